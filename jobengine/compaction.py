@@ -1,0 +1,105 @@
+"""
+Compaction: writes the database anew, in slices between commits, when too much of it is no longer needed.
+
+It never stands in the way of a commit: a slice travels with a write that is made anyway, or with one of its own while
+nothing else is to be written. How the two files are kept in step is in docs/database-format.md.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .core.events import encode
+from .core.state import Tables
+from .storage.committer import Run
+from .storage.journal import Journal
+
+__all__ = ["Compaction", "encoded_snapshot"]
+
+#: Facts in a slice: about a millisecond of encoding.
+_SLICE: Final = 500
+#: Compaction begins when the file is longer than 1.5 times what is needed plus this, so that it ends well below the
+#: promise of twice that plus 64 MiB (database.md, P6).
+_SLACK: Final = 32 << 20
+
+
+def encoded_snapshot(tables: Tables) -> Iterator[list[bytes]]:
+    """The records of Tables.snapshot, slice by slice."""
+    for facts in tables.snapshot(_SLICE):
+        yield [encode(fact) for fact in facts]
+
+
+@define(kw_only=True)
+class Compaction:
+    """Watches the length of a journal and rewrites it when that pays."""
+
+    #: What a snapshot is made of.
+    tables: Tables
+    #: What is compacted.
+    journal: Journal
+    #: Runs a call on the writer thread.
+    run: Run
+    #: Asks the committer for a write.
+    poke: Callable[[], None]
+    #: Told when the journal can't be written any more.
+    broken: Callable[[Failure], Any]
+    #: See _SLACK.
+    slack: int = _SLACK
+    #: How many came to their end, and how many were given up.
+    done: int = field(default=0, init=False)
+    given_up: int = field(default=0, init=False)
+    _slices: Iterator[list[bytes]] | None = field(default=None, init=False)
+    _busy: bool = field(default=False, init=False)
+    _log: Logger = field(factory=Logger, init=False)
+
+    def next_slice(self) -> Sequence[bytes]:
+        """The records that are to go with the write that begins now."""
+        if self._slices is None:
+            return ()
+        if not self.journal.compacting:
+            self._end(done=False)
+            return ()
+        slice_ = next(self._slices, None)
+        if slice_ is None:
+            self._slices = None
+            self._do(self.journal.finish_copy, self._finished)
+            return ()
+        return slice_
+
+    def after_write(self) -> None:
+        """Begin, or go on, if there is something to do."""
+        if self._slices is not None:
+            self.poke()
+        elif not self._busy and self.journal.size > self.tables.live_bytes * 3 // 2 + self.slack:
+            self._busy = True
+            self._do(self.journal.start_copy, self._started)
+
+    def _do(self, step: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        d: Deferred[Any] = self.run(step)
+        d.addCallbacks(then, self._failed).addErrback(self.broken)
+
+    def _started(self, _: None) -> None:
+        self._slices = encoded_snapshot(self.tables)
+        self._log.info("compaction begins: {size} bytes", size=self.journal.size)
+        self.poke()
+
+    def _finished(self, done: bool) -> None:
+        self._end(done=done)
+
+    def _failed(self, failure: Failure) -> None:
+        """A copy that can't be begun does no harm; anything else is handed on."""
+        failure.trap(OSError)
+        self._end(done=False)
+
+    def _end(self, *, done: bool) -> None:
+        self._slices, self._busy = None, False
+        self.done += done
+        self.given_up += not done
+        if done:
+            self._log.info("compaction is done: {size} bytes", size=self.journal.size)
+        else:
+            self._log.warn("compaction was given up; it is tried again with a later write")

@@ -1,0 +1,135 @@
+"""
+The whole server as one service: started and stopped in order, and ended with an exit code that says why.
+
+Exit codes are named here and nowhere else.
+"""
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any, Final, NoReturn
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from .local import LocalEngine
+from .storage.errors import (
+    Damaged,
+    Locked,
+    NewerFormat,
+    NotADatabase,
+    StorageBroken,
+    StorageError,
+    Unclear,
+    WrongSecret,
+)
+from .web.site import JobSite
+
+__all__ = ["Daemon", "Exit", "StartError", "end_start"]
+
+#: Seconds in which requests under way must be answered once the server stops.
+_DRAIN_SECONDS: Final = 3.0
+
+
+class Exit(IntEnum):
+    """How the process ends."""
+
+    #: It was asked to.
+    STOPPED = 0
+    #: A setting can't be used, the port is taken, or the database's directory can't be written.
+    USAGE = 1
+    #: The SECRET is not the one of the database.
+    WRONG_SECRET = 3
+    #: The database is damaged, or not a database, or of a newer format.
+    UNREADABLE = 4
+    #: Another process has the database.
+    LOCKED = 5
+    #: Storage failed while it was running; after a restart recovery decides.
+    STORAGE_FAILED = 6
+
+
+_EXITS: Final[Mapping[type[Exception], Exit]] = {
+    WrongSecret: Exit.WRONG_SECRET,
+    Locked: Exit.LOCKED,
+    Damaged: Exit.UNREADABLE,
+    Unclear: Exit.UNREADABLE,
+    NotADatabase: Exit.UNREADABLE,
+    NewerFormat: Exit.UNREADABLE,
+    StorageBroken: Exit.STORAGE_FAILED,
+}
+
+
+class StartError(Exception):
+    """The server can't start; str() says why. For a forked twistd, whose parent shows it."""
+
+
+def end_start(error: Exception) -> NoReturn:
+    """End the process that could not be started, with the reason and the exit code for it."""
+    sys.stderr.write(f"jobengine: {error}\n")
+    raise SystemExit(_EXITS.get(type(error), Exit.USAGE).value)
+
+
+class Daemon(Service):
+    """An engine and the site that shows it."""
+
+    def __init__(self, engine: LocalEngine, site: JobSite, listener: IService, reactor: Any) -> None:
+        """`listener` is the service that makes `site` listen."""
+        self._engine = engine
+        self._site = site
+        self._listener = listener
+        self._reactor = reactor
+        self._made_in = os.getpid()
+        self._log = Logger()
+
+    def startService(self) -> None:
+        """Open the database, then the port; if either fails, end the process before any request is taken."""
+        try:
+            self._start()
+        except (StorageError, CannotListenError, OSError) as error:
+            self._log.critical("{error}", error=error)
+            if os.getpid() != self._made_in:
+                # twistd has forked: its parent waits to hear how it went, and knows exceptions only.
+                raise StartError(str(error)) from None
+            end_start(error)
+        super().startService()
+        self._reactor.callWhenRunning(self._handle_signals)
+
+    def _start(self) -> None:
+        self._engine.startService()
+        try:
+            self._listener.startService()
+        except BaseException:
+            self._engine.abandon()
+            raise
+
+    def _handle_signals(self) -> None:
+        """Make SIGTERM an orderly end with code 0; twistd would end by the signal itself."""
+        signal.signal(signal.SIGTERM, lambda *_: self._reactor.callFromThread(self._reactor.stop))
+
+    @inlineCallbacks
+    def stopService(self) -> "Any":
+        """Stop listening, answer what is under way, make the last commit, close; a Deferred."""
+        super().stopService()
+        yield self._listener.stopService()
+        drained: Deferred[None] = self._site.drain()
+        drained.addTimeout(_DRAIN_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
+        yield drained
+        yield self._engine.stopService()
+
+    def fail(self, error: StorageError) -> None:
+        """End the process because storage has failed; what is under way is answered first."""
+        self._log.critical("storage has failed, the server ends: {error}", error=error)
+        # twistd knows no exit code but 0 and 1; this runs when all else is done.
+        atexit.register(_exit, Exit.STORAGE_FAILED)
+        self._reactor.callLater(0, self._reactor.stop)
+
+
+def _exit(code: Exit) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

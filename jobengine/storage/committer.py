@@ -1,0 +1,294 @@
+"""
+Group commit, the reactor's side: what is submitted while a write is in flight becomes the next write, as one frame.
+
+The phases, and what a submission meets in each:
+
+- IDLE: nothing to do; a submission begins a batch.
+- COLLECTING: a batch is open until the end of this reactor turn.
+- WRITING: one write is in flight; submissions gather in the next batch.
+- FULL: the disk has no room. What was not yet on disk is kept and tried again; submissions are refused.
+- FAILED: it is not known what is on disk; nothing is written any more and submissions are refused.
+- CLOSED: the last commit was made.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Final, Generic, Protocol, TypeVar
+
+from attrs import Factory, define, field, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .errors import NoRoom, StorageBroken, StorageError
+
+__all__ = ["Backlog", "Committer", "Hooks", "Phase", "Run", "Writer"]
+
+#: Seconds between two tries to write what found no room.
+RETRY_SECONDS: Final = 0.5
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+
+class Backlog(StorageError):
+    """More is waiting to be written than may wait."""
+
+
+class Phase(Enum):
+    """See the module's docstring."""
+
+    IDLE = "idle"
+    COLLECTING = "collecting"
+    WRITING = "writing"
+    FULL = "full"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+class Writer(Protocol):
+    """What a committer needs of a journal; see jobengine.storage.journal.Journal."""
+
+    def append(self, records: Sequence[bytes], slice_: Sequence[bytes] = (), *, sync: bool = True) -> None:
+        """Make one commit, and put a slice into the copy being made."""
+
+    def sync(self) -> None:
+        """Return when all that was appended is on disk."""
+
+
+class Run(Protocol):
+    """Runs a blocking call elsewhere, one at a time, in the order in which they were given."""
+
+    def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":
+        """A Deferred of what the call returns or raises."""
+
+
+@define
+class _Batch(Generic[M]):
+    """What will be one frame."""
+
+    records: list[bytes] = field(factory=list)
+    memos: list[M] = field(factory=list)
+    waiters: "list[Deferred[None]]" = field(factory=list)
+    size: int = 0
+
+    def add(self, records: Sequence[bytes], memo: M) -> None:
+        self.records += records
+        self.memos.append(memo)
+        self.size += sum(map(len, records))
+
+    def take_in(self, later: "_Batch[M]") -> None:
+        self.records += later.records
+        self.memos += later.memos
+        self.size += later.size
+
+    def wait(self) -> "Deferred[None]":
+        """A Deferred of the caller's own: one who cancels it cancels nothing else."""
+        waiter: Deferred[None] = Deferred()
+        self.waiters.append(waiter)
+        return waiter
+
+    def release(self, result: "Failure | None") -> None:
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if waiter.called:
+                continue
+            if result is None:
+                waiter.callback(None)
+            else:
+                waiter.errback(result)
+
+
+@frozen(kw_only=True)
+class Hooks(Generic[M]):
+    """What the committer tells its owner; each gets the memos of the submissions concerned, oldest first."""
+
+    #: These are not on disk and can't be now: take them out of sight.
+    stalled: Callable[[list[M]], None]
+    #: There is room again and these are on disk, or will be before anything newer: they are true again.
+    resumed: Callable[[list[M]], None]
+    #: Nothing can be written any more; the process should end.
+    failed: Callable[[StorageError], None]
+    #: Called before each write: a slice of the snapshot that goes with it, or nothing.
+    next_slice: Callable[[], Sequence[bytes]]
+    #: Called when a write is done, with the number of records and bytes it had.
+    written: Callable[[int, int], None]
+
+
+@define(kw_only=True)
+class Committer(Generic[M]):
+    """
+    Collects what is submitted and keeps one write in flight.
+
+    Each submission carries a memo, which is nothing to the committer: its owner gets it back if the write stalls.
+    """
+
+    #: Where it writes to, on the thread that `run` uses.
+    writer: Writer
+    #: Runs a call on that thread.
+    run: Run
+    #: Ends the reactor turn, and waits before a try.
+    clock: IReactorTime
+    #: Whom it tells.
+    hooks: Hooks[M]
+    #: Bytes that may wait before submissions are refused.
+    max_backlog: int = 64 << 20
+    #: Seconds between syncs; 0 syncs every commit before its waiters are released.
+    sync_interval: float = 0
+    phase: Phase = field(default=Phase.IDLE, init=False)
+    #: Why it does not take submissions, while it does not.
+    trouble: StorageError | None = field(default=None, init=False)
+    _pending: _Batch[M] = field(default=Factory(_Batch), init=False)
+    _flying: _Batch[M] | None = field(default=None, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _unsynced: bool = field(default=False, init=False)
+    _idle_waiters: "list[Deferred[None]]" = field(factory=list, init=False)
+    _log: Logger = field(factory=Logger, init=False)
+
+    def admit(self) -> None:
+        """Return if a submission would be taken; raise NoRoom, StorageBroken or Backlog otherwise."""
+        if self.trouble is not None:
+            # One exception is raised many times: without this, each time would add to its traceback.
+            raise self.trouble.with_traceback(None)
+        if self._pending.size > self.max_backlog:
+            raise Backlog("more is waiting to be written than may wait")
+
+    def submit(self, records: Sequence[bytes], memo: M) -> None:
+        """
+        Take records for the next commit, after `admit` said that it would.
+
+        While there is no room they are kept as well, for what time alone has changed.
+        """
+        self._pending.add(records, memo)
+        if self.phase is Phase.IDLE:
+            self._collect()
+
+    def durable(self) -> "Deferred[None] | None":
+        """
+        None if all that was submitted is on disk; otherwise a Deferred that fires when it is.
+
+        It fails with NoRoom or StorageBroken. While there is no room, what is not on disk is out of sight, so None.
+        """
+        if self.phase is Phase.FULL:
+            return None
+        if self.trouble is not None:
+            raise self.trouble.with_traceback(None)
+        if self._pending.records:
+            return self._pending.wait()
+        if self._flying is not None and self._flying.records:
+            return self._flying.wait()
+        return None
+
+    def poke(self) -> None:
+        """Make a write soon, even with nothing submitted, so that `next_slice` is asked."""
+        if self.phase is Phase.IDLE:
+            self._collect()
+
+    def drain(self) -> "Deferred[None]":
+        """Fires when no write is in flight and none is due: at once, or after the last commit, or when it stalls."""
+        if self.phase in (Phase.COLLECTING, Phase.WRITING):
+            waiter: Deferred[None] = Deferred()
+            self._idle_waiters.append(waiter)
+            return waiter
+        return succeed(None)
+
+    def close(self) -> None:
+        """Take nothing any more; to be called after `drain`."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self.phase = Phase.CLOSED
+
+    def _collect(self) -> None:
+        self.phase = Phase.COLLECTING
+        self.clock.callLater(0, self._write)
+
+    def _write(self) -> None:
+        batch, self._pending = self._pending, _Batch()
+        self._flying = batch
+        self.phase = Phase.WRITING
+        self._attempt(batch).addCallbacks(self._wrote, self._write_failed).addErrback(self.give_up)
+
+    def _attempt(self, batch: _Batch[M]) -> "Deferred[None]":
+        records, slice_, sync = batch.records, self.hooks.next_slice(), not self.sync_interval
+        return self.run(lambda: self.writer.append(records, slice_, sync=sync))
+
+    def _wrote(self, _: None) -> None:
+        batch, self._flying = self._flying, None
+        assert batch is not None
+        if self.sync_interval and batch.records:
+            self._sync_later()
+        self.hooks.written(len(batch.records), batch.size)
+        self.phase = Phase.IDLE
+        batch.release(None)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin the next write at once if there is something for it."""
+        if self.phase is Phase.IDLE and self._pending.records:
+            self._write()
+        elif self.phase is Phase.IDLE:
+            self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        waiters, self._idle_waiters = self._idle_waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
+
+    def _write_failed(self, failure: Failure) -> None:
+        if failure.check(NoRoom) is None:
+            self.give_up(failure)
+            return
+        batch, later = self._flying, self._pending
+        assert batch is not None
+        waiters = batch.waiters + later.waiters
+        batch.take_in(later)
+        self._pending = _Batch()
+        self.phase = Phase.FULL
+        self.trouble = failure.value
+        self._log.error("no room for the database: {why}; changes are refused until there is", why=failure.value)
+        self.hooks.stalled(batch.memos)
+        _Batch(waiters=waiters).release(failure)
+        self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)
+        self._tell_idle()
+
+    def _retry(self) -> None:
+        batch = self._flying
+        assert batch is not None
+        batch.take_in(self._pending)
+        self._pending = _Batch()
+        self._attempt(batch).addCallbacks(self._has_room, self._still_full).addErrback(self.give_up)
+
+    def _still_full(self, failure: Failure) -> None:
+        failure.trap(NoRoom)
+        self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)
+
+    def _has_room(self, _: None) -> None:
+        batch = self._flying
+        assert batch is not None
+        self._log.info("there is room again: what was waiting is on disk, changes are taken")
+        self.trouble = None
+        self.phase = Phase.WRITING
+        self.hooks.resumed(batch.memos + self._pending.memos)
+        self._wrote(None)
+
+    def give_up(self, failure: Failure) -> None:
+        """Release everybody with the news that the outcome is unknown, and tell the owner."""
+        error = failure.value if isinstance(failure.value, StorageBroken) else StorageBroken(failure.getErrorMessage())
+        self._log.failure("the database can't be written any more", failure)
+        self.phase, self.trouble = Phase.FAILED, error
+        for batch in (self._flying, self._pending):
+            if batch is not None:
+                batch.release(Failure(error))
+        self._tell_idle()
+        self.hooks.failed(error)
+
+    def _sync_later(self) -> None:
+        if not self._unsynced:
+            self._unsynced = True
+            self.clock.callLater(self.sync_interval, self._sync)
+
+    def _sync(self) -> None:
+        self._unsynced = False
+        if self.phase not in (Phase.FAILED, Phase.CLOSED):
+            self.run(self.writer.sync).addErrback(self.give_up)

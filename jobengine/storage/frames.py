@@ -1,0 +1,238 @@
+"""
+The bytes of the database file: header and frames, as laid out in docs/database-format.md.
+
+Pure but for the random ids, keys and nonces it draws. It knows nothing of jobs; a record is bytes.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from hashlib import blake2b
+from typing import Final
+from zlib import crc32
+
+from attrs import evolve, field, frozen
+from nacl.exceptions import CryptoError
+from nacl.pwhash import argon2id
+from nacl.secret import SecretBox
+from nacl.utils import random
+
+from .errors import Damaged, NewerFormat, NotADatabase, WrongSecret
+
+__all__ = [
+    "FRAME_HEAD",
+    "HEADER_SIZE",
+    "MARKER",
+    "MAX_BOX",
+    "BadFrame",
+    "Chain",
+    "Frame",
+    "Kdf",
+    "Kind",
+    "Lock",
+    "box_length",
+    "new_file",
+    "open_header",
+]
+
+#: As PNG does it: a byte above 127, a line end and an end-of-file character show files that were sent as text.
+_MAGIC: Final = b"\x89JEDB\r\n\x1a"
+_MAJOR: Final = 1
+_MINOR: Final = 0
+#: magic, major, minor, file id, argon2id passes, argon2id KiB, salt
+_CLEAR: Final = struct.Struct(">8sHH16sII16s")
+_SEALED: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + 32 + 32
+HEADER_SIZE: Final = _CLEAR.size + _SEALED + 4
+#: The largest parameters that are worked with: they can't be authenticated before they are used.
+_MAX_PASSES: Final = 10
+_MAX_KIB: Final = 1 << 20
+
+#: Stands before every frame, so that a good frame behind a damaged place is found quickly.
+MARKER: Final = b"\xf2JEF"
+#: marker, length of the box, CRC-32 of length and position
+_HEAD: Final = struct.Struct(">4sII")
+FRAME_HEAD: Final = _HEAD.size
+_CHECKED: Final = struct.Struct(">IQ")
+#: file id, frame number, tag of the frame before, kind
+_PREFIX: Final = struct.Struct(">16sQ16sB")
+_LENGTH: Final = struct.Struct(">I")
+_BOX_OVERHEAD: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + _PREFIX.size
+#: A longer box than this is never written.
+MAX_BOX: Final = 1 << 28
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    #: A part of the snapshot that a file begins with.
+    SLICE = 1
+    #: The snapshot ends with this frame, which has no records.
+    SNAPSHOT_END = 2
+    #: One commit.
+    COMMIT = 3
+    #: The daemon closed the file in good order; it has no records.
+    CLOSE = 4
+
+
+class BadFrame(Exception):
+    """There is no good frame at this place."""
+
+
+@frozen(kw_only=True)
+class Kdf:
+    """How hard argon2id (RFC 9106) works to make a key of the SECRET."""
+
+    #: Passes over the memory.
+    passes: int = 3
+    #: Memory in KiB.
+    kib: int = 64 * 1024
+
+
+@frozen(kw_only=True)
+class Lock:
+    """What seals the data keys of a database: the key made of the SECRET, and how it was made."""
+
+    #: The parameters it was made with.
+    kdf: Kdf
+    #: The 16 bytes of salt it was made with.
+    salt: bytes
+    #: The 32 bytes of the key.
+    key: bytes = field(repr=False)
+
+    @classmethod
+    def derive(cls, secret: bytes, kdf: Kdf, salt: bytes | None = None) -> "Lock":
+        """Make the key of a SECRET; takes 0.1 s with the default parameters. Without a salt, draws one."""
+        salt = random(argon2id.SALTBYTES) if salt is None else salt
+        key = argon2id.kdf(SecretBox.KEY_SIZE, secret, salt, opslimit=kdf.passes, memlimit=kdf.kib * 1024)
+        return cls(kdf=kdf, salt=salt, key=key)
+
+
+@frozen(kw_only=True)
+class Frame:
+    """What a good frame held."""
+
+    kind: Kind
+    records: tuple[bytes, ...] = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Chain:
+    """Where a file of frames has come to: what the next frame must say to be the next."""
+
+    _box: SecretBox = field(repr=False)
+    #: The 16 bytes that tell this file from every other.
+    file_id: bytes
+    #: The number of the next frame; the first is 0.
+    number: int = 0
+    #: The authentication tag of the frame before; zeros for the first.
+    tag: bytes = bytes(SecretBox.MACBYTES)
+
+    def seal(self, kind: Kind, records: Sequence[bytes], position: int) -> "tuple[bytes, Chain]":
+        """The bytes of the next frame, to be written at `position`, and the chain with it at its end."""
+        parts = [_PREFIX.pack(self.file_id, self.number, self.tag, kind)]
+        for record in records:
+            parts += (_LENGTH.pack(len(record)), record)
+        box = bytes(self._box.encrypt(b"".join(parts)))
+        head = _HEAD.pack(MARKER, len(box), _checksum(len(box), position))
+        return head + box, self._followed_by(box)
+
+    def open(self, box: bytes) -> "tuple[Frame, Chain]":
+        """
+        The frame in a box (see `box_length`), and the chain with it at its end.
+
+        Raises BadFrame if it is not exactly the next frame of this file.
+        """
+        file_id, number, tag, kind, body = self._unseal(box)
+        if (file_id, number, tag) != (self.file_id, self.number, self.tag):
+            raise BadFrame("it is a frame, but not the next one of this file")
+        return Frame(kind=Kind(kind), records=tuple(_records(body))), self._followed_by(box)
+
+    def is_frame(self, box: bytes) -> bool:
+        """Whether a box is a frame sealed with this file's key, wherever it stands in the chain."""
+        try:
+            self._unseal(box)
+        except BadFrame:
+            return False
+        return True
+
+    def _unseal(self, box: bytes) -> tuple[bytes, int, bytes, int, bytes]:
+        try:
+            clear = self._box.decrypt(box)
+        except (CryptoError, ValueError) as error:
+            raise BadFrame("its authentication tag is wrong") from error
+        return (*_PREFIX.unpack_from(clear), clear[_PREFIX.size :])
+
+    def _followed_by(self, box: bytes) -> "Chain":
+        tag = box[SecretBox.NONCE_SIZE : SecretBox.NONCE_SIZE + SecretBox.MACBYTES]
+        return evolve(self, number=self.number + 1, tag=tag)
+
+
+def new_file(lock: Lock) -> tuple[bytes, Chain]:
+    """A header with a fresh file id and data key sealed by `lock`, and the chain that begins behind it."""
+    file_id, data_key = random(16), random(SecretBox.KEY_SIZE)
+    clear = _CLEAR.pack(_MAGIC, _MAJOR, _MINOR, file_id, lock.kdf.passes, lock.kdf.kib, lock.salt)
+    sealed = bytes(SecretBox(lock.key).encrypt(data_key + _digest(clear)))
+    body = clear + sealed
+    return body + _LENGTH.pack(crc32(body)), Chain(box=SecretBox(data_key), file_id=file_id)
+
+
+def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
+    """
+    What the first HEADER_SIZE bytes of a file say, opened with the SECRET.
+
+    Raises NotADatabase, NewerFormat, Damaged or WrongSecret. Parameters are bounded before anything is derived.
+    """
+    if header[: len(_MAGIC)] != _MAGIC:
+        raise NotADatabase("it does not begin as a JobEngine database does")
+    if len(header) < HEADER_SIZE:
+        raise Damaged("its header is cut short")
+    clear, sealed = header[: _CLEAR.size], header[_CLEAR.size : -4]
+    _, major, _, file_id, passes, kib, salt = _CLEAR.unpack(clear)
+    if major > _MAJOR:
+        raise NewerFormat(f"its format is version {major}, this JobEngine reads up to {_MAJOR}")
+    if _LENGTH.pack(crc32(clear + sealed)) != header[-4:]:
+        raise Damaged("its header is not as it was written")
+    if not (1 <= passes <= _MAX_PASSES and 8 <= kib <= _MAX_KIB):
+        raise Damaged("its key derivation parameters are out of bounds")
+    lock = Lock.derive(secret, Kdf(passes=passes, kib=kib), salt)
+    return lock, Chain(box=SecretBox(_data_key(lock, clear, sealed)), file_id=file_id)
+
+
+def box_length(head: bytes, position: int) -> int:
+    """How many bytes of box follow the FRAME_HEAD bytes read at `position`; raises BadFrame if they are no head."""
+    if len(head) < FRAME_HEAD:
+        raise BadFrame("its head is cut short")
+    marker, length, checksum = _HEAD.unpack(head)
+    if marker != MARKER or checksum != _checksum(length, position):
+        raise BadFrame("its head is not as it was written")
+    if not _BOX_OVERHEAD <= length <= MAX_BOX:
+        raise BadFrame("its length is out of bounds")
+    return int(length)
+
+
+def _data_key(lock: Lock, clear: bytes, sealed: bytes) -> bytes:
+    try:
+        opened = SecretBox(lock.key).decrypt(sealed)
+    except CryptoError:
+        # Not chained: the cause would add nothing, and its frames hold the key.
+        raise WrongSecret("the SECRET is not the one this database was written with") from None
+    if opened[32:] != _digest(clear):
+        raise Damaged("its header is not the one its data key was sealed with")
+    return bytes(opened[:32])
+
+
+def _digest(clear: bytes) -> bytes:
+    return blake2b(clear, digest_size=32).digest()
+
+
+def _checksum(length: int, position: int) -> int:
+    return crc32(_CHECKED.pack(length, position))
+
+
+def _records(body: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(body):
+        (length,) = _LENGTH.unpack_from(body, at)
+        at += _LENGTH.size
+        yield body[at : at + length]
+        at += length

@@ -1,0 +1,132 @@
+"""
+Reading a database back: every whole frame in turn, then a verdict on how the file ends.
+
+The four cases are those of docs/database-format.md, "Recovery". A place that is not a good frame is only ever called
+torn where a crash during the last write would leave it so; everything else is refused.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from attrs import define
+
+from .errors import Damaged, Unclear
+from .frames import FRAME_HEAD, HEADER_SIZE, MARKER, BadFrame, Chain, Frame, Kind, box_length
+
+__all__ = ["Read", "Recovery"]
+
+#: Reads at most so many bytes at a position; fewer only at the end of the file.
+Read = Callable[[int, int], bytes]
+
+#: What a disk writes as a whole or not at all.
+_SECTOR: Final = 512
+_SCAN: Final = 1 << 20
+
+
+@define(kw_only=True)
+class Recovery:
+    """The walk over one file, and after it what was found."""
+
+    #: Reads from the file.
+    read: Read
+    #: The length of the file.
+    size: int
+    #: What the next frame must be.
+    chain: Chain
+    #: Where the next frame begins; after the walk, where the good part of the file ends.
+    end: int = HEADER_SIZE
+    #: Whether the last frame read says that the file was closed in good order.
+    closed: bool = False
+    #: Whether the snapshot at the beginning is whole.
+    whole_snapshot: bool = False
+
+    @property
+    def torn(self) -> bool:
+        """Whether there is something behind the good part; only after the walk."""
+        return self.end < self.size
+
+    def frames(self) -> Iterator[Frame]:
+        """
+        Every good frame in order. At its end, what is left of the file is a torn last write, or nothing.
+
+        Raises Damaged or Unclear where the file is not one that a crash could leave.
+        """
+        while self.end < self.size:
+            try:
+                frame, length = self._next()
+            except BadFrame as error:
+                self._judge(str(error))
+                break
+            self.end += length
+            self.closed = frame.kind is Kind.CLOSE
+            self.whole_snapshot = self.whole_snapshot or frame.kind is Kind.SNAPSHOT_END
+            yield frame
+        if not self.whole_snapshot:
+            raise Damaged("it ends before its snapshot does")
+        self.closed = self.closed and not self.torn
+
+    def _next(self) -> tuple[Frame, int]:
+        length = box_length(self.read(FRAME_HEAD, self.end), self.end)
+        frame, self.chain = self.chain.open(self.read(length, self.end + FRAME_HEAD))
+        return frame, FRAME_HEAD + length
+
+    def _judge(self, reason: str) -> None:
+        """Return if the rest of the file is a torn last write; raise otherwise."""
+        place = f"at byte {self.end} of {self.size}: {reason}"
+        if self._good_frame_follows():
+            raise Damaged(f"{place}, and good frames follow")
+        if not self.whole_snapshot:
+            raise Damaged(f"{place}, and the snapshot is not complete there")
+        if not (self._cut_short() or self._zeros_remain() or self._unwritten_sector()):
+            raise Unclear(f"{place}, and a crash would not leave it so")
+
+    def _good_frame_follows(self) -> bool:
+        """Whether a frame of this file stands anywhere from here on, even one at the wrong place."""
+        return any(self._frame_at(position) for position in self._markers())
+
+    def _markers(self) -> Iterator[int]:
+        position = self.end
+        while position < self.size:
+            # The next piece begins inside this one, lest a marker across the border be missed.
+            piece = self.read(_SCAN + len(MARKER) - 1, position)
+            at = piece.find(MARKER)
+            while at >= 0:
+                yield position + at
+                at = piece.find(MARKER, at + 1)
+            position += _SCAN
+
+    def _frame_at(self, position: int) -> bool:
+        head = self.read(FRAME_HEAD, position)
+        length = int.from_bytes(head[len(MARKER) : len(MARKER) + 4], "big")
+        if position + FRAME_HEAD + length > self.size:
+            return False
+        return self.chain.is_frame(self.read(length, position + FRAME_HEAD))
+
+    def _last_frame_end(self) -> int:
+        """Where the frame that begins here would end, or the end of the file if its head does not say."""
+        try:
+            return self.end + FRAME_HEAD + box_length(self.read(FRAME_HEAD, self.end), self.end)
+        except BadFrame:
+            return self.size
+
+    def _cut_short(self) -> bool:
+        rest = self.size - self.end
+        if rest < FRAME_HEAD:
+            start = self.read(rest, self.end)[: len(MARKER)]
+            return MARKER.startswith(start)
+        return self._last_frame_end() > self.size
+
+    def _zeros_remain(self) -> bool:
+        return all(not any(piece) for piece in self._pieces(self.size))
+
+    def _unwritten_sector(self) -> bool:
+        """Whether the last frame's part of some sector is all zeros: the disk had not come to it."""
+        return any(not any(piece) for piece in self._pieces(min(self.size, self._last_frame_end())))
+
+    def _pieces(self, end: int) -> Iterator[bytes]:
+        """What stands from here to `end`, cut where the sectors of the disk are."""
+        position = self.end
+        while position < end:
+            length = min(end - position, _SECTOR - position % _SECTOR)
+            yield self.read(length, position)
+            position += length

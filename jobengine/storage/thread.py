@@ -1,0 +1,32 @@
+"""The writer thread: one thread that runs blocking calls in the order in which they were given."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+__all__ = ["WriterThread"]
+
+R = TypeVar("R")
+
+
+class WriterThread:
+    """A thread pool of one; calling it runs a call there."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(minthreads=1, maxthreads=1, name="journal")
+
+    def start(self) -> None:
+        """Start the thread when the reactor runs, so that a start that fails leaves none behind; until then calls wait."""
+        self._reactor.callWhenRunning(self._pool.start)
+
+    def stop(self) -> None:
+        """Run what was given, then end the thread; returns when it has ended."""
+        self._pool.stop()
+
+    def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":
+        """A Deferred of what `call` returns or raises on the thread."""
+        return deferToThreadPool(self._reactor, self._pool, call)

@@ -1,0 +1,101 @@
+"""`twistd jobengine`: the options, and the one place where everything is constructed."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from twisted.application.service import IService
+from twisted.application.strports import service as listening_service
+from twisted.python.usage import Options as _Options
+from twisted.python.usage import UsageError
+
+from .daemon import Daemon, end_start
+from .local import LocalEngine
+from .logs import json_observer
+from .secret import key_file_secret
+from .settings import SETTINGS, BadSetting, Settings, read_settings
+from .storage.errors import StorageError
+from .storage.journal import Journal, check_secret
+from .storage.thread import WriterThread
+from .web.api import Api
+from .web.site import JobSite
+from .wire import Wire
+
+__all__ = ["Options", "makeService"]
+
+
+class Options(_Options):
+    """The command line of `twistd jobengine`."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "A queue of jobs over HTTP, kept in one encrypted file. Every option can be given in the environment, under the "
+        "name in brackets; the option wins. Set SECRET, or SECRET_FILE, to what the file is to be encrypted with."
+    )
+    optParameters = [
+        [setting.option, None, None, f"[{setting.variable}={setting.default}] {setting.help}"] for setting in SETTINGS
+    ]
+    #: What the options and the environment come to.
+    settings: Settings
+
+    def postOptions(self) -> None:
+        """Check every value; raises UsageError."""
+        try:
+            self.settings = read_settings(self)
+        except BadSetting as error:
+            raise UsageError(str(error)) from None
+        if self.settings.log_format == "json" and self.parent is not None and not self.parent.get("logger"):
+            self.parent["logger"] = json_observer(self.parent)
+
+
+def makeService(options: Options) -> IService:
+    """The server that the options describe; nothing is opened yet."""
+    from twisted.internet import reactor
+
+    settings = options.settings
+    if options.parent is not None and not options.parent["nodaemon"]:
+        _check_before_fork(settings)
+    return _construct(settings, reactor)
+
+
+def _construct(settings: Settings, reactor: Any) -> IService:
+    engine = LocalEngine(
+        journal=Journal(settings.db_path),
+        secret=_secret(settings),
+        thread=WriterThread(reactor),
+        clock=reactor,
+        now=lambda: int(reactor.seconds() * 1000),
+        new_id=lambda: str(uuid4()),
+        on_failure=lambda error: daemon.fail(error),
+        sync_interval=settings.sync_interval,
+        max_backlog=settings.max_backlog,
+    )
+    api = Api(
+        engine=engine,
+        wire=Wire(defaults=settings.defaults, max_depth=settings.limits.json_depth),
+        clock=reactor,
+        admin_key=settings.admin_key,
+    )
+    site = JobSite(api.resource(), settings.limits, api.metrics.observe, reactor)
+    daemon = Daemon(engine, site, listening_service(settings.endpoint, site, reactor), reactor)
+    return daemon
+
+
+def _secret(settings: Settings) -> Callable[[], bytes]:
+    """What gives the SECRET when the database is opened, after making sure that it has a directory."""
+
+    def secret() -> bytes:
+        os.makedirs(os.path.dirname(settings.db_path), mode=0o700, exist_ok=True)
+        return settings.secret or key_file_secret(settings.db_path)
+
+    return secret
+
+
+def _check_before_fork(settings: Settings) -> None:
+    """End here if the SECRET is wrong: once twistd has forked, its exit code can't say so."""
+    try:
+        if settings.secret is not None:
+            check_secret(settings.db_path, settings.secret)
+    except (StorageError, OSError) as error:
+        end_start(error)

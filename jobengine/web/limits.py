@@ -1,0 +1,230 @@
+"""
+HTTP with limits that hold while the bytes arrive: size and time of headers and body, number of connections.
+
+Time limits are absolute. Twisted's own time-out starts anew with every byte, so that one byte a minute keeps a
+connection for good.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+
+from .problems import Problem
+
+if TYPE_CHECKING:
+    from .site import JobRequest, JobSite
+
+__all__ = ["LimitedChannel", "Limits", "Overflow", "raw_response"]
+
+#: Seconds in which a client that was refused can read the answer, while what it still sends is thrown away.
+_LINGER: Final = 2.0
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What a client may send."""
+
+    #: Bytes of a body.
+    body_bytes: int = 1 << 20
+    #: Header lines of a request.
+    headers: int = 64
+    #: Bytes of the request line and all headers.
+    header_bytes: int = 8 << 10
+    #: Seconds from a request's first byte to the end of its headers.
+    header_seconds: float = 10
+    #: Seconds from the end of the headers to the end of the body.
+    body_seconds: float = 30
+    #: Seconds a connection may be idle between requests.
+    idle_seconds: float = 60
+    #: Connections at one time.
+    connections: int = 1000
+    #: How deep JSON may be nested.
+    json_depth: int = 32
+
+
+class _Phase(Enum):
+    IDLE = "between requests"
+    HEAD = "the headers arrive"
+    BODY = "the body arrives"
+    BUSY = "the answer is being made"
+    REFUSED = "what arrives is thrown away"
+
+
+_TOO_LATE: Final = Problem(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send it faster.")
+
+
+def raw_response(problem: Problem) -> bytes:
+    """A whole HTTP response for a connection that is then closed."""
+    headers = {
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(problem.body)),
+        "Connection": "close",
+        **problem.headers,
+    }
+    lines = [f"HTTP/1.1 {problem.status.value} {problem.status.phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + problem.body
+
+
+class LimitedChannel(HTTPChannel):
+    """One connection, held to the limits of its site."""
+
+    #: Longer lines are refused before they end.
+    MAX_LENGTH = 8 << 10
+
+    site: "JobSite"
+    requests: "list[JobRequest]"
+    callLater: Callable[..., IDelayedCall]
+
+    _phase = _Phase.IDLE
+    _timed: _Phase | None = None
+    _timer: IDelayedCall | None = None
+    _head_bytes = 0
+    _head_lines = 0
+
+    def connectionMade(self) -> None:
+        """Count the connection, and expect a request soon."""
+        super().connectionMade()
+        self.limits = self.site.limits
+        self.MAX_LENGTH = self.limits.header_bytes
+        # The limits are checked here, with an answer that names them; Twisted's own must not come first.
+        self.maxHeaders = self.limits.headers + 1
+        self.totalHeadersSize = self.limits.header_bytes * 2
+        self.site.channels.add(self)
+        self._phase = _Phase.HEAD
+        self._set_timer()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Forget the connection."""
+        self.site.forget(self)
+        self._phase = _Phase.IDLE
+        self._set_timer()
+        super().connectionLost(reason)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes, unless the client was refused."""
+        if self._phase is _Phase.REFUSED:
+            return
+        if self._phase is _Phase.IDLE:
+            self._phase = _Phase.HEAD
+        super().dataReceived(data)
+        self._set_timer()
+
+    def lineReceived(self, line: bytes) -> None:
+        """Take a line of the request's head."""
+        if self._phase is _Phase.REFUSED:
+            return
+        self._head_bytes += len(line) + 2
+        self._head_lines += 1
+        # The request line and the empty line at the end are no headers.
+        if self._head_bytes > self.limits.header_bytes or self._head_lines > self.limits.headers + 2:
+            self._refuse_head()
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a head in which one line is longer than all may be."""
+        self._refuse_head()
+
+    def allHeadersReceived(self) -> None:
+        """Refuse a body that says that it is too long, before any of it or a 100 Continue is sent."""
+        self._head_bytes = self._head_lines = 0
+        self._phase = _Phase.BODY
+        if self.length is not None and self.length > self.limits.body_bytes:
+            self.refuse_body()
+        else:
+            super().allHeadersReceived()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Take bytes of a body, or keep those of the next request while one is answered."""
+        if self._phase is not _Phase.REFUSED:
+            super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        """The request is whole: it can take as long as it takes."""
+        if self._phase is not _Phase.REFUSED:
+            self._phase = _Phase.BUSY
+            # The next request on this connection has its own time, even if it is here already.
+            self._timed = None
+            super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        """An answer was sent: wait for the next request, or close if the server is stopping."""
+        self._phase = _Phase.IDLE
+        if self.site.draining:
+            self.persistent = False
+        super().requestDone(request)
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is under way on it."""
+        if self._phase is not _Phase.BUSY:
+            self.loseConnection()
+
+    def refuse_body(self) -> None:
+        """Answer that the body is too long; what still comes of it is thrown away."""
+        limit = self.limits.body_bytes
+        self.refuse(Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {limit} bytes."))
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer at once, and close when the client has had time to read it."""
+        if self._phase is _Phase.REFUSED:
+            return
+        self._phase = _Phase.REFUSED
+        self._set_timer()
+        self.setTimeout(None)
+        self.site.refused(problem.status)
+        transport = self.transport
+        assert transport is not None
+        transport.write(raw_response(problem))
+        # Closing with unread data would reset the connection, and the answer could be lost with it.
+        if hasattr(transport, "loseWriteConnection"):
+            transport.loseWriteConnection()
+        self._timer = self.callLater(_LINGER, transport.abortConnection)
+
+    def _refuse_head(self) -> None:
+        limits = self.limits
+        self.refuse(
+            Problem(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"The headers are more than {limits.headers}, or longer than {limits.header_bytes} bytes in all.",
+            )
+        )
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """
+        Say in our own form what Twisted says with an empty 400.
+
+        The name is Twisted's and private: should it go, Twisted's own answer comes back, and nothing else.
+        """
+        self.refuse(Problem(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request."))
+
+    def _set_timer(self) -> None:
+        """Have the timer run for what is going on now."""
+        if self._phase is self._timed:
+            return
+        self._timed = self._phase
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if self._phase is _Phase.HEAD:
+            self._timer = self.callLater(self.limits.header_seconds, self.refuse, _TOO_LATE)
+        elif self._phase is _Phase.BODY:
+            self._timer = self.callLater(self.limits.body_seconds, self.refuse, _TOO_LATE)
+
+
+class Overflow(Protocol):
+    """A connection beyond the limit: an answer, and the end."""
+
+    def connectionMade(self) -> None:
+        """Say why, and close."""
+        assert self.transport is not None
+        detail = "The server has as many connections as it takes; try again, or keep one open and use it again."
+        problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})
+        self.transport.write(raw_response(problem))
+        self.transport.loseConnection()

@@ -1,0 +1,151 @@
+"""The site: requests with an id and a log line each, connections that can be counted and drained."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from io import BytesIO
+from itertools import count
+from secrets import token_hex
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request as _HTTPRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from .limits import LimitedChannel, Limits, Overflow
+from .problems import Problem
+
+__all__ = ["JobRequest", "JobSite", "answer"]
+
+_PROCESS: Final = token_hex(4)
+_numbers: Final = count(1)
+
+
+def answer(request: Request, problem: Problem) -> bytes:
+    """Set up `request` for a problem and return the body to write."""
+    request.setResponseCode(problem.status.value, problem.status.phrase.encode())
+    request.setHeader(b"Content-Type", b"application/problem+json")
+    for name, value in problem.headers.items():
+        request.setHeader(name.encode(), value.encode("latin-1"))
+    body = problem.body
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return body
+
+
+class JobRequest(Request):
+    """A request whose body stays in memory and is bounded, and whose end is told to its site."""
+
+    channel: LimitedChannel
+    #: Tells it from every other request; in the log and in X-Request-Id.
+    id = ""
+
+    def gotLength(self, length: int | None) -> None:
+        """Keep the body in memory: Twisted would put a long one in a temporary file, unencrypted."""
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body, unless with it the body is too long."""
+        assert self.content is not None
+        if self.content.tell() + len(data) > self.channel.limits.body_bytes:
+            self.channel.refuse_body()
+        else:
+            super().handleContentChunk(data)
+
+    def process(self) -> None:
+        """Give the request an id and to its resource."""
+        self.id = f"{_PROCESS}-{next(_numbers)}"
+        self.began = self.channel.site.reactor.seconds()
+        self.setHeader(b"X-Request-Id", self.id.encode())
+        self.setHeader(b"Cache-Control", b"no-store")
+        try:
+            unquote_to_bytes(self.path).decode("utf-8")
+        except UnicodeDecodeError:
+            self._end_with(Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8."))
+        else:
+            super().process()
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """Answer with an incident id in place of the traceback."""
+        self._end_with(self.incident(reason))
+        return reason
+
+    def incident(self, reason: Failure) -> Problem:
+        """Log an error that nobody foresaw; what to tell the client of it."""
+        self.channel.site.log_.failure("incident {id}", reason, id=self.id)
+        detail = f"The server made a mistake. It is in the log as incident {self.id}."
+        return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+    def _end_with(self, problem: Problem) -> None:
+        self.write(answer(self, problem))
+        self.finish()
+
+
+class JobSite(Site):
+    """The root of the HTTP server."""
+
+    protocol: Callable[..., IProtocol] = LimitedChannel
+    log_ = Logger(namespace="jobengine.web")
+
+    def __init__(
+        self,
+        resource: IResource,
+        limits: Limits,
+        observe: Callable[[bytes, bytes, int, float], None],
+        reactor: Any = None,
+    ) -> None:
+        """`observe` is told of every answer: method, path, status and seconds."""
+        super().__init__(resource, requestFactory=JobRequest, timeout=limits.idle_seconds, reactor=reactor)
+        self.limits = limits
+        #: The connections that are open.
+        self.channels: set[LimitedChannel] = set()
+        #: Whether the server is stopping.
+        self.draining = False
+        self._observe = observe
+        self._drained: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A channel, or a refusal if there are enough of them."""
+        if len(self.channels) >= self.limits.connections:
+            self.refused(HTTPStatus.SERVICE_UNAVAILABLE)
+            return Overflow()
+        return super().buildProtocol(addr)
+
+    def log(self, request: _HTTPRequest) -> None:
+        """Write the line of a request that was answered; nothing in it is secret."""
+        assert isinstance(request, JobRequest)
+        seconds = self.reactor.seconds() - request.began
+        self._observe(request.method, request.path, request.code, seconds)
+        self.log_.info(
+            "{method} {path} {status} {ms:.1f}ms {id}",
+            method=request.method.decode("ascii", "replace"),
+            path=request.path.decode("ascii", "backslashreplace"),
+            status=request.code,
+            ms=seconds * 1000,
+            id=request.id,
+        )
+
+    def refused(self, status: HTTPStatus) -> None:
+        """Write the line of a request that was refused before it was whole."""
+        self._observe(b"", b"", status.value, 0.0)
+        self.log_.info("refused {status} {reason}", status=status.value, reason=status.phrase)
+
+    def drain(self) -> "Deferred[None]":
+        """Close what is idle; fires when what is under way was answered and no connection is left."""
+        self.draining = True
+        if not self.channels:
+            return succeed(None)
+        self._drained = Deferred()
+        for channel in list(self.channels):
+            channel.close_if_idle()
+        return self._drained
+
+    def forget(self, channel: LimitedChannel) -> None:
+        """A connection is gone."""
+        self.channels.discard(channel)
+        if self._drained is not None and not self.channels:
+            drained, self._drained = self._drained, None
+            drained.callback(None)

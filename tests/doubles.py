@@ -1,0 +1,200 @@
+"""Stand-ins that are injected, and a server in memory to use them in."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+from attrs import define, field, frozen
+from treq.client import HTTPClient
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+
+from jobengine.local import LocalEngine
+from jobengine.storage.files import Files
+from jobengine.storage.frames import Kdf
+from jobengine.storage.journal import Journal
+from jobengine.web.api import Api
+from jobengine.web.limits import Limits
+from jobengine.web.site import JobSite
+from jobengine.wire import Defaults, Wire
+
+R = TypeVar("R")
+
+#: A key derivation that takes no time.
+QUICK_KDF = Kdf(passes=1, kib=8)
+SECRET = b"a secret"
+#: When every clock starts: seconds since the epoch.
+START = 1_800_000_000
+
+
+class AtOnce:
+    """A writer thread that runs each call while it is given."""
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":
+        return maybeDeferred(call)
+
+
+class Stepped:
+    """A writer thread that runs one call at each `step`."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":
+        done: Deferred[R] = Deferred()
+        self.waiting.append((call, done))
+        return done
+
+    def step(self) -> None:
+        call, done = self.waiting.pop(0)
+        maybeDeferred(call).chainDeferred(done)
+
+
+class CountedIds:
+    """UUIDs that count up, as text."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def __call__(self) -> str:
+        self.given += 1
+        return str(UUID(int=self.given))
+
+
+def new_clock() -> Clock:
+    clock = Clock()
+    clock.rightNow = float(START)
+    return clock
+
+
+def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
+    """A LocalEngine, not started, on `path`; whatever is not given is quick and quiet."""
+    files = more.pop("files", None) or Files()
+    parts: dict[str, Any] = {
+        "journal": Journal(str(path), files=files, kdf=QUICK_KDF),
+        "secret": lambda: SECRET,
+        "thread": AtOnce(),
+        "clock": clock,
+        "now": lambda: int(clock.seconds() * 1000),
+        "new_id": CountedIds(),
+        "on_failure": lambda _error: None,
+    }
+    return LocalEngine(**{**parts, **more})
+
+
+@frozen
+class Answer:
+    """What a server in memory answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class _Agent(RequestTraversalAgent):
+    """treq's agent in memory, talking to our own site in place of a plain one."""
+
+    def __init__(self, site: JobSite) -> None:
+        super().__init__(site.resource)
+        self._serverFactory = site
+
+
+@define
+class MemoryServer:
+    """A whole server but for sockets and threads; `call` asks it something and returns the answer."""
+
+    path: Path
+    limits: Limits = field(factory=Limits)
+    admin_key: bytes | None = None
+    clock: Clock = field(factory=new_clock)
+    engine_parts: dict[str, Any] = field(factory=dict)
+    engine: LocalEngine = field(init=False)
+    site: JobSite = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self.engine = make_engine(self.path, self.clock, **self.engine_parts)
+        self.engine.startService()
+        wire = Wire(defaults=Defaults(), max_depth=self.limits.json_depth)
+        api = Api(engine=self.engine, wire=wire, clock=self.clock, admin_key=self.admin_key)
+        reactor = MemoryReactorClock()
+        reactor.rightNow = self.clock.rightNow
+        self.site = JobSite(api.resource(), self.limits, api.metrics.observe, reactor)
+        self._agent = _Agent(self.site)
+
+    def stop(self) -> None:
+        done = self.engine.stopService()
+        self.pump()
+        assert done.called
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def pump(self) -> None:
+        """Let all happen that happens without time going by."""
+        for _ in range(20):
+            self.clock.advance(0)
+            self._agent.flush()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        key: str | None = "key",
+        body: Any = None,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> "Deferred[Answer]":
+        """A Deferred of the Answer; pump to get it."""
+        sent = dict(headers or {})
+        if key is not None:
+            sent.setdefault("X-Access-Key", key)
+        data = raw
+        if body is not None:
+            data = json.dumps(body).encode()
+        if data is not None:
+            sent.setdefault("Content-Type", "application/json")
+        url = "http://jobengine.test" + path + ("?" + urlencode(query) if query else "")
+        asked = HTTPClient(self._agent).request(method, url, headers=sent, data=data)
+
+        async def read(response: Any) -> Answer:
+            names = {k.decode(): v[0].decode() for k, v in response.headers.getAllRawHeaders()}
+            return Answer(response.code, names, await response.content())
+
+        return asked.addCallback(lambda response: Deferred.fromCoroutine(read(response)))
+
+    def call(self, method: str, path: str, **more: Any) -> Answer:
+        """The answer to one request."""
+        answers: list[Any] = []
+        self.ask(method, path, **more).addBoth(answers.append)
+        self.pump()
+        (answer,) = answers
+        if not isinstance(answer, Answer):
+            answer.raiseException()
+        return answer
