@@ -10,9 +10,11 @@ from uuid import UUID
 from attrs import define, field, frozen
 from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
 
 from jobengine.local import LocalEngine
 from jobengine.storage.files import Files
@@ -112,6 +114,28 @@ class Answer:
         return json.loads(self.body)
 
 
+@implementer(IBodyProducer)
+class _WholeBody:
+    """A request's body, given in one piece; treq's own would wait for the real reactor."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: Any) -> "Deferred[None]":
+        consumer.write(self.body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        pass
+
+    def resumeProducing(self) -> None:
+        pass
+
+    def stopProducing(self) -> None:
+        pass
+
+
 class _Agent(RequestTraversalAgent):
     """treq's agent in memory, talking to our own site in place of a plain one."""
 
@@ -131,6 +155,7 @@ class MemoryServer:
     engine_parts: dict[str, Any] = field(factory=dict)
     engine: LocalEngine = field(init=False)
     site: JobSite = field(init=False)
+    _agent: "_Agent" = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.start()
@@ -181,7 +206,7 @@ class MemoryServer:
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
         url = "http://jobengine.test" + path + ("?" + urlencode(query) if query else "")
-        asked = HTTPClient(self._agent).request(method, url, headers=sent, data=data)
+        asked = HTTPClient(self._agent, data_to_body_producer=_WholeBody).request(method, url, headers=sent, data=data)
 
         async def read(response: Any) -> Answer:
             names = {k.decode(): v[0].decode() for k, v in response.headers.getAllRawHeaders()}
