@@ -1,12 +1,14 @@
 """How JobEngine is installed; settings of the tools are in pyproject.toml."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="jobengine",
     version="1.0.0",
     description="A durable queue of jobs over HTTP, kept in one encrypted file",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     packages=[*find_packages(include=["jobengine", "jobengine.*"]), "twisted.plugins"],

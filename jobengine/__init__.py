@@ -1,0 +1,1 @@
+"""A durable queue of jobs over HTTP, kept in one encrypted file."""

@@ -7,7 +7,7 @@ changes on the reactor thread.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import define, field, frozen
 from twisted.application.service import Service
@@ -46,7 +46,7 @@ _EXPIRY_SLICE: Final = 1_000
 _LONGEST_WAIT: Final = 86_400.0
 
 
-class Thread(Run):
+class Thread(Run, Protocol):
     """The thread that owns the journal; see jobengine.storage.thread.WriterThread."""
 
     def start(self) -> None:
@@ -336,12 +336,12 @@ class LocalEngine(Service):
 def _for_client(error: StorageError) -> Exception:
     if isinstance(error, NoRoom):
         return Full(
-            "The disk has no room for the change. It was not made now; it may still be made when there is room, so look "
-            "before you repeat it. Reads are answered."
+            "The disk has no room for the change. It was not made now; it may still be made when there is room, so "
+            "look before you repeat it. Reads are answered."
         )
     if isinstance(error, Backlog):
         return Busy("More changes are waiting to be written than may wait; this one was not made. Try again.")
     return OutcomeUnknown(
-        "Storage has failed and the server is stopping: the change may or may not be there when it is back. Look before "
-        "you repeat it."
+        "Storage has failed and the server is stopping: the change may or may not be there when it is back. Look "
+        "before you repeat it."
     )

@@ -30,8 +30,8 @@ class Options(_Options):
 
     synopsis = "[options]"
     longdesc = (
-        "A queue of jobs over HTTP, kept in one encrypted file. Every option can be given in the environment, under the "
-        "name in brackets; the option wins. Set SECRET, or SECRET_FILE, to what the file is to be encrypted with."
+        "A queue of jobs over HTTP, kept in one encrypted file. Every option can be given in the environment, under "
+        "the name in brackets; the option wins. Set SECRET, or SECRET_FILE, to what the file is to be encrypted with."
     )
     optParameters = [
         [setting.option, None, None, f"[{setting.variable}={setting.default}] {setting.help}"] for setting in SETTINGS

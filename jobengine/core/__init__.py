@@ -1,0 +1,1 @@
+"""What is true and what follows: pure, without clock, randomness or files."""

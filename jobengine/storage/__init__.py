@@ -1,0 +1,1 @@
+"""The encrypted file and how it is written; knows nothing of jobs."""

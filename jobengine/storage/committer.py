@@ -236,7 +236,8 @@ class Committer(Generic[M]):
             waiter.callback(None)
 
     def _write_failed(self, failure: Failure) -> None:
-        if failure.check(NoRoom) is None:
+        error = failure.value
+        if not isinstance(error, NoRoom):
             self.give_up(failure)
             return
         batch, later = self._flying, self._pending
@@ -245,8 +246,8 @@ class Committer(Generic[M]):
         batch.take_in(later)
         self._pending = _Batch()
         self.phase = Phase.FULL
-        self.trouble = failure.value
-        self._log.error("no room for the database: {why}; changes are refused until there is", why=failure.value)
+        self.trouble = error
+        self._log.error("no room for the database: {why}; changes are refused until there is", why=error)
         self.hooks.stalled(batch.memos)
         _Batch(waiters=waiters).release(failure)
         self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 
 __all__ = ["Files"]
 
@@ -82,7 +83,5 @@ class Files:
 
     def remove(self, path: str) -> None:
         """Remove a file; it is no error if there is none."""
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(path)
-        except FileNotFoundError:
-            pass

@@ -20,7 +20,7 @@ class WriterThread:
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="journal")
 
     def start(self) -> None:
-        """Start the thread when the reactor runs, so that a start that fails leaves none behind; until then calls wait."""
+        """Start the thread when the reactor runs; until then calls wait. A start that fails leaves no thread behind."""
         self._reactor.callWhenRunning(self._pool.start)
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ from klein import Klein, KleinRenderable
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
 from ..core.commands import Claim, DeleteJob, DeleteQueue, ListJobs, Page, Peek, ReadJob
@@ -148,14 +149,17 @@ class Api:
         return body
 
     @_app.handle_errors(Exception)
-    def failed(self, request: JobRequest, failure: Failure) -> KleinRenderable:
+    def failed(self, request: IRequest, failure: Failure) -> KleinRenderable:
         """Answer for an error, one that was foreseen or not."""
+        assert isinstance(request, JobRequest)
         if request.startedWriting:
             # The status is sent already: only a broken connection can tell the client that this is not all.
             request.incident(failure)
-            request.transport.abortConnection()
+            request.channel.abort()
             return None
-        return answer(request, problem_of(failure.value) or request.incident(failure))
+        error = failure.value
+        problem = problem_of(error) if isinstance(error, Exception) else None
+        return answer(request, problem or request.incident(failure))
 
     async def _queue_in_parts(self, command: ListJobs, page: Page) -> AsyncIterator[bytes]:
         """The JSON of a queue, page by page; the number of jobs comes last, when it is known."""
@@ -182,8 +186,7 @@ def _body(request: JobRequest) -> bytes:
     kind: Any = request.requestHeaders.getRawHeaders(b"Content-Type", [b""])[0]
     if kind.split(b";")[0].strip().lower() != b"application/json":
         raise BadInput("The body must be JSON, with the header Content-Type: application/json.")
-    body: bytes = request.content.getvalue()
-    return body
+    return request.body()
 
 
 def _key(request: JobRequest) -> bytes:

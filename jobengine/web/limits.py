@@ -161,6 +161,11 @@ class LimitedChannel(HTTPChannel):
             self.persistent = False
         super().requestDone(request)
 
+    def abort(self) -> None:
+        """Break the connection: what was sent is not the whole answer, and nothing else can say so."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way on it."""
         if self._phase is not _Phase.BUSY:
@@ -179,8 +184,7 @@ class LimitedChannel(HTTPChannel):
         self._set_timer()
         self.setTimeout(None)
         self.site.refused(problem.status)
-        transport = self.transport
-        assert transport is not None
+        transport: Any = self.transport
         transport.write(raw_response(problem))
         # Closing with unread data would reset the connection, and the answer could be lost with it.
         if hasattr(transport, "loseWriteConnection"):

@@ -44,9 +44,9 @@ class Problem:
         return problem_json(self.status.value, self.status.phrase, self.detail)
 
 
-def problem_of(error: BaseException) -> Problem | None:
+def problem_of(error: Exception) -> Problem | None:
     """What to answer for an error, or None if it is one that nobody foresaw."""
-    status = _STATUS.get(type(error))  # type: ignore[arg-type]  # a BaseException is just not found
+    status = _STATUS.get(type(error))
     if status is not None:
         return Problem(status, str(error), _headers(type(error), status))
     if isinstance(error, HTTPException):
@@ -54,10 +54,10 @@ def problem_of(error: BaseException) -> Problem | None:
     return None
 
 
-def _headers(kind: type[BaseException], status: HTTPStatus) -> dict[str, str]:
+def _headers(kind: type[Exception], status: HTTPStatus) -> dict[str, str]:
     headers = {}
     if kind in _RETRY_AFTER:
-        headers["Retry-After"] = str(_RETRY_AFTER[kind])  # type: ignore[index]  # it was just found there
+        headers["Retry-After"] = str(_RETRY_AFTER[kind])
     if status is HTTPStatus.UNAUTHORIZED:
         # RFC 9110, 11.6.1: a 401 names a scheme.
         headers["WWW-Authenticate"] = 'X-Access-Key realm="queue"'

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request as _HTTPRequest
@@ -55,6 +55,11 @@ class JobRequest(Request):
         else:
             super().handleContentChunk(data)
 
+    def body(self) -> bytes:
+        """The whole body."""
+        assert isinstance(self.content, BytesIO)
+        return self.content.getvalue()
+
     def process(self) -> None:
         """Give the request an id and to its resource."""
         self.id = f"{_PROCESS}-{next(_numbers)}"
@@ -87,7 +92,7 @@ class JobRequest(Request):
 class JobSite(Site):
     """The root of the HTTP server."""
 
-    protocol: Callable[..., IProtocol] = LimitedChannel
+    protocol = LimitedChannel  # type: ignore[assignment]  # a channel without the HTTP/2 that Twisted's offers
     log_ = Logger(namespace="jobengine.web")
 
     def __init__(
