@@ -24,6 +24,7 @@ from jobengine.web.api import Api
 from jobengine.web.limits import Limits
 from jobengine.web.site import JobSite
 from jobengine.wire import Defaults, Wire
+from tests.schema import check_answer
 
 R = TypeVar("R")
 
@@ -146,7 +147,11 @@ class _Agent(RequestTraversalAgent):
 
 @define
 class MemoryServer:
-    """A whole server but for sockets and threads; `call` asks it something and returns the answer."""
+    """
+    A whole server but for sockets and threads; `call` asks it something and returns the answer.
+
+    Every answer must be documented in api_schema.yml.
+    """
 
     path: Path
     limits: Limits = field(factory=Limits)
@@ -210,7 +215,9 @@ class MemoryServer:
 
         async def read(response: Any) -> Answer:
             names = {k.decode(): v[0].decode() for k, v in response.headers.getAllRawHeaders()}
-            return Answer(response.code, names, await response.content())
+            content = await response.content()
+            check_answer(method, path, response.code, names, content)
+            return Answer(response.code, names, content)
 
         return asked.addCallback(lambda response: Deferred.fromCoroutine(read(response)))
 

@@ -1,0 +1,154 @@
+"""Holds answers against api_schema.yml: what is not documented there, a server must not say."""
+
+import json
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import yaml
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type hints
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+__all__ = ["SCHEMA_PATH", "check_answer", "operations", "schema", "validator"]
+
+SCHEMA_PATH: Final = Path(__file__).parent.parent / "api_schema.yml"
+_ROOT: Final = "urn:api"
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """api_schema.yml as it is."""
+    document: dict[str, Any] = yaml.load(SCHEMA_PATH.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return document
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Method in capitals, path, and what is documented of it."""
+    for path, item in schema()["paths"].items():
+        for method, operation in item.items():
+            yield method.upper(), path, operation
+
+
+def check_answer(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Raise AssertionError unless the schema documents this answer to `method` on `path` (a query is passed over)."""
+    where = f"{method} {path} {status}"
+    response = _response(method, unquote(path.partition("?")[0]), status)
+    assert response is not None, f"{where} is not documented"
+    given = {name.lower(): value for name, value in headers.items()}
+    for name, header in response.get("headers", {}).items():
+        _check_header(where, name, _resolve(header), given.get(name.lower()))
+    _check_content(where, method, response, given, body)
+
+
+def validator(fragment: Mapping[str, Any], *, closed: bool = False) -> Any:
+    """A validator for a part of the schema; a closed one refuses fields that the schema does not name."""
+    document = _closed() if closed else schema()
+    part = _close(fragment) if closed else fragment
+    registry: Any = Registry().with_resource(_ROOT, DRAFT202012.create_resource(document))
+    checker = Draft202012Validator.FORMAT_CHECKER
+    return Draft202012Validator(_absolute(part), registry=registry, format_checker=checker)
+
+
+def _response(method: str, path: str, status: int) -> dict[str, Any] | None:
+    """What is documented of an answer."""
+    document = schema()
+    item = document["paths"].get(path)
+    if item is None:
+        return _other(document["x-other-paths"], 404, status)
+    operation = item.get("get" if method == "HEAD" else method.lower())
+    if operation is None:
+        return _other(document["x-other-methods"], 405, status)
+    response = operation["responses"].get(str(status))
+    return None if response is None else _resolve(response)
+
+
+def _other(response: dict[str, Any], its_status: int, status: int) -> dict[str, Any] | None:
+    if status == its_status:
+        return _resolve(response)
+    # What every request can meet before anybody looks at its path, /test documents.
+    return _response("GET", "/test", status) if status >= 400 else None
+
+
+def _check_header(where: str, name: str, header: Mapping[str, Any], value: str | None) -> None:
+    if value is None:
+        assert not header.get("required"), f"{where}: the header {name} is missing"
+        return
+    parsed = int(value) if header["schema"].get("type") == "integer" and value.isdigit() else value
+    _check_value(f"{where}: header {name}", header["schema"], parsed)
+
+
+def _check_content(
+    where: str, method: str, response: Mapping[str, Any], headers: Mapping[str, str], body: bytes
+) -> None:
+    content = response.get("content")
+    if content is None:
+        assert body == b"", f"{where}: no body is documented"
+        return
+    kind = headers.get("content-type", "").split(";")[0].strip()
+    assert kind in content, f"{where}: content type {kind!r} is not documented"
+    if method == "HEAD":
+        assert body == b"", f"{where}: an answer to HEAD has no body"
+    elif kind.endswith("json"):
+        _check_value(where, content[kind]["schema"], json.loads(body, parse_constant=_no_constant))
+
+
+def _check_value(where: str, fragment: Mapping[str, Any], value: Any) -> None:
+    errors = [f"{'/'.join(map(str, error.absolute_path))}: {error.message}" for error in _errors(fragment, value)]
+    assert not errors, f"{where}: {errors}"
+
+
+def _errors(fragment: Mapping[str, Any], value: Any) -> Iterator[Any]:
+    key = json.dumps(fragment, sort_keys=True)
+    if key not in _validators:
+        _validators[key] = validator(fragment, closed=True)
+    errors: Iterator[Any] = _validators[key].iter_errors(value)
+    return errors
+
+
+_validators: Final[dict[str, Any]] = {}
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+def _resolve(node: dict[str, Any]) -> dict[str, Any]:
+    """What a node that may be a reference stands for."""
+    while "$ref" in node:
+        target: Any = schema()
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        node = target
+    return node
+
+
+@cache
+def _closed() -> dict[str, Any]:
+    """The schema with every named object closed."""
+    document = deepcopy(schema())
+    document["components"]["schemas"] = {k: _close(v) for k, v in document["components"]["schemas"].items()}
+    return document
+
+
+def _close(node: Any) -> Any:
+    """A copy of a schema whose objects take no fields but those that they name."""
+    if isinstance(node, Mapping):
+        closed = {key: _close(value) for key, value in node.items()}
+        if closed.get("type") == "object":
+            closed.setdefault("additionalProperties", False)
+        return closed
+    return [_close(value) for value in node] if isinstance(node, list) else node
+
+
+def _absolute(node: Any) -> Any:
+    """A copy of a schema whose references name the whole document, so that they hold outside of it."""
+    if isinstance(node, Mapping):
+        return {
+            key: _ROOT + value if key == "$ref" and value.startswith("#") else _absolute(value)
+            for key, value in node.items()
+        }
+    return [_absolute(value) for value in node] if isinstance(node, list) else node
