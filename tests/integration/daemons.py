@@ -1,0 +1,258 @@
+"""The real daemon as a process of its own, and a plain blocking client to talk to it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from attrs import define, field, frozen
+
+from tests.schema import check_answer
+
+ROOT = Path(__file__).parents[2]
+TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
+SECRET = "the secret of the tests"
+#: Seconds in which a process must do what is expected of it.
+DEADLINE = 20.0
+
+
+def until(what: str, happened: Callable[[], Any], seconds: float = DEADLINE) -> Any:
+    """Poll until `happened` gives something true, and return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        result = happened()
+        if result:
+            return result
+        time.sleep(0.02)
+    raise AssertionError(f"in {seconds:.0f} s it did not come about that {what}")
+
+
+@frozen
+class Reply:
+    """What the daemon answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """One connection that is kept open; holds every answer, or of each kind the first, against the schema."""
+
+    def __init__(self, port: int, *, key: str = "key", sampled: bool = False, timeout: float = DEADLINE) -> None:
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
+        self._key = key
+        self._sampled = sampled
+        self._seen: set[tuple[str, str, int]] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """The answer to one request; raises OSError or HTTPException if none comes."""
+        sent = {"X-Access-Key": self._key, **(headers or {})}
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            sent.setdefault("Content-Type", "application/json")
+        self._connection.request(method, path + ("?" + urlencode(query) if query else ""), data, sent)
+        response = self._connection.getresponse()
+        reply = Reply(response.status, dict(response.getheaders()), response.read())
+        self._check(method, path, reply)
+        return reply
+
+    def _check(self, method: str, path: str, reply: Reply) -> None:
+        kind = (method, path, reply.status)
+        if not self._sampled or kind not in self._seen:
+            check_answer(method, path, reply.status, reply.headers, reply.body)
+            self._seen.add(kind)
+
+    def make_queue(self, name: str = "q") -> None:
+        assert self.call("PUT", "/api/v1/queue", body={"name": name, "access_key": self._key}).status == 201
+
+    def add(self, content: Any = None, queue: str = "q", **job: Any) -> Reply:
+        return self.call("PUT", "/api/v1/job", body={"queue_name": queue, "job": {"content": content or {}, **job}})
+
+    def claim(self, queue: str = "q") -> Reply:
+        return self.call("GET", "/api/v1/job/next", query={"queueName": queue, "markQueued": "true"})
+
+    def peek(self, queue: str = "q") -> Reply:
+        return self.call("GET", "/api/v1/job/next", query={"queueName": queue})
+
+    def read(self, uid: str, queue: str = "q") -> Reply:
+        return self.call("GET", "/api/v1/job", query={"queueName": queue, "jobUID": uid})
+
+    def update(self, uid: str, state: str, queue: str = "q") -> Reply:
+        return self.call("POST", "/api/v1/job", body={"queue_name": queue, "uid": uid, "new_status": state})
+
+    def delete(self, uid: str, queue: str = "q") -> Reply:
+        return self.call("DELETE", "/api/v1/job", query={"queueName": queue, "jobUID": uid})
+
+    def list(self, queue: str = "q") -> Reply:
+        return self.call("GET", "/api/v1/queue", query={"name": queue})
+
+    def jobs(self, queue: str = "q") -> dict[str, Any]:
+        """Every job of a queue, by uid."""
+        reply = self.list(queue)
+        assert reply.status == 200, reply
+        return {job["uid"]: job for job in reply.json["jobs"]}
+
+    def ready(self) -> Reply:
+        return self.call("GET", "/readyz")
+
+    def metric(self, name: str) -> float:
+        text = self.call("GET", "/metrics").body.decode()
+        found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+        assert found is not None, text
+        return float(found[1])
+
+
+@define
+class Daemon:
+    """`twistd -n jobengine` in a directory of its own; the same database at every start."""
+
+    home: Path
+    #: Environment beside the least that is needed; an empty value takes a variable away.
+    settings: dict[str, str] = field(factory=dict)
+    #: Options of `twistd jobengine`.
+    options: Sequence[str] = ()
+    #: A command that runs it, such as strace.
+    prefix: Sequence[str] = ()
+    #: What twistd is to run, and how.
+    command: Sequence[str] = ("--nodaemon", "--pidfile=", "jobengine")
+    process: "subprocess.Popen[bytes] | None" = None
+    _port: int | None = None
+    _log_begins: int = 0
+
+    @property
+    def db_path(self) -> Path:
+        return self.home / self.environment.get("DB_PATH", "jobengine.jedb")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        least = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "API_PORT": "0", "SECRET": SECRET}
+        return {name: value for name, value in {**least, **self.settings}.items() if value}
+
+    @property
+    def log_path(self) -> Path:
+        return self.home / "log"
+
+    @property
+    def log(self) -> str:
+        """What it has written to its log since it was last started."""
+        return self.log_path.read_bytes()[self._log_begins :].decode() if self.log_path.exists() else ""
+
+    @property
+    def errors(self) -> str:
+        """What it has written to stderr since it was last started."""
+        return (self.home / "stderr").read_text()
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        if self._port is None:
+            self._port = int(until("it listens", self._find_port)[1])
+        return self._port
+
+    def client(self, **more: Any) -> Client:
+        return Client(self.port, **more)
+
+    def launch(self) -> None:
+        """Begin to start it."""
+        self.home.mkdir(exist_ok=True)
+        self._port = None
+        self._log_begins = self.log_path.stat().st_size if self.log_path.exists() else 0
+        with open(self.log_path, "ab") as log, open(self.home / "stderr", "wb") as errors:
+            self.process = subprocess.Popen(
+                [*self.prefix, *TWISTD, *self.command, *self.options],
+                cwd=self.home,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=errors,
+            )
+
+    def start(self) -> Self:
+        """Start it; when this returns, it takes changes."""
+        self.launch()
+        until("it is ready", self.is_ready)
+        return self
+
+    def is_ready(self) -> bool:
+        with self.client() as client:
+            return client.ready().status == 200
+
+    def wait(self, seconds: float = DEADLINE) -> int:
+        """The exit code, minus the signal's number if it was one; if it does not end, that is a failure."""
+        assert self.process is not None
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it did not end within {seconds} s; {self.all_output()}") from None
+
+    def run(self) -> int:
+        """Start it where it should not start, and return the exit code."""
+        self.launch()
+        return self.wait()
+
+    def terminate(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self, seconds: float = DEADLINE) -> int:
+        """SIGTERM; the exit code."""
+        self.terminate()
+        return self.wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL; it may have ended before."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def all_output(self) -> str:
+        return f"log:\n{self.log[-4000:]}\nstderr:\n{self.errors[-4000:]}"
+
+    def memory(self, name: str) -> int:
+        """A figure of /proc/PID/status such as VmRSS, in bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
+        assert found is not None
+        return int(found[1]) << 10
+
+    def _find_port(self) -> "re.Match[str] | None":
+        found = re.search(r"JobSite starting on (\d+)", self.log)
+        if found is None and self.process is not None and self.process.poll() is not None:
+            raise AssertionError(f"it ended with {self.process.returncode}; {self.all_output()}")
+        return found
