@@ -1,0 +1,49 @@
+"""Small databases whose records are plain bytes, and what is in them."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from jobengine.storage.files import Files
+from jobengine.storage.frames import FRAME_HEAD, HEADER_SIZE
+from jobengine.storage.journal import Journal
+from tests.doubles import QUICK_KDF, SECRET
+
+Commit = tuple[bytes, ...]
+NOW = 1_800_000_000_000
+
+
+def opened(path: Path, files: Files | None = None, secret: bytes = SECRET) -> tuple[Journal, list[Commit]]:
+    """A journal that is open, and the commits that it read."""
+    journal = Journal(str(path), files=files or Files(), kdf=QUICK_KDF)
+    return journal, list(journal.open(secret, NOW))
+
+
+def read(path: Path, secret: bytes = SECRET) -> list[Commit]:
+    """The commits in a file."""
+    journal, commits = opened(path, secret=secret)
+    journal.close(orderly=False)
+    return commits
+
+
+def write(path: Path, commits: Iterable[Commit], *, orderly: bool = False) -> bytes:
+    """Make a file of these commits and return its bytes."""
+    journal, _ = opened(path)
+    for records in commits:
+        journal.append(records)
+    journal.close(orderly=orderly)
+    return path.read_bytes()
+
+
+def frame_starts(data: bytes) -> list[int]:
+    """Where each frame begins, and where the last ends."""
+    starts = [HEADER_SIZE]
+    while starts[-1] < len(data):
+        length = int.from_bytes(data[starts[-1] + 4 : starts[-1] + 8], "big")
+        starts.append(starts[-1] + FRAME_HEAD + length)
+    return starts
+
+
+def listing(folder: Path) -> list[str]:
+    """The names in a folder but for the lock's."""
+    return sorted(name for name in os.listdir(folder) if not name.endswith(".lock"))

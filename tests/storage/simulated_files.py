@@ -1,0 +1,215 @@
+"""
+A file system in memory that knows what a power cut may leave of it.
+
+What was written and not synced may be there in part: up to some byte, or with some sectors still zeros. Names that were
+given or taken and whose directory was not synced may be there or not, in the order in which that happened.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+
+from attrs import define, field, frozen
+
+from jobengine.storage.files import Files
+
+__all__ = ["FaultyFiles", "SimulatedFiles"]
+
+SECTOR = 512
+#: What is on a disk: bytes by path.
+Disk = Mapping[str, bytes]
+
+
+@frozen
+class _Write:
+    data: bytes
+    position: int
+
+    def done(self, content: bytes) -> bytes:
+        content = content.ljust(self.position, b"\0")
+        return content[: self.position] + self.data + content[self.position + len(self.data) :]
+
+    def torn(self, content: bytes) -> Iterator[bytes]:
+        """Some of what may be there when only a part of it reached the disk."""
+        borders = [at for at in range(len(self.data)) if (self.position + at) % SECTOR == 0]
+        for length in {0, 1, 3, 11, 13, len(self.data) - 1, *borders}:
+            if length < len(self.data):
+                yield _Write(self.data[:length], self.position).done(content)
+        starts = sorted({0, *borders})
+        pieces = list(zip(starts, [*starts[1:], len(self.data)], strict=True))
+        for lost in [*([piece] for piece in pieces), pieces, pieces[1:], pieces[:-1], pieces[::2], pieces[1::2]]:
+            data = bytearray(self.data)
+            for begin, end in lost:
+                data[begin:end] = bytes(end - begin)
+            yield _Write(bytes(data), self.position).done(content)
+
+
+@frozen
+class _Truncate:
+    length: int
+
+    def done(self, content: bytes) -> bytes:
+        return content[: self.length]
+
+    def torn(self, content: bytes) -> Iterator[bytes]:
+        yield content
+
+
+@define
+class _Inode:
+    durable: bytes = b""
+    content: bytes = b""
+    pending: list[_Write | _Truncate] = field(factory=list)
+
+    def do(self, step: _Write | _Truncate) -> None:
+        self.content = step.done(self.content)
+        self.pending.append(step)
+
+    def sync(self) -> None:
+        self.durable, self.pending = self.content, []
+
+    def after_a_crash(self) -> Iterator[bytes]:
+        """What may be on disk: nothing of what is pending, all of it, or a part."""
+        content = self.durable
+        yield content
+        for step in self.pending:
+            yield from step.torn(content)
+            content = step.done(content)
+            yield content
+
+
+@define
+class SimulatedFiles(Files):
+    """Files in memory; `moment` is called after each step that changes something."""
+
+    disk: Disk = field(factory=dict)
+    moment: Callable[[], None] = lambda: None
+    #: What the steps that make things durable do; taken out to show that they are needed.
+    syncs: bool = True
+    directory_syncs: bool = True
+    _names: dict[str, _Inode] = field(init=False)
+    _durable_names: dict[str, _Inode] = field(init=False)
+    _name_steps: list[dict[str, _Inode]] = field(factory=list, init=False)
+    _open: dict[int, _Inode] = field(factory=dict, init=False)
+    _numbers: Iterator[int] = field(factory=lambda: count(3), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._names = {path: _Inode(content, content) for path, content in self.disk.items()}
+        self._durable_names = dict(self._names)
+
+    def after_a_crash(self) -> Iterator[Disk]:
+        """The disks to look at: for each state of the names, one file after the other in each of its states."""
+        for names in [self._durable_names, *self._name_steps]:
+            for whole in (False, True):
+                base = {path: inode.content if whole else inode.durable for path, inode in names.items()}
+                yield base
+                for path, inode in names.items():
+                    for content in set(inode.after_a_crash()):
+                        yield {**base, path: content}
+
+    def now(self) -> Disk:
+        """What a process that starts without a power cut in between would see."""
+        return {path: inode.content for path, inode in self._names.items()}
+
+    def create(self, path: str) -> int:
+        if path in self._names:
+            raise FileExistsError(path)
+        self._rename_all({**self._names, path: _Inode()})
+        return self.open(path)
+
+    def open(self, path: str) -> int:
+        number = next(self._numbers)
+        self._open[number] = self._names[path]
+        return number
+
+    def lock(self, path: str) -> int:
+        return next(self._numbers)
+
+    def close(self, descriptor: int) -> None:
+        self._open.pop(descriptor, None)
+
+    def exists(self, path: str) -> bool:
+        return path in self._names
+
+    def size(self, descriptor: int) -> int:
+        return len(self._open[descriptor].content)
+
+    def read(self, descriptor: int, length: int, position: int) -> bytes:
+        return self._open[descriptor].content[position : position + length]
+
+    def write(self, descriptor: int, data: bytes, position: int) -> None:
+        self._open[descriptor].do(_Write(bytes(data), position))
+        self.moment()
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        self._open[descriptor].do(_Truncate(length))
+        self.moment()
+
+    def sync(self, descriptor: int) -> None:
+        if self.syncs:
+            self._open[descriptor].sync()
+        self.moment()
+
+    def sync_directory(self, path: str) -> None:
+        if self.directory_syncs:
+            self._durable_names, self._name_steps = self._names, []
+        self.moment()
+
+    def rename(self, old: str, new: str) -> None:
+        names = dict(self._names)
+        names[new] = names.pop(old)
+        self._rename_all(names)
+
+    def remove(self, path: str) -> None:
+        if path in self._names:
+            self._rename_all({name: inode for name, inode in self._names.items() if name != path})
+
+    def _rename_all(self, names: dict[str, _Inode]) -> None:
+        self._names = names
+        self._name_steps.append(names)
+        self.moment()
+
+
+@define
+class FaultyFiles(Files):
+    """The real file system, but for the calls that are told to fail."""
+
+    #: By method: which error each of the next calls raises; None lets it through.
+    faults: dict[str, list[OSError | None]] = field(factory=dict)
+    #: Bytes that a failing write still puts into the file.
+    short: int = 0
+    #: Every call that changes something, in order.
+    calls: list[str] = field(factory=list)
+
+    def create(self, path: str) -> int:
+        self._maybe_fail("create")
+        return super().create(path)
+
+    def write(self, descriptor: int, data: bytes, position: int) -> None:
+        try:
+            self._maybe_fail("write")
+        except OSError:
+            super().write(descriptor, data[: self.short], position)
+            raise
+        super().write(descriptor, data, position)
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        self._maybe_fail("truncate")
+        super().truncate(descriptor, length)
+
+    def sync(self, descriptor: int) -> None:
+        self._maybe_fail("sync")
+        super().sync(descriptor)
+
+    def sync_directory(self, path: str) -> None:
+        self._maybe_fail("sync_directory")
+        super().sync_directory(path)
+
+    def rename(self, old: str, new: str) -> None:
+        self._maybe_fail("rename")
+        super().rename(old, new)
+
+    def _maybe_fail(self, method: str) -> None:
+        self.calls.append(method)
+        plan = self.faults.get(method)
+        if plan and (error := plan.pop(0)) is not None:
+            raise error

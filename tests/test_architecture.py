@@ -1,0 +1,110 @@
+"""Who may import whom: the doors between the rooms do not blur."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "jobengine"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: For each room, what it may import of ours beside itself; a name stands for the module and all below it.
+#: strict_json is a part of wire's room; logs and secret are parts of the start-up that tap constructs from.
+ALLOWED = {
+    "core": {"core"},
+    "storage": {"storage"},
+    "engine": {"core"},
+    "strict_json": set(),
+    "wire": {"core", "strict_json"},
+    "compaction": {"core", "engine", "storage"},
+    "local": {"core", "engine", "storage", "compaction"},
+    "web": {"web", "engine", "wire", "core.model", "core.commands"},
+    "settings": {"web.limits", "wire"},
+    "secret": {"storage.errors"},
+    "logs": set(),
+    "daemon": {"local", "storage.errors", "web.site"},
+}
+#: What the pure room may import of others.
+PURE = sys.stdlib_module_names | {"attrs", "sortedcontainers"}
+#: Modules of the standard library that would bring a clock, randomness, files or sockets into it.
+IMPURE = {"time", "datetime", "random", "secrets", "uuid", "os", "io", "pathlib", "socket", "threading", "asyncio"}
+
+
+def name_of(path: Path) -> str:
+    """The module's name below jobengine, such as core.model."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def room_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every name of a module that the file imports, wherever it stands in it; ours begin with `jobengine`."""
+    package = ["jobengine", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            yield ".".join([*above, *([node.module] if node.module else [])])
+
+
+def ours(path: Path) -> Iterator[str]:
+    for name in imports(path):
+        if name == "jobengine" or name.startswith("jobengine."):
+            yield name.removeprefix("jobengine").removeprefix(".")
+
+
+def allows(allowed: set[str], name: str) -> bool:
+    return any(name == door or name.startswith(door + ".") for door in allowed)
+
+
+def test_the_walk_sees_the_imports() -> None:
+    assert "core.model" in set(ours(PACKAGE / "core" / "rules.py"))
+    assert "engine" in set(ours(PACKAGE / "web" / "api.py"))
+    assert "klein" in {room_of(name) for name in imports(PACKAGE / "web" / "api.py")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_room_imports_only_what_its_door_allows(path: Path) -> None:
+    room = room_of(name_of(path))
+    if room in ("", "tap"):
+        return
+    wrong = [name for name in ours(path) if not allows(ALLOWED[room], name)]
+    assert not wrong, f"{path}: {wrong}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nobody_imports_tap(path: Path) -> None:
+    assert not [name for name in ours(path) if allows({"tap"}, name)]
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=name_of)
+def test_core_is_pure(path: Path) -> None:
+    others = {room_of(name) for name in imports(path)} - {"jobengine"}
+    assert others <= PURE
+    assert not others & IMPURE
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "web").glob("*.py")), ids=name_of)
+def test_web_knows_nothing_of_storage(path: Path) -> None:
+    assert not [name for name in ours(path) if allows({"storage", "local"}, name)]
+
+
+def test_the_plugin_is_a_service_maker_and_nothing_else() -> None:
+    folder = ROOT / "twisted" / "plugins"
+    assert not (folder / "__init__.py").exists()
+    assert not (ROOT / "twisted" / "__init__.py").exists()
+    (plugin,) = folder.glob("*.py")
+    assert len(plugin.read_text().splitlines()) < 10
+
+
+def test_files_are_short() -> None:
+    files = [*MODULES, *(ROOT / "tests").rglob("*.py")]
+    long = {str(path): lines for path in files if (lines := len(path.read_text().splitlines())) >= 500}
+    assert not long
