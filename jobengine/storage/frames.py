@@ -128,11 +128,17 @@ class Chain:
     tag: bytes = bytes(SecretBox.MACBYTES)
 
     def seal(self, kind: Kind, records: Sequence[bytes], position: int) -> "tuple[bytes, Chain]":
-        """The bytes of the next frame, to be written at `position`, and the chain with it at its end."""
+        """
+        The bytes of the next frame, to be written at `position`, and the chain with it at its end.
+
+        Raises ValueError if they would be more than can be read back.
+        """
         parts = [_PREFIX.pack(self.file_id, self.number, self.tag, kind)]
         for record in records:
             parts += (_LENGTH.pack(len(record)), record)
         box = bytes(self._box.encrypt(b"".join(parts)))
+        if len(box) > MAX_BOX:
+            raise ValueError("the records are too long for a frame")
         head = _HEAD.pack(MARKER, len(box), _checksum(len(box), position))
         return head + box, self._followed_by(box)
 
@@ -140,12 +146,12 @@ class Chain:
         """
         The frame in a box (see `box_length`), and the chain with it at its end.
 
-        Raises BadFrame if it is not exactly the next frame of this file.
+        Raises BadFrame if it is not exactly the next frame of this file, and NewerFormat if it is of no known kind.
         """
         file_id, number, tag, kind, body = self._unseal(box)
         if (file_id, number, tag) != (self.file_id, self.number, self.tag):
             raise BadFrame("it is a frame, but not the next one of this file")
-        return Frame(kind=Kind(kind), records=tuple(_records(body))), self._followed_by(box)
+        return Frame(kind=_kind(kind), records=tuple(_records(body))), self._followed_by(box)
 
     def is_frame(self, box: bytes) -> bool:
         """Whether a box is a frame sealed with this file's key, wherever it stands in the chain."""
@@ -208,6 +214,13 @@ def box_length(head: bytes, position: int) -> int:
     if not _BOX_OVERHEAD <= length <= MAX_BOX:
         raise BadFrame("its length is out of bounds")
     return int(length)
+
+
+def _kind(number: int) -> Kind:
+    try:
+        return Kind(number)
+    except ValueError:
+        raise NewerFormat(f"a frame of kind {number} is not known to this JobEngine; use a newer one") from None
 
 
 def _data_key(lock: Lock, clear: bytes, sealed: bytes) -> bytes:

@@ -15,13 +15,15 @@ from attrs import define, field, frozen
 
 from .errors import Damaged, Locked, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
 from .files import Files
-from .frames import HEADER_SIZE, Chain, Kdf, Kind, Lock, new_file, open_header
+from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, new_file, open_header
 from .recovery import Recovery
 
 __all__ = ["Journal", "Torn", "check_secret"]
 
 #: A write that fails with one of these can succeed later: no room, quota, file-size limit.
 _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: Bytes of records in one frame, if they are not one record; well below MAX_BOX, though each takes a few more.
+_MOST: Final = MAX_BOX // 2
 
 
 @frozen
@@ -45,19 +47,27 @@ class _FrameFile:
     end: int
 
     def append(self, kind: Kind, records: Sequence[bytes]) -> None:
-        """Write one frame, without syncing it; on an error the file is cut back to what it was, or StorageBroken."""
-        data, chain = self.chain.seal(kind, records, self.end)
-        try:
-            self.files.write(self.descriptor, data, self.end)
-        except OSError as error:
-            self._cut_back(error)
-            raise
-        self.chain = chain
-        self.end += len(data)
+        """
+        Write one frame, or as many as it takes for that much, without syncing.
 
-    def _cut_back(self, cause: OSError) -> None:
+        On an error the file is cut back to what it was, or StorageBroken.
+        """
+        frames, chain, end = [], self.chain, self.end
+        for part in _parts(records):
+            frame, chain = chain.seal(kind, part, end)
+            frames.append(frame)
+            end += len(frame)
         try:
-            self.files.truncate(self.descriptor, self.end)
+            self.files.write(self.descriptor, b"".join(frames), self.end)
+        except OSError as error:
+            self.cut_back(self.end, error)
+            raise
+        self.chain, self.end = chain, end
+
+    def cut_back(self, end: int, cause: Exception) -> None:
+        """Take off what stands behind `end`; raises StorageBroken."""
+        try:
+            self.files.truncate(self.descriptor, end)
         except OSError as error:
             raise StorageBroken(f"a write failed ({cause}), and so did cutting it off ({error})") from error
 
@@ -79,6 +89,8 @@ class Journal:
     sync_seconds: float = field(default=0.0, init=False)
     _lock_file: int | None = field(default=None, init=False)
     _lock: Lock | None = field(default=None, init=False)
+    #: Whether a write or sync has failed so that nothing may be written any more.
+    _broken: bool = field(default=False, init=False)
     _main: _FrameFile | None = field(default=None, init=False)
     _copy: _FrameFile | None = field(default=None, init=False)
 
@@ -124,10 +136,12 @@ class Journal:
 
     def sync(self) -> None:
         """Return when all that was appended is on disk; raises StorageBroken, whatever the reason it is not."""
+        self._check_whole()
         began = perf_counter()
         try:
             self._files.sync(self._current.descriptor)
         except OSError as error:
+            self._broken = True
             raise StorageBroken(f"sync failed ({error}): what was written last may or may not be on disk") from error
         self.syncs += 1
         self.sync_seconds += perf_counter() - began
@@ -181,10 +195,24 @@ class Journal:
         """Let go of the file and its lock; `orderly` says in the file that all is well."""
         try:
             if orderly and self._main is not None:
-                self._main.append(Kind.CLOSE, ())
-                self.sync()
+                self._close_in_order(self._main)
         finally:
             self._release()
+
+    def _close_in_order(self, main: _FrameFile) -> None:
+        # The closing frame vouches for all before it, so that is synced first, and the frame taken off if it can't be.
+        self.sync()
+        end = main.end
+        main.append(Kind.CLOSE, ())
+        try:
+            self.sync()
+        except StorageBroken as error:
+            main.cut_back(end, error)
+            raise
+
+    def _check_whole(self) -> None:
+        if self._broken:
+            raise StorageBroken("a write or sync has failed before: nothing may be written any more")
 
     @property
     def _current(self) -> _FrameFile:
@@ -236,6 +264,9 @@ class Journal:
         try:
             self._files.write(copy, tail, 0)
             self._files.sync(copy)
+        except OSError:
+            self._files.remove(path)
+            raise
         finally:
             self._files.close(copy)
         self._sync_directory()
@@ -275,12 +306,17 @@ class Journal:
         return _FrameFile(self._files, descriptor, chain, HEADER_SIZE)
 
     def _commit(self, records: Sequence[bytes]) -> None:
+        self._check_whole()
         try:
             self._current.append(Kind.COMMIT, records)
+        except StorageBroken:
+            self._broken = True
+            raise
         except OSError as error:
             if error.errno in _ROOM:
                 self.drop_copy()
                 raise NoRoom(f"the database can't grow: {error.strerror}") from error
+            self._broken = True
             raise StorageBroken(f"a write failed: {error}") from error
 
     def _append_copy(self, slice_: Sequence[bytes], records: Sequence[bytes]) -> None:
@@ -299,6 +335,7 @@ class Journal:
         try:
             self._files.sync_directory(os.path.dirname(self.path))
         except OSError as error:
+            self._broken = True
             raise StorageBroken(f"sync of the directory failed: {error}") from error
 
     def _release(self) -> None:
@@ -309,6 +346,17 @@ class Journal:
         if self._lock_file is not None:
             self._files.close(self._lock_file)
             self._lock_file = None
+
+
+def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """The records as they are, or in parts where they are too much for one frame."""
+    begin = size = 0
+    for at, record in enumerate(records):
+        size += len(record)
+        if size > _MOST and at > begin:
+            yield records[begin:at]
+            begin, size = at, len(record)
+    yield records[begin:]
 
 
 def _advice(error: StorageError) -> str:
