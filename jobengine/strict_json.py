@@ -13,8 +13,9 @@ from typing import Any, Final, NoReturn
 __all__ = ["NotStrict", "check"]
 
 _LARGEST: Final = (1 << 63) - 1
-#: A string, to be passed over, or a bracket.
-_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+#: A string, to be passed over, or a bracket. A string without an end reaches to the end of the text: if it did not
+#: match, each quote in it would be tried anew, in time that grows with the square of the length.
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 
 class NotStrict(ValueError):
@@ -31,7 +32,7 @@ def check(text: bytes, max_depth: int) -> Any:
     try:
         value = _decode(decoded)
     except json.JSONDecodeError as error:
-        raise NotStrict(f"{error.msg} at character {error.pos}") from None
+        raise NotStrict(f"{error.msg.removesuffix(' at')} at character {error.pos}") from None
     if "\\u" in decoded:
         _check_surrogates(value)
     return value

@@ -199,7 +199,7 @@ class MemoryServer:
         key: str | None = "key",
         body: Any = None,
         raw: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | list[str]] | None = None,
     ) -> "Deferred[Answer]":
         """A Deferred of the Answer; pump to get it."""
         sent = dict(headers or {})

@@ -29,6 +29,9 @@ __all__ = ["Api"]
 
 #: Jobs that are read from the engine at a time for a list; about a millisecond of encoding.
 _PAGE: Final = 500
+_ADMIN_ONLY: Final = Problem(
+    HTTPStatus.UNAUTHORIZED, "Send the admin key in X-Admin-Key.", {"WWW-Authenticate": 'X-Admin-Key realm="server"'}
+)
 
 
 @define(eq=False, slots=False)  # Klein keeps a weak reference to itself in the instance
@@ -112,7 +115,8 @@ class Api:
     async def next_job(self, request: JobRequest) -> bytes:
         """The job that is to run next, claimed if markQueued says so."""
         name, claim = one(request.args, "queueName"), flag(request.args, "markQueued")
-        if claim:
+        # HEAD is safe by its definition, and its answer has no room for the job.
+        if claim and request.method != b"HEAD":
             job = await self.engine.claim(Claim(queue=name, access_key=_key(request)))
         else:
             job = await self.engine.peek(Peek(queue=name, access_key=_key(request)))
@@ -142,7 +146,7 @@ class Api:
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
         if not self._is_admin(request):
-            return answer(request, Problem(HTTPStatus.UNAUTHORIZED, "Send the admin key in X-Admin-Key."))
+            return answer(request, _ADMIN_ONLY)
         body = self.metrics.text(await self.engine.stats())
         request.setHeader(b"Content-Type", CONTENT_TYPE.encode())
         request.setHeader(b"Content-Length", b"%d" % len(body))

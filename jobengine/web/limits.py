@@ -132,6 +132,16 @@ class LimitedChannel(HTTPChannel):
         """Refuse a head in which one line is longer than all may be."""
         self._refuse_head()
 
+    def headerReceived(self, line: bytes) -> bool:
+        """Take a header, unless it is a length that nobody could count to."""
+        try:
+            received: bool = super().headerReceived(line)
+        except ValueError:
+            # Python reads no number of more than 4,300 digits.
+            self._respondToBadRequestAndDisconnect()
+            return False
+        return received
+
     def allHeadersReceived(self) -> None:
         """Refuse a body that says that it is too long, before any of it or a 100 Continue is sent."""
         self._head_bytes = self._head_lines = 0

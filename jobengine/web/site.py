@@ -46,6 +46,13 @@ class JobRequest(Request):
     def gotLength(self, length: int | None) -> None:
         """Keep the body in memory: Twisted would put a long one in a temporary file, unencrypted."""
         self.content = BytesIO()
+        # Nor is it parsed as a form, only to be refused. The name is Twisted's and private: should
+        # it go, forms are parsed in vain, and nothing else.
+        self._parsePOSTFormSubmission = False
+
+    def getRequestHostname(self) -> bytes:
+        """Nothing: the server answers to any name. Klein would route by it, and fail at what can't be one."""
+        return b""
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body, unless with it the body is too long."""

@@ -1,0 +1,367 @@
+"""Every call of the first version of the API: status, fields, and which check comes first."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.doubles import MemoryServer
+from tests.web.asking import add, claim, peek, read, update
+
+UID = "00000000-0000-0000-0000-00000000dead"
+#: The calls that take a queue's key, as a request that is well-formed: method, path, query, body.
+KEYED: list[tuple[str, str, dict[str, str] | None, Any]] = [
+    ("GET", "/api/v1/queue", {"name": "q"}, None),
+    ("DELETE", "/api/v1/queue", {"name": "q"}, None),
+    ("PUT", "/api/v1/job", None, {"queue_name": "q", "job": {"content": {}}}),
+    ("GET", "/api/v1/job", {"queueName": "q", "jobUID": UID}, None),
+    ("GET", "/api/v1/job/next", {"queueName": "q"}, None),
+    ("GET", "/api/v1/job/next", {"queueName": "q", "markQueued": "true"}, None),
+    ("POST", "/api/v1/job", None, {"queue_name": "q", "uid": UID, "new_status": "complete"}),
+    ("DELETE", "/api/v1/job", {"queueName": "q", "jobUID": UID}, None),
+]
+#: Those of them that name a job.
+OF_A_JOB = [call for call in KEYED if UID in str(call)]
+#: What each path takes.
+METHODS = {
+    "/test": "GET, HEAD",
+    "/api/v1/queue": "DELETE, GET, HEAD, PUT",
+    "/api/v1/job": "DELETE, GET, HEAD, POST, PUT",
+    "/api/v1/job/next": "GET, HEAD",
+    "/healthz": "GET, HEAD",
+    "/readyz": "GET, HEAD",
+    "/metrics": "GET, HEAD",
+}
+#: What is no integer within 64 bits.
+_NOT_COUNTS: list[Any] = ["1", 1.5, 1.0, True, [], 1 << 63, -(1 << 63) - 1]
+keyed = pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
+of_a_job = pytest.mark.parametrize(("method", "path", "query", "body"), OF_A_JOB)
+
+
+def _in_queue(name: str, query: dict[str, str] | None, body: Any) -> dict[str, Any]:
+    """The same request for another queue."""
+    if body is not None:
+        return {"body": {**body, "queue_name": name}}
+    assert query is not None
+    return {"query": {key: name if key in ("name", "queueName") else value for key, value in query.items()}}
+
+
+def test_the_test_call_answers_with_nothing(server: MemoryServer) -> None:
+    answer = server.call("GET", "/test", key=None)
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_a_queue_is_created_once_whatever_the_key(server: MemoryServer) -> None:
+    for key, status in (("first", 201), ("first", 409), ("second", 409)):
+        answer = server.call("PUT", "/api/v1/queue", body={"name": "new", "access_key": key}, key=None)
+        assert answer.status == status
+        assert bool(answer.body) == (status != 201)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": "n"},
+        {"access_key": "k"},
+        {"name": "", "access_key": "k"},
+        {"name": "n", "access_key": ""},
+        {"name": None, "access_key": "k"},
+        {"name": 1, "access_key": "k"},
+        {"name": "n", "access_key": ["k"]},
+        {"name": "n" * 257, "access_key": "k"},
+        {"name": "n", "access_key": "k" * 1025},
+        {"name": "n", "access_key": " k"},
+        {"name": "n", "access_key": "k "},
+        {"name": "n", "access_key": "k\n"},
+        {"name": "n", "access_key": "a\nb"},
+        {"name": "n", "access_key": "a\u0000b"},
+        {"name": "n", "access_key": "\u007f"},
+        [],
+        "n",
+    ],
+)
+def test_a_queue_with_a_bad_name_or_key_is_refused(server: MemoryServer, body: Any) -> None:
+    assert server.call("PUT", "/api/v1/queue", body=body, key=None).status == 400
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "a/b?c&d=e#f", "\u00fc \U0001f600", "..", "\u0000", " "])
+@pytest.mark.parametrize("key", ["k" * 1024, "a b", "~!@"])
+def test_a_queue_may_have_any_name_and_a_key_that_a_header_carries(server: MemoryServer, name: str, key: str) -> None:
+    assert server.call("PUT", "/api/v1/queue", body={"name": name, "access_key": key}, key=None).status == 201
+    shown = server.call("GET", "/api/v1/queue", query={"name": name}, key=key)
+    assert (shown.status, shown.json) == (200, {"name": name, "jobs": [], "size": 0})
+
+
+def test_a_deleted_queue_is_gone_and_its_name_is_free(server: MemoryServer) -> None:
+    add(server)
+    assert server.call("DELETE", "/api/v1/queue", query={"name": "q"}).status == 204
+    assert server.call("GET", "/api/v1/queue", query={"name": "q"}).status == 404
+    assert server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}, key=None).status == 201
+    assert server.call("GET", "/api/v1/queue", query={"name": "q"}).json["size"] == 0
+
+
+def test_a_job_that_is_added_is_answered_with_its_defaults(server: MemoryServer) -> None:
+    answer = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {"a": 1}}})
+    now = int(server.clock.seconds())
+    uid = answer.json.pop("uid") if answer.status == 201 else ""
+    assert uid
+    assert answer.json == {
+        "uid": uid,
+        "priority": 0,
+        "keep_minutes": 60,
+        "timeout_minutes": 10,
+        "created": now,
+        "last_updated": now,
+        "timeout_time": 0,
+        "content": {"a": 1},
+        "state": "queued",
+    }
+
+
+def test_null_is_as_good_as_left_out(server: MemoryServer) -> None:
+    job = add(server, priority=None, keep_minutes=None, timeout_minutes=None, timeout_time=None)
+    assert (job["priority"], job["keep_minutes"], job["timeout_minutes"], job["timeout_time"]) == (0, 60, 10, 0)
+
+
+def test_zero_is_not_left_out(server: MemoryServer) -> None:
+    job = add(server, keep_minutes=0, timeout_minutes=0)
+    assert (job["keep_minutes"], job["timeout_minutes"]) == (0, 0)
+
+
+def test_numbers_go_to_the_ends_of_64_bits(server: MemoryServer) -> None:
+    largest, least = (1 << 63) - 1, -(1 << 63)
+    for priority in (least, largest):
+        numbers = dict.fromkeys(("keep_minutes", "timeout_minutes", "timeout_time"), largest)
+        job = add(server, priority=priority, **numbers)
+        assert {name: job[name] for name in numbers} == numbers
+        assert job["priority"] == priority
+    assert claim(server).json["priority"] == largest
+    assert update(server, claim(server).json["uid"], "complete").status == 200
+    server.restart()
+    shown = server.call("GET", "/api/v1/queue", query={"name": "q"}).json
+    assert [job["priority"] for job in shown["jobs"]] == [largest, least]
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {},
+        None,
+        [],
+        {"content": None},
+        {"content": []},
+        {"content": "{}"},
+        {"content": 1},
+        *[
+            {"content": {}, name: value}
+            for name in ("priority", "keep_minutes", "timeout_minutes", "timeout_time")
+            for value in _NOT_COUNTS
+        ],
+        *[{"content": {}, name: -1} for name in ("keep_minutes", "timeout_minutes", "timeout_time")],
+    ],
+)
+def test_a_job_with_a_bad_field_is_refused(server: MemoryServer, job: Any) -> None:
+    assert server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": job}).status == 400
+    assert server.call("GET", "/api/v1/queue", query={"name": "q"}).json["size"] == 0
+
+
+def test_fields_that_are_not_known_are_passed_over(server: MemoryServer) -> None:
+    body = {"queue_name": "q", "job": {"content": {}, "uid": UID, "state": "failed", "colour": "red"}, "more": [1]}
+    answer = server.call("PUT", "/api/v1/job", body=body)
+    assert (answer.status, answer.json["state"]) == (201, "queued")
+
+
+@pytest.mark.parametrize("value", ["true", "TRUE", "True", "tRuE"])
+def test_mark_queued_claims_in_any_case(server: MemoryServer, value: str) -> None:
+    uid = add(server)["uid"]
+    answer = server.call("GET", "/api/v1/job/next", query={"queueName": "q", "markQueued": value})
+    assert (answer.status, answer.json["uid"], answer.json["state"]) == (200, uid, "inprogress")
+    assert claim(server).status == 204
+
+
+@pytest.mark.parametrize("query", [{}, {"markQueued": "false"}, {"markQueued": "FALSE"}, {"markQueued": "fAlse"}])
+def test_a_peek_changes_nothing(server: MemoryServer, query: dict[str, str]) -> None:
+    added = add(server)
+    server.clock.advance(5)
+    answer = server.call("GET", "/api/v1/job/next", query={"queueName": "q", **query})
+    assert (answer.status, answer.json) == (200, added)
+    assert read(server, added["uid"]).json == added
+
+
+@pytest.mark.parametrize("value", ["", "1", "yes", "true ", "truefalse"])
+def test_mark_queued_takes_nothing_else(server: MemoryServer, value: str) -> None:
+    add(server)
+    assert server.call("GET", f"/api/v1/job/next?queueName=q&markQueued={value}").status == 400
+    assert claim(server).status == 200
+
+
+def test_head_never_claims(server: MemoryServer) -> None:
+    add(server)
+    answer = server.call("HEAD", "/api/v1/job/next", query={"queueName": "q", "markQueued": "true"})
+    assert (answer.status, answer.body) == (200, b"")
+    assert peek(server).json["state"] == "queued"
+
+
+@pytest.mark.parametrize("state", ["queued", "inprogress", "complete", "failed"])
+@pytest.mark.parametrize("spell", [str.lower, str.upper, str.title])
+def test_a_job_is_put_in_a_state_in_any_case(server: MemoryServer, state: str, spell: Callable[[str], str]) -> None:
+    uid = add(server)["uid"]
+    answer = update(server, uid, spell(state))
+    assert (answer.status, answer.body) == (200, b"")
+    assert read(server, uid).json["state"] == state
+
+
+@pytest.mark.parametrize("status", ["", "done", "in progress", " failed", "queued\n", None, 1, ["queued"]])
+def test_a_status_that_is_none_is_refused(server: MemoryServer, status: Any) -> None:
+    added = add(server)
+    assert update(server, added["uid"], status).status == 400
+    assert read(server, added["uid"]).json == added
+
+
+def test_a_deleted_job_is_gone(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    gone = {"query": {"queueName": "q", "jobUID": uid}}
+    assert server.call("DELETE", "/api/v1/job", **gone).status == 204
+    assert [server.call(method, "/api/v1/job", **gone).status for method in ("GET", "DELETE")] == [404, 404]
+    assert update(server, uid, "queued").status == 404
+    assert claim(server).status == 204
+
+
+@keyed
+def test_a_missing_queue_comes_before_the_key(
+    server: MemoryServer, method: str, path: str, query: Any, body: Any
+) -> None:
+    for key in ("key", "wrong"):
+        assert server.call(method, path, **_in_queue("none", query, body), key=key).status == 404
+
+
+@keyed
+def test_a_wrong_key_comes_before_the_job(server: MemoryServer, method: str, path: str, query: Any, body: Any) -> None:
+    answer = server.call(method, path, query=query, body=body, key="wrong")
+    assert answer.status == 401
+    assert server.call("GET", "/api/v1/queue", query={"name": "q"}).json["size"] == 0
+
+
+@of_a_job
+def test_a_missing_job_comes_last(server: MemoryServer, method: str, path: str, query: Any, body: Any) -> None:
+    assert server.call(method, path, query=query, body=body).status == 404
+
+
+@keyed
+@pytest.mark.parametrize("sent", [[], [""], ["key", "key"], ["key", "wrong"], ["", "key"]])
+def test_the_key_must_come_just_once_even_for_a_missing_queue(
+    server: MemoryServer, method: str, path: str, query: Any, body: Any, sent: list[str]
+) -> None:
+    headers = {"X-Access-Key": sent} if sent else {}
+    for name in ("q", "none"):
+        asked = _in_queue(name, query, body)
+        assert server.call(method, path, **asked, key=None, headers=headers).status == 400
+
+
+@keyed
+def test_every_parameter_must_come_just_once_before_anything_is_looked_up(
+    server: MemoryServer, method: str, path: str, query: Any, body: Any
+) -> None:
+    for key in ("key", "wrong"):
+        for name in set(query or {}) - {"markQueued"}:
+            rest = [f"{other}={value}" for other, value in query.items() if other != name]
+            for instead in ([], [f"{name}="], [f"{name}=q", f"{name}=q"], [f"{name}=%ff"], [f"{name.upper()}=q"]):
+                assert server.call(method, f"{path}?{'&'.join(rest + instead)}", key=key).status == 400
+
+
+@keyed
+def test_every_field_must_be_there_as_text_before_anything_is_looked_up(
+    server: MemoryServer, method: str, path: str, query: Any, body: Any
+) -> None:
+    for name in body or {}:
+        rest = {other: value for other, value in body.items() if other != name}
+        for bad in (rest, {**rest, name: None}, {**rest, name: ""}, {**rest, name: 1}):
+            assert server.call(method, path, body=bad, key="wrong").status == 400
+
+
+BODIES = [("PUT", "/api/v1/queue"), ("PUT", "/api/v1/job"), ("POST", "/api/v1/job")]
+
+
+def _good_body(server: MemoryServer, method: str, path: str) -> tuple[Any, int]:
+    """A body that the call takes, and the status it takes it with."""
+    if path == "/api/v1/queue":
+        return {"name": "other", "access_key": "k"}, 201
+    if method == "PUT":
+        return {"queue_name": "q", "job": {"content": {}}}, 201
+    return {"queue_name": "q", "uid": add(server)["uid"], "new_status": "failed"}, 200
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF-8",
+        "application/json ; charset=utf-8",
+        "Application/JSON",
+    ],
+)
+def test_json_may_come_with_a_charset(server: MemoryServer, method: str, path: str, kind: str) -> None:
+    body, status = _good_body(server, method, path)
+    assert server.call(method, path, body=body, headers={"Content-Type": kind}).status == status
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/plain",
+        "application/jsonx",
+        "application/problem+json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "multipart/form-data; boundary=x",
+        "json",
+        ";",
+        "",
+    ],
+)
+def test_any_other_content_type_is_refused(server: MemoryServer, method: str, path: str, kind: str) -> None:
+    body, _ = _good_body(server, method, path)
+    answer = server.call(method, path, body=body, headers={"Content-Type": kind})
+    assert (answer.status, "Content-Type" in answer.json["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize(("path", "allowed"), METHODS.items())
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
+def test_a_method_that_a_path_does_not_take_is_405_with_those_it_takes(
+    server: MemoryServer, method: str, path: str, allowed: str
+) -> None:
+    if method not in allowed.split(", "):
+        answer = server.call(method, path)
+        assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/api", "/api/v1", "/api/v1/", "/api/v1/jobs", "/api/v1/queue/", "/API/v1/queue", "/test/x", "/api/v2/job"],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH"])
+def test_an_unknown_path_is_404_for_every_method(server: MemoryServer, method: str, path: str) -> None:
+    assert server.call(method, path).status == 404
+
+
+def test_every_error_is_a_problem_with_the_detail_twice(server: MemoryServer) -> None:
+    answers = [
+        server.call("GET", "/none"),
+        server.call("PATCH", "/test"),
+        server.call("GET", "/api/v1/queue"),
+        server.call("GET", "/api/v1/queue", query={"name": "none"}),
+        server.call("GET", "/api/v1/queue", query={"name": "q"}, key="wrong"),
+        server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "k"}),
+        server.call("PUT", "/api/v1/job", raw=b"{"),
+    ]
+    assert [answer.status for answer in answers] == [404, 405, 400, 404, 401, 409, 400]
+    for answer in answers:
+        problem = answer.json
+        assert list(problem) == ["type", "title", "status", "detail", "error"]
+        assert problem["status"] == answer.status
+        assert problem["error"] == problem["detail"]
+        assert answer.headers["Content-Type"] == "application/problem+json"
