@@ -181,8 +181,8 @@ class Committer(Generic[M]):
         return None
 
     def poke(self) -> None:
-        """Make a write soon, even with nothing submitted, so that `next_slice` is asked."""
-        if self.phase is Phase.IDLE:
+        """Make a write soon, even with nothing submitted, so that `next_slice` is asked; not while a drain waits."""
+        if self.phase is Phase.IDLE and not self._idle_waiters:
             self._collect()
 
     def drain(self) -> "Deferred[None]":
@@ -204,6 +204,8 @@ class Committer(Generic[M]):
         self.clock.callLater(0, self._write)
 
     def _write(self) -> None:
+        if self._over:
+            return
         batch, self._pending = self._pending, _Batch()
         self._flying = batch
         self.phase = Phase.WRITING
@@ -213,13 +215,21 @@ class Committer(Generic[M]):
         records, slice_, sync = batch.records, self.hooks.next_slice(), not self.sync_interval
         return self.run(lambda: self.writer.append(records, slice_, sync=sync))
 
+    @property
+    def _over(self) -> bool:
+        """Whether nothing may follow from a write that ends now."""
+        return self.phase in (Phase.FAILED, Phase.CLOSED)
+
     def _wrote(self, _: None) -> None:
+        if self._over:
+            return
         batch, self._flying = self._flying, None
         assert batch is not None
         if self.sync_interval and batch.records:
             self._sync_later()
-        self.hooks.written(len(batch.records), batch.size)
+        # Idle before the owner is told: it may want another write at once.
         self.phase = Phase.IDLE
+        self.hooks.written(len(batch.records), batch.size)
         batch.release(None)
         self._go_on()
 
@@ -237,7 +247,7 @@ class Committer(Generic[M]):
 
     def _write_failed(self, failure: Failure) -> None:
         error = failure.value
-        if not isinstance(error, NoRoom):
+        if not isinstance(error, NoRoom) or self._over:
             self.give_up(failure)
             return
         batch, later = self._flying, self._pending
@@ -254,6 +264,8 @@ class Committer(Generic[M]):
         self._tell_idle()
 
     def _retry(self) -> None:
+        if self._over:
+            return
         batch = self._flying
         assert batch is not None
         batch.take_in(self._pending)
@@ -262,9 +274,13 @@ class Committer(Generic[M]):
 
     def _still_full(self, failure: Failure) -> None:
         failure.trap(NoRoom)
+        if self._over:
+            return
         self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)
 
     def _has_room(self, _: None) -> None:
+        if self._over:
+            return
         batch = self._flying
         assert batch is not None
         self._log.info("there is room again: what was waiting is on disk, changes are taken")
@@ -274,7 +290,9 @@ class Committer(Generic[M]):
         self._wrote(None)
 
     def give_up(self, failure: Failure) -> None:
-        """Release everybody with the news that the outcome is unknown, and tell the owner."""
+        """Release everybody with the news that the outcome is unknown, and tell the owner, once."""
+        if self._over:
+            return
         error = failure.value if isinstance(failure.value, StorageBroken) else StorageBroken(failure.getErrorMessage())
         self._log.failure("the database can't be written any more", failure)
         self.phase, self.trouble = Phase.FAILED, error
@@ -291,5 +309,5 @@ class Committer(Generic[M]):
 
     def _sync(self) -> None:
         self._unsynced = False
-        if self.phase not in (Phase.FAILED, Phase.CLOSED):
+        if not self._over:
             self.run(self.writer.sync).addErrback(self.give_up)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,14 @@ def outcome(path: Path, data: bytes) -> list[Commit] | None:
     try:
         return read(path)
     except StorageError as error:
-        assert str(path) in str(error)
-        assert path.read_bytes() == data
-        assert listing(path.parent) == before
-        return None
+        told = str(error)
     finally:
-        for name in listing(path.parent):
+        after, left = path.read_bytes(), listing(path.parent)
+        for name in left:
             os.remove(path.parent / name)
+    assert str(path) in told
+    assert (after, left) == (data, before)
+    return None
 
 
 def refusal(path: Path, data: bytes) -> type[Exception] | None:
@@ -57,7 +59,7 @@ def whole(path: Path) -> bytes:
 def frames(whole: bytes) -> list[bytes]:
     """The header, then each frame: the end of the snapshot, then the commits."""
     starts = frame_starts(whole)
-    return [whole[:HEADER_SIZE], *(whole[a:b] for a, b in zip(starts, starts[1:], strict=False))]
+    return [whole[:HEADER_SIZE], *(whole[a:b] for a, b in pairwise(starts))]
 
 
 def test_a_file_cut_at_any_byte_gives_the_commits_that_are_whole(path: Path, whole: bytes) -> None:
@@ -114,9 +116,17 @@ def test_a_length_with_a_right_checksum_for_another_place_is_refused(path: Path,
         lambda h, e, a, b, c: [h, e, b, a, c],
         lambda h, e, a, b, c: [h, e, a, c, b],
     ],
-    ids=["middle dropped", "first dropped", "end of snapshot dropped", "doubled", "last doubled", "end of snapshot doubled",
-         "swapped", "last swapped"],
-)  # fmt: skip
+    ids=[
+        "middle-dropped",
+        "first-dropped",
+        "snapshot-dropped",
+        "doubled",
+        "last-doubled",
+        "snapshot-doubled",
+        "swapped",
+        "last-swapped",
+    ],
+)
 def test_frames_that_are_not_in_their_order_are_refused(
     path: Path, frames: list[bytes], arrange: Callable[..., list[bytes]]
 ) -> None:
@@ -238,4 +248,4 @@ def test_a_file_that_is_only_a_header_is_refused(path: Path, whole: bytes) -> No
 
 def _split(data: bytes) -> list[bytes]:
     starts = frame_starts(data)
-    return [data[:HEADER_SIZE], *(data[a:b] for a, b in zip(starts, starts[1:], strict=False))]
+    return [data[:HEADER_SIZE], *(data[a:b] for a, b in pairwise(starts))]

@@ -4,6 +4,7 @@ import struct
 from zlib import crc32
 
 import pytest
+from nacl.pwhash import argon2id
 
 from jobengine.storage import frames
 from jobengine.storage.errors import Damaged, NewerFormat, NotADatabase, WrongSecret
@@ -40,7 +41,7 @@ def derivations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         begun.append(memlimit * opslimit)
         return next(keys)
 
-    monkeypatch.setattr(frames.argon2id, "kdf", kdf)
+    monkeypatch.setattr(argon2id, "kdf", kdf)
     return begun
 
 
