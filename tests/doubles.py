@@ -158,6 +158,8 @@ class MemoryServer:
     admin_key: bytes | None = None
     clock: Clock = field(factory=new_clock)
     engine_parts: dict[str, Any] = field(factory=dict)
+    #: Gives what the API takes for its engine; for one that fails.
+    door: Callable[[LocalEngine], Any] = lambda engine: engine
     engine: LocalEngine = field(init=False)
     site: JobSite = field(init=False)
     _agent: "_Agent" = field(init=False)
@@ -169,7 +171,7 @@ class MemoryServer:
         self.engine = make_engine(self.path, self.clock, **self.engine_parts)
         self.engine.startService()
         wire = Wire(defaults=Defaults(), max_depth=self.limits.json_depth)
-        api = Api(engine=self.engine, wire=wire, clock=self.clock, admin_key=self.admin_key)
+        api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key)
         reactor = MemoryReactorClock()
         reactor.rightNow = self.clock.rightNow
         self.site = JobSite(api.resource(), self.limits, api.metrics.observe, reactor)

@@ -1,0 +1,212 @@
+"""What a client gets when the engine can't; readiness, and metrics."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import frozen
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.logger import LogEvent
+
+from jobengine.engine import Busy, Full, OutcomeUnknown, Readiness
+from tests.doubles import MemoryServer
+from tests.web.asking import add, claim
+from tests.web.connection import Connection, request
+from tests.web.test_calls import KEYED
+
+CANARY = "canary-9f27"
+
+
+class _Refusing:
+    """An engine that answers every verb with an error."""
+
+    def __init__(self, error: Exception, readiness: Readiness | None = None) -> None:
+        self._error = error
+        self._readiness = readiness
+
+    async def readiness(self) -> Readiness:
+        assert self._readiness is not None
+        return self._readiness
+
+    def __getattr__(self, verb: str) -> Any:
+        async def refuse(_command: Any = None) -> None:
+            raise self._error
+
+        return refuse
+
+
+@frozen
+class _Opened:
+    """Stands in for the engine once the queue was made."""
+
+    engine: Any
+    others: list[Any]
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self.others[-1] if self.others else self.engine, verb)
+
+
+@pytest.fixture
+def broken(start: Callable[..., MemoryServer]) -> Callable[[Any], MemoryServer]:
+    """A server whose engine is replaced after its queue was made."""
+
+    def broken(engine: Any) -> MemoryServer:
+        others: list[Any] = []
+        server = start(door=lambda real: _Opened(real, others))
+        others.append(engine)
+        return server
+
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (Full("no room"), 507, "5"),
+        (Busy("too much waits"), 503, "1"),
+        (OutcomeUnknown("storage has failed"), 503, "5"),
+    ],
+)
+@pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
+def test_an_engine_that_cannot_says_why_and_when_to_try_again(
+    broken: Any, error: Exception, status: int, retry_after: str, method: str, path: str, query: Any, body: Any
+) -> None:
+    if status == 507 and method == "GET" and not path.endswith("next"):
+        return  # A read never meets a full disk.
+    answer = broken(_Refusing(error)).call(method, path, query=query, body=body)
+    assert (answer.status, answer.headers["Retry-After"]) == (status, retry_after)
+    assert answer.json["detail"] == str(error)
+
+
+@pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
+def test_an_unforeseen_error_is_500_with_an_incident_that_is_in_the_log(
+    broken: Any, events: list[LogEvent], method: str, path: str, query: Any, body: Any
+) -> None:
+    answer = broken(_Refusing(ZeroDivisionError(CANARY))).call(method, path, query=query, body=body)
+    assert answer.status == 500
+    assert CANARY not in answer.body.decode()
+    assert "Traceback" not in answer.body.decode()
+    incident = answer.headers["X-Request-Id"]
+    assert incident in answer.json["detail"]
+    (logged,) = [event for event in events if "log_failure" in event]
+    assert logged["id"] == incident
+    assert logged["log_failure"].check(ZeroDivisionError)
+
+
+def test_an_error_in_the_middle_of_a_list_breaks_the_connection(broken: Any, events: list[LogEvent]) -> None:
+    server = broken(_Breaking())
+    connection = Connection(server).send(request("GET", "/api/v1/queue?name=q", "X-Access-Key: key"))
+    assert not connection.open
+    assert not connection.sent.endswith(b"0\r\n\r\n")
+    assert b"Traceback" not in connection.sent
+    assert [event["log_failure"].type for event in events if "log_failure" in event] == [ZeroDivisionError]
+
+
+class _Breaking:
+    """An engine that lists one page and then fails."""
+
+    async def list_jobs(self, command: Any) -> Any:
+        if command.after is not None:
+            raise ZeroDivisionError
+        return _Page([], (0, 0, ""))
+
+
+@frozen
+class _Page:
+    jobs: list[Any]
+    following: Any
+
+
+def test_a_live_server_is_ready(server: MemoryServer) -> None:
+    assert server.call("GET", "/healthz", key=None).json == {"status": "ok"}
+    answer = server.call("GET", "/readyz", key=None)
+    assert (answer.status, answer.json) == (200, {"status": "ready", "durability": "commit"})
+
+
+def test_durability_by_interval_is_said(start: Callable[..., MemoryServer]) -> None:
+    answer = start(engine_parts={"sync_interval": 0.05}).call("GET", "/readyz")
+    assert answer.json["durability"] == "interval (50 ms)"
+
+
+def test_a_server_that_takes_no_changes_is_alive_but_not_ready_and_says_why(broken: Any) -> None:
+    readiness = Readiness(ready=False, reason="no room for the database", durability="commit")
+    server = broken(_Refusing(Full("x"), readiness))
+    answer = server.call("GET", "/readyz", key=None)
+    assert (answer.status, answer.json["detail"]) == (503, "no room for the database")
+    assert server.call("GET", "/healthz", key=None).status == 200
+
+
+# Metrics
+
+
+def _samples(server: MemoryServer, **headers: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    answer = server.call("GET", "/metrics", key=None, headers=headers)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.body.decode())
+        for sample in family.samples
+    }
+
+
+def _key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset(labels.items())
+
+
+def test_metrics_count_jobs_requests_and_what_storage_did(server: MemoryServer) -> None:
+    for _ in range(3):
+        add(server)
+    claim(server)
+    server.call("GET", "/api/v1/job", query={"queueName": "none", "jobUID": "x"})
+    seen = _samples(server)
+    assert seen[_key("jobengine_jobs", queue="q", state="queued")] == 2
+    assert seen[_key("jobengine_jobs", queue="q", state="inprogress")] == 1
+    assert seen[_key("jobengine_requests_total", method="PUT", route="/api/v1/job", status="201")] == 3
+    assert seen[_key("jobengine_requests_total", method="GET", route="/api/v1/job", status="404")] == 1
+    assert seen[_key("jobengine_request_seconds_count", route="/api/v1/job")] == 4
+    assert seen[_key("jobengine_commits_total")] == 5
+    assert seen[_key("jobengine_batch_records_sum")] == 5
+    assert seen[_key("jobengine_sync_seconds_count")] >= 5
+    assert seen[_key("jobengine_file_bytes")] == server.path.stat().st_size
+    assert _key("jobengine_compactions_total", outcome="done") in seen
+    assert {_key("jobengine_live_bytes"), _key("jobengine_record_bytes_total")} <= set(seen)
+
+
+def test_what_a_client_makes_up_does_not_become_a_label(server: MemoryServer) -> None:
+    _samples(server)
+    counts = []
+    for number in range(50):
+        server.call("GET", f"/made/up/{number}")
+        server.call(f"MADEUP{number}", "/test")
+        server.call("GET", f"/api/v1/job?queueName={number}&jobUID={number}", key=f"{number}")
+        Connection(server).send(b"nonsense %d\r\n" % number)
+        counts.append(len(_samples(server)))
+    seen = _samples(server)
+    assert counts[0] == counts[-1]
+    assert seen[_key("jobengine_requests_total", method="", route="", status="404")] == 50
+    assert seen[_key("jobengine_requests_total", method="", route="/test", status="405")] == 50
+    assert seen[_key("jobengine_requests_total", method="", route="", status="400")] == 50
+    assert "/made/up" not in str(seen)
+    assert "MADEUP" not in str(seen)
+
+
+def test_metrics_of_a_deleted_queue_are_gone(server: MemoryServer) -> None:
+    server.call("DELETE", "/api/v1/queue", query={"name": "q"})
+    assert not [key for key in _samples(server) if key[0] == "jobengine_jobs"]
+
+
+def test_a_queue_of_any_name_can_be_a_label(server: MemoryServer) -> None:
+    name = 'a "b" \\ \n c=d,{e}'
+    server.call("PUT", "/api/v1/queue", body={"name": name, "access_key": "k"}, key=None)
+    assert _samples(server)[_key("jobengine_jobs", queue=name, state="queued")] == 0
+
+
+def test_metrics_are_for_the_admin_key_if_there_is_one(start: Callable[..., MemoryServer]) -> None:
+    server = start(admin_key=b"admin")
+    wrong: list[dict[str, str | list[str]]] = [{}, {"X-Admin-Key": "wrong"}, {"X-Admin-Key": ""}]
+    for headers in wrong:
+        answer = server.call("GET", "/metrics", headers=headers)
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'X-Admin-Key realm="server"')
+        assert b"jobengine_" not in answer.body
+    assert _samples(server, **{"X-Admin-Key": "admin"})
