@@ -1,0 +1,140 @@
+"""
+A reader of the database file made from docs/database-format.md alone.
+
+It imports nothing of JobEngine; the files it reads are the golden one and one that the daemon's engine has just written.
+"""
+
+import json
+import struct
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from nacl.pwhash import argon2id
+from nacl.secret import SecretBox
+
+from tests.doubles import MemoryServer
+
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENT = (ROOT / "docs" / "database-format.md").read_text()
+GOLDEN = ROOT / "tests" / "golden" / "format-1.0.db"
+SECRET = b"a secret"
+
+State = dict[str, dict[str, Any]]
+
+
+def open_header(data: bytes) -> tuple[bytes, SecretBox]:
+    """The file id, and what opens the frames."""
+    assert data[:8] == bytes.fromhex("894A4544420D0A1A")
+    assert struct.unpack(">HH", data[8:12]) == (1, 0)
+    assert crc32(data[:156]) == int.from_bytes(data[156:160], "big")
+    passes, kib = struct.unpack(">II", data[28:36])
+    key = argon2id.kdf(32, SECRET, data[36:52], opslimit=passes, memlimit=kib * 1024)
+    sealed = SecretBox(key).decrypt(data[52:156])
+    assert sealed[32:] == blake2b(data[:52], digest_size=32).digest()
+    return data[12:28], SecretBox(sealed[:32])
+
+
+def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and records of each frame; every byte of the file is accounted for."""
+    file_id, box = open_header(data)
+    position, number, tag = 160, 0, bytes(16)
+    while position < len(data):
+        assert data[position : position + 4] == bytes.fromhex("F24A4546")
+        length, check = struct.unpack(">II", data[position + 4 : position + 12])
+        assert 81 <= length <= 268_435_456
+        assert check == crc32(struct.pack(">IQ", length, position))
+        sealed = data[position + 12 : position + 12 + length]
+        clear = box.decrypt(sealed)
+        assert struct.unpack(">16sQ16s", clear[:40]) == (file_id, number, tag)
+        yield clear[40], clear[41:]
+        position, number, tag = position + 12 + length, number + 1, sealed[24:40]
+
+
+def records(body: bytes) -> Iterator[bytes]:
+    while body:
+        (length,) = struct.unpack(">I", body[:4])
+        yield body[4 : 4 + length]
+        body = body[4 + length :]
+
+
+def apply(state: State, record: bytes) -> None:
+    line, _, content = record.partition(b"\n")
+    kind, version, name, *fields = json.loads(line)
+    assert version == 1
+    queue = state.get(name)
+    match kind:
+        case "queue-created":
+            if queue is None or queue["as created"] != fields:
+                state[name] = {"as created": fields, "jobs": {}}
+        case "queue-deleted":
+            state.pop(name, None)
+        case "job-added" if queue is not None:
+            queue["jobs"][fields[0]] = [*fields[1:], content]
+        case "job-changed" if queue is not None and fields[0] in queue["jobs"]:
+            queue["jobs"][fields[0]][6:8] = fields[1:]
+        case "job-removed" if queue is not None:
+            queue["jobs"].pop(fields[0], None)
+
+
+def state_of(data: bytes) -> State:
+    state: State = {}
+    for _, body in frames(data):
+        for record in records(body):
+            apply(state, record)
+    return state
+
+
+def in_order(jobs: dict[str, list[Any]]) -> list[str]:
+    return sorted(jobs, key=lambda uid: (-jobs[uid][0], jobs[uid][1], uid))
+
+
+def test_the_golden_file_is_as_the_document_says() -> None:
+    data = GOLDEN.read_bytes()
+    assert [kind for kind, _ in frames(data)] == [1, 1, 2, 3, 3, 3, 3, 4, 3, 4]
+    state = state_of(data)
+    assert list(state) == ["mail"]
+    jobs = state["mail"]["jobs"]
+    assert [int(uid[-1]) for uid in in_order(jobs)] == [2, 1, 3]
+    assert [jobs[uid][6] for uid in in_order(jobs)] == ["complete", "inprogress", "failed"]
+    assert json.loads(jobs[in_order(jobs)[0]][-1]) == {"n": 2, "text": "Grüße\n"}
+
+
+def test_a_file_that_the_engine_wrote_is_as_the_document_says(tmp_path: Path) -> None:
+    server = MemoryServer(tmp_path / "db")
+    server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}, key=None)
+    added = [add(server, priority) for priority in (0, 5, 0)]
+    server.call("GET", "/api/v1/job/next", query={"queueName": "q", "markQueued": "true"})
+    server.restart()
+    server.call("DELETE", "/api/v1/job", query={"queueName": "q", "jobUID": added[0]["uid"]})
+    server.stop()
+    queue = state_of((tmp_path / "db").read_bytes())["q"]
+    salt, digest, created = queue["as created"]
+    assert digest == blake2b(b"key", key=salt.encode(), digest_size=32, person=b"je-access").hexdigest()
+    assert created == 1_800_000_000_000
+    assert in_order(queue["jobs"]) == [added[1]["uid"], added[2]["uid"]]
+    *fields, content = queue["jobs"][added[1]["uid"]]
+    assert fields == [5, 1, 60, 10, 0, created, "inprogress", created]
+    assert json.loads(content) == {"p": 5}
+
+
+def add(server: MemoryServer, priority: int) -> Any:
+    body = {"queue_name": "q", "job": {"priority": priority, "content": {"p": priority}}}
+    return server.call("PUT", "/api/v1/job", body=body).json
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["queue-created", "queue-deleted", "job-added", "job-changed", "job-removed", ".lock", ".new", ".torn-", ".key"],
+)
+def test_the_document_names_every_record_and_file(name: str) -> None:
+    assert name in DOCUMENT
+
+
+def test_the_reader_is_not_the_products_own() -> None:
+    source = Path(__file__).read_text()
+    assert "from " + "jobengine" not in source
+    assert "import " + "jobengine" not in source
