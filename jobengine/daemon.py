@@ -8,14 +8,14 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, Final, NoReturn
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 
 from .local import LocalEngine
 from .storage.errors import (
@@ -64,43 +64,73 @@ _EXITS: Final[Mapping[type[Exception], Exit]] = {
 }
 
 
-class StartError(Exception):
-    """The server can't start; str() says why. For a forked twistd, whose parent shows it."""
+#: What can go wrong at the start; the last two are raised for an address or a port that can't be one.
+_START_ERRORS: Final = (StorageError, CannotListenError, OSError, ValueError, OverflowError)
+
+
+class StartError(SystemExit, Exception):
+    """
+    The server can't start; str() says why. Ends the process with the exit code for it.
+
+    An Exception as well, since twistd knows no other: it takes its pid file away and, where it has forked, tells its
+    parent, which shows the reason.
+    """
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(_EXITS.get(type(reason), Exit.USAGE).value)
+        self._reason = str(reason)
+
+    def __str__(self) -> str:
+        return self._reason
 
 
 def end_start(error: Exception) -> NoReturn:
     """End the process that could not be started, with the reason and the exit code for it."""
-    sys.stderr.write(f"jobengine: {error}\n")
-    raise SystemExit(_EXITS.get(type(error), Exit.USAGE).value)
+    # twistd has put its log in the place of sys.stderr.
+    (sys.__stderr__ or sys.stderr).write(f"jobengine: {error}\n")
+    raise StartError(error)
 
 
 class Daemon(Service):
     """An engine and the site that shows it."""
 
-    def __init__(self, engine: LocalEngine, site: JobSite, listener: IService, reactor: Any) -> None:
-        """`listener` is the service that makes `site` listen."""
+    def __init__(
+        self,
+        engine: LocalEngine,
+        site: JobSite,
+        listener: IService,
+        reactor: Any,
+        observer: Callable[[], ILogObserver] | None = None,
+    ) -> None:
+        """`listener` is the service that makes `site` listen; `observer` makes what writes the log, if not twistd's."""
         self._engine = engine
         self._site = site
         self._listener = listener
         self._reactor = reactor
-        self._made_in = os.getpid()
+        self._observer = observer
         self._log = Logger()
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join an application; twistd asks it for the observer of the log, but for --logger."""
+        if self._observer is not None:
+            parent.setComponent(ILogObserver, self._observer())
+        super().setServiceParent(parent)
 
     def startService(self) -> None:
         """Open the database, then the port; if either fails, end the process before any request is taken."""
         try:
             self._start()
-        except (StorageError, CannotListenError, OSError) as error:
+        except _START_ERRORS as error:
             self._log.critical("{error}", error=error)
-            if os.getpid() != self._made_in:
-                # twistd has forked: its parent waits to hear how it went, and knows exceptions only.
-                raise StartError(str(error)) from None
             end_start(error)
         super().startService()
         self._reactor.callWhenRunning(self._handle_signals)
 
     def _start(self) -> None:
-        self._engine.startService()
+        try:
+            self._engine.startService()
+        except OSError as error:
+            raise StorageError(f"the database can't be opened or made, is DB_PATH right? {error}") from error
         try:
             self._listener.startService()
         except BaseException:
@@ -109,16 +139,25 @@ class Daemon(Service):
 
     def _handle_signals(self) -> None:
         """Make SIGTERM an orderly end with code 0; twistd would end by the signal itself."""
-        signal.signal(signal.SIGTERM, lambda *_: self._reactor.callFromThread(self._reactor.stop))
+        signal.signal(signal.SIGTERM, lambda *_: self._reactor.callFromThread(self._end))
+
+    def _end(self) -> None:
+        """Stop the reactor, unless it is stopping."""
+        if self.running:
+            self._reactor.stop()
 
     @inlineCallbacks
     def stopService(self) -> "Any":
         """Stop listening, answer what is under way, make the last commit, close; a Deferred."""
         super().stopService()
-        yield self._listener.stopService()
-        drained: Deferred[None] = self._site.drain()
-        drained.addTimeout(_DRAIN_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
-        yield drained
+        try:
+            yield self._listener.stopService()
+            drained: Deferred[None] = self._site.drain()
+            drained.addTimeout(_DRAIN_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
+            yield drained
+        except Exception:
+            self._log.failure("not all that was under way could be answered")
+        # Whatever has happened: a thread that is left would keep the process from ending.
         yield self._engine.stopService()
 
     def fail(self, error: StorageError) -> None:
@@ -126,7 +165,7 @@ class Daemon(Service):
         self._log.critical("storage has failed, the server ends: {error}", error=error)
         # twistd knows no exit code but 0 and 1; this runs when all else is done.
         atexit.register(_exit, Exit.STORAGE_FAILED)
-        self._reactor.callLater(0, self._reactor.stop)
+        self._reactor.callLater(0, self._end)
 
 
 def _exit(code: Exit) -> None:

@@ -40,7 +40,8 @@ def _text(text: str) -> str:
 
 def _whole(least: int, most: int = (1 << 63) - 1) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        # Python reads no more than 4,300 digits, with an error of its own.
+        if not text.isascii() or not text.isdigit() or len(text) > 19 or not least <= int(text) <= most:
             bounds = f"of {least} or more" if most > 1 << 32 else f"from {least} to {most}"
             raise ValueError(f"a whole number {bounds}")
         return int(text)
@@ -187,7 +188,8 @@ def _secret(variable: str, option: str | None, environment: Mapping[str, str]) -
         raise BadSetting(f"{variable} and {variable}_FILE are both set; keep one of them")
     if path:
         return _read_secret(variable, path)
-    return value.encode() if value else None
+    # Byte for byte as it was set, which need not be UTF-8.
+    return os.fsencode(value) if value else None
 
 
 def _read_secret(variable: str, path: str) -> bytes:

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from twisted.application.service import IService
 from twisted.application.strports import service as listening_service
+from twisted.logger import ILogObserver
 from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
@@ -45,8 +46,8 @@ class Options(_Options):
             self.settings = read_settings(self)
         except BadSetting as error:
             raise UsageError(str(error)) from None
-        if self.settings.log_format == "json" and self.parent is not None and not self.parent.get("logger"):
-            self.parent["logger"] = json_observer(self.parent)
+        if self.settings.log_format == "json" and self.parent is None:
+            raise UsageError("LOG_FORMAT must be text with a .tac file, which is not told where twistd's log goes")
 
 
 def makeService(options: Options) -> IService:
@@ -54,12 +55,14 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     settings = options.settings
-    if options.parent is not None and not options.parent["nodaemon"]:
+    twistd = options.parent
+    if twistd is not None and not twistd["nodaemon"]:
         _check_before_fork(settings)
-    return _construct(settings, reactor)
+    observer = json_observer(twistd) if twistd is not None and settings.log_format == "json" else None
+    return _construct(settings, reactor, observer)
 
 
-def _construct(settings: Settings, reactor: Any) -> IService:
+def _construct(settings: Settings, reactor: Any, observer: Callable[[], ILogObserver] | None) -> IService:
     engine = LocalEngine(
         journal=Journal(settings.db_path),
         secret=_secret(settings),
@@ -78,8 +81,16 @@ def _construct(settings: Settings, reactor: Any) -> IService:
         admin_key=settings.admin_key,
     )
     site = JobSite(api.resource(), settings.limits, api.metrics.observe, reactor)
-    daemon = Daemon(engine, site, listening_service(settings.endpoint, site, reactor), reactor)
+    daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, observer)
     return daemon
+
+
+def _listener(endpoint: str, site: JobSite, reactor: Any) -> IService:
+    """What makes the site listen; ends the process if the endpoint can't be understood."""
+    try:
+        return listening_service(endpoint, site, reactor)
+    except Exception as error:  # each kind of endpoint has its own way to refuse a description
+        end_start(BadSetting(f"LISTEN {endpoint!r} can't be used: {error}"))
 
 
 def _secret(settings: Settings) -> Callable[[], bytes]:
@@ -95,7 +106,7 @@ def _secret(settings: Settings) -> Callable[[], bytes]:
 def _check_before_fork(settings: Settings) -> None:
     """End here if the SECRET is wrong: once twistd has forked, its exit code can't say so."""
     try:
-        if settings.secret is not None:
-            check_secret(settings.db_path, settings.secret)
+        if os.path.exists(settings.db_path):
+            check_secret(settings.db_path, settings.secret or key_file_secret(settings.db_path))
     except (StorageError, OSError) as error:
         end_start(error)

@@ -150,10 +150,11 @@ class JobSite(Site):
         self.draining = True
         if not self.channels:
             return succeed(None)
-        self._drained = Deferred()
+        # It may have fired, and be forgotten, before the last of them was asked.
+        drained = self._drained = Deferred()
         for channel in list(self.channels):
             channel.close_if_idle()
-        return self._drained
+        return drained
 
     def forget(self, channel: LimitedChannel) -> None:
         """A connection is gone."""

@@ -101,12 +101,14 @@ def test_sigterm_under_load_ends_it_with_0_within_5_seconds_and_loses_nothing(da
 def test_a_client_that_has_sent_something_does_not_keep_it_from_ending(daemon: Daemon, sent: bytes) -> None:
     with socket.create_connection(("127.0.0.1", daemon.port)) as connection:
         connection.sendall(sent)
+        if sent.endswith(b"\r\n\r\n"):
+            assert connection.recv(8).startswith(b"HTTP/1.1")
         with daemon.client() as client:
             assert client.call("GET", "/test").status == 200
             assert daemon.stop(seconds=5) == 0
 
 
-def test_a_client_that_does_not_read_its_answer_does_not_keep_it_from_ending(daemon: Daemon) -> None:
+def test_neither_a_client_that_does_not_read_nor_a_second_sigterm_keeps_it_from_ending_well(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         for _ in range(20):
@@ -114,7 +116,10 @@ def test_a_client_that_does_not_read_its_answer_does_not_keep_it_from_ending(dae
     with socket.create_connection(("127.0.0.1", daemon.port)) as connection:
         connection.sendall(b"GET /api/v1/queue?name=q HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\n\r\n")
         assert connection.recv(8).startswith(b"HTTP/1.1")
+        daemon.terminate()
+        time.sleep(0.2)
         assert daemon.stop(seconds=5) == 0
+    assert "Traceback" not in daemon.log
     assert UNCLEAN not in daemon.start().log
 
 

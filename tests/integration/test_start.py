@@ -1,0 +1,197 @@
+"""A daemon that can't start says why in one line, ends with the code for it, and touches nothing."""
+
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from .conftest import MakeDaemon
+from .daemons import SECRET, Daemon
+
+AS_A_DAEMON = ("jobengine",)
+
+
+@pytest.fixture
+def stopped(daemon: Daemon) -> Daemon:
+    """A daemon with a job in its database, stopped."""
+    with daemon.client() as client:
+        client.make_queue()
+        client.add()
+    assert daemon.stop() == 0
+    return daemon
+
+
+def _reason(daemon: Daemon) -> str:
+    """The one line on stderr."""
+    (line,) = daemon.errors.splitlines()
+    assert line.startswith("jobengine: ")
+    assert "Traceback" not in daemon.all_output()
+    return line
+
+
+@pytest.mark.parametrize("command", [("--nodaemon", "jobengine"), AS_A_DAEMON])
+@pytest.mark.parametrize("wrong", ["a wrong secret", SECRET + " ", SECRET[:-1]])
+def test_a_wrong_secret_ends_it_with_3_and_not_a_byte_is_changed(
+    stopped: Daemon, wrong: str, command: tuple[str, ...]
+) -> None:
+    before = stopped.db_path.read_bytes()
+    files = sorted(stopped.home.iterdir())
+    stopped.settings["SECRET"] = wrong
+    stopped.command = command
+    assert stopped.run() == 3
+    assert "the SECRET is not the one" in _reason(stopped)
+    assert wrong not in stopped.all_output()
+    assert stopped.db_path.read_bytes() == before
+    assert sorted(stopped.home.iterdir()) == files
+    stopped.settings.clear()
+    stopped.command = Daemon(stopped.home).command
+    stopped.start()
+
+
+@pytest.mark.parametrize("command", [("--nodaemon", "--pidfile=", "jobengine"), AS_A_DAEMON])
+def test_without_the_key_file_of_its_database_it_ends_with_3_and_makes_no_other(
+    make_daemon: MakeDaemon, command: tuple[str, ...]
+) -> None:
+    daemon = make_daemon(settings={"SECRET": ""}).start()
+    assert daemon.stop() == 0
+    key = Path(f"{daemon.db_path}.key")
+    key.rename(daemon.home / "elsewhere")
+    daemon.command = command
+    assert daemon.run() == 3
+    assert str(key) in _reason(daemon)
+    assert not key.exists()
+    (daemon.home / "elsewhere").rename(key)
+    daemon.command = Daemon(daemon.home).command
+    daemon.start()
+
+
+def test_a_second_daemon_on_a_database_ends_with_5_and_the_first_goes_on(
+    daemon: Daemon, make_daemon: MakeDaemon
+) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        before = daemon.db_path.read_bytes()
+        second = make_daemon("second", settings={"DB_PATH": str(daemon.db_path)})
+        assert second.run() == 5
+        assert "another JobEngine is running on this database" in _reason(second)
+        assert daemon.db_path.read_bytes() == before
+        assert client.add().status == 201
+
+
+def test_a_second_daemon_that_was_to_fork_ends_with_1_and_says_why(daemon: Daemon, make_daemon: MakeDaemon) -> None:
+    second = make_daemon("second", settings={"DB_PATH": str(daemon.db_path)}, command=AS_A_DAEMON)
+    assert second.run() == 1
+    assert "another JobEngine is running on this database" in (second.home / "twistd.log").read_text()
+    assert not (second.home / "twistd.pid").exists()
+
+
+@pytest.mark.parametrize("command", [("--nodaemon", "--pidfile=", "jobengine"), AS_A_DAEMON])
+def test_a_file_with_a_damaged_header_ends_it_with_4_and_is_left_as_it_is(
+    stopped: Daemon, command: tuple[str, ...]
+) -> None:
+    stopped.db_path.write_bytes(b"\0" * 10 + stopped.db_path.read_bytes()[10:])
+    _refused(stopped, command)
+
+
+def test_a_file_damaged_in_its_middle_ends_it_with_4_and_is_left_as_it_is(stopped: Daemon) -> None:
+    whole = bytearray(stopped.db_path.read_bytes())
+    whole[-300] ^= 1
+    stopped.db_path.write_bytes(whole)
+    _refused(stopped, stopped.command)
+
+
+def _refused(daemon: Daemon, command: tuple[str, ...] | object) -> None:
+    before = daemon.db_path.read_bytes()
+    daemon.command = command  # type: ignore[assignment]  # either way a tuple of words
+    assert daemon.run() == 4
+    assert "Nothing was changed" in _reason(daemon)
+    assert daemon.db_path.read_bytes() == before
+
+
+def test_a_taken_port_ends_it_with_1_soon_and_the_database_is_free_again(make_daemon: MakeDaemon) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        daemon = make_daemon(settings={"API_PORT": port})
+        daemon.launch()
+        assert daemon.wait(seconds=5) == 1
+        assert port in _reason(daemon)
+    daemon.settings["API_PORT"] = "0"
+    assert "not closed in good order" not in daemon.start().log
+
+
+NO_NUMBER = "must be a whole number"
+BAD_SETTINGS = [
+    ("API_PORT", "http", NO_NUMBER),
+    ("API_PORT", "65536", NO_NUMBER),
+    ("API_PORT", "-1", NO_NUMBER),
+    ("LISTEN", "nonsense:1", "Unknown endpoint type"),
+    ("LISTEN", "tcp", "port"),
+    ("LISTEN", "ssl:0:privateKey=missing.pem", "missing.pem"),
+    ("SECRET_FILE", "missing", "No such file"),
+    ("ADMIN_KEY_FILE", "missing", "No such file"),
+    ("DURABILITY", "always", "commit or interval"),
+    ("LOG_FORMAT", "xml", "text or json"),
+    ("JOB_KEEP_MINUTES", "1.5", NO_NUMBER),
+    ("JOB_TIMEOUT_MINUTES", "ten", NO_NUMBER),
+    ("MAX_BODY_BYTES", "0", NO_NUMBER),
+    ("HEADER_SECONDS", "nan", "a number of seconds"),
+    ("MAX_JSON_DEPTH", "1", NO_NUMBER),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "reason"), BAD_SETTINGS)
+def test_a_bad_setting_ends_it_with_1_before_a_file_is_made(
+    make_daemon: MakeDaemon, name: str, value: str, reason: str
+) -> None:
+    settings = {name: value}
+    if name == "SECRET_FILE":
+        settings["SECRET"] = ""
+    daemon = make_daemon(settings={"DB_PATH": "data/db", **settings})
+    assert daemon.run() == 1
+    # For a BadSetting twistd shows the usage first, and all of it on stdout.
+    last = (daemon.log + daemon.errors).splitlines()[-1]
+    assert name in last
+    assert reason in last
+    assert "Traceback" not in daemon.all_output()
+    assert not (daemon.home / "data").exists()
+    assert "starting on" not in daemon.log
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"API_HOST": "192.0.2.1"}, "192.0.2.1"),
+        ({"LISTEN": "tcp:70000"}, "port must be 0-65535"),
+        ({"DB_PATH": "/proc/none/db"}, "DB_PATH"),
+        ({"DB_PATH": "."}, "DB_PATH"),
+        ({"DB_PATH": "log/db"}, "DB_PATH"),
+    ],
+)
+def test_what_only_the_system_can_tell_is_wrong_ends_it_with_1_too(
+    make_daemon: MakeDaemon, settings: dict[str, str], reason: str
+) -> None:
+    daemon = make_daemon(settings=settings)
+    assert daemon.run() == 1
+    assert reason in _reason(daemon)
+
+
+def test_a_directory_that_it_may_not_write_ends_it_with_1(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+    # Root may write everywhere, so the daemon has to be somebody else.
+    directory = tmp_path / "read-only"
+    directory.mkdir(mode=0o555)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    daemon = make_daemon(
+        settings={"DB_PATH": str(directory / "db")},
+        prefix=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+    )
+    assert daemon.run() == 1
+    assert "Permission denied" in _reason(daemon)
+
+
+def test_ctrl_c_is_an_orderly_end_as_well(daemon: Daemon) -> None:
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGINT)
+    daemon.wait(seconds=5)
+    assert "not closed in good order" not in daemon.start().log

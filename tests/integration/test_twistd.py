@@ -1,0 +1,225 @@
+"""The ways to run it: as a daemon, from a .tac file, with or without a SECRET, and what it leaves on disk."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobengine.settings import SETTINGS
+
+from .conftest import MakeDaemon
+from .daemons import ROOT, SECRET, TWISTD, Daemon, until
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+class Forked(Daemon):
+    """`twistd jobengine` as it is meant to be used: it forks, and is known by its pid file."""
+
+    @property
+    def log_path(self) -> Path:
+        return self.home / "twistd.log"
+
+    @property
+    def pid(self) -> int:
+        return int((self.home / "twistd.pid").read_text())
+
+    def launch(self) -> None:
+        self.command = ("jobengine",)
+        super().launch()
+        # The parent ends when the child has started, and with 0 if it could.
+        assert self.wait() == 0, self.errors
+
+    def stop(self, seconds: float = 5) -> int:
+        pid = self.pid
+        os.kill(pid, signal.SIGTERM)
+        until("it has ended", lambda: not Path(f"/proc/{pid}").exists(), seconds)
+        return 0
+
+    def kill(self) -> None:
+        if (self.home / "twistd.pid").exists():
+            pid = self.pid
+            os.kill(pid, signal.SIGKILL)
+            until("it has ended", lambda: not Path(f"/proc/{pid}").exists())
+
+
+@pytest.fixture
+def forked(tmp_path: Path) -> Iterator[Forked]:
+    # The log of twistd takes the place of the file that stdout goes to.
+    daemon = Forked(tmp_path / "home", settings={"DB_PATH": "data/jobs.db"})
+    yield daemon
+    daemon.kill()
+
+
+def test_as_a_daemon_it_forks_works_on_a_relative_path_and_is_stopped_by_its_pid_file(forked: Forked) -> None:
+    forked.start()
+    with forked.client() as client:
+        client.make_queue()
+        uid = client.add().json["uid"]
+    assert os.getsid(forked.pid) != os.getsid(0)
+    assert forked.db_path == forked.home / "data" / "jobs.db"
+    assert forked.db_path.exists()
+    forked.stop()
+    assert not (forked.home / "twistd.pid").exists()
+    forked.start()
+    with forked.client() as client:
+        assert list(client.jobs()) == [uid]
+    assert "not closed in good order" not in forked.log
+
+
+def test_with_rundir_a_relative_path_is_still_from_where_it_was_started(forked: Forked, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    forked.home.mkdir()
+    process = subprocess.Popen(
+        [*TWISTD, "-n", "--pidfile=", f"--rundir={other}", "jobengine"],
+        cwd=forked.home,
+        env=forked.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until("the database is made", forked.db_path.exists)
+    finally:
+        process.kill()
+        process.wait()
+    assert not list(other.iterdir())
+
+
+def test_from_the_tac_file_it_is_configured_by_the_environment(make_daemon: MakeDaemon) -> None:
+    command = ("--nodaemon", "--pidfile=", "-y", str(ROOT / "jobengine.tac"))
+    daemon = make_daemon(command=command, settings={"DB_PATH": "tac.db", "JOB_KEEP_MINUTES": "7"}).start()
+    with daemon.client() as client:
+        client.make_queue()
+        assert client.add().json["keep_minutes"] == 7
+    assert daemon.stop(seconds=5) == 0
+    assert (daemon.home / "tac.db").exists()
+
+
+def test_a_bad_setting_ends_the_tac_file_with_1_too(make_daemon: MakeDaemon) -> None:
+    command = ("--nodaemon", "--pidfile=", "-y", str(ROOT / "jobengine.tac"))
+    daemon = make_daemon(command=command, settings={"API_PORT": "http"})
+    assert daemon.run() == 1
+    assert "API_PORT must be a whole number" in daemon.all_output()
+
+
+def test_the_tac_file_refuses_a_form_of_log_that_it_can_not_write(make_daemon: MakeDaemon) -> None:
+    command = ("--nodaemon", "--pidfile=", "-y", str(ROOT / "jobengine.tac"))
+    daemon = make_daemon(command=command, settings={"LOG_FORMAT": "json"})
+    assert daemon.run() == 1
+    assert "LOG_FORMAT must be text" in daemon.all_output()
+
+
+def test_help_names_every_setting(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(options=("--help",))
+    assert daemon.run() == 0
+    for setting in SETTINGS:
+        assert f"--{setting.option}=" in daemon.log
+        assert f"[{setting.variable}=" in daemon.log
+    assert "SECRET_FILE" in daemon.log
+
+
+def test_an_option_wins_over_the_environment(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"JOB_KEEP_MINUTES": "1"}, options=("--job-keep-minutes", "2")).start()
+    with daemon.client() as client:
+        client.make_queue()
+        assert client.add().json["keep_minutes"] == 2
+
+
+def test_without_a_secret_it_makes_a_key_file_warns_and_finds_it_again(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"SECRET": ""}).start()
+    key = Path(f"{daemon.db_path}.key")
+    assert _mode(key) == 0o600
+    assert f"a random one was made in {key}" in daemon.log
+    secret = key.read_text().strip()
+    assert len(secret) >= 32
+    assert secret not in daemon.all_output()
+    with daemon.client() as client:
+        client.make_queue()
+    daemon.kill()
+    daemon.start()
+    with daemon.client() as client:
+        assert client.jobs() == {}
+    assert daemon.stop() == 0
+    # What is in the key file is the SECRET, and nothing else is.
+    daemon.settings["SECRET"] = secret
+    daemon.start()
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_secret_file_with_or_without_a_newline_at_its_end_is_the_secret(
+    make_daemon: MakeDaemon, tmp_path: Path, end: str
+) -> None:
+    (tmp_path / "secret").write_text(SECRET + end)
+    daemon = make_daemon(settings={"SECRET": "", "SECRET_FILE": "../secret"}).start()
+    assert daemon.stop() == 0
+    daemon.settings = {}
+    daemon.start()
+
+
+def test_a_secret_that_is_not_utf_8_is_the_same_in_a_file(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+    daemon = make_daemon(settings={"SECRET": os.fsdecode(b"\xff\xfe")}).start()
+    assert daemon.stop() == 0
+    daemon.settings = {"SECRET": "", "SECRET_FILE": "../secret"}
+    daemon.start()
+
+
+@pytest.mark.parametrize(("settings", "durability"), [({}, "commit"), ({"DURABILITY": "interval"}, "interval (50 ms)")])
+def test_how_durable_an_answer_is_stands_in_readyz_and_what_can_be_lost_in_the_log(
+    make_daemon: MakeDaemon, settings: dict[str, str], durability: str
+) -> None:
+    daemon = make_daemon(settings=settings).start()
+    with daemon.client() as client:
+        assert client.ready().json["durability"] == durability
+    assert ("can be lost" in daemon.log) is bool(settings)
+
+
+def test_with_interval_a_stop_still_loses_nothing(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"DURABILITY": "interval"}).start()
+    with daemon.client() as client:
+        client.make_queue()
+        uids = [client.add().json["uid"] for _ in range(50)]
+    assert daemon.stop() == 0
+    with daemon.start().client() as client:
+        assert sorted(client.jobs()) == sorted(uids)
+
+
+def test_files_are_for_their_owner_alone_and_so_is_a_directory_that_it_makes(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"DB_PATH": "new/deep/db", "SECRET": ""}).start()
+    directory = daemon.db_path.parent
+    assert _mode(directory) == 0o700
+    assert {file.name: _mode(file) for file in directory.iterdir()} == dict.fromkeys(("db", "db.lock", "db.key"), 0o600)
+    daemon.kill()
+    daemon.start()  # which writes the file anew
+    assert _mode(daemon.db_path) == 0o600
+
+
+def test_a_log_of_json_is_one_object_a_line_with_an_id_for_each_request(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"LOG_FORMAT": "json"}).start()
+    with daemon.client() as client:
+        answered = client.call("GET", "/test").headers["X-Request-Id"]
+    assert daemon.stop() == 0
+    _is_logged(daemon.log, answered)
+
+
+def test_a_forked_daemon_writes_its_log_of_json_where_it_would_write_text(forked: Forked) -> None:
+    forked.settings["LOG_FORMAT"] = "json"
+    forked.start()
+    with forked.client() as client:
+        answered = client.call("GET", "/test").headers["X-Request-Id"]
+    forked.stop()
+    _is_logged(forked.log, answered)
+
+
+def _is_logged(log: str, answered: str) -> None:
+    lines = [json.loads(line) for line in log.splitlines()]
+    (line,) = [line for line in lines if line.get("id") == answered]
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/test", 200)
