@@ -6,7 +6,10 @@ import pytest
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from tests.doubles import MemoryServer, Stepped
+# So that what fails in them is shown with its values.
+pytest.register_assert_rewrite("tests.web.asking", "tests.web.connection")
+
+from tests.doubles import MemoryServer, Stepped  # noqa: E402
 
 
 @implementer(ILogObserver)

@@ -1,0 +1,4 @@
+import pytest
+
+# So that a promise that is broken is shown with the values that broke it.
+pytest.register_assert_rewrite("tests.contract.suite")

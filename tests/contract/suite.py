@@ -1,0 +1,395 @@
+"""
+What every engine promises behind the Engine door (jobengine.engine), as tests for whichever engine they are handed.
+
+To hold an engine to it, subclass EngineContract and give it a fixture `world`; see test_local.py.
+"""
+
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from jobengine.core.commands import (
+    AddJob,
+    Claim,
+    Command,
+    CreateQueue,
+    DeleteJob,
+    DeleteQueue,
+    ListJobs,
+    Peek,
+    ReadJob,
+    UpdateJob,
+)
+from jobengine.core.model import AccessDenied, Job, JobNotFound, QueueExists, QueueNotFound, Rank, State
+from jobengine.engine import Engine
+
+__all__ = ["EngineContract", "World"]
+
+T = TypeVar("T")
+MINUTE = 60
+KEY = b"key"
+_ANY_UID = "00000000-0000-0000-0000-00000000dead"
+
+
+class World(Protocol):
+    """An engine that is running, and the time and the storage around it."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, without any queues."""
+
+    @property
+    def now(self) -> int:
+        """What its clock says, in milliseconds."""
+
+    def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
+        """What these come to when they are asked all at once: each its result or its exception."""
+
+    def advance(self, seconds: float) -> None:
+        """Let time go by."""
+
+    def reopen(self) -> None:
+        """Stop the engine in good order, and put a new one in its place on what it stored."""
+
+
+class Asker:
+    """Asks an engine in few words, about the queue `q` unless told otherwise."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def get(self, asked: Awaitable[T]) -> T:
+        """The result of one thing asked; raises its exception."""
+        (result,) = self.world.all_of(asked)
+        if isinstance(result, Exception):
+            raise result
+        got: T = result
+        return got
+
+    def create(self, queue: str = "q", key: bytes = KEY) -> None:
+        self.get(self.world.engine.create_queue(CreateQueue(queue=queue, access_key=key)))
+
+    def add(self, queue: str = "q", **spec: Any) -> Job:
+        return self.get(self.world.engine.add_job(new_job(queue, **spec)))
+
+    def read(self, job: Job, queue: str = "q") -> Job:
+        return self.get(self.world.engine.read_job(ReadJob(queue=queue, access_key=KEY, uid=job.spec.uid)))
+
+    def peek(self, queue: str = "q") -> Job | None:
+        return self.get(self.world.engine.peek(Peek(queue=queue, access_key=KEY)))
+
+    def claim(self, queue: str = "q") -> Job | None:
+        return self.get(self.world.engine.claim(Claim(queue=queue, access_key=KEY)))
+
+    def update(self, job: Job, state: State) -> Job:
+        command = UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, state=state)
+        return self.get(self.world.engine.update_job(command))
+
+    def delete(self, job: Job) -> None:
+        self.get(self.world.engine.delete_job(DeleteJob(queue="q", access_key=KEY, uid=job.spec.uid)))
+
+    def jobs(self, limit: int = 1000, after: Rank | None = None) -> list[Job]:
+        """All jobs behind `after`, read page by page."""
+        jobs: list[Job] = []
+        while True:
+            command = ListJobs(queue="q", access_key=KEY, limit=limit, after=after)
+            page = self.get(self.world.engine.list_jobs(command))
+            assert len(page.jobs) <= limit
+            jobs += page.jobs
+            after = page.following
+            if after is None:
+                return jobs
+
+    def counts(self, queue: str = "q") -> dict[State, int]:
+        """The jobs by state, but for the states that none is in."""
+        jobs = self.get(self.world.engine.stats()).jobs[queue]
+        return {state: count for state, count in jobs.items() if count}
+
+
+def new_job(queue: str = "q", key: bytes = KEY, **spec: Any) -> AddJob:
+    fields = {"priority": 0, "keep_minutes": 60, "timeout_minutes": 10, "timeout_time": 0, "content": b"{}"}
+    return AddJob(queue=queue, access_key=key, **{**fields, **spec})
+
+
+def _verbs(engine: Engine, queue: str, key: bytes) -> list[tuple[Callable[[Any], Awaitable[Any]], Command, bool]]:
+    """Every verb that needs a queue, a command for it, and whether that names a job; the job is not there."""
+    named: dict[str, Any] = {"queue": queue, "access_key": key}
+    return [
+        (engine.list_jobs, ListJobs(**named, limit=1), False),
+        (engine.add_job, new_job(queue, key), False),
+        (engine.read_job, ReadJob(**named, uid=_ANY_UID), True),
+        (engine.peek, Peek(**named), False),
+        (engine.claim, Claim(**named), False),
+        (engine.update_job, UpdateJob(**named, uid=_ANY_UID, state=State.QUEUED), True),
+        (engine.delete_job, DeleteJob(**named, uid=_ANY_UID), True),
+        (engine.delete_queue, DeleteQueue(**named), False),
+    ]
+
+
+class EngineContract:
+    """The promises of an engine."""
+
+    @pytest.fixture
+    def ask(self, world: World) -> Asker:
+        """Asks an engine that has the queue `q`, empty."""
+        asker = Asker(world)
+        asker.create()
+        return asker
+
+    # Queues, keys, and which error comes first
+
+    def test_every_verb_returns_an_awaitable(self, world: World, ask: Asker) -> None:
+        asked = [verb(command) for verb, command, _ in _verbs(world.engine, "q", KEY)]
+        asked += [world.engine.readiness(), world.engine.stats()]
+        assert all(map(isawaitable, asked))
+        world.all_of(*asked)
+
+    def test_a_name_is_taken_whatever_the_key(self, world: World, ask: Asker) -> None:
+        for key in (KEY, b"another"):
+            with pytest.raises(QueueExists):
+                ask.create(key=key)
+        with pytest.raises(AccessDenied):
+            ask.get(world.engine.peek(Peek(queue="q", access_key=b"another")))
+
+    @pytest.mark.parametrize("key", [KEY, b"wrong"])
+    def test_every_verb_says_first_that_there_is_no_queue(self, world: World, ask: Asker, key: bytes) -> None:
+        for verb, command, _ in _verbs(world.engine, "none", key):
+            with pytest.raises(QueueNotFound):
+                ask.get(verb(command))
+
+    @pytest.mark.parametrize("key", [b"wrong", b"", b"ke", b"keyy", b"\xff\xfe"])
+    def test_every_verb_says_next_that_the_key_is_wrong_and_does_nothing(
+        self, world: World, ask: Asker, key: bytes
+    ) -> None:
+        job = ask.add()
+        for verb, command, _ in _verbs(world.engine, "q", key):
+            with pytest.raises(AccessDenied):
+                ask.get(verb(command))
+        assert ask.jobs() == [job]
+
+    def test_every_verb_on_a_job_says_last_that_there_is_no_such_job(self, world: World, ask: Asker) -> None:
+        for verb, command, of_a_job in _verbs(world.engine, "q", KEY):
+            if of_a_job:
+                with pytest.raises(JobNotFound):
+                    ask.get(verb(command))
+
+    def test_a_deleted_queue_is_gone_with_its_jobs_and_may_be_made_anew(self, world: World, ask: Asker) -> None:
+        job = ask.add()
+        ask.get(world.engine.delete_queue(DeleteQueue(queue="q", access_key=KEY)))
+        with pytest.raises(QueueNotFound):
+            ask.read(job)
+        ask.create()
+        assert ask.jobs() == []
+        with pytest.raises(JobNotFound):
+            ask.read(job)
+
+    def test_queues_do_not_see_each_others_jobs(self, ask: Asker) -> None:
+        ask.create("other")
+        job = ask.add()
+        assert ask.claim("other") is None
+        with pytest.raises(JobNotFound):
+            ask.read(job, "other")
+
+    # Jobs
+
+    def test_a_job_is_added_as_it_was_asked_for_and_read_the_same(self, world: World, ask: Asker) -> None:
+        asked: dict[str, Any] = {
+            "priority": -7,
+            "keep_minutes": 3,
+            "timeout_minutes": 0,
+            "timeout_time": world.now // 1000 + 9999,
+            "content": b'{"a" :  1.50,\n"b":"\xc3\xa9\\u00e9" }',
+        }
+        job = ask.add(**asked)
+        assert {name: getattr(job.spec, name) for name in asked} == asked
+        assert (job.state, job.updated, job.spec.created) == (State.QUEUED, world.now, world.now)
+        assert ask.read(job) == job
+        assert ask.jobs() == [job]
+
+    def test_every_job_has_its_own_uid(self, ask: Asker) -> None:
+        assert len({ask.add().spec.uid for _ in range(50)}) == 50
+
+    @pytest.mark.parametrize("number", [0, (1 << 63) - 1])
+    def test_numbers_go_to_the_ends_of_64_bits(self, ask: Asker, number: int) -> None:
+        ask.add(priority=-number - 1, keep_minutes=number, timeout_minutes=number, timeout_time=number)
+        first = ask.add(priority=number)
+        assert ask.claim() == ask.read(first)
+
+    def test_peeking_changes_nothing(self, world: World, ask: Asker) -> None:
+        assert ask.peek() is None
+        job = ask.add()
+        world.advance(1)
+        assert ask.peek() == job
+        assert ask.peek() == job
+
+    def test_claims_go_by_priority_and_then_by_arrival(self, ask: Asker) -> None:
+        jobs = [ask.add(priority=priority) for priority in (0, 3, 0, -1, 3)]
+        claimed = [ask.claim() for _ in range(6)]
+        assert [job.spec if job else None for job in claimed] == [jobs[at].spec for at in (1, 4, 0, 2, 3)] + [None]
+
+    def test_a_claimed_job_is_in_progress_from_then_on(self, world: World, ask: Asker) -> None:
+        job = ask.add()
+        world.advance(5)
+        claimed = ask.claim()
+        assert claimed == ask.read(job)
+        assert claimed is not None
+        assert (claimed.state, claimed.updated, claimed.spec) == (State.INPROGRESS, world.now, job.spec)
+        assert ask.peek() is None
+
+    def test_claims_at_once_never_get_the_same_job(self, world: World, ask: Asker) -> None:
+        added = {ask.add().spec.uid for _ in range(20)}
+        claims = [world.engine.claim(Claim(queue="q", access_key=KEY)) for _ in range(30)]
+        claimed = [job.spec.uid for job in world.all_of(*claims) if job is not None]
+        assert len(claimed) == 20
+        assert set(claimed) == added
+
+    @pytest.mark.parametrize("source", State)
+    @pytest.mark.parametrize("target", State)
+    def test_any_state_may_follow_any(self, world: World, ask: Asker, source: State, target: State) -> None:
+        job = ask.add()
+        ask.update(job, source)
+        world.advance(2)
+        updated = ask.update(job, target)
+        assert (updated.state, updated.updated, updated.spec) == (target, world.now, job.spec)
+        assert ask.read(job) == updated
+        assert ask.peek() == (updated if target is State.QUEUED else None)
+
+    def test_a_job_that_is_queued_again_keeps_its_place(self, ask: Asker) -> None:
+        first, _second = ask.add(), ask.add()
+        ask.claim()
+        again = ask.update(first, State.QUEUED)
+        assert ask.peek() == again
+
+    def test_a_deleted_job_is_gone(self, ask: Asker) -> None:
+        job = ask.add()
+        ask.delete(job)
+        with pytest.raises(JobNotFound):
+            ask.delete(job)
+        assert (ask.peek(), ask.jobs()) == (None, [])
+
+    # Lists
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7])
+    def test_a_list_has_all_jobs_in_execution_order_page_by_page(self, ask: Asker, limit: int) -> None:
+        jobs = [ask.add(priority=priority) for priority in (0, 2, 0, 1, 2, 0)]
+        jobs[2] = ask.update(jobs[2], State.FAILED)
+        jobs[4] = ask.update(jobs[4], State.INPROGRESS)
+        assert ask.jobs(limit) == [jobs[at] for at in (1, 4, 3, 0, 2, 5)]
+
+    def test_the_last_page_says_that_it_is_the_last(self, world: World, ask: Asker) -> None:
+        for _ in range(2):
+            ask.add()
+        page = ask.get(world.engine.list_jobs(ListJobs(queue="q", access_key=KEY, limit=2)))
+        assert (len(page.jobs), page.following) == (2, None)
+
+    def test_a_place_holds_while_jobs_come_and_go(self, world: World, ask: Asker) -> None:
+        jobs = [ask.add() for _ in range(6)]
+        page = ask.get(world.engine.list_jobs(ListJobs(queue="q", access_key=KEY, limit=3)))
+        assert page.jobs == jobs[:3]
+        for job in jobs[1:4]:
+            ask.delete(job)
+        ask.add(priority=1)
+        last = ask.add()
+        assert ask.jobs(after=page.following) == [*jobs[4:], last]
+
+    # Time
+
+    def test_a_job_without_an_update_fails_on_time(self, world: World, ask: Asker) -> None:
+        job = ask.add(timeout_minutes=2)
+        ask.claim()
+        world.advance(2 * MINUTE - 1)
+        ask.update(job, State.INPROGRESS)
+        world.advance(2 * MINUTE - 0.001)
+        assert ask.read(job).state is State.INPROGRESS
+        world.advance(0.001)
+        timed_out = ask.read(job)
+        assert (timed_out.state, timed_out.updated) == (State.FAILED, world.now)
+
+    @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
+    @pytest.mark.parametrize("minutes", [0, 3])
+    def test_a_finished_job_is_removed_on_time(self, world: World, ask: Asker, state: State, minutes: int) -> None:
+        job = ask.add(keep_minutes=minutes)
+        assert ask.update(job, state).state is state
+        if minutes:
+            world.advance(minutes * MINUTE - 0.001)
+            assert ask.read(job).state is state
+            world.advance(0.001)
+        with pytest.raises(JobNotFound):
+            ask.read(job)
+
+    def test_a_queued_job_is_removed_when_its_time_has_come(self, world: World, ask: Asker) -> None:
+        job = ask.add(timeout_time=world.now // 1000 + 60)
+        world.advance(59.999)
+        assert ask.peek() == job
+        world.advance(0.001)
+        assert (ask.peek(), ask.claim(), ask.jobs()) == (None, None, [])
+
+    def test_a_time_out_or_expiry_of_zero_never_comes(self, world: World, ask: Asker) -> None:
+        running, waiting = ask.add(timeout_minutes=0, priority=1), ask.add(timeout_time=0)
+        ask.claim()
+        world.advance(1e9)
+        assert ask.read(running).state is State.INPROGRESS
+        assert ask.read(waiting).state is State.QUEUED
+
+    def test_time_does_its_work_even_if_nobody_asks(self, world: World, ask: Asker) -> None:
+        ask.add(timeout_minutes=1, keep_minutes=1)
+        ask.claim()
+        world.advance(MINUTE)
+        assert ask.counts() == {State.FAILED: 1}
+        world.advance(MINUTE)
+        assert ask.counts() == {}
+
+    # Storage
+
+    def test_all_that_was_answered_is_there_when_the_engine_is_opened_anew(self, world: World, ask: Asker) -> None:
+        jobs = [ask.add(priority=at % 3, content=b'{"at": %d}' % at) for at in range(8)]
+        ask.claim()
+        ask.update(jobs[0], State.COMPLETE)
+        ask.delete(jobs[1])
+        kept, counts = ask.jobs(), ask.counts()
+        world.reopen()
+        assert ask.jobs() == kept
+        assert ask.counts() == counts
+        with pytest.raises(AccessDenied):
+            ask.get(world.engine.peek(Peek(queue="q", access_key=b"wrong")))
+
+    def test_what_was_removed_does_not_come_back(self, world: World, ask: Asker) -> None:
+        ask.create("gone")
+        ask.get(world.engine.delete_queue(DeleteQueue(queue="gone", access_key=KEY)))
+        world.reopen()
+        with pytest.raises(QueueNotFound):
+            ask.peek("gone")
+
+    def test_a_new_job_comes_behind_the_old_ones_after_opening_anew(self, world: World, ask: Asker) -> None:
+        old = [ask.add() for _ in range(3)]
+        ask.delete(old[2])
+        world.reopen()
+        new = ask.add()
+        assert ask.jobs() == [*old[:2], new]
+        assert new.spec.uid not in {job.spec.uid for job in old}
+
+    def test_what_came_due_meanwhile_is_true_when_the_engine_is_opened_anew(self, world: World, ask: Asker) -> None:
+        job = ask.add(timeout_minutes=1)
+        ask.claim()
+        world.advance(MINUTE)
+        world.reopen()
+        assert ask.read(job).state is State.FAILED
+
+    # How it is
+
+    def test_an_engine_that_runs_is_ready(self, world: World, ask: Asker) -> None:
+        readiness = ask.get(world.engine.readiness())
+        assert (readiness.ready, readiness.reason) == (True, "")
+        assert readiness.durability
+
+    def test_stats_count_the_jobs_of_every_queue_in_every_state(self, world: World, ask: Asker) -> None:
+        ask.create("empty")
+        jobs = [ask.add() for _ in range(5)]
+        for job, state in zip(jobs, (State.COMPLETE, State.FAILED, State.INPROGRESS), strict=False):
+            ask.update(job, state)
+        stats = ask.get(world.engine.stats())
+        assert set(stats.jobs) == {"q", "empty"}
+        assert stats.jobs["empty"] == dict.fromkeys(State, 0)
+        assert stats.jobs["q"] == {State.QUEUED: 2, State.COMPLETE: 1, State.FAILED: 1, State.INPROGRESS: 1}
