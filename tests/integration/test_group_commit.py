@@ -9,7 +9,7 @@ from pathlib import Path
 from .conftest import MakeDaemon
 from .daemons import Daemon, until
 
-STRACE = ("strace", "-D", "-f", "--seccomp-bpf", "-qq", "-s", "48", "-o")
+STRACE = ("strace", "-D", "-f", "-qq", "-s", "48", "-o")
 
 
 def _burst(daemon: Daemon, requests: int) -> list[bytes]:

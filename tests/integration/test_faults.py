@@ -1,0 +1,162 @@
+"""The system fails at the worst moments: a sync that fails, a kill at each single call that writes."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+
+import pytest
+
+from .conftest import MakeDaemon
+from .daemons import Client, Daemon, until
+
+CALLS = ("pwrite64", "fdatasync", "rename", "fsync", "ftruncate")
+#: Not with --seccomp-bpf, with which some faults are not injected. With -D the process is the daemon, not strace.
+STRACE = ("strace", "-D", "-f", "-qq", "-o", "/dev/null")
+
+
+def _faults(call: str, fault: str) -> list[str]:
+    # Which of its kind a rename is differs from one processor to the other.
+    calls = "/^rename" if call == "rename" else call
+    return ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
+
+
+@contextmanager
+def _injected(daemon: Daemon, call: str, fault: str) -> Iterator[None]:
+    """Have strace put a fault into a daemon that is running."""
+    command = ["strace", "-f", "-o", str(daemon.home / "strace"), "-p", str(daemon.pid), *_faults(call, fault)]
+    strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert strace.stderr is not None
+    attached = strace.stderr.readline()
+    assert "attached" in attached, attached
+    try:
+        yield
+    finally:
+        strace.terminate()
+        strace.wait()
+        strace.stderr.close()
+
+
+def _add_until_it_ends(client: Client, most: int = 100, content: object = None) -> list[str]:
+    """The jobs that were acknowledged before the daemon ended, or refused one."""
+    uids = []
+    try:
+        for _ in range(most):
+            reply = client.add(content)
+            if reply.status != 201:
+                assert reply.status == 503
+                assert "may or may not be there" in reply.json["detail"]
+                break
+            uids.append(reply.json["uid"])
+    except (OSError, HTTPException):
+        pass
+    return uids
+
+
+def _found(daemon: Daemon) -> list[str]:
+    daemon.prefix = ()
+    daemon.start()
+    with daemon.client() as client:
+        return list(client.jobs())
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+@pytest.mark.parametrize("nth", [1, 5])
+def test_when_a_sync_fails_nothing_is_acknowledged_and_it_ends_with_6(daemon: Daemon, error: str, nth: int) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        with _injected(daemon, "fdatasync", f"error={error}:when={nth}"):
+            uids = _add_until_it_ends(client)
+            assert daemon.wait(seconds=5) == 6
+    assert len(uids) == nth - 1
+    assert "storage has failed" in daemon.log
+    found = _found(daemon)
+    assert found[: len(uids)] == uids
+    assert len(found) <= len(uids) + 1
+
+
+def test_when_a_write_fails_for_another_reason_than_room_it_ends_with_6(daemon: Daemon) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        with _injected(daemon, "pwrite64", "error=EIO:when=3"):
+            uids = _add_until_it_ends(client)
+            assert daemon.wait(seconds=5) == 6
+    assert len(uids) == 2
+    assert _found(daemon) == uids
+
+
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_killed_at_any_call_of_a_commit_it_keeps_what_was_acknowledged(daemon: Daemon, call: str, nth: int) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        with _injected(daemon, call, f"signal=KILL:when={nth}"):
+            uids = _add_until_it_ends(client)
+            assert daemon.wait() == -9
+    assert len(uids) == nth - 1
+    found = _found(daemon)
+    assert found[: len(uids)] == uids
+    assert len(found) <= len(uids) + 1
+
+
+@pytest.mark.parametrize(("call", "times"), [("pwrite64", 2), ("fdatasync", 1), ("rename", 1), ("fsync", 1)])
+def test_killed_at_any_call_while_a_new_file_is_made_it_makes_it_at_the_next_start(
+    make_daemon: MakeDaemon, call: str, times: int
+) -> None:
+    for nth in range(1, times + 2):
+        daemon = make_daemon(f"home {nth}")
+        assert _is_killed_at(daemon, call, nth) is (nth <= times), "the calls are not as they were: adapt the numbers"
+        daemon.prefix = ()
+        with daemon.start().client() as client:
+            client.make_queue()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_killed_at_any_call_of_a_recovery_it_recovers_at_the_next_start(daemon: Daemon, call: str) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        uids = [client.add().json["uid"] for _ in range(5)]
+    daemon.kill()
+    # As if the last write had been torn: recovery has a tail to copy and to cut, and then writes the file anew.
+    os.truncate(daemon.db_path, daemon.db_path.stat().st_size - 10)
+    kills = 0
+    while _is_killed_at(daemon, call, kills + 1):
+        kills += 1
+        assert kills < 20
+    assert kills >= 1
+    assert _found(daemon) == uids[:-1]
+
+
+@pytest.mark.parametrize("call", ["rename", "fsync"])
+def test_killed_in_a_compaction_it_has_what_was_acknowledged(daemon: Daemon, call: str) -> None:
+    content = {"text": "x" * 900_000}
+    with daemon.client() as client:
+        client.make_queue()
+        kept = [client.add().json["uid"] for _ in range(5)]
+        with _injected(daemon, call, "signal=KILL:when=1"):
+            for _ in range(100):
+                big = _add_until_it_ends(client, most=1, content=content)
+                try:
+                    deleted = bool(big) and client.delete(big[0]).status == 204
+                except (OSError, HTTPException):
+                    deleted = False
+                if not deleted:
+                    break
+            assert daemon.wait(seconds=5) == -9
+    found = _found(daemon)
+    assert found[: len(kept)] == kept
+    assert len(found) <= len(kept) + 1
+
+
+def _is_killed_at(daemon: Daemon, call: str, nth: int) -> bool:
+    """Whether a start is killed at the nth such call; if there are not that many, the daemon is then killed idle."""
+    daemon.prefix = (*STRACE, *_faults(call, f"signal=KILL:when={nth}"))
+    daemon.launch()
+    process = daemon.process
+    assert process is not None
+    until("it is killed, or listens", lambda: process.poll() is not None or "starting on" in daemon.log)
+    killed = process.poll() is not None
+    assert process.poll() in (None, -9), daemon.all_output()
+    daemon.kill()
+    return killed

@@ -1,0 +1,133 @@
+"""When the disk is full: changes are refused, reads answered, and all goes on by itself when there is room."""
+
+import resource
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import MakeDaemon
+from .daemons import Client, Daemon, until
+
+#: So large that a few fill the disk.
+CONTENT = {"text": "x" * 50_000}
+
+
+def _fill(client: Client) -> list[str]:
+    """Add jobs until there is no room; those that were acknowledged."""
+    uids = []
+    for _ in range(1000):
+        reply = client.add(CONTENT)
+        if reply.status == 507:
+            assert "no room" in reply.json["detail"]
+            return uids
+        assert reply.status == 201
+        uids.append(reply.json["uid"])
+    raise AssertionError("the disk was not full after 1000 jobs")
+
+
+def _changes(client: Client, uid: str) -> list[int]:
+    """What each kind of change is answered."""
+    return [
+        client.add().status,
+        client.claim().status,
+        client.update(uid, "complete").status,
+        client.delete(uid).status,
+        client.call("PUT", "/api/v1/queue", body={"name": "other", "access_key": "key"}).status,
+    ]
+
+
+def _is_full_but_readable(client: Client, uids: list[str]) -> None:
+    assert _changes(client, uids[0]) == [507] * 5
+    jobs = client.jobs()
+    assert set(jobs) == set(uids)
+    assert {job["state"] for job in jobs.values()} == {"queued"}
+    assert client.read(uids[-1]).status == 200
+    assert client.peek().json["uid"] == uids[0]
+    assert client.call("GET", "/healthz").status == 200
+    readiness = client.ready()
+    assert readiness.status == 503
+    assert "can't grow" in readiness.json["detail"]
+
+
+def _works_again(daemon: Daemon, client: Client, uids: list[str]) -> dict[str, Any]:
+    """Wait until changes are taken, make some; the jobs as they then are."""
+    until("it goes on by itself", lambda: client.ready().status == 200)
+    assert client.claim().json["uid"] == uids[0]
+    assert client.update(uids[1], "complete").status == 200
+    assert client.add({"after": "the flood"}).status == 201
+    assert "there is room again" in daemon.log
+    return client.jobs()
+
+
+@pytest.fixture
+def on_small_disk(make_daemon: MakeDaemon, small_disk: Path) -> Daemon:
+    (small_disk / "filler").write_bytes(bytes(1 << 20))
+    return make_daemon(settings={"DB_PATH": str(small_disk / "db")}).start()
+
+
+def test_on_a_full_disk_it_refuses_changes_answers_reads_and_goes_on_when_there_is_room(
+    on_small_disk: Daemon, small_disk: Path
+) -> None:
+    with on_small_disk.client() as client:
+        client.make_queue()
+        uids = _fill(client)
+        assert len(uids) > 5
+        _is_full_but_readable(client, uids)
+        (small_disk / "filler").unlink()
+        jobs = _works_again(on_small_disk, client, uids)
+        assert set(uids) <= set(jobs)
+    on_small_disk.kill()
+    # What recovery writes anew needs room as well; it has a disk of its own size for it.
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    with on_small_disk.start().client() as client:
+        assert client.jobs() == jobs
+
+
+@pytest.mark.parametrize("by_kill", [True, False])
+def test_what_was_acknowledged_is_there_after_an_end_on_a_full_disk(
+    on_small_disk: Daemon, small_disk: Path, by_kill: bool
+) -> None:
+    with on_small_disk.client() as client:
+        client.make_queue()
+        uids = _fill(client)
+    if by_kill:
+        on_small_disk.kill()
+    else:
+        assert on_small_disk.stop(seconds=5) == 0
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    with on_small_disk.start().client() as client:
+        jobs = client.jobs()
+    assert set(uids) <= set(jobs)
+    assert len(jobs) <= len(uids) + 1, "the one that was refused may be there, but no more"
+
+
+def test_with_no_room_to_write_the_database_anew_it_does_not_start_and_changes_nothing(
+    on_small_disk: Daemon, small_disk: Path
+) -> None:
+    with on_small_disk.client() as client:
+        client.make_queue()
+        uids = _fill(client)
+    on_small_disk.kill()
+    before = on_small_disk.db_path.read_bytes()
+    assert on_small_disk.run() == 6
+    assert "Make room" in on_small_disk.errors
+    assert on_small_disk.db_path.read_bytes() == before
+    (small_disk / "filler").unlink()
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    with on_small_disk.start().client() as client:
+        assert set(uids) <= set(client.jobs())
+
+
+def test_at_a_limit_on_the_size_of_files_it_does_the_same(daemon: Daemon) -> None:
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+    with daemon.client() as client:
+        client.make_queue()
+        uids = _fill(client)
+        _is_full_but_readable(client, uids)
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        jobs = _works_again(daemon, client, uids)
+    daemon.kill()
+    with daemon.start().client() as client:
+        assert client.jobs() == jobs
