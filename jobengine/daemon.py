@@ -6,6 +6,7 @@ Exit codes are named here and nowhere else.
 
 import atexit
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -34,6 +35,8 @@ __all__ = ["Daemon", "Exit", "StartError", "end_start"]
 
 #: Seconds in which requests under way must be answered once the server stops.
 _DRAIN_SECONDS: Final = 3.0
+#: Descriptors beside those of connections: files, the reactor's own, and connections that are just being refused.
+_SPARE_DESCRIPTORS: Final = 256
 
 
 class Exit(IntEnum):
@@ -127,6 +130,7 @@ class Daemon(Service):
         self._reactor.callWhenRunning(self._handle_signals)
 
     def _start(self) -> None:
+        _allow_descriptors(self._site.limits.connections + _SPARE_DESCRIPTORS)
         try:
             self._engine.startService()
         except OSError as error:
@@ -166,6 +170,14 @@ class Daemon(Service):
         # twistd knows no exit code but 0 and 1; this runs when all else is done.
         atexit.register(_exit, Exit.STORAGE_FAILED)
         self._reactor.callLater(0, self._end)
+
+
+def _allow_descriptors(number: int) -> None:
+    """Let the process have so many open, as far as it may; the usual 1,024 are just too few for 1,000 connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _exit(code: Exit) -> None:

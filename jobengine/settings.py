@@ -12,6 +12,9 @@ from .wire import Defaults
 __all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "read_settings"]
 
 _INTERVAL_SECONDS: Final = 0.05
+#: Connections that may wait to be accepted. Of a burst beyond it each has to knock again a second later, and Twisted's
+#: own 50 are few.
+_BACKLOG: Final = 1024
 
 
 class BadSetting(ValueError):
@@ -177,7 +180,7 @@ def _value(setting: Setting, option: str | None, environment: Mapping[str, str])
 
 
 def _endpoint(host: str, port: int) -> str:
-    return f"tcp:{port}:interface={host.replace(':', chr(92) + ':')}"
+    return f"tcp:{port}:interface={host.replace(':', chr(92) + ':')}:backlog={_BACKLOG}"
 
 
 def _secret(variable: str, option: str | None, environment: Mapping[str, str]) -> bytes | None:
