@@ -16,7 +16,7 @@ CONTENT = {"text": "x" * 50_000}
 
 def _fill(client: Client) -> list[str]:
     """Add jobs until there is no room; those that were acknowledged."""
-    uids = []
+    uids: list[str] = []
     for _ in range(1000):
         reply = client.add(CONTENT)
         if reply.status == 507:
