@@ -283,7 +283,7 @@ class LocalEngine(Service):
 
     def _set_timer(self) -> None:
         """Have the timer go off at the earliest deadline, or before."""
-        if not self._tables.deadlines or not self.running:
+        if not self._tables.deadlines or not self.running or self._committer.phase is Phase.FAILED:
             return
         wait = max(0.0, min((self._tables.deadlines[0][0] - self.now()) / 1000, _LONGEST_WAIT))
         if self._timer is None:

@@ -90,6 +90,7 @@ def new_clock() -> Clock:
 def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
     """A LocalEngine, not started, on `path`; whatever is not given is quick and quiet."""
     files = more.pop("files", None) or Files()
+    kind = more.pop("kind", LocalEngine)
     parts: dict[str, Any] = {
         "journal": Journal(str(path), files=files, kdf=QUICK_KDF),
         "secret": lambda: SECRET,
@@ -99,7 +100,8 @@ def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
         "new_id": CountedIds(),
         "on_failure": lambda _error: None,
     }
-    return LocalEngine(**{**parts, **more})
+    engine: LocalEngine = kind(**{**parts, **more})
+    return engine
 
 
 @frozen

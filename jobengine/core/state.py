@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sortedcontainers import SortedList
 
-from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated, QueueDeleted
+from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated, QueueDeleted, encode
 from .model import Job, Queue, Rank, State
 
 __all__ = ["Before", "QueueTable", "Tables"]
@@ -45,7 +45,9 @@ class QueueTable:
         #: (deadline, uid) of every job that time will move on by itself.
         self.deadlines: SortedList[tuple[int, str]] = SortedList()
         #: About how many bytes the records of this queue would take in a fresh snapshot.
-        self.live_bytes = _RECORD_OVERHEAD
+        self.live_bytes = len(encode(QueueCreated(queue)))
+        #: About how many of them each job takes for the queue's name: more than it has characters.
+        self.name_bytes = len(encode(QueueDeleted(queue.name)))
         #: The arrival number of the next job to be added.
         self.next_arrival = 0
 
@@ -58,9 +60,11 @@ class QueueTable:
         """When the first of the jobs is moved on by time, or None."""
         return self.deadlines[0][0] if self.deadlines else None
 
-    def page(self, after: Rank | None, limit: int) -> list[Job]:
+    def page(self, after: Rank | None, limit: int, arrived_before: int | None = None) -> list[Job]:
         """At most `limit` jobs of every state in execution order, those behind the place `after`."""
         ranks = self.order.irange(after, inclusive=(False, True))
+        if arrived_before is not None:
+            ranks = (rank for rank in ranks if rank[1] < arrived_before)
         return [self.jobs[rank[2]] for rank in islice(ranks, limit)]
 
 
@@ -122,8 +126,9 @@ class Tables:
             if table is None:
                 continue
             yield [QueueCreated(table.queue)]
-            after = None
-            while self.queues.get(name) is table and (jobs := table.page(after, slice_size)):
+            # Jobs that come from now on are in the facts applied since; walking on to them might never end.
+            after, end = None, table.next_arrival
+            while self.queues.get(name) is table and (jobs := table.page(after, slice_size, end)):
                 yield [JobAdded(name, job) for job in jobs]
                 after = jobs[-1].spec.rank
 
@@ -223,6 +228,6 @@ class Tables:
         self._move_deadline(table.queue.name, first, table.next_deadline)
 
     def _weigh(self, table: QueueTable, job: Job, sign: int) -> None:
-        weight = sign * (len(job.spec.content) + len(table.queue.name) + _RECORD_OVERHEAD)
+        weight = sign * (len(job.spec.content) + table.name_bytes + _RECORD_OVERHEAD)
         table.live_bytes += weight
         self.live_bytes += weight

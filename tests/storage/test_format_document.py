@@ -1,7 +1,7 @@
 """
 A reader of the database file made from docs/database-format.md alone.
 
-It imports nothing of JobEngine; the files it reads are the golden one and one that the daemon's engine has just written.
+It imports nothing of JobEngine; the files it reads are the golden one and one just written by the engine.
 """
 
 import json

@@ -1,0 +1,138 @@
+"""An engine on a real file, whose thread is stepped by hand, and short ways to ask it something."""
+
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from jobengine.core.commands import AddJob, Claim, CreateQueue, DeleteJob, ListJobs, Peek, ReadJob, UpdateJob
+from jobengine.core.model import Job, State
+from jobengine.local import LocalEngine
+from tests.doubles import CountedIds, Stepped, make_engine, new_clock
+from tests.storage.simulated_files import FaultyFiles
+
+__all__ = ["Asked", "Desk"]
+
+KEY = b"key"
+
+
+class Asked:
+    """What came of a question to the engine."""
+
+    def __init__(self, question: Coroutine[Any, Any, Any]) -> None:
+        self.results: list[Any] = []
+        self.deferred = Deferred.fromCoroutine(question).addBoth(self.results.append)
+
+    @property
+    def answered(self) -> bool:
+        return bool(self.results)
+
+    @property
+    def answer(self) -> Any:
+        """The answer; raises what the engine raised."""
+        (result,) = self.results
+        if isinstance(result, Failure):
+            result.raiseException()
+        return result
+
+    @property
+    def error(self) -> type[BaseException] | None:
+        return self.results[0].type if self.results and isinstance(self.results[0], Failure) else None
+
+
+@define
+class Desk:
+    """One who asks an engine, and does what its thread and the clock would do."""
+
+    path: Path
+    kind: type[LocalEngine] = LocalEngine
+    sync_interval: float = 0
+    files: FaultyFiles = field(factory=FaultyFiles)
+    clock: Clock = field(factory=new_clock)
+    new_id: CountedIds = field(factory=CountedIds)
+    failures: list[Exception] = field(factory=list)
+    thread: Stepped = field(init=False)
+    engine: LocalEngine = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self.thread = Stepped()
+        self.engine = make_engine(
+            self.path,
+            self.clock,
+            kind=self.kind,
+            files=self.files,
+            thread=self.thread,
+            new_id=self.new_id,
+            sync_interval=self.sync_interval,
+            on_failure=self.failures.append,
+        )
+        self.engine.startService()
+
+    def turn(self) -> None:
+        """End the reactor turn."""
+        self.clock.advance(0)
+
+    def settle(self) -> None:
+        """Let all happen that happens without time going by."""
+        self.turn()
+        while self.thread.waiting:
+            self.thread.step()
+            self.turn()
+
+    def stop(self) -> None:
+        stopped = self.engine.stopService()
+        self.settle()
+        assert stopped.called
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def kill(self) -> None:
+        """End as kill -9 does: what the thread was given is not done."""
+        self.engine.journal.close(orderly=False)
+        for call in self.clock.getDelayedCalls():
+            call.cancel()
+
+    def ask(self, question: Coroutine[Any, Any, Any]) -> Asked:
+        return Asked(question)
+
+    def told(self, question: Coroutine[Any, Any, Any]) -> Any:
+        """The answer to a question, once all has happened."""
+        asked = Asked(question)
+        self.settle()
+        return asked.answer
+
+    def create(self) -> Any:
+        return self.told(self.engine.create_queue(CreateQueue(queue="q", access_key=KEY)))
+
+    def adding(self, **more: Any) -> Coroutine[Any, Any, Job]:
+        spec = {"priority": 0, "keep_minutes": 60, "timeout_minutes": 10, "timeout_time": 0, "content": b"{}", **more}
+        return self.engine.add_job(AddJob(queue="q", access_key=KEY, **spec))
+
+    def claiming(self) -> Coroutine[Any, Any, Job | None]:
+        return self.engine.claim(Claim(queue="q", access_key=KEY))
+
+    def peeking(self) -> Coroutine[Any, Any, Job | None]:
+        return self.engine.peek(Peek(queue="q", access_key=KEY))
+
+    def reading(self, uid: str) -> Coroutine[Any, Any, Job]:
+        return self.engine.read_job(ReadJob(queue="q", access_key=KEY, uid=uid))
+
+    def updating(self, uid: str, state: State) -> Coroutine[Any, Any, Job]:
+        return self.engine.update_job(UpdateJob(queue="q", access_key=KEY, uid=uid, state=state))
+
+    def deleting(self, uid: str) -> Coroutine[Any, Any, None]:
+        return self.engine.delete_job(DeleteJob(queue="q", access_key=KEY, uid=uid))
+
+    def jobs(self) -> list[Job]:
+        page = self.told(self.engine.list_jobs(ListJobs(queue="q", access_key=KEY, limit=100_000)))
+        jobs: list[Job] = page.jobs
+        return jobs
