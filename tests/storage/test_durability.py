@@ -272,8 +272,8 @@ def garbage(desk: Desk) -> list[Job]:
     desk.settle()
     desk.engine._compaction.slack = 1 << 40
     for _ in range(3):
-        for job in jobs:
-            desk.ask(desk.updating(job.answer.spec.uid, State.QUEUED))
+        for one in jobs:
+            desk.ask(desk.updating(one.answer.spec.uid, State.QUEUED))
         desk.settle()
     desk.engine._compaction.slack = SLACK
     return [job.answer for job in jobs]

@@ -1,0 +1,185 @@
+"""The tables against any facts at all: what is taken back is as it was, and a snapshot in slices is the state."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sortedcontainers import SortedList
+
+from jobengine.core.events import Fact, JobAdded, QueueCreated, decode, encode
+from jobengine.core.model import State
+from jobengine.core.state import Tables
+from tests.core.worlds import World, facts, picture
+
+SOME = st.lists(facts, max_size=30)
+
+
+def tables_of(some: Iterable[Fact]) -> Tables:
+    tables = Tables()
+    for fact in some:
+        tables.apply(fact)
+    return tables
+
+
+@given(SOME, SOME)
+@settings(deadline=None)
+def test_taking_back_what_was_applied_gives_what_was(before: list[Fact], more: list[Fact]) -> None:
+    tables = tables_of(before)
+    was = picture(tables)
+    replaced = [tables.apply(fact) for fact in more]
+    for old in reversed(replaced):
+        tables.restore(old)
+    assert picture(tables) == was
+
+
+@given(SOME, SOME)
+@settings(deadline=None)
+def test_what_is_taken_back_can_be_applied_again(before: list[Fact], more: list[Fact]) -> None:
+    tables = tables_of(before)
+    for old in reversed([tables.apply(fact) for fact in more]):
+        tables.restore(old)
+    for fact in more:
+        tables.apply(fact)
+    assert picture(tables) == picture(tables_of([*before, *more]))
+
+
+@given(SOME, facts)
+@settings(deadline=None)
+def test_a_fact_applied_twice_is_a_fact_applied_once(before: list[Fact], fact: Fact) -> None:
+    assert picture(tables_of([*before, fact, fact])) == picture(tables_of([*before, fact]))
+
+
+@given(facts)
+@settings(deadline=None)
+def test_a_record_reads_as_the_fact_that_it_was_made_of(fact: Fact) -> None:
+    assert decode(encode(fact)) == fact
+
+
+@given(SOME, st.lists(st.lists(facts, max_size=4), max_size=15), st.integers(1, 4), st.booleans())
+@settings(deadline=None, max_examples=300)
+def test_a_snapshot_in_slices_between_changes_is_the_state(
+    before: list[Fact], commits: list[list[Fact]], size: int, slice_last: bool
+) -> None:
+    """As compaction does it: each slice is taken when a commit was applied, and stands before it in the file."""
+    tables = tables_of(before)
+    slices = tables.snapshot(size)
+    copy: list[Fact] = []
+    for commit in commits:
+        for fact in commit:
+            tables.apply(fact)
+        taken = next(slices, [])
+        copy += [*commit, *taken] if slice_last else [*taken, *commit]
+    for taken in slices:
+        copy += taken
+    assert picture(tables_of(decode(encode(fact)) for fact in copy)) == picture(tables)
+
+
+def test_a_snapshot_ends_under_a_steady_stream_of_jobs() -> None:
+    world = World()
+    world.create()
+    for _ in range(20):
+        world.add()
+    slices = 0
+    for _ in world.tables.snapshot(5):
+        slices += 1
+        for _ in range(7):
+            world.add(priority=slices % 3 - 1)
+        assert slices < 20
+    assert slices == 1 + 6
+
+
+def test_what_a_snapshot_takes_is_weighed() -> None:
+    world = World()
+    world.create("q")
+    empty = world.tables.live_bytes
+    jobs = [world.add(content=b'"' + b"x" * 1000 + b'"') for _ in range(10)]
+    assert 10_000 < world.tables.live_bytes - empty < 13_000
+    for job in jobs:
+        world.delete(job.spec.uid)
+    assert world.tables.live_bytes == empty
+    world.delete_queue()
+    assert world.tables.live_bytes == 0
+
+
+class Counted(SortedList):
+    """A list that counts what is asked of it."""
+
+    asked = 0
+
+    def add(self, value: Any) -> None:
+        Counted.asked += 1
+        super().add(value)
+
+    def remove(self, value: Any) -> None:
+        Counted.asked += 1
+        super().remove(value)
+
+    def __getitem__(self, index: Any) -> Any:
+        Counted.asked += 1
+        return super().__getitem__(index)
+
+    def __iter__(self) -> Iterator[Any]:
+        for value in super().__iter__():
+            Counted.asked += 1
+            yield value
+
+
+def index_steps(jobs: int, work: Callable[[World], Any]) -> int:
+    """How many index operations some work takes with so many jobs in the queue."""
+    world = World()
+    world.create()
+    table = world.tables.queues["q"]
+    table.order, table.ready, table.deadlines = Counted(), Counted(), Counted()
+    world.tables.deadlines = Counted()
+    for _ in range(jobs):
+        world.add()
+    Counted.asked = 0
+    work(world)
+    return Counted.asked
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda world: [world.claim() for _ in range(20)],
+        lambda world: [world.add(priority=n % 3) for n in range(20)],
+        lambda world: [world.update(world.claim().spec.uid, State.COMPLETE) for _ in range(20)],
+        lambda world: [world.peek() for _ in range(20)],
+    ],
+    ids=["claim", "add", "claim and complete", "peek"],
+)
+def test_the_steps_in_the_indexes_do_not_grow_with_the_number_of_jobs(work: Callable[[World], Any]) -> None:
+    few = index_steps(100, work)
+    assert few > 0
+    assert index_steps(20_000, work) == few
+
+
+def test_claiming_takes_the_same_steps_with_100000_jobs_as_with_100() -> None:
+    def claim(world: World) -> None:
+        for _ in range(50):
+            assert world.claim()
+
+    few = index_steps(100, claim)
+    assert 50 <= few <= 50 * 12
+    assert index_steps(100_000, claim) == few
+
+
+def test_facts_about_what_is_not_there_are_passed_over() -> None:
+    world = World()
+    world.create()
+    job = world.add()
+    before = picture(world.tables)
+    for fact in (JobAdded("none", job),):
+        world.tables.apply(fact)
+    assert picture(world.tables) == before
+
+
+def test_a_queue_created_again_as_it_is_keeps_its_jobs() -> None:
+    world = World()
+    world.create()
+    world.add()
+    before = picture(world.tables)
+    world.tables.apply(QueueCreated(world.tables.queues["q"].queue))
+    assert picture(world.tables) == before
