@@ -193,7 +193,11 @@ def test_what_is_secret_is_nowhere_but_in_memory(make_daemon: MakeDaemon, tmp_pa
     canary, key = "canary-in-the-content", "canary-of-a-key"
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    daemon = make_daemon(settings={"TMPDIR": str(temporary), "ADMIN_KEY": "canary-of-admin"}).start()
+    # A temporary file may never have a name to be found by: so every file that is opened is looked at.
+    opened = tmp_path / "opened"
+    strace = ("strace", "-D", "-f", "-qq", "-o", str(opened), "-e", "trace=openat")
+    settings = {"TMPDIR": str(temporary), "ADMIN_KEY": "canary-of-admin"}
+    daemon = make_daemon(settings=settings, prefix=strace).start()
     with daemon.client(key=key) as client:
         client.make_queue()
         uid = client.add({"secret": canary}).json["uid"]
@@ -209,6 +213,7 @@ def test_what_is_secret_is_nowhere_but_in_memory(make_daemon: MakeDaemon, tmp_pa
     daemon.kill()
     # A torn tail, so that there is a copy of it, and the file is written anew.
     os.truncate(daemon.db_path, daemon.db_path.stat().st_size - 5)
+    daemon.prefix = ()
     daemon.start()
     assert daemon.stop() == 0
     files = [file for file in daemon.home.iterdir() if file.is_file()]
@@ -217,4 +222,5 @@ def test_what_is_secret_is_nowhere_but_in_memory(make_daemon: MakeDaemon, tmp_pa
         content = file.read_bytes()
         for secret in (canary, key, SECRET, "canary-of-admin"):
             assert secret.encode() not in content, (file, secret)
-    assert not list(temporary.iterdir())
+    assert str(daemon.db_path) in opened.read_text()
+    assert str(temporary) not in opened.read_text()

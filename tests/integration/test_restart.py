@@ -58,7 +58,7 @@ def test_25_times_killed_under_load_it_has_lost_and_made_up_nothing(make_daemon:
             client.make_queue(queue)
         load = Load(lambda: daemon.client(sampled=True), queue)
         load.start()
-        time.sleep(chance.uniform(0.2, 0.6))
+        time.sleep(chance.uniform(0.15, 0.5))
         daemon.kill()
         histories[queue] = load.end()
         daemon.start()
