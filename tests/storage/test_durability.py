@@ -139,6 +139,25 @@ def test_a_job_that_found_no_room_is_not_seen_until_there_is(desk: Desk) -> None
     assert desk.jobs() == before
 
 
+def test_many_changes_to_one_job_that_found_no_room_are_taken_back_to_what_is_on_disk(desk: Desk) -> None:
+    uid = desk.told(desk.adding()).spec.uid
+    before = desk.jobs()
+    without_room(desk)
+    asked = [desk.ask(desk.claiming()), desk.ask(desk.updating(uid, State.COMPLETE)), desk.ask(desk.adding())]
+    desk.turn()
+    asked += [desk.ask(desk.updating(uid, State.FAILED)), desk.ask(desk.deleting(uid))]
+    desk.settle()
+    assert {one.error for one in asked} == {Full}
+    assert desk.jobs() == before
+    with_room(desk)
+    desk.clock.advance(0.5)
+    desk.settle()
+    kept = desk.jobs()
+    assert uid not in {one.spec.uid for one in kept}
+    desk.restart()
+    assert desk.jobs() == kept
+
+
 def assert_full(desk: Desk, asked: Asked) -> None:
     desk.settle()
     assert asked.error is Full
