@@ -190,6 +190,12 @@ def test_the_second_request_on_a_connection_has_its_own_ten_seconds(server: Memo
     assert [answer.status for answer in connection.answers] == [200, 408]
 
 
+def test_a_request_that_begins_with_the_end_of_a_slow_one_has_its_own_ten_seconds(server: MemoryServer) -> None:
+    connection = Connection(server).send(b"GET /te").wait(8).send(b"st HTTP/1.1\r\n\r\nGET /te")
+    assert [answer.status for answer in connection.wait(9.9).answers] == [200]
+    assert [answer.status for answer in connection.wait(0.2).answers] == [200, 408]
+
+
 def test_an_answer_may_take_longer_than_a_request(start: Callable[..., MemoryServer], stepped: Any) -> None:
     server = start(engine_parts={"thread": stepped})
     connection = Connection(server).send(_put_job(b"{}")).wait(600)

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from jobengine.core.model import State
-from tests.doubles import MemoryServer, Stepped
+from tests.doubles import MemoryServer, Stepped, new_clock
 from tests.web.asking import add, claim, listed, peek, read, update
 
 MINUTE = 60
@@ -152,6 +152,17 @@ def test_all_that_time_does_happens_on_time_even_if_nobody_asks(server: MemorySe
     assert _states(server) == {State.FAILED: 1}
     server.clock.advance(120)
     assert _states(server) == {}
+
+
+def test_a_job_past_its_time_is_never_shown_in_its_old_state_even_if_the_timer_is_late(
+    start: Callable[..., MemoryServer],
+) -> None:
+    clock, late = new_clock(), [0]
+    server = start(clock=clock, engine_parts={"now": lambda: int(clock.seconds() * 1000) + late[0]})
+    uid = add(server, timeout_minutes=1)["uid"]
+    claim(server)
+    late[0] = MINUTE * 1000
+    assert read(server, uid).json["state"] == "failed"
 
 
 def test_what_time_did_unasked_is_on_disk(server: MemoryServer) -> None:
