@@ -114,6 +114,9 @@ class LimitedChannel(HTTPChannel):
         if self._phase is _Phase.IDLE:
             self._phase = _Phase.HEAD
         super().dataReceived(data)
+        if self._phase is _Phase.IDLE and (self._head_lines or self._buffer):
+            # Behind a request that was answered at once, the next one has begun in the same bytes.
+            self._phase = _Phase.HEAD
         self._set_timer()
 
     def lineReceived(self, line: bytes) -> None:
