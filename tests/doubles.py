@@ -13,6 +13,7 @@ from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
@@ -215,7 +216,9 @@ class MemoryServer:
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
         url = "http://jobengine.test" + path + ("?" + urlencode(query) if query else "")
-        asked = HTTPClient(self._agent, data_to_body_producer=_WholeBody).request(method, url, headers=sent, data=data)
+        lists = {name: [value] if isinstance(value, str) else value for name, value in sent.items()}
+        client = HTTPClient(self._agent, data_to_body_producer=_WholeBody)
+        asked = client.request(method, url, headers=Headers(lists), data=data)
 
         async def read(response: Any) -> Answer:
             names = {k.decode(): v[0].decode() for k, v in response.headers.getAllRawHeaders()}

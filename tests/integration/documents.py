@@ -1,0 +1,43 @@
+"""The commands in the pages of the documentation, run as a reader would run them."""
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from .daemons import ROOT
+
+#: Where the pages say that the server is.
+_PLACE = re.compile(r"(localhost|127\.0\.0\.1):6006")
+
+
+def blocks(page: str, language: str = "sh", heading: str = "") -> list[str]:
+    """The code of one language in a page, in order; of the section under `heading` only, if it is given."""
+    text = (ROOT / page).read_text()
+    if heading:
+        level = heading.split(" ")[0]
+        text = text.split(f"\n{heading}\n", 1)[1]
+        text = re.split(rf"^#{{1,{len(level)}}} ", text, maxsplit=1, flags=re.MULTILINE)[0]
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert found, f"{page} has no {language} under {heading!r}"
+    return found
+
+
+def at_port(code: str, port: int) -> str:
+    """The code, for a server that listens at another port than the usual one."""
+    return _PLACE.sub(rf"\1:{port}", code)
+
+
+def shell(
+    code: str, home: Path, environment: Mapping[str, str], seconds: float = 60
+) -> "subprocess.CompletedProcess[str]":
+    """Run code in bash, which stops at the first command that fails."""
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=home,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )

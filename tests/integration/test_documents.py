@@ -1,0 +1,111 @@
+import json
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from jobengine.settings import SETTINGS
+
+from .conftest import MakeDaemon
+from .daemons import ROOT, Daemon, until
+from .documents import at_port, blocks, shell
+
+#: Between what two steps print.
+MARK = "\n--- next step ---\n"
+
+
+def test_the_walk_in_the_readme_shows_the_life_of_a_job(daemon: Daemon) -> None:
+    steps = blocks("README.md", heading="## The life of a job, with curl")
+    code = f"printf '{MARK}'\n".join(at_port(step, daemon.port) for step in steps)
+    done = shell(code, daemon.home, daemon.environment)
+    assert done.returncode == 0, done.stderr
+    made, added, claimed, completed, shown = done.stdout.split(MARK)
+    assert made == completed == ""
+    assert [json.loads(job)["state"] for job in (added, claimed, shown)] == ["queued", "inprogress", "complete"]
+    assert len({json.loads(job)["uid"] for job in (added, claimed, shown)}) == 1
+
+
+def test_the_settings_in_the_readme_are_those_there_are() -> None:
+    rows = re.findall(r"^\| `--([a-z-]+)` \| `([A-Z_]+)` \| (?:`(.*?)`)? ?\|", (ROOT / "README.md").read_text(), re.M)
+    assert rows == [(setting.option, setting.variable, setting.default) for setting in SETTINGS]
+
+
+def test_the_tests_that_the_readme_names_are_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "README.md").read_text())
+    assert named
+    missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text()]
+    assert missing == []
+
+
+def test_a_daemon_is_started_asked_and_stopped_as_the_page_on_running_it_says(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.home.mkdir()
+    port = _free_port()
+    start, _ = blocks("docs/run.md", heading="## Start and stop")
+    code = at_port(start, port).replace("curl -sS", "curl -sS --retry 20 --retry-connrefused --retry-delay 1")
+    environment = {**daemon.environment, "API_PORT": str(port), "PATH": _path_with_twistd(daemon)}
+    done = shell(code, daemon.home, environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "ready"
+    until("it has ended", lambda: not (daemon.home / "twistd.pid").exists())
+
+
+def test_it_runs_in_the_foreground_as_the_page_on_running_it_says(make_daemon: MakeDaemon) -> None:
+    _, foreground = blocks("docs/run.md", heading="## Start and stop")
+    daemon = make_daemon(command=foreground.split()[1:]).start()
+    assert daemon.stop() == 0
+    assert all(json.loads(line) for line in daemon.log.splitlines())
+
+
+def test_compose_starts_it_with_nothing_set_up_and_few_rights() -> None:
+    done = subprocess.run(
+        ["docker-compose", "config", "--format", "json"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    service = json.loads(done.stdout)["services"]["jobengine"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert [(port["host_ip"], port["published"], port["target"]) for port in service["ports"]] == [
+        ("127.0.0.1", "6006", 6006)
+    ]
+    assert [volume["target"] for volume in service["volumes"]] == ["/jobengine"]
+
+
+def test_the_container_is_started_directly_as_a_user_without_rights() -> None:
+    lines = _dockerfile()
+    assert lines["USER"] == "10001:10001"
+    assert lines["VOLUME"] == "/jobengine"
+    assert json.loads(lines["ENTRYPOINT"])[1:] == ["--nodaemon", "--pidfile=", "jobengine"]
+
+
+def test_the_health_check_of_the_container_tells_a_server_from_none(daemon: Daemon) -> None:
+    check = json.loads(_dockerfile()["HEALTHCHECK"].partition("CMD ")[2])
+    command = [sys.executable, *check[1:]]
+    healthy = subprocess.run(command, env={"API_PORT": str(daemon.port)}, capture_output=True, check=False)
+    ill = subprocess.run(command, env={"API_PORT": str(_free_port())}, capture_output=True, check=False)
+    assert (healthy.returncode, ill.returncode != 0) == (0, True)
+
+
+def test_the_lock_file_pins_all_that_is_needed_with_hashes() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    pinned = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+    assert {"twisted", "klein", "pynacl", "attrs", "msgspec", "sortedcontainers", "prometheus-client"} <= pinned
+    assert all("--hash=sha256:" in block for block in re.split(r"\n(?=[a-z])", lock.strip()))
+
+
+def _dockerfile() -> dict[str, str]:
+    """The last of each instruction, with its lines joined."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+    return dict(re.findall(r"^([A-Z]+) (.*)$", text, re.MULTILINE))
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _path_with_twistd(daemon: Daemon) -> str:
+    return f"{Path(sys.executable).parent}:{daemon.environment['PATH']}"
