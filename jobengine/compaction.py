@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .core.events import encode
+from .core.records import encode
 from .core.state import Tables
 from .storage.committer import Run
 from .storage.journal import Journal
@@ -53,6 +53,7 @@ class Compaction:
     done: int = field(default=0, init=False)
     given_up: int = field(default=0, init=False)
     _slices: Iterator[list[bytes]] | None = field(default=None, init=False)
+    _fresh_size: int = field(default=0, init=False)
     _busy: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
@@ -74,9 +75,14 @@ class Compaction:
         """Begin, or go on, if there is something to do."""
         if self._slices is not None:
             self.poke()
-        elif not self._busy and self.journal.size > self.tables.live_bytes * 3 // 2 + self.slack:
+        elif not self._busy and self._pays(self.journal.size):
             self._busy = True
             self._do(self.journal.start_copy, self._started)
+
+    def _pays(self, size: int) -> bool:
+        # What is needed is an estimate: were it too low, a fresh file could seem to be worth another compaction.
+        grown = size - self._fresh_size > self.slack // 4
+        return grown and size > self.tables.live_bytes * 3 // 2 + self.slack
 
     def _do(self, step: Callable[[], Any], then: Callable[[Any], None]) -> None:
         d: Deferred[Any] = self.run(step)
@@ -99,6 +105,7 @@ class Compaction:
         self._slices, self._busy = None, False
         self.done += done
         self.given_up += not done
+        self._fresh_size = self.journal.size
         if done:
             self._log.info("compaction is done: {size} bytes", size=self.journal.size)
         else:

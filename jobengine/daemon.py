@@ -5,6 +5,7 @@ Exit codes are named here and nowhere else.
 """
 
 import atexit
+import gc
 import os
 import resource
 import signal
@@ -135,6 +136,7 @@ class Daemon(Service):
             self._engine.startService()
         except OSError as error:
             raise StorageError(f"the database can't be opened or made, is DB_PATH right? {error}") from error
+        _spare_the_collector()
         try:
             self._listener.startService()
         except BaseException:
@@ -156,6 +158,7 @@ class Daemon(Service):
         super().stopService()
         try:
             yield self._listener.stopService()
+            self._engine.release()
             drained: Deferred[None] = self._site.drain()
             drained.addTimeout(_DRAIN_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
             yield drained
@@ -178,6 +181,12 @@ def _allow_descriptors(number: int) -> None:
     wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _spare_the_collector() -> None:
+    """Have the garbage collector leave alone what is there to stay: to look through it takes 30 ms and more a time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _exit(code: Exit) -> None:

@@ -5,25 +5,17 @@ Every verb takes and gives values of jobengine.core and returns an awaitable, so
 stand behind the same door. What a verb answers is on disk when it answers.
 """
 
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from attrs import Factory, frozen
 
-from .core.commands import (
-    AddJob,
-    Claim,
-    CreateQueue,
-    DeleteJob,
-    DeleteQueue,
-    ListJobs,
-    Page,
-    Peek,
-    ReadJob,
-    UpdateJob,
-)
-from .core.model import Job, State
+from .core import commands as c
+from .core.activity import QueueStats
+from .core.errors import DomainError
+from .core.model import AccessKey, Job, Queue, State
 
-__all__ = ["Busy", "Engine", "Full", "OutcomeUnknown", "Readiness", "Stats", "Unavailable"]
+__all__ = ["Busy", "Engine", "Full", "JobEvent", "OutcomeUnknown", "Readiness", "Stats", "Unavailable"]
 
 
 class Unavailable(Exception):
@@ -78,40 +70,100 @@ class Stats:
     compactions_given_up: int = 0
 
 
+@frozen(kw_only=True)
+class JobEvent:
+    """One change of one job."""
+
+    #: Send it to `watch` to go on behind this event.
+    id: str
+    #: The job's uid.
+    uid: str
+    #: The state it was in, or None if it is new.
+    before: State | None
+    #: The state it is in, or None if it was removed.
+    state: State | None
+    #: Milliseconds since the epoch.
+    at: int
+
+
 class Engine(Protocol):
     """
     What an engine does.
 
-    Beside what is said at each verb, all raise QueueNotFound, AccessDenied and the kinds of Unavailable, in the order
-    queue, key, job.
+    Beside what is said at each verb, all raise QueueNotFound, AccessDenied, NotAllowed and the kinds of Unavailable, in
+    the order queue, key, job.
     """
 
-    async def create_queue(self, command: CreateQueue) -> None:
+    # Queues
+
+    async def create_queue(self, command: c.CreateQueue) -> None:
         """Make an empty queue; raises QueueExists."""
 
-    async def delete_queue(self, command: DeleteQueue) -> None:
+    async def delete_queue(self, command: c.DeleteQueue) -> None:
         """Remove a queue with all its jobs."""
 
-    async def list_jobs(self, command: ListJobs) -> Page:
-        """Some jobs of every state, in execution order."""
+    async def change_queue(self, command: c.ChangeQueue) -> Queue:
+        """Set up a queue otherwise, and return it."""
 
-    async def add_job(self, command: AddJob) -> Job:
-        """Add a job and return it, queued."""
+    async def add_key(self, command: c.AddKey) -> AccessKey:
+        """Add a key with a role."""
 
-    async def read_job(self, command: ReadJob) -> Job:
-        """The job as it is; raises JobNotFound."""
+    async def revoke_key(self, command: c.RevokeKey) -> None:
+        """Remove a key; raises KeyNotFound."""
 
-    async def peek(self, command: Peek) -> Job | None:
-        """The job that is to run next, left where it is; None if none is queued."""
+    async def list_keys(self, command: c.ListKeys) -> Sequence[AccessKey]:
+        """The keys beside the owner's."""
 
-    async def claim(self, command: Claim) -> Job | None:
-        """The job that is to run next, in progress from now on and given to nobody else; None if none is queued."""
+    async def read_stats(self, command: c.ReadStats) -> QueueStats:
+        """A queue in numbers."""
 
-    async def update_job(self, command: UpdateJob) -> Job:
-        """Put a job in a state and return it; raises JobNotFound."""
+    async def list_queues(self) -> Sequence[QueueStats]:
+        """All queues in numbers; whoever asks must have been let in by the server."""
 
-    async def delete_job(self, command: DeleteJob) -> None:
+    # Jobs
+
+    async def add_jobs(self, command: c.AddJobs) -> Sequence[c.Added]:
+        """Add jobs, all or none; raises QueueDraining, QueueFull or UidTaken, within a BadItem if it is one of many."""
+
+    async def read_job(self, command: c.ReadJob) -> Job:
+        """The job as it is, or when it is finished if the command waits; raises JobNotFound."""
+
+    async def list_jobs(self, command: c.ListJobs) -> c.Page:
+        """Some jobs, in execution order."""
+
+    async def peek(self, command: c.Peek) -> Job | None:
+        """The job that is to run next, left where it is; None if none can be claimed."""
+
+    async def claim(self, command: c.Claims) -> Sequence[c.Claimed]:
+        """The jobs that are to run next, in progress from now on and given to nobody else."""
+
+    async def update_job(self, command: c.UpdateJob) -> Job:
+        """Change a job and return it; raises JobNotFound, LeaseLost or LeaseRequired."""
+
+    async def update_jobs(self, commands: Sequence[c.UpdateJob]) -> Sequence[Job | DomainError]:
+        """Change jobs of one queue, in one commit: for each the job, or why it was not changed."""
+
+    async def delete_job(self, command: c.DeleteJob) -> None:
         """Remove a job; raises JobNotFound."""
+
+    async def update_matching(self, command: c.UpdateMatching) -> int:
+        """Change all jobs that match, in slices between other commands; how many there were."""
+
+    async def delete_matching(self, command: c.DeleteMatching) -> int:
+        """Remove all jobs that match, in slices between other commands; how many there were."""
+
+    async def explain(self, command: c.ExplainJob) -> c.Explanation:
+        """Why a job is not running; raises JobNotFound."""
+
+    async def watch(self, command: c.Subscribe) -> AsyncIterator[Sequence[JobEvent] | None]:
+        """
+        Changes of jobs as they happen, some at a time.
+
+        The first item is None if what followed `command.after` is no longer kept. It ends when the queue is deleted or
+        no longer takes the key, the engine stops, or the one who watches falls too far behind.
+        """
+
+    # The engine
 
     async def readiness(self) -> Readiness:
         """Whether changes are taken."""

@@ -1,49 +1,30 @@
-"""
-The engine on one machine: core for what is true, storage for keeping it.
+"""The engine on one machine: the ledger for what is true and kept, and those who wait for something to become so."""
 
-Between reading the clock and submitting the facts there is no await: that unbroken stretch is what serialises all
-changes on the reactor thread.
-"""
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
-
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 from twisted.application.service import Service
-from twisted.internet.defer import inlineCallbacks
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from .compaction import Compaction, encoded_snapshot
-from .core.commands import (
-    AddJob,
-    Claim,
-    Command,
-    CreateQueue,
-    DeleteJob,
-    DeleteQueue,
-    ListJobs,
-    Page,
-    Peek,
-    ReadJob,
-    UpdateJob,
-)
-from .core.events import Fact, UnknownRecord, decode, encode
-from .core.model import DomainError, Job, State
-from .core.rules import NewId, decide, expire
-from .core.state import Before, Tables
-from .engine import Busy, Full, OutcomeUnknown, Readiness, Stats
-from .storage.committer import Backlog, Committer, Hooks, Phase, Run
-from .storage.errors import NewerFormat, NoRoom, StorageError
+from .core import commands as c
+from .core.access import authorise
+from .core.activity import QueueStats
+from .core.errors import DomainError, JobNotFound, LeaseLost, LeaseRequired
+from .core.events import JobChanged
+from .core.model import FINISHED, AccessKey, Job, Queue, Standing, State
+from .core.rules import NewId
+from .engine import JobEvent, Readiness, Stats, Unavailable
+from .ledger import Ledger
+from .storage.committer import Phase, Run
+from .storage.errors import StorageError
 from .storage.journal import Journal
+from .waiting import ClaimWaiter, ClaimWaiters, FinishWaiters, in_time
 
 __all__ = ["LocalEngine", "Thread"]
-
-#: Jobs that time moves on in one commit.
-_EXPIRY_SLICE: Final = 1_000
-#: The timer is never set further ahead than this many seconds.
-_LONGEST_WAIT: Final = 86_400.0
 
 
 class Thread(Run, Protocol):
@@ -56,14 +37,6 @@ class Thread(Run, Protocol):
         """Run what was given, then end."""
 
 
-@frozen
-class _Change:
-    """Facts that were applied and are not on disk yet, and what they replaced."""
-
-    facts: Sequence[Fact]
-    befores: list[Before]
-
-
 @define(kw_only=True, eq=False)
 class LocalEngine(Service):
     """The Engine (see jobengine.engine) that keeps its jobs in memory and in one encrypted file."""
@@ -74,9 +47,9 @@ class LocalEngine(Service):
     secret: Callable[[], bytes]
     #: Where the journal is written.
     thread: Thread
-    #: Timers and the end of a reactor turn.
+    #: Timers and the end of a reactor turn. Its seconds must go on steadily, whatever is done to the time of day.
     clock: IReactorTime
-    #: Milliseconds since the epoch.
+    #: The time of day, in milliseconds since the epoch.
     now: Callable[[], int]
     #: See NewId.
     new_id: NewId
@@ -86,34 +59,31 @@ class LocalEngine(Service):
     sync_interval: float = 0
     #: Bytes of records that may wait for a write.
     max_backlog: int = 64 << 20
-    _tables: Tables = field(factory=Tables, init=False)
-    _committer: Committer[_Change] = field(init=False)
-    _compaction: Compaction = field(init=False)
-    _timer: IDelayedCall | None = field(default=None, init=False)
-    _totals: Counter[str] = field(factory=Counter, init=False)
+    _ledger: Ledger = field(init=False)
+    _claimers: ClaimWaiters = field(factory=ClaimWaiters, init=False)
+    _awaiters: FinishWaiters = field(factory=FinishWaiters, init=False)
+    #: Queues in which there may be something new for those who wait, and those that were set up otherwise or are gone.
+    _stirred: dict[str, None] = field(factory=dict, init=False)
+    _set_up: dict[str, None] = field(factory=dict, init=False)
+    #: Jobs that are finished, or gone (None), of which those who wait for them are still to hear.
+    _ended: list[tuple[str, str, Job | None]] = field(factory=list, init=False)
+    #: Those who wait are being served; what that brings about is for the same round.
+    _serving: bool = field(default=False, init=False)
+    #: Nobody may wait any more.
+    _released: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._compaction = Compaction(
-            tables=self._tables,
+        self._ledger = Ledger(
             journal=self.journal,
-            run=self.thread,
-            poke=lambda: self._committer.poke(),
-            broken=lambda failure: self._committer.give_up(failure),
-        )
-        self._committer = Committer(
-            writer=self.journal,
-            run=self.thread,
+            thread=self.thread,
             clock=self.clock,
-            max_backlog=self.max_backlog,
+            now=self.now,
+            new_id=self.new_id,
+            on_failure=self.on_failure,
+            observer=self,
             sync_interval=self.sync_interval,
-            hooks=Hooks(
-                stalled=self._take_back,
-                resumed=self._make_true_again,
-                failed=self.on_failure,
-                next_slice=self._compaction.next_slice,
-                written=self._written,
-            ),
+            max_backlog=self.max_backlog,
         )
 
     # Service
@@ -121,7 +91,7 @@ class LocalEngine(Service):
     def startService(self) -> None:
         """Read the database back, blocking until it is done; raises StorageError or OSError."""
         try:
-            self._recover()
+            self._ledger.recover(self.secret())
         except BaseException:
             self.journal.close(orderly=False)
             raise
@@ -129,219 +99,385 @@ class LocalEngine(Service):
         super().startService()
         if self.sync_interval:
             self._log.warn("DURABILITY=interval: the last {ms} ms can be lost in a power cut", ms=self._interval_ms())
-        self._wake()
+        self._ledger.start()
 
     def abandon(self) -> None:
         """Close the file of an engine that was started, before the reactor runs: the start is not to be."""
         self.journal.close(orderly=True)
 
+    def release(self) -> None:
+        """
+        Let all go who wait for something that may be long in coming, now or later: their time is over.
+
+        A request that is under way may come to its waiting only after this.
+        """
+        self._released = True
+        self._claimers.end()
+        self._awaiters.end()
+        self._ledger.feed.end()
+
     @inlineCallbacks
     def stopService(self) -> "Any":
         """Make the last commit and close the file; a Deferred."""
         super().stopService()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        yield self._committer.drain()
-        orderly = self._committer.phase is Phase.IDLE
-        self._committer.close()
+        self.release()
+        yield self._ledger.stop()
+        committer = self._ledger.committer
+        orderly = committer.phase is Phase.IDLE
+        committer.close()
         try:
             yield self.thread(lambda: self.journal.close(orderly=orderly))
         except (OSError, StorageError):
             self._log.failure("the database was not closed in good order; it is checked at the next start")
         self.thread.stop()
 
-    # Engine
+    # Queues
 
-    async def create_queue(self, command: CreateQueue) -> None:
+    async def create_queue(self, command: c.CreateQueue) -> None:
         """See Engine."""
-        await self._carry_out(command)
+        await self._ledger.carry_out(command)
 
-    async def delete_queue(self, command: DeleteQueue) -> None:
+    async def delete_queue(self, command: c.DeleteQueue) -> None:
         """See Engine."""
-        await self._carry_out(command)
+        await self._ledger.carry_out(command)
 
-    async def list_jobs(self, command: ListJobs) -> Page:
+    async def change_queue(self, command: c.ChangeQueue) -> Queue:
         """See Engine."""
-        page: Page = await self._carry_out(command)
+        queue: Queue = await self._ledger.carry_out(command)
+        return queue
+
+    async def add_key(self, command: c.AddKey) -> AccessKey:
+        """See Engine."""
+        key: AccessKey = await self._ledger.carry_out(command)
+        return key
+
+    async def revoke_key(self, command: c.RevokeKey) -> None:
+        """See Engine."""
+        await self._ledger.carry_out(command)
+
+    async def list_keys(self, command: c.ListKeys) -> Sequence[AccessKey]:
+        """See Engine."""
+        queue: Queue = await self._ledger.carry_out(command)
+        return queue.keys
+
+    async def read_stats(self, command: c.ReadStats) -> QueueStats:
+        """See Engine."""
+
+        def read() -> tuple[bool, QueueStats]:
+            self._ledger.decide(command)
+            return False, self._ledger.stats_of(command.queue)
+
+        return await self._ledger.settle(read, [command.queue])
+
+    async def list_queues(self) -> Sequence[QueueStats]:
+        """See Engine."""
+
+        def read() -> tuple[bool, list[QueueStats]]:
+            self._ledger.tick()
+            return False, [self._ledger.stats_of(name) for name in sorted(self._ledger.tables.queues)]
+
+        return await self._ledger.settle(read)
+
+    # Jobs
+
+    async def add_jobs(self, command: c.AddJobs) -> Sequence[c.Added]:
+        """See Engine."""
+        added: Sequence[c.Added] = await self._ledger.carry_out(command)
+        return added
+
+    async def read_job(self, command: c.ReadJob) -> Job:
+        """See Engine."""
+        until = self.clock.seconds() + command.wait
+        while True:
+            job = await self._read(command, until - self.clock.seconds())
+            if job.state in FINISHED or self._released or self.clock.seconds() >= until:
+                return job
+
+    async def list_jobs(self, command: c.ListJobs) -> c.Page:
+        """See Engine."""
+        page: c.Page = await self._ledger.carry_out(command)
         return page
 
-    async def add_job(self, command: AddJob) -> Job:
+    async def peek(self, command: c.Peek) -> Job | None:
         """See Engine."""
-        job: Job = await self._carry_out(command)
+        job: Job | None = await self._ledger.carry_out(command)
         return job
 
-    async def read_job(self, command: ReadJob) -> Job:
+    async def claim(self, command: c.Claims) -> Sequence[c.Claimed]:
         """See Engine."""
-        job: Job = await self._carry_out(command)
+        claimed: list[c.Claimed] = []
+        waiting: list[Deferred[list[c.Claimed]]] = []
+
+        def attempt() -> tuple[bool, None]:
+            if not waiting:
+                claimed[:] = self._claim_now(command)
+            # To wait begins where nothing was found: what comes while others' changes are written is not missed.
+            if not claimed and not waiting and command.wait and not self._released:
+                nothing: list[c.Claimed] = []
+                waiting.append(in_time(self.clock, self._claimers.add(command), command.wait, nothing))
+            return bool(claimed), None
+
+        try:
+            await self._ledger.settle(attempt, command.queues)
+            if waiting:
+                claimed += await waiting[0]
+                await self._ledger.settle(lambda: (bool(claimed), None))
+        except Exception as error:
+            for deferred in waiting:
+                deferred.addCallbacks(self._put_back, lambda _: None)
+                deferred.cancel()
+            if isinstance(error, CancelledError):
+                # Whoever asked has gone: nobody would work on them.
+                self._put_back(claimed)
+            raise
+        return claimed
+
+    async def update_job(self, command: c.UpdateJob) -> Job:
+        """See Engine."""
+        job: Job = await self._ledger.carry_out(command)
         return job
 
-    async def peek(self, command: Peek) -> Job | None:
+    async def update_jobs(self, commands: Sequence[c.UpdateJob]) -> Sequence[Job | DomainError]:
         """See Engine."""
-        job: Job | None = await self._carry_out(command)
-        return job
 
-    async def claim(self, command: Claim) -> Job | None:
-        """See Engine."""
-        job: Job | None = await self._carry_out(command)
-        return job
+        def step() -> tuple[bool, list[Job | DomainError]]:
+            return self._ledger.decide_all(commands, (JobNotFound, LeaseLost, LeaseRequired))
 
-    async def update_job(self, command: UpdateJob) -> Job:
-        """See Engine."""
-        job: Job = await self._carry_out(command)
-        return job
+        return await self._ledger.settle(step, {command.queue for command in commands})
 
-    async def delete_job(self, command: DeleteJob) -> None:
+    async def delete_job(self, command: c.DeleteJob) -> None:
         """See Engine."""
-        await self._carry_out(command)
+        await self._ledger.carry_out(command)
+
+    async def update_matching(self, command: c.UpdateMatching) -> int:
+        """See Engine."""
+        if command.changes.priority is None or command.dry_run:
+            return await self._sweep(command)
+        # More keys may list than may change: this is about the latter, even if nothing matches.
+        matched = await self._sweep(evolve(command, uids=()))
+        uids = await self._matching(command)
+        for start in range(0, len(uids), command.limit):
+            matched += await self._sweep(evolve(command, uids=tuple(uids[start : start + command.limit])))
+            await deferLater(self.clock, 0)
+        return matched
+
+    async def delete_matching(self, command: c.DeleteMatching) -> int:
+        """See Engine."""
+        return await self._sweep(command)
+
+    async def explain(self, command: c.ExplainJob) -> c.Explanation:
+        """See Engine."""
+        explanation: c.Explanation = await self._ledger.carry_out(command)
+        return explanation
+
+    async def watch(self, command: c.Subscribe) -> AsyncIterator[Sequence[JobEvent] | None]:
+        """See Engine."""
+        await self._ledger.carry_out(command)
+        return self._events(command)
+
+    # The engine
 
     async def readiness(self) -> Readiness:
         """See Engine."""
-        trouble = self._committer.trouble
+        trouble = self._ledger.committer.trouble
         durability = f"interval ({self._interval_ms()} ms)" if self.sync_interval else "commit"
         return Readiness(ready=trouble is None, reason=str(trouble or ""), durability=durability)
 
     async def stats(self) -> Stats:
         """See Engine."""
-        queues = self._tables.queues
+        ledger = self._ledger
+        queues = ledger.tables.queues
         return Stats(
-            jobs={name: {state: table.counts[state] for state in State} for name, table in queues.items()},
-            commits=self._totals["commits"],
-            records=self._totals["records"],
-            record_bytes=self._totals["bytes"],
+            jobs={name: {state: table.count(state) for state in State} for name, table in queues.items()},
+            commits=ledger.totals["commits"],
+            records=ledger.totals["records"],
+            record_bytes=ledger.totals["bytes"],
             syncs=self.journal.syncs,
             sync_seconds=self.journal.sync_seconds,
             file_bytes=self.journal.size,
-            live_bytes=self._tables.live_bytes,
-            compactions=self._compaction.done,
-            compactions_given_up=self._compaction.given_up,
+            live_bytes=ledger.tables.live_bytes,
+            compactions=ledger.compaction.done,
+            compactions_given_up=ledger.compaction.given_up,
         )
 
-    # The way of a command
+    # Observer of the ledger
 
-    async def _carry_out(self, command: Command) -> Any:
-        """The answer to a command, once nothing that it shows could be taken back by a crash."""
+    def job_changed(self, queue: str, old: Job | None, new: Job | None) -> None:
+        """Note who of those who wait is concerned."""
+        if new is not None and new.ready and not (old is not None and old.ready):
+            self._stirred[queue] = None
+        if (job := new or old) is not None and (new is None or new.state in FINISHED):
+            self._ended.append((queue, job.spec.uid, new))
+
+    def queue_changed(self, queue: str, exists: bool) -> None:
+        """A queue may give out jobs again, or never more."""
+        self._stirred[queue] = self._set_up[queue] = None
+
+    def changes_made(self) -> None:
+        """Serve those who wait, in a step of its own after the change: what they do may change more."""
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while self._stirred or self._ended:
+                self._tell_of_ends()
+                self._serve()
+        finally:
+            self._serving = False
+
+    # Claiming
+
+    def _claim_now(self, claims: c.Claims) -> list[c.Claimed]:
+        """What can be claimed at once; raises before anything is claimed."""
+        if len(claims.queues) > 1:
+            for name in claims.queues:
+                self._ledger.decide(claims.of(name, 0))
+        claimed: list[c.Claimed] = []
+        for name in claims.queues:
+            _, jobs = self._ledger.decide(claims.of(name, claims.count - len(claimed)), admitted=bool(claimed))
+            claimed += [c.Claimed(name, job) for job in jobs]
+        return claimed
+
+    def _tell_of_ends(self) -> None:
+        """Tell those who wait for jobs that they are finished or gone."""
+        ended, self._ended = self._ended, []
+        for queue, uid, job in ended:
+            self._awaiters.tell(queue, uid, job)
+        gone = {name for name in self._set_up if self._ledger.table(name) is None}
+        self._awaiters.end(gone.__contains__)
+
+    def _serve(self) -> None:
+        """Offer jobs to those who wait for the queues that were stirred, in the order in which they came."""
+        stirred, self._stirred = self._stirred, {}
+        set_up, self._set_up = self._set_up, {}
+        for waiter in self._claimers.of(stirred):
+            named = [name for name in waiter.claims.queues if name in stirred]
+            if any(self._gives(name, waiter.claims.tags) for name in named):
+                self._offer(waiter)
+            elif not set_up.keys().isdisjoint(named):
+                # It may not be opened by the same key any more, or be gone.
+                self._offer(waiter, 0)
+            elif not set_up and not any(map(self._gives, stirred)):
+                break
+
+    def _gives(self, name: str, tags: tuple[str, ...] = ()) -> bool:
+        """Whether there are jobs to be claimed."""
+        table = self._ledger.table(name)
+        return table is not None and not table.queue.paused and next(table.ready_jobs(tags), None) is not None
+
+    def _offer(self, waiter: ClaimWaiter, count: int | None = None) -> None:
+        """Give one who waits what there is, be it jobs, at most `count` if it is given, or an error."""
+        claims = waiter.claims if count is None else evolve(waiter.claims, count=count)
+        try:
+            claimed = self._claim_now(claims)
+        except (DomainError, Unavailable) as error:
+            self._claimers.remove(waiter)
+            waiter.done.errback(error)
+            return
+        if claimed:
+            self._claimers.remove(waiter)
+            waiter.done.callback(claimed)
+
+    def _put_back(self, claimed: Sequence[c.Claimed] | None) -> None:
+        """Undo claims: the jobs are queued at their old places, as if nobody had had them."""
+        if not claimed or self._ledger.committer.trouble is not None:
+            return
+        now = self._ledger.tick()
+        facts = []
+        for one in claimed:
+            table = self._ledger.table(one.queue)
+            job = None if table is None else table.jobs.get(one.job.spec.uid)
+            if job is not None and job.state is State.INPROGRESS and job.standing.lease == one.job.standing.lease:
+                attempts = job.standing.attempts - 1
+                back = Standing(state=State.QUEUED, updated=now, attempts=attempts, notes=job.standing.notes)
+                facts.append(JobChanged(one.queue, job.spec.uid, back))
+        self._ledger.commit(facts, now)
+
+    # The rest
+
+    async def _read(self, command: c.ReadJob, seconds: float) -> Job:
+        """The job as it is, or when it is finished if that is within so many seconds."""
+        waiting: list[Deferred[Job | None]] = []
+
+        def look() -> tuple[bool, Job]:
+            _, job = self._ledger.decide(command)
+            if seconds > 0 and job.state not in FINISHED and not waiting and not self._released:
+                waiting.append(in_time(self.clock, self._awaiters.add(command.queue, command.uid), seconds, None))
+            return False, job
+
+        try:
+            job = await self._ledger.settle(look, [command.queue])
+            finished = await waiting[0] if waiting else None
+        except Exception:
+            for deferred in waiting:
+                deferred.addErrback(lambda _: None)
+                deferred.cancel()
+            raise
+        if finished is not None:
+            return await self._ledger.settle(lambda: self._finished(command, finished))
+        if waiting:
+            job = await self._ledger.carry_out(command)
+        return job
+
+    def _finished(self, command: c.ReadJob, finished: Job) -> tuple[bool, Job]:
+        """The job as it is now, or as it was when it was finished if it is gone since."""
+        try:
+            job: Job = self._ledger.decide(command)[1]
+        except JobNotFound:
+            return False, finished
+        return False, job
+
+    async def _sweep(self, command: c.UpdateMatching | c.DeleteMatching) -> int:
+        matched = 0
         while True:
-            changed, result = self._decide(command)
-            try:
-                await self._durable()
-            except Full:
-                if changed:
-                    raise
-                # A read had seen what found no room and is out of sight now: look again.
-                continue
-            if isinstance(result, DomainError):
-                raise result
-            return result
+            swept: c.Swept = await self._ledger.carry_out(command)
+            matched += swept.matched
+            if swept.following is None:
+                return matched
+            command = evolve(command, after=swept.following)
+            await deferLater(self.clock, 0)
 
-    def _decide(self, command: Command) -> tuple[bool, Any]:
-        """Whether the command changed anything, and its answer or its DomainError; raises Unavailable."""
-        now = self.now()
-        self._expire(now)
-        try:
-            facts, answer = decide(self._tables, command, now, self.new_id)
-        except DomainError as error:
-            return False, error
-        if facts:
-            self._admit()
-            self._commit(facts)
-        return bool(facts), answer
+    async def _matching(self, command: c.UpdateMatching) -> list[str]:
+        """The uids of the jobs that match now."""
+        listing = c.ListJobs(
+            queue=command.queue,
+            access_key=command.access_key,
+            admin=command.admin,
+            filter=command.filter,
+            limit=command.limit,
+        )
+        uids: list[str] = []
+        while True:
+            page = await self.list_jobs(listing)
+            uids += [job.spec.uid for job in page.jobs]
+            if page.following is None:
+                return uids
+            listing = evolve(listing, after=page.following)
+            await deferLater(self.clock, 0)
 
-    async def _durable(self) -> None:
-        try:
-            waiting = self._committer.durable()
-            if waiting is not None:
-                await waiting
-        except StorageError as error:
-            raise _for_client(error) from None
-
-    def _admit(self) -> None:
-        try:
-            self._committer.admit()
-        except StorageError as error:
-            raise _for_client(error) from None
-
-    def _commit(self, facts: Sequence[Fact]) -> None:
-        # Encoding comes first: if it can fail, it fails before anything is changed.
-        records = [encode(fact) for fact in facts]
-        change = _Change(facts, [self._tables.apply(fact) for fact in facts])
-        self._committer.submit(records, change)
-        self._set_timer()
-
-    # Time
-
-    def _expire(self, now: int) -> None:
-        """Make true what time alone has brought about."""
-        if self._committer.phase is Phase.FAILED:
+    async def _events(self, command: c.Subscribe) -> AsyncIterator[Sequence[JobEvent] | None]:
+        feed = self._ledger.feed
+        if self._released:
             return
-        while facts := expire(self._tables, now, _EXPIRY_SLICE):
-            self._commit(facts)
+        watcher = feed.watch(command.queue, command.after)
+        try:
+            if watcher.gone:
+                yield None
+            while (events := await watcher.next()) is not None and self._may_watch(command):
+                yield [
+                    JobEvent(id=event.id, uid=event.uid, before=event.before, state=event.state, at=event.at)
+                    for event in events
+                ]
+        finally:
+            feed.leave(watcher)
 
-    def _wake(self) -> None:
-        self._timer = None
-        self._expire(self.now())
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        """Have the timer go off at the earliest deadline, or before."""
-        if not self._tables.deadlines or not self.running or self._committer.phase is Phase.FAILED:
-            return
-        wait = max(0.0, min((self._tables.deadlines[0][0] - self.now()) / 1000, _LONGEST_WAIT))
-        if self._timer is None:
-            self._timer = self.clock.callLater(wait, self._wake)
-        elif self._timer.getTime() > self.clock.seconds() + wait:
-            self._timer.reset(wait)
-
-    # Storage
-
-    def _recover(self) -> None:
-        for records in self.journal.open(self.secret(), self.now()):
-            self._replay(records)
-        torn = self.journal.torn
-        if torn is not None:
-            self._log.warn(
-                "a crash had cut the last write short; its {n} bytes are in {path}", n=torn.length, path=torn.copy
-            )
-        if not self.journal.clean:
-            self._log.info("the database was not closed in good order: writing it anew")
-            self.journal.rewrite(encoded_snapshot(self._tables))
-
-    def _replay(self, records: Sequence[bytes]) -> None:
-        for record in records:
-            try:
-                self._tables.apply(decode(record))
-            except UnknownRecord as error:
-                raise NewerFormat(
-                    f"{self.journal.path}: {error} is not known to this JobEngine; use a newer one"
-                ) from None
-
-    def _take_back(self, changes: list[_Change]) -> None:
-        for change in reversed(changes):
-            for before in reversed(change.befores):
-                self._tables.restore(before)
-
-    def _make_true_again(self, changes: list[_Change]) -> None:
-        for change in changes:
-            change.befores[:] = [self._tables.apply(fact) for fact in change.facts]
-        self._set_timer()
-
-    def _written(self, records: int, size: int) -> None:
-        if records:
-            self._totals.update(commits=1, records=records, bytes=size)
-        self._compaction.after_write()
+    def _may_watch(self, command: c.Subscribe) -> bool:
+        """Whether its key still opens the queue; it may have been revoked since the watch began."""
+        table = self._ledger.table(command.queue)
+        try:
+            return table is not None and authorise(table.queue, command) is not None
+        except DomainError:
+            return False
 
     def _interval_ms(self) -> int:
         return round(self.sync_interval * 1000)
-
-
-def _for_client(error: StorageError) -> Exception:
-    if isinstance(error, NoRoom):
-        return Full(
-            "The disk has no room for the change. It was not made now; it may still be made when there is room, so "
-            "look before you repeat it. Reads are answered."
-        )
-    if isinstance(error, Backlog):
-        return Busy("More changes are waiting to be written than may wait; this one was not made. Try again.")
-    return OutcomeUnknown(
-        "Storage has failed and the server is stopping: the change may or may not be there when it is back. Look "
-        "before you repeat it."
-    )

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from .core.model import Defaults
 from .web.limits import Limits
-from .wire import Defaults
 
 __all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "read_settings"]
 
@@ -97,6 +97,13 @@ SETTINGS: Final = (
     ),
     Setting("log-format", "LOG_FORMAT", "text", _choice("text", "json"), "Lines of text, or one JSON object a line."),
     Setting("max-body-bytes", "MAX_BODY_BYTES", "1048576", _whole(1), "The longest body of a request."),
+    Setting(
+        "max-bulk-body-bytes",
+        "MAX_BULK_BODY_BYTES",
+        "16777216",
+        _whole(1),
+        "The longest body of a request for many jobs.",
+    ),
     Setting("max-headers", "MAX_HEADERS", "64", _whole(1), "The most headers of a request."),
     Setting(
         "max-header-bytes", "MAX_HEADER_BYTES", "8192", _whole(128), "The longest request line and headers in all."
@@ -154,9 +161,10 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         admin_key=_secret("ADMIN_KEY", options.get("admin-key-file"), environment),
         sync_interval=_INTERVAL_SECONDS if values["durability"] == "interval" else 0,
         max_backlog=values["max-backlog-bytes"],
-        defaults=Defaults(keep_minutes=values["job-keep-minutes"], timeout_minutes=values["job-timeout-minutes"]),
+        defaults=Defaults(keep_minutes=values["job-keep-minutes"], timeout_seconds=values["job-timeout-minutes"] * 60),
         limits=Limits(
             body_bytes=values["max-body-bytes"],
+            bulk_body_bytes=values["max-bulk-body-bytes"],
             headers=values["max-headers"],
             header_bytes=values["max-header-bytes"],
             header_seconds=values["header-seconds"],

@@ -1,9 +1,9 @@
 """`twistd jobengine`: the options, and the one place where everything is constructed."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 from twisted.application.service import IService
 from twisted.application.strports import service as listening_service
@@ -12,8 +12,9 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 from .daemon import Daemon, end_start
+from .ids import new_uuid
 from .local import LocalEngine
-from .logs import json_observer
+from .logs import observer
 from .secret import key_file_secret
 from .settings import SETTINGS, BadSetting, Settings, read_settings
 from .storage.errors import StorageError
@@ -21,7 +22,7 @@ from .storage.journal import Journal, check_secret
 from .storage.thread import WriterThread
 from .web.api import Api
 from .web.site import JobSite
-from .wire import Wire
+from .wire.requests import Wire
 
 __all__ = ["Options", "makeService"]
 
@@ -58,30 +59,35 @@ def makeService(options: Options) -> IService:
     twistd = options.parent
     if twistd is not None and not twistd["nodaemon"]:
         _check_before_fork(settings)
-    observer = json_observer(twistd) if twistd is not None and settings.log_format == "json" else None
-    return _construct(settings, reactor, observer)
+    return _construct(settings, reactor, None if twistd is None else observer(twistd, settings.log_format))
 
 
-def _construct(settings: Settings, reactor: Any, observer: Callable[[], ILogObserver] | None) -> IService:
+def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILogObserver] | None) -> IService:
+    # Twisted's reactors go by the time of day: set back by an hour, all time-outs would be an hour late.
+    reactor.seconds = time.monotonic
     engine = LocalEngine(
         journal=Journal(settings.db_path),
         secret=_secret(settings),
         thread=WriterThread(reactor),
         clock=reactor,
-        now=lambda: int(reactor.seconds() * 1000),
-        new_id=lambda: str(uuid4()),
+        now=lambda: time.time_ns() // 1_000_000,
+        new_id=new_uuid,
         on_failure=lambda error: daemon.fail(error),
         sync_interval=settings.sync_interval,
         max_backlog=settings.max_backlog,
     )
     api = Api(
         engine=engine,
-        wire=Wire(defaults=settings.defaults, max_depth=settings.limits.json_depth),
+        wire=Wire(
+            defaults=settings.defaults,
+            max_depth=settings.limits.json_depth,
+            max_job_bytes=settings.limits.body_bytes,
+        ),
         clock=reactor,
         admin_key=settings.admin_key,
     )
     site = JobSite(api.resource(), settings.limits, api.metrics.observe, reactor)
-    daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, observer)
+    daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, log_observer)
     return daemon
 
 

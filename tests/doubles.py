@@ -17,6 +17,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from jobengine.core.model import Defaults
 from jobengine.local import LocalEngine
 from jobengine.storage.files import Files
 from jobengine.storage.frames import Kdf
@@ -24,7 +25,7 @@ from jobengine.storage.journal import Journal
 from jobengine.web.api import Api
 from jobengine.web.limits import Limits
 from jobengine.web.site import JobSite
-from jobengine.wire import Defaults, Wire
+from jobengine.wire.requests import Wire
 from tests.schema import check_answer
 
 R = TypeVar("R")
@@ -159,6 +160,7 @@ class MemoryServer:
     path: Path
     limits: Limits = field(factory=Limits)
     admin_key: bytes | None = None
+    defaults: Defaults = field(factory=Defaults)
     clock: Clock = field(factory=new_clock)
     engine_parts: dict[str, Any] = field(factory=dict)
     #: Gives what the API takes for its engine; for one that fails.
@@ -171,9 +173,9 @@ class MemoryServer:
         self.start()
 
     def start(self) -> None:
-        self.engine = make_engine(self.path, self.clock, **self.engine_parts)
+        self.engine = make_engine(self.path, **{"clock": self.clock, **self.engine_parts})
         self.engine.startService()
-        wire = Wire(defaults=Defaults(), max_depth=self.limits.json_depth)
+        wire = Wire(defaults=self.defaults, max_depth=self.limits.json_depth)
         api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key)
         reactor = MemoryReactorClock()
         reactor.rightNow = self.clock.rightNow
@@ -207,7 +209,7 @@ class MemoryServer:
         headers: Mapping[str, str | list[str]] | None = None,
     ) -> "Deferred[Answer]":
         """A Deferred of the Answer; pump to get it."""
-        sent = dict(headers or {})
+        sent: Any = dict(headers or {})
         if key is not None:
             sent.setdefault("X-Access-Key", key)
         data = raw

@@ -11,9 +11,9 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 
+from jobengine.core.model import Defaults
 from jobengine.settings import SETTINGS, BadSetting, Setting, Settings, read_settings
 from jobengine.web.limits import Limits
-from jobengine.wire import Defaults
 
 
 def read(**environment: str) -> Settings:
@@ -98,7 +98,7 @@ def test_each_limit_and_default_has_its_setting() -> None:
         connections=7,
         json_depth=8,
     )
-    assert settings.defaults == Defaults(keep_minutes=10, timeout_minutes=0)
+    assert settings.defaults == Defaults(keep_minutes=10, timeout_seconds=0)
     assert settings.max_backlog == 9
     assert settings.sync_interval == 0.05
 

@@ -1,16 +1,68 @@
 """
-Access keys: kept as keyed digests, compared in constant time.
+Access keys: kept as keyed digests, compared in constant time; and which role may do what, in one table.
 
 A key is checked at every request, so the digest is one fast keyed hash (BLAKE2b, RFC 7693) and not a slow one; the
 database that holds it is encrypted as a whole.
 """
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from hmac import compare_digest
+from typing import Final
+from uuid import UUID
 
-from .model import Queue
+from attrs import frozen
 
-__all__ = ["digest_of", "opens"]
+from . import commands as c
+from .errors import AccessDenied, NotAllowed
+from .model import Queue, Role
+
+__all__ = ["ALLOWED", "Grant", "authorise", "derived_uid", "digest_of"]
+
+_OWNER: Final = frozenset({Role.OWNER})
+_READ: Final = frozenset({Role.OWNER, Role.VIEWER})
+_WORK: Final = frozenset({Role.OWNER, Role.WORKER})
+_PRODUCE: Final = frozenset({Role.OWNER, Role.PRODUCER})
+
+#: Which roles may give which command. A producer reads only what it added itself, see rules.
+ALLOWED: Final[Mapping[type[c.Command], frozenset[Role]]] = {
+    c.DeleteQueue: _OWNER,
+    c.ChangeQueue: _OWNER,
+    c.AddKey: _OWNER,
+    c.RevokeKey: _OWNER,
+    c.ListKeys: _OWNER,
+    c.ReadStats: _READ,
+    c.ListJobs: _READ,
+    c.ExplainJob: _READ,
+    c.Subscribe: _READ,
+    c.ReadJob: _READ | _PRODUCE,
+    c.Peek: _READ | _WORK,
+    c.Claim: _WORK,
+    c.UpdateJob: _WORK,
+    c.AddJobs: _PRODUCE,
+    c.DeleteJob: _OWNER,
+    c.UpdateMatching: _OWNER,
+    c.DeleteMatching: _OWNER,
+}
+
+
+@frozen
+class Grant:
+    """What a key was found to be."""
+
+    #: What it may do.
+    role: Role
+    #: Its id; None for the owner's own key.
+    key_id: str | None = None
+
+    @property
+    def is_producer(self) -> bool:
+        """Whether it may read only what it added."""
+        return self.role is Role.PRODUCER
+
+
+#: For those who have opened the server itself.
+_ADMIN: Final = Grant(Role.OWNER)
 
 
 def digest_of(access_key: bytes, salt: str) -> str:
@@ -18,6 +70,34 @@ def digest_of(access_key: bytes, salt: str) -> str:
     return blake2b(access_key, key=salt.encode(), digest_size=32, person=b"je-access").hexdigest()
 
 
-def opens(queue: Queue, access_key: bytes) -> bool:
-    """Whether `access_key` is the key of `queue`; takes the same time for every wrong key."""
-    return compare_digest(digest_of(access_key, queue.salt), queue.digest)
+def derived_uid(queue: Queue, idempotency_key: str, key_id: str | None) -> str:
+    """The uid, the same each time, of the job that a holder of one key adds to `queue` under an Idempotency-Key."""
+    text = f"{key_id or ''}/{idempotency_key}"
+    digest = blake2b(text.encode(), key=queue.salt.encode(), digest_size=16, person=b"je-once").digest()
+    return str(UUID(bytes=digest, version=4))
+
+
+def authorise(queue: Queue, command: c.Command) -> Grant:
+    """
+    What the key of a command may do with `queue`; raises AccessDenied, or NotAllowed for this command.
+
+    Takes the same time for every wrong key.
+    """
+    grant = _ADMIN if command.admin else _grant(queue, command.access_key)
+    if grant.role not in ALLOWED[type(command)]:
+        raise NotAllowed(grant.role)
+    return grant
+
+
+def _grant(queue: Queue, access_key: bytes) -> Grant:
+    digest = digest_of(access_key, queue.salt)
+    found = None
+    for key in queue.keys:
+        if compare_digest(digest, key.digest):
+            found = Grant(key.role, key.id)
+    # The owner's key comes last: were it added with a role as well, nobody could take that back.
+    if compare_digest(digest, queue.digest):
+        found = Grant(Role.OWNER)
+    if found is None:
+        raise AccessDenied
+    return found

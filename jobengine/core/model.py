@@ -1,5 +1,5 @@
 """
-The values of the domain, and the errors it knows.
+The values of the domain.
 
 Times are whole milliseconds since the Unix epoch unless a field says otherwise. Everything here is frozen: a change
 makes a new value, so a value that was handed out never changes under its reader.
@@ -11,24 +11,34 @@ from typing import Final
 from attrs import field, frozen
 
 __all__ = [
+    "DAY",
     "FINISHED",
-    "AccessDenied",
-    "DomainError",
+    "HISTORY_LENGTH",
+    "MINUTE",
+    "NO_NOTES",
+    "SECOND",
+    "UNFINISHED",
+    "AccessKey",
+    "Attempt",
+    "Defaults",
     "Job",
-    "JobNotFound",
+    "Notes",
     "Queue",
-    "QueueExists",
-    "QueueNotFound",
     "Rank",
+    "Role",
     "Spec",
+    "Standing",
     "State",
 ]
 
 #: A place in execution order: negative priority, arrival, uid.
 Rank = tuple[int, int, str]
 
-_SECOND: Final = 1_000
-_MINUTE: Final = 60_000
+SECOND: Final = 1_000
+MINUTE: Final = 60 * SECOND
+DAY: Final = 24 * 60 * MINUTE
+#: How many attempts a job remembers.
+HISTORY_LENGTH: Final = 20
 
 
 class State(StrEnum):
@@ -42,11 +52,36 @@ class State(StrEnum):
 
 #: The states in which a job is only kept to be looked at.
 FINISHED: Final = frozenset({State.COMPLETE, State.FAILED})
+#: The states in which something is still to be done.
+UNFINISHED: Final = frozenset({State.QUEUED, State.INPROGRESS})
+
+
+class Role(StrEnum):
+    """What an access key may do; which calls that is stands in jobengine.core.access."""
+
+    OWNER = "owner"
+    PRODUCER = "producer"
+    WORKER = "worker"
+    VIEWER = "viewer"
+
+
+@frozen(kw_only=True)
+class Defaults:
+    """What holds for a job whose client does not say."""
+
+    #: Minutes a finished job is kept.
+    keep_minutes: int = 60
+    #: Seconds without an update until a job in progress has timed out; 0 is never.
+    timeout_seconds: int = 600
+    #: How often a job is tried.
+    max_attempts: int = 1
+    #: Seconds before the second attempt.
+    retry_delay_seconds: int = 0
 
 
 @frozen(kw_only=True)
 class Spec:
-    """What was asked for when the job was added; the half of a job that stays the same."""
+    """What was asked for; the half of a job that stays the same until a client changes it."""
 
     #: A UUID as text, unique within the queue.
     uid: str
@@ -56,14 +91,26 @@ class Spec:
     arrival: int
     #: Minutes a finished job is kept; 0 removes it at once.
     keep_minutes: int
-    #: Minutes in progress without an update until the job counts as failed; 0 is never.
-    timeout_minutes: int
+    #: Seconds in progress without an update until it has timed out; 0 is never.
+    timeout_seconds: int
     #: Unix seconds at which a job still queued is removed; 0 is never.
     timeout_time: int
     #: A JSON object, byte for byte as the client sent it.
     content: bytes = field(repr=False)
     #: When it was added.
     created: int
+    #: Words to find it by, and to claim it by.
+    tags: tuple[str, ...] = ()
+    #: How often it is tried before it has failed for good.
+    max_attempts: int = 1
+    #: Seconds before the second attempt; doubled at each one after it, up to a day.
+    retry_delay_seconds: int = 0
+    #: No second job with this key is added while this one is queued or in progress.
+    unique_key: str | None = None
+    #: What the client asked for, as a digest, if it chose the uid; tells the same request again from another.
+    fingerprint: str | None = None
+    #: The id of the key it was added with; None for the owner's.
+    author: str | None = None
     #: The job's place in execution order: smaller goes first. One tuple, shared by every index that holds it.
     rank: Rank = field(init=False, repr=False, eq=False)
 
@@ -73,68 +120,146 @@ class Spec:
 
 
 @frozen(kw_only=True)
-class Job:
-    """A job as it is now: its fixed half and the half that changes."""
+class Attempt:
+    """One time that a job was in progress, looked back on."""
 
-    #: The fixed half.
-    spec: Spec
+    #: The name the worker gave, if any.
+    worker: str | None
+    #: When it was claimed.
+    started: int
+    #: When it ended.
+    ended: int
+    #: "complete", "failed", "timeout" or "released".
+    outcome: str
+    #: What the worker said went wrong, if anything.
+    error: str | None = None
+
+
+@frozen(kw_only=True)
+class Notes:
+    """What workers and clients have said of a job; most jobs have none of it."""
+
+    #: 0 to 100, or None if nobody has said.
+    progress: int | None = None
+    #: JSON text, or None.
+    result: bytes | None = field(default=None, repr=False)
+    #: What went wrong last, or None.
+    error: str | None = None
+    #: Somebody wants it to stop; its worker learns that from its next update.
+    cancel_requested: bool = False
+    #: The last attempts that have ended, oldest first; at most HISTORY_LENGTH.
+    history: tuple[Attempt, ...] = ()
+
+
+#: For a job of which nobody has said anything.
+NO_NOTES: Final = Notes()
+
+
+@frozen(kw_only=True)
+class Standing:
+    """The half of a job that changes."""
+
     #: Where it is in its life.
     state: State
     #: When it last changed.
     updated: int
+    #: How often it was claimed.
+    attempts: int = 0
+    #: When it was claimed last; 0 if never.
+    claimed: int = 0
+    #: The token that its holder has, or had when it finished.
+    lease: str | None = field(default=None, repr=False)
+    #: The name its holder gave.
+    worker: str | None = None
+    #: Milliseconds by which the lease ends later than by the clock, because the clock was set.
+    shift: int = 0
+    #: Queued, but not to be claimed before this; 0 is at once.
+    ready_at: int = 0
+    #: What was said of it.
+    notes: Notes = NO_NOTES
+
+
+@frozen
+class Job:
+    """A job as it is now: its fixed half and the half that changes."""
+
+    spec: Spec
+    standing: Standing
+
+    @property
+    def state(self) -> State:
+        """Where it is in its life."""
+        return self.standing.state
+
+    @property
+    def size(self) -> int:
+        """The bytes of its content and result."""
+        return len(self.spec.content) + len(self.standing.notes.result or b"")
+
+    @property
+    def updated(self) -> int:
+        """When it last changed."""
+        return self.standing.updated
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be claimed."""
+        return self.standing.state is State.QUEUED and not self.standing.ready_at
+
+    @property
+    def lease_expires(self) -> int | None:
+        """When it will have timed out if its holder does not update it; None if never, or if it has no holder."""
+        if self.standing.state is not State.INPROGRESS or not self.spec.timeout_seconds:
+            return None
+        return self.standing.updated + self.spec.timeout_seconds * SECOND + self.standing.shift
 
     @property
     def deadline(self) -> int | None:
         """When time will move this job on by itself, or None if it never does."""
-        if self.state is State.QUEUED:
-            return self.spec.timeout_time * _SECOND or None
-        if self.state is State.INPROGRESS:
-            timeout = self.spec.timeout_minutes * _MINUTE
-            return self.updated + timeout if timeout else None
-        return self.updated + self.spec.keep_minutes * _MINUTE
+        match self.standing.state:
+            case State.QUEUED:
+                gone, ready = self.spec.timeout_time * SECOND, self.standing.ready_at
+                return min(gone, ready) if gone and ready else gone or ready or None
+            case State.INPROGRESS:
+                return self.lease_expires
+        return self.standing.updated + self.spec.keep_minutes * MINUTE
+
+
+@frozen(kw_only=True)
+class AccessKey:
+    """A key that opens a queue for one role."""
+
+    #: Names it to the owner; says nothing of the key.
+    id: str
+    #: What it may do.
+    role: Role
+    #: Keyed digest of the key, as hexadecimal text.
+    digest: str = field(repr=False)
+    #: When it was added.
+    created: int
 
 
 @frozen(kw_only=True)
 class Queue:
-    """A queue as its creator made it, without its jobs."""
+    """A queue as its owner has set it up, without its jobs."""
 
     #: Unique among all queues.
     name: str
-    #: Random text that makes the digest this queue's own.
+    #: Random text that makes the digests this queue's own, and tells it from an earlier one of the name.
     salt: str = field(repr=False)
-    #: Keyed digest of the access key, as hexadecimal text (see jobengine.core.access).
+    #: Keyed digest of the owner's access key, as hexadecimal text (see jobengine.core.access).
     digest: str = field(repr=False)
     #: When it was created.
     created: int
-
-
-class DomainError(Exception):
-    """A command that can't be carried out; str() of it is written for the client."""
-
-
-class QueueNotFound(DomainError):
-    """No queue has the name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"There is no queue named {name!r}; create it with PUT /api/v1/queue.")
-
-
-class QueueExists(DomainError):
-    """The name of a queue to be created is taken."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"A queue named {name!r} exists already; choose another name, or use it with its access key.")
-
-
-class AccessDenied(DomainError):
-    """The access key is not this queue's."""
-
-    def __init__(self) -> None:
-        super().__init__("The access key is not the one of this queue; send its own in X-Access-Key.")
-
-
-class JobNotFound(DomainError):
-    """The queue holds no job with the uid."""
-
-    def __init__(self, uid: str) -> None:
-        super().__init__(f"The queue holds no job with uid {uid!r}; it may have been removed after its time.")
+    #: It gives no jobs out.
+    paused: bool = False
+    #: It takes no jobs in.
+    draining: bool = False
+    #: Jobs in progress are only updated by those who show the lease.
+    require_lease: bool = False
+    #: How many jobs it may hold, of every state; 0 is any number.
+    max_jobs: int = 0
+    #: For jobs that do not say; None for the server's own.
+    defaults: Defaults | None = None
+    #: Keys beside the owner's.
+    keys: tuple[AccessKey, ...] = ()

@@ -4,50 +4,52 @@ What a command does: `decide` looks at the state and answers with facts; it chan
 The clock and new ids are arguments, so the same call gives the same facts on any day.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from hmac import compare_digest
 from itertools import islice
 from typing import Any, Final
 
-from .access import digest_of, opens
-from .commands import (
-    AddJob,
-    Claim,
-    Command,
-    CreateQueue,
-    DeleteJob,
-    DeleteQueue,
-    ListJobs,
-    Page,
-    Peek,
-    ReadJob,
-    UpdateJob,
-)
-from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated, QueueDeleted
-from .model import AccessDenied, Job, JobNotFound, Queue, QueueExists, QueueNotFound, Spec, State
-from .state import QueueTable, Tables
+from attrs import evolve
 
-__all__ = ["Decision", "NewId", "decide", "expire"]
+from . import commands as c
+from .access import Grant, authorise, digest_of
+from .adding import add_jobs
+from .errors import JobNotFound, KeyNotFound, KeyTaken, QueueExists, QueueNotFound, TooManyKeys
+from .events import Fact, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from .model import AccessKey, Job, Queue, Rank, Standing, State
+from .searching import matches
+from .state import QueueTable, Tables
+from .updating import timed_out, update
+
+__all__ = ["Decision", "NewId", "decide", "expire", "latest_lease", "move_leases"]
 
 #: Makes a random UUID as text at each call.
 NewId = Callable[[], str]
 #: What becomes true, and what the one who asked is told.
 Decision = tuple[Sequence[Fact], Any]
 
+#: Jobs beyond the first are not claimed if together they are longer than this: the answer is made in memory.
+_CLAIMED_BYTES: Final = 16 << 20
+#: How many keys a queue may have beside the owner's.
+_MOST_KEYS: Final = 100
+
 _NOTHING: Final[tuple[Fact, ...]] = ()
 
 
-def decide(tables: Tables, command: Command, now: int, new_id: NewId) -> Decision:
+def decide(tables: Tables, command: c.Command, now: int, new_id: NewId) -> Decision:
     """
     The facts that `command` makes true at `now` (milliseconds), and its answer (see the command's docstring).
 
     Takes it that nothing is due at `now`: apply what `expire` says first. Raises a DomainError where the command can't
     be carried out, for the queue before the key and for the key before the job.
     """
-    if isinstance(command, CreateQueue):
+    if isinstance(command, c.CreateQueue):
         return _create_queue(tables, command, now, new_id)
-    table = _open_queue(tables, command)
-    decider = _DECIDERS[type(command)]
-    decision: Decision = decider(table, command, now, new_id)
+    table = tables.queues.get(command.queue)
+    if table is None:
+        raise QueueNotFound(command.queue)
+    grant = authorise(table.queue, command)
+    decision: Decision = _DECIDERS[type(command)](table, grant, command, now, new_id)
     return decision
 
 
@@ -60,19 +62,31 @@ def expire(tables: Tables, now: int, limit: int) -> list[Fact]:
     return [_outlived(name, job, now) for name, job in islice(tables.due(now), limit)]
 
 
+def move_leases(tables: Tables, shift: int) -> list[Fact]:
+    """Facts that make all leases end `shift` milliseconds later: the clock was set, and no time has gone by."""
+    return [
+        JobChanged(name, job.spec.uid, evolve(job.standing, shift=job.standing.shift + shift))
+        for name, job in _leased(tables)
+    ]
+
+
+def latest_lease(tables: Tables) -> int:
+    """When the newest of all leases began, by the clock as it was set last; 0 if there are none."""
+    return max((job.standing.updated + job.standing.shift for _, job in _leased(tables)), default=0)
+
+
+def _leased(tables: Tables) -> Iterator[tuple[str, Job]]:
+    for name, table in tables.queues.items():
+        yield from ((name, job) for job in table.in_progress() if job.lease_expires is not None)
+
+
 def _outlived(name: str, job: Job, now: int) -> Fact:
-    if job.state is State.INPROGRESS:
-        return JobChanged(name, job.spec.uid, State.FAILED, now)
-    return JobRemoved(name, job.spec.uid)
-
-
-def _open_queue(tables: Tables, command: Command) -> QueueTable:
-    table = tables.queues.get(command.queue)
-    if table is None:
-        raise QueueNotFound(command.queue)
-    if not opens(table.queue, command.access_key):
-        raise AccessDenied
-    return table
+    standing, spec = job.standing, job.spec
+    if standing.state is State.INPROGRESS:
+        return JobChanged(name, spec.uid, timed_out(job, now))
+    if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * 1000 > now):
+        return JobChanged(name, spec.uid, evolve(standing, ready_at=0))
+    return JobRemoved(name, spec.uid)
 
 
 def _job(table: QueueTable, uid: str) -> Job:
@@ -82,7 +96,10 @@ def _job(table: QueueTable, uid: str) -> Job:
     return job
 
 
-def _create_queue(tables: Tables, command: CreateQueue, now: int, new_id: NewId) -> Decision:
+# Queues
+
+
+def _create_queue(tables: Tables, command: c.CreateQueue, now: int, new_id: NewId) -> Decision:
     if command.queue in tables.queues:
         raise QueueExists(command.queue)
     salt = new_id()
@@ -90,66 +107,172 @@ def _create_queue(tables: Tables, command: CreateQueue, now: int, new_id: NewId)
     return [QueueCreated(Queue(name=command.queue, salt=salt, digest=digest, created=now))], None
 
 
-def _delete_queue(_table: QueueTable, command: DeleteQueue, _now: int, _new_id: NewId) -> Decision:
+def _delete_queue(_table: QueueTable, _grant: Grant, command: c.DeleteQueue, _now: int, _new_id: NewId) -> Decision:
     return [QueueDeleted(command.queue)], None
 
 
-def _list_jobs(table: QueueTable, command: ListJobs, _now: int, _new_id: NewId) -> Decision:
-    jobs = table.page(command.after, command.limit)
-    more = len(jobs) == command.limit and bool(jobs) and jobs[-1].spec.rank != table.order[-1]
-    return _NOTHING, Page(jobs=jobs, following=jobs[-1].spec.rank if more else None)
+def _change_queue(table: QueueTable, _grant: Grant, command: c.ChangeQueue, _now: int, _new_id: NewId) -> Decision:
+    names = ("paused", "draining", "require_lease", "max_jobs", "defaults")
+    changes = {name: value for name in names if (value := getattr(command, name)) is not None}
+    if command.new_access_key is not None:
+        changes["digest"] = _new_digest(table.queue, command.new_access_key, [])
+    return _set_up(table, evolve(table.queue, **changes))
 
 
-def _add_job(table: QueueTable, command: AddJob, now: int, new_id: NewId) -> Decision:
-    spec = Spec(
-        uid=new_id(),
-        priority=command.priority,
-        arrival=table.next_arrival,
-        keep_minutes=command.keep_minutes,
-        timeout_minutes=command.timeout_minutes,
-        timeout_time=command.timeout_time,
-        content=command.content,
-        created=now,
-    )
-    job = Job(spec=spec, state=State.QUEUED, updated=now)
-    return [JobAdded(command.queue, job)], job
+def _add_key(table: QueueTable, _grant: Grant, command: c.AddKey, now: int, new_id: NewId) -> Decision:
+    if len(table.queue.keys) >= _MOST_KEYS:
+        raise TooManyKeys(_MOST_KEYS)
+    digest = _new_digest(table.queue, command.new_access_key, [table.queue.digest])
+    key = AccessKey(id=new_id(), role=command.role, digest=digest, created=now)
+    facts, _ = _set_up(table, evolve(table.queue, keys=(*table.queue.keys, key)))
+    return facts, key
 
 
-def _read_job(table: QueueTable, command: ReadJob, _now: int, _new_id: NewId) -> Decision:
-    return _NOTHING, _job(table, command.uid)
+def _revoke_key(table: QueueTable, _grant: Grant, command: c.RevokeKey, _now: int, _new_id: NewId) -> Decision:
+    keys = tuple(key for key in table.queue.keys if key.id != command.key_id)
+    if len(keys) == len(table.queue.keys):
+        raise KeyNotFound(command.key_id)
+    facts, _ = _set_up(table, evolve(table.queue, keys=keys))
+    return facts, None
 
 
-def _peek(table: QueueTable, _command: Peek, _now: int, _new_id: NewId) -> Decision:
-    return _NOTHING, table.first_ready()
+def _new_digest(queue: Queue, access_key: bytes, taken: list[str]) -> str:
+    """The digest of a key that is to be added; raises KeyTaken if it is that of a key with a role, or in `taken`."""
+    digest = digest_of(access_key, queue.salt)
+    if any(compare_digest(digest, known) for known in (*taken, *(key.digest for key in queue.keys))):
+        raise KeyTaken
+    return digest
 
 
-def _claim(table: QueueTable, command: Claim, now: int, _new_id: NewId) -> Decision:
-    job = table.first_ready()
-    if job is None:
-        return _NOTHING, None
-    return _move(command.queue, job, State.INPROGRESS, now)
+def _set_up(table: QueueTable, queue: Queue) -> Decision:
+    return ([QueueChanged(queue)] if queue != table.queue else _NOTHING), queue
 
 
-def _update_job(table: QueueTable, command: UpdateJob, now: int, _new_id: NewId) -> Decision:
-    return _move(command.queue, _job(table, command.uid), command.state, now)
+def _queue(table: QueueTable, _grant: Grant, _command: c.Command, _now: int, _new_id: NewId) -> Decision:
+    return _NOTHING, table.queue
 
 
-def _delete_job(table: QueueTable, command: DeleteJob, _now: int, _new_id: NewId) -> Decision:
+# Looking
+
+
+def _read_job(table: QueueTable, grant: Grant, command: c.ReadJob, _now: int, _new_id: NewId) -> Decision:
+    job = _job(table, command.uid)
+    if grant.is_producer and job.spec.author != grant.key_id:
+        raise JobNotFound(command.uid)
+    return _NOTHING, job
+
+
+def _list_jobs(table: QueueTable, _grant: Grant, command: c.ListJobs, _now: int, _new_id: NewId) -> Decision:
+    looked_at, following = table.page(command.after, command.scan, command.filter.state)
+    jobs: list[Job] = []
+    for index, job in enumerate(looked_at):
+        if matches(job, command.filter):
+            jobs.append(job)
+        if len(jobs) == command.limit and index + 1 < len(looked_at):
+            following = job.spec.rank
+            break
+    return _NOTHING, c.Page(jobs=jobs, following=following)
+
+
+def _peek(table: QueueTable, _grant: Grant, _command: c.Peek, now: int, _new_id: NewId) -> Decision:
+    return _NOTHING, next(_claimable(table, now), None)
+
+
+def _explain(table: QueueTable, _grant: Grant, command: c.ExplainJob, _now: int, _new_id: NewId) -> Decision:
+    job = _job(table, command.uid)
+    ahead = table.ready.index(job.spec.rank) if job.ready else None
+    return _NOTHING, c.Explanation(job=job, queue=table.queue, ahead=ahead)
+
+
+# Working
+
+
+def _claimable(table: QueueTable, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:
+    """The jobs that can be claimed, but for those that time should have removed by now."""
+    return (job for job in table.ready_jobs(tags) if (gone := job.deadline) is None or gone > now)
+
+
+def _claim(table: QueueTable, _grant: Grant, command: c.Claim, now: int, new_id: NewId) -> Decision:
+    if table.queue.paused:
+        return _NOTHING, []
+    facts: list[Fact] = []
+    claimed: list[Job] = []
+    size = 0
+    for job in islice(_claimable(table, now, command.tags), command.count):
+        size += job.size
+        if claimed and size > _CLAIMED_BYTES:
+            break
+        standing = Standing(
+            state=State.INPROGRESS,
+            updated=now,
+            attempts=job.standing.attempts + 1,
+            claimed=now,
+            lease=new_id(),
+            worker=command.worker,
+            notes=job.standing.notes,
+        )
+        facts.append(JobChanged(command.queue, job.spec.uid, standing))
+        claimed.append(Job(job.spec, standing))
+    return facts, claimed
+
+
+def _update_job(table: QueueTable, _grant: Grant, command: c.UpdateJob, now: int, _new_id: NewId) -> Decision:
+    job = _job(table, command.uid)
+    fact, updated = update(table.queue, job, command.changes, now, lease=command.lease)
+    return ([fact] if fact is not None else _NOTHING), updated
+
+
+def _delete_job(table: QueueTable, _grant: Grant, command: c.DeleteJob, _now: int, _new_id: NewId) -> Decision:
     _job(table, command.uid)
     return [JobRemoved(command.queue, command.uid)], None
 
 
-def _move(queue: str, job: Job, state: State, now: int) -> Decision:
-    return [JobChanged(queue, job.spec.uid, state, now)], Job(spec=job.spec, state=state, updated=now)
+# Many that match
+
+
+def _update_matching(table: QueueTable, _grant: Grant, command: c.UpdateMatching, now: int, _new_id: NewId) -> Decision:
+    def change(job: Job) -> Fact | None:
+        return update(table.queue, job, command.changes, now, by_owner=True)[0]
+
+    if command.uids is None:
+        return _sweep(command, change, *table.page(command.after, command.limit, command.filter.state))
+    return _sweep(command, change, [table.jobs[uid] for uid in command.uids if uid in table.jobs], None)
+
+
+def _delete_matching(
+    table: QueueTable, _grant: Grant, command: c.DeleteMatching, _now: int, _new_id: NewId
+) -> Decision:
+    page = table.page(command.after, command.limit, command.filter.state)
+    return _sweep(command, lambda job: JobRemoved(command.queue, job.spec.uid), *page)
+
+
+def _sweep(
+    command: c.UpdateMatching | c.DeleteMatching,
+    change: Callable[[Job], Fact | None],
+    looked_at: Sequence[Job],
+    following: Rank | None,
+) -> Decision:
+    matching = [job for job in looked_at if matches(job, command.filter)]
+    facts = [] if command.dry_run else [fact for fact in map(change, matching) if fact is not None]
+    return facts, c.Swept(len(matching), following)
 
 
 _DECIDERS: Final[dict[type, Callable[..., Decision]]] = {
-    DeleteQueue: _delete_queue,
-    ListJobs: _list_jobs,
-    AddJob: _add_job,
-    ReadJob: _read_job,
-    Peek: _peek,
-    Claim: _claim,
-    UpdateJob: _update_job,
-    DeleteJob: _delete_job,
+    c.DeleteQueue: _delete_queue,
+    c.ChangeQueue: _change_queue,
+    c.AddKey: _add_key,
+    c.RevokeKey: _revoke_key,
+    c.ListKeys: _queue,
+    c.ReadStats: _queue,
+    c.Subscribe: _queue,
+    c.AddJobs: add_jobs,
+    c.ReadJob: _read_job,
+    c.ListJobs: _list_jobs,
+    c.Peek: _peek,
+    c.ExplainJob: _explain,
+    c.Claim: _claim,
+    c.UpdateJob: _update_job,
+    c.DeleteJob: _delete_job,
+    c.UpdateMatching: _update_matching,
+    c.DeleteMatching: _delete_matching,
 }

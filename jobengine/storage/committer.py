@@ -112,8 +112,8 @@ class Hooks(Generic[M]):
     failed: Callable[[StorageError], None]
     #: Called before each write: a slice of the snapshot that goes with it, or nothing.
     next_slice: Callable[[], Sequence[bytes]]
-    #: Called when a write is done, with the number of records and bytes it had.
-    written: Callable[[int, int], None]
+    #: Called when a write is done, with the number of records and bytes it had, and its memos.
+    written: Callable[[int, int, list[M]], None]
 
 
 @define(kw_only=True)
@@ -229,7 +229,7 @@ class Committer(Generic[M]):
             self._sync_later()
         # Idle before the owner is told: it may want another write at once.
         self.phase = Phase.IDLE
-        self.hooks.written(len(batch.records), batch.size)
+        self.hooks.written(len(batch.records), batch.size, batch.memos)
         batch.release(None)
         self._go_on()
 

@@ -4,34 +4,69 @@ The calls of the API: each decodes, asks the engine for one verb, and encodes.
 What may be sent is checked in jobengine.wire, which error is which status stands in jobengine.web.problems.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any, Final
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from klein import Klein, KleinRenderable
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
-from ..core.commands import Claim, DeleteJob, DeleteQueue, ListJobs, Page, Peek, ReadJob
+from ..core import commands as c
+from ..core.errors import AccessDenied
+from ..core.model import Job
 from ..engine import Engine
-from ..wire import BadInput, Wire, access_key, flag, job_json, one, queue_head, queue_tail, to_json
+from ..wire.answers import (
+    explanation_json,
+    job_json,
+    jobs_json,
+    key_value,
+    page_json,
+    queue_head,
+    queue_tail,
+    queue_value,
+    sent_event,
+    stats_value,
+    to_json,
+)
+from ..wire.queries import (
+    BadInput,
+    access_key,
+    cursor,
+    cursor_text,
+    filter_of,
+    flag,
+    idempotency_key,
+    number,
+    one,
+    preferred_wait,
+    seconds,
+)
+from ..wire.requests import Access, Bulk, Wire
+from .dispatch import Dispatcher
+from .guard import Guard
 from .metrics import CONTENT_TYPE, Metrics
-from .problems import Problem, problem_of
+from .problems import AdminRequired, Problem, problem_of, result_of
 from .site import JobRequest, answer
-from .stream import write_all
+from .stream import TooSlow, write_all
 
 __all__ = ["Api"]
 
 #: Jobs that are read from the engine at a time for a list; about a millisecond of encoding.
 _PAGE: Final = 500
-_ADMIN_ONLY: Final = Problem(
-    HTTPStatus.UNAUTHORIZED, "Send the admin key in X-Admin-Key.", {"WWW-Authenticate": 'X-Admin-Key realm="server"'}
-)
+#: Jobs in a page of a list, if the client does not say, and at most.
+_DEFAULT_LIMIT: Final = 100
+_MOST: Final = 1_000
+#: A page ends when the contents in it are longer than this in all.
+_PAGE_BYTES: Final = 8 << 20
+#: Seconds between signs of life in a stream of events; proxies close what is silent.
+_SIGN_OF_LIFE: Final = 20
 
 
 @define(eq=False, slots=False)  # Klein keeps a weak reference to itself in the instance
@@ -46,81 +81,229 @@ class Api:
     wire: Wire
     #: Lets other requests in between the parts of a long answer.
     clock: IReactorTime
-    #: If set, /metrics asks for it in X-Admin-Key.
+    #: If set, X-Admin-Key opens every queue, and some calls ask for it.
     admin_key: bytes | None = None
+    metrics: Metrics = field(init=False)
+    _guard: Guard = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.metrics = Metrics(rule.rule for rule in self._app.url_map.iter_rules())
+        self._guard = Guard(self.clock.seconds)
 
     def resource(self) -> IResource:
         """The root resource."""
-        resource: IResource = self._app.resource()
-        return resource
+        return Dispatcher(self._app, self.failed)
 
     # Queues
 
     @_app.route("/api/v1/queue", methods=["PUT"])
     async def create_queue(self, request: JobRequest) -> bytes:
         """Make a queue."""
-        await self.engine.create_queue(self.wire.create_queue(_body(request)))
+        command = self.wire.create_queue(_body(request), self._admin(request))
+        self._check_admin(request)
+        await self.engine.create_queue(command)
         return _empty(request, HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue", methods=["GET"])
     async def read_queue(self, request: JobRequest) -> bytes | None:
         """A queue with all its jobs; a long one is sent in parts."""
-        command = ListJobs(queue=one(request.args, "name"), access_key=_key(request), limit=_PAGE)
+        name, access = one(request.args, "name"), self._access(request)
+        command = c.ListJobs(queue=name, **access, limit=_PAGE)
         page = await self.engine.list_jobs(command)
         if page.following is None:
             jobs = [job_json(job) for job in page.jobs]
-            return _json(request, queue_head(command.queue) + b",".join(jobs) + queue_tail(len(jobs)))
+            return _json(request, queue_head(name) + b",".join(jobs) + queue_tail(len(jobs)))
         request.setHeader(b"Content-Type", b"application/json")
-        await write_all(request, self._queue_in_parts(command, page))
+        await write_all(request, self._queue_in_parts(command, page), self.clock)
         return None
+
+    @_app.route("/api/v1/queue", methods=["POST"])
+    async def change_queue(self, request: JobRequest) -> bytes:
+        """Set up a queue otherwise."""
+        queue = await self.engine.change_queue(self.wire.change_queue(_body(request), self._access(request)))
+        return _json(request, to_json(queue_value(queue)))
 
     @_app.route("/api/v1/queue", methods=["DELETE"])
     async def delete_queue(self, request: JobRequest) -> bytes:
         """Remove a queue and all its jobs."""
-        await self.engine.delete_queue(DeleteQueue(queue=one(request.args, "name"), access_key=_key(request)))
+        name = one(request.args, "name")
+        self._check_admin(request)
+        await self.engine.delete_queue(c.DeleteQueue(queue=name, **self._access(request)))
         return _empty(request, HTTPStatus.NO_CONTENT)
 
-    # Jobs
+    @_app.route("/api/v1/queue/stats", methods=["GET"])
+    async def queue_stats(self, request: JobRequest) -> bytes:
+        """A queue in numbers."""
+        name, access = one(request.args, "name"), self._access(request)
+        stats = await self.engine.read_stats(c.ReadStats(queue=name, **access))
+        return _json(request, to_json(stats_value(stats)))
+
+    @_app.route("/api/v1/queues", methods=["GET"])
+    async def list_queues(self, request: JobRequest) -> bytes:
+        """All queues in numbers, for the admin."""
+        if self.admin_key is None or not self._admin(request):
+            raise AdminRequired
+        queues = await self.engine.list_queues()
+        return _json(request, to_json({"queues": [stats_value(stats) for stats in queues]}))
+
+    @_app.route("/api/v1/queue/key", methods=["PUT"])
+    async def add_key(self, request: JobRequest) -> bytes:
+        """Add a key with a role."""
+        key = await self.engine.add_key(self.wire.add_key(_body(request), self._access(request)))
+        return _json(request, to_json(key_value(key)), HTTPStatus.CREATED)
+
+    @_app.route("/api/v1/queue/key", methods=["GET"])
+    async def list_keys(self, request: JobRequest) -> bytes:
+        """The keys beside the owner's."""
+        name, access = one(request.args, "name"), self._access(request)
+        keys = await self.engine.list_keys(c.ListKeys(queue=name, **access))
+        return _json(request, to_json({"keys": [key_value(key) for key in keys]}))
+
+    @_app.route("/api/v1/queue/key", methods=["DELETE"])
+    async def revoke_key(self, request: JobRequest) -> bytes:
+        """Remove a key."""
+        name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self._access(request)
+        await self.engine.revoke_key(c.RevokeKey(queue=name, **access, key_id=key_id))
+        return _empty(request, HTTPStatus.NO_CONTENT)
+
+    # One job
 
     @_app.route("/api/v1/job", methods=["PUT"])
     async def add_job(self, request: JobRequest) -> bytes:
-        """Add a job to a queue."""
-        job = await self.engine.add_job(self.wire.add_job(_body(request), _key(request)))
-        return _json(request, job_json(job), HTTPStatus.CREATED)
+        """Add a job to a queue, and wait for its end if that is preferred."""
+        headers = request.requestHeaders
+        once = idempotency_key(headers.getRawHeaders(b"Idempotency-Key"))
+        command = self.wire.add_job(_body(request), self._access(request), once)
+        (added,) = await self.engine.add_jobs(command)
+        job, wait = added.job, preferred_wait(headers.getRawHeaders(b"Prefer"))
+        if wait:
+            job = await self.engine.read_job(
+                c.ReadJob(
+                    queue=command.queue,
+                    access_key=command.access_key,
+                    admin=command.admin,
+                    uid=job.spec.uid,
+                    wait=wait,
+                )
+            )
+        return _json(request, job_json(job), HTTPStatus.CREATED if added.new else HTTPStatus.OK)
 
     @_app.route("/api/v1/job", methods=["GET"])
     async def read_job(self, request: JobRequest) -> bytes:
-        """One job."""
+        """One job, when it is finished if the client waits."""
         name, uid = one(request.args, "queueName"), one(request.args, "jobUID")
-        job = await self.engine.read_job(ReadJob(queue=name, access_key=_key(request), uid=uid))
+        wait, access = seconds(request.args, "wait"), self._access(request)
+        job = await self.engine.read_job(c.ReadJob(queue=name, **access, uid=uid, wait=wait))
         return _json(request, job_json(job))
 
     @_app.route("/api/v1/job", methods=["POST"])
     async def update_job(self, request: JobRequest) -> bytes:
-        """Put a job in a state."""
-        await self.engine.update_job(self.wire.update_job(_body(request), _key(request)))
-        return _empty(request, HTTPStatus.OK)
+        """Change a job; the answer is the job, but for a request as the first version of the API has it."""
+        command, v1 = self.wire.update_job(_body(request), self._access(request))
+        job = await self.engine.update_job(command)
+        return _empty(request, HTTPStatus.OK) if v1 else _json(request, job_json(job))
 
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
         """Remove a job."""
-        name, uid = one(request.args, "queueName"), one(request.args, "jobUID")
-        await self.engine.delete_job(DeleteJob(queue=name, access_key=_key(request), uid=uid))
+        name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
+        await self.engine.delete_job(c.DeleteJob(queue=name, **access, uid=uid))
         return _empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/job/next", methods=["GET"])
     async def next_job(self, request: JobRequest) -> bytes:
         """The job that is to run next, claimed if markQueued says so."""
         name, claim = one(request.args, "queueName"), flag(request.args, "markQueued")
+        wait, access = seconds(request.args, "wait"), self._access(request)
         # HEAD is safe by its definition, and its answer has no room for the job.
         if claim and request.method != b"HEAD":
-            job = await self.engine.claim(Claim(queue=name, access_key=_key(request)))
-        else:
-            job = await self.engine.peek(Peek(queue=name, access_key=_key(request)))
-        return _empty(request, HTTPStatus.NO_CONTENT) if job is None else _json(request, job_json(job))
+            claims = c.Claims(queues=(name,), **access, wait=wait)
+            claimed = await self.engine.claim(claims)
+            return _json(request, job_json(claimed[0].job, lease=True)) if claimed else _none(request)
+        job = await self.engine.peek(c.Peek(queue=name, **access))
+        return _none(request) if job is None else _json(request, job_json(job))
+
+    @_app.route("/api/v1/job/next", methods=["POST"])
+    async def claim(self, request: JobRequest) -> bytes:
+        """Claim jobs of several queues."""
+        claimed = await self.engine.claim(self.wire.claim(_body(request), self._access(request)))
+        return _json(request, jobs_json(claimed)) if claimed else _none(request)
+
+    @_app.route("/api/v1/job/explain", methods=["GET"])
+    async def explain(self, request: JobRequest) -> bytes:
+        """Why a job is not running."""
+        name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
+        explanation = await self.engine.explain(c.ExplainJob(queue=name, **access, uid=uid))
+        return _json(request, explanation_json(explanation))
+
+    # Many jobs
+
+    @_app.route("/api/v1/jobs", methods=["PUT"])
+    async def add_jobs(self, request: JobRequest) -> bytes:
+        """Add jobs, all or none."""
+        added = await self.engine.add_jobs(self.wire.add_jobs(_body(request), self._access(request)))
+        body = b",".join([job_json(one.job) for one in added])
+        return _json(request, b'{"jobs":[' + body + b"]}", HTTPStatus.CREATED)
+
+    @_app.route("/api/v1/jobs", methods=["GET"])
+    async def list_jobs(self, request: JobRequest) -> bytes:
+        """Some jobs, and where the list goes on."""
+        limit = number(request.args, "limit", _DEFAULT_LIMIT, _MOST)
+        access = self._access(request)
+        command = c.ListJobs(
+            queue=one(request.args, "queueName"),
+            **access,
+            filter=filter_of(request.args),
+            after=cursor(request.args),
+            limit=limit,
+        )
+        page = await self._filled_page(command)
+        if page.following is not None:
+            request.setHeader(b"Link", _next_link(request, cursor_text(page.following)))
+        return _json(request, page_json(page.jobs, page.following))
+
+    @_app.route("/api/v1/jobs", methods=["POST"])
+    async def update_jobs(self, request: JobRequest) -> bytes:
+        """Change jobs, one by one or all that match."""
+        asked = self.wire.update_jobs(_body(request), self._access(request))
+        if not isinstance(asked, Bulk):
+            return _json(request, to_json({"matched": await self.engine.update_matching(asked.command)}))
+        changed = await self.engine.update_jobs(asked.updates)
+        results = [result_of(update.uid, outcome) for update, outcome in zip(asked.updates, changed, strict=True)]
+        return _json(request, to_json({"results": results}))
+
+    @_app.route("/api/v1/jobs", methods=["DELETE"])
+    async def delete_jobs(self, request: JobRequest) -> bytes:
+        """Remove all jobs that match."""
+        name, dry_run, access = one(request.args, "queueName"), flag(request.args, "dry_run"), self._access(request)
+        matched = await self.engine.delete_matching(
+            c.DeleteMatching(
+                queue=name,
+                **access,
+                filter=filter_of(request.args),
+                dry_run=dry_run,
+            )
+        )
+        return _json(request, to_json({"matched": matched}))
+
+    @_app.route("/api/v1/events", methods=["GET"])
+    async def events(self, request: JobRequest) -> bytes | None:
+        """Changes of jobs as they happen, as server-sent events."""
+        name, access = one(request.args, "queueName"), self._access(request)
+        last = request.requestHeaders.getRawHeaders(b"Last-Event-ID", [b""])[0].decode("latin-1")
+        watching = await self.engine.watch(c.Subscribe(queue=name, **access, after=last or None))
+        request.setHeader(b"Content-Type", b"text/event-stream")
+        if request.method == b"HEAD":
+            return b""
+        request.write(b":\n\n")
+        alive = LoopingCall(request.write, b":\n\n")
+        alive.clock = self.clock
+        alive.start(_SIGN_OF_LIFE, now=False)
+        try:
+            await write_all(request, _as_sent_events(watching), self.clock)
+        finally:
+            alive.stop()
+        return None
 
     # The server
 
@@ -145,8 +328,7 @@ class Api:
     @_app.route("/metrics", methods=["GET"])
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
-        if not self._is_admin(request):
-            return answer(request, _ADMIN_ONLY)
+        self._check_admin(request)
         body = self.metrics.text(await self.engine.stats())
         request.setHeader(b"Content-Type", CONTENT_TYPE.encode())
         request.setHeader(b"Content-Length", b"%d" % len(body))
@@ -158,14 +340,47 @@ class Api:
         assert isinstance(request, JobRequest)
         if request.startedWriting:
             # The status is sent already: only a broken connection can tell the client that this is not all.
-            request.incident(failure)
+            if not failure.check(TooSlow):
+                request.incident(failure)
+            request.broken = True
             request.channel.abort()
             return None
         error = failure.value
+        if isinstance(error, AccessDenied) and self._admin_keys(request):
+            error = AdminRequired()
         problem = problem_of(error) if isinstance(error, Exception) else None
+        shown = isinstance(error, AccessDenied) or self._admin_keys(request)
+        if problem is not None and problem.status is HTTPStatus.UNAUTHORIZED and shown:
+            problem = self._guard.failed(request.getClientAddress(), problem)
         return answer(request, problem or request.incident(failure))
 
-    async def _queue_in_parts(self, command: ListJobs, page: Page) -> AsyncIterator[bytes]:
+    # Who asks
+
+    def _access(self, request: JobRequest) -> Access:
+        if self._admin(request):
+            return {"admin": True}
+        if self._admin_keys(request):
+            # It is wrong, and nothing that comes with it may hide that; no queue has an empty key.
+            return {"access_key": b""}
+        return {"access_key": access_key(request.requestHeaders.getRawHeaders(b"X-Access-Key"))}
+
+    def _admin(self, request: JobRequest) -> bool:
+        """Whether the request has shown the admin key."""
+        sent = self._admin_keys(request)
+        return self.admin_key is not None and len(sent) == 1 and compare_digest(sent[0], self.admin_key)
+
+    def _admin_keys(self, request: JobRequest) -> Sequence[bytes]:
+        """What was sent as the admin key, if there is one."""
+        return () if self.admin_key is None else request.requestHeaders.getRawHeaders(b"X-Admin-Key", ())
+
+    def _check_admin(self, request: JobRequest) -> None:
+        """Raise AdminRequired if there is an admin key and the request has not shown it."""
+        if self.admin_key is not None and not self._admin(request):
+            raise AdminRequired
+
+    # Long answers
+
+    async def _queue_in_parts(self, command: c.ListJobs, page: c.Page) -> AsyncGenerator[bytes, None]:
         """The JSON of a queue, page by page; the number of jobs comes last, when it is known."""
         yield queue_head(command.queue)
         size, separator = 0, b""
@@ -180,9 +395,34 @@ class Api:
             page = await self.engine.list_jobs(evolve(command, after=page.following))
         yield queue_tail(size)
 
-    def _is_admin(self, request: JobRequest) -> bool:
-        sent = request.requestHeaders.getRawHeaders(b"X-Admin-Key", [b""])[0]
-        return self.admin_key is None or compare_digest(sent, self.admin_key)
+    async def _filled_page(self, command: c.ListJobs) -> c.Page:
+        """As many jobs as were asked for, though the engine looks at so many at a time and not all may match."""
+        jobs: list[Job] = []
+        size = 0
+        while True:
+            page = await self.engine.list_jobs(evolve(command, limit=command.limit - len(jobs)))
+            jobs += page.jobs
+            size += sum(job.size for job in page.jobs)
+            if page.following is None or len(jobs) == command.limit or size > _PAGE_BYTES:
+                return c.Page(jobs=jobs, following=page.following)
+            await deferLater(self.clock, 0)
+            command = evolve(command, after=page.following)
+
+
+async def _as_sent_events(watching: Any) -> AsyncGenerator[bytes, None]:
+    async with aclosing(watching):
+        async for events in watching:
+            if events is None:
+                yield b"event: gone\ndata: {}\n\n"
+            else:
+                yield b"".join([sent_event(event) for event in events])
+
+
+def _next_link(request: JobRequest, cursor: str) -> bytes:
+    """RFC 8288: the same request, from the cursor on."""
+    kept = [part for part in request.uri.partition(b"?")[2].split(b"&") if part and not part.startswith(b"cursor=")]
+    query = b"&".join([*kept, b"cursor=" + cursor.encode()])
+    return b'<%b?%b>; rel="next"' % (request.path, query)
 
 
 def _body(request: JobRequest) -> bytes:
@@ -193,15 +433,15 @@ def _body(request: JobRequest) -> bytes:
     return request.body()
 
 
-def _key(request: JobRequest) -> bytes:
-    return access_key(request.requestHeaders.getRawHeaders(b"X-Access-Key"))
-
-
 def _json(request: JobRequest, body: bytes, status: HTTPStatus = HTTPStatus.OK) -> bytes:
     request.setResponseCode(status.value, status.phrase.encode())
     request.setHeader(b"Content-Type", b"application/json")
     request.setHeader(b"Content-Length", b"%d" % len(body))
     return body
+
+
+def _none(request: JobRequest) -> bytes:
+    return _empty(request, HTTPStatus.NO_CONTENT)
 
 
 def _empty(request: JobRequest, status: HTTPStatus) -> bytes:

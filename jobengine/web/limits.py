@@ -31,8 +31,9 @@ _LINGER: Final = 2.0
 class Limits:
     """What a client may send."""
 
-    #: Bytes of a body.
+    #: Bytes of a body, and of one with many jobs.
     body_bytes: int = 1 << 20
+    bulk_body_bytes: int = 16 << 20
     #: Header lines of a request.
     headers: int = 64
     #: Bytes of the request line and all headers.
@@ -47,6 +48,9 @@ class Limits:
     connections: int = 1000
     #: How deep JSON may be nested.
     json_depth: int = 32
+
+
+_BULK_PATH: Final = b"/api/v1/jobs"
 
 
 class _Phase(Enum):
@@ -87,6 +91,8 @@ class LimitedChannel(HTTPChannel):
     _timer: IDelayedCall | None = None
     _head_bytes = 0
     _head_lines = 0
+    #: How long the body of the request under way may be.
+    body_limit = 0
 
     def connectionMade(self) -> None:
         """Count the connection, and expect a request soon."""
@@ -125,6 +131,8 @@ class LimitedChannel(HTTPChannel):
             return
         self._head_bytes += len(line) + 2
         self._head_lines += 1
+        if self._head_lines == 1:
+            self.body_limit = self.limits.bulk_body_bytes if _is_bulk(line) else self.limits.body_bytes
         # The request line and the empty line at the end are no headers.
         if self._head_bytes > self.limits.header_bytes or self._head_lines > self.limits.headers + 2:
             self._refuse_head()
@@ -149,7 +157,7 @@ class LimitedChannel(HTTPChannel):
         """Refuse a body that says that it is too long, before any of it or a 100 Continue is sent."""
         self._head_bytes = self._head_lines = 0
         self._phase = _Phase.BODY
-        if self.length is not None and self.length > self.limits.body_bytes:
+        if self.length is not None and self.length > self.body_limit:
             self.refuse_body()
         else:
             super().allHeadersReceived()
@@ -186,8 +194,8 @@ class LimitedChannel(HTTPChannel):
 
     def refuse_body(self) -> None:
         """Answer that the body is too long; what still comes of it is thrown away."""
-        limit = self.limits.body_bytes
-        self.refuse(Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {limit} bytes."))
+        detail = f"The body is longer than {self.body_limit} bytes."
+        self.refuse(Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
 
     def refuse(self, problem: Problem) -> None:
         """Answer at once, and close when the client has had time to read it."""
@@ -233,6 +241,12 @@ class LimitedChannel(HTTPChannel):
             self._timer = self.callLater(self.limits.header_seconds, self.refuse, _TOO_LATE)
         elif self._phase is _Phase.BODY:
             self._timer = self.callLater(self.limits.body_seconds, self.refuse, _TOO_LATE)
+
+
+def _is_bulk(request_line: bytes) -> bool:
+    """Whether a request is one for many jobs, whose body may be longer."""
+    path = request_line.split(b" ")[1:2]
+    return path == [_BULK_PATH]
 
 
 class Overflow(Protocol):

@@ -1,6 +1,7 @@
 """Metrics for Prometheus: what the site saw, and what the engine counts, as text."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -69,9 +70,17 @@ class Metrics:
         # What a client makes up must not become a label, or it could fill the memory.
         route = self._paths.get(path, "")
         known = method.decode() if route and method in _METHODS else ""
-        self._requests.labels(known, route, status).inc()
+        self._requests_of(known, route, status).inc()
         if route:
-            self._seconds.labels(route).observe(seconds)
+            self._seconds_of(route).observe(seconds)
+
+    @cache  # noqa: B019  # there is one Metrics a server, and as many entries as there are counters
+    def _requests_of(self, method: str, route: str, status: int) -> Counter:
+        return self._requests.labels(method, route, status)
+
+    @cache  # noqa: B019  # as above
+    def _seconds_of(self, route: str) -> Histogram:
+        return self._seconds.labels(route)
 
     def text(self, stats: Stats) -> bytes:
         """Everything, in the text format."""

@@ -2,29 +2,55 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 from werkzeug.exceptions import HTTPException
 
-from ..core.model import AccessDenied, JobNotFound, QueueExists, QueueNotFound
+from ..core import errors as e
+from ..core.model import Job
 from ..engine import Busy, Full, OutcomeUnknown
-from ..wire import BadInput, problem_json
+from ..wire.answers import job_value, problem_json
+from ..wire.queries import BadInput
 
-__all__ = ["Problem", "problem_of"]
+__all__ = ["AdminRequired", "Problem", "problem_of", "result_of"]
+
+
+class AdminRequired(Exception):
+    """The call asks for the admin key, and the request has shown none or a wrong one."""
+
+    def __init__(self) -> None:
+        super().__init__("Send the server's admin key in X-Admin-Key.")
+
 
 _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     BadInput: HTTPStatus.BAD_REQUEST,
-    AccessDenied: HTTPStatus.UNAUTHORIZED,
-    QueueNotFound: HTTPStatus.NOT_FOUND,
-    JobNotFound: HTTPStatus.NOT_FOUND,
-    QueueExists: HTTPStatus.CONFLICT,
+    AdminRequired: HTTPStatus.UNAUTHORIZED,
+    e.AccessDenied: HTTPStatus.UNAUTHORIZED,
+    e.NotAllowed: HTTPStatus.FORBIDDEN,
+    e.QueueNotFound: HTTPStatus.NOT_FOUND,
+    e.JobNotFound: HTTPStatus.NOT_FOUND,
+    e.KeyNotFound: HTTPStatus.NOT_FOUND,
+    e.QueueExists: HTTPStatus.CONFLICT,
+    e.QueueDraining: HTTPStatus.CONFLICT,
+    e.UidTaken: HTTPStatus.CONFLICT,
+    e.UniqueKeyTaken: HTTPStatus.CONFLICT,
+    e.KeyTaken: HTTPStatus.CONFLICT,
+    e.TooManyKeys: HTTPStatus.CONFLICT,
+    e.LeaseLost: HTTPStatus.CONFLICT,
+    e.LeaseRequired: HTTPStatus.CONFLICT,
+    e.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     Full: HTTPStatus.INSUFFICIENT_STORAGE,
     OutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 #: Seconds after which a client may try again.
-_RETRY_AFTER: Final[Mapping[type[Exception], int]] = {Busy: 1, Full: 5, OutcomeUnknown: 5}
+_RETRY_AFTER: Final[Mapping[type[Exception], int]] = {Busy: 1, Full: 5, OutcomeUnknown: 5, e.QueueFull: 5}
+#: RFC 9110, 11.6.1: a 401 names a scheme.
+_SCHEME: Final[Mapping[type[Exception], str]] = {
+    AdminRequired: 'X-Admin-Key realm="server"',
+    e.AccessDenied: 'X-Access-Key realm="queue"',
+}
 
 
 @frozen
@@ -36,32 +62,55 @@ class Problem:
     #: For the client: what is wrong, and what it can do.
     detail: str
     #: Headers beside the content type.
-    headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = field(factory=dict)
+    #: Members of the problem beside those of RFC 9457.
+    more: Mapping[str, Any] = field(factory=dict)
 
     @property
     def body(self) -> bytes:
         """The problem+json of RFC 9457."""
-        return problem_json(self.status.value, self.status.phrase, self.detail)
+        return problem_json(self.status.value, self.status.phrase, self.detail, **self.more)
 
 
 def problem_of(error: Exception) -> Problem | None:
     """What to answer for an error, or None if it is one that nobody foresaw."""
+    if isinstance(error, e.BadItem):
+        return _item_problem(error)
     status = _STATUS.get(type(error))
     if status is not None:
-        return Problem(status, str(error), _headers(type(error), status))
+        return Problem(status, str(error), _headers(type(error)), _more(error))
     if isinstance(error, HTTPException):
         return _routing_problem(error)
     return None
 
 
-def _headers(kind: type[Exception], status: HTTPStatus) -> dict[str, str]:
+def result_of(uid: str, outcome: Job | e.DomainError) -> dict[str, Any]:
+    """What became of one update of many."""
+    if isinstance(outcome, Job):
+        return {"uid": uid, "status": HTTPStatus.OK.value, "job": job_value(outcome)}
+    status = _STATUS[type(outcome)]
+    return {"uid": uid, "status": status.value, "error": str(outcome), **_more(outcome)}
+
+
+def _headers(kind: type[Exception]) -> dict[str, str]:
     headers = {}
     if kind in _RETRY_AFTER:
         headers["Retry-After"] = str(_RETRY_AFTER[kind])
-    if status is HTTPStatus.UNAUTHORIZED:
-        # RFC 9110, 11.6.1: a 401 names a scheme.
-        headers["WWW-Authenticate"] = 'X-Access-Key realm="queue"'
+    if kind in _SCHEME:
+        headers["WWW-Authenticate"] = _SCHEME[kind]
     return headers
+
+
+def _more(error: Exception) -> dict[str, Any]:
+    """Who holds the job, for one who does not."""
+    if not isinstance(error, e.LeaseLost | e.LeaseRequired):
+        return {}
+    return {"state": error.state, "worker": error.worker}
+
+
+def _item_problem(error: e.BadItem) -> Problem:
+    why = type(error.why)
+    return Problem(_STATUS[why], str(error), _headers(why), {"index": error.index})
 
 
 def _routing_problem(error: HTTPException) -> Problem:

@@ -19,7 +19,10 @@ from twisted.web.server import Request, Site
 from .limits import LimitedChannel, Limits, Overflow
 from .problems import Problem
 
-__all__ = ["JobRequest", "JobSite", "answer"]
+__all__ = ["ACCESS_FORMAT", "JobRequest", "JobSite", "answer"]
+
+#: The line of a request in the log.
+ACCESS_FORMAT: Final = "{method} {path} {status} {ms:.1f}ms {id}"
 
 _PROCESS: Final = token_hex(4)
 _numbers: Final = count(1)
@@ -40,6 +43,8 @@ class JobRequest(Request):
     """A request whose body stays in memory and is bounded, and whose end is told to its site."""
 
     channel: LimitedChannel
+    #: Whether its connection is being broken, as the only way to say that what was sent is not all.
+    broken = False
     #: Tells it from every other request; in the log and in X-Request-Id.
     id = ""
 
@@ -57,7 +62,7 @@ class JobRequest(Request):
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body, unless with it the body is too long."""
         assert self.content is not None
-        if self.content.tell() + len(data) > self.channel.limits.body_bytes:
+        if self.content.tell() + len(data) > self.channel.body_limit:
             self.channel.refuse_body()
         else:
             super().handleContentChunk(data)
@@ -66,6 +71,11 @@ class JobRequest(Request):
         """The whole body."""
         assert isinstance(self.content, BytesIO)
         return self.content.getvalue()
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is nobody left to answer: the client has gone, or was answered by breaking the connection."""
+        return self.broken or self.channel is None
 
     def process(self) -> None:
         """Give the request an id and to its resource."""
@@ -119,6 +129,12 @@ class JobSite(Site):
         self._observe = observe
         self._drained: Deferred[None] | None = None
 
+    def startFactory(self) -> None:
+        """Do nothing: Twisted would open a log of its own, and wake up each second to have the date for it."""
+
+    def stopFactory(self) -> None:
+        """Do nothing, as there is nothing that startFactory has begun."""
+
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A channel, or a refusal if there are enough of them."""
         if len(self.channels) >= self.limits.connections:
@@ -132,7 +148,7 @@ class JobSite(Site):
         seconds = self.reactor.seconds() - request.began
         self._observe(request.method, request.path, request.code, seconds)
         self.log_.info(
-            "{method} {path} {status} {ms:.1f}ms {id}",
+            ACCESS_FORMAT,
             method=request.method.decode("ascii", "replace"),
             path=request.path.decode("ascii", "backslashreplace"),
             status=request.code,

@@ -11,18 +11,20 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from jobengine.core.commands import (
-    AddJob,
-    Claim,
-    Command,
+    AddJobs,
+    Changes,
+    Claims,
     CreateQueue,
     DeleteJob,
     DeleteQueue,
     ListJobs,
+    NewJob,
     Peek,
     ReadJob,
     UpdateJob,
 )
-from jobengine.core.model import AccessDenied, Job, JobNotFound, QueueExists, QueueNotFound, Rank, State
+from jobengine.core.errors import AccessDenied, JobNotFound, QueueExists, QueueNotFound
+from jobengine.core.model import Defaults, Job, Rank, State
 from jobengine.engine import Engine
 
 __all__ = ["EngineContract", "World"]
@@ -72,7 +74,8 @@ class Asker:
         self.get(self.world.engine.create_queue(CreateQueue(queue=queue, access_key=key)))
 
     def add(self, queue: str = "q", **spec: Any) -> Job:
-        return self.get(self.world.engine.add_job(new_job(queue, **spec)))
+        (added,) = self.get(self.world.engine.add_jobs(new_job(queue, **spec)))
+        return added.job
 
     def read(self, job: Job, queue: str = "q") -> Job:
         return self.get(self.world.engine.read_job(ReadJob(queue=queue, access_key=KEY, uid=job.spec.uid)))
@@ -81,10 +84,11 @@ class Asker:
         return self.get(self.world.engine.peek(Peek(queue=queue, access_key=KEY)))
 
     def claim(self, queue: str = "q") -> Job | None:
-        return self.get(self.world.engine.claim(Claim(queue=queue, access_key=KEY)))
+        claimed = self.get(self.world.engine.claim(Claims(queues=(queue,), access_key=KEY)))
+        return claimed[0].job if claimed else None
 
     def update(self, job: Job, state: State) -> Job:
-        command = UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, state=state)
+        command = UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, changes=Changes(state=state))
         return self.get(self.world.engine.update_job(command))
 
     def delete(self, job: Job) -> None:
@@ -108,21 +112,21 @@ class Asker:
         return {state: count for state, count in jobs.items() if count}
 
 
-def new_job(queue: str = "q", key: bytes = KEY, **spec: Any) -> AddJob:
-    fields = {"priority": 0, "keep_minutes": 60, "timeout_minutes": 10, "timeout_time": 0, "content": b"{}"}
-    return AddJob(queue=queue, access_key=key, **{**fields, **spec})
+def new_job(queue: str = "q", key: bytes = KEY, **spec: Any) -> AddJobs:
+    job = NewJob(**{"content": b"{}", **spec})
+    return AddJobs(queue=queue, access_key=key, jobs=(job,), defaults=Defaults())
 
 
-def _verbs(engine: Engine, queue: str, key: bytes) -> list[tuple[Callable[[Any], Awaitable[Any]], Command, bool]]:
+def _verbs(engine: Engine, queue: str, key: bytes) -> list[tuple[Callable[[Any], Awaitable[Any]], Any, bool]]:
     """Every verb that needs a queue, a command for it, and whether that names a job; the job is not there."""
     named: dict[str, Any] = {"queue": queue, "access_key": key}
     return [
         (engine.list_jobs, ListJobs(**named, limit=1), False),
-        (engine.add_job, new_job(queue, key), False),
+        (engine.add_jobs, new_job(queue, key), False),
         (engine.read_job, ReadJob(**named, uid=_ANY_UID), True),
         (engine.peek, Peek(**named), False),
-        (engine.claim, Claim(**named), False),
-        (engine.update_job, UpdateJob(**named, uid=_ANY_UID, state=State.QUEUED), True),
+        (engine.claim, Claims(queues=(queue,), access_key=key), False),
+        (engine.update_job, UpdateJob(**named, uid=_ANY_UID, changes=Changes(state=State.QUEUED)), True),
         (engine.delete_job, DeleteJob(**named, uid=_ANY_UID), True),
         (engine.delete_queue, DeleteQueue(**named), False),
     ]
@@ -198,7 +202,7 @@ class EngineContract:
         asked: dict[str, Any] = {
             "priority": -7,
             "keep_minutes": 3,
-            "timeout_minutes": 0,
+            "timeout_seconds": 0,
             "timeout_time": world.now // 1000 + 9999,
             "content": b'{"a" :  1.50,\n"b":"\xc3\xa9\\u00e9" }',
         }
@@ -213,7 +217,7 @@ class EngineContract:
 
     @pytest.mark.parametrize("number", [0, (1 << 63) - 1])
     def test_numbers_go_to_the_ends_of_64_bits(self, ask: Asker, number: int) -> None:
-        ask.add(priority=-number - 1, keep_minutes=number, timeout_minutes=number, timeout_time=number)
+        ask.add(priority=-number - 1, keep_minutes=number, timeout_seconds=number, timeout_time=number)
         first = ask.add(priority=number)
         assert ask.claim() == ask.read(first)
 
@@ -240,8 +244,8 @@ class EngineContract:
 
     def test_claims_at_once_never_get_the_same_job(self, world: World, ask: Asker) -> None:
         added = {ask.add().spec.uid for _ in range(20)}
-        claims = [world.engine.claim(Claim(queue="q", access_key=KEY)) for _ in range(30)]
-        claimed = [job.spec.uid for job in world.all_of(*claims) if job is not None]
+        claims = [world.engine.claim(Claims(queues=("q",), access_key=KEY)) for _ in range(30)]
+        claimed = [one.job.spec.uid for given in world.all_of(*claims) for one in given]
         assert len(claimed) == 20
         assert set(claimed) == added
 
@@ -297,7 +301,7 @@ class EngineContract:
     # Time
 
     def test_a_job_without_an_update_fails_on_time(self, world: World, ask: Asker) -> None:
-        job = ask.add(timeout_minutes=2)
+        job = ask.add(timeout_seconds=2 * MINUTE)
         ask.claim()
         world.advance(2 * MINUTE - 1)
         ask.update(job, State.INPROGRESS)
@@ -327,14 +331,14 @@ class EngineContract:
         assert (ask.peek(), ask.claim(), ask.jobs()) == (None, None, [])
 
     def test_a_time_out_or_expiry_of_zero_never_comes(self, world: World, ask: Asker) -> None:
-        running, waiting = ask.add(timeout_minutes=0, priority=1), ask.add(timeout_time=0)
+        running, waiting = ask.add(timeout_seconds=0, priority=1), ask.add(timeout_time=0)
         ask.claim()
         world.advance(1e9)
         assert ask.read(running).state is State.INPROGRESS
         assert ask.read(waiting).state is State.QUEUED
 
     def test_time_does_its_work_even_if_nobody_asks(self, world: World, ask: Asker) -> None:
-        ask.add(timeout_minutes=1, keep_minutes=1)
+        ask.add(timeout_seconds=MINUTE, keep_minutes=1)
         ask.claim()
         world.advance(MINUTE)
         assert ask.counts() == {State.FAILED: 1}
@@ -371,7 +375,7 @@ class EngineContract:
         assert new.spec.uid not in {job.spec.uid for job in old}
 
     def test_what_came_due_meanwhile_is_true_when_the_engine_is_opened_anew(self, world: World, ask: Asker) -> None:
-        job = ask.add(timeout_minutes=1)
+        job = ask.add(timeout_seconds=MINUTE)
         ask.claim()
         world.advance(MINUTE)
         world.reopen()

@@ -8,8 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import Clock
 
-from jobengine.core.commands import Claim, Peek
-from jobengine.core.model import Job
+from jobengine.core.commands import Claimed, Claims, Peek
 from jobengine.engine import Engine
 from jobengine.local import LocalEngine
 from tests.contract.suite import Asker, EngineContract
@@ -87,8 +86,10 @@ class _Forgetful:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def claim(self, command: Claim) -> Job | None:
-        return await self._engine.peek(Peek(queue=command.queue, access_key=command.access_key))
+    async def claim(self, command: Claims) -> list[Claimed]:
+        (name,) = command.queues
+        job = await self._engine.peek(Peek(queue=name, access_key=command.access_key))
+        return [] if job is None else [Claimed(name, job)]
 
     def __getattr__(self, verb: str) -> Any:
         return getattr(self._engine, verb)

@@ -1,49 +1,70 @@
 """What each command does, and what time does."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from jobengine.core.access import ALLOWED
 from jobengine.core.commands import (
-    AddJob,
+    AddJobs,
+    AddKey,
+    ChangeQueue,
+    Changes,
     Claim,
     Command,
     CreateQueue,
     DeleteJob,
+    DeleteMatching,
     DeleteQueue,
+    ExplainJob,
+    Filter,
     ListJobs,
+    ListKeys,
+    NewJob,
     Peek,
     ReadJob,
+    ReadStats,
+    RevokeKey,
+    Subscribe,
     UpdateJob,
+    UpdateMatching,
 )
+from jobengine.core.errors import AccessDenied, JobNotFound, KeyNotFound, QueueExists, QueueNotFound
 from jobengine.core.events import JobChanged, JobRemoved
-from jobengine.core.model import AccessDenied, Job, JobNotFound, QueueExists, QueueNotFound, State
+from jobengine.core.model import Defaults, Job, Role, State
 from jobengine.core.rules import decide, expire
 from tests.core.worlds import KEY, MINUTE, NOW, World, picture
 
 FAR = 1 << 40
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.create()
-    return world
-
-
 def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list[Command]:
-    spec: dict[str, Any] = {"priority": 0, "keep_minutes": 0, "timeout_minutes": 0, "timeout_time": 0, "content": b"{}"}
     common: dict[str, Any] = {"queue": queue, "access_key": key}
+    done = Changes(state=State.COMPLETE)
     return [
         DeleteQueue(**common),
+        ChangeQueue(**common, paused=True),
+        AddKey(**common, role=Role.VIEWER, new_access_key=b"new"),
+        RevokeKey(**common, key_id="none"),
+        ListKeys(**common),
+        ReadStats(**common),
+        Subscribe(**common),
         ListJobs(**common, limit=10),
-        AddJob(**common, **spec),
+        AddJobs(**common, jobs=(NewJob(content=b"{}"),), defaults=Defaults()),
         ReadJob(**common, uid=uid),
+        ExplainJob(**common, uid=uid),
         Peek(**common),
         Claim(**common),
-        UpdateJob(**common, uid=uid, state=State.COMPLETE),
+        UpdateJob(**common, uid=uid, changes=done),
         DeleteJob(**common, uid=uid),
+        UpdateMatching(**common, filter=Filter(), changes=done),
+        DeleteMatching(**common, filter=Filter()),
     ]
+
+
+def test_every_command_on_a_queue_is_among_them() -> None:
+    assert {type(command) for command in every_command()} == set(ALLOWED)
 
 
 @pytest.mark.parametrize("command", every_command(queue="other", key=b"wrong"), ids=lambda c: type(c).__name__)
@@ -86,7 +107,8 @@ def test_the_key_is_kept_as_a_digest_of_the_queues_own(world: World) -> None:
 def test_deciding_changes_nothing(world: World, command: Command) -> None:
     world.add()
     before = picture(world.tables)
-    decide(world.tables, command, NOW, world.new_id)
+    with suppress(KeyNotFound):
+        decide(world.tables, command, NOW, world.new_id)
     decide(world.tables, CreateQueue(queue="new", access_key=KEY), NOW, world.new_id)
     expire(world.tables, FAR * 1000, 100)
     assert picture(world.tables) == before
@@ -105,10 +127,10 @@ def test_any_state_may_follow_any(world: World, before: State, after: State) -> 
 
 
 def test_a_new_job_is_queued_and_is_what_was_asked_for(world: World) -> None:
-    job = world.add(priority=-3, keep_minutes=1, timeout_minutes=2, timeout_time=FAR, content=b'{"a": 1}')
+    job = world.add(priority=-3, keep_minutes=1, timeout_seconds=2, timeout_time=FAR, content=b'{"a": 1}')
     spec = job.spec
     assert (job.state, job.updated, spec.created) == (State.QUEUED, NOW, NOW)
-    assert (spec.priority, spec.keep_minutes, spec.timeout_minutes, spec.timeout_time) == (-3, 1, 2, FAR)
+    assert (spec.priority, spec.keep_minutes, spec.timeout_seconds, spec.timeout_time) == (-3, 1, 2, FAR)
     assert spec.content == b'{"a": 1}'
 
 
@@ -130,11 +152,11 @@ def test_two_claims_never_get_the_same_job(world: World) -> None:
 
 def test_a_requeued_job_keeps_its_old_place(world: World) -> None:
     first, second = world.add(), world.add()
-    assert world.claim() == Job(spec=first.spec, state=State.INPROGRESS, updated=NOW)
+    claimed = world.hold()
+    assert (claimed.spec, claimed.state, claimed.updated) == (first.spec, State.INPROGRESS, NOW)
     world.update(first.spec.uid, State.QUEUED)
     world.add()
-    claimed = [world.claim(), world.claim()]
-    assert [job and job.spec for job in claimed] == [first.spec, second.spec]
+    assert [world.hold().spec, world.hold().spec] == [first.spec, second.spec]
 
 
 def test_a_peek_changes_nothing(world: World) -> None:
@@ -154,7 +176,7 @@ def test_pages_give_every_job_once_in_order(world: World) -> None:
         world.add(priority=number % 3)
     whole, after, seen = world.list(), None, list[Job]()
     while True:
-        page = world.ask(ListJobs(queue="q", access_key=KEY, after=after, limit=5))
+        page = world.ask(ListJobs(queue="q", access_key=KEY, after=after, limit=5, scan=7))
         seen += page.jobs
         after = page.following
         if after is None:
@@ -175,7 +197,7 @@ def test_a_deleted_job_is_gone_and_so_are_those_of_a_deleted_queue(world: World)
 
 
 def test_in_progress_without_an_update_fails_at_the_exact_time(world: World) -> None:
-    uid = world.add(timeout_minutes=10).spec.uid
+    uid = world.add(timeout_seconds=600).spec.uid
     world.claim()
     world.now += 10 * MINUTE - 1
     assert world.read(uid).state is State.INPROGRESS
@@ -185,7 +207,7 @@ def test_in_progress_without_an_update_fails_at_the_exact_time(world: World) -> 
 
 
 def test_an_update_to_in_progress_begins_the_time_anew(world: World) -> None:
-    uid = world.add(timeout_minutes=10).spec.uid
+    uid = world.add(timeout_seconds=600).spec.uid
     world.claim()
     world.now += 9 * MINUTE
     world.update(uid, State.INPROGRESS)
@@ -215,7 +237,7 @@ def test_a_queued_job_is_removed_at_its_timeout_time(world: World) -> None:
 
 
 def test_the_timeout_time_counts_while_queued_only(world: World) -> None:
-    uid = world.add(timeout_time=NOW // 1000 + 5, timeout_minutes=0).spec.uid
+    uid = world.add(timeout_time=NOW // 1000 + 5, timeout_seconds=0).spec.uid
     world.claim()
     world.now += 10_000
     assert world.read(uid).state is State.INPROGRESS
@@ -233,14 +255,17 @@ def test_to_keep_for_no_time_is_to_remove_at_once_after_the_answer(world: World,
 
 
 def test_a_timed_out_job_that_is_not_kept_goes_in_one_step(world: World) -> None:
-    uid = world.add(keep_minutes=0, timeout_minutes=1).spec.uid
+    uid = world.add(keep_minutes=0, timeout_seconds=60).spec.uid
     world.claim()
     world.now += MINUTE
-    assert world.expire() == [JobChanged("q", uid, State.FAILED, world.now), JobRemoved("q", uid)]
+    failed, removed = world.expire()
+    assert isinstance(failed, JobChanged)
+    assert (failed.uid, failed.standing.state, failed.standing.updated) == (uid, State.FAILED, world.now)
+    assert removed == JobRemoved("q", uid)
 
 
 def test_zero_is_never_for_timeouts(world: World) -> None:
-    queued, claimed = world.add(priority=-1, timeout_time=0), world.add(timeout_minutes=0)
+    queued, claimed = world.add(priority=-1, timeout_time=0), world.add(timeout_seconds=0)
     world.claim()
     world.now += FAR
     assert world.read(queued.spec.uid).state is State.QUEUED

@@ -3,26 +3,28 @@
 from collections.abc import Iterable
 from typing import Any
 
-from hypothesis import strategies as st
-
 from jobengine.core.commands import (
-    AddJob,
+    Added,
+    AddJobs,
+    ChangeQueue,
+    Changes,
     Claim,
     CreateQueue,
     DeleteJob,
     DeleteQueue,
     ListJobs,
+    NewJob,
     Peek,
     ReadJob,
     UpdateJob,
 )
-from jobengine.core.events import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated, QueueDeleted
-from jobengine.core.model import Job, Queue, Spec, State
+from jobengine.core.events import Fact
+from jobengine.core.model import UNFINISHED, Defaults, Job, Queue, Rank, State
 from jobengine.core.rules import decide, expire
-from jobengine.core.state import Tables
+from jobengine.core.state import Place, Tables
 from tests.doubles import START, CountedIds
 
-__all__ = ["KEY", "NOW", "World", "facts", "picture"]
+__all__ = ["KEY", "MINUTE", "NOW", "World", "picture"]
 
 KEY = b"key"
 NOW = START * 1000
@@ -63,9 +65,14 @@ class World:
         self.ask(DeleteQueue(queue=queue, access_key=KEY))
 
     def add(self, queue: str = "q", **more: Any) -> Job:
-        spec = {"priority": 0, "keep_minutes": 60, "timeout_minutes": 10, "timeout_time": 0, "content": b"{}", **more}
-        job: Job = self.ask(AddJob(queue=queue, access_key=KEY, **spec))
-        return job
+        (added,) = self.add_all(NewJob(**{"content": b"{}", **more}), queue=queue, many=False)
+        return added.job
+
+    def add_all(self, *jobs: NewJob, queue: str = "q", many: bool = True, **more: Any) -> list[Added]:
+        added: list[Added] = self.ask(
+            AddJobs(**{"queue": queue, "access_key": KEY, "jobs": jobs, "defaults": Defaults(), "many": many, **more})
+        )
+        return added
 
     def read(self, uid: str, queue: str = "q") -> Job:
         job: Job = self.ask(ReadJob(queue=queue, access_key=KEY, uid=uid))
@@ -75,13 +82,26 @@ class World:
         job: Job | None = self.ask(Peek(queue=queue, access_key=KEY))
         return job
 
-    def claim(self, queue: str = "q") -> Job | None:
-        job: Job | None = self.ask(Claim(queue=queue, access_key=KEY))
+    def claim(self, queue: str = "q", **more: Any) -> Job | None:
+        jobs: list[Job] = self.ask(Claim(queue=queue, access_key=KEY, **more))
+        return jobs[0] if jobs else None
+
+    def hold(self, **more: Any) -> Job:
+        """A job that was there to be claimed."""
+        job = self.claim(**more)
+        assert job is not None
         return job
 
-    def update(self, uid: str, state: State, queue: str = "q") -> Job:
-        job: Job = self.ask(UpdateJob(queue=queue, access_key=KEY, uid=uid, state=state))
+    def update(
+        self, uid: str, state: State | None = None, queue: str = "q", lease: str | None = None, **more: Any
+    ) -> Job:
+        changes = Changes(state=state, **more)
+        job: Job = self.ask(UpdateJob(queue=queue, access_key=KEY, uid=uid, changes=changes, lease=lease))
         return job
+
+    def set_up(self, queue: str = "q", **more: Any) -> Queue:
+        changed: Queue = self.ask(ChangeQueue(queue=queue, access_key=KEY, **more))
+        return changed
 
     def delete(self, uid: str, queue: str = "q") -> None:
         self.ask(DeleteJob(queue=queue, access_key=KEY, uid=uid))
@@ -95,13 +115,18 @@ def picture(tables: Tables) -> dict[str, Any]:
     """All that can be read of a state; every index is checked against the jobs on the way."""
     seen = {}
     for name, table in tables.queues.items():
-        jobs = table.page(None, 10_000)
+        jobs, _ = table.page(None, 10_000)
         assert {job.spec.uid: job for job in jobs} == table.jobs
         assert [job.spec.rank for job in jobs] == sorted(job.spec.rank for job in jobs)
-        assert list(table.ready) == [job.spec.rank for job in jobs if job.state is State.QUEUED]
+        assert {place: list(ranks) for place, ranks in table.places.items()} == _places(jobs)
+        assert {tag: list(ranks) for tag, ranks in table.ready_by_tag.items()} == _ready_by_tag(jobs)
+        assert table.unique.keys() == {job.spec.unique_key for job in jobs if _holds_a_key(job)}
+        held = [(key, table.jobs[uid]) for key, uids in table.unique.items() for uid in uids]
+        assert all(job.spec.unique_key == key and _holds_a_key(job) for key, job in held)
+        assert len(held) == len([job for job in jobs if _holds_a_key(job)])
         deadlines = sorted((job.deadline, job.spec.uid) for job in jobs if job.deadline is not None)
         assert list(table.deadlines) == deadlines
-        assert {state: count for state, count in table.counts.items() if count} == _counts(jobs)
+        assert {state: table.count(state) for state in State} == _counts(jobs)
         assert ((deadlines[0][0], name) in tables.deadlines) if deadlines else True
         assert all(job.spec.arrival < table.next_arrival for job in jobs)
         seen[name] = (table.queue, jobs)
@@ -112,45 +137,24 @@ def picture(tables: Tables) -> dict[str, Any]:
 
 
 def _counts(jobs: list[Job]) -> dict[State, int]:
-    return {state: n for state in State if (n := sum(job.state is state for job in jobs))}
+    return {state: sum(job.state is state for job in jobs) for state in State}
 
 
-#: Few of each, so that facts meet.
-NAMES = st.sampled_from(["a", "b"])
-UIDS = st.sampled_from(["1", "2", "3", "4", "5", "6"])
-TIMES = st.integers(0, 5).map(lambda minutes: NOW + minutes * MINUTE)
+def _place(job: Job) -> Place:
+    if job.state is State.QUEUED:
+        return Place.DELAYED if job.standing.ready_at else Place.READY
+    return Place(job.state.value)
 
 
-def _queue(name: str, salt: str) -> Queue:
-    return Queue(name=name, salt=salt, digest="d", created=NOW)
+def _places(jobs: list[Job]) -> dict[Place, list[Rank]]:
+    return {place: [job.spec.rank for job in jobs if _place(job) is place] for place in Place}
 
 
-def _job(uid: str, state: State, updated: int, numbers: tuple[int, int, int, int, int]) -> Job:
-    priority, arrival, keep, timeout, timeout_time = numbers
-    spec = Spec(
-        uid=uid,
-        priority=priority,
-        arrival=arrival,
-        keep_minutes=keep,
-        timeout_minutes=timeout,
-        timeout_time=timeout_time * (START + timeout_time),
-        content=b'{"n":%d}' % arrival,
-        created=NOW,
-    )
-    return Job(spec=spec, state=state, updated=updated)
+def _ready_by_tag(jobs: list[Job]) -> dict[str, list[Rank]]:
+    ready = [job for job in jobs if job.ready]
+    tags = {tag for job in ready for tag in job.spec.tags}
+    return {tag: [job.spec.rank for job in ready if tag in job.spec.tags] for tag in tags}
 
 
-SMALL = st.integers(0, 2)
-JOBS = st.builds(
-    _job, UIDS, st.sampled_from(State), TIMES, st.tuples(st.integers(-1, 1), st.integers(0, 9), SMALL, SMALL, SMALL)
-)
-
-#: Any facts at all, those about what is not there included.
-facts: st.SearchStrategy[Fact] = st.one_of(
-    st.builds(JobAdded, NAMES, JOBS),
-    st.builds(JobAdded, NAMES, JOBS),
-    st.builds(JobChanged, NAMES, UIDS, st.sampled_from(State), TIMES),
-    st.builds(JobRemoved, NAMES, UIDS),
-    st.builds(QueueCreated, st.builds(_queue, NAMES, st.sampled_from(["s", "t"]))),
-    st.builds(QueueDeleted, NAMES),
-)
+def _holds_a_key(job: Job) -> bool:
+    return job.spec.unique_key is not None and job.state in UNFINISHED

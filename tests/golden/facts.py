@@ -1,49 +1,142 @@
 """What the golden files hold, as values."""
 
-from jobengine.core.events import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated, QueueDeleted
-from jobengine.core.model import Job, Queue, Spec, State
+from typing import Any
 
-__all__ = ["COMMITS", "MAIL", "RECORDS", "SLICES"]
+from jobengine.core.events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
+
+__all__ = [
+    "COMMITS",
+    "FULL_JOB",
+    "FULL_QUEUE",
+    "FULL_STANDING",
+    "MAIL",
+    "OLDER",
+    "OLD_COMMITS",
+    "OLD_SLICES",
+    "RECORDS",
+    "SLICES",
+    "job",
+]
 
 CREATED = 1_700_000_000_123
 
 MAIL = Queue(name="mail", salt="00000000-0000-0000-0000-0000000000aa", digest="ab" * 32, created=CREATED)
 OTHER = Queue(name='Grüße "七"\n', salt="salt", digest="00" * 32, created=CREATED + 1)
+FULL_QUEUE = Queue(
+    name="mail",
+    salt=MAIL.salt,
+    digest="cd" * 32,
+    created=CREATED,
+    paused=True,
+    draining=True,
+    require_lease=True,
+    max_jobs=(1 << 63) - 1,
+    defaults=Defaults(keep_minutes=1, timeout_seconds=2, max_attempts=3, retry_delay_seconds=4),
+    keys=(
+        AccessKey(id="00000000-0000-0000-0000-0000000000b1", role=Role.PRODUCER, digest="b1" * 32, created=CREATED + 2),
+        AccessKey(id="00000000-0000-0000-0000-0000000000b2", role=Role.WORKER, digest="b2" * 32, created=CREATED + 3),
+        AccessKey(id="00000000-0000-0000-0000-0000000000b3", role=Role.VIEWER, digest="b3" * 32, created=CREATED + 4),
+    ),
+)
 
 
-def job(number: int, state: State = State.QUEUED, updated: int = CREATED, **more: int) -> Job:
-    spec = {"priority": 0, "keep_minutes": 60, "timeout_minutes": 10, "timeout_time": 0, "created": CREATED, **more}
-    uid = f"00000000-0000-0000-0000-{number:012}"
+def standing(state: State = State.QUEUED, updated: int = CREATED) -> Standing:
+    """As version 1 knew it: what was ever claimed had one attempt."""
+    return Standing(state=state, updated=updated, attempts=0 if state is State.QUEUED else 1)
+
+
+def job(number: int, state: State = State.QUEUED, updated: int = CREATED, **more: Any) -> Job:
+    spec = {"priority": 0, "keep_minutes": 60, "timeout_seconds": 600, "timeout_time": 0, "created": CREATED, **more}
     content = b'{"n": %d, "text": "Gr\xc3\xbc\xc3\x9fe\\n"}' % number
-    return Job(spec=Spec(uid=uid, arrival=number, content=content, **spec), state=state, updated=updated)
+    return Job(Spec(uid=uid(number), arrival=number, content=content, **spec), standing(state, updated))
 
 
 def uid(number: int) -> str:
-    return job(number).spec.uid
+    return f"00000000-0000-0000-0000-{number:012}"
 
 
-#: By file: a record of each kind and version.
-RECORDS: dict[str, Fact] = {
+#: Every field of a standing, none at its default.
+FULL_STANDING = Standing(
+    state=State.INPROGRESS,
+    updated=CREATED + 50,
+    attempts=3,
+    claimed=CREATED + 40,
+    lease="00000000-0000-0000-0000-0000000000c1",
+    worker='Wörker "七"',
+    shift=-3_600_000,
+    ready_at=CREATED + 60,
+    notes=Notes(
+        progress=70,
+        result=b'{"sum": 1.50,\n"text": "Gr\xc3\xbc\xc3\x9fe"}',
+        error="no\nroom",
+        cancel_requested=True,
+        history=(
+            Attempt(worker=None, started=CREATED + 10, ended=CREATED + 20, outcome="timeout", error="timed out"),
+            Attempt(worker="w", started=CREATED + 30, ended=CREATED + 35, outcome="released"),
+        ),
+    ),
+)
+FULL_JOB = Job(
+    job(
+        8,
+        tags=("Grüße", "b"),
+        max_attempts=4,
+        retry_delay_seconds=5,
+        unique_key="once",
+        fingerprint="ef" * 16,
+        author="00000000-0000-0000-0000-0000000000b1",
+    ).spec,
+    FULL_STANDING,
+)
+
+#: By file: a record of each kind and version that is not written any more.
+OLDER: dict[str, Fact] = {
     "queue-created-1.record": QueueCreated(OTHER),
-    "queue-deleted-1.record": QueueDeleted('Grüße "七"\n'),
     "job-added-1.record": JobAdded(
         "mail", job(7, State.FAILED, CREATED + 5, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)
     ),
-    "job-changed-1.record": JobChanged("mail", uid(7), State.INPROGRESS, CREATED + 9),
+    "job-changed-1.record": JobChanged("mail", uid(7), standing(State.INPROGRESS, CREATED + 9)),
+}
+
+#: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
+RECORDS: dict[str, Fact] = {
+    "queue-created-2.record": QueueCreated(OTHER),
+    "queue-created-2-full.record": QueueCreated(FULL_QUEUE),
+    "queue-changed-2.record": QueueChanged(OTHER),
+    "queue-changed-2-full.record": QueueChanged(FULL_QUEUE),
+    "queue-deleted-1.record": QueueDeleted('Grüße "七"\n'),
+    "job-added-2.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
+    "job-added-2-full.record": JobAdded("mail", FULL_JOB),
+    "job-changed-2.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-2-full.record": JobChanged("mail", uid(8), FULL_STANDING),
     "job-removed-1.record": JobRemoved("mail", uid(7)),
 }
 
-#: The snapshot of the golden database, slice by slice.
-SLICES: list[list[Fact]] = [
+#: The snapshot of the first golden database, slice by slice.
+OLD_SLICES: list[list[Fact]] = [
     [QueueCreated(MAIL)],
     [JobAdded("mail", job(1)), JobAdded("mail", job(2, State.COMPLETE, CREATED + 10, priority=5))],
 ]
 
 #: Its commits.
-COMMITS: list[list[Fact]] = [
+OLD_COMMITS: list[list[Fact]] = [
     [JobAdded("mail", job(3, priority=-1, timeout_time=4_000_000_000)), JobAdded("mail", job(4))],
-    [JobChanged("mail", uid(1), State.INPROGRESS, CREATED + 20)],
+    [JobChanged("mail", uid(1), standing(State.INPROGRESS, CREATED + 20))],
     [JobRemoved("mail", uid(4)), QueueCreated(OTHER), JobAdded(OTHER.name, job(5))],
     [QueueDeleted(OTHER.name)],
-    [JobChanged("mail", uid(3), State.FAILED, CREATED + 30)],
+    [JobChanged("mail", uid(3), standing(State.FAILED, CREATED + 30))],
+]
+
+#: The same of the second one, in which records are of version 2 where there is one.
+SLICES: list[list[Fact]] = [
+    [QueueCreated(MAIL)],
+    [JobAdded("mail", job(1)), JobAdded("mail", job(2, State.COMPLETE, CREATED + 10, priority=5))],
+]
+COMMITS: list[list[Fact]] = [
+    [JobAdded("mail", job(3, priority=-1, timeout_time=4_000_000_000)), JobAdded("mail", job(4))],
+    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    [JobRemoved("mail", uid(4)), QueueCreated(OTHER), JobAdded(OTHER.name, job(5))],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    [JobChanged("mail", uid(3), standing(State.FAILED, CREATED + 30))],
 ]

@@ -6,13 +6,13 @@ To be run once for each new version of the format or of a record; released golde
 
 from pathlib import Path
 
-from jobengine.core.events import encode
+from jobengine.core.records import encode
 from jobengine.storage.journal import Journal
 from tests.doubles import QUICK_KDF, SECRET
 from tests.golden.facts import COMMITS, RECORDS, SLICES
 
 HERE = Path(__file__).parent
-DATABASE = HERE / "format-1.0.db"
+DATABASE = HERE / "format-1.0-records-2.db"
 
 
 def make_database() -> None:

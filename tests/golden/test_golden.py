@@ -3,69 +3,139 @@
 import shutil
 from pathlib import Path
 
+import attrs
 import pytest
 
-from jobengine.core import events
-from jobengine.core.events import Fact, UnknownRecord, decode, encode
-from jobengine.core.model import State
+from jobengine.core import records
+from jobengine.core.events import Fact
+from jobengine.core.model import Notes, Queue, Spec, Standing, State
+from jobengine.core.records import UnknownRecord, decode, encode
 from jobengine.core.state import Tables
 from jobengine.storage.errors import NewerFormat
 from jobengine.storage.journal import Journal
 from tests.doubles import QUICK_KDF, SECRET, make_engine, new_clock
-from tests.golden.facts import COMMITS, MAIL, RECORDS, SLICES
+from tests.golden.facts import (
+    COMMITS,
+    FULL_JOB,
+    FULL_QUEUE,
+    FULL_STANDING,
+    MAIL,
+    OLD_COMMITS,
+    OLD_SLICES,
+    OLDER,
+    RECORDS,
+    SLICES,
+)
 from tests.storage.files_of_commits import NOW, opened
 
 HERE = Path(__file__).parent
-#: The jobs of the golden database in execution order: uid's last digit, priority, state, updated, timeout_time.
-EXPECTED = [
-    (2, 5, State.COMPLETE, 1_700_000_000_133, 0),
-    (1, 0, State.INPROGRESS, 1_700_000_000_143, 0),
-    (3, -1, State.FAILED, 1_700_000_000_153, 4_000_000_000),
-]
+#: What each golden database holds: its slices and commits.
+DATABASES = {
+    "format-1.0.db": [*OLD_SLICES, *OLD_COMMITS],
+    "format-1.0-records-2.db": [*SLICES, *COMMITS],
+}
+#: Their jobs in execution order: uid's last digit, priority, state, attempts, updated, timeout_time.
+EXPECTED = {
+    "format-1.0.db": [
+        (2, 5, State.COMPLETE, 1, 1_700_000_000_133, 0),
+        (1, 0, State.INPROGRESS, 1, 1_700_000_000_143, 0),
+        (3, -1, State.FAILED, 1, 1_700_000_000_153, 4_000_000_000),
+    ],
+    "format-1.0-records-2.db": [
+        (2, 5, State.COMPLETE, 1, 1_700_000_000_133, 0),
+        (1, 0, State.INPROGRESS, 3, 1_700_000_000_173, 0),
+        (8, 0, State.INPROGRESS, 3, 1_700_000_000_173, 0),
+        (3, -1, State.FAILED, 1, 1_700_000_000_153, 4_000_000_000),
+    ],
+}
+QUEUES = {"format-1.0.db": MAIL, "format-1.0-records-2.db": FULL_QUEUE}
+ALL_RECORDS = {**OLDER, **RECORDS}
+
+each_database = pytest.mark.parametrize("name", DATABASES)
+
+
+def copied(name: str, folder: Path) -> Path:
+    return Path(shutil.copy(HERE / name, folder / "db"))
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    return Path(shutil.copy(HERE / "format-1.0.db", tmp_path / "db"))
+    return copied("format-1.0.db", tmp_path)
 
 
-def test_the_golden_database_holds_exactly_these_facts(database: Path) -> None:
-    journal, commits = opened(database)
+@each_database
+def test_a_golden_database_holds_exactly_these_facts(name: str, tmp_path: Path) -> None:
+    journal, commits = opened(copied(name, tmp_path))
     assert journal.clean
-    assert [[decode(record) for record in commit] for commit in commits] == [*SLICES, *COMMITS]
+    assert [[decode(record) for record in commit] for commit in commits] == DATABASES[name]
     journal.close(orderly=False)
 
 
-def test_the_golden_database_reads_to_exactly_this_state(database: Path) -> None:
-    journal, commits = opened(database)
+@each_database
+def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path) -> None:
+    journal, commits = opened(copied(name, tmp_path))
     journal.close(orderly=False)
     tables = Tables()
     for commit in commits:
         for record in commit:
             tables.apply(decode(record))
     (table,) = tables.queues.values()
-    jobs = table.page(None, 100)
-    assert table.queue == MAIL
+    jobs, _ = table.page(None, 100)
+    assert table.queue == QUEUES[name]
     assert [
-        (int(job.spec.uid[-1]), job.spec.priority, job.state, job.updated, job.spec.timeout_time) for job in jobs
-    ] == EXPECTED
+        (
+            int(job.spec.uid[-1]),
+            job.spec.priority,
+            job.state,
+            job.standing.attempts,
+            job.updated,
+            job.spec.timeout_time,
+        )
+        for job in jobs
+    ] == EXPECTED[name]
     assert [job.spec.content for job in jobs] == [
-        b'{"n": %d, "text": "Gr\xc3\xbc\xc3\x9fe\\n"}' % number for number in (2, 1, 3)
+        b'{"n": %d, "text": "Gr\xc3\xbc\xc3\x9fe\\n"}' % number for number, *_ in EXPECTED[name]
     ]
-    assert {(job.spec.keep_minutes, job.spec.timeout_minutes, job.spec.created) for job in jobs} == {
-        (60, 10, 1_700_000_000_123)
+    assert {(job.spec.keep_minutes, job.spec.timeout_seconds, job.spec.created) for job in jobs} == {
+        (60, 600, 1_700_000_000_123)
     }
 
 
-def test_the_golden_database_covers_every_kind_of_fact() -> None:
+def test_the_first_golden_database_is_served_as_it_always_was(database: Path) -> None:
+    clock = new_clock()
+    clock.rightNow = 1_700_000_001.0
+    engine = make_engine(database, clock)
+    engine.startService()
+    (table,) = engine._ledger.tables.queues.values()
+    jobs, _ = table.page(None, 100)
+    assert [(job.state, job.deadline) for job in jobs] == [
+        (State.COMPLETE, 1_700_000_000_133 + 60 * 60_000),
+        (State.INPROGRESS, 1_700_000_000_143 + 10 * 60_000),
+        (State.FAILED, 1_700_000_000_153 + 60 * 60_000),
+    ]
+    engine.stopService()
+
+
+def test_the_newest_golden_database_covers_every_kind_of_fact() -> None:
     facts = [fact for part in (*SLICES, *COMMITS) for fact in part]
-    assert {type(fact) for fact in facts} == set(events._ENCODERS)
-    assert {name.removesuffix(".record") for name in RECORDS} == {
-        f"{kind}-{version}" for kind, version in events._DECODERS
-    }
+    assert {type(fact) for fact in facts} == set(records._ENCODERS)
 
 
-@pytest.mark.parametrize(("name", "fact"), RECORDS.items(), ids=list(RECORDS))
+def test_there_is_a_golden_record_of_every_version_that_can_be_read() -> None:
+    covered = {name.removesuffix(".record").removesuffix("-full") for name in ALL_RECORDS}
+    assert covered == {f"{kind}-{version}" for kind, version in records._DECODERS}
+    assert {path.name for path in HERE.glob("*.record")} == set(ALL_RECORDS)
+
+
+@pytest.mark.parametrize("kind", [Spec, Standing, Notes, Queue])
+def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
+    parts = {Spec: FULL_JOB.spec, Standing: FULL_STANDING, Notes: FULL_STANDING.notes, Queue: FULL_QUEUE}
+    part = parts[kind]
+    same = [field.name for field in attrs.fields(kind) if field.init and getattr(part, field.name) == field.default]
+    assert same == []
+
+
+@pytest.mark.parametrize(("name", "fact"), ALL_RECORDS.items(), ids=list(ALL_RECORDS))
 def test_a_record_of_each_version_reads_as_it_was_meant(name: str, fact: Fact) -> None:
     assert decode((HERE / name).read_bytes()) == fact
 
@@ -76,7 +146,13 @@ def test_a_fact_is_written_in_the_newest_version_of_its_kind(name: str, fact: Fa
 
 
 @pytest.mark.parametrize(
-    "record", [b'["job-paused",1,"mail"]', b'["job-removed",2,"mail","u"]', b'["queue-created",0]']
+    "record",
+    [
+        b'["job-paused",1,"mail"]',
+        b'["job-removed",2,"mail","u"]',
+        b'["queue-created",0]',
+        b'["queue-changed",1,"mail"]',
+    ],
 )
 def test_a_record_of_an_unknown_kind_or_version_is_not_guessed_at(record: bytes) -> None:
     with pytest.raises(UnknownRecord):
@@ -86,10 +162,10 @@ def test_a_record_of_an_unknown_kind_or_version_is_not_guessed_at(record: bytes)
 def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "db"
     journal, _ = opened(path)
-    journal.append([encode(RECORDS["queue-created-1.record"]), b'["job-added",2,"mail",{}]'])
+    journal.append([encode(RECORDS["queue-created-2.record"]), b'["job-added",3,"mail",{}]'])
     journal.close(orderly=False)
     before = path.read_bytes()
-    with pytest.raises(NewerFormat, match="'job-added' of version 2"):
+    with pytest.raises(NewerFormat, match="'job-added' of version 3"):
         make_engine(path, new_clock()).startService()
     assert path.read_bytes() == before
 

@@ -51,9 +51,18 @@ class Reply:
 class Client:
     """One connection that is kept open; holds every answer, or of each kind the first, against the schema."""
 
-    def __init__(self, port: int, *, key: str = "key", sampled: bool = False, timeout: float = DEADLINE) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        key: str = "key",
+        admin_key: str | None = None,
+        sampled: bool = False,
+        timeout: float = DEADLINE,
+    ) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
         self._key = key
+        self._who = {"X-Access-Key": key, **({} if admin_key is None else {"X-Admin-Key": admin_key})}
         self._sampled = sampled
         self._seen: set[tuple[str, str, int]] = set()
 
@@ -76,7 +85,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """The answer to one request; raises OSError or HTTPException if none comes."""
-        sent = {"X-Access-Key": self._key, **(headers or {})}
+        sent = {**self._who, **(headers or {})}
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
@@ -98,8 +107,15 @@ class Client:
     def add(self, content: Any = None, queue: str = "q", **job: Any) -> Reply:
         return self.call("PUT", "/api/v1/job", body={"queue_name": queue, "job": {"content": content or {}, **job}})
 
+    def add_many(self, jobs: Sequence[Mapping[str, Any]], queue: str = "q") -> Reply:
+        return self.call("PUT", "/api/v1/jobs", body={"queue_name": queue, "jobs": jobs})
+
     def claim(self, queue: str = "q") -> Reply:
         return self.call("GET", "/api/v1/job/next", query={"queueName": queue, "markQueued": "true"})
+
+    def take(self, queue: str = "q", **more: Any) -> Reply:
+        """A claim in the longer form: with `wait`, `worker`, `count`, `tags`."""
+        return self.call("POST", "/api/v1/job/next", body={"queue_names": [queue], **more})
 
     def peek(self, queue: str = "q") -> Reply:
         return self.call("GET", "/api/v1/job/next", query={"queueName": queue})
@@ -109,6 +125,13 @@ class Client:
 
     def update(self, uid: str, state: str, queue: str = "q") -> Reply:
         return self.call("POST", "/api/v1/job", body={"queue_name": queue, "uid": uid, "new_status": state})
+
+    def change(self, uid: str, queue: str = "q", **changes: Any) -> Reply:
+        """An update in the longer form: with `lease`, `new_status`, `progress` and so on."""
+        return self.call("POST", "/api/v1/job", body={"queue_name": queue, "uid": uid, **changes})
+
+    def set_up(self, queue: str = "q", **how: Any) -> Reply:
+        return self.call("POST", "/api/v1/queue", body={"name": queue, **how})
 
     def delete(self, uid: str, queue: str = "q") -> Reply:
         return self.call("DELETE", "/api/v1/job", query={"queueName": queue, "jobUID": uid})

@@ -198,8 +198,9 @@ def test_what_is_secret_is_nowhere_but_in_memory(make_daemon: MakeDaemon, tmp_pa
     strace = ("strace", "-D", "-f", "-qq", "-o", str(opened), "-e", "trace=openat")
     settings = {"TMPDIR": str(temporary), "ADMIN_KEY": "canary-of-admin"}
     daemon = make_daemon(settings=settings, prefix=strace).start()
-    with daemon.client(key=key) as client:
+    with daemon.client(key=key, admin_key="canary-of-admin") as client:
         client.make_queue()
+    with daemon.client(key=key) as client:
         uid = client.add({"secret": canary}).json["uid"]
         client.add({"secret": canary, "long": "x" * 500_000})
         assert client.claim().status == 200

@@ -1,37 +1,54 @@
 """Schemathesis makes requests from api_schema.yml, good and bad ones, and holds the live daemon to every answer."""
 
-from collections.abc import Iterator
+import re
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    positive_data_acceptance,
+    response_schema_conformance,
+)
 
 from tests.schema import SCHEMA_PATH
 
-from .daemons import Daemon
+from .daemons import Client, Daemon
 
-KEY = "key"
-SCHEMA = schemathesis.openapi.from_path(SCHEMA_PATH)
+KEY: Final = "key"
+ADMIN_KEY: Final = "admin key"
+SCHEMA: Final = schemathesis.openapi.from_path(SCHEMA_PATH)
+#: Calls that take the admin key and no other.
+ADMIN_CALLS: Final = ["createQueue", "deleteQueue", "listQueues", "metrics"]
+#: A cursor of the form that the server gives.
+CURSOR: Final = "WzAsMSwiMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwIl0"
+
+bounded = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @SCHEMA.auth()
-class _Key:
-    """Sends the access key, where Schemathesis does not leave it out or makes up its own."""
+class _Keys:
+    """Sends the key that a call takes, where Schemathesis does not leave it out or makes up its own."""
 
     def get(self, _case: Any, _context: Any) -> str:
         return KEY
 
     def set(self, case: Any, data: str, _context: Any) -> None:
-        case.headers["X-Access-Key"] = data
+        if _name(case) in ADMIN_CALLS:
+            case.headers["X-Admin-Key"] = ADMIN_KEY
+        else:
+            case.headers["X-Access-Key"] = data
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(Path(tmp_path_factory.mktemp("live")) / "home").start()
-    with daemon.client() as client:
+    daemon = Daemon(Path(tmp_path_factory.mktemp("live")) / "home", settings={"ADMIN_KEY": ADMIN_KEY}).start()
+    with _owner(daemon) as client:
         client.make_queue()
     yield daemon
     daemon.kill()
@@ -39,21 +56,54 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     assert "incident" not in daemon.log
 
 
-def _is_refused_beyond_the_schema(value: Any) -> bool:
-    """Whether a body has a number that JSON Schema has no words to refuse: 1.0 for 1, or one beyond 64 bits."""
+def _owner(live: Daemon) -> Client:
+    return live.client(key=KEY, admin_key=ADMIN_KEY)
+
+
+def _name(case: Any) -> str:
+    name: str = case.operation.definition.raw["operationId"]
+    return name
+
+
+def _is_refused_beyond_the_schema(case: Any) -> bool:
+    """Whether the request is wrong in a way for which the schema has no words."""
+    headers, query, body = (part if isinstance(part, Mapping) else {} for part in (case.headers, case.query, case.body))
+    job = body.get("job")
+    twice_once = "Idempotency-Key" in headers and isinstance(job, dict) and job.get("uid") is not None
+    return twice_once or query.get("cursor", CURSOR) != CURSOR or _has_such_a_number(case.body)
+
+
+def _has_such_a_number(value: Any) -> bool:
+    """Whether there is a number in it that JSON Schema can't refuse: 1.0 for 1, or one beyond 64 bits."""
     if isinstance(value, dict | list):
-        return any(map(_is_refused_beyond_the_schema, value.values() if isinstance(value, dict) else value))
+        return any(map(_has_such_a_number, value.values() if isinstance(value, dict) else value))
     if isinstance(value, float):
         return value.is_integer()
     return isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
 
 
 def _call_and_validate(case: Any, live: Daemon) -> None:
+    _wait_for_a_moment_only(case)
+    response = case.call(base_url=f"http://127.0.0.1:{live.port}")
     # It would have 401 where the key is missing, which in the first version of the API is 400, as all that is missing.
     excluded = [ignored_auth]
-    if _is_refused_beyond_the_schema(case.body):
+    if _is_refused_beyond_the_schema(case):
         excluded.append(positive_data_acceptance)
-    case.call_and_validate(base_url=f"http://127.0.0.1:{live.port}", excluded_checks=excluded)
+    if _name(case) == "updateJob" and response.status_code == 200 and not response.content:
+        # So it is documented, under a name that Schemathesis does not know: x-body-may-be-missing.
+        excluded += [content_type_conformance, response_schema_conformance]
+    case.validate_response(response, excluded_checks=excluded)
+
+
+def _wait_for_a_moment_only(case: Any) -> None:
+    """Make good waits short; those that are bad are to stay so."""
+    for place in (case.query, case.body):
+        wait: Any = place.get("wait") if isinstance(place, dict) else None
+        if re.fullmatch(r"[0-9.e-]+", str(wait)) and 0 <= float(wait) <= 60:
+            place["wait"] = type(wait)(0)
+    prefer = case.headers.get("Prefer") if case.headers else None
+    if isinstance(prefer, str):
+        case.headers["Prefer"] = re.sub(r"wait(\s*)=.*", r"wait\1=0", prefer)
 
 
 def _put(place: Any, values: dict[str, str]) -> None:
@@ -64,17 +114,56 @@ def _put(place: Any, values: dict[str, str]) -> None:
                 place[name] = value
 
 
+def _put_in_body(body: Any, uid: str) -> None:
+    _put(body, {"queue_name": "q", "uid": uid, "name": "q"})
+    if not isinstance(body, dict):
+        return
+    if isinstance(names := body.get("queue_names"), list) and all(isinstance(name, str) and name for name in names):
+        body["queue_names"] = names[:0] + ["q"] * len(names)
+    if isinstance(updates := body.get("updates"), list):
+        for update in updates:
+            _put(update, {"uid": uid})
+
+
+def _with_a_fresh_job(live: Daemon) -> str:
+    """The uid of a job in the queue `q`, whatever an example has made of the queue."""
+    with _owner(live) as client:
+        client.set_up(paused=False, draining=False, require_lease=False, max_jobs=0, new_access_key=KEY)
+        added = client.add({"a": 1}, tags=["t"])
+        assert added.status == 201, added
+        uid: str = added.json["uid"]
+        return uid
+
+
 @SCHEMA.parametrize()
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@bounded
 def test_every_answer_to_any_request_is_one_that_the_schema_documents(case: Any, live: Daemon) -> None:
     _call_and_validate(case, live)
 
 
-@SCHEMA.include(path_regex="^/api/").exclude(operation_id=["createQueue", "deleteQueue"]).parametrize()
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@SCHEMA.include(path_regex="^/api/").exclude(operation_id=["createQueue", "deleteQueue", "watchEvents"]).parametrize()
+@bounded
 def test_so_it_is_where_the_queue_and_the_job_are_there(case: Any, live: Daemon) -> None:
-    with live.client() as client:
-        uid = client.add({"a": 1}).json["uid"]
-    _put(case.query, {"name": "q", "queueName": "q", "jobUID": uid})
-    _put(case.body, {"queue_name": "q", "uid": uid})
+    uid = _with_a_fresh_job(live)
+    _put(case.query, {"name": "q", "queueName": "q", "jobUID": uid, "cursor": CURSOR})
+    _put_in_body(case.body, uid)
     _call_and_validate(case, live)
+
+
+@SCHEMA.include(operation_id="watchEvents").parametrize()
+@bounded
+def test_so_it_is_with_events_until_the_queue_is_deleted(case: Any, live: Daemon) -> None:
+    with _owner(live) as client:
+        client.make_queue("watched")
+
+        def end() -> None:
+            client.add(queue="watched")
+            client.call("DELETE", "/api/v1/queue", query={"name": "watched"})
+
+        _put(case.query, {"queueName": "watched"})
+        timer = threading.Timer(0.02, end)
+        timer.start()
+        try:
+            _call_and_validate(case, live)
+        finally:
+            timer.join()

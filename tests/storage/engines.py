@@ -1,6 +1,6 @@
 """An engine on a real file, whose thread is stepped by hand, and short ways to ask it something."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from jobengine.core.commands import AddJob, Claim, CreateQueue, DeleteJob, ListJobs, Peek, ReadJob, UpdateJob
-from jobengine.core.model import Job, State
+from jobengine.core.commands import (
+    AddJobs,
+    Changes,
+    Claimed,
+    Claims,
+    CreateQueue,
+    DeleteJob,
+    ListJobs,
+    NewJob,
+    Peek,
+    ReadJob,
+    UpdateJob,
+)
+from jobengine.core.model import Defaults, Job, State
 from jobengine.local import LocalEngine
 from tests.doubles import CountedIds, Stepped, make_engine, new_clock
 from tests.storage.simulated_files import FaultyFiles
@@ -54,6 +66,8 @@ class Desk:
     files: FaultyFiles = field(factory=FaultyFiles)
     clock: Clock = field(factory=new_clock)
     new_id: CountedIds = field(factory=CountedIds)
+    #: Seconds by which the time of day was set.
+    ahead: int = 0
     failures: list[Exception] = field(factory=list)
     thread: Stepped = field(init=False)
     engine: LocalEngine = field(init=False)
@@ -70,6 +84,7 @@ class Desk:
             files=self.files,
             thread=self.thread,
             new_id=self.new_id,
+            now=lambda: int((self.clock.seconds() + self.ahead) * 1000),
             sync_interval=self.sync_interval,
             on_failure=self.failures.append,
         )
@@ -95,10 +110,17 @@ class Desk:
         self.stop()
         self.start()
 
+    def restart_after_kill(self) -> None:
+        self.kill()
+        self.start()
+
+    def step_time_of_day(self, seconds: int) -> None:
+        self.ahead += seconds
+
     def kill(self) -> None:
         """End as kill -9 does: what the thread was given is not done."""
         self.engine.journal.close(orderly=False)
-        for call in self.clock.getDelayedCalls():
+        for call in list(self.clock.getDelayedCalls()):
             call.cancel()
 
     def ask(self, question: Coroutine[Any, Any, Any]) -> Asked:
@@ -110,15 +132,17 @@ class Desk:
         self.settle()
         return asked.answer
 
-    def create(self) -> Any:
-        return self.told(self.engine.create_queue(CreateQueue(queue="q", access_key=KEY)))
+    def create(self, queue: str = "q") -> Any:
+        return self.told(self.engine.create_queue(CreateQueue(queue=queue, access_key=KEY)))
 
-    def adding(self, **more: Any) -> Coroutine[Any, Any, Job]:
-        spec = {"priority": 0, "keep_minutes": 60, "timeout_minutes": 10, "timeout_time": 0, "content": b"{}", **more}
-        return self.engine.add_job(AddJob(queue="q", access_key=KEY, **spec))
+    async def adding(self, queue: str = "q", **more: Any) -> Job:
+        job = NewJob(**{"content": b"{}", **more})
+        command = AddJobs(queue=queue, access_key=KEY, jobs=(job,), defaults=Defaults())
+        (added,) = await self.engine.add_jobs(command)
+        return added.job
 
-    def claiming(self) -> Coroutine[Any, Any, Job | None]:
-        return self.engine.claim(Claim(queue="q", access_key=KEY))
+    def claiming(self, **more: Any) -> Coroutine[Any, Any, Sequence[Claimed]]:
+        return self.engine.claim(Claims(queues=("q",), access_key=KEY, **more))
 
     def peeking(self) -> Coroutine[Any, Any, Job | None]:
         return self.engine.peek(Peek(queue="q", access_key=KEY))
@@ -127,12 +151,12 @@ class Desk:
         return self.engine.read_job(ReadJob(queue="q", access_key=KEY, uid=uid))
 
     def updating(self, uid: str, state: State) -> Coroutine[Any, Any, Job]:
-        return self.engine.update_job(UpdateJob(queue="q", access_key=KEY, uid=uid, state=state))
+        return self.engine.update_job(UpdateJob(queue="q", access_key=KEY, uid=uid, changes=Changes(state=state)))
 
     def deleting(self, uid: str) -> Coroutine[Any, Any, None]:
         return self.engine.delete_job(DeleteJob(queue="q", access_key=KEY, uid=uid))
 
     def jobs(self) -> list[Job]:
-        page = self.told(self.engine.list_jobs(ListJobs(queue="q", access_key=KEY, limit=100_000)))
+        page = self.told(self.engine.list_jobs(ListJobs(queue="q", access_key=KEY, limit=100_000, scan=100_000)))
         jobs: list[Job] = page.jobs
         return jobs

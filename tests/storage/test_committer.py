@@ -72,8 +72,8 @@ class Bench:
             ),
         )
 
-    def _written(self, records: int, size: int) -> None:
-        self.told.append(("written", (records, size)))
+    def _written(self, records: int, size: int, memos: list[str]) -> None:
+        self.told.append(("written", (records, size, list(memos))))
         self.after_write()
 
     def submit(self, *names: str) -> None:
@@ -192,12 +192,12 @@ def test_every_waiter_has_a_deferred_of_its_own_and_a_cancelled_one_harms_nobody
     assert bench.writer.frames == [[b"a"]]
 
 
-def test_the_owner_hears_how_much_was_written() -> None:
+def test_the_owner_hears_what_was_written_and_how_much() -> None:
     bench = Bench()
     bench.submit("a", "bcd")
     bench.turn()
     bench.step()
-    assert bench.told == [("written", (2, 4))]
+    assert bench.told == [("written", (2, 4, ["a", "bcd"]))]
 
 
 def test_without_room_waiters_fail_and_the_owner_takes_back_what_is_not_on_disk() -> None:
@@ -232,7 +232,7 @@ def test_the_batch_that_found_no_room_is_tried_again_and_work_goes_on_by_itself(
         bench.clock.advance(RETRY_SECONDS)
         bench.step()
     assert bench.writer.frames == [[b"a", b"b"]]
-    assert bench.told == [("stalled", ["a", "b"]), ("resumed", ["a", "b"]), ("written", (2, 2))]
+    assert bench.told == [("stalled", ["a", "b"]), ("resumed", ["a", "b"]), ("written", (2, 2, ["a", "b"]))]
     assert bench.committer.phase is Phase.IDLE
     assert bench.committer.trouble is None
     bench.submit("c")

@@ -4,14 +4,17 @@ import errno
 import os
 from pathlib import Path
 
+import attrs
 import pytest
 from attrs import evolve
 
 from jobengine.compaction import encoded_snapshot
+from jobengine.core.errors import JobNotFound
 from jobengine.core.events import JobAdded, QueueCreated
-from jobengine.core.model import Job, JobNotFound, State
+from jobengine.core.model import Job, State
 from jobengine.core.state import Tables
 from jobengine.engine import Busy, Full, OutcomeUnknown
+from jobengine.ledger import Ledger
 from jobengine.local import LocalEngine
 from tests.golden.facts import MAIL, job
 from tests.storage.engines import Asked, Desk
@@ -58,11 +61,18 @@ def test_one_after_the_other_each_is_on_disk_before_its_answer(desk: Desk) -> No
         assert desk.files.calls == ["write", "sync"]
 
 
+class NoBarrierLedger(Ledger):
+    async def _durable(self) -> None:
+        return
+
+
 class NoBarrier(LocalEngine):
     """An engine that answers reads and changes without waiting for the disk."""
 
-    async def _durable(self) -> None:
-        return
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        parts = {part.name: getattr(self._ledger, part.name) for part in attrs.fields(Ledger) if part.init}
+        self._ledger = NoBarrierLedger(**parts)
 
 
 def answers_early(kind: type[LocalEngine], path: Path) -> list[str]:
@@ -227,7 +237,7 @@ def test_after_an_error_of_the_disk_nothing_is_acknowledged_and_the_process_is_t
 def test_more_than_may_wait_is_refused_and_nothing_of_it_is_done(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "db")
     desk.create()
-    desk.engine._committer.max_backlog = 1000
+    desk.engine._ledger.committer.max_backlog = 1000
     asked = [desk.ask(desk.adding(content=b'"' + b"x" * 400 + b'"')) for _ in range(5)]
     desk.settle()
     assert [one.error for one in asked] == [None, None, Busy, Busy, Busy]
@@ -281,7 +291,7 @@ SLACK = 20_000
 def compacting_desk(tmp_path: Path) -> Desk:
     desk = Desk(tmp_path / "db")
     desk.create()
-    desk.engine._compaction.slack = SLACK
+    desk.engine._ledger.compaction.slack = SLACK
     return desk
 
 
@@ -289,12 +299,12 @@ def garbage(desk: Desk) -> list[Job]:
     """Jobs enough for some slices, and more changes to them than may stay."""
     jobs = [desk.ask(desk.adding()) for _ in range(1200)]
     desk.settle()
-    desk.engine._compaction.slack = 1 << 40
+    desk.engine._ledger.compaction.slack = 1 << 40
     for _ in range(3):
         for one in jobs:
             desk.ask(desk.updating(one.answer.spec.uid, State.QUEUED))
         desk.settle()
-    desk.engine._compaction.slack = SLACK
+    desk.engine._ledger.compaction.slack = SLACK
     return [job.answer for job in jobs]
 
 
@@ -362,7 +372,7 @@ def test_a_compaction_that_fails_is_given_up_and_tried_again(tmp_path: Path, met
     stats = desk.told(desk.engine.stats())
     assert stats.compactions_given_up == 1
     assert desk.failures == []
-    desk.told(desk.adding())
+    desk.told(desk.adding(content=b'{"x": "%s"}' % (b"x" * SLACK)))
     assert desk.told(desk.engine.stats()).compactions == 1
     before = desk.jobs()
     desk.restart()

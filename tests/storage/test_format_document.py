@@ -20,7 +20,7 @@ from tests.doubles import MemoryServer
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = (ROOT / "docs" / "database-format.md").read_text()
-GOLDEN = ROOT / "tests" / "golden" / "format-1.0.db"
+GOLDEN = ROOT / "tests" / "golden"
 SECRET = b"a secret"
 
 State = dict[str, dict[str, Any]]
@@ -64,20 +64,36 @@ def records(body: bytes) -> Iterator[bytes]:
 def apply(state: State, record: bytes) -> None:
     line, _, content = record.partition(b"\n")
     kind, version, name, *fields = json.loads(line)
-    assert version == 1
+    fields = in_version_2(kind, version, fields)
     queue = state.get(name)
     match kind:
         case "queue-created":
-            if queue is None or queue["as created"] != fields:
-                state[name] = {"as created": fields, "jobs": {}}
+            jobs = queue["jobs"] if queue is not None and queue["set up"][0] == fields[0] else {}
+            state[name] = {"set up": fields, "jobs": jobs}
+        case "queue-changed" if queue is not None and queue["set up"][0] == fields[0]:
+            queue["set up"] = fields
         case "queue-deleted":
             state.pop(name, None)
         case "job-added" if queue is not None:
             queue["jobs"][fields[0]] = [*fields[1:], content]
         case "job-changed" if queue is not None and fields[0] in queue["jobs"]:
-            queue["jobs"][fields[0]][6:8] = fields[1:]
+            queue["jobs"][fields[0]][7:-1] = fields[1:]
         case "job-removed" if queue is not None:
             queue["jobs"].pop(fields[0], None)
+
+
+def in_version_2(kind: str, version: int, fields: list[Any]) -> list[Any]:
+    """The fields as the newest version of the kind has them."""
+    newest = {"queue-created": 2, "queue-changed": 2, "job-added": 2, "job-changed": 2}.get(kind, 1)
+    assert version in (1, newest)
+    if version == newest:
+        return fields
+    if kind == "queue-created":
+        return [*fields, {}]
+    *asked, state, updated = fields
+    if kind == "job-added":
+        asked = [*asked[:4], asked[4] * 60, *asked[5:], {}]
+    return [*asked, state, updated, 0 if state == "queued" else 1, 0, None, None, {}]
 
 
 def state_of(data: bytes) -> State:
@@ -92,15 +108,31 @@ def in_order(jobs: dict[str, list[Any]]) -> list[str]:
     return sorted(jobs, key=lambda uid: (-jobs[uid][0], jobs[uid][1], uid))
 
 
-def test_the_golden_file_is_as_the_document_says() -> None:
-    data = GOLDEN.read_bytes()
+def test_the_first_golden_file_is_as_the_document_says() -> None:
+    data = (GOLDEN / "format-1.0.db").read_bytes()
     assert [kind for kind, _ in frames(data)] == [1, 1, 2, 3, 3, 3, 3, 4, 3, 4]
     state = state_of(data)
     assert list(state) == ["mail"]
     jobs = state["mail"]["jobs"]
     assert [int(uid[-1]) for uid in in_order(jobs)] == [2, 1, 3]
-    assert [jobs[uid][6] for uid in in_order(jobs)] == ["complete", "inprogress", "failed"]
+    assert [jobs[uid][7] for uid in in_order(jobs)] == ["complete", "inprogress", "failed"]
+    assert {jobs[uid][3] for uid in jobs} == {600}
     assert json.loads(jobs[in_order(jobs)[0]][-1]) == {"n": 2, "text": "Grüße\n"}
+
+
+def test_the_newest_golden_file_is_as_the_document_says() -> None:
+    data = (GOLDEN / "format-1.0-records-2.db").read_bytes()
+    assert [kind for kind, _ in frames(data)] == [1, 1, 2, 3, 3, 3, 3, 4, 3, 4]
+    mail = state_of(data)["mail"]
+    assert mail["set up"][3]["paused"] is True
+    assert [key[1] for key in mail["set up"][3]["keys"]] == ["producer", "worker", "viewer"]
+    jobs = mail["jobs"]
+    assert [int(uid[-1]) for uid in in_order(jobs)] == [2, 1, 8, 3]
+    assert [jobs[uid][7] for uid in in_order(jobs)] == ["complete", "inprogress", "inprogress", "failed"]
+    *_, asked_more, state, _updated, attempts, _claimed, _lease, worker, more, content = jobs[in_order(jobs)[2]]
+    assert (asked_more["tags"], state, attempts, worker) == (["Grüße", "b"], "inprogress", 3, 'Wörker "七"')
+    assert json.loads(more["notes"]["result"]) == {"sum": 1.5, "text": "Grüße"}
+    assert json.loads(content) == {"n": 8, "text": "Grüße\n"}
 
 
 def test_a_file_that_the_engine_wrote_is_as_the_document_says(tmp_path: Path) -> None:
@@ -108,16 +140,22 @@ def test_a_file_that_the_engine_wrote_is_as_the_document_says(tmp_path: Path) ->
     server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}, key=None)
     added = [add(server, priority) for priority in (0, 5, 0)]
     server.call("GET", "/api/v1/job/next", query={"queueName": "q", "markQueued": "true"})
+    change = {"queue_name": "q", "uid": added[1]["uid"], "progress": 30, "priority": 7}
+    server.call("POST", "/api/v1/job", body=change)
     server.restart()
+    server.call("POST", "/api/v1/queue", body={"name": "q", "paused": True})
     server.call("DELETE", "/api/v1/job", query={"queueName": "q", "jobUID": added[0]["uid"]})
     server.stop()
     queue = state_of((tmp_path / "db").read_bytes())["q"]
-    salt, digest, created = queue["as created"]
+    salt, digest, created, set_up = queue["set up"]
     assert digest == blake2b(b"key", key=salt.encode(), digest_size=32, person=b"je-access").hexdigest()
-    assert created == 1_800_000_000_000
+    assert (created, set_up) == (1_800_000_000_000, {"paused": True})
     assert in_order(queue["jobs"]) == [added[1]["uid"], added[2]["uid"]]
     *fields, content = queue["jobs"][added[1]["uid"]]
-    assert fields == [5, 1, 60, 10, 0, created, "inprogress", created]
+    lease = fields[11]
+    assert len(lease) == 36
+    more = {"notes": {"progress": 30}}
+    assert fields == [7, 1, 60, 600, 0, created, {}, "inprogress", created, 1, created, lease, None, more]
     assert json.loads(content) == {"p": 5}
 
 
@@ -128,7 +166,18 @@ def add(server: MemoryServer, priority: int) -> Any:
 
 @pytest.mark.parametrize(
     "name",
-    ["queue-created", "queue-deleted", "job-added", "job-changed", "job-removed", ".lock", ".new", ".torn-", ".key"],
+    [
+        "queue-created",
+        "queue-changed",
+        "queue-deleted",
+        "job-added",
+        "job-changed",
+        "job-removed",
+        ".lock",
+        ".new",
+        ".torn-",
+        ".key",
+    ],
 )
 def test_the_document_names_every_record_and_file(name: str) -> None:
     assert name in DOCUMENT

@@ -4,7 +4,45 @@ from typing import Any
 
 from tests.doubles import Answer, MemoryServer
 
-__all__ = ["add", "claim", "listed", "peek", "read", "update"]
+__all__ = [
+    "V1_FIELDS",
+    "add",
+    "change",
+    "claim",
+    "each",
+    "hold",
+    "listed",
+    "make_queue",
+    "page",
+    "peek",
+    "put",
+    "read",
+    "set_up",
+    "take",
+    "update",
+    "v1",
+    "waiting",
+]
+
+#: What a job had in the first version of the API.
+V1_FIELDS = frozenset(
+    [
+        "uid",
+        "priority",
+        "keep_minutes",
+        "timeout_minutes",
+        "created",
+        "last_updated",
+        "timeout_time",
+        "content",
+        "state",
+    ]
+)
+
+
+def v1(job: Any) -> Any:
+    """A job as a client of the first version sees it."""
+    return {name: value for name, value in job.items() if name in V1_FIELDS}
 
 
 def add(server: MemoryServer, content: Any = None, **job: Any) -> Any:
@@ -33,3 +71,53 @@ def update(server: MemoryServer, uid: str, status: str) -> Answer:
 def listed(server: MemoryServer) -> Any:
     """The queue with all its jobs."""
     return server.call("GET", "/api/v1/queue", query={"name": "q"}).json
+
+
+def each(*values: Any) -> tuple[Any, ...]:
+    """Values of any types, to go through one by one."""
+    return values
+
+
+def put(server: MemoryServer, *, key: str = "key", headers: Any = None, **job: Any) -> Answer:
+    """A job that is added, whatever the answer."""
+    body = {"queue_name": "q", "job": {"content": {}, **job}}
+    return server.call("PUT", "/api/v1/job", body=body, key=key, headers=headers)
+
+
+def change(server: MemoryServer, uid: str, **changes: Any) -> Answer:
+    return server.call("POST", "/api/v1/job", body={"queue_name": "q", "uid": uid, **changes})
+
+
+def take(server: MemoryServer, *names: str, key: str = "key", **more: Any) -> Answer:
+    """Claim from the queues of these names, or from `q`."""
+    return server.call("POST", "/api/v1/job/next", body={"queue_names": names or ["q"], **more}, key=key)
+
+
+def hold(server: MemoryServer, **more: Any) -> Any:
+    """The one job that was claimed."""
+    (job,) = take(server, **more).json["jobs"]
+    return job
+
+
+def waiting(server: MemoryServer, *names: str, **more: Any) -> list[Answer]:
+    """A claim that waits; the list gets its answer."""
+    answers: list[Any] = []
+    body = {"queue_names": names or ["q"], "wait": 30, **more}
+    server.ask("POST", "/api/v1/job/next", body=body).addBoth(answers.append)
+    server.pump()
+    return answers
+
+
+def make_queue(server: MemoryServer, name: str, key: str = "key") -> None:
+    assert server.call("PUT", "/api/v1/queue", body={"name": name, "access_key": key}, key=None).status == 201
+
+
+def set_up(server: MemoryServer, name: str = "q", key: str = "key", **more: Any) -> Answer:
+    return server.call("POST", "/api/v1/queue", body={"name": name, **more}, key=key)
+
+
+def page(server: MemoryServer, **query: Any) -> Any:
+    """Some jobs of the queue."""
+    answer = server.call("GET", "/api/v1/jobs", query={"queueName": "q", **query})
+    assert answer.status == 200, answer
+    return answer.json

@@ -32,7 +32,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., MemoryServer]]:
         server = MemoryServer(tmp_path / f"db{len(started)}", **parts)
         started.append(server)
         made: list[Any] = []
-        server.ask("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}, key=None).addBoth(made.append)
+        admin = {"X-Admin-Key": server.admin_key.decode()} if server.admin_key else {}
+        body = {"name": "q", "access_key": "key"}
+        server.ask("PUT", "/api/v1/queue", body=body, key=None, headers=admin).addBoth(made.append)
         while not made:
             step = getattr(server.engine.thread, "step", None)
             server.pump()
@@ -43,6 +45,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., MemoryServer]]:
 
     yield start
     for server in started:
+        # A stream that is still open is ended here, and not when the collector comes by.
+        server.engine.release()
+        server.pump()
         server.engine.journal.close(orderly=False)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, claim, peek, read, update
+from tests.web.asking import add, claim, peek, read, update, v1
 
 UID = "00000000-0000-0000-0000-00000000dead"
 #: The calls that take a queue's key, as a request that is well-formed: method, path, query, body.
@@ -25,9 +25,9 @@ OF_A_JOB = [call for call in KEYED if UID in str(call)]
 #: What each path takes.
 METHODS = {
     "/test": "GET, HEAD",
-    "/api/v1/queue": "DELETE, GET, HEAD, PUT",
+    "/api/v1/queue": "DELETE, GET, HEAD, POST, PUT",
     "/api/v1/job": "DELETE, GET, HEAD, POST, PUT",
-    "/api/v1/job/next": "GET, HEAD",
+    "/api/v1/job/next": "GET, HEAD, POST",
     "/healthz": "GET, HEAD",
     "/readyz": "GET, HEAD",
     "/metrics": "GET, HEAD",
@@ -106,7 +106,7 @@ def test_a_job_that_is_added_is_answered_with_its_defaults(server: MemoryServer)
     now = int(server.clock.seconds())
     uid = answer.json.pop("uid") if answer.status == 201 else ""
     assert uid
-    assert answer.json == {
+    assert v1(answer.json) == {
         "uid": uid,
         "priority": 0,
         "keep_minutes": 60,
@@ -341,7 +341,7 @@ def test_a_method_that_a_path_does_not_take_is_405_with_those_it_takes(
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/api", "/api/v1", "/api/v1/", "/api/v1/jobs", "/api/v1/queue/", "/API/v1/queue", "/test/x", "/api/v2/job"],
+    ["/", "/api", "/api/v1", "/api/v1/", "/api/v1/jobs/", "/api/v1/queue/", "/API/v1/queue", "/test/x", "/api/v2/job"],
 )
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH"])
 def test_an_unknown_path_is_404_for_every_method(server: MemoryServer, method: str, path: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent, LogLevel, eventAsText
 
-from jobengine.core.model import DomainError
+from jobengine.core.errors import DomainError
 from jobengine.logs import json_line
 from tests.doubles import MemoryServer
 from tests.web.asking import add, claim, listed, update
@@ -61,7 +61,10 @@ def test_a_request_that_was_refused_before_it_was_whole_has_its_line(
 
 
 def _all_kinds_of_requests(server: MemoryServer) -> None:
-    server.call("PUT", "/api/v1/queue", body={"name": "s", "access_key": KEY}, key=None)
+    made = server.call(
+        "PUT", "/api/v1/queue", body={"name": "s", "access_key": KEY}, key=None, headers={"X-Admin-Key": ADMIN}
+    )
+    assert made.status == 201
     for key in (KEY, WRONG):
         job = {"queue_name": "s", "job": {"content": {CONTENT: CONTENT}}}
         server.call("PUT", "/api/v1/job", body=job, key=key)
@@ -97,8 +100,8 @@ class _Failing:
     def __init__(self, engine: Any) -> None:
         self._engine = engine
 
-    async def add_job(self, command: Any) -> None:
-        assert command.content
+    async def add_jobs(self, command: Any) -> None:
+        assert command.jobs
         self._compute(command)
 
     def _compute(self, command: Any) -> None:

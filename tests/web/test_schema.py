@@ -24,6 +24,7 @@ _JOB = {
     "timeout_time": 0,
     "content": {"any": {"thing": [1]}},
     "state": "queued",
+    "timeout_seconds": 600,
 }
 _PROBLEM = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "gone", "error": "gone"}
 
@@ -111,7 +112,8 @@ def _problem() -> dict[str, str]:
         pytest.param("GET", "/api/v1/job", 200, _without(_HEADERS, "Content-Type"), _JOB, id="no content type"),
         pytest.param("GET", "/api/v1/job", 200, _without(_HEADERS, "X-Request-Id"), _JOB, id="a header missing"),
         pytest.param("GET", "/api/v1/job", 200, _HEADERS | {"X-Request-Id": "?"}, _JOB, id="a header of another form"),
-        pytest.param("POST", "/api/v1/job", 200, _HEADERS, _JOB, id="a body where none is documented"),
+        pytest.param("PUT", "/api/v1/queue", 201, _HEADERS, _JOB, id="a body where none is documented"),
+        pytest.param("GET", "/api/v1/job/next", 200, _HEADERS, {**_JOB, "lease": "x"}, id="half of two that may be"),
         pytest.param("HEAD", "/api/v1/job", 200, _HEADERS, _JOB, id="a body after HEAD"),
         pytest.param("GET", "/api/v1/job", 404, _HEADERS, _PROBLEM, id="a problem as plain JSON"),
         pytest.param(

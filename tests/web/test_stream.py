@@ -7,7 +7,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent
 
-from jobengine.core.commands import AddJob, DeleteJob, DeleteQueue
+from jobengine.core.commands import AddJobs, DeleteJob, DeleteQueue, NewJob
+from jobengine.core.model import Defaults
 from tests.doubles import MemoryServer
 from tests.schema import check_answer
 from tests.web.asking import listed
@@ -18,16 +19,9 @@ LIST = request("GET", "/api/v1/queue?name=q", "X-Access-Key: key")
 
 def _add(server: MemoryServer, number: int, priority: int = 0) -> str:
     """Straight to the engine, since there are many of them."""
-    command = AddJob(
-        queue="q",
-        access_key=b"key",
-        priority=priority,
-        keep_minutes=60,
-        timeout_minutes=10,
-        timeout_time=0,
-        content=b'{"n":%d}' % number,
-    )
-    return str(_done(server, server.engine.add_job(command)).spec.uid)
+    job = NewJob(priority=priority, content=b'{"n":%d}' % number)
+    command = AddJobs(queue="q", access_key=b"key", jobs=(job,), defaults=Defaults())
+    return str(_done(server, server.engine.add_jobs(command))[0].job.spec.uid)
 
 
 def _delete(server: MemoryServer, uid: str) -> None:

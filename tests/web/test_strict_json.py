@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from jobengine.strict_json import NotStrict, check
 from jobengine.web.limits import Limits
-from jobengine.wire import BadInput, Wire
+from jobengine.wire.queries import BadInput
+from jobengine.wire.requests import Wire
 from tests.doubles import MemoryServer
 from tests.web.connection import Connection, request
 
@@ -162,11 +163,11 @@ def _taken_or_refused(data: bytes) -> None:
         assert check(data, 32) == json.loads(data.decode("utf-8"))
     wire = Wire()
     with suppress(BadInput):
-        wire.create_queue(data)
+        wire.create_queue(data, False)
     with suppress(BadInput):
-        wire.add_job(data, b"key")
+        wire.add_job(data, {"access_key": b"key"})
     with suppress(BadInput):
-        wire.update_job(data, b"key")
+        wire.update_job(data, {"access_key": b"key"})
 
 
 def _exchange(server: MemoryServer, content: bytes) -> tuple[int, bytes, bytes]:

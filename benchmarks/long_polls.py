@@ -1,0 +1,175 @@
+"""
+How fast is one woken who waits for a job? Run from the root: `python -m benchmarks.long_polls [rate] [seconds] [each]`.
+
+A live daemon has workers that wait by long polls, each on a connection of its own. Jobs are added at a steady rate, one
+a request, from connections of their own; whoever gets a job waits anew. Jobs are completed 50 at a time, or with `each`
+one by one, by the worker before it waits anew, which makes three requests a job. Printed is the time from when the
+request that adds a job is sent to when a worker has the job: the adding, the claim and their commits are all in it.
+"""
+
+import json
+import selectors
+import socket
+import sys
+import tempfile
+from collections import deque
+from pathlib import Path
+from time import perf_counter, sleep
+from typing import Any
+
+from attrs import define, field
+
+from tests.integration.daemons import Daemon
+
+WORKERS = 100
+ADDERS = 32
+RATE, SECONDS = 1_000, 10
+#: Jobs that are completed with one request.
+BULK = 50
+#: Of the jobs of the first second nothing is counted.
+WARM_UP = 1.0
+TARGETS = {50: 0.004, 99: 0.015}
+
+
+def request(method: str, path: str, body: object = None) -> bytes:
+    """A whole request."""
+    data = b"" if body is None else json.dumps(body).encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\n"
+    if body is not None:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+    return head.encode() + b"\r\n" + data
+
+
+POLL = request("POST", "/api/v1/job/next", {"queue_names": ["q"], "wait": 60})
+
+
+@define(eq=False)
+class Connection:
+    """A connection that has at most one request under way."""
+
+    port: int
+    _socket: socket.socket = field(init=False)
+    _received: bytes = b""
+
+    def __attrs_post_init__(self) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", self.port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def fileno(self) -> int:
+        """Lets it be selected."""
+        return self._socket.fileno()
+
+    def send(self, data: bytes) -> None:
+        """Begin a request."""
+        self._socket.sendall(data)
+
+    def receive(self) -> bytes | None:
+        """The body of an answer, or None if it is not whole yet; raises if it is not a 2xx."""
+        self._received += self._socket.recv(1 << 16)
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        if not end:
+            return None
+        length = head.lower().partition(b"content-length:")[2].split()[:1] or [b"0"]
+        if len(body) < int(length[0]):
+            return None
+        if head[9:10] != b"2":
+            raise RuntimeError(self._received.decode())
+        self._received = b""
+        return body
+
+
+@define
+class Bench:
+    """One thread that plays all clients."""
+
+    daemon: Daemon
+    rate: int
+    seconds: float
+    #: Whether each worker completes its jobs itself.
+    each: bool
+    #: When the request for each job was sent, by its number, and how long it took until a worker had it.
+    sent: list[float] = field(factory=list)
+    took: list[float] = field(factory=list)
+    _workers: set[Connection] = field(factory=set)
+    #: Connections to add jobs from, the one that has been idle for longest first.
+    _free: deque[Connection] = field(factory=deque)
+    #: Jobs that are to be completed.
+    _done: list[dict[str, str]] = field(factory=list)
+    _selector: Any = field(factory=selectors.DefaultSelector)
+    #: Jobs whose time had come when no connection was free to add them.
+    late: int = 0
+
+    def run(self) -> None:
+        """Add all jobs, and have all of them done."""
+        for number in range(WORKERS + ADDERS):
+            connection = Connection(self.daemon.port)
+            self._selector.register(connection, selectors.EVENT_READ)
+            if number < WORKERS:
+                self._workers.add(connection)
+                connection.send(POLL)
+            else:
+                self._free.append(connection)
+        sleep(0.5)
+        began, jobs = perf_counter(), int(self.rate * self.seconds)
+        while len(self.took) < jobs:
+            due = min(jobs, int((perf_counter() - began) * self.rate))
+            while len(self.sent) < due and self._free:
+                self._add()
+            if len(self._done) >= BULK and self._free:
+                body = {"queue_name": "q", "updates": self._done}
+                self._free.popleft().send(request("POST", "/api/v1/jobs", body))
+                self._done = []
+            self.late = max(self.late, due - len(self.sent))
+            for key, _ in self._selector.select(0.5 / self.rate):
+                self._read(key.fileobj)
+        self.took = self.took[int(self.rate * WARM_UP) :]
+
+    def _add(self) -> None:
+        body = {"queue_name": "q", "job": {"keep_minutes": 0, "content": {"n": len(self.sent)}}}
+        self.sent.append(perf_counter())
+        self._free.popleft().send(request("PUT", "/api/v1/job", body))
+
+    def _read(self, connection: Connection) -> None:
+        answer = connection.receive()
+        if answer is None:
+            return
+        if connection not in self._workers:
+            self._free.append(connection)
+        elif answer.startswith(b'{"jobs"'):
+            (job,) = json.loads(answer)["jobs"]
+            self.took.append(perf_counter() - self.sent[job["content"]["n"]])
+            done = {"uid": job["uid"], "lease": job["lease"], "new_status": "complete"}
+            if self.each:
+                connection.send(request("POST", "/api/v1/job", {"queue_name": "q", **done}))
+            else:
+                self._done.append(done)
+                connection.send(POLL)
+        else:
+            connection.send(POLL)
+
+
+def main() -> int:
+    """Run it; 1 if they wake up too late."""
+    rate = int(sys.argv[1]) if len(sys.argv) > 1 else RATE
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
+    with tempfile.TemporaryDirectory() as directory:
+        daemon = Daemon(Path(directory) / "home").start()
+        try:
+            with daemon.client() as client:
+                client.make_queue()
+            bench = Bench(daemon, rate, seconds, "each" in sys.argv)
+            bench.run()
+        finally:
+            daemon.kill()
+    took = sorted(bench.took)
+    good = True
+    sys.stdout.write(f"{WORKERS} workers, {rate} jobs a second for {seconds:.0f} s; at most {bench.late} jobs late\n")
+    for per_cent, target in TARGETS.items():
+        value = took[len(took) * per_cent // 100]
+        good = good and value <= target
+        sys.stdout.write(f"p{per_cent}: {value * 1000:5.1f} ms (target {target * 1000:.0f} ms)\n")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,180 @@
+"""
+What has been going on in each queue lately: counts over the last minute and hour, waiting and running times.
+
+It is told of every change as it happens, and kept in memory only: after a restart it begins anew.
+"""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import define, field, frozen
+
+from .model import MINUTE, SECOND, Job, Queue, Rank, State
+from .state import Place, QueueTable
+
+__all__ = ["Activity", "QueueStats", "Times"]
+
+#: The newest so many waiting and running times are kept of each queue.
+_SAMPLES: Final = 1_000
+#: How many priorities are looked at for the oldest ready job.
+_PRIORITIES: Final = 100
+
+
+@frozen(kw_only=True)
+class Times:
+    """How long something took, in milliseconds; None where it never happened."""
+
+    p50: int | None = None
+    p90: int | None = None
+    p99: int | None = None
+
+
+@frozen(kw_only=True)
+class QueueStats:
+    """A queue in numbers."""
+
+    #: The queue.
+    queue: Queue
+    #: Jobs by state.
+    counts: dict[State, int]
+    #: Queued jobs that can be claimed, and those that can't be yet.
+    ready: int
+    delayed: int
+    #: Milliseconds since the oldest job that can be claimed was added; None if there is none.
+    oldest_ready: int | None
+    #: "added", "claimed", "complete" and "failed" in the last minute and hour.
+    last_minute: dict[str, int]
+    last_hour: dict[str, int]
+    #: From when a job could be claimed to its claim, and from there to its end.
+    wait: Times
+    run: Times
+
+
+@define
+class _Window:
+    """Counts over the last `buckets` times `width` milliseconds."""
+
+    width: int
+    buckets: int
+    _counts: deque[tuple[int, Counter[str]]] = field(factory=deque)
+
+    def add(self, what: str, now: int) -> None:
+        number = now // self.width
+        if not self._counts or self._counts[-1][0] != number:
+            self._counts.append((number, Counter()))
+            self._forget(number)
+        self._counts[-1][1][what] += 1
+
+    def totals(self, now: int) -> Counter[str]:
+        self._forget(now // self.width)
+        total: Counter[str] = Counter()
+        for _, counts in self._counts:
+            total.update(counts)
+        return total
+
+    def _forget(self, number: int) -> None:
+        while self._counts and self._counts[0][0] <= number - self.buckets:
+            self._counts.popleft()
+
+
+@define
+class _QueueActivity:
+    minute: _Window = field(factory=lambda: _Window(SECOND, 60))
+    hour: _Window = field(factory=lambda: _Window(MINUTE, 60))
+    wait: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
+    run: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
+    #: When a queued job whose delay has ended came to be ready, by uid.
+    ready_since: dict[str, int] = field(factory=dict)
+
+    def count(self, what: str, now: int) -> None:
+        self.minute.add(what, now)
+        self.hour.add(what, now)
+
+
+@define
+class Activity:
+    """The activity of all queues, by name."""
+
+    _queues: dict[str, _QueueActivity] = field(factory=dict)
+
+    def note(self, name: str, old: Job | None, new: Job | None, now: int, steady: int) -> None:
+        """
+        A job of the queue `name` was `old` and is `new`; None is a job that is not there.
+
+        `steady` are milliseconds that go on however the time of day, `now`, is set: what is recent is told by them.
+        """
+        if (old and old.standing) is (new and new.standing):
+            return
+        activity = self._queues.get(name)
+        if activity is None:
+            activity = self._queues[name] = _QueueActivity()
+        if old is not None:
+            self._note_ready(activity, old, new, now)
+        if old is None and new is not None:
+            activity.count("added", steady)
+        elif old is not None and new is not None and old.state is not new.state:
+            self._note_move(activity, old, new, now, steady)
+
+    def forget(self, name: str) -> None:
+        """The queue is gone."""
+        self._queues.pop(name, None)
+
+    def stats(self, table: QueueTable, now: int, steady: int) -> QueueStats:
+        """The numbers of one queue."""
+        activity = self._queues.get(table.queue.name) or _QueueActivity()
+        return QueueStats(
+            queue=table.queue,
+            counts={state: table.count(state) for state in State},
+            ready=len(table.ready),
+            delayed=len(table.places[Place.DELAYED]),
+            oldest_ready=_oldest_ready(table, now),
+            last_minute=_shown(activity.minute.totals(steady)),
+            last_hour=_shown(activity.hour.totals(steady)),
+            wait=_times(activity.wait),
+            run=_times(activity.run),
+        )
+
+    def _note_ready(self, activity: _QueueActivity, old: Job, new: Job | None, now: int) -> None:
+        """Note the end of a delay, or forget it; a claim needs it still, and forgets it then."""
+        uid = old.spec.uid
+        if new is not None and new.ready and old.standing.ready_at:
+            activity.ready_since[uid] = now
+        elif new is None or new.state is not State.INPROGRESS:
+            activity.ready_since.pop(uid, None)
+
+    def _note_move(self, activity: _QueueActivity, old: Job, new: Job, now: int, steady: int) -> None:
+        if old.state is State.INPROGRESS and old.standing.claimed:
+            activity.run.append(max(0, now - old.standing.claimed))
+        if new.state is State.INPROGRESS:
+            activity.count("claimed", steady)
+            activity.wait.append(max(0, now - activity.ready_since.pop(old.spec.uid, old.standing.updated)))
+        elif new.state is not State.QUEUED:
+            activity.count(new.state.value, steady)
+
+
+def _shown(totals: Counter[str]) -> dict[str, int]:
+    return {what: totals[what] for what in ("added", "claimed", "complete", "failed")}
+
+
+def _times(samples: Sequence[int]) -> Times:
+    if not samples:
+        return Times()
+    ordered = sorted(samples)
+    p50, p90, p99 = (ordered[min(len(ordered) - 1, len(ordered) * share // 100)] for share in (50, 90, 99))
+    return Times(p50=p50, p90=p90, p99=p99)
+
+
+def _oldest_ready(table: QueueTable, now: int) -> int | None:
+    """From the first of each priority, which is its oldest; a sort by age is kept nowhere."""
+    oldest: int | None = None
+    at: Rank | None = table.ready[0] if table.ready else None
+    for _ in range(_PRIORITIES):
+        if at is None:
+            break
+        created = table.jobs[at[2]].spec.created
+        oldest = created if oldest is None else min(oldest, created)
+        behind = table.ready.bisect_left((at[0] + 1, 0, ""))
+        at = table.ready[behind] if behind < len(table.ready) else None
+    # The time of day may have been set back since.
+    return None if oldest is None else max(0, now - oldest)

@@ -1,0 +1,152 @@
+"""The rules for adding jobs: defaults, limits, and what makes a request the same as an earlier one."""
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from attrs import define, field
+
+from .access import Grant, derived_uid
+from .commands import Added, AddJobs, NewJob
+from .errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
+from .events import Fact, JobAdded
+from .model import SECOND, Defaults, Job, Spec, Standing, State
+from .state import QueueTable
+
+__all__ = ["add_jobs"]
+
+
+def add_jobs(
+    table: QueueTable, grant: Grant, command: AddJobs, now: int, new_id: Callable[[], str]
+) -> tuple[Sequence[Fact], list[Added]]:
+    """
+    See AddJobs. Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken, within a BadItem if `command.many`.
+
+    A job that an earlier request has added comes back as it is, and makes no fact.
+    """
+    batch = _Batch(table, grant, command.defaults, now, new_id)
+    added = []
+    for index, asked in enumerate(command.jobs):
+        try:
+            added.append(batch.add(asked))
+        except DomainError as error:
+            if command.many:
+                raise BadItem(index, error) from None
+            raise
+    return [JobAdded(command.queue, job) for job in batch.new], added
+
+
+@define
+class _Batch:
+    """Jobs that are being added together; those that come later know of those before them."""
+
+    table: QueueTable
+    grant: Grant
+    server_defaults: Defaults
+    now: int
+    new_id: Callable[[], str]
+    new: list[Job] = field(factory=list)
+    _by_uid: dict[str, Job] = field(factory=dict)
+    _by_unique_key: dict[str, Job] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.defaults = self.table.queue.defaults or self.server_defaults
+        # One value for all that can be claimed at once.
+        self.queued = Standing(state=State.QUEUED, updated=self.now)
+
+    defaults: Defaults = field(init=False)
+    queued: Standing = field(init=False)
+
+    def add(self, asked: NewJob) -> Added:
+        uid, fingerprint = self._identity(asked)
+        there = self._there(asked, uid, fingerprint)
+        if there is not None:
+            return Added(there, new=False)
+        job = self._make(asked, uid or self.new_id(), fingerprint)
+        self._admit()
+        self.new.append(job)
+        if uid is not None:
+            self._by_uid[uid] = job
+        if asked.unique_key is not None:
+            self._by_unique_key[asked.unique_key] = job
+        return Added(job, new=True)
+
+    def _identity(self, asked: NewJob) -> tuple[str | None, str | None]:
+        """The uid and fingerprint of a job whose client can ask for it again; None and None for any other."""
+        uid = asked.uid
+        if uid is None and asked.idempotency_key is not None:
+            uid = derived_uid(self.table.queue, asked.idempotency_key, self.grant.key_id)
+        return uid, None if uid is None else _fingerprint(asked)
+
+    def _there(self, asked: NewJob, uid: str | None, fingerprint: str | None) -> Job | None:
+        """The job that stands for what is asked already; raises UidTaken or UniqueKeyTaken if it does not."""
+        if uid is not None and (there := self._by_uid.get(uid) or self.table.jobs.get(uid)) is not None:
+            if there.spec.fingerprint != fingerprint or not self._may_read(there):
+                raise UidTaken(uid)
+            return there
+        there = None if asked.unique_key is None else self._holder(asked.unique_key)
+        if there is not None and not self._may_read(there):
+            raise UniqueKeyTaken
+        return there
+
+    def _holder(self, unique_key: str) -> Job | None:
+        """The unfinished job with the key, the oldest if one that had finished was queued again beside another."""
+        holders = [self.table.jobs[uid] for uid in self.table.unique.get(unique_key, ())]
+        return min(holders, key=lambda job: job.spec.arrival, default=self._by_unique_key.get(unique_key))
+
+    def _may_read(self, job: Job) -> bool:
+        return not self.grant.is_producer or job.spec.author == self.grant.key_id
+
+    def _admit(self) -> None:
+        queue = self.table.queue
+        if queue.draining:
+            raise QueueDraining
+        if queue.max_jobs and len(self.table.jobs) + len(self.new) >= queue.max_jobs:
+            raise QueueFull(queue.max_jobs)
+
+    def _make(self, asked: NewJob, uid: str, fingerprint: str | None) -> Job:
+        defaults = self.defaults
+        spec = Spec(
+            uid=uid,
+            priority=asked.priority,
+            arrival=self.table.next_arrival + len(self.new),
+            keep_minutes=_given(asked.keep_minutes, defaults.keep_minutes),
+            timeout_seconds=_given(asked.timeout_seconds, defaults.timeout_seconds),
+            timeout_time=asked.timeout_time,
+            content=asked.content,
+            created=self.now,
+            tags=asked.tags,
+            max_attempts=_given(asked.max_attempts, defaults.max_attempts),
+            retry_delay_seconds=_given(asked.retry_delay_seconds, defaults.retry_delay_seconds),
+            unique_key=asked.unique_key,
+            fingerprint=fingerprint,
+            author=self.grant.key_id,
+        )
+        return Job(spec, self._standing(asked))
+
+    def _standing(self, asked: NewJob) -> Standing:
+        ready_at = max(self.now + asked.delay_seconds * SECOND, asked.not_before * SECOND)
+        if ready_at <= self.now:
+            return self.queued
+        return Standing(state=State.QUEUED, updated=self.now, ready_at=ready_at)
+
+
+def _given(value: int | None, default: int) -> int:
+    return default if value is None else value
+
+
+def _fingerprint(asked: NewJob) -> str:
+    """A digest of all that a client asked for; equal for equal requests."""
+    parts: list[Any] = [
+        asked.priority,
+        asked.keep_minutes,
+        asked.timeout_seconds,
+        asked.timeout_time,
+        asked.tags,
+        asked.max_attempts,
+        asked.retry_delay_seconds,
+        asked.unique_key,
+        asked.delay_seconds,
+        asked.not_before,
+    ]
+    return blake2b(repr(parts).encode() + asked.content, digest_size=16).hexdigest()

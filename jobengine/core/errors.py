@@ -1,0 +1,143 @@
+"""What a command can fail with; str() of each is written for the client."""
+
+from .model import Role, State
+
+__all__ = [
+    "AccessDenied",
+    "BadItem",
+    "DomainError",
+    "JobNotFound",
+    "KeyNotFound",
+    "KeyTaken",
+    "LeaseLost",
+    "LeaseRequired",
+    "NotAllowed",
+    "QueueDraining",
+    "QueueExists",
+    "QueueFull",
+    "QueueNotFound",
+    "TooManyKeys",
+    "UidTaken",
+    "UniqueKeyTaken",
+]
+
+
+class DomainError(Exception):
+    """A command that can't be carried out."""
+
+
+class QueueNotFound(DomainError):
+    """No queue has the name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no queue named {name!r}; create it with PUT /api/v1/queue.")
+
+
+class QueueExists(DomainError):
+    """The name of a queue to be created is taken."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"A queue named {name!r} exists already; choose another name, or use it with its access key.")
+
+
+class AccessDenied(DomainError):
+    """The access key is not one of this queue's."""
+
+    def __init__(self) -> None:
+        super().__init__("The access key is not one of this queue; send its own in X-Access-Key.")
+
+
+class NotAllowed(DomainError):
+    """The access key is one of this queue's, but its role does not cover the command."""
+
+    def __init__(self, role: Role) -> None:
+        super().__init__(f"A key with the role {role} may not do this; ask the owner of the queue for another.")
+
+
+class KeyNotFound(DomainError):
+    """The queue has no key with the id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"The queue has no key with id {key_id!r}.")
+
+
+class KeyTaken(DomainError):
+    """A key that is to be added opens the queue already."""
+
+    def __init__(self) -> None:
+        super().__init__("This access key opens the queue already; choose another.")
+
+
+class TooManyKeys(DomainError):
+    """The queue has as many keys as it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"A queue has no more than {most} keys; revoke one that is not used.")
+
+
+class JobNotFound(DomainError):
+    """The queue holds no job with the uid."""
+
+    def __init__(self, uid: str) -> None:
+        super().__init__(f"The queue holds no job with uid {uid!r}; it may have been removed after its time.")
+
+
+class UidTaken(DomainError):
+    """A job with the uid is there, and was asked for otherwise."""
+
+    def __init__(self, uid: str) -> None:
+        super().__init__(
+            f"The queue holds another job with uid {uid!r}: use a new uid or Idempotency-Key for a new job, and send "
+            "exactly the same job to repeat a request."
+        )
+
+
+class UniqueKeyTaken(DomainError):
+    """A job with the unique key is there, and is not for the one who asks to see."""
+
+    def __init__(self) -> None:
+        super().__init__("A job with this unique_key is queued or in progress; it was added with another access key.")
+
+
+class QueueFull(DomainError):
+    """The queue holds as many jobs as it may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The queue takes no more than {most} jobs; try again when some are done and removed.")
+
+
+class QueueDraining(DomainError):
+    """The queue takes no jobs in."""
+
+    def __init__(self) -> None:
+        super().__init__("The queue is draining: its owner has it take no new jobs.")
+
+
+class LeaseLost(DomainError):
+    """The lease that was sent is not the one by which the job is held now."""
+
+    def __init__(self, state: State, worker: str | None) -> None:
+        #: What the job is in now, and the name of the worker that holds it, if one does.
+        self.state = state
+        self.worker = worker if state is State.INPROGRESS else None
+        held = f", held by {self.worker!r}" if self.worker else ""
+        super().__init__(f"The lease is no longer good: the job is {state}{held}. Stop working on it.")
+
+
+class LeaseRequired(DomainError):
+    """The queue wants the lease with every update of a job in progress."""
+
+    def __init__(self, state: State, worker: str | None) -> None:
+        self.state = state
+        self.worker = worker
+        super().__init__("This queue wants the lease that came with the job in each update of it.")
+
+
+class BadItem(DomainError):
+    """One of many that were to be added can't be, so none was."""
+
+    def __init__(self, index: int, why: DomainError) -> None:
+        #: Which one, counted from 0, and what is wrong with it.
+        self.index = index
+        self.why = why
+        super().__init__(f"jobs[{index}]: {why} None of the jobs was added.")

@@ -1,0 +1,209 @@
+"""
+Facts as records, and back.
+
+A record is one line of JSON, `[kind, version, field …]`; for a fact with content, a line feed and the content follow.
+Each kind has its own version, and every released version keeps its reader here. What most jobs do not have stands in an
+object at the end, and only where it is not the default.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from attrs import Attribute, asdict, fields
+
+from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from .model import NO_NOTES, AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
+
+__all__ = ["UnknownRecord", "decode", "encode"]
+
+
+class UnknownRecord(ValueError):
+    """A record that this version can't read; a newer one must have written it."""
+
+
+_line: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+def _optional(kind: type, *names: str) -> "tuple[tuple[str, Any], ...]":
+    """(name, default) of fields that are written only where they differ."""
+    attributes: dict[str, Attribute[Any]] = {attribute.name: attribute for attribute in fields(kind)}
+    return tuple((name, attributes[name].default) for name in names)
+
+
+_SPEC_EXTRAS: Final = _optional(
+    Spec, "tags", "max_attempts", "retry_delay_seconds", "unique_key", "fingerprint", "author"
+)
+_STANDING_EXTRAS: Final = _optional(Standing, "shift", "ready_at")
+_QUEUE_EXTRAS: Final = _optional(Queue, "paused", "draining", "require_lease", "max_jobs")
+
+
+def _extras(value: Any, optional: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    return {name: given for name, default in optional if (given := getattr(value, name)) != default}
+
+
+# Writing: always the newest version of a kind
+
+
+def _queue_line(kind: str, queue: Queue) -> bytes:
+    more = _extras(queue, _QUEUE_EXTRAS)
+    if queue.defaults is not None:
+        more["defaults"] = asdict(queue.defaults)
+    if queue.keys:
+        more["keys"] = [[key.id, key.role.value, key.digest, key.created] for key in queue.keys]
+    return _line([kind, 2, queue.name, queue.salt, queue.digest, queue.created, more]).encode()
+
+
+def _notes(notes: Notes) -> dict[str, Any]:
+    written = _extras(notes, _optional(Notes, "progress", "error", "cancel_requested"))
+    if notes.result is not None:
+        written["result"] = notes.result.decode()
+    if notes.history:
+        written["history"] = [[a.worker, a.started, a.ended, a.outcome, a.error] for a in notes.history]
+    return written
+
+
+def _standing(standing: Standing) -> list[Any]:
+    more = _extras(standing, _STANDING_EXTRAS)
+    if standing.notes is not NO_NOTES and (notes := _notes(standing.notes)):
+        more["notes"] = notes
+    return [
+        standing.state.value,
+        standing.updated,
+        standing.attempts,
+        standing.claimed,
+        standing.lease,
+        standing.worker,
+        more,
+    ]
+
+
+def _encode_job_added(fact: JobAdded) -> bytes:
+    spec = fact.job.spec
+    asked = [spec.uid, spec.priority, spec.arrival, spec.keep_minutes, spec.timeout_seconds, spec.timeout_time]
+    more = _extras(spec, _SPEC_EXTRAS)
+    line = _line(["job-added", 2, fact.queue, *asked, spec.created, more, *_standing(fact.job.standing)])
+    return line.encode() + b"\n" + spec.content
+
+
+def _encode_job_changed(fact: JobChanged) -> bytes:
+    return _line(["job-changed", 2, fact.queue, fact.uid, *_standing(fact.standing)]).encode()
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
+    QueueCreated: lambda fact: _queue_line("queue-created", fact.queue),
+    QueueChanged: lambda fact: _queue_line("queue-changed", fact.queue),
+    QueueDeleted: lambda fact: _line(["queue-deleted", 1, fact.name]).encode(),
+    JobAdded: _encode_job_added,
+    JobChanged: _encode_job_changed,
+    JobRemoved: lambda fact: _line(["job-removed", 1, fact.queue, fact.uid]).encode(),
+}
+
+
+def encode(fact: Fact) -> bytes:
+    """The record of a fact, in the newest version of its kind."""
+    return _ENCODERS[type(fact)](fact)
+
+
+# Reading: every version
+
+
+def _read_queue(written: list[Any]) -> Queue:
+    name, salt, digest, created, more = written
+    defaults = more.pop("defaults", None)
+    keys = [AccessKey(id=i, role=Role(r), digest=d, created=c) for i, r, d, c in more.pop("keys", ())]
+    return Queue(
+        name=name,
+        salt=salt,
+        digest=digest,
+        created=created,
+        defaults=None if defaults is None else Defaults(**defaults),
+        keys=tuple(keys),
+        **more,
+    )
+
+
+def _read_notes(written: dict[str, Any] | None) -> Notes:
+    if written is None:
+        return NO_NOTES
+    result = written.pop("result", None)
+    history = [
+        Attempt(worker=worker, started=started, ended=ended, outcome=outcome, error=error)
+        for worker, started, ended, outcome, error in written.pop("history", ())
+    ]
+    return Notes(result=None if result is None else result.encode(), history=tuple(history), **written)
+
+
+def _read_standing(written: list[Any]) -> Standing:
+    state, updated, attempts, claimed, lease, worker, more = written
+    return Standing(
+        state=State(state),
+        updated=updated,
+        attempts=attempts,
+        claimed=claimed,
+        lease=lease,
+        worker=worker,
+        notes=_read_notes(more.pop("notes", None)),
+        **more,
+    )
+
+
+def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
+    queue, uid, priority, arrival, keep, timeout, timeout_time, created, more, *standing = written
+    if "tags" in more:
+        more["tags"] = tuple(more["tags"])
+    spec = Spec(
+        uid=uid,
+        priority=priority,
+        arrival=arrival,
+        keep_minutes=keep,
+        timeout_seconds=timeout,
+        timeout_time=timeout_time,
+        content=content,
+        created=created,
+        **more,
+    )
+    return JobAdded(queue, Job(spec, _read_standing(standing)))
+
+
+def _read_job_added_1(written: list[Any], content: bytes) -> JobAdded:
+    queue, uid, priority, arrival, keep, timeout_minutes, timeout_time, created, state, updated = written
+    asked = [queue, uid, priority, arrival, keep, timeout_minutes * 60, timeout_time, created, {}]
+    return _read_job_added([*asked, *_standing_1(state, updated)], content)
+
+
+def _standing_1(state: str, updated: int) -> list[Any]:
+    """Version 1 did not count attempts: what was ever claimed had one."""
+    return [state, updated, 0 if state == State.QUEUED else 1, 0, None, None, {}]
+
+
+def _read_job_changed(written: list[Any], _content: bytes) -> JobChanged:
+    queue, uid, *standing = written
+    return JobChanged(queue, uid, _read_standing(standing))
+
+
+_DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
+    ("queue-created", 1): lambda written, _: QueueCreated(_read_queue([*written, {}])),
+    ("queue-created", 2): lambda written, _: QueueCreated(_read_queue(written)),
+    ("queue-changed", 2): lambda written, _: QueueChanged(_read_queue(written)),
+    ("queue-deleted", 1): lambda written, _: QueueDeleted(*written),
+    ("job-added", 1): _read_job_added_1,
+    ("job-added", 2): _read_job_added,
+    ("job-changed", 1): lambda written, _: _read_job_changed([*written[:2], *_standing_1(*written[2:])], b""),
+    ("job-changed", 2): _read_job_changed,
+    ("job-removed", 1): lambda written, _: JobRemoved(*written),
+}
+
+
+def decode(record: bytes) -> Fact:
+    """
+    The fact of a record, of any released version.
+
+    Raises UnknownRecord for a kind or version that is not known here.
+    """
+    line, _, content = record.partition(b"\n")
+    kind, version, *written = json.loads(line)
+    read = _DECODERS.get((kind, version))
+    if read is None:
+        raise UnknownRecord(f"record {kind!r} of version {version}")
+    return read(written, content)

@@ -1,0 +1,175 @@
+"""The rules for changing a job: leases, transitions, retries, cancelling."""
+
+from hmac import compare_digest
+from typing import Any, Final
+
+from attrs import evolve
+
+from .commands import Changes
+from .errors import LeaseLost, LeaseRequired
+from .events import Fact, JobAdded, JobChanged
+from .model import DAY, FINISHED, HISTORY_LENGTH, SECOND, Attempt, Job, Queue, Spec, Standing, State
+
+__all__ = ["retry_delay", "timed_out", "update"]
+
+#: The error of a queued job that was cancelled.
+_CANCELLED: Final = "cancelled"
+#: The error of a job whose lease ran out.
+_TIMED_OUT: Final = "timed out"
+
+
+def update(
+    queue: Queue, job: Job, changes: Changes, now: int, *, lease: str | None = None, by_owner: bool = False
+) -> tuple[Fact | None, Job]:
+    """
+    The fact that changes `job`, or None if all is so already, and the job with it.
+
+    `by_owner` asks for no lease, whatever the queue demands. Raises LeaseLost or LeaseRequired.
+    """
+    if lease is not None and _repeats(job, changes, lease):
+        return None, job
+    if not by_owner:
+        _check_lease(queue, job, changes, lease)
+    spec = _spec(job.spec, changes)
+    updated = Job(spec, _moved(Job(spec, job.standing), changes, now))
+    if spec is not job.spec:
+        return JobAdded(queue.name, updated), updated
+    return JobChanged(queue.name, spec.uid, updated.standing), updated
+
+
+def timed_out(job: Job, now: int) -> Standing:
+    """A job in progress after its lease has run out: queued again if it has attempts left, failed otherwise."""
+    return _failed(job, now, outcome="timeout", error=_TIMED_OUT, retry=True)
+
+
+def retry_delay(spec: Spec, attempts: int) -> int:
+    """Milliseconds before the attempt that follows so many: the first delay, doubled at each, at most a day."""
+    # 2 ** 17 seconds are more than a day already.
+    return min(spec.retry_delay_seconds * SECOND << min(attempts - 1, 17), DAY)
+
+
+def _repeats(job: Job, changes: Changes, lease: str) -> bool:
+    """Whether this finishes a job that the same holder has finished so already: its answer may have been lost."""
+    standing = job.standing
+    return standing.state in FINISHED and changes.state is standing.state and _holds(standing, lease)
+
+
+def _check_lease(queue: Queue, job: Job, changes: Changes, lease: str | None) -> None:
+    held = job.state is State.INPROGRESS
+    if lease is None:
+        if queue.require_lease and held and not changes.cancel:
+            raise LeaseRequired(job.state, job.standing.worker)
+    elif not held or not _holds(job.standing, lease):
+        raise LeaseLost(job.state, job.standing.worker)
+
+
+def _holds(standing: Standing, lease: str) -> bool:
+    return standing.lease is not None and compare_digest(standing.lease.encode(), lease.encode())
+
+
+def _spec(spec: Spec, changes: Changes) -> Spec:
+    names = ("priority", "content", "tags", "timeout_time")
+    changed: dict[str, Any] = {name: value for name in names if (value := getattr(changes, name)) is not None}
+    return evolve(spec, **changed) if changed else spec
+
+
+def _moved(job: Job, changes: Changes, now: int) -> Standing:
+    standing = _with_notes(job.standing, changes)
+    job = Job(job.spec, standing)
+    match changes.state:
+        case State.QUEUED:
+            return _requeued(job, now, _ready_at(changes, now))
+        case State.INPROGRESS:
+            return _held(job, now)
+        case State.COMPLETE:
+            return _complete(standing, changes, now)
+        case State.FAILED:
+            failed = _failed(job, now, outcome="failed", error=changes.error, retry=changes.retry)
+            return evolve(failed, ready_at=_ready_at(changes, now)) if _delayed(failed, changes) else failed
+    if changes.cancel:
+        return _cancelled(job, now)
+    if _delayed(standing, changes):
+        return evolve(standing, updated=now, ready_at=_ready_at(changes, now))
+    return evolve(standing, updated=now, shift=0)
+
+
+def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
+    """Done; what went wrong in earlier attempts is in the history."""
+    notes = standing.notes
+    if notes.error != changes.error or notes.cancel_requested:
+        notes = evolve(notes, error=changes.error, cancel_requested=False)
+    if standing.state is State.INPROGRESS:
+        notes = evolve(notes, history=_remembered(standing, now, "complete", None))
+    return evolve(standing, state=State.COMPLETE, updated=now, shift=0, ready_at=0, notes=notes)
+
+
+def _with_notes(standing: Standing, changes: Changes) -> Standing:
+    names = ("progress", "result", "error")
+    said: dict[str, Any] = {name: value for name in names if (value := getattr(changes, name)) is not None}
+    return evolve(standing, notes=evolve(standing.notes, **said)) if said else standing
+
+
+def _delayed(standing: Standing, changes: Changes) -> bool:
+    return changes.delay_seconds is not None and standing.state is State.QUEUED
+
+
+def _ready_at(changes: Changes, now: int) -> int:
+    return now + changes.delay_seconds * SECOND if changes.delay_seconds else 0
+
+
+def _requeued(job: Job, now: int, ready_at: int) -> Standing:
+    """Queued again because somebody said so: a job that had finished begins anew, with all its attempts."""
+    standing, notes = job.standing, evolve(job.standing.notes, cancel_requested=False)
+    if standing.state is State.INPROGRESS:
+        notes = evolve(notes, history=_remembered(standing, now, "released", None))
+        if standing.notes.cancel_requested:
+            notes = evolve(notes, error=_CANCELLED)
+            return evolve(standing, state=State.FAILED, updated=now, lease=None, shift=0, notes=notes)
+    attempts = 0 if standing.state in FINISHED else standing.attempts
+    return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, notes=notes)
+
+
+def _held(job: Job, now: int) -> Standing:
+    """In progress: for longer, by a heartbeat, or from now on, by somebody who did not claim it."""
+    standing = job.standing
+    if standing.state is State.INPROGRESS:
+        return evolve(standing, updated=now, shift=0)
+    attempts = standing.attempts + 1
+    return Standing(state=State.INPROGRESS, updated=now, attempts=attempts, claimed=now, notes=standing.notes)
+
+
+def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool) -> Standing:
+    spec, standing = job.spec, job.standing
+    if standing.state is not State.INPROGRESS:
+        return evolve(standing, state=State.FAILED, updated=now, ready_at=0)
+    cancelled = standing.notes.cancel_requested
+    notes = evolve(
+        standing.notes,
+        history=_remembered(standing, now, outcome, error),
+        error=error if error is not None else standing.notes.error,
+        cancel_requested=False,
+    )
+    if retry and standing.attempts < spec.max_attempts and not cancelled:
+        delay = retry_delay(spec, standing.attempts)
+        ready_at = now + delay if delay else 0
+        return Standing(state=State.QUEUED, updated=now, attempts=standing.attempts, ready_at=ready_at, notes=notes)
+    # Whose time ran out has lost the lease; who said that it failed may say so again.
+    lease = standing.lease if outcome == "failed" else None
+    return evolve(standing, state=State.FAILED, updated=now, lease=lease, shift=0, notes=notes)
+
+
+def _cancelled(job: Job, now: int) -> Standing:
+    standing = job.standing
+    if standing.state is State.QUEUED:
+        notes = evolve(standing.notes, error=_CANCELLED)
+        return evolve(standing, state=State.FAILED, updated=now, ready_at=0, notes=notes)
+    if standing.state is State.INPROGRESS:
+        # It is not its worker that speaks: the lease must end when it would have ended.
+        shift = standing.shift - (now - standing.updated)
+        return evolve(standing, updated=now, shift=shift, notes=evolve(standing.notes, cancel_requested=True))
+    return standing
+
+
+def _remembered(standing: Standing, now: int, outcome: str, error: str | None) -> tuple[Attempt, ...]:
+    attempt = Attempt(worker=standing.worker, started=standing.claimed, ended=now, outcome=outcome, error=error)
+    return (*standing.notes.history, attempt)[-HISTORY_LENGTH:]

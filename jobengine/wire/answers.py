@@ -1,0 +1,206 @@
+"""What the engine answers, as JSON."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from attrs import asdict
+from msgspec import Raw
+
+from ..core.activity import QueueStats, Times
+from ..core.commands import Claimed, Explanation
+from ..core.model import AccessKey, Job, Queue, State
+from ..engine import JobEvent
+from .queries import cursor_text
+
+__all__ = [
+    "explanation_json",
+    "job_json",
+    "job_value",
+    "jobs_json",
+    "key_value",
+    "page_json",
+    "problem_json",
+    "queue_head",
+    "queue_tail",
+    "queue_value",
+    "sent_event",
+    "stats_value",
+    "to_json",
+]
+
+#: What clients with integers of 64 bits can read.
+_LARGEST: Final = (1 << 63) - 1
+
+to_json: Final = msgspec.json.Encoder().encode
+
+
+def job_json(job: Job, *, lease: bool = False) -> bytes:
+    """A job as the API shows it; with its lease for the one who has just claimed it."""
+    return to_json(job_value(job, lease=lease))
+
+
+def job_value(job: Job, *, lease: bool = False) -> dict[str, Any]:
+    """
+    A job as the API shows it, as a value for to_json; its content is byte for byte as it came.
+
+    What the first version of the API did not have is there only where it says something.
+    """
+    spec, standing = job.spec, job.standing
+    value = {
+        "uid": spec.uid,
+        "priority": spec.priority,
+        "keep_minutes": spec.keep_minutes,
+        "timeout_minutes": -(-spec.timeout_seconds // 60),
+        "created": spec.created // 1000,
+        "last_updated": standing.updated // 1000,
+        "timeout_time": spec.timeout_time,
+        "content": Raw(spec.content),
+        "state": standing.state,
+        **_beyond_v1(job),
+    }
+    if lease and standing.lease is not None:
+        value["lease"] = standing.lease
+    return value
+
+
+def _beyond_v1(job: Job) -> dict[str, Any]:
+    spec, standing, notes = job.spec, job.standing, job.standing.notes
+    value: dict[str, Any] = {
+        "timeout_seconds": min(spec.timeout_seconds, _LARGEST),
+        "tags": spec.tags or None,
+        "max_attempts": spec.max_attempts if spec.max_attempts > 1 else None,
+        "retry_delay_seconds": spec.retry_delay_seconds or None,
+        "unique_key": spec.unique_key,
+        "attempts": standing.attempts or None,
+        "worker": standing.worker,
+        "lease_expires": None if (expires := job.lease_expires) is None else min(expires // 1000, _LARGEST),
+        "not_before": min(-(-standing.ready_at // 1000), _LARGEST) or None,
+        "progress": notes.progress,
+        "result": None if notes.result is None else Raw(notes.result),
+        "error": notes.error,
+        "cancel_requested": notes.cancel_requested if job.state is State.INPROGRESS else None,
+        "history": [_attempt(attempt) for attempt in notes.history] or None,
+    }
+    return {name: given for name, given in value.items() if given is not None}
+
+
+def _attempt(attempt: Any) -> dict[str, Any]:
+    value = {
+        "worker": attempt.worker,
+        "started": attempt.started // 1000,
+        "ended": attempt.ended // 1000,
+        "outcome": attempt.outcome,
+        "error": attempt.error,
+    }
+    return {name: given for name, given in value.items() if given is not None}
+
+
+def jobs_json(claimed: Sequence[Claimed]) -> bytes:
+    """Claimed jobs, each with its lease and the queue it is from."""
+    return to_json({"jobs": [{"queue_name": one.queue, **job_value(one.job, lease=True)} for one in claimed]})
+
+
+def queue_head(name: str) -> bytes:
+    """The JSON of a queue up to its first job; the jobs follow, with commas between them, and then queue_tail."""
+    return b'{"name":' + to_json(name) + b',"jobs":['
+
+
+def queue_tail(size: int) -> bytes:
+    """The JSON of a queue from behind its last job on; `size` is how many jobs there were."""
+    return b'],"size":%d}' % size
+
+
+def queue_value(queue: Queue) -> dict[str, Any]:
+    """How a queue is set up."""
+    return {
+        "name": queue.name,
+        "created": queue.created // 1000,
+        "paused": queue.paused,
+        "draining": queue.draining,
+        "require_lease": queue.require_lease,
+        "max_jobs": queue.max_jobs,
+        "defaults": None if queue.defaults is None else asdict(queue.defaults),
+    }
+
+
+def key_value(key: AccessKey) -> dict[str, Any]:
+    """A key of a queue, without the key."""
+    return {"id": key.id, "role": key.role, "created": key.created // 1000}
+
+
+def stats_value(stats: QueueStats) -> dict[str, Any]:
+    """A queue in numbers; times are in seconds."""
+    return {
+        **queue_value(stats.queue),
+        "size": sum(stats.counts.values()),
+        "counts": {state.value: count for state, count in stats.counts.items()},
+        "ready": stats.ready,
+        "delayed": stats.delayed,
+        "oldest_ready_seconds": _in_seconds(stats.oldest_ready),
+        "last_minute": stats.last_minute,
+        "last_hour": stats.last_hour,
+        "wait_seconds": _times(stats.wait),
+        "run_seconds": _times(stats.run),
+    }
+
+
+def explanation_json(explanation: Explanation) -> bytes:
+    """Why a job is where it is: for a person, and in fields."""
+    job = explanation.job
+    value: dict[str, Any] = {
+        "uid": job.spec.uid,
+        "state": job.state,
+        "reason": _reason(explanation),
+        "paused": explanation.queue.paused,
+        "ahead": explanation.ahead,
+        "not_before": -(-job.standing.ready_at // 1000) or None,
+        "worker": job.standing.worker,
+        "lease_expires": None if job.lease_expires is None else job.lease_expires // 1000,
+        "error": job.standing.notes.error,
+    }
+    return to_json({name: given for name, given in value.items() if given is not None})
+
+
+def _reason(explanation: Explanation) -> str:
+    job = explanation.job
+    if job.state is State.INPROGRESS:
+        holder = f" by {job.standing.worker!r}" if job.standing.worker else ""
+        expires = job.lease_expires
+        until = "" if expires is None else f", until {expires // 1000} at the latest if it is not updated"
+        return f"It is in progress, held{holder}{until}."
+    if job.state is not State.QUEUED:
+        return f"It is {job.state}; put it in the state queued to have it run again."
+    if job.standing.ready_at:
+        return f"It is not to be claimed before {-(-job.standing.ready_at // 1000)}."
+    line = "It is the next" if not explanation.ahead else f"{explanation.ahead} jobs are before it"
+    return f"The queue is paused. {line}." if explanation.queue.paused else f"It can be claimed. {line}."
+
+
+def sent_event(event: JobEvent) -> bytes:
+    """An event in the format of server-sent events (HTML Standard, 9.2)."""
+    data = to_json({"uid": event.uid, "before": event.before, "state": event.state, "at": event.at / 1000})
+    return b"id: %b\nevent: job\ndata: %b\n\n" % (event.id.encode(), data)
+
+
+def page_json(jobs: Sequence[Job], following: Any) -> bytes:
+    """Some jobs of a list, and where it goes on."""
+    return to_json(
+        {
+            "jobs": [job_value(job) for job in jobs],
+            "next_cursor": None if following is None else cursor_text(following),
+        }
+    )
+
+
+def problem_json(status: int, title: str, detail: str, **more: Any) -> bytes:
+    """An error as RFC 9457 has it, with `error` for clients of the first version."""
+    return to_json({"type": "about:blank", "title": title, "status": status, "detail": detail, "error": detail, **more})
+
+
+def _times(times: Times) -> dict[str, float | None]:
+    return {name: _in_seconds(value) for name, value in asdict(times).items()}
+
+
+def _in_seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000

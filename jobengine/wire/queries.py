@@ -1,0 +1,159 @@
+"""What stands in query strings and headers."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ..core.commands import Filter
+from ..core.model import Rank, State
+
+__all__ = [
+    "BadInput",
+    "access_key",
+    "cursor",
+    "cursor_text",
+    "filter_of",
+    "flag",
+    "idempotency_key",
+    "number",
+    "one",
+    "optional",
+    "preferred_wait",
+    "seconds",
+]
+
+#: What a query string or a set of headers is: every value of each name, as bytes.
+Query = Mapping[bytes, Sequence[bytes]]
+
+#: The longest that a request may wait.
+MAX_WAIT: Final = 60
+_LONGEST_TEXT: Final = 256
+_PREFER_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
+
+#: As in JSON, and as libraries write floats.
+_NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,9})?")
+
+_cursor: Final = msgspec.json.Decoder(tuple[int, int, str])
+
+
+class BadInput(ValueError):
+    """What the client sent can't be used; str() is written for it."""
+
+
+def access_key(values: Sequence[bytes] | None) -> bytes:
+    """The access key in the X-Access-Key headers of a request; raises BadInput if there is not just one."""
+    if not values or not values[0]:
+        raise BadInput("The header X-Access-Key is missing; send the access key of the queue in it.")
+    if len(values) > 1:
+        raise BadInput("The header X-Access-Key comes more than once.")
+    return values[0]
+
+
+def idempotency_key(values: Sequence[bytes] | None) -> str | None:
+    """The key in the Idempotency-Key headers of a request, or None; raises BadInput."""
+    if not values:
+        return None
+    key = _text(values, "Idempotency-Key", "header")
+    if not 0 < len(key) <= _LONGEST_TEXT:
+        raise BadInput(f"The header Idempotency-Key must have 1 to {_LONGEST_TEXT} characters.")
+    return key
+
+
+def preferred_wait(values: Sequence[bytes] | None) -> float:
+    """The seconds of `wait` in the Prefer headers of a request (RFC 7240), at most MAX_WAIT; 0 if there is none."""
+    found = _PREFER_WAIT.search(b",".join(values or ()).decode("latin-1"))
+    return min(int(found.group(1)), MAX_WAIT) if found else 0
+
+
+def one(query: Query, name: str) -> str:
+    """The value of a query parameter that must be there once; raises BadInput."""
+    value = optional(query, name)
+    if not value:
+        raise BadInput(f"The query parameter {name} is missing.")
+    return value
+
+
+def optional(query: Query, name: str) -> str | None:
+    """The value of a query parameter that may be there once, or None; raises BadInput."""
+    values = query.get(name.encode(), ())
+    return _text(values, name) if values else None
+
+
+def flag(query: Query, name: str) -> bool:
+    """The value of a query parameter that is true or false, in any case; false if it is not there. Raises BadInput."""
+    given = optional(query, name)
+    value = "false" if given is None else given.lower()
+    if value not in ("true", "false"):
+        raise BadInput(f"The query parameter {name} must be true or false.")
+    return value == "true"
+
+
+def number(query: Query, name: str, default: int, most: int) -> int:
+    """The value of a query parameter that is a whole number from 1 to `most`; raises BadInput."""
+    value = optional(query, name)
+    if value is None:
+        return default
+    if not value.isascii() or not value.isdigit() or len(value) > 9 or not 1 <= int(value) <= most:
+        raise BadInput(f"The query parameter {name} must be a whole number from 1 to {most}.")
+    return int(value)
+
+
+def seconds(query: Query, name: str) -> float:
+    """The value of a query parameter that is a time to wait, 0 if it is not there; raises BadInput."""
+    value = optional(query, name)
+    if value is None:
+        return 0
+    if not _NUMBER.fullmatch(value) or not 0 <= float(value) <= MAX_WAIT:
+        raise BadInput(f"The query parameter {name} must be a number of seconds from 0 to {MAX_WAIT}.")
+    return float(value)
+
+
+def filter_of(query: Query) -> Filter:
+    """Which jobs the parameters state, tag and q mean; raises BadInput."""
+    return make_filter(optional(query, "state"), optional(query, "tag"), optional(query, "q"))
+
+
+def make_filter(state: str | None, tag: str | None, text: str | None) -> Filter:
+    """A Filter of what a client said; raises BadInput."""
+    return Filter(
+        state=None if state is None else state_of(state, "state"),
+        tag=tag,
+        text=None if text is None else text.casefold(),
+    )
+
+
+def state_of(value: str, name: str) -> State:
+    """The State that a client names, in any case; raises BadInput."""
+    try:
+        return State(value.lower())
+    except ValueError:
+        raise BadInput(f"{name} must be one of {', '.join(State)}.") from None
+
+
+def cursor(query: Query) -> Rank | None:
+    """The place in execution order that the parameter cursor stands for; raises BadInput."""
+    value = optional(query, "cursor")
+    if value is None:
+        return None
+    try:
+        return _cursor.decode(base64.urlsafe_b64decode(value.encode() + b"=" * (-len(value) % 4)))
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise BadInput("The query parameter cursor is not one that an earlier answer gave.") from None
+
+
+def cursor_text(rank: Rank) -> str:
+    """What a client sends as cursor to go on behind a place."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(rank)).decode().rstrip("=")
+
+
+def _text(values: Sequence[bytes], name: str, what: Any = "query parameter") -> str:
+    if len(values) > 1:
+        raise BadInput(f"The {what} {name} comes more than once.")
+    try:
+        return values[0].decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadInput(f"The {what} {name} is not UTF-8.") from None

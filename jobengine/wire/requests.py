@@ -1,0 +1,398 @@
+"""What stands in the bodies of requests, as commands."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from attrs import asdict, evolve, field, frozen
+from msgspec import Meta, Raw
+
+from ..core import commands as c
+from ..core.model import Defaults, Role, State
+from ..strict_json import NotStrict, check
+from .queries import MAX_WAIT, BadInput, make_filter, state_of
+
+__all__ = ["Access", "Bulk", "MatchingUpdate", "Wire"]
+
+_NAME_LENGTH: Final = 256
+_KEY_LENGTH: Final = 1024
+#: A job remembers the errors of its last 20 attempts, in each of its records.
+_ERROR_LENGTH: Final = 4096
+_MOST_JOBS: Final = 10_000
+_MOST_CLAIMS: Final = 1_000
+#: What a header can carry without loss: no control characters, no space at either end (RFC 9110, 5.5).
+_HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
+_V1_UPDATE: Final = frozenset({"queue_name", "uid", "new_status"})
+
+#: What a request has shown to open a queue: the fields of Command for it.
+Access = Mapping[str, Any]
+
+_Text = Annotated[str, Meta(min_length=1)]
+_Name = Annotated[str, Meta(min_length=1, max_length=_NAME_LENGTH)]
+_Key = Annotated[str, Meta(min_length=1, max_length=_KEY_LENGTH)]
+_Count = Annotated[int, Meta(ge=0)]
+_Tags = Annotated[tuple[_Name, ...], Meta(max_length=20)]
+_Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\Z")]
+_Attempts = Annotated[int, Meta(ge=1)]
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class _NewQueue:
+    name: _Name
+    access_key: _Key = field(repr=False)
+
+
+@frozen(kw_only=True)
+class _Defaults:
+    keep_minutes: _Count | None = None
+    timeout_seconds: _Count | None = None
+    max_attempts: _Attempts | None = None
+    retry_delay_seconds: _Count | None = None
+
+
+@frozen(kw_only=True)
+class _ChangeQueue:
+    name: _Text
+    paused: bool | None = None
+    draining: bool | None = None
+    require_lease: bool | None = None
+    max_jobs: _Count | None = None
+    defaults: _Defaults | None = None
+    new_access_key: _Key | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class _AddKey:
+    queue_name: _Text
+    role: str
+    access_key: _Key = field(repr=False)
+
+
+@frozen(kw_only=True)
+class _NewJob:
+    content: Raw
+    priority: int | None = None
+    keep_minutes: _Count | None = None
+    timeout_minutes: _Count | None = None
+    timeout_seconds: _Count | None = None
+    timeout_time: _Count | None = None
+    tags: _Tags | None = None
+    max_attempts: _Attempts | None = None
+    retry_delay_seconds: _Count | None = None
+    unique_key: _Name | None = None
+    delay_seconds: _Count | None = None
+    not_before: _Count | None = None
+    uid: _Uid | None = None
+
+
+@frozen(kw_only=True)
+class _AddJob:
+    queue_name: _Text
+    job: _NewJob
+
+
+@frozen(kw_only=True)
+class _AddJobs:
+    queue_name: _Text
+    jobs: Annotated[list[_NewJob], Meta(min_length=1, max_length=_MOST_JOBS)]
+
+
+@frozen(kw_only=True)
+class _Changes:
+    new_status: _Text | None = None
+    retry: bool | None = None
+    cancel: bool | None = None
+    progress: Annotated[int, Meta(ge=0, le=100)] | None = None
+    result: Raw = Raw()
+    error: Annotated[str, Meta(max_length=_ERROR_LENGTH)] | None = None
+    priority: int | None = None
+    content: Raw = Raw()
+    tags: _Tags | None = None
+    timeout_time: _Count | None = None
+    delay_seconds: _Count | None = None
+
+
+@frozen(kw_only=True)
+class _Update(_Changes):
+    uid: _Text
+    lease: _Text | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class _UpdateJob(_Update):
+    queue_name: _Text
+
+
+@frozen(kw_only=True)
+class _Filter:
+    state: _Text | None = None
+    tag: _Text | None = None
+    q: _Text | None = None
+
+
+@frozen(kw_only=True)
+class _UpdateJobs(_Changes):
+    queue_name: _Text
+    updates: Annotated[list[_Update], Meta(min_length=1, max_length=_MOST_JOBS)] | None = None
+    filter: _Filter | None = None
+    dry_run: bool | None = None
+
+
+@frozen(kw_only=True)
+class _Claim:
+    queue_names: Annotated[list[_Text], Meta(min_length=1, max_length=100)]
+    count: Annotated[int, Meta(ge=1, le=_MOST_CLAIMS)] | None = None
+    wait: Annotated[float, Meta(ge=0, le=MAX_WAIT)] | None = None
+    worker: _Name | None = None
+    tags: _Tags | None = None
+
+
+@frozen
+class Bulk:
+    """Updates of jobs one by one."""
+
+    updates: list[c.UpdateJob]
+
+
+@frozen
+class MatchingUpdate:
+    """An update of all jobs that match."""
+
+    command: c.UpdateMatching
+
+
+def _decoder(kind: type[T]) -> "msgspec.json.Decoder[T]":
+    return msgspec.json.Decoder(kind)
+
+
+_new_queue: Final = _decoder(_NewQueue)
+_change_queue: Final = _decoder(_ChangeQueue)
+_add_key: Final = _decoder(_AddKey)
+_add_job: Final = _decoder(_AddJob)
+_add_jobs: Final = _decoder(_AddJobs)
+_update_job: Final = _decoder(_UpdateJob)
+_update_jobs: Final = _decoder(_UpdateJobs)
+_claim: Final = _decoder(_Claim)
+
+
+@frozen(kw_only=True)
+class Wire:
+    """Turns bodies into commands, with this server's defaults and limits. Every method raises BadInput."""
+
+    #: For what neither the client nor the queue says.
+    defaults: Defaults = Defaults()
+    #: How deep JSON may be nested.
+    max_depth: int = 32
+    #: Bytes of the content of one job, and of its result.
+    max_job_bytes: int = 1 << 20
+
+    def create_queue(self, body: bytes, admin: bool) -> c.CreateQueue:
+        """The body of PUT /api/v1/queue."""
+        asked, _ = self._decode(body, _new_queue)
+        return c.CreateQueue(queue=asked.name, access_key=_header_safe(asked.access_key), admin=admin)
+
+    def change_queue(self, body: bytes, access: Access) -> c.ChangeQueue:
+        """The body of POST /api/v1/queue."""
+        asked, _ = self._decode(body, _change_queue)
+        return c.ChangeQueue(
+            queue=asked.name,
+            **access,
+            paused=asked.paused,
+            draining=asked.draining,
+            require_lease=asked.require_lease,
+            max_jobs=asked.max_jobs,
+            defaults=None if asked.defaults is None else self._filled(asked.defaults),
+            new_access_key=None if asked.new_access_key is None else _header_safe(asked.new_access_key),
+        )
+
+    def add_key(self, body: bytes, access: Access) -> c.AddKey:
+        """The body of PUT /api/v1/queue/key."""
+        asked, _ = self._decode(body, _add_key)
+        try:
+            role = Role(asked.role)
+        except ValueError:
+            role = Role.OWNER
+        if role is Role.OWNER:
+            raise BadInput("role must be one of producer, worker, viewer.")
+        return c.AddKey(
+            queue=asked.queue_name,
+            **access,
+            role=role,
+            new_access_key=_header_safe(asked.access_key),
+        )
+
+    def add_job(self, body: bytes, access: Access, idempotency_key: str | None = None) -> c.AddJobs:
+        """The body of PUT /api/v1/job."""
+        asked, _ = self._decode(body, _add_job)
+        job = _new_job(asked.job, "job", self.max_job_bytes)
+        if idempotency_key is not None:
+            if job.uid is not None:
+                raise BadInput("Send a uid or the header Idempotency-Key, not both.")
+            job = evolve(job, idempotency_key=idempotency_key)
+        return self._adding(asked.queue_name, access, (job,), many=False)
+
+    def add_jobs(self, body: bytes, access: Access) -> c.AddJobs:
+        """The body of PUT /api/v1/jobs."""
+        asked, _ = self._decode(body, _add_jobs)
+        jobs = tuple(_new_job(job, f"jobs[{index}]", self.max_job_bytes) for index, job in enumerate(asked.jobs))
+        return self._adding(asked.queue_name, access, jobs, many=True)
+
+    def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob, bool]:
+        """The body of POST /api/v1/job, and whether it is one as the first version of the API has it."""
+        asked, fields = self._decode(body, _update_job)
+        command = _updating(asked.queue_name, access, asked, "", self.max_job_bytes)
+        return command, fields <= _V1_UPDATE
+
+    def update_jobs(self, body: bytes, access: Access) -> Bulk | MatchingUpdate:
+        """The body of POST /api/v1/jobs."""
+        asked, _ = self._decode(body, _update_jobs)
+        if (asked.updates is None) == (asked.filter is None):
+            raise BadInput("Send updates, for jobs one by one, or filter, for all jobs that match; not both.")
+        if asked.updates is not None:
+            if asked.dry_run or _read_changes(asked, "", self.max_job_bytes) != _NO_CHANGES:
+                raise BadInput(
+                    "Beside updates there can be no changes and no dry_run: each update says what it changes."
+                )
+            updates = enumerate(asked.updates)
+            return Bulk(
+                [_updating(asked.queue_name, access, item, f"updates[{i}].", self.max_job_bytes) for i, item in updates]
+            )
+        assert asked.filter is not None
+        return MatchingUpdate(
+            c.UpdateMatching(
+                queue=asked.queue_name,
+                **access,
+                filter=make_filter(asked.filter.state, asked.filter.tag, asked.filter.q),
+                changes=_changes(asked, "", self.max_job_bytes),
+                dry_run=bool(asked.dry_run),
+            )
+        )
+
+    def claim(self, body: bytes, access: Access) -> c.Claims:
+        """The body of POST /api/v1/job/next."""
+        asked, _ = self._decode(body, _claim)
+        return c.Claims(
+            queues=tuple(dict.fromkeys(asked.queue_names)),
+            **access,
+            count=asked.count or 1,
+            wait=asked.wait or 0,
+            worker=asked.worker,
+            tags=_unique(asked.tags),
+        )
+
+    def _filled(self, asked: _Defaults) -> Defaults:
+        """A queue's defaults, with the server's for what it does not say."""
+        return evolve(self.defaults, **asdict(asked, filter=lambda _, value: value is not None))
+
+    def _adding(self, queue: str, access: Access, jobs: tuple[c.NewJob, ...], *, many: bool) -> c.AddJobs:
+        return c.AddJobs(
+            queue=queue,
+            **access,
+            jobs=jobs,
+            defaults=self.defaults,
+            many=many,
+        )
+
+    def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]") -> tuple[T, frozenset[str]]:
+        """The body, and the names of the fields in it."""
+        try:
+            value: Any = check(body, self.max_depth)
+            return decoder.decode(body), frozenset(value)
+        except NotStrict as error:
+            raise BadInput(f"The body is not JSON that JobEngine takes: {error}.") from None
+        except msgspec.ValidationError as error:
+            raise BadInput(f"The body is not as it should be: {error}.") from None
+
+
+def _new_job(asked: _NewJob, place: str, most: int) -> c.NewJob:
+    if asked.timeout_minutes is not None and asked.timeout_seconds is not None:
+        raise BadInput(f"{place}: send timeout_minutes or timeout_seconds, not both.")
+    minutes = asked.timeout_minutes
+    return c.NewJob(
+        content=_object(asked.content, f"{place}.content", most),
+        priority=asked.priority or 0,
+        keep_minutes=asked.keep_minutes,
+        timeout_seconds=asked.timeout_seconds if minutes is None else minutes * 60,
+        timeout_time=asked.timeout_time or 0,
+        tags=_unique(asked.tags),
+        max_attempts=asked.max_attempts,
+        retry_delay_seconds=asked.retry_delay_seconds,
+        unique_key=asked.unique_key,
+        delay_seconds=asked.delay_seconds or 0,
+        not_before=asked.not_before or 0,
+        uid=asked.uid,
+    )
+
+
+def _updating(queue: str, access: Access, asked: _Update, place: str, most: int) -> c.UpdateJob:
+    return c.UpdateJob(
+        queue=queue,
+        **access,
+        uid=asked.uid,
+        changes=_changes(asked, place, most),
+        lease=asked.lease,
+    )
+
+
+def _changes(asked: _Changes, place: str, most: int) -> c.Changes:
+    changes = _read_changes(asked, place, most)
+    if changes == _NO_CHANGES:
+        raise BadInput(f"{place}new_status is missing, and there is nothing else to change.")
+    if changes.cancel and changes != _CANCEL:
+        raise BadInput(f"{place}cancel can't go together with other changes.")
+    if changes.delay_seconds is not None and changes.state in _NEVER_DELAYED:
+        raise BadInput(f"{place}delay_seconds is for a job that is, or will be, queued.")
+    return changes
+
+
+def _read_changes(asked: _Changes, place: str, most: int) -> c.Changes:
+    content = bytes(asked.content)
+    return c.Changes(
+        state=None if asked.new_status is None else state_of(asked.new_status, f"{place}new_status"),
+        retry=asked.retry is not False,
+        cancel=bool(asked.cancel),
+        progress=asked.progress,
+        result=_bounded(asked.result, f"{place}result", most) or None,
+        error=asked.error,
+        priority=asked.priority,
+        content=_object(asked.content, f"{place}content", most) if content else None,
+        tags=None if asked.tags is None else _unique(asked.tags),
+        timeout_time=asked.timeout_time,
+        delay_seconds=asked.delay_seconds,
+    )
+
+
+_NO_CHANGES: Final = c.Changes()
+_CANCEL: Final = c.Changes(cancel=True)
+#: A failed job may be queued again, if it has attempts left.
+_NEVER_DELAYED: Final = frozenset({State.INPROGRESS, State.COMPLETE})
+
+
+def _bounded(raw: Raw, place: str, most: int) -> bytes:
+    text = bytes(raw)
+    if len(text) > most:
+        raise BadInput(f"{place} is longer than {most} bytes.")
+    return text
+
+
+def _object(raw: Raw, place: str, most: int) -> bytes:
+    text = _bounded(raw, place, most)
+    if not text.startswith(b"{"):
+        raise BadInput(f"{place} must be a JSON object.")
+    return text
+
+
+def _unique(tags: tuple[str, ...] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tags or ()))
+
+
+def _header_safe(key: str) -> bytes:
+    if not _HEADER_SAFE.fullmatch(key):
+        raise BadInput(
+            "The access key could not be sent back in a header: it must have no control characters, and no space at "
+            "its beginning or end."
+        )
+    return key.encode()

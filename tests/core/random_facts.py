@@ -1,0 +1,148 @@
+"""Facts as hypothesis makes them up."""
+
+from hypothesis import strategies as st
+
+from jobengine.core.events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
+from tests.core.worlds import MINUTE, NOW
+from tests.doubles import START
+
+__all__ = ["any_facts", "facts"]
+
+# Few of each, so that facts meet.
+
+_NAMES = st.sampled_from(["a", "b"])
+_UIDS = st.sampled_from(["1", "2", "3", "4", "5", "6"])
+_TIMES = st.integers(0, 5).map(lambda minutes: NOW + minutes * MINUTE)
+_SMALL = st.integers(0, 2)
+
+_STANDINGS = st.builds(
+    Standing,
+    state=st.sampled_from(State),
+    updated=_TIMES,
+    attempts=_SMALL,
+    shift=st.sampled_from([0, 0, -MINUTE, MINUTE]),
+    ready_at=st.sampled_from([0, 0, NOW + MINUTE, NOW + 3 * MINUTE]),
+    notes=st.builds(Notes, error=st.sampled_from([None, "e"])),
+)
+
+
+def _spec(uid: str, numbers: tuple[int, int, int, int, int], tags: tuple[str, ...], key: str | None) -> Spec:
+    priority, arrival, keep, timeout, timeout_time = numbers
+    return Spec(
+        uid=uid,
+        priority=priority,
+        arrival=arrival,
+        keep_minutes=keep,
+        timeout_seconds=timeout * 60,
+        timeout_time=timeout_time * (START + timeout_time),
+        content=b'{"n":%d}' % arrival,
+        created=NOW,
+        tags=tags,
+        # Rules give a key to one unfinished job at a time: here each uid has a key of its own.
+        unique_key=None if key is None else key + uid,
+    )
+
+
+_SPECS = st.builds(
+    _spec,
+    _UIDS,
+    st.tuples(st.integers(-1, 1), st.integers(0, 9), _SMALL, _SMALL, _SMALL),
+    st.sampled_from([(), (), ("x",), ("x", "y")]),
+    st.sampled_from([None, None, "key"]),
+)
+_QUEUES = st.builds(
+    lambda name, salt, paused, most: Queue(name=name, salt=salt, digest="d", created=NOW, paused=paused, max_jobs=most),
+    _NAMES,
+    st.sampled_from(["s", "t"]),
+    st.booleans(),
+    _SMALL,
+)
+
+#: Any facts about a few queues and jobs, those about what is not there included.
+facts: st.SearchStrategy[Fact] = st.one_of(
+    st.builds(JobAdded, _NAMES, st.builds(Job, _SPECS, _STANDINGS)),
+    st.builds(JobAdded, _NAMES, st.builds(Job, _SPECS, _STANDINGS)),
+    st.builds(JobChanged, _NAMES, _UIDS, _STANDINGS),
+    st.builds(JobRemoved, _NAMES, _UIDS),
+    st.builds(QueueCreated, _QUEUES),
+    st.builds(QueueChanged, _QUEUES),
+    st.builds(QueueDeleted, _NAMES),
+)
+
+# Every value that a field may have, for what is written and read back.
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+_MAYBE_TEXT = st.none() | _TEXT
+_INT = st.integers(-(1 << 63), (1 << 63) - 1)
+_JSON = st.sampled_from([b"{}", b'{"a":"\\n"}', b"{\n}", '{"é": [1.50, null]}'.encode()])
+_ATTEMPTS = st.builds(
+    Attempt,
+    worker=_MAYBE_TEXT,
+    started=_INT,
+    ended=_INT,
+    outcome=st.sampled_from(["failed", "timeout"]),
+    error=_MAYBE_TEXT,
+)
+_ANY_NOTES = st.builds(
+    Notes,
+    progress=st.none() | st.integers(0, 100),
+    result=st.none() | _JSON,
+    error=_MAYBE_TEXT,
+    cancel_requested=st.booleans(),
+    history=st.lists(_ATTEMPTS, max_size=3).map(tuple),
+)
+_ANY_STANDINGS = st.builds(
+    Standing,
+    state=st.sampled_from(State),
+    updated=_INT,
+    attempts=_INT,
+    claimed=_INT,
+    lease=_MAYBE_TEXT,
+    worker=_MAYBE_TEXT,
+    shift=_INT,
+    ready_at=_INT,
+    notes=st.just(Notes()) | _ANY_NOTES,
+)
+_ANY_SPECS = st.builds(
+    Spec,
+    uid=_TEXT,
+    priority=_INT,
+    arrival=_INT,
+    keep_minutes=_INT,
+    timeout_seconds=_INT,
+    timeout_time=_INT,
+    content=_JSON,
+    created=_INT,
+    tags=st.lists(_TEXT, max_size=3).map(tuple),
+    max_attempts=_INT,
+    retry_delay_seconds=_INT,
+    unique_key=_MAYBE_TEXT,
+    fingerprint=_MAYBE_TEXT,
+    author=_MAYBE_TEXT,
+)
+_KEYS = st.builds(AccessKey, id=_TEXT, role=st.sampled_from(Role), digest=_TEXT, created=_INT)
+_ANY_QUEUES = st.builds(
+    Queue,
+    name=_TEXT,
+    salt=_TEXT,
+    digest=_TEXT,
+    created=_INT,
+    paused=st.booleans(),
+    draining=st.booleans(),
+    require_lease=st.booleans(),
+    max_jobs=_INT,
+    defaults=st.none()
+    | st.builds(Defaults, keep_minutes=_INT, timeout_seconds=_INT, max_attempts=_INT, retry_delay_seconds=_INT),
+    keys=st.lists(_KEYS, max_size=2).map(tuple),
+)
+
+#: Facts with any values at all.
+any_facts: st.SearchStrategy[Fact] = st.one_of(
+    st.builds(JobAdded, _TEXT, st.builds(Job, _ANY_SPECS, _ANY_STANDINGS)),
+    st.builds(JobChanged, _TEXT, _TEXT, _ANY_STANDINGS),
+    st.builds(JobRemoved, _TEXT, _TEXT),
+    st.builds(QueueCreated, _ANY_QUEUES),
+    st.builds(QueueChanged, _ANY_QUEUES),
+    st.builds(QueueDeleted, _TEXT),
+)

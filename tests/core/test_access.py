@@ -1,0 +1,115 @@
+"""Who may do what: the whole table of commands and roles."""
+
+import pytest
+from attrs import evolve
+
+from jobengine.core import commands as c
+from jobengine.core.access import ALLOWED, authorise
+from jobengine.core.errors import AccessDenied, JobNotFound, KeyNotFound, KeyTaken, NotAllowed, TooManyKeys
+from jobengine.core.model import AccessKey, Role
+from tests.core.test_rules import every_command
+from tests.core.worlds import KEY, World, picture
+
+#: What each role may do beside the owner, who may do everything, in the words of the documentation.
+MAY = {
+    Role.PRODUCER: {c.AddJobs, c.ReadJob},
+    Role.WORKER: {c.Claim, c.Peek, c.UpdateJob},
+    Role.VIEWER: {c.ListJobs, c.ReadJob, c.ReadStats, c.ExplainJob, c.Peek, c.Subscribe},
+}
+
+
+def add_key(world: World, role: Role, key: bytes) -> AccessKey:
+    added: AccessKey = world.ask(c.AddKey(queue="q", access_key=KEY, role=role, new_access_key=key))
+    return added
+
+
+def with_key(key: bytes) -> list[c.Command]:
+    return every_command(key=key)
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("kind", list(ALLOWED), ids=lambda kind: kind.__name__)
+def test_each_role_may_do_what_is_documented_and_nothing_else(world: World, role: Role, kind: type) -> None:
+    key = KEY if role is Role.OWNER else b"another"
+    if role is not Role.OWNER:
+        add_key(world, role, key)
+    (command,) = [one for one in with_key(key) if type(one) is kind]
+    queue = world.tables.queues["q"].queue
+    if role is Role.OWNER or kind in MAY[role]:
+        assert authorise(queue, command).role is role
+    else:
+        before = picture(world.tables)
+        with pytest.raises(NotAllowed, match=role):
+            world.ask(command)
+        assert picture(world.tables) == before
+
+
+@pytest.mark.parametrize("key", [b"", b"wrong", b"revoked", b"others", b"k", b"keyy"])
+@pytest.mark.parametrize("kind", list(ALLOWED), ids=lambda kind: kind.__name__)
+def test_with_no_key_of_the_queue_nothing_may_be_done(world: World, kind: type, key: bytes) -> None:
+    world.create("other", key=b"others")
+    revoked = add_key(world, Role.WORKER, b"revoked")
+    world.ask(c.RevokeKey(queue="q", access_key=KEY, key_id=revoked.id))
+    (command,) = [one for one in with_key(key) if type(one) is kind]
+    with pytest.raises(AccessDenied):
+        world.ask(command)
+
+
+@pytest.mark.parametrize("kind", list(ALLOWED), ids=lambda kind: kind.__name__)
+def test_the_admin_may_do_everything(world: World, kind: type) -> None:
+    (command,) = [one for one in every_command() if type(one) is kind]
+    admin = evolve(command, access_key=b"wrong", admin=True)
+    assert authorise(world.tables.queues["q"].queue, admin).role is Role.OWNER
+
+
+def test_a_producer_reads_only_what_it_added_itself(world: World) -> None:
+    for key in (b"p", b"r"):
+        add_key(world, Role.PRODUCER, key)
+    (own,) = world.add_all(c.NewJob(content=b"{}"), access_key=b"p")
+    owners = world.add()
+    assert world.ask(c.ReadJob(queue="q", access_key=b"p", uid=own.job.spec.uid)) == own.job
+    for key, uid in ((b"r", own.job.spec.uid), (b"p", owners.spec.uid)):
+        with pytest.raises(JobNotFound):
+            world.ask(c.ReadJob(queue="q", access_key=key, uid=uid))
+
+
+def test_a_key_is_listed_without_anything_of_it_and_revoked_by_its_id(world: World) -> None:
+    key = add_key(world, Role.VIEWER, b"canary")
+    other = add_key(world, Role.WORKER, b"w")
+    queue = world.ask(c.ListKeys(queue="q", access_key=KEY))
+    assert queue.keys == (key, other)
+    assert "canary" not in repr(queue)
+    assert key.digest not in repr(queue)
+    world.ask(c.RevokeKey(queue="q", access_key=KEY, key_id=key.id))
+    with pytest.raises(KeyNotFound):
+        world.ask(c.RevokeKey(queue="q", access_key=KEY, key_id=key.id))
+    assert world.ask(c.ListKeys(queue="q", access_key=KEY)).keys == (other,)
+
+
+def test_a_key_that_opens_the_queue_already_is_not_added(world: World) -> None:
+    add_key(world, Role.WORKER, b"w")
+    for key in (KEY, b"w"):
+        with pytest.raises(KeyTaken):
+            add_key(world, Role.VIEWER, key)
+    with pytest.raises(KeyTaken):
+        world.set_up(new_access_key=b"w")
+    before = picture(world.tables)
+    world.set_up(new_access_key=KEY)
+    assert picture(world.tables) == before
+
+
+def test_a_queue_has_a_limited_number_of_keys(world: World) -> None:
+    for number in range(100):
+        add_key(world, Role.WORKER, b"w%d" % number)
+    with pytest.raises(TooManyKeys, match="100"):
+        add_key(world, Role.WORKER, b"one more")
+
+
+def test_a_new_key_of_the_owner_stands_in_place_of_the_old_one(world: World) -> None:
+    add_key(world, Role.WORKER, b"w")
+    world.add()
+    world.set_up(new_access_key=b"fresh")
+    with pytest.raises(AccessDenied):
+        world.list()
+    assert len(world.ask(c.ListJobs(queue="q", access_key=b"fresh", limit=5)).jobs) == 1
+    assert world.ask(c.Claim(queue="q", access_key=b"w"))

@@ -1,0 +1,247 @@
+"""Attempts: retries and their delays, history, cancelling, and what every move makes of them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobengine.core.model import DAY, HISTORY_LENGTH, Attempt, Job, State
+from jobengine.core.updating import retry_delay
+from tests.core.worlds import NOW, World, picture
+
+
+def fail(world: World, **more: Any) -> Job:
+    """The job after it was claimed and failed."""
+    job = world.hold(worker="w")
+    return world.update(job.spec.uid, State.FAILED, lease=job.standing.lease, **more)
+
+
+def outcomes(job: Job) -> list[str]:
+    return [attempt.outcome for attempt in job.standing.notes.history]
+
+
+# Retries
+
+
+def test_by_default_a_failure_is_final(world: World) -> None:
+    world.add()
+    assert fail(world).state is State.FAILED
+    world.add()
+    world.hold()
+    world.now += 600_000
+    assert {job.state for job in world.list()} == {State.FAILED}
+
+
+def test_a_job_is_tried_as_often_as_it_may_be_and_then_has_failed(world: World) -> None:
+    world.add(max_attempts=3)
+    assert [fail(world).state for _ in range(3)] == [State.QUEUED, State.QUEUED, State.FAILED]
+    (job,) = world.list()
+    assert (job.standing.attempts, outcomes(job)) == (3, ["failed"] * 3)
+    assert world.claim() is None
+
+
+def test_a_time_out_is_tried_again_like_a_failure(world: World) -> None:
+    uid = world.add(max_attempts=2, timeout_seconds=5).spec.uid
+    world.hold(worker="w")
+    world.now += 5_000
+    job = world.read(uid)
+    assert (job.state, job.standing.lease, job.standing.worker, job.updated) == (State.QUEUED, None, None, world.now)
+    attempt = Attempt(worker="w", started=NOW, ended=world.now, outcome="timeout", error="timed out")
+    assert job.standing.notes.history == (attempt,)
+
+
+def test_retry_false_ends_it(world: World) -> None:
+    world.add(max_attempts=3)
+    assert fail(world, retry=False).state is State.FAILED
+
+
+def test_only_a_job_in_progress_is_tried_again(world: World) -> None:
+    job = world.add(max_attempts=3)
+    failed = world.update(job.spec.uid, State.FAILED)
+    assert (failed.state, outcomes(failed)) == (State.FAILED, [])
+
+
+def test_the_delay_doubles_at_each_attempt(world: World) -> None:
+    uid = world.add(max_attempts=5, retry_delay_seconds=10).spec.uid
+    for seconds in (10, 20, 40, 80):
+        assert fail(world).standing.ready_at == world.now + seconds * 1000
+        world.now += seconds * 1000 - 1
+        assert world.claim() is None
+        world.now += 1
+        assert world.read(uid).ready
+    assert fail(world).state is State.FAILED
+
+
+def test_a_delay_that_the_worker_asks_for_stands_in_place_of_the_computed_one(world: World) -> None:
+    world.add(max_attempts=3, retry_delay_seconds=10)
+    assert fail(world, delay_seconds=7).standing.ready_at == world.now + 7_000
+    world.now += 7_000
+    assert fail(world, delay_seconds=0).ready
+
+
+@given(st.integers(0, 1 << 63), st.integers(1, 1 << 63))
+def test_no_delay_is_longer_than_a_day_or_shorter_than_the_one_before(seconds: int, attempts: int) -> None:
+    world = World()
+    world.create()
+    spec = world.add(retry_delay_seconds=seconds).spec
+    delay = retry_delay(spec, attempts)
+    assert delay == min(seconds * 1000 * 2 ** min(attempts - 1, 64), DAY)
+    assert delay <= retry_delay(spec, attempts + 1) <= DAY
+
+
+def test_a_job_that_waits_for_its_next_attempt_keeps_its_place(world: World) -> None:
+    first, second = world.add(max_attempts=2), world.add()
+    fail(world)
+    assert [world.hold().spec.uid, world.hold().spec.uid] == [first.spec.uid, second.spec.uid]
+
+
+# History
+
+
+def test_the_history_keeps_the_last_attempts(world: World) -> None:
+    uid = world.add(max_attempts=100).spec.uid
+    for number in range(HISTORY_LENGTH + 5):
+        fail(world, error=str(number))
+    job = world.read(uid)
+    errors = [attempt.error for attempt in job.standing.notes.history]
+    assert errors == [str(number) for number in range(5, HISTORY_LENGTH + 5)]
+    assert job.standing.attempts == HISTORY_LENGTH + 5
+
+
+def test_each_way_an_attempt_ends_is_in_the_history_once(world: World) -> None:
+    uid = world.add(max_attempts=2, timeout_seconds=5).spec.uid
+    fail(world, error="e")
+    world.hold()
+    world.update(uid, State.QUEUED)
+    world.hold()
+    world.now += 5_000
+    world.update(uid, State.QUEUED)
+    world.hold(worker="w")
+    world.now += 1
+    done = world.update(uid, State.COMPLETE)
+    assert outcomes(done) == ["failed", "released", "timeout", "complete"]
+    assert done.standing.notes.history[-1] == Attempt(
+        worker="w", started=world.now - 1, ended=world.now, outcome="complete"
+    )
+    for state in (State.COMPLETE, State.FAILED, State.COMPLETE, State.QUEUED):
+        assert outcomes(world.update(uid, state)) == outcomes(done)
+
+
+def test_a_complete_job_shows_no_error_of_earlier_attempts(world: World) -> None:
+    uid = world.add(max_attempts=2).spec.uid
+    fail(world, error="no room")
+    assert world.read(uid).standing.notes.error == "no room"
+    world.hold()
+    assert world.update(uid, State.COMPLETE).standing.notes.error is None
+
+
+# Moves
+
+
+@pytest.mark.parametrize("target", State)
+@pytest.mark.parametrize("source", State)
+def test_attempts_are_as_counted_after_every_move(world: World, source: State, target: State) -> None:
+    uid = world.add(max_attempts=9).spec.uid
+    world.hold()
+    if source is not State.INPROGRESS:
+        world.update(uid, source, retry=False)
+    moved = world.update(uid, target, retry=False)
+    finished = source in (State.COMPLETE, State.FAILED)
+    begun_anew, taken = finished and target is State.QUEUED, target is State.INPROGRESS
+    assert moved.standing.attempts == (0 if begun_anew else 1 + (taken and source is not State.INPROGRESS))
+    assert (moved.state, moved.standing.ready_at) == (target, 0)
+    assert (moved.standing.lease is None) == (source is State.QUEUED or target is State.QUEUED or (finished and taken))
+    assert picture(world.tables)
+
+
+def test_an_update_of_other_things_moves_nothing_and_is_kept(world: World) -> None:
+    uid = world.add().spec.uid
+    held = world.hold()
+    world.now += 10
+    changed = world.update(uid, progress=40, result=b"[1]", error="slow", tags=("t",), priority=4, content=b'{"n":1}')
+    assert (changed.state, changed.standing.lease) == (State.INPROGRESS, held.standing.lease)
+    notes = changed.standing.notes
+    assert (notes.progress, notes.result, notes.error) == (40, b"[1]", "slow")
+    assert (changed.spec.tags, changed.spec.priority, changed.spec.content) == (("t",), 4, b'{"n":1}')
+    assert (changed.spec.arrival, changed.spec.created, changed.updated) == (0, NOW, NOW + 10)
+    assert world.read(uid) == changed
+    assert picture(world.tables)
+
+
+def test_a_new_priority_is_a_new_place(world: World) -> None:
+    first, second = world.add(), world.add()
+    world.update(second.spec.uid, priority=1)
+    assert [job.spec.uid for job in world.list()] == [second.spec.uid, first.spec.uid]
+    assert world.hold().spec.uid == second.spec.uid
+
+
+def test_a_delay_is_given_and_taken_back(world: World) -> None:
+    uid = world.add().spec.uid
+    assert world.update(uid, delay_seconds=30).standing.ready_at == NOW + 30_000
+    assert world.peek() is None
+    assert world.update(uid, delay_seconds=0).ready
+    world.hold()
+    assert world.update(uid, State.QUEUED, delay_seconds=5).standing.ready_at == NOW + 5_000
+
+
+@pytest.mark.parametrize("more", [{"delay_seconds": 5}, {"not_before": NOW // 1000 + 5}])
+def test_a_job_for_later_is_ready_at_the_exact_time_and_not_updated_by_that(world: World, more: dict[str, Any]) -> None:
+    uid = world.add(**more).spec.uid
+    world.now += 4_999
+    assert world.claim() is None
+    world.now += 1
+    job = world.read(uid)
+    assert (job.ready, job.updated) == (True, NOW)
+    assert world.hold().spec.uid == uid
+
+
+def test_a_job_for_later_that_expires_before_is_removed_on_time(world: World) -> None:
+    world.add(delay_seconds=60, timeout_time=NOW // 1000 + 5)
+    world.now += 5_000
+    assert world.list() == []
+
+
+# Cancelling
+
+
+def test_a_queued_job_that_is_cancelled_has_failed(world: World) -> None:
+    uid = world.add(max_attempts=3, delay_seconds=9).spec.uid
+    job = world.update(uid, cancel=True)
+    assert (job.state, job.standing.notes.error, job.standing.ready_at) == (State.FAILED, "cancelled", 0)
+
+
+def test_one_in_progress_is_marked_and_its_lease_ends_when_it_would_have(world: World) -> None:
+    uid = world.add(timeout_seconds=10, max_attempts=3).spec.uid
+    held = world.hold()
+    for _ in range(3):
+        world.now += 3_000
+        marked = world.update(uid, cancel=True)
+        assert (marked.state, marked.standing.notes.cancel_requested) == (State.INPROGRESS, True)
+        assert marked.lease_expires == held.lease_expires
+    told = world.update(uid, State.INPROGRESS, lease=held.standing.lease)
+    assert told.standing.notes.cancel_requested
+    assert told.lease_expires == world.now + 10_000
+
+
+@pytest.mark.parametrize("how", ["failed", "released", "timeout"])
+def test_a_job_whose_end_was_asked_for_is_not_tried_again(world: World, how: str) -> None:
+    uid = world.add(timeout_seconds=10, max_attempts=3).spec.uid
+    world.hold()
+    world.update(uid, cancel=True)
+    if how == "timeout":
+        world.now += 10_000
+    else:
+        world.update(uid, State.FAILED if how == "failed" else State.QUEUED)
+    job = world.read(uid)
+    assert (job.state, job.standing.notes.cancel_requested, outcomes(job)) == (State.FAILED, False, [how])
+    again = world.update(uid, State.QUEUED)
+    assert (again.standing.attempts, outcomes(again)) == (0, [how])
+
+
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
+def test_to_cancel_what_is_finished_changes_nothing(world: World, state: State) -> None:
+    uid = world.add().spec.uid
+    before = world.update(uid, state)
+    world.now += 5
+    assert world.update(uid, cancel=True) == before

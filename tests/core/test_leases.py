@@ -1,0 +1,116 @@
+"""Leases: who may update a job that somebody holds, and until when."""
+
+import pytest
+
+from jobengine.core.errors import LeaseLost, LeaseRequired
+from jobengine.core.model import State
+from jobengine.core.rules import latest_lease, move_leases
+from tests.core.worlds import NOW, World, picture
+
+
+def test_every_claim_has_a_lease_of_its_own(world: World) -> None:
+    for _ in range(3):
+        world.add()
+    leases = [world.hold().standing.lease for _ in range(3)]
+    assert None not in leases
+    assert len(set(leases)) == 3
+    assert not any(lease in repr(world.list()) for lease in leases if lease)
+
+
+def test_one_whose_lease_was_lost_is_told_who_holds_the_job(world: World) -> None:
+    uid = world.add(max_attempts=2, timeout_seconds=5).spec.uid
+    old = world.hold(worker="slow").standing.lease
+    world.now += 5_000
+    world.hold(worker="quick")
+    before = picture(world.tables)
+    for changes in ({"state": State.COMPLETE}, {"state": State.INPROGRESS}, {"progress": 3}, {"cancel": True}):
+        with pytest.raises(LeaseLost) as caught:
+            world.update(uid, lease=old, **changes)
+        assert (caught.value.state, caught.value.worker) == (State.INPROGRESS, "quick")
+    assert picture(world.tables) == before
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.COMPLETE, State.FAILED])
+def test_a_lease_of_a_job_that_nobody_holds_is_lost(world: World, state: State) -> None:
+    uid = world.add().spec.uid
+    lease = world.hold(worker="w").standing.lease
+    world.update(uid, state)
+    with pytest.raises(LeaseLost) as caught:
+        world.update(uid, State.INPROGRESS, lease=lease)
+    assert (caught.value.state, caught.value.worker) == (state, None)
+
+
+@pytest.mark.parametrize("lease", ["", "wrong", "\u00e9"])
+def test_a_lease_that_never_was_is_lost(world: World, lease: str) -> None:
+    uid = world.add().spec.uid
+    world.hold()
+    with pytest.raises(LeaseLost):
+        world.update(uid, State.COMPLETE, lease=lease)
+
+
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
+def test_to_finish_a_second_time_with_the_same_lease_changes_nothing(world: World, state: State) -> None:
+    uid = world.add().spec.uid
+    lease = world.hold().standing.lease
+    done = world.update(uid, state, lease=lease, result=b"1")
+    world.now += 5
+    assert world.update(uid, state, lease=lease, result=b"2") == done
+    other = State.FAILED if state is State.COMPLETE else State.COMPLETE
+    with pytest.raises(LeaseLost):
+        world.update(uid, other, lease=lease)
+
+
+def test_a_failure_that_was_tried_again_can_not_be_repeated(world: World) -> None:
+    uid = world.add(max_attempts=2).spec.uid
+    lease = world.hold().standing.lease
+    world.update(uid, State.FAILED, lease=lease)
+    with pytest.raises(LeaseLost):
+        world.update(uid, State.FAILED, lease=lease)
+
+
+def test_without_a_lease_the_first_versions_rules_hold(world: World) -> None:
+    uid = world.add().spec.uid
+    world.hold()
+    assert world.update(uid, State.COMPLETE).state is State.COMPLETE
+
+
+def test_a_queue_may_demand_the_lease_of_jobs_in_progress(world: World) -> None:
+    uid = world.add().spec.uid
+    world.set_up(require_lease=True)
+    assert world.update(uid, priority=3).spec.priority == 3
+    lease = world.hold(worker="w").standing.lease
+    for changes in ({"state": State.COMPLETE}, {"state": State.INPROGRESS}, {"progress": 3}):
+        with pytest.raises(LeaseRequired) as caught:
+            world.update(uid, **changes)
+        assert (caught.value.state, caught.value.worker) == (State.INPROGRESS, "w")
+    assert world.update(uid, cancel=True).standing.notes.cancel_requested
+    assert world.update(uid, State.COMPLETE, lease=lease).state is State.COMPLETE
+    assert world.update(uid, State.QUEUED).state is State.QUEUED
+
+
+def test_any_update_by_a_holder_extends_its_lease(world: World) -> None:
+    uid = world.add(timeout_seconds=10).spec.uid
+    lease = world.hold().standing.lease
+    for changes in ({"state": State.INPROGRESS}, {"progress": 1}, {"priority": 2}):
+        world.now += 9_999
+        assert world.update(uid, lease=lease, **changes).lease_expires == world.now + 10_000
+
+
+@pytest.mark.parametrize("step", [3_600_000, -3_600_000, 400_000_000_000])
+def test_when_the_clock_is_set_leases_move_with_it(world: World, step: int) -> None:
+    held = world.add(timeout_seconds=10)
+    world.add(timeout_seconds=0)
+    world.hold()
+    world.hold()
+    world.now += step
+    world.apply(move_leases(world.tables, step))
+    job = world.read(held.spec.uid)
+    assert (job.lease_expires, job.updated) == (NOW + step + 10_000, NOW)
+    assert latest_lease(world.tables) == NOW + step
+    world.now += 9_999
+    assert world.update(held.spec.uid, State.INPROGRESS).lease_expires == world.now + 10_000
+
+
+def test_without_leases_nothing_is_moved(world: World) -> None:
+    world.add()
+    assert (move_leases(world.tables, 5), latest_lease(world.tables)) == ([], 0)

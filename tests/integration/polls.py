@@ -1,0 +1,130 @@
+"""Long polls over plain sockets, which can end in every way that a connection can end; and what a process does."""
+
+import json
+import re
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field
+
+from .daemons import DEADLINE, Daemon, until
+
+_KEY: Final = "Host: x\r\nX-Access-Key: key\r\n"
+
+
+@define
+class Poll:
+    """A connection that waits for a job."""
+
+    connection: socket.socket
+
+    @classmethod
+    def connect(cls, port: int) -> "Poll":
+        """Connected, and known to the daemon: it has answered."""
+        poll = cls(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE))
+        poll.connection.sendall(f"GET /test HTTP/1.1\r\n{_KEY}\r\n".encode())
+        assert poll.answer()[0] == 200
+        return poll
+
+    def begin(self, wait: float = 50, queue: str = "q") -> None:
+        """Ask for a job."""
+        path = f"/api/v1/job/next?queueName={queue}&markQueued=true&wait={wait}"
+        self.connection.sendall(f"GET {path} HTTP/1.1\r\n{_KEY}\r\n".encode())
+
+    def watch(self, queue: str = "q") -> None:
+        """Ask for events."""
+        self.connection.sendall(f"GET /api/v1/events?queueName={queue} HTTP/1.1\r\n{_KEY}\r\n".encode())
+
+    def answer(self) -> tuple[int, Any]:
+        """The status and the job, or None."""
+        response = HTTPResponse(self.connection)
+        response.begin()
+        body = response.read()
+        return response.status, json.loads(body) if body else None
+
+    def rest(self) -> bytes:
+        """All that comes until the connection ends."""
+        parts = []
+        while part := self.connection.recv(65536):
+            parts.append(part)
+        return b"".join(parts)
+
+    def job(self) -> Any:
+        """The job that it was given."""
+        status, job = self.answer()
+        assert status == 200, status
+        return job
+
+    def close(self) -> None:
+        """Go away: the daemon gets a FIN."""
+        self.connection.close()
+
+    def half_close(self) -> None:
+        """Say that nothing more is sent; the other direction stays open."""
+        self.connection.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Go away without good-bye: the daemon gets an RST."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+
+@define
+class Polls:
+    """Polls that began one after the other, each when the one before had come to the daemon."""
+
+    daemon: Daemon
+    all: list[Poll] = field(factory=list)
+
+    def add(self, number: int, **more: Any) -> list[Poll]:
+        """So many more."""
+        new = [Poll.connect(self.daemon.port) for _ in range(number)]
+        self.all += new
+        return self.begin(new, **more)
+
+    def begin(self, polls: Iterable[Poll], **more: Any) -> list[Poll]:
+        begun = list(polls)
+        with self.daemon.client(sampled=True) as client:
+            for poll in begun:
+                poll.begin(**more)
+                # What was sent before this is answered has come to the daemon.
+                assert client.call("GET", "/test").status == 200
+        return begun
+
+    def end(self, polls: Iterable[Poll], how: Callable[[Poll], None]) -> None:
+        """Let polls go away, and the daemon learn of it."""
+        for poll in polls:
+            how(poll)
+        with self.daemon.client(sampled=True) as client:
+            assert client.call("GET", "/test").status == 200
+
+    def close(self) -> None:
+        for poll in self.all:
+            poll.close()
+
+
+def system_calls(daemon: Daemon, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
+    """What its threads asked of the system in so many seconds, beside waiting in the calls in which they were."""
+    path = Path(daemon.home / "calls")
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-ttt", "-p", str(daemon.pid), "-o", str(path)], stderr=subprocess.PIPE, text=True
+    )
+    assert tracer.stderr is not None
+    assert "attached" in tracer.stderr.readline()
+    # To be attached to interrupts the calls, and they are made again.
+    until("strace sees the calls", lambda: path.exists() and "epoll_wait" in path.read_text())
+    time.sleep(0.3)
+    began = time.time()
+    meanwhile()
+    time.sleep(seconds)
+    tracer.terminate()
+    tracer.communicate()
+    calls = [re.split(r" +", line, maxsplit=2) for line in path.read_text().splitlines()]
+    assert any("epoll_wait" in call for _, _, call in calls)
+    return [call for _, at, call in calls if float(at) > began and "<detached" not in call]

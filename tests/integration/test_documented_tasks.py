@@ -1,0 +1,156 @@
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from .conftest import MakeDaemon
+from .daemons import Client, Daemon
+from .documents import at_port, blocks, shell
+
+KEY = "correct horse"
+
+
+@pytest.fixture
+def mail(make_daemon: MakeDaemon) -> Daemon:
+    """A daemon with the queue that the pages use."""
+    daemon = make_daemon().start()
+    with daemon.client(key=KEY) as client:
+        client.make_queue("mail")
+    return daemon
+
+
+def _run(daemon: Daemon, *code: str) -> list[str]:
+    """What each line of output was, after the code of a page has run."""
+    done = shell(at_port("\n".join(code), daemon.port), daemon.home, daemon.environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def _answers(daemon: Daemon, *code: str) -> list[dict[str, object]]:
+    """The JSON answers that the code of a page printed, one after the other."""
+    text, decoder, answers = "".join(_run(daemon, *code)), json.JSONDecoder(), []
+    # A stream of events begins with a colon, and is the last that a page shows.
+    while text and not text.startswith(":"):
+        answer, end = decoder.raw_decode(text)
+        answers.append(answer)
+        text = text[end:].lstrip()
+    return answers
+
+
+@contextmanager
+def _finished_by_a_worker(daemon: Daemon) -> Iterator[None]:
+    """Somebody completes the first job of the queue meanwhile."""
+
+    def work() -> None:
+        with Client(daemon.port, key=KEY) as client:
+            claim = {"queue_names": ["mail"], "wait": 20}
+            (job,) = client.call("POST", "/api/v1/job/next", body=claim).json["jobs"]
+            client.update(job["uid"], "complete", "mail")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    yield
+    worker.join()
+
+
+def _states(daemon: Daemon) -> list[str]:
+    with daemon.client(key=KEY) as client:
+        return sorted(job["state"] for job in client.jobs("mail").values())
+
+
+def _add(daemon: Daemon, count: int, **job: object) -> None:
+    with daemon.client(key=KEY) as client:
+        for number in range(count):
+            assert client.add({"to": f"{number}@example.org"}, "mail", **job).status == 201
+
+
+def test_the_worker_in_a_shell_works_off_the_queue(mail: Daemon) -> None:
+    _add(mail, 3)
+    said = _run(mail, *blocks("docs/write-a-worker.md", heading="## In a shell"))
+    assert len([line for line in said if line.startswith("mail was sent for")]) == 3
+    assert _states(mail) == ["complete"] * 3
+
+
+def test_the_queue_of_the_pages_is_made_as_they_say(daemon: Daemon) -> None:
+    _run(daemon, blocks("docs/write-a-worker.md")[0])
+    with daemon.client(key=KEY) as client:
+        assert client.jobs("mail") == {}
+
+
+def test_the_worker_in_python_works_off_the_queue(mail: Daemon) -> None:
+    _add(mail, 3, timeout_seconds=2)
+    (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
+    done = subprocess.run(
+        [sys.executable, "-c", at_port(code, mail.port)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with mail.client(key=KEY) as client:
+        jobs = client.jobs("mail").values()
+    assert sorted(job["result"]["sent_to"] for job in jobs) == ["0@example.org", "1@example.org", "2@example.org"]
+
+
+def test_the_worker_in_python_keeps_a_long_job_by_heartbeats(mail: Daemon) -> None:
+    _add(mail, 1, timeout_seconds=1)
+    (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
+    slow = "    import time\n    time.sleep(2.5)\n    return {"
+    slow_code = at_port(code, mail.port).replace("    return {", slow, 1)
+    subprocess.run([sys.executable, "-c", slow_code], timeout=60, check=True)
+    assert _states(mail) == ["complete"]
+
+
+def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
+    page = "docs/add-jobs.md"
+    setup = blocks(page)[0]
+    later = _answers(mail, setup, *blocks(page, heading="## Later"))
+    assert all(job["not_before"] for job in later)
+    (retried,) = _answers(mail, setup, *blocks(page, heading="## Again, if it fails"))
+    assert retried["max_attempts"] == 5
+    first, again, unique, same = _answers(mail, setup, *blocks(page, heading="## Once"))
+    assert (first["uid"], unique["uid"]) == (again["uid"], same["uid"])
+    (many,) = _answers(mail, setup, *blocks(page, heading="## Many at once"))
+    assert len(many["jobs"]) == 2  # type: ignore[arg-type]  # it is a list
+
+
+def test_a_job_is_added_and_its_outcome_awaited_as_the_page_says(mail: Daemon) -> None:
+    page = "docs/add-jobs.md"
+    with _finished_by_a_worker(mail):
+        (job,) = _answers(mail, blocks(page)[0], *blocks(page, heading="## And wait for the outcome"))
+    assert job["state"] == "complete"
+
+
+def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None:
+    page = "docs/run-queues.md"
+    _add(mail, 2)
+    setup = blocks(page)[0]
+    stats, explanation = _answers(mail, setup, *blocks(page, heading="## See what is going on")[:1])
+    assert (stats["ready"], explanation["ahead"]) == (2, 0)
+    paused, meanwhile, resumed = _answers(mail, setup, *blocks(page, heading="## Pause for a deployment"))
+    assert [queue["paused"] for queue in (paused, meanwhile, resumed)] == [True, True, False]
+    viewed = _answers(mail, setup, *blocks(page, heading="## Give out keys"))
+    assert viewed[0]["name"] == "mail"
+    (limited,) = _answers(mail, setup, *blocks(page, heading="## Set limits"))
+    assert limited["max_jobs"] == 100000
+
+
+def test_failed_jobs_are_tried_again_as_the_page_says(mail: Daemon) -> None:
+    page = "docs/run-queues.md"
+    _add(mail, 3)
+    with mail.client(key=KEY) as client:
+        for uid in client.jobs("mail"):
+            client.update(uid, "failed", "mail")
+    counted, done, removed = _answers(mail, blocks(page)[0], *blocks(page, heading="## Try failed jobs again"))
+    assert (counted, done, removed) == ({"matched": 3}, {"matched": 3}, {"matched": 0})
+    assert _states(mail) == ["queued"] * 3
+
+
+def test_a_job_is_cancelled_as_the_page_says(mail: Daemon) -> None:
+    _add(mail, 1)
+    with mail.client(key=KEY) as client:
+        (uid,) = client.jobs("mail")
+    page = "docs/run-queues.md"
+    (cancelled,) = _answers(mail, blocks(page)[0], f"uid={uid}", *blocks(page, heading="## Cancel a job"))
+    assert (cancelled["state"], cancelled["error"]) == ("failed", "cancelled")

@@ -1,0 +1,192 @@
+"""What was said of queues and jobs is there after kill -9, exactly: leases, attempts, pauses, keys and all."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import define
+
+from .conftest import MakeDaemon
+from .daemons import Client, Daemon, until
+
+
+def _killed(daemon: Daemon, deaths: int) -> Daemon:
+    """Killed so often, and started again; from the second time on it reads a snapshot, made by the first recovery."""
+    for _ in range(deaths):
+        daemon.kill()
+        daemon.start()
+    return daemon
+
+
+@define
+class Told:
+    """A job that was claimed, and the work that was told of it."""
+
+    uid: str
+    lease: str
+
+
+def _held(client: Client, **job: Any) -> Told:
+    client.add(**job)
+    (claimed,) = client.take(worker="w").json["jobs"]
+    return Told(claimed["uid"], claimed["lease"])
+
+
+def _everything(client: Client) -> Any:
+    """All that the API shows of the queue but for what is counted since the start."""
+    stats = client.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
+    since_start = ("last_minute", "last_hour", "wait_seconds", "run_seconds", "oldest_ready_seconds")
+    keys = client.call("GET", "/api/v1/queue/key", query={"name": "q"}).json
+    return client.list().json, {name: stats[name] for name in stats if name not in since_start}, keys
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_jobs_in_every_condition_are_there_as_they_were(daemon: Daemon, deaths: int) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        tried = _held(client, max_attempts=3, timeout_seconds=60)
+        assert client.change(tried.uid, lease=tried.lease, new_status="failed", error="once").status == 200
+        (again,) = client.take(worker="w2").json["jobs"]
+        assert (again["uid"], again["attempts"]) == (tried.uid, 2)
+        working = _held(client, timeout_seconds=60)
+        assert client.change(working.uid, lease=working.lease, progress=40, result={"half": 1}).status == 200
+        stopping = _held(client, timeout_seconds=60)
+        assert client.change(stopping.uid, cancel=True).json["cancel_requested"] is True
+        done = _held(client, max_attempts=2)
+        assert client.change(done.uid, lease=done.lease, new_status="complete", result=[1]).status == 200
+        client.add(delay_seconds=3600, tags=["later"])
+        client.add(not_before=int(time.time()) + 3600, priority=3)
+        before = _everything(client)
+    with _killed(daemon, deaths).client() as client:
+        assert _everything(client) == before
+        assert client.claim().status == 204, "what is delayed was given out"
+        heartbeat = client.change(stopping.uid, lease=stopping.lease, new_status="inprogress")
+        assert heartbeat.json["cancel_requested"] is True
+        finished = client.change(working.uid, lease=working.lease, new_status="complete")
+        assert (finished.json["progress"], finished.json["result"]) == (40, {"half": 1})
+        # Its answer may have been lost with the server: the same again is the same.
+        assert client.change(done.uid, lease=done.lease, new_status="complete").status == 200
+        lost = client.change(tried.uid, lease=tried.lease, new_status="complete")
+        assert (lost.status, lost.json["state"], lost.json["worker"]) == (409, "inprogress", "w2")
+        outcome = client.change(again["uid"], lease=again["lease"], new_status="failed").json
+        assert ([one["outcome"] for one in outcome["history"]], outcome["attempts"]) == (["failed", "failed"], 2)
+
+
+def test_a_lease_has_no_more_than_the_time_that_was_left_of_it(daemon: Daemon) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        began = time.monotonic()
+        held = _held(client, timeout_seconds=2, max_attempts=2)
+        claimed = time.monotonic()
+    with _killed(daemon, 2).client() as client:
+        back = time.monotonic()
+        assert client.read(held.uid).json["state"] == "inprogress" or time.monotonic() - began > 2
+        until("it is queued again", lambda: client.read(held.uid).json["state"] == "queued")
+        ended = time.monotonic()
+        assert ended - began > 2 - 0.005, "the file has milliseconds"
+        assert ended < max(claimed + 2, back) + 0.5
+        assert client.change(held.uid, lease=held.lease, new_status="complete").status == 409
+
+
+def _paused(client: Client) -> Callable[[Client], None]:
+    client.add()
+    client.set_up(paused=True)
+
+    def still(client: Client) -> None:
+        assert client.claim().status == 204
+        client.set_up(paused=False)
+        assert client.claim().status == 200
+
+    return still
+
+
+def _draining(client: Client) -> Callable[[Client], None]:
+    client.set_up(draining=True, max_jobs=1)
+
+    def still(client: Client) -> None:
+        assert client.add().status == 409
+        client.set_up(draining=False)
+        assert [client.add().status for _ in range(2)] == [201, 429]
+
+    return still
+
+
+def _keys(client: Client) -> Callable[[Client], None]:
+    def add(role: str, key: str) -> Any:
+        return client.call("PUT", "/api/v1/queue/key", body={"queue_name": "q", "role": role, "access_key": key}).json
+
+    add("producer", "makes")
+    revoked = add("worker", "works")
+    client.call("DELETE", "/api/v1/queue/key", query={"name": "q", "keyID": revoked["id"]})
+
+    def status_of(client: Client, key: str) -> int:
+        return client.call("GET", "/api/v1/job/next", query={"queueName": "q"}, headers={"X-Access-Key": key}).status
+
+    def still(client: Client) -> None:
+        assert status_of(client, "works") == 401
+        assert status_of(client, "makes") == 403
+        added = client.call(
+            "PUT",
+            "/api/v1/job",
+            body={"queue_name": "q", "job": {"content": {}}},
+            headers={"X-Access-Key": "makes"},
+        )
+        assert added.status == 201
+
+    return still
+
+
+def _new_key(client: Client) -> Callable[[Client], None]:
+    client.set_up(new_access_key="new")
+
+    def still(client: Client) -> None:
+        assert client.peek().status == 401
+        new = client.call("GET", "/api/v1/job/next", query={"queueName": "q"}, headers={"X-Access-Key": "new"})
+        assert new.status == 204
+
+    return still
+
+
+def _once(client: Client) -> Callable[[Client], None]:
+    unique = client.add(unique_key="report").json
+
+    def keyed(client: Client, **content: Any) -> Any:
+        body = {"queue_name": "q", "job": {"content": content}}
+        return client.call("PUT", "/api/v1/job", body=body, headers={"Idempotency-Key": "invoice"})
+
+    first = keyed(client, invoice=1)
+
+    def still(client: Client) -> None:
+        same = client.add({"other": 1}, unique_key="report")
+        assert (same.status, same.json["uid"]) == (200, unique["uid"])
+        again = keyed(client, invoice=1)
+        assert (again.status, again.json["uid"]) == (200, first.json["uid"])
+        assert keyed(client, invoice=2).status == 409
+
+    return still
+
+
+def _demanding(client: Client) -> Callable[[Client], None]:
+    client.set_up(require_lease=True, defaults={"timeout_seconds": 70, "max_attempts": 4, "retry_delay_seconds": 9})
+    held = _held(client)
+
+    def still(client: Client) -> None:
+        assert client.update(held.uid, "complete").status == 409
+        assert client.change(held.uid, lease=held.lease, new_status="complete").status == 200
+        added = client.add().json
+        assert (added["timeout_seconds"], added["max_attempts"], added["retry_delay_seconds"]) == (70, 4, 9)
+
+    return still
+
+
+@pytest.mark.parametrize("fact", [_paused, _draining, _keys, _new_key, _once, _demanding])
+def test_how_a_queue_is_set_up_holds_over_kill_9(
+    make_daemon: MakeDaemon, fact: Callable[[Client], Callable[[Client], None]]
+) -> None:
+    daemon = make_daemon().start()
+    with daemon.client() as client:
+        client.make_queue()
+        still = fact(client)
+    with _killed(daemon, 2).client() as client:
+        still(client)

@@ -1,0 +1,128 @@
+"""Many who wait for jobs: they cost nothing, are served in order, and who has gone gets none."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from .conftest import MakeDaemon
+from .daemons import Client, Daemon
+from .polls import Poll, Polls, system_calls
+
+MANY = 1_000
+
+
+@pytest.fixture
+def polls(make_daemon: MakeDaemon) -> Iterator[Polls]:
+    """Polls at a daemon that takes enough connections, with a queue."""
+    daemon = make_daemon(settings={"MAX_CONNECTIONS": str(MANY + 100)}).start()
+    with daemon.client() as client:
+        client.make_queue()
+    polls = Polls(daemon)
+    yield polls
+    polls.close()
+    assert "Traceback" not in daemon.log
+
+
+def _add(client: Client, numbers: range, **more: object) -> None:
+    assert client.add_many([{"content": {"n": n}, **more} for n in numbers]).status == 201
+
+
+def _given(polls: list[Poll]) -> list[int]:
+    """The numbers of the jobs that these polls got."""
+    return [poll.job()["content"]["n"] for poll in polls]
+
+
+def _held(daemon: Daemon) -> list[int]:
+    """The numbers of the jobs in progress."""
+    with daemon.client() as client:
+        return sorted(job["content"]["n"] for job in client.jobs().values() if job["state"] == "inprogress")
+
+
+def test_1000_who_wait_cost_nothing_while_nothing_happens_and_are_served_in_the_order_in_which_they_came(
+    polls: Polls,
+) -> None:
+    waiting = polls.add(MANY)
+    assert system_calls(polls.daemon, 2) == []
+    with polls.daemon.client(sampled=True) as client:
+        for n in range(20):
+            assert client.add({"n": n}).status == 201
+            assert _given([waiting[n]]) == [n]
+        _add(client, range(20, MANY - 5))
+        assert _given(waiting[20:-5]) == list(range(20, MANY - 5))
+        # The others wait still, and go on before those who come now.
+        polls.begin(waiting[:5])
+        _add(client, range(MANY - 5, MANY + 5))
+        assert _given(waiting[-5:] + waiting[:5]) == list(range(MANY - 5, MANY + 5))
+
+
+def test_an_idle_daemon_does_not_wake_up(polls: Polls) -> None:
+    with polls.daemon.client() as client:
+        client.add(delay_seconds=3600)
+        assert system_calls(polls.daemon, 2) == []
+        assert system_calls(polls.daemon, 0.1, client.peek), "a request was not seen: nothing would be"
+
+
+def _time_out(poll: Poll) -> None:
+    assert poll.answer() == (204, None)
+
+
+@pytest.mark.parametrize(
+    ("goes", "wait"),
+    [
+        pytest.param(Poll.close, 50, id="closes"),
+        pytest.param(Poll.half_close, 50, id="half-closes"),
+        pytest.param(Poll.reset, 50, id="resets"),
+        pytest.param(_time_out, 0.5, id="times out"),
+    ],
+)
+def test_a_client_that_has_gone_is_given_no_job(polls: Polls, goes: Callable[[Poll], None], wait: float) -> None:
+    live, gone = [], []
+    for _ in range(10):
+        gone += polls.add(2, wait=wait)
+        live += polls.add(1)
+    polls.end(gone, goes)
+    with polls.daemon.client() as client:
+        # One by one, as the daemon might learn of the end of a connection only as it writes to it.
+        for n in range(4):
+            client.add({"n": n})
+        _add(client, range(4, 20))
+    assert _given(live) == list(range(10))
+    assert _held(polls.daemon) == list(range(10)), "there is one that nobody holds"
+    later = polls.add(10)
+    assert _given(later) == list(range(10, 20))
+
+
+def test_jobs_that_are_given_to_those_who_are_just_going_all_come_to_somebody_in_the_end(polls: Polls) -> None:
+    number = 60
+    with polls.daemon.client(sampled=True) as client:
+        going = polls.add(number)
+        for n, poll in enumerate(going):
+            # It goes while the job is on its way: it may have been given one, and then the lease ends.
+            (Poll.close, Poll.half_close, Poll.reset)[n % 3](poll)
+            client.add({"n": n}, timeout_seconds=1, max_attempts=2)
+        seen: set[int] = set()
+        deadline = time.monotonic() + 10
+        while len(seen) < number and time.monotonic() < deadline:
+            reply = client.take(wait=2, count=number)
+            if reply.status == 200:
+                for job in reply.json["jobs"]:
+                    seen.add(job["content"]["n"])
+                    client.change(job["uid"], lease=job["lease"], new_status="complete")
+        assert seen == set(range(number))
+        assert {job["state"] for job in client.jobs().values()} == {"complete"}
+
+
+def test_sigterm_answers_all_who_wait_ends_the_streams_and_the_process_with_0_within_5_seconds(polls: Polls) -> None:
+    waiting = polls.add(200)
+    streams = [Poll.connect(polls.daemon.port) for _ in range(5)]
+    for stream in streams:
+        stream.watch()
+    polls.end([], Poll.close)
+    assert polls.daemon.stop(seconds=5) == 0
+    assert {poll.answer() for poll in waiting} == {(204, None)}
+    for stream in streams:
+        said = stream.rest()
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert said.endswith(b"0\r\n\r\n"), "it was cut off"
+        stream.close()

@@ -1,0 +1,89 @@
+"""50 workers of all kinds at one queue: each job has one holder at a time, and its account of them is right."""
+
+import os
+import time
+from typing import Any, Final
+
+from .conftest import MakeDaemon
+from .daemons import Client, Daemon, until
+from .workers import Hold, Worker, Workforce, held_twice, judge
+
+#: Seconds in which jobs are added; the tail of time-outs and retries comes on top.
+SECONDS: Final = float(os.environ.get("WORKERS_SECONDS", "8"))
+#: Jobs that are added each second.
+JOBS: Final = 60
+STEP: Final = 0.5
+
+
+def _add_jobs(client: Client, turn: int) -> None:
+    jobs = [
+        {"content": {"turn": turn}, "timeout_seconds": 1 + n % 2, "max_attempts": 1 + n % 4, "tags": ["work"]}
+        for n in range(int(JOBS * STEP))
+    ]
+    assert client.add_many(jobs).status == 201
+
+
+def _add_for(daemon: Daemon, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    with daemon.client(sampled=True) as client:
+        for turn in range(int(seconds / STEP)):
+            _add_jobs(client, turn)
+            time.sleep(max(0.0, min(STEP, end - time.monotonic())))
+
+
+def _all_finished(daemon: Daemon) -> dict[str, Any]:
+    """All jobs by uid, once none of them is queued or in progress."""
+    with daemon.client(sampled=True) as client:
+
+        def nothing_left() -> bool:
+            counts = client.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json["counts"]
+            return not counts["queued"] and not counts["inprogress"]
+
+        until("all jobs are finished", nothing_left, seconds=60)
+        return client.jobs()
+
+
+def test_50_workers_hold_no_job_twice_at_once_though_some_die_some_are_late_and_the_server_is_killed(
+    make_daemon: MakeDaemon,
+) -> None:
+    daemon = make_daemon().start()
+    with daemon.client() as client:
+        client.make_queue()
+    workforce = Workforce.of(lambda: daemon.client(sampled=True), good=30, slow=10, mortal=10)
+    workforce.start()
+    try:
+        _add_for(daemon, SECONDS / 2)
+        daemon.kill()
+        daemon.start()
+        _add_for(daemon, SECONDS / 2)
+        jobs = _all_finished(daemon)
+    finally:
+        workforce.end()
+    assert not workforce.wrong, workforce.wrong[:5]
+    assert not held_twice(workforce.holds)
+    verdict = judge(workforce, jobs)
+    assert verdict.good, verdict
+    assert "Traceback" not in daemon.log
+    assert len(jobs) == 2 * int(SECONDS / 2 / STEP) * int(JOBS * STEP)
+    _was_a_test(workforce.workers, jobs)
+
+
+def _was_a_test(workers: list[Worker], jobs: dict[str, Any]) -> None:
+    """All that can happen to a job did."""
+    outcomes = [attempt["outcome"] for job in jobs.values() for attempt in job["history"]]
+    assert min(outcomes.count(kind) for kind in ("complete", "failed", "timeout")) > SECONDS
+    assert {job["state"] for job in jobs.values()} == {"complete", "failed"}
+    assert sum(worker.deaths for worker in workers) > SECONDS
+    assert sum(worker.refused for worker in workers) > SECONDS
+
+
+def _hold(number: int, began: float, renewed: float, finished: float | None = None) -> Hold:
+    return Hold("w", "u", number, "lease", 1.0, began, renewed, began, finished)
+
+
+def test_the_judgement_sees_two_holders() -> None:
+    over, early, late = _hold(1, 0.1, 0.0), _hold(2, 0.9, 0.8), _hold(2, 1.1, 1.0)
+    assert held_twice([early, over]) == [(over, early)]
+    assert not held_twice([late, over])
+    assert held_twice([over, _hold(1, 5.0, 5.0)])
+    assert not held_twice([_hold(1, 0.1, 0.0, finished=0.5), early])

@@ -1,0 +1,281 @@
+"""
+Workers with a record of what each held and when, and the judgement of these records against the jobs' own.
+
+Some work as they should, some stop without a word, some go on after their lease has ended and try to finish then.
+"""
+
+import random
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from http.client import HTTPException
+from itertools import count, pairwise
+from time import monotonic
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from .daemons import Client, Reply
+
+#: Seconds that a claim waits. Short, since a hold counts from when the claim was sent.
+WAIT: Final = 0.2
+#: Seconds by which the clocks of the worker and of the server may differ in counting a lease: both in milliseconds.
+ROUNDING: Final = 0.005
+
+
+class Kind(Enum):
+    """What a worker does with its jobs."""
+
+    #: Beats while it works, and finishes in time.
+    GOOD = "good"
+    #: Works without a word for longer than its lease, and tries to finish then.
+    SLOW = "slow"
+    #: Dies over every other job, and another is started in its place.
+    MORTAL = "mortal"
+
+
+@define
+class Hold:
+    """One attempt at a job, as its worker saw it; times are of the monotonic clock."""
+
+    worker: str
+    uid: str
+    number: int
+    lease: str = field(repr=False)
+    timeout: float
+    #: When its claim was answered, which is after it was made.
+    began: float
+    #: When the last request that was answered with the lease still held was sent, which is before it was carried out.
+    renewed: float
+    #: Before this the last request that may have renewed the lease was carried out, if it was.
+    touched: float
+    #: When the request that finished it was sent, if it was answered with 200.
+    finished: float | None = None
+    #: "complete" or "failed" if it was finished, "timeout" if the lease was lost or left to end.
+    outcome: str = "timeout"
+
+    @property
+    def surely_until(self) -> float:
+        """It was still held at this time, whatever the delays on the way; it may have been for longer."""
+        lease_end = self.renewed + self.timeout - ROUNDING
+        return lease_end if self.finished is None else min(lease_end, self.finished)
+
+
+@define
+class Worker:
+    """One worker after the other in one place: a new one, with a new name, for each that dies."""
+
+    place: int
+    kind: Kind
+    make_client: Callable[[], Client]
+    stop: threading.Event
+    holds: list[Hold] = field(factory=list)
+    #: Names of those who asked for a job and got no answer: each may have been given one.
+    unanswered: list[str] = field(factory=list)
+    #: Answers that ought not to be.
+    wrong: list[tuple[str, Hold | None, Reply]] = field(factory=list)
+    deaths: int = 0
+    #: Finishes that were refused because the lease was over.
+    refused: int = 0
+    _client: Client | None = None
+
+    def run(self) -> None:
+        self._random = random.Random(self.place)
+        names = (f"{self.kind.value}-{self.place}-{life}" for life in count())
+        name = next(names)
+        while not self.stop.is_set():
+            if (hold := self._claim(name)) is not None and not self._work(hold):
+                self._hang_up()
+                self.deaths += 1
+                name = next(names)
+        self._hang_up()
+
+    _random: random.Random = field(init=False)
+
+    def _claim(self, name: str) -> Hold | None:
+        sent = monotonic()
+        try:
+            reply = self._connected().take(wait=WAIT, worker=name)
+        except (OSError, HTTPException):
+            self.unanswered.append(name)
+            self._hang_up()
+            time.sleep(0.05)
+            return None
+        began = monotonic()
+        if reply.status != 200:
+            self._expect(reply.status == 204, "claim", None, reply)
+            return None
+        (job,) = reply.json["jobs"]
+        hold = Hold(name, job["uid"], job["attempts"], job["lease"], job["timeout_seconds"], began, sent, began)
+        self.holds.append(hold)
+        return hold
+
+    def _work(self, hold: Hold) -> bool:
+        """Whether the worker is still alive then."""
+        if self.kind is Kind.SLOW and self._random.random() < 0.5:
+            time.sleep(hold.timeout + self._random.uniform(0.05, 0.5))
+        elif self.kind is Kind.MORTAL and self._random.random() < 0.5:
+            time.sleep(self._random.uniform(0, 0.3))
+            return False
+        elif not self._beat(hold, self._random.choice([0.02, 0.1, 0.3, 2.5])):
+            return True
+        self._finish(hold)
+        return True
+
+    def _beat(self, hold: Hold, seconds: float) -> bool:
+        """Work for so long, with heartbeats; whether the job is still held then."""
+        end = monotonic() + seconds
+        while (left := end - monotonic()) > 0:
+            time.sleep(min(left, hold.timeout / 4))
+            if not self._update(hold, new_status="inprogress"):
+                return False
+        return True
+
+    def _finish(self, hold: Hold) -> None:
+        if self._random.random() < 0.2:
+            outcome, changes = "failed", {"new_status": "failed", "error": "bad luck"}
+        else:
+            outcome, changes = "complete", {"new_status": "complete", "result": hold.worker}
+        sent = monotonic()
+        if self._update(hold, **changes):
+            hold.finished, hold.outcome = sent, outcome
+        else:
+            self.refused += 1
+
+    def _update(self, hold: Hold, **changes: Any) -> bool:
+        """Whether the job was still held; asked again, as a client should, until there is an answer."""
+        while True:
+            sent = monotonic()
+            try:
+                reply = self._connected().change(hold.uid, lease=hold.lease, **changes)
+            except (OSError, HTTPException):
+                hold.touched = monotonic()
+                self._hang_up()
+                time.sleep(0.05)
+                continue
+            self._expect(reply.status in (200, 409), "update", hold, reply)
+            if reply.status == 200:
+                over = sent > hold.touched + hold.timeout + ROUNDING
+                self._expect(not over, "an update after the end of the lease", hold, reply)
+                hold.renewed, hold.touched = sent, monotonic()
+            return reply.status == 200
+
+    def _expect(self, right: bool, what: str, hold: Hold | None, reply: Reply) -> None:
+        if not right:
+            self.wrong.append((what, hold, reply))
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = self.make_client()
+        return self._client
+
+    def _hang_up(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+
+@define
+class Workforce:
+    """Workers, each in a thread of its own."""
+
+    workers: list[Worker]
+    stop: threading.Event
+    _threads: list[threading.Thread] = field(factory=list)
+
+    @classmethod
+    def of(cls, make_client: Callable[[], Client], **numbers: int) -> "Workforce":
+        """So many of each kind, by its name in small letters."""
+        stop = threading.Event()
+        kinds = [Kind(name) for name, number in numbers.items() for _ in range(number)]
+        return cls([Worker(place, kind, make_client, stop) for place, kind in enumerate(kinds)], stop)
+
+    def start(self) -> None:
+        self._threads = [threading.Thread(target=worker.run) for worker in self.workers]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self.stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def holds(self) -> list[Hold]:
+        return [hold for worker in self.workers for hold in worker.holds]
+
+    @property
+    def unanswered(self) -> Counter[str]:
+        return Counter(name for worker in self.workers for name in worker.unanswered)
+
+    @property
+    def wrong(self) -> list[Any]:
+        return [wrong for worker in self.workers for wrong in worker.wrong]
+
+
+def held_twice(holds: Iterable[Hold]) -> list[tuple[Hold, Hold]]:
+    """Pairs of holds of one job at one time, or of one number."""
+    by_uid: dict[str, list[Hold]] = defaultdict(list)
+    for hold in holds:
+        by_uid[hold.uid].append(hold)
+    pairs = []
+    for of_one in by_uid.values():
+        of_one.sort(key=lambda hold: hold.number)
+        pairs += [
+            (one, next_)
+            for one, next_ in pairwise(of_one)
+            if one.number == next_.number or next_.began < one.surely_until
+        ]
+    return pairs
+
+
+@frozen
+class Verdict:
+    """How the jobs' own accounts differ from the workers' records."""
+
+    #: Jobs that are neither complete nor failed after all their attempts.
+    unfinished: list[Any]
+    #: Jobs whose attempts are not those that the workers know of, with what they know.
+    miscounted: list[tuple[Any, list[Hold]]]
+
+    @property
+    def good(self) -> bool:
+        return not self.unfinished and not self.miscounted
+
+
+def judge(workforce: Workforce, jobs: Mapping[str, Any]) -> Verdict:
+    """Hold the jobs as they are in the end against what the workers wrote down."""
+    by_uid: dict[str, list[Hold]] = defaultdict(list)
+    for hold in workforce.holds:
+        by_uid[hold.uid].append(hold)
+    unanswered = workforce.unanswered
+    unfinished = [job for job in jobs.values() if not _has_finished(job)]
+    miscounted = [(job, by_uid[uid]) for uid, job in jobs.items() if not _is_as_counted(job, by_uid[uid], unanswered)]
+    return Verdict(unfinished, miscounted)
+
+
+def _has_finished(job: Any) -> bool:
+    attempts, outcomes = job.get("attempts"), [attempt["outcome"] for attempt in job.get("history", ())]
+    if job["state"] == "complete":
+        return "complete" not in outcomes[:-1] and outcomes[-1:] == ["complete"]
+    return job["state"] == "failed" and attempts == job.get("max_attempts", 1) and "complete" not in outcomes
+
+
+def _is_as_counted(job: Any, holds: Iterable[Hold], unanswered: Counter[str]) -> bool:
+    """Whether each attempt is one that a worker knows of, or that one may have been given without an answer."""
+    history = job.get("history", [])
+    known = {hold.number: hold for hold in holds}
+    if len(history) != job.get("attempts", 0) or not set(known) <= set(range(1, len(history) + 1)):
+        return False
+    for number, attempt in enumerate(history, 1):
+        hold = known.get(number)
+        if hold is None:
+            # The answer to its claim was lost with the server; nobody can have finished it.
+            if not unanswered[attempt["worker"]] or attempt["outcome"] != "timeout":
+                return False
+            unanswered[attempt["worker"]] -= 1
+        elif (hold.worker, hold.outcome) != (attempt["worker"], attempt["outcome"]):
+            return False
+    return True

@@ -1,0 +1,190 @@
+"""A job of the plain model, and what becomes of it."""
+
+from typing import Any
+
+from attrs import define, field
+
+__all__ = ["FINISHED", "Asked", "Job", "Lives", "shown"]
+
+DAY = 86_400_000
+FINISHED = ("complete", "failed")
+
+
+@define(kw_only=True)
+class Asked:
+    """A job that is to be added."""
+
+    content: bytes = b"{}"
+    priority: int = 0
+    keep: int | None = None
+    timeout: int | None = None
+    until: int = 0
+    tags: tuple[str, ...] = ()
+    max_attempts: int | None = None
+    retry_delay: int | None = None
+    unique_key: str | None = None
+    delay: int = 0
+    not_before: int = 0
+    uid: str | None = None
+    once: str | None = None
+
+
+@define(kw_only=True, eq=False)
+class Job:
+    """A job; `uid` and `lease` are what the engine has made up."""
+
+    uid: str | None
+    arrival: int
+    content: bytes
+    priority: int
+    keep: int
+    timeout: int
+    until: int
+    tags: tuple[str, ...]
+    max_attempts: int
+    retry_delay: int
+    unique_key: str | None
+    author: str | None
+    created: int
+    updated: int
+    #: What was asked for, if it can be asked for again.
+    asked: Asked | None = None
+    state: str = "queued"
+    attempts: int = 0
+    claimed: int = 0
+    lease: str | None = None
+    worker: str | None = None
+    #: When its lease began, by the steady clock.
+    held_from: int = 0
+    ready_at: int = 0
+    progress: int | None = None
+    result: bytes | None = None
+    error: str | None = None
+    cancel: bool = False
+    history: list[tuple[str | None, int, int, str, str | None]] = field(factory=list)
+
+
+def shown(job: Job, ahead: int) -> dict[str, Any]:
+    """A job as it is seen from outside."""
+    leased = job.state == "inprogress" and job.timeout
+    return {
+        "uid": job.uid,
+        "content": job.content,
+        "priority": job.priority,
+        "keep": job.keep,
+        "timeout": job.timeout,
+        "until": job.until,
+        "tags": job.tags,
+        "max_attempts": job.max_attempts,
+        "retry_delay": job.retry_delay,
+        "unique_key": job.unique_key,
+        "created": job.created,
+        "updated": job.updated,
+        "state": job.state,
+        "attempts": job.attempts,
+        "worker": job.worker,
+        "lease_expires": job.held_from + ahead + job.timeout * 1000 if leased else None,
+        "ready_at": job.ready_at,
+        "progress": job.progress,
+        "result": job.result,
+        "error": job.error,
+        "cancel": job.cancel,
+        "history": job.history,
+    }
+
+
+@define(eq=False)
+class Lives:
+    """What a change does to a job, at a time."""
+
+    steady: int
+    ahead: int = 0
+    #: Jobs that are finished, as they were then, or gone (None), until somebody asks.
+    _ended: list[tuple[Job, Any]] = field(factory=list)
+
+    @property
+    def now(self) -> int:
+        return self.steady + self.ahead
+
+    def see(self, job: Job) -> dict[str, Any]:
+        return shown(job, self.ahead)
+
+    def _finish(self, job: Job, state: str) -> None:
+        job.state = state
+        self._ended.append((job, self.see(job)))
+
+    def _change(self, job: Job, changes: dict[str, Any]) -> None:
+        for name in ("priority", "content", "tags", "until", "progress", "result", "error"):
+            if changes.get(name) is not None:
+                setattr(job, name, changes[name])
+        state, delay = changes.get("state"), changes.get("delay")
+        ready_at = self.now + delay * 1000 if delay else 0
+        if state is not None:
+            self._move(job, state, changes, ready_at)
+        elif changes.get("cancel"):
+            self._cancel(job)
+        else:
+            job.updated, job.held_from = self.now, self.steady
+            if delay is not None and job.state == "queued":
+                job.ready_at = ready_at
+
+    def _move(self, job: Job, state: str, changes: dict[str, Any], ready_at: int) -> None:
+        if state == "queued":
+            self._requeue(job, ready_at)
+        elif state == "inprogress":
+            self._hold(job)
+        elif state == "complete":
+            if job.state == "inprogress":
+                self._remember(job, "complete", None)
+            job.updated, job.ready_at, job.error, job.cancel = self.now, 0, changes.get("error"), False
+            self._finish(job, "complete")
+        else:
+            self._fail(job, "failed", changes.get("error"), retry=changes.get("retry", True))
+            if job.state == "queued" and changes.get("delay") is not None:
+                job.ready_at = ready_at
+
+    def _requeue(self, job: Job, ready_at: int) -> None:
+        if job.state == "inprogress":
+            self._remember(job, "released", None)
+            if job.cancel:
+                job.updated, job.lease, job.error, job.cancel = self.now, None, "cancelled", False
+                self._finish(job, "failed")
+                return
+        job.attempts = 0 if job.state in FINISHED else job.attempts
+        self._queue_again(job, ready_at)
+
+    def _hold(self, job: Job) -> None:
+        if job.state != "inprogress":
+            job.attempts, job.claimed = job.attempts + 1, self.now
+            job.lease, job.worker, job.ready_at = None, None, 0
+        job.state, job.updated, job.held_from = "inprogress", self.now, self.steady
+
+    def _fail(self, job: Job, outcome: str, error: str | None, *, retry: bool) -> None:
+        if job.state != "inprogress":
+            job.updated, job.ready_at = self.now, 0
+            self._finish(job, "failed")
+            return
+        self._remember(job, outcome, error)
+        job.error = job.error if error is None else error
+        cancelled, job.cancel = job.cancel, False
+        if retry and job.attempts < job.max_attempts and not cancelled:
+            delay = min(job.retry_delay * 1000 * 2 ** (job.attempts - 1), DAY)
+            self._queue_again(job, self.now + delay if delay else 0)
+            return
+        job.updated = self.now
+        job.lease = job.lease if outcome == "failed" else None
+        self._finish(job, "failed")
+
+    def _cancel(self, job: Job) -> None:
+        if job.state == "queued":
+            job.updated, job.ready_at, job.error = self.now, 0, "cancelled"
+            self._finish(job, "failed")
+        elif job.state == "inprogress":
+            job.updated, job.cancel = self.now, True
+
+    def _queue_again(self, job: Job, ready_at: int) -> None:
+        job.state, job.updated, job.ready_at = "queued", self.now, ready_at
+        job.claimed, job.lease, job.worker, job.cancel = 0, None, None, False
+
+    def _remember(self, job: Job, outcome: str, error: str | None) -> None:
+        job.history = [*job.history, (job.worker, job.claimed, self.now, outcome, error)][-20:]

@@ -1,0 +1,358 @@
+"""The engine, asked in the words of the plain model."""
+
+import shutil
+from collections.abc import Coroutine
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from jobengine.core import commands as c
+from jobengine.core import errors
+from jobengine.core import model as m
+from jobengine.local import LocalEngine
+from tests.core.worlds import picture
+from tests.doubles import CountedIds, make_engine, new_clock
+from tests.machine.jobs import Asked
+from tests.machine.model import Refused
+
+__all__ = ["LocalDriver", "Pending"]
+
+#: The slack of compaction: small, so that files are compacted now and then.
+SLACK = 3_000
+
+
+class Pending:
+    """A question that is under way."""
+
+    def __init__(self, question: Deferred[Any]) -> None:
+        self.results: list[Any] = []
+        self.deferred = question
+        question.addBoth(self.results.append)
+
+    @property
+    def answered(self) -> bool:
+        return bool(self.results)
+
+    @property
+    def answer(self) -> Any:
+        (result,) = self.results
+        if isinstance(result, Failure):
+            if result.check(CancelledError):
+                return None
+            error = result.value
+            if not isinstance(error, errors.DomainError):
+                result.raiseException()
+            return refused(error)
+        return result
+
+
+def refused(error: BaseException) -> Refused:
+    if isinstance(error, errors.BadItem):
+        return Refused(type(error.why).__name__, index=error.index)
+    if isinstance(error, errors.LeaseLost | errors.LeaseRequired):
+        return Refused(type(error).__name__, state=error.state.value, worker=error.worker)
+    return Refused(type(error).__name__)
+
+
+def seen(job: m.Job) -> dict[str, Any]:
+    spec, standing, notes = job.spec, job.standing, job.standing.notes
+    return {
+        "uid": spec.uid,
+        "content": spec.content,
+        "priority": spec.priority,
+        "keep": spec.keep_minutes,
+        "timeout": spec.timeout_seconds,
+        "until": spec.timeout_time,
+        "tags": spec.tags,
+        "max_attempts": spec.max_attempts,
+        "retry_delay": spec.retry_delay_seconds,
+        "unique_key": spec.unique_key,
+        "created": spec.created,
+        "updated": standing.updated,
+        "state": job.state.value,
+        "attempts": standing.attempts,
+        "worker": standing.worker,
+        "lease_expires": job.lease_expires,
+        "ready_at": standing.ready_at,
+        "progress": notes.progress,
+        "result": notes.result,
+        "error": notes.error,
+        "cancel": notes.cancel_requested,
+        "history": [(one.worker, one.started, one.ended, one.outcome, one.error) for one in notes.history],
+    }
+
+
+def filter_of(which: dict[str, Any]) -> c.Filter:
+    state, text = which["state"], which["text"]
+    return c.Filter(
+        state=None if state is None else m.State(state),
+        tag=which["tag"],
+        text=None if text is None else text.casefold(),
+    )
+
+
+def changes_of(changes: dict[str, Any]) -> c.Changes:
+    given = dict(changes)
+    for theirs, ours in (("until", "timeout_time"), ("delay", "delay_seconds")):
+        if theirs in given:
+            given[ours] = given.pop(theirs)
+    if given.get("state") is not None:
+        given["state"] = m.State(given["state"])
+    return c.Changes(**given)
+
+
+@define(eq=False)
+class LocalDriver:
+    """An engine in memory on a real file, with a clock of its own."""
+
+    folder: Path
+    #: It sees milliseconds and leases, and can leave before its answer.
+    exact = True
+    slice_size = 2
+    clock: Clock = field(factory=new_clock)
+    ahead: int = 0
+    new_id: CountedIds = field(factory=CountedIds)
+    path: Path = field(init=False)
+    engine: LocalEngine = field(init=False)
+    _names: "count[int]" = field(factory=count)
+
+    def __attrs_post_init__(self) -> None:
+        self.path = self.folder / "db"
+        self._start()
+
+    def _start(self) -> None:
+        self.engine = make_engine(self.path, self.clock, now=self._now, new_id=self.new_id)
+        self.engine._ledger.compaction.slack = SLACK
+        self.engine.startService()
+        self.pump()
+
+    def _now(self) -> int:
+        return int(self.clock.seconds() * 1000) + self.ahead
+
+    def close(self) -> None:
+        self.engine.journal.close(orderly=False)
+
+    def pump(self) -> None:
+        for _ in range(12):
+            self.clock.advance(0)
+
+    # Time
+
+    def advance(self, ms: int) -> None:
+        self.clock.advance(ms / 1000)
+        self.pump()
+
+    def step_clock(self, ms: int) -> None:
+        self.ahead += ms
+
+    def restart(self, *, kill: bool, step: int, down: int) -> None:
+        if kill:
+            self.path = Path(shutil.copy(self.path, self.folder / f"db{next(self._names)}"))
+            self.engine.journal.close(orderly=False)
+            for call in list(self.clock.getDelayedCalls()):
+                call.cancel()
+        else:
+            stopped = self.engine.stopService()
+            self.pump()
+            assert stopped.called
+        assert not self.clock.getDelayedCalls()
+        self.clock.advance(down / 1000)
+        self.ahead += step
+        self._start()
+
+    # Asking
+
+    def start(self, question: Coroutine[Any, Any, Any]) -> Pending:
+        return Pending(Deferred.fromCoroutine(question))
+
+    def get(self, question: Coroutine[Any, Any, Any]) -> Any:
+        pending = self.start(question)
+        self.pump()
+        answer = pending.answer
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    def leave(self, pending: Pending) -> None:
+        pending.deferred.cancel()
+        self.pump()
+
+    # Queues
+
+    def create(self, name: str, key: str) -> None:
+        self.get(self.engine.create_queue(c.CreateQueue(queue=name, access_key=key.encode())))
+
+    def delete_queue(self, name: str, key: str) -> None:
+        self.get(self.engine.delete_queue(c.DeleteQueue(queue=name, access_key=key.encode())))
+
+    def set_up(self, name: str, key: str, settings: dict[str, Any]) -> dict[str, Any]:
+        given = dict(settings)
+        if "defaults" in given:
+            keep, timeout, attempts, delay = given["defaults"]
+            given["defaults"] = m.Defaults(
+                keep_minutes=keep, timeout_seconds=timeout, max_attempts=attempts, retry_delay_seconds=delay
+            )
+        if "new_access_key" in given:
+            given["new_access_key"] = given["new_access_key"].encode()
+        command = c.ChangeQueue(queue=name, access_key=key.encode(), **given)
+        return self._settings(self.get(self.engine.change_queue(command)))
+
+    def _settings(self, queue: m.Queue) -> dict[str, Any]:
+        defaults = queue.defaults
+        return {
+            "paused": queue.paused,
+            "draining": queue.draining,
+            "require_lease": queue.require_lease,
+            "max_jobs": queue.max_jobs,
+            "defaults": defaults
+            and (
+                defaults.keep_minutes,
+                defaults.timeout_seconds,
+                defaults.max_attempts,
+                defaults.retry_delay_seconds,
+            ),
+        }
+
+    def add_key(self, name: str, key: str, role: str, new: str) -> str:
+        command = c.AddKey(queue=name, access_key=key.encode(), role=m.Role(role), new_access_key=new.encode())
+        key_id: str = self.get(self.engine.add_key(command)).id
+        return key_id
+
+    def revoke_key(self, name: str, key: str, key_id: str) -> None:
+        self.get(self.engine.revoke_key(c.RevokeKey(queue=name, access_key=key.encode(), key_id=key_id)))
+
+    def keys(self, name: str, key: str) -> list[tuple[str, str]]:
+        keys = self.get(self.engine.list_keys(c.ListKeys(queue=name, access_key=key.encode())))
+        return [(one.id, one.role.value) for one in keys]
+
+    # Jobs
+
+    def add(self, name: str, key: str, asked: list[Asked], many: bool) -> list[tuple[bool, dict[str, Any]]]:
+        jobs = tuple(
+            c.NewJob(
+                content=one.content,
+                priority=one.priority,
+                keep_minutes=one.keep,
+                timeout_seconds=one.timeout,
+                timeout_time=one.until,
+                tags=one.tags,
+                max_attempts=one.max_attempts,
+                retry_delay_seconds=one.retry_delay,
+                unique_key=one.unique_key,
+                delay_seconds=one.delay,
+                not_before=one.not_before,
+                uid=one.uid,
+                idempotency_key=one.once,
+            )
+            for one in asked
+        )
+        command = c.AddJobs(queue=name, access_key=key.encode(), jobs=jobs, defaults=m.Defaults(), many=many)
+        return [(one.new, seen(one.job)) for one in self.get(self.engine.add_jobs(command))]
+
+    def read(self, name: str, key: str, uid: str) -> dict[str, Any]:
+        return seen(self.get(self.engine.read_job(c.ReadJob(queue=name, access_key=key.encode(), uid=uid))))
+
+    def start_read(self, name: str, key: str, uid: str, wait: float) -> Pending:
+        command = c.ReadJob(queue=name, access_key=key.encode(), uid=uid, wait=wait)
+        pending = self.start(self._read(command))
+        self.pump()
+        return pending
+
+    async def _read(self, command: c.ReadJob) -> dict[str, Any]:
+        return seen(await self.engine.read_job(command))
+
+    def start_claim(self, claim: dict[str, Any], *, pump: bool = True) -> Pending:
+        pending = self.start(self._claim(claim))
+        if pump:
+            self.pump()
+        return pending
+
+    async def _claim(self, claim: dict[str, Any]) -> list[tuple[str, dict[str, Any], str | None]]:
+        given = {**claim, "queues": tuple(claim["queues"]), "access_key": claim["key"].encode()}
+        del given["key"]
+        claimed = await self.engine.claim(c.Claims(**given))
+        return [(one.queue, seen(one.job), one.job.standing.lease) for one in claimed]
+
+    def peek(self, name: str, key: str) -> dict[str, Any] | None:
+        job = self.get(self.engine.peek(c.Peek(queue=name, access_key=key.encode())))
+        return None if job is None else seen(job)
+
+    def update(self, name: str, key: str, uid: str, lease: str | None, changes: dict[str, Any]) -> dict[str, Any]:
+        return seen(self.get(self.engine.update_job(self._updating(name, key, (uid, lease, changes)))))
+
+    def _updating(self, name: str, key: str, update: tuple[str, str | None, dict[str, Any]]) -> c.UpdateJob:
+        uid, lease, changes = update
+        return c.UpdateJob(queue=name, access_key=key.encode(), uid=uid, lease=lease, changes=changes_of(changes))
+
+    def update_many(self, name: str, key: str, updates: list[Any]) -> list[dict[str, Any] | Refused]:
+        answers = self.get(self.engine.update_jobs([self._updating(name, key, one) for one in updates]))
+        return [refused(one) if isinstance(one, errors.DomainError) else seen(one) for one in answers]
+
+    def sweep(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> int:
+        command = c.UpdateMatching(
+            queue=name,
+            access_key=key.encode(),
+            filter=filter_of(which),
+            changes=changes_of(changes),
+            limit=self.slice_size,
+            dry_run=dry,
+        )
+        matched: int = self.get(self.engine.update_matching(command))
+        return matched
+
+    def sweep_delete(self, name: str, key: str, which: dict[str, Any], dry: bool) -> int:
+        command = c.DeleteMatching(
+            queue=name, access_key=key.encode(), filter=filter_of(which), limit=self.slice_size, dry_run=dry
+        )
+        matched: int = self.get(self.engine.delete_matching(command))
+        return matched
+
+    def listed(self, name: str, key: str, which: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+        jobs: list[dict[str, Any]] = []
+        after: m.Rank | None = None
+        while True:
+            command = c.ListJobs(
+                queue=name, access_key=key.encode(), filter=filter_of(which), limit=limit, scan=limit + 1, after=after
+            )
+            page = self.get(self.engine.list_jobs(command))
+            assert len(page.jobs) <= limit
+            jobs += map(seen, page.jobs)
+            after = page.following
+            if after is None:
+                return jobs
+
+    def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool]:
+        why = self.get(self.engine.explain(c.ExplainJob(queue=name, access_key=key.encode(), uid=uid)))
+        return why.job.state.value, why.ahead, why.queue.paused
+
+    def delete(self, name: str, key: str, uid: str) -> None:
+        self.get(self.engine.delete_job(c.DeleteJob(queue=name, access_key=key.encode(), uid=uid)))
+
+    # Everything
+
+    def picture(self) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]], dict[str, int]]]:
+        """Each queue: how it is set up, its jobs in order, and how many there are of each kind."""
+        stats = {one.queue.name: one for one in self.get(self.engine.list_queues())}
+        self.pump()
+        whole = {}
+        for name, (queue, jobs) in picture(self.engine._ledger.tables).items():
+            counts = {state.value: number for state, number in stats[name].counts.items()}
+            counts |= {"ready": stats[name].ready, "delayed": stats[name].delayed}
+            whole[name] = (self._settings(queue), [seen(job) for job in jobs], counts)
+        return whole
+
+    def same_error(self, expected: Refused, got: Refused) -> bool:
+        return (expected.name, expected.more) == (got.name, got.more)
+
+    def coarse_about_new(self, many: bool) -> bool:
+        """Whether it can't be seen which jobs are new."""
+        return False
+
+    def coarse(self, job: dict[str, Any]) -> dict[str, Any]:
+        """As much of a job as can be seen this way."""
+        return job

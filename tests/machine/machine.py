@@ -1,0 +1,417 @@
+"""Drives an engine and the plain model through the same life, and compares all that can be seen of the two."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tests.doubles import START
+from tests.machine import questions as q
+from tests.machine.jobs import Asked, Job
+from tests.machine.model import Model, Queue, Refused, Waiter
+
+__all__ = ["EngineMachine"]
+
+DATA = st.data()
+NO_UID = "00000000-0000-4000-8000-00000000dead"
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """The rules; a subclass says by which driver the engine is asked."""
+
+    driver_kind: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.driver = self.driver_kind(Path(self.folder.name))
+        self.model = Model(steady=START * 1000, slice_size=self.driver.slice_size)
+        self.pending: dict[int, Any] = {}
+        self.old_leases = ["00000000-0000-4000-8000-0000000001ea"]
+
+    def teardown(self) -> None:
+        self.driver.close()
+        self.folder.cleanup()
+
+    # Comparing
+
+    def both(self, model: Any, engine: Any) -> tuple[Any, Any]:
+        """What both say, which must both be answers, or the same refusal: then it is None twice."""
+        try:
+            expected = model()
+        except Refused as refused:
+            expected = refused
+        try:
+            got = engine()
+        except Refused as refused:
+            got = refused
+        if isinstance(expected, Refused) or isinstance(got, Refused):
+            self.same_refusal(expected, got)
+            return None, None
+        return expected, got
+
+    def same_refusal(self, expected: Any, got: Any) -> None:
+        assert isinstance(expected, Refused), f"refused with {got!r}, expected {expected!r}"
+        assert isinstance(got, Refused), f"expected {expected!r}, got {got!r}"
+        assert self.driver.same_error(expected, got), f"expected {expected!r}, got {got!r}"
+
+    def same_job(self, expected: dict[str, Any], got: dict[str, Any]) -> None:
+        assert got == self.driver.coarse(expected)
+
+    def same_jobs(self, expected: list[dict[str, Any]], got: list[dict[str, Any]]) -> None:
+        assert got == [self.driver.coarse(one) for one in expected]
+
+    def same_claims(self, expected: Any, got: Any) -> None:
+        """Leases are what the engine makes up: they must be new."""
+        assert [(name, job) for name, job, _ in got] == [(name, self.driver.coarse(seen)) for name, _, seen in expected]
+        for (_, job, _), (_, _, lease) in zip(expected, got, strict=True):
+            assert lease
+            assert lease not in self.old_leases
+            self.old_leases.append(lease)
+            if job.state == "inprogress" and job.lease is None:
+                job.lease = lease
+
+    def those_who_wait(self) -> None:
+        """Those who were told, and what, are the same."""
+        for number, pending in list(self.pending.items()):
+            assert pending.answered == (number in self.model.told), number
+            if not pending.answered:
+                continue
+            expected, got = self.model.told.pop(number), pending.answer
+            del self.pending[number]
+            if isinstance(expected, Refused) or isinstance(got, Refused):
+                self.same_refusal(expected, got)
+            elif isinstance(expected, list):
+                self.same_claims(expected, got)
+            else:
+                self.same_job(expected, got)
+
+    @invariant()
+    def agree(self) -> None:
+        self.model.settle()
+        whole = self.driver.picture()
+        self.those_who_wait()
+        assert whole.keys() == self.model.queues.keys()
+        for name, queue in self.model.queues.items():
+            settings, jobs, counts = whole[name]
+            assert settings == self.settings(queue)
+            self.same_jobs([self.model.see(job) for job in self.model.ordered(queue)], jobs)
+            assert counts == self.counts(queue)
+
+    def settings(self, queue: Queue) -> dict[str, Any]:
+        names = ("paused", "draining", "require_lease", "max_jobs", "defaults")
+        return {name: getattr(queue, name) for name in names}
+
+    def counts(self, queue: Queue) -> dict[str, int]:
+        states = [job.state for job in queue.jobs]
+        counts = {state: states.count(state) for state in ("queued", "inprogress", "complete", "failed")}
+        ready = len(self.model.ready(queue))
+        return {**counts, "ready": ready, "delayed": counts["queued"] - ready}
+
+    # Choosing
+
+    def key(self, name: str, key: str) -> str:
+        """The owner's key as it is now, for what is mostly to succeed."""
+        return self.model.queues[name].owner if key == "key" and name in self.model.queues else key
+
+    def chosen(self, data: st.DataObject, name: str) -> Job | None:
+        """A job of a queue, or one that is not there."""
+        jobs = self.model.ordered(self.model.queues[name]) if name in self.model.queues else []
+        job: Job | None = data.draw(st.sampled_from([*jobs, None] if len(jobs) < 3 else jobs))
+        return job
+
+    def lease(self, data: st.DataObject, job: Job | None) -> str | None:
+        which = data.draw(q.LEASES)
+        if which == "right" and job is not None and job.lease is not None:
+            return job.lease
+        return {"none": None, "wrong": self.old_leases[0]}.get(which, self.old_leases[-1])
+
+    def changes(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """With a time from now on in place of seconds."""
+        if changes.get("until"):
+            changes = {**changes, "until": self.model.now // 1000 + changes["until"]}
+        return changes
+
+    def asked(self, asked: Asked) -> Asked:
+        seconds = self.model.now // 1000
+        return evolve(
+            asked,
+            until=asked.until and seconds + asked.until,
+            not_before=asked.not_before and seconds + asked.not_before,
+        )
+
+    # Queues
+
+    @initialize()
+    def two_queues(self) -> None:
+        for name in ("a", "b"):
+            self.create(name, "key")
+
+    @rule(name=st.sampled_from(["a", "b"]), key=st.sampled_from(["key", "wrong"]))
+    def create(self, name: str, key: str) -> None:
+        self.both(lambda: self.model_create(name, key), lambda: self.driver.create(name, key))
+
+    def model_create(self, name: str, key: str) -> None:
+        if name in self.model.queues:
+            raise Refused("QueueExists")
+        self.model.queues[name] = Queue(owner=key)
+
+    @rule(name=q.NAMES, key=st.sampled_from(["wrong", "wrong", "w", "key"]), again=st.booleans())
+    def delete_queue(self, name: str, key: str, again: bool) -> None:
+        key = self.key(name, key)
+
+        def delete() -> None:
+            self.model.open(name, key, "delete queue")
+            del self.model.queues[name]
+            self.model.settle()
+
+        self.both(delete, lambda: self.driver.delete_queue(name, key))
+        if again and name != "none" and name not in self.model.queues:
+            self.create(name, "key")
+
+    @rule(name=q.NAMES, key=q.KEYS, settings=q.SETTINGS, new=st.sampled_from([None, None, None, "new", "key"]))
+    def set_up(self, name: str, key: str, settings: dict[str, Any], new: str | None) -> None:
+        key = self.key(name, key)
+        given = settings if new is None else {**settings, "new_access_key": new}
+
+        def change() -> dict[str, Any]:
+            queue = self.model.open(name, key, "set up")
+            if new is not None:
+                self.model.check_new(new, queue.keys)
+            for setting, value in settings.items():
+                setattr(queue, setting, value)
+            queue.owner = new or queue.owner
+            self.model.settle()
+            return self.settings(queue)
+
+        expected, got = self.both(change, lambda: self.driver.set_up(name, key, given))
+        assert got == expected
+
+    @rule(name=q.NAMES, key=q.KEYS, role=q.ROLES, new=q.NEW_KEYS)
+    def add_key(self, name: str, key: str, role: str, new: str) -> None:
+        key = self.key(name, key)
+        queue, key_id = self.both(
+            lambda: self.model.open_for_new(name, key, new), lambda: self.driver.add_key(name, key, role, new)
+        )
+        if queue is not None:
+            assert key_id not in [one for one, _, _ in queue.keys]
+            queue.keys.append((key_id, role, new))
+
+    @rule(name=q.NAMES, key=q.KEYS, data=DATA)
+    def revoke_key(self, name: str, key: str, data: st.DataObject) -> None:
+        key = self.key(name, key)
+        known = self.model.queues[name].keys if name in self.model.queues else []
+        key_id = data.draw(st.sampled_from([*(one for one, _, _ in known), NO_UID]))
+
+        def revoke() -> None:
+            queue = self.model.open(name, key, "revoke key")
+            if key_id == NO_UID:
+                raise Refused("KeyNotFound")
+            queue.keys = [one for one in queue.keys if one[0] != key_id]
+
+        self.both(revoke, lambda: self.driver.revoke_key(name, key, key_id))
+        expected, got = self.both(
+            lambda: [one[:2] for one in self.model.open(name, key, "keys").keys], lambda: self.driver.keys(name, key)
+        )
+        assert got == expected
+
+    # Adding
+
+    @rule(name=q.NAMES, key=q.KEYS, asked=q.JOBS, once=st.sampled_from([None, None, None, "once"]))
+    def add(self, name: str, key: str, asked: Asked, once: str | None) -> None:
+        self.add_all(name, key, [evolve(asked, uid=None, once=once) if once else asked], many=False)
+
+    @rule(name=q.NAMES, key=q.KEYS, asked=st.lists(q.JOBS, min_size=1, max_size=4))
+    def add_many(self, name: str, key: str, asked: list[Asked]) -> None:
+        self.add_all(name, key, asked, many=True)
+
+    def add_all(self, name: str, key: str, asked: list[Asked], many: bool) -> None:
+        key, asked = self.key(name, key), [self.asked(one) for one in asked]
+        expected, got = self.both(
+            lambda: self.model.add(name, key, asked, many), lambda: self.driver.add(name, key, asked, many)
+        )
+        if expected is None:
+            return
+        for (job, new, seen), (was_new, given) in zip(expected, got, strict=True):
+            assert was_new == new or self.driver.coarse_about_new(many)
+            if job.uid is None:
+                job.uid = given["uid"]
+                assert not [one for one in self.model.queues[name].jobs if one is not job and one.uid == job.uid]
+            self.same_job({**seen, "uid": job.uid}, given)
+
+    # Looking
+
+    @rule(name=q.NAMES, key=q.KEYS, data=DATA)
+    def look(self, name: str, key: str, data: st.DataObject) -> None:
+        key, job = self.key(name, key), self.chosen(data, name)
+        uid = NO_UID if job is None else job.uid
+        expected, got = self.both(
+            lambda: self.model.see(self.model.read(name, key, uid)), lambda: self.driver.read(name, key, uid)
+        )
+        if expected is not None:
+            self.same_job(expected, got)
+
+        def explain() -> tuple[str, int | None, bool]:
+            queue = self.model.open(name, key, "explain")
+            found = self.model.find(queue, uid)
+            ready = self.model.ready(queue)
+            return found.state, ready.index(found) if found in ready else None, queue.paused
+
+        expected, got = self.both(explain, lambda: self.driver.explain(name, key, uid))
+        assert got == expected
+
+    @rule(name=q.NAMES, key=q.KEYS)
+    def peek(self, name: str, key: str) -> None:
+        key = self.key(name, key)
+
+        def peek() -> list[dict[str, Any]]:
+            queue = self.model.open(name, key, "peek")
+            return [self.model.see(job) for job in self.model.ready(queue)[:1]]
+
+        expected, got = self.both(peek, lambda: [one for one in [self.driver.peek(name, key)] if one is not None])
+        if expected is not None:
+            self.same_jobs(expected, got)
+
+    @rule(name=q.NAMES, key=q.KEYS, which=q.FILTERS, limit=q.COUNTS)
+    def list_jobs(self, name: str, key: str, which: dict[str, Any], limit: int) -> None:
+        key = self.key(name, key)
+        expected, got = self.both(
+            lambda: [self.model.see(job) for job in self.model.matching(self.model.open(name, key, "list"), **which)],
+            lambda: self.driver.listed(name, key, which, limit),
+        )
+        if expected is not None:
+            self.same_jobs(expected, got)
+
+    # Claiming and waiting
+
+    @rule(names=q.SEVERAL, key=q.KEYS, count=q.COUNTS, tags=q.TAGS, worker=q.WORKERS, wait=st.just(0) | q.TIMES)
+    def claim(
+        self, names: list[str], key: str, count: int, tags: tuple[str, ...], worker: str | None, wait: int
+    ) -> None:
+        key, wait = self.key(names[0], key), min(wait, 60_000)
+        claim = {"queues": names, "key": key, "count": count, "tags": tags, "worker": worker}
+        number = self.model.wait_claim(self.model.steady + wait, **claim)
+        self.pending[number] = self.driver.start_claim({**claim, "wait": wait / 1000})
+        self.those_who_wait()
+
+    @rule(name=st.sampled_from(["a", "b"]), data=DATA, wait=q.TIMES, key=q.KEYS)
+    def await_end(self, name: str, data: st.DataObject, wait: int, key: str) -> None:
+        key, job, wait = self.key(name, key), self.chosen(data, name), min(wait, 60_000)
+        if job is None:
+            return
+        number = self.model.await_end(name, key, job, self.model.steady + wait)
+        self.pending[number] = self.driver.start_read(name, key, job.uid, wait / 1000)
+        self.those_who_wait()
+
+    @rule(data=DATA)
+    def one_who_waits_goes(self, data: st.DataObject) -> None:
+        if self.model.waiters:
+            self.leave(data.draw(st.sampled_from(self.model.waiters)))
+
+    def leave(self, waiter: Waiter) -> None:
+        self.model.leave(waiter)
+        self.driver.leave(self.pending.pop(waiter.number))
+
+    @rule(names=q.SEVERAL, count=q.COUNTS)
+    def one_who_claims_goes_before_the_answer(self, names: list[str], count: int) -> None:
+        if not self.driver.exact:
+            return
+        key = self.key(names[0], "key")
+        pending = self.driver.start_claim(
+            {"queues": names, "key": key, "count": count, "tags": (), "worker": "gone", "wait": 0}, pump=False
+        )
+        self.driver.leave(pending)
+        try:
+            self.model.put_back(self.model.claim(names, key, count, (), "gone"))
+        except Refused as refused:
+            self.same_refusal(refused, pending.answer)
+
+    # Changing
+
+    @rule(name=q.NAMES, key=q.KEYS, data=DATA, changes=q.CHANGES)
+    def update(self, name: str, key: str, data: st.DataObject, changes: dict[str, Any]) -> None:
+        key, job, changes = self.key(name, key), self.chosen(data, name), self.changes(changes)
+        uid, lease = NO_UID if job is None else job.uid, self.lease(data, job)
+        expected, got = self.both(
+            lambda: self.model.update(name, key, uid, lease, changes),
+            lambda: self.driver.update(name, key, uid, lease, changes),
+        )
+        if got is not None:
+            self.same_job(expected, got)
+
+    @rule(name=q.NAMES, key=q.KEYS, data=DATA, many=st.lists(q.CHANGES, min_size=1, max_size=3))
+    def update_many(self, name: str, key: str, data: st.DataObject, many: list[dict[str, Any]]) -> None:
+        key, updates = self.key(name, key), []
+        for changes in many:
+            job = self.chosen(data, name)
+            updates.append((NO_UID if job is None else job.uid, self.lease(data, job), self.changes(changes)))
+        expected, got = self.both(
+            lambda: self.model.update_many(name, key, updates), lambda: self.driver.update_many(name, key, updates)
+        )
+        for one, other in zip(expected or (), got or (), strict=True):
+            if isinstance(one, Refused) or isinstance(other, Refused):
+                self.same_refusal(one, other)
+            else:
+                self.same_job(one, other)
+
+    @rule(name=q.NAMES, key=q.KEYS, which=q.FILTERS, changes=q.CHANGES, dry=st.booleans())
+    def sweep(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> None:
+        key, changes = self.key(name, key), self.changes(changes)
+        act = None if dry else self.model.change_swept(changes)
+        reorders = act is not None and "priority" in changes
+        expected, got = self.both(
+            lambda: (self.model.sweep_these if reorders else self.model.sweep)(name, key, which, act),
+            lambda: self.driver.sweep(name, key, which, changes, dry),
+        )
+        assert got == expected
+
+    @rule(name=q.NAMES, key=q.KEYS, which=q.FILTERS, dry=st.booleans())
+    def sweep_delete(self, name: str, key: str, which: dict[str, Any], dry: bool) -> None:
+        key = self.key(name, key)
+        act = None if dry else self.model.remove_swept
+        expected, got = self.both(
+            lambda: self.model.sweep(name, key, which, act), lambda: self.driver.sweep_delete(name, key, which, dry)
+        )
+        assert got == expected
+
+    @rule(name=q.NAMES, key=q.KEYS, data=DATA)
+    def delete(self, name: str, key: str, data: st.DataObject) -> None:
+        key, job = self.key(name, key), self.chosen(data, name)
+        uid = NO_UID if job is None else job.uid
+        self.both(lambda: self.model.delete(name, key, uid), lambda: self.driver.delete(name, key, uid))
+
+    # Time
+
+    @rule(ms=q.TIMES)
+    def let_time_go_by(self, ms: int) -> None:
+        """Moment by moment, for all that happens has a time; two things of one time have no order."""
+        end = self.model.steady + ms
+        while self.model.steady < end:
+            due, late = self.model.next_time()
+            moment = min(due, late, end)
+            for waiter in [one for one in self.model.waiters if one.ends == due == moment]:
+                self.leave(waiter)
+            self.driver.advance(moment - self.model.steady)
+            self.model.steady = moment
+            self.model.settle()
+            self.those_who_wait()
+
+    @rule(ms=q.STEPS)
+    def set_the_clock(self, ms: int) -> None:
+        self.driver.step_clock(ms)
+        self.model.step_clock(ms)
+
+    @rule(kill=st.booleans(), step=st.sampled_from([0, 0, 0, 0]) | q.STEPS, down=st.sampled_from([0, 0, 40_000]))
+    def restart(self, kill: bool, step: int, down: int) -> None:
+        if kill:
+            for waiter in list(self.model.waiters):
+                self.model.leave(waiter)
+            self.pending.clear()
+        self.model.release()
+        self.driver.restart(kill=kill, step=step, down=down)
+        self.model.steady += down
+        self.model.restart(step)
+        self.those_who_wait()

@@ -1,0 +1,446 @@
+"""
+An engine as plain as can be: lists that are walked at each question, and nothing of JobEngine.
+
+Its clock, as the engine's, is two: `steady` goes on whatever is done to the time of day, which is `steady + ahead`.
+All times are milliseconds.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from attrs import define, evolve, field
+
+from tests.machine.jobs import FINISHED, Asked, Job, Lives
+
+__all__ = ["Claimed", "Model", "Queue", "Refused", "Waiter"]
+
+NEVER = 1 << 62
+#: What each role may do, beside the owner, who may do everything.
+ROLES = {
+    "producer": {"add", "read"},
+    "worker": {"claim", "peek", "update"},
+    "viewer": {"read", "peek", "list", "explain", "stats"},
+}
+
+
+#: The queue's name, the job, and how it was shown.
+Claimed = tuple[str, Job, dict[str, Any]]
+
+
+class Refused(Exception):
+    """A question that is not answered but with an error."""
+
+    def __init__(self, name: str, **more: Any) -> None:
+        super().__init__(name, more)
+        self.name = name
+        self.more = more
+
+
+@define(kw_only=True, eq=False)
+class Queue:
+    """A queue, and how it is set up."""
+
+    owner: str
+    jobs: list[Job] = field(factory=list)
+    arrived: int = 0
+    paused: bool = False
+    draining: bool = False
+    require_lease: bool = False
+    max_jobs: int = 0
+    #: keep, timeout, max_attempts, retry_delay.
+    defaults: tuple[int, int, int, int] | None = None
+    #: (id, role, key) of each key beside the owner's.
+    keys: list[tuple[str, str, str]] = field(factory=list)
+    #: The job of each Idempotency-Key, for each access key.
+    once: dict[tuple[str | None, str], Job] = field(factory=dict)
+
+
+@define(kw_only=True, eq=False)
+class Waiter:
+    """One who waits: for jobs to claim, or for the end of one."""
+
+    number: int
+    ends: int
+    queues: list[str]
+    key: str
+    count: int = 1
+    tags: tuple[str, ...] = ()
+    worker: str | None = None
+    job: Job | None = None
+
+
+@define(eq=False)
+class Model(Lives):
+    """All of it."""
+
+    queues: dict[str, Queue] = field(factory=dict)
+    waiters: list[Waiter] = field(factory=list)
+    #: What those who waited were told, by their number; for claims the jobs, for ends what is shown.
+    told: dict[int, Any] = field(factory=dict)
+    #: How many jobs a sweep looks at in one go.
+    slice_size: int = 500
+    _numbers: int = 0
+
+    # Time
+
+    def tick(self) -> None:
+        """What time alone brings about, over and over until nothing comes."""
+        while any(self._outlive(queue, job) for queue in self.queues.values() for job in list(queue.jobs)):
+            pass
+
+    def _outlive(self, queue: Queue, job: Job) -> bool:
+        if self.due(job) > self.steady:
+            return False
+        if job.state == "inprogress":
+            self._fail(job, "timeout", "timed out", retry=True)
+        elif job.state == "queued" and not (job.until and job.until * 1000 <= self.now):
+            job.ready_at = 0
+        else:
+            self._remove(queue, job)
+        return True
+
+    def due(self, job: Job) -> int:
+        """When time moves it on, by the steady clock."""
+        if job.state == "inprogress":
+            return job.held_from + job.timeout * 1000 if job.timeout else NEVER
+        if job.state == "queued":
+            times = [at for at in (job.until * 1000, job.ready_at) if at]
+            return min(times) - self.ahead if times else NEVER
+        return job.updated + job.keep * 60_000 - self.ahead
+
+    def next_time(self) -> tuple[int, int]:
+        """When the next job is moved on, and when the next one has waited for too long."""
+        jobs = [self.due(job) for queue in self.queues.values() for job in queue.jobs]
+        return min(jobs, default=NEVER), min((waiter.ends for waiter in self.waiters), default=NEVER)
+
+    def settle(self) -> None:
+        """All that happens by itself at this moment."""
+        for waiter in [one for one in self.waiters if one.ends <= self.steady]:
+            self._resolve(waiter, partial(self._give_up, waiter))
+        while True:
+            before = len(self.waiters)
+            self.tick()
+            self._tell_of_ends()
+            self._serve(self.waiters)
+            self.tick()
+            if len(self.waiters) == before and not self._ended:
+                return
+
+    def step_clock(self, ms: int) -> None:
+        self.ahead += ms
+
+    def release(self) -> None:
+        """Everybody who waits goes with what there is."""
+        for waiter in list(self.waiters):
+            self._resolve(waiter, partial(self._give_up, waiter))
+
+    def restart(self, ms: int) -> None:
+        """The time of day may be another after a restart, and leases can only go by that; none lasts longer for it."""
+        self.ahead += ms
+        leased = [
+            job for queue in self.queues.values() for job in queue.jobs if job.state == "inprogress" and job.timeout
+        ]
+        begun = max((job.held_from - ms for job in leased), default=0)
+        for job in leased:
+            job.held_from -= ms + max(0, begun - self.steady)
+
+    # Those who wait
+
+    def wait(self, **more: Any) -> Waiter:
+        self._numbers += 1
+        waiter = Waiter(number=self._numbers, **more)
+        self.waiters.append(waiter)
+        return waiter
+
+    def wait_claim(self, ends: int, **claim: Any) -> int:
+        """The number of one who claims, and waits if there is nothing."""
+        waiter = self.wait(ends=NEVER, **claim)
+        self._serve([waiter])
+        waiter.ends = ends
+        if waiter in self.waiters and ends == self.steady:
+            self._resolve(waiter, list)
+        return waiter.number
+
+    def await_end(self, name: str, key: str, job: Job, ends: int) -> int:
+        """The number of one who waits for the end of a job, or is told at once."""
+        waiter = self.wait(queues=[name], key=key, job=job, ends=ends)
+        try:
+            answer: Any = self.see(self.read(name, key, job.uid))
+        except Refused as refused:
+            answer = refused
+        if job.state in FINISHED or isinstance(answer, Refused):
+            self.waiters.remove(waiter)
+            self.told[waiter.number] = answer
+        return waiter.number
+
+    def leave(self, waiter: Waiter) -> None:
+        self.waiters.remove(waiter)
+
+    def _resolve(self, waiter: Waiter, answer: Callable[[], Any]) -> None:
+        self.waiters.remove(waiter)
+        try:
+            self.told[waiter.number] = answer()
+        except Refused as refused:
+            self.told[waiter.number] = refused
+
+    def _give_up(self, waiter: Waiter) -> Any:
+        return [] if waiter.job is None else self._look(waiter)
+
+    def _look(self, waiter: Waiter, otherwise: Any = None) -> Any:
+        """The job that one waits for, or, if it is finished and gone already, how it was."""
+        assert waiter.job is not None
+        if otherwise is not None and waiter.job not in self.open(waiter.queues[0], waiter.key, "read").jobs:
+            return otherwise
+        return self.see(self.read(waiter.queues[0], waiter.key, waiter.job.uid))
+
+    def _tell_of_ends(self) -> None:
+        ended, self._ended = self._ended, []
+        for job, seen in ended:
+            for waiter in [one for one in self.waiters if one.job is job]:
+                self._resolve(waiter, partial(self._look, waiter, seen))
+        for waiter in [one for one in self.waiters if one.job and one.queues[0] not in self.queues]:
+            self._resolve(waiter, partial(self._look, waiter))
+
+    def _serve(self, waiters: list[Waiter]) -> None:
+        """First come, first served; who may not claim any more is told so."""
+        for waiter in [one for one in waiters if one.job is None]:
+            try:
+                jobs = self.claim(waiter.queues, waiter.key, waiter.count, waiter.tags, waiter.worker)
+            except Refused as refused:
+                self.waiters.remove(waiter)
+                self.told[waiter.number] = refused
+                continue
+            if jobs:
+                self.waiters.remove(waiter)
+                self.told[waiter.number] = jobs
+
+    # Who may do what
+
+    def open(self, name: str, key: str, what: str) -> Queue:
+        if name not in self.queues:
+            raise Refused("QueueNotFound")
+        queue = self.queues[name]
+        role = self.role(queue, key)[0]
+        if role != "owner" and what not in ROLES[role]:
+            raise Refused("NotAllowed")
+        return queue
+
+    def open_for_new(self, name: str, key: str, new: str) -> Queue:
+        """The queue to which a key is to be added, which must not open it yet."""
+        queue = self.open(name, key, "add key")
+        self.check_new(new, [*queue.keys, ("", "owner", queue.owner)])
+        return queue
+
+    def check_new(self, new: str, keys: list[tuple[str, str, str]]) -> None:
+        if any(other == new for _, _, other in keys):
+            raise Refused("KeyTaken")
+
+    def role(self, queue: Queue, key: str) -> tuple[str, str | None]:
+        if key == queue.owner:
+            return "owner", None
+        for key_id, role, other in reversed(queue.keys):
+            if other == key:
+                return role, key_id
+        raise Refused("AccessDenied")
+
+    def find(self, queue: Queue, uid: str | None) -> Job:
+        for job in queue.jobs:
+            if job.uid == uid:
+                return job
+        raise Refused("JobNotFound")
+
+    # Jobs
+
+    def ordered(self, queue: Queue) -> list[Job]:
+        return sorted(queue.jobs, key=lambda job: (-job.priority, job.arrival))
+
+    def add(self, name: str, key: str, asked: list[Asked], many: bool) -> list[tuple[Job, bool, dict[str, Any]]]:
+        queue = self.open(name, key, "add")
+        author = self.role(queue, key)[1]
+        before = (list(queue.jobs), queue.arrived, dict(queue.once))
+        added = []
+        for index, one in enumerate(asked):
+            try:
+                job, new = self._add(queue, one, author)
+                added.append((job, new, self.see(job)))
+            except Refused as refused:
+                queue.jobs, queue.arrived, queue.once = before
+                if many:
+                    raise Refused(refused.name, index=index) from None
+                raise
+        return added
+
+    def _add(self, queue: Queue, asked: Asked, author: str | None) -> tuple[Job, bool]:
+        plain = evolve(asked, uid=None, once=None)
+        there = self._there(queue, asked, plain, author)
+        if there is not None:
+            return there, False
+        if queue.draining:
+            raise Refused("QueueDraining")
+        if queue.max_jobs and len(queue.jobs) >= queue.max_jobs:
+            raise Refused("QueueFull")
+        keep, timeout, attempts, delay = queue.defaults or (60, 600, 1, 0)
+        ready_at = max(self.now + asked.delay * 1000, asked.not_before * 1000)
+        job = Job(
+            uid=asked.uid,
+            arrival=queue.arrived,
+            content=asked.content,
+            priority=asked.priority,
+            keep=keep if asked.keep is None else asked.keep,
+            timeout=timeout if asked.timeout is None else asked.timeout,
+            until=asked.until,
+            tags=asked.tags,
+            max_attempts=attempts if asked.max_attempts is None else asked.max_attempts,
+            retry_delay=delay if asked.retry_delay is None else asked.retry_delay,
+            unique_key=asked.unique_key,
+            author=author,
+            created=self.now,
+            updated=self.now,
+            asked=plain if asked.uid or asked.once else None,
+            ready_at=ready_at if ready_at > self.now else 0,
+        )
+        queue.arrived += 1
+        queue.jobs.append(job)
+        if asked.once:
+            queue.once[author, asked.once] = job
+        return job, True
+
+    def _there(self, queue: Queue, asked: Asked, plain: Asked, author: str | None) -> Job | None:
+        """The job that this asks for again; a producer must not see another's."""
+        stranger = author is not None and self._is_producer(queue, author)
+        for job in queue.jobs:
+            if (asked.uid and job.uid == asked.uid) or (asked.once and queue.once.get((author, asked.once)) is job):
+                if job.asked != plain or (stranger and job.author != author):
+                    raise Refused("UidTaken")
+                return job
+        for job in queue.jobs:
+            if asked.unique_key and job.unique_key == asked.unique_key and job.state not in FINISHED:
+                if stranger and job.author != author:
+                    raise Refused("UniqueKeyTaken")
+                return job
+        return None
+
+    def _is_producer(self, queue: Queue, key_id: str) -> bool:
+        return any(role == "producer" for other, role, _ in queue.keys if other == key_id)
+
+    def read(self, name: str, key: str, uid: str | None) -> Job:
+        queue = self.open(name, key, "read")
+        job = self.find(queue, uid)
+        role, key_id = self.role(queue, key)
+        if role == "producer" and job.author != key_id:
+            raise Refused("JobNotFound")
+        return job
+
+    def matching(self, queue: Queue, state: str | None, tag: str | None, text: str | None) -> Iterator[Job]:
+        for job in self.ordered(queue):
+            words = json.dumps(json.loads(job.content), ensure_ascii=False).casefold()
+            if (
+                (state is None or job.state == state)
+                and (tag is None or tag in job.tags)
+                and (text is None or text.casefold() in words)
+            ):
+                yield job
+
+    def ready(self, queue: Queue, tags: tuple[str, ...] = ()) -> list[Job]:
+        return [
+            job
+            for job in self.ordered(queue)
+            if job.state == "queued" and not job.ready_at and set(tags) <= set(job.tags)
+        ]
+
+    def claim(self, names: list[str], key: str, count: int, tags: tuple[str, ...], worker: str | None) -> list[Claimed]:
+        queues = [(name, self.open(name, key, "claim")) for name in names]
+        self.tick()
+        claimed: list[Claimed] = []
+        for name, queue in queues:
+            ready = [] if queue.paused else self.ready(queue, tags)
+            for job in ready[: count - len(claimed)]:
+                job.state, job.updated, job.claimed, job.held_from = "inprogress", self.now, self.now, self.steady
+                job.attempts, job.worker, job.lease = job.attempts + 1, worker, None
+                claimed.append((name, job, self.see(job)))
+        return claimed
+
+    def put_back(self, claimed: list[Claimed]) -> None:
+        """As if nobody had had them."""
+        for _, job, _ in claimed:
+            self._queue_again(job, 0)
+            job.attempts -= 1
+
+    def update(
+        self, name: str, key: str, uid: str | None, lease: str | None, changes: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The job as it is right after the change, before anything else happens to it."""
+        queue = self.open(name, key, "update")
+        job = self.find(queue, uid)
+        state = changes.get("state")
+        if lease is not None and lease == job.lease and job.state in FINISHED and state == job.state:
+            return self.see(job)
+        held = job.state == "inprogress"
+        who = {"state": job.state, "worker": job.worker if held else None}
+        if lease is None and queue.require_lease and held and not changes.get("cancel"):
+            raise Refused("LeaseRequired", **who)
+        if lease is not None and not (held and lease == job.lease):
+            raise Refused("LeaseLost", **who)
+        self._change(job, changes)
+        return self.see(job)
+
+    def update_many(self, name: str, key: str, updates: list[Any]) -> list[Any]:
+        """What comes of each, one after the other."""
+        self.open(name, key, "update")
+        results: list[Any] = []
+        for uid, lease, changes in updates:
+            try:
+                results.append(self.update(name, key, uid, lease, changes))
+            except Refused as refused:
+                results.append(refused)
+        self.settle()
+        return results
+
+    def sweep(self, name: str, key: str, which: dict[str, Any], act: Callable[[Queue, Job], None] | None) -> int:
+        """Do something to all jobs that match, some at a time."""
+        matched, after = 0, None
+        while True:
+            queue = self.open(name, key, "sweep")
+            self.tick()
+            behind = [job for job in self.ordered(queue) if after is None or (-job.priority, job.arrival) > after]
+            behind = [job for job in behind if which["state"] is None or job.state == which["state"]]
+            part = behind[: self.slice_size]
+            found = [job for job in self.matching(queue, **which) if job in part]
+            matched += len(found)
+            for job in found:
+                if act is not None:
+                    act(queue, job)
+            if len(part) == len(behind):
+                self.settle()
+                return matched
+            after = (-part[-1].priority, part[-1].arrival)
+            self.settle()
+
+    def sweep_these(self, name: str, key: str, which: dict[str, Any], act: Callable[[Queue, Job], None] | None) -> int:
+        """The same, to those that match at the beginning and still do when it is their turn."""
+        queue = self.open(name, key, "sweep")
+        self.tick()
+        found, matched = list(self.matching(queue, **which)), 0
+        for start in range(0, len(found), self.slice_size):
+            for job in [one for one in self.matching(queue, **which) if one in found[start : start + self.slice_size]]:
+                matched += 1
+                if act is not None:
+                    act(queue, job)
+            self.settle()
+        return matched
+
+    def change_swept(self, changes: dict[str, Any]) -> Callable[[Queue, Job], None]:
+        return lambda _queue, job: self._change(job, changes)
+
+    def delete(self, name: str, key: str, uid: str | None) -> None:
+        queue = self.open(name, key, "delete")
+        self._remove(queue, self.find(queue, uid))
+
+    def remove_swept(self, queue: Queue, job: Job) -> None:
+        self._remove(queue, job)
+
+    def _remove(self, queue: Queue, job: Job) -> None:
+        queue.jobs.remove(job)
+        self._ended.append((job, None))

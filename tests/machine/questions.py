@@ -1,0 +1,114 @@
+"""What can be asked, as hypothesis makes it up: few values of each, so that they meet."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.machine.jobs import Asked
+
+__all__ = [
+    "CHANGES",
+    "COUNTS",
+    "FILTERS",
+    "JOBS",
+    "KEYS",
+    "LEASES",
+    "NAMES",
+    "NEW_KEYS",
+    "ROLES",
+    "SETTINGS",
+    "SEVERAL",
+    "STEPS",
+    "TAGS",
+    "TIMES",
+    "WORKERS",
+]
+
+HOUR = 3_600_000
+
+NAMES = st.sampled_from(["a", "a", "a", "b", "b", "none"])
+SEVERAL = st.sampled_from([["a"], ["a"], ["b"], ["a", "b"], ["b", "a"], ["a", "none"]])
+#: Mostly the owner's; "new" is the owner's after a change, the others have roles, or not yet.
+KEYS = st.sampled_from(["key"] * 9 + ["new", "p", "w", "w", "v", "wrong"])
+NEW_KEYS = st.sampled_from(["p", "w", "v", "key"])
+ROLES = st.sampled_from(["producer", "worker", "viewer"])
+TAGS = st.sampled_from([(), (), (), ("x",), ("x", "y")])
+WORKERS = st.sampled_from([None, "w1", "w2"])
+COUNTS = st.integers(1, 3)
+LEASES = st.sampled_from(["none", "none", "right", "right", "wrong", "old"])
+
+_CONTENTS = st.sampled_from(
+    [b"{}", b'{"text":"Gr\xc3\xbc\xc3\x9fe"}', b'{"text": "GR\\u00dc\\u00dfE \\n"}', b'{"n":1.50}']
+)
+_SECONDS = st.sampled_from([0, 30, 90])
+_UIDS = st.sampled_from([None, None, None, *(f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))])
+_STATES = st.sampled_from(["queued", "inprogress", "complete", "failed"])
+
+
+def _maybe(values: "st.SearchStrategy[Any]") -> "st.SearchStrategy[Any]":
+    return st.none() | st.none() | values
+
+
+#: until and not_before count from when they are asked.
+JOBS = st.builds(
+    Asked,
+    content=_CONTENTS,
+    priority=st.integers(-1, 1),
+    keep=_maybe(st.integers(0, 2)),
+    timeout=_maybe(_SECONDS),
+    until=st.sampled_from([0, 0, 0, 1, 60, 120]),
+    tags=TAGS,
+    max_attempts=_maybe(st.sampled_from([1, 2, 3])),
+    retry_delay=_maybe(_SECONDS),
+    unique_key=_maybe(st.sampled_from(["k", "l"])),
+    delay=st.sampled_from([0, 0, 0, 45]),
+    not_before=st.sampled_from([0, 0, 0, 100]),
+    uid=_UIDS,
+)
+
+_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "progress": st.integers(0, 100),
+    "result": st.sampled_from([b"null", b'{"a": [1]}']),
+    "error": st.sampled_from(["", "e"]),
+    "priority": st.integers(-1, 1),
+    "content": _CONTENTS,
+    "tags": TAGS,
+    "until": st.sampled_from([0, 60]),
+    "delay": st.sampled_from([0, 45]),
+}
+
+
+def _goes_together(asked: Any) -> bool:
+    """Whether a delay can be meant: of a job that is not queued it is refused."""
+    return asked.get("delay") is None or asked["state"] in ("queued", "failed")
+
+
+_NOTHING: dict[str, st.SearchStrategy[Any]] = {}
+CHANGES = st.one_of(
+    st.fixed_dictionaries({"state": _STATES}),
+    st.fixed_dictionaries({"state": _STATES}, optional=_FIELDS).filter(_goes_together),
+    st.fixed_dictionaries({"state": st.just("failed"), "retry": st.booleans()}, optional=_FIELDS),
+    st.just({"cancel": True}),
+    st.fixed_dictionaries(_NOTHING, optional=_FIELDS).filter(lambda asked: asked != {}),
+)
+FILTERS = st.fixed_dictionaries(
+    {
+        "state": st.none() | _STATES,
+        "tag": _maybe(st.sampled_from(["x", "z"])),
+        "text": _maybe(st.sampled_from(["GRÜSSE", "1.5", "nowhere"])),
+    }
+)
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "paused": st.booleans(),
+        "draining": st.sampled_from([False, False, True]),
+        "require_lease": st.booleans(),
+        "max_jobs": st.sampled_from([0, 0, 5]),
+        "defaults": st.tuples(st.integers(0, 2), _SECONDS, st.integers(1, 3), _SECONDS),
+    },
+)
+#: How long may be waited, and how much time goes by: not all whole seconds.
+TIMES = st.sampled_from([500, 1_000, 15_250, 30_000, 45_000, 60_000, 90_000, 2 * HOUR])
+#: How the clock is set.
+STEPS = st.sampled_from([HOUR, -HOUR, HOUR, -HOUR, 400_000_000_000])

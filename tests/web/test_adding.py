@@ -1,0 +1,241 @@
+"""Adding a job later, once, or only while there is none like it."""
+
+from typing import Any
+
+import pytest
+
+from tests.doubles import MemoryServer
+from tests.web.asking import add, change, claim, each, hold, listed, make_queue, peek, put, read, set_up, update
+
+UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
+
+
+# Every field
+
+
+def test_a_job_has_all_that_it_was_given(server: MemoryServer) -> None:
+    given = {
+        "uid": UID,
+        "content": {"a": 1},
+        "priority": -2,
+        "keep_minutes": 3,
+        "timeout_seconds": 61,
+        "timeout_time": 4_000_000_000,
+        "tags": ["b", "a"],
+        "max_attempts": 5,
+        "retry_delay_seconds": 6,
+        "unique_key": "k",
+        "not_before": 3_000_000_000,
+    }
+    now = int(server.clock.seconds())
+    expected = {**given, "timeout_minutes": 2, "created": now, "last_updated": now, "state": "queued"}
+    assert add(server, **given) == expected
+    server.restart()
+    assert read(server, UID).json == expected
+
+
+def test_null_is_as_good_as_left_out(server: MemoryServer) -> None:
+    names = ["timeout_seconds", "tags", "max_attempts", "retry_delay_seconds", "unique_key", "delay_seconds"]
+    job = add(server, **dict.fromkeys([*names, "not_before", "uid"]))
+    assert set(job) - set(add(server)) == set()
+
+
+@pytest.mark.parametrize(("seconds", "minutes"), [(0, 0), (1, 1), (59, 1), (60, 1), (61, 2), (600, 10)])
+def test_seconds_may_stand_in_place_of_minutes_which_are_rounded_up(
+    server: MemoryServer, seconds: int, minutes: int
+) -> None:
+    job = add(server, timeout_seconds=seconds)
+    assert (job["timeout_seconds"], job["timeout_minutes"]) == (seconds, minutes)
+
+
+def test_minutes_are_shown_in_seconds(server: MemoryServer) -> None:
+    assert add(server, timeout_minutes=2)["timeout_seconds"] == 120
+
+
+def test_a_job_times_out_to_the_second(server: MemoryServer) -> None:
+    uid = add(server, timeout_seconds=3)["uid"]
+    claim(server)
+    server.clock.advance(2.999)
+    assert read(server, uid).json["state"] == "inprogress"
+    server.clock.advance(0.001)
+    shown = read(server, uid).json
+    assert (shown["state"], shown["error"]) == ("failed", "timed out")
+
+
+_COUNTS = ["timeout_seconds", "retry_delay_seconds", "delay_seconds", "not_before", "max_attempts"]
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        *[{name: value} for name in _COUNTS for value in each("1", 1.5, True, [], -1, 1 << 63)],
+        {"max_attempts": 0},
+        {"timeout_minutes": 1, "timeout_seconds": 60},
+        *[{"tags": tags} for tags in each("a", ["a", 1], [""], ["t" * 257], ["t"] * 21, {})],
+        *[{"unique_key": key} for key in each("", "k" * 257, 1, [])],
+        *[{"uid": uid} for uid in each("", "1", UID.upper(), UID[:-1], UID + "0", f" {UID}", f"{UID}\n", 1)],
+    ],
+)
+def test_a_job_with_a_bad_field_is_refused(server: MemoryServer, job: Any) -> None:
+    assert put(server, **job).status == 400
+    assert listed(server)["size"] == 0
+
+
+# Later
+
+
+@pytest.mark.parametrize("how", ["delay_seconds", "not_before"])
+def test_a_job_for_later_is_queued_and_not_claimed_before(server: MemoryServer, how: str) -> None:
+    due = int(server.clock.seconds()) + 10
+    job = add(server, **{how: 10 if how == "delay_seconds" else due})
+    assert (job["state"], job["not_before"]) == ("queued", due)
+    server.clock.advance(9.999)
+    assert (peek(server).status, claim(server).status) == (204, 204)
+    server.restart()
+    assert peek(server).status == 204
+    server.clock.advance(0.001)
+    assert "not_before" not in peek(server).json
+    assert claim(server).json["uid"] == job["uid"]
+
+
+def test_the_later_of_two_times_counts(server: MemoryServer) -> None:
+    now = int(server.clock.seconds())
+    assert add(server, delay_seconds=5, not_before=now + 9)["not_before"] == now + 9
+    assert add(server, delay_seconds=9, not_before=now + 5)["not_before"] == now + 9
+
+
+@pytest.mark.parametrize("job", [{"delay_seconds": 0}, {"not_before": 0}, {"not_before": 1}, {"not_before": None}])
+def test_a_time_that_has_come_is_no_delay(server: MemoryServer, job: Any) -> None:
+    assert "not_before" not in add(server, **job)
+    assert claim(server).status == 200
+
+
+def test_a_job_for_later_keeps_its_place(server: MemoryServer) -> None:
+    uid = add(server, delay_seconds=5)["uid"]
+    add(server)
+    server.clock.advance(5)
+    assert claim(server).json["uid"] == uid
+
+
+def test_a_job_may_be_removed_before_its_time_to_run(server: MemoryServer) -> None:
+    uid = add(server, delay_seconds=50, timeout_time=int(server.clock.seconds()) + 5)["uid"]
+    server.clock.advance(5)
+    assert read(server, uid).status == 404
+
+
+# Once
+
+
+def _twice(kind: str) -> dict[str, Any]:
+    return {"uid": UID} if kind == "uid" else {"headers": {"Idempotency-Key": "order-1 \u00fc"}}
+
+
+@pytest.mark.parametrize("kind", ["uid", "key"])
+def test_the_same_request_again_is_answered_with_the_job_as_it_is(server: MemoryServer, kind: str) -> None:
+    first = put(server, content={"a": 1}, **_twice(kind))
+    again = put(server, content={"a": 1}, **_twice(kind))
+    assert (first.status, again.status, again.json) == (201, 200, first.json)
+    update(server, first.json["uid"], "complete")
+    server.restart()
+    done = put(server, content={"a": 1}, **_twice(kind))
+    assert (done.status, done.json) == (200, read(server, first.json["uid"]).json)
+    assert done.json["state"] == "complete"
+    assert listed(server)["size"] == 1
+
+
+@pytest.mark.parametrize("kind", ["uid", "key"])
+@pytest.mark.parametrize("other", [{"content": {"a": 2}}, {"priority": 1}, {"tags": ["x"]}, {"delay_seconds": 1}])
+def test_another_job_under_the_same_name_is_409(server: MemoryServer, kind: str, other: Any) -> None:
+    first = put(server, **_twice(kind)).json
+    assert put(server, **other, **_twice(kind)).status == 409
+    assert listed(server)["jobs"] == [first]
+
+
+def test_a_job_that_has_changed_since_is_still_the_one_that_was_asked_for(server: MemoryServer) -> None:
+    put(server, uid=UID, content={"a": 1})
+    change(server, UID, content={"a": 2}, priority=4)
+    again = put(server, uid=UID, content={"a": 1})
+    assert (again.status, again.json["content"], again.json["priority"]) == (200, {"a": 2}, 4)
+
+
+def test_a_name_is_free_once_its_job_is_gone(server: MemoryServer) -> None:
+    put(server, uid=UID)
+    server.call("DELETE", "/api/v1/job", query={"queueName": "q", "jobUID": UID})
+    assert put(server, uid=UID, content={"other": 1}).status == 201
+
+
+def test_the_same_key_in_another_queue_is_another_job(server: MemoryServer) -> None:
+    make_queue(server, "r")
+    headers = {"Idempotency-Key": "k"}
+    uids = set()
+    for name in ("q", "r"):
+        body: Any = {"queue_name": name, "job": {"content": {}}}
+        answer = server.call("PUT", "/api/v1/job", body=body, headers=headers)
+        assert answer.status == 201
+        uids.add(answer.json["uid"])
+    assert len(uids) == 2
+
+
+def test_a_uid_that_the_server_chose_is_not_the_clients(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    assert put(server, uid=uid).status == 409
+
+
+@pytest.mark.parametrize("keys", [[""], ["k" * 257], ["a", "a"]])
+def test_a_bad_idempotency_key_is_refused(server: MemoryServer, keys: list[str]) -> None:
+    assert put(server, headers={"Idempotency-Key": keys}).status == 400
+    assert listed(server)["size"] == 0
+
+
+def test_a_uid_and_an_idempotency_key_together_are_refused(server: MemoryServer) -> None:
+    assert put(server, uid=UID, headers={"Idempotency-Key": "k"}).status == 400
+
+
+@pytest.mark.parametrize("set_to", [{"draining": True}, {"max_jobs": 1}])
+def test_a_repeated_request_is_answered_even_if_the_queue_takes_no_more(server: MemoryServer, set_to: Any) -> None:
+    put(server, uid=UID)
+    set_up(server, **set_to)
+    assert put(server, uid=UID).status == 200
+
+
+# Unique
+
+
+def test_while_a_job_is_unfinished_no_other_with_its_unique_key_is_added(server: MemoryServer) -> None:
+    first = put(server, unique_key="k", content={"a": 1})
+    assert first.status == 201
+    for _ in range(2):
+        again = put(server, unique_key="k", content={"b": 2}, priority=3)
+        assert (again.status, again.json) == (200, read(server, first.json["uid"]).json)
+        if again.json["state"] == "queued":
+            hold(server)
+    assert listed(server)["size"] == 1
+    assert put(server, unique_key="other").status == 201
+
+
+@pytest.mark.parametrize("end", ["complete", "failed", "deleted", "timed out"])
+def test_a_unique_key_is_free_once_its_job_is_finished_or_gone(server: MemoryServer, end: str) -> None:
+    uid = add(server, unique_key="k", timeout_seconds=1)["uid"]
+    hold(server)
+    if end == "deleted":
+        server.call("DELETE", "/api/v1/job", query={"queueName": "q", "jobUID": uid})
+    elif end == "timed out":
+        server.clock.advance(1)
+    else:
+        update(server, uid, end)
+    assert put(server, unique_key="k").status == 201
+
+
+def test_a_unique_key_is_kept_over_a_retry_and_a_restart(server: MemoryServer) -> None:
+    uid = add(server, unique_key="k", max_attempts=2, retry_delay_seconds=60)["uid"]
+    hold(server)
+    update(server, uid, "failed")
+    server.restart()
+    answer = put(server, unique_key="k")
+    assert (answer.status, answer.json["uid"]) == (200, uid)
+
+
+def test_an_answer_with_the_job_that_is_there_shows_no_lease(server: MemoryServer) -> None:
+    add(server, unique_key="k")
+    lease = hold(server)["lease"]
+    assert lease not in put(server, unique_key="k").body.decode()

@@ -1,0 +1,216 @@
+"""The server's admin key, keys with a role, and addresses that try many keys."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.doubles import Answer, MemoryServer
+from tests.web.asking import add, put, read
+from tests.web.connection import Connection, request
+
+ADMIN = {"X-Admin-Key": "admin"}
+WRONG: list[dict[str, Any]] = [{}, {"X-Admin-Key": "wrong"}, {"X-Admin-Key": ""}, {"X-Admin-Key": ["admin", "admin"]}]
+
+
+@pytest.fixture
+def guarded(start: Callable[..., MemoryServer]) -> MemoryServer:
+    """A server with an admin key."""
+    return start(admin_key=b"admin")
+
+
+def _create(server: MemoryServer, name: str, headers: Any = None) -> Answer:
+    return server.call("PUT", "/api/v1/queue", body={"name": name, "access_key": "k"}, key=None, headers=headers)
+
+
+def _asks_for_admin(answer: Answer) -> bool:
+    return answer.status == 401 and answer.headers["WWW-Authenticate"] == 'X-Admin-Key realm="server"'
+
+
+@pytest.mark.parametrize("headers", WRONG)
+def test_creating_and_deleting_queues_needs_the_admin_key_if_there_is_one(
+    guarded: MemoryServer, headers: dict[str, Any]
+) -> None:
+    assert _asks_for_admin(_create(guarded, "new", headers))
+    for name in ("q", "none"):
+        assert _asks_for_admin(guarded.call("DELETE", "/api/v1/queue", query={"name": name}, headers=headers))
+    assert guarded.call("GET", "/api/v1/queue", query={"name": "q"}).status == 200
+    assert guarded.call("GET", "/api/v1/queue", query={"name": "new"}).status == 404
+
+
+def test_the_admin_creates_and_deletes_queues_without_their_key(guarded: MemoryServer) -> None:
+    assert _create(guarded, "new", ADMIN).status == 201
+    assert _create(guarded, "new", ADMIN).status == 409
+    assert guarded.call("DELETE", "/api/v1/queue", query={"name": "new"}, key=None, headers=ADMIN).status == 204
+    assert guarded.call("DELETE", "/api/v1/queue", query={"name": "new"}, key=None, headers=ADMIN).status == 404
+
+
+def test_what_is_malformed_comes_before_the_admin_key(guarded: MemoryServer) -> None:
+    for headers in WRONG:
+        assert guarded.call("PUT", "/api/v1/queue", body={"name": ""}, key=None, headers=headers).status == 400
+        assert guarded.call("DELETE", "/api/v1/queue", key=None, headers=headers).status == 400
+
+
+def test_without_an_admin_key_the_header_means_nothing(server: MemoryServer) -> None:
+    assert _create(server, "new", {"X-Admin-Key": "any"}).status == 201
+    assert server.call("GET", "/api/v1/queue", query={"name": "q"}, key=None, headers=ADMIN).status == 400
+    assert server.call("GET", "/api/v1/queue", query={"name": "q"}, headers=ADMIN).status == 200
+    assert _asks_for_admin(server.call("GET", "/api/v1/queues", headers=ADMIN))
+
+
+@pytest.mark.parametrize("headers", WRONG)
+def test_the_list_of_queues_is_for_the_admin(guarded: MemoryServer, headers: dict[str, Any]) -> None:
+    answer = guarded.call("GET", "/api/v1/queues", headers=headers)
+    assert _asks_for_admin(answer)
+    assert "counts" not in answer.body.decode()
+
+
+def test_the_list_of_queues_has_their_numbers_by_name(guarded: MemoryServer) -> None:
+    for name in ("z", "a"):
+        _create(guarded, name, ADMIN)
+    add(guarded)
+    shown = guarded.call("GET", "/api/v1/queues", key=None, headers=ADMIN).json["queues"]
+    assert [(queue["name"], queue["size"]) for queue in shown] == [("a", 0), ("q", 1), ("z", 0)]
+    assert shown[1] == guarded.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
+
+
+def test_a_wrong_admin_key_is_not_made_good_by_a_right_key(guarded: MemoryServer) -> None:
+    headers = {"X-Admin-Key": "wrong"}
+    for name, status in (("q", 401), ("none", 404)):
+        answer = guarded.call("GET", "/api/v1/queue", query={"name": name}, headers=headers)
+        assert answer.status == status
+    assert _asks_for_admin(guarded.call("GET", "/api/v1/queue", query={"name": "q"}, headers=headers))
+
+
+def test_the_admin_needs_no_key_of_the_queue_nor_is_a_wrong_one_looked_at(guarded: MemoryServer) -> None:
+    uid = add(guarded)["uid"]
+    query = {"queueName": "q", "jobUID": uid}
+    for key in (None, "wrong"):
+        assert guarded.call("GET", "/api/v1/job", query=query, key=key, headers=ADMIN).status == 200
+
+
+# Keys with a role
+
+
+def _add_key(server: MemoryServer, role: Any = "worker", key: Any = "w") -> Answer:
+    return server.call("PUT", "/api/v1/queue/key", body={"queue_name": "q", "role": role, "access_key": key})
+
+
+def _keys(server: MemoryServer) -> Any:
+    return server.call("GET", "/api/v1/queue/key", query={"name": "q"}).json["keys"]
+
+
+def _revoke(server: MemoryServer, key_id: str) -> Answer:
+    return server.call("DELETE", "/api/v1/queue/key", query={"name": "q", "keyID": key_id})
+
+
+def test_keys_are_added_listed_and_revoked(server: MemoryServer) -> None:
+    added = [_add_key(server, role, f"secret-{role}") for role in ("viewer", "worker", "producer")]
+    assert [answer.status for answer in added] == [201, 201, 201]
+    keys = [answer.json for answer in added]
+    assert [(key["role"], key["created"]) for key in keys] == [
+        (role, int(server.clock.seconds())) for role in ("viewer", "worker", "producer")
+    ]
+    server.restart()
+    assert _keys(server) == keys
+    assert not any(b"secret" in answer.body for answer in added)
+    assert _revoke(server, keys[1]["id"]).status == 204
+    assert _revoke(server, keys[1]["id"]).status == 404
+    server.restart()
+    assert _keys(server) == [keys[0], keys[2]]
+    assert server.call("GET", "/api/v1/job/next", query={"queueName": "q"}, key="secret-worker").status == 401
+    assert server.call("GET", "/api/v1/job/next", query={"queueName": "q"}, key="secret-viewer").status == 204
+
+
+@pytest.mark.parametrize("role", ["owner", "", "admin", "WORKER", None, 1])
+def test_a_key_needs_a_role_that_there_is(server: MemoryServer, role: Any) -> None:
+    assert _add_key(server, role).status == 400
+    assert _keys(server) == []
+
+
+@pytest.mark.parametrize("key", ["", " w", "w\n", "w" * 1025, None, 1])
+def test_a_key_must_fit_in_a_header(server: MemoryServer, key: Any) -> None:
+    assert _add_key(server, key=key).status == 400
+    assert _keys(server) == []
+
+
+def test_a_producer_reads_what_it_added_and_nothing_else(server: MemoryServer) -> None:
+    _add_key(server, "producer", "p1")
+    _add_key(server, "producer", "p2")
+    mine, other = put(server, key="p1").json["uid"], put(server, key="p2").json["uid"]
+    owners = add(server)["uid"]
+
+    def ask(uid: str, key: str) -> int:
+        return server.call("GET", "/api/v1/job", query={"queueName": "q", "jobUID": uid}, key=key).status
+
+    assert [ask(uid, "p1") for uid in (mine, other, owners)] == [200, 404, 404]
+    assert [ask(uid, "key") for uid in (mine, other, owners)] == [200, 200, 200]
+    assert "p1" not in read(server, mine).body.decode()
+
+
+def test_a_producer_may_wait_for_what_it_added(server: MemoryServer) -> None:
+    _add_key(server, "producer", "p")
+    answers: list[Any] = []
+    body = {"queue_name": "q", "job": {"content": {}}}
+    server.ask("PUT", "/api/v1/job", body=body, key="p", headers={"Prefer": "wait=5"}).addBoth(answers.append)
+    server.pump()
+    server.clock.advance(5)
+    server.pump()
+    assert [answer.status for answer in answers] == [201]
+
+
+# Addresses that try many keys
+
+
+def _try(server: MemoryServer, key: str = "wrong", path: str = "/api/v1/queue?name=q") -> Answer:
+    return server.call("GET", path, key=key)
+
+
+def test_the_eleventh_failed_key_within_a_minute_is_429_until_the_first_is_a_minute_old(server: MemoryServer) -> None:
+    for _ in range(10):
+        assert _try(server).status == 401
+        server.clock.advance(1)
+    answer = _try(server)
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "51")
+    server.clock.advance(50)
+    assert [_try(server).status for _ in range(2)] == [401, 429]
+
+
+def test_a_right_key_is_never_locked_out(server: MemoryServer) -> None:
+    for _ in range(50):
+        _try(server)
+        assert _try(server, "key").status == 200
+    assert _try(server).status == 429
+
+
+def test_only_failed_keys_count(server: MemoryServer) -> None:
+    for _ in range(20):
+        assert _try(server, path="/api/v1/queue?name=none").status == 404
+        assert _try(server, path="/api/v1/queue").status == 400
+    assert _try(server).status == 401
+
+
+def test_a_failed_admin_key_counts_as_well(guarded: MemoryServer) -> None:
+    for _ in range(10):
+        assert guarded.call("GET", "/metrics", headers={"X-Admin-Key": "guess"}).status == 401
+    assert guarded.call("GET", "/metrics", headers={"X-Admin-Key": "guess"}).status == 429
+    assert guarded.call("GET", "/api/v1/queues", headers={"X-Admin-Key": "guess"}).status == 429
+    assert _create(guarded, "new", {"X-Admin-Key": "guess"}).status == 429
+    assert guarded.call("GET", "/metrics", headers=ADMIN).status == 200
+    assert guarded.call("GET", "/metrics").status == 401, "it has tried none"
+
+
+def test_a_missing_admin_key_is_no_failed_one(guarded: MemoryServer) -> None:
+    for _ in range(20):
+        assert guarded.call("GET", "/metrics").status == 401
+    assert guarded.call("GET", "/metrics", headers={"X-Admin-Key": "guess"}).status == 401
+
+
+def test_another_address_is_not_locked_out(server: MemoryServer) -> None:
+    for _ in range(11):
+        _try(server)
+    elsewhere = Connection(server)
+    elsewhere.channel._networkProducer = None
+    elsewhere.transport.peerAddr = type(elsewhere.transport.getPeer())("TCP", "192.0.2.1", 2)
+    elsewhere.send(request("GET", "/api/v1/queue?name=q", "X-Access-Key: wrong"))
+    assert [answer.status for answer in elsewhere.answers] == [401]

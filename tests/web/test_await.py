@@ -1,0 +1,214 @@
+"""Waiting for a job to be finished, and asking why it is not."""
+
+from typing import Any
+
+import pytest
+
+from tests.doubles import Answer, MemoryServer
+from tests.web.asking import add, change, claim, hold, listed, put, read, set_up, update
+from tests.web.connection import Connection, request
+
+
+def _await(server: MemoryServer, uid: str, wait: str = "30", key: str = "key") -> list[Answer]:
+    answers: list[Any] = []
+    query = {"queueName": "q", "jobUID": uid, "wait": wait}
+    server.ask("GET", "/api/v1/job", query=query, key=key).addBoth(answers.append)
+    server.pump()
+    return answers
+
+
+def _add_and_await(server: MemoryServer, prefer: str | list[str], **job: Any) -> list[Answer]:
+    answers: list[Any] = []
+    body = {"queue_name": "q", "job": {"content": {}, **job}}
+    server.ask("PUT", "/api/v1/job", body=body, headers={"Prefer": prefer}).addBoth(answers.append)
+    server.pump()
+    return answers
+
+
+@pytest.mark.parametrize("state", ["complete", "failed"])
+def test_a_job_is_answered_when_it_is_finished(server: MemoryServer, state: str) -> None:
+    uid = add(server)["uid"]
+    answers = _await(server, uid)
+    update(server, uid, "inprogress")
+    assert answers == []
+    change(server, uid, new_status=state, result={"r": 1})
+    assert [(answer.status, answer.json) for answer in answers] == [(200, read(server, uid).json)]
+    assert (answers[0].json["state"], answers[0].json["result"]) == (state, {"r": 1})
+
+
+def test_a_finished_job_is_not_waited_for(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    update(server, uid, "complete")
+    assert [answer.status for answer in _await(server, uid)] == [200]
+
+
+def test_a_job_that_is_not_finished_in_time_is_answered_as_it_is(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    answers = _await(server, uid, "2.5")
+    hold(server)
+    server.clock.advance(2.499)
+    server.pump()
+    assert answers == []
+    server.clock.advance(0.001)
+    server.pump()
+    assert [answer.json for answer in answers] == [read(server, uid).json]
+    assert answers[0].json["state"] == "inprogress"
+
+
+def test_a_retry_is_no_end(server: MemoryServer) -> None:
+    uid = add(server, max_attempts=2, timeout_seconds=1)["uid"]
+    answers = _await(server, uid)
+    hold(server)
+    update(server, uid, "failed")
+    assert answers == []
+    hold(server)
+    server.clock.advance(1)
+    server.pump()
+    assert answers[0].json["error"] == "timed out"
+
+
+def test_a_job_that_is_gone_as_soon_as_it_is_finished_is_answered_as_it_was(server: MemoryServer) -> None:
+    uid = add(server, keep_minutes=0)["uid"]
+    answers = _await(server, uid)
+    hold(server)
+    change(server, uid, new_status="complete", result=5)
+    assert [(answer.status, answer.json["result"]) for answer in answers] == [(200, 5)]
+    assert read(server, uid).status == 404
+
+
+@pytest.mark.parametrize("path", ["/api/v1/job", "/api/v1/jobs", "/api/v1/queue"])
+def test_a_job_that_is_deleted_while_it_is_waited_for_is_404(server: MemoryServer, path: str) -> None:
+    uid = add(server)["uid"]
+    answers = _await(server, uid)
+    name = "name" if path.endswith("queue") else "queueName"
+    server.call("DELETE", path, query={name: "q", "jobUID": uid})
+    assert [answer.status for answer in answers] == [404]
+
+
+def test_whoever_may_not_read_a_job_does_not_wait_for_it(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    assert [answer.status for answer in _await(server, uid, key="wrong")] == [401]
+    assert [answer.status for answer in _await(server, "none")] == [404]
+
+
+def test_a_server_that_stops_answers_with_the_job_as_it_is(server: MemoryServer) -> None:
+    answers = _await(server, add(server)["uid"])
+    server.stop()
+    assert [answer.json["state"] for answer in answers] == ["queued"]
+
+
+def test_nothing_is_left_of_a_client_that_has_gone(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    asked = request("GET", f"/api/v1/job?queueName=q&jobUID={uid}&wait=30", "X-Access-Key: key")
+    Connection(server).send(asked).go()
+    assert server.engine._awaiters._jobs == {}
+    assert update(server, uid, "complete").status == 200
+
+
+# Adding and waiting in one call
+
+
+@pytest.mark.parametrize(
+    "prefer",
+    ["wait=30", "WAIT = 30", 'wait="30"', "respond-async, wait=30", "wait=30; x=y", ["respond-async", "wait=30"]],
+)
+def test_a_job_is_added_and_its_outcome_returned_in_one_call(server: MemoryServer, prefer: Any) -> None:
+    answers = _add_and_await(server, prefer)
+    assert answers == []
+    job = hold(server)
+    change(server, job["uid"], lease=job["lease"], new_status="complete", result=42)
+    assert [(answer.status, answer.json) for answer in answers] == [(201, read(server, job["uid"]).json)]
+    assert answers[0].json["result"] == 42
+
+
+@pytest.mark.parametrize("prefer", ["", "wait", "wait=", "wait=x", "wait=-1", "wait=0", "await=5", "respond-async"])
+def test_a_preference_that_is_none_is_passed_over(server: MemoryServer, prefer: str) -> None:
+    assert [answer.status for answer in _add_and_await(server, prefer)] == [201]
+
+
+def test_nobody_waits_for_longer_than_a_minute(server: MemoryServer) -> None:
+    answers = _add_and_await(server, "wait=9999")
+    server.clock.advance(59.9)
+    server.pump()
+    assert answers == []
+    server.clock.advance(0.1)
+    server.pump()
+    assert [(answer.status, answer.json["state"]) for answer in answers] == [(201, "queued")]
+
+
+def test_an_earlier_request_is_waited_for_as_well(server: MemoryServer) -> None:
+    uid = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
+    put(server, uid=uid)
+    answers = _add_and_await(server, "wait=30", uid=uid)
+    update(server, uid, "complete")
+    assert [(answer.status, answer.json["state"]) for answer in answers] == [(200, "complete")]
+
+
+def test_a_job_whose_client_goes_is_added_all_the_same(server: MemoryServer) -> None:
+    body = b'{"queue_name":"q","job":{"content":{}}}'
+    headers = ("X-Access-Key: key", "Prefer: wait=30", "Content-Type: application/json")
+    Connection(server).send(request("PUT", "/api/v1/job", *headers, body=body)).go()
+    assert listed(server)["size"] == 1
+
+
+# Explaining
+
+
+def _explain(server: MemoryServer, uid: str) -> Any:
+    answer = server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid})
+    assert answer.status == 200
+    return answer.json
+
+
+def test_a_ready_job_has_its_place_in_line(server: MemoryServer) -> None:
+    uids = [add(server)["uid"] for _ in range(3)]
+    first = add(server, priority=1)["uid"]
+    add(server, priority=9, delay_seconds=60)
+    assert _explain(server, uids[2]) == {
+        "uid": uids[2],
+        "state": "queued",
+        "paused": False,
+        "ahead": 3,
+        "reason": "It can be claimed. 3 jobs are before it.",
+    }
+    assert _explain(server, first)["reason"] == "It can be claimed. It is the next."
+    claim(server)
+    assert _explain(server, uids[2])["ahead"] == 2
+
+
+def test_a_job_in_a_paused_queue_says_so_and_keeps_its_place(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    set_up(server, paused=True)
+    shown = _explain(server, uid)
+    assert (shown["paused"], shown["ahead"], shown["reason"]) == (True, 0, "The queue is paused. It is the next.")
+
+
+def test_a_delayed_job_says_until_when(server: MemoryServer) -> None:
+    uid = add(server, delay_seconds=60)["uid"]
+    due = int(server.clock.seconds()) + 60
+    shown = _explain(server, uid)
+    assert (shown["not_before"], "ahead" in shown, str(due) in shown["reason"]) == (due, False, True)
+
+
+@pytest.mark.parametrize("worker", ["w", None])
+def test_a_held_job_says_by_whom_until_when(server: MemoryServer, worker: str | None) -> None:
+    uid = add(server, timeout_seconds=30)["uid"]
+    lease = hold(server, worker=worker)["lease"]
+    end = int(server.clock.seconds()) + 30
+    shown = _explain(server, uid)
+    assert (shown["state"], shown.get("worker"), shown["lease_expires"]) == ("inprogress", worker, end)
+    assert (str(end) in shown["reason"], "'w'" in shown["reason"]) == (True, worker is not None)
+    assert lease not in str(shown)
+
+
+@pytest.mark.parametrize("state", ["complete", "failed"])
+def test_a_finished_job_says_so(server: MemoryServer, state: str) -> None:
+    uid = add(server)["uid"]
+    change(server, uid, new_status=state, error="e")
+    shown = _explain(server, uid)
+    assert (shown["state"], shown["error"], shown["reason"][: len(state) + 6]) == (state, "e", f"It is {state}")
+
+
+def test_a_job_that_is_not_there_is_404(server: MemoryServer) -> None:
+    query = {"queueName": "q", "jobUID": "none"}
+    assert server.call("GET", "/api/v1/job/explain", query=query).status == 404

@@ -1,0 +1,272 @@
+"""Many jobs in one call: all or nothing when they are added, item by item when they are changed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from jobengine.web.limits import Limits
+from tests.doubles import Answer, MemoryServer
+from tests.web.asking import add, change, hold, listed, page, put, read, set_up, take, update
+from tests.web.connection import Connection, request
+
+UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
+OTHER = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a12"
+
+
+def _add_many(server: MemoryServer, *jobs: Any, key: str = "key") -> Answer:
+    jobs_in = [{"content": {}, **job} if isinstance(job, dict) else job for job in jobs]
+    return server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": jobs_in}, key=key)
+
+
+def _update_many(server: MemoryServer, *updates: Any) -> Answer:
+    return server.call("POST", "/api/v1/jobs", body={"queue_name": "q", "updates": updates})
+
+
+def _sweep(server: MemoryServer, wanted: Any, **changes: Any) -> Answer:
+    return server.call("POST", "/api/v1/jobs", body={"queue_name": "q", "filter": wanted, **changes})
+
+
+def _remove(server: MemoryServer, **query: str) -> Answer:
+    return server.call("DELETE", "/api/v1/jobs", query={"queueName": "q", **query})
+
+
+# Adding
+
+
+def test_jobs_are_added_in_the_order_in_which_they_were_sent_and_in_one_commit(server: MemoryServer) -> None:
+    before = server.engine._ledger.totals["commits"]
+    answer = _add_many(server, {"priority": 1}, {"content": {"b": 2}}, {"priority": 2})
+    assert answer.status == 201
+    jobs = answer.json["jobs"]
+    assert [job["priority"] for job in jobs] == [1, 0, 2]
+    assert server.engine._ledger.totals["commits"] == before + 1
+    assert listed(server)["jobs"] == [jobs[2], jobs[0], jobs[1]]
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        ({"content": []}, "jobs[2].content"),
+        ({"content": None}, "jobs[2].content"),
+        ({"priority": "1"}, "jobs[2]"),
+        ({"timeout_minutes": 1, "timeout_seconds": 1}, "jobs[2]"),
+        ("no job", "jobs[2]"),
+    ],
+)
+def test_a_malformed_job_is_400_that_names_it_and_none_is_added(server: MemoryServer, bad: Any, named: str) -> None:
+    answer = _add_many(server, {}, {}, bad, {})
+    assert (answer.status, named in answer.json["detail"], "index" in answer.json) == (400, True, False)
+    assert listed(server)["size"] == 0
+
+
+def test_a_uid_that_is_taken_is_409_with_its_index_and_none_is_added(server: MemoryServer) -> None:
+    put(server, uid=UID)
+    answer = _add_many(server, {}, {"uid": UID}, {"uid": UID, "priority": 1})
+    assert (answer.status, answer.json["index"]) == (409, 2)
+    assert listed(server)["size"] == 1
+
+
+def test_a_queue_that_takes_no_jobs_says_at_which_it_ended(server: MemoryServer) -> None:
+    set_up(server, max_jobs=2)
+    answer = _add_many(server, {}, {}, {})
+    assert (answer.status, answer.json["index"], answer.headers["Retry-After"]) == (429, 2, "5")
+    assert listed(server)["size"] == 0
+    assert _add_many(server, {}, {}).status == 201
+    set_up(server, draining=True, max_jobs=0)
+    answer = _add_many(server, {})
+    assert (answer.status, answer.json["index"]) == (409, 0)
+
+
+def test_jobs_may_be_the_same_as_each_other_and_as_earlier_ones(server: MemoryServer) -> None:
+    first = put(server, uid=UID).json
+    answer = _add_many(server, {"uid": UID}, {"uid": OTHER}, {"uid": OTHER}, {"unique_key": "k"}, {"unique_key": "k"})
+    jobs = answer.json["jobs"]
+    assert (answer.status, jobs[0], jobs[1], jobs[3]) == (201, first, jobs[2], jobs[4])
+    assert listed(server)["size"] == 3
+
+
+@pytest.mark.parametrize("jobs", [None, [], {}, "x"])
+def test_there_must_be_jobs(server: MemoryServer, jobs: Any) -> None:
+    body = {"queue_name": "q", "jobs": jobs}
+    assert server.call("PUT", "/api/v1/jobs", body=body, key="wrong").status == 400
+
+
+def test_ten_thousand_jobs_go_in_one_call_and_no_more(server: MemoryServer) -> None:
+    assert _add_many(server, *[{}] * 10_001).status == 400
+    answer = _add_many(server, *[{}] * 10_000)
+    assert (answer.status, len(answer.json["jobs"])) == (201, 10_000)
+    assert listed(server)["size"] == 10_000
+    uids = [job["uid"] for job in answer.json["jobs"]]
+    assert _update_many(server, *[{"uid": uid, "progress": 1} for uid in [*uids, UID]]).status == 400
+    changed = _update_many(server, *[{"uid": uid, "progress": 1} for uid in uids])
+    assert {(result["status"], result["job"]["progress"]) for result in changed.json["results"]} == {(200, 1)}
+
+
+def test_a_body_of_many_jobs_may_be_longer(start: Any) -> None:
+    server = start(limits=Limits(body_bytes=1000, bulk_body_bytes=3000))
+    job = {"content": {"x": "y" * 1500}}
+    assert _add_many(server, job).status == 201
+    for method, path, body in (
+        ("PUT", "/api/v1/job", {"queue_name": "q", "job": job}),
+        ("PUT", "/api/v1/jobs", {"queue_name": "q", "jobs": [job, job]}),
+    ):
+        asked = request(method, path, "Content-Type: application/json", body=json.dumps(body).encode())
+        assert Connection(server).send(asked).refusal(method, path).status == 413
+
+
+# Changing one by one
+
+
+def test_each_update_has_its_own_result(server: MemoryServer) -> None:
+    plain, lost, held = [add(server, max_attempts=2)["uid"] for _ in range(3)]
+    old = take(server, count=2).json["jobs"][1]["lease"]
+    update(server, plain, "queued")
+    update(server, lost, "queued")
+    leases = {job["uid"]: job["lease"] for job in take(server, count=3, worker="w").json["jobs"]}
+    answer = _update_many(
+        server,
+        {"uid": plain, "new_status": "complete", "result": 1},
+        {"uid": lost, "lease": old, "new_status": "complete"},
+        {"uid": "no uid", "new_status": "complete"},
+        {"uid": held, "lease": leases[held], "new_status": "failed", "error": "e"},
+    )
+    assert answer.status == 200
+    results = answer.json["results"]
+    assert [(result["uid"], result["status"]) for result in results] == [
+        (plain, 200),
+        (lost, 409),
+        ("no uid", 404),
+        (held, 200),
+    ]
+    assert [result["job"] for result in (results[0], results[3])] == [read(server, uid).json for uid in (plain, held)]
+    assert (results[1]["state"], results[1]["worker"]) == ("inprogress", "w")
+    assert not any(lease in answer.body.decode() for lease in leases.values())
+
+
+def test_updates_are_made_in_their_order_and_in_one_commit(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    before = server.engine._ledger.totals["commits"]
+    answer = _update_many(server, {"uid": uid, "new_status": "inprogress"}, {"uid": uid, "new_status": "failed"})
+    assert [result["job"]["state"] for result in answer.json["results"]] == ["inprogress", "failed"]
+    assert server.engine._ledger.totals["commits"] == before + 1
+
+
+def test_a_lease_is_demanded_item_by_item(server: MemoryServer) -> None:
+    add(server)
+    set_up(server, require_lease=True)
+    job = hold(server)
+    items = [{"uid": job["uid"], "progress": 1}, {"uid": job["uid"], "progress": 2, "lease": job["lease"]}]
+    assert [result["status"] for result in _update_many(server, *items).json["results"]] == [409, 200]
+
+
+@pytest.mark.parametrize(
+    "bad", [{}, {"uid": ""}, {"uid": UID}, {"uid": UID, "new_status": "done"}, {"uid": UID, "progress": 101}, 1]
+)
+def test_a_malformed_update_is_400_that_names_it_and_none_is_made(server: MemoryServer, bad: Any) -> None:
+    added = add(server)
+    answer = _update_many(server, {"uid": added["uid"], "progress": 1}, bad)
+    assert (answer.status, "updates[1]" in answer.json["detail"]) == (400, True)
+    assert read(server, added["uid"]).json == added
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"new_status": "queued"},
+        {"updates": []},
+        {"updates": [{"uid": UID, "progress": 1}], "filter": {}, "new_status": "queued"},
+        {"updates": [{"uid": UID, "progress": 1}], "dry_run": True},
+        {"updates": [{"uid": UID, "progress": 1}], "priority": 1},
+        {"updates": [{"uid": UID, "progress": 1}], "content": []},
+        {"filter": {}},
+        {"filter": {}, "dry_run": True},
+        {"filter": [], "new_status": "queued"},
+        {"filter": {"state": "done"}, "new_status": "queued"},
+        {"filter": {"tag": ""}, "new_status": "queued"},
+        {"filter": {"q": 1}, "new_status": "queued"},
+        {"filter": {}, "new_status": "queued", "dry_run": "yes"},
+    ],
+)
+def test_it_must_be_clear_what_is_to_be_changed(server: MemoryServer, body: Any) -> None:
+    added = add(server)
+    assert server.call("POST", "/api/v1/jobs", body={"queue_name": "q", **body}).status == 400
+    assert listed(server)["jobs"] == [added]
+
+
+# All that match
+
+
+def test_all_failed_jobs_are_queued_again_in_one_call(server: MemoryServer) -> None:
+    uids = [add(server)["uid"] for _ in range(1200)]
+    for index in range(0, 1200, 500):
+        _update_many(server, *[{"uid": uid, "new_status": "failed"} for uid in uids[index : index + 500]])
+    add(server)
+    assert _sweep(server, {"state": "FAILED"}, new_status="queued", dry_run=True).json == {"matched": 1200}
+    assert len(page(server, state="failed", limit=1000)["jobs"]) == 1000
+    assert _sweep(server, {"state": "failed"}, new_status="queued").json == {"matched": 1200}
+    stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
+    assert stats["counts"] == {"queued": 1201, "inprogress": 0, "complete": 0, "failed": 0}
+
+
+def _some_jobs(server: MemoryServer) -> list[str]:
+    jobs = [{"tags": ["a"]}, {"content": {"to": "Ada"}}, {"tags": ["a"], "content": {"to": "ADA"}}, {}]
+    return [job["uid"] for job in _add_many(server, *jobs).json["jobs"]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "matched"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({"tag": "a"}, [0, 2]),
+        ({"q": "ada"}, [1, 2]),
+        ({"tag": "a", "q": "ada", "state": "queued"}, [2]),
+        ({"state": "complete"}, []),
+    ],
+)
+def test_a_filter_changes_and_removes_what_it_lists(server: MemoryServer, wanted: Any, matched: list[int]) -> None:
+    uids = _some_jobs(server)
+    chosen = [uids[index] for index in matched]
+    assert [job["uid"] for job in page(server, **wanted)["jobs"]] == chosen
+    assert _sweep(server, wanted, progress=9).json == {"matched": len(matched)}
+    assert [job["uid"] for job in listed(server)["jobs"] if "progress" in job] == chosen
+    assert _remove(server, **wanted, dry_run="TRUE").json == {"matched": len(matched)}
+    assert listed(server)["size"] == 4
+    assert _remove(server, **wanted, dry_run="false").json == {"matched": len(matched)}
+    assert [job["uid"] for job in listed(server)["jobs"]] == [uid for uid in uids if uid not in chosen]
+
+
+def test_a_queue_of_many_jobs_is_emptied_in_one_call(server: MemoryServer) -> None:
+    _add_many(server, *[{}] * 1100)
+    assert _remove(server).json == {"matched": 1100}
+    server.restart()
+    assert listed(server)["size"] == 0
+
+
+def test_the_owner_needs_no_lease_for_all_that_match(server: MemoryServer) -> None:
+    add(server)
+    set_up(server, require_lease=True)
+    job = hold(server)
+    assert _sweep(server, {"state": "inprogress"}, cancel=True).json == {"matched": 1}
+    assert change(server, job["uid"], lease=job["lease"], new_status="inprogress").json["cancel_requested"] is True
+    assert _sweep(server, {}, new_status="failed").json == {"matched": 1}
+    assert read(server, job["uid"]).json["state"] == "failed"
+
+
+@pytest.mark.parametrize("priority", [-5, 1, 5])
+def test_a_change_of_priority_by_filter_reaches_each_job_once(server: MemoryServer, priority: int) -> None:
+    _add_many(server, *[{"priority": number % 3} for number in range(1100)])
+    before = server.engine._ledger.totals["records"]
+    assert _sweep(server, {}, priority=priority, progress=1).json == {"matched": 1100}
+    assert server.engine._ledger.totals["records"] == before + 1100
+    jobs = listed(server)["jobs"]
+    assert {(job["priority"], job["progress"]) for job in jobs} == {(priority, 1)}
+
+
+@pytest.mark.parametrize("query", ["dry_run=yes", "dry_run=", "state=done", "tag=a&tag=b", "state="])
+def test_a_bad_parameter_removes_nothing(server: MemoryServer, query: str) -> None:
+    add(server)
+    for key in ("key", "wrong"):
+        assert server.call("DELETE", f"/api/v1/jobs?queueName=q&{query}", key=key).status == 400
+    assert json.dumps(listed(server)["size"]) == "1"

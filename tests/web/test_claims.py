@@ -1,0 +1,143 @@
+"""Claiming: several queues, many jobs, tags and names of workers."""
+
+from typing import Any
+
+import pytest
+
+from tests.doubles import MemoryServer
+from tests.web.asking import add, claim, hold, listed, make_queue, peek, put, read, set_up, take
+
+
+def _put_in(server: MemoryServer, name: str, **job: Any) -> str:
+    body = {"queue_name": name, "job": {"content": {}, **job}}
+    return str(server.call("PUT", "/api/v1/job", body=body).json["uid"])
+
+
+def test_a_claim_without_a_count_gets_one_job_with_its_queue_and_lease(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    add(server)
+    server.clock.advance(3)
+    (job,) = take(server, worker="w1").json["jobs"]
+    now = int(server.clock.seconds())
+    assert job.pop("lease")
+    assert job == {
+        "queue_name": "q",
+        **read(server, uid).json,
+        "state": "inprogress",
+        "last_updated": now,
+        "attempts": 1,
+        "worker": "w1",
+        "lease_expires": now + 600,
+        "cancel_requested": False,
+    }
+
+
+def test_a_claim_gets_as_many_as_there_are_in_execution_order(server: MemoryServer) -> None:
+    low, first, second = add(server)["uid"], add(server, priority=1)["uid"], add(server, priority=1)["uid"]
+    assert [job["uid"] for job in take(server, count=2).json["jobs"]] == [first, second]
+    assert [job["uid"] for job in take(server, count=1000).json["jobs"]] == [low]
+    answer = take(server, count=1000)
+    assert (answer.status, answer.body) == (204, b"")
+
+
+def test_jobs_of_the_queue_named_first_go_first_whatever_their_priority(server: MemoryServer) -> None:
+    make_queue(server, "r")
+    mine, other = add(server, priority=9)["uid"], _put_in(server, "r")
+    jobs = take(server, "r", "q", count=5).json["jobs"]
+    assert [(job["queue_name"], job["uid"]) for job in jobs] == [("r", other), ("q", mine)]
+
+
+def test_a_queue_named_twice_is_claimed_from_once(server: MemoryServer) -> None:
+    add(server)
+    assert len(take(server, "q", "q", count=5).json["jobs"]) == 1
+
+
+@pytest.mark.parametrize("names", [("q", "r"), ("r", "q")])
+def test_all_queues_must_take_the_key_or_none_is_touched(server: MemoryServer, names: tuple[str, ...]) -> None:
+    make_queue(server, "r", "other")
+    add(server)
+    assert take(server, *names, count=5).status == 401
+    assert [job["state"] for job in listed(server)["jobs"]] == ["queued"]
+
+
+def test_a_missing_queue_is_404_even_if_another_has_jobs(server: MemoryServer) -> None:
+    add(server)
+    assert take(server, "q", "none").status == 404
+    assert peek(server).status == 200
+
+
+def test_only_jobs_with_all_of_the_tags_are_claimed(server: MemoryServer) -> None:
+    add(server)
+    add(server, tags=["a"])
+    both = add(server, tags=["b", "a", "b"])
+    assert both["tags"] == ["b", "a"]
+    assert take(server, tags=["a", "none"]).status == 204
+    assert hold(server, tags=["a", "b"])["uid"] == both["uid"]
+    assert hold(server, tags=["a"])["tags"] == ["a"]
+    assert take(server, tags=["a"]).status == 204
+    assert "tags" not in hold(server, tags=[])
+
+
+def test_a_paused_queue_gives_nothing_and_others_still_do(server: MemoryServer) -> None:
+    make_queue(server, "r")
+    add(server)
+    _put_in(server, "r")
+    set_up(server, paused=True)
+    assert [job["queue_name"] for job in take(server, "q", "r", count=9).json["jobs"]] == ["r"]
+    assert claim(server).status == 204
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"queue_names": None},
+        {"queue_names": []},
+        {"queue_names": "q"},
+        {"queue_names": [""]},
+        {"queue_names": [1]},
+        {"queue_names": ["q"] * 101},
+        *[{"queue_names": ["q"], "count": count} for count in (0, -1, 1001, "1", 1.5, True)],
+        *[{"queue_names": ["q"], "wait": wait} for wait in (-1, 60.1, 61, "1", True)],
+        *[{"queue_names": ["q"], "worker": worker} for worker in ("", 1, "w" * 257)],
+        *[{"queue_names": ["q"], "tags": tags} for tags in ("a", [1], [""], ["t"] * 21, ["t" * 257])],
+    ],
+)
+def test_a_claim_with_a_bad_field_is_refused_before_anything_is_looked_up(server: MemoryServer, body: Any) -> None:
+    add(server)
+    for key in ("key", "wrong"):
+        assert server.call("POST", "/api/v1/job/next", body=body, key=key).status == 400
+    assert peek(server).json["state"] == "queued"
+
+
+def test_null_is_as_good_as_left_out(server: MemoryServer) -> None:
+    add(server)
+    add(server)
+    assert "worker" not in hold(server, count=None, wait=None, worker=None, tags=None)
+
+
+def test_a_claim_by_get_carries_its_lease_and_no_queue_name(server: MemoryServer) -> None:
+    add(server)
+    job = claim(server).json
+    assert job["lease"]
+    assert "queue_name" not in job
+
+
+@pytest.mark.parametrize("wait", ["-1", "60.001", "61", "x", "", "1e2", "nan", "+1", " 1"])
+def test_a_wait_that_is_none_is_refused(server: MemoryServer, wait: str) -> None:
+    uid = add(server)["uid"]
+    for path, query in (("/api/v1/job", {"jobUID": uid}), ("/api/v1/job/next", {"markQueued": "true"})):
+        assert server.call("GET", path, query={"queueName": "q", "wait": wait, **query}).status == 400
+    assert peek(server).status == 200
+
+
+@pytest.mark.parametrize("wait", ["0", "-0.0", "5e-324", "0.30000000000000004", "1E1", "60"])
+def test_a_wait_may_be_written_as_any_number_is(server: MemoryServer, wait: str) -> None:
+    add(server)
+    assert server.call("GET", "/api/v1/job/next", query={"queueName": "q", "wait": wait}).status == 200
+
+
+def test_a_peek_waits_for_nothing_and_shows_no_delayed_job(server: MemoryServer) -> None:
+    assert put(server, delay_seconds=5).status == 201
+    answer = server.call("GET", "/api/v1/job/next", query={"queueName": "q", "wait": "60"})
+    assert answer.status == 204

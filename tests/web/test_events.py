@@ -1,0 +1,281 @@
+"""The stream of events: what is sent, from where on, and when it ends."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.logger import LogEvent
+
+from tests.doubles import MemoryServer, Stepped
+from tests.web.asking import add, change, hold, make_queue, set_up, update
+from tests.web.connection import Connection, request
+
+
+class _Watcher:
+    """A client that watches the queue `q`."""
+
+    def __init__(self, server: MemoryServer, *headers: str, key: str = "key") -> None:
+        asked = request("GET", "/api/v1/events?queueName=q", f"X-Access-Key: {key}", *headers)
+        self.connection = Connection(server).send(asked)
+
+    @property
+    def text(self) -> str:
+        """What was sent of the body, which may have no end yet."""
+        head, _, data = self.connection.sent.partition(b"\r\n\r\n")
+        assert b"Content-Type: text/event-stream" in head
+        body = b""
+        while data:
+            size, _, data = data.partition(b"\r\n")
+            body, data = body + data[: int(size, 16)], data[int(size, 16) + 2 :]
+        return body.decode()
+
+    @property
+    def events(self) -> list[dict[str, str]]:
+        """Its events, by field; comments are left out."""
+        blocks = [block for block in self.text.split("\n\n") if block.strip(":\n")]
+        return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+
+    @property
+    def changes(self) -> list[tuple[str, str | None, str | None]]:
+        """Uid, state before and state now, of each event of a job."""
+        told = [json.loads(event["data"]) for event in self.events if event["event"] == "job"]
+        return [(each["uid"], each["before"], each["state"]) for each in told]
+
+    @property
+    def ended(self) -> bool:
+        return self.connection.sent.endswith(b"0\r\n\r\n")
+
+
+def _watchers(server: MemoryServer) -> int:
+    return sum(len(stream.watchers) for stream in server.engine._ledger.feed._streams.values())
+
+
+def test_every_change_of_state_is_an_event(server: MemoryServer) -> None:
+    watcher = _Watcher(server)
+    assert watcher.text == ":\n\n"
+    uid = add(server, timeout_seconds=5, max_attempts=2, keep_minutes=1)["uid"]
+    job = hold(server)
+    change(server, uid, lease=job["lease"], progress=5)
+    server.clock.advance(5)
+    server.pump()
+    hold(server)
+    update(server, uid, "complete")
+    server.clock.advance(60)
+    server.pump()
+    assert watcher.changes == [
+        (uid, None, "queued"),
+        (uid, "queued", "inprogress"),
+        (uid, "inprogress", "queued"),
+        (uid, "queued", "inprogress"),
+        (uid, "inprogress", "complete"),
+        (uid, "complete", None),
+    ]
+    assert job["lease"] not in watcher.text
+
+
+def test_an_event_has_an_id_a_kind_and_its_time(server: MemoryServer) -> None:
+    watcher = _Watcher(server)
+    server.clock.advance(0.25)
+    add(server)
+    (event,) = watcher.events
+    assert set(event) == {"id", "event", "data"}
+    assert event["event"] == "job"
+    assert json.loads(event["data"])["at"] == server.clock.seconds()
+
+
+def test_the_changes_of_other_queues_are_not_told(server: MemoryServer) -> None:
+    watcher = _Watcher(server)
+    make_queue(server, "r")
+    server.call("PUT", "/api/v1/job", body={"queue_name": "r", "job": {"content": {}}})
+    assert watcher.events == []
+
+
+def test_all_who_watch_are_told(server: MemoryServer) -> None:
+    watchers = [_Watcher(server) for _ in range(3)]
+    add(server)
+    assert [len(watcher.events) for watcher in watchers] == [1, 1, 1]
+
+
+def test_a_stream_goes_on_behind_the_last_event_that_was_seen(server: MemoryServer) -> None:
+    first = _Watcher(server)
+    uids = [add(server)["uid"] for _ in range(3)]
+    first.connection.go()
+    uids.append(add(server)["uid"])
+    for seen in range(3):
+        resumed = _Watcher(server, f"Last-Event-ID: {first.events[seen]['id']}")
+        assert [uid for uid, _, _ in resumed.changes] == uids[seen + 1 :]
+    add(server)
+    assert len(resumed.events) == 2
+    ids = [event["id"] for event in first.events + resumed.events]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_stream_that_goes_on_tells_nothing_of_other_queues(server: MemoryServer) -> None:
+    first = _Watcher(server)
+    add(server)
+    make_queue(server, "r")
+    server.call("PUT", "/api/v1/job", body={"queue_name": "r", "job": {"content": {}}})
+    mine = add(server)["uid"]
+    resumed = _Watcher(server, f"Last-Event-ID: {first.events[0]['id']}")
+    assert [uid for uid, _, _ in resumed.changes] == [mine]
+
+
+@pytest.mark.parametrize("last", ["x", "0-1", "1", "-", "\u00fc", "00000000-999999", "00000000-\u00b2"])
+def test_a_stream_that_cannot_go_on_there_begins_with_gone(server: MemoryServer, last: str) -> None:
+    add(server)
+    watcher = _Watcher(server, f"Last-Event-ID: {last}")
+    assert [event["event"] for event in watcher.events] == ["gone"]
+    add(server)
+    assert [event["event"] for event in watcher.events] == ["gone", "job"]
+
+
+def test_an_event_of_before_a_restart_is_gone(server: MemoryServer) -> None:
+    first = _Watcher(server)
+    add(server)
+    last = first.events[0]["id"]
+    server.engine_parts["new_id"] = lambda: "feedfeed-0000-0000-0000-000000000000"
+    server.restart()
+    assert first.ended
+    assert [event["event"] for event in _Watcher(server, f"Last-Event-ID: {last}").events] == ["gone"]
+
+
+def test_what_is_no_longer_kept_is_gone(server: MemoryServer) -> None:
+    first = _Watcher(server)
+    add(server)
+    first.connection.go()
+    for _ in range(2):
+        jobs: Any = [{"content": {}}] * 5001
+        assert server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": jobs}).status == 201
+    resumed = _Watcher(server, f"Last-Event-ID: {first.events[0]['id']}")
+    assert [event["event"] for event in resumed.events] == ["gone"]
+
+
+def test_an_event_is_told_when_it_is_on_disk(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
+    server = start(engine_parts={"thread": stepped})
+    watcher = _Watcher(server)
+    server.ask("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}})
+    server.pump()
+    assert watcher.events == []
+    stepped.step()
+    server.pump()
+    assert len(watcher.events) == 1
+
+
+def _add_2000(server: MemoryServer) -> None:
+    jobs: Any = [{"content": {}}] * 2000
+    assert server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": jobs}).status == 201
+
+
+def _change_all(server: MemoryServer, status: str) -> None:
+    body = {"queue_name": "q", "filter": {}, "new_status": status}
+    assert server.call("POST", "/api/v1/jobs", body=body).json == {"matched": 2000}
+
+
+def test_a_reader_that_is_too_slow_is_dropped_and_others_are_not(server: MemoryServer) -> None:
+    slow, quick = _Watcher(server), _Watcher(server)
+    slow.connection.channel.pauseProducing()
+    _add_2000(server)
+    for _ in range(3):
+        _change_all(server, "failed")
+        _change_all(server, "queued")
+    assert _watchers(server) == 1
+    assert len(quick.events) == 14_000
+    slow.connection.channel.resumeProducing()
+    server.pump()
+    assert (slow.ended, len(slow.events) < 14_000) == (True, True)
+
+
+def test_a_reader_that_is_behind_for_a_moment_is_not_dropped_for_a_request_that_changes_many_jobs(
+    server: MemoryServer,
+) -> None:
+    watcher = _Watcher(server)
+    watcher.connection.channel.pauseProducing()
+    _add_2000(server)
+    for status in ("failed", "queued", "failed"):
+        _change_all(server, status)
+    watcher.connection.channel.resumeProducing()
+    server.pump()
+    assert len(watcher.events) == 8_000
+    assert not watcher.ended
+
+
+def test_a_reader_that_takes_nothing_is_cut_off_and_that_is_no_incident(
+    server: MemoryServer, events: list[LogEvent]
+) -> None:
+    watcher = _Watcher(server)
+    watcher.connection.channel.pauseProducing()
+    add(server)
+    server.clock.advance(31)
+    server.pump()
+    assert not watcher.connection.open
+    assert _watchers(server) == 0
+    assert [event for event in events if "log_failure" in event] == []
+
+
+def test_a_silent_stream_has_signs_of_life(server: MemoryServer) -> None:
+    watcher = _Watcher(server)
+    for _ in range(3):
+        server.clock.advance(20)
+        server.pump()
+    assert watcher.text == ":\n\n" * 4
+
+
+@pytest.mark.parametrize("end", ["deleted", "stopped"])
+def test_a_stream_ends_with_its_queue_and_with_the_server(server: MemoryServer, end: str) -> None:
+    watcher = _Watcher(server)
+    add(server)
+    if end == "deleted":
+        server.call("DELETE", "/api/v1/queue", query={"name": "q"})
+    else:
+        server.stop()
+    assert watcher.ended
+
+
+def test_nothing_is_left_of_a_client_that_has_gone(server: MemoryServer) -> None:
+    watcher, behind = _Watcher(server), _Watcher(server)
+    behind.connection.channel.pauseProducing()
+    add(server)
+    for each in (watcher, behind):
+        each.connection.go()
+    assert _watchers(server) == 0
+    assert [call for call in server.clock.getDelayedCalls() if call.getTime() - server.clock.seconds() < 600] == []
+    assert add(server)["state"] == "queued"
+
+
+def test_a_key_that_was_revoked_learns_nothing_more(server: MemoryServer) -> None:
+    body = {"queue_name": "q", "role": "viewer", "access_key": "v"}
+    key_id = server.call("PUT", "/api/v1/queue/key", body=body).json["id"]
+    watcher, owner = _Watcher(server, key="v"), _Watcher(server)
+    add(server)
+    server.call("DELETE", "/api/v1/queue/key", query={"name": "q", "keyID": key_id})
+    add(server)
+    assert (len(watcher.events), len(owner.events)) == (1, 2)
+    set_up(server, new_access_key="new")
+    server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}}, key="new")
+    assert (watcher.ended, owner.ended, len(owner.events)) == (True, True, 2)
+
+
+def test_head_does_not_wait_for_events(server: MemoryServer) -> None:
+    answer = server.call("HEAD", "/api/v1/events", query={"queueName": "q"})
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
+    assert _watchers(server) == 0
+
+
+def test_what_is_wrong_is_said_before_the_stream_begins(server: MemoryServer) -> None:
+    def ask(query: Any, key: str | None) -> int:
+        return server.call("GET", "/api/v1/events", query=query, key=key).status
+
+    assert [ask({}, "key"), ask({"queueName": "q"}, None)] == [400, 400]
+    assert [ask({"queueName": "none"}, "wrong"), ask({"queueName": "q"}, "wrong")] == [404, 401]
+
+
+def test_a_queue_of_the_same_name_begins_its_own_stream(server: MemoryServer) -> None:
+    first = _Watcher(server)
+    add(server)
+    last = first.events[0]["id"]
+    stream = last.rpartition("-")[0]
+    assert server.call("DELETE", "/api/v1/queue", query={"name": "q"}).status == 204
+    assert server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}).status == 201
+    for event_id in (last, f"{stream}-0", f"{stream}-{'9' * 30}"):
+        assert [event["event"] for event in _Watcher(server, f"Last-Event-ID: {event_id}").events] == ["gone"]

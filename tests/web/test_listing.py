@@ -1,0 +1,180 @@
+"""Lists: filters, text search, pages, cursors, and links to what follows."""
+
+from typing import Any
+
+import pytest
+
+from tests.doubles import Answer, MemoryServer
+from tests.web.asking import add, change, hold, page, peek, update
+
+
+def _uids(shown: Any) -> list[str]:
+    return [job["uid"] for job in shown["jobs"]]
+
+
+def _all(server: MemoryServer, **query: Any) -> list[str]:
+    """What is read from cursor to cursor."""
+    found: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        shown = page(server, **query, **cursor)
+        found += _uids(shown)
+        if shown["next_cursor"] is None:
+            return found
+        cursor = {"cursor": shown["next_cursor"]}
+
+
+def _get(server: MemoryServer, query: str, **more: Any) -> Answer:
+    return server.call("GET", f"/api/v1/jobs?{query}", **more)
+
+
+def test_an_empty_queue_is_an_empty_list(server: MemoryServer) -> None:
+    assert page(server) == {"jobs": [], "next_cursor": None}
+
+
+def test_a_list_is_in_execution_order_and_disturbs_nothing(server: MemoryServer) -> None:
+    low, high = add(server, priority=-1)["uid"], add(server, priority=1)["uid"]
+    middle = add(server, delay_seconds=5)["uid"]
+    assert _uids(page(server)) == [high, middle, low]
+    assert peek(server).json["uid"] == high
+
+
+def test_a_list_has_100_jobs_unless_it_is_said_and_1000_at_most(server: MemoryServer) -> None:
+    body = {"queue_name": "q", "jobs": [{"content": {}}] * 1001}
+    server.call("PUT", "/api/v1/jobs", body=body)
+    assert len(page(server)["jobs"]) == 100
+    assert len(page(server, limit=1000)["jobs"]) == 1000
+    assert len(page(server, limit=1)["jobs"]) == 1
+    assert len(_all(server, limit=1000)) == 1001
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+def test_from_cursor_to_cursor_every_job_comes_once(server: MemoryServer, limit: int) -> None:
+    for number in range(7):
+        add(server, priority=number % 3)
+    assert _all(server, limit=limit) == _uids(page(server))
+
+
+def test_the_last_page_says_so_even_if_it_is_full(server: MemoryServer) -> None:
+    add(server)
+    add(server)
+    assert page(server, limit=2)["next_cursor"] is None
+
+
+def test_a_cursor_stays_right_while_jobs_come_and_go(server: MemoryServer) -> None:
+    uids = [add(server, priority=5)["uid"] for _ in range(6)]
+    first = page(server, limit=2)
+    server.call("DELETE", "/api/v1/job", query={"queueName": "q", "jobUID": uids[1]})
+    server.call("DELETE", "/api/v1/job", query={"queueName": "q", "jobUID": uids[3]})
+    add(server, priority=9)
+    late = add(server, priority=5)["uid"]
+    update(server, uids[2], "complete")
+    server.restart()
+    rest = page(server, limit=10, cursor=first["next_cursor"])
+    assert _uids(first) + _uids(rest) == [uids[0], uids[1], uids[2], uids[4], uids[5], late]
+
+
+@pytest.mark.parametrize("state", ["queued", "inprogress", "complete", "failed"])
+def test_a_list_may_be_of_one_state_in_any_case(server: MemoryServer, state: str) -> None:
+    uids = {}
+    for each in ("queued", "inprogress", "complete", "failed"):
+        uids[each] = [add(server)["uid"] for _ in range(2)]
+        for uid in uids[each]:
+            update(server, uid, each)
+    assert _all(server, state=state.upper(), limit=1) == uids[state]
+
+
+def test_queued_jobs_that_can_and_cannot_be_claimed_are_one_list_in_order(server: MemoryServer) -> None:
+    uids = [add(server, delay_seconds=number % 2 * 60)["uid"] for number in range(6)]
+    assert _all(server, state="queued", limit=2) == uids
+
+
+def test_a_list_may_be_of_one_tag(server: MemoryServer) -> None:
+    add(server)
+    tagged = add(server, tags=["a", "b"])["uid"]
+    add(server, tags=["ab"])
+    assert _uids(page(server, tag="a")) == [tagged]
+    assert _uids(page(server, tag="")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "q", "found"),
+    [
+        ({"to": "Ada@Example.org"}, "ada@example", True),
+        ({"to": "ada"}, "ADA", True),
+        ({"to": "ada"}, "bob", False),
+        ({"to": {"deep": ["x", "needle"]}}, "needle", True),
+        ({"key name": 1}, "key name", True),
+        ({"n": 4711}, "4711", True),
+        ({"a": "Stra\u00dfe"}, "STRASSE", True),
+        ({"a": "STRASSE"}, "stra\u00dfe", True),
+        ({"a": "\u00dcber"}, "\u00fcber", True),
+        ({"a": 'say "hi"'}, '\\"hi\\"', True),
+        ({"a": "\U0001f600"}, "\U0001f600", True),
+    ],
+)
+def test_text_is_found_in_the_content_in_any_case(server: MemoryServer, content: Any, q: str, found: bool) -> None:
+    uid = add(server, content)["uid"]
+    add(server, {"other": "thing"})
+    assert _uids(page(server, q=q)) == ([uid] if found else [])
+
+
+def test_text_is_found_as_it_reads_and_not_as_it_is_escaped(server: MemoryServer) -> None:
+    raw = b'{"queue_name":"q","job":{"content":{"a":"\\u00fcber\\/all \\u0041"}}}'
+    assert server.call("PUT", "/api/v1/job", raw=raw).status == 201
+    assert len(page(server, q="\u00fcber/all a")["jobs"]) == 1
+    assert page(server, q="u00fc")["jobs"] == []
+
+
+def test_the_text_of_new_content_is_found_and_that_of_the_old_is_not(server: MemoryServer) -> None:
+    uid = add(server, {"a": "old"})["uid"]
+    change(server, uid, content={"a": "new"})
+    assert (_uids(page(server, q="new")), _uids(page(server, q="old"))) == ([uid], [])
+
+
+def test_a_few_that_match_among_many_are_one_full_page(server: MemoryServer) -> None:
+    jobs = [{"content": {}, "tags": ["rare"] if number % 600 == 0 else []} for number in range(2401)]
+    server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": jobs})
+    shown = page(server, tag="rare", limit=4)
+    assert len(shown["jobs"]) == 4
+    assert len(_uids(page(server, tag="rare", limit=4, cursor=shown["next_cursor"]))) == 1
+
+
+def test_a_link_leads_to_what_follows_with_the_same_query(server: MemoryServer) -> None:
+    uids = [add(server, {"a": "x & \u00fc"}, tags=["t"])["uid"] for _ in range(5)]
+    target = "/api/v1/jobs?queueName=q&limit=2&tag=t&q=x%20%26%20%C3%BC"
+    found = []
+    while target:
+        answer = server.call("GET", target)
+        found += _uids(answer.json)
+        link = answer.headers.get("Link", "")
+        assert bool(link) == (answer.json["next_cursor"] is not None)
+        target = link.removeprefix("<").removesuffix('>; rel="next"')
+        assert not link or f"cursor={answer.json['next_cursor']}" in target
+    assert found == uids
+
+
+def test_a_listed_job_shows_no_lease(server: MemoryServer) -> None:
+    add(server)
+    lease = hold(server)["lease"]
+    assert lease not in str(page(server))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "queueName=",
+        *[f"queueName=q&limit={value}" for value in ("0", "1001", "-1", "x", "", "1.5", "%2B1", "9999999999")],
+        *[f"queueName=q&state={value}" for value in ("", "done", "queued&state=failed")],
+        *[
+            f"queueName=q&cursor={value}"
+            for value in ("", "x", "!", "e30", "W10", "WzEsMl0", "%ff", "%C3%BC", "a" * 5000)
+        ],
+        "queueName=q&q=%ff",
+        "queueName=q&q=a&q=b",
+    ],
+)
+def test_a_bad_parameter_is_refused_before_anything_is_looked_up(server: MemoryServer, query: str) -> None:
+    for key in ("key", "wrong"):
+        assert _get(server, query, key=key).status == 400

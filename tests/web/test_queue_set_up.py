@@ -1,0 +1,218 @@
+"""How a queue is set up, what that does, and its numbers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobengine.core.model import Defaults
+from tests.doubles import MemoryServer
+from tests.web.asking import add, change, claim, each, hold, listed, peek, put, set_up, take, update
+
+PLAIN = {"paused": False, "draining": False, "require_lease": False, "max_jobs": 0, "defaults": None}
+DEFAULTS = {"keep_minutes": 1, "timeout_seconds": 2, "max_attempts": 3, "retry_delay_seconds": 4}
+
+
+def _stats(server: MemoryServer) -> Any:
+    answer = server.call("GET", "/api/v1/queue/stats", query={"name": "q"})
+    assert answer.status == 200
+    return answer.json
+
+
+def test_a_queue_is_answered_as_it_is_set_up(server: MemoryServer) -> None:
+    created = int(server.clock.seconds())
+    assert set_up(server).json == {"name": "q", "created": created, **PLAIN}
+    server.clock.advance(5)
+    given: dict[str, Any] = {
+        "paused": True,
+        "draining": True,
+        "require_lease": True,
+        "max_jobs": 7,
+        "defaults": DEFAULTS,
+    }
+    expected = {"name": "q", "created": created, **given}
+    nothing: dict[str, Any] = dict.fromkeys([*given, "new_access_key"])
+    assert set_up(server, **given).json == expected
+    assert set_up(server, **nothing).json == expected
+    server.restart()
+    assert set_up(server).json == expected
+    assert set_up(server, paused=False).json == {**expected, "paused": False}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": ""},
+        {"name": None},
+        *[{flag: value} for flag in ("paused", "draining", "require_lease") for value in each(1, "true", [])],
+        *[{"max_jobs": value} for value in each(-1, "1", 1.5, True, 1 << 63)],
+        *[{"defaults": value} for value in each(1, [], "x")],
+        *[{"defaults": {name: value}} for name in DEFAULTS for value in each(-1, "1", 1 << 63)],
+        {"defaults": {"max_attempts": 0}},
+        *[{"new_access_key": value} for value in each("", " k", "k\n", "k" * 1025, 1)],
+    ],
+)
+def test_a_bad_field_is_refused_before_anything_is_looked_up(server: MemoryServer, fields: Any) -> None:
+    for key in ("key", "wrong"):
+        assert server.call("POST", "/api/v1/queue", body={"name": "q", **fields}, key=key).status == 400
+    assert set_up(server).json == {"name": "q", "created": int(server.clock.seconds()), **PLAIN}
+
+
+def test_a_paused_queue_gives_no_jobs_out_and_takes_them_in(server: MemoryServer) -> None:
+    set_up(server, paused=True)
+    uid = add(server)["uid"]
+    server.restart()
+    assert (claim(server).status, take(server).status) == (204, 204)
+    assert peek(server).json["uid"] == uid
+    set_up(server, paused=False)
+    assert claim(server).json["uid"] == uid
+
+
+def test_those_who_hold_a_job_of_a_paused_queue_finish_it(server: MemoryServer) -> None:
+    add(server)
+    job = hold(server)
+    set_up(server, paused=True)
+    assert change(server, job["uid"], lease=job["lease"], new_status="complete").json["state"] == "complete"
+
+
+def test_a_draining_queue_takes_no_jobs_in_and_gives_them_out(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    set_up(server, draining=True)
+    server.restart()
+    answer = put(server)
+    assert (answer.status, "draining" in answer.json["detail"]) == (409, True)
+    assert claim(server).json["uid"] == uid
+    assert update(server, uid, "queued").status == 200
+    set_up(server, draining=False)
+    assert put(server).status == 201
+
+
+def test_a_queue_holds_as_many_jobs_as_it_may_of_every_state(server: MemoryServer) -> None:
+    set_up(server, max_jobs=2)
+    uid = add(server)["uid"]
+    add(server)
+    server.restart()
+    answer = put(server)
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "5")
+    update(server, uid, "complete")
+    assert put(server).status == 429
+    server.call("DELETE", "/api/v1/job", query={"queueName": "q", "jobUID": uid})
+    assert put(server).status == 201
+    set_up(server, max_jobs=0)
+    assert put(server).status == 201
+
+
+def test_a_queue_has_its_own_defaults_and_a_job_its_own_again(server: MemoryServer) -> None:
+    set_up(server, defaults=DEFAULTS)
+    server.restart()
+    job = add(server)
+    assert {name: job[name] for name in DEFAULTS} == DEFAULTS
+    own = {"keep_minutes": 9, "timeout_seconds": 8, "max_attempts": 7, "retry_delay_seconds": 6}
+    job = add(server, **own)
+    assert {name: job[name] for name in own} == own
+
+
+def test_defaults_that_are_not_said_are_the_servers(start: Callable[..., MemoryServer]) -> None:
+    server = start(defaults=Defaults(keep_minutes=77))
+    assert set_up(server, defaults={"max_attempts": 2}).json["defaults"] == {
+        "keep_minutes": 77,
+        "timeout_seconds": 600,
+        "max_attempts": 2,
+        "retry_delay_seconds": 0,
+    }
+
+
+def test_a_new_key_of_the_owner_takes_the_place_of_the_old(server: MemoryServer) -> None:
+    body = {"queue_name": "q", "role": "viewer", "access_key": "v"}
+    assert server.call("PUT", "/api/v1/queue/key", body=body).status == 201
+    answer = set_up(server, new_access_key="new \u00fc")
+    assert (answer.status, "new" in answer.body.decode()) == (200, False)
+    server.restart()
+    query = {"name": "q"}
+    statuses = [
+        server.call("GET", "/api/v1/queue", query=query, key=key).status for key in each("key", "new \u00fc", "v")
+    ]
+    assert statuses == [401, 200, 200]
+
+
+def test_v1_shows_nothing_of_how_a_queue_is_set_up(server: MemoryServer) -> None:
+    set_up(server, paused=True)
+    assert listed(server) == {"name": "q", "jobs": [], "size": 0}
+
+
+# Numbers
+
+
+def test_the_numbers_of_an_empty_queue(server: MemoryServer) -> None:
+    none = {"p50": None, "p90": None, "p99": None}
+    zero = {"added": 0, "claimed": 0, "complete": 0, "failed": 0}
+    assert _stats(server) == {
+        "name": "q",
+        "created": int(server.clock.seconds()),
+        **PLAIN,
+        "size": 0,
+        "counts": {"queued": 0, "inprogress": 0, "complete": 0, "failed": 0},
+        "ready": 0,
+        "delayed": 0,
+        "oldest_ready_seconds": None,
+        "last_minute": zero,
+        "last_hour": zero,
+        "wait_seconds": none,
+        "run_seconds": none,
+    }
+
+
+def test_jobs_are_counted_by_state_and_as_ready_or_delayed(server: MemoryServer) -> None:
+    for state in ("complete", "failed", "failed", "inprogress"):
+        update(server, add(server)["uid"], state)
+    add(server, priority=5)
+    server.clock.advance(2)
+    add(server, priority=9)
+    add(server, delay_seconds=60)
+    shown = _stats(server)
+    assert shown["counts"] == {"queued": 3, "inprogress": 1, "complete": 1, "failed": 2}
+    assert (shown["size"], shown["ready"], shown["delayed"], shown["oldest_ready_seconds"]) == (7, 2, 1, 2)
+    set_up(server, paused=True)
+    assert (_stats(server)["paused"], _stats(server)["ready"]) == (True, 2)
+
+
+def test_what_happened_in_the_last_minute_and_hour_is_counted(server: MemoryServer) -> None:
+    uids = [add(server)["uid"] for _ in range(3)]
+    take(server, count=2)
+    update(server, uids[0], "complete")
+    update(server, uids[1], "failed")
+    counted = {"added": 3, "claimed": 2, "complete": 1, "failed": 1}
+    assert (_stats(server)["last_minute"], _stats(server)["last_hour"]) == (counted, counted)
+    server.clock.advance(61)
+    shown = _stats(server)
+    assert (set(shown["last_minute"].values()), shown["last_hour"]) == ({0}, counted)
+    server.clock.advance(3600)
+    assert set(_stats(server)["last_hour"].values()) == {0}
+
+
+def test_waiting_and_running_are_timed(server: MemoryServer) -> None:
+    for seconds in range(1, 11):
+        uid = add(server)["uid"]
+        server.clock.advance(seconds)
+        hold(server)
+        server.clock.advance(seconds / 10)
+        update(server, uid, "complete")
+    shown = _stats(server)
+    assert shown["wait_seconds"] == {"p50": 6, "p90": 10, "p99": 10}
+    assert shown["run_seconds"] == {"p50": 0.6, "p90": 1, "p99": 1}
+
+
+def test_the_time_in_which_a_job_could_not_be_claimed_is_no_waiting(server: MemoryServer) -> None:
+    add(server, delay_seconds=60)
+    server.clock.advance(60)
+    server.pump()
+    server.clock.advance(1)
+    hold(server)
+    assert _stats(server)["wait_seconds"]["p50"] == 1
+
+
+def test_the_numbers_of_a_queue_end_with_it(server: MemoryServer) -> None:
+    add(server)
+    server.call("DELETE", "/api/v1/queue", query={"name": "q"})
+    server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}, key=None)
+    assert _stats(server)["last_hour"]["added"] == 0

@@ -1,0 +1,248 @@
+"""Who may do what: every call with every kind of key, from one table."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+from attrs import frozen
+
+from jobengine.web.api import Api
+from tests.doubles import Answer, MemoryServer
+from tests.web.asking import add, listed
+
+ADMIN: Final = "admin"
+#: Whose key is shown: in what it may do, they differ.
+ROLES: Final = ("owner", "producer", "worker", "viewer")
+OWNER, READ, WORK, PRODUCE = {"owner"}, {"owner", "viewer"}, {"owner", "worker"}, {"owner", "producer"}
+
+
+@frozen
+class Call:
+    """One call: a request that is as it should be, who may make it, and what they are answered."""
+
+    method: str
+    path: str
+    #: Which roles of the queue's own keys may; None if it asks for no key of a queue.
+    allowed: set[str] | None
+    status: int
+    query: dict[str, str] | None = None
+    body: Any = None
+    #: What it is without a key where it needs none; for the admin the status is the same.
+    open_status: int | None = None
+
+
+#: "UID" stands for the uid of a job that the owner added, "KEY" for the id of a key.
+CALLS: Final = [
+    Call("GET", "/test", None, 200, open_status=200),
+    Call("GET", "/healthz", None, 200, open_status=200),
+    Call("GET", "/readyz", None, 200, open_status=200),
+    Call("GET", "/metrics", None, 200, open_status=401),
+    Call("GET", "/api/v1/queues", None, 200, open_status=401),
+    Call("PUT", "/api/v1/queue", None, 201, body={"name": "new", "access_key": "k"}, open_status=401),
+    Call("DELETE", "/api/v1/queue", None, 204, {"name": "q"}, open_status=401),
+    Call("GET", "/api/v1/queue", READ, 200, {"name": "q"}),
+    Call("POST", "/api/v1/queue", OWNER, 200, body={"name": "q", "paused": True}),
+    Call("GET", "/api/v1/queue/stats", READ, 200, {"name": "q"}),
+    Call("PUT", "/api/v1/queue/key", OWNER, 201, body={"queue_name": "q", "role": "viewer", "access_key": "k"}),
+    Call("GET", "/api/v1/queue/key", OWNER, 200, {"name": "q"}),
+    Call("DELETE", "/api/v1/queue/key", OWNER, 204, {"name": "q", "keyID": "KEY"}),
+    Call("PUT", "/api/v1/job", PRODUCE, 201, body={"queue_name": "q", "job": {"content": {}}}),
+    Call("GET", "/api/v1/job", READ, 200, {"queueName": "q", "jobUID": "UID"}),
+    Call("POST", "/api/v1/job", WORK, 200, body={"queue_name": "q", "uid": "UID", "new_status": "complete"}),
+    Call("POST", "/api/v1/job", WORK, 200, body={"queue_name": "q", "uid": "UID", "cancel": True}),
+    Call("DELETE", "/api/v1/job", OWNER, 204, {"queueName": "q", "jobUID": "UID"}),
+    Call("GET", "/api/v1/job/next", READ | WORK, 200, {"queueName": "q"}),
+    Call("GET", "/api/v1/job/next", WORK, 200, {"queueName": "q", "markQueued": "true"}),
+    Call("POST", "/api/v1/job/next", WORK, 200, body={"queue_names": ["q"]}),
+    Call("POST", "/api/v1/job/next", WORK, 200, body={"queue_names": ["q"], "wait": 30}),
+    Call("GET", "/api/v1/job/explain", READ, 200, {"queueName": "q", "jobUID": "UID"}),
+    Call("PUT", "/api/v1/jobs", PRODUCE, 201, body={"queue_name": "q", "jobs": [{"content": {}}]}),
+    Call("GET", "/api/v1/jobs", READ, 200, {"queueName": "q"}),
+    Call("POST", "/api/v1/jobs", WORK, 200, body={"queue_name": "q", "updates": [{"uid": "UID", "progress": 1}]}),
+    Call("POST", "/api/v1/jobs", OWNER, 200, body={"queue_name": "q", "filter": {}, "new_status": "failed"}),
+    Call("POST", "/api/v1/jobs", OWNER, 200, body={"queue_name": "q", "filter": {}, "priority": 1, "dry_run": True}),
+    Call("DELETE", "/api/v1/jobs", OWNER, 200, {"queueName": "q"}),
+    Call("DELETE", "/api/v1/jobs", OWNER, 200, {"queueName": "q", "dry_run": "true"}),
+    # HEAD, since the answer to GET has no end.
+    Call("HEAD", "/api/v1/events", READ, 200, {"queueName": "q"}),
+]
+KEYED: Final = [call for call in CALLS if call.allowed is not None]
+UNKEYED: Final = [call for call in CALLS if call.allowed is None]
+
+
+def _named(calls: list[Call]) -> Any:
+    return pytest.mark.parametrize("call", [pytest.param(call, id=f"{call.method} {call.path}") for call in calls])
+
+
+class _Table:
+    """A server with two queues, a key of each kind, and a job that the owner has added."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self.server = server
+        self.key_ids = {role: self._add_key(role, f"{role}-key") for role in ROLES[1:]}
+        for role in ROLES[1:]:
+            key_id = self._add_key(role, f"revoked-{role}")
+            revoked = server.call("DELETE", "/api/v1/queue/key", query={"name": "q", "keyID": key_id})
+            assert revoked.status == 204
+        made = {"name": "other", "access_key": "other-key"}
+        headers = {"X-Admin-Key": ADMIN} if server.admin_key else None
+        assert server.call("PUT", "/api/v1/queue", body=made, key=None, headers=headers).status == 201
+        self.uid = str(add(server, {"canary": 1})["uid"])
+
+    def _add_key(self, role: str, key: str) -> str:
+        body = {"queue_name": "q", "role": role, "access_key": key}
+        return str(self.server.call("PUT", "/api/v1/queue/key", body=body).json["id"])
+
+    def ask(self, call: Call, key: str | None, headers: Any = None, **names: str) -> Answer:
+        """Make the call; `names` replaces names of queues and uids in it."""
+        return self.server.call(
+            call.method,
+            call.path,
+            query=self._fill(call.query, names),
+            body=self._fill(call.body, names),
+            key=key,
+            headers=headers,
+        )
+
+    def _fill(self, value: Any, names: dict[str, str]) -> Any:
+        if isinstance(value, dict):
+            return {name: self._fill(inner, names) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._fill(inner, names) for inner in value]
+        filled = {"UID": self.uid, "KEY": self.key_ids["viewer"], **names}
+        return filled.get(value, value) if isinstance(value, str) else value
+
+    def state(self) -> Any:
+        """All that a call could have changed."""
+        keys = self.server.call("GET", "/api/v1/queue/key", query={"name": "q"}).json
+        return listed(self.server), keys, self.server.call("POST", "/api/v1/queue", body={"name": "q"}).json
+
+
+@pytest.fixture
+def table(start: Callable[..., MemoryServer]) -> _Table:
+    return _Table(start())
+
+
+@pytest.fixture
+def guarded(start: Callable[..., MemoryServer]) -> _Table:
+    """The same with an admin key."""
+    return _Table(start(admin_key=ADMIN.encode()))
+
+
+def _key_of(role: str) -> str:
+    return "key" if role == "owner" else f"{role}-key"
+
+
+def test_every_route_is_in_the_table() -> None:
+    routed = {
+        (method, rule.rule)
+        for rule in Api._app.url_map.iter_rules()
+        for method in rule.methods or ()
+        if method not in ("HEAD", "OPTIONS")
+    }
+    assert {("GET" if call.method == "HEAD" else call.method, call.path) for call in CALLS} == routed
+
+
+@_named(KEYED)
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_may_make_its_calls_and_no_others(table: _Table, call: Call, role: str) -> None:
+    assert call.allowed is not None
+    before = table.state()
+    answer = table.ask(call, _key_of(role))
+    # A producer may read jobs, but this one is the owner's.
+    reads_anothers = role == "producer" and (call.method, call.path) == ("GET", "/api/v1/job")
+    expected = 404 if reads_anothers else call.status if role in call.allowed else 403
+    assert answer.status == expected
+    if expected in (403, 404):
+        assert table.state() == before
+        assert b"canary" not in answer.body
+
+
+@_named(KEYED)
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        (None, 400),
+        ("wrong", 401),
+        ("other-key", 401),
+        ("revoked-producer", 401),
+        ("revoked-worker", 401),
+        ("revoked-viewer", 401),
+        ("KEY", 401),
+        (ADMIN, 401),
+    ],
+)
+def test_no_other_key_opens_anything(table: _Table, call: Call, key: str | None, status: int) -> None:
+    before = table.state()
+    answer = table.ask(call, table.key_ids["worker"] if key == "KEY" else key)
+    assert answer.status == status
+    assert table.state() == before
+    assert b"canary" not in answer.body
+
+
+@_named(KEYED)
+def test_a_role_of_one_queue_says_nothing_of_another(table: _Table, call: Call) -> None:
+    statuses = {table.ask(call, _key_of(role), q="other").status for role in ROLES}
+    assert statuses == {401}
+
+
+@_named(KEYED)
+def test_a_missing_queue_is_404_for_every_key(table: _Table, call: Call) -> None:
+    keys = [*map(_key_of, ROLES), "wrong", "revoked-worker"]
+    assert {table.ask(call, key, q="none").status for key in keys} == {404}
+
+
+@_named([call for call in KEYED if "UID" in str(call)])
+def test_the_role_comes_before_the_job(table: _Table, call: Call) -> None:
+    """Whoever may not make a call learns nothing of which jobs there are."""
+    assert call.allowed is not None
+    for role in set(ROLES) - call.allowed:
+        there, missing = (table.ask(call, _key_of(role), **names) for names in ({}, {"UID": "none"}))
+        assert there.status == missing.status
+        assert there.json["title"] == missing.json["title"]
+
+
+@_named(CALLS)
+def test_the_admin_may_make_every_call(guarded: _Table, call: Call) -> None:
+    assert guarded.ask(call, None, {"X-Admin-Key": ADMIN}).status == call.status
+
+
+@_named(KEYED)
+def test_a_wrong_admin_key_opens_nothing(guarded: _Table, call: Call) -> None:
+    for key in (None, "key"):
+        answer = guarded.ask(call, key, {"X-Admin-Key": "wrong"})
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'X-Admin-Key realm="server"')
+
+
+@_named(KEYED)
+def test_an_admin_key_changes_nothing_for_the_keys_of_a_queue(guarded: _Table, call: Call) -> None:
+    assert guarded.ask(call, "key").status == call.status
+
+
+@_named(UNKEYED)
+def test_a_call_without_a_queues_key_is_open_or_for_the_admin(guarded: _Table, call: Call) -> None:
+    for key in (None, "key", ADMIN):
+        answer = guarded.ask(call, key)
+        assert answer.status == call.open_status
+        guarded.server.clock.advance(61)
+
+
+def test_only_the_owner_deletes_a_queue_if_there_is_no_admin_key(table: _Table) -> None:
+    (call,) = [call for call in CALLS if (call.method, call.path) == ("DELETE", "/api/v1/queue")]
+    statuses = [table.ask(call, _key_of(role)).status for role in ("producer", "worker", "viewer")]
+    assert statuses == [403, 403, 403]
+    assert [table.ask(call, key).status for key in (None, "wrong", "other-key", "key", "key")] == [
+        400,
+        401,
+        401,
+        204,
+        404,
+    ]
+
+
+def test_a_claim_from_two_queues_needs_a_key_of_both(table: _Table) -> None:
+    before = table.state()
+    body = {"queue_names": ["q", "other"], "wait": 1}
+    for key in ("worker-key", "key", "other-key"):
+        assert table.server.call("POST", "/api/v1/job/next", body=body, key=key).status == 401
+    assert table.state() == before
