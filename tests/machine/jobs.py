@@ -1,5 +1,6 @@
 """A job of the plain model, and what becomes of it."""
 
+from collections import Counter
 from typing import Any
 
 from attrs import define, field
@@ -99,6 +100,8 @@ class Lives:
 
     steady: int
     ahead: int = 0
+    #: What has come to pass, and how often.
+    counted: Counter[str] = field(factory=Counter)
     #: Jobs that are finished, as they were then, or gone (None), until somebody asks.
     _ended: list[tuple[Job, Any]] = field(factory=list)
 
@@ -135,6 +138,7 @@ class Lives:
             self._hold(job)
         elif state == "complete":
             if job.state == "inprogress":
+                self.counted["complete"] += 1
                 self._remember(job, "complete", None)
             job.updated, job.ready_at, job.error, job.cancel = self.now, 0, changes.get("error"), False
             self._finish(job, "complete")
@@ -164,10 +168,12 @@ class Lives:
             job.updated, job.ready_at = self.now, 0
             self._finish(job, "failed")
             return
+        self.counted[outcome] += 1
         self._remember(job, outcome, error)
         job.error = job.error if error is None else error
         cancelled, job.cancel = job.cancel, False
         if retry and job.attempts < job.max_attempts and not cancelled:
+            self.counted["tried again"] += 1
             delay = min(job.retry_delay * 1000 * 2 ** (job.attempts - 1), DAY)
             self._queue_again(job, self.now + delay if delay else 0)
             return
@@ -180,6 +186,7 @@ class Lives:
             job.updated, job.ready_at, job.error = self.now, 0, "cancelled"
             self._finish(job, "failed")
         elif job.state == "inprogress":
+            self.counted["cancelled"] += 1
             job.updated, job.cancel = self.now, True
 
     def _queue_again(self, job: Job, ready_at: int) -> None:

@@ -1,8 +1,9 @@
 """Drives an engine and the plain model through the same life, and compares all that can be seen of the two."""
 
 import tempfile
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import evolve
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.doubles import START
 from tests.machine import questions as q
 from tests.machine.jobs import Asked, Job
-from tests.machine.model import Model, Queue, Refused, Waiter
+from tests.machine.model import Claimed, Model, Queue, Refused, Waiter
 
 __all__ = ["EngineMachine"]
 
@@ -23,6 +24,8 @@ class EngineMachine(RuleBasedStateMachine):
     """The rules; a subclass says by which driver the engine is asked."""
 
     driver_kind: Any
+    #: What has come to pass, over all examples, and how often.
+    counted: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,6 +36,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.old_leases = ["00000000-0000-4000-8000-0000000001ea"]
 
     def teardown(self) -> None:
+        self.counted.update(self.model.counted)
         self.driver.close()
         self.folder.cleanup()
 
@@ -120,7 +124,7 @@ class EngineMachine(RuleBasedStateMachine):
     def chosen(self, data: st.DataObject, name: str) -> Job | None:
         """A job of a queue, or one that is not there."""
         jobs = self.model.ordered(self.model.queues[name]) if name in self.model.queues else []
-        job: Job | None = data.draw(st.sampled_from([*jobs, None] if len(jobs) < 3 else jobs))
+        job: Job | None = data.draw(st.sampled_from([*jobs * 4, None]))
         return job
 
     def lease(self, data: st.DataObject, job: Job | None) -> str | None:
@@ -145,12 +149,12 @@ class EngineMachine(RuleBasedStateMachine):
 
     # Queues
 
-    @initialize()
-    def two_queues(self) -> None:
-        for name in ("a", "b"):
+    @initialize(one=q.SOME_JOBS, other=q.SOME_JOBS)
+    def two_queues_with_jobs(self, one: list[Asked], other: list[Asked]) -> None:
+        for name, asked in (("a", one), ("b", other)):
             self.create(name, "key")
+            self.add_all(name, "key", asked, many=True)
 
-    @rule(name=st.sampled_from(["a", "b"]), key=st.sampled_from(["key", "wrong"]))
     def create(self, name: str, key: str) -> None:
         self.both(lambda: self.model_create(name, key), lambda: self.driver.create(name, key))
 
@@ -159,9 +163,13 @@ class EngineMachine(RuleBasedStateMachine):
             raise Refused("QueueExists")
         self.model.queues[name] = Queue(owner=key)
 
-    @rule(name=q.NAMES, key=st.sampled_from(["wrong", "wrong", "w", "key"]), again=st.booleans())
-    def delete_queue(self, name: str, key: str, again: bool) -> None:
-        key = self.key(name, key)
+    @rule(name=q.NAMES, key=st.sampled_from(["wrong", "w", "key"]), asked=q.SOME_JOBS, really=q.SELDOM)
+    def replace_queue(self, name: str, key: str, asked: list[Asked], really: bool) -> None:
+        """A name that is taken is refused, whatever the key; with its queue gone it is free."""
+        if name == "none":
+            return
+        self.create(name, key)
+        key = self.key(name, key) if really else "wrong"
 
         def delete() -> None:
             self.model.open(name, key, "delete queue")
@@ -169,8 +177,10 @@ class EngineMachine(RuleBasedStateMachine):
             self.model.settle()
 
         self.both(delete, lambda: self.driver.delete_queue(name, key))
-        if again and name != "none" and name not in self.model.queues:
+        if name not in self.model.queues:
+            self.those_who_wait()
             self.create(name, "key")
+            self.add_all(name, "key", asked, many=True)
 
     @rule(name=q.NAMES, key=q.KEYS, settings=q.SETTINGS, new=st.sampled_from([None, None, None, "new", "key"]))
     def set_up(self, name: str, key: str, settings: dict[str, Any], new: str | None) -> None:
@@ -199,6 +209,33 @@ class EngineMachine(RuleBasedStateMachine):
         if queue is not None:
             assert key_id not in [one for one, _, _ in queue.keys]
             queue.keys.append((key_id, role, new))
+
+    @rule(
+        name=st.sampled_from(["a", "b"]),
+        role=st.sampled_from([("p", "producer"), ("w", "worker"), ("v", "viewer")]),
+        asked=q.JOBS,
+        changes=q.CHANGES,
+        which=q.FILTERS,
+        data=DATA,
+    )
+    def try_a_role(
+        self,
+        name: str,
+        role: tuple[str, str],
+        asked: Asked,
+        changes: dict[str, Any],
+        which: dict[str, Any],
+        data: st.DataObject,
+    ) -> None:
+        key, role_name = role
+        self.add_key(name, "key", role_name, key)
+        self.add_all(name, key, [asked], many=False)
+        self.agree()
+        self.look(name, key, data)
+        self.peek(name, key)
+        self.list_jobs(name, key, which, 2)
+        self.update(name, key, data, changes)
+        self.agree()
 
     @rule(name=q.NAMES, key=q.KEYS, data=DATA)
     def revoke_key(self, name: str, key: str, data: st.DataObject) -> None:
@@ -288,6 +325,11 @@ class EngineMachine(RuleBasedStateMachine):
     # Claiming and waiting
 
     @rule(names=q.SEVERAL, key=q.KEYS, count=q.COUNTS, tags=q.TAGS, worker=q.WORKERS, wait=st.just(0) | q.TIMES)
+    def ask_to_claim(
+        self, names: list[str], key: str, count: int, tags: tuple[str, ...], worker: str | None, wait: int
+    ) -> None:
+        self.claim(names, key, count, tags, worker, wait)
+
     def claim(
         self, names: list[str], key: str, count: int, tags: tuple[str, ...], worker: str | None, wait: int
     ) -> None:
@@ -325,16 +367,50 @@ class EngineMachine(RuleBasedStateMachine):
         )
         self.driver.leave(pending)
         try:
-            self.model.put_back(self.model.claim(names, key, count, (), "gone"))
+            claimed = self.model.claim(names, key, count, (), "gone")
+            self.model.counted["put back"] += len(claimed)
+            self.model.put_back(claimed)
         except Refused as refused:
             self.same_refusal(refused, pending.answer)
 
     # Changing
 
+    @rule(
+        name=st.sampled_from(["a", "b"]),
+        worker=q.WORKERS,
+        many=st.lists(q.CHANGES, max_size=2),
+        end=st.sampled_from([None, "complete", "failed"]),
+    )
+    def work(self, name: str, worker: str | None, many: list[dict[str, Any]], end: str | None) -> None:
+        """Claim a job and say something of it as its holder."""
+        for _, job, _ in self.claim_now([name], 1, worker):
+            for changes in [*many, *([] if end is None else [{"state": end}])]:
+                self.update_one(name, self.key(name, "key"), job.uid, job.lease, self.changes(changes))
+                self.model.settle()
+
+    @rule(names=q.SEVERAL, count=q.COUNTS, worker=q.WORKERS, tags=q.TAGS, wait=q.TIMES)
+    def take_all_and_wait_for_more(
+        self, names: list[str], count: int, worker: str | None, tags: tuple[str, ...], wait: int
+    ) -> None:
+        self.claim_now(names, 20, worker)
+        self.claim(names, "key", count, tags, worker, wait)
+
+    def claim_now(self, names: list[str], count: int, worker: str | None) -> list[Claimed]:
+        """What there is."""
+        claim = {"queues": names, "key": self.key(names[0], "key"), "count": count, "tags": (), "worker": worker}
+        number = self.model.wait_claim(self.model.steady, **claim)
+        given = self.model.told[number]
+        self.pending[number] = self.driver.start_claim({**claim, "wait": 0})
+        self.those_who_wait()
+        return [] if isinstance(given, Refused) else given
+
     @rule(name=q.NAMES, key=q.KEYS, data=DATA, changes=q.CHANGES)
     def update(self, name: str, key: str, data: st.DataObject, changes: dict[str, Any]) -> None:
         key, job, changes = self.key(name, key), self.chosen(data, name), self.changes(changes)
         uid, lease = NO_UID if job is None else job.uid, self.lease(data, job)
+        self.update_one(name, key, uid, lease, changes)
+
+    def update_one(self, name: str, key: str, uid: str | None, lease: str | None, changes: dict[str, Any]) -> None:
         expected, got = self.both(
             lambda: self.model.update(name, key, uid, lease, changes),
             lambda: self.driver.update(name, key, uid, lease, changes),
@@ -368,7 +444,7 @@ class EngineMachine(RuleBasedStateMachine):
         )
         assert got == expected
 
-    @rule(name=q.NAMES, key=q.KEYS, which=q.FILTERS, dry=st.booleans())
+    @rule(name=q.NAMES, key=q.KEYS, which=q.FILTERS, dry=q.SELDOM.map(lambda really: not really))
     def sweep_delete(self, name: str, key: str, which: dict[str, Any], dry: bool) -> None:
         key = self.key(name, key)
         act = None if dry else self.model.remove_swept
@@ -401,6 +477,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(ms=q.STEPS)
     def set_the_clock(self, ms: int) -> None:
+        self.model.counted["clock set"] += 1
         self.driver.step_clock(ms)
         self.model.step_clock(ms)
 
@@ -410,6 +487,7 @@ class EngineMachine(RuleBasedStateMachine):
             for waiter in list(self.model.waiters):
                 self.model.leave(waiter)
             self.pending.clear()
+        self.model.counted["killed" if kill else "stopped"] += 1
         self.model.release()
         self.driver.restart(kill=kill, step=step, down=down)
         self.model.steady += down

@@ -7,6 +7,7 @@ All times are milliseconds.
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -195,11 +196,21 @@ class Model(Lives):
             return otherwise
         return self.see(self.read(waiter.queues[0], waiter.key, waiter.job.uid))
 
+    def _goes_on(self, waiter: Waiter) -> bool:
+        """Whether one who waits for an end sees that it is not the end any more."""
+        assert waiter.job is not None
+        with suppress(Refused):
+            there = waiter.job in self.open(waiter.queues[0], waiter.key, "read").jobs
+            return there and waiter.job.state not in FINISHED and waiter.ends > self.steady
+        return False
+
     def _tell_of_ends(self) -> None:
         ended, self._ended = self._ended, []
         for job, seen in ended:
             for waiter in [one for one in self.waiters if one.job is job]:
-                self._resolve(waiter, partial(self._look, waiter, seen))
+                self.counted["end awaited"] += 1
+                if seen is None or not self._goes_on(waiter):
+                    self._resolve(waiter, partial(self._look, waiter, seen))
         for waiter in [one for one in self.waiters if one.job and one.queues[0] not in self.queues]:
             self._resolve(waiter, partial(self._look, waiter))
 
@@ -213,6 +224,7 @@ class Model(Lives):
                 self.told[waiter.number] = refused
                 continue
             if jobs:
+                self.counted["given at once" if waiter.ends == NEVER else "given later"] += len(jobs)
                 self.waiters.remove(waiter)
                 self.told[waiter.number] = jobs
 
@@ -382,6 +394,7 @@ class Model(Lives):
         if lease is None and queue.require_lease and held and not changes.get("cancel"):
             raise Refused("LeaseRequired", **who)
         if lease is not None and not (held and lease == job.lease):
+            self.counted["lease lost"] += 1
             raise Refused("LeaseLost", **who)
         self._change(job, changes)
         return self.see(job)
