@@ -162,9 +162,8 @@ class Daemon(Service):
             drained: Deferred[None] = self._site.drain()
             drained.addTimeout(_DRAIN_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
             yield drained
-        except Exception:
+        except Exception:  # whatever it is: without the last step, its thread would keep the process from ending
             self._log.failure("not all that was under way could be answered")
-        # Whatever has happened: a thread that is left would keep the process from ending.
         yield self._engine.stopService()
 
     def fail(self, error: StorageError) -> None:

@@ -222,7 +222,7 @@ class LocalEngine(Service):
             if waiting:
                 claimed += await waiting[0]
                 await self._ledger.settle(lambda: (bool(claimed), None))
-        except Exception as error:
+        except Exception as error:  # whatever it is, nobody waits any more; it is raised again
             for deferred in waiting:
                 deferred.addCallbacks(self._put_back, lambda _: None)
                 deferred.cancel()
@@ -408,7 +408,7 @@ class LocalEngine(Service):
         try:
             job = await self._ledger.settle(look, [command.queue])
             finished = await waiting[0] if waiting else None
-        except Exception:
+        except Exception:  # whatever it is, nobody waits any more; it is raised again
             for deferred in waiting:
                 deferred.addErrback(lambda _: None)
                 deferred.cancel()

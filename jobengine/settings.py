@@ -207,7 +207,7 @@ def _read_secret(variable: str, path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             secret = file.read().removesuffix(b"\n")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path with a NUL in it is no path
         raise BadSetting(f"{variable}_FILE can't be read: {error}") from None
     if not secret:
         raise BadSetting(f"{variable}_FILE {path!r} is empty")

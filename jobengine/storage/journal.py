@@ -361,10 +361,7 @@ def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 def _advice(error: StorageError) -> str:
     if isinstance(error, Damaged | Unclear):
-        return (
-            ". Nothing was changed. Keep a copy of the file, then restore a backup, or run `jobengine db repair`, "
-            "which writes what can be read to a new file."
-        )
+        return ". Nothing was changed. Keep a copy of the file, then restore a backup."
     if isinstance(error, NotADatabase):
         return ". Nothing was changed. Is DB_PATH right?"
     return ""

@@ -41,7 +41,7 @@ class LocalWorld:
     def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
         results: list[Any] = []
         # Every verb of a LocalEngine is a coroutine.
-        verbs: list[Any] = [ensureDeferred(verb) for verb in asked]  # type: ignore[arg-type]
+        verbs: list[Any] = [ensureDeferred(verb) for verb in asked]  # type: ignore[arg-type]  # as said above
         gatherResults([verb.addErrback(lambda failure: failure.value) for verb in verbs]).addCallback(results.extend)
         self._settle(lambda: len(results) == len(asked))
         return results

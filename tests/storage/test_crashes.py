@@ -114,7 +114,7 @@ def check_a_crash_in_recovery(run: Run) -> None:
 
 def violation(**without: bool) -> str:
     try:
-        Run(SimulatedFiles(**without), check_every_crash).live()  # type: ignore[arg-type]
+        Run(SimulatedFiles(**without), check_every_crash).live()  # type: ignore[arg-type]  # all its flags are bool
     except Violation as error:
         return str(error)
     return ""

@@ -132,7 +132,7 @@ def test_a_value_that_holds_a_key_does_not_show_it() -> None:
 
 def test_a_frame_of_an_unknown_kind_is_of_a_newer_format() -> None:
     _, chain = new_file(Lock.derive(SECRET, QUICK_KDF))
-    data, _ = chain.seal(9, [], 0)  # type: ignore[arg-type]
+    data, _ = chain.seal(9, [], 0)  # type: ignore[arg-type]  # no kind of ours
     with pytest.raises(NewerFormat, match="kind 9"):
         chain.open(data[12:])
 

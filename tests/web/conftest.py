@@ -9,7 +9,7 @@ from zope.interface import implementer
 # So that what fails in them is shown with its values.
 pytest.register_assert_rewrite("tests.web.asking", "tests.web.connection")
 
-from tests.doubles import MemoryServer, Stepped  # noqa: E402
+from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import what is to be rewritten
 
 
 @implementer(ILogObserver)
