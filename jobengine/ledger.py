@@ -171,7 +171,9 @@ class Ledger:
         """
         while True:
             for name in queues:
-                await self._caught_up(name)
+                while self._behind(name):
+                    # Others are let in between the slices of what time has brought about.
+                    await deferLater(self.clock, 0)
             error: DomainError | None = None
             try:
                 changed, answer = step()
@@ -241,15 +243,12 @@ class Ledger:
         """The queue of that name."""
         return self.tables.queues.get(name)
 
-    async def _caught_up(self, name: str) -> None:
-        """Return when time has nothing left to do in a queue; others are let in between the slices of it."""
-        while True:
-            now = self.tick()
-            table = self.tables.queues.get(name)
-            deadline = None if table is None else table.next_deadline
-            if deadline is None or deadline > now or not self._running or self.committer.phase is Phase.FAILED:
-                return
-            await deferLater(self.clock, 0)
+    def _behind(self, name: str) -> bool:
+        """Whether time has brought about something in a queue that is not true yet."""
+        now = self.tick()
+        table = self.tables.queues.get(name)
+        deadline = None if table is None else table.next_deadline
+        return deadline is not None and deadline <= now and self._running and self.committer.phase is not Phase.FAILED
 
     async def _durable(self) -> None:
         try:
@@ -286,7 +285,8 @@ class Ledger:
 
     def _expire(self, now: int) -> None:
         """Make true what is due, a slice of it; the timer goes off again at once for the rest."""
-        if self.committer.phase is not Phase.FAILED:
+        deadline = self.tables.next_deadline
+        if deadline is not None and deadline <= now and self.committer.phase is not Phase.FAILED:
             self.commit(expire(self.tables, now, _EXPIRY_SLICE), now)
 
     def _wake(self) -> None:
@@ -296,9 +296,10 @@ class Ledger:
 
     def _set_timer(self) -> None:
         """Have the timer go off at the earliest deadline, or before."""
-        if not self.tables.deadlines or not self._running or self.committer.phase is Phase.FAILED:
+        deadline = self.tables.next_deadline
+        if deadline is None or not self._running or self.committer.phase is Phase.FAILED:
             return
-        wait = max(0.0, min((self.tables.deadlines[0][0] - self.now()) / 1000, _LONGEST_WAIT))
+        wait = max(0.0, min((deadline - self.now()) / 1000, _LONGEST_WAIT))
         if self._timer is None:
             self._timer = self.clock.callLater(wait, self._wake)
         elif self._timer.getTime() > self.clock.seconds() + wait:

@@ -228,6 +228,8 @@ class Tables:
         self.queues: dict[str, QueueTable] = {}
         #: (next deadline, name) of every queue that has one.
         self.deadlines: SortedList[tuple[int, str]] = SortedList()
+        #: The first of them, or None.
+        self.next_deadline: int | None = None
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
         self._appliers: Final[dict[type, Any]] = {
@@ -339,11 +341,13 @@ class Tables:
         return old
 
     def _move_deadline(self, name: str, was: int | None, now: int | None) -> None:
-        if was != now:
-            if was is not None:
-                self.deadlines.remove((was, name))
-            if now is not None:
-                self.deadlines.add((now, name))
+        if was == now:
+            return
+        if was is not None:
+            self.deadlines.remove((was, name))
+        if now is not None:
+            self.deadlines.add((now, name))
+        self.next_deadline = self.deadlines[0][0] if self.deadlines else None
 
     def _swap_job(self, table: QueueTable, uid: str, new: Job | None) -> Job | None:
         """Put `new` where the job `uid` is, or remove it, and keep what is known of all queues in step."""
