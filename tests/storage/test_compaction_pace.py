@@ -1,4 +1,4 @@
-"""Compaction keeps its pace: small steps beside commits, pauses between those that go alone, no long sync at the end."""
+"""Compaction keeps its pace: small steps beside commits, pauses between slices alone, no long sync at the end."""
 
 from pathlib import Path
 
