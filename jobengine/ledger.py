@@ -262,9 +262,8 @@ class Ledger:
     def _tell(self, swaps: Sequence[Swap], now: int) -> list[Event]:
         """Tell everybody who wants to know what has just become true; the events it makes."""
         jobs = self._notify(swaps)
-        for name in {swap.queue for swap in swaps} - self.tables.queues.keys():
-            self.activity.forget(name)
-            self.feed.end(name)
+        if len(jobs) < len(swaps):
+            self._forget_queues(swaps)
         self.activity.note(jobs, now, self._steady())
         return self.feed.events(jobs, now)
 
@@ -278,6 +277,13 @@ class Ledger:
                 self.observer.queue_changed(swap.queue, swap.queue in self.tables.queues)
         self.observer.jobs_changed(jobs)
         return jobs
+
+    def _forget_queues(self, swaps: Sequence[Swap]) -> None:
+        """Keep nothing of queues that are gone."""
+        for swap in swaps:
+            if swap.queue not in self.tables.queues:
+                self.activity.forget(swap.queue)
+                self.feed.end(swap.queue)
 
     # Time
 

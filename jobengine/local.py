@@ -303,10 +303,12 @@ class LocalEngine(Service):
 
     def jobs_changed(self, swaps: Sequence[JobSwap]) -> None:
         """Note who of those who wait is concerned."""
-        awaited = bool(self._awaiters)
+        claimed, awaited = bool(self._claimers), bool(self._awaiters)
+        if not claimed and not awaited:
+            return
         for swap in swaps:
             old, new = swap.old, swap.new
-            if new is not None and new.ready and not (old is not None and old.ready):
+            if claimed and new is not None and new.ready and not (old is not None and old.ready):
                 self._stirred[swap.queue] = None
             if awaited and (new is None or new.state in FINISHED):
                 self._ended.append((swap.queue, swap.uid, new))

@@ -55,6 +55,10 @@ class ClaimWaiters:
     _queues: dict[str, dict[int, ClaimWaiter]] = field(factory=dict)
     _numbers: "count[int]" = field(factory=count)
 
+    def __bool__(self) -> bool:
+        """Whether there is anybody."""
+        return bool(self._queues)
+
     def add(self, claims: Claims) -> "Deferred[list[Claimed]]":
         """Wait; cancel the Deferred to wait no longer."""
         done: Deferred[list[Claimed]] = Deferred(lambda _: self.remove(waiter))

@@ -104,11 +104,12 @@ class Activity:
 
         `steady` are milliseconds that go on however the time of day, `now`, is set: what is recent is told by them.
         """
-        moves: Counter[tuple[str, str]] = Counter()
+        moves: dict[tuple[str, str], int] = {}
         for swap in swaps:
             what = self._note(swap, now)
             if what is not None:
-                moves[swap.queue, what] += 1
+                move = (swap.queue, what)
+                moves[move] = moves.get(move, 0) + 1
         for (name, what), number in moves.items():
             self._queues[name].count(what, number, steady)
 
