@@ -183,9 +183,14 @@ def _allow_descriptors(number: int) -> None:
 
 
 def _spare_the_collector() -> None:
-    """Have the garbage collector leave alone what is there to stay: to look through it takes 30 ms and more a time."""
+    """
+    Have the garbage collector leave alone what is there to stay, and look less often for what is not.
+
+    Nearly all garbage is freed without it. A look at all that has come with 1,000,000 jobs takes it 10 ms.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
 
 
 def _exit(code: Exit) -> None:
