@@ -16,6 +16,7 @@ from twisted.web.http import Request as _HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from .idle import Idle
 from .limits import LimitedChannel, Limits, Overflow
 from .problems import Problem
 
@@ -120,8 +121,12 @@ class JobSite(Site):
         reactor: Any = None,
     ) -> None:
         """`observe` is told of every answer: method, path, status and seconds."""
-        super().__init__(resource, requestFactory=JobRequest, timeout=limits.idle_seconds, reactor=reactor)
+        super().__init__(resource, requestFactory=JobRequest, reactor=reactor)
+        # Twisted's own time-out is not used: see Idle for what it costs.
+        self.timeOut = None
         self.limits = limits
+        #: The connections that wait for a next request.
+        self.idle: Idle[LimitedChannel] = Idle(limits.idle_seconds, self.reactor, LimitedChannel.timeoutConnection)
         #: The connections that are open.
         self.channels: set[LimitedChannel] = set()
         #: Whether the server is stopping.
