@@ -25,6 +25,7 @@ __all__ = ["ACCESS_FORMAT", "JobRequest", "JobSite", "answer"]
 #: The line of a request in the log.
 ACCESS_FORMAT: Final = "{method} {path} {status} {ms:.1f}ms {id}"
 
+_log: Final = Logger(namespace="jobengine.web")
 _PROCESS: Final = token_hex(4)
 _numbers: Final = count(1)
 
@@ -98,7 +99,7 @@ class JobRequest(Request):
 
     def incident(self, reason: Failure) -> Problem:
         """Log an error that nobody foresaw; what to tell the client of it."""
-        self.channel.site.log_.failure("incident {id}", reason, id=self.id)
+        _log.failure("incident {id}", reason, id=self.id)
         detail = f"The server made a mistake. It is in the log as incident {self.id}."
         return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
@@ -111,7 +112,6 @@ class JobSite(Site):
     """The root of the HTTP server."""
 
     protocol = LimitedChannel  # type: ignore[assignment]  # a channel without the HTTP/2 that Twisted's offers
-    log_ = Logger(namespace="jobengine.web")
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class JobSite(Site):
         assert isinstance(request, JobRequest)
         seconds = self.reactor.seconds() - request.began
         self._observe(request.method, request.path, request.code, seconds)
-        self.log_.info(
+        _log.info(
             ACCESS_FORMAT,
             method=request.method.decode("ascii", "replace"),
             path=request.path.decode("ascii", "backslashreplace"),
@@ -164,7 +164,7 @@ class JobSite(Site):
     def refused(self, status: HTTPStatus) -> None:
         """Write the line of a request that was refused before it was whole."""
         self._observe(b"", b"", status.value, 0.0)
-        self.log_.info("refused {status} {reason}", status=status.value, reason=status.phrase)
+        _log.info("refused {status} {reason}", status=status.value, reason=status.phrase)
 
     def drain(self) -> "Deferred[None]":
         """Close what is idle; fires when what is under way was answered and no connection is left."""
