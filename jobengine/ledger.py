@@ -211,28 +211,6 @@ class Ledger:
             self.commit(facts, now)
         return bool(facts), answer
 
-    def decide_all(
-        self, commands: Iterable[Command], forgiven: tuple[type[DomainError], ...]
-    ) -> tuple[bool, list[Any]]:
-        """Carry commands out one after the other, in one commit: as `decide`, but with answers or forgiven errors."""
-        now = self.tick()
-        batch = _Batch()
-        answers: list[Any] = []
-        try:
-            for command in commands:
-                try:
-                    facts, answer = decide(self.tables, command, now, self.new_id)
-                except forgiven as error:
-                    answers.append(error)
-                    continue
-                if facts and not batch.records:
-                    self.admit()
-                self._apply(facts, now, batch)
-                answers.append(answer)
-        finally:
-            self._submit(batch)
-        return bool(batch.records), answers
-
     def tick(self) -> int:
         """The time now, in milliseconds since the epoch, with all that it has brought about made true."""
         now = self.now()

@@ -9,6 +9,9 @@ from enum import StrEnum
 from typing import Final
 
 from attrs import field, frozen
+from msgspec.structs import force_setattr
+
+from .values import Value
 
 __all__ = [
     "DAY",
@@ -79,8 +82,7 @@ class Defaults:
     retry_delay_seconds: int = 0
 
 
-@frozen(kw_only=True)
-class Spec:
+class Spec(Value, frozen=True, kw_only=True):
     """What was asked for; the half of a job that stays the same until a client changes it."""
 
     #: A UUID as text, unique within the queue.
@@ -96,7 +98,7 @@ class Spec:
     #: Unix seconds at which a job still queued is removed; 0 is never.
     timeout_time: int
     #: A JSON object, byte for byte as the client sent it.
-    content: bytes = field(repr=False)
+    content: bytes
     #: When it was added.
     created: int
     #: Words to find it by, and to claim it by.
@@ -112,15 +114,14 @@ class Spec:
     #: The id of the key it was added with; None for the owner's.
     author: str | None = None
     #: The job's place in execution order: smaller goes first. One tuple, shared by every index that holds it.
-    rank: Rank = field(init=False, repr=False, eq=False)
+    #: It is made of the others, whatever is given.
+    rank: Rank = (0, 0, "")
 
-    @rank.default
-    def _rank(self) -> Rank:
-        return (-self.priority, self.arrival, self.uid)
+    def __post_init__(self) -> None:
+        force_setattr(self, "rank", (-self.priority, self.arrival, self.uid))
 
 
-@frozen(kw_only=True)
-class Attempt:
+class Attempt(Value, frozen=True, kw_only=True):
     """One time that a job was in progress, looked back on."""
 
     #: The name the worker gave, if any.
@@ -135,14 +136,13 @@ class Attempt:
     error: str | None = None
 
 
-@frozen(kw_only=True)
-class Notes:
+class Notes(Value, frozen=True, kw_only=True):
     """What workers and clients have said of a job; most jobs have none of it."""
 
     #: 0 to 100, or None if nobody has said.
     progress: int | None = None
     #: JSON text, or None.
-    result: bytes | None = field(default=None, repr=False)
+    result: bytes | None = None
     #: What went wrong last, or None.
     error: str | None = None
     #: Somebody wants it to stop; its worker learns that from its next update.
@@ -155,8 +155,7 @@ class Notes:
 NO_NOTES: Final = Notes()
 
 
-@frozen(kw_only=True)
-class Standing:
+class Standing(Value, frozen=True, kw_only=True):
     """The half of a job that changes."""
 
     #: Where it is in its life.
@@ -168,7 +167,7 @@ class Standing:
     #: When it was claimed last; 0 if never.
     claimed: int = 0
     #: The token that its holder has, or had when it finished.
-    lease: str | None = field(default=None, repr=False)
+    lease: str | None = None
     #: The name its holder gave.
     worker: str | None = None
     #: Milliseconds by which the lease ends later than by the clock, because the clock was set.
@@ -179,8 +178,7 @@ class Standing:
     notes: Notes = NO_NOTES
 
 
-@frozen
-class Job:
+class Job(Value, frozen=True):
     """A job as it is now: its fixed half and the half that changes."""
 
     spec: Spec

@@ -10,11 +10,22 @@ from itertools import islice
 from typing import Any, Final
 
 from attrs import evolve
+from msgspec.structs import replace
 
 from . import commands as c
 from .access import Grant, authorise, digest_of
 from .adding import add_jobs
-from .errors import JobNotFound, KeyNotFound, KeyTaken, QueueExists, QueueNotFound, TooManyKeys
+from .errors import (
+    DomainError,
+    JobNotFound,
+    KeyNotFound,
+    KeyTaken,
+    LeaseLost,
+    LeaseRequired,
+    QueueExists,
+    QueueNotFound,
+    TooManyKeys,
+)
 from .events import Fact, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from .model import AccessKey, Job, Queue, Rank, Standing, State
 from .searching import matches
@@ -65,7 +76,7 @@ def expire(tables: Tables, now: int, limit: int) -> list[Fact]:
 def move_leases(tables: Tables, shift: int) -> list[Fact]:
     """Facts that make all leases end `shift` milliseconds later: the clock was set, and no time has gone by."""
     return [
-        JobChanged(name, job.spec.uid, evolve(job.standing, shift=job.standing.shift + shift))
+        JobChanged(name, job.spec.uid, replace(job.standing, shift=job.standing.shift + shift))
         for name, job in _leased(tables)
     ]
 
@@ -85,7 +96,7 @@ def _outlived(name: str, job: Job, now: int) -> Fact:
     if standing.state is State.INPROGRESS:
         return JobChanged(name, spec.uid, timed_out(job, now))
     if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * 1000 > now):
-        return JobChanged(name, spec.uid, evolve(standing, ready_at=0))
+        return JobChanged(name, spec.uid, replace(standing, ready_at=0))
     return JobRemoved(name, spec.uid)
 
 
@@ -222,6 +233,25 @@ def _update_job(table: QueueTable, _grant: Grant, command: c.UpdateJob, now: int
     return ([fact] if fact is not None else _NOTHING), updated
 
 
+def _update_jobs(table: QueueTable, _grant: Grant, command: c.UpdateJobs, now: int, _new_id: NewId) -> Decision:
+    facts: list[Fact] = []
+    outcomes: list[Job | DomainError] = []
+    # One that comes twice is changed from what it was made to be, which the tables don't show yet.
+    changed: dict[str, Job] = {}
+    for asked in command.updates:
+        try:
+            job = changed.get(asked.uid) or _job(table, asked.uid)
+            fact, updated = update(table.queue, job, asked.changes, now, lease=asked.lease)
+        except (JobNotFound, LeaseLost, LeaseRequired) as error:
+            outcomes.append(error)
+            continue
+        if fact is not None:
+            facts.append(fact)
+            changed[asked.uid] = updated
+        outcomes.append(updated)
+    return facts, outcomes
+
+
 def _delete_job(table: QueueTable, _grant: Grant, command: c.DeleteJob, _now: int, _new_id: NewId) -> Decision:
     _job(table, command.uid)
     return [JobRemoved(command.queue, command.uid)], None
@@ -272,6 +302,7 @@ _DECIDERS: Final[dict[type, Callable[..., Decision]]] = {
     c.ExplainJob: _explain,
     c.Claim: _claim,
     c.UpdateJob: _update_job,
+    c.UpdateJobs: _update_jobs,
     c.DeleteJob: _delete_job,
     c.UpdateMatching: _update_matching,
     c.DeleteMatching: _delete_matching,

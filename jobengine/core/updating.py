@@ -3,7 +3,7 @@
 from hmac import compare_digest
 from typing import Any, Final
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from .commands import Changes
 from .errors import LeaseLost, LeaseRequired
@@ -70,7 +70,7 @@ def _holds(standing: Standing, lease: str) -> bool:
 def _spec(spec: Spec, changes: Changes) -> Spec:
     names = ("priority", "content", "tags", "timeout_time")
     changed: dict[str, Any] = {name: value for name in names if (value := getattr(changes, name)) is not None}
-    return evolve(spec, **changed) if changed else spec
+    return replace(spec, **changed) if changed else spec
 
 
 def _moved(job: Job, changes: Changes, now: int) -> Standing:
@@ -85,28 +85,28 @@ def _moved(job: Job, changes: Changes, now: int) -> Standing:
             return _complete(standing, changes, now)
         case State.FAILED:
             failed = _failed(job, now, outcome="failed", error=changes.error, retry=changes.retry)
-            return evolve(failed, ready_at=_ready_at(changes, now)) if _delayed(failed, changes) else failed
+            return replace(failed, ready_at=_ready_at(changes, now)) if _delayed(failed, changes) else failed
     if changes.cancel:
         return _cancelled(job, now)
     if _delayed(standing, changes):
-        return evolve(standing, updated=now, ready_at=_ready_at(changes, now))
-    return evolve(standing, updated=now, shift=0)
+        return replace(standing, updated=now, ready_at=_ready_at(changes, now))
+    return replace(standing, updated=now, shift=0)
 
 
 def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
     """Done; what went wrong in earlier attempts is in the history."""
     notes = standing.notes
     if notes.error != changes.error or notes.cancel_requested:
-        notes = evolve(notes, error=changes.error, cancel_requested=False)
+        notes = replace(notes, error=changes.error, cancel_requested=False)
     if standing.state is State.INPROGRESS:
-        notes = evolve(notes, history=_remembered(standing, now, "complete", None))
-    return evolve(standing, state=State.COMPLETE, updated=now, shift=0, ready_at=0, notes=notes)
+        notes = replace(notes, history=_remembered(standing, now, "complete", None))
+    return replace(standing, state=State.COMPLETE, updated=now, shift=0, ready_at=0, notes=notes)
 
 
 def _with_notes(standing: Standing, changes: Changes) -> Standing:
     names = ("progress", "result", "error")
     said: dict[str, Any] = {name: value for name in names if (value := getattr(changes, name)) is not None}
-    return evolve(standing, notes=evolve(standing.notes, **said)) if said else standing
+    return replace(standing, notes=replace(standing.notes, **said)) if said else standing
 
 
 def _delayed(standing: Standing, changes: Changes) -> bool:
@@ -119,12 +119,12 @@ def _ready_at(changes: Changes, now: int) -> int:
 
 def _requeued(job: Job, now: int, ready_at: int) -> Standing:
     """Queued again because somebody said so: a job that had finished begins anew, with all its attempts."""
-    standing, notes = job.standing, evolve(job.standing.notes, cancel_requested=False)
+    standing, notes = job.standing, replace(job.standing.notes, cancel_requested=False)
     if standing.state is State.INPROGRESS:
-        notes = evolve(notes, history=_remembered(standing, now, "released", None))
+        notes = replace(notes, history=_remembered(standing, now, "released", None))
         if standing.notes.cancel_requested:
-            notes = evolve(notes, error=_CANCELLED)
-            return evolve(standing, state=State.FAILED, updated=now, lease=None, shift=0, notes=notes)
+            notes = replace(notes, error=_CANCELLED)
+            return replace(standing, state=State.FAILED, updated=now, lease=None, shift=0, notes=notes)
     attempts = 0 if standing.state in FINISHED else standing.attempts
     return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, notes=notes)
 
@@ -133,7 +133,7 @@ def _held(job: Job, now: int) -> Standing:
     """In progress: for longer, by a heartbeat, or from now on, by somebody who did not claim it."""
     standing = job.standing
     if standing.state is State.INPROGRESS:
-        return evolve(standing, updated=now, shift=0)
+        return replace(standing, updated=now, shift=0)
     attempts = standing.attempts + 1
     return Standing(state=State.INPROGRESS, updated=now, attempts=attempts, claimed=now, notes=standing.notes)
 
@@ -141,9 +141,9 @@ def _held(job: Job, now: int) -> Standing:
 def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool) -> Standing:
     spec, standing = job.spec, job.standing
     if standing.state is not State.INPROGRESS:
-        return evolve(standing, state=State.FAILED, updated=now, ready_at=0)
+        return replace(standing, state=State.FAILED, updated=now, ready_at=0)
     cancelled = standing.notes.cancel_requested
-    notes = evolve(
+    notes = replace(
         standing.notes,
         history=_remembered(standing, now, outcome, error),
         error=error if error is not None else standing.notes.error,
@@ -155,18 +155,18 @@ def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool)
         return Standing(state=State.QUEUED, updated=now, attempts=standing.attempts, ready_at=ready_at, notes=notes)
     # Whose time ran out has lost the lease; who said that it failed may say so again.
     lease = standing.lease if outcome == "failed" else None
-    return evolve(standing, state=State.FAILED, updated=now, lease=lease, shift=0, notes=notes)
+    return replace(standing, state=State.FAILED, updated=now, lease=lease, shift=0, notes=notes)
 
 
 def _cancelled(job: Job, now: int) -> Standing:
     standing = job.standing
     if standing.state is State.QUEUED:
-        notes = evolve(standing.notes, error=_CANCELLED)
-        return evolve(standing, state=State.FAILED, updated=now, ready_at=0, notes=notes)
+        notes = replace(standing.notes, error=_CANCELLED)
+        return replace(standing, state=State.FAILED, updated=now, ready_at=0, notes=notes)
     if standing.state is State.INPROGRESS:
         # It is not its worker that speaks: the lease must end when it would have ended.
         shift = standing.shift - (now - standing.updated)
-        return evolve(standing, updated=now, shift=shift, notes=evolve(standing.notes, cancel_requested=True))
+        return replace(standing, updated=now, shift=shift, notes=replace(standing.notes, cancel_requested=True))
     return standing
 
 
