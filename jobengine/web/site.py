@@ -1,6 +1,6 @@
 """The site: requests with an id and a log line each, connections that can be counted and drained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
@@ -75,6 +75,14 @@ class JobRequest(Request):
         # Nor is it parsed as a form, only to be refused. The name is Twisted's and private: should
         # it go, forms are parsed in vain, and nothing else.
         self._parsePOSTFormSubmission = False
+
+    def take(self, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Take the headers and the whole body, which is known not to be too long."""
+        for name, value in headers:
+            self.requestHeaders.addRawHeader(name, value)
+        self.gotLength(len(body))
+        assert self.content is not None
+        self.content.write(body)
 
     def getRequestHostname(self) -> bytes:
         """Nothing: the server answers to any name. Klein would route by it, and fail at what can't be one."""
