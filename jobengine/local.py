@@ -18,6 +18,7 @@ from .core.errors import DomainError, JobNotFound
 from .core.events import JobChanged
 from .core.model import FINISHED, AccessKey, Job, Queue, Standing, State
 from .core.rules import NewId
+from .core.state import JobSwap
 from .engine import JobEvent, Readiness, Stats, Unavailable
 from .ledger import Ledger
 from .storage.committer import Phase, Run
@@ -300,12 +301,15 @@ class LocalEngine(Service):
 
     # Observer of the ledger
 
-    def job_changed(self, queue: str, old: Job | None, new: Job | None) -> None:
+    def jobs_changed(self, swaps: Sequence[JobSwap]) -> None:
         """Note who of those who wait is concerned."""
-        if new is not None and new.ready and not (old is not None and old.ready):
-            self._stirred[queue] = None
-        if (job := new or old) is not None and (new is None or new.state in FINISHED):
-            self._ended.append((queue, job.spec.uid, new))
+        awaited = bool(self._awaiters)
+        for swap in swaps:
+            old, new = swap.old, swap.new
+            if new is not None and new.ready and not (old is not None and old.ready):
+                self._stirred[swap.queue] = None
+            if awaited and (new is None or new.state in FINISHED):
+                self._ended.append((swap.queue, swap.uid, new))
 
     def queue_changed(self, queue: str, exists: bool) -> None:
         """A queue may give out jobs again, or never more."""

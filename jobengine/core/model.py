@@ -17,8 +17,10 @@ __all__ = [
     "DAY",
     "FINISHED",
     "HISTORY_LENGTH",
+    "INPROGRESS",
     "MINUTE",
     "NO_NOTES",
+    "QUEUED",
     "SECOND",
     "UNFINISHED",
     "AccessKey",
@@ -53,6 +55,9 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+#: Short for the hot paths: through the class each of them takes 75 ns on Python 3.11, which is three times as long.
+QUEUED: Final = State.QUEUED
+INPROGRESS: Final = State.INPROGRESS
 #: The states in which a job is only kept to be looked at.
 FINISHED: Final = frozenset({State.COMPLETE, State.FAILED})
 #: The states in which something is still to be done.
@@ -202,25 +207,26 @@ class Job(Value, frozen=True):
     @property
     def ready(self) -> bool:
         """Whether it can be claimed."""
-        return self.standing.state is State.QUEUED and not self.standing.ready_at
+        return self.standing.state is QUEUED and not self.standing.ready_at
 
     @property
     def lease_expires(self) -> int | None:
         """When it will have timed out if its holder does not update it; None if never, or if it has no holder."""
-        if self.standing.state is not State.INPROGRESS or not self.spec.timeout_seconds:
+        standing, seconds = self.standing, self.spec.timeout_seconds
+        if standing.state is not INPROGRESS or not seconds:
             return None
-        return self.standing.updated + self.spec.timeout_seconds * SECOND + self.standing.shift
+        return standing.updated + seconds * SECOND + standing.shift
 
     @property
     def deadline(self) -> int | None:
         """When time will move this job on by itself, or None if it never does."""
-        match self.standing.state:
-            case State.QUEUED:
-                gone, ready = self.spec.timeout_time * SECOND, self.standing.ready_at
-                return min(gone, ready) if gone and ready else gone or ready or None
-            case State.INPROGRESS:
-                return self.lease_expires
-        return self.standing.updated + self.spec.keep_minutes * MINUTE
+        standing = self.standing
+        if standing.state is QUEUED:
+            gone, ready = self.spec.timeout_time * SECOND, standing.ready_at
+            return min(gone, ready) if gone and ready else gone or ready or None
+        if standing.state is INPROGRESS:
+            return self.lease_expires
+        return standing.updated + self.spec.keep_minutes * MINUTE
 
 
 @frozen(kw_only=True)

@@ -27,7 +27,7 @@ from .errors import (
     TooManyKeys,
 )
 from .events import Fact, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import AccessKey, Job, Queue, Rank, Standing, State
+from .model import INPROGRESS, SECOND, AccessKey, Job, Queue, Rank, Standing, State
 from .searching import matches
 from .state import QueueTable, Tables
 from .updating import timed_out, update
@@ -95,7 +95,7 @@ def _outlived(name: str, job: Job, now: int) -> Fact:
     standing, spec = job.standing, job.spec
     if standing.state is State.INPROGRESS:
         return JobChanged(name, spec.uid, timed_out(job, now))
-    if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * 1000 > now):
+    if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * SECOND > now):
         return JobChanged(name, spec.uid, replace(standing, ready_at=0))
     return JobRemoved(name, spec.uid)
 
@@ -200,7 +200,7 @@ def _explain(table: QueueTable, _grant: Grant, command: c.ExplainJob, _now: int,
 
 def _claimable(table: QueueTable, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:
     """The jobs that can be claimed, but for those that time should have removed by now."""
-    return (job for job in table.ready_jobs(tags) if (gone := job.deadline) is None or gone > now)
+    return (job for job in table.ready_jobs(tags) if not (gone := job.spec.timeout_time) or gone * SECOND > now)
 
 
 def _claim(table: QueueTable, _grant: Grant, command: c.Claim, now: int, new_id: NewId) -> Decision:
@@ -214,7 +214,7 @@ def _claim(table: QueueTable, _grant: Grant, command: c.Claim, now: int, new_id:
         if claimed and size > _CLAIMED_BYTES:
             break
         standing = Standing(
-            state=State.INPROGRESS,
+            state=INPROGRESS,
             updated=now,
             attempts=job.standing.attempts + 1,
             claimed=now,

@@ -1,14 +1,14 @@
 """The rules for changing a job: leases, transitions, retries, cancelling."""
 
 from hmac import compare_digest
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
 from .commands import Changes
 from .errors import LeaseLost, LeaseRequired
 from .events import Fact, JobAdded, JobChanged
-from .model import DAY, FINISHED, HISTORY_LENGTH, SECOND, Attempt, Job, Queue, Spec, Standing, State
+from .model import DAY, FINISHED, HISTORY_LENGTH, INPROGRESS, SECOND, Attempt, Job, Queue, Spec, Standing, State
 
 __all__ = ["retry_delay", "timed_out", "update"]
 
@@ -16,6 +16,8 @@ __all__ = ["retry_delay", "timed_out", "update"]
 _CANCELLED: Final = "cancelled"
 #: The error of a job whose lease ran out.
 _TIMED_OUT: Final = "timed out"
+#: The changes of a job's fixed half, if there are none.
+_NOT_ASKED: Final = (None, None, None, None)
 
 
 def update(
@@ -31,7 +33,7 @@ def update(
     if not by_owner:
         _check_lease(queue, job, changes, lease)
     spec = _spec(job.spec, changes)
-    updated = Job(spec, _moved(Job(spec, job.standing), changes, now))
+    updated = Job(spec, _moved(Job(spec, _with_notes(job.standing, changes)), changes, now))
     if spec is not job.spec:
         return JobAdded(queue.name, updated), updated
     return JobChanged(queue.name, spec.uid, updated.standing), updated
@@ -55,7 +57,7 @@ def _repeats(job: Job, changes: Changes, lease: str) -> bool:
 
 
 def _check_lease(queue: Queue, job: Job, changes: Changes, lease: str | None) -> None:
-    held = job.state is State.INPROGRESS
+    held = job.standing.state is INPROGRESS
     if lease is None:
         if queue.require_lease and held and not changes.cancel:
             raise LeaseRequired(job.state, job.standing.worker)
@@ -68,21 +70,28 @@ def _holds(standing: Standing, lease: str) -> bool:
 
 
 def _spec(spec: Spec, changes: Changes) -> Spec:
-    names = ("priority", "content", "tags", "timeout_time")
-    changed: dict[str, Any] = {name: value for name in names if (value := getattr(changes, name)) is not None}
-    return replace(spec, **changed) if changed else spec
+    asked = (changes.priority, changes.content, changes.tags, changes.timeout_time)
+    if asked == _NOT_ASKED:
+        return spec
+    priority, content, tags, timeout_time = asked
+    return replace(
+        spec,
+        priority=spec.priority if priority is None else priority,
+        content=spec.content if content is None else content,
+        tags=spec.tags if tags is None else tags,
+        timeout_time=spec.timeout_time if timeout_time is None else timeout_time,
+    )
 
 
 def _moved(job: Job, changes: Changes, now: int) -> Standing:
-    standing = _with_notes(job.standing, changes)
-    job = Job(job.spec, standing)
+    standing = job.standing
     match changes.state:
+        case State.COMPLETE:
+            return _complete(standing, changes, now)
         case State.QUEUED:
             return _requeued(job, now, _ready_at(changes, now))
         case State.INPROGRESS:
             return _held(job, now)
-        case State.COMPLETE:
-            return _complete(standing, changes, now)
         case State.FAILED:
             failed = _failed(job, now, outcome="failed", error=changes.error, retry=changes.retry)
             return replace(failed, ready_at=_ready_at(changes, now)) if _delayed(failed, changes) else failed
@@ -96,17 +105,22 @@ def _moved(job: Job, changes: Changes, now: int) -> Standing:
 def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
     """Done; what went wrong in earlier attempts is in the history."""
     notes = standing.notes
-    if notes.error != changes.error or notes.cancel_requested:
-        notes = replace(notes, error=changes.error, cancel_requested=False)
-    if standing.state is State.INPROGRESS:
-        notes = replace(notes, history=_remembered(standing, now, "complete", None))
+    history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
+    notes = replace(notes, error=changes.error, cancel_requested=False, history=history)
     return replace(standing, state=State.COMPLETE, updated=now, shift=0, ready_at=0, notes=notes)
 
 
 def _with_notes(standing: Standing, changes: Changes) -> Standing:
-    names = ("progress", "result", "error")
-    said: dict[str, Any] = {name: value for name in names if (value := getattr(changes, name)) is not None}
-    return replace(standing, notes=replace(standing.notes, **said)) if said else standing
+    if changes.progress is None and changes.result is None and changes.error is None:
+        return standing
+    notes = standing.notes
+    said = replace(
+        notes,
+        progress=notes.progress if changes.progress is None else changes.progress,
+        result=notes.result if changes.result is None else changes.result,
+        error=notes.error if changes.error is None else changes.error,
+    )
+    return replace(standing, notes=said)
 
 
 def _delayed(standing: Standing, changes: Changes) -> bool:

@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from ..core.activity import QueueStats, Times
 from ..core.commands import Claimed, Explanation
-from ..core.model import AccessKey, Attempt, Job, Queue, State
+from ..core.model import INPROGRESS, AccessKey, Attempt, Job, Queue, State
 from ..engine import JobEvent
 from .queries import cursor_text
 
@@ -40,20 +40,19 @@ def job_json(job: Job, *, lease: bool = False) -> bytes:
     return to_json(job_value(job, lease=lease))
 
 
-class _Attempt(Struct, kw_only=True, omit_defaults=True):
+class _Attempt(Struct, omit_defaults=True):
     """An attempt as the API shows it."""
 
-    worker: str | None = None
     started: int
     ended: int
     outcome: str
+    worker: str | None = None
     error: str | None = None
 
 
-class _Job(Struct, kw_only=True, omit_defaults=True):
+class _Job(Struct, omit_defaults=True):
     """A job as the API shows it. What the first version did not have is there only where it says something."""
 
-    queue_name: str | None = None
     uid: str
     priority: int
     keep_minutes: int
@@ -78,6 +77,7 @@ class _Job(Struct, kw_only=True, omit_defaults=True):
     cancel_requested: bool | None = None
     history: tuple[_Attempt, ...] = ()
     lease: str | None = None
+    queue_name: str | None = None
 
 
 def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any:
@@ -88,43 +88,38 @@ def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any
     """
     spec, standing, notes = job.spec, job.standing, job.standing.notes
     expires = job.lease_expires
+    # By place, and not by name: that takes 0.15 us in place of 0.9.
     return _Job(
-        queue_name=queue,
-        uid=spec.uid,
-        priority=spec.priority,
-        keep_minutes=spec.keep_minutes,
-        timeout_minutes=-(-spec.timeout_seconds // 60),
-        created=spec.created // 1000,
-        last_updated=standing.updated // 1000,
-        timeout_time=spec.timeout_time,
-        content=Raw(spec.content),
-        state=standing.state,
-        timeout_seconds=min(spec.timeout_seconds, _LARGEST),
-        tags=spec.tags,
-        max_attempts=spec.max_attempts,
-        retry_delay_seconds=spec.retry_delay_seconds,
-        unique_key=spec.unique_key,
-        attempts=standing.attempts,
-        worker=standing.worker,
-        lease_expires=None if expires is None else min(expires // 1000, _LARGEST),
-        not_before=min(-(-standing.ready_at // 1000), _LARGEST),
-        progress=notes.progress,
-        result=None if notes.result is None else Raw(notes.result),
-        error=notes.error,
-        cancel_requested=notes.cancel_requested if standing.state is State.INPROGRESS else None,
-        history=tuple([_attempt(attempt) for attempt in notes.history]),
-        lease=standing.lease if lease else None,
+        spec.uid,
+        spec.priority,
+        spec.keep_minutes,
+        -(-spec.timeout_seconds // 60),
+        spec.created // 1000,
+        standing.updated // 1000,
+        spec.timeout_time,
+        Raw(spec.content),
+        standing.state,
+        min(spec.timeout_seconds, _LARGEST),
+        spec.tags,
+        spec.max_attempts,
+        spec.retry_delay_seconds,
+        spec.unique_key,
+        standing.attempts,
+        standing.worker,
+        None if expires is None else min(expires // 1000, _LARGEST),
+        min(-(-standing.ready_at // 1000), _LARGEST) if standing.ready_at else 0,
+        notes.progress,
+        None if notes.result is None else Raw(notes.result),
+        notes.error,
+        notes.cancel_requested if standing.state is INPROGRESS else None,
+        tuple([_attempt(attempt) for attempt in notes.history]) if notes.history else (),
+        standing.lease if lease else None,
+        queue,
     )
 
 
 def _attempt(attempt: Attempt) -> _Attempt:
-    return _Attempt(
-        worker=attempt.worker,
-        started=attempt.started // 1000,
-        ended=attempt.ended // 1000,
-        outcome=attempt.outcome,
-        error=attempt.error,
-    )
+    return _Attempt(attempt.started // 1000, attempt.ended // 1000, attempt.outcome, attempt.worker, attempt.error)
 
 
 def jobs_json(claimed: Sequence[Claimed]) -> bytes:
