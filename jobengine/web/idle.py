@@ -19,9 +19,9 @@ class Idle(Generic[C]):
     """
     Who is idle, and since when, with one timer for all.
 
-    Twisted's TimeoutMixin cancels a timer of each connection at each request and sets a new one, which took 6 of the 90
-    microseconds of a request. Here a request moves its connection to the end of a dict, and the timer stays where
-    it is: it is there for whoever has been idle for longest. While nobody is idle there is no timer.
+    Twisted's TimeoutMixin cancels a timer of each connection at each request and sets a new one: 4 microseconds a
+    request. Here a request moves its connection to the end of a dict, and the timer stays where it is: it is there for
+    whoever has been idle for longest. While nobody is idle there is no timer.
     """
 
     _seconds: float

@@ -147,8 +147,8 @@ class LimitedChannel(HTTPChannel):
         """
         Take a plain request, if the data are just one such; to be called where one may begin.
 
-        The request line is Twisted's to read, and what follows a whole request too: only headers and body go by another
-        way than Twisted's own, 8 microseconds shorter.
+        The request line is Twisted's to read, and so is all but a whole request: only headers and body go another way
+        than Twisted's own, 7 microseconds shorter.
         """
         head = plain_head(data, self.limits.header_bytes)
         if head is None or len(head.headers) > self.limits.headers or len(data) != head.end + head.length:
