@@ -102,6 +102,7 @@ class Ledger:
             tables=self.tables,
             journal=self.journal,
             run=self.thread,
+            clock=self.clock,
             poke=lambda: self.committer.poke(),
             broken=lambda failure: self.committer.give_up(failure),
         )

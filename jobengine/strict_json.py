@@ -23,8 +23,9 @@ _TOKEN: Final = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
 #: Leaves of the brackets only whether they open or close, and of all else nothing.
 _ROUND: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
-#: Digits that may be an integer beyond 64 bits.
-_MANY_DIGITS: Final = re.compile(rb"[0-9]{19}")
+#: Makes each digit a 0 and all else a space; and so many digits may be an integer beyond 64 bits.
+_ZEROS: Final = bytes(ord("0" if byte in b"0123456789" else " ") for byte in range(256))
+_MANY_DIGITS: Final = b"0" * 19
 _UNSURE: Final = object()
 
 
@@ -45,7 +46,7 @@ def quick(text: bytes, max_depth: int, unsure: Any = _UNSURE) -> Any:
     It takes a third of the time of `thorough` where there are many jobs, for the price of never knowing what is wrong.
     """
     outside = _outside_strings(text)
-    if _deeper(outside, max_depth) or _MANY_DIGITS.search(outside):
+    if _deeper(outside, max_depth) or _MANY_DIGITS in outside.translate(_ZEROS):
         return unsure
     try:
         value = msgspec.json.decode(text)

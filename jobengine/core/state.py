@@ -17,7 +17,7 @@ from .model import QUEUED, UNFINISHED, Job, Queue, Rank, Standing, State
 from .records import encode
 from .values import Value
 
-__all__ = ["JobSwap", "Place", "QueueSwap", "QueueTable", "Swap", "Tables"]
+__all__ = ["JobSwap", "Place", "QueueSwap", "QueueTable", "Snapshot", "Swap", "Tables"]
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
 _RECORD_OVERHEAD: Final = 200
@@ -270,25 +270,9 @@ class Tables:
             for _, uid in table.deadlines.irange(maximum=(now, _LAST_UID)):
                 yield name, table.jobs[uid]
 
-    def snapshot(self, slice_size: int) -> Iterator[list[Fact]]:
-        """
-        The state as facts, in slices of at most `slice_size`, while it goes on changing.
-
-        Each slice is true at the moment it is taken. What changed since in the part already given is in the facts
-        applied since: replaying slices and facts in the order in which they were made gives the state.
-        """
-        for name in list(self.queues):
-            table = self.queues.get(name)
-            if table is None:
-                continue
-            yield [QueueCreated(table.queue)]
-            # Jobs that come from now on are in the facts applied since; walking on to them might never end.
-            after, end = None, table.next_arrival
-            while self.queues.get(name) is table:
-                jobs, after = table.page(after, slice_size, arrived_before=end)
-                yield [JobAdded(name, job) for job in jobs]
-                if after is None:
-                    break
+    def snapshot(self) -> "Snapshot":
+        """The state as it is, and goes on to be, to be taken in slices."""
+        return Snapshot(self)
 
     def _queue_created(self, fact: QueueCreated) -> Swap:
         name = fact.queue.name
@@ -356,6 +340,43 @@ class Tables:
         self.live_bytes += table.live_bytes - size
         self._move_deadline(table.queue.name, deadline, table.next_deadline)
         return old
+
+
+class Snapshot:
+    """
+    A state as facts, slice by slice, while it goes on changing.
+
+    Each slice is true at the moment it is taken. What changed since in the part already given is in the facts applied
+    since: replaying slices and facts in the order in which they were made gives the state.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._names = iter(list(tables.queues))
+        self._table: QueueTable | None = None
+        self._after: Rank | None = None
+        self._end = 0
+
+    def take(self, most: int) -> list[Fact] | None:
+        """The next facts, at least one and at most so many; None if that was all."""
+        while True:
+            table = self._table
+            if table is None or self._tables.queues.get(table.queue.name) is not table:
+                table = self._next_table()
+                return None if table is None else [QueueCreated(table.queue)]
+            jobs, self._after = table.page(self._after, most, arrived_before=self._end)
+            if self._after is None:
+                self._table = None
+            if jobs:
+                return [JobAdded(table.queue.name, job) for job in jobs]
+
+    def _next_table(self) -> QueueTable | None:
+        tables = (self._tables.queues.get(name) for name in self._names)
+        self._table = next((table for table in tables if table is not None), None)
+        if self._table is not None:
+            # Jobs that come from now on are in the facts applied since; walking on to them might never end.
+            self._after, self._end = None, self._table.next_arrival
+        return self._table
 
 
 def _discard(index: dict[str, SortedList[Rank]], tag: str, rank: Rank) -> None:

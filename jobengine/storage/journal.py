@@ -24,6 +24,8 @@ __all__ = ["Journal", "Torn", "check_secret"]
 _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: Bytes of records in one frame, if they are not one record; well below MAX_BOX, though each takes a few more.
 _MOST: Final = MAX_BOX // 2
+#: Bytes of a copy after which it is synced.
+_COPY_STEP: Final = 1 << 19
 
 
 @frozen
@@ -93,6 +95,8 @@ class Journal:
     _broken: bool = field(default=False, init=False)
     _main: _FrameFile | None = field(default=None, init=False)
     _copy: _FrameFile | None = field(default=None, init=False)
+    #: How much of the copy is on disk.
+    _copied: int = field(default=0, init=False)
 
     @property
     def size(self) -> int:
@@ -149,7 +153,7 @@ class Journal:
     def start_copy(self) -> None:
         """Begin a new file beside this one; from now on commits go to both. Raises OSError."""
         assert self._copy is None
-        self._copy = self._new_file()
+        self._copy, self._copied = self._new_file(), 0
 
     def finish_copy(self) -> bool:
         """
@@ -170,10 +174,10 @@ class Journal:
     def drop_copy(self) -> None:
         """Give up the copy that is being made, if there is one."""
         if self._copy is not None:
-            self._files.close(self._copy.descriptor)
-            self._copy = None
+            copy, self._copy = self._copy, None
             with suppress(OSError):
                 self._files.remove(self._copy_path)
+            self._files.discard(copy.descriptor)
 
     def rewrite(self, slices: Iterable[Sequence[bytes]]) -> None:
         """Put a new file with this snapshot in the place of the old one; raises StorageBroken."""
@@ -291,7 +295,7 @@ class Journal:
         old, self._main, self._copy = self._main, copy, None
         self._sync_directory()
         if old is not None:
-            self._files.close(old.descriptor)
+            self._files.discard(old.descriptor)
 
     def _new_file(self) -> _FrameFile:
         assert self._lock is not None
@@ -324,8 +328,15 @@ class Journal:
         try:
             self._write_copy(slice_)
             self._write_copy(records, Kind.COMMIT)
+            self._sync_copy_in_steps()
         except (OSError, StorageBroken):
             self.drop_copy()
+
+    def _sync_copy_in_steps(self) -> None:
+        """At the end, all of it at once would keep the commits that come meanwhile waiting."""
+        if self._copy is not None and self._copy.end - self._copied > _COPY_STEP:
+            self._files.sync(self._copy.descriptor)
+            self._copied = self._copy.end
 
     def _write_copy(self, records: Sequence[bytes], kind: Kind = Kind.SLICE) -> None:
         if records and self._copy is not None:

@@ -128,6 +128,7 @@ class LocalDriver:
     def _start(self) -> None:
         self.engine = make_engine(self.path, self.clock, now=self._now, new_id=self.new_id)
         self.engine._ledger.compaction.slack = SLACK
+        self.engine._ledger.compaction.pause = 0
         self.engine.startService()
         self.pump()
 

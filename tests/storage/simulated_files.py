@@ -127,6 +127,9 @@ class SimulatedFiles(Files):
     def close(self, descriptor: int) -> None:
         self._open.pop(descriptor, None)
 
+    def discard(self, descriptor: int) -> None:
+        self.close(descriptor)
+
     def exists(self, path: str) -> bool:
         return path in self._names
 

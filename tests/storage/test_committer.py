@@ -67,7 +67,7 @@ class Bench:
                 stalled=lambda memos: self.told.append(("stalled", list(memos))),
                 resumed=lambda memos: self.told.append(("resumed", list(memos))),
                 failed=lambda error: self.told.append(("failed", error)),
-                next_slice=lambda: self.next_slice(),
+                next_slice=lambda _: self.next_slice(),
                 written=self._written,
             ),
         )

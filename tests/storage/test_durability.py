@@ -293,6 +293,7 @@ def compacting_desk(tmp_path: Path) -> Desk:
     desk = Desk(tmp_path / "db")
     desk.create()
     desk.engine._ledger.compaction.slack = SLACK
+    desk.engine._ledger.compaction.pause = 0
     return desk
 
 
@@ -387,7 +388,7 @@ def test_a_compaction_whose_rename_may_be_lost_ends_the_process_and_vouches_for_
     desk.files.faults["sync_directory"] = [BROKEN]
     asked = [desk.ask(desk.adding())]
     desk.turn()
-    while desk.thread.waiting and len(asked) < 100:
+    while desk.thread.waiting and len(asked) < 1000:
         desk.thread.step()
         asked.append(desk.ask(desk.adding()))
         desk.turn()
