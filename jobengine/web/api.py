@@ -6,6 +6,7 @@ What may be sent is checked in jobengine.wire, which error is which status stand
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any, Final
@@ -93,7 +94,7 @@ class Api:
 
     def resource(self) -> IResource:
         """The root resource."""
-        return Dispatcher(self._app, self.failed)
+        return Dispatcher(self._app, partial(getattr, self), self.failed)
 
     # Queues
 
@@ -113,7 +114,7 @@ class Api:
         page = await self.engine.list_jobs(command)
         if page.following is None:
             jobs = [job_json(job) for job in page.jobs]
-            return _json(request, queue_head(name) + b",".join(jobs) + queue_tail(len(jobs)))
+            return request.reply(queue_head(name) + b",".join(jobs) + queue_tail(len(jobs)))
         request.setHeader(b"Content-Type", b"application/json")
         await write_all(request, self._queue_in_parts(command, page), self.clock)
         return None
@@ -122,7 +123,7 @@ class Api:
     async def change_queue(self, request: JobRequest) -> bytes:
         """Set up a queue otherwise."""
         queue = await self.engine.change_queue(self.wire.change_queue(_body(request), self._access(request)))
-        return _json(request, to_json(queue_value(queue)))
+        return request.reply(to_json(queue_value(queue)))
 
     @_app.route("/api/v1/queue", methods=["DELETE"])
     async def delete_queue(self, request: JobRequest) -> bytes:
@@ -137,7 +138,7 @@ class Api:
         """A queue in numbers."""
         name, access = one(request.args, "name"), self._access(request)
         stats = await self.engine.read_stats(c.ReadStats(queue=name, **access))
-        return _json(request, to_json(stats_value(stats)))
+        return request.reply(to_json(stats_value(stats)))
 
     @_app.route("/api/v1/queues", methods=["GET"])
     async def list_queues(self, request: JobRequest) -> bytes:
@@ -145,20 +146,20 @@ class Api:
         if self.admin_key is None or not self._admin(request):
             raise AdminRequired
         queues = await self.engine.list_queues()
-        return _json(request, to_json({"queues": [stats_value(stats) for stats in queues]}))
+        return request.reply(to_json({"queues": [stats_value(stats) for stats in queues]}))
 
     @_app.route("/api/v1/queue/key", methods=["PUT"])
     async def add_key(self, request: JobRequest) -> bytes:
         """Add a key with a role."""
         key = await self.engine.add_key(self.wire.add_key(_body(request), self._access(request)))
-        return _json(request, to_json(key_value(key)), HTTPStatus.CREATED)
+        return request.reply(to_json(key_value(key)), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue/key", methods=["GET"])
     async def list_keys(self, request: JobRequest) -> bytes:
         """The keys beside the owner's."""
         name, access = one(request.args, "name"), self._access(request)
         keys = await self.engine.list_keys(c.ListKeys(queue=name, **access))
-        return _json(request, to_json({"keys": [key_value(key) for key in keys]}))
+        return request.reply(to_json({"keys": [key_value(key) for key in keys]}))
 
     @_app.route("/api/v1/queue/key", methods=["DELETE"])
     async def revoke_key(self, request: JobRequest) -> bytes:
@@ -187,7 +188,7 @@ class Api:
                     wait=wait,
                 )
             )
-        return _json(request, job_json(job), HTTPStatus.CREATED if added.new else HTTPStatus.OK)
+        return request.reply(job_json(job), HTTPStatus.CREATED if added.new else HTTPStatus.OK)
 
     @_app.route("/api/v1/job", methods=["GET"])
     async def read_job(self, request: JobRequest) -> bytes:
@@ -195,14 +196,14 @@ class Api:
         name, uid = one(request.args, "queueName"), one(request.args, "jobUID")
         wait, access = seconds(request.args, "wait"), self._access(request)
         job = await self.engine.read_job(c.ReadJob(queue=name, **access, uid=uid, wait=wait))
-        return _json(request, job_json(job))
+        return request.reply(job_json(job))
 
     @_app.route("/api/v1/job", methods=["POST"])
     async def update_job(self, request: JobRequest) -> bytes:
         """Change a job; the answer is the job, but for a request as the first version of the API has it."""
         command, v1 = self.wire.update_job(_body(request), self._access(request))
         job = await self.engine.update_job(command)
-        return _empty(request, HTTPStatus.OK) if v1 else _json(request, job_json(job))
+        return _empty(request, HTTPStatus.OK) if v1 else request.reply(job_json(job))
 
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
@@ -220,22 +221,22 @@ class Api:
         if claim and request.method != b"HEAD":
             claims = c.Claims(queues=(name,), **access, wait=wait)
             claimed = await self.engine.claim(claims)
-            return _json(request, job_json(claimed[0].job, lease=True)) if claimed else _none(request)
+            return request.reply(job_json(claimed[0].job, lease=True)) if claimed else _none(request)
         job = await self.engine.peek(c.Peek(queue=name, **access))
-        return _none(request) if job is None else _json(request, job_json(job))
+        return _none(request) if job is None else request.reply(job_json(job))
 
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
         """Claim jobs of several queues."""
         claimed = await self.engine.claim(self.wire.claim(_body(request), self._access(request)))
-        return _json(request, jobs_json(claimed)) if claimed else _none(request)
+        return request.reply(jobs_json(claimed)) if claimed else _none(request)
 
     @_app.route("/api/v1/job/explain", methods=["GET"])
     async def explain(self, request: JobRequest) -> bytes:
         """Why a job is not running."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
         explanation = await self.engine.explain(c.ExplainJob(queue=name, **access, uid=uid))
-        return _json(request, explanation_json(explanation))
+        return request.reply(explanation_json(explanation))
 
     # Many jobs
 
@@ -244,7 +245,7 @@ class Api:
         """Add jobs, all or none."""
         added = await self.engine.add_jobs(self.wire.add_jobs(_body(request), self._access(request)))
         body = b",".join([job_json(one.job) for one in added])
-        return _json(request, b'{"jobs":[' + body + b"]}", HTTPStatus.CREATED)
+        return request.reply(b'{"jobs":[' + body + b"]}", HTTPStatus.CREATED)
 
     @_app.route("/api/v1/jobs", methods=["GET"])
     async def list_jobs(self, request: JobRequest) -> bytes:
@@ -261,17 +262,17 @@ class Api:
         page = await self._filled_page(command)
         if page.following is not None:
             request.setHeader(b"Link", _next_link(request, cursor_text(page.following)))
-        return _json(request, page_json(page.jobs, page.following))
+        return request.reply(page_json(page.jobs, page.following))
 
     @_app.route("/api/v1/jobs", methods=["POST"])
     async def update_jobs(self, request: JobRequest) -> bytes:
         """Change jobs, one by one or all that match."""
         asked = self.wire.update_jobs(_body(request), self._access(request))
         if isinstance(asked, c.UpdateMatching):
-            return _json(request, to_json({"matched": await self.engine.update_matching(asked)}))
+            return request.reply(to_json({"matched": await self.engine.update_matching(asked)}))
         changed = await self.engine.update_jobs(asked)
         results = [result_of(update.uid, outcome) for update, outcome in zip(asked.updates, changed, strict=True)]
-        return _json(request, to_json({"results": results}))
+        return request.reply(to_json({"results": results}))
 
     @_app.route("/api/v1/jobs", methods=["DELETE"])
     async def delete_jobs(self, request: JobRequest) -> bytes:
@@ -285,7 +286,7 @@ class Api:
                 dry_run=dry_run,
             )
         )
-        return _json(request, to_json({"matched": matched}))
+        return request.reply(to_json({"matched": matched}))
 
     @_app.route("/api/v1/events", methods=["GET"])
     async def events(self, request: JobRequest) -> bytes | None:
@@ -309,14 +310,14 @@ class Api:
     # The server
 
     @_app.route("/test", methods=["GET"])
-    def test(self, request: JobRequest) -> bytes:
+    async def test(self, request: JobRequest) -> bytes:
         """Whether this is a JobEngine."""
         return _empty(request, HTTPStatus.OK)
 
     @_app.route("/healthz", methods=["GET"])
-    def healthz(self, request: JobRequest) -> bytes:
+    async def healthz(self, request: JobRequest) -> bytes:
         """Whether the process is alive."""
-        return _json(request, to_json({"status": "ok"}))
+        return request.reply(to_json({"status": "ok"}))
 
     @_app.route("/readyz", methods=["GET"])
     async def readyz(self, request: JobRequest) -> bytes:
@@ -324,16 +325,14 @@ class Api:
         readiness = await self.engine.readiness()
         if not readiness.ready:
             return answer(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, readiness.reason))
-        return _json(request, to_json({"status": "ready", "durability": readiness.durability}))
+        return request.reply(to_json({"status": "ready", "durability": readiness.durability}))
 
     @_app.route("/metrics", methods=["GET"])
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
         self._check_admin(request)
         body = self.metrics.text(await self.engine.stats())
-        request.setHeader(b"Content-Type", CONTENT_TYPE.encode())
-        request.setHeader(b"Content-Length", b"%d" % len(body))
-        return body
+        return request.reply(body, type_=CONTENT_TYPE.encode())
 
     @_app.handle_errors(Exception)
     def failed(self, request: IRequest, failure: Failure) -> KleinRenderable:
@@ -434,19 +433,9 @@ def _body(request: JobRequest) -> bytes:
     return request.body()
 
 
-def _json(request: JobRequest, body: bytes, status: HTTPStatus = HTTPStatus.OK) -> bytes:
-    request.setResponseCode(status.value, status.phrase.encode())
-    request.setHeader(b"Content-Type", b"application/json")
-    request.setHeader(b"Content-Length", b"%d" % len(body))
-    return body
-
-
 def _none(request: JobRequest) -> bytes:
     return _empty(request, HTTPStatus.NO_CONTENT)
 
 
 def _empty(request: JobRequest, status: HTTPStatus) -> bytes:
-    request.setResponseCode(status.value, status.phrase.encode())
-    if status is not HTTPStatus.NO_CONTENT:
-        request.setHeader(b"Content-Length", b"0")
-    return b""
+    return request.reply(b"", status)

@@ -11,11 +11,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
+from .heads import plain_head
 from .problems import Problem
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class _Phase(Enum):
     BODY = "the body arrives"
     BUSY = "the answer is being made"
     REFUSED = "what arrives is thrown away"
+    GONE = "the connection is lost"
 
 
 _TOO_LATE: Final = Problem(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send it faster.")
@@ -86,9 +88,11 @@ class LimitedChannel(HTTPChannel):
     requests: "list[JobRequest]"
     callLater: Callable[..., IDelayedCall]
 
-    _phase = _Phase.IDLE
+    _phase = _Phase.HEAD
     _timed: _Phase | None = None
     _timer: IDelayedCall | None = None
+    _peer: IAddress | None = None
+    _host: IAddress | None = None
     _head_bytes = 0
     _head_lines = 0
     #: How long the body of the request under way may be.
@@ -103,27 +107,61 @@ class LimitedChannel(HTTPChannel):
         self.maxHeaders = self.limits.headers + 1
         self.totalHeadersSize = self.limits.header_bytes * 2
         self.site.channels.add(self)
-        self._phase = _Phase.HEAD
+        self._enter(_Phase.HEAD)
         self._set_timer()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget the connection."""
-        self.site.forget(self)
-        self._phase = _Phase.IDLE
+        self._enter(_Phase.GONE)
         self._set_timer()
+        self.site.forget(self)
         super().connectionLost(reason)
+
+    def getPeer(self) -> IAddress:
+        """The client's address; every request asks for it, and the transport would make a new object each time."""
+        if self._peer is None:
+            self._peer = super().getPeer()
+        return self._peer
+
+    def getHost(self) -> IAddress:
+        """The address it came to; every request asks for it, and the transport would ask the system each time."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes, unless the client was refused."""
         if self._phase is _Phase.REFUSED:
             return
         if self._phase is _Phase.IDLE:
-            self._phase = _Phase.HEAD
+            self._enter(_Phase.HEAD)
+            if self._take_whole(data):
+                return
         super().dataReceived(data)
         if self._phase is _Phase.IDLE and (self._head_lines or self._buffer):
             # Behind a request that was answered at once, the next one has begun in the same bytes.
-            self._phase = _Phase.HEAD
+            self._enter(_Phase.HEAD)
         self._set_timer()
+
+    def _take_whole(self, data: bytes) -> bool:
+        """
+        Take a plain request, if the data are just one such; to be called where one may begin.
+
+        The request line is Twisted's to read, and so is all but a whole request: only headers and body go another way
+        than Twisted's own, 7 microseconds shorter.
+        """
+        head = plain_head(data, self.limits.header_bytes)
+        if head is None or len(head.headers) > self.limits.headers or len(data) != head.end + head.length:
+            return False
+        if head.length > self._body_limit_of(head.line):
+            return False
+        super().lineReceived(head.line)
+        if self._phase is not _Phase.REFUSED:
+            request = self.requests[-1]
+            request.take(head.headers, data[head.end :])
+            self.persistent = self.checkPersistence(request, b"HTTP/1.1")
+            self.allContentReceived()
+        return True
 
     def lineReceived(self, line: bytes) -> None:
         """Take a line of the request's head."""
@@ -132,7 +170,7 @@ class LimitedChannel(HTTPChannel):
         self._head_bytes += len(line) + 2
         self._head_lines += 1
         if self._head_lines == 1:
-            self.body_limit = self.limits.bulk_body_bytes if _is_bulk(line) else self.limits.body_bytes
+            self.body_limit = self._body_limit_of(line)
         # The request line and the empty line at the end are no headers.
         if self._head_bytes > self.limits.header_bytes or self._head_lines > self.limits.headers + 2:
             self._refuse_head()
@@ -156,7 +194,7 @@ class LimitedChannel(HTTPChannel):
     def allHeadersReceived(self) -> None:
         """Refuse a body that says that it is too long, before any of it or a 100 Continue is sent."""
         self._head_bytes = self._head_lines = 0
-        self._phase = _Phase.BODY
+        self._enter(_Phase.BODY)
         if self.length is not None and self.length > self.body_limit:
             self.refuse_body()
         else:
@@ -170,14 +208,14 @@ class LimitedChannel(HTTPChannel):
     def allContentReceived(self) -> None:
         """The request is whole: it can take as long as it takes."""
         if self._phase is not _Phase.REFUSED:
-            self._phase = _Phase.BUSY
+            self._enter(_Phase.BUSY)
             # The next request on this connection has its own time, even if it is here already.
             self._timed = None
             super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
         """An answer was sent: wait for the next request, or close if the server is stopping."""
-        self._phase = _Phase.IDLE
+        self._enter(_Phase.IDLE)
         if self.site.draining:
             self.persistent = False
         super().requestDone(request)
@@ -201,9 +239,8 @@ class LimitedChannel(HTTPChannel):
         """Answer at once, and close when the client has had time to read it."""
         if self._phase is _Phase.REFUSED:
             return
-        self._phase = _Phase.REFUSED
+        self._enter(_Phase.REFUSED)
         self._set_timer()
-        self.setTimeout(None)
         self.site.refused(problem.status)
         transport: Any = self.transport
         transport.write(raw_response(problem))
@@ -229,6 +266,18 @@ class LimitedChannel(HTTPChannel):
         """
         self.refuse(Problem(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request."))
 
+    def _body_limit_of(self, request_line: bytes) -> int:
+        """How long the body of a request may be: one for many jobs is longer."""
+        bulk = request_line.split(b" ")[1:2] == [_BULK_PATH]
+        return self.limits.bulk_body_bytes if bulk else self.limits.body_bytes
+
+    def _enter(self, phase: _Phase) -> None:
+        if phase is _Phase.IDLE:
+            self.site.idle.add(self)
+        elif self._phase is _Phase.IDLE:
+            self.site.idle.discard(self)
+        self._phase = phase
+
     def _set_timer(self) -> None:
         """Have the timer run for what is going on now."""
         if self._phase is self._timed:
@@ -241,12 +290,6 @@ class LimitedChannel(HTTPChannel):
             self._timer = self.callLater(self.limits.header_seconds, self.refuse, _TOO_LATE)
         elif self._phase is _Phase.BODY:
             self._timer = self.callLater(self.limits.body_seconds, self.refuse, _TOO_LATE)
-
-
-def _is_bulk(request_line: bytes) -> bool:
-    """Whether a request is one for many jobs, whose body may be longer."""
-    path = request_line.split(b" ")[1:2]
-    return path == [_BULK_PATH]
 
 
 class Overflow(Protocol):

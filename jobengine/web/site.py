@@ -1,10 +1,12 @@
 """The site: requests with an id and a log line each, connections that can be counted and drained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
 from itertools import count
 from secrets import token_hex
+from time import time
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -13,36 +15,55 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request as _HTTPRequest
-from twisted.web.resource import IResource
-from twisted.web.server import Request, Site
+from twisted.web.http import datetimeToString
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request, Site, version
 
+from .idle import Idle
 from .limits import LimitedChannel, Limits, Overflow
 from .problems import Problem
 
-__all__ = ["ACCESS_FORMAT", "JobRequest", "JobSite", "answer"]
+__all__ = ["ACCESS_FORMAT", "DirectResource", "JobRequest", "JobSite", "answer"]
 
 #: The line of a request in the log.
 ACCESS_FORMAT: Final = "{method} {path} {status} {ms:.1f}ms {id}"
 
+_log: Final = Logger(namespace="jobengine.web")
 _PROCESS: Final = token_hex(4)
 _numbers: Final = count(1)
 
 
-def answer(request: Request, problem: Problem) -> bytes:
+#: The first line of an answer, by its status.
+_STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
+}
+_NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
+
+
+def answer(request: "JobRequest", problem: Problem) -> bytes:
     """Set up `request` for a problem and return the body to write."""
-    request.setResponseCode(problem.status.value, problem.status.phrase.encode())
-    request.setHeader(b"Content-Type", b"application/problem+json")
     for name, value in problem.headers.items():
         request.setHeader(name.encode(), value.encode("latin-1"))
-    body = problem.body
-    request.setHeader(b"Content-Length", b"%d" % len(body))
-    return body
+    return request.reply(problem.body, problem.status, b"application/problem+json")
+
+
+class DirectResource(Resource):
+    """A resource that can answer some requests without a search for what they address."""
+
+    def begin(self, request: "JobRequest") -> bool:
+        """Begin to answer a request, or return False and do nothing."""
+        raise NotImplementedError
 
 
 class JobRequest(Request):
     """A request whose body stays in memory and is bounded, and whose end is told to its site."""
 
     channel: LimitedChannel
+    #: What makes the answer; cancelled if the client goes away.
+    answering: "Deferred[None] | None" = None
+    #: What `reply` said of the answer.
+    _type = b""
+    _length: int | None = None
     #: Whether its connection is being broken, as the only way to say that what was sent is not all.
     broken = False
     #: Tells it from every other request; in the log and in X-Request-Id.
@@ -54,6 +75,14 @@ class JobRequest(Request):
         # Nor is it parsed as a form, only to be refused. The name is Twisted's and private: should
         # it go, forms are parsed in vain, and nothing else.
         self._parsePOSTFormSubmission = False
+
+    def take(self, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Take the headers and the whole body, which is known not to be too long."""
+        for name, value in headers:
+            self.requestHeaders.addRawHeader(name, value)
+        self.gotLength(len(body))
+        assert self.content is not None
+        self.content.write(body)
 
     def getRequestHostname(self) -> bytes:
         """Nothing: the server answers to any name. Klein would route by it, and fail at what can't be one."""
@@ -78,17 +107,82 @@ class JobRequest(Request):
         return self.broken or self.channel is None
 
     def process(self) -> None:
-        """Give the request an id and to its resource."""
+        """Give the request an id, and to its resource."""
         self.id = f"{_PROCESS}-{next(_numbers)}"
-        self.began = self.channel.site.reactor.seconds()
-        self.setHeader(b"X-Request-Id", self.id.encode())
-        self.setHeader(b"Cache-Control", b"no-store")
+        self.site = site = self.channel.site
+        self.began = site.reactor.seconds()
+        if isinstance(site.resource, DirectResource) and site.resource.begin(self):
+            return
         try:
             unquote_to_bytes(self.path).decode("utf-8")
         except UnicodeDecodeError:
             self._end_with(Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8."))
         else:
             super().process()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client has gone: what is done for it is cancelled."""
+        super().connectionLost(reason)
+        if self.answering is not None:
+            self.answering.cancel()
+
+    def reply(self, body: bytes, status: HTTPStatus = HTTPStatus.OK, type_: bytes = b"application/json") -> bytes:
+        """Say what the answer is; returns the body, which is to be given to `end` or to be written."""
+        self.code, self.code_message = status.value, status.phrase.encode()
+        self._type = type_ if body else b""
+        self._length = None if status is HTTPStatus.NO_CONTENT else len(body)
+        return body
+
+    def end(self, body: bytes) -> None:
+        """Write what is missing of the answer; it is done."""
+        if self._is_plain():
+            self._write_whole(body)
+        elif body:
+            self.write(body)
+        self.finish()
+
+    def write(self, data: bytes) -> None:
+        """Write some of the answer, and its head before the first."""
+        if not self.startedWriting:
+            for name, value in self._headers():
+                self.setHeader(name, value)
+        super().write(data)
+
+    def _is_plain(self) -> bool:
+        """Whether the answer is one to HTTP/1.1 with no other headers than every answer has, nothing of it written."""
+        return (
+            not self.startedWriting
+            and self.clientproto == b"HTTP/1.1"
+            and self.method != b"HEAD"
+            and (self._length is not None or self.code == _NO_CONTENT)
+            and next(self.responseHeaders.getAllRawHeaders(), None) is None
+        )
+
+    def _write_whole(self, body: bytes) -> None:
+        """
+        Write an answer with its head in one piece.
+
+        Twisted sets, checks and looks up each header by itself; of these, all is known. This, and the short way from a
+        request to its handler, save 25 microseconds a request.
+        """
+        head = [b"%b: %b\r\n" % header for header in self._headers()]
+        self.startedWriting = 1
+        self.sentLength = len(body)
+        self.channel.write(b"".join([_STATUS_LINES[self.code], *head, b"\r\n", body]))
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that every answer has, and those that `reply` has set."""
+        headers = [
+            (b"Server", version),
+            (b"Date", _date(int(time()))),
+            (b"X-Request-Id", self.id.encode()),
+            (b"Cache-Control", b"no-store"),
+        ]
+        if self._type:
+            headers.append((b"Content-Type", self._type))
+        if self._length is not None:
+            headers.append((b"Content-Length", b"%d" % self._length))
+        return headers
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer with an incident id in place of the traceback."""
@@ -97,7 +191,7 @@ class JobRequest(Request):
 
     def incident(self, reason: Failure) -> Problem:
         """Log an error that nobody foresaw; what to tell the client of it."""
-        self.channel.site.log_.failure("incident {id}", reason, id=self.id)
+        _log.failure("incident {id}", reason, id=self.id)
         detail = f"The server made a mistake. It is in the log as incident {self.id}."
         return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
@@ -106,11 +200,15 @@ class JobRequest(Request):
         self.finish()
 
 
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    return bytes(datetimeToString(second))
+
+
 class JobSite(Site):
     """The root of the HTTP server."""
 
     protocol = LimitedChannel  # type: ignore[assignment]  # a channel without the HTTP/2 that Twisted's offers
-    log_ = Logger(namespace="jobengine.web")
 
     def __init__(
         self,
@@ -120,8 +218,12 @@ class JobSite(Site):
         reactor: Any = None,
     ) -> None:
         """`observe` is told of every answer: method, path, status and seconds."""
-        super().__init__(resource, requestFactory=JobRequest, timeout=limits.idle_seconds, reactor=reactor)
+        super().__init__(resource, requestFactory=JobRequest, reactor=reactor)
+        # Twisted's own time-out is not used: see Idle for what it costs.
+        self.timeOut = None
         self.limits = limits
+        #: The connections that wait for a next request.
+        self.idle: Idle[LimitedChannel] = Idle(limits.idle_seconds, self.reactor, LimitedChannel.timeoutConnection)
         #: The connections that are open.
         self.channels: set[LimitedChannel] = set()
         #: Whether the server is stopping.
@@ -147,7 +249,7 @@ class JobSite(Site):
         assert isinstance(request, JobRequest)
         seconds = self.reactor.seconds() - request.began
         self._observe(request.method, request.path, request.code, seconds)
-        self.log_.info(
+        _log.info(
             ACCESS_FORMAT,
             method=request.method.decode("ascii", "replace"),
             path=request.path.decode("ascii", "backslashreplace"),
@@ -159,7 +261,7 @@ class JobSite(Site):
     def refused(self, status: HTTPStatus) -> None:
         """Write the line of a request that was refused before it was whole."""
         self._observe(b"", b"", status.value, 0.0)
-        self.log_.info("refused {status} {reason}", status=status.value, reason=status.phrase)
+        _log.info("refused {status} {reason}", status=status.value, reason=status.phrase)
 
     def drain(self) -> "Deferred[None]":
         """Close what is idle; fires when what is under way was answered and no connection is left."""

@@ -219,6 +219,23 @@ def test_a_forked_daemon_writes_its_log_of_json_where_it_would_write_text(forked
     _is_logged(forked.log, answered)
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_at_sigusr1_a_forked_daemon_begins_a_new_log(forked: Forked, log_format: str) -> None:
+    forked.settings["LOG_FORMAT"] = log_format
+    forked.start()
+    before = forked.log_path.with_name("twistd.log.1")
+    with forked.client() as client:
+        first = client.call("GET", "/test").headers["X-Request-Id"]
+        until("the line is written", lambda: first in forked.log)
+        os.kill(forked.pid, signal.SIGUSR1)
+        until("a new log is begun", before.exists)
+        second = client.call("GET", "/test").headers["X-Request-Id"]
+    until("the line is written", lambda: second in forked.log)
+    forked.stop()
+    assert first in before.read_text()
+    assert first not in forked.log
+
+
 def _is_logged(log: str, answered: str) -> None:
     lines = [json.loads(line) for line in log.splitlines()]
     (line,) = [line for line in lines if line.get("id") == answered]

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, eventAsText
+from twisted.python import threadable
 
 from jobengine.core.errors import DomainError
-from jobengine.logs import json_line
+from jobengine.logs import TurnByTurn, json_line
+from jobengine.web.site import ACCESS_FORMAT
 from tests.doubles import MemoryServer
 from tests.web.asking import add, claim, listed, update
 from tests.web.connection import Connection, request
@@ -171,3 +174,60 @@ def test_an_event_with_odd_things_in_it_is_still_a_line() -> None:
     line = json.loads(text)
     assert line["time"] == "2027-01-15T08:00:00.500+00:00"
     assert "never" not in text
+
+
+class _File:
+    """Keeps what is written, and in which pieces."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.flushed = 0
+
+    def write(self, text: str) -> None:
+        self.pieces.append(text)
+
+    def flush(self) -> None:
+        self.flushed = len(self.pieces)
+
+
+def _request_event(number: int) -> LogEvent:
+    return {"log_format": ACCESS_FORMAT, "log_time": 1_800_000_000.0, "id": number}
+
+
+def _observer() -> tuple[TurnByTurn, _File, Clock]:
+    file, clock = _File(), Clock()
+    return TurnByTurn(file, lambda event: f"{event.get('id', 'other')}\n", clock), file, clock
+
+
+def test_the_lines_of_requests_are_written_at_the_end_of_the_turn_all_at_once() -> None:
+    observer, file, clock = _observer()
+    for number in range(3):
+        observer(_request_event(number))
+    assert file.pieces == []
+    clock.advance(0)
+    assert (file.pieces, file.flushed) == (["0\n1\n2\n"], 1)
+    assert clock.getDelayedCalls() == []
+    observer(_request_event(3))
+    clock.advance(0)
+    assert (file.pieces[1:], file.flushed) == (["3\n"], 2)
+
+
+def test_whatever_else_is_logged_is_written_at_once_behind_the_lines_before_it(monkeypatch: Any) -> None:
+    monkeypatch.setattr(threadable, "ioThread", threadable.getThreadID())
+    observer, file, clock = _observer()
+    observer(_request_event(0))
+    observer({"log_format": "x"})
+    observer(_request_event(1))
+    assert ("".join(file.pieces), file.flushed) == ("0\nother\n", 2)
+    clock.advance(0)
+    assert "".join(file.pieces) == "0\nother\n1\n"
+
+
+def test_what_another_thread_logs_leaves_alone_the_lines_that_wait(monkeypatch: Any) -> None:
+    monkeypatch.setattr(threadable, "ioThread", threadable.getThreadID() + 1)
+    observer, file, clock = _observer()
+    observer(_request_event(0))
+    observer({"log_format": "x"})
+    assert "".join(file.pieces) == "other\n"
+    clock.advance(0)
+    assert "".join(file.pieces) == "other\n0\n"
