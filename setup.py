@@ -15,7 +15,7 @@ setup(
     package_data={"jobengine": ["py.typed"]},
     python_requires=">=3.11",
     install_requires=[
-        "twisted[tls]>=24.10,<27",
+        "twisted[tls]>=25.5,<27",
         "klein>=24.8,<26",
         "pynacl>=1.5,<2",
         "attrs>=23.2",

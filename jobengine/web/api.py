@@ -27,6 +27,7 @@ from ..engine import Engine
 from ..wire.answers import (
     explanation_json,
     job_json,
+    job_value,
     jobs_json,
     key_value,
     page_json,
@@ -244,8 +245,7 @@ class Api:
     async def add_jobs(self, request: JobRequest) -> bytes:
         """Add jobs, all or none."""
         added = await self.engine.add_jobs(self.wire.add_jobs(_body(request), self._access(request)))
-        body = b",".join([job_json(one.job) for one in added])
-        return request.reply(b'{"jobs":[' + body + b"]}", HTTPStatus.CREATED)
+        return request.reply(to_json({"jobs": [job_value(one.job) for one in added]}), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/jobs", methods=["GET"])
     async def list_jobs(self, request: JobRequest) -> bytes:
