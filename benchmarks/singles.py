@@ -1,0 +1,34 @@
+"""
+How many jobs a second, one by one over 32 connections? Run from the root: `python -m benchmarks.singles`.
+
+Each is added, claimed and completed. JobEngine and Klein's no-op get the same requests from wrk (lifecycle.lua), the
+others the same work from a client that speaks their own protocol. All but the no-op have it on disk before they answer.
+"""
+
+from .results import Results, rounds, run_alone
+from .servers import Beanstalkd, JobEngine, Noop, PostgreSQL, RabbitMQ, Run, Server
+
+_SECONDS = 4
+
+
+def measure(results: Results) -> None:
+    """Add a row for each contender."""
+    noop, others = Noop(), [Beanstalkd(name="beanstalkd -f 0", syncs=True), PostgreSQL(), *_rabbits()]
+    servers = [JobEngine(), noop, *others]
+    results.saw(*servers)
+    ours, bare, *theirs = rounds([(server, _work) for server in servers])
+    results.compare("single calls, requests", ours, bare, 0.9, unit="requests/s", of=lambda run: run.requests)
+    for outcome in theirs:
+        results.compare("single calls, add → claim → complete", ours, outcome, 1)
+
+
+def _rabbits() -> list[Server]:
+    return [RabbitMQ(name="RabbitMQ quorum queue, get", gets=True), RabbitMQ(name="RabbitMQ quorum queue, consume")]
+
+
+def _work(server: Server) -> Run:
+    return server.singles(_SECONDS)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_alone(measure))
