@@ -95,7 +95,7 @@ class Results:
 
     def bound(self, what: str, values: Sequence[float], unit: str, target: float, *, least: bool = False) -> None:
         """Add a row whose median is to be below a target, or not below it."""
-        value, digits = median(values), 0 if target >= 1_000 else 1 if target >= 2 else 2
+        value, digits = median(values), _digits(target)
         self.rows.append(
             Row(
                 what,
@@ -118,6 +118,11 @@ class Results:
         """All rows, in Markdown."""
         lines = [_HEADINGS, ("---",) * len(_HEADINGS), *(row.cells for row in self.rows)]
         return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _digits(target: float) -> int:
+    """As many digits after the point as are of interest beside the target."""
+    return 0 if not target or target >= 100 else 1 if target >= 2 else 2
 
 
 #: What a server is asked to do while it is measured.
