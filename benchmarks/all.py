@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import bulk, idle_polls, latency, million, singles
 from .charts import draw
-from .machine import be_a_client, description
+from .machine import be_a_client, description, others_share
 from .results import Part, Results, say
 
 _PARTS: dict[str, Part] = {
@@ -20,6 +20,8 @@ _PARTS: dict[str, Part] = {
     "1,000,000 queued jobs": million.measure,
     "idle long polls": idle_polls.measure,
 }
+#: What others may use of the machine.
+_QUIET = 0.05
 _DOCS = Path(__file__).parents[1] / "docs"
 #: What is between these lines of the page is written by this module.
 _BEGIN, _END = "<!-- figures: written by make bench -->\n", "<!-- end of figures -->\n"
@@ -28,6 +30,8 @@ _BEGIN, _END = "<!-- figures: written by make bench -->\n", "<!-- end of figures
 def main() -> int:
     """Run it; 1 if a part could not be measured."""
     be_a_client()
+    if (share := others_share()) > _QUIET:
+        say(f"{share:.0%} of the machine is used by something else: the figures will not be good for much")
     results, failed = Results(), 0
     for name, part in _PARTS.items():
         say(name)

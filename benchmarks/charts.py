@@ -33,7 +33,8 @@ def _axes(path: Path, x: str, y: str) -> Iterator[Any]:
         axes.set(xlabel=x, ylabel=y)
         axes.grid(color="0.85")
         yield axes
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, axes.dataLim.y1 * 1.05)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.legend(loc="best")
         figure.savefig(path, metadata={"Date": None, "Creator": None})
         pyplot.close(figure)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,20 @@ class Effort:
 
 def _cpu_seconds() -> float:
     return sum(os.times()[:4])
+
+
+def others_share(seconds: float = 1.0) -> float:
+    """The share of all cores that is used while this process does nothing: what somebody else takes."""
+    before = _ticks()
+    time.sleep(seconds)
+    idle, all_ = (after - earlier for earlier, after in zip(before, _ticks(), strict=True))
+    return 1 - idle / all_
+
+
+def _ticks() -> tuple[int, int]:
+    """Of all cores since the machine was started: idle or waiting for the disk, and in all."""
+    ticks = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def resident(pid: int) -> int:
