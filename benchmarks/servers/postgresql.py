@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -62,7 +63,8 @@ class PostgreSQL(Server):
         data = str(home / "data")
         _run([_tool("initdb"), "--pgdata", data, "--auth=trust", "--username=bench", "--no-sync"], _USER)
         where = ["-D", data, "-k", str(home), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"]
-        self.launch([_tool("postgres"), *where], home, self.listens, user=_USER)
+        # It has memory that is shared, and that it would leave behind if it were killed.
+        self.launch([_tool("postgres"), *where], home, self.listens, user=_USER, ends_at=signal.SIGQUIT)
         self._sql(_TABLE + _RESERVE)
 
     def _sql(self, text: str) -> None:

@@ -81,9 +81,10 @@ class Server(ABC):
         *,
         user: str = "",
         environment: Mapping[str, str] | None = None,
+        ends_at: signal.Signals = signal.SIGKILL,
     ) -> None:
         """Start a process of it; raises Failed with what the process said if it does not become ready."""
-        process = Process(command, home, user, environment or {})
+        process = Process(command, home, user, environment or {}, ends_at)
         self._processes.append(process)
         process.start()
         process.until(ready)
@@ -115,6 +116,8 @@ class Process:
     home: Path
     user: str
     environment: Mapping[str, str]
+    #: What ends it at once, and leaves nothing behind outside its directory.
+    ends_at: signal.Signals
     _process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -145,11 +148,11 @@ class Process:
         assert self._process is not None
         return self._process.pid
 
-    def end(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """End it and its children; killed, what it keeps is worth nothing, but it is thrown away as well."""
+    def end(self, how: signal.Signals | None = None) -> None:
+        """End it and its children."""
         if self._process is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, how)
+                os.killpg(self._process.pid, how or self.ends_at)
             self._process.wait(_DEADLINE)
 
 
