@@ -13,11 +13,13 @@ _SECONDS = 4
 
 def measure(results: Results) -> None:
     """Add a row for each contender."""
-    noop, others = Noop(), [Beanstalkd(name="beanstalkd -f 0", syncs=True), PostgreSQL(), *_rabbits()]
-    servers = [JobEngine(), noop, *others]
+    noops = [Noop(), Noop(name="Klein no-op with a log of requests", logs=True)]
+    others = [Beanstalkd(name="beanstalkd -f 0", syncs=True), PostgreSQL(), *_rabbits()]
+    servers = [JobEngine(), *noops, *others]
     results.saw(*servers)
-    ours, bare, *theirs = rounds([(server, _work) for server in servers])
-    results.compare("single calls, requests", ours, bare, 0.9, unit="requests/s", of=lambda run: run.requests)
+    ours, bare, logging, *theirs = rounds([(server, _work) for server in servers])
+    for noop, target in ((bare, 0.9), (logging, None)):
+        results.compare("single calls, requests", ours, noop, target, unit="requests/s", of=lambda run: run.requests)
     for outcome in theirs:
         results.compare("single calls, add → claim → complete", ours, outcome, 1)
 

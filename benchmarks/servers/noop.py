@@ -1,11 +1,14 @@
 """A Klein application that does nothing: the same routes, the same requests and answers as long, and no work."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from attrs import define
 from klein import Klein
+from twisted.python.log import startLogging
+from twisted.web.server import Site
 
 from .server import Run, Server
 
@@ -38,13 +41,19 @@ def _application() -> Klein:
 
 @define(eq=False, kw_only=True)
 class Noop(Server):
-    """It on Twisted's own web server, without a log of requests, which JobEngine does write."""
+    """It on Twisted's own web server."""
 
     name: str = "Klein no-op"
+    #: Whether it has a line for each request in a file, as JobEngine has. Without one it is faster.
+    logs: bool = False
+
+    def version(self) -> str:
+        """Of what it is made of."""
+        return f"Klein {version('klein')}, Twisted {version('twisted')}"
 
     def start(self, home: Path) -> None:
         """Start this module."""
-        command = [sys.executable, "-m", __name__, str(self.port)]
+        command = [sys.executable, "-m", __name__, str(self.port), *(["log"] if self.logs else [])]
         self.launch(command, home, self.listens, environment={"PYTHONPATH": str(Path(__file__).parents[2])})
 
     def singles(self, seconds: float) -> Run:
@@ -57,11 +66,14 @@ class Noop(Server):
 def main() -> None:
     """Serve, at the port that is given."""
     from twisted.internet import reactor
-    from twisted.web.server import Site
 
+    site: Any = Site(_application().resource())  # type: ignore[no-untyped-call]
+    if "log" in sys.argv:
+        startLogging(sys.stdout)
+    else:
+        site.log = lambda request: None
     loop: Any = reactor
-    site: Any = Site
-    loop.listenTCP(int(sys.argv[1]), site(_application().resource()), interface="127.0.0.1", backlog=1024)
+    loop.listenTCP(int(sys.argv[1]), site, interface="127.0.0.1", backlog=1024)
     loop.run()
 
 
