@@ -140,7 +140,7 @@ class Engine(Protocol):
     async def update_job(self, command: c.UpdateJob) -> Job:
         """Change a job and return it; raises JobNotFound, LeaseLost or LeaseRequired."""
 
-    async def update_jobs(self, commands: Sequence[c.UpdateJob]) -> Sequence[Job | DomainError]:
+    async def update_jobs(self, command: c.UpdateJobs) -> Sequence[Job | DomainError]:
         """Change jobs of one queue, in one commit: for each the job, or why it was not changed."""
 
     async def delete_job(self, command: c.DeleteJob) -> None:

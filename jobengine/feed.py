@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 
-from .core.model import Job, State
+from .core.model import State
+from .core.state import JobSwap
 
 __all__ = ["Event", "Feed", "Stream", "Watcher"]
 
@@ -26,8 +28,7 @@ _BACKLOG: Final = 10_000
 _PIECE: Final = 500
 
 
-@frozen
-class Event:
+class Event(Struct, frozen=True):
     """One change of one job."""
 
     #: Whose event it is.
@@ -128,25 +129,27 @@ class Feed:
     _kept: deque[Event] = field(factory=deque)
     _streams: dict[str, Stream] = field(factory=dict)
 
-    def event(self, queue: str, old: Job | None, new: Job | None, at: int) -> Event | None:
-        """The event that a change makes, not given out yet; None if the state did not change."""
-        before = None if old is None else old.state
-        state = None if new is None else new.state
-        job = new or old
-        if before is state or job is None:
-            return None
-        stream = self._stream(queue)
-        stream.made += 1
-        return Event(stream, stream.made, job.spec.uid, before, state, at)
+    def events(self, swaps: Sequence[JobSwap], at: int) -> list[Event]:
+        """The events that changes make, not given out yet: one for each job of which the state is another."""
+        events = []
+        for swap in swaps:
+            before = None if swap.old is None else swap.old.standing.state
+            state = None if swap.new is None else swap.new.standing.state
+            if before is not state:
+                stream = self._stream(swap.queue)
+                stream.made += 1
+                events.append(Event(stream, stream.made, swap.uid, before, state, at))
+        return events
 
     def publish(self, events: Sequence[Event]) -> None:
         """These, of one request, are on disk: give them out."""
-        by_stream: dict[Stream, list[Event]] = {}
+        watched: dict[Stream, list[Event]] = {}
         for event in events:
             event.stream.published = event.number
-            self._keep(event)
-            by_stream.setdefault(event.stream, []).append(event)
-        for stream, its_events in by_stream.items():
+            if event.stream.watchers:
+                watched.setdefault(event.stream, []).append(event)
+        self._keep(events)
+        for stream, its_events in watched.items():
             for watcher in tuple(stream.watchers):
                 watcher.give(its_events)
                 if watcher.ended:
@@ -179,8 +182,8 @@ class Feed:
             stream = self._streams[queue] = Stream(self._new_id()[-12:])
         return stream
 
-    def _keep(self, event: Event) -> None:
-        self._kept.append(event)
-        if len(self._kept) > _KEPT:
+    def _keep(self, events: Sequence[Event]) -> None:
+        self._kept.extend(events)
+        while len(self._kept) > _KEPT:
             oldest = self._kept.popleft()
             oldest.stream.dropped = oldest.number

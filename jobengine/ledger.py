@@ -20,10 +20,9 @@ from .core.activity import Activity, QueueStats
 from .core.commands import Command
 from .core.errors import DomainError
 from .core.events import Fact
-from .core.model import Job, Queue
 from .core.records import UnknownRecord, decode, encode
 from .core.rules import NewId, decide, expire, latest_lease, move_leases
-from .core.state import Before, QueueTable, Tables
+from .core.state import JobSwap, QueueTable, Swap, Tables
 from .engine import Busy, Full, OutcomeUnknown
 from .feed import Event, Feed
 from .storage.committer import Backlog, Committer, Hooks, Phase, Run
@@ -45,8 +44,8 @@ T = TypeVar("T")
 class Observer(Protocol):
     """Is told of every change when it is made, which is before it is on disk."""
 
-    def job_changed(self, queue: str, old: Job | None, new: Job | None) -> None:
-        """A job was `old` and is `new`; None is a job that is not there."""
+    def jobs_changed(self, swaps: Sequence[JobSwap]) -> None:
+        """Jobs are not what they were."""
 
     def queue_changed(self, queue: str, exists: bool) -> None:
         """A queue was created, set up otherwise, or deleted."""
@@ -57,19 +56,11 @@ class Observer(Protocol):
 
 @frozen
 class _Change:
-    """Facts that were applied and are not on disk yet, what they replaced, and what they mean to those who watch."""
+    """Facts that were applied and are not on disk yet, what they did, and what that means to those who watch."""
 
-    facts: list[Fact] = field(factory=list)
-    befores: list[Before] = field(factory=list)
-    events: list[Event] = field(factory=list)
-
-
-@frozen
-class _Batch:
-    """What one request changes, and its records."""
-
-    records: list[bytes] = field(factory=list)
-    change: _Change = field(factory=_Change)
+    facts: Sequence[Fact]
+    swaps: list[Swap]
+    events: list[Event]
 
 
 @define(kw_only=True, eq=False)
@@ -180,7 +171,9 @@ class Ledger:
         """
         while True:
             for name in queues:
-                await self._caught_up(name)
+                while self._behind(name):
+                    # Others are let in between the slices of what time has brought about.
+                    await deferLater(self.clock, 0)
             error: DomainError | None = None
             try:
                 changed, answer = step()
@@ -211,28 +204,6 @@ class Ledger:
             self.commit(facts, now)
         return bool(facts), answer
 
-    def decide_all(
-        self, commands: Iterable[Command], forgiven: tuple[type[DomainError], ...]
-    ) -> tuple[bool, list[Any]]:
-        """Carry commands out one after the other, in one commit: as `decide`, but with answers or forgiven errors."""
-        now = self.tick()
-        batch = _Batch()
-        answers: list[Any] = []
-        try:
-            for command in commands:
-                try:
-                    facts, answer = decide(self.tables, command, now, self.new_id)
-                except forgiven as error:
-                    answers.append(error)
-                    continue
-                if facts and not batch.records:
-                    self.admit()
-                self._apply(facts, now, batch)
-                answers.append(answer)
-        finally:
-            self._submit(batch)
-        return bool(batch.records), answers
-
     def tick(self) -> int:
         """The time now, in milliseconds since the epoch, with all that it has brought about made true."""
         now = self.now()
@@ -257,9 +228,12 @@ class Ledger:
         """Make facts true and have them written."""
         if not facts or self.committer.phase is Phase.FAILED:
             return
-        batch = _Batch()
-        self._apply(facts, now, batch)
-        self._submit(batch)
+        # Encoding comes first: if it can fail, it fails before anything is changed.
+        records = [encode(fact) for fact in facts]
+        swaps = [self.tables.apply(fact) for fact in facts]
+        self.committer.submit(records, _Change(facts, swaps, self._tell(swaps, now)))
+        self._set_timer()
+        self.observer.changes_made()
 
     def stats_of(self, name: str) -> QueueStats:
         """A queue in numbers; the queue must be there."""
@@ -269,32 +243,12 @@ class Ledger:
         """The queue of that name."""
         return self.tables.queues.get(name)
 
-    def _apply(self, facts: Sequence[Fact], now: int, batch: "_Batch") -> None:
-        # Encoding comes first: if it can fail, it fails before anything is changed.
-        batch.records.extend([encode(fact) for fact in facts])
-        change = batch.change
-        for fact in facts:
-            before = self.tables.apply(fact)
-            change.facts.append(fact)
-            change.befores.append(before)
-            if (event := self._tell(before, now)) is not None:
-                change.events.append(event)
-
-    def _submit(self, batch: "_Batch") -> None:
-        if batch.records:
-            self.committer.submit(batch.records, batch.change)
-            self._set_timer()
-            self.observer.changes_made()
-
-    async def _caught_up(self, name: str) -> None:
-        """Return when time has nothing left to do in a queue; others are let in between the slices of it."""
-        while True:
-            now = self.tick()
-            table = self.tables.queues.get(name)
-            deadline = None if table is None else table.next_deadline
-            if deadline is None or deadline > now or not self._running or self.committer.phase is Phase.FAILED:
-                return
-            await deferLater(self.clock, 0)
+    def _behind(self, name: str) -> bool:
+        """Whether time has brought about something in a queue that is not true yet."""
+        now = self.tick()
+        table = self.tables.queues.get(name)
+        deadline = None if table is None else table.next_deadline
+        return deadline is not None and deadline <= now and self._running and self.committer.phase is not Phase.FAILED
 
     async def _durable(self) -> None:
         try:
@@ -304,27 +258,25 @@ class Ledger:
         except StorageError as error:
             raise _for_client(error) from None
 
-    def _tell(self, before: Before, now: int) -> Event | None:
-        """Tell everybody who wants to know what has just become true."""
-        name, uid, old = before
-        new = self._notify(name, uid, old)
-        if uid is None or isinstance(old, QueueTable | Queue):
-            if name not in self.tables.queues:
-                self.activity.forget(name)
-                self.feed.end(name)
-            return None
-        self.activity.note(name, old, new, now, self._steady())
-        return self.feed.event(name, old, new, now)
+    def _tell(self, swaps: Sequence[Swap], now: int) -> list[Event]:
+        """Tell everybody who wants to know what has just become true; the events it makes."""
+        jobs = self._notify(swaps)
+        for name in {swap.queue for swap in swaps} - self.tables.queues.keys():
+            self.activity.forget(name)
+            self.feed.end(name)
+        self.activity.note(jobs, now, self._steady())
+        return self.feed.events(jobs, now)
 
-    def _notify(self, name: str, uid: str | None, old: "Job | QueueTable | Queue | None") -> Job | None:
-        """Tell the observer what has become of what was replaced, and return the job if it is one."""
-        table = self.tables.queues.get(name)
-        if uid is None or isinstance(old, QueueTable | Queue):
-            self.observer.queue_changed(name, table is not None)
-            return None
-        new = None if table is None else table.jobs.get(uid)
-        self.observer.job_changed(name, old, new)
-        return new
+    def _notify(self, swaps: Sequence[Swap]) -> list[JobSwap]:
+        """Tell the observer, and give what is about jobs."""
+        jobs = []
+        for swap in swaps:
+            if isinstance(swap, JobSwap):
+                jobs.append(swap)
+            else:
+                self.observer.queue_changed(swap.queue, swap.queue in self.tables.queues)
+        self.observer.jobs_changed(jobs)
+        return jobs
 
     # Time
 
@@ -333,7 +285,8 @@ class Ledger:
 
     def _expire(self, now: int) -> None:
         """Make true what is due, a slice of it; the timer goes off again at once for the rest."""
-        if self.committer.phase is not Phase.FAILED:
+        deadline = self.tables.next_deadline
+        if deadline is not None and deadline <= now and self.committer.phase is not Phase.FAILED:
             self.commit(expire(self.tables, now, _EXPIRY_SLICE), now)
 
     def _wake(self) -> None:
@@ -343,9 +296,10 @@ class Ledger:
 
     def _set_timer(self) -> None:
         """Have the timer go off at the earliest deadline, or before."""
-        if not self.tables.deadlines or not self._running or self.committer.phase is Phase.FAILED:
+        deadline = self.tables.next_deadline
+        if deadline is None or not self._running or self.committer.phase is Phase.FAILED:
             return
-        wait = max(0.0, min((self.tables.deadlines[0][0] - self.now()) / 1000, _LONGEST_WAIT))
+        wait = max(0.0, min((deadline - self.now()) / 1000, _LONGEST_WAIT))
         if self._timer is None:
             self._timer = self.clock.callLater(wait, self._wake)
         elif self._timer.getTime() > self.clock.seconds() + wait:
@@ -364,14 +318,13 @@ class Ledger:
 
     def _take_back(self, changes: list[_Change]) -> None:
         for change in reversed(changes):
-            for before in reversed(change.befores):
-                self.tables.restore(before)
+            for swap in reversed(change.swaps):
+                self.tables.restore(swap)
 
     def _make_true_again(self, changes: list[_Change]) -> None:
         for change in changes:
-            change.befores[:] = [self.tables.apply(fact) for fact in change.facts]
-            for name, uid, old in change.befores:
-                self._notify(name, uid, old)
+            change.swaps[:] = [self.tables.apply(fact) for fact in change.facts]
+            self._notify(change.swaps)
         self._set_timer()
         self.observer.changes_made()
 

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
-from attrs import define, evolve, field
+from attrs import define, field
+from msgspec.structs import replace
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
@@ -13,10 +14,11 @@ from twisted.logger import Logger
 from .core import commands as c
 from .core.access import authorise
 from .core.activity import QueueStats
-from .core.errors import DomainError, JobNotFound, LeaseLost, LeaseRequired
+from .core.errors import DomainError, JobNotFound
 from .core.events import JobChanged
 from .core.model import FINISHED, AccessKey, Job, Queue, Standing, State
 from .core.rules import NewId
+from .core.state import JobSwap
 from .engine import JobEvent, Readiness, Stats, Unavailable
 from .ledger import Ledger
 from .storage.committer import Phase, Run
@@ -237,13 +239,10 @@ class LocalEngine(Service):
         job: Job = await self._ledger.carry_out(command)
         return job
 
-    async def update_jobs(self, commands: Sequence[c.UpdateJob]) -> Sequence[Job | DomainError]:
+    async def update_jobs(self, command: c.UpdateJobs) -> Sequence[Job | DomainError]:
         """See Engine."""
-
-        def step() -> tuple[bool, list[Job | DomainError]]:
-            return self._ledger.decide_all(commands, (JobNotFound, LeaseLost, LeaseRequired))
-
-        return await self._ledger.settle(step, {command.queue for command in commands})
+        outcomes: Sequence[Job | DomainError] = await self._ledger.carry_out(command)
+        return outcomes
 
     async def delete_job(self, command: c.DeleteJob) -> None:
         """See Engine."""
@@ -254,10 +253,10 @@ class LocalEngine(Service):
         if command.changes.priority is None or command.dry_run:
             return await self._sweep(command)
         # More keys may list than may change: this is about the latter, even if nothing matches.
-        matched = await self._sweep(evolve(command, uids=()))
+        matched = await self._sweep(replace(command, uids=()))
         uids = await self._matching(command)
         for start in range(0, len(uids), command.limit):
-            matched += await self._sweep(evolve(command, uids=tuple(uids[start : start + command.limit])))
+            matched += await self._sweep(replace(command, uids=tuple(uids[start : start + command.limit])))
             await deferLater(self.clock, 0)
         return matched
 
@@ -302,12 +301,15 @@ class LocalEngine(Service):
 
     # Observer of the ledger
 
-    def job_changed(self, queue: str, old: Job | None, new: Job | None) -> None:
+    def jobs_changed(self, swaps: Sequence[JobSwap]) -> None:
         """Note who of those who wait is concerned."""
-        if new is not None and new.ready and not (old is not None and old.ready):
-            self._stirred[queue] = None
-        if (job := new or old) is not None and (new is None or new.state in FINISHED):
-            self._ended.append((queue, job.spec.uid, new))
+        awaited = bool(self._awaiters)
+        for swap in swaps:
+            old, new = swap.old, swap.new
+            if new is not None and new.ready and not (old is not None and old.ready):
+                self._stirred[swap.queue] = None
+            if awaited and (new is None or new.state in FINISHED):
+                self._ended.append((swap.queue, swap.uid, new))
 
     def queue_changed(self, queue: str, exists: bool) -> None:
         """A queue may give out jobs again, or never more."""
@@ -367,7 +369,7 @@ class LocalEngine(Service):
 
     def _offer(self, waiter: ClaimWaiter, count: int | None = None) -> None:
         """Give one who waits what there is, be it jobs, at most `count` if it is given, or an error."""
-        claims = waiter.claims if count is None else evolve(waiter.claims, count=count)
+        claims = waiter.claims if count is None else replace(waiter.claims, count=count)
         try:
             claimed = self._claim_now(claims)
         except (DomainError, Unavailable) as error:
@@ -434,7 +436,7 @@ class LocalEngine(Service):
             matched += swept.matched
             if swept.following is None:
                 return matched
-            command = evolve(command, after=swept.following)
+            command = replace(command, after=swept.following)
             await deferLater(self.clock, 0)
 
     async def _matching(self, command: c.UpdateMatching) -> list[str]:
@@ -452,7 +454,7 @@ class LocalEngine(Service):
             uids += [job.spec.uid for job in page.jobs]
             if page.following is None:
                 return uids
-            listing = evolve(listing, after=page.following)
+            listing = replace(listing, after=page.following)
             await deferLater(self.clock, 0)
 
     async def _events(self, command: c.Subscribe) -> AsyncIterator[Sequence[JobEvent] | None]:

@@ -10,12 +10,22 @@ import re
 from math import isinf
 from typing import Any, Final, NoReturn
 
-__all__ = ["NotStrict", "check"]
+import msgspec
+
+__all__ = ["NotStrict", "check", "quick", "thorough"]
 
 _LARGEST: Final = (1 << 63) - 1
-#: A string, to be passed over, or a bracket. A string without an end reaches to the end of the text: if it did not
-#: match, each quote in it would be tried anew, in time that grows with the square of the length.
-_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+#: A string, to be passed over. One without an end reaches to the end of the text: if it did not match, each quote in it
+#: would be tried anew, in time that grows with the square of the length.
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+#: A string or a bracket.
+_TOKEN: Final = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
+#: Leaves of the brackets only whether they open or close, and of all else nothing.
+_ROUND: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
+#: Digits that may be an integer beyond 64 bits.
+_MANY_DIGITS: Final = re.compile(rb"[0-9]{19}")
+_UNSURE: Final = object()
 
 
 class NotStrict(ValueError):
@@ -24,6 +34,30 @@ class NotStrict(ValueError):
 
 def check(text: bytes, max_depth: int) -> Any:
     """The value that a JSON text stands for; raises NotStrict."""
+    value = quick(text, max_depth)
+    return thorough(text, max_depth) if value is _UNSURE else value
+
+
+def quick(text: bytes, max_depth: int, unsure: Any = _UNSURE) -> Any:
+    """
+    The value of a text that is good beyond doubt, or `unsure`.
+
+    It takes a third of the time of `thorough` where there are many jobs, for the price of never knowing what is wrong.
+    """
+    outside = _outside_strings(text)
+    if _deeper(outside, max_depth) or _MANY_DIGITS.search(outside):
+        return unsure
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError):
+        return unsure
+    # Of a key that comes twice one value is left, and with the other its colon is gone.
+    again = _outside_strings(msgspec.json.encode(value))
+    return value if outside.count(b":") == again.count(b":") else unsure
+
+
+def thorough(text: bytes, max_depth: int) -> Any:
+    """As `check`, by looking at every part."""
     _check_depth(text, max_depth)
     try:
         decoded = text.decode("utf-8")
@@ -36,6 +70,23 @@ def check(text: bytes, max_depth: int) -> Any:
     if "\\u" in decoded:
         _check_surrogates(value)
     return value
+
+
+def _outside_strings(text: bytes) -> bytes:
+    """What stands between the strings, if the text is JSON."""
+    if b"\\" in text:
+        return _STRING.sub(b"", text)
+    return b"".join(text.split(b'"')[::2])
+
+
+def _deeper(outside: bytes, max_depth: int) -> bool:
+    """Whether it is nested deeper, or not at all as it should be: each round takes away the innermost brackets."""
+    brackets = outside.translate(_ROUND, _NO_BRACKETS)
+    for _ in range(max_depth):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)
 
 
 def _check_depth(text: bytes, max_depth: int) -> None:

@@ -104,6 +104,10 @@ class FinishWaiters:
         self._jobs.setdefault((queue, uid), []).append(done)
         return done
 
+    def __bool__(self) -> bool:
+        """Whether there is anybody."""
+        return bool(self._jobs)
+
     def tell(self, queue: str, uid: str, job: Job | None) -> None:
         """The job is finished or gone."""
         for done in self._jobs.pop((queue, uid), ()):

@@ -39,6 +39,7 @@ ALLOWED: Final[Mapping[type[c.Command], frozenset[Role]]] = {
     c.Peek: _READ | _WORK,
     c.Claim: _WORK,
     c.UpdateJob: _WORK,
+    c.UpdateJobs: _WORK,
     c.AddJobs: _PRODUCE,
     c.DeleteJob: _OWNER,
     c.UpdateMatching: _OWNER,

@@ -10,8 +10,8 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from .model import MINUTE, SECOND, Job, Queue, Rank, State
-from .state import Place, QueueTable
+from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, Queue, Rank, State
+from .state import JobSwap, Place, QueueTable
 
 __all__ = ["Activity", "QueueStats", "Times"]
 
@@ -59,12 +59,12 @@ class _Window:
     buckets: int
     _counts: deque[tuple[int, Counter[str]]] = field(factory=deque)
 
-    def add(self, what: str, now: int) -> None:
+    def add(self, what: str, times: int, now: int) -> None:
         number = now // self.width
         if not self._counts or self._counts[-1][0] != number:
             self._counts.append((number, Counter()))
             self._forget(number)
-        self._counts[-1][1][what] += 1
+        self._counts[-1][1][what] += times
 
     def totals(self, now: int) -> Counter[str]:
         self._forget(now // self.width)
@@ -87,9 +87,9 @@ class _QueueActivity:
     #: When a queued job whose delay has ended came to be ready, by uid.
     ready_since: dict[str, int] = field(factory=dict)
 
-    def count(self, what: str, now: int) -> None:
-        self.minute.add(what, now)
-        self.hour.add(what, now)
+    def count(self, what: str, times: int, now: int) -> None:
+        self.minute.add(what, times, now)
+        self.hour.add(what, times, now)
 
 
 @define
@@ -98,23 +98,19 @@ class Activity:
 
     _queues: dict[str, _QueueActivity] = field(factory=dict)
 
-    def note(self, name: str, old: Job | None, new: Job | None, now: int, steady: int) -> None:
+    def note(self, swaps: Sequence[JobSwap], now: int, steady: int) -> None:
         """
-        A job of the queue `name` was `old` and is `new`; None is a job that is not there.
+        Jobs are not what they were.
 
         `steady` are milliseconds that go on however the time of day, `now`, is set: what is recent is told by them.
         """
-        if (old and old.standing) is (new and new.standing):
-            return
-        activity = self._queues.get(name)
-        if activity is None:
-            activity = self._queues[name] = _QueueActivity()
-        if old is not None:
-            self._note_ready(activity, old, new, now)
-        if old is None and new is not None:
-            activity.count("added", steady)
-        elif old is not None and new is not None and old.state is not new.state:
-            self._note_move(activity, old, new, now, steady)
+        moves: Counter[tuple[str, str]] = Counter()
+        for swap in swaps:
+            what = self._note(swap, now)
+            if what is not None:
+                moves[swap.queue, what] += 1
+        for (name, what), number in moves.items():
+            self._queues[name].count(what, number, steady)
 
     def forget(self, name: str) -> None:
         """The queue is gone."""
@@ -135,22 +131,33 @@ class Activity:
             run=_times(activity.run),
         )
 
-    def _note_ready(self, activity: _QueueActivity, old: Job, new: Job | None, now: int) -> None:
-        """Note the end of a delay, or forget it; a claim needs it still, and forgets it then."""
-        uid = old.spec.uid
+    def _note(self, swap: JobSwap, now: int) -> str | None:
+        """Note the times of a change, and say what to count it as, if anything."""
+        old, new = swap.old, swap.new
+        if (old and old.standing) is (new and new.standing):
+            return None
+        activity = self._queues.get(swap.queue)
+        if activity is None:
+            activity = self._queues[swap.queue] = _QueueActivity()
+        if old is None:
+            return "added"
+        state = None if new is None else new.standing.state
         if new is not None and new.ready and old.standing.ready_at:
-            activity.ready_since[uid] = now
-        elif new is None or new.state is not State.INPROGRESS:
-            activity.ready_since.pop(uid, None)
+            # A claim needs the end of the delay, and forgets it then.
+            activity.ready_since[swap.uid] = now
+        elif state is not INPROGRESS:
+            activity.ready_since.pop(swap.uid, None)
+        return None if new is None or state is old.standing.state else _moved(activity, old, new, now)
 
-    def _note_move(self, activity: _QueueActivity, old: Job, new: Job, now: int, steady: int) -> None:
-        if old.state is State.INPROGRESS and old.standing.claimed:
-            activity.run.append(max(0, now - old.standing.claimed))
-        if new.state is State.INPROGRESS:
-            activity.count("claimed", steady)
-            activity.wait.append(max(0, now - activity.ready_since.pop(old.spec.uid, old.standing.updated)))
-        elif new.state is not State.QUEUED:
-            activity.count(new.state.value, steady)
+
+def _moved(activity: _QueueActivity, old: Job, new: Job, now: int) -> str | None:
+    was, state = old.standing, new.standing.state
+    if was.state is INPROGRESS and was.claimed:
+        activity.run.append(max(0, now - was.claimed))
+    if state is INPROGRESS:
+        activity.wait.append(max(0, now - activity.ready_since.pop(old.spec.uid, was.updated)))
+        return "claimed"
+    return None if state is QUEUED else state.value
 
 
 def _shown(totals: Counter[str]) -> dict[str, int]:

@@ -1,8 +1,7 @@
 """What can be asked of an engine, and what it answers: frozen values, one a verb."""
 
-from attrs import field, frozen
-
 from .model import Defaults, Job, Queue, Rank, Role, State
+from .values import Value
 
 __all__ = [
     "AddJobs",
@@ -21,6 +20,7 @@ __all__ = [
     "ExplainJob",
     "Explanation",
     "Filter",
+    "JobUpdate",
     "ListJobs",
     "ListKeys",
     "NewJob",
@@ -32,18 +32,18 @@ __all__ = [
     "Subscribe",
     "Swept",
     "UpdateJob",
+    "UpdateJobs",
     "UpdateMatching",
 ]
 
 
-@frozen(kw_only=True)
-class Command:
+class Command(Value, frozen=True, kw_only=True):
     """What every command names: a queue, and what should open it."""
 
     #: The queue's name.
     queue: str
     #: The access key as bytes; counts for nothing if `admin`.
-    access_key: bytes = field(default=b"", repr=False)
+    access_key: bytes = b""
     #: The one who asks has shown the server's admin key, which opens every queue.
     admin: bool = False
 
@@ -51,18 +51,15 @@ class Command:
 # Queues
 
 
-@frozen(kw_only=True)
-class CreateQueue(Command):
+class CreateQueue(Command, frozen=True, kw_only=True):
     """Make an empty queue whose owner's key is `access_key`. Answer: None."""
 
 
-@frozen(kw_only=True)
-class DeleteQueue(Command):
+class DeleteQueue(Command, frozen=True, kw_only=True):
     """Remove the queue and every job in it. Answer: None."""
 
 
-@frozen(kw_only=True)
-class ChangeQueue(Command):
+class ChangeQueue(Command, frozen=True, kw_only=True):
     """Set up a queue otherwise; None leaves a thing as it is. Answer: the Queue."""
 
     #: See Queue.
@@ -72,39 +69,34 @@ class ChangeQueue(Command):
     max_jobs: int | None = None
     defaults: Defaults | None = None
     #: A new key for the owner; the old one opens nothing any more.
-    new_access_key: bytes | None = field(default=None, repr=False)
+    new_access_key: bytes | None = None
 
 
-@frozen(kw_only=True)
-class AddKey(Command):
+class AddKey(Command, frozen=True, kw_only=True):
     """Add a key with a role. Answer: the AccessKey."""
 
     #: What it may do.
     role: Role
     #: The key.
-    new_access_key: bytes = field(repr=False)
+    new_access_key: bytes
 
 
-@frozen(kw_only=True)
-class RevokeKey(Command):
+class RevokeKey(Command, frozen=True, kw_only=True):
     """Remove a key; it opens nothing any more. Answer: None."""
 
     #: See AccessKey.id.
     key_id: str
 
 
-@frozen(kw_only=True)
-class ListKeys(Command):
+class ListKeys(Command, frozen=True, kw_only=True):
     """The keys beside the owner's. Answer: the Queue."""
 
 
-@frozen(kw_only=True)
-class ReadStats(Command):
+class ReadStats(Command, frozen=True, kw_only=True):
     """Counts and times of the queue. Answer: QueueStats (see jobengine.core.activity)."""
 
 
-@frozen(kw_only=True)
-class Subscribe(Command):
+class Subscribe(Command, frozen=True, kw_only=True):
     """Watch the changes of a queue's jobs. Answer: the Queue; what follows comes by Engine.watch."""
 
     #: The id of the last event that was seen; None to begin with what comes next.
@@ -114,12 +106,11 @@ class Subscribe(Command):
 # Jobs
 
 
-@frozen(kw_only=True)
-class NewJob:
+class NewJob(Value, frozen=True, kw_only=True):
     """A job to be added; None where the queue's or the server's defaults hold."""
 
     #: See Spec.
-    content: bytes = field(repr=False)
+    content: bytes
     priority: int = 0
     keep_minutes: int | None = None
     timeout_seconds: int | None = None
@@ -138,8 +129,7 @@ class NewJob:
     idempotency_key: str | None = None
 
 
-@frozen(kw_only=True)
-class AddJobs(Command):
+class AddJobs(Command, frozen=True, kw_only=True):
     """Add jobs, all or none. Answer: a list of Added, one for each."""
 
     #: Which ones.
@@ -150,8 +140,7 @@ class AddJobs(Command):
     many: bool = False
 
 
-@frozen
-class Added:
+class Added(Value, frozen=True):
     """What became of one job that was to be added."""
 
     #: The job as it is now.
@@ -160,8 +149,7 @@ class Added:
     new: bool
 
 
-@frozen(kw_only=True)
-class ReadJob(Command):
+class ReadJob(Command, frozen=True, kw_only=True):
     """Look at one job. Answer: the Job."""
 
     #: Which one.
@@ -170,8 +158,7 @@ class ReadJob(Command):
     wait: float = 0
 
 
-@frozen(kw_only=True)
-class Filter:
+class Filter(Value, frozen=True, kw_only=True):
     """Which jobs of a queue are meant: those to which all of this applies."""
 
     #: In this state; None is any.
@@ -182,8 +169,7 @@ class Filter:
     text: str | None = None
 
 
-@frozen(kw_only=True)
-class ListJobs(Command):
+class ListJobs(Command, frozen=True, kw_only=True):
     """Read jobs in execution order. Answer: Page."""
 
     #: Which ones.
@@ -196,8 +182,7 @@ class ListJobs(Command):
     scan: int = 500
 
 
-@frozen(kw_only=True)
-class Page:
+class Page(Value, frozen=True, kw_only=True):
     """Some jobs of a queue in execution order."""
 
     #: At most as many as were asked for; fewer, or none, does not mean that these are the last.
@@ -206,13 +191,11 @@ class Page:
     following: Rank | None
 
 
-@frozen(kw_only=True)
-class Peek(Command):
+class Peek(Command, frozen=True, kw_only=True):
     """Look at the first job that can be claimed and change nothing. Answer: the Job, or None."""
 
 
-@frozen(kw_only=True)
-class Claim(Command):
+class Claim(Command, frozen=True, kw_only=True):
     """Take the first jobs that can be claimed: they are in progress now. Answer: a list of Jobs, maybe empty."""
 
     #: At most so many.
@@ -223,14 +206,13 @@ class Claim(Command):
     worker: str | None = None
 
 
-@frozen(kw_only=True)
-class Claims:
+class Claims(Value, frozen=True, kw_only=True):
     """Take the first jobs of several queues that one key opens. Answer: a list of Claimed, maybe empty."""
 
     #: The queues' names; jobs of an earlier one go first.
     queues: tuple[str, ...]
     #: See Command.
-    access_key: bytes = field(default=b"", repr=False)
+    access_key: bytes = b""
     admin: bool = False
     #: See Claim.
     count: int = 1
@@ -251,8 +233,7 @@ class Claims:
         )
 
 
-@frozen
-class Claimed:
+class Claimed(Value, frozen=True):
     """A job that was claimed, and where from."""
 
     #: The queue's name.
@@ -260,8 +241,7 @@ class Claimed:
     job: Job
 
 
-@frozen(kw_only=True)
-class Changes:
+class Changes(Value, frozen=True, kw_only=True):
     """What an update changes; None leaves a thing as it is."""
 
     #: The state it shall have; a failure with attempts left becomes queued.
@@ -272,19 +252,18 @@ class Changes:
     cancel: bool = False
     #: See Notes.
     progress: int | None = None
-    result: bytes | None = field(default=None, repr=False)
+    result: bytes | None = None
     error: str | None = None
     #: See Spec.
     priority: int | None = None
-    content: bytes | None = field(default=None, repr=False)
+    content: bytes | None = None
     tags: tuple[str, ...] | None = None
     timeout_time: int | None = None
     #: Seconds from now on in which it is not to be claimed, if it is queued.
     delay_seconds: int | None = None
 
 
-@frozen(kw_only=True)
-class UpdateJob(Command):
+class UpdateJob(Command, frozen=True, kw_only=True):
     """Change a job; an update of one in progress extends its lease. Answer: the Job."""
 
     #: Which one.
@@ -292,19 +271,36 @@ class UpdateJob(Command):
     #: How.
     changes: Changes
     #: The lease under which the one who asks holds it; None to not be asked.
-    lease: str | None = field(default=None, repr=False)
+    lease: str | None = None
 
 
-@frozen(kw_only=True)
-class DeleteJob(Command):
+class JobUpdate(Value, frozen=True, kw_only=True):
+    """One update of many; see UpdateJob."""
+
+    uid: str
+    changes: Changes
+    lease: str | None = None
+
+
+class UpdateJobs(Command, frozen=True, kw_only=True):
+    """
+    Change jobs one by one. Answer: for each the Job, or the error for which it was left as it was.
+
+    That is a JobNotFound, LeaseLost or LeaseRequired.
+    """
+
+    #: Which ones, and how.
+    updates: tuple[JobUpdate, ...]
+
+
+class DeleteJob(Command, frozen=True, kw_only=True):
     """Remove a job. Answer: None."""
 
     #: Which one.
     uid: str
 
 
-@frozen(kw_only=True)
-class _Sweep(Command):
+class _Sweep(Command, frozen=True, kw_only=True):
     """A change to all jobs that match, a slice at a time."""
 
     #: Which ones.
@@ -317,8 +313,7 @@ class _Sweep(Command):
     dry_run: bool = False
 
 
-@frozen(kw_only=True)
-class UpdateMatching(_Sweep):
+class UpdateMatching(_Sweep, frozen=True, kw_only=True):
     """Change the jobs that match. Answer: Swept."""
 
     #: How.
@@ -327,13 +322,11 @@ class UpdateMatching(_Sweep):
     uids: tuple[str, ...] | None = None
 
 
-@frozen(kw_only=True)
-class DeleteMatching(_Sweep):
+class DeleteMatching(_Sweep, frozen=True, kw_only=True):
     """Remove the jobs that match. Answer: Swept."""
 
 
-@frozen
-class Swept:
+class Swept(Value, frozen=True):
     """What came of one slice of a change to all jobs that match."""
 
     #: How many did.
@@ -342,16 +335,14 @@ class Swept:
     following: Rank | None
 
 
-@frozen(kw_only=True)
-class ExplainJob(Command):
+class ExplainJob(Command, frozen=True, kw_only=True):
     """Say why a job is not running. Answer: Explanation."""
 
     #: Which one.
     uid: str
 
 
-@frozen(kw_only=True)
-class Explanation:
+class Explanation(Value, frozen=True, kw_only=True):
     """Why a job is where it is."""
 
     #: The job.

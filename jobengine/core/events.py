@@ -5,44 +5,38 @@ A fact is absolute: it says what is, not what to add or subtract, so applying it
 what lets a snapshot be taken in slices while the state goes on changing (docs/database-format.md).
 """
 
-from attrs import frozen
-
 from .model import Job, Queue, Standing
+from .values import Value
 
 __all__ = ["Fact", "JobAdded", "JobChanged", "JobRemoved", "QueueChanged", "QueueCreated", "QueueDeleted"]
 
 
-@frozen
-class QueueCreated:
+class QueueCreated(Value, frozen=True):
     """A queue exists from now on, without jobs if it is new."""
 
     queue: Queue
 
 
-@frozen
-class QueueChanged:
+class QueueChanged(Value, frozen=True):
     """A queue is set up like this now; its jobs are as they were."""
 
     queue: Queue
 
 
-@frozen
-class QueueDeleted:
+class QueueDeleted(Value, frozen=True):
     """A queue and all its jobs are gone."""
 
     name: str
 
 
-@frozen
-class JobAdded:
+class JobAdded(Value, frozen=True):
     """A job is in a queue, just as it says: a new one, or one whose fixed half a client has changed."""
 
     queue: str
     job: Job
 
 
-@frozen
-class JobChanged:
+class JobChanged(Value, frozen=True):
     """A job was claimed, updated, or moved on by time: this is its changing half now."""
 
     queue: str
@@ -50,8 +44,7 @@ class JobChanged:
     standing: Standing
 
 
-@frozen
-class JobRemoved:
+class JobRemoved(Value, frozen=True):
     """A job is gone: deleted by a client, or past its time."""
 
     queue: str

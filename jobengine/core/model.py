@@ -9,13 +9,18 @@ from enum import StrEnum
 from typing import Final
 
 from attrs import field, frozen
+from msgspec.structs import force_setattr
+
+from .values import Value
 
 __all__ = [
     "DAY",
     "FINISHED",
     "HISTORY_LENGTH",
+    "INPROGRESS",
     "MINUTE",
     "NO_NOTES",
+    "QUEUED",
     "SECOND",
     "UNFINISHED",
     "AccessKey",
@@ -50,6 +55,9 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+#: Short for the hot paths: through the class each of them takes 75 ns on Python 3.11, which is three times as long.
+QUEUED: Final = State.QUEUED
+INPROGRESS: Final = State.INPROGRESS
 #: The states in which a job is only kept to be looked at.
 FINISHED: Final = frozenset({State.COMPLETE, State.FAILED})
 #: The states in which something is still to be done.
@@ -79,8 +87,7 @@ class Defaults:
     retry_delay_seconds: int = 0
 
 
-@frozen(kw_only=True)
-class Spec:
+class Spec(Value, frozen=True, kw_only=True):
     """What was asked for; the half of a job that stays the same until a client changes it."""
 
     #: A UUID as text, unique within the queue.
@@ -96,7 +103,7 @@ class Spec:
     #: Unix seconds at which a job still queued is removed; 0 is never.
     timeout_time: int
     #: A JSON object, byte for byte as the client sent it.
-    content: bytes = field(repr=False)
+    content: bytes
     #: When it was added.
     created: int
     #: Words to find it by, and to claim it by.
@@ -112,15 +119,14 @@ class Spec:
     #: The id of the key it was added with; None for the owner's.
     author: str | None = None
     #: The job's place in execution order: smaller goes first. One tuple, shared by every index that holds it.
-    rank: Rank = field(init=False, repr=False, eq=False)
+    #: It is made of the others, whatever is given.
+    rank: Rank = (0, 0, "")
 
-    @rank.default
-    def _rank(self) -> Rank:
-        return (-self.priority, self.arrival, self.uid)
+    def __post_init__(self) -> None:
+        force_setattr(self, "rank", (-self.priority, self.arrival, self.uid))
 
 
-@frozen(kw_only=True)
-class Attempt:
+class Attempt(Value, frozen=True, kw_only=True):
     """One time that a job was in progress, looked back on."""
 
     #: The name the worker gave, if any.
@@ -135,14 +141,13 @@ class Attempt:
     error: str | None = None
 
 
-@frozen(kw_only=True)
-class Notes:
+class Notes(Value, frozen=True, kw_only=True):
     """What workers and clients have said of a job; most jobs have none of it."""
 
     #: 0 to 100, or None if nobody has said.
     progress: int | None = None
     #: JSON text, or None.
-    result: bytes | None = field(default=None, repr=False)
+    result: bytes | None = None
     #: What went wrong last, or None.
     error: str | None = None
     #: Somebody wants it to stop; its worker learns that from its next update.
@@ -155,8 +160,7 @@ class Notes:
 NO_NOTES: Final = Notes()
 
 
-@frozen(kw_only=True)
-class Standing:
+class Standing(Value, frozen=True, kw_only=True):
     """The half of a job that changes."""
 
     #: Where it is in its life.
@@ -168,7 +172,7 @@ class Standing:
     #: When it was claimed last; 0 if never.
     claimed: int = 0
     #: The token that its holder has, or had when it finished.
-    lease: str | None = field(default=None, repr=False)
+    lease: str | None = None
     #: The name its holder gave.
     worker: str | None = None
     #: Milliseconds by which the lease ends later than by the clock, because the clock was set.
@@ -179,8 +183,7 @@ class Standing:
     notes: Notes = NO_NOTES
 
 
-@frozen
-class Job:
+class Job(Value, frozen=True):
     """A job as it is now: its fixed half and the half that changes."""
 
     spec: Spec
@@ -204,25 +207,26 @@ class Job:
     @property
     def ready(self) -> bool:
         """Whether it can be claimed."""
-        return self.standing.state is State.QUEUED and not self.standing.ready_at
+        return self.standing.state is QUEUED and not self.standing.ready_at
 
     @property
     def lease_expires(self) -> int | None:
         """When it will have timed out if its holder does not update it; None if never, or if it has no holder."""
-        if self.standing.state is not State.INPROGRESS or not self.spec.timeout_seconds:
+        standing, seconds = self.standing, self.spec.timeout_seconds
+        if standing.state is not INPROGRESS or not seconds:
             return None
-        return self.standing.updated + self.spec.timeout_seconds * SECOND + self.standing.shift
+        return standing.updated + seconds * SECOND + standing.shift
 
     @property
     def deadline(self) -> int | None:
         """When time will move this job on by itself, or None if it never does."""
-        match self.standing.state:
-            case State.QUEUED:
-                gone, ready = self.spec.timeout_time * SECOND, self.standing.ready_at
-                return min(gone, ready) if gone and ready else gone or ready or None
-            case State.INPROGRESS:
-                return self.lease_expires
-        return self.standing.updated + self.spec.keep_minutes * MINUTE
+        standing = self.standing
+        if standing.state is QUEUED:
+            gone, ready = self.spec.timeout_time * SECOND, standing.ready_at
+            return min(gone, ready) if gone and ready else gone or ready or None
+        if standing.state is INPROGRESS:
+            return self.lease_expires
+        return standing.updated + self.spec.keep_minutes * MINUTE
 
 
 @frozen(kw_only=True)

@@ -6,11 +6,12 @@ Each kind has its own version, and every released version keeps its reader here.
 object at the end, and only where it is not the default.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from attrs import Attribute, asdict, fields
+from attrs import asdict, fields_dict
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.json import Decoder, Encoder
 
 from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from .model import NO_NOTES, AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
@@ -22,81 +23,98 @@ class UnknownRecord(ValueError):
     """A record that this version can't read; a newer one must have written it."""
 
 
-_line: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-
-
-def _optional(kind: type, *names: str) -> "tuple[tuple[str, Any], ...]":
-    """(name, default) of fields that are written only where they differ."""
-    attributes: dict[str, Attribute[Any]] = {attribute.name: attribute for attribute in fields(kind)}
-    return tuple((name, attributes[name].default) for name in names)
-
-
-_SPEC_EXTRAS: Final = _optional(
-    Spec, "tags", "max_attempts", "retry_delay_seconds", "unique_key", "fingerprint", "author"
-)
-_STANDING_EXTRAS: Final = _optional(Standing, "shift", "ready_at")
-_QUEUE_EXTRAS: Final = _optional(Queue, "paused", "draining", "require_lease", "max_jobs")
-
-
-def _extras(value: Any, optional: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
-    return {name: given for name, default in optional if (given := getattr(value, name)) != default}
+_line: Final = Encoder().encode
+_read_line: Final = Decoder(list[Any]).decode
 
 
 # Writing: always the newest version of a kind
 
 
+class _SpecExtras(Struct, omit_defaults=True):
+    """What most jobs do not say; written only where it differs from what Spec has."""
+
+    tags: tuple[str, ...] = ()
+    max_attempts: int = 1
+    retry_delay_seconds: int = 0
+    unique_key: str | None = None
+    fingerprint: str | None = None
+    author: str | None = None
+
+
+class _NotesExtras(Struct, omit_defaults=True):
+    """The same, of Notes."""
+
+    progress: int | None = None
+    error: str | None = None
+    cancel_requested: bool = False
+    result: str | UnsetType = UNSET
+    history: list[tuple[Any, ...]] | UnsetType = UNSET
+
+
+class _StandingExtras(Struct, omit_defaults=True):
+    """The same, of Standing."""
+
+    shift: int = 0
+    ready_at: int = 0
+    notes: _NotesExtras | UnsetType = UNSET
+
+
 def _queue_line(kind: str, queue: Queue) -> bytes:
-    more = _extras(queue, _QUEUE_EXTRAS)
+    defaults = fields_dict(Queue)
+    names = ("paused", "draining", "require_lease", "max_jobs")
+    more = {name: given for name in names if (given := getattr(queue, name)) != defaults[name].default}
     if queue.defaults is not None:
         more["defaults"] = asdict(queue.defaults)
     if queue.keys:
         more["keys"] = [[key.id, key.role.value, key.digest, key.created] for key in queue.keys]
-    return _line([kind, 2, queue.name, queue.salt, queue.digest, queue.created, more]).encode()
+    return _line([kind, 2, queue.name, queue.salt, queue.digest, queue.created, more])
 
 
-def _notes(notes: Notes) -> dict[str, Any]:
-    written = _extras(notes, _optional(Notes, "progress", "error", "cancel_requested"))
-    if notes.result is not None:
-        written["result"] = notes.result.decode()
-    if notes.history:
-        written["history"] = [[a.worker, a.started, a.ended, a.outcome, a.error] for a in notes.history]
-    return written
+def _notes(notes: Notes) -> _NotesExtras | UnsetType:
+    if notes is NO_NOTES or notes == NO_NOTES:
+        return UNSET
+    return _NotesExtras(
+        notes.progress,
+        notes.error,
+        notes.cancel_requested,
+        UNSET if notes.result is None else notes.result.decode(),
+        [(a.worker, a.started, a.ended, a.outcome, a.error) for a in notes.history] or UNSET,
+    )
 
 
-def _standing(standing: Standing) -> list[Any]:
-    more = _extras(standing, _STANDING_EXTRAS)
-    if standing.notes is not NO_NOTES and (notes := _notes(standing.notes)):
-        more["notes"] = notes
-    return [
-        standing.state.value,
+def _standing(standing: Standing) -> tuple[Any, ...]:
+    return (
+        standing.state,
         standing.updated,
         standing.attempts,
         standing.claimed,
         standing.lease,
         standing.worker,
-        more,
-    ]
+        _StandingExtras(standing.shift, standing.ready_at, _notes(standing.notes)),
+    )
 
 
 def _encode_job_added(fact: JobAdded) -> bytes:
     spec = fact.job.spec
-    asked = [spec.uid, spec.priority, spec.arrival, spec.keep_minutes, spec.timeout_seconds, spec.timeout_time]
-    more = _extras(spec, _SPEC_EXTRAS)
-    line = _line(["job-added", 2, fact.queue, *asked, spec.created, more, *_standing(fact.job.standing)])
-    return line.encode() + b"\n" + spec.content
+    asked = (spec.uid, spec.priority, spec.arrival, spec.keep_minutes, spec.timeout_seconds, spec.timeout_time)
+    more = _SpecExtras(
+        spec.tags, spec.max_attempts, spec.retry_delay_seconds, spec.unique_key, spec.fingerprint, spec.author
+    )
+    line = _line(("job-added", 2, fact.queue, *asked, spec.created, more, *_standing(fact.job.standing)))
+    return line + b"\n" + spec.content
 
 
 def _encode_job_changed(fact: JobChanged) -> bytes:
-    return _line(["job-changed", 2, fact.queue, fact.uid, *_standing(fact.standing)]).encode()
+    return _line(("job-changed", 2, fact.queue, fact.uid, *_standing(fact.standing)))
 
 
 _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     QueueCreated: lambda fact: _queue_line("queue-created", fact.queue),
     QueueChanged: lambda fact: _queue_line("queue-changed", fact.queue),
-    QueueDeleted: lambda fact: _line(["queue-deleted", 1, fact.name]).encode(),
+    QueueDeleted: lambda fact: _line(("queue-deleted", 1, fact.name)),
     JobAdded: _encode_job_added,
     JobChanged: _encode_job_changed,
-    JobRemoved: lambda fact: _line(["job-removed", 1, fact.queue, fact.uid]).encode(),
+    JobRemoved: lambda fact: _line(("job-removed", 1, fact.queue, fact.uid)),
 }
 
 
@@ -202,7 +220,7 @@ def decode(record: bytes) -> Fact:
     Raises UnknownRecord for a kind or version that is not known here.
     """
     line, _, content = record.partition(b"\n")
-    kind, version, *written = json.loads(line)
+    kind, version, *written = _read_line(line)
     read = _DECODERS.get((kind, version))
     if read is None:
         raise UnknownRecord(f"record {kind!r} of version {version}")

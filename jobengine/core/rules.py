@@ -10,13 +10,24 @@ from itertools import islice
 from typing import Any, Final
 
 from attrs import evolve
+from msgspec.structs import replace
 
 from . import commands as c
 from .access import Grant, authorise, digest_of
 from .adding import add_jobs
-from .errors import JobNotFound, KeyNotFound, KeyTaken, QueueExists, QueueNotFound, TooManyKeys
+from .errors import (
+    DomainError,
+    JobNotFound,
+    KeyNotFound,
+    KeyTaken,
+    LeaseLost,
+    LeaseRequired,
+    QueueExists,
+    QueueNotFound,
+    TooManyKeys,
+)
 from .events import Fact, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import AccessKey, Job, Queue, Rank, Standing, State
+from .model import INPROGRESS, SECOND, AccessKey, Job, Queue, Rank, Standing, State
 from .searching import matches
 from .state import QueueTable, Tables
 from .updating import timed_out, update
@@ -65,7 +76,7 @@ def expire(tables: Tables, now: int, limit: int) -> list[Fact]:
 def move_leases(tables: Tables, shift: int) -> list[Fact]:
     """Facts that make all leases end `shift` milliseconds later: the clock was set, and no time has gone by."""
     return [
-        JobChanged(name, job.spec.uid, evolve(job.standing, shift=job.standing.shift + shift))
+        JobChanged(name, job.spec.uid, replace(job.standing, shift=job.standing.shift + shift))
         for name, job in _leased(tables)
     ]
 
@@ -84,8 +95,8 @@ def _outlived(name: str, job: Job, now: int) -> Fact:
     standing, spec = job.standing, job.spec
     if standing.state is State.INPROGRESS:
         return JobChanged(name, spec.uid, timed_out(job, now))
-    if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * 1000 > now):
-        return JobChanged(name, spec.uid, evolve(standing, ready_at=0))
+    if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * SECOND > now):
+        return JobChanged(name, spec.uid, replace(standing, ready_at=0))
     return JobRemoved(name, spec.uid)
 
 
@@ -189,7 +200,7 @@ def _explain(table: QueueTable, _grant: Grant, command: c.ExplainJob, _now: int,
 
 def _claimable(table: QueueTable, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:
     """The jobs that can be claimed, but for those that time should have removed by now."""
-    return (job for job in table.ready_jobs(tags) if (gone := job.deadline) is None or gone > now)
+    return (job for job in table.ready_jobs(tags) if not (gone := job.spec.timeout_time) or gone * SECOND > now)
 
 
 def _claim(table: QueueTable, _grant: Grant, command: c.Claim, now: int, new_id: NewId) -> Decision:
@@ -203,7 +214,7 @@ def _claim(table: QueueTable, _grant: Grant, command: c.Claim, now: int, new_id:
         if claimed and size > _CLAIMED_BYTES:
             break
         standing = Standing(
-            state=State.INPROGRESS,
+            state=INPROGRESS,
             updated=now,
             attempts=job.standing.attempts + 1,
             claimed=now,
@@ -220,6 +231,25 @@ def _update_job(table: QueueTable, _grant: Grant, command: c.UpdateJob, now: int
     job = _job(table, command.uid)
     fact, updated = update(table.queue, job, command.changes, now, lease=command.lease)
     return ([fact] if fact is not None else _NOTHING), updated
+
+
+def _update_jobs(table: QueueTable, _grant: Grant, command: c.UpdateJobs, now: int, _new_id: NewId) -> Decision:
+    facts: list[Fact] = []
+    outcomes: list[Job | DomainError] = []
+    # One that comes twice is changed from what it was made to be, which the tables don't show yet.
+    changed: dict[str, Job] = {}
+    for asked in command.updates:
+        try:
+            job = changed.get(asked.uid) or _job(table, asked.uid)
+            fact, updated = update(table.queue, job, asked.changes, now, lease=asked.lease)
+        except (JobNotFound, LeaseLost, LeaseRequired) as error:
+            outcomes.append(error)
+            continue
+        if fact is not None:
+            facts.append(fact)
+            changed[asked.uid] = updated
+        outcomes.append(updated)
+    return facts, outcomes
 
 
 def _delete_job(table: QueueTable, _grant: Grant, command: c.DeleteJob, _now: int, _new_id: NewId) -> Decision:
@@ -272,6 +302,7 @@ _DECIDERS: Final[dict[type, Callable[..., Decision]]] = {
     c.ExplainJob: _explain,
     c.Claim: _claim,
     c.UpdateJob: _update_job,
+    c.UpdateJobs: _update_jobs,
     c.DeleteJob: _delete_job,
     c.UpdateMatching: _update_matching,
     c.DeleteMatching: _delete_matching,

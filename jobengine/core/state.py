@@ -5,7 +5,7 @@ There is one way to change it, `apply`, and one way to take a change back, `rest
 """
 
 from collections.abc import Iterator
-from enum import Enum
+from enum import StrEnum
 from heapq import merge
 from itertools import islice
 from typing import Any, Final
@@ -13,14 +13,11 @@ from typing import Any, Final
 from sortedcontainers import SortedList
 
 from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import UNFINISHED, Job, Queue, Rank, State
+from .model import QUEUED, UNFINISHED, Job, Queue, Rank, Standing, State
 from .records import encode
+from .values import Value
 
-__all__ = ["Before", "Place", "QueueTable", "Tables"]
-
-#: What a fact replaced: the queue's name, the job's uid or None for the queue itself, and what was there: the job, the
-#: queue with all its jobs, the queue's set-up alone, or nothing.
-Before = tuple[str, str | None, "Job | QueueTable | Queue | None"]
+__all__ = ["JobSwap", "Place", "QueueSwap", "QueueTable", "Swap", "Tables"]
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
 _RECORD_OVERHEAD: Final = 200
@@ -31,7 +28,31 @@ _LAST_UID: Final = "\U0010ffff"
 _EMPTY: Final[SortedList[Rank]] = SortedList()
 
 
-class Place(Enum):
+class JobSwap(Value, frozen=True):
+    """What a fact about a job did; None is a job that is not there."""
+
+    #: The queue's name.
+    queue: str
+    #: The job's uid.
+    uid: str
+    #: The job as it was, and as it is.
+    old: Job | None
+    new: Job | None
+
+
+class QueueSwap(Value, frozen=True):
+    """What a fact about a queue did."""
+
+    #: The queue's name.
+    queue: str
+    #: What was there: the queue with all its jobs, its set-up alone if only that has changed, or nothing.
+    old: "QueueTable | Queue | None"
+
+
+Swap = JobSwap | QueueSwap
+
+
+class Place(StrEnum):
     """Where in a queue a job is: its state, and if queued, whether it can be claimed."""
 
     READY = "ready"
@@ -41,6 +62,8 @@ class Place(Enum):
     FAILED = "failed"
 
 
+_READY: Final = Place.READY
+_DELAYED: Final = Place.DELAYED
 _PLACES: Final = {
     State.QUEUED: (Place.READY, Place.DELAYED),
     State.INPROGRESS: (Place.INPROGRESS,),
@@ -49,10 +72,11 @@ _PLACES: Final = {
 }
 
 
-def _place(job: Job | None) -> Place | None:
-    if job is None:
-        return None
-    return _PLACES[job.state][1 if job.state is State.QUEUED and job.standing.ready_at else 0]
+def _place(standing: Standing) -> Place:
+    places = _PLACES[standing.state]
+    if standing.state is QUEUED and standing.ready_at:
+        return _DELAYED
+    return places[0]
 
 
 class QueueTable:
@@ -66,9 +90,7 @@ class QueueTable:
         self.queue = queue
         #: Every job, by uid.
         self.jobs: dict[str, Job] = {}
-        #: The rank of every job: execution order.
-        self.order: SortedList[Rank] = SortedList()
-        #: The same, for each place that a job can be in.
+        #: The rank of every job in each place that it can be in: execution order.
         self.places: dict[Place, SortedList[Rank]] = {place: SortedList() for place in Place}
         #: The ranks of the jobs that can be claimed, and of those among them with a tag, by tag.
         self.ready = self.places[Place.READY]
@@ -77,6 +99,8 @@ class QueueTable:
         self.unique: dict[str, dict[str, None]] = {}
         #: (deadline, uid) of every job that time will move on by itself.
         self.deadlines: SortedList[tuple[int, str]] = SortedList()
+        #: The first of them, or None.
+        self.next_deadline: int | None = None
         #: About how many bytes the records of this queue would take in a fresh snapshot.
         self.live_bytes = len(encode(QueueCreated(queue)))
         #: About how many of them each job takes for the queue's name: more than it has characters.
@@ -91,11 +115,6 @@ class QueueTable:
         narrowest = min((self.ready_by_tag.get(tag, _EMPTY) for tag in tags), key=len)
         wanted = frozenset(tags)
         return (job for rank in narrowest if wanted <= frozenset((job := self.jobs[rank[2]]).spec.tags))
-
-    @property
-    def next_deadline(self) -> int | None:
-        """When the first of the jobs is moved on by time, or None."""
-        return self.deadlines[0][0] if self.deadlines else None
 
     def in_progress(self) -> list[Job]:
         """The jobs that somebody holds."""
@@ -114,8 +133,8 @@ class QueueTable:
         They are fewer where they are so long that a page of them would take long. With them comes the place of the
         last, or None if no more follow.
         """
-        indexes = [self.order] if state is None else [self.places[place] for place in _PLACES[state]]
-        ranks: Iterator[Rank] = merge(*(index.irange(after, inclusive=(False, True)) for index in indexes))
+        places = Place if state is None else _PLACES[state]
+        ranks: Iterator[Rank] = merge(*(self.places[place].irange(after, inclusive=(False, True)) for place in places))
         if arrived_before is not None:
             ranks = (rank for rank in ranks if rank[1] < arrived_before)
         jobs, size = [], 0
@@ -126,6 +145,81 @@ class QueueTable:
                 break
         return jobs, jobs[-1].spec.rank if jobs and next(ranks, None) is not None else None
 
+    def put(self, uid: str, new: Job | None) -> Job | None:
+        """Have `new` as the job `uid`, or none if it is None, with every index in step; return what was there."""
+        old = self.jobs.get(uid)
+        if new is not None:
+            self.jobs[uid] = new
+        elif old is not None:
+            del self.jobs[uid]
+        if old is not None and new is not None and old.spec is new.spec:
+            self._move(old, new)
+            return old
+        if old is not None:
+            self._take_out(old)
+        if new is not None:
+            self._put_in(new)
+        return old
+
+    def _put_in(self, job: Job) -> None:
+        self.next_arrival = max(self.next_arrival, job.spec.arrival + 1)
+        self._enter(_place(job.standing), job)
+        self._set_deadline(job.spec.uid, None, job.deadline)
+        self.live_bytes += self._weight(job)
+
+    def _take_out(self, job: Job) -> None:
+        self._leave(_place(job.standing), job)
+        self._set_deadline(job.spec.uid, job.deadline, None)
+        self.live_bytes -= self._weight(job)
+
+    def _move(self, old: Job, new: Job) -> None:
+        """A job of which the fixed half is the same."""
+        was, now = _place(old.standing), _place(new.standing)
+        if was is not now:
+            self._leave(was, old)
+            self._enter(now, new)
+        self._set_deadline(new.spec.uid, old.deadline, new.deadline)
+        before, after = old.standing, new.standing
+        if before.notes is not after.notes or before.worker != after.worker:
+            self.live_bytes += self._weight(new) - self._weight(old)
+
+    def _enter(self, place: Place, job: Job) -> None:
+        spec = job.spec
+        self.places[place].add(spec.rank)
+        if spec.tags and place is _READY:
+            for tag in spec.tags:
+                self.ready_by_tag.setdefault(tag, SortedList()).add(spec.rank)
+        if spec.unique_key is not None and job.standing.state in UNFINISHED:
+            self.unique.setdefault(spec.unique_key, {})[spec.uid] = None
+
+    def _leave(self, place: Place, job: Job) -> None:
+        spec = job.spec
+        self.places[place].remove(spec.rank)
+        if spec.tags and place is _READY:
+            for tag in spec.tags:
+                _discard(self.ready_by_tag, tag, spec.rank)
+        if spec.unique_key is not None and job.standing.state in UNFINISHED:
+            del self.unique[spec.unique_key][spec.uid]
+            if not self.unique[spec.unique_key]:
+                del self.unique[spec.unique_key]
+
+    def _set_deadline(self, uid: str, was: int | None, now: int | None) -> None:
+        if was == now:
+            return
+        if was is not None:
+            self.deadlines.remove((was, uid))
+        if now is not None:
+            self.deadlines.add((now, uid))
+        if was == self.next_deadline or (now is not None and (self.next_deadline is None or now < self.next_deadline)):
+            self.next_deadline = self.deadlines[0][0] if self.deadlines else None
+
+    def _weight(self, job: Job) -> int:
+        """About how long the job's record is; exactly, if there is anything in it that may be long."""
+        spec, standing, notes = job.spec, job.standing, job.standing.notes
+        if spec.tags or spec.unique_key or standing.worker or notes.result or notes.error or len(notes.history) > 1:
+            return len(encode(JobAdded(self.queue.name, job)))
+        return len(spec.content) + self.name_bytes + _RECORD_OVERHEAD
+
 
 class Tables:
     """The state of one engine: its queues by name, and all that will happen by itself, by time."""
@@ -134,6 +228,8 @@ class Tables:
         self.queues: dict[str, QueueTable] = {}
         #: (next deadline, name) of every queue that has one.
         self.deadlines: SortedList[tuple[int, str]] = SortedList()
+        #: The first of them, or None.
+        self.next_deadline: int | None = None
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
         self._appliers: Final[dict[type, Any]] = {
@@ -145,27 +241,25 @@ class Tables:
             JobRemoved: self._job_removed,
         }
 
-    def apply(self, fact: Fact) -> Before:
+    def apply(self, fact: Fact) -> Swap:
         """
-        Make a fact true, and say what it replaced.
+        Make a fact true, and say what it did.
 
         A change to a job or queue that is not there is passed over: in a file that was compacted, a commit may speak of
         a job that was removed before its slice of the snapshot was taken (docs/database-format.md).
         """
-        before: Before = self._appliers[type(fact)](fact)
-        return before
+        swap: Swap = self._appliers[type(fact)](fact)
+        return swap
 
-    def restore(self, before: Before) -> None:
+    def restore(self, swap: Swap) -> None:
         """Take back the newest change that was not yet taken back, given what apply said of it."""
-        name, uid, old = before
-        if isinstance(old, Queue):
-            self.queues[name].queue = old
-        elif uid is None:
-            assert not isinstance(old, Job)
-            self._swap_queue(name, old)
-        elif (table := self.queues.get(name)) is not None:
-            assert not isinstance(old, QueueTable)
-            self._swap_job(table, uid, old)
+        if isinstance(swap, JobSwap):
+            if (table := self.queues.get(swap.queue)) is not None:
+                self._swap_job(table, swap.uid, swap.old)
+        elif isinstance(swap.old, Queue):
+            self.queues[swap.queue].queue = swap.old
+        else:
+            self._swap_queue(swap.queue, swap.old)
 
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
         """The jobs whose deadline has come, with their queue's name; not to be used beyond the next change."""
@@ -196,44 +290,44 @@ class Tables:
                 if after is None:
                     break
 
-    def _queue_created(self, fact: QueueCreated) -> Before:
+    def _queue_created(self, fact: QueueCreated) -> Swap:
         name = fact.queue.name
         old = self.queues.get(name)
         if old is not None and old.queue.salt == fact.queue.salt:
             # The same queue again, as a slice of a snapshot may have it.
             return self._queue_changed(QueueChanged(fact.queue))
-        return (name, None, self._swap_queue(name, QueueTable(fact.queue)))
+        return QueueSwap(name, self._swap_queue(name, QueueTable(fact.queue)))
 
-    def _queue_changed(self, fact: QueueChanged) -> Before:
+    def _queue_changed(self, fact: QueueChanged) -> Swap:
         name = fact.queue.name
         table = self.queues.get(name)
         if table is None or table.queue.salt != fact.queue.salt:
-            return (name, None, table)
+            return QueueSwap(name, table)
         before, table.queue = table.queue, fact.queue
-        return (name, None, before)
+        return QueueSwap(name, before)
 
-    def _queue_deleted(self, fact: QueueDeleted) -> Before:
-        return (fact.name, None, self._swap_queue(fact.name, None))
+    def _queue_deleted(self, fact: QueueDeleted) -> Swap:
+        return QueueSwap(fact.name, self._swap_queue(fact.name, None))
 
-    def _job_added(self, fact: JobAdded) -> Before:
-        table = self.queues.get(fact.queue)
-        uid = fact.job.spec.uid
+    def _job_added(self, fact: JobAdded) -> Swap:
+        table, uid = self.queues.get(fact.queue), fact.job.spec.uid
         if table is None:
-            return (fact.queue, uid, None)
-        return (fact.queue, uid, self._swap_job(table, uid, fact.job))
+            return JobSwap(fact.queue, uid, None, None)
+        return JobSwap(fact.queue, uid, self._swap_job(table, uid, fact.job), fact.job)
 
-    def _job_changed(self, fact: JobChanged) -> Before:
+    def _job_changed(self, fact: JobChanged) -> Swap:
         table = self.queues.get(fact.queue)
         old = None if table is None else table.jobs.get(fact.uid)
-        if table is not None and old is not None:
-            self._swap_job(table, fact.uid, Job(old.spec, fact.standing))
-        return (fact.queue, fact.uid, old)
+        if table is None or old is None:
+            return JobSwap(fact.queue, fact.uid, None, None)
+        new = Job(old.spec, fact.standing)
+        return JobSwap(fact.queue, fact.uid, self._swap_job(table, fact.uid, new), new)
 
-    def _job_removed(self, fact: JobRemoved) -> Before:
+    def _job_removed(self, fact: JobRemoved) -> Swap:
         table = self.queues.get(fact.queue)
         if table is None:
-            return (fact.queue, fact.uid, None)
-        return (fact.queue, fact.uid, self._swap_job(table, fact.uid, None))
+            return JobSwap(fact.queue, fact.uid, None, None)
+        return JobSwap(fact.queue, fact.uid, self._swap_job(table, fact.uid, None), None)
 
     def _swap_queue(self, name: str, new: QueueTable | None) -> QueueTable | None:
         old = self.queues.pop(name, None)
@@ -247,94 +341,21 @@ class Tables:
         return old
 
     def _move_deadline(self, name: str, was: int | None, now: int | None) -> None:
-        if was != now:
-            if was is not None:
-                self.deadlines.remove((was, name))
-            if now is not None:
-                self.deadlines.add((now, name))
+        if was == now:
+            return
+        if was is not None:
+            self.deadlines.remove((was, name))
+        if now is not None:
+            self.deadlines.add((now, name))
+        self.next_deadline = self.deadlines[0][0] if self.deadlines else None
 
     def _swap_job(self, table: QueueTable, uid: str, new: Job | None) -> Job | None:
-        """Put `new` where the job `uid` is, or remove it, and keep every index in step."""
-        old = table.jobs.pop(uid, None) if new is None else table.jobs.get(uid)
-        if new is not None:
-            table.jobs[uid] = new
-            table.next_arrival = max(table.next_arrival, new.spec.arrival + 1)
-        self._index_rank(table, old, new)
-        self._weigh(table, old, new)
-        self._index_place(table, old, new)
-        self._index_unique(table, old, new)
-        self._index_deadline(table, old, new)
+        """Put `new` where the job `uid` is, or remove it, and keep what is known of all queues in step."""
+        size, deadline = table.live_bytes, table.next_deadline
+        old = table.put(uid, new)
+        self.live_bytes += table.live_bytes - size
+        self._move_deadline(table.queue.name, deadline, table.next_deadline)
         return old
-
-    def _index_rank(self, table: QueueTable, old: Job | None, new: Job | None) -> None:
-        if old is not None and new is not None and old.spec is new.spec:
-            return
-        if old is not None:
-            table.order.remove(old.spec.rank)
-        if new is not None:
-            table.order.add(new.spec.rank)
-
-    def _index_place(self, table: QueueTable, old: Job | None, new: Job | None) -> None:
-        was, now = _place(old), _place(new)
-        if old is not None and new is not None and was is now and old.spec is new.spec:
-            return
-        if old is not None and was is not None:
-            table.places[was].remove(old.spec.rank)
-            if was is Place.READY:
-                for tag in old.spec.tags:
-                    _discard(table.ready_by_tag, tag, old.spec.rank)
-        if new is not None and now is not None:
-            table.places[now].add(new.spec.rank)
-            if now is Place.READY:
-                for tag in new.spec.tags:
-                    table.ready_by_tag.setdefault(tag, SortedList()).add(new.spec.rank)
-
-    def _index_unique(self, table: QueueTable, old: Job | None, new: Job | None) -> None:
-        was, now = _unique_key(old), _unique_key(new)
-        if was == now:
-            return
-        if old is not None and was is not None:
-            del table.unique[was][old.spec.uid]
-            if not table.unique[was]:
-                del table.unique[was]
-        if new is not None and now is not None:
-            table.unique.setdefault(now, {})[new.spec.uid] = None
-
-    def _index_deadline(self, table: QueueTable, old: Job | None, new: Job | None) -> None:
-        was = None if old is None else old.deadline
-        now = None if new is None else new.deadline
-        if was == now:
-            return
-        first = table.next_deadline
-        if was is not None and old is not None:
-            table.deadlines.remove((was, old.spec.uid))
-        if now is not None and new is not None:
-            table.deadlines.add((now, new.spec.uid))
-        self._move_deadline(table.queue.name, first, table.next_deadline)
-
-    def _weigh(self, table: QueueTable, old: Job | None, new: Job | None) -> None:
-        if old is not None and new is not None and old.spec is new.spec and _said(old) == _said(new):
-            return
-        change = (0 if new is None else _weight(table, new)) - (0 if old is None else _weight(table, old))
-        table.live_bytes += change
-        self.live_bytes += change
-
-
-def _said(job: Job) -> tuple[int, str | None]:
-    """What, beside its fixed half, may make a job's record a long one."""
-    return id(job.standing.notes), job.standing.worker
-
-
-def _weight(table: QueueTable, job: Job) -> int:
-    """About how long the job's record is; exactly, if there is anything in it that may be long."""
-    spec, standing, notes = job.spec, job.standing, job.standing.notes
-    if spec.tags or spec.unique_key or standing.worker or notes.result or notes.error or len(notes.history) > 1:
-        return len(encode(JobAdded(table.queue.name, job)))
-    return len(spec.content) + table.name_bytes + _RECORD_OVERHEAD
-
-
-def _unique_key(job: Job | None) -> str | None:
-    return job.spec.unique_key if job is not None and job.state in UNFINISHED else None
 
 
 def _discard(index: dict[str, SortedList[Rank]], tag: str, rank: Rank) -> None:

@@ -1,14 +1,14 @@
 """The rules for changing a job: leases, transitions, retries, cancelling."""
 
 from hmac import compare_digest
-from typing import Any, Final
+from typing import Final
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from .commands import Changes
 from .errors import LeaseLost, LeaseRequired
 from .events import Fact, JobAdded, JobChanged
-from .model import DAY, FINISHED, HISTORY_LENGTH, SECOND, Attempt, Job, Queue, Spec, Standing, State
+from .model import DAY, FINISHED, HISTORY_LENGTH, INPROGRESS, SECOND, Attempt, Job, Queue, Spec, Standing, State
 
 __all__ = ["retry_delay", "timed_out", "update"]
 
@@ -16,6 +16,8 @@ __all__ = ["retry_delay", "timed_out", "update"]
 _CANCELLED: Final = "cancelled"
 #: The error of a job whose lease ran out.
 _TIMED_OUT: Final = "timed out"
+#: The changes of a job's fixed half, if there are none.
+_NOT_ASKED: Final = (None, None, None, None)
 
 
 def update(
@@ -31,7 +33,7 @@ def update(
     if not by_owner:
         _check_lease(queue, job, changes, lease)
     spec = _spec(job.spec, changes)
-    updated = Job(spec, _moved(Job(spec, job.standing), changes, now))
+    updated = Job(spec, _moved(Job(spec, _with_notes(job.standing, changes)), changes, now))
     if spec is not job.spec:
         return JobAdded(queue.name, updated), updated
     return JobChanged(queue.name, spec.uid, updated.standing), updated
@@ -55,7 +57,7 @@ def _repeats(job: Job, changes: Changes, lease: str) -> bool:
 
 
 def _check_lease(queue: Queue, job: Job, changes: Changes, lease: str | None) -> None:
-    held = job.state is State.INPROGRESS
+    held = job.standing.state is INPROGRESS
     if lease is None:
         if queue.require_lease and held and not changes.cancel:
             raise LeaseRequired(job.state, job.standing.worker)
@@ -68,45 +70,57 @@ def _holds(standing: Standing, lease: str) -> bool:
 
 
 def _spec(spec: Spec, changes: Changes) -> Spec:
-    names = ("priority", "content", "tags", "timeout_time")
-    changed: dict[str, Any] = {name: value for name in names if (value := getattr(changes, name)) is not None}
-    return evolve(spec, **changed) if changed else spec
+    asked = (changes.priority, changes.content, changes.tags, changes.timeout_time)
+    if asked == _NOT_ASKED:
+        return spec
+    priority, content, tags, timeout_time = asked
+    return replace(
+        spec,
+        priority=spec.priority if priority is None else priority,
+        content=spec.content if content is None else content,
+        tags=spec.tags if tags is None else tags,
+        timeout_time=spec.timeout_time if timeout_time is None else timeout_time,
+    )
 
 
 def _moved(job: Job, changes: Changes, now: int) -> Standing:
-    standing = _with_notes(job.standing, changes)
-    job = Job(job.spec, standing)
+    standing = job.standing
     match changes.state:
+        case State.COMPLETE:
+            return _complete(standing, changes, now)
         case State.QUEUED:
             return _requeued(job, now, _ready_at(changes, now))
         case State.INPROGRESS:
             return _held(job, now)
-        case State.COMPLETE:
-            return _complete(standing, changes, now)
         case State.FAILED:
             failed = _failed(job, now, outcome="failed", error=changes.error, retry=changes.retry)
-            return evolve(failed, ready_at=_ready_at(changes, now)) if _delayed(failed, changes) else failed
+            return replace(failed, ready_at=_ready_at(changes, now)) if _delayed(failed, changes) else failed
     if changes.cancel:
         return _cancelled(job, now)
     if _delayed(standing, changes):
-        return evolve(standing, updated=now, ready_at=_ready_at(changes, now))
-    return evolve(standing, updated=now, shift=0)
+        return replace(standing, updated=now, ready_at=_ready_at(changes, now))
+    return replace(standing, updated=now, shift=0)
 
 
 def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
     """Done; what went wrong in earlier attempts is in the history."""
     notes = standing.notes
-    if notes.error != changes.error or notes.cancel_requested:
-        notes = evolve(notes, error=changes.error, cancel_requested=False)
-    if standing.state is State.INPROGRESS:
-        notes = evolve(notes, history=_remembered(standing, now, "complete", None))
-    return evolve(standing, state=State.COMPLETE, updated=now, shift=0, ready_at=0, notes=notes)
+    history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
+    notes = replace(notes, error=changes.error, cancel_requested=False, history=history)
+    return replace(standing, state=State.COMPLETE, updated=now, shift=0, ready_at=0, notes=notes)
 
 
 def _with_notes(standing: Standing, changes: Changes) -> Standing:
-    names = ("progress", "result", "error")
-    said: dict[str, Any] = {name: value for name in names if (value := getattr(changes, name)) is not None}
-    return evolve(standing, notes=evolve(standing.notes, **said)) if said else standing
+    if changes.progress is None and changes.result is None and changes.error is None:
+        return standing
+    notes = standing.notes
+    said = replace(
+        notes,
+        progress=notes.progress if changes.progress is None else changes.progress,
+        result=notes.result if changes.result is None else changes.result,
+        error=notes.error if changes.error is None else changes.error,
+    )
+    return replace(standing, notes=said)
 
 
 def _delayed(standing: Standing, changes: Changes) -> bool:
@@ -119,12 +133,12 @@ def _ready_at(changes: Changes, now: int) -> int:
 
 def _requeued(job: Job, now: int, ready_at: int) -> Standing:
     """Queued again because somebody said so: a job that had finished begins anew, with all its attempts."""
-    standing, notes = job.standing, evolve(job.standing.notes, cancel_requested=False)
+    standing, notes = job.standing, replace(job.standing.notes, cancel_requested=False)
     if standing.state is State.INPROGRESS:
-        notes = evolve(notes, history=_remembered(standing, now, "released", None))
+        notes = replace(notes, history=_remembered(standing, now, "released", None))
         if standing.notes.cancel_requested:
-            notes = evolve(notes, error=_CANCELLED)
-            return evolve(standing, state=State.FAILED, updated=now, lease=None, shift=0, notes=notes)
+            notes = replace(notes, error=_CANCELLED)
+            return replace(standing, state=State.FAILED, updated=now, lease=None, shift=0, notes=notes)
     attempts = 0 if standing.state in FINISHED else standing.attempts
     return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, notes=notes)
 
@@ -133,7 +147,7 @@ def _held(job: Job, now: int) -> Standing:
     """In progress: for longer, by a heartbeat, or from now on, by somebody who did not claim it."""
     standing = job.standing
     if standing.state is State.INPROGRESS:
-        return evolve(standing, updated=now, shift=0)
+        return replace(standing, updated=now, shift=0)
     attempts = standing.attempts + 1
     return Standing(state=State.INPROGRESS, updated=now, attempts=attempts, claimed=now, notes=standing.notes)
 
@@ -141,9 +155,9 @@ def _held(job: Job, now: int) -> Standing:
 def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool) -> Standing:
     spec, standing = job.spec, job.standing
     if standing.state is not State.INPROGRESS:
-        return evolve(standing, state=State.FAILED, updated=now, ready_at=0)
+        return replace(standing, state=State.FAILED, updated=now, ready_at=0)
     cancelled = standing.notes.cancel_requested
-    notes = evolve(
+    notes = replace(
         standing.notes,
         history=_remembered(standing, now, outcome, error),
         error=error if error is not None else standing.notes.error,
@@ -155,18 +169,18 @@ def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool)
         return Standing(state=State.QUEUED, updated=now, attempts=standing.attempts, ready_at=ready_at, notes=notes)
     # Whose time ran out has lost the lease; who said that it failed may say so again.
     lease = standing.lease if outcome == "failed" else None
-    return evolve(standing, state=State.FAILED, updated=now, lease=lease, shift=0, notes=notes)
+    return replace(standing, state=State.FAILED, updated=now, lease=lease, shift=0, notes=notes)
 
 
 def _cancelled(job: Job, now: int) -> Standing:
     standing = job.standing
     if standing.state is State.QUEUED:
-        notes = evolve(standing.notes, error=_CANCELLED)
-        return evolve(standing, state=State.FAILED, updated=now, ready_at=0, notes=notes)
+        notes = replace(standing.notes, error=_CANCELLED)
+        return replace(standing, state=State.FAILED, updated=now, ready_at=0, notes=notes)
     if standing.state is State.INPROGRESS:
         # It is not its worker that speaks: the lease must end when it would have ended.
         shift = standing.shift - (now - standing.updated)
-        return evolve(standing, updated=now, shift=shift, notes=evolve(standing.notes, cancel_requested=True))
+        return replace(standing, updated=now, shift=shift, notes=replace(standing.notes, cancel_requested=True))
     return standing
 
 

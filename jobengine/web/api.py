@@ -10,8 +10,9 @@ from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any, Final
 
-from attrs import define, evolve, field
+from attrs import define, field
 from klein import Klein, KleinRenderable
+from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
@@ -48,7 +49,7 @@ from ..wire.queries import (
     preferred_wait,
     seconds,
 )
-from ..wire.requests import Access, Bulk, Wire
+from ..wire.requests import Access, Wire
 from .dispatch import Dispatcher
 from .guard import Guard
 from .metrics import CONTENT_TYPE, Metrics
@@ -266,9 +267,9 @@ class Api:
     async def update_jobs(self, request: JobRequest) -> bytes:
         """Change jobs, one by one or all that match."""
         asked = self.wire.update_jobs(_body(request), self._access(request))
-        if not isinstance(asked, Bulk):
-            return _json(request, to_json({"matched": await self.engine.update_matching(asked.command)}))
-        changed = await self.engine.update_jobs(asked.updates)
+        if isinstance(asked, c.UpdateMatching):
+            return _json(request, to_json({"matched": await self.engine.update_matching(asked)}))
+        changed = await self.engine.update_jobs(asked)
         results = [result_of(update.uid, outcome) for update, outcome in zip(asked.updates, changed, strict=True)]
         return _json(request, to_json({"results": results}))
 
@@ -392,7 +393,7 @@ class Api:
             if page.following is None:
                 break
             await deferLater(self.clock, 0)
-            page = await self.engine.list_jobs(evolve(command, after=page.following))
+            page = await self.engine.list_jobs(replace(command, after=page.following))
         yield queue_tail(size)
 
     async def _filled_page(self, command: c.ListJobs) -> c.Page:
@@ -400,13 +401,13 @@ class Api:
         jobs: list[Job] = []
         size = 0
         while True:
-            page = await self.engine.list_jobs(evolve(command, limit=command.limit - len(jobs)))
+            page = await self.engine.list_jobs(replace(command, limit=command.limit - len(jobs)))
             jobs += page.jobs
             size += sum(job.size for job in page.jobs)
             if page.following is None or len(jobs) == command.limit or size > _PAGE_BYTES:
                 return c.Page(jobs=jobs, following=page.following)
             await deferLater(self.clock, 0)
-            command = evolve(command, after=page.following)
+            command = replace(command, after=page.following)
 
 
 async def _as_sent_events(watching: Any) -> AsyncGenerator[bytes, None]:

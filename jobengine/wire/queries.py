@@ -35,6 +35,7 @@ _LONGEST_TEXT: Final = 256
 _PREFER_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
 #: As in JSON, and as libraries write floats.
+_STATES: Final = {state.value: state for state in State}
 _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,9})?")
 
 _cursor: Final = msgspec.json.Decoder(tuple[int, int, str])
@@ -128,10 +129,10 @@ def make_filter(state: str | None, tag: str | None, text: str | None) -> Filter:
 
 def state_of(value: str, name: str) -> State:
     """The State that a client names, in any case; raises BadInput."""
-    try:
-        return State(value.lower())
-    except ValueError:
-        raise BadInput(f"{name} must be one of {', '.join(State)}.") from None
+    state = _STATES.get(value.lower())
+    if state is None:
+        raise BadInput(f"{name} must be one of {', '.join(State)}.")
+    return state
 
 
 def cursor(query: Query) -> Rank | None:

@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, frozen
 from msgspec import Meta, Raw
+from msgspec.structs import asdict, replace
 
 from ..core import commands as c
 from ..core.model import Defaults, Role, State
+from ..core.values import Value
 from ..strict_json import NotStrict, check
 from .queries import MAX_WAIT, BadInput, make_filter, state_of
 
-__all__ = ["Access", "Bulk", "MatchingUpdate", "Wire"]
+__all__ = ["Access", "Wire"]
 
 _NAME_LENGTH: Final = 256
 _KEY_LENGTH: Final = 1024
@@ -39,40 +41,35 @@ _Attempts = Annotated[int, Meta(ge=1)]
 T = TypeVar("T")
 
 
-@frozen(kw_only=True)
-class _NewQueue:
+class _NewQueue(Value, frozen=True, kw_only=True):
     name: _Name
-    access_key: _Key = field(repr=False)
+    access_key: _Key
 
 
-@frozen(kw_only=True)
-class _Defaults:
+class _Defaults(Value, frozen=True, kw_only=True):
     keep_minutes: _Count | None = None
     timeout_seconds: _Count | None = None
     max_attempts: _Attempts | None = None
     retry_delay_seconds: _Count | None = None
 
 
-@frozen(kw_only=True)
-class _ChangeQueue:
+class _ChangeQueue(Value, frozen=True, kw_only=True):
     name: _Text
     paused: bool | None = None
     draining: bool | None = None
     require_lease: bool | None = None
     max_jobs: _Count | None = None
     defaults: _Defaults | None = None
-    new_access_key: _Key | None = field(default=None, repr=False)
+    new_access_key: _Key | None = None
 
 
-@frozen(kw_only=True)
-class _AddKey:
+class _AddKey(Value, frozen=True, kw_only=True):
     queue_name: _Text
     role: str
-    access_key: _Key = field(repr=False)
+    access_key: _Key
 
 
-@frozen(kw_only=True)
-class _NewJob:
+class _NewJob(Value, frozen=True, kw_only=True):
     content: Raw
     priority: int | None = None
     keep_minutes: _Count | None = None
@@ -88,20 +85,17 @@ class _NewJob:
     uid: _Uid | None = None
 
 
-@frozen(kw_only=True)
-class _AddJob:
+class _AddJob(Value, frozen=True, kw_only=True):
     queue_name: _Text
     job: _NewJob
 
 
-@frozen(kw_only=True)
-class _AddJobs:
+class _AddJobs(Value, frozen=True, kw_only=True):
     queue_name: _Text
     jobs: Annotated[list[_NewJob], Meta(min_length=1, max_length=_MOST_JOBS)]
 
 
-@frozen(kw_only=True)
-class _Changes:
+class _Changes(Value, frozen=True, kw_only=True):
     new_status: _Text | None = None
     retry: bool | None = None
     cancel: bool | None = None
@@ -115,53 +109,34 @@ class _Changes:
     delay_seconds: _Count | None = None
 
 
-@frozen(kw_only=True)
-class _Update(_Changes):
+class _Update(_Changes, frozen=True, kw_only=True):
     uid: _Text
-    lease: _Text | None = field(default=None, repr=False)
+    lease: _Text | None = None
 
 
-@frozen(kw_only=True)
-class _UpdateJob(_Update):
+class _UpdateJob(_Update, frozen=True, kw_only=True):
     queue_name: _Text
 
 
-@frozen(kw_only=True)
-class _Filter:
+class _Filter(Value, frozen=True, kw_only=True):
     state: _Text | None = None
     tag: _Text | None = None
     q: _Text | None = None
 
 
-@frozen(kw_only=True)
-class _UpdateJobs(_Changes):
+class _UpdateJobs(_Changes, frozen=True, kw_only=True):
     queue_name: _Text
     updates: Annotated[list[_Update], Meta(min_length=1, max_length=_MOST_JOBS)] | None = None
     filter: _Filter | None = None
     dry_run: bool | None = None
 
 
-@frozen(kw_only=True)
-class _Claim:
+class _Claim(Value, frozen=True, kw_only=True):
     queue_names: Annotated[list[_Text], Meta(min_length=1, max_length=100)]
     count: Annotated[int, Meta(ge=1, le=_MOST_CLAIMS)] | None = None
     wait: Annotated[float, Meta(ge=0, le=MAX_WAIT)] | None = None
     worker: _Name | None = None
     tags: _Tags | None = None
-
-
-@frozen
-class Bulk:
-    """Updates of jobs one by one."""
-
-    updates: list[c.UpdateJob]
-
-
-@frozen
-class MatchingUpdate:
-    """An update of all jobs that match."""
-
-    command: c.UpdateMatching
 
 
 def _decoder(kind: type[T]) -> "msgspec.json.Decoder[T]":
@@ -231,22 +206,23 @@ class Wire:
         if idempotency_key is not None:
             if job.uid is not None:
                 raise BadInput("Send a uid or the header Idempotency-Key, not both.")
-            job = evolve(job, idempotency_key=idempotency_key)
+            job = replace(job, idempotency_key=idempotency_key)
         return self._adding(asked.queue_name, access, (job,), many=False)
 
     def add_jobs(self, body: bytes, access: Access) -> c.AddJobs:
         """The body of PUT /api/v1/jobs."""
         asked, _ = self._decode(body, _add_jobs)
-        jobs = tuple(_new_job(job, f"jobs[{index}]", self.max_job_bytes) for index, job in enumerate(asked.jobs))
-        return self._adding(asked.queue_name, access, jobs, many=True)
+        jobs = [_new_job(job, f"jobs[{index}]", self.max_job_bytes) for index, job in enumerate(asked.jobs)]
+        return self._adding(asked.queue_name, access, tuple(jobs), many=True)
 
     def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob, bool]:
         """The body of POST /api/v1/job, and whether it is one as the first version of the API has it."""
         asked, fields = self._decode(body, _update_job)
-        command = _updating(asked.queue_name, access, asked, "", self.max_job_bytes)
+        changes = _changes(asked, "", self.max_job_bytes)
+        command = c.UpdateJob(queue=asked.queue_name, **access, uid=asked.uid, changes=changes, lease=asked.lease)
         return command, fields <= _V1_UPDATE
 
-    def update_jobs(self, body: bytes, access: Access) -> Bulk | MatchingUpdate:
+    def update_jobs(self, body: bytes, access: Access) -> c.UpdateJobs | c.UpdateMatching:
         """The body of POST /api/v1/jobs."""
         asked, _ = self._decode(body, _update_jobs)
         if (asked.updates is None) == (asked.filter is None):
@@ -256,19 +232,15 @@ class Wire:
                 raise BadInput(
                     "Beside updates there can be no changes and no dry_run: each update says what it changes."
                 )
-            updates = enumerate(asked.updates)
-            return Bulk(
-                [_updating(asked.queue_name, access, item, f"updates[{i}].", self.max_job_bytes) for i, item in updates]
-            )
+            updates = [_update(item, f"updates[{i}].", self.max_job_bytes) for i, item in enumerate(asked.updates)]
+            return c.UpdateJobs(queue=asked.queue_name, **access, updates=tuple(updates))
         assert asked.filter is not None
-        return MatchingUpdate(
-            c.UpdateMatching(
-                queue=asked.queue_name,
-                **access,
-                filter=make_filter(asked.filter.state, asked.filter.tag, asked.filter.q),
-                changes=_changes(asked, "", self.max_job_bytes),
-                dry_run=bool(asked.dry_run),
-            )
+        return c.UpdateMatching(
+            queue=asked.queue_name,
+            **access,
+            filter=make_filter(asked.filter.state, asked.filter.tag, asked.filter.q),
+            changes=_changes(asked, "", self.max_job_bytes),
+            dry_run=bool(asked.dry_run),
         )
 
     def claim(self, body: bytes, access: Access) -> c.Claims:
@@ -285,7 +257,8 @@ class Wire:
 
     def _filled(self, asked: _Defaults) -> Defaults:
         """A queue's defaults, with the server's for what it does not say."""
-        return evolve(self.defaults, **asdict(asked, filter=lambda _, value: value is not None))
+        said = {name: value for name, value in asdict(asked).items() if value is not None}
+        return evolve(self.defaults, **said)
 
     def _adding(self, queue: str, access: Access, jobs: tuple[c.NewJob, ...], *, many: bool) -> c.AddJobs:
         return c.AddJobs(
@@ -327,14 +300,8 @@ def _new_job(asked: _NewJob, place: str, most: int) -> c.NewJob:
     )
 
 
-def _updating(queue: str, access: Access, asked: _Update, place: str, most: int) -> c.UpdateJob:
-    return c.UpdateJob(
-        queue=queue,
-        **access,
-        uid=asked.uid,
-        changes=_changes(asked, place, most),
-        lease=asked.lease,
-    )
+def _update(asked: _Update, place: str, most: int) -> c.JobUpdate:
+    return c.JobUpdate(uid=asked.uid, changes=_changes(asked, place, most), lease=asked.lease)
 
 
 def _changes(asked: _Changes, place: str, most: int) -> c.Changes:
@@ -386,7 +353,7 @@ def _object(raw: Raw, place: str, most: int) -> bytes:
 
 
 def _unique(tags: tuple[str, ...] | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(tags or ()))
+    return tuple(dict.fromkeys(tags)) if tags else ()
 
 
 def _header_safe(key: str) -> bytes:

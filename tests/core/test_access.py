@@ -1,7 +1,7 @@
 """Who may do what: the whole table of commands and roles."""
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from jobengine.core import commands as c
 from jobengine.core.access import ALLOWED, authorise
@@ -13,7 +13,7 @@ from tests.core.worlds import KEY, World, picture
 #: What each role may do beside the owner, who may do everything, in the words of the documentation.
 MAY = {
     Role.PRODUCER: {c.AddJobs, c.ReadJob},
-    Role.WORKER: {c.Claim, c.Peek, c.UpdateJob},
+    Role.WORKER: {c.Claim, c.Peek, c.UpdateJob, c.UpdateJobs},
     Role.VIEWER: {c.ListJobs, c.ReadJob, c.ReadStats, c.ExplainJob, c.Peek, c.Subscribe},
 }
 
@@ -58,7 +58,7 @@ def test_with_no_key_of_the_queue_nothing_may_be_done(world: World, kind: type, 
 @pytest.mark.parametrize("kind", list(ALLOWED), ids=lambda kind: kind.__name__)
 def test_the_admin_may_do_everything(world: World, kind: type) -> None:
     (command,) = [one for one in every_command() if type(one) is kind]
-    admin = evolve(command, access_key=b"wrong", admin=True)
+    admin = replace(command, access_key=b"wrong", admin=True)
     assert authorise(world.tables.queues["q"].queue, admin).role is Role.OWNER
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from jobengine.core.commands import (
     Changes,
@@ -122,7 +122,7 @@ def test_pages_of_a_filter_have_every_match_once_in_order(world: World, limit: i
         seen += [job.spec.uid for job in page.jobs]
         if page.following is None:
             break
-        command = evolve(command, after=page.following)
+        command = replace(command, after=page.following)
     assert seen == found(world, tag="t")
     assert len(seen) == 5
 
@@ -138,7 +138,7 @@ def swept(world: World, command: Any) -> list[int]:
         matched.append(slice_.matched)
         if slice_.following is None:
             return matched
-        command = evolve(command, after=slice_.following)
+        command = replace(command, after=slice_.following)
 
 
 def test_a_sweep_changes_all_that_match_slice_by_slice(world: World) -> None:
@@ -146,7 +146,7 @@ def test_a_sweep_changes_all_that_match_slice_by_slice(world: World) -> None:
         world.add(tags=("t",) if n % 2 else ())
     changes = Changes(state=State.FAILED, error="swept")
     command = UpdateMatching(queue="q", access_key=KEY, filter=Filter(tag="t"), changes=changes, limit=4)
-    assert swept(world, evolve(command, dry_run=True)) == [2, 2, 1]
+    assert swept(world, replace(command, dry_run=True)) == [2, 2, 1]
     assert found(world, state=State.FAILED) == []
     assert swept(world, command) == [2, 2, 1]
     assert found(world, state=State.FAILED) == found(world, tag="t")
@@ -164,7 +164,7 @@ def test_a_sweep_meets_each_job_once_though_it_takes_them_out_of_the_state_it_lo
     )
     assert sum(swept(world, command)) == 7
     assert len(found(world, state=State.COMPLETE)) == 7
-    back = evolve(command, filter=Filter(state=State.COMPLETE), changes=Changes(state=State.QUEUED))
+    back = replace(command, filter=Filter(state=State.COMPLETE), changes=Changes(state=State.QUEUED))
     assert sum(swept(world, back)) == 7
     assert all(job.standing.attempts == 0 for job in world.list())
 
@@ -172,10 +172,10 @@ def test_a_sweep_meets_each_job_once_though_it_takes_them_out_of_the_state_it_lo
 def test_a_sweep_removes_all_that_match(world: World) -> None:
     uids = [world.add(tags=("t",) if n % 3 == 0 else ()).spec.uid for n in range(10)]
     command = DeleteMatching(queue="q", access_key=KEY, filter=Filter(tag="t"), limit=3)
-    assert sum(swept(world, evolve(command, dry_run=True))) == 4
+    assert sum(swept(world, replace(command, dry_run=True))) == 4
     assert sum(swept(world, command)) == 4
     assert [job.spec.uid for job in world.list()] == [uid for n, uid in enumerate(uids) if n % 3]
-    assert sum(swept(world, evolve(command, filter=Filter()))) == 6
+    assert sum(swept(world, replace(command, filter=Filter()))) == 6
     assert picture(world.tables)
 
 

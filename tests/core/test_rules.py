@@ -19,6 +19,7 @@ from jobengine.core.commands import (
     DeleteQueue,
     ExplainJob,
     Filter,
+    JobUpdate,
     ListJobs,
     ListKeys,
     NewJob,
@@ -28,6 +29,7 @@ from jobengine.core.commands import (
     RevokeKey,
     Subscribe,
     UpdateJob,
+    UpdateJobs,
     UpdateMatching,
 )
 from jobengine.core.errors import AccessDenied, JobNotFound, KeyNotFound, QueueExists, QueueNotFound
@@ -57,6 +59,7 @@ def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list
         Peek(**common),
         Claim(**common),
         UpdateJob(**common, uid=uid, changes=done),
+        UpdateJobs(**common, updates=(JobUpdate(uid=uid, changes=done),)),
         DeleteJob(**common, uid=uid),
         UpdateMatching(**common, filter=Filter(), changes=done),
         DeleteMatching(**common, filter=Filter()),

@@ -146,7 +146,7 @@ def index_steps(jobs: int, work: Callable[[World], Any]) -> int:
     world = World()
     world.create()
     table = world.tables.queues["q"]
-    table.order, table.deadlines = Counted(), Counted()
+    table.deadlines = Counted()
     table.places = {place: Counted() for place in Place}
     table.ready = table.places[Place.READY]
     world.tables.deadlines = Counted()

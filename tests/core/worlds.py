@@ -119,6 +119,7 @@ def picture(tables: Tables) -> dict[str, Any]:
         assert {job.spec.uid: job for job in jobs} == table.jobs
         assert [job.spec.rank for job in jobs] == sorted(job.spec.rank for job in jobs)
         assert {place: list(ranks) for place, ranks in table.places.items()} == _places(jobs)
+        assert table.next_deadline == next((deadline for deadline, _ in table.deadlines), None)
         assert {tag: list(ranks) for tag, ranks in table.ready_by_tag.items()} == _ready_by_tag(jobs)
         assert table.unique.keys() == {job.spec.unique_key for job in jobs if _holds_a_key(job)}
         held = [(key, table.jobs[uid]) for key, uids in table.unique.items() for uid in uids]

@@ -283,14 +283,13 @@ class LocalDriver:
         return None if job is None else seen(job)
 
     def update(self, name: str, key: str, uid: str, lease: str | None, changes: dict[str, Any]) -> dict[str, Any]:
-        return seen(self.get(self.engine.update_job(self._updating(name, key, (uid, lease, changes)))))
-
-    def _updating(self, name: str, key: str, update: tuple[str, str | None, dict[str, Any]]) -> c.UpdateJob:
-        uid, lease, changes = update
-        return c.UpdateJob(queue=name, access_key=key.encode(), uid=uid, lease=lease, changes=changes_of(changes))
+        named: dict[str, Any] = {"queue": name, "access_key": key.encode(), "uid": uid, "lease": lease}
+        return seen(self.get(self.engine.update_job(c.UpdateJob(**named, changes=changes_of(changes)))))
 
     def update_many(self, name: str, key: str, updates: list[Any]) -> list[dict[str, Any] | Refused]:
-        answers = self.get(self.engine.update_jobs([self._updating(name, key, one) for one in updates]))
+        each = tuple(c.JobUpdate(uid=uid, lease=lease, changes=changes_of(changes)) for uid, lease, changes in updates)
+        command = c.UpdateJobs(queue=name, access_key=key.encode(), updates=each)
+        answers = self.get(self.engine.update_jobs(command))
         return [refused(one) if isinstance(one, errors.DomainError) else seen(one) for one in answers]
 
     def sweep(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> int:

@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from jobengine.compaction import encoded_snapshot
+from jobengine.core.commands import CreateQueue
 from jobengine.core.errors import JobNotFound
 from jobengine.core.events import JobAdded, QueueCreated
 from jobengine.core.model import Job, State
@@ -412,9 +413,10 @@ def test_a_long_queue_name_in_any_script_does_not_make_compaction_start_again_an
         assert tables.live_bytes <= needed * 1.6
 
 
-def test_the_content_of_a_job_is_in_no_file(tmp_path: Path) -> None:
+def test_the_content_of_a_job_and_a_key_are_in_no_file(tmp_path: Path) -> None:
     desk = compacting_desk(tmp_path)
     canary = b"canary-" + b"5e1f" * 10
+    desk.told(desk.engine.create_queue(CreateQueue(queue="other", access_key=canary)))
     desk.told(desk.adding(content=b'{"secret": "%s"}' % canary))
     garbage(desk)
     desk.ask(desk.adding(content=b'"%s"' % canary))
@@ -424,7 +426,7 @@ def test_the_content_of_a_job_is_in_no_file(tmp_path: Path) -> None:
         desk.turn()
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"db", "db.new", "db.lock"}
-    assert not any(canary in path.read_bytes() or b"key" in path.read_bytes() for path in tmp_path.iterdir())
+    assert not any(canary in path.read_bytes() for path in tmp_path.iterdir())
     desk.kill()
     desk.path.write_bytes(desk.path.read_bytes()[:-2])
     desk.start()

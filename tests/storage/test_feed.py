@@ -7,6 +7,7 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.model import Job, Spec, Standing, State
+from jobengine.core.state import JobSwap
 from jobengine.engine import JobEvent
 from jobengine.feed import _BACKLOG, _KEPT, Event, Feed
 from tests.doubles import CountedIds
@@ -187,7 +188,7 @@ def job(number: int) -> Job:
 
 
 def publish(feed: Feed, queue: str, number: int) -> list[Event]:
-    events = [event for n in range(number) if (event := feed.event(queue, None, job(n), 0)) is not None]
+    events = feed.events([JobSwap(queue, job(n).spec.uid, None, job(n)) for n in range(number)], 0)
     for event in events:
         feed.publish([event])
     return events

@@ -84,10 +84,9 @@ def test_a_request_for_many_that_can_not_be_taken_in_whole_is_not_begun(tmp_path
     jobs = (c.NewJob(content=b"{}"),) * 3
     added = Asked(engine.add_jobs(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
     clock.advance(0)
-    updates = [
-        c.UpdateJob(queue="q", access_key=KEY, uid=one.job.spec.uid, changes=c.Changes(state=State.FAILED))
-        for one in added.answer
-    ]
+    failed = c.Changes(state=State.FAILED)
+    each = tuple(c.JobUpdate(uid=one.job.spec.uid, changes=failed) for one in added.answer)
+    updates = c.UpdateJobs(queue="q", access_key=KEY, updates=each)
     whole = Asked(engine.update_jobs(updates))
     refused = Asked(engine.update_jobs(updates))
     clock.advance(0)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from msgspec.structs import replace
 from twisted.internet.defer import CancelledError
 
 from jobengine.core import commands as c
@@ -64,7 +65,7 @@ def test_who_came_first_is_served_first_over_all_queues_that_get_jobs_at_once(de
     for name in ("other", "q"):
         set_up(desk, name, paused=True)
     uid, other = add(desk), add(desk, "other")
-    facts = [evolve(fact, queue=evolve(fact.queue, paused=False)) for fact in queue_facts(desk, "other", "q")]
+    facts = [replace(fact, queue=evolve(fact.queue, paused=False)) for fact in queue_facts(desk, "other", "q")]
     desk.engine._ledger.commit(facts, desk.engine._ledger.tick())
     desk.settle()
     assert given(first) == [uid]

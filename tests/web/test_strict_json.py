@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobengine.strict_json import NotStrict, check
+from jobengine.strict_json import NotStrict, check, quick, thorough
 from jobengine.web.limits import Limits
 from jobengine.wire.queries import BadInput
 from jobengine.wire.requests import Wire
@@ -157,8 +157,40 @@ def test_texts_that_are_nearly_json_are_taken_as_json_reads_them_or_refused(text
     _taken_or_refused(text.encode())
 
 
+_SPACE = st.sampled_from(["", "", " ", "\n\t"])
+_SCALARS = st.sampled_from(["1", "-0", "1.5e3", "1e999", "9" * 18, "9" * 19, "0." + "1" * 30, "true", "null", "NaN"])
+#: Texts of strings, with what could be taken for structure, and the same key written in two ways.
+_STRINGS = st.sampled_from(
+    ['"a"', '"\\u0061"', '":"', '"\\":"', '"\\\\"', '"[{"', '"\u00e9"', '"\\ud83d\\ude00"', '"\\ud83d"']
+)
+
+
+def _containers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    members = st.tuples(_STRINGS, _SPACE, inner).map(lambda member: f"{member[0]}{member[1]}:{member[2]}")
+    return st.one_of(
+        st.tuples(_SPACE, st.lists(inner, max_size=3)).map(lambda some: f"[{some[0]}{','.join(some[1])}]"),
+        st.tuples(_SPACE, st.lists(members, max_size=4)).map(lambda some: f"{{{','.join(some[1])}{some[0]}}}"),
+    )
+
+
+@given(st.recursive(_SCALARS | _STRINGS, _containers, max_leaves=20), st.integers(1, 5))
+@settings(deadline=None, max_examples=1000)
+def test_what_is_taken_at_a_quick_look_is_taken_at_a_thorough_one(text: str, max_depth: int) -> None:
+    value = quick(text.encode(), max_depth, unsure=...)
+    if value is not ...:
+        assert thorough(text.encode(), max_depth) == value
+
+
+def test_a_quick_look_is_enough_for_what_clients_send() -> None:
+    jobs = [{"content": {"to": "ada@example.org", "text": 'a "b"\n\u00e9', "n": [1, -2.5, None, True]}}] * 50
+    text = json.dumps({"queue_name": "mail", "jobs": jobs}).encode()
+    assert quick(text, 32, unsure=...) == json.loads(text)
+
+
 def _taken_or_refused(data: bytes) -> None:
     """Whatever is taken, Python reads the same; and the decoder behind the check meets no surprise."""
+    value = quick(data, 32, unsure=...)
+    assert value is ... or thorough(data, 32) == value
     with suppress(NotStrict):
         assert check(data, 32) == json.loads(data.decode("utf-8"))
     wire = Wire()
