@@ -69,7 +69,7 @@ def main() -> None:
 
     site: Any = Site(_application().resource())  # type: ignore[no-untyped-call]
     if "log" in sys.argv:
-        startLogging(sys.stdout)
+        startLogging(sys.stdout)  # type: ignore[no-untyped-call]
     else:
         site.log = lambda request: None
     loop: Any = reactor
