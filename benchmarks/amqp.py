@@ -5,6 +5,8 @@ import struct
 
 from attrs import define, field
 
+from .calls import connect
+
 __all__ = ["Channel"]
 
 _END = b"\xce"
@@ -51,8 +53,7 @@ class Channel:
     _received: bytearray = field(factory=bytearray)
 
     def __attrs_post_init__(self) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", self.port), timeout=30)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connect(self.port)
         self._open()
         self._declare()
         if self.prefetch:

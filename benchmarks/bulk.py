@@ -42,9 +42,8 @@ def _lives(results: Results) -> None:
 
 
 def _pipelined(size: int) -> tuple[Server, Server]:
-    return Beanstalkd(name=f"beanstalkd lazy, {size:,} pipelined"), RabbitMQ(
-        name=f"RabbitMQ consume, {size:,} pipelined"
-    )
+    many = f"{size:,} pipelined"
+    return Beanstalkd(name=f"beanstalkd lazy, {many}"), RabbitMQ(name=f"RabbitMQ quorum queue, consume, {many}")
 
 
 def _singles(server: Server) -> Run:

@@ -4,6 +4,7 @@ import json
 import re
 import selectors
 import socket
+import struct
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from attrs import define, field
 #: The content of a job, the same for every server.
 CONTENT = {"foo": "bar", "n": 12345, "path": "/data/in/file-000123.csv"}
 CONTENT_BYTES = json.dumps(CONTENT, separators=(",", ":")).encode()
+#: Seconds in which something has to come.
+_PATIENCE = 60
 _UID = re.compile(rb'"uid":"([^"]+)"')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
@@ -70,6 +73,18 @@ def uids_in(answer: bytes) -> list[bytes]:
     return _UID.findall(answer)
 
 
+def connect(port: int) -> socket.socket:
+    """
+    A connection to a server on this machine, which raises BlockingIOError if nothing comes for a minute.
+
+    Python's own time-out would cost a call of the system each time that something is read.
+    """
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _PATIENCE, 0))
+    return connection
+
+
 @define(eq=False)
 class Connection:
     """A connection that has at most one request under way."""
@@ -82,8 +97,7 @@ class Connection:
     _head: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", self.port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connect(self.port)
 
     def fileno(self) -> int:
         """Lets it be selected."""
@@ -139,7 +153,10 @@ def converse(port: int, conversations: Iterable[Conversation]) -> None:
             selector.register(connection, selectors.EVENT_READ, conversation)
             connection.send(next(conversation))
         while selector.get_map():
-            for key, _ in selector.select():
+            ready = selector.select(_PATIENCE)
+            if not ready:
+                raise RuntimeError("no answer came for a minute")
+            for key, _ in ready:
                 _go_on(selector, key.fileobj, key.data)
 
 

@@ -100,7 +100,7 @@ def description() -> str:
     processor = _found(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text()) or platform.machine()
     memory = int(_found(r"^MemTotal:\s+(\d+) kB$", Path("/proc/meminfo").read_text())) / (1 << 20)
     with directory() as path:
-        file_system = version(["stat", "--file-system", "--format=%T", str(path)], r"(\S+)")
+        file_system = version(["findmnt", "--noheadings", "--output=FSTYPE", "--target", str(path)], r"(\S+)")
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return (
         f"{re.sub(r' +', ' ', processor)}, {len(_CORES)} cores, {memory:.0f} GiB of memory, "

@@ -112,7 +112,8 @@ class Results:
 
     def saw(self, *servers: Server) -> None:
         """Remember the versions of those that are installed."""
-        self.versions += [v for server in servers if server.found() and (v := server.version()) not in self.versions]
+        installed = [server.version() for server in servers if server.found()]
+        self.versions = list(dict.fromkeys([*self.versions, *installed]))
 
     def table(self) -> str:
         """All rows, in Markdown."""

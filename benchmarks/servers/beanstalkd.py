@@ -2,13 +2,13 @@
 
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from attrs import define
+from attrs import define, frozen
 
-from ..calls import CONTENT_BYTES
+from ..calls import CONTENT_BYTES, connect
 from ..machine import Effort, version
 from .server import Failed, Run, Server
 
@@ -51,58 +51,68 @@ class Beanstalkd(Server):
         return self._lives(_PIPELINES, size, seconds)
 
     def _lives(self, connections: int, size: int, seconds: float) -> Run:
-        sockets, jobs = self._connect(connections), 0
+        crowd, jobs = _Crowd.connected(self.port, connections, size), 0
+        puts, reserves = [_PUT * size] * connections, [_RESERVE * size] * connections
         with Effort.measured() as effort:
             deadline = perf_counter() + seconds
             while perf_counter() < deadline:
-                _ask(sockets, [_PUT * size] * connections)
-                _read(sockets, _LINE, size)
-                _ask(sockets, [_RESERVE * size] * connections)
-                ids = [_ids(answer) for answer in _read(sockets, _JOB, size)]
-                _ask(sockets, [b"".join([b"delete %s\r\n" % job for job in each]) for each in ids])
-                _read(sockets, _LINE, size, b"DELETED")
+                crowd.ask(puts, b"INSERTED", _LINE)
+                reserved = crowd.ask(reserves, b"RESERVED", _JOB)
+                crowd.ask([_deletes(answer) for answer in reserved], b"DELETED", _LINE)
                 jobs += connections * size
         return Run(jobs / effort.seconds, effort.share)
 
     def adding(self, size: int, seconds: float) -> Run:
         """Jobs are put alone, so many in one write."""
-        sockets, jobs = self._connect(_PIPELINES), 0
+        crowd, jobs = _Crowd.connected(self.port, _PIPELINES, size), 0
         with Effort.measured() as effort:
             deadline = perf_counter() + seconds
             while perf_counter() < deadline:
-                _ask(sockets, [_PUT * size] * len(sockets))
-                _read(sockets, _LINE, size)
-                jobs += len(sockets) * size
+                crowd.ask([_PUT * size] * _PIPELINES, b"INSERTED", _LINE)
+                jobs += _PIPELINES * size
         return Run(jobs / effort.seconds, effort.share)
 
-    def _connect(self, number: int) -> list[socket.socket]:
-        return [socket.create_connection(("127.0.0.1", self.port), timeout=30) for _ in range(number)]
+
+@frozen
+class _Crowd:
+    """Connections that ask all at once; what is called for each is at hand, so that they cost the client little."""
+
+    sockets: Sequence[socket.socket]
+    send: Sequence[Callable[[bytes], object]]
+    receive: Sequence[Callable[[int], bytes]]
+    #: Commands in a write.
+    size: int
+
+    @classmethod
+    def connected(cls, port: int, number: int, size: int) -> "_Crowd":
+        """So many of them."""
+        sockets = [connect(port) for _ in range(number)]
+        return cls(sockets, [each.sendall for each in sockets], [each.recv for each in sockets], size)
+
+    def ask(self, requests: Sequence[bytes], begin: bytes, end: bytes) -> list[bytes]:
+        """The answers on each, whose parts begin and end alike; raises Failed if they do not."""
+        for send, request in zip(self.send, requests, strict=True):
+            send(request)
+        length = 128 * self.size
+        answers = [receive(length) for receive in self.receive]
+        for number, answer in enumerate(answers):
+            if not answer.startswith(begin):
+                raise Failed(f"beanstalkd answered {answer[:80]!r}")
+            # With one command the end is all that there is to look for.
+            if not answer.endswith(end) or (self.size > 1 and answer.count(end) < self.size):
+                answers[number] = self._rest(number, answer, end)
+        return answers
+
+    def _rest(self, number: int, answer: bytes, end: bytes) -> bytes:
+        while not answer.endswith(end) or answer.count(end) < self.size:
+            more = self.receive[number](1 << 18)
+            if not more:
+                raise Failed("beanstalkd closed the connection")
+            answer += more
+        return answer
 
 
-def _ask(sockets: Sequence[socket.socket], requests: Sequence[bytes]) -> None:
-    for connection, request in zip(sockets, requests, strict=True):
-        connection.sendall(request)
-
-
-def _read(sockets: Sequence[socket.socket], end: bytes, size: int, begin: bytes = b"") -> list[bytes]:
-    """The answers to so many commands on each, which each end alike; raises Failed if they begin otherwise."""
-    answers = [_read_one(connection, end, size) for connection in sockets]
-    if not all(answer.startswith(begin) for answer in answers):
-        raise Failed(f"beanstalkd answered {answers[0][:80]!r}")
-    return answers
-
-
-def _read_one(connection: socket.socket, end: bytes, size: int) -> bytes:
-    answer = connection.recv(1 << 20)
-    # With one command the end is all that there is to look for.
-    while not answer.endswith(end) or (size > 1 and answer.count(end) < size):
-        more = connection.recv(1 << 20)
-        if not more:
-            raise Failed("beanstalkd closed the connection")
-        answer += more
-    return answer
-
-
-def _ids(answer: bytes) -> list[bytes]:
-    """Of the jobs that were reserved: each is RESERVED, its id, its length, and its content in a line of its own."""
-    return [line.split(b" ", 2)[1] for line in answer.split(b"\r\n")[:-1:2]]
+def _deletes(answer: bytes) -> bytes:
+    """Commands for what was reserved: each job is RESERVED, its id, its length, and its content in its own line."""
+    lines = answer.split(b"\r\n")[:-1:2]
+    return b"".join([b"delete %s\r\n" % line.split(b" ", 2)[1] for line in lines])
