@@ -30,6 +30,7 @@ def on_server_core(command: Sequence[str]) -> list[str]:
 
 def be_a_client() -> None:
     """Move this process, and with it the clients that it starts, to the core of the clients; end cleanly on SIGTERM."""
+    os.environ["LC_ALL"] = "C.UTF-8"  # what clients print is read
     os.sched_setaffinity(0, {CLIENT_CORE})
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

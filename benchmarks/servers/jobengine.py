@@ -11,6 +11,8 @@ from time import perf_counter
 
 from attrs import define, field
 
+from jobengine.settings import SETTINGS
+
 from ..calls import (
     Connection,
     Conversation,
@@ -27,6 +29,9 @@ from .server import Failed, Run, Server
 
 _ROOT = Path(__file__).parents[2]
 _COMMAND = [sys.executable, str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "jobengine"]
+#: Whatever is set where the benchmark is run is not set for the daemon.
+_VARIABLES = [*(setting.variable for setting in SETTINGS), "ADMIN_KEY", "ADMIN_KEY_FILE", "SECRET_FILE"]
+_DEFAULTS = dict.fromkeys(_VARIABLES, "")
 #: Connections for many jobs at a time: enough that it never waits for the client.
 _CONNECTIONS = 4
 QUEUE = "bench"
@@ -50,8 +55,9 @@ class JobEngine(Server):
     def begin(self) -> float:
         """Start it on what is there; the seconds until it is ready."""
         least = {"PYTHONPATH": str(_ROOT), "API_PORT": str(self.port), "SECRET": "the secret of the benchmark"}
+        settings = {**_DEFAULTS, **least, **self.settings}
         began = perf_counter()
-        self.launch(_COMMAND, self.home, self._is_ready, environment={**least, **self.settings})
+        self.launch(_COMMAND, self.home, self._is_ready, environment=settings)
         return perf_counter() - began
 
     def again(self, how: signal.Signals) -> float:
