@@ -1,12 +1,13 @@
 # make run    a virtual environment, the server in it, its database in ./data
 # make test   the same environment with what tests need, and all tests
 # make check  what a change must pass: linters, type checker, tests
+# make bench  measure it beside others that are installed, and write the figures of docs/performance.md
 
 PYTHON ?= python3
 BIN := venv/bin
 SOURCES := setup.py pyproject.toml $(shell find jobengine twisted -name '*.py')
 
-.PHONY: run test lint check clean
+.PHONY: run test lint check bench clean
 
 run: venv/installed
 	DB_PATH=$${DB_PATH:-data/jobengine.jedb} exec $(BIN)/twistd --nodaemon --pidfile= jobengine
@@ -20,6 +21,9 @@ lint: venv/installed-lint
 	$(BIN)/mypy
 
 check: lint test
+
+bench: venv/installed-bench
+	$(BIN)/python -m benchmarks.all
 
 clean:
 	rm -rf venv build *.egg-info
@@ -37,4 +41,8 @@ venv/installed-test: venv/installed
 
 venv/installed-lint: venv/installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[test,lint]'
+	touch $@
+
+venv/installed-bench: venv/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[test,bench]'
 	touch $@

@@ -35,6 +35,7 @@ setup(
             "schemathesis>=4,<5",
             "treq>=24",
         ],
+        "bench": ["matplotlib>=3.8,<4"],
         "lint": ["mypy>=1.13", "mypy-zope>=1.0", "ruff>=0.6", "towncrier>=24", "types-PyYAML", "types-setuptools"],
     },
     classifiers=[

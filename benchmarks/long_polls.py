@@ -9,7 +9,6 @@ request that adds a job is sent to when a worker has the job: the adding, the cl
 
 import json
 import selectors
-import socket
 import sys
 import tempfile
 from collections import deque
@@ -21,6 +20,8 @@ from attrs import define, field
 
 from tests.integration.daemons import Daemon
 
+from .calls import Connection, request
+
 WORKERS = 100
 ADDERS = 32
 RATE, SECONDS = 1_000, 10
@@ -31,51 +32,7 @@ WARM_UP = 1.0
 TARGETS = {50: 0.004, 99: 0.015}
 
 
-def request(method: str, path: str, body: object = None) -> bytes:
-    """A whole request."""
-    data = b"" if body is None else json.dumps(body).encode()
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\n"
-    if body is not None:
-        head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
-    return head.encode() + b"\r\n" + data
-
-
 POLL = request("POST", "/api/v1/job/next", {"queue_names": ["q"], "wait": 60})
-
-
-@define(eq=False)
-class Connection:
-    """A connection that has at most one request under way."""
-
-    port: int
-    _socket: socket.socket = field(init=False)
-    _received: bytes = b""
-
-    def __attrs_post_init__(self) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", self.port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def fileno(self) -> int:
-        """Lets it be selected."""
-        return self._socket.fileno()
-
-    def send(self, data: bytes) -> None:
-        """Begin a request."""
-        self._socket.sendall(data)
-
-    def receive(self) -> bytes | None:
-        """The body of an answer, or None if it is not whole yet; raises if it is not a 2xx."""
-        self._received += self._socket.recv(1 << 16)
-        head, end, body = self._received.partition(b"\r\n\r\n")
-        if not end:
-            return None
-        length = head.lower().partition(b"content-length:")[2].split()[:1] or [b"0"]
-        if len(body) < int(length[0]):
-            return None
-        if head[9:10] != b"2":
-            raise RuntimeError(self._received.decode())
-        self._received = b""
-        return body
 
 
 @define

@@ -16,6 +16,8 @@ from time import perf_counter
 
 from tests.integration.daemons import Daemon
 
+from .calls import make_queue, request
+
 CONNECTIONS = 32
 SHORT, LONG = 100, 100_000
 #: Turns that each queue has, and requests of a kind in a turn.
@@ -29,6 +31,11 @@ class Crowd:
     def __init__(self, port: int) -> None:
         self._sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
 
+    def close(self) -> None:
+        """Close them."""
+        for connection in self._sockets:
+            connection.close()
+
     def ask(self, requests: Sequence[bytes]) -> list[bytes]:
         """The bodies of the answers to requests of the same kind, in order; raises if one is not a 2xx."""
         return [
@@ -39,8 +46,8 @@ class Crowd:
 
     def _round(self, requests: Sequence[bytes]) -> Iterable[bytes]:
         pairs = list(zip(self._sockets, requests, strict=False))
-        for connection, request in pairs:
-            connection.sendall(request)
+        for connection, data in pairs:
+            connection.sendall(data)
         return [self._read(connection) for connection, _ in pairs]
 
     def _read(self, connection: socket.socket) -> bytes:
@@ -54,14 +61,6 @@ class Crowd:
         while len(body) < length:
             body += connection.recv(65536)
         return body
-
-
-def request(method: str, path: str, body: object = None) -> bytes:
-    """A whole request."""
-    data = b"" if body is None else json.dumps(body).encode()
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", "X-Access-Key: key"]
-    lines += ["Content-Type: application/json", f"Content-Length: {len(data)}"] if data else []
-    return "\r\n".join([*lines, "", ""]).encode() + data
 
 
 def addition(queue: str) -> bytes:
@@ -88,7 +87,7 @@ def measure(daemon: Daemon, long: int) -> bool:
     lengths = {"short": SHORT, "long": long}
     crowd = Crowd(daemon.port)
     for queue, length in lengths.items():
-        crowd.ask([request("PUT", "/api/v1/queue", {"name": queue, "access_key": "key"})])
+        crowd.ask([make_queue(queue)])
         crowd.ask([addition(queue)] * length)
     turns: dict[str, list[tuple[float, float]]] = {queue: [] for queue in lengths}
     for _ in range(TURNS):

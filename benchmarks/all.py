@@ -1,0 +1,58 @@
+"""
+All that docs/performance.md has a figure of. Run from the root: `python -m benchmarks.all`, or `make bench`.
+
+Every part is measured, and what can't be is left out with a word of why. The table is printed; it and the charts in
+docs are written anew.
+"""
+
+import sys
+from pathlib import Path
+
+from . import bulk, idle_polls, latency, million, singles
+from .charts import draw
+from .machine import be_a_client, description, others_share
+from .results import Part, Results, say
+
+_PARTS: dict[str, Part] = {
+    "one by one": singles.measure,
+    "many at a time": bulk.measure,
+    "latency": latency.measure,
+    "1,000,000 queued jobs": million.measure,
+    "idle long polls": idle_polls.measure,
+}
+#: What others may use of the machine.
+_QUIET = 0.05
+_DOCS = Path(__file__).parents[1] / "docs"
+#: What is between these lines of the page is written by this module.
+_BEGIN, _END = "<!-- figures: written by make bench -->\n", "<!-- end of figures -->\n"
+
+
+def main() -> int:
+    """Run it; 1 if a part could not be measured."""
+    be_a_client()
+    if (share := others_share()) > _QUIET:
+        say(f"{share:.0%} of the machine is used by something else: the figures will not be good for much")
+    results, failed = Results(), 0
+    for name, part in _PARTS.items():
+        say(name)
+        try:
+            part(results)
+        except Exception as error:  # one part that fails, however, is no reason to lose the others
+            failed += 1
+            results.failed(name, error)
+    text = f"{results.table()}\nMeasured on: {description()}; {', '.join(results.versions)}.\n"
+    sys.stdout.write(text)
+    write(text, _DOCS / "performance.md")
+    draw(results, _DOCS)
+    return min(failed, 1)
+
+
+def write(text: str, page: Path) -> None:
+    """Put the figures between the markers of the page."""
+    before, _, rest = page.read_text().partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    page.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

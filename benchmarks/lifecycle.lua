@@ -1,0 +1,46 @@
+-- wrk's load: the life of a job over version 1 of the API, added, claimed and completed, in the queue "bench".
+-- A connection asks for whatever is next, so that all three are under way at any time.
+local uids = {}
+local turn = 0
+local headers = {["X-Access-Key"] = "key", ["Content-Type"] = "application/json"}
+local job = '{"priority":50,"keep_minutes":60,"timeout_minutes":10,'
+  .. '"content":{"foo":"bar","n":12345,"path":"/data/in/file-000123.csv"}}'
+local add = wrk.format("PUT", "/api/v1/job", headers, '{"queue_name":"bench","job":' .. job .. '}')
+local claim = wrk.format("GET", "/api/v1/job/next?queueName=bench&markQueued=true", headers)
+local threads = {}
+
+-- Of this thread: how many jobs were claimed, and how many of those were asked to be completed.
+claimed = 0
+completed = 0
+
+function setup(thread)
+  threads[#threads + 1] = thread
+end
+
+function request()
+  if #uids > 0 then
+    completed = completed + 1
+    local body = '{"queue_name":"bench","uid":"' .. table.remove(uids) .. '","new_status":"complete"}'
+    return wrk.format("POST", "/api/v1/job", headers, body)
+  end
+  turn = turn + 1
+  return turn % 2 == 1 and add or claim
+end
+
+-- Only the answer to a claim is a 200 with a body: that to an addition is a 201.
+function response(status, _, body)
+  if status == 200 and #body > 2 then
+    claimed = claimed + 1
+    uids[#uids + 1] = string.match(body, '"uid":"([^"]+)"')
+  end
+end
+
+function done(summary)
+  local jobs, errors = 0, summary.errors
+  for _, thread in ipairs(threads) do
+    jobs = jobs + thread:get("completed")
+  end
+  local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+  io.write(string.format(
+    '{"requests":%d,"jobs":%d,"failed":%d,"seconds":%f}\n', summary.requests, jobs, failed, summary.duration / 1e6))
+end

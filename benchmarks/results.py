@@ -1,0 +1,184 @@
+"""What was measured: rows of one table, each with what was hoped for and whether it came true."""
+
+import sys
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from attrs import define, field, frozen
+
+from .machine import be_a_client
+from .servers import Failed, Run, Server
+
+#: How often everything is measured.
+TIMES = 3
+#: From this share of a core on, a client may be what is measured.
+_BUSY = 0.95
+_HEADINGS = ("what", "JobEngine", "contender", "ratio", "target", "met", "spread")
+#: What a server or a client raises when it can't go on.
+_TROUBLE = (Failed, RuntimeError, OSError)
+
+
+@frozen
+class Row:
+    """One row of the table."""
+
+    what: str
+    ours: str
+    contender: str = ""
+    ratio: str = ""
+    target: str = ""
+    #: None if there is no target, or nothing to hold against it.
+    met: bool | None = None
+    #: The least and the most of what is held against the target.
+    spread: str = ""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """In the order of the headings."""
+        met = {None: "", True: "yes", False: "**no**"}[self.met]
+        return self.what, self.ours, self.contender, self.ratio, self.target, met, self.spread
+
+
+@frozen
+class Outcome:
+    """The runs of a server, one a round; if there are none, why."""
+
+    name: str
+    runs: Sequence[Run] = ()
+    why: str = ""
+
+    def text(self, values: Sequence[float], unit: str) -> str:
+        """The median, with a word if it may be the client's and not the server's."""
+        if not self.runs:
+            return self.why
+        share = max(run.client for run in self.runs)
+        return f"{median(values):,.0f} {unit}" + (f" (client at {share:.0%} of its core)" if share >= _BUSY else "")
+
+
+@define
+class Results:
+    """All that was measured so far."""
+
+    rows: list[Row] = field(factory=list)
+    #: Names and versions of the servers.
+    versions: list[str] = field(factory=list)
+    #: Requests a second by length of the queue: (jobs, adding, claiming).
+    rates: list[tuple[int, float, float]] = field(factory=list)
+    #: Milliseconds a request took, by seconds from the beginning of a compaction; and when that ended.
+    compaction: list[tuple[float, float]] = field(factory=list)
+    compaction_seconds: float = 0
+
+    def compare(
+        self,
+        what: str,
+        ours: Outcome,
+        theirs: Outcome,
+        target: float | None = None,
+        *,
+        unit: str = "jobs/s",
+        of: Callable[[Run], float] = lambda run: run.jobs,
+    ) -> None:
+        """Add a row with the ratio to a contender: of the runs of the same round, and their median."""
+        mine, others = [of(run) for run in ours.runs], [of(run) for run in theirs.runs]
+        ratios = [one / other for one, other in zip(mine, others, strict=False)]
+        self.rows.append(
+            Row(
+                what,
+                ours.text(mine, unit),
+                f"{theirs.name}: {theirs.text(others, unit)}",
+                f"{median(ratios):.2f}" if ratios else "",
+                "" if target is None else f"≥ {target:g}",
+                median(ratios) >= target if ratios and target is not None else None,
+                f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "",
+            )
+        )
+
+    def bound(self, what: str, values: Sequence[float], unit: str, target: float, *, least: bool = False) -> None:
+        """Add a row whose median is to be below a target, or not below it."""
+        value, digits = median(values), _digits(target)
+        self.rows.append(
+            Row(
+                what,
+                f"{value:,.{digits}f} {unit}".rstrip(),
+                target=f"{'≥' if least else '≤'} {target:,g} {unit}".rstrip(),
+                met=value >= target if least else value <= target,
+                spread=f"{min(values):,.{digits}f} to {max(values):,.{digits}f}" if len(values) > 1 else "",
+            )
+        )
+
+    def failed(self, what: str, why: object) -> None:
+        """Add a row for what could not be measured."""
+        self.rows.append(Row(what, f"failed: {' '.join(str(why).split())[:300] or type(why).__name__}"))
+
+    def saw(self, *servers: Server) -> None:
+        """Remember the versions of those that are installed."""
+        installed = [server.version() for server in servers if server.found()]
+        self.versions = list(dict.fromkeys([*self.versions, *installed]))
+
+    def table(self) -> str:
+        """All rows, in Markdown."""
+        lines = [_HEADINGS, ("---",) * len(_HEADINGS), *(row.cells for row in self.rows)]
+        return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _digits(target: float) -> int:
+    """As many digits after the point as are of interest beside the target."""
+    return 0 if not target or target >= 100 else 1 if target >= 2 else 2
+
+
+#: What a server is asked to do while it is measured.
+Work = Callable[[Server], Run]
+
+
+def rounds(servers: Sequence[tuple[Server, Work]]) -> list[Outcome]:
+    """Measure all in turn, three times; who can't go on is left out with a word of why."""
+    runs: list[list[Run]] = [[] for _ in servers]
+    why = [_missing(server) for server, _ in servers]
+    for _ in range(TIMES):
+        for number, (server, work) in enumerate(servers):
+            if not why[number]:
+                why[number] = _once(server, work, runs[number])
+    return [
+        Outcome(server.name, () if why[number] else tuple(runs[number]), why[number])
+        for number, (server, _) in enumerate(servers)
+    ]
+
+
+def _missing(server: Server) -> str:
+    return "" if server.found() else f"not installed: `apt-get install {server.package}`"
+
+
+def _once(server: Server, work: Work, runs: list[Run]) -> str:
+    try:
+        run = measured(server, work)
+    except _TROUBLE as error:
+        say(f"{server.name}: {error}")
+        return f"failed: {' '.join(str(error).split())[:300]}"
+    runs.append(run)
+    say(f"{server.name}: {run.jobs:,.0f} jobs/s, the client at {run.client:.0%} of its core")
+    return ""
+
+
+def measured(server: Server, work: Work) -> Run:
+    """Start it, let it do its work, and stop it."""
+    with server.running():
+        return work(server)
+
+
+def say(line: str) -> None:
+    """Tell who waits what goes on."""
+    sys.stderr.write(f"  {line}\n")
+    sys.stderr.flush()
+
+
+#: A part of the benchmark, which adds its rows.
+Part = Callable[[Results], None]
+
+
+def run_alone(part: Part) -> int:
+    """Run one part and print its rows; 1 if a target is missed."""
+    be_a_client()
+    results = Results()
+    part(results)
+    sys.stdout.write(results.table())
+    return int(any(row.met is False for row in results.rows))

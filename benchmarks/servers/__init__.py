@@ -1,0 +1,10 @@
+"""The servers that are measured, one module each, in one shape: start, do the work, stop."""
+
+from .beanstalkd import Beanstalkd
+from .jobengine import JobEngine
+from .noop import Noop
+from .postgresql import PostgreSQL
+from .rabbitmq import RabbitMQ
+from .server import Failed, Run, Server
+
+__all__ = ["Beanstalkd", "Failed", "JobEngine", "Noop", "PostgreSQL", "RabbitMQ", "Run", "Server"]

@@ -1,0 +1,151 @@
+"""JobEngine as a user runs it: `twistd jobengine` with its default settings, a SECRET, and its log in a file."""
+
+import re
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from time import perf_counter
+
+from attrs import define, field
+
+from jobengine.settings import SETTINGS
+
+from ..calls import (
+    Connection,
+    Conversation,
+    add_many,
+    claim_many,
+    complete_many,
+    converse,
+    make_queue,
+    request,
+    uids_in,
+)
+from ..machine import Effort, resident
+from .server import Failed, Run, Server
+
+_ROOT = Path(__file__).parents[2]
+_COMMAND = [sys.executable, str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "jobengine"]
+#: Whatever is set where the benchmark is run is not set for the daemon.
+_VARIABLES = [*(setting.variable for setting in SETTINGS), "ADMIN_KEY", "ADMIN_KEY_FILE", "SECRET_FILE"]
+_DEFAULTS = dict.fromkeys(_VARIABLES, "")
+#: Connections for many jobs at a time: enough that it never waits for the client.
+_CONNECTIONS = 4
+QUEUE = "bench"
+
+
+@define(eq=False, kw_only=True)
+class JobEngine(Server):
+    """The daemon; it can be started again on the same database."""
+
+    name: str = "JobEngine"
+    #: Environment beside the least that is needed.
+    settings: dict[str, str] = field(factory=dict)
+    home: Path = Path()
+
+    def start(self, home: Path) -> None:
+        """Start it with an empty queue "bench"."""
+        self.home = home
+        self.begin()
+        self.ask(make_queue(QUEUE))
+
+    def begin(self) -> float:
+        """Start it on what is there; the seconds until it is ready."""
+        least = {"PYTHONPATH": str(_ROOT), "API_PORT": str(self.port), "SECRET": "the secret of the benchmark"}
+        settings = {**_DEFAULTS, **least, **self.settings}
+        began = perf_counter()
+        self.launch(_COMMAND, self.home, self._is_ready, environment=settings)
+        return perf_counter() - began
+
+    def again(self, how: signal.Signals) -> float:
+        """End it with a signal and start it again; the seconds until it is ready."""
+        self._processes.pop().end(how)
+        return self.begin()
+
+    def _is_ready(self) -> bool:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with suppress(OSError, HTTPException):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        return False
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._processes[-1].pid
+
+    @property
+    def memory(self) -> int:
+        """The bytes that it has."""
+        return resident(self.pid)
+
+    @property
+    def compacts(self) -> bool:
+        """Whether the new file is there that a compaction writes."""
+        return (self.home / "jobengine.jedb.new").exists()
+
+    def ask(self, data: bytes) -> bytes:
+        """The body of the answer to one request."""
+        connection = Connection(self.port)
+        try:
+            return connection.ask(data)
+        finally:
+            connection.close()
+
+    def metric(self, name: str) -> float:
+        """One of its metrics."""
+        found = re.search(rf"^{re.escape(name)} (\S+)$", self.ask(request("GET", "/metrics")).decode(), re.MULTILINE)
+        if found is None:
+            raise Failed(f"there is no metric {name}")
+        return float(found[1])
+
+    def singles(self, seconds: float) -> Run:
+        """By wrk."""
+        from ..wrk import lives
+
+        return lives(self.port, seconds)
+
+    def bulk(self, size: int, seconds: float) -> Run:
+        """So many in each request, over a few connections."""
+        return self._talk(_lives, size, seconds)
+
+    def adding(self, size: int, seconds: float) -> Run:
+        """So many in each request, over a few connections."""
+        return self._talk(_additions, size, seconds)
+
+    def _talk(self, talk: Callable[[int, float, list[int]], Conversation], size: int, seconds: float) -> Run:
+        done: list[int] = []
+        with Effort.measured() as effort:
+            deadline = perf_counter() + seconds
+            converse(self.port, [talk(size, deadline, done) for _ in range(_CONNECTIONS)])
+        return Run(sum(done) / effort.seconds, effort.share)
+
+
+def _lives(size: int, deadline: float, done: list[int]) -> Conversation:
+    """Add, claim and complete so many jobs at a time until the deadline, and say so of each time."""
+    addition, claiming = add_many(QUEUE, size), claim_many(QUEUE, size)
+    while perf_counter() < deadline:
+        yield addition
+        uids = uids_in((yield claiming))
+        answer = yield complete_many(QUEUE, uids)
+        if len(uids) != size or answer.count(b'"status":200') != size:
+            raise Failed(f"of {size} jobs {len(uids)} were claimed and then: {answer[:200]!r}")
+        done.append(size)
+
+
+def _additions(size: int, deadline: float, done: list[int]) -> Conversation:
+    """Add so many jobs at a time until the deadline, and say so of each time."""
+    addition = add_many(QUEUE, size)
+    while perf_counter() < deadline:
+        yield addition
+        done.append(size)
+
+
+def additions(queue: str, jobs: int, size: int = 1_000) -> Conversation:
+    """Add so many jobs, a multiple of those in a request."""
+    addition = add_many(queue, size)
+    for _ in range(jobs // size):
+        yield addition

@@ -1,0 +1,174 @@
+"""The shape of a server that is measured, and how its processes are started and ended."""
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from attrs import define, field, frozen
+
+from ..machine import directory, free_port, on_server_core
+
+#: Seconds in which a server must be ready.
+_DEADLINE = 60.0
+
+
+class Failed(Exception):
+    """A server did not start, or did not do its work; str() says why."""
+
+
+@frozen
+class Run:
+    """What a server did while it was measured."""
+
+    #: Jobs a second that were added, claimed and completed, or added if that is all that was asked.
+    jobs: float
+    #: The share of a core that the client used.
+    client: float
+    #: Requests a second, if it speaks HTTP.
+    requests: float = 0
+
+
+@define(eq=False, kw_only=True)
+class Server(ABC):
+    """One kind of server, which can be started again and again, each time with nothing in it."""
+
+    #: What it is called in a table.
+    name: str
+    #: Debian's package with it; nothing if it is always there.
+    package: str = ""
+    port: int = field(factory=free_port)
+    _processes: "list[Process]" = field(factory=list)
+
+    def found(self) -> bool:
+        """Whether it is installed."""
+        return True
+
+    def version(self) -> str:
+        """Its name and version, for the description of the machine."""
+        return self.name
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Started and ready, in a directory of its own; stopped and removed whatever happens. Raises Failed."""
+        with directory() as home:
+            try:
+                self.start(home)
+                yield
+            finally:
+                self.stop()
+
+    @abstractmethod
+    def start(self, home: Path) -> None:
+        """Start it, with all its processes on the core of the servers; ready when this returns. Raises Failed."""
+
+    def stop(self) -> None:
+        """End every process that was launched, the last one first."""
+        while self._processes:
+            self._processes.pop().end()
+
+    def launch(
+        self,
+        command: Sequence[str],
+        home: Path,
+        ready: Callable[[], bool],
+        *,
+        user: str = "",
+        environment: Mapping[str, str] | None = None,
+        ends_at: signal.Signals = signal.SIGKILL,
+    ) -> None:
+        """Start a process of it; raises Failed with what the process said if it does not become ready."""
+        process = Process(command, home, user, environment or {}, ends_at)
+        self._processes.append(process)
+        process.start()
+        process.until(ready)
+
+    def listens(self) -> bool:
+        """Whether somebody listens at the port."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
+    def singles(self, seconds: float) -> Run:
+        """Add, claim and complete jobs one by one over 32 connections."""
+        raise NotImplementedError
+
+    def bulk(self, size: int, seconds: float) -> Run:
+        """Add, claim and complete jobs so many at a time."""
+        raise NotImplementedError
+
+    def adding(self, size: int, seconds: float) -> Run:
+        """Add jobs so many at a time, and nothing else."""
+        raise NotImplementedError
+
+
+@define(eq=False)
+class Process:
+    """A process in a session of its own, so that Ctrl-C ends it only when its server is stopped."""
+
+    command: Sequence[str]
+    home: Path
+    user: str
+    environment: Mapping[str, str]
+    #: What ends it at once, and leaves nothing behind outside its directory.
+    ends_at: signal.Signals
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Start it; what it prints is kept in its directory."""
+        with open(self.home / "output", "ab") as output:
+            self._process = subprocess.Popen(
+                on_server_core([*as_user(self.user), *self.command]),
+                cwd=self.home,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def until(self, ready: Callable[[], bool]) -> None:
+        """Wait until it is ready; raises Failed."""
+        assert self._process is not None
+        deadline = time.monotonic() + _DEADLINE
+        while not ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"{Path(self.command[0]).name} did not start: {last_words(self.home / 'output')}")
+            time.sleep(0.05)
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        assert self._process is not None
+        return self._process.pid
+
+    def end(self, how: signal.Signals | None = None) -> None:
+        """End it and its children."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, how or self.ends_at)
+            self._process.wait(_DEADLINE)
+
+
+def as_user(user: str) -> list[str]:
+    """What to put before a command so that root runs it as this user: some servers refuse to be root."""
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user and os.geteuid() == 0 else []
+
+
+def given_to(user: str, home: Path) -> None:
+    """Let a directory belong to the user that as_user chooses."""
+    if user and os.geteuid() == 0:
+        owner = pwd.getpwnam(user)
+        os.chown(home, owner.pw_uid, owner.pw_gid)
+
+
+def last_words(path: Path) -> str:
+    """The end of what a process printed, in one line."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return " ".join(text.split())[-300:] or "it said nothing"

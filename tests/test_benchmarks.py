@@ -1,0 +1,110 @@
+"""What is around the benchmarks; nothing is measured here."""
+
+import re
+import signal
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from attrs import define
+
+from benchmarks import results
+from benchmarks.all import write
+from benchmarks.amqp import Channel
+from benchmarks.results import Outcome, Results, rounds
+from benchmarks.servers import Failed, JobEngine, Run, Server
+
+ROOT = Path(__file__).parent.parent
+PAGE = "docs/performance.md"
+
+
+@define(eq=False, kw_only=True)
+class Double(Server):
+    """A server that does as it is told."""
+
+    name: str = "double"
+    package: str = "double-server"
+    installed: bool = True
+    starts: bool = True
+
+    def found(self) -> bool:
+        return self.installed
+
+    def start(self, home: Path) -> None:
+        if not self.starts:
+            raise Failed("the port is taken")
+
+    def singles(self, seconds: float) -> Run:
+        return Run(100, 0.5)
+
+
+@pytest.mark.parametrize("page", ["README.md", PAGE])
+def test_the_commands_on_the_pages_are_there(page: str) -> None:
+    for module in re.findall(r"python -m (benchmarks\.\w+)", (ROOT / page).read_text()):
+        assert find_spec(module) is not None, module
+    for target in re.findall(r"\bmake (\w+)$", (ROOT / page).read_text(), re.MULTILINE):
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text(), target
+
+
+def test_figures_are_put_between_the_markers_and_the_rest_of_the_page_stays(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    before, begin, after = (ROOT / PAGE).read_text().partition("<!-- figures")
+    page.write_text(before + begin + after)
+    for figures in ("| old |\n", "| new |\n"):
+        write(figures, page)
+    text = page.read_text()
+    assert text.startswith(before)
+    assert text.count("| new |") == 1
+    assert "| old |" not in text
+    assert text.endswith(after.partition("<!-- end of figures -->\n")[2])
+
+
+def test_who_is_not_installed_or_does_not_start_has_a_word_of_why_and_the_others_go_on() -> None:
+    servers = (Double(), Double(installed=False), Double(starts=False))
+    good, missing, broken = rounds([(server, lambda server: server.singles(1)) for server in servers])
+    assert [run.jobs for run in good.runs] == [100.0] * results.TIMES
+    assert (missing.runs, missing.why) == ((), "not installed: `apt-get install double-server`")
+    assert (broken.runs, broken.why) == ((), "failed: the port is taken")
+    table = Results()
+    table.compare("work", good, missing, 1)
+    assert table.rows[0].cells == ("work", "100 jobs/s", f"double: {missing.why}", "", "≥ 1", "", "")
+
+
+def test_a_row_has_the_median_of_the_ratios_of_each_round_and_tells_of_a_busy_client() -> None:
+    ours, theirs = (Outcome(name, [Run(rate, share) for rate in rates]) for name, share, rates in _RATES)
+    table = Results()
+    table.compare("work", ours, theirs, 1)
+    table.bound("time", [2.0, 9.0, 1.0], "ms", 1.5)
+    compared, bound = table.rows
+    assert compared.cells[1:] == (
+        "100 jobs/s",
+        "theirs: 100 jobs/s (client at 96% of its core)",
+        "1.00",
+        "≥ 1",
+        "yes",
+        "0.50 to 2.00",
+    )
+    assert bound.cells[1:] == ("2.00 ms", "", "", "≤ 1.5 ms", "**no**", "1.00 to 9.00")
+
+
+_RATES = (("ours", 0.2, (100, 100, 200)), ("theirs", 0.96, (200, 100, 100)))
+
+
+def test_the_daemon_that_is_measured_lives_through_a_restart_and_is_gone_at_the_end() -> None:
+    server = JobEngine()
+    with server.running():
+        assert server.bulk(10, 0.01).jobs > 0
+        before = server.metric('jobengine_jobs{queue="bench",state="complete"}')
+        server.again(signal.SIGKILL)
+        assert server.metric('jobengine_jobs{queue="bench",state="complete"}') == before > 0
+        home = server.home
+    assert not home.exists()
+    assert not server.listens()
+
+
+def test_confirms_count_once_in_whatever_order_they_come() -> None:
+    channel = Channel.__new__(Channel)
+    channel._all_up_to, channel._beyond = 0, set()
+    for tag, multiple in ((2, 0), (5, 0), (3, 1), (4, 0)):
+        channel._confirm(tag, multiple)
+    assert channel.confirmed == 5
