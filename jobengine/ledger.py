@@ -245,11 +245,15 @@ class Ledger:
         return self.tables.queues.get(name)
 
     def _behind(self, name: str) -> bool:
-        """Whether time has brought about something in a queue that is not true yet."""
-        now = self.tick()
+        """Whether time has brought about something in a queue that is not true yet, after a slice of it was made true."""
+        if not self._is_due(name):
+            return False
+        self.tick()
+        return self._is_due(name) and self._running and self.committer.phase is not Phase.FAILED
+
+    def _is_due(self, name: str) -> bool:
         table = self.tables.queues.get(name)
-        deadline = None if table is None else table.next_deadline
-        return deadline is not None and deadline <= now and self._running and self.committer.phase is not Phase.FAILED
+        return table is not None and table.next_deadline is not None and table.next_deadline <= self.now()
 
     async def _durable(self) -> None:
         try:

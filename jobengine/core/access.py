@@ -62,8 +62,8 @@ class Grant:
         return self.role is Role.PRODUCER
 
 
-#: For those who have opened the server itself.
-_ADMIN: Final = Grant(Role.OWNER)
+#: For those with the owner's key, and those who have opened the server itself.
+_ALL: Final = Grant(Role.OWNER)
 
 
 def digest_of(access_key: bytes, salt: str) -> str:
@@ -84,7 +84,7 @@ def authorise(queue: Queue, command: c.Command) -> Grant:
 
     Takes the same time for every wrong key.
     """
-    grant = _ADMIN if command.admin else _grant(queue, command.access_key)
+    grant = _ALL if command.admin else _grant(queue, command.access_key)
     if grant.role not in ALLOWED[type(command)]:
         raise NotAllowed(grant.role)
     return grant
@@ -98,7 +98,7 @@ def _grant(queue: Queue, access_key: bytes) -> Grant:
             found = Grant(key.role, key.id)
     # The owner's key comes last: were it added with a role as well, nobody could take that back.
     if compare_digest(digest, queue.digest):
-        found = Grant(Role.OWNER)
+        found = _ALL
     if found is None:
         raise AccessDenied
     return found
