@@ -245,7 +245,7 @@ class Ledger:
         return self.tables.queues.get(name)
 
     def _behind(self, name: str) -> bool:
-        """Whether time has brought about something in a queue that is not true yet, after a slice of it was made true."""
+        """Whether time has brought about something in a queue that is not true yet; a slice of it is made true."""
         if not self._is_due(name):
             return False
         self.tick()
