@@ -24,9 +24,11 @@ __all__ = ["Compaction", "encoded_snapshot"]
 
 #: Facts in a slice that goes alone: a fifth of a millisecond. Requests that come meanwhile wait for it.
 _SLICE: Final = 100
-#: Facts in a slice that goes with a commit, for each record of that: while a file is written anew, what is added to it
-#: is a fourth of what is there.
-_SHARE: Final = 4
+#: A slice that goes with a commit has this many times its bytes: while a file is written anew, it grows by no more than
+#: half of what is live, and so ends below twice that.
+_SHARE: Final = 2
+#: Facts that are taken at a time for it.
+_FEW: Final = 8
 #: Seconds between slices that go alone, so that there is time in which a request meets none.
 _PAUSE: Final = 0.001
 #: Facts in a slice when nobody waits.
@@ -71,19 +73,32 @@ class Compaction:
     _busy: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
-    def next_slice(self, records: int) -> Sequence[bytes]:
-        """The records that are to go with a write of so many others, which begins now."""
+    def next_slice(self, size: int) -> Sequence[bytes]:
+        """The records that are to go with a commit of so many bytes, or alone (0), in the write that begins now."""
         if self._snapshot is None:
             return ()
         if not self.journal.compacting:
             self._end(done=False)
             return ()
-        facts = self._snapshot.take(records * _SHARE or _SLICE)
-        if facts is None:
+        slice_ = self._take(self._snapshot, size * _SHARE, _FEW if size else _SLICE)
+        if not slice_:
             self._snapshot = None
             self._do(self.journal.finish_copy, self._finished)
-            return ()
-        return [encode(fact) for fact in facts]
+        return slice_
+
+    def _take(self, snapshot: Snapshot, size: int, at_once: int) -> list[bytes]:
+        """The next records of a snapshot, so many bytes or a little more; none if that was all."""
+        records: list[bytes] = []
+        taken = 0
+        while not records or taken < size:
+            facts = snapshot.take(at_once)
+            if facts is None:
+                break
+            encoded = [encode(fact) for fact in facts]
+            records += encoded
+            taken += sum(map(len, encoded))
+            at_once = min(_SLICE, at_once * 2)
+        return records
 
     def after_write(self) -> None:
         """Begin, or go on, if there is something to do."""

@@ -16,7 +16,7 @@ from msgspec.json import Decoder, Encoder
 from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from .model import NO_NOTES, AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
 
-__all__ = ["UnknownRecord", "decode", "encode"]
+__all__ = ["UnknownRecord", "decode", "encode", "length_of_more"]
 
 
 class UnknownRecord(ValueError):
@@ -121,6 +121,23 @@ _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
 def encode(fact: Fact) -> bytes:
     """The record of a fact, in the newest version of its kind."""
     return _ENCODERS[type(fact)](fact)
+
+
+def length_of_more(job: Job) -> int:
+    """
+    How much longer a job's record is for what not every job has, and may be long: tags, unique key, worker, notes.
+
+    It is a function of these alone, so that it is the same whatever else changes.
+    """
+    spec, standing, notes = job.spec, job.standing, job.standing.notes
+    length = 0
+    if spec.tags or spec.unique_key:
+        length += len(_line((spec.tags, spec.unique_key)))
+    if standing.worker:
+        length += len(_line(standing.worker))
+    if notes.result or notes.error or len(notes.history) > 1 or any(one.worker for one in notes.history):
+        length += len(_line(_notes(notes)))
+    return length
 
 
 # Reading: every version

@@ -14,7 +14,7 @@ from sortedcontainers import SortedList
 
 from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from .model import QUEUED, UNFINISHED, Job, Queue, Rank, Standing, State
-from .records import encode
+from .records import encode, length_of_more
 from .values import Value
 
 __all__ = ["JobSwap", "Place", "QueueSwap", "QueueTable", "Snapshot", "Swap", "Tables"]
@@ -145,6 +145,11 @@ class QueueTable:
                 break
         return jobs, jobs[-1].spec.rank if jobs and next(ranks, None) is not None else None
 
+    def set_up(self, queue: Queue) -> None:
+        """Have the queue set up otherwise."""
+        self.live_bytes += len(encode(QueueCreated(queue))) - len(encode(QueueCreated(self.queue)))
+        self.queue = queue
+
     def put(self, uid: str, new: Job | None) -> Job | None:
         """Have `new` as the job `uid`, or none if it is None, with every index in step; return what was there."""
         old = self.jobs.get(uid)
@@ -165,12 +170,12 @@ class QueueTable:
         self.next_arrival = max(self.next_arrival, job.spec.arrival + 1)
         self._enter(_place(job.standing), job)
         self._set_deadline(job.spec.uid, None, job.deadline)
-        self.live_bytes += self._weight(job)
+        self.live_bytes += self.weight(job)
 
     def _take_out(self, job: Job) -> None:
         self._leave(_place(job.standing), job)
         self._set_deadline(job.spec.uid, job.deadline, None)
-        self.live_bytes -= self._weight(job)
+        self.live_bytes -= self.weight(job)
 
     def _move(self, old: Job, new: Job) -> None:
         """A job of which the fixed half is the same."""
@@ -179,9 +184,10 @@ class QueueTable:
             self._leave(was, old)
             self._enter(now, new)
         self._set_deadline(new.spec.uid, old.deadline, new.deadline)
+        # What else the weight depends on is the same.
         before, after = old.standing, new.standing
         if before.notes is not after.notes or before.worker != after.worker:
-            self.live_bytes += self._weight(new) - self._weight(old)
+            self.live_bytes += self.weight(new) - self.weight(old)
 
     def _enter(self, place: Place, job: Job) -> None:
         spec = job.spec
@@ -213,12 +219,9 @@ class QueueTable:
         if was == self.next_deadline or (now is not None and (self.next_deadline is None or now < self.next_deadline)):
             self.next_deadline = self.deadlines[0][0] if self.deadlines else None
 
-    def _weight(self, job: Job) -> int:
-        """About how long the job's record is; exactly, if there is anything in it that may be long."""
-        spec, standing, notes = job.spec, job.standing, job.standing.notes
-        if spec.tags or spec.unique_key or standing.worker or notes.result or notes.error or len(notes.history) > 1:
-            return len(encode(JobAdded(self.queue.name, job)))
-        return len(spec.content) + self.name_bytes + _RECORD_OVERHEAD
+    def weight(self, job: Job) -> int:
+        """About how long the job's record is."""
+        return len(job.spec.content) + self.name_bytes + _RECORD_OVERHEAD + length_of_more(job)
 
 
 class Tables:
@@ -257,7 +260,7 @@ class Tables:
             if (table := self.queues.get(swap.queue)) is not None:
                 self._swap_job(table, swap.uid, swap.old)
         elif isinstance(swap.old, Queue):
-            self.queues[swap.queue].queue = swap.old
+            self._set_up(self.queues[swap.queue], swap.old)
         else:
             self._swap_queue(swap.queue, swap.old)
 
@@ -287,8 +290,7 @@ class Tables:
         table = self.queues.get(name)
         if table is None or table.queue.salt != fact.queue.salt:
             return QueueSwap(name, table)
-        before, table.queue = table.queue, fact.queue
-        return QueueSwap(name, before)
+        return QueueSwap(name, self._set_up(table, fact.queue))
 
     def _queue_deleted(self, fact: QueueDeleted) -> Swap:
         return QueueSwap(fact.name, self._swap_queue(fact.name, None))
@@ -322,6 +324,12 @@ class Tables:
             self.queues[name] = new
             self.live_bytes += new.live_bytes
             self._move_deadline(name, None, new.next_deadline)
+        return old
+
+    def _set_up(self, table: QueueTable, queue: Queue) -> Queue:
+        old, size = table.queue, table.live_bytes
+        table.set_up(queue)
+        self.live_bytes += table.live_bytes - size
         return old
 
     def _move_deadline(self, name: str, was: int | None, now: int | None) -> None:

@@ -14,9 +14,9 @@ class Value(Struct, frozen=True, gc=False):
     """
     A frozen value; compares by its fields. A changed copy is made by msgspec.structs.replace.
 
-    An attrs class would do as well, but for its price (docs/performance.md): to make one costs four to seven times as
-    much, to make a changed copy thirteen times. And the garbage collector passes these over: a million jobs do not make
-    it slow. So none may be part of a cycle of references; text, numbers, bytes and tuples of them can't be.
+    An attrs class would do as well, but for its price: a Spec takes 1.1 microseconds to make and this 0.3, a changed
+    Standing 1.6 and 0.12. And the garbage collector passes these over: a million jobs do not make it slow. So none may
+    be part of a cycle of references; text, numbers, bytes and tuples of them can't be.
     """
 
     def __repr__(self) -> str:

@@ -110,7 +110,7 @@ class Hooks(Generic[M]):
     resumed: Callable[[list[M]], None]
     #: Nothing can be written any more; the process should end.
     failed: Callable[[StorageError], None]
-    #: Called before each write, with the number of its records: a slice of the snapshot that goes with it, or nothing.
+    #: Called before each write, with the bytes of its records: a slice of the snapshot that goes with it, or nothing.
     next_slice: Callable[[int], Sequence[bytes]]
     #: Called when a write is done, with the number of records and bytes it had, and its memos.
     written: Callable[[int, int, list[M]], None]
@@ -212,7 +212,7 @@ class Committer(Generic[M]):
         self._attempt(batch).addCallbacks(self._wrote, self._write_failed).addErrback(self.give_up)
 
     def _attempt(self, batch: _Batch[M]) -> "Deferred[None]":
-        records, slice_, sync = batch.records, self.hooks.next_slice(len(batch.records)), not self.sync_interval
+        records, slice_, sync = batch.records, self.hooks.next_slice(batch.size), not self.sync_interval
         return self.run(lambda: self.writer.append(records, slice_, sync=sync))
 
     @property

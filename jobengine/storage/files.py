@@ -45,7 +45,10 @@ class Files:
 
     def discard(self, descriptor: int) -> None:
         """Have a file closed that has lost its name, and its room given back; does not wait for it."""
-        Thread(target=_free, args=(descriptor,), daemon=True).start()
+        try:
+            Thread(target=_free, args=(descriptor,), daemon=True).start()
+        except RuntimeError:  # there can be no more threads: then it has to be waited for
+            _close(descriptor)
 
     def exists(self, path: str) -> bool:
         """Whether there is a file of that name."""
@@ -104,16 +107,19 @@ def _free(descriptor: int) -> None:
 
     To free 450 MB at once keeps every sync on the file system waiting for up to 80 ms; in steps it is 2.
     """
-    try:
+    with suppress(OSError):  # what is not freed in steps is freed when it is closed
         if os.fstat(descriptor).st_nlink == 0 and _is_open_once(descriptor):
             size = os.fstat(descriptor).st_size
             while size > 0:
                 size = max(0, size - _FREED_AT_ONCE)
                 os.ftruncate(descriptor, size)
                 sleep(_PAUSE)
-    except OSError:
-        pass  # then it is freed at once, when it is closed
-    finally:
+    _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    """Close a file of which nothing is needed any more."""
+    with suppress(OSError):
         os.close(descriptor)
 
 

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 __all__ = ["Head", "plain_head"]
 
@@ -28,9 +28,9 @@ class Head:
     """A request line and headers; see `plain_head`."""
 
     #: The request line, in which nothing was looked at but the version.
-    line: bytes
+    line: bytes = field(repr=False)
     #: The headers in their order, with names as they were sent, and nothing around their values.
-    headers: list[tuple[bytes, bytes]]
+    headers: list[tuple[bytes, bytes]] = field(repr=False)
     #: Bytes of the head itself, to where the body begins.
     end: int
     #: Bytes of the body.

@@ -20,8 +20,8 @@ class Idle(Generic[C]):
     Who is idle, and since when, with one timer for all.
 
     Twisted's TimeoutMixin cancels a timer of each connection at each request and sets a new one: 4 microseconds a
-    request. Here a request moves its connection to the end of a dict, and the timer stays where it is: it is there for
-    whoever has been idle for longest. While nobody is idle there is no timer.
+    request. Here a request moves its connection to the end of a dict, and the timer stays where it is as long as
+    anybody else is idle: it is there for whoever has been so for longest. While nobody is idle there is no timer.
     """
 
     _seconds: float

@@ -5,11 +5,12 @@ from typing import Any, Final
 
 import msgspec
 from attrs import asdict
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from ..core.activity import QueueStats, Times
 from ..core.commands import Claimed, Explanation
 from ..core.model import INPROGRESS, AccessKey, Attempt, Job, Queue, State
+from ..core.values import Value
 from ..engine import JobEvent
 from .queries import cursor_text
 
@@ -40,7 +41,7 @@ def job_json(job: Job, *, lease: bool = False) -> bytes:
     return to_json(job_value(job, lease=lease))
 
 
-class _Attempt(Struct, omit_defaults=True):
+class _Attempt(Value, frozen=True, omit_defaults=True):
     """An attempt as the API shows it."""
 
     started: int
@@ -50,7 +51,7 @@ class _Attempt(Struct, omit_defaults=True):
     error: str | None = None
 
 
-class _Job(Struct, omit_defaults=True):
+class _Job(Value, frozen=True, omit_defaults=True):
     """A job as the API shows it. What the first version did not have is there only where it says something."""
 
     uid: str

@@ -18,8 +18,9 @@ from jobengine.core.commands import (
     ReadJob,
     UpdateJob,
 )
-from jobengine.core.events import Fact
+from jobengine.core.events import Fact, QueueCreated
 from jobengine.core.model import UNFINISHED, Defaults, Job, Queue, Rank, State
+from jobengine.core.records import encode
 from jobengine.core.rules import decide, expire
 from jobengine.core.state import Place, Tables
 from tests.doubles import START, CountedIds
@@ -130,6 +131,7 @@ def picture(tables: Tables) -> dict[str, Any]:
         assert {state: table.count(state) for state in State} == _counts(jobs)
         assert ((deadlines[0][0], name) in tables.deadlines) if deadlines else True
         assert all(job.spec.arrival < table.next_arrival for job in jobs)
+        assert table.live_bytes == len(encode(QueueCreated(table.queue))) + sum(map(table.weight, jobs))
         seen[name] = (table.queue, jobs)
     assert len(tables.deadlines) == sum(bool(table.deadlines) for table in tables.queues.values())
     assert tables.live_bytes == sum(table.live_bytes for table in tables.queues.values())

@@ -150,8 +150,9 @@ class Desk:
     def reading(self, uid: str) -> Coroutine[Any, Any, Job]:
         return self.engine.read_job(ReadJob(queue="q", access_key=KEY, uid=uid))
 
-    def updating(self, uid: str, state: State) -> Coroutine[Any, Any, Job]:
-        return self.engine.update_job(UpdateJob(queue="q", access_key=KEY, uid=uid, changes=Changes(state=state)))
+    def updating(self, uid: str, state: State | None = None, **changes: Any) -> Coroutine[Any, Any, Job]:
+        asked = Changes(state=state, **changes)
+        return self.engine.update_job(UpdateJob(queue="q", access_key=KEY, uid=uid, changes=asked))
 
     def deleting(self, uid: str) -> Coroutine[Any, Any, None]:
         return self.engine.delete_job(DeleteJob(queue="q", access_key=KEY, uid=uid))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from jobengine.compaction import _PAUSE, _SHARE, _SLICE
+from jobengine.compaction import _PAUSE, _SLICE
 from jobengine.storage.journal import _COPY_STEP
 from tests.storage.engines import Desk
-from tests.storage.test_durability import compacting_desk, garbage
+from tests.storage.test_durability import SLACK, compacting_desk, garbage
 
 
 @pytest.fixture
@@ -57,16 +57,29 @@ def test_slices_that_go_alone_come_to_an_end(desk: Desk) -> None:
     assert desk.told(desk.engine.stats()).compactions == 1
 
 
-def test_a_slice_that_goes_with_a_commit_is_as_large_as_that(desk: Desk) -> None:
-    """So the file never grows by more than a share of the live data while it is written anew."""
+@pytest.mark.parametrize("length", [10, 1_000, 30_000])
+def test_without_a_pause_in_the_commits_the_file_grows_by_half_of_what_is_live(desk: Desk, length: int) -> None:
+    """Each commit brings its part of the copy, so no slice has to go alone."""
     begin(desk)
-    commits = 0
-    while desk.engine.journal.compacting:
-        for _ in range(20):
-            desk.ask(desk.adding())
+    uid = desk.jobs()[0].spec.uid
+    before = desk.path.stat().st_size
+    commits, longest = 0, before
+    while desk.engine.journal.compacting and commits < 500:
+        desk.ask(desk.updating(uid, content=b'{"x": "%s"}' % (b"x" * length)))
         desk.settle()
         commits += 1
-    assert 1_201 / (20 * _SHARE) <= commits <= 1_201 / (20 * _SHARE) + 4
+        longest = max(longest, desk.path.stat().st_size)
+    stats = desk.told(desk.engine.stats())
+    assert stats.compactions == 1
+    assert longest - before < stats.live_bytes / 2 + SLACK
+    assert desk.path.stat().st_size < stats.live_bytes * 3 / 2 + SLACK
+
+
+def test_with_small_commits_go_small_slices(desk: Desk) -> None:
+    begin(desk)
+    before = desk.path.with_name("db.new").stat().st_size
+    desk.told(desk.adding())
+    assert desk.path.with_name("db.new").stat().st_size - before < 20 * 330
 
 
 def test_a_copy_is_synced_in_steps_and_not_all_at_its_end(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -63,3 +64,14 @@ def test_under_another_name_it_stays_as_it_is(path: Path, steps: list[int]) -> N
     discarded(descriptor)
     assert backup.stat().st_size == SIZE
     assert steps == []
+
+
+def test_without_room_for_a_thread_it_is_closed_all_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    descriptor = Files().open(str(path))
+    monkeypatch.setattr(Thread, "start", start)
+    Files().discard(descriptor)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)

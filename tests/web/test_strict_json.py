@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -140,6 +141,26 @@ def test_no_text_of_a_mebibyte_takes_long_to_check(text: bytes) -> None:
     assert time.process_time() - began < 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'["' + b'\\"' * 500_000 + b'"]',
+        b"[" * 40 + b'"' + b'\\"' * 500_000,
+        b'"' * 1_000_000,
+        b'["a"' + b',"a"' * 240_000 + b"]",
+        b"[" * 1_000_000,
+    ],
+)
+def test_no_text_takes_many_times_its_length_to_check(text: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with suppress(NotStrict):
+            check(text, 32)
+        assert tracemalloc.get_traced_memory()[1] < 45 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
 @given(st.binary(max_size=200))
 @settings(deadline=None, max_examples=300)
 def test_bytes_of_any_kind_are_taken_as_json_reads_them_or_refused(data: bytes) -> None:
@@ -182,8 +203,8 @@ def test_what_is_taken_at_a_quick_look_is_taken_at_a_thorough_one(text: str, max
 
 
 def test_a_quick_look_is_enough_for_what_clients_send() -> None:
-    jobs = [{"content": {"to": "ada@example.org", "text": 'a "b"\n\u00e9', "n": [1, -2.5, None, True]}}] * 50
-    text = json.dumps({"queue_name": "mail", "jobs": jobs}).encode()
+    jobs = [{"content": {"to": "ada@example.org", "text": "1 < 2, {[é]}:", "n": [1, -2.5, None, True]}}] * 50
+    text = json.dumps({"queue_name": "mail", "jobs": jobs}, ensure_ascii=False).encode()
     assert quick(text, 32, unsure=...) == json.loads(text)
 
 
