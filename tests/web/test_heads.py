@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
-from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
+from twisted.internet.testing import MemoryReactorClock, StringTransport, StringTransportWithDisconnection
 from twisted.web.resource import Resource
 
 from jobengine.web.heads import plain_head
@@ -63,6 +63,25 @@ def _outcome(*pieces: bytes) -> Any:
         seen["answer"] = [(name, value) for name, value in seen["answer"] if name not in (b"Date", b"X-Request-Id")]
     statuses = [line[:12] for line in transport.value().split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
     return kept.requests[1:], statuses[1:], transport.connected, transport.write_closed, channel._phase
+
+
+def test_what_comes_behind_a_last_request_is_passed_over() -> None:
+    """As over TLS, where a connection that is being closed still gives what the client had sent by then."""
+    kept = _Kept()
+    site = JobSite(kept, LIMITS, lambda *_: None, MemoryReactorClock())
+    channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+    transport = StringTransport()
+    channel.makeConnection(transport)
+    channel.dataReceived(FIRST)
+    channel.dataReceived(request("GET", "/last", "Connection: close"))
+    channel.dataReceived(request("GET", "/behind"))
+    assert [seen["line"][2] for seen in kept.requests] == [b"/first", b"/last"]
+
+
+def test_a_head_shows_no_header_and_no_query() -> None:
+    head = plain_head(b"GET /?key=canary HTTP/1.1\r\nX-Access-Key: canary\r\n\r\n", 400)
+    assert head is not None
+    assert "canary" not in repr(head)
 
 
 METHODS = st.sampled_from([b"GET", b"PUT", b"POST", b"DELETE", b"HEAD", b"M-X!", b"get", b"", b"G T", b"\xff"])

@@ -1,0 +1,41 @@
+"""What is secret, or a client's own, is in no repr of a value."""
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from jobengine.core import commands, events, model, state
+from jobengine.core.values import _HIDDEN, Value
+from jobengine.wire import answers, requests
+
+#: Where there are values.
+MODULES = {module.__name__ for module in (commands, events, model, state, answers, requests)}
+#: What may be shown. A new field is to be thought about: it belongs here, or among those that are hidden.
+SHOWN = """
+    admin after ahead arrival attempts author cancel cancel_requested changes claimed count created defaults
+    delay_seconds draining dry_run ended error filter fingerprint following history idempotency_key job jobs
+    keep_minutes key_id last_updated lease_expires limit many matched max_attempts max_jobs name new new_status
+    not_before notes old outcome paused priority progress q queue queue_name queue_names queues ready_at
+    require_lease retry retry_delay_seconds role scan shift spec standing started state tag tags text
+    timeout_minutes timeout_seconds timeout_time uid uids unique_key updated updates wait worker
+"""
+
+
+def kinds(kind: type[Value] = Value) -> Iterator[type[Value]]:
+    """The kinds of values of the product."""
+    for below in kind.__subclasses__():
+        if below.__module__ in MODULES:
+            yield below
+            yield from kinds(below)
+
+
+def test_every_field_is_known_to_be_shown_or_hidden() -> None:
+    names = {name for kind in kinds() for name in kind.__struct_fields__}
+    assert names == {*SHOWN.split(), *_HIDDEN}
+
+
+@pytest.mark.parametrize("name", ["access_key", "new_access_key", "content", "result", "lease"])
+def test_a_secret_is_in_no_repr(name: str) -> None:
+    secret = msgspec.defstruct("Secret", [("uid", str), (name, str)], bases=(Value,), frozen=True)
+    assert repr(secret("u-1", "canary")) == "Secret(uid='u-1')"
