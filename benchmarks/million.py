@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from statistics import median
 
 from .calls import converse, make_queue
-from .latency import OpenLoop, percentile, through_a_compaction, waste
+from .latency import OpenLoop, percentile, through_a_compaction
 from .queue_length import Crowd, turn
 from .results import TIMES, Results, Row, run_alone, say
 from .servers import JobEngine
@@ -105,21 +105,19 @@ def _compact(results: Results, server: JobEngine) -> None:
     server.ask(make_queue("waste"))
     runs, sizes = [], []
     for _ in range(TIMES):
-        waste(server)
-        sizes.append(_share_of_limit(server))
         loop = through_a_compaction(server)
-        begin, end = loop.compaction
-        runs.append(percentile(loop.during(begin, end), 0.99))
+        sizes.append(_share_of_limit(server, loop.longest))
+        runs.append(percentile(loop.in_compaction(), 0.99))
     _draw(results, loop)
     results.bound("1,000,000 queued jobs, p99 at 1,000 requests/s through a compaction", runs, "ms", _P99)
     results.bound("1,000,000 queued jobs, file beside the most that it may be", sizes, "", 1)
 
 
-def _share_of_limit(server: JobEngine) -> float:
-    """How long the file is beside the most that it may be, now that it is about to be compacted."""
-    size, live = server.metric("jobengine_file_bytes"), server.metric("jobengine_live_bytes")
-    say(f"the file has {size / (1 << 20):,.0f} MiB, {live / (1 << 20):,.0f} MiB of them live")
-    return size / (2 * live + _SLACK)
+def _share_of_limit(server: JobEngine, longest: int) -> float:
+    """How long the file was at most, beside the most that it may be."""
+    live = server.metric("jobengine_live_bytes")
+    say(f"the file had {longest / (1 << 20):,.0f} MiB at most, {live / (1 << 20):,.0f} MiB of them live")
+    return longest / (2 * live + _SLACK)
 
 
 def _draw(results: Results, loop: OpenLoop) -> None:

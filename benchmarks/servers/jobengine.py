@@ -87,6 +87,11 @@ class JobEngine(Server):
         """Whether the new file is there that a compaction writes."""
         return (self.home / "jobengine.jedb.new").exists()
 
+    @property
+    def size(self) -> int:
+        """The bytes of its file."""
+        return (self.home / "jobengine.jedb").stat().st_size
+
     def ask(self, data: bytes) -> bytes:
         """The body of the answer to one request."""
         connection = Connection(self.port)
