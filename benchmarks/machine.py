@@ -40,6 +40,7 @@ def be_a_client() -> None:
 @contextmanager
 def directory() -> Iterator[Path]:
     """A new directory on a disk, in TMPDIR or /var/tmp: /tmp is often memory, and nothing is durable there."""
+    # mkdtemp makes a directory that nobody else could have made, so a place that all may write to does no harm.
     path = Path(tempfile.mkdtemp(prefix="jobengine-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")))  # noqa: S108
     path.chmod(0o755)  # servers with a user of their own have their directories in it
     try:

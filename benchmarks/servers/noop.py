@@ -67,9 +67,9 @@ def main() -> None:
     """Serve, at the port that is given."""
     from twisted.internet import reactor
 
-    site: Any = Site(_application().resource())  # type: ignore[no-untyped-call]
+    site: Any = Site(_application().resource())  # type: ignore[no-untyped-call]  # Twisted's Site has no types
     if "log" in sys.argv:
-        startLogging(sys.stdout)  # type: ignore[no-untyped-call]
+        startLogging(sys.stdout)  # type: ignore[no-untyped-call]  # nor has this
     else:
         site.log = lambda request: None
     loop: Any = reactor

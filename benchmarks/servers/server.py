@@ -95,6 +95,8 @@ class Server(ABC):
             return True
         return False
 
+    # The kinds of work; a contender has those that it is measured with, and is asked for no other.
+
     def singles(self, seconds: float) -> Run:
         """Add, claim and complete jobs one by one over 32 connections."""
         raise NotImplementedError

@@ -31,7 +31,7 @@ _read_line: Final = Decoder(list[Any]).decode
 
 
 class _SpecExtras(Struct, omit_defaults=True):
-    """What most jobs do not say; written only where it differs from what Spec has."""
+    """What most jobs do not say; written only where it differs from what Spec has, and so with the same defaults."""
 
     tags: tuple[str, ...] = ()
     max_attempts: int = 1

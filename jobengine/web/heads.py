@@ -49,7 +49,7 @@ def plain_head(data: bytes, limit: int) -> Head | None:
         return None
     head = data[:end]
     line, *lines = head.split(b"\r\n")
-    if not line.endswith(b" HTTP/1.1") or len(head.translate(None, b"\x00\r\n")) != len(head) - 2 * len(lines):
+    if not line.endswith(_VERSION) or len(head.translate(None, b"\x00\r\n")) != len(head) - 2 * len(lines):
         return None
     headers, lengths = [], []
     for each in lines:

@@ -52,7 +52,7 @@ class DirectResource(Resource):
 
     def begin(self, request: "JobRequest") -> bool:
         """Begin to answer a request, or return False and do nothing."""
-        raise NotImplementedError
+        raise NotImplementedError  # there is one kind, the Dispatcher, which imports this module
 
 
 class JobRequest(Request):

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from jobengine.core import records
 from jobengine.core.events import Fact
@@ -128,6 +128,17 @@ def test_there_is_a_golden_record_of_every_version_that_can_be_read() -> None:
     covered = {name.removesuffix(".record").removesuffix("-full") for name in ALL_RECORDS}
     assert covered == {f"{kind}-{version}" for kind, version in records._DECODERS}
     assert {path.name for path in HERE.glob("*.record")} == set(ALL_RECORDS)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(records._SpecExtras, Spec), (records._StandingExtras, Standing), (records._NotesExtras, Notes)],
+)
+def test_what_is_left_out_of_a_record_is_what_is_read_for_it(written: type, read: type) -> None:
+    defaults = {name: field.default for name, field in _fields(read).items()}
+    left_out = {name: field.default for name, field in _fields(written).items()}
+    # UNSET stands for what is encoded in another form, and asked for before.
+    assert [name for name, default in left_out.items() if default not in (defaults[name], UNSET)] == []
 
 
 def _fields(kind: type) -> Mapping[str, Any]:
