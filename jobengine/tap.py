@@ -59,7 +59,7 @@ def makeService(options: Options) -> IService:
     twistd = options.parent
     if twistd is not None and not twistd["nodaemon"]:
         _check_before_fork(settings)
-    return _construct(settings, reactor, None if twistd is None else observer(twistd, settings.log_format, reactor))
+    return _construct(settings, reactor, None if twistd is None else observer(twistd, settings.log_format))
 
 
 def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILogObserver] | None) -> IService:

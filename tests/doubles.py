@@ -193,8 +193,10 @@ class MemoryServer:
 
     def pump(self) -> None:
         """Let all happen that happens without time going by."""
+        reactor: Any = self.site.reactor
         for _ in range(20):
             self.clock.advance(0)
+            reactor.advance(0)
             self._agent.flush()
 
     def ask(

@@ -28,7 +28,7 @@ ALLOWED = {
     "web": {"web", "engine", "wire", "core.model", "core.commands", "core.errors"},
     "settings": {"web.limits", "core.model"},
     "secret": {"storage.errors"},
-    "logs": {"web.site"},
+    "logs": {"web.lines"},
     "ids": set(),
     "daemon": {"local", "storage.errors", "web.site"},
 }

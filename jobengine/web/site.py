@@ -21,12 +21,10 @@ from twisted.web.server import Request, Site, version
 
 from .idle import Idle
 from .limits import LimitedChannel, Limits, Overflow
+from .lines import Recorder
 from .problems import Problem
 
-__all__ = ["ACCESS_FORMAT", "DirectResource", "JobRequest", "JobSite", "answer"]
-
-#: The line of a request in the log.
-ACCESS_FORMAT: Final = "{method} {path} {status} {ms:.1f}ms {id}"
+__all__ = ["DirectResource", "JobRequest", "JobSite", "answer"]
 
 _log: Final = Logger(namespace="jobengine.web")
 _PROCESS: Final = token_hex(4)
@@ -229,6 +227,7 @@ class JobSite(Site):
         #: Whether the server is stopping.
         self.draining = False
         self._observe = observe
+        self._recorder = Recorder(self.reactor)
         self._drained: Deferred[None] | None = None
 
     def startFactory(self) -> None:
@@ -245,18 +244,11 @@ class JobSite(Site):
         return super().buildProtocol(addr)
 
     def log(self, request: _HTTPRequest) -> None:
-        """Write the line of a request that was answered; nothing in it is secret."""
+        """A request was answered: count it, and have its line written."""
         assert isinstance(request, JobRequest)
         seconds = self.reactor.seconds() - request.began
         self._observe(request.method, request.path, request.code, seconds)
-        _log.info(
-            ACCESS_FORMAT,
-            method=request.method.decode("ascii", "replace"),
-            path=request.path.decode("ascii", "backslashreplace"),
-            status=request.code,
-            ms=seconds * 1000,
-            id=request.id,
-        )
+        self._recorder.add(request.method, request.path, request.code, seconds, request.id)
 
     def refused(self, status: HTTPStatus) -> None:
         """Write the line of a request that was refused before it was whole."""

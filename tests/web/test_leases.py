@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent, eventAsText
 
-from jobengine.logs import json_line
+from jobengine.logs import json_lines
 from tests.doubles import Answer, MemoryServer
 from tests.web.asking import add, change, claim, hold, listed, page, peek, put, read, set_up, take, update
 from tests.web.connection import Connection, request
@@ -47,7 +47,7 @@ def test_a_lease_is_shown_to_its_claimer_and_nowhere_else(server: MemoryServer, 
     ]
     shown = json.dumps([page(server), listed(server)]).encode() + b"".join(answer.body for answer in answers)
     assert lease.encode() not in shown + stream.sent
-    assert all(lease not in eventAsText(event) + json_line(event) for event in events)
+    assert all(lease not in eventAsText(event) + json_lines(event) for event in events)
 
 
 def test_an_update_with_the_lease_of_its_holder_is_made(server: MemoryServer) -> None:

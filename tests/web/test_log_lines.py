@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, LogLevel, eventAsText
-from twisted.python import threadable
+from twisted.logger import LogEvent, LogLevel, eventAsText, formatEventAsClassicLogText
 
 from jobengine.core.errors import DomainError
-from jobengine.logs import TurnByTurn, json_line
-from jobengine.web.site import ACCESS_FORMAT
+from jobengine.logs import json_lines, text_lines
+from jobengine.web.lines import Line, Recorder
 from tests.doubles import MemoryServer
 from tests.web.asking import add, claim, listed, update
 from tests.web.connection import Connection, request
@@ -20,9 +19,14 @@ KEY, WRONG, ADMIN, CONTENT = "key-5d21", "wrong-81c4", "admin-77aa", "content-e0
 SECRETS = (KEY, WRONG, ADMIN, CONTENT)
 
 
-def _lines(events: list[LogEvent]) -> list[LogEvent]:
-    """The lines of requests."""
-    return [event for event in events if "status" in event]
+def _lines(events: list[LogEvent]) -> list[Line]:
+    """Of the requests that were answered."""
+    return [line for event in events if "requests" in event for line in event["requests"].each]
+
+
+def _in_json(events: list[LogEvent]) -> list[Any]:
+    """What is written as JSON."""
+    return [json.loads(line) for event in events for line in json_lines(event).splitlines()]
 
 
 def test_every_request_has_one_line_with_the_id_that_its_client_got(
@@ -35,13 +39,13 @@ def test_every_request_has_one_line_with_the_id_that_its_client_got(
         server.call("PATCH", "/none"),
     ]
     lines = _lines(events)
-    assert [line["id"] for line in lines] == [answer.headers["X-Request-Id"] for answer in answers]
-    assert [line["status"] for line in lines] == [200, 201, 404, 404]
-    assert [(line["method"], line["path"]) for line in lines][2:] == [("GET", "/api/v1/queue"), ("PATCH", "/none")]
-    assert len({line["id"] for line in lines}) == 4
+    assert [line.id for line in lines] == [answer.headers["X-Request-Id"] for answer in answers]
+    assert [line.status for line in lines] == [200, 201, 404, 404]
+    assert [(line.method, line.path) for line in lines][2:] == [("GET", "/api/v1/queue"), ("PATCH", "/none")]
+    assert len({line.id for line in lines}) == 4
     for line in lines:
-        assert "\n" not in eventAsText(line)
-        assert line["id"] in eventAsText(line)
+        assert "\n" not in str(line)
+        assert line.id in str(line)
 
 
 def test_a_long_list_has_one_line_as_well(server: MemoryServer, events: list[LogEvent]) -> None:
@@ -60,7 +64,7 @@ def test_a_request_that_was_refused_before_it_was_whole_has_its_line(
     server: MemoryServer, events: list[LogEvent], data: bytes, status: int
 ) -> None:
     Connection(server).send(data)
-    assert [line["status"] for line in _lines(events)] == [status]
+    assert [event["status"] for event in events if "status" in event] == [status]
 
 
 def _all_kinds_of_requests(server: MemoryServer) -> None:
@@ -94,7 +98,8 @@ def test_no_key_and_no_content_is_in_the_log_in_either_form(
     for event in events:
         for secret in SECRETS:
             assert secret not in eventAsText(event)
-            assert secret not in json_line(event)
+            assert secret not in json_lines(event)
+            assert secret not in str(text_lines(event))
 
 
 class _Failing:
@@ -125,35 +130,30 @@ def test_no_key_and_no_content_is_in_the_log_of_an_incident(
         assert "a mistake" in eventAsText(event)
         for secret in SECRETS:
             assert secret not in eventAsText(event)
-            assert secret not in json_line(event)
+            assert secret not in json_lines(event)
 
 
-def test_every_event_is_one_line_of_json(server: MemoryServer, events: list[LogEvent]) -> None:
+def test_every_event_and_every_request_is_one_line_of_json(server: MemoryServer, events: list[LogEvent]) -> None:
     uid = add(server)["uid"]
     claim(server)
     update(server, uid, "complete")
     server.call("GET", "/api/v1/\u00fc%0a%22x")
     server.restart()
-    for event in events:
-        text = json_line(event)
-        assert text.endswith("\n")
-        assert text.count("\n") == 1
-        line = json.loads(text)
+    for line in _in_json(events):
         assert {"time", "level", "logger", "message"} <= set(line)
-    request_line = json.loads(json_line(_lines(events)[0]))
-    assert request_line["method"] == "PUT"
-    assert request_line["path"] == "/api/v1/job"
-    assert request_line["status"] == 201
-    assert request_line["id"] == _lines(events)[0]["id"]
-    assert isinstance(request_line["ms"], float)
-    assert request_line["level"] == "info"
+    requests = [line for line in _in_json(events) if "method" in line]
+    assert len(requests) == len(_lines(events)) == 4
+    first = requests[0]
+    assert (first["method"], first["path"], first["status"]) == ("PUT", "/api/v1/job", 201)
+    assert (first["id"], first["ms"]) == (_lines(events)[0].id, _lines(events)[0].ms)
+    assert (first["level"], first["logger"]) == ("info", "jobengine.web")
 
 
 def test_a_failure_in_json_has_its_traceback(start: Callable[..., MemoryServer], events: list[LogEvent]) -> None:
     server = start(door=_Failing)
     server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}})
     (incident,) = [event for event in events if "log_failure" in event]
-    line = json.loads(json_line(incident))
+    line = json.loads(json_lines(incident))
     assert line["level"] == "critical"
     assert "RuntimeError" in line["traceback"]
     assert line["id"] in line["message"]
@@ -169,65 +169,47 @@ def test_an_event_with_odd_things_in_it_is_still_a_line() -> None:
         "status": object(),
         "body": "never",
     }
-    text = json_line(event)
+    text = json_lines(event)
     assert text.count("\n") == 1
     line = json.loads(text)
     assert line["time"] == "2027-01-15T08:00:00.500+00:00"
     assert "never" not in text
 
 
-class _File:
-    """Keeps what is written, and in which pieces."""
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self.flushed = 0
-
-    def write(self, text: str) -> None:
-        self.pieces.append(text)
-
-    def flush(self) -> None:
-        self.flushed = len(self.pieces)
+def _recorder(clock: Clock, answered: int) -> Recorder:
+    """One that was told of so many requests, with numbers for their ids."""
+    recorder = Recorder(clock)
+    for number in range(answered):
+        recorder.add(b"GET", b"/\xfc", 200, 0.0123, str(number))
+    return recorder
 
 
-def _request_event(number: int) -> LogEvent:
-    return {"log_format": ACCESS_FORMAT, "log_time": 1_800_000_000.0, "id": number}
-
-
-def _observer() -> tuple[TurnByTurn, _File, Clock]:
-    file, clock = _File(), Clock()
-    return TurnByTurn(file, lambda event: f"{event.get('id', 'other')}\n", clock), file, clock
-
-
-def test_the_lines_of_requests_are_written_at_the_end_of_the_turn_all_at_once() -> None:
-    observer, file, clock = _observer()
-    for number in range(3):
-        observer(_request_event(number))
-    assert file.pieces == []
+def test_the_requests_of_a_turn_are_logged_at_its_end_as_one_event(events: list[LogEvent]) -> None:
+    clock = Clock()
+    recorder = _recorder(clock, 3)
+    assert events == []
     clock.advance(0)
-    assert (file.pieces, file.flushed) == (["0\n1\n2\n"], 1)
+    assert [[line.id for line in event["requests"].each] for event in events] == [["0", "1", "2"]]
     assert clock.getDelayedCalls() == []
-    observer(_request_event(3))
+    recorder.add(b"GET", b"/", 200, 0.0, "3")
     clock.advance(0)
-    assert (file.pieces[1:], file.flushed) == (["3\n"], 2)
+    assert [line.id for line in events[1]["requests"].each] == ["3"]
 
 
-def test_whatever_else_is_logged_is_written_at_once_behind_the_lines_before_it(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threadable, "ioThread", threadable.getThreadID())
-    observer, file, clock = _observer()
-    observer(_request_event(0))
-    observer({"log_format": "x"})
-    observer(_request_event(1))
-    assert ("".join(file.pieces), file.flushed) == ("0\nother\n", 2)
+def test_the_text_of_each_request_is_what_twistd_would_write_of_an_event_of_its_own(events: list[LogEvent]) -> None:
+    clock = Clock()
+    _recorder(clock, 2)
     clock.advance(0)
-    assert "".join(file.pieces) == "0\nother\n1\n"
+    (event,) = events
+    alone = [{**event, "log_format": "{line}", "line": line, "log_time": line.time} for line in _lines(events)]
+    assert text_lines(event) == "".join([str(formatEventAsClassicLogText(one)) for one in alone])
+    assert "GET /\\xfc 200 12.3ms 0\n" in str(text_lines(event))
 
 
-def test_what_another_thread_logs_leaves_alone_the_lines_that_wait(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threadable, "ioThread", threadable.getThreadID() + 1)
-    observer, file, clock = _observer()
-    observer(_request_event(0))
-    observer({"log_format": "x"})
-    assert "".join(file.pieces) == "other\n"
+def test_an_observer_that_knows_nothing_of_requests_has_their_lines_too(events: list[LogEvent]) -> None:
+    clock = Clock()
+    _recorder(clock, 2)
     clock.advance(0)
-    assert "".join(file.pieces) == "other\n0\n"
+    text = eventAsText(events[0])
+    assert " 12.3ms 0\n" in text
+    assert text.endswith(" 12.3ms 1")
