@@ -174,11 +174,10 @@ class Api:
     @_app.route("/api/v1/job", methods=["PUT"])
     async def add_job(self, request: JobRequest) -> bytes:
         """Add a job to a queue, and wait for its end if that is preferred."""
-        headers = request.requestHeaders
-        once = idempotency_key(headers.getRawHeaders(b"Idempotency-Key"))
+        once = idempotency_key(request.sent(b"idempotency-key"))
         command = self.wire.add_job(_body(request), self._access(request), once)
         (added,) = await self.engine.add_jobs(command)
-        job, wait = added.job, preferred_wait(headers.getRawHeaders(b"Prefer"))
+        job, wait = added.job, preferred_wait(request.sent(b"prefer"))
         if wait:
             job = await self.engine.read_job(
                 c.ReadJob(
@@ -292,7 +291,7 @@ class Api:
     async def events(self, request: JobRequest) -> bytes | None:
         """Changes of jobs as they happen, as server-sent events."""
         name, access = one(request.args, "queueName"), self._access(request)
-        last = request.requestHeaders.getRawHeaders(b"Last-Event-ID", [b""])[0].decode("latin-1")
+        last = b"".join(request.sent(b"last-event-id")[:1]).decode("latin-1")
         watching = await self.engine.watch(c.Subscribe(queue=name, **access, after=last or None))
         request.setHeader(b"Content-Type", b"text/event-stream")
         if request.method == b"HEAD":
@@ -362,7 +361,7 @@ class Api:
         if self._admin_keys(request):
             # It is wrong, and nothing that comes with it may hide that; no queue has an empty key.
             return {"access_key": b""}
-        return {"access_key": access_key(request.requestHeaders.getRawHeaders(b"X-Access-Key"))}
+        return {"access_key": access_key(request.sent(b"x-access-key"))}
 
     def _admin(self, request: JobRequest) -> bool:
         """Whether the request has shown the admin key."""
@@ -371,7 +370,7 @@ class Api:
 
     def _admin_keys(self, request: JobRequest) -> Sequence[bytes]:
         """What was sent as the admin key, if there is one."""
-        return () if self.admin_key is None else request.requestHeaders.getRawHeaders(b"X-Admin-Key", ())
+        return () if self.admin_key is None else request.sent(b"x-admin-key")
 
     def _check_admin(self, request: JobRequest) -> None:
         """Raise AdminRequired if there is an admin key and the request has not shown it."""
@@ -427,7 +426,7 @@ def _next_link(request: JobRequest, cursor: str) -> bytes:
 
 def _body(request: JobRequest) -> bytes:
     """The body of a request that says that it is JSON; raises BadInput."""
-    kind: Any = request.requestHeaders.getRawHeaders(b"Content-Type", [b""])[0]
+    kind = b"".join(request.sent(b"content-type")[:1])
     if kind.split(b";")[0].strip().lower() != b"application/json":
         raise BadInput("The body must be JSON, with the header Content-Type: application/json.")
     return request.body()

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
-from .heads import plain_head
+from .heads import Head, plain_head
 from .problems import Problem
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LimitedChannel", "Limits", "Overflow", "raw_response"]
 
+#: Bytes of next requests that are kept while one is answered; more are left to the system.
+_KEPT: Final = 16 << 10
 #: Seconds in which a client that was refused can read the answer, while what it still sends is thrown away.
 _LINGER: Final = 2.0
 
@@ -86,6 +88,7 @@ class LimitedChannel(HTTPChannel):
 
     site: "JobSite"
     requests: "list[JobRequest]"
+    requestFactory: "type[JobRequest]"
     callLater: Callable[..., IDelayedCall]
 
     _phase = _Phase.HEAD
@@ -97,6 +100,8 @@ class LimitedChannel(HTTPChannel):
     _head_lines = 0
     #: How long the body of the request under way may be.
     body_limit = 0
+    #: Whether the request under way was taken as a whole.
+    _whole = False
 
     def connectionMade(self) -> None:
         """Count the connection, and expect a request soon."""
@@ -107,6 +112,8 @@ class LimitedChannel(HTTPChannel):
         self.maxHeaders = self.limits.headers + 1
         self.totalHeadersSize = self.limits.header_bytes * 2
         self.site.channels.add(self)
+        #: What came while a request that was taken as a whole is answered.
+        self._kept: list[bytes] = []
         self._enter(_Phase.HEAD)
         self._set_timer()
 
@@ -133,10 +140,13 @@ class LimitedChannel(HTTPChannel):
         """Take bytes, unless the client was refused."""
         if self._phase is _Phase.REFUSED:
             return
+        if self._whole:
+            self._keep(data)
+            return
         if self._phase is _Phase.IDLE:
-            self._enter(_Phase.HEAD)
             if self._take_whole(data):
                 return
+            self._enter(_Phase.HEAD)
         super().dataReceived(data)
         if self._phase is _Phase.IDLE and (self._head_lines or self._buffer):
             # Behind a request that was answered at once, the next one has begun in the same bytes.
@@ -147,24 +157,47 @@ class LimitedChannel(HTTPChannel):
         """
         Take a plain request, if the data are just one such; to be called where one may begin.
 
-        The request line is Twisted's to read, and so is all but a whole request: only headers and body go another way
-        than Twisted's own, 7 microseconds shorter.
+        Twisted would take it in pieces and set itself up for each: this is a third shorter. Of all that, it knows only
+        that there is one more in `requests`.
         """
-        if not self.persistent:
-            # Behind the last request there is none; over TLS what comes then is still given to us.
-            return False
         head = plain_head(data, self.limits.header_bytes)
-        if head is None or len(head.headers) > self.limits.headers or len(data) != head.end + head.length:
+        # Behind the last request there is none; over TLS what comes then is still given to us.
+        if head is None or not self.persistent or not self._is_just(head, len(data)):
             return False
-        if head.length > self._body_limit_of(head.line):
-            return False
-        super().lineReceived(head.line)
-        if self._phase is not _Phase.REFUSED:
-            request = self.requests[-1]
-            request.take(head.headers, data[head.end :])
+        self._enter(_Phase.BUSY)
+        self._timed = None
+        self._whole = True
+        request = self.requestFactory(self)
+        self.requests.append(request)
+        request.take(head, data[head.end :])
+        if b"connection" in head.headers:
             self.persistent = self.checkPersistence(request, b"HTTP/1.1")
-            self.allContentReceived()
+        request.process()
         return True
+
+    def _is_just(self, head: Head, size: int) -> bool:
+        """Whether so many bytes are a request with this head and nothing else, within the limits."""
+        return (
+            size == head.end + head.length
+            and head.count <= self.limits.headers
+            and head.length <= self._body_limit_of(head.uri)
+        )
+
+    def _keep(self, data: bytes) -> None:
+        """Keep the bytes of next requests until the one under way is answered."""
+        self._kept.append(data)
+        if sum(map(len, self._kept)) > _KEPT:
+            transport: Any = self.transport
+            transport.pauseProducing()
+
+    def _take_kept(self) -> None:
+        """Take what was kept, if anything was."""
+        kept, self._kept = b"".join(self._kept), []
+        if len(kept) > _KEPT:
+            transport: Any = self.transport
+            transport.resumeProducing()
+        if kept:
+            self.dataReceived(kept)
 
     def lineReceived(self, line: bytes) -> None:
         """Take a line of the request's head."""
@@ -173,7 +206,7 @@ class LimitedChannel(HTTPChannel):
         self._head_bytes += len(line) + 2
         self._head_lines += 1
         if self._head_lines == 1:
-            self.body_limit = self._body_limit_of(line)
+            self.body_limit = self._body_limit_of(line.partition(b" ")[2].partition(b" ")[0])
         # The request line and the empty line at the end are no headers.
         if self._head_bytes > self.limits.header_bytes or self._head_lines > self.limits.headers + 2:
             self._refuse_head()
@@ -221,7 +254,15 @@ class LimitedChannel(HTTPChannel):
         self._enter(_Phase.IDLE)
         if self.site.draining:
             self.persistent = False
-        super().requestDone(request)
+        if not self._whole:
+            super().requestDone(request)
+            return
+        self._whole = False
+        self.requests.remove(request)
+        if self.persistent:
+            self._take_kept()
+        else:
+            self.loseConnection()
 
     def abort(self) -> None:
         """Break the connection: what was sent is not the whole answer, and nothing else can say so."""
@@ -269,10 +310,9 @@ class LimitedChannel(HTTPChannel):
         """
         self.refuse(Problem(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request."))
 
-    def _body_limit_of(self, request_line: bytes) -> int:
+    def _body_limit_of(self, uri: bytes) -> int:
         """How long the body of a request may be: one for many jobs is longer."""
-        bulk = request_line.split(b" ")[1:2] == [_BULK_PATH]
-        return self.limits.bulk_body_bytes if bulk else self.limits.body_bytes
+        return self.limits.bulk_body_bytes if uri == _BULK_PATH else self.limits.body_bytes
 
     def _enter(self, phase: _Phase) -> None:
         if phase is _Phase.IDLE:
