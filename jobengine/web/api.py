@@ -68,6 +68,8 @@ _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
 #: A page ends when the contents in it are longer than this in all.
 _PAGE_BYTES: Final = 8 << 20
+#: What a body has to be.
+_JSON: Final = b"application/json"
 #: Seconds between signs of life in a stream of events; proxies close what is silent.
 _SIGN_OF_LIFE: Final = 20
 
@@ -356,11 +358,9 @@ class Api:
     # Who asks
 
     def _access(self, request: JobRequest) -> Access:
-        if self._admin(request):
-            return {"admin": True}
         if self._admin_keys(request):
-            # It is wrong, and nothing that comes with it may hide that; no queue has an empty key.
-            return {"access_key": b""}
+            # If it is wrong, nothing that comes with it may hide that; no queue has an empty key.
+            return {"admin": True} if self._admin(request) else {"access_key": b""}
         return {"access_key": access_key(request.sent(b"x-access-key"))}
 
     def _admin(self, request: JobRequest) -> bool:
@@ -427,7 +427,7 @@ def _next_link(request: JobRequest, cursor: str) -> bytes:
 def _body(request: JobRequest) -> bytes:
     """The body of a request that says that it is JSON; raises BadInput."""
     kind = b"".join(request.sent(b"content-type")[:1])
-    if kind.split(b";")[0].strip().lower() != b"application/json":
+    if kind != _JSON and kind.split(b";")[0].strip().lower() != _JSON:
         raise BadInput("The body must be JSON, with the header Content-Type: application/json.")
     return request.body()
 
