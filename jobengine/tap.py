@@ -21,6 +21,7 @@ from .storage.errors import StorageError
 from .storage.journal import Journal, check_secret
 from .storage.thread import WriterThread
 from .web.api import Api
+from .web.prompt import PromptEndpoint
 from .web.site import JobSite
 from .wire.requests import Wire
 
@@ -94,9 +95,11 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
 def _listener(endpoint: str, site: JobSite, reactor: Any) -> IService:
     """What makes the site listen; ends the process if the endpoint can't be understood."""
     try:
-        return listening_service(endpoint, site, reactor)
+        service = listening_service(endpoint, site, reactor)
     except Exception as error:  # each kind of endpoint has its own way to refuse a description
         end_start(BadSetting(f"LISTEN {endpoint!r} can't be used: {error}"))
+    service.endpoint = PromptEndpoint(service.endpoint)
+    return service
 
 
 def _secret(settings: Settings) -> Callable[[], bytes]:

@@ -275,7 +275,7 @@ class Daemon:
         return int(found[1]) << 10
 
     def _find_port(self) -> "re.Match[str] | None":
-        found = re.search(r"JobSite starting on (\d+)", self.log)
+        found = re.search(r"JobSite(?: \(TLS\))? starting on (\d+)", self.log)
         if found is None and self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"it ended with {self.process.returncode}; {self.all_output()}")
         return found

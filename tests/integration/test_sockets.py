@@ -1,0 +1,110 @@
+"""What is sent where it meets the system: how many calls it takes, over TLS, and to a client that reads slowly."""
+
+import datetime
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from .conftest import MakeDaemon
+from .daemons import Daemon, until
+from .polls import system_calls
+
+HEADERS = {"X-Access-Key": "key", "Content-Type": "application/json"}
+
+
+def test_an_answer_is_sent_without_asking_first_whether_it_can_be(daemon: Daemon) -> None:
+    requests = 50
+    with daemon.client() as client:
+        client.make_queue()
+
+        def work() -> None:
+            for _ in range(requests):
+                assert client.add().status == 201
+
+        calls = system_calls(daemon, 0.1, work)
+    asked = sum("epoll_ctl(" in call for call in calls)
+    assert sum("sendto(" in call for call in calls) == requests
+    assert asked == 0, f"{asked} for {requests} requests"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A directory with key.pem and cert.pem of a server on localhost."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (tmp_path / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def over_tls(make_daemon: MakeDaemon, certificate: Path) -> Iterator[HTTPSConnection]:
+    """A connection to a daemon that listens as the README has it."""
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={certificate}/key.pem:certKey={certificate}/cert.pem"
+    daemon = make_daemon(settings={"LISTEN": listen})
+    daemon.launch()
+    context = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    connection = HTTPSConnection("localhost", daemon.port, timeout=30, context=context)
+    yield connection
+    connection.close()
+
+
+def _ask(connection: HTTPConnection, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+    connection.request(method, path, None if body is None else json.dumps(body), HEADERS)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def test_all_is_the_same_over_tls_for_short_and_for_long_answers(over_tls: HTTPSConnection) -> None:
+    assert _ask(over_tls, "PUT", "/api/v1/queue", {"name": "q", "access_key": "key"})[0] == 201
+    jobs = [{"content": {"n": n, "text": "x" * 1_000}} for n in range(2_000)]
+    assert _ask(over_tls, "PUT", "/api/v1/jobs", {"queue_name": "q", "jobs": jobs})[0] == 201
+    status, claimed = _ask(over_tls, "GET", "/api/v1/job/next?queueName=q&markQueued=true")
+    assert (status, json.loads(claimed)["content"]["n"]) == (200, 0)
+    status, listed = _ask(over_tls, "GET", "/api/v1/queue?name=q")
+    assert status == 200
+    assert [job["content"]["n"] for job in json.loads(listed)["jobs"]] == list(range(2_000))
+
+
+def test_a_long_answer_comes_whole_to_a_client_that_reads_slowly(daemon: Daemon) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        client.add_many([{"content": {"text": "x" * 10_000, "n": n}} for n in range(1_000)])
+    slow = socket.socket()
+    # It takes the answer in over a hundred pieces.
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 << 10)
+    slow.settimeout(30)
+    slow.connect(("127.0.0.1", daemon.port))
+    slow.sendall(b"GET /api/v1/jobs?queueName=q&limit=1000 HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\n\r\n")
+    with daemon.client() as client:
+        # Nobody waits for the slow one.
+        until("others are served", lambda: client.peek().status == 200)
+    answer = slow.recv(1_000)
+    length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    parts = [answer.partition(b"\r\n\r\n")[2]]
+    missing = length - len(parts[0])
+    while missing:
+        parts.append(slow.recv(missing))
+        missing -= len(parts[-1])
+    page = json.loads(b"".join(parts))
+    assert [job["content"]["n"] for job in page["jobs"]] == list(range(len(page["jobs"])))
+    slow.close()
