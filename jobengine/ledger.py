@@ -231,7 +231,7 @@ class Ledger:
             return
         # Encoding comes first: if it can fail, it fails before anything is changed.
         records = [encode(fact) for fact in facts]
-        swaps = [self.tables.apply(fact) for fact in facts]
+        swaps = self.tables.apply(facts)
         self.committer.submit(records, _Change(facts, swaps, self._tell(swaps, now)))
         self._set_timer()
         self.observer.changes_made()
@@ -319,22 +319,19 @@ class Ledger:
     # Storage
 
     def _replay(self, records: Sequence[bytes]) -> None:
-        for record in records:
-            try:
-                self.tables.apply(decode(record))
-            except UnknownRecord as error:
-                raise NewerFormat(
-                    f"{self.journal.path}: {error} is not known to this JobEngine; use a newer one"
-                ) from None
+        try:
+            facts = [decode(record) for record in records]
+        except UnknownRecord as error:
+            raise NewerFormat(f"{self.journal.path}: {error} is not known to this JobEngine; use a newer one") from None
+        self.tables.apply(facts)
 
     def _take_back(self, changes: list[_Change]) -> None:
         for change in reversed(changes):
-            for swap in reversed(change.swaps):
-                self.tables.restore(swap)
+            self.tables.restore(change.swaps)
 
     def _make_true_again(self, changes: list[_Change]) -> None:
         for change in changes:
-            change.swaps[:] = [self.tables.apply(fact) for fact in change.facts]
+            change.swaps[:] = self.tables.apply(change.facts)
             self._notify(change.swaps)
         self._set_timer()
         self.observer.changes_made()

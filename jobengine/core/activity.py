@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, Queue, Rank, State
+from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, Queue, State
 from .state import JobSwap, Place, QueueTable
 
 __all__ = ["Activity", "QueueStats", "Times"]
@@ -176,13 +176,12 @@ def _times(samples: Sequence[int]) -> Times:
 def _oldest_ready(table: QueueTable, now: int) -> int | None:
     """From the first of each priority, which is its oldest; a sort by age is kept nowhere."""
     oldest: int | None = None
-    at: Rank | None = table.ready[0] if table.ready else None
+    at = table.ready.first()
     for _ in range(_PRIORITIES):
         if at is None:
             break
         created = table.jobs[at[2]].spec.created
         oldest = created if oldest is None else min(oldest, created)
-        behind = table.ready.bisect_left((at[0] + 1, 0, ""))
-        at = table.ready[behind] if behind < len(table.ready) else None
+        at = next(table.ready.behind((at[0] + 1, -1, "")), None)
     # The time of day may have been set back since.
     return None if oldest is None else max(0, now - oldest)

@@ -225,7 +225,8 @@ class Job(Value, frozen=True):
             gone, ready = self.spec.timeout_time * SECOND, standing.ready_at
             return min(gone, ready) if gone and ready else gone or ready or None
         if standing.state is INPROGRESS:
-            return self.lease_expires
+            seconds = self.spec.timeout_seconds
+            return standing.updated + seconds * SECOND + standing.shift if seconds else None
         return standing.updated + self.spec.keep_minutes * MINUTE
 
 

@@ -135,9 +135,14 @@ def length_of_more(job: Job) -> int:
         length += len(_line((spec.tags, spec.unique_key)))
     if standing.worker:
         length += len(_line(standing.worker))
-    if notes.result or notes.error or len(notes.history) > 1 or any(one.worker for one in notes.history):
+    if notes is not NO_NOTES and _is_long(notes):
         length += len(_line(_notes(notes)))
     return length
+
+
+def _is_long(notes: Notes) -> bool:
+    history = notes.history
+    return bool(notes.result or notes.error or len(history) > 1 or (history and history[0].worker))
 
 
 # Reading: every version

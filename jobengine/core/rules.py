@@ -191,7 +191,7 @@ def _peek(table: QueueTable, _grant: Grant, _command: c.Peek, now: int, _new_id:
 
 def _explain(table: QueueTable, _grant: Grant, command: c.ExplainJob, _now: int, _new_id: NewId) -> Decision:
     job = _job(table, command.uid)
-    ahead = table.ready.index(job.spec.rank) if job.ready else None
+    ahead = table.ready.before(job.spec.rank) if job.ready else None
     return _NOTHING, c.Explanation(job=job, queue=table.queue, ahead=ahead)
 
 

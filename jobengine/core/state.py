@@ -1,19 +1,20 @@
 """
 All queues and jobs in memory, with the indexes that answer in O(log n).
 
-There is one way to change it, `apply`, and one way to take a change back, `restore`.
+There is one way to change it, `apply`, and one way to take a change back, `restore`. Both take many at once: what
+comes to be side by side in an index is put there by one step, when all of them are made.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from heapq import merge
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Final
 
-from sortedcontainers import SortedList
-
 from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import QUEUED, UNFINISHED, Job, Queue, Rank, Standing, State
+from .model import QUEUED, UNFINISHED, Job, Queue, Rank, Spec, Standing, State
+from .ordered import Ordered
 from .records import encode, length_of_more
 from .values import Value
 
@@ -23,9 +24,7 @@ __all__ = ["JobSwap", "Place", "QueueSwap", "QueueTable", "Snapshot", "Swap", "T
 _RECORD_OVERHEAD: Final = 200
 #: A page of jobs ends when their contents are longer than this in all.
 _PAGE_BYTES: Final = 1 << 20
-#: Sorts behind every uid.
-_LAST_UID: Final = "\U0010ffff"
-_EMPTY: Final[SortedList[Rank]] = SortedList()
+_EMPTY: Final[Ordered[Rank]] = Ordered()
 
 
 class JobSwap(Value, frozen=True):
@@ -91,16 +90,22 @@ class QueueTable:
         #: Every job, by uid.
         self.jobs: dict[str, Job] = {}
         #: The rank of every job in each place that it can be in: execution order.
-        self.places: dict[Place, SortedList[Rank]] = {place: SortedList() for place in Place}
+        self.places: dict[Place, Ordered[Rank]] = {place: Ordered() for place in Place}
         #: The ranks of the jobs that can be claimed, and of those among them with a tag, by tag.
         self.ready = self.places[Place.READY]
-        self.ready_by_tag: dict[str, SortedList[Rank]] = {}
+        self.ready_by_tag: dict[str, Ordered[Rank]] = {}
         #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
         self.unique: dict[str, dict[str, None]] = {}
-        #: (deadline, uid) of every job that time will move on by itself.
-        self.deadlines: SortedList[tuple[int, str]] = SortedList()
+        #: (deadline, rank) of every job that time will move on by itself: jobs that were claimed by one request, or
+        #: finished by one, are side by side.
+        self.deadlines: Ordered[tuple[int, Rank]] = Ordered()
         #: The first of them, or None.
         self.next_deadline: int | None = None
+        #: What is to be put into indexes and taken out of them. It is put in first: a job may pass through a place.
+        self._entering: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
+        self._leaving: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
+        #: Tags with which there may be no ready job any more.
+        self._left_tags: dict[str, None] = {}
         #: About how many bytes the records of this queue would take in a fresh snapshot.
         self.live_bytes = len(encode(QueueCreated(queue)))
         #: About how many of them each job takes for the queue's name: more than it has characters.
@@ -134,7 +139,7 @@ class QueueTable:
         last, or None if no more follow.
         """
         places = Place if state is None else _PLACES[state]
-        ranks: Iterator[Rank] = merge(*(self.places[place].irange(after, inclusive=(False, True)) for place in places))
+        ranks: Iterator[Rank] = merge(*(self.places[place].behind(after) for place in places))
         if arrived_before is not None:
             ranks = (rank for rank in ranks if rank[1] < arrived_before)
         jobs, size = [], 0
@@ -145,13 +150,17 @@ class QueueTable:
                 break
         return jobs, jobs[-1].spec.rank if jobs and next(ranks, None) is not None else None
 
+    def due(self, now: int) -> Iterator[Job]:
+        """The jobs whose deadline has come, by deadline; not for use after a change."""
+        return (self.jobs[rank[2]] for _, rank in takewhile(lambda entry: entry[0] <= now, self.deadlines))
+
     def set_up(self, queue: Queue) -> None:
         """Have the queue set up otherwise."""
         self.live_bytes += len(encode(QueueCreated(queue))) - len(encode(QueueCreated(self.queue)))
         self.queue = queue
 
     def put(self, uid: str, new: Job | None) -> Job | None:
-        """Have `new` as the job `uid`, or none if it is None, with every index in step; return what was there."""
+        """Have `new` as the job `uid`, or none if it is None; return what was there. `settle` is to follow."""
         old = self.jobs.get(uid)
         if new is not None:
             self.jobs[uid] = new
@@ -169,12 +178,12 @@ class QueueTable:
     def _put_in(self, job: Job) -> None:
         self.next_arrival = max(self.next_arrival, job.spec.arrival + 1)
         self._enter(_place(job.standing), job)
-        self._set_deadline(job.spec.uid, None, job.deadline)
+        self._set_deadline(job.spec, None, job.deadline)
         self.live_bytes += self.weight(job)
 
     def _take_out(self, job: Job) -> None:
         self._leave(_place(job.standing), job)
-        self._set_deadline(job.spec.uid, job.deadline, None)
+        self._set_deadline(job.spec, job.deadline, None)
         self.live_bytes -= self.weight(job)
 
     def _move(self, old: Job, new: Job) -> None:
@@ -183,41 +192,59 @@ class QueueTable:
         if was is not now:
             self._leave(was, old)
             self._enter(now, new)
-        self._set_deadline(new.spec.uid, old.deadline, new.deadline)
+        self._set_deadline(new.spec, old.deadline, new.deadline)
         # What else the weight depends on is the same.
         before, after = old.standing, new.standing
         if before.notes is not after.notes or before.worker != after.worker:
-            self.live_bytes += self.weight(new) - self.weight(old)
+            self.live_bytes += length_of_more(new) - length_of_more(old)
 
     def _enter(self, place: Place, job: Job) -> None:
         spec = job.spec
-        self.places[place].add(spec.rank)
+        self._entering[self.places[place]].append(spec.rank)
         if spec.tags and place is _READY:
             for tag in spec.tags:
-                self.ready_by_tag.setdefault(tag, SortedList()).add(spec.rank)
+                self._entering[self.ready_by_tag.setdefault(tag, Ordered())].append(spec.rank)
         if spec.unique_key is not None and job.standing.state in UNFINISHED:
             self.unique.setdefault(spec.unique_key, {})[spec.uid] = None
 
     def _leave(self, place: Place, job: Job) -> None:
         spec = job.spec
-        self.places[place].remove(spec.rank)
+        self._leaving[self.places[place]].append(spec.rank)
         if spec.tags and place is _READY:
             for tag in spec.tags:
-                _discard(self.ready_by_tag, tag, spec.rank)
+                self._leaving[self.ready_by_tag[tag]].append(spec.rank)
+                self._left_tags[tag] = None
         if spec.unique_key is not None and job.standing.state in UNFINISHED:
             del self.unique[spec.unique_key][spec.uid]
             if not self.unique[spec.unique_key]:
                 del self.unique[spec.unique_key]
 
-    def _set_deadline(self, uid: str, was: int | None, now: int | None) -> None:
+    def _set_deadline(self, spec: Spec, was: int | None, now: int | None) -> None:
         if was == now:
             return
         if was is not None:
-            self.deadlines.remove((was, uid))
+            self._leaving[self.deadlines].append((was, spec.rank))
         if now is not None:
-            self.deadlines.add((now, uid))
-        if was == self.next_deadline or (now is not None and (self.next_deadline is None or now < self.next_deadline)):
-            self.next_deadline = self.deadlines[0][0] if self.deadlines else None
+            self._entering[self.deadlines].append((now, spec.rank))
+
+    def settle(self) -> None:
+        """Have the indexes in step with the jobs that were put."""
+        for index, values in self._entering.items():
+            index.add_all(values)
+        for index, values in self._leaving.items():
+            index.remove_all(values)
+        self._entering.clear()
+        self._leaving.clear()
+        first = self.deadlines.first()
+        self.next_deadline = None if first is None else first[0]
+        if self._left_tags:
+            self._forget_tags()
+
+    def _forget_tags(self) -> None:
+        for tag in self._left_tags:
+            if not self.ready_by_tag[tag]:
+                del self.ready_by_tag[tag]
+        self._left_tags.clear()
 
     def weight(self, job: Job) -> int:
         """About how long the job's record is."""
@@ -230,11 +257,13 @@ class Tables:
     def __init__(self) -> None:
         self.queues: dict[str, QueueTable] = {}
         #: (next deadline, name) of every queue that has one.
-        self.deadlines: SortedList[tuple[int, str]] = SortedList()
+        self.deadlines: Ordered[tuple[int, str]] = Ordered()
         #: The first of them, or None.
         self.next_deadline: int | None = None
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
+        #: The live bytes before that of queues which are not settled, by name.
+        self._unsettled: dict[str, int] = {}
         self._appliers: Final[dict[type, Any]] = {
             QueueCreated: self._queue_created,
             QueueChanged: self._queue_changed,
@@ -244,34 +273,32 @@ class Tables:
             JobRemoved: self._job_removed,
         }
 
-    def apply(self, fact: Fact) -> Swap:
+    def apply(self, facts: Iterable[Fact]) -> list[Swap]:
         """
-        Make a fact true, and say what it did.
+        Make facts true, one after the other, and say of each what it did.
 
         A change to a job or queue that is not there is passed over: in a file that was compacted, a commit may speak of
         a job that was removed before its slice of the snapshot was taken (docs/database-format.md).
         """
-        swap: Swap = self._appliers[type(fact)](fact)
-        return swap
+        swaps: list[Swap] = [self._appliers[type(fact)](fact) for fact in facts]
+        self._settle()
+        return swaps
 
-    def restore(self, swap: Swap) -> None:
-        """Take back the newest change that was not yet taken back, given what apply said of it."""
-        if isinstance(swap, JobSwap):
-            if (table := self.queues.get(swap.queue)) is not None:
-                self._swap_job(table, swap.uid, swap.old)
-        elif isinstance(swap.old, Queue):
-            self._set_up(self.queues[swap.queue], swap.old)
-        else:
-            self._swap_queue(swap.queue, swap.old)
+    def restore(self, swaps: Sequence[Swap]) -> None:
+        """Take back the newest changes that were not yet taken back, given what apply said of them."""
+        for swap in reversed(swaps):
+            if isinstance(swap, JobSwap):
+                self._swap_job(swap.queue, swap.uid, swap.old)
+            elif isinstance(swap.old, Queue):
+                self._set_up(self.queues[swap.queue], swap.old)
+            else:
+                self._swap_queue(swap.queue, swap.old)
+        self._settle()
 
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
         """The jobs whose deadline has come, with their queue's name; not to be used beyond the next change."""
-        for deadline, name in self.deadlines:
-            if deadline > now:
-                return
-            table = self.queues[name]
-            for _, uid in table.deadlines.irange(maximum=(now, _LAST_UID)):
-                yield name, table.jobs[uid]
+        for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
+            yield from ((name, job) for job in self.queues[name].due(now))
 
     def snapshot(self) -> "Snapshot":
         """The state as it is, and goes on to be, to be taken in slices."""
@@ -296,26 +323,18 @@ class Tables:
         return QueueSwap(fact.name, self._swap_queue(fact.name, None))
 
     def _job_added(self, fact: JobAdded) -> Swap:
-        table, uid = self.queues.get(fact.queue), fact.job.spec.uid
-        if table is None:
-            return JobSwap(fact.queue, uid, None, None)
-        return JobSwap(fact.queue, uid, self._swap_job(table, uid, fact.job), fact.job)
+        return self._swap_job(fact.queue, fact.job.spec.uid, fact.job)
 
     def _job_changed(self, fact: JobChanged) -> Swap:
         table = self.queues.get(fact.queue)
         old = None if table is None else table.jobs.get(fact.uid)
-        if table is None or old is None:
-            return JobSwap(fact.queue, fact.uid, None, None)
-        new = Job(old.spec, fact.standing)
-        return JobSwap(fact.queue, fact.uid, self._swap_job(table, fact.uid, new), new)
+        return self._swap_job(fact.queue, fact.uid, None if old is None else Job(old.spec, fact.standing))
 
     def _job_removed(self, fact: JobRemoved) -> Swap:
-        table = self.queues.get(fact.queue)
-        if table is None:
-            return JobSwap(fact.queue, fact.uid, None, None)
-        return JobSwap(fact.queue, fact.uid, self._swap_job(table, fact.uid, None), None)
+        return self._swap_job(fact.queue, fact.uid, None)
 
     def _swap_queue(self, name: str, new: QueueTable | None) -> QueueTable | None:
+        self._settle()
         old = self.queues.pop(name, None)
         if old is not None:
             self.live_bytes -= old.live_bytes
@@ -327,27 +346,39 @@ class Tables:
         return old
 
     def _set_up(self, table: QueueTable, queue: Queue) -> Queue:
+        self._settle()
         old, size = table.queue, table.live_bytes
         table.set_up(queue)
         self.live_bytes += table.live_bytes - size
         return old
 
+    def _swap_job(self, name: str, uid: str, new: Job | None) -> JobSwap:
+        """Put `new` where the job `uid` is, or remove it."""
+        table = self.queues.get(name)
+        if table is None:
+            return JobSwap(name, uid, None, None)
+        self._unsettled.setdefault(name, table.live_bytes)
+        return JobSwap(name, uid, table.put(uid, new), new)
+
+    def _settle(self) -> None:
+        """Have the queues in step with their jobs, and what is known of all of them in step with the queues."""
+        for name, size in self._unsettled.items():
+            table = self.queues[name]
+            deadline = table.next_deadline
+            table.settle()
+            self.live_bytes += table.live_bytes - size
+            self._move_deadline(name, deadline, table.next_deadline)
+        self._unsettled.clear()
+
     def _move_deadline(self, name: str, was: int | None, now: int | None) -> None:
         if was == now:
             return
         if was is not None:
-            self.deadlines.remove((was, name))
+            self.deadlines.remove_all([(was, name)])
         if now is not None:
-            self.deadlines.add((now, name))
-        self.next_deadline = self.deadlines[0][0] if self.deadlines else None
-
-    def _swap_job(self, table: QueueTable, uid: str, new: Job | None) -> Job | None:
-        """Put `new` where the job `uid` is, or remove it, and keep what is known of all queues in step."""
-        size, deadline = table.live_bytes, table.next_deadline
-        old = table.put(uid, new)
-        self.live_bytes += table.live_bytes - size
-        self._move_deadline(table.queue.name, deadline, table.next_deadline)
-        return old
+            self.deadlines.add_all([(now, name)])
+        first = self.deadlines.first()
+        self.next_deadline = None if first is None else first[0]
 
 
 class Snapshot:
@@ -385,10 +416,3 @@ class Snapshot:
             # Jobs that come from now on are in the facts applied since; walking on to them might never end.
             self._after, self._end = None, self._table.next_arrival
         return self._table
-
-
-def _discard(index: dict[str, SortedList[Rank]], tag: str, rank: Rank) -> None:
-    ranks = index[tag]
-    ranks.remove(rank)
-    if not ranks:
-        del index[tag]

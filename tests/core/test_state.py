@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sortedcontainers import SortedList
 
 from jobengine.core.events import Fact, JobAdded, QueueCreated
 from jobengine.core.model import State
+from jobengine.core.ordered import Ordered
 from jobengine.core.records import decode, encode
-from jobengine.core.state import Place, Tables
+from jobengine.core.state import JobSwap, Place, Tables
 from tests.core.random_facts import any_facts, facts
 from tests.core.worlds import World, picture
 
@@ -20,8 +20,7 @@ SOME = st.lists(facts, max_size=30)
 
 def tables_of(some: Iterable[Fact]) -> Tables:
     tables = Tables()
-    for fact in some:
-        tables.apply(fact)
+    tables.apply(some)
     return tables
 
 
@@ -30,9 +29,7 @@ def tables_of(some: Iterable[Fact]) -> Tables:
 def test_taking_back_what_was_applied_gives_what_was(before: list[Fact], more: list[Fact]) -> None:
     tables = tables_of(before)
     was = picture(tables)
-    replaced = [tables.apply(fact) for fact in more]
-    for old in reversed(replaced):
-        tables.restore(old)
+    tables.restore(tables.apply(more))
     assert picture(tables) == was
 
 
@@ -40,11 +37,23 @@ def test_taking_back_what_was_applied_gives_what_was(before: list[Fact], more: l
 @settings(deadline=None)
 def test_what_is_taken_back_can_be_applied_again(before: list[Fact], more: list[Fact]) -> None:
     tables = tables_of(before)
-    for old in reversed([tables.apply(fact) for fact in more]):
-        tables.restore(old)
-    for fact in more:
-        tables.apply(fact)
+    tables.restore(tables.apply(more))
+    tables.apply(more)
     assert picture(tables) == picture(tables_of([*before, *more]))
+
+
+@given(SOME, SOME)
+@settings(deadline=None)
+def test_facts_applied_together_do_what_they_do_one_by_one(before: list[Fact], more: list[Fact]) -> None:
+    together, one_by_one = tables_of(before), tables_of(before)
+    swaps = together.apply(more)
+    singly = [swap for fact in more for swap in one_by_one.apply([fact])]
+    assert [swap for swap in swaps if isinstance(swap, JobSwap)] == [s for s in singly if isinstance(s, JobSwap)]
+    assert picture(together) == picture(one_by_one)
+    for swap in reversed(singly):
+        one_by_one.restore([swap])
+    together.restore(swaps)
+    assert picture(together) == picture(one_by_one) == picture(tables_of(before))
 
 
 @given(SOME, facts)
@@ -65,7 +74,7 @@ def applied_as_made(tables: Tables, fact: Fact) -> bool:
         return False
     if isinstance(fact, QueueCreated) and fact.queue.name in tables.queues:
         return False
-    tables.apply(fact)
+    tables.apply([fact])
     return True
 
 
@@ -118,22 +127,22 @@ def test_what_a_snapshot_takes_is_weighed() -> None:
     assert world.tables.live_bytes == 0
 
 
-class Counted(SortedList):
+class Counted(Ordered[Any]):
     """A list that counts what is asked of it."""
 
     asked = 0
 
-    def add(self, value: Any) -> None:
-        Counted.asked += 1
-        super().add(value)
+    def add_all(self, run: list[Any]) -> None:
+        Counted.asked += len(run)
+        super().add_all(run)
 
-    def remove(self, value: Any) -> None:
-        Counted.asked += 1
-        super().remove(value)
+    def remove_all(self, run: list[Any]) -> None:
+        Counted.asked += len(run)
+        super().remove_all(run)
 
-    def __getitem__(self, index: Any) -> Any:
+    def first(self) -> Any:
         Counted.asked += 1
-        return super().__getitem__(index)
+        return super().first()
 
     def __iter__(self) -> Iterator[Any]:
         for value in super().__iter__():
@@ -188,8 +197,7 @@ def test_facts_about_what_is_not_there_are_passed_over() -> None:
     world.create()
     job = world.add()
     before = picture(world.tables)
-    for fact in (JobAdded("none", job),):
-        world.tables.apply(fact)
+    world.tables.apply([JobAdded("none", job)])
     assert picture(world.tables) == before
 
 
@@ -198,5 +206,5 @@ def test_a_queue_created_again_as_it_is_keeps_its_jobs() -> None:
     world.create()
     world.add()
     before = picture(world.tables)
-    world.tables.apply(QueueCreated(world.tables.queues["q"].queue))
+    world.tables.apply([QueueCreated(world.tables.queues["q"].queue)])
     assert picture(world.tables) == before

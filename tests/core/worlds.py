@@ -48,8 +48,7 @@ class World:
         return answer
 
     def apply(self, some: Iterable[Fact]) -> None:
-        for fact in some:
-            self.tables.apply(fact)
+        self.tables.apply(some)
 
     def expire(self) -> list[Fact]:
         """Make true what time has brought about; every fact of it."""
@@ -126,7 +125,7 @@ def picture(tables: Tables) -> dict[str, Any]:
         held = [(key, table.jobs[uid]) for key, uids in table.unique.items() for uid in uids]
         assert all(job.spec.unique_key == key and _holds_a_key(job) for key, job in held)
         assert len(held) == len([job for job in jobs if _holds_a_key(job)])
-        deadlines = sorted((job.deadline, job.spec.uid) for job in jobs if job.deadline is not None)
+        deadlines = sorted((job.deadline, job.spec.rank) for job in jobs if job.deadline is not None)
         assert list(table.deadlines) == deadlines
         assert {state: table.count(state) for state in State} == _counts(jobs)
         assert ((deadlines[0][0], name) in tables.deadlines) if deadlines else True

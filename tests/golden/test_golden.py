@@ -80,8 +80,7 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
     journal.close(orderly=False)
     tables = Tables()
     for commit in commits:
-        for record in commit:
-            tables.apply(decode(record))
+        tables.apply([decode(record) for record in commit])
     (table,) = tables.queues.values()
     jobs, _ = table.page(None, 100)
     assert table.queue == QUEUES[name]

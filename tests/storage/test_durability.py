@@ -406,9 +406,7 @@ def test_a_long_queue_name_in_any_script_does_not_make_compaction_start_again_an
     """What is needed is weighed in bytes: characters of a name may take four, and control characters six."""
     for name in ("q", "列" * 256, "\x01" * 256):
         tables = Tables()
-        tables.apply(QueueCreated(evolve(MAIL, name=name)))
-        for number in range(100):
-            tables.apply(JobAdded(name, job(number)))
+        tables.apply([QueueCreated(evolve(MAIL, name=name)), *(JobAdded(name, job(number)) for number in range(100))])
         needed = sum(len(record) + 4 for slice_ in encoded_snapshot(tables) for record in slice_)
         assert needed <= tables.live_bytes * 1.1
         assert tables.live_bytes <= needed * 1.6
