@@ -20,7 +20,6 @@ setup(
         "pynacl>=1.5,<2",
         "attrs>=23.2",
         "msgspec>=0.22,<1",
-        "sortedcontainers>=2.4,<3",
         "prometheus-client>=0.20,<1",
         "werkzeug>=3,<4",
     ],

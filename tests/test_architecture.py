@@ -33,7 +33,7 @@ ALLOWED = {
     "daemon": {"local", "storage.errors", "web.site"},
 }
 #: What the pure room may import of others.
-PURE = sys.stdlib_module_names | {"attrs", "msgspec", "sortedcontainers"}
+PURE = sys.stdlib_module_names | {"attrs", "msgspec"}
 #: Modules of the standard library that would bring a clock, randomness, files or sockets into it.
 IMPURE = {"time", "datetime", "random", "secrets", "uuid", "os", "io", "pathlib", "socket", "threading", "asyncio"}
 #: What is pure in such modules: a UUID is a value, only making a new one is not.
