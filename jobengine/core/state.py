@@ -13,7 +13,7 @@ from itertools import islice, takewhile
 from typing import Any, Final
 
 from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import QUEUED, UNFINISHED, Job, Queue, Rank, Spec, Standing, State
+from .model import QUEUED, UNFINISHED, Job, Queue, Rank, Standing, State
 from .ordered import Ordered
 from .records import encode, length_of_more
 from .values import Value
@@ -72,10 +72,8 @@ _PLACES: Final = {
 
 
 def _place(standing: Standing) -> Place:
-    places = _PLACES[standing.state]
-    if standing.state is QUEUED and standing.ready_at:
-        return _DELAYED
-    return places[0]
+    state = standing.state
+    return _DELAYED if standing.ready_at and state is QUEUED else _PLACES[state][0]
 
 
 class QueueTable:
@@ -167,7 +165,7 @@ class QueueTable:
         elif old is not None:
             del self.jobs[uid]
         if old is not None and new is not None and old.spec is new.spec:
-            self._move(old, new)
+            self.change(old, new)
             return old
         if old is not None:
             self._take_out(old)
@@ -175,57 +173,67 @@ class QueueTable:
             self._put_in(new)
         return old
 
+    def change(self, old: Job, new: Job) -> None:
+        """Have `new` as a job that is `old` now, with the same fixed half. `settle` is to follow."""
+        spec, before, after = new.spec, old.standing, new.standing
+        self.jobs[spec.uid] = new
+        was, now = _place(before), _place(after)
+        if was is not now:
+            self._leave(was, old)
+            self._enter(now, new)
+        self._set_deadline(spec.rank, old.deadline, new.deadline)
+        # What else the weight depends on is the same.
+        if before.notes is not after.notes or before.worker != after.worker:
+            self.live_bytes += length_of_more(new) - length_of_more(old)
+
     def _put_in(self, job: Job) -> None:
         self.next_arrival = max(self.next_arrival, job.spec.arrival + 1)
         self._enter(_place(job.standing), job)
-        self._set_deadline(job.spec, None, job.deadline)
+        self._set_deadline(job.spec.rank, None, job.deadline)
         self.live_bytes += self.weight(job)
 
     def _take_out(self, job: Job) -> None:
         self._leave(_place(job.standing), job)
-        self._set_deadline(job.spec, job.deadline, None)
+        self._set_deadline(job.spec.rank, job.deadline, None)
         self.live_bytes -= self.weight(job)
-
-    def _move(self, old: Job, new: Job) -> None:
-        """A job of which the fixed half is the same."""
-        was, now = _place(old.standing), _place(new.standing)
-        if was is not now:
-            self._leave(was, old)
-            self._enter(now, new)
-        self._set_deadline(new.spec, old.deadline, new.deadline)
-        # What else the weight depends on is the same.
-        before, after = old.standing, new.standing
-        if before.notes is not after.notes or before.worker != after.worker:
-            self.live_bytes += length_of_more(new) - length_of_more(old)
 
     def _enter(self, place: Place, job: Job) -> None:
         spec = job.spec
         self._entering[self.places[place]].append(spec.rank)
-        if spec.tags and place is _READY:
-            for tag in spec.tags:
-                self._entering[self.ready_by_tag.setdefault(tag, Ordered())].append(spec.rank)
-        if spec.unique_key is not None and job.standing.state in UNFINISHED:
-            self.unique.setdefault(spec.unique_key, {})[spec.uid] = None
+        if spec.tags or spec.unique_key is not None:
+            self._enter_names(place, job)
 
     def _leave(self, place: Place, job: Job) -> None:
         spec = job.spec
         self._leaving[self.places[place]].append(spec.rank)
-        if spec.tags and place is _READY:
-            for tag in spec.tags:
-                self._leaving[self.ready_by_tag[tag]].append(spec.rank)
-                self._left_tags[tag] = None
+        if spec.tags or spec.unique_key is not None:
+            self._leave_names(place, job)
+
+    def _enter_names(self, place: Place, job: Job) -> None:
+        """Those by which it may be looked for: its tags and its unique key."""
+        spec = job.spec
+        for tag in spec.tags if place is _READY else ():
+            self._entering[self.ready_by_tag.setdefault(tag, Ordered())].append(spec.rank)
+        if spec.unique_key is not None and job.standing.state in UNFINISHED:
+            self.unique.setdefault(spec.unique_key, {})[spec.uid] = None
+
+    def _leave_names(self, place: Place, job: Job) -> None:
+        spec = job.spec
+        for tag in spec.tags if place is _READY else ():
+            self._leaving[self.ready_by_tag[tag]].append(spec.rank)
+            self._left_tags[tag] = None
         if spec.unique_key is not None and job.standing.state in UNFINISHED:
             del self.unique[spec.unique_key][spec.uid]
             if not self.unique[spec.unique_key]:
                 del self.unique[spec.unique_key]
 
-    def _set_deadline(self, spec: Spec, was: int | None, now: int | None) -> None:
+    def _set_deadline(self, rank: Rank, was: int | None, now: int | None) -> None:
         if was == now:
             return
         if was is not None:
-            self._leaving[self.deadlines].append((was, spec.rank))
+            self._leaving[self.deadlines].append((was, rank))
         if now is not None:
-            self._entering[self.deadlines].append((now, spec.rank))
+            self._entering[self.deadlines].append((now, rank))
 
     def settle(self) -> None:
         """Have the indexes in step with the jobs that were put."""
@@ -328,7 +336,12 @@ class Tables:
     def _job_changed(self, fact: JobChanged) -> Swap:
         table = self.queues.get(fact.queue)
         old = None if table is None else table.jobs.get(fact.uid)
-        return self._swap_job(fact.queue, fact.uid, None if old is None else Job(old.spec, fact.standing))
+        if table is None or old is None:
+            return JobSwap(fact.queue, fact.uid, None, None)
+        self._unsettled.setdefault(fact.queue, table.live_bytes)
+        new = Job(old.spec, fact.standing)
+        table.change(old, new)
+        return JobSwap(fact.queue, fact.uid, old, new)
 
     def _job_removed(self, fact: JobRemoved) -> Swap:
         return self._swap_job(fact.queue, fact.uid, None)
