@@ -6,7 +6,9 @@ all queues together, and a watcher that falls too far behind is let go.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from attrs import define, field
@@ -16,9 +18,9 @@ from twisted.internet.defer import Deferred
 from .core.model import State
 from .core.state import JobSwap
 
-__all__ = ["Event", "Feed", "Stream", "Watcher"]
+__all__ = ["Event", "Events", "Feed", "Stream", "Watcher"]
 
-#: Events that are kept for those who come back.
+#: Events that are kept for those who come back, and with the oldest of them the others of its request.
 _KEPT: Final = 10_000
 #: A number of more digits is not one that was given out.
 _DIGITS: Final = 19
@@ -26,6 +28,7 @@ _DIGITS: Final = 19
 _BACKLOG: Final = 10_000
 #: Events that a watcher takes at a time; what is written of them is in memory as well.
 _PIECE: Final = 500
+_queue_of: Final = attrgetter("queue")
 
 
 class Event(Struct, frozen=True):
@@ -48,6 +51,28 @@ class Event(Struct, frozen=True):
     def id(self) -> str:
         """What a client sends to go on behind this event."""
         return f"{self.stream.id}-{self.number}"
+
+
+class Events(Struct, frozen=True):
+    """Changes of jobs in one queue, by one request: what events are made of for those who want them."""
+
+    #: Whose events they are.
+    stream: "Stream"
+    #: The number of the first of them; the others follow one by one.
+    first: int
+    #: The job's uid, the state it was in, and the state it is in; see Event.
+    changes: list[tuple[str, State | None, State | None]]
+    #: Milliseconds since the epoch.
+    at: int
+
+    @property
+    def last(self) -> int:
+        """The number of the last of them."""
+        return self.first + len(self.changes) - 1
+
+    def __iter__(self) -> Iterator[Event]:
+        for number, (uid, before, state) in enumerate(self.changes, self.first):
+            yield Event(self.stream, number, uid, before, state, self.at)
 
 
 @define(eq=False)
@@ -126,34 +151,39 @@ class Feed:
 
     #: Makes random text.
     _new_id: Callable[[], str]
-    _kept: deque[Event] = field(factory=deque)
+    _kept: deque[Events] = field(factory=deque)
+    #: How many events these are.
+    _number: int = 0
     _streams: dict[str, Stream] = field(factory=dict)
 
-    def events(self, swaps: Sequence[JobSwap], at: int) -> list[Event]:
+    def events(self, swaps: Iterable[JobSwap], at: int) -> list[Events]:
         """The events that changes make, not given out yet: one for each job of which the state is another."""
-        events = []
-        for swap in swaps:
-            before = None if swap.old is None else swap.old.standing.state
-            state = None if swap.new is None else swap.new.standing.state
-            if before is not state:
-                stream = self._stream(swap.queue)
-                stream.made += 1
-                events.append(Event(stream, stream.made, swap.uid, before, state, at))
-        return events
+        made = []
+        for queue, its_swaps in groupby(swaps, _queue_of):
+            changes = [
+                (swap.uid, before, state)
+                for swap in its_swaps
+                if (before := None if swap.old is None else swap.old.standing.state)
+                is not (state := None if swap.new is None else swap.new.standing.state)
+            ]
+            if changes:
+                stream = self._stream(queue)
+                made.append(Events(stream, stream.made + 1, changes, at))
+                stream.made += len(changes)
+        return made
 
-    def publish(self, events: Sequence[Event]) -> None:
-        """These, of one request, are on disk: give them out."""
-        watched: dict[Stream, list[Event]] = {}
-        for event in events:
-            event.stream.published = event.number
-            if event.stream.watchers:
-                watched.setdefault(event.stream, []).append(event)
+    def publish(self, events: Events) -> None:
+        """These are on disk: give them out."""
+        stream = events.stream
+        stream.published = events.last
         self._keep(events)
-        for stream, its_events in watched.items():
-            for watcher in tuple(stream.watchers):
-                watcher.give(its_events)
-                if watcher.ended:
-                    self.leave(watcher)
+        if not stream.watchers:
+            return
+        each = list(events)
+        for watcher in tuple(stream.watchers):
+            watcher.give(each)
+            if watcher.ended:
+                self.leave(watcher)
 
     def watch(self, queue: str, after: str | None) -> Watcher:
         """Watch a queue, from behind the event with the id `after` on, or from now on."""
@@ -161,7 +191,8 @@ class Feed:
         number = None if after is None else stream.number_in(after)
         watcher = Watcher(stream, gone=after is not None and number is None)
         if number is not None:
-            watcher.missed(event for event in self._kept if event.stream is stream and event.number > number)
+            kept = (event for events in self._kept if events.stream is stream for event in events)
+            watcher.missed(event for event in kept if event.number > number)
         stream.watchers.add(watcher)
         return watcher
 
@@ -182,8 +213,10 @@ class Feed:
             stream = self._streams[queue] = Stream(self._new_id()[-12:])
         return stream
 
-    def _keep(self, events: Sequence[Event]) -> None:
-        self._kept.extend(events)
-        while len(self._kept) > _KEPT:
+    def _keep(self, events: Events) -> None:
+        self._kept.append(events)
+        self._number += len(events.changes)
+        while self._number - len(self._kept[0].changes) >= _KEPT:
             oldest = self._kept.popleft()
-            oldest.stream.dropped = oldest.number
+            self._number -= len(oldest.changes)
+            oldest.stream.dropped = oldest.last

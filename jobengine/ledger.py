@@ -24,7 +24,7 @@ from .core.records import UnknownRecord, decode, encode
 from .core.rules import NewId, decide, expire, latest_lease, move_leases
 from .core.state import JobSwap, QueueTable, Swap, Tables
 from .engine import Busy, Full, OutcomeUnknown
-from .feed import Event, Feed
+from .feed import Events, Feed
 from .storage.committer import Backlog, Committer, Hooks, Phase, Run
 from .storage.errors import NewerFormat, NoRoom, StorageError
 from .storage.journal import Journal
@@ -60,7 +60,7 @@ class _Change:
 
     facts: Sequence[Fact]
     swaps: list[Swap]
-    events: list[Event]
+    events: list[Events]
 
 
 @define(kw_only=True, eq=False)
@@ -263,7 +263,7 @@ class Ledger:
         except StorageError as error:
             raise _for_client(error) from None
 
-    def _tell(self, swaps: Sequence[Swap], now: int) -> list[Event]:
+    def _tell(self, swaps: Sequence[Swap], now: int) -> list[Events]:
         """Tell everybody who wants to know what has just become true; the events it makes."""
         jobs = self._notify(swaps)
         if len(jobs) < len(swaps):
@@ -340,7 +340,8 @@ class Ledger:
         if records:
             self.totals.update(commits=1, records=records, bytes=size)
         for change in changes:
-            self.feed.publish(change.events)
+            for events in change.events:
+                self.feed.publish(events)
         self.compaction.after_write()
 
 

@@ -188,10 +188,18 @@ def job(number: int) -> Job:
 
 
 def publish(feed: Feed, queue: str, number: int) -> list[Event]:
-    events = feed.events([JobSwap(queue, job(n).spec.uid, None, job(n)) for n in range(number)], 0)
-    for event in events:
-        feed.publish([event])
-    return events
+    """Give out so many events, each of a request of its own."""
+    made: list[Event] = []
+    for n in range(number):
+        made += publish_together(feed, queue, 1, n)
+    return made
+
+
+def publish_together(feed: Feed, queue: str, number: int, start: int = 0) -> list[Event]:
+    swaps = [JobSwap(queue, job(n).spec.uid, None, job(n)) for n in range(start, start + number)]
+    (events,) = feed.events(swaps, 0)
+    feed.publish(events)
+    return list(events)
 
 
 def test_the_newest_events_are_kept_over_all_queues_and_older_ones_are_gone() -> None:
@@ -204,6 +212,44 @@ def test_the_newest_events_are_kept_over_all_queues_and_older_ones_are_gone() ->
     publish(feed, "other", 1)
     assert feed.watch("q", first.id).gone
     assert len(feed._kept) == _KEPT
+
+
+def test_events_of_one_request_are_kept_as_long_as_the_last_of_them() -> None:
+    feed = Feed(CountedIds())
+    first, *_, last = publish_together(feed, "q", 1_000)
+    publish_together(feed, "other", _KEPT - 3)
+    publish(feed, "q", 2)
+    back = feed.watch("q", first.id)
+    assert not back.gone
+    assert [event.number for event in back._waiting] == [*range(2, 1_003)]
+    publish(feed, "q", 1)
+    assert feed.watch("q", first.id).gone
+    assert [event.number for event in feed.watch("q", last.id)._waiting] == [1_001, 1_002, 1_003]
+    assert feed._number == sum(len(events.changes) for events in feed._kept) == _KEPT
+
+
+def test_the_changes_of_one_request_in_several_queues_are_events_of_each() -> None:
+    feed = Feed(CountedIds())
+    done = Job(job(3).spec, Standing(state=State.COMPLETE, updated=0))
+    swaps = [
+        JobSwap("q", "1", None, job(1)),
+        JobSwap("q", "2", job(2), job(2)),
+        JobSwap("other", "3", job(3), done),
+        JobSwap("other", "4", job(4), None),
+        JobSwap("q", "5", None, job(5)),
+        JobSwap("q", "6", None, None),
+    ]
+    watching, other = feed.watch("q", None), feed.watch("other", None)
+    for events in feed.events(swaps, 7):
+        feed.publish(events)
+    assert [(e.number, e.uid, e.before, e.state, e.at) for e in watching._waiting] == [
+        (1, "1", None, State.QUEUED, 7),
+        (2, "5", None, State.QUEUED, 7),
+    ]
+    assert [(e.number, e.uid, e.before, e.state) for e in other._waiting] == [
+        (1, "3", State.QUEUED, State.COMPLETE),
+        (2, "4", State.QUEUED, None),
+    ]
 
 
 def test_one_who_does_not_read_is_let_go_and_holds_nothing_any_more() -> None:
