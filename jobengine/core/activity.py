@@ -5,12 +5,14 @@ It is told of every change as it happens, and kept in memory only: after a resta
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from attrs import define, field, frozen
 
-from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, Queue, State
+from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, Queue, Standing, State
 from .state import JobSwap, Place, QueueTable
 
 __all__ = ["Activity", "QueueStats", "Times"]
@@ -19,6 +21,7 @@ __all__ = ["Activity", "QueueStats", "Times"]
 _SAMPLES: Final = 1_000
 #: How many priorities are looked at for the oldest ready job.
 _PRIORITIES: Final = 100
+_queue_of: Final = attrgetter("queue")
 
 
 @frozen(kw_only=True)
@@ -87,9 +90,44 @@ class _QueueActivity:
     #: When a queued job whose delay has ended came to be ready, by uid.
     ready_since: dict[str, int] = field(factory=dict)
 
-    def count(self, what: str, times: int, now: int) -> None:
-        self.minute.add(what, times, now)
-        self.hour.add(what, times, now)
+    def note(self, swaps: Iterable[JobSwap], now: int, steady: int) -> None:
+        """Note the times of changes, and count them."""
+        moves: dict[str, int] = {}
+        for swap in swaps:
+            old, new = swap.old, swap.new
+            if old is None or new is None:
+                what = self._came_or_went(old, new)
+            elif old.standing is new.standing:
+                continue
+            else:
+                what = self._moved(old.standing, new.standing, swap.uid, now)
+            if what is not None:
+                moves[what] = moves.get(what, 0) + 1
+        for what, times in moves.items():
+            self.minute.add(what, times, steady)
+            self.hour.add(what, times, steady)
+
+    def _came_or_went(self, old: Job | None, new: Job | None) -> str | None:
+        if old is not None:
+            self.ready_since.pop(old.spec.uid, None)
+        return None if new is None else "added"
+
+    def _moved(self, was: Standing, standing: Standing, uid: str, now: int) -> str | None:
+        """What a change of a job is counted as, if anything."""
+        state = standing.state
+        if was.ready_at and state is QUEUED and not standing.ready_at:
+            # A claim needs the end of the delay, and forgets it then.
+            self.ready_since[uid] = now
+        elif self.ready_since and state is not INPROGRESS:
+            self.ready_since.pop(uid, None)
+        if state is was.state:
+            return None
+        if was.state is INPROGRESS and was.claimed:
+            self.run.append(max(0, now - was.claimed))
+        if state is INPROGRESS:
+            self.wait.append(max(0, now - self.ready_since.pop(uid, was.updated)))
+            return "claimed"
+        return None if state is QUEUED else state
 
 
 @define
@@ -104,14 +142,11 @@ class Activity:
 
         `steady` are milliseconds that go on however the time of day, `now`, is set: what is recent is told by them.
         """
-        moves: dict[tuple[str, str], int] = {}
-        for swap in swaps:
-            what = self._note(swap, now)
-            if what is not None:
-                move = (swap.queue, what)
-                moves[move] = moves.get(move, 0) + 1
-        for (name, what), number in moves.items():
-            self._queues[name].count(what, number, steady)
+        for name, its_swaps in groupby(swaps, _queue_of):
+            activity = self._queues.get(name)
+            if activity is None:
+                activity = self._queues[name] = _QueueActivity()
+            activity.note(its_swaps, now, steady)
 
     def forget(self, name: str) -> None:
         """The queue is gone."""
@@ -131,34 +166,6 @@ class Activity:
             wait=_times(activity.wait),
             run=_times(activity.run),
         )
-
-    def _note(self, swap: JobSwap, now: int) -> str | None:
-        """Note the times of a change, and say what to count it as, if anything."""
-        old, new = swap.old, swap.new
-        if (old and old.standing) is (new and new.standing):
-            return None
-        activity = self._queues.get(swap.queue)
-        if activity is None:
-            activity = self._queues[swap.queue] = _QueueActivity()
-        if old is None:
-            return "added"
-        state = None if new is None else new.standing.state
-        if new is not None and new.ready and old.standing.ready_at:
-            # A claim needs the end of the delay, and forgets it then.
-            activity.ready_since[swap.uid] = now
-        elif state is not INPROGRESS:
-            activity.ready_since.pop(swap.uid, None)
-        return None if new is None or state is old.standing.state else _moved(activity, old, new, now)
-
-
-def _moved(activity: _QueueActivity, old: Job, new: Job, now: int) -> str | None:
-    was, state = old.standing, new.standing.state
-    if was.state is INPROGRESS and was.claimed:
-        activity.run.append(max(0, now - was.claimed))
-    if state is INPROGRESS:
-        activity.wait.append(max(0, now - activity.ready_since.pop(old.spec.uid, was.updated)))
-        return "claimed"
-    return None if state is QUEUED else state.value
 
 
 def _shown(totals: Counter[str]) -> dict[str, int]:
