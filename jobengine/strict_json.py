@@ -21,6 +21,8 @@ _LARGEST: Final = (1 << 63) - 1
 _TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 #: More quotes than this are not looked at quickly: their pieces would take more memory than the text.
 _MOST_QUOTES: Final = 500_000
+#: Bytes up to which `thorough` is the quicker one: it has less to prepare.
+_SHORT: Final = 500
 #: Leaves of the brackets only whether they open or close, and of all else nothing.
 _ROUND: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
@@ -36,7 +38,7 @@ class NotStrict(ValueError):
 
 def check(text: bytes, max_depth: int) -> Any:
     """The value that a JSON text stands for; raises NotStrict."""
-    value = quick(text, max_depth)
+    value = _UNSURE if len(text) <= _SHORT else quick(text, max_depth)
     return thorough(text, max_depth) if value is _UNSURE else value
 
 
@@ -54,11 +56,13 @@ def quick(text: bytes, max_depth: int, unsure: Any = _UNSURE) -> Any:
         return unsure
     try:
         value = msgspec.json.decode(text)
-        again = _outside_strings(msgspec.json.encode(value))
+        again = msgspec.json.encode(value)
     except (msgspec.MsgspecError, ValueError):
         return unsure
-    # Of a key that comes twice one value is left, and with the other its colon is gone.
-    return value if outside.count(b":") == again.count(b":") else unsure
+    # Of a key that comes twice one value is left, and with the other its colon is gone. Most texts come as they would
+    # be written here: then there is nothing to count.
+    whole = again == text or outside.count(b":") == _outside_strings(again).count(b":")
+    return value if whole else unsure
 
 
 def thorough(text: bytes, max_depth: int) -> Any:
