@@ -38,6 +38,9 @@ _Tags = Annotated[tuple[_Name, ...], Meta(max_length=20)]
 _Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\Z")]
 _Attempts = Annotated[int, Meta(ge=1)]
 
+#: What is not there, where something may be that is not read any further.
+_NOTHING: Final = Raw()
+
 T = TypeVar("T")
 
 
@@ -100,10 +103,10 @@ class _Changes(Value, frozen=True, kw_only=True):
     retry: bool | None = None
     cancel: bool | None = None
     progress: Annotated[int, Meta(ge=0, le=100)] | None = None
-    result: Raw = Raw()
+    result: Raw = _NOTHING
     error: Annotated[str, Meta(max_length=_ERROR_LENGTH)] | None = None
     priority: int | None = None
-    content: Raw = Raw()
+    content: Raw = _NOTHING
     tags: _Tags | None = None
     timeout_time: _Count | None = None
     delay_seconds: _Count | None = None
@@ -218,7 +221,7 @@ class Wire:
     def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob, bool]:
         """The body of POST /api/v1/job, and whether it is one as the first version of the API has it."""
         asked, fields = self._decode(body, _update_job)
-        changes = _changes(asked, "", self.max_job_bytes)
+        changes = _changes(asked, self.max_job_bytes)
         command = c.UpdateJob(queue=asked.queue_name, **access, uid=asked.uid, changes=changes, lease=asked.lease)
         return command, fields <= _V1_UPDATE
 
@@ -228,18 +231,18 @@ class Wire:
         if (asked.updates is None) == (asked.filter is None):
             raise BadInput("Send updates, for jobs one by one, or filter, for all jobs that match; not both.")
         if asked.updates is not None:
-            if asked.dry_run or _read_changes(asked, "", self.max_job_bytes) != _NO_CHANGES:
+            if asked.dry_run or _read_changes(asked, self.max_job_bytes) != _NO_CHANGES:
                 raise BadInput(
                     "Beside updates there can be no changes and no dry_run: each update says what it changes."
                 )
-            updates = [_update(item, f"updates[{i}].", self.max_job_bytes) for i, item in enumerate(asked.updates)]
+            updates = [_update(item, index, self.max_job_bytes) for index, item in enumerate(asked.updates)]
             return c.UpdateJobs(queue=asked.queue_name, **access, updates=tuple(updates))
         assert asked.filter is not None
         return c.UpdateMatching(
             queue=asked.queue_name,
             **access,
             filter=make_filter(asked.filter.state, asked.filter.tag, asked.filter.q),
-            changes=_changes(asked, "", self.max_job_bytes),
+            changes=_changes(asked, self.max_job_bytes),
             dry_run=bool(asked.dry_run),
         )
 
@@ -300,32 +303,35 @@ def _new_job(asked: _NewJob, place: str, most: int) -> c.NewJob:
     )
 
 
-def _update(asked: _Update, place: str, most: int) -> c.JobUpdate:
-    return c.JobUpdate(uid=asked.uid, changes=_changes(asked, place, most), lease=asked.lease)
+def _update(asked: _Update, index: int, most: int) -> c.JobUpdate:
+    try:
+        changes = _changes(asked, most)
+    except BadInput as error:
+        raise BadInput(f"updates[{index}].{error}") from None
+    return c.JobUpdate(uid=asked.uid, changes=changes, lease=asked.lease)
 
 
-def _changes(asked: _Changes, place: str, most: int) -> c.Changes:
-    changes = _read_changes(asked, place, most)
+def _changes(asked: _Changes, most: int) -> c.Changes:
+    changes = _read_changes(asked, most)
     if changes == _NO_CHANGES:
-        raise BadInput(f"{place}new_status is missing, and there is nothing else to change.")
+        raise BadInput("new_status is missing, and there is nothing else to change.")
     if changes.cancel and changes != _CANCEL:
-        raise BadInput(f"{place}cancel can't go together with other changes.")
+        raise BadInput("cancel can't go together with other changes.")
     if changes.delay_seconds is not None and changes.state in _NEVER_DELAYED:
-        raise BadInput(f"{place}delay_seconds is for a job that is, or will be, queued.")
+        raise BadInput("delay_seconds is for a job that is, or will be, queued.")
     return changes
 
 
-def _read_changes(asked: _Changes, place: str, most: int) -> c.Changes:
-    content = bytes(asked.content)
+def _read_changes(asked: _Changes, most: int) -> c.Changes:
     return c.Changes(
-        state=None if asked.new_status is None else state_of(asked.new_status, f"{place}new_status"),
+        state=None if asked.new_status is None else state_of(asked.new_status, "new_status"),
         retry=asked.retry is not False,
         cancel=bool(asked.cancel),
         progress=asked.progress,
-        result=_bounded(asked.result, f"{place}result", most) or None,
+        result=None if asked.result is _NOTHING else _bounded(asked.result, "result", most),
         error=asked.error,
         priority=asked.priority,
-        content=_object(asked.content, f"{place}content", most) if content else None,
+        content=None if asked.content is _NOTHING else _object(asked.content, "content", most),
         tags=None if asked.tags is None else _unique(asked.tags),
         timeout_time=asked.timeout_time,
         delay_seconds=asked.delay_seconds,
