@@ -125,6 +125,8 @@ class _Batch:
         return Job(spec, self._standing(asked))
 
     def _standing(self, asked: NewJob) -> Standing:
+        if not asked.delay_seconds and not asked.not_before:
+            return self.queued
         ready_at = max(self.now + asked.delay_seconds * SECOND, asked.not_before * SECOND)
         if ready_at <= self.now:
             return self.queued
