@@ -20,7 +20,7 @@ from .core.state import JobSwap
 
 __all__ = ["Event", "Events", "Feed", "Stream", "Watcher"]
 
-#: Events that are kept for those who come back, and with the oldest of them the others of its request.
+#: Events that are kept for those who come back. Others of the oldest one's request may still be in memory.
 _KEPT: Final = 10_000
 #: A number of more digits is not one that was given out.
 _DIGITS: Final = 19
@@ -152,7 +152,7 @@ class Feed:
     #: Makes random text.
     _new_id: Callable[[], str]
     _kept: deque[Events] = field(factory=deque)
-    #: How many events these are.
+    #: How many events these are, without those of the first that are not kept any more (see Stream.dropped).
     _number: int = 0
     _streams: dict[str, Stream] = field(factory=dict)
 
@@ -216,7 +216,10 @@ class Feed:
     def _keep(self, events: Events) -> None:
         self._kept.append(events)
         self._number += len(events.changes)
-        while self._number - len(self._kept[0].changes) >= _KEPT:
-            oldest = self._kept.popleft()
-            self._number -= len(oldest.changes)
-            oldest.stream.dropped = oldest.last
+        while self._number > _KEPT:
+            oldest = self._kept[0]
+            gone = min(self._number - _KEPT, oldest.last - oldest.stream.dropped)
+            oldest.stream.dropped += gone
+            self._number -= gone
+            if oldest.stream.dropped == oldest.last:
+                self._kept.popleft()

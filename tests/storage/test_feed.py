@@ -214,18 +214,20 @@ def test_the_newest_events_are_kept_over_all_queues_and_older_ones_are_gone() ->
     assert len(feed._kept) == _KEPT
 
 
-def test_events_of_one_request_are_kept_as_long_as_the_last_of_them() -> None:
+def test_the_oldest_events_of_a_request_go_before_its_newest() -> None:
     feed = Feed(CountedIds())
-    first, *_, last = publish_together(feed, "q", 1_000)
-    publish_together(feed, "other", _KEPT - 3)
-    publish(feed, "q", 2)
-    back = feed.watch("q", first.id)
+    events = publish_together(feed, "q", 1_000)
+    publish_together(feed, "other", _KEPT - 400)
+    assert feed.watch("q", events[598].id).gone
+    back = feed.watch("q", events[599].id)
     assert not back.gone
-    assert [event.number for event in back._waiting] == [*range(2, 1_003)]
-    publish(feed, "q", 1)
-    assert feed.watch("q", first.id).gone
-    assert [event.number for event in feed.watch("q", last.id)._waiting] == [1_001, 1_002, 1_003]
-    assert feed._number == sum(len(events.changes) for events in feed._kept) == _KEPT
+    assert [event.number for event in back._waiting] == [*range(601, 1_001)]
+    publish(feed, "q", 2)
+    assert feed.watch("q", events[600].id).gone
+    assert [event.number for event in feed.watch("q", events[601].id)._waiting] == [*range(603, 1_003)]
+    publish_together(feed, "other", _KEPT)
+    assert feed.watch("q", events[-1].id).gone
+    assert (feed._number, len(feed._kept)) == (_KEPT, 1)
 
 
 def test_the_changes_of_one_request_in_several_queues_are_events_of_each() -> None:
