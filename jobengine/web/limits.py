@@ -90,9 +90,13 @@ class LimitedChannel(HTTPChannel):
     requests: "list[JobRequest]"
     requestFactory: "type[JobRequest]"
     callLater: Callable[..., IDelayedCall]
+    #: Whether the client does not take what it is sent; by Twisted's LineReceiver nothing more is looked at then.
+    paused: bool
 
     _phase = _Phase.HEAD
     _timed: _Phase | None = None
+    #: What came while a request that was taken as a whole is answered.
+    _kept: list[bytes]
     _timer: IDelayedCall | None = None
     _peer: IAddress | None = None
     _host: IAddress | None = None
@@ -102,6 +106,8 @@ class LimitedChannel(HTTPChannel):
     body_limit = 0
     #: Whether the request under way was taken as a whole.
     _whole = False
+    #: Bytes that have come behind the request under way.
+    _behind = 0
 
     def connectionMade(self) -> None:
         """Count the connection, and expect a request soon."""
@@ -112,8 +118,7 @@ class LimitedChannel(HTTPChannel):
         self.maxHeaders = self.limits.headers + 1
         self.totalHeadersSize = self.limits.header_bytes * 2
         self.site.channels.add(self)
-        #: What came while a request that was taken as a whole is answered.
-        self._kept: list[bytes] = []
+        self._kept = []
         self._enter(_Phase.HEAD)
         self._set_timer()
 
@@ -143,8 +148,12 @@ class LimitedChannel(HTTPChannel):
         if self._whole:
             self._keep(data)
             return
+        if self.paused:
+            # It is put behind what waits already.
+            super().dataReceived(data)
+            return
         if self._phase is _Phase.IDLE:
-            if self._take_whole(data):
+            if not self._buffer and self._take_whole(data):
                 return
             self._enter(_Phase.HEAD)
         super().dataReceived(data)
@@ -186,18 +195,43 @@ class LimitedChannel(HTTPChannel):
     def _keep(self, data: bytes) -> None:
         """Keep the bytes of next requests until the one under way is answered."""
         self._kept.append(data)
-        if sum(map(len, self._kept)) > _KEPT:
-            transport: Any = self.transport
-            transport.pauseProducing()
+        self._behind += len(data)
+        self._read_on_or_not()
 
     def _take_kept(self) -> None:
         """Take what was kept, if anything was."""
-        kept, self._kept = b"".join(self._kept), []
+        kept, self._kept, self._behind = b"".join(self._kept), [], 0
         if len(kept) > _KEPT:
-            transport: Any = self.transport
-            transport.resumeProducing()
+            self._read_on_or_not()
         if kept:
             self.dataReceived(kept)
+
+    def pauseProducing(self) -> None:
+        """The client does not take what it is sent: no next request is begun, though it be here already."""
+        self.paused = True
+        super().pauseProducing()
+        self._read_on_or_not()
+
+    def resumeProducing(self) -> None:
+        """The client takes it again."""
+        self.paused = False
+        super().resumeProducing()
+        self._read_on_or_not()
+        if self._buffer:
+            self.dataReceived(b"")
+
+    def _read_on_or_not(self) -> None:
+        """
+        Read no more while the client does not take its answers, or has sent enough behind a request under way.
+
+        Twisted goes on in the first case if a request is under way, and so in the second if both are the case: all that
+        a client can send would be kept, and all its answers.
+        """
+        transport: Any = self.transport
+        if self.paused or self._behind > _KEPT:
+            transport.pauseProducing()
+        elif not transport.disconnecting:
+            transport.resumeProducing()
 
     def lineReceived(self, line: bytes) -> None:
         """Take a line of the request's head."""
@@ -237,9 +271,13 @@ class LimitedChannel(HTTPChannel):
             super().allHeadersReceived()
 
     def rawDataReceived(self, data: bytes) -> None:
-        """Take bytes of a body, or keep those of the next request while one is answered."""
-        if self._phase is not _Phase.REFUSED:
-            super().rawDataReceived(data)
+        """Take bytes of a body; Twisted keeps those of a next request here while one is answered, as `_keep` does."""
+        if self._phase is _Phase.REFUSED:
+            return
+        if self._phase is _Phase.BUSY:
+            self._behind += len(data)
+            self._read_on_or_not()
+        super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
         """The request is whole: it can take as long as it takes."""
@@ -255,6 +293,7 @@ class LimitedChannel(HTTPChannel):
         if self.site.draining:
             self.persistent = False
         if not self._whole:
+            self._behind = 0
             super().requestDone(request)
             return
         self._whole = False

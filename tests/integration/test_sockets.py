@@ -108,3 +108,27 @@ def test_a_long_answer_comes_whole_to_a_client_that_reads_slowly(daemon: Daemon)
     page = json.loads(b"".join(parts))
     assert [job["content"]["n"] for job in page["jobs"]] == list(range(len(page["jobs"])))
     slow.close()
+
+
+@pytest.mark.parametrize("path", ["/test", "/api/v1/jobs?queueName=q&limit=1000", "/api/v1/queue?name=q"])
+def test_a_client_that_takes_no_answers_is_not_read_without_end(daemon: Daemon, path: str) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        client.add_many([{"content": {"text": "x" * 10_000, "n": n}} for n in range(1_000)])
+    before = daemon.memory("VmRSS")
+    flood = socket.create_connection(("127.0.0.1", daemon.port), timeout=1)
+    # The first is under way, or its answer is, when the others come.
+    one = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\n\r\n".encode()
+    flood.sendall(one)
+    sent = 0
+    try:
+        while sent < 200 << 20:
+            sent += flood.send(one * 2_000)
+    except TimeoutError:
+        pass
+    # What is beyond is in the buffers of both sockets.
+    assert sent < 50 << 20
+    assert daemon.memory("VmRSS") < before + (100 << 20)
+    with daemon.client() as client:
+        assert client.peek().status == 200
+    flood.close()
