@@ -1,4 +1,4 @@
-"""Connections that send an answer when it is written, and not a turn of the reactor later."""
+"""Connections that send what they are given at once, and not a turn of the reactor later."""
 
 from collections.abc import Iterable
 
@@ -23,7 +23,7 @@ class PromptServer(Server):
 
     def write(self, data: bytes) -> None:
         """Send data; what the socket does not take is sent when it does."""
-        if not self._waits and self.connected and not self.disconnecting:
+        if data and not self._waits and self.connected and not self.disconnecting:
             sent = self.writeSomeData(data)
             # Anything but a number is an error: the reactor will meet it as well, and knows what is to be done.
             data = data[sent:] if isinstance(sent, int) else data
@@ -35,6 +35,11 @@ class PromptServer(Server):
         """Send pieces of data as if they were one."""
         self.write(b"".join(iovec))
 
+    def abortConnection(self) -> None:
+        """Break it: nothing is sent any more."""
+        super().abortConnection()
+        self._waits = True
+
     def stopWriting(self) -> None:
         """Nothing waits any more."""
         self._waits = False
@@ -43,7 +48,11 @@ class PromptServer(Server):
 
 @implementer(IStreamServerEndpoint)
 class PromptEndpoint:
-    """An endpoint whose connections are of that kind where they are Twisted's own over TCP, with TLS or without."""
+    """
+    An endpoint whose connections are of that kind where they are Twisted's own over TCP.
+
+    Under TLS as well, which gathers what is written to it first.
+    """
 
     def __init__(self, endpoint: IStreamServerEndpoint) -> None:
         self._endpoint = endpoint

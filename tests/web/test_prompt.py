@@ -18,7 +18,7 @@ LONG = bytes(range(256)) * 40_000
 
 
 class _Reactor:
-    """Knows who waits until a socket can be written."""
+    """Knows who waits until a socket can be written; nothing is done later."""
 
     def __init__(self) -> None:
         self.writers: set[Any] = set()
@@ -27,6 +27,9 @@ class _Reactor:
         pass
 
     def removeReader(self, _: Any) -> None:
+        pass
+
+    def callLater(self, *_: Any) -> None:
         pass
 
     def addWriter(self, one: Any) -> None:
@@ -134,6 +137,14 @@ def test_a_connection_that_is_to_be_closed_is_closed_when_all_was_sent(pair: _Pa
         got += pair.received()
     assert got == LONG + b"the last"
     assert told is CONNECTION_DONE
+
+
+def test_nothing_is_sent_behind_what_was_broken_off(pair: _Pair) -> None:
+    pair.server.write(b"some of it")
+    pair.server.abortConnection()
+    pair.server.write(b", and the end")
+    pair.turn()
+    assert pair.received() == b"some of it"
 
 
 def test_nothing_is_sent_on_a_connection_that_is_lost(pair: _Pair) -> None:
