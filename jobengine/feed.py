@@ -121,7 +121,7 @@ class Watcher:
         self._waiting.extend(events)
 
     def give(self, events: Sequence[Event]) -> None:
-        """Hand over events of one request, or let the watcher go if it is too far behind already."""
+        """Hand over events of one commit, or some of them, or let the watcher go if it is too far behind already."""
         if len(self._waiting) > _BACKLOG:
             self.end()
         else:

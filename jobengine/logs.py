@@ -8,8 +8,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from twisted.logger import FileLogObserver, ILogObserver, LogEvent, formatEvent, formatEventAsClassicLogText, formatTime
+from twisted.logger import (
+    FileLogObserver,
+    ILogObserver,
+    LegacyLogObserverWrapper,
+    LogEvent,
+    formatEvent,
+    formatEventAsClassicLogText,
+    formatTime,
+)
 from twisted.python.logfile import LogFile
+from twisted.python.syslog import SyslogObserver
+from zope.interface import provider
 
 from .web.lines import Line
 
@@ -56,11 +66,11 @@ def text_lines(event: LogEvent) -> str | None:
     return "".join([f"{_stamp(int(line.time))} [jobengine.web#info] {line}\n" for line in event["requests"].each])
 
 
-def observer(twistd: Mapping[str, Any], log_format: str) -> Callable[[], ILogObserver] | None:
-    """What makes the observer for twistd's own options, or None where twistd's own will do: for syslog."""
+def observer(twistd: Mapping[str, Any], log_format: str) -> Callable[[], ILogObserver]:
+    """What makes the observer for twistd's own options."""
     path = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
     if log_format == "text" and twistd.get("syslog"):
-        return None
+        return lambda: _to_syslog(twistd.get("prefix") or "twisted")
     lines = json_lines if log_format == "json" else text_lines
 
     def make() -> ILogObserver:
@@ -68,6 +78,22 @@ def observer(twistd: Mapping[str, Any], log_format: str) -> Callable[[], ILogObs
         return FileLogObserver(file, lines)
 
     return make
+
+
+def _to_syslog(prefix: str) -> ILogObserver:
+    """As twistd's own does it, with a record for each request."""
+    emit: Any = SyslogObserver(prefix).emit
+    write = LegacyLogObserverWrapper(emit)
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if "requests" not in event:
+            write(event)
+            return
+        for line in event["requests"].each:
+            write({**event, "log_format": "{line}", "line": line, "log_time": line.time})
+
+    return observe
 
 
 def _rotated_file(path: str) -> LogFile:

@@ -237,12 +237,12 @@ class QueueTable:
 
     def settle(self) -> None:
         """Have the indexes in step with the jobs that were put."""
-        for index, values in self._entering.items():
+        entering, self._entering = self._entering, defaultdict(list)
+        leaving, self._leaving = self._leaving, defaultdict(list)
+        for index, values in entering.items():
             index.add_all(values)
-        for index, values in self._leaving.items():
+        for index, values in leaving.items():
             index.remove_all(values)
-        self._entering.clear()
-        self._leaving.clear()
         first = self.deadlines.first()
         self.next_deadline = None if first is None else first[0]
         if self._left_tags:
@@ -288,9 +288,10 @@ class Tables:
         A change to a job or queue that is not there is passed over: in a file that was compacted, a commit may speak of
         a job that was removed before its slice of the snapshot was taken (docs/database-format.md).
         """
-        swaps: list[Swap] = [self._appliers[type(fact)](fact) for fact in facts]
-        self._settle()
-        return swaps
+        try:
+            return [self._appliers[type(fact)](fact) for fact in facts]
+        finally:
+            self._settle()
 
     def restore(self, swaps: Sequence[Swap]) -> None:
         """Take back the newest changes that were not yet taken back, given what apply said of them."""

@@ -57,7 +57,8 @@ class Recorder:
     """
     Logs requests at the end of the reactor's turn in which they were answered.
 
-    If the process is killed the lines of the last turn are lost.
+    So whatever else is logged in that turn stands before them, with a later time. If the process is killed the lines of
+    the last turn are lost.
     """
 
     _clock: IReactorTime

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobengine.core.events import Fact, JobAdded, QueueCreated
+from jobengine.core.events import Fact, JobAdded, JobRemoved, QueueCreated
 from jobengine.core.model import State
 from jobengine.core.ordered import Ordered
 from jobengine.core.records import decode, encode
@@ -199,6 +199,17 @@ def test_facts_about_what_is_not_there_are_passed_over() -> None:
     before = picture(world.tables)
     world.tables.apply([JobAdded("none", job)])
     assert picture(world.tables) == before
+
+
+def test_a_mistake_among_facts_leaves_the_tables_in_step_with_those_before_it() -> None:
+    world = World()
+    world.create()
+    world.add()
+    other: Any = object()
+    with pytest.raises(KeyError):
+        world.tables.apply([JobRemoved("q", next(iter(world.tables.queues["q"].jobs))), other])
+    assert list(world.tables.queues["q"].ready_jobs()) == []
+    assert len(world.tables.queues["q"].ready) == 0
 
 
 def test_a_queue_created_again_as_it_is_keeps_its_jobs() -> None:

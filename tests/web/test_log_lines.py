@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, LogLevel, eventAsText, formatEventAsClassicLogText
+from twisted.logger import LogEvent, Logger, LogLevel, eventAsText, formatEventAsClassicLogText
+from twisted.python.syslog import SyslogObserver
 
 from jobengine.core.errors import DomainError
-from jobengine.logs import json_lines, text_lines
+from jobengine.logs import json_lines, observer, text_lines
 from jobengine.web.lines import Line, Recorder
 from tests.doubles import MemoryServer
 from tests.web.asking import add, claim, listed, update
@@ -204,6 +205,26 @@ def test_the_text_of_each_request_is_what_twistd_would_write_of_an_event_of_its_
     alone = [{**event, "log_format": "{line}", "line": line, "log_time": line.time} for line in _lines(events)]
     assert text_lines(event) == "".join([str(formatEventAsClassicLogText(one)) for one in alone])
     assert "GET /\\xfc 200 12.3ms 0\n" in str(text_lines(event))
+
+
+def test_each_request_is_a_record_of_its_own_in_syslog(events: list[LogEvent], monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    opened: list[str] = []
+    monkeypatch.setattr(SyslogObserver, "openlog", lambda _, name, *more: opened.append(name))
+    monkeypatch.setattr(SyslogObserver, "syslog", lambda _, priority, text: written.append(text))
+    clock = Clock()
+    _recorder(clock, 2)
+    clock.advance(0)
+    Logger(namespace="x").info("something else")
+    observe = observer({"syslog": True, "prefix": "jobs"}, "text")()
+    for event in events:
+        observe(event)
+    assert opened == ["jobs"]
+    assert [text.partition("] ")[2] for text in written] == [
+        "GET /\\xfc 200 12.3ms 0",
+        "GET /\\xfc 200 12.3ms 1",
+        "something else",
+    ]
 
 
 def test_an_observer_that_knows_nothing_of_requests_has_their_lines_too(events: list[LogEvent]) -> None:
