@@ -99,15 +99,15 @@ class Server(ABC):
 
     def singles(self, seconds: float) -> Run:
         """Add, claim and complete jobs one by one over 32 connections."""
-        raise NotImplementedError
+        raise NotImplementedError  # see above
 
     def bulk(self, size: int, seconds: float) -> Run:
         """Add, claim and complete jobs so many at a time."""
-        raise NotImplementedError
+        raise NotImplementedError  # see above
 
     def adding(self, size: int, seconds: float) -> Run:
         """Add jobs so many at a time, and nothing else."""
-        raise NotImplementedError
+        raise NotImplementedError  # see above
 
 
 @define(eq=False)

@@ -95,8 +95,6 @@ class LimitedChannel(HTTPChannel):
 
     _phase = _Phase.HEAD
     _timed: _Phase | None = None
-    #: What came while a request that was taken as a whole is answered.
-    _kept: list[bytes]
     _timer: IDelayedCall | None = None
     _peer: IAddress | None = None
     _host: IAddress | None = None
@@ -104,9 +102,10 @@ class LimitedChannel(HTTPChannel):
     _head_lines = 0
     #: How long the body of the request under way may be.
     body_limit = 0
-    #: Whether the request under way was taken as a whole.
+    #: Whether the request under way was taken as a whole, and what has come behind it then.
     _whole = False
-    #: Bytes that have come behind the request under way.
+    _kept: list[bytes]
+    #: Bytes that have come behind the request under way, whichever way it was taken.
     _behind = 0
 
     def connectionMade(self) -> None:
