@@ -11,18 +11,18 @@ from twisted.logger import ILogObserver
 from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
-from .daemon import Daemon, end_start
-from .ids import new_uuid
-from .local import LocalEngine
-from .logs import observer
-from .secret import key_file_secret
-from .settings import SETTINGS, BadSetting, Settings, read_settings
+from .daemon.key_file import key_file_secret
+from .daemon.logs import observer
+from .daemon.service import Daemon, end_start
+from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
+from .engine.ids import new_uuid
+from .engine.local import LocalEngine
+from .http.prompt import PromptEndpoint
+from .http.site import JobSite
 from .storage.errors import StorageError
 from .storage.journal import Journal, check_secret
 from .storage.thread import WriterThread
 from .web.api import Api
-from .web.prompt import PromptEndpoint
-from .web.site import JobSite
 from .wire.requests import Wire
 
 __all__ = ["Options", "makeService"]
@@ -87,7 +87,8 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
         clock=reactor,
         admin_key=settings.admin_key,
     )
-    site = JobSite(api.resource(), settings.limits, api.metrics.observe, reactor)
+    resource = api.resource()
+    site = JobSite(resource, settings.limits, api.metrics.observe, reactor, resource.begin)
     daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, log_observer)
     return daemon
 

@@ -18,13 +18,13 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from jobengine.core.model import Defaults
-from jobengine.local import LocalEngine
+from jobengine.engine.local import LocalEngine
+from jobengine.http.limits import Limits
+from jobengine.http.site import JobSite
 from jobengine.storage.files import Files
 from jobengine.storage.frames import Kdf
 from jobengine.storage.journal import Journal
 from jobengine.web.api import Api
-from jobengine.web.limits import Limits
-from jobengine.web.site import JobSite
 from jobengine.wire.requests import Wire
 from tests.schema import check_answer
 
@@ -179,7 +179,8 @@ class MemoryServer:
         api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key)
         reactor = MemoryReactorClock()
         reactor.rightNow = self.clock.rightNow
-        self.site = JobSite(api.resource(), self.limits, api.metrics.observe, reactor)
+        resource = api.resource()
+        self.site = JobSite(resource, self.limits, api.metrics.observe, reactor, resource.begin)
         self._agent = _Agent(self.site)
 
     def stop(self) -> None:

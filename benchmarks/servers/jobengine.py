@@ -11,7 +11,7 @@ from time import perf_counter
 
 from attrs import define, field
 
-from jobengine.settings import SETTINGS
+from jobengine.daemon.settings import SETTINGS
 
 from ..calls import (
     Connection,

@@ -10,48 +10,18 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, Queue, Standing, State
+from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, QueueStats, Standing, State, Times
 from .state import JobSwap, Place, QueueTable
 
-__all__ = ["Activity", "QueueStats", "Times"]
+__all__ = ["Activity"]
 
 #: The newest so many waiting and running times are kept of each queue.
 _SAMPLES: Final = 1_000
 #: How many priorities are looked at for the oldest ready job.
 _PRIORITIES: Final = 100
 _queue_of: Final = attrgetter("queue")
-
-
-@frozen(kw_only=True)
-class Times:
-    """How long something took, in milliseconds; None where it never happened."""
-
-    p50: int | None = None
-    p90: int | None = None
-    p99: int | None = None
-
-
-@frozen(kw_only=True)
-class QueueStats:
-    """A queue in numbers."""
-
-    #: The queue.
-    queue: Queue
-    #: Jobs by state.
-    counts: dict[State, int]
-    #: Queued jobs that can be claimed, and those that can't be yet.
-    ready: int
-    delayed: int
-    #: Milliseconds since the oldest job that can be claimed was added; None if there is none.
-    oldest_ready: int | None
-    #: "added", "claimed", "complete" and "failed" in the last minute and hour.
-    last_minute: dict[str, int]
-    last_hour: dict[str, int]
-    #: From when a job could be claimed to its claim, and from there to its end.
-    wait: Times
-    run: Times
 
 
 @define

@@ -9,7 +9,7 @@ from attrs import define, field
 from .access import Grant, derived_uid
 from .commands import Added, AddJobs, NewJob
 from .errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
-from .events import Fact, JobAdded
+from .facts import Fact, JobAdded
 from .model import SECOND, Defaults, Job, Spec, Standing, State
 from .state import QueueTable
 

@@ -27,13 +27,16 @@ __all__ = [
     "Attempt",
     "Defaults",
     "Job",
+    "JobEvent",
     "Notes",
     "Queue",
+    "QueueStats",
     "Rank",
     "Role",
     "Spec",
     "Standing",
     "State",
+    "Times",
 ]
 
 #: A place in execution order: negative priority, arrival, uid.
@@ -268,3 +271,49 @@ class Queue:
     defaults: Defaults | None = None
     #: Keys beside the owner's.
     keys: tuple[AccessKey, ...] = ()
+
+
+@frozen(kw_only=True)
+class Times:
+    """How long something took, in milliseconds; None where it never happened."""
+
+    p50: int | None = None
+    p90: int | None = None
+    p99: int | None = None
+
+
+@frozen(kw_only=True)
+class QueueStats:
+    """A queue in numbers."""
+
+    #: The queue.
+    queue: Queue
+    #: Jobs by state.
+    counts: dict[State, int]
+    #: Queued jobs that can be claimed, and those that can't be yet.
+    ready: int
+    delayed: int
+    #: Milliseconds since the oldest job that can be claimed was added; None if there is none.
+    oldest_ready: int | None
+    #: "added", "claimed", "complete" and "failed" in the last minute and hour.
+    last_minute: dict[str, int]
+    last_hour: dict[str, int]
+    #: From when a job could be claimed to its claim, and from there to its end.
+    wait: Times
+    run: Times
+
+
+@frozen(kw_only=True)
+class JobEvent:
+    """One change of one job."""
+
+    #: Send it to `watch` to go on behind this event.
+    id: str
+    #: The job's uid.
+    uid: str
+    #: The state it was in, or None if it is new.
+    before: State | None
+    #: The state it is in, or None if it was removed.
+    state: State | None
+    #: Milliseconds since the epoch.
+    at: int

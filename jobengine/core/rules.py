@@ -26,7 +26,7 @@ from .errors import (
     QueueNotFound,
     TooManyKeys,
 )
-from .events import Fact, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from .facts import Fact, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from .model import INPROGRESS, SECOND, AccessKey, Job, Queue, Rank, Standing, State
 from .searching import matches
 from .state import QueueTable, Tables

@@ -12,10 +12,10 @@ from heapq import merge
 from itertools import islice, takewhile
 from typing import Any, Final
 
-from .events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from .fact_codec import encode, length_of_more
+from .facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from .model import QUEUED, UNFINISHED, Job, Queue, Rank, Standing, State
-from .ordered import Ordered
-from .records import encode, length_of_more
+from .sorted_blocks import Ordered
 from .values import Value
 
 __all__ = ["JobSwap", "Place", "QueueSwap", "QueueTable", "Snapshot", "Swap", "Tables"]

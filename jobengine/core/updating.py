@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from .commands import Changes
 from .errors import LeaseLost, LeaseRequired
-from .events import Fact, JobAdded, JobChanged
+from .facts import Fact, JobAdded, JobChanged
 from .model import DAY, FINISHED, HISTORY_LENGTH, INPROGRESS, SECOND, Attempt, Job, Queue, Spec, Standing, State
 
 __all__ = ["retry_delay", "timed_out", "update"]

@@ -18,27 +18,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
 
 from ..core import commands as c
 from ..core.errors import AccessDenied
 from ..core.model import Job
-from ..engine import Engine
-from ..wire.answers import (
-    explanation_json,
-    job_json,
-    job_value,
-    jobs_json,
-    key_value,
-    page_json,
-    queue_head,
-    queue_tail,
-    queue_value,
-    sent_event,
-    stats_value,
-    to_json,
-)
-from ..wire.queries import (
+from ..engine.door import Engine
+from ..http.problem import Problem
+from ..http.request import JobRequest, answer
+from ..http.stream import TooSlow, write_all
+from ..wire.parameters import (
     BadInput,
     access_key,
     cursor,
@@ -52,12 +40,24 @@ from ..wire.queries import (
     seconds,
 )
 from ..wire.requests import Access, Wire
-from .dispatch import Dispatcher
-from .guard import Guard
+from ..wire.responses import (
+    explanation_json,
+    job_json,
+    job_value,
+    jobs_json,
+    key_value,
+    page_json,
+    queue_head,
+    queue_tail,
+    queue_value,
+    sent_event,
+    stats_value,
+    to_json,
+)
+from .errors import AdminRequired, problem_of, result_of
 from .metrics import CONTENT_TYPE, Metrics
-from .problems import AdminRequired, Problem, problem_of, result_of
-from .site import JobRequest, answer
-from .stream import TooSlow, write_all
+from .router import Dispatcher
+from .throttle import Guard
 
 __all__ = ["Api"]
 
@@ -95,7 +95,7 @@ class Api:
         self.metrics = Metrics(rule.rule for rule in self._app.url_map.iter_rules())
         self._guard = Guard(self.clock.seconds)
 
-    def resource(self) -> IResource:
+    def resource(self) -> Dispatcher:
         """The root resource."""
         return Dispatcher(self._app, partial(getattr, self), self.failed)
 

@@ -17,7 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from ..engine import Stats
+from ..engine.door import Stats
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 

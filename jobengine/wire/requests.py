@@ -12,8 +12,8 @@ from msgspec.structs import asdict, replace
 from ..core import commands as c
 from ..core.model import Defaults, Role, State
 from ..core.values import Value
-from ..strict_json import NotStrict, check
-from .queries import MAX_WAIT, BadInput, make_filter, state_of
+from .parameters import MAX_WAIT, BadInput, make_filter, state_of
+from .strict_json import NotStrict, check
 
 __all__ = ["Access", "Wire"]
 

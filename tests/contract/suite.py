@@ -1,5 +1,5 @@
 """
-What every engine promises behind the Engine door (jobengine.engine), as tests for whichever engine they are handed.
+What every engine promises behind its door (jobengine.engine.door), as tests for whichever engine they are handed.
 
 To hold an engine to it, subclass EngineContract and give it a fixture `world`; see test_local.py.
 """
@@ -25,7 +25,7 @@ from jobengine.core.commands import (
 )
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueExists, QueueNotFound
 from jobengine.core.model import Defaults, Job, Rank, State
-from jobengine.engine import Engine
+from jobengine.engine.door import Engine
 
 __all__ = ["EngineContract", "World"]
 

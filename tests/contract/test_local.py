@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import Clock
 
 from jobengine.core.commands import Claimed, Claims, Peek
-from jobengine.engine import Engine
-from jobengine.local import LocalEngine
+from jobengine.engine.door import Engine
+from jobengine.engine.local import LocalEngine
 from tests.contract.suite import Asker, EngineContract
 from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, new_clock
 

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from jobengine.core.events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
 from tests.core.worlds import MINUTE, NOW
 from tests.doubles import START

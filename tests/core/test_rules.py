@@ -33,7 +33,7 @@ from jobengine.core.commands import (
     UpdateMatching,
 )
 from jobengine.core.errors import AccessDenied, JobNotFound, KeyNotFound, QueueExists, QueueNotFound
-from jobengine.core.events import JobChanged, JobRemoved
+from jobengine.core.facts import JobChanged, JobRemoved
 from jobengine.core.model import Defaults, Job, Role, State
 from jobengine.core.rules import decide, expire
 from tests.core.worlds import KEY, MINUTE, NOW, World, picture

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobengine.core.events import Fact, JobAdded, JobRemoved, QueueCreated
+from jobengine.core.fact_codec import decode, encode
+from jobengine.core.facts import Fact, JobAdded, JobRemoved, QueueCreated
 from jobengine.core.model import State
-from jobengine.core.ordered import Ordered
-from jobengine.core.records import decode, encode
+from jobengine.core.sorted_blocks import Ordered
 from jobengine.core.state import JobSwap, Place, Tables
 from tests.core.random_facts import any_facts, facts
 from tests.core.worlds import World, picture

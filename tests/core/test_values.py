@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from jobengine.core import commands, events, model, state
+from jobengine.core import commands, model, state
+from jobengine.core import facts as events
 from jobengine.core.values import _HIDDEN, Value
-from jobengine.wire import answers, requests
+from jobengine.wire import requests
+from jobengine.wire import responses as answers
 
 #: Where there are values.
 MODULES = {module.__name__ for module in (commands, events, model, state, answers, requests)}

@@ -18,9 +18,9 @@ from jobengine.core.commands import (
     ReadJob,
     UpdateJob,
 )
-from jobengine.core.events import Fact, QueueCreated
+from jobengine.core.fact_codec import encode
+from jobengine.core.facts import Fact, QueueCreated
 from jobengine.core.model import UNFINISHED, Defaults, Job, Queue, Rank, State
-from jobengine.core.records import encode
 from jobengine.core.rules import decide, expire
 from jobengine.core.state import Place, Tables
 from tests.doubles import START, CountedIds

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jobengine.core.events import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
 
 __all__ = [

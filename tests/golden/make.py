@@ -6,7 +6,7 @@ To be run once for each new version of the format or of a record; released golde
 
 from pathlib import Path
 
-from jobengine.core.records import encode
+from jobengine.core.fact_codec import encode
 from jobengine.storage.journal import Journal
 from tests.doubles import QUICK_KDF, SECRET
 from tests.golden.facts import COMMITS, RECORDS, SLICES

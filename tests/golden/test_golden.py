@@ -9,10 +9,10 @@ import attrs
 import pytest
 from msgspec import UNSET, structs
 
-from jobengine.core import records
-from jobengine.core.events import Fact
+from jobengine.core import fact_codec as records
+from jobengine.core.fact_codec import UnknownRecord, decode, encode
+from jobengine.core.facts import Fact
 from jobengine.core.model import Notes, Queue, Spec, Standing, State
-from jobengine.core.records import UnknownRecord, decode, encode
 from jobengine.core.state import Tables
 from jobengine.storage.errors import NewerFormat
 from jobengine.storage.journal import Journal

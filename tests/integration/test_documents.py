@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobengine.settings import SETTINGS
+from jobengine.daemon.settings import SETTINGS
 
 from .conftest import MakeDaemon
 from .daemons import ROOT, Daemon, until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobengine.settings import SETTINGS
+from jobengine.daemon.settings import SETTINGS
 
 from .conftest import MakeDaemon
 from .daemons import ROOT, SECRET, TWISTD, Daemon, until

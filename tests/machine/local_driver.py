@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from jobengine.core import commands as c
 from jobengine.core import errors
 from jobengine.core import model as m
-from jobengine.local import LocalEngine
+from jobengine.engine.local import LocalEngine
 from tests.core.worlds import picture
 from tests.doubles import CountedIds, make_engine, new_clock
 from tests.machine.jobs import Asked

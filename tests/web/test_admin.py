@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.doubles import Answer, MemoryServer
+from tests.http.connection import Connection, request
 from tests.web.asking import add, put, read
-from tests.web.connection import Connection, request
 
 ADMIN = {"X-Admin-Key": "admin"}
 WRONG: list[dict[str, Any]] = [{}, {"X-Admin-Key": "wrong"}, {"X-Admin-Key": ""}, {"X-Admin-Key": ["admin", "admin"]}]

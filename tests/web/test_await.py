@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.doubles import Answer, MemoryServer
+from tests.http.connection import Connection, request
 from tests.web.asking import add, change, claim, hold, listed, put, read, set_up, update
-from tests.web.connection import Connection, request
 
 
 def _await(server: MemoryServer, uid: str, wait: str = "30", key: str = "key") -> list[Answer]:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from jobengine.web.limits import Limits
+from jobengine.http.limits import Limits
 from tests.doubles import Answer, MemoryServer
+from tests.http.connection import Connection, request
 from tests.web.asking import add, change, hold, listed, page, put, read, set_up, take, update
-from tests.web.connection import Connection, request
 
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
 OTHER = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a12"

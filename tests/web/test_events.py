@@ -8,8 +8,8 @@ import pytest
 from twisted.logger import LogEvent
 
 from tests.doubles import MemoryServer, Stepped
+from tests.http.connection import Connection, request
 from tests.web.asking import add, change, hold, make_queue, set_up, update
-from tests.web.connection import Connection, request
 
 
 class _Watcher:

@@ -8,10 +8,10 @@ from attrs import frozen
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.logger import LogEvent
 
-from jobengine.engine import Busy, Full, OutcomeUnknown, Readiness
+from jobengine.engine.door import Busy, Full, OutcomeUnknown, Readiness
 from tests.doubles import MemoryServer
+from tests.http.connection import Connection, request
 from tests.web.asking import add, claim
-from tests.web.connection import Connection, request
 from tests.web.test_calls import KEYED
 
 CANARY = "canary-9f27"

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent, eventAsText
 
-from jobengine.logs import json_lines
+from jobengine.daemon.logs import json_lines
 from tests.doubles import Answer, MemoryServer
+from tests.http.connection import Connection, request
 from tests.web.asking import add, change, claim, hold, listed, page, peek, put, read, set_up, take, update
-from tests.web.connection import Connection, request
 
 
 def _lost(answer: Answer) -> tuple[Any, ...]:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.doubles import Answer, MemoryServer
+from tests.http.connection import Connection, request
 from tests.web.asking import add, change, claim, make_queue, page, peek, put, read, set_up, update, waiting
-from tests.web.connection import Connection, request
 
 POLL = request("GET", "/api/v1/job/next?queueName=q&markQueued=true&wait=30", "X-Access-Key: key")
 

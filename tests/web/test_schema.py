@@ -151,7 +151,7 @@ def test_a_server_in_memory_checks_its_answers(tmp_path: Path) -> None:
     server = MemoryServer(tmp_path / "db")
     root = Resource()
     root.putChild(b"healthz", _Ill())
-    server.site.resource = root
+    server.site.resource, server.site.begin = root, lambda _request: False
     server._agent = type(server._agent)(server.site)
     with pytest.raises(AssertionError, match="'ok' was expected"):
         server.call("GET", "/healthz")

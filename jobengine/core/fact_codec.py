@@ -1,0 +1,249 @@
+"""
+Facts as records, and back.
+
+A record is one line of JSON, `[kind, version, field …]`; for a fact with content, a line feed and the content follow.
+Each kind has its own version, and every released version keeps its reader here. What most jobs do not have stands in an
+object at the end, and only where it is not the default.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from attrs import asdict, fields_dict
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.json import Decoder, Encoder
+
+from .facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from .model import NO_NOTES, AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
+
+__all__ = ["UnknownRecord", "decode", "encode", "length_of_more"]
+
+
+class UnknownRecord(ValueError):
+    """A record that this version can't read; a newer one must have written it."""
+
+
+_line: Final = Encoder().encode
+_read_line: Final = Decoder(list[Any]).decode
+
+
+# Writing: always the newest version of a kind
+
+
+class _SpecExtras(Struct, omit_defaults=True):
+    """What most jobs do not say; written only where it differs from what Spec has, and so with the same defaults."""
+
+    tags: tuple[str, ...] = ()
+    max_attempts: int = 1
+    retry_delay_seconds: int = 0
+    unique_key: str | None = None
+    fingerprint: str | None = None
+    author: str | None = None
+
+
+class _NotesExtras(Struct, omit_defaults=True):
+    """The same, of Notes."""
+
+    progress: int | None = None
+    error: str | None = None
+    cancel_requested: bool = False
+    result: str | UnsetType = UNSET
+    history: list[tuple[Any, ...]] | UnsetType = UNSET
+
+
+class _StandingExtras(Struct, omit_defaults=True):
+    """The same, of Standing."""
+
+    shift: int = 0
+    ready_at: int = 0
+    notes: _NotesExtras | UnsetType = UNSET
+
+
+def _queue_line(kind: str, queue: Queue) -> bytes:
+    defaults = fields_dict(Queue)
+    names = ("paused", "draining", "require_lease", "max_jobs")
+    more = {name: given for name in names if (given := getattr(queue, name)) != defaults[name].default}
+    if queue.defaults is not None:
+        more["defaults"] = asdict(queue.defaults)
+    if queue.keys:
+        more["keys"] = [[key.id, key.role.value, key.digest, key.created] for key in queue.keys]
+    return _line([kind, 2, queue.name, queue.salt, queue.digest, queue.created, more])
+
+
+def _notes(notes: Notes) -> _NotesExtras | UnsetType:
+    if notes is NO_NOTES or notes == NO_NOTES:
+        return UNSET
+    return _NotesExtras(
+        notes.progress,
+        notes.error,
+        notes.cancel_requested,
+        UNSET if notes.result is None else notes.result.decode(),
+        [(a.worker, a.started, a.ended, a.outcome, a.error) for a in notes.history] or UNSET,
+    )
+
+
+def _standing(standing: Standing) -> tuple[Any, ...]:
+    return (
+        standing.state,
+        standing.updated,
+        standing.attempts,
+        standing.claimed,
+        standing.lease,
+        standing.worker,
+        _StandingExtras(standing.shift, standing.ready_at, _notes(standing.notes)),
+    )
+
+
+def _encode_job_added(fact: JobAdded) -> bytes:
+    spec = fact.job.spec
+    asked = (spec.uid, spec.priority, spec.arrival, spec.keep_minutes, spec.timeout_seconds, spec.timeout_time)
+    more = _SpecExtras(
+        spec.tags, spec.max_attempts, spec.retry_delay_seconds, spec.unique_key, spec.fingerprint, spec.author
+    )
+    line = _line(("job-added", 2, fact.queue, *asked, spec.created, more, *_standing(fact.job.standing)))
+    return line + b"\n" + spec.content
+
+
+def _encode_job_changed(fact: JobChanged) -> bytes:
+    return _line(("job-changed", 2, fact.queue, fact.uid, *_standing(fact.standing)))
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
+    QueueCreated: lambda fact: _queue_line("queue-created", fact.queue),
+    QueueChanged: lambda fact: _queue_line("queue-changed", fact.queue),
+    QueueDeleted: lambda fact: _line(("queue-deleted", 1, fact.name)),
+    JobAdded: _encode_job_added,
+    JobChanged: _encode_job_changed,
+    JobRemoved: lambda fact: _line(("job-removed", 1, fact.queue, fact.uid)),
+}
+
+
+def encode(fact: Fact) -> bytes:
+    """The record of a fact, in the newest version of its kind."""
+    return _ENCODERS[type(fact)](fact)
+
+
+def length_of_more(job: Job) -> int:
+    """
+    How much longer a job's record is for what not every job has, and may be long: tags, unique key, worker, notes.
+
+    It is a function of these alone, so that it is the same whatever else changes.
+    """
+    spec, standing, notes = job.spec, job.standing, job.standing.notes
+    length = 0
+    if spec.tags or spec.unique_key:
+        length += len(_line((spec.tags, spec.unique_key)))
+    if standing.worker:
+        length += len(_line(standing.worker))
+    if notes is not NO_NOTES and _is_long(notes):
+        length += len(_line(_notes(notes)))
+    return length
+
+
+def _is_long(notes: Notes) -> bool:
+    history = notes.history
+    return bool(notes.result or notes.error or len(history) > 1 or (history and history[0].worker))
+
+
+# Reading: every version
+
+
+def _read_queue(written: list[Any]) -> Queue:
+    name, salt, digest, created, more = written
+    defaults = more.pop("defaults", None)
+    keys = [AccessKey(id=i, role=Role(r), digest=d, created=c) for i, r, d, c in more.pop("keys", ())]
+    return Queue(
+        name=name,
+        salt=salt,
+        digest=digest,
+        created=created,
+        defaults=None if defaults is None else Defaults(**defaults),
+        keys=tuple(keys),
+        **more,
+    )
+
+
+def _read_notes(written: dict[str, Any] | None) -> Notes:
+    if written is None:
+        return NO_NOTES
+    result = written.pop("result", None)
+    history = [
+        Attempt(worker=worker, started=started, ended=ended, outcome=outcome, error=error)
+        for worker, started, ended, outcome, error in written.pop("history", ())
+    ]
+    return Notes(result=None if result is None else result.encode(), history=tuple(history), **written)
+
+
+def _read_standing(written: list[Any]) -> Standing:
+    state, updated, attempts, claimed, lease, worker, more = written
+    return Standing(
+        state=State(state),
+        updated=updated,
+        attempts=attempts,
+        claimed=claimed,
+        lease=lease,
+        worker=worker,
+        notes=_read_notes(more.pop("notes", None)),
+        **more,
+    )
+
+
+def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
+    queue, uid, priority, arrival, keep, timeout, timeout_time, created, more, *standing = written
+    if "tags" in more:
+        more["tags"] = tuple(more["tags"])
+    spec = Spec(
+        uid=uid,
+        priority=priority,
+        arrival=arrival,
+        keep_minutes=keep,
+        timeout_seconds=timeout,
+        timeout_time=timeout_time,
+        content=content,
+        created=created,
+        **more,
+    )
+    return JobAdded(queue, Job(spec, _read_standing(standing)))
+
+
+def _read_job_added_1(written: list[Any], content: bytes) -> JobAdded:
+    queue, uid, priority, arrival, keep, timeout_minutes, timeout_time, created, state, updated = written
+    asked = [queue, uid, priority, arrival, keep, timeout_minutes * 60, timeout_time, created, {}]
+    return _read_job_added([*asked, *_standing_1(state, updated)], content)
+
+
+def _standing_1(state: str, updated: int) -> list[Any]:
+    """Version 1 did not count attempts: what was ever claimed had one."""
+    return [state, updated, 0 if state == State.QUEUED else 1, 0, None, None, {}]
+
+
+def _read_job_changed(written: list[Any], _content: bytes) -> JobChanged:
+    queue, uid, *standing = written
+    return JobChanged(queue, uid, _read_standing(standing))
+
+
+_DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
+    ("queue-created", 1): lambda written, _: QueueCreated(_read_queue([*written, {}])),
+    ("queue-created", 2): lambda written, _: QueueCreated(_read_queue(written)),
+    ("queue-changed", 2): lambda written, _: QueueChanged(_read_queue(written)),
+    ("queue-deleted", 1): lambda written, _: QueueDeleted(*written),
+    ("job-added", 1): _read_job_added_1,
+    ("job-added", 2): _read_job_added,
+    ("job-changed", 1): lambda written, _: _read_job_changed([*written[:2], *_standing_1(*written[2:])], b""),
+    ("job-changed", 2): _read_job_changed,
+    ("job-removed", 1): lambda written, _: JobRemoved(*written),
+}
+
+
+def decode(record: bytes) -> Fact:
+    """
+    The fact of a record, of any released version.
+
+    Raises UnknownRecord for a kind or version that is not known here.
+    """
+    line, _, content = record.partition(b"\n")
+    kind, version, *written = _read_line(line)
+    read = _DECODERS.get((kind, version))
+    if read is None:
+        raise UnknownRecord(f"record {kind!r} of version {version}")
+    return read(written, content)

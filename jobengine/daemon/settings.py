@@ -1,0 +1,214 @@
+"""What an operator can set: by option, or by environment where there is no option; the option wins."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from ..core.model import Defaults
+from ..http.limits import Limits
+
+__all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "read_settings"]
+
+_INTERVAL_SECONDS: Final = 0.05
+#: Connections that may wait to be accepted. Of a burst beyond it each has to knock again a second later, and Twisted's
+#: own 50 are few.
+_BACKLOG: Final = 1024
+
+
+class BadSetting(ValueError):
+    """A value that can't be used; str() names the setting and says what it takes."""
+
+
+@frozen
+class Setting:
+    """One thing that can be set."""
+
+    #: The long option, without its dashes.
+    option: str
+    #: The environment variable.
+    variable: str
+    #: What holds if neither is there, as it would be written.
+    default: str
+    #: Turns the text into the value; raises ValueError, whose text completes "must be …".
+    parse: Callable[[str], Any]
+    #: For --help.
+    help: str
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _whole(least: int, most: int = (1 << 63) - 1) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        # Python reads no more than 4,300 digits, with an error of its own.
+        if not text.isascii() or not text.isdigit() or len(text) > 19 or not least <= int(text) <= most:
+            bounds = f"of {least} or more" if most > 1 << 32 else f"from {least} to {most}"
+            raise ValueError(f"a whole number {bounds}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise ValueError("a number of seconds above 0")
+    return value
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(" or ".join(choices))
+        return text
+
+    return parse
+
+
+SETTINGS: Final = (
+    Setting("db-path", "DB_PATH", "./jobengine.jedb", _text, "The database file; made if it is not there."),
+    Setting("api-port", "API_PORT", "6006", _whole(0, 65535), "The TCP port of the API."),
+    Setting("api-host", "API_HOST", "127.0.0.1", _text, "The address the API listens at; 0.0.0.0 is all of IPv4."),
+    Setting("listen", "LISTEN", "", _text, "A Twisted endpoint, in place of host and port; TLS is one."),
+    Setting("secret-file", "SECRET_FILE", "", _text, "The file with the SECRET; or set SECRET in the environment."),
+    Setting("admin-key-file", "ADMIN_KEY_FILE", "", _text, "The file with the admin key; or set ADMIN_KEY."),
+    Setting(
+        "durability",
+        "DURABILITY",
+        "commit",
+        _choice("commit", "interval"),
+        "commit: on disk before the reply. interval: synced every 50 ms, a power cut can lose that much.",
+    ),
+    Setting(
+        "job-keep-minutes", "JOB_KEEP_MINUTES", "60", _whole(0), "How long a finished job is kept if it does not say."
+    ),
+    Setting(
+        "job-timeout-minutes",
+        "JOB_TIMEOUT_MINUTES",
+        "10",
+        _whole(0),
+        "How long a job may be in progress without an update if it does not say; 0 is for ever.",
+    ),
+    Setting("log-format", "LOG_FORMAT", "text", _choice("text", "json"), "Lines of text, or one JSON object a line."),
+    Setting("max-body-bytes", "MAX_BODY_BYTES", "1048576", _whole(1), "The longest body of a request."),
+    Setting(
+        "max-bulk-body-bytes",
+        "MAX_BULK_BODY_BYTES",
+        "16777216",
+        _whole(1),
+        "The longest body of a request for many jobs.",
+    ),
+    Setting("max-headers", "MAX_HEADERS", "64", _whole(1), "The most headers of a request."),
+    Setting(
+        "max-header-bytes", "MAX_HEADER_BYTES", "8192", _whole(128), "The longest request line and headers in all."
+    ),
+    Setting("header-seconds", "HEADER_SECONDS", "10", _seconds, "The time in which headers must arrive."),
+    Setting("body-seconds", "BODY_SECONDS", "30", _seconds, "The time in which a body must arrive."),
+    Setting("idle-seconds", "IDLE_SECONDS", "60", _seconds, "How long a connection may be idle between requests."),
+    Setting("max-connections", "MAX_CONNECTIONS", "1000", _whole(1), "The most connections at one time."),
+    Setting("max-json-depth", "MAX_JSON_DEPTH", "32", _whole(2, 500), "How deep JSON may be nested."),
+    Setting(
+        "max-backlog-bytes",
+        "MAX_BACKLOG_BYTES",
+        "67108864",
+        _whole(1),
+        "The most bytes of changes waiting for the disk.",
+    ),
+)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """The settings of one server, ready to be used."""
+
+    #: Absolute.
+    db_path: str
+    #: A Twisted endpoint description.
+    endpoint: str
+    #: What the database is encrypted with; None to use the key file beside the database, or make it.
+    secret: bytes | None = field(repr=False)
+    #: What opens the calls for the operator; None if there is none.
+    admin_key: bytes | None = field(repr=False)
+    #: Seconds between syncs; 0 is a sync at each commit.
+    sync_interval: float
+    #: See Committer.max_backlog.
+    max_backlog: int
+    #: For jobs that do not say.
+    defaults: Defaults
+    #: For clients.
+    limits: Limits
+    #: "text" or "json".
+    log_format: str
+
+
+def read_settings(options: Mapping[str, str | None], environment: Mapping[str, str] = os.environ) -> Settings:
+    """
+    The settings that options (by long name; None where not given) and environment make; raises BadSetting.
+
+    Paths are made absolute, and secret files read, now: twistd changes directory and user later.
+    """
+    values = {setting.option: _value(setting, options.get(setting.option), environment) for setting in SETTINGS}
+    return Settings(
+        db_path=os.path.abspath(values["db-path"]),
+        endpoint=values["listen"] or _endpoint(values["api-host"], values["api-port"]),
+        secret=_secret("SECRET", options.get("secret-file"), environment),
+        admin_key=_secret("ADMIN_KEY", options.get("admin-key-file"), environment),
+        sync_interval=_INTERVAL_SECONDS if values["durability"] == "interval" else 0,
+        max_backlog=values["max-backlog-bytes"],
+        defaults=Defaults(keep_minutes=values["job-keep-minutes"], timeout_seconds=values["job-timeout-minutes"] * 60),
+        limits=Limits(
+            body_bytes=values["max-body-bytes"],
+            bulk_body_bytes=values["max-bulk-body-bytes"],
+            headers=values["max-headers"],
+            header_bytes=values["max-header-bytes"],
+            header_seconds=values["header-seconds"],
+            body_seconds=values["body-seconds"],
+            idle_seconds=values["idle-seconds"],
+            connections=values["max-connections"],
+            json_depth=values["max-json-depth"],
+        ),
+        log_format=values["log-format"],
+    )
+
+
+def _value(setting: Setting, option: str | None, environment: Mapping[str, str]) -> Any:
+    # A variable that is set to nothing, as compose files like to do, is as good as not set.
+    variable = environment.get(setting.variable) or setting.default
+    name, text = (f"--{setting.option}", option) if option is not None else (setting.variable, variable)
+    try:
+        return setting.parse(text)
+    except ValueError as error:
+        raise BadSetting(f"{name} must be {error}, not {text!r}") from None
+
+
+def _endpoint(host: str, port: int) -> str:
+    return f"tcp:{port}:interface={host.replace(':', chr(92) + ':')}:backlog={_BACKLOG}"
+
+
+def _secret(variable: str, option: str | None, environment: Mapping[str, str]) -> bytes | None:
+    value, path = environment.get(variable), environment.get(f"{variable}_FILE")
+    if option is not None:
+        return _read_secret(variable, option)
+    if value and path:
+        raise BadSetting(f"{variable} and {variable}_FILE are both set; keep one of them")
+    if path:
+        return _read_secret(variable, path)
+    # Byte for byte as it was set, which need not be UTF-8.
+    return os.fsencode(value) if value else None
+
+
+def _read_secret(variable: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            secret = file.read().removesuffix(b"\n")
+    except (OSError, ValueError) as error:  # a path with a NUL in it is no path
+        raise BadSetting(f"{variable}_FILE can't be read: {error}") from None
+    if not secret:
+        raise BadSetting(f"{variable}_FILE {path!r} is empty")
+    return secret

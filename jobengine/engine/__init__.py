@@ -1,0 +1,1 @@
+"""What keeps the jobs: the door, and the engine that stands behind it."""

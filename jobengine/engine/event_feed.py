@@ -1,0 +1,225 @@
+"""
+The changes of jobs as a stream of events: what is kept of them, and who watches.
+
+An event is only given out when what it says is on disk. Memory is bounded on both sides: the newest events are kept for
+all queues together, and a watcher that falls too far behind is let go.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from attrs import define, field
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+
+from ..core.model import State
+from ..core.state import JobSwap
+
+__all__ = ["Event", "Events", "Feed", "Stream", "Watcher"]
+
+#: Events that are kept for those who come back. Others of the oldest one's request may still be in memory.
+_KEPT: Final = 10_000
+#: A number of more digits is not one that was given out.
+_DIGITS: Final = 19
+#: Events that may wait for a watcher when more come, from one request that may make as many again.
+_BACKLOG: Final = 10_000
+#: Events that a watcher takes at a time; what is written of them is in memory as well.
+_PIECE: Final = 500
+_queue_of: Final = attrgetter("queue")
+
+
+class Event(Struct, frozen=True):
+    """One change of one job."""
+
+    #: Whose event it is.
+    stream: "Stream"
+    #: Grows by one with every event of the stream.
+    number: int
+    #: The job's uid.
+    uid: str
+    #: The state it was in, or None if it is new.
+    before: State | None
+    #: The state it is in, or None if it was removed.
+    state: State | None
+    #: Milliseconds since the epoch.
+    at: int
+
+    @property
+    def id(self) -> str:
+        """What a client sends to go on behind this event."""
+        return f"{self.stream.id}-{self.number}"
+
+
+class Events(Struct, frozen=True):
+    """Changes of jobs in one queue, by one request: what events are made of for those who want them."""
+
+    #: Whose events they are.
+    stream: "Stream"
+    #: The number of the first of them; the others follow one by one.
+    first: int
+    #: The job's uid, the state it was in, and the state it is in; see Event.
+    changes: list[tuple[str, State | None, State | None]]
+    #: Milliseconds since the epoch.
+    at: int
+
+    @property
+    def last(self) -> int:
+        """The number of the last of them."""
+        return self.first + len(self.changes) - 1
+
+    def __iter__(self) -> Iterator[Event]:
+        for number, (uid, before, state) in enumerate(self.changes, self.first):
+            yield Event(self.stream, number, uid, before, state, self.at)
+
+
+@define(eq=False)
+class Stream:
+    """The events of one queue, from its creation (or the start of the server) to its deletion (or the end)."""
+
+    #: Random text that tells its events from those of every other.
+    id: str
+    #: The numbers of the last event that was made, the last that was given out, and the last that is not kept any more.
+    made: int = 0
+    published: int = 0
+    dropped: int = 0
+    #: Those who watch it.
+    watchers: "set[Watcher]" = field(factory=set)
+
+    def number_in(self, event_id: str) -> int | None:
+        """The number in the id of an event, or None if what came right after it is no longer kept, or never was."""
+        stream, _, number = event_id.rpartition("-")
+        if stream != self.id or not (number.isascii() and number.isdigit() and len(number) < _DIGITS):
+            return None
+        return int(number) if self.dropped <= int(number) <= self.published else None
+
+
+@define(eq=False)
+class Watcher:
+    """One who watches a queue; `next` gives what has happened since the last call."""
+
+    stream: Stream
+    #: Whether the first events asked for are no longer kept.
+    gone: bool
+    _waiting: deque[Event] = field(factory=deque)
+    _wake: "Deferred[None] | None" = field(default=None)
+    _ended: bool = False
+
+    async def next(self) -> list[Event] | None:
+        """Some events, at least one, as soon as there are any; None when there will be no more."""
+        if not self._waiting and not self._ended:
+            self._wake = Deferred()
+            await self._wake
+        if self._ended:
+            return None
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _PIECE))]
+
+    def missed(self, events: Iterable[Event]) -> None:
+        """Hand over what happened while the watcher was away."""
+        self._waiting.extend(events)
+
+    def give(self, events: Sequence[Event]) -> None:
+        """Hand over events of one commit, or some of them, or let the watcher go if it is too far behind already."""
+        if len(self._waiting) > _BACKLOG:
+            self.end()
+        else:
+            self._waiting.extend(events)
+            self._fire()
+
+    def end(self) -> None:
+        """There will be no more."""
+        self._ended = True
+        self._waiting.clear()
+        self._fire()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there will be no more."""
+        return self._ended
+
+    def _fire(self) -> None:
+        wake, self._wake = self._wake, None
+        if wake is not None and not wake.called:
+            wake.callback(None)
+
+
+@define
+class Feed:
+    """All events of one engine."""
+
+    #: Makes random text.
+    _new_id: Callable[[], str]
+    _kept: deque[Events] = field(factory=deque)
+    #: How many events these are, without those of the first that are not kept any more (see Stream.dropped).
+    _number: int = 0
+    _streams: dict[str, Stream] = field(factory=dict)
+
+    def events(self, swaps: Iterable[JobSwap], at: int) -> list[Events]:
+        """The events that changes make, not given out yet: one for each job of which the state is another."""
+        made = []
+        for queue, its_swaps in groupby(swaps, _queue_of):
+            changes = [
+                (swap.uid, before, state)
+                for swap in its_swaps
+                if (before := None if swap.old is None else swap.old.standing.state)
+                is not (state := None if swap.new is None else swap.new.standing.state)
+            ]
+            if changes:
+                stream = self._stream(queue)
+                made.append(Events(stream, stream.made + 1, changes, at))
+                stream.made += len(changes)
+        return made
+
+    def publish(self, events: Events) -> None:
+        """These are on disk: give them out."""
+        stream = events.stream
+        stream.published = events.last
+        self._keep(events)
+        if not stream.watchers:
+            return
+        each = list(events)
+        for watcher in tuple(stream.watchers):
+            watcher.give(each)
+            if watcher.ended:
+                self.leave(watcher)
+
+    def watch(self, queue: str, after: str | None) -> Watcher:
+        """Watch a queue, from behind the event with the id `after` on, or from now on."""
+        stream = self._stream(queue)
+        number = None if after is None else stream.number_in(after)
+        watcher = Watcher(stream, gone=after is not None and number is None)
+        if number is not None:
+            kept = (event for events in self._kept if events.stream is stream for event in events)
+            watcher.missed(event for event in kept if event.number > number)
+        stream.watchers.add(watcher)
+        return watcher
+
+    def leave(self, watcher: Watcher) -> None:
+        """Watch no longer."""
+        watcher.stream.watchers.discard(watcher)
+
+    def end(self, queue: str | None = None) -> None:
+        """The queue is gone, or all of them: nothing more will come."""
+        for name in [queue] if queue is not None else list(self._streams):
+            stream = self._streams.pop(name, None)
+            for watcher in () if stream is None else tuple(stream.watchers):
+                watcher.end()
+
+    def _stream(self, queue: str) -> Stream:
+        stream = self._streams.get(queue)
+        if stream is None:
+            stream = self._streams[queue] = Stream(self._new_id()[-12:])
+        return stream
+
+    def _keep(self, events: Events) -> None:
+        self._kept.append(events)
+        self._number += len(events.changes)
+        while self._number > _KEPT:
+            oldest = self._kept[0]
+            gone = min(self._number - _KEPT, oldest.last - oldest.stream.dropped)
+            oldest.stream.dropped += gone
+            self._number -= gone
+            if oldest.stream.dropped == oldest.last:
+                self._kept.popleft()

@@ -1,0 +1,28 @@
+"""What a client may send, in bytes, in time and in number: a plain value that settings can make without Twisted."""
+
+from attrs import frozen
+
+__all__ = ["Limits"]
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What a client may send."""
+
+    #: Bytes of a body, and of one with many jobs.
+    body_bytes: int = 1 << 20
+    bulk_body_bytes: int = 16 << 20
+    #: Header lines of a request.
+    headers: int = 64
+    #: Bytes of the request line and all headers.
+    header_bytes: int = 8 << 10
+    #: Seconds from a request's first byte to the end of its headers.
+    header_seconds: float = 10
+    #: Seconds from the end of the headers to the end of the body.
+    body_seconds: float = 30
+    #: Seconds a connection may be idle between requests.
+    idle_seconds: float = 60
+    #: Connections at one time.
+    connections: int = 1000
+    #: How deep JSON may be nested.
+    json_depth: int = 32

@@ -1,0 +1,102 @@
+"""Which error becomes which status: the only place where domain errors meet HTTP."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from werkzeug.exceptions import HTTPException
+
+from ..core import errors as e
+from ..core.model import Job
+from ..engine.door import Busy, Full, OutcomeUnknown
+from ..http.problem import Problem
+from ..wire.parameters import BadInput
+from ..wire.responses import job_value
+
+__all__ = ["AdminRequired", "problem_of", "result_of"]
+
+
+class AdminRequired(Exception):
+    """The call asks for the admin key, and the request has shown none or a wrong one."""
+
+    def __init__(self) -> None:
+        super().__init__("Send the server's admin key in X-Admin-Key.")
+
+
+_STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
+    BadInput: HTTPStatus.BAD_REQUEST,
+    AdminRequired: HTTPStatus.UNAUTHORIZED,
+    e.AccessDenied: HTTPStatus.UNAUTHORIZED,
+    e.NotAllowed: HTTPStatus.FORBIDDEN,
+    e.QueueNotFound: HTTPStatus.NOT_FOUND,
+    e.JobNotFound: HTTPStatus.NOT_FOUND,
+    e.KeyNotFound: HTTPStatus.NOT_FOUND,
+    e.QueueExists: HTTPStatus.CONFLICT,
+    e.QueueDraining: HTTPStatus.CONFLICT,
+    e.UidTaken: HTTPStatus.CONFLICT,
+    e.UniqueKeyTaken: HTTPStatus.CONFLICT,
+    e.KeyTaken: HTTPStatus.CONFLICT,
+    e.TooManyKeys: HTTPStatus.CONFLICT,
+    e.LeaseLost: HTTPStatus.CONFLICT,
+    e.LeaseRequired: HTTPStatus.CONFLICT,
+    e.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
+    Full: HTTPStatus.INSUFFICIENT_STORAGE,
+    OutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+#: Seconds after which a client may try again.
+_RETRY_AFTER: Final[Mapping[type[Exception], int]] = {Busy: 1, Full: 5, OutcomeUnknown: 5, e.QueueFull: 5}
+#: RFC 9110, 11.6.1: a 401 names a scheme.
+_SCHEME: Final[Mapping[type[Exception], str]] = {
+    AdminRequired: 'X-Admin-Key realm="server"',
+    e.AccessDenied: 'X-Access-Key realm="queue"',
+}
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """What to answer for an error, or None if it is one that nobody foresaw."""
+    if isinstance(error, e.BadItem):
+        return _item_problem(error)
+    status = _STATUS.get(type(error))
+    if status is not None:
+        return Problem(status, str(error), _headers(type(error)), _more(error))
+    if isinstance(error, HTTPException):
+        return _routing_problem(error)
+    return None
+
+
+def result_of(uid: str, outcome: Job | e.DomainError) -> dict[str, Any]:
+    """What became of one update of many."""
+    if isinstance(outcome, Job):
+        return {"uid": uid, "status": HTTPStatus.OK.value, "job": job_value(outcome)}
+    status = _STATUS[type(outcome)]
+    return {"uid": uid, "status": status.value, "error": str(outcome), **_more(outcome)}
+
+
+def _headers(kind: type[Exception]) -> dict[str, str]:
+    headers = {}
+    if kind in _RETRY_AFTER:
+        headers["Retry-After"] = str(_RETRY_AFTER[kind])
+    if kind in _SCHEME:
+        headers["WWW-Authenticate"] = _SCHEME[kind]
+    return headers
+
+
+def _more(error: Exception) -> dict[str, Any]:
+    """Who holds the job, for one who does not."""
+    if not isinstance(error, e.LeaseLost | e.LeaseRequired):
+        return {}
+    return {"state": error.state, "worker": error.worker}
+
+
+def _item_problem(error: e.BadItem) -> Problem:
+    why = type(error.why)
+    return Problem(_STATUS[why], str(error), _headers(why), {"index": error.index})
+
+
+def _routing_problem(error: HTTPException) -> Problem:
+    status = HTTPStatus(error.code or 404)
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        return Problem(status, f"This path takes {allowed}.", {"Allow": allowed})
+    return Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path; the calls are listed in api_schema.yml.")

@@ -1,0 +1,83 @@
+"""
+The way from a request to its handler.
+
+Klein's resource matches each request anew, by rules that could hold variables, and passes it through a chain of a dozen
+Deferreds: over half of what a request costs. The paths of this API are fixed, so they are looked up, and their handlers
+called. All else (HEAD, unknown paths and methods) goes to Klein's resource. The routes stay declared once, in Klein.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from klein import Klein
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+
+from ..http.request import JobRequest
+
+__all__ = ["Dispatcher", "Handler"]
+
+#: Takes a request, says by `reply` what the answer is, and returns its body, or None if it has written it already.
+Handler = Callable[[JobRequest], Awaitable[bytes | None]]
+
+#: Methods that are Klein's to answer, even where a rule names them.
+_KLEINS: Final = frozenset({"HEAD", "OPTIONS"})
+
+
+class Dispatcher(Resource):
+    """The root resource of a Klein app."""
+
+    isLeaf = True
+
+    def __init__(
+        self, app: Klein, handler: Callable[[str], Handler], failed: Callable[[IRequest, Failure], Any]
+    ) -> None:
+        """`handler` finds that of an endpoint; `failed` answers for an error: what it returns is written."""
+        super().__init__()
+        self._klein = app.resource()
+        self._failed = failed
+        self._log = Logger()
+        self._handlers = {
+            (rule.rule.encode(), method.encode()): handler(str(rule.endpoint))
+            for rule in app.url_map.iter_rules()
+            if not rule.arguments
+            for method in (rule.methods or set()) - _KLEINS
+        }
+
+    def begin(self, request: JobRequest) -> bool:
+        """Begin to answer a request to a fixed path, or return False."""
+        handler = self._handlers.get((request.path, request.method))
+        if handler is None:
+            return False
+        # One coroutine holds it all: callbacks and errbacks would cost as much again as it does.
+        answering = Deferred.fromCoroutine(self._answer(request, handler))
+        if not answering.called:
+            request.answering = answering
+        return True
+
+    def render(self, request: IRequest) -> Any:
+        """Answer any other request, now or later."""
+        return self._klein.render(request)
+
+    async def _answer(self, request: JobRequest, handler: Handler) -> None:
+        """Call the handler, and write what it returns, or what there is to say of its error."""
+        try:
+            body = await handler(request)
+        except Exception:  # all are answered, those that nobody foresaw by a number to ask for
+            body = self._answer_for(Failure(), request)
+        if not request.gone:
+            try:
+                request.end(body or b"")
+            except Exception:  # there is nobody left who could be told
+                self._log.failure("an answer could not be written")
+
+    def _answer_for(self, failure: Failure, request: JobRequest) -> bytes | None:
+        if not request.gone:
+            body: bytes | None = self._failed(request, failure)
+            return body
+        if not failure.check(CancelledError):
+            request.incident(failure)
+        return None

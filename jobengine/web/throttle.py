@@ -1,0 +1,41 @@
+"""Keys that do not fit: an address that tries many is told to wait. A key that fits is never asked to."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from attrs import define, field
+
+from ..http.problem import Problem
+
+__all__ = ["Guard"]
+
+#: So many failures in so many seconds are answered as failures.
+_FAILURES: Final = 10
+_SECONDS: Final = 60
+#: Addresses that are remembered; the ones that failed longest ago are forgotten first.
+_ADDRESSES: Final = 10_000
+
+
+@define
+class Guard:
+    """Counts failures by address."""
+
+    #: The time in seconds, steadily going on.
+    _now: Callable[[], float]
+    _failures: OrderedDict[str, deque[float]] = field(factory=OrderedDict)
+
+    def failed(self, address: object, problem: Problem) -> Problem:
+        """Count a failure; what to answer: the problem itself, or 429 when there were too many."""
+        now, host = self._now(), str(getattr(address, "host", address))
+        times = self._failures.setdefault(host, deque(maxlen=_FAILURES))
+        self._failures.move_to_end(host)
+        if len(self._failures) > _ADDRESSES:
+            self._failures.popitem(last=False)
+        if len(times) == _FAILURES and now - times[0] < _SECONDS:
+            wait = int(_SECONDS - (now - times[0])) + 1
+            detail = f"{_FAILURES} keys from this address have failed within a minute; wait {wait} seconds."
+            return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(wait)})
+        times.append(now)
+        return problem

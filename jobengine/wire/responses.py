@@ -1,0 +1,225 @@
+"""What the engine answers, as JSON."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from attrs import asdict
+from msgspec import Raw
+
+from ..core.commands import Claimed, Explanation
+from ..core.model import INPROGRESS, AccessKey, Attempt, Job, JobEvent, Queue, QueueStats, State, Times
+from ..core.values import Value
+from .parameters import cursor_text
+
+__all__ = [
+    "explanation_json",
+    "job_json",
+    "job_value",
+    "jobs_json",
+    "key_value",
+    "page_json",
+    "queue_head",
+    "queue_tail",
+    "queue_value",
+    "sent_event",
+    "stats_value",
+    "to_json",
+]
+
+#: What clients with integers of 64 bits can read.
+_LARGEST: Final = (1 << 63) - 1
+
+to_json: Final = msgspec.json.Encoder().encode
+
+
+def job_json(job: Job, *, lease: bool = False) -> bytes:
+    """A job as the API shows it; with its lease for the one who has just claimed it."""
+    return to_json(job_value(job, lease=lease))
+
+
+class _Attempt(Value, frozen=True, omit_defaults=True):
+    """An attempt as the API shows it."""
+
+    started: int
+    ended: int
+    outcome: str
+    worker: str | None = None
+    error: str | None = None
+
+
+class _Job(Value, frozen=True, omit_defaults=True):
+    """A job as the API shows it. What the first version did not have is there only where it says something."""
+
+    uid: str
+    priority: int
+    keep_minutes: int
+    timeout_minutes: int
+    created: int
+    last_updated: int
+    timeout_time: int
+    content: Raw
+    state: str
+    timeout_seconds: int
+    tags: tuple[str, ...] = ()
+    max_attempts: int = 1
+    retry_delay_seconds: int = 0
+    unique_key: str | None = None
+    attempts: int = 0
+    worker: str | None = None
+    lease_expires: int | None = None
+    not_before: int = 0
+    progress: int | None = None
+    result: Raw | None = None
+    error: str | None = None
+    cancel_requested: bool | None = None
+    history: tuple[_Attempt, ...] = ()
+    lease: str | None = None
+    queue_name: str | None = None
+
+
+def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any:
+    """
+    A job as the API shows it, as a value for to_json; its content is byte for byte as it came.
+
+    `queue` is shown if it is given, and the lease if it is to be.
+    """
+    spec, standing, notes = job.spec, job.standing, job.standing.notes
+    expires = job.lease_expires
+    # By place, and not by name: that takes 0.15 us in place of 0.9.
+    return _Job(
+        spec.uid,
+        spec.priority,
+        spec.keep_minutes,
+        -(-spec.timeout_seconds // 60),
+        spec.created // 1000,
+        standing.updated // 1000,
+        spec.timeout_time,
+        Raw(spec.content),
+        standing.state,
+        min(spec.timeout_seconds, _LARGEST),
+        spec.tags,
+        spec.max_attempts,
+        spec.retry_delay_seconds,
+        spec.unique_key,
+        standing.attempts,
+        standing.worker,
+        None if expires is None else min(expires // 1000, _LARGEST),
+        min(-(-standing.ready_at // 1000), _LARGEST) if standing.ready_at else 0,
+        notes.progress,
+        None if notes.result is None else Raw(notes.result),
+        notes.error,
+        notes.cancel_requested if standing.state is INPROGRESS else None,
+        tuple([_attempt(attempt) for attempt in notes.history]) if notes.history else (),
+        standing.lease if lease else None,
+        queue,
+    )
+
+
+def _attempt(attempt: Attempt) -> _Attempt:
+    return _Attempt(attempt.started // 1000, attempt.ended // 1000, attempt.outcome, attempt.worker, attempt.error)
+
+
+def jobs_json(claimed: Sequence[Claimed]) -> bytes:
+    """Claimed jobs, each with its lease and the queue it is from."""
+    return to_json({"jobs": [job_value(one.job, lease=True, queue=one.queue) for one in claimed]})
+
+
+def queue_head(name: str) -> bytes:
+    """The JSON of a queue up to its first job; the jobs follow, with commas between them, and then queue_tail."""
+    return b'{"name":' + to_json(name) + b',"jobs":['
+
+
+def queue_tail(size: int) -> bytes:
+    """The JSON of a queue from behind its last job on; `size` is how many jobs there were."""
+    return b'],"size":%d}' % size
+
+
+def queue_value(queue: Queue) -> dict[str, Any]:
+    """How a queue is set up."""
+    return {
+        "name": queue.name,
+        "created": queue.created // 1000,
+        "paused": queue.paused,
+        "draining": queue.draining,
+        "require_lease": queue.require_lease,
+        "max_jobs": queue.max_jobs,
+        "defaults": None if queue.defaults is None else asdict(queue.defaults),
+    }
+
+
+def key_value(key: AccessKey) -> dict[str, Any]:
+    """A key of a queue, without the key."""
+    return {"id": key.id, "role": key.role, "created": key.created // 1000}
+
+
+def stats_value(stats: QueueStats) -> dict[str, Any]:
+    """A queue in numbers; times are in seconds."""
+    return {
+        **queue_value(stats.queue),
+        "size": sum(stats.counts.values()),
+        "counts": {state.value: count for state, count in stats.counts.items()},
+        "ready": stats.ready,
+        "delayed": stats.delayed,
+        "oldest_ready_seconds": _in_seconds(stats.oldest_ready),
+        "last_minute": stats.last_minute,
+        "last_hour": stats.last_hour,
+        "wait_seconds": _times(stats.wait),
+        "run_seconds": _times(stats.run),
+    }
+
+
+def explanation_json(explanation: Explanation) -> bytes:
+    """Why a job is where it is: for a person, and in fields."""
+    job = explanation.job
+    value: dict[str, Any] = {
+        "uid": job.spec.uid,
+        "state": job.state,
+        "reason": _reason(explanation),
+        "paused": explanation.queue.paused,
+        "ahead": explanation.ahead,
+        "not_before": -(-job.standing.ready_at // 1000) or None,
+        "worker": job.standing.worker,
+        "lease_expires": None if job.lease_expires is None else job.lease_expires // 1000,
+        "error": job.standing.notes.error,
+    }
+    return to_json({name: given for name, given in value.items() if given is not None})
+
+
+def _reason(explanation: Explanation) -> str:
+    job = explanation.job
+    if job.state is State.INPROGRESS:
+        holder = f" by {job.standing.worker!r}" if job.standing.worker else ""
+        expires = job.lease_expires
+        until = "" if expires is None else f", until {expires // 1000} at the latest if it is not updated"
+        return f"It is in progress, held{holder}{until}."
+    if job.state is not State.QUEUED:
+        return f"It is {job.state}; put it in the state queued to have it run again."
+    if job.standing.ready_at:
+        return f"It is not to be claimed before {-(-job.standing.ready_at // 1000)}."
+    line = "It is the next" if not explanation.ahead else f"{explanation.ahead} jobs are before it"
+    return f"The queue is paused. {line}." if explanation.queue.paused else f"It can be claimed. {line}."
+
+
+def sent_event(event: JobEvent) -> bytes:
+    """An event in the format of server-sent events (HTML Standard, 9.2)."""
+    data = to_json({"uid": event.uid, "before": event.before, "state": event.state, "at": event.at / 1000})
+    return b"id: %b\nevent: job\ndata: %b\n\n" % (event.id.encode(), data)
+
+
+def page_json(jobs: Sequence[Job], following: Any) -> bytes:
+    """Some jobs of a list, and where it goes on."""
+    return to_json(
+        {
+            "jobs": [job_value(job) for job in jobs],
+            "next_cursor": None if following is None else cursor_text(following),
+        }
+    )
+
+
+def _times(times: Times) -> dict[str, float | None]:
+    return {name: _in_seconds(value) for name, value in asdict(times).items()}
+
+
+def _in_seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000

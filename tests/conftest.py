@@ -1,0 +1,71 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
+
+# So that what fails in them is shown with its values.
+pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection")
+
+from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import what is to be rewritten
+
+
+@implementer(ILogObserver)
+class _Keeper:
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.events: list[LogEvent] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., MemoryServer]]:
+    """Starts a server with a queue `q` that `key` opens."""
+    started: list[MemoryServer] = []
+
+    def start(**parts: Any) -> MemoryServer:
+        server = MemoryServer(tmp_path / f"db{len(started)}", **parts)
+        started.append(server)
+        made: list[Any] = []
+        admin = {"X-Admin-Key": server.admin_key.decode()} if server.admin_key else {}
+        body = {"name": "q", "access_key": "key"}
+        server.ask("PUT", "/api/v1/queue", body=body, key=None, headers=admin).addBoth(made.append)
+        while not made:
+            step = getattr(server.engine.thread, "step", None)
+            server.pump()
+            if step is not None and not made:
+                step()
+        assert made[0].status == 201
+        return server
+
+    yield start
+    for server in started:
+        # A stream that is still open is ended here, and not when the collector comes by.
+        server.engine.release()
+        server.pump()
+        server.engine.journal.close(orderly=False)
+
+
+@pytest.fixture
+def server(start: Callable[..., MemoryServer]) -> MemoryServer:
+    return start()
+
+
+@pytest.fixture
+def stepped() -> Stepped:
+    """A writer thread to be stepped by hand."""
+    return Stepped()
+
+
+@pytest.fixture
+def events() -> Iterator[list[LogEvent]]:
+    """Whatever is logged."""
+    keeper = _Keeper()
+    globalLogPublisher.addObserver(keeper)
+    yield keeper.events
+    globalLogPublisher.removeObserver(keeper)

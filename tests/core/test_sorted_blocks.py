@@ -1,0 +1,128 @@
+"""A sorted list in blocks, against a list that is sorted anew at each change."""
+
+from bisect import bisect_left
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobengine.core import sorted_blocks as ordered
+from jobengine.core.sorted_blocks import Ordered
+
+#: Blocks as short as these are cut and joined all the time.
+SHORT = {"_BLOCK": 4, "_LONGEST": 8, "_SHORTEST": 2}
+
+RUNS = st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 60), max_size=30)), max_size=20)
+
+
+@pytest.fixture
+def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, length in SHORT.items():
+        monkeypatch.setattr(ordered, name, length)
+
+
+def ordered_of(values: list[int]) -> Ordered[int]:
+    made: Ordered[int] = Ordered()
+    made.add_all(list(values))
+    return made
+
+
+def check(one: Ordered[int], model: list[int]) -> None:
+    """Everything that can be asked of it, and that its blocks are as they should be."""
+    assert list(one) == model
+    assert len(one) == len(model)
+    assert one.first() == (model[0] if model else None)
+    assert list(one.behind(None)) == model
+    for value in {-1, 30, 61, *model[:: max(1, len(model) // 7)]}:
+        assert list(one.behind(value)) == [other for other in model if other > value]
+        assert one.before(value) == bisect_left(model, value)
+    assert all(one._blocks)
+    assert [block[-1] for block in one._blocks] == one._lasts
+    assert all(len(block) <= ordered._LONGEST for block in one._blocks)
+
+
+@pytest.mark.usefixtures("short_blocks")
+@given(RUNS)
+@settings(deadline=None, max_examples=300)
+def test_it_holds_what_a_sorted_list_would(runs: list[tuple[bool, list[int]]]) -> None:
+    one: Ordered[int] = Ordered()
+    model: list[int] = []
+    for entering, values in runs:
+        if entering:
+            one.add_all(list(values))
+            model = sorted(model + values)
+        else:
+            there = [value for value in dict.fromkeys(values) if value in model]
+            for value in there:
+                model.remove(value)
+            one.remove_all(there)
+        check(one, model)
+
+
+def test_it_holds_what_a_sorted_list_would_when_there_is_much_of_it() -> None:
+    random = Random(4)
+    one: Ordered[int] = Ordered()
+    model: list[int] = []
+    for number in range(60):
+        start = random.randrange(0, 50_000)
+        entering = list(range(start, start + random.choice([1, 7, 1_000, 5_000]), random.choice([1, 1, 3])))
+        one.add_all(list(entering))
+        model = sorted(model + entering)
+        begin = random.randrange(len(model))
+        leaving = model[begin : begin + random.choice([1, 7, 1_000, 5_000]) : random.choice([1, 1, 3])]
+        one.remove_all(leaving[::-1])
+        model = sorted(model[:begin] + list(_without(model[begin:], leaving)))
+        if number % 10 == 9:
+            check(one, model)
+    one.remove_all(list(model))
+    check(one, [])
+
+
+def _without(values: list[int], leaving: list[int]) -> list[int]:
+    left = list(values)
+    for value in leaving:
+        left.remove(value)
+    return left
+
+
+@pytest.mark.parametrize("missing", [0, 5, 11])
+def test_what_is_not_there_can_not_be_taken_out(missing: int) -> None:
+    one = ordered_of([1, 3, 7, 10])
+    with pytest.raises(LookupError):
+        one.remove_all([missing])
+
+
+def test_blocks_do_not_stay_short_when_most_is_taken_out() -> None:
+    one = ordered_of(list(range(100_000)))
+    one.remove_all([value for value in range(100_000) if value % 100])
+    assert len(one._blocks) <= 3
+
+
+class Compared(int):
+    """A number that counts how often one was compared with another."""
+
+    times = 0
+
+    def __lt__(self, other: int) -> bool:
+        Compared.times += 1
+        return int.__lt__(self, other)
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return int.__eq__(self, other)
+
+    __hash__ = int.__hash__
+
+
+def test_what_stands_side_by_side_goes_in_and_out_with_few_comparisons() -> None:
+    """One or two for each: the run is sorted, and looked at for whether it is side by side."""
+    one = Ordered[Compared]()
+    Compared.times = 0
+    for start in (*range(0, 100_000, 2_000), *range(1_000, 100_000, 2_000)):
+        one.add_all([Compared(value) for value in range(start, start + 1_000)])
+    assert Compared.times < 100_000 * 1.2
+    Compared.times = 0
+    for start in range(0, 100_000, 1_000):
+        one.remove_all([Compared(value) for value in range(start, start + 1_000)])
+    assert Compared.times < 100_000 * 2.5

@@ -1,0 +1,183 @@
+"""What options and environment come to, and what is said of values that can't be used."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactor
+
+from jobengine.core.model import Defaults
+from jobengine.daemon.settings import SETTINGS, BadSetting, Setting, Settings, read_settings
+from jobengine.http.limits import Limits
+
+
+def read(**environment: str) -> Settings:
+    return read_settings({}, environment)
+
+
+def listening_at(settings: Settings) -> tuple[str, int]:
+    """Where a reactor would be asked to listen."""
+    reactor = MemoryReactor()
+    serverFromString(reactor, settings.endpoint).listen(Factory())
+    ((port, _, _, interface),) = reactor.tcpServers
+    return interface, port
+
+
+def test_with_nothing_set_the_documented_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read()
+    assert settings.db_path == str(tmp_path / "jobengine.jedb")
+    assert listening_at(settings) == ("127.0.0.1", 6006)
+    assert settings.secret is None
+    assert settings.admin_key is None
+    assert settings.sync_interval == 0
+    assert settings.limits == Limits()
+    assert settings.defaults == Defaults()
+    assert settings.log_format == "text"
+
+
+def test_the_limits_of_the_documentation_are_the_defaults() -> None:
+    limits = Limits()
+    assert (limits.body_bytes, limits.headers, limits.header_bytes) == (1 << 20, 64, 8 << 10)
+    assert (limits.header_seconds, limits.body_seconds, limits.connections, limits.json_depth) == (10, 30, 1000, 32)
+
+
+def test_every_setting_is_known_by_an_option_and_a_variable_of_the_same_name() -> None:
+    for setting in SETTINGS:
+        assert setting.variable == setting.option.upper().replace("-", "_")
+        assert setting.help.endswith(".")
+        setting.parse(setting.default)
+
+
+def test_the_option_wins_over_the_environment() -> None:
+    assert listening_at(read_settings({"api-port": "1"}, {"API_PORT": "2"}))[1] == 1
+    assert listening_at(read_settings({"api-port": None}, {"API_PORT": "2"}))[1] == 2
+
+
+def test_a_variable_set_to_nothing_is_not_set() -> None:
+    settings = read(API_PORT="", DB_PATH="", SECRET="", SECRET_FILE="", ADMIN_KEY="", DURABILITY="")
+    assert settings == read()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::1", "fe80::1%eth0", "localhost"])
+def test_every_form_of_address_reaches_the_reactor_as_it_was_set(host: str) -> None:
+    assert listening_at(read(API_HOST=host, API_PORT="80")) == (host, 80)
+
+
+def test_listen_stands_in_place_of_host_and_port() -> None:
+    assert read(LISTEN="unix:/run/jobengine", API_PORT="80").endpoint == "unix:/run/jobengine"
+
+
+def test_each_limit_and_default_has_its_setting() -> None:
+    settings = read(
+        MAX_BODY_BYTES="1",
+        MAX_HEADERS="2",
+        MAX_HEADER_BYTES="300",
+        HEADER_SECONDS="4.5",
+        BODY_SECONDS="5",
+        IDLE_SECONDS="6",
+        MAX_CONNECTIONS="7",
+        MAX_JSON_DEPTH="8",
+        MAX_BACKLOG_BYTES="9",
+        JOB_KEEP_MINUTES="10",
+        JOB_TIMEOUT_MINUTES="0",
+        DURABILITY="interval",
+    )
+    assert settings.limits == Limits(
+        body_bytes=1,
+        headers=2,
+        header_bytes=300,
+        header_seconds=4.5,
+        body_seconds=5,
+        idle_seconds=6,
+        connections=7,
+        json_depth=8,
+    )
+    assert settings.defaults == Defaults(keep_minutes=10, timeout_seconds=0)
+    assert settings.max_backlog == 9
+    assert settings.sync_interval == 0.05
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("API_PORT", "65536"),
+        ("API_PORT", "-1"),
+        ("API_PORT", "1.0"),
+        ("API_PORT", " 1"),
+        ("API_PORT", "1_000"),
+        ("API_PORT", "\u0661"),
+        ("API_PORT", "1" * 5000),
+        ("JOB_KEEP_MINUTES", str(1 << 63)),
+        ("MAX_BODY_BYTES", "0"),
+        ("MAX_HEADER_BYTES", "127"),
+        ("MAX_JSON_DEPTH", "501"),
+        ("HEADER_SECONDS", "0"),
+        ("HEADER_SECONDS", "-1"),
+        ("HEADER_SECONDS", "nan"),
+        ("HEADER_SECONDS", "inf"),
+        ("HEADER_SECONDS", "soon"),
+        ("DURABILITY", "Commit"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_bad_value_is_named_together_with_what_it_must_be(variable: str, value: str) -> None:
+    with pytest.raises(BadSetting) as caught:
+        read(**{variable: value})
+    assert str(caught.value).startswith(f"{variable} must be ")
+    (option,) = [setting.option for setting in SETTINGS if setting.variable == variable]
+    with pytest.raises(BadSetting, match=f"--{option} must be "):
+        read_settings({option: value}, {})
+
+
+@given(st.sampled_from(SETTINGS), st.text(st.characters(exclude_categories=["Cs"])))
+def test_no_value_at_all_fails_in_another_way(setting: Setting, value: str) -> None:
+    with suppress(BadSetting):
+        read(**{setting.variable: value})
+
+
+@pytest.mark.parametrize(
+    ("content", "secret"),
+    [(b"s", b"s"), (b"s\n", b"s"), (b"s\n\n", b"s\n"), (b"\n s ", b"\n s "), (b"s\r\n", b"s\r"), (b"\xff", b"\xff")],
+)
+def test_of_a_secret_file_one_newline_at_the_end_is_left_out_and_nothing_else(
+    tmp_path: Path, content: bytes, secret: bytes
+) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    assert read(SECRET_FILE=str(path)).secret == secret
+    assert read(ADMIN_KEY_FILE=str(path)).admin_key == secret
+    assert read_settings({"secret-file": str(path)}, {"SECRET": "other"}).secret == secret
+
+
+def test_a_path_that_can_be_none_is_refused() -> None:
+    with pytest.raises(BadSetting, match="SECRET_FILE can't be read"):
+        read(SECRET_FILE="a\0b")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_an_empty_secret_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    with pytest.raises(BadSetting, match=r"SECRET_FILE .* is empty"):
+        read(SECRET_FILE=str(path))
+
+
+@pytest.mark.parametrize("variable", ["SECRET", "ADMIN_KEY"])
+def test_a_secret_and_a_file_of_it_are_one_too_many(variable: str) -> None:
+    with pytest.raises(BadSetting, match=f"{variable} and {variable}_FILE are both set"):
+        read(**{variable: "s", f"{variable}_FILE": "f"})
+
+
+def test_a_secret_in_the_environment_is_taken_byte_for_byte() -> None:
+    assert read(SECRET="pass wörd ").secret == "pass wörd ".encode()
+    assert read(SECRET=os.fsdecode(b"\xff")).secret == b"\xff"
+
+
+def test_secrets_are_not_in_the_repr() -> None:
+    assert "canary" not in repr(read(SECRET="canary-1", ADMIN_KEY="canary-2"))

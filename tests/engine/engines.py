@@ -1,0 +1,163 @@
+"""An engine on a real file, whose thread is stepped by hand, and short ways to ask it something."""
+
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from jobengine.core.commands import (
+    AddJobs,
+    Changes,
+    Claimed,
+    Claims,
+    CreateQueue,
+    DeleteJob,
+    ListJobs,
+    NewJob,
+    Peek,
+    ReadJob,
+    UpdateJob,
+)
+from jobengine.core.model import Defaults, Job, State
+from jobengine.engine.local import LocalEngine
+from tests.doubles import CountedIds, Stepped, make_engine, new_clock
+from tests.storage.simulated_files import FaultyFiles
+
+__all__ = ["Asked", "Desk"]
+
+KEY = b"key"
+
+
+class Asked:
+    """What came of a question to the engine."""
+
+    def __init__(self, question: Coroutine[Any, Any, Any]) -> None:
+        self.results: list[Any] = []
+        self.deferred = Deferred.fromCoroutine(question).addBoth(self.results.append)
+
+    @property
+    def answered(self) -> bool:
+        return bool(self.results)
+
+    @property
+    def answer(self) -> Any:
+        """The answer; raises what the engine raised."""
+        (result,) = self.results
+        if isinstance(result, Failure):
+            result.raiseException()
+        return result
+
+    @property
+    def error(self) -> type[BaseException] | None:
+        return self.results[0].type if self.results and isinstance(self.results[0], Failure) else None
+
+
+@define
+class Desk:
+    """One who asks an engine, and does what its thread and the clock would do."""
+
+    path: Path
+    kind: type[LocalEngine] = LocalEngine
+    sync_interval: float = 0
+    files: FaultyFiles = field(factory=FaultyFiles)
+    clock: Clock = field(factory=new_clock)
+    new_id: CountedIds = field(factory=CountedIds)
+    #: Seconds by which the time of day was set.
+    ahead: int = 0
+    failures: list[Exception] = field(factory=list)
+    thread: Stepped = field(init=False)
+    engine: LocalEngine = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self.thread = Stepped()
+        self.engine = make_engine(
+            self.path,
+            self.clock,
+            kind=self.kind,
+            files=self.files,
+            thread=self.thread,
+            new_id=self.new_id,
+            now=lambda: int((self.clock.seconds() + self.ahead) * 1000),
+            sync_interval=self.sync_interval,
+            on_failure=self.failures.append,
+        )
+        self.engine.startService()
+
+    def turn(self) -> None:
+        """End the reactor turn."""
+        self.clock.advance(0)
+
+    def settle(self) -> None:
+        """Let all happen that happens without time going by."""
+        self.turn()
+        while self.thread.waiting:
+            self.thread.step()
+            self.turn()
+
+    def stop(self) -> None:
+        stopped = self.engine.stopService()
+        self.settle()
+        assert stopped.called
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def restart_after_kill(self) -> None:
+        self.kill()
+        self.start()
+
+    def step_time_of_day(self, seconds: int) -> None:
+        self.ahead += seconds
+
+    def kill(self) -> None:
+        """End as kill -9 does: what the thread was given is not done."""
+        self.engine.journal.close(orderly=False)
+        for call in list(self.clock.getDelayedCalls()):
+            call.cancel()
+
+    def ask(self, question: Coroutine[Any, Any, Any]) -> Asked:
+        return Asked(question)
+
+    def told(self, question: Coroutine[Any, Any, Any]) -> Any:
+        """The answer to a question, once all has happened."""
+        asked = Asked(question)
+        self.settle()
+        return asked.answer
+
+    def create(self, queue: str = "q") -> Any:
+        return self.told(self.engine.create_queue(CreateQueue(queue=queue, access_key=KEY)))
+
+    async def adding(self, queue: str = "q", **more: Any) -> Job:
+        job = NewJob(**{"content": b"{}", **more})
+        command = AddJobs(queue=queue, access_key=KEY, jobs=(job,), defaults=Defaults())
+        (added,) = await self.engine.add_jobs(command)
+        return added.job
+
+    def claiming(self, **more: Any) -> Coroutine[Any, Any, Sequence[Claimed]]:
+        return self.engine.claim(Claims(queues=("q",), access_key=KEY, **more))
+
+    def peeking(self) -> Coroutine[Any, Any, Job | None]:
+        return self.engine.peek(Peek(queue="q", access_key=KEY))
+
+    def reading(self, uid: str) -> Coroutine[Any, Any, Job]:
+        return self.engine.read_job(ReadJob(queue="q", access_key=KEY, uid=uid))
+
+    def updating(self, uid: str, state: State | None = None, **changes: Any) -> Coroutine[Any, Any, Job]:
+        asked = Changes(state=state, **changes)
+        return self.engine.update_job(UpdateJob(queue="q", access_key=KEY, uid=uid, changes=asked))
+
+    def deleting(self, uid: str) -> Coroutine[Any, Any, None]:
+        return self.engine.delete_job(DeleteJob(queue="q", access_key=KEY, uid=uid))
+
+    def jobs(self) -> list[Job]:
+        page = self.told(self.engine.list_jobs(ListJobs(queue="q", access_key=KEY, limit=100_000, scan=100_000)))
+        jobs: list[Job] = page.jobs
+        return jobs

@@ -1,0 +1,96 @@
+"""Compaction keeps its pace: small steps beside commits, pauses between slices alone, no long sync at the end."""
+
+from pathlib import Path
+
+import pytest
+
+from jobengine.engine.compaction import _PAUSE, _SLICE
+from jobengine.storage.journal import _COPY_STEP
+from tests.engine.engines import Desk
+from tests.engine.test_durability import SLACK, compacting_desk, garbage
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """One whose next commit begins a compaction of 1,201 jobs, with the pauses that it has in production."""
+    desk = compacting_desk(tmp_path)
+    garbage(desk)
+    desk.engine._ledger.compaction.pause = _PAUSE
+    return desk
+
+
+def begin(desk: Desk) -> None:
+    desk.told(desk.adding())
+    assert desk.engine.journal.compacting
+
+
+def writes(desk: Desk) -> int:
+    return desk.files.calls.count("write")
+
+
+def test_between_slices_that_go_alone_there_is_a_pause(desk: Desk) -> None:
+    begin(desk)
+    desk.settle()
+    before = writes(desk)
+    desk.settle()
+    assert writes(desk) == before
+    desk.clock.advance(_PAUSE)
+    desk.settle()
+    assert writes(desk) == before + 1
+
+
+def test_a_commit_does_not_wait_for_the_pause(desk: Desk) -> None:
+    begin(desk)
+    asked = desk.ask(desk.adding())
+    desk.settle()
+    assert asked.answered
+
+
+def test_slices_that_go_alone_come_to_an_end(desk: Desk) -> None:
+    begin(desk)
+    steps = 0
+    while desk.engine.journal.compacting:
+        desk.clock.advance(_PAUSE)
+        desk.settle()
+        steps += 1
+    assert steps <= 1_201 / _SLICE + 3
+    assert desk.told(desk.engine.stats()).compactions == 1
+
+
+@pytest.mark.parametrize("length", [10, 1_000, 30_000])
+def test_without_a_pause_in_the_commits_the_file_grows_by_half_of_what_is_live(desk: Desk, length: int) -> None:
+    """Each commit brings its part of the copy, so no slice has to go alone."""
+    begin(desk)
+    uid = desk.jobs()[0].spec.uid
+    before = desk.path.stat().st_size
+    commits, longest = 0, before
+    while desk.engine.journal.compacting and commits < 500:
+        desk.ask(desk.updating(uid, content=b'{"x": "%s"}' % (b"x" * length)))
+        desk.settle()
+        commits += 1
+        longest = max(longest, desk.path.stat().st_size)
+    stats = desk.told(desk.engine.stats())
+    assert stats.compactions == 1
+    assert longest - before < stats.live_bytes / 2 + SLACK
+    assert desk.path.stat().st_size < stats.live_bytes * 3 / 2 + SLACK
+
+
+def test_with_small_commits_go_small_slices(desk: Desk) -> None:
+    begin(desk)
+    before = desk.path.with_name("db.new").stat().st_size
+    desk.told(desk.adding())
+    assert desk.path.with_name("db.new").stat().st_size - before < 20 * 330
+
+
+def test_a_copy_is_synced_in_steps_and_not_all_at_its_end(tmp_path: Path) -> None:
+    desk = compacting_desk(tmp_path)
+    for _ in range(8):
+        desk.told(desk.adding(content=b'{"x": "%s"}' % (b"x" * _COPY_STEP)))
+    waste = desk.told(desk.adding(content=b'{"x": "%s"}' % (b"x" * 5 * _COPY_STEP)))
+    desk.files.calls.clear()
+    desk.told(desk.deleting(waste.spec.uid))
+    assert desk.told(desk.engine.stats()).compactions == 1
+    written = [run.count("write") for run in " ".join(desk.files.calls).split("sync")]
+    # The header and the queue go before the first job; there are eight.
+    assert max(written) <= 3
+    assert sum(written) >= 8

@@ -1,0 +1,275 @@
+"""Events of jobs: told when they are on disk, resumed where one left off, and bounded for those who do not read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.model import Job, JobEvent, Spec, Standing, State
+from jobengine.core.state import JobSwap
+from jobengine.engine.event_feed import _BACKLOG, _KEPT, Event, Feed
+from tests.doubles import CountedIds
+from tests.engine.engines import KEY, Asked, Desk
+from tests.engine.test_durability import FULL
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    desk = Desk(tmp_path / "db")
+    desk.create()
+    desk.create("other")
+    return desk
+
+
+class Watching:
+    """One who watches a queue."""
+
+    def __init__(self, desk: Desk, after: str | None = None, queue: str = "q") -> None:
+        self.desk = desk
+        command = c.Subscribe(queue=queue, access_key=KEY, after=after)
+        self.stream: Any = desk.told(desk.engine.watch(command))
+        self.events: list[JobEvent | None] = []
+        self.over = False
+        self.asked: Asked | None = None
+        # A stream begins when it is first read.
+        self.read()
+
+    def read(self) -> list[JobEvent | None]:
+        """All that has come until now; None is that something was missed."""
+        while not self.over:
+            if self.asked is None:
+                self.asked = Asked(self._next())
+            if not self.asked.answered:
+                break
+            self.asked = None
+        return self.events
+
+    async def _next(self) -> None:
+        try:
+            piece = await self.stream.__anext__()
+        except StopAsyncIteration:
+            self.over = True
+        else:
+            self.events += [None] if piece is None else piece
+
+    @property
+    def moves(self) -> list[Any]:
+        return [event and (event.before, event.state) for event in self.read()]
+
+    def last(self) -> str:
+        event = self.read()[-1]
+        assert event is not None
+        return event.id
+
+
+ADDED = (None, State.QUEUED)
+CLAIMED = (State.QUEUED, State.INPROGRESS)
+DONE = (State.INPROGRESS, State.COMPLETE)
+
+
+def test_every_change_of_state_is_an_event_and_no_other_change_is(desk: Desk) -> None:
+    watching = Watching(desk)
+    uid = desk.told(desk.adding(keep_minutes=1)).spec.uid
+    desk.told(desk.claiming())
+    desk.told(desk.updating(uid, State.INPROGRESS))
+    desk.told(desk.updating(uid, State.COMPLETE))
+    desk.told(desk.adding("other"))
+    desk.clock.advance(60)
+    desk.settle()
+    assert watching.moves == [ADDED, CLAIMED, DONE, (State.COMPLETE, None)]
+    events = [event for event in watching.events if event is not None]
+    assert {event.uid for event in events} == {uid}
+    assert [event.at for event in events] == [1_800_000_000_000] * 3 + [1_800_000_060_000]
+    assert len({event.id for event in events}) == 4
+
+
+def test_an_event_is_told_when_it_is_on_disk_and_not_before(desk: Desk) -> None:
+    watching = Watching(desk)
+    desk.ask(desk.adding())
+    desk.turn()
+    assert watching.moves == []
+    desk.thread.step()
+    assert watching.moves == [ADDED]
+
+
+def test_what_found_no_room_is_told_when_there_is_room(desk: Desk) -> None:
+    watching = Watching(desk)
+    desk.files.faults["write"] = [FULL] * 1000
+    desk.ask(desk.adding())
+    desk.settle()
+    assert watching.moves == []
+    desk.files.faults.clear()
+    desk.clock.advance(0.5)
+    desk.settle()
+    assert watching.moves == [ADDED]
+
+
+def test_one_who_comes_back_goes_on_behind_the_last_event_it_saw(desk: Desk) -> None:
+    first = Watching(desk)
+    uid = desk.told(desk.adding()).spec.uid
+    seen = first.last()
+    desk.told(desk.claiming())
+    desk.told(desk.adding("other"))
+    desk.told(desk.updating(uid, State.COMPLETE))
+    again = Watching(desk, seen)
+    assert again.moves == [CLAIMED, DONE]
+    desk.told(desk.adding())
+    assert again.moves == [CLAIMED, DONE, ADDED]
+    assert Watching(desk, first.last()).moves == []
+
+
+def test_an_event_under_way_when_one_comes_back_is_told_once(desk: Desk) -> None:
+    first = Watching(desk)
+    desk.told(desk.adding())
+    seen = first.last()
+    desk.ask(desk.adding())
+    desk.turn()
+    # Asked while the write is under way, answered when it is done.
+    again = Watching(desk, seen)
+    assert again.moves == [ADDED]
+
+
+@pytest.mark.parametrize("after", ["nonsense", "-", "0-1", "\u0661"])
+def test_one_with_an_id_that_is_not_known_is_told_that_it_missed_something(desk: Desk, after: str) -> None:
+    watching = Watching(desk, after)
+    desk.told(desk.adding())
+    assert watching.moves == [None, ADDED]
+
+
+def test_after_a_restart_the_old_ids_are_not_known(desk: Desk) -> None:
+    first = Watching(desk)
+    desk.told(desk.adding())
+    seen = first.last()
+    desk.restart()
+    assert Watching(desk, seen).moves == [None]
+
+
+def test_an_id_of_another_queue_is_not_one_of_this(desk: Desk) -> None:
+    other = Watching(desk, queue="other")
+    desk.told(desk.adding("other"))
+    assert Watching(desk, other.last()).moves == [None]
+
+
+def test_a_number_that_is_still_to_come_is_not_known(desk: Desk) -> None:
+    first = Watching(desk)
+    desk.told(desk.adding())
+    stream, _, number = first.last().rpartition("-")
+    assert Watching(desk, f"{stream}-{int(number) + 1}").moves == [None]
+
+
+def test_the_stream_ends_with_the_queue_and_with_the_engine(desk: Desk) -> None:
+    watching, other = Watching(desk), Watching(desk, queue="other")
+    assert (watching.moves, other.moves) == ([], [])
+    desk.told(desk.engine.delete_queue(c.DeleteQueue(queue="q", access_key=KEY)))
+    assert (watching.moves, other.moves) == ([], [])
+    assert (watching.over, other.over) == (True, False)
+    desk.stop()
+    other.read()
+    assert other.over
+
+
+# The feed alone
+
+
+def job(number: int) -> Job:
+    spec = Spec(
+        uid=str(number),
+        priority=0,
+        arrival=number,
+        keep_minutes=0,
+        timeout_seconds=0,
+        timeout_time=0,
+        content=b"{}",
+        created=0,
+    )
+    return Job(spec, Standing(state=State.QUEUED, updated=0))
+
+
+def publish(feed: Feed, queue: str, number: int) -> list[Event]:
+    """Give out so many events, each of a request of its own."""
+    made: list[Event] = []
+    for n in range(number):
+        made += publish_together(feed, queue, 1, n)
+    return made
+
+
+def publish_together(feed: Feed, queue: str, number: int, start: int = 0) -> list[Event]:
+    swaps = [JobSwap(queue, job(n).spec.uid, None, job(n)) for n in range(start, start + number)]
+    (events,) = feed.events(swaps, 0)
+    feed.publish(events)
+    return list(events)
+
+
+def test_the_newest_events_are_kept_over_all_queues_and_older_ones_are_gone() -> None:
+    feed = Feed(CountedIds())
+    first, *_ = publish(feed, "q", 3)
+    publish(feed, "other", _KEPT - 3)
+    assert not feed.watch("q", first.id).gone
+    publish(feed, "other", 1)
+    assert not feed.watch("q", first.id).gone
+    publish(feed, "other", 1)
+    assert feed.watch("q", first.id).gone
+    assert len(feed._kept) == _KEPT
+
+
+def test_the_oldest_events_of_a_request_go_before_its_newest() -> None:
+    feed = Feed(CountedIds())
+    events = publish_together(feed, "q", 1_000)
+    publish_together(feed, "other", _KEPT - 400)
+    assert feed.watch("q", events[598].id).gone
+    back = feed.watch("q", events[599].id)
+    assert not back.gone
+    assert [event.number for event in back._waiting] == [*range(601, 1_001)]
+    publish(feed, "q", 2)
+    assert feed.watch("q", events[600].id).gone
+    assert [event.number for event in feed.watch("q", events[601].id)._waiting] == [*range(603, 1_003)]
+    publish_together(feed, "other", _KEPT)
+    assert feed.watch("q", events[-1].id).gone
+    assert (feed._number, len(feed._kept)) == (_KEPT, 1)
+
+
+def test_the_changes_of_one_request_in_several_queues_are_events_of_each() -> None:
+    feed = Feed(CountedIds())
+    done = Job(job(3).spec, Standing(state=State.COMPLETE, updated=0))
+    swaps = [
+        JobSwap("q", "1", None, job(1)),
+        JobSwap("q", "2", job(2), job(2)),
+        JobSwap("other", "3", job(3), done),
+        JobSwap("other", "4", job(4), None),
+        JobSwap("q", "5", None, job(5)),
+        JobSwap("q", "6", None, None),
+    ]
+    watching, other = feed.watch("q", None), feed.watch("other", None)
+    for events in feed.events(swaps, 7):
+        feed.publish(events)
+    assert [(e.number, e.uid, e.before, e.state, e.at) for e in watching._waiting] == [
+        (1, "1", None, State.QUEUED, 7),
+        (2, "5", None, State.QUEUED, 7),
+    ]
+    assert [(e.number, e.uid, e.before, e.state) for e in other._waiting] == [
+        (1, "3", State.QUEUED, State.COMPLETE),
+        (2, "4", State.QUEUED, None),
+    ]
+
+
+def test_one_who_does_not_read_is_let_go_and_holds_nothing_any_more() -> None:
+    feed = Feed(CountedIds())
+    slow, other = feed.watch("q", None), feed.watch("other", None)
+    publish(feed, "q", _BACKLOG + 1)
+    assert not slow.ended
+    assert len(slow._waiting) == _BACKLOG + 1
+    publish(feed, "q", 1)
+    assert slow.ended
+    assert (len(slow._waiting), len(other._waiting)) == (0, 0)
+    assert slow.stream.watchers == set()
+    assert not other.ended
+    assert Asked(slow.next()).answer is None
+
+
+def test_one_who_has_left_is_given_nothing_any_more() -> None:
+    feed = Feed(CountedIds())
+    watcher = feed.watch("q", None)
+    feed.leave(watcher)
+    publish(feed, "q", 1)
+    assert len(watcher._waiting) == 0

@@ -1,0 +1,239 @@
+"""Those who wait: in which order they are served, and that they hear of nothing that is not on disk."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from msgspec.structs import replace
+from twisted.internet.defer import CancelledError
+
+from jobengine.core import commands as c
+from jobengine.core.errors import AccessDenied, JobNotFound, QueueNotFound
+from jobengine.core.facts import QueueChanged
+from jobengine.core.model import Defaults, Role, State
+from tests.engine.engines import KEY, Asked, Desk
+from tests.engine.test_durability import FULL
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    desk = Desk(tmp_path / "db")
+    desk.create()
+    desk.create("other")
+    return desk
+
+
+def claiming(desk: Desk, *queues: str, **more: Any) -> Asked:
+    """One who waits for half a minute."""
+    asked = desk.ask(desk.engine.claim(c.Claims(**{"queues": queues, "access_key": KEY, "wait": 30, **more})))
+    desk.settle()
+    return asked
+
+
+def reading(desk: Desk, uid: str, wait: float = 30) -> Asked:
+    asked = desk.ask(desk.engine.read_job(c.ReadJob(queue="q", access_key=KEY, uid=uid, wait=wait)))
+    desk.settle()
+    return asked
+
+
+def add(desk: Desk, queue: str = "q", **more: Any) -> str:
+    uid: str = desk.told(desk.adding(queue, **more)).spec.uid
+    return uid
+
+
+def given(asked: Asked) -> list[str]:
+    return [one.job.spec.uid for one in asked.answer]
+
+
+def set_up(desk: Desk, queue: str = "q", **more: Any) -> None:
+    desk.told(desk.engine.change_queue(c.ChangeQueue(queue=queue, access_key=KEY, **more)))
+
+
+# Claims
+
+
+def test_who_came_first_is_served_first(desk: Desk) -> None:
+    waiting = [claiming(desk, "q") for _ in range(3)]
+    uids = [add(desk) for _ in range(2)]
+    assert [given(one) for one in waiting[:2]] == [[uids[0]], [uids[1]]]
+    assert not waiting[2].answered
+
+
+def test_who_came_first_is_served_first_over_all_queues_that_get_jobs_at_once(desk: Desk) -> None:
+    first, second = claiming(desk, "q"), claiming(desk, "other", "q", count=2)
+    for name in ("other", "q"):
+        set_up(desk, name, paused=True)
+    uid, other = add(desk), add(desk, "other")
+    facts = [replace(fact, queue=evolve(fact.queue, paused=False)) for fact in queue_facts(desk, "other", "q")]
+    desk.engine._ledger.commit(facts, desk.engine._ledger.tick())
+    desk.settle()
+    assert given(first) == [uid]
+    assert given(second) == [other]
+
+
+def queue_facts(desk: Desk, *names: str) -> list[QueueChanged]:
+    return [QueueChanged(desk.engine._ledger.tables.queues[name].queue) for name in names]
+
+
+def test_one_who_wants_other_tags_does_not_hold_up_those_behind(desk: Desk) -> None:
+    first, second = claiming(desk, "q", tags=("gpu",)), claiming(desk, "q")
+    uid = add(desk, tags=("cpu",))
+    assert not first.answered
+    assert given(second) == [uid]
+
+
+def test_one_who_waits_gets_as_many_as_there_are_up_to_its_count(desk: Desk) -> None:
+    waiting = claiming(desk, "q", "other", count=3)
+    command = c.AddJobs(queue="q", access_key=KEY, jobs=(c.NewJob(content=b"{}"),) * 5, defaults=Defaults())
+    desk.told(desk.engine.add_jobs(command))
+    assert len(given(waiting)) == 3
+
+
+def test_one_who_has_gone_gets_nothing_and_the_next_does(desk: Desk) -> None:
+    first, second = claiming(desk, "q"), claiming(desk, "q")
+    first.deferred.cancel()
+    uid = add(desk)
+    assert first.error is CancelledError
+    assert given(second) == [uid]
+    assert desk.jobs()[0].standing.attempts == 1
+
+
+def test_what_was_given_to_one_who_goes_before_the_answer_is_put_back_for_the_next(desk: Desk) -> None:
+    first, second = claiming(desk, "q"), claiming(desk, "q")
+    adding = desk.ask(desk.adding())
+    desk.turn()
+    assert not first.answered
+    first.deferred.cancel()
+    desk.settle()
+    assert given(second) == [adding.answer.spec.uid]
+    (job,) = desk.jobs()
+    assert (job.state, job.standing.attempts) == (State.INPROGRESS, 1)
+
+
+def test_after_its_time_one_gets_nothing_and_is_not_given_anything_later(desk: Desk) -> None:
+    waiting = claiming(desk, "q", wait=5)
+    desk.clock.advance(4.999)
+    assert not waiting.answered
+    desk.clock.advance(0.001)
+    assert given(waiting) == []
+    add(desk)
+    assert [job.state for job in desk.jobs()] == [State.QUEUED]
+    assert desk.engine._claimers.queues == []
+
+
+def test_a_job_whose_delay_ends_goes_to_one_who_waits_though_nobody_asks(desk: Desk) -> None:
+    waiting = claiming(desk, "q")
+    uid = add(desk, delay_seconds=7)
+    desk.clock.advance(6.999)
+    desk.settle()
+    assert not waiting.answered
+    desk.clock.advance(0.001)
+    desk.settle()
+    assert given(waiting) == [uid]
+
+
+def test_nothing_is_given_to_one_who_waits_before_it_is_on_disk(desk: Desk) -> None:
+    waiting = claiming(desk, "q")
+    adding = desk.ask(desk.adding())
+    desk.turn()
+    assert not waiting.answered
+    desk.settle()
+    assert given(waiting) == [adding.answer.spec.uid]
+
+
+def test_one_who_waits_for_a_queue_that_is_deleted_is_told_at_once(desk: Desk) -> None:
+    waiting = [claiming(desk, "q"), claiming(desk, "other", "q"), claiming(desk, "other")]
+    desk.told(desk.engine.delete_queue(c.DeleteQueue(queue="q", access_key=KEY)))
+    assert [one.error for one in waiting] == [QueueNotFound, QueueNotFound, None]
+    assert not waiting[2].answered
+
+
+def test_one_whose_key_is_revoked_is_told_at_once_wherever_it_stands(desk: Desk) -> None:
+    command = c.AddKey(queue="q", access_key=KEY, role=Role.WORKER, new_access_key=b"worker")
+    key = desk.told(desk.engine.add_key(command))
+    first, second = claiming(desk, "q"), claiming(desk, "q", access_key=b"worker")
+    desk.told(desk.engine.revoke_key(c.RevokeKey(queue="q", access_key=KEY, key_id=key.id)))
+    assert second.error is AccessDenied
+    assert not first.answered
+
+
+def test_a_pause_holds_jobs_back_from_those_who_wait_and_its_end_gives_them_out(desk: Desk) -> None:
+    set_up(desk, paused=True)
+    waiting = [claiming(desk, "q"), claiming(desk, "q")]
+    uids = [add(desk), add(desk)]
+    assert not any(one.answered for one in waiting)
+    set_up(desk, paused=False)
+    assert [given(one) for one in waiting] == [[uid] for uid in uids]
+
+
+def test_a_job_that_becomes_ready_while_one_is_served_does_not_serve_it_twice(desk: Desk) -> None:
+    """As a clock that goes on within a turn has it."""
+    waiting = claiming(desk, "q")
+    add(desk, delay_seconds=5, priority=1)
+    ledger = desk.engine._ledger
+    times = iter([5_000 - 1, 5_000 - 1, 5_000])
+    now = desk.engine.now()
+    ledger.now = lambda: now + next(times, 5_000)
+    asked = desk.ask(desk.adding())
+    desk.settle()
+    assert len(given(waiting)) == 1
+    assert asked.answered
+    desk.clock.advance(5)
+    assert [job.state for job in desk.jobs()] == [State.INPROGRESS, State.QUEUED]
+
+
+# Ends of jobs
+
+
+def test_one_who_waits_for_the_end_of_a_job_hears_of_it_when_it_is_on_disk(desk: Desk) -> None:
+    uid = add(desk)
+    waiting = reading(desk, uid)
+    update = desk.ask(desk.updating(uid, State.COMPLETE))
+    desk.turn()
+    assert not waiting.answered
+    desk.thread.step()
+    assert update.answered
+    assert waiting.answer.state is State.COMPLETE
+
+
+def test_a_job_that_is_removed_at_its_end_is_shown_as_it_ended_and_does_not_come_back(desk: Desk) -> None:
+    uid = add(desk, keep_minutes=0)
+    waiting = reading(desk, uid)
+    command = c.UpdateJob(
+        queue="q", access_key=KEY, uid=uid, changes=c.Changes(state=State.COMPLETE, priority=3, result=b"7")
+    )
+    desk.told(desk.engine.update_job(command))
+    assert (waiting.answer.state, waiting.answer.standing.notes.result) == (State.COMPLETE, b"7")
+    desk.kill()
+    desk.start()
+    assert desk.engine._ledger.tables.queues["q"].jobs == {}
+
+
+def test_after_its_time_one_who_waits_sees_the_job_as_it_is(desk: Desk) -> None:
+    waiting = reading(desk, add(desk), wait=5)
+    desk.clock.advance(5)
+    desk.settle()
+    assert waiting.answer.state is State.QUEUED
+
+
+def test_one_who_waits_for_a_job_that_is_deleted_is_told_at_once(desk: Desk) -> None:
+    waiting = [reading(desk, add(desk)), reading(desk, add(desk))]
+    first, _ = desk.jobs()
+    desk.told(desk.deleting(first.spec.uid))
+    assert [one.error for one in waiting] == [JobNotFound, None]
+    desk.told(desk.engine.delete_queue(c.DeleteQueue(queue="q", access_key=KEY)))
+    assert waiting[1].error is QueueNotFound
+
+
+def test_an_end_that_found_no_room_is_not_told_of(desk: Desk) -> None:
+    uid = add(desk)
+    waiting = reading(desk, uid)
+    desk.files.faults["write"] = [FULL] * 1000
+    update = desk.ask(desk.updating(uid, State.COMPLETE))
+    desk.settle()
+    assert update.answered
+    assert not waiting.answered
+    desk.clock.advance(30)
+    desk.settle()
+    assert waiting.answer.state is State.QUEUED

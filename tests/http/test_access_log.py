@@ -1,0 +1,236 @@
+"""The log: a line a request, and nothing in it that is secret."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, Logger, LogLevel, eventAsText, formatEventAsClassicLogText
+from twisted.python.syslog import SyslogObserver
+
+from jobengine.core.errors import DomainError
+from jobengine.daemon.logs import json_lines, observer, text_lines
+from jobengine.http.access_log import Line, Recorder
+from tests.doubles import MemoryServer
+from tests.http.connection import Connection, request
+from tests.web.asking import add, claim, listed, update
+
+KEY, WRONG, ADMIN, CONTENT = "key-5d21", "wrong-81c4", "admin-77aa", "content-e0f3"
+SECRETS = (KEY, WRONG, ADMIN, CONTENT)
+
+
+def _lines(events: list[LogEvent]) -> list[Line]:
+    """Of the requests that were answered."""
+    return [line for event in events if "requests" in event for line in event["requests"].each]
+
+
+def _in_json(events: list[LogEvent]) -> list[Any]:
+    """What is written as JSON."""
+    return [json.loads(line) for event in events for line in json_lines(event).splitlines()]
+
+
+def test_every_request_has_one_line_with_the_id_that_its_client_got(
+    server: MemoryServer, events: list[LogEvent]
+) -> None:
+    answers = [
+        server.call("GET", "/test"),
+        server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}}),
+        server.call("GET", "/api/v1/queue", query={"name": "none"}),
+        server.call("PATCH", "/none"),
+    ]
+    lines = _lines(events)
+    assert [line.id for line in lines] == [answer.headers["X-Request-Id"] for answer in answers]
+    assert [line.status for line in lines] == [200, 201, 404, 404]
+    assert [(line.method, line.path) for line in lines][2:] == [("GET", "/api/v1/queue"), ("PATCH", "/none")]
+    assert len({line.id for line in lines}) == 4
+    for line in lines:
+        assert "\n" not in str(line)
+        assert line.id in str(line)
+
+
+def test_a_long_list_has_one_line_as_well(server: MemoryServer, events: list[LogEvent]) -> None:
+    for _ in range(600):
+        add(server)
+    before = len(_lines(events))
+    assert listed(server)["size"] == 600
+    assert len(_lines(events)) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [(b"nonsense\r\n", 400), (b"GET /" + b"x" * 9000, 431), (request("PUT", "/test", "Content-Length: 9999999"), 413)],
+)
+def test_a_request_that_was_refused_before_it_was_whole_has_its_line(
+    server: MemoryServer, events: list[LogEvent], data: bytes, status: int
+) -> None:
+    Connection(server).send(data)
+    assert [event["status"] for event in events if "status" in event] == [status]
+
+
+def _all_kinds_of_requests(server: MemoryServer) -> None:
+    made = server.call(
+        "PUT", "/api/v1/queue", body={"name": "s", "access_key": KEY}, key=None, headers={"X-Admin-Key": ADMIN}
+    )
+    assert made.status == 201
+    for key in (KEY, WRONG):
+        job = {"queue_name": "s", "job": {"content": {CONTENT: CONTENT}}}
+        server.call("PUT", "/api/v1/job", body=job, key=key)
+        server.call("GET", "/api/v1/queue", query={"name": "s"}, key=key)
+        server.call("GET", "/api/v1/job/next", query={"queueName": "s", "markQueued": "true"}, key=key)
+        server.call("GET", f"/api/v1/job?queueName=s&jobUID={CONTENT}&key={KEY}", key=key)
+        server.call("GET", f"/none?{CONTENT}", key=key)
+    server.call("GET", "/metrics", headers={"X-Admin-Key": ADMIN})
+    server.call("GET", "/metrics", headers={"X-Admin-Key": WRONG})
+    server.call("PUT", "/api/v1/job", raw=b'{"queue_name": "s", "job": {"content": "%s"}}' % CONTENT.encode(), key=KEY)
+    server.call("PUT", "/api/v1/job", raw=b"{%s" % CONTENT.encode(), key=KEY)
+    server.call("PUT", "/api/v1/queue", body={"name": "t", "access_key": f"\n{KEY}"}, key=None)
+    Connection(server).send(b"GET /test HTTP/1.1\r\nX-Access-Key: %s\r\n%s\r\n\r\n" % (KEY.encode(), CONTENT.encode()))
+    Connection(server).send(f"{KEY} {CONTENT}\r\n".encode())
+
+
+def test_no_key_and_no_content_is_in_the_log_in_either_form(
+    start: Callable[..., MemoryServer], events: list[LogEvent]
+) -> None:
+    server = start(admin_key=ADMIN.encode())
+    _all_kinds_of_requests(server)
+    server.restart()
+    assert len(_lines(events)) > 15
+    for event in events:
+        for secret in SECRETS:
+            assert secret not in eventAsText(event)
+            assert secret not in json_lines(event)
+            assert secret not in str(text_lines(event))
+
+
+class _Failing:
+    """An engine with a mistake in it, somewhere below the command."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    async def add_jobs(self, command: Any) -> None:
+        assert command.jobs
+        self._compute(command)
+
+    def _compute(self, command: Any) -> None:
+        raise RuntimeError(f"a mistake with {command!r}")
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._engine, verb)
+
+
+def test_no_key_and_no_content_is_in_the_log_of_an_incident(
+    start: Callable[..., MemoryServer], events: list[LogEvent]
+) -> None:
+    server = start(door=_Failing)
+    _all_kinds_of_requests(server)
+    incidents = [event for event in events if "log_failure" in event]
+    assert incidents
+    for event in incidents:
+        assert "a mistake" in eventAsText(event)
+        for secret in SECRETS:
+            assert secret not in eventAsText(event)
+            assert secret not in json_lines(event)
+
+
+def test_every_event_and_every_request_is_one_line_of_json(server: MemoryServer, events: list[LogEvent]) -> None:
+    uid = add(server)["uid"]
+    claim(server)
+    update(server, uid, "complete")
+    server.call("GET", "/api/v1/\u00fc%0a%22x")
+    server.restart()
+    for line in _in_json(events):
+        assert {"time", "level", "logger", "message"} <= set(line)
+    requests = [line for line in _in_json(events) if "method" in line]
+    assert len(requests) == len(_lines(events)) == 4
+    first = requests[0]
+    assert (first["method"], first["path"], first["status"]) == ("PUT", "/api/v1/job", 201)
+    assert (first["id"], first["ms"]) == (_lines(events)[0].id, _lines(events)[0].ms)
+    assert (first["level"], first["logger"]) == ("info", "jobengine.web")
+
+
+def test_a_failure_in_json_has_its_traceback(start: Callable[..., MemoryServer], events: list[LogEvent]) -> None:
+    server = start(door=_Failing)
+    server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}})
+    (incident,) = [event for event in events if "log_failure" in event]
+    line = json.loads(json_lines(incident))
+    assert line["level"] == "critical"
+    assert "RuntimeError" in line["traceback"]
+    assert line["id"] in line["message"]
+
+
+def test_an_event_with_odd_things_in_it_is_still_a_line() -> None:
+    event: LogEvent = {
+        "log_time": 1_800_000_000.5,
+        "log_level": LogLevel.warn,
+        "log_namespace": "x",
+        "log_format": "{thing} \ud800\n",
+        "thing": DomainError("a\nb"),
+        "status": object(),
+        "body": "never",
+    }
+    text = json_lines(event)
+    assert text.count("\n") == 1
+    line = json.loads(text)
+    assert line["time"] == "2027-01-15T08:00:00.500+00:00"
+    assert "never" not in text
+
+
+def _recorder(clock: Clock, answered: int) -> Recorder:
+    """One that was told of so many requests, with numbers for their ids."""
+    recorder = Recorder(clock)
+    for number in range(answered):
+        recorder.add(b"GET", b"/\xfc", 200, 0.0123, str(number))
+    return recorder
+
+
+def test_the_requests_of_a_turn_are_logged_at_its_end_as_one_event(events: list[LogEvent]) -> None:
+    clock = Clock()
+    recorder = _recorder(clock, 3)
+    assert events == []
+    clock.advance(0)
+    assert [[line.id for line in event["requests"].each] for event in events] == [["0", "1", "2"]]
+    assert clock.getDelayedCalls() == []
+    recorder.add(b"GET", b"/", 200, 0.0, "3")
+    clock.advance(0)
+    assert [line.id for line in events[1]["requests"].each] == ["3"]
+
+
+def test_the_text_of_each_request_is_what_twistd_would_write_of_an_event_of_its_own(events: list[LogEvent]) -> None:
+    clock = Clock()
+    _recorder(clock, 2)
+    clock.advance(0)
+    (event,) = events
+    alone = [{**event, "log_format": "{line}", "line": line, "log_time": line.time} for line in _lines(events)]
+    assert text_lines(event) == "".join([str(formatEventAsClassicLogText(one)) for one in alone])
+    assert "GET /\\xfc 200 12.3ms 0\n" in str(text_lines(event))
+
+
+def test_each_request_is_a_record_of_its_own_in_syslog(events: list[LogEvent], monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    opened: list[str] = []
+    monkeypatch.setattr(SyslogObserver, "openlog", lambda _, name, *more: opened.append(name))
+    monkeypatch.setattr(SyslogObserver, "syslog", lambda _, priority, text: written.append(text))
+    clock = Clock()
+    _recorder(clock, 2)
+    clock.advance(0)
+    Logger(namespace="x").info("something else")
+    observe = observer({"syslog": True, "prefix": "jobs"}, "text")()
+    for event in events:
+        observe(event)
+    assert opened == ["jobs"]
+    assert [text.partition("] ")[2] for text in written] == [
+        "GET /\\xfc 200 12.3ms 0",
+        "GET /\\xfc 200 12.3ms 1",
+        "something else",
+    ]
+
+
+def test_an_observer_that_knows_nothing_of_requests_has_their_lines_too(events: list[LogEvent]) -> None:
+    clock = Clock()
+    _recorder(clock, 2)
+    clock.advance(0)
+    text = eventAsText(events[0])
+    assert " 12.3ms 0\n" in text
+    assert text.endswith(" 12.3ms 1")

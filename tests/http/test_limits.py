@@ -1,0 +1,373 @@
+"""The limits, each held while the bytes arrive."""
+
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobengine.http.limits import Limits
+from tests.doubles import MemoryServer
+from tests.http.connection import Connection, parse, request
+
+MIB = 1 << 20
+JSON = "Content-Type: application/json"
+KEY = "X-Access-Key: key"
+
+
+def _put_job(content: bytes, *headers: str) -> bytes:
+    body = b'{"queue_name":"q","job":{"content":%s}}' % content
+    return request("PUT", "/api/v1/job", JSON, KEY, *headers, body=body)
+
+
+def _held(connection: Connection) -> int:
+    """Bytes of bodies and buffers that the connection holds."""
+    channel = connection.channel
+    bodies = sum(len(sent.content.getvalue()) for sent in channel.requests if sent.content is not None)
+    return bodies + sum(map(len, channel._dataBuffer)) + len(channel._buffer)
+
+
+# The body's size
+
+
+@pytest.mark.parametrize("length", [str(MIB + 1), str(10 << 30), "9" * 4000])
+def test_a_body_that_says_it_is_too_long_is_refused_before_any_of_it_is_read(server: MemoryServer, length: str) -> None:
+    head = request("PUT", "/api/v1/job", JSON, KEY, f"Content-Length: {length}", "Expect: 100-continue")
+    connection = Connection(server).send(head)
+    assert connection.refusal("PUT", "/api/v1/job").status == 413
+    assert b"100 Continue" not in connection.sent
+
+
+def test_a_length_that_nobody_can_count_to_is_400(server: MemoryServer) -> None:
+    connection = Connection(server).send(request("PUT", "/api/v1/job", f"Content-Length: {'9' * 5000}"))
+    assert connection.refusal("PUT", "/api/v1/job").status == 400
+
+
+def test_a_body_that_is_not_too_long_gets_its_100_continue(server: MemoryServer) -> None:
+    whole = _put_job(b"{}", "Expect: 100-continue")
+    head, body = whole.split(b"\r\n\r\n")
+    connection = Connection(server).send(head + b"\r\n\r\n")
+    assert connection.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.send(body)
+    assert parse(connection.sent.partition(b"\r\n\r\n")[2])[0].status == 201
+
+
+def test_a_body_of_just_the_limit_is_taken_and_one_byte_more_is_not(server: MemoryServer) -> None:
+    rest = len(_put_job(b'{"a":""}').split(b"\r\n\r\n")[1])
+    for more, status in ((0, 201), (1, 413)):
+        connection = Connection(server).send(_put_job(b'{"a":"%s"}' % (b"x" * (MIB - rest + more))))
+        assert [answer.status for answer in connection.answers] == [status]
+
+
+def test_a_chunked_body_is_refused_while_it_arrives_and_the_rest_is_thrown_away(server: MemoryServer) -> None:
+    connection = Connection(server)
+    connection.send(request("PUT", "/api/v1/job", JSON, KEY, "Transfer-Encoding: chunked"))
+    piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    for _ in range(16):
+        connection.send(piece)
+    assert connection.sent == b""
+    connection.send(b"1\r\nx\r\n")
+    assert connection.refusal("PUT", "/api/v1/job").status == 413
+    for _ in range(100):
+        connection.send(piece)
+        assert _held(connection) <= MIB
+    assert len(connection.answers) == 1
+
+
+def test_one_huge_chunk_is_refused_without_being_held(server: MemoryServer) -> None:
+    connection = Connection(server)
+    connection.send(request("PUT", "/api/v1/job", JSON, KEY, "Transfer-Encoding: chunked") + b"280000000\r\n")
+    for _ in range(40):
+        connection.send(b"x" * 65536)
+        assert _held(connection) <= MIB
+    assert connection.refusal("PUT", "/api/v1/job").status == 413
+
+
+def test_a_refused_client_has_two_seconds_to_read_the_answer(server: MemoryServer) -> None:
+    connection = Connection(server).send(request("PUT", "/test", f"Content-Length: {MIB + 1}"))
+    assert connection.transport.write_closed
+    assert connection.wait(1.9).open
+    assert not connection.wait(0.2).open
+    assert not server.site.channels
+
+
+def test_a_large_body_is_never_put_in_a_file(server: MemoryServer, tmp_path: Any) -> None:
+    kept, tempfile.tempdir = tempfile.tempdir, str(tmp_path / "nowhere")
+    try:
+        connection = Connection(server).send(_put_job(b'{"a":"%s"}' % (b"x" * 900_000)))
+    finally:
+        tempfile.tempdir = kept
+    assert connection.answers[0].status == 201
+
+
+# The head's size
+
+
+def _headers(count: int) -> list[str]:
+    # Host is one as well.
+    return [f"X-{number}: {number}" for number in range(count - 1)]
+
+
+def test_64_headers_are_taken_and_65_are_not(server: MemoryServer) -> None:
+    assert Connection(server).send(request("GET", "/test", *_headers(64))).answers[0].status == 200
+    assert Connection(server).send(request("GET", "/test", *_headers(65))).refusal().status == 431
+
+
+def test_8_kib_of_headers_are_taken_and_one_byte_more_is_not(server: MemoryServer) -> None:
+    rest = len(request("GET", "/test", "X: "))
+    for more, status in ((0, 200), (1, 431)):
+        connection = Connection(server).send(request("GET", "/test", "X: " + "x" * (8192 - rest + more)))
+        assert connection.answers[0].status == status
+
+
+def test_many_headers_that_are_together_too_long_are_refused(server: MemoryServer) -> None:
+    lines = [f"X-{number}: {'x' * 1000}" for number in range(9)]
+    assert Connection(server).send(request("GET", "/test", *lines)).refusal().status == 431
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /", b"GET /test HTTP/1.1\r\nX: "])
+def test_a_line_without_end_is_refused_while_it_arrives(server: MemoryServer, begun: bytes) -> None:
+    connection = Connection(server).send(begun)
+    for _ in range(40):
+        connection.send(b"x" * 500)
+        assert _held(connection) <= 8192 + 500
+    assert connection.refusal().status == 431
+
+
+def test_folded_header_lines_count_as_well(server: MemoryServer) -> None:
+    connection = Connection(server).send(b"GET /test HTTP/1.1\r\nX: a\r\n" + b" x\r\n" * 100)
+    assert connection.refusal().status == 431
+
+
+# Time
+
+
+def test_headers_that_drip_are_cut_at_ten_seconds_in_all(server: MemoryServer) -> None:
+    connection = Connection(server)
+    for byte in b"GET /test":
+        connection.send(bytes([byte])).wait(1)
+    assert connection.sent == b""
+    connection.send(b" ").wait(1)
+    assert connection.refusal().status == 408
+
+
+def test_a_client_that_says_nothing_is_cut_at_ten_seconds(server: MemoryServer) -> None:
+    connection = Connection(server).wait(9.9)
+    assert connection.sent == b""
+    assert connection.wait(0.2).refusal().status == 408
+
+
+def test_a_body_that_drips_is_cut_at_thirty_seconds_in_all(server: MemoryServer) -> None:
+    connection = Connection(server).send(request("PUT", "/api/v1/job", JSON, KEY, "Content-Length: 100"))
+    for _ in range(29):
+        connection.send(b" ").wait(1)
+    assert connection.sent == b""
+    connection.send(b" ").wait(1)
+    assert connection.refusal("PUT", "/api/v1/job").status == 408
+
+
+def test_the_body_has_its_own_time(server: MemoryServer) -> None:
+    head, body = _put_job(b"{}").split(b"\r\n\r\n")
+    connection = Connection(server).send(head).wait(9).send(b"\r\n\r\n").wait(29).send(body)
+    assert connection.answers[0].status == 201
+
+
+def test_a_connection_in_use_is_kept_and_an_idle_one_is_closed_in_a_minute(server: MemoryServer) -> None:
+    connection = Connection(server)
+    for _ in range(3):
+        connection.send(request("GET", "/test")).wait(59)
+    assert [answer.status for answer in connection.answers] == [200] * 3
+    assert connection.open
+    assert not connection.wait(2).open
+
+
+def test_the_second_request_on_a_connection_has_its_own_ten_seconds(server: MemoryServer) -> None:
+    connection = Connection(server).send(request("GET", "/test")).wait(50)
+    for byte in b"GET /test":
+        connection.send(bytes([byte])).wait(1)
+    assert len(connection.answers) == 1
+    connection.send(b" ").wait(1)
+    assert [answer.status for answer in connection.answers] == [200, 408]
+
+
+def test_a_request_that_begins_with_the_end_of_a_slow_one_has_its_own_ten_seconds(server: MemoryServer) -> None:
+    connection = Connection(server).send(b"GET /te").wait(8).send(b"st HTTP/1.1\r\n\r\nGET /te")
+    assert [answer.status for answer in connection.wait(9.9).answers] == [200]
+    assert [answer.status for answer in connection.wait(0.2).answers] == [200, 408]
+
+
+def test_an_answer_may_take_longer_than_a_request(start: Callable[..., MemoryServer], stepped: Any) -> None:
+    server = start(engine_parts={"thread": stepped})
+    connection = Connection(server).send(_put_job(b"{}")).wait(600)
+    assert connection.sent == b""
+    stepped.step()
+    server.pump()
+    assert connection.answers[0].status == 201
+    assert connection.open
+
+
+# Keep-alive and pipelining
+
+
+@pytest.mark.parametrize("count", [2, 50])
+def test_pipelined_requests_are_answered_in_order(server: MemoryServer, count: int) -> None:
+    connection = Connection(server).send(b"".join(_put_job(b'{"n":%d}' % n) for n in range(count)))
+    answers = connection.answers
+    assert [answer.status for answer in answers] == [201] * count
+    assert all(b'"content":{"n":%d}' % n in answer.body for n, answer in enumerate(answers))
+
+
+def test_requests_that_pile_up_behind_a_slow_one_are_answered_in_order(
+    start: Callable[..., MemoryServer], stepped: Any
+) -> None:
+    server = start(engine_parts={"thread": stepped})
+    sent = b"".join(_put_job(b'{"n":%d}' % n) for n in range(5))
+    connection = Connection(server)
+    for at in range(0, len(sent), 7):
+        connection.send(sent[at : at + 7])
+    for done in range(5):
+        assert len(connection.wait(45).answers) == done
+        stepped.step()
+        server.pump()
+    assert [answer.status for answer in connection.answers] == [201] * 5
+    assert connection.open
+
+
+def test_a_pipelined_request_that_stops_half_way_behind_a_slow_one_is_cut_at_its_own_ten_seconds(
+    start: Callable[..., MemoryServer], stepped: Any
+) -> None:
+    server = start(engine_parts={"thread": stepped})
+    connection = Connection(server).send(_put_job(b"{}") + b"GET /te").wait(100)
+    stepped.step()
+    server.pump()
+    assert [answer.status for answer in connection.wait(9).answers] == [201]
+    assert [answer.status for answer in connection.wait(2).answers] == [201, 408]
+
+
+def test_the_sizes_of_one_request_do_not_count_for_the_next(server: MemoryServer) -> None:
+    long = request("GET", "/test", "X: " + "x" * 8000)
+    assert [answer.status for answer in Connection(server).send(long * 5).answers] == [200] * 5
+
+
+def test_a_client_that_asks_for_it_or_speaks_http_1_0_is_closed_after_the_answer(server: MemoryServer) -> None:
+    for sent in (request("GET", "/test", "Connection: close"), request("GET", "/test", version="HTTP/1.0")):
+        connection = Connection(server).send(sent)
+        assert [answer.status for answer in connection.answers] == [200]
+        assert not connection.open
+
+
+# What is hardly a request
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+        b"GET /test HTTP/9.9\r\n\r\n",
+        b"GET  /test HTTP/1.1\r\n\r\n",
+        b"GET /te\nst HTTP/1.1\r\n\r\n",
+        b"GET /test HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /test HTTP/1.1\r\nbad name: x\r\n\r\n",
+        b"GET /test HTTP/1.1\r\nX: a\x00b\r\n\r\n",
+        b"GET /test HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET /test HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /test HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET /test HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"PUT /test HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnot hexadecimal\r\n",
+        b"\xff\xfe /test HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_400_as_a_problem_and_the_end(server: MemoryServer, data: bytes) -> None:
+    assert Connection(server).send(data).refusal().status == 400
+
+
+@pytest.mark.parametrize("path", [b"/%ff", b"/test%c3", b"/\xff", b"/api/v1/queue/%ed%a0%80"])
+def test_a_path_that_is_not_utf_8_is_400(server: MemoryServer, path: bytes) -> None:
+    connection = Connection(server).send(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+    assert [answer.status for answer in connection.answers] == [400]
+    assert connection.answers[0].headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"", b"\xff\xfe", b"..", b"a" * 300, "\u00fc..\u00fc".encode(), b"[::1", b"x:99999", b"xn--a..", b"a/b?c#d"],
+)
+def test_the_server_answers_to_any_name(server: MemoryServer, host: bytes) -> None:
+    connection = Connection(server).send(b"GET /test HTTP/1.1\r\nHost: %s\r\n\r\n" % host)
+    assert [answer.status for answer in connection.answers] == [200]
+
+
+@pytest.mark.parametrize(
+    "line", [b"CONNECT x:1", b"OPTIONS *", b"GET http://x/test", b"GET //", b"GET /?%", b"M-X! /test"]
+)
+def test_an_odd_request_line_is_never_an_error_of_the_server(server: MemoryServer, line: bytes) -> None:
+    connection = Connection(server).send(line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert [answer.status < 500 for answer in connection.answers] == [True]
+
+
+def test_a_form_is_refused_for_its_type_and_not_parsed(server: MemoryServer) -> None:
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=\xff", "application/x-www-form-urlencoded"):
+        sent = request("POST", "/api/v1/job", f"Content-Type: {kind}", KEY, body=b"queue_name=q")
+        (answer,) = Connection(server).send(sent).answers
+        assert answer.status == 400
+        assert b"Content-Type" in answer.body
+
+
+# How many
+
+
+def test_a_connection_too_many_is_told_so_and_closed(start: Callable[..., MemoryServer]) -> None:
+    server = start(limits=Limits(connections=3))
+    for channel in list(server.site.channels):
+        channel.loseConnection()
+    first, *others = [Connection(server) for _ in range(3)]
+    answer = Connection(server).refusal()
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert all(other.open for other in others)
+    first.go()
+    assert Connection(server).send(request("GET", "/test")).answers[0].status == 200
+
+
+def test_a_refused_connection_is_not_counted_when_it_has_gone(start: Callable[..., MemoryServer]) -> None:
+    server = start(limits=Limits(connections=1))
+    for channel in list(server.site.channels):
+        channel.loseConnection()
+    for _ in range(3):
+        connection = Connection(server).send(b"nonsense\r\n")
+        assert connection.refusal().status == 400
+        connection.wait(3)
+
+
+# The end
+
+
+def test_draining_closes_what_is_idle_and_waits_for_what_is_under_way(
+    start: Callable[..., MemoryServer], stepped: Any
+) -> None:
+    server = start(engine_parts={"thread": stepped})
+    for channel in list(server.site.channels):
+        channel.loseConnection()
+    fresh, used, busy = Connection(server), Connection(server), Connection(server)
+    used.send(request("GET", "/test"))
+    busy.send(_put_job(b"{}"))
+    drained: list[Any] = []
+    server.site.drain().addCallback(drained.append)
+    assert [fresh.open, used.open, busy.open] == [False, False, True]
+    assert not drained
+    stepped.step()
+    server.pump()
+    assert busy.answers[0].status == 201
+    assert not busy.open
+    assert drained == [None]
+
+
+def test_draining_a_site_without_connections_is_done_at_once(server: MemoryServer) -> None:
+    for channel in list(server.site.channels):
+        channel.loseConnection()
+    assert server.site.drain().called
+
+
+def test_headers_are_read_whatever_their_case(server: MemoryServer) -> None:
+    sent = request("GET", "/api/v1/queue?name=q", "x-ACCESS-key:key")
+    assert Connection(server).send(sent).answers[0].status == 200

@@ -1,0 +1,144 @@
+"""A queue that is too long for one answer in one piece."""
+
+import json
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent
+
+from jobengine.core.commands import AddJobs, DeleteJob, DeleteQueue, NewJob
+from jobengine.core.model import Defaults
+from tests.doubles import MemoryServer
+from tests.http.connection import Connection, request
+from tests.schema import check_answer
+from tests.web.asking import listed
+
+LIST = request("GET", "/api/v1/queue?name=q", "X-Access-Key: key")
+
+
+def _add(server: MemoryServer, number: int, priority: int = 0) -> str:
+    """Straight to the engine, since there are many of them."""
+    job = NewJob(priority=priority, content=b'{"n":%d}' % number)
+    command = AddJobs(queue="q", access_key=b"key", jobs=(job,), defaults=Defaults())
+    return str(_done(server, server.engine.add_jobs(command))[0].job.spec.uid)
+
+
+def _delete(server: MemoryServer, uid: str) -> None:
+    _done(server, server.engine.delete_job(DeleteJob(queue="q", access_key=b"key", uid=uid)))
+
+
+def _done(server: MemoryServer, verb: Any) -> Any:
+    results: list[Any] = []
+    Deferred.fromCoroutine(verb).addBoth(results.append)
+    while not results:
+        server.clock.advance(0)
+    return results[0]
+
+
+def _begin(server: MemoryServer) -> Connection:
+    """A client that has got the first part of the list and takes no more now."""
+    connection = Connection(server)
+    connection.channel.dataReceived(LIST)
+    connection.channel.pauseProducing()
+    return connection
+
+
+def _end(connection: Connection) -> Any:
+    """The list, once the client has taken all of it."""
+    connection.channel.resumeProducing()
+    connection.server.pump()
+    (answer,) = connection.answers
+    check_answer("GET", "/api/v1/queue", answer.status, answer.headers, answer.body)
+    return json.loads(answer.body)
+
+
+@pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1000, 1001])
+def test_a_list_of_any_length_is_complete(server: MemoryServer, count: int) -> None:
+    uids = [_add(server, number) for number in range(count)]
+    shown = listed(server)
+    assert shown["size"] == count
+    assert [job["uid"] for job in shown["jobs"]] == uids
+    assert [job["content"]["n"] for job in shown["jobs"]] == list(range(count))
+
+
+def test_others_are_answered_between_the_parts(server: MemoryServer) -> None:
+    for number in range(1600):
+        _add(server, number)
+    connection, other = Connection(server), Connection(server)
+    connection.channel.dataReceived(LIST)
+    other.channel.dataReceived(request("GET", "/test"))
+    assert len(other.answers) == 1
+    assert not connection.sent.endswith(b"0\r\n\r\n")
+    server.pump()
+    assert len(connection.answers) == 1
+
+
+def test_a_list_is_written_no_faster_than_the_client_reads(server: MemoryServer) -> None:
+    for number in range(2600):
+        _add(server, number)
+    connection = _begin(server)
+    server.pump()
+    held = len(connection.sent)
+    server.pump()
+    assert len(connection.sent) == held
+    assert held < 2600 * 200 / 2
+    assert _end(connection)["size"] == 2600
+
+
+def test_jobs_come_and_go_while_a_list_is_sent(server: MemoryServer) -> None:
+    uids = [_add(server, number) for number in range(1600)]
+    connection = _begin(server)
+    gone = uids[10:20] + uids[495:505] + uids[990:1010] + uids[1595:]
+    for uid in gone:
+        _delete(server, uid)
+    new = [_add(server, number, priority) for number, priority in enumerate([9, 0, 0, -1])]
+    shown = _end(connection)
+    listed_uids = [job["uid"] for job in shown["jobs"]]
+    assert shown["size"] == len(listed_uids) == len(set(listed_uids))
+    stayed = [uid for uid in uids if uid not in gone]
+    assert [uid for uid in listed_uids if uid in stayed] == stayed
+    assert set(listed_uids) <= {*uids, *new}
+
+
+def test_a_list_whose_rest_was_deleted_still_ends_well(server: MemoryServer) -> None:
+    uids = [_add(server, number) for number in range(1600)]
+    connection = _begin(server)
+    server.pump()
+    for uid in uids[1000:]:
+        _delete(server, uid)
+    # Two parts had been read by then, and the one behind them is empty.
+    assert _end(connection)["size"] == 1000
+
+
+def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_list(server: MemoryServer) -> None:
+    for number in range(1600):
+        _add(server, number)
+    connection = _begin(server)
+    _done(server, server.engine.delete_queue(DeleteQueue(queue="q", access_key=b"key")))
+    connection.channel.resumeProducing()
+    server.pump()
+    assert not connection.open
+    assert not connection.sent.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["behind with reading", "reading"])
+def test_a_client_that_goes_in_the_middle_leaves_nothing_behind(
+    server: MemoryServer, events: list[LogEvent], waits: bool
+) -> None:
+    for number in range(1600):
+        _add(server, number)
+    server.pump()
+    before = len(server.clock.getDelayedCalls())
+    connection = _begin(server)
+    if waits:
+        server.pump()
+    else:
+        connection.channel.resumeProducing()
+    connection.go()
+    sent = connection.sent
+    server.pump()
+    assert connection.sent == sent
+    assert len(server.clock.getDelayedCalls()) == before
+    assert not [event for event in events if "log_failure" in event]
+    assert listed(server)["size"] == 1600

@@ -1,0 +1,293 @@
+"""What JSON the API takes, and that content comes back as it was sent."""
+
+import json
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobengine.http.limits import Limits
+from jobengine.wire.parameters import BadInput
+from jobengine.wire.requests import Wire
+from jobengine.wire.strict_json import NotStrict, check, quick, thorough
+from tests.doubles import MemoryServer
+from tests.http.connection import Connection, request
+
+#: JSON values of every kind, with integers within 64 bits.
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 63) - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(st.text(), VALUES, max_size=5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{}",
+        b' \t\r\n{ "a" : [ 1 , 2.50 ] }\n',
+        b'{"a":-9223372036854775808,"b":9223372036854775807}',
+        b'{"a":1.7976931348623157e308,"b":-1E+2,"c":5e-324,"d":1e-999,"e":-0,"f":-0.0}',
+        b'{"a":0.' + b"1" * 5000 + b"}",
+        b'{"a":"\\ud83d\\ude00","b":"\xf0\x9f\x98\x80","\\u0000":"\\/\\b\\f\\n\\r\\t\\"\\\\"}',
+        b'{"a":{"a":{"a":1}},"A":2}',
+        b'{"":0," ":1,"a\\u0062":2}',
+        b'{"a":"' + b"[{" * 1000 + b'"}',
+        b'{"a":"\\"' + b"[{" * 1000 + b'\\\\"}',
+        b'{"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[":"{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{"}',
+        b"[" * 32 + b"]" * 32,
+        b"[" + b"[]," * 5000 + b"{}]",
+    ],
+)
+def test_json_is_taken(text: bytes) -> None:
+    assert check(text, 32) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"{}{}",
+        b"{} x",
+        b"{}\x00",
+        b"{'a':1}",
+        b"{a:1}",
+        b'{"a":1,}',
+        b"[1,]",
+        b"[01]",
+        b"[+1]",
+        b"[1.]",
+        b"[.5]",
+        b"[0x1]",
+        b"[NaN]",
+        b"[Infinity]",
+        b"[-Infinity]",
+        b"[nan]",
+        b"[1e309]",
+        b"[-1e309]",
+        b"[1" + b"0" * 400 + b".5]",
+        b"[9223372036854775808]",
+        b"[-9223372036854775809]",
+        b"[1" + b"0" * 100_000 + b"]",
+        b'{"a":1,"a":1}',
+        b'{"a":1,"\\u0061":1}',
+        b'[{"x":[{"y":{"a":1,"b":2,"a":3}}]}]',
+        b'["\\ud800"]',
+        b'["\\udc00"]',
+        b'["\\udc00\\ud800"]',
+        b'["\\ud83d \\ude00"]',
+        b'["\\ud83d\\ud83d\\ude00"]',
+        b'{"\\ud800":1}',
+        b'["\xff"]',
+        b'["\xc3"]',
+        b'["\xed\xa0\x80"]',
+        b'["\xc0\xaf"]',
+        "[1]".encode("utf-16"),
+        b"\xef\xbb\xbf[1]",
+        b'["\n"]',
+        b'["\x00"]',
+        b'["\\x"]',
+        b'["\\u12"]',
+        b'["',
+        b"\x0c[]",
+        b"\xc2\xa0[]",
+        b"/* */[]",
+        b"[" * 33 + b"]" * 33,
+        b'{"a":' * 33 + b"1" + b"}" * 33,
+        b'[{"a":' * 17 + b"1" + b"}]" * 17,
+        b"[" * 100_000,
+        b'["\\\\",' + b"[" * 32 + b"]" * 33,
+    ],
+)
+def test_json_is_refused(text: bytes) -> None:
+    with pytest.raises(NotStrict):
+        check(text, 32)
+
+
+def test_depth_counts_what_is_open_and_not_what_was() -> None:
+    check(b"[" + b",".join([b"[" * 30 + b"]" * 30] * 10) + b"]", 32)
+    with pytest.raises(NotStrict, match="deeper than 32"):
+        check(b"[" + b",".join([b"[" * 30 + b"]" * 30] * 10 + [b"[" * 32 + b"]" * 32]) + b"]", 32)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'"' + b'\\"' * 500_000 + b"[" * 40,
+        b"[" * 40 + b'"' + b"\\" * 1_000_001,
+        b"[" * 40 + b'"a\\"' * 250_000,
+        b'{"a":' + b"9" * 1_000_000 + b"}",
+        b'{"a":' + b"9" * 1_000_000 + b".5}",
+        b'{"a":0.' + b"9" * 1_000_000 + b"}",
+        b"[" + b"[]," * 300_000 + b"0]",
+    ],
+)
+def test_no_text_of_a_mebibyte_takes_long_to_check(text: bytes) -> None:
+    began = time.process_time()
+    with suppress(NotStrict):
+        check(text, 32)
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'["' + b'\\"' * 500_000 + b'"]',
+        b"[" * 40 + b'"' + b'\\"' * 500_000,
+        b'"' * 1_000_000,
+        b'["a"' + b',"a"' * 240_000 + b"]",
+        b"[" * 1_000_000,
+    ],
+)
+def test_no_text_takes_many_times_its_length_to_check(text: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with suppress(NotStrict):
+            check(text, 32)
+        assert tracemalloc.get_traced_memory()[1] < 45 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.binary(max_size=200))
+@settings(deadline=None, max_examples=300)
+def test_bytes_of_any_kind_are_taken_as_json_reads_them_or_refused(data: bytes) -> None:
+    _taken_or_refused(data)
+
+
+_BRACKETS = ["{", "}", "[", "]", '"', ":", ","]
+_NUMBERS = ["1", "0", "-", ".", "e", "E", "+", "1.5", "NaN"]
+_OTHERS = ["\\", "\\u", "d800", "dc00", "a", "\u00e9", "true", "null", '"a"', '"a":1', "\\n", '\\"', " ", "\n", "\x00"]
+
+
+@given(st.lists(st.sampled_from(_BRACKETS + _NUMBERS + _OTHERS), max_size=12).map("".join))
+@settings(deadline=None, max_examples=500)
+def test_texts_that_are_nearly_json_are_taken_as_json_reads_them_or_refused(text: str) -> None:
+    _taken_or_refused(text.encode())
+
+
+_SPACE = st.sampled_from(["", "", " ", "\n\t"])
+_SCALARS = st.sampled_from(["1", "-0", "1.5e3", "1e999", "9" * 18, "9" * 19, "0." + "1" * 30, "true", "null", "NaN"])
+#: Texts of strings, with what could be taken for structure, and the same key written in two ways.
+_STRINGS = st.sampled_from(
+    ['"a"', '"\\u0061"', '":"', '"\\":"', '"\\\\"', '"[{"', '"\u00e9"', '"\\ud83d\\ude00"', '"\\ud83d"']
+)
+
+
+def _containers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    members = st.tuples(_STRINGS, _SPACE, inner).map(lambda member: f"{member[0]}{member[1]}:{member[2]}")
+    return st.one_of(
+        st.tuples(_SPACE, st.lists(inner, max_size=3)).map(lambda some: f"[{some[0]}{','.join(some[1])}]"),
+        st.tuples(_SPACE, st.lists(members, max_size=4)).map(lambda some: f"{{{','.join(some[1])}{some[0]}}}"),
+    )
+
+
+@given(st.recursive(_SCALARS | _STRINGS, _containers, max_leaves=20), st.integers(1, 5))
+@settings(deadline=None, max_examples=1000)
+def test_what_is_taken_at_a_quick_look_is_taken_at_a_thorough_one(text: str, max_depth: int) -> None:
+    value = quick(text.encode(), max_depth, unsure=...)
+    if value is not ...:
+        assert thorough(text.encode(), max_depth) == value
+
+
+def test_a_quick_look_is_enough_for_what_clients_send() -> None:
+    jobs = [{"content": {"to": "ada@example.org", "text": "1 < 2, {[é]}:", "n": [1, -2.5, None, True]}}] * 50
+    text = json.dumps({"queue_name": "mail", "jobs": jobs}, ensure_ascii=False).encode()
+    assert quick(text, 32, unsure=...) == json.loads(text)
+
+
+def _taken_or_refused(data: bytes) -> None:
+    """Whatever is taken, Python reads the same; and the decoder behind the check meets no surprise."""
+    value = quick(data, 32, unsure=...)
+    assert value is ... or thorough(data, 32) == value
+    with suppress(NotStrict):
+        assert check(data, 32) == json.loads(data.decode("utf-8"))
+    wire = Wire()
+    with suppress(BadInput):
+        wire.create_queue(data, False)
+    with suppress(BadInput):
+        wire.add_job(data, {"access_key": b"key"})
+    with suppress(BadInput):
+        wire.update_job(data, {"access_key": b"key"})
+
+
+def _exchange(server: MemoryServer, content: bytes) -> tuple[int, bytes, bytes]:
+    """Status and body of adding a job with this content, and of reading it after a restart."""
+    put = request(
+        "PUT",
+        "/api/v1/job",
+        "Content-Type: application/json",
+        "X-Access-Key: key",
+        body=b'{"queue_name":"q","job":{"priority":1,"content": %s }}' % content,
+    )
+    (added,) = Connection(server).send(put).answers
+    if added.status != 201:
+        return added.status, added.body, b""
+    uid = json.loads(added.body)["uid"]
+    server.restart()
+    get = request("GET", f"/api/v1/job?queueName=q&jobUID={uid}", "X-Access-Key: key")
+    (shown,) = Connection(server).send(get).answers
+    return added.status, added.body, shown.body
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{}",
+        b"{ }",
+        b'{\n\t"b" : 1 ,\r\n  "a":[ ]}',
+        b'{"a":"\\u00e9\xc3\xa9\\/\\u0022\\ud83d\\ude00\xf0\x9f\x98\x80\\u0000"}',
+        b'{"a":1.0,"b":1.10,"c":1e5,"d":1E+05,"e":-0,"f":-0.0,"g":1e-999}',
+        b'{"a":0.1234567890123456789012345678901234567890}',
+        b'{"a":123456789012345678901234567890.5}',
+        b'{"a":-9223372036854775808,"b":9223372036854775807}',
+        b'{"z":1,"a":2,"\\u0061b":3}',
+        b'{"a":"' + b"x" * 200_000 + b'"}',
+    ],
+)
+def test_content_comes_back_byte_for_byte(server: MemoryServer, content: bytes) -> None:
+    status, added, shown = _exchange(server, content)
+    assert status == 201
+    assert b'"content":%s,"state"' % content in added
+    assert b'"content":%s,"state"' % content in shown
+
+
+@given(OBJECTS, st.booleans(), st.sampled_from([None, 0, 2]))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_object_comes_back_byte_for_byte(
+    server: MemoryServer, value: Any, ensure_ascii: bool, indent: int | None
+) -> None:
+    content = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent).encode()
+    status, added, shown = _exchange(server, content)
+    assert status == 201
+    assert b'"content":%s,"state"' % content in added
+    assert b'"content":%s,"state"' % content in shown
+
+
+@given(st.binary(max_size=300), st.sampled_from([("PUT", "queue"), ("PUT", "job"), ("POST", "job")]))
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_body_makes_the_server_fail(server: MemoryServer, body: bytes, call: tuple[str, str]) -> None:
+    method, name = call
+    answer = server.call(method, f"/api/v1/{name}", raw=body, headers={"Content-Type": "application/json"})
+    assert answer.status == 400
+
+
+def test_depth_holds_for_the_whole_body_and_can_be_set(start: Callable[..., MemoryServer]) -> None:
+    for limit in (8, 32):
+        server = start(limits=Limits(json_depth=limit))
+        # The body and the job are two levels of their own.
+        for depth, status in ((limit - 2, 201), (limit - 1, 400)):
+            content = b'{"a":' * (depth - 1) + b"{}" + b"}" * (depth - 1)
+            assert _exchange(server, content)[0] == status
