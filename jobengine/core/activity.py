@@ -85,7 +85,7 @@ class _QueueActivity:
     def _moved(self, was: Standing, standing: Standing, uid: str, now: int) -> str | None:
         """What a change of a job is counted as, if anything."""
         state = standing.state
-        if was.ready_at and state is QUEUED and not standing.ready_at:
+        if _delayed(was) and state is QUEUED and not _delayed(standing):
             # A claim needs the end of the delay, and forgets it then.
             self.ready_since[uid] = now
         elif self.ready_since and state is not INPROGRESS:
@@ -136,6 +136,10 @@ class Activity:
             wait=_times(activity.wait),
             run=_times(activity.run),
         )
+
+
+def _delayed(standing: Standing) -> bool:
+    return bool(standing.ready_at or standing.not_before)
 
 
 def _shown(totals: Counter[str]) -> dict[str, int]:

@@ -127,10 +127,13 @@ class _Batch:
     def _standing(self, asked: NewJob) -> Standing:
         if not asked.delay_seconds and not asked.not_before:
             return self.queued
-        ready_at = max(self.now + asked.delay_seconds * SECOND, asked.not_before * SECOND)
-        if ready_at <= self.now:
+        ready_at = self.now + asked.delay_seconds * SECOND if asked.delay_seconds else 0
+        not_before = asked.not_before * SECOND
+        if not_before <= self.table.wall(self.now):
+            not_before = 0
+        if not ready_at and not not_before:
             return self.queued
-        return Standing(state=State.QUEUED, updated=self.now, ready_at=ready_at)
+        return Standing(state=State.QUEUED, updated=self.now, ready_at=ready_at, not_before=not_before)
 
 
 def _given(value: int | None, default: int) -> int:

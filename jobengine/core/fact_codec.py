@@ -13,7 +13,7 @@ from attrs import asdict, fields_dict
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Decoder, Encoder
 
-from .facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from .facts import ClockSet, Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from .model import NO_NOTES, AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
 
 __all__ = ["UnknownRecord", "decode", "encode", "length_of_more"]
@@ -56,6 +56,7 @@ class _StandingExtras(Struct, omit_defaults=True):
 
     shift: int = 0
     ready_at: int = 0
+    not_before: int = 0
     notes: _NotesExtras | UnsetType = UNSET
 
 
@@ -90,7 +91,7 @@ def _standing(standing: Standing) -> tuple[Any, ...]:
         standing.claimed,
         standing.lease,
         standing.worker,
-        _StandingExtras(standing.shift, standing.ready_at, _notes(standing.notes)),
+        _StandingExtras(standing.shift, standing.ready_at, standing.not_before, _notes(standing.notes)),
     )
 
 
@@ -100,15 +101,16 @@ def _encode_job_added(fact: JobAdded) -> bytes:
     more = _SpecExtras(
         spec.tags, spec.max_attempts, spec.retry_delay_seconds, spec.unique_key, spec.fingerprint, spec.author
     )
-    line = _line(("job-added", 2, fact.queue, *asked, spec.created, more, *_standing(fact.job.standing)))
+    line = _line(("job-added", 3, fact.queue, *asked, spec.created, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content
 
 
 def _encode_job_changed(fact: JobChanged) -> bytes:
-    return _line(("job-changed", 2, fact.queue, fact.uid, *_standing(fact.standing)))
+    return _line(("job-changed", 3, fact.queue, fact.uid, *_standing(fact.standing)))
 
 
 _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
+    ClockSet: lambda fact: _line(("clock-set", 1, fact.ahead)),
     QueueCreated: lambda fact: _queue_line("queue-created", fact.queue),
     QueueChanged: lambda fact: _queue_line("queue-changed", fact.queue),
     QueueDeleted: lambda fact: _line(("queue-deleted", 1, fact.name)),
@@ -222,15 +224,19 @@ def _read_job_changed(written: list[Any], _content: bytes) -> JobChanged:
     return JobChanged(queue, uid, _read_standing(standing))
 
 
+# What is new in version 3 of a job's records are optional fields: those of version 2 are read as if they were of it.
 _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
+    ("clock-set", 1): lambda written, _: ClockSet(*written),
     ("queue-created", 1): lambda written, _: QueueCreated(_read_queue([*written, {}])),
     ("queue-created", 2): lambda written, _: QueueCreated(_read_queue(written)),
     ("queue-changed", 2): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-deleted", 1): lambda written, _: QueueDeleted(*written),
     ("job-added", 1): _read_job_added_1,
     ("job-added", 2): _read_job_added,
+    ("job-added", 3): _read_job_added,
     ("job-changed", 1): lambda written, _: _read_job_changed([*written[:2], *_standing_1(*written[2:])], b""),
     ("job-changed", 2): _read_job_changed,
+    ("job-changed", 3): _read_job_changed,
     ("job-removed", 1): lambda written, _: JobRemoved(*written),
 }
 

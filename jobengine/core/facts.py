@@ -8,7 +8,7 @@ what lets a snapshot be taken in slices while the state goes on changing (docs/d
 from .model import Job, Queue, Standing
 from .values import Value
 
-__all__ = ["Fact", "JobAdded", "JobChanged", "JobRemoved", "QueueChanged", "QueueCreated", "QueueDeleted"]
+__all__ = ["ClockSet", "Fact", "JobAdded", "JobChanged", "JobRemoved", "QueueChanged", "QueueCreated", "QueueDeleted"]
 
 
 class QueueCreated(Value, frozen=True):
@@ -51,4 +51,10 @@ class JobRemoved(Value, frozen=True):
     uid: str
 
 
-Fact = QueueCreated | QueueChanged | QueueDeleted | JobAdded | JobChanged | JobRemoved
+class ClockSet(Value, frozen=True):
+    """The wall clock is ahead of elapsed time by so many milliseconds now; negative if it is behind."""
+
+    ahead: int
+
+
+Fact = ClockSet | QueueCreated | QueueChanged | QueueDeleted | JobAdded | JobChanged | JobRemoved

@@ -1,8 +1,10 @@
 """
 The values of the domain.
 
-Times are whole milliseconds since the Unix epoch unless a field says otherwise. Everything here is frozen: a change
-makes a new value, so a value that was handed out never changes under its reader.
+Times are whole milliseconds of elapsed time unless a field says otherwise. Elapsed time begins as the Unix time at
+which the database was made and goes on steadily, however the wall clock is set; jobengine.core.wall_time turns it into
+what the wall clock shows. Everything here is frozen: a change makes a new value, so a value that was handed out never
+changes under its reader.
 """
 
 from enum import StrEnum
@@ -103,7 +105,7 @@ class Spec(Value, frozen=True, kw_only=True):
     keep_minutes: int
     #: Seconds in progress without an update until it has timed out; 0 is never.
     timeout_seconds: int
-    #: Unix seconds at which a job still queued is removed; 0 is never.
+    #: Unix seconds of the wall clock at which a job still queued is removed; 0 is never.
     timeout_time: int
     #: A JSON object, byte for byte as the client sent it.
     content: bytes
@@ -178,10 +180,12 @@ class Standing(Value, frozen=True, kw_only=True):
     lease: str | None = None
     #: The name its holder gave.
     worker: str | None = None
-    #: Milliseconds by which the lease ends later than by the clock, because the clock was set.
+    #: Milliseconds by which the lease ends later than `updated` and the time-out say.
     shift: int = 0
     #: Queued, but not to be claimed before this; 0 is at once.
     ready_at: int = 0
+    #: Nor before this time of the wall clock, in milliseconds since the Unix epoch; 0 is at once.
+    not_before: int = 0
     #: What was said of it.
     notes: Notes = NO_NOTES
 
@@ -210,7 +214,8 @@ class Job(Value, frozen=True):
     @property
     def ready(self) -> bool:
         """Whether it can be claimed."""
-        return self.standing.state is QUEUED and not self.standing.ready_at
+        standing = self.standing
+        return standing.state is QUEUED and not standing.ready_at and not standing.not_before
 
     @property
     def lease_expires(self) -> int | None:
@@ -222,15 +227,23 @@ class Job(Value, frozen=True):
 
     @property
     def deadline(self) -> int | None:
-        """When time will move this job on by itself, or None if it never does."""
+        """When elapsed time will move this job on by itself, or None if it never does."""
         standing = self.standing
         if standing.state is QUEUED:
-            gone, ready = self.spec.timeout_time * SECOND, standing.ready_at
-            return min(gone, ready) if gone and ready else gone or ready or None
+            return standing.ready_at or None
         if standing.state is INPROGRESS:
             seconds = self.spec.timeout_seconds
             return standing.updated + seconds * SECOND + standing.shift if seconds else None
         return standing.updated + self.spec.keep_minutes * MINUTE
+
+    @property
+    def wall_deadline(self) -> int | None:
+        """When the wall clock will move this job on by itself, in its milliseconds, or None if it never does."""
+        standing = self.standing
+        if standing.state is not QUEUED:
+            return None
+        gone, ready = self.spec.timeout_time * SECOND, standing.not_before
+        return min(gone, ready) if gone and ready else gone or ready or None
 
 
 @frozen(kw_only=True)

@@ -32,7 +32,7 @@ from .searching import matches
 from .state import QueueTable, Tables
 from .updating import timed_out, update
 
-__all__ = ["Decision", "NewId", "decide", "expire", "latest_lease", "move_leases"]
+__all__ = ["Decision", "NewId", "decide", "expire", "latest_change"]
 
 #: Makes a random UUID as text at each call.
 NewId = Callable[[], str]
@@ -49,7 +49,7 @@ _NOTHING: Final[tuple[Fact, ...]] = ()
 
 def decide(tables: Tables, command: c.Command, now: int, new_id: NewId) -> Decision:
     """
-    The facts that `command` makes true at `now` (milliseconds), and its answer (see the command's docstring).
+    The facts that `command` makes true at `now` (elapsed time, in milliseconds), and its answer (see its docstring).
 
     Takes it that nothing is due at `now`: apply what `expire` says first. Raises a DomainError where the command can't
     be carried out, for the queue before the key and for the key before the job.
@@ -70,33 +70,24 @@ def expire(tables: Tables, now: int, limit: int) -> list[Fact]:
 
     Apply it and ask again until nothing comes: a job that times out may be due for removal at once.
     """
-    return [_outlived(name, job, now) for name, job in islice(tables.due(now), limit)]
+    wall = tables.wall(now)
+    return [_outlived(name, job, now, wall) for name, job in islice(tables.due(now), limit)]
 
 
-def move_leases(tables: Tables, shift: int) -> list[Fact]:
-    """Facts that make all leases end `shift` milliseconds later: the clock was set, and no time has gone by."""
-    return [
-        JobChanged(name, job.spec.uid, replace(job.standing, shift=job.standing.shift + shift))
-        for name, job in _leased(tables)
-    ]
+def latest_change(tables: Tables) -> int:
+    """When the job in progress that changed last did so; 0 if there is none."""
+    changes = (job.updated for table in tables.queues.values() for job in table.in_progress())
+    return max(changes, default=0)
 
 
-def latest_lease(tables: Tables) -> int:
-    """When the newest of all leases began, by the clock as it was set last; 0 if there are none."""
-    return max((job.standing.updated + job.standing.shift for _, job in _leased(tables)), default=0)
-
-
-def _leased(tables: Tables) -> Iterator[tuple[str, Job]]:
-    for name, table in tables.queues.items():
-        yield from ((name, job) for job in table.in_progress() if job.lease_expires is not None)
-
-
-def _outlived(name: str, job: Job, now: int) -> Fact:
+def _outlived(name: str, job: Job, now: int, wall: int) -> Fact:
     standing, spec = job.standing, job.spec
     if standing.state is State.INPROGRESS:
         return JobChanged(name, spec.uid, timed_out(job, now))
-    if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * SECOND > now):
-        return JobChanged(name, spec.uid, replace(standing, ready_at=0))
+    if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * SECOND > wall):
+        ready_at = standing.ready_at if standing.ready_at > now else 0
+        not_before = standing.not_before if standing.not_before > wall else 0
+        return JobChanged(name, spec.uid, replace(standing, ready_at=ready_at, not_before=not_before))
     return JobRemoved(name, spec.uid)
 
 
@@ -200,7 +191,8 @@ def _explain(table: QueueTable, _grant: Grant, command: c.ExplainJob, _now: int,
 
 def _claimable(table: QueueTable, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:
     """The jobs that can be claimed, but for those that time should have removed by now."""
-    return (job for job in table.ready_jobs(tags) if not (gone := job.spec.timeout_time) or gone * SECOND > now)
+    wall = table.wall(now)
+    return (job for job in table.ready_jobs(tags) if not (gone := job.spec.timeout_time) or gone * SECOND > wall)
 
 
 def _claim(table: QueueTable, _grant: Grant, command: c.Claim, now: int, new_id: NewId) -> Decision:

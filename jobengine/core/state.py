@@ -9,16 +9,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from heapq import merge
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Any, Final
 
 from .fact_codec import encode, length_of_more
-from .facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from .facts import ClockSet, Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from .model import QUEUED, UNFINISHED, Job, Queue, Rank, Standing, State
 from .sorted_blocks import Ordered
 from .values import Value
 
-__all__ = ["JobSwap", "Place", "QueueSwap", "QueueTable", "Snapshot", "Swap", "Tables"]
+__all__ = ["ClockSwap", "JobSwap", "Place", "QueueSwap", "QueueTable", "Swap", "Tables"]
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
 _RECORD_OVERHEAD: Final = 200
@@ -48,7 +48,14 @@ class QueueSwap(Value, frozen=True):
     old: "QueueTable | Queue | None"
 
 
-Swap = JobSwap | QueueSwap
+class ClockSwap(Value, frozen=True):
+    """What it did that the wall clock was set."""
+
+    #: How far ahead of elapsed time it was before.
+    old: int
+
+
+Swap = ClockSwap | JobSwap | QueueSwap
 
 
 class Place(StrEnum):
@@ -73,7 +80,15 @@ _PLACES: Final = {
 
 def _place(standing: Standing) -> Place:
     state = standing.state
-    return _DELAYED if standing.ready_at and state is QUEUED else _PLACES[state][0]
+    if state is QUEUED and (standing.ready_at or standing.not_before):
+        return _DELAYED
+    return _PLACES[state][0]
+
+
+class WallClock:
+    """How far the wall clock is ahead of elapsed time, in milliseconds: one value that all tables share."""
+
+    ahead = 0
 
 
 class QueueTable:
@@ -83,8 +98,9 @@ class QueueTable:
     Only Tables changes it; everybody may read.
     """
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, clock: WallClock) -> None:
         self.queue = queue
+        self._clock = clock
         #: Every job, by uid.
         self.jobs: dict[str, Job] = {}
         #: The rank of every job in each place that it can be in: execution order.
@@ -94,10 +110,12 @@ class QueueTable:
         self.ready_by_tag: dict[str, Ordered[Rank]] = {}
         #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
         self.unique: dict[str, dict[str, None]] = {}
-        #: (deadline, rank) of every job that time will move on by itself: jobs that were claimed by one request, or
-        #: finished by one, are side by side.
+        #: (deadline, rank) of every job that elapsed time will move on by itself: jobs that were claimed or finished by
+        #: one request are side by side.
         self.deadlines: Ordered[tuple[int, Rank]] = Ordered()
-        #: The first of them, or None.
+        #: The same, of those that the wall clock will move on.
+        self.wall_deadlines: Ordered[tuple[int, Rank]] = Ordered()
+        #: The first deadline of all, in elapsed time as the wall clock stands now; None if there is none.
         self.next_deadline: int | None = None
         #: What is to be put into indexes and taken out of them. It is put in first: a job may pass through a place.
         self._entering: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
@@ -110,6 +128,10 @@ class QueueTable:
         self.name_bytes = len(encode(QueueDeleted(queue.name)))
         #: The arrival number of the next job to be added.
         self.next_arrival = 0
+
+    def wall(self, now: int) -> int:
+        """What the wall clock shows at a time."""
+        return now + self._clock.ahead
 
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
         """The jobs that can be claimed, in execution order, those with all of `tags`. Not for use after a change."""
@@ -150,7 +172,12 @@ class QueueTable:
 
     def due(self, now: int) -> Iterator[Job]:
         """The jobs whose deadline has come, by deadline; not for use after a change."""
-        return (self.jobs[rank[2]] for _, rank in takewhile(lambda entry: entry[0] <= now, self.deadlines))
+        wall = self.wall(now)
+        elapsed = takewhile(lambda entry: entry[0] <= now, self.deadlines)
+        by_wall = takewhile(lambda entry: entry[0] <= wall, self.wall_deadlines)
+        # A job for which both have come is moved on once.
+        ranks = dict.fromkeys(rank for _, rank in chain(elapsed, by_wall))
+        return (self.jobs[rank[2]] for rank in ranks)
 
     def set_up(self, queue: Queue) -> None:
         """Have the queue set up otherwise."""
@@ -181,7 +208,9 @@ class QueueTable:
         if was is not now:
             self._leave(was, old)
             self._enter(now, new)
-        self._set_deadline(spec.rank, old.deadline, new.deadline)
+        self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
+        if spec.timeout_time or before.not_before or after.not_before:
+            self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
         # What else the weight depends on is the same.
         if before.notes is not after.notes or before.worker != after.worker:
             self.live_bytes += length_of_more(new) - length_of_more(old)
@@ -189,12 +218,14 @@ class QueueTable:
     def _put_in(self, job: Job) -> None:
         self.next_arrival = max(self.next_arrival, job.spec.arrival + 1)
         self._enter(_place(job.standing), job)
-        self._set_deadline(job.spec.rank, None, job.deadline)
+        self._set_deadline(self.deadlines, job.spec.rank, None, job.deadline)
+        self._set_deadline(self.wall_deadlines, job.spec.rank, None, job.wall_deadline)
         self.live_bytes += self.weight(job)
 
     def _take_out(self, job: Job) -> None:
         self._leave(_place(job.standing), job)
-        self._set_deadline(job.spec.rank, job.deadline, None)
+        self._set_deadline(self.deadlines, job.spec.rank, job.deadline, None)
+        self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
         self.live_bytes -= self.weight(job)
 
     def _enter(self, place: Place, job: Job) -> None:
@@ -227,13 +258,13 @@ class QueueTable:
             if not self.unique[spec.unique_key]:
                 del self.unique[spec.unique_key]
 
-    def _set_deadline(self, rank: Rank, was: int | None, now: int | None) -> None:
+    def _set_deadline(self, index: Ordered[tuple[int, Rank]], rank: Rank, was: int | None, now: int | None) -> None:
         if was == now:
             return
         if was is not None:
-            self._leaving[self.deadlines].append((was, rank))
+            self._leaving[index].append((was, rank))
         if now is not None:
-            self._entering[self.deadlines].append((now, rank))
+            self._entering[index].append((now, rank))
 
     def settle(self) -> None:
         """Have the indexes in step with the jobs that were put."""
@@ -243,10 +274,18 @@ class QueueTable:
             index.add_all(values)
         for index, values in leaving.items():
             index.remove_all(values)
-        first = self.deadlines.first()
-        self.next_deadline = None if first is None else first[0]
+        self.find_deadline()
         if self._left_tags:
             self._forget_tags()
+
+    def find_deadline(self) -> None:
+        """Bring `next_deadline` up to date."""
+        first, wall = self.deadlines.first(), self.wall_deadlines.first()
+        elapsed = None if first is None else first[0]
+        if wall is not None:
+            by_wall = wall[0] - self._clock.ahead
+            elapsed = by_wall if elapsed is None else min(elapsed, by_wall)
+        self.next_deadline = elapsed
 
     def _forget_tags(self) -> None:
         for tag in self._left_tags:
@@ -264,6 +303,7 @@ class Tables:
 
     def __init__(self) -> None:
         self.queues: dict[str, QueueTable] = {}
+        self._clock = WallClock()
         #: (next deadline, name) of every queue that has one.
         self.deadlines: Ordered[tuple[int, str]] = Ordered()
         #: The first of them, or None.
@@ -273,6 +313,7 @@ class Tables:
         #: The live bytes before that of queues which are not settled, by name.
         self._unsettled: dict[str, int] = {}
         self._appliers: Final[dict[type, Any]] = {
+            ClockSet: self._clock_set,
             QueueCreated: self._queue_created,
             QueueChanged: self._queue_changed,
             QueueDeleted: self._queue_deleted,
@@ -298,20 +339,40 @@ class Tables:
         for swap in reversed(swaps):
             if isinstance(swap, JobSwap):
                 self._swap_job(swap.queue, swap.uid, swap.old)
+            elif isinstance(swap, ClockSwap):
+                self._set_clock(swap.old)
             elif isinstance(swap.old, Queue):
                 self._set_up(self.queues[swap.queue], swap.old)
             else:
                 self._swap_queue(swap.queue, swap.old)
         self._settle()
 
+    @property
+    def ahead(self) -> int:
+        """How far the wall clock is ahead of elapsed time, in milliseconds."""
+        return self._clock.ahead
+
+    def wall(self, now: int) -> int:
+        """What the wall clock shows at a time."""
+        return now + self._clock.ahead
+
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
         """The jobs whose deadline has come, with their queue's name; not to be used beyond the next change."""
         for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
             yield from ((name, job) for job in self.queues[name].due(now))
 
-    def snapshot(self) -> "Snapshot":
-        """The state as it is, and goes on to be, to be taken in slices."""
-        return Snapshot(self)
+    def _clock_set(self, fact: ClockSet) -> Swap:
+        return ClockSwap(self._set_clock(fact.ahead))
+
+    def _set_clock(self, ahead: int) -> int:
+        """Have the wall clock ahead by so much; by how much it was before."""
+        self._settle()
+        old, self._clock.ahead = self._clock.ahead, ahead
+        for name, table in self.queues.items():
+            deadline = table.next_deadline
+            table.find_deadline()
+            self._move_deadline(name, deadline, table.next_deadline)
+        return old
 
     def _queue_created(self, fact: QueueCreated) -> Swap:
         name = fact.queue.name
@@ -319,7 +380,7 @@ class Tables:
         if old is not None and old.queue.salt == fact.queue.salt:
             # The same queue again, as a slice of a snapshot may have it.
             return self._queue_changed(QueueChanged(fact.queue))
-        return QueueSwap(name, self._swap_queue(name, QueueTable(fact.queue)))
+        return QueueSwap(name, self._swap_queue(name, QueueTable(fact.queue, self._clock)))
 
     def _queue_changed(self, fact: QueueChanged) -> Swap:
         name = fact.queue.name
@@ -393,40 +454,3 @@ class Tables:
             self.deadlines.add_all([(now, name)])
         first = self.deadlines.first()
         self.next_deadline = None if first is None else first[0]
-
-
-class Snapshot:
-    """
-    A state as facts, slice by slice, while it goes on changing.
-
-    Each slice is true at the moment it is taken. What changed since in the part already given is in the facts applied
-    since: replaying slices and facts in the order in which they were made gives the state.
-    """
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        self._names = iter(list(tables.queues))
-        self._table: QueueTable | None = None
-        self._after: Rank | None = None
-        self._end = 0
-
-    def take(self, most: int) -> list[Fact] | None:
-        """The next facts, at least one and at most so many; None if that was all."""
-        while True:
-            table = self._table
-            if table is None or self._tables.queues.get(table.queue.name) is not table:
-                table = self._next_table()
-                return None if table is None else [QueueCreated(table.queue)]
-            jobs, self._after = table.page(self._after, most, arrived_before=self._end)
-            if self._after is None:
-                self._table = None
-            if jobs:
-                return [JobAdded(table.queue.name, job) for job in jobs]
-
-    def _next_table(self) -> QueueTable | None:
-        tables = (self._tables.queues.get(name) for name in self._names)
-        self._table = next((table for table in tables if table is not None), None)
-        if self._table is not None:
-            # Jobs that come from now on are in the facts applied since; walking on to them might never end.
-            self._after, self._end = None, self._table.next_arrival
-        return self._table

@@ -94,11 +94,11 @@ def _moved(job: Job, changes: Changes, now: int) -> Standing:
             return _held(job, now)
         case State.FAILED:
             failed = _failed(job, now, outcome="failed", error=changes.error, retry=changes.retry)
-            return replace(failed, ready_at=_ready_at(changes, now)) if _delayed(failed, changes) else failed
+            return _at(failed, _ready_at(changes, now)) if _delayed(failed, changes) else failed
     if changes.cancel:
         return _cancelled(job, now)
     if _delayed(standing, changes):
-        return replace(standing, updated=now, ready_at=_ready_at(changes, now))
+        return replace(_at(standing, _ready_at(changes, now)), updated=now)
     return replace(standing, updated=now, shift=0)
 
 
@@ -107,7 +107,7 @@ def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
     notes = standing.notes
     history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
     notes = replace(notes, error=changes.error, cancel_requested=False, history=history)
-    return replace(standing, state=State.COMPLETE, updated=now, shift=0, ready_at=0, notes=notes)
+    return replace(standing, state=State.COMPLETE, updated=now, shift=0, ready_at=0, not_before=0, notes=notes)
 
 
 def _with_notes(standing: Standing, changes: Changes) -> Standing:
@@ -129,6 +129,11 @@ def _delayed(standing: Standing, changes: Changes) -> bool:
 
 def _ready_at(changes: Changes, now: int) -> int:
     return now + changes.delay_seconds * SECOND if changes.delay_seconds else 0
+
+
+def _at(standing: Standing, ready_at: int) -> Standing:
+    """To be claimed from `ready_at` on, in place of any other time."""
+    return replace(standing, ready_at=ready_at, not_before=0)
 
 
 def _requeued(job: Job, now: int, ready_at: int) -> Standing:
@@ -155,7 +160,7 @@ def _held(job: Job, now: int) -> Standing:
 def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool) -> Standing:
     spec, standing = job.spec, job.standing
     if standing.state is not State.INPROGRESS:
-        return replace(standing, state=State.FAILED, updated=now, ready_at=0)
+        return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0)
     cancelled = standing.notes.cancel_requested
     notes = replace(
         standing.notes,
@@ -176,7 +181,7 @@ def _cancelled(job: Job, now: int) -> Standing:
     standing = job.standing
     if standing.state is State.QUEUED:
         notes = replace(standing.notes, error=_CANCELLED)
-        return replace(standing, state=State.FAILED, updated=now, ready_at=0, notes=notes)
+        return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0, notes=notes)
     if standing.state is State.INPROGRESS:
         # It is not its worker that speaks: the lease must end when it would have ended.
         shift = standing.shift - (now - standing.updated)

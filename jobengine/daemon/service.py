@@ -31,6 +31,7 @@ from ..storage.errors import (
     Unclear,
     WrongSecret,
 )
+from .clock_watch import ClockWatch, watch_clock
 
 __all__ = ["Daemon", "Exit", "StartError", "end_start"]
 
@@ -112,6 +113,7 @@ class Daemon(Service):
         self._listener = listener
         self._reactor = reactor
         self._observer = observer
+        self._clock_watch: ClockWatch | None = None
         self._log = Logger()
 
     def setServiceParent(self, parent: Any) -> None:
@@ -137,6 +139,7 @@ class Daemon(Service):
         except OSError as error:
             raise StorageError(f"the database can't be opened or made, is DB_PATH right? {error}") from error
         _spare_the_collector()
+        self._clock_watch = watch_clock(self._reactor, self._engine.wall_clock_was_set)
         try:
             self._listener.startService()
         except BaseException:
@@ -156,6 +159,8 @@ class Daemon(Service):
     def stopService(self) -> "Any":
         """Stop listening, answer what is under way, make the last commit, close; a Deferred."""
         super().stopService()
+        if self._clock_watch is not None:
+            self._clock_watch.stop()
         try:
             yield self._listener.stopService()
             self._engine.release()

@@ -16,7 +16,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..core.fact_codec import encode
-from ..core.state import Snapshot, Tables
+from ..core.snapshot import Snapshot
+from ..core.state import Tables
 from ..storage.committer import Run
 from ..storage.journal import Journal
 
@@ -40,7 +41,7 @@ _SLACK: Final = 32 << 20
 
 def encoded_snapshot(tables: Tables) -> Iterator[list[bytes]]:
     """The records of all that there is, slice by slice."""
-    snapshot = tables.snapshot()
+    snapshot = Snapshot(tables)
     while (facts := snapshot.take(_LARGE_SLICE)) is not None:
         yield [encode(fact) for fact in facts]
 
@@ -131,7 +132,7 @@ class Compaction:
         d.addCallbacks(then, self._failed).addErrback(self.broken)
 
     def _started(self, _: None) -> None:
-        self._snapshot = self.tables.snapshot()
+        self._snapshot = Snapshot(self.tables)
         self._log.info("compaction begins: {size} bytes", size=self.journal.size)
         self.poke()
 

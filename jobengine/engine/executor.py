@@ -19,16 +19,18 @@ from ..core.activity import Activity
 from ..core.commands import Command
 from ..core.errors import DomainError
 from ..core.fact_codec import UnknownRecord, decode, encode
-from ..core.facts import Fact
+from ..core.facts import ClockSet, Fact
 from ..core.model import QueueStats
-from ..core.rules import NewId, decide, expire, latest_lease, move_leases
-from ..core.state import JobSwap, QueueTable, Swap, Tables
+from ..core.rules import NewId, decide, expire, latest_change
+from ..core.state import JobSwap, QueueSwap, QueueTable, Swap, Tables
+from ..core.wall_time import shown
 from ..storage.committer import Backlog, Committer, Hooks, Phase, Run
 from ..storage.errors import NewerFormat, NoRoom, StorageError
 from ..storage.journal import Journal
 from .compaction import Compaction, encoded_snapshot
 from .door import Busy, Full, OutcomeUnknown
 from .event_feed import Events, Feed
+from .timeline import Timeline
 
 __all__ = ["Ledger", "Observer"]
 
@@ -94,11 +96,12 @@ class Ledger:
     totals: Counter[str] = field(factory=Counter, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _running: bool = field(default=False, init=False)
-    _offset: int = field(default=0, init=False)
+    timeline: Timeline = field(init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.feed = Feed(self.new_id)
+        self.timeline = Timeline(self.clock, self.now)
         self.compaction = Compaction(
             tables=self.tables,
             journal=self.journal,
@@ -140,19 +143,19 @@ class Ledger:
     def start(self) -> None:
         """Let time act from now on."""
         self._running = True
-        now = self.now()
-        self._offset = now - self._steady()
-        begun = latest_lease(self.tables)
-        if now < begun:
-            # The time of day was set back while nothing ran: no lease may last longer for it.
-            self.commit(move_leases(self.tables, now - begun), now)
+        self.timeline.start(self.tables.ahead, latest_change(self.tables))
         self.tick()
         self._set_timer()
+
+    def wall_clock_was_set(self) -> None:
+        """Take note of it, if time acts."""
+        if self._running:
+            self._wake()
 
     def stop(self) -> "Deferred[None]":
         """Let time act no more; fires when the last commit was made."""
         if self._running:
-            # If the time of day was set since the last look, nobody could tell after the restart.
+            # If the wall clock was set since the last look, nobody could tell after the restart.
             self.tick()
         self._running = False
         if self._timer is not None and self._timer.active():
@@ -190,7 +193,7 @@ class Ledger:
                 continue
             if error is not None:
                 raise error
-            return answer
+            return shown(answer, self.tables.ahead)
 
     def decide(self, command: Command, *, admitted: bool = False) -> tuple[bool, Any]:
         """
@@ -207,14 +210,12 @@ class Ledger:
         return bool(facts), answer
 
     def tick(self) -> int:
-        """The time now, in milliseconds since the epoch, with all that it has brought about made true."""
-        now = self.now()
-        step = now - self._steady() - self._offset
-        # What is less than a step is followed, so that a slow drift never adds up to one.
-        self._offset += step
+        """The time now, with all that it has brought about made true."""
+        now, ahead = self.timeline.elapsed(), self.timeline.ahead()
+        step = ahead - self.tables.ahead
         if abs(step) > _CLOCK_STEP:
-            self._log.warn("the time of day was set by {ms} ms; leases are not touched by it", ms=step)
-            self.commit(move_leases(self.tables, step), now)
+            self._log.warn("the wall clock was set by {ms} ms", ms=step)
+            self.commit([ClockSet(ahead)], now)
             self._set_timer()
         self._expire(now)
         return now
@@ -239,7 +240,7 @@ class Ledger:
 
     def stats_of(self, name: str) -> QueueStats:
         """A queue in numbers; the queue must be there."""
-        return self.activity.stats(self.tables.queues[name], self.now(), self._steady())
+        return self.activity.stats(self.tables.queues[name], self.timeline.elapsed(), self._steady())
 
     def table(self, name: str) -> QueueTable | None:
         """The queue of that name."""
@@ -254,7 +255,7 @@ class Ledger:
 
     def _is_due(self, name: str) -> bool:
         table = self.tables.queues.get(name)
-        return table is not None and table.next_deadline is not None and table.next_deadline <= self.now()
+        return table is not None and table.next_deadline is not None and table.next_deadline <= self.timeline.elapsed()
 
     async def _durable(self) -> None:
         try:
@@ -270,7 +271,7 @@ class Ledger:
         if len(jobs) < len(swaps):
             self._forget_queues(swaps)
         self.activity.note(jobs, now, self._steady())
-        return self.feed.events(jobs, now)
+        return self.feed.events(jobs, self.tables.wall(now))
 
     def _notify(self, swaps: Sequence[Swap]) -> list[JobSwap]:
         """Tell the observer, and give what is about jobs."""
@@ -278,7 +279,7 @@ class Ledger:
         for swap in swaps:
             if isinstance(swap, JobSwap):
                 jobs.append(swap)
-            else:
+            elif isinstance(swap, QueueSwap):
                 self.observer.queue_changed(swap.queue, swap.queue in self.tables.queues)
         self.observer.jobs_changed(jobs)
         return jobs
@@ -286,7 +287,7 @@ class Ledger:
     def _forget_queues(self, swaps: Sequence[Swap]) -> None:
         """Keep nothing of queues that are gone."""
         for swap in swaps:
-            if swap.queue not in self.tables.queues:
+            if isinstance(swap, QueueSwap) and swap.queue not in self.tables.queues:
                 self.activity.forget(swap.queue)
                 self.feed.end(swap.queue)
 
@@ -311,7 +312,7 @@ class Ledger:
         deadline = self.tables.next_deadline
         if deadline is None or not self._running or self.committer.phase is Phase.FAILED:
             return
-        wait = max(0.0, min((deadline - self.now()) / 1000, _LONGEST_WAIT))
+        wait = max(0.0, min((deadline - self.timeline.elapsed()) / 1000, _LONGEST_WAIT))
         if self._timer is None:
             self._timer = self.clock.callLater(wait, self._wake)
         elif self._timer.getTime() > self.clock.seconds() + wait:

@@ -102,6 +102,10 @@ class LocalEngine(Service):
             self._log.warn("DURABILITY=interval: the last {ms} ms can be lost in a power cut", ms=self._interval_ms())
         self._ledger.start()
 
+    def wall_clock_was_set(self) -> None:
+        """Let all come about that a wall clock which was set brings about."""
+        self._ledger.wall_clock_was_set()
+
     def abandon(self) -> None:
         """Close the file of an engine that was started, before the reactor runs: the start is not to be."""
         self.journal.close(orderly=True)

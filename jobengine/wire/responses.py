@@ -8,7 +8,7 @@ from attrs import asdict
 from msgspec import Raw
 
 from ..core.commands import Claimed, Explanation
-from ..core.model import INPROGRESS, AccessKey, Attempt, Job, JobEvent, Queue, QueueStats, State, Times
+from ..core.model import INPROGRESS, AccessKey, Attempt, Job, JobEvent, Queue, QueueStats, Standing, State, Times
 from ..core.values import Value
 from .parameters import cursor_text
 
@@ -105,7 +105,7 @@ def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any
         standing.attempts,
         standing.worker,
         None if expires is None else min(expires // 1000, _LARGEST),
-        min(-(-standing.ready_at // 1000), _LARGEST) if standing.ready_at else 0,
+        _not_before(standing) if standing.ready_at or standing.not_before else 0,
         notes.progress,
         None if notes.result is None else Raw(notes.result),
         notes.error,
@@ -114,6 +114,11 @@ def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any
         standing.lease if lease else None,
         queue,
     )
+
+
+def _not_before(standing: Standing) -> int:
+    """The Unix second before which a queued job is not claimed."""
+    return min(-(-max(standing.ready_at, standing.not_before) // 1000), _LARGEST)
 
 
 def _attempt(attempt: Attempt) -> _Attempt:
@@ -178,7 +183,7 @@ def explanation_json(explanation: Explanation) -> bytes:
         "reason": _reason(explanation),
         "paused": explanation.queue.paused,
         "ahead": explanation.ahead,
-        "not_before": -(-job.standing.ready_at // 1000) or None,
+        "not_before": _not_before(job.standing) or None,
         "worker": job.standing.worker,
         "lease_expires": None if job.lease_expires is None else job.lease_expires // 1000,
         "error": job.standing.notes.error,
@@ -195,8 +200,8 @@ def _reason(explanation: Explanation) -> str:
         return f"It is in progress, held{holder}{until}."
     if job.state is not State.QUEUED:
         return f"It is {job.state}; put it in the state queued to have it run again."
-    if job.standing.ready_at:
-        return f"It is not to be claimed before {-(-job.standing.ready_at // 1000)}."
+    if not_before := _not_before(job.standing):
+        return f"It is not to be claimed before {not_before}."
     line = "It is the next" if not explanation.ahead else f"{explanation.ahead} jobs are before it"
     return f"The queue is paused. {line}." if explanation.queue.paused else f"It can be claimed. {line}."
 

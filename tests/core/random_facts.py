@@ -2,7 +2,16 @@
 
 from hypothesis import strategies as st
 
-from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from jobengine.core.facts import (
+    ClockSet,
+    Fact,
+    JobAdded,
+    JobChanged,
+    JobRemoved,
+    QueueChanged,
+    QueueCreated,
+    QueueDeleted,
+)
 from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
 from tests.core.worlds import MINUTE, NOW
 from tests.doubles import START
@@ -23,6 +32,7 @@ _STANDINGS = st.builds(
     attempts=_SMALL,
     shift=st.sampled_from([0, 0, -MINUTE, MINUTE]),
     ready_at=st.sampled_from([0, 0, NOW + MINUTE, NOW + 3 * MINUTE]),
+    not_before=st.sampled_from([0, 0, NOW + 2 * MINUTE]),
     notes=st.builds(Notes, error=st.sampled_from([None, "e"])),
 )
 
@@ -68,6 +78,7 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(QueueCreated, _QUEUES),
     st.builds(QueueChanged, _QUEUES),
     st.builds(QueueDeleted, _NAMES),
+    st.builds(ClockSet, st.sampled_from([0, -5 * MINUTE, 5 * MINUTE])),
 )
 
 # Every value that a field may have, for what is written and read back.
@@ -102,6 +113,7 @@ _ANY_STANDINGS = st.builds(
     worker=_MAYBE_TEXT,
     shift=_INT,
     ready_at=_INT,
+    not_before=_INT,
     notes=st.just(Notes()) | _ANY_NOTES,
 )
 _ANY_SPECS = st.builds(
@@ -145,4 +157,5 @@ any_facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(QueueCreated, _ANY_QUEUES),
     st.builds(QueueChanged, _ANY_QUEUES),
     st.builds(QueueDeleted, _TEXT),
+    st.builds(ClockSet, _INT),
 )

@@ -4,7 +4,7 @@ import pytest
 
 from jobengine.core.errors import LeaseLost, LeaseRequired
 from jobengine.core.model import State
-from jobengine.core.rules import latest_lease, move_leases
+from jobengine.core.rules import latest_change
 from tests.core.worlds import NOW, World, picture
 
 
@@ -96,21 +96,10 @@ def test_any_update_by_a_holder_extends_its_lease(world: World) -> None:
         assert world.update(uid, lease=lease, **changes).lease_expires == world.now + 10_000
 
 
-@pytest.mark.parametrize("step", [3_600_000, -3_600_000, 400_000_000_000])
-def test_when_the_clock_is_set_leases_move_with_it(world: World, step: int) -> None:
-    held = world.add(timeout_seconds=10)
-    world.add(timeout_seconds=0)
-    world.hold()
-    world.hold()
-    world.now += step
-    world.apply(move_leases(world.tables, step))
-    job = world.read(held.spec.uid)
-    assert (job.lease_expires, job.updated) == (NOW + step + 10_000, NOW)
-    assert latest_lease(world.tables) == NOW + step
-    world.now += 9_999
-    assert world.update(held.spec.uid, State.INPROGRESS).lease_expires == world.now + 10_000
-
-
-def test_without_leases_nothing_is_moved(world: World) -> None:
+def test_the_newest_change_of_a_job_in_progress_is_known(world: World) -> None:
     world.add()
-    assert (move_leases(world.tables, 5), latest_lease(world.tables)) == ([], 0)
+    assert latest_change(world.tables) == 0
+    world.now += 7
+    world.hold()
+    world.now += 7
+    assert latest_change(world.tables) == NOW + 7

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, JobRemoved, QueueCreated
 from jobengine.core.model import State
+from jobengine.core.snapshot import Snapshot
 from jobengine.core.sorted_blocks import Ordered
 from jobengine.core.state import JobSwap, Place, Tables
 from tests.core.random_facts import any_facts, facts
@@ -89,7 +90,7 @@ def test_a_snapshot_in_slices_between_changes_is_the_state(
     Rules never add a job to a queue that is not there, nor create one that is, so such facts are left out.
     """
     tables = tables_of(before)
-    snapshot = tables.snapshot()
+    snapshot = Snapshot(tables)
     copy: list[Fact] = []
     for commit in commits:
         made = [fact for fact in commit if applied_as_made(tables, fact)]
@@ -105,7 +106,7 @@ def test_a_snapshot_ends_under_a_steady_stream_of_jobs() -> None:
     world.create()
     for _ in range(20):
         world.add()
-    slices, snapshot = 0, world.tables.snapshot()
+    slices, snapshot = 0, Snapshot(world.tables)
     while snapshot.take(5):
         slices += 1
         for _ in range(7):

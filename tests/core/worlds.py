@@ -119,7 +119,10 @@ def picture(tables: Tables) -> dict[str, Any]:
         assert {job.spec.uid: job for job in jobs} == table.jobs
         assert [job.spec.rank for job in jobs] == sorted(job.spec.rank for job in jobs)
         assert {place: list(ranks) for place, ranks in table.places.items()} == _places(jobs)
-        assert table.next_deadline == next((deadline for deadline, _ in table.deadlines), None)
+        by_wall = sorted((job.wall_deadline, job.spec.rank) for job in jobs if job.wall_deadline is not None)
+        assert list(table.wall_deadlines) == by_wall
+        first = [when for when, _ in [*table.deadlines][:1]] + [when - tables.ahead for when, _ in by_wall[:1]]
+        assert table.next_deadline == min(first, default=None)
         assert {tag: list(ranks) for tag, ranks in table.ready_by_tag.items()} == _ready_by_tag(jobs)
         assert table.unique.keys() == {job.spec.unique_key for job in jobs if _holds_a_key(job)}
         held = [(key, table.jobs[uid]) for key, uids in table.unique.items() for uid in uids]
@@ -128,14 +131,13 @@ def picture(tables: Tables) -> dict[str, Any]:
         deadlines = sorted((job.deadline, job.spec.rank) for job in jobs if job.deadline is not None)
         assert list(table.deadlines) == deadlines
         assert {state: table.count(state) for state in State} == _counts(jobs)
-        assert ((deadlines[0][0], name) in tables.deadlines) if deadlines else True
         assert all(job.spec.arrival < table.next_arrival for job in jobs)
         assert table.live_bytes == len(encode(QueueCreated(table.queue))) + sum(map(table.weight, jobs))
         seen[name] = (table.queue, jobs)
-    assert len(tables.deadlines) == sum(bool(table.deadlines) for table in tables.queues.values())
     assert tables.live_bytes == sum(table.live_bytes for table in tables.queues.values())
-    assert list(tables.deadlines) == sorted(tables.deadlines)
-    return seen
+    nexts = [(table.next_deadline, name) for name, table in tables.queues.items() if table.next_deadline is not None]
+    assert list(tables.deadlines) == sorted(nexts)
+    return {"": tables.ahead, **seen}
 
 
 def _counts(jobs: list[Job]) -> dict[State, int]:
@@ -144,7 +146,7 @@ def _counts(jobs: list[Job]) -> dict[State, int]:
 
 def _place(job: Job) -> Place:
     if job.state is State.QUEUED:
-        return Place.DELAYED if job.standing.ready_at else Place.READY
+        return Place.DELAYED if (job.standing.ready_at or job.standing.not_before) else Place.READY
     return Place(job.state.value)
 
 

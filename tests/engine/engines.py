@@ -114,8 +114,16 @@ class Desk:
         self.kill()
         self.start()
 
-    def step_time_of_day(self, seconds: int) -> None:
+    def set_wall_clock(self, seconds: int, *, noticed: bool = True) -> None:
+        """Set the wall clock by so many seconds; whoever watches it tells the engine."""
         self.ahead += seconds
+        if noticed:
+            self.engine.wall_clock_was_set()
+            self.settle()
+
+    def wall_seconds(self) -> int:
+        """What the wall clock shows, in Unix seconds."""
+        return int(self.clock.seconds()) + self.ahead
 
     def kill(self) -> None:
         """End as kill -9 does: what the thread was given is not done."""

@@ -1,5 +1,6 @@
 """Those who wait: in which order they are served, and that they hear of nothing that is not on disk."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueNotFound
 from jobengine.core.facts import QueueChanged
 from jobengine.core.model import Defaults, Role, State
+from jobengine.engine.timeline import Timeline
 from tests.engine.engines import KEY, Asked, Desk
 from tests.engine.test_durability import FULL
 
@@ -167,14 +169,26 @@ def test_a_pause_holds_jobs_back_from_those_who_wait_and_its_end_gives_them_out(
     assert [given(one) for one in waiting] == [[uid] for uid in uids]
 
 
+class _Later(Timeline):
+    """A time that goes on at each look."""
+
+    def __init__(self, look: Callable[[], int]) -> None:
+        self.look = look
+
+    def elapsed(self) -> int:
+        return self.look()
+
+    def ahead(self) -> int:
+        return 0
+
+
 def test_a_job_that_becomes_ready_while_one_is_served_does_not_serve_it_twice(desk: Desk) -> None:
     """As a clock that goes on within a turn has it."""
     waiting = claiming(desk, "q")
     add(desk, delay_seconds=5, priority=1)
-    ledger = desk.engine._ledger
     times = iter([5_000 - 1, 5_000 - 1, 5_000])
     now = desk.engine.now()
-    ledger.now = lambda: now + next(times, 5_000)
+    desk.engine._ledger.timeline = _Later(lambda: now + next(times, 5_000))
     asked = desk.ask(desk.adding())
     desk.settle()
     assert len(given(waiting)) == 1

@@ -2,11 +2,23 @@
 
 from typing import Any
 
-from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from msgspec.structs import replace
+
+from jobengine.core.facts import (
+    ClockSet,
+    Fact,
+    JobAdded,
+    JobChanged,
+    JobRemoved,
+    QueueChanged,
+    QueueCreated,
+    QueueDeleted,
+)
 from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
 
 __all__ = [
     "COMMITS",
+    "COMMITS_2",
     "FULL_JOB",
     "FULL_QUEUE",
     "FULL_STANDING",
@@ -16,6 +28,7 @@ __all__ = [
     "OLD_SLICES",
     "RECORDS",
     "SLICES",
+    "SLICES_2",
     "job",
 ]
 
@@ -66,6 +79,7 @@ FULL_STANDING = Standing(
     worker='Wörker "七"',
     shift=-3_600_000,
     ready_at=CREATED + 60,
+    not_before=CREATED + 61,
     notes=Notes(
         progress=70,
         result=b'{"sum": 1.50,\n"text": "Gr\xc3\xbc\xc3\x9fe"}',
@@ -90,6 +104,10 @@ FULL_JOB = Job(
     FULL_STANDING,
 )
 
+#: The same as version 2 knew them.
+FULL_STANDING_2 = replace(FULL_STANDING, not_before=0)
+FULL_JOB_2 = Job(FULL_JOB.spec, FULL_STANDING_2)
+
 #: By file: a record of each kind and version that is not written any more.
 OLDER: dict[str, Fact] = {
     "queue-created-1.record": QueueCreated(OTHER),
@@ -97,19 +115,24 @@ OLDER: dict[str, Fact] = {
         "mail", job(7, State.FAILED, CREATED + 5, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)
     ),
     "job-changed-1.record": JobChanged("mail", uid(7), standing(State.INPROGRESS, CREATED + 9)),
+    "job-added-2.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
+    "job-added-2-full.record": JobAdded("mail", FULL_JOB_2),
+    "job-changed-2.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-2-full.record": JobChanged("mail", uid(8), FULL_STANDING_2),
 }
 
 #: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
 RECORDS: dict[str, Fact] = {
+    "clock-set-1.record": ClockSet(-3_600_000),
     "queue-created-2.record": QueueCreated(OTHER),
     "queue-created-2-full.record": QueueCreated(FULL_QUEUE),
     "queue-changed-2.record": QueueChanged(OTHER),
     "queue-changed-2-full.record": QueueChanged(FULL_QUEUE),
     "queue-deleted-1.record": QueueDeleted('Grüße "七"\n'),
-    "job-added-2.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
-    "job-added-2-full.record": JobAdded("mail", FULL_JOB),
-    "job-changed-2.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
-    "job-changed-2-full.record": JobChanged("mail", uid(8), FULL_STANDING),
+    "job-added-3.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
+    "job-added-3-full.record": JobAdded("mail", FULL_JOB),
+    "job-changed-3.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-3-full.record": JobChanged("mail", uid(8), FULL_STANDING),
     "job-removed-1.record": JobRemoved("mail", uid(7)),
 }
 
@@ -129,14 +152,23 @@ OLD_COMMITS: list[list[Fact]] = [
 ]
 
 #: The same of the second one, in which records are of version 2 where there is one.
-SLICES: list[list[Fact]] = [
+SLICES_2: list[list[Fact]] = [
     [QueueCreated(MAIL)],
     [JobAdded("mail", job(1)), JobAdded("mail", job(2, State.COMPLETE, CREATED + 10, priority=5))],
 ]
-COMMITS: list[list[Fact]] = [
+COMMITS_2: list[list[Fact]] = [
     [JobAdded("mail", job(3, priority=-1, timeout_time=4_000_000_000)), JobAdded("mail", job(4))],
-    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    [JobChanged("mail", uid(1), FULL_STANDING_2), JobAdded("mail", FULL_JOB_2)],
     [JobRemoved("mail", uid(4)), QueueCreated(OTHER), JobAdded(OTHER.name, job(5))],
     [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
     [JobChanged("mail", uid(3), standing(State.FAILED, CREATED + 30))],
+]
+
+#: The same of the third one, in which a job's records are of version 3.
+SLICES = SLICES_2
+COMMITS: list[list[Fact]] = [
+    COMMITS_2[0],
+    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    [ClockSet(3_600_000)],
+    *COMMITS_2[2:],
 ]

@@ -19,6 +19,7 @@ from jobengine.storage.journal import Journal
 from tests.doubles import QUICK_KDF, SECRET, make_engine, new_clock
 from tests.golden.facts import (
     COMMITS,
+    COMMITS_2,
     FULL_JOB,
     FULL_QUEUE,
     FULL_STANDING,
@@ -28,6 +29,7 @@ from tests.golden.facts import (
     OLDER,
     RECORDS,
     SLICES,
+    SLICES_2,
 )
 from tests.storage.files_of_commits import NOW, opened
 
@@ -35,7 +37,8 @@ HERE = Path(__file__).parent
 #: What each golden database holds: its slices and commits.
 DATABASES = {
     "format-1.0.db": [*OLD_SLICES, *OLD_COMMITS],
-    "format-1.0-records-2.db": [*SLICES, *COMMITS],
+    "format-1.0-records-2.db": [*SLICES_2, *COMMITS_2],
+    "format-1.0-records-3.db": [*SLICES, *COMMITS],
 }
 #: Their jobs in execution order: uid's last digit, priority, state, attempts, updated, timeout_time.
 EXPECTED = {
@@ -51,7 +54,8 @@ EXPECTED = {
         (3, -1, State.FAILED, 1, 1_700_000_000_153, 4_000_000_000),
     ],
 }
-QUEUES = {"format-1.0.db": MAIL, "format-1.0-records-2.db": FULL_QUEUE}
+EXPECTED["format-1.0-records-3.db"] = EXPECTED["format-1.0-records-2.db"]
+QUEUES = {"format-1.0.db": MAIL, "format-1.0-records-2.db": FULL_QUEUE, "format-1.0-records-3.db": FULL_QUEUE}
 ALL_RECORDS = {**OLDER, **RECORDS}
 
 each_database = pytest.mark.parametrize("name", DATABASES)
@@ -183,10 +187,10 @@ def test_a_record_of_an_unknown_kind_or_version_is_not_guessed_at(record: bytes)
 def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "db"
     journal, _ = opened(path)
-    journal.append([encode(RECORDS["queue-created-2.record"]), b'["job-added",3,"mail",{}]'])
+    journal.append([encode(RECORDS["queue-created-2.record"]), b'["job-added",4,"mail",{}]'])
     journal.close(orderly=False)
     before = path.read_bytes()
-    with pytest.raises(NewerFormat, match="'job-added' of version 3"):
+    with pytest.raises(NewerFormat, match="'job-added' of version 4"):
         make_engine(path, new_clock()).startService()
     assert path.read_bytes() == before
 

@@ -1,0 +1,49 @@
+"""The whole state as facts, to be written anew."""
+
+from .facts import ClockSet, Fact, JobAdded, QueueCreated
+from .model import Rank
+from .state import QueueTable, Tables
+
+__all__ = ["Snapshot"]
+
+
+class Snapshot:
+    """
+    A state as facts, slice by slice, while it goes on changing.
+
+    Each slice is true at the moment it is taken. What changed since in the part already given is in the facts applied
+    since: replaying slices and facts in the order in which they were made gives the state.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._begun = False
+        self._names = iter(list(tables.queues))
+        self._table: QueueTable | None = None
+        self._after: Rank | None = None
+        self._end = 0
+
+    def take(self, most: int) -> list[Fact] | None:
+        """The next facts, at least one and at most so many; None if that was all."""
+        if not self._begun:
+            self._begun = True
+            if self._tables.ahead:
+                return [ClockSet(self._tables.ahead)]
+        while True:
+            table = self._table
+            if table is None or self._tables.queues.get(table.queue.name) is not table:
+                table = self._next_table()
+                return None if table is None else [QueueCreated(table.queue)]
+            jobs, self._after = table.page(self._after, most, arrived_before=self._end)
+            if self._after is None:
+                self._table = None
+            if jobs:
+                return [JobAdded(table.queue.name, job) for job in jobs]
+
+    def _next_table(self) -> QueueTable | None:
+        tables = (self._tables.queues.get(name) for name in self._names)
+        self._table = next((table for table in tables if table is not None), None)
+        if self._table is not None:
+            # Jobs that come from now on are in the facts applied since; walking on to them might never end.
+            self._after, self._end = None, self._table.next_arrival
+        return self._table

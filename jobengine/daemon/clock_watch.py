@@ -1,0 +1,89 @@
+"""
+Tells when the wall clock is set, at no cost while it is not.
+
+Linux says so through a timer that is cancelled when the clock is set (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET).
+Elsewhere nobody is told: the engine looks at the clock at each request and at each deadline.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.abstract import FileDescriptor
+
+__all__ = ["ClockWatch", "watch_clock"]
+
+_CLOCK_REALTIME: Final = 0
+_NONBLOCK: Final = os.O_NONBLOCK
+_CLOEXEC: Final = os.O_CLOEXEC
+#: TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET of <sys/timerfd.h>.
+_FLAGS: Final = 1 | 2
+#: The timer is to end when nobody reads it any more; 2^40 seconds are some 35,000 years.
+_FAR: Final = 1 << 40
+
+
+class _TimeSpec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _TimerSpec(ctypes.Structure):
+    _fields_ = (("interval", _TimeSpec), ("value", _TimeSpec))
+
+
+class ClockWatch(FileDescriptor):
+    """A timer of the system, which the reactor reads when the clock was set. Raises OSError if it can't be had."""
+
+    def __init__(self, reactor: Any, was_set: Callable[[], None]) -> None:
+        """`was_set` is called each time."""
+        super().__init__(reactor)
+        self._was_set = was_set
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._timer = _checked(self._libc.timerfd_create(_CLOCK_REALTIME, _NONBLOCK | _CLOEXEC))
+        self._arm()
+
+    def fileno(self) -> int:
+        """The timer's descriptor."""
+        return self._timer
+
+    def doRead(self) -> None:
+        """Take note that the clock was set."""
+        try:
+            os.read(self._timer, 8)
+        except BlockingIOError:
+            return
+        except OSError:
+            # ECANCELED: the clock was set. Whatever else it may be, to look at the clock does no harm.
+            pass
+        self._arm()
+        self._was_set()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self.stopReading()
+        os.close(self._timer)
+
+    def logPrefix(self) -> str:
+        """For Twisted's log."""
+        return "clock"
+
+    def _arm(self) -> None:
+        spec = _TimerSpec(_TimeSpec(0, 0), _TimeSpec(_FAR, 0))
+        _checked(self._libc.timerfd_settime(self._timer, _FLAGS, ctypes.byref(spec), None))
+
+
+def watch_clock(reactor: Any, was_set: Callable[[], None]) -> ClockWatch | None:
+    """Begin to watch; None where the system has no such timer."""
+    if sys.platform != "linux":
+        return None
+    watch = ClockWatch(reactor, was_set)
+    watch.startReading()
+    return watch
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

@@ -1,0 +1,74 @@
+"""The wall clock is watched by a timer of the system."""
+
+import os
+import select
+import time
+from typing import Any
+
+import pytest
+
+from jobengine.daemon.clock_watch import ClockWatch, watch_clock
+
+
+class _Reactor:
+    """Keeps who is to be read."""
+
+    def __init__(self) -> None:
+        self.readers: set[Any] = set()
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.add(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.discard(reader)
+
+
+def set_clock() -> None:
+    """Set the wall clock to what it shows; the few microseconds that takes are corrected by whatever keeps the time."""
+    time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME))
+
+
+def readable(watch: ClockWatch) -> bool:
+    return bool(select.select([watch], [], [], 0)[0])
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def reactor() -> _Reactor:
+    return _Reactor()
+
+
+@pytest.fixture
+def watch(reactor: _Reactor, told: list[str]) -> Any:
+    watch = watch_clock(reactor, lambda: told.append("set"))
+    assert watch is not None
+    yield watch
+    watch.stop()
+
+
+def test_it_tells_each_time_that_the_clock_is_set(watch: ClockWatch, reactor: _Reactor, told: list[str]) -> None:
+    assert watch in reactor.readers
+    for times in (1, 2):
+        assert not readable(watch)
+        set_clock()
+        assert readable(watch)
+        watch.doRead()
+        assert told == ["set"] * times
+
+
+def test_it_tells_nothing_while_the_clock_goes_on(watch: ClockWatch, told: list[str]) -> None:
+    watch.doRead()
+    assert told == []
+
+
+def test_it_leaves_no_descriptor_behind(reactor: _Reactor) -> None:
+    watch = watch_clock(reactor, lambda: None)
+    assert watch is not None
+    watch.stop()
+    assert reactor.readers == set()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(watch.fileno())
