@@ -1,48 +1,74 @@
 # make run    a virtual environment, the server in it, its database in ./data
 # make test   the same environment with what tests need, and all tests
-# make check  what a change must pass: linters, type checker, tests
+# make quick  the tests that take less than a minute in all, and no programs beside Python
+# make check  what a change must pass: linters, type checker, all tests, the quick ones on each Python that is installed
 # make bench  measure it beside others that are installed, and write the figures of docs/performance.md
+#
+# With PYTHON=python3.13 they use that Python, in a virtual environment of its own.
 
 PYTHON ?= python3
-BIN := venv/bin
+VENV := $(if $(filter python3,$(PYTHON)),venv,venv-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := setup.py pyproject.toml $(shell find jobengine twisted -name '*.py')
+NOT_QUICK := --ignore=tests/integration --ignore=tests/machine -m 'not slow'
+# They sync thousands of small files; in memory no disk holds them up.
+IN_MEMORY := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)
+# Some commands are there and start nothing.
+PYTHONS = $(shell for minor in 11 12 13 14 15 16 17 18 19; do python3.$$minor -c '' 2>&- && echo python3.$$minor; done)
+OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d" % sys.version_info[1])'),$(PYTHONS))
 
-.PHONY: run test lint check bench clean
+.PHONY: run programs test quick quick-on-others lint check bench clean
+# Programs are got before anything that takes time.
+.NOTPARALLEL:
 
-run: venv/installed
+run: $(VENV)/installed
 	DB_PATH=$${DB_PATH:-data/jobengine.jedb} exec $(BIN)/twistd --nodaemon --pidfile= jobengine
 
-test: venv/installed-test
+programs:
+	@sh get-from-debian.sh programs tests/debian-packages.txt
+
+test: programs $(VENV)/installed-test
+	@echo "All tests, on $$($(BIN)/python --version)"
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: venv/installed-lint
+quick: $(VENV)/installed-test
+	@echo "Quick tests, on $$($(BIN)/python --version)"
+	$(IN_MEMORY) $(BIN)/python -m pytest $(NOT_QUICK) $(PYTEST_ARGS)
+
+quick-on-others:
+	@echo "Other Pythons that are installed: $(or $(OTHER_PYTHONS),none)"
+	@for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory quick PYTHON=$$python || exit; done
+
+lint: $(VENV)/installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint test
+check: programs lint quick-on-others test
 
-bench: venv/installed-bench
+bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.all
 
 clean:
-	rm -rf venv build *.egg-info
+	rm -rf venv venv-* build *.egg-info
 
-venv/bin/python:
-	$(PYTHON) -m venv venv
+$(BIN)/python:
+	@sh get-from-debian.sh venv $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
 
-venv/installed: venv/bin/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+$(VENV)/installed: $(BIN)/python $(SOURCES)
+	$(PIP) .
 	touch $@
 
-venv/installed-test: venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[test]'
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) '.[test]'
 	touch $@
 
-venv/installed-lint: venv/installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[test,lint]'
+$(VENV)/installed-lint: $(VENV)/installed-test
+	$(PIP) '.[test,lint]'
 	touch $@
 
-venv/installed-bench: venv/installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[test,bench]'
+$(VENV)/installed-bench: $(VENV)/installed-test
+	$(PIP) '.[test,bench]'
 	touch $@

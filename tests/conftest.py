@@ -10,6 +10,7 @@ from zope.interface import implementer
 pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection")
 
 from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import what is to be rewritten
+from tests.processes import nothing_outlives_its_test, nothing_outlives_the_tests  # noqa: E402, F401  # for all tests
 
 
 @implementer(ILogObserver)

@@ -90,6 +90,7 @@ def test_a_row_has_the_median_of_the_ratios_of_each_round_and_tells_of_a_busy_cl
 _RATES = (("ours", 0.2, (100, 100, 200)), ("theirs", 0.96, (200, 100, 100)))
 
 
+@pytest.mark.slow
 def test_the_daemon_that_is_measured_lives_through_a_restart_and_is_gone_at_the_end() -> None:
     server = JobEngine()
     with server.running():

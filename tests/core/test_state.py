@@ -79,6 +79,7 @@ def applied_as_made(tables: Tables, fact: Fact) -> bool:
     return True
 
 
+@pytest.mark.slow
 @given(SOME, st.lists(st.lists(facts, max_size=4), max_size=15), st.integers(1, 4), st.booleans())
 @settings(deadline=None, max_examples=300)
 def test_a_snapshot_in_slices_between_changes_is_the_state(
@@ -183,6 +184,7 @@ def test_the_steps_in_the_indexes_do_not_grow_with_the_number_of_jobs(work: Call
     assert index_steps(20_000, work) == few
 
 
+@pytest.mark.slow
 def test_claiming_takes_the_same_steps_with_100000_jobs_as_with_100() -> None:
     def claim(world: World) -> None:
         for _ in range(50):

@@ -182,6 +182,7 @@ def changed(draw: Any) -> bytes:
     return data
 
 
+@pytest.mark.slow
 @example(b"PUT / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n12345")
 @example(b"PUT / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n123456")
 @example(b"PUT / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")

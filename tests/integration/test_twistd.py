@@ -5,7 +5,6 @@ import os
 import signal
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,22 +39,14 @@ class Forked(Daemon):
     def stop(self, seconds: float = 5) -> int:
         pid = self.pid
         os.kill(pid, signal.SIGTERM)
-        until("it has ended", lambda: not Path(f"/proc/{pid}").exists(), seconds)
-        return 0
-
-    def kill(self) -> None:
-        if (self.home / "twistd.pid").exists():
-            pid = self.pid
-            os.kill(pid, signal.SIGKILL)
-            until("it has ended", lambda: not Path(f"/proc/{pid}").exists())
+        # It is a child of the tests: what it was a child of has ended.
+        _, status = until("it has ended", lambda: (ended := os.waitpid(pid, os.WNOHANG))[0] and ended, seconds)
+        return os.waitstatus_to_exitcode(status)
 
 
 @pytest.fixture
-def forked(tmp_path: Path) -> Iterator[Forked]:
-    # The log of twistd takes the place of the file that stdout goes to.
-    daemon = Forked(tmp_path / "home", settings={"DB_PATH": "data/jobs.db"})
-    yield daemon
-    daemon.kill()
+def forked(tmp_path: Path) -> Forked:
+    return Forked(tmp_path / "home", settings={"DB_PATH": "data/jobs.db"})
 
 
 def test_as_a_daemon_it_forks_works_on_a_relative_path_and_is_stopped_by_its_pid_file(forked: Forked) -> None:
@@ -66,7 +57,7 @@ def test_as_a_daemon_it_forks_works_on_a_relative_path_and_is_stopped_by_its_pid
     assert os.getsid(forked.pid) != os.getsid(0)
     assert forked.db_path == forked.home / "data" / "jobs.db"
     assert forked.db_path.exists()
-    forked.stop()
+    assert forked.stop() == 0
     assert not (forked.home / "twistd.pid").exists()
     forked.start()
     with forked.client() as client:
@@ -215,7 +206,7 @@ def test_a_forked_daemon_writes_its_log_of_json_where_it_would_write_text(forked
     forked.start()
     with forked.client() as client:
         answered = client.call("GET", "/test").headers["X-Request-Id"]
-    forked.stop()
+    assert forked.stop() == 0
     _is_logged(forked.log, answered)
 
 
@@ -231,7 +222,7 @@ def test_at_sigusr1_a_forked_daemon_begins_a_new_log(forked: Forked, log_format:
         until("a new log is begun", before.exists)
         second = client.call("GET", "/test").headers["X-Request-Id"]
     until("the line is written", lambda: second in forked.log)
-    forked.stop()
+    assert forked.stop() == 0
     assert first in before.read_text()
     assert first not in forked.log
 

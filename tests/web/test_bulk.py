@@ -92,6 +92,7 @@ def test_there_must_be_jobs(server: MemoryServer, jobs: Any) -> None:
     assert server.call("PUT", "/api/v1/jobs", body=body, key="wrong").status == 400
 
 
+@pytest.mark.slow
 def test_ten_thousand_jobs_go_in_one_call_and_no_more(server: MemoryServer) -> None:
     assert _add_many(server, *[{}] * 10_001).status == 400
     answer = _add_many(server, *[{}] * 10_000)
@@ -198,6 +199,7 @@ def test_it_must_be_clear_what_is_to_be_changed(server: MemoryServer, body: Any)
 # All that match
 
 
+@pytest.mark.slow
 def test_all_failed_jobs_are_queued_again_in_one_call(server: MemoryServer) -> None:
     uids = [add(server)["uid"] for _ in range(1200)]
     for index in range(0, 1200, 500):

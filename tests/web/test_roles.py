@@ -158,6 +158,7 @@ def test_each_role_may_make_its_calls_and_no_others(table: _Table, call: Call, r
         assert b"canary" not in answer.body
 
 
+@pytest.mark.slow
 @_named(KEYED)
 @pytest.mark.parametrize(
     ("key", "status"),

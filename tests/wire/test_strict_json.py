@@ -194,6 +194,7 @@ def _containers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
+@pytest.mark.slow
 @given(st.recursive(_SCALARS | _STRINGS, _containers, max_leaves=20), st.integers(1, 5))
 @settings(deadline=None, max_examples=1000)
 def test_what_is_taken_at_a_quick_look_is_taken_at_a_thorough_one(text: str, max_depth: int) -> None:
@@ -264,6 +265,7 @@ def test_content_comes_back_byte_for_byte(server: MemoryServer, content: bytes) 
     assert b'"content":%s,"state"' % content in shown
 
 
+@pytest.mark.slow
 @given(OBJECTS, st.booleans(), st.sampled_from([None, 0, 2]))
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_object_comes_back_byte_for_byte(

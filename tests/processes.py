@@ -1,0 +1,59 @@
+"""The processes that tests start: none outlives its test, whatever becomes of the test."""
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+#: From linux/prctl.h.
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of all that it starts: also of a daemon, whose parent ends when it has forked."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def children() -> set[int]:
+    """The processes whose parent is this one, also those that have ended and were not waited for."""
+    while True:
+        # The list is kept by thread. One that ends meanwhile gives its own to another, which may have been read before.
+        with suppress(FileNotFoundError):
+            lists = [(task / "children").read_text() for task in Path("/proc/self/task").iterdir()]
+            return {int(pid) for pid in " ".join(lists).split()}
+
+
+def end_children(spared: set[int]) -> None:
+    """Kill the children of this process, and theirs in turn; needs adopt_orphans."""
+    # The children of one that has ended are children of this process.
+    while started := children() - spared:
+        for pid in started:
+            # A Popen may have waited for it meanwhile, in a thread.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_outlives_the_tests() -> Iterator[None]:
+    """For what several tests share, and failed to set up."""
+    adopt_orphans()
+    before = children()
+    yield
+    end_children(spared=before)
+
+
+@pytest.fixture(autouse=True)
+def nothing_outlives_its_test(nothing_outlives_the_tests: None) -> Iterator[None]:
+    """For what a test has started; what others share was started before."""
+    before = children()
+    yield
+    end_children(spared=before)
