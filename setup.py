@@ -27,6 +27,7 @@ setup(
         "test": [
             "hypothesis>=6.100",
             "jsonschema>=4.20",
+            "openapi-python-client>=0.26,<1",
             "openapi-spec-validator>=0.7",
             "pytest>=8",
             "pytest-twisted>=1.14",

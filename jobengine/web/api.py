@@ -36,6 +36,7 @@ from ..wire.parameters import (
     idempotency_key,
     number,
     one,
+    preferred_return,
     preferred_wait,
     seconds,
 )
@@ -205,7 +206,8 @@ class Api:
         """Change a job; the answer is the job, but for a request as the first version of the API has it."""
         command, v1 = self.wire.update_job(_body(request), self._access(request))
         job = await self.engine.update_job(command)
-        return _empty(request, HTTPStatus.OK) if v1 else request.reply(job_json(job))
+        shown = not v1 or preferred_return(request.sent(b"prefer")) == "representation"
+        return request.reply(job_json(job)) if shown else _empty(request, HTTPStatus.OK)
 
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
