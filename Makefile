@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 BIN := venv/bin
-SOURCES := setup.py pyproject.toml $(shell find jobengine twisted -name '*.py')
+SOURCES := setup.py pyproject.toml api_schema.yml $(shell find jobengine twisted -name '*.py')
 
 .PHONY: run test lint check bench clean
 

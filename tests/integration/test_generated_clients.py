@@ -1,4 +1,4 @@
-"""Clients generated from api_schema.yml, each driving a job through its whole life, and a linter of OpenAPI."""
+"""Clients generated from the schema, each driving a job through its whole life, and a linter of OpenAPI."""
 
 import hashlib
 import os
@@ -41,17 +41,21 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory, node_modules: Path) -> Path:
+def compiled(tmp_path_factory: pytest.TempPathFactory, node_modules: Path, live: Daemon) -> Path:
     """Where the drivers in TypeScript are, compiled with `tsc --strict` together with what both generators made."""
     place = tmp_path_factory.mktemp("typescript")
     for source in [*GENERATORS.glob("*.ts"), GENERATORS / "tsconfig.json", GENERATORS / "package.json"]:
         shutil.copy(source, place)
     (place / "node_modules").symlink_to(node_modules)
     _run([str(TOOLS / "openapi-typescript"), str(SCHEMA_PATH), "--output", "api.d.ts"], place)
-    hey_api = ["--input", str(SCHEMA_PATH), "--output", "hey-api", "--client", "@hey-api/client-fetch"]
+    hey_api = ["--input", _url(live, "/openapi.json"), "--output", "hey-api", "--client", "@hey-api/client-fetch"]
     _run([str(TOOLS / "openapi-ts"), *hey_api, "--no-log-file"], place)
     _run([str(TOOLS / "tsc"), "--strict"], place)
     return place / "made"
+
+
+def _url(live: Daemon, path: str = "") -> str:
+    return f"http://127.0.0.1:{live.port}{path}"
 
 
 def _run(command: Sequence[str], place: Path) -> str:
@@ -76,16 +80,16 @@ def test_redocly_finds_nothing_wrong_with_the_schema(node_modules: Path) -> None
 
 @pytest.mark.parametrize("driver", ["openapi_fetch", "hey_api"])
 def test_a_client_in_typescript_drives_a_job_through_its_life(driver: str, compiled: Path, live: Daemon) -> None:
-    printed = _run(["node", str(compiled / f"{driver}.js"), f"http://127.0.0.1:{live.port}", driver], compiled)
+    printed = _run(["node", str(compiled / f"{driver}.js"), _url(live), driver], compiled)
     assert printed == "lived\n"
 
 
 def test_a_client_in_python_drives_a_job_through_its_life(tmp_path: Path, live: Daemon) -> None:
     generator = str(Path(sys.executable).with_name("openapi-python-client"))
     config = str(GENERATORS / "python_client.yml")
-    options = ["--path", str(SCHEMA_PATH), "--config", config, "--output-path", "made", "--meta", "none"]
+    options = ["--url", _url(live, "/openapi.json"), "--config", config, "--output-path", "made", "--meta", "none"]
     printed = _run([generator, "generate", *options, "--fail-on-warning"], tmp_path)
     assert "Warning" not in printed
     shutil.copy(GENERATORS / "python_client.py", tmp_path)
-    printed = _run([sys.executable, "python_client.py", f"http://127.0.0.1:{live.port}", "python"], tmp_path)
+    printed = _run([sys.executable, "python_client.py", _url(live), "python"], tmp_path)
     assert printed == "lived\n"
