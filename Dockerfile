@@ -4,7 +4,7 @@ WORKDIR /src
 RUN python3 -m venv --without-pip /opt/jobengine
 COPY requirements.lock ./
 RUN python3 -m pip --python /opt/jobengine/bin/python install --no-cache-dir --require-hashes -r requirements.lock
-COPY setup.py pyproject.toml README.md LICENSE ./
+COPY setup.py pyproject.toml README.md LICENSE api_schema.yml ./
 COPY jobengine ./jobengine
 COPY twisted ./twisted
 RUN python3 -m pip --python /opt/jobengine/bin/python install --no-cache-dir --no-deps .

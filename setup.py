@@ -1,8 +1,23 @@
 """How JobEngine is installed; settings of the tools are in pyproject.toml."""
 
+import json
 from pathlib import Path
 
+import yaml
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+
+class BuildWithSchema(build_py):
+    """Builds the package with its schema as JSON, so that the server needs no reader of YAML."""
+
+    def run(self) -> None:
+        """Make openapi.json of api_schema.yml, in the sources, from where it is packed and tests have it too."""
+        schema = yaml.safe_load(Path("api_schema.yml").read_text(encoding="utf-8"))
+        made = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+        Path("jobengine/web/openapi.json").write_text(made, encoding="utf-8")
+        super().run()
+
 
 setup(
     name="jobengine",
@@ -12,7 +27,8 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=[*find_packages(include=["jobengine", "jobengine.*"]), "twisted.plugins"],
-    package_data={"jobengine": ["py.typed"]},
+    package_data={"jobengine": ["py.typed"], "jobengine.web": ["openapi.json"]},
+    cmdclass={"build_py": BuildWithSchema},
     python_requires=">=3.11",
     install_requires=[
         "twisted[tls]>=25.5,<27",
@@ -27,6 +43,7 @@ setup(
         "test": [
             "hypothesis>=6.100",
             "jsonschema>=4.20",
+            "openapi-python-client>=0.26,<1",
             "openapi-spec-validator>=0.7",
             "pytest>=8",
             "pytest-twisted>=1.14",

@@ -1,6 +1,7 @@
 """Holds answers against api_schema.yml: what is not documented there, a server must not say."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
@@ -9,21 +10,48 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import yaml
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type hints
+from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]  # it ships no type hints
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-__all__ = ["SCHEMA_PATH", "check_answer", "operations", "schema", "validator"]
+__all__ = ["SCHEMA_PATH", "check_answer", "operations", "read_yaml", "resolve", "schema", "validator"]
 
 SCHEMA_PATH: Final = Path(__file__).parent.parent / "api_schema.yml"
 _ROOT: Final = "urn:api"
+_FORMATS: Final = FormatChecker()
+
+
+@_FORMATS.checks("int64")
+def _is_int64(value: object) -> bool:
+    return not isinstance(value, int) or -(1 << 63) <= value < 1 << 63
 
 
 @cache
 def schema() -> dict[str, Any]:
     """api_schema.yml as it is."""
-    document: dict[str, Any] = yaml.load(SCHEMA_PATH.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    document: dict[str, Any] = read_yaml(SCHEMA_PATH.read_text())
     return document
+
+
+class _StrictLoader(yaml.CSafeLoader):
+    """Reads YAML as the strictest tools do: no key comes twice in a mapping."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Refuse a key that came before."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for key, count in Counter(keys).items() if count > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} comes twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str) -> Any:
+    """The value of a YAML document; raises YAMLError for a key that comes twice, and for anchors and aliases."""
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        name = getattr(event, "anchor", None)
+        if name is not None:
+            raise yaml.YAMLError(f"{name} is an anchor or alias, {event.start_mark}; use $ref")
+    return yaml.load(text, _StrictLoader)
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -40,8 +68,8 @@ def check_answer(method: str, path: str, status: int, headers: Mapping[str, str]
     assert response is not None, f"{where} is not documented"
     given = {name.lower(): value for name, value in headers.items()}
     for name, header in response.get("headers", {}).items():
-        _check_header(where, name, _resolve(header), given.get(name.lower()))
-    _check_content(where, method, response, given, body)
+        _check_header(where, name, resolve(header), given.get(name.lower()))
+    _check_content(where, method, status, response, given, body)
 
 
 def validator(fragment: Mapping[str, Any], *, closed: bool = False) -> Any:
@@ -49,11 +77,10 @@ def validator(fragment: Mapping[str, Any], *, closed: bool = False) -> Any:
     document = _closed() if closed else schema()
     part = _close(fragment) if closed else fragment
     registry: Any = Registry().with_resource(_ROOT, DRAFT202012.create_resource(document))
-    checker = Draft202012Validator.FORMAT_CHECKER
-    return Draft202012Validator(_absolute(part), registry=registry, format_checker=checker)
+    return Draft202012Validator(_absolute(part), registry=registry, format_checker=_FORMATS)
 
 
-def _response(method: str, path: str, status: int) -> dict[str, Any] | None:
+def _response(method: str, path: str, status: int) -> Mapping[str, Any] | None:
     """What is documented of an answer."""
     document = schema()
     item = document["paths"].get(path)
@@ -63,12 +90,12 @@ def _response(method: str, path: str, status: int) -> dict[str, Any] | None:
     if operation is None:
         return _other(document["x-other-methods"], 405, status)
     response = operation["responses"].get(str(status))
-    return None if response is None else _resolve(response)
+    return None if response is None else resolve(response)
 
 
-def _other(response: dict[str, Any], its_status: int, status: int) -> dict[str, Any] | None:
+def _other(response: dict[str, Any], its_status: int, status: int) -> Mapping[str, Any] | None:
     if status == its_status:
-        return _resolve(response)
+        return resolve(response)
     # What every request can meet before anybody looks at its path, /test documents.
     return _response("GET", "/test", status) if status >= 400 else None
 
@@ -82,7 +109,7 @@ def _check_header(where: str, name: str, header: Mapping[str, Any], value: str |
 
 
 def _check_content(
-    where: str, method: str, response: Mapping[str, Any], headers: Mapping[str, str], body: bytes
+    where: str, method: str, status: int, response: Mapping[str, Any], headers: Mapping[str, str], body: bytes
 ) -> None:
     content = response.get("content")
     if content is None:
@@ -95,7 +122,10 @@ def _check_content(
     if method == "HEAD":
         assert body == b"", f"{where}: an answer to HEAD has no body"
     elif kind.endswith("json"):
-        _check_value(where, content[kind]["schema"], json.loads(body, parse_constant=_no_constant))
+        value = json.loads(body, parse_constant=_no_constant)
+        _check_value(where, content[kind]["schema"], value)
+        if kind == "application/problem+json":
+            assert value["status"] == status, f"{where}: the problem has another status, {value['status']}"
 
 
 def _check_value(where: str, fragment: Mapping[str, Any], value: Any) -> None:
@@ -118,7 +148,7 @@ def _no_constant(name: str) -> None:
     raise AssertionError(f"{name} is not JSON")
 
 
-def _resolve(node: dict[str, Any]) -> dict[str, Any]:
+def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a node that may be a reference stands for."""
     while "$ref" in node:
         target: Any = schema()
@@ -139,11 +169,24 @@ def _closed() -> dict[str, Any]:
 def _close(node: Any) -> Any:
     """A copy of a schema whose objects take no fields but those that they name."""
     if isinstance(node, Mapping):
-        closed = {key: _close(value) for key, value in node.items()}
+        closed = {key: _close(value) for key, value in _in_one(node).items()}
         if closed.get("type") == "object":
             closed.setdefault("additionalProperties", False)
         return closed
     return [_close(value) for value in node] if isinstance(node, list) else node
+
+
+def _in_one(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema that is all of several objects, as one object."""
+    parts = [_in_one(resolve(part)) for part in node.get("allOf", ())]
+    if not parts:
+        return node
+    required = [name for part in parts for name in part.get("required", ())]
+    return {
+        "type": "object",
+        "required": list(dict.fromkeys(required)),
+        "properties": {name: field for part in parts for name, field in part.get("properties", {}).items()},
+    }
 
 
 def _absolute(node: Any) -> Any:

@@ -36,6 +36,7 @@ from ..wire.parameters import (
     idempotency_key,
     number,
     one,
+    preferred_return,
     preferred_wait,
     seconds,
 )
@@ -57,6 +58,7 @@ from ..wire.responses import (
 from .errors import AdminRequired, problem_of, result_of
 from .metrics import CONTENT_TYPE, Metrics
 from .router import Dispatcher
+from .schema import SCHEMA
 from .throttle import Guard
 
 __all__ = ["Api"]
@@ -204,8 +206,10 @@ class Api:
     async def update_job(self, request: JobRequest) -> bytes:
         """Change a job; the answer is the job, but for a request as the first version of the API has it."""
         command, v1 = self.wire.update_job(_body(request), self._access(request))
+        preferred = preferred_return(request.sent(b"prefer"))
         job = await self.engine.update_job(command)
-        return _empty(request, HTTPStatus.OK) if v1 else request.reply(job_json(job))
+        is_empty = v1 and preferred != "representation"
+        return _empty(request, HTTPStatus.OK) if is_empty else request.reply(job_json(job))
 
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
@@ -314,6 +318,11 @@ class Api:
     async def test(self, request: JobRequest) -> bytes:
         """Whether this is a JobEngine."""
         return _empty(request, HTTPStatus.OK)
+
+    @_app.route("/openapi.json", methods=["GET"])
+    async def openapi(self, request: JobRequest) -> bytes:
+        """What this API is, for generators and viewers."""
+        return request.reply(SCHEMA)
 
     @_app.route("/healthz", methods=["GET"])
     async def healthz(self, request: JobRequest) -> bytes:

@@ -99,4 +99,4 @@ def _routing_problem(error: HTTPException) -> Problem:
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
         return Problem(status, f"This path takes {allowed}.", {"Allow": allowed})
-    return Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path; the calls are listed in api_schema.yml.")
+    return Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path; GET /openapi.json lists the calls.")

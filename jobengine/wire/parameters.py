@@ -22,6 +22,7 @@ __all__ = [
     "number",
     "one",
     "optional",
+    "preferred_return",
     "preferred_wait",
     "seconds",
 ]
@@ -32,6 +33,9 @@ Query = Mapping[bytes, Sequence[bytes]]
 #: The longest that a request may wait.
 MAX_WAIT: Final = 60
 _LONGEST_TEXT: Final = 256
+_PREFER_RETURN: Final = re.compile(
+    r"(?:^|[,;])\s*return\s*=\s*\"?(minimal|representation)\"?\s*(?:$|[,;])", re.IGNORECASE
+)
 _PREFER_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
 #: As in JSON, and as libraries write floats.
@@ -68,6 +72,12 @@ def preferred_wait(values: Sequence[bytes] | None) -> float:
     """The seconds of `wait` in the Prefer headers of a request (RFC 7240), at most MAX_WAIT; 0 if there is none."""
     found = _PREFER_WAIT.search(b",".join(values or ()).decode("latin-1"))
     return min(int(found.group(1)), MAX_WAIT) if found else 0
+
+
+def preferred_return(values: Sequence[bytes] | None) -> str | None:
+    """`minimal` or `representation`, as `return` in the Prefer headers of a request says (RFC 7240), or None."""
+    found = _PREFER_RETURN.search(b",".join(values or ()).decode("latin-1"))
+    return found.group(1).lower() if found else None
 
 
 def one(query: Query, name: str) -> str:

@@ -212,6 +212,27 @@ def test_a_job_is_put_in_a_state_in_any_case(server: MemoryServer, state: str, s
     assert read(server, uid).json["state"] == state
 
 
+@pytest.mark.parametrize(
+    ("prefer", "is_shown"),
+    [
+        ("return=representation", True),
+        ('respond-async, Return = "representation"; x=1', True),
+        ("return=minimal", False),
+        ("wait=3", False),
+        ("noreturn=representation", False),
+    ],
+)
+def test_the_answer_to_such_an_update_is_the_job_where_that_is_preferred(
+    server: MemoryServer, prefer: str, is_shown: bool
+) -> None:
+    uid = add(server)["uid"]
+    body = {"queue_name": "q", "uid": uid, "new_status": "complete"}
+    answer = server.call("POST", "/api/v1/job", body=body, headers={"Prefer": prefer})
+    assert answer.status == 200
+    assert (answer.body == read(server, uid).body) is is_shown
+    assert bool(answer.body) is is_shown
+
+
 @pytest.mark.parametrize("status", ["", "done", "in progress", " failed", "queued\n", None, 1, ["queued"]])
 def test_a_status_that_is_none_is_refused(server: MemoryServer, status: Any) -> None:
     added = add(server)

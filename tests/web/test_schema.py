@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 from twisted.web.resource import Resource
+from yaml import YAMLError
 
 from jobengine.web.api import Api
 from tests.doubles import MemoryServer
-from tests.schema import check_answer, operations, schema, validator
+from tests.schema import check_answer, operations, read_yaml, resolve, schema, validator
 
 _HEADERS = {"X-Request-Id": "0123abcd-1", "Cache-Control": "no-store", "Content-Type": "application/json"}
 _JOB = {
@@ -48,11 +49,26 @@ def test_the_schema_documents_just_the_routes_there_are() -> None:
     assert {(method, path) for method, path, _ in operations()} == routed
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a: 1\na: 2", id="a key twice"),
+        pytest.param("a: {b: {c: 1, c: 1}}", id="further in"),
+        pytest.param("'409': {}\n'404': {}\n'409': {}", id="the same value twice"),
+        pytest.param("a: &b {c: 1}\nd: 2", id="an anchor"),
+        pytest.param("a: &b 1\nc: *b", id="an alias"),
+    ],
+)
+def test_the_reader_refuses_what_other_readers_can_not_read(text: str) -> None:
+    with pytest.raises(YAMLError):
+        read_yaml(text)
+
+
 def _examples(node: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Place, schema and value of every example."""
     if isinstance(node, dict):
         named = node.get("examples", {}) if "schema" in node else {}
-        yield from ((f"{where}/{name}", node["schema"], example["value"]) for name, example in named.items())
+        yield from ((f"{where}/{name}", node["schema"], resolve(example)["value"]) for name, example in named.items())
         if "schema" in node and "example" in node:
             yield where, node["schema"], node["example"]
         for key, value in node.items():
@@ -113,7 +129,9 @@ def _problem() -> dict[str, str]:
         pytest.param("GET", "/api/v1/job", 200, _without(_HEADERS, "X-Request-Id"), _JOB, id="a header missing"),
         pytest.param("GET", "/api/v1/job", 200, _HEADERS | {"X-Request-Id": "?"}, _JOB, id="a header of another form"),
         pytest.param("PUT", "/api/v1/queue", 201, _HEADERS, _JOB, id="a body where none is documented"),
-        pytest.param("GET", "/api/v1/job/next", 200, _HEADERS, {**_JOB, "lease": "x"}, id="half of two that may be"),
+        pytest.param(
+            "GET", "/api/v1/job/next", 200, _HEADERS, {**_JOB, "queue_name": "q"}, id="a field of a kin of the answer"
+        ),
         pytest.param("HEAD", "/api/v1/job", 200, _HEADERS, _JOB, id="a body after HEAD"),
         pytest.param("GET", "/api/v1/job", 404, _HEADERS, _PROBLEM, id="a problem as plain JSON"),
         pytest.param(
@@ -153,5 +171,5 @@ def test_a_server_in_memory_checks_its_answers(tmp_path: Path) -> None:
     root.putChild(b"healthz", _Ill())
     server.site.resource, server.site.begin = root, lambda _request: False
     server._agent = type(server._agent)(server.site)
-    with pytest.raises(AssertionError, match="'ok' was expected"):
+    with pytest.raises(AssertionError, match="'ill' is not one of"):
         server.call("GET", "/healthz")
