@@ -104,13 +104,8 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> IService:
 
 
 def _secret(settings: Settings) -> Callable[[], bytes]:
-    """What gives the SECRET when the database is opened, after making sure that it has a directory."""
-
-    def secret() -> bytes:
-        os.makedirs(os.path.dirname(settings.db_path), mode=0o700, exist_ok=True)
-        return settings.secret or key_file_secret(settings.db_path)
-
-    return secret
+    """What gives the SECRET when the database is opened or made."""
+    return lambda: settings.secret or key_file_secret(settings.db_path)
 
 
 def _check_before_fork(settings: Settings) -> None:

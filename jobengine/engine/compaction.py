@@ -6,7 +6,7 @@ with a write of its own while nothing else is to be written. How the two files a
 docs/database-format.md.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from attrs import define, field
@@ -21,7 +21,7 @@ from ..core.state import Tables
 from ..storage.committer import Run
 from ..storage.journal import Journal
 
-__all__ = ["Compaction", "encoded_snapshot"]
+__all__ = ["Compaction"]
 
 #: Facts in a slice that goes alone: a fifth of a millisecond. Requests that come meanwhile wait for it.
 _SLICE: Final = 100
@@ -32,18 +32,9 @@ _SHARE: Final = 2
 _FEW: Final = 8
 #: Seconds between slices that go alone, so that there is time in which a request meets none.
 _PAUSE: Final = 0.001
-#: Facts in a slice when nobody waits.
-_LARGE_SLICE: Final = 1_000
 #: Compaction begins when the file is longer than 1.5 times what is needed plus this, so that it ends well below the
 #: promise of twice that plus 64 MiB (database.md, P6).
 _SLACK: Final = 32 << 20
-
-
-def encoded_snapshot(tables: Tables) -> Iterator[list[bytes]]:
-    """The records of all that there is, slice by slice."""
-    snapshot = Snapshot(tables)
-    while (facts := snapshot.take(_LARGE_SLICE)) is not None:
-        yield [encode(fact) for fact in facts]
 
 
 @define(kw_only=True)

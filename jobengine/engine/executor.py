@@ -27,7 +27,7 @@ from ..core.wall_time import shown
 from ..storage.committer import Backlog, Committer, Hooks, Phase, Run
 from ..storage.errors import NewerFormat, NoRoom, StorageError
 from ..storage.journal import Journal
-from .compaction import Compaction, encoded_snapshot
+from .compaction import Compaction
 from .door import Busy, Full, OutcomeUnknown
 from .event_feed import Events, Feed
 from .timeline import Timeline
@@ -127,9 +127,16 @@ class Ledger:
 
     # Life
 
-    def recover(self, secret: bytes) -> None:
-        """Read the file back, blocking; raises StorageError or OSError."""
-        for records in self.journal.open(secret, self.now()):
+    def recover(self, secret: Callable[[], bytes]) -> None:
+        """Read the file back, blocking, or make it; raises StorageError or OSError."""
+        if self.journal.lock():
+            self.journal.open(secret())
+            self._read_back()
+        else:
+            self.journal.make(secret())
+
+    def _read_back(self) -> None:
+        for records in self.journal.recover(self.now()):
             self._replay(records)
         torn = self.journal.torn
         if torn is not None:
@@ -137,8 +144,8 @@ class Ledger:
                 "a crash had cut the last write short; its {n} bytes are in {path}", n=torn.length, path=torn.copy
             )
         if not self.journal.clean:
-            self._log.info("the database was not closed in good order: writing it anew")
-            self.journal.rewrite(encoded_snapshot(self.tables))
+            self._log.info("the database was not closed in good order: making sure that what was read is on disk")
+        self.journal.confirm()
 
     def start(self) -> None:
         """Let time act from now on."""

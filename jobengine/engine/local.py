@@ -92,7 +92,7 @@ class LocalEngine(Service):
     def startService(self) -> None:
         """Read the database back, blocking until it is done; raises StorageError or OSError."""
         try:
-            self._ledger.recover(self.secret())
+            self._ledger.recover(self.secret)
         except BaseException:
             self.journal.close(orderly=False)
             raise

@@ -27,10 +27,13 @@ class Files:
 
     def lock(self, path: str) -> int:
         """
-        Open or make a lock file and take its lock; raises BlockingIOError if another process has it.
+        Open or make a lock file, with its directory (0700), and take its lock.
+
+        Raises BlockingIOError if another process has it.
 
         flock and not fcntl: a fcntl lock is gone as soon as any descriptor of the file is closed.
         """
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,13 +86,13 @@ class Files:
         """Return when the data, and the length it needs, are on disk."""
         os.fdatasync(descriptor)
 
-    def sync_directory(self, path: str) -> None:
+    def open_directory(self, path: str) -> int:
+        """Open a directory, to sync it later."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def sync_directory(self, descriptor: int) -> None:
         """Return when the names in the directory are on disk."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        os.fsync(descriptor)
 
     def rename(self, old: str, new: str) -> None:
         """Give a file a new name; one that has it is replaced in the same instant."""

@@ -6,8 +6,8 @@ Everything here blocks. After it has been opened a journal is used by one thread
 
 import errno
 import os.path
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import Final
 
@@ -26,6 +26,8 @@ _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _MOST: Final = MAX_BOX // 2
 #: Bytes of a copy after which it is synced.
 _COPY_STEP: Final = 1 << 19
+#: Bytes that `confirm` writes at a time.
+_CONFIRMED_AT_ONCE: Final = 1 << 20
 
 
 @frozen
@@ -76,7 +78,12 @@ class _FrameFile:
 
 @define
 class Journal:
-    """One database file, from `open` to `close`."""
+    """
+    One database file, from `lock` to `close`.
+
+    After `lock`, a file that is there is opened (`open`), read (`recover`) and confirmed (`confirm`), in this order;
+    one that is not is made (`make`).
+    """
 
     #: Where it is, as an absolute path.
     path: str
@@ -84,13 +91,19 @@ class Journal:
     _kdf: Kdf = field(factory=Kdf)
     #: What recovery cut off, if it did.
     torn: Torn | None = field(default=None, init=False)
-    #: Whether the file was new or closed in good order; if not, `rewrite` it before it is used.
+    #: Whether the file was new or closed in good order.
     clean: bool = field(default=False, init=False)
     #: How often it was synced since it was opened, and the seconds this took in all.
     syncs: int = field(default=0, init=False)
     sync_seconds: float = field(default=0.0, init=False)
     _lock_file: int | None = field(default=None, init=False)
+    #: The directory of the file, open to be synced: when it is needed, there may be no descriptor left to open it.
+    _directory: int | None = field(default=None, init=False)
     _lock: Lock | None = field(default=None, init=False)
+    #: The walk over the file, until it has come to its end, and the descriptor it reads.
+    _walk: tuple[Recovery, int] | None = field(default=None, init=False)
+    #: How much of the file was on disk for certain when it was opened.
+    _sure: int = field(default=0, init=False)
     #: Whether a write or sync has failed so that nothing may be written any more.
     _broken: bool = field(default=False, init=False)
     _main: _FrameFile | None = field(default=None, init=False)
@@ -108,21 +121,79 @@ class Journal:
         """Whether a copy is being made."""
         return self._copy is not None
 
-    def open(self, secret: bytes, now: int) -> Iterator[tuple[bytes, ...]]:
-        """
-        Take the lock, make the file if there is none, and give the records of every frame in order.
-
-        The journal can be used once the iterator has come to its end. `now` (milliseconds) names the copy of a torn
-        tail. Raises a StorageError, with nothing of the file changed, and OSError.
-        """
-        self._take_lock()
+    def lock(self) -> bool:
+        """Take the lock, and say whether there is a file to be opened; raises Locked and OSError."""
         try:
-            yield from self._recover(secret, now)
-        except BaseException as error:
-            self._release()
-            if isinstance(error, StorageError):
-                raise type(error)(f"{self.path}: {error}{_advice(error)}") from None
-            raise
+            self._lock_file = self._files.lock(self.path + ".lock")
+        except BlockingIOError:
+            raise Locked(f"{self.path}: another JobEngine is running on this database; stop it first") from None
+        self._directory = self._files.open_directory(os.path.dirname(self.path))
+        return self._files.exists(self.path)
+
+    def open(self, secret: bytes) -> None:
+        """Open the file that is there and check its header, with nothing changed; raises StorageError and OSError."""
+        with self._explained():
+            descriptor = self._files.open(self.path)
+            try:
+                self._walk = self._open_header(descriptor, secret), descriptor
+            except BaseException:
+                self._files.close(descriptor)
+                raise
+
+    def make(self, secret: bytes) -> None:
+        """Make the file, empty; raises OSError and StorageBroken."""
+        self._files.remove(self._copy_path)
+        self._lock = Lock.derive(secret, self._kdf)
+        self.start_copy()
+        assert self._copy is not None
+        self._complete_copy(self._copy)
+        self._switch_over(self._copy)
+        self.clean = True
+
+    def recover(self, now: int) -> Iterator[tuple[bytes, ...]]:
+        """
+        Give the records of every frame, in order; `progress` says how far it is.
+
+        `now` (milliseconds) names the copy of a torn tail. Raises a StorageError, with nothing of the file changed, and
+        OSError.
+        """
+        assert self._walk is not None, "the journal is not open"
+        recovery, descriptor = self._walk
+        with self._explained():
+            for frame in recovery.frames():
+                if frame.records:
+                    yield frame.records
+            self._cut_torn(descriptor, recovery, now)
+        self._files.remove(self._copy_path)
+        self.clean, self._sure = recovery.closed, recovery.sure
+        self._main, self._walk = _FrameFile(self._files, descriptor, recovery.chain, recovery.end), None
+
+    @property
+    def progress(self) -> float:
+        """How much of the file was read, from 0 to 1."""
+        if self._walk is None:
+            return 1.0
+        recovery, _ = self._walk
+        return recovery.end / recovery.size if recovery.size else 0.0
+
+    def confirm(self) -> None:
+        """
+        Make sure that what was read is on disk, so that it can be shown; raises StorageBroken.
+
+        It may have come from the kernel's cache, and after a sync that failed the kernel may hold for written what is
+        not (docs/database-format.md, "Recovery"). So what no sync vouches for is written once more, as it is and where
+        it is: that takes no room, and a crash meanwhile leaves each sector as it was or as it is to be.
+        """
+        main = self._current
+        try:
+            for position in range(self._sure, main.end, _CONFIRMED_AT_ONCE):
+                length = min(_CONFIRMED_AT_ONCE, main.end - position)
+                self._files.write(main.descriptor, self._files.read(main.descriptor, length, position), position)
+        except OSError as error:
+            self._broken = True
+            raise StorageBroken(f"{self.path}: what was read could not be put on disk for certain: {error}") from error
+        self.sync()
+        self._sync_directory()
 
     def append(self, records: Sequence[bytes], slice_: Sequence[bytes] = (), *, sync: bool = True) -> None:
         """
@@ -179,22 +250,6 @@ class Journal:
                 self._files.remove(self._copy_path)
             self._files.discard(copy.descriptor)
 
-    def rewrite(self, slices: Iterable[Sequence[bytes]]) -> None:
-        """Put a new file with this snapshot in the place of the old one; raises StorageBroken."""
-        try:
-            self.start_copy()
-            for records in slices:
-                self._write_copy(records)
-            assert self._copy is not None
-            self._complete_copy(self._copy)
-        except OSError as error:
-            self.drop_copy()
-            raise StorageBroken(
-                f"{self.path}: after an unclean end it has to be written anew, and that failed ({error}). Nothing was "
-                "changed. Make room for a second file of its size, then start again."
-            ) from error
-        self._switch_over(self._copy)
-
     def close(self, *, orderly: bool) -> None:
         """Let go of the file and its lock; `orderly` says in the file that all is well."""
         try:
@@ -227,30 +282,13 @@ class Journal:
     def _copy_path(self) -> str:
         return self.path + ".new"
 
-    def _take_lock(self) -> None:
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say of an error in which file it is, and what to do."""
         try:
-            self._lock_file = self._files.lock(self.path + ".lock")
-        except BlockingIOError:
-            raise Locked(f"{self.path}: another JobEngine is running on this database; stop it first") from None
-
-    def _recover(self, secret: bytes, now: int) -> Iterator[tuple[bytes, ...]]:
-        if not self._files.exists(self.path):
-            self._files.remove(self._copy_path)
-            self._make(secret)
-            return
-        descriptor = self._files.open(self.path)
-        try:
-            recovery = self._open_header(descriptor, secret)
-            for frame in recovery.frames():
-                if frame.records:
-                    yield frame.records
-            self._cut_torn(descriptor, recovery, now)
-        except BaseException:
-            self._files.close(descriptor)
-            raise
-        self._files.remove(self._copy_path)
-        self.clean = recovery.closed
-        self._main = _FrameFile(self._files, descriptor, recovery.chain, recovery.end)
+            yield
+        except StorageError as error:
+            raise type(error)(f"{self.path}: {error}{_advice(error)}") from None
 
     def _open_header(self, descriptor: int, secret: bytes) -> Recovery:
         def read(length: int, position: int) -> bytes:
@@ -276,14 +314,6 @@ class Journal:
         self._sync_directory()
         self._files.truncate(descriptor, recovery.end)
         self.torn = Torn(path, len(tail))
-
-    def _make(self, secret: bytes) -> None:
-        self._lock = Lock.derive(secret, self._kdf)
-        self.start_copy()
-        assert self._copy is not None
-        self._complete_copy(self._copy)
-        self._switch_over(self._copy)
-        self.clean = True
 
     def _complete_copy(self, copy: _FrameFile) -> None:
         """End the snapshot in the copy and give it this file's name; after this the name may stand for either."""
@@ -344,19 +374,23 @@ class Journal:
 
     def _sync_directory(self) -> None:
         try:
-            self._files.sync_directory(os.path.dirname(self.path))
+            assert self._directory is not None, "the journal is not open"
+            self._files.sync_directory(self._directory)
         except OSError as error:
             self._broken = True
             raise StorageBroken(f"sync of the directory failed: {error}") from error
 
     def _release(self) -> None:
         self.drop_copy()
-        if self._main is not None:
-            self._files.close(self._main.descriptor)
-            self._main = None
-        if self._lock_file is not None:
-            self._files.close(self._lock_file)
-            self._lock_file = None
+        main, self._main = self._main, None
+        walk, self._walk = self._walk, None
+        directory, self._directory = self._directory, None
+        lock, self._lock_file = self._lock_file, None
+        # The lock goes last: who has it next finds all the rest closed.
+        opened = (None if main is None else main.descriptor, None if walk is None else walk[1], directory, lock)
+        for descriptor in opened:
+            if descriptor is not None:
+                self._files.close(descriptor)
 
 
 def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -21,6 +21,8 @@ Read = Callable[[int, int], bytes]
 #: What a disk writes as a whole or not at all.
 _SECTOR: Final = 512
 _SCAN: Final = 1 << 20
+#: Frames that show that all before them was synced.
+_VOUCHING: Final = frozenset({Kind.SNAPSHOT_END, Kind.CLOSE})
 
 
 @define(kw_only=True)
@@ -35,6 +37,9 @@ class Recovery:
     chain: Chain
     #: Where the next frame begins; after the walk, where the good part of the file ends.
     end: int = HEADER_SIZE
+    #: How much of the file is on disk for certain: a snapshot is synced before its file gets this name, and what stands
+    #: before a close is synced before that is written.
+    sure: int = HEADER_SIZE
     #: Whether the last frame read says that the file was closed in good order.
     closed: bool = False
     #: Whether the snapshot at the beginning is whole.
@@ -57,6 +62,8 @@ class Recovery:
             except BadFrame as error:
                 self._judge(str(error))
                 break
+            if frame.kind in _VOUCHING:
+                self.sure = self.end
             self.end += length
             self.closed = frame.kind is Kind.CLOSE
             self.whole_snapshot = self.whole_snapshot or frame.kind is Kind.SNAPSHOT_END

@@ -18,12 +18,18 @@ DATABASE = HERE / "format-1.0-records-3.db"
 def make_database() -> None:
     """A snapshot, commits, an orderly end, and one more commit after it."""
     journal = Journal(str(DATABASE), kdf=QUICK_KDF)
-    assert list(journal.open(SECRET, 0)) == []
-    journal.rewrite([encode(fact) for fact in facts] for facts in SLICES)
+    assert not journal.lock()
+    journal.make(SECRET)
+    journal.start_copy()
+    for facts in SLICES:
+        journal.append([], [encode(fact) for fact in facts])
+    assert journal.finish_copy()
     for facts in COMMITS[:-1]:
         journal.append([encode(fact) for fact in facts])
     journal.close(orderly=True)
-    assert list(journal.open(SECRET, 0))
+    assert journal.lock()
+    journal.open(SECRET)
+    assert list(journal.recover(0))
     journal.append([encode(fact) for fact in COMMITS[-1]])
     journal.close(orderly=True)
 

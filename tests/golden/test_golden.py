@@ -15,8 +15,7 @@ from jobengine.core.facts import Fact
 from jobengine.core.model import Notes, Queue, Spec, Standing, State
 from jobengine.core.state import Tables
 from jobengine.storage.errors import NewerFormat
-from jobengine.storage.journal import Journal
-from tests.doubles import QUICK_KDF, SECRET, make_engine, new_clock
+from tests.doubles import make_engine, new_clock
 from tests.golden.facts import (
     COMMITS,
     COMMITS_2,
@@ -31,7 +30,7 @@ from tests.golden.facts import (
     SLICES,
     SLICES_2,
 )
-from tests.storage.files_of_commits import NOW, opened
+from tests.storage.files_of_commits import opened
 
 HERE = Path(__file__).parent
 #: What each golden database holds: its slices and commits.
@@ -200,5 +199,5 @@ def test_a_database_of_a_newer_major_version_is_refused_and_left_alone(database:
     newer = data[:8] + bytes([0, 2]) + data[10:]
     database.write_bytes(newer)
     with pytest.raises(NewerFormat, match="version 2"):
-        list(Journal(str(database), kdf=QUICK_KDF).open(SECRET, NOW))
+        opened(database)
     assert database.read_bytes() == newer

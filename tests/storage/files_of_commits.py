@@ -15,8 +15,20 @@ NOW = 1_800_000_000_000
 
 def opened(path: Path, files: Files | None = None, secret: bytes = SECRET) -> tuple[Journal, list[Commit]]:
     """A journal that is open, and the commits that it read."""
-    journal = Journal(str(path), files=files or Files(), kdf=QUICK_KDF)
-    return journal, list(journal.open(secret, NOW))
+    return recovered(Journal(str(path), files=files or Files(), kdf=QUICK_KDF), secret)
+
+
+def recovered(journal: Journal, secret: bytes = SECRET, now: int = NOW) -> tuple[Journal, list[Commit]]:
+    """The journal, open on its file or on a new one, and the commits that it read; it is not confirmed."""
+    try:
+        if journal.lock():
+            journal.open(secret)
+            return journal, list(journal.recover(now))
+        journal.make(secret)
+    except BaseException:
+        journal.close(orderly=False)
+        raise
+    return journal, []
 
 
 def read(path: Path, secret: bytes = SECRET) -> list[Commit]:

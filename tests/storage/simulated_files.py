@@ -39,7 +39,9 @@ class _Write:
         for lost in [*([piece] for piece in pieces), pieces, pieces[1:], pieces[:-1], pieces[::2], pieces[1::2]]:
             data = bytearray(self.data)
             for begin, end in lost:
-                data[begin:end] = bytes(end - begin)
+                # A sector that the disk has not come to is as it was.
+                was = content[self.position + begin : self.position + end]
+                data[begin:end] = was.ljust(end - begin, b"\0")
             yield _Write(bytes(data), self.position).done(content)
 
 
@@ -65,7 +67,9 @@ class _Inode:
         self.pending.append(step)
 
     def sync(self) -> None:
-        self.durable, self.pending = self.content, []
+        for step in self.pending:
+            self.durable = step.done(self.durable)
+        self.pending = []
 
     def after_a_crash(self) -> Iterator[bytes]:
         """What may be on disk: nothing of what is pending, all of it, or a part."""
@@ -105,6 +109,11 @@ class SimulatedFiles(Files):
                 for path, inode in names.items():
                     for content in set(inode.after_a_crash()):
                         yield {**base, path: content}
+
+    def fail_to_sync(self) -> None:
+        """As when a disk fails: the kernel holds for written what is not, and says so to nobody who comes later."""
+        for inode in self._names.values():
+            inode.pending = []
 
     def now(self) -> Disk:
         """What a process that starts without a power cut in between would see."""
@@ -152,7 +161,10 @@ class SimulatedFiles(Files):
             self._open[descriptor].sync()
         self.moment()
 
-    def sync_directory(self, path: str) -> None:
+    def open_directory(self, path: str) -> int:
+        return next(self._numbers)
+
+    def sync_directory(self, descriptor: int) -> None:
         if self.directory_syncs:
             self._durable_names, self._name_steps = self._names, []
         self.moment()
@@ -203,9 +215,9 @@ class FaultyFiles(Files):
         self._maybe_fail("sync")
         super().sync(descriptor)
 
-    def sync_directory(self, path: str) -> None:
+    def sync_directory(self, descriptor: int) -> None:
         self._maybe_fail("sync_directory")
-        super().sync_directory(path)
+        super().sync_directory(descriptor)
 
     def rename(self, old: str, new: str) -> None:
         self._maybe_fail("rename")

@@ -8,8 +8,8 @@ from attrs import define, field
 
 from jobengine.storage.errors import StorageError
 from jobengine.storage.journal import Journal
-from tests.doubles import QUICK_KDF, SECRET
-from tests.storage.files_of_commits import NOW
+from tests.doubles import QUICK_KDF
+from tests.storage.files_of_commits import NOW, recovered
 from tests.storage.simulated_files import Disk, SimulatedFiles
 
 PATH = "/data/db"
@@ -36,12 +36,11 @@ def numbers(records: list[tuple[bytes, ...]]) -> set[int]:
 
 
 def reopened(files: SimulatedFiles) -> tuple[Journal, set[int]]:
-    """A journal as the engine opens it: read back, and written anew if it was not closed in good order."""
-    journal = Journal(PATH, files=files, kdf=QUICK_KDF)
-    found = numbers(list(journal.open(SECRET, next(TIMES))))
-    if not journal.clean:
-        journal.rewrite([[record(number) for number in sorted(found)]])
-    return journal, found
+    """A journal as the engine opens it: read back and confirmed, or made."""
+    journal, commits = recovered(Journal(PATH, files=files, kdf=QUICK_KDF), now=next(TIMES))
+    if commits:
+        journal.confirm()
+    return journal, numbers(commits)
 
 
 @define
@@ -145,16 +144,32 @@ def test_without_the_sync_of_the_directory_the_same_check_finds_a_loss() -> None
     assert violation(directory_syncs=False)
 
 
-def test_what_is_shown_after_a_kill_is_not_lost_in_a_power_cut() -> None:
-    assert not loss_after_a_kill(rewriting=True)
+def confirm(journal: Journal) -> None:
+    journal.confirm()
 
 
-def test_without_writing_anew_after_an_unclean_end_the_same_check_finds_a_loss() -> None:
-    assert loss_after_a_kill(rewriting=False)
+def only_sync(journal: Journal) -> None:
+    journal.sync()
 
 
-def loss_after_a_kill(*, rewriting: bool) -> str:
-    """Kill a process between the write and the sync of a commit, start another, and cut the power."""
+def nothing(_: Journal) -> None:
+    pass
+
+
+@pytest.mark.parametrize("failed_sync", [False, True], ids=["killed", "sync failed"])
+def test_what_is_shown_after_an_unclean_end_is_not_lost_in_a_power_cut(failed_sync: bool) -> None:
+    assert not loss_after_a_kill(confirm, failed_sync=failed_sync)
+
+
+@pytest.mark.parametrize(("step", "failed_sync"), [(nothing, False), (only_sync, True)])
+def test_without_confirming_what_was_read_the_same_check_finds_a_loss(
+    step: Callable[[Journal], None], failed_sync: bool
+) -> None:
+    assert loss_after_a_kill(step, failed_sync=failed_sync)
+
+
+def loss_after_a_kill(step: Callable[[Journal], None], *, failed_sync: bool) -> str:
+    """End a process between the write and the sync of a commit, start another that does `step`, and cut the power."""
     files = SimulatedFiles()
     run = Run(files, lambda _: None)
     run.live()
@@ -162,7 +177,11 @@ def loss_after_a_kill(*, rewriting: bool) -> str:
     with pytest.raises(Killed):
         run.commit()
     files.moment = lambda: None
-    shown = found_again(files, rewriting=rewriting)
+    if failed_sync:
+        files.fail_to_sync()
+    journal, commits = recovered(Journal(PATH, files=files, kdf=QUICK_KDF), now=next(TIMES))
+    step(journal)
+    shown = numbers(commits)
     try:
         after = Run(files, check_every_crash, acknowledged=len(shown), attempted=len(shown))
         files.moment()
@@ -174,9 +193,3 @@ def loss_after_a_kill(*, rewriting: bool) -> str:
 
 def kill() -> None:
     raise Killed
-
-
-def found_again(files: SimulatedFiles, *, rewriting: bool) -> set[int]:
-    if rewriting:
-        return reopened(files)[1]
-    return numbers(list(Journal(PATH, files=files, kdf=QUICK_KDF).open(SECRET, next(TIMES))))

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,8 @@ import pytest
 from jobengine.storage import journal as journal_module
 from jobengine.storage.errors import NoRoom, StorageBroken
 from jobengine.storage.journal import Journal
-from tests.doubles import QUICK_KDF, SECRET
-from tests.storage.files_of_commits import NOW, frame_starts, listing, opened, read, write
+from tests.doubles import SECRET
+from tests.storage.files_of_commits import frame_starts, listing, opened, read, write
 from tests.storage.simulated_files import FaultyFiles
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -161,6 +164,34 @@ def compact(journal: Journal) -> bool:
     return journal.finish_copy()
 
 
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Nothing more can be opened."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            os.dup(0)
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_with_no_descriptors_left_a_copy_is_not_begun_and_one_that_was_comes_to_its_end(
+    path: Path, journal: Journal
+) -> None:
+    with no_descriptors_left(), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        journal.start_copy()
+    journal.start_copy()
+    with no_descriptors_left():
+        assert compact(journal)
+        journal.append([b"after"])
+    journal.close(orderly=True)
+    assert read(path) == [(b"first",), (b"second",), (b"after",)]
+
+
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["ENOSPC", "EIO"])
 @pytest.mark.parametrize("method", ["create", "write"])
 def test_a_copy_that_cannot_be_begun_leaves_nothing(
@@ -198,16 +229,16 @@ def test_a_full_disk_gives_up_the_copy_to_make_room(path: Path, files: FaultyFil
     assert read(path) == [(b"first",), (b"second",)]
 
 
-@pytest.mark.parametrize("method", ["create", "write", "sync", "rename", "sync_directory"])
-def test_writing_anew_after_an_unclean_end_that_fails_keeps_the_old_file(
+@pytest.mark.parametrize("method", ["write", "sync", "sync_directory"])
+def test_what_was_read_and_cannot_be_confirmed_keeps_the_file_as_it_is_and_is_the_end(
     path: Path, files: FaultyFiles, method: str
 ) -> None:
     write(path, [(b"first",)])
-    files.faults = {method: [BROKEN]}
     journal, _ = opened(path, files)
+    files.faults = {method: [BROKEN]}
     with pytest.raises(StorageBroken):
-        journal.rewrite([[b"first"]])
-    journal.close(orderly=False)
+        journal.confirm()
+    assert_nothing_is_written_any_more(journal, files)
     assert listing(path.parent) == ["db"]
     assert read(path) == [(b"first",)]
 
@@ -289,7 +320,7 @@ def test_what_a_copy_is_given_while_it_is_made_is_what_it_holds(path: Path, jour
 def test_a_left_over_copy_is_removed_at_the_next_start(path: Path) -> None:
     write(path, [(b"first",)])
     path.with_name("db.new").write_bytes(b"half a copy")
-    journal = Journal(str(path), kdf=QUICK_KDF)
-    assert list(journal.open(SECRET, NOW)) == [(b"first",)]
+    journal, commits = opened(path)
+    assert commits == [(b"first",)]
     assert listing(path.parent) == ["db"]
     journal.close(orderly=True)
