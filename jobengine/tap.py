@@ -118,5 +118,7 @@ def _check_before_fork(settings: Settings) -> None:
     try:
         if os.path.exists(settings.db_path):
             check_secret(settings.db_path, settings.secret or key_file_secret(settings.db_path))
+        elif settings.secret is None and os.path.exists(settings.db_path + ".key"):
+            key_file_secret(settings.db_path)
     except (StorageError, OSError) as error:
         end_start(error)

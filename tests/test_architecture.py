@@ -21,8 +21,8 @@ ALLOWED = {
     "engine": {"engine", "core", "storage"},
     "engine.door": {"core"},
     "web": {"web", "http", "wire", "engine.door", "core.model", "core.commands", "core.errors"},
-    "daemon": {"daemon", "engine.local", "storage.errors", "http", "core.model"},
-    "daemon.settings": {"core.model", "http.limits"},
+    "daemon": {"daemon", "engine.local", "storage.errors", "storage.files", "http", "core.model"},
+    "daemon.settings": {"daemon.secret_file", "core.model", "http.limits"},
 }
 #: What the pure room may import of others.
 PURE = sys.stdlib_module_names | {"attrs", "msgspec"}

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from ..core.model import Defaults
 from ..http.limits import Limits
+from .secret_file import BlankSecret, is_blank, read_secret_file
 
 __all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "read_settings"]
 
@@ -200,15 +201,16 @@ def _secret(variable: str, option: str | None, environment: Mapping[str, str]) -
     if path:
         return _read_secret(variable, path)
     # Byte for byte as it was set, which need not be UTF-8.
-    return os.fsencode(value) if value else None
+    secret = os.fsencode(value) if value else None
+    if secret is not None and is_blank(secret):
+        raise BadSetting(f"{variable} holds nothing but white space")
+    return secret
 
 
 def _read_secret(variable: str, path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            secret = file.read().removesuffix(b"\n")
+        return read_secret_file(path)
+    except BlankSecret as error:
+        raise BadSetting(f"{variable}_FILE {path!r} {error}") from None
     except (OSError, ValueError) as error:  # a path with a NUL in it is no path
         raise BadSetting(f"{variable}_FILE can't be read: {error}") from None
-    if not secret:
-        raise BadSetting(f"{variable}_FILE {path!r} is empty")
-    return secret

@@ -160,12 +160,29 @@ def test_a_path_that_can_be_none_is_refused() -> None:
         read(SECRET_FILE="a\0b")
 
 
-@pytest.mark.parametrize("content", [b"", b"\n"])
-def test_an_empty_secret_file_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"", "is empty"), (b"\n", "white space"), (b" \r\n", "white space"), (b"x" * 70_000, "is longer than")],
+)
+@pytest.mark.parametrize("variable", ["SECRET_FILE", "ADMIN_KEY_FILE"])
+def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, variable: str, content: bytes, why: str) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
-    with pytest.raises(BadSetting, match=r"SECRET_FILE .* is empty"):
-        read(SECRET_FILE=str(path))
+    with pytest.raises(BadSetting, match=f"{variable} .* {why}"):
+        read(**{variable: str(path)})
+
+
+@pytest.mark.parametrize("variable", ["SECRET", "ADMIN_KEY"])
+def test_a_secret_of_white_space_is_refused_and_none_at_all_is_none(variable: str) -> None:
+    with pytest.raises(BadSetting, match=f"{variable} holds nothing but white space"):
+        read(**{variable: " \n"})
+    settings = read(**{variable: ""})
+    assert (settings.secret, settings.admin_key) == (None, None)
+
+
+def test_an_option_that_names_no_secret_file_is_refused() -> None:
+    with pytest.raises(BadSetting, match="SECRET_FILE can't be read"):
+        read_settings({"secret-file": ""}, {"SECRET": "other"})
 
 
 @pytest.mark.parametrize("variable", ["SECRET", "ADMIN_KEY"])
