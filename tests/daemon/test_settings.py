@@ -198,3 +198,17 @@ def test_a_secret_in_the_environment_is_taken_byte_for_byte() -> None:
 
 def test_secrets_are_not_in_the_repr() -> None:
     assert "canary" not in repr(read(SECRET="canary-1", ADMIN_KEY="canary-2"))
+
+
+@pytest.mark.parametrize(("value", "least"), [("all", 0), ("errors", 400), ("none", 1000)])
+def test_which_requests_are_logged_is_said_by_their_status(value: str, least: int) -> None:
+    assert read(LOG_REQUESTS=value).least_status_logged == least
+
+
+def test_the_log_files_are_ten_of_ten_million_bytes_unless_others_are_asked_for() -> None:
+    assert (read().log_file_bytes, read().log_files) == (10_000_000, 10)
+    settings = read_settings({"log-files": "3"}, {"LOG_FILE_BYTES": "5000", "LOG_FILES": "7"})
+    assert (settings.log_file_bytes, settings.log_files) == (5000, 3)
+    for bad in ({"LOG_FILES": "0"}, {"LOG_FILE_BYTES": "0"}, {"LOG_REQUESTS": "some"}):
+        with pytest.raises(BadSetting, match=next(iter(bad))):
+            read(**bad)
