@@ -1,6 +1,7 @@
 """How JobEngine is installed; settings of the tools are in pyproject.toml."""
 
 import json
+import re
 from pathlib import Path
 
 import yaml
@@ -19,9 +20,14 @@ class BuildWithSchema(build_py):
         super().run()
 
 
+#: The one place where the version stands; the package can't be imported before what it needs is installed.
+VERSION = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
+
+(version,) = VERSION.findall(Path("jobengine/__init__.py").read_text(encoding="utf-8"))
+
 setup(
     name="jobengine",
-    version="1.0.0",
+    version=version,
     description="A durable queue of jobs over HTTP, kept in one encrypted file",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -3,14 +3,16 @@
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.application.strports import service as listening_service
+from twisted.copyright import version as twisted_version
 from twisted.logger import ILogObserver
 from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
+from . import __version__
 from .daemon.key_file import key_file_secret
 from .daemon.logs import observer
 from .daemon.service import Daemon, end_start
@@ -42,6 +44,11 @@ class Options(_Options):
     #: What the options and the environment come to.
     settings: Settings
 
+    def opt_version(self) -> NoReturn:
+        """Display the versions of JobEngine and Twisted, and exit."""
+        print(f"JobEngine {__version__}, Twisted {twisted_version}")  # noqa: T201  # it is what was asked for
+        raise SystemExit(0)
+
     def postOptions(self) -> None:
         """Check every value; raises UsageError."""
         try:
@@ -60,7 +67,10 @@ def makeService(options: Options) -> IService:
     twistd = options.parent
     if twistd is not None and not twistd["nodaemon"]:
         _check_before_fork(settings)
-    return _construct(settings, reactor, None if twistd is None else observer(twistd, settings.log_format))
+    log_observer = None
+    if twistd is not None:
+        log_observer = observer(twistd, settings.log_format, settings.log_file_bytes, settings.log_files)
+    return _construct(settings, reactor, log_observer)
 
 
 def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILogObserver] | None) -> IService:
@@ -88,7 +98,9 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
         admin_key=settings.admin_key,
     )
     resource = api.resource()
-    site = JobSite(resource, settings.limits, api.metrics.observe, reactor, resource.begin)
+    site = JobSite(
+        resource, settings.limits, api.metrics.observe, reactor, resource.begin, settings.least_status_logged
+    )
     daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, log_observer)
     return daemon
 
@@ -113,5 +125,7 @@ def _check_before_fork(settings: Settings) -> None:
     try:
         if os.path.exists(settings.db_path):
             check_secret(settings.db_path, settings.secret or key_file_secret(settings.db_path))
+        elif settings.secret is None and os.path.exists(settings.db_path + ".key"):
+            key_file_secret(settings.db_path)
     except (StorageError, OSError) as error:
         end_start(error)

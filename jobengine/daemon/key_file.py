@@ -1,40 +1,66 @@
 """The key file that stands in for a SECRET which nobody has set."""
 
 import os
+from contextlib import suppress
 from secrets import token_hex
 
 from twisted.logger import Logger
 
 from ..storage.errors import WrongSecret
+from ..storage.files import Files
+from .secret_file import BlankSecret, read_secret_file
 
 __all__ = ["key_file_secret"]
 
 _log = Logger()
 
 
-def key_file_secret(db_path: str) -> bytes:
+def key_file_secret(db_path: str, files: Files | None = None) -> bytes:
     """
     The SECRET in the file `db_path`.key, which is made with a random one if the database is yet to be made.
 
-    Raises WrongSecret if there is a database but no such file, and OSError.
+    Raises WrongSecret if the file holds none, or if there is a database but no such file; and OSError.
     """
     path = db_path + ".key"
-    try:
-        with open(path, "rb") as file:
-            return file.read().removesuffix(b"\n")
-    except FileNotFoundError:
-        pass
+    with suppress(FileNotFoundError):
+        return _read(path)
     if os.path.exists(db_path):
         raise WrongSecret(f"{db_path}: no SECRET is set and there is no {path}; set the SECRET it was made with")
-    return _make(path)
+    try:
+        return _make(path, files or Files())
+    except FileExistsError:  # another start was faster: both use what that one has made
+        return _read(path)
 
 
-def _make(path: str) -> bytes:
+def _read(path: str) -> bytes:
+    try:
+        return read_secret_file(path)
+    except BlankSecret as error:
+        raise WrongSecret(
+            f"the key file {path} {error}; put back the copy that was kept of it, or set the SECRET. If there is no "
+            "database yet, remove it and start again: another one is made"
+        ) from None
+
+
+def _make(path: str, files: Files) -> bytes:
+    """Make the key file, whole or not at all; raises FileExistsError if there is one now."""
     secret = token_hex(32).encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(secret + b"\n")
-        file.flush()
-        os.fsync(descriptor)
+    beside = f"{path}.new-{token_hex(4)}"
+    try:
+        _write(beside, secret + b"\n", files)
+        # Unlike a rename, a link never takes the place of a file that is there.
+        files.link(beside, path)
+    finally:
+        files.remove(beside)
+    files.sync_directory(os.path.dirname(path))
     _log.warn("no SECRET is set: a random one was made in {path}; keep a copy of it apart from the database", path=path)
     return secret
+
+
+def _write(path: str, content: bytes, files: Files) -> None:
+    descriptor = files.create(path)
+    try:
+        files.write(descriptor, content, 0)
+        files.sync(descriptor)
+    finally:
+        files.close(descriptor)

@@ -1,13 +1,14 @@
 """What a line of the log looks like: text as twistd writes it, or JSON for those who collect it."""
 
-import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from json import dumps
 from typing import Any
 
+from msgspec.json import encode
 from twisted.logger import (
     FileLogObserver,
     ILogObserver,
@@ -26,7 +27,7 @@ from ..http.access_log import Line
 __all__ = ["json_lines", "observer", "text_lines"]
 
 #: What an event may bring into the line beside its message; everything else could hold what must not be in a log.
-_FIELDS = ("status", "id")
+_FIELDS = ("id", "database", "jobs", "queues", "seconds")
 
 
 def json_lines(event: LogEvent) -> str:
@@ -36,23 +37,37 @@ def json_lines(event: LogEvent) -> str:
     known = {name: event[name] for name in _FIELDS if name in event}
     if "log_failure" in event:
         known["traceback"] = event["log_failure"].getTraceback()
-    return _json(event, event["log_time"], formatEvent(event), known)
+    level = event["log_level"].name
+    head = {"time": _utc(event["log_time"]), "level": level, "logger": event["log_namespace"]}
+    return dumps({**head, "message": formatEvent(event), **known}, default=str) + "\n"
 
 
 def _json_of_request(event: LogEvent, line: Line) -> str:
-    known = {"method": line.method, "path": line.path, "status": line.status, "ms": line.ms, "id": line.id}
-    return _json(event, line.time, str(line), known)
-
-
-def _json(event: LogEvent, time: float, message: str, known: Mapping[str, Any]) -> str:
-    line = {
-        "time": datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds"),
-        "level": event["log_level"].name,
+    known = {
+        "time": _utc(line.time),
+        "level": "info",
         "logger": event["log_namespace"],
-        "message": message,
-        **known,
+        "message": f"{line.method} {line.path} {line.status}",
+        "id": line.id,
+        "address": line.address,
+        "method": line.method,
+        "path": line.path,
+        "status": line.status,
+        "ms": round(line.ms, 3),
+        **line.told(),
     }
-    return json.dumps(line, default=str) + "\n"
+    return encode(known).decode() + "\n"
+
+
+def _utc(time: float) -> str:
+    """RFC 3339, in milliseconds."""
+    second, ms = divmod(int(time * 1000), 1000)
+    return f"{_utc_second(second)}.{ms:03d}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _utc_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def text_lines(event: LogEvent) -> str | None:
@@ -66,15 +81,19 @@ def text_lines(event: LogEvent) -> str | None:
     return "".join([f"{_stamp(int(line.time))} [jobengine.web#info] {line}\n" for line in event["requests"].each])
 
 
-def observer(twistd: Mapping[str, Any], log_format: str) -> Callable[[], ILogObserver]:
-    """What makes the observer for twistd's own options."""
+def observer(twistd: Mapping[str, Any], log_format: str, file_bytes: int, files: int) -> Callable[[], ILogObserver]:
+    """
+    What makes the observer for twistd's own options.
+
+    A log file that is longer than `file_bytes` is put by and a new one begun; `files` of those put by are kept.
+    """
     path = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
     if log_format == "text" and twistd.get("syslog"):
         return lambda: _to_syslog(twistd.get("prefix") or "twisted")
     lines = json_lines if log_format == "json" else text_lines
 
     def make() -> ILogObserver:
-        file: Any = sys.stdout if path == "-" else _rotated_file(path)
+        file: Any = sys.stdout if path == "-" else _rotated_file(path, file_bytes, files)
         return FileLogObserver(file, lines)
 
     return make
@@ -96,9 +115,9 @@ def _to_syslog(prefix: str) -> ILogObserver:
     return observe
 
 
-def _rotated_file(path: str) -> LogFile:
+def _rotated_file(path: str, file_bytes: int, files: int) -> LogFile:
     """A file as twistd's own: a new one is begun at each SIGUSR1, and when one has become long."""
-    file = LogFile.fromFullPath(path)
+    file = LogFile.fromFullPath(path, rotateLength=file_bytes, maxRotatedFiles=files)
 
     def rotate(*_: Any) -> None:
         from twisted.internet import reactor

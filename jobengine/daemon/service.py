@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
 
+from .. import __version__
 from ..engine.local import LocalEngine
 from ..http.site import JobSite
 from ..storage.errors import (
@@ -133,6 +134,7 @@ class Daemon(Service):
         self._reactor.callWhenRunning(self._handle_signals)
 
     def _start(self) -> None:
+        self._log.info("JobEngine {version} starts", version=__version__)
         _allow_descriptors(self._site.limits.connections + _SPARE_DESCRIPTORS)
         try:
             self._engine.startService()

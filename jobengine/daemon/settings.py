@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from ..core.model import Defaults
 from ..http.limits import Limits
+from .secret_file import BlankSecret, is_blank, read_secret_file
 
 __all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "read_settings"]
 
@@ -15,6 +16,8 @@ _INTERVAL_SECONDS: Final = 0.05
 #: Connections that may wait to be accepted. Of a burst beyond it each has to knock again a second later, and Twisted's
 #: own 50 are few.
 _BACKLOG: Final = 1024
+#: The lowest status of requests that are logged, by the setting; no status has four digits.
+_LEAST_STATUS: Final = {"all": 0, "errors": 400, "none": 1000}
 
 
 class BadSetting(ValueError):
@@ -96,6 +99,21 @@ SETTINGS: Final = (
         "How long a job may be in progress without an update if it does not say; 0 is for ever.",
     ),
     Setting("log-format", "LOG_FORMAT", "text", _choice("text", "json"), "Lines of text, or one JSON object a line."),
+    Setting(
+        "log-requests",
+        "LOG_REQUESTS",
+        "all",
+        _choice(*_LEAST_STATUS),
+        "Which requests have a line in the log; errors are those answered with 400 or more.",
+    ),
+    Setting(
+        "log-file-bytes",
+        "LOG_FILE_BYTES",
+        "10000000",
+        _whole(1000),
+        "How long twistd's log file may get before a new one is begun.",
+    ),
+    Setting("log-files", "LOG_FILES", "10", _whole(1, 10_000), "How many log files are kept beside the one in use."),
     Setting("max-body-bytes", "MAX_BODY_BYTES", "1048576", _whole(1), "The longest body of a request."),
     Setting(
         "max-bulk-body-bytes",
@@ -145,6 +163,11 @@ class Settings:
     limits: Limits
     #: "text" or "json".
     log_format: str
+    #: The lowest status of requests that are logged.
+    least_status_logged: int
+    #: How long a log file may get, in bytes, and how many are kept beside the one in use.
+    log_file_bytes: int
+    log_files: int
 
 
 def read_settings(options: Mapping[str, str | None], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -174,6 +197,9 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
             json_depth=values["max-json-depth"],
         ),
         log_format=values["log-format"],
+        least_status_logged=_LEAST_STATUS[values["log-requests"]],
+        log_file_bytes=values["log-file-bytes"],
+        log_files=values["log-files"],
     )
 
 
@@ -200,15 +226,16 @@ def _secret(variable: str, option: str | None, environment: Mapping[str, str]) -
     if path:
         return _read_secret(variable, path)
     # Byte for byte as it was set, which need not be UTF-8.
-    return os.fsencode(value) if value else None
+    secret = os.fsencode(value) if value else None
+    if secret is not None and is_blank(secret):
+        raise BadSetting(f"{variable} holds nothing but white space")
+    return secret
 
 
 def _read_secret(variable: str, path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            secret = file.read().removesuffix(b"\n")
+        return read_secret_file(path)
+    except BlankSecret as error:
+        raise BadSetting(f"{variable}_FILE {path!r} {error}") from None
     except (OSError, ValueError) as error:  # a path with a NUL in it is no path
         raise BadSetting(f"{variable}_FILE can't be read: {error}") from None
-    if not secret:
-        raise BadSetting(f"{variable}_FILE {path!r} is empty")
-    return secret

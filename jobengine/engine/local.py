@@ -91,11 +91,20 @@ class LocalEngine(Service):
 
     def startService(self) -> None:
         """Read the database back, blocking until it is done; raises StorageError or OSError."""
+        began = self.clock.seconds()
         try:
             self._ledger.recover(self.secret)
         except BaseException:
             self.journal.close(orderly=False)
             raise
+        queues = self._ledger.tables.queues
+        self._log.info(
+            "{database} has {jobs} jobs in {queues} queues; it was read back in {seconds:.2f} s",
+            database=self.journal.path,
+            jobs=sum(len(table.jobs) for table in queues.values()),
+            queues=len(queues),
+            seconds=self.clock.seconds() - began,
+        )
         self.thread.start()
         super().startService()
         if self.sync_interval:

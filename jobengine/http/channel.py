@@ -70,8 +70,8 @@ class Host(Protocol):
     def forget(self, channel: "LimitedChannel") -> None:
         """Take note that a connection is gone."""
 
-    def refused(self, status: HTTPStatus) -> None:
-        """Record a request that was refused before it was whole."""
+    def refused(self, status: HTTPStatus, address: IAddress | None = None) -> None:
+        """Record a request from `address` that was refused before it was whole."""
 
 
 class LimitedChannel(HTTPChannel):
@@ -317,7 +317,7 @@ class LimitedChannel(HTTPChannel):
             return
         self._enter(_Phase.REFUSED)
         self._set_timer()
-        self.site.refused(problem.status)
+        self.site.refused(problem.status, self.getPeer())
         transport: Any = self.transport
         transport.write(raw_response(problem))
         # Closing with unread data would reset the connection, and the answer could be lost with it.

@@ -7,6 +7,7 @@ from io import BytesIO
 from itertools import count
 from secrets import token_hex
 from time import time
+from types import MappingProxyType
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString, parse_qs
 from twisted.web.server import Request, version
 
+from .access_log import Line, Notes, host_of
 from .heads import Head
 from .problem import Problem
 
@@ -32,6 +34,8 @@ _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
 _NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
+#: As nginx has it: the client has gone before there was an answer. It stands in the log and the metrics only.
+_CLIENT_GONE: Final = 499
 
 
 def answer(request: "JobRequest", problem: Problem) -> bytes:
@@ -48,6 +52,9 @@ class RequestSite(Protocol):
 
     def begin(self, request: "JobRequest") -> bool:
         """Begin to answer a request by the short way, or return False and do nothing."""
+
+    def cut_off(self, request: "JobRequest") -> None:
+        """Record a request whose connection was lost before its answer was whole."""
 
 
 class Connection(Protocol):
@@ -82,6 +89,12 @@ class JobRequest(Request):
     _taken: Mapping[bytes, Sequence[bytes]] | None = None
     #: Tells it from every other request; in the log and in X-Request-Id.
     id = ""
+    #: When it was whole, on the reactor's clock; None before.
+    began: float | None = None
+    #: What its handler says of it, for the log.
+    notes: Notes = MappingProxyType({})
+    #: Whether the client has asked to be kept waiting; the time of such a request says nothing of the server.
+    waits = False
 
     def gotLength(self, length: int | None) -> None:
         """Keep the body in memory: Twisted would put a long one in a temporary file, unencrypted."""
@@ -149,8 +162,27 @@ class JobRequest(Request):
         else:
             super().process()
 
+    def line(self, seconds: float) -> Line:
+        """Its line in the log, now that it has ended, after so many seconds."""
+        return Line(
+            self.id,
+            host_of(self.client),
+            self.method,
+            self.path,
+            self.code,
+            seconds * 1000,
+            time(),
+            self.notes,
+            self.waits,
+        )
+
     def connectionLost(self, reason: Failure) -> None:
         """The client has gone: what is done for it is cancelled."""
+        if self.began is not None:
+            if not self.startedWriting:
+                self.code = _CLIENT_GONE
+            self.notes = {**self.notes, "end": "broken off" if self.broken else "client gone"}
+            self.channel.site.cut_off(self)
         super().connectionLost(reason)
         if self.answering is not None:
             self.answering.cancel()

@@ -2,24 +2,22 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from time import time
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
-from twisted.logger import Logger
 from twisted.web.http import Request as _HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from .access_log import Recorder
+from .access_log import Line, Recorder, host_of
 from .channel import LimitedChannel, Overflow
 from .idle import Idle
 from .limits import Limits
 from .request import JobRequest
 
 __all__ = ["JobSite"]
-
-_log: Final = Logger(namespace="jobengine.web")
 
 
 class JobSite(Site):
@@ -31,12 +29,13 @@ class JobSite(Site):
         self,
         resource: IResource,
         limits: Limits,
-        observe: Callable[[bytes, bytes, int, float], None],
+        observe: Callable[[Line], None],
         reactor: Any = None,
         begin: Callable[[JobRequest], bool] = lambda _request: False,
+        least_status: int = 0,
     ) -> None:
         """
-        `observe` is told of every answer: method, path, status and seconds.
+        `observe` is told of every request that has ended; those with a status below `least_status` are not logged.
 
         `begin` answers requests that need no search for their resource; what it returns False for goes to `resource`.
         """
@@ -52,7 +51,7 @@ class JobSite(Site):
         #: Whether the server is stopping.
         self.draining = False
         self._observe = observe
-        self._recorder = Recorder(self.reactor)
+        self._recorder = Recorder(self.reactor, least_status)
         self._drained: Deferred[None] | None = None
 
     def startFactory(self) -> None:
@@ -64,21 +63,30 @@ class JobSite(Site):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A channel, or a refusal if there are enough of them."""
         if len(self.channels) >= self.limits.connections:
-            self.refused(HTTPStatus.SERVICE_UNAVAILABLE)
+            self.refused(HTTPStatus.SERVICE_UNAVAILABLE, addr)
             return Overflow()
         return super().buildProtocol(addr)
 
     def log(self, request: _HTTPRequest) -> None:
         """A request was answered: count it, and have its line written."""
         assert isinstance(request, JobRequest)
-        seconds = self.reactor.seconds() - request.began
-        self._observe(request.method, request.path, request.code, seconds)
-        self._recorder.add(request.method, request.path, request.code, seconds, request.id)
+        self._ended(request)
 
-    def refused(self, status: HTTPStatus) -> None:
-        """Write the line of a request that was refused before it was whole."""
-        self._observe(b"", b"", status.value, 0.0)
-        _log.info("refused {status} {reason}", status=status.value, reason=status.phrase)
+    def cut_off(self, request: JobRequest) -> None:
+        """A request has lost its connection before its answer was whole: the same is done for it."""
+        self._ended(request)
+
+    def refused(self, status: HTTPStatus, address: IAddress | None = None) -> None:
+        """Do the same for a request that was refused before it was whole; `address` is where it came from."""
+        self._record(Line("-", host_of(address), b"", b"", status.value, 0.0, time(), {"refused": status.phrase}))
+
+    def _ended(self, request: JobRequest) -> None:
+        assert request.began is not None
+        self._record(request.line(self.reactor.seconds() - request.began))
+
+    def _record(self, line: Line) -> None:
+        self._observe(line)
+        self._recorder.add(line)
 
     def drain(self) -> "Deferred[None]":
         """Close what is idle; fires when what is under way was answered and no connection is left."""

@@ -98,6 +98,10 @@ class Files:
         """Give a file a new name; one that has it is replaced in the same instant."""
         os.replace(old, new)
 
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name; raises FileExistsError if a file has it."""
+        os.link(old, new)
+
     def remove(self, path: str) -> None:
         """Remove a file; it is no error if there is none."""
         with suppress(FileNotFoundError):

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from ..engine.door import Stats
+from ..http.access_log import Line
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -114,14 +115,14 @@ class Metrics:
         self._requests = _RequestCollector()
         self._registry.register(self._requests)
 
-    def observe(self, method: bytes, path: bytes, status: int, seconds: float) -> None:
-        """Count an answer."""
+    def observe(self, line: Line) -> None:
+        """Count a request that has ended."""
         # What a client makes up must not become a label, or it could fill the memory.
-        route = self._paths.get(path, "")
-        known = _METHODS.get(method, "") if route else ""
-        self._requests.answers[known, route, status] += 1
+        route = self._paths.get(line.sent_path, "")
+        known = _METHODS.get(line.sent_method, "") if route else ""
+        self._requests.answers[known, route, line.status] += 1
         if route:
-            self._requests.times[route].add(seconds)
+            self._requests.times[route].add(line.ms / 1000)
 
     def text(self, stats: Stats) -> bytes:
         """Everything, in the text format."""

@@ -160,12 +160,29 @@ def test_a_path_that_can_be_none_is_refused() -> None:
         read(SECRET_FILE="a\0b")
 
 
-@pytest.mark.parametrize("content", [b"", b"\n"])
-def test_an_empty_secret_file_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"", "is empty"), (b"\n", "white space"), (b" \r\n", "white space"), (b"x" * 70_000, "is longer than")],
+)
+@pytest.mark.parametrize("variable", ["SECRET_FILE", "ADMIN_KEY_FILE"])
+def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, variable: str, content: bytes, why: str) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
-    with pytest.raises(BadSetting, match=r"SECRET_FILE .* is empty"):
-        read(SECRET_FILE=str(path))
+    with pytest.raises(BadSetting, match=f"{variable} .* {why}"):
+        read(**{variable: str(path)})
+
+
+@pytest.mark.parametrize("variable", ["SECRET", "ADMIN_KEY"])
+def test_a_secret_of_white_space_is_refused_and_none_at_all_is_none(variable: str) -> None:
+    with pytest.raises(BadSetting, match=f"{variable} holds nothing but white space"):
+        read(**{variable: " \n"})
+    settings = read(**{variable: ""})
+    assert (settings.secret, settings.admin_key) == (None, None)
+
+
+def test_an_option_that_names_no_secret_file_is_refused() -> None:
+    with pytest.raises(BadSetting, match="SECRET_FILE can't be read"):
+        read_settings({"secret-file": ""}, {"SECRET": "other"})
 
 
 @pytest.mark.parametrize("variable", ["SECRET", "ADMIN_KEY"])
@@ -181,3 +198,17 @@ def test_a_secret_in_the_environment_is_taken_byte_for_byte() -> None:
 
 def test_secrets_are_not_in_the_repr() -> None:
     assert "canary" not in repr(read(SECRET="canary-1", ADMIN_KEY="canary-2"))
+
+
+@pytest.mark.parametrize(("value", "least"), [("all", 0), ("errors", 400), ("none", 1000)])
+def test_which_requests_are_logged_is_said_by_their_status(value: str, least: int) -> None:
+    assert read(LOG_REQUESTS=value).least_status_logged == least
+
+
+def test_the_log_files_are_ten_of_ten_million_bytes_unless_others_are_asked_for() -> None:
+    assert (read().log_file_bytes, read().log_files) == (10_000_000, 10)
+    settings = read_settings({"log-files": "3"}, {"LOG_FILE_BYTES": "5000", "LOG_FILES": "7"})
+    assert (settings.log_file_bytes, settings.log_files) == (5000, 3)
+    for bad in ({"LOG_FILES": "0"}, {"LOG_FILE_BYTES": "0"}, {"LOG_REQUESTS": "some"}):
+        with pytest.raises(BadSetting, match=next(iter(bad))):
+            read(**bad)

@@ -1,23 +1,27 @@
 """The log: a line a request, and nothing in it that is secret."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, LogLevel, eventAsText, formatEventAsClassicLogText
 from twisted.python.syslog import SyslogObserver
 
 from jobengine.core.errors import DomainError
 from jobengine.daemon.logs import json_lines, observer, text_lines
-from jobengine.http.access_log import Line, Recorder
+from jobengine.http.access_log import Line, Lines, Recorder
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
 from tests.web.asking import add, claim, listed, update
 
 KEY, WRONG, ADMIN, CONTENT = "key-5d21", "wrong-81c4", "admin-77aa", "content-e0f3"
 SECRETS = (KEY, WRONG, ADMIN, CONTENT)
+_EVENT = {"log_namespace": "jobengine.web", "log_level": LogLevel.info, "log_time": 0.0}
 
 
 def _lines(events: list[LogEvent]) -> list[Line]:
@@ -64,8 +68,39 @@ def test_a_long_list_has_one_line_as_well(server: MemoryServer, events: list[Log
 def test_a_request_that_was_refused_before_it_was_whole_has_its_line(
     server: MemoryServer, events: list[LogEvent], data: bytes, status: int
 ) -> None:
-    Connection(server).send(data)
-    assert [event["status"] for event in events if "status" in event] == [status]
+    before = len(_lines(events))
+    refused = Connection(server).send(data)
+    (line,) = _lines(events)[before:]
+    assert (line.status, line.address) == (status, refused.transport.getPeer().host)
+    assert f"{status} 0.0ms refused=" in str(line)
+
+
+def test_a_client_that_has_gone_before_its_answer_has_its_line(server: MemoryServer, events: list[LogEvent]) -> None:
+    polls = Connection(server)
+    polls.send(request("GET", "/api/v1/job/next?queueName=q&markQueued=true&wait=30", "X-Access-Key: key"))
+    before = len(_lines(events))
+    polls.go()
+    (line,) = _lines(events)[before:]
+    assert (line.status, line.path, line.notes["end"]) == (499, "/api/v1/job/next", "client gone")
+
+
+def test_a_stream_of_events_has_its_line_when_its_client_goes(server: MemoryServer, events: list[LogEvent]) -> None:
+    stream = Connection(server)
+    stream.send(request("GET", "/api/v1/events?queueName=q", "X-Access-Key: key"))
+    before = len(_lines(events))
+    stream.go()
+    (line,) = _lines(events)[before:]
+    assert (line.status, line.path, line.notes["end"]) == (200, "/api/v1/events", "client gone")
+
+
+def test_a_request_that_was_not_whole_when_its_client_went_has_no_line(
+    server: MemoryServer, events: list[LogEvent]
+) -> None:
+    half = Connection(server)
+    half.send(b"PUT /api/v1/job HTTP/1.1\r\nContent-Length: 10\r\n\r\n12345")
+    before = len(_lines(events))
+    half.go()
+    assert len(_lines(events)) == before
 
 
 def _all_kinds_of_requests(server: MemoryServer) -> None:
@@ -146,7 +181,7 @@ def test_every_event_and_every_request_is_one_line_of_json(server: MemoryServer,
     assert len(requests) == len(_lines(events)) == 4
     first = requests[0]
     assert (first["method"], first["path"], first["status"]) == ("PUT", "/api/v1/job", 201)
-    assert (first["id"], first["ms"]) == (_lines(events)[0].id, _lines(events)[0].ms)
+    assert (first["id"], first["ms"]) == (_lines(events)[0].id, round(_lines(events)[0].ms, 3))
     assert (first["level"], first["logger"]) == ("info", "jobengine.web")
 
 
@@ -177,12 +212,92 @@ def test_an_event_with_odd_things_in_it_is_still_a_line() -> None:
     assert "never" not in text
 
 
+def _line(number: int = 0, **more: Any) -> Line:
+    usual: dict[str, Any] = {
+        "id": str(number),
+        "address": "192.0.2.1",
+        "sent_method": b"GET",
+        "sent_path": b"/\xfc",
+        "status": 200,
+        "ms": 12.34,
+        "time": 1_800_000_000.5,
+        "notes": {},
+    }
+    return Line(**{**usual, **more})
+
+
 def _recorder(clock: Clock, answered: int) -> Recorder:
     """One that was told of so many requests, with numbers for their ids."""
     recorder = Recorder(clock)
     for number in range(answered):
-        recorder.add(b"GET", b"/\xfc", 200, 0.0123, str(number))
+        recorder.add(_line(number))
     return recorder
+
+
+def test_a_line_tells_who_asked_for_what_and_how_it_went() -> None:
+    line = _line(7, sent_path=b"/api/v1/job", notes={"queue": "mail", "jobs": 3})
+    assert str(line) == "7 192.0.2.1 GET /api/v1/job 200 12.3ms queue=mail jobs=3"
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("a b=c", '"a b=c"'),
+        ('"', '"\\""'),
+        ("\\", '"\\\\"'),
+        ("a\nb\x1b[0m\x7f", '"a\\nb\\u001b[0m\\u007f"'),
+        ("\u00fc\u2028", '"\\u00fc\\u2028"'),
+        ("x" * 100_000, f'"{"x" * 100}..."'),
+    ],
+)
+def test_what_a_client_made_up_can_neither_look_like_another_note_nor_end_the_line_nor_fill_the_log(
+    told: str, shown: str
+) -> None:
+    line = _line(notes={"queue": told, "jobs": 3})
+    assert str(line).endswith(f" queue={shown} jobs=3")
+    assert len(json_lines({**_EVENT, "requests": Lines([line])})) < 500
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300), st.dictionaries(st.just("queue"), st.text(), max_size=1))
+def test_a_line_is_short_printable_and_of_as_many_words_as_it_should_be(
+    method: bytes, path: bytes, notes: dict[str, str]
+) -> None:
+    line = _line(sent_method=method, sent_path=path, notes=notes)
+    assert str(line).isascii()
+    assert str(line).isprintable()
+    assert len(str(line)) < 1800
+    assert len(re.sub(r'"(\\.|[^"])*"', "", str(line)).split(" ")) == 6 + len(notes)
+    assert json.loads(json_lines({**_EVENT, "requests": Lines([line])}))["status"] == 200
+
+
+def test_a_line_of_json_has_the_time_the_message_and_every_note() -> None:
+    line = _line(7, notes={"queue": "mail", "jobs": 3})
+    assert json.loads(json_lines({**_EVENT, "requests": Lines([line])})) == {
+        "time": "2027-01-15T08:00:00.500+00:00",
+        "level": "info",
+        "logger": "jobengine.web",
+        "message": "GET /\\xfc 200",
+        "id": "7",
+        "address": "192.0.2.1",
+        "method": "GET",
+        "path": "/\\xfc",
+        "status": 200,
+        "ms": 12.34,
+        "queue": "mail",
+        "jobs": 3,
+    }
+
+
+@pytest.mark.parametrize(("least", "logged"), [(0, [200, 399, 400, 503]), (400, [400, 503]), (1000, [])])
+def test_requests_with_a_status_below_the_least_are_not_logged(
+    events: list[LogEvent], least: int, logged: list[int]
+) -> None:
+    clock = Clock()
+    recorder = Recorder(clock, least)
+    for status in (200, 399, 400, 503):
+        recorder.add(_line(status=status))
+    clock.advance(0)
+    assert [line.status for line in _lines(events)] == logged
 
 
 def test_the_requests_of_a_turn_are_logged_at_its_end_as_one_event(events: list[LogEvent]) -> None:
@@ -192,7 +307,7 @@ def test_the_requests_of_a_turn_are_logged_at_its_end_as_one_event(events: list[
     clock.advance(0)
     assert [[line.id for line in event["requests"].each] for event in events] == [["0", "1", "2"]]
     assert clock.getDelayedCalls() == []
-    recorder.add(b"GET", b"/", 200, 0.0, "3")
+    recorder.add(_line(3))
     clock.advance(0)
     assert [line.id for line in events[1]["requests"].each] == ["3"]
 
@@ -204,7 +319,7 @@ def test_the_text_of_each_request_is_what_twistd_would_write_of_an_event_of_its_
     (event,) = events
     alone = [{**event, "log_format": "{line}", "line": line, "log_time": line.time} for line in _lines(events)]
     assert text_lines(event) == "".join([str(formatEventAsClassicLogText(one)) for one in alone])
-    assert "GET /\\xfc 200 12.3ms 0\n" in str(text_lines(event))
+    assert "0 192.0.2.1 GET /\\xfc 200 12.3ms\n" in str(text_lines(event))
 
 
 def test_each_request_is_a_record_of_its_own_in_syslog(events: list[LogEvent], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,13 +331,13 @@ def test_each_request_is_a_record_of_its_own_in_syslog(events: list[LogEvent], m
     _recorder(clock, 2)
     clock.advance(0)
     Logger(namespace="x").info("something else")
-    observe = observer({"syslog": True, "prefix": "jobs"}, "text")()
+    observe = observer({"syslog": True, "prefix": "jobs"}, "text", 1000, 1)()
     for event in events:
         observe(event)
     assert opened == ["jobs"]
     assert [text.partition("] ")[2] for text in written] == [
-        "GET /\\xfc 200 12.3ms 0",
-        "GET /\\xfc 200 12.3ms 1",
+        "0 192.0.2.1 GET /\\xfc 200 12.3ms",
+        "1 192.0.2.1 GET /\\xfc 200 12.3ms",
         "something else",
     ]
 
@@ -232,5 +347,4 @@ def test_an_observer_that_knows_nothing_of_requests_has_their_lines_too(events: 
     _recorder(clock, 2)
     clock.advance(0)
     text = eventAsText(events[0])
-    assert " 12.3ms 0\n" in text
-    assert text.endswith(" 12.3ms 1")
+    assert "0 192.0.2.1 GET /\\xfc 200 12.3ms\n1 192.0.2.1 " in text

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,33 @@ def test_without_the_key_file_of_its_database_it_ends_with_3_and_makes_no_other(
     (daemon.home / "elsewhere").rename(key)
     daemon.command = Daemon(daemon.home).command
     daemon.start()
+
+
+@pytest.mark.parametrize("command", [("--nodaemon", "--pidfile=", "jobengine"), AS_A_DAEMON])
+def test_an_empty_key_file_ends_it_with_3_and_nothing_is_encrypted_with_it(
+    make_daemon: MakeDaemon, command: tuple[str, ...]
+) -> None:
+    daemon = make_daemon(settings={"SECRET": ""}, command=command)
+    daemon.home.mkdir()
+    key = Path(f"{daemon.db_path}.key")
+    key.touch()
+    assert daemon.run() == 3
+    assert f"{key} is empty" in _reason(daemon)
+    assert not daemon.db_path.exists()
+
+
+def test_a_disk_that_is_full_at_the_first_start_leaves_no_key_file(make_daemon: MakeDaemon, small_disk: Path) -> None:
+    with suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(1 << 16))
+    daemon = make_daemon(settings={"SECRET": "", "DB_PATH": str(small_disk / "db")})
+    assert daemon.run() == 1
+    assert "No space left on device" in _reason(daemon)
+    assert not list(small_disk.glob("db.key*"))
+    (small_disk / "filler").unlink()
+    with daemon.start().client() as client:
+        client.make_queue()
+    assert len(Path(f"{daemon.db_path}.key").read_bytes()) == 65
 
 
 def test_a_second_daemon_on_a_database_ends_with_5_and_the_first_goes_on(

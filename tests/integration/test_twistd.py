@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import jobengine
 from jobengine.daemon.settings import SETTINGS
 
 from .conftest import MakeDaemon
@@ -225,6 +226,55 @@ def test_at_sigusr1_a_forked_daemon_begins_a_new_log(forked: Forked, log_format:
     assert forked.stop() == 0
     assert first in before.read_text()
     assert first not in forked.log
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_the_log_takes_no_more_room_than_its_files_may(forked: Forked, log_format: str) -> None:
+    forked.settings |= {"LOG_FORMAT": log_format, "LOG_FILE_BYTES": "5000", "LOG_FILES": "2"}
+    forked.start()
+    with forked.client(sampled=True) as client:
+        for _ in range(400):
+            client.call("GET", "/test")
+    forked.stop()
+    files = sorted(forked.home.glob("twistd.log*"))
+    assert [file.name for file in files] == ["twistd.log", "twistd.log.1", "twistd.log.2"]
+    # A file is closed after the write with which it has become too long; one write is at most a turn's lines.
+    assert max(file.stat().st_size for file in files) < 6000
+
+
+@pytest.mark.parametrize(("log_requests", "logged"), [("all", [200, 404]), ("errors", [404]), ("none", [])])
+def test_it_logs_the_requests_that_it_is_asked_to(
+    make_daemon: MakeDaemon, log_requests: str, logged: list[int]
+) -> None:
+    daemon = make_daemon(settings={"LOG_REQUESTS": log_requests, "LOG_FORMAT": "json"}).start()
+    with daemon.client() as client:
+        client.call("GET", "/test")
+        client.call("GET", "/none")
+    assert daemon.stop() == 0
+    lines = [json.loads(line) for line in daemon.log.splitlines()]
+    assert [line["status"] for line in lines if line.get("path") in ("/test", "/none")] == logged
+
+
+def test_at_its_start_it_says_what_it_is_and_what_it_has_read_back(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"LOG_FORMAT": "json"}).start()
+    with daemon.client() as client:
+        client.make_queue()
+        client.add()
+    daemon.kill()
+    daemon.start()
+    assert daemon.stop() == 0
+    lines = [json.loads(line) for line in daemon.log.splitlines()]
+    assert f"JobEngine {jobengine.__version__} starts" in [line["message"] for line in lines]
+    (read_back,) = [line for line in lines if "database" in line]
+    assert (read_back["database"], read_back["jobs"], read_back["queues"]) == (str(daemon.db_path), 1, 1)
+    assert 0 < read_back["seconds"] < 20
+    assert "1 jobs in 1 queues" in read_back["message"]
+
+
+def test_its_version_is_its_own_and_not_only_twisteds() -> None:
+    said = subprocess.run([*TWISTD, "jobengine", "--version"], capture_output=True, text=True, check=True)
+    assert said.stdout.startswith(f"JobEngine {jobengine.__version__}, Twisted ")
+    assert len(said.stdout.splitlines()) == 1
 
 
 def _is_logged(log: str, answered: str) -> None:

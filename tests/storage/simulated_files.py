@@ -174,6 +174,11 @@ class SimulatedFiles(Files):
         names[new] = names.pop(old)
         self._rename_all(names)
 
+    def link(self, old: str, new: str) -> None:
+        if new in self._names:
+            raise FileExistsError(new)
+        self._rename_all({**self._names, new: self._names[old]})
+
     def remove(self, path: str) -> None:
         if path in self._names:
             self._rename_all({name: inode for name, inode in self._names.items() if name != path})
@@ -218,6 +223,10 @@ class FaultyFiles(Files):
     def sync_directory(self, descriptor: int) -> None:
         self._maybe_fail("sync_directory")
         super().sync_directory(descriptor)
+
+    def link(self, old: str, new: str) -> None:
+        self._maybe_fail("link")
+        super().link(old, new)
 
     def rename(self, old: str, new: str) -> None:
         self._maybe_fail("rename")

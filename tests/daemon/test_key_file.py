@@ -1,0 +1,89 @@
+"""The key file: whole or not there, and never empty."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from jobengine.daemon.key_file import key_file_secret
+from jobengine.storage.errors import WrongSecret
+from jobengine.storage.files import Files
+from tests.storage.simulated_files import FaultyFiles, SimulatedFiles
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    return tmp_path / "db"
+
+
+def _names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_the_secret_that_was_made_is_found_again(db: Path) -> None:
+    secret = key_file_secret(str(db))
+    assert len(secret) == 64
+    assert key_file_secret(str(db)) == secret
+    assert _names(db.parent) == ["db.key"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \t\r\n", b"\0" * 65, b"x" * 100_000])
+@pytest.mark.parametrize("has_database", [True, False])
+def test_a_key_file_that_holds_no_secret_is_refused_and_left_as_it_is(
+    db: Path, content: bytes, has_database: bool
+) -> None:
+    key = Path(f"{db}.key")
+    key.write_bytes(content)
+    if has_database:
+        db.write_bytes(b"a database")
+    with pytest.raises(WrongSecret, match=f"the key file {key} "):
+        key_file_secret(str(db))
+    assert key.read_bytes() == content
+
+
+@pytest.mark.parametrize("call", ["create", "write", "sync", "link"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_where_it_can_not_be_made_whole_nothing_is_left_of_it(db: Path, call: str, code: int) -> None:
+    files = FaultyFiles(faults={call: [OSError(code, os.strerror(code))]}, short=10)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        key_file_secret(str(db), files)
+    assert _names(db.parent) == []
+
+
+def test_of_two_starts_at_once_both_have_the_secret_that_was_there_first(db: Path) -> None:
+    others: list[bytes] = []
+
+    class Slow(Files):
+        def link(self, old: str, new: str) -> None:
+            others.append(key_file_secret(str(db)))
+            super().link(old, new)
+
+    assert key_file_secret(str(db), Slow()) == others[0]
+    assert _names(db.parent) == ["db.key"]
+
+
+def _left_by_a_crash(*, syncs: bool = True, directory_syncs: bool = True) -> tuple[set[bytes], set[bytes | None]]:
+    """What a power cut may leave in the key file: while it is made, and once it has been given to the database."""
+    during: set[bytes] = set()
+    files = SimulatedFiles(syncs=syncs, directory_syncs=directory_syncs)
+    files.moment = lambda: during.update(
+        disk["/none/db.key"] for disk in files.after_a_crash() if "/none/db.key" in disk
+    )
+    key_file_secret("/none/db", files)
+    return during, {disk.get("/none/db.key") for disk in files.after_a_crash()}
+
+
+def test_a_power_cut_leaves_a_whole_key_file_or_none_and_a_whole_one_once_it_is_used() -> None:
+    during, after = _left_by_a_crash()
+    assert during == after
+    (content,) = after
+    assert content is not None
+    assert len(content) == 65
+
+
+def test_without_its_syncs_a_power_cut_would_leave_an_empty_one_or_lose_it() -> None:
+    during, _ = _left_by_a_crash(syncs=False)
+    assert b"" in during
+    _, after = _left_by_a_crash(directory_syncs=False)
+    assert None in after
