@@ -52,7 +52,11 @@ def _make(path: str, files: Files) -> bytes:
         files.link(beside, path)
     finally:
         files.remove(beside)
-    files.sync_directory(os.path.dirname(path))
+    directory = files.open_directory(os.path.dirname(path))
+    try:
+        files.sync_directory(directory)
+    finally:
+        files.close(directory)
     _log.warn("no SECRET is set: a random one was made in {path}; keep a copy of it apart from the database", path=path)
     return secret
 
