@@ -174,7 +174,7 @@ class MemoryServer:
 
     def start(self) -> None:
         self.engine = make_engine(self.path, **{"clock": self.clock, **self.engine_parts})
-        self.engine.startService()
+        self.engine.start()
         wire = Wire(defaults=self.defaults, max_depth=self.limits.json_depth)
         api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key)
         reactor = MemoryReactorClock()
@@ -184,7 +184,7 @@ class MemoryServer:
         self._agent = _Agent(self.site)
 
     def stop(self) -> None:
-        done = self.engine.stopService()
+        done = self.engine.stop()
         self.pump()
         assert done.called
 

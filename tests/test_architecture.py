@@ -24,7 +24,7 @@ ALLOWED = {
     "engine": {"engine", "core", "storage"},
     "engine.door": {"core"},
     "web": {"web", "http", "wire", "engine.door", "core.model", "core.commands", "core.errors"},
-    "daemon": {"daemon", "engine.local", "storage.errors", "storage.files", "http", "core.model"},
+    "daemon": {"daemon", "engine.door", "storage.errors", "storage.files", "http", "core.model"},
     "daemon.settings": {"daemon.secret_file", "core.model", "http.limits"},
 }
 #: What the pure room may import of others.

@@ -25,7 +25,7 @@ _WORK: Final = frozenset({Role.OWNER, Role.WORKER})
 _PRODUCE: Final = frozenset({Role.OWNER, Role.PRODUCER})
 
 #: Which roles may give which command. A producer reads only what it added itself, see rules.
-ALLOWED: Final[Mapping[type[c.Command], frozenset[Role]]] = {
+ALLOWED: Final[Mapping[type[c.QueueCommand[object]], frozenset[Role]]] = {
     c.DeleteQueue: _OWNER,
     c.ChangeQueue: _OWNER,
     c.AddKey: _OWNER,
@@ -38,6 +38,7 @@ ALLOWED: Final[Mapping[type[c.Command], frozenset[Role]]] = {
     c.ReadJob: _READ | _PRODUCE,
     c.Peek: _READ | _WORK,
     c.Claim: _WORK,
+    c.ReturnClaims: _WORK,
     c.UpdateJob: _WORK,
     c.UpdateJobs: _WORK,
     c.AddJobs: _PRODUCE,
@@ -78,7 +79,7 @@ def derived_uid(queue: Queue, idempotency_key: str, key_id: str | None) -> str:
     return str(UUID(bytes=digest, version=4))
 
 
-def authorise(queue: Queue, command: c.Command) -> Grant:
+def authorise(queue: Queue, command: c.QueueCommand[object]) -> Grant:
     """
     What the key of a command may do with `queue`; raises AccessDenied, or NotAllowed for this command.
 

@@ -12,15 +12,13 @@ from typing import Final
 
 from attrs import define, field
 
-from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, QueueStats, Standing, State, Times
-from .state import JobSwap, Place, QueueTable
+from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, Recent, Standing, Times
+from .state import JobSwap
 
 __all__ = ["Activity"]
 
 #: The newest so many waiting and running times are kept of each queue.
 _SAMPLES: Final = 1_000
-#: How many priorities are looked at for the oldest ready job.
-_PRIORITIES: Final = 100
 _queue_of: Final = attrgetter("queue")
 
 
@@ -110,7 +108,7 @@ class Activity:
         """
         Jobs are not what they were.
 
-        `steady` are milliseconds that go on however the time of day, `now`, is set: what is recent is told by them.
+        `steady` is the monotonic clock in milliseconds, which tells what is recent; `now` is the wall clock.
         """
         for name, its_swaps in groupby(swaps, _queue_of):
             activity = self._queues.get(name)
@@ -122,15 +120,10 @@ class Activity:
         """The queue is gone."""
         self._queues.pop(name, None)
 
-    def stats(self, table: QueueTable, now: int, steady: int) -> QueueStats:
-        """The numbers of one queue."""
-        activity = self._queues.get(table.queue.name) or _QueueActivity()
-        return QueueStats(
-            queue=table.queue,
-            counts={state: table.count(state) for state in State},
-            ready=len(table.ready),
-            delayed=len(table.places[Place.DELAYED]),
-            oldest_ready=_oldest_ready(table, now),
+    def recent(self, name: str, steady: int) -> Recent:
+        """What has been going on in one queue."""
+        activity = self._queues.get(name) or _QueueActivity()
+        return Recent(
             last_minute=_shown(activity.minute.totals(steady)),
             last_hour=_shown(activity.hour.totals(steady)),
             wait=_times(activity.wait),
@@ -152,17 +145,3 @@ def _times(samples: Sequence[int]) -> Times:
     ordered = sorted(samples)
     p50, p90, p99 = (ordered[min(len(ordered) - 1, len(ordered) * share // 100)] for share in (50, 90, 99))
     return Times(p50=p50, p90=p90, p99=p99)
-
-
-def _oldest_ready(table: QueueTable, now: int) -> int | None:
-    """From the first of each priority, which is its oldest; a sort by age is kept nowhere."""
-    oldest: int | None = None
-    at = table.ready.first()
-    for _ in range(_PRIORITIES):
-        if at is None:
-            break
-        created = table.jobs[at[2]].spec.created
-        oldest = created if oldest is None else min(oldest, created)
-        at = next(table.ready.behind((at[0] + 1, -1, "")), None)
-    # The time of day may have been set back since.
-    return None if oldest is None else max(0, now - oldest)

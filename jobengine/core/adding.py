@@ -11,13 +11,13 @@ from .commands import Added, AddJobs, NewJob
 from .errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
 from .facts import Fact, JobAdded
 from .model import SECOND, Defaults, Job, Spec, Standing, State
-from .state import QueueTable
+from .tables import Table
 
 __all__ = ["add_jobs"]
 
 
 def add_jobs(
-    table: QueueTable, grant: Grant, command: AddJobs, now: int, new_id: Callable[[], str]
+    table: Table, grant: Grant, command: AddJobs, now: int, new_id: Callable[[], str]
 ) -> tuple[Sequence[Fact], list[Added]]:
     """
     See AddJobs. Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken, within a BadItem if `command.many`.
@@ -40,7 +40,7 @@ def add_jobs(
 class _Batch:
     """Jobs that are being added together; those that come later know of those before them."""
 
-    table: QueueTable
+    table: Table
     grant: Grant
     server_defaults: Defaults
     now: int
@@ -80,7 +80,7 @@ class _Batch:
 
     def _there(self, asked: NewJob, uid: str | None, fingerprint: str | None) -> Job | None:
         """The job that stands for what is asked already; raises UidTaken or UniqueKeyTaken if it does not."""
-        if uid is not None and (there := self._by_uid.get(uid) or self.table.jobs.get(uid)) is not None:
+        if uid is not None and (there := self._by_uid.get(uid) or self.table.job(uid)) is not None:
             if there.spec.fingerprint != fingerprint or not self._may_read(there):
                 raise UidTaken(uid)
             return there
@@ -91,7 +91,7 @@ class _Batch:
 
     def _holder(self, unique_key: str) -> Job | None:
         """The unfinished job with the key, the oldest if one that had finished was queued again beside another."""
-        holders = [self.table.jobs[uid] for uid in self.table.unique.get(unique_key, ())]
+        holders = self.table.holders(unique_key)
         return min(holders, key=lambda job: job.spec.arrival, default=self._by_unique_key.get(unique_key))
 
     def _may_read(self, job: Job) -> bool:
@@ -101,7 +101,7 @@ class _Batch:
         queue = self.table.queue
         if queue.draining:
             raise QueueDraining
-        if queue.max_jobs and len(self.table.jobs) + len(self.new) >= queue.max_jobs:
+        if queue.max_jobs and self.table.size() + len(self.new) >= queue.max_jobs:
             raise QueueFull(queue.max_jobs)
 
     def _make(self, asked: NewJob, uid: str, fingerprint: str | None) -> Job:

@@ -1,6 +1,12 @@
-"""What can be asked of an engine, and what it answers: frozen values, one a verb."""
+"""What can be asked of an engine, each typed by its answer: frozen values."""
 
-from .model import Defaults, Job, Queue, Rank, Role, State
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Generic, TypeVar
+
+from .errors import DomainError
+from .model import AccessKey, Defaults, Job, Queue, QueueStats, Rank, Role, State
 from .values import Value
 
 __all__ = [
@@ -10,9 +16,11 @@ __all__ = [
     "ChangeQueue",
     "Changes",
     "Claim",
+    "ClaimResult",
     "Claimed",
     "Claims",
     "Command",
+    "CountJobs",
     "CreateQueue",
     "DeleteJob",
     "DeleteMatching",
@@ -23,11 +31,15 @@ __all__ = [
     "JobUpdate",
     "ListJobs",
     "ListKeys",
+    "ListQueues",
     "NewJob",
     "Page",
     "Peek",
+    "QueueCommand",
+    "QueueUpdate",
     "ReadJob",
     "ReadStats",
+    "ReturnClaims",
     "RevokeKey",
     "Subscribe",
     "Swept",
@@ -37,8 +49,20 @@ __all__ = [
 ]
 
 
-class Command(Value, frozen=True, kw_only=True):
-    """What every command names: a queue, and what should open it."""
+A_co = TypeVar("A_co", covariant=True)
+
+
+class Command(Value, Generic[A_co], frozen=True, kw_only=True):
+    """Something that can be asked of an engine; A_co is the type of its answer."""
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """The queues that it names."""
+        return ()
+
+
+class QueueCommand(Command[A_co], frozen=True, kw_only=True):
+    """A command about one queue, with what should open it."""
 
     #: The queue's name.
     queue: str
@@ -47,20 +71,36 @@ class Command(Value, frozen=True, kw_only=True):
     #: The one who asks has shown the server's admin key, which opens every queue.
     admin: bool = False
 
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """See Command."""
+        return (self.queue,)
+
+
+# All queues
+
+
+class ListQueues(Command[Sequence[QueueStats]], frozen=True):
+    """All queues in numbers, by name; whoever asks must have been let in by the server."""
+
+
+class CountJobs(Command[Mapping[str, Mapping[State, int]]], frozen=True):
+    """How many jobs each queue has in each state; whoever asks must have been let in by the server."""
+
 
 # Queues
 
 
-class CreateQueue(Command, frozen=True, kw_only=True):
-    """Make an empty queue whose owner's key is `access_key`. Answer: None."""
+class CreateQueue(QueueCommand[None], frozen=True, kw_only=True):
+    """Make an empty queue whose owner's key is `access_key`."""
 
 
-class DeleteQueue(Command, frozen=True, kw_only=True):
-    """Remove the queue and every job in it. Answer: None."""
+class DeleteQueue(QueueCommand[None], frozen=True, kw_only=True):
+    """Remove the queue and every job in it."""
 
 
-class ChangeQueue(Command, frozen=True, kw_only=True):
-    """Set up a queue otherwise; None leaves a thing as it is. Answer: the Queue."""
+class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
+    """Set up a queue otherwise; None leaves a thing as it is."""
 
     #: See Queue.
     paused: bool | None = None
@@ -72,8 +112,8 @@ class ChangeQueue(Command, frozen=True, kw_only=True):
     new_access_key: bytes | None = None
 
 
-class AddKey(Command, frozen=True, kw_only=True):
-    """Add a key with a role. Answer: the AccessKey."""
+class AddKey(QueueCommand[AccessKey], frozen=True, kw_only=True):
+    """Add a key with a role."""
 
     #: What it may do.
     role: Role
@@ -81,23 +121,23 @@ class AddKey(Command, frozen=True, kw_only=True):
     new_access_key: bytes
 
 
-class RevokeKey(Command, frozen=True, kw_only=True):
-    """Remove a key; it opens nothing any more. Answer: None."""
+class RevokeKey(QueueCommand[None], frozen=True, kw_only=True):
+    """Remove a key; it opens nothing any more."""
 
     #: See AccessKey.id.
     key_id: str
 
 
-class ListKeys(Command, frozen=True, kw_only=True):
-    """The keys beside the owner's. Answer: the Queue."""
+class ListKeys(QueueCommand[Sequence[AccessKey]], frozen=True, kw_only=True):
+    """The keys beside the owner's."""
 
 
-class ReadStats(Command, frozen=True, kw_only=True):
-    """Counts and times of the queue. Answer: QueueStats (see jobengine.core.activity)."""
+class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):
+    """Counts and times of the queue."""
 
 
-class Subscribe(Command, frozen=True, kw_only=True):
-    """Watch the changes of a queue's jobs. Answer: the Queue; what follows comes by Engine.watch."""
+class Subscribe(QueueCommand[Queue], frozen=True, kw_only=True):
+    """Watch the changes of a queue's jobs, which come by Engine.watch."""
 
     #: The id of the last event that was seen; None to begin with what comes next.
     after: str | None = None
@@ -129,8 +169,8 @@ class NewJob(Value, frozen=True, kw_only=True):
     idempotency_key: str | None = None
 
 
-class AddJobs(Command, frozen=True, kw_only=True):
-    """Add jobs, all or none. Answer: a list of Added, one for each."""
+class AddJobs(QueueCommand[Sequence["Added"]], frozen=True, kw_only=True):
+    """Add jobs, all or none."""
 
     #: Which ones.
     jobs: tuple[NewJob, ...]
@@ -149,8 +189,8 @@ class Added(Value, frozen=True):
     new: bool
 
 
-class ReadJob(Command, frozen=True, kw_only=True):
-    """Look at one job. Answer: the Job."""
+class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
+    """Look at one job."""
 
     #: Which one.
     uid: str
@@ -169,8 +209,8 @@ class Filter(Value, frozen=True, kw_only=True):
     text: str | None = None
 
 
-class ListJobs(Command, frozen=True, kw_only=True):
-    """Read jobs in execution order. Answer: Page."""
+class ListJobs(QueueCommand["Page"], frozen=True, kw_only=True):
+    """Read jobs in execution order."""
 
     #: Which ones.
     filter: Filter = Filter()
@@ -191,12 +231,15 @@ class Page(Value, frozen=True, kw_only=True):
     following: Rank | None
 
 
-class Peek(Command, frozen=True, kw_only=True):
-    """Look at the first job that can be claimed and change nothing. Answer: the Job, or None."""
+class Peek(QueueCommand[Job | None], frozen=True, kw_only=True):
+    """Look at the first job that can be claimed and change nothing."""
+
+    #: Seconds to wait until there is one.
+    wait: float = 0
 
 
-class Claim(Command, frozen=True, kw_only=True):
-    """Take the first jobs that can be claimed: they are in progress now. Answer: a list of Jobs, maybe empty."""
+class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
+    """Take the first jobs that can be claimed: they are in progress now."""
 
     #: At most so many.
     count: int = 1
@@ -204,25 +247,34 @@ class Claim(Command, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     #: A name for the one who claims, for others to see.
     worker: str | None = None
+    #: Only the jobs with these uids, in place of all that are ready; they are claimed in this order.
+    uids: tuple[str, ...] | None = None
 
 
-class Claims(Value, frozen=True, kw_only=True):
-    """Take the first jobs of several queues that one key opens. Answer: a list of Claimed, maybe empty."""
+class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
+    """Update jobs, then take the first jobs of several queues, in one commit; one key opens all the queues."""
 
     #: The queues' names; jobs of an earlier one go first.
     queues: tuple[str, ...]
-    #: See Command.
+    #: Updates that are carried out before it.
+    updates: tuple["QueueUpdate", ...] = ()
+    #: See QueueCommand.
     access_key: bytes = b""
     admin: bool = False
     #: See Claim.
     count: int = 1
     tags: tuple[str, ...] = ()
     worker: str | None = None
-    #: Seconds to wait until there is one.
+    #: Seconds to wait until there is one; counts only without updates.
     wait: float = 0
 
-    def of(self, queue: str, count: int) -> Claim:
-        """The part of it that concerns one queue."""
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """See Command."""
+        return (*self.queues, *(one.queue for one in self.updates)) if self.updates else self.queues
+
+    def of(self, queue: str, count: int, uids: tuple[str, ...] | None = None) -> Claim:
+        """The part of it that claims jobs of one queue."""
         return Claim(
             queue=queue,
             access_key=self.access_key,
@@ -230,7 +282,20 @@ class Claims(Value, frozen=True, kw_only=True):
             count=count,
             tags=self.tags,
             worker=self.worker,
+            uids=uids,
         )
+
+    def update_commands(self) -> "list[UpdateJobs]":
+        """The parts of it that update jobs, in order: one for updates in the same queue that follow each other."""
+        return [
+            UpdateJobs(
+                queue=name,
+                access_key=self.access_key,
+                admin=self.admin,
+                updates=tuple(one.update for one in updates),
+            )
+            for name, updates in groupby(self.updates, attrgetter("queue"))
+        ]
 
 
 class Claimed(Value, frozen=True):
@@ -239,6 +304,26 @@ class Claimed(Value, frozen=True):
     #: The queue's name.
     queue: str
     job: Job
+
+
+class ClaimResult(Value, frozen=True, kw_only=True):
+    """What came of a claim."""
+
+    #: The jobs that were claimed.
+    jobs: Sequence[Claimed] = ()
+    #: For each update that came with it the job, or the error for which it was left as it was (see UpdateJobs).
+    results: Sequence[Job | DomainError] = ()
+
+
+class ReturnClaims(QueueCommand[None], frozen=True, kw_only=True):
+    """
+    Put jobs that were claimed back at their places, as if nobody had had them.
+
+    One that is not held by the lease any more is left as it is.
+    """
+
+    #: (uid, lease) of each.
+    claims: tuple[tuple[str, str], ...]
 
 
 class Changes(Value, frozen=True, kw_only=True):
@@ -263,14 +348,14 @@ class Changes(Value, frozen=True, kw_only=True):
     delay_seconds: int | None = None
 
 
-class UpdateJob(Command, frozen=True, kw_only=True):
-    """Change a job; an update of one in progress extends its lease. Answer: the Job."""
+class UpdateJob(QueueCommand[Job], frozen=True, kw_only=True):
+    """Change a job; an update of one in progress extends its lease."""
 
     #: Which one.
     uid: str
     #: How.
     changes: Changes
-    #: The lease under which the one who asks holds it; None to not be asked.
+    #: The lease of the caller, which must be the one that holds the job; None is not checked.
     lease: str | None = None
 
 
@@ -282,9 +367,17 @@ class JobUpdate(Value, frozen=True, kw_only=True):
     lease: str | None = None
 
 
-class UpdateJobs(Command, frozen=True, kw_only=True):
+class QueueUpdate(Value, frozen=True):
+    """One update of many in several queues."""
+
+    #: The queue's name.
+    queue: str
+    update: JobUpdate
+
+
+class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only=True):
     """
-    Change jobs one by one. Answer: for each the Job, or the error for which it was left as it was.
+    Change jobs one by one; the answer has for each the Job, or the error for which it was left as it was.
 
     That is a JobNotFound, LeaseLost or LeaseRequired.
     """
@@ -293,14 +386,14 @@ class UpdateJobs(Command, frozen=True, kw_only=True):
     updates: tuple[JobUpdate, ...]
 
 
-class DeleteJob(Command, frozen=True, kw_only=True):
-    """Remove a job. Answer: None."""
+class DeleteJob(QueueCommand[None], frozen=True, kw_only=True):
+    """Remove a job."""
 
     #: Which one.
     uid: str
 
 
-class _Sweep(Command, frozen=True, kw_only=True):
+class _Sweep(QueueCommand["Swept"], frozen=True, kw_only=True):
     """A change to all jobs that match, a slice at a time."""
 
     #: Which ones.
@@ -314,7 +407,7 @@ class _Sweep(Command, frozen=True, kw_only=True):
 
 
 class UpdateMatching(_Sweep, frozen=True, kw_only=True):
-    """Change the jobs that match. Answer: Swept."""
+    """Change the jobs that match."""
 
     #: How.
     changes: Changes
@@ -323,7 +416,7 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
 
 
 class DeleteMatching(_Sweep, frozen=True, kw_only=True):
-    """Remove the jobs that match. Answer: Swept."""
+    """Remove the jobs that match."""
 
 
 class Swept(Value, frozen=True):
@@ -335,8 +428,8 @@ class Swept(Value, frozen=True):
     following: Rank | None
 
 
-class ExplainJob(Command, frozen=True, kw_only=True):
-    """Say why a job is not running. Answer: Explanation."""
+class ExplainJob(QueueCommand["Explanation"], frozen=True, kw_only=True):
+    """Say why a job is not running."""
 
     #: Which one.
     uid: str

@@ -32,8 +32,10 @@ __all__ = [
     "JobEvent",
     "Notes",
     "Queue",
+    "QueueCounts",
     "QueueStats",
     "Rank",
+    "Recent",
     "Role",
     "Spec",
     "Standing",
@@ -293,6 +295,29 @@ class Times:
     p50: int | None = None
     p90: int | None = None
     p99: int | None = None
+
+
+@frozen(kw_only=True)
+class QueueCounts:
+    """How many jobs a queue has of each kind."""
+
+    #: Jobs by state.
+    states: dict[State, int]
+    #: Queued jobs that can be claimed, and those that can't be yet.
+    ready: int
+    delayed: int
+
+
+@frozen(kw_only=True)
+class Recent:
+    """What has been going on in a queue lately, as far as it was counted."""
+
+    #: "added", "claimed", "complete" and "failed" in the last minute and hour.
+    last_minute: dict[str, int]
+    last_hour: dict[str, int]
+    #: From when a job could be claimed to its claim, and from there to its end.
+    wait: Times = Times()
+    run: Times = Times()
 
 
 @frozen(kw_only=True)

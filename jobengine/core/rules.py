@@ -4,10 +4,11 @@ What a command does: `decide` looks at the state and answers with facts; it chan
 The clock and new ids are arguments, so the same call gives the same facts on any day.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hmac import compare_digest
 from itertools import islice
-from typing import Any, Final
+from operator import itemgetter
+from typing import Final, TypeVar, cast
 
 from attrs import evolve
 from msgspec.structs import replace
@@ -27,17 +28,22 @@ from .errors import (
     TooManyKeys,
 )
 from .facts import Fact, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import INPROGRESS, SECOND, AccessKey, Job, Queue, Rank, Standing, State
+from .model import INPROGRESS, QUEUED, SECOND, AccessKey, Job, Queue, QueueStats, Rank, Recent, Standing, State
 from .searching import matches
-from .state import QueueTable, Tables
+from .state import Tables
+from .tables import Table, TableSet
 from .updating import timed_out, update
 
-__all__ = ["Decision", "NewId", "decide", "expire", "latest_change"]
+__all__ = ["Decision", "Lately", "NewId", "decide", "expire", "latest_change"]
 
 #: Makes a random UUID as text at each call.
 NewId = Callable[[], str]
-#: What becomes true, and what the one who asked is told.
-Decision = tuple[Sequence[Fact], Any]
+#: Says what has been going on lately in the queue of a name.
+Lately = Callable[[str], Recent]
+
+A = TypeVar("A")
+#: What becomes true, and the answer.
+Decision = tuple[Sequence[Fact], A]
 
 #: Jobs beyond the first are not claimed if together they are longer than this: the answer is made in memory.
 _CLAIMED_BYTES: Final = 16 << 20
@@ -47,24 +53,36 @@ _MOST_KEYS: Final = 100
 _NOTHING: Final[tuple[Fact, ...]] = ()
 
 
-def decide(tables: Tables, command: c.Command, now: int, new_id: NewId) -> Decision:
+def _uncounted(_name: str) -> Recent:
+    return Recent(last_minute={}, last_hour={})
+
+
+def decide(
+    tables: TableSet, command: c.Command[A], now: int, new_id: NewId, lately: Lately = _uncounted
+) -> Decision[A]:
     """
     The facts that `command` makes true at `now` (elapsed time, in milliseconds), and its answer (see its docstring).
 
     Takes it that nothing is due at `now`: apply what `expire` says first. Raises a DomainError where the command can't
     be carried out, for the queue before the key and for the key before the job.
     """
-    if isinstance(command, c.CreateQueue):
-        return _create_queue(tables, command, now, new_id)
-    table = tables.queues.get(command.queue)
-    if table is None:
-        raise QueueNotFound(command.queue)
+    other = _OTHERS.get(type(command))
+    if other is not None:
+        return cast("Decision[A]", other(tables, command, now, new_id, lately))
+    assert isinstance(command, c.QueueCommand)
+    table = _table(tables, command.queue)
     grant = authorise(table.queue, command)
-    decision: Decision = _DECIDERS[type(command)](table, grant, command, now, new_id)
-    return decision
+    return cast("Decision[A]", _OF_A_QUEUE[type(command)](table, grant, command, now, new_id))
 
 
-def expire(tables: Tables, now: int, limit: int) -> list[Fact]:
+def _table(tables: TableSet, name: str) -> Table:
+    table = tables.queues.get(name)
+    if table is None:
+        raise QueueNotFound(name)
+    return table
+
+
+def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
     """
     What time alone has made true by `now`, for at most `limit` jobs, those in one queue by their deadlines.
 
@@ -91,8 +109,8 @@ def _outlived(name: str, job: Job, now: int, wall: int) -> Fact:
     return JobRemoved(name, spec.uid)
 
 
-def _job(table: QueueTable, uid: str) -> Job:
-    job = table.jobs.get(uid)
+def _job(table: Table, uid: str) -> Job:
+    job = table.job(uid)
     if job is None:
         raise JobNotFound(uid)
     return job
@@ -101,7 +119,7 @@ def _job(table: QueueTable, uid: str) -> Job:
 # Queues
 
 
-def _create_queue(tables: Tables, command: c.CreateQueue, now: int, new_id: NewId) -> Decision:
+def _create_queue(tables: TableSet, command: c.CreateQueue, now: int, new_id: NewId, _lately: Lately) -> Decision[None]:
     if command.queue in tables.queues:
         raise QueueExists(command.queue)
     salt = new_id()
@@ -109,32 +127,32 @@ def _create_queue(tables: Tables, command: c.CreateQueue, now: int, new_id: NewI
     return [QueueCreated(Queue(name=command.queue, salt=salt, digest=digest, created=now))], None
 
 
-def _delete_queue(_table: QueueTable, _grant: Grant, command: c.DeleteQueue, _now: int, _new_id: NewId) -> Decision:
+def _delete_queue(_table: Table, _grant: Grant, command: c.DeleteQueue, _now: int, _new_id: NewId) -> Decision[None]:
     return [QueueDeleted(command.queue)], None
 
 
-def _change_queue(table: QueueTable, _grant: Grant, command: c.ChangeQueue, _now: int, _new_id: NewId) -> Decision:
+def _change_queue(table: Table, _grant: Grant, command: c.ChangeQueue, _now: int, _new_id: NewId) -> Decision[Queue]:
     names = ("paused", "draining", "require_lease", "max_jobs", "defaults")
     changes = {name: value for name in names if (value := getattr(command, name)) is not None}
     if command.new_access_key is not None:
         changes["digest"] = _new_digest(table.queue, command.new_access_key, [])
-    return _set_up(table, evolve(table.queue, **changes))
+    return _reconfigured(table, evolve(table.queue, **changes))
 
 
-def _add_key(table: QueueTable, _grant: Grant, command: c.AddKey, now: int, new_id: NewId) -> Decision:
+def _add_key(table: Table, _grant: Grant, command: c.AddKey, now: int, new_id: NewId) -> Decision[AccessKey]:
     if len(table.queue.keys) >= _MOST_KEYS:
         raise TooManyKeys(_MOST_KEYS)
     digest = _new_digest(table.queue, command.new_access_key, [table.queue.digest])
     key = AccessKey(id=new_id(), role=command.role, digest=digest, created=now)
-    facts, _ = _set_up(table, evolve(table.queue, keys=(*table.queue.keys, key)))
+    facts, _ = _reconfigured(table, evolve(table.queue, keys=(*table.queue.keys, key)))
     return facts, key
 
 
-def _revoke_key(table: QueueTable, _grant: Grant, command: c.RevokeKey, _now: int, _new_id: NewId) -> Decision:
+def _revoke_key(table: Table, _grant: Grant, command: c.RevokeKey, _now: int, _new_id: NewId) -> Decision[None]:
     keys = tuple(key for key in table.queue.keys if key.id != command.key_id)
     if len(keys) == len(table.queue.keys):
         raise KeyNotFound(command.key_id)
-    facts, _ = _set_up(table, evolve(table.queue, keys=keys))
+    facts, _ = _reconfigured(table, evolve(table.queue, keys=keys))
     return facts, None
 
 
@@ -146,25 +164,70 @@ def _new_digest(queue: Queue, access_key: bytes, taken: list[str]) -> str:
     return digest
 
 
-def _set_up(table: QueueTable, queue: Queue) -> Decision:
+def _reconfigured(table: Table, queue: Queue) -> Decision[Queue]:
     return ([QueueChanged(queue)] if queue != table.queue else _NOTHING), queue
 
 
-def _queue(table: QueueTable, _grant: Grant, _command: c.Command, _now: int, _new_id: NewId) -> Decision:
+def _list_keys(
+    table: Table, _grant: Grant, _command: c.ListKeys, _now: int, _new_id: NewId
+) -> Decision[Sequence[AccessKey]]:
+    return _NOTHING, table.queue.keys
+
+
+def _subscribe(table: Table, _grant: Grant, _command: c.Subscribe, _now: int, _new_id: NewId) -> Decision[Queue]:
     return _NOTHING, table.queue
+
+
+# Counting
+
+
+def _read_stats(
+    tables: TableSet, command: c.ReadStats, now: int, _new_id: NewId, lately: Lately
+) -> Decision[QueueStats]:
+    table = _table(tables, command.queue)
+    authorise(table.queue, command)
+    return _NOTHING, _stats(table, now, lately)
+
+
+def _list_queues(
+    tables: TableSet, _command: c.ListQueues, now: int, _new_id: NewId, lately: Lately
+) -> Decision[Sequence[QueueStats]]:
+    return _NOTHING, [_stats(table, now, lately) for _, table in sorted(tables.queues.items(), key=itemgetter(0))]
+
+
+def _count_jobs(
+    tables: TableSet, _command: c.CountJobs, _now: int, _new_id: NewId, _lately: Lately
+) -> Decision[Mapping[str, Mapping[State, int]]]:
+    return _NOTHING, {name: table.counts().states for name, table in tables.queues.items()}
+
+
+def _stats(table: Table, now: int, lately: Lately) -> QueueStats:
+    counts, recent = table.counts(), lately(table.queue.name)
+    oldest = table.oldest_ready()
+    return QueueStats(
+        queue=table.queue,
+        counts=counts.states,
+        ready=counts.ready,
+        delayed=counts.delayed,
+        oldest_ready=None if oldest is None else max(0, now - oldest),
+        last_minute=recent.last_minute,
+        last_hour=recent.last_hour,
+        wait=recent.wait,
+        run=recent.run,
+    )
 
 
 # Looking
 
 
-def _read_job(table: QueueTable, grant: Grant, command: c.ReadJob, _now: int, _new_id: NewId) -> Decision:
+def _read_job(table: Table, grant: Grant, command: c.ReadJob, _now: int, _new_id: NewId) -> Decision[Job]:
     job = _job(table, command.uid)
     if grant.is_producer and job.spec.author != grant.key_id:
         raise JobNotFound(command.uid)
     return _NOTHING, job
 
 
-def _list_jobs(table: QueueTable, _grant: Grant, command: c.ListJobs, _now: int, _new_id: NewId) -> Decision:
+def _list_jobs(table: Table, _grant: Grant, command: c.ListJobs, _now: int, _new_id: NewId) -> Decision[c.Page]:
     looked_at, following = table.page(command.after, command.scan, command.filter.state)
     jobs: list[Job] = []
     for index, job in enumerate(looked_at):
@@ -176,32 +239,46 @@ def _list_jobs(table: QueueTable, _grant: Grant, command: c.ListJobs, _now: int,
     return _NOTHING, c.Page(jobs=jobs, following=following)
 
 
-def _peek(table: QueueTable, _grant: Grant, _command: c.Peek, now: int, _new_id: NewId) -> Decision:
+def _peek(table: Table, _grant: Grant, _command: c.Peek, now: int, _new_id: NewId) -> Decision[Job | None]:
     return _NOTHING, next(_claimable(table, now), None)
 
 
-def _explain(table: QueueTable, _grant: Grant, command: c.ExplainJob, _now: int, _new_id: NewId) -> Decision:
+def _explain(table: Table, _grant: Grant, command: c.ExplainJob, _now: int, _new_id: NewId) -> Decision[c.Explanation]:
     job = _job(table, command.uid)
-    ahead = table.ready.before(job.spec.rank) if job.ready else None
+    ahead = table.ahead(job.spec.rank) if job.ready else None
     return _NOTHING, c.Explanation(job=job, queue=table.queue, ahead=ahead)
 
 
 # Working
 
 
-def _claimable(table: QueueTable, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:
+def _claimable(table: Table, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:
     """The jobs that can be claimed, but for those that time should have removed by now."""
     wall = table.wall(now)
-    return (job for job in table.ready_jobs(tags) if not (gone := job.spec.timeout_time) or gone * SECOND > wall)
+    return (job for job in table.ready_jobs(tags) if not _gone(job, wall))
 
 
-def _claim(table: QueueTable, _grant: Grant, command: c.Claim, now: int, new_id: NewId) -> Decision:
+def _wanted(table: Table, command: c.Claim, now: int) -> Iterator[Job]:
+    if command.uids is None:
+        return _claimable(table, now, command.tags)
+    wall = table.wall(now)
+    jobs = (job for uid in command.uids if (job := table.job(uid)) is not None and job.ready)
+    return (job for job in jobs if not _gone(job, wall) and set(command.tags) <= set(job.spec.tags))
+
+
+def _gone(job: Job, wall: int) -> bool:
+    """Whether the wall clock should have removed a queued job by now."""
+    until = job.spec.timeout_time
+    return until != 0 and until * SECOND <= wall
+
+
+def _claim(table: Table, _grant: Grant, command: c.Claim, now: int, new_id: NewId) -> Decision[Sequence[Job]]:
     if table.queue.paused:
         return _NOTHING, []
     facts: list[Fact] = []
     claimed: list[Job] = []
     size = 0
-    for job in islice(_claimable(table, now, command.tags), command.count):
+    for job in islice(_wanted(table, command, now), command.count):
         size += job.size
         if claimed and size > _CLAIMED_BYTES:
             break
@@ -219,13 +296,29 @@ def _claim(table: QueueTable, _grant: Grant, command: c.Claim, now: int, new_id:
     return facts, claimed
 
 
-def _update_job(table: QueueTable, _grant: Grant, command: c.UpdateJob, now: int, _new_id: NewId) -> Decision:
+def _return_claims(table: Table, _grant: Grant, command: c.ReturnClaims, now: int, _new_id: NewId) -> Decision[None]:
+    held = ((table.job(uid), lease) for uid, lease in command.claims)
+    facts = [
+        JobChanged(command.queue, job.spec.uid, _returned(job.standing, now))
+        for job, lease in held
+        if job is not None and job.state is INPROGRESS and job.standing.lease == lease
+    ]
+    return facts, None
+
+
+def _returned(standing: Standing, now: int) -> Standing:
+    return Standing(state=QUEUED, updated=now, attempts=standing.attempts - 1, notes=standing.notes)
+
+
+def _update_job(table: Table, _grant: Grant, command: c.UpdateJob, now: int, _new_id: NewId) -> Decision[Job]:
     job = _job(table, command.uid)
     fact, updated = update(table.queue, job, command.changes, now, lease=command.lease)
     return ([fact] if fact is not None else _NOTHING), updated
 
 
-def _update_jobs(table: QueueTable, _grant: Grant, command: c.UpdateJobs, now: int, _new_id: NewId) -> Decision:
+def _update_jobs(
+    table: Table, _grant: Grant, command: c.UpdateJobs, now: int, _new_id: NewId
+) -> Decision[Sequence[Job | DomainError]]:
     facts: list[Fact] = []
     outcomes: list[Job | DomainError] = []
     # One that comes twice is changed from what it was made to be, which the tables don't show yet.
@@ -244,7 +337,7 @@ def _update_jobs(table: QueueTable, _grant: Grant, command: c.UpdateJobs, now: i
     return facts, outcomes
 
 
-def _delete_job(table: QueueTable, _grant: Grant, command: c.DeleteJob, _now: int, _new_id: NewId) -> Decision:
+def _delete_job(table: Table, _grant: Grant, command: c.DeleteJob, _now: int, _new_id: NewId) -> Decision[None]:
     _job(table, command.uid)
     return [JobRemoved(command.queue, command.uid)], None
 
@@ -252,18 +345,20 @@ def _delete_job(table: QueueTable, _grant: Grant, command: c.DeleteJob, _now: in
 # Many that match
 
 
-def _update_matching(table: QueueTable, _grant: Grant, command: c.UpdateMatching, now: int, _new_id: NewId) -> Decision:
+def _update_matching(
+    table: Table, _grant: Grant, command: c.UpdateMatching, now: int, _new_id: NewId
+) -> Decision[c.Swept]:
     def change(job: Job) -> Fact | None:
         return update(table.queue, job, command.changes, now, by_owner=True)[0]
 
     if command.uids is None:
         return _sweep(command, change, *table.page(command.after, command.limit, command.filter.state))
-    return _sweep(command, change, [table.jobs[uid] for uid in command.uids if uid in table.jobs], None)
+    return _sweep(command, change, [job for uid in command.uids if (job := table.job(uid)) is not None], None)
 
 
 def _delete_matching(
-    table: QueueTable, _grant: Grant, command: c.DeleteMatching, _now: int, _new_id: NewId
-) -> Decision:
+    table: Table, _grant: Grant, command: c.DeleteMatching, _now: int, _new_id: NewId
+) -> Decision[c.Swept]:
     page = table.page(command.after, command.limit, command.filter.state)
     return _sweep(command, lambda job: JobRemoved(command.queue, job.spec.uid), *page)
 
@@ -273,29 +368,37 @@ def _sweep(
     change: Callable[[Job], Fact | None],
     looked_at: Sequence[Job],
     following: Rank | None,
-) -> Decision:
+) -> Decision[c.Swept]:
     matching = [job for job in looked_at if matches(job, command.filter)]
     facts = [] if command.dry_run else [fact for fact in map(change, matching) if fact is not None]
     return facts, c.Swept(len(matching), following)
 
 
-_DECIDERS: Final[dict[type, Callable[..., Decision]]] = {
+#: What decides each command about one queue that its key opens.
+_OF_A_QUEUE: Final[dict[type, Callable[..., Decision[object]]]] = {
     c.DeleteQueue: _delete_queue,
     c.ChangeQueue: _change_queue,
     c.AddKey: _add_key,
     c.RevokeKey: _revoke_key,
-    c.ListKeys: _queue,
-    c.ReadStats: _queue,
-    c.Subscribe: _queue,
+    c.ListKeys: _list_keys,
+    c.Subscribe: _subscribe,
     c.AddJobs: add_jobs,
     c.ReadJob: _read_job,
     c.ListJobs: _list_jobs,
     c.Peek: _peek,
     c.ExplainJob: _explain,
     c.Claim: _claim,
+    c.ReturnClaims: _return_claims,
     c.UpdateJob: _update_job,
     c.UpdateJobs: _update_jobs,
     c.DeleteJob: _delete_job,
     c.UpdateMatching: _update_matching,
     c.DeleteMatching: _delete_matching,
+}
+#: What decides the others.
+_OTHERS: Final[dict[type, Callable[..., Decision[object]]]] = {
+    c.CreateQueue: _create_queue,
+    c.ReadStats: _read_stats,
+    c.ListQueues: _list_queues,
+    c.CountJobs: _count_jobs,
 }

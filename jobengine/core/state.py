@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from .fact_codec import encode, length_of_more
 from .facts import ClockSet, Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import QUEUED, UNFINISHED, Job, Queue, Rank, Standing, State
+from .model import QUEUED, UNFINISHED, Job, Queue, QueueCounts, Rank, Standing, State
 from .sorted_blocks import Ordered
 from .values import Value
 
@@ -24,6 +24,8 @@ __all__ = ["ClockSwap", "JobSwap", "Place", "QueueSwap", "QueueTable", "Swap", "
 _RECORD_OVERHEAD: Final = 200
 #: A page of jobs ends when their contents are longer than this in all.
 _PAGE_BYTES: Final = 1 << 20
+#: How many priorities are looked at for the oldest ready job.
+_PRIORITIES: Final = 100
 _EMPTY: Final[Ordered[Rank]] = Ordered()
 
 
@@ -132,6 +134,42 @@ class QueueTable:
     def wall(self, now: int) -> int:
         """What the wall clock shows at a time."""
         return now + self._clock.ahead
+
+    def job(self, uid: str) -> Job | None:
+        """See Table, as of all that follows."""
+        return self.jobs.get(uid)
+
+    def holders(self, unique_key: str) -> list[Job]:
+        """See Table."""
+        return [self.jobs[uid] for uid in self.unique.get(unique_key, ())]
+
+    def size(self) -> int:
+        """See Table."""
+        return len(self.jobs)
+
+    def ahead(self, rank: Rank) -> int:
+        """See Table."""
+        return self.ready.before(rank)
+
+    def counts(self) -> QueueCounts:
+        """See Table."""
+        return QueueCounts(
+            states={state: self.count(state) for state in State},
+            ready=len(self.ready),
+            delayed=len(self.places[Place.DELAYED]),
+        )
+
+    def oldest_ready(self) -> int | None:
+        """See Table: by the first of each priority, which is its oldest; a sort by age is kept nowhere."""
+        oldest: int | None = None
+        at = self.ready.first()
+        for _ in range(_PRIORITIES):
+            if at is None:
+                break
+            created = self.jobs[at[2]].spec.created
+            oldest = created if oldest is None else min(oldest, created)
+            at = next(self.ready.behind((at[0] + 1, -1, "")), None)
+        return oldest
 
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
         """The jobs that can be claimed, in execution order, those with all of `tags`. Not for use after a change."""

@@ -62,6 +62,9 @@ _MOVERS: Final[dict[type, Callable[[Any, int], Any]]] = {
     QueueStats: lambda stats, ahead: evolve(stats, queue=_queue(stats.queue, ahead)),
     c.Added: lambda added, ahead: c.Added(_job(added.job, ahead), added.new),
     c.Claimed: lambda one, ahead: c.Claimed(one.queue, _job(one.job, ahead)),
+    c.ClaimResult: lambda result, ahead: c.ClaimResult(
+        jobs=_moved(result.jobs, ahead), results=_moved(result.results, ahead)
+    ),
     c.Page: lambda page, ahead: replace(page, jobs=_moved(page.jobs, ahead)),
     c.Explanation: lambda told, ahead: replace(told, job=_job(told.job, ahead), queue=_queue(told.queue, ahead)),
 }

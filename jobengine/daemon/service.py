@@ -15,12 +15,12 @@ from enum import IntEnum
 from typing import Any, Final, NoReturn
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
 
 from .. import __version__
-from ..engine.local import LocalEngine
+from ..engine.door import Engine
 from ..http.site import JobSite
 from ..storage.errors import (
     Damaged,
@@ -102,7 +102,7 @@ class Daemon(Service):
 
     def __init__(
         self,
-        engine: LocalEngine,
+        engine: Engine,
         site: JobSite,
         listener: IService,
         reactor: Any,
@@ -137,7 +137,7 @@ class Daemon(Service):
         self._log.info("JobEngine {version} starts", version=__version__)
         _allow_descriptors(self._site.limits.connections + _SPARE_DESCRIPTORS)
         try:
-            self._engine.startService()
+            self._engine.start()
         except OSError as error:
             raise StorageError(f"the database can't be opened or made, is DB_PATH right? {error}") from error
         _spare_the_collector()
@@ -157,21 +157,23 @@ class Daemon(Service):
         if self.running:
             self._reactor.stop()
 
-    @inlineCallbacks
-    def stopService(self) -> "Any":
-        """Stop listening, answer what is under way, make the last commit, close; a Deferred."""
+    def stopService(self) -> "Deferred[None]":
+        """Stop listening, answer what is under way, make the last commit, close."""
         super().stopService()
         if self._clock_watch is not None:
             self._clock_watch.stop()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
         try:
-            yield self._listener.stopService()
+            await maybeDeferred(self._listener.stopService)
             self._engine.release()
             drained: Deferred[None] = self._site.drain()
             drained.addTimeout(_DRAIN_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
-            yield drained
+            await drained
         except Exception:  # whatever it is: without the last step, its thread would keep the process from ending
             self._log.failure("not all that was under way could be answered")
-        yield self._engine.stopService()
+        await self._engine.stop()
 
     def fail(self, error: StorageError) -> None:
         """End the process because storage has failed; what is under way is answered first."""

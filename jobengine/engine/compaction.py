@@ -7,10 +7,9 @@ docs/database-format.md.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final, Protocol, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,10 +17,12 @@ from twisted.python.failure import Failure
 from ..core.fact_codec import encode
 from ..core.snapshot import Snapshot
 from ..core.state import Tables
-from ..storage.committer import Run
+from ..storage.committer import NextSlice, Run
 from ..storage.journal import Journal
 
-__all__ = ["Compaction"]
+__all__ = ["PAUSE", "SLACK", "Compaction"]
+
+R = TypeVar("R")
 
 #: Facts in a slice that goes alone: a fifth of a millisecond. Requests that come meanwhile wait for it.
 _SLICE: Final = 100
@@ -31,10 +32,23 @@ _SHARE: Final = 2
 #: Facts that are taken at a time for it.
 _FEW: Final = 8
 #: Seconds between slices that go alone, so that there is time in which a request meets none.
-_PAUSE: Final = 0.001
+PAUSE: Final = 0.001
 #: Compaction begins when the file is longer than 1.5 times what is needed plus this, so that it ends well below the
 #: promise of twice that plus 64 MiB (database.md, P6).
-_SLACK: Final = 32 << 20
+SLACK: Final = 32 << 20
+
+
+class Carrier(Protocol):
+    """What a compaction needs of a committer; see jobengine.storage.committer.Committer."""
+
+    def carry(self, next_slice: NextSlice | None) -> None:
+        """Have slices of a snapshot go with the writes from now on, or no more."""
+
+    def poke(self) -> None:
+        """Make a write soon."""
+
+    def give_up(self, failure: Failure) -> None:
+        """Write nothing any more."""
 
 
 @define(kw_only=True)
@@ -47,15 +61,13 @@ class Compaction:
     journal: Journal
     #: Runs a call on the writer thread.
     run: Run
-    #: Asks the committer for a write.
-    poke: Callable[[], None]
-    #: Told when the journal can't be written any more.
-    broken: Callable[[Failure], Any]
+    #: Whose writes the slices go with.
+    committer: Carrier
     #: Waits between slices.
     clock: IReactorTime
-    #: See _SLACK and _PAUSE; a pause of 0 is none.
-    slack: int = _SLACK
-    pause: float = _PAUSE
+    #: See SLACK and PAUSE; a pause of 0 is none.
+    slack: int = SLACK
+    pause: float = PAUSE
     #: How many came to their end, and how many were given up.
     done: int = field(default=0, init=False)
     given_up: int = field(default=0, init=False)
@@ -65,8 +77,8 @@ class Compaction:
     _busy: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
-    def next_slice(self, size: int) -> Sequence[bytes]:
-        """The records that are to go with a commit of so many bytes, or alone (0), in the write that begins now."""
+    def _next_slice(self, size: int) -> Sequence[bytes]:
+        """See NextSlice."""
         if self._snapshot is None:
             return ()
         if not self.journal.compacting:
@@ -103,7 +115,7 @@ class Compaction:
     def _go_on(self) -> None:
         """Have the next slice go alone, after a pause, if there is nothing for it to go with."""
         if not self.pause:
-            self.poke()
+            self.committer.poke()
         elif not self._waking:
             self._waking = True
             self.clock.callLater(self.pause, self._wake)
@@ -111,21 +123,22 @@ class Compaction:
     def _wake(self) -> None:
         self._waking = False
         if self._snapshot is not None:
-            self.poke()
+            self.committer.poke()
 
     def _pays(self, size: int) -> bool:
         # What is needed is an estimate: were it too low, a fresh file could seem to be worth another compaction.
         grown = size - self._fresh_size > self.slack // 4
         return grown and size > self.tables.live_bytes * 3 // 2 + self.slack
 
-    def _do(self, step: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        d: Deferred[Any] = self.run(step)
-        d.addCallbacks(then, self._failed).addErrback(self.broken)
+    def _do(self, step: Callable[[], R], then: Callable[[R], None]) -> None:
+        """Run a step on the writer thread, then `then` with what it returned."""
+        self.run(step).addCallbacks(then, self._failed).addErrback(self.committer.give_up)
 
     def _started(self, _: None) -> None:
         self._snapshot = Snapshot(self.tables)
+        self.committer.carry(self._next_slice)
         self._log.info("compaction begins: {size} bytes", size=self.journal.size)
-        self.poke()
+        self.committer.poke()
 
     def _finished(self, done: bool) -> None:
         self._end(done=done)
@@ -137,6 +150,7 @@ class Compaction:
 
     def _end(self, *, done: bool) -> None:
         self._snapshot, self._busy = None, False
+        self.committer.carry(None)
         self.done += done
         self.given_up += not done
         self._fresh_size = self.journal.size

@@ -5,16 +5,18 @@ Every verb takes and gives values of jobengine.core and returns an awaitable, so
 stand behind the same door. What a verb answers is on disk when it answers.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol, TypeVar
 
 from attrs import Factory, frozen
 
 from ..core import commands as c
-from ..core.errors import DomainError
-from ..core.model import AccessKey, Job, JobEvent, Queue, QueueStats, State
+from ..core.model import Job, JobEvent
 
-__all__ = ["Busy", "Engine", "Full", "OutcomeUnknown", "Readiness", "Stats", "Unavailable"]
+__all__ = ["Busy", "Engine", "Figure", "FigureKind", "Full", "OutcomeUnknown", "Readiness", "Unavailable"]
+
+A = TypeVar("A")
 
 
 class Unavailable(Exception):
@@ -45,28 +47,30 @@ class Readiness:
     durability: str
 
 
-@frozen(kw_only=True)
-class Stats:
-    """What there is to count; totals are since the start of the process."""
+class FigureKind(StrEnum):
+    """What a figure is."""
 
-    #: Jobs by queue and state.
-    jobs: dict[str, dict[State, int]] = Factory(dict)
-    #: Writes that put changes on disk.
-    commits: int = 0
-    #: Records in them.
-    records: int = 0
-    #: Bytes of these records.
-    record_bytes: int = 0
-    #: Syncs of the file, and the seconds they took in all.
-    syncs: int = 0
-    sync_seconds: float = 0.0
-    #: Length of the file in bytes.
-    file_bytes: int = 0
-    #: About how many of them are needed.
-    live_bytes: int = 0
-    #: Compactions that came to their end, and those that were given up.
-    compactions: int = 0
-    compactions_given_up: int = 0
+    #: A total since the start of the process.
+    COUNTER = "counter"
+    #: What is the case now.
+    GAUGE = "gauge"
+    #: A total, and over how many.
+    SUMMARY = "summary"
+
+
+@frozen(kw_only=True)
+class Figure:
+    """A number that an engine gives of itself, for those who watch it; which ones there are is up to the engine."""
+
+    #: Lower case with underscores, ending in its unit. Figures of one name differ in their labels and stand together.
+    name: str
+    #: A sentence that says what it is.
+    help: str
+    kind: FigureKind
+    value: float
+    #: Of a summary: over how many its value is the sum.
+    count: int = 0
+    labels: Mapping[str, str] = Factory(dict)
 
 
 class Engine(Protocol):
@@ -74,82 +78,67 @@ class Engine(Protocol):
     What an engine does.
 
     Beside what is said at each verb, all raise QueueNotFound, AccessDenied, NotAllowed and the kinds of Unavailable, in
-    the order queue, key, job.
+    the order queue, key, job. What else a command can raise stands in jobengine.core.rules.
     """
 
-    # Queues
+    # Its life
 
-    async def create_queue(self, command: c.CreateQueue) -> None:
-        """Make an empty queue; raises QueueExists."""
+    def start(self) -> None:
+        """Take up what is stored, blocking until that is done; the errors are those of the storage, and OSError."""
 
-    async def delete_queue(self, command: c.DeleteQueue) -> None:
-        """Remove a queue with all its jobs."""
+    def abandon(self) -> None:
+        """End an engine that was started, before the reactor runs: the process can't start."""
 
-    async def change_queue(self, command: c.ChangeQueue) -> Queue:
-        """Set up a queue otherwise, and return it."""
+    def wall_clock_was_set(self) -> None:
+        """Look at the wall clock now: what is due by it is to come about though nobody asks."""
 
-    async def add_key(self, command: c.AddKey) -> AccessKey:
-        """Add a key with a role."""
+    def release(self) -> None:
+        """Answer all who wait with what there is, now and from now on, so that no request is held any more."""
 
-    async def revoke_key(self, command: c.RevokeKey) -> None:
-        """Remove a key; raises KeyNotFound."""
+    def stop(self) -> Awaitable[None]:
+        """Release, make the last commit and let go of the storage."""
 
-    async def list_keys(self, command: c.ListKeys) -> Sequence[AccessKey]:
-        """The keys beside the owner's."""
+    async def readiness(self) -> Readiness:
+        """Whether changes are taken."""
 
-    async def read_stats(self, command: c.ReadStats) -> QueueStats:
-        """A queue in numbers."""
+    async def figures(self) -> Sequence[Figure]:
+        """What the engine counts of its own work."""
 
-    async def list_queues(self) -> Sequence[QueueStats]:
-        """All queues in numbers; whoever asks must have been let in by the server."""
+    # Plain questions
 
-    # Jobs
+    async def ask(self, command: c.Command[A]) -> A:
+        """Carry out a command; its answer is on disk. Waits for nothing else, whatever the command says."""
 
-    async def add_jobs(self, command: c.AddJobs) -> Sequence[c.Added]:
-        """Add jobs, all or none; raises QueueDraining, QueueFull or UidTaken, within a BadItem if it is one of many."""
+    # What waits
+
+    async def claim(self, command: c.Claims) -> c.ClaimResult:
+        """
+        Update jobs, then claim the jobs that are to run next: in progress from now on and given to nobody else.
+
+        Waits as the command says, first come first served, if it has no updates. If it is cancelled, what was claimed
+        is put back.
+        """
+
+    async def peek(self, command: c.Peek) -> Job | None:
+        """The job that is to run next, left where it is; waits in one line with those who claim."""
 
     async def read_job(self, command: c.ReadJob) -> Job:
         """The job as it is, or when it is finished if the command waits; raises JobNotFound."""
 
-    async def list_jobs(self, command: c.ListJobs) -> c.Page:
-        """Some jobs, in execution order."""
-
-    async def peek(self, command: c.Peek) -> Job | None:
-        """The job that is to run next, left where it is; None if none can be claimed."""
-
-    async def claim(self, command: c.Claims) -> Sequence[c.Claimed]:
-        """The jobs that are to run next, in progress from now on and given to nobody else."""
-
-    async def update_job(self, command: c.UpdateJob) -> Job:
-        """Change a job and return it; raises JobNotFound, LeaseLost or LeaseRequired."""
-
-    async def update_jobs(self, command: c.UpdateJobs) -> Sequence[Job | DomainError]:
-        """Change jobs of one queue, in one commit: for each the job, or why it was not changed."""
-
-    async def delete_job(self, command: c.DeleteJob) -> None:
-        """Remove a job; raises JobNotFound."""
+    # What goes on in slices, between other commands
 
     async def update_matching(self, command: c.UpdateMatching) -> int:
-        """Change all jobs that match, in slices between other commands; how many there were."""
+        """Change all jobs that match; how many there were."""
 
     async def delete_matching(self, command: c.DeleteMatching) -> int:
-        """Remove all jobs that match, in slices between other commands; how many there were."""
+        """Remove all jobs that match; how many there were."""
 
-    async def explain(self, command: c.ExplainJob) -> c.Explanation:
-        """Why a job is not running; raises JobNotFound."""
+    # What streams
 
-    async def watch(self, command: c.Subscribe) -> AsyncIterator[Sequence[JobEvent] | None]:
+    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[JobEvent] | None, None]:
         """
         Changes of jobs as they happen, some at a time.
 
         The first item is None if what followed `command.after` is no longer kept. It ends when the queue is deleted or
         no longer takes the key, the engine stops, or the one who watches falls too far behind.
         """
-
-    # The engine
-
-    async def readiness(self) -> Readiness:
-        """Whether changes are taken."""
-
-    async def stats(self) -> Stats:
-        """What there is to count."""

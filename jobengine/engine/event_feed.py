@@ -200,6 +200,11 @@ class Feed:
         """Watch no longer."""
         watcher.stream.watchers.discard(watcher)
 
+    @property
+    def watching(self) -> int:
+        """How many watch."""
+        return sum(len(stream.watchers) for stream in self._streams.values())
+
     def end(self, queue: str | None = None) -> None:
         """The queue is gone, or all of them: nothing more will come."""
         for name in [queue] if queue is not None else list(self._streams):

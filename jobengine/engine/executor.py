@@ -2,64 +2,55 @@
 The state of one engine and the way of a change into it: clock, rules, tables, journal.
 
 Between reading the clock and submitting the facts there is no await: that unbroken stretch is what serialises all
-changes on the reactor thread.
+changes on the reactor thread. When a change is applied, one call serves those who wait.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from contextlib import suppress
+from typing import Final, TypeVar
 
 from attrs import define, field, frozen
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ..core.activity import Activity
-from ..core.commands import Command
-from ..core.errors import DomainError
+from ..core.commands import Claimed, ClaimResult, Claims, Command, Peek, ReturnClaims, UpdateJobs
+from ..core.errors import DomainError, QueueNotFound
 from ..core.fact_codec import UnknownRecord, decode, encode
 from ..core.facts import ClockSet, Fact
-from ..core.model import QueueStats
+from ..core.model import Job, Recent
 from ..core.rules import NewId, decide, expire, latest_change
-from ..core.state import JobSwap, QueueSwap, QueueTable, Swap, Tables
-from ..core.wall_time import shown
+from ..core.state import JobSwap, QueueSwap, Swap, Tables
 from ..storage.committer import Backlog, Committer, Hooks, Phase, Run
 from ..storage.errors import NewerFormat, NoRoom, StorageError
 from ..storage.journal import Journal
-from .compaction import Compaction
-from .door import Busy, Full, OutcomeUnknown
+from .compaction import PAUSE, SLACK, Compaction
+from .door import Busy, Full, OutcomeUnknown, Unavailable
 from .event_feed import Events, Feed
+from .line import Waiter
+from .outcome import Done, Outcome, Refused
 from .timeline import Timeline
+from .waiters import Waiters
 
-__all__ = ["Ledger", "Observer"]
+__all__ = ["Executor"]
 
 #: Jobs that time moves on in one commit.
 _EXPIRY_SLICE: Final = 200
 #: The timer is never set further ahead than this many seconds.
 _LONGEST_WAIT: Final = 86_400.0
-#: Milliseconds by which the time of day may go its own way before it counts as set.
+#: Milliseconds by which the wall clock may go its own way before it counts as set.
 _CLOCK_STEP: Final = 250
 
-T = TypeVar("T")
-
-
-class Observer(Protocol):
-    """Is told of every change when it is made, which is before it is on disk."""
-
-    def jobs_changed(self, swaps: Sequence[JobSwap]) -> None:
-        """Jobs are not what they were."""
-
-    def queue_changed(self, queue: str, exists: bool) -> None:
-        """A queue was created, set up otherwise, or deleted."""
-
-    def changes_made(self) -> None:
-        """All changes of one commit have been told of."""
+A = TypeVar("A")
 
 
 @frozen
 class _Change:
-    """Facts that were applied and are not on disk yet, what they did, and what that means to those who watch."""
+    """Facts that were applied and are not on disk yet, what they did, and the events of them."""
 
     facts: Sequence[Fact]
     swaps: list[Swap]
@@ -67,31 +58,33 @@ class _Change:
 
 
 @define(kw_only=True, eq=False)
-class Ledger:
+class Executor:
     """Carries out commands, one whole after the other, and knows when they are on disk."""
 
     #: The file.
     journal: Journal
     #: Where the journal is written.
     thread: Run
-    #: Timers and the end of a reactor turn. Its seconds must go on steadily, whatever is done to the time of day.
+    #: Timers, the end of a reactor turn, and the monotonic clock.
     clock: IReactorTime
-    #: The time of day, in milliseconds since the epoch.
+    #: The wall clock, in milliseconds since the epoch.
     now: Callable[[], int]
     #: See NewId.
     new_id: NewId
     #: See LocalEngine.
     on_failure: Callable[[StorageError], None]
-    #: Who is told of changes.
-    observer: Observer
     #: See Committer.
     sync_interval: float = 0
     max_backlog: int = 64 << 20
+    #: See Compaction.
+    compaction_slack: int = SLACK
+    compaction_pause: float = PAUSE
     tables: Tables = field(factory=Tables, init=False)
     activity: Activity = field(factory=Activity, init=False)
     feed: Feed = field(init=False)
     committer: Committer[_Change] = field(init=False)
     compaction: Compaction = field(init=False)
+    waiters: Waiters = field(init=False)
     #: "commits", "records" and "bytes" since the start.
     totals: Counter[str] = field(factory=Counter, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
@@ -102,14 +95,7 @@ class Ledger:
     def __attrs_post_init__(self) -> None:
         self.feed = Feed(self.new_id)
         self.timeline = Timeline(self.clock, self.now)
-        self.compaction = Compaction(
-            tables=self.tables,
-            journal=self.journal,
-            run=self.thread,
-            clock=self.clock,
-            poke=lambda: self.committer.poke(),
-            broken=lambda failure: self.committer.give_up(failure),
-        )
+        self.waiters = Waiters(self.tables)
         self.committer = Committer(
             writer=self.journal,
             run=self.thread,
@@ -117,12 +103,20 @@ class Ledger:
             max_backlog=self.max_backlog,
             sync_interval=self.sync_interval,
             hooks=Hooks(
-                stalled=self._take_back,
-                resumed=self._make_true_again,
+                stalled=self._roll_back,
+                resumed=self._apply_again,
                 failed=self.on_failure,
-                next_slice=self.compaction.next_slice,
                 written=self._written,
             ),
+        )
+        self.compaction = Compaction(
+            tables=self.tables,
+            journal=self.journal,
+            run=self.thread,
+            committer=self.committer,
+            clock=self.clock,
+            slack=self.compaction_slack,
+            pause=self.compaction_pause,
         )
 
     # Life
@@ -151,7 +145,7 @@ class Ledger:
         """Let time act from now on."""
         self._running = True
         self.timeline.start(self.tables.ahead, latest_change(self.tables))
-        self.tick()
+        self._tick()
         self._set_timer()
 
     def wall_clock_was_set(self) -> None:
@@ -163,7 +157,7 @@ class Ledger:
         """Let time act no more; fires when the last commit was made."""
         if self._running:
             # If the wall clock was set since the last look, nobody could tell after the restart.
-            self.tick()
+            self._tick()
         self._running = False
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -171,125 +165,195 @@ class Ledger:
 
     # The way of a command
 
-    async def carry_out(self, command: Command) -> Any:
-        """The answer to a command, once nothing that it shows could be taken back by a crash."""
-        return await self.settle(lambda: self.decide(command), [command.queue])
+    async def catch_up(self, names: Iterable[str]) -> None:
+        """Return when all that is due in these queues is applied, in slices between which others are let in."""
+        for name in names:
+            while self._behind(name):
+                await deferLater(self.clock, 0)
 
-    async def settle(self, step: Callable[[], tuple[bool, T]], queues: Iterable[str] = ()) -> T:
-        """
-        What `step` answers, once it is on disk; it says too whether it changed anything.
+    def execute(self, command: Command[A]) -> Outcome[A]:
+        """Carry a command out. Its outcome may be told when it is `durable`. Raises Unavailable."""
+        now = self._tick()
+        try:
+            outcome: Outcome[A] = self._decide(command, now)
+        except DomainError as error:
+            outcome = Refused(error)
+        self._serve(now)
+        return outcome
 
-        It is taken when all that time has brought about in `queues` is true. Raises its DomainError, or Unavailable.
-        """
-        while True:
-            for name in queues:
-                while self._behind(name):
-                    # Others are let in between the slices of what time has brought about.
-                    await deferLater(self.clock, 0)
-            error: DomainError | None = None
-            try:
-                changed, answer = step()
-            except DomainError as raised:
-                changed, error = False, raised
-            try:
-                await self._durable()
-            except Full:
-                if changed:
-                    raise
-                # A read had seen what found no room and is out of sight now: look again.
-                continue
-            if error is not None:
-                raise error
-            return shown(answer, self.tables.ahead)
+    def take(self, command: Claims | Peek) -> Outcome[ClaimResult]:
+        """Carry out a claim, or a peek: its job is in the answer, and left where it is. As `execute`."""
+        now = self._tick()
+        try:
+            return self._claim(command, now) if isinstance(command, Claims) else self._peek(command, now)
+        except DomainError as error:
+            return Refused(error)
 
-    def decide(self, command: Command, *, admitted: bool = False) -> tuple[bool, Any]:
+    def put_back(self, claimed: Sequence[Claimed]) -> None:
+        """Put back what was claimed for somebody who has gone, if that can be written now."""
+        now = self._tick()
+        for one in claimed if self.committer.trouble is None else ():
+            lease = one.job.standing.lease or ""
+            command = ReturnClaims(queue=one.queue, admin=True, claims=((one.job.spec.uid, lease),))
+            with suppress(QueueNotFound):
+                self._decide(command, now, admitted=True)
+        self._serve(now)
+
+    async def durable(self, *, changed: bool) -> bool:
         """
-        Carry a command out: whether it changed anything, and its answer. Raises DomainError or Unavailable.
+        Wait until all that was carried out is on disk; False if it found no room, for one that has not `changed` it.
+
+        What such a one saw is rolled back: it must look again. Raises Unavailable.
+        """
+        try:
+            waiting = self.committer.durable()
+            if waiting is not None:
+                await waiting
+        except NoRoom as error:
+            if changed:
+                raise _for_client(error) from None
+            return False
+        except StorageError as error:
+            raise _for_client(error) from None
+        return True
+
+    def _decide(self, command: Command[A], now: int, *, admitted: bool = False) -> Done[A]:
+        """
+        Decide, apply and submit. Raises DomainError or Unavailable.
 
         One that is part of a request of which another part was carried out is `admitted`: none is left half done.
         """
-        now = self.tick()
-        facts, answer = decide(self.tables, command, now, self.new_id)
+        facts, answer = decide(self.tables, command, now, self.new_id, self._lately)
         if facts:
             if not admitted:
-                self.admit()
-            self.commit(facts, now)
-        return bool(facts), answer
+                self._admit()
+            self._commit(facts, now)
+        return Done(answer, bool(facts))
 
-    def tick(self) -> int:
-        """The time now, with all that it has brought about made true."""
-        now, ahead = self.timeline.elapsed(), self.timeline.ahead()
-        step = ahead - self.tables.ahead
-        if abs(step) > _CLOCK_STEP:
-            self._log.warn("the wall clock was set by {ms} ms", ms=step)
-            self.commit([ClockSet(ahead)], now)
-            self._set_timer()
-        self._expire(now)
-        return now
+    def _claim(self, claims: Claims, now: int) -> Done[ClaimResult]:
+        """Update, then claim; whether it may is asked of every queue before anything is changed."""
+        updates = claims.update_commands()
+        if updates or len(claims.queues) > 1:
+            for check in (
+                *(replace(one, updates=()) for one in updates),
+                *(claims.of(one, 0) for one in claims.queues),
+            ):
+                self._decide(check, now)
+        changed, results = self._update(updates, now)
+        # What they have made ready is for those who came before.
+        self._serve(now)
+        jobs = self._claim_from([(name, None) for name in claims.queues], claims, now, admitted=changed)
+        return Done(ClaimResult(jobs=jobs, results=results), changed or bool(jobs))
 
-    def admit(self) -> None:
+    def _update(self, updates: Sequence[UpdateJobs], now: int) -> tuple[bool, list[Job | DomainError]]:
+        changed = False
+        results: list[Job | DomainError] = []
+        for one in updates:
+            done = self._decide(one, now, admitted=changed)
+            changed = changed or done.changed
+            results += done.answer
+        return changed, results
+
+    def _claim_from(
+        self,
+        places: Iterable[tuple[str, tuple[str, ...] | None]],
+        claims: Claims,
+        now: int,
+        *,
+        admitted: bool = False,
+    ) -> list[Claimed]:
+        """Claim the first jobs of queues, or of those with some uids in them."""
+        claimed: list[Claimed] = []
+        for name, uids in places:
+            command = claims.of(name, claims.count - len(claimed), uids)
+            done = self._decide(command, now, admitted=admitted or bool(claimed))
+            claimed += [Claimed(name, job) for job in done.answer]
+        return claimed
+
+    def _peek(self, command: Peek, now: int) -> Done[ClaimResult]:
+        job = self._decide(command, now).answer
+        jobs = [] if job is None else [Claimed(command.queue, job)]
+        return Done(ClaimResult(jobs=jobs), changed=False)
+
+    def _admit(self) -> None:
         """Return if a change can be taken now; raises Unavailable."""
         try:
             self.committer.admit()
         except StorageError as error:
             raise _for_client(error) from None
 
-    def commit(self, facts: Sequence[Fact], now: int) -> None:
-        """Make facts true and have them written."""
+    def _commit(self, facts: Sequence[Fact], now: int) -> None:
+        """Apply facts and have them written."""
         if not facts or self.committer.phase is Phase.FAILED:
             return
         # Encoding comes first: if it can fail, it fails before anything is changed.
         records = [encode(fact) for fact in facts]
         swaps = self.tables.apply(facts)
-        self.committer.submit(records, _Change(facts, swaps, self._tell(swaps, now)))
+        self.waiters.note(swaps)
+        self.committer.submit(records, _Change(facts, swaps, self._events(swaps, now)))
         self._set_timer()
-        self.observer.changes_made()
 
-    def stats_of(self, name: str) -> QueueStats:
-        """A queue in numbers; the queue must be there."""
-        return self.activity.stats(self.tables.queues[name], self.timeline.elapsed(), self._steady())
+    def _lately(self, name: str) -> Recent:
+        return self.activity.recent(name, self._monotonic())
 
-    def table(self, name: str) -> QueueTable | None:
-        """The queue of that name."""
-        return self.tables.queues.get(name)
+    # Those who wait
+
+    def _serve(self, now: int) -> None:
+        """Give those who wait what has become true for them: checks of their keys, jobs, and ends of jobs."""
+        while self.waiters.stirred:
+            for waiter in self.waiters.concerned():
+                self._check(waiter, now)
+            for waiter, found in self.waiters.offers():
+                self._offer(waiter, found, now)
+            self.waiters.tell_ends()
+
+    def _check(self, waiter: Waiter, now: int) -> None:
+        """Tell one who waits if its key opens its queues no more, or one of them is gone."""
+        command = waiter.command
+        try:
+            for name in waiter.queues:
+                self._decide(command.of(name, 0) if isinstance(command, Claims) else command, now)
+        except DomainError as error:
+            self._tell(waiter, Refused(error))
+
+    def _offer(self, waiter: Waiter, found: list[tuple[str, tuple[str, ...]]], now: int) -> None:
+        """Give one who waits the jobs that it can have."""
+        command = waiter.command
+        try:
+            if isinstance(command, Claims):
+                jobs = self._claim_from(found, command, now)
+                done = Done(ClaimResult(jobs=jobs), bool(jobs))
+            else:
+                done = self._peek(command, now)
+        except Unavailable as error:
+            self.waiters.line.remove(waiter)
+            waiter.done.errback(error)
+        else:
+            if done.answer.jobs:
+                self._tell(waiter, done)
+
+    def _tell(self, waiter: Waiter, outcome: Outcome[ClaimResult]) -> None:
+        self.waiters.line.remove(waiter)
+        waiter.done.callback(outcome)
 
     def _behind(self, name: str) -> bool:
-        """Whether time has brought about something in a queue that is not true yet; a slice of it is made true."""
+        """Apply a slice of what is due in a queue, if anything; whether more is due."""
         if not self._is_due(name):
             return False
-        self.tick()
+        self._tick()
         return self._is_due(name) and self._running and self.committer.phase is not Phase.FAILED
 
     def _is_due(self, name: str) -> bool:
         table = self.tables.queues.get(name)
         return table is not None and table.next_deadline is not None and table.next_deadline <= self.timeline.elapsed()
 
-    async def _durable(self) -> None:
-        try:
-            waiting = self.committer.durable()
-            if waiting is not None:
-                await waiting
-        except StorageError as error:
-            raise _for_client(error) from None
-
-    def _tell(self, swaps: Sequence[Swap], now: int) -> list[Events]:
-        """Tell everybody who wants to know what has just become true; the events it makes."""
-        jobs = self._notify(swaps)
+    def _events(self, swaps: Sequence[Swap], now: int) -> list[Events]:
+        """Count what has just been applied; the events of it."""
+        jobs = [swap for swap in swaps if isinstance(swap, JobSwap)]
         if len(jobs) < len(swaps):
             self._forget_queues(swaps)
-        self.activity.note(jobs, now, self._steady())
+        self.activity.note(jobs, now, self._monotonic())
         return self.feed.events(jobs, self.tables.wall(now))
-
-    def _notify(self, swaps: Sequence[Swap]) -> list[JobSwap]:
-        """Tell the observer, and give what is about jobs."""
-        jobs = []
-        for swap in swaps:
-            if isinstance(swap, JobSwap):
-                jobs.append(swap)
-            elif isinstance(swap, QueueSwap):
-                self.observer.queue_changed(swap.queue, swap.queue in self.tables.queues)
-        self.observer.jobs_changed(jobs)
-        return jobs
 
     def _forget_queues(self, swaps: Sequence[Swap]) -> None:
         """Keep nothing of queues that are gone."""
@@ -300,18 +364,31 @@ class Ledger:
 
     # Time
 
-    def _steady(self) -> int:
+    def _monotonic(self) -> int:
         return int(self.clock.seconds() * 1000)
 
+    def _tick(self) -> int:
+        """The time now, with what is due applied."""
+        now, ahead = self.timeline.elapsed(), self.timeline.ahead()
+        step = ahead - self.tables.ahead
+        if abs(step) > _CLOCK_STEP:
+            self._log.warn("the wall clock was set by {ms} ms", ms=step)
+            self._commit([ClockSet(ahead)], now)
+            self._set_timer()
+        self._expire(now)
+        # What has become ready by itself is for those who came before the one who asks now.
+        self._serve(now)
+        return now
+
     def _expire(self, now: int) -> None:
-        """Make true what is due, a slice of it; the timer goes off again at once for the rest."""
+        """Apply what is due, a slice of it; the timer goes off again at once for the rest."""
         deadline = self.tables.next_deadline
         if deadline is not None and deadline <= now and self.committer.phase is not Phase.FAILED:
-            self.commit(expire(self.tables, now, _EXPIRY_SLICE), now)
+            self._commit(expire(self.tables, now, _EXPIRY_SLICE), now)
 
     def _wake(self) -> None:
         self._timer = None
-        self.tick()
+        self._tick()
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -334,16 +411,18 @@ class Ledger:
             raise NewerFormat(f"{self.journal.path}: {error} is not known to this JobEngine; use a newer one") from None
         self.tables.apply(facts)
 
-    def _take_back(self, changes: list[_Change]) -> None:
+    def _roll_back(self, changes: list[_Change]) -> None:
+        """Take out of sight what found no room."""
         for change in reversed(changes):
             self.tables.restore(change.swaps)
 
-    def _make_true_again(self, changes: list[_Change]) -> None:
+    def _apply_again(self, changes: list[_Change]) -> None:
+        """Show what was rolled back: there is room for it now."""
         for change in changes:
             change.swaps[:] = self.tables.apply(change.facts)
-            self._notify(change.swaps)
+            self.waiters.note(change.swaps)
         self._set_timer()
-        self.observer.changes_made()
+        self._tick()
 
     def _written(self, records: int, size: int, changes: Sequence[_Change]) -> None:
         if records:

@@ -1,21 +1,27 @@
-"""Those who wait: for a job to claim, first come first served, or for one to be finished."""
+"""
+Those who wait: for a job that they can claim, first come first served, or for a job to be finished.
 
-from collections.abc import Callable, Iterable, Iterator
-from heapq import merge
-from itertools import count
-from operator import attrgetter
+They are told of changes by `note`, when facts are applied. Nothing here carries out a command: `offers` says who may
+have which jobs, and the executor claims them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.commands import Claimed, Claims
-from ..core.model import Job
+from ..core.model import FINISHED, Job, Queue
+from ..core.state import JobSwap, QueueSwap, Swap, Tables
+from .line import Line, ReadyJobs, Waiter
 
-__all__ = ["ClaimWaiter", "ClaimWaiters", "FinishWaiters", "in_time"]
+__all__ = ["Ends", "Offer", "Waiters", "in_time"]
 
 T = TypeVar("T")
+#: One who waits, and what it may have: uids by queue, in the order of its queues.
+Offer = tuple[Waiter, list[tuple[str, tuple[str, ...]]]]
 
 
 def in_time(clock: IReactorTime, waiting: "Deferred[T]", seconds: float, otherwise: T) -> "Deferred[T]":
@@ -36,95 +42,146 @@ def in_time(clock: IReactorTime, waiting: "Deferred[T]", seconds: float, otherwi
     return waiting.addBoth(done)
 
 
-@define(eq=False)
-class ClaimWaiter:
-    """One who waits for jobs to claim."""
-
-    #: What it would claim.
-    claims: Claims
-    #: Fires with what it was given.
-    done: "Deferred[list[Claimed]]"
-    #: Its place among all who wait.
-    number: int
-
-
 @define
-class ClaimWaiters:
-    """All who wait for jobs to claim, by queue and in the order in which they came."""
-
-    _queues: dict[str, dict[int, ClaimWaiter]] = field(factory=dict)
-    _numbers: "count[int]" = field(factory=count)
-
-    def __bool__(self) -> bool:
-        """Whether there is anybody."""
-        return bool(self._queues)
-
-    def add(self, claims: Claims) -> "Deferred[list[Claimed]]":
-        """Wait; cancel the Deferred to wait no longer."""
-        done: Deferred[list[Claimed]] = Deferred(lambda _: self.remove(waiter))
-        waiter = ClaimWaiter(claims, done, next(self._numbers))
-        for name in claims.queues:
-            self._queues.setdefault(name, {})[waiter.number] = waiter
-        return done
-
-    def remove(self, waiter: ClaimWaiter) -> None:
-        """It waits no longer."""
-        for name in waiter.claims.queues:
-            waiters = self._queues.get(name, {})
-            waiters.pop(waiter.number, None)
-            if not waiters:
-                self._queues.pop(name, None)
-
-    def of(self, names: Iterable[str]) -> Iterator[ClaimWaiter]:
-        """Those who wait for any of these queues now, in the order in which they came; one who has gone is left out."""
-        lines = [list(self._queues.get(name, {}).values()) for name in names]
-        previous = None
-        for waiter in merge(*lines, key=attrgetter("number")):
-            if waiter is not previous and not waiter.done.called:
-                yield waiter
-            previous = waiter
-
-    @property
-    def queues(self) -> list[str]:
-        """The queues that somebody waits for."""
-        return list(self._queues)
-
-    def end(self) -> None:
-        """Let everybody go with nothing."""
-        for waiter in self.of(self.queues):
-            self.remove(waiter)
-            waiter.done.callback([])
-
-
-@define
-class FinishWaiters:
+class Ends:
     """All who wait for a job to be finished, by queue and uid."""
 
     _jobs: "dict[tuple[str, str], list[Deferred[Job | None]]]" = field(factory=dict)
 
-    def add(self, queue: str, uid: str) -> "Deferred[Job | None]":
-        """Fires with the finished job, or None if it is removed unfinished; cancel it to wait no longer."""
-        done: Deferred[Job | None] = Deferred(lambda _: self._remove(queue, uid, done))
-        self._jobs.setdefault((queue, uid), []).append(done)
-        return done
-
     def __bool__(self) -> bool:
         """Whether there is anybody."""
         return bool(self._jobs)
+
+    def add(self, queue: str, uid: str) -> "Deferred[Job | None]":
+        """Fires with the finished job, or None if it is removed unfinished; `remove` it to wait no longer."""
+        done: Deferred[Job | None] = Deferred(lambda _: self.remove(queue, uid, done))
+        self._jobs.setdefault((queue, uid), []).append(done)
+        return done
+
+    def remove(self, queue: str, uid: str, done: "Deferred[Job | None]") -> None:
+        """One waits no longer, if it still does."""
+        waiting = self._jobs.get((queue, uid), [])
+        if done in waiting:
+            waiting.remove(done)
+        if not waiting:
+            self._jobs.pop((queue, uid), None)
 
     def tell(self, queue: str, uid: str, job: Job | None) -> None:
         """The job is finished or gone."""
         for done in self._jobs.pop((queue, uid), ()):
             done.callback(job)
 
-    def end(self, forget: Callable[[str], bool] = lambda _queue: True) -> None:
-        """Let everybody go, or those who wait for jobs of some queues."""
-        for queue, uid in [place for place in self._jobs if forget(place[0])]:
+    def end(self, queues: Iterable[str] | None = None) -> None:
+        """Wake everybody, or those who wait for jobs of some queues."""
+        for queue, uid in [place for place in self._jobs if queues is None or place[0] in queues]:
             self.tell(queue, uid, None)
 
-    def _remove(self, queue: str, uid: str, done: "Deferred[Job | None]") -> None:
-        waiting = self._jobs.get((queue, uid), [])
-        if done in waiting:
-            waiting.remove(done)
-        if not waiting:
-            self._jobs.pop((queue, uid), None)
+
+@define
+class Waiters:
+    """All who wait, and what has happened since they were served that concerns them."""
+
+    _tables: Tables
+    line: Line = field(factory=Line)
+    ends: Ends = field(factory=Ends)
+    #: What has become ready, by queue; only where somebody waits.
+    _ready: dict[str, ReadyJobs] = field(factory=dict)
+    #: Queues that were created, reconfigured or deleted, and whether that ended a pause.
+    _reconfigured: dict[str, bool] = field(factory=dict)
+    #: Jobs that are finished, or gone (None).
+    _ended: list[tuple[str, str, Job | None]] = field(factory=list)
+
+    @property
+    def stirred(self) -> bool:
+        """Whether anything has happened."""
+        return bool(self._ready or self._ended or self._reconfigured)
+
+    def note(self, swaps: Sequence[Swap]) -> None:
+        """Take note of changes that were just applied."""
+        if not self.line and not self.ends:
+            return
+        for swap in swaps:
+            if isinstance(swap, JobSwap):
+                self._note_job(swap)
+            elif isinstance(swap, QueueSwap):
+                self._note_queue(swap)
+
+    def tell_ends(self) -> None:
+        """Wake those who wait for jobs that are finished or gone."""
+        ended, self._ended = self._ended, []
+        for queue, uid, job in ended:
+            self.ends.tell(queue, uid, job)
+
+    def concerned(self) -> Iterator[Waiter]:
+        """
+        Those in the line for queues that were created, reconfigured or deleted: their keys may open them no more.
+
+        What can be claimed of a queue that was paused is offered next.
+        """
+        names, self._reconfigured = self._reconfigured, {}
+        self.ends.end({name for name in names if name not in self._tables.queues})
+        for name, resumed in names.items():
+            if resumed:
+                self._note_all(name)
+        return self.line.of(names)
+
+    def offers(self) -> Iterator[Offer]:
+        """
+        Who may have which jobs, in the order in which they came; each is looked for when it is asked for.
+
+        It ends when as many were claimed as have become ready.
+        """
+        ready, self._ready = self._ready, {}
+        for waiter in self.line.matching(ready):
+            if not any(one.left for one in ready.values()):
+                break
+            found = self._found(waiter, ready)
+            if found:
+                yield waiter, found
+                for name, uids in found:
+                    ready[name].look_again(uids)
+
+    def end(self) -> None:
+        """Wake everybody, with nothing."""
+        self.line.end()
+        self.ends.end()
+
+    def _note_job(self, swap: JobSwap) -> None:
+        old, new = swap.old, swap.new
+        if self.ends and (new is None or new.state in FINISHED):
+            self._ended.append((swap.queue, swap.uid, new))
+        if new is not None and self.line.waits_for(swap.queue) and _has_become_ready(old, new):
+            self._note_ready(swap.queue, [new])
+
+    def _note_queue(self, swap: QueueSwap) -> None:
+        resumed = isinstance(swap.old, Queue) and swap.old.paused
+        self._reconfigured[swap.queue] = resumed or self._reconfigured.get(swap.queue, False)
+
+    def _note_ready(self, name: str, jobs: Iterable[Job]) -> None:
+        table = self._tables.queues.get(name)
+        # Those of a paused queue are looked for at the end of its pause.
+        if table is not None and not table.queue.paused:
+            self._ready.setdefault(name, ReadyJobs(table)).add(jobs)
+
+    def _note_all(self, name: str) -> None:
+        """Note what can be claimed of a queue, as much as those who wait would take."""
+        table = self._tables.queues.get(name)
+        if table is not None:
+            for tags, count in self.line.wanted(name):
+                self._note_ready(name, islice(table.ready_jobs(tags), count))
+
+    def _found(self, waiter: Waiter, ready: dict[str, ReadyJobs]) -> list[tuple[str, tuple[str, ...]]]:
+        """What has become ready that one who waits can have, by queue: as much as it would take at most."""
+        found = []
+        count = waiter.count
+        for name in waiter.queues:
+            uids = ready[name].uids(waiter.tags, count) if name in ready and count else ()
+            if uids:
+                found.append((name, uids))
+                count -= len(uids)
+        return found
+
+
+def _has_become_ready(old: Job | None, new: Job) -> bool:
+    """Whether it can be claimed, and could not be before, or not by its tags."""
+    return new.ready and (old is None or not old.ready or old.spec.tags != new.spec.tags)

@@ -243,7 +243,10 @@ class JobRequest(Request):
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer with an incident id in place of the traceback."""
-        self._end_with(self.incident(reason))
+        try:
+            self._end_with(self.incident(reason))
+        except Exception:  # there may be no memory for an answer, nor for a line in the log
+            self.abort()
         return reason
 
     def incident(self, reason: Failure) -> Problem:

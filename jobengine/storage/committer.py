@@ -23,10 +23,13 @@ from twisted.python.failure import Failure
 
 from .errors import NoRoom, StorageBroken, StorageError
 
-__all__ = ["Backlog", "Committer", "Hooks", "Phase", "Run", "Writer"]
+__all__ = ["Backlog", "Committer", "Hooks", "NextSlice", "Phase", "Run", "Writer"]
 
 #: Seconds between two tries to write what found no room.
 RETRY_SECONDS: Final = 0.5
+
+#: Gives the slice of a snapshot that is to go with a write, given the bytes of the records in it (0 if it has none).
+NextSlice = Callable[[int], Sequence[bytes]]
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -110,8 +113,6 @@ class Hooks(Generic[M]):
     resumed: Callable[[list[M]], None]
     #: Nothing can be written any more; the process should end.
     failed: Callable[[StorageError], None]
-    #: Called before each write, with the bytes of its records: a slice of the snapshot that goes with it, or nothing.
-    next_slice: Callable[[int], Sequence[bytes]]
     #: Called when a write is done, with the number of records and bytes it had, and its memos.
     written: Callable[[int, int, list[M]], None]
 
@@ -139,6 +140,7 @@ class Committer(Generic[M]):
     phase: Phase = field(default=Phase.IDLE, init=False)
     #: Why it does not take submissions, while it does not.
     trouble: StorageError | None = field(default=None, init=False)
+    _next_slice: NextSlice | None = field(default=None, init=False)
     _pending: _Batch[M] = field(default=Factory(_Batch), init=False)
     _flying: _Batch[M] | None = field(default=None, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
@@ -180,8 +182,12 @@ class Committer(Generic[M]):
             return self._flying.wait()
         return None
 
+    def carry(self, next_slice: NextSlice | None) -> None:
+        """Have slices of a snapshot go with the writes from now on, or no more."""
+        self._next_slice = next_slice
+
     def poke(self) -> None:
-        """Make a write soon, even with nothing submitted, so that `next_slice` is asked; not while a drain waits."""
+        """Make a write soon, even with nothing submitted, for a slice to go with; not while a drain waits."""
         if self.phase is Phase.IDLE and not self._idle_waiters:
             self._collect()
 
@@ -212,7 +218,8 @@ class Committer(Generic[M]):
         self._attempt(batch).addCallbacks(self._wrote, self._write_failed).addErrback(self.give_up)
 
     def _attempt(self, batch: _Batch[M]) -> "Deferred[None]":
-        records, slice_, sync = batch.records, self.hooks.next_slice(batch.size), not self.sync_interval
+        records, sync = batch.records, not self.sync_interval
+        slice_ = () if self._next_slice is None else self._next_slice(batch.size)
         return self.run(lambda: self.writer.append(records, slice_, sync=sync))
 
     @property

@@ -1,5 +1,5 @@
 """
-The calls of the API: each decodes, asks the engine for one verb, and encodes.
+The calls of the API: each decodes, asks the engine one thing, and encodes.
 
 What may be sent is checked in jobengine.wire, which error is which status stands in jobengine.web.problems.
 """
@@ -9,7 +9,7 @@ from contextlib import aclosing
 from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from attrs import define, field
 from klein import Klein, KleinRenderable
@@ -21,7 +21,7 @@ from twisted.web.iweb import IRequest
 
 from ..core import commands as c
 from ..core.errors import AccessDenied
-from ..core.model import Job
+from ..core.model import Job, JobEvent
 from ..engine.door import Engine
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
@@ -108,7 +108,7 @@ class Api:
         """Make a queue."""
         command = self.wire.create_queue(_body(request), self._admin(request))
         self._check_admin(request)
-        await self.engine.create_queue(command)
+        await self.engine.ask(command)
         return _empty(request, HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue", methods=["GET"])
@@ -116,7 +116,7 @@ class Api:
         """A queue with all its jobs; a long one is sent in parts."""
         name, access = one(request.args, "name"), self._access(request)
         command = c.ListJobs(queue=name, **access, limit=_PAGE)
-        page = await self.engine.list_jobs(command)
+        page = await self.engine.ask(command)
         if page.following is None:
             jobs = [job_json(job) for job in page.jobs]
             return request.reply(queue_head(name) + b",".join(jobs) + queue_tail(len(jobs)))
@@ -127,7 +127,7 @@ class Api:
     @_app.route("/api/v1/queue", methods=["POST"])
     async def change_queue(self, request: JobRequest) -> bytes:
         """Set up a queue otherwise."""
-        queue = await self.engine.change_queue(self.wire.change_queue(_body(request), self._access(request)))
+        queue = await self.engine.ask(self.wire.change_queue(_body(request), self._access(request)))
         return request.reply(to_json(queue_value(queue)))
 
     @_app.route("/api/v1/queue", methods=["DELETE"])
@@ -135,14 +135,14 @@ class Api:
         """Remove a queue and all its jobs."""
         name = one(request.args, "name")
         self._check_admin(request)
-        await self.engine.delete_queue(c.DeleteQueue(queue=name, **self._access(request)))
+        await self.engine.ask(c.DeleteQueue(queue=name, **self._access(request)))
         return _empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/queue/stats", methods=["GET"])
     async def queue_stats(self, request: JobRequest) -> bytes:
         """A queue in numbers."""
         name, access = one(request.args, "name"), self._access(request)
-        stats = await self.engine.read_stats(c.ReadStats(queue=name, **access))
+        stats = await self.engine.ask(c.ReadStats(queue=name, **access))
         return request.reply(to_json(stats_value(stats)))
 
     @_app.route("/api/v1/queues", methods=["GET"])
@@ -150,27 +150,27 @@ class Api:
         """All queues in numbers, for the admin."""
         if self.admin_key is None or not self._admin(request):
             raise AdminRequired
-        queues = await self.engine.list_queues()
+        queues = await self.engine.ask(c.ListQueues())
         return request.reply(to_json({"queues": [stats_value(stats) for stats in queues]}))
 
     @_app.route("/api/v1/queue/key", methods=["PUT"])
     async def add_key(self, request: JobRequest) -> bytes:
         """Add a key with a role."""
-        key = await self.engine.add_key(self.wire.add_key(_body(request), self._access(request)))
+        key = await self.engine.ask(self.wire.add_key(_body(request), self._access(request)))
         return request.reply(to_json(key_value(key)), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue/key", methods=["GET"])
     async def list_keys(self, request: JobRequest) -> bytes:
         """The keys beside the owner's."""
         name, access = one(request.args, "name"), self._access(request)
-        keys = await self.engine.list_keys(c.ListKeys(queue=name, **access))
+        keys = await self.engine.ask(c.ListKeys(queue=name, **access))
         return request.reply(to_json({"keys": [key_value(key) for key in keys]}))
 
     @_app.route("/api/v1/queue/key", methods=["DELETE"])
     async def revoke_key(self, request: JobRequest) -> bytes:
         """Remove a key."""
         name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self._access(request)
-        await self.engine.revoke_key(c.RevokeKey(queue=name, **access, key_id=key_id))
+        await self.engine.ask(c.RevokeKey(queue=name, **access, key_id=key_id))
         return _empty(request, HTTPStatus.NO_CONTENT)
 
     # One job
@@ -180,7 +180,7 @@ class Api:
         """Add a job to a queue, and wait for its end if that is preferred."""
         once = idempotency_key(request.sent(b"idempotency-key"))
         command = self.wire.add_job(_body(request), self._access(request), once)
-        (added,) = await self.engine.add_jobs(command)
+        (added,) = await self.engine.ask(command)
         job, wait = added.job, preferred_wait(request.sent(b"prefer"))
         if wait:
             job = await self.engine.read_job(
@@ -207,7 +207,7 @@ class Api:
         """Change a job; the answer is the job, but for a request as the first version of the API has it."""
         command, v1 = self.wire.update_job(_body(request), self._access(request))
         preferred = preferred_return(request.sent(b"prefer"))
-        job = await self.engine.update_job(command)
+        job = await self.engine.ask(command)
         is_empty = v1 and preferred != "representation"
         return _empty(request, HTTPStatus.OK) if is_empty else request.reply(job_json(job))
 
@@ -215,7 +215,7 @@ class Api:
     async def delete_job(self, request: JobRequest) -> bytes:
         """Remove a job."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
-        await self.engine.delete_job(c.DeleteJob(queue=name, **access, uid=uid))
+        await self.engine.ask(c.DeleteJob(queue=name, **access, uid=uid))
         return _empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/job/next", methods=["GET"])
@@ -226,22 +226,22 @@ class Api:
         # HEAD is safe by its definition, and its answer has no room for the job.
         if claim and request.method != b"HEAD":
             claims = c.Claims(queues=(name,), **access, wait=wait)
-            claimed = await self.engine.claim(claims)
+            claimed = (await self.engine.claim(claims)).jobs
             return request.reply(job_json(claimed[0].job, lease=True)) if claimed else _none(request)
-        job = await self.engine.peek(c.Peek(queue=name, **access))
+        job = await self.engine.ask(c.Peek(queue=name, **access))
         return _none(request) if job is None else request.reply(job_json(job))
 
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
         """Claim jobs of several queues."""
-        claimed = await self.engine.claim(self.wire.claim(_body(request), self._access(request)))
+        claimed = (await self.engine.claim(self.wire.claim(_body(request), self._access(request)))).jobs
         return request.reply(jobs_json(claimed)) if claimed else _none(request)
 
     @_app.route("/api/v1/job/explain", methods=["GET"])
     async def explain(self, request: JobRequest) -> bytes:
         """Why a job is not running."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
-        explanation = await self.engine.explain(c.ExplainJob(queue=name, **access, uid=uid))
+        explanation = await self.engine.ask(c.ExplainJob(queue=name, **access, uid=uid))
         return request.reply(explanation_json(explanation))
 
     # Many jobs
@@ -249,7 +249,7 @@ class Api:
     @_app.route("/api/v1/jobs", methods=["PUT"])
     async def add_jobs(self, request: JobRequest) -> bytes:
         """Add jobs, all or none."""
-        added = await self.engine.add_jobs(self.wire.add_jobs(_body(request), self._access(request)))
+        added = await self.engine.ask(self.wire.add_jobs(_body(request), self._access(request)))
         return request.reply(to_json({"jobs": [job_value(one.job) for one in added]}), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/jobs", methods=["GET"])
@@ -275,7 +275,7 @@ class Api:
         asked = self.wire.update_jobs(_body(request), self._access(request))
         if isinstance(asked, c.UpdateMatching):
             return request.reply(to_json({"matched": await self.engine.update_matching(asked)}))
-        changed = await self.engine.update_jobs(asked)
+        changed = await self.engine.ask(asked)
         results = [result_of(update.uid, outcome) for update, outcome in zip(asked.updates, changed, strict=True)]
         return request.reply(to_json({"results": results}))
 
@@ -341,7 +341,7 @@ class Api:
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
         self._check_admin(request)
-        body = self.metrics.text(await self.engine.stats())
+        body = self.metrics.text(await self.engine.ask(c.CountJobs()), await self.engine.figures())
         return request.reply(body, type_=CONTENT_TYPE.encode())
 
     @_app.handle_errors(Exception)
@@ -400,7 +400,7 @@ class Api:
             if page.following is None:
                 break
             await deferLater(self.clock, 0)
-            page = await self.engine.list_jobs(replace(command, after=page.following))
+            page = await self.engine.ask(replace(command, after=page.following))
         yield queue_tail(size)
 
     async def _filled_page(self, command: c.ListJobs) -> c.Page:
@@ -408,7 +408,7 @@ class Api:
         jobs: list[Job] = []
         size = 0
         while True:
-            page = await self.engine.list_jobs(replace(command, limit=command.limit - len(jobs)))
+            page = await self.engine.ask(replace(command, limit=command.limit - len(jobs)))
             jobs += page.jobs
             size += sum(job.size for job in page.jobs)
             if page.following is None or len(jobs) == command.limit or size > _PAGE_BYTES:
@@ -417,7 +417,7 @@ class Api:
             command = replace(command, after=page.following)
 
 
-async def _as_sent_events(watching: Any) -> AsyncGenerator[bytes, None]:
+async def _as_sent_events(watching: AsyncGenerator[Sequence[JobEvent] | None, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(watching):
         async for events in watching:
             if events is None:

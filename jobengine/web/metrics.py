@@ -2,8 +2,9 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
+from operator import attrgetter
 
 from attrs import define, field
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,7 +18,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from ..engine.door import Stats
+from ..core.model import State
+from ..engine.door import Figure, FigureKind
 from ..http.access_log import Line
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
@@ -28,36 +30,42 @@ _METHODS = {method.encode(): method for method in ("GET", "HEAD", "PUT", "POST",
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 
+_FAMILIES = {
+    FigureKind.COUNTER: CounterMetricFamily,
+    FigureKind.GAUGE: GaugeMetricFamily,
+}
+
+
 class _EngineCollector(Collector):
-    """Shows the newest Stats that it was given."""
+    """Shows the newest numbers that it was given."""
 
     def __init__(self) -> None:
-        self.stats = Stats()
+        self.jobs: Mapping[str, Mapping[State, int]] = {}
+        self.figures: Sequence[Figure] = ()
 
     def collect(self) -> Iterator[Metric]:
-        stats = self.stats
         jobs = GaugeMetricFamily("jobengine_jobs", "Jobs by queue and state.", labels=["queue", "state"])
-        for queue, counts in stats.jobs.items():
+        for queue, counts in self.jobs.items():
             for state, count in counts.items():
                 jobs.add_metric([queue, state], count)
         yield jobs
-        yield CounterMetricFamily("jobengine_commits", "Writes that put changes on disk.", value=stats.commits)
-        yield SummaryMetricFamily(
-            "jobengine_batch_records",
-            "Records in a commit.",
-            count_value=stats.commits,
-            sum_value=stats.records,
-        )
-        yield CounterMetricFamily("jobengine_record_bytes", "Bytes of the records written.", value=stats.record_bytes)
-        yield SummaryMetricFamily(
-            "jobengine_sync_seconds", "Syncs of the file.", count_value=stats.syncs, sum_value=stats.sync_seconds
-        )
-        yield GaugeMetricFamily("jobengine_file_bytes", "Length of the database file.", value=stats.file_bytes)
-        yield GaugeMetricFamily("jobengine_live_bytes", "About how many of them are needed.", value=stats.live_bytes)
-        compactions = CounterMetricFamily("jobengine_compactions", "Compactions by outcome.", labels=["outcome"])
-        compactions.add_metric(["done"], stats.compactions)
-        compactions.add_metric(["given_up"], stats.compactions_given_up)
-        yield compactions
+        for name, figures in groupby(self.figures, attrgetter("name")):
+            yield _family(f"jobengine_{name}", list(figures))
+
+
+def _family(name: str, figures: Sequence[Figure]) -> Metric:
+    """Figures of one name, as Prometheus has them."""
+    first = figures[0]
+    labels = list(first.labels)
+    if first.kind is FigureKind.SUMMARY:
+        summary = SummaryMetricFamily(name, first.help, labels=labels)
+        for one in figures:
+            summary.add_metric(list(one.labels.values()), one.count, one.value)
+        return summary
+    family = _FAMILIES[first.kind](name, first.help, labels=labels)
+    for one in figures:
+        family.add_metric(list(one.labels.values()), one.value)
+    return family
 
 
 @define
@@ -124,7 +132,7 @@ class Metrics:
         if route:
             self._requests.times[route].add(line.ms / 1000)
 
-    def text(self, stats: Stats) -> bytes:
-        """Everything, in the text format."""
-        self._engine.stats = stats
+    def text(self, jobs: Mapping[str, Mapping[State, int]], figures: Sequence[Figure]) -> bytes:
+        """Everything, in the text format, with the jobs by queue and state and what the engine says of itself."""
+        self._engine.jobs, self._engine.figures = jobs, figures
         return generate_latest(self._registry)

@@ -15,6 +15,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from werkzeug.exceptions import MethodNotAllowed
 
 from ..http.request import JobRequest
 
@@ -46,6 +48,9 @@ class Dispatcher(Resource):
             if not rule.arguments
             for method in (rule.methods or set()) - _KLEINS
         }
+        self._methods: dict[bytes, set[str]] = {}
+        for rule in app.url_map.iter_rules():
+            self._methods.setdefault(rule.rule.encode(), set()).update(rule.methods or ())
 
     def begin(self, request: JobRequest) -> bool:
         """Begin to answer a request to a fixed path, or return False."""
@@ -60,19 +65,27 @@ class Dispatcher(Resource):
 
     def render(self, request: IRequest) -> Any:
         """Answer any other request, now or later."""
-        return self._klein.render(request)
+        methods = self._methods.get(request.path)
+        if methods is None or request.method.decode("latin-1") in methods:
+            return self._klein.render(request)
+        # Klein would take `delete` for DELETE; methods are case-sensitive (RFC 9110, 9.1).
+        assert isinstance(request, JobRequest)
+        request.end(self._answer_for(Failure(MethodNotAllowed(sorted(methods))), request) or b"")
+        return NOT_DONE_YET
 
     async def _answer(self, request: JobRequest, handler: Handler) -> None:
         """Call the handler, and write what it returns, or what there is to say of its error."""
         try:
-            body = await handler(request)
-        except Exception:  # all are answered, those that nobody foresaw by a number to ask for
-            body = self._answer_for(Failure(), request)
-        if not request.gone:
             try:
+                body = await handler(request)
+            except Exception:  # all are answered, those that nobody foresaw by a number to ask for
+                body = self._answer_for(Failure(), request)
+            if not request.gone:
                 request.end(body or b"")
-            except Exception:  # there is nobody left who could be told
-                self._log.failure("an answer could not be written")
+        except Exception:  # there may be no memory for an answer, nor for a line in the log
+            if not request.gone:
+                request.abort()
+            self._log.failure("an answer could not be made")
 
     def _answer_for(self, failure: Failure, request: JobRequest) -> bytes | None:
         if not request.gone:

@@ -14,6 +14,7 @@ from jobengine.core.commands import (
     AddJobs,
     Changes,
     Claims,
+    CountJobs,
     CreateQueue,
     DeleteJob,
     DeleteQueue,
@@ -71,10 +72,10 @@ class Asker:
         return got
 
     def create(self, queue: str = "q", key: bytes = KEY) -> None:
-        self.get(self.world.engine.create_queue(CreateQueue(queue=queue, access_key=key)))
+        self.get(self.world.engine.ask(CreateQueue(queue=queue, access_key=key)))
 
     def add(self, queue: str = "q", **spec: Any) -> Job:
-        (added,) = self.get(self.world.engine.add_jobs(new_job(queue, **spec)))
+        (added,) = self.get(self.world.engine.ask(new_job(queue, **spec)))
         return added.job
 
     def read(self, job: Job, queue: str = "q") -> Job:
@@ -84,22 +85,22 @@ class Asker:
         return self.get(self.world.engine.peek(Peek(queue=queue, access_key=KEY)))
 
     def claim(self, queue: str = "q") -> Job | None:
-        claimed = self.get(self.world.engine.claim(Claims(queues=(queue,), access_key=KEY)))
+        claimed = self.get(self.world.engine.claim(Claims(queues=(queue,), access_key=KEY))).jobs
         return claimed[0].job if claimed else None
 
     def update(self, job: Job, state: State) -> Job:
         command = UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, changes=Changes(state=state))
-        return self.get(self.world.engine.update_job(command))
+        return self.get(self.world.engine.ask(command))
 
     def delete(self, job: Job) -> None:
-        self.get(self.world.engine.delete_job(DeleteJob(queue="q", access_key=KEY, uid=job.spec.uid)))
+        self.get(self.world.engine.ask(DeleteJob(queue="q", access_key=KEY, uid=job.spec.uid)))
 
     def jobs(self, limit: int = 1000, after: Rank | None = None) -> list[Job]:
         """All jobs behind `after`, read page by page."""
         jobs: list[Job] = []
         while True:
             command = ListJobs(queue="q", access_key=KEY, limit=limit, after=after)
-            page = self.get(self.world.engine.list_jobs(command))
+            page = self.get(self.world.engine.ask(command))
             assert len(page.jobs) <= limit
             jobs += page.jobs
             after = page.following
@@ -108,7 +109,7 @@ class Asker:
 
     def counts(self, queue: str = "q") -> dict[State, int]:
         """The jobs by state, but for the states that none is in."""
-        jobs = self.get(self.world.engine.stats()).jobs[queue]
+        jobs = self.get(self.world.engine.ask(CountJobs()))[queue]
         return {state: count for state, count in jobs.items() if count}
 
 
@@ -121,14 +122,14 @@ def _verbs(engine: Engine, queue: str, key: bytes) -> list[tuple[Callable[[Any],
     """Every verb that needs a queue, a command for it, and whether that names a job; the job is not there."""
     named: dict[str, Any] = {"queue": queue, "access_key": key}
     return [
-        (engine.list_jobs, ListJobs(**named, limit=1), False),
-        (engine.add_jobs, new_job(queue, key), False),
+        (engine.ask, ListJobs(**named, limit=1), False),
+        (engine.ask, new_job(queue, key), False),
         (engine.read_job, ReadJob(**named, uid=_ANY_UID), True),
         (engine.peek, Peek(**named), False),
         (engine.claim, Claims(queues=(queue,), access_key=key), False),
-        (engine.update_job, UpdateJob(**named, uid=_ANY_UID, changes=Changes(state=State.QUEUED)), True),
-        (engine.delete_job, DeleteJob(**named, uid=_ANY_UID), True),
-        (engine.delete_queue, DeleteQueue(**named), False),
+        (engine.ask, UpdateJob(**named, uid=_ANY_UID, changes=Changes(state=State.QUEUED)), True),
+        (engine.ask, DeleteJob(**named, uid=_ANY_UID), True),
+        (engine.ask, DeleteQueue(**named), False),
     ]
 
 
@@ -146,7 +147,7 @@ class EngineContract:
 
     def test_every_verb_returns_an_awaitable(self, world: World, ask: Asker) -> None:
         asked = [verb(command) for verb, command, _ in _verbs(world.engine, "q", KEY)]
-        asked += [world.engine.readiness(), world.engine.stats()]
+        asked += [world.engine.readiness(), world.engine.figures()]
         assert all(map(isawaitable, asked))
         world.all_of(*asked)
 
@@ -181,7 +182,7 @@ class EngineContract:
 
     def test_a_deleted_queue_is_gone_with_its_jobs_and_may_be_made_anew(self, world: World, ask: Asker) -> None:
         job = ask.add()
-        ask.get(world.engine.delete_queue(DeleteQueue(queue="q", access_key=KEY)))
+        ask.get(world.engine.ask(DeleteQueue(queue="q", access_key=KEY)))
         with pytest.raises(QueueNotFound):
             ask.read(job)
         ask.create()
@@ -245,7 +246,7 @@ class EngineContract:
     def test_claims_at_once_never_get_the_same_job(self, world: World, ask: Asker) -> None:
         added = {ask.add().spec.uid for _ in range(20)}
         claims = [world.engine.claim(Claims(queues=("q",), access_key=KEY)) for _ in range(30)]
-        claimed = [one.job.spec.uid for given in world.all_of(*claims) for one in given]
+        claimed = [one.job.spec.uid for given in world.all_of(*claims) for one in given.jobs]
         assert len(claimed) == 20
         assert set(claimed) == added
 
@@ -285,12 +286,12 @@ class EngineContract:
     def test_the_last_page_says_that_it_is_the_last(self, world: World, ask: Asker) -> None:
         for _ in range(2):
             ask.add()
-        page = ask.get(world.engine.list_jobs(ListJobs(queue="q", access_key=KEY, limit=2)))
+        page = ask.get(world.engine.ask(ListJobs(queue="q", access_key=KEY, limit=2)))
         assert (len(page.jobs), page.following) == (2, None)
 
     def test_a_place_holds_while_jobs_come_and_go(self, world: World, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(6)]
-        page = ask.get(world.engine.list_jobs(ListJobs(queue="q", access_key=KEY, limit=3)))
+        page = ask.get(world.engine.ask(ListJobs(queue="q", access_key=KEY, limit=3)))
         assert page.jobs == jobs[:3]
         for job in jobs[1:4]:
             ask.delete(job)
@@ -361,7 +362,7 @@ class EngineContract:
 
     def test_what_was_removed_does_not_come_back(self, world: World, ask: Asker) -> None:
         ask.create("gone")
-        ask.get(world.engine.delete_queue(DeleteQueue(queue="gone", access_key=KEY)))
+        ask.get(world.engine.ask(DeleteQueue(queue="gone", access_key=KEY)))
         world.reopen()
         with pytest.raises(QueueNotFound):
             ask.peek("gone")
@@ -393,7 +394,7 @@ class EngineContract:
         jobs = [ask.add() for _ in range(5)]
         for job, state in zip(jobs, (State.COMPLETE, State.FAILED, State.INPROGRESS), strict=False):
             ask.update(job, state)
-        stats = ask.get(world.engine.stats())
-        assert set(stats.jobs) == {"q", "empty"}
-        assert stats.jobs["empty"] == dict.fromkeys(State, 0)
-        assert stats.jobs["q"] == {State.QUEUED: 2, State.COMPLETE: 1, State.FAILED: 1, State.INPROGRESS: 1}
+        jobs_of = ask.get(world.engine.ask(CountJobs()))
+        assert set(jobs_of) == {"q", "empty"}
+        assert jobs_of["empty"] == dict.fromkeys(State, 0)
+        assert jobs_of["q"] == {State.QUEUED: 2, State.COMPLETE: 1, State.FAILED: 1, State.INPROGRESS: 1}

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import Clock
 
-from jobengine.core.commands import Claimed, Claims, Peek
+from jobengine.core.commands import Claimed, ClaimResult, Claims, Peek
 from jobengine.engine.door import Engine
 from jobengine.engine.local import LocalEngine
 from tests.contract.suite import Asker, EngineContract
@@ -28,7 +28,7 @@ class LocalWorld:
     def _start(self) -> None:
         self._writer = self._thread()
         self._local: LocalEngine = make_engine(self._path, self._clock, thread=self._writer, **self._parts)
-        self._local.startService()
+        self._local.start()
 
     @property
     def engine(self) -> Engine:
@@ -54,7 +54,7 @@ class LocalWorld:
         self._start()
 
     def stop(self) -> None:
-        stopped: Deferred[Any] = self._local.stopService()
+        stopped: Deferred[Any] = self._local.stop()
         self._settle(lambda: bool(stopped.called))
 
     def _settle(self, done: Any) -> None:
@@ -86,10 +86,10 @@ class _Forgetful:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def claim(self, command: Claims) -> list[Claimed]:
+    async def claim(self, command: Claims) -> ClaimResult:
         (name,) = command.queues
         job = await self._engine.peek(Peek(queue=name, access_key=command.access_key))
-        return [] if job is None else [Claimed(name, job)]
+        return ClaimResult(jobs=[] if job is None else [Claimed(name, job)])
 
     def __getattr__(self, verb: str) -> Any:
         return getattr(self._engine, verb)

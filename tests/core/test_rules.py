@@ -12,7 +12,6 @@ from jobengine.core.commands import (
     ChangeQueue,
     Changes,
     Claim,
-    Command,
     CreateQueue,
     DeleteJob,
     DeleteMatching,
@@ -24,8 +23,10 @@ from jobengine.core.commands import (
     ListKeys,
     NewJob,
     Peek,
+    QueueCommand,
     ReadJob,
     ReadStats,
+    ReturnClaims,
     RevokeKey,
     Subscribe,
     UpdateJob,
@@ -41,7 +42,7 @@ from tests.core.worlds import KEY, MINUTE, NOW, World, picture
 FAR = 1 << 40
 
 
-def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list[Command]:
+def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list[QueueCommand[object]]:
     common: dict[str, Any] = {"queue": queue, "access_key": key}
     done = Changes(state=State.COMPLETE)
     return [
@@ -58,6 +59,7 @@ def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list
         ExplainJob(**common, uid=uid),
         Peek(**common),
         Claim(**common),
+        ReturnClaims(**common, claims=((uid, "none"),)),
         UpdateJob(**common, uid=uid, changes=done),
         UpdateJobs(**common, updates=(JobUpdate(uid=uid, changes=done),)),
         DeleteJob(**common, uid=uid),
@@ -71,13 +73,13 @@ def test_every_command_on_a_queue_is_among_them() -> None:
 
 
 @pytest.mark.parametrize("command", every_command(queue="other", key=b"wrong"), ids=lambda c: type(c).__name__)
-def test_the_queue_is_checked_before_the_key(world: World, command: Command) -> None:
+def test_the_queue_is_checked_before_the_key(world: World, command: QueueCommand[object]) -> None:
     with pytest.raises(QueueNotFound, match="'other'"):
         world.ask(command)
 
 
 @pytest.mark.parametrize("command", every_command(key=b"wrong"), ids=lambda c: type(c).__name__)
-def test_the_key_is_checked_before_the_job(world: World, command: Command) -> None:
+def test_the_key_is_checked_before_the_job(world: World, command: QueueCommand[object]) -> None:
     before = picture(world.tables)
     with pytest.raises(AccessDenied):
         world.ask(command)
@@ -85,7 +87,7 @@ def test_the_key_is_checked_before_the_job(world: World, command: Command) -> No
 
 
 @pytest.mark.parametrize("command", [c for c in every_command() if hasattr(c, "uid")], ids=lambda c: type(c).__name__)
-def test_a_job_that_is_not_there_is_not_found(world: World, command: Command) -> None:
+def test_a_job_that_is_not_there_is_not_found(world: World, command: QueueCommand[object]) -> None:
     with pytest.raises(JobNotFound, match="'none'"):
         world.ask(command)
 
@@ -107,7 +109,7 @@ def test_the_key_is_kept_as_a_digest_of_the_queues_own(world: World) -> None:
 @pytest.mark.parametrize(
     "command", every_command(uid="00000000-0000-0000-0000-000000000002"), ids=lambda c: type(c).__name__
 )
-def test_deciding_changes_nothing(world: World, command: Command) -> None:
+def test_deciding_changes_nothing(world: World, command: QueueCommand[object]) -> None:
     world.add()
     before = picture(world.tables)
     with suppress(KeyNotFound):

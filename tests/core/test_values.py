@@ -19,8 +19,8 @@ SHOWN = """
     delay_seconds draining dry_run ended error filter fingerprint following history idempotency_key job jobs
     keep_minutes key_id last_updated lease_expires limit many matched max_attempts max_jobs name new new_status
     not_before notes old outcome paused priority progress q queue queue_name queue_names queues ready_at
-    require_lease retry retry_delay_seconds role scan shift spec standing started state tag tags text
-    timeout_minutes timeout_seconds timeout_time uid uids unique_key updated updates wait worker
+    require_lease results retry retry_delay_seconds role scan shift spec standing started state tag tags text
+    timeout_minutes timeout_seconds timeout_time uid uids unique_key update updated updates wait worker
 """
 
 
@@ -37,7 +37,7 @@ def test_every_field_is_known_to_be_shown_or_hidden() -> None:
     assert names == {*SHOWN.split(), *_HIDDEN}
 
 
-@pytest.mark.parametrize("name", ["access_key", "new_access_key", "content", "result", "lease"])
+@pytest.mark.parametrize("name", ["access_key", "new_access_key", "content", "result", "lease", "claims"])
 def test_a_secret_is_in_no_repr(name: str) -> None:
     secret = msgspec.defstruct("Secret", [("uid", str), (name, str)], bases=(Value,), frozen=True)
     assert repr(secret("u-1", "canary")) == "Secret(uid='u-1')"

@@ -1,6 +1,6 @@
 """An engine on a real file, whose thread is stepped by hand, and short ways to ask it something."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from jobengine.core.commands import (
     AddJobs,
     Changes,
-    Claimed,
+    ClaimResult,
     Claims,
     CreateQueue,
     DeleteJob,
@@ -63,6 +63,8 @@ class Desk:
     path: Path
     kind: type[LocalEngine] = LocalEngine
     sync_interval: float = 0
+    #: Further parts of the engine.
+    parts: dict[str, Any] = field(factory=dict)
     files: FaultyFiles = field(factory=FaultyFiles)
     clock: Clock = field(factory=new_clock)
     new_id: CountedIds = field(factory=CountedIds)
@@ -87,8 +89,9 @@ class Desk:
             now=lambda: int((self.clock.seconds() + self.ahead) * 1000),
             sync_interval=self.sync_interval,
             on_failure=self.failures.append,
+            **self.parts,
         )
-        self.engine.startService()
+        self.engine.start()
 
     def turn(self) -> None:
         """End the reactor turn."""
@@ -102,7 +105,7 @@ class Desk:
             self.turn()
 
     def stop(self) -> None:
-        stopped = self.engine.stopService()
+        stopped = self.engine.stop()
         self.settle()
         assert stopped.called
 
@@ -141,15 +144,21 @@ class Desk:
         return asked.answer
 
     def create(self, queue: str = "q") -> Any:
-        return self.told(self.engine.create_queue(CreateQueue(queue=queue, access_key=KEY)))
+        return self.told(self.engine.ask(CreateQueue(queue=queue, access_key=KEY)))
 
     async def adding(self, queue: str = "q", **more: Any) -> Job:
         job = NewJob(**{"content": b"{}", **more})
         command = AddJobs(queue=queue, access_key=KEY, jobs=(job,), defaults=Defaults())
-        (added,) = await self.engine.add_jobs(command)
+        (added,) = await self.engine.ask(command)
         return added.job
 
-    def claiming(self, **more: Any) -> Coroutine[Any, Any, Sequence[Claimed]]:
+    def figure(self, name: str, **labels: str) -> float:
+        """One of the engine's own figures."""
+        (value,) = (one.value for one in self.told(self.engine.figures()) if (one.name, one.labels) == (name, labels))
+        number: float = value
+        return number
+
+    def claiming(self, **more: Any) -> Coroutine[Any, Any, ClaimResult]:
         return self.engine.claim(Claims(queues=("q",), access_key=KEY, **more))
 
     def peeking(self) -> Coroutine[Any, Any, Job | None]:
@@ -160,12 +169,12 @@ class Desk:
 
     def updating(self, uid: str, state: State | None = None, **changes: Any) -> Coroutine[Any, Any, Job]:
         asked = Changes(state=state, **changes)
-        return self.engine.update_job(UpdateJob(queue="q", access_key=KEY, uid=uid, changes=asked))
+        return self.engine.ask(UpdateJob(queue="q", access_key=KEY, uid=uid, changes=asked))
 
     def deleting(self, uid: str) -> Coroutine[Any, Any, None]:
-        return self.engine.delete_job(DeleteJob(queue="q", access_key=KEY, uid=uid))
+        return self.engine.ask(DeleteJob(queue="q", access_key=KEY, uid=uid))
 
     def jobs(self) -> list[Job]:
-        page = self.told(self.engine.list_jobs(ListJobs(queue="q", access_key=KEY, limit=100_000, scan=100_000)))
+        page = self.told(self.engine.ask(ListJobs(queue="q", access_key=KEY, limit=100_000, scan=100_000)))
         jobs: list[Job] = page.jobs
         return jobs

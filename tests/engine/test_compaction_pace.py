@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobengine.engine.compaction import _PAUSE, _SLICE
+from jobengine.engine.compaction import _SLICE, PAUSE
 from jobengine.storage.journal import _COPY_STEP
 from tests.engine.engines import Desk
 from tests.engine.test_durability import SLACK, compacting_desk, garbage
@@ -15,7 +15,7 @@ def desk(tmp_path: Path) -> Desk:
     """One whose next commit begins a compaction of 1,201 jobs, with the pauses that it has in production."""
     desk = compacting_desk(tmp_path)
     garbage(desk)
-    desk.engine._ledger.compaction.pause = _PAUSE
+    desk.engine.executor.compaction.pause = PAUSE
     return desk
 
 
@@ -34,7 +34,7 @@ def test_between_slices_that_go_alone_there_is_a_pause(desk: Desk) -> None:
     before = writes(desk)
     desk.settle()
     assert writes(desk) == before
-    desk.clock.advance(_PAUSE)
+    desk.clock.advance(PAUSE)
     desk.settle()
     assert writes(desk) == before + 1
 
@@ -50,11 +50,11 @@ def test_slices_that_go_alone_come_to_an_end(desk: Desk) -> None:
     begin(desk)
     steps = 0
     while desk.engine.journal.compacting:
-        desk.clock.advance(_PAUSE)
+        desk.clock.advance(PAUSE)
         desk.settle()
         steps += 1
     assert steps <= 1_201 / _SLICE + 3
-    assert desk.told(desk.engine.stats()).compactions == 1
+    assert desk.figure("compactions", outcome="done") == 1
 
 
 @pytest.mark.parametrize("length", [10, 1_000, 30_000])
@@ -69,10 +69,9 @@ def test_without_a_pause_in_the_commits_the_file_grows_by_half_of_what_is_live(d
         desk.settle()
         commits += 1
         longest = max(longest, desk.path.stat().st_size)
-    stats = desk.told(desk.engine.stats())
-    assert stats.compactions == 1
-    assert longest - before < stats.live_bytes / 2 + SLACK
-    assert desk.path.stat().st_size < stats.live_bytes * 3 / 2 + SLACK
+    assert desk.figure("compactions", outcome="done") == 1
+    assert longest - before < desk.figure("live_bytes") / 2 + SLACK
+    assert desk.path.stat().st_size < desk.figure("live_bytes") * 3 / 2 + SLACK
 
 
 def test_with_small_commits_go_small_slices(desk: Desk) -> None:
@@ -89,7 +88,7 @@ def test_a_copy_is_synced_in_steps_and_not_all_at_its_end(tmp_path: Path) -> Non
     waste = desk.told(desk.adding(content=b'{"x": "%s"}' % (b"x" * 5 * _COPY_STEP)))
     desk.files.calls.clear()
     desk.told(desk.deleting(waste.spec.uid))
-    assert desk.told(desk.engine.stats()).compactions == 1
+    assert desk.figure("compactions", outcome="done") == 1
     written = [run.count("write") for run in " ".join(desk.files.calls).split("sync")]
     # The header and the queue go before the first job; there are eight.
     assert max(written) <= 3

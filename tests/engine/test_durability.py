@@ -16,7 +16,7 @@ from jobengine.core.model import Job, State
 from jobengine.core.snapshot import Snapshot
 from jobengine.core.state import Tables
 from jobengine.engine.door import Busy, Full, OutcomeUnknown
-from jobengine.engine.executor import Ledger
+from jobengine.engine.executor import Executor
 from jobengine.engine.local import LocalEngine
 from tests.engine.engines import Asked, Desk
 from tests.golden.facts import MAIL, job
@@ -63,9 +63,9 @@ def test_one_after_the_other_each_is_on_disk_before_its_answer(desk: Desk) -> No
         assert desk.files.calls == ["write", "sync"]
 
 
-class NoBarrierLedger(Ledger):
-    async def _durable(self) -> None:
-        return
+class NoBarrierExecutor(Executor):
+    async def durable(self, *, changed: bool) -> bool:
+        return True
 
 
 class NoBarrier(LocalEngine):
@@ -73,8 +73,8 @@ class NoBarrier(LocalEngine):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        parts = {part.name: getattr(self._ledger, part.name) for part in attrs.fields(Ledger) if part.init}
-        self._ledger = NoBarrierLedger(**parts)
+        parts = {part.name: getattr(self.executor, part.name) for part in attrs.fields(Executor) if part.init}
+        self.executor = NoBarrierExecutor(**parts)
 
 
 def answers_early(kind: type[LocalEngine], path: Path) -> list[str]:
@@ -237,9 +237,8 @@ def test_after_an_error_of_the_disk_nothing_is_acknowledged_and_the_process_is_t
 
 
 def test_more_than_may_wait_is_refused_and_nothing_of_it_is_done(tmp_path: Path) -> None:
-    desk = Desk(tmp_path / "db")
+    desk = Desk(tmp_path / "db", parts={"max_backlog": 1000})
     desk.create()
-    desk.engine._ledger.committer.max_backlog = 1000
     asked = [desk.ask(desk.adding(content=b'"' + b"x" * 400 + b'"')) for _ in range(5)]
     desk.settle()
     assert [one.error for one in asked] == [None, None, Busy, Busy, Busy]
@@ -275,10 +274,9 @@ def test_compaction_keeps_the_file_short_and_loses_nothing(tmp_path: Path) -> No
     for turn in range(600):
         desk.told(desk.updating(jobs[turn % 30].spec.uid, list(State)[turn % 4]))
         longest = max(longest, desk.path.stat().st_size)
-    stats = desk.told(desk.engine.stats())
-    assert stats.compactions >= 3
-    assert stats.compactions_given_up == 0
-    assert longest < 2 * stats.live_bytes + 2 * SLACK
+    assert desk.figure("compactions", outcome="done") >= 3
+    assert desk.figure("compactions", outcome="given_up") == 0
+    assert longest < 2 * desk.figure("live_bytes") + 2 * SLACK
     before = desk.jobs()
     desk.restart()
     assert desk.jobs() == before
@@ -288,10 +286,8 @@ SLACK = 20_000
 
 
 def compacting_desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path / "db")
+    desk = Desk(tmp_path / "db", parts={"compaction_slack": SLACK, "compaction_pause": 0})
     desk.create()
-    desk.engine._ledger.compaction.slack = SLACK
-    desk.engine._ledger.compaction.pause = 0
     return desk
 
 
@@ -299,12 +295,12 @@ def garbage(desk: Desk) -> list[Job]:
     """Jobs enough for some slices, and more changes to them than may stay."""
     jobs = [desk.ask(desk.adding()) for _ in range(1200)]
     desk.settle()
-    desk.engine._ledger.compaction.slack = 1 << 40
+    desk.engine.executor.compaction.slack = 1 << 40
     for _ in range(3):
         for one in jobs:
             desk.ask(desk.updating(one.answer.spec.uid, State.QUEUED))
         desk.settle()
-    desk.engine._ledger.compaction.slack = SLACK
+    desk.engine.executor.compaction.slack = SLACK
     return [job.answer for job in jobs]
 
 
@@ -314,8 +310,7 @@ def test_compaction_ends_by_itself_when_nobody_asks_for_anything(tmp_path: Path)
     size = desk.engine.journal.size
     assert not desk.engine.journal.compacting
     desk.told(desk.adding())
-    stats = desk.told(desk.engine.stats())
-    assert stats.compactions == 1
+    assert desk.figure("compactions", outcome="done") == 1
     assert desk.path.stat().st_size < size * 3 // 4
     assert not desk.path.with_name("db.new").exists()
 
@@ -334,7 +329,7 @@ def test_compaction_goes_on_between_commits_and_loses_none(tmp_path: Path) -> No
             desk.ask(desk.adding(priority=number))
             number += 1
         desk.turn()
-    assert desk.told(desk.engine.stats()).compactions == 1
+    assert desk.figure("compactions", outcome="done") == 1
     before = desk.jobs()
     assert len(before) == 1201
     desk.restart()
@@ -351,7 +346,7 @@ def test_a_stop_does_not_wait_for_a_compaction(tmp_path: Path) -> None:
         desk.turn()
     assert desk.engine.journal.compacting
     calls = 0
-    stopped = desk.engine.stopService()
+    stopped = desk.engine.stop()
     while desk.thread.waiting:
         desk.thread.step()
         desk.turn()
@@ -369,11 +364,10 @@ def test_a_compaction_that_fails_is_given_up_and_tried_again(tmp_path: Path, met
     garbage(desk)
     desk.files.faults[method] = [*([None] if method in ("write", "sync") else []), FULL]
     desk.told(desk.adding())
-    stats = desk.told(desk.engine.stats())
-    assert stats.compactions_given_up == 1
+    assert desk.figure("compactions", outcome="given_up") == 1
     assert desk.failures == []
     desk.told(desk.adding(content=b'{"x": "%s"}' % (b"x" * SLACK)))
-    assert desk.told(desk.engine.stats()).compactions == 1
+    assert desk.figure("compactions", outcome="done") == 1
     before = desk.jobs()
     desk.restart()
     assert desk.jobs() == before
@@ -414,7 +408,7 @@ def test_a_long_queue_name_in_any_script_does_not_make_compaction_start_again_an
 def test_the_content_of_a_job_and_a_key_are_in_no_file(tmp_path: Path) -> None:
     desk = compacting_desk(tmp_path)
     canary = b"canary-" + b"5e1f" * 10
-    desk.told(desk.engine.create_queue(CreateQueue(queue="other", access_key=canary)))
+    desk.told(desk.engine.ask(CreateQueue(queue="other", access_key=canary)))
     desk.told(desk.adding(content=b'{"secret": "%s"}' % canary))
     garbage(desk)
     desk.ask(desk.adding(content=b'"%s"' % canary))

@@ -161,7 +161,7 @@ def test_a_number_that_is_still_to_come_is_not_known(desk: Desk) -> None:
 def test_the_stream_ends_with_the_queue_and_with_the_engine(desk: Desk) -> None:
     watching, other = Watching(desk), Watching(desk, queue="other")
     assert (watching.moves, other.moves) == ([], [])
-    desk.told(desk.engine.delete_queue(c.DeleteQueue(queue="q", access_key=KEY)))
+    desk.told(desk.engine.ask(c.DeleteQueue(queue="q", access_key=KEY)))
     assert (watching.moves, other.moves) == ([], [])
     assert (watching.over, other.over) == (True, False)
     desk.stop()

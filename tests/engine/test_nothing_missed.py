@@ -15,7 +15,7 @@ from tests.engine.engines import KEY, Asked, Desk
 def desk(tmp_path: Path) -> Desk:
     desk = Desk(tmp_path / "db")
     for name in ("q", "other"):
-        desk.told(desk.engine.create_queue(c.CreateQueue(queue=name, access_key=KEY)))
+        desk.told(desk.engine.ask(c.CreateQueue(queue=name, access_key=KEY)))
     return desk
 
 
@@ -29,7 +29,7 @@ def test_a_job_that_comes_while_the_claimer_sees_others_changes_written_is_given
     claim = claiming(desk)
     desk.ask(desk.adding("q"))
     desk.settle()
-    assert [one.job.state for one in claim.answer] == [State.INPROGRESS]
+    assert [one.job.state for one in claim.answer.jobs] == [State.INPROGRESS]
 
 
 def test_an_end_that_comes_while_others_changes_are_written_is_told_of(desk: Desk) -> None:
@@ -51,22 +51,22 @@ def test_one_who_leaves_while_a_job_is_on_its_way_to_it_leaves_the_job_to_the_ne
     desk.settle()
     next_one = claiming(desk, wait=0)
     desk.settle()
-    assert [one.job.standing.attempts for one in next_one.answer] == [1]
+    assert [one.job.standing.attempts for one in next_one.answer.jobs] == [1]
 
 
 def test_thousands_of_jobs_that_come_due_at_once_hold_up_their_own_queue_alone(tmp_path: Path) -> None:
     clock = new_clock()
     engine = make_engine(tmp_path / "db", clock, thread=AtOnce())
-    engine.startService()
+    engine.start()
     for name in ("q", "other"):
-        Asked(engine.create_queue(c.CreateQueue(queue=name, access_key=KEY)))
+        Asked(engine.ask(c.CreateQueue(queue=name, access_key=KEY)))
     jobs = (c.NewJob(content=b"{}", delay_seconds=10),) * 2_000
-    Asked(engine.add_jobs(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
+    Asked(engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
     clock.advance(0)
     # The time has come, but the reactor has not come to its timers.
     clock.rightNow += 10
     answered: list[str] = []
-    busy = Asked(engine.read_stats(c.ReadStats(queue="q", access_key=KEY)))
+    busy = Asked(engine.ask(c.ReadStats(queue="q", access_key=KEY)))
     busy.deferred.addCallback(lambda _: answered.append("q"))
     other = Asked(engine.peek(c.Peek(queue="other", access_key=KEY)))
     other.deferred.addCallback(lambda _: answered.append("other"))
@@ -78,17 +78,17 @@ def test_thousands_of_jobs_that_come_due_at_once_hold_up_their_own_queue_alone(t
 def test_a_request_for_many_that_can_not_be_taken_in_whole_is_not_begun(tmp_path: Path) -> None:
     clock = new_clock()
     engine = make_engine(tmp_path / "db", clock, thread=AtOnce(), max_backlog=1)
-    engine.startService()
-    Asked(engine.create_queue(c.CreateQueue(queue="q", access_key=KEY)))
+    engine.start()
+    Asked(engine.ask(c.CreateQueue(queue="q", access_key=KEY)))
     clock.advance(0)
     jobs = (c.NewJob(content=b"{}"),) * 3
-    added = Asked(engine.add_jobs(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
+    added = Asked(engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
     clock.advance(0)
     failed = c.Changes(state=State.FAILED)
     each = tuple(c.JobUpdate(uid=one.job.spec.uid, changes=failed) for one in added.answer)
     updates = c.UpdateJobs(queue="q", access_key=KEY, updates=each)
-    whole = Asked(engine.update_jobs(updates))
-    refused = Asked(engine.update_jobs(updates))
+    whole = Asked(engine.ask(updates))
+    refused = Asked(engine.ask(updates))
     clock.advance(0)
     assert [job.state for job in whole.answer] == [State.FAILED] * 3
     assert refused.error is Busy

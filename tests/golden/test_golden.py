@@ -110,15 +110,15 @@ def test_the_first_golden_database_is_served_as_it_always_was(database: Path) ->
     clock = new_clock()
     clock.rightNow = 1_700_000_001.0
     engine = make_engine(database, clock)
-    engine.startService()
-    (table,) = engine._ledger.tables.queues.values()
+    engine.start()
+    (table,) = engine.executor.tables.queues.values()
     jobs, _ = table.page(None, 100)
     assert [(job.state, job.deadline) for job in jobs] == [
         (State.COMPLETE, 1_700_000_000_133 + 60 * 60_000),
         (State.INPROGRESS, 1_700_000_000_143 + 10 * 60_000),
         (State.FAILED, 1_700_000_000_153 + 60 * 60_000),
     ]
-    engine.stopService()
+    engine.stop()
 
 
 def test_the_newest_golden_database_covers_every_kind_of_fact() -> None:
@@ -190,7 +190,7 @@ def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(t
     journal.close(orderly=False)
     before = path.read_bytes()
     with pytest.raises(NewerFormat, match="'job-added' of version 4"):
-        make_engine(path, new_clock()).startService()
+        make_engine(path, new_clock()).start()
     assert path.read_bytes() == before
 
 

@@ -21,11 +21,11 @@ def _add(server: MemoryServer, number: int, priority: int = 0) -> str:
     """Straight to the engine, since there are many of them."""
     job = NewJob(priority=priority, content=b'{"n":%d}' % number)
     command = AddJobs(queue="q", access_key=b"key", jobs=(job,), defaults=Defaults())
-    return str(_done(server, server.engine.add_jobs(command))[0].job.spec.uid)
+    return str(_done(server, server.engine.ask(command))[0].job.spec.uid)
 
 
 def _delete(server: MemoryServer, uid: str) -> None:
-    _done(server, server.engine.delete_job(DeleteJob(queue="q", access_key=b"key", uid=uid)))
+    _done(server, server.engine.ask(DeleteJob(queue="q", access_key=b"key", uid=uid)))
 
 
 def _done(server: MemoryServer, verb: Any) -> Any:
@@ -115,7 +115,7 @@ def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_lis
     for number in range(1600):
         _add(server, number)
     connection = _begin(server)
-    _done(server, server.engine.delete_queue(DeleteQueue(queue="q", access_key=b"key")))
+    _done(server, server.engine.ask(DeleteQueue(queue="q", access_key=b"key")))
     connection.channel.resumeProducing()
     server.pump()
     assert not connection.open

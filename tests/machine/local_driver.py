@@ -126,10 +126,9 @@ class LocalDriver:
         self._start()
 
     def _start(self) -> None:
-        self.engine = make_engine(self.path, self.clock, now=self._now, new_id=self.new_id)
-        self.engine._ledger.compaction.slack = SLACK
-        self.engine._ledger.compaction.pause = 0
-        self.engine.startService()
+        pace = {"compaction_slack": SLACK, "compaction_pause": 0}
+        self.engine = make_engine(self.path, self.clock, now=self._now, new_id=self.new_id, **pace)
+        self.engine.start()
         self.pump()
 
     def _now(self) -> int:
@@ -158,7 +157,7 @@ class LocalDriver:
             for call in list(self.clock.getDelayedCalls()):
                 call.cancel()
         else:
-            stopped = self.engine.stopService()
+            stopped = self.engine.stop()
             self.pump()
             assert stopped.called
         assert not self.clock.getDelayedCalls()
@@ -186,10 +185,10 @@ class LocalDriver:
     # Queues
 
     def create(self, name: str, key: str) -> None:
-        self.get(self.engine.create_queue(c.CreateQueue(queue=name, access_key=key.encode())))
+        self.get(self.engine.ask(c.CreateQueue(queue=name, access_key=key.encode())))
 
     def delete_queue(self, name: str, key: str) -> None:
-        self.get(self.engine.delete_queue(c.DeleteQueue(queue=name, access_key=key.encode())))
+        self.get(self.engine.ask(c.DeleteQueue(queue=name, access_key=key.encode())))
 
     def set_up(self, name: str, key: str, settings: dict[str, Any]) -> dict[str, Any]:
         given = dict(settings)
@@ -201,7 +200,7 @@ class LocalDriver:
         if "new_access_key" in given:
             given["new_access_key"] = given["new_access_key"].encode()
         command = c.ChangeQueue(queue=name, access_key=key.encode(), **given)
-        return self._settings(self.get(self.engine.change_queue(command)))
+        return self._settings(self.get(self.engine.ask(command)))
 
     def _settings(self, queue: m.Queue) -> dict[str, Any]:
         defaults = queue.defaults
@@ -221,14 +220,14 @@ class LocalDriver:
 
     def add_key(self, name: str, key: str, role: str, new: str) -> str:
         command = c.AddKey(queue=name, access_key=key.encode(), role=m.Role(role), new_access_key=new.encode())
-        key_id: str = self.get(self.engine.add_key(command)).id
+        key_id: str = self.get(self.engine.ask(command)).id
         return key_id
 
     def revoke_key(self, name: str, key: str, key_id: str) -> None:
-        self.get(self.engine.revoke_key(c.RevokeKey(queue=name, access_key=key.encode(), key_id=key_id)))
+        self.get(self.engine.ask(c.RevokeKey(queue=name, access_key=key.encode(), key_id=key_id)))
 
     def keys(self, name: str, key: str) -> list[tuple[str, str]]:
-        keys = self.get(self.engine.list_keys(c.ListKeys(queue=name, access_key=key.encode())))
+        keys = self.get(self.engine.ask(c.ListKeys(queue=name, access_key=key.encode())))
         return [(one.id, one.role.value) for one in keys]
 
     # Jobs
@@ -253,7 +252,7 @@ class LocalDriver:
             for one in asked
         )
         command = c.AddJobs(queue=name, access_key=key.encode(), jobs=jobs, defaults=m.Defaults(), many=many)
-        return [(one.new, seen(one.job)) for one in self.get(self.engine.add_jobs(command))]
+        return [(one.new, seen(one.job)) for one in self.get(self.engine.ask(command))]
 
     def read(self, name: str, key: str, uid: str) -> dict[str, Any]:
         return seen(self.get(self.engine.read_job(c.ReadJob(queue=name, access_key=key.encode(), uid=uid))))
@@ -277,7 +276,7 @@ class LocalDriver:
         given = {**claim, "queues": tuple(claim["queues"]), "access_key": claim["key"].encode()}
         del given["key"]
         claimed = await self.engine.claim(c.Claims(**given))
-        return [(one.queue, seen(one.job), one.job.standing.lease) for one in claimed]
+        return [(one.queue, seen(one.job), one.job.standing.lease) for one in claimed.jobs]
 
     def peek(self, name: str, key: str) -> dict[str, Any] | None:
         job = self.get(self.engine.peek(c.Peek(queue=name, access_key=key.encode())))
@@ -285,12 +284,12 @@ class LocalDriver:
 
     def update(self, name: str, key: str, uid: str, lease: str | None, changes: dict[str, Any]) -> dict[str, Any]:
         named: dict[str, Any] = {"queue": name, "access_key": key.encode(), "uid": uid, "lease": lease}
-        return seen(self.get(self.engine.update_job(c.UpdateJob(**named, changes=changes_of(changes)))))
+        return seen(self.get(self.engine.ask(c.UpdateJob(**named, changes=changes_of(changes)))))
 
     def update_many(self, name: str, key: str, updates: list[Any]) -> list[dict[str, Any] | Refused]:
         each = tuple(c.JobUpdate(uid=uid, lease=lease, changes=changes_of(changes)) for uid, lease, changes in updates)
         command = c.UpdateJobs(queue=name, access_key=key.encode(), updates=each)
-        answers = self.get(self.engine.update_jobs(command))
+        answers = self.get(self.engine.ask(command))
         return [refused(one) if isinstance(one, errors.DomainError) else seen(one) for one in answers]
 
     def sweep(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> int:
@@ -319,7 +318,7 @@ class LocalDriver:
             command = c.ListJobs(
                 queue=name, access_key=key.encode(), filter=filter_of(which), limit=limit, scan=limit + 1, after=after
             )
-            page = self.get(self.engine.list_jobs(command))
+            page = self.get(self.engine.ask(command))
             assert len(page.jobs) <= limit
             jobs += map(seen, page.jobs)
             after = page.following
@@ -327,20 +326,20 @@ class LocalDriver:
                 return jobs
 
     def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool]:
-        why = self.get(self.engine.explain(c.ExplainJob(queue=name, access_key=key.encode(), uid=uid)))
+        why = self.get(self.engine.ask(c.ExplainJob(queue=name, access_key=key.encode(), uid=uid)))
         return why.job.state.value, why.ahead, why.queue.paused
 
     def delete(self, name: str, key: str, uid: str) -> None:
-        self.get(self.engine.delete_job(c.DeleteJob(queue=name, access_key=key.encode(), uid=uid)))
+        self.get(self.engine.ask(c.DeleteJob(queue=name, access_key=key.encode(), uid=uid)))
 
     # Everything
 
     def picture(self) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]], dict[str, int]]]:
         """Each queue: how it is set up, its jobs in order, and how many there are of each kind."""
-        stats = {one.queue.name: one for one in self.get(self.engine.list_queues())}
+        stats = {one.queue.name: one for one in self.get(self.engine.ask(c.ListQueues()))}
         self.pump()
         whole = {}
-        for name, (queue, jobs) in picture(self.engine._ledger.tables).items():
+        for name, (queue, jobs) in picture(self.engine.executor.tables).items():
             counts = {state.value: number for state, number in stats[name].counts.items()}
             counts |= {"ready": stats[name].ready, "delayed": stats[name].delayed}
             whole[name] = (self._settings(queue), [seen(job) for job in jobs], counts)

@@ -52,7 +52,6 @@ class Bench:
     thread: Stepped = field(factory=Stepped)
     writer: Written = field(factory=Written)
     told: list[tuple[str, Any]] = field(factory=list)
-    next_slice: Callable[[], Sequence[bytes]] = lambda: ()
     after_write: Callable[[], None] = lambda: None
     committer: Committer[str] = field(init=False)
 
@@ -67,7 +66,6 @@ class Bench:
                 stalled=lambda memos: self.told.append(("stalled", list(memos))),
                 resumed=lambda memos: self.told.append(("resumed", list(memos))),
                 failed=lambda error: self.told.append(("failed", error)),
-                next_slice=lambda _: self.next_slice(),
                 written=self._written,
             ),
         )
@@ -352,7 +350,7 @@ def test_more_than_may_wait_is_refused_until_it_is_on_its_way() -> None:
 def test_a_write_goes_with_a_slice_and_the_next_follows_at_once_if_the_owner_asks() -> None:
     bench = Bench()
     slices = [[b"s1"], [b"s2"], [b"s3"]]
-    bench.next_slice = lambda: slices.pop(0) if slices else []
+    bench.committer.carry(lambda _: slices.pop(0) if slices else [])
     bench.after_write = lambda: bench.committer.poke() if slices else None
     bench.submit("a")
     for _ in range(3):

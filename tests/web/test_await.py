@@ -101,7 +101,7 @@ def test_nothing_is_left_of_a_client_that_has_gone(server: MemoryServer) -> None
     uid = add(server)["uid"]
     asked = request("GET", f"/api/v1/job?queueName=q&jobUID={uid}&wait=30", "X-Access-Key: key")
     Connection(server).send(asked).go()
-    assert server.engine._awaiters._jobs == {}
+    assert not server.engine.executor.waiters.ends
     assert update(server, uid, "complete").status == 200
 
 

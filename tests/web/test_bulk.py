@@ -35,12 +35,12 @@ def _remove(server: MemoryServer, **query: str) -> Answer:
 
 
 def test_jobs_are_added_in_the_order_in_which_they_were_sent_and_in_one_commit(server: MemoryServer) -> None:
-    before = server.engine._ledger.totals["commits"]
+    before = server.engine.executor.totals["commits"]
     answer = _add_many(server, {"priority": 1}, {"content": {"b": 2}}, {"priority": 2})
     assert answer.status == 201
     jobs = answer.json["jobs"]
     assert [job["priority"] for job in jobs] == [1, 0, 2]
-    assert server.engine._ledger.totals["commits"] == before + 1
+    assert server.engine.executor.totals["commits"] == before + 1
     assert listed(server)["jobs"] == [jobs[2], jobs[0], jobs[1]]
 
 
@@ -147,10 +147,10 @@ def test_each_update_has_its_own_result(server: MemoryServer) -> None:
 
 def test_updates_are_made_in_their_order_and_in_one_commit(server: MemoryServer) -> None:
     uid = add(server)["uid"]
-    before = server.engine._ledger.totals["commits"]
+    before = server.engine.executor.totals["commits"]
     answer = _update_many(server, {"uid": uid, "new_status": "inprogress"}, {"uid": uid, "new_status": "failed"})
     assert [result["job"]["state"] for result in answer.json["results"]] == ["inprogress", "failed"]
-    assert server.engine._ledger.totals["commits"] == before + 1
+    assert server.engine.executor.totals["commits"] == before + 1
 
 
 def test_a_lease_is_demanded_item_by_item(server: MemoryServer) -> None:
@@ -259,9 +259,9 @@ def test_the_owner_needs_no_lease_for_all_that_match(server: MemoryServer) -> No
 @pytest.mark.parametrize("priority", [-5, 1, 5])
 def test_a_change_of_priority_by_filter_reaches_each_job_once(server: MemoryServer, priority: int) -> None:
     _add_many(server, *[{"priority": number % 3} for number in range(1100)])
-    before = server.engine._ledger.totals["records"]
+    before = server.engine.executor.totals["records"]
     assert _sweep(server, {}, priority=priority, progress=1).json == {"matched": 1100}
-    assert server.engine._ledger.totals["records"] == before + 1100
+    assert server.engine.executor.totals["records"] == before + 1100
     jobs = listed(server)["jobs"]
     assert {(job["priority"], job["progress"]) for job in jobs} == {(priority, 1)}
 

@@ -48,7 +48,7 @@ class _Watcher:
 
 
 def _watchers(server: MemoryServer) -> int:
-    return sum(len(stream.watchers) for stream in server.engine._ledger.feed._streams.values())
+    return server.engine.executor.feed.watching
 
 
 def test_every_change_of_state_is_an_event(server: MemoryServer) -> None:

@@ -105,7 +105,7 @@ def test_an_error_in_the_middle_of_a_list_breaks_the_connection(broken: Any, eve
 class _Breaking:
     """An engine that lists one page and then fails."""
 
-    async def list_jobs(self, command: Any) -> Any:
+    async def ask(self, command: Any) -> Any:
         if command.after is not None:
             raise ZeroDivisionError
         return _Page([], (0, 0, ""))

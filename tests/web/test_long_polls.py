@@ -149,7 +149,7 @@ def test_a_client_that_goes_while_its_job_is_being_written_gives_it_back(start: 
         if stepped.waiting:
             stepped.step()
         server.pump()
-    (table,) = server.engine._ledger.tables.queues.values()
+    (table,) = server.engine.executor.tables.queues.values()
     (job,) = table.jobs.values()
     assert (job.state, job.standing.attempts, job.standing.lease) == ("queued", 0, None)
     assert poll.sent == b""
@@ -211,5 +211,5 @@ def test_nothing_is_left_of_those_who_waited(server: MemoryServer) -> None:
     server.clock.advance(1)
     assert put(server).status == 201
     assert (timed_out[0].status, served[0].status) == (204, 200)
-    assert server.engine._claimers.queues == []
+    assert not server.engine.executor.waiters.line
     assert len(page(server)["jobs"]) == 1

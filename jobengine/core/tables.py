@@ -1,0 +1,65 @@
+"""What rules ask of a queue's table: little enough for an engine to have it whole, or to load what a command needs."""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from .model import Job, Queue, QueueCounts, Rank, State
+
+__all__ = ["Table", "TableSet"]
+
+
+class Table(Protocol):
+    """One queue and its jobs."""
+
+    @property
+    def queue(self) -> Queue:
+        """The queue."""
+
+    @property
+    def next_arrival(self) -> int:
+        """The arrival number of the next job to be added."""
+
+    def wall(self, now: int) -> int:
+        """What the wall clock shows at a time."""
+
+    def job(self, uid: str) -> Job | None:
+        """The job with this uid."""
+
+    def holders(self, unique_key: str) -> list[Job]:
+        """The unfinished jobs with this unique key: one, unless a finished one was queued again."""
+
+    def size(self) -> int:
+        """How many jobs there are, of every state."""
+
+    def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
+        """The jobs that can be claimed, in execution order, those with all of `tags`. Not for use after a change."""
+
+    def page(self, after: Rank | None, limit: int, state: State | None = None) -> tuple[list[Job], Rank | None]:
+        """
+        At most `limit` jobs in execution order, those behind the place `after`, and of one state if it is given.
+
+        With them comes the place of the last, or None if no more follow.
+        """
+
+    def ahead(self, rank: Rank) -> int:
+        """How many jobs that can be claimed come before a place."""
+
+    def counts(self) -> QueueCounts:
+        """How many jobs there are of each kind."""
+
+    def oldest_ready(self) -> int | None:
+        """When the oldest job that can be claimed was added; None if there is none."""
+
+
+class TableSet(Protocol):
+    """The tables of all queues, or of some."""
+
+    @property
+    def queues(self) -> Mapping[str, Table]:
+        """They, by the names of the queues."""
+
+    def wall(self, now: int) -> int:
+        """See Table."""
+
+    def due(self, now: int) -> Iterator[tuple[str, Job]]:
+        """The jobs whose deadline has come, with their queue's name. Not for use after a change."""

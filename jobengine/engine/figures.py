@@ -1,0 +1,35 @@
+"""What the engine on one machine counts of its own work."""
+
+from collections.abc import Sequence
+
+from .door import Figure, FigureKind
+from .executor import Executor
+
+__all__ = ["figures_of"]
+
+
+def figures_of(executor: Executor) -> Sequence[Figure]:
+    """Its figures, since the start where they are totals."""
+    totals, journal, compaction = executor.totals, executor.journal, executor.compaction
+    return [
+        _counter("commits", "Writes that put changes on disk.", totals["commits"]),
+        _summary("batch_records", "Records in a commit.", totals["records"], totals["commits"]),
+        _counter("record_bytes", "Bytes of the records written.", totals["bytes"]),
+        _summary("sync_seconds", "Syncs of the file.", journal.sync_seconds, journal.syncs),
+        _gauge("file_bytes", "Length of the database file.", journal.size),
+        _gauge("live_bytes", "About how many of them are needed.", executor.tables.live_bytes),
+        _counter("compactions", "Compactions by outcome.", compaction.done, outcome="done"),
+        _counter("compactions", "Compactions by outcome.", compaction.given_up, outcome="given_up"),
+    ]
+
+
+def _counter(name: str, sentence: str, value: float, **labels: str) -> Figure:
+    return Figure(name=name, help=sentence, kind=FigureKind.COUNTER, value=value, labels=labels)
+
+
+def _gauge(name: str, sentence: str, value: float) -> Figure:
+    return Figure(name=name, help=sentence, kind=FigureKind.GAUGE, value=value)
+
+
+def _summary(name: str, sentence: str, value: float, count: int) -> Figure:
+    return Figure(name=name, help=sentence, kind=FigureKind.SUMMARY, value=value, count=count)

@@ -1,0 +1,173 @@
+"""The line of those who wait for jobs, by queue and tags, and what has become ready for them."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
+from itertools import count, islice
+from operator import attrgetter
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from ..core.commands import ClaimResult, Claims, Peek
+from ..core.model import Job, Rank
+from ..core.tables import Table
+from .outcome import Done, Outcome
+
+__all__ = ["Line", "ReadyJobs", "Tags", "Waiter"]
+
+#: What a claimer wants a job to have, or what a job has.
+Tags = frozenset[str]
+
+
+@define(eq=False)
+class Waiter:
+    """One who waits for jobs."""
+
+    command: Claims | Peek
+    #: Its place among all who wait.
+    number: int
+    #: Fires with what it was given.
+    done: "Deferred[Outcome[ClaimResult]]"
+    queues: tuple[str, ...] = field(init=False)
+    tags: Tags = field(init=False)
+    #: How many jobs it would take.
+    count: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        command = self.command
+        self.queues = command.queue_names
+        self.tags = frozenset(command.tags) if isinstance(command, Claims) else frozenset()
+        self.count = command.count if isinstance(command, Claims) else 1
+
+
+@define
+class Line:
+    """
+    All who wait for jobs, in the order in which they came.
+
+    They are kept by queue, then by one of the tags that they ask for (None if they ask for none), then by all of
+    them: a job is compared with those alone who ask for one of its tags.
+    """
+
+    _queues: dict[str, dict[str | None, dict[Tags, dict[int, Waiter]]]] = field(factory=dict)
+    _numbers: "count[int]" = field(factory=count)
+
+    def __bool__(self) -> bool:
+        """Whether there is anybody."""
+        return bool(self._queues)
+
+    def __len__(self) -> int:
+        """How many they are."""
+        return sum(1 for _ in self.of(self._queues))
+
+    def add(self, command: Claims | Peek) -> "Deferred[Outcome[ClaimResult]]":
+        """Join the line; cancel the Deferred to leave it."""
+        done: Deferred[Outcome[ClaimResult]] = Deferred(lambda _: self.remove(waiter))
+        waiter = Waiter(command, next(self._numbers), done)
+        for name in waiter.queues:
+            groups = self._queues.setdefault(name, {}).setdefault(_filed_under(waiter.tags), {})
+            groups.setdefault(waiter.tags, {})[waiter.number] = waiter
+        return done
+
+    def remove(self, waiter: Waiter) -> None:
+        """It waits no longer."""
+        under = _filed_under(waiter.tags)
+        for name in waiter.queues:
+            queue = self._queues.get(name, {})
+            groups = queue.get(under, {})
+            group = groups.get(waiter.tags, {})
+            group.pop(waiter.number, None)
+            # Nothing that is empty is kept.
+            if not group:
+                groups.pop(waiter.tags, None)
+            if not groups:
+                queue.pop(under, None)
+            if not queue:
+                self._queues.pop(name, None)
+
+    def waits_for(self, name: str) -> bool:
+        """Whether anybody waits for jobs of a queue."""
+        return name in self._queues
+
+    def wanted(self, name: str) -> list[tuple[tuple[str, ...], int]]:
+        """How many jobs of a queue those who wait would take, by the tags that they ask for."""
+        return [(tuple(tags), sum(waiter.count for waiter in group.values())) for tags, group in self._groups(name)]
+
+    def of(self, names: Iterable[str]) -> Iterator[Waiter]:
+        """Those who wait for any of these queues now; one who has left meanwhile is passed over."""
+        return _in_order([group for name in names for _, group in self._groups(name)])
+
+    def matching(self, ready: Mapping[str, "ReadyJobs"]) -> Iterator[Waiter]:
+        """Those who wait now for a job with the tags of one that is ready."""
+        groups = []
+        for name, jobs in ready.items():
+            queue = self._queues.get(name, {})
+            # By tag, then by what they ask for: each once.
+            for under in {None, *(tag for tags in jobs.kinds for tag in tags)} & queue.keys():
+                groups += [group for tags, group in queue[under].items() if jobs.any_with(tags)]
+        return _in_order(groups)
+
+    def end(self) -> None:
+        """Wake everybody, with nothing."""
+        for waiter in self.of(list(self._queues)):
+            self.remove(waiter)
+            waiter.done.callback(Done(ClaimResult(), changed=False))
+
+    def _groups(self, name: str) -> Iterator[tuple[Tags, dict[int, Waiter]]]:
+        for groups in self._queues.get(name, {}).values():
+            yield from groups.items()
+
+
+def _filed_under(tags: Tags) -> str | None:
+    return min(tags, default=None)
+
+
+def _in_order(groups: Iterable[Mapping[int, Waiter]]) -> Iterator[Waiter]:
+    previous = None
+    for waiter in merge(*(list(group.values()) for group in groups), key=attrgetter("number")):
+        if waiter is not previous and not waiter.done.called:
+            yield waiter
+        previous = waiter
+
+
+@define
+class ReadyJobs:
+    """Jobs of one queue that have become ready, by their tags."""
+
+    _table: Table
+    #: The ranks of those with the same tags.
+    kinds: dict[tuple[str, ...], dict[Rank, None]] = field(factory=dict)
+    #: How many of them were not claimed, as far as is known.
+    left: int = 0
+    #: What those who ask for some tags can have, in execution order; made when the first of them is to be served.
+    _choices: dict[Tags, deque[Rank]] = field(factory=dict)
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """More have become ready."""
+        for job in jobs:
+            kind = self.kinds.setdefault(job.spec.tags, {})
+            self.left += job.spec.rank not in kind
+            kind[job.spec.rank] = None
+
+    def any_with(self, tags: Tags) -> bool:
+        """Whether there is one with all of these tags."""
+        return any(tags.issubset(kind) for kind in self.kinds)
+
+    def uids(self, tags: Tags, most: int) -> tuple[str, ...]:
+        """The first jobs with all of these tags that are ready still, in execution order."""
+        choice = self._choices.get(tags)
+        if choice is None:
+            matching = (ranks for kind, ranks in self.kinds.items() if tags.issubset(kind))
+            choice = self._choices[tags] = deque(sorted(rank for ranks in matching for rank in ranks))
+        while choice and not self._is_ready(choice[0][2]):
+            choice.popleft()
+        return tuple(islice((rank[2] for rank in choice if self._is_ready(rank[2])), most))
+
+    def look_again(self, uids: Iterable[str]) -> None:
+        """Some were offered: count those that are ready no more."""
+        self.left -= sum(1 for uid in uids if not self._is_ready(uid))
+
+    def _is_ready(self, uid: str) -> bool:
+        job = self._table.job(uid)
+        return job is not None and job.ready

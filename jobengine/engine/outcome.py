@@ -1,0 +1,40 @@
+"""What came of a command: an answer, or why it was not carried out. Neither may be told before it is on disk."""
+
+from typing import Generic, NoReturn, TypeVar
+
+from attrs import frozen
+
+from ..core.errors import DomainError
+
+__all__ = ["Done", "Outcome", "Refused"]
+
+A_co = TypeVar("A_co", covariant=True)
+A = TypeVar("A")
+
+
+@frozen
+class Done(Generic[A_co]):
+    """It was carried out."""
+
+    answer: A_co
+    #: Whether it changed anything.
+    changed: bool
+
+    def get(self) -> A_co:
+        """The answer."""
+        return self.answer
+
+
+@frozen
+class Refused:
+    """It was not carried out, and nothing has changed."""
+
+    error: DomainError
+    changed: bool = False
+
+    def get(self) -> NoReturn:
+        """Raise the error."""
+        raise self.error
+
+
+Outcome = Done[A] | Refused
