@@ -26,7 +26,7 @@ run: $(VENV)/installed
 	DB_PATH=$${DB_PATH:-data/jobengine.jedb} exec $(BIN)/twistd --nodaemon --pidfile= jobengine
 
 programs:
-	@sh get-from-debian.sh programs tests/debian-packages.txt
+	@sh get-from-debian.sh $(PYTHON) tests/debian-packages.txt
 
 test: programs $(VENV)/installed-test
 	@echo "All tests, on $$($(BIN)/python --version)"
@@ -54,7 +54,7 @@ clean:
 	rm -rf venv venv-* build *.egg-info
 
 $(BIN)/python:
-	@sh get-from-debian.sh venv $(PYTHON)
+	@sh get-from-debian.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(BIN)/python $(SOURCES)

@@ -1,6 +1,7 @@
 """What get-from-debian.sh does where programs are missing, with a PATH on which there are only doubles."""
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,11 @@ import pytest
 from .daemons import ROOT
 
 LIST = "# a comment\n\nsh dash shells\nno-such-program some-package for a test\nnone-at-all other-package\n"
-MISSING = "Missing here: no-such-program none-at-all."
+MISSING = "Missing here: no-such-program, none-at-all."
+#: Pythons, as far as the script asks them something.
+GOOD = "case $2 in *print*) echo 3.13 ;; esac"
+NO_VENV = "case $2 in *print*) echo 3.13 ;; *ensurepip*) exit 1 ;; esac"
+OLD = f'exec {sys.executable} -c "import sys; sys.version_info = (3, 10, 9); exec(sys.argv[1])" "$2"'
 Get = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -19,7 +24,7 @@ def get(tmp_path: Path) -> Get:
     (tmp_path / "list").write_text(LIST)
 
     def run(*arguments: str, **doubles: str) -> "subprocess.CompletedProcess[str]":
-        for name, code in {"sh": 'exec /bin/sh "$@"', **doubles}.items():
+        for name, code in {"sh": "", "python3": GOOD, **doubles}.items():
             program = tmp_path / name.replace("_", "-")
             program.write_text(f"#!/bin/sh\n{code}\n")
             program.chmod(0o755)
@@ -44,13 +49,13 @@ def _said(done: "subprocess.CompletedProcess[str]") -> str:
 
 
 def test_when_all_is_there_nothing_is_asked_of_debian(get: Get, tmp_path: Path) -> None:
-    done = get("programs", "list", no_such_program="", none_at_all="", apt_get="touch asked")
+    done = get("python3", "list", no_such_program="", none_at_all="", apt_get="touch asked")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (tmp_path / "asked").exists()
 
 
 def test_root_gets_the_packages_of_what_is_missing(get: Get, tmp_path: Path) -> None:
-    done = get("programs", "list", apt_get='echo "$@" >> asked', id="echo 0")
+    done = get("python3", "list", apt_get='echo "$@" >> asked', id="echo 0")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{MISSING} Installing from Debian: some-package other-package\n"
     assert (tmp_path / "asked").read_text().splitlines() == [
@@ -60,36 +65,41 @@ def test_root_gets_the_packages_of_what_is_missing(get: Get, tmp_path: Path) -> 
 
 
 def test_another_user_is_told_the_command_in_one_line(get: Get, tmp_path: Path) -> None:
-    said = _said(get("programs", "list", apt_get="touch asked", id="echo 1000"))
+    said = _said(get("python3", "list", apt_get="touch asked", id="echo 1000"))
     command = "apt-get install --no-install-recommends some-package other-package"
-    assert said == f"{MISSING} Install it as root, and try again: {command}"
+    assert said == f"{MISSING} As root: {command}"
     assert not (tmp_path / "asked").exists()
 
 
 def test_where_there_is_no_apt_get_the_programs_are_named_in_one_line(get: Get) -> None:
-    assert _said(get("programs", "list", id="echo 0")) == f"{MISSING} Install it, and try again."
+    assert _said(get("python3", "list", id="echo 0")) == f"{MISSING} Install it, and try again."
 
 
-def test_what_apt_get_can_not_install_is_a_failure(get: Get) -> None:
-    done = get("programs", "list", apt_get="[ $1 = update ]", id="echo 0")
+@pytest.mark.parametrize("failing", ["update", "install"])
+def test_where_apt_get_fails_it_goes_no_further(get: Get, tmp_path: Path, failing: str) -> None:
+    done = get("python3", "list", apt_get=f'echo "$1" >> asked; [ "$1" != {failing} ]', id="echo 0")
     assert done.returncode != 0
+    assert (tmp_path / "asked").read_text().splitlines()[-1] == failing
 
 
 def test_a_python_that_can_make_virtual_environments_needs_nothing(get: Get) -> None:
-    done = get("venv", "python3", python3="case $2 in *print*) echo 3.13 ;; esac", apt_get="exit 1")
+    done = get("python3", apt_get="exit 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_python_of_debian_without_venv_gets_that_of_its_version(get: Get, tmp_path: Path) -> None:
-    python = "case $2 in *print*) echo 3.13 ;; *ensurepip*) exit 1 ;; esac"
-    assert get("venv", "python3", python3=python, apt_get='echo "$@" >> asked', id="echo 0").returncode == 0
+    assert get("python3", python3=NO_VENV, apt_get='echo "$@" >> asked', id="echo 0").returncode == 0
     assert (tmp_path / "asked").read_text().endswith(" python3.13-venv\n")
 
 
+def test_all_that_is_missing_is_told_in_one_line(get: Get) -> None:
+    said = _said(get("python3", "list", python3=NO_VENV, apt_get="", id="echo 1000"))
+    assert said.endswith("--no-install-recommends python3.13-venv some-package other-package")
+
+
 def test_a_python_that_is_missing_or_too_old_is_named_in_one_line(get: Get) -> None:
-    assert _said(get("venv", "python3")) == "Missing here: python3. JobEngine needs Python 3.11 or newer."
-    old = "case $2 in *print*) echo 3.9 ;; *) exit 1 ;; esac"
-    assert _said(get("venv", "python3", python3=old)) == "python3 is Python 3.9: JobEngine needs 3.11 or newer."
+    assert _said(get("python4")) == "Missing here: python4. JobEngine needs Python 3.11 or newer."
+    assert _said(get("python3", python3=OLD)) == "python3 is Python 3.10: JobEngine needs 3.11 or newer."
 
 
 def test_every_program_of_the_tests_has_a_package_and_a_reason() -> None:
