@@ -1,6 +1,5 @@
 import json
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from jobengine.daemon.settings import SETTINGS
 
 from .conftest import MakeDaemon
-from .daemons import ROOT, Daemon, until
+from .daemons import ROOT, Daemon, free_port, until
 from .documents import at_port, blocks, shell
 
 #: Between what two steps print.
@@ -41,7 +40,7 @@ def test_the_tests_that_the_readme_names_are_there() -> None:
 def test_a_daemon_is_started_asked_and_stopped_as_the_page_on_running_it_says(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon()
     daemon.home.mkdir()
-    port = _free_port()
+    port = free_port()
     start, _ = blocks("docs/run.md", heading="## Start and stop")
     code = at_port(start, port).replace("curl -sS", "curl -sS --retry 20 --retry-connrefused --retry-delay 1")
     environment = {**daemon.environment, "API_PORT": str(port), "PATH": _path_with_twistd(daemon)}
@@ -83,7 +82,7 @@ def test_the_health_check_of_the_container_tells_a_server_from_none(daemon: Daem
     check = json.loads(_dockerfile()["HEALTHCHECK"].partition("CMD ")[2])
     command = [sys.executable, *check[1:]]
     healthy = subprocess.run(command, env={"API_PORT": str(daemon.port)}, capture_output=True, check=False)
-    ill = subprocess.run(command, env={"API_PORT": str(_free_port())}, capture_output=True, check=False)
+    ill = subprocess.run(command, env={"API_PORT": str(free_port())}, capture_output=True, check=False)
     assert (healthy.returncode, ill.returncode != 0) == (0, True)
 
 
@@ -98,13 +97,6 @@ def _dockerfile() -> dict[str, str]:
     """The last of each instruction, with its lines joined."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
     return dict(re.findall(r"^([A-Z]+) (.*)$", text, re.MULTILINE))
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _path_with_twistd(daemon: Daemon) -> str:
