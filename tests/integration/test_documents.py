@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from jobengine.daemon.service import Exit
 from jobengine.daemon.settings import SETTINGS
 
 from .conftest import MakeDaemon
@@ -15,14 +18,32 @@ MARK = "\n--- next step ---\n"
 
 
 def test_the_walk_in_the_readme_shows_the_life_of_a_job(daemon: Daemon) -> None:
-    steps = blocks("README.md", heading="## The life of a job, with curl")
+    *steps, as_version_1 = blocks("README.md", heading="## The life of a job, with curl")
+    # The last part needs a job as well.
+    made, added, claimed, completed, shown, _, by_version_1 = _run(daemon, [*steps, steps[1], as_version_1])
+    assert made == by_version_1 == ""
+    (held,) = json.loads(claimed)["jobs"]
+    assert held["lease"]
+    jobs = [json.loads(added), held, json.loads(completed), json.loads(shown)]
+    assert [job["state"] for job in jobs] == ["queued", "inprogress", "complete", "complete"]
+    assert len({job["uid"] for job in jobs}) == 1
+    assert all(answer.endswith("}\n") for answer in (added, claimed, completed, shown))
+    with daemon.client(key="correct horse") as client:
+        assert [job["state"] for job in client.jobs("mail").values()] == ["complete", "complete"]
+
+
+def _run(daemon: Daemon, steps: list[str]) -> list[str]:
+    """What each of the steps prints."""
     code = f"printf '{MARK}'\n".join(at_port(step, daemon.port) for step in steps)
     done = shell(code, daemon.home, daemon.environment)
     assert done.returncode == 0, done.stderr
-    made, added, claimed, completed, shown = done.stdout.split(MARK)
-    assert made == completed == ""
-    assert [json.loads(job)["state"] for job in (added, claimed, shown)] == ["queued", "inprogress", "complete"]
-    assert len({json.loads(job)["uid"] for job in (added, claimed, shown)}) == 1
+    return done.stdout.split(MARK)
+
+
+@pytest.mark.parametrize(("page", "missing"), [("README.md", set()), ("docs/run.md", {Exit.STOPPED})])
+def test_the_exit_codes_in_the_pages_are_those_there_are(page: str, missing: set[Exit]) -> None:
+    codes = [int(code) for code in re.findall(r"^\| (\d) \|", (ROOT / page).read_text(), re.MULTILINE)]
+    assert codes == sorted(set(Exit) - missing)
 
 
 def test_the_settings_in_the_readme_are_those_there_are() -> None:
