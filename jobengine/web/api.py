@@ -300,6 +300,8 @@ class Api:
         last = b"".join(request.sent(b"last-event-id")[:1]).decode("latin-1")
         watching = await self.engine.watch(c.Subscribe(queue=name, **access, after=last or None))
         request.setHeader(b"Content-Type", b"text/event-stream")
+        # nginx would keep the events until it has a few thousand bytes of them.
+        request.setHeader(b"X-Accel-Buffering", b"no")
         if request.method == b"HEAD":
             return b""
         request.write(b":\n\n")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,6 +34,14 @@ def until(what: str, happened: Callable[[], Any], seconds: float = DEADLINE) -> 
             return result
         time.sleep(0.02)
     raise AssertionError(f"in {seconds:.0f} s it did not come about that {what}")
+
+
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 @frozen

@@ -1,14 +1,16 @@
 import json
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from jobengine.daemon.service import Exit
 from jobengine.daemon.settings import SETTINGS
 
 from .conftest import MakeDaemon
-from .daemons import ROOT, Daemon, until
+from .daemons import ROOT, Daemon, free_port, until
 from .documents import at_port, blocks, shell
 
 #: Between what two steps print.
@@ -16,14 +18,32 @@ MARK = "\n--- next step ---\n"
 
 
 def test_the_walk_in_the_readme_shows_the_life_of_a_job(daemon: Daemon) -> None:
-    steps = blocks("README.md", heading="## The life of a job, with curl")
+    *steps, as_version_1 = blocks("README.md", heading="## The life of a job, with curl")
+    # The last part needs a job as well.
+    made, added, claimed, completed, shown, _, by_version_1 = _run(daemon, [*steps, steps[1], as_version_1])
+    assert made == by_version_1 == ""
+    (held,) = json.loads(claimed)["jobs"]
+    assert held["lease"]
+    jobs = [json.loads(added), held, json.loads(completed), json.loads(shown)]
+    assert [job["state"] for job in jobs] == ["queued", "inprogress", "complete", "complete"]
+    assert len({job["uid"] for job in jobs}) == 1
+    assert all(answer.endswith("}\n") for answer in (added, claimed, completed, shown))
+    with daemon.client(key="correct horse") as client:
+        assert [job["state"] for job in client.jobs("mail").values()] == ["complete", "complete"]
+
+
+def _run(daemon: Daemon, steps: list[str]) -> list[str]:
+    """What each of the steps prints."""
     code = f"printf '{MARK}'\n".join(at_port(step, daemon.port) for step in steps)
     done = shell(code, daemon.home, daemon.environment)
     assert done.returncode == 0, done.stderr
-    made, added, claimed, completed, shown = done.stdout.split(MARK)
-    assert made == completed == ""
-    assert [json.loads(job)["state"] for job in (added, claimed, shown)] == ["queued", "inprogress", "complete"]
-    assert len({json.loads(job)["uid"] for job in (added, claimed, shown)}) == 1
+    return done.stdout.split(MARK)
+
+
+@pytest.mark.parametrize(("page", "missing"), [("README.md", set()), ("docs/run.md", {Exit.STOPPED})])
+def test_the_exit_codes_in_the_pages_are_those_there_are(page: str, missing: set[Exit]) -> None:
+    codes = [int(code) for code in re.findall(r"^\| (\d) \|", (ROOT / page).read_text(), re.MULTILINE)]
+    assert codes == sorted(set(Exit) - missing)
 
 
 def test_the_settings_in_the_readme_are_those_there_are() -> None:
@@ -41,7 +61,7 @@ def test_the_tests_that_the_readme_names_are_there() -> None:
 def test_a_daemon_is_started_asked_and_stopped_as_the_page_on_running_it_says(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon()
     daemon.home.mkdir()
-    port = _free_port()
+    port = free_port()
     start, _ = blocks("docs/run.md", heading="## Start and stop")
     code = at_port(start, port).replace("curl -sS", "curl -sS --retry 20 --retry-connrefused --retry-delay 1")
     environment = {**daemon.environment, "API_PORT": str(port), "PATH": _path_with_twistd(daemon)}
@@ -83,7 +103,7 @@ def test_the_health_check_of_the_container_tells_a_server_from_none(daemon: Daem
     check = json.loads(_dockerfile()["HEALTHCHECK"].partition("CMD ")[2])
     command = [sys.executable, *check[1:]]
     healthy = subprocess.run(command, env={"API_PORT": str(daemon.port)}, capture_output=True, check=False)
-    ill = subprocess.run(command, env={"API_PORT": str(_free_port())}, capture_output=True, check=False)
+    ill = subprocess.run(command, env={"API_PORT": str(free_port())}, capture_output=True, check=False)
     assert (healthy.returncode, ill.returncode != 0) == (0, True)
 
 
@@ -98,13 +118,6 @@ def _dockerfile() -> dict[str, str]:
     """The last of each instruction, with its lines joined."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
     return dict(re.findall(r"^([A-Z]+) (.*)$", text, re.MULTILINE))
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _path_with_twistd(daemon: Daemon) -> str:

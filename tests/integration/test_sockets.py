@@ -1,6 +1,5 @@
 """What is sent where it meets the system: how many calls it takes, over TLS, and to a client that reads slowly."""
 
-import datetime
 import json
 import socket
 import ssl
@@ -9,10 +8,6 @@ from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from .conftest import MakeDaemon
 from .daemons import Daemon, until
@@ -34,26 +29,6 @@ def test_an_answer_is_sent_without_asking_first_whether_it_can_be(daemon: Daemon
     asked = sum("epoll_ctl(" in call for call in calls)
     assert sum("sendto(" in call for call in calls) == requests
     assert asked == 0, f"{asked} for {requests} requests"
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A directory with key.pem and cert.pem of a server on localhost."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (tmp_path / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return tmp_path
 
 
 @pytest.fixture

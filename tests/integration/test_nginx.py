@@ -1,0 +1,102 @@
+"""Through the real nginx: with its default settings, and with those of docs/behind-a-proxy.md."""
+
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from http.client import HTTPResponse, HTTPSConnection
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from .daemons import Daemon, Reply, free_port
+from .nginx import AS_IT_COMES, as_documented, nginx
+from .polls import system_calls
+
+#: More than nginx passes on as it comes.
+CONTENT = {"text": "x" * (1500 << 10)}
+LARGE = {"queue_name": "q", "job": {"content": CONTENT}}
+
+
+@pytest.fixture
+def port(daemon: Daemon, tmp_path: Path) -> Iterator[int]:
+    """Where nginx listens as it comes, in front of a daemon with a queue."""
+    with daemon.client() as client:
+        client.make_queue()
+    port = free_port()
+    with nginx(tmp_path / "nginx", AS_IT_COMES, port, daemon.port):
+        yield port
+
+
+def test_events_come_through_nginx_as_it_comes_one_by_one(daemon: Daemon, port: int) -> None:
+    with daemon.client() as client, socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
+        stream.sendall(b"GET /api/v1/events?queueName=q HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\n\r\n")
+        response = HTTPResponse(stream)
+        response.begin()
+        assert response.status == 200
+        assert response.readline() == b":\n"
+        for _ in range(3):
+            uid = client.add().json["uid"]
+            lines = iter(response.readline, b"")
+            data = next(line for line in lines if line.startswith(b"data: "))
+            assert json.loads(data.removeprefix(b"data: "))["uid"] == uid
+
+
+def test_a_large_body_is_refused_by_nginx_as_it_comes_as_the_page_says(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        head = f"PUT /api/v1/job HTTP/1.1\r\nHost: x\r\nContent-Length: {len(json.dumps(LARGE))}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+@frozen
+class Documented:
+    """nginx as the page has it, over TLS, in front of a daemon with a queue."""
+
+    daemon: Daemon
+    connection: HTTPSConnection
+    errors: Path
+
+    def call(self, method: str, path: str, body: object = None) -> Reply:
+        headers = {"X-Access-Key": "key", "Content-Type": "application/json"}
+        self.connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = self.connection.getresponse()
+        return Reply(response.status, dict(response.getheaders()), response.read())
+
+
+@pytest.fixture
+def documented(daemon: Daemon, certificate: Path, tmp_path: Path) -> Iterator[Documented]:
+    daemon.kill()
+    daemon.settings["MAX_BODY_BYTES"] = "4000000"
+    with daemon.start().client() as client:
+        client.make_queue()
+    port = free_port()
+    context = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    with nginx(tmp_path / "nginx", as_documented(certificate), port, daemon.port) as errors:
+        connection = HTTPSConnection("localhost", port, timeout=30, context=context)
+        yield Documented(daemon, connection, errors)
+        connection.close()
+
+
+def test_nginx_as_documented_uses_its_connections_again(documented: Documented) -> None:
+    requests = 30
+
+    def work() -> None:
+        for _ in range(requests):
+            added = documented.call("PUT", "/api/v1/job", {"queue_name": "q", "job": {"content": {}}})
+            assert added.status == 201
+
+    calls = system_calls(documented.daemon, 0.1, work)
+    accepted = sum("accept4(" in call and "EAGAIN" not in call for call in calls)
+    assert accepted < requests / 5
+
+
+def test_large_bodies_and_answers_pass_nginx_as_documented_and_are_in_no_temporary_file(
+    documented: Documented,
+) -> None:
+    added = documented.call("PUT", "/api/v1/job?queueName=q", LARGE)
+    assert added.status == 201, added.body[:500]
+    for _ in range(3):
+        assert documented.call("GET", "/api/v1/queue?name=q").json["jobs"][0]["content"] == CONTENT
+    assert "temporary file" not in documented.errors.read_text()
