@@ -161,6 +161,7 @@ class MemoryServer:
     limits: Limits = field(factory=Limits)
     admin_key: bytes | None = None
     defaults: Defaults = field(factory=Defaults)
+    pass_unknown: bool = False
     clock: Clock = field(factory=new_clock)
     engine_parts: dict[str, Any] = field(factory=dict)
     #: Gives what the API takes for its engine; for one that fails.
@@ -175,7 +176,7 @@ class MemoryServer:
     def start(self) -> None:
         self.engine = make_engine(self.path, **{"clock": self.clock, **self.engine_parts})
         self.engine.start()
-        wire = Wire(defaults=self.defaults, max_depth=self.limits.json_depth)
+        wire = Wire(defaults=self.defaults, max_depth=self.limits.json_depth, pass_unknown=self.pass_unknown)
         api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key)
         reactor = MemoryReactorClock()
         reactor.rightNow = self.clock.rightNow

@@ -132,6 +132,13 @@ SETTINGS: Final = (
     Setting("max-connections", "MAX_CONNECTIONS", "1000", _whole(1), "The most connections at one time."),
     Setting("max-json-depth", "MAX_JSON_DEPTH", "32", _whole(2, 500), "How deep JSON may be nested."),
     Setting(
+        "unknown-fields",
+        "UNKNOWN_FIELDS",
+        "refuse",
+        _choice("refuse", "pass"),
+        "What calls of the first version do with fields and parameters that they do not know.",
+    ),
+    Setting(
         "max-backlog-bytes",
         "MAX_BACKLOG_BYTES",
         "67108864",
@@ -161,6 +168,8 @@ class Settings:
     defaults: Defaults
     #: For clients.
     limits: Limits
+    #: Whether calls of the first version take fields and parameters that they do not know.
+    pass_unknown: bool
     #: "text" or "json".
     log_format: str
     #: The lowest status of requests that are logged.
@@ -196,6 +205,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
             connections=values["max-connections"],
             json_depth=values["max-json-depth"],
         ),
+        pass_unknown=values["unknown-fields"] == "pass",
         log_format=values["log-format"],
         least_status_logged=_LEAST_STATUS[values["log-requests"]],
         log_file_bytes=values["log-file-bytes"],

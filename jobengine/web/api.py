@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Final
 
 from attrs import define, field
-from klein import Klein, KleinRenderable
+from klein import KleinRenderable
 from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
@@ -26,6 +26,7 @@ from ..engine.door import Engine
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
+from ..wire.calls import Call, check_query
 from ..wire.parameters import (
     BadInput,
     access_key,
@@ -39,6 +40,7 @@ from ..wire.parameters import (
     preferred_return,
     preferred_wait,
     seconds,
+    some_or_all,
 )
 from ..wire.requests import Access, Wire
 from ..wire.responses import (
@@ -57,7 +59,7 @@ from ..wire.responses import (
 )
 from .errors import AdminRequired, problem_of, result_of
 from .metrics import CONTENT_TYPE, Metrics
-from .router import Dispatcher
+from .router import Dispatcher, Routes
 from .schema import SCHEMA
 from .throttle import Guard
 
@@ -80,7 +82,7 @@ _SIGN_OF_LIFE: Final = 20
 class Api:
     """The routes, bound to an engine."""
 
-    _app = Klein()
+    _app = Routes()
 
     #: What carries out the commands.
     engine: Engine
@@ -100,6 +102,11 @@ class Api:
     def resource(self) -> Dispatcher:
         """The root resource."""
         return Dispatcher(self._app, partial(getattr, self), self.failed)
+
+    def check_query(self, call: Call, request: JobRequest) -> None:
+        """Raise BadInput if the query of a request is not as its call takes it."""
+        text = request.uri.partition(b"?")[2]
+        check_query(call, text, request.args, pass_unknown=self.wire.pass_unknown)
 
     # Queues
 
@@ -283,13 +290,9 @@ class Api:
     async def delete_jobs(self, request: JobRequest) -> bytes:
         """Remove all jobs that match."""
         name, dry_run, access = one(request.args, "queueName"), flag(request.args, "dry_run"), self._access(request)
+        wanted = some_or_all(filter_of(request.args), every=flag(request.args, "all"))
         matched = await self.engine.delete_matching(
-            c.DeleteMatching(
-                queue=name,
-                **access,
-                filter=filter_of(request.args),
-                dry_run=dry_run,
-            )
+            c.DeleteMatching(queue=name, **access, filter=wanted, dry_run=dry_run)
         )
         return request.reply(to_json({"matched": matched}))
 

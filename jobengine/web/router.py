@@ -7,6 +7,7 @@ called. All else (HEAD, unknown paths and methods) goes to Klein's resource. The
 """
 
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Any, Final
 
 from klein import Klein
@@ -19,14 +20,39 @@ from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import MethodNotAllowed
 
 from ..http.request import JobRequest
+from ..wire.calls import CALLS
 
-__all__ = ["Dispatcher", "Handler"]
+__all__ = ["Dispatcher", "Handler", "Routes"]
 
 #: Takes a request, says by `reply` what the answer is, and returns its body, or None if it has written it already.
 Handler = Callable[[JobRequest], Awaitable[bytes | None]]
 
 #: Methods that are Klein's to answer, even where a rule names them.
 _KLEINS: Final = frozenset({"HEAD", "OPTIONS"})
+
+
+class Routes(Klein):
+    """
+    The routes of a class, each one of wire.calls.
+
+    `check_query` of that class is called with the call and the request before a handler is, if there is a query.
+    """
+
+    def route(self, url: str, *args: Any, **more: Any) -> Callable[[Any], Any]:
+        """As Klein's, for one method."""
+        (method,) = more["methods"]
+        call, register = CALLS[method, url], super().route(url, *args, **more)
+
+        def routed(handler: Any) -> Any:
+            @wraps(handler)
+            def checked(api: Any, request: JobRequest) -> Any:
+                if b"?" in request.uri:
+                    api.check_query(call, request)
+                return handler(api, request)
+
+            return register(checked)
+
+        return routed
 
 
 class Dispatcher(Resource):

@@ -13,6 +13,7 @@ from ..core.model import Rank, State
 
 __all__ = [
     "BadInput",
+    "Query",
     "access_key",
     "cursor",
     "cursor_text",
@@ -25,6 +26,7 @@ __all__ = [
     "preferred_return",
     "preferred_wait",
     "seconds",
+    "some_or_all",
 ]
 
 #: What a query string or a set of headers is: every value of each name, as bytes.
@@ -135,6 +137,16 @@ def make_filter(state: str | None, tag: str | None, text: str | None) -> Filter:
         tag=tag,
         text=None if text is None else text.casefold(),
     )
+
+
+def some_or_all(wanted: Filter, *, every: bool) -> Filter:
+    """The filter of what acts on many jobs; raises BadInput if it means all of them and nobody has said so."""
+    if every == (wanted != Filter()):
+        raise BadInput(
+            "Say which jobs are meant: send a filter, such as state, tag or q, or all=true for every job of the queue; "
+            "not both."
+        )
+    return wanted
 
 
 def state_of(value: str, name: str) -> State:

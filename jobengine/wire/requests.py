@@ -12,7 +12,8 @@ from msgspec.structs import asdict, replace
 from ..core import commands as c
 from ..core.model import Defaults, Role, State
 from ..core.values import Value
-from .parameters import MAX_WAIT, BadInput, make_filter, state_of
+from .fields import PassedOver, known_only, unknown_field
+from .parameters import MAX_WAIT, BadInput, make_filter, some_or_all, state_of
 from .strict_json import NotStrict, check
 
 __all__ = ["Access", "Wire"]
@@ -41,22 +42,26 @@ _Attempts = Annotated[int, Meta(ge=1)]
 #: What is not there, where something may be that is not read any further.
 _NOTHING: Final = Raw()
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
-class _NewQueue(Value, frozen=True, kw_only=True):
+class _Fields(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An object in a body: a field that it has not is an error."""
+
+
+class _NewQueue(_Fields, frozen=True, kw_only=True):
     name: _Name
     access_key: _Key
 
 
-class _Defaults(Value, frozen=True, kw_only=True):
+class _Defaults(_Fields, frozen=True, kw_only=True):
     keep_minutes: _Count | None = None
     timeout_seconds: _Count | None = None
     max_attempts: _Attempts | None = None
     retry_delay_seconds: _Count | None = None
 
 
-class _ChangeQueue(Value, frozen=True, kw_only=True):
+class _ChangeQueue(_Fields, frozen=True, kw_only=True):
     name: _Text
     paused: bool | None = None
     draining: bool | None = None
@@ -66,13 +71,13 @@ class _ChangeQueue(Value, frozen=True, kw_only=True):
     new_access_key: _Key | None = None
 
 
-class _AddKey(Value, frozen=True, kw_only=True):
+class _AddKey(_Fields, frozen=True, kw_only=True):
     queue_name: _Text
     role: str
     access_key: _Key
 
 
-class _NewJob(Value, frozen=True, kw_only=True):
+class _NewJob(_Fields, frozen=True, kw_only=True):
     content: Raw
     priority: int | None = None
     keep_minutes: _Count | None = None
@@ -86,19 +91,33 @@ class _NewJob(Value, frozen=True, kw_only=True):
     delay_seconds: _Count | None = None
     not_before: _Count | None = None
     uid: _Uid | None = None
+    # A job that was read, or claimed, may be sent as it is to be added.
+    created: PassedOver = _NOTHING
+    last_updated: PassedOver = _NOTHING
+    state: PassedOver = _NOTHING
+    attempts: PassedOver = _NOTHING
+    worker: PassedOver = _NOTHING
+    lease: PassedOver = _NOTHING
+    lease_expires: PassedOver = _NOTHING
+    progress: PassedOver = _NOTHING
+    result: PassedOver = _NOTHING
+    error: PassedOver = _NOTHING
+    cancel_requested: PassedOver = _NOTHING
+    history: PassedOver = _NOTHING
+    queue_name: PassedOver = _NOTHING
 
 
-class _AddJob(Value, frozen=True, kw_only=True):
+class _AddJob(_Fields, frozen=True, kw_only=True):
     queue_name: _Text
     job: _NewJob
 
 
-class _AddJobs(Value, frozen=True, kw_only=True):
+class _AddJobs(_Fields, frozen=True, kw_only=True):
     queue_name: _Text
     jobs: Annotated[list[_NewJob], Meta(min_length=1, max_length=_MOST_JOBS)]
 
 
-class _Changes(Value, frozen=True, kw_only=True):
+class _Changes(_Fields, frozen=True, kw_only=True):
     new_status: _Text | None = None
     retry: bool | None = None
     cancel: bool | None = None
@@ -121,7 +140,7 @@ class _UpdateJob(_Update, frozen=True, kw_only=True):
     queue_name: _Text
 
 
-class _Filter(Value, frozen=True, kw_only=True):
+class _Filter(_Fields, frozen=True, kw_only=True):
     state: _Text | None = None
     tag: _Text | None = None
     q: _Text | None = None
@@ -131,10 +150,11 @@ class _UpdateJobs(_Changes, frozen=True, kw_only=True):
     queue_name: _Text
     updates: Annotated[list[_Update], Meta(min_length=1, max_length=_MOST_JOBS)] | None = None
     filter: _Filter | None = None
+    all: bool | None = None
     dry_run: bool | None = None
 
 
-class _Claim(Value, frozen=True, kw_only=True):
+class _Claim(_Fields, frozen=True, kw_only=True):
     queue_names: Annotated[list[_Text], Meta(min_length=1, max_length=100)]
     count: Annotated[int, Meta(ge=1, le=_MOST_CLAIMS)] | None = None
     wait: Annotated[float, Meta(ge=0, le=MAX_WAIT)] | None = None
@@ -166,10 +186,12 @@ class Wire:
     max_depth: int = 32
     #: Bytes of the content of one job, and of its result.
     max_job_bytes: int = 1 << 20
+    #: Whether calls of the first version take fields and parameters that they do not know.
+    pass_unknown: bool = False
 
     def create_queue(self, body: bytes, admin: bool) -> c.CreateQueue:
         """The body of PUT /api/v1/queue."""
-        asked, _ = self._decode(body, _new_queue)
+        asked, _ = self._decode(body, _new_queue, v1=True)
         return c.CreateQueue(queue=asked.name, access_key=_header_safe(asked.access_key), admin=admin)
 
     def change_queue(self, body: bytes, access: Access) -> c.ChangeQueue:
@@ -204,7 +226,7 @@ class Wire:
 
     def add_job(self, body: bytes, access: Access, idempotency_key: str | None = None) -> c.AddJobs:
         """The body of PUT /api/v1/job."""
-        asked, _ = self._decode(body, _add_job)
+        asked, _ = self._decode(body, _add_job, v1=True)
         job = _new_job(asked.job, "job", self.max_job_bytes)
         if idempotency_key is not None:
             if job.uid is not None:
@@ -220,7 +242,7 @@ class Wire:
 
     def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob, bool]:
         """The body of POST /api/v1/job, and whether it is one as the first version of the API has it."""
-        asked, fields = self._decode(body, _update_job)
+        asked, fields = self._decode(body, _update_job, v1=True)
         changes = _changes(asked, self.max_job_bytes)
         command = c.UpdateJob(queue=asked.queue_name, **access, uid=asked.uid, changes=changes, lease=asked.lease)
         return command, fields <= _V1_UPDATE
@@ -228,23 +250,24 @@ class Wire:
     def update_jobs(self, body: bytes, access: Access) -> c.UpdateJobs | c.UpdateMatching:
         """The body of POST /api/v1/jobs."""
         asked, _ = self._decode(body, _update_jobs)
-        if (asked.updates is None) == (asked.filter is None):
-            raise BadInput("Send updates, for jobs one by one, or filter, for all jobs that match; not both.")
         if asked.updates is not None:
-            if asked.dry_run or _read_changes(asked, self.max_job_bytes) != _NO_CHANGES:
-                raise BadInput(
-                    "Beside updates there can be no changes and no dry_run: each update says what it changes."
-                )
-            updates = [_update(item, index, self.max_job_bytes) for index, item in enumerate(asked.updates)]
-            return c.UpdateJobs(queue=asked.queue_name, **access, updates=tuple(updates))
-        assert asked.filter is not None
+            return self._update_each(asked, asked.updates, access)
+        wanted = asked.filter or _Filter()
         return c.UpdateMatching(
             queue=asked.queue_name,
             **access,
-            filter=make_filter(asked.filter.state, asked.filter.tag, asked.filter.q),
+            filter=some_or_all(make_filter(wanted.state, wanted.tag, wanted.q), every=bool(asked.all)),
             changes=_changes(asked, self.max_job_bytes),
             dry_run=bool(asked.dry_run),
         )
+
+    def _update_each(self, asked: _UpdateJobs, updates: list[_Update], access: Access) -> c.UpdateJobs:
+        if asked.filter is not None or asked.all:
+            raise BadInput("Send updates, for jobs one by one, or a filter, for all jobs that match; not both.")
+        if asked.dry_run or _read_changes(asked, self.max_job_bytes) != _NO_CHANGES:
+            raise BadInput("Beside updates there can be no changes and no dry_run: each update says what it changes.")
+        read = [_update(item, index, self.max_job_bytes) for index, item in enumerate(updates)]
+        return c.UpdateJobs(queue=asked.queue_name, **access, updates=tuple(read))
 
     def claim(self, body: bytes, access: Access) -> c.Claims:
         """The body of POST /api/v1/job/next."""
@@ -272,26 +295,28 @@ class Wire:
             many=many,
         )
 
-    def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]") -> tuple[T, frozenset[str]]:
-        """The body, and the names of the fields in it."""
+    def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]", *, v1: bool = False) -> tuple[T, frozenset[str]]:
+        """The body, and the names of the fields in it; `v1` is whether the call is one of the first version."""
         try:
             value: Any = check(body, self.max_depth)
             return decoder.decode(body), frozenset(value)
         except NotStrict as error:
             raise BadInput(f"The body is not JSON that JobEngine takes: {error}.") from None
         except msgspec.ValidationError as error:
-            raise BadInput(f"The body is not as it should be: {error}.") from None
+            unknown = unknown_field(error, decoder.type)
+            if unknown is None:
+                raise BadInput(f"The body is not as it should be: {error}.") from None
+            if not v1 or not self.pass_unknown:
+                raise BadInput(unknown) from None
+        return self._decode(known_only(body, decoder.type), decoder)
 
 
 def _new_job(asked: _NewJob, place: str, most: int) -> c.NewJob:
-    if asked.timeout_minutes is not None and asked.timeout_seconds is not None:
-        raise BadInput(f"{place}: send timeout_minutes or timeout_seconds, not both.")
-    minutes = asked.timeout_minutes
     return c.NewJob(
         content=_object(asked.content, f"{place}.content", most),
         priority=asked.priority or 0,
         keep_minutes=asked.keep_minutes,
-        timeout_seconds=asked.timeout_seconds if minutes is None else minutes * 60,
+        timeout_seconds=_timeout(asked, place),
         timeout_time=asked.timeout_time or 0,
         tags=_unique(asked.tags),
         max_attempts=asked.max_attempts,
@@ -301,6 +326,18 @@ def _new_job(asked: _NewJob, place: str, most: int) -> c.NewJob:
         not_before=asked.not_before or 0,
         uid=asked.uid,
     )
+
+
+def _timeout(asked: _NewJob, place: str) -> int | None:
+    """The time-out in seconds; a job that was read says it in minutes too."""
+    minutes, seconds = asked.timeout_minutes, asked.timeout_seconds
+    if minutes is None:
+        return seconds
+    if seconds is None:
+        return minutes * 60
+    if minutes != -(-seconds // 60):
+        raise BadInput(f"{place}: timeout_minutes and timeout_seconds say different times; send one of them.")
+    return seconds
 
 
 def _update(asked: _Update, index: int, most: int) -> c.JobUpdate:

@@ -7,10 +7,13 @@ surrogates, keys that come twice in an object, and nesting deeper than a limit.
 
 import json
 import re
+from collections import Counter
 from math import isinf
 from typing import Any, Final, NoReturn
 
 import msgspec
+
+from .nearest import shown
 
 __all__ = ["NotStrict", "check", "quick", "thorough"]
 
@@ -121,7 +124,8 @@ def _check_surrogates(value: Any) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise NotStrict("a key comes twice in an object")
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise NotStrict(f"the key {shown(twice)} comes twice in an object")
     return value
 
 

@@ -73,6 +73,13 @@ def test_listen_stands_in_place_of_host_and_port() -> None:
     assert read(LISTEN="unix:/run/jobengine", API_PORT="80").endpoint == "unix:/run/jobengine"
 
 
+def test_old_clients_may_send_more_if_it_is_so_set() -> None:
+    assert not read().pass_unknown
+    assert read(UNKNOWN_FIELDS="pass").pass_unknown
+    with pytest.raises(BadSetting, match="UNKNOWN_FIELDS must be refuse or pass"):
+        read(UNKNOWN_FIELDS="ignore")
+
+
 def test_each_limit_and_default_has_its_setting() -> None:
     settings = read(
         MAX_BODY_BYTES="1",

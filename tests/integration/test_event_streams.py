@@ -204,5 +204,5 @@ def _turn_all(client: Client, times: int) -> None:
     """Change the state of all jobs so often."""
     for turn in range(times):
         state = "queued" if turn % 2 else "failed"
-        answer = client.call("POST", "/api/v1/jobs", body={"queue_name": "q", "filter": {}, "new_status": state})
+        answer = client.call("POST", "/api/v1/jobs", body={"queue_name": "q", "all": True, "new_status": state})
         assert answer.json == {"matched": 5_000}

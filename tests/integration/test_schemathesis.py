@@ -32,6 +32,7 @@ CURSOR: Final = "WzAsMSwiMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwIl0"
 CHANGES: Final = frozenset(schema()["components"]["schemas"]["UpdateMatchingJobs"]["properties"]) - {
     "queue_name",
     "filter",
+    "all",
     "dry_run",
 }
 
@@ -82,6 +83,7 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
         or query.get("cursor", CURSOR) != CURSOR
         or any(isinstance(one, dict) and {"timeout_minutes", "timeout_seconds"} <= one.keys() for one in jobs)
         or _changes_what_can_not_be(case)
+        or (_name(case) in ("updateJobs", "deleteJobs") and not _says_which(case))
         or _has_such_a_number(case.body)
     )
 
@@ -93,8 +95,18 @@ def _changes_what_can_not_be(case: Any) -> bool:
     beside = case.body.keys() & CHANGES
     updates = case.body.get("updates")
     if isinstance(updates, list):
-        return bool(beside or {"dry_run", "filter"} & case.body.keys()) or any(map(_is_no_change, updates))
+        return bool(beside or {"dry_run", "filter", "all"} & case.body.keys()) or any(map(_is_no_change, updates))
     return _is_no_change(case.body)
+
+
+def _says_which(case: Any) -> bool:
+    """Whether what acts on many jobs has a filter, or says that it means all of them, and not both."""
+    if _name(case) == "deleteJobs":
+        query = case.query or {}
+        return bool({"state", "tag", "q"} & query.keys()) != (str(query.get("all")).lower() == "true")
+    if not isinstance(case.body, dict) or isinstance(case.body.get("updates"), list):
+        return True
+    return bool(case.body.get("filter")) != (case.body.get("all") is True)
 
 
 def _is_no_change(update: Any) -> bool:

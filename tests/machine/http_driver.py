@@ -256,11 +256,13 @@ class HttpDriver:
         return [one["job"] if one["status"] == 200 else refused(one["status"], one) for one in results]
 
     def sweep(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> Any:
-        body = {"queue_name": name, "filter": filter_query(which), "dry_run": dry, **changes_body(changes)}
+        wanted = filter_query(which)
+        meant = {"filter": wanted} if wanted else {"all": True}
+        body = {"queue_name": name, **meant, "dry_run": dry, **changes_body(changes)}
         return self.ask("POST", "/api/v1/jobs", body=body, key=key)["matched"]
 
     def sweep_delete(self, name: str, key: str, which: dict[str, Any], dry: bool) -> Any:
-        query = {"queueName": name, "dry_run": str(dry), **filter_query(which)}
+        query = {"queueName": name, "dry_run": str(dry), **(filter_query(which) or {"all": "true"})}
         return self.ask("DELETE", "/api/v1/jobs", query=query, key=key)["matched"]
 
     def listed(self, name: str, key: str, which: dict[str, Any], limit: int) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ _COUNTS = ["timeout_seconds", "retry_delay_seconds", "delay_seconds", "not_befor
     [
         *[{name: value} for name in _COUNTS for value in each("1", 1.5, True, [], -1, 1 << 63)],
         {"max_attempts": 0},
-        {"timeout_minutes": 1, "timeout_seconds": 60},
+        *[{"timeout_minutes": 1, "timeout_seconds": seconds} for seconds in each(0, 61)],
         *[{"tags": tags} for tags in each("a", ["a", 1], [""], ["t" * 257], ["t"] * 21, {})],
         *[{"unique_key": key} for key in each("", "k" * 257, 1, [])],
         *[{"uid": uid} for uid in each("", "1", UID.upper(), UID[:-1], UID + "0", f" {UID}", f"{UID}\n", 1)],

@@ -24,11 +24,14 @@ def _update_many(server: MemoryServer, *updates: Any) -> Answer:
 
 
 def _sweep(server: MemoryServer, wanted: Any, **changes: Any) -> Answer:
-    return server.call("POST", "/api/v1/jobs", body={"queue_name": "q", "filter": wanted, **changes})
+    """A change to the jobs that a filter means, or to all if there is none."""
+    which = {"filter": wanted} if wanted else {"all": True}
+    return server.call("POST", "/api/v1/jobs", body={"queue_name": "q", **which, **changes})
 
 
 def _remove(server: MemoryServer, **query: str) -> Answer:
-    return server.call("DELETE", "/api/v1/jobs", query={"queueName": "q", **query})
+    which = {} if query.keys() - {"dry_run"} else {"all": "true"}
+    return server.call("DELETE", "/api/v1/jobs", query={"queueName": "q", **which, **query})
 
 
 # Adding
@@ -50,7 +53,7 @@ def test_jobs_are_added_in_the_order_in_which_they_were_sent_and_in_one_commit(s
         ({"content": []}, "jobs[2].content"),
         ({"content": None}, "jobs[2].content"),
         ({"priority": "1"}, "jobs[2]"),
-        ({"timeout_minutes": 1, "timeout_seconds": 1}, "jobs[2]"),
+        ({"timeout_minutes": 1, "timeout_seconds": 61}, "jobs[2]"),
         ("no job", "jobs[2]"),
     ],
 )
@@ -177,17 +180,26 @@ def test_a_malformed_update_is_400_that_names_it_and_none_is_made(server: Memory
         {},
         {"new_status": "queued"},
         {"updates": []},
-        {"updates": [{"uid": UID, "progress": 1}], "filter": {}, "new_status": "queued"},
+        {"updates": [{"uid": UID, "progress": 1}], "filter": {}},
+        {"updates": [{"uid": UID, "progress": 1}], "filter": {"tag": "a"}},
+        {"updates": [{"uid": UID, "progress": 1}], "all": True},
         {"updates": [{"uid": UID, "progress": 1}], "dry_run": True},
         {"updates": [{"uid": UID, "progress": 1}], "priority": 1},
         {"updates": [{"uid": UID, "progress": 1}], "content": []},
-        {"filter": {}},
-        {"filter": {}, "dry_run": True},
+        {"all": True},
+        {"all": True, "dry_run": True},
+        {"new_status": "failed"},
+        {"filter": {}, "new_status": "failed"},
+        {"filter": {"state": None}, "new_status": "failed"},
+        {"filter": {}, "new_status": "failed", "dry_run": True},
+        {"all": False, "new_status": "failed"},
+        {"all": True, "filter": {"state": "queued"}, "new_status": "failed"},
         {"filter": [], "new_status": "queued"},
         {"filter": {"state": "done"}, "new_status": "queued"},
         {"filter": {"tag": ""}, "new_status": "queued"},
         {"filter": {"q": 1}, "new_status": "queued"},
-        {"filter": {}, "new_status": "queued", "dry_run": "yes"},
+        {"all": True, "new_status": "queued", "dry_run": "yes"},
+        {"all": "true", "new_status": "queued"},
     ],
 )
 def test_it_must_be_clear_what_is_to_be_changed(server: MemoryServer, body: Any) -> None:
@@ -266,7 +278,14 @@ def test_a_change_of_priority_by_filter_reaches_each_job_once(server: MemoryServ
     assert {(job["priority"], job["progress"]) for job in jobs} == {(priority, 1)}
 
 
-@pytest.mark.parametrize("query", ["dry_run=yes", "dry_run=", "state=done", "tag=a&tag=b", "state="])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *["dry_run=yes&all=true", "dry_run=&all=true", "dry_run&all=true", "all=true;dry_run", "all=true&dryRun=true"],
+        *["state=done", "tag=a&tag=b", "state=", "tag=", "q=", "tags=a", "State=queued", "tag=a;b"],
+        *["", "dry_run=true", "all=false", "all=", "all", "all=1", "all=true&tag=a", "all=true&all=true"],
+    ],
+)
 def test_a_bad_parameter_removes_nothing(server: MemoryServer, query: str) -> None:
     add(server)
     for key in ("key", "wrong"):

@@ -166,12 +166,6 @@ def test_a_job_with_a_bad_field_is_refused(server: MemoryServer, job: Any) -> No
     assert server.call("GET", "/api/v1/queue", query={"name": "q"}).json["size"] == 0
 
 
-def test_fields_that_are_not_known_are_passed_over(server: MemoryServer) -> None:
-    body = {"queue_name": "q", "job": {"content": {}, "uid": UID, "state": "failed", "colour": "red"}, "more": [1]}
-    answer = server.call("PUT", "/api/v1/job", body=body)
-    assert (answer.status, answer.json["state"]) == (201, "queued")
-
-
 @pytest.mark.parametrize("value", ["true", "TRUE", "True", "tRuE"])
 def test_mark_queued_claims_in_any_case(server: MemoryServer, value: str) -> None:
     uid = add(server)["uid"]

@@ -168,7 +168,7 @@ def _add_2000(server: MemoryServer) -> None:
 
 
 def _change_all(server: MemoryServer, status: str) -> None:
-    body = {"queue_name": "q", "filter": {}, "new_status": status}
+    body = {"queue_name": "q", "all": True, "new_status": status}
     assert server.call("POST", "/api/v1/jobs", body=body).json == {"matched": 2000}
 
 

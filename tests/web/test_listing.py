@@ -94,7 +94,6 @@ def test_a_list_may_be_of_one_tag(server: MemoryServer) -> None:
     tagged = add(server, tags=["a", "b"])["uid"]
     add(server, tags=["ab"])
     assert _uids(page(server, tag="a")) == [tagged]
-    assert _uids(page(server, tag="")) == []
 
 
 @pytest.mark.parametrize(

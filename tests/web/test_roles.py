@@ -60,10 +60,10 @@ CALLS: Final = [
     Call("PUT", "/api/v1/jobs", PRODUCE, 201, body={"queue_name": "q", "jobs": [{"content": {}}]}),
     Call("GET", "/api/v1/jobs", READ, 200, {"queueName": "q"}),
     Call("POST", "/api/v1/jobs", WORK, 200, body={"queue_name": "q", "updates": [{"uid": "UID", "progress": 1}]}),
-    Call("POST", "/api/v1/jobs", OWNER, 200, body={"queue_name": "q", "filter": {}, "new_status": "failed"}),
-    Call("POST", "/api/v1/jobs", OWNER, 200, body={"queue_name": "q", "filter": {}, "priority": 1, "dry_run": True}),
-    Call("DELETE", "/api/v1/jobs", OWNER, 200, {"queueName": "q"}),
-    Call("DELETE", "/api/v1/jobs", OWNER, 200, {"queueName": "q", "dry_run": "true"}),
+    Call("POST", "/api/v1/jobs", OWNER, 200, body={"queue_name": "q", "all": True, "new_status": "failed"}),
+    Call("POST", "/api/v1/jobs", OWNER, 200, body={"queue_name": "q", "all": True, "priority": 1, "dry_run": True}),
+    Call("DELETE", "/api/v1/jobs", OWNER, 200, {"queueName": "q", "all": "true"}),
+    Call("DELETE", "/api/v1/jobs", OWNER, 200, {"queueName": "q", "all": "true", "dry_run": "true"}),
     # HEAD, since the answer to GET has no end.
     Call("HEAD", "/api/v1/events", READ, 200, {"queueName": "q"}),
 ]

@@ -1,0 +1,95 @@
+"""The calls of the API, and what may stand in the query of each: one table, held against api_schema.yml by a test."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from .nearest import meant, shown
+from .parameters import BadInput, Query
+
+__all__ = ["CALLS", "Call", "check_query"]
+
+
+def _names(text: str) -> frozenset[bytes]:
+    return frozenset(name.encode() for name in text.split())
+
+
+@frozen
+class Call:
+    """One call of the API."""
+
+    #: The names of the parameters that its query may have, as bytes; given as text with spaces between them.
+    parameters: frozenset[bytes] = field(converter=_names)
+    #: Whether the first version of the API had it: older clients may send it what it has never known.
+    v1: bool = False
+
+
+_FILTER: Final = "state tag q"
+
+#: By method and path. HEAD takes what GET takes.
+CALLS: Final[Mapping[tuple[str, str], Call]] = {
+    ("GET", "/test"): Call("", v1=True),
+    ("PUT", "/api/v1/queue"): Call("", v1=True),
+    ("GET", "/api/v1/queue"): Call("name", v1=True),
+    ("POST", "/api/v1/queue"): Call(""),
+    ("DELETE", "/api/v1/queue"): Call("name", v1=True),
+    ("GET", "/api/v1/queue/stats"): Call("name"),
+    ("GET", "/api/v1/queues"): Call(""),
+    ("PUT", "/api/v1/queue/key"): Call(""),
+    ("GET", "/api/v1/queue/key"): Call("name"),
+    ("DELETE", "/api/v1/queue/key"): Call("name keyID"),
+    ("PUT", "/api/v1/job"): Call("", v1=True),
+    ("GET", "/api/v1/job"): Call("queueName jobUID wait", v1=True),
+    ("POST", "/api/v1/job"): Call("", v1=True),
+    ("DELETE", "/api/v1/job"): Call("queueName jobUID", v1=True),
+    ("GET", "/api/v1/job/next"): Call("queueName markQueued wait", v1=True),
+    ("POST", "/api/v1/job/next"): Call(""),
+    ("GET", "/api/v1/job/explain"): Call("queueName jobUID"),
+    ("PUT", "/api/v1/jobs"): Call(""),
+    ("GET", "/api/v1/jobs"): Call(f"queueName {_FILTER} limit cursor"),
+    ("POST", "/api/v1/jobs"): Call(""),
+    ("DELETE", "/api/v1/jobs"): Call(f"queueName {_FILTER} all dry_run"),
+    ("GET", "/api/v1/events"): Call("queueName"),
+    ("GET", "/openapi.json"): Call(""),
+    ("GET", "/healthz"): Call(""),
+    ("GET", "/readyz"): Call(""),
+    ("GET", "/metrics"): Call(""),
+}
+
+
+def check_query(call: Call, text: bytes, query: Query, *, pass_unknown: bool = False) -> None:
+    """
+    Raise BadInput unless each parameter is one of the call's, comes once and has a value.
+
+    `text` is the query as it was sent, `query` what was read of it. With `pass_unknown`, calls of the first version
+    take parameters that they do not know.
+    """
+    passed = pass_unknown and call.v1
+    for name, values in query.items():
+        if name not in call.parameters:
+            if not passed:
+                raise _unknown(call, name)
+        elif len(values) > 1:
+            raise BadInput(f"The query parameter {name.decode()} comes more than once.")
+        elif not values[0]:
+            raise BadInput(f"The query parameter {name.decode()} is empty: give it a value, or leave it out.")
+    for part in text.replace(b";", b"&").split(b"&"):
+        # What has no "=" is not in `query` at all.
+        if part and b"=" not in part and (part in call.parameters or not passed):
+            raise _without_value(call, part)
+
+
+def _unknown(call: Call, name: bytes) -> BadInput:
+    text = name.decode("utf-8", "replace")
+    return BadInput(f"This call has no query parameter {shown(text)}. {meant(text, _known(call))}")
+
+
+def _without_value(call: Call, name: bytes) -> BadInput:
+    if name not in call.parameters:
+        return _unknown(call, name)
+    return BadInput(f"The query parameter {name.decode()} has no value: send {name.decode()}=….")
+
+
+def _known(call: Call) -> list[str]:
+    return [name.decode() for name in call.parameters]

@@ -1,0 +1,308 @@
+"""What is not known is refused, and named: a typo must not vanish, least of all in what deletes."""
+
+from typing import Any
+
+import pytest
+from msgspec import Struct
+from msgspec.structs import fields
+
+from jobengine.wire import requests, responses
+from jobengine.wire.calls import CALLS
+from jobengine.wire.fields import PassedOver
+from tests.doubles import Answer, MemoryServer
+from tests.schema import operations, resolve, schema
+from tests.web.asking import add, each, hold, listed, put, read, update, v1
+
+UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
+#: A body that each call with a body takes, as far as it is looked at before the queue is.
+BODIES: dict[tuple[str, str], Any] = {
+    ("PUT", "/api/v1/queue"): {"name": "new", "access_key": "k"},
+    ("POST", "/api/v1/queue"): {"name": "q", "defaults": {"max_attempts": 2}},
+    ("PUT", "/api/v1/queue/key"): {"queue_name": "q", "role": "worker", "access_key": "k"},
+    ("PUT", "/api/v1/job"): {"queue_name": "q", "job": {"content": {}}},
+    ("POST", "/api/v1/job"): {"queue_name": "q", "uid": UID, "new_status": "failed"},
+    ("POST", "/api/v1/job/next"): {"queue_names": ["q"]},
+    ("PUT", "/api/v1/jobs"): {"queue_name": "q", "jobs": [{"content": {}}]},
+    ("POST", "/api/v1/jobs"): {"queue_name": "q", "updates": [{"uid": UID, "progress": 1}]},
+}
+#: The calls of the first version that take something.
+V1_BODIES = [call for call in BODIES if CALLS[call].v1]
+
+
+def _put(server: MemoryServer, job: dict[str, Any]) -> Answer:
+    return server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}, **job}})
+
+
+def _places(value: Any, at: str = "") -> list[str]:
+    """Where in a body there are objects of the API's own, as paths."""
+    if isinstance(value, list):
+        return _places(value[0], f"{at}[0]")
+    if not isinstance(value, dict) or at.endswith("content"):
+        return []
+    within = [place for name, held in value.items() for place in _places(held, f"{at}.{name}")]
+    return [at, *within]
+
+
+def _with(value: Any, place: str, extra: dict[str, Any]) -> Any:
+    """A copy of a body with more fields in the object at a place."""
+    if not place:
+        return {**value, **extra}
+    step, _, rest = place[1:].partition(".") if place[0] == "." else ("", "", "")
+    name, bracket, _ = step.partition("[")
+    if bracket:
+        return {**value, name: [_with(value[name][0], "." + rest if rest else "", extra)]}
+    return {**value, name: _with(value[name], "." + rest if rest else "", extra)}
+
+
+OBJECTS = [
+    *[(call, body, place) for call, body in BODIES.items() for place in _places(body)],
+    (
+        ("POST", "/api/v1/jobs"),
+        {"queue_name": "q", "filter": {"state": "failed"}, "new_status": "queued"},
+        ".filter",
+    ),
+]
+
+
+def test_every_call_with_a_body_is_tried_here() -> None:
+    documented = {(method, path) for method, path, operation in operations() if "requestBody" in operation}
+    assert set(BODIES) == documented
+
+
+@pytest.mark.parametrize(("call", "body", "place"), OBJECTS, ids=[f"{c[0]} {c[1]} {p}" for c, _, p in OBJECTS])
+@pytest.mark.parametrize("value", [1, None, {}, ""])
+def test_an_unknown_field_is_refused_and_named_wherever_it_is(
+    server: MemoryServer, call: tuple[str, str], body: Any, place: str, value: Any
+) -> None:
+    answer = server.call(*call, body=_with(body, place, {"colour": value}))
+    assert (answer.status, "'colour'" in answer.json["detail"]) == (400, True)
+    assert place.removeprefix(".").partition("[")[0] in answer.json["detail"]
+    assert listed(server)["size"] == 0
+
+
+@pytest.mark.parametrize(
+    ("job", "named"),
+    [
+        ({"maxAttempts": 3}, "'max_attempts'"),
+        ({"delay": 3}, "'delay_seconds'"),
+        ({"timeoutMinutes": 3}, "'timeout_minutes'"),
+        ({"tag": ["a"]}, "'tags'"),
+        ({"Priority": 1}, "'priority'"),
+    ],
+)
+def test_the_nearest_field_is_named(server: MemoryServer, job: Any, named: str) -> None:
+    detail = _put(server, job).json["detail"]
+    assert detail == f"There is no field {next(iter(job))!r} in job. Did you mean {named}?"
+
+
+def test_where_nothing_is_near_all_that_is_known_is_named(server: MemoryServer) -> None:
+    answer = server.call("PUT", "/api/v1/queue", body={"name": "a", "access_key": "k", "xyz": 1})
+    assert answer.json["detail"] == "There is no field 'xyz'. Known are access_key, name."
+
+
+def test_a_name_of_any_length_is_answered_in_short(server: MemoryServer) -> None:
+    for answer in (_put(server, {"x" * 100_000: 1}), server.call("GET", "/test?" + "x" * 7_000 + "=1")):
+        assert answer.status == 400
+        assert len(answer.json["detail"]) < 500
+
+
+@pytest.mark.parametrize("name", ["a`", "a\n", "a` - at `$.x", "`", "日本", "", "a'b\"c\\"])
+def test_an_unknown_field_may_have_any_name(server: MemoryServer, name: str) -> None:
+    assert _put(server, {name: 1}).status == 400
+
+
+@pytest.mark.parametrize("call", BODIES, ids=" ".join)
+def test_a_field_that_comes_twice_is_refused_and_named(server: MemoryServer, call: tuple[str, str]) -> None:
+    first = next(iter(BODIES[call]))
+    raw = b'{"%b": "q", "%b": "q"}' % (first.encode(), first.encode())
+    answer = server.call(*call, raw=raw)
+    assert (answer.status, repr(first) in answer.json["detail"]) == (400, True)
+
+
+# Query parameters
+
+
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+@pytest.mark.parametrize("key", ["key", "wrong"])
+def test_an_unknown_parameter_is_refused_and_named_in_every_call(
+    server: MemoryServer, call: tuple[str, str], key: str
+) -> None:
+    method, path = call
+    for query in ("colour=1", "colour=", "colour", "%63olour=1", "x=1;colour=1", "colour=1&colour=2"):
+        for sent in {method, "HEAD"} if method == "GET" else {method}:
+            answer = server.call(sent, f"{path}?{query}", body=BODIES.get(call), key=key)
+            assert answer.status == 400
+            if sent != "HEAD" and "x=" not in query:
+                assert "'colour'" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if CALLS[call].parameters], ids=" ".join)
+def test_a_parameter_comes_once_and_with_a_value_in_every_call(server: MemoryServer, call: tuple[str, str]) -> None:
+    method, path = call
+    for name in sorted(CALLS[call].parameters):
+        text = name.decode()
+        for query in (f"{text}=1&{text}=1", f"{text}=", text, f"{text}=1&{text}"):
+            answer = server.call(method, f"{path}?{query}")
+            assert (answer.status, text in answer.json["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "detail"),
+    [
+        (
+            "DELETE",
+            "/api/v1/jobs?queueName=q&tags=bill",
+            "This call has no query parameter 'tags'. Did you mean 'tag'?",
+        ),
+        (
+            "DELETE",
+            "/api/v1/jobs?queueName=q&all=true&dryRun=true",
+            "This call has no query parameter 'dryRun'. Did you mean 'dry_run'?",
+        ),
+        ("GET", "/api/v1/queue?queueName=q", "This call has no query parameter 'queueName'. Did you mean 'name'?"),
+        (
+            "GET",
+            "/api/v1/job/next?queue_name=q",
+            "This call has no query parameter 'queue_name'. Did you mean 'queueName'?",
+        ),
+        ("GET", "/test?x=1", "This call has no query parameter 'x'. There are none here."),
+        ("DELETE", "/api/v1/jobs?queueName=q&q=", "The query parameter q is empty: give it a value, or leave it out."),
+        (
+            "DELETE",
+            "/api/v1/jobs?queueName=q&tag=a&dry_run",
+            "The query parameter dry_run has no value: send dry_run=….",
+        ),
+    ],
+)
+def test_the_nearest_parameter_is_named(server: MemoryServer, method: str, path: str, detail: str) -> None:
+    assert server.call(method, path).json["detail"] == detail
+
+
+def test_the_table_of_parameters_is_that_of_the_schema() -> None:
+    documented = {
+        (method, path): frozenset(
+            parameter["name"].encode()
+            for parameter in map(resolve, operation.get("parameters", ()))
+            if parameter["in"] == "query"
+        )
+        for method, path, operation in operations()
+    }
+    assert {call: known.parameters for call, known in CALLS.items()} == documented
+
+
+#: What in a body is which component of the schema.
+COMPONENTS: dict[str, type[Struct]] = {
+    "NewQueue": requests._NewQueue,
+    "ChangeQueue": requests._ChangeQueue,
+    "NewDefaults": requests._Defaults,
+    "AddKey": requests._AddKey,
+    "AddJob": requests._AddJob,
+    "AddJobs": requests._AddJobs,
+    "NewJob": requests._NewJob,
+    "Claim": requests._Claim,
+    "UpdateJob": requests._UpdateJob,
+    "JobUpdate": requests._Update,
+    "Filter": requests._Filter,
+}
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_the_schema_names_all_fields_of_a_body_and_no_others(name: str) -> None:
+    component = schema()["components"]["schemas"][name]
+    assert set(component["properties"]) == {field.name for field in fields(COMPONENTS[name])}
+    assert component["additionalProperties"] is False
+
+
+def test_the_two_ways_to_change_many_jobs_have_all_their_fields_in_the_schema() -> None:
+    either = [schema()["components"]["schemas"][name] for name in ("UpdateJobs", "UpdateMatchingJobs")]
+    named = set().union(*(one["properties"] for one in either))
+    assert named == {field.name for field in fields(requests._UpdateJobs)}
+    assert [one["additionalProperties"] for one in either] == [False, False]
+
+
+# What was read may be sent
+
+
+def test_a_job_that_was_read_may_be_added_as_it_is(server: MemoryServer) -> None:
+    uid = add(server, {"a": 1}, tags=["t"], max_attempts=3, timeout_seconds=61)["uid"]
+    held = hold(server, worker="w")
+    update(server, uid, "failed")
+    shown = {**read(server, uid).json, **held}
+    assert {"lease", "queue_name", "attempts", "state", "created"} <= shown.keys()
+    del shown["uid"]
+    added = put(server, **shown)
+    assert (added.status, v1(added.json)) == (201, {**v1(shown), "state": "queued", "uid": added.json["uid"]})
+    assert added.json.keys() & {"attempts", "worker", "lease", "history"} == set()
+
+
+def test_what_is_passed_over_in_a_job_may_have_any_value(server: MemoryServer) -> None:
+    passed = {field.name for field in fields(responses._Job)} - _asked_for()
+    assert len(passed) > 10
+    for value in each(None, 1, "x", [[]], {"a": {}}):
+        assert put(server, **dict.fromkeys(passed, value)).status == 201
+
+
+def _asked_for() -> set[str]:
+    """What of a job that is added means something."""
+    return {field.name for field in fields(requests._NewJob) if field.type != PassedOver}
+
+
+def test_whatever_a_job_that_was_read_has_is_known_in_one_that_is_added() -> None:
+    taken = {field.name for field in fields(requests._NewJob)}
+    assert {field.name for field in fields(responses._Job)} - taken == set()
+
+
+# UNKNOWN_FIELDS=pass
+
+
+@pytest.fixture
+def lenient(start: Any) -> MemoryServer:
+    server: MemoryServer = start(pass_unknown=True)
+    return server
+
+
+@pytest.mark.parametrize("call", V1_BODIES, ids=" ".join)
+def test_calls_of_the_first_version_may_be_told_to_pass_over_what_they_do_not_know(
+    lenient: MemoryServer, call: tuple[str, str]
+) -> None:
+    body = BODIES[call]
+    for place in _places(body):
+        body = _with(body, place, {"colour": {"a": [1]}, "": 1})
+    expected = 404 if UID in str(body) else 201
+    assert lenient.call(*call, body=body).status == expected
+    assert lenient.call(*call, body=body, key=None, headers={}).status in (400, 409)
+
+
+def test_what_is_passed_over_leaves_the_rest_as_it_was(lenient: MemoryServer) -> None:
+    content = '{ "n": 1.50, "unknown": "\\u00e9" ,"e":[ ]}'
+    raw = '{"queue_name": "q", "x": 1, "job": {"y": 2, "content": ' + content + ', "priority": 7}}'
+    answer = lenient.call("PUT", "/api/v1/job", raw=raw.encode())
+    assert (answer.status, answer.json["priority"], content.encode() in answer.body) == (201, 7, True)
+    uid = answer.json["uid"]
+    body = {"queue_name": "q", "uid": uid, "new_status": "failed", "colour": 1}
+    assert lenient.call("POST", "/api/v1/job", body=body).body == b""
+
+
+def test_parameters_are_passed_over_too(lenient: MemoryServer) -> None:
+    uid = add(lenient)["uid"]
+    for query in ("&x=1", "&x=", "&x", "&x=1&x=2", "&x=1;y"):
+        assert lenient.call("GET", f"/api/v1/job?queueName=q&jobUID={uid}{query}").status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "more"),
+    [
+        ("DELETE", "/api/v1/jobs?queueName=q&all=true&x=1", {}),
+        ("GET", "/api/v1/queue?name=q&name=q", {}),
+        ("GET", "/api/v1/job/next?queueName=q&markQueued", {}),
+        ("PUT", "/api/v1/jobs", {"body": {**BODIES["PUT", "/api/v1/jobs"], "x": 1}}),
+        ("PUT", "/api/v1/job", {"body": {"queue_name": "q", "job": {"content": {}, "priority": "1"}, "x": 1}}),
+        ("PUT", "/api/v1/job", {"body": {"queue_name": "q", "job": 1, "x": 1}}),
+        ("PUT", "/api/v1/job", {"body": {"queue_name": "q", "x": 1}}),
+        ("PUT", "/api/v1/job", {"raw": b'{"queue_name": "q", "job": {"content": {}}, "x": 1, "x": 2}'}),
+    ],
+)
+def test_all_else_is_refused_as_ever(lenient: MemoryServer, method: str, path: str, more: Any) -> None:
+    add(lenient)
+    assert lenient.call(method, path, **more).status == 400
+    assert listed(lenient)["size"] == 1
