@@ -29,6 +29,7 @@ METHODS = {
     "/api/v1/job": "DELETE, GET, HEAD, POST, PUT",
     "/api/v1/job/next": "GET, HEAD, POST",
     "/healthz": "GET, HEAD",
+    "/openapi.json": "GET, HEAD",
     "/readyz": "GET, HEAD",
     "/metrics": "GET, HEAD",
 }
