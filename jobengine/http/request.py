@@ -241,6 +241,11 @@ class JobRequest(Request):
             headers.append((b"Content-Length", b"%d" % self._length))
         return headers
 
+    def abort(self) -> None:
+        """Break the connection: nothing else can tell the client that there is no answer, or that it is not whole."""
+        self.broken = True
+        self.channel.abort()
+
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer with an incident id in place of the traceback."""
         try:
