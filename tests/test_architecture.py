@@ -21,6 +21,7 @@ ALLOWED = {
     "engine": {"engine", "core", "storage"},
     "engine.door": {"core"},
     "web": {"web", "http", "wire", "engine.door", "core.model", "core.commands", "core.errors"},
+    "client": {"client"},
     "daemon": {"daemon", "engine.local", "storage.errors", "http", "core.model"},
     "daemon.settings": {"core.model", "http.limits"},
 }
