@@ -198,7 +198,8 @@ class ResponseParser:
             self._parser.feed_data(data)
         except HttpParserError as error:
             raise Broken(f"what came is not an HTTP answer ({error})") from None
-        self.reusable = self.complete and not self._surplus and self._parser.should_keep_alive()
+        if self._surplus:
+            self.reusable = False
 
     def end(self) -> None:
         """The server has closed its side; raises Broken unless that is how the answer ends."""
@@ -242,6 +243,7 @@ class ResponseParser:
         assert self.head is not None
         if self.head.status >= 200:
             self.complete = True
+            self.reusable = self._parser.should_keep_alive()  # it no longer knows after this
         else:  # an interim answer: the real one follows
             begun, streamed = self.begun, self.streamed
             self._begin()
