@@ -42,6 +42,8 @@ setup(
         "pynacl>=1.5,<2",
         "attrs>=23.2",
         "msgspec>=0.22,<1",
+        "httptools>=0.7,<1",
+        "platformdirs>=4,<5",
         "prometheus-client>=0.20,<1",
         "werkzeug>=3,<4",
     ],

@@ -8,7 +8,7 @@ docs are written anew.
 import sys
 from pathlib import Path
 
-from . import bulk, idle_polls, latency, million, singles
+from . import bulk, client, idle_polls, latency, million, singles
 from .charts import draw
 from .machine import be_a_client, description, others_share
 from .results import Part, Results, say
@@ -19,6 +19,7 @@ _PARTS: dict[str, Part] = {
     "latency": latency.measure,
     "1,000,000 queued jobs": million.measure,
     "idle long polls": idle_polls.measure,
+    "Python client": client.measure,
 }
 #: What others may use of the machine.
 _QUIET = 0.05

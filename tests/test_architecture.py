@@ -26,6 +26,7 @@ ALLOWED = {
     "web": {"web", "http", "wire", "engine.door", "core.model", "core.commands", "core.errors"},
     "daemon": {"daemon", "engine.door", "storage.errors", "storage.files", "http", "core.model"},
     "daemon.settings": {"daemon.secret_file", "core.model", "http.limits"},
+    "client": {"client"},
 }
 #: What the pure room may import of others.
 PURE = sys.stdlib_module_names | {"attrs", "msgspec"}

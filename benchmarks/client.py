@@ -1,0 +1,110 @@
+"""
+How fast is the Python client? Run from the root: `python -m benchmarks.client`.
+
+One thread that adds one job after the other, beside the same by hand with http.client; and 1,000 coroutines that each
+add one job after the other, by plain calls.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from http.client import HTTPConnection
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+from jobengine import client
+
+from .calls import CONTENT
+from .machine import Effort
+from .results import Results, rounds, run_alone
+from .servers import Failed, JobEngine, Run, Server
+from .servers.jobengine import QUEUE
+
+_SECONDS = 4
+_COROUTINES = 1_000
+_IMPORTS = 5
+_HEADERS = {"X-Access-Key": "key", "Content-Type": "application/json"}
+
+
+def measure(results: Results) -> None:
+    """Add the rows of the client."""
+    together, alone, by_hand = rounds(
+        [
+            (JobEngine(), _together),
+            (JobEngine(), _alone),
+            (JobEngine(name="http.client by hand"), _by_hand),
+        ]
+    )
+    if together.runs:
+        rates = [run.jobs for run in together.runs]
+        results.bound("Python client, asyncio, 1,000 concurrent adds", rates, "jobs/s", 15_000, least=True)
+    results.compare("Python client, one thread, one add at a time", alone, by_hand, 0.8)
+    results.bound("import of jobengine.client", [_import_time() for _ in range(_IMPORTS)], "ms", 150)
+
+
+def _one_by_one(add: Callable[[Mapping[str, Any]], object]) -> Run:
+    jobs = 0
+    with Effort.measured() as effort:
+        deadline = perf_counter() + _SECONDS
+        while perf_counter() < deadline:
+            add(CONTENT)
+            jobs += 1
+    return Run(jobs / effort.seconds, effort.share)
+
+
+def _alone(server: Server) -> Run:
+    with client.JobEngine(f"http://127.0.0.1:{server.port}", access_key="key") as engine:
+        return _one_by_one(engine.queue(QUEUE).add)
+
+
+def _by_hand(server: Server) -> Run:
+    """What a user would write who wants no job twice: a uid, and the answer read."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+
+    def add(content: Mapping[str, Any]) -> Any:
+        body = {"queue_name": QUEUE, "job": {"uid": str(uuid4()), "content": content}}
+        connection.request("PUT", "/api/v1/job", json.dumps(body).encode(), _HEADERS)
+        response = connection.getresponse()
+        if response.status != 201:
+            raise Failed(f"status {response.status}")
+        return json.loads(response.read())
+
+    try:
+        return _one_by_one(add)
+    finally:
+        connection.close()
+
+
+def _together(server: Server) -> Run:
+    return asyncio.run(_add_together(f"http://127.0.0.1:{server.port}"))
+
+
+async def _add_together(url: str) -> Run:
+    jobs = 0
+
+    async def add(queue: client.AsyncQueue, deadline: float) -> None:
+        nonlocal jobs
+        while perf_counter() < deadline:
+            await queue.add(CONTENT)
+            jobs += 1
+
+    async with client.AsyncJobEngine(url, access_key="key") as engine:
+        queue = engine.queue(QUEUE)
+        with Effort.measured() as effort:
+            deadline = perf_counter() + _SECONDS
+            await asyncio.gather(*[add(queue, deadline) for _ in range(_COROUTINES)])
+    return Run(jobs / effort.seconds, effort.share)
+
+
+def _import_time() -> float:
+    """Milliseconds, in a process of its own that has loaded nothing but what every process has."""
+    code = "import time; began = time.perf_counter(); import jobengine.client; print(time.perf_counter() - began)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout) * 1000
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_alone(measure))

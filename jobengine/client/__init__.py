@@ -1,0 +1,110 @@
+"""
+The client: adds, claims and manages jobs over HTTP, from threads (JobEngine) or asyncio (AsyncJobEngine).
+
+Importing this loads nothing of the server, and asyncio only for those who ask for a class of it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ._sync.claimed import ClaimedJob
+from ._sync.engine import Finished, JobEngine
+from ._sync.queue import Keys, Queue
+from .errors import (
+    AccessDenied,
+    BadRequest,
+    BadSettings,
+    Conflict,
+    EventsLost,
+    Forbidden,
+    JobEngineError,
+    JobNotFound,
+    KeyNotFound,
+    LeaseLost,
+    OutcomeUnknown,
+    QueueExists,
+    QueueNotFound,
+    TooManyRequests,
+    Unavailable,
+)
+from .jobs import JobChanges, JobFilter, JobOptions, NewJob
+from .secret import Secret
+from .values import (
+    AccessKey,
+    Attempt,
+    Counts,
+    Explanation,
+    Job,
+    JobEvent,
+    Lately,
+    QueueDefaults,
+    QueueSetup,
+    QueueStats,
+    Readiness,
+    Times,
+)
+
+if TYPE_CHECKING:
+    from ._async.claimed import AsyncClaimedJob
+    from ._async.engine import AsyncFinished, AsyncJobEngine
+    from ._async.queue import AsyncKeys, AsyncQueue
+
+__all__ = [
+    "AccessDenied",
+    "AccessKey",
+    "AsyncClaimedJob",
+    "AsyncFinished",
+    "AsyncJobEngine",
+    "AsyncKeys",
+    "AsyncQueue",
+    "Attempt",
+    "BadRequest",
+    "BadSettings",
+    "ClaimedJob",
+    "Conflict",
+    "Counts",
+    "EventsLost",
+    "Explanation",
+    "Finished",
+    "Forbidden",
+    "Job",
+    "JobChanges",
+    "JobEngine",
+    "JobEngineError",
+    "JobEvent",
+    "JobFilter",
+    "JobNotFound",
+    "JobOptions",
+    "KeyNotFound",
+    "Keys",
+    "Lately",
+    "LeaseLost",
+    "NewJob",
+    "OutcomeUnknown",
+    "Queue",
+    "QueueDefaults",
+    "QueueExists",
+    "QueueNotFound",
+    "QueueSetup",
+    "QueueStats",
+    "Readiness",
+    "Secret",
+    "Times",
+    "TooManyRequests",
+    "Unavailable",
+]
+
+_ASYNC = {
+    "AsyncClaimedJob": "claimed",
+    "AsyncFinished": "engine",
+    "AsyncJobEngine": "engine",
+    "AsyncKeys": "queue",
+    "AsyncQueue": "queue",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ASYNC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}._async.{_ASYNC[name]}"), name)

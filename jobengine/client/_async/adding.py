@@ -1,0 +1,43 @@
+"""Adds many jobs: each request is made ready while the one before it is under way."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..chunks import chunks, is_good, read
+from ..coalescing import MOST, AddLane
+from ..http import long_body_query
+from ..jobs import NewJob
+from ..secret import Secret
+from ..values import Job
+from .caller import AsyncCaller
+from .transport import Stream
+
+__all__ = ["add_in_chunks"]
+
+
+async def add_in_chunks(
+    caller: AsyncCaller,
+    queue: str,
+    key: Secret | None,
+    contents: Iterable[Mapping[str, Any] | NewJob],
+    options: Mapping[str, Any],
+) -> Stream[list[Job]]:
+    """Add jobs and give those of each request; one request is under way at a time, so they stay in order."""
+    added, under_way = 0, None
+    lane = AddLane(queue, MOST)
+    try:
+        for chunk in chunks(contents, options):
+            body = lane.body(chunk)
+            request = caller.request(lane.call(chunk), key=key, query=long_body_query(queue, body), body=body)
+            response = None if under_way is None else await caller.answer(*under_way)
+            under_way = (request, await caller.begin(request)) if response is None or is_good(response) else None
+            if response is not None:
+                jobs = read(response, added)
+                added += len(jobs)
+                yield jobs
+        if under_way is not None:
+            last, under_way = under_way, None
+            yield read(await caller.answer(*last), added)
+    finally:
+        if under_way is not None and under_way[1] is not None:
+            under_way[1].abort()

@@ -1,0 +1,256 @@
+"""Connections in an event loop, for asyncio."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from ..http import Address, Broken, NotConnected, Request, Response, ResponseParser
+
+__all__ = ["Pool", "Stream", "monotonic", "sleep"]
+
+#: Seconds that a connection may be idle and still be used; the server closes it after 60.
+_IDLE: Final = 30.0
+#: Seconds to wait for an answer that nobody wants any more, so that jobs in it can be given back.
+_RESCUE: Final = 0.1
+#: Connections for requests that are answered at once; those that wait for something have more.
+_MOST: Final = 100
+
+T = TypeVar("T")
+#: A generator that only gives.
+Stream = AsyncGenerator[T, None]
+
+sleep = asyncio.sleep
+monotonic = time.monotonic
+
+
+class Pool:
+    """As many connections as are used at one time; those that are idle are kept for the next request."""
+
+    def __init__(self, address: Address, tls: Callable[[], Any]) -> None:
+        self.address = address
+        self._tls = tls
+        self.closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Begin with no connections: those that there are belong to the parent process, or to another loop."""
+        self._idle: list[_Connection] = []
+        self._used: set[_Connection] = set()
+        self._rescues: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_MOST)
+
+    async def close(self) -> None:
+        """Close all connections; whoever waits for an answer gets Broken."""
+        self.closed = True
+        if self._rescues:
+            await asyncio.wait(self._rescues)
+        for connection in [*self._idle, *self._used]:
+            connection.abort()
+        self._idle.clear()
+
+    async def exchange(self, request: Request) -> Response:
+        """Send a request and return the answer; raises NotConnected or Broken."""
+        if request.waits:
+            return await self.finish(request, await self.begin(request))
+        async with self._turns:
+            return await self.finish(request, await self.begin(request))
+
+    async def begin(self, request: Request) -> "_Connection":
+        """Send a request; its answer is had by `finish`. Raises NotConnected or Broken."""
+        self._check()
+        connection = self._free() or await self._connect(request.seconds)
+        self._used.add(connection)
+        connection.send(request)
+        return connection
+
+    async def finish(self, request: Request, connection: "_Connection") -> Response:
+        """The answer to a request that was sent; raises Broken."""
+        try:
+            response = await connection.receive()
+        except Broken:
+            self._drop(connection)
+            raise
+        except BaseException:
+            self._abandon(request, connection)
+            raise
+        self._keep(connection)
+        return response
+
+    async def stream(self, request: Request, silence: float) -> Stream[Response | bytes]:
+        """The head of an answer, and then what comes of its body; Broken if nothing comes for `silence` seconds."""
+        connection = await self.begin(request)
+        connection.parser.streamed = True
+        try:
+            async for part in connection.parts(silence):
+                yield part
+        finally:
+            self._drop(connection)
+
+    def _check(self) -> None:
+        if self.closed:
+            raise NotConnected("the client was closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self.after_fork()
+            self._loop = loop
+
+    def _free(self) -> "_Connection | None":
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable():
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self, seconds: float) -> "_Connection":
+        address = self.address
+        options = {"ssl": self._tls(), "server_hostname": address.host} if address.tls else {}
+        loop = asyncio.get_running_loop()
+        making = loop.create_connection(lambda: _Connection(address, loop), address.host, address.port, **options)
+        try:
+            _, connection = await asyncio.wait_for(making, seconds)
+        except TimeoutError:
+            raise NotConnected("no connection was made in time") from None
+        except OSError as error:
+            raise NotConnected(error.strerror or str(error)) from None
+        return connection
+
+    def _keep(self, connection: "_Connection") -> None:
+        self._used.discard(connection)
+        if connection.parser.reusable and not self.closed:
+            connection.idle_since = monotonic()
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+    def _drop(self, connection: "_Connection") -> None:
+        self._used.discard(connection)
+        connection.abort()
+
+    def _abandon(self, request: Request, connection: "_Connection") -> None:
+        """Whoever waited was cancelled: jobs in an answer that is on its way are given back, in a task of its own."""
+        if request.abandoned is None:
+            self._drop(connection)
+            return
+        task = asyncio.get_running_loop().create_task(self._rescue(request, connection))
+        self._rescues.add(task)
+        task.add_done_callback(self._rescues.discard)
+
+    async def _rescue(self, request: Request, connection: "_Connection") -> None:
+        response = None
+        try:
+            with suppress(Broken):
+                response = await connection.receive(_RESCUE)
+        finally:
+            self._drop(connection)  # the server sees us gone
+        giving_back = None if response is None or request.abandoned is None else request.abandoned(response)
+        if isinstance(giving_back, Coroutine):
+            await giving_back
+
+
+class _Connection(asyncio.Protocol):
+    """A connection, with at most one request under way."""
+
+    def __init__(self, address: Address, loop: asyncio.AbstractEventLoop) -> None:
+        self._address = address
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._broken: Broken | None = None
+        self._used_before = False
+        self._seconds = 0.0
+        self.parser = ResponseParser()
+        self.idle_since = 0.0
+
+    def usable(self) -> bool:
+        """Whether an idle connection is open still."""
+        return self._broken is None and not self.parser.begun and monotonic() - self.idle_since < _IDLE
+
+    def send(self, request: Request) -> None:
+        """Send a request, or begin to."""
+        assert self._transport is not None
+        self.parser.expect()
+        self._seconds = request.seconds
+        self._transport.write(request.encode(self._address))
+
+    async def receive(self, seconds: float | None = None) -> Response:
+        """The answer to the request that was sent, within its time or so many seconds; raises Broken."""
+        await self._until(lambda: self.parser.complete, self._seconds if seconds is None else seconds)
+        self._used_before = True
+        response = self.parser.response()
+        reusable = self.parser.reusable and self._broken is None
+        self.parser.expect()
+        self.parser.reusable = reusable
+        return response
+
+    async def parts(self, silence: float) -> Stream[Response | bytes]:
+        """The head of the answer as soon as it is there, then parts of the body."""
+        await self._until(lambda: self.parser.head is not None, self._seconds)
+        assert self.parser.head is not None
+        yield self.parser.head
+        while True:
+            yield self.parser.take()
+            if self.parser.complete:
+                return
+            await self._until(None, silence)
+
+    async def _until(self, come: Callable[[], bool] | None, seconds: float) -> None:
+        """Wait for what is to come, or for anything at all; raises Broken."""
+        late = self._loop.call_later(seconds, self._fail, Broken("no answer came in time"))
+        try:
+            while come is None or not come():
+                if self._broken is not None:
+                    raise self._broken
+                self._waiter = self._loop.create_future()
+                await self._waiter
+                if come is None:
+                    return
+        finally:
+            late.cancel()
+            self._waiter = None
+
+    def abort(self) -> None:
+        """Close it at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _fail(self, broken: Broken) -> None:
+        if self._broken is None:
+            self._broken = broken
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.parser.feed(data)
+        except Broken as broken:
+            self._fail(broken)
+        if self.parser.complete or self.parser.streamed:
+            self._wake()
+
+    def eof_received(self) -> None:
+        if not self.parser.begun:
+            self._fail(Broken("the connection was closed without an answer", stale=self._used_before))
+            return
+        try:
+            if not self.parser.complete:
+                self.parser.end()
+            self._wake()
+        except Broken as broken:
+            self._fail(broken)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        why = getattr(error, "strerror", None) or (str(error) if error else "the connection was closed")
+        self._fail(Broken(why, stale=self._used_before and not self.parser.begun))

@@ -1,0 +1,138 @@
+# Made from _async/caller.py by tests/client/twin.py: change that, and make this anew.
+"""Makes requests and tries them again: what all calls have in common."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from ..calls import Call, failure, read_answer
+from ..coalescing import Item, Lane
+from ..errors import JobEngineError, OutcomeUnknown, Unavailable
+from ..http import Broken, NotConnected, Request, Response, long_body_query
+from ..jobs import encode
+from ..retrying import REPEATED, UNCERTAIN, Patience
+from ..secret import Secret
+from .transport import Pool, monotonic, sleep
+
+__all__ = ["Caller"]
+
+T = TypeVar("T")
+
+
+class Caller:
+    """Makes requests to one server."""
+
+    def __init__(self, pool: Pool, *, admin_key: Secret | None, timeout: float, retry_for: float) -> None:
+        self.pool = pool
+        self.admin_key = admin_key
+        self.timeout = timeout
+        self.retry_for = retry_for
+
+    def request(
+        self,
+        call: Call[Any],
+        *,
+        key: Secret | None = None,
+        query: dict[str, str] | None = None,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        wait: float = 0,
+        safe: bool | None = None,
+        abandoned: Callable[[Response], Any] | None = None,
+    ) -> Request:
+        """A request for a call; `wait` is how long the server may hold it, `safe` whether it may be sent again."""
+        return Request(
+            call.method,
+            call.path,
+            query=query,
+            body=body,
+            headers=headers,
+            seconds=self.timeout + wait,
+            safe=call.safe if safe is None else safe,
+            waits=bool(wait),
+            key=key,
+            admin_key=self.admin_key if call.admin or key is None else None,
+            abandoned=abandoned,
+        )
+
+    def call(self, call: Call[T], *, body: Any = None, **more: Any) -> T:
+        """What a call gives; `more` is for `request`. Raises JobEngineError."""
+        request = self.request(call, body=None if body is None else encode(body), **more)
+        response, repeated = self.exchange(request)
+        if repeated and response.status == 404 and call.gone_is_done:
+            return call.read(response)
+        return read_answer(call, response)
+
+    def send_batch(self, lane: Lane, key: Secret | None, batch: Sequence[Item]) -> tuple[Response, bool]:
+        """Send what a lane has gathered; the answer, and whether an earlier attempt may have been carried out."""
+        body = lane.body(batch)
+        request = self.request(
+            lane.call(batch),
+            key=key,
+            query=long_body_query(lane.queue, body),
+            body=body,
+            headers={"Prefer": "return=minimal"} if all(item.brief for item in batch) else None,
+            safe=batch[0].safe,
+        )
+        return self.exchange(request)
+
+    def exchange(self, request: Request) -> tuple[Response, bool]:
+        """
+        Send a request, again if need be; the answer, and whether an earlier attempt may have been carried out.
+
+        Raises Unavailable if there is no answer, or none but "not now", for as long as is to be waited.
+        """
+        patience = Patience(self.retry_for, monotonic(), random.random)
+        uncertain = False
+        while True:
+            try:
+                response = self.pool.exchange(request)
+            except NotConnected as error:
+                trouble, again = self._trouble(Unavailable, error), not self.pool.closed
+            except Broken as error:
+                uncertain = True
+                trouble, again = self._trouble(OutcomeUnknown, error), request.safe and not self.pool.closed
+                if again and error.stale:
+                    continue
+            else:
+                if response.status not in REPEATED:
+                    return response, uncertain
+                uncertain = uncertain or response.status in UNCERTAIN
+                trouble, again = failure(response), request.safe
+            self._pause(patience, trouble, again=again, uncertain=uncertain)
+
+    def answer(self, request: Request, connection: Any) -> Response:
+        """The answer to a request that was begun on a connection, if it was; sent again if need be."""
+        if connection is not None:
+            try:
+                response = self.pool.finish(request, connection)
+                if response.status not in REPEATED:
+                    return response
+            except Broken:
+                pass  # it is safe to repeat
+        return (self.exchange(request))[0]
+
+    def begin(self, request: Request) -> Any:
+        """Send a request whose answer is had by `answer`; None if that can't be done now."""
+        try:
+            return self.pool.begin(request)
+        except (NotConnected, Broken):
+            return None
+
+    def _pause(self, patience: Patience, trouble: JobEngineError, *, again: bool, uncertain: bool) -> None:
+        """Wait for the next attempt; raises what went wrong if there is to be none."""
+        delay = patience.delay(monotonic(), trouble.retry_after) if again else None
+        if delay is not None:
+            sleep(delay)
+        elif uncertain and not isinstance(trouble, OutcomeUnknown):
+            raise OutcomeUnknown(
+                f"{trouble.detail} An earlier attempt may have been carried out.",
+                status=trouble.status,
+                request_id=trouble.request_id,
+                retry_after=trouble.retry_after,
+            )
+        else:
+            raise trouble
+
+    def _trouble(self, kind: type[JobEngineError], error: Exception) -> JobEngineError:
+        return kind(f"No answer from {self.pool.address.url}: {error}.")

@@ -1,0 +1,215 @@
+# Made from _async/engine.py by tests/client/twin.py: change that, and make this anew.
+"""The client: one for each server."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from .. import calls, settings
+from ..coalescing import settle_update
+from ..errors import JobEngineError
+from ..forks import forget_in_children
+from ..http import Response
+from ..jobs import JobChanges, changes_value, encode
+from ..secret import Secret, secret
+from ..values import Job, QueueStats, Readiness
+from .caller import Caller
+from .claimed import ClaimedJob, extend
+from .keeper import Keeper
+from .queue import LONGEST_WAIT, Queue
+from .transport import Pool, monotonic
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+__all__ = ["Finished", "JobEngine"]
+
+
+class Finished(NamedTuple):
+    """What became of a claimed job, to be sent with the next claim."""
+
+    job: ClaimedJob
+    #: An end: new_status, and what goes with it.
+    changes: JobChanges
+
+
+class JobEngine:
+    """
+    A client of one JobEngine.
+
+    What is left out of `url`, `access_key`, `admin_key` and `keys` (a key for each queue) comes from `profile`, or from
+    the environment. `timeout` is how many seconds one attempt may take, beyond what it was asked to wait; `retry_for`
+    how many seconds a call that is safe to repeat is tried again; `max_pending` how many adds, and how many updates, of
+    a queue may wait to be sent before the next one has to wait. `ssl_context` is for a server whose certificate is of
+    an authority of your own. Raises BadSettings.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        access_key: str | Secret | None = None,
+        admin_key: str | Secret | None = None,
+        keys: Mapping[str, str | Secret] | None = None,
+        profile: str | None = None,
+        timeout: float = 30,
+        retry_for: float = 30,
+        max_pending: int = 10_000,
+        ssl_context: "SSLContext | None" = None,
+    ) -> None:
+        self.settings = settings.load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
+        self.max_pending = max_pending
+        self._tls = ssl_context
+        self._pool = Pool(self.settings.address, self._context)
+        self.caller = Caller(self._pool, admin_key=self.settings.admin_key, timeout=timeout, retry_for=retry_for)
+        self.keeper: Keeper[ClaimedJob] = Keeper(extend)
+        self._queues: dict[tuple[str, Secret | None], Queue] = {}
+        forget_in_children(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: with connections and leases of its own, and none of its parent's."""
+        self._pool.after_fork()
+        self.keeper = Keeper(extend)
+        for queue in self._queues.values():
+            queue.begin()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.settings.address.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; calls that wait for an answer end with an error, and so does every later one."""
+        self.keeper.close()
+        self._pool.close()
+
+    def queue(self, name: str, *, access_key: str | Secret | None = None) -> Queue:
+        """The queue with that name, with a key of its own if it is given; nothing is asked of the server."""
+        key = secret(access_key) or self.settings.key_for(name)
+        queue = self._queues.get((name, key))
+        if queue is None:
+            queue = self._queues.setdefault((name, key), Queue(self, name, key))
+        return queue
+
+    def queues(self) -> list[QueueStats]:
+        """All queues in numbers; for the admin key."""
+        return self.caller.call(calls.LIST_QUEUES)
+
+    def claim(
+        self,
+        queues: Sequence[Queue | str],
+        count: int = 1,
+        *,
+        wait: float = 0,
+        tags: Sequence[str] = (),
+        worker: str | None = None,
+    ) -> list[ClaimedJob]:
+        """
+        Up to `count` jobs of several queues, those of an earlier one first; see Queue.claim.
+
+        The key of the first queue must open all of them.
+        """
+        deadline = monotonic() + wait
+        while True:
+            left = min(max(deadline - monotonic(), 0), LONGEST_WAIT)
+            jobs, _ = self._claim(queues, count, left, tags, worker, [])
+            if jobs or monotonic() >= deadline:
+                return jobs
+
+    def finish_and_claim(
+        self,
+        finished: Sequence[Finished],
+        queues: Sequence[Queue | str],
+        count: int = 1,
+        *,
+        tags: Sequence[str] = (),
+        worker: str | None = None,
+    ) -> tuple[list[JobEngineError | None], list[ClaimedJob]]:
+        """
+        Finish jobs and claim others in one request and one commit; does not wait for jobs.
+
+        Gives what went wrong with each that was to be finished, None where nothing did, and the jobs that were claimed.
+        If this raises OutcomeUnknown, finish the jobs by themselves: that is safe to repeat, and a claim is not.
+        """
+        jobs, results = self._claim(queues, count, 0, tags, worker, finished)
+        items = [one.job.item(one.changes) for one in finished]
+        for one, item, result in zip(finished, items, results or [], strict=bool(results)):
+            settle_update(item, result, repeated=False)
+            one.job.heard(item)
+        if results is None:  # the server does not know it, and has claimed only
+            for one, item in zip(finished, items, strict=True):
+                one.job.queue.updates.submit([item])
+                one.job.heard(item)
+        return [item.error for item in items], jobs
+
+    def _claim(
+        self,
+        queues: Sequence[Queue | str],
+        count: int,
+        wait: float,
+        tags: Sequence[str],
+        worker: str | None,
+        finished: Sequence[Finished],
+    ) -> tuple[list[ClaimedJob], list[Any] | None]:
+        asked = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
+        body: dict[str, Any] = {"queue_names": [queue.name for queue in asked], "count": count}
+        more = {"wait": wait, "tags": list(tags), "worker": worker, "updates": [_update(one) for one in finished]}
+        body.update({name: value for name, value in more.items() if value})
+        by_name = {queue.name: queue for queue in asked}
+        request = self.caller.request(
+            calls.CLAIM_JOBS,
+            key=asked[0].key,
+            body=encode(body),
+            wait=wait,
+            abandoned=lambda response: self._give_back(by_name, response),
+        )
+        response, _ = self.caller.exchange(request)
+        answer = calls.read_answer(calls.CLAIM_JOBS, response)
+        return _claimed(by_name, answer), answer.get("results")
+
+    def _give_back(self, queues: Mapping[str, Queue], response: Response) -> None:
+        """Release the jobs of a claim that nobody waits for any more."""
+        if response.status == 200:
+            for job in _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response)):
+                job.release()
+
+                # The server
+
+    def test(self) -> None:
+        """Return if a JobEngine answers."""
+        self.caller.call(calls.TEST)
+
+    def healthz(self) -> None:
+        """Return if the server's process is alive."""
+        self.caller.call(calls.HEALTHZ)
+
+    def readyz(self) -> Readiness:
+        """How the server is, if it takes changes; raises Unavailable otherwise."""
+        return self.caller.call(calls.READYZ, safe=False)
+
+    def metrics(self) -> str:
+        """Metrics in the text format of Prometheus."""
+        return self.caller.call(calls.METRICS)
+
+    def now(self) -> float:
+        """Seconds on a clock that only goes forward."""
+        return monotonic()
+
+    def _context(self) -> "SSLContext":
+        if self._tls is None:
+            from ssl import create_default_context  # those who use plain HTTP do without
+
+            self._tls = create_default_context()
+        return self._tls
+
+
+def _claimed(queues: Mapping[str, Queue], answer: Mapping[str, Any]) -> list[ClaimedJob]:
+    return [ClaimedJob(queues[job["queue_name"]], Job(job)) for job in answer["jobs"]]
+
+
+def _update(finished: Finished) -> dict[str, Any]:
+    job = finished.job
+    return {"queue_name": job.queue.name, **changes_value(job.uid, {**finished.changes, "lease": job.lease})}

@@ -1,0 +1,72 @@
+# Made from _async/events.py by tests/client/twin.py: change that, and make this anew.
+"""Watches the events of a queue."""
+
+import json
+import random
+from contextlib import closing
+
+from .. import calls
+from ..errors import EventsLost, OutcomeUnknown, Unavailable
+from ..event_stream import EventParser
+from ..http import Broken, NotConnected, Request, Response
+from ..retrying import Patience
+from ..secret import Secret
+from ..values import JobEvent
+from .caller import Caller
+from .transport import Stream, monotonic, sleep
+
+__all__ = ["watch"]
+
+#: Seconds without a sign of life, which the server gives every 20, after which the connection counts as broken.
+_SILENCE = 50.0
+_LOST = "Events are no longer kept that came after the last one seen: read the jobs anew, then watch again."
+
+
+def watch(caller: Caller, queue: str, key: Secret | None, after: str | None) -> Stream[JobEvent]:
+    """Events of a queue; goes on after the last one when the connection breaks. Raises EventsLost."""
+    last, watched = after, False
+    patience = Patience(caller.retry_for, monotonic(), random.random)
+    while True:
+        headers = {} if last is None else {"Last-Event-ID": last}
+        request = caller.request(
+            calls.WATCH_EVENTS, key=key, query={"queueName": queue}, headers=headers, wait=_SILENCE
+        )
+        trouble: Unavailable = OutcomeUnknown(f"The stream of events from {caller.pool.address.url} ended.")
+        try:
+            with closing(_events(caller, request)) as events:
+                for event in events:
+                    if event is None:
+                        if watched and last is None:
+                            raise EventsLost(_LOST)
+                        watched, patience = True, Patience(caller.retry_for, monotonic(), random.random)
+                        continue
+                    last = event.id
+                    yield event
+        except (NotConnected, Broken) as error:
+            trouble = Unavailable(f"No events from {caller.pool.address.url}: {error}.")
+        except Unavailable as error:
+            trouble = error
+        delay = None if caller.pool.closed else patience.delay(monotonic(), trouble.retry_after)
+        if delay is None:
+            raise trouble
+        sleep(delay)
+
+
+def _events(caller: Caller, request: Request) -> Stream[JobEvent | None]:
+    """None when the server has begun to answer, then the events of one connection."""
+    parser, refused, body = EventParser(), None, b""
+    with closing(caller.pool.stream(request, _SILENCE)) as parts:
+        for part in parts:
+            if isinstance(part, Response):
+                refused = None if part.status == 200 else part
+                if refused is None:
+                    yield None
+            elif refused is not None:
+                body += part
+            else:
+                for sent in parser.feed(part):
+                    if sent.kind == "gone":
+                        raise EventsLost(_LOST)
+                    yield JobEvent(json.loads(sent.data), sent.id)
+    if refused is not None:
+        raise calls.failure(Response(refused.status, refused.headers, body), calls.WATCH_EVENTS.special)

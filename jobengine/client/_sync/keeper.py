@@ -1,0 +1,69 @@
+"""Extends leases in a thread of its own, one for a client, which does not wake up while there is nothing to extend."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from ..leases import Beats
+
+__all__ = ["Keeper"]
+
+
+class _Held(Protocol):
+    @property
+    def beat_seconds(self) -> float | None: ...
+
+
+H = TypeVar("H", bound=_Held)
+
+
+class Keeper(Generic[H]):
+    """Extends the leases of all jobs of a client."""
+
+    def __init__(self, extend: Callable[[Sequence[H]], None]) -> None:
+        self._extend = extend
+        self._beats: Beats[H] = Beats()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._sleeps_until = 0.0
+        self._closed = False
+
+    def add(self, job: H) -> None:
+        """Extend the job's lease again and again, until it is removed."""
+        if job.beat_seconds is None:
+            return
+        with self._changed:
+            self._beats.add(job, time.monotonic(), job.beat_seconds)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="jobengine leases", daemon=True)
+                self._thread.start()
+            elif (self._beats.next_at() or 0) < self._sleeps_until:
+                self._changed.notify()
+
+    def remove(self, job: H) -> None:
+        """Extend it no more."""
+        with self._changed:
+            self._beats.remove(job)
+
+    def close(self) -> None:
+        """Extend nothing any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while (jobs := self._wait()) is not None:
+            self._extend(jobs)
+
+    def _wait(self) -> Sequence[H] | None:
+        """Jobs whose leases are to be extended now, or None when there will be no more."""
+        with self._changed:
+            while not self._closed:
+                jobs = self._beats.due(time.monotonic())
+                if jobs:
+                    return jobs
+                at = self._beats.next_at()
+                self._sleeps_until = float("inf") if at is None else at
+                self._changed.wait(None if at is None else at - time.monotonic())
+            return None

@@ -1,0 +1,111 @@
+"""
+Sends what lanes gather, in the threads of those who wait for it.
+
+The thread whose call comes while nothing is under way sends the request, and those that were gathered meanwhile wait.
+When its own call has its outcome, the thread that waits longest sends the next request.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from ..coalescing import Item, Lane
+from ..errors import JobEngineError
+from ..http import Response
+
+__all__ = ["LaneDriver"]
+
+#: Sends a batch; gives the answer, and whether an earlier attempt may have been carried out.
+Send = Callable[[Lane, Sequence[Item]], tuple[Response, bool]]
+
+
+class LaneDriver:
+    """One lane, and the threads that wait at it. As long as something waits in it, one thread leads: it sends."""
+
+    def __init__(self, lane: Lane, send: Send) -> None:
+        self._lane = lane
+        self._send = send
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._led = False
+
+    def submit(self, items: Sequence[Item]) -> None:
+        """Return when every item has its outcome; waits for room before."""
+        self._put(items)
+        try:
+            for item in items:
+                self._settle(item)
+        except BaseException:
+            self._leave(items)
+            raise
+
+    def _put(self, items: Sequence[Item]) -> None:
+        with self._lock:
+            while self._lane.full():
+                self._room.wait()
+            for item in items:
+                item.waiter = threading.Lock()
+                item.waiter.acquire()
+                self._lane.put(item)
+            if items and not self._led:
+                self._led = items[0].leads = True
+
+    def _settle(self, item: Item) -> None:
+        if not item.leads and not item.settled:
+            item.waiter.acquire()
+        if not item.settled:
+            self._lead(item)
+
+    def _lead(self, item: Item) -> None:
+        try:
+            while not item.settled:
+                self._step()
+        finally:
+            with self._lock:
+                item.leads = False
+                self._hand_on()
+
+    def _step(self) -> None:
+        with self._lock:
+            batch = self._lane.take()
+        try:
+            response, repeated = self._send(self._lane, batch)
+        except JobEngineError as error:
+            with self._lock:
+                self._lane.lost(batch, error)
+                self._wake(batch)
+        except BaseException:
+            with self._lock:
+                self._lane.put_back(batch)
+            raise
+        else:
+            with self._lock:
+                self._lane.answered(batch, response, repeated=repeated)
+                self._wake(batch)
+
+    def _wake(self, batch: Sequence[Item]) -> None:
+        for item in batch:
+            if item.settled:
+                _release(item)
+        self._room.notify_all()
+
+    def _hand_on(self) -> None:
+        """Let the one who waits longest lead; nobody, if nobody waits."""
+        first = self._lane.first()
+        self._led = first is not None
+        if first is not None:
+            first.leads = True
+            _release(first)
+
+    def _leave(self, items: Sequence[Item]) -> None:
+        """The thread was interrupted: what it has not sent yet is forgotten, and others go on."""
+        with self._lock:
+            for item in items:
+                self._lane.withdraw(item)
+            if any(item.leads for item in items):
+                self._hand_on()
+            self._room.notify_all()
+
+
+def _release(item: Item) -> None:
+    if item.waiter.locked():
+        item.waiter.release()

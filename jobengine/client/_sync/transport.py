@@ -1,0 +1,257 @@
+"""Connections with blocking sockets, for threads."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from ..http import Address, Broken, NotConnected, Request, Response, ResponseParser
+
+__all__ = ["Pool", "Stream", "monotonic", "sleep"]
+
+#: Seconds that a connection may be idle and still be used; the server closes it after 60.
+_IDLE: Final = 30.0
+#: Seconds after which a connection is looked at before it is used: a server that was stopped has closed it.
+_FRESH: Final = 0.5
+#: Seconds to wait for an answer that nobody wants any more, so that jobs in it can be given back.
+_RESCUE: Final = 0.1
+_CHUNK: Final = 1 << 16
+
+T = TypeVar("T")
+#: A generator that only gives.
+Stream = Generator[T, None, None]
+
+sleep = time.sleep
+monotonic = time.monotonic
+
+
+class Pool:
+    """As many connections as are used at one time; those that are idle are kept for the next request."""
+
+    def __init__(self, address: Address, tls: Callable[[], Any]) -> None:
+        self.address = address
+        self._tls = tls
+        self.closed = False
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Begin with no connections: those that there are belong to the parent process."""
+        self._lock = threading.Lock()
+        self._idle: list[_Connection] = []
+        self._used: set[_Connection] = set()
+
+    def close(self) -> None:
+        """Close all connections; whoever waits for an answer gets Broken."""
+        with self._lock:
+            self.closed = True
+            connections = [*self._idle, *self._used]
+            self._idle.clear()
+        for connection in connections:
+            connection.abort()
+
+    def exchange(self, request: Request) -> Response:
+        """Send a request and return the answer; raises NotConnected or Broken."""
+        return self.finish(request, self.begin(request))
+
+    def begin(self, request: Request) -> "_Connection":
+        """Send a request; its answer is had by `finish`. Raises NotConnected or Broken."""
+        connection = self._connection(request)
+        try:
+            connection.send(request)
+        except BaseException:
+            self._drop(connection)
+            raise
+        return connection
+
+    def finish(self, request: Request, connection: "_Connection") -> Response:
+        """The answer to a request that was sent; raises Broken."""
+        try:
+            response = connection.receive()
+        except Broken:
+            self._drop(connection)
+            raise
+        except BaseException:
+            self._rescue(request, connection)
+            raise
+        self._keep(connection)
+        return response
+
+    def stream(self, request: Request, silence: float) -> Stream[Response | bytes]:
+        """The head of an answer, and then what comes of its body; Broken if nothing comes for `silence` seconds."""
+        connection = self._connection(request)
+        try:
+            connection.send(request)
+            yield from connection.parts(silence)
+        finally:
+            self._drop(connection)
+
+    def _connection(self, request: Request) -> "_Connection":
+        while True:
+            with self._lock:
+                if self.closed:
+                    raise NotConnected("the client was closed")
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                connection = _Connection(self.address, self._tls, request.seconds)
+            elif not connection.usable():
+                connection.abort()
+                continue
+            connection.deadline = monotonic() + request.seconds
+            with self._lock:
+                self._used.add(connection)
+                if self.closed:  # meanwhile, and this one was not seen
+                    connection.abort()
+            return connection
+
+    def _keep(self, connection: "_Connection") -> None:
+        with self._lock:
+            self._used.discard(connection)
+            if connection.parser.reusable and not self.closed:
+                connection.idle_since = monotonic()
+                self._idle.append(connection)
+                return
+        connection.abort()
+
+    def _drop(self, connection: "_Connection") -> None:
+        with self._lock:
+            self._used.discard(connection)
+        connection.abort()
+
+    def _rescue(self, request: Request, connection: "_Connection") -> None:
+        """Somebody was interrupted: jobs that are on their way are given back, and it is closed."""
+        response = None
+        if request.abandoned is not None:
+            connection.deadline = monotonic() + _RESCUE
+            with suppress(Broken):
+                response = connection.receive()
+        self._drop(connection)
+        if response is not None and request.abandoned is not None:
+            request.abandoned(response)
+
+
+class _Connection:
+    """A connection, with at most one request under way."""
+
+    def __init__(self, address: Address, tls: Callable[[], Any], seconds: float) -> None:
+        self._address = address
+        self._socket = _connect(address, tls, seconds)
+        self.parser = ResponseParser()
+        #: When the request under way has to be answered.
+        self.deadline = 0.0
+        self.idle_since = 0.0
+        self._used_before = False
+
+    def usable(self) -> bool:
+        """Whether an idle connection is likely to be open still."""
+        idle = monotonic() - self.idle_since
+        if idle < _FRESH:
+            return True
+        return idle < _IDLE and not self._something_came()
+
+    def _something_came(self) -> bool:
+        """Whether there is something to be read, where nothing can be but the end."""
+        self._socket.settimeout(0)
+        try:
+            self._socket.recv(1)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:  # TLS says in this way that it would block
+            return not _wants_read(error)
+        return True
+
+    def send(self, request: Request) -> None:
+        """Send a request; raises Broken."""
+        self.parser.expect()
+        try:
+            self._socket.settimeout(self._left())
+            self._socket.sendall(request.encode(self._address))
+        except TimeoutError:
+            raise Broken(f"the request could not be sent within {request.seconds:g} s") from None
+        except OSError as error:
+            self._hear(error)
+
+    def _hear(self, error: OSError) -> None:
+        """The server takes no more: it may have said why before, as with a body that is too long."""
+        self.deadline = min(self.deadline, monotonic() + 1)
+        try:
+            while not self.parser.complete:
+                self._read()
+        except Broken as broken:
+            raise Broken(_text(error), stale=broken.stale) from None
+        self.parser.reusable = False
+
+    def receive(self) -> Response:
+        """The answer to the request that was sent; raises Broken."""
+        while not self.parser.complete:
+            self._read()
+        self._used_before = True
+        return self.parser.response()
+
+    def parts(self, silence: float) -> Stream[Response | bytes]:
+        """The head of the answer as soon as it is there, then parts of the body."""
+        while self.parser.head is None:
+            self._read()
+        yield self.parser.head
+        while True:
+            yield self.parser.take()
+            if self.parser.complete:
+                return
+            self.deadline = monotonic() + silence
+            self._read()
+
+    def _read(self) -> None:
+        data = self._receive_some()
+        if data:
+            self.parser.feed(data)
+        elif not self.parser.begun:
+            raise Broken("the connection was closed without an answer", stale=self._used_before)
+        else:
+            self.parser.end()
+
+    def _receive_some(self) -> bytes:
+        try:
+            self._socket.settimeout(self._left())
+            return self._socket.recv(_CHUNK)
+        except TimeoutError:
+            raise Broken("no answer came in time") from None
+        except OSError as error:
+            raise Broken(_text(error), stale=self._used_before and not self.parser.begun) from None
+
+    def _left(self) -> float:
+        left = self.deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def abort(self) -> None:
+        """Close it, also under the hands of a thread that waits for an answer."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self._socket.close()
+
+
+def _connect(address: Address, tls: Callable[[], Any], seconds: float) -> socket.socket:
+    try:
+        connection = socket.create_connection((address.host, address.port), seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not address.tls:
+            return connection
+        try:
+            secured: socket.socket = tls().wrap_socket(connection, server_hostname=address.host)
+        except BaseException:
+            connection.close()
+            raise
+        return secured
+    except OSError as error:
+        raise NotConnected(_text(error)) from None
+
+
+def _wants_read(error: OSError) -> bool:
+    return type(error).__name__ in ("SSLWantReadError", "SSLWantWriteError")
+
+
+def _text(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__

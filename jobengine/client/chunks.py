@@ -1,0 +1,51 @@
+"""Many new jobs in portions of a request each, and what the server says of a portion."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from . import calls
+from .coalescing import MOST, MOST_BYTES, Item
+from .errors import JobEngineError
+from .http import Response
+from .jobs import NewJob, job_json
+from .values import Job
+
+__all__ = ["chunks", "is_good", "read"]
+
+
+def chunks(contents: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str, Any]) -> Iterator[list[Item]]:
+    """New jobs as JSON, as many at a time as go in one request."""
+    chunk: list[Item] = []
+    size = 0
+    for content in contents:
+        if isinstance(content, NewJob):
+            data = job_json(content.content, {**options, **content.options})
+        else:
+            data = job_json(content, options)
+        if chunk and (size + len(data) > MOST_BYTES or len(chunk) == MOST):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(Item(data))
+        size += len(data) + 1
+    if chunk:
+        yield chunk
+
+
+def read(response: Response, added: int) -> list[Job]:
+    """The jobs of an answer; the error says which of all jobs was refused, `added` of them before this request."""
+    if not is_good(response):
+        error = calls.failure(response, calls.ADD_JOBS.special)
+        raise _placed(error, added)
+    answer = calls.json_of(response)
+    return [Job(job) for job in answer["jobs"]] if "jobs" in answer else [Job(answer)]
+
+
+def is_good(response: Response) -> bool:
+    """Whether the portion was added."""
+    return 200 <= response.status < 300
+
+
+def _placed(error: JobEngineError, added: int) -> JobEngineError:
+    if error.index is not None:
+        error.index += added
+    return error

@@ -1,0 +1,40 @@
+"""Server-sent events (HTML Standard, 9.2), from bytes as they come."""
+
+from typing import NamedTuple
+
+__all__ = ["EventParser", "SentEvent"]
+
+
+class SentEvent(NamedTuple):
+    """One event of a stream."""
+
+    kind: str
+    id: str
+    data: str
+
+
+class EventParser:
+    """Takes bytes, and gives the events that are whole."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[SentEvent]:
+        """The events that have ended with these bytes."""
+        blocks = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n\n")
+        self._rest = blocks.pop()
+        return [event for block in blocks if (event := _event(block.decode("utf-8", "replace"))) is not None]
+
+
+def _event(block: str) -> SentEvent | None:
+    """The event of some lines, or None if they are a comment."""
+    fields: dict[str, list[str]] = {}
+    for line in block.split("\n"):
+        name, _, value = line.partition(":")
+        if name:
+            fields.setdefault(name, []).append(value.removeprefix(" "))
+    if "data" not in fields:
+        return None
+    return SentEvent(
+        (fields.get("event") or ["message"])[-1], (fields.get("id") or [""])[-1], "\n".join(fields["data"])
+    )

@@ -1,0 +1,250 @@
+"""
+HTTP/1.1 as pure state: requests to bytes, and bytes to responses. The sockets are in _sync and _async.
+
+Parsing is httptools', which is llhttp, the parser of Node.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from httptools import HttpParserError, HttpResponseParser
+
+from .errors import BadSettings
+from .secret import Secret
+
+__all__ = ["Address", "Broken", "NotConnected", "Request", "Response", "ResponseParser", "long_body_query"]
+
+#: A body that is longer names its queue in the query too, so that the server checks the key before it reads it.
+_LONG_BODY: Final = 1 << 20
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class NotConnected(Exception):
+    """No connection could be made, so nothing was sent; str() says why."""
+
+
+class Broken(Exception):
+    """The connection broke, or the time was over, before the answer was whole; str() says which."""
+
+    def __init__(self, why: str, *, stale: bool = False) -> None:
+        super().__init__(why)
+        #: It had been used before and no byte of an answer came: the server may have closed it while it was idle.
+        self.stale = stale
+
+
+class Address:
+    """Where a server is."""
+
+    __slots__ = ("head", "host", "port", "prefix", "tls", "url")
+
+    def __init__(self, url: str) -> None:
+        parts = _split(url)
+        self.tls = parts.scheme == "https"
+        self.host = parts.hostname or ""
+        self.port = parts.port or _PORTS[parts.scheme]
+        self.prefix = parts.path.rstrip("/")
+        self.url = f"{parts.scheme}://{parts.netloc}{self.prefix}"
+        self.head = f"Host: {parts.netloc}\r\nUser-Agent: jobengine-client\r\n".encode("ascii")
+
+    def __repr__(self) -> str:
+        return f"Address({self.url!r})"
+
+
+def _split(url: str) -> Any:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BadSettings(f"The URL of the server can't be used: {error}.") from None
+    if parts.username is not None or parts.password is not None:
+        raise BadSettings("The URL of the server must have no user and no password in it; keys are set apart.")
+    if parts.scheme not in _PORTS or not parts.hostname or port == 0 or not parts.netloc.isascii():
+        raise BadSettings(f"The URL of the server must be like http://127.0.0.1:6006, and is {url!r}.")
+    if parts.query or parts.fragment or any(character <= " " for character in url):
+        raise BadSettings("The URL of the server must have no query, no fragment and no space in it.")
+    return parts
+
+
+class Request:
+    """One request. Its repr shows neither keys nor body."""
+
+    __slots__ = (
+        "_admin_key",
+        "_key",
+        "abandoned",
+        "body",
+        "headers",
+        "method",
+        "path",
+        "query",
+        "safe",
+        "seconds",
+        "waits",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        *,
+        seconds: float,
+        safe: bool,
+        query: dict[str, str] | None = None,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        key: Secret | None = None,
+        admin_key: Secret | None = None,
+        waits: bool = False,
+        abandoned: Callable[["Response"], Any] | None = None,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.body = body
+        self.headers = headers
+        #: How long one attempt may take.
+        self.seconds = seconds
+        #: Whether it may be sent again when its answer was lost.
+        self.safe = safe
+        #: Whether the server may hold it until something happens.
+        self.waits = waits
+        #: Called with the answer that comes when nobody waits for it any more.
+        self.abandoned = abandoned
+        self._key = key
+        self._admin_key = admin_key
+
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.path})"
+
+    def encode(self, address: Address) -> bytes:
+        """The bytes to send. They hold the keys: keep them in no variable."""
+        head = [f"{self.method} {quote(address.prefix)}{self.path}{self._query_text()} HTTP/1.1\r\n".encode("ascii")]
+        head.append(address.head)
+        for name, value in (self.headers or {}).items():
+            head.append(f"{name}: {value}\r\n".encode())
+        if self._key is not None:
+            head.append(b"X-Access-Key: %b\r\n" % self._key.reveal().encode())
+        if self._admin_key is not None:
+            head.append(b"X-Admin-Key: %b\r\n" % self._admin_key.reveal().encode())
+        if self.body is None:
+            return b"%b\r\n" % b"".join(head)
+        kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(self.body)
+        return b"%b%b%b" % (b"".join(head), kind, self.body)
+
+    def _query_text(self) -> str:
+        return f"?{urlencode(self.query, quote_via=quote)}" if self.query else ""
+
+
+def long_body_query(queue: str, body: bytes) -> dict[str, str] | None:
+    """What the query of a request with such a body must hold."""
+    return {"queueName": queue} if len(body) > _LONG_BODY else None
+
+
+class Response:
+    """One answer. Its repr does not show the body: a lease may be in it."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        #: By name in lower case.
+        self.headers = headers
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.body)} bytes)"
+
+    @property
+    def request_id(self) -> str | None:
+        """What names the request in the server's log."""
+        return self.headers.get("x-request-id")
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which the server wants to be asked again, if it says so as a number."""
+        value = self.headers.get("retry-after", "")
+        return float(value) if value.isascii() and value.isdigit() else None
+
+
+class ResponseParser:
+    """The answers on one connection, one after the other, from bytes as they come."""
+
+    def __init__(self) -> None:
+        self._parser = HttpResponseParser(self)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.head: Response | None = None
+        self.begun = False
+        self.complete = False
+        #: Whether the connection can be used for another request.
+        self.reusable = False
+        #: Whether parts of the body are of interest before it is whole.
+        self.streamed = False
+        self._surplus = False
+        self._headers: dict[str, str] = {}
+        self._parts: list[bytes] = []
+
+    def expect(self, *, streamed: bool = False) -> None:
+        """Begin with the next answer."""
+        self._begin()
+        self.streamed = streamed
+
+    def feed(self, data: bytes) -> None:
+        """Take what has arrived; `complete` says whether the answer is whole now. Raises Broken if it is not HTTP."""
+        self.begun = True
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            raise Broken(f"what came is not an HTTP answer ({error})") from None
+        if self._surplus:
+            self.reusable = False
+
+    def end(self) -> None:
+        """The server has closed its side; raises Broken unless that is how the answer ends."""
+        framed = "content-length" in self._headers or "transfer-encoding" in self._headers
+        if self.head is None or framed:
+            raise Broken("the connection was closed before the answer was whole")
+        self.complete = True
+
+    def response(self) -> Response:
+        """The answer, when it is complete."""
+        assert self.head is not None
+        self.head.body = b"".join(self._parts)
+        return self.head
+
+    def take(self) -> bytes:
+        """What has come of the body since this was last called, of an answer that has no end."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        """The first byte of an answer."""
+        if self.complete:
+            self._surplus = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """The body follows."""
+        self.head = Response(self._parser.get_status_code(), self._headers, b"")
+
+    def on_body(self, part: bytes) -> None:
+        """Some of the body."""
+        self._parts.append(part)
+
+    def on_message_complete(self) -> None:
+        """The last byte of an answer."""
+        assert self.head is not None
+        if self.head.status >= 200:
+            self.complete = True
+            self.reusable = self._parser.should_keep_alive()  # it no longer knows after this
+        else:  # an interim answer: the real one follows
+            begun, streamed = self.begun, self.streamed
+            self._begin()
+            self.begun, self.streamed = begun, streamed

@@ -1,0 +1,49 @@
+"""When leases are to be extended: pure, the time is told to it."""
+
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+__all__ = ["Beats"]
+
+T = TypeVar("T")
+
+
+class Beats(Generic[T]):
+    """What is to be done for some holders again and again, each at its own interval."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, T]] = []
+        self._number = 0
+        #: Those that are to go on: the number of their place in the heap, and the seconds between two beats.
+        self._going: dict[T, tuple[int, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._going)
+
+    def add(self, holder: T, now: float, interval: float) -> None:
+        """Begin; the first beat is an interval from now."""
+        self._number += 1
+        self._going[holder] = (self._number, interval)
+        heappush(self._heap, (now + interval, self._number, holder))
+
+    def remove(self, holder: T) -> None:
+        """End; it is no mistake if it has ended."""
+        self._going.pop(holder, None)
+
+    def next_at(self) -> float | None:
+        """When the next beat is due, if there is one."""
+        self._forget_ended()
+        return self._heap[0][0] if self._heap else None
+
+    def due(self, now: float) -> list[T]:
+        """Whose beat is due; the next one of each is an interval from now."""
+        holders = []
+        while (at := self.next_at()) is not None and at <= now:
+            holder = heappop(self._heap)[2]
+            holders.append(holder)
+            self.add(holder, now, self._going[holder][1])
+        return holders
+
+    def _forget_ended(self) -> None:
+        while self._heap and self._going.get(self._heap[0][2], (0, 0))[0] != self._heap[0][1]:
+            heappop(self._heap)

@@ -1,0 +1,160 @@
+"""Where the server is and which keys open it: from arguments, the environment, or a profile in a file."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from .errors import BadSettings
+from .http import Address
+from .secret import Secret, secret
+
+__all__ = ["Settings", "load", "profile_path", "read_key_file"]
+
+_URL: Final = "http://127.0.0.1:6006"
+_NAMES: Final = frozenset({"url", "access_key", "access_key_file", "admin_key", "admin_key_file", "keys"})
+_SECRET_NAMES: Final = frozenset({"access_key", "admin_key", "keys"})
+
+
+class Settings(NamedTuple):
+    """What a client is made with."""
+
+    #: Where the server is.
+    address: Address
+    #: Opens the queues that have no key of their own in `keys`.
+    access_key: Secret | None = None
+    #: Creates and deletes queues, and opens those that no other key is there for.
+    admin_key: Secret | None = None
+    #: A key for each queue, by the queue's name.
+    keys: Mapping[str, Secret] = {}
+
+    def key_for(self, queue: str) -> Secret | None:
+        """What opens the queue, if anything but the admin key does."""
+        return self.keys.get(queue) or self.access_key
+
+
+class _Layer(NamedTuple):
+    url: str | None = None
+    access_key: Secret | None = None
+    admin_key: Secret | None = None
+    keys: Mapping[str, Secret] = {}
+
+
+def load(
+    url: str | None = None,
+    *,
+    access_key: str | Secret | None = None,
+    admin_key: str | Secret | None = None,
+    keys: Mapping[str, str | Secret] | None = None,
+    profile: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    path: Path | None = None,
+) -> Settings:
+    """
+    The settings: arguments before the profile that is named by one, then the environment, then the profile that
+    JOBENGINE_PROFILE names.
+
+    `environment` and `path`, the file with the profiles, are those of the process if they are left out. Raises
+    BadSettings.
+    """
+    given = os.environ if environment is None else environment
+    layers = [_Layer(url, secret(access_key), secret(admin_key), _secrets(keys or {}))]
+    if profile is not None:
+        layers.append(_profile(profile, path))
+    layers.append(_environment(given))
+    if profile is None and given.get("JOBENGINE_PROFILE"):
+        layers.append(_profile(given["JOBENGINE_PROFILE"], path))
+    return Settings(
+        Address(next((layer.url for layer in layers if layer.url), _URL)),
+        next((layer.access_key for layer in layers if layer.access_key), None),
+        next((layer.admin_key for layer in layers if layer.admin_key), None),
+        {name: key for layer in reversed(layers) for name, key in layer.keys.items()},
+    )
+
+
+def profile_path() -> Path:
+    """The file with the profiles, in the user's directory for settings."""
+    from platformdirs import user_config_path  # not needed by those who name no profile
+
+    return user_config_path("jobengine", appauthor=False) / "config.toml"
+
+
+def _environment(given: Mapping[str, str]) -> _Layer:
+    return _Layer(
+        given.get("JOBENGINE_URL"),
+        secret(given.get("JOBENGINE_ACCESS_KEY") or None),
+        secret(given.get("JOBENGINE_ADMIN_KEY") or None),
+    )
+
+
+def _profile(name: str, path: Path | None) -> _Layer:
+    path = path or profile_path()
+    profiles = _read(path)
+    table = profiles.get(name)
+    if not isinstance(table, dict):
+        there = ", ".join(sorted(profiles)) or "none"
+        raise BadSettings(f"{path} has no profile {name!r}; it has {there}.")
+    if unknown := sorted(table.keys() - _NAMES):
+        raise BadSettings(f"{path}: the profile {name!r} has {unknown[0]!r}, which is not known.")
+    keys = table.get("keys", {})
+    if not isinstance(keys, dict):
+        raise BadSettings(f"{path}: keys of the profile {name!r} must be a table with a key for each queue.")
+    return _Layer(
+        _text(table, "url", path),
+        _key(table, "access_key", path),
+        _key(table, "admin_key", path),
+        _secrets({queue: _text(keys, queue, path) or "" for queue in keys}),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import tomllib  # not needed by those who name no profile
+
+    try:
+        with path.open("rb") as file:
+            profiles = tomllib.load(file)
+            if any(isinstance(table, dict) and table.keys() & _SECRET_NAMES for table in profiles.values()):
+                _refuse_if_others_read(path, os.fstat(file.fileno()))
+            return profiles
+    except FileNotFoundError:
+        raise BadSettings(f"There is no {path}, where the profiles should be.") from None
+    except OSError as error:
+        raise BadSettings(f"{path} can't be read: {error.strerror}.") from None
+    except ValueError as error:  # of the syntax, or of UTF-8; what tomllib says of it has no values in it
+        raise BadSettings(f"{path} is not TOML: {error}.") from None
+
+
+def _key(table: Mapping[str, Any], name: str, path: Path) -> Secret | None:
+    text, file = _text(table, name, path), _text(table, f"{name}_file", path)
+    if text is not None and file is not None:
+        raise BadSettings(f"{path}: set {name} or {name}_file, not both.")
+    return secret(text) if file is None else read_key_file(path.parent / Path(file).expanduser())
+
+
+def read_key_file(path: Path) -> Secret:
+    """The key in a file; one line end at its end does not count. Raises BadSettings."""
+    try:
+        with path.open("rb") as file:
+            _refuse_if_others_read(path, os.fstat(file.fileno()))
+            return Secret(file.read(1 << 16).decode().removesuffix("\n").removesuffix("\r"))
+    except OSError as error:
+        raise BadSettings(f"The file with the key, {path}, can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise BadSettings(f"The file with the key, {path}, is not UTF-8.") from None
+
+
+def _refuse_if_others_read(path: Path, status: os.stat_result) -> None:
+    if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise BadSettings(f"Others may read {path}, and there are keys in it: run `chmod 600 {path}`.")
+
+
+def _text(table: Mapping[str, Any], name: str, path: Path) -> str | None:
+    value = table.get(name)
+    if value is not None and (not isinstance(value, str) or not value):
+        raise BadSettings(f"{path}: {name} must be text that is not empty.")
+    return value
+
+
+def _secrets(keys: Mapping[str, str | Secret]) -> dict[str, Secret]:
+    return {name: key if isinstance(key, Secret) else Secret(key) for name, key in keys.items()}

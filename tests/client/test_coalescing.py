@@ -1,0 +1,218 @@
+"""What lanes gather, and what becomes of each item: pure, with answers made by hand."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from jobengine.client import coalescing
+from jobengine.client.coalescing import MOST, MOST_BYTES, AddLane, Item, Lane, UpdateLane
+from jobengine.client.errors import (
+    AccessDenied,
+    BadRequest,
+    JobNotFound,
+    LeaseLost,
+    OutcomeUnknown,
+    TooManyRequests,
+)
+from jobengine.client.http import Response
+
+
+def _answer(status: int, value: Any, **headers: str) -> Response:
+    return Response(status, headers, json.dumps(value).encode())
+
+
+def _items(count: int, size: int = 10) -> list[Item]:
+    return [Item(b'"%0*d"' % (size - 2, number)) for number in range(count)]
+
+
+def _filled(items: Iterable[Item], kind: type[Lane] = AddLane, most: int = 100_000) -> Lane:
+    lane = kind("q", most)
+    for item in items:
+        lane.put(item)
+    return lane
+
+
+def _server(lane: Lane, bad: Mapping[bytes, tuple[int, bool]], most: int = 1_000_000) -> int:
+    """Answer as a server does that refuses some, with a status and with the index or without; how many requests."""
+    requests, held = 0, 0
+    while batch := lane.take():
+        requests += 1
+        refused = next((number for number, item in enumerate(batch) if item.data in bad), None)
+        if refused is None and held + len(batch) > most:
+            refused = max(most - held, 0)
+            lane.answered(batch, _answer(429, {"detail": "full", "index": refused}), repeated=False)
+        elif refused is None:
+            held += len(batch)
+            jobs = [{"uid": item.data.decode()} for item in batch]
+            lane.answered(batch, _answer(201, jobs[0] if len(jobs) == 1 else {"jobs": jobs}), repeated=False)
+        else:
+            status, named = bad[batch[refused].data]
+            problem = {"detail": "bad", **({"index": refused} if named and len(batch) > 1 else {})}
+            lane.answered(batch, _answer(status, problem), repeated=False)
+    return requests
+
+
+def test_one_that_is_alone_goes_as_a_single_job_and_several_go_as_many() -> None:
+    lane = AddLane('a"b', 10)
+    one, two = _items(2)
+    assert json.loads(lane.body([one])) == {"queue_name": 'a"b', "job": json.loads(one.data)}
+    assert json.loads(lane.body([one, two])) == {"queue_name": 'a"b', "jobs": [json.loads(i.data) for i in (one, two)]}
+    assert [lane.call(batch).path for batch in ([one], [one, two])] == ["/api/v1/job", "/api/v1/jobs"]
+
+
+def test_what_was_put_first_goes_first_and_a_request_has_no_more_than_is_allowed() -> None:
+    items = _items(MOST + 5)
+    lane = _filled(items)
+    assert lane.take() == items[:MOST]
+    assert lane.take() == items[MOST:]
+    assert lane.take() == []
+
+
+def test_a_request_ends_before_it_has_too_many_bytes() -> None:
+    items = _items(10, MOST_BYTES // 4)
+    lane = _filled(items)
+    assert [len(lane.take()) for _ in range(4)] == [3, 3, 3, 1]
+
+
+def test_one_that_is_longer_than_a_request_goes_alone() -> None:
+    small, large, last = Item(b"1"), Item(b"x" * (MOST_BYTES + 1)), Item(b"2")
+    lane = _filled([small, large, last])
+    assert [lane.take() for _ in range(3)] == [[small], [large], [last]]
+
+
+def test_what_must_not_be_repeated_goes_in_a_request_of_its_own_kind_and_in_its_turn() -> None:
+    safe, unsafe, after = Item(b"1"), Item(b"2", safe=False), Item(b"3")
+    lane = _filled([safe, unsafe, after], UpdateLane)
+    assert [lane.take() for _ in range(3)] == [[safe], [unsafe], [after]]
+
+
+def test_a_lane_is_full_by_number_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    lane = _filled(_items(3), most=3)
+    assert lane.full()
+    lane.take()
+    assert not lane.full()
+    monkeypatch.setattr(coalescing, "_WAITING_BYTES", 100)
+    lane = _filled(_items(1, 101))
+    assert lane.full()
+    lane.take()
+    assert not lane.full()
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent() -> None:
+    first, second = _items(2)
+    lane = _filled([first, second])
+    lane.withdraw(first)
+    assert lane.first() is second
+    assert lane.take() == [second]
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["the server says which", "the server does not say which"])
+def test_a_bad_one_fails_alone(named: bool) -> None:
+    items = _items(100)
+    requests = _server(_filled(items), {items[42].data: (400, named)})
+    assert [number for number, item in enumerate(items) if item.error] == [42]
+    assert isinstance(items[42].error, BadRequest)
+    assert all(item.result()["uid"] == item.data.decode() for item in items if item.error is None)
+    assert requests < 25
+
+
+def test_many_bad_ones_cost_few_requests_and_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = _items(1000)
+    lane = _filled(items)
+    sent: list[int] = []
+    take = lane.take
+
+    def counted() -> list[Item]:
+        batch = take()
+        sent.append(len(batch))
+        return batch
+
+    monkeypatch.setattr(lane, "take", counted)
+    _server(lane, {item.data: (400, True) for item in items})
+    assert all(isinstance(item.error, BadRequest) for item in items)
+    assert sum(sent) < 4 * len(items)
+
+
+def test_a_conflict_of_one_fails_alone() -> None:
+    items = _items(10)
+    _server(_filled(items), {items[0].data: (409, True)})
+    assert [item.error is None for item in items] == [False] + [True] * 9
+
+
+def test_a_full_queue_takes_what_it_has_room_for_and_refuses_the_rest() -> None:
+    items = _items(1000)
+    requests = _server(_filled(items), {}, most=300)
+    refused = [item for item in items if item.error is not None]
+    assert len(refused) == 700
+    assert all(isinstance(item.error, TooManyRequests) for item in refused)
+    assert requests < 10
+
+
+def test_what_holds_for_the_queue_fails_all_at_once_each_with_an_error_of_its_own() -> None:
+    items = _items(10)
+    lane = _filled(items)
+    lane.answered(lane.take(), _answer(401, {"detail": "no"}, **{"x-request-id": "r-1"}), repeated=False)
+    errors = [item.error for item in items]
+    assert all(isinstance(error, AccessDenied) and error.request_id == "r-1" for error in errors)
+    assert len({id(error) for error in errors}) == 10
+    assert lane.first() is None
+
+
+def test_an_answer_that_is_none_of_a_job_engine_fails_them_all() -> None:
+    for answer in (Response(200, {}, b"<html>"), _answer(201, {"jobs": []}), _answer(201, {"other": 1})):
+        items = _items(2)
+        lane = _filled(items)
+        lane.answered(lane.take(), answer, repeated=False)
+        assert all("not one of a JobEngine" in str(item.error) for item in items)
+
+
+def _updated(status: int, *, repeated: bool, asked: str, lease: bool = True, **more: Any) -> Item:
+    item = Item(b"{}", lease=lease, status=asked)
+    lane = _filled([item], UpdateLane)
+    results = [{"uid": "u", "status": status, "error": "no", **more}]
+    lane.answered(lane.take(), _answer(200, {"results": results}), repeated=repeated)
+    return item
+
+
+def test_updates_are_carried_out_or_refused_one_by_one() -> None:
+    items = _items(3)
+    lane = _filled(items, UpdateLane)
+    results = [{"status": 200, "job": {"uid": "a"}}, {"status": 404, "error": "gone"}, {"status": 200}]
+    lane.answered(lane.take(), _answer(200, {"results": results}), repeated=False)
+    assert items[0].result() == {"uid": "a"}
+    assert isinstance(items[1].error, JobNotFound)
+    assert items[2].result() == {}
+
+
+def test_a_conflict_is_a_lost_lease_only_for_those_who_sent_one() -> None:
+    assert isinstance(_updated(409, repeated=False, asked="complete").error, LeaseLost)
+    assert type(_updated(409, repeated=False, asked="complete", lease=False).error).__name__ == "Conflict"
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "done"),
+    [
+        (404, "complete", True),
+        (404, "failed", True),
+        (409, "failed", True),
+        (409, "queued", True),
+        (409, "complete", False),
+        (404, "inprogress", False),
+        (409, "inprogress", False),
+    ],
+)
+def test_an_end_whose_answer_was_lost_is_done_when_the_lease_is_gone(status: int, asked: str, done: bool) -> None:
+    assert (_updated(status, repeated=True, asked=asked).error is None) == done
+    assert _updated(status, repeated=False, asked=asked).error is not None
+    assert _updated(status, repeated=True, asked=asked, lease=False).error is not None
+
+
+def test_a_lost_outcome_is_told_to_those_who_have_none_yet() -> None:
+    done, lost = _items(2)
+    done.done({"uid": "a"})
+    AddLane("q", 9).lost([done, lost], OutcomeUnknown("lost"))
+    assert done.result() == {"uid": "a"}
+    with pytest.raises(OutcomeUnknown):
+        lost.result()

@@ -1,0 +1,142 @@
+"""Requests as bytes, and answers from bytes in whatever parts they come."""
+
+import pytest
+
+from jobengine.client.errors import BadSettings
+from jobengine.client.http import Address, Broken, Request, ResponseParser, long_body_query
+from jobengine.client.secret import Secret
+
+_ANSWER = b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\nX-Request-Id: r-1\r\nRetry-After: 7\r\n\r\nhello"
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+
+
+def _request(**more: object) -> Request:
+    return Request("PUT", "/x", seconds=1, safe=True, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("answer", [_ANSWER, _CHUNKED], ids=["with a length", "in chunks"])
+def test_an_answer_is_whole_whatever_parts_it_comes_in(answer: bytes) -> None:
+    for size in range(1, len(answer) + 1):
+        parser = ResponseParser()
+        for begin in range(0, len(answer), size):
+            assert not parser.complete
+            parser.feed(answer[begin : begin + size])
+        assert (parser.complete, parser.reusable, parser.response().body) == (True, True, b"hello")
+
+
+def test_the_headers_of_an_answer_are_read() -> None:
+    parser = ResponseParser()
+    parser.feed(_ANSWER)
+    response = parser.response()
+    assert (response.status, response.request_id, response.retry_after) == (201, "r-1", 7.0)
+
+
+def test_answers_on_one_connection_follow_each_other() -> None:
+    parser = ResponseParser()
+    for answer in (_ANSWER, _CHUNKED, _ANSWER):
+        parser.expect()
+        parser.feed(answer)
+        assert parser.complete
+        assert parser.response().body == b"hello"
+
+
+def test_an_interim_answer_is_passed_over() -> None:
+    parser = ResponseParser()
+    parser.feed(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert not parser.complete
+    parser.feed(_ANSWER)
+    assert parser.response().status == 201
+
+
+def test_a_connection_is_not_used_again_after_more_than_the_answer_or_a_close() -> None:
+    parser = ResponseParser()
+    parser.feed(_ANSWER + _ANSWER)
+    assert (parser.complete, parser.reusable) == (True, False)
+    parser = ResponseParser()
+    parser.feed(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    assert (parser.complete, parser.reusable) == (True, False)
+
+
+def test_an_answer_that_is_cut_anywhere_is_broken() -> None:
+    for answer in (_ANSWER, _CHUNKED):
+        for length in range(len(answer)):
+            parser = ResponseParser()
+            if length:
+                parser.feed(answer[:length])
+            assert not parser.complete
+            with pytest.raises(Broken):
+                parser.end()
+
+
+def test_an_answer_without_a_length_ends_with_the_connection() -> None:
+    parser = ResponseParser()
+    parser.feed(b"HTTP/1.0 502 Bad Gateway\r\n\r\nsorry")
+    assert not parser.complete
+    parser.end()
+    assert (parser.response().status, parser.response().body) == (502, b"sorry")
+
+
+def test_what_is_not_http_is_broken() -> None:
+    with pytest.raises(Broken, match="not an HTTP answer"):
+        ResponseParser().feed(b"SSH-2.0-OpenSSH\r\n")
+
+
+def test_the_body_of_an_answer_without_end_is_had_in_parts() -> None:
+    parser = ResponseParser()
+    parser.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n")
+    assert (parser.take(), parser.take()) == (b"hel", b"")
+    parser.feed(b"2\r\nlo\r\n")
+    assert parser.take() == b"lo"
+
+
+def test_a_request_has_its_keys_its_query_and_its_body() -> None:
+    request = _request(query={"name": "a b&c"}, body=b"{}", key=Secret("clé"), admin_key=Secret("root"))
+    head, _, body = request.encode(Address("https://example.org:8443/jobs/")).partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"PUT /jobs/x?name=a%20b%26c HTTP/1.1"
+    assert b"Host: example.org:8443" in lines
+    assert "X-Access-Key: clé".encode() in lines
+    assert b"X-Admin-Key: root" in lines
+    assert b"Content-Length: 2" in lines
+    assert body == b"{}"
+
+
+def test_a_request_without_a_body_says_nothing_of_one() -> None:
+    assert b"Content" not in _request().encode(Address("http://127.0.0.1"))
+
+
+def test_a_long_body_names_its_queue_in_the_query() -> None:
+    assert long_body_query("q", b"x" * (1 << 20)) is None
+    assert long_body_query("q", b"x" * ((1 << 20) + 1)) == {"queueName": "q"}
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [("http://a", "a", 80), ("https://a", "a", 443), ("http://[::1]:6006", "::1", 6006), ("http://a:1/", "a", 1)],
+)
+def test_a_url_says_where_the_server_is(url: str, host: str, port: int) -> None:
+    address = Address(url)
+    assert (address.host, address.port) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6006",
+        "ftp://a",
+        "http://",
+        "http://a:0",
+        "http://a:99999",
+        "http://a:x",
+        "http://user:hunter2@a",
+        "http://a?x=1",
+        "http://a#x",
+        "http://a/\r\nX: y",
+        "http://a b",
+        "http://é",
+    ],
+)
+def test_a_url_that_can_not_be_used_is_refused_and_no_password_is_shown(url: str) -> None:
+    with pytest.raises(BadSettings) as caught:
+        Address(url)
+    assert "hunter2" not in repr(caught.value)

@@ -1,0 +1,44 @@
+"""What importing the client loads, counted in a process of its own."""
+
+import subprocess
+import sys
+
+_SERVER = (
+    "twisted",
+    "klein",
+    "nacl",
+    "zope",
+    "werkzeug",
+    "attr",
+    "attrs",
+    "prometheus_client",
+    "cryptography",
+    "OpenSSL",
+)
+
+
+def _loaded(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_the_client_loads_nothing_of_the_server_and_little_else() -> None:
+    bare, loaded = _loaded(""), _loaded("import jobengine.client")
+    tops = {name.partition(".")[0] for name in loaded}
+    assert not tops & set(_SERVER)
+    ours = {name for name in loaded if name.startswith("jobengine.")}
+    assert ours and all(name.startswith("jobengine.client") for name in ours)
+    # Each takes its time, and what costs most is not there unless it is used.
+    assert not loaded & {"asyncio", "ssl", "http.client", "email", "inspect", "tomllib", "platformdirs", "logging"}
+    assert len(loaded - bare - ours) < 90
+
+
+def test_asyncio_is_loaded_for_those_who_use_it() -> None:
+    assert "asyncio" in _loaded("from jobengine.client import AsyncJobEngine")
+
+
+def test_making_a_client_and_a_handle_loads_nothing_more_of_weight() -> None:
+    code = "from jobengine.client import JobEngine\nJobEngine('http://127.0.0.1:1', access_key='k').queue('q')"
+    assert not _loaded(code) & {"asyncio", "ssl", "inspect", "tomllib", "platformdirs"}

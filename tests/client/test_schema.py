@@ -1,0 +1,106 @@
+"""The client is held against api_schema.yml: each operation, each field that is sent, each field that comes back."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, get_type_hints
+
+import pytest
+
+from jobengine import client
+from jobengine.client.calls import CALLS
+from jobengine.client.jobs import JobChanges, JobFilter, JobOptions
+from jobengine.client.values import Field
+from tests.schema import operations, schema
+
+
+def _properties(name: str) -> dict[str, Any]:
+    part = schema()["components"]["schemas"][name]
+    properties: dict[str, Any] = part["properties"]
+    return properties
+
+
+def _read(kind: type) -> set[str]:
+    """The wire's fields that a class reads."""
+    return {field.wire for base in kind.__mro__ for field in vars(base).values() if isinstance(field, Field)}
+
+
+def _methods() -> Iterator[tuple[str, str, str]]:
+    for call in CALLS.values():
+        for served in call.served_by:
+            yield (call.operation, *served.split("."))  # type: ignore[misc]  # there is one dot
+
+
+def test_each_operation_is_described_once_with_its_method_and_path() -> None:
+    documented = {operation["operationId"]: (method, path) for method, path, operation in operations()}
+    assert {call.operation: (call.method, call.path) for call in CALLS.values()} == documented
+
+
+@pytest.mark.parametrize(("operation", "holder", "method"), list(_methods()))
+def test_each_operation_has_a_method_in_both_clients(operation: str, holder: str, method: str) -> None:
+    sync, asynchronous = (getattr(getattr(client, f"{prefix}{holder}"), method) for prefix in ("", "Async"))
+    assert inspect.signature(sync).parameters.keys() == inspect.signature(asynchronous).parameters.keys()
+    assert (sync.__doc__ or "").replace("AsyncQ", "Q").strip()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (client.Job, "Job"),
+        (client.Attempt, "Attempt"),
+        (client.Explanation, "Explanation"),
+        (client.QueueSetup, "QueueSetUp"),
+        (client.QueueStats, "QueueStats"),
+        (client.AccessKey, "Key"),
+        (client.Readiness, "Readiness"),
+    ],
+)
+def test_each_field_of_an_answer_is_an_attribute(kind: type, name: str) -> None:
+    assert set(_properties(name)) - _read(kind) == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "holder", "name"),
+    [
+        (client.QueueDefaults, "QueueSetUp", "defaults"),
+        (client.Counts, "QueueStats", "counts"),
+        (client.Lately, "QueueStats", "last_minute"),
+        (client.Lately, "QueueStats", "last_hour"),
+        (client.Times, "QueueStats", "wait_seconds"),
+        (client.Times, "QueueStats", "run_seconds"),
+    ],
+)
+def test_each_field_of_what_is_in_an_answer_is_an_attribute(kind: type, holder: str, name: str) -> None:
+    part = _properties(holder)[name]
+    while "$ref" in part:
+        part = schema()["components"]["schemas"][part["$ref"].rsplit("/", 1)[1]]
+    assert set(part["properties"]) - _read(kind) == set()
+
+
+def test_what_is_claimed_has_what_a_job_has_and_a_lease() -> None:
+    assert set(_properties("ClaimedJob")) - _read(client.Job) == {"lease"}
+    assert isinstance(client.ClaimedJob.lease, property)
+
+
+def test_each_field_of_a_new_job_is_an_option() -> None:
+    assert set(_properties("NewJob")) - {"content"} - set(get_type_hints(JobOptions)) == set()
+
+
+def test_each_field_of_an_update_is_an_argument() -> None:
+    assert set(_properties("Update")) - {"uid", "cancel"} - set(get_type_hints(JobChanges)) == set()
+
+
+def test_each_field_of_a_filter_is_an_argument() -> None:
+    assert set(_properties("Filter")) - set(get_type_hints(JobFilter)) == set()
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "elsewhere"),
+    [
+        (client.Queue.configure, "ChangeQueue", {"name"}),
+        (client.Queue.create, "NewQueue", {"name"}),
+        (client.Keys.add, "AddKey", {"queue_name", "access_key"}),
+        (client.JobEngine.claim, "Claim", {"queue_names", "updates"}),
+    ],
+)
+def test_each_field_of_a_body_is_an_argument(method: Any, body: str, elsewhere: set[str]) -> None:
+    assert set(_properties(body)) - elsewhere - set(inspect.signature(method).parameters) == set()

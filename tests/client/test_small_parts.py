@@ -1,0 +1,232 @@
+"""Back-off, heartbeats, the stream of events, values and errors."""
+
+import copy
+import json
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jobengine.client import Job, JobEvent, NewJob, QueueStats, TooManyRequests
+from jobengine.client.errors import JobEngineError, JobNotFound, QueueExists, QueueNotFound, Unavailable, error_of
+from jobengine.client.event_stream import EventParser
+from jobengine.client.jobs import changes_value, filter_query, filter_value, job_json
+from jobengine.client.leases import Beats
+from jobengine.client.retrying import Patience
+
+# Back-off
+
+
+def test_attempts_come_further_and_further_apart_until_the_time_is_over() -> None:
+    patience, now, delays = Patience(30, 0, lambda: 1), 0.0, []
+    while (delay := patience.delay(now)) is not None:
+        delays.append(delay)
+        now += delay
+    assert delays[:5] == [0.1, 0.2, 0.4, 0.8, 1.6]
+    assert max(delays) == 5
+    assert 25 < now <= 30
+
+
+def test_half_of_a_delay_is_random() -> None:
+    assert Patience(9, 0, lambda: 0).delay(0) == pytest.approx(0.05)
+
+
+def test_what_the_server_asks_for_is_obeyed_if_there_is_time() -> None:
+    assert Patience(30, 0, lambda: 0).delay(0, retry_after=7) == 7
+    assert Patience(5, 0, lambda: 0).delay(0, retry_after=7) is None
+
+
+def test_no_time_at_all_is_one_attempt() -> None:
+    assert Patience(0, 0, lambda: 0).delay(0) is None
+
+
+# Heartbeats
+
+
+def test_beats_come_at_the_interval_of_each_until_it_is_removed() -> None:
+    beats: Beats[str] = Beats()
+    beats.add("slow", 0, 10)
+    beats.add("fast", 0, 3)
+    assert (beats.next_at(), beats.due(2.9), beats.due(3)) == (3, [], ["fast"])
+    assert beats.due(10) == ["fast", "slow"]
+    beats.remove("fast")
+    assert beats.next_at() == 20
+    beats.remove("slow")
+    assert (beats.next_at(), len(beats), beats.due(99)) == (None, 0, [])
+
+
+def test_one_that_ends_and_begins_again_has_one_beat() -> None:
+    beats: Beats[str] = Beats()
+    for now in range(5):
+        beats.add("a", now, 10)
+        beats.remove("a")
+    beats.add("a", 5, 10)
+    assert beats.due(100) == ["a"]
+    assert beats.next_at() == 110
+
+
+def test_beats_that_are_late_come_once() -> None:
+    beats: Beats[str] = Beats()
+    beats.add("a", 0, 1)
+    assert beats.due(1000) == ["a"]
+    assert beats.next_at() == 1001
+
+
+# Events
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_events_are_found_whatever_parts_they_come_in(size: int) -> None:
+    text = b':\n\nid: a-1\nevent: job\ndata: {"uid":"\xc3\xa9"}\n\n:\n\nevent: gone\ndata: {}\n\nid: a-2\ndata: cut'
+    parser = EventParser()
+    events = [event for at in range(0, len(text), size) for event in parser.feed(text[at : at + size])]
+    assert events == [("job", "a-1", '{"uid":"é"}'), ("gone", "", "{}")]
+
+
+# Values
+
+_RAW = {
+    "uid": "u",
+    "priority": 5,
+    "keep_minutes": 60,
+    "timeout_minutes": 1,
+    "created": 1_800_000_000,
+    "last_updated": 1_800_000_001,
+    "timeout_time": 0,
+    "content": {"to": "ada@example.org"},
+    "state": "complete",
+    "timeout_seconds": 30,
+    "lease": "very secret",
+    "history": [{"started": 1, "ended": 2, "outcome": "failed", "error": "no route"}],
+    "from_a_newer_server": [1],
+}
+
+
+def test_numbers_of_the_wire_are_times_and_spans_of_time() -> None:
+    job = Job(_RAW)
+    assert job.created == datetime(2027, 1, 15, 8, tzinfo=UTC)
+    assert (job.keep, job.timeout, job.timeout_time) == (timedelta(hours=1), timedelta(seconds=30), None)
+    assert (job.tags, job.attempts, job.max_attempts, job.not_before) == ((), 0, 1, None)
+    assert [attempt.error for attempt in job.history] == ["no route"]
+    assert job.finished
+    assert not Job({**_RAW, "state": "queued"}).finished
+
+
+def test_what_a_newer_server_sends_is_kept_and_breaks_nothing() -> None:
+    assert Job(_RAW).raw["from_a_newer_server"] == [1]
+
+
+def test_times_beyond_what_can_be_held_break_nothing() -> None:
+    job = Job({**_RAW, "timeout_time": (1 << 63) - 1, "keep_minutes": (1 << 63) - 1, "timeout_seconds": 0})
+    assert (job.timeout_time, job.keep, job.timeout) == (None, timedelta.max, None)
+
+
+def test_an_answer_can_not_be_changed_and_is_equal_to_another_like_it() -> None:
+    job = Job(_RAW)
+    for name in ("priority", "raw", "other"):
+        with pytest.raises(AttributeError):
+            setattr(job, name, 1)
+    assert job == Job(dict(_RAW))
+    assert job != Job({**_RAW, "priority": 6})
+    assert job == copy.deepcopy(job) == pickle.loads(pickle.dumps(job))
+    event = JobEvent({"uid": "u", "at": 1.5}, "e-1")
+    assert (pickle.loads(pickle.dumps(event)).id, event.at.microsecond) == ("e-1", 500_000)
+
+
+def test_what_is_shown_of_an_answer_is_short_and_has_no_lease_and_no_content() -> None:
+    assert repr(Job(_RAW)) == "Job(uid='u', state='complete', priority=5)"
+    assert "ada" not in repr(NewJob({"to": "ada@example.org"}, priority=1))
+
+
+def test_numbers_within_numbers_are_read() -> None:
+    stats = QueueStats({"counts": {"queued": 3}, "wait_seconds": {"p50": 0.5, "p90": None}, "oldest_ready_seconds": 2})
+    assert (stats.counts.queued, stats.wait.p50, stats.wait.p90) == (3, timedelta(seconds=0.5), None)
+    assert stats.oldest_ready == timedelta(seconds=2)
+
+
+# What is sent
+
+
+def _sent(**options: Any) -> Any:
+    return json.loads(job_json({"a": 1}, options))
+
+
+def test_a_job_has_a_uid_of_its_own_whether_one_was_given_or_not() -> None:
+    assert _sent(uid="mine")["uid"] == "mine"
+    assert len({_sent()["uid"] for _ in range(100)}) == 100
+
+
+def test_times_may_be_given_as_python_has_them() -> None:
+    sent = _sent(
+        delay_seconds=timedelta(seconds=1.2),
+        keep_minutes=timedelta(hours=1),
+        not_before=datetime(2027, 1, 15, 8, tzinfo=UTC),
+        tags=("a", "b"),
+        priority=None,
+    )
+    del sent["uid"]
+    assert sent == {
+        "delay_seconds": 2,
+        "keep_minutes": 60,
+        "not_before": 1_800_000_000,
+        "tags": ["a", "b"],
+        "content": {"a": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "error", "says"),
+    [
+        ({}, {"max_attempt": 3}, TypeError, "did you mean 'max_attempts'"),
+        ({}, {"tags": "news"}, TypeError, "list of words"),
+        ([], {}, TypeError, "dict, not list"),
+        ("x", {}, TypeError, "dict, not str"),
+        ({"x": float("nan")}, {}, ValueError, "JSON"),
+        ({"x": object()}, {}, TypeError, "JSON"),
+        ({"x": "\ud800"}, {}, ValueError, "surrogate"),
+    ],
+)
+def test_what_can_not_be_sent_fails_before_it_is(content: Any, options: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        job_json(content, options)
+
+
+def test_a_result_of_none_is_sent_and_other_fields_without_a_value_are_not() -> None:
+    assert changes_value("u", {"result": None, "error": None}) == {"uid": "u", "result": None}
+
+
+def test_a_filter_is_written_for_a_body_and_for_a_query() -> None:
+    assert filter_value({"tag": "a", "older_than": timedelta(minutes=1)}) == {"tag": "a", "older_than": 60}
+    assert filter_query({"older_than": 60}) == {"older_than": "60"}
+    with pytest.raises(TypeError, match="did you mean 'state'"):
+        filter_value({"stat": "failed"})
+
+
+# Errors
+
+
+def test_an_error_has_the_words_of_the_server() -> None:
+    error = error_of(429, {"detail": "full", "index": 3}, request_id="r-1", retry_after=5)
+    assert isinstance(error, TooManyRequests)
+    assert (str(error), error.detail, error.status, error.request_id) == ("full", "full", 429, "r-1")
+    assert (error.retry_after, error.index) == (5, 3)
+
+
+def test_which_404_it_is_is_said_by_the_call_and_by_the_words() -> None:
+    gone = {"detail": "There is no queue named 'q'; create it with PUT /api/v1/queue."}
+    assert type(error_of(404, gone)) is QueueNotFound
+    assert type(error_of(404, {"detail": "The queue holds no job"})) is JobNotFound
+    assert type(error_of(409, {}, special={409: QueueExists})) is QueueExists
+
+
+def test_a_status_that_nobody_knows_is_an_error_all_the_same() -> None:
+    assert type(error_of(418, {})) is JobEngineError
+    assert "418" in str(error_of(418, {}))
+    assert type(error_of(502, {})) is Unavailable
+
+
+def test_errors_can_be_pickled_and_raised_again() -> None:
+    error = error_of(429, {"detail": "full"}, retry_after=5)
+    for other in (pickle.loads(pickle.dumps(error)), error.again()):
+        assert (type(other), other.detail, other.retry_after) == (TooManyRequests, "full", 5)

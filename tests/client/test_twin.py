@@ -1,0 +1,32 @@
+"""The client for threads is the one for asyncio, without what is asynchronous in it."""
+
+import pytest
+
+from .twin import CLIENT, MODULES, made, meaning
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_client_for_threads_is_made_from_the_one_for_asyncio(name: str) -> None:
+    source = (CLIENT / "_async" / f"{name}.py").read_text()
+    there = (CLIENT / "_sync" / f"{name}.py").read_text()
+    assert meaning(there) == meaning(made(source, name)), "run `python -m tests.client.twin`"
+
+
+def test_what_is_asynchronous_is_left_out_and_the_rest_stays() -> None:
+    source = 'class AsyncThing:\n    """An AsyncThing."""\n\n    async def go(self):\n        await self.x()  # soon\n'
+    assert meaning(made(source, "thing")) == meaning(
+        'class Thing:\n    """An Thing."""\n\n    def go(self):\n        self.x()\n'
+    )
+
+
+def test_a_change_on_one_side_alone_is_seen() -> None:
+    source = (CLIENT / "_async" / "queue.py").read_text()
+    assert meaning(made(source.replace("paused=True", "paused=False", 1), "queue")) != meaning(
+        (CLIENT / "_sync" / "queue.py").read_text()
+    )
+
+
+def test_both_packages_have_the_same_modules() -> None:
+    sync, asynchronous = ({path.name for path in (CLIENT / part).glob("*.py")} for part in ("_sync", "_async"))
+    assert sync == asynchronous
+    assert {f"{name}.py" for name in MODULES} < sync

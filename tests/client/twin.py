@@ -1,0 +1,69 @@
+"""
+Makes the client for threads from the one for asyncio: run `python -m tests.client.twin` after a change of the latter.
+
+What differs is in modules that are written by hand, with the same names in both packages. Here only words are left out
+or replaced: `await`, `async`, and the names of what has one name in each.
+"""
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+CLIENT = Path(__file__).parents[2] / "jobengine" / "client"
+#: Those that are made; the others of the package are written by hand.
+MODULES = ("adding", "caller", "claimed", "engine", "events", "queue")
+
+_RENAMED = {
+    "aclosing": "closing",
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+}
+
+
+def made(source: str, name: str) -> str:
+    """The module for threads; it is not formatted yet."""
+    tokens = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.NAME and token.string in ("async", "await"):
+            continue
+        tokens.append((token.type, _renamed(token.type, token.string)))
+    text = tokenize.untokenize(tokens)
+    return f"# Made from _async/{name}.py by tests/client/twin.py: change that, and make this anew.\n{text}"
+
+
+def _renamed(kind: int, word: str) -> str:
+    if kind in (tokenize.NAME, tokenize.STRING, tokenize.COMMENT):
+        return re.sub(r"\bAsync(?=[A-Z])", "", _RENAMED.get(word, word))
+    return word
+
+
+def meaning(source: str) -> str:
+    """What stands in a module, however it is laid out and in whatever order it imports names."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            node.names.sort(key=lambda alias: alias.name)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
+            node.value.elts.sort(key=ast.dump)
+    return ast.dump(tree)
+
+
+def main() -> None:
+    """Write them, laid out by ruff."""
+    paths = []
+    for name in MODULES:
+        paths.append(CLIENT / "_sync" / f"{name}.py")
+        paths[-1].write_text(made((CLIENT / "_async" / f"{name}.py").read_text(), name))
+    ruff = [sys.executable, "-m", "ruff"]
+    for step in (["format"], ["check", "--fix"], ["format"]):
+        subprocess.run([*ruff, *step, "--quiet", *paths], check=True)
+
+
+if __name__ == "__main__":
+    main()
