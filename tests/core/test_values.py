@@ -15,7 +15,7 @@ from jobengine.wire import responses as answers
 MODULES = {module.__name__ for module in (commands, events, model, state, answers, requests)}
 #: What may be shown. A new field is to be thought about: it belongs here, or among those that are hidden.
 SHOWN = """
-    admin after ahead arrival attempts author cancel cancel_requested changes claimed count created defaults
+    admin after ahead all arrival attempts author cancel cancel_requested changes claimed count created defaults
     delay_seconds draining dry_run ended error filter fingerprint following history idempotency_key job jobs
     keep_minutes key_id last_updated lease_expires limit many matched max_attempts max_jobs name new new_status
     not_before notes old outcome paused priority progress q queue queue_name queue_names queues ready_at
