@@ -28,6 +28,7 @@ __all__ = [
     "AccessKey",
     "Attempt",
     "Defaults",
+    "EventBatch",
     "Job",
     "JobEvent",
     "Notes",
@@ -355,3 +356,11 @@ class JobEvent:
     state: State | None
     #: Milliseconds since the epoch.
     at: int
+
+
+@frozen(eq=False)
+class EventBatch:
+    """Some changes of jobs in one queue, in the order in which they were made: one value for all who watch."""
+
+    #: At least one.
+    events: tuple[JobEvent, ...]

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from attrs import Factory, frozen
 
 from ..core import commands as c
-from ..core.model import Job, JobEvent
+from ..core.model import EventBatch, Job
 
 __all__ = ["Busy", "Engine", "Figure", "FigureKind", "Full", "OutcomeUnknown", "Readiness", "Unavailable"]
 
@@ -135,7 +135,7 @@ class Engine(Protocol):
 
     # What streams
 
-    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[JobEvent] | None, None]:
+    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         """
         Changes of jobs as they happen, some at a time.
 

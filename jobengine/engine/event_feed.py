@@ -6,7 +6,7 @@ all queues together, and a watcher that falls too far behind is let go.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -15,10 +15,10 @@ from attrs import define, field
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 
-from ..core.model import State
+from ..core.model import EventBatch, JobEvent, State
 from ..core.state import JobSwap
 
-__all__ = ["Event", "Events", "Feed", "Stream", "Watcher"]
+__all__ = ["Events", "Feed", "Stream", "Watcher"]
 
 #: Events that are kept for those who come back. Others of the oldest one's request may still be in memory.
 _KEPT: Final = 10_000
@@ -26,31 +26,9 @@ _KEPT: Final = 10_000
 _DIGITS: Final = 19
 #: Events that may wait for a watcher when more come, from one request that may make as many again.
 _BACKLOG: Final = 10_000
-#: Events that a watcher takes at a time; what is written of them is in memory as well.
+#: Events that a watcher takes at a time; what is written of them is in memory as well, once for all who watch.
 _PIECE: Final = 500
 _queue_of: Final = attrgetter("queue")
-
-
-class Event(Struct, frozen=True):
-    """One change of one job."""
-
-    #: Whose event it is.
-    stream: "Stream"
-    #: Grows by one with every event of the stream.
-    number: int
-    #: The job's uid.
-    uid: str
-    #: The state it was in, or None if it is new.
-    before: State | None
-    #: The state it is in, or None if it was removed.
-    state: State | None
-    #: Milliseconds since the epoch.
-    at: int
-
-    @property
-    def id(self) -> str:
-        """What a client sends to go on behind this event."""
-        return f"{self.stream.id}-{self.number}"
 
 
 class Events(Struct, frozen=True):
@@ -60,7 +38,7 @@ class Events(Struct, frozen=True):
     stream: "Stream"
     #: The number of the first of them; the others follow one by one.
     first: int
-    #: The job's uid, the state it was in, and the state it is in; see Event.
+    #: The job's uid, the state it was in, and the state it is in; see JobEvent.
     changes: list[tuple[str, State | None, State | None]]
     #: Milliseconds since the epoch.
     at: int
@@ -70,9 +48,15 @@ class Events(Struct, frozen=True):
         """The number of the last of them."""
         return self.first + len(self.changes) - 1
 
-    def __iter__(self) -> Iterator[Event]:
-        for number, (uid, before, state) in enumerate(self.changes, self.first):
-            yield Event(self.stream, number, uid, before, state, self.at)
+    def batches(self, after: int = 0) -> Iterator[EventBatch]:
+        """Those with a number above `after`, some at a time."""
+        skipped = max(0, after + 1 - self.first)
+        for start in range(skipped, len(self.changes), _PIECE):
+            numbered = enumerate(self.changes[start : start + _PIECE], self.first + start)
+            yield EventBatch(tuple([self._event(number, *change) for number, change in numbered]))
+
+    def _event(self, number: int, uid: str, before: State | None, state: State | None) -> JobEvent:
+        return JobEvent(id=f"{self.stream.id}-{number}", uid=uid, before=before, state=state, at=self.at)
 
 
 @define(eq=False)
@@ -103,29 +87,36 @@ class Watcher:
     stream: Stream
     #: Whether the first events asked for are no longer kept.
     gone: bool
-    _waiting: deque[Event] = field(factory=deque)
+    _waiting: deque[EventBatch] = field(factory=deque)
+    #: Events in these.
+    _behind: int = 0
     _wake: "Deferred[None] | None" = field(default=None)
     _ended: bool = False
 
-    async def next(self) -> list[Event] | None:
-        """Some events, at least one, as soon as there are any; None when there will be no more."""
+    async def next(self) -> list[EventBatch] | None:
+        """Some events, as soon as there are any; None when there will be no more."""
         if not self._waiting and not self._ended:
             self._wake = Deferred()
             await self._wake
         if self._ended:
             return None
-        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _PIECE))]
+        batches: list[EventBatch] = []
+        taken = 0
+        while self._waiting and taken < _PIECE:
+            batches.append(self._waiting.popleft())
+            taken += len(batches[-1].events)
+        self._behind -= taken
+        return batches
 
-    def missed(self, events: Iterable[Event]) -> None:
-        """Hand over what happened while the watcher was away."""
-        self._waiting.extend(events)
-
-    def give(self, events: Sequence[Event]) -> None:
-        """Hand over events of one commit, or some of them, or let the watcher go if it is too far behind already."""
-        if len(self._waiting) > _BACKLOG:
+    def give(self, batches: Iterable[EventBatch]) -> None:
+        """Hand over events, or let the watcher go if it is too far behind already."""
+        if self._behind > _BACKLOG:
             self.end()
-        else:
-            self._waiting.extend(events)
+            return
+        for batch in batches:
+            self._waiting.append(batch)
+            self._behind += len(batch.events)
+        if self._waiting:
             self._fire()
 
     def end(self) -> None:
@@ -179,9 +170,9 @@ class Feed:
         self._keep(events)
         if not stream.watchers:
             return
-        each = list(events)
+        batches = list(events.batches())
         for watcher in tuple(stream.watchers):
-            watcher.give(each)
+            watcher.give(batches)
             if watcher.ended:
                 self.leave(watcher)
 
@@ -191,8 +182,8 @@ class Feed:
         number = None if after is None else stream.number_in(after)
         watcher = Watcher(stream, gone=after is not None and number is None)
         if number is not None:
-            kept = (event for events in self._kept if events.stream is stream for event in events)
-            watcher.missed(event for event in kept if event.number > number)
+            missed = (events for events in self._kept if events.stream is stream and events.last > number)
+            watcher.give(batch for events in missed for batch in events.batches(number))
         stream.watchers.add(watcher)
         return watcher
 

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from ..core import commands as c
 from ..core.access import authorise
 from ..core.errors import DomainError, JobNotFound
-from ..core.model import FINISHED, Job, JobEvent
+from ..core.model import FINISHED, EventBatch, Job
 from ..core.rules import NewId
 from ..core.wall_time import shown
 from ..storage.committer import Phase, Run
@@ -267,12 +267,12 @@ class LocalEngine:
 
     # What streams
 
-    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[JobEvent] | None, None]:
+    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         """See Engine."""
         await self.ask(command)
         return self._events(command)
 
-    async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[JobEvent] | None, None]:
+    async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         feed = self.executor.feed
         if self._released:
             return
@@ -280,11 +280,8 @@ class LocalEngine:
         try:
             if watcher.gone:
                 yield None
-            while (events := await watcher.next()) is not None and self._may_watch(command):
-                yield [
-                    JobEvent(id=event.id, uid=event.uid, before=event.before, state=event.state, at=event.at)
-                    for event in events
-                ]
+            while (batches := await watcher.next()) is not None and self._may_watch(command):
+                yield batches
         finally:
             feed.leave(watcher)
 

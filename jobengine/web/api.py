@@ -21,7 +21,7 @@ from twisted.web.iweb import IRequest
 
 from ..core import commands as c
 from ..core.errors import AccessDenied
-from ..core.model import Job, JobEvent
+from ..core.model import EventBatch, Job
 from ..engine.door import Engine
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
@@ -53,7 +53,7 @@ from ..wire.responses import (
     queue_head,
     queue_tail,
     queue_value,
-    sent_event,
+    sent_events,
     stats_value,
     to_json,
 )
@@ -422,13 +422,10 @@ class Api:
             command = replace(command, after=page.following)
 
 
-async def _as_sent_events(watching: AsyncGenerator[Sequence[JobEvent] | None, None]) -> AsyncGenerator[bytes, None]:
+async def _as_sent_events(watching: AsyncGenerator[Sequence[EventBatch] | None, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(watching):
-        async for events in watching:
-            if events is None:
-                yield b"event: gone\ndata: {}\n\n"
-            else:
-                yield b"".join([sent_event(event) for event in events])
+        async for batches in watching:
+            yield b"event: gone\ndata: {}\n\n" if batches is None else b"".join(map(sent_events, batches))
 
 
 def _next_link(request: JobRequest, cursor: str) -> bytes:

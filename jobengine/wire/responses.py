@@ -1,6 +1,7 @@
 """What the engine answers, as JSON."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -8,7 +9,19 @@ from attrs import asdict
 from msgspec import Raw
 
 from ..core.commands import Claimed, Explanation
-from ..core.model import INPROGRESS, AccessKey, Attempt, Job, JobEvent, Queue, QueueStats, Standing, State, Times
+from ..core.model import (
+    INPROGRESS,
+    AccessKey,
+    Attempt,
+    EventBatch,
+    Job,
+    JobEvent,
+    Queue,
+    QueueStats,
+    Standing,
+    State,
+    Times,
+)
 from ..core.values import Value
 from .parameters import cursor_text
 
@@ -22,7 +35,7 @@ __all__ = [
     "queue_head",
     "queue_tail",
     "queue_value",
-    "sent_event",
+    "sent_events",
     "stats_value",
     "to_json",
 ]
@@ -206,8 +219,13 @@ def _reason(explanation: Explanation) -> str:
     return f"The queue is paused. {line}." if explanation.queue.paused else f"It can be claimed. {line}."
 
 
-def sent_event(event: JobEvent) -> bytes:
-    """An event in the format of server-sent events (HTML Standard, 9.2)."""
+@lru_cache(maxsize=64)
+def sent_events(batch: EventBatch) -> bytes:
+    """Events in the format of server-sent events (HTML Standard, 9.2); encoded once for all who watch."""
+    return b"".join(map(_sent_event, batch.events))
+
+
+def _sent_event(event: JobEvent) -> bytes:
     data = to_json({"uid": event.uid, "before": event.before, "state": event.state, "at": event.at / 1000})
     return b"id: %b\nevent: job\ndata: %b\n\n" % (event.id.encode(), data)
 

@@ -8,7 +8,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.model import Job, JobEvent, Spec, Standing, State
 from jobengine.core.state import JobSwap
-from jobengine.engine.event_feed import _BACKLOG, _KEPT, Event, Feed
+from jobengine.engine.event_feed import _BACKLOG, _KEPT, _PIECE, Feed, Watcher
 from tests.doubles import CountedIds
 from tests.engine.engines import KEY, Asked, Desk
 from tests.engine.test_durability import FULL
@@ -51,7 +51,7 @@ class Watching:
         except StopAsyncIteration:
             self.over = True
         else:
-            self.events += [None] if piece is None else piece
+            self.events += [None] if piece is None else [event for batch in piece for event in batch.events]
 
     @property
     def moves(self) -> list[Any]:
@@ -186,19 +186,28 @@ def job(number: int) -> Job:
     return Job(spec, Standing(state=State.QUEUED, updated=0))
 
 
-def publish(feed: Feed, queue: str, number: int) -> list[Event]:
+def publish(feed: Feed, queue: str, number: int) -> list[JobEvent]:
     """Give out so many events, each of a request of its own."""
-    made: list[Event] = []
+    made: list[JobEvent] = []
     for n in range(number):
         made += publish_together(feed, queue, 1, n)
     return made
 
 
-def publish_together(feed: Feed, queue: str, number: int, start: int = 0) -> list[Event]:
+def publish_together(feed: Feed, queue: str, number: int, start: int = 0) -> list[JobEvent]:
     swaps = [JobSwap(queue, job(n).spec.uid, None, job(n)) for n in range(start, start + number)]
     (events,) = feed.events(swaps, 0)
     feed.publish(events)
-    return list(events)
+    return [event for batch in events.batches() for event in batch.events]
+
+
+def waiting(watcher: Watcher) -> list[JobEvent]:
+    """What it has not taken yet."""
+    return [event for batch in watcher._waiting for event in batch.events]
+
+
+def number_of(event: JobEvent) -> int:
+    return int(event.id.rpartition("-")[2])
 
 
 def test_the_newest_events_are_kept_over_all_queues_and_older_ones_are_gone() -> None:
@@ -220,10 +229,10 @@ def test_the_oldest_events_of_a_request_go_before_its_newest() -> None:
     assert feed.watch("q", events[598].id).gone
     back = feed.watch("q", events[599].id)
     assert not back.gone
-    assert [event.number for event in back._waiting] == [*range(601, 1_001)]
+    assert [number_of(event) for event in waiting(back)] == [*range(601, 1_001)]
     publish(feed, "q", 2)
     assert feed.watch("q", events[600].id).gone
-    assert [event.number for event in feed.watch("q", events[601].id)._waiting] == [*range(603, 1_003)]
+    assert [number_of(event) for event in waiting(feed.watch("q", events[601].id))] == [*range(603, 1_003)]
     publish_together(feed, "other", _KEPT)
     assert feed.watch("q", events[-1].id).gone
     assert (feed._number, len(feed._kept)) == (_KEPT, 1)
@@ -243,11 +252,11 @@ def test_the_changes_of_one_request_in_several_queues_are_events_of_each() -> No
     watching, other = feed.watch("q", None), feed.watch("other", None)
     for events in feed.events(swaps, 7):
         feed.publish(events)
-    assert [(e.number, e.uid, e.before, e.state, e.at) for e in watching._waiting] == [
+    assert [(number_of(e), e.uid, e.before, e.state, e.at) for e in waiting(watching)] == [
         (1, "1", None, State.QUEUED, 7),
         (2, "5", None, State.QUEUED, 7),
     ]
-    assert [(e.number, e.uid, e.before, e.state) for e in other._waiting] == [
+    assert [(number_of(e), e.uid, e.before, e.state) for e in waiting(other)] == [
         (1, "3", State.QUEUED, State.COMPLETE),
         (2, "4", State.QUEUED, None),
     ]
@@ -273,3 +282,20 @@ def test_one_who_has_left_is_given_nothing_any_more() -> None:
     feed.leave(watcher)
     publish(feed, "q", 1)
     assert len(watcher._waiting) == 0
+
+
+def test_all_who_watch_are_given_the_same_values() -> None:
+    """What is made of them, such as their text, can be made once."""
+    feed = Feed(CountedIds())
+    watchers = [feed.watch("q", None) for _ in range(3)]
+    publish_together(feed, "q", 3 * _PIECE)
+    first, *others = [Asked(watcher.next()).answer for watcher in watchers]
+    assert [len(batch.events) for batch in first] == [_PIECE]
+    assert all(other[0] is first[0] for other in others)
+
+
+def test_what_is_taken_at_a_time_is_bounded_and_small_batches_come_together() -> None:
+    feed = Feed(CountedIds())
+    watcher = feed.watch("q", None)
+    publish(feed, "q", _PIECE + 1)
+    assert [len(Asked(watcher.next()).answer) for _ in range(2)] == [_PIECE, 1]
