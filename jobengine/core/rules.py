@@ -255,21 +255,15 @@ def _explain(table: Table, _grant: Grant, command: c.ExplainJob, _now: int, _new
 def _claimable(table: Table, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:
     """The jobs that can be claimed, but for those that time should have removed by now."""
     wall = table.wall(now)
-    return (job for job in table.ready_jobs(tags) if not _gone(job, wall))
+    return (job for job in table.ready_jobs(tags) if not (until := job.spec.timeout_time) or until * SECOND > wall)
 
 
 def _wanted(table: Table, command: c.Claim, now: int) -> Iterator[Job]:
     if command.uids is None:
         return _claimable(table, now, command.tags)
-    wall = table.wall(now)
+    tags, wall = frozenset(command.tags), table.wall(now)
     jobs = (job for uid in command.uids if (job := table.job(uid)) is not None and job.ready)
-    return (job for job in jobs if not _gone(job, wall) and set(command.tags) <= set(job.spec.tags))
-
-
-def _gone(job: Job, wall: int) -> bool:
-    """Whether the wall clock should have removed a queued job by now."""
-    until = job.spec.timeout_time
-    return until != 0 and until * SECOND <= wall
+    return (job for job in jobs if tags.issubset(job.spec.tags) and not 0 < job.spec.timeout_time * SECOND <= wall)
 
 
 def _claim(table: Table, _grant: Grant, command: c.Claim, now: int, new_id: NewId) -> Decision[Sequence[Job]]:

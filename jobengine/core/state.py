@@ -110,6 +110,9 @@ class QueueTable:
         #: The ranks of the jobs that can be claimed, and of those among them with a tag, by tag.
         self.ready = self.places[Place.READY]
         self.ready_by_tag: dict[str, Ordered[Rank]] = {}
+        #: The ranks of those with two tags or more, by all their tags: who asks for two tags need not look at those
+        #: that have only one of them.
+        self.ready_by_tags: dict[tuple[str, ...], Ordered[Rank]] = {}
         #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
         self.unique: dict[str, dict[str, None]] = {}
         #: (deadline, rank) of every job that elapsed time will move on by itself: jobs that were claimed or finished by
@@ -124,6 +127,7 @@ class QueueTable:
         self._leaving: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
         #: Tags with which there may be no ready job any more.
         self._left_tags: dict[str, None] = {}
+        self._left_combinations: dict[tuple[str, ...], None] = {}
         #: About how many bytes the records of this queue would take in a fresh snapshot.
         self.live_bytes = len(encode(QueueCreated(queue)))
         #: About how many of them each job takes for the queue's name: more than it has characters.
@@ -175,9 +179,14 @@ class QueueTable:
         """The jobs that can be claimed, in execution order, those with all of `tags`. Not for use after a change."""
         if not tags:
             return (self.jobs[rank[2]] for rank in self.ready)
-        narrowest = min((self.ready_by_tag.get(tag, _EMPTY) for tag in tags), key=len)
         wanted = frozenset(tags)
-        return (job for rank in narrowest if wanted <= frozenset((job := self.jobs[rank[2]]).spec.tags))
+        narrowest = min((self.ready_by_tag.get(tag, _EMPTY) for tag in wanted), key=len)
+        if len(wanted) == 1:
+            return (self.jobs[rank[2]] for rank in narrowest)
+        if len(self.ready_by_tags) <= len(narrowest):
+            matching = [ranks for combination, ranks in self.ready_by_tags.items() if wanted.issubset(combination)]
+            return (self.jobs[rank[2]] for rank in merge(*matching))
+        return (job for rank in narrowest if wanted.issubset((job := self.jobs[rank[2]]).spec.tags))
 
     def in_progress(self) -> list[Job]:
         """The jobs that somebody holds."""
@@ -283,6 +292,8 @@ class QueueTable:
         spec = job.spec
         for tag in spec.tags if place is _READY else ():
             self._entering[self.ready_by_tag.setdefault(tag, Ordered())].append(spec.rank)
+        if len(spec.tags) > 1 and place is _READY:
+            self._entering[self.ready_by_tags.setdefault(spec.tags, Ordered())].append(spec.rank)
         if spec.unique_key is not None and job.standing.state in UNFINISHED:
             self.unique.setdefault(spec.unique_key, {})[spec.uid] = None
 
@@ -291,6 +302,9 @@ class QueueTable:
         for tag in spec.tags if place is _READY else ():
             self._leaving[self.ready_by_tag[tag]].append(spec.rank)
             self._left_tags[tag] = None
+        if len(spec.tags) > 1 and place is _READY:
+            self._leaving[self.ready_by_tags[spec.tags]].append(spec.rank)
+            self._left_combinations[spec.tags] = None
         if spec.unique_key is not None and job.standing.state in UNFINISHED:
             del self.unique[spec.unique_key][spec.uid]
             if not self.unique[spec.unique_key]:
@@ -330,6 +344,10 @@ class QueueTable:
             if not self.ready_by_tag[tag]:
                 del self.ready_by_tag[tag]
         self._left_tags.clear()
+        for tags in self._left_combinations:
+            if not self.ready_by_tags[tags]:
+                del self.ready_by_tags[tags]
+        self._left_combinations.clear()
 
     def weight(self, job: Job) -> int:
         """About how long the job's record is."""

@@ -14,11 +14,10 @@ from attrs import define, field, frozen
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ..core.activity import Activity
-from ..core.commands import Claimed, ClaimResult, Claims, Command, Peek, ReturnClaims, UpdateJobs
+from ..core.commands import Claimed, ClaimResult, Claims, Command, Peek, ReturnClaims
 from ..core.errors import DomainError, QueueNotFound
 from ..core.fact_codec import UnknownRecord, decode, encode
 from ..core.facts import ClockSet, Fact
@@ -165,11 +164,9 @@ class Executor:
 
     # The way of a command
 
-    async def catch_up(self, names: Iterable[str]) -> None:
-        """Return when all that is due in these queues is applied, in slices between which others are let in."""
-        for name in names:
-            while self._behind(name):
-                await deferLater(self.clock, 0)
+    def is_behind(self, names: Iterable[str]) -> bool:
+        """Whether more is due in these queues, after a slice of it was applied: let others in, then ask again."""
+        return any(self._behind(name) for name in names)
 
     def execute(self, command: Command[A]) -> Outcome[A]:
         """Carry a command out. Its outcome may be told when it is `durable`. Raises Unavailable."""
@@ -232,26 +229,28 @@ class Executor:
 
     def _claim(self, claims: Claims, now: int) -> Done[ClaimResult]:
         """Update, then claim; whether it may is asked of every queue before anything is changed."""
-        updates = claims.update_commands()
-        if updates or len(claims.queues) > 1:
-            for check in (
-                *(replace(one, updates=()) for one in updates),
-                *(claims.of(one, 0) for one in claims.queues),
-            ):
-                self._decide(check, now)
-        changed, results = self._update(updates, now)
-        # What they have made ready is for those who came before.
-        self._serve(now)
+        if claims.updates or len(claims.queues) > 1:
+            self._check_all(claims, now)
+        changed, results = self._update(claims, now) if claims.updates else (False, [])
         jobs = self._claim_from([(name, None) for name in claims.queues], claims, now, admitted=changed)
         return Done(ClaimResult(jobs=jobs, results=results), changed or bool(jobs))
 
-    def _update(self, updates: Sequence[UpdateJobs], now: int) -> tuple[bool, list[Job | DomainError]]:
+    def _check_all(self, claims: Claims, now: int) -> None:
+        """Ask of every queue whether it may be claimed from, or updated."""
+        for update in claims.update_commands():
+            self._decide(replace(update, updates=()), now)
+        for name in claims.queues:
+            self._decide(claims.of(name, 0), now)
+
+    def _update(self, claims: Claims, now: int) -> tuple[bool, list[Job | DomainError]]:
         changed = False
         results: list[Job | DomainError] = []
-        for one in updates:
+        for one in claims.update_commands():
             done = self._decide(one, now, admitted=changed)
             changed = changed or done.changed
             results += done.answer
+        # What they have made ready is for those who came before.
+        self._serve(now)
         return changed, results
 
     def _claim_from(

@@ -155,7 +155,8 @@ class LocalEngine:
     async def ask(self, command: c.Command[A]) -> A:
         """See Engine."""
         while True:
-            await self.executor.catch_up(command.queue_names)
+            while self.executor.is_behind(command.queue_names):
+                await deferLater(self.clock, 0)
             outcome = self.executor.execute(command)
             if await self.executor.durable(changed=outcome.changed):
                 return shown(outcome.get(), self.executor.tables.ahead)
@@ -203,7 +204,8 @@ class LocalEngine:
         outcome: Outcome[c.ClaimResult] = _NO_JOBS
         try:
             while True:
-                await self.executor.catch_up(command.queue_names)
+                while self.executor.is_behind(command.queue_names):
+                    await deferLater(self.clock, 0)
                 outcome = self.executor.take(command)
                 if wait and _is_empty(outcome) and self._may_wait(until):
                     waiting = self.executor.waiters.line.add(command)

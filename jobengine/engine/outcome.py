@@ -2,7 +2,7 @@
 
 from typing import Generic, NoReturn, TypeVar
 
-from attrs import frozen
+from msgspec import Struct
 
 from ..core.errors import DomainError
 
@@ -12,8 +12,7 @@ A_co = TypeVar("A_co", covariant=True)
 A = TypeVar("A")
 
 
-@frozen
-class Done(Generic[A_co]):
+class Done(Struct, Generic[A_co], frozen=True):
     """It was carried out."""
 
     answer: A_co
@@ -25,8 +24,7 @@ class Done(Generic[A_co]):
         return self.answer
 
 
-@frozen
-class Refused:
+class Refused(Struct, frozen=True):
     """It was not carried out, and nothing has changed."""
 
     error: DomainError

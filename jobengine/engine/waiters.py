@@ -84,17 +84,14 @@ class Waiters:
     _tables: Tables
     line: Line = field(factory=Line)
     ends: Ends = field(factory=Ends)
+    #: Whether anything has happened.
+    stirred: bool = False
     #: What has become ready, by queue; only where somebody waits.
     _ready: dict[str, ReadyJobs] = field(factory=dict)
     #: Queues that were created, reconfigured or deleted, and whether that ended a pause.
     _reconfigured: dict[str, bool] = field(factory=dict)
     #: Jobs that are finished, or gone (None).
     _ended: list[tuple[str, str, Job | None]] = field(factory=list)
-
-    @property
-    def stirred(self) -> bool:
-        """Whether anything has happened."""
-        return bool(self._ready or self._ended or self._reconfigured)
 
     def note(self, swaps: Sequence[Swap]) -> None:
         """Take note of changes that were just applied."""
@@ -114,10 +111,11 @@ class Waiters:
 
     def concerned(self) -> Iterator[Waiter]:
         """
-        Those in the line for queues that were created, reconfigured or deleted: their keys may open them no more.
+        Begin a round: those in the line for queues that were created, reconfigured or deleted.
 
-        What can be claimed of a queue that was paused is offered next.
+        Their keys may open the queues no more. What can be claimed of a queue that was paused is offered next.
         """
+        self.stirred = False
         names, self._reconfigured = self._reconfigured, {}
         self.ends.end({name for name in names if name not in self._tables.queues})
         for name, resumed in names.items():
@@ -150,11 +148,13 @@ class Waiters:
         old, new = swap.old, swap.new
         if self.ends and (new is None or new.state in FINISHED):
             self._ended.append((swap.queue, swap.uid, new))
+            self.stirred = True
         if new is not None and self.line.waits_for(swap.queue) and _has_become_ready(old, new):
             self._note_ready(swap.queue, [new])
 
     def _note_queue(self, swap: QueueSwap) -> None:
         resumed = isinstance(swap.old, Queue) and swap.old.paused
+        self.stirred = True
         self._reconfigured[swap.queue] = resumed or self._reconfigured.get(swap.queue, False)
 
     def _note_ready(self, name: str, jobs: Iterable[Job]) -> None:
@@ -162,6 +162,7 @@ class Waiters:
         # Those of a paused queue are looked for at the end of its pause.
         if table is not None and not table.queue.paused:
             self._ready.setdefault(name, ReadyJobs(table)).add(jobs)
+            self.stirred = True
 
     def _note_all(self, name: str) -> None:
         """Note what can be claimed of a queue, as much as those who wait would take."""

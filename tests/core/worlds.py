@@ -124,6 +124,7 @@ def picture(tables: Tables) -> dict[str, Any]:
         first = [when for when, _ in [*table.deadlines][:1]] + [when - tables.ahead for when, _ in by_wall[:1]]
         assert table.next_deadline == min(first, default=None)
         assert {tag: list(ranks) for tag, ranks in table.ready_by_tag.items()} == _ready_by_tag(jobs)
+        assert {tags: list(ranks) for tags, ranks in table.ready_by_tags.items()} == _ready_by_tags(jobs)
         assert table.unique.keys() == {job.spec.unique_key for job in jobs if _holds_a_key(job)}
         held = [(key, table.jobs[uid]) for key, uids in table.unique.items() for uid in uids]
         assert all(job.spec.unique_key == key and _holds_a_key(job) for key, job in held)
@@ -158,6 +159,11 @@ def _ready_by_tag(jobs: list[Job]) -> dict[str, list[Rank]]:
     ready = [job for job in jobs if job.ready]
     tags = {tag for job in ready for tag in job.spec.tags}
     return {tag: [job.spec.rank for job in ready if tag in job.spec.tags] for tag in tags}
+
+
+def _ready_by_tags(jobs: list[Job]) -> dict[tuple[str, ...], list[Rank]]:
+    ready = [job for job in jobs if job.ready and len(job.spec.tags) > 1]
+    return {one.spec.tags: [job.spec.rank for job in ready if job.spec.tags == one.spec.tags] for one in ready}
 
 
 def _holds_a_key(job: Job) -> bool:
