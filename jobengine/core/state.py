@@ -26,6 +26,8 @@ _RECORD_OVERHEAD: Final = 200
 _PAGE_BYTES: Final = 1 << 20
 #: How many priorities are looked at for the oldest ready job.
 _PRIORITIES: Final = 100
+#: Jobs that are freed in one step.
+_FREED_AT_ONCE: Final = 1_000
 _EMPTY: Final[Ordered[Rank]] = Ordered()
 
 
@@ -330,6 +332,22 @@ class QueueTable:
             if not self.ready_by_tag[tag]:
                 del self.ready_by_tag[tag]
         self._left_tags.clear()
+
+    def dismantle(self) -> Iterator[None]:
+        """Free the memory of a table that is no longer used; each step frees a slice."""
+        indexes: list[Ordered[Any]] = [*self.places.values(), *self.ready_by_tag.values()]
+        indexes += (self.deadlines, self.wall_deadlines)
+        self.ready_by_tag.clear()
+        while indexes:
+            if not indexes[-1].drop_block():
+                indexes.pop()
+            yield
+        kinds: list[dict[str, Any]] = [self.unique, self.jobs]
+        for kept in kinds:
+            while kept:
+                for _ in range(min(_FREED_AT_ONCE, len(kept))):
+                    kept.popitem()
+                yield
 
     def weight(self, job: Job) -> int:
         """About how long the job's record is."""
