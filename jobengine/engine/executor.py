@@ -23,8 +23,9 @@ from ..core.errors import DomainError, QueueNotFound
 from ..core.fact_codec import UnknownRecord, decode, encode
 from ..core.facts import ClockSet, Fact
 from ..core.model import Job, Recent
+from ..core.queue_table import QueueTable
 from ..core.rules import NewId, decide, expire, latest_change
-from ..core.state import JobSwap, QueueSwap, QueueTable, Swap, Tables
+from ..core.state import JobSwap, QueueSwap, Swap, Tables
 from ..storage.committer import Backlog, Committer, Hooks, Phase, Run
 from ..storage.errors import NewerFormat, NoRoom, StorageError
 from ..storage.journal import Journal

@@ -7,7 +7,7 @@ from typing import Final
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.state import QueueTable
+from ..core.queue_table import QueueTable
 
 __all__ = ["Freeing"]
 

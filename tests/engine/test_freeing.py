@@ -11,7 +11,7 @@ import pytest
 from jobengine.core.commands import AddJobs, DeleteQueue, NewJob
 from jobengine.core.errors import QueueNotFound
 from jobengine.core.model import Defaults
-from jobengine.core.state import QueueTable
+from jobengine.core.queue_table import QueueTable
 from jobengine.engine.door import Full
 from tests.engine.engines import KEY, Asked, Desk
 
