@@ -7,7 +7,8 @@ object at the end, and only where it is not the default.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from attrs import asdict, fields_dict
 from msgspec import UNSET, Struct, UnsetType
@@ -149,6 +150,28 @@ def _is_long(notes: Notes) -> bool:
 
 # Reading: every version
 
+T = TypeVar("T")
+_STATES: Final = {state.value: state for state in State}
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _shared(value: T) -> T:
+    """
+    One value for all that are equal and come soon after one another.
+
+    Read back each by itself, times, tags and workers took 170 bytes a job that a job which was just added shares.
+    """
+    return value
+
+
+@lru_cache(maxsize=4096)
+def _bare(
+    state: str, updated: int, attempts: int, claimed: int, timeout: int, timeout_time: int, created: int
+) -> tuple[Standing, int, int, int]:
+    """A standing of which nobody has said anything, and times: one for all jobs that were added at once."""
+    standing = Standing(state=_STATES[state], updated=updated, attempts=attempts, claimed=claimed)
+    return standing, timeout, timeout_time, created
+
 
 def _read_queue(written: list[Any]) -> Queue:
     name, salt, digest, created, more = written
@@ -179,12 +202,12 @@ def _read_notes(written: dict[str, Any] | None) -> Notes:
 def _read_standing(written: list[Any]) -> Standing:
     state, updated, attempts, claimed, lease, worker, more = written
     return Standing(
-        state=State(state),
-        updated=updated,
+        state=_STATES[state],
+        updated=_shared(updated),
         attempts=attempts,
-        claimed=claimed,
+        claimed=_shared(claimed),
         lease=lease,
-        worker=worker,
+        worker=_shared(worker),
         notes=_read_notes(more.pop("notes", None)),
         **more,
     )
@@ -192,17 +215,34 @@ def _read_standing(written: list[Any]) -> Standing:
 
 def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
     queue, uid, priority, arrival, keep, timeout, timeout_time, created, more, *standing = written
+    state, updated, attempts, claimed, lease, worker, more_standing = standing
+    if not more and not more_standing and lease is None and worker is None:
+        # Most jobs; without **more it takes half the time.
+        bare, timeout, timeout_time, created = _bare(state, updated, attempts, claimed, timeout, timeout_time, created)
+        spec = Spec(
+            uid=uid,
+            priority=priority,
+            arrival=arrival,
+            keep_minutes=keep,
+            timeout_seconds=timeout,
+            timeout_time=timeout_time,
+            content=content,
+            created=created,
+        )
+        return JobAdded(queue, Job(spec, bare))
     if "tags" in more:
-        more["tags"] = tuple(more["tags"])
+        more["tags"] = _shared(tuple(more["tags"]))
+    if "author" in more:
+        more["author"] = _shared(more["author"])
     spec = Spec(
         uid=uid,
         priority=priority,
         arrival=arrival,
         keep_minutes=keep,
-        timeout_seconds=timeout,
-        timeout_time=timeout_time,
+        timeout_seconds=_shared(timeout),
+        timeout_time=_shared(timeout_time),
         content=content,
-        created=created,
+        created=_shared(created),
         **more,
     )
     return JobAdded(queue, Job(spec, _read_standing(standing)))

@@ -2,7 +2,8 @@
 
 from .facts import ClockSet, Fact, JobAdded, QueueCreated
 from .model import Rank
-from .state import QueueTable, Tables
+from .queue_table import QueueTable
+from .state import Tables
 
 __all__ = ["Snapshot"]
 

@@ -76,6 +76,14 @@ class Ordered(Generic[T]):
         inside = bisect_left(self._blocks[at], value) if at < len(self._blocks) else 0
         return sum(map(len, self._blocks[:at])) + inside
 
+    def drop_block(self) -> bool:
+        """Take out some of the last values; False if there are none."""
+        if not self._blocks:
+            return False
+        self._length -= len(self._blocks.pop())
+        self._lasts.pop()
+        return True
+
     def _put_in(self, at: int, run: list[T], start: int) -> int:
         """Put in what goes into one gap of a block, from `run[start]` on; how far that was."""
         block = self._blocks[at]

@@ -22,6 +22,7 @@ from ..core.errors import DomainError, QueueNotFound
 from ..core.fact_codec import UnknownRecord, decode, encode
 from ..core.facts import ClockSet, Fact
 from ..core.model import Job, Recent
+from ..core.queue_table import QueueTable
 from ..core.rules import NewId, decide, expire, latest_change
 from ..core.state import JobSwap, QueueSwap, Swap, Tables
 from ..storage.committer import Backlog, Committer, Hooks, Phase, Run
@@ -30,6 +31,7 @@ from ..storage.journal import Journal
 from .compaction import PAUSE, SLACK, Compaction
 from .door import Busy, Full, OutcomeUnknown, Unavailable
 from .event_feed import Events, Feed
+from .freeing import Freeing
 from .line import Waiter
 from .outcome import Done, Outcome, Refused
 from .timeline import Timeline
@@ -86,6 +88,7 @@ class Executor:
     waiters: Waiters = field(init=False)
     #: "commits", "records" and "bytes" since the start.
     totals: Counter[str] = field(factory=Counter, init=False)
+    _freeing: Freeing = field(init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _running: bool = field(default=False, init=False)
     timeline: Timeline = field(init=False)
@@ -95,6 +98,7 @@ class Executor:
         self.feed = Feed(self.new_id)
         self.timeline = Timeline(self.clock, self.now)
         self.waiters = Waiters(self.tables)
+        self._freeing = Freeing(self.clock)
         self.committer = Committer(
             writer=self.journal,
             run=self.thread,
@@ -408,7 +412,15 @@ class Executor:
             facts = [decode(record) for record in records]
         except UnknownRecord as error:
             raise NewerFormat(f"{self.journal.path}: {error} is not known to this JobEngine; use a newer one") from None
-        self.tables.apply(facts)
+        self._free(self.tables.apply(facts))
+
+    def _free(self, swaps: Sequence[Swap]) -> None:
+        """Free the queues that are gone; the changes must be ones that are not taken back."""
+        for swap in swaps:
+            if type(swap) is not QueueSwap or not isinstance(swap.old, QueueTable):
+                continue
+            if self.tables.queues.get(swap.queue) is not swap.old:
+                self._freeing.add(swap.old)
 
     def _roll_back(self, changes: list[_Change]) -> None:
         """Take out of sight what found no room."""
@@ -427,6 +439,7 @@ class Executor:
         if records:
             self.totals.update(commits=1, records=records, bytes=size)
         for change in changes:
+            self._free(change.swaps)
             for events in change.events:
                 self.feed.publish(events)
         self.compaction.after_write()

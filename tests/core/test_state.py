@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, JobRemoved, QueueCreated
 from jobengine.core.model import State
+from jobengine.core.queue_table import Place
 from jobengine.core.snapshot import Snapshot
 from jobengine.core.sorted_blocks import Ordered
-from jobengine.core.state import JobSwap, Place, Tables
+from jobengine.core.state import JobSwap, Tables
 from tests.core.random_facts import any_facts, facts
 from tests.core.worlds import World, picture
 

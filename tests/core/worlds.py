@@ -21,8 +21,9 @@ from jobengine.core.commands import (
 from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, QueueCreated
 from jobengine.core.model import UNFINISHED, Defaults, Job, Queue, Rank, State
+from jobengine.core.queue_table import Place
 from jobengine.core.rules import decide, expire
-from jobengine.core.state import Place, Tables
+from jobengine.core.state import Tables
 from tests.doubles import START, CountedIds
 
 __all__ = ["KEY", "MINUTE", "NOW", "World", "picture"]

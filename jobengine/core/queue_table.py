@@ -1,0 +1,335 @@
+"""One queue and its jobs in memory, with the indexes that answer in O(log n)."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from enum import StrEnum
+from heapq import merge
+from itertools import chain, islice, takewhile
+from typing import Any, Final
+
+from .fact_codec import encode, length_of_more
+from .facts import QueueCreated, QueueDeleted
+from .model import QUEUED, UNFINISHED, Job, Queue, QueueCounts, Rank, Standing, State
+from .sorted_blocks import Ordered
+
+__all__ = ["PAGE_BYTES", "Place", "QueueTable", "WallClock"]
+
+#: The bytes of a job's record beside its content and its queue's name; an estimate.
+_RECORD_OVERHEAD: Final = 200
+#: A page of jobs ends when their contents are longer than this in all.
+PAGE_BYTES: Final = 1 << 20
+#: How many priorities are looked at for the oldest ready job.
+_PRIORITIES: Final = 100
+#: Jobs that are freed in one step.
+_FREED_AT_ONCE: Final = 1_000
+_EMPTY: Final[Ordered[Rank]] = Ordered()
+
+
+class Place(StrEnum):
+    """Where in a queue a job is: its state, and if queued, whether it can be claimed."""
+
+    READY = "ready"
+    DELAYED = "delayed"
+    INPROGRESS = "inprogress"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+_READY: Final = Place.READY
+_DELAYED: Final = Place.DELAYED
+_PLACES: Final = {
+    State.QUEUED: (Place.READY, Place.DELAYED),
+    State.INPROGRESS: (Place.INPROGRESS,),
+    State.COMPLETE: (Place.COMPLETE,),
+    State.FAILED: (Place.FAILED,),
+}
+
+
+def _place(standing: Standing) -> Place:
+    state = standing.state
+    if state is QUEUED and (standing.ready_at or standing.not_before):
+        return _DELAYED
+    return _PLACES[state][0]
+
+
+class WallClock:
+    """How far the wall clock is ahead of elapsed time, in milliseconds: one value that all tables share."""
+
+    ahead = 0
+
+
+class QueueTable:
+    """
+    One queue and its jobs.
+
+    Only Tables changes it; everybody may read.
+    """
+
+    def __init__(self, queue: Queue, clock: WallClock) -> None:
+        self.queue = queue
+        self._clock = clock
+        #: Every job, by uid.
+        self.jobs: dict[str, Job] = {}
+        #: The rank of every job in each place that it can be in: execution order.
+        self.places: dict[Place, Ordered[Rank]] = {place: Ordered() for place in Place}
+        #: The ranks of the jobs that can be claimed, and of those among them with a tag, by tag.
+        self.ready = self.places[Place.READY]
+        self.ready_by_tag: dict[str, Ordered[Rank]] = {}
+        #: The ranks of those with two tags or more, by all their tags: who asks for two tags need not look at those
+        #: that have only one of them.
+        self.ready_by_tags: dict[tuple[str, ...], Ordered[Rank]] = {}
+        #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
+        self.unique: dict[str, dict[str, None]] = {}
+        #: (deadline, rank) of every job that elapsed time will move on by itself: jobs that were claimed or finished by
+        #: one request are side by side.
+        self.deadlines: Ordered[tuple[int, Rank]] = Ordered()
+        #: The same, of those that the wall clock will move on.
+        self.wall_deadlines: Ordered[tuple[int, Rank]] = Ordered()
+        #: The first deadline of all, in elapsed time as the wall clock stands now; None if there is none.
+        self.next_deadline: int | None = None
+        #: What is to be put into indexes and taken out of them. It is put in first: a job may pass through a place.
+        self._entering: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
+        self._leaving: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
+        #: Tags with which there may be no ready job any more.
+        self._left_tags: dict[str, None] = {}
+        self._left_combinations: dict[tuple[str, ...], None] = {}
+        #: About how many bytes the records of this queue would take in a fresh snapshot.
+        self.live_bytes = len(encode(QueueCreated(queue)))
+        #: About how many of them each job takes for the queue's name: more than it has characters.
+        self.name_bytes = len(encode(QueueDeleted(queue.name)))
+        #: The arrival number of the next job to be added.
+        self.next_arrival = 0
+
+    def wall(self, now: int) -> int:
+        """What the wall clock shows at a time."""
+        return now + self._clock.ahead
+
+    def job(self, uid: str) -> Job | None:
+        """See Table, as of all that follows."""
+        return self.jobs.get(uid)
+
+    def holders(self, unique_key: str) -> list[Job]:
+        """See Table."""
+        return [self.jobs[uid] for uid in self.unique.get(unique_key, ())]
+
+    def size(self) -> int:
+        """See Table."""
+        return len(self.jobs)
+
+    def ahead(self, rank: Rank) -> int:
+        """See Table."""
+        return self.ready.before(rank)
+
+    def counts(self) -> QueueCounts:
+        """See Table."""
+        return QueueCounts(
+            states={state: self.count(state) for state in State},
+            ready=len(self.ready),
+            delayed=len(self.places[Place.DELAYED]),
+        )
+
+    def oldest_ready(self) -> int | None:
+        """See Table: by the first of each priority, which is its oldest; a sort by age is kept nowhere."""
+        oldest: int | None = None
+        at = self.ready.first()
+        for _ in range(_PRIORITIES):
+            if at is None:
+                break
+            created = self.jobs[at[2]].spec.created
+            oldest = created if oldest is None else min(oldest, created)
+            at = next(self.ready.behind((at[0] + 1, -1, "")), None)
+        return oldest
+
+    def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
+        """The jobs that can be claimed, in execution order, those with all of `tags`. Not for use after a change."""
+        if not tags:
+            return (self.jobs[rank[2]] for rank in self.ready)
+        wanted = frozenset(tags)
+        narrowest = min((self.ready_by_tag.get(tag, _EMPTY) for tag in wanted), key=len)
+        if len(wanted) == 1:
+            return (self.jobs[rank[2]] for rank in narrowest)
+        if len(self.ready_by_tags) <= len(narrowest):
+            matching = [ranks for combination, ranks in self.ready_by_tags.items() if wanted.issubset(combination)]
+            return (self.jobs[rank[2]] for rank in merge(*matching))
+        return (job for rank in narrowest if wanted.issubset((job := self.jobs[rank[2]]).spec.tags))
+
+    def in_progress(self) -> list[Job]:
+        """The jobs that somebody holds."""
+        return [self.jobs[rank[2]] for rank in self.places[Place.INPROGRESS]]
+
+    def count(self, state: State) -> int:
+        """How many jobs are in a state."""
+        return sum(len(self.places[place]) for place in _PLACES[state])
+
+    def page(
+        self, after: Rank | None, limit: int, state: State | None = None, arrived_before: int | None = None
+    ) -> tuple[list[Job], Rank | None]:
+        """
+        At most `limit` jobs in execution order, those behind the place `after`, and of one state if it is given.
+
+        They are fewer where they are so long that a page of them would take long. With them comes the place of the
+        last, or None if no more follow.
+        """
+        places = Place if state is None else _PLACES[state]
+        ranks: Iterator[Rank] = merge(*(self.places[place].behind(after) for place in places))
+        if arrived_before is not None:
+            ranks = (rank for rank in ranks if rank[1] < arrived_before)
+        jobs, size = [], 0
+        for rank in islice(ranks, limit):
+            jobs.append(self.jobs[rank[2]])
+            size += jobs[-1].size
+            if size > PAGE_BYTES:
+                break
+        return jobs, jobs[-1].spec.rank if jobs and next(ranks, None) is not None else None
+
+    def due(self, now: int) -> Iterator[Job]:
+        """The jobs whose deadline has come, by deadline; not for use after a change."""
+        wall = self.wall(now)
+        elapsed = takewhile(lambda entry: entry[0] <= now, self.deadlines)
+        by_wall = takewhile(lambda entry: entry[0] <= wall, self.wall_deadlines)
+        # A job for which both have come is moved on once.
+        ranks = dict.fromkeys(rank for _, rank in chain(elapsed, by_wall))
+        return (self.jobs[rank[2]] for rank in ranks)
+
+    def set_up(self, queue: Queue) -> None:
+        """Have the queue set up otherwise."""
+        self.live_bytes += len(encode(QueueCreated(queue))) - len(encode(QueueCreated(self.queue)))
+        self.queue = queue
+
+    def put(self, uid: str, new: Job | None) -> Job | None:
+        """Have `new` as the job `uid`, or none if it is None; return what was there. `settle` is to follow."""
+        old = self.jobs.get(uid)
+        if new is not None:
+            self.jobs[uid] = new
+        elif old is not None:
+            del self.jobs[uid]
+        if old is not None and new is not None and old.spec is new.spec:
+            self.change(old, new)
+            return old
+        if old is not None:
+            self._take_out(old)
+        if new is not None:
+            self._put_in(new)
+        return old
+
+    def change(self, old: Job, new: Job) -> None:
+        """Have `new` as a job that is `old` now, with the same fixed half. `settle` is to follow."""
+        spec, before, after = new.spec, old.standing, new.standing
+        self.jobs[spec.uid] = new
+        was, now = _place(before), _place(after)
+        if was is not now:
+            self._leave(was, old)
+            self._enter(now, new)
+        self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
+        if spec.timeout_time or before.not_before or after.not_before:
+            self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
+        # What else the weight depends on is the same.
+        if before.notes is not after.notes or before.worker != after.worker:
+            self.live_bytes += length_of_more(new) - length_of_more(old)
+
+    def _put_in(self, job: Job) -> None:
+        self.next_arrival = max(self.next_arrival, job.spec.arrival + 1)
+        self._enter(_place(job.standing), job)
+        self._set_deadline(self.deadlines, job.spec.rank, None, job.deadline)
+        self._set_deadline(self.wall_deadlines, job.spec.rank, None, job.wall_deadline)
+        self.live_bytes += self.weight(job)
+
+    def _take_out(self, job: Job) -> None:
+        self._leave(_place(job.standing), job)
+        self._set_deadline(self.deadlines, job.spec.rank, job.deadline, None)
+        self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
+        self.live_bytes -= self.weight(job)
+
+    def _enter(self, place: Place, job: Job) -> None:
+        spec = job.spec
+        self._entering[self.places[place]].append(spec.rank)
+        if spec.tags or spec.unique_key is not None:
+            self._enter_names(place, job)
+
+    def _leave(self, place: Place, job: Job) -> None:
+        spec = job.spec
+        self._leaving[self.places[place]].append(spec.rank)
+        if spec.tags or spec.unique_key is not None:
+            self._leave_names(place, job)
+
+    def _enter_names(self, place: Place, job: Job) -> None:
+        """Those by which it may be looked for: its tags and its unique key."""
+        spec = job.spec
+        for tag in spec.tags if place is _READY else ():
+            self._entering[self.ready_by_tag.setdefault(tag, Ordered())].append(spec.rank)
+        if len(spec.tags) > 1 and place is _READY:
+            self._entering[self.ready_by_tags.setdefault(spec.tags, Ordered())].append(spec.rank)
+        if spec.unique_key is not None and job.standing.state in UNFINISHED:
+            self.unique.setdefault(spec.unique_key, {})[spec.uid] = None
+
+    def _leave_names(self, place: Place, job: Job) -> None:
+        spec = job.spec
+        for tag in spec.tags if place is _READY else ():
+            self._leaving[self.ready_by_tag[tag]].append(spec.rank)
+            self._left_tags[tag] = None
+        if len(spec.tags) > 1 and place is _READY:
+            self._leaving[self.ready_by_tags[spec.tags]].append(spec.rank)
+            self._left_combinations[spec.tags] = None
+        if spec.unique_key is not None and job.standing.state in UNFINISHED:
+            del self.unique[spec.unique_key][spec.uid]
+            if not self.unique[spec.unique_key]:
+                del self.unique[spec.unique_key]
+
+    def _set_deadline(self, index: Ordered[tuple[int, Rank]], rank: Rank, was: int | None, now: int | None) -> None:
+        if was == now:
+            return
+        if was is not None:
+            self._leaving[index].append((was, rank))
+        if now is not None:
+            self._entering[index].append((now, rank))
+
+    def settle(self) -> None:
+        """Have the indexes in step with the jobs that were put."""
+        entering, self._entering = self._entering, defaultdict(list)
+        leaving, self._leaving = self._leaving, defaultdict(list)
+        for index, values in entering.items():
+            index.add_all(values)
+        for index, values in leaving.items():
+            index.remove_all(values)
+        self.find_deadline()
+        if self._left_tags:
+            self._forget_tags()
+
+    def find_deadline(self) -> None:
+        """Bring `next_deadline` up to date."""
+        first, wall = self.deadlines.first(), self.wall_deadlines.first()
+        elapsed = None if first is None else first[0]
+        if wall is not None:
+            by_wall = wall[0] - self._clock.ahead
+            elapsed = by_wall if elapsed is None else min(elapsed, by_wall)
+        self.next_deadline = elapsed
+
+    def _forget_tags(self) -> None:
+        for tag in self._left_tags:
+            if not self.ready_by_tag[tag]:
+                del self.ready_by_tag[tag]
+        self._left_tags.clear()
+        for tags in self._left_combinations:
+            if not self.ready_by_tags[tags]:
+                del self.ready_by_tags[tags]
+        self._left_combinations.clear()
+
+    def dismantle(self) -> Iterator[None]:
+        """Free the memory of a table that is no longer used; each step frees a slice."""
+        indexes: list[Ordered[Any]] = [*self.places.values(), *self.ready_by_tag.values()]
+        indexes += (self.deadlines, self.wall_deadlines)
+        self.ready_by_tag.clear()
+        while indexes:
+            if not indexes[-1].drop_block():
+                indexes.pop()
+            yield
+        kinds: list[dict[str, Any]] = [self.unique, self.jobs]
+        for kept in kinds:
+            while kept:
+                for _ in range(min(_FREED_AT_ONCE, len(kept))):
+                    kept.popitem()
+                yield
+
+    def weight(self, job: Job) -> int:
+        """About how long the job's record is."""
+        return len(job.spec.content) + self.name_bytes + _RECORD_OVERHEAD + length_of_more(job)

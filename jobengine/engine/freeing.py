@@ -1,0 +1,37 @@
+"""Frees what a deleted queue has left in memory, some of it in each turn of the reactor."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from ..core.queue_table import QueueTable
+
+__all__ = ["Freeing"]
+
+#: Slices of a table that are freed in one turn: about two milliseconds.
+_AT_ONCE: Final = 4
+
+
+@define
+class Freeing:
+    """Tables that nobody can see any more. Freed in one piece, 1,000,000 jobs hold everything up for 270 ms."""
+
+    clock: IReactorTime
+    _waiting: deque[Iterator[None]] = field(factory=deque, init=False)
+
+    def add(self, table: QueueTable) -> None:
+        """Free a table that nothing will bring back."""
+        self._waiting.append(table.dismantle())
+        if len(self._waiting) == 1:
+            self.clock.callLater(0, self._free)
+
+    def _free(self) -> None:
+        for _ in range(_AT_ONCE):
+            if next(self._waiting[0], self) is self:
+                self._waiting.popleft()
+                break
+        if self._waiting:
+            self.clock.callLater(0, self._free)

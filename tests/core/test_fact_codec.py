@@ -1,0 +1,42 @@
+"""What is read back from records takes no more memory than what was added."""
+
+from typing import Any
+
+from jobengine.core.fact_codec import decode, encode
+from jobengine.core.facts import JobAdded
+from jobengine.core.model import Job, Spec, Standing, State
+
+NOW = 1_764_000_000_123
+
+
+def read_back(number: int, standing: Standing, **more: Any) -> Job:
+    asked: dict[str, Any] = {"priority": 0, "keep_minutes": 60, "timeout_seconds": 6_000, "timeout_time": 0}
+    spec = Spec(uid=f"uid-{number}", arrival=number, content=b"{}", created=NOW, **asked, **more)
+    fact = decode(encode(JobAdded("q", Job(spec, standing))))
+    assert isinstance(fact, JobAdded)
+    assert fact.job == Job(spec, standing)
+    return fact.job
+
+
+def test_jobs_that_were_added_at_once_share_what_is_equal_when_they_are_read_back() -> None:
+    first, second = (read_back(number, Standing(state=State.QUEUED, updated=NOW)) for number in range(2))
+    assert first.standing is second.standing
+    assert first.spec.created is second.spec.created
+    assert first.spec.timeout_seconds is second.spec.timeout_seconds
+
+
+def test_jobs_with_more_to_them_share_tags_workers_and_times() -> None:
+    held: dict[str, Any] = {
+        "state": State.INPROGRESS,
+        "updated": NOW,
+        "attempts": 1,
+        "claimed": NOW,
+        "worker": "a worker",
+    }
+    more: dict[str, Any] = {"tags": ("a tag", "another"), "author": "a key's id"}
+    first, second = (read_back(number, Standing(lease=f"lease-{number}", **held), **more) for number in range(2))
+    assert first.spec.tags is second.spec.tags
+    assert first.spec.author is second.spec.author
+    assert first.spec.created is second.spec.created
+    assert first.standing.worker is second.standing.worker
+    assert first.standing.claimed is second.standing.claimed
