@@ -100,7 +100,13 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
     )
     resource = api.resource()
     site = JobSite(
-        resource, settings.limits, api.metrics.observe, reactor, resource.begin, settings.least_status_logged
+        resource,
+        settings.limits,
+        api.metrics.observe,
+        reactor,
+        resource.begin,
+        settings.least_status_logged,
+        api.admit,
     )
     daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, log_observer)
     return daemon

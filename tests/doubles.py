@@ -181,7 +181,7 @@ class MemoryServer:
         reactor = MemoryReactorClock()
         reactor.rightNow = self.clock.rightNow
         resource = api.resource()
-        self.site = JobSite(resource, self.limits, api.metrics.observe, reactor, resource.begin)
+        self.site = JobSite(resource, self.limits, api.metrics.observe, reactor, resource.begin, admit=api.admit)
         self._agent = _Agent(self.site)
 
     def stop(self) -> None:

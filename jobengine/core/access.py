@@ -31,6 +31,7 @@ ALLOWED: Final[Mapping[type[c.QueueCommand[object]], frozenset[Role]]] = {
     c.AddKey: _OWNER,
     c.RevokeKey: _OWNER,
     c.ListKeys: _OWNER,
+    c.CheckKey: frozenset(Role),
     c.ReadStats: _READ,
     c.ListJobs: _READ,
     c.ExplainJob: _READ,

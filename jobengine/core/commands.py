@@ -15,6 +15,7 @@ __all__ = [
     "Added",
     "ChangeQueue",
     "Changes",
+    "CheckKey",
     "Claim",
     "ClaimResult",
     "Claimed",
@@ -130,6 +131,10 @@ class RevokeKey(QueueCommand[None], frozen=True, kw_only=True):
 
 class ListKeys(QueueCommand[Sequence[AccessKey]], frozen=True, kw_only=True):
     """The keys beside the owner's."""
+
+
+class CheckKey(QueueCommand[None], frozen=True, kw_only=True):
+    """See whether the key opens the queue, whatever its role."""
 
 
 class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):

@@ -174,6 +174,10 @@ def _list_keys(
     return _NOTHING, table.queue.keys
 
 
+def _check_key(_table: Table, _grant: Grant, _command: c.CheckKey, _now: int, _new_id: NewId) -> Decision[None]:
+    return _NOTHING, None
+
+
 def _subscribe(table: Table, _grant: Grant, _command: c.Subscribe, _now: int, _new_id: NewId) -> Decision[Queue]:
     return _NOTHING, table.queue
 
@@ -375,6 +379,7 @@ _OF_A_QUEUE: Final[dict[type, Callable[..., Decision[object]]]] = {
     c.AddKey: _add_key,
     c.RevokeKey: _revoke_key,
     c.ListKeys: _list_keys,
+    c.CheckKey: _check_key,
     c.Subscribe: _subscribe,
     c.AddJobs: add_jobs,
     c.ReadJob: _read_job,

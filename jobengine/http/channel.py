@@ -5,32 +5,43 @@ Time limits are absolute. Twisted's own time-out starts anew with every byte, so
 connection for good.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, ISSLTransport
 from twisted.internet.protocol import Protocol as BaseProtocol
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+from zope.interface import implementer
 
-from .heads import Head, plain_head
+from .heads import Head, origin_form, plain_head
 from .idle import Idle
 from .limits import Limits
 from .problem import Problem
+from .progress import is_all_taken, taken
 from .request import JobRequest
 
 __all__ = ["Host", "LimitedChannel", "Overflow", "raw_response"]
 
+_log: Final = Logger(namespace="jobengine.web")
+
+#: Bytes of a body in chunks that are taken in one turn of the reactor: each chunk may be one byte.
+_CHUNKED: Final = 8 << 10
 #: Bytes of next requests that are kept while one is answered; more are left to the system.
 _KEPT: Final = 16 << 10
 #: Seconds in which a client that was refused can read the answer, while what it still sends is thrown away.
 _LINGER: Final = 2.0
 
-
+#: A call that takes a longer body, if it says in its query whose it is.
 _BULK_PATH: Final = b"/api/v1/jobs"
+_NAMES_QUEUE: Final = re.compile(rb"(?:^|&)queueName=[^&]")
 
 
 class _Phase(Enum):
@@ -51,6 +62,7 @@ def raw_response(problem: Problem) -> bytes:
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(problem.body)),
         "Connection": "close",
+        "Cache-Control": "no-store",
         **problem.headers,
     }
     lines = [f"HTTP/1.1 {problem.status.value} {problem.status.phrase}", *(f"{k}: {v}" for k, v in headers.items())]
@@ -67,6 +79,9 @@ class Host(Protocol):
     #: Whether the server is stopping.
     draining: bool
 
+    def admit(self, request: JobRequest) -> Awaitable[Problem | None]:
+        """Whether a request with a long body is let in; if not, what to answer."""
+
     def forget(self, channel: "LimitedChannel") -> None:
         """Take note that a connection is gone."""
 
@@ -74,6 +89,7 @@ class Host(Protocol):
         """Record a request from `address` that was refused before it was whole."""
 
 
+@implementer(IHalfCloseableProtocol)
 class LimitedChannel(HTTPChannel):
     """One connection, held to the limits of its site."""
 
@@ -96,9 +112,19 @@ class LimitedChannel(HTTPChannel):
     _head_lines = 0
     #: How long the body of the request under way may be.
     body_limit = 0
-    #: Whether the request under way was taken as a whole, and what has come behind it then.
+    #: The target of the request under way.
+    _target = b""
+    #: Whether it was looked at whether a long body is let in.
+    _checked = False
+    #: Whether the request under way was taken as a whole.
     _whole = False
+    #: What is taken when the request under way is answered, or in the next turn of the reactor if that is planned.
     _kept: list[bytes]
+    _planned = False
+    #: How many bytes the client had taken when the connection was last looked at for being idle.
+    _taken: int | None = None
+    #: Whether the client has closed its sending side.
+    _no_more = False
     #: Bytes that have come behind the request under way, whichever way it was taken.
     _behind = 0
 
@@ -138,7 +164,7 @@ class LimitedChannel(HTTPChannel):
         """Take bytes, unless the client was refused."""
         if self._phase is _Phase.REFUSED:
             return
-        if self._whole:
+        if self._whole or self._planned:
             self._keep(data)
             return
         if self.paused:
@@ -150,9 +176,6 @@ class LimitedChannel(HTTPChannel):
                 return
             self._enter(_Phase.HEAD)
         super().dataReceived(data)
-        if self._phase is _Phase.IDLE and (self._head_lines or self._buffer):
-            # Behind a request that was answered at once, the next one has begun in the same bytes.
-            self._enter(_Phase.HEAD)
         self._set_timer()
 
     def _take_whole(self, data: bytes) -> bool:
@@ -182,7 +205,7 @@ class LimitedChannel(HTTPChannel):
         return (
             size == head.end + head.length
             and head.count <= self.limits.headers
-            and head.length <= self._body_limit_of(head.uri)
+            and head.length <= self.limits.body_bytes
         )
 
     def _keep(self, data: bytes) -> None:
@@ -191,13 +214,42 @@ class LimitedChannel(HTTPChannel):
         self._behind += len(data)
         self._read_on_or_not()
 
+    def _plan(self) -> None:
+        """Go on with what was kept in the reactor's next turn: others come first."""
+        if not self._planned:
+            self._planned = True
+            self.callLater(0, self._take_kept)
+
     def _take_kept(self) -> None:
-        """Take what was kept, if anything was."""
+        """Take what was kept."""
+        self._planned = False
         kept, self._kept, self._behind = b"".join(self._kept), [], 0
+        if self._phase in (_Phase.REFUSED, _Phase.GONE):
+            return
         if len(kept) > _KEPT:
             self._read_on_or_not()
-        if kept:
-            self.dataReceived(kept)
+        self.dataReceived(kept)
+        self._close_if_over()
+
+    def readConnectionLost(self) -> None:
+        """
+        The client has closed its sending side: it gets the answers to what it has sent, and then the end.
+
+        One that has gone looks the same. A request that waits for something may not be answered to nobody, so it is
+        given up.
+        """
+        self._no_more = True
+        if self._phase is _Phase.REFUSED or (self._phase is _Phase.BUSY and self.requests[0].waits):
+            self.abort()
+        self._close_if_over()
+
+    def writeConnectionLost(self) -> None:
+        """Our own side was closed, as was asked."""
+
+    def _close_if_over(self) -> None:
+        """Close the connection if the client sends no more and all that it has sent was answered."""
+        if self._no_more and not self._planned and self._phase in (_Phase.IDLE, _Phase.HEAD, _Phase.BODY):
+            self.loseConnection()
 
     def pauseProducing(self) -> None:
         """The client does not take what it is sent: no next request is begun, though it be here already."""
@@ -221,6 +273,8 @@ class LimitedChannel(HTTPChannel):
         a client can send would be kept, and all its answers.
         """
         transport: Any = self.transport
+        if self._no_more:
+            return
         if self.paused or self._behind > _KEPT:
             transport.pauseProducing()
         elif not transport.disconnecting:
@@ -233,7 +287,10 @@ class LimitedChannel(HTTPChannel):
         self._head_bytes += len(line) + 2
         self._head_lines += 1
         if self._head_lines == 1:
-            self.body_limit = self._body_limit_of(line.partition(b" ")[2].partition(b" ")[0])
+            line = origin_form(line)
+            self._target = line.partition(b" ")[2].partition(b" ")[0]
+            self.body_limit = self._body_limit_of(self._target)
+            self._checked = False
         # The request line and the empty line at the end are no headers.
         if self._head_bytes > self.limits.header_bytes or self._head_lines > self.limits.headers + 2:
             self._refuse_head()
@@ -260,7 +317,9 @@ class LimitedChannel(HTTPChannel):
         self._enter(_Phase.BODY)
         if self.length is not None and self.length > self.body_limit:
             self.refuse_body()
-        else:
+        elif self.length is not None and self.length > self.limits.body_bytes:
+            self.check_key()
+        if self._phase is not _Phase.REFUSED:
             super().allHeadersReceived()
 
     def rawDataReceived(self, data: bytes) -> None:
@@ -270,6 +329,10 @@ class LimitedChannel(HTTPChannel):
         if self._phase is _Phase.BUSY:
             self._behind += len(data)
             self._read_on_or_not()
+        elif self.length is None and len(data) > _CHUNKED:
+            data, rest = data[:_CHUNKED], data[_CHUNKED:]
+            self._kept.append(rest)
+            self._plan()
         super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
@@ -285,30 +348,65 @@ class LimitedChannel(HTTPChannel):
         self._enter(_Phase.IDLE)
         if self.site.draining:
             self.persistent = False
-        if not self._whole:
-            self._behind = 0
-            super().requestDone(request)
-            return
-        self._whole = False
-        self.requests.remove(request)
-        if self.persistent:
-            self._take_kept()
+        # Twisted would go on with it at once, and so with hundreds of short requests that came together.
+        behind = [*self._dataBuffer, self._buffer, *self._kept]
+        self._dataBuffer, self._buffer = [], b""
+        self._kept, self._behind = [b"".join(behind)], sum(map(len, behind))
+        if self._whole:
+            self._whole = False
+            self.requests.remove(request)
+            if not self.persistent:
+                self.loseConnection()
         else:
-            self.loseConnection()
+            super().requestDone(request)
+        if self.persistent and self._behind:
+            self._plan()
+        self._close_if_over()
 
     def abort(self) -> None:
         """Break the connection: what was sent is not the whole answer, and nothing else can say so."""
         transport: Any = self.transport
         transport.abortConnection()
 
+    def taken(self) -> int | None:
+        """The bytes that the client has taken of all that it was sent, or None if that can't be known."""
+        return taken(self.transport)
+
+    def timeoutConnection(self) -> None:
+        """Close a connection that is idle for too long, unless the client is still taking the last answer."""
+        before, self._taken = self._taken, self.taken()
+        if not is_all_taken(self.transport) and self._taken != before:
+            self.site.idle.add(self)
+        else:
+            super().timeoutConnection()
+
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way on it."""
         if self._phase is not _Phase.BUSY:
             self.loseConnection()
 
+    def check_key(self) -> None:
+        """Have it looked at whether a long body is let in, while it arrives; once for each."""
+        if self._checked:
+            return
+        self._checked = True
+        request = self.requests[-1]
+        request.foresee(self._target)
+        checking = Deferred.fromCoroutine(self._check_key(request))
+        checking.addErrback(lambda failure: _log.failure("a key could not be checked", failure))
+
+    async def _check_key(self, request: JobRequest) -> None:
+        problem = await self.site.admit(request)
+        # What has become whole meanwhile is answered in the usual way.
+        if problem is not None and self._phase is _Phase.BODY and self.requests[-1] is request:
+            self.refuse(evolve(problem, headers={**problem.headers, "X-Request-Id": request.id}))
+
     def refuse_body(self) -> None:
         """Answer that the body is too long; what still comes of it is thrown away."""
         detail = f"The body is longer than {self.body_limit} bytes."
+        if self._target.partition(b"?")[0] == _BULK_PATH and self.body_limit == self.limits.body_bytes:
+            most = self.limits.bulk_body_bytes
+            detail = f"{detail[:-1]}; name its queue in the query as well (?queueName=) to send up to {most}."
         self.refuse(Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
 
     def refuse(self, problem: Problem) -> None:
@@ -321,7 +419,11 @@ class LimitedChannel(HTTPChannel):
         transport: Any = self.transport
         transport.write(raw_response(problem))
         # Closing with unread data would reset the connection, and the answer could be lost with it.
-        if hasattr(transport, "loseWriteConnection"):
+        if ISSLTransport.providedBy(transport):
+            # Says that it is the end, and reads on until the client says so too. The socket beneath must not be closed
+            # before that is sent.
+            self.loseConnection()
+        elif hasattr(transport, "loseWriteConnection"):
             transport.loseWriteConnection()
         self._timer = self.callLater(_LINGER, transport.abortConnection)
 
@@ -343,8 +445,10 @@ class LimitedChannel(HTTPChannel):
         self.refuse(Problem(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request."))
 
     def _body_limit_of(self, uri: bytes) -> int:
-        """How long the body of a request may be: one for many jobs is longer."""
-        return self.limits.bulk_body_bytes if uri == _BULK_PATH else self.limits.body_bytes
+        """How long the body of a request may be: one for many jobs is longer, if its queue is known before it comes."""
+        path, _, query = uri.partition(b"?")
+        is_long = path == _BULK_PATH and _NAMES_QUEUE.search(query)
+        return self.limits.bulk_body_bytes if is_long else self.limits.body_bytes
 
     def _enter(self, phase: _Phase) -> None:
         if phase is _Phase.IDLE:

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Head", "plain_head"]
+__all__ = ["Head", "origin_form", "plain_head"]
 
 #: RFC 9110, 5.6.2: what the name of a header is made of.
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -22,6 +22,10 @@ _LINE: Final = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.1")
 _NOT_PLAIN: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"cookie"})
 #: Digits of a Content-Length that is read here; no body may be that long.
 _DIGITS: Final = 12
+
+
+#: The part of a request line that a target in absolute form (RFC 9112, 3.2.2) has before its path.
+_ABSOLUTE: Final = re.compile(rb"([^ ]+ )https?://[^ /?#]+", re.IGNORECASE)
 
 
 class Head(Struct, frozen=True, gc=False):
@@ -41,6 +45,15 @@ class Head(Struct, frozen=True, gc=False):
     def __repr__(self) -> str:
         # There may be secrets in the others.
         return f"Head(count={self.count}, end={self.end}, length={self.length})"
+
+
+def origin_form(line: bytes) -> bytes:
+    """A request line with its target in origin form: the server answers to any name, so which was asked is dropped."""
+    found = _ABSOLUTE.match(line)
+    if found is None:
+        return line
+    rest = line[found.end() :]
+    return found[1] + (rest if rest.startswith(b"/") else b"/" + rest)
 
 
 def plain_head(data: bytes, limit: int) -> Head | None:

@@ -20,6 +20,7 @@ from twisted.web.server import Request, version
 
 from .access_log import Line, Notes, host_of
 from .heads import Head
+from .limits import Limits
 from .problem import Problem
 
 __all__ = ["Connection", "JobRequest", "RequestSite", "answer"]
@@ -62,6 +63,7 @@ class Connection(Protocol):
 
     #: How many bytes the body may have.
     body_limit: int
+    limits: Limits
     site: RequestSite
 
     def write(self, data: bytes) -> None:
@@ -70,8 +72,14 @@ class Connection(Protocol):
     def refuse_body(self) -> None:
         """Answer that the body is too long."""
 
+    def check_key(self) -> None:
+        """Have it looked at whether a long body is let in."""
+
     def abort(self) -> None:
         """Break the connection."""
+
+    def taken(self) -> int | None:
+        """The bytes that the client has taken of all that it was sent, or None if that can't be known."""
 
 
 class JobRequest(Request):
@@ -93,7 +101,8 @@ class JobRequest(Request):
     began: float | None = None
     #: What its handler says of it, for the log.
     notes: Notes = MappingProxyType({})
-    #: Whether the client has asked to be kept waiting; the time of such a request says nothing of the server.
+    #: Whether the client has asked to be kept waiting; the time of such a request says nothing of the server, and its
+    #: answer is worth something only to a client that is still there.
     waits = False
 
     def gotLength(self, length: int | None) -> None:
@@ -105,13 +114,19 @@ class JobRequest(Request):
 
     def take(self, head: Head, body: bytes) -> None:
         """Be a whole request, of which the body is known not to be too long."""
-        self.method, self.uri, self.clientproto = head.method, head.uri, b"HTTP/1.1"
-        self.path, _, query = head.uri.partition(b"?")
-        self.args = parse_qs(query, True) if query else {}
+        self.method, self.clientproto = head.method, b"HTTP/1.1"
+        self.foresee(head.uri)
         self._taken = head.headers
         if b"connection" in head.headers:
             self._fill_headers()
         self.content = BytesIO(body)
+
+    def foresee(self, target: bytes) -> None:
+        """Know the target and have an id, before the whole is there."""
+        self.id = f"{_PROCESS}-{next(_numbers)}"
+        self.uri = target
+        self.path, _, query = target.partition(b"?")
+        self.args = parse_qs(query, True) if query else {}
 
     def sent(self, header: bytes) -> Sequence[bytes]:
         """What was sent in the header of that name, which is to be given in lower case."""
@@ -131,10 +146,13 @@ class JobRequest(Request):
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body, unless with it the body is too long."""
         assert self.content is not None
-        if self.content.tell() + len(data) > self.channel.body_limit:
+        size = self.content.tell() + len(data)
+        if size > self.channel.body_limit:
             self.channel.refuse_body()
-        else:
-            super().handleContentChunk(data)
+            return
+        if size > self.channel.limits.body_bytes:
+            self.channel.check_key()
+        super().handleContentChunk(data)
 
     def body(self) -> bytes:
         """The whole body."""
@@ -148,7 +166,7 @@ class JobRequest(Request):
 
     def process(self) -> None:
         """Give the request an id, and to its resource."""
-        self.id = f"{_PROCESS}-{next(_numbers)}"
+        self.id = self.id or f"{_PROCESS}-{next(_numbers)}"
         site = self.channel.site
         self.site = site  # type: ignore[assignment]  # as with the channel
         self.began = site.reactor.seconds()
@@ -240,6 +258,10 @@ class JobRequest(Request):
         if self._length is not None:
             headers.append((b"Content-Length", b"%d" % self._length))
         return headers
+
+    def taken(self) -> int | None:
+        """The bytes that the client has taken so far of all that it was sent on its connection, or None."""
+        return None if self.channel is None else self.channel.taken()
 
     def abort(self) -> None:
         """Break the connection: nothing else can tell the client that there is no answer, or that it is not whole."""

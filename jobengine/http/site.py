@@ -1,6 +1,6 @@
 """The site: connections that can be counted and drained, and a log line for each request."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from time import time
 from typing import Any
@@ -15,9 +15,14 @@ from .access_log import Line, Recorder, host_of
 from .channel import LimitedChannel, Overflow
 from .idle import Idle
 from .limits import Limits
+from .problem import Problem
 from .request import JobRequest
 
 __all__ = ["JobSite"]
+
+
+async def _all_are_welcome(_request: JobRequest) -> None:
+    pass
 
 
 class JobSite(Site):
@@ -33,10 +38,12 @@ class JobSite(Site):
         reactor: Any = None,
         begin: Callable[[JobRequest], bool] = lambda _request: False,
         least_status: int = 0,
+        admit: Callable[[JobRequest], Awaitable[Problem | None]] = _all_are_welcome,
     ) -> None:
         """
         `observe` is told of every request that has ended; those with a status below `least_status` are not logged.
 
+        `admit` says whether a request with a long body is let in before the body is there: None, or what to answer.
         `begin` answers requests that need no search for their resource; what it returns False for goes to `resource`.
         """
         super().__init__(resource, requestFactory=JobRequest, reactor=reactor)
@@ -44,6 +51,7 @@ class JobSite(Site):
         self.timeOut = None
         self.limits = limits
         self.begin = begin
+        self.admit = admit
         #: The connections that wait for a next request.
         self.idle: Idle[LimitedChannel] = Idle(limits.idle_seconds, self.reactor, LimitedChannel.timeoutConnection)
         #: The connections that are open.

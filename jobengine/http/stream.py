@@ -1,18 +1,18 @@
 """Long answers, written no faster than the client reads."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
 
-from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
-from twisted.web.server import Request
 from zope.interface import implementer
+
+from .request import JobRequest
 
 __all__ = ["TooSlow", "write_all"]
 
-#: Seconds in which a client must take something of a long answer.
+#: Seconds in which a client must take something, be it a byte, of a long answer.
 _PATIENCE: Final = 30
 
 
@@ -42,16 +42,33 @@ class _Flow:
         """The client is gone; the handler learns it by being cancelled."""
         self.resumeProducing()
 
-    async def ready(self, clock: IReactorTime) -> None:
-        """Return when the client takes more; raises TooSlow if that takes too long."""
-        if self._open is not None:
+    async def ready(self, clock: IReactorTime, taken: Callable[[], int | None]) -> None:
+        """
+        Return when the client takes more; raises TooSlow if it takes nothing at all for too long.
+
+        Between two times at which the system has room again a slow client may read for minutes: `taken` says how many
+        bytes it has taken so far, or None.
+        """
+        while self._open is not None:
+            before, opened = taken(), self._open
+            late = clock.callLater(_PATIENCE, opened.cancel)
             try:
-                await self._open.addTimeout(_PATIENCE, clock)
-            except DeferredTimeout:
-                raise TooSlow from None
+                await opened
+            except CancelledError:
+                if late.active():
+                    # It was not for the time: whoever asked has gone.
+                    late.cancel()
+                    raise
+                if taken() == before:
+                    raise TooSlow from None
+                # Whether it was resumed or not is to be told anew.
+                if self._open is opened:
+                    self._open = Deferred()
+            else:
+                late.cancel()
 
 
-async def write_all(request: Request, pieces: AsyncGenerator[bytes, None], clock: IReactorTime) -> None:
+async def write_all(request: JobRequest, pieces: AsyncGenerator[bytes, None], clock: IReactorTime) -> None:
     """
     Write the pieces one by one, each when the client has taken the one before; they are closed at the end.
 
@@ -63,7 +80,7 @@ async def write_all(request: Request, pieces: AsyncGenerator[bytes, None], clock
         async with aclosing(pieces):
             async for piece in pieces:
                 request.write(piece)
-                await flow.ready(clock)
+                await flow.ready(clock, request.taken)
     finally:
         if request.channel is not None:  # it is None once the client has gone
             request.unregisterProducer()

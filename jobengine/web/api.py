@@ -14,6 +14,7 @@ from typing import Final
 from attrs import define, field
 from klein import KleinRenderable
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
@@ -26,10 +27,12 @@ from ..engine.door import Engine
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
+from ..wire.bulk import MOST_BULK_VALUES
 from ..wire.calls import Call, check_query
 from ..wire.parameters import (
     BadInput,
     access_key,
+    check_named,
     cursor,
     cursor_text,
     filter_of,
@@ -49,6 +52,7 @@ from ..wire.responses import (
     job_value,
     jobs_json,
     key_value,
+    list_json,
     page_json,
     queue_head,
     queue_tail,
@@ -57,6 +61,7 @@ from ..wire.responses import (
     stats_value,
     to_json,
 )
+from ..wire.strict_json import MOST_VALUES
 from .errors import AdminRequired, problem_of, result_of
 from .metrics import CONTENT_TYPE, Metrics
 from .router import Dispatcher, Routes
@@ -190,6 +195,7 @@ class Api:
         (added,) = await self.engine.ask(command)
         job, wait = added.job, preferred_wait(request.sent(b"prefer"))
         if wait:
+            request.waits = True
             job = await self.engine.read_job(
                 c.ReadJob(
                     queue=command.queue,
@@ -206,6 +212,7 @@ class Api:
         """One job, when it is finished if the client waits."""
         name, uid = one(request.args, "queueName"), one(request.args, "jobUID")
         wait, access = seconds(request.args, "wait"), self._access(request)
+        request.waits = wait > 0
         job = await self.engine.read_job(c.ReadJob(queue=name, **access, uid=uid, wait=wait))
         return request.reply(job_json(job))
 
@@ -230,6 +237,7 @@ class Api:
         """The job that is to run next, claimed if markQueued says so."""
         name, claim = one(request.args, "queueName"), flag(request.args, "markQueued")
         wait, access = seconds(request.args, "wait"), self._access(request)
+        request.waits = wait > 0
         # HEAD is safe by its definition, and its answer has no room for the job.
         if claim and request.method != b"HEAD":
             claims = c.Claims(queues=(name,), **access, wait=wait)
@@ -241,7 +249,9 @@ class Api:
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
         """Claim jobs of several queues."""
-        claimed = (await self.engine.claim(self.wire.claim(_body(request), self._access(request)))).jobs
+        claims = self.wire.claim(_body(request), self._access(request))
+        request.waits = claims.wait > 0
+        claimed = (await self.engine.claim(claims)).jobs
         return request.reply(jobs_json(claimed)) if claimed else _none(request)
 
     @_app.route("/api/v1/job/explain", methods=["GET"])
@@ -256,8 +266,12 @@ class Api:
     @_app.route("/api/v1/jobs", methods=["PUT"])
     async def add_jobs(self, request: JobRequest) -> bytes:
         """Add jobs, all or none."""
-        added = await self.engine.ask(self.wire.add_jobs(_body(request), self._access(request)))
-        return request.reply(to_json({"jobs": [job_value(one.job) for one in added]}), HTTPStatus.CREATED)
+        body, access = _body(request), self._access(request)
+        most = await self._most_values(request, access)
+        command = await self.wire.add_jobs(body, access, self._pause, most)
+        check_named(request.args, command.queue)
+        jobs = [one.job for one in await self.engine.ask(command)]
+        return request.reply(await list_json("jobs", jobs, job_value, self._pause), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/jobs", methods=["GET"])
     async def list_jobs(self, request: JobRequest) -> bytes:
@@ -279,12 +293,15 @@ class Api:
     @_app.route("/api/v1/jobs", methods=["POST"])
     async def update_jobs(self, request: JobRequest) -> bytes:
         """Change jobs, one by one or all that match."""
-        asked = self.wire.update_jobs(_body(request), self._access(request))
+        body, access = _body(request), self._access(request)
+        most = await self._most_values(request, access)
+        asked = await self.wire.update_jobs(body, access, self._pause, most)
+        check_named(request.args, asked.queue)
         if isinstance(asked, c.UpdateMatching):
             return request.reply(to_json({"matched": await self.engine.update_matching(asked)}))
         changed = await self.engine.ask(asked)
-        results = [result_of(update.uid, outcome) for update, outcome in zip(asked.updates, changed, strict=True)]
-        return request.reply(to_json({"results": results}))
+        results = list(zip([update.uid for update in asked.updates], changed, strict=True))
+        return request.reply(await list_json("results", results, lambda result: result_of(*result), self._pause))
 
     @_app.route("/api/v1/jobs", methods=["DELETE"])
     async def delete_jobs(self, request: JobRequest) -> bytes:
@@ -301,6 +318,7 @@ class Api:
         """Changes of jobs as they happen, as server-sent events."""
         name, access = one(request.args, "queueName"), self._access(request)
         last = b"".join(request.sent(b"last-event-id")[:1]).decode("latin-1")
+        request.waits = True
         watching = await self.engine.watch(c.Subscribe(queue=name, **access, after=last or None))
         request.setHeader(b"Content-Type", b"text/event-stream")
         # nginx would keep the events until it has a few thousand bytes of them.
@@ -357,17 +375,29 @@ class Api:
             # The status is sent already: only a broken connection can tell the client that this is not all.
             if not failure.check(TooSlow):
                 request.incident(failure)
-            request.broken = True
-            request.channel.abort()
+            request.abort()
             return None
-        error = failure.value
+        return answer(request, self._problem(request, failure.value) or request.incident(failure))
+
+    async def admit(self, request: JobRequest) -> Problem | None:
+        """Whether a request with a long body is let in before the body is there: None, or what to answer."""
+        try:
+            await self._most_values(request, self._access(request))
+        except Exception as error:
+            if (problem := self._problem(request, error)) is None:
+                raise
+            return problem
+        return None
+
+    def _problem(self, request: JobRequest, error: BaseException | None) -> Problem | None:
+        """What to answer for an error, or None if it is one that nobody foresaw."""
         if isinstance(error, AccessDenied) and self._admin_keys(request):
             error = AdminRequired()
         problem = problem_of(error) if isinstance(error, Exception) else None
         shown = isinstance(error, AccessDenied) or self._admin_keys(request)
         if problem is not None and problem.status is HTTPStatus.UNAUTHORIZED and shown:
             problem = self._guard.failed(request.getClientAddress(), problem)
-        return answer(request, problem or request.incident(failure))
+        return problem
 
     # Who asks
 
@@ -391,7 +421,18 @@ class Api:
         if self.admin_key is not None and not self._admin(request):
             raise AdminRequired
 
+    async def _most_values(self, request: JobRequest, access: Access) -> int:
+        """How many values may be in a body for many jobs: more if the key opens the queue that the query names."""
+        if b"queueName" not in request.args:
+            return MOST_VALUES
+        await self.engine.ask(c.CheckKey(queue=one(request.args, "queueName"), **access))
+        return MOST_BULK_VALUES
+
     # Long answers
+
+    def _pause(self) -> "Deferred[None]":
+        """Let other requests in."""
+        return deferLater(self.clock, 0)
 
     async def _queue_in_parts(self, command: c.ListJobs, page: c.Page) -> AsyncGenerator[bytes, None]:
         """The JSON of a queue, page by page; the number of jobs comes last, when it is known."""

@@ -15,6 +15,7 @@ __all__ = [
     "BadInput",
     "Query",
     "access_key",
+    "check_named",
     "cursor",
     "cursor_text",
     "filter_of",
@@ -88,6 +89,12 @@ def one(query: Query, name: str) -> str:
     if not value:
         raise BadInput(f"The query parameter {name} is missing.")
     return value
+
+
+def check_named(query: Query, queue: str) -> None:
+    """Raise BadInput if the query names another queue than the body does."""
+    if b"queueName" in query and one(query, "queueName") != queue:
+        raise BadInput("queueName in the query is another queue than queue_name in the body.")
 
 
 def optional(query: Query, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -12,9 +13,10 @@ from msgspec.structs import asdict, replace
 from ..core import commands as c
 from ..core.model import Defaults, Role, State
 from ..core.values import Value
+from .bulk import Bounds, Pause, read_in_pieces
 from .fields import PassedOver, known_only, unknown_field
 from .parameters import MAX_WAIT, BadInput, make_filter, some_or_all, state_of
-from .strict_json import NotStrict, check
+from .strict_json import MOST_VALUES, NotStrict, check
 
 __all__ = ["Access", "Wire"]
 
@@ -234,8 +236,13 @@ class Wire:
             job = replace(job, idempotency_key=idempotency_key)
         return self._adding(asked.queue_name, access, (job,), many=False)
 
-    def add_jobs(self, body: bytes, access: Access) -> c.AddJobs:
-        """The body of PUT /api/v1/jobs."""
+    async def add_jobs(self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES) -> c.AddJobs:
+        """The body of PUT /api/v1/jobs, with so many values at most; a long one is read in pieces."""
+        bounds = self._bounds(most_values)
+        first, *others = await read_in_pieces(lambda piece: self._add_some(piece, access), body, bounds, pause)
+        return replace(first, jobs=tuple(chain(first.jobs, *(piece.jobs for piece in others)))) if others else first
+
+    def _add_some(self, body: bytes, access: Access) -> c.AddJobs:
         asked, _ = self._decode(body, _add_jobs)
         jobs = [_new_job(job, f"jobs[{index}]", self.max_job_bytes) for index, job in enumerate(asked.jobs)]
         return self._adding(asked.queue_name, access, tuple(jobs), many=True)
@@ -247,8 +254,18 @@ class Wire:
         command = c.UpdateJob(queue=asked.queue_name, **access, uid=asked.uid, changes=changes, lease=asked.lease)
         return command, fields <= _V1_UPDATE
 
-    def update_jobs(self, body: bytes, access: Access) -> c.UpdateJobs | c.UpdateMatching:
-        """The body of POST /api/v1/jobs."""
+    async def update_jobs(
+        self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES
+    ) -> c.UpdateJobs | c.UpdateMatching:
+        """The body of POST /api/v1/jobs, with so many values at most; a long one is read in pieces."""
+        bounds = self._bounds(most_values)
+        pieces = await read_in_pieces(lambda piece: self._update_some(piece, access), body, bounds, pause)
+        updates = [piece for piece in pieces if isinstance(piece, c.UpdateJobs)]
+        if len(updates) < 2:
+            return pieces[0]
+        return replace(updates[0], updates=tuple(chain.from_iterable(piece.updates for piece in updates)))
+
+    def _update_some(self, body: bytes, access: Access) -> c.UpdateJobs | c.UpdateMatching:
         asked, _ = self._decode(body, _update_jobs)
         if asked.updates is not None:
             return self._update_each(asked, asked.updates, access)
@@ -280,6 +297,9 @@ class Wire:
             worker=asked.worker,
             tags=_unique(asked.tags),
         )
+
+    def _bounds(self, most_values: int) -> Bounds:
+        return Bounds(items=_MOST_JOBS, values=most_values, content_bytes=self.max_job_bytes)
 
     def _filled(self, asked: _Defaults) -> Defaults:
         """A queue's defaults, with the server's for what it does not say."""

@@ -1,8 +1,8 @@
 """What the engine answers, as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from attrs import asdict
@@ -31,6 +31,7 @@ __all__ = [
     "job_value",
     "jobs_json",
     "key_value",
+    "list_json",
     "page_json",
     "queue_head",
     "queue_tail",
@@ -40,6 +41,10 @@ __all__ = [
     "to_json",
 ]
 
+T = TypeVar("T")
+
+#: Items that are encoded at a time: some ms.
+_SLICE: Final = 1_000
 #: What clients with integers of 64 bits can read.
 _LARGEST: Final = (1 << 63) - 1
 
@@ -141,6 +146,18 @@ def _attempt(attempt: Attempt) -> _Attempt:
 def jobs_json(claimed: Sequence[Claimed]) -> bytes:
     """Claimed jobs, each with its lease and the queue it is from."""
     return to_json({"jobs": [job_value(one.job, lease=True, queue=one.queue) for one in claimed]})
+
+
+async def list_json(
+    name: str, items: Sequence[T], value: Callable[[T], Any], pause: Callable[[], Awaitable[None]]
+) -> bytes:
+    """The JSON of an object with a list of that name; between some of the items and the next others are let in."""
+    parts = []
+    for start in range(0, len(items), _SLICE):
+        if start:
+            await pause()
+        parts.append(to_json([value(item) for item in items[start : start + _SLICE]])[1:-1])
+    return b'{"%b":[%b]}' % (name.encode(), b",".join(parts))
 
 
 def queue_head(name: str) -> bytes:

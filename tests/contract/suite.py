@@ -13,6 +13,7 @@ import pytest
 from jobengine.core.commands import (
     AddJobs,
     Changes,
+    CheckKey,
     Claims,
     CountJobs,
     CreateQueue,
@@ -122,6 +123,7 @@ def _verbs(engine: Engine, queue: str, key: bytes) -> list[tuple[Callable[[Any],
     """Every verb that needs a queue, a command for it, and whether that names a job; the job is not there."""
     named: dict[str, Any] = {"queue": queue, "access_key": key}
     return [
+        (engine.ask, CheckKey(**named), False),
         (engine.ask, ListJobs(**named, limit=1), False),
         (engine.ask, new_job(queue, key), False),
         (engine.read_job, ReadJob(**named, uid=_ANY_UID), True),

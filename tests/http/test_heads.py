@@ -51,7 +51,8 @@ class _Transport(StringTransportWithDisconnection):
 def _outcome(*pieces: bytes) -> Any:
     """The requests that a connection took, when the bytes come in these pieces behind a first request; and its end."""
     kept = _Kept()
-    site = JobSite(kept, LIMITS, lambda *_: None, MemoryReactorClock())
+    reactor: Any = MemoryReactorClock()
+    site = JobSite(kept, LIMITS, lambda *_: None, reactor)
     channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
     transport = _Transport()
     transport.protocol = channel
@@ -59,6 +60,8 @@ def _outcome(*pieces: bytes) -> Any:
     for piece in (FIRST, *pieces):
         if transport.connected:
             channel.dataReceived(piece)
+        while channel._planned:
+            reactor.advance(0)
     for seen in kept.requests:
         seen["answer"] = [(name, value) for name, value in seen["answer"] if name not in (b"Date", b"X-Request-Id")]
     statuses = [line[:12] for line in transport.value().split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]

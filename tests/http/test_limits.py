@@ -212,6 +212,8 @@ def test_an_answer_may_take_longer_than_a_request(start: Callable[..., MemorySer
 @pytest.mark.parametrize("count", [2, 50])
 def test_pipelined_requests_are_answered_in_order(server: MemoryServer, count: int) -> None:
     connection = Connection(server).send(b"".join(_put_job(b'{"n":%d}' % n) for n in range(count)))
+    for _ in range(count):
+        server.pump()
     answers = connection.answers
     assert [answer.status for answer in answers] == [201] * count
     assert all(b'"content":{"n":%d}' % n in answer.body for n, answer in enumerate(answers))

@@ -9,6 +9,7 @@ from twisted.logger import LogEvent
 
 from jobengine.core.commands import AddJobs, DeleteJob, DeleteQueue, NewJob
 from jobengine.core.model import Defaults
+from jobengine.http import channel
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
 from tests.schema import check_answer
@@ -142,3 +143,49 @@ def test_a_client_that_goes_in_the_middle_leaves_nothing_behind(
     assert len(server.clock.getDelayedCalls()) == before
     assert not [event for event in events if "log_failure" in event]
     assert listed(server)["size"] == 1600
+
+
+class _Taken:
+    """Stands for what the system knows of the client's progress."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.bytes: int | None = 0
+        connection.channel.taken = lambda: self.bytes
+
+
+def test_a_client_that_takes_a_little_now_and_then_is_kept_for_as_long_as_it_takes(server: MemoryServer) -> None:
+    for number in range(1600):
+        _add(server, number)
+    connection = _begin(server)
+    taken = _Taken(connection)
+    for number in range(100):
+        taken.bytes = number + 1
+        connection.wait(29)
+    assert connection.open
+    assert _end(connection)["size"] == 1600
+
+
+@pytest.mark.parametrize("known", [None, 7])
+def test_a_client_that_takes_nothing_for_thirty_seconds_is_cut(server: MemoryServer, known: int | None) -> None:
+    for number in range(1600):
+        _add(server, number)
+    connection = _begin(server)
+    taken = _Taken(connection)
+    taken.bytes = known
+    server.pump()
+    assert connection.wait(29).open
+    connection.wait(2)
+    server.pump()
+    assert not connection.open
+
+
+def test_an_idle_connection_is_kept_while_the_client_takes_the_last_answer(
+    server: MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection(server).send(request("GET", "/test"))
+    taken = _Taken(connection)
+    monkeypatch.setattr(channel, "is_all_taken", lambda _: False)
+    for number in range(5):
+        taken.bytes = number + 1
+        assert connection.wait(60).open
+    assert not connection.wait(60).open

@@ -8,6 +8,7 @@ import pytest
 from jobengine.http.limits import Limits
 from tests.doubles import Answer, MemoryServer
 from tests.http.connection import Connection, request
+from tests.schema import check_answer
 from tests.web.asking import add, change, hold, listed, page, put, read, set_up, take, update
 
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
@@ -110,13 +111,17 @@ def test_ten_thousand_jobs_go_in_one_call_and_no_more(server: MemoryServer) -> N
 def test_a_body_of_many_jobs_may_be_longer(start: Any) -> None:
     server = start(limits=Limits(body_bytes=1000, bulk_body_bytes=3000))
     job = {"content": {"x": "y" * 1500}}
-    assert _add_many(server, job).status == 201
-    for method, path, body in (
-        ("PUT", "/api/v1/job", {"queue_name": "q", "job": job}),
-        ("PUT", "/api/v1/jobs", {"queue_name": "q", "jobs": [job, job]}),
+    for query, path, body, status in (
+        ("", "/api/v1/job", {"queue_name": "q", "job": job}, 413),
+        ("", "/api/v1/jobs", {"queue_name": "q", "jobs": [job]}, 413),
+        ("?queueName=q", "/api/v1/jobs", {"queue_name": "q", "jobs": [job]}, 201),
+        ("?queueName=q", "/api/v1/jobs", {"queue_name": "q", "jobs": [job, job]}, 413),
     ):
-        asked = request(method, path, "Content-Type: application/json", body=json.dumps(body).encode())
-        assert Connection(server).send(asked).refusal(method, path).status == 413
+        headers = ("Content-Type: application/json", "X-Access-Key: key")
+        asked = request("PUT", path + query, *headers, body=json.dumps(body).encode())
+        (answer,) = Connection(server).send(asked).answers
+        check_answer("PUT", path, answer.status, answer.headers, answer.body)
+        assert answer.status == status
 
 
 # Changing one by one

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from tests.doubles import MemoryServer
+from tests.http.connection import Connection, request
+from tests.schema import check_answer
 from tests.web.asking import add, claim, peek, read, update, v1
 
 UID = "00000000-0000-0000-0000-00000000dead"
@@ -381,3 +383,24 @@ def test_every_error_is_a_problem_with_the_detail_twice(server: MemoryServer) ->
         assert problem["status"] == answer.status
         assert problem["error"] == problem["detail"]
         assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("method", ["get", "head", "delete", "Delete", "put", "post"])
+def test_methods_are_case_sensitive_and_do_nothing_in_another_case(server: MemoryServer, method: str) -> None:
+    uid = add(server)["uid"]
+    for target in (f"/api/v1/job?queueName=q&jobUID={uid}", "/api/v1/job/next?queueName=q&markQueued=true"):
+        (answer,) = Connection(server).send(request(method, target, "X-Access-Key: key")).answers
+        check_answer("BREW", target.partition("?")[0], answer.status, answer.headers, answer.body)
+        assert answer.status == 405
+        assert "GET" in answer.headers["allow"]
+    assert read(server, uid).json["state"] == "queued"
+
+
+@pytest.mark.parametrize("prefix", ["http://x", "http://x:6006", "HTTPS://[::1]:6006", "http://user@x"])
+def test_a_target_in_absolute_form_is_as_one_in_origin_form(server: MemoryServer, prefix: str) -> None:
+    uid = add(server)["uid"]
+    target = f"{prefix}/api/v1/job?queueName=q&jobUID={uid}"
+    (answer,) = Connection(server).send(request("GET", target, "X-Access-Key: key")).answers
+    assert (answer.status, uid.encode() in answer.body) == (200, True)
+    for rest in ("", "?x"):
+        assert Connection(server).send(request("GET", prefix + rest)).answers[0].status == 404

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.logger import LogEvent
 
 from jobengine.engine.door import Busy, Full, OutcomeUnknown, Readiness
+from jobengine.http.request import JobRequest
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
 from tests.web.asking import add, claim
@@ -210,3 +211,16 @@ def test_metrics_are_for_the_admin_key_if_there_is_one(start: Callable[..., Memo
         assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'X-Admin-Key realm="server"')
         assert b"jobengine_" not in answer.body
     assert _samples(server, **{"X-Admin-Key": "admin"})
+
+
+@pytest.mark.parametrize(("what", "method"), [("end", "GET"), ("reply", "GET"), ("reply", "get")])
+def test_where_no_answer_can_be_made_the_connection_is_broken(
+    server: MemoryServer, monkeypatch: pytest.MonkeyPatch, events: list[LogEvent], what: str, method: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(JobRequest, what, fail)
+    connection = Connection(server).send(request(method, "/test"))
+    assert (connection.open, connection.sent) == (False, b"")
+    assert any(event.get("log_failure") for event in events)

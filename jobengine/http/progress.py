@@ -1,0 +1,40 @@
+"""How far a client is in reading what it was sent, as the system knows it."""
+
+import struct
+from fcntl import ioctl
+from socket import IPPROTO_TCP, TCP_INFO
+from termios import TIOCOUTQ
+from typing import Any, Final
+
+from twisted.internet.interfaces import ISSLTransport
+
+__all__ = ["is_all_taken", "taken"]
+
+#: Where struct tcp_info of Linux has tcpi_bytes_acked, as 64 bits (since Linux 4.1).
+_ACKED_AT: Final = 120
+_ACKED: Final = struct.Struct("=Q")
+
+
+def taken(transport: Any) -> int | None:
+    """The bytes that the other side of a TCP connection has taken so far; None if that can't be known."""
+    try:
+        info = _socket(transport).getsockopt(IPPROTO_TCP, TCP_INFO, _ACKED_AT + _ACKED.size)
+        acked: int = _ACKED.unpack_from(info, _ACKED_AT)[0]
+    except (AttributeError, OSError, struct.error):
+        return None
+    return acked
+
+
+def is_all_taken(transport: Any) -> bool:
+    """Whether nothing that was given to the system is still to be taken by the other side, as far as can be known."""
+    try:
+        (waiting,) = struct.unpack("=i", ioctl(_socket(transport).fileno(), TIOCOUTQ, bytes(4)))
+    except (AttributeError, OSError):
+        return True
+    return not waiting
+
+
+def _socket(transport: Any) -> Any:
+    """The socket of a connection, or of that beneath TLS."""
+    beneath: Any = transport.transport if ISSLTransport.providedBy(transport) else transport  # type: ignore[attr-defined]  # it is a wrapper
+    return beneath.getHandle()

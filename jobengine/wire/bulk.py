@@ -1,0 +1,148 @@
+"""
+Long bodies with many items, read in pieces: each is a body of its own, with some of the items.
+
+What is done to a piece takes a few ms, and others can be let in between. Together the pieces say what the whole says:
+what stands around the list is in each of them, and is looked at with the first.
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+from attrs import frozen
+from msgspec import Raw
+
+from .parameters import BadInput
+from .strict_json import NotStrict, count_values
+
+__all__ = ["MOST_BULK_VALUES", "Bounds", "Pause", "read_in_pieces"]
+
+T = TypeVar("T")
+
+#: Lets others in, and returns.
+Pause = Callable[[], Awaitable[None]]
+
+#: Values that a body may have whose key was looked at before it is read.
+MOST_BULK_VALUES: Final = 1_000_000
+#: Bytes of a piece, or the items that make up the first so many.
+_PIECE: Final = 64 << 10
+#: Bytes that may stand around the list.
+_MOST_AROUND: Final = 4 << 10
+#: Bytes of an item beside its content and its result.
+_MOST_BESIDE: Final = 64 << 10
+#: How errors name an item.
+_INDEX: Final = re.compile(r"\b(jobs|updates)\[(\d+)\]")
+
+
+@frozen(kw_only=True)
+class Bounds:
+    """How much may be in a body with many items."""
+
+    items: int
+    values: int
+    #: Bytes of the content of one, and of its result.
+    content_bytes: int
+
+
+class _Lists(msgspec.Struct):
+    jobs: Raw = Raw()
+    updates: Raw = Raw()
+
+
+_lists: Final = msgspec.json.Decoder(_Lists).decode
+_items: Final = msgspec.json.Decoder(list[Raw]).decode
+
+
+async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds, pause: Pause) -> list[T]:
+    """
+    What `read` makes of each piece of a body, at least of one; raises BadInput.
+
+    What is short, or not a body with many items, is one piece.
+    """
+    if len(body) <= _PIECE:
+        return [read(body)]
+    await _count(body, bounds.values, pause)
+    listed = _listed(body)
+    if listed is None:
+        # It is one change to many, or not as it should be, which whoever reads it will say.
+        if len(body) > 2 * bounds.content_bytes + _MOST_BESIDE:
+            raise BadInput("The body has no list of items, and is too long for anything else.")
+        return [read(body)]
+    await pause()
+    results = []
+    async for piece, first in _pieces(body, listed, bounds, pause):
+        try:
+            results.append(read(piece))
+        except BadInput as error:
+            raise BadInput(_in_the_whole(str(error), first)) from None
+        await pause()
+    return results
+
+
+async def _pieces(body: bytes, listed: bytes, bounds: Bounds, pause: Pause) -> AsyncIterator[tuple[bytes, int]]:
+    """Each piece, and how many items there are before it."""
+    start = _start_of(body, listed)
+    before, behind = body[:start] + b"[", b"]" + body[start + len(listed) :]
+    items = _items_of(listed, bounds)
+    await pause()
+    for first, last in _slices(items, bounds):
+        yield b"%b%b%b" % (before, b",".join(items[first:last]), behind), first
+
+
+def _in_the_whole(error: str, first: int) -> str:
+    """What is wrong with an item of a piece, with its index in the whole; `first` items are before the piece."""
+    return _INDEX.sub(lambda found: f"{found[1]}[{int(found[2]) + first}]", error, count=1)
+
+
+async def _count(body: bytes, most: int, pause: Pause) -> None:
+    try:
+        for _ in count_values(body, most):
+            await pause()
+    except NotStrict as error:
+        more = f"; if it names its queue in the query (?queueName=), {MOST_BULK_VALUES} are taken"
+        raise BadInput(f"The body is too much: {error}{more if most < MOST_BULK_VALUES else ''}.") from None
+
+
+def _listed(body: bytes) -> bytes | None:
+    """The text of the list of items, if there is just one such list."""
+    try:
+        found = _lists(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"The body is not JSON that JobEngine takes: {error}.") from None
+    lists = [bytes(raw) for raw in (found.jobs, found.updates) if bytes(raw)]
+    return lists[0] if len(lists) == 1 and lists[0].startswith(b"[") else None
+
+
+def _start_of(body: bytes, listed: bytes) -> int:
+    """Where the list stands; were it there twice, either would do, as the other stays where it is."""
+    around = len(body) - len(listed)
+    if around > _MOST_AROUND:
+        raise BadInput(f"The body has more than {_MOST_AROUND} bytes beside the list of items.")
+    return next(start for start in range(around + 1) if body.startswith(listed, start))
+
+
+def _items_of(listed: bytes, bounds: Bounds) -> Sequence[bytes]:
+    try:
+        items = _items(listed)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"The body is not JSON that JobEngine takes: {error}.") from None
+    if len(items) > bounds.items:
+        raise BadInput(f"The body has more than {bounds.items} items; send them in several requests.")
+    return [bytes(item) for item in items]
+
+
+def _slices(items: Sequence[bytes], bounds: Bounds) -> list[tuple[int, int]]:
+    """Where each piece begins and ends; one with no items if there are none."""
+    most = 2 * bounds.content_bytes + _MOST_BESIDE
+    slices, first, size = [], 0, 0
+    for index, item in enumerate(items, 1):
+        if len(item) > most:
+            raise BadInput(f"Item {index - 1} of the list is longer than {most} bytes.")
+        size += len(item)
+        if size >= _PIECE:
+            slices.append((first, index))
+            first, size = index, 0
+    if first < len(items) or not slices:
+        slices.append((first, len(items)))
+    return slices

@@ -1,0 +1,102 @@
+"""A client that has closed its sending side gets its answers, unless it might be gone and the answer would be lost."""
+
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.interfaces import IHalfCloseableProtocol
+
+from tests.doubles import MemoryServer, Stepped
+from tests.http.connection import Connection, request
+
+KEY = "X-Access-Key: key"
+PUT = request(
+    "PUT",
+    "/api/v1/job",
+    "Content-Type: application/json",
+    KEY,
+    body=b'{"queue_name":"q","job":{"content":{}}}',
+)
+
+
+def _close(connection: Connection) -> Connection:
+    IHalfCloseableProtocol(connection.channel).readConnectionLost()
+    connection.server.pump()
+    return connection
+
+
+def _step(server: MemoryServer, stepped: Stepped) -> None:
+    stepped.step()
+    server.pump()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_all_that_was_sent_is_answered_and_then_it_is_closed(
+    start: Callable[..., MemoryServer], stepped: Stepped, count: int
+) -> None:
+    server = start(engine_parts={"thread": stepped})
+    connection = _close(Connection(server).send(PUT * count))
+    for done in range(count):
+        assert (len(connection.answers), connection.open) == (done, True)
+        _step(server, stepped)
+    assert [answer.status for answer in connection.answers] == [201] * count
+    assert not connection.open
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /te", PUT[:-5], PUT[:-60]])
+def test_what_can_never_be_whole_is_closed_at_once(server: MemoryServer, begun: bytes) -> None:
+    connection = Connection(server).send(request("GET", "/test")).send(begun)
+    assert not _close(connection).open
+    assert len(connection.answers) == 1
+
+
+def test_a_request_that_begins_behind_the_last_whole_one_is_dropped(
+    start: Callable[..., MemoryServer], stepped: Stepped
+) -> None:
+    server = start(engine_parts={"thread": stepped})
+    connection = _close(Connection(server).send(PUT + b"GET /te"))
+    _step(server, stepped)
+    assert [answer.status for answer in connection.answers] == [201]
+    assert not connection.open
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request("GET", "/api/v1/job/next?queueName=q&markQueued=true&wait=30", KEY),
+        request(
+            "POST",
+            "/api/v1/job/next",
+            "Content-Type: application/json",
+            KEY,
+            body=b'{"queue_names":["q"],"wait":30}',
+        ),
+        request("GET", "/api/v1/events?queueName=q", KEY),
+    ],
+    ids=["get", "post", "events"],
+)
+def test_who_waits_is_taken_to_be_gone_and_is_given_no_job(server: MemoryServer, sent: bytes) -> None:
+    connection = Connection(server).send(sent)
+    assert connection.open
+    _close(connection)
+    assert not connection.open
+    Connection(server).send(PUT)
+    shown = server.call("GET", "/api/v1/job/next", query={"queueName": "q"})
+    assert (shown.status, shown.json["state"]) == (200, "queued")
+
+
+def test_nothing_is_read_any_more(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
+    server = start(engine_parts={"thread": stepped})
+    connection = Connection(server).send(PUT + PUT)
+    _close(connection)
+    connection.transport.producerState = "ended"  # to see whether it is changed
+    _step(server, stepped)
+    assert len(connection.answers) == 1
+    connection.channel.resumeProducing()
+    assert connection.open
+
+
+def test_a_refused_client_that_closes_its_side_is_closed(server: MemoryServer) -> None:
+    connection = Connection(server).send(b"nonsense\r\n")
+    assert connection.open
+    assert not _close(connection).open
+    assert connection.answers[0].status == 400

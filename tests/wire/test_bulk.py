@@ -1,0 +1,162 @@
+"""A long body is read in pieces: it comes to what the whole comes to, and others are let in between."""
+
+import json
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from jobengine.core import commands as c
+from jobengine.wire.bulk import MOST_BULK_VALUES
+from jobengine.wire.parameters import BadInput
+from jobengine.wire.requests import Wire
+
+ACCESS = {"access_key": b"key"}
+
+
+def _read(method: str, body: bytes, pauses: list[None] | None = None, **more: Any) -> Any:
+    """What the body comes to; a pause is noted and costs nothing."""
+
+    async def pause() -> None:
+        if pauses is not None:
+            pauses.append(None)
+
+    results: list[Any] = []
+    reading = getattr(Wire(), method)(body, ACCESS, pause, **more)
+    Deferred.fromCoroutine(reading).addBoth(results.append)
+    (result,) = results
+    if not isinstance(result, c.Command):
+        result.raiseException()
+    return result
+
+
+def _body(name: str, items: list[Any], **beside: Any) -> bytes:
+    return json.dumps({"queue_name": "q", name: items, **beside}).encode()
+
+
+def _jobs(count: int, size: int = 100) -> list[Any]:
+    return [{"content": {"n": n, "text": 'a "\\' + "x" * size}, "priority": n % 7} for n in range(count)]
+
+
+def test_many_jobs_come_to_what_they_come_to_in_small_bodies() -> None:
+    jobs, pauses = _jobs(5_000), list[None]()
+    read = _read("add_jobs", _body("jobs", jobs), pauses)
+    assert [json.loads(job.content) for job in read.jobs] == [job["content"] for job in jobs]
+    assert [job.priority for job in read.jobs] == [job["priority"] for job in jobs]
+    assert (read.queue, read.access_key, read.many) == ("q", b"key", True)
+    # About 700 KiB, of which 64 are read at a time.
+    assert len(pauses) >= 11
+
+
+def test_many_updates_come_to_what_they_come_to_in_small_bodies() -> None:
+    updates = [{"uid": f"{n}", "new_status": "complete", "result": [n]} for n in range(5_000)]
+    read = _read("update_jobs", _body("updates", updates))
+    assert [(one.uid, one.changes.result) for one in read.updates] == [(f"{n}", b"[%d]" % n) for n in range(5_000)]
+
+
+def test_a_short_body_is_read_at_once() -> None:
+    pauses: list[None] = []
+    _read("add_jobs", _body("jobs", _jobs(100)), pauses)
+    assert pauses == []
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+def test_the_list_is_found_wherever_it_stands(spaced: bool, first: bool) -> None:
+    body = _body("jobs", _jobs(1000))
+    if first:
+        body = b'{"jobs":%b, "queue_name": "q"}' % body[body.index(b"[") : -1]
+    if spaced:
+        body = body.replace(b'"jobs"', b' \n "\\u006aobs" \t')
+    assert len(_read("add_jobs", body).jobs) == 1000
+
+
+@pytest.mark.parametrize(
+    ("job", "error"),
+    [
+        ({"content": []}, r"jobs\[777\]\.content must be a JSON object"),
+        ({"content": {}, "priority": "high"}, r"\$\.jobs\[777\]\.priority"),
+        ({}, r"\$\.jobs\[777\]"),
+        (5, r"\$\.jobs\[777\]"),
+    ],
+)
+def test_what_is_wrong_with_one_job_names_its_index_in_the_whole(job: Any, error: str) -> None:
+    jobs = _jobs(2000)
+    jobs[777] = job
+    with pytest.raises(BadInput, match=error):
+        _read("add_jobs", _body("jobs", jobs))
+
+
+def test_what_is_wrong_with_one_update_names_its_index_in_the_whole() -> None:
+    updates: list[Any] = [{"uid": f"{n}", "new_status": "complete"} for n in range(3000)]
+    updates[2222] = {"uid": "x", "new_status": "done"}
+    with pytest.raises(BadInput, match=r"updates\[2222\]\."):
+        _read("update_jobs", _body("updates", updates))
+
+
+_LONG = json.dumps(_jobs(1000)).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"queue_name":"q","jobs":%b' % _LONG,
+        b'{"queue_name":"q","jobs":%b}}' % _LONG,
+        b'{"queue_name":"q","queue_name":"q","jobs":%b}' % _LONG,
+        b'{"queue_name":"q","jobs":%b,"jobs":%b}' % (_LONG, _LONG),
+        b'{"queue_name":"q","jobs":[],"jobs":%b}' % _LONG,
+        b'{"queue_name":"q","jobs":%b,"jobs":[]}' % _LONG,
+        b'{"queue_name":"q","jobs":%b}' % _LONG.replace(b'"n": 900', b'"n": 900, "n": 900'),
+        b'{"queue_name":"q","jobs":%b}' % _LONG.replace(b'"n": 900', b'"n": 99999999999999999999'),
+        b'{"queue_name":"q","jobs":%b}' % _LONG.replace(b'"n": 900', b'"n": "\xff"'),
+        b'{"queue_name":"q","jobs":%b}' % _LONG.replace(b'"n": 900', b'"n": "\\ud800"'),
+        b'{"queue_name":"q","jobs":%b}' % _LONG.replace(b'"n": 900', b'"n": ' + b"[" * 40 + b"]" * 40),
+        b'{"queue_name":"q","jobs":%b,"x":"%b"}' % (_LONG, b"x" * 5000),
+        b'{"queue_name":"q","jobs":{"a":%b}}' % _LONG,
+        b'{"queue_name":"q","jobs":"%b"}' % (b"x" * 3_000_000),
+        b'{"jobs":%b}' % _LONG,
+        b"[%b]" % _LONG,
+        b'"%b"' % (b"x" * 100_000),
+        b"[" * 100_000,
+        b'{"queue_name":"q","jobs":[%b]}' % (b"x" * 100_000),
+    ],
+    ids=lambda body: repr(body[:40] + b"..." + body[-20:]),
+)
+def test_a_long_body_that_is_not_right_is_refused_as_a_short_one_is(body: bytes) -> None:
+    with pytest.raises(BadInput):
+        _read("add_jobs", body)
+
+
+def test_more_than_ten_thousand_are_refused_before_they_are_looked_at() -> None:
+    pauses: list[None] = []
+    with pytest.raises(BadInput, match="more than 10000 items"):
+        _read("add_jobs", _body("jobs", [0] * 30_000), pauses)
+    assert len(pauses) < 5
+
+
+def test_one_item_is_no_longer_than_a_job_may_be() -> None:
+    with pytest.raises(BadInput, match=r"Item 1 of the list is longer"):
+        _read("add_jobs", _body("jobs", [{"content": {}}, {"content": {"a": "x" * (3 << 20)}}]))
+
+
+def test_a_body_whose_key_was_looked_at_may_have_a_million_values() -> None:
+    body = _body("jobs", [{"content": {"a": [0] * 500}} for _ in range(400)])
+    with pytest.raises(BadInput, match="more than 100000 values; if it names its queue"):
+        _read("add_jobs", body)
+    assert len(_read("add_jobs", body, most_values=MOST_BULK_VALUES).jobs) == 400
+    with pytest.raises(BadInput, match="more than 1000000 values"):
+        _read("add_jobs", _body("jobs", [0] * 1_000_001), most_values=MOST_BULK_VALUES)
+
+
+def test_others_are_let_in_while_values_are_counted() -> None:
+    pauses: list[None] = []
+    _read("add_jobs", _body("jobs", [{"content": {"a": "x" * 1_000_000}} for _ in range(8)]), pauses)
+    # 32 quarters of a mebibyte are counted, and 8 jobs read.
+    assert len(pauses) >= 39
+
+
+def test_a_change_of_all_that_match_may_be_long() -> None:
+    body = json.dumps({"queue_name": "q", "filter": {"tag": "t"}, "content": {"a": "x" * 500_000}}).encode()
+    read = _read("update_jobs", body)
+    assert isinstance(read, c.UpdateMatching)
+    assert len(read.changes.content or b"") > 500_000
