@@ -19,7 +19,6 @@ from .daemon.service import Daemon, end_start
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
 from .engine.ids import new_uuid
 from .engine.local import LocalEngine
-from .http.prompt import PromptEndpoint
 from .http.site import JobSite
 from .storage.errors import StorageError
 from .storage.journal import Journal, check_secret
@@ -118,7 +117,6 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> IService:
         service = listening_service(endpoint, site, reactor)
     except Exception as error:  # each kind of endpoint has its own way to refuse a description
         end_start(BadSetting(f"LISTEN {endpoint!r} can't be used: {error}"))
-    service.endpoint = PromptEndpoint(service.endpoint)
     return service
 
 
