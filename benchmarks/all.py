@@ -8,7 +8,7 @@ docs are written anew.
 import sys
 from pathlib import Path
 
-from . import bulk, client, idle_polls, latency, million, singles
+from . import bulk, client, idle_polls, latency, million, singles, stalls
 from .charts import draw
 from .machine import be_a_client, description, others_share
 from .results import Part, Results, say
@@ -18,6 +18,7 @@ _PARTS: dict[str, Part] = {
     "many at a time": bulk.measure,
     "latency": latency.measure,
     "1,000,000 queued jobs": million.measure,
+    "how long one request holds up others": stalls.measure,
     "idle long polls": idle_polls.measure,
     "Python client": client.measure,
 }

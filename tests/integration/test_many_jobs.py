@@ -128,21 +128,23 @@ def test_only_requests_for_many_jobs_may_be_longer_than_1_mib_and_they_no_longer
         """Contents that have so many bytes together; no job may have more than 1 MiB."""
         return [{"text": "x" * (size // 20)} for _ in range(20)]
 
-    def status(path: str, size: int) -> int:
+    def status(path: str, size: int, query: dict[str, str] | None = None) -> int:
         """For a body that is as long, in a connection of its own, as a refusal ends it."""
         with daemon.client() as client:
-            return client.call("PUT", path, body={"a": "x" * size}).status
+            return client.call("PUT", path, query=query, body={"a": "x" * size}).status
 
     with daemon.client() as client:
         client.make_queue()
         for mib in (2, 15):
-            added = client.add_many([{"content": content} for content in contents(mib * MIB)])
+            body = {"queue_name": "q", "jobs": [{"content": content} for content in contents(mib * MIB)]}
+            added = client.call("PUT", "/api/v1/jobs", query={"queueName": "q"}, body=body)
             assert added.status == 201
         pairs = zip(added.json["jobs"], contents(2 * MIB), strict=True)
         updates = [{"uid": job["uid"], "content": content} for job, content in pairs]
-        assert client.call("POST", "/api/v1/jobs", body={"queue_name": "q", "updates": updates}).status == 200
-    assert status("/api/v1/jobs", 16 * MIB) == 413
-    assert status("/api/v1/jobs", 16 * MIB - 100) == 400
-    for path in ("/api/v1/job", "/api/v1/queue", "/api/v1/queue/key"):
+        body = {"queue_name": "q", "updates": updates}
+        assert client.call("POST", "/api/v1/jobs", query={"queueName": "q"}, body=body).status == 200
+    assert status("/api/v1/jobs", 16 * MIB, {"queueName": "q"}) == 413
+    assert status("/api/v1/jobs", 16 * MIB - 100, {"queueName": "q"}) == 400
+    for path in ("/api/v1/job", "/api/v1/jobs", "/api/v1/queue", "/api/v1/queue/key"):
         assert status(path, MIB) == 413
         assert status(path, MIB - 100) == 400
