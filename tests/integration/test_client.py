@@ -1,12 +1,16 @@
-"""The client against the real daemon, with connections that break, a server that restarts, threads, forks and asyncio."""
+"""The client against the real daemon: connections that break, a server that restarts, threads, forks and asyncio."""
 
 import asyncio
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,10 +26,12 @@ from jobengine.client import (
     Unavailable,
     retrying,
 )
+from jobengine.client._sync import transport
 
 from .conftest import MakeDaemon
 from .cutting import CuttingProxy
 from .daemons import ROOT, Daemon, until
+from .test_sockets import certificate as certificate
 
 
 @pytest.fixture
@@ -189,6 +195,10 @@ def _free_port() -> int:
         return port
 
 
+def _has(added: list[str], share: int) -> bool:
+    return len(added) >= share
+
+
 def test_a_server_that_is_killed_and_started_again_is_waited_for(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"API_PORT": str(_free_port())}).start()
     added: list[str] = []
@@ -204,7 +214,7 @@ def test_a_server_that_is_killed_and_started_again_is_waited_for(make_daemon: Ma
         for thread in threads:
             thread.start()
         for share in (100, 350):
-            until(f"{share} were added", lambda share=share: len(added) >= share)
+            until(f"{share} were added", partial(_has, added, share))
             daemon.kill()
             daemon.start()
         for thread in threads:
@@ -241,8 +251,8 @@ def test_threads_share_a_client_and_their_adds_go_together(daemon: Daemon, engin
     jobs = list(queue.jobs())
     assert wrong == []
     assert len(jobs) == 16 * 50
-    for thread in range(16):
-        assert [job.content["number"] for job in jobs if job.content["thread"] == thread] == list(range(50))
+    for which in range(16):
+        assert [job.content["number"] for job in jobs if job.content["thread"] == which] == list(range(50))
     requests = [line for line in daemon.log.splitlines() if "PUT /api/v1/job" in line]
     assert 0 < len(requests) < 16 * 50 / 2
 
@@ -364,12 +374,10 @@ def test_a_claim_that_is_cancelled_leaves_no_job_behind(url: str, engine: JobEng
                 await asyncio.sleep(turn * 0.0002)
                 claim.cancel()
                 await add
-                try:
+                with suppress(asyncio.CancelledError):
                     for job in await claim:
                         received += 1
                         await job.complete()
-                except asyncio.CancelledError:
-                    pass
         return received
 
     received = asyncio.run(test())
@@ -431,3 +439,31 @@ def test_a_long_content_goes_alone_and_whole(engine: JobEngine) -> None:
     job = engine.queue("q").add(content)
     assert engine.queue("q").get(job.uid).content == content
     assert json.loads(json.dumps(job.content)) == content
+
+
+def test_both_clients_speak_tls_and_trust_no_one_who_is_not_known(
+    make_daemon: MakeDaemon,
+    certificate: Path,  # that is how pytest names a fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={certificate}/key.pem:certKey={certificate}/cert.pem"
+    daemon = make_daemon(settings={"LISTEN": listen})
+    daemon.launch()
+    url, context = f"https://localhost:{daemon.port}", ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    monkeypatch.setattr(transport, "_FRESH", 0)  # an idle connection is looked at before it is used, over TLS as well
+    with JobEngine(url, access_key="key", ssl_context=context) as engine:
+        engine.queue("q").create(exist_ok=True)
+        uids = [engine.queue("q").add({}).uid for _ in range(3)]
+        assert len(engine.caller.pool._idle) == 1
+
+    async def test() -> list[str]:
+        async with AsyncJobEngine(url, access_key="key", ssl_context=context) as client:
+            return [job.uid async for job in client.queue("q").jobs()]
+
+    assert asyncio.run(test()) == uids
+    for kind in ("threads", "asyncio"):
+        with pytest.raises(Unavailable, match="certificate"):
+            if kind == "threads":
+                JobEngine(url, access_key="key", retry_for=0).queue("q").stats()
+            else:
+                asyncio.run(AsyncJobEngine(url, access_key="key", retry_for=0).queue("q").stats())

@@ -1,6 +1,7 @@
 """The client: one for each server."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .. import calls, settings
@@ -173,8 +174,10 @@ class AsyncJobEngine:
 
     async def _give_back(self, queues: Mapping[str, AsyncQueue], response: Response) -> None:
         """Release the jobs of a claim that nobody waits for any more."""
-        if response.status == 200:
-            for job in _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response)):
+        if response.status != 200:
+            return
+        for job in _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response)):
+            with suppress(JobEngineError):  # then it comes back when its lease has run out
                 await job.release()
 
     # The server
