@@ -5,7 +5,7 @@ from typing import Final
 
 from .errors import BadSettings
 
-__all__ = ["Secret", "secret"]
+__all__ = ["Secret", "as_secret", "secret"]
 
 #: What a header can carry without loss: no control characters, no space at either end (RFC 9110, 5.5).
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
@@ -37,6 +37,15 @@ class Secret:
         return self._text
 
 
-def secret(key: "str | Secret | None") -> Secret | None:
+def as_secret(key: str | Secret) -> Secret:
     """A key that was given as text or as a Secret; raises BadSettings."""
     return Secret(key) if isinstance(key, str) else key
+
+
+def secret(key: str | Secret | None) -> Secret | None:
+    """
+    The same for a key that may be left out.
+
+    Give the value to the variable that it came from, so that the text is in no variable any more.
+    """
+    return None if key is None else as_secret(key)

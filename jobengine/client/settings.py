@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from .errors import BadSettings
 from .http import Address
-from .secret import Secret, secret
+from .secret import Secret, as_secret, secret
 
 __all__ = ["Settings", "load", "profile_path", "read_key_file"]
 
@@ -157,4 +157,4 @@ def _text(table: Mapping[str, Any], name: str, path: Path) -> str | None:
 
 
 def _secrets(keys: Mapping[str, str | Secret]) -> dict[str, Secret]:
-    return {name: key if isinstance(key, Secret) else Secret(key) for name, key in keys.items()}
+    return {name: as_secret(key) for name, key in keys.items()}

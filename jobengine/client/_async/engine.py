@@ -1,6 +1,7 @@
 """The client: one for each server."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .. import calls, settings
@@ -9,7 +10,7 @@ from ..errors import JobEngineError
 from ..forks import forget_in_children
 from ..http import Response
 from ..jobs import JobChanges, changes_value, encode
-from ..secret import Secret, secret
+from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
 from .caller import AsyncCaller
 from .claimed import AsyncClaimedJob, extend
@@ -55,6 +56,8 @@ class AsyncJobEngine:
         max_pending: int = 10_000,
         ssl_context: "SSLContext | None" = None,
     ) -> None:
+        access_key, admin_key = secret(access_key), secret(admin_key)
+        keys = {name: as_secret(key) for name, key in (keys or {}).items()}
         self.settings = settings.load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
         self.max_pending = max_pending
         self._tls = ssl_context
@@ -87,10 +90,10 @@ class AsyncJobEngine:
 
     def queue(self, name: str, *, access_key: str | Secret | None = None) -> AsyncQueue:
         """The queue with that name, with a key of its own if it is given; nothing is asked of the server."""
-        key = secret(access_key) or self.settings.key_for(name)
-        queue = self._queues.get((name, key))
+        access_key = secret(access_key) or self.settings.key_for(name)
+        queue = self._queues.get((name, access_key))
         if queue is None:
-            queue = self._queues.setdefault((name, key), AsyncQueue(self, name, key))
+            queue = self._queues.setdefault((name, access_key), AsyncQueue(self, name, access_key))
         return queue
 
     async def queues(self) -> list[QueueStats]:
@@ -171,8 +174,10 @@ class AsyncJobEngine:
 
     async def _give_back(self, queues: Mapping[str, AsyncQueue], response: Response) -> None:
         """Release the jobs of a claim that nobody waits for any more."""
-        if response.status == 200:
-            for job in _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response)):
+        if response.status != 200:
+            return
+        for job in _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response)):
+            with suppress(JobEngineError):  # then it comes back when its lease has run out
                 await job.release()
 
     # The server

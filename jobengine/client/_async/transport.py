@@ -44,15 +44,16 @@ class Pool:
 
     async def close(self) -> None:
         """Close all connections; whoever waits for an answer gets Broken."""
-        self.closed = True
         if self._rescues:
             await asyncio.wait(self._rescues)
+        self.closed = True
         for connection in [*self._idle, *self._used]:
             connection.abort()
         self._idle.clear()
 
     async def exchange(self, request: Request) -> Response:
         """Send a request and return the answer; raises NotConnected or Broken."""
+        self._check()
         if request.waits:
             return await self.finish(request, await self.begin(request))
         async with self._turns:

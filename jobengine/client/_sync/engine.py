@@ -2,6 +2,7 @@
 """The client: one for each server."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .. import calls, settings
@@ -10,7 +11,7 @@ from ..errors import JobEngineError
 from ..forks import forget_in_children
 from ..http import Response
 from ..jobs import JobChanges, changes_value, encode
-from ..secret import Secret, secret
+from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
 from .caller import Caller
 from .claimed import ClaimedJob, extend
@@ -56,6 +57,8 @@ class JobEngine:
         max_pending: int = 10_000,
         ssl_context: "SSLContext | None" = None,
     ) -> None:
+        access_key, admin_key = secret(access_key), secret(admin_key)
+        keys = {name: as_secret(key) for name, key in (keys or {}).items()}
         self.settings = settings.load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
         self.max_pending = max_pending
         self._tls = ssl_context
@@ -88,10 +91,10 @@ class JobEngine:
 
     def queue(self, name: str, *, access_key: str | Secret | None = None) -> Queue:
         """The queue with that name, with a key of its own if it is given; nothing is asked of the server."""
-        key = secret(access_key) or self.settings.key_for(name)
-        queue = self._queues.get((name, key))
+        access_key = secret(access_key) or self.settings.key_for(name)
+        queue = self._queues.get((name, access_key))
         if queue is None:
-            queue = self._queues.setdefault((name, key), Queue(self, name, key))
+            queue = self._queues.setdefault((name, access_key), Queue(self, name, access_key))
         return queue
 
     def queues(self) -> list[QueueStats]:
@@ -172,8 +175,10 @@ class JobEngine:
 
     def _give_back(self, queues: Mapping[str, Queue], response: Response) -> None:
         """Release the jobs of a claim that nobody waits for any more."""
-        if response.status == 200:
-            for job in _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response)):
+        if response.status != 200:
+            return
+        for job in _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response)):
+            with suppress(JobEngineError):  # then it comes back when its lease has run out
                 job.release()
 
                 # The server

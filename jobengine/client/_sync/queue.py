@@ -8,7 +8,7 @@ from .. import calls
 from ..coalescing import AddLane, Item, UpdateLane
 from ..errors import QueueExists
 from ..jobs import JobChanges, JobFilter, JobOptions, NewJob, encode, filter_query, filter_value, job_json
-from ..secret import Secret, secret
+from ..secret import Secret, as_secret, secret
 from ..values import AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats
 from .adding import add_in_chunks
 from .claimed import ClaimedJob, update_item
@@ -67,16 +67,16 @@ class Queue:
 
         `access_key` becomes its owner's key; left out it is the key that this client has for the queue.
         """
-        key = secret(access_key) or self.key
-        if key is None:
+        access_key = secret(access_key) or self.key
+        if access_key is None:
             raise TypeError("a new queue needs an access_key")
         call = calls.CREATE_QUEUE
         try:
-            self.ask(call, body={"name": self.name, "access_key": key}, safe=exist_ok)
+            self.ask(call, body={"name": self.name, "access_key": access_key}, safe=exist_ok)
         except QueueExists:
             if not exist_ok:
                 raise
-        self.key = key
+        self.key = access_key
 
     def remove(self) -> None:
         """Remove the queue and every job in it."""
@@ -99,21 +99,21 @@ class Queue:
         `defaults` has keep_minutes, timeout_seconds, max_attempts and retry_delay_seconds; `old_key_seconds` is how
         long the owner's old key still opens the queue beside the new one.
         """
-        new_key = secret(new_access_key)
+        new_access_key = secret(new_access_key)
         asked = {
             "paused": paused,
             "draining": draining,
             "require_lease": require_lease,
             "max_jobs": max_jobs,
             "defaults": None if defaults is None else dict(defaults),
-            "new_access_key": new_key,
+            "new_access_key": new_access_key,
             "old_key_seconds": old_key_seconds,
         }
         body = {"name": self.name, **{name: value for name, value in asked.items() if value is not None}}
         # With the new key in force the old one, which would be sent again, may open nothing.
-        setup: QueueSetup = self.ask(calls.CHANGE_QUEUE, body=body, safe=new_key is None)
-        if new_key is not None:
-            self.key = new_key
+        setup: QueueSetup = self.ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)
+        if new_access_key is not None:
+            self.key = new_access_key
         return setup
 
     def pause(self) -> QueueSetup:
@@ -322,9 +322,8 @@ class Keys:
 
     def add(self, role: str, key: str | Secret) -> AccessKey:
         """Let `key` open the queue for a role: producer, worker or viewer."""
-        new_key = secret(key)
-        assert new_key is not None
-        body = {"queue_name": self._queue.name, "role": role, "access_key": new_key}
+        key = as_secret(key)
+        body = {"queue_name": self._queue.name, "role": role, "access_key": key}
         added: AccessKey = self._queue.ask(calls.ADD_KEY, body=body)
         return added
 

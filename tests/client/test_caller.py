@@ -1,0 +1,273 @@
+"""What is tried again, how often, and what is raised at the end; by the client for threads, without sockets or time."""
+
+import json
+import traceback
+from typing import Any
+
+import pytest
+
+from jobengine.client import Finished, JobEngine
+from jobengine.client._sync import caller as caller_module
+from jobengine.client.errors import (
+    BadRequest,
+    JobEngineError,
+    JobNotFound,
+    OutcomeUnknown,
+    QueueExists,
+    QueueNotFound,
+    TooManyRequests,
+    Unavailable,
+)
+from jobengine.client.http import Broken, NotConnected, Request, Response
+
+from .doubles import FakePool, Reply, answer
+
+JOB = {"uid": "u", "state": "queued", "priority": 0}
+KEY = "the key of the queue"
+
+
+class Clock:
+    """Goes on when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(caller_module, "sleep", clock.sleep)
+    monkeypatch.setattr(caller_module, "monotonic", clock.monotonic)
+    return clock
+
+
+def _engine(replies: Any, **more: Any) -> tuple[JobEngine, FakePool]:
+    engine = JobEngine("http://server.example:6006", access_key=KEY, **more)
+    engine.caller.pool = pool = FakePool(replies)
+    return engine, pool
+
+
+_LOST: list[Reply] = [
+    Broken("the connection was closed"),
+    NotConnected("connection refused"),
+    answer(503, {"detail": "starting"}),
+    answer(502),
+    answer(504),
+]
+
+
+@pytest.mark.parametrize("trouble", _LOST, ids=str)
+def test_an_add_is_sent_again_with_the_same_uid(clock: Clock, trouble: Reply) -> None:
+    engine, pool = _engine([trouble, answer(201, JOB)])
+    assert engine.queue("q").add({"a": 1}).uid == "u"
+    first, second = pool.requests
+    assert first.body == second.body
+    assert json.loads(first.body or b"")["job"]["uid"]
+    assert len(clock.slept) == 1
+
+
+def test_a_connection_that_the_server_had_closed_is_no_reason_to_wait(clock: Clock) -> None:
+    engine, _ = _engine([Broken("closed", stale=True), answer(201, JOB)])
+    engine.queue("q").add({})
+    assert clock.slept == []
+
+
+def test_the_server_is_asked_again_when_it_wants_to_be(clock: Clock) -> None:
+    engine, _ = _engine([answer(503, {"detail": "busy"}, retry_after="7"), answer(201, JOB)])
+    engine.queue("q").add({})
+    assert 7 <= clock.slept[0] < 8
+
+
+def test_after_the_time_that_was_set_the_outcome_is_unknown_if_something_was_sent(clock: Clock) -> None:
+    engine, pool = _engine(lambda request: Broken("the connection was closed"), retry_for=10)
+    with pytest.raises(OutcomeUnknown, match=r"http://server\.example:6006: the connection was closed"):
+        engine.queue("q").add({})
+    assert clock.now <= 10
+    assert len(pool.requests) > 5
+
+
+def test_a_server_that_was_never_reached_is_unavailable_and_the_address_is_said(clock: Clock) -> None:
+    engine, _ = _engine(lambda request: NotConnected("Connection refused"), retry_for=1)
+    with pytest.raises(Unavailable, match=r"http://server\.example:6006: Connection refused") as caught:
+        engine.queue("q").add({})
+    assert type(caught.value) is Unavailable
+    assert caught.value.status is None
+
+
+def test_what_was_lost_once_stays_unknown_when_the_server_is_gone_after_that(clock: Clock) -> None:
+    replies: list[Reply] = [Broken("cut")]
+
+    def reply(request: Request) -> Reply:
+        return replies.pop() if replies else NotConnected("Connection refused")
+
+    engine, _ = _engine(reply, retry_for=1)
+    with pytest.raises(OutcomeUnknown, match="may have been carried out"):
+        engine.queue("q").add({})
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda queue: queue.claim(),
+        lambda queue: queue.create(),
+        lambda queue: queue.retry(),
+        lambda queue: queue.delete_all(tag="x"),
+        lambda queue: queue.cancel_all(all=True),
+        lambda queue: queue.update("u", new_status="queued"),
+        lambda queue: queue.update("u", delay_seconds=5),
+        lambda queue: queue.configure(new_access_key="new"),
+        lambda queue: queue.keys.add("viewer", "v"),
+    ],
+)
+def test_what_is_not_safe_to_repeat_is_not_repeated(clock: Clock, call: Any) -> None:
+    engine, pool = _engine([Broken("cut")])
+    with pytest.raises(OutcomeUnknown):
+        call(engine.queue("q"))
+    assert len(pool.requests) == 1
+
+
+def test_a_claim_that_never_left_is_tried_again(clock: Clock) -> None:
+    engine, _ = _engine([NotConnected("Connection refused"), Response(204, {}, b"")])
+    assert engine.queue("q").claim() == []
+
+
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [
+        (lambda queue: queue.delete("u"), 404),
+        (lambda queue: queue.remove(), 404),
+        (lambda queue: queue.keys.revoke("k"), 404),
+    ],
+)
+def test_what_is_gone_when_it_is_asked_again_was_removed_before(clock: Clock, call: Any, status: int) -> None:
+    engine, _ = _engine([Broken("cut"), answer(status, {"detail": "gone"})])
+    call(engine.queue("q"))
+    engine, _ = _engine([answer(status, {"detail": "gone"})])
+    with pytest.raises(JobEngineError):
+        call(engine.queue("q"))
+
+
+def test_a_queue_that_is_there_is_no_error_for_those_who_do_not_mind(clock: Clock) -> None:
+    engine, _ = _engine([Broken("cut"), answer(409, {"detail": "taken"}), answer(409, {"detail": "taken"})])
+    engine.queue("q").create(exist_ok=True)
+    with pytest.raises(QueueExists):
+        engine.queue("q").create()
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answer(400, {"detail": "no", "status": 400}), BadRequest),
+        (answer(404, {"detail": "There is no queue named 'q'"}), QueueNotFound),
+        (answer(429, {"detail": "full"}), TooManyRequests),
+        (answer(500, {"detail": "incident 7"}, x_request_id="r"), JobEngineError),
+        (answer(302, None), JobEngineError),
+        (Response(404, {}, b"<html>"), QueueNotFound),
+    ],
+)
+def test_what_was_refused_is_not_sent_again(clock: Clock, reply: Reply, kind: type[Exception]) -> None:
+    engine, pool = _engine([reply])
+    with pytest.raises(kind):
+        engine.queue("q").add({})
+    assert len(pool.requests) == 1
+
+
+def test_a_web_page_is_no_answer(clock: Clock) -> None:
+    engine, _ = _engine([Response(200, {}, b"<html>welcome</html>")])
+    with pytest.raises(JobEngineError, match="is it a JobEngine"):
+        engine.queue("q").stats()
+
+
+def test_a_job_that_is_not_there_is_told_from_a_queue_that_is_not() -> None:
+    for detail, kind in (("The queue holds no job with uid 'u'", JobNotFound), ("There is no queue", QueueNotFound)):
+        engine, _ = _engine([answer(404, {"detail": detail})])
+        with pytest.raises(kind):
+            engine.queue("q").get("u")
+
+
+def test_no_key_is_in_a_repr_or_in_a_traceback_with_all_its_variables(clock: Clock) -> None:
+    engine, _ = _engine(lambda request: Broken("cut"), admin_key="the key of the admin", retry_for=0)
+    queue = engine.queue("other", access_key="another key")
+    shown = [repr(one) for one in (engine, queue, engine.settings, engine.caller, queue.key)]
+    for call in (
+        lambda: queue.add({}),
+        lambda: queue.create(access_key="a new key"),
+        lambda: queue.configure(new_access_key="a newer key"),
+        lambda: queue.keys.add("viewer", "a key to view"),
+        queue.stats,
+    ):
+        with pytest.raises(Unavailable) as caught:
+            call()
+        shown += traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
+    own = _frames_of_the_client("\n".join(shown))
+    for key in (KEY, "the key of the admin", "another key", "a new key", "a newer key", "a key to view"):
+        assert key not in own
+
+
+def _frames_of_the_client(text: str) -> str:
+    """Without the frames of this file, which show what it passes."""
+    return "\n".join(block for block in text.split('  File "') if "test_caller.py" not in block.partition("\n")[0])
+
+
+def test_those_who_act_on_many_say_which() -> None:
+    engine, pool = _engine([])
+    for call in (engine.queue("q").cancel_all, engine.queue("q").delete_all):
+        with pytest.raises(TypeError, match="all=True"):
+            call()
+        with pytest.raises(TypeError, match="all=True"):
+            call(all=True, tag="x")
+    assert pool.requests == []
+
+
+def test_a_wait_that_is_longer_than_one_request_may_be_is_made_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, pool = _engine(lambda request: answer(200, {**JOB, "state": "inprogress"}))
+    times = iter([0.0, 0.0, 50.0, 50.0, 100.0, 100.0, 120.0])
+    monkeypatch.setattr(engine, "now", lambda: next(times))
+    assert not engine.queue("q").wait("u", timeout=120).finished
+    assert [request.query and request.query["wait"] for request in pool.requests] == ["50.000", "50.000", "20.000"]
+
+
+def test_a_server_that_does_not_know_how_to_finish_with_a_claim_is_told_apart() -> None:
+    claimed = {**JOB, "queue_name": "q", "lease": "l", "state": "inprogress"}
+
+    def old_server(request: Request) -> Reply:
+        if request.path == "/api/v1/job/next":
+            return answer(200, {"jobs": [claimed]})
+        return answer(200, {"results": [{"uid": "u", "status": 200, "job": JOB}]})
+
+    engine, pool = _engine(old_server)
+    (job,) = engine.queue("q").claim()
+    errors, jobs = engine.finish_and_claim([Finished(job, {"new_status": "complete"})], ["q"])
+    assert (errors, len(jobs), job.ended) == ([None], 1, True)
+    assert pool.requests[-1].path == "/api/v1/jobs"
+
+
+def test_jobs_are_finished_and_claimed_in_one_request_where_the_server_knows_how() -> None:
+    claimed = {**JOB, "queue_name": "q", "lease": "l", "state": "inprogress"}
+
+    def server(request: Request) -> Reply:
+        body = json.loads(request.body or b"")
+        results = [{"uid": "u", "status": 200}, {"uid": "u", "status": 409, "error": "lost"}]
+        return answer(200, {"jobs": [claimed, claimed], **({"results": results} if "updates" in body else {})})
+
+    engine, pool = _engine(server)
+    first, second = engine.queue("q").claim(2)
+    done = [Finished(first, {"new_status": "complete", "result": 1}), Finished(second, {"new_status": "complete"})]
+    errors, _ = engine.finish_and_claim(done, ["q"], 2, worker="w")
+    assert [type(error).__name__ for error in errors] == ["NoneType", "LeaseLost"]
+    assert (first.ended, second.ended, second.lost) == (True, False, True)
+    assert json.loads(pool.requests[-1].body or b"")["updates"][0] == {
+        "queue_name": "q",
+        "uid": "u",
+        "new_status": "complete",
+        "result": 1,
+        "lease": "l",
+    }

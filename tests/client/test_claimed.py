@@ -1,0 +1,193 @@
+"""A job in the hands of its worker: its lease, its end, and what a block leaves behind."""
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from jobengine.client import ClaimedJob, JobEngine, LeaseLost
+from jobengine.client._async.keeper import Keeper as AsyncKeeper
+from jobengine.client._sync.claimed import extend
+from jobengine.client._sync.keeper import Keeper
+from jobengine.client.http import Broken, Request
+
+from .doubles import FakePool, Reply, answer
+
+_JOB = {"uid": "u", "state": "inprogress", "queue_name": "q", "lease": "l", "timeout_seconds": 0, "content": {"a": 1}}
+
+
+class Server:
+    """Gives a job out and notes what is said of it."""
+
+    def __init__(self, status: int = 200, **answers: Any) -> None:
+        self.updates: list[dict[str, Any]] = []
+        self.status = status
+        self.answers = answers
+        self.prefer: list[str | None] = []
+        self.broken = False
+
+    def __call__(self, request: Request) -> Reply:
+        body = json.loads(request.body or b"")
+        if request.path == "/api/v1/job/next":
+            return answer(200, {"jobs": [{**_JOB, "uid": f"u{number}"} for number in range(body.get("count", 1))]})
+        self.updates += body["updates"]
+        self.prefer.append((request.headers or {}).get("Prefer"))
+        if self.broken:
+            return Broken("cut")
+        job = {**_JOB, **self.answers}
+        one = {"status": self.status, **({"job": job} if self.status == 200 else {"error": "lost"})}
+        return answer(200, {"results": [{"uid": update["uid"], **one} for update in body["updates"]]})
+
+
+def _claim(server: Server, count: int = 1) -> list[ClaimedJob]:
+    engine = JobEngine("http://server.example", access_key="k", retry_for=0)
+    engine.caller.pool = FakePool(server)
+    return engine.queue("q").claim(count)
+
+
+def _ends(server: Server) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in update.items() if name not in ("uid", "lease")} for update in server.updates
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "sent"),
+    [
+        (lambda job: job.complete({"n": 1}), {"new_status": "complete", "result": {"n": 1}}),
+        (lambda job: job.complete(), {"new_status": "complete"}),
+        (lambda job: job.fail("why", retry=False), {"new_status": "failed", "error": "why", "retry": False}),
+        (lambda job: job.release(delay=60), {"new_status": "queued", "delay_seconds": 60}),
+        (lambda job: job.progress(40), {"new_status": "inprogress", "progress": 40}),
+    ],
+)
+def test_each_end_is_sent_with_the_lease(end: Any, sent: dict[str, Any]) -> None:
+    server = Server()
+    (job,) = _claim(server)
+    end(job)
+    assert _ends(server) == [sent]
+    assert server.updates[0]["lease"] == "l"
+
+
+def test_a_block_that_ends_completes_the_job() -> None:
+    server = Server()
+    with _claim(server)[0]:
+        pass
+    assert _ends(server) == [{"new_status": "complete"}]
+
+
+def test_a_block_that_has_said_how_it_ended_says_nothing_more() -> None:
+    server = Server()
+    with _claim(server)[0] as job:
+        job.complete(7)
+    assert len(server.updates) == 1
+
+
+def test_a_block_that_raises_fails_the_job_and_the_exception_goes_on() -> None:
+    server = Server()
+    with pytest.raises(ValueError, match="no such address"), _claim(server)[0]:
+        raise ValueError("no such address")
+    assert _ends(server) == [{"new_status": "failed", "error": "ValueError: no such address"}]
+
+
+def test_what_goes_wrong_while_a_failure_is_told_does_not_hide_what_was_raised() -> None:
+    server = Server(409)
+    with pytest.raises(ValueError, match="no such address"), _claim(server)[0]:
+        raise ValueError("no such address")
+
+
+def test_a_block_that_is_interrupted_gives_the_job_back() -> None:
+    server = Server()
+    with pytest.raises(KeyboardInterrupt), _claim(server)[0]:
+        raise KeyboardInterrupt
+    assert _ends(server) == [{"new_status": "queued"}]
+
+
+def test_a_long_error_is_sent_with_its_end() -> None:
+    server = Server()
+    _claim(server)[0].fail("x" * 5000 + "the end")
+    assert len(server.updates[0]["error"]) == 4096
+    assert server.updates[0]["error"].endswith("the end")
+
+
+def test_a_lost_lease_is_said_and_nothing_is_sent_after_it() -> None:
+    server = Server(409)
+    with _claim(server)[0] as job:
+        with pytest.raises(LeaseLost):
+            job.progress(1)
+        assert job.lost
+        assert job.cancelled
+    assert len(server.updates) == 1
+
+
+def test_a_wish_that_it_ends_is_seen_by_progress() -> None:
+    (job,) = _claim(Server(cancel_requested=True))
+    assert job.progress() is False
+    assert job.cancelled
+    assert not job.lost
+
+
+def test_an_end_asks_for_a_short_answer_and_progress_for_the_job() -> None:
+    server = Server()
+    (job,) = _claim(server)
+    job.progress()
+    job.complete()
+    assert server.prefer == [None, "return=minimal"]
+
+
+def test_leases_of_one_queue_are_extended_in_one_request() -> None:
+    server = Server(cancel_requested=True)
+    jobs = _claim(server, 3)
+    extend(jobs)
+    assert [update["uid"] for update in server.updates] == ["u0", "u1", "u2"]
+    assert len(server.prefer) == 1
+    assert all(job.cancelled for job in jobs)
+
+
+def test_a_beat_that_is_lost_is_no_lost_lease() -> None:
+    server = Server()
+    (job,) = _claim(server)
+    server.broken = True
+    extend([job])
+    assert not job.lost
+
+
+class Held:
+    """Something that is extended all the time."""
+
+    beat_seconds = 0.001
+
+
+def test_a_thread_extends_leases_until_they_are_removed() -> None:
+    twice = threading.Semaphore(0)
+    keeper = Keeper[Held](lambda jobs: twice.release())
+    job = Held()
+    keeper.add(job)
+    assert all(twice.acquire(timeout=20) for _ in range(3))
+    keeper.remove(job)
+    keeper.close()
+    thread = keeper._thread
+    assert thread is not None
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_task_extends_leases_until_they_are_removed_and_ends() -> None:
+    async def test() -> None:
+        times = asyncio.Semaphore(0)
+
+        async def extend(jobs: Any) -> None:
+            times.release()
+
+        keeper = AsyncKeeper[Held](extend)
+        job = Held()
+        keeper.add(job)
+        for _ in range(3):
+            await asyncio.wait_for(times.acquire(), 20)
+        keeper.remove(job)
+        assert keeper._task is not None
+        await asyncio.wait_for(keeper._task, 20)
+
+    asyncio.run(test())

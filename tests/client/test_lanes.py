@@ -1,0 +1,312 @@
+"""Who sends what was gathered, in threads and in tasks; the server is a function that the test holds up."""
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from jobengine.client._async import lanes as async_lanes
+from jobengine.client._sync import lanes as sync_lanes
+from jobengine.client.coalescing import AddLane, Item, Lane
+from jobengine.client.errors import BadRequest, Unavailable
+from jobengine.client.http import Response
+
+#: Seconds in which threads must come to where they are waited for.
+PATIENCE = 20
+
+
+def _answer(batch: Sequence[Item], bad: bytes = b"") -> tuple[Response, bool]:
+    for number, item in enumerate(batch):
+        if item.data == bad:
+            problem = {"detail": "bad", **({"index": number} if len(batch) > 1 else {})}
+            return Response(400, {}, json.dumps(problem).encode()), False
+    jobs = [{"uid": item.data.decode()} for item in batch]
+    return Response(201, {}, json.dumps(jobs[0] if len(jobs) == 1 else {"jobs": jobs}).encode()), False
+
+
+class Held:
+    """A server for threads: each request waits until the test lets it be answered."""
+
+    def __init__(self) -> None:
+        self.batches: queue.Queue[list[bytes]] = queue.Queue()
+        self.replies: queue.Queue[Any] = queue.Queue()
+
+    def send(self, lane: Lane, batch: Sequence[Item]) -> tuple[Response, bool]:
+        self.batches.put([item.data for item in batch])
+        reply = self.replies.get(timeout=PATIENCE)
+        if isinstance(reply, BaseException):
+            raise reply
+        return _answer(batch, reply)
+
+    def next(self) -> list[bytes]:
+        return self.batches.get(timeout=PATIENCE)
+
+
+class Threads:
+    """Callers that each submit some items."""
+
+    def __init__(self, driver: sync_lanes.LaneDriver) -> None:
+        self._driver = driver
+        self._threads: list[threading.Thread] = []
+        self.interrupted: list[BaseException] = []
+
+    def submit(self, *items: Item) -> None:
+        def run() -> None:
+            try:
+                self._driver.submit(items)
+            except BaseException as error:
+                self.interrupted.append(error)
+
+        self._threads.append(threading.Thread(target=run))
+        self._threads[-1].start()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+def _until_waiting(lane: Lane, count: int) -> None:
+    deadline = threading.Event()
+    for _ in range(PATIENCE * 1000):
+        if len(lane) == count:
+            return
+        deadline.wait(0.001)
+    raise AssertionError(f"{len(lane)} are waiting, not {count}")
+
+
+@pytest.fixture
+def lane() -> AddLane:
+    return AddLane("q", 100)
+
+
+def test_a_call_alone_is_sent_by_its_own_thread_at_once(lane: AddLane) -> None:
+    senders = []
+
+    def send(lane: Lane, batch: Sequence[Item]) -> tuple[Response, bool]:
+        senders.append(threading.get_ident())
+        return _answer(batch)
+
+    item = Item(b"a")
+    sync_lanes.LaneDriver(lane, send).submit([item])
+    assert item.result() == {"uid": "a"}
+    assert senders == [threading.get_ident()]
+
+
+def test_what_threads_add_meanwhile_goes_into_one_request(lane: AddLane) -> None:
+    server = Held()
+    threads = Threads(sync_lanes.LaneDriver(lane, server.send))
+    threads.submit(Item(b"first"))
+    assert server.next() == [b"first"]
+    items = [Item(b"%d" % number) for number in range(20)]
+    for count, item in enumerate(items):
+        threads.submit(item)
+        _until_waiting(lane, count + 1)
+    server.replies.put(b"")
+    assert server.next() == [item.data for item in items]
+    server.replies.put(b"")
+    threads.join()
+    assert all(item.result()["uid"] for item in items)
+    assert server.batches.empty()
+
+
+def test_in_threads_a_bad_one_fails_alone(lane: AddLane) -> None:
+    server = Held()
+    threads = Threads(sync_lanes.LaneDriver(lane, server.send))
+    threads.submit(Item(b"first"))
+    server.next()
+    items = [Item(name) for name in (b"a", b"bad", b"c")]
+    for count, item in enumerate(items):
+        threads.submit(item)
+        _until_waiting(lane, count + 1)
+    for _ in range(10):
+        server.replies.put(b"bad")
+    threads.join()
+    assert [type(item.error) for item in items] == [type(None), BadRequest, type(None)]
+
+
+def test_a_thread_that_is_interrupted_leaves_the_others_to_go_on(lane: AddLane) -> None:
+    server = Held()
+    threads = Threads(sync_lanes.LaneDriver(lane, server.send))
+    threads.submit(Item(b"first"))
+    server.next()
+    other = Item(b"other")
+    threads.submit(other)
+    _until_waiting(lane, 1)
+    server.replies.put(KeyboardInterrupt())
+    assert server.next() == [b"other"]
+    server.replies.put(b"")
+    threads.join()
+    assert other.result() == {"uid": "other"}
+    assert [type(error) for error in threads.interrupted] == [KeyboardInterrupt]
+
+
+def test_a_server_that_can_not_be_reached_is_told_to_each_of_a_request(lane: AddLane) -> None:
+    def send(lane: Lane, batch: Sequence[Item]) -> tuple[Response, bool]:
+        raise Unavailable("gone")
+
+    items = [Item(b"a"), Item(b"b")]
+    sync_lanes.LaneDriver(lane, send).submit(items)
+    assert all(isinstance(item.error, Unavailable) for item in items)
+    assert items[0].error is not items[1].error
+
+
+def test_beyond_what_may_wait_a_thread_waits_for_room() -> None:
+    lane, server = AddLane("q", 2), Held()
+    threads = Threads(sync_lanes.LaneDriver(lane, server.send))
+    threads.submit(Item(b"first"))
+    server.next()
+    late = Item(b"late")
+    for count, item in enumerate((Item(b"a"), Item(b"b"))):
+        threads.submit(item)
+        _until_waiting(lane, count + 1)
+    threads.submit(late)
+    server.replies.put(b"")
+    assert server.next() == [b"a", b"b"]
+    for _ in range(3):
+        server.replies.put(b"")
+    threads.join()
+    assert late.result() == {"uid": "late"}
+
+
+def test_many_threads_with_many_calls_each_all_get_their_own_answers() -> None:
+    lane = AddLane("q", 7)
+    driver = sync_lanes.LaneDriver(lane, lambda lane, batch: _answer(batch, b"3-13"))
+    wrong: list[Any] = []
+
+    def work(thread: int) -> None:
+        for number in range(200):
+            item = Item(b"%d-%d" % (thread, number))
+            driver.submit([item])
+            bad = item.data == b"3-13"
+            if bad != isinstance(item.error, BadRequest) or (not bad and item.answer["uid"] != item.data.decode()):
+                wrong.append(item)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert not any(worker.is_alive() for worker in workers)
+    assert wrong == []
+    assert len(lane) == 0
+
+
+# asyncio
+
+
+class AsyncHeld:
+    """A server for tasks."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[bytes]] = []
+        self.open = asyncio.Event()
+
+    async def send(self, lane: Lane, batch: Sequence[Item]) -> tuple[Response, bool]:
+        self.batches.append([item.data for item in batch])
+        await self.open.wait()
+        return _answer(batch, b"bad")
+
+
+def _run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, PATIENCE))
+
+
+async def _turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_what_tasks_add_meanwhile_goes_into_one_request_and_a_bad_one_fails_alone() -> None:
+    async def test() -> None:
+        server = AsyncHeld()
+        driver = async_lanes.LaneDriver(AddLane("q", 100), server.send)
+        first = asyncio.create_task(driver.submit([Item(b"first")]))
+        await _turns()
+        items = [Item(name) for name in (b"a", b"bad", b"c")]
+        rest = [asyncio.create_task(driver.submit([item])) for item in items]
+        await _turns()
+        assert server.batches == [[b"first"]]
+        server.open.set()
+        await asyncio.gather(first, *rest)
+        assert server.batches[1] == [b"a", b"bad", b"c"]
+        assert [type(item.error) for item in items] == [type(None), BadRequest, type(None)]
+
+    _run(test())
+
+
+def test_calls_of_one_turn_of_the_loop_go_together() -> None:
+    async def test() -> None:
+        server = AsyncHeld()
+        server.open.set()
+        driver = async_lanes.LaneDriver(AddLane("q", 5000), server.send)
+        await asyncio.gather(*[driver.submit([Item(b"%d" % number)]) for number in range(1000)])
+        assert server.batches == [[b"%d" % number for number in range(1000)]]
+
+    _run(test())
+
+
+def test_a_task_that_is_cancelled_before_its_call_was_sent_takes_it_back() -> None:
+    async def test() -> None:
+        server = AsyncHeld()
+        driver = async_lanes.LaneDriver(AddLane("q", 100), server.send)
+        first = asyncio.create_task(driver.submit([Item(b"first")]))
+        await _turns()
+        cancelled, other = (asyncio.create_task(driver.submit([Item(name)])) for name in (b"cancelled", b"other"))
+        await _turns()
+        cancelled.cancel()
+        server.open.set()
+        await asyncio.gather(first, other)
+        assert server.batches == [[b"first"], [b"other"]]
+
+    _run(test())
+
+
+def test_a_task_that_is_cancelled_leaves_those_of_the_same_request_alone() -> None:
+    async def test() -> None:
+        server = AsyncHeld()
+        driver = async_lanes.LaneDriver(AddLane("q", 100), server.send)
+        item = Item(b"b")
+        tasks = [asyncio.create_task(driver.submit([one])) for one in (Item(b"a"), item)]
+        await _turns()
+        tasks[0].cancel()
+        server.open.set()
+        await tasks[1]
+        assert item.result() == {"uid": "b"}
+
+    _run(test())
+
+
+def test_beyond_what_may_wait_tasks_wait_for_room_and_come_in_order() -> None:
+    async def test() -> None:
+        server = AsyncHeld()
+        lane = AddLane("q", 2)
+        driver = async_lanes.LaneDriver(lane, server.send)
+        tasks = []
+        for number in range(9):
+            tasks.append(asyncio.create_task(driver.submit([Item(b"%d" % number)])))
+            await _turns()
+        assert len(lane) == 2
+        tasks[4].cancel()
+        server.open.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert [data for batch in server.batches for data in batch] == [b"%d" % n for n in range(9) if n != 4]
+
+    _run(test())
+
+
+def test_a_client_can_be_used_in_one_loop_after_another() -> None:
+    server_lane = AddLane("q", 10)
+
+    async def send(lane: Lane, batch: Sequence[Item]) -> tuple[Response, bool]:
+        return _answer(batch)
+
+    driver = async_lanes.LaneDriver(server_lane, send)
+    for name in (b"a", b"b"):
+        item = Item(name)
+        _run(driver.submit([item]))
+        assert item.result()["uid"] == name.decode()

@@ -1,0 +1,133 @@
+"""Where the client's settings come from, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobengine.client import AsyncJobEngine, BadSettings, JobEngine
+from jobengine.client.settings import Settings, load, profile_path, read_key_file
+
+_PROFILES = """
+[default]
+url = "http://one:1"
+
+[work]
+url = "https://work.example"
+access_key = "of the profile"
+admin_key_file = "admin.key"
+
+[work.keys]
+mail = "of mail"
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(_PROFILES)
+    path.chmod(0o600)
+    (tmp_path / "admin.key").write_text("of the admin\n")
+    (tmp_path / "admin.key").chmod(0o600)
+    return path
+
+
+def _shown(settings: Settings) -> tuple[Any, ...]:
+    keys = [key and key.reveal() for key in (settings.access_key, settings.admin_key)]
+    return (settings.address.url, *keys, {name: key.reveal() for name, key in settings.keys.items()})
+
+
+def test_without_anything_it_is_the_server_on_this_machine_and_no_key() -> None:
+    assert _shown(load(environment={})) == ("http://127.0.0.1:6006", None, None, {})
+
+
+def test_the_environment_says_it() -> None:
+    environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_ADMIN_KEY": "b"}
+    assert _shown(load(environment=environment)) == ("http://e:2", "a", "b", {})
+
+
+def test_a_profile_says_it(path: Path) -> None:
+    expected = ("https://work.example", "of the profile", "of the admin", {"mail": "of mail"})
+    assert _shown(load(profile="work", environment={}, path=path)) == expected
+    assert _shown(load(environment={"JOBENGINE_PROFILE": "work"}, path=path)) == expected
+
+
+def test_an_argument_goes_before_a_profile_by_argument_before_the_environment_before_its_profile(path: Path) -> None:
+    environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_PROFILE": "work"}
+    assert _shown(load(environment=environment, path=path))[:3] == ("http://e:2", "a", "of the admin")
+    assert _shown(load(profile="work", environment=environment, path=path))[0] == "https://work.example"
+    assert _shown(load("http://x", profile="work", environment=environment, path=path))[0] == "http://x"
+    assert _shown(load(keys={"mail": "mine"}, profile="work", environment={}, path=path))[3] == {"mail": "mine"}
+
+
+def test_a_queue_is_opened_by_its_own_key_or_else_by_the_one_for_all(path: Path) -> None:
+    settings = load(profile="work", environment={}, path=path)
+    keys = [settings.key_for(queue) for queue in ("mail", "other")]
+    assert [key and key.reveal() for key in keys] == ["of mail", "of the profile"]
+
+
+def test_a_file_with_keys_that_others_can_read_is_refused(path: Path) -> None:
+    for mode in (0o640, 0o604, 0o622):
+        path.chmod(mode)
+        with pytest.raises(BadSettings, match="chmod 600"):
+            load(profile="default", environment={}, path=path)
+    path.write_text('[default]\nurl = "http://one:1"\n')
+    assert _shown(load(profile="default", environment={}, path=path))[0] == "http://one:1"
+
+
+def test_a_key_file_that_others_can_read_is_refused(path: Path) -> None:
+    (path.parent / "admin.key").chmod(0o644)
+    with pytest.raises(BadSettings, match=r"admin\.key.*chmod 600"):
+        load(profile="work", environment={}, path=path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[p\n", "not TOML"),
+        ('[other]\nurl = "http://a"', "no profile 'p'; it has other"),
+        ('[p]\nurls = "http://a"', "'urls', which is not known"),
+        ("[p]\nurl = 1", "url must be text"),
+        ('[p]\naccess_key = "a"\naccess_key_file = "b"', "not both"),
+        ('[p]\naccess_key_file = "gone"', "gone, can't be read"),
+        ('[p]\nkeys = "a"', "a table with a key for each queue"),
+        ("[p.keys]\nmail = 1", "mail must be text"),
+        ('[p]\naccess_key = " a"', "no space at its beginning"),
+    ],
+)
+def test_what_can_not_be_used_is_said(path: Path, text: str, says: str) -> None:
+    path.write_text(text)
+    with pytest.raises(BadSettings, match=says):
+        load(profile="p", environment={}, path=path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match=r"no .*config\.toml"):
+        load(profile="p", environment={}, path=tmp_path / "config.toml")
+
+
+def test_the_file_is_in_the_users_directory_for_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert profile_path() == tmp_path / "jobengine" / "config.toml"
+
+
+def test_both_clients_take_their_settings_from_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "jobengine").mkdir()
+    for name in ("config.toml", "admin.key"):
+        (tmp_path / name).rename(tmp_path / "jobengine" / name)
+    for kind in (JobEngine, AsyncJobEngine):
+        assert kind(profile="work").settings.address.url == "https://work.example"
+
+
+def test_one_line_end_of_a_key_file_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.touch(0o600)
+    for text in ("a key", "a key\n", "a key\r\n"):
+        path.write_bytes(text.encode())
+        assert read_key_file(path).reveal() == "a key"
+    path.write_bytes(b"a key\n\n")
+    with pytest.raises(BadSettings):
+        read_key_file(path)

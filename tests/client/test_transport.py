@@ -1,0 +1,245 @@
+"""Connections, against a server of a few lines on this machine that does what it is told."""
+
+import asyncio
+import json
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from jobengine.client import AsyncJobEngine, JobEngine, OutcomeUnknown
+from jobengine.client._sync import transport
+from jobengine.client.errors import BadRequest
+
+PATIENCE = 20
+_EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def _reply(status: int, value: Any, *headers: str) -> bytes:
+    body = json.dumps(value).encode()
+    lines = [f"HTTP/1.1 {status} x", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+_CLAIMED = _reply(200, {"jobs": [{"uid": "u", "queue_name": "q", "lease": "secret", "state": "inprogress"}]})
+_UPDATED = _reply(200, {"results": [{"uid": "u", "status": 200}]})
+
+
+class Server:
+    """Takes whole requests, and answers each with what the test gives it; None closes the connection."""
+
+    def __init__(self) -> None:
+        self.requests: queue.Queue[tuple[int, bytes]] = queue.Queue()
+        self.replies: queue.Queue[bytes | None] = queue.Queue()
+        #: When a client has closed its connection.
+        self.gone: queue.Queue[int] = queue.Queue()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        for one in (self._listener, *self._connections):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def close_all(self) -> None:
+        """Close the connections, and wait until the clients can see it."""
+        for connection in self._connections:
+            connection.shutdown(socket.SHUT_RDWR)
+            self.gone.get(timeout=PATIENCE)
+
+    def next(self) -> tuple[int, str]:
+        """The connection's number and the first line and body of a request."""
+        number, request = self.requests.get(timeout=PATIENCE)
+        head, _, body = request.partition(b"\r\n\r\n")
+        return number, f"{head.split(b' HTTP')[0].decode()} {body.decode()}".strip()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._connections.append(self._listener.accept()[0])
+                number = len(self._connections) - 1
+                threading.Thread(target=self._serve, args=(number,), daemon=True).start()
+
+    def _serve(self, number: int) -> None:
+        connection, data = self._connections[number], b""
+        with suppress(OSError):
+            while part := connection.recv(65536):
+                data += part
+                head, end, body = data.partition(b"\r\n\r\n")
+                length = int((head.lower() + b"\r\n").partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+                if not end or len(body) < length:
+                    continue
+                self.requests.put((number, data))
+                data = b""
+                reply = self.replies.get()
+                if reply is None:
+                    connection.shutdown(socket.SHUT_RDWR)
+                    break
+                connection.sendall(reply)
+        self.gone.put(number)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+def _engine(server: Server, **more: Any) -> JobEngine:
+    return JobEngine(server.url, access_key="k", **more)
+
+
+def test_a_connection_is_used_again_and_a_new_one_made_when_it_is_closed(server: Server) -> None:
+    with _engine(server) as engine:
+        for reply in (_EMPTY, _reply(200, {}, "Connection: close"), _EMPTY):
+            server.replies.put(reply)
+            engine.test()
+        assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
+
+
+def test_a_connection_that_the_server_has_closed_is_made_anew_without_a_sign(server: Server) -> None:
+    with _engine(server, retry_for=0) as engine:
+        for reply in (_EMPTY, None, _EMPTY):
+            server.replies.put(reply)
+        engine.test()
+        engine.test()
+        assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
+
+
+def test_a_connection_that_was_idle_is_looked_at_before_a_claim_goes_over_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _engine(server) as engine:
+        server.replies.put(_EMPTY)
+        engine.test()
+        server.close_all()
+        monkeypatch.setattr(transport, "_FRESH", 0)
+        server.replies.put(_CLAIMED)
+        assert len(engine.queue("q").claim()) == 1
+
+
+def test_an_answer_that_does_not_come_in_time_is_given_up(server: Server) -> None:
+    with _engine(server, timeout=0.05, retry_for=0) as engine, pytest.raises(OutcomeUnknown, match="in time"):
+        engine.test()
+    server.replies.put(_EMPTY)
+    assert server.gone.get(timeout=PATIENCE) == 0
+
+
+def test_an_answer_before_the_request_was_taken_whole_is_heard(server: Server) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    too_long = _reply(413, {"detail": "The body is too long."})
+
+    def refuse() -> None:
+        connection, _ = listener.accept()
+        connection.recv(1000)
+        connection.sendall(too_long)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 20):
+            pass
+        connection.close()
+
+    threading.Thread(target=refuse, daemon=True).start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with JobEngine(url, access_key="k", retry_for=0) as engine, pytest.raises(BadRequest, match="too long"):
+        engine.queue("q").add({"text": "x" * 5_000_000})
+    listener.close()
+
+
+def test_a_claim_that_is_interrupted_gives_back_what_was_on_its_way(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(BaseException):
+        pass
+
+    receive = transport._Connection.receive
+
+    def interrupted(connection: Any) -> Any:
+        monkeypatch.setattr(transport._Connection, "receive", receive)
+        raise Interrupted
+
+    monkeypatch.setattr(transport._Connection, "receive", interrupted)
+    server.replies.put(_CLAIMED)
+    server.replies.put(_UPDATED)
+    with _engine(server) as engine, pytest.raises(Interrupted):
+        engine.queue("q").claim()
+    server.next()
+    assert '"new_status":"queued","lease":"secret"' in server.next()[1]
+
+
+def _run(test: Callable[[], Any]) -> None:
+    asyncio.run(asyncio.wait_for(test(), PATIENCE))
+
+
+async def _asked(server: Server) -> tuple[int, str]:
+    return await asyncio.get_running_loop().run_in_executor(None, server.next)
+
+
+def test_a_claim_that_is_cancelled_gives_back_what_was_on_its_way(server: Server) -> None:
+    async def test() -> None:
+        async with AsyncJobEngine(server.url, access_key="k") as engine:
+            claim = asyncio.create_task(engine.queue("q").claim(wait=20))
+            await _asked(server)
+            claim.cancel()
+            await asyncio.sleep(0)
+            server.replies.put(_CLAIMED)
+            server.replies.put(_UPDATED)
+            with pytest.raises(asyncio.CancelledError):
+                await claim
+        assert '"new_status":"queued","lease":"secret"' in (await _asked(server))[1]
+
+    _run(test)
+
+
+def test_a_claim_that_is_cancelled_lets_the_server_see_that_nobody_waits(server: Server) -> None:
+    async def test() -> None:
+        async with AsyncJobEngine(server.url, access_key="k") as engine:
+            claim = asyncio.create_task(engine.queue("q").claim(wait=20))
+            await _asked(server)
+            claim.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await claim
+        server.replies.put(b"x" * 10)
+        server.replies.put(b"x" * 10)
+
+    _run(test)
+    assert server.gone.get(timeout=PATIENCE) == 0
+
+
+def test_in_a_loop_a_connection_is_used_again_and_made_anew(server: Server) -> None:
+    async def test() -> None:
+        async with AsyncJobEngine(server.url, access_key="k", retry_for=0) as engine:
+            for reply in (_EMPTY, None, _EMPTY):
+                server.replies.put(reply)
+            await engine.test()
+            await engine.test()
+
+    _run(test)
+    assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
+
+
+def test_in_a_loop_an_answer_that_does_not_come_in_time_is_given_up(server: Server) -> None:
+    async def test() -> None:
+        async with AsyncJobEngine(server.url, access_key="k", timeout=0.05, retry_for=0) as engine:
+            with pytest.raises(OutcomeUnknown, match="in time"):
+                await engine.test()
+
+    _run(test)
+
+
+def test_in_a_loop_no_more_connections_are_made_than_a_server_bears(server: Server) -> None:
+    async def test() -> None:
+        async with AsyncJobEngine(server.url, access_key="k") as engine:
+            for _ in range(300):
+                server.replies.put(_EMPTY)
+            await asyncio.gather(*[engine.test() for _ in range(300)])
+
+    _run(test)
+    assert len({server.next()[0] for _ in range(300)}) <= 100

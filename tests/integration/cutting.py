@@ -1,0 +1,105 @@
+"""A proxy on this machine that cuts a connection after so many bytes."""
+
+import socket
+import threading
+from contextlib import suppress
+from typing import Self
+
+
+class CuttingProxy:
+    """
+    Passes bytes on to a server, until it is told to cut: then the connection breaks after that many bytes, once.
+
+    What is beyond the cut is not passed on. A cut of the request reaches the server as a request that is not whole, one
+    of the answer leaves the client without the rest of it.
+    """
+
+    def __init__(self, port: int) -> None:
+        #: Where the server is; it may be another one later.
+        self.server_port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._left: dict[str, int | None] = {"request": None, "answer": None}
+        self._open: set[socket.socket] = set()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.break_all()
+        for thread in self._threads:
+            thread.join(20)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def cut(self, direction: str, after: int) -> None:
+        """Cut when so many bytes more have passed in the direction, "request" or "answer"."""
+        with self._lock:
+            self._left[direction] = after
+
+    def has_cut(self) -> bool:
+        """Whether the cut was made; if not, it will not be made any more."""
+        with self._lock:
+            done = self._left == {"request": None, "answer": None}
+            self._left = {"request": None, "answer": None}
+            return done
+
+    def break_all(self) -> None:
+        """Break every connection there is."""
+        with self._lock:
+            ends = list(self._open)
+        for end in ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self.server_port))
+                except OSError:
+                    client.close()
+                    continue
+                with self._lock:
+                    self._open |= {client, server}
+                for source, target, direction in ((client, server, "request"), (server, client, "answer")):
+                    thread = threading.Thread(target=self._pump, args=(source, target, direction), daemon=True)
+                    thread.start()
+                    self._threads.append(thread)
+
+    def _pump(self, source: socket.socket, target: socket.socket, direction: str) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                passed, cut = self._passed(direction, data)
+                target.sendall(passed)
+                if cut:
+                    break
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            if source not in self._open:
+                # The other direction has ended too, and nobody uses them any more.
+                source.close()
+                target.close()
+            self._open -= {source, target}
+
+    def _passed(self, direction: str, data: bytes) -> tuple[bytes, bool]:
+        with self._lock:
+            left = self._left[direction]
+            if left is None:
+                return data, False
+            if len(data) < left:
+                self._left[direction] = left - len(data)
+                return data, False
+            self._left[direction] = None
+            return data[:left], True

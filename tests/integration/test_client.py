@@ -1,0 +1,467 @@
+"""The client against the real daemon: connections that break, a server that restarts, threads, forks and asyncio."""
+
+import asyncio
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobengine.client import (
+    AsyncJobEngine,
+    ClaimedJob,
+    JobEngine,
+    JobNotFound,
+    LeaseLost,
+    OutcomeUnknown,
+    Queue,
+    Unavailable,
+    retrying,
+)
+from jobengine.client._sync import transport
+
+from .conftest import MakeDaemon
+from .cutting import CuttingProxy
+from .daemons import ROOT, Daemon, until
+from .test_sockets import certificate as certificate
+
+
+@pytest.fixture
+def url(daemon: Daemon) -> str:
+    return f"http://127.0.0.1:{daemon.port}"
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[JobEngine]:
+    with JobEngine(url, access_key="key", timeout=20) as engine:
+        engine.queue("q").create()
+        yield engine
+
+
+@pytest.fixture
+def proxy(daemon: Daemon, engine: JobEngine) -> Iterator[CuttingProxy]:
+    with CuttingProxy(daemon.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def cut(proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    """The queue, by a client that the proxy is between."""
+    monkeypatch.setattr(retrying, "_FIRST", 0.001)
+    with JobEngine(proxy.url, access_key="key", timeout=20) as engine:
+        yield engine.queue("q")
+
+
+def _cut_everywhere(proxy: CuttingProxy, act: Callable[[], Any], step: int = 1) -> int:
+    """Act again and again, with the connection cut a byte later each time, in both directions; how often."""
+    times = 0
+    act()
+    for direction in ("request", "answer"):
+        after = 1
+        while True:
+            proxy.cut(direction, after)
+            act()
+            times += 1
+            if not proxy.has_cut():
+                break
+            after += step
+    return times + 1
+
+
+def _states(queue: Queue) -> dict[str, int]:
+    return dict(queue.stats().counts.raw)
+
+
+def test_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
+    engine: JobEngine, proxy: CuttingProxy, cut: Queue
+) -> None:
+    jobs: list[str] = []
+    times = _cut_everywhere(proxy, lambda: jobs.append(cut.add({"number": len(jobs)}, tags=["a"]).uid))
+    assert times > 600
+    there = {job.content["number"]: job.uid for job in engine.queue("q").all_jobs()}
+    assert len(engine.queue("q").all_jobs()) == times
+    assert there == dict(enumerate(jobs))
+
+
+def test_many_adds_whose_answer_is_lost_at_any_moment_add_each_job_once(
+    engine: JobEngine, proxy: CuttingProxy, cut: Queue
+) -> None:
+    times = _cut_everywhere(proxy, lambda: cut.add_many([{"n": 1}, {"n": 2}, {"n": 3}]), step=11)
+    assert [job.content["n"] for job in engine.queue("q").jobs()] == [1, 2, 3] * times
+
+
+def _claimed(engine: JobEngine, cut: Queue) -> Iterator[ClaimedJob]:
+    """Jobs that were claimed past the proxy, to be finished through it."""
+    queue = engine.queue("q")
+    while True:
+        queue.add_many([{}] * 100, max_attempts=5)
+        for job in queue.claim(100):
+            yield ClaimedJob(cut, job.job)
+
+
+@pytest.mark.parametrize(
+    ("end", "state", "outcome"),
+    [
+        (lambda job: job.complete({"done": True}), "complete", "complete"),
+        (lambda job: job.fail("why"), "queued", "failed"),
+        (lambda job: job.fail("why", retry=False), "failed", "failed"),
+        (lambda job: job.release(), "queued", "released"),
+    ],
+    ids=["complete", "fail", "fail for good", "release"],
+)
+def test_a_job_whose_end_is_lost_at_any_moment_ends_once(
+    engine: JobEngine, proxy: CuttingProxy, cut: Queue, end: Callable[[ClaimedJob], None], state: str, outcome: str
+) -> None:
+    claimed = _claimed(engine, cut)
+    ended: list[str] = []
+
+    def act() -> None:
+        job = next(claimed)
+        end(job)
+        ended.append(job.uid)
+
+    _cut_everywhere(proxy, act, step=3)
+    jobs = {job.uid: job for job in engine.queue("q").all_jobs()}
+    assert len(ended) > 100
+    for uid in set(ended):
+        # A job that is queued again may have been claimed, and ended, in a later round too.
+        assert [attempt.outcome for attempt in jobs[uid].history] == [outcome] * ended.count(uid)
+        assert jobs[uid].state in (state, "inprogress") if state == "queued" else jobs[uid].state == state
+
+
+def test_an_end_of_a_job_that_is_not_kept_is_no_error_when_it_is_sent_again(
+    engine: JobEngine, proxy: CuttingProxy, cut: Queue
+) -> None:
+    def act() -> None:
+        engine.queue("q").add({}, keep_minutes=0)
+        (job,) = engine.queue("q").claim()
+        ClaimedJob(cut, job.job).complete()
+
+    _cut_everywhere(proxy, act, step=11)
+    assert engine.queue("q").all_jobs() == []
+
+
+def test_a_claim_is_never_sent_twice(engine: JobEngine, proxy: CuttingProxy, cut: Queue) -> None:
+    queue = engine.queue("q")
+    outcomes: list[int | None] = []
+
+    def act() -> None:
+        queue.add({})
+        try:
+            outcomes.append(len(cut.claim()))
+        except OutcomeUnknown:
+            outcomes.append(None)
+
+    times = _cut_everywhere(proxy, act, step=7)
+    assert outcomes.count(None) > 40
+    assert sum(count or 0 for count in outcomes) + outcomes.count(None) == times
+    counts = _states(queue)
+    # One that was lost was claimed or not: no claim has taken two.
+    assert outcomes.count(1) <= counts["inprogress"] <= times
+    assert all(job.attempts <= 1 for job in queue.jobs())
+
+
+def test_events_go_on_after_the_last_one_when_the_connection_breaks(
+    engine: JobEngine, proxy: CuttingProxy, cut: Queue
+) -> None:
+    queue = engine.queue("q")
+    events = cut.events()
+    first = threading.Timer(0.2, lambda: queue.add({"n": 0}))
+    first.start()
+    seen = [next(events)]
+    first.join()
+    for after in (1, 40, 300):
+        proxy.cut("answer", after)
+        queue.add_many([{"n": number} for number in range(5)])
+        seen += [next(events) for _ in range(5)]
+        proxy.break_all()
+    assert [event.state for event in seen] == ["queued"] * 16
+    assert [event.uid for event in seen] == [job.uid for job in queue.jobs()]
+    assert len({event.id for event in seen}) == 16
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _has(added: list[str], share: int) -> bool:
+    return len(added) >= share
+
+
+def test_a_server_that_is_killed_and_started_again_is_waited_for(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"API_PORT": str(_free_port())}).start()
+    added: list[str] = []
+    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key="key", retry_for=60) as engine:
+        queue = engine.queue("q")
+        queue.create()
+
+        def add() -> None:
+            for number in range(150):
+                added.append(queue.add({"number": number}).uid)
+
+        threads = [threading.Thread(target=add) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for share in (100, 350):
+            until(f"{share} were added", partial(_has, added, share))
+            daemon.kill()
+            daemon.start()
+        for thread in threads:
+            thread.join(60)
+        there = [job.uid for job in queue.all_jobs()]
+    assert len(added) == 600
+    assert sorted(there) == sorted(added)
+
+
+def test_a_server_that_is_not_there_is_said_with_its_address_and_soon() -> None:
+    port = _free_port()
+    with (
+        JobEngine(f"http://127.0.0.1:{port}", access_key="key", retry_for=0.2) as engine,
+        pytest.raises(Unavailable, match=f"127.0.0.1:{port}"),
+    ):
+        engine.queue("q").add({})
+
+
+def test_threads_share_a_client_and_their_adds_go_together(daemon: Daemon, engine: JobEngine) -> None:
+    queue = engine.queue("q")
+    wrong: list[Any] = []
+
+    def work(thread: int) -> None:
+        for number in range(50):
+            job = queue.add({"thread": thread, "number": number})
+            if job.content != {"thread": thread, "number": number}:
+                wrong.append(job)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    jobs = list(queue.jobs())
+    assert wrong == []
+    assert len(jobs) == 16 * 50
+    for which in range(16):
+        assert [job.content["number"] for job in jobs if job.content["thread"] == which] == list(range(50))
+    requests = [line for line in daemon.log.splitlines() if "PUT /api/v1/job" in line]
+    assert 0 < len(requests) < 16 * 50 / 2
+
+
+_FORK = """
+import json, os, sys
+from jobengine.client import JobEngine
+
+engine = JobEngine(sys.argv[1], access_key="key")
+queue = engine.queue("q")
+queue.add({"who": "parent", "number": 0})
+with queue.claim()[0] as held:
+    pids = []
+    for child in range(3):
+        pid = os.fork()
+        if not pid:
+            for number in range(20):
+                queue.add({"who": child, "number": number})
+            os._exit(0 if engine.keeper is not held.queue.engine.keeper or len(engine.keeper._beats) == 0 else 1)
+        pids.append(pid)
+    for number in range(20):
+        queue.add({"who": "parent", "number": number})
+    codes = [os.waitpid(pid, 0)[1] for pid in pids]
+    assert len(engine.keeper._beats) == 1
+print(json.dumps(codes))
+"""
+
+
+def test_a_child_process_has_connections_of_its_own(engine: JobEngine, url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FORK, url], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+    assert (done.stdout, done.stderr) == ("[0, 0, 0]\n", "")
+    jobs = list(engine.queue("q").jobs(state="queued"))
+    for who in (0, 1, 2, "parent"):
+        assert [job.content["number"] for job in jobs if job.content["who"] == who] == list(range(20))
+
+
+def test_a_lease_is_extended_while_the_block_runs(engine: JobEngine) -> None:
+    queue = engine.queue("q")
+    uid = queue.add({}, timeout_seconds=1).uid
+    with queue.claim()[0]:
+        other = threading.Event()
+        until("more than two time-outs have passed", lambda: other.wait(2.5) or True)
+        assert queue.get(uid).state == "inprogress"
+    job = queue.get(uid)
+    assert (job.state, job.attempts) == ("complete", 1)
+
+
+def test_a_job_that_somebody_else_has_now_is_lost_to_the_block(engine: JobEngine) -> None:
+    queue = engine.queue("q")
+    uid = queue.add({}, timeout_seconds=1).uid
+    with queue.claim()[0] as job:
+        queue.update(uid, new_status="queued")
+        until("the next beat has told it", lambda: job.lost)
+        with pytest.raises(LeaseLost):
+            job.complete()
+    assert queue.get(uid).state == "queued"
+
+
+def test_a_job_that_is_finished_is_waited_for(engine: JobEngine) -> None:
+    queue = engine.queue("q")
+
+    def work() -> None:
+        queue.claim(wait=20)[0].complete({"sent": True})
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    job = queue.add_and_wait({}, timeout=20)
+    worker.join(20)
+    assert (job.finished, job.result) == (True, {"sent": True})
+    assert queue.wait(job.uid, timeout=5).result == {"sent": True}
+    assert not queue.add_and_wait({}, timeout=0.1).finished
+
+
+def test_closing_a_client_ends_the_claim_of_another_thread(url: str, engine: JobEngine) -> None:
+    other = JobEngine(url, access_key="key")
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            other.queue("q").claim(wait=50)
+        except Unavailable as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    until("it waits", lambda: other.caller.pool._used)
+    other.close()
+    worker.join(10)
+    assert len(errors) == 1
+
+
+def test_content_that_the_server_refuses_fails_alone_among_many(url: str, engine: JobEngine) -> None:
+    async def test() -> list[Any]:
+        async with AsyncJobEngine(url, access_key="key") as client:
+            queue = client.queue("q")
+            deep: Any = {}
+            for _ in range(40):
+                deep = {"deeper": deep}
+            contents = [deep if number == 33 else {"number": number} for number in range(100)]
+            return await asyncio.gather(*[queue.add(content) for content in contents], return_exceptions=True)
+
+    results = asyncio.run(test())
+    assert [number for number, result in enumerate(results) if isinstance(result, Exception)] == [33]
+    assert engine.queue("q").stats().size == 99
+
+
+def test_a_claim_that_is_cancelled_leaves_no_job_behind(url: str, engine: JobEngine) -> None:
+    async def test() -> int:
+        received = 0
+        async with AsyncJobEngine(url, access_key="key") as client:
+            queue = client.queue("q")
+            for turn in range(60):
+                claim = asyncio.create_task(queue.claim(wait=20))
+                await asyncio.sleep(0.005)
+                add = asyncio.create_task(queue.add({"turn": turn}))
+                # From before the add has left until after the answer to the claim has come.
+                await asyncio.sleep(turn * 0.0002)
+                claim.cancel()
+                await add
+                with suppress(asyncio.CancelledError):
+                    for job in await claim:
+                        received += 1
+                        await job.complete()
+        return received
+
+    received = asyncio.run(test())
+    queue = engine.queue("q")
+    until("no job is held by nobody", lambda: _states(queue)["inprogress"] == 0)
+    assert _states(queue) == {"queued": 60 - received, "inprogress": 0, "complete": received, "failed": 0}
+
+
+def test_a_claim_that_is_cancelled_while_it_waits_gets_nothing_later(url: str, engine: JobEngine) -> None:
+    async def test() -> None:
+        async with AsyncJobEngine(url, access_key="key") as client:
+            queue = client.queue("q")
+            claim = asyncio.create_task(queue.claim(wait=50))
+            await asyncio.sleep(0.2)
+            claim.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await claim
+        async with AsyncJobEngine(url, access_key="key") as client:
+            await client.queue("q").add({})
+            assert len(await client.queue("q").claim()) == 1
+
+    asyncio.run(test())
+
+
+def test_the_client_for_asyncio_does_what_the_one_for_threads_does(url: str, engine: JobEngine) -> None:
+    async def test() -> None:
+        async with AsyncJobEngine(url, access_key="key") as client:
+            queue = client.queue("other")
+            await queue.create()
+            jobs = await queue.add_many([{"number": number} for number in range(2500)], tags=["many"])
+            assert [job.content["number"] async for job in queue.jobs(tag="many")] == list(range(2500))
+            async with (await queue.claim(worker="w"))[0] as job:
+                assert await job.progress(50)
+            assert (await queue.get(jobs[0].uid)).state == "complete"
+            events = queue.events()
+            adding = asyncio.create_task(queue.add({"number": 7}))
+            event = await asyncio.wait_for(anext(events), 20)
+            assert event.uid == (await adding).uid
+            await events.aclose()
+            assert await queue.delete_all(tag="many") == 2500
+            with pytest.raises(JobNotFound):
+                await queue.get(jobs[0].uid)
+
+    asyncio.run(test())
+
+
+def test_a_process_that_forks_while_a_loop_runs_can_begin_another(engine: JobEngine, url: str) -> None:
+    client = AsyncJobEngine(url, access_key="key")
+
+    async def add(number: int) -> str:
+        return (await client.queue("q").add({"number": number})).uid
+
+    uids = [asyncio.run(add(number)) for number in range(3)]
+    assert [job.uid for job in engine.queue("q").jobs()] == uids
+
+
+def test_a_long_content_goes_alone_and_whole(engine: JobEngine) -> None:
+    content = {"text": "x" * 1_000_000}
+    job = engine.queue("q").add(content)
+    assert engine.queue("q").get(job.uid).content == content
+    assert json.loads(json.dumps(job.content)) == content
+
+
+def test_both_clients_speak_tls_and_trust_no_one_who_is_not_known(
+    make_daemon: MakeDaemon,
+    certificate: Path,  # that is how pytest names a fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={certificate}/key.pem:certKey={certificate}/cert.pem"
+    daemon = make_daemon(settings={"LISTEN": listen})
+    daemon.launch()
+    url, context = f"https://localhost:{daemon.port}", ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    monkeypatch.setattr(transport, "_FRESH", 0)  # an idle connection is looked at before it is used, over TLS as well
+    with JobEngine(url, access_key="key", ssl_context=context) as engine:
+        engine.queue("q").create(exist_ok=True)
+        uids = [engine.queue("q").add({}).uid for _ in range(3)]
+        assert len(engine.caller.pool._idle) == 1
+
+    async def test() -> list[str]:
+        async with AsyncJobEngine(url, access_key="key", ssl_context=context) as client:
+            return [job.uid async for job in client.queue("q").jobs()]
+
+    assert asyncio.run(test()) == uids
+    with pytest.raises(Unavailable, match="certificate"):
+        JobEngine(url, access_key="key", retry_for=0).queue("q").stats()
+    with pytest.raises(Unavailable, match="certificate"):
+        asyncio.run(AsyncJobEngine(url, access_key="key", retry_for=0).queue("q").stats())

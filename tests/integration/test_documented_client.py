@@ -1,0 +1,130 @@
+"""The Python on the page about the client, run as a reader would run it."""
+
+import re
+import subprocess
+import sys
+import threading
+import tomllib
+from pathlib import Path
+
+from jobengine import client
+from jobengine.client.settings import load
+
+from .daemons import ROOT, Daemon
+from .documents import at_port, blocks
+
+PAGE = "docs/client.md"
+KEY = "correct horse"
+#: For the examples that use the client of the first one.
+_BEFORE = f"""
+from jobengine.client import JobEngine
+mail = JobEngine("http://localhost:6006", access_key={KEY!r}).queue("mail")
+"""
+
+
+def _run(daemon: Daemon, code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", at_port(code, daemon.port)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _section(heading: str) -> str:
+    return _BEFORE + "\n".join(blocks(PAGE, "python", heading))
+
+
+def _mail(daemon: Daemon) -> client.Queue:
+    queue = client.JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY).queue("mail")
+    queue.create(exist_ok=True)
+    return queue
+
+
+def test_a_job_is_added_as_the_page_begins(daemon: Daemon) -> None:
+    said = _run(daemon, blocks(PAGE, "python")[0])
+    (job,) = _mail(daemon).jobs()
+    assert said.startswith(f"{job.uid} queued ")
+    assert (job.content, job.priority, job.max_attempts, job.tags) == ({"to": "ada@example.org"}, 5, 3, ("news",))
+
+
+def test_jobs_are_added_as_the_page_says(daemon: Daemon) -> None:
+    mail = _mail(daemon)
+    said = _run(daemon, _section("## Add jobs"))
+    assert said.split() == ["1000", "2000", "2500"]
+    assert mail.stats().size == 2 + 2500 + 2 + 1
+    assert [job.content["to"] for job in mail.jobs(limit=1)] == ["fay@example.org"]
+
+
+def test_jobs_are_worked_off_as_the_page_says(daemon: Daemon) -> None:
+    mail = _mail(daemon)
+    uids = [mail.add({"to": f"{number}@example.org"}).uid for number in range(3)]
+    _run(daemon, _section("## Work off jobs"))
+    assert [mail.get(uid).result for uid in uids] == [{"sent_to": f"{number}@example.org"} for number in range(3)]
+    assert {mail.get(uid).worker for uid in uids} == {"mailer-1"}
+
+
+def test_a_queue_is_looked_at_and_acted_on_as_the_page_says(daemon: Daemon) -> None:
+    mail = _mail(daemon)
+    mail.add({"to": "x@example.org"}, tags=["news"])
+    mail.claim()[0].fail("no route")
+    said = _run(daemon, _section("## See what is going on, and act")).splitlines()
+    assert "no route" in said[1]
+    assert said[2:] == ["It can be claimed. It is the next.", "1 would be tried again"]
+    setup = mail.stats()
+    assert (setup.max_jobs, setup.paused, mail.keys.list()) == (100_000, False, [])
+
+
+def test_events_are_watched_as_the_page_says(daemon: Daemon) -> None:
+    mail = _mail(daemon)
+    stop = threading.Event()
+
+    def add() -> None:
+        while not stop.wait(0.1):
+            mail.add({})
+
+    adding = threading.Thread(target=add)
+    adding.start()
+    try:
+        assert "None queued" in _run(daemon, _section("## Watch events"))
+    finally:
+        stop.set()
+        adding.join()
+
+
+def test_the_example_for_asyncio_runs(daemon: Daemon) -> None:
+    mail = _mail(daemon)
+    assert _run(daemon, blocks(PAGE, "python", "## With asyncio")[0]) == "10\n"
+    assert [job.result for job in mail.jobs(state="complete")] == list(range(10))
+
+
+def test_an_error_is_handled_as_the_page_says(daemon: Daemon) -> None:
+    mail = _mail(daemon)
+    mail.configure(max_jobs=1)
+    mail.add({})
+    assert _run(daemon, _section("## When something goes wrong")).startswith("429 ")
+
+
+def test_the_errors_of_the_page_are_those_there_are() -> None:
+    table = "".join(re.findall(r"^\| (`.*?) \|", (ROOT / PAGE).read_text(), re.MULTILINE))
+    errors = {name for name in client.__all__ if isinstance(getattr(client, name), type)}
+    errors = {name for name in errors if issubclass(getattr(client, name), client.JobEngineError)}
+    assert set(re.findall(r"`(\w+)`", table)) == errors - {"JobEngineError"}
+
+
+def test_the_profile_of_the_page_can_be_read(tmp_path: Path) -> None:
+    (text,) = blocks(PAGE, "toml")
+    assert tomllib.loads(text)
+    for name, content in (("config.toml", text), ("work.key", "a key\n")):
+        (tmp_path / name).touch(0o600)
+        (tmp_path / name).write_text(content)
+    settings = load(profile="work", environment={}, path=tmp_path / "config.toml")
+    key = settings.key_for("mail")
+    assert key is not None
+    assert key.reveal() == KEY
+
+
+def test_every_example_of_the_page_is_run() -> None:
+    run = re.findall(r'(?:_section|blocks)\((?:PAGE, "python", )?"(## .*?)"', Path(__file__).read_text())
+    page = (ROOT / PAGE).read_text()
+    sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]
+    assert {one.partition("\n")[0] for one in sections if "```python" in one} == set(run)
