@@ -30,6 +30,9 @@ class Ordered(Generic[T]):
         #: The last value of each block.
         self._lasts: list[T] = []
         self._length = 0
+        #: How many have frozen it, and the ids of the blocks that they see: these are copied before they are changed.
+        self._frozen = 0
+        self._seen: set[int] | None = None
 
     def add_all(self, run: list[T]) -> None:
         """Put these in, in whatever order they come; the list is sorted for it."""
@@ -76,6 +79,18 @@ class Ordered(Generic[T]):
         inside = bisect_left(self._blocks[at], value) if at < len(self._blocks) else 0
         return sum(map(len, self._blocks[:at])) + inside
 
+    def freeze(self) -> list[list[T]]:
+        """Its blocks as they are now; they are left so until `thaw` was called as often as this."""
+        self._frozen += 1
+        self._seen = {*(self._seen or ()), *map(id, self._blocks)}
+        return self._blocks.copy()
+
+    def thaw(self) -> None:
+        """Blocks that `freeze` gave are no longer looked at."""
+        self._frozen -= 1
+        if not self._frozen:
+            self._seen = None
+
     def drop_block(self) -> bool:
         """Take out some of the last values; False if there are none."""
         if not self._blocks:
@@ -86,7 +101,7 @@ class Ordered(Generic[T]):
 
     def _put_in(self, at: int, run: list[T], start: int) -> int:
         """Put in what goes into one gap of a block, from `run[start]` on; how far that was."""
-        block = self._blocks[at]
+        block = self._own(at)
         gap = bisect_right(block, run[start])
         end = bisect_left(run, block[gap], start + 1)
         block[gap:gap] = run[start:end]
@@ -99,7 +114,7 @@ class Ordered(Generic[T]):
         if not self._blocks:
             self._blocks.append([])
             self._lasts.append(run[-1])
-        block = self._blocks[-1]
+        block = self._own(len(self._blocks) - 1)
         block += run[start:] if start else run
         self._lasts[-1] = run[-1]
         if len(block) > _LONGEST:
@@ -114,6 +129,7 @@ class Ordered(Generic[T]):
         place = bisect_left(block, value)
         if block[place] != value:
             raise LookupError(value)
+        block = self._own(at)
         length = 1 if start + 1 == len(run) else _alike(block, place, run, start)
         del block[place : place + length]
         if not block:
@@ -123,6 +139,13 @@ class Ordered(Generic[T]):
         else:
             self._lasts[at] = block[-1]
         return start + length
+
+    def _own(self, at: int) -> list[T]:
+        """A block to be changed: a copy in its place if somebody looks at it."""
+        block = self._blocks[at]
+        if self._seen is not None and id(block) in self._seen:
+            block = self._blocks[at] = block.copy()
+        return block
 
     def _cut(self, start: int, end: int) -> None:
         """Make one block of these, or some of equal length if it would be too long."""

@@ -32,7 +32,7 @@ class OutcomeUnknown(Unavailable):
 
 
 class Busy(Unavailable):
-    """More changes are waiting to be written than may wait; none of this command was carried out."""
+    """More is being done already than may be at a time; none of this command was carried out."""
 
 
 @frozen(kw_only=True)
@@ -134,6 +134,15 @@ class Engine(Protocol):
         """Remove all jobs that match; how many there were."""
 
     # What streams
+
+    async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
+        """
+        The jobs that are in a queue when the first of them are read, at most `command.limit` at a time.
+
+        They come in execution order, each as it is when it is given and none twice, however they are edited meanwhile;
+        those that are removed before are left out. Close it if it is not read to its end. Nothing of the command but
+        queue, key and limit counts.
+        """
 
     async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         """

@@ -12,15 +12,16 @@ from twisted.logger import Logger
 
 from ..core import commands as c
 from ..core.access import authorise
-from ..core.errors import DomainError, JobNotFound
-from ..core.model import FINISHED, EventBatch, Job
+from ..core.errors import DomainError, JobNotFound, QueueNotFound
+from ..core.model import FINISHED, EventBatch, Job, Rank
 from ..core.rules import NewId
+from ..core.view import View
 from ..core.wall_time import shown
 from ..storage.committer import Phase, Run
 from ..storage.errors import StorageError
 from ..storage.journal import Journal
 from .compaction import PAUSE, SLACK
-from .door import Figure, Readiness
+from .door import Busy, Figure, Readiness
 from .executor import Executor
 from .figures import figures_of
 from .outcome import Done, Outcome
@@ -29,6 +30,8 @@ from .waiters import in_time
 __all__ = ["LocalEngine", "Thread"]
 
 A = TypeVar("A")
+#: Queues that are read whole at a time: each may keep eight bytes a job, and the places of those that are gone.
+_MOST_VIEWS: Final = 32
 _NO_JOBS: Final[Done[c.ClaimResult]] = Done(c.ClaimResult(), changed=False)
 
 
@@ -69,6 +72,8 @@ class LocalEngine:
     compaction_pause: float = PAUSE
     #: The state and the way of a change into it; for tests of this engine alone.
     executor: Executor = field(init=False)
+    #: How many queues are being read whole.
+    _views: int = field(default=0, init=False)
     #: Nobody may wait any more.
     _released: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)
@@ -268,6 +273,46 @@ class LocalEngine:
             await deferLater(self.clock, 0)
 
     # What streams
+
+    async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
+        """See Engine; raises Busy if too many are being read."""
+        await self.ask(replace(command, limit=1, scan=1))
+        return self._pages(command)
+
+    async def _pages(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
+        view = self._view(command)
+        try:
+            ranks = view.take(command.limit)
+            while ranks:
+                jobs = await self._still_there(command, view, ranks)
+                if jobs:
+                    yield jobs
+                ranks = view.take(command.limit)
+                if ranks:
+                    await deferLater(self.clock, 0)
+        finally:
+            self._views -= 1
+            view.close()
+
+    def _view(self, command: c.ListJobs) -> View:
+        table = self.executor.tables.queues.get(command.queue)
+        if table is None:
+            raise QueueNotFound(command.queue)
+        if self._views >= _MOST_VIEWS:
+            raise Busy("As many queues are being read as may be at a time; this one was not begun. Try again.")
+        self._views += 1
+        return View(table)
+
+    async def _still_there(self, command: c.ListJobs, view: View, ranks: Sequence[Rank]) -> list[Job]:
+        """The jobs of a view that have these places, as they are on disk."""
+        while True:
+            while self.executor.is_behind(command.queue_names):
+                await deferLater(self.clock, 0)
+            if self.executor.tables.queues.get(command.queue) is not view.table:
+                raise QueueNotFound(command.queue)
+            jobs = view.jobs(ranks)
+            if await self.executor.durable(changed=False):
+                return shown(jobs, self.executor.tables.ahead)
 
     async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         """See Engine."""

@@ -128,12 +128,14 @@ class Api:
         """A queue with all its jobs; a long one is sent in parts."""
         name, access = one(request.args, "name"), self._access(request)
         command = c.ListJobs(queue=name, **access, limit=_PAGE)
-        page = await self.engine.ask(command)
-        if page.following is None:
-            jobs = [job_json(job) for job in page.jobs]
-            return request.reply(queue_head(name) + b",".join(jobs) + queue_tail(len(jobs)))
-        request.setHeader(b"Content-Type", b"application/json")
-        await write_all(request, self._queue_in_parts(command, page), self.clock)
+        async with aclosing(await self.engine.read_queue(command)) as pages:
+            first: Sequence[Job] = await anext(pages, [])
+            second = await anext(pages, None)
+            if second is None:
+                jobs = [job_json(job) for job in first]
+                return request.reply(queue_head(name) + b",".join(jobs) + queue_tail(len(jobs)))
+            request.setHeader(b"Content-Type", b"application/json")
+            await write_all(request, _queue_in_parts(name, [first, second], pages), self.clock)
         return None
 
     @_app.route("/api/v1/queue", methods=["POST"])
@@ -434,21 +436,6 @@ class Api:
         """Let other requests in."""
         return deferLater(self.clock, 0)
 
-    async def _queue_in_parts(self, command: c.ListJobs, page: c.Page) -> AsyncGenerator[bytes, None]:
-        """The JSON of a queue, page by page; the number of jobs comes last, when it is known."""
-        yield queue_head(command.queue)
-        size, separator = 0, b""
-        while True:
-            size += len(page.jobs)
-            if page.jobs:
-                yield separator + b",".join([job_json(job) for job in page.jobs])
-                separator = b","
-            if page.following is None:
-                break
-            await deferLater(self.clock, 0)
-            page = await self.engine.ask(replace(command, after=page.following))
-        yield queue_tail(size)
-
     async def _filled_page(self, command: c.ListJobs) -> c.Page:
         """As many jobs as were asked for, though the engine looks at so many at a time and not all may match."""
         jobs: list[Job] = []
@@ -490,3 +477,15 @@ def _none(request: JobRequest) -> bytes:
 
 def _empty(request: JobRequest, status: HTTPStatus) -> bytes:
     return request.reply(b"", status)
+
+
+async def _queue_in_parts(
+    name: str, begun: Sequence[Sequence[Job]], pages: AsyncGenerator[Sequence[Job], None]
+) -> AsyncGenerator[bytes, None]:
+    """The JSON of a queue, page by page; the number of jobs comes last, when it is known."""
+    yield queue_head(name) + b",".join([job_json(job) for page in begun for job in page])
+    size = sum(map(len, begun))
+    async for page in pages:
+        size += len(page)
+        yield b"," + b",".join([job_json(job) for job in page])
+    yield queue_tail(size)

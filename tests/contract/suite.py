@@ -4,7 +4,7 @@ What every engine promises behind its door (jobengine.engine.door), as tests for
 To hold an engine to it, subclass EngineContract and give it a fixture `world`; see test_local.py.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, Protocol, TypeVar
 
@@ -96,6 +96,15 @@ class Asker:
     def delete(self, job: Job) -> None:
         self.get(self.world.engine.ask(DeleteJob(queue="q", access_key=KEY, uid=job.spec.uid)))
 
+    def read_queue(self, limit: int, between: Callable[[], None] = lambda: None) -> list[list[Job]]:
+        """All jobs of the queue as they are streamed; something may be done between the parts."""
+        pages = self.get(self.world.engine.read_queue(ListJobs(queue="q", access_key=KEY, limit=limit)))
+        parts: list[list[Job]] = []
+        while (page := self.get(_next_of(pages))) is not None:
+            parts.append(list(page))
+            between()
+        return parts
+
     def jobs(self, limit: int = 1000, after: Rank | None = None) -> list[Job]:
         """All jobs behind `after`, read page by page."""
         jobs: list[Job] = []
@@ -114,6 +123,10 @@ class Asker:
         return {state: count for state, count in jobs.items() if count}
 
 
+async def _next_of(pages: AsyncGenerator[T, None]) -> T | None:
+    return await anext(pages, None)
+
+
 def new_job(queue: str = "q", key: bytes = KEY, **spec: Any) -> AddJobs:
     job = NewJob(**{"content": b"{}", **spec})
     return AddJobs(queue=queue, access_key=key, jobs=(job,), defaults=Defaults())
@@ -125,6 +138,7 @@ def _verbs(engine: Engine, queue: str, key: bytes) -> list[tuple[Callable[[Any],
     return [
         (engine.ask, CheckKey(**named), False),
         (engine.ask, ListJobs(**named, limit=1), False),
+        (engine.read_queue, ListJobs(**named, limit=1), False),
         (engine.ask, new_job(queue, key), False),
         (engine.read_job, ReadJob(**named, uid=_ANY_UID), True),
         (engine.peek, Peek(**named), False),
@@ -400,3 +414,25 @@ class EngineContract:
         assert set(jobs_of) == {"q", "empty"}
         assert jobs_of["empty"] == dict.fromkeys(State, 0)
         assert jobs_of["q"] == {State.QUEUED: 2, State.COMPLETE: 1, State.FAILED: 1, State.INPROGRESS: 1}
+
+    def test_a_queue_that_is_read_in_parts_has_each_job_once_whatever_is_edited_meanwhile(
+        self, world: World, ask: Asker
+    ) -> None:
+        jobs = [ask.add() for _ in range(9)]
+        priorities = iter(range(1, 100))
+
+        def edit() -> None:
+            """The last job goes to the front, the first to the end."""
+            for job, priority in ((jobs[-1], next(priorities)), (jobs[0], -next(priorities))):
+                changes = Changes(priority=priority)
+                ask.get(world.engine.ask(UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, changes=changes)))
+
+        parts = ask.read_queue(2, edit)
+        assert max(map(len, parts)) == 2
+        assert [job.spec.uid for part in parts for job in part] == [job.spec.uid for job in jobs]
+
+    def test_a_queue_that_is_deleted_while_it_is_read_is_not_found(self, world: World, ask: Asker) -> None:
+        for _ in range(5):
+            ask.add()
+        with pytest.raises(QueueNotFound):
+            ask.read_queue(2, lambda: ask.get(world.engine.ask(DeleteQueue(queue="q", access_key=KEY))))

@@ -48,7 +48,10 @@ def check(one: Ordered[int], model: list[int]) -> None:
 def test_it_holds_what_a_sorted_list_would(runs: list[tuple[bool, list[int]]]) -> None:
     one: Ordered[int] = Ordered()
     model: list[int] = []
-    for entering, values in runs:
+    frozen = []
+    for number, (entering, values) in enumerate(runs):
+        if number % 3 == 0:
+            frozen.append((one.freeze(), model.copy()))
         if entering:
             one.add_all(list(values))
             model = sorted(model + values)
@@ -58,6 +61,10 @@ def test_it_holds_what_a_sorted_list_would(runs: list[tuple[bool, list[int]]]) -
                 model.remove(value)
             one.remove_all(there)
         check(one, model)
+        assert all([value for block in blocks for value in block] == then for blocks, then in frozen)
+        if number % 7 == 6:
+            one.thaw()
+            frozen.pop(0)
 
 
 def test_it_holds_what_a_sorted_list_would_when_there_is_much_of_it() -> None:
