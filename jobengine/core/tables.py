@@ -44,6 +44,9 @@ class Table(Protocol):
     def ahead(self, rank: Rank) -> int:
         """How many jobs that can be claimed come before a place."""
 
+    def due(self, now: int) -> Iterator[Job]:
+        """The jobs whose deadline has come, by deadline. Not for use after a change."""
+
     def counts(self) -> QueueCounts:
         """How many jobs there are of each kind."""
 

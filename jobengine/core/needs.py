@@ -1,0 +1,245 @@
+"""
+What a command needs of a queue's table, for an engine that has the table elsewhere and loads a part of it.
+
+`needs` says it from the command, the queue and what the key may do. A PartialTable holds no more than that: whatever
+else a rule asks it for is a mistake here, and raises NotLoaded in place of a wrong answer.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from typing import Final
+
+from attrs import Factory, frozen
+
+from . import commands as c
+from .access import Grant, derived_uid
+from .model import Job, Queue, QueueCounts, Rank, State
+from .tables import Table
+
+__all__ = ["Needs", "NotLoaded", "PageOf", "PartialTable", "PartialTables", "ReadyOf", "needs"]
+
+
+@frozen
+class ReadyOf:
+    """The first jobs that can be claimed."""
+
+    #: At most so many.
+    count: int
+    #: Those with all of these tags.
+    tags: tuple[str, ...]
+
+
+@frozen
+class PageOf:
+    """Jobs in execution order, and whether more follow: see Table.page."""
+
+    after: Rank | None
+    limit: int
+    state: State | None
+
+
+@frozen(kw_only=True)
+class Needs:
+    """What a command needs beside the queue itself and its next arrival number."""
+
+    #: The jobs with these uids, if they are there.
+    uids: frozenset[str] = frozenset()
+    #: The unfinished jobs with these unique keys.
+    unique_keys: frozenset[str] = frozenset()
+    ready: ReadyOf | None = None
+    page: PageOf | None = None
+    #: How many jobs there are.
+    size: bool = False
+    #: How many there are of each kind, and when the oldest of those that can be claimed was added.
+    counts: bool = False
+    #: How many jobs that can be claimed come before those with the uids.
+    ahead: bool = False
+
+
+class NotLoaded(Exception):
+    """A rule asked for something that `needs` did not name."""
+
+
+def needs(command: c.QueueCommand[object], queue: Queue, grant: Grant) -> Needs:
+    """What `command` needs of the table of `queue`."""
+    return _NEEDS[type(command)](command, queue, grant) if type(command) in _NEEDS else Needs()
+
+
+@frozen(kw_only=True)
+class PartialTable:
+    """A table of which only some is loaded. See Table for all that it does."""
+
+    #: A small table with the queue, the jobs that were loaded, and the next arrival number.
+    loaded: Table
+    #: What was loaded.
+    needs: Needs
+    #: Numbers that can't be counted in what was loaded; None where they are not needed.
+    total: int | None = None
+    kinds: QueueCounts | None = None
+    oldest: int | None = None
+    places: Mapping[Rank, int] = Factory(dict)
+
+    @property
+    def queue(self) -> Queue:
+        """See Table."""
+        return self.loaded.queue
+
+    @property
+    def next_arrival(self) -> int:
+        """See Table."""
+        return self.loaded.next_arrival
+
+    def wall(self, now: int) -> int:
+        """See Table."""
+        return self.loaded.wall(now)
+
+    def job(self, uid: str) -> Job | None:
+        """See Table."""
+        job = self.loaded.job(uid)
+        if job is None and uid not in self.needs.uids:
+            raise NotLoaded(f"job {uid}")
+        return job
+
+    def holders(self, unique_key: str) -> list[Job]:
+        """See Table."""
+        if unique_key not in self.needs.unique_keys:
+            raise NotLoaded(f"the jobs with a unique key in {self.queue.name!r}")
+        return self.loaded.holders(unique_key)
+
+    def size(self) -> int:
+        """See Table."""
+        if self.total is None:
+            raise NotLoaded(f"the size of {self.queue.name!r}")
+        return self.total
+
+    def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
+        """See Table; no more are loaded than were needed."""
+        ready = self.needs.ready
+        if ready is None or ready.tags != tags:
+            raise NotLoaded(f"the ready jobs of {self.queue.name!r} with the tags {tags}")
+        return self._first(ready)
+
+    def _first(self, ready: ReadyOf) -> Iterator[Job]:
+        for index, job in enumerate(self.loaded.ready_jobs(ready.tags)):
+            if index == ready.count:
+                break
+            yield job
+        else:
+            # They were all that there are.
+            return
+        raise NotLoaded(f"more than {ready.count} ready jobs of {self.queue.name!r}")
+
+    def page(self, after: Rank | None, limit: int, state: State | None = None) -> tuple[list[Job], Rank | None]:
+        """See Table; one job more than the limit is loaded, if there is one."""
+        if self.needs.page != PageOf(after, limit, state):
+            raise NotLoaded(f"a page of {self.queue.name!r} behind {after}")
+        return self.loaded.page(after, limit, state)
+
+    def ahead(self, rank: Rank) -> int:
+        """See Table."""
+        if rank not in self.places:
+            raise NotLoaded(f"how many jobs of {self.queue.name!r} are before {rank}")
+        return self.places[rank]
+
+    def counts(self) -> QueueCounts:
+        """See Table."""
+        if self.kinds is None:
+            raise NotLoaded(f"the counts of {self.queue.name!r}")
+        return self.kinds
+
+    def oldest_ready(self) -> int | None:
+        """See Table."""
+        if not self.needs.counts:
+            raise NotLoaded(f"the oldest job of {self.queue.name!r} that can be claimed")
+        return self.oldest
+
+    def due(self, now: int) -> Iterator[Job]:
+        """See Table: of those that are loaded."""
+        return self.loaded.due(now)
+
+
+@frozen
+class PartialTables:
+    """The tables of some queues: all that a command names and that are there."""
+
+    queues: Mapping[str, PartialTable]
+    #: How far the wall clock is ahead of elapsed time, in milliseconds.
+    clock_ahead: int = 0
+
+    def wall(self, now: int) -> int:
+        """See Table."""
+        return now + self.clock_ahead
+
+    def due(self, now: int) -> Iterator[tuple[str, Job]]:
+        """See TableSet: of those that are loaded."""
+        return chain.from_iterable(((name, job) for job in table.due(now)) for name, table in self.queues.items())
+
+
+# Each command
+
+
+def _add(command: c.AddJobs, queue: Queue, grant: Grant) -> Needs:
+    uids = {job.uid for job in command.jobs if job.uid is not None}
+    derived = {
+        derived_uid(queue, job.idempotency_key, grant.key_id)
+        for job in command.jobs
+        if job.uid is None and job.idempotency_key is not None
+    }
+    keys = frozenset(job.unique_key for job in command.jobs if job.unique_key is not None)
+    return Needs(uids=frozenset(uids | derived), unique_keys=keys, size=queue.max_jobs > 0)
+
+
+def _claim(command: c.Claim, queue: Queue, _grant: Grant) -> Needs:
+    if queue.paused:
+        return Needs()
+    if command.uids is not None:
+        return Needs(uids=frozenset(command.uids))
+    return Needs(ready=ReadyOf(command.count, command.tags))
+
+
+def _one(command: c.ReadJob | c.UpdateJob | c.DeleteJob, _queue: Queue, _grant: Grant) -> Needs:
+    return Needs(uids=frozenset([command.uid]))
+
+
+def _update_many(command: c.UpdateJobs, _queue: Queue, _grant: Grant) -> Needs:
+    return Needs(uids=frozenset(one.uid for one in command.updates))
+
+
+def _list(command: c.ListJobs, _queue: Queue, _grant: Grant) -> Needs:
+    return Needs(page=PageOf(command.after, command.scan, command.filter.state))
+
+
+def _delete_matching(command: c.DeleteMatching, _queue: Queue, _grant: Grant) -> Needs:
+    return Needs(page=PageOf(command.after, command.limit, command.filter.state))
+
+
+def _update_matching(command: c.UpdateMatching, _queue: Queue, _grant: Grant) -> Needs:
+    if command.uids is not None:
+        return Needs(uids=frozenset(command.uids))
+    return Needs(page=PageOf(command.after, command.limit, command.filter.state))
+
+
+def _return_claims(command: c.ReturnClaims, _queue: Queue, _grant: Grant) -> Needs:
+    return Needs(uids=frozenset(uid for uid, _ in command.claims))
+
+
+def _explain(command: c.ExplainJob, _queue: Queue, _grant: Grant) -> Needs:
+    return Needs(uids=frozenset([command.uid]), ahead=True)
+
+
+#: Commands that need nothing but the queue are not in it.
+_NEEDS: Final[dict[type, Callable[..., Needs]]] = {
+    c.AddJobs: _add,
+    c.Claim: _claim,
+    c.Peek: lambda _command, _queue, _grant: Needs(ready=ReadyOf(1, ())),
+    c.ReadJob: _one,
+    c.UpdateJob: _one,
+    c.DeleteJob: _one,
+    c.UpdateJobs: _update_many,
+    c.ReturnClaims: _return_claims,
+    c.ListJobs: _list,
+    c.UpdateMatching: _update_matching,
+    c.DeleteMatching: _delete_matching,
+    c.ExplainJob: _explain,
+    c.ReadStats: lambda _command, _queue, _grant: Needs(counts=True),
+}
