@@ -13,8 +13,9 @@ from jobengine.core.access import ALLOWED, authorise
 from jobengine.core.errors import DomainError
 from jobengine.core.facts import ClockSet, JobAdded, QueueCreated
 from jobengine.core.model import Defaults, Job, Queue, Role, State
+from jobengine.core.queue_table import QueueTable
 from jobengine.core.rules import decide
-from jobengine.core.state import QueueTable, Tables
+from jobengine.core.state import Tables
 from tests.core.test_rules import every_command
 from tests.core.worlds import KEY, World
 from tests.doubles import CountedIds

@@ -31,7 +31,6 @@ from jobengine.client._sync import transport
 from .conftest import MakeDaemon
 from .cutting import CuttingProxy
 from .daemons import ROOT, Daemon, until
-from .test_sockets import certificate as certificate
 
 
 @pytest.fixture
