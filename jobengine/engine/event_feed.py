@@ -89,7 +89,7 @@ class Watcher:
     gone: bool
     _waiting: deque[EventBatch] = field(factory=deque)
     #: Events in these.
-    _behind: int = 0
+    behind: int = 0
     _wake: "Deferred[None] | None" = field(default=None)
     _ended: bool = False
 
@@ -105,17 +105,17 @@ class Watcher:
         while self._waiting and taken < _PIECE:
             batches.append(self._waiting.popleft())
             taken += len(batches[-1].events)
-        self._behind -= taken
+        self.behind -= taken
         return batches
 
     def give(self, batches: Iterable[EventBatch]) -> None:
         """Hand over events, or let the watcher go if it is too far behind already."""
-        if self._behind > _BACKLOG:
+        if self.behind > _BACKLOG:
             self.end()
             return
         for batch in batches:
             self._waiting.append(batch)
-            self._behind += len(batch.events)
+            self.behind += len(batch.events)
         if self._waiting:
             self._fire()
 

@@ -329,6 +329,9 @@ class LocalEngine:
                 yield None
             while (batches := await watcher.next()) is not None and self._may_watch(command):
                 yield batches
+                if watcher.behind:
+                    # Many may be: others are let in between.
+                    await deferLater(self.clock, 0)
         finally:
             feed.leave(watcher)
 

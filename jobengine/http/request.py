@@ -63,6 +63,8 @@ class Connection(Protocol):
 
     #: How many bytes the body may have.
     body_limit: int
+    #: Whether the client does not take what it is sent.
+    paused: bool
     limits: Limits
     site: RequestSite
 

@@ -76,6 +76,9 @@ async def write_all(request: JobRequest, pieces: AsyncGenerator[bytes, None], cl
     """
     flow = _Flow()
     request.registerProducer(flow, True)
+    if request.channel is not None and request.channel.paused:
+        # Twisted tells a producer of what happens from now on only.
+        flow.pauseProducing()
     try:
         async with aclosing(pieces):
             async for piece in pieces:

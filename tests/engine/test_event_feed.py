@@ -40,6 +40,8 @@ class Watching:
         while not self.over:
             if self.asked is None:
                 self.asked = Asked(self._next())
+            # Between what comes together others are let in.
+            self.desk.turn()
             if not self.asked.answered:
                 break
             self.asked = None

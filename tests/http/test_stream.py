@@ -40,8 +40,8 @@ def _done(server: MemoryServer, verb: Any) -> Any:
 def _begin(server: MemoryServer) -> Connection:
     """A client that has got the first part of the list and takes no more now."""
     connection = Connection(server)
+    connection.transport.full = True
     connection.channel.dataReceived(LIST)
-    connection.channel.pauseProducing()
     return connection
 
 
@@ -90,6 +90,7 @@ def test_a_list_is_written_no_faster_than_the_client_reads(server: MemoryServer)
 def test_jobs_come_and_go_while_a_list_is_sent(server: MemoryServer) -> None:
     uids = [_add(server, number) for number in range(1600)]
     connection = _begin(server)
+    server.pump()
     gone = uids[10:20] + uids[495:505] + uids[990:1010] + uids[1595:]
     for uid in gone:
         _delete(server, uid)
@@ -116,6 +117,7 @@ def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_lis
     for number in range(1600):
         _add(server, number)
     connection = _begin(server)
+    server.pump()
     _done(server, server.engine.ask(DeleteQueue(queue="q", access_key=b"key")))
     connection.channel.resumeProducing()
     server.pump()

@@ -11,6 +11,7 @@ from twisted.logger import LogEvent
 from jobengine.engine.door import Busy, Full, OutcomeUnknown, Readiness
 from jobengine.http.request import JobRequest
 from tests.doubles import MemoryServer
+from tests.golden.facts import job
 from tests.http.connection import Connection, request
 from tests.web.asking import add, claim
 from tests.web.test_calls import KEYED
@@ -104,18 +105,15 @@ def test_an_error_in_the_middle_of_a_list_breaks_the_connection(broken: Any, eve
 
 
 class _Breaking:
-    """An engine that lists one page and then fails."""
+    """An engine that lists two pages and then fails."""
 
-    async def ask(self, command: Any) -> Any:
-        if command.after is not None:
-            raise ZeroDivisionError
-        return _Page([], (0, 0, ""))
+    async def read_queue(self, command: Any) -> Any:
+        return self._pages()
 
-
-@frozen
-class _Page:
-    jobs: list[Any]
-    following: Any
+    async def _pages(self) -> Any:
+        yield [job(1)]
+        yield [job(2)]
+        raise ZeroDivisionError
 
 
 def test_a_live_server_is_ready(server: MemoryServer) -> None:
