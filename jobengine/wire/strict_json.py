@@ -9,7 +9,7 @@ Every step is one pass at C speed, and what is costly comes after the bounds: th
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import repeat
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import msgspec
 
 from .nearest import shown
 
-__all__ = ["MOST_VALUES", "NotStrict", "check", "count_values"]
+__all__ = ["MOST_VALUES", "NotStrict", "check", "check_steps", "count_values"]
 
 #: Values that a text may have, if nothing else is said; those in an object count, its keys do not.
 MOST_VALUES: Final = 100_000
@@ -53,12 +53,26 @@ class NotStrict(ValueError):
 
 def check(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Any:
     """The value that a JSON text stands for; raises NotStrict."""
+    steps = check_steps(text, max_depth, max_values)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def check_steps(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Generator[None, None, Any]:
+    """As `check`, in steps, so that others can be let in between."""
     outside = _outside_strings(text, max_values)
     if 1 + _more_values(outside) > max_values:
         raise _too_many(max_values)
     if _is_deeper(outside, max_depth):
         raise NotStrict(f"it is nested deeper than {max_depth}")
-    value = _decode(text, _decoder_for(outside))
+    yield
+    decoder = _decoder_for(outside)
+    yield
+    value = _decode(text, decoder)
+    yield
     again = msgspec.json.encode(value)
     # Most texts come as they would be written here: then there is nothing to count.
     if again != text:
