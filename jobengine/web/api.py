@@ -24,6 +24,7 @@ from ..core import commands as c
 from ..core.errors import AccessDenied
 from ..core.model import EventBatch, Job
 from ..engine.door import Engine
+from ..http.cors import Cors
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
@@ -104,9 +105,9 @@ class Api:
         self.metrics = Metrics(rule.rule for rule in self._app.url_map.iter_rules())
         self._guard = Guard(self.clock.seconds)
 
-    def resource(self) -> Dispatcher:
+    def resource(self, cors: Cors = Cors()) -> Dispatcher:  # noqa: B008  # it never changes
         """The root resource."""
-        return Dispatcher(self._app, partial(getattr, self), self.failed)
+        return Dispatcher(self._app, partial(getattr, self), self.failed, cors)
 
     def check_query(self, call: Call, request: JobRequest) -> None:
         """Raise BadInput if the query of a request is not as its call takes it."""
