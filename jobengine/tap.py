@@ -19,6 +19,7 @@ from .daemon.service import Daemon, end_start
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
 from .engine.ids import new_uuid
 from .engine.local import LocalEngine
+from .http.cors import Cors
 from .http.site import JobSite
 from .storage.errors import StorageError
 from .storage.journal import Journal, check_secret
@@ -97,7 +98,7 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
         clock=reactor,
         admin_key=settings.admin_key,
     )
-    resource = api.resource()
+    resource = api.resource(Cors(settings.cors_origins))
     site = JobSite(
         resource,
         settings.limits,

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from jobengine.core.model import Defaults
 from jobengine.engine.local import LocalEngine
+from jobengine.http.cors import Cors
 from jobengine.http.limits import Limits
 from jobengine.http.site import JobSite
 from jobengine.storage.files import Files
@@ -159,6 +160,7 @@ class MemoryServer:
 
     path: Path
     limits: Limits = field(factory=Limits)
+    cors_origins: frozenset[bytes] = frozenset()
     admin_key: bytes | None = None
     defaults: Defaults = field(factory=Defaults)
     pass_unknown: bool = False
@@ -180,7 +182,7 @@ class MemoryServer:
         api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key)
         reactor = MemoryReactorClock()
         reactor.rightNow = self.clock.rightNow
-        resource = api.resource()
+        resource = api.resource(Cors(self.cors_origins))
         self.site = JobSite(resource, self.limits, api.metrics.observe, reactor, resource.begin, admit=api.admit)
         self._agent = _Agent(self.site)
 

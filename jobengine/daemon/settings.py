@@ -1,6 +1,7 @@
 """What an operator can set: by option, or by environment where there is no option; the option wins."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -18,6 +19,10 @@ _INTERVAL_SECONDS: Final = 0.05
 _BACKLOG: Final = 1024
 #: The lowest status of requests that are logged, by the setting; no status has four digits.
 _LEAST_STATUS: Final = {"all": 0, "errors": 400, "none": 1000}
+
+
+#: As a browser names one: in lower case, without a path.
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
 class BadSetting(ValueError):
@@ -63,6 +68,13 @@ def _seconds(text: str) -> float:
     if not 0 < value < 1e6:
         raise ValueError("a number of seconds above 0")
     return value
+
+
+def _origins(text: str) -> frozenset[bytes]:
+    origins = [origin.strip() for origin in text.split(",") if origin.strip()]
+    if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("origins such as https://example.org, with commas between them, or *")
+    return frozenset(origin.encode() for origin in origins)
 
 
 def _choice(*choices: str) -> Callable[[str], str]:
@@ -139,6 +151,13 @@ SETTINGS: Final = (
         "What calls of the first version do with fields and parameters that they do not know.",
     ),
     Setting(
+        "cors-origins",
+        "CORS_ORIGINS",
+        "",
+        _origins,
+        "The origins, with commas between them, whose pages a browser lets use the API; * is any.",
+    ),
+    Setting(
         "max-backlog-bytes",
         "MAX_BACKLOG_BYTES",
         "67108864",
@@ -168,6 +187,8 @@ class Settings:
     defaults: Defaults
     #: For clients.
     limits: Limits
+    #: See Cors.
+    cors_origins: frozenset[bytes]
     #: Whether calls of the first version take fields and parameters that they do not know.
     pass_unknown: bool
     #: "text" or "json".
@@ -194,6 +215,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         sync_interval=_INTERVAL_SECONDS if values["durability"] == "interval" else 0,
         max_backlog=values["max-backlog-bytes"],
         defaults=Defaults(keep_minutes=values["job-keep-minutes"], timeout_seconds=values["job-timeout-minutes"] * 60),
+        cors_origins=values["cors-origins"],
         limits=Limits(
             body_bytes=values["max-body-bytes"],
             bulk_body_bytes=values["max-bulk-body-bytes"],

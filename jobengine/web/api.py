@@ -24,6 +24,7 @@ from ..core import commands as c
 from ..core.errors import AccessDenied
 from ..core.model import EventBatch, Job
 from ..engine.door import Engine
+from ..http.cors import Cors
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
@@ -104,9 +105,9 @@ class Api:
         self.metrics = Metrics(rule.rule for rule in self._app.url_map.iter_rules())
         self._guard = Guard(self.clock.seconds)
 
-    def resource(self) -> Dispatcher:
+    def resource(self, cors: Cors = Cors()) -> Dispatcher:  # noqa: B008  # it never changes
         """The root resource."""
-        return Dispatcher(self._app, partial(getattr, self), self.failed)
+        return Dispatcher(self._app, partial(getattr, self), self.failed, cors)
 
     def check_query(self, call: Call, request: JobRequest) -> None:
         """Raise BadInput if the query of a request is not as its call takes it."""
@@ -118,7 +119,7 @@ class Api:
     @_app.route("/api/v1/queue", methods=["PUT"])
     async def create_queue(self, request: JobRequest) -> bytes:
         """Make a queue."""
-        command = self.wire.create_queue(_body(request), self._admin(request))
+        command = self.wire.create_queue(await self._body(request), self._admin(request))
         self._check_admin(request)
         await self.engine.ask(command)
         return _empty(request, HTTPStatus.CREATED)
@@ -141,7 +142,7 @@ class Api:
     @_app.route("/api/v1/queue", methods=["POST"])
     async def change_queue(self, request: JobRequest) -> bytes:
         """Set up a queue otherwise."""
-        queue = await self.engine.ask(self.wire.change_queue(_body(request), self._access(request)))
+        queue = await self.engine.ask(self.wire.change_queue(await self._body(request), self._access(request)))
         return request.reply(to_json(queue_value(queue)))
 
     @_app.route("/api/v1/queue", methods=["DELETE"])
@@ -170,7 +171,7 @@ class Api:
     @_app.route("/api/v1/queue/key", methods=["PUT"])
     async def add_key(self, request: JobRequest) -> bytes:
         """Add a key with a role."""
-        key = await self.engine.ask(self.wire.add_key(_body(request), self._access(request)))
+        key = await self.engine.ask(self.wire.add_key(await self._body(request), self._access(request)))
         return request.reply(to_json(key_value(key)), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue/key", methods=["GET"])
@@ -193,7 +194,7 @@ class Api:
     async def add_job(self, request: JobRequest) -> bytes:
         """Add a job to a queue, and wait for its end if that is preferred."""
         once = idempotency_key(request.sent(b"idempotency-key"))
-        command = self.wire.add_job(_body(request), self._access(request), once)
+        command = self.wire.add_job(await self._body(request), self._access(request), once)
         (added,) = await self.engine.ask(command)
         job, wait = added.job, preferred_wait(request.sent(b"prefer"))
         if wait:
@@ -221,7 +222,7 @@ class Api:
     @_app.route("/api/v1/job", methods=["POST"])
     async def update_job(self, request: JobRequest) -> bytes:
         """Change a job; the answer is the job, but for a request as the first version of the API has it."""
-        command, v1 = self.wire.update_job(_body(request), self._access(request))
+        command, v1 = self.wire.update_job(await self._body(request), self._access(request))
         preferred = preferred_return(request.sent(b"prefer"))
         job = await self.engine.ask(command)
         is_empty = v1 and preferred != "representation"
@@ -251,7 +252,7 @@ class Api:
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
         """Claim jobs of several queues."""
-        claims = self.wire.claim(_body(request), self._access(request))
+        claims = self.wire.claim(await self._body(request), self._access(request))
         request.waits = claims.wait > 0
         claimed = (await self.engine.claim(claims)).jobs
         return request.reply(jobs_json(claimed)) if claimed else _none(request)
@@ -431,6 +432,10 @@ class Api:
         return MOST_BULK_VALUES
 
     # Long answers
+
+    async def _body(self, request: JobRequest) -> bytes:
+        """A body that is JSON; raises BadInput."""
+        return await self.wire.checked(_body(request), self._pause)
 
     def _pause(self) -> "Deferred[None]":
         """Let other requests in."""

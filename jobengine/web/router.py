@@ -19,6 +19,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import MethodNotAllowed
 
+from ..http.cors import Cors
 from ..http.request import JobRequest
 from ..wire.calls import CALLS
 
@@ -61,12 +62,13 @@ class Dispatcher(Resource):
     isLeaf = True
 
     def __init__(
-        self, app: Klein, handler: Callable[[str], Handler], failed: Callable[[IRequest, Failure], Any]
+        self, app: Klein, handler: Callable[[str], Handler], failed: Callable[[IRequest, Failure], Any], cors: Cors
     ) -> None:
         """`handler` finds that of an endpoint; `failed` answers for an error: what it returns is written."""
         super().__init__()
         self._klein = app.resource()
         self._failed = failed
+        self._cors = cors
         self._log = Logger()
         self._handlers = {
             (rule.rule.encode(), method.encode()): handler(str(rule.endpoint))
@@ -80,6 +82,8 @@ class Dispatcher(Resource):
 
     def begin(self, request: JobRequest) -> bool:
         """Begin to answer a request to a fixed path, or return False."""
+        if self._cors.origins and self._cors.answers(request):
+            return True
         handler = self._handlers.get((request.path, request.method))
         if handler is None:
             return False

@@ -1,5 +1,6 @@
 """
-Long bodies with many items, read in pieces: each is a body of its own, with some of the items.
+Long bodies: one with many items is read in pieces, each a body of its own with some of the items, and any other is
+checked in steps.
 
 What is done to a piece takes a few ms, and others can be let in between. Together the pieces say what the whole says:
 what stands around the list is in each of them, and is looked at with the first.
@@ -14,9 +15,9 @@ from attrs import frozen
 from msgspec import Raw
 
 from .parameters import BadInput
-from .strict_json import NotStrict, count_values
+from .strict_json import NotStrict, check_steps, count_values
 
-__all__ = ["MOST_BULK_VALUES", "Bounds", "Pause", "read_in_pieces"]
+__all__ = ["MOST_BULK_VALUES", "Bounds", "Checked", "Pause", "checked", "field_names", "read_in_pieces"]
 
 T = TypeVar("T")
 
@@ -43,6 +44,35 @@ class Bounds:
     values: int
     #: Bytes of the content of one, and of its result.
     content_bytes: int
+
+
+class Checked(bytes):
+    """A body that was checked as strict JSON."""
+
+    #: The names of the fields in it.
+    fields: frozenset[str]
+
+
+def field_names(value: object) -> frozenset[str]:
+    """The names of the fields of a JSON value, which may be no object."""
+    return frozenset(value) if isinstance(value, dict) else frozenset()
+
+
+async def checked(body: bytes, max_depth: int, pause: Pause) -> bytes:
+    """A body, checked in steps if it is long; raises BadInput. A short one is checked when it is read."""
+    if len(body) <= _PIECE:
+        return body
+    steps, result = check_steps(body, max_depth), Checked(body)
+    try:
+        while True:
+            next(steps)
+            await pause()
+    except StopIteration as end:
+        result.fields = field_names(end.value)
+    except NotStrict as error:
+        raise BadInput(f"The body is not JSON that JobEngine takes: {error}.") from None
+    await pause()
+    return result
 
 
 class _Lists(msgspec.Struct):

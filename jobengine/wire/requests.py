@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 from ..core import commands as c
 from ..core.model import Defaults, Role, State
 from ..core.values import Value
-from .bulk import Bounds, Pause, read_in_pieces
+from .bulk import Bounds, Checked, Pause, checked, field_names, read_in_pieces
 from .fields import PassedOver, known_only, unknown_field
 from .parameters import MAX_WAIT, BadInput, make_filter, some_or_all, state_of
 from .strict_json import MOST_VALUES, NotStrict, check
@@ -191,6 +191,10 @@ class Wire:
     #: Whether calls of the first version take fields and parameters that they do not know.
     pass_unknown: bool = False
 
+    async def checked(self, body: bytes, pause: Pause) -> bytes:
+        """A body for any of these but those for many jobs, checked with others let in if it is long."""
+        return await checked(body, self.max_depth, pause)
+
     def create_queue(self, body: bytes, admin: bool) -> c.CreateQueue:
         """The body of PUT /api/v1/queue."""
         asked, _ = self._decode(body, _new_queue, v1=True)
@@ -318,8 +322,8 @@ class Wire:
     def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]", *, v1: bool = False) -> tuple[T, frozenset[str]]:
         """The body, and the names of the fields in it; `v1` is whether the call is one of the first version."""
         try:
-            value: Any = check(body, self.max_depth)
-            return decoder.decode(body), frozenset(value)
+            names = body.fields if isinstance(body, Checked) else field_names(check(body, self.max_depth))
+            return decoder.decode(body), names
         except NotStrict as error:
             raise BadInput(f"The body is not JSON that JobEngine takes: {error}.") from None
         except msgspec.ValidationError as error:

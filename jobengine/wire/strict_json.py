@@ -9,7 +9,7 @@ Every step is one pass at C speed, and what is costly comes after the bounds: th
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import repeat
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import msgspec
 
 from .nearest import shown
 
-__all__ = ["MOST_VALUES", "NotStrict", "check", "count_values"]
+__all__ = ["MOST_VALUES", "NotStrict", "check", "check_steps", "count_values"]
 
 #: Values that a text may have, if nothing else is said; those in an object count, its keys do not.
 MOST_VALUES: Final = 100_000
@@ -38,11 +38,17 @@ _NO_DIGITS: Final = b"+-."
 _LONG: Final = b"0" * 19
 _VERY_LONG: Final = b"0" * 100
 _EXTREME: Final = b"e000"
+#: A number with so many digits may be half way between two doubles, which takes msgspec half a microsecond; of more
+#: than so many it is not found out.
+_FINE: Final = b"0" * 16
+_MANY_FINE: Final = 1_000
 _LONG_NUMBER: Final = re.compile(rb"[0-9.eE+\-]{19,}+")
 _LARGEST: Final = b"%d" % ((1 << 63) - 1)
 _LEAST: Final = b"%d" % (1 << 63)
 
 _decode_usual: Final = msgspec.json.Decoder().decode
+#: No other number is beyond a double: of those that are left as they are nothing else is to be known.
+_decode_fine: Final = msgspec.json.Decoder(float_hook=msgspec.Raw).decode
 #: Python reads a float in half a microsecond at most, whatever it is.
 _decode_extreme: Final = msgspec.json.Decoder(float_hook=float).decode
 
@@ -53,12 +59,26 @@ class NotStrict(ValueError):
 
 def check(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Any:
     """The value that a JSON text stands for; raises NotStrict."""
+    steps = check_steps(text, max_depth, max_values)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def check_steps(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Generator[None, None, Any]:
+    """As `check`, in steps, so that others can be let in between."""
     outside = _outside_strings(text, max_values)
     if 1 + _more_values(outside) > max_values:
         raise _too_many(max_values)
     if _is_deeper(outside, max_depth):
         raise NotStrict(f"it is nested deeper than {max_depth}")
-    value = _decode(text, _decoder_for(outside))
+    yield
+    decoder = _decoder_for(outside)
+    yield
+    value = _decode(text, decoder)
+    yield
     again = msgspec.json.encode(value)
     # Most texts come as they would be written here: then there is nothing to count.
     if again != text:
@@ -126,7 +146,9 @@ def _decoder_for(outside: bytes) -> Callable[[bytes], Any]:
     extreme = digits.count(_EXTREME)
     if extreme > _MOST_EXTREME:
         raise NotStrict(f"it has more than {_MOST_EXTREME} numbers with an exponent of three digits")
-    return _decode_extreme if extreme or _VERY_LONG in digits else _decode_usual
+    if extreme or _VERY_LONG in digits:
+        return _decode_extreme
+    return _decode_fine if digits.count(_FINE) > _MANY_FINE else _decode_usual
 
 
 def _check_integers(numbers: Sequence[bytes]) -> None:

@@ -1,7 +1,6 @@
 """A connection to a server in memory, byte by byte."""
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from attrs import define, field, frozen
@@ -27,18 +26,6 @@ class _Transport(StringTransportWithDisconnection):
     """Remembers that its end was closed for writing."""
 
     write_closed = False
-    #: Whether the client is to take no more than what it is sent first.
-    full = False
-
-    def write(self, data: bytes) -> None:
-        super().write(data)
-        if self.full:
-            self.full = False
-            channel: Any = self.protocol
-            channel.pauseProducing()
-
-    def writeSequence(self, data: Iterable[bytes]) -> None:
-        self.write(b"".join(data))
 
     def loseWriteConnection(self) -> None:
         self.write_closed = True

@@ -117,7 +117,8 @@ class Client:
         return self.call("PUT", "/api/v1/job", body={"queue_name": queue, "job": {"content": content or {}, **job}})
 
     def add_many(self, jobs: Sequence[Mapping[str, Any]], queue: str = "q") -> Reply:
-        return self.call("PUT", "/api/v1/jobs", body={"queue_name": queue, "jobs": jobs})
+        body = {"queue_name": queue, "jobs": jobs}
+        return self.call("PUT", "/api/v1/jobs", query={"queueName": queue}, body=body)
 
     def claim(self, queue: str = "q") -> Reply:
         return self.call("GET", "/api/v1/job/next", query={"queueName": queue, "markQueued": "true"})

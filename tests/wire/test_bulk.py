@@ -160,3 +160,38 @@ def test_a_change_of_all_that_match_may_be_long() -> None:
     read = _read("update_jobs", body)
     assert isinstance(read, c.UpdateMatching)
     assert len(read.changes.content or b"") > 500_000
+
+
+def _checked(body: bytes, pauses: list[None]) -> Any:
+    async def pause() -> None:
+        pauses.append(None)
+
+    results: list[Any] = []
+    Deferred.fromCoroutine(Wire().checked(body, pause)).addBoth(results.append)
+    return results[0]
+
+
+def test_others_are_let_in_between_the_steps_in_which_a_long_body_is_checked() -> None:
+    pauses: list[None] = []
+    body = json.dumps({"queue_name": "q", "job": {"content": {"a": [0.5] * 20_000}}}).encode()
+    checked = _checked(body, pauses)
+    assert checked == body
+    assert len(pauses) == 4
+    assert Wire().add_job(checked, ACCESS).jobs == Wire().add_job(body, ACCESS).jobs
+    short: list[None] = []
+    assert _checked(b"{}", short) == b"{}"
+    assert short == []
+
+
+def test_a_long_body_is_refused_by_its_steps_as_by_the_whole_check() -> None:
+    body = json.dumps({"queue_name": "q", "job": {"content": {"a": "x" * 100_000}}}).encode()
+    for bad in (
+        body[:-1],
+        body.replace(b'"a"', b'"a":1,"a"'),
+        b"[" * 100_000,
+        b'"%b"' % (b"x" * 70_000),
+        b"[%b1]" % (b"1," * 200_000),
+    ):
+        body = _checked(bad, [])
+        with pytest.raises(BadInput):
+            Wire().add_job(body if isinstance(body, bytes) else body.raiseException(), ACCESS)

@@ -1,0 +1,44 @@
+"""What a browser asks before a page from elsewhere may use the API (the Fetch standard, 3.2)."""
+
+from http import HTTPStatus
+from typing import Final
+
+from attrs import frozen
+
+from .request import JobRequest
+
+__all__ = ["Cors"]
+
+_METHODS: Final = b"GET, HEAD, PUT, POST, DELETE"
+_SENT: Final = (
+    b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, traceparent, X-Access-Key, X-Admin-Key, "
+    b"X-Request-Id"
+)
+_SHOWN: Final = b"Allow, Link, Retry-After, WWW-Authenticate, X-Request-Id"
+#: Seconds for which a browser need not ask again.
+_REMEMBERED: Final = b"600"
+
+
+@frozen
+class Cors:
+    """The origins whose pages may use the API: each as a browser names it, or * for any."""
+
+    origins: frozenset[bytes] = frozenset()
+
+    def answers(self, request: JobRequest) -> bool:
+        """Let the page read the answer, if it may; whether it has only asked if it may, and that is answered now."""
+        origin = b"".join(request.sent(b"origin")[:1])
+        if not self.origins:
+            return False
+        request.setHeader(b"Vary", b"Origin")
+        if origin not in self.origins and (not origin or b"*" not in self.origins):
+            return False
+        request.setHeader(b"Access-Control-Allow-Origin", origin)
+        request.setHeader(b"Access-Control-Expose-Headers", _SHOWN)
+        if request.method != b"OPTIONS" or not request.sent(b"access-control-request-method"):
+            return False
+        request.setHeader(b"Access-Control-Allow-Methods", _METHODS)
+        request.setHeader(b"Access-Control-Allow-Headers", _SENT)
+        request.setHeader(b"Access-Control-Max-Age", _REMEMBERED)
+        request.end(request.reply(b"", HTTPStatus.NO_CONTENT))
+        return True

@@ -1,0 +1,89 @@
+"""Names of other packages that are private and used all the same: when an upgrade takes one away, it fails by name."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from twisted.internet.testing import StringTransport
+from twisted.protocols.basic import LineReceiver
+from twisted.web import http
+from twisted.web.http import HTTPChannel
+
+SOURCE = Path(__file__).parents[1] / "jobengine"
+
+#: What is used of them, and by which of our files.
+CHANNEL = {
+    # Bytes behind the request under way: they are taken in the reactor's next turn.
+    "_buffer": "http/channel.py",
+    "_dataBuffer": "http/channel.py",
+    # Answers in our own form where Twisted would send an empty 400.
+    "_respondToBadRequestAndDisconnect": "http/channel.py",
+}
+#: Set on a request so that forms are not parsed, only to be refused.
+REQUEST = {"_parsePOSTFormSubmission": "http/request.py"}
+
+
+@pytest.fixture
+def channel() -> HTTPChannel:
+    made = HTTPChannel()
+    made.makeConnection(StringTransport())
+    return made
+
+
+@pytest.mark.parametrize("name", CHANNEL)
+def test_a_channel_has_it(channel: HTTPChannel, name: str) -> None:
+    assert hasattr(channel, name)
+
+
+def test_the_buffers_are_what_they_were(channel: HTTPChannel) -> None:
+    assert (channel._dataBuffer, channel._buffer) == ([], b"")
+    assert issubclass(HTTPChannel, LineReceiver)
+
+
+@pytest.mark.parametrize("name", REQUEST)
+def test_a_request_has_it(name: str) -> None:
+    # It is set in __init__ and read by requestReceived.
+    assert name in http.Request.__init__.__code__.co_names or hasattr(http.Request, name)
+
+
+def _own(tree: ast.AST) -> set[str]:
+    """The private names that a file makes itself: methods, and what stands in its classes or is assigned."""
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for each in node.body:
+                targets = each.targets if isinstance(each, ast.Assign) else [getattr(each, "target", None)]
+                own |= {target.id for target in targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.FunctionDef) and node.name in ("__init__", "__attrs_post_init__", "connectionMade"):
+            own |= {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute) and _is_stored(each)}
+    return own
+
+
+def _is_stored(node: ast.Attribute) -> bool:
+    return isinstance(node.ctx, ast.Store)
+
+
+@pytest.mark.parametrize(
+    "path", ["http/channel.py", "http/request.py", "http/site.py", "http/stream.py", "web/router.py"]
+)
+def test_no_other_private_name_is_used_where_we_build_on_twisted(path: str) -> None:
+    tree = ast.parse((SOURCE / path).read_text())
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
+    }
+    listed = {name for name, where in {**CHANNEL, **REQUEST}.items() if where == path}
+    assert used - (_own(tree) - listed) == listed
+
+
+def test_no_private_name_is_imported_from_another_package() -> None:
+    found = [
+        (file.name, alias.name)
+        for file in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and not node.level
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert found == []
