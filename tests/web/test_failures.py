@@ -1,6 +1,6 @@
 """What a client gets when the engine can't; readiness, and metrics."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ from attrs import frozen
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.logger import LogEvent
 
-from jobengine.engine.door import Busy, Full, OutcomeUnknown, Readiness
+from jobengine.engine.door import Busy, Full, OutcomeUnknown, Readiness, Starting
 from jobengine.http.request import JobRequest
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
@@ -66,6 +66,7 @@ def broken(start: Callable[..., MemoryServer]) -> Callable[[Any], MemoryServer]:
         (Full("no room"), 507, "5"),
         (Busy("too much waits"), 503, "1"),
         (OutcomeUnknown("storage has failed"), 503, "5"),
+        (Starting("recovering, 43 %"), 503, "1"),
     ],
 )
 @pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
@@ -104,18 +105,15 @@ def test_an_error_in_the_middle_of_a_list_breaks_the_connection(broken: Any, eve
 
 
 class _Breaking:
-    """An engine that lists one page and then fails."""
+    """An engine that gives two parts of a queue and then fails."""
 
-    async def ask(self, command: Any) -> Any:
-        if command.after is not None:
+    async def read_queue(self, _command: Any) -> AsyncGenerator[list[Any], None]:
+        async def pages() -> AsyncGenerator[list[Any], None]:
+            yield []
+            yield []
             raise ZeroDivisionError
-        return _Page([], (0, 0, ""))
 
-
-@frozen
-class _Page:
-    jobs: list[Any]
-    following: Any
+        return pages()
 
 
 def test_a_live_server_is_ready(server: MemoryServer) -> None:
