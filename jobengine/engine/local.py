@@ -5,7 +5,7 @@ from typing import Final, Protocol, TypeVar
 
 from attrs import define, field
 from msgspec.structs import replace
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -75,7 +75,7 @@ class LocalEngine:
     #: How many queues are being read whole.
     _views: int = field(default=0, init=False)
     #: Fires when what is stored was taken up, or could not be.
-    _start_over: "Deferred[None]" = field(init=False)
+    _start_over: "Deferred[None]" = field(factory=lambda: succeed(None), init=False)
     #: It is not to go on with it.
     _stopping: bool = field(default=False, init=False)
     #: Nobody may wait any more.
