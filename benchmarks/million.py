@@ -4,7 +4,7 @@ What do 1,000,000 queued jobs cost? Run from the root: `python -m benchmarks.mil
 A daemon is given the jobs, 1,000 a request, and another has a queue that stays empty. In turn, jobs are added to both
 and claimed, and deleted again, so that the queues keep their lengths. Then requests come at 1,000 a second while the
 file is compacted, and the daemon is started anew, stopped and killed before. On the way rates are taken at shorter
-lengths.
+lengths. At last it is given 5,000,000 jobs, and killed once more.
 """
 
 import signal
@@ -25,7 +25,10 @@ _LENGTHS = (0, 1_000, 10_000, 100_000, 300_000)
 _CONNECTIONS = 4
 #: Turns of adding and claiming whose median is a rate.
 _TURNS = 5
-_MEMORY, _READY, _SHARE, _P99 = 700, 10, 0.9, 25
+_MEMORY, _SHARE, _P99 = 700, 0.9, 25
+#: Seconds for each million jobs, and bytes a job, once a daemon that was stopped or killed is there again.
+_READY, _MEMORY_AGAIN = 5, 550
+_MANY = 5 * JOBS
 #: Seconds that are drawn before and after a compaction.
 _AROUND = 1.0
 #: Bytes that the file may have beside twice its live data.
@@ -40,6 +43,7 @@ def measure(results: Results) -> None:
     with ExitStack() as stack:
         stack.enter_context(empty.running())
         stack.enter_context(full.running())
+        bare = full.memory
         memory = _fill(full, results)
         _compare_rates(results, empty, full)
         results.bound("1,000,000 queued jobs, memory a job", [memory], "bytes", _MEMORY)
@@ -47,6 +51,13 @@ def measure(results: Results) -> None:
         for how, name in ((signal.SIGTERM, "stopped"), (signal.SIGKILL, "killed")):
             seconds = [_again(full, how) for _ in range(TIMES)]
             results.bound(f"1,000,000 queued jobs, ready again once {name}", seconds, "s", _READY)
+        results.bound(
+            "1,000,000 queued jobs that were read back, memory a job",
+            [(full.memory - bare) / JOBS],
+            "bytes",
+            _MEMORY_AGAIN,
+        )
+        _read_back_many(results, full, bare)
 
 
 def _fill(server: JobEngine, results: Results) -> float:
@@ -128,6 +139,16 @@ def _draw(results: Results, loop: OpenLoop) -> None:
         for due, took in zip(loop.due, loop.took, strict=True)
         if begin - _AROUND <= due <= end + _AROUND
     ]
+
+
+def _read_back_many(results: Results, server: JobEngine, bare: int) -> None:
+    """Once and not in turns: it takes minutes."""
+    _grow(server, _MANY - JOBS)
+    millions = _MANY / 1_000_000
+    seconds = _again(server, signal.SIGKILL) / millions
+    results.bound("5,000,000 queued jobs, ready again once killed, each million", [seconds], "s", _READY)
+    memory = (server.memory - bare) / _MANY
+    results.bound("5,000,000 queued jobs that were read back, memory a job", [memory], "bytes", _MEMORY_AGAIN)
 
 
 def _again(server: JobEngine, how: signal.Signals) -> float:

@@ -13,6 +13,7 @@ from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
@@ -107,6 +108,17 @@ def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
     return engine
 
 
+def start(engine: LocalEngine, settle: Callable[[], None]) -> None:
+    """Start an engine; `settle` lets all happen that happens by itself. Raises what keeps it from starting."""
+    engine.open()
+    results: list[Any] = []
+    engine.start().addBoth(results.append)
+    settle()
+    (result,) = results
+    if isinstance(result, Failure):
+        result.raiseException()
+
+
 @frozen
 class Answer:
     """What a server in memory answered."""
@@ -177,7 +189,7 @@ class MemoryServer:
 
     def start(self) -> None:
         self.engine = make_engine(self.path, **{"clock": self.clock, **self.engine_parts})
-        self.engine.start()
+        start(self.engine, lambda: self.clock.advance(0))
         wire = Wire(defaults=self.defaults, max_depth=self.limits.json_depth, pass_unknown=self.pass_unknown)
         api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key)
         reactor = MemoryReactorClock()

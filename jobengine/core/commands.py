@@ -81,12 +81,20 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
 # All queues
 
 
-class ListQueues(Command[Sequence[QueueStats]], frozen=True):
-    """All queues in numbers, by name; whoever asks must have been let in by the server."""
+class ListQueues(Command[Sequence[QueueStats]], frozen=True, kw_only=True):
+    """Queues in numbers, by name, none if no more follow; whoever asks must have been let in by the server."""
+
+    #: Start behind this name; None starts at the first.
+    after: str | None = None
+    #: At most so many; about ten milliseconds.
+    limit: int = 100
 
 
-class CountJobs(Command[Mapping[str, Mapping[State, int]]], frozen=True):
-    """How many jobs each queue has in each state; whoever asks must have been let in by the server."""
+class CountJobs(Command[Mapping[str, Mapping[State, int]]], frozen=True, kw_only=True):
+    """How many jobs queues have in each state, by name; else as ListQueues."""
+
+    after: str | None = None
+    limit: int = 1_000
 
 
 # Queues

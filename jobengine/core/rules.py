@@ -5,9 +5,9 @@ The clock and new ids are arguments, so the same call gives the same facts on an
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import nsmallest
 from hmac import compare_digest
 from itertools import islice
-from operator import itemgetter
 from typing import Final, TypeVar, cast
 
 from attrs import evolve
@@ -194,15 +194,20 @@ def _read_stats(
 
 
 def _list_queues(
-    tables: TableSet, _command: c.ListQueues, now: int, _new_id: NewId, lately: Lately
+    tables: TableSet, command: c.ListQueues, now: int, _new_id: NewId, lately: Lately
 ) -> Decision[Sequence[QueueStats]]:
-    return _NOTHING, [_stats(table, now, lately) for _, table in sorted(tables.queues.items(), key=itemgetter(0))]
+    return _NOTHING, [_stats(tables.queues[name], now, lately) for name in _names(tables, command)]
 
 
 def _count_jobs(
-    tables: TableSet, _command: c.CountJobs, _now: int, _new_id: NewId, _lately: Lately
+    tables: TableSet, command: c.CountJobs, _now: int, _new_id: NewId, _lately: Lately
 ) -> Decision[Mapping[str, Mapping[State, int]]]:
-    return _NOTHING, {name: table.counts().states for name, table in tables.queues.items()}
+    return _NOTHING, {name: tables.queues[name].counts().states for name in _names(tables, command)}
+
+
+def _names(tables: TableSet, command: c.ListQueues | c.CountJobs) -> list[str]:
+    after = command.after
+    return nsmallest(command.limit, (name for name in tables.queues if after is None or name > after))
 
 
 def _stats(table: Table, now: int, lately: Lately) -> QueueStats:

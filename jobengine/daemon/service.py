@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import Any, Final, NoReturn
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
 
@@ -92,9 +92,17 @@ class StartError(SystemExit, Exception):
 
 def end_start(error: Exception) -> NoReturn:
     """End the process that could not be started, with the reason and the exit code for it."""
+    _say_why(error)
+    raise StartError(error)
+
+
+def _say_why(error: Exception) -> None:
     # twistd has put its log in the place of sys.stderr.
     (sys.__stderr__ or sys.stderr).write(f"jobengine: {error}\n")
-    raise StartError(error)
+
+
+def _no_database(error: OSError) -> StorageError:
+    return StorageError(f"the database can't be opened or made, is DB_PATH right? {error}")
 
 
 class Daemon(Service):
@@ -115,6 +123,8 @@ class Daemon(Service):
         self._reactor = reactor
         self._observer = observer
         self._clock_watch: ClockWatch | None = None
+        #: Why the engine could not be started, if that was clear before the reactor ran.
+        self._start_error: Exception | None = None
         self._log = Logger()
 
     def setServiceParent(self, parent: Any) -> None:
@@ -124,7 +134,7 @@ class Daemon(Service):
         super().setServiceParent(parent)
 
     def startService(self) -> None:
-        """Open the database, then the port; if either fails, end the process before any request is taken."""
+        """Check the database, then open the port; if either fails, end the process before any request is taken."""
         try:
             self._start()
         except _START_ERRORS as error:
@@ -137,16 +147,31 @@ class Daemon(Service):
         self._log.info("JobEngine {version} starts", version=__version__)
         _allow_descriptors(self._site.limits.connections + _SPARE_DESCRIPTORS)
         try:
-            self._engine.start()
+            self._engine.open()
         except OSError as error:
-            raise StorageError(f"the database can't be opened or made, is DB_PATH right? {error}") from error
-        _spare_the_collector()
+            raise _no_database(error) from error
         self._clock_watch = watch_clock(self._reactor, self._engine.wall_clock_was_set)
         try:
             self._listener.startService()
         except BaseException:
             self._engine.abandon()
             raise
+        ensureDeferred(self._take_up())
+        if self._start_error is not None:
+            raise self._start_error
+
+    async def _take_up(self) -> None:
+        """Have the engine take up what is stored, which goes on when the port is open; if it can't, end the process."""
+        try:
+            await self._engine.start()
+        except Exception as error:  # whatever it is, there is nothing to serve
+            reason = _no_database(error) if isinstance(error, OSError) else error
+            if self.running:
+                self._end_with(reason)
+            else:
+                self._start_error = reason
+        else:
+            _spare_the_collector()
 
     def _handle_signals(self) -> None:
         """Make SIGTERM an orderly end with code 0; twistd would end by the signal itself."""
@@ -178,8 +203,13 @@ class Daemon(Service):
     def fail(self, error: StorageError) -> None:
         """End the process because storage has failed; what is under way is answered first."""
         self._log.critical("storage has failed, the server ends: {error}", error=error)
+        self._end_with(error)
+
+    def _end_with(self, error: Exception) -> None:
+        """End the process, with the reason and the exit code for it."""
+        _say_why(error)
         # twistd knows no exit code but 0 and 1; this runs when all else is done.
-        atexit.register(_exit, Exit.STORAGE_FAILED)
+        atexit.register(_exit, _EXITS.get(type(error), Exit.USAGE))
         self._reactor.callLater(0, self._end)
 
 

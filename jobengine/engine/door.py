@@ -14,7 +14,7 @@ from attrs import Factory, frozen
 from ..core import commands as c
 from ..core.model import EventBatch, Job
 
-__all__ = ["Busy", "Engine", "Figure", "FigureKind", "Full", "OutcomeUnknown", "Readiness", "Unavailable"]
+__all__ = ["Busy", "Engine", "Figure", "FigureKind", "Full", "OutcomeUnknown", "Readiness", "Starting", "Unavailable"]
 
 A = TypeVar("A")
 
@@ -29,6 +29,10 @@ class Full(Unavailable):
 
 class OutcomeUnknown(Unavailable):
     """Storage has failed: the change may or may not be there after the restart that follows."""
+
+
+class Starting(Unavailable):
+    """The engine takes up what is stored; nothing was carried out."""
 
 
 class Busy(Unavailable):
@@ -83,11 +87,18 @@ class Engine(Protocol):
 
     # Its life
 
-    def start(self) -> None:
-        """Take up what is stored, blocking until that is done; the errors are those of the storage, and OSError."""
+    def open(self) -> None:
+        """Check whether it can be started, with nothing changed; the errors are those of the storage, and OSError."""
+
+    def start(self) -> Awaitable[None]:
+        """
+        Take up what is stored, in slices; it comes to its end when that is done, or `stop` was called.
+
+        The errors are those of the storage, and OSError. Until then all verbs but these of its life raise Starting.
+        """
 
     def abandon(self) -> None:
-        """End an engine that was started, before the reactor runs: the process can't start."""
+        """Let go of the storage of an engine that was opened, before the reactor runs: the process can't start."""
 
     def wall_clock_was_set(self) -> None:
         """Look at the wall clock now: what is due by it is to come about though nobody asks."""

@@ -6,7 +6,7 @@ changes on the reactor thread. When a change is applied, one call serves those w
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -29,7 +29,7 @@ from ..storage.committer import Backlog, Committer, Hooks, Phase, Run
 from ..storage.errors import NewerFormat, NoRoom, StorageError
 from ..storage.journal import Journal
 from .compaction import PAUSE, SLACK, Compaction
-from .door import Busy, Full, OutcomeUnknown, Unavailable
+from .door import Busy, Full, OutcomeUnknown, Starting, Unavailable
 from .event_feed import Events, Feed
 from .freeing import Freeing
 from .line import Waiter
@@ -39,6 +39,8 @@ from .waiters import Waiters
 
 __all__ = ["Executor"]
 
+#: Records that are read back at a time: about five milliseconds.
+_REPLAYED_AT_ONCE: Final = 1_000
 #: Jobs that time moves on in one commit.
 _EXPIRY_SLICE: Final = 200
 #: The timer is never set further ahead than this many seconds.
@@ -90,6 +92,8 @@ class Executor:
     totals: Counter[str] = field(factory=Counter, init=False)
     _freeing: Freeing = field(init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
+    #: What is stored was taken up.
+    started: bool = field(default=False, init=False)
     _running: bool = field(default=False, init=False)
     timeline: Timeline = field(init=False)
     _log: Logger = field(factory=Logger, init=False)
@@ -124,17 +128,16 @@ class Executor:
 
     # Life
 
-    def recover(self, secret: Callable[[], bytes]) -> None:
-        """Read the file back, blocking, or make it; raises StorageError or OSError."""
-        if self.journal.lock():
-            self.journal.open(secret())
-            self._read_back()
-        else:
-            self.journal.make(secret())
-
-    def _read_back(self) -> None:
+    def read_back(self) -> Iterator[None]:
+        """Read the file back, a slice at each step; raises StorageError or OSError."""
+        done = 0
         for records in self.journal.recover(self.now()):
-            self._replay(records)
+            for start in range(0, len(records), _REPLAYED_AT_ONCE):
+                self._replay(records[start : start + _REPLAYED_AT_ONCE])
+                done += len(records[start : start + _REPLAYED_AT_ONCE])
+                if done >= _REPLAYED_AT_ONCE:
+                    yield
+                    done = 0
         torn = self.journal.torn
         if torn is not None:
             self._log.warn(
@@ -142,11 +145,10 @@ class Executor:
             )
         if not self.journal.clean:
             self._log.info("the database was not closed in good order: making sure that what was read is on disk")
-        self.journal.confirm()
 
     def start(self) -> None:
-        """Let time act from now on."""
-        self._running = True
+        """Carry out commands, and let time act, from now on."""
+        self.started = self._running = True
         self.timeline.start(self.tables.ahead, latest_change(self.tables))
         self._tick()
         self._set_timer()
@@ -168,8 +170,23 @@ class Executor:
 
     # The way of a command
 
+    def check_started(self) -> None:
+        """Return if commands are carried out already; raises Starting."""
+        if not self.started:
+            raise Starting(f"The server is {self.progress}; nothing was carried out. Try again.")
+
+    @property
+    def progress(self) -> str:
+        """How far it is with what is stored, in words."""
+        return f"recovering, {int(self.journal.progress * 100)} %"
+
     def is_behind(self, names: Iterable[str]) -> bool:
-        """Whether more is due in these queues, after a slice of it was applied: let others in, then ask again."""
+        """
+        Whether more is due in these queues, after a slice of it was applied: let others in, then ask again.
+
+        Raises Starting.
+        """
+        self.check_started()
         return any(self._behind(name) for name in names)
 
     def execute(self, command: Command[A]) -> Outcome[A]:

@@ -5,7 +5,7 @@ from typing import Final, Protocol, TypeVar
 
 from attrs import define, field
 from msgspec.structs import replace
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -74,6 +74,10 @@ class LocalEngine:
     executor: Executor = field(init=False)
     #: How many queues are being read whole.
     _views: int = field(default=0, init=False)
+    #: Fires when what is stored was taken up, or could not be.
+    _start_over: "Deferred[None]" = field(factory=lambda: succeed(None), init=False)
+    #: It is not to go on with it.
+    _stopping: bool = field(default=False, init=False)
     #: Nobody may wait any more.
     _released: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)
@@ -94,14 +98,46 @@ class LocalEngine:
 
     # Its life
 
-    def start(self) -> None:
+    def open(self) -> None:
         """See Engine; raises StorageError or OSError."""
-        began = self.clock.seconds()
         try:
-            self.executor.recover(self.secret)
+            if self.journal.lock():
+                self.journal.open(self.secret())
         except BaseException:
             self.journal.close(orderly=False)
             raise
+
+    def start(self) -> "Deferred[None]":
+        """See Engine; raises StorageError or OSError. A new file is made at once."""
+        self._start_over = Deferred()
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        self.thread.start()
+        try:
+            if self.journal.opened:
+                await self._recover()
+            else:
+                self.journal.make(self.secret())
+            if not self._stopping:
+                self._begin()
+        except BaseException:
+            self.journal.close(orderly=False)
+            raise
+        finally:
+            self._start_over.callback(None)
+
+    async def _recover(self) -> None:
+        """Read the file back in slices, and make sure of it; stops where it is if the engine is to stop."""
+        began = told = self.clock.seconds()
+        for _ in self.executor.read_back():
+            await deferLater(self.clock, 0)
+            if self._stopping:
+                return
+            if self.clock.seconds() - told >= 1:
+                told = self.clock.seconds()
+                self._log.info("{progress}", progress=self.executor.progress)
+        await self.thread(self.journal.confirm)
         queues = self.executor.tables.queues
         self._log.info(
             "{database} has {jobs} jobs in {queues} queues; it was read back in {seconds:.2f} s",
@@ -110,7 +146,8 @@ class LocalEngine:
             queues=len(queues),
             seconds=self.clock.seconds() - began,
         )
-        self.thread.start()
+
+    def _begin(self) -> None:
         if self.sync_interval:
             self._log.warn("DURABILITY=interval: the last {ms} ms can be lost in a power cut", ms=self._interval_ms())
         self.executor.start()
@@ -121,7 +158,7 @@ class LocalEngine:
 
     def abandon(self) -> None:
         """See Engine."""
-        self.journal.close(orderly=True)
+        self.journal.close(orderly=False)
 
     def release(self) -> None:
         """See Engine. A request that is under way may come to its waiting only after this."""
@@ -135,6 +172,12 @@ class LocalEngine:
 
     async def _stop(self) -> None:
         self.release()
+        self._stopping = True
+        await self._start_over
+        if not self.executor.started:
+            self.journal.close(orderly=False)
+            self.thread.stop()
+            return
         await self.executor.stop()
         committer = self.executor.committer
         orderly = committer.phase is Phase.IDLE
@@ -149,10 +192,13 @@ class LocalEngine:
         """See Engine."""
         trouble = self.executor.committer.trouble
         durability = f"interval ({self._interval_ms()} ms)" if self.sync_interval else "commit"
+        if not self.executor.started:
+            return Readiness(ready=False, reason=self.executor.progress, durability=durability)
         return Readiness(ready=trouble is None, reason=str(trouble or ""), durability=durability)
 
     async def figures(self) -> Sequence[Figure]:
         """See Engine."""
+        self.executor.check_started()
         return figures_of(self.executor)
 
     # Plain questions

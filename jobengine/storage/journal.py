@@ -169,6 +169,11 @@ class Journal:
         self._main, self._walk = _FrameFile(self._files, descriptor, recovery.chain, recovery.end), None
 
     @property
+    def opened(self) -> bool:
+        """Whether there is a file that was opened and is not read yet."""
+        return self._walk is not None
+
+    @property
     def progress(self) -> float:
         """How much of the file was read, from 0 to 1."""
         if self._walk is None:

@@ -4,7 +4,7 @@ The calls of the API: each decodes, asks the engine one thing, and encodes.
 What may be sent is checked in jobengine.wire, which error is which status stands in jobengine.web.problems.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from hmac import compare_digest
@@ -22,7 +22,7 @@ from twisted.web.iweb import IRequest
 
 from ..core import commands as c
 from ..core.errors import AccessDenied
-from ..core.model import EventBatch, Job
+from ..core.model import Job, State
 from ..engine.door import Engine
 from ..http.cors import Cors
 from ..http.problem import Problem
@@ -58,7 +58,6 @@ from ..wire.responses import (
     queue_head,
     queue_tail,
     queue_value,
-    sent_events,
     stats_value,
     to_json,
 )
@@ -67,6 +66,7 @@ from .errors import AdminRequired, problem_of, result_of
 from .metrics import CONTENT_TYPE, Metrics
 from .router import Dispatcher, Routes
 from .schema import SCHEMA
+from .streams import as_sent_events, queue_in_parts
 from .throttle import Guard
 
 __all__ = ["Api"]
@@ -136,7 +136,7 @@ class Api:
                 jobs = [job_json(job) for job in first]
                 return request.reply(queue_head(name) + b",".join(jobs) + queue_tail(len(jobs)))
             request.setHeader(b"Content-Type", b"application/json")
-            await write_all(request, _queue_in_parts(name, [first, second], pages), self.clock)
+            await write_all(request, queue_in_parts(name, [first, second], pages), self.clock)
         return None
 
     @_app.route("/api/v1/queue", methods=["POST"])
@@ -165,8 +165,12 @@ class Api:
         """All queues in numbers, for the admin."""
         if self.admin_key is None or not self._admin(request):
             raise AdminRequired
-        queues = await self.engine.ask(c.ListQueues())
-        return request.reply(to_json({"queues": [stats_value(stats) for stats in queues]}))
+        listed, command = [], c.ListQueues()
+        while page := await self.engine.ask(command):
+            listed += [to_json(stats_value(stats)) for stats in page]
+            command = c.ListQueues(after=page[-1].queue.name)
+            await deferLater(self.clock, 0)
+        return request.reply(b'{"queues":[' + b",".join(listed) + b"]}")
 
     @_app.route("/api/v1/queue/key", methods=["PUT"])
     async def add_key(self, request: JobRequest) -> bytes:
@@ -333,7 +337,7 @@ class Api:
         alive.clock = self.clock
         alive.start(_SIGN_OF_LIFE, now=False)
         try:
-            await write_all(request, _as_sent_events(watching), self.clock)
+            await write_all(request, as_sent_events(watching), self.clock)
         finally:
             alive.stop()
         return None
@@ -367,7 +371,13 @@ class Api:
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
         self._check_admin(request)
-        body = self.metrics.text(await self.engine.ask(c.CountJobs()), await self.engine.figures())
+        jobs: dict[str, Mapping[State, int]] = {}
+        command = c.CountJobs()
+        while page := await self.engine.ask(command):
+            jobs.update(page)
+            command = c.CountJobs(after=max(page))
+            await deferLater(self.clock, 0)
+        body = self.metrics.text(jobs, await self.engine.figures())
         return request.reply(body, type_=CONTENT_TYPE.encode())
 
     @_app.handle_errors(Exception)
@@ -455,12 +465,6 @@ class Api:
             command = replace(command, after=page.following)
 
 
-async def _as_sent_events(watching: AsyncGenerator[Sequence[EventBatch] | None, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(watching):
-        async for batches in watching:
-            yield b"event: gone\ndata: {}\n\n" if batches is None else b"".join(map(sent_events, batches))
-
-
 def _next_link(request: JobRequest, cursor: str) -> bytes:
     """RFC 8288: the same request, from the cursor on."""
     kept = [part for part in request.uri.partition(b"?")[2].split(b"&") if part and not part.startswith(b"cursor=")]
@@ -482,15 +486,3 @@ def _none(request: JobRequest) -> bytes:
 
 def _empty(request: JobRequest, status: HTTPStatus) -> bytes:
     return request.reply(b"", status)
-
-
-async def _queue_in_parts(
-    name: str, begun: Sequence[Sequence[Job]], pages: AsyncGenerator[Sequence[Job], None]
-) -> AsyncGenerator[bytes, None]:
-    """The JSON of a queue, page by page; the number of jobs comes last, when it is known."""
-    yield queue_head(name) + b",".join([job_json(job) for page in begun for job in page])
-    size = sum(map(len, begun))
-    async for page in pages:
-        size += len(page)
-        yield b"," + b",".join([job_json(job) for job in page])
-    yield queue_tail(size)

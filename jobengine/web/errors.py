@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..core import errors as e
 from ..core.model import Job
-from ..engine.door import Busy, Full, OutcomeUnknown
+from ..engine.door import Busy, Full, OutcomeUnknown, Starting
 from ..http.problem import Problem
 from ..wire.parameters import BadInput
 from ..wire.responses import job_value
@@ -40,12 +40,13 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     e.LeaseLost: HTTPStatus.CONFLICT,
     e.LeaseRequired: HTTPStatus.CONFLICT,
     e.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    Starting: HTTPStatus.SERVICE_UNAVAILABLE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     Full: HTTPStatus.INSUFFICIENT_STORAGE,
     OutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 #: Seconds after which a client may try again.
-_RETRY_AFTER: Final[Mapping[type[Exception], int]] = {Busy: 1, Full: 5, OutcomeUnknown: 5, e.QueueFull: 5}
+_RETRY_AFTER: Final[Mapping[type[Exception], int]] = {Starting: 1, Busy: 1, Full: 5, OutcomeUnknown: 5, e.QueueFull: 5}
 #: RFC 9110, 11.6.1: a 401 names a scheme.
 _SCHEME: Final[Mapping[type[Exception], str]] = {
     AdminRequired: 'X-Admin-Key realm="server"',

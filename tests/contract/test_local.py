@@ -12,7 +12,7 @@ from jobengine.core.commands import Claimed, ClaimResult, Claims, Peek
 from jobengine.engine.door import Engine
 from jobengine.engine.local import LocalEngine
 from tests.contract.suite import Asker, EngineContract
-from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, new_clock
+from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, new_clock, start
 
 
 class LocalWorld:
@@ -28,7 +28,7 @@ class LocalWorld:
     def _start(self) -> None:
         self._writer = self._thread()
         self._local: LocalEngine = make_engine(self._path, self._clock, thread=self._writer, **self._parts)
-        self._local.start()
+        start(self._local, lambda: self._settle(lambda: self._local.executor.started))
 
     @property
     def engine(self) -> Engine:

@@ -8,11 +8,13 @@ from msgspec.structs import replace
 from jobengine.core.commands import (
     Changes,
     Claim,
+    CountJobs,
     DeleteMatching,
     ExplainJob,
     Explanation,
     Filter,
     ListJobs,
+    ListQueues,
     Swept,
     UpdateMatching,
 )
@@ -213,3 +215,22 @@ def test_a_place_in_line_counts_those_that_are_claimed_before(world: World) -> N
     world.now += 5_000
     assert explained(world, later).ahead == 3
     assert explained(world, jobs[1]).job.state is State.INPROGRESS
+
+
+def test_queues_are_counted_and_listed_some_at_a_time_by_name() -> None:
+    world = World()
+    names = [f"queue-{number:02}" for number in range(25)]
+    for name in reversed(names):
+        world.create(name)
+    world.add(names[13])
+    listed: list[str] = []
+    while page := world.ask(ListQueues(after=listed[-1] if listed else None, limit=10)):
+        assert len(page) <= 10
+        listed += [stats.queue.name for stats in page]
+    assert listed == names
+    counted: dict[str, Any] = {}
+    while counts := world.ask(CountJobs(after=max(counted, default=None), limit=10)):
+        assert len(counts) <= 10
+        counted.update(counts)
+    assert list(counted) == names
+    assert [name for name, states in counted.items() if states[State.QUEUED]] == [names[13]]

@@ -24,7 +24,7 @@ from jobengine.core.commands import (
 )
 from jobengine.core.model import Defaults, Job, State
 from jobengine.engine.local import LocalEngine
-from tests.doubles import CountedIds, Stepped, make_engine, new_clock
+from tests.doubles import CountedIds, Stepped, make_engine, new_clock, start
 from tests.storage.simulated_files import FaultyFiles
 
 __all__ = ["Asked", "Desk"]
@@ -91,7 +91,7 @@ class Desk:
             on_failure=self.failures.append,
             **self.parts,
         )
-        self.engine.start()
+        start(self.engine, self.settle)
 
     def turn(self) -> None:
         """End the reactor turn."""

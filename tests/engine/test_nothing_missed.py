@@ -7,7 +7,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.door import Busy
-from tests.doubles import AtOnce, make_engine, new_clock
+from tests.doubles import AtOnce, make_engine, new_clock, start
 from tests.engine.engines import KEY, Asked, Desk
 
 
@@ -57,7 +57,7 @@ def test_one_who_leaves_while_a_job_is_on_its_way_to_it_leaves_the_job_to_the_ne
 def test_thousands_of_jobs_that_come_due_at_once_hold_up_their_own_queue_alone(tmp_path: Path) -> None:
     clock = new_clock()
     engine = make_engine(tmp_path / "db", clock, thread=AtOnce())
-    engine.start()
+    start(engine, lambda: clock.advance(0))
     for name in ("q", "other"):
         Asked(engine.ask(c.CreateQueue(queue=name, access_key=KEY)))
     jobs = (c.NewJob(content=b"{}", delay_seconds=10),) * 2_000
@@ -78,7 +78,7 @@ def test_thousands_of_jobs_that_come_due_at_once_hold_up_their_own_queue_alone(t
 def test_a_request_for_many_that_can_not_be_taken_in_whole_is_not_begun(tmp_path: Path) -> None:
     clock = new_clock()
     engine = make_engine(tmp_path / "db", clock, thread=AtOnce(), max_backlog=1)
-    engine.start()
+    start(engine, lambda: clock.advance(0))
     Asked(engine.ask(c.CreateQueue(queue="q", access_key=KEY)))
     clock.advance(0)
     jobs = (c.NewJob(content=b"{}"),) * 3

@@ -15,7 +15,7 @@ from jobengine.core.facts import Fact
 from jobengine.core.model import Notes, Queue, Spec, Standing, State
 from jobengine.core.state import Tables
 from jobengine.storage.errors import NewerFormat
-from tests.doubles import make_engine, new_clock
+from tests.doubles import make_engine, new_clock, start
 from tests.golden.facts import (
     COMMITS,
     COMMITS_2,
@@ -110,7 +110,7 @@ def test_the_first_golden_database_is_served_as_it_always_was(database: Path) ->
     clock = new_clock()
     clock.rightNow = 1_700_000_001.0
     engine = make_engine(database, clock)
-    engine.start()
+    start(engine, lambda: clock.advance(0))
     (table,) = engine.executor.tables.queues.values()
     jobs, _ = table.page(None, 100)
     assert [(job.state, job.deadline) for job in jobs] == [
@@ -188,9 +188,9 @@ def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(t
     journal, _ = opened(path)
     journal.append([encode(RECORDS["queue-created-2.record"]), b'["job-added",4,"mail",{}]'])
     journal.close(orderly=False)
-    before = path.read_bytes()
+    before, clock = path.read_bytes(), new_clock()
     with pytest.raises(NewerFormat, match="'job-added' of version 4"):
-        make_engine(path, new_clock()).start()
+        start(make_engine(path, clock), lambda: clock.advance(0))
     assert path.read_bytes() == before
 
 

@@ -16,7 +16,7 @@ from jobengine.core import errors
 from jobengine.core import model as m
 from jobengine.engine.local import LocalEngine
 from tests.core.worlds import picture
-from tests.doubles import CountedIds, make_engine, new_clock
+from tests.doubles import CountedIds, make_engine, new_clock, start
 from tests.machine.jobs import Asked
 from tests.machine.model import Refused
 
@@ -128,8 +128,7 @@ class LocalDriver:
     def _start(self) -> None:
         pace = {"compaction_slack": SLACK, "compaction_pause": 0}
         self.engine = make_engine(self.path, self.clock, now=self._now, new_id=self.new_id, **pace)
-        self.engine.start()
-        self.pump()
+        start(self.engine, self.pump)
 
     def _now(self) -> int:
         return int(self.clock.seconds() * 1000) + self.ahead

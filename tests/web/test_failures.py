@@ -1,6 +1,6 @@
 """What a client gets when the engine can't; readiness, and metrics."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -8,10 +8,9 @@ from attrs import frozen
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.logger import LogEvent
 
-from jobengine.engine.door import Busy, Full, OutcomeUnknown, Readiness
+from jobengine.engine.door import Busy, Full, OutcomeUnknown, Readiness, Starting
 from jobengine.http.request import JobRequest
 from tests.doubles import MemoryServer
-from tests.golden.facts import job
 from tests.http.connection import Connection, request
 from tests.web.asking import add, claim
 from tests.web.test_calls import KEYED
@@ -67,6 +66,7 @@ def broken(start: Callable[..., MemoryServer]) -> Callable[[Any], MemoryServer]:
         (Full("no room"), 507, "5"),
         (Busy("too much waits"), 503, "1"),
         (OutcomeUnknown("storage has failed"), 503, "5"),
+        (Starting("recovering, 43 %"), 503, "1"),
     ],
 )
 @pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
@@ -105,15 +105,15 @@ def test_an_error_in_the_middle_of_a_list_breaks_the_connection(broken: Any, eve
 
 
 class _Breaking:
-    """An engine that lists two pages and then fails."""
+    """An engine that gives two parts of a queue and then fails."""
 
-    async def read_queue(self, command: Any) -> Any:
-        return self._pages()
+    async def read_queue(self, _command: Any) -> AsyncGenerator[list[Any], None]:
+        async def pages() -> AsyncGenerator[list[Any], None]:
+            yield []
+            yield []
+            raise ZeroDivisionError
 
-    async def _pages(self) -> Any:
-        yield [job(1)]
-        yield [job(2)]
-        raise ZeroDivisionError
+        return pages()
 
 
 def test_a_live_server_is_ready(server: MemoryServer) -> None:

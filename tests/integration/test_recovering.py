@@ -1,0 +1,95 @@
+"""While the database is read back the port is open, and says how far that is."""
+
+import re
+
+import pytest
+
+from .conftest import MakeDaemon
+from .daemons import Daemon, until
+
+BULK, REQUESTS = 1_000, 15
+#: Makes each read of the database slow. With -D the process is the daemon, not strace.
+SLOWLY = (
+    "strace",
+    "-D",
+    "-f",
+    "-qq",
+    "-o",
+    "/dev/null",
+    "-e",
+    "trace=pread64",
+    "-e",
+    "inject=pread64:delay_enter=100ms",
+)
+
+
+@pytest.fixture
+def killed(daemon: Daemon) -> Daemon:
+    """A daemon with some thousand jobs, killed; its next start takes seconds."""
+    with daemon.client(sampled=True) as client:
+        client.make_queue()
+        for _ in range(REQUESTS):
+            assert client.add_many([{"content": {}}] * BULK).status == 201
+    daemon.kill()
+    daemon.prefix = SLOWLY
+    return daemon
+
+
+def _reason(daemon: Daemon) -> str:
+    """Its own line on stderr; strace may have written there too."""
+    (line,) = (line for line in daemon.errors.splitlines() if line.startswith("jobengine: "))
+    return line
+
+
+def test_while_it_recovers_it_is_alive_says_how_far_it_is_and_refuses_the_rest(killed: Daemon) -> None:
+    killed.launch()
+    shares = []
+    with killed.client() as client:
+        while (ready := client.ready()).status == 503:
+            found = re.fullmatch(r"recovering, (\d+) %", ready.json["detail"])
+            assert found is not None, ready
+            shares.append(int(found[1]))
+            assert client.call("GET", "/healthz").status == 200
+            for reply in (client.claim(), client.list(), client.call("GET", "/metrics")):
+                if reply.status != 200:
+                    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+                    assert "nothing was carried out" in reply.json["detail"]
+    assert ready.status == 200
+    assert shares == sorted(shares)
+    assert len({share for share in shares if 0 < share < 100}) >= 2
+    assert re.search(r"recovering, \d+ %", killed.log)
+    killed.kill()
+    killed.prefix = ()
+    with killed.start().client(sampled=True) as client:
+        assert len(client.jobs()) == REQUESTS * BULK
+
+
+def test_asked_to_stop_while_it_recovers_it_ends_in_good_order_and_leaves_the_file_as_it_is(killed: Daemon) -> None:
+    before = killed.db_path.read_bytes()
+    killed.launch()
+    with killed.client() as client:
+        until("it recovers", lambda: "recovering" in client.ready().json["detail"])
+    assert killed.stop(seconds=5) == 0
+    assert killed.db_path.read_bytes() == before
+    assert "Traceback" not in killed.all_output()
+
+
+def test_damage_that_is_found_when_the_port_is_open_ends_it_with_4(killed: Daemon) -> None:
+    whole = bytearray(killed.db_path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    killed.db_path.write_bytes(whole)
+    killed.launch()
+    with killed.client() as client:
+        until("it recovers", lambda: "recovering" in client.ready().json["detail"])
+    assert killed.wait() == 4
+    line = _reason(killed)
+    assert "Nothing was changed" in line
+    assert killed.db_path.read_bytes() == whole
+    assert "Traceback" not in killed.all_output()
+
+
+def test_a_new_database_that_cannot_be_made_ends_it_with_1_though_the_port_was_free(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(prefix=(*SLOWLY[:6], "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=ENOSPC"))
+    assert daemon.run() == 1
+    assert "can't be opened or made" in _reason(daemon)
+    assert not daemon.db_path.exists()
