@@ -1,6 +1,6 @@
 """What a client gets when the engine can't; readiness, and metrics."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -104,18 +104,15 @@ def test_an_error_in_the_middle_of_a_list_breaks_the_connection(broken: Any, eve
 
 
 class _Breaking:
-    """An engine that lists one page and then fails."""
+    """An engine that gives two parts of a queue and then fails."""
 
-    async def ask(self, command: Any) -> Any:
-        if command.after is not None:
-            raise ZeroDivisionError
-        return _Page([], (0, 0, ""))
+    async def read_queue(self, _command: Any) -> AsyncGenerator[list[Any], None]:
+        return self._parts()
 
-
-@frozen
-class _Page:
-    jobs: list[Any]
-    following: Any
+    async def _parts(self) -> AsyncGenerator[list[Any], None]:
+        yield []
+        yield []
+        raise ZeroDivisionError
 
 
 def test_a_live_server_is_ready(server: MemoryServer) -> None:
