@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from operator import attrgetter
 from typing import Generic, TypeVar
 
 from .errors import DomainError
@@ -307,7 +306,7 @@ class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
                 admin=self.admin,
                 updates=tuple(one.update for one in updates),
             )
-            for name, updates in groupby(self.updates, attrgetter("queue"))
+            for name, updates in groupby(self.updates, lambda one: one.queue)
         ]
 
 

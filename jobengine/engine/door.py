@@ -157,7 +157,7 @@ class Engine(Protocol):
 
     async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         """
-        Changes of jobs as they happen, some at a time.
+        Changes of jobs as they happen, some at a time, from when the first item is asked for.
 
         The first item is None if what followed `command.after` is no longer kept. It ends when the queue is deleted or
         no longer takes the key, the engine stops, or the one who watches falls too far behind.

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import count, islice
-from operator import attrgetter
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -125,7 +124,7 @@ def _filed_under(tags: Tags) -> str | None:
 
 def _in_order(groups: Iterable[Mapping[int, Waiter]]) -> Iterator[Waiter]:
     previous = None
-    for waiter in merge(*(list(group.values()) for group in groups), key=attrgetter("number")):
+    for waiter in merge(*(list(group.values()) for group in groups), key=lambda waiter: waiter.number):
         if waiter is not previous and not waiter.done.called:
             yield waiter
         previous = waiter

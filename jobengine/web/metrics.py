@@ -4,7 +4,6 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, groupby
-from operator import attrgetter
 
 from attrs import define, field
 from prometheus_client import CollectorRegistry, generate_latest
@@ -49,7 +48,7 @@ class _EngineCollector(Collector):
             for state, count in counts.items():
                 jobs.add_metric([queue, state], count)
         yield jobs
-        for name, figures in groupby(self.figures, attrgetter("name")):
+        for name, figures in groupby(self.figures, lambda one: one.name):
             yield _family(f"jobengine_{name}", list(figures))
 
 

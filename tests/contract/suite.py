@@ -1,168 +1,34 @@
 """
 What every engine promises behind its door (jobengine.engine.door), as tests for whichever engine they are handed.
 
-To hold an engine to it, subclass EngineContract and give it a fixture `world`; see test_local.py.
+To hold an engine to it, subclass EngineContract and give it a fixture `world`; see test_local.py. No test touches
+anything but the door.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
 from inspect import isawaitable
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import pytest
 
-from jobengine.core.commands import (
-    AddJobs,
-    Changes,
-    CheckKey,
-    Claims,
-    CountJobs,
-    CreateQueue,
-    DeleteJob,
-    DeleteQueue,
-    ListJobs,
-    NewJob,
-    Peek,
-    ReadJob,
-    UpdateJob,
-)
+from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueExists, QueueNotFound
-from jobengine.core.model import Defaults, Job, Rank, State
-from jobengine.engine.door import Engine
+from jobengine.core.model import State
+from tests.contract.access import AccessContract
+from tests.contract.asking import KEY, MINUTE, Asker, Contract, World, every_question
+from tests.contract.events import EventsContract
+from tests.contract.many import ManyContract
+from tests.contract.waiting import WaitingContract
 
-__all__ = ["EngineContract", "World"]
-
-T = TypeVar("T")
-MINUTE = 60
-KEY = b"key"
-_ANY_UID = "00000000-0000-0000-0000-00000000dead"
-
-
-class World(Protocol):
-    """An engine that is running, and the time and the storage around it."""
-
-    @property
-    def engine(self) -> Engine:
-        """The engine, without any queues."""
-
-    @property
-    def now(self) -> int:
-        """What its clock says, in milliseconds."""
-
-    def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
-        """What these come to when they are asked all at once: each its result or its exception."""
-
-    def advance(self, seconds: float) -> None:
-        """Let time go by."""
-
-    def reopen(self) -> None:
-        """Stop the engine in good order, and put a new one in its place on what it stored."""
+__all__ = ["EngineContract"]
 
 
-class Asker:
-    """Asks an engine in few words, about the queue `q` unless told otherwise."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def get(self, asked: Awaitable[T]) -> T:
-        """The result of one thing asked; raises its exception."""
-        (result,) = self.world.all_of(asked)
-        if isinstance(result, Exception):
-            raise result
-        got: T = result
-        return got
-
-    def create(self, queue: str = "q", key: bytes = KEY) -> None:
-        self.get(self.world.engine.ask(CreateQueue(queue=queue, access_key=key)))
-
-    def add(self, queue: str = "q", **spec: Any) -> Job:
-        (added,) = self.get(self.world.engine.ask(new_job(queue, **spec)))
-        return added.job
-
-    def read(self, job: Job, queue: str = "q") -> Job:
-        return self.get(self.world.engine.read_job(ReadJob(queue=queue, access_key=KEY, uid=job.spec.uid)))
-
-    def peek(self, queue: str = "q") -> Job | None:
-        return self.get(self.world.engine.peek(Peek(queue=queue, access_key=KEY)))
-
-    def claim(self, queue: str = "q") -> Job | None:
-        claimed = self.get(self.world.engine.claim(Claims(queues=(queue,), access_key=KEY))).jobs
-        return claimed[0].job if claimed else None
-
-    def update(self, job: Job, state: State) -> Job:
-        command = UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, changes=Changes(state=state))
-        return self.get(self.world.engine.ask(command))
-
-    def delete(self, job: Job) -> None:
-        self.get(self.world.engine.ask(DeleteJob(queue="q", access_key=KEY, uid=job.spec.uid)))
-
-    def read_queue(self, limit: int, between: Callable[[], None] = lambda: None) -> list[list[Job]]:
-        """All jobs of the queue as they are streamed; something may be done between the parts."""
-        pages = self.get(self.world.engine.read_queue(ListJobs(queue="q", access_key=KEY, limit=limit)))
-        parts: list[list[Job]] = []
-        while (page := self.get(_next_of(pages))) is not None:
-            parts.append(list(page))
-            between()
-        return parts
-
-    def jobs(self, limit: int = 1000, after: Rank | None = None) -> list[Job]:
-        """All jobs behind `after`, read page by page."""
-        jobs: list[Job] = []
-        while True:
-            command = ListJobs(queue="q", access_key=KEY, limit=limit, after=after)
-            page = self.get(self.world.engine.ask(command))
-            assert len(page.jobs) <= limit
-            jobs += page.jobs
-            after = page.following
-            if after is None:
-                return jobs
-
-    def counts(self, queue: str = "q") -> dict[State, int]:
-        """The jobs by state, but for the states that none is in."""
-        jobs = self.get(self.world.engine.ask(CountJobs()))[queue]
-        return {state: count for state, count in jobs.items() if count}
-
-
-async def _next_of(pages: AsyncGenerator[T, None]) -> T | None:
-    return await anext(pages, None)
-
-
-def new_job(queue: str = "q", key: bytes = KEY, **spec: Any) -> AddJobs:
-    job = NewJob(**{"content": b"{}", **spec})
-    return AddJobs(queue=queue, access_key=key, jobs=(job,), defaults=Defaults())
-
-
-def _verbs(engine: Engine, queue: str, key: bytes) -> list[tuple[Callable[[Any], Awaitable[Any]], Any, bool]]:
-    """Every verb that needs a queue, a command for it, and whether that names a job; the job is not there."""
-    named: dict[str, Any] = {"queue": queue, "access_key": key}
-    return [
-        (engine.ask, CheckKey(**named), False),
-        (engine.ask, ListJobs(**named, limit=1), False),
-        (engine.read_queue, ListJobs(**named, limit=1), False),
-        (engine.ask, new_job(queue, key), False),
-        (engine.read_job, ReadJob(**named, uid=_ANY_UID), True),
-        (engine.peek, Peek(**named), False),
-        (engine.claim, Claims(queues=(queue,), access_key=key), False),
-        (engine.ask, UpdateJob(**named, uid=_ANY_UID, changes=Changes(state=State.QUEUED)), True),
-        (engine.ask, DeleteJob(**named, uid=_ANY_UID), True),
-        (engine.ask, DeleteQueue(**named), False),
-    ]
-
-
-class EngineContract:
-    """The promises of an engine."""
-
-    @pytest.fixture
-    def ask(self, world: World) -> Asker:
-        """Asks an engine that has the queue `q`, empty."""
-        asker = Asker(world)
-        asker.create()
-        return asker
+class JobsContract(Contract):
+    """Jobs, lists of them, time and storage."""
 
     # Queues, keys, and which error comes first
 
     def test_every_verb_returns_an_awaitable(self, world: World, ask: Asker) -> None:
-        asked = [verb(command) for verb, command, _ in _verbs(world.engine, "q", KEY)]
+        asked = [verb(command) for verb, command, _ in every_question(world.engine)]
         asked += [world.engine.readiness(), world.engine.figures()]
         assert all(map(isawaitable, asked))
         world.all_of(*asked)
@@ -172,11 +38,11 @@ class EngineContract:
             with pytest.raises(QueueExists):
                 ask.create(key=key)
         with pytest.raises(AccessDenied):
-            ask.get(world.engine.peek(Peek(queue="q", access_key=b"another")))
+            ask.get(world.engine.peek(c.Peek(queue="q", access_key=b"another")))
 
     @pytest.mark.parametrize("key", [KEY, b"wrong"])
     def test_every_verb_says_first_that_there_is_no_queue(self, world: World, ask: Asker, key: bytes) -> None:
-        for verb, command, _ in _verbs(world.engine, "none", key):
+        for verb, command, _ in every_question(world.engine, "none", key):
             with pytest.raises(QueueNotFound):
                 ask.get(verb(command))
 
@@ -185,20 +51,20 @@ class EngineContract:
         self, world: World, ask: Asker, key: bytes
     ) -> None:
         job = ask.add()
-        for verb, command, _ in _verbs(world.engine, "q", key):
+        for verb, command, _ in every_question(world.engine, key=key):
             with pytest.raises(AccessDenied):
                 ask.get(verb(command))
         assert ask.jobs() == [job]
 
     def test_every_verb_on_a_job_says_last_that_there_is_no_such_job(self, world: World, ask: Asker) -> None:
-        for verb, command, of_a_job in _verbs(world.engine, "q", KEY):
+        for verb, command, of_a_job in every_question(world.engine):
             if of_a_job:
                 with pytest.raises(JobNotFound):
                     ask.get(verb(command))
 
     def test_a_deleted_queue_is_gone_with_its_jobs_and_may_be_made_anew(self, world: World, ask: Asker) -> None:
         job = ask.add()
-        ask.get(world.engine.ask(DeleteQueue(queue="q", access_key=KEY)))
+        ask.get(world.engine.ask(c.DeleteQueue(queue="q", access_key=KEY)))
         with pytest.raises(QueueNotFound):
             ask.read(job)
         ask.create()
@@ -261,7 +127,7 @@ class EngineContract:
 
     def test_claims_at_once_never_get_the_same_job(self, world: World, ask: Asker) -> None:
         added = {ask.add().spec.uid for _ in range(20)}
-        claims = [world.engine.claim(Claims(queues=("q",), access_key=KEY)) for _ in range(30)]
+        claims = [world.engine.claim(c.Claims(queues=("q",), access_key=KEY)) for _ in range(30)]
         claimed = [one.job.spec.uid for given in world.all_of(*claims) for one in given.jobs]
         assert len(claimed) == 20
         assert set(claimed) == added
@@ -302,12 +168,12 @@ class EngineContract:
     def test_the_last_page_says_that_it_is_the_last(self, world: World, ask: Asker) -> None:
         for _ in range(2):
             ask.add()
-        page = ask.get(world.engine.ask(ListJobs(queue="q", access_key=KEY, limit=2)))
+        page = ask.get(world.engine.ask(c.ListJobs(queue="q", access_key=KEY, limit=2)))
         assert (len(page.jobs), page.following) == (2, None)
 
     def test_a_place_holds_while_jobs_come_and_go(self, world: World, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(6)]
-        page = ask.get(world.engine.ask(ListJobs(queue="q", access_key=KEY, limit=3)))
+        page = ask.get(world.engine.ask(c.ListJobs(queue="q", access_key=KEY, limit=3)))
         assert page.jobs == jobs[:3]
         for job in jobs[1:4]:
             ask.delete(job)
@@ -374,11 +240,11 @@ class EngineContract:
         assert ask.jobs() == kept
         assert ask.counts() == counts
         with pytest.raises(AccessDenied):
-            ask.get(world.engine.peek(Peek(queue="q", access_key=b"wrong")))
+            ask.get(world.engine.peek(c.Peek(queue="q", access_key=b"wrong")))
 
     def test_what_was_removed_does_not_come_back(self, world: World, ask: Asker) -> None:
         ask.create("gone")
-        ask.get(world.engine.ask(DeleteQueue(queue="gone", access_key=KEY)))
+        ask.get(world.engine.ask(c.DeleteQueue(queue="gone", access_key=KEY)))
         world.reopen()
         with pytest.raises(QueueNotFound):
             ask.peek("gone")
@@ -410,29 +276,30 @@ class EngineContract:
         jobs = [ask.add() for _ in range(5)]
         for job, state in zip(jobs, (State.COMPLETE, State.FAILED, State.INPROGRESS), strict=False):
             ask.update(job, state)
-        jobs_of = ask.get(world.engine.ask(CountJobs()))
+        jobs_of = ask.get(world.engine.ask(c.CountJobs()))
         assert set(jobs_of) == {"q", "empty"}
         assert jobs_of["empty"] == dict.fromkeys(State, 0)
         assert jobs_of["q"] == {State.QUEUED: 2, State.COMPLETE: 1, State.FAILED: 1, State.INPROGRESS: 1}
 
-    def test_a_queue_that_is_read_in_parts_has_each_job_once_whatever_is_edited_meanwhile(
-        self, world: World, ask: Asker
-    ) -> None:
+    def test_a_queue_that_is_read_in_parts_has_each_job_once_whatever_is_edited_meanwhile(self, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(9)]
         priorities = iter(range(1, 100))
 
         def edit() -> None:
             """The last job goes to the front, the first to the end."""
             for job, priority in ((jobs[-1], next(priorities)), (jobs[0], -next(priorities))):
-                changes = Changes(priority=priority)
-                ask.get(world.engine.ask(UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, changes=changes)))
+                ask.update(job, priority=priority)
 
         parts = ask.read_queue(2, edit)
         assert max(map(len, parts)) == 2
         assert [job.spec.uid for part in parts for job in part] == [job.spec.uid for job in jobs]
 
-    def test_a_queue_that_is_deleted_while_it_is_read_is_not_found(self, world: World, ask: Asker) -> None:
+    def test_a_queue_that_is_deleted_while_it_is_read_is_not_found(self, ask: Asker) -> None:
         for _ in range(5):
             ask.add()
         with pytest.raises(QueueNotFound):
-            ask.read_queue(2, lambda: ask.get(world.engine.ask(DeleteQueue(queue="q", access_key=KEY))))
+            ask.read_queue(2, lambda: ask.ask(c.DeleteQueue))
+
+
+class EngineContract(JobsContract, AccessContract, ManyContract, WaitingContract, EventsContract):
+    """The promises of an engine."""

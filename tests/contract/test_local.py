@@ -1,18 +1,49 @@
 """The engine on one machine, held to the contract of all engines."""
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from jobengine.core.commands import Claimed, ClaimResult, Claims, Peek
 from jobengine.engine.door import Engine
 from jobengine.engine.local import LocalEngine
-from tests.contract.suite import Asker, EngineContract
+from tests.contract.asking import Asker
+from tests.contract.suite import EngineContract
 from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, new_clock, start
+
+
+class _Pending:
+    """A question that is under way."""
+
+    def __init__(self, world: "LocalWorld", question: Awaitable[Any]) -> None:
+        self._world = world
+        self._results: list[Any] = []
+        self._deferred: Deferred[Any] = Deferred.fromCoroutine(_awaited(question))
+        self._deferred.addBoth(self._results.append)
+
+    @property
+    def answered(self) -> bool:
+        return bool(self._results)
+
+    @property
+    def answer(self) -> Any:
+        (result,) = self._results
+        if isinstance(result, Failure):
+            result.raiseException()
+        return result
+
+    def cancel(self) -> None:
+        self._deferred.cancel()
+        self._world.settle()
+
+
+async def _awaited(question: Awaitable[Any]) -> Any:
+    return await question
 
 
 class LocalWorld:
@@ -21,14 +52,15 @@ class LocalWorld:
     def __init__(self, path: Path, thread: type[AtOnce] | type[Stepped], **parts: Any) -> None:
         self._path = path
         self._thread = thread
-        self._parts = {"new_id": CountedIds(), **parts}
         self._clock: Clock = new_clock()
+        self._ahead = 0
+        self._parts = {"new_id": CountedIds(), "now": lambda: self.now, **parts}
         self._start()
 
     def _start(self) -> None:
         self._writer = self._thread()
         self._local: LocalEngine = make_engine(self._path, self._clock, thread=self._writer, **self._parts)
-        start(self._local, lambda: self._settle(lambda: self._local.executor.started))
+        start(self._local, lambda: self._run_until(lambda: self._local.executor.started))
 
     @property
     def engine(self) -> Engine:
@@ -36,36 +68,56 @@ class LocalWorld:
 
     @property
     def now(self) -> int:
-        return int(self._clock.seconds() * 1000)
+        return int((self._clock.seconds() + self._ahead) * 1000)
 
     def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
-        results: list[Any] = []
-        # Every verb of a LocalEngine is a coroutine.
-        verbs: list[Any] = [ensureDeferred(verb) for verb in asked]  # type: ignore[arg-type]  # as said above
-        gatherResults([verb.addErrback(lambda failure: failure.value) for verb in verbs]).addCallback(results.extend)
-        self._settle(lambda: len(results) == len(asked))
-        return results
+        pending = [self.begin(one, settle=False) for one in asked]
+        self._run_until(lambda: all(one.answered for one in pending))
+        return [_result(one) for one in pending]
+
+    def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> _Pending:
+        pending = _Pending(self, asked)
+        if settle:
+            self.settle()
+        return pending
+
+    def settle(self) -> None:
+        self._clock.advance(0)
+        while isinstance(self._writer, Stepped) and self._writer.waiting:
+            self._writer.step()
+            self._clock.advance(0)
 
     def advance(self, seconds: float) -> None:
         self._clock.advance(seconds)
+        self.settle()
+
+    def set_wall_clock(self, seconds: int) -> None:
+        self._ahead += seconds
+        self._local.wall_clock_was_set()
+        self.settle()
 
     def reopen(self) -> None:
         self.stop()
         self._start()
 
     def stop(self) -> None:
-        stopped: Deferred[Any] = self._local.stop()
-        self._settle(lambda: bool(stopped.called))
+        stopped = self._local.stop()
+        self._run_until(lambda: bool(stopped.called))
 
-    def _settle(self, done: Any) -> None:
+    def _run_until(self, done: Callable[[], bool]) -> None:
         """Let happen what needs no time, until it is done."""
         for _ in range(1000):
             if done():
                 return
-            self._clock.advance(0)
-            if isinstance(self._writer, Stepped) and self._writer.waiting:
-                self._writer.step()
+            self.settle()
         raise AssertionError("it never came to an end")
+
+
+def _result(pending: _Pending) -> Any:
+    try:
+        return pending.answer
+    except Exception as error:
+        return error
 
 
 @pytest.mark.parametrize("sync_interval", [0, 0.05], ids=["commit", "interval"])

@@ -1,0 +1,168 @@
+"""What keys with a role may do, and what queues let happen."""
+
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core import errors as e
+from jobengine.core.access import ALLOWED
+from jobengine.core.model import Defaults, Role, State
+from jobengine.engine.door import Engine
+from tests.contract.asking import KEY, Asker, Contract, World, every_question, new_job
+
+__all__ = ["AccessContract"]
+
+#: What keys with a role may ask, beside the owner's, in the words of the documentation.
+MAY = {
+    Role.PRODUCER: {c.AddJobs, c.CheckKey, c.ReadJob},
+    Role.WORKER: {c.CheckKey, c.Claim, c.Claims, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},
+    Role.VIEWER: {c.CheckKey, c.ListJobs, c.ReadJob, c.ReadStats, c.ExplainJob, c.Peek, c.Subscribe},
+}
+
+
+class AccessContract(Contract):
+    """Keys, roles, and the settings of a queue."""
+
+    def test_the_questions_are_all_that_there_are(self, world: World) -> None:
+        asked = every_question(world.engine)
+        assert {type(command) for _, command, _ in asked} == {*ALLOWED, c.Claims}
+        verbs = {name for name in vars(Engine) if not name.startswith("_")}
+        life = {"open", "start", "abandon", "release", "stop", "readiness", "figures", "wall_clock_was_set"}
+        assert {verb.__name__ for verb, _, _ in asked} == verbs - life
+
+    @pytest.mark.parametrize("role", MAY)
+    def test_a_key_with_a_role_may_do_what_is_documented_and_nothing_else(
+        self, world: World, ask: Asker, role: Role
+    ) -> None:
+        ask.add_key(role, b"role")
+        job = ask.add()
+        for verb, command, _ in every_question(world.engine, key=b"role", uid=job.spec.uid):
+            if type(command) not in MAY[role]:
+                with pytest.raises(e.NotAllowed):
+                    ask.get(verb(command))
+        assert ask.jobs() == [job]
+        for verb, command, _ in every_question(world.engine, key=b"role"):
+            if type(command) in MAY[role]:
+                (result,) = world.all_of(verb(command))
+                assert not isinstance(result, e.NotAllowed | e.AccessDenied)
+
+    def test_a_producer_reads_only_what_it_has_added(self, ask: Asker) -> None:
+        ask.add_key(Role.PRODUCER, b"p")
+        theirs, own = ask.add(), ask.add(key=b"p")
+        assert ask.read(own, key=b"p") == own
+        with pytest.raises(e.JobNotFound):
+            ask.read(theirs, key=b"p")
+
+    def test_a_key_is_listed_and_revoked_by_its_id(self, ask: Asker) -> None:
+        first, second = ask.add_key(Role.VIEWER, b"v"), ask.add_key(Role.WORKER, b"w")
+        assert [(key.id, key.role) for key in ask.ask(c.ListKeys)] == [(first, Role.VIEWER), (second, Role.WORKER)]
+        ask.ask(c.RevokeKey, key_id=first)
+        assert [key.id for key in ask.ask(c.ListKeys)] == [second]
+        with pytest.raises(e.AccessDenied):
+            ask.ask(c.Peek, key=b"v")
+        with pytest.raises(e.KeyNotFound):
+            ask.ask(c.RevokeKey, key_id=first)
+
+    def test_a_key_that_opens_the_queue_already_is_refused(self, ask: Asker) -> None:
+        for key in (KEY, b"w"):
+            if key != KEY:
+                ask.add_key(Role.WORKER, key)
+            with pytest.raises(e.KeyTaken):
+                ask.add_key(Role.VIEWER, key)
+
+    def test_the_owner_may_change_its_key(self, ask: Asker) -> None:
+        ask.reconfigure(new_access_key=b"new")
+        with pytest.raises(e.AccessDenied):
+            ask.peek()
+        assert ask.ask(c.Peek, key=b"new") is None
+
+    def test_the_admin_may_do_everything_with_no_key(self, world: World, ask: Asker) -> None:
+        command = c.AddJobs(queue="q", admin=True, jobs=(c.NewJob(content=b"{}"),), defaults=Defaults())
+        (added,) = ask.get(world.engine.ask(command))
+        assert ask.read(added.job) == added.job
+
+    # Settings
+
+    def test_a_paused_queue_gives_nothing_out_until_its_pause_ends(self, world: World, ask: Asker) -> None:
+        job = ask.add()
+        assert ask.reconfigure(paused=True).paused
+        assert ask.claim() is None
+        world.reopen()
+        assert ask.claim() is None
+        ask.reconfigure(paused=False)
+        assert ask.hold().spec == job.spec
+
+    def test_a_draining_queue_takes_nothing_in(self, ask: Asker) -> None:
+        ask.reconfigure(draining=True)
+        with pytest.raises(e.QueueDraining):
+            ask.add()
+        assert ask.jobs() == []
+
+    def test_a_full_queue_takes_nothing_in_and_of_many_says_which(self, world: World, ask: Asker) -> None:
+        ask.reconfigure(max_jobs=2)
+        ask.add()
+        many = c.AddJobs(queue="q", access_key=KEY, jobs=(c.NewJob(content=b"{}"),) * 3, defaults=Defaults(), many=True)
+        with pytest.raises(e.BadItem) as caught:
+            ask.get(world.engine.ask(many))
+        assert (caught.value.index, type(caught.value.why)) == (1, e.QueueFull)
+        assert len(ask.jobs()) == 1
+
+    def test_defaults_of_the_queue_stand_for_what_a_job_does_not_say(self, ask: Asker) -> None:
+        ask.reconfigure(defaults=Defaults(keep_minutes=7, max_attempts=3))
+        job = ask.add(max_attempts=2)
+        assert (job.spec.keep_minutes, job.spec.max_attempts) == (7, 2)
+
+    def test_a_queue_that_requires_the_lease_is_updated_with_nothing_else(self, ask: Asker) -> None:
+        ask.reconfigure(require_lease=True)
+        ask.add()
+        job = ask.hold()
+        with pytest.raises(e.LeaseRequired):
+            ask.update(job, State.COMPLETE)
+        with pytest.raises(e.LeaseLost):
+            ask.update(job, State.COMPLETE, lease="another")
+        assert ask.update(job, State.COMPLETE, lease=job.standing.lease).state is State.COMPLETE
+
+    # Once
+
+    @pytest.mark.parametrize("once", [{"uid": "00000000-0000-4000-8000-000000000001"}, {"idempotency_key": "once"}])
+    def test_the_same_job_again_is_the_job_as_it_is_and_another_is_refused(
+        self, world: World, ask: Asker, once: dict[str, Any]
+    ) -> None:
+        job = ask.add(**once)
+        ask.claim()
+        world.reopen()
+        (again,) = ask.get(world.engine.ask(new_job(**once)))
+        assert (again.job.spec.uid, again.job.state, again.new) == (job.spec.uid, State.INPROGRESS, False)
+        with pytest.raises(e.UidTaken):
+            ask.add(**once, priority=1)
+
+    def test_a_unique_key_is_one_job_while_that_is_unfinished(self, ask: Asker) -> None:
+        job = ask.add(unique_key="u")
+        assert ask.add(unique_key="u") == job
+        ask.update(job, State.COMPLETE)
+        another = ask.add(unique_key="u")
+        assert another.spec.uid != job.spec.uid
+        assert len(ask.jobs()) == 2
+
+    # In numbers
+
+    def test_a_queue_in_numbers(self, world: World, ask: Asker) -> None:
+        ask.create("empty")
+        jobs = [ask.add(), ask.add(), ask.add(delay_seconds=60)]
+        world.advance(3)
+        ask.update(ask.hold(), State.COMPLETE)
+        stats = ask.ask(c.ReadStats)
+        assert (stats.queue.name, stats.ready, stats.delayed) == ("q", 1, 1)
+        assert stats.counts == {**dict.fromkeys(State, 0), State.QUEUED: 2, State.COMPLETE: 1}
+        assert stats.oldest_ready == world.now - jobs[1].spec.created
+        assert stats.last_minute == {"added": 3, "claimed": 1, "complete": 1, "failed": 0}
+        assert stats.wait.p50 == 3_000
+        assert [one.queue.name for one in ask.get(world.engine.ask(c.ListQueues()))] == ["empty", "q"]
+
+    def test_figures_have_names_of_their_own_and_say_what_they_are(self, world: World, ask: Asker) -> None:
+        figures = ask.get(world.engine.figures())
+        names = [(one.name, *chain.from_iterable(sorted(one.labels.items()))) for one in figures]
+        assert len(set(names)) == len(names)
+        assert all(one.help.endswith(".") for one in figures)

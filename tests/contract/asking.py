@@ -1,0 +1,219 @@
+"""What the tests of an engine's contract need around it, and short ways to ask it something."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.model import Defaults, EventBatch, Job, Queue, Rank, Role, State
+from jobengine.engine.door import Engine
+
+__all__ = ["KEY", "MINUTE", "Asker", "Contract", "Pending", "Verb", "World", "every_question", "new_job"]
+
+T = TypeVar("T")
+MINUTE = 60
+KEY = b"key"
+_ANY_UID = "00000000-0000-0000-0000-00000000dead"
+#: What calls an engine with a command, the command, and whether it names a job.
+Verb = tuple[Callable[[Any], Awaitable[Any]], Any, bool]
+
+
+class Pending(Protocol):
+    """A question that is under way."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether it has its answer, or its error."""
+
+    @property
+    def answer(self) -> Any:
+        """The answer; raises the error."""
+
+    def cancel(self) -> None:
+        """Leave without the answer; what happens without time going by has happened then."""
+
+
+class World(Protocol):
+    """An engine that is running, and the time and the storage around it."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, without any queues."""
+
+    @property
+    def now(self) -> int:
+        """What its clock says, in milliseconds."""
+
+    def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
+        """What these come to when they are asked all at once: each its result or its exception."""
+
+    def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Pending:
+        """Ask, and let all happen that happens without time going by, unless it is to be settled later."""
+
+    def settle(self) -> None:
+        """Let all happen that happens without time going by."""
+
+    def advance(self, seconds: float) -> None:
+        """Let time go by, and settle."""
+
+    def set_wall_clock(self, seconds: int) -> None:
+        """Set the wall clock forward by so many seconds, or back; no time goes by."""
+
+    def reopen(self) -> None:
+        """Stop the engine in good order, and put a new one in its place on what it stored."""
+
+
+class Asker:
+    """Asks an engine in few words, about the queue `q` with its owner's key unless told otherwise."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def get(self, asked: Awaitable[T]) -> T:
+        """The result of one thing asked; raises its exception."""
+        (result,) = self.world.all_of(asked)
+        if isinstance(result, Exception):
+            raise result
+        got: T = result
+        return got
+
+    def ask(self, kind: Callable[..., c.Command[T]], queue: str = "q", key: bytes = KEY, **more: Any) -> T:
+        """The answer to a command of a kind."""
+        return self.get(self.world.engine.ask(kind(queue=queue, access_key=key, **more)))
+
+    def create(self, queue: str = "q", key: bytes = KEY) -> None:
+        self.ask(c.CreateQueue, queue, key)
+
+    def reconfigure(self, **more: Any) -> Queue:
+        return self.ask(c.ChangeQueue, **more)
+
+    def add_key(self, role: Role, key: bytes) -> str:
+        """The id of a new key."""
+        return self.ask(c.AddKey, role=role, new_access_key=key).id
+
+    def add(self, queue: str = "q", key: bytes = KEY, **spec: Any) -> Job:
+        (added,) = self.get(self.world.engine.ask(new_job(queue, key, **spec)))
+        return added.job
+
+    def read(self, job: Job, queue: str = "q", key: bytes = KEY) -> Job:
+        return self.ask(c.ReadJob, queue, key, uid=job.spec.uid)
+
+    def peek(self, queue: str = "q") -> Job | None:
+        return self.ask(c.Peek, queue)
+
+    def claim(self, queue: str = "q", key: bytes = KEY, **more: Any) -> Job | None:
+        claimed = self.get(self.world.engine.claim(c.Claims(queues=(queue,), access_key=key, **more))).jobs
+        return claimed[0].job if claimed else None
+
+    def hold(self, **more: Any) -> Job:
+        """A job that was there to be claimed."""
+        job = self.claim(**more)
+        assert job is not None
+        return job
+
+    def update(self, job: Job, state: State | None = None, lease: str | None = None, **changes: Any) -> Job:
+        return self.ask(c.UpdateJob, uid=job.spec.uid, lease=lease, changes=c.Changes(state=state, **changes))
+
+    def delete(self, job: Job) -> None:
+        self.ask(c.DeleteJob, uid=job.spec.uid)
+
+    def jobs(self, limit: int = 1000, after: Rank | None = None, **wanted: Any) -> list[Job]:
+        """All jobs behind `after` that are wanted, read page by page."""
+        jobs: list[Job] = []
+        while True:
+            page = self.ask(c.ListJobs, limit=limit, after=after, filter=c.Filter(**wanted))
+            assert len(page.jobs) <= limit
+            jobs += page.jobs
+            after = page.following
+            if after is None:
+                return jobs
+
+    def read_queue(self, limit: int, between: Callable[[], None] = lambda: None) -> list[list[Job]]:
+        """All jobs of the queue as they are streamed; something may be done between the parts."""
+        pages = self.get(self.world.engine.read_queue(c.ListJobs(queue="q", access_key=KEY, limit=limit)))
+        parts: list[list[Job]] = []
+        while (page := self.get(_next_of(pages))) is not None:
+            parts.append(list(page))
+            between()
+        return parts
+
+    def counts(self, queue: str = "q") -> dict[State, int]:
+        """The jobs by state, but for the states that none is in."""
+        counts = self.get(self.world.engine.ask(c.CountJobs()))[queue]
+        return {state: count for state, count in counts.items() if count}
+
+    # What waits
+
+    def claiming(self, *queues: str, wait: float = 30, key: bytes = KEY, **more: Any) -> Pending:
+        claims = c.Claims(queues=queues or ("q",), access_key=key, wait=wait, **more)
+        return self.world.begin(self.world.engine.claim(claims))
+
+    def peeking(self, wait: float = 30) -> Pending:
+        return self.world.begin(self.world.engine.peek(c.Peek(queue="q", access_key=KEY, wait=wait)))
+
+    def awaiting(self, job: Job, wait: float = 30) -> Pending:
+        command = c.ReadJob(queue="q", access_key=KEY, uid=job.spec.uid, wait=wait)
+        return self.world.begin(self.world.engine.read_job(command))
+
+    def watch(self, key: bytes = KEY, after: str | None = None) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+        return self.get(self.world.engine.watch(c.Subscribe(queue="q", access_key=key, after=after)))
+
+
+class Contract:
+    """The base of each part of the contract."""
+
+    @pytest.fixture
+    def ask(self, world: World) -> Asker:
+        """Asks an engine that has the queue `q`, empty."""
+        asker = Asker(world)
+        asker.create()
+        return asker
+
+
+async def _next_of(pages: AsyncGenerator[T, None]) -> T | None:
+    return await anext(pages, None)
+
+
+def new_job(queue: str = "q", key: bytes = KEY, **spec: Any) -> c.AddJobs:
+    job = c.NewJob(**{"content": b"{}", **spec})
+    return c.AddJobs(queue=queue, access_key=key, jobs=(job,), defaults=Defaults())
+
+
+def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str = _ANY_UID) -> list[Verb]:
+    """Every question about a queue that is there, by every verb that takes it; unless told, its job is not there."""
+    named: dict[str, Any] = {"queue": queue, "access_key": key}
+    done = c.Changes(state=State.QUEUED)
+    matching = c.Filter(state=State.FAILED)
+    update = c.JobUpdate(uid=uid, changes=done)
+    claims: dict[str, Any] = {"queues": (queue,), "access_key": key}
+    return [
+        (engine.ask, c.ReadStats(**named), False),
+        (engine.ask, c.ListKeys(**named), False),
+        (engine.ask, c.Subscribe(**named), False),
+        (engine.ask, c.CheckKey(**named), False),
+        (engine.ask, c.ListJobs(**named, limit=1), False),
+        (engine.read_queue, c.ListJobs(**named, limit=1), False),
+        (engine.ask, new_job(queue, key), False),
+        (engine.ask, c.ReadJob(**named, uid=uid), True),
+        (engine.ask, c.ExplainJob(**named, uid=uid), True),
+        (engine.ask, c.Peek(**named), False),
+        (engine.ask, c.UpdateJobs(**named, updates=(update,)), False),
+        (engine.ask, c.UpdateJob(**named, uid=uid, changes=done), True),
+        (engine.read_job, c.ReadJob(**named, uid=uid, wait=1), True),
+        (engine.peek, c.Peek(**named), False),
+        (engine.claim, c.Claims(**claims), False),
+        (engine.claim, c.Claims(**claims, updates=(c.QueueUpdate(queue, update),)), False),
+        (engine.watch, c.Subscribe(**named), False),
+        (engine.ask, c.AddKey(**named, role=Role.VIEWER, new_access_key=b"one more"), False),
+        (engine.ask, c.RevokeKey(**named, key_id="none"), False),
+        (engine.ask, c.ChangeQueue(**named, max_jobs=1_000), False),
+        (engine.ask, c.ReturnClaims(**named, claims=((uid, "lease"),)), False),
+        (engine.ask, c.Claim(**named), False),
+        (engine.ask, c.UpdateMatching(**named, filter=matching, changes=done), False),
+        (engine.ask, c.DeleteMatching(**named, filter=matching), False),
+        (engine.update_matching, c.UpdateMatching(**named, filter=matching, changes=done), False),
+        (engine.delete_matching, c.DeleteMatching(**named, filter=matching), False),
+        (engine.ask, c.DeleteJob(**named, uid=uid), True),
+        (engine.ask, c.DeleteQueue(**named), False),
+    ]

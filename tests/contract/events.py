@@ -1,0 +1,87 @@
+"""The stream of events of a queue."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.model import EventBatch, JobEvent, Role, State
+from tests.contract.asking import Asker, Contract, Pending, World
+
+__all__ = ["EventsContract"]
+
+
+def events_of(batches: Sequence[EventBatch]) -> list[JobEvent]:
+    return [event for batch in batches for event in batch.events]
+
+
+class EventsContract(Contract):
+    """What those are told who watch a queue."""
+
+    def _seen(self, ask: Asker, stream: Any, count: int, first: Pending | None = None) -> list[JobEvent]:
+        """The next events of a stream, so many; `first` are those that were asked for already."""
+        events: list[JobEvent] = [] if first is None else events_of(first.answer)
+        while len(events) < count:
+            events += events_of(ask.get(anext(stream)))
+        assert len(events) == count
+        return events
+
+    def test_every_change_of_state_is_an_event_in_order(self, world: World, ask: Asker) -> None:
+        stream = ask.watch()
+        first = world.begin(anext(stream))
+        job = ask.add()
+        held = ask.hold()
+        ask.update(held, progress=5)
+        ask.update(held, State.COMPLETE)
+        ask.delete(job)
+        events = self._seen(ask, stream, 4, first)
+        states = [None, State.QUEUED, State.INPROGRESS, State.COMPLETE, None]
+        assert [(one.before, one.state) for one in events] == list(pairwise(states))
+        assert {one.uid for one in events} == {job.spec.uid}
+        assert events[0].at == world.now
+
+    def test_one_who_comes_back_sees_what_it_missed(self, world: World, ask: Asker) -> None:
+        next_one = world.begin(anext(ask.watch()))
+        job, missed = ask.add(), ask.add()
+        seen = events_of(next_one.answer)[0]
+        assert seen.uid == job.spec.uid
+        assert [one.uid for one in self._seen(ask, ask.watch(after=seen.id), 1)] == [missed.spec.uid]
+
+    def test_one_who_comes_back_to_what_is_not_kept_is_told_so(self, ask: Asker) -> None:
+        assert ask.get(anext(ask.watch(after="never-1"))) is None
+
+    def test_an_event_waits_for_its_time(self, world: World, ask: Asker) -> None:
+        ask.add(timeout_seconds=5)
+        held = ask.hold()
+        stream = ask.watch()
+        next_one = world.begin(anext(stream))
+        world.advance(4.999)
+        assert not next_one.answered
+        world.advance(0.001)
+        (event,) = events_of(next_one.answer)
+        assert (event.uid, event.state) == (held.spec.uid, State.FAILED)
+
+    @pytest.mark.parametrize("end", ["queue", "key", "engine"])
+    def test_a_stream_ends_with_its_queue_its_key_and_its_engine(self, world: World, ask: Asker, end: str) -> None:
+        key_id = ask.add_key(Role.VIEWER, b"v")
+        next_one = world.begin(anext(ask.watch(key=b"v")))
+        if end == "queue":
+            ask.ask(c.DeleteQueue)
+        elif end == "key":
+            ask.ask(c.RevokeKey, key_id=key_id)
+            ask.add()
+        else:
+            world.engine.release()
+        world.settle()
+        with pytest.raises(StopAsyncIteration):
+            assert next_one.answer
+
+    def test_a_queue_that_is_made_anew_has_a_stream_of_its_own(self, world: World, ask: Asker) -> None:
+        next_one = world.begin(anext(ask.watch()))
+        ask.add()
+        (event,) = events_of(next_one.answer)
+        ask.ask(c.DeleteQueue)
+        ask.create()
+        assert ask.get(anext(ask.watch(after=event.id))) is None

@@ -1,0 +1,132 @@
+"""Many jobs at once, attempts, cancelling, and the wall clock."""
+
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core import errors as e
+from jobengine.core.model import State
+from tests.contract.asking import KEY, Asker, Contract, World
+
+__all__ = ["ManyContract"]
+
+HOUR = 3_600
+
+
+def matching(kind: Any, dry_run: bool = False, limit: int = 2, **more: Any) -> Any:
+    """A command about all queued jobs with the tag `a`, in slices of two."""
+    wanted = c.Filter(state=State.QUEUED, tag="a")
+    return kind(queue="q", access_key=KEY, filter=wanted, dry_run=dry_run, limit=limit, **more)
+
+
+class ManyContract(Contract):
+    """What goes on in slices, item by item, or by itself."""
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_all_that_match_are_changed_or_only_counted(self, world: World, ask: Asker, dry_run: bool) -> None:
+        jobs = [ask.add(tags=("a",) if at % 2 else ("b",)) for at in range(10)]
+        command = matching(c.UpdateMatching, dry_run, changes=c.Changes(state=State.FAILED))
+        assert ask.get(world.engine.update_matching(command)) == 5
+        failed = [] if dry_run else jobs[1::2]
+        assert [job.spec for job in ask.jobs(state=State.FAILED)] == [job.spec for job in failed]
+
+    def test_a_change_of_priority_comes_by_each_job_once(self, world: World, ask: Asker) -> None:
+        for at in range(7):
+            ask.add(tags=("a",), priority=at)
+        command = matching(c.UpdateMatching, changes=c.Changes(priority=3))
+        assert ask.get(world.engine.update_matching(command)) == 7
+        assert [job.spec.priority for job in ask.jobs()] == [3] * 7
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_all_that_match_are_removed_or_only_counted(self, world: World, ask: Asker, dry_run: bool) -> None:
+        jobs = [ask.add(tags=("a",) if at % 2 else ("b",)) for at in range(10)]
+        assert ask.get(world.engine.delete_matching(matching(c.DeleteMatching, dry_run))) == 5
+        assert ask.jobs() == (jobs if dry_run else jobs[::2])
+
+    def test_updates_of_many_are_item_by_item(self, ask: Asker) -> None:
+        job = ask.add()
+        done = c.Changes(state=State.COMPLETE)
+        updates = tuple(c.JobUpdate(uid=uid, changes=done) for uid in (job.spec.uid, "none"))
+        changed, missing = ask.ask(c.UpdateJobs, updates=updates)
+        assert changed == ask.read(job)
+        assert isinstance(missing, e.JobNotFound)
+
+    def test_a_list_may_be_of_a_state_a_tag_or_a_text(self, ask: Asker) -> None:
+        first, second = ask.add(tags=("a",), content=b'{"x":"Needle"}'), ask.add()
+        second = ask.update(second, State.FAILED)
+        assert ask.jobs(tag="a") == [first]
+        assert ask.jobs(text="needle") == [first]
+        assert ask.jobs(state=State.FAILED) == [second]
+
+    def test_what_is_ahead_of_a_job_is_told(self, ask: Asker) -> None:
+        jobs = [ask.add() for _ in range(3)]
+        assert [ask.ask(c.ExplainJob, uid=job.spec.uid).ahead for job in jobs] == [0, 1, 2]
+        held = ask.hold()
+        assert ask.ask(c.ExplainJob, uid=held.spec.uid).ahead is None
+
+    # Attempts
+
+    def test_a_failure_is_tried_again_after_its_delay_until_there_are_no_attempts_left(
+        self, world: World, ask: Asker
+    ) -> None:
+        ask.add(max_attempts=2, retry_delay_seconds=10)
+        job = ask.hold(worker="w")
+        again = ask.update(job, State.FAILED, lease=job.standing.lease, error="first")
+        assert again.state is State.QUEUED
+        world.advance(9.999)
+        assert ask.claim() is None
+        world.advance(0.001)
+        job = ask.hold()
+        assert ask.update(job, State.FAILED, lease=job.standing.lease).state is State.FAILED
+        first, *_ = ask.read(job).standing.notes.history
+        assert (first.outcome, first.error) == ("failed", "first")
+
+    def test_a_lease_that_has_run_out_is_good_no_more(self, world: World, ask: Asker) -> None:
+        ask.add(timeout_seconds=5, max_attempts=2)
+        job = ask.hold()
+        world.advance(5)
+        with pytest.raises(e.LeaseLost):
+            ask.update(job, State.COMPLETE, lease=job.standing.lease)
+
+    def test_a_queued_job_that_is_cancelled_fails_and_one_in_progress_is_marked(self, ask: Asker) -> None:
+        first, second = ask.add(), ask.add()
+        held = ask.hold()
+        assert ask.update(first, cancel=True).standing.notes.cancel_requested
+        assert ask.update(held, State.INPROGRESS, lease=held.standing.lease).standing.notes.cancel_requested
+        cancelled = ask.update(second, cancel=True)
+        assert (cancelled.state, cancelled.standing.notes.error) == (State.FAILED, "cancelled")
+
+    def test_a_claim_that_is_returned_leaves_no_trace_and_another_holders_job_is_left_alone(self, ask: Asker) -> None:
+        job = ask.add()
+        lease = ask.hold().standing.lease
+        ask.ask(c.ReturnClaims, claims=((job.spec.uid, "another"), ("none", "x")))
+        assert ask.read(job).state is State.INPROGRESS
+        ask.ask(c.ReturnClaims, claims=((job.spec.uid, lease),))
+        back = ask.read(job)
+        assert (back.state, back.standing.attempts, back.standing.notes) == (State.QUEUED, 0, job.standing.notes)
+
+    # The wall clock
+
+    @pytest.mark.parametrize("step", [HOUR, -HOUR])
+    def test_spans_of_time_are_not_moved_by_setting_the_wall_clock(self, world: World, ask: Asker, step: int) -> None:
+        ask.add(timeout_seconds=100)
+        held = ask.hold()
+        world.set_wall_clock(step)
+        delayed = ask.add(delay_seconds=100)
+        world.advance(99.999)
+        assert (ask.read(held).state, ask.peek()) == (State.INPROGRESS, None)
+        world.advance(0.001)
+        assert ask.read(held).state is State.FAILED
+        peeked = ask.peek()
+        assert peeked is not None
+        assert peeked.spec.uid == delayed.spec.uid
+
+    def test_what_is_said_in_unix_seconds_follows_the_wall_clock(self, world: World, ask: Asker) -> None:
+        later, gone = world.now // 1000 + HOUR, world.now // 1000 + 2 * HOUR
+        job, _ = ask.add(not_before=later), ask.add(priority=-1, timeout_time=gone, not_before=gone)
+        waiting = ask.claiming()
+        world.set_wall_clock(HOUR)
+        assert [one.job.spec.uid for one in waiting.answer.jobs] == [job.spec.uid]
+        world.set_wall_clock(HOUR)
+        assert len(ask.jobs()) == 1

@@ -1,0 +1,190 @@
+"""Those who wait: for jobs, for the ends of jobs; who gets what, who is told what, and what is left when they go."""
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core import errors as e
+from jobengine.core.model import Job, Role, State
+from tests.contract.asking import KEY, Asker, Contract, Pending, World
+
+__all__ = ["WaitingContract"]
+
+
+def given(pending: Pending) -> list[str]:
+    return [one.job.spec.uid for one in pending.answer.jobs]
+
+
+def uid_of(job: Job) -> str:
+    return job.spec.uid
+
+
+class WaitingContract(Contract):
+    """Waiting, and cancelling it."""
+
+    # Claims
+
+    def test_who_came_first_is_served_first(self, ask: Asker) -> None:
+        waiting = [ask.claiming() for _ in range(3)]
+        jobs = [ask.add(), ask.add()]
+        assert [given(one) for one in waiting[:2]] == [[uid_of(job)] for job in jobs]
+        assert not waiting[2].answered
+
+    def test_one_who_waits_is_given_jobs_with_its_tags_alone_and_holds_up_nobody(self, ask: Asker) -> None:
+        both, gpu, any_one = ask.claiming(tags=("gpu", "eu")), ask.claiming(tags=("gpu",)), ask.claiming()
+        first, second, third = ask.add(tags=("cpu",)), ask.add(tags=("gpu",)), ask.add(tags=("eu", "x", "gpu"))
+        assert [given(one) for one in (any_one, gpu, both)] == [[uid_of(job)] for job in (first, second, third)]
+
+    def test_one_may_wait_for_several_queues_and_take_several_jobs(self, ask: Asker) -> None:
+        ask.create("other")
+        waiting = ask.claiming("other", "q", count=2)
+        job = ask.add()
+        assert [(one.queue, one.job.spec.uid) for one in waiting.answer.jobs] == [("q", uid_of(job))]
+
+    def test_after_its_time_one_gets_nothing_now_or_later(self, world: World, ask: Asker) -> None:
+        waiting = ask.claiming(wait=5)
+        world.advance(4.999)
+        assert not waiting.answered
+        world.advance(0.001)
+        assert given(waiting) == []
+        ask.add()
+        assert ask.counts() == {State.QUEUED: 1}
+
+    def test_what_becomes_ready_by_itself_goes_to_one_who_waits(self, world: World, ask: Asker) -> None:
+        job = ask.add(delay_seconds=7)
+        waiting = ask.claiming()
+        world.advance(6.999)
+        assert not waiting.answered
+        world.advance(0.001)
+        assert given(waiting) == [uid_of(job)]
+
+    def test_a_job_whose_lease_runs_out_goes_to_one_who_waits(self, world: World, ask: Asker) -> None:
+        job = ask.add(timeout_seconds=5, max_attempts=2)
+        ask.hold()
+        waiting = ask.claiming()
+        world.advance(5)
+        assert given(waiting) == [uid_of(job)]
+
+    def test_one_who_has_gone_gets_nothing_and_the_next_does(self, ask: Asker) -> None:
+        first, second = ask.claiming(), ask.claiming()
+        first.cancel()
+        job = ask.add()
+        assert given(second) == [uid_of(job)]
+        assert ask.read(job).standing.attempts == 1
+
+    def test_what_was_claimed_for_one_who_goes_before_the_answer_is_put_back(self, world: World, ask: Asker) -> None:
+        job = ask.add()
+        asked = world.begin(world.engine.claim(c.Claims(queues=("q",), access_key=KEY)), settle=False)
+        assert not asked.answered
+        asked.cancel()
+        back = ask.read(job)
+        assert (back.state, back.standing.attempts, back.standing.lease) == (State.QUEUED, 0, None)
+        assert ask.peek() == back
+
+    def test_a_pause_holds_back_and_its_end_gives_out(self, ask: Asker) -> None:
+        ask.reconfigure(paused=True)
+        waiting = [ask.claiming(), ask.claiming()]
+        jobs = [ask.add(), ask.add()]
+        assert not any(one.answered for one in waiting)
+        ask.reconfigure(paused=False)
+        assert [given(one) for one in waiting] == [[uid_of(job)] for job in jobs]
+
+    def test_one_who_waits_is_told_when_its_queue_or_its_key_is_gone(self, ask: Asker) -> None:
+        key_id = ask.add_key(Role.WORKER, b"w")
+        worker, owner = ask.claiming(key=b"w"), ask.claiming()
+        ask.ask(c.RevokeKey, key_id=key_id)
+        with pytest.raises(e.AccessDenied):
+            assert worker.answer
+        assert not owner.answered
+        ask.ask(c.DeleteQueue)
+        with pytest.raises(e.QueueNotFound):
+            assert owner.answer
+
+    def test_to_release_an_engine_answers_all_who_wait_now_and_later(self, world: World, ask: Asker) -> None:
+        job = ask.add(delay_seconds=60)
+        waiting = [ask.claiming(), ask.peeking(), ask.awaiting(job)]
+        world.engine.release()
+        waiting += [ask.claiming(), ask.peeking(), ask.awaiting(job)]
+        world.settle()
+        assert [given(one) for one in waiting[::3]] == [[], []]
+        assert [one.answer for one in waiting[1::3]] == [None, None]
+        assert [one.answer.state for one in waiting[2::3]] == [State.QUEUED, State.QUEUED]
+
+    # Peeks
+
+    def test_a_peek_waits_in_the_line_and_changes_nothing(self, ask: Asker) -> None:
+        first, claimer, behind = ask.peeking(), ask.claiming(), ask.peeking()
+        job = ask.add()
+        assert first.answer == job
+        assert given(claimer) == [uid_of(job)]
+        assert not behind.answered
+        behind.cancel()
+
+    def test_a_peek_waits_no_longer_than_it_says(self, world: World, ask: Asker) -> None:
+        waiting = ask.peeking(wait=2)
+        world.advance(2)
+        assert waiting.answer is None
+
+    # Ends of jobs
+
+    def test_one_who_waits_for_a_job_is_told_when_it_is_finished(self, ask: Asker) -> None:
+        job = ask.add()
+        waiting = ask.awaiting(job)
+        ask.update(ask.hold(), State.INPROGRESS)
+        assert not waiting.answered
+        ask.update(job, State.COMPLETE, result=b"7")
+        assert (waiting.answer.state, waiting.answer.standing.notes.result) == (State.COMPLETE, b"7")
+
+    def test_a_finished_job_is_not_waited_for(self, ask: Asker) -> None:
+        job = ask.add()
+        ask.update(job, State.FAILED)
+        assert ask.awaiting(job).answer.state is State.FAILED
+
+    def test_a_job_that_is_removed_at_its_end_is_shown_as_it_ended(self, ask: Asker) -> None:
+        job = ask.add(keep_minutes=0)
+        waiting = ask.awaiting(job)
+        ask.update(job, State.COMPLETE)
+        assert waiting.answer.state is State.COMPLETE
+
+    def test_after_its_time_one_who_waits_sees_the_job_as_it_is(self, world: World, ask: Asker) -> None:
+        waiting = ask.awaiting(ask.add(), wait=5)
+        world.advance(5)
+        assert waiting.answer.state is State.QUEUED
+
+    def test_one_who_waits_for_a_job_is_told_when_it_is_deleted(self, ask: Asker) -> None:
+        job, other = ask.add(), ask.add()
+        waiting, gone = [ask.awaiting(job), ask.awaiting(other)], ask.awaiting(job)
+        gone.cancel()
+        ask.delete(job)
+        with pytest.raises(e.JobNotFound):
+            assert waiting[0].answer
+        ask.ask(c.DeleteQueue)
+        with pytest.raises(e.QueueNotFound):
+            assert waiting[1].answer
+
+    # Finish and claim
+
+    def test_updates_are_carried_out_before_the_claim_that_they_come_with(self, world: World, ask: Asker) -> None:
+        first, second = ask.add(), ask.add()
+        job = ask.hold()
+        done = c.JobUpdate(uid=job.spec.uid, lease=job.standing.lease, changes=c.Changes(state=State.COMPLETE))
+        missing = c.JobUpdate(uid="none", changes=c.Changes(state=State.COMPLETE))
+        updates = (c.QueueUpdate("q", done), c.QueueUpdate("q", missing))
+        answer = ask.claiming(updates=updates).answer
+        assert (answer.results[0].spec, answer.results[0].state) == (first.spec, State.COMPLETE)
+        assert isinstance(answer.results[1], e.JobNotFound)
+        assert [one.job.spec for one in answer.jobs] == [second.spec]
+        assert ask.counts() == {State.COMPLETE: 1, State.INPROGRESS: 1}
+
+    def test_a_claim_with_updates_does_not_wait(self, ask: Asker) -> None:
+        job = ask.add()
+        update = c.JobUpdate(uid=job.spec.uid, changes=c.Changes(state=State.COMPLETE))
+        assert given(ask.claiming(updates=(c.QueueUpdate("q", update),))) == []
+
+    def test_nothing_is_done_if_one_of_the_queues_may_not_be_updated(self, ask: Asker) -> None:
+        ask.create("other", key=b"another")
+        job = ask.add()
+        update = c.JobUpdate(uid=job.spec.uid, changes=c.Changes(state=State.COMPLETE))
+        pending = ask.claiming(updates=(c.QueueUpdate("q", update), c.QueueUpdate("other", update)))
+        with pytest.raises(e.AccessDenied):
+            assert pending.answer
+        assert ask.jobs() == [job]
