@@ -8,6 +8,7 @@ from typing import Any, Final, TypedDict, Unpack
 from uuid import uuid4
 
 __all__ = [
+    "ERROR_LENGTH",
     "JobChanges",
     "JobFilter",
     "JobOptions",
@@ -20,6 +21,8 @@ __all__ = [
     "job_json",
 ]
 
+#: Characters of the longest error that the server takes; of a longer one the end is sent, which says what it was.
+ERROR_LENGTH: Final = 4096
 #: Seconds, or a span of time.
 Span = float | timedelta
 #: Unix seconds, or a time; one without a zone is the local one.

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..coalescing import Item
 from ..errors import JobEngineError, JobNotFound, LeaseLost
-from ..jobs import JobChanges, changes_json
+from ..jobs import ERROR_LENGTH, JobChanges, changes_json
 from ..values import Job
 
 if TYPE_CHECKING:
     from .queue import AsyncQueue
 
 __all__ = ["AsyncClaimedJob", "extend", "update_item"]
-
-#: The longest error that the server takes; of a longer one the end is sent, where a traceback says what it was.
-_ERROR_LENGTH = 4096
 
 
 class AsyncClaimedJob:
@@ -101,7 +98,7 @@ class AsyncClaimedJob:
         """It failed; it is tried again if it has attempts left, unless `retry` says no. Raises LeaseLost."""
         changes: JobChanges = {"new_status": "failed"}
         if error:
-            changes["error"] = error[-_ERROR_LENGTH:]
+            changes["error"] = error[-ERROR_LENGTH:]
         if not retry:
             changes["retry"] = False
         await self._end(changes)

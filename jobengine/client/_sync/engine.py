@@ -6,11 +6,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .. import calls, settings
-from ..coalescing import settle_update
+from ..coalescing import Item, settle_update
 from ..errors import JobEngineError
 from ..forks import forget_in_children
 from ..http import Response
-from ..jobs import JobChanges, changes_value, encode
+from ..jobs import JobChanges, encode
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
 from .caller import Caller
@@ -26,10 +26,10 @@ __all__ = ["Finished", "JobEngine"]
 
 
 class Finished(NamedTuple):
-    """What became of a claimed job, to be sent with the next claim."""
+    """What became of a claimed job, to be sent."""
 
     job: ClaimedJob
-    #: An end: new_status, and what goes with it.
+    #: new_status, and what goes with it.
     changes: JobChanges
 
 
@@ -137,16 +137,31 @@ class JobEngine:
         Gives what went wrong with each that was to be finished, None where nothing did, and the jobs that were claimed.
         If this raises OutcomeUnknown, finish the jobs by themselves: that is safe to repeat, and a claim is not.
         """
-        jobs, results = self._claim(queues, count, 0, tags, worker, finished)
         items = [one.job.item(one.changes) for one in finished]
-        for one, item, result in zip(finished, items, results or [], strict=bool(results)):
+        updates = [_named(one.job.queue.name, item) for one, item in zip(finished, items, strict=True)]
+        jobs, results = self._claim(queues, count, 0, tags, worker, updates)
+        if results is None:  # the server does not know it, and has claimed only
+            return self.report(finished), jobs
+        for one, item, result in zip(finished, items, results, strict=True):
             settle_update(item, result, repeated=False)
             one.job.heard(item)
-        if results is None:  # the server does not know it, and has claimed only
-            for one, item in zip(finished, items, strict=True):
-                one.job.queue.updates.submit([item])
-                one.job.heard(item)
         return [item.error for item in items], jobs
+
+    def report(self, reports: Sequence[Finished]) -> list[JobEngineError | None]:
+        """
+        Send updates of claimed jobs, those of a queue in one request: ends, and heartbeats with or without progress.
+
+        Gives what went wrong with each, None where nothing did. It is safe to repeat.
+        """
+        items = [one.job.item(one.changes) for one in reports]
+        by_queue: dict[Queue, list[Item]] = {}
+        for one, item in zip(reports, items, strict=True):
+            by_queue.setdefault(one.job.queue, []).append(item)
+        for queue, some in by_queue.items():
+            queue.updates.submit(some)
+        for one, item in zip(reports, items, strict=True):
+            one.job.heard(item)
+        return [item.error for item in items]
 
     def _claim(
         self,
@@ -155,17 +170,17 @@ class JobEngine:
         wait: float,
         tags: Sequence[str],
         worker: str | None,
-        finished: Sequence[Finished],
+        updates: Sequence[bytes],
     ) -> tuple[list[ClaimedJob], list[Any] | None]:
         asked = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
         body: dict[str, Any] = {"queue_names": [queue.name for queue in asked], "count": count}
-        more = {"wait": wait, "tags": list(tags), "worker": worker, "updates": [_update(one) for one in finished]}
+        more = {"wait": wait, "tags": list(tags), "worker": worker}
         body.update({name: value for name, value in more.items() if value})
         by_name = {queue.name: queue for queue in asked}
         request = self.caller.request(
             calls.CLAIM_JOBS,
             key=asked[0].key,
-            body=encode(body),
+            body=_with_updates(encode(body), updates),
             wait=wait,
             abandoned=lambda response: self._give_back(by_name, response),
         )
@@ -215,6 +230,10 @@ def _claimed(queues: Mapping[str, Queue], answer: Mapping[str, Any]) -> list[Cla
     return [ClaimedJob(queues[job["queue_name"]], Job(job)) for job in answer["jobs"]]
 
 
-def _update(finished: Finished) -> dict[str, Any]:
-    job = finished.job
-    return {"queue_name": job.queue.name, **changes_value(job.uid, {**finished.changes, "lease": job.lease})}
+def _named(queue: str, item: Item) -> bytes:
+    """An update as JSON, with the queue that it is for."""
+    return b'{"queue_name":%b,%b' % (encode(queue), item.data[1:])
+
+
+def _with_updates(body: bytes, updates: Sequence[bytes]) -> bytes:
+    return b'%b,"updates":[%b]}' % (body[:-1], b",".join(updates)) if updates else body

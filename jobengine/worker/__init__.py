@@ -1,0 +1,11 @@
+"""
+The worker: claims jobs, runs their handlers in threads, processes or an event loop, and reports what came of them.
+
+Importing this loads nothing of the server.
+"""
+
+from .outcomes import Fail, Retry
+from .running import Cancelled, RunningJob
+from .worker import Worker
+
+__all__ = ["Cancelled", "Fail", "Retry", "RunningJob", "Worker"]

@@ -1,0 +1,109 @@
+"""Runs handlers: plain functions in threads or processes, coroutines in the loop."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, NamedTuple
+
+from ..client.jobs import JobChanges
+from .orders import Hold
+from .outcomes import Attempt, Hooks, failure
+from .processes import Nursery, Processes
+from .running import RunningJob
+from .threads import Threads
+
+__all__ = ["Crew", "Handler", "Handlers"]
+
+_CANCELLED: Final = failure("cancelled", retry=False)
+
+
+class Handler(NamedTuple):
+    """What works on the jobs of a queue."""
+
+    function: Callable[[Any, RunningJob], Any]
+    is_coroutine: bool
+
+
+class Handlers(NamedTuple):
+    """The handlers by queue, and the hooks around them."""
+
+    by_queue: Mapping[str, Handler]
+    hooks: Hooks
+
+    def perform(self, job: RunningJob) -> JobChanges:
+        """Work on a job, here; what came of it."""
+        with Attempt(job, self.hooks) as attempt:
+            attempt.returned(self.by_queue[job.queue].function(job.content, job))
+        return attempt.changes
+
+    async def perform_in_loop(self, job: RunningJob) -> JobChanges:
+        """The same for a coroutine."""
+        with Attempt(job, self.hooks) as attempt:
+            attempt.returned(await self.by_queue[job.queue].function(job.content, job))
+        return attempt.changes
+
+
+class Crew:
+    """
+    Whatever runs handlers.
+
+    `done` is called in the loop with a hold and what came of it, `said` with a hold and its progress.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        nursery: Nursery | None,
+        done: Callable[[Hold, JobChanges], object],
+        said: Callable[[Hold, int], object],
+    ) -> None:
+        self._handlers = handlers
+        self._done = done
+        self._said = said
+        self._loop = asyncio.get_running_loop()
+        self._threads: Threads[Hold] = Threads(self._loop, done)
+        self._processes = None if nursery is None else Processes(nursery)
+        self._tasks: set[asyncio.Task[JobChanges]] = set()
+
+    def start(self, hold: Hold) -> None:
+        """Run the handler of a job's queue."""
+        queue = hold.claimed.queue.name
+        job = RunningJob(queue, hold.claimed.job, lambda percent: self._say(hold, percent))
+        if self._handlers.by_queue[queue].is_coroutine:
+            self._start_task(hold, job, self._handlers.perform_in_loop(job))
+        elif self._processes is not None:
+            self._start_task(hold, job, self._processes.perform(job))
+        else:
+            hold.running = lambda: setattr(job, "cancelled", True)
+            self._threads.start(hold, lambda: self._handlers.perform(job))
+
+    def interrupt(self, hold: Hold) -> None:
+        """Tell a handler to stop; a coroutine is cancelled, a process is ended."""
+        hold.running()
+
+    async def close(self) -> None:
+        """End what can be ended."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
+        self._threads.close()
+        if self._processes is not None:
+            self._processes.close()
+
+    def _start_task(self, hold: Hold, job: RunningJob, work: Coroutine[Any, Any, JobChanges]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+
+        def interrupt() -> None:
+            job.cancelled = True
+            task.cancel()
+
+        def ended(task: "asyncio.Task[JobChanges]") -> None:
+            self._tasks.discard(task)
+            self._done(hold, _CANCELLED if task.cancelled() else task.result())
+
+        hold.running = interrupt
+        task.add_done_callback(ended)
+
+    def _say(self, hold: Hold, percent: int) -> None:
+        self._loop.call_soon_threadsafe(self._said, hold, percent)

@@ -1,0 +1,215 @@
+"""Carries out what the supervisor decides, in one event loop."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from logging import getLogger
+from typing import Any, Final
+
+from ..client import AsyncFinished, AsyncJobEngine
+from ..client.errors import BadRequest, JobEngineError, Unavailable
+from ..client.jobs import JobChanges
+from .crew import Crew
+from .orders import Abort, Beat, Claim, Ended, Hold, Interrupt, Report, Start
+from .supervisor import Supervisor
+
+__all__ = ["Driver"]
+
+_log: Final = getLogger("jobengine.worker")
+#: What is said of the state that a job was reported in.
+_SAID: Final = {"complete": "complete", "failed": "failed", "queued": "given back"}
+
+MakeCrew = Callable[[Callable[[Hold, JobChanges], object], Callable[[Hold, int], object]], Crew]
+
+
+class Driver:
+    """One run of a worker."""
+
+    def __init__(
+        self,
+        engine: AsyncJobEngine,
+        sources: Sequence[Sequence[str]],
+        supervisor: Supervisor,
+        *,
+        name: str,
+        tags: Sequence[str],
+    ) -> None:
+        self._engine = engine
+        self._sources = sources
+        self._supervisor = supervisor
+        self._name = name
+        self._tags = tags
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._requests: set[asyncio.Task[None]] = set()
+        self._claims: dict[int, asyncio.Task[None]] = {}
+        self._turning = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._away = False
+        self._do: Mapping[type, Callable[[Any], object]] = {
+            Start: self._start,
+            Interrupt: lambda order: self._crew.interrupt(order.hold),
+            Claim: self._begin_claim,
+            Abort: lambda order: self._claims[order.source].cancel(),
+            Report: lambda order: self._begin(self._report(order)),
+            Beat: lambda order: self._begin(self._beat(order)),
+            Ended: self._log_end,
+        }
+
+    async def run(self, make_crew: MakeCrew) -> None:
+        """Work until it is over; raises JobEngineError if the server refuses what the worker was set up with."""
+        self._crew = make_crew(self._ended, self._said)
+        self._turn_soon()
+        try:
+            await self._over
+        finally:
+            await self._close()
+
+    def stop(self, grace: float) -> None:
+        """Begin to end; see Supervisor.stop."""
+        self._supervisor.stop(self._loop.time(), grace)
+        self._turn_soon()
+
+    async def _close(self) -> None:
+        self._over.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        await self._crew.close()
+        for task in self._requests:
+            task.cancel()
+        if self._requests:
+            await asyncio.wait(self._requests)
+        for hold in self._supervisor.unsent:
+            _log.error("%s could not be reported; its lease will end by itself.", _name(hold))
+
+    # One turn for all that has happened since the last one
+
+    def _turn_soon(self) -> None:
+        if not self._turning and not self._over.done():
+            self._turning = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turning = False
+        if self._over.done():
+            return
+        now = self._loop.time()
+        for order in self._supervisor.plan(now):
+            self._do[type(order)](order)
+        if self._supervisor.fatal is not None:
+            self._over.set_exception(self._supervisor.fatal)
+        elif self._supervisor.over(now):
+            self._over.set_result(None)
+        else:
+            self._set_alarm(self._supervisor.next_at(now))
+
+    def _set_alarm(self, at: float | None) -> None:
+        if self._alarm is not None and (self._alarm.cancelled() or self._alarm.when() != at):
+            self._alarm.cancel()
+            self._alarm = None
+        if self._alarm is None and at is not None:
+            self._alarm = self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._turn_soon()
+
+    # Handlers
+
+    def _start(self, order: Start) -> None:
+        order.hold.began = self._loop.time()
+        self._crew.start(order.hold)
+
+    def _ended(self, hold: Hold, changes: JobChanges) -> None:
+        self._supervisor.finished(hold, changes)
+        self._turn_soon()
+
+    def _said(self, hold: Hold, percent: int) -> None:
+        self._supervisor.progressed(hold, percent)
+        self._turn_soon()
+
+    # Requests
+
+    def _begin(self, request: Any) -> "asyncio.Task[None]":
+        task = self._loop.create_task(request)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+        return task
+
+    def _begin_claim(self, order: Claim) -> None:
+        self._claims[order.source] = self._begin(self._claim(order))
+
+    async def _claim(self, order: Claim) -> None:
+        queues = self._sources[order.source]
+        try:
+            jobs = await self._engine.claim(queues, order.room, wait=order.wait, tags=self._tags, worker=self._name)
+        except JobEngineError as error:
+            self._heard([error])
+            self._supervisor.claim_failed(self._loop.time(), order.source, error)
+        except asyncio.CancelledError:
+            self._supervisor.aborted(self._loop.time(), order.source)
+        else:
+            self._heard([None])
+            self._supervisor.claimed(self._loop.time(), order.source, jobs)
+        self._turn_soon()
+
+    async def _report(self, order: Report) -> None:
+        finished = [AsyncFinished(hold.claimed, hold.changes or {}) for hold in order.holds]
+        errors, jobs = await self._finish(finished, order)
+        self._heard(errors)
+        self._supervisor.reported(self._loop.time(), order, errors, jobs)
+        self._turn_soon()
+
+    async def _finish(
+        self, finished: Sequence[AsyncFinished], order: Report
+    ) -> tuple[Sequence[JobEngineError | None], Sequence[Any] | None]:
+        if order.room:
+            queues = self._sources[order.source]
+            try:
+                return await self._engine.finish_and_claim(
+                    finished, queues, order.room, tags=self._tags, worker=self._name
+                )
+            except BadRequest:
+                pass  # one of them is to blame: sent by themselves, the others are taken
+            except JobEngineError as error:
+                return [error] * len(finished), None
+        return await self._engine.report(finished), None
+
+    async def _beat(self, order: Beat) -> None:
+        beats = [AsyncFinished(hold.claimed, _beat_of(hold)) for hold in order.holds]
+        errors = await self._engine.report(beats)
+        self._heard(errors)
+        self._supervisor.beaten(self._loop.time(), order, errors)
+        self._turn_soon()
+
+    # The log
+
+    def _heard(self, errors: Sequence[JobEngineError | None]) -> None:
+        """Say when the server is away, and when it is back; once each time."""
+        error = next((error for error in errors if error is not None and not _concerns_one(error)), None)
+        if error is not None and not self._away:
+            _log.warning("%s The worker goes on trying.", error.detail)
+        elif error is None and self._away:
+            _log.warning("The server answers again.")
+        self._away = error is not None
+
+    def _log_end(self, order: Ended) -> None:
+        hold = order.hold
+        state = _SAID[(hold.changes or {}).get("new_status", "failed")] if not order.note else order.note
+        seconds = self._loop.time() - hold.began if hold.began else 0
+        _log.log(30 if order.note else 20, "%s: %s, after %.3f s", _name(hold), state, seconds)
+
+
+def _beat_of(hold: Hold) -> JobChanges:
+    changes: JobChanges = {"new_status": "inprogress"}
+    if hold.progress is not None:
+        changes["progress"] = hold.progress
+    return changes
+
+
+def _concerns_one(error: JobEngineError) -> bool:
+    return error.status is not None and error.status < 500 and not isinstance(error, Unavailable)
+
+
+def _name(hold: Hold) -> str:
+    job = hold.claimed
+    return f"{job.queue.name} {job.uid}, attempt {job.attempts}"

@@ -1,0 +1,100 @@
+"""What comes of a handler: the value that it returns, or what it raises, as the change of the job that is sent."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from logging import getLogger
+from traceback import format_exception
+from typing import Any, Final, NamedTuple, Self
+
+from ..client.jobs import ERROR_LENGTH, JobChanges, encode_text
+from .running import Cancelled, RunningJob
+
+__all__ = ["Attempt", "Fail", "Hooks", "Retry", "failure"]
+
+_log: Final = getLogger("jobengine.worker")
+
+
+class Retry(Exception):
+    """Raise it to give the job back. It can be claimed again after `delay` seconds, and no attempt is spent."""
+
+    def __init__(self, delay: float | timedelta = 0) -> None:
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if not seconds >= 0:
+            raise ValueError("the delay of a Retry can't be negative")
+        super().__init__(f"again in {seconds:g} s")
+        self.seconds = seconds
+
+
+class Fail(Exception):
+    """Raise it to fail the job for good, whatever attempts are left; its text becomes the job's error."""
+
+
+class Hooks(NamedTuple):
+    """What is called around each job, where its handler runs: in its thread, its process, or in the loop."""
+
+    before: list[Callable[[RunningJob], Any]]
+    after: list[Callable[[RunningJob, Any], Any]]
+    failed: list[Callable[[RunningJob, BaseException], Any]]
+
+
+class Attempt:
+    """A context manager around one call of a handler: turns what it gives or raises into `changes`."""
+
+    changes: JobChanges
+
+    def __init__(self, job: RunningJob, hooks: Hooks) -> None:
+        self._job = job
+        self._hooks = hooks
+
+    def __enter__(self) -> Self:
+        _call(self._hooks.before, self._job)
+        return self
+
+    def returned(self, result: Any) -> None:
+        """The handler has returned; raises TypeError or ValueError if JSON can't hold the result."""
+        self.changes = {"new_status": "complete"}
+        if result is not None:
+            encode_text(result).encode()  # here, where it fails this job alone
+            self.changes["result"] = result
+        _call(self._hooks.after, self._job, result)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if error is not None:
+            self.changes = _changes_for(error, self._job)
+            if not isinstance(error, Cancelled | Retry):
+                _call(self._hooks.failed, self._job, error)
+        return True
+
+
+def failure(error: str, *, retry: bool = True) -> JobChanges:
+    """A failed attempt; of a long error the end is kept, where a traceback says what it was."""
+    changes: JobChanges = {"new_status": "failed", "error": error[-ERROR_LENGTH:]}
+    if not retry:
+        changes["retry"] = False
+    return changes
+
+
+def _changes_for(error: BaseException, job: RunningJob) -> JobChanges:
+    if isinstance(error, Retry):
+        return {"new_status": "queued", "delay_seconds": error.seconds}
+    if isinstance(error, Cancelled) or (isinstance(error, asyncio.CancelledError) and job.cancelled):
+        return failure("cancelled", retry=False)
+    if isinstance(error, Fail):
+        return failure(_clean(str(error)), retry=False)
+    # The first entry of the traceback is of the worker itself.
+    below = error.__traceback__ and error.__traceback__.tb_next
+    return failure(_clean("".join(format_exception(type(error), error, below))))
+
+
+def _clean(text: str) -> str:
+    """Text that UTF-8 can hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _call(hooks: list[Any], *arguments: Any) -> None:
+    for hook in hooks:
+        try:
+            hook(*arguments)
+        except Exception:
+            _log.exception("The hook %r has failed; the job goes on.", getattr(hook, "__qualname__", hook))

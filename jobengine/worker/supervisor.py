@@ -1,0 +1,386 @@
+"""
+Decides what a worker does next: what to claim, whose lease to extend, what to report. Pure: time is told to it.
+
+It is told what happens, and `plan` says what to do about it. A source is a group of queues that one key opens: a claim
+goes to one of them. All times are seconds on a clock that only goes forward.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from ..client.errors import (
+    AccessDenied,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    JobEngineError,
+    JobNotFound,
+    OutcomeUnknown,
+    QueueNotFound,
+)
+from ..client.jobs import JobChanges
+from ..client.leases import Beats
+from ..client.retrying import Patience
+from .orders import Abort, Beat, Claim, Claimed, Ended, Hold, Interrupt, Order, Report, Start
+from .outcomes import failure
+
+__all__ = ["Supervisor"]
+
+#: Seconds between two heartbeats of a job without a time-out: they only tell whether it is cancelled.
+_WITHOUT_TIMEOUT: Final = 60.0
+#: Seconds between two requests with progress.
+_PROGRESS: Final = 0.5
+#: Seconds for which a source that had no job is not asked again, while the worker is busy with others.
+_TRUST: Final = 1.0
+#: Seconds until the next attempt when the server refuses a key or a queue; 10 failed keys a minute shut it for all.
+_REFUSED: Final = 30.0
+#: Seconds to tell the server of the end, after the grace; and if the end is to be at once.
+_LAST_WORDS: Final = 5.0
+_LAST_WORD: Final = 1.0
+#: Ends in one request at most.
+_MOST: Final = 1_000
+_REFUSALS: Final = (BadRequest, AccessDenied, Forbidden, QueueNotFound)
+_RELEASE: Final[JobChanges] = {"new_status": "queued"}
+_CANCELLED: Final = failure("cancelled", retry=False)
+
+
+class _Source:
+    """Queues that one key opens."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        #: Jobs whose ends are to be reported.
+        self.done: list[Hold] = []
+        #: Whether a report is under way.
+        self.reporting = False
+        #: How many jobs the claim under way may bring; 0 if there is none.
+        self.asking = 0
+        #: Whether that claim waits for jobs; and whether it was told to end.
+        self.waiting = False
+        self.aborting = False
+        #: Whether it had fewer jobs than were asked for, and when that was.
+        self.empty = False
+        self.looked_at = float("-inf")
+        #: Whether it has ever answered a claim.
+        self.known = False
+        #: Nothing is sent before this time.
+        self.not_before = float("-inf")
+        self.patience: Patience | None = None
+
+    def rest(self, now: float, error: JobEngineError, random: Callable[[], float]) -> None:
+        """Send nothing for a while, longer each time."""
+        self.patience = self.patience or Patience(float("inf"), now, random)
+        least = _REFUSED if isinstance(error, _REFUSALS) else error.retry_after
+        self.not_before = now + (self.patience.delay(now, least) or 0)
+
+    def begin_claim(self, count: int, *, waiting: bool) -> None:
+        """A claim is under way."""
+        self.asking, self.waiting, self.aborting = count, waiting, False
+
+    def answered(self) -> None:
+        """The server is there."""
+        self.patience, self.not_before = None, float("-inf")
+
+
+class Supervisor:
+    """
+    One worker's decisions.
+
+    It holds at most `concurrency` jobs. `wait` is how many seconds the server may hold a claim. With `until_empty` it
+    does not wait for jobs, and is over when there are none.
+    """
+
+    def __init__(
+        self,
+        sources: int,
+        concurrency: int,
+        *,
+        wait: float,
+        until_empty: bool = False,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._sources = [_Source(number) for number in range(sources)]
+        self._concurrency = concurrency
+        self._wait = wait
+        self._until_empty = until_empty
+        self._random = random
+        self._orders: list[Order] = []
+        self._holds: set[Hold] = set()
+        #: Jobs in reports that claim others in their place.
+        self._leaving = 0
+        self._beats: Beats[Hold] = Beats()
+        self._beating = False
+        self._beat_patience: Patience | None = None
+        #: Jobs whose next heartbeat does not wait for its time, but until `_soon_at`.
+        self._soon: dict[Hold, None] = {}
+        self._soon_at = float("-inf")
+        #: When running jobs are given back, once it was told to stop.
+        self._deadline: float | None = None
+        self._last_words = _LAST_WORDS
+        self._let_go = False
+        #: How many jobs have ended, in whatever way.
+        self.ended = 0
+        #: Why it can't begin: the server refuses what it was set up with.
+        self.fatal: JobEngineError | None = None
+
+    # What happens
+
+    def claimed(self, now: float, number: int, jobs: Sequence[Claimed]) -> None:
+        """A claim was answered."""
+        source = self._sources[number]
+        source.known, source.empty, source.looked_at = True, len(jobs) < source.asking, now
+        source.asking, source.waiting = 0, False
+        source.answered()
+        for job in jobs:
+            self._take(now, Hold(job, number))
+
+    def claim_failed(self, now: float, number: int, error: JobEngineError) -> None:
+        """A claim was refused, or has no answer."""
+        source = self._sources[number]
+        source.asking, source.waiting = 0, False
+        if isinstance(error, _REFUSALS) and not source.known:
+            self.fatal = error
+        source.rest(now, error, self._random)
+
+    def aborted(self, now: float, number: int) -> None:
+        """A claim has ended as it was told to."""
+        source = self._sources[number]
+        source.asking, source.waiting, source.looked_at = 0, False, now
+
+    def finished(self, hold: Hold, changes: JobChanges) -> None:
+        """The handler has ended; `changes` is what came of it."""
+        if hold.changes is not None:
+            return  # it was given back before
+        self._beats.remove(hold)
+        if hold.claimed.lost:
+            self._end(hold, "the lease was lost, so what came of it is thrown away")
+            return
+        cancelled = hold.interrupted and changes["new_status"] == "complete"
+        hold.changes = _CANCELLED if cancelled else changes
+        self._sources[hold.source].done.append(hold)
+        if self._until_empty:  # the handler may have added some
+            for source in self._sources:
+                source.empty = False
+
+    def progressed(self, hold: Hold, percent: int) -> None:
+        """The handler says how far it is."""
+        hold.progress = percent
+        self._soon[hold] = None
+
+    def reported(
+        self, now: float, report: Report, errors: Sequence[JobEngineError | None], jobs: Sequence[Claimed] | None
+    ) -> None:
+        """A report was answered; `jobs` is None if nothing was claimed with it."""
+        source = self._sources[report.source]
+        source.reporting = False
+        self._leaving -= len(report.holds) if report.room else 0
+        unsent = []
+        for hold, error in zip(report.holds, errors, strict=True):
+            if error is None:
+                self._end(hold)
+            elif self._is_unsent(hold, error):
+                unsent.append(error)
+        if jobs is not None and report.room:
+            self.claimed(now, report.source, jobs)
+        elif report.room:
+            source.asking = 0
+        if unsent:
+            source.rest(now, unsent[0], self._random)
+        else:
+            source.answered()
+
+    def beaten(self, now: float, beat: Beat, errors: Sequence[JobEngineError | None]) -> None:
+        """Heartbeats were answered, and the jobs know what the answers say."""
+        self._beating = False
+        failed = [error for error in errors if error is not None and not isinstance(error, Conflict | JobNotFound)]
+        if failed:
+            self._beat_patience = self._beat_patience or Patience(float("inf"), now, self._random)
+            self._soon.update(dict.fromkeys(beat.holds))
+            self._soon_at = now + (self._beat_patience.delay(now, failed[0].retry_after) or 0)
+        else:
+            self._beat_patience = None
+        for hold in beat.holds:
+            if hold.claimed.lost or hold.claimed.cancel_requested:
+                self._interrupt(hold)
+
+    def stop(self, now: float, grace: float) -> None:
+        """Claim nothing more, and give back in `grace` seconds what still runs then. The second time it is at once."""
+        if self._deadline is None:
+            self._deadline = now + grace
+        else:
+            self._deadline, self._last_words = min(self._deadline, now), _LAST_WORD
+
+    # What to do
+
+    def plan(self, now: float) -> list[Order]:
+        """What is to be done now; it counts as begun."""
+        if self._deadline is not None:
+            self._wind_up(now, self._deadline)
+        for source in self._sources:
+            if source.done and not source.reporting and now >= source.not_before:
+                self._report(now, source)
+        if self._deadline is None:
+            self._claim(now)
+        if not self._beating:
+            self._beat(now)
+        orders, self._orders = self._orders, []
+        return orders
+
+    def next_at(self, now: float) -> float | None:
+        """When there is something to do if nothing happens before; None if there is not."""
+        times = [source.not_before for source in self._sources if source.not_before > now]
+        if not self._beating:
+            times += [self._soon_at] if self._soon else []
+            times += [at] if (at := self._beats.next_at()) is not None else []
+        if self._deadline is not None:
+            times.append(self._deadline + (self._last_words if self._let_go else 0))
+        return min(times, default=None)
+
+    def over(self, now: float) -> bool:
+        """Whether all is done."""
+        idle = not self._holds and not any(source.asking or source.reporting for source in self._sources)
+        if self._deadline is not None:
+            return idle or now >= self._deadline + self._last_words
+        return self._until_empty and idle and all(source.empty for source in self._sources)
+
+    @property
+    def unsent(self) -> Iterable[Hold]:
+        """Jobs that are still held."""
+        return self._holds
+
+    # Claiming
+
+    def _take(self, now: float, hold: Hold) -> None:
+        surplus = len(self._holds) >= self._concurrency
+        self._holds.add(hold)
+        if surplus or self._deadline is not None:
+            hold.changes = _RELEASE
+            self._sources[hold.source].done.append(hold)
+            return
+        self._beats.add(hold, now, hold.claimed.beat_seconds or _WITHOUT_TIMEOUT)
+        self._orders.append(Start(hold))
+
+    def _free(self) -> int:
+        """How many jobs there is room for, beside those that are asked for."""
+        asked = sum(source.asking for source in self._sources if not source.waiting)
+        return self._concurrency - len(self._holds) + self._leaving - asked
+
+    def _claim(self, now: float) -> None:
+        if len(self._sources) > 1 or self._until_empty:
+            while (free := self._free()) > 0 and (source := self._next_to_look_at(now)) is not None:
+                self._ask(source, free, 0)
+        if not self._until_empty and not any(source.asking and not source.waiting for source in self._sources):
+            self._wait_for_jobs(now)
+
+    def _next_to_look_at(self, now: float) -> _Source | None:
+        """The source that may have jobs and was not looked at for the longest time."""
+        trust = float("inf") if self._until_empty else _TRUST
+        stale = [
+            source
+            for source in self._sources
+            if not source.asking and now >= source.not_before and (not source.empty or now - source.looked_at >= trust)
+        ]
+        return min(stale, key=lambda source: source.looked_at, default=None)
+
+    def _wait_for_jobs(self, now: float) -> None:
+        free = self._free()
+        for source in self._sources:
+            if source.waiting and source.asking > free:
+                self._abort(source)
+            elif free > 0 and not source.asking and now >= source.not_before:
+                self._ask(source, max(free // len(self._sources), 1), self._wait)
+
+    def _ask(self, source: _Source, count: int, wait: float) -> None:
+        source.begin_claim(count, waiting=wait > 0)
+        self._orders.append(Claim(source.number, count, wait))
+
+    def _abort(self, source: _Source) -> None:
+        if not source.aborting:
+            source.aborting = True
+            self._orders.append(Abort(source.number))
+
+    # Reporting
+
+    def _report(self, now: float, source: _Source) -> None:
+        holds, source.done = tuple(source.done[:_MOST]), source.done[_MOST:]
+        source.reporting = True
+        count = self._free() + len(holds) if self._claims_with_report(now, source) else 0
+        if count > 0:
+            source.begin_claim(count, waiting=False)
+            self._leaving += len(holds)
+        self._orders.append(Report(source.number, holds, max(count, 0)))
+
+    def _claims_with_report(self, now: float, source: _Source) -> bool:
+        if self._deadline is not None or source.asking:
+            return False
+        return len(self._sources) == 1 or self._next_to_look_at(now) is source
+
+    def _is_unsent(self, hold: Hold, error: JobEngineError) -> bool:
+        """Whether the same report is to be repeated."""
+        if isinstance(error, Conflict | JobNotFound | QueueNotFound):
+            assert hold.changes is not None
+            known = hold.uncertain and hold.changes["new_status"] != "complete"
+            self._end(hold, "" if known else f"what came of it is thrown away: {error.detail}")
+        elif isinstance(error, BadRequest):
+            self._refused(hold, error)
+        else:
+            hold.uncertain = hold.uncertain or isinstance(error, OutcomeUnknown)
+            self._sources[hold.source].done.append(hold)
+            return True
+        return False
+
+    def _refused(self, hold: Hold, error: JobEngineError) -> None:
+        if hold.refused:
+            self._end(hold, f"the server refuses to hear of it: {error.detail}")
+            return
+        hold.refused = True
+        hold.changes = failure(f"The server has refused the result: {error.detail}", retry=False)
+        self._sources[hold.source].done.append(hold)
+
+    def _end(self, hold: Hold, note: str = "") -> None:
+        self._holds.discard(hold)
+        self._soon.pop(hold, None)
+        self.ended += 1
+        self._orders.append(Ended(hold, note))
+
+    # Heartbeats, and the end
+
+    def _beat(self, now: float) -> None:
+        due = dict.fromkeys(self._beats.due(now))
+        if self._soon and now >= self._soon_at:
+            due.update(self._soon)
+            self._soon.clear()
+            self._soon_at = now + _PROGRESS
+        holds = tuple([hold for hold in due if hold.changes is None and hold in self._holds])
+        if holds:
+            self._beating = True
+            self._orders.append(Beat(holds))
+
+    def _interrupt(self, hold: Hold) -> None:
+        if hold.claimed.lost:
+            self._beats.remove(hold)
+            self._soon.pop(hold, None)
+        if not hold.interrupted and hold.changes is None:
+            hold.interrupted = True
+            self._orders.append(Interrupt(hold))
+
+    def _wind_up(self, now: float, deadline: float) -> None:
+        for source in self._sources:
+            if source.waiting:
+                self._abort(source)
+        if now >= deadline and not self._let_go:
+            self._let_go = True
+            for hold in [hold for hold in self._holds if hold.changes is None]:
+                self._give_back(hold)
+            for source in self._sources:
+                source.not_before = now
+
+    def _give_back(self, hold: Hold) -> None:
+        self._interrupt(hold)
+        self._beats.remove(hold)
+        hold.changes = _RELEASE
+        if hold.claimed.lost:
+            self._end(hold, "the lease was lost")
+        else:
+            self._sources[hold.source].done.append(hold)

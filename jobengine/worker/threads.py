@@ -1,0 +1,59 @@
+"""Runs plain functions in threads, and hands what comes of them to the loop, of many at once if many have ended."""
+
+import threading
+from asyncio import AbstractEventLoop
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+__all__ = ["Threads"]
+
+K = TypeVar("K")
+
+
+class Threads(Generic[K]):
+    """
+    Threads that are made as they are needed. They do not keep the process from ending.
+
+    Why no ThreadPoolExecutor: its threads are waited for when the process ends, also one that never comes back; and it
+    wakes the loop for each call, where many short ones are cheaper together.
+    """
+
+    def __init__(self, loop: AbstractEventLoop, done: Callable[[K, Any], object]) -> None:
+        self._loop = loop
+        self._done = done
+        self._calls: SimpleQueue[tuple[K, Callable[[], Any]] | None] = SimpleQueue()
+        self._ended: deque[tuple[K, Any]] = deque()
+        self._announced = False
+        self._running = 0
+        self._threads = 0
+
+    def start(self, key: K, call: Callable[[], Any]) -> None:
+        """Call it in a thread; in the loop `done` is called with the key and what it returns. It must not raise."""
+        self._running += 1
+        self._calls.put((key, call))
+        if self._running > self._threads:
+            self._threads += 1
+            threading.Thread(target=self._run, name=f"jobengine worker {self._threads}", daemon=True).start()
+
+    def close(self) -> None:
+        """Let each thread end when it has nothing more to do."""
+        for _ in range(self._threads):
+            self._calls.put(None)
+
+    def _run(self) -> None:
+        while (item := self._calls.get()) is not None:
+            key, call = item
+            self._ended.append((key, call()))
+            if not self._announced:
+                self._announced = True
+                with suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
+                    self._loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        self._announced = False  # first, so that what ends from here on is announced
+        while self._ended:
+            self._running -= 1
+            self._done(*self._ended.popleft())

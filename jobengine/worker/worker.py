@@ -1,0 +1,198 @@
+"""The worker as its users see it."""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from ..client import AsyncJobEngine
+from ..client.secret import Secret
+from ..client.settings import load
+from .crew import Crew, Handler, Handlers
+from .driver import Driver
+from .outcomes import Hooks
+from .processes import Nursery
+from .running import RunningJob
+from .supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from ssl import SSLContext
+
+__all__ = ["Worker"]
+
+#: The longest that a claim waits, in seconds: proxies cut at 60.
+_WAIT: Final = 50.0
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Worker:
+    """
+    Works on the jobs of some queues, `concurrency` of them at one time.
+
+    What is left out of `url`, `access_key`, `admin_key` and `keys` (a key for each queue) comes from `profile`, or from
+    the environment. With `processes` plain functions run in processes and not in threads. `grace` is how many seconds
+    running jobs are given when it has to stop; `wait` how many seconds a claim may wait at the server; `timeout` how
+    many seconds an answer may take beyond that. Only jobs with all of `tags` are claimed. `name` is shown as the job's
+    worker. Raises BadSettings, and ValueError for what it can't work with.
+    """
+
+    def __init__(
+        self,
+        queues: str | Sequence[str],
+        *,
+        concurrency: int = 1,
+        processes: bool = False,
+        grace: float = 30,
+        wait: float = _WAIT,
+        tags: Sequence[str] = (),
+        name: str | None = None,
+        url: str | None = None,
+        access_key: str | Secret | None = None,
+        admin_key: str | Secret | None = None,
+        keys: Mapping[str, str | Secret] | None = None,
+        profile: str | None = None,
+        timeout: float = 30,
+        ssl_context: "SSLContext | None" = None,
+    ) -> None:
+        self.queues = (queues,) if isinstance(queues, str) else tuple(dict.fromkeys(queues))
+        if not self.queues or concurrency < 1 or not 0 < wait <= _WAIT or grace < 0:
+            raise ValueError(
+                f"A worker needs a queue, a concurrency of at least 1, a wait of more than 0 and at most {_WAIT:g} "
+                "seconds, and a grace that is not negative."
+            )
+        self._settings = load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
+        self._concurrency = concurrency
+        self._processes = processes
+        self._grace = grace
+        self._wait = wait
+        self._name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self._tags = tags
+        self._timeout = timeout
+        self._tls = ssl_context
+        self._handlers: dict[str, Handler] = {}
+        self._hooks = Hooks([], [], [])
+        self._running: tuple[asyncio.AbstractEventLoop, Driver] | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Worker({list(self.queues)!r}, concurrency={self._concurrency})"
+
+    def handler(self, *queues: str) -> Callable[[F], F]:
+        """
+        Decorates what works on the jobs of some queues; of all of the worker's, if none is named.
+
+        It is called with the content and the RunningJob. A plain function runs in a thread, or in a process if the
+        worker was made so; a coroutine function runs in the loop, which it must not block.
+        """
+        named = queues or self.queues
+        if unknown := [queue for queue in named if queue not in self.queues]:
+            raise ValueError(f"The worker does not work on the queue {unknown[0]!r}.")
+
+        def decorate(function: F) -> F:
+            for queue in named:
+                if queue in self._handlers:
+                    raise ValueError(f"The queue {queue!r} has a handler; there can be one.")
+                self._handlers[queue] = Handler(function, iscoroutinefunction(function))
+            return function
+
+        return decorate
+
+    def before(self, hook: Callable[[RunningJob], Any]) -> Callable[[RunningJob], Any]:
+        """Decorates what is called before each handler, where the handler runs."""
+        self._hooks.before.append(hook)
+        return hook
+
+    def after(self, hook: Callable[[RunningJob, Any], Any]) -> Callable[[RunningJob, Any], Any]:
+        """Decorates what is called with the result when a handler has returned."""
+        self._hooks.after.append(hook)
+        return hook
+
+    def failed(self, hook: Callable[[RunningJob, BaseException], Any]) -> Callable[[RunningJob, BaseException], Any]:
+        """Decorates what is called with the error when a handler has failed."""
+        self._hooks.failed.append(hook)
+        return hook
+
+    def run(self) -> None:
+        """
+        Work until SIGTERM, SIGINT, or `stop`. Raises JobEngineError if the server refuses the key or has no such queue.
+
+        In the main thread it listens to the signals; a second one ends it at once.
+        """
+        self._run(until_empty=False)
+
+    def run_until_empty(self) -> int:
+        """Work until no job is ready, without waiting for those that are delayed; how many jobs have ended."""
+        return self._run(until_empty=True)
+
+    def stop(self) -> None:
+        """Have `run` return as SIGTERM does; from any thread, and from a handler."""
+        with self._lock:
+            if self._running is not None:
+                loop, driver = self._running
+                loop.call_soon_threadsafe(driver.stop, self._grace)
+
+    def _run(self, *, until_empty: bool) -> int:
+        if missing := [queue for queue in self.queues if queue not in self._handlers]:
+            raise ValueError(f"The queue {missing[0]!r} has no handler.")
+        handlers = Handlers(self._handlers, self._hooks)
+        nursery = Nursery(handlers.perform) if self._processes else None
+        try:
+            return asyncio.run(self._work(handlers, nursery, until_empty=until_empty))
+        finally:
+            if nursery is not None:
+                nursery.close()
+
+    async def _work(self, handlers: Handlers, nursery: Nursery | None, *, until_empty: bool) -> int:
+        async with self._engine() as engine:
+            sources = self._sources(engine)
+            supervisor = Supervisor(len(sources), self._concurrency, wait=self._wait, until_empty=until_empty)
+            driver = Driver(engine, sources, supervisor, name=self._name, tags=self._tags)
+            with self._stoppable(driver):
+                await driver.run(lambda done, said: Crew(handlers, nursery, done, said))
+        return supervisor.ended
+
+    def _engine(self) -> AsyncJobEngine:
+        """A client that tries nothing again by itself: the supervisor does."""
+        settings = self._settings
+        return AsyncJobEngine(
+            settings.address.url,
+            access_key=settings.access_key,
+            admin_key=settings.admin_key,
+            keys=settings.keys,
+            timeout=self._timeout,
+            retry_for=0,
+            ssl_context=self._tls,
+        )
+
+    def _sources(self, engine: AsyncJobEngine) -> list[list[str]]:
+        """The queues in groups that one key opens, in order."""
+        groups: dict[Secret | None, list[str]] = {}
+        for queue in self.queues:
+            groups.setdefault(engine.queue(queue).key, []).append(queue)
+        return list(groups.values())
+
+    @contextmanager
+    def _stoppable(self, driver: Driver) -> "Iterator[None]":
+        loop = asyncio.get_running_loop()
+        listens = threading.current_thread() is threading.main_thread()
+        with self._lock:
+            self._running = loop, driver
+        if listens:
+            for number in _SIGNALS:
+                loop.add_signal_handler(number, driver.stop, self._grace)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running = None
+            if listens:
+                for number in _SIGNALS:
+                    loop.remove_signal_handler(number)

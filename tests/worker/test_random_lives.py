@@ -1,0 +1,127 @@
+"""Whatever happens in whatever order: the worker keeps to its room, and each job that it was given ends once."""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from jobengine.client.errors import BadRequest, JobEngineError, LeaseLost, OutcomeUnknown, Unavailable
+from jobengine.worker.orders import Abort, Beat, Claim, Ended, Hold, Interrupt, Order, Report, Start
+from jobengine.worker.supervisor import Supervisor
+
+from .fakes import DONE, FakeJob
+
+CONCURRENCY = 4
+ERRORS = (None, None, None, Unavailable("Away."), OutcomeUnknown("Lost."), LeaseLost("Late."), BadRequest("Bad."))
+
+
+class World:
+    """A server and handlers that do as chance will have it."""
+
+    def __init__(self, seed: int, sources: int) -> None:
+        self.random = random.Random(seed)
+        self.supervisor = Supervisor(sources, CONCURRENCY, wait=50, random=self.random.random)
+        self.now = 0.0
+        self.requests: list[Any] = []
+        self.running: list[Hold] = []
+        self.given: list[FakeJob] = []
+        self.started: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
+
+    def obey(self, order: Order) -> None:
+        match order:
+            case Start(hold):
+                self.started[hold.claimed.uid] += 1
+                self.running.append(hold)
+                assert len(self.running) <= CONCURRENCY
+            case Interrupt(hold):
+                assert hold in self.running
+            case Ended(hold):
+                self.ended[hold.claimed.uid] += 1
+            case Abort(source):
+                assert self._end_claim(source)
+            case _:
+                self._check(order)
+                self.requests.append(order)
+
+    def _end_claim(self, source: int) -> bool:
+        for request in self.requests:
+            if isinstance(request, Claim) and request.source == source and request.wait:
+                self.requests.remove(request)
+                self.supervisor.aborted(self.now, source)
+                return True
+        return False
+
+    def _check(self, order: Order) -> None:
+        """At most one request of a kind is under way for a source, and nothing is asked for without room."""
+        assert (type(order), getattr(order, "source", 0)) not in [
+            (type(other), getattr(other, "source", 0)) for other in self.requests
+        ]
+        if isinstance(order, Claim):
+            assert 0 < order.room <= CONCURRENCY - len(self.running)
+
+    def answer(self, request: Any) -> None:
+        self.requests.remove(request)
+        if isinstance(request, Claim) and self.random.random() < 0.3:
+            self.supervisor.claim_failed(self.now, request.source, Unavailable("Away."))
+        elif isinstance(request, Claim):
+            self.supervisor.claimed(self.now, request.source, self._jobs(request.room))
+        elif isinstance(request, Report):
+            self._answer_report(request)
+        else:
+            self._answer_beat(request)
+
+    def _answer_report(self, report: Report) -> None:
+        errors = [self._error() for _ in report.holds]
+        jobs = None if any(errors) or not report.room else self._jobs(report.room)
+        self.supervisor.reported(self.now, report, errors, jobs)
+
+    def _answer_beat(self, beat: Beat) -> None:
+        errors = [self._error() for _ in beat.holds]
+        for hold, error in zip(beat.holds, errors, strict=True):
+            hold.claimed.lost = hold.claimed.lost or isinstance(error, LeaseLost)
+            hold.claimed.cancel_requested = self.random.random() < 0.1
+        self.supervisor.beaten(self.now, beat, errors)
+
+    def _error(self) -> JobEngineError | None:
+        return self.random.choice(ERRORS)
+
+    def _jobs(self, most: int) -> list[FakeJob]:
+        jobs = [FakeJob(beat_seconds=self.random.choice([1, 10, None])) for _ in range(self.random.randint(0, most))]
+        self.given += jobs
+        return jobs
+
+    def step(self) -> None:
+        what = self.random.randrange(4)
+        if what == 0 and self.requests:
+            self.answer(self.random.choice(self.requests))
+        elif what == 1 and self.running:
+            hold = self.running.pop(self.random.randrange(len(self.running)))
+            self.supervisor.finished(hold, DONE)
+        elif what == 2 and self.running:
+            self.supervisor.progressed(self.random.choice(self.running), 50)
+        else:
+            self.now = min(self.supervisor.next_at(self.now) or self.now, self.now + 5) + self.random.random()
+        for order in self.supervisor.plan(self.now):
+            self.obey(order)
+        assert self.supervisor.over(self.now) or (self.supervisor.next_at(self.now) or self.now + 1) > self.now
+
+
+@pytest.mark.parametrize("sources", [1, 3])
+@pytest.mark.parametrize("seed", range(30))
+def test_each_job_ends_once_and_the_room_is_kept(seed: int, sources: int) -> None:
+    world = World(seed, sources)
+    for _ in range(600):
+        world.step()
+    world.supervisor.stop(world.now, 30)
+    for _ in range(2_000):
+        world.step()
+        if world.supervisor.over(world.now):
+            break
+    assert world.supervisor.over(world.now)
+    unsent = {hold.claimed.uid for hold in world.supervisor.unsent}
+    assert len(world.given) > 10
+    assert set(world.started.values()) == {1}
+    assert set(world.ended.values()) == {1}
+    assert {job.uid for job in world.given} - unsent == set(world.ended)

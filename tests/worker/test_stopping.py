@@ -1,0 +1,114 @@
+"""How a worker ends: told to stop, told twice, or when the queues are empty."""
+
+from jobengine.client.errors import Unavailable
+from jobengine.worker.orders import Abort, Claim, Report
+
+from .fakes import DONE, Bench, FakeJob, ended, interrupted
+
+AWAY = Unavailable("No answer.")
+
+
+def test_an_idle_worker_that_is_told_to_stop_ends_its_claim_and_is_over() -> None:
+    bench = Bench.of(2)
+    bench.plan()
+    bench.supervisor.stop(bench.now, 30)
+    assert bench.plan() == [Abort(0)]
+    assert bench.plan() == []
+    assert not bench.over
+    bench.supervisor.aborted(bench.now, 0)
+    assert (bench.plan(), bench.over) == ([], True)
+
+
+def test_jobs_that_come_while_it_stops_are_given_back_and_not_started() -> None:
+    bench = Bench.of(2)
+    bench.plan()
+    bench.supervisor.stop(bench.now, 30)
+    assert bench.give(FakeJob()) == []
+    (report,) = [order for order in bench.orders if isinstance(order, Report)]
+    assert [hold.changes for hold in report.holds] == [{"new_status": "queued"}]
+    bench.answer(report)
+    assert bench.over
+
+
+def test_running_jobs_have_the_grace_to_end_and_no_others_are_claimed() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    bench.supervisor.stop(bench.now, 30)
+    bench.now += 29
+    assert interrupted(bench.plan()) == []
+    report = bench.end(one)
+    assert report == Report(0, (one,), 0)
+    assert ended(bench.answer(report)) == [(one, False)]
+    assert bench.over
+
+
+def test_leases_are_extended_during_the_grace() -> None:
+    bench = Bench.of(1)
+    bench.run(beat_seconds=5)
+    bench.supervisor.stop(bench.now, 30)
+    bench.now += 5
+    bench.beat()
+
+
+def test_what_runs_after_the_grace_is_interrupted_and_given_back_and_its_result_is_not_taken() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    bench.supervisor.stop(bench.now, 30)
+    bench.plan()
+    assert bench.next_in() == 30
+    bench.now += 30
+    orders = bench.plan()
+    assert interrupted(orders) == [one]
+    (report,) = [order for order in orders if isinstance(order, Report)]
+    bench.supervisor.finished(one, DONE)
+    assert report.holds[0].changes == {"new_status": "queued"}
+    bench.answer(report)
+    assert bench.over
+
+
+def test_the_second_time_it_gives_back_at_once_what_it_holds() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    bench.supervisor.stop(bench.now, 30)
+    bench.plan()
+    bench.supervisor.stop(bench.now, 30)
+    orders = bench.plan()
+    assert interrupted(orders) == [one]
+    assert [type(order) for order in orders][1:] == [Report]
+    assert bench.next_in() == 1
+    bench.now += 1
+    assert bench.over
+
+
+def test_a_worker_that_can_not_tell_the_server_ends_all_the_same() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    bench.supervisor.stop(bench.now, 30)
+    report = bench.end(one)
+    began = bench.now
+    while not bench.over:
+        bench.answer(report, AWAY)
+        bench.now += bench.next_in() or 0
+        reports = bench.plan(Report)
+        report = reports[0] if reports else report
+    assert bench.now == began + 35
+    assert list(bench.supervisor.unsent) == [one]
+
+
+def test_a_worker_that_works_until_it_is_empty_does_not_wait_for_jobs() -> None:
+    bench = Bench.of(2, until_empty=True)
+    assert bench.plan() == [Claim(0, 2, 0)]
+    bench.give()
+    assert (bench.plan(), bench.over) == ([], True)
+
+
+def test_it_is_not_empty_until_it_was_asked_after_the_last_handler_has_ended() -> None:
+    bench = Bench.of(2, until_empty=True)
+    (one,) = bench.run()
+    assert not bench.over
+    report = bench.end(one)
+    assert report.room == 2
+    assert not bench.over
+    bench.answer(report, jobs=[])
+    assert bench.over
+    assert bench.supervisor.ended == 1

@@ -1,0 +1,233 @@
+"""What a worker decides while all goes well, and while the server is away."""
+
+import pytest
+
+from jobengine.client.errors import (
+    AccessDenied,
+    BadRequest,
+    JobEngineError,
+    LeaseLost,
+    OutcomeUnknown,
+    QueueNotFound,
+    Unavailable,
+)
+from jobengine.worker.orders import Beat, Claim, Report
+
+from .fakes import DONE, Bench, FakeJob, ended, interrupted
+
+AWAY = Unavailable("No answer.")
+
+
+def test_an_idle_worker_waits_with_one_claim_for_as_many_as_it_has_room_for() -> None:
+    bench = Bench.of(3)
+    assert bench.plan() == [Claim(0, 3, 50)]
+    assert bench.plan() == []
+    assert bench.next_in() is None
+
+
+def test_an_idle_worker_makes_72_requests_in_an_hour_and_never_wakes_up_beside_them() -> None:
+    bench, claims = Bench.of(8), 0
+    while bench.now < 1_000 + 3_600:
+        (claim,) = bench.plan()
+        claims += 1
+        assert bench.next_in() is None
+        bench.now += claim.wait
+        bench.supervisor.claimed(bench.now, 0, [])
+    assert claims == 72
+
+
+def test_it_claims_no_more_than_it_has_room_for() -> None:
+    bench = Bench.of(3)
+    assert len(bench.run(2)) == 2
+    assert [order for order in bench.orders if isinstance(order, Claim)] == [Claim(0, 1, 50)]
+    assert len(bench.give(FakeJob())) == 1
+    assert bench.plan(Claim) == []
+
+
+def test_a_job_beyond_its_room_is_given_back_and_not_started() -> None:
+    bench = Bench.of(1)
+    bench.plan()
+    assert len(bench.give(FakeJob(), FakeJob())) == 1
+    (report,) = [order for order in bench.orders if isinstance(order, Report)]
+    assert [hold.changes for hold in report.holds] == [{"new_status": "queued"}]
+
+
+def test_what_has_ended_is_reported_in_one_request_that_claims_as_many() -> None:
+    bench = Bench.of(3)
+    one, two, three = bench.run(3)
+    assert bench.end(one, two) == Report(0, (one, two), 2)
+    bench.supervisor.finished(three, DONE)
+    assert bench.plan() == []  # while that is under way
+
+
+def test_what_ends_while_a_claim_waits_is_reported_without_another_claim() -> None:
+    bench = Bench.of(3)
+    (one,) = bench.run(1)
+    assert bench.end(one) == Report(0, (one,), 0)
+
+
+def test_when_a_report_brought_no_jobs_it_waits_for_some() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    assert bench.answer(bench.end(one), jobs=[])[-1] == Claim(0, 1, 50)
+
+
+def test_jobs_that_come_with_the_answer_to_a_report_are_started() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    orders = bench.answer(bench.end(one), jobs=[FakeJob()])
+    assert [type(order).__name__ for order in orders] == ["Ended", "Start"]
+    assert bench.supervisor.ended == 1
+
+
+def test_leases_are_extended_at_a_third_of_the_timeout_in_one_request() -> None:
+    bench = Bench.of(2)
+    holds = bench.run(2, beat_seconds=20)
+    assert bench.next_in() == 20
+    bench.now += 19.9
+    assert bench.plan(Beat) == []
+    bench.now += 0.1
+    (beat,) = bench.plan(Beat)
+    assert set(beat.holds) == set(holds)
+    bench.now += 20
+    assert bench.plan(Beat) == []  # while one is under way
+    bench.supervisor.beaten(bench.now, beat, [None, None])
+    assert len(bench.plan(Beat)) == 1
+
+
+def test_a_lease_of_a_job_that_has_ended_is_not_extended() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    bench.end(one)
+    bench.now += 100
+    assert bench.plan(Beat) == []
+
+
+def test_heartbeats_that_failed_are_sent_again_soon() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    bench.now += 30
+    bench.beat(AWAY)
+    assert bench.next_in() == pytest.approx(0.1)
+    bench.now += 0.1
+    assert bench.beat()[0].holds == (one,)
+
+
+def test_progress_is_sent_at_once_and_then_not_more_often_than_twice_a_second() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    bench.supervisor.progressed(one, 1)
+    bench.beat()
+    bench.supervisor.progressed(one, 2)
+    bench.supervisor.progressed(one, 3)
+    assert bench.plan(Beat) == []
+    assert bench.next_in() == 0.5
+    bench.now += 0.5
+    assert [hold.progress for hold in bench.beat()[0].holds] == [3]
+
+
+def test_a_handler_whose_job_is_cancelled_is_interrupted_once_and_its_result_is_not_taken() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    one.claimed.cancel_requested = True
+    bench.now += 30
+    assert interrupted(bench.beat()[1]) == [one]
+    bench.now += 30
+    assert interrupted(bench.beat()[1]) == []
+    report = bench.end(one)
+    assert report.holds[0].changes == {"new_status": "failed", "error": "cancelled", "retry": False}
+
+
+def test_a_handler_that_has_lost_its_lease_is_interrupted_and_keeps_its_room_until_it_ends() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    one.claimed.lost = True
+    bench.now += 30
+    orders = bench.beat(LeaseLost("Held by another."))[1]
+    assert interrupted(orders) == [one]
+    assert orders[1:] == []
+    assert bench.next_in() is None
+    bench.supervisor.finished(one, DONE)
+    orders = bench.plan()
+    assert ended(orders) == [(one, True)]
+    assert orders[1:] == [Claim(0, 1, 50)]
+
+
+def test_a_server_that_is_away_is_asked_again_and_again_ever_more_slowly() -> None:
+    bench, pauses = Bench.of(1), []
+    for _ in range(9):
+        assert len(bench.plan(Claim)) == 1
+        bench.supervisor.claim_failed(bench.now, 0, AWAY)
+        assert bench.plan() == []
+        pause = bench.next_in()
+        assert pause is not None
+        pauses.append(round(pause, 3))
+        bench.now += pause
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]
+
+
+def test_the_pause_that_the_server_asks_for_is_kept() -> None:
+    bench = Bench.of(1)
+    bench.plan()
+    bench.supervisor.claim_failed(bench.now, 0, Unavailable("Not now.", retry_after=20))
+    assert bench.next_in() == pytest.approx(22)
+
+
+def test_a_result_is_kept_for_hours_until_the_server_takes_it() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    report = bench.end(one, changes={"new_status": "complete", "result": 42})
+    began = bench.now
+    while bench.now < began + 4 * 3600:
+        assert ended(bench.answer(report, AWAY)) == []
+        assert bench.plan(Claim) == []  # there is no room
+        bench.now += bench.next_in() or 0
+        (report,) = bench.plan(Report)
+    assert report.holds[0].changes == {"new_status": "complete", "result": 42}
+    assert ended(bench.answer(report)) == [(one, False)]
+
+
+def test_a_lost_answer_to_a_failure_and_then_a_lost_lease_are_no_loss() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    report = bench.end(one, changes={"new_status": "failed"})
+    bench.answer(report, OutcomeUnknown("No answer."))
+    bench.now += 1
+    (report,) = bench.plan(Report)
+    assert ended(bench.answer(report, LeaseLost("Queued again."))) == [(one, False)]
+
+
+@pytest.mark.parametrize("error", [LeaseLost("Held by another."), QueueNotFound("It is gone.")])
+def test_a_result_that_comes_too_late_is_thrown_away_with_a_note(error: JobEngineError) -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    assert ended(bench.answer(bench.end(one), error)) == [(one, True)]
+
+
+def test_a_job_whose_result_is_refused_fails_for_good_and_is_given_up_if_that_is_refused_too() -> None:
+    bench = Bench.of(1)
+    (one,) = bench.run()
+    (report,) = bench.answer(bench.end(one), BadRequest("Too long."))
+    assert isinstance(report, Report)
+    assert one.changes == {
+        "new_status": "failed",
+        "error": "The server has refused the result: Too long.",
+        "retry": False,
+    }
+    assert ended(bench.answer(report, BadRequest("Still."))) == [(one, True)]
+
+
+def test_a_worker_whose_key_is_refused_at_the_beginning_says_so() -> None:
+    bench, error = Bench.of(1), AccessDenied("Wrong key.")
+    bench.plan()
+    bench.supervisor.claim_failed(bench.now, 0, error)
+    assert bench.supervisor.fatal is error
+
+
+def test_a_worker_whose_key_is_refused_later_goes_on_trying_and_rarely() -> None:
+    bench = Bench.of(1)
+    bench.plan()
+    bench.give()
+    bench.supervisor.claim_failed(bench.now, 0, AccessDenied("Wrong key."))
+    assert bench.supervisor.fatal is None
+    assert bench.next_in() == pytest.approx(33)
