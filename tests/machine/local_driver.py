@@ -338,7 +338,10 @@ class LocalDriver:
         stats = {one.queue.name: one for one in self.get(self.engine.ask(c.ListQueues()))}
         self.pump()
         whole = {}
-        for name, (queue, jobs) in picture(self.engine.executor.tables).items():
+        seen_whole = picture(self.engine.executor.tables)
+        # Not a queue: how far the wall clock is ahead.
+        del seen_whole[""]
+        for name, (queue, jobs) in seen_whole.items():
             counts = {state.value: number for state, number in stats[name].counts.items()}
             counts |= {"ready": stats[name].ready, "delayed": stats[name].delayed}
             whole[name] = (self._settings(queue), [seen(job) for job in jobs], counts)
