@@ -27,6 +27,7 @@ ALLOWED = {
     "daemon": {"daemon", "engine.door", "storage.errors", "storage.files", "http", "core.model"},
     "daemon.settings": {"daemon.secret_file", "core.model", "http.limits"},
     "client": {"client"},
+    "cli": {"cli", "client", "worker"},
 }
 #: What the pure room may import of others.
 PURE = sys.stdlib_module_names | {"attrs", "msgspec"}
