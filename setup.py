@@ -41,12 +41,15 @@ setup(
         "klein>=24.8,<26",
         "pynacl>=1.5,<2",
         "attrs>=23.2",
+        "click>=8.1,<9",
         "msgspec>=0.22,<1",
         "httptools>=0.7,<1",
         "platformdirs>=4,<5",
         "prometheus-client>=0.20,<1",
+        "rich>=13,<16",
         "werkzeug>=3,<4",
     ],
+    entry_points={"console_scripts": ["jobengine = jobengine.cli.app:main"]},
     extras_require={
         "test": [
             "hypothesis>=6.100",

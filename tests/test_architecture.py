@@ -29,6 +29,7 @@ ALLOWED = {
     "client": {"client"},
     "worker": {"worker", "client"},
     "testing": {"client"},
+    "cli": {"cli", "client", "worker"},
 }
 #: What the pure room may import of others.
 PURE = sys.stdlib_module_names | {"attrs", "msgspec"}

@@ -187,6 +187,7 @@ UPDATE_JOBS: Final = Call(
     "/api/v1/jobs",
     (
         "Queue.update",
+        "Queue.update_all",
         "Queue.retry",
         "Queue.cancel_all",
         "ClaimedJob.complete",

@@ -14,6 +14,7 @@ __all__ = [
     "JobOptions",
     "NewJob",
     "changes_json",
+    "changes_of_all",
     "changes_value",
     "encode",
     "filter_query",
@@ -180,10 +181,15 @@ def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
 
 def changes_value(uid: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     """An update of one of many jobs, as the wire has it; raises TypeError."""
+    return {"uid": uid, **changes_of_all(changes)}
+
+
+def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes, as the wire has them beside a filter; raises TypeError."""
     value = _written(changes, _CHANGES, nullable="result")
     if "content" in value:
         value["content"] = _object(value["content"])
-    return {"uid": uid, **value}
+    return value
 
 
 def filter_value(filters: Mapping[str, Any]) -> dict[str, Any]:

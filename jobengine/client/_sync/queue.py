@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any, Unpack
 from .. import calls
 from ..coalescing import AddLane, Item, UpdateLane
 from ..errors import QueueExists
-from ..jobs import JobChanges, JobFilter, JobOptions, NewJob, encode, filter_query, filter_value, job_json
+from ..jobs import (
+    JobChanges,
+    JobFilter,
+    JobOptions,
+    NewJob,
+    changes_of_all,
+    encode,
+    filter_query,
+    filter_value,
+    job_json,
+)
 from ..secret import Secret, as_secret, secret
 from ..values import AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats
 from .adding import add_in_chunks
@@ -273,6 +283,17 @@ class Queue:
         """Queue the jobs that match again, failed ones if no state is said; how many. `dry_run`: only count."""
         wanted: JobFilter = {"state": "failed", **filters}
         return self._change_all({"new_status": "queued"}, wanted, dry_run=dry_run)
+
+    def update_all(
+        self,
+        changes: JobChanges,
+        *,
+        all: bool = False,  # noqa: A002  # the word of the API
+        dry_run: bool = False,
+        **filters: Unpack[JobFilter],
+    ) -> int:
+        """Change the jobs that match, or with `all` every one; how many. `dry_run`: only count."""
+        return self._change_all(changes_of_all(changes), filters, every=all, dry_run=dry_run)
 
     def cancel_all(self, *, all: bool = False, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int:  # noqa: A002  # the word of the API
         """Cancel the jobs that match, or with `all` every one; how many. `dry_run`: only count."""

@@ -1,0 +1,172 @@
+"""`jobengine add`: adds a job, or one for each line of a file."""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import IO, Any, Final
+
+import click
+
+from jobengine.client import Job, JobEngineError, Queue, TooManyRequests
+
+from .command import command
+from .failures import Exit, Failed, exit_of
+from .file_of_jobs import LONGEST_BATCH, BadLine, JobFile
+from .output import json_text
+from .parameters import QUEUE, Content, Seconds
+from .progress import Progress
+from .session import Session, current
+
+__all__ = ["add"]
+
+#: Seconds for which a request of many is tried again: the server may be started anew meanwhile.
+_RETRY_FOR: Final = 60.0
+_LONG: Final = 10.0 * 365 * 24 * 3600
+
+
+@command(
+    "add",
+    'jobengine add mail \'{"to": "ada@example.org"}\' --priority 5 --tag news\n'
+    'echo \'{"to": "bob@example.org"}\' | jobengine add mail -\n'
+    "jobengine add mail @job.json --delay 10m --max-attempts 3\n"
+    'jobengine add mail \'{"to": "cy@example.org"}\' --wait --wait-at-most 30s\n'
+    "jobengine add mail --many jobs.jsonl",
+)
+@QUEUE
+@click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
+@click.option("--priority", type=int, help="Higher goes first; 0 if it is left out.")
+@click.option("--tag", multiple=True, metavar="TAG", help="A word to find it by and to claim it by; several are fine.")
+@click.option("--delay", type=Seconds(), help="Not to be claimed for so long from now on.")
+@click.option("--unique-key", metavar="TEXT", help="While a job with it is queued or in progress, that is the job.")
+@click.option("--max-attempts", type=click.IntRange(1), help="How often it is tried.")
+@click.option("--retry-delay", type=Seconds(), help="The time before the second attempt.")
+@click.option("--timeout", type=Seconds(), help="How long it may be in progress without a sign of life.")
+@click.option("--keep", type=Seconds(), help="How long it is kept when it is finished.")
+@click.option("--wait", is_flag=True, help="Wait until it is finished, and print the result.")
+@click.option("--wait-at-most", type=Seconds(), help="With --wait: no longer than this.")
+@click.option("--many", metavar="FILE", help="Add a job for each line of a file, or with - of standard input.")
+@click.option(
+    "--batch", metavar="NAME", help="With --many: the batch; its lines are added once. As a rule the file's bytes."
+)
+def add(queue_name: str, content: Any, wait: bool, wait_at_most: float | None, **more: Any) -> None:
+    """
+    Add a job, whose content is a JSON object: CONTENT itself, - for standard input, or @FILE. Prints its uid.
+
+    With --many, each line of a file is the content of a job. After a break, run the same command again: it adds what is
+    missing, and nothing twice, as long as the queue keeps the jobs that are finished. The same file is added once more
+    with another --batch.
+    """
+    session = current()
+    many, batch = more.pop("many"), more.pop("batch")
+    if (content is None) == (many is None) or (many and wait) or (batch and not many):
+        raise click.UsageError("Say CONTENT, or --many FILE; --wait goes with the one, and --batch with the other.")
+    options = _options(more)
+    if many:
+        _add_many(session, queue_name, many, batch, options)
+    elif wait:
+        _add_and_wait(session, session.queue(queue_name), content, wait_at_most, options)
+    else:
+        job = session.queue(queue_name).add(content, **options)
+        session.output.value(job.uid, **job.raw)
+
+
+def _options(asked: dict[str, Any]) -> Any:
+    keep = asked["keep"]
+    named = {
+        "priority": asked["priority"],
+        "tags": list(asked["tag"]) or None,
+        "delay_seconds": asked["delay"],
+        "unique_key": asked["unique_key"],
+        "max_attempts": asked["max_attempts"],
+        "retry_delay_seconds": asked["retry_delay"],
+        "timeout_seconds": asked["timeout"],
+        "keep_minutes": None if keep is None else keep / 60,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float | None, options: Any) -> None:
+    """Print the result, or end as the job did."""
+    job: Job = queue.add_and_wait(content, timeout=_LONG if at_most is None else at_most, **options)
+    if session.json:
+        session.output.json(job.raw)
+    elif job.state == "complete":
+        click.echo(json_text(job.result))
+    if job.state != "complete":
+        raise Failed(_outcome(job), Exit.REFUSED)
+
+
+def _outcome(job: Job) -> str:
+    if job.finished:
+        return f"The job {job.uid} has failed: {job.error or 'nobody said why'}"
+    return f"The job {job.uid} is still {job.state}. See `jobengine explain`, or wait longer."
+
+
+def _add_many(session: Session, queue_name: str, path: str, batch: str | None, options: Any) -> None:
+    if batch is not None and len(batch.encode()) > LONGEST_BATCH:
+        raise click.UsageError(f"The name of a batch has at most {LONGEST_BATCH} bytes.")
+    session.retry_for = _RETRY_FOR
+    queue = session.queue(queue_name)
+    with _opened(path) as file:
+        try:
+            jobs = JobFile.read(file, batch)
+        except BadLine as error:
+            raise Failed(f"{path}, {error} Nothing was added.", Exit.USAGE) from None
+        began = time.monotonic()
+        _send(session, queue, path, jobs, options)
+        _done(session, queue, path, jobs, time.monotonic() - began)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    """The file, which is read twice; what comes from standard input or a pipe is copied to the disk first."""
+    try:
+        with sys.stdin.buffer if path == "-" else open(path, "rb") as source:
+            if source.seekable() and path != "-":
+                yield source
+                return
+            with TemporaryFile() as copy:
+                shutil.copyfileobj(source, copy)
+                yield copy
+    except OSError as error:
+        raise Failed(f"{path} can't be read: {error.strerror}.", Exit.USAGE) from None
+
+
+def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any) -> None:
+    numbers: list[int] = []
+    added = 0
+    with Progress(jobs.jobs, shown=not session.json) as progress:
+        try:
+            for chunk in queue.add_in_chunks(jobs.new_jobs(numbers), **options):
+                added += len(chunk)
+                del numbers[: len(chunk)]
+                progress.at(added)
+        except JobEngineError as error:
+            progress.stop()
+            index = None if error.index is None else error.index - added
+            line = f", line {numbers[index]}" if index is not None and 0 <= index < len(numbers) else ""
+            raise Failed(f"{path}{line}: {error.detail}\n{_again(added, jobs, error)}", exit_of(error)) from None
+        except KeyboardInterrupt:
+            progress.stop()
+            raise Failed(_again(added, jobs), Exit.INTERRUPTED) from None
+
+
+def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> str:
+    """What there is to do after a break."""
+    how = "Run the same command again to add the rest."
+    if error is not None and error.status is not None and not isinstance(error, TooManyRequests):
+        how = f"If the file is to be mended, run it again with --batch {jobs.batch}, which adds no line twice."
+    return f"{added:,} of {jobs.jobs:,} jobs are in the queue. {how}"
+
+
+def _done(session: Session, queue: Queue, path: str, jobs: JobFile, seconds: float) -> None:
+    if session.json:
+        session.output.json({"queue": queue.name, "jobs": jobs.jobs, "batch": jobs.batch})
+    else:
+        rate = f", {jobs.jobs / seconds:,.0f} a second" if jobs.jobs else ""
+        session.output.note(
+            f"All {jobs.jobs:,} jobs of {path} are in the queue {queue.name!r} ({seconds:.1f} s{rate})."
+        )

@@ -1,0 +1,46 @@
+"""The command line `jobengine`: which commands there are."""
+
+from typing import Final
+
+import click
+
+from jobengine import __version__
+
+from .command import Group
+
+__all__ = ["app", "main"]
+
+#: Each command is in a module of its own, which is loaded when it is called.
+_COMMANDS: Final = {
+    "serve": "serve:serve",
+    "queue": "queues:queue",
+    "key": "keys:key",
+    "add": "adding:add",
+    "jobs": "looking:jobs",
+    "show": "looking:show",
+    "next": "looking:next_job",
+    "explain": "looking:explain",
+    "update": "changing:update",
+    "cancel": "changing:cancel",
+    "retry": "changing:retry",
+    "delete": "changing:delete",
+    "events": "events:events",
+    "top": "top:top",
+    "completion": "completion:completion",
+}
+
+
+@click.group("jobengine", cls=Group, lazy=_COMMANDS)
+@click.version_option(__version__, message="JobEngine %(version)s")
+def app() -> None:
+    """
+    Work with the queues of a JobEngine.
+
+    The address and the keys come from JOBENGINE_URL, JOBENGINE_ACCESS_KEY and JOBENGINE_ADMIN_KEY, or from a profile in
+    the file config.toml. No key is ever an argument.
+    """
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app(prog_name="jobengine")

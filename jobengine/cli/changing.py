@@ -1,0 +1,120 @@
+"""Commands that act on jobs: `update`, `cancel`, `retry` and `delete`."""
+
+import os
+from typing import Any, cast
+
+import click
+
+from jobengine.client import JobChanges
+
+from .command import command
+from .parameters import Content, Seconds, State, parse_json, read_text
+from .selection import Selection, act, selection
+from .session import current
+
+__all__ = ["cancel", "delete", "retry", "update"]
+
+#: A lease is a secret as a key is one, and no argument either.
+_LEASE = "JOBENGINE_LEASE"
+
+
+@command(
+    "update",
+    "jobengine update mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --priority 9\n"
+    "jobengine update mail --tag news --state queued --delay 1h --yes\n"
+    "jobengine update mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --new-status complete --result '{\"sent\": true}'",
+)
+@selection
+@click.option("--priority", type=int, help="Higher goes first.")
+@click.option("--delay", type=Seconds(), help="Not to be claimed for so long from now on.")
+@click.option("--new-tag", multiple=True, metavar="TAG", help="The tags that they have from now on.")
+@click.option("--content", type=Content(), metavar="JSON", help="Other content: JSON, - for standard input, or @FILE.")
+@click.option("--new-status", type=State(), help="The state that they go to.")
+@click.option("--progress", type=click.IntRange(0, 100), help="How far the work is, in per cent.")
+@click.option("--result", metavar="JSON", help="What came of it: JSON, - for standard input, or @FILE.")
+@click.option("--error", metavar="TEXT", help="What went wrong.")
+@click.option("--no-retry", is_flag=True, help="With --new-status failed: it is not tried again.")
+def update(**asked: Any) -> None:
+    """
+    Change jobs: some by uid, or all that match.
+
+    For a job that is held under a lease, have the lease in JOBENGINE_LEASE.
+    """
+    session = current()
+    selected = Selection.of(session, asked)
+    changes = _changes(asked)
+    if not changes:
+        raise click.UsageError("Say what is to change, such as --priority.")
+    queue = selected.queue
+
+    def all_of_them(**wanted: Any) -> int:
+        return queue.update_all(changes, **wanted)
+
+    act(session, selected, "updated", lambda uid: queue.update(uid, **_with_lease(changes)), all_of_them)
+
+
+def _changes(asked: dict[str, Any]) -> JobChanges:
+    result = asked["result"]
+    named = {
+        "priority": asked["priority"],
+        "delay_seconds": asked["delay"],
+        "tags": list(asked["new_tag"]) or None,
+        "content": asked["content"],
+        "new_status": asked["new_status"],
+        "progress": asked["progress"],
+        "error": asked["error"],
+        "retry": False if asked["no_retry"] else None,
+    }
+    changes = {name: value for name, value in named.items() if value is not None}
+    if result is not None:
+        try:
+            changes["result"] = parse_json(read_text(result))
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--result") from None
+    return cast(JobChanges, changes)
+
+
+def _with_lease(changes: JobChanges) -> JobChanges:
+    lease = os.environ.get(_LEASE)
+    return {**changes, "lease": lease} if lease else changes
+
+
+@command(
+    "cancel",
+    "jobengine cancel mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine cancel mail --tag news --dry-run",
+)
+@selection
+def cancel(**asked: Any) -> None:
+    """Cancel jobs: those that are queued become failed, the workers of those in progress are told."""
+    session = current()
+    selected = Selection.of(session, asked)
+    act(session, selected, "cancelled", selected.queue.cancel, selected.queue.cancel_all)
+
+
+@command(
+    "retry",
+    "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine retry mail --state failed --tag news --yes",
+)
+@selection
+def retry(**asked: Any) -> None:
+    """Queue jobs again: some by uid, or all failed ones that match, unless --state says otherwise."""
+    session = current()
+    selected = Selection.of(session, asked)
+    queue = selected.queue
+
+    def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # of the failed ones, all
+        return queue.retry(**wanted)
+
+    act(session, selected, "queued again", lambda uid: queue.update(uid, new_status="queued"), all_of_them)
+
+
+@command(
+    "delete",
+    "jobengine delete mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine delete mail --state complete --yes",
+)
+@selection
+def delete(**asked: Any) -> None:
+    """Remove jobs: some by uid, or all that match."""
+    session = current()
+    selected = Selection.of(session, asked)
+    act(session, selected, "removed", selected.queue.delete, selected.queue.delete_all)

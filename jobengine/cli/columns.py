@@ -1,0 +1,156 @@
+"""What is shown of each kind of thing: the columns of lists, and how values are written."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+from jobengine.client import AccessKey, Job, JobEvent, QueueStats
+
+__all__ = ["EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WORKERS", "Column", "duration", "moment", "plain", "rows_of"]
+
+if TYPE_CHECKING:
+    from .snapshot import Holder
+
+T = TypeVar("T")
+
+#: The wire's fields that are Unix seconds.
+_MOMENTS: Final = frozenset(
+    {"created", "last_updated", "timeout_time", "lease_expires", "not_before", "started", "ended", "at"}
+)
+_COLOURS: Final = {
+    "failed": "red",
+    "complete": "green",
+    "inprogress": "yellow",
+    "paused": "yellow",
+    "draining": "yellow",
+}
+
+
+class Column(NamedTuple, Generic[T]):
+    """One column of a list."""
+
+    heading: str
+    #: Its text for one thing.
+    of: Callable[[T], str]
+    number: bool = False
+    #: Its least width where that is known before its texts are; a longer text is cut where there is no room for it.
+    least: int = 0
+    cut: bool = False
+    #: Of columns for which a terminal is too narrow, that with the highest figure is left out; with 0 none.
+    spare: int = 0
+
+    def style(self, text: str) -> str:
+        """How a text is coloured."""
+        return _COLOURS.get(text, "") if self.heading in ("state", "to", "now") else ""
+
+
+def plain(text: str) -> str:
+    """Text that does nothing to a terminal and stays in one line: what can't be shown is written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def moment(time: datetime | None) -> str:
+    """A time, in UTC."""
+    return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(span: timedelta | None) -> str:
+    """A span of time in one or two words: 0.2s, 42s, 5m 10s, 3h 5m, 2d 4h."""
+    if span is None:
+        return ""
+    seconds = span.total_seconds()
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    for name, size, part, part_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if seconds >= size:
+            more = int(seconds % size // part_size)
+            return f"{int(seconds // size)}{name}" + (f" {more}{part}" if more else "")
+    return f"{int(seconds)}s"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _standing(queue: QueueStats) -> str:
+    return " ".join(word for word, so in (("paused", queue.paused), ("draining", queue.draining)) if so) or "open"
+
+
+JOBS: Final[Sequence[Column[Job]]] = (
+    Column("uid", lambda job: job.uid),
+    Column("state", lambda job: job.state),
+    Column("priority", lambda job: str(job.priority), number=True, spare=2),
+    Column("attempts", lambda job: f"{job.attempts}/{job.max_attempts}", number=True, spare=4),
+    Column("created", lambda job: moment(job.created), spare=5),
+    Column("worker", lambda job: job.worker or "", least=8, cut=True, spare=1),
+    Column("tags", lambda job: ",".join(job.tags), least=8, cut=True, spare=3),
+    Column("content", lambda job: _json(job.content), least=16, cut=True),
+)
+QUEUES: Final[Sequence[Column[QueueStats]]] = (
+    Column("name", lambda queue: queue.name, least=8, cut=True),
+    Column("now", _standing),
+    Column("queued", lambda queue: f"{queue.counts.queued}", number=True),
+    Column("ready", lambda queue: f"{queue.ready}", number=True, spare=2),
+    Column("delayed", lambda queue: f"{queue.delayed}", number=True, spare=3),
+    Column("inprogress", lambda queue: f"{queue.counts.inprogress}", number=True),
+    Column("complete", lambda queue: f"{queue.counts.complete}", number=True, spare=1),
+    Column("failed", lambda queue: f"{queue.counts.failed}", number=True),
+    Column("oldest", lambda queue: duration(queue.oldest_ready), number=True, spare=4),
+)
+KEYS: Final[Sequence[Column[AccessKey]]] = (
+    Column("id", lambda key: key.id),
+    Column("role", lambda key: key.role),
+    Column("created", lambda key: moment(key.created)),
+)
+TOP: Final[Sequence[Column[QueueStats]]] = (
+    Column("queue", lambda queue: queue.name, least=8, cut=True),
+    Column("now", _standing, spare=7),
+    Column("ready", lambda queue: f"{queue.ready}", number=True),
+    Column("delayed", lambda queue: f"{queue.delayed}", number=True, spare=6),
+    Column("running", lambda queue: f"{queue.counts.inprogress}", number=True),
+    Column("failed", lambda queue: f"{queue.counts.failed}", number=True, spare=1),
+    Column("oldest", lambda queue: duration(queue.oldest_ready), number=True),
+    Column("added/min", lambda queue: f"{queue.last_minute.added}", number=True),
+    Column("done/min", lambda queue: f"{queue.last_minute.complete}", number=True),
+    Column("failed/min", lambda queue: f"{queue.last_minute.failed}", number=True, spare=5),
+    Column("wait p50", lambda queue: duration(queue.wait.p50), number=True, spare=3),
+    Column("wait p99", lambda queue: duration(queue.wait.p99), number=True, spare=8),
+    Column("run p50", lambda queue: duration(queue.run.p50), number=True, spare=4),
+    Column("run p99", lambda queue: duration(queue.run.p99), number=True, spare=9),
+)
+WORKERS: Final[Sequence[Column["Holder"]]] = (
+    Column("worker", lambda holder: holder.name or "(no name)", least=12, cut=True),
+    Column("queue", lambda holder: holder.queue, least=8, cut=True),
+    Column("jobs", lambda holder: f"{holder.jobs}", number=True),
+    Column("silent since", lambda holder: moment(holder.silent_since)),
+)
+EVENTS: Final[Sequence[Column[JobEvent]]] = (
+    Column("at", lambda event: moment(event.at), least=20),
+    Column("uid", lambda event: event.uid, least=36),
+    Column("from", lambda event: event.before or "new", least=10),
+    Column("to", lambda event: event.state or "removed", least=10),
+)
+
+
+def rows_of(raw: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Names and values of an object of the server, those of an object in it as `outer.inner`."""
+    for name, value in raw.items():
+        full = f"{above}{name}"
+        if isinstance(value, dict) and name not in ("content", "meta", "result"):
+            yield from rows_of(value, f"{full}.")
+        elif name in ("history",):
+            for number, attempt in enumerate(value, 1):
+                yield from rows_of(attempt, f"{full}.{number}.")
+        else:
+            yield full, plain(_text(name, value))
+
+
+def _text(name: str, value: Any) -> str:
+    if name in _MOMENTS and isinstance(value, int | float):
+        return moment(datetime.fromtimestamp(value, UTC)) if 0 < value < 1 << 37 else "never"
+    if isinstance(value, str):
+        return value
+    return "" if value is None else _json(value)

@@ -1,0 +1,133 @@
+"""What every command has in common: options, examples in its help, and how errors end it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from jobengine.client import JobEngineError
+
+from .failures import Exit, Failed, failed
+from .session import Session
+
+__all__ = ["Command", "Group", "command", "common_options", "group"]
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Note in the session what was said, here or before the name of the command."""
+    if value:
+        setattr(context.ensure_object(Session), str(parameter.name), value)
+
+
+def common_options() -> list[click.Parameter]:
+    """The options that every command takes."""
+    return [
+        click.Option(
+            ["--url"],
+            metavar="URL",
+            expose_value=False,
+            callback=_keep,
+            help="Where the server is.  [JOBENGINE_URL; http://127.0.0.1:6006]",
+        ),
+        click.Option(
+            ["--profile"],
+            metavar="NAME",
+            expose_value=False,
+            callback=_keep,
+            help="The profile with address and keys in config.toml.  [JOBENGINE_PROFILE]",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_keep,
+            help="Print JSON; of a list, one line for each.",
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command with examples, which its help ends with."""
+
+    def __init__(self, *args: Any, examples: str = "", common: bool = True, **more: Any) -> None:
+        super().__init__(*args, **more)
+        #: Lines for a shell, each of which can be run.
+        self.examples = [line.strip() for line in examples.strip().splitlines()]
+        if common:
+            self.params += common_options()
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        if self.examples:
+            formatter.write_paragraph()
+            formatter.write("Examples:\n")
+            formatter.write("".join(f"  {line}\n" for line in self.examples))
+
+
+class Group(click.Group):
+    """Commands, each imported when it is called."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, lazy: Mapping[str, str] | None = None, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.params += common_options()
+        #: Where a command is, as `module:name`, by what it is called.
+        self._lazy: Final = dict(lazy or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, in the order in which they are to be shown."""
+        return [*self._lazy, *self.commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, if there is one."""
+        if cmd_name not in self._lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = self._lazy[cmd_name].partition(":")
+        found: click.Command = getattr(import_module(f"{__package__}.{module}"), name)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is called; one that is not known is refused, with the one that is nearest."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(_unknown(args[0], self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is called; errors of the client end it as the exit codes say."""
+        if ctx.parent is not None:
+            return super().invoke(ctx)
+        ctx.call_on_close(ctx.ensure_object(Session).close)
+        with _ended():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _ended() -> Iterator[None]:
+    try:
+        yield
+    except JobEngineError as error:
+        raise failed(error) from None
+    except (KeyboardInterrupt, click.Abort):
+        raise Failed("", Exit.INTERRUPTED) from None
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches  # for mistakes only
+
+    near = get_close_matches(name, known, 1)
+    return f"There is no command {name!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
+
+
+def command(name: str, examples: str, **more: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Make a function a command; its docstring is the help."""
+    return click.command(name, cls=Command, examples=examples, **more)
+
+
+def group(name: str, **more: Any) -> Callable[[Callable[..., Any]], Group]:
+    """Make a function a group of commands; its docstring is the help."""
+    return click.group(name, cls=Group, **more)

@@ -1,0 +1,59 @@
+"""`jobengine key`: keys of a queue that open it for a role."""
+
+import click
+
+from .columns import KEYS
+from .command import command, group
+from .key_input import KEY_FILE, key_from
+from .parameters import QUEUE
+from .session import current
+
+__all__ = ["key"]
+
+
+@group("key")
+def key() -> None:
+    """Add, list and revoke keys that open a queue for a role."""
+
+
+@command("add", "jobengine key add mail --role worker\njobengine key add mail --role viewer --key-file viewer.key")
+@QUEUE
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice(["producer", "worker", "viewer"]),
+    help="A producer adds jobs, a worker claims and updates them, a viewer only looks.",
+)
+@KEY_FILE
+def add(queue_name: str, role: str, key_file: str | None) -> None:
+    """Let a key open a queue for a role; prints it, unless it was given."""
+    session = current()
+    secret, new = key_from(key_file)
+    added = session.queue(queue_name).keys.add(role, secret)
+    session.output.note(f"The key opens {queue_name!r} for a {role}. To revoke it, say its id: {added.id}")
+    if new:
+        session.output.value(secret.reveal(), **added.raw, access_key=secret.reveal())
+    elif session.json:
+        session.output.json(added.raw)
+
+
+@command("list", "jobengine key list mail")
+@QUEUE
+def list_keys(queue_name: str) -> None:
+    """List the keys of a queue by id and role; the keys themselves are shown to nobody."""
+    session = current()
+    session.output.list(KEYS, session.queue(queue_name).keys.list())
+
+
+@command("revoke", "jobengine key revoke mail 8e3d2f50-5f3b-4b4e-9f0a-3f8f5c1f2a10")
+@QUEUE
+@click.argument("key_id", metavar="ID")
+def revoke(queue_name: str, key_id: str) -> None:
+    """Let the key with an id open the queue no more."""
+    session = current()
+    session.queue(queue_name).keys.revoke(key_id)
+    session.output.note("The key was revoked.")
+
+
+for one in (add, list_keys, revoke):
+    key.add_command(one)

@@ -1,0 +1,61 @@
+"""Tables for a terminal. Imported only where there is one: rich takes its time to load."""
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from .columns import Column, plain
+
+__all__ = ["grid_of", "table_of"]
+
+T = TypeVar("T")
+
+#: What is shown of a text that has no end.
+_SHOWN: Final = 400
+#: Between two columns.
+_GAP: Final = 2
+
+
+def table_of(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> Table:
+    """A table with a row for each, in which no number is cut: columns that can be spared are left out before."""
+    texts = {column: [plain(column.of(item))[:_SHOWN] for item in items] for column in columns}
+    widths = _widths({column: texts[column] for column in columns if any(texts[column])}, width)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for column, wide in widths.items():
+        table.add_column(column.heading, justify="right" if column.number else "left", width=wide, no_wrap=True)
+    for number in range(len(items)):
+        table.add_row(*[_cell(column, texts[column][number]) for column in widths])
+    return table
+
+
+def _cell(column: Column[Any], text: str) -> Text:
+    return Text(text, style=column.style(text), no_wrap=True, overflow="ellipsis")
+
+
+def _widths(texts: dict[Column[Any], list[str]], width: int) -> dict[Column[Any], int]:
+    """The columns for which there is room, and how wide each is."""
+    longest = {column: max(cell_len(text) for text in [column.heading, *texts[column]]) for column in texts}
+    needed = {column: min(wide, column.least) if column.cut else wide for column, wide in longest.items()}
+    while needed and _total(needed) > width:
+        spare = max(needed, key=lambda column: column.spare)
+        if not spare.spare:
+            break
+        del needed[spare]
+    for column in needed:
+        needed[column] += max(min(longest[column] - needed[column], width - _total(needed)), 0)
+    return needed
+
+
+def _total(widths: dict[Column[Any], int]) -> int:
+    return sum(widths.values()) + _GAP * (len(widths) - 1)
+
+
+def grid_of(rows: Sequence[tuple[str, str]]) -> Table:
+    """Names and values."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        table.add_row(Text(name, style="bold"), Text(value))
+    return table

@@ -1,0 +1,91 @@
+"""Commands that look at jobs: `jobs`, `show`, `next` and `explain`."""
+
+from collections.abc import Iterable, Iterator
+
+import click
+
+from jobengine.client import Job, Queue
+
+from .columns import JOBS
+from .command import command
+from .failures import Exit, Failed
+from .parameters import QUEUE, UID, Seconds, filters
+from .selection import chosen
+from .session import current
+
+__all__ = ["explain", "jobs", "next_job", "show"]
+
+_LIMIT = 50
+
+
+@command(
+    "jobs",
+    "jobengine jobs mail\njobengine jobs mail --state failed --search example.org\njobengine jobs mail --all --json",
+)
+@QUEUE
+@filters
+@click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="How many at most.")
+@click.option("--all", "every", is_flag=True, help="All that match.")
+def jobs(queue_name: str, limit: int, every: bool, state: str | None, tag: str | None, search: str | None) -> None:
+    """List jobs, in the order in which they are to run."""
+    session = current()
+    queue = session.queue(queue_name)
+    wanted = chosen(state, tag, search)
+    if every:
+        session.output.list(JOBS, queue.jobs(**wanted))
+        return
+    # One more than is shown tells whether there are more.
+    found = iter(queue.jobs(limit=limit + 1, **wanted))
+    session.output.list(JOBS, _first(found, limit))
+    if next(found, None) is not None:
+        session.output.note(f"There are more than {limit}: say --limit or --all to see them.")
+
+
+def _first(found: Iterator[Job], limit: int) -> Iterable[Job]:
+    for _ in range(limit):
+        job = next(found, None)
+        if job is None:
+            return
+        yield job
+
+
+@command("show", "jobengine show mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")
+@QUEUE
+@UID
+def show(queue_name: str, uid: str) -> None:
+    """Show all of a job."""
+    session = current()
+    session.output.record(session.queue(queue_name).get(uid).raw)
+
+
+@command("next", "jobengine next mail\njobengine next mail --claim --wait 10s --json")
+@QUEUE
+@click.option("--claim", is_flag=True, help="Claim it: nobody else gets it until its lease, which is shown, runs out.")
+@click.option("--wait", type=Seconds(), default=0.0, help="With --claim: how long to wait until there is one.")
+@click.option("--tag", multiple=True, metavar="TAG", help="With --claim: only a job with this tag.")
+@click.option("--worker", metavar="NAME", help="With --claim: the name under which it is held.")
+def next_job(queue_name: str, claim: bool, wait: float, tag: tuple[str, ...], worker: str | None) -> None:
+    """Show the job that is to run next; with --claim, take it."""
+    session = current()
+    if (wait or tag or worker) and not claim:
+        raise click.UsageError("--wait, --tag and --worker go with --claim.")
+    queue = session.queue(queue_name)
+    job = _claimed(queue, wait, tag, worker) if claim else queue.peek()
+    if job is None:
+        raise Failed(f"No job of {queue_name!r} is ready.", Exit.NOT_FOUND)
+    session.output.record(job.raw)
+
+
+def _claimed(queue: Queue, wait: float, tags: tuple[str, ...], worker: str | None) -> Job | None:
+    claimed = queue.claim(wait=wait, tags=tags, worker=worker)
+    return claimed[0].job if claimed else None
+
+
+@command("explain", "jobengine explain mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")
+@QUEUE
+@UID
+def explain(queue_name: str, uid: str) -> None:
+    """Say why a job is where it is."""
+    session = current()
+    explanation = session.queue(queue_name).explain(uid)
+    session.output.record(explanation.raw)

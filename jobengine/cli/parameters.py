@@ -1,0 +1,112 @@
+"""Arguments and options that several commands take, and what is read of them."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+__all__ = ["QUEUE", "UID", "Content", "Seconds", "State", "filters", "parse_content", "parse_json", "read_text"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+
+QUEUE: Final = click.argument("queue_name", metavar="QUEUE")
+UID: Final = click.argument("uid")
+
+
+class Seconds(click.ParamType[float]):
+    """A span of time: 90, 90s, 5m, 2h, 1d."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        found = _SPAN.fullmatch(value)
+        if found is None:
+            self.fail(f"{value!r} is no span of time; write 90, 90s, 5m, 2h or 1d.", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+class State(click.Choice[str]):
+    """A state of jobs."""
+
+    def __init__(self) -> None:
+        super().__init__(["queued", "inprogress", "complete", "failed"], case_sensitive=False)
+
+
+class Content(click.ParamType[Any]):
+    """A JSON object: as it is, `-` for standard input, or `@FILE`."""
+
+    name = "content"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The object."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return parse_content(read_text(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def read_text(value: str) -> str:
+    """What an argument stands for: itself, standard input or a file. Raises ValueError."""
+    if value == "-":
+        return _decoded(sys.stdin.buffer.read(), "standard input")
+    if not value.startswith("@"):
+        return value
+    try:
+        return _decoded(Path(value[1:]).read_bytes(), value[1:])
+    except OSError as error:
+        raise ValueError(f"{value[1:]} can't be read: {error.strerror}.") from None
+
+
+def _decoded(data: bytes, whence: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"What comes from {whence} is not UTF-8.") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_parse: Final = json.JSONDecoder(parse_constant=_no_constant).decode
+
+
+def parse_json(text: str) -> Any:
+    """Any JSON; raises ValueError, which says what is wrong."""
+    try:
+        return _parse(text)
+    except RecursionError:
+        raise ValueError("It is nested too deep.") from None
+    except ValueError as error:
+        raise ValueError(f"It is not JSON: {error}.") from None
+
+
+def parse_content(text: str) -> dict[str, Any]:
+    """The content of a job; raises ValueError, which says what is wrong."""
+    content = parse_json(text)
+    if not isinstance(content, dict):
+        raise ValueError('The content of a job is a JSON object, such as {"to": "ada@example.org"}.')
+    return content
+
+
+def filters(function: F) -> F:
+    """The options that say which jobs are meant; those that were given come as `filters` from `chosen`."""
+    for option in (
+        click.option("--search", metavar="TEXT", help="Jobs with this text in their content."),
+        click.option("--tag", metavar="TAG", help="Jobs with this tag."),
+        click.option("--state", type=State(), help="Jobs in this state."),
+    ):
+        function = option(function)
+    return function

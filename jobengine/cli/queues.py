@@ -1,0 +1,180 @@
+"""`jobengine queue`: makes, shows, sets up and removes queues."""
+
+from typing import Any
+
+import click
+
+from jobengine.client import OutcomeUnknown, Queue
+
+from .asking import ask
+from .columns import QUEUES
+from .command import Command, command, group
+from .key_input import KEY_FILE, key_from
+from .parameters import QUEUE, Seconds
+from .session import current
+
+__all__ = ["queue"]
+
+#: What `queue show` leaves to `queue stats`.
+_NUMBERS = frozenset(
+    {"ready", "delayed", "oldest_ready_seconds", "last_minute", "last_hour", "wait_seconds", "run_seconds"}
+)
+
+
+@group("queue")
+def queue() -> None:
+    """Make queues, look at them, set them up and remove them."""
+
+
+@command("create", "jobengine queue create mail\njobengine queue create mail --key-file mail.key")
+@QUEUE
+@KEY_FILE
+def create(queue_name: str, key_file: str | None) -> None:
+    """
+    Make a queue.
+
+    Prints the key that opens it, which is made anew unless one is given: keep it, nobody can show it again.
+    """
+    session = current()
+    key, new = key_from(key_file)
+    try:
+        session.engine.queue(queue_name).create(access_key=key)
+    except OutcomeUnknown:
+        if new:  # if the queue was made, nothing else opens it
+            session.output.value(key.reveal(), name=queue_name, access_key=key.reveal())
+        raise
+    session.output.note(f"The queue {queue_name!r} was made.")
+    if new:
+        session.output.note(
+            "This is its key, which can't be shown again; have it in JOBENGINE_ACCESS_KEY or a profile:"
+        )
+        session.output.value(key.reveal(), name=queue_name, access_key=key.reveal())
+    elif session.json:
+        session.output.json({"name": queue_name})
+
+
+@command("list", "jobengine queue list\njobengine queue list --json")
+def list_queues() -> None:
+    """List all queues, for those who have the server's admin key."""
+    session = current()
+    session.output.list(QUEUES, session.engine.queues())
+
+
+@command("show", "jobengine queue show mail")
+@QUEUE
+def show(queue_name: str) -> None:
+    """Show how a queue is set up, and how many jobs it has."""
+    session = current()
+    raw = session.queue(queue_name).stats().raw
+    session.output.record({name: value for name, value in raw.items() if name not in _NUMBERS})
+
+
+@command("stats", "jobengine queue stats mail")
+@QUEUE
+def stats(queue_name: str) -> None:
+    """Show a queue in numbers: how many jobs, how old, how fast; times are in seconds."""
+    session = current()
+    session.output.record(session.queue(queue_name).stats().raw)
+
+
+@command(
+    "configure",
+    "jobengine queue configure mail --max-jobs 100000 --max-attempts 3 --retry-delay 5s --timeout 1m --keep 1d\n"
+    "jobengine queue configure mail --require-lease",
+)
+@QUEUE
+@click.option("--max-jobs", type=click.IntRange(0), help="How many jobs it may hold; 0 is any number.")
+@click.option("--require-lease/--no-require-lease", default=None, help="Only who holds a job may update it.")
+@click.option("--keep", type=Seconds(), help="How long jobs are kept that are finished, if they do not say.")
+@click.option("--timeout", type=Seconds(), help="How long a job may be in progress without a sign of life.")
+@click.option("--max-attempts", type=click.IntRange(1), help="How often a job is tried.")
+@click.option("--retry-delay", type=Seconds(), help="The time before the second attempt.")
+@click.option("--new-key", is_flag=True, help="Give it a new key: made and printed, unless there is a --key-file.")
+@KEY_FILE
+@click.option("--old-key-for", type=Seconds(), help="How long the old key still opens it beside the new one.")
+def configure(queue_name: str, **asked: Any) -> None:
+    """Set a queue up otherwise; what is not said stays as it is."""
+    session = current()
+    queue = session.queue(queue_name)
+    new_key, key_file = asked.pop("new_key"), asked.pop("key_file")
+    changes = _changes(queue, asked)
+    if new_key or key_file:
+        changes["new_access_key"], made = key_from(key_file)
+    if not changes:
+        raise click.UsageError("Say what is to change, such as --max-jobs.")
+    setup = queue.configure(**changes)
+    if "new_access_key" not in changes:
+        session.output.record(setup.raw)
+        return
+    session.output.note(f"The queue {queue_name!r} has a new key.")
+    if made:
+        key = changes["new_access_key"].reveal()
+        session.output.value(key, **setup.raw, access_key=key)
+
+
+def _changes(queue: Queue, asked: dict[str, Any]) -> dict[str, Any]:
+    defaults = {
+        "keep_minutes": _whole(asked["keep"], 60),
+        "timeout_seconds": _whole(asked["timeout"], 1),
+        "max_attempts": asked["max_attempts"],
+        "retry_delay_seconds": _whole(asked["retry_delay"], 1),
+    }
+    given = {name: value for name, value in defaults.items() if value is not None}
+    changes = {
+        "max_jobs": asked["max_jobs"],
+        "require_lease": asked["require_lease"],
+        "old_key_seconds": _whole(asked["old_key_for"], 1),
+        "defaults": given or None,
+    }
+    return {name: value for name, value in changes.items() if value is not None}
+
+
+def _whole(seconds: float | None, unit: int) -> int | None:
+    """Whole units, rounded up."""
+    return None if seconds is None else int(-(-seconds // unit))
+
+
+def _switch(name: str, method: str, help_text: str) -> Command:
+    """A command that turns one thing of a queue on or off."""
+
+    @command(name, f"jobengine queue {name} mail", help=help_text)
+    @QUEUE
+    def switch(queue_name: str) -> None:
+        session = current()
+        setup = getattr(session.queue(queue_name), method)()
+        if session.json:
+            session.output.json(setup.raw)
+        else:
+            session.output.note(f"The queue {queue_name!r}: {help_text[0].lower()}{help_text[1:]}")
+
+    return switch
+
+
+@command("delete", "jobengine queue delete mail --yes")
+@QUEUE
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(queue_name: str, yes: bool) -> None:
+    """Remove a queue and every job in it."""
+    session = current()
+    queue = session.queue(queue_name)
+    size = queue.stats().size
+    ask(f"Remove the queue {queue_name!r} and its jobs, {size} in all?", yes=yes or not size)
+    queue.remove()
+    session.output.note(f"The queue {queue_name!r} was removed.")
+    if session.json:
+        session.output.json({"name": queue_name, "jobs": size})
+
+
+for one in (
+    create,
+    list_queues,
+    show,
+    stats,
+    configure,
+    _switch("pause", "pause", "It gives no jobs out; it takes new ones in."),
+    _switch("resume", "resume", "It gives jobs out again."),
+    _switch("drain", "drain", "It takes no new jobs in; it gives out those it has."),
+    _switch("undrain", "undrain", "It takes new jobs in again."),
+    delete,
+):
+    queue.add_command(one)

@@ -1,0 +1,33 @@
+"""`jobengine serve`: the server, in the foreground."""
+
+import sys
+
+import click
+
+from .command import command
+
+__all__ = ["serve"]
+
+
+@command(
+    "serve",
+    "jobengine serve --db-path data/jobengine.jedb --api-port 6006",
+    common=False,
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("options", metavar="[OPTION]...", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def serve(context: click.Context, options: tuple[str, ...]) -> None:
+    """
+    Run the server in the foreground, with the options of `twistd jobengine`.
+
+    It logs to the terminal, and ends with Ctrl-C or SIGTERM.
+    """
+    if "--help" in options:
+        click.echo(context.get_help() + "\n")
+    from twisted.scripts import twistd  # so that no other command loads Twisted
+
+    # Options that stand before the name of the command are twistd's own.
+    sys.argv = ["jobengine", "--nodaemon", "--pidfile=", "jobengine", *options]
+    twistd.run()  # type: ignore[no-untyped-call]  # Twisted says nothing of types here

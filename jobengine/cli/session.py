@@ -1,0 +1,64 @@
+"""What all commands of one call share: what was said for all of them, the client, and where they print."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from jobengine.client import JobEngine, Queue
+
+from .failures import Exit, Failed
+from .output import Output
+
+__all__ = ["Session", "current"]
+
+#: Seconds for which a call is tried again that the server could not answer.
+_RETRY_FOR = 5.0
+
+
+class Session:
+    """One call of `jobengine`."""
+
+    def __init__(self, make_engine: Callable[..., JobEngine] = JobEngine) -> None:
+        self._make_engine = make_engine
+        self._engine: JobEngine | None = None
+        #: Options that every command takes.
+        self.url: str | None = None
+        self.profile: str | None = None
+        self.json = False
+        #: Seconds for which a call is tried again.
+        self.retry_for = _RETRY_FOR
+
+    @property
+    def output(self) -> Output:
+        """Where the command prints."""
+        return Output(as_json=self.json)
+
+    @property
+    def engine(self) -> JobEngine:
+        """The client, made when it is first needed. Raises BadSettings."""
+        if self._engine is None:
+            self._engine = self._make_engine(self.url, profile=self.profile, retry_for=self.retry_for)
+        return self._engine
+
+    def queue(self, name: str) -> Queue:
+        """The queue, if there is a key that may open it."""
+        queue = self.engine.queue(name)
+        if queue.key is None and self.engine.settings.admin_key is None:
+            raise Failed(
+                f"There is no key for the queue {name!r}: set JOBENGINE_ACCESS_KEY, or name a profile with --profile.",
+                Exit.KEY_REFUSED,
+            )
+        return queue
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._engine is not None:
+            self._engine.close()
+
+
+def current() -> Session:
+    """The session of the command that runs."""
+    session: Any = click.get_current_context().ensure_object(Session)
+    assert isinstance(session, Session)
+    return session

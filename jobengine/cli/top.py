@@ -1,0 +1,83 @@
+"""`jobengine top`: all queues at a glance, again and again."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import click
+
+from jobengine.client import Unavailable
+
+from .columns import TOP, WORKERS
+from .command import command
+from .failures import Exit, Failed
+from .parameters import Seconds
+from .session import Session, current
+from .snapshot import Snapshot, look
+
+__all__ = ["top"]
+
+#: Nobody waits for an answer: the next look is soon.
+_RETRY_FOR: Final = 0.001
+
+
+@command("top", "jobengine top mail --once\njobengine top mail thumbnails --interval 5s\njobengine top --once --json")
+@click.argument("queue_names", metavar="[QUEUE]...", nargs=-1)
+@click.option(
+    "--interval", type=Seconds(), default=2.0, help="The time between two looks; 2 seconds if it is left out."
+)
+@click.option("--once", is_flag=True, help="Look once, print it and end; so it does where there is no terminal.")
+def top(queue_names: tuple[str, ...], interval: float, once: bool) -> None:
+    """
+    Show how deep queues are, how fast jobs come and go, how long they wait, and who works on them. Ends with Ctrl-C.
+
+    With no QUEUE, all of them: this needs the server's admin key, or a profile with a key for each.
+    """
+    session = current()
+    session.retry_for = _RETRY_FOR
+    names = queue_names or tuple(session.engine.settings.keys)
+    if not names and session.engine.settings.admin_key is None:
+        raise Failed("Say which queues, or set JOBENGINE_ADMIN_KEY to see all of them.", Exit.USAGE)
+    if once or session.json or not sys.stdout.isatty():
+        _print(session, look(session, names))
+    else:
+        _live(_looks(session, names), interval, session.engine.settings.address.url)
+
+
+def _print(session: Session, seen: Snapshot) -> None:
+    output = session.output
+    if session.json:
+        for queue in seen.queues:
+            output.json({**queue.raw, "workers": [worker.raw for worker in seen.workers if worker.queue == queue.name]})
+        return
+    output.list(TOP, seen.queues)
+    if seen.workers:
+        click.echo()
+        output.list(WORKERS, seen.workers)
+
+
+def _looks(session: Session, names: Sequence[str]) -> Iterator[tuple[Snapshot, str]]:
+    """What is seen, again and again, and what is wrong; a server that does not answer is asked again."""
+    seen = Snapshot((), ())
+    while True:
+        try:
+            seen, trouble = look(session, names), ""
+        except Unavailable as error:
+            trouble = error.detail
+        yield seen, trouble
+
+
+def _live(
+    looks: Iterator[tuple[Snapshot, str]], interval: float, url: str, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    from rich.console import Console  # for a terminal only
+    from rich.live import Live
+
+    from .screen import screen
+
+    console = Console(highlight=False)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        for seen, trouble in looks:
+            live.update(screen(seen, trouble, url, time.time(), console.width), refresh=True)
+            sleep(interval)

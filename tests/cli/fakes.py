@@ -1,0 +1,188 @@
+"""A client that asks no server, and commands that are run with it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from jobengine.cli.app import app
+from jobengine.cli.session import Session
+from jobengine.client import (
+    Explanation,
+    Job,
+    JobEngineError,
+    JobEvent,
+    JobNotFound,
+    NewJob,
+    QueueSetup,
+    QueueStats,
+    Secret,
+)
+from jobengine.client.settings import load
+
+UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
+KEY = "the key of the fake"
+
+
+def job_of(uid: str = UID, **more: Any) -> Job:
+    raw = {
+        "uid": uid,
+        "priority": 0,
+        "keep_minutes": 60,
+        "timeout_minutes": 10,
+        "created": 1800000000,
+        "last_updated": 1800000000,
+        "timeout_time": 0,
+        "content": {"to": "ada@example.org"},
+        "state": "queued",
+        "timeout_seconds": 600,
+    }
+    return Job({**raw, **more})
+
+
+def stats_of(name: str = "mail", **more: Any) -> QueueStats:
+    counts = {"queued": 2, "inprogress": 1, "complete": 0, "failed": 3}
+    lately = {"added": 5, "claimed": 4, "complete": 3, "failed": 1}
+    raw = {"name": name, "size": 6, "counts": counts, "ready": 2, "oldest_ready_seconds": 75.0, "last_minute": lately}
+    return QueueStats({**raw, "wait_seconds": {"p50": None}, "run_seconds": {"p50": None}, **more})
+
+
+class FakeQueue:
+    """Notes what is asked of it; `answers` has what is given for a name, or raised."""
+
+    def __init__(self, name: str, key: Secret | None) -> None:
+        self.name = name
+        self.key = key
+        self.keys = self
+        self.asked: list[tuple[Any, ...]] = []
+        self.answers: dict[str, Any] = {}
+        self.found: Sequence[Job] = ()
+
+    def _note(self, name: str, *arguments: Any, default: Any = None) -> Any:
+        self.asked.append((name, *arguments))
+        answer = self.answers.get(name, default)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def create(self, **more: Any) -> None:
+        self._note("create", more)
+
+    def add(self, content: Any, **more: Any) -> Any:
+        return self._note("add", content, more, default=job_of())
+
+    def add_and_wait(self, content: Any, **more: Any) -> Any:
+        return self._note("add_and_wait", content, more, default=job_of(state="complete", result={"sent": True}))
+
+    def add_in_chunks(self, contents: Iterable[NewJob], **more: Any) -> Iterator[list[Job]]:
+        chunk = []
+        for new in contents:
+            chunk.append(new)
+            if len(chunk) == 2:
+                yield self._taken(chunk, more)
+                chunk = []
+        if chunk:
+            yield self._taken(chunk, more)
+
+    def _taken(self, chunk: list[NewJob], more: Any) -> list[Job]:
+        self._note("add_in_chunks", [(new.content, new.options["uid"]) for new in chunk], more)
+        return [job_of(new.options["uid"]) for new in chunk]
+
+    def get(self, uid: str) -> Any:
+        return self._note("get", uid, default=job_of(uid))
+
+    def update(self, uid: str, **changes: Any) -> Any:
+        answer = JobNotFound("no such job", status=404) if uid == "gone" else job_of(uid)
+        self.answers["update"] = answer
+        return self._note("update", uid, changes)
+
+    def cancel(self, uid: str) -> Any:
+        return self._note("cancel", uid, default=job_of(uid))
+
+    def delete(self, uid: str) -> None:
+        self._note("delete", uid)
+
+    def update_all(self, changes: Any, **more: Any) -> Any:
+        return self._note("update_all", changes, more, default=7)
+
+    def cancel_all(self, **more: Any) -> Any:
+        return self._note("cancel_all", more, default=7)
+
+    def delete_all(self, **more: Any) -> Any:
+        return self._note("delete_all", more, default=7)
+
+    def retry(self, **more: Any) -> Any:
+        return self._note("retry", more, default=1)
+
+    def jobs(self, limit: int | None = None, **more: Any) -> Iterator[Job]:
+        self._note("jobs", limit, more)
+        yield from self.found[:limit]
+
+    def explain(self, uid: str) -> Any:
+        return self._note("explain", uid, default=Explanation({"uid": uid, "state": "queued", "reason": "It is next."}))
+
+    def peek(self) -> Any:
+        return self._note("peek", default=job_of())
+
+    def stats(self) -> Any:
+        return self._note("stats", default=stats_of(self.name))
+
+    def pause(self) -> Any:
+        return self._note("pause", default=QueueSetup({"name": self.name, "paused": True}))
+
+    def configure(self, **more: Any) -> Any:
+        return self._note("configure", more, default=QueueSetup({"name": self.name}))
+
+    def remove(self) -> None:
+        self._note("remove")
+
+    def events(self, **more: Any) -> Iterator[JobEvent]:
+        self._note("events", more)
+        for number, (before, state) in enumerate([(None, "queued"), ("queued", "inprogress"), ("inprogress", None)]):
+            yield JobEvent({"uid": UID, "before": before, "state": state, "at": 1800000000 + number}, f"e{number}")
+
+
+class FakeEngine:
+    """One fake queue for each name."""
+
+    def __init__(self, access_key: str | None = KEY, admin_key: str | None = None) -> None:
+        self.settings = load(access_key=access_key, admin_key=admin_key, environment={})
+        self.made: list[FakeQueue] = []
+        self.closed = False
+        self.listed: list[QueueStats] = [stats_of("mail"), stats_of("thumbnails", paused=True)]
+        self.with_options: tuple[Any, ...] = ()
+
+    def queue(self, name: str) -> FakeQueue:
+        for queue in self.made:
+            if queue.name == name:
+                return queue
+        self.made.append(FakeQueue(name, self.settings.access_key))
+        return self.made[-1]
+
+    def queues(self) -> list[QueueStats]:
+        return list(self.listed)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Shell:
+    """Runs command lines."""
+
+    def __init__(self, engine: FakeEngine | None = None) -> None:
+        self.engine = engine or FakeEngine()
+
+    def __call__(self, *arguments: str, sent: str | bytes | None = None) -> Result:
+        def make(*options: Any, **more: Any) -> Any:
+            self.engine.with_options = (*options, more)
+            return self.engine
+
+        session = Session(make)
+        return CliRunner().invoke(app, arguments, input=sent, obj=session, prog_name="jobengine")
+
+    @property
+    def mail(self) -> FakeQueue:
+        return self.engine.queue("mail")
+
+
+Made = Callable[[str], JobEngineError]

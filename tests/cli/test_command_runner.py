@@ -1,0 +1,216 @@
+"""A command that is run for a job, as a real process."""
+
+import asyncio
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobengine.cli.command_runner import CommandRunner, Ending, Verdict, environment_of, verdict
+from tests.processes import children
+
+ENVIRONMENT = {"PATH": os.environ["PATH"]}
+
+
+def _run(command: Sequence[str], content: bytes = b"{}", **more: Any) -> Ending:
+    said = more.pop("said", [])
+    return asyncio.run(CommandRunner(command, **more).run(content, ENVIRONMENT, said.append))
+
+
+def _sh(script: str, content: bytes = b"{}", **more: Any) -> Ending:
+    return _run(["sh", "-c", script], content, **more)
+
+
+def test_the_content_is_on_standard_input_and_the_outputs_come_back() -> None:
+    assert _sh("cat; echo oh >&2; exit 7", b'{"to": "ada"}') == Ending(7, b'{"to": "ada"}', errors=b"oh\n")
+
+
+def test_a_command_need_not_read_its_input() -> None:
+    assert _sh("exec <&-; exit 3", b" " * 5_000_000).code == 3
+
+
+def test_of_a_long_output_the_beginning_is_kept_and_of_errors_the_end() -> None:
+    ending = _sh("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; echo end >&2")
+    assert (len(ending.output), ending.cut) == (1 << 20, True)
+    assert (len(ending.errors), ending.errors[-4:]) == (4096, b"end\n")
+
+
+def test_standard_error_is_shown_as_it_comes() -> None:
+    shown = io.BytesIO()
+    _sh("echo hello >&2", echo=shown)
+    assert shown.getvalue() == b"hello\n"
+
+
+def test_numbers_that_a_shell_of_any_kind_says_are_progress() -> None:
+    # In a process of its own, in which few file descriptors are in use.
+    code = (
+        "import asyncio; from jobengine.cli.command_runner import CommandRunner; "
+        "script = 'echo 10 >&$JOBENGINE_PROGRESS; echo no 33.4 999 >&$JOBENGINE_PROGRESS'; "
+        "runner = CommandRunner(['sh', '-c', script]); "
+        "print(asyncio.run(runner.run(b'', {}, print)).errors)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["10", "33", "b''"]
+
+
+def test_progress_is_heard_where_no_short_file_descriptor_is_free() -> None:
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
+    said: list[int] = []
+    _sh("echo 50 > /dev/fd/$JOBENGINE_PROGRESS", said=said)
+    for descriptor in taken:
+        os.close(descriptor)
+    assert said == [50]
+
+
+def test_an_end_does_not_wait_for_what_was_left_running() -> None:
+    began = time.monotonic()
+    ending = _sh("echo 1; sleep 30 & exit 0")
+    assert (ending.code, ending.output) == (0, b"1\n")
+    assert time.monotonic() - began < 15
+
+
+async def _cancelled(command: Sequence[str], grace: float, ready: Path, *, twice: bool = False) -> None:
+    running = asyncio.ensure_future(CommandRunner(command, grace=grace).run(b"", ENVIRONMENT, lambda _: None))
+    while not ready.exists():
+        await asyncio.sleep(0.01)
+    running.cancel()
+    if twice:
+        await asyncio.sleep(0.2)
+        running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _ready(home: Path) -> str:
+    """Says in a shell which process it has started."""
+    return f"echo $! > {home}/pid; mv {home}/pid {home}/ready"
+
+
+def test_cancelled_it_ends_all_of_the_group_with_sigterm(tmp_path: Path) -> None:
+    script = f"trap 'echo term > {tmp_path}/told; exit' TERM; sleep 60 & {_ready(tmp_path)}; wait"
+    asyncio.run(_cancelled(["sh", "-c", script], 10, tmp_path / "ready"))
+    assert (tmp_path / "told").read_text() == "term\n"
+    assert not _alive(int((tmp_path / "ready").read_text()))
+
+
+def test_cancelled_while_it_starts_it_ends_it_too() -> None:
+    async def main() -> int:
+        running = asyncio.ensure_future(
+            CommandRunner(["sh", "-c", "sleep 60 & wait"]).run(b"", ENVIRONMENT, lambda _: None)
+        )
+        while not children():
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return len(children())
+
+    assert asyncio.run(main()) == 0
+
+
+@pytest.mark.parametrize(("grace", "twice"), [(0.3, False), (60, True)])
+def test_what_does_not_heed_sigterm_is_killed_in_the_end_or_when_it_is_cancelled_again(
+    tmp_path: Path, grace: float, twice: bool
+) -> None:
+    stubborn = f"trap '' TERM; sleep 60 & {_ready(tmp_path)}; wait; wait"
+    began = time.monotonic()
+    asyncio.run(_cancelled(["sh", "-c", stubborn], grace, tmp_path / "ready", twice=twice))
+    assert time.monotonic() - began < 20
+    assert not _alive(int((tmp_path / "ready").read_text()))
+
+
+def test_a_child_of_a_command_that_has_ended_at_sigterm_is_killed_too(tmp_path: Path) -> None:
+    script = f"(trap '' TERM; sleep 60; sleep 60) & {_ready(tmp_path)}; wait"
+    asyncio.run(_cancelled(["sh", "-c", script], 0.3, tmp_path / "ready"))
+    assert not _alive(int((tmp_path / "ready").read_text()))
+
+
+def test_a_command_that_is_not_there_is_an_error_and_leaks_nothing() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    runner = CommandRunner(["/no/such/command"])
+    for _ in range(5):
+        with pytest.raises(FileNotFoundError):
+            asyncio.run(runner.run(b"", ENVIRONMENT, lambda _: None))
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # the runner's own
+
+
+def test_many_runs_leave_no_process_no_descriptor_and_no_memory() -> None:
+    asyncio.run(_many_runs())
+
+
+async def _many_runs() -> None:
+    runner = CommandRunner(["true"])
+
+    async def some(count: int) -> None:
+        for _ in range(count):
+            endings = [runner.run(b"{}", ENVIRONMENT, lambda _: None) for _ in range(4)]
+            assert [ending.code for ending in await asyncio.gather(*endings)] == [0] * 4
+
+    await some(20)
+    before = (children(), len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks()))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    await some(50)
+    assert (children(), len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())) == before
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 4096  # KiB
+
+
+def test_the_environment_has_the_job_and_no_key() -> None:
+    base = {
+        "PATH": "/bin",
+        "JOBENGINE_URL": "http://127.0.0.1:1",
+        "JOBENGINE_ACCESS_KEY": "a",
+        "JOBENGINE_ADMIN_KEY": "b",
+        "JOBENGINE_PROFILE": "c",
+        "JOBENGINE_LEASE": "d",
+    }
+    assert environment_of(base, "mail", "u", 2, -5) == {
+        "PATH": "/bin",
+        "JOBENGINE_URL": "http://127.0.0.1:1",
+        "JOBENGINE_QUEUE": "mail",
+        "JOBENGINE_UID": "u",
+        "JOBENGINE_ATTEMPT": "2",
+        "JOBENGINE_PRIORITY": "-5",
+    }
+
+
+@pytest.mark.parametrize(
+    ("ending", "wanted"),
+    [
+        (Ending(0, b'{"a": 1}\n'), Verdict("complete", result={"a": 1})),
+        (Ending(0, b"sent 3 mails"), Verdict("complete")),
+        (Ending(0, b""), Verdict("complete")),
+        (Ending(0, b"NaN"), Verdict("complete")),
+        (Ending(0, b'"\\ud800"'), Verdict("complete")),
+        (Ending(0, b"[" * 500_000), Verdict("complete")),
+        (Ending(75, b"", errors=b"later"), Verdict("release")),
+        (Ending(65, errors=b" bad \n"), Verdict("failed for good", error="bad")),
+        (Ending(1, errors=b"\xff oh"), Verdict("failed", error="\ufffd oh")),
+        (Ending(3), Verdict("failed", error="The command ended with exit code 3.")),
+        (Ending(-signal.SIGKILL), Verdict("failed", error="The command was ended by SIGKILL.")),
+        (Ending(-50), Verdict("failed", error="The command was ended by signal 50.")),
+    ],
+)
+def test_the_end_of_a_command_decides_on_its_job(ending: Ending, wanted: Verdict) -> None:
+    assert verdict(ending) == wanted
+
+
+def test_an_output_that_was_cut_is_no_result_and_that_is_said() -> None:
+    said = verdict(Ending(0, json.dumps("x" * 100).encode(), cut=True))
+    assert (said.kind, said.result) == ("complete", None)
+    assert "longer" in said.note

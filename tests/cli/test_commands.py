@@ -1,0 +1,374 @@
+"""What commands ask of the client, what they print, and how they end."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from jobengine.cli.app import app
+from jobengine.cli.command import Command
+from jobengine.client import (
+    AccessDenied,
+    BadRequest,
+    BadSettings,
+    Conflict,
+    Forbidden,
+    JobEngineError,
+    JobNotFound,
+    KeyNotFound,
+    OutcomeUnknown,
+    QueueExists,
+    QueueNotFound,
+    Secret,
+    TooManyRequests,
+    Unavailable,
+)
+
+from .fakes import KEY, UID, FakeEngine, Shell, job_of
+
+# How commands end
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (BadRequest("no", status=400), 1),
+        (QueueExists("no", status=409), 1),
+        (Conflict("no", status=409), 1),
+        (TooManyRequests("no", status=429), 1),
+        (Unavailable("no", status=503), 1),
+        (Unavailable("no", status=507), 1),
+        (JobEngineError("no", status=500), 1),
+        (BadSettings("no"), 2),
+        (QueueNotFound("no", status=404), 3),
+        (JobNotFound("no", status=404), 3),
+        (KeyNotFound("no", status=404), 3),
+        (AccessDenied("no", status=401), 4),
+        (Forbidden("no", status=403), 4),
+        (Unavailable("no"), 5),
+        (Unavailable("no", status=502), 5),
+        (OutcomeUnknown("no"), 5),
+        (OutcomeUnknown("no", status=503), 5),
+    ],
+)
+def test_what_is_wrong_is_said_on_standard_error_and_by_the_exit_code(
+    shell: Shell, error: JobEngineError, code: int
+) -> None:
+    shell.mail.answers["add"] = error
+    done = shell("add", "mail", "{}")
+    assert (done.exit_code, done.stdout, done.stderr) == (code, "", "jobengine: no\n")
+
+
+def test_ctrl_c_is_130_without_a_traceback(shell: Shell) -> None:
+    shell.mail.answers["stats"] = KeyboardInterrupt()
+    done = shell("queue", "stats", "mail")
+    assert (done.exit_code, done.output) == (130, "")
+
+
+def test_connections_are_closed_however_it_ends(shell: Shell) -> None:
+    shell.mail.answers["stats"] = QueueNotFound("no")
+    shell("queue", "stats", "mail")
+    assert shell.engine.closed
+
+
+def test_without_any_key_nothing_is_asked() -> None:
+    shell = Shell(FakeEngine(access_key=None))
+    done = shell("add", "mail", "{}")
+    assert done.exit_code == 4
+    assert "JOBENGINE_ACCESS_KEY" in done.stderr
+    assert shell.mail.asked == []
+
+
+def test_a_command_that_is_not_known_is_refused_with_the_nearest(shell: Shell) -> None:
+    done = shell("jbos")
+    assert done.exit_code == 2
+    assert "did you mean 'jobs'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--profile", "p", "--json", "jobs", "mail"), ("jobs", "mail", "--json", "--profile", "p")]
+)
+def test_what_holds_for_all_commands_is_said_before_or_after_their_name(
+    shell: Shell, arguments: tuple[str, ...]
+) -> None:
+    shell.mail.found = [job_of()]
+    done = shell(*arguments)
+    assert json.loads(done.stdout)["uid"] == UID
+    assert shell.engine.with_options[1]["profile"] == "p"
+
+
+# Help
+
+
+def _commands(group: click.Command = app, name: str = "") -> Iterator[tuple[str, Command]]:
+    if not isinstance(group, click.Group):
+        assert isinstance(group, Command)
+        yield name.strip(), group
+        return
+    context = click.Context(group)
+    for one in group.list_commands(context):
+        found = group.get_command(context, one)
+        assert found is not None
+        yield from _commands(found, f"{name} {one}")
+
+
+@pytest.mark.parametrize(("name", "command"), list(_commands()))
+def test_the_help_of_each_command_ends_with_examples_of_it(shell: Shell, name: str, command: Command) -> None:
+    if name != "serve":  # its help goes on with that of twistd
+        done = shell(*name.split(), "--help")
+        assert done.exit_code == 0
+        assert done.stdout.endswith("".join(f"  {example}\n" for example in command.examples))
+    assert command.examples
+    assert all(f"jobengine {name}" in example for example in command.examples)
+
+
+@pytest.mark.parametrize(("name", "command"), list(_commands()))
+def test_no_option_takes_a_key_itself(name: str, command: Command) -> None:
+    for parameter in command.params:
+        said = {*parameter.opts, *parameter.secondary_opts}
+        assert not said & {"--key", "--access-key", "--admin-key", "--lease", "--secret"}, name
+
+
+# Queues and keys
+
+
+def test_create_prints_a_new_key_alone_on_standard_output(shell: Shell) -> None:
+    done = shell("queue", "create", "mail")
+    (key,) = done.stdout.splitlines()
+    assert shell.mail.asked == [("create", {"access_key": Secret(key)})]
+    assert len(key) > 40
+    assert key not in done.stderr
+    assert shell("queue", "create", "mail").stdout != done.stdout
+
+
+def test_create_takes_a_key_from_a_file_or_standard_input_and_does_not_print_it(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("mine\n")
+    path.chmod(0o600)
+    by_file = shell("queue", "create", "mail", "--key-file", str(path))
+    by_input = shell("queue", "create", "mail", "--key-file", "-", sent="mine\n")
+    assert shell.mail.asked == [("create", {"access_key": Secret("mine")})] * 2
+    assert "mine" not in by_file.output + by_input.output
+
+
+def test_a_file_with_a_key_that_others_may_read_is_refused(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("mine\n")
+    path.chmod(0o644)
+    done = shell("queue", "create", "mail", "--key-file", str(path))
+    assert done.exit_code == 2
+    assert "chmod 600" in done.stderr
+    assert shell.mail.asked == []
+
+
+def test_a_new_key_is_shown_although_nobody_knows_whether_the_queue_was_made(shell: Shell) -> None:
+    shell.mail.answers["create"] = OutcomeUnknown("lost")
+    done = shell("queue", "create", "mail")
+    assert done.exit_code == 5
+    assert shell.mail.asked == [("create", {"access_key": Secret(done.stdout.strip())})]
+
+
+LIMITS = ("--retry-delay", "1h", "--require-lease")
+
+
+def test_a_queue_is_set_up_in_the_units_of_the_server(shell: Shell) -> None:
+    done = shell("queue", "configure", "mail", "--max-jobs", "9", "--keep", "90s", "--timeout", "1.5m", *LIMITS)
+    assert done.exit_code == 0
+    defaults = {"keep_minutes": 2, "timeout_seconds": 90, "retry_delay_seconds": 3600}
+    assert shell.mail.asked == [("configure", {"max_jobs": 9, "require_lease": True, "defaults": defaults})]
+
+
+def test_configure_with_nothing_to_change_is_wrong_usage(shell: Shell) -> None:
+    assert shell("queue", "configure", "mail").exit_code == 2
+
+
+def test_a_new_key_of_a_queue_is_printed(shell: Shell) -> None:
+    done = shell("queue", "configure", "mail", "--new-key", "--old-key-for", "1h")
+    ((_, asked),) = shell.mail.asked
+    assert asked == {"new_access_key": Secret(done.stdout.strip()), "old_key_seconds": 3600}
+
+
+def test_a_queue_with_jobs_is_not_removed_unasked(shell: Shell) -> None:
+    done = shell("queue", "delete", "mail")
+    assert done.exit_code == 2
+    assert "--yes" in done.stderr
+    assert shell.mail.asked == [("stats",)]
+    assert shell("queue", "delete", "mail", "--yes").exit_code == 0
+    assert shell.mail.asked[-1] == ("remove",)
+
+
+# Adding
+
+
+def test_add_prints_the_uid(shell: Shell) -> None:
+    done = shell(
+        "add", "mail", '{"a": 1}', "--priority", "5", "--tag", "x", "--tag", "y", "--delay", "2m", "--keep", "1d"
+    )
+    assert (done.stdout, done.stderr) == (f"{UID}\n", "")
+    options = {"priority": 5, "tags": ["x", "y"], "delay_seconds": 120.0, "keep_minutes": 1440.0}
+    assert shell.mail.asked == [("add", {"a": 1}, options)]
+
+
+def test_content_comes_from_standard_input_or_a_file(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text('{"from": "file"}')
+    shell("add", "mail", "-", sent='{"from": "input"}')
+    shell("add", "mail", f"@{tmp_path}/job.json")
+    assert [content for _, content, _ in shell.mail.asked] == [{"from": "input"}, {"from": "file"}]
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "NaN", '{"a": NaN}', "@/no/such/file", "[" * 100_000])
+def test_content_that_is_no_object_is_wrong_usage(shell: Shell, content: str) -> None:
+    done = shell("add", "mail", content)
+    assert done.exit_code == 2
+    assert shell.engine.made == []
+
+
+def test_wait_prints_the_result(shell: Shell) -> None:
+    done = shell("add", "mail", "{}", "--wait", "--wait-at-most", "30s")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"sent": True})
+    assert shell.mail.asked == [("add_and_wait", {}, {"timeout": 30.0})]
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (job_of(state="failed", error="no such mailbox"), "no such mailbox"),
+        (job_of(state="inprogress"), "still inprogress"),
+    ],
+)
+def test_a_job_that_has_not_come_to_be_complete_is_1(shell: Shell, job: Any, said: str) -> None:
+    shell.mail.answers["add_and_wait"] = job
+    done = shell("add", "mail", "{}", "--wait")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+# Looking
+
+
+def test_jobs_are_lines_with_tabs_where_there_is_no_terminal(shell: Shell) -> None:
+    shell.mail.found = [job_of(tags=["a", "b"], worker="w\x1b[31m\n1")]
+    done = shell("jobs", "mail", "--state", "queued", "--tag", "a", "--search", "ada")
+    assert (
+        done.stdout
+        == f'{UID}\tqueued\t0\t0/1\t2027-01-15T08:00:00Z\tw\\x1b[31m\\n1\ta,b\t{{"to": "ada@example.org"}}\n'
+    )
+    assert shell.mail.asked == [("jobs", 51, {"state": "queued", "tag": "a", "q": "ada"})]
+
+
+def test_that_there_are_more_jobs_is_said_apart(shell: Shell) -> None:
+    shell.mail.found = [job_of()] * 60
+    few, every = shell("jobs", "mail", "--json", "--limit", "3"), shell("jobs", "mail", "--all")
+    assert [json.loads(line)["uid"] for line in few.stdout.splitlines()] == [UID] * 3
+    assert "more than 3" in few.stderr
+    assert (len(every.stdout.splitlines()), every.stderr) == (60, "")
+
+
+def test_a_job_is_shown_field_by_field(shell: Shell) -> None:
+    attempt = {"worker": "w", "started": 1800000000, "ended": 1800000001, "outcome": "failed", "error": "a\nb"}
+    shell.mail.answers["get"] = job_of(history=[attempt], not_before=1800000060)
+    lines = dict(line.split("\t") for line in shell("show", "mail", UID).stdout.splitlines())
+    assert lines["content"] == '{"to": "ada@example.org"}'
+    assert lines["timeout_time"] == "never"
+    assert lines["not_before"] == "2027-01-15T08:01:00Z"
+    assert lines["history.1.error"] == "a\\nb"
+    assert json.loads(shell("show", "mail", UID, "--json").stdout)["history"] == [attempt]
+
+
+def test_no_job_that_is_ready_is_3(shell: Shell) -> None:
+    assert shell("next", "mail").exit_code == 0
+    shell.mail.answers["peek"] = None
+    done = shell("next", "mail")
+    assert (done.exit_code, done.stdout) == (3, "")
+
+
+def test_next_waits_only_for_a_claim(shell: Shell) -> None:
+    assert shell("next", "mail", "--wait", "5s").exit_code == 2
+
+
+def test_events_come_as_lines_or_json_with_their_ids(shell: Shell) -> None:
+    lines = shell("events", "mail", "--count", "2").stdout.splitlines()
+    assert [re.split(r"  +", line)[2:] for line in lines] == [["new", "queued"], ["queued", "inprogress"]]
+    events = [json.loads(line) for line in shell("events", "mail", "--json", "--after", "e").stdout.splitlines()]
+    assert [event["id"] for event in events] == ["e0", "e1", "e2"]
+    assert shell.mail.asked[-1] == ("events", {"after": "e"})
+
+
+def test_top_without_a_terminal_looks_once(shell: Shell) -> None:
+    shell.mail.found = [job_of(worker="w1"), job_of(worker="w2"), job_of(worker="w2")]
+    queues, workers = shell("top", "mail").stdout.split("\n\n")
+    assert queues.split("\t")[:7] == ["mail", "open", "2", "0", "1", "3", "1m 15s"]
+    assert [line.split("\t")[:3] for line in workers.splitlines()] == [["w2", "mail", "2"], ["w1", "mail", "1"]]
+    (line,) = shell("top", "mail", "--json").stdout.splitlines()
+    assert [one["worker"] for one in json.loads(line)["workers"]] == ["w2", "w1"]
+
+
+def test_top_of_all_queues_needs_the_admin_key() -> None:
+    assert Shell()("top").exit_code == 2
+    done = Shell(FakeEngine(admin_key="admin"))("top")
+    assert [line.split("\t")[:2] for line in done.stdout.splitlines()[:2]] == [
+        ["mail", "open"],
+        ["thumbnails", "paused"],
+    ]
+
+
+# Acting on jobs
+
+
+@pytest.mark.parametrize("arguments", [(), (UID, "--tag", "x"), ("--tag", "x", "--all"), (UID, "--all")])
+def test_which_jobs_are_meant_is_said_in_one_way(shell: Shell, arguments: tuple[str, ...]) -> None:
+    assert shell("cancel", "mail", *arguments).exit_code == 2
+    assert shell.engine.made == []
+
+
+def test_what_acts_on_many_counts_them_and_asks_first(shell: Shell) -> None:
+    done = shell("cancel", "mail", "--tag", "x")
+    assert done.exit_code == 2
+    assert "7 jobs of 'mail' would be cancelled" in done.stderr
+    assert "--yes" in done.stderr
+    assert shell.mail.asked == [("cancel_all", {"dry_run": True, "tag": "x"})]
+
+
+def test_yes_does_it_unasked(shell: Shell) -> None:
+    done = shell("delete", "mail", "--all", "--yes")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "7 jobs were removed.\n")
+    assert shell.mail.asked == [("delete_all", {"all": True})]
+
+
+def test_a_dry_run_only_counts(shell: Shell) -> None:
+    done = shell("update", "mail", "--state", "queued", "--priority", "3", "--dry-run", "--json")
+    assert json.loads(done.stdout) == {"matched": 7}
+    assert shell.mail.asked == [("update_all", {"priority": 3}, {"dry_run": True, "state": "queued"})]
+
+
+def test_one_job_alone_is_not_asked_about(shell: Shell) -> None:
+    done = shell("retry", "mail", "--tag", "x")
+    assert (done.exit_code, done.stderr) == (0, "1 job was queued again.\n")
+    assert [asked for _, asked in shell.mail.asked] == [{"dry_run": True, "tag": "x"}, {"tag": "x"}]
+
+
+def test_one_job_that_is_gone_keeps_no_other_from_being_changed(shell: Shell) -> None:
+    done = shell("update", "mail", "gone", UID, "--priority", "9", "--new-status", "queued")
+    assert (done.exit_code, done.stderr) == (3, "jobengine: gone: no such job\n1 job was updated.\n")
+    assert shell.mail.asked[-1] == ("update", UID, {"priority": 9, "new_status": "queued"})
+
+
+def test_the_lease_of_a_job_comes_from_the_environment(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBENGINE_LEASE", "secret")
+    shell("update", "mail", UID, "--new-status", "complete", "--result", "null")
+    assert shell.mail.asked == [("update", UID, {"new_status": "complete", "result": None, "lease": "secret"})]
+
+
+def test_an_update_with_nothing_to_change_is_wrong_usage(shell: Shell) -> None:
+    assert shell("update", "mail", UID).exit_code == 2
+
+
+def test_no_key_is_in_what_is_printed_when_things_go_wrong(shell: Shell) -> None:
+    shell.mail.answers["stats"] = RuntimeError("a mistake")
+    done = shell("queue", "stats", "mail")
+    assert isinstance(done.exception, RuntimeError)
+    assert KEY not in repr(shell.engine.settings) + repr(done.exception) + done.output

@@ -1,0 +1,92 @@
+"""Tables at a terminal."""
+
+import io
+from datetime import timedelta
+
+import pytest
+from rich.console import Console
+
+from jobengine.cli.columns import JOBS, QUEUES, TOP, duration
+from jobengine.cli.layout import table_of
+from jobengine.cli.screen import screen
+from jobengine.cli.snapshot import Snapshot
+
+from .fakes import UID, job_of, stats_of
+
+
+def _drawn(what: object, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
+    console.print(what)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+BUSY = stats_of(
+    "a-queue-with-a-very-long-name-that-nobody-needs-to-read-to-its-end",
+    counts={"queued": 123456789, "inprogress": 1234567, "complete": 7654321, "failed": 7777777},
+    ready=123456789,
+    last_minute={"added": 999999, "complete": 888888, "failed": 111111},
+    wait_seconds={"p50": 0.2, "p99": 3.25},
+    run_seconds={"p50": 12.0, "p99": 4000.0},
+)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_numbers_are_never_cut_however_narrow_the_terminal_is(width: int) -> None:
+    drawn = _drawn(table_of(TOP, [BUSY], width), width)
+    assert all(len(line) <= width for line in drawn.splitlines())
+    assert {"123456789", "1234567", "999999", "888888"} <= set(drawn.split())
+    assert drawn.count("…") <= 1  # the name
+
+
+def test_a_wide_terminal_shows_all() -> None:
+    drawn = _drawn(table_of(TOP, [BUSY], 250), 250)
+    assert all(column.heading in drawn for column in TOP if column.heading != "delayed")
+    assert "1h 6m" in drawn
+    assert "…" not in drawn
+
+
+def test_a_job_has_its_whole_uid_and_columns_with_nothing_in_them_are_left_out() -> None:
+    drawn = _drawn(table_of(JOBS, [job_of(content={"text": "x" * 1000})], 80), 80)
+    assert UID in drawn
+    assert "worker" not in drawn
+    assert "…" in drawn
+
+
+def test_what_others_wrote_does_nothing_to_the_terminal() -> None:
+    job = job_of(worker="\x1b]0;owned\x07", tags=["[red]no markup[/]"])
+    drawn = _drawn(table_of(JOBS, [job], 250), 250)
+    assert "\x1b]" not in drawn
+    assert "\\x1b]0;owned" in drawn
+    assert "[red]no markup[/]" in drawn
+
+
+def test_a_state_has_a_colour() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
+    console.print(table_of(QUEUES, [stats_of(paused=True)], 80))
+    assert isinstance(console.file, io.StringIO)
+    assert "\x1b[33mpaused" in console.file.getvalue()
+
+
+def test_top_shows_what_is_wrong_above_what_it_saw_last() -> None:
+    drawn = _drawn(screen(Snapshot([stats_of()], ()), "No answer.", "http://x", 0, 80), 80)
+    assert "No answer." in drawn
+    assert "mail" in drawn
+    assert "in progress 1" in drawn
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0s"),
+        (9.94, "9.9s"),
+        (42, "42s"),
+        (60, "1m"),
+        (310, "5m 10s"),
+        (3600, "1h"),
+        (11100, "3h 5m"),
+        (187200, "2d 4h"),
+    ],
+)
+def test_a_span_of_time_is_one_or_two_words(seconds: float, text: str) -> None:
+    assert duration(timedelta(seconds=seconds)) == text

@@ -1,0 +1,107 @@
+"""Jobs from the lines of a file: added once, however often the command is run."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from jobengine.cli.file_of_jobs import BadLine, JobFile
+from jobengine.client import BadRequest, OutcomeUnknown
+
+from .fakes import Shell
+
+LINES = b'{"n": 1}\n{"n": 2}\n\n{"n": 1}\n'
+
+
+def _uids(data: bytes, batch: str | None = None) -> list[str]:
+    jobs = JobFile.read(io.BytesIO(data), batch)
+    numbers: list[int] = []
+    uids = [str(job.options["uid"]) for job in jobs.new_jobs(numbers)]
+    assert len(uids) == jobs.jobs == len(numbers)
+    return uids
+
+
+def test_the_same_file_makes_the_same_jobs_and_a_line_twice_makes_two() -> None:
+    uids = _uids(LINES)
+    assert uids == _uids(LINES)
+    assert len(set(uids)) == 3
+    assert [str(UUID(uid)) for uid in uids] == uids
+
+
+def test_another_file_or_batch_makes_other_jobs() -> None:
+    assert not set(_uids(LINES)) & set(_uids(LINES + b"{}\n"))
+    assert not set(_uids(LINES)) & set(_uids(LINES, "again"))
+
+
+def test_a_file_that_was_mended_in_a_batch_makes_the_same_jobs_of_its_other_lines() -> None:
+    before, after = _uids(LINES, "b"), _uids(LINES.replace(b"2", b"3") + b"{}\n", "b")
+    assert [one for one in before if one not in after] == [before[1]]
+    assert len(after) == 4
+
+
+def test_line_ends_of_another_system_make_no_other_job() -> None:
+    assert _uids(LINES, "b") == _uids(LINES.replace(b"\n", b"\r\n"), "b")
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b'"x"', b"\xff", b'{"n": NaN}'])
+def test_a_line_that_is_no_job_is_named(line: bytes) -> None:
+    with pytest.raises(BadLine, match=r"^line 5: "):
+        JobFile.read(io.BytesIO(LINES + line), None)
+
+
+def _file(home: Path, data: bytes = LINES) -> str:
+    (home / "jobs.jsonl").write_bytes(data)
+    return str(home / "jobs.jsonl")
+
+
+def _contents(asked: list[tuple[Any, ...]]) -> list[Any]:
+    return [content["n"] for _, chunk, _ in asked for content, _ in chunk]
+
+
+def test_all_lines_are_added_with_the_options(shell: Shell, tmp_path: Path) -> None:
+    done = shell("add", "mail", "--many", _file(tmp_path), "--priority", "4")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "All 3 jobs" in done.stderr
+    assert _contents(shell.mail.asked) == [1, 2, 1]
+    assert {str(more) for _, _, more in shell.mail.asked} == {"{'priority': 4}"}
+
+
+def test_lines_come_from_standard_input_too(shell: Shell) -> None:
+    assert shell("add", "mail", "--many", "-", sent=LINES).exit_code == 0
+    assert _contents(shell.mail.asked) == [1, 2, 1]
+
+
+def test_a_file_with_a_bad_line_adds_nothing(shell: Shell, tmp_path: Path) -> None:
+    done = shell("add", "mail", "--many", _file(tmp_path, LINES + b"oh"))
+    assert done.exit_code == 2
+    assert "line 5" in done.stderr
+    assert shell.mail.asked == []
+
+
+def test_a_break_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None:
+    shell.mail.answers["add_in_chunks"] = OutcomeUnknown("lost")
+    done = shell("add", "mail", "--many", _file(tmp_path))
+    assert done.exit_code == 5
+    assert "Run the same command again" in done.stderr
+    shell.mail.answers["add_in_chunks"] = KeyboardInterrupt()
+    done = shell("add", "mail", "--many", _file(tmp_path))
+    assert done.exit_code == 130
+    assert "0 of 3" in done.stderr
+
+
+def test_a_line_that_the_server_refuses_is_named_with_the_batch_to_go_on_with(shell: Shell, tmp_path: Path) -> None:
+    shell.mail.answers["add_in_chunks"] = BadRequest("too long", status=400, index=1)
+    path = _file(tmp_path, b"\n" + LINES)
+    done = shell("add", "mail", "--many", path)
+    assert done.exit_code == 1
+    assert f"{path}, line 3: too long" in done.stderr
+    (batch,) = re.findall(r"--batch (\w+)", done.stderr)
+    assert set(_uids(b"\n" + LINES)) == set(_uids(b"\n" + LINES, batch))
+
+
+def test_a_file_that_is_not_there_is_wrong_usage(shell: Shell) -> None:
+    assert shell("add", "mail", "--many", "/no/such/file").exit_code == 2
+    assert shell("add", "mail", "{}", "--many", "x").exit_code == 2
