@@ -93,6 +93,7 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
             defaults=settings.defaults,
             max_depth=settings.limits.json_depth,
             max_job_bytes=settings.limits.body_bytes,
+            max_queues=settings.max_queues,
             pass_unknown=settings.pass_unknown,
         ),
         clock=reactor,

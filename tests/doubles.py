@@ -175,7 +175,7 @@ class MemoryServer:
     cors_origins: frozenset[bytes] = frozenset()
     admin_key: bytes | None = None
     defaults: Defaults = field(factory=Defaults)
-    pass_unknown: bool = False
+    wire_parts: dict[str, Any] = field(factory=dict)
     clock: Clock = field(factory=new_clock)
     engine_parts: dict[str, Any] = field(factory=dict)
     #: Gives what the API takes for its engine; for one that fails.
@@ -190,7 +190,7 @@ class MemoryServer:
     def start(self) -> None:
         self.engine = make_engine(self.path, **{"clock": self.clock, **self.engine_parts})
         start(self.engine, lambda: self.clock.advance(0))
-        wire = Wire(defaults=self.defaults, max_depth=self.limits.json_depth, pass_unknown=self.pass_unknown)
+        wire = Wire(defaults=self.defaults, max_depth=self.limits.json_depth, **self.wire_parts)
         api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key)
         reactor = MemoryReactorClock()
         reactor.rightNow = self.clock.rightNow

@@ -80,24 +80,27 @@ def derived_uid(queue: Queue, idempotency_key: str, key_id: str | None) -> str:
     return str(UUID(bytes=digest, version=4))
 
 
-def authorise(queue: Queue, command: c.QueueCommand[object]) -> Grant:
+def authorise(queue: Queue, command: c.QueueCommand[object], now: int) -> Grant:
     """
-    What the key of a command may do with `queue`; raises AccessDenied, or NotAllowed for this command.
+    What the key of a command may do with `queue` at `now`; raises AccessDenied, or NotAllowed for this command.
 
     Takes the same time for every wrong key.
     """
-    grant = _ALL if command.admin else _grant(queue, command.access_key)
+    grant = _ALL if command.admin else _grant(queue, command.access_key, now)
     if grant.role not in ALLOWED[type(command)]:
         raise NotAllowed(grant.role)
     return grant
 
 
-def _grant(queue: Queue, access_key: bytes) -> Grant:
+def _grant(queue: Queue, access_key: bytes, now: int) -> Grant:
     digest = digest_of(access_key, queue.salt)
     found = None
     for key in queue.keys:
         if compare_digest(digest, key.digest):
             found = Grant(key.role, key.id)
+    old = queue.old_key
+    if old is not None and compare_digest(digest, old.digest) and now < old.until:
+        found = _ALL
     # The owner's key comes last: were it added with a role as well, nobody could take that back.
     if compare_digest(digest, queue.digest):
         found = _ALL

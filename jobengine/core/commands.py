@@ -102,6 +102,9 @@ class CountJobs(Command[Mapping[str, Mapping[State, int]]], frozen=True, kw_only
 class CreateQueue(QueueCommand[None], frozen=True, kw_only=True):
     """Make an empty queue whose owner's key is `access_key`."""
 
+    #: How many queues there may be, for those who have not shown the admin key; None is any number.
+    max_queues: int | None = None
+
 
 class DeleteQueue(QueueCommand[None], frozen=True, kw_only=True):
     """Remove the queue and every job in it."""
@@ -116,8 +119,9 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     require_lease: bool | None = None
     max_jobs: int | None = None
     defaults: Defaults | None = None
-    #: A new key for the owner; the old one opens nothing any more.
+    #: A new key for the owner, and for how many seconds the one until now stays good; any older one opens nothing.
     new_access_key: bytes | None = None
+    old_key_seconds: int = 0
 
 
 class AddKey(QueueCommand[AccessKey], frozen=True, kw_only=True):
@@ -219,6 +223,13 @@ class Filter(Value, frozen=True, kw_only=True):
     tag: str | None = None
     #: With this text in their content, in upper or lower case; itself it is casefolded (str.casefold). None is any.
     text: str | None = None
+    #: Held by a worker of this name, or by it last; None is any.
+    worker: str | None = None
+    #: With this text in their error, casefolded as well; None is any.
+    error: str | None = None
+    #: Added, and changed last, at least so many seconds ago; None is any time.
+    older_than: int | None = None
+    updated_before: int | None = None
 
 
 class ListJobs(QueueCommand["Page"], frozen=True, kw_only=True):

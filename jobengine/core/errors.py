@@ -5,6 +5,7 @@ from .model import Role, State
 __all__ = [
     "AccessDenied",
     "BadItem",
+    "ClaimRequired",
     "DomainError",
     "JobNotFound",
     "KeyNotFound",
@@ -17,6 +18,7 @@ __all__ = [
     "QueueFull",
     "QueueNotFound",
     "TooManyKeys",
+    "TooManyQueues",
     "UidTaken",
     "UniqueKeyTaken",
 ]
@@ -131,6 +133,28 @@ class LeaseRequired(DomainError):
         self.state = state
         self.worker = worker
         super().__init__("This queue wants the lease that came with the job in each update of it.")
+
+
+class ClaimRequired(DomainError):
+    """A job of a queue that wants leases is to be in progress, with no lease."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.worker = None
+        super().__init__(
+            "This queue wants leases, and a job that is only said to be in progress has none. Claim it: POST "
+            "/api/v1/job/next, or GET with markQueued=true."
+        )
+
+
+class TooManyQueues(DomainError):
+    """There are as many queues as there may be."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The server takes no more than {most} queues (MAX_QUEUES) from those who have not shown its admin key: "
+            "delete one that is not used, or ask whoever runs the server."
+        )
 
 
 class BadItem(DomainError):

@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Decoder, Encoder
 
 from .facts import ClockSet, Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import NO_NOTES, AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
+from .model import NO_NOTES, AccessKey, Attempt, Defaults, Job, Notes, OldKey, Queue, Role, Spec, Standing, State
 
 __all__ = ["UnknownRecord", "decode", "encode", "length_of_more"]
 
@@ -69,7 +69,9 @@ def _queue_line(kind: str, queue: Queue) -> bytes:
         more["defaults"] = asdict(queue.defaults)
     if queue.keys:
         more["keys"] = [[key.id, key.role.value, key.digest, key.created] for key in queue.keys]
-    return _line([kind, 2, queue.name, queue.salt, queue.digest, queue.created, more])
+    if queue.old_key is not None:
+        more["old_key"] = [queue.old_key.digest, queue.old_key.until]
+    return _line([kind, 3, queue.name, queue.salt, queue.digest, queue.created, more])
 
 
 def _notes(notes: Notes) -> _NotesExtras | UnsetType:
@@ -177,6 +179,7 @@ def _read_queue(written: list[Any]) -> Queue:
     name, salt, digest, created, more = written
     defaults = more.pop("defaults", None)
     keys = [AccessKey(id=i, role=Role(r), digest=d, created=c) for i, r, d, c in more.pop("keys", ())]
+    old_key = more.pop("old_key", None)
     return Queue(
         name=name,
         salt=salt,
@@ -184,6 +187,7 @@ def _read_queue(written: list[Any]) -> Queue:
         created=created,
         defaults=None if defaults is None else Defaults(**defaults),
         keys=tuple(keys),
+        old_key=None if old_key is None else OldKey(digest=old_key[0], until=old_key[1]),
         **more,
     )
 
@@ -269,7 +273,9 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("clock-set", 1): lambda written, _: ClockSet(*written),
     ("queue-created", 1): lambda written, _: QueueCreated(_read_queue([*written, {}])),
     ("queue-created", 2): lambda written, _: QueueCreated(_read_queue(written)),
+    ("queue-created", 3): lambda written, _: QueueCreated(_read_queue(written)),
     ("queue-changed", 2): lambda written, _: QueueChanged(_read_queue(written)),
+    ("queue-changed", 3): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-deleted", 1): lambda written, _: QueueDeleted(*written),
     ("job-added", 1): _read_job_added_1,
     ("job-added", 2): _read_job_added,

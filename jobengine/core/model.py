@@ -32,6 +32,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "Notes",
+    "OldKey",
     "Queue",
     "QueueCounts",
     "QueueStats",
@@ -264,6 +265,16 @@ class AccessKey:
 
 
 @frozen(kw_only=True)
+class OldKey:
+    """The owner's key before the present one, which is still good for a while."""
+
+    #: Keyed digest of the key, as hexadecimal text.
+    digest: str = field(repr=False)
+    #: From when on it opens nothing.
+    until: int
+
+
+@frozen(kw_only=True)
 class Queue:
     """A queue as its owner has set it up, without its jobs."""
 
@@ -287,6 +298,8 @@ class Queue:
     defaults: Defaults | None = None
     #: Keys beside the owner's.
     keys: tuple[AccessKey, ...] = ()
+    #: The owner's key before this one, if it was to stay good for a while; it may have ended.
+    old_key: OldKey | None = None
 
 
 @frozen(kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from hmac import compare_digest
 from itertools import islice
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from attrs import evolve
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from . import commands as c
 from .access import Grant, authorise, digest_of
 from .adding import add_jobs
 from .errors import (
+    ClaimRequired,
     DomainError,
     JobNotFound,
     KeyNotFound,
@@ -26,9 +27,10 @@ from .errors import (
     QueueExists,
     QueueNotFound,
     TooManyKeys,
+    TooManyQueues,
 )
 from .facts import Fact, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import INPROGRESS, QUEUED, SECOND, AccessKey, Job, Queue, QueueStats, Rank, Recent, Standing, State
+from .model import INPROGRESS, QUEUED, SECOND, AccessKey, Job, OldKey, Queue, QueueStats, Rank, Recent, Standing, State
 from .searching import matches
 from .state import Tables
 from .tables import Table, TableSet
@@ -71,7 +73,7 @@ def decide(
         return cast("Decision[A]", other(tables, command, now, new_id, lately))
     assert isinstance(command, c.QueueCommand)
     table = _table(tables, command.queue)
-    grant = authorise(table.queue, command)
+    grant = authorise(table.queue, command, now)
     return cast("Decision[A]", _OF_A_QUEUE[type(command)](table, grant, command, now, new_id))
 
 
@@ -122,6 +124,8 @@ def _job(table: Table, uid: str) -> Job:
 def _create_queue(tables: TableSet, command: c.CreateQueue, now: int, new_id: NewId, _lately: Lately) -> Decision[None]:
     if command.queue in tables.queues:
         raise QueueExists(command.queue)
+    if command.max_queues is not None and not command.admin and len(tables.queues) >= command.max_queues:
+        raise TooManyQueues(command.max_queues)
     salt = new_id()
     digest = digest_of(command.access_key, salt)
     return [QueueCreated(Queue(name=command.queue, salt=salt, digest=digest, created=now))], None
@@ -131,18 +135,28 @@ def _delete_queue(_table: Table, _grant: Grant, command: c.DeleteQueue, _now: in
     return [QueueDeleted(command.queue)], None
 
 
-def _change_queue(table: Table, _grant: Grant, command: c.ChangeQueue, _now: int, _new_id: NewId) -> Decision[Queue]:
+def _change_queue(table: Table, _grant: Grant, command: c.ChangeQueue, now: int, _new_id: NewId) -> Decision[Queue]:
     names = ("paused", "draining", "require_lease", "max_jobs", "defaults")
     changes = {name: value for name in names if (value := getattr(command, name)) is not None}
     if command.new_access_key is not None:
-        changes["digest"] = _new_digest(table.queue, command.new_access_key, [])
+        changes |= _new_owner_key(table.queue, command.new_access_key, now + command.old_key_seconds * SECOND, now)
     return _reconfigured(table, evolve(table.queue, **changes))
+
+
+def _new_owner_key(queue: Queue, access_key: bytes, old_until: int, now: int) -> dict[str, Any]:
+    """What changes of a queue with a new key of its owner, if the one until now is good until then."""
+    digest = _new_digest(queue, access_key, [])
+    if digest == queue.digest:
+        return {}
+    return {"digest": digest, "old_key": OldKey(digest=queue.digest, until=old_until) if old_until > now else None}
 
 
 def _add_key(table: Table, _grant: Grant, command: c.AddKey, now: int, new_id: NewId) -> Decision[AccessKey]:
     if len(table.queue.keys) >= _MOST_KEYS:
         raise TooManyKeys(_MOST_KEYS)
-    digest = _new_digest(table.queue, command.new_access_key, [table.queue.digest])
+    old = table.queue.old_key
+    taken = [table.queue.digest, *([old.digest] if old is not None and old.until > now else ())]
+    digest = _new_digest(table.queue, command.new_access_key, taken)
     key = AccessKey(id=new_id(), role=command.role, digest=digest, created=now)
     facts, _ = _reconfigured(table, evolve(table.queue, keys=(*table.queue.keys, key)))
     return facts, key
@@ -189,7 +203,7 @@ def _read_stats(
     tables: TableSet, command: c.ReadStats, now: int, _new_id: NewId, lately: Lately
 ) -> Decision[QueueStats]:
     table = _table(tables, command.queue)
-    authorise(table.queue, command)
+    authorise(table.queue, command, now)
     return _NOTHING, _stats(table, now, lately)
 
 
@@ -236,11 +250,11 @@ def _read_job(table: Table, grant: Grant, command: c.ReadJob, _now: int, _new_id
     return _NOTHING, job
 
 
-def _list_jobs(table: Table, _grant: Grant, command: c.ListJobs, _now: int, _new_id: NewId) -> Decision[c.Page]:
+def _list_jobs(table: Table, _grant: Grant, command: c.ListJobs, now: int, _new_id: NewId) -> Decision[c.Page]:
     looked_at, following = table.page(command.after, command.scan, command.filter.state)
     jobs: list[Job] = []
     for index, job in enumerate(looked_at):
-        if matches(job, command.filter):
+        if matches(job, command.filter, now):
             jobs.append(job)
         if len(jobs) == command.limit and index + 1 < len(looked_at):
             following = job.spec.rank
@@ -330,7 +344,7 @@ def _update_jobs(
         try:
             job = changed.get(asked.uid) or _job(table, asked.uid)
             fact, updated = update(table.queue, job, asked.changes, now, lease=asked.lease)
-        except (JobNotFound, LeaseLost, LeaseRequired) as error:
+        except (JobNotFound, LeaseLost, LeaseRequired, ClaimRequired) as error:
             outcomes.append(error)
             continue
         if fact is not None:
@@ -351,19 +365,22 @@ def _delete_job(table: Table, _grant: Grant, command: c.DeleteJob, _now: int, _n
 def _update_matching(
     table: Table, _grant: Grant, command: c.UpdateMatching, now: int, _new_id: NewId
 ) -> Decision[c.Swept]:
+    if command.changes.state is State.INPROGRESS and table.queue.require_lease:
+        raise ClaimRequired(State.QUEUED)
+
     def change(job: Job) -> Fact | None:
         return update(table.queue, job, command.changes, now, by_owner=True)[0]
 
     if command.uids is None:
-        return _sweep(command, change, *table.page(command.after, command.limit, command.filter.state))
-    return _sweep(command, change, [job for uid in command.uids if (job := table.job(uid)) is not None], None)
+        return _sweep(command, change, *table.page(command.after, command.limit, command.filter.state), now)
+    return _sweep(command, change, [job for uid in command.uids if (job := table.job(uid)) is not None], None, now)
 
 
 def _delete_matching(
-    table: Table, _grant: Grant, command: c.DeleteMatching, _now: int, _new_id: NewId
+    table: Table, _grant: Grant, command: c.DeleteMatching, now: int, _new_id: NewId
 ) -> Decision[c.Swept]:
     page = table.page(command.after, command.limit, command.filter.state)
-    return _sweep(command, lambda job: JobRemoved(command.queue, job.spec.uid), *page)
+    return _sweep(command, lambda job: JobRemoved(command.queue, job.spec.uid), *page, now)
 
 
 def _sweep(
@@ -371,8 +388,9 @@ def _sweep(
     change: Callable[[Job], Fact | None],
     looked_at: Sequence[Job],
     following: Rank | None,
+    now: int,
 ) -> Decision[c.Swept]:
-    matching = [job for job in looked_at if matches(job, command.filter)]
+    matching = [job for job in looked_at if matches(job, command.filter, now)]
     facts = [] if command.dry_run else [fact for fact in map(change, matching) if fact is not None]
     return facts, c.Swept(len(matching), following)
 

@@ -1,25 +1,60 @@
 """Which jobs a filter means."""
 
-import json
+from typing import Final
 
 from .commands import Filter
-from .model import Job
+from .model import SECOND, Job
 
 __all__ = ["matches"]
 
+#: What JSON escapes by a letter or sign; a backslash is not among them, for it must be looked at first.
+_ESCAPED: Final = (
+    ('\\"', '"'),
+    ("\\/", "/"),
+    ("\\n", "\n"),
+    ("\\t", "\t"),
+    ("\\r", "\r"),
+    ("\\b", "\b"),
+    ("\\f", "\f"),
+)
 
-def matches(job: Job, wanted: Filter) -> bool:
-    """Whether all that a filter says applies to a job."""
-    if wanted.state is not None and job.state is not wanted.state:
+
+def matches(job: Job, wanted: Filter, now: int) -> bool:
+    """Whether all that a filter says applies to a job at `now` (milliseconds)."""
+    standing = job.standing
+    if wanted.state is not None and standing.state is not wanted.state:
         return False
     if wanted.tag is not None and wanted.tag not in job.spec.tags:
+        return False
+    if wanted.worker is not None and wanted.worker != standing.worker:
+        return False
+    if not _is_ago(job.spec.created, wanted.older_than, now) or not _is_ago(job.updated, wanted.updated_before, now):
+        return False
+    if wanted.error is not None and wanted.error not in (standing.notes.error or "").casefold():
         return False
     return wanted.text is None or wanted.text in _text(job.spec.content)
 
 
+def _is_ago(then: int, seconds: int | None, now: int) -> bool:
+    """Whether something was at least so many seconds before now; None is any time."""
+    return seconds is None or then + seconds * SECOND <= now
+
+
 def _text(content: bytes) -> str:
-    """The content as it reads, without escapes, in one case."""
+    """The content as it reads, without escapes, in one case; its spacing is as it was sent."""
     text = content.decode()
-    if "\\" in text:
-        text = json.dumps(json.loads(text), ensure_ascii=False)
-    return text.casefold()
+    return (_unescaped(text) if "\\" in text else text).casefold()
+
+
+def _unescaped(text: str) -> str:
+    """A JSON text with each escape in its place turned into what it stands for."""
+    # All at C speed: contents may be long, and a list looks through many. Behind the first step every backslash that
+    # is left begins an escape, and those of four digits are what Python writes alike.
+    text = text.replace("\\\\", "\\u005c")
+    for escape, stands_for in _ESCAPED:
+        text = text.replace(escape, stands_for)
+    if "\\u" not in text:
+        return text
+    text = text.encode("raw_unicode_escape").decode("raw_unicode_escape")
+    # Halves of surrogate pairs come together.
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from .commands import Changes
-from .errors import LeaseLost, LeaseRequired
+from .errors import ClaimRequired, LeaseLost, LeaseRequired
 from .facts import Fact, JobAdded, JobChanged
 from .model import DAY, FINISHED, HISTORY_LENGTH, INPROGRESS, SECOND, Attempt, Job, Queue, Spec, Standing, State
 
@@ -33,7 +33,8 @@ def update(
     if not by_owner:
         _check_lease(queue, job, changes, lease)
     spec = _spec(job.spec, changes)
-    updated = Job(spec, _moved(Job(spec, _with_notes(job.standing, changes)), changes, now))
+    noted = Job(spec, _with_notes(job.standing, changes))
+    updated = Job(spec, _moved(noted, changes, now, by_holder=lease is not None))
     if spec is not job.spec:
         return JobAdded(queue.name, updated), updated
     return JobChanged(queue.name, spec.uid, updated.standing), updated
@@ -59,8 +60,11 @@ def _repeats(job: Job, changes: Changes, lease: str) -> bool:
 def _check_lease(queue: Queue, job: Job, changes: Changes, lease: str | None) -> None:
     held = job.standing.state is INPROGRESS
     if lease is None:
-        if queue.require_lease and held and not changes.cancel:
+        # A job that nobody holds by a lease can't be asked for one.
+        if queue.require_lease and held and job.standing.lease is not None and not changes.cancel:
             raise LeaseRequired(job.state, job.standing.worker)
+        if queue.require_lease and changes.state is INPROGRESS and not held:
+            raise ClaimRequired(job.state)
     elif not held or not _holds(job.standing, lease):
         raise LeaseLost(job.state, job.standing.worker)
 
@@ -83,13 +87,13 @@ def _spec(spec: Spec, changes: Changes) -> Spec:
     )
 
 
-def _moved(job: Job, changes: Changes, now: int) -> Standing:
+def _moved(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Standing:
     standing = job.standing
     match changes.state:
         case State.COMPLETE:
             return _complete(standing, changes, now)
         case State.QUEUED:
-            return _requeued(job, now, _ready_at(changes, now))
+            return _requeued(job, now, _ready_at(changes, now), by_holder=by_holder)
         case State.INPROGRESS:
             return _held(job, now)
         case State.FAILED:
@@ -136,15 +140,19 @@ def _at(standing: Standing, ready_at: int) -> Standing:
     return replace(standing, ready_at=ready_at, not_before=0)
 
 
-def _requeued(job: Job, now: int, ready_at: int) -> Standing:
-    """Queued again because somebody said so: a job that had finished begins anew, with all its attempts."""
+def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing:
+    """
+    Queued again because somebody said so: a job that had finished begins anew, with all its attempts.
+
+    What its holder releases has not been tried: the attempt is given back.
+    """
     standing, notes = job.standing, replace(job.standing.notes, cancel_requested=False)
     if standing.state is State.INPROGRESS:
         notes = replace(notes, history=_remembered(standing, now, "released", None))
         if standing.notes.cancel_requested:
             notes = replace(notes, error=_CANCELLED)
             return replace(standing, state=State.FAILED, updated=now, lease=None, shift=0, notes=notes)
-    attempts = 0 if standing.state in FINISHED else standing.attempts
+    attempts = 0 if standing.state in FINISHED else standing.attempts - by_holder
     return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, notes=notes)
 
 

@@ -12,7 +12,7 @@ from attrs import evolve
 from msgspec.structs import replace
 
 from . import commands as c
-from .model import AccessKey, Job, JobEvent, Notes, Queue, QueueStats
+from .model import AccessKey, Job, JobEvent, Notes, OldKey, Queue, QueueStats
 
 __all__ = ["shown"]
 
@@ -51,13 +51,19 @@ def _notes(notes: Notes, ahead: int) -> Notes:
 
 
 def _queue(queue: Queue, ahead: int) -> Queue:
-    return evolve(queue, created=queue.created + ahead, keys=_moved(queue.keys, ahead))
+    return evolve(
+        queue,
+        created=queue.created + ahead,
+        keys=_moved(queue.keys, ahead),
+        old_key=_moved(queue.old_key, ahead),
+    )
 
 
 _MOVERS: Final[dict[type, Callable[[Any, int], Any]]] = {
     Job: _job,
     Queue: _queue,
     AccessKey: lambda key, ahead: evolve(key, created=key.created + ahead),
+    OldKey: lambda key, ahead: evolve(key, until=key.until + ahead),
     JobEvent: lambda event, ahead: evolve(event, at=event.at + ahead),
     QueueStats: lambda stats, ahead: evolve(stats, queue=_queue(stats.queue, ahead)),
     c.Added: lambda added, ahead: c.Added(_job(added.job, ahead), added.new),

@@ -143,6 +143,7 @@ SETTINGS: Final = (
     Setting("idle-seconds", "IDLE_SECONDS", "60", _seconds, "How long a connection may be idle between requests."),
     Setting("max-connections", "MAX_CONNECTIONS", "1000", _whole(1), "The most connections at one time."),
     Setting("max-json-depth", "MAX_JSON_DEPTH", "32", _whole(2, 500), "How deep JSON may be nested."),
+    Setting("max-queues", "MAX_QUEUES", "1000", _whole(1), "The most queues, but for whoever has the admin key."),
     Setting(
         "unknown-fields",
         "UNKNOWN_FIELDS",
@@ -189,6 +190,8 @@ class Settings:
     limits: Limits
     #: See Cors.
     cors_origins: frozenset[bytes]
+    #: How many queues there may be, for those who have not shown the admin key.
+    max_queues: int
     #: Whether calls of the first version take fields and parameters that they do not know.
     pass_unknown: bool
     #: "text" or "json".
@@ -227,6 +230,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
             connections=values["max-connections"],
             json_depth=values["max-json-depth"],
         ),
+        max_queues=values["max-queues"],
         pass_unknown=values["unknown-fields"] == "pass",
         log_format=values["log-format"],
         least_status_logged=_LEAST_STATUS[values["log-requests"]],

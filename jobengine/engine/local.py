@@ -383,9 +383,9 @@ class LocalEngine:
 
     def _may_watch(self, command: c.Subscribe) -> bool:
         """Whether its key still opens the queue; it may have been revoked since the watch began."""
-        table = self.executor.tables.queues.get(command.queue)
+        table, now = self.executor.tables.queues.get(command.queue), self.executor.timeline.elapsed()
         try:
-            return table is not None and authorise(table.queue, command) is not None
+            return table is not None and authorise(table.queue, command, now) is not None
         except DomainError:
             return False
 

@@ -1,5 +1,6 @@
 """A request with an id, whose body stays in memory and is bounded, and its answer."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
@@ -28,6 +29,7 @@ __all__ = ["Connection", "JobRequest", "RequestSite", "answer"]
 _log: Final = Logger(namespace="jobengine.web")
 _PROCESS: Final = token_hex(4)
 _numbers: Final = count(1)
+_PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 #: The first line of an answer, by its status.
@@ -97,7 +99,7 @@ class JobRequest(Request):
     broken = False
     #: The headers, if it came as a whole.
     _taken: Mapping[bytes, Sequence[bytes]] | None = None
-    #: Tells it from every other request; in the log and in X-Request-Id.
+    #: In the log and in X-Request-Id: what the client sent, or what tells it from every other request.
     id = ""
     #: When it was whole, on the reactor's clock; None before.
     began: float | None = None
@@ -168,7 +170,7 @@ class JobRequest(Request):
 
     def process(self) -> None:
         """Give the request an id, and to its resource."""
-        self.id = self.id or f"{_PROCESS}-{next(_numbers)}"
+        self.id = _sent_id(self.sent(b"x-request-id")) or self.id or f"{_PROCESS}-{next(_numbers)}"
         site = self.channel.site
         self.site = site  # type: ignore[assignment]  # as with the channel
         self.began = site.reactor.seconds()
@@ -287,6 +289,12 @@ class JobRequest(Request):
     def _end_with(self, problem: Problem) -> None:
         self.write(answer(self, problem))
         self.finish()
+
+
+def _sent_id(values: Sequence[bytes]) -> str | None:
+    """The id that a client gave its request, if it is plain enough for a log and a header; None if not."""
+    plain = len(values) == 1 and _PLAIN_ID.fullmatch(values[0])
+    return values[0].decode() if plain else None
 
 
 @lru_cache(maxsize=16)

@@ -31,7 +31,6 @@ from ..http.stream import TooSlow, write_all
 from ..wire.bulk import MOST_BULK_VALUES
 from ..wire.calls import Call, check_query
 from ..wire.parameters import (
-    BadInput,
     access_key,
     check_named,
     cursor,
@@ -40,6 +39,7 @@ from ..wire.parameters import (
     flag,
     idempotency_key,
     number,
+    once,
     one,
     preferred_return,
     preferred_wait,
@@ -48,9 +48,10 @@ from ..wire.parameters import (
 )
 from ..wire.requests import Access, Wire
 from ..wire.responses import (
+    added_value,
+    brief_added,
     explanation_json,
     job_json,
-    job_value,
     jobs_json,
     key_value,
     list_json,
@@ -62,7 +63,8 @@ from ..wire.responses import (
     to_json,
 )
 from ..wire.strict_json import MOST_VALUES
-from .errors import AdminRequired, problem_of, result_of
+from .common import empty, is_minimal, json_body, next_link, nothing
+from .errors import AdminRequired, brief_result, problem_of, result_of
 from .metrics import CONTENT_TYPE, Metrics
 from .router import Dispatcher, Routes
 from .schema import SCHEMA
@@ -78,8 +80,6 @@ _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
 #: A page ends when the contents in it are longer than this in all.
 _PAGE_BYTES: Final = 8 << 20
-#: What a body has to be.
-_JSON: Final = b"application/json"
 #: Seconds between signs of life in a stream of events; proxies close what is silent.
 _SIGN_OF_LIFE: Final = 20
 
@@ -122,7 +122,7 @@ class Api:
         command = self.wire.create_queue(await self._body(request), self._admin(request))
         self._check_admin(request)
         await self.engine.ask(command)
-        return _empty(request, HTTPStatus.CREATED)
+        return empty(request, HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue", methods=["GET"])
     async def read_queue(self, request: JobRequest) -> bytes | None:
@@ -151,7 +151,7 @@ class Api:
         name = one(request.args, "name")
         self._check_admin(request)
         await self.engine.ask(c.DeleteQueue(queue=name, **self._access(request)))
-        return _empty(request, HTTPStatus.NO_CONTENT)
+        return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/queue/stats", methods=["GET"])
     async def queue_stats(self, request: JobRequest) -> bytes:
@@ -190,15 +190,15 @@ class Api:
         """Remove a key."""
         name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self._access(request)
         await self.engine.ask(c.RevokeKey(queue=name, **access, key_id=key_id))
-        return _empty(request, HTTPStatus.NO_CONTENT)
+        return empty(request, HTTPStatus.NO_CONTENT)
 
     # One job
 
     @_app.route("/api/v1/job", methods=["PUT"])
     async def add_job(self, request: JobRequest) -> bytes:
         """Add a job to a queue, and wait for its end if that is preferred."""
-        once = idempotency_key(request.sent(b"idempotency-key"))
-        command = self.wire.add_job(await self._body(request), self._access(request), once)
+        key = idempotency_key(request.sent(b"idempotency-key"))
+        command = self.wire.add_job(await self._body(request), self._access(request), key)
         (added,) = await self.engine.ask(command)
         job, wait = added.job, preferred_wait(request.sent(b"prefer"))
         if wait:
@@ -230,14 +230,14 @@ class Api:
         preferred = preferred_return(request.sent(b"prefer"))
         job = await self.engine.ask(command)
         is_empty = v1 and preferred != "representation"
-        return _empty(request, HTTPStatus.OK) if is_empty else request.reply(job_json(job))
+        return empty(request, HTTPStatus.OK) if is_empty else request.reply(job_json(job))
 
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
         """Remove a job."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
         await self.engine.ask(c.DeleteJob(queue=name, **access, uid=uid))
-        return _empty(request, HTTPStatus.NO_CONTENT)
+        return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/job/next", methods=["GET"])
     async def next_job(self, request: JobRequest) -> bytes:
@@ -249,17 +249,22 @@ class Api:
         if claim and request.method != b"HEAD":
             claims = c.Claims(queues=(name,), **access, wait=wait)
             claimed = (await self.engine.claim(claims)).jobs
-            return request.reply(job_json(claimed[0].job, lease=True)) if claimed else _none(request)
-        job = await self.engine.ask(c.Peek(queue=name, **access))
-        return _none(request) if job is None else request.reply(job_json(job))
+            return request.reply(job_json(claimed[0].job, lease=True)) if claimed else nothing(request)
+        job = await self.engine.peek(c.Peek(queue=name, **access, wait=wait))
+        return nothing(request) if job is None else request.reply(job_json(job))
 
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
-        """Claim jobs of several queues."""
+        """Claim jobs of several queues, when the updates that come with it are made."""
         claims = self.wire.claim(await self._body(request), self._access(request))
-        request.waits = claims.wait > 0
-        claimed = (await self.engine.claim(claims)).jobs
-        return request.reply(jobs_json(claimed)) if claimed else _none(request)
+        request.waits = claims.wait > 0 and not claims.updates
+        result = await self.engine.claim(claims)
+        if claims.updates:
+            show = brief_result if is_minimal(request) else result_of
+            uids = [one.update.uid for one in claims.updates]
+            results = [show(each) for each in zip(uids, result.results, strict=True)]
+            return request.reply(jobs_json(result.jobs, results))
+        return request.reply(jobs_json(result.jobs)) if result.jobs else nothing(request)
 
     @_app.route("/api/v1/job/explain", methods=["GET"])
     async def explain(self, request: JobRequest) -> bytes:
@@ -273,12 +278,13 @@ class Api:
     @_app.route("/api/v1/jobs", methods=["PUT"])
     async def add_jobs(self, request: JobRequest) -> bytes:
         """Add jobs, all or none."""
-        body, access = _body(request), self._access(request)
+        body, access = json_body(request), self._access(request)
         most = await self._most_values(request, access)
         command = await self.wire.add_jobs(body, access, self._pause, most)
         check_named(request.args, command.queue)
-        jobs = [one.job for one in await self.engine.ask(command)]
-        return request.reply(await list_json("jobs", jobs, job_value, self._pause), HTTPStatus.CREATED)
+        added = await self.engine.ask(command)
+        show = brief_added if is_minimal(request) else added_value
+        return request.reply(await list_json("jobs", added, show, self._pause), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/jobs", methods=["GET"])
     async def list_jobs(self, request: JobRequest) -> bytes:
@@ -294,21 +300,22 @@ class Api:
         )
         page = await self._filled_page(command)
         if page.following is not None:
-            request.setHeader(b"Link", _next_link(request, cursor_text(page.following)))
+            request.setHeader(b"Link", next_link(request, cursor_text(page.following)))
         return request.reply(page_json(page.jobs, page.following))
 
     @_app.route("/api/v1/jobs", methods=["POST"])
     async def update_jobs(self, request: JobRequest) -> bytes:
         """Change jobs, one by one or all that match."""
-        body, access = _body(request), self._access(request)
+        body, access = json_body(request), self._access(request)
         most = await self._most_values(request, access)
         asked = await self.wire.update_jobs(body, access, self._pause, most)
         check_named(request.args, asked.queue)
         if isinstance(asked, c.UpdateMatching):
             return request.reply(to_json({"matched": await self.engine.update_matching(asked)}))
         changed = await self.engine.ask(asked)
+        show = brief_result if is_minimal(request) else result_of
         results = list(zip([update.uid for update in asked.updates], changed, strict=True))
-        return request.reply(await list_json("results", results, lambda result: result_of(*result), self._pause))
+        return request.reply(await list_json("results", results, show, self._pause))
 
     @_app.route("/api/v1/jobs", methods=["DELETE"])
     async def delete_jobs(self, request: JobRequest) -> bytes:
@@ -324,7 +331,7 @@ class Api:
     async def events(self, request: JobRequest) -> bytes | None:
         """Changes of jobs as they happen, as server-sent events."""
         name, access = one(request.args, "queueName"), self._access(request)
-        last = b"".join(request.sent(b"last-event-id")[:1]).decode("latin-1")
+        last = once(request.sent(b"last-event-id"), "Last-Event-ID").decode("latin-1")
         request.waits = True
         watching = await self.engine.watch(c.Subscribe(queue=name, **access, after=last or None))
         request.setHeader(b"Content-Type", b"text/event-stream")
@@ -347,7 +354,7 @@ class Api:
     @_app.route("/test", methods=["GET"])
     async def test(self, request: JobRequest) -> bytes:
         """Whether this is a JobEngine."""
-        return _empty(request, HTTPStatus.OK)
+        return empty(request, HTTPStatus.OK)
 
     @_app.route("/openapi.json", methods=["GET"])
     async def openapi(self, request: JobRequest) -> bytes:
@@ -418,12 +425,12 @@ class Api:
         if self._admin_keys(request):
             # If it is wrong, nothing that comes with it may hide that; no queue has an empty key.
             return {"admin": True} if self._admin(request) else {"access_key": b""}
-        return {"access_key": access_key(request.sent(b"x-access-key"))}
+        return {"access_key": access_key(request.sent(b"x-access-key"), request.sent(b"authorization"))}
 
     def _admin(self, request: JobRequest) -> bool:
         """Whether the request has shown the admin key."""
-        sent = self._admin_keys(request)
-        return self.admin_key is not None and len(sent) == 1 and compare_digest(sent[0], self.admin_key)
+        sent = once(self._admin_keys(request), "X-Admin-Key")
+        return self.admin_key is not None and compare_digest(sent, self.admin_key)
 
     def _admin_keys(self, request: JobRequest) -> Sequence[bytes]:
         """What was sent as the admin key, if there is one."""
@@ -445,7 +452,7 @@ class Api:
 
     async def _body(self, request: JobRequest) -> bytes:
         """A body that is JSON; raises BadInput."""
-        return await self.wire.checked(_body(request), self._pause)
+        return await self.wire.checked(json_body(request), self._pause)
 
     def _pause(self) -> "Deferred[None]":
         """Let other requests in."""
@@ -463,26 +470,3 @@ class Api:
                 return c.Page(jobs=jobs, following=page.following)
             await deferLater(self.clock, 0)
             command = replace(command, after=page.following)
-
-
-def _next_link(request: JobRequest, cursor: str) -> bytes:
-    """RFC 8288: the same request, from the cursor on."""
-    kept = [part for part in request.uri.partition(b"?")[2].split(b"&") if part and not part.startswith(b"cursor=")]
-    query = b"&".join([*kept, b"cursor=" + cursor.encode()])
-    return b'<%b?%b>; rel="next"' % (request.path, query)
-
-
-def _body(request: JobRequest) -> bytes:
-    """The body of a request that says that it is JSON; raises BadInput."""
-    kind = b"".join(request.sent(b"content-type")[:1])
-    if kind != _JSON and kind.split(b";")[0].strip().lower() != _JSON:
-        raise BadInput("The body must be JSON, with the header Content-Type: application/json.")
-    return request.body()
-
-
-def _none(request: JobRequest) -> bytes:
-    return _empty(request, HTTPStatus.NO_CONTENT)
-
-
-def _empty(request: JobRequest, status: HTTPStatus) -> bytes:
-    return request.reply(b"", status)

@@ -10,10 +10,10 @@ from ..core import errors as e
 from ..core.model import Job
 from ..engine.door import Busy, Full, OutcomeUnknown, Starting
 from ..http.problem import Problem
-from ..wire.parameters import BadInput
-from ..wire.responses import job_value
+from ..wire.parameters import BadInput, UnsupportedEncoding
+from ..wire.responses import is_cancelled, job_value
 
-__all__ = ["AdminRequired", "problem_of", "result_of"]
+__all__ = ["AdminRequired", "brief_result", "problem_of", "result_of"]
 
 
 class AdminRequired(Exception):
@@ -25,6 +25,7 @@ class AdminRequired(Exception):
 
 _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     BadInput: HTTPStatus.BAD_REQUEST,
+    UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     AdminRequired: HTTPStatus.UNAUTHORIZED,
     e.AccessDenied: HTTPStatus.UNAUTHORIZED,
     e.NotAllowed: HTTPStatus.FORBIDDEN,
@@ -39,6 +40,8 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     e.TooManyKeys: HTTPStatus.CONFLICT,
     e.LeaseLost: HTTPStatus.CONFLICT,
     e.LeaseRequired: HTTPStatus.CONFLICT,
+    e.ClaimRequired: HTTPStatus.CONFLICT,
+    e.TooManyQueues: HTTPStatus.TOO_MANY_REQUESTS,
     e.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     Starting: HTTPStatus.SERVICE_UNAVAILABLE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -46,11 +49,18 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     OutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 #: Seconds after which a client may try again.
-_RETRY_AFTER: Final[Mapping[type[Exception], int]] = {Starting: 1, Busy: 1, Full: 5, OutcomeUnknown: 5, e.QueueFull: 5}
+_RETRY_AFTER: Final[Mapping[type[Exception], int]] = {
+    Starting: 1,
+    Busy: 1,
+    Full: 5,
+    OutcomeUnknown: 5,
+    e.QueueFull: 5,
+    e.TooManyQueues: 60,
+}
 #: RFC 9110, 11.6.1: a 401 names a scheme.
 _SCHEME: Final[Mapping[type[Exception], str]] = {
     AdminRequired: 'X-Admin-Key realm="server"',
-    e.AccessDenied: 'X-Access-Key realm="queue"',
+    e.AccessDenied: 'X-Access-Key realm="queue", Bearer realm="queue"',
 }
 
 
@@ -66,12 +76,22 @@ def problem_of(error: Exception) -> Problem | None:
     return None
 
 
-def result_of(uid: str, outcome: Job | e.DomainError) -> dict[str, Any]:
-    """What became of one update of many."""
+def result_of(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
+    """What became of one update of many, by the uid that was sent."""
+    uid, outcome = result
     if isinstance(outcome, Job):
         return {"uid": uid, "status": HTTPStatus.OK.value, "job": job_value(outcome)}
     status = _STATUS[type(outcome)]
     return {"uid": uid, "status": status.value, "error": str(outcome), **_more(outcome)}
+
+
+def brief_result(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
+    """The same in short, but for what is wrong, and what a worker must hear."""
+    uid, outcome = result
+    if not isinstance(outcome, Job):
+        return result_of(result)
+    asked_to_stop = {"cancel_requested": True} if is_cancelled(outcome) else {}
+    return {"uid": uid, "status": HTTPStatus.OK.value, **asked_to_stop}
 
 
 def _headers(kind: type[Exception]) -> dict[str, str]:
@@ -85,7 +105,7 @@ def _headers(kind: type[Exception]) -> dict[str, str]:
 
 def _more(error: Exception) -> dict[str, Any]:
     """Who holds the job, for one who does not."""
-    if not isinstance(error, e.LeaseLost | e.LeaseRequired):
+    if not isinstance(error, e.LeaseLost | e.LeaseRequired | e.ClaimRequired):
         return {}
     return {"state": error.state, "worker": error.worker}
 

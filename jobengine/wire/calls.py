@@ -25,7 +25,7 @@ class Call:
     v1: bool = False
 
 
-_FILTER: Final = "state tag q"
+_FILTER: Final = "state tag q worker error older_than updated_before"
 
 #: By method and path. HEAD takes what GET takes.
 CALLS: Final[Mapping[tuple[str, str], Call]] = {

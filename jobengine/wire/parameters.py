@@ -14,7 +14,9 @@ from ..core.model import Rank, State
 __all__ = [
     "BadInput",
     "Query",
+    "UnsupportedEncoding",
     "access_key",
+    "check_encoding",
     "check_named",
     "cursor",
     "cursor_text",
@@ -22,19 +24,24 @@ __all__ = [
     "flag",
     "idempotency_key",
     "number",
+    "once",
     "one",
     "optional",
     "preferred_return",
     "preferred_wait",
     "seconds",
+    "shortened",
     "some_or_all",
 ]
 
 #: What a query string or a set of headers is: every value of each name, as bytes.
 Query = Mapping[bytes, Sequence[bytes]]
 
-#: The longest that a request may wait.
+#: The most seconds for which a client may ask to wait, and the most that it does: proxies give up after 60.
 MAX_WAIT: Final = 60
+LONGEST_WAIT: Final = 55
+#: The longest span of time in a filter: 30 years in seconds.
+LONGEST_SPAN: Final = 946_080_000
 _LONGEST_TEXT: Final = 256
 _PREFER_RETURN: Final = re.compile(
     r"(?:^|[,;])\s*return\s*=\s*\"?(minimal|representation)\"?\s*(?:$|[,;])", re.IGNORECASE
@@ -52,13 +59,53 @@ class BadInput(ValueError):
     """What the client sent can't be used; str() is written for it."""
 
 
-def access_key(values: Sequence[bytes] | None) -> bytes:
-    """The access key in the X-Access-Key headers of a request; raises BadInput if there is not just one."""
+class UnsupportedEncoding(ValueError):
+    """The body is compressed; str() is written for the client."""
+
+
+def access_key(values: Sequence[bytes], authorization: Sequence[bytes] = ()) -> bytes:
+    """
+    The access key in the X-Access-Key headers of a request, or as Bearer in its Authorization headers.
+
+    Raises BadInput if there is not just one. Authorization of another scheme is for a proxy, and passed over.
+    """
+    bearer = _bearer(authorization) if authorization else None
+    if bearer is not None:
+        if values:
+            raise BadInput("Send the access key in X-Access-Key or as Authorization: Bearer, not in both.")
+        return bearer
     if not values or not values[0]:
-        raise BadInput("The header X-Access-Key is missing; send the access key of the queue in it.")
+        raise BadInput(
+            "The header X-Access-Key is missing; send the access key of the queue in it, or as Authorization: Bearer."
+        )
+    return once(values, "X-Access-Key")
+
+
+def _bearer(values: Sequence[bytes]) -> bytes | None:
+    """The key in `Authorization: Bearer KEY`, or None if the scheme is another."""
+    scheme, _, key = once(values, "Authorization").partition(b" ")
+    if scheme.lower() != b"bearer":
+        return None
+    if not key.strip():
+        raise BadInput("The header Authorization has no key behind Bearer.")
+    return key.strip()
+
+
+def once(values: Sequence[bytes], name: str) -> bytes:
+    """The value of a header that may come once, or an empty one; raises BadInput if it comes more often."""
     if len(values) > 1:
-        raise BadInput("The header X-Access-Key comes more than once.")
-    return values[0]
+        raise BadInput(f"The header {name} comes more than once.")
+    return values[0] if values else b""
+
+
+def check_encoding(values: Sequence[bytes]) -> None:
+    """Raise UnsupportedEncoding if the Content-Encoding headers of a request name any encoding."""
+    named = b", ".join(values).strip().lower()
+    if named not in (b"", b"identity"):
+        raise UnsupportedEncoding(
+            "The body is compressed, which JobEngine does not take: its limits count bytes as they come. Send it "
+            "plain, without Content-Encoding."
+        )
 
 
 def idempotency_key(values: Sequence[bytes] | None) -> str | None:
@@ -72,9 +119,9 @@ def idempotency_key(values: Sequence[bytes] | None) -> str | None:
 
 
 def preferred_wait(values: Sequence[bytes] | None) -> float:
-    """The seconds of `wait` in the Prefer headers of a request (RFC 7240), at most MAX_WAIT; 0 if there is none."""
+    """The seconds of `wait` in the Prefer headers of a request (RFC 7240), at most LONGEST_WAIT; 0 if there is none."""
     found = _PREFER_WAIT.search(b",".join(values or ()).decode("latin-1"))
-    return min(int(found.group(1)), MAX_WAIT) if found else 0
+    return min(int(found.group(1)), LONGEST_WAIT) if found else 0
 
 
 def preferred_return(values: Sequence[bytes] | None) -> str | None:
@@ -115,10 +162,18 @@ def flag(query: Query, name: str) -> bool:
 def number(query: Query, name: str, default: int, most: int) -> int:
     """The value of a query parameter that is a whole number from 1 to `most`; raises BadInput."""
     value = optional(query, name)
-    if value is None:
-        return default
-    if not value.isascii() or not value.isdigit() or len(value) > 9 or not 1 <= int(value) <= most:
-        raise BadInput(f"The query parameter {name} must be a whole number from 1 to {most}.")
+    return default if value is None else _whole(value, name, 1, most)
+
+
+def _span(query: Query, name: str) -> int | None:
+    """The value of a query parameter that is a span of time in whole seconds, or None; raises BadInput."""
+    value = optional(query, name)
+    return None if value is None else _whole(value, name, 0, LONGEST_SPAN)
+
+
+def _whole(value: str, name: str, least: int, most: int) -> int:
+    if not value.isascii() or not value.isdigit() or len(value) > 9 or not least <= int(value) <= most:
+        raise BadInput(f"The query parameter {name} must be a whole number from {least} to {most}.")
     return int(value)
 
 
@@ -129,20 +184,46 @@ def seconds(query: Query, name: str) -> float:
         return 0
     if not _NUMBER.fullmatch(value) or not 0 <= float(value) <= MAX_WAIT:
         raise BadInput(f"The query parameter {name} must be a number of seconds from 0 to {MAX_WAIT}.")
-    return float(value)
+    return shortened(float(value))
+
+
+def shortened(wait: float) -> float:
+    """The seconds that a request waits which may wait so long: it is answered before a proxy gives up."""
+    return min(wait, LONGEST_WAIT)
 
 
 def filter_of(query: Query) -> Filter:
-    """Which jobs the parameters state, tag and q mean; raises BadInput."""
-    return make_filter(optional(query, "state"), optional(query, "tag"), optional(query, "q"))
+    """Which jobs the parameters of a filter mean; raises BadInput."""
+    return make_filter(
+        state=optional(query, "state"),
+        tag=optional(query, "tag"),
+        q=optional(query, "q"),
+        worker=optional(query, "worker"),
+        error=optional(query, "error"),
+        older_than=_span(query, "older_than"),
+        updated_before=_span(query, "updated_before"),
+    )
 
 
-def make_filter(state: str | None, tag: str | None, text: str | None) -> Filter:
+def make_filter(
+    *,
+    state: str | None,
+    tag: str | None,
+    q: str | None,
+    worker: str | None,
+    error: str | None,
+    older_than: int | None,
+    updated_before: int | None,
+) -> Filter:
     """A Filter of what a client said; raises BadInput."""
     return Filter(
         state=None if state is None else state_of(state, "state"),
         tag=tag,
-        text=None if text is None else text.casefold(),
+        text=None if q is None else q.casefold(),
+        worker=worker,
+        error=None if error is None else error.casefold(),
+        older_than=older_than,
+        updated_before=updated_before,
     )
 
 

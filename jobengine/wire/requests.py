@@ -1,7 +1,7 @@
 """What stands in the bodies of requests, as commands."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Annotated, Any, Final, TypeVar
 
@@ -15,7 +15,7 @@ from ..core.model import Defaults, Role, State
 from ..core.values import Value
 from .bulk import Bounds, Checked, Pause, checked, field_names, read_in_pieces
 from .fields import PassedOver, known_only, unknown_field
-from .parameters import MAX_WAIT, BadInput, make_filter, some_or_all, state_of
+from .parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of
 from .strict_json import MOST_VALUES, NotStrict, check
 
 __all__ = ["Access", "Wire"]
@@ -37,6 +37,10 @@ _Text = Annotated[str, Meta(min_length=1)]
 _Name = Annotated[str, Meta(min_length=1, max_length=_NAME_LENGTH)]
 _Key = Annotated[str, Meta(min_length=1, max_length=_KEY_LENGTH)]
 _Count = Annotated[int, Meta(ge=0)]
+#: Seconds, at most 30 years.
+_Span = Annotated[int, Meta(ge=0, le=LONGEST_SPAN)]
+#: Seconds, at most 30 days.
+_Overlap = Annotated[int, Meta(ge=0, le=2_592_000)]
 _Tags = Annotated[tuple[_Name, ...], Meta(max_length=20)]
 _Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\Z")]
 _Attempts = Annotated[int, Meta(ge=1)]
@@ -71,6 +75,7 @@ class _ChangeQueue(_Fields, frozen=True, kw_only=True):
     max_jobs: _Count | None = None
     defaults: _Defaults | None = None
     new_access_key: _Key | None = None
+    old_key_seconds: _Overlap | None = None
 
 
 class _AddKey(_Fields, frozen=True, kw_only=True):
@@ -146,6 +151,10 @@ class _Filter(_Fields, frozen=True, kw_only=True):
     state: _Text | None = None
     tag: _Text | None = None
     q: _Text | None = None
+    worker: _Text | None = None
+    error: _Text | None = None
+    older_than: _Span | None = None
+    updated_before: _Span | None = None
 
 
 class _UpdateJobs(_Changes, frozen=True, kw_only=True):
@@ -162,6 +171,7 @@ class _Claim(_Fields, frozen=True, kw_only=True):
     wait: Annotated[float, Meta(ge=0, le=MAX_WAIT)] | None = None
     worker: _Name | None = None
     tags: _Tags | None = None
+    updates: Annotated[list[_UpdateJob], Meta(max_length=_MOST_CLAIMS)] | None = None
 
 
 def _decoder(kind: type[T]) -> "msgspec.json.Decoder[T]":
@@ -188,6 +198,8 @@ class Wire:
     max_depth: int = 32
     #: Bytes of the content of one job, and of its result.
     max_job_bytes: int = 1 << 20
+    #: How many queues there may be, for those who have not shown the admin key.
+    max_queues: int = 1_000
     #: Whether calls of the first version take fields and parameters that they do not know.
     pass_unknown: bool = False
 
@@ -198,11 +210,14 @@ class Wire:
     def create_queue(self, body: bytes, admin: bool) -> c.CreateQueue:
         """The body of PUT /api/v1/queue."""
         asked, _ = self._decode(body, _new_queue, v1=True)
-        return c.CreateQueue(queue=asked.name, access_key=_header_safe(asked.access_key), admin=admin)
+        key = _header_safe(asked.access_key)
+        return c.CreateQueue(queue=asked.name, access_key=key, admin=admin, max_queues=self.max_queues)
 
     def change_queue(self, body: bytes, access: Access) -> c.ChangeQueue:
         """The body of POST /api/v1/queue."""
         asked, _ = self._decode(body, _change_queue)
+        if asked.old_key_seconds is not None and asked.new_access_key is None:
+            raise BadInput("old_key_seconds goes with new_access_key: it says how long the key until now stays good.")
         return c.ChangeQueue(
             queue=asked.name,
             **access,
@@ -212,6 +227,7 @@ class Wire:
             max_jobs=asked.max_jobs,
             defaults=None if asked.defaults is None else self._filled(asked.defaults),
             new_access_key=None if asked.new_access_key is None else _header_safe(asked.new_access_key),
+            old_key_seconds=asked.old_key_seconds or 0,
         )
 
     def add_key(self, body: bytes, access: Access) -> c.AddKey:
@@ -277,7 +293,7 @@ class Wire:
         return c.UpdateMatching(
             queue=asked.queue_name,
             **access,
-            filter=some_or_all(make_filter(wanted.state, wanted.tag, wanted.q), every=bool(asked.all)),
+            filter=some_or_all(make_filter(**asdict(wanted)), every=bool(asked.all)),
             changes=_changes(asked, self.max_job_bytes),
             dry_run=bool(asked.dry_run),
         )
@@ -297,10 +313,16 @@ class Wire:
             queues=tuple(dict.fromkeys(asked.queue_names)),
             **access,
             count=asked.count or 1,
-            wait=asked.wait or 0,
+            wait=shortened(asked.wait or 0),
             worker=asked.worker,
             tags=_unique(asked.tags),
+            updates=self._with_claim(asked.updates or ()),
         )
+
+    def _with_claim(self, asked: Sequence[_UpdateJob]) -> tuple[c.QueueUpdate, ...]:
+        """The updates that come with a claim."""
+        updates = [_update(item, index, self.max_job_bytes) for index, item in enumerate(asked)]
+        return tuple(c.QueueUpdate(item.queue_name, update) for item, update in zip(asked, updates, strict=True))
 
     def _bounds(self, most_values: int) -> Bounds:
         return Bounds(items=_MOST_JOBS, values=most_values, content_bytes=self.max_job_bytes)

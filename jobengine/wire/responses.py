@@ -8,7 +8,7 @@ import msgspec
 from attrs import asdict
 from msgspec import Raw
 
-from ..core.commands import Claimed, Explanation
+from ..core.commands import Added, Claimed, Explanation
 from ..core.model import (
     INPROGRESS,
     AccessKey,
@@ -26,7 +26,10 @@ from ..core.values import Value
 from .parameters import cursor_text
 
 __all__ = [
+    "added_value",
+    "brief_added",
     "explanation_json",
+    "is_cancelled",
     "job_json",
     "job_value",
     "jobs_json",
@@ -134,6 +137,11 @@ def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any
     )
 
 
+def is_cancelled(job: Job) -> bool:
+    """Whether the worker of a job in progress is asked to stop."""
+    return job.standing.state is INPROGRESS and job.standing.notes.cancel_requested
+
+
 def _not_before(standing: Standing) -> int:
     """The Unix second before which a queued job is not claimed."""
     return min(-(-max(standing.ready_at, standing.not_before) // 1000), _LARGEST)
@@ -143,9 +151,20 @@ def _attempt(attempt: Attempt) -> _Attempt:
     return _Attempt(attempt.started // 1000, attempt.ended // 1000, attempt.outcome, attempt.worker, attempt.error)
 
 
-def jobs_json(claimed: Sequence[Claimed]) -> bytes:
-    """Claimed jobs, each with its lease and the queue it is from."""
-    return to_json({"jobs": [job_value(one.job, lease=True, queue=one.queue) for one in claimed]})
+def added_value(added: Added) -> Any:
+    """A job that was to be added, as it is now."""
+    return job_value(added.job)
+
+
+def brief_added(added: Added) -> dict[str, Any]:
+    """What became of a job that was to be added, in short: 201 if it is new, 200 if it was there."""
+    return {"uid": added.job.spec.uid, "status": 201 if added.new else 200}
+
+
+def jobs_json(claimed: Sequence[Claimed], results: Sequence[Any] | None = None) -> bytes:
+    """Claimed jobs, each with its lease and the queue it is from; and what became of updates, if there were any."""
+    jobs = [job_value(one.job, lease=True, queue=one.queue) for one in claimed]
+    return to_json({"jobs": jobs} if results is None else {"results": results, "jobs": jobs})
 
 
 async def list_json(

@@ -12,7 +12,7 @@ from jobengine.core.facts import (
     QueueCreated,
     QueueDeleted,
 )
-from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
+from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, OldKey, Queue, Role, Spec, Standing, State
 from tests.core.worlds import MINUTE, NOW
 from tests.doubles import START
 
@@ -147,6 +147,7 @@ _ANY_QUEUES = st.builds(
     defaults=st.none()
     | st.builds(Defaults, keep_minutes=_INT, timeout_seconds=_INT, max_attempts=_INT, retry_delay_seconds=_INT),
     keys=st.lists(_KEYS, max_size=2).map(tuple),
+    old_key=st.none() | st.builds(OldKey, digest=_TEXT, until=_INT),
 )
 
 #: Facts with any values at all.

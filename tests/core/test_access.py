@@ -36,7 +36,7 @@ def test_each_role_may_do_what_is_documented_and_nothing_else(world: World, role
     (command,) = [one for one in with_key(key) if type(one) is kind]
     queue = world.tables.queues["q"].queue
     if role is Role.OWNER or kind in MAY[role] | {c.CheckKey}:
-        assert authorise(queue, command).role is role
+        assert authorise(queue, command, 0).role is role
     else:
         before = picture(world.tables)
         with pytest.raises(NotAllowed, match=role):
@@ -59,7 +59,7 @@ def test_with_no_key_of_the_queue_nothing_may_be_done(world: World, kind: type, 
 def test_the_admin_may_do_everything(world: World, kind: type) -> None:
     (command,) = [one for one in every_command() if type(one) is kind]
     admin = replace(command, access_key=b"wrong", admin=True)
-    assert authorise(world.tables.queues["q"].queue, admin).role is Role.OWNER
+    assert authorise(world.tables.queues["q"].queue, admin, 0).role is Role.OWNER
 
 
 def test_a_producer_reads_only_what_it_added_itself(world: World) -> None:

@@ -88,13 +88,13 @@ def _ready(whole: QueueTable, asked: n.ReadyOf) -> list[Job]:
     return list(whole.ready_jobs(asked.tags))[: asked.count + 1]
 
 
-def load(tables: Tables, command: c.QueueCommand[object]) -> n.PartialTables:
+def load(tables: Tables, command: c.QueueCommand[object], now: int) -> n.PartialTables:
     """What an engine would load for a command."""
     whole = tables.queues.get(command.queue)
     if whole is None:
         return n.PartialTables({}, tables.ahead)
     try:
-        asked = n.needs(command, whole.queue, authorise(whole.queue, command))
+        asked = n.needs(command, whole.queue, authorise(whole.queue, command, now))
     except DomainError:
         asked = n.Needs()
     jobs = {uid: job for uid in asked.uids if (job := whole.job(uid)) is not None}
@@ -157,7 +157,7 @@ def test_a_command_comes_to_the_same_on_what_it_needs_as_on_the_whole(
     command = command or adds[0]
     world = after([c.ChangeQueue(queue="q", access_key=KEY, max_jobs=max_jobs), *adds, *others])
     whole = outcome(lambda: decide(world.tables, command, world.now, CountedIds()))
-    part = outcome(lambda: decide(load(world.tables, command), command, world.now, CountedIds()))
+    part = outcome(lambda: decide(load(world.tables, command, world.now), command, world.now, CountedIds()))
     assert part == whole
 
 
@@ -169,7 +169,7 @@ def test_every_command_on_a_queue_is_tried() -> None:
     for command in every_command():
         whole = outcome(lambda: decide(world.tables, command, world.now, CountedIds()))  # noqa: B023  # called at once
         part = outcome(
-            lambda: decide(load(world.tables, command), command, world.now, CountedIds())  # noqa: B023  # called at once
+            lambda: decide(load(world.tables, command, world.now), command, world.now, CountedIds())  # noqa: B023  # called at once
         )
         assert part == whole
 
@@ -202,7 +202,7 @@ def test_what_was_not_loaded_is_an_error_and_never_none(world: World, asked: Cal
 def test_a_rule_that_takes_more_ready_jobs_than_it_named_is_found_out(world: World) -> None:
     for _ in range(3):
         world.add()
-    partial = load(world.tables, c.Peek(queue="q", access_key=KEY)).queues["q"]
+    partial = load(world.tables, c.Peek(queue="q", access_key=KEY), world.now).queues["q"]
     ready = partial.ready_jobs()
     next(ready)
     with pytest.raises(n.NotLoaded, match="more than 1"):
@@ -210,5 +210,5 @@ def test_a_rule_that_takes_more_ready_jobs_than_it_named_is_found_out(world: Wor
 
 
 def test_a_job_that_is_known_not_to_be_there_is_none(world: World) -> None:
-    partial = load(world.tables, c.ReadJob(queue="q", access_key=KEY, uid="none")).queues["q"]
+    partial = load(world.tables, c.ReadJob(queue="q", access_key=KEY, uid="none"), world.now).queues["q"]
     assert partial.job("none") is None

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from attrs import evolve
 from msgspec.structs import replace
 
 from jobengine.core.facts import (
@@ -14,13 +15,15 @@ from jobengine.core.facts import (
     QueueCreated,
     QueueDeleted,
 )
-from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, Queue, Role, Spec, Standing, State
+from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, OldKey, Queue, Role, Spec, Standing, State
 
 __all__ = [
     "COMMITS",
     "COMMITS_2",
+    "COMMITS_3",
     "FULL_JOB",
     "FULL_QUEUE",
+    "FULL_QUEUE_2",
     "FULL_STANDING",
     "MAIL",
     "OLDER",
@@ -29,6 +32,7 @@ __all__ = [
     "RECORDS",
     "SLICES",
     "SLICES_2",
+    "SLICES_3",
     "job",
 ]
 
@@ -51,7 +55,10 @@ FULL_QUEUE = Queue(
         AccessKey(id="00000000-0000-0000-0000-0000000000b2", role=Role.WORKER, digest="b2" * 32, created=CREATED + 3),
         AccessKey(id="00000000-0000-0000-0000-0000000000b3", role=Role.VIEWER, digest="b3" * 32, created=CREATED + 4),
     ),
+    old_key=OldKey(digest="ef" * 32, until=CREATED + 5),
 )
+#: The same as version 2 knew it.
+FULL_QUEUE_2 = evolve(FULL_QUEUE, old_key=None)
 
 
 def standing(state: State = State.QUEUED, updated: int = CREATED) -> Standing:
@@ -111,6 +118,10 @@ FULL_JOB_2 = Job(FULL_JOB.spec, FULL_STANDING_2)
 #: By file: a record of each kind and version that is not written any more.
 OLDER: dict[str, Fact] = {
     "queue-created-1.record": QueueCreated(OTHER),
+    "queue-created-2.record": QueueCreated(OTHER),
+    "queue-created-2-full.record": QueueCreated(FULL_QUEUE_2),
+    "queue-changed-2.record": QueueChanged(OTHER),
+    "queue-changed-2-full.record": QueueChanged(FULL_QUEUE_2),
     "job-added-1.record": JobAdded(
         "mail", job(7, State.FAILED, CREATED + 5, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)
     ),
@@ -124,10 +135,10 @@ OLDER: dict[str, Fact] = {
 #: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
 RECORDS: dict[str, Fact] = {
     "clock-set-1.record": ClockSet(-3_600_000),
-    "queue-created-2.record": QueueCreated(OTHER),
-    "queue-created-2-full.record": QueueCreated(FULL_QUEUE),
-    "queue-changed-2.record": QueueChanged(OTHER),
-    "queue-changed-2-full.record": QueueChanged(FULL_QUEUE),
+    "queue-created-3.record": QueueCreated(OTHER),
+    "queue-created-3-full.record": QueueCreated(FULL_QUEUE),
+    "queue-changed-3.record": QueueChanged(OTHER),
+    "queue-changed-3-full.record": QueueChanged(FULL_QUEUE),
     "queue-deleted-1.record": QueueDeleted('Grüße "七"\n'),
     "job-added-3.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
     "job-added-3-full.record": JobAdded("mail", FULL_JOB),
@@ -160,15 +171,23 @@ COMMITS_2: list[list[Fact]] = [
     [JobAdded("mail", job(3, priority=-1, timeout_time=4_000_000_000)), JobAdded("mail", job(4))],
     [JobChanged("mail", uid(1), FULL_STANDING_2), JobAdded("mail", FULL_JOB_2)],
     [JobRemoved("mail", uid(4)), QueueCreated(OTHER), JobAdded(OTHER.name, job(5))],
-    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE_2)],
     [JobChanged("mail", uid(3), standing(State.FAILED, CREATED + 30))],
 ]
 
 #: The same of the third one, in which a job's records are of version 3.
-SLICES = SLICES_2
-COMMITS: list[list[Fact]] = [
+SLICES_3 = SLICES_2
+COMMITS_3: list[list[Fact]] = [
     COMMITS_2[0],
     [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
     [ClockSet(3_600_000)],
     *COMMITS_2[2:],
+]
+
+#: The same of the fourth one, in which a queue's records are of version 3.
+SLICES = SLICES_3
+COMMITS: list[list[Fact]] = [
+    *COMMITS_3[:4],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    *COMMITS_3[5:],
 ]

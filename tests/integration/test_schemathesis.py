@@ -35,6 +35,8 @@ CHANGES: Final = frozenset(schema()["components"]["schemas"]["UpdateMatchingJobs
     "all",
     "dry_run",
 }
+#: What a filter may have.
+FILTER: Final = frozenset(schema()["components"]["schemas"]["Filter"]["properties"])
 
 bounded = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -82,6 +84,7 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
         ("Idempotency-Key" in headers and isinstance(job, dict) and job.get("uid") is not None)
         or query.get("cursor", CURSOR) != CURSOR
         or any(isinstance(one, dict) and {"timeout_minutes", "timeout_seconds"} <= one.keys() for one in jobs)
+        or ("old_key_seconds" in body and "new_access_key" not in body)
         or _changes_what_can_not_be(case)
         or (_name(case) in ("updateJobs", "deleteJobs") and not _says_which(case))
         or _has_such_a_number(case.body)
@@ -90,8 +93,11 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
 
 def _changes_what_can_not_be(case: Any) -> bool:
     """Whether the request has an update that changes nothing, or what does not go together."""
-    if _name(case) not in ("updateJob", "updateJobs") or not isinstance(case.body, dict):
+    if _name(case) not in ("updateJob", "updateJobs", "claimJobs") or not isinstance(case.body, dict):
         return False
+    if _name(case) == "claimJobs":
+        updates = case.body.get("updates")
+        return isinstance(updates, list) and any(map(_is_no_change, updates))
     beside = case.body.keys() & CHANGES
     updates = case.body.get("updates")
     if isinstance(updates, list):
@@ -103,7 +109,7 @@ def _says_which(case: Any) -> bool:
     """Whether what acts on many jobs has a filter, or says that it means all of them, and not both."""
     if _name(case) == "deleteJobs":
         query = case.query or {}
-        return bool({"state", "tag", "q"} & query.keys()) != (str(query.get("all")).lower() == "true")
+        return bool(FILTER & query.keys()) != (str(query.get("all")).lower() == "true")
     if not isinstance(case.body, dict) or isinstance(case.body.get("updates"), list):
         return True
     return bool(case.body.get("filter")) != (case.body.get("all") is True)

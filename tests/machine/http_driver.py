@@ -30,6 +30,7 @@ STATUS = {
     "KeyTaken": 409,
     "LeaseLost": 409,
     "LeaseRequired": 409,
+    "ClaimRequired": 409,
 }
 
 

@@ -54,6 +54,8 @@ class Job:
     attempts: int = 0
     claimed: int = 0
     lease: str | None = None
+    #: Whether whoever holds it has claimed it, and so has a lease.
+    leased: bool = False
     worker: str | None = None
     #: When its lease began, by the steady clock.
     held_from: int = 0
@@ -133,7 +135,7 @@ class Lives:
 
     def _move(self, job: Job, state: str, changes: dict[str, Any], ready_at: int) -> None:
         if state == "queued":
-            self._requeue(job, ready_at)
+            self._requeue(job, ready_at, given_back=changes.get("released", False))
         elif state == "inprogress":
             self._hold(job)
         elif state == "complete":
@@ -147,20 +149,20 @@ class Lives:
             if job.state == "queued" and changes.get("delay") is not None:
                 job.ready_at = ready_at
 
-    def _requeue(self, job: Job, ready_at: int) -> None:
+    def _requeue(self, job: Job, ready_at: int, *, given_back: bool) -> None:
         if job.state == "inprogress":
             self._remember(job, "released", None)
             if job.cancel:
                 job.updated, job.lease, job.error, job.cancel = self.now, None, "cancelled", False
                 self._finish(job, "failed")
                 return
-        job.attempts = 0 if job.state in FINISHED else job.attempts
+        job.attempts = 0 if job.state in FINISHED else job.attempts - given_back
         self._queue_again(job, ready_at)
 
     def _hold(self, job: Job) -> None:
         if job.state != "inprogress":
             job.attempts, job.claimed = job.attempts + 1, self.now
-            job.lease, job.worker, job.ready_at = None, None, 0
+            job.lease, job.leased, job.worker, job.ready_at = None, False, None, 0
         job.state, job.updated, job.held_from = "inprogress", self.now, self.steady
 
     def _fail(self, job: Job, outcome: str, error: str | None, *, retry: bool) -> None:
@@ -191,7 +193,7 @@ class Lives:
 
     def _queue_again(self, job: Job, ready_at: int) -> None:
         job.state, job.updated, job.ready_at = "queued", self.now, ready_at
-        job.claimed, job.lease, job.worker, job.cancel = 0, None, None, False
+        job.claimed, job.lease, job.leased, job.worker, job.cancel = 0, None, False, None, False
 
     def _remember(self, job: Job, outcome: str, error: str | None) -> None:
         job.history = [*job.history, (job.worker, job.claimed, self.now, outcome, error)][-20:]

@@ -54,7 +54,7 @@ class Pending:
 def refused(error: BaseException) -> Refused:
     if isinstance(error, errors.BadItem):
         return Refused(type(error.why).__name__, index=error.index)
-    if isinstance(error, errors.LeaseLost | errors.LeaseRequired):
+    if isinstance(error, errors.LeaseLost | errors.LeaseRequired | errors.ClaimRequired):
         return Refused(type(error).__name__, state=error.state.value, worker=error.worker)
     return Refused(type(error).__name__)
 

@@ -436,10 +436,8 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(name=q.NAMES, key=q.KEYS, which=q.FILTERS, changes=q.CHANGES, dry=st.booleans())
     def sweep(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> None:
         key, changes = self.key(name, key), self.changes(changes)
-        act = None if dry else self.model.change_swept(changes)
-        reorders = act is not None and "priority" in changes
         expected, got = self.both(
-            lambda: (self.model.sweep_these if reorders else self.model.sweep)(name, key, which, act),
+            lambda: self.model.change_all(name, key, which, changes, dry),
             lambda: self.driver.sweep(name, key, which, changes, dry),
         )
         assert got == expected

@@ -6,6 +6,7 @@ All times are milliseconds.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,11 @@ ROLES = {
     "worker": {"claim", "peek", "update"},
     "viewer": {"read", "peek", "list", "explain", "stats"},
 }
+
+
+def as_it_reads(text: str) -> str:
+    """A JSON text with what each escape stands for in its place."""
+    return re.sub(r"(?:\\u[0-9a-fA-F]{4})+|\\.", lambda found: str(json.loads(f'"{found[0]}"')), text)
 
 
 #: The queue's name, the job, and how it was shown.
@@ -347,7 +353,7 @@ class Model(Lives):
 
     def matching(self, queue: Queue, state: str | None, tag: str | None, text: str | None) -> Iterator[Job]:
         for job in self.ordered(queue):
-            words = json.dumps(json.loads(job.content), ensure_ascii=False).casefold()
+            words = as_it_reads(job.content.decode()).casefold()
             if (
                 (state is None or job.state == state)
                 and (tag is None or tag in job.tags)
@@ -371,6 +377,7 @@ class Model(Lives):
             for job in ready[: count - len(claimed)]:
                 job.state, job.updated, job.claimed, job.held_from = "inprogress", self.now, self.now, self.steady
                 job.attempts, job.worker, job.lease = job.attempts + 1, worker, None
+                job.leased = True
                 claimed.append((name, job, self.see(job)))
         return claimed
 
@@ -391,12 +398,14 @@ class Model(Lives):
             return self.see(job)
         held = job.state == "inprogress"
         who = {"state": job.state, "worker": job.worker if held else None}
-        if lease is None and queue.require_lease and held and not changes.get("cancel"):
+        if lease is None and queue.require_lease and not held and state == "inprogress":
+            raise Refused("ClaimRequired", **who)
+        if lease is None and queue.require_lease and held and job.leased and not changes.get("cancel"):
             raise Refused("LeaseRequired", **who)
         if lease is not None and not (held and lease == job.lease):
             self.counted["lease lost"] += 1
             raise Refused("LeaseLost", **who)
-        self._change(job, changes)
+        self._change(job, {**changes, "released": lease is not None and state == "queued"})
         return self.see(job)
 
     def update_many(self, name: str, key: str, updates: list[Any]) -> list[Any]:
@@ -444,8 +453,13 @@ class Model(Lives):
             self.settle()
         return matched
 
-    def change_swept(self, changes: dict[str, Any]) -> Callable[[Queue, Job], None]:
-        return lambda _queue, job: self._change(job, changes)
+    def change_all(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> int:
+        if self.open(name, key, "sweep").require_lease and changes.get("state") == "inprogress":
+            raise Refused("ClaimRequired", state="queued", worker=None)
+        if dry:
+            return self.sweep(name, key, which, None)
+        sweep = self.sweep_these if "priority" in changes else self.sweep
+        return sweep(name, key, which, lambda _queue, job: self._change(job, changes))
 
     def delete(self, name: str, key: str, uid: str | None) -> None:
         queue = self.open(name, key, "delete")

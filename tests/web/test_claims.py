@@ -137,7 +137,12 @@ def test_a_wait_may_be_written_as_any_number_is(server: MemoryServer, wait: str)
     assert server.call("GET", "/api/v1/job/next", query={"queueName": "q", "wait": wait}).status == 200
 
 
-def test_a_peek_waits_for_nothing_and_shows_no_delayed_job(server: MemoryServer) -> None:
+def test_a_peek_shows_a_delayed_job_when_its_time_has_come(server: MemoryServer) -> None:
     assert put(server, delay_seconds=5).status == 201
-    answer = server.call("GET", "/api/v1/job/next", query={"queueName": "q", "wait": "60"})
-    assert answer.status == 204
+    assert server.call("GET", "/api/v1/job/next", query={"queueName": "q"}).status == 204
+    answers: list[Any] = []
+    server.ask("GET", "/api/v1/job/next", query={"queueName": "q", "wait": "60"}).addBoth(answers.append)
+    for seconds, statuses in ((4.9, []), (0.1, [200])):
+        server.clock.advance(seconds)
+        server.pump()
+        assert [answer.status for answer in answers] == statuses

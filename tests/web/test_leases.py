@@ -164,6 +164,59 @@ def test_a_queue_may_demand_the_lease(server: MemoryServer) -> None:
     assert update(server, uid, "queued").status == 200
 
 
+def test_a_queue_that_demands_leases_has_jobs_claimed_and_not_said_to_be_in_progress(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    set_up(server, require_lease=True)
+    answers = [
+        update(server, uid, "inprogress"),
+        change(server, uid, new_status="inprogress", progress=1),
+        server.call("POST", "/api/v1/jobs", body={"queue_name": "q", "all": True, "new_status": "inprogress"}),
+    ]
+    for answer in answers:
+        assert (answer.status, answer.json["state"], "Claim it" in answer.json["detail"]) == (409, "queued", True)
+    body = {"queue_name": "q", "updates": [{"uid": uid, "new_status": "inprogress"}]}
+    (result,) = server.call("POST", "/api/v1/jobs", body=body).json["results"]
+    assert (result["status"], "Claim it" in result["error"]) == (409, True)
+    job = hold(server)
+    assert change(server, uid, lease=job["lease"], new_status="inprogress").status == 200
+
+
+def test_a_job_that_nobody_has_a_lease_of_locks_nobody_out(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    update(server, uid, "inprogress")
+    set_up(server, require_lease=True)
+    assert change(server, uid, new_status="inprogress", progress=1).status == 200
+    assert update(server, uid, "complete").status == 200
+
+
+def test_who_releases_a_job_gives_its_attempt_back(server: MemoryServer) -> None:
+    uid = add(server, max_attempts=2)["uid"]
+    for _ in range(3):
+        job = hold(server, worker="w")
+        assert job["attempts"] == 1
+        released = change(server, uid, lease=job["lease"], new_status="queued").json
+        assert (released["state"], released.get("attempts", 0)) == ("queued", 0)
+    assert [attempt["outcome"] for attempt in released["history"]] == ["released"] * 3
+    server.restart()
+    assert hold(server)["attempts"] == 1
+
+
+def test_who_queues_a_job_again_without_its_lease_gives_nothing_back(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    hold(server)
+    update(server, uid, "queued")
+    assert read(server, uid).json["attempts"] == 1
+
+
+@pytest.mark.parametrize("fields", [{"new_status": "inprogress"}, {"progress": 5}])
+def test_a_heartbeat_says_whether_to_stop(server: MemoryServer, fields: Any) -> None:
+    uid = add(server)["uid"]
+    lease = hold(server)["lease"]
+    assert change(server, uid, lease=lease, **fields).json["cancel_requested"] is False
+    change(server, uid, cancel=True)
+    assert change(server, uid, lease=lease, **fields).json["cancel_requested"] is True
+
+
 def test_a_lease_survives_a_restart(server: MemoryServer) -> None:
     add(server)
     job = hold(server, worker="w")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import Answer, MemoryServer
-from tests.web.asking import add, change, hold, page, peek, update
+from tests.web.asking import add, change, hold, listed, page, peek, update
 
 
 def _uids(shown: Any) -> list[str]:
@@ -108,7 +108,21 @@ def test_a_list_may_be_of_one_tag(server: MemoryServer) -> None:
         ({"a": "Stra\u00dfe"}, "STRASSE", True),
         ({"a": "STRASSE"}, "stra\u00dfe", True),
         ({"a": "\u00dcber"}, "\u00fcber", True),
-        ({"a": 'say "hi"'}, '\\"hi\\"', True),
+        ({"a": 'say "hi"'}, 'say "hi"', True),
+        ({"a": 'say "hi"'}, '\\"hi\\"', False),
+        ({"a": "C:\\new\\table"}, "c:\\new\\table", True),
+        ({"a": "C:\\new"}, "\\\\new", False),
+        ({"a": "one\ntwo"}, "one\ntwo", True),
+        ({"a": "one\ntwo"}, "one\\ntwo", False),
+        ({"a": "one\\ntwo"}, "one\\ntwo", True),
+        ({"a": "one\\ntwo"}, "one\ntwo", False),
+        ({"a": "\t\r\b\f/"}, "\t\r\b\f/", True),
+        ({"a": "\\u0041"}, "\\u0041", True),
+        ({"key": "\\u0041"}, '"a"', False),
+        ({"a": "\\\\"}, "\\\\", True),
+        ({"a": "\u0001\u20ac \U00010000"}, "\u0001\u20ac \U00010000", True),
+        ({"a": "x", "b": "\\"}, '"a": "x", "b"', True),
+        ({"a": "x", "b": "/"}, '"a": "x", "b"', True),
         ({"a": "\U0001f600"}, "\U0001f600", True),
     ],
 )
@@ -123,6 +137,63 @@ def test_text_is_found_as_it_reads_and_not_as_it_is_escaped(server: MemoryServer
     assert server.call("PUT", "/api/v1/job", raw=raw).status == 201
     assert len(page(server, q="\u00fcber/all a")["jobs"]) == 1
     assert page(server, q="u00fc")["jobs"] == []
+
+
+def test_spacing_is_as_it_was_sent_with_escapes_and_without(server: MemoryServer) -> None:
+    for content in ('{"a":1,"b":"x"}', '{"a":1,"b":"\\n"}'):
+        raw = '{"queue_name":"q","job":{"content":' + content + "}}"
+        assert server.call("PUT", "/api/v1/job", raw=raw.encode()).status == 201
+    assert len(page(server, q='"a":1,"b"')["jobs"]) == 2
+    assert page(server, q='"a": 1')["jobs"] == []
+
+
+def test_a_list_may_be_of_one_worker(server: MemoryServer) -> None:
+    first, second, _ = [add(server)["uid"] for _ in range(3)]
+    hold(server, worker="w")
+    hold(server, worker="W")
+    assert _uids(page(server, worker="w")) == [first]
+    change(server, second, new_status="complete")
+    assert _uids(page(server, worker="W")) == [second]
+    assert _uids(page(server, worker="w", state="complete")) == []
+
+
+def test_a_list_may_be_of_one_error(server: MemoryServer) -> None:
+    first, second, _ = [add(server)["uid"] for _ in range(3)]
+    change(server, first, new_status="failed", error="Connection refused by host")
+    change(server, second, new_status="failed", error="no such address")
+    assert _uids(page(server, error="connection REFUSED")) == [first]
+    assert _uids(page(server, error="o")) == [first, second]
+
+
+def test_a_list_may_be_of_jobs_that_are_old_or_were_not_changed_for_long(server: MemoryServer) -> None:
+    old = add(server)["uid"]
+    server.clock.advance(10)
+    young = add(server)["uid"]
+    server.clock.advance(5)
+    change(server, old, progress=1)
+    for seconds, found in ((0, [old, young]), (5, [old, young]), (6, [old]), (15, [old]), (16, [])):
+        assert _uids(page(server, older_than=seconds)) == found
+    for seconds, found in ((0, [old, young]), (1, [young]), (5, [young]), (6, [])):
+        assert _uids(page(server, updated_before=seconds)) == found
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"worker": "w"}, {"error": "REFUSED"}, {"older_than": 10}, {"updated_before": 10}], ids=str
+)
+def test_each_filter_changes_and_removes_what_it_lists(server: MemoryServer, wanted: Any) -> None:
+    uid = add(server)["uid"]
+    hold(server, worker="w")
+    change(server, uid, new_status="failed", error="refused")
+    server.clock.advance(10)
+    other = add(server)["uid"]
+    for dry_run in (True, False):
+        body = {"queue_name": "q", "filter": wanted, "priority": 7, "dry_run": dry_run}
+        if "updated_before" in wanted and not dry_run:
+            body = {**body, "dry_run": True}
+        assert server.call("POST", "/api/v1/jobs", body=body).json == {"matched": 1}
+    query = {"queueName": "q", **{name: str(value) for name, value in wanted.items()}}
+    assert server.call("DELETE", "/api/v1/jobs", query=query).json == {"matched": 1}
+    assert [job["uid"] for job in listed(server)["jobs"]] == [other]
 
 
 def test_the_text_of_new_content_is_found_and_that_of_the_old_is_not(server: MemoryServer) -> None:

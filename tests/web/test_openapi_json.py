@@ -14,7 +14,7 @@ from tests.schema import operations, resolve, schema
 from tests.web.asking import make_queue
 
 #: What every call may be sent.
-FOR_ALL = {"X-Access-Key", "X-Admin-Key", "Content-Type"}
+FOR_ALL = {"X-Access-Key", "X-Admin-Key", "Authorization", "Content-Type", "Content-Encoding", "X-Request-Id"}
 
 
 def _references(node: Any) -> Iterator[str]:

@@ -135,6 +135,74 @@ def test_a_new_key_of_the_owner_takes_the_place_of_the_old(server: MemoryServer)
     assert statuses == [401, 200, 200]
 
 
+def _status(server: MemoryServer, key: str) -> int:
+    return server.call("GET", "/api/v1/queue", query={"name": "q"}, key=key).status
+
+
+def test_the_old_key_of_the_owner_may_stay_good_for_a_while(server: MemoryServer) -> None:
+    answer = set_up(server, new_access_key="new", old_key_seconds=60)
+    assert (answer.status, "old" in answer.body.decode()) == (200, False)
+    server.clock.advance(59)
+    server.restart()
+    assert set_up(server, key="key", max_jobs=5).status == 200
+    assert [_status(server, key) for key in ("key", "new", "other")] == [200, 200, 401]
+    server.clock.advance(1)
+    assert [_status(server, key) for key in ("key", "new")] == [401, 200]
+
+
+def test_only_the_last_key_before_it_stays_good(server: MemoryServer) -> None:
+    set_up(server, new_access_key="second", old_key_seconds=60)
+    set_up(server, key="second", new_access_key="third", old_key_seconds=60)
+    assert [_status(server, key) for key in ("key", "second", "third")] == [401, 200, 200]
+    set_up(server, key="third", new_access_key="fourth")
+    assert [_status(server, key) for key in ("second", "third", "fourth")] == [401, 401, 200]
+
+
+def test_the_old_key_may_be_made_the_key_again(server: MemoryServer) -> None:
+    set_up(server, new_access_key="second", old_key_seconds=60)
+    assert set_up(server, new_access_key="key").status == 200
+    assert [_status(server, key) for key in ("key", "second")] == [200, 401]
+    assert set_up(server, new_access_key="key", old_key_seconds=60).status == 200
+
+
+def test_the_old_key_is_not_given_out_with_a_role_while_it_is_good(server: MemoryServer) -> None:
+    set_up(server, new_access_key="second", old_key_seconds=60)
+    body = {"queue_name": "q", "role": "viewer", "access_key": "key"}
+    assert server.call("PUT", "/api/v1/queue/key", body=body, key="second").status == 409
+    server.clock.advance(60)
+    assert server.call("PUT", "/api/v1/queue/key", body=body, key="second").status == 201
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"old_key_seconds": 5},
+        *[{"new_access_key": "n", "old_key_seconds": value} for value in each(-1, 2_592_001, "5", 1.5, True)],
+    ],
+)
+def test_how_long_the_old_key_stays_good_goes_with_a_new_one(server: MemoryServer, fields: Any) -> None:
+    assert set_up(server, **fields).status == 400
+    assert _status(server, "key") == 200
+
+
+def test_strangers_make_a_limited_number_of_queues(start: Callable[..., MemoryServer]) -> None:
+    server = start(wire_parts={"max_queues": 2})
+    statuses = []
+    for name in ("a", "a", "b"):
+        answer = server.call("PUT", "/api/v1/queue", body={"name": name, "access_key": "k"}, key=None)
+        statuses.append(answer.status)
+    assert statuses == [201, 409, 429]
+    assert "MAX_QUEUES" in answer.json["detail"]
+    assert server.call("DELETE", "/api/v1/queue", query={"name": "a"}, key="k").status == 204
+    assert server.call("PUT", "/api/v1/queue", body={"name": "b", "access_key": "k"}, key=None).status == 201
+
+
+def test_the_admin_makes_as_many_queues_as_are_needed(start: Callable[..., MemoryServer]) -> None:
+    server = start(wire_parts={"max_queues": 1}, admin_key=b"admin")
+    body, headers = {"name": "a", "access_key": "k"}, {"X-Admin-Key": "admin"}
+    assert server.call("PUT", "/api/v1/queue", body=body, key=None, headers=headers).status == 201
+
+
 def test_v1_shows_nothing_of_how_a_queue_is_set_up(server: MemoryServer) -> None:
     set_up(server, paused=True)
     assert listed(server) == {"name": "q", "jobs": [], "size": 0}

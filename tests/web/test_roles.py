@@ -36,7 +36,6 @@ CALLS: Final = [
     Call("GET", "/test", None, 200, open_status=200),
     Call("GET", "/healthz", None, 200, open_status=200),
     Call("GET", "/openapi.json", None, 200, open_status=200),
-    Call("GET", "/openapi.json", None, 200, open_status=200),
     Call("GET", "/readyz", None, 200, open_status=200),
     Call("GET", "/metrics", None, 200, open_status=401),
     Call("GET", "/api/v1/queues", None, 200, open_status=401),

@@ -21,7 +21,10 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/api/v1/queue/key"): {"queue_name": "q", "role": "worker", "access_key": "k"},
     ("PUT", "/api/v1/job"): {"queue_name": "q", "job": {"content": {}}},
     ("POST", "/api/v1/job"): {"queue_name": "q", "uid": UID, "new_status": "failed"},
-    ("POST", "/api/v1/job/next"): {"queue_names": ["q"]},
+    ("POST", "/api/v1/job/next"): {
+        "queue_names": ["q"],
+        "updates": [{"queue_name": "q", "uid": UID, "new_status": "complete"}],
+    },
     ("PUT", "/api/v1/jobs"): {"queue_name": "q", "jobs": [{"content": {}}]},
     ("POST", "/api/v1/jobs"): {"queue_name": "q", "updates": [{"uid": UID, "progress": 1}]},
 }
@@ -257,7 +260,7 @@ def test_whatever_a_job_that_was_read_has_is_known_in_one_that_is_added() -> Non
 
 @pytest.fixture
 def lenient(start: Any) -> MemoryServer:
-    server: MemoryServer = start(pass_unknown=True)
+    server: MemoryServer = start(wire_parts={"pass_unknown": True})
     return server
 
 

@@ -1,0 +1,129 @@
+"""Jobs are finished and the next are claimed by one request, in one commit."""
+
+from typing import Any
+
+import pytest
+
+from tests.doubles import MemoryServer
+from tests.web.asking import add, change, hold, listed, make_queue, read, set_up, take
+
+UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
+
+
+def _done(job: Any, **more: Any) -> dict[str, Any]:
+    return {"queue_name": "q", "uid": job["uid"], "lease": job["lease"], "new_status": "complete", **more}
+
+
+def test_a_worker_finishes_a_job_and_gets_the_next_in_one_commit(server: MemoryServer) -> None:
+    first, second = add(server)["uid"], add(server)["uid"]
+    job = hold(server, worker="w")
+    commits = server.engine.executor.totals["commits"]
+    answer = take(server, worker="w", updates=[_done(job, result={"sum": 1.50})])
+    assert answer.status == 200
+    assert server.engine.executor.totals["commits"] == commits + 1
+    ((result,), (following,)) = answer.json["results"], answer.json["jobs"]
+    assert (result["uid"], result["status"], result["job"]) == (first, 200, read(server, first).json)
+    assert (result["job"]["state"], "lease" in result["job"]) == ("complete", False)
+    assert (following["uid"], following["worker"], following["queue_name"]) == (second, "w", "q")
+    assert change(server, second, lease=following["lease"], progress=1).status == 200
+
+
+@pytest.mark.parametrize("wait", [0, 30])
+def test_the_answer_comes_at_once_though_there_is_no_job(server: MemoryServer, wait: int) -> None:
+    add(server)
+    answer = take(server, updates=[_done(hold(server))], wait=wait)
+    assert (answer.status, answer.json["jobs"], len(answer.json["results"])) == (200, [], 1)
+
+
+@pytest.mark.parametrize("updates", [None, []])
+def test_without_updates_it_is_a_claim_as_ever(server: MemoryServer, updates: Any) -> None:
+    answers: list[Any] = []
+    body = {"queue_names": ["q"], "wait": 30, "updates": updates}
+    server.ask("POST", "/api/v1/job/next", body=body).addBoth(answers.append)
+    server.pump()
+    assert answers == []
+    add(server)
+    server.pump()
+    assert [answer.json.keys() for answer in answers] == [{"jobs"}]
+
+
+def test_what_an_update_releases_may_be_claimed_by_the_same_request(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    job = hold(server)
+    answer = take(server, updates=[_done(job, new_status="queued")]).json
+    assert [one["uid"] for one in answer["jobs"]] == [uid]
+    assert (answer["results"][0]["job"]["state"], answer["jobs"][0]["attempts"]) == ("queued", 1)
+    assert answer["jobs"][0]["lease"] != job["lease"]
+
+
+def test_each_update_has_its_own_result_and_the_claim_is_made_all_the_same(server: MemoryServer) -> None:
+    uids = [add(server)["uid"] for _ in range(3)]
+    jobs = take(server, count=2).json["jobs"]
+    updates = [{**_done(jobs[0]), "lease": "lost"}, {**_done(jobs[0]), "uid": UID}, _done(jobs[1])]
+    answer = take(server, updates=updates).json
+    assert [result["status"] for result in answer["results"]] == [409, 404, 200]
+    assert [job["uid"] for job in answer["jobs"]] == [uids[2]]
+    assert [job["state"] for job in listed(server)["jobs"]] == ["inprogress", "complete", "inprogress"]
+
+
+def test_the_results_may_be_short(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    add(server, {"needed": 1})
+    body = {"queue_names": ["q"], "updates": [_done(hold(server))]}
+    answer = server.call("POST", "/api/v1/job/next", body=body, headers={"Prefer": "return=minimal"})
+    assert answer.headers["Preference-Applied"] == "return=minimal"
+    assert answer.json["results"] == [{"uid": uid, "status": 200}]
+    assert [(job["content"], "lease" in job) for job in answer.json["jobs"]] == [({"needed": 1}, True)]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"uid": UID, "new_status": "complete"},
+        {"queue_name": "q", "new_status": "complete"},
+        {"queue_name": "q", "uid": UID},
+        {"queue_name": "q", "uid": UID, "new_status": "done"},
+        {"queue_name": "q", "uid": UID, "progress": 101},
+        {"queue_name": "q", "uid": UID, "new_status": "complete", "resut": 1},
+        1,
+    ],
+)
+def test_a_malformed_update_is_named_and_nothing_is_done(server: MemoryServer, bad: Any) -> None:
+    add(server)
+    add(server)
+    before = take(server).json["jobs"][0]
+    state = listed(server)
+    answer = take(server, updates=[_done(before), bad])
+    assert (answer.status, "updates[1]" in answer.json["detail"]) == (400, True)
+    assert listed(server) == state
+
+
+def test_there_are_at_most_1000_updates(server: MemoryServer) -> None:
+    update = {"queue_name": "q", "uid": UID, "progress": 1}
+    assert take(server, updates=[update] * 1001).status == 400
+    assert len(take(server, updates=[update] * 1000).json["results"]) == 1000
+
+
+@pytest.mark.parametrize(("name", "status"), [("none", 404), ("other", 401)])
+def test_every_queue_that_is_named_must_take_the_key_or_nothing_is_done(
+    server: MemoryServer, name: str, status: int
+) -> None:
+    make_queue(server, "other", key="another")
+    add(server)
+    add(server)
+    job = hold(server)
+    state = listed(server)
+    updates = [_done(job), {**_done(job), "queue_name": name}]
+    assert take(server, updates=updates).status == status
+    assert take(server, "q", name, updates=updates[:1]).status == status
+    assert listed(server) == state
+
+
+def test_a_queue_that_demands_leases_demands_them_here_too(server: MemoryServer) -> None:
+    add(server)
+    set_up(server, require_lease=True)
+    job = hold(server)
+    update = _done(job)
+    del update["lease"]
+    assert [one["status"] for one in take(server, updates=[update]).json["results"]] == [409]
+    assert read(server, job["uid"]).json["state"] == "inprogress"

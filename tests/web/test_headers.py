@@ -1,0 +1,222 @@
+"""What is said in headers: keys, preferences, ids, encodings."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tests.doubles import Answer, MemoryServer
+from tests.http.connection import Connection, request
+from tests.web.asking import add, change, hold, listed, make_queue, read, waiting
+
+UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
+MINIMAL = {"Prefer": "return=minimal"}
+QUEUE = "/api/v1/queue?name=q"
+
+
+def _get(server: MemoryServer, headers: Any, path: str = QUEUE) -> Answer:
+    return server.call("GET", path, key=None, headers=headers)
+
+
+# The access key
+
+
+@pytest.mark.parametrize("value", ["Bearer key", "bearer key", "BEARER key", "Bearer  key"])
+def test_the_key_may_come_as_bearer(server: MemoryServer, value: str) -> None:
+    assert _get(server, {"Authorization": value}).status == 200
+    body = {"queue_name": "q", "job": {"content": {}}}
+    assert server.call("PUT", "/api/v1/job", body=body, key=None, headers={"Authorization": value}).status == 201
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": "Bearer Key"}, 401),
+        ({"Authorization": "Bearer"}, 400),
+        ({"Authorization": "Bearer "}, 400),
+        ({"Authorization": "Basic a2V5OmtleQ=="}, 400),
+        ({"Authorization": "key"}, 400),
+        ({"Authorization": "Bearerkey"}, 400),
+        ({"Authorization": ["Bearer key", "Bearer key"]}, 400),
+        ({"Authorization": "Bearer key", "X-Access-Key": "key"}, 400),
+        ({"Authorization": "Bearer key", "X-Access-Key": "wrong"}, 400),
+        ({"Authorization": "Bearer key", "X-Access-Key": ""}, 400),
+        ({"Authorization": "Basic a2V5OmtleQ==", "X-Access-Key": "key"}, 200),
+    ],
+)
+def test_there_is_one_key_in_one_header(server: MemoryServer, headers: Any, status: int) -> None:
+    assert _get(server, headers).status == status
+
+
+def test_a_key_with_spaces_may_come_as_bearer(server: MemoryServer) -> None:
+    make_queue(server, "w", key="two  words")
+    assert _get(server, {"Authorization": "Bearer two  words"}, "/api/v1/queue?name=w").status == 200
+    assert _get(server, {"Authorization": "Bearer two words"}, "/api/v1/queue?name=w").status == 401
+
+
+def test_a_wrong_key_is_told_of_both_schemes(server: MemoryServer) -> None:
+    answer = _get(server, {"Authorization": "Bearer wrong"})
+    assert answer.headers["WWW-Authenticate"] == 'X-Access-Key realm="queue", Bearer realm="queue"'
+
+
+def test_wrong_bearers_are_counted_as_failed_keys(server: MemoryServer) -> None:
+    statuses = [_get(server, {"Authorization": "Bearer wrong"}).status for _ in range(11)]
+    assert statuses == [401] * 10 + [429]
+
+
+# Headers that come twice
+
+
+@pytest.mark.parametrize("name", ["X-Access-Key", "X-Admin-Key", "Authorization", "Idempotency-Key", "Content-Type"])
+def test_a_header_that_comes_twice_is_refused_and_named(start: Any, name: str) -> None:
+    server = start(admin_key=b"admin")
+    value = {"Content-Type": "application/json", "X-Admin-Key": "admin", "Authorization": "Bearer key"}.get(name, "key")
+    body = {"queue_name": "q", "job": {"content": {}}}
+    key = None if name in ("X-Access-Key", "Authorization") else "key"
+    answer = server.call("PUT", "/api/v1/job", body=body, key=key, headers={name: [value, value]})
+    assert (answer.status, answer.json["detail"]) == (400, f"The header {name} comes more than once.")
+
+
+def test_the_last_event_that_was_seen_is_named_once(server: MemoryServer) -> None:
+    answer = server.call("GET", "/api/v1/events?queueName=q", headers={"Last-Event-ID": ["1", "1"]})
+    assert answer.status == 400
+
+
+# Compressed bodies
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "identity, gzip", "x", ["identity", "gzip"]])
+def test_a_compressed_body_is_415_with_what_to_do(server: MemoryServer, encoding: Any) -> None:
+    body = gzip.compress(json.dumps({"queue_name": "q", "job": {"content": {}}}).encode())
+    answer = server.call("PUT", "/api/v1/job", raw=body, headers={"Content-Encoding": encoding})
+    assert (answer.status, "without Content-Encoding" in answer.json["detail"]) == (415, True)
+    assert listed(server)["size"] == 0
+
+
+@pytest.mark.parametrize("encoding", ["identity", ""])
+def test_a_body_that_says_that_it_is_plain_is_taken(server: MemoryServer, encoding: str) -> None:
+    body = {"queue_name": "q", "job": {"content": {}}}
+    assert server.call("PUT", "/api/v1/job", body=body, headers={"Content-Encoding": encoding}).status == 201
+
+
+# Ids of requests
+
+
+@pytest.mark.parametrize("sent", ["a", "A-1_b.c", "x" * 64, "5f0c2a1b-42"])
+@pytest.mark.parametrize("path", ["/test", QUEUE, "/none", "/api/v1/queue?name=none"])
+def test_a_plain_id_of_a_request_is_taken_over(server: MemoryServer, sent: str, path: str) -> None:
+    assert server.call("GET", path, headers={"X-Request-Id": sent}).headers["X-Request-Id"] == sent
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "a\u00e9", "x" * 65, "a;b", 'a"', ["a", "a"], "a\tb"])
+def test_any_other_id_of_a_request_is_passed_over(server: MemoryServer, sent: Any) -> None:
+    given = server.call("GET", "/test", headers={"X-Request-Id": sent}).headers["X-Request-Id"]
+    assert given not in (sent, "a")
+
+
+@pytest.mark.parametrize("connection", ["Connection: keep-alive", "Connection: close", "Cookie: a=b"])
+def test_an_id_is_taken_over_however_the_head_was_read(server: MemoryServer, connection: str) -> None:
+    asked = request("GET", "/test", "X-Request-Id: mine", connection)
+    assert b"X-Request-Id: mine\r\n" in Connection(server).send(asked).sent
+
+
+# Short answers
+
+
+def _bulk(server: MemoryServer, headers: Any, **body: Any) -> Answer:
+    method = "PUT" if "jobs" in body else "POST"
+    return server.call(method, "/api/v1/jobs", body={"queue_name": "q", **body}, headers=headers)
+
+
+def test_jobs_are_added_with_a_short_answer(server: MemoryServer) -> None:
+    jobs = [{"content": {}, "uid": UID}, {"content": {}, "unique_key": "k"}, {"content": {}, "unique_key": "k"}]
+    for statuses in ([201, 201, 200], [200, 200, 200]):
+        answer = _bulk(server, MINIMAL, jobs=jobs)
+        assert (answer.status, answer.headers["Preference-Applied"]) == (201, "return=minimal")
+        assert [job["status"] for job in answer.json["jobs"]] == statuses
+        assert all(job.keys() == {"uid", "status"} for job in answer.json["jobs"])
+        assert [job["uid"] for job in answer.json["jobs"]] == [UID, *[listed(server)["jobs"][1]["uid"]] * 2]
+
+
+def test_jobs_are_changed_with_a_short_answer(server: MemoryServer) -> None:
+    first = add(server)["uid"]
+    held, again = hold(server, worker="w"), add(server)["uid"]
+    updates = [
+        {"uid": first, "lease": held["lease"], "new_status": "complete", "result": [1]},
+        {"uid": again, "lease": held["lease"], "progress": 1},
+        {"uid": UID, "progress": 1},
+    ]
+    answer = _bulk(server, MINIMAL, updates=updates)
+    assert answer.headers["Preference-Applied"] == "return=minimal"
+    done, lost, missing = answer.json["results"]
+    assert done == {"uid": first, "status": 200}
+    assert (lost["status"], lost["state"], "no longer good" in lost["error"]) == (409, "queued", True)
+    assert (missing["status"], "no job" in missing["error"]) == (404, True)
+    assert read(server, first).json["result"] == [1]
+
+
+def test_a_short_answer_says_that_a_job_is_to_stop(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    lease = hold(server)["lease"]
+    update = {"uid": uid, "lease": lease, "new_status": "inprogress"}
+    assert _bulk(server, MINIMAL, updates=[update]).json["results"] == [{"uid": uid, "status": 200}]
+    change(server, uid, cancel=True)
+    expected = {"uid": uid, "status": 200, "cancel_requested": True}
+    assert _bulk(server, MINIMAL, updates=[update]).json["results"] == [expected]
+
+
+@pytest.mark.parametrize("prefer", ["", "return=representation", "wait=1", "return=minimum", "x=minimal"])
+def test_without_that_preference_the_answer_has_the_jobs(server: MemoryServer, prefer: str) -> None:
+    answer = _bulk(server, {"Prefer": prefer}, jobs=[{"content": {}}])
+    assert "Preference-Applied" not in answer.headers
+    assert answer.json["jobs"] == listed(server)["jobs"]
+
+
+@pytest.mark.parametrize("prefer", ["return=minimal, wait=3", "wait=3,Return=minimal", 'return="minimal"'])
+def test_the_preference_may_stand_beside_others(server: MemoryServer, prefer: str) -> None:
+    assert _bulk(server, {"Prefer": prefer}, jobs=[{"content": {}}]).json["jobs"][0].keys() == {"uid", "status"}
+
+
+# Waits
+
+
+def test_a_request_that_may_wait_for_60_seconds_is_answered_after_55(server: MemoryServer) -> None:
+    uid = add(server, delay_seconds=100)["uid"]
+    answers: list[Any] = waiting(server, wait=60)
+    for query in (f"job?queueName=q&jobUID={uid}", "job/next?queueName=q&markQueued=true"):
+        server.ask("GET", f"/api/v1/{query}&wait=60").addBoth(answers.append)
+    body = {"queue_name": "q", "job": {"content": {}, "delay_seconds": 100}}
+    server.ask("PUT", "/api/v1/job", body=body, headers={"Prefer": "wait=60"}).addBoth(answers.append)
+    server.pump()
+    server.clock.advance(54.9)
+    server.pump()
+    assert answers == []
+    server.clock.advance(0.1)
+    server.pump()
+    assert sorted(answer.status for answer in answers) == [200, 201, 204, 204]
+
+
+def test_a_peek_may_wait_and_changes_nothing(server: MemoryServer) -> None:
+    answers: list[Any] = []
+    for wait in ("30", "60"):
+        server.ask("GET", f"/api/v1/job/next?queueName=q&wait={wait}").addBoth(answers.append)
+    server.pump()
+    assert answers == []
+    added = add(server)
+    server.pump()
+    assert [(answer.status, answer.json) for answer in answers] == [(200, added)] * 2
+    assert read(server, added["uid"]).json == added
+
+
+def test_a_peek_that_waits_in_vain_is_answered_with_nothing(server: MemoryServer) -> None:
+    answers: list[Any] = []
+    server.ask("GET", "/api/v1/job/next?queueName=q&wait=60").addBoth(answers.append)
+    server.pump()
+    server.clock.advance(54.9)
+    server.pump()
+    assert answers == []
+    server.clock.advance(0.1)
+    server.pump()
+    assert [answer.status for answer in answers] == [204]
