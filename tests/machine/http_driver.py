@@ -322,7 +322,7 @@ class HttpDriver:
             "attempts": job["attempts"] or None,
             "worker": job["worker"],
             "lease_expires": None if job["lease_expires"] is None else job["lease_expires"] // 1000,
-            "not_before": -(-job["ready_at"] // 1000) or None,
+            "not_before": -(-max(job["ready_at"], job["not_before"]) // 1000) or None,
             "progress": job["progress"],
             "error": job["error"],
             "cancel_requested": job["cancel"] if job["state"] == "inprogress" else None,

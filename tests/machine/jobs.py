@@ -57,9 +57,11 @@ class Job:
     #: Whether whoever holds it has claimed it, and so has a lease.
     leased: bool = False
     worker: str | None = None
-    #: When its lease began, by the steady clock.
+    #: When its lease began.
     held_from: int = 0
+    #: When its delay ends, and the time of the wall clock that it waits for.
     ready_at: int = 0
+    not_before: int = 0
     progress: int | None = None
     result: bytes | None = None
     error: str | None = None
@@ -81,18 +83,22 @@ def shown(job: Job, ahead: int) -> dict[str, Any]:
         "max_attempts": job.max_attempts,
         "retry_delay": job.retry_delay,
         "unique_key": job.unique_key,
-        "created": job.created,
-        "updated": job.updated,
+        "created": job.created + ahead,
+        "updated": job.updated + ahead,
         "state": job.state,
         "attempts": job.attempts,
         "worker": job.worker,
         "lease_expires": job.held_from + ahead + job.timeout * 1000 if leased else None,
-        "ready_at": job.ready_at,
+        "ready_at": job.ready_at and job.ready_at + ahead,
+        "not_before": job.not_before,
         "progress": job.progress,
         "result": job.result,
         "error": job.error,
         "cancel": job.cancel,
-        "history": job.history,
+        "history": [
+            (worker, started + ahead, ended + ahead, outcome, error)
+            for worker, started, ended, outcome, error in job.history
+        ],
     }
 
 
@@ -100,8 +106,11 @@ def shown(job: Job, ahead: int) -> dict[str, Any]:
 class Lives:
     """What a change does to a job, at a time."""
 
+    #: What the monotonic clock shows.
     steady: int
-    ahead: int = 0
+    #: How far elapsed time and the wall clock are ahead of it.
+    origin: int = 0
+    wall_ahead: int = 0
     #: What has come to pass, and how often.
     counted: Counter[str] = field(factory=Counter)
     #: Jobs that are finished, as they were then, or gone (None), until somebody asks.
@@ -109,7 +118,17 @@ class Lives:
 
     @property
     def now(self) -> int:
-        return self.steady + self.ahead
+        """Elapsed time."""
+        return self.steady + self.origin
+
+    @property
+    def wall(self) -> int:
+        return self.steady + self.wall_ahead
+
+    @property
+    def ahead(self) -> int:
+        """How far the wall clock is ahead of elapsed time."""
+        return self.wall_ahead - self.origin
 
     def see(self, job: Job) -> dict[str, Any]:
         return shown(job, self.ahead)
@@ -129,9 +148,9 @@ class Lives:
         elif changes.get("cancel"):
             self._cancel(job)
         else:
-            job.updated, job.held_from = self.now, self.steady
+            job.updated = job.held_from = self.now
             if delay is not None and job.state == "queued":
-                job.ready_at = ready_at
+                job.ready_at, job.not_before = ready_at, 0
 
     def _move(self, job: Job, state: str, changes: dict[str, Any], ready_at: int) -> None:
         if state == "queued":
@@ -142,12 +161,13 @@ class Lives:
             if job.state == "inprogress":
                 self.counted["complete"] += 1
                 self._remember(job, "complete", None)
-            job.updated, job.ready_at, job.error, job.cancel = self.now, 0, changes.get("error"), False
+            job.updated, job.ready_at, job.not_before = self.now, 0, 0
+            job.error, job.cancel = changes.get("error"), False
             self._finish(job, "complete")
         else:
             self._fail(job, "failed", changes.get("error"), retry=changes.get("retry", True))
             if job.state == "queued" and changes.get("delay") is not None:
-                job.ready_at = ready_at
+                job.ready_at, job.not_before = ready_at, 0
 
     def _requeue(self, job: Job, ready_at: int, *, given_back: bool) -> None:
         if job.state == "inprogress":
@@ -162,12 +182,12 @@ class Lives:
     def _hold(self, job: Job) -> None:
         if job.state != "inprogress":
             job.attempts, job.claimed = job.attempts + 1, self.now
-            job.lease, job.leased, job.worker, job.ready_at = None, False, None, 0
-        job.state, job.updated, job.held_from = "inprogress", self.now, self.steady
+            job.lease, job.leased, job.worker, job.ready_at, job.not_before = None, False, None, 0, 0
+        job.state, job.updated, job.held_from = "inprogress", self.now, self.now
 
     def _fail(self, job: Job, outcome: str, error: str | None, *, retry: bool) -> None:
         if job.state != "inprogress":
-            job.updated, job.ready_at = self.now, 0
+            job.updated, job.ready_at, job.not_before = self.now, 0, 0
             self._finish(job, "failed")
             return
         self.counted[outcome] += 1
@@ -185,14 +205,14 @@ class Lives:
 
     def _cancel(self, job: Job) -> None:
         if job.state == "queued":
-            job.updated, job.ready_at, job.error = self.now, 0, "cancelled"
+            job.updated, job.ready_at, job.not_before, job.error = self.now, 0, 0, "cancelled"
             self._finish(job, "failed")
         elif job.state == "inprogress":
             self.counted["cancelled"] += 1
             job.updated, job.cancel = self.now, True
 
     def _queue_again(self, job: Job, ready_at: int) -> None:
-        job.state, job.updated, job.ready_at = "queued", self.now, ready_at
+        job.state, job.updated, job.ready_at, job.not_before = "queued", self.now, ready_at, 0
         job.claimed, job.lease, job.leased, job.worker, job.cancel = 0, None, False, None, False
 
     def _remember(self, job: Job, outcome: str, error: str | None) -> None:

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from jobengine.core import commands as c
 from jobengine.core import errors
 from jobengine.core import model as m
+from jobengine.core.wall_time import shown
 from jobengine.engine.local import LocalEngine
 from tests.core.worlds import picture
 from tests.doubles import CountedIds, make_engine, new_clock, start
@@ -79,6 +80,7 @@ def seen(job: m.Job) -> dict[str, Any]:
         "worker": standing.worker,
         "lease_expires": job.lease_expires,
         "ready_at": standing.ready_at,
+        "not_before": standing.not_before,
         "progress": notes.progress,
         "result": notes.result,
         "error": notes.error,
@@ -340,11 +342,11 @@ class LocalDriver:
         whole = {}
         seen_whole = picture(self.engine.executor.tables)
         # Not a queue: how far the wall clock is ahead.
-        del seen_whole[""]
+        ahead = seen_whole.pop("")
         for name, (queue, jobs) in seen_whole.items():
             counts = {state.value: number for state, number in stats[name].counts.items()}
             counts |= {"ready": stats[name].ready, "delayed": stats[name].delayed}
-            whole[name] = (self._settings(queue), [seen(job) for job in jobs], counts)
+            whole[name] = (self._settings(queue), [seen(shown(job, ahead)) for job in jobs], counts)
         return whole
 
     def same_error(self, expected: Refused, got: Refused) -> bool:

@@ -136,11 +136,11 @@ class EngineMachine(RuleBasedStateMachine):
     def changes(self, changes: dict[str, Any]) -> dict[str, Any]:
         """With a time from now on in place of seconds."""
         if changes.get("until"):
-            changes = {**changes, "until": self.model.now // 1000 + changes["until"]}
+            changes = {**changes, "until": self.model.wall // 1000 + changes["until"]}
         return changes
 
     def asked(self, asked: Asked) -> Asked:
-        seconds = self.model.now // 1000
+        seconds = self.model.wall // 1000
         return evolve(
             asked,
             until=asked.until and seconds + asked.until,

@@ -1,7 +1,7 @@
 """
 An engine as plain as can be: lists that are walked at each question, and nothing of JobEngine.
 
-Its clock, as the engine's, is two: `steady` goes on whatever is done to the time of day, which is `steady + ahead`.
+Its clocks are three: the monotonic one (`steady`), elapsed time, and the wall clock, which may be set.
 All times are milliseconds.
 """
 
@@ -102,20 +102,21 @@ class Model(Lives):
             return False
         if job.state == "inprogress":
             self._fail(job, "timeout", "timed out", retry=True)
-        elif job.state == "queued" and not (job.until and job.until * 1000 <= self.now):
-            job.ready_at = 0
+        elif job.state == "queued" and not (job.until and job.until * 1000 <= self.wall):
+            job.ready_at = job.ready_at if job.ready_at > self.now else 0
+            job.not_before = job.not_before if job.not_before > self.wall else 0
         else:
             self._remove(queue, job)
         return True
 
     def due(self, job: Job) -> int:
-        """When time moves it on, by the steady clock."""
+        """When time moves it on, by the monotonic clock."""
         if job.state == "inprogress":
-            return job.held_from + job.timeout * 1000 if job.timeout else NEVER
+            return job.held_from + job.timeout * 1000 - self.origin if job.timeout else NEVER
         if job.state == "queued":
-            times = [at for at in (job.until * 1000, job.ready_at) if at]
-            return min(times) - self.ahead if times else NEVER
-        return job.updated + job.keep * 60_000 - self.ahead
+            by_wall = [at - self.wall_ahead for at in (job.until * 1000, job.not_before) if at]
+            return min([*by_wall, *([job.ready_at - self.origin] if job.ready_at else [])], default=NEVER)
+        return job.updated + job.keep * 60_000 - self.origin
 
     def next_time(self) -> tuple[int, int]:
         """When the next job is moved on, and when the next one has waited for too long."""
@@ -136,7 +137,7 @@ class Model(Lives):
                 return
 
     def step_clock(self, ms: int) -> None:
-        self.ahead += ms
+        self.wall_ahead += ms
 
     def release(self) -> None:
         """Everybody who waits goes with what there is."""
@@ -144,14 +145,11 @@ class Model(Lives):
             self._resolve(waiter, partial(self._give_up, waiter))
 
     def restart(self, ms: int) -> None:
-        """The time of day may be another after a restart, and leases can only go by that; none lasts longer for it."""
-        self.ahead += ms
-        leased = [
-            job for queue in self.queues.values() for job in queue.jobs if job.state == "inprogress" and job.timeout
-        ]
-        begun = max((job.held_from - ms for job in leased), default=0)
-        for job in leased:
-            job.held_from -= ms + max(0, begun - self.steady)
+        """After a restart elapsed time can only go by the wall clock, but never back before what a holder did last."""
+        known = self.ahead
+        self.wall_ahead += ms
+        held = [job.updated for queue in self.queues.values() for job in queue.jobs if job.state == "inprogress"]
+        self.origin = max([self.wall - known, *held]) - self.steady
 
     # Those who wait
 
@@ -300,7 +298,7 @@ class Model(Lives):
         if queue.max_jobs and len(queue.jobs) >= queue.max_jobs:
             raise Refused("QueueFull")
         keep, timeout, attempts, delay = queue.defaults or (60, 600, 1, 0)
-        ready_at = max(self.now + asked.delay * 1000, asked.not_before * 1000)
+        not_before = asked.not_before * 1000
         job = Job(
             uid=asked.uid,
             arrival=queue.arrived,
@@ -317,7 +315,8 @@ class Model(Lives):
             created=self.now,
             updated=self.now,
             asked=plain if asked.uid or asked.once else None,
-            ready_at=ready_at if ready_at > self.now else 0,
+            ready_at=self.now + asked.delay * 1000 if asked.delay else 0,
+            not_before=not_before if not_before > self.wall else 0,
         )
         queue.arrived += 1
         queue.jobs.append(job)
@@ -365,7 +364,7 @@ class Model(Lives):
         return [
             job
             for job in self.ordered(queue)
-            if job.state == "queued" and not job.ready_at and set(tags) <= set(job.tags)
+            if job.state == "queued" and not (job.ready_at or job.not_before) and set(tags) <= set(job.tags)
         ]
 
     def claim(self, names: list[str], key: str, count: int, tags: tuple[str, ...], worker: str | None) -> list[Claimed]:
@@ -375,7 +374,7 @@ class Model(Lives):
         for name, queue in queues:
             ready = [] if queue.paused else self.ready(queue, tags)
             for job in ready[: count - len(claimed)]:
-                job.state, job.updated, job.claimed, job.held_from = "inprogress", self.now, self.now, self.steady
+                job.state, job.updated, job.claimed, job.held_from = "inprogress", self.now, self.now, self.now
                 job.attempts, job.worker, job.lease = job.attempts + 1, worker, None
                 job.leased = True
                 claimed.append((name, job, self.see(job)))
