@@ -27,7 +27,19 @@ _WAITING_BYTES: Final = 64 << 20
 class Item:
     """One call that waits for its outcome: a job to be added, or an update."""
 
-    __slots__ = ("answer", "brief", "data", "error", "leads", "lease", "safe", "settled", "status", "waiter")
+    __slots__ = (
+        "answer",
+        "brief",
+        "data",
+        "error",
+        "leads",
+        "lease",
+        "repeated",
+        "safe",
+        "settled",
+        "status",
+        "waiter",
+    )
 
     def __init__(
         self, data: bytes, *, safe: bool = True, brief: bool = False, lease: bool = False, status: str | None = None
@@ -41,6 +53,8 @@ class Item:
         #: Whether a lease is sent with it, and the status that it asks for.
         self.lease = lease
         self.status = status
+        #: Whether it was sent before, in a call whose outcome is unknown.
+        self.repeated = False
         self.settled = False
         #: The job of the answer, as the wire's object, if it was carried out.
         self.answer: Mapping[str, Any] = {}
@@ -212,14 +226,15 @@ class UpdateLane(Lane):
     def taken(self, batch: list[Item], answer: Any, *, repeated: bool) -> None:
         """See Lane."""
         for item, result in zip(batch, answer["results"], strict=True):
-            settle_update(item, result, repeated=repeated)
+            settle_update(item, result, repeated=repeated or item.repeated)
 
 
 def settle_update(item: Item, result: Mapping[str, Any], *, repeated: bool) -> None:
     """Take what the server says of one update."""
     status = result["status"]
     if status == 200:
-        item.done(result.get("job") or {})
+        # A short answer has of the job only whether it is to stop.
+        item.done(result.get("job") or result)
         return
     error = error_of(status, result, special={409: LeaseLost} if item.lease else None)
     if repeated and _was_done(item, error):
