@@ -16,8 +16,9 @@ from .http import Response
 
 __all__ = ["AddLane", "Item", "Lane", "UpdateLane"]
 
-#: Items in one request at most: more makes others wait at the server, and gains nothing.
-MOST: Final = 1_000
+#: Items in one request at most. The next is made ready while one is under way, so very large ones only make others
+#: wait: measured with 1,000 coroutines, 500 are as fast as 250 and a quarter faster than 1,000.
+MOST: Final = 500
 #: Bytes of items in one request, but for one that is longer alone: many proxies stop at 1 MB.
 MOST_BYTES: Final = 900_000
 #: Bytes that may wait in all.

@@ -11,7 +11,7 @@ import pytest
 
 from jobengine.client._async import lanes as async_lanes
 from jobengine.client._sync import lanes as sync_lanes
-from jobengine.client.coalescing import AddLane, Item, Lane
+from jobengine.client.coalescing import MOST, AddLane, Item, Lane
 from jobengine.client.errors import BadRequest, Unavailable
 from jobengine.client.http import Response
 
@@ -244,8 +244,8 @@ def test_calls_of_one_turn_of_the_loop_go_together() -> None:
         server = AsyncHeld()
         server.open.set()
         driver = async_lanes.LaneDriver(AddLane("q", 5000), server.send)
-        await asyncio.gather(*[driver.submit([Item(b"%d" % number)]) for number in range(1000)])
-        assert server.batches == [[b"%d" % number for number in range(1000)]]
+        await asyncio.gather(*[driver.submit([Item(b"%d" % number)]) for number in range(MOST)])
+        assert server.batches == [[b"%d" % number for number in range(MOST)]]
 
     _run(test())
 
