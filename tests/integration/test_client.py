@@ -90,6 +90,22 @@ def test_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
     assert there == dict(enumerate(jobs))
 
 
+def test_with_asyncio_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
+    engine: JobEngine, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "_FIRST", 0.001)
+    with asyncio.Runner() as runner:
+        client = AsyncJobEngine(proxy.url, access_key="key", timeout=20)
+
+        async def add() -> None:
+            await asyncio.gather(*[client.queue("q").add({"number": number}) for number in range(3)])
+
+        times = _cut_everywhere(proxy, lambda: runner.run(add()), step=5)
+        runner.run(client.close())
+    assert times > 200
+    assert [job.content["number"] for job in engine.queue("q").jobs()] == [0, 1, 2] * times
+
+
 def test_many_adds_whose_answer_is_lost_at_any_moment_add_each_job_once(
     engine: JobEngine, proxy: CuttingProxy, cut: Queue
 ) -> None:
