@@ -198,19 +198,24 @@ class AddLane(Lane):
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
         """See Lane."""
-        return calls.ADD_JOB if len(batch) == 1 else calls.ADD_JOBS
+        return calls.ADD_JOB if _is_single(batch) else calls.ADD_JOBS
 
     def body(self, batch: Sequence[Item]) -> bytes:
         """See Lane."""
-        if len(batch) == 1:
+        if _is_single(batch):
             return b'{"queue_name":%b,"job":%b}' % (self._name, batch[0].data)
         return b'{"queue_name":%b,"jobs":[%b]}' % (self._name, b",".join([item.data for item in batch]))
 
     def taken(self, batch: list[Item], answer: Any, *, repeated: bool) -> None:
         """See Lane."""
-        jobs = [answer] if len(batch) == 1 else answer["jobs"]
+        jobs = [answer] if _is_single(batch) else answer["jobs"]
         for item, job in zip(batch, jobs, strict=True):
             item.done(job)
+
+
+def _is_single(batch: Sequence[Item]) -> bool:
+    """Whether it goes as a single job; a long one does not, since the server takes longer bodies for many jobs."""
+    return len(batch) == 1 and len(batch[0].data) <= MOST_BYTES
 
 
 class UpdateLane(Lane):
