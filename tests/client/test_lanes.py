@@ -61,7 +61,7 @@ class Threads:
             except BaseException as error:
                 self.interrupted.append(error)
 
-        self._threads.append(threading.Thread(target=run))
+        self._threads.append(threading.Thread(target=run, daemon=True))
         self._threads[-1].start()
 
     def join(self) -> None:
@@ -186,7 +186,7 @@ def test_many_threads_with_many_calls_each_all_get_their_own_answers() -> None:
             if bad != isinstance(item.error, BadRequest) or (not bad and item.answer["uid"] != item.data.decode()):
                 wrong.append(item)
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    workers = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(16)]
     for worker in workers:
         worker.start()
     for worker in workers:
