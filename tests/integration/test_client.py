@@ -18,6 +18,7 @@ import pytest
 from jobengine.client import (
     AsyncJobEngine,
     ClaimedJob,
+    Finished,
     JobEngine,
     JobNotFound,
     LeaseLost,
@@ -150,6 +151,27 @@ def test_a_job_whose_end_is_lost_at_any_moment_ends_once(
         # A job that is queued again may have been claimed, and ended, in a later round too.
         assert [attempt.outcome for attempt in jobs[uid].history] == [outcome] * ended.count(uid)
         assert jobs[uid].state in (state, "inprogress") if state == "queued" else jobs[uid].state == state
+
+
+def test_jobs_that_are_finished_with_a_claim_end_once_whenever_the_answer_is_lost(
+    engine: JobEngine, proxy: CuttingProxy, cut: Queue
+) -> None:
+    claimed = _claimed(engine, cut)
+    ended: list[str] = []
+
+    def act() -> None:
+        job = next(claimed)
+        errors, more = cut.engine.finish_and_claim([Finished(job, {"new_status": "complete"})], [cut])
+        assert errors == [None]
+        ended.append(job.uid)
+        for other in more:
+            other.release()
+
+    _cut_everywhere(proxy, act, step=7)
+    jobs = {job.uid: job for job in engine.queue("q").all_jobs()}
+    assert len(ended) > 50
+    assert all([attempt.outcome for attempt in jobs[uid].history][-1:] == ["complete"] for uid in ended)
+    assert sorted(job.uid for job in jobs.values() if job.state == "complete") == sorted(ended)
 
 
 def test_an_end_of_a_job_that_is_not_kept_is_no_error_when_it_is_sent_again(
