@@ -102,9 +102,11 @@ _ASYNC = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _ASYNC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # which would take any name to be there
 
-    return getattr(import_module(f"{__name__}._async.{_ASYNC[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _ASYNC:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}._async.{_ASYNC[name]}"), name)

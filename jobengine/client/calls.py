@@ -207,6 +207,8 @@ HEALTHZ: Final = Call[None]("healthz", "GET", "/healthz", ("JobEngine.healthz",)
 READYZ: Final = Call("readyz", "GET", "/readyz", ("JobEngine.readyz",), _value(Readiness))
 METRICS: Final = Call("metrics", "GET", "/metrics", ("JobEngine.metrics",), _text, admin=True)
 
+OPENAPI: Final = Call[Any]("openapi", "GET", "/openapi.json", ("JobEngine.openapi",), json_of)
+
 #: All of them, by operationId.
 CALLS: Final[Mapping[str, Call[Any]]] = {
     call.operation: call for call in list(globals().values()) if isinstance(call, Call)

@@ -16,8 +16,9 @@ from .http import Response
 
 __all__ = ["AddLane", "Item", "Lane", "UpdateLane"]
 
-#: Items in one request at most: more makes others wait at the server, and gains nothing.
-MOST: Final = 1_000
+#: Items in one request at most. The next is made ready while one is under way, so very large ones only make others
+#: wait: measured with 1,000 coroutines, 500 are as fast as 250 and a quarter faster than 1,000.
+MOST: Final = 500
 #: Bytes of items in one request, but for one that is longer alone: many proxies stop at 1 MB.
 MOST_BYTES: Final = 900_000
 #: Bytes that may wait in all.
@@ -27,7 +28,19 @@ _WAITING_BYTES: Final = 64 << 20
 class Item:
     """One call that waits for its outcome: a job to be added, or an update."""
 
-    __slots__ = ("answer", "brief", "data", "error", "leads", "lease", "safe", "settled", "status", "waiter")
+    __slots__ = (
+        "answer",
+        "brief",
+        "data",
+        "error",
+        "leads",
+        "lease",
+        "repeated",
+        "safe",
+        "settled",
+        "status",
+        "waiter",
+    )
 
     def __init__(
         self, data: bytes, *, safe: bool = True, brief: bool = False, lease: bool = False, status: str | None = None
@@ -41,6 +54,8 @@ class Item:
         #: Whether a lease is sent with it, and the status that it asks for.
         self.lease = lease
         self.status = status
+        #: Whether it was sent before, in a call whose outcome is unknown.
+        self.repeated = False
         self.settled = False
         #: The job of the answer, as the wire's object, if it was carried out.
         self.answer: Mapping[str, Any] = {}
@@ -183,19 +198,24 @@ class AddLane(Lane):
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
         """See Lane."""
-        return calls.ADD_JOB if len(batch) == 1 else calls.ADD_JOBS
+        return calls.ADD_JOB if _is_single(batch) else calls.ADD_JOBS
 
     def body(self, batch: Sequence[Item]) -> bytes:
         """See Lane."""
-        if len(batch) == 1:
+        if _is_single(batch):
             return b'{"queue_name":%b,"job":%b}' % (self._name, batch[0].data)
         return b'{"queue_name":%b,"jobs":[%b]}' % (self._name, b",".join([item.data for item in batch]))
 
     def taken(self, batch: list[Item], answer: Any, *, repeated: bool) -> None:
         """See Lane."""
-        jobs = [answer] if len(batch) == 1 else answer["jobs"]
+        jobs = [answer] if _is_single(batch) else answer["jobs"]
         for item, job in zip(batch, jobs, strict=True):
             item.done(job)
+
+
+def _is_single(batch: Sequence[Item]) -> bool:
+    """Whether it goes as a single job; a long one does not, since the server takes longer bodies for many jobs."""
+    return len(batch) == 1 and len(batch[0].data) <= MOST_BYTES
 
 
 class UpdateLane(Lane):
@@ -212,14 +232,15 @@ class UpdateLane(Lane):
     def taken(self, batch: list[Item], answer: Any, *, repeated: bool) -> None:
         """See Lane."""
         for item, result in zip(batch, answer["results"], strict=True):
-            settle_update(item, result, repeated=repeated)
+            settle_update(item, result, repeated=repeated or item.repeated)
 
 
 def settle_update(item: Item, result: Mapping[str, Any], *, repeated: bool) -> None:
     """Take what the server says of one update."""
     status = result["status"]
     if status == 200:
-        item.done(result.get("job") or {})
+        # A short answer has of the job only whether it is to stop.
+        item.done(result.get("job") or result)
         return
     error = error_of(status, result, special={409: LeaseLost} if item.lease else None)
     if repeated and _was_done(item, error):

@@ -119,6 +119,7 @@ _BY_STATUS: Final[Mapping[int, type[JobEngineError]]] = {
     408: Unavailable,
     409: Conflict,
     413: BadRequest,
+    415: BadRequest,
     429: TooManyRequests,
     431: BadRequest,
     502: Unavailable,

@@ -43,7 +43,7 @@ class Address:
         self.tls = parts.scheme == "https"
         self.host = parts.hostname or ""
         self.port = parts.port or _PORTS[parts.scheme]
-        self.prefix = parts.path.rstrip("/")
+        self.prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
         self.url = f"{parts.scheme}://{parts.netloc}{self.prefix}"
         self.head = f"Host: {parts.netloc}\r\nUser-Agent: jobengine-client\r\n".encode("ascii")
 
@@ -119,9 +119,11 @@ class Request:
 
     def encode(self, address: Address) -> bytes:
         """The bytes to send. They hold the keys: keep them in no variable."""
-        head = [f"{self.method} {quote(address.prefix)}{self.path}{self._query_text()} HTTP/1.1\r\n".encode("ascii")]
+        head = [f"{self.method} {address.prefix}{self.path}{self._query_text()} HTTP/1.1\r\n".encode("ascii")]
         head.append(address.head)
         for name, value in (self.headers or {}).items():
+            if not value.isprintable():
+                raise ValueError(f"{name} can't be sent in a header: {value!r}")
             head.append(f"{name}: {value}\r\n".encode())
         if self._key is not None:
             head.append(b"X-Access-Key: %b\r\n" % self._key.reveal().encode())

@@ -17,10 +17,12 @@ _LONGEST: Final = 5.0
 class Patience:
     """How long one call is tried again."""
 
-    __slots__ = ("_attempts", "_deadline", "_random")
+    __slots__ = ("_attempts", "_deadline", "_random", "_seconds")
 
-    def __init__(self, seconds: float, now: float, random: Callable[[], float]) -> None:
-        self._deadline = now + seconds
+    def __init__(self, seconds: float, random: Callable[[], float]) -> None:
+        self._seconds = seconds
+        #: It counts from the first failure: what was asked to wait may have waited long before that.
+        self._deadline: float | None = None
         self._random = random
         self._attempts = 0
 
@@ -30,6 +32,8 @@ class Patience:
 
         Half of it is random, so that clients who lost the same server do not come back at the same moment.
         """
+        if self._deadline is None:
+            self._deadline = now + self._seconds
         longest = min(_FIRST * 2.0 ** min(self._attempts, 16), _LONGEST)
         self._attempts += 1
         jittered = longest * (0.5 + self._random() / 2)

@@ -70,7 +70,7 @@ class _Source:
 
     def rest(self, now: float, error: JobEngineError, random: Callable[[], float]) -> None:
         """Send nothing for a while, longer each time."""
-        self.patience = self.patience or Patience(float("inf"), now, random)
+        self.patience = self.patience or Patience(float("inf"), random)
         least = _REFUSED if isinstance(error, _REFUSALS) else error.retry_after
         self.not_before = now + (self.patience.delay(now, least) or 0)
 
@@ -195,7 +195,7 @@ class Supervisor:
         self._beating = False
         failed = [error for error in errors if error is not None and not isinstance(error, Conflict | JobNotFound)]
         if failed:
-            self._beat_patience = self._beat_patience or Patience(float("inf"), now, self._random)
+            self._beat_patience = self._beat_patience or Patience(float("inf"), self._random)
             self._soon.update(dict.fromkeys(beat.holds))
             self._soon_at = now + (self._beat_patience.delay(now, failed[0].retry_after) or 0)
         else:

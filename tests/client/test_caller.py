@@ -250,6 +250,26 @@ def test_a_server_that_does_not_know_how_to_finish_with_a_claim_is_told_apart() 
     assert pool.requests[-1].path == "/api/v1/jobs"
 
 
+def test_jobs_whose_finish_was_lost_with_a_claim_are_finished_by_themselves_and_nothing_is_claimed(
+    clock: Clock,
+) -> None:
+    claimed = {**JOB, "queue_name": "q", "lease": "l", "state": "inprogress"}
+
+    def server(request: Request) -> Reply:
+        body = json.loads(request.body or b"")
+        if "queue_names" in body:
+            return Broken("cut") if "updates" in body else answer(200, {"jobs": [claimed, claimed]})
+        return answer(200, {"results": [{"uid": "u", "status": 409, "error": "no"}, {"uid": "u", "status": 200}]})
+
+    engine, pool = _engine(server)
+    first, second = engine.queue("q").claim(2)
+    done = [Finished(first, {"new_status": "failed"}), Finished(second, {"new_status": "complete"})]
+    assert engine.finish_and_claim(done, ["q"]) == ([None, None], [])
+    assert [request.path for request in pool.requests] == ["/api/v1/job/next"] * 2 + ["/api/v1/jobs"]
+    assert first.ended
+    assert second.ended
+
+
 def test_jobs_are_finished_and_claimed_in_one_request_where_the_server_knows_how() -> None:
     claimed = {**JOB, "queue_name": "q", "lease": "l", "state": "inprogress"}
 

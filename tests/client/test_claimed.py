@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import ClaimedJob, JobEngine, LeaseLost
+from jobengine.client import ClaimedJob, JobEngine, LeaseLost, OutcomeUnknown
 from jobengine.client._async.keeper import Keeper as AsyncKeeper
 from jobengine.client._sync.claimed import extend
 from jobengine.client._sync.keeper import Keeper
@@ -21,10 +21,11 @@ _JOB = {"uid": "u", "state": "inprogress", "queue_name": "q", "lease": "l", "tim
 class Server:
     """Gives a job out and notes what is said of it."""
 
-    def __init__(self, status: int = 200, **answers: Any) -> None:
+    def __init__(self, status: int = 200, short: dict[str, Any] | None = None, **answers: Any) -> None:
         self.updates: list[dict[str, Any]] = []
         self.status = status
         self.answers = answers
+        self.short = short
         self.prefer: list[str | None] = []
         self.broken = False
 
@@ -37,7 +38,8 @@ class Server:
         if self.broken:
             return Broken("cut")
         job = {**_JOB, **self.answers}
-        one = {"status": self.status, **({"job": job} if self.status == 200 else {"error": "lost"})}
+        said = ({"job": job} if self.short is None else self.short) if self.status == 200 else {"error": "lost"}
+        one = {"status": self.status, **said}
         return answer(200, {"results": [{"uid": update["uid"], **one} for update in body["updates"]]})
 
 
@@ -129,12 +131,29 @@ def test_a_wish_that_it_ends_is_seen_by_progress() -> None:
     assert not job.lost
 
 
-def test_an_end_asks_for_a_short_answer_and_progress_for_the_job() -> None:
+def test_progress_and_an_end_ask_for_a_short_answer() -> None:
     server = Server()
     (job,) = _claim(server)
     job.progress()
     job.complete()
-    assert server.prefer == [None, "return=minimal"]
+    assert server.prefer == ["return=minimal"] * 2
+
+
+def test_in_a_short_answer_there_is_still_whether_to_stop() -> None:
+    server = Server(short={"cancel_requested": True})
+    (job,) = _claim(server)
+    assert job.progress() is False
+
+
+def test_an_end_whose_outcome_is_unknown_can_be_sent_again_and_is_done_if_the_lease_is_gone() -> None:
+    server = Server()
+    (job,) = _claim(server)
+    server.broken = True
+    with pytest.raises(OutcomeUnknown):
+        job.fail("why")
+    server.broken, server.status = False, 409
+    job.fail("why")
+    assert job.ended
 
 
 def test_leases_of_one_queue_are_extended_in_one_request() -> None:

@@ -183,7 +183,7 @@ def test_updates_are_carried_out_or_refused_one_by_one() -> None:
     lane.answered(lane.take(), _answer(200, {"results": results}), repeated=False)
     assert items[0].result() == {"uid": "a"}
     assert isinstance(items[1].error, JobNotFound)
-    assert items[2].result() == {}
+    assert items[2].result() == {"status": 200}
 
 
 def test_a_conflict_is_a_lost_lease_only_for_those_who_sent_one() -> None:

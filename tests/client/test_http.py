@@ -101,8 +101,17 @@ def test_a_request_has_its_keys_its_query_and_its_body() -> None:
     assert body == b"{}"
 
 
+def test_a_header_that_would_be_two_is_not_sent() -> None:
+    with pytest.raises(ValueError, match="Last-Event-ID"):
+        _request(headers={"Last-Event-ID": "1\r\nX-Admin-Key: x"}).encode(Address("http://a"))
+
+
 def test_a_request_without_a_body_says_nothing_of_one() -> None:
     assert b"Content" not in _request().encode(Address("http://127.0.0.1"))
+
+
+def test_a_path_before_the_api_is_kept_as_it_was_given() -> None:
+    assert _request().encode(Address("http://a/my%20jobs/é/")).startswith(b"PUT /my%20jobs/%C3%A9/x HTTP/1.1\r\n")
 
 
 def test_a_long_body_names_its_queue_in_the_query() -> None:

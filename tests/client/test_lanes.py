@@ -11,7 +11,7 @@ import pytest
 
 from jobengine.client._async import lanes as async_lanes
 from jobengine.client._sync import lanes as sync_lanes
-from jobengine.client.coalescing import AddLane, Item, Lane
+from jobengine.client.coalescing import MOST, AddLane, Item, Lane
 from jobengine.client.errors import BadRequest, Unavailable
 from jobengine.client.http import Response
 
@@ -61,7 +61,7 @@ class Threads:
             except BaseException as error:
                 self.interrupted.append(error)
 
-        self._threads.append(threading.Thread(target=run))
+        self._threads.append(threading.Thread(target=run, daemon=True))
         self._threads[-1].start()
 
     def join(self) -> None:
@@ -186,7 +186,7 @@ def test_many_threads_with_many_calls_each_all_get_their_own_answers() -> None:
             if bad != isinstance(item.error, BadRequest) or (not bad and item.answer["uid"] != item.data.decode()):
                 wrong.append(item)
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    workers = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(16)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -244,8 +244,8 @@ def test_calls_of_one_turn_of_the_loop_go_together() -> None:
         server = AsyncHeld()
         server.open.set()
         driver = async_lanes.LaneDriver(AddLane("q", 5000), server.send)
-        await asyncio.gather(*[driver.submit([Item(b"%d" % number)]) for number in range(1000)])
-        assert server.batches == [[b"%d" % number for number in range(1000)]]
+        await asyncio.gather(*[driver.submit([Item(b"%d" % number)]) for number in range(MOST)])
+        assert server.batches == [[b"%d" % number for number in range(MOST)]]
 
     _run(test())
 

@@ -19,7 +19,7 @@ from jobengine.client.retrying import Patience
 
 
 def test_attempts_come_further_and_further_apart_until_the_time_is_over() -> None:
-    patience, now, delays = Patience(30, 0, lambda: 1), 0.0, []
+    patience, now, delays = Patience(30, lambda: 1), 0.0, []
     while (delay := patience.delay(now)) is not None:
         delays.append(delay)
         now += delay
@@ -28,17 +28,24 @@ def test_attempts_come_further_and_further_apart_until_the_time_is_over() -> Non
     assert 25 < now <= 30
 
 
+def test_the_time_counts_from_the_first_failure() -> None:
+    patience = Patience(10, lambda: 1)
+    assert patience.delay(1000) == 0.1
+    assert patience.delay(1009) == 0.2
+    assert patience.delay(1010) is None
+
+
 def test_half_of_a_delay_is_random() -> None:
-    assert Patience(9, 0, lambda: 0).delay(0) == pytest.approx(0.05)
+    assert Patience(9, lambda: 0).delay(0) == pytest.approx(0.05)
 
 
 def test_what_the_server_asks_for_is_obeyed_if_there_is_time() -> None:
-    assert Patience(30, 0, lambda: 0).delay(0, retry_after=7) == 7
-    assert Patience(5, 0, lambda: 0).delay(0, retry_after=7) is None
+    assert Patience(30, lambda: 0).delay(0, retry_after=7) == 7
+    assert Patience(5, lambda: 0).delay(0, retry_after=7) is None
 
 
 def test_no_time_at_all_is_one_attempt() -> None:
-    assert Patience(0, 0, lambda: 0).delay(0) is None
+    assert Patience(0, lambda: 0).delay(0) is None
 
 
 # Heartbeats

@@ -18,6 +18,7 @@ import pytest
 from jobengine.client import (
     AsyncJobEngine,
     ClaimedJob,
+    Finished,
     JobEngine,
     JobNotFound,
     LeaseLost,
@@ -90,6 +91,22 @@ def test_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
     assert there == dict(enumerate(jobs))
 
 
+def test_with_asyncio_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
+    engine: JobEngine, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "_FIRST", 0.001)
+    with asyncio.Runner() as runner:
+        client = AsyncJobEngine(proxy.url, access_key="key", timeout=20)
+
+        async def add() -> None:
+            await asyncio.gather(*[client.queue("q").add({"number": number}) for number in range(3)])
+
+        times = _cut_everywhere(proxy, lambda: runner.run(add()), step=5)
+        runner.run(client.close())
+    assert times > 200
+    assert [job.content["number"] for job in engine.queue("q").jobs()] == [0, 1, 2] * times
+
+
 def test_many_adds_whose_answer_is_lost_at_any_moment_add_each_job_once(
     engine: JobEngine, proxy: CuttingProxy, cut: Queue
 ) -> None:
@@ -134,6 +151,27 @@ def test_a_job_whose_end_is_lost_at_any_moment_ends_once(
         # A job that is queued again may have been claimed, and ended, in a later round too.
         assert [attempt.outcome for attempt in jobs[uid].history] == [outcome] * ended.count(uid)
         assert jobs[uid].state in (state, "inprogress") if state == "queued" else jobs[uid].state == state
+
+
+def test_jobs_that_are_finished_with_a_claim_end_once_whenever_the_answer_is_lost(
+    engine: JobEngine, proxy: CuttingProxy, cut: Queue
+) -> None:
+    claimed = _claimed(engine, cut)
+    ended: list[str] = []
+
+    def act() -> None:
+        job = next(claimed)
+        errors, more = cut.engine.finish_and_claim([Finished(job, {"new_status": "complete"})], [cut])
+        assert errors == [None]
+        ended.append(job.uid)
+        for other in more:
+            other.release()
+
+    _cut_everywhere(proxy, act, step=7)
+    jobs = {job.uid: job for job in engine.queue("q").all_jobs()}
+    assert len(ended) > 50
+    assert all([attempt.outcome for attempt in jobs[uid].history][-1:] == ["complete"] for uid in ended)
+    assert sorted(job.uid for job in jobs.values() if job.state == "complete") == sorted(ended)
 
 
 def test_an_end_of_a_job_that_is_not_kept_is_no_error_when_it_is_sent_again(
@@ -434,7 +472,7 @@ def test_a_process_that_forks_while_a_loop_runs_can_begin_another(engine: JobEng
 
 
 def test_a_long_content_goes_alone_and_whole(engine: JobEngine) -> None:
-    content = {"text": "x" * 1_000_000}
+    content = {"text": "x" * ((1 << 20) - 20)}  # with all around it more than the body of a single job may have
     job = engine.queue("q").add(content)
     assert engine.queue("q").get(job.uid).content == content
     assert json.loads(json.dumps(job.content)) == content

@@ -50,7 +50,7 @@ def test_a_job_is_added_as_the_page_begins(daemon: Daemon) -> None:
 def test_jobs_are_added_as_the_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     said = _run(daemon, _section("## Add jobs"))
-    assert said.split() == ["1000", "2000", "2500"]
+    assert said.split() == ["500", "1000", "1500", "2000", "2500"]
     assert mail.stats().size == 2 + 2500 + 2 + 1
     assert [job.content["to"] for job in mail.jobs(limit=1)] == ["fay@example.org"]
 

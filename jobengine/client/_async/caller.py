@@ -81,7 +81,7 @@ class AsyncCaller:
 
         Raises Unavailable if there is no answer, or none but "not now", for as long as is to be waited.
         """
-        patience = Patience(self.retry_for, monotonic(), random.random)
+        patience = Patience(self.retry_for, random.random)
         uncertain = False
         while True:
             try:

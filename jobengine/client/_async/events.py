@@ -24,7 +24,7 @@ _LOST = "Events are no longer kept that came after the last one seen: read the j
 async def watch(caller: AsyncCaller, queue: str, key: Secret | None, after: str | None) -> Stream[JobEvent]:
     """Events of a queue; goes on after the last one when the connection breaks. Raises EventsLost."""
     last, watched = after, False
-    patience = Patience(caller.retry_for, monotonic(), random.random)
+    patience = Patience(caller.retry_for, random.random)
     while True:
         headers = {} if last is None else {"Last-Event-ID": last}
         request = caller.request(
@@ -37,7 +37,7 @@ async def watch(caller: AsyncCaller, queue: str, key: Secret | None, after: str 
                     if event is None:
                         if watched and last is None:
                             raise EventsLost(_LOST)
-                        watched, patience = True, Patience(caller.retry_for, monotonic(), random.random)
+                        watched, patience = True, Patience(caller.retry_for, random.random)
                         continue
                     last = event.id
                     yield event

@@ -12,6 +12,8 @@ __all__ = ["Pool", "Stream", "monotonic", "sleep"]
 
 #: Seconds that a connection may be idle and still be used; the server closes it after 60.
 _IDLE: Final = 30.0
+#: Seconds in which a connection must be made.
+_CONNECTING: Final = 10.0
 #: Seconds to wait for an answer that nobody wants any more, so that jobs in it can be given back.
 _RESCUE: Final = 0.1
 #: Connections for requests that are answered at once; those that wait for something have more.
@@ -62,7 +64,7 @@ class Pool:
     async def begin(self, request: Request) -> "_Connection":
         """Send a request; its answer is had by `finish`. Raises NotConnected or Broken."""
         self._check()
-        connection = self._free() or await self._connect(request.seconds)
+        connection = self._free() or await self._connect(min(request.seconds, _CONNECTING))
         self._used.add(connection)
         connection.send(request)
         return connection

@@ -7,7 +7,7 @@ from traceback import format_exception_only
 from typing import TYPE_CHECKING, Any, Self
 
 from ..coalescing import Item
-from ..errors import JobEngineError, JobNotFound, LeaseLost
+from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
 from ..jobs import ERROR_LENGTH, JobChanges, changes_json
 from ..values import Job
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .queue import Queue
 
 __all__ = ["ClaimedJob", "extend", "update_item"]
+
+#: The states that end a lease.
+_ENDS = frozenset({"complete", "failed", "queued"})
 
 
 class ClaimedJob:
@@ -37,6 +40,8 @@ class ClaimedJob:
         self.lost = False
         #: Whether complete, fail or release was carried out.
         self.ended = False
+        #: Whether one of them may have been: its outcome is unknown.
+        self.uncertain = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(uid={self.uid!r}, queue={self.queue.name!r})"
@@ -120,14 +125,18 @@ class ClaimedJob:
 
     def item(self, changes: JobChanges) -> Item:
         """An update of it, to be sent."""
-        return update_item(self.uid, {**changes, "lease": self.lease})
+        item = update_item(self.uid, {**changes, "lease": self.lease})
+        item.repeated = self.uncertain
+        return item
 
     def heard(self, item: Item) -> None:
         """Take note of what became of an update of it."""
         if isinstance(item.error, LeaseLost | JobNotFound):
             self.lost = True
+        elif isinstance(item.error, OutcomeUnknown):
+            self.uncertain = self.uncertain or item.status in _ENDS
         elif item.error is None:
-            self.ended = self.ended or item.status in ("complete", "failed", "queued")
+            self.ended = self.ended or item.status in _ENDS
             self.cancel_requested = bool(item.answer.get("cancel_requested", self.cancel_requested))
 
     def __enter__(self) -> Self:
@@ -163,7 +172,7 @@ def update_item(uid: str, changes: JobChanges) -> Item:
     return Item(
         changes_json(uid, changes),
         safe=lease or (status is None and "delay_seconds" not in changes),
-        brief=lease and status in ("complete", "failed", "queued"),
+        brief=lease and status is not None,
         lease=lease,
         status=status,
     )

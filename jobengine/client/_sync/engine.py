@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .. import calls, settings
 from ..coalescing import Item, settle_update
-from ..errors import JobEngineError
+from ..errors import JobEngineError, OutcomeUnknown
 from ..forks import forget_in_children
 from ..http import Response
 from ..jobs import JobChanges, encode
@@ -135,15 +135,23 @@ class JobEngine:
         Finish jobs and claim others in one request and one commit; does not wait for jobs.
 
         Gives what went wrong with each that was to be finished, None where nothing did, and the jobs that were claimed.
-        If this raises OutcomeUnknown, finish the jobs by themselves: that is safe to repeat, and a claim is not.
+        If the answer is lost, the jobs are finished once more by themselves, which is safe to repeat, and none are
+        claimed: what a lost claim took comes back when its lease has run out.
         """
+        for one in finished:
+            self.keeper.remove(one.job)
         items = [one.job.item(one.changes) for one in finished]
         updates = [_named(one.job.queue.name, item) for one, item in zip(finished, items, strict=True)]
-        jobs, results = self._claim(queues, count, 0, tags, worker, updates)
+        try:
+            jobs, results = self._claim(queues, count, 0, tags, worker, updates)
+        except OutcomeUnknown:
+            for one in finished:
+                one.job.uncertain = True
+            return self.report(finished), []
         if results is None:  # the server does not know it, and has claimed only
             return self.report(finished), jobs
         for one, item, result in zip(finished, items, results, strict=True):
-            settle_update(item, result, repeated=False)
+            settle_update(item, result, repeated=item.repeated)
             one.job.heard(item)
         return [item.error for item in items], jobs
 
@@ -209,6 +217,10 @@ class JobEngine:
     def readyz(self) -> Readiness:
         """How the server is, if it takes changes; raises Unavailable otherwise."""
         return self.caller.call(calls.READYZ, safe=False)
+
+    def openapi(self) -> Any:
+        """The description of the server's API, as OpenAPI has it."""
+        return self.caller.call(calls.OPENAPI)
 
     def metrics(self) -> str:
         """Metrics in the text format of Prometheus."""

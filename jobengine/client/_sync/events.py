@@ -25,7 +25,7 @@ _LOST = "Events are no longer kept that came after the last one seen: read the j
 def watch(caller: Caller, queue: str, key: Secret | None, after: str | None) -> Stream[JobEvent]:
     """Events of a queue; goes on after the last one when the connection breaks. Raises EventsLost."""
     last, watched = after, False
-    patience = Patience(caller.retry_for, monotonic(), random.random)
+    patience = Patience(caller.retry_for, random.random)
     while True:
         headers = {} if last is None else {"Last-Event-ID": last}
         request = caller.request(
@@ -38,7 +38,7 @@ def watch(caller: Caller, queue: str, key: Secret | None, after: str | None) -> 
                     if event is None:
                         if watched and last is None:
                             raise EventsLost(_LOST)
-                        watched, patience = True, Patience(caller.retry_for, monotonic(), random.random)
+                        watched, patience = True, Patience(caller.retry_for, random.random)
                         continue
                     last = event.id
                     yield event

@@ -261,9 +261,15 @@ class Queue:
 
         # Many jobs
 
-    def jobs(self, *, limit: int | None = None, **filters: Unpack[JobFilter]) -> Stream[Job]:
-        """The jobs that match in execution order, `limit` at most, read as they are asked for."""
+    def jobs(self, *, limit: int | None = None, sort: str | None = None, **filters: Unpack[JobFilter]) -> Stream[Job]:
+        """
+        The jobs that match, `limit` at most, read as they are asked for.
+
+        They come in execution order, or as `sort` says: created or updated.
+        """
         query = {"queueName": self.name, **filter_query(filters)}
+        if sort is not None:
+            query["sort"] = sort
         while limit is None or limit > 0:
             query["limit"] = str(_PAGE if limit is None else min(limit, _PAGE))
             page, cursor = self.ask(calls.LIST_JOBS, query=query)

@@ -15,6 +15,8 @@ __all__ = ["Pool", "Stream", "monotonic", "sleep"]
 _IDLE: Final = 30.0
 #: Seconds after which a connection is looked at before it is used: a server that was stopped has closed it.
 _FRESH: Final = 0.5
+#: Seconds in which a connection must be made.
+_CONNECTING: Final = 10.0
 #: Seconds to wait for an answer that nobody wants any more, so that jobs in it can be given back.
 _RESCUE: Final = 0.1
 _CHUNK: Final = 1 << 16
@@ -94,7 +96,7 @@ class Pool:
                     raise NotConnected("the client was closed")
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
-                connection = _Connection(self.address, self._tls, request.seconds)
+                connection = _Connection(self.address, self._tls, min(request.seconds, _CONNECTING))
             elif not connection.usable():
                 connection.abort()
                 continue
