@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from http.client import HTTPResponse, HTTPSConnection
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def port(daemon: Daemon, tmp_path: Path) -> Iterator[int]:
     port = free_port()
     with nginx(tmp_path / "nginx", AS_IT_COMES, port, daemon.port):
         yield port
+
+
+def test_the_longest_poll_is_answered_before_nginx_as_it_comes_gives_up(
+    longest_poll: "Future[tuple[Reply, float]]",
+) -> None:
+    reply, seconds = longest_poll.result(90)
+    assert reply.status == 204
+    assert 50 < seconds < 59
 
 
 def test_who_waits_behind_nginx_as_it_comes_is_given_a_job_as_it_comes(daemon: Daemon, port: int) -> None:
