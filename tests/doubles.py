@@ -119,6 +119,21 @@ def start(engine: LocalEngine, settle: Callable[[], None]) -> None:
         result.raiseException()
 
 
+class Counting:
+    """An engine that keeps what it is asked."""
+
+    def __init__(self, engine: Any, asked: list[Any]) -> None:
+        self._engine = engine
+        self._asked = asked
+
+    async def ask(self, command: Any) -> Any:
+        self._asked.append(command)
+        return await self._engine.ask(command)
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._engine, verb)
+
+
 @frozen
 class Answer:
     """What a server in memory answered."""

@@ -11,13 +11,11 @@ from hmac import compare_digest
 from typing import Final
 from uuid import UUID
 
-from attrs import frozen
-
 from . import commands as c
 from .errors import AccessDenied, NotAllowed
-from .model import Queue, Role
+from .model import Grant, Queue, Role
 
-__all__ = ["ALLOWED", "Grant", "authorise", "derived_uid", "digest_of"]
+__all__ = ["ALLOWED", "authorise", "derived_uid", "digest_of"]
 
 _OWNER: Final = frozenset({Role.OWNER})
 _READ: Final = frozenset({Role.OWNER, Role.VIEWER})
@@ -47,21 +45,6 @@ ALLOWED: Final[Mapping[type[c.QueueCommand[object]], frozenset[Role]]] = {
     c.UpdateMatching: _OWNER,
     c.DeleteMatching: _OWNER,
 }
-
-
-@frozen
-class Grant:
-    """What a key was found to be."""
-
-    #: What it may do.
-    role: Role
-    #: Its id; None for the owner's own key.
-    key_id: str | None = None
-
-    @property
-    def is_producer(self) -> bool:
-        """Whether it may read only what it added."""
-        return self.role is Role.PRODUCER
 
 
 #: For those with the owner's key, and those who have opened the server itself.

@@ -5,20 +5,22 @@ It is told of every change as it happens, and kept in memory only: after a resta
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
 from attrs import define, field
 
-from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, Recent, Standing, Times
+from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, Recent, Standing, State, Times
 from .state import JobSwap
 
 __all__ = ["Activity"]
 
 #: The newest so many waiting and running times are kept of each queue.
 _SAMPLES: Final = 1_000
+#: What is counted.
+_COUNTED: Final = ("added", "claimed", "complete", "failed", "timed_out")
 _queue_of: Final = attrgetter("queue")
 
 
@@ -53,6 +55,8 @@ class _Window:
 class _QueueActivity:
     minute: _Window = field(factory=lambda: _Window(SECOND, 60))
     hour: _Window = field(factory=lambda: _Window(MINUTE, 60))
+    #: Since it was first told of.
+    totals: Counter[str] = field(factory=Counter)
     wait: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
     run: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
     #: When a queued job whose delay has ended came to be ready, by uid.
@@ -69,8 +73,11 @@ class _QueueActivity:
                 continue
             else:
                 what = self._moved(old.standing, new.standing, swap.uid, now)
+                if _timed_out(old.standing, new.standing):
+                    moves["timed_out"] = moves.get("timed_out", 0) + 1
             if what is not None:
                 moves[what] = moves.get(what, 0) + 1
+        self.totals.update(moves)
         for what, times in moves.items():
             self.minute.add(what, times, steady)
             self.hour.add(what, times, steady)
@@ -120,6 +127,11 @@ class Activity:
         """The queue is gone."""
         self._queues.pop(name, None)
 
+    def totals(self, name: str) -> Mapping[str, int]:
+        """What has been going on in one queue since the start: how many were added, claimed, and so on."""
+        activity = self._queues.get(name)
+        return {what: 0 if activity is None else activity.totals[what] for what in _COUNTED}
+
     def recent(self, name: str, steady: int) -> Recent:
         """What has been going on in one queue."""
         activity = self._queues.get(name) or _QueueActivity()
@@ -133,6 +145,14 @@ class Activity:
 
 def _delayed(standing: Standing) -> bool:
     return bool(standing.ready_at or standing.not_before)
+
+
+def _timed_out(was: Standing, standing: Standing) -> bool:
+    """Whether it is for a time-out that a job is not in progress any more."""
+    if was.state is not INPROGRESS or standing.state is INPROGRESS or standing.state is State.COMPLETE:
+        return False
+    history = standing.notes.history
+    return bool(history) and history[-1].outcome == "timeout"
 
 
 def _shown(totals: Counter[str]) -> dict[str, int]:

@@ -6,11 +6,11 @@ from typing import Any
 
 from attrs import define, field
 
-from .access import Grant, derived_uid
+from .access import derived_uid
 from .commands import Added, AddJobs, NewJob
 from .errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
 from .facts import Fact, JobAdded
-from .model import SECOND, Defaults, Job, Spec, Standing, State
+from .model import SECOND, Defaults, Grant, Job, Spec, Standing, State
 from .tables import Table
 
 __all__ = ["add_jobs"]

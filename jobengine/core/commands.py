@@ -1,17 +1,18 @@
 """What can be asked of an engine, each typed by its answer: frozen values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Generic, TypeVar
 
 from .errors import DomainError
-from .model import AccessKey, Defaults, Job, Queue, QueueStats, Rank, Role, State
+from .model import AccessKey, Defaults, Grant, Job, Queue, QueueStats, QueueTotals, Rank, Role, State
 from .values import Value
 
 __all__ = [
     "AddJobs",
     "AddKey",
     "Added",
+    "AllQueues",
     "ChangeQueue",
     "Changes",
     "CheckKey",
@@ -20,7 +21,7 @@ __all__ = [
     "Claimed",
     "Claims",
     "Command",
-    "CountJobs",
+    "CountQueues",
     "CreateQueue",
     "DeleteJob",
     "DeleteMatching",
@@ -80,20 +81,21 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
 # All queues
 
 
-class ListQueues(Command[Sequence[QueueStats]], frozen=True, kw_only=True):
-    """Queues in numbers, by name, none if no more follow; whoever asks must have been let in by the server."""
+class AllQueues(Command[A_co], frozen=True, kw_only=True):
+    """Some of all queues, by name, none if no more follow; whoever asks must have been let in by the server."""
 
     #: Start behind this name; None starts at the first.
     after: str | None = None
-    #: At most so many; about ten milliseconds.
+    #: At most so many; a few milliseconds.
     limit: int = 100
 
 
-class CountJobs(Command[Mapping[str, Mapping[State, int]]], frozen=True, kw_only=True):
-    """How many jobs queues have in each state, by name; else as ListQueues."""
+class ListQueues(AllQueues[Sequence[QueueStats]], frozen=True, kw_only=True):
+    """Queues with all their numbers."""
 
-    after: str | None = None
-    limit: int = 1_000
+
+class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
+    """Queues with the numbers that cost little."""
 
 
 # Queues
@@ -144,7 +146,7 @@ class ListKeys(QueueCommand[Sequence[AccessKey]], frozen=True, kw_only=True):
     """The keys beside the owner's."""
 
 
-class CheckKey(QueueCommand[None], frozen=True, kw_only=True):
+class CheckKey(QueueCommand[Grant], frozen=True, kw_only=True):
     """See whether the key opens the queue, whatever its role."""
 
 

@@ -7,6 +7,7 @@ what the wall clock shows. Everything here is frozen: a change makes a new value
 changes under its reader.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -29,6 +30,7 @@ __all__ = [
     "Attempt",
     "Defaults",
     "EventBatch",
+    "Grant",
     "Job",
     "JobEvent",
     "Notes",
@@ -36,6 +38,7 @@ __all__ = [
     "Queue",
     "QueueCounts",
     "QueueStats",
+    "QueueTotals",
     "Rank",
     "Recent",
     "Role",
@@ -302,6 +305,21 @@ class Queue:
     old_key: OldKey | None = None
 
 
+@frozen
+class Grant:
+    """What a key was found to be."""
+
+    #: What it may do.
+    role: Role
+    #: Its id; None for the owner's own key.
+    key_id: str | None = None
+
+    @property
+    def is_producer(self) -> bool:
+        """Whether it may read only what it added."""
+        return self.role is Role.PRODUCER
+
+
 @frozen(kw_only=True)
 class Times:
     """How long something took, in milliseconds; None where it never happened."""
@@ -353,6 +371,25 @@ class QueueStats:
     #: From when a job could be claimed to its claim, and from there to its end.
     wait: Times
     run: Times
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return self.queue.name
+
+
+@frozen(kw_only=True)
+class QueueTotals:
+    """The numbers of a queue that cost little, for those who ask for those of all queues again and again."""
+
+    #: The queue's name.
+    name: str
+    #: Jobs by state.
+    counts: Mapping[State, int]
+    #: See QueueStats.
+    oldest_ready: int | None
+    #: "added", "claimed", "complete", "failed" and "timed_out" since the engine was started.
+    totals: Mapping[str, int]
 
 
 @frozen(kw_only=True)

@@ -12,8 +12,8 @@ from typing import Final
 from attrs import Factory, frozen
 
 from . import commands as c
-from .access import Grant, derived_uid
-from .model import Job, Queue, QueueCounts, Rank, State
+from .access import derived_uid
+from .model import Grant, Job, Queue, QueueCounts, Rank, State
 from .tables import Table
 
 __all__ = ["Needs", "NotLoaded", "PageOf", "PartialTable", "PartialTables", "ReadyOf", "needs"]

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from hmac import compare_digest
 from itertools import islice
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from attrs import evolve
 from msgspec.structs import replace
 
 from . import commands as c
-from .access import Grant, authorise, digest_of
+from .access import authorise, digest_of
 from .adding import add_jobs
 from .errors import (
     ClaimRequired,
@@ -30,7 +30,22 @@ from .errors import (
     TooManyQueues,
 )
 from .facts import Fact, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import INPROGRESS, QUEUED, SECOND, AccessKey, Job, OldKey, Queue, QueueStats, Rank, Recent, Standing, State
+from .model import (
+    INPROGRESS,
+    QUEUED,
+    SECOND,
+    AccessKey,
+    Grant,
+    Job,
+    OldKey,
+    Queue,
+    QueueStats,
+    QueueTotals,
+    Rank,
+    Recent,
+    Standing,
+    State,
+)
 from .searching import matches
 from .state import Tables
 from .tables import Table, TableSet
@@ -40,8 +55,6 @@ __all__ = ["Decision", "Lately", "NewId", "decide", "expire", "latest_change"]
 
 #: Makes a random UUID as text at each call.
 NewId = Callable[[], str]
-#: Says what has been going on lately in the queue of a name.
-Lately = Callable[[str], Recent]
 
 A = TypeVar("A")
 #: What becomes true, and the answer.
@@ -55,12 +68,31 @@ _MOST_KEYS: Final = 100
 _NOTHING: Final[tuple[Fact, ...]] = ()
 
 
-def _uncounted(_name: str) -> Recent:
-    return Recent(last_minute={}, last_hour={})
+class Lately(Protocol):
+    """Says what has been going on in the queue of a name."""
+
+    def recent(self, name: str) -> Recent:
+        """In the last minute and hour."""
+
+    def since_start(self, name: str) -> Mapping[str, int]:
+        """Since the engine was started; see QueueTotals."""
+
+
+class _Uncounted:
+    """For an engine that does not count."""
+
+    def recent(self, _name: str) -> Recent:
+        return Recent(last_minute={}, last_hour={})
+
+    def since_start(self, _name: str) -> Mapping[str, int]:
+        return {}
+
+
+_UNCOUNTED: Final = _Uncounted()
 
 
 def decide(
-    tables: TableSet, command: c.Command[A], now: int, new_id: NewId, lately: Lately = _uncounted
+    tables: TableSet, command: c.Command[A], now: int, new_id: NewId, lately: Lately = _UNCOUNTED
 ) -> Decision[A]:
     """
     The facts that `command` makes true at `now` (elapsed time, in milliseconds), and its answer (see its docstring).
@@ -188,8 +220,8 @@ def _list_keys(
     return _NOTHING, table.queue.keys
 
 
-def _check_key(_table: Table, _grant: Grant, _command: c.CheckKey, _now: int, _new_id: NewId) -> Decision[None]:
-    return _NOTHING, None
+def _check_key(_table: Table, grant: Grant, _command: c.CheckKey, _now: int, _new_id: NewId) -> Decision[Grant]:
+    return _NOTHING, grant
 
 
 def _subscribe(table: Table, _grant: Grant, _command: c.Subscribe, _now: int, _new_id: NewId) -> Decision[Queue]:
@@ -210,29 +242,41 @@ def _read_stats(
 def _list_queues(
     tables: TableSet, command: c.ListQueues, now: int, _new_id: NewId, lately: Lately
 ) -> Decision[Sequence[QueueStats]]:
-    return _NOTHING, [_stats(tables.queues[name], now, lately) for name in _names(tables, command)]
+    return _NOTHING, [_stats(table, now, lately) for table in _some_tables(tables, command.after, command.limit)]
 
 
-def _count_jobs(
-    tables: TableSet, command: c.CountJobs, _now: int, _new_id: NewId, _lately: Lately
-) -> Decision[Mapping[str, Mapping[State, int]]]:
-    return _NOTHING, {name: tables.queues[name].counts().states for name in _names(tables, command)}
+def _count_queues(
+    tables: TableSet, command: c.CountQueues, now: int, _new_id: NewId, lately: Lately
+) -> Decision[Sequence[QueueTotals]]:
+    return _NOTHING, [
+        QueueTotals(
+            name=table.queue.name,
+            counts=table.counts().states,
+            oldest_ready=_age(table.oldest_ready(), now),
+            totals=lately.since_start(table.queue.name),
+        )
+        for table in _some_tables(tables, command.after, command.limit)
+    ]
 
 
-def _names(tables: TableSet, command: c.ListQueues | c.CountJobs) -> list[str]:
-    after = command.after
-    return nsmallest(command.limit, (name for name in tables.queues if after is None or name > after))
+def _some_tables(tables: TableSet, after: str | None, limit: int) -> list[Table]:
+    names = nsmallest(limit, (name for name in tables.queues if after is None or name > after))
+    return [tables.queues[name] for name in names]
+
+
+def _age(since: int | None, now: int) -> int | None:
+    """How long something has been so; the wall clock may have been set back since."""
+    return None if since is None else max(0, now - since)
 
 
 def _stats(table: Table, now: int, lately: Lately) -> QueueStats:
-    counts, recent = table.counts(), lately(table.queue.name)
-    oldest = table.oldest_ready()
+    counts, recent = table.counts(), lately.recent(table.queue.name)
     return QueueStats(
         queue=table.queue,
         counts=counts.states,
         ready=counts.ready,
         delayed=counts.delayed,
-        oldest_ready=None if oldest is None else max(0, now - oldest),
+        oldest_ready=_age(table.oldest_ready(), now),
         last_minute=recent.last_minute,
         last_hour=recent.last_hour,
         wait=recent.wait,
@@ -422,5 +466,5 @@ _OTHERS: Final[dict[type, Callable[..., Decision[object]]]] = {
     c.CreateQueue: _create_queue,
     c.ReadStats: _read_stats,
     c.ListQueues: _list_queues,
-    c.CountJobs: _count_jobs,
+    c.CountQueues: _count_queues,
 }

@@ -6,7 +6,7 @@ changes on the reactor thread. When a change is applied, one call serves those w
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -241,7 +241,7 @@ class Executor:
 
         One that is part of a request of which another part was carried out is `admitted`: none is left half done.
         """
-        facts, answer = decide(self.tables, command, now, self.new_id, self._lately)
+        facts, answer = decide(self.tables, command, now, self.new_id, self)
         if facts:
             if not admitted:
                 self._admit()
@@ -313,7 +313,14 @@ class Executor:
         self.committer.submit(records, _Change(facts, swaps, self._events(swaps, now)))
         self._set_timer()
 
-    def _lately(self, name: str) -> Recent:
+    # What rules are told of the past
+
+    def since_start(self, name: str) -> Mapping[str, int]:
+        """See Lately."""
+        return self.activity.totals(name)
+
+    def recent(self, name: str) -> Recent:
+        """See Lately."""
         return self.activity.recent(name, self._monotonic())
 
     # Those who wait

@@ -1,6 +1,7 @@
 """What the engine on one machine counts of its own work."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from .door import Figure, FigureKind
 from .executor import Executor
@@ -8,10 +9,17 @@ from .executor import Executor
 __all__ = ["figures_of"]
 
 
+_WAITERS: Final = "Clients that wait for a job, wait for the end of one, or watch events."
+
+
 def figures_of(executor: Executor) -> Sequence[Figure]:
     """Its figures, since the start where they are totals."""
     totals, journal, compaction = executor.totals, executor.journal, executor.compaction
+    waiters = executor.waiters
     return [
+        _gauge("waiters", _WAITERS, len(waiters.line), on="job"),
+        _gauge("waiters", _WAITERS, len(waiters.ends), on="end"),
+        _gauge("waiters", _WAITERS, executor.feed.watching, on="events"),
         _counter("commits", "Writes that put changes on disk.", totals["commits"]),
         _summary("batch_records", "Records in a commit.", totals["records"], totals["commits"]),
         _counter("record_bytes", "Bytes of the records written.", totals["bytes"]),
@@ -27,8 +35,8 @@ def _counter(name: str, sentence: str, value: float, **labels: str) -> Figure:
     return Figure(name=name, help=sentence, kind=FigureKind.COUNTER, value=value, labels=labels)
 
 
-def _gauge(name: str, sentence: str, value: float) -> Figure:
-    return Figure(name=name, help=sentence, kind=FigureKind.GAUGE, value=value)
+def _gauge(name: str, sentence: str, value: float, **labels: str) -> Figure:
+    return Figure(name=name, help=sentence, kind=FigureKind.GAUGE, value=value, labels=labels)
 
 
 def _summary(name: str, sentence: str, value: float, count: int) -> Figure:

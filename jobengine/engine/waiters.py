@@ -52,6 +52,10 @@ class Ends:
         """Whether there is anybody."""
         return bool(self._jobs)
 
+    def __len__(self) -> int:
+        """How many they are."""
+        return sum(map(len, self._jobs.values()))
+
     def add(self, queue: str, uid: str) -> "Deferred[Job | None]":
         """Fires with the finished job, or None if it is removed unfinished; `remove` it to wait no longer."""
         done: Deferred[Job | None] = Deferred(lambda _: self.remove(queue, uid, done))

@@ -8,7 +8,6 @@ from io import BytesIO
 from itertools import count
 from secrets import token_hex
 from time import time
-from types import MappingProxyType
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -19,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString, parse_qs
 from twisted.web.server import Request, version
 
-from .access_log import Line, Notes, host_of
+from .access_log import Line, host_of
 from .heads import Head
 from .limits import Limits
 from .problem import Problem
@@ -104,7 +103,7 @@ class JobRequest(Request):
     #: When it was whole, on the reactor's clock; None before.
     began: float | None = None
     #: What its handler says of it, for the log.
-    notes: Notes = MappingProxyType({})
+    notes: "dict[str, str | int]"
     #: Whether the client has asked to be kept waiting; the time of such a request says nothing of the server, and its
     #: answer is worth something only to a client that is still there.
     waits = False
@@ -171,6 +170,7 @@ class JobRequest(Request):
     def process(self) -> None:
         """Give the request an id, and to its resource."""
         self.id = _sent_id(self.sent(b"x-request-id")) or self.id or f"{_PROCESS}-{next(_numbers)}"
+        self.notes = {}
         site = self.channel.site
         self.site = site  # type: ignore[assignment]  # as with the channel
         self.began = site.reactor.seconds()
@@ -203,7 +203,7 @@ class JobRequest(Request):
         if self.began is not None:
             if not self.startedWriting:
                 self.code = _CLIENT_GONE
-            self.notes = {**self.notes, "end": "broken off" if self.broken else "client gone"}
+            self.notes["end"] = "broken off" if self.broken else "client gone"
             self.channel.site.cut_off(self)
         super().connectionLost(reason)
         if self.answering is not None:

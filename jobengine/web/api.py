@@ -4,7 +4,7 @@ The calls of the API: each decodes, asks the engine one thing, and encodes.
 What may be sent is checked in jobengine.wire, which error is which status stands in jobengine.web.problems.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
 from hmac import compare_digest
@@ -22,7 +22,7 @@ from twisted.web.iweb import IRequest
 
 from ..core import commands as c
 from ..core.errors import AccessDenied
-from ..core.model import Job, State
+from ..core.model import Job
 from ..engine.door import Engine
 from ..http.cors import Cors
 from ..http.problem import Problem
@@ -63,11 +63,14 @@ from ..wire.responses import (
     to_json,
 )
 from ..wire.strict_json import MOST_VALUES
+from .callers import Callers, note_claimed
 from .common import empty, is_minimal, json_body, next_link, nothing
 from .errors import AdminRequired, brief_result, problem_of, result_of
-from .metrics import CONTENT_TYPE, Metrics
+from .exposition import CONTENT_TYPE
+from .metrics import Metrics
 from .router import Dispatcher, Routes
 from .schema import SCHEMA
+from .scrape import scrape
 from .streams import as_sent_events, queue_in_parts
 from .throttle import Guard
 
@@ -100,10 +103,12 @@ class Api:
     admin_key: bytes | None = None
     metrics: Metrics = field(init=False)
     _guard: Guard = field(init=False)
+    _callers: Callers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.metrics = Metrics(rule.rule for rule in self._app.url_map.iter_rules())
         self._guard = Guard(self.clock.seconds)
+        self._callers = Callers(self.engine, self.clock.seconds)
 
     def resource(self, cors: Cors = Cors()) -> Dispatcher:  # noqa: B008  # it never changes
         """The root resource."""
@@ -121,7 +126,7 @@ class Api:
         """Make a queue."""
         command = self.wire.create_queue(await self._body(request), self._admin(request))
         self._check_admin(request)
-        await self.engine.ask(command)
+        await self.engine.ask(self._callers.noted(request, command))
         return empty(request, HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue", methods=["GET"])
@@ -129,7 +134,7 @@ class Api:
         """A queue with all its jobs; a long one is sent in parts."""
         name, access = one(request.args, "name"), self._access(request)
         command = c.ListJobs(queue=name, **access, limit=_PAGE)
-        async with aclosing(await self.engine.read_queue(command)) as pages:
+        async with aclosing(await self.engine.read_queue(self._callers.noted(request, command))) as pages:
             first: Sequence[Job] = await anext(pages, [])
             second = await anext(pages, None)
             if second is None:
@@ -142,7 +147,9 @@ class Api:
     @_app.route("/api/v1/queue", methods=["POST"])
     async def change_queue(self, request: JobRequest) -> bytes:
         """Set up a queue otherwise."""
-        queue = await self.engine.ask(self.wire.change_queue(await self._body(request), self._access(request)))
+        queue = await self.engine.ask(
+            self._callers.noted(request, self.wire.change_queue(await self._body(request), self._access(request)))
+        )
         return request.reply(to_json(queue_value(queue)))
 
     @_app.route("/api/v1/queue", methods=["DELETE"])
@@ -150,14 +157,14 @@ class Api:
         """Remove a queue and all its jobs."""
         name = one(request.args, "name")
         self._check_admin(request)
-        await self.engine.ask(c.DeleteQueue(queue=name, **self._access(request)))
+        await self.engine.ask(self._callers.noted(request, c.DeleteQueue(queue=name, **self._access(request))))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/queue/stats", methods=["GET"])
     async def queue_stats(self, request: JobRequest) -> bytes:
         """A queue in numbers."""
         name, access = one(request.args, "name"), self._access(request)
-        stats = await self.engine.ask(c.ReadStats(queue=name, **access))
+        stats = await self.engine.ask(self._callers.noted(request, c.ReadStats(queue=name, **access)))
         return request.reply(to_json(stats_value(stats)))
 
     @_app.route("/api/v1/queues", methods=["GET"])
@@ -175,21 +182,23 @@ class Api:
     @_app.route("/api/v1/queue/key", methods=["PUT"])
     async def add_key(self, request: JobRequest) -> bytes:
         """Add a key with a role."""
-        key = await self.engine.ask(self.wire.add_key(await self._body(request), self._access(request)))
+        key = await self.engine.ask(
+            self._callers.noted(request, self.wire.add_key(await self._body(request), self._access(request)))
+        )
         return request.reply(to_json(key_value(key)), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue/key", methods=["GET"])
     async def list_keys(self, request: JobRequest) -> bytes:
         """The keys beside the owner's."""
         name, access = one(request.args, "name"), self._access(request)
-        keys = await self.engine.ask(c.ListKeys(queue=name, **access))
+        keys = await self.engine.ask(self._callers.noted(request, c.ListKeys(queue=name, **access)))
         return request.reply(to_json({"keys": [key_value(key) for key in keys]}))
 
     @_app.route("/api/v1/queue/key", methods=["DELETE"])
     async def revoke_key(self, request: JobRequest) -> bytes:
         """Remove a key."""
         name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self._access(request)
-        await self.engine.ask(c.RevokeKey(queue=name, **access, key_id=key_id))
+        await self.engine.ask(self._callers.noted(request, c.RevokeKey(queue=name, **access, key_id=key_id)))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     # One job
@@ -199,8 +208,9 @@ class Api:
         """Add a job to a queue, and wait for its end if that is preferred."""
         key = idempotency_key(request.sent(b"idempotency-key"))
         command = self.wire.add_job(await self._body(request), self._access(request), key)
-        (added,) = await self.engine.ask(command)
+        (added,) = await self.engine.ask(self._callers.noted(request, command))
         job, wait = added.job, preferred_wait(request.sent(b"prefer"))
+        request.notes["uid"] = job.spec.uid
         if wait:
             request.waits = True
             job = await self.engine.read_job(
@@ -219,8 +229,9 @@ class Api:
         """One job, when it is finished if the client waits."""
         name, uid = one(request.args, "queueName"), one(request.args, "jobUID")
         wait, access = seconds(request.args, "wait"), self._access(request)
-        request.waits = wait > 0
-        job = await self.engine.read_job(c.ReadJob(queue=name, **access, uid=uid, wait=wait))
+        job = await self.engine.read_job(
+            self._callers.noted(request, c.ReadJob(queue=name, **access, uid=uid, wait=wait))
+        )
         return request.reply(job_json(job))
 
     @_app.route("/api/v1/job", methods=["POST"])
@@ -228,7 +239,7 @@ class Api:
         """Change a job; the answer is the job, but for a request as the first version of the API has it."""
         command, v1 = self.wire.update_job(await self._body(request), self._access(request))
         preferred = preferred_return(request.sent(b"prefer"))
-        job = await self.engine.ask(command)
+        job = await self.engine.ask(self._callers.noted(request, command))
         is_empty = v1 and preferred != "representation"
         return empty(request, HTTPStatus.OK) if is_empty else request.reply(job_json(job))
 
@@ -236,7 +247,7 @@ class Api:
     async def delete_job(self, request: JobRequest) -> bytes:
         """Remove a job."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
-        await self.engine.ask(c.DeleteJob(queue=name, **access, uid=uid))
+        await self.engine.ask(self._callers.noted(request, c.DeleteJob(queue=name, **access, uid=uid)))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/job/next", methods=["GET"])
@@ -244,21 +255,21 @@ class Api:
         """The job that is to run next, claimed if markQueued says so."""
         name, claim = one(request.args, "queueName"), flag(request.args, "markQueued")
         wait, access = seconds(request.args, "wait"), self._access(request)
-        request.waits = wait > 0
         # HEAD is safe by its definition, and its answer has no room for the job.
         if claim and request.method != b"HEAD":
             claims = c.Claims(queues=(name,), **access, wait=wait)
-            claimed = (await self.engine.claim(claims)).jobs
+            claimed = (await self.engine.claim(self._callers.noted(request, claims))).jobs
+            note_claimed(request, claimed)
             return request.reply(job_json(claimed[0].job, lease=True)) if claimed else nothing(request)
-        job = await self.engine.peek(c.Peek(queue=name, **access, wait=wait))
+        job = await self.engine.peek(self._callers.noted(request, c.Peek(queue=name, **access, wait=wait)))
         return nothing(request) if job is None else request.reply(job_json(job))
 
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
         """Claim jobs of several queues, when the updates that come with it are made."""
         claims = self.wire.claim(await self._body(request), self._access(request))
-        request.waits = claims.wait > 0 and not claims.updates
-        result = await self.engine.claim(claims)
+        result = await self.engine.claim(self._callers.noted(request, claims))
+        note_claimed(request, result.jobs)
         if claims.updates:
             show = brief_result if is_minimal(request) else result_of
             uids = [one.update.uid for one in claims.updates]
@@ -270,7 +281,7 @@ class Api:
     async def explain(self, request: JobRequest) -> bytes:
         """Why a job is not running."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
-        explanation = await self.engine.ask(c.ExplainJob(queue=name, **access, uid=uid))
+        explanation = await self.engine.ask(self._callers.noted(request, c.ExplainJob(queue=name, **access, uid=uid)))
         return request.reply(explanation_json(explanation))
 
     # Many jobs
@@ -282,7 +293,7 @@ class Api:
         most = await self._most_values(request, access)
         command = await self.wire.add_jobs(body, access, self._pause, most)
         check_named(request.args, command.queue)
-        added = await self.engine.ask(command)
+        added = await self.engine.ask(self._callers.noted(request, command))
         show = brief_added if is_minimal(request) else added_value
         return request.reply(await list_json("jobs", added, show, self._pause), HTTPStatus.CREATED)
 
@@ -298,7 +309,7 @@ class Api:
             after=cursor(request.args),
             limit=limit,
         )
-        page = await self._filled_page(command)
+        page = await self._filled_page(self._callers.noted(request, command))
         if page.following is not None:
             request.setHeader(b"Link", next_link(request, cursor_text(page.following)))
         return request.reply(page_json(page.jobs, page.following))
@@ -311,8 +322,10 @@ class Api:
         asked = await self.wire.update_jobs(body, access, self._pause, most)
         check_named(request.args, asked.queue)
         if isinstance(asked, c.UpdateMatching):
-            return request.reply(to_json({"matched": await self.engine.update_matching(asked)}))
-        changed = await self.engine.ask(asked)
+            matched = await self.engine.update_matching(self._callers.noted(request, asked))
+            request.notes["jobs"] = matched
+            return request.reply(to_json({"matched": matched}))
+        changed = await self.engine.ask(self._callers.noted(request, asked))
         show = brief_result if is_minimal(request) else result_of
         results = list(zip([update.uid for update in asked.updates], changed, strict=True))
         return request.reply(await list_json("results", results, show, self._pause))
@@ -322,9 +335,9 @@ class Api:
         """Remove all jobs that match."""
         name, dry_run, access = one(request.args, "queueName"), flag(request.args, "dry_run"), self._access(request)
         wanted = some_or_all(filter_of(request.args), every=flag(request.args, "all"))
-        matched = await self.engine.delete_matching(
-            c.DeleteMatching(queue=name, **access, filter=wanted, dry_run=dry_run)
-        )
+        command = c.DeleteMatching(queue=name, **access, filter=wanted, dry_run=dry_run)
+        matched = await self.engine.delete_matching(self._callers.noted(request, command))
+        request.notes["jobs"] = matched
         return request.reply(to_json({"matched": matched}))
 
     @_app.route("/api/v1/events", methods=["GET"])
@@ -332,8 +345,9 @@ class Api:
         """Changes of jobs as they happen, as server-sent events."""
         name, access = one(request.args, "queueName"), self._access(request)
         last = once(request.sent(b"last-event-id"), "Last-Event-ID").decode("latin-1")
-        request.waits = True
-        watching = await self.engine.watch(c.Subscribe(queue=name, **access, after=last or None))
+        watching = await self.engine.watch(
+            self._callers.noted(request, c.Subscribe(queue=name, **access, after=last or None))
+        )
         request.setHeader(b"Content-Type", b"text/event-stream")
         # nginx would keep the events until it has a few thousand bytes of them.
         request.setHeader(b"X-Accel-Buffering", b"no")
@@ -378,13 +392,7 @@ class Api:
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
         self._check_admin(request)
-        jobs: dict[str, Mapping[State, int]] = {}
-        command = c.CountJobs()
-        while page := await self.engine.ask(command):
-            jobs.update(page)
-            command = c.CountJobs(after=max(page))
-            await deferLater(self.clock, 0)
-        body = self.metrics.text(jobs, await self.engine.figures())
+        body = await scrape(self.metrics, self.engine, self.clock)
         return request.reply(body, type_=CONTENT_TYPE.encode())
 
     @_app.handle_errors(Exception)

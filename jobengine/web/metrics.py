@@ -1,75 +1,31 @@
-"""Metrics for Prometheus: what the site saw, and what the engine counts, as text."""
+"""Metrics for Prometheus: what the site saw, what the engine counts, and how the process is, as text."""
 
+import platform
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, groupby
+from typing import Final
 
 from attrs import define, field
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-    SummaryMetricFamily,
-)
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from ..core.model import State
+from .. import __version__
+from ..core.model import QueueTotals
 from ..engine.door import Figure, FigureKind
 from ..http.access_log import Line
+from .exposition import Family, labels_of
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
+__all__ = ["Metrics", "QueueMetrics"]
 
-#: The text format, version 0.0.4.
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_METHODS = {method.encode(): method for method in ("GET", "HEAD", "PUT", "POST", "DELETE")}
-_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
-
-
-_FAMILIES = {
-    FigureKind.COUNTER: CounterMetricFamily,
-    FigureKind.GAUGE: GaugeMetricFamily,
-}
-
-
-class _EngineCollector(Collector):
-    """Shows the newest numbers that it was given."""
-
-    def __init__(self) -> None:
-        self.jobs: Mapping[str, Mapping[State, int]] = {}
-        self.figures: Sequence[Figure] = ()
-
-    def collect(self) -> Iterator[Metric]:
-        jobs = GaugeMetricFamily("jobengine_jobs", "Jobs by queue and state.", labels=["queue", "state"])
-        for queue, counts in self.jobs.items():
-            for state, count in counts.items():
-                jobs.add_metric([queue, state], count)
-        yield jobs
-        for name, figures in groupby(self.figures, lambda one: one.name):
-            yield _family(f"jobengine_{name}", list(figures))
-
-
-def _family(name: str, figures: Sequence[Figure]) -> Metric:
-    """Figures of one name, as Prometheus has them."""
-    first = figures[0]
-    labels = list(first.labels)
-    if first.kind is FigureKind.SUMMARY:
-        summary = SummaryMetricFamily(name, first.help, labels=labels)
-        for one in figures:
-            summary.add_metric(list(one.labels.values()), one.count, one.value)
-        return summary
-    family = _FAMILIES[first.kind](name, first.help, labels=labels)
-    for one in figures:
-        family.add_metric(list(one.labels.values()), one.value)
-    return family
+_METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "PUT", "POST", "DELETE")}
+#: In seconds; the last ones are for long answers, and for those who wait.
+_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0)
 
 
 @define
 class _Times:
-    """How long the requests of one route took."""
+    """How long some requests took."""
 
     #: How many were in each bucket, and in the last those that were in none.
     counts: list[int] = field(factory=lambda: [0] * (len(_BUCKETS) + 1))
@@ -79,59 +35,116 @@ class _Times:
         self.counts[bisect_left(_BUCKETS, seconds)] += 1
         self.seconds += seconds
 
-    def buckets(self) -> list[tuple[str, float]]:
+    def add_to(self, family: Family, labels: dict[str, str]) -> None:
         """As Prometheus has it: each bucket with all that are smaller."""
-        bounds = [*map(floatToGoString, _BUCKETS), "+Inf"]
-        return list(zip(bounds, accumulate(self.counts), strict=True))
-
-
-class _RequestCollector(Collector):
-    """
-    Counts requests in plain numbers, which are shown when somebody asks.
-
-    All of it happens on one thread. The library's own counters take locks for others, 2 microseconds a request.
-    """
-
-    def __init__(self) -> None:
-        #: By method, route and status.
-        self.answers: defaultdict[tuple[str, str, int], int] = defaultdict(int)
-        #: By route.
-        self.times: defaultdict[str, _Times] = defaultdict(_Times)
-
-    def collect(self) -> Iterator[Metric]:
-        names = ["method", "route", "status"]
-        requests = CounterMetricFamily("jobengine_requests", "Requests answered.", labels=names)
-        for (method, route, status), count in self.answers.items():
-            requests.add_metric([method, route, str(status)], count)
-        yield requests
-        seconds = HistogramMetricFamily("jobengine_request_seconds", "Time to the answer.", labels=["route"])
-        for route, times in self.times.items():
-            seconds.add_metric([route], times.buckets(), times.seconds)
-        yield seconds
+        counts = list(accumulate(self.counts))
+        for bound, count in zip([*map(str, _BUCKETS), "+Inf"], counts, strict=True):
+            family.add(count, labels_of({**labels, "le": bound}), "_bucket")
+        family.add(counts[-1], labels_of(labels), "_count")
+        family.add(self.seconds, labels_of(labels), "_sum")
 
 
 class Metrics:
-    """The metrics of one server."""
+    """
+    The metrics of one server.
+
+    Requests are counted in plain numbers, all on one thread: the counters of prometheus_client take locks for others,
+    2 microseconds a request.
+    """
 
     def __init__(self, paths: Iterable[str]) -> None:
         """`paths` are those that the server knows; all others are counted as one."""
         self._paths = {path.encode(): path for path in paths}
-        self._registry = CollectorRegistry()
-        self._engine = _EngineCollector()
-        self._registry.register(self._engine)
-        self._requests = _RequestCollector()
-        self._registry.register(self._requests)
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
+        #: By method, route and status.
+        self._answers: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        #: By method and route: of requests that are answered as soon as may be, and of those that wait for something.
+        self._prompt: defaultdict[tuple[str, str], _Times] = defaultdict(_Times)
+        self._waiting: defaultdict[tuple[str, str], _Times] = defaultdict(_Times)
 
     def observe(self, line: Line) -> None:
         """Count a request that has ended."""
         # What a client makes up must not become a label, or it could fill the memory.
         route = self._paths.get(line.sent_path, "")
-        known = _METHODS.get(line.sent_method, "") if route else ""
-        self._requests.answers[known, route, line.status] += 1
-        if route:
-            self._requests.times[route].add(line.ms / 1000)
+        method = _METHODS.get(line.sent_method, "") if route else ""
+        self._answers[method, route, line.status] += 1
+        if method:
+            times = self._waiting if line.waits else self._prompt
+            times[method, route].add(line.ms / 1000)
 
-    def text(self, jobs: Mapping[str, Mapping[State, int]], figures: Sequence[Figure]) -> bytes:
-        """Everything, in the text format, with the jobs by queue and state and what the engine says of itself."""
-        self._engine.jobs, self._engine.figures = jobs, figures
-        return generate_latest(self._registry)
+    def text(self, figures: Sequence[Figure]) -> bytes:
+        """All but those of queues, with what the engine says of itself."""
+        families = [*self._families(), *_engine_families(figures)]
+        return b"".join([*(family.text() for family in families), generate_latest(self._process)])
+
+    def _families(self) -> Iterator[Family]:
+        build = Family("jobengine_build_info", "gauge", "Which JobEngine this is, and on which Python.")
+        build.add(1, labels_of({"version": __version__, "python": platform.python_version()}))
+        yield build
+        requests = Family("jobengine_requests_total", "counter", "Requests that have ended.")
+        for (method, route, status), count in self._answers.items():
+            requests.add(count, labels_of({"method": method, "route": route, "status": str(status)}))
+        yield requests
+        prompt = Family("jobengine_request_seconds", "histogram", "Time to the answer, of requests that do not wait.")
+        waiting = Family("jobengine_waiting_request_seconds", "histogram", "Time to the answer, of requests that wait.")
+        for family, times in ((prompt, self._prompt), (waiting, self._waiting)):
+            for (method, route), taken in times.items():
+                taken.add_to(family, {"method": method, "route": route})
+            yield family
+
+
+def _engine_families(figures: Sequence[Figure]) -> Iterator[Family]:
+    for name, alike in groupby(figures, lambda one: one.name):
+        first, *rest = alike
+        suffix = "_total" if first.kind is FigureKind.COUNTER else ""
+        family = Family(f"jobengine_{name}{suffix}", first.kind, first.help)
+        for one in (first, *rest):
+            labels = labels_of(one.labels)
+            if one.kind is FigureKind.SUMMARY:
+                family.add(one.count, labels, "_count")
+                family.add(one.value, labels, "_sum")
+            else:
+                family.add(one.value, labels)
+        yield family
+
+
+class QueueMetrics:
+    """The metrics of queues, which are added some at a time: there may be many thousands."""
+
+    def __init__(self) -> None:
+        self._jobs = Family("jobengine_jobs", "gauge", "Jobs by queue and state.")
+        self._oldest = Family(
+            "jobengine_oldest_ready_seconds", "gauge", "Since the oldest job that can be claimed was added; 0 if none."
+        )
+        self._totals = {
+            what: Family(f"jobengine_jobs_{what}_total", "counter", sentence) for what, sentence in _TOTALS.items()
+        }
+
+    def add(self, queues: Iterable[QueueTotals]) -> None:
+        """Add some queues; a microsecond or two for each line."""
+        for one in queues:
+            queue = labels_of({"queue": one.name})
+            for state, count in one.counts.items():
+                self._jobs.add(count, f'{queue[:-1]},state="{state}"}}')
+            self._oldest.add((one.oldest_ready or 0) / 1000, queue)
+            for what, family in self._totals.items():
+                family.add(one.totals.get(what, 0), queue)
+        for family in self._families():
+            family.pack()
+
+    def text(self) -> bytes:
+        """All of it."""
+        return b"".join([family.text() for family in self._families()])
+
+    def _families(self) -> list[Family]:
+        return [self._jobs, self._oldest, *self._totals.values()]
+
+
+_TOTALS: Final = {
+    "added": "Jobs that were added.",
+    "claimed": "Claims of jobs; one that is tried again is claimed again.",
+    "complete": "Jobs that came to be complete.",
+    "failed": "Jobs that failed for good.",
+    "timed_out": "Times that a job was in progress for too long.",
+}

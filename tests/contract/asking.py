@@ -140,7 +140,7 @@ class Asker:
 
     def counts(self, queue: str = "q") -> dict[State, int]:
         """The jobs by state, but for the states that none is in."""
-        counts = self.get(self.world.engine.ask(c.CountJobs()))[queue]
+        (counts,) = [one.counts for one in self.get(self.world.engine.ask(c.CountQueues())) if one.name == queue]
         return {state: count for state, count in counts.items() if count}
 
     # What waits

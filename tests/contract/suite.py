@@ -12,7 +12,7 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueExists, QueueNotFound
-from jobengine.core.model import State
+from jobengine.core.model import Role, State
 from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, World, every_question
 from tests.contract.events import EventsContract
@@ -276,10 +276,23 @@ class JobsContract(Contract):
         jobs = [ask.add() for _ in range(5)]
         for job, state in zip(jobs, (State.COMPLETE, State.FAILED, State.INPROGRESS), strict=False):
             ask.update(job, state)
-        jobs_of = ask.get(world.engine.ask(c.CountJobs()))
-        assert set(jobs_of) == {"q", "empty"}
-        assert jobs_of["empty"] == dict.fromkeys(State, 0)
-        assert jobs_of["q"] == {State.QUEUED: 2, State.COMPLETE: 1, State.FAILED: 1, State.INPROGRESS: 1}
+        empty, q = ask.get(world.engine.ask(c.CountQueues()))
+        assert (empty.name, q.name) == ("empty", "q")
+        assert empty.counts == dict.fromkeys(State, 0)
+        assert q.counts == {State.QUEUED: 2, State.COMPLETE: 1, State.FAILED: 1, State.INPROGRESS: 1}
+
+    def test_queues_come_some_at_a_time_by_their_names(self, world: World, ask: Asker) -> None:
+        for name in ("z", "a", "m"):
+            ask.create(name)
+        kinds: list[Any] = [c.CountQueues, c.ListQueues]
+        for kind in kinds:
+            first = ask.get(world.engine.ask(kind(limit=3)))
+            assert [one.name for one in first] == ["a", "m", "q"]
+            assert [one.name for one in ask.get(world.engine.ask(kind(after="q", limit=3)))] == ["z"]
+            assert ask.get(world.engine.ask(kind(after="z", limit=3))) == []
+
+    def test_what_a_key_is_is_said_to_whoever_has_it(self, world: World, ask: Asker) -> None:
+        assert ask.get(world.engine.ask(c.CheckKey(queue="q", access_key=KEY))).role is Role.OWNER
 
     def test_a_queue_that_is_read_in_parts_has_each_job_once_whatever_is_edited_meanwhile(self, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(9)]

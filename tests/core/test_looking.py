@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from jobengine.core.commands import (
     Changes,
     Claim,
-    CountJobs,
+    CountQueues,
     DeleteMatching,
     ExplainJob,
     Explanation,
@@ -19,7 +19,7 @@ from jobengine.core.commands import (
     UpdateMatching,
 )
 from jobengine.core.errors import LeaseRequired
-from jobengine.core.model import Job, State
+from jobengine.core.model import Job, QueueTotals, State
 from tests.core.worlds import KEY, World, picture
 
 CONTENTS = [
@@ -228,9 +228,9 @@ def test_queues_are_counted_and_listed_some_at_a_time_by_name() -> None:
         assert len(page) <= 10
         listed += [stats.queue.name for stats in page]
     assert listed == names
-    counted: dict[str, Any] = {}
-    while counts := world.ask(CountJobs(after=max(counted, default=None), limit=10)):
-        assert len(counts) <= 10
-        counted.update(counts)
-    assert list(counted) == names
-    assert [name for name, states in counted.items() if states[State.QUEUED]] == [names[13]]
+    counted: list[QueueTotals] = []
+    while totals := world.ask(CountQueues(after=counted[-1].name if counted else None, limit=10)):
+        assert len(totals) <= 10
+        counted += totals
+    assert [one.name for one in counted] == names
+    assert [one.name for one in counted if one.counts[State.QUEUED]] == [names[13]]

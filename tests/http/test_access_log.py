@@ -12,13 +12,13 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, LogLevel, eventAsText, formatEventAsClassicLogText
 from twisted.python.syslog import SyslogObserver
 
-from jobengine.core.commands import AddJobs
+from jobengine.core.commands import AddJobs, CheckKey
 from jobengine.core.errors import DomainError
 from jobengine.daemon.logs import json_lines, observer, text_lines
 from jobengine.http.access_log import Line, Lines, Recorder
-from tests.doubles import MemoryServer
+from tests.doubles import Counting, MemoryServer
 from tests.http.connection import Connection, request
-from tests.web.asking import add, claim, listed, update
+from tests.web.asking import add, claim, hold, listed, take, update
 
 KEY, WRONG, ADMIN, CONTENT = "key-5d21", "wrong-81c4", "admin-77aa", "content-e0f3"
 SECRETS = (KEY, WRONG, ADMIN, CONTENT)
@@ -52,6 +52,56 @@ def test_every_request_has_one_line_with_the_id_that_its_client_got(
     for line in lines:
         assert "\n" not in str(line)
         assert line.id in str(line)
+
+
+def test_a_line_says_which_queue_and_job_it_was_about_and_whose_key_it_was(
+    start: Callable[..., MemoryServer], events: list[LogEvent]
+) -> None:
+    server = start(admin_key=b"admin")
+    body = {"queue_name": "q", "role": "worker", "access_key": "w"}
+    key = server.call("PUT", "/api/v1/queue/key", body=body).json
+    uid = add(server)["uid"]
+    before = len(_lines(events))
+    hold(server, key="w")
+    update(server, uid, "complete")
+    server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": [{"content": {}}] * 3}, key="wrong")
+    server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": [{"content": {}}] * 3}, key="w")
+    server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": [{"content": {}}] * 3})
+    take(server, count=2)
+    server.call("DELETE", "/api/v1/jobs?queueName=q&all=true", key=None, headers={"X-Admin-Key": "admin"})
+    server.call("GET", "/api/v1/queue/stats?name=none")
+    server.call("GET", f"/api/v1/job?queueName=q&jobUID={uid[:-1]}x")
+    server.call("GET", "/test")
+    owner = {"queue": "q", "role": "owner"}
+    worker = {"queue": "q", "role": "worker", "key": key["id"]}
+    assert [line.notes for line in _lines(events)[before:]] == [
+        {**worker, "uid": uid},
+        {**owner, "uid": uid},
+        {"queue": "q", "jobs": 3},
+        {**worker, "jobs": 3},
+        {**owner, "jobs": 3},
+        {**owner, "jobs": 2},
+        {"queue": "q", "role": "admin", "jobs": 4},
+        {},
+        owner,
+        {},
+    ]
+
+
+def test_whose_key_it_was_is_looked_up_once_in_a_while_and_never_for_long(
+    start: Callable[..., MemoryServer], events: list[LogEvent]
+) -> None:
+    asked: list[Any] = []
+    server = start(door=lambda engine: Counting(engine, asked))
+    key = server.call("PUT", "/api/v1/queue/key", body={"queue_name": "q", "role": "viewer", "access_key": "v"}).json
+    for seconds in (0, 0, 6, 6):
+        server.clock.advance(seconds)
+        server.call("GET", "/api/v1/queue/stats?name=q", key="v")
+    assert sum(isinstance(command, CheckKey) and command.access_key == b"v" for command in asked) == 2
+    server.call("DELETE", f"/api/v1/queue/key?name=q&keyID={key['id']}")
+    server.clock.advance(11)
+    assert server.call("GET", "/api/v1/queue/stats?name=q", key="v").status == 401
+    assert _lines(events)[-1].notes == {"queue": "q"}
 
 
 def test_a_long_list_has_one_line_as_well(server: MemoryServer, events: list[LogEvent]) -> None:

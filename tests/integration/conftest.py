@@ -3,6 +3,7 @@
 import datetime
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .daemons import Daemon
+from . import nginx
+from .daemons import Daemon, Reply
 
 MakeDaemon = Callable[..., Daemon]
 
@@ -48,6 +50,29 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     yield path
     # The daemon may still be there: its fixture was made first.
     subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@pytest.fixture(scope="session")
+def longest_poll(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Future[tuple[Reply, float]]]":
+    """See nginx.longest_poll."""
+    with nginx.longest_poll(tmp_path_factory.mktemp("longest") / "home") as poll:
+        yield poll
+
+
+@pytest.fixture(scope="session", autouse=True)
+def begun_first(request: pytest.FixtureRequest) -> None:
+    """Have what takes a minute go on beside the tests, if there is one that asks for it."""
+    if any(map(_takes_a_minute, request.session.items)):
+        request.getfixturevalue("longest_poll")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ask for it last."""
+    items.sort(key=_takes_a_minute)
+
+
+def _takes_a_minute(item: pytest.Item) -> bool:
+    return "longest_poll" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture

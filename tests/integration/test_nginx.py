@@ -3,20 +3,22 @@
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from http.client import HTTPResponse, HTTPSConnection
 from pathlib import Path
 
 import pytest
 from attrs import frozen
 
-from .daemons import Daemon, Reply, free_port
+from .daemons import Client, Daemon, Reply, free_port, until
 from .nginx import AS_IT_COMES, as_documented, nginx
 from .polls import system_calls
 
 #: More than nginx passes on as it comes.
-CONTENT = {"text": "x" * (1500 << 10)}
-LARGE = {"queue_name": "q", "job": {"content": CONTENT}}
+CONTENT = {"text": "x" * (500 << 10)}
+LARGE = {"queue_name": "q", "jobs": [{"content": CONTENT}] * 3}
 
 
 @pytest.fixture
@@ -27,6 +29,30 @@ def port(daemon: Daemon, tmp_path: Path) -> Iterator[int]:
     port = free_port()
     with nginx(tmp_path / "nginx", AS_IT_COMES, port, daemon.port):
         yield port
+
+
+def test_the_longest_poll_is_answered_before_nginx_as_it_comes_gives_up(
+    longest_poll: "Future[tuple[Reply, float]]",
+) -> None:
+    reply, seconds = longest_poll.result(90)
+    assert reply.status == 204
+    assert 50 < seconds < 59
+
+
+def test_who_waits_behind_nginx_as_it_comes_is_given_a_job_as_it_comes(daemon: Daemon, port: int) -> None:
+    given: list[Reply] = []
+
+    def wait() -> None:
+        with Client(port) as client:
+            given.append(client.take(wait=30))
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    with daemon.client() as client:
+        until("it waits", lambda: client.metric('jobengine_waiters{on="job"}') == 1)
+        uid = client.add().json["uid"]
+        waiter.join(10)
+        assert given[0].json["jobs"][0]["uid"] == uid
 
 
 def test_events_come_through_nginx_as_it_comes_one_by_one(daemon: Daemon, port: int) -> None:
@@ -45,7 +71,7 @@ def test_events_come_through_nginx_as_it_comes_one_by_one(daemon: Daemon, port: 
 
 def test_a_large_body_is_refused_by_nginx_as_it_comes_as_the_page_says(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        head = f"PUT /api/v1/job HTTP/1.1\r\nHost: x\r\nContent-Length: {len(json.dumps(LARGE))}\r\n\r\n"
+        head = f"PUT /api/v1/jobs?queueName=q HTTP/1.1\r\nHost: x\r\nContent-Length: {len(json.dumps(LARGE))}\r\n\r\n"
         connection.sendall(head.encode())
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
 
@@ -67,9 +93,7 @@ class Documented:
 
 @pytest.fixture
 def documented(daemon: Daemon, certificate: Path, tmp_path: Path) -> Iterator[Documented]:
-    daemon.kill()
-    daemon.settings["MAX_BODY_BYTES"] = "4000000"
-    with daemon.start().client() as client:
+    with daemon.client() as client:
         client.make_queue()
     port = free_port()
     context = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
@@ -95,8 +119,9 @@ def test_nginx_as_documented_uses_its_connections_again(documented: Documented) 
 def test_large_bodies_and_answers_pass_nginx_as_documented_and_are_in_no_temporary_file(
     documented: Documented,
 ) -> None:
-    added = documented.call("PUT", "/api/v1/job?queueName=q", LARGE)
+    added = documented.call("PUT", "/api/v1/jobs?queueName=q", LARGE)
     assert added.status == 201, added.body[:500]
     for _ in range(3):
-        assert documented.call("GET", "/api/v1/queue?name=q").json["jobs"][0]["content"] == CONTENT
+        jobs = documented.call("GET", "/api/v1/queue?name=q").json["jobs"]
+        assert [job["content"] for job in jobs] == [CONTENT] * 3
     assert "temporary file" not in documented.errors.read_text()

@@ -337,7 +337,7 @@ class LocalDriver:
 
     def picture(self) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]], dict[str, int]]]:
         """Each queue: how it is set up, its jobs in order, and how many there are of each kind."""
-        stats = {one.queue.name: one for one in self.get(self.engine.ask(c.ListQueues()))}
+        stats = {one.queue.name: one for one in self.get(self.engine.ask(c.ListQueues(limit=1000)))}
         self.pump()
         whole = {}
         seen_whole = picture(self.engine.executor.tables)

@@ -1,18 +1,16 @@
-"""What a client gets when the engine can't; readiness, and metrics."""
+"""What a client gets when the engine can't, and readiness."""
 
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
 from attrs import frozen
-from prometheus_client.parser import text_string_to_metric_families
 from twisted.logger import LogEvent
 
 from jobengine.engine.door import Busy, Full, OutcomeUnknown, Readiness, Starting
 from jobengine.http.request import JobRequest
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
-from tests.web.asking import add, claim
 from tests.web.test_calls import KEYED
 
 CANARY = "canary-9f27"
@@ -133,82 +131,6 @@ def test_a_server_that_takes_no_changes_is_alive_but_not_ready_and_says_why(brok
     answer = server.call("GET", "/readyz", key=None)
     assert (answer.status, answer.json["detail"]) == (503, "no room for the database")
     assert server.call("GET", "/healthz", key=None).status == 200
-
-
-# Metrics
-
-
-def _samples(server: MemoryServer, **headers: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    answer = server.call("GET", "/metrics", key=None, headers=headers)
-    assert answer.status == 200
-    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(answer.body.decode())
-        for sample in family.samples
-    }
-
-
-def _key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
-    return name, frozenset(labels.items())
-
-
-def test_metrics_count_jobs_requests_and_what_storage_did(server: MemoryServer) -> None:
-    for _ in range(3):
-        add(server)
-    claim(server)
-    server.call("GET", "/api/v1/job", query={"queueName": "none", "jobUID": "x"})
-    seen = _samples(server)
-    assert seen[_key("jobengine_jobs", queue="q", state="queued")] == 2
-    assert seen[_key("jobengine_jobs", queue="q", state="inprogress")] == 1
-    assert seen[_key("jobengine_requests_total", method="PUT", route="/api/v1/job", status="201")] == 3
-    assert seen[_key("jobengine_requests_total", method="GET", route="/api/v1/job", status="404")] == 1
-    assert seen[_key("jobengine_request_seconds_count", route="/api/v1/job")] == 4
-    assert seen[_key("jobengine_commits_total")] == 5
-    assert seen[_key("jobengine_batch_records_sum")] == 5
-    assert seen[_key("jobengine_sync_seconds_count")] >= 5
-    assert seen[_key("jobengine_file_bytes")] == server.path.stat().st_size
-    assert _key("jobengine_compactions_total", outcome="done") in seen
-    assert {_key("jobengine_live_bytes"), _key("jobengine_record_bytes_total")} <= set(seen)
-
-
-def test_what_a_client_makes_up_does_not_become_a_label(server: MemoryServer) -> None:
-    _samples(server)
-    counts = []
-    for number in range(50):
-        server.call("GET", f"/made/up/{number}")
-        server.call(f"MADEUP{number}", "/test")
-        server.call("GET", f"/api/v1/job?queueName={number}&jobUID={number}", key=f"{number}")
-        Connection(server).send(b"nonsense %d\r\n" % number)
-        counts.append(len(_samples(server)))
-    seen = _samples(server)
-    assert counts[0] == counts[-1]
-    assert seen[_key("jobengine_requests_total", method="", route="", status="404")] == 50
-    assert seen[_key("jobengine_requests_total", method="", route="/test", status="405")] == 50
-    assert seen[_key("jobengine_requests_total", method="", route="", status="400")] == 50
-    assert "/made/up" not in str(seen)
-    assert "MADEUP" not in str(seen)
-
-
-def test_metrics_of_a_deleted_queue_are_gone(server: MemoryServer) -> None:
-    server.call("DELETE", "/api/v1/queue", query={"name": "q"})
-    assert not [key for key in _samples(server) if key[0] == "jobengine_jobs"]
-
-
-def test_a_queue_of_any_name_can_be_a_label(server: MemoryServer) -> None:
-    name = 'a "b" \\ \n c=d,{e}'
-    server.call("PUT", "/api/v1/queue", body={"name": name, "access_key": "k"}, key=None)
-    assert _samples(server)[_key("jobengine_jobs", queue=name, state="queued")] == 0
-
-
-def test_metrics_are_for_the_admin_key_if_there_is_one(start: Callable[..., MemoryServer]) -> None:
-    server = start(admin_key=b"admin")
-    wrong: list[dict[str, str | list[str]]] = [{}, {"X-Admin-Key": "wrong"}, {"X-Admin-Key": ""}]
-    for headers in wrong:
-        answer = server.call("GET", "/metrics", headers=headers)
-        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'X-Admin-Key realm="server"')
-        assert b"jobengine_" not in answer.body
-    assert _samples(server, **{"X-Admin-Key": "admin"})
 
 
 @pytest.mark.parametrize(("what", "method"), [("end", "GET"), ("reply", "GET"), ("reply", "get")])

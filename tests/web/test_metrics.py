@@ -1,0 +1,163 @@
+"""What Prometheus reads, held against the parser of its own client."""
+
+import platform
+import re
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from jobengine import __version__
+from jobengine.core.commands import CountQueues
+from tests.doubles import Counting, MemoryServer
+from tests.http.connection import Connection
+from tests.web.asking import add, claim, make_queue, update, waiting
+
+_COUNTED = ("added", "claimed", "complete", "failed", "timed_out")
+
+
+def _samples(server: MemoryServer, **headers: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    answer = server.call("GET", "/metrics", key=None, headers=headers)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.body.decode())
+        for sample in family.samples
+    }
+
+
+def _key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset(labels.items())
+
+
+def test_metrics_count_jobs_requests_and_what_storage_did(server: MemoryServer) -> None:
+    for _ in range(3):
+        add(server)
+    claim(server)
+    server.call("GET", "/api/v1/job", query={"queueName": "none", "jobUID": "x"})
+    seen = _samples(server)
+    assert seen[_key("jobengine_jobs", queue="q", state="queued")] == 2
+    assert seen[_key("jobengine_jobs", queue="q", state="inprogress")] == 1
+    assert seen[_key("jobengine_requests_total", method="PUT", route="/api/v1/job", status="201")] == 3
+    assert seen[_key("jobengine_requests_total", method="GET", route="/api/v1/job", status="404")] == 1
+    assert seen[_key("jobengine_request_seconds_count", method="PUT", route="/api/v1/job")] == 3
+    assert seen[_key("jobengine_request_seconds_count", method="GET", route="/api/v1/job")] == 1
+    assert seen[_key("jobengine_commits_total")] == 5
+    assert seen[_key("jobengine_batch_records_sum")] == 5
+    assert seen[_key("jobengine_sync_seconds_count")] >= 5
+    assert seen[_key("jobengine_file_bytes")] == server.path.stat().st_size
+    assert _key("jobengine_compactions_total", outcome="done") in seen
+    assert {_key("jobengine_live_bytes"), _key("jobengine_record_bytes_total")} <= set(seen)
+
+
+def test_metrics_say_what_this_is_and_what_it_takes(server: MemoryServer) -> None:
+    seen = _samples(server)
+    assert seen[_key("jobengine_build_info", version=__version__, python=platform.python_version())] == 1
+    for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds", "start_time_seconds"):
+        assert seen[_key(f"process_{name}")] > 0
+
+
+def test_metrics_count_what_became_of_the_jobs_of_each_queue(server: MemoryServer) -> None:
+    add(server)
+    add(server, max_attempts=2, timeout_seconds=10)
+    for outcome in ("complete", None):
+        uid = claim(server).json["uid"]
+        if outcome:
+            update(server, uid, outcome)
+    server.clock.advance(11)
+    claim(server)
+    server.clock.advance(11)
+    add(server)
+    server.clock.advance(5)
+    seen = _samples(server)
+    counted = {what: seen[_key(f"jobengine_jobs_{what}_total", queue="q")] for what in _COUNTED}
+    assert seen[_key("jobengine_oldest_ready_seconds", queue="q")] == 5
+    assert counted == {"added": 3, "claimed": 3, "complete": 1, "failed": 1, "timed_out": 2}
+
+
+def test_who_waits_is_counted_apart_from_other_requests(server: MemoryServer) -> None:
+    answers = waiting(server)
+    uid = add(server)["uid"]
+    assert answers[0].status == 200
+    watching = server.ask("GET", "/api/v1/events", query={"queueName": "q"})
+    pending = server.ask("GET", "/api/v1/job", query={"queueName": "q", "jobUID": uid, "wait": "30"})
+    waiting(server)
+    server.pump()
+    seen = _samples(server)
+    assert {on: seen[_key("jobengine_waiters", on=on)] for on in ("job", "end", "events")} == {
+        "job": 1,
+        "end": 1,
+        "events": 1,
+    }
+    labels = {"method": "POST", "route": "/api/v1/job/next"}
+    assert seen[_key("jobengine_waiting_request_seconds_count", **labels)] == 1
+    assert _key("jobengine_request_seconds_count", **labels) not in seen
+    for bound in ("0.0005", "30.0", "60.0", "+Inf"):
+        assert _key("jobengine_waiting_request_seconds_bucket", le=bound, **labels) in seen
+    for deferred in (watching, pending):
+        deferred.addErrback(lambda _: None)
+
+
+def test_the_samples_of_a_name_stand_together_under_one_head(server: MemoryServer) -> None:
+    for name in ("a", "b"):
+        make_queue(server, name)
+    lines = server.call("GET", "/metrics").body.decode().splitlines()
+    heads = [line.split(" ")[2] for line in lines if line.startswith("# TYPE")]
+    assert len(heads) == len(set(heads))
+    samples = [re.sub(r"[{ ].*", "", line) for line in lines if not line.startswith("#")]
+    assert len([name for name, _ in groupby(samples)]) >= len(set(samples))
+    of_queues = [name for name in samples if name.startswith("jobengine_jobs")]
+    assert len(list(groupby(of_queues))) == len(set(of_queues))
+
+
+def test_many_queues_are_read_a_page_at_a_time(start: Callable[..., MemoryServer]) -> None:
+    asked: list[Any] = []
+    server = start(door=lambda engine: Counting(engine, asked))
+    for number in range(2 * CountQueues().limit):
+        make_queue(server, f"queue {number}")
+    seen = _samples(server)
+    assert len([name for name, _ in seen if name == "jobengine_jobs_added_total"]) == 2 * CountQueues().limit + 1
+    pages = [command for command in asked if isinstance(command, CountQueues)]
+    assert len(pages) == 4
+    assert {command.limit for command in pages} == {CountQueues().limit}
+
+
+def test_what_a_client_makes_up_does_not_become_a_label(server: MemoryServer) -> None:
+    _samples(server)
+    counts = []
+    for number in range(50):
+        server.call("GET", f"/made/up/{number}")
+        server.call(f"MADEUP{number}", "/test")
+        server.call("GET", f"/api/v1/job?queueName={number}&jobUID={number}", key=f"{number}")
+        Connection(server).send(b"nonsense %d\r\n" % number)
+        counts.append(len(_samples(server)))
+    seen = _samples(server)
+    assert counts[0] == counts[-1]
+    assert seen[_key("jobengine_requests_total", method="", route="", status="404")] == 50
+    assert seen[_key("jobengine_requests_total", method="", route="/test", status="405")] == 50
+    assert seen[_key("jobengine_requests_total", method="", route="", status="400")] == 50
+    assert "/made/up" not in str(seen)
+    assert "MADEUP" not in str(seen)
+
+
+def test_metrics_of_a_deleted_queue_are_gone(server: MemoryServer) -> None:
+    server.call("DELETE", "/api/v1/queue", query={"name": "q"})
+    assert not [key for key in _samples(server) if key[0] == "jobengine_jobs"]
+
+
+def test_a_queue_of_any_name_can_be_a_label(server: MemoryServer) -> None:
+    name = 'a "b" \\ \n c=d,{e}'
+    server.call("PUT", "/api/v1/queue", body={"name": name, "access_key": "k"}, key=None)
+    assert _samples(server)[_key("jobengine_jobs", queue=name, state="queued")] == 0
+
+
+def test_metrics_are_for_the_admin_key_if_there_is_one(start: Callable[..., MemoryServer]) -> None:
+    server = start(admin_key=b"admin")
+    wrong: list[dict[str, str | list[str]]] = [{}, {"X-Admin-Key": "wrong"}, {"X-Admin-Key": ""}]
+    for headers in wrong:
+        answer = server.call("GET", "/metrics", headers=headers)
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'X-Admin-Key realm="server"')
+        assert b"jobengine_" not in answer.body
+    assert _samples(server, **{"X-Admin-Key": "admin"})
