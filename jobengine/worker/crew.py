@@ -11,8 +11,10 @@ from .processes import Nursery, Processes
 from .running import RunningJob
 from .threads import Threads
 
-__all__ = ["Crew", "Handler", "Handlers"]
+__all__ = ["Crew", "Ends", "Handler", "Handlers"]
 
+#: Jobs whose handlers have ended, and what came of each.
+Ends = list[tuple[Hold, JobChanges]]
 _CANCELLED: Final = failure("cancelled", retry=False)
 
 
@@ -46,14 +48,14 @@ class Crew:
     """
     Whatever runs handlers.
 
-    `done` is called in the loop with a hold and what came of it, `said` with a hold and its progress.
+    `done` is called in the loop with holds and what came of each, `said` with a hold and its progress.
     """
 
     def __init__(
         self,
         handlers: Handlers,
         nursery: Nursery | None,
-        done: Callable[[Hold, JobChanges], object],
+        done: Callable[[Ends], object],
         said: Callable[[Hold, int], object],
     ) -> None:
         self._handlers = handlers
@@ -100,7 +102,7 @@ class Crew:
 
         def ended(task: "asyncio.Task[JobChanges]") -> None:
             self._tasks.discard(task)
-            self._done(hold, _CANCELLED if task.cancelled() else task.result())
+            self._done([(hold, _CANCELLED if task.cancelled() else task.result())])
 
         hold.running = interrupt
         task.add_done_callback(ended)
