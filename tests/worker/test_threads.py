@@ -42,8 +42,10 @@ def test_a_call_that_never_returns_does_not_keep_the_process_from_ending() -> No
             running.set()
             stay.wait()
 
-        Threads(asyncio.get_running_loop(), lambda ended: None).start(1, call)
+        threads: Threads[int] = Threads(asyncio.get_running_loop(), lambda ended: None)
+        threads.start(1, call)
         await asyncio.to_thread(running.wait, 10)
+        threads.close()
         return began[0]
 
     stay = threading.Event()
