@@ -48,7 +48,8 @@ class Crew:
     """
     Whatever runs handlers.
 
-    `done` is called in the loop with holds and what came of each, `said` with a hold and its progress.
+    `done` is called in the loop with holds and what came of each, `said` with a hold and its progress, and
+    `broken` if handlers can't be run at all.
     """
 
     def __init__(
@@ -57,10 +58,12 @@ class Crew:
         nursery: Nursery | None,
         done: Callable[[Ends], object],
         said: Callable[[Hold, int], object],
+        broken: Callable[[BaseException], object],
     ) -> None:
         self._handlers = handlers
         self._done = done
         self._said = said
+        self._broken = broken
         self._loop = asyncio.get_running_loop()
         self._threads: Threads[Hold] = Threads(self._loop, done)
         self._processes = None if nursery is None else Processes(nursery)
@@ -102,7 +105,11 @@ class Crew:
 
         def ended(task: "asyncio.Task[JobChanges]") -> None:
             self._tasks.discard(task)
-            self._done([(hold, _CANCELLED if task.cancelled() else task.result())])
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                self._broken(error)
+            else:
+                self._done([(hold, _CANCELLED if task.cancelled() else task.result())])
 
         hold.running = interrupt
         task.add_done_callback(ended)

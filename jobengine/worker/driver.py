@@ -6,7 +6,7 @@ from logging import getLogger
 from typing import Any, Final
 
 from ..client import AsyncFinished, AsyncJobEngine
-from ..client.errors import BadRequest, JobEngineError, Unavailable
+from ..client.errors import BadRequest, Conflict, JobEngineError, JobNotFound
 from ..client.jobs import JobChanges
 from .crew import Crew, Ends
 from .orders import Abort, Beat, Claim, Ended, Hold, Interrupt, Report, Start
@@ -18,7 +18,8 @@ _log: Final = getLogger("jobengine.worker")
 #: What is said of the state that a job was reported in.
 _SAID: Final = {"complete": "complete", "failed": "failed", "queued": "given back"}
 
-MakeCrew = Callable[[Callable[[Ends], object], Callable[[Hold, int], object]], Crew]
+#: Makes what runs handlers, from what is to be called when some have ended, report progress, or can't be run.
+MakeCrew = Callable[[Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], Crew]
 
 
 class Driver:
@@ -57,7 +58,7 @@ class Driver:
 
     async def run(self, make_crew: MakeCrew) -> None:
         """Work until it is over; raises JobEngineError if the server refuses what the worker was set up with."""
-        self._crew = make_crew(self._ended, self._said)
+        self._crew = make_crew(self._ended, self._said, self._fail)
         self._turn_soon()
         try:
             await self._over
@@ -95,13 +96,17 @@ class Driver:
         try:
             self._carry_out(self._loop.time())
         except Exception as error:  # a mistake in the worker itself: better to end than to hang
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._over.done():
             self._over.set_exception(error)
 
     def _carry_out(self, now: float) -> None:
         for order in self._supervisor.plan(now):
             self._do[type(order)](order)
         if self._supervisor.fatal is not None:
-            self._over.set_exception(self._supervisor.fatal)
+            self._fail(self._supervisor.fatal)
         elif self._supervisor.over(now):
             self._over.set_result(None)
         else:
@@ -144,8 +149,8 @@ class Driver:
     def _request_ended(self, task: "asyncio.Task[None]") -> None:
         self._requests.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None and not self._over.done():
-            self._over.set_exception(error)
+        if error is not None:
+            self._fail(error)
 
     def _begin_claim(self, order: Claim) -> None:
         self._claims[order.source] = self._begin(self._claim(order))
@@ -219,7 +224,7 @@ def _beat_of(hold: Hold) -> JobChanges:
 
 
 def _concerns_one(error: JobEngineError) -> bool:
-    return error.status is not None and error.status < 500 and not isinstance(error, Unavailable)
+    return isinstance(error, Conflict | JobNotFound | BadRequest)
 
 
 def _name(hold: Hold) -> str:

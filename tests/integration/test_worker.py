@@ -164,7 +164,7 @@ def test_an_idle_worker_ends_at_once_and_is_given_no_job_after_that(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_what_runs_after_the_grace_is_given_back(
+def test_what_runs_after_the_grace_is_given_back_with_no_attempt_spent(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
 ) -> None:
     job = queue.add({"n": 1, "seconds": 60})
@@ -172,7 +172,7 @@ def test_what_runs_after_the_grace_is_given_back(
     _begun(worker)
     worker.stop()
     left = queue.get(job.uid)
-    assert left.state == "queued"
+    assert (left.state, left.attempts) == ("queued", 0)
     assert [attempt.outcome for attempt in left.history] == ["released"]
     assert worker.lines("ended") == []
 

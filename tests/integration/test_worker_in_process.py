@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import re
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +34,28 @@ def test_jobs_are_worked_off_and_those_that_they_add_as_well(jobengine_server: S
     queue.add_many([{"n": n} for n in range(20)])
     assert _work("q", double, concurrency=4) == 21
     assert sorted(job.result for job in queue.jobs(state="complete")) == sorted([*range(0, 40, 2), 100])
+
+
+def test_a_busy_worker_makes_one_request_for_each_job(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+    queue.add_many([{"n": n} for n in range(30)])
+    before = _requests(jobengine_server)
+    assert _work("q", lambda content, job: None) == 30
+    after = _requests(jobengine_server)
+    made = {route: after[route] - before[route] for route in after if after[route] > before[route]}
+    made.pop("/metrics")
+    assert made == {"/api/v1/job/next": 31}
+
+
+def _requests(server: Server) -> dict[str, float]:
+    """How many requests were answered, by route."""
+    counted: dict[str, float] = defaultdict(float)
+    with server.engine() as engine:
+        for route, number in re.findall(
+            r'^jobengine_requests_total\{.*route="(.*?)".*\} (\S+)$', engine.metrics(), re.M
+        ):
+            counted[route] += float(number)
+    return counted
 
 
 def test_queues_with_keys_of_their_own_are_worked_off_together(jobengine_server: Server) -> None:
@@ -65,7 +89,7 @@ def test_a_job_that_is_to_be_tried_later_is_given_back_until_then(jobengine_serv
 
     assert _work("q", later) == 1
     left = queue.get(job.uid)
-    assert (left.state, [attempt.outcome for attempt in left.history]) == ("queued", ["released"])
+    assert (left.state, left.attempts, [attempt.outcome for attempt in left.history]) == ("queued", 0, ["released"])
     assert left.not_before is not None
 
 
