@@ -246,6 +246,21 @@ def test_a_process_that_ends_over_a_job_fails_the_job_and_nothing_else(
     assert _finished(queue, alive.uid).result == 4
 
 
+def test_a_worker_whose_processes_can_not_be_made_any_more_ends_with_an_error(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
+) -> None:
+    worker = program(daemon.port, processes=True)
+    (nursery,) = until("it has forked", lambda: _children(worker.process.pid))
+    os.kill(nursery, signal.SIGKILL)
+    job = queue.add({"n": 1}, timeout_seconds=1, max_attempts=2)
+    assert worker.process.wait(DEADLINE) == 1
+    until("the job is back", lambda: queue.get(job.uid).state == "queued")
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_no_process_is_left_when_a_worker_with_processes_is_killed(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
 ) -> None:
