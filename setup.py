@@ -49,7 +49,10 @@ setup(
         "rich>=13,<16",
         "werkzeug>=3,<4",
     ],
-    entry_points={"console_scripts": ["jobengine = jobengine.cli.app:main"]},
+    entry_points={
+        "console_scripts": ["jobengine = jobengine.cli.app:main"],
+        "pytest11": ["jobengine = jobengine.testing"],
+    },
     extras_require={
         "test": [
             "hypothesis>=6.100",

@@ -8,7 +8,7 @@ docs are written anew.
 import sys
 from pathlib import Path
 
-from . import bulk, client, idle_polls, latency, million, singles, stalls
+from . import bulk, client, idle_polls, latency, million, singles, stalls, worker
 from .charts import draw
 from .machine import be_a_client, description, others_share
 from .results import Part, Results, say
@@ -21,6 +21,7 @@ _PARTS: dict[str, Part] = {
     "how long one request holds up others": stalls.measure,
     "idle long polls": idle_polls.measure,
     "Python client": client.measure,
+    "Python worker": worker.measure,
 }
 #: What others may use of the machine.
 _QUIET = 0.05

@@ -11,8 +11,10 @@ from .processes import Nursery, Processes
 from .running import RunningJob
 from .threads import Threads
 
-__all__ = ["Crew", "Handler", "Handlers"]
+__all__ = ["Crew", "Ends", "Handler", "Handlers"]
 
+#: Jobs whose handlers have ended, and what came of each.
+Ends = list[tuple[Hold, JobChanges]]
 _CANCELLED: Final = failure("cancelled", retry=False)
 
 
@@ -46,19 +48,22 @@ class Crew:
     """
     Whatever runs handlers.
 
-    `done` is called in the loop with a hold and what came of it, `said` with a hold and its progress.
+    `done` is called in the loop with holds and what came of each, `said` with a hold and its progress, and
+    `broken` if handlers can't be run at all.
     """
 
     def __init__(
         self,
         handlers: Handlers,
         nursery: Nursery | None,
-        done: Callable[[Hold, JobChanges], object],
+        done: Callable[[Ends], object],
         said: Callable[[Hold, int], object],
+        broken: Callable[[BaseException], object],
     ) -> None:
         self._handlers = handlers
         self._done = done
         self._said = said
+        self._broken = broken
         self._loop = asyncio.get_running_loop()
         self._threads: Threads[Hold] = Threads(self._loop, done)
         self._processes = None if nursery is None else Processes(nursery)
@@ -100,7 +105,11 @@ class Crew:
 
         def ended(task: "asyncio.Task[JobChanges]") -> None:
             self._tasks.discard(task)
-            self._done(hold, _CANCELLED if task.cancelled() else task.result())
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                self._broken(error)
+            else:
+                self._done([(hold, _CANCELLED if task.cancelled() else task.result())])
 
         hold.running = interrupt
         task.add_done_callback(ended)

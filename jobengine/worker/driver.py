@@ -6,9 +6,9 @@ from logging import getLogger
 from typing import Any, Final
 
 from ..client import AsyncFinished, AsyncJobEngine
-from ..client.errors import BadRequest, JobEngineError, Unavailable
+from ..client.errors import BadRequest, Conflict, JobEngineError, JobNotFound
 from ..client.jobs import JobChanges
-from .crew import Crew
+from .crew import Crew, Ends
 from .orders import Abort, Beat, Claim, Ended, Hold, Interrupt, Report, Start
 from .supervisor import Supervisor
 
@@ -18,7 +18,8 @@ _log: Final = getLogger("jobengine.worker")
 #: What is said of the state that a job was reported in.
 _SAID: Final = {"complete": "complete", "failed": "failed", "queued": "given back"}
 
-MakeCrew = Callable[[Callable[[Hold, JobChanges], object], Callable[[Hold, int], object]], Crew]
+#: Makes what runs handlers, from what is to be called when some have ended, report progress, or can't be run.
+MakeCrew = Callable[[Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], Crew]
 
 
 class Driver:
@@ -57,7 +58,7 @@ class Driver:
 
     async def run(self, make_crew: MakeCrew) -> None:
         """Work until it is over; raises JobEngineError if the server refuses what the worker was set up with."""
-        self._crew = make_crew(self._ended, self._said)
+        self._crew = make_crew(self._ended, self._said, self._fail)
         self._turn_soon()
         try:
             await self._over
@@ -81,7 +82,7 @@ class Driver:
         for hold in self._supervisor.unsent:
             _log.error("%s could not be reported; its lease will end by itself.", _name(hold))
 
-    # One turn for all that has happened since the last one
+    # Turns. One is soon if more may have happened by then, so that all of it is reported at once.
 
     def _turn_soon(self) -> None:
         if not self._turning and not self._over.done():
@@ -92,11 +93,20 @@ class Driver:
         self._turning = False
         if self._over.done():
             return
-        now = self._loop.time()
+        try:
+            self._carry_out(self._loop.time())
+        except Exception as error:  # a mistake in the worker itself: better to end than to hang
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._over.done():
+            self._over.set_exception(error)
+
+    def _carry_out(self, now: float) -> None:
         for order in self._supervisor.plan(now):
             self._do[type(order)](order)
         if self._supervisor.fatal is not None:
-            self._over.set_exception(self._supervisor.fatal)
+            self._fail(self._supervisor.fatal)
         elif self._supervisor.over(now):
             self._over.set_result(None)
         else:
@@ -119,8 +129,9 @@ class Driver:
         order.hold.began = self._loop.time()
         self._crew.start(order.hold)
 
-    def _ended(self, hold: Hold, changes: JobChanges) -> None:
-        self._supervisor.finished(hold, changes)
+    def _ended(self, ends: Ends) -> None:
+        for hold, changes in ends:
+            self._supervisor.finished(hold, changes)
         self._turn_soon()
 
     def _said(self, hold: Hold, percent: int) -> None:
@@ -132,8 +143,14 @@ class Driver:
     def _begin(self, request: Any) -> "asyncio.Task[None]":
         task = self._loop.create_task(request)
         self._requests.add(task)
-        task.add_done_callback(self._requests.discard)
+        task.add_done_callback(self._request_ended)
         return task
+
+    def _request_ended(self, task: "asyncio.Task[None]") -> None:
+        self._requests.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._fail(error)
 
     def _begin_claim(self, order: Claim) -> None:
         self._claims[order.source] = self._begin(self._claim(order))
@@ -150,14 +167,14 @@ class Driver:
         else:
             self._heard([None])
             self._supervisor.claimed(self._loop.time(), order.source, jobs)
-        self._turn_soon()
+        self._turn()
 
     async def _report(self, order: Report) -> None:
         finished = [AsyncFinished(hold.claimed, hold.changes or {}) for hold in order.holds]
         errors, jobs = await self._finish(finished, order)
         self._heard(errors)
         self._supervisor.reported(self._loop.time(), order, errors, jobs)
-        self._turn_soon()
+        self._turn()
 
     async def _finish(
         self, finished: Sequence[AsyncFinished], order: Report
@@ -179,7 +196,7 @@ class Driver:
         errors = await self._engine.report(beats)
         self._heard(errors)
         self._supervisor.beaten(self._loop.time(), order, errors)
-        self._turn_soon()
+        self._turn()
 
     # The log
 
@@ -207,7 +224,7 @@ def _beat_of(hold: Hold) -> JobChanges:
 
 
 def _concerns_one(error: JobEngineError) -> bool:
-    return error.status is not None and error.status < 500 and not isinstance(error, Unavailable)
+    return isinstance(error, Conflict | JobNotFound | BadRequest)
 
 
 def _name(hold: Hold) -> str:

@@ -100,7 +100,11 @@ class _Child:
     @classmethod
     async def born(cls, connection: socket.socket) -> "_Child":
         reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_LINE)
-        return cls(json.loads(await reader.readline()), reader, writer)
+        try:
+            return cls(json.loads(await reader.readline()), reader, writer)
+        except BaseException:
+            writer.close()
+            raise
 
     async def perform(self, job: RunningJob) -> JobChanges | None:
         """What came of a job; None if the child has ended before."""

@@ -45,6 +45,22 @@ _RELEASE: Final[JobChanges] = {"new_status": "queued"}
 _CANCELLED: Final = failure("cancelled", retry=False)
 
 
+class _Pauses:
+    """_Pauses while the server is away."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._patience = Patience(float("inf"), 0, random)
+
+    def next(self, now: float, error: JobEngineError, holds: Iterable[Hold]) -> float:
+        """Seconds until the next attempt, after which the leases of the holds are still to be there."""
+        most = min([hold.claimed.beat_seconds or _WITHOUT_TIMEOUT for hold in holds], default=_WITHOUT_TIMEOUT)
+        least = _REFUSED if isinstance(error, _REFUSALS) else error.retry_after or 0
+        pause = self._patience.delay(now)
+        assert pause is not None  # it has no end
+        return max(min(pause, most), least * (1 + self._random() / 10))
+
+
 class _Source:
     """Queues that one key opens."""
 
@@ -66,13 +82,12 @@ class _Source:
         self.known = False
         #: Nothing is sent before this time.
         self.not_before = float("-inf")
-        self.patience: Patience | None = None
+        self.pauses: _Pauses | None = None
 
     def rest(self, now: float, error: JobEngineError, random: Callable[[], float]) -> None:
-        """Send nothing for a while, longer each time."""
-        self.patience = self.patience or Patience(float("inf"), random)
-        least = _REFUSED if isinstance(error, _REFUSALS) else error.retry_after
-        self.not_before = now + (self.patience.delay(now, least) or 0)
+        """Send nothing for a while, longer each time, but not so long that a lease ends meanwhile."""
+        self.pauses = self.pauses or _Pauses(random)
+        self.not_before = now + self.pauses.next(now, error, self.done)
 
     def begin_claim(self, count: int, *, waiting: bool) -> None:
         """A claim is under way."""
@@ -80,7 +95,7 @@ class _Source:
 
     def answered(self) -> None:
         """The server is there."""
-        self.patience, self.not_before = None, float("-inf")
+        self.pauses, self.not_before = None, float("-inf")
 
 
 class Supervisor:
@@ -111,7 +126,7 @@ class Supervisor:
         self._leaving = 0
         self._beats: Beats[Hold] = Beats()
         self._beating = False
-        self._beat_patience: Patience | None = None
+        self._beat_pauses: _Pauses | None = None
         #: Jobs whose next heartbeat does not wait for its time, but until `_soon_at`.
         self._soon: dict[Hold, None] = {}
         self._soon_at = float("-inf")
@@ -195,11 +210,11 @@ class Supervisor:
         self._beating = False
         failed = [error for error in errors if error is not None and not isinstance(error, Conflict | JobNotFound)]
         if failed:
-            self._beat_patience = self._beat_patience or Patience(float("inf"), self._random)
+            self._beat_pauses = self._beat_pauses or _Pauses(self._random)
             self._soon.update(dict.fromkeys(beat.holds))
-            self._soon_at = now + (self._beat_patience.delay(now, failed[0].retry_after) or 0)
+            self._soon_at = now + self._beat_pauses.next(now, failed[0], beat.holds)
         else:
-            self._beat_patience = None
+            self._beat_pauses = None
         for hold in beat.holds:
             if hold.claimed.lost or hold.claimed.cancel_requested:
                 self._interrupt(hold)

@@ -21,7 +21,7 @@ class Threads(Generic[K]):
     wakes the loop for each call, where many short ones are cheaper together.
     """
 
-    def __init__(self, loop: AbstractEventLoop, done: Callable[[K, Any], object]) -> None:
+    def __init__(self, loop: AbstractEventLoop, done: Callable[[list[tuple[K, Any]]], object]) -> None:
         self._loop = loop
         self._done = done
         self._calls: SimpleQueue[tuple[K, Callable[[], Any]] | None] = SimpleQueue()
@@ -31,7 +31,11 @@ class Threads(Generic[K]):
         self._threads = 0
 
     def start(self, key: K, call: Callable[[], Any]) -> None:
-        """Call it in a thread; in the loop `done` is called with the key and what it returns. It must not raise."""
+        """
+        Call it in a thread; it must not raise.
+
+        In the loop `done` is called with the keys of all calls that have ended by then, and what each returned.
+        """
         self._running += 1
         self._calls.put((key, call))
         if self._running > self._threads:
@@ -54,6 +58,8 @@ class Threads(Generic[K]):
 
     def _collect(self) -> None:
         self._announced = False  # first, so that what ends from here on is announced
+        ended = []
         while self._ended:
-            self._running -= 1
-            self._done(*self._ended.popleft())
+            ended.append(self._ended.popleft())
+        self._running -= len(ended)
+        self._done(ended)

@@ -156,7 +156,7 @@ class Worker:
             supervisor = Supervisor(len(sources), self._concurrency, wait=self._wait, until_empty=until_empty)
             driver = Driver(engine, sources, supervisor, name=self._name, tags=self._tags)
             with self._stoppable(driver):
-                await driver.run(lambda done, said: Crew(handlers, nursery, done, said))
+                await driver.run(lambda *told: Crew(handlers, nursery, *told))
         return supervisor.ended
 
     def _engine(self) -> AsyncJobEngine:
@@ -184,6 +184,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         listens = threading.current_thread() is threading.main_thread()
         with self._lock:
+            if self._running is not None:
+                raise RuntimeError("The worker runs; make another one to run beside it.")
             self._running = loop, driver
         if listens:
             for number in _SIGNALS:

@@ -333,7 +333,7 @@ class EngineMachine(RuleBasedStateMachine):
     def claim(
         self, names: list[str], key: str, count: int, tags: tuple[str, ...], worker: str | None, wait: int
     ) -> None:
-        key, wait = self.key(names[0], key), min(wait, 60_000)
+        key, wait = self.key(names[0], key), min(wait, 55_000)
         claim = {"queues": names, "key": key, "count": count, "tags": tags, "worker": worker}
         number = self.model.wait_claim(self.model.steady + wait, **claim)
         self.pending[number] = self.driver.start_claim({**claim, "wait": wait / 1000})
@@ -341,7 +341,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["a", "b"]), data=DATA, wait=q.TIMES, key=q.KEYS)
     def await_end(self, name: str, data: st.DataObject, wait: int, key: str) -> None:
-        key, job, wait = self.key(name, key), self.chosen(data, name), min(wait, 60_000)
+        key, job, wait = self.key(name, key), self.chosen(data, name), min(wait, 55_000)
         if job is None:
             return
         number = self.model.await_end(name, key, job, self.model.steady + wait)

@@ -166,6 +166,17 @@ def test_a_server_that_is_away_is_asked_again_and_again_ever_more_slowly() -> No
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]
 
 
+def test_a_result_is_sent_again_before_its_lease_can_end() -> None:
+    bench, pauses = Bench.of(1), []
+    report = bench.end(*bench.run(beat_seconds=1))
+    for _ in range(8):
+        bench.answer(report, AWAY)
+        pauses.append(bench.next_in() or 0)
+        bench.now += pauses[-1]
+        (report,) = bench.plan(Report)
+    assert max(pauses) == pytest.approx(1)
+
+
 def test_the_pause_that_the_server_asks_for_is_kept() -> None:
     bench = Bench.of(1)
     bench.plan()

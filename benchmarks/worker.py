@@ -1,0 +1,69 @@
+"""
+How fast is the Python worker? Run from the root: `python -m benchmarks.worker`.
+
+It works off jobs whose handler does nothing: one at a time, beside a client that claims and completes by two requests,
+and some at a time in threads. The jobs are there before it begins.
+"""
+
+from collections.abc import Callable
+
+from jobengine.client import JobEngine as Client
+from jobengine.client import Queue
+from jobengine.worker import Worker
+
+from .calls import CONTENT
+from .machine import Effort
+from .results import Results, rounds, run_alone
+from .servers import Failed, JobEngine, Run, Server
+from .servers.jobengine import QUEUE
+
+_ALONE = 2_000
+_MANY = 20_000
+
+
+def measure(results: Results) -> None:
+    """Add the rows of the worker."""
+    alone, by_two, *many = rounds(
+        [
+            (JobEngine(), lambda server: _off(server, _ALONE, _worker(1))),
+            (JobEngine(name="claim and complete by two requests"), lambda server: _off(server, _ALONE, _by_two)),
+            (JobEngine(name="8 threads"), lambda server: _off(server, _MANY, _worker(8))),
+            (JobEngine(name="32 threads"), lambda server: _off(server, _MANY, _worker(32))),
+        ]
+    )
+    results.compare("Python worker, concurrency 1, jobs that do nothing", alone, by_two, 1.6)
+    for outcome in many:
+        results.compare(f"Python worker, {outcome.name}, jobs that do nothing", outcome, by_two)
+
+
+def _off(server: Server, jobs: int, work: Callable[[Server, Queue], int]) -> Run:
+    """Add jobs, and measure how long it takes to work them off."""
+    with Client(f"http://127.0.0.1:{server.port}", access_key="key") as engine:
+        queue = engine.queue(QUEUE)
+        queue.add_many((CONTENT for _ in range(jobs)), keep_minutes=0)
+        with Effort.measured() as effort:
+            done = work(server, queue)
+    if done != jobs:
+        raise Failed(f"of {jobs} jobs {done} were worked off")
+    return Run(jobs / effort.seconds, effort.share)
+
+
+def _worker(concurrency: int) -> Callable[[Server, Queue], int]:
+    def work(server: Server, queue: Queue) -> int:
+        worker = Worker(queue.name, concurrency=concurrency, url=f"http://127.0.0.1:{server.port}", access_key="key")
+        worker.handler()(lambda content, job: None)
+        return worker.run_until_empty()
+
+    return work
+
+
+def _by_two(server: Server, queue: Queue) -> int:
+    done = 0
+    while claimed := queue.claim():
+        claimed[0].complete()
+        done += 1
+    return done
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_alone(measure))

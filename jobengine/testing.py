@@ -1,0 +1,109 @@
+"""
+For tests of programs that use JobEngine: fixtures for pytest, which finds them by itself.
+
+`jobengine_server` is the real daemon, started once in a session; a test begins with no queues. Nothing of JobEngine is
+imported for tests that do not ask for it.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from .client import JobEngine, Queue
+
+__all__ = ["Server", "jobengine_daemon", "jobengine_server"]
+
+_ACCESS_KEY: Final = "access key of the tests"
+_ADMIN_KEY: Final = "admin key of the tests"
+_TWISTD: Final = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+_LISTENS: Final = re.compile(r"JobSite starting on (\d+)")
+#: Seconds in which it has to start, and to stop.
+_DEADLINE: Final = 30.0
+
+
+class Server:
+    """A daemon that listens on a free port of the loopback interface, and its keys."""
+
+    #: Opens every queue that `queue` makes.
+    access_key = _ACCESS_KEY
+    admin_key = _ADMIN_KEY
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def engine(self) -> "JobEngine":
+        """A client with all rights; close it, or use it as a context manager."""
+        from .client import JobEngine
+
+        return JobEngine(self.url, access_key=self.access_key, admin_key=self.admin_key)
+
+    def queue(self, name: str) -> "Queue":
+        """A new, empty queue, which is removed after the test."""
+        queue = self.engine().queue(name)
+        queue.create()
+        return queue
+
+
+@pytest.fixture(scope="session")
+def jobengine_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The daemon, for the whole session; its queues are whatever tests have made."""
+    home = tmp_path_factory.mktemp("jobengine")
+    # What is not on disk when a machine goes down is no loss for tests, which are faster for it.
+    settings = {"API_PORT": "0", "SECRET": "the secret of the tests", "ADMIN_KEY": _ADMIN_KEY, "DURABILITY": "interval"}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME", "LANG") if name in os.environ}
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603  # a command of its own
+            [*_TWISTD, "--nodaemon", "--pidfile=", "jobengine"],
+            cwd=home,
+            env={**kept, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Server(f"http://127.0.0.1:{_port(process, home / 'log')}")
+    finally:
+        _stop(process)
+
+
+@pytest.fixture
+def jobengine_server(jobengine_daemon: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """
+    The daemon without queues; those that the test makes are removed after it.
+
+    Clients and workers that are made without arguments find it: the environment names it.
+    """
+    monkeypatch.delenv("JOBENGINE_PROFILE", raising=False)
+    monkeypatch.setenv("JOBENGINE_URL", jobengine_daemon.url)
+    monkeypatch.setenv("JOBENGINE_ACCESS_KEY", _ACCESS_KEY)
+    monkeypatch.setenv("JOBENGINE_ADMIN_KEY", _ADMIN_KEY)
+    yield jobengine_daemon
+    with jobengine_daemon.engine() as engine:
+        for queue in engine.queues():
+            engine.queue(queue.name).remove()
+
+
+def _port(process: "subprocess.Popen[bytes]", log: Path) -> int:
+    deadline = time.monotonic() + _DEADLINE
+    while (found := _LISTENS.search(log.read_text())) is None:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"JobEngine did not start; its log says:\n{log.read_text()[-4000:]}")
+        time.sleep(0.02)
+    return int(found[1])
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_DEADLINE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

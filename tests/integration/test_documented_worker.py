@@ -1,0 +1,100 @@
+"""The Python on the page about workers, run as a reader would run it."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobengine import client
+
+from .daemons import DEADLINE, Daemon, until
+from .documents import at_port, blocks
+
+PAGE = "docs/workers.md"
+KEY = "correct horse"
+
+
+@pytest.fixture
+def mail(daemon: Daemon) -> Iterator[client.Queue]:
+    with client.JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
+        queue = engine.queue("mail")
+        queue.create()
+        yield queue
+
+
+def _code(daemon: Daemon, heading: str) -> str:
+    return at_port(blocks(PAGE, "python", heading)[0], daemon.port)
+
+
+def _run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_worker_works_until_sigterm_as_the_page_begins(daemon: Daemon, mail: client.Queue, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(_code(daemon, "## In Python"))
+    job = mail.add({"to": "ada@example.org"})
+    with subprocess.Popen([sys.executable, program], stderr=subprocess.PIPE, text=True) as process:
+        assert mail.wait(job.uid, timeout=DEADLINE).result == {"sent_to": "ada@example.org"}
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
+    assert f"mail {job.uid}, attempt 1: complete" in log
+
+
+def test_jobs_end_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+    sent, failed, later = (
+        mail.add({"to": to}, max_attempts=2) for to in ("a@example.org", "nobody", "a@busy.example.org")
+    )
+    assert _run(_code(daemon, "### How a job ends")) == "3\n"
+    assert mail.get(sent.uid).result == "sent"
+    assert (mail.get(failed.uid).state, mail.get(failed.uid).error) == ("failed", "no such address")
+    assert (mail.get(later.uid).state, mail.get(later.uid).history[-1].outcome) == ("queued", "released")
+
+
+def test_coroutines_work_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+    mail.add_many([{"to": f"{number}@example.org"} for number in range(50)])
+    _run(_code(daemon, "### Threads, asyncio or processes"))
+    assert mail.stats().counts.complete == 50
+
+
+def test_hooks_are_called_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+    mail.add_many([{"to": "a@example.org"}, {"to": "nobody"}])
+    assert _run(_code(daemon, "### The log, and hooks")).splitlines() == [
+        "begins a@example.org",
+        "has sent",
+        "begins nobody",
+        "has failed: no such address",
+    ]
+
+
+def test_a_test_with_the_fixture_passes_as_the_page_shows_it_and_one_begins_without_queues(tmp_path: Path) -> None:
+    (code,) = blocks(PAGE, "python", "### Test it")
+    again = code.replace("test_mail_is_sent", "test_mail_is_sent_again").partition("\n\n\n")[2]
+    (tmp_path / "test_mail.py").write_text(f"{code}\n\n{again}")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", tmp_path / "base", tmp_path],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "2 passed" in done.stdout, done.stdout
+    until("the server has ended", lambda: not _daemons_in(tmp_path))
+
+
+def _daemons_in(home: Path) -> list[Path]:
+    return [found for found in Path("/proc").glob("[0-9]*/cwd") if str(home) in _target(found)]
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""

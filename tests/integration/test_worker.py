@@ -1,0 +1,305 @@
+"""The Python worker with a real daemon: what becomes of jobs when workers and servers end, and how they end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobengine import client
+
+from .conftest import MakeDaemon
+from .daemons import DEADLINE, ROOT, Daemon, free_port, until
+
+KINDS: list[dict[str, Any]] = [{}, {"coroutine": True}, {"processes": True}]
+
+
+class Program:
+    """A worker in a process of its own."""
+
+    def __init__(self, port: int, home: Path, prefix: list[str], **options: Any) -> None:
+        self.journal = home / "journal"
+        self.errors = home / f"worker-{time.monotonic_ns()}"
+        given = {"url": f"http://127.0.0.1:{port}", "journal": str(self.journal), **options}
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "tests.integration.worker_program", json.dumps(given)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"ready\n", self.errors.read_text()
+
+    def lines(self, what: str) -> list[tuple[int, int]]:
+        """The numbers of the jobs of which it was noted, and the processes that did."""
+        text = self.journal.read_text() if self.journal.exists() else ""
+        return [(int(n), int(pid)) for n, pid in re.findall(rf"^{what} (\d+) (\d+)$", text, re.MULTILINE)]
+
+    def stop(self) -> float:
+        """SIGTERM; the seconds that it took to end, with success."""
+        began = time.monotonic()
+        self.process.terminate()
+        assert self.process.wait(DEADLINE) == 0, self.errors.read_text()
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Starts workers that are gone when the test is over."""
+    made: list[Program] = []
+
+    def start(port: int, prefix: list[str] | None = None, **options: Any) -> Program:
+        made.append(Program(port, tmp_path, prefix or [], **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.kill()
+        assert one.process.stdout is not None
+        one.process.stdout.close()
+
+
+@pytest.fixture
+def queue(daemon: Daemon) -> Iterator[client.Queue]:
+    with client.JobEngine(f"http://127.0.0.1:{daemon.port}", access_key="key") as engine:
+        made = engine.queue("q")
+        made.create()
+        yield made
+
+
+def _sleeps(pid: int) -> bool:
+    """Whether a process did nothing for a moment."""
+    before = _switches(pid)
+    time.sleep(0.3)
+    return _switches(pid) == before
+
+
+def _switches(pid: int) -> list[str]:
+    return re.findall(r"^voluntary_ctxt_switches:\s+(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+
+
+def _begun(worker: Program, number: int = 1) -> list[tuple[int, int]]:
+    return until(f"{number} jobs have begun", lambda: len(lines := worker.lines("begun")) >= number and lines)
+
+
+def _have_ended(worker: Program, number: int) -> bool:
+    return len(worker.lines("ended")) >= number
+
+
+def _finished(queue: client.Queue, uid: str, seconds: float = DEADLINE) -> client.Job:
+    job = queue.wait(uid, timeout=seconds)
+    assert job.finished
+    return job
+
+
+def test_every_result_is_right_and_no_job_is_done_twice_though_the_server_is_killed_and_started(
+    make_daemon: MakeDaemon, program: Callable[..., Program]
+) -> None:
+    port = free_port()
+    daemon = make_daemon(settings={"API_PORT": str(port)}).start()
+    with client.JobEngine(f"http://127.0.0.1:{port}", access_key="key") as engine:
+        queue = engine.queue("q")
+        queue.create()
+        queue.add_many([{"n": n, "seconds": 0.02} for n in range(400)], timeout_seconds=5, max_attempts=5)
+        workers = [program(port, concurrency=4, **kind) for kind in KINDS]
+        for share in (100, 250):
+            until(f"{share} are done", partial(_have_ended, workers[0], share))
+            daemon.kill()
+            daemon.start()
+        until("all are complete", lambda: queue.stats().counts.complete == 400, seconds=60)
+        results = {job.content["n"]: job.result for job in queue.jobs()}
+        assert results == {n: 2 * n for n in range(400)}
+        assert Counter(n for n, _ in workers[0].lines("begun")) == Counter(range(400))
+        for worker in workers:
+            worker.stop()
+
+
+def test_the_job_of_a_worker_that_is_killed_is_back_after_its_lease(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
+) -> None:
+    job = queue.add({"n": 1, "seconds": 3}, timeout_seconds=1, max_attempts=2)
+    first = program(daemon.port)
+    _begun(first)
+    first.kill()
+    program(daemon.port)
+    done = _finished(queue, job.uid)
+    assert (done.state, done.result, done.attempts) == ("complete", 2, 2)
+    assert [attempt.outcome for attempt in done.history] == ["timeout", "complete"]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_leases_are_extended_while_a_job_runs_longer_than_its_timeout(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
+) -> None:
+    job = queue.add({"n": 1, "seconds": 2.5}, timeout_seconds=1)
+    program(daemon.port, **kind)
+    done = _finished(queue, job.uid)
+    assert (done.state, done.attempts) == ("complete", 1)
+
+
+def test_an_idle_worker_ends_at_once_and_is_given_no_job_after_that(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
+) -> None:
+    queue.add({"n": 0})
+    worker = program(daemon.port)
+    until("it has worked", lambda: worker.lines("ended"))
+    until("it waits for a job", lambda: _sleeps(worker.process.pid))
+    assert worker.stop() < 2
+    job = queue.add({"n": 1})
+    assert [claimed.uid for claimed in queue.claim()] == [job.uid]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_what_runs_after_the_grace_is_given_back_with_no_attempt_spent(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
+) -> None:
+    job = queue.add({"n": 1, "seconds": 60})
+    worker = program(daemon.port, grace=0.2, **kind)
+    _begun(worker)
+    worker.stop()
+    left = queue.get(job.uid)
+    assert (left.state, left.attempts) == ("queued", 0)
+    assert [attempt.outcome for attempt in left.history] == ["released"]
+    assert worker.lines("ended") == []
+
+
+def test_what_ends_within_the_grace_is_complete(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
+) -> None:
+    job, other = queue.add({"n": 1, "seconds": 0.5}), queue.add({"n": 2})
+    worker = program(daemon.port)
+    _begun(worker)
+    worker.stop()
+    assert queue.get(job.uid).state == "complete"
+    assert queue.get(other.uid).state == "queued"
+
+
+def test_a_second_signal_ends_it_at_once_and_its_job_is_given_back(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
+) -> None:
+    job = queue.add({"n": 1, "seconds": 60})
+    worker = program(daemon.port)
+    _begun(worker)
+    worker.process.send_signal(signal.SIGINT)
+    assert worker.stop() < 5
+    assert queue.get(job.uid).state == "queued"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_job_that_is_cancelled_stops(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
+) -> None:
+    job = queue.add({"n": 1, "seconds": 60}, timeout_seconds=1, max_attempts=3)
+    worker = program(daemon.port, **kind)
+    ((_, pid),) = _begun(worker)
+    queue.cancel(job.uid)
+    done = _finished(queue, job.uid)
+    assert (done.state, done.error, done.attempts) == ("failed", "cancelled", 1)
+    if kind.get("processes"):
+        until("its process is gone", lambda: not _is_alive(pid))
+    else:
+        assert worker.lines("cancelled") == [(1, pid)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_what_comes_of_a_job_whose_lease_was_lost_is_thrown_away(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
+) -> None:
+    job = queue.add({"n": 1, "seconds": 60}, timeout_seconds=1)
+    worker = program(daemon.port, **kind)
+    _begun(worker)
+    queue.update(job.uid, new_status="complete", result="by hand")
+    until("the worker knows", lambda: "the lease was lost" in worker.errors.read_text())
+    after = queue.add({"n": 2})
+    assert _finished(queue, after.uid).result == 4
+    assert queue.get(job.uid).result == "by hand"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_process_that_ends_over_a_job_fails_the_job_and_nothing_else(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
+) -> None:
+    dead, alive = queue.add({"n": 1, "dies": True}), queue.add({"n": 2, "seconds": 0.3})
+    program(daemon.port, processes=True, concurrency=2)
+    assert _finished(queue, dead.uid).error == "The process that ran the job has ended before the job."
+    assert _finished(queue, alive.uid).result == 4
+
+
+def test_a_worker_whose_processes_can_not_be_made_any_more_ends_with_an_error(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
+) -> None:
+    worker = program(daemon.port, processes=True)
+    (nursery,) = until("it has forked", lambda: _children(worker.process.pid))
+    os.kill(nursery, signal.SIGKILL)
+    job = queue.add({"n": 1}, timeout_seconds=1, max_attempts=2)
+    assert worker.process.wait(DEADLINE) == 1
+    until("the job is back", lambda: queue.get(job.uid).state == "queued")
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_no_process_is_left_when_a_worker_with_processes_is_killed(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
+) -> None:
+    queue.add_many([{"n": 1, "seconds": 60}, {"n": 2, "seconds": 60}])
+    worker = program(daemon.port, processes=True, concurrency=2)
+    pids = {pid for _, pid in _begun(worker, 2)}
+    assert len(pids) == 2
+    worker.kill()
+    until("they are gone", lambda: not any(_is_alive_and_no_zombie(pid) for pid in pids))
+
+
+def _is_alive_and_no_zombie(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_an_idle_worker_wakes_up_for_its_claims_and_for_nothing_else(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program], tmp_path: Path
+) -> None:
+    calls = tmp_path / "calls"
+    seconds = 1.0
+    queue.add({"n": 1})  # so that its thread is there
+    worker = program(daemon.port, ["strace", "-f", "-o", str(calls)], wait=seconds)
+    until("it has worked", lambda: worker.lines("ended"))
+    until("it is idle", lambda: queue.stats().counts.complete == 1)
+    with daemon.client() as asking:
+        begun = _claims(asking.call("GET", "/metrics").body.decode())
+        skip = len(calls.read_text().splitlines())
+        until("it has claimed 5 times", lambda: _claims(asking.call("GET", "/metrics").body.decode()) >= begun + 5)
+        made = calls.read_text().splitlines()[skip:]
+    sent = [line for line in made if re.search(r"\b(sendto|send|write)\(", line)]
+    waits = [line for line in made if re.search(r"epoll_wait.*= \d+$|futex.*= ", line)]
+    # Each claim sends a request and reads an answer: it wakes up for the answer alone.
+    assert 4 <= len(sent) <= 6
+    assert len(waits) <= 3 * len(sent), "\n".join(waits)
+
+
+def _claims(metrics: str) -> float:
+    found = re.findall(r'^jobengine_requests_total\{.*route="/api/v1/job/next".*\} (\S+)$', metrics, re.MULTILINE)
+    return sum(map(float, found))

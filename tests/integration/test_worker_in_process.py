@@ -1,0 +1,164 @@
+"""The worker in the process of a test, as users test theirs: the fixture jobengine_server, and run_until_empty."""
+
+import asyncio
+import logging
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobengine.client import AccessDenied, QueueNotFound
+from jobengine.testing import Server
+from jobengine.worker import Retry, RunningJob, Worker
+
+from .daemons import until
+
+
+def _work(queues: Any, handler: Callable[[Any, RunningJob], Any], **options: Any) -> int:
+    worker = Worker(queues, **options)
+    worker.handler()(handler)
+    return worker.run_until_empty()
+
+
+def test_jobs_are_worked_off_and_those_that_they_add_as_well(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+
+    def double(content: Any, job: RunningJob) -> int:
+        if content["n"] == 3:
+            queue.add({"n": 50})
+        return int(content["n"]) * 2
+
+    queue.add_many([{"n": n} for n in range(20)])
+    assert _work("q", double, concurrency=4) == 21
+    assert sorted(job.result for job in queue.jobs(state="complete")) == sorted([*range(0, 40, 2), 100])
+
+
+def test_a_busy_worker_makes_one_request_for_each_job(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+    queue.add_many([{"n": n} for n in range(30)])
+    before = _requests(jobengine_server)
+    assert _work("q", lambda content, job: None) == 30
+    after = _requests(jobengine_server)
+    made = {route: after[route] - before[route] for route in after if after[route] > before[route]}
+    made.pop("/metrics")
+    assert made == {"/api/v1/job/next": 31}
+
+
+def _requests(server: Server) -> dict[str, float]:
+    """How many requests were answered, by route."""
+    counted: dict[str, float] = defaultdict(float)
+    with server.engine() as engine:
+        for route, number in re.findall(
+            r'^jobengine_requests_total\{.*route="(.*?)".*\} (\S+)$', engine.metrics(), re.M
+        ):
+            counted[route] += float(number)
+    return counted
+
+
+def test_queues_with_keys_of_their_own_are_worked_off_together(jobengine_server: Server) -> None:
+    with jobengine_server.engine() as engine:
+        queues = [engine.queue(name, access_key=f"key of {name}") for name in ("p", "q")]
+        for queue in queues:
+            queue.create()
+            queue.add_many([{"n": n} for n in range(10)])
+        keys = {name: f"key of {name}" for name in ("p", "q")}
+        assert _work(["p", "q"], lambda content, job: job.queue, concurrency=3, keys=keys) == 20
+        for queue in queues:
+            assert {job.result for job in queue.jobs()} == {queue.name}
+
+
+def test_a_result_that_the_server_refuses_fails_its_job_and_no_other(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+    queue.add_many([{"n": n} for n in range(8)], max_attempts=3)
+    assert _work("q", lambda content, job: 2**70 if content["n"] == 5 else content["n"], concurrency=4) == 8
+    (failed,) = queue.jobs(state="failed")
+    assert failed.content == {"n": 5}
+    assert (failed.error or "").startswith("The server has refused the result:")
+    assert queue.stats().counts.complete == 7
+
+
+def test_a_job_that_is_to_be_tried_later_is_given_back_until_then(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+    job = queue.add({})
+
+    def later(content: Any, job: RunningJob) -> None:
+        raise Retry(delay=3600)
+
+    assert _work("q", later) == 1
+    left = queue.get(job.uid)
+    assert (left.state, left.attempts, [attempt.outcome for attempt in left.history]) == ("queued", 0, ["released"])
+    assert left.not_before is not None
+
+
+def test_progress_is_seen_while_the_job_runs(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+    job = queue.add({})
+
+    async def slow(content: Any, running: RunningJob) -> None:
+        running.progress(40)
+        while (await asyncio.to_thread(queue.get, job.uid)).progress != 40:
+            await asyncio.sleep(0.02)
+
+    assert _work("q", slow) == 1
+    assert queue.get(job.uid).state == "complete"
+
+
+def test_a_worker_is_stopped_from_another_thread_and_can_run_again(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+    worker = Worker("q")
+    worker.handler()(lambda content, job: None)
+    for _ in range(2):
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        job = queue.add({})
+        assert queue.wait(job.uid, timeout=20).state == "complete"
+        worker.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+    worker.stop()  # nothing runs, and nothing happens
+
+
+def test_a_worker_with_a_wrong_key_or_queue_says_so(jobengine_server: Server) -> None:
+    jobengine_server.queue("q")
+    with pytest.raises(AccessDenied):
+        _work("q", lambda content, job: None, access_key="wrong")
+    with pytest.raises(QueueNotFound):
+        _work("p", lambda content, job: None)
+
+
+def test_the_log_has_one_line_for_each_job_and_no_content(
+    jobengine_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "jobengine.worker")
+    queue = jobengine_server.queue("q")
+    jobs = queue.add_many([{"secret": "hush", "n": n} for n in range(2)])
+
+    def handler(content: Any, job: RunningJob) -> Any:
+        if content["n"]:
+            raise ValueError(content)
+        return content
+
+    _work("q", handler)
+    messages = [record.getMessage() for record in caplog.records if record.name == "jobengine.worker"]
+    assert [message.partition(", after")[0] for message in messages] == [
+        f"q {jobs[0].uid}, attempt 1: complete",
+        f"q {jobs[1].uid}, attempt 1: failed",
+    ]
+    assert "hush" not in "".join(messages)
+
+
+def test_a_worker_waits_for_a_queue_that_is_paused(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+    queue.pause()
+    job = queue.add({})
+    worker = Worker("q")
+    worker.handler()(lambda content, job: 1)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    queue.resume()
+    until("it is done", lambda: queue.get(job.uid).state == "complete")
+    worker.stop()
+    thread.join(20)

@@ -1,0 +1,123 @@
+"""What a handler returns or raises, and what is sent for it."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jobengine.client import Job
+from jobengine.client.jobs import JobChanges
+from jobengine.worker import Cancelled, Fail, Retry, RunningJob
+from jobengine.worker.crew import Handler, Handlers
+from jobengine.worker.outcomes import Hooks
+
+JOB = {"uid": "u", "content": {"n": 1}, "attempts": 2, "tags": ["a"]}
+
+
+def _perform(function: Callable[[Any, RunningJob], Any], hooks: Hooks | None = None, **job: Any) -> JobChanges:
+    running = RunningJob("q", Job(JOB), lambda percent: None)
+    for name, value in job.items():
+        setattr(running, name, value)
+    return Handlers({"q": Handler(function, False)}, hooks or Hooks([], [], [])).perform(running)
+
+
+def _raise(error: BaseException) -> JobChanges:
+    def handler(content: Any, job: RunningJob) -> None:
+        raise error
+
+    return _perform(handler)
+
+
+def test_what_a_handler_returns_is_the_result() -> None:
+    assert _perform(lambda content, job: [content["n"], job.attempts, job.tags]) == {
+        "new_status": "complete",
+        "result": [1, 2, ("a",)],
+    }
+
+
+def test_a_handler_that_returns_nothing_completes_its_job() -> None:
+    assert _perform(lambda content, job: None) == {"new_status": "complete"}
+
+
+@pytest.mark.parametrize("result", [object(), float("nan"), "\ud800"])
+def test_a_result_that_json_can_not_hold_fails_its_job(result: object) -> None:
+    assert _perform(lambda content, job: result)["new_status"] == "failed"
+
+
+def test_an_error_is_sent_with_its_traceback_from_the_handler_on() -> None:
+    changes = _raise(LookupError("it is not there"))
+    assert changes["new_status"] == "failed"
+    assert "retry" not in changes
+    lines = changes["error"].splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "in handler" in lines[1]
+    assert lines[-1] == "LookupError: it is not there"
+
+
+def test_of_a_long_error_the_end_is_sent() -> None:
+    error = _raise(LookupError("x" * 10_000 + " the end"))["error"]
+    assert (len(error), error.endswith("xxx the end\n")) == (4096, True)
+
+
+def test_an_error_that_utf_8_can_not_hold_is_sent_all_the_same() -> None:
+    assert _raise(LookupError("\ud800"))["error"].endswith("LookupError: ?\n")
+
+
+@pytest.mark.parametrize(("delay", "seconds"), [(0, 0), (30, 30), (timedelta(minutes=2), 120)])
+def test_retry_gives_the_job_back(delay: Any, seconds: float) -> None:
+    assert _raise(Retry(delay)) == {"new_status": "queued", "delay_seconds": seconds}
+
+
+def test_a_retry_in_the_past_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        Retry(-1)
+
+
+def test_fail_ends_the_job_for_good_with_its_text() -> None:
+    assert _raise(Fail("no such address")) == {"new_status": "failed", "retry": False, "error": "no such address"}
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_whatever_is_raised_fails_the_job_and_not_the_worker(error: BaseException) -> None:
+    assert _raise(error)["new_status"] == "failed"
+
+
+def test_progress_of_a_cancelled_job_raises_what_except_exception_lets_through() -> None:
+    def handler(content: Any, job: RunningJob) -> str:
+        try:
+            job.progress(10)
+        except Exception:
+            return "caught"
+        return "not raised"
+
+    assert _perform(handler, cancelled=True) == {"new_status": "failed", "retry": False, "error": "cancelled"}
+    assert not issubclass(Cancelled, Exception)
+
+
+@pytest.mark.parametrize("percent", [-1, 101, 1.5, True, "5"])
+def test_progress_that_is_none_is_a_mistake_of_the_handler(percent: Any) -> None:
+    changes = _perform(lambda content, job: job.progress(percent))
+    assert "from 0 to 100" in changes["error"]
+
+
+def test_hooks_are_called_around_the_handler_and_one_that_fails_changes_nothing() -> None:
+    called: list[Any] = []
+
+    def broken(job: RunningJob) -> None:
+        called.append("broken")
+        raise ValueError
+
+    hooks = Hooks(
+        [broken, lambda job: called.append(job.uid)],
+        [lambda job, result: called.append(result)],
+        [lambda job, error: called.append(str(error))],
+    )
+
+    def fails(content: Any, job: RunningJob) -> None:
+        raise Fail("bad")
+
+    assert _perform(lambda content, job: 42, hooks)["new_status"] == "complete"
+    assert _perform(fails, hooks)["new_status"] == "failed"
+    assert called == ["broken", "u", 42, "broken", "u", "bad"]

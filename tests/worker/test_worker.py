@@ -1,0 +1,61 @@
+"""How a worker is set up."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from jobengine.worker import Worker
+
+_URL = "http://127.0.0.1:1"
+
+
+def _handle(content: Any, job: Any) -> None:
+    pass
+
+
+def test_importing_the_worker_loads_nothing_of_the_server() -> None:
+    code = "import jobengine.worker, sys; print(*sys.modules)"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not {name.partition(".")[0] for name in loaded} & {"twisted", "klein", "nacl", "zope", "werkzeug", "attr"}
+    ours = {name.split(".")[1] for name in loaded if name.startswith("jobengine.")}
+    assert ours == {"client", "worker"}
+
+
+def test_the_plugin_for_pytest_loads_nothing_of_jobengine_but_itself() -> None:
+    code = "import jobengine.testing, sys; print(*[name for name in sys.modules if name.startswith('jobengine')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["jobengine", "jobengine.testing"]
+
+
+@pytest.mark.parametrize("wrong", [{"queues": []}, {"concurrency": 0}, {"wait": 0}, {"wait": 51}, {"grace": -1}])
+def test_a_worker_that_could_do_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="A worker needs"):
+        Worker(wrong.pop("queues", ["q"]), url=_URL, **wrong)
+
+
+def test_a_queue_has_one_handler() -> None:
+    worker = Worker(["q"], url=_URL)
+    worker.handler("q")(_handle)
+    with pytest.raises(ValueError, match="there can be one"):
+        worker.handler("q")(_handle)
+
+
+def test_a_handler_is_for_queues_of_the_worker() -> None:
+    with pytest.raises(ValueError, match="does not work on the queue 'p'"):
+        Worker(["q"], url=_URL).handler("p")
+
+
+def test_a_worker_with_a_queue_that_has_no_handler_does_not_start() -> None:
+    worker = Worker(["p", "q"], url=_URL)
+    worker.handler("p")(_handle)
+    with pytest.raises(ValueError, match="'q' has no handler"):
+        worker.run()
+
+
+def test_no_key_is_in_what_a_worker_shows() -> None:
+    worker = Worker("q", url=_URL, access_key="hush", keys={"q": "hush"})
+    assert "hush" not in repr(worker) + repr(vars(worker))
