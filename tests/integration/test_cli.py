@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,22 +16,6 @@ from jobengine.cli.command import Command
 
 from .daemons import Daemon, free_port, until
 from .shells import ADMIN_KEY, KEY, UID, Shell, stop
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("server") / "home", settings={"ADMIN_KEY": ADMIN_KEY}).start()
-    yield daemon
-    daemon.kill()
-
-
-@pytest.fixture
-def shell(server: Daemon, tmp_path: Path) -> Shell:
-    """Command lines, with queues `mail` and `thumbnails` that are empty."""
-    shell = Shell(server, tmp_path)
-    shell.make_queues("mail", "thumbnails")
-    return shell
-
 
 # The life of jobs
 
@@ -294,7 +279,8 @@ def _examples() -> list[str]:
 #: Those that go on until they are stopped: what they print before, and the exit code when they are.
 ENDLESS = {
     "jobengine events mail --json": ("", 130),
-    "jobengine serve --db-path data/jobengine.jedb --api-port 6006": ("starting on", 0),
+    "jobengine work mail -- sh -c 'cat >> sent.jsonl'": ("", 0),
+    "jobengine serve --db-path data/jobengine.jedb --api-port 6006": ("starting on", -signal.SIGINT),
 }
 
 
@@ -307,6 +293,7 @@ def filled(shell: Shell) -> Shell:
     (shell.home / "job.json").write_text('{"to": "dan@example.org"}')
     (shell.home / "jobs.jsonl").write_text('{"to": "eve@example.org"}\n{"to": "fay@example.org"}\n')
     (shell.home / "data").mkdir()
+    (shell.home / "tasks.py").write_text(TASKS)
     with shell.daemon.client(key=KEY) as client:
         client.add({"to": "ada@example.org"}, "mail", uid=UID, tags=["news"])
         client.add({"to": "bob@example.org"}, "mail", tags=["news"])
@@ -324,6 +311,18 @@ def _prepared(shell: Shell, example: str) -> str:
     if "serve" in example:
         example = example.replace("6006", str(free_port()))
     return example
+
+
+TASKS = """
+from jobengine.worker import Worker
+
+worker = Worker("mail")
+
+
+@worker.handler("mail")
+def send(content, job):
+    return {"sent": content["to"]}
+"""
 
 
 def _meanwhile(shell: Shell, example: str) -> None:
@@ -352,9 +351,11 @@ def test_each_example_of_the_help_does_what_it_says(filled: Shell, example: str)
         if process.poll() is not None:
             return True
         _meanwhile(filled, example)
-        return example in ENDLESS and printed in (filled.home / "output").read_text() != ""
+        said = (filled.home / "output").read_text() + (filled.home / "errors").read_text()
+        return example in ENDLESS and said != "" and printed in said
 
     until("it has ended", ended_or_printed)
+    time.sleep(0.3 if "serve" in example else 0)  # it listens to signals a little later than it says
     if example in ENDLESS:
         process.send_signal(signal.SIGINT)
     assert process.wait(20) == code, (filled.home / "errors").read_text()
