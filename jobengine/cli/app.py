@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "delete": "changing:delete",
     "events": "events:events",
     "top": "top:top",
+    "work": "work:work",
     "completion": "completion:completion",
 }
 

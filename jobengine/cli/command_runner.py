@@ -115,6 +115,12 @@ class CommandRunner:
         #: Where standard error of the commands is shown as well.
         self._echo = echo
         self._slot = _short_descriptor()
+        self._running: set[_Run] = set()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all commands that run."""
+        for run in self._running:
+            _signal(run.group, number)
 
     async def run(self, content: bytes, environment: Mapping[str, str], progress: Callable[[int], object]) -> Ending:
         """
@@ -130,6 +136,7 @@ class CommandRunner:
         starting = asyncio.ensure_future(self._start(run, environment, write_end))
         try:
             await asyncio.shield(starting)
+            self._running.add(run)
             await self._attend(run, content, said, progress)
         except BaseException:
             await _settled(starting)
@@ -137,6 +144,7 @@ class CommandRunner:
                 await self._end(run)
             raise
         finally:
+            self._running.discard(run)
             said.close()
             run.close()
         return run.ending()

@@ -27,7 +27,16 @@ class Retry(Exception):
 
 
 class Fail(Exception):
-    """Raise it to fail the job for good, whatever attempts are left; its text becomes the job's error."""
+    """
+    Raise it to fail the job for good, whatever attempts are left; its text becomes the job's error.
+
+    With `retry` it is tried again if it has attempts left, as after any other exception, of which the error is the
+    whole traceback.
+    """
+
+    def __init__(self, error: str = "", *, retry: bool = False) -> None:
+        super().__init__(error)
+        self.retry = retry
 
 
 class Hooks(NamedTuple):
@@ -81,7 +90,7 @@ def _changes_for(error: BaseException, job: RunningJob) -> JobChanges:
     if isinstance(error, Cancelled) or (isinstance(error, asyncio.CancelledError) and job.cancelled):
         return failure("cancelled", retry=False)
     if isinstance(error, Fail):
-        return failure(_clean(str(error)), retry=False)
+        return failure(_clean(str(error)), retry=error.retry)
     # The first entry of the traceback is of the worker itself.
     below = error.__traceback__ and error.__traceback__.tb_next
     return failure(_clean("".join(format_exception(type(error), error, below))))

@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from . import nginx
 from .daemons import Daemon, Reply
+from .shells import ADMIN_KEY, Shell
 
 MakeDaemon = Callable[..., Daemon]
 
@@ -37,6 +38,22 @@ def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
 def daemon(make_daemon: MakeDaemon) -> Daemon:
     """A daemon that was started."""
     return make_daemon().start()
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon for all tests of a module, with an admin key."""
+    daemon = Daemon(tmp_path_factory.mktemp("shared") / "home", settings={"ADMIN_KEY": ADMIN_KEY}).start()
+    yield daemon
+    daemon.kill()
+
+
+@pytest.fixture
+def shell(shared_daemon: Daemon, tmp_path: Path) -> Shell:
+    """Command lines, with queues `mail` and `thumbnails` that are empty."""
+    shell = Shell(shared_daemon, tmp_path)
+    shell.make_queues("mail", "thumbnails")
+    return shell
 
 
 @pytest.fixture

@@ -29,13 +29,23 @@ def test_the_walk_in_the_readme_shows_the_life_of_a_job(daemon: Daemon) -> None:
     assert len({job["uid"] for job in jobs}) == 1
     assert all(answer.endswith("}\n") for answer in (added, claimed, completed, shown))
     with daemon.client(key="correct horse") as client:
-        assert [job["state"] for job in client.jobs("mail").values()] == ["complete", "complete"]
+        assert [job["state"] for job in client.jobs("letters").values()] == ["complete", "complete"]
+
+
+def test_the_walk_in_the_readme_does_the_same_with_commands(daemon: Daemon) -> None:
+    made, added, worked, shown = _run(daemon, blocks("README.md", heading="## The life of a job"))
+    assert made == ""
+    assert "\tqueued\t5\t" in added
+    assert "It is the next." in added
+    assert worked == ""
+    assert 'result\t{"sent": true}' in shown
 
 
 def _run(daemon: Daemon, steps: list[str]) -> list[str]:
     """What each of the steps prints."""
     code = f"printf '{MARK}'\n".join(at_port(step, daemon.port) for step in steps)
-    done = shell(code, daemon.home, daemon.environment)
+    ours = {"PATH": _path_with_twistd(daemon), "JOBENGINE_URL": f"http://127.0.0.1:{daemon.port}"}
+    done = shell(code, daemon.home, {**daemon.environment, **ours})
     assert done.returncode == 0, done.stderr
     return done.stdout.split(MARK)
 

@@ -1,0 +1,102 @@
+"""The command `jobengine` as a process, with a queue `mail` that it has the key of."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define
+
+from .daemons import Daemon, until
+
+#: Where the installed `jobengine` and `twistd` are.
+BIN = Path(sys.executable).parent
+KEY = "correct horse"
+ADMIN_KEY = "battery staple"
+#: The job that examples name.
+UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
+
+
+@define
+class Shell:
+    """Runs command lines against a daemon."""
+
+    daemon: Daemon
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "JOBENGINE_URL": f"http://127.0.0.1:{self.daemon.port}",
+            "JOBENGINE_ACCESS_KEY": KEY,
+            "JOBENGINE_ADMIN_KEY": ADMIN_KEY,
+        }
+
+    def __call__(
+        self, *arguments: str, sent: str = "", code: int = 0, environment: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """What a command printed, which has to end with `code`."""
+        done = subprocess.run(
+            ["jobengine", *arguments],
+            cwd=self.home,
+            env={**self.environment, **(environment or {})},
+            input=sent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, (arguments, done)
+        return done
+
+    def start(self, *arguments: str, **more: Any) -> "subprocess.Popen[bytes]":
+        """A command that goes on; `output` and `errors` have what it prints."""
+        with open(self.home / "output", "wb") as output, open(self.home / "errors", "wb") as errors:
+            return subprocess.Popen(
+                ["jobengine", *arguments],
+                cwd=self.home,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                **more,
+            )
+
+    def wait_for(self, text: str, where: str = "output") -> str:
+        """All that a command has printed that goes on, once the text is in it."""
+
+        def printed() -> str:
+            said = (self.home / where).read_text()
+            return said if text in said else ""
+
+        said: str = until(f"{text!r} is in its {where}", printed)
+        return said
+
+    def make_queues(self, *names: str) -> None:
+        """Queues with nothing in them."""
+        with self.daemon.client(key=KEY, admin_key=ADMIN_KEY) as client:
+            for name in names:
+                client.call("DELETE", "/api/v1/queue", query={"name": name})
+                client.make_queue(name)
+
+    def add(self, contents: Sequence[Any], queue: str = "mail", **job: Any) -> list[str]:
+        """The uids of jobs that were added."""
+        with self.daemon.client(key=KEY) as client:
+            reply = client.add_many([{"content": content, **job} for content in contents], queue)
+            return [one["uid"] for one in reply.json["jobs"]]
+
+    def jobs(self, queue: str = "mail") -> dict[str, Any]:
+        with self.daemon.client(key=KEY) as client:
+            return client.jobs(queue)
+
+
+def stop(process: "subprocess.Popen[bytes]", number: int = signal.SIGINT) -> int:
+    """Its exit code after a signal."""
+    process.send_signal(number)
+    return process.wait(20)

@@ -1,0 +1,361 @@
+"""The command line against the real daemon."""
+
+import json
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from jobengine.cli.app import app
+from jobengine.cli.command import Command
+
+from .daemons import Daemon, free_port, until
+from .shells import ADMIN_KEY, KEY, UID, Shell, stop
+
+# The life of jobs
+
+
+def test_a_job_goes_its_way_by_commands_alone(shell: Shell) -> None:
+    uid = shell("add", "mail", '{"to": "ada"}', "--priority", "5", "--tag", "news").stdout.strip()
+    assert shell("jobs", "mail").stdout.split("\t")[:3] == [uid, "queued", "5"]
+    assert "It is the next." in shell("explain", "mail", uid).stdout
+    held = json.loads(shell("next", "mail", "--claim", "--worker", "me", "--json").stdout)
+    assert (held["uid"], held["worker"]) == (uid, "me")
+    shell("update", "mail", uid, "--progress", "40", environment={"JOBENGINE_LEASE": held["lease"]})
+    shell(
+        "update",
+        "mail",
+        uid,
+        "--new-status",
+        "complete",
+        "--result",
+        '{"sent": 1}',
+        environment={"JOBENGINE_LEASE": held["lease"]},
+    )
+    done = json.loads(shell("show", "mail", uid, "--json").stdout)
+    assert (done["state"], done["progress"], done["result"]) == ("complete", 40, {"sent": 1})
+    shell("retry", "mail", uid)
+    shell("cancel", "mail", uid)
+    assert json.loads(shell("show", "mail", uid, "--json").stdout)["error"] == "cancelled"
+    shell("delete", "mail", uid)
+    assert shell.jobs() == {}
+
+
+def test_a_queue_is_made_set_up_and_removed_with_the_key_that_was_printed(shell: Shell) -> None:
+    key = shell("queue", "create", "parcels").stdout.strip()
+    mine = {"JOBENGINE_ACCESS_KEY": key, "JOBENGINE_ADMIN_KEY": ""}
+    shell("queue", "configure", "parcels", "--max-jobs", "1", "--max-attempts", "3", environment=mine)
+    shell("add", "parcels", "{}", environment=mine)
+    shell("queue", "pause", "parcels", environment=mine)
+    raw = json.loads(shell("queue", "show", "parcels", "--json", environment=mine).stdout)
+    assert (raw["paused"], raw["max_jobs"], raw["size"], raw["defaults"]["max_attempts"]) == (True, 1, 1, 3)
+    assert "429" not in shell("add", "parcels", "{}", code=1, environment=mine).stderr
+    viewer = json.loads(shell("key", "add", "parcels", "--role", "viewer", "--json", environment=mine).stdout)
+    looking = {**mine, "JOBENGINE_ACCESS_KEY": viewer["access_key"]}
+    assert shell("jobs", "parcels", environment=looking).stdout
+    shell("add", "parcels", "{}", code=4, environment=looking)
+    assert shell("key", "list", "parcels", environment=mine).stdout.split("\t")[:2] == [viewer["id"], "viewer"]
+    shell("key", "revoke", "parcels", viewer["id"], environment=mine)
+    shell("jobs", "parcels", code=4, environment=looking)
+    admin = {"JOBENGINE_ACCESS_KEY": ""}
+    shell("queue", "delete", "parcels", "--yes", environment=admin)
+    shell("queue", "show", "parcels", code=3, environment=admin)
+
+
+def test_many_jobs_are_acted_on_by_a_filter_after_counting_them(shell: Shell) -> None:
+    shell.add([{"n": number} for number in range(5)], tags=["news"])
+    shell.add([{}])
+    assert "5 jobs would be cancelled" in shell("cancel", "mail", "--tag", "news", "--dry-run").stderr
+    assert "--yes" in shell("cancel", "mail", "--tag", "news", code=2).stderr
+    assert Counter(job["state"] for job in shell.jobs().values()) == {"queued": 6}
+    shell("cancel", "mail", "--tag", "news", "--yes")
+    shell("update", "mail", "--state", "failed", "--priority", "-3", "--yes")
+    assert Counter((job["state"], job["priority"]) for job in shell.jobs().values()) == {
+        ("failed", -3): 5,
+        ("queued", 0): 1,
+    }
+    shell("retry", "mail", "--tag", "news", "--yes")
+    shell("delete", "mail", "--all", "--yes")
+    assert shell.jobs() == {}
+
+
+def test_wait_gives_the_result_that_a_worker_made(shell: Shell) -> None:
+    process = shell.start("add", "mail", "{}", "--wait")
+    held = json.loads(shell("next", "mail", "--claim", "--wait", "20s", "--json").stdout)
+    shell(
+        "update",
+        "mail",
+        held["uid"],
+        "--new-status",
+        "complete",
+        "--result",
+        "[1, 2]",
+        environment={"JOBENGINE_LEASE": held["lease"]},
+    )
+    assert process.wait(20) == 0
+    assert (shell.home / "output").read_text() == "[1,2]\n"
+
+
+def test_events_are_followed_until_ctrl_c(shell: Shell) -> None:
+    process = shell.start("events", "mail", "--json")
+    seen = until("an event is seen", lambda: shell.add([{}]) and (shell.home / "output").read_text())
+    assert json.loads(seen.splitlines()[0])["state"] == "queued"
+    assert stop(process) == 130
+    assert "Traceback" not in (shell.home / "errors").read_text()
+
+
+# How commands end
+
+
+def without_keys(but: str) -> dict[str, str]:
+    return {"JOBENGINE_ACCESS_KEY": but, "JOBENGINE_ADMIN_KEY": ""}
+
+
+def test_the_exit_code_says_what_went_wrong(shell: Shell) -> None:
+    shell("show", "mail", UID, code=3)
+    shell("jobs", "nowhere", code=3)
+    shell("jobs", "mail", code=4, environment=without_keys("wrong"))
+    shell("jobs", "mail", code=4, environment=without_keys(""))
+    shell("queue", "drain", "mail")
+    assert "draining" in shell("add", "mail", "{}", code=1).stderr
+    url = f"http://127.0.0.1:{free_port()}"
+    assert url in shell("jobs", "mail", code=5, environment={"JOBENGINE_URL": url}).stderr
+    shell("jobs", "mail", code=2, environment={"JOBENGINE_URL": "ftp://x"})
+    shell("jobs", code=2)
+
+
+def test_keys_are_in_no_output_and_on_no_command_line(shell: Shell) -> None:
+    outputs = [
+        shell("jobs", "mail", code=4, environment=without_keys("wrong key")),
+        shell("jobs", "mail", code=5, environment={"JOBENGINE_URL": f"http://127.0.0.1:{free_port()}"}),
+        shell("queue", "stats", "mail", "--json"),
+        shell("queue", "list"),
+    ]
+    said = "".join(done.stdout + done.stderr for done in outputs)
+    assert not [key for key in (KEY, ADMIN_KEY, "wrong key") if key in said]
+
+
+def test_a_profile_says_where_the_server_is_and_has_the_keys(shell: Shell) -> None:
+    path = shell.home / ".config" / "jobengine" / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f'[here]\nurl = "http://127.0.0.1:{shell.daemon.port}"\n[here.keys]\nmail = "{KEY}"\n')
+    bare = {"JOBENGINE_URL": "", "JOBENGINE_ACCESS_KEY": "", "JOBENGINE_ADMIN_KEY": ""}
+    path.chmod(0o644)
+    assert "chmod 600" in shell("--profile", "here", "queue", "show", "mail", code=2, environment=bare).stderr
+    path.chmod(0o600)
+    assert "mail" in shell("queue", "show", "mail", "--profile", "here", environment=bare).stdout
+    assert "mail" in shell("top", "--once", environment={**bare, "JOBENGINE_PROFILE": "here"}).stdout
+
+
+# Many jobs from a file
+
+
+def _lines(shell: Shell, count: int) -> list[int]:
+    (shell.home / "jobs.jsonl").write_text("".join(f'{{"n": {number}}}\n' for number in range(count)))
+    return list(range(count))
+
+
+def _numbers(shell: Shell) -> list[int]:
+    with shell.daemon.client(key=KEY) as client:
+        return sorted(job["content"]["n"] for job in client.jobs("mail").values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_file_that_was_broken_off_is_added_to_the_end_and_nothing_twice(shell: Shell, number: int) -> None:
+    numbers = _lines(shell, 30_000)
+    process = shell.start("add", "mail", "--many", "jobs.jsonl")
+
+    def some() -> int:
+        with shell.daemon.client(key=KEY) as client:
+            return int(client.call("GET", "/api/v1/queue/stats", query={"name": "mail"}).json["size"])
+
+    until("some are there", some)
+    code = stop(process, number)
+    there = some()
+    assert 0 < there < 30_000
+    if number == signal.SIGINT:
+        assert code == 130
+        assert "of 30,000 jobs are in the queue" in (shell.home / "errors").read_text()
+    shell("add", "mail", "--many", "jobs.jsonl")
+    assert _numbers(shell) == numbers
+    shell("add", "mail", "--many", "jobs.jsonl")
+    assert _numbers(shell) == numbers
+    shell("add", "mail", "--many", "jobs.jsonl", "--batch", "again")
+    assert len(_numbers(shell)) == 60_000
+
+
+def test_a_file_is_added_although_the_server_is_killed_and_started_meanwhile(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "home", settings={"ADMIN_KEY": ADMIN_KEY, "API_PORT": str(free_port())}).start()
+    try:
+        shell = Shell(daemon, tmp_path)
+        shell.make_queues("mail")
+        numbers = _lines(shell, 30_000)
+        process = shell.start("add", "mail", "--many", "jobs.jsonl")
+        until("some are there", lambda: len(shell.jobs()) > 0)
+        daemon.kill()
+        daemon.start()
+        assert process.wait(60) == 0
+        assert _numbers(shell) == numbers
+    finally:
+        daemon.kill()
+
+
+# The server
+
+
+def test_serve_runs_the_server_with_the_options_of_twistd(shell: Shell) -> None:
+    port = free_port()
+    with open(shell.home / "output", "wb") as output:
+        process = subprocess.Popen(
+            ["jobengine", "serve", "--api-port", str(port), "--db-path", "mine.jedb"],
+            cwd=shell.home,
+            env={**shell.environment, "SECRET": "s"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    shell.wait_for(f"starting on {port}")
+    created = shell("queue", "create", "mail", environment={"JOBENGINE_URL": f"http://127.0.0.1:{port}"})
+    assert created.stdout.strip()
+    assert stop(process, signal.SIGTERM) == 0
+    assert (shell.home / "mine.jedb").exists()
+
+
+def test_serve_refuses_what_twistd_refuses_and_shows_its_help(shell: Shell) -> None:
+    assert "API_PORT" in shell("serve", "--api-port", "x", code=1).stdout
+    said = shell("serve", "--help").stdout
+    assert "jobengine serve --db-path" in said
+    assert "--max-bulk-body-bytes" in said
+
+
+# Completion
+
+
+def _completed(shell: Shell, line: str) -> set[str]:
+    """What bash offers for a command line, with the script of the command."""
+    words = line.split(" ")
+    script = f"""
+        source <(jobengine completion bash)
+        COMP_WORDS=({" ".join(f"'{word}'" for word in words)}); COMP_CWORD={len(words) - 1}
+        $(complete -p jobengine | sed 's/.*-F \\([^ ]*\\) .*/\\1/') jobengine
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=shell.home, env=shell.environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+def test_bash_completes_commands_options_and_choices(shell: Shell) -> None:
+    assert _completed(shell, "jobengine ev") == {"events"}
+    assert _completed(shell, "jobengine queue dr") == {"drain"}
+    assert {"--priority", "--many"} <= _completed(shell, "jobengine add mail --")
+    assert _completed(shell, "jobengine jobs mail --state in") == {"inprogress"}
+
+
+# Examples
+
+
+def _examples() -> list[str]:
+    def within(group: click.Command) -> Iterator[str]:
+        if isinstance(group, click.Group):
+            context = click.Context(group)
+            for name in group.list_commands(context):
+                found = group.get_command(context, name)
+                assert found is not None
+                yield from within(found)
+        else:
+            assert isinstance(group, Command)
+            yield from group.examples
+
+    return list(within(app))
+
+
+#: Those that go on until they are stopped: what they print before, and the exit code when they are.
+ENDLESS = {
+    "jobengine events mail --json": ("", 130),
+    "jobengine work mail -- sh -c 'cat >> sent.jsonl'": ("", 0),
+    "jobengine serve --db-path data/jobengine.jedb --api-port 6006": ("starting on", -signal.SIGINT),
+}
+
+
+@pytest.fixture
+def filled(shell: Shell) -> Shell:
+    """All that examples speak of."""
+    for name in ("mail", "viewer"):
+        (shell.home / f"{name}.key").write_text(f"a key for {name}\n")
+        (shell.home / f"{name}.key").chmod(0o600)
+    (shell.home / "job.json").write_text('{"to": "dan@example.org"}')
+    (shell.home / "jobs.jsonl").write_text('{"to": "eve@example.org"}\n{"to": "fay@example.org"}\n')
+    (shell.home / "data").mkdir()
+    (shell.home / "tasks.py").write_text(TASKS)
+    with shell.daemon.client(key=KEY) as client:
+        client.add({"to": "ada@example.org"}, "mail", uid=UID, tags=["news"])
+        client.add({"to": "bob@example.org"}, "mail", tags=["news"])
+    return shell
+
+
+def _prepared(shell: Shell, example: str) -> str:
+    """The example, once there is what it needs beside `filled`, at free ports and with keys that exist."""
+    if "queue create" in example:
+        with shell.daemon.client(admin_key=ADMIN_KEY) as client:
+            client.call("DELETE", "/api/v1/queue", query={"name": "mail"})
+    if "key revoke" in example:
+        made = json.loads(shell("key", "add", "mail", "--role", "viewer", "--json").stdout)
+        example = example.replace(example.split(" ")[-1], made["id"])
+    if "serve" in example:
+        example = example.replace("6006", str(free_port()))
+    return example
+
+
+TASKS = """
+from jobengine.worker import Worker
+
+worker = Worker("mail")
+
+
+@worker.handler("mail")
+def send(content, job):
+    return {"sent": content["to"]}
+"""
+
+
+def _meanwhile(shell: Shell, example: str) -> None:
+    """What others do while an example waits for it."""
+    if "events" in example:
+        shell.add([{}])
+    if "--wait " in example and "add" in example:
+        claimed = shell("next", "mail", "--claim", "--wait", "5s", "--json")
+        shell("update", "mail", json.loads(claimed.stdout)["uid"], "--new-status", "complete")
+
+
+@pytest.mark.parametrize("example", _examples())
+def test_each_example_of_the_help_does_what_it_says(filled: Shell, example: str) -> None:
+    with open(filled.home / "output", "wb") as output, open(filled.home / "errors", "wb") as errors:
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {_prepared(filled, example)}" if "|" not in example else example],
+            cwd=filled.home,
+            env={**filled.environment, "SECRET": "s"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+        )
+    printed, code = ENDLESS.get(example, ("", 0))
+
+    def ended_or_printed() -> bool:
+        if process.poll() is not None:
+            return True
+        _meanwhile(filled, example)
+        said = (filled.home / "output").read_text() + (filled.home / "errors").read_text()
+        return example in ENDLESS and said != "" and printed in said
+
+    until("it has ended", ended_or_printed)
+    time.sleep(0.3 if "serve" in example else 0)  # it listens to signals a little later than it says
+    if example in ENDLESS:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(20) == code, (filled.home / "errors").read_text()

@@ -1,0 +1,50 @@
+"""docs/command-line.md: all of it is run, from its beginning to its end."""
+
+import re
+
+from jobengine.cli.failures import Exit
+
+from .daemons import ROOT, Daemon
+from .documents import at_port, blocks, shell
+from .shells import Shell
+
+PAGE = "docs/command-line.md"
+
+
+def test_every_command_of_the_page_is_run_in_order(daemon: Daemon) -> None:
+    ours = Shell(daemon, daemon.home)
+    environment = {**ours.environment, "JOBENGINE_ACCESS_KEY": "", "JOBENGINE_ADMIN_KEY": ""}
+    done = shell("\n".join(blocks(PAGE)), daemon.home, environment, seconds=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert "42" in lines
+    assert len([line for line in lines if "user2@example.org" in line and "\tqueued\t" in line]) >= 2
+    assert "2 jobs were queued again." in done.stderr
+    assert "attempt 1" in done.stderr
+    assert "was removed" in done.stderr
+
+
+def test_the_profile_of_the_page_opens_its_queues(daemon: Daemon) -> None:
+    ours = Shell(daemon, daemon.home)
+    path = daemon.home / ".config" / "jobengine" / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(at_port(blocks(PAGE, "toml")[0], daemon.port))
+    path.chmod(0o600)
+    environment = {"JOBENGINE_URL": "", "JOBENGINE_ACCESS_KEY": "", "JOBENGINE_ADMIN_KEY": ""}
+    (daemon.home / "key").write_text("correct horse")
+    (daemon.home / "key").chmod(0o600)
+    ours("--profile", "home", "queue", "create", "mail", "--key-file", "key", environment=environment)
+    ours("--profile", "home", "jobs", "mail", environment=environment)
+
+
+def test_the_exit_codes_of_the_page_are_those_there_are() -> None:
+    codes = re.findall(r"^\| (\d+) \|", (ROOT / PAGE).read_text(), re.MULTILINE)
+    assert [int(code) for code in codes] == sorted(Exit)
+
+
+def test_every_command_there_is_is_on_the_page() -> None:
+    from .test_cli import _examples
+
+    text = (ROOT / PAGE).read_text()
+    names = {re.match(r"(?:.*\| )?jobengine ((?:queue |key )?[a-z]+)", example)[1] for example in _examples()}  # type: ignore[index]
+    assert {name for name in names if f"jobengine {name}" not in text} == set()

@@ -1,0 +1,179 @@
+"""`jobengine work`: commands that work on jobs, and what becomes of them."""
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.processes import children
+
+from .daemons import until
+from .shells import Shell, stop
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _script(shell: Shell, text: str) -> str:
+    (shell.home / "script").write_text(text)
+    return "script"
+
+
+def test_the_exit_code_of_the_command_decides_on_the_job(shell: Shell) -> None:
+    script = _script(
+        shell,
+        """
+        read content; echo "heard $content" >&2
+        case "$content" in
+            *result*) echo '{"length": 12}';;
+            *words*) echo done;;
+            *later*) exit 75;;
+            *never*) echo hopeless >&2; exit 65;;
+            *again*) echo once more >&2; exit 3;;
+        esac
+        """,
+    )
+    names = ["result", "words", "later", "never", "again"]
+    uids = dict(
+        zip(names, shell.add([{"do": name} for name in names], max_attempts=2, retry_delay_seconds=600), strict=True)
+    )
+    done = shell("work", "mail", "-j", "2", "--until-empty", "--", "sh", script)
+    jobs = shell.jobs()
+    became = {name: jobs[uid] for name, uid in uids.items()}
+    assert {name: (job["state"], job.get("attempts")) for name, job in became.items()} == {
+        "result": ("complete", 1),
+        "words": ("complete", 1),
+        "later": ("queued", None),
+        "never": ("failed", 1),
+        "again": ("queued", 1),
+    }
+    assert became["result"]["result"] == {"length": 12}
+    assert "result" not in became["words"]
+    assert became["later"]["not_before"] > time.time() + 500
+    assert became["never"]["error"] == 'heard {"do":"never"}\nhopeless'
+    assert became["again"]["history"][0]["error"] == 'heard {"do":"again"}\nonce more'
+    assert done.stderr.count("heard") == 5
+
+
+def test_a_command_knows_its_job_and_no_key(shell: Shell) -> None:
+    (uid,) = shell.add([{}], priority=-7)
+    shell("work", "mail", "--until-empty", "--", "sh", "-c", "env > environment")
+    environment = dict(line.split("=", 1) for line in (shell.home / "environment").read_text().splitlines())
+    ours = {name: value for name, value in environment.items() if name.startswith("JOBENGINE_")}
+    assert ours == {
+        "JOBENGINE_URL": shell.environment["JOBENGINE_URL"],
+        "JOBENGINE_QUEUE": "mail",
+        "JOBENGINE_UID": uid,
+        "JOBENGINE_ATTEMPT": "1",
+        "JOBENGINE_PRIORITY": "-7",
+        "JOBENGINE_PROGRESS": "3",
+    }
+
+
+#: Starts a process of its own, says which it is, and is there until it is ended.
+_STARTED = "sleep 600 & echo $! > pid; echo 40 >&$JOBENGINE_PROGRESS; mv pid running; wait"
+_LASTING = f"trap 'echo told > told; exit 1' TERM; {_STARTED}"
+
+
+def _running(shell: Shell) -> int:
+    """The process that the command has started."""
+    return int(until("it runs", lambda: (shell.home / "running").exists() and (shell.home / "running").read_text()))
+
+
+def test_a_command_whose_job_is_cancelled_is_ended_with_all_that_it_started(shell: Shell) -> None:
+    (uid,) = shell.add([{}], timeout_seconds=3)
+    worker = shell.start("work", "mail", "--", "sh", "-c", _LASTING)
+    pid = _running(shell)
+    until("its progress is known", lambda: shell.jobs()[uid].get("progress") == 40)
+    shell("cancel", "mail", uid)
+    until("it is gone", lambda: not _alive(pid))
+    assert (shell.home / "told").exists()
+    until("the job has failed", lambda: shell.jobs()[uid]["state"] == "failed")
+    assert shell.jobs()[uid]["error"] == "cancelled"
+    assert stop(worker, signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_worker_that_is_stopped_gives_its_job_back_and_leaves_nothing_running(shell: Shell, number: int) -> None:
+    (uid,) = shell.add([{}])
+    worker = shell.start("work", "mail", "--grace", "0.3s", "--", "sh", "-c", _LASTING)
+    pid = _running(shell)
+    assert stop(worker, number) == 0
+    assert not _alive(pid)
+    job = shell.jobs()[uid]
+    assert (job["state"], job.get("attempts", 0)) == ("queued", 0)
+    assert "Traceback" not in (shell.home / "errors").read_text()
+
+
+def test_a_second_signal_ends_it_at_once_and_leaves_nothing_running(shell: Shell) -> None:
+    shell.add([{}])
+    worker = shell.start("work", "mail", "--", "sh", "-c", f"trap '' TERM; {_STARTED}; wait")
+    pid = _running(shell)
+    worker.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    began = time.monotonic()
+    stop(worker, signal.SIGTERM)
+    assert time.monotonic() - began < 10
+    until("it is gone", lambda: not _alive(pid))
+
+
+def test_signals_of_users_reach_the_command(shell: Shell) -> None:
+    shell.add([{}])
+    told = "trap 'echo told > told' USR1; echo > ready; while [ ! -e told ]; do sleep 0.05; done; exit 0"
+    worker = shell.start("work", "mail", "--", "sh", "-c", told)
+    until("it runs", (shell.home / "ready").exists)
+    worker.send_signal(signal.SIGUSR1)
+    until("the job is complete", lambda: [job["state"] for job in shell.jobs().values()] == ["complete"])
+    assert stop(worker, signal.SIGTERM) == 0
+
+
+def test_many_runs_leave_no_zombie_and_no_open_file(shell: Shell) -> None:
+    worker = shell.start("work", "mail", "-j", "4", "--", "cat")
+
+    def finished(count: int) -> bool:
+        return Counter(job["state"] for job in shell.jobs().values())["complete"] == count
+
+    def held() -> tuple[str, int]:
+        return Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text(), len(
+            os.listdir(f"/proc/{worker.pid}/fd")
+        )
+
+    shell.add([{"n": number} for number in range(20)])
+    until("all are complete", lambda: finished(20))
+    nothing, files = held()
+    shell.add([{"n": number} for number in range(200)])
+    until("all are complete", lambda: finished(220), 60)
+    assert nothing == held()[0] == ""
+    assert held()[1] <= files + 2  # connections
+    assert [job["result"] for job in shell.jobs().values()] == [job["content"] for job in shell.jobs().values()]
+    assert stop(worker, signal.SIGTERM) == 0
+    assert worker.pid not in children()
+
+
+def test_a_worker_in_python_is_run_by_its_name(shell: Shell) -> None:
+    (shell.home / "tasks.py").write_text(
+        "from jobengine.worker import Worker\nworker = Worker('mail')\n"
+        "@worker.handler('mail')\ndef double(content, job):\n    return content['n'] * 2\n"
+    )
+    (uid,) = shell.add([{"n": 21}])
+    shell("work", "mail", "--app", "tasks:worker", "--until-empty")
+    assert shell.jobs()[uid]["result"] == 42
+    for app in ("tasks", "tasks:nothing", "no_such_module:worker", "os:path"):
+        assert app in shell("work", "mail", "--app", app, code=2).stderr
+    assert "thumbnails" in shell("work", "thumbnails", "--app", "tasks:worker", code=2).stderr
+
+
+def test_what_can_never_work_ends_it_at_once(shell: Shell) -> None:
+    shell("work", "mail", code=2)
+    shell("work", "--", "cat", code=2)
+    assert "no-such-command" in shell("work", "mail", "--", "no-such-command", code=2).stderr
+    shell("work", "nowhere", "--", "cat", code=3)
+    wrong = {"JOBENGINE_ACCESS_KEY": "wrong", "JOBENGINE_ADMIN_KEY": ""}
+    assert "Traceback" not in shell("work", "mail", "--", "cat", code=4, environment=wrong).stderr
