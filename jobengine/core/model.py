@@ -33,6 +33,7 @@ __all__ = [
     "JobEvent",
     "Notes",
     "OldKey",
+    "Position",
     "Queue",
     "QueueCounts",
     "QueueStats",
@@ -47,6 +48,8 @@ __all__ = [
 
 #: A place in execution order: negative priority, arrival, uid.
 Rank = tuple[int, int, str]
+#: A place in the order of a list: what it is sorted by, arrival, uid. In execution order it is the rank.
+Position = tuple[int, int, str]
 
 SECOND: Final = 1_000
 MINUTE: Final = 60 * SECOND
