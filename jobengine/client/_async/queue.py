@@ -10,6 +10,7 @@ from ..jobs import (
     JobChanges,
     JobFilter,
     JobOptions,
+    JobOrder,
     NewJob,
     changes_of_all,
     encode,
@@ -262,9 +263,18 @@ class AsyncQueue:
 
     # Many jobs
 
-    async def jobs(self, *, limit: int | None = None, **filters: Unpack[JobFilter]) -> Stream[Job]:
-        """The jobs that match in execution order, `limit` at most, read as they are asked for."""
+    async def jobs(
+        self, *, limit: int | None = None, sort: JobOrder | None = None, **filters: Unpack[JobFilter]
+    ) -> Stream[Job]:
+        """
+        The jobs that match in execution order, `limit` at most, read as they are asked for.
+
+        `sort`: by when they were added or last updated, oldest first, or with a "-" newest first. By "updated" a job
+        that is updated meanwhile comes again; by "-updated" it may be left out.
+        """
         query = {"queueName": self.name, **filter_query(filters)}
+        if sort is not None:
+            query["sort"] = sort
         while limit is None or limit > 0:
             query["limit"] = str(_PAGE if limit is None else min(limit, _PAGE))
             page, cursor = await self.ask(calls.LIST_JOBS, query=query)
