@@ -1,10 +1,11 @@
 """Commands that look at jobs: `jobs`, `show`, `next` and `explain`."""
 
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
 import click
 
-from jobengine.client import Job, Queue
+from jobengine.client import Job, JobOrder, Queue
 
 from .columns import JOBS
 from .command import command
@@ -20,22 +21,32 @@ _LIMIT = 50
 
 @command(
     "jobs",
-    "jobengine jobs mail\njobengine jobs mail --state failed --search example.org\njobengine jobs mail --all --json",
+    "jobengine jobs mail\njobengine jobs mail --state failed --search example.org\n"
+    "jobengine jobs mail --state failed --sort -updated --limit 20\njobengine jobs mail --all --json",
 )
 @QUEUE
 @filters
 @click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="How many at most.")
 @click.option("--all", "every", is_flag=True, help="All that match.")
-def jobs(queue_name: str, limit: int, every: bool, state: str | None, tag: str | None, search: str | None) -> None:
-    """List jobs, in the order in which they are to run."""
+@click.option("--sort", type=click.Choice(get_args(JobOrder)), help='By time, oldest first; with a "-" newest first.')
+def jobs(
+    queue_name: str,
+    limit: int,
+    every: bool,
+    sort: JobOrder | None,
+    state: str | None,
+    tag: str | None,
+    search: str | None,
+) -> None:
+    """List jobs, in the order in which they are to run or by time."""
     session = current()
     queue = session.queue(queue_name)
     wanted = chosen(state, tag, search)
     if every:
-        session.output.list(JOBS, queue.jobs(**wanted))
+        session.output.list(JOBS, queue.jobs(sort=sort, **wanted))
         return
     # One more than is shown tells whether there are more.
-    found = iter(queue.jobs(limit=limit + 1, **wanted))
+    found = iter(queue.jobs(limit=limit + 1, sort=sort, **wanted))
     session.output.list(JOBS, _first(found, limit))
     if next(found, None) is not None:
         session.output.note(f"There are more than {limit}: say --limit or --all to see them.")

@@ -26,7 +26,7 @@ from .errors import (
     TooManyRequests,
     Unavailable,
 )
-from .jobs import JobChanges, JobFilter, JobOptions, NewJob
+from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob
 from .secret import Secret
 from .values import (
     AccessKey,
@@ -74,6 +74,7 @@ __all__ = [
     "JobFilter",
     "JobNotFound",
     "JobOptions",
+    "JobOrder",
     "KeyNotFound",
     "Keys",
     "Lately",

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack
 from uuid import uuid4
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "JobChanges",
     "JobFilter",
     "JobOptions",
+    "JobOrder",
     "NewJob",
     "changes_json",
     "changes_of_all",
@@ -28,6 +29,10 @@ ERROR_LENGTH: Final = 4096
 Span = float | timedelta
 #: Unix seconds, or a time; one without a zone is the local one.
 Moment = float | datetime
+
+
+#: By which time jobs are listed; with a "-" the newest come first.
+JobOrder = Literal["created", "-created", "updated", "-updated"]
 
 
 class JobOptions(TypedDict, total=False):

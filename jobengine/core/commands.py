@@ -5,7 +5,20 @@ from itertools import groupby
 from typing import Generic, TypeVar
 
 from .errors import DomainError
-from .model import AccessKey, Defaults, Grant, Job, Queue, QueueStats, QueueTotals, Rank, Role, State
+from .model import (
+    AccessKey,
+    Defaults,
+    Grant,
+    Job,
+    Position,
+    Queue,
+    QueueStats,
+    QueueTotals,
+    Rank,
+    Role,
+    State,
+)
+from .sorting import Sort
 from .values import Value
 
 __all__ = [
@@ -235,12 +248,14 @@ class Filter(Value, frozen=True, kw_only=True):
 
 
 class ListJobs(QueueCommand["Page"], frozen=True, kw_only=True):
-    """Read jobs in execution order."""
+    """Read jobs in some order."""
 
     #: Which ones.
     filter: Filter = Filter()
-    #: Start behind this place; None starts at the front.
-    after: Rank | None = None
+    #: The order; None is that of execution.
+    sort: Sort | None = None
+    #: Start behind this place in that order; None starts at the front.
+    after: Position | None = None
     #: At most so many jobs.
     limit: int
     #: Look at so many at most, whether they match or not.
@@ -248,12 +263,12 @@ class ListJobs(QueueCommand["Page"], frozen=True, kw_only=True):
 
 
 class Page(Value, frozen=True, kw_only=True):
-    """Some jobs of a queue in execution order."""
+    """Some jobs of a queue in the order that was asked for."""
 
     #: At most as many as were asked for; fewer, or none, does not mean that these are the last.
     jobs: list[Job]
-    #: What to give as `after` for those that follow; None when these are the last.
-    following: Rank | None
+    #: What to give as `after` for those that follow, with the same `sort`; None when these are the last.
+    following: Position | None
 
 
 class Peek(QueueCommand[Job | None], frozen=True, kw_only=True):

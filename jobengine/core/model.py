@@ -35,6 +35,7 @@ __all__ = [
     "JobEvent",
     "Notes",
     "OldKey",
+    "Position",
     "Queue",
     "QueueCounts",
     "QueueStats",
@@ -50,6 +51,8 @@ __all__ = [
 
 #: A place in execution order: negative priority, arrival, uid.
 Rank = tuple[int, int, str]
+#: A place in the order of a list: what it is sorted by, arrival, uid. In execution order it is the rank.
+Position = tuple[int, int, str]
 
 SECOND: Final = 1_000
 MINUTE: Final = 60 * SECOND

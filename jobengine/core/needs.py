@@ -13,7 +13,8 @@ from attrs import Factory, frozen
 
 from . import commands as c
 from .access import derived_uid
-from .model import Grant, Job, Queue, QueueCounts, Rank, State
+from .model import Grant, Job, Position, Queue, QueueCounts, Rank, State
+from .sorting import Sort
 from .tables import Table
 
 __all__ = ["Needs", "NotLoaded", "PageOf", "PartialTable", "PartialTables", "ReadyOf", "needs"]
@@ -31,11 +32,12 @@ class ReadyOf:
 
 @frozen
 class PageOf:
-    """Jobs in execution order, and whether more follow: see Table.page."""
+    """Jobs in some order, and whether more follow: see Table.page."""
 
-    after: Rank | None
+    after: Position | None
     limit: int
     state: State | None
+    sort: Sort | None = None
 
 
 @frozen(kw_only=True)
@@ -129,11 +131,13 @@ class PartialTable:
             return
         raise NotLoaded(f"more than {ready.count} ready jobs of {self.queue.name!r}")
 
-    def page(self, after: Rank | None, limit: int, state: State | None = None) -> tuple[list[Job], Rank | None]:
+    def page(
+        self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
+    ) -> tuple[list[Job], Position | None]:
         """See Table; one job more than the limit is loaded, if there is one."""
-        if self.needs.page != PageOf(after, limit, state):
-            raise NotLoaded(f"a page of {self.queue.name!r} behind {after}")
-        return self.loaded.page(after, limit, state)
+        if self.needs.page != PageOf(after, limit, state, sort):
+            raise NotLoaded(f"a page of {self.queue.name!r} behind {after}, sorted by {sort}")
+        return self.loaded.page(after, limit, state, sort)
 
     def ahead(self, rank: Rank) -> int:
         """See Table."""
@@ -206,7 +210,7 @@ def _update_many(command: c.UpdateJobs, _queue: Queue, _grant: Grant) -> Needs:
 
 
 def _list(command: c.ListJobs, _queue: Queue, _grant: Grant) -> Needs:
-    return Needs(page=PageOf(command.after, command.scan, command.filter.state))
+    return Needs(page=PageOf(command.after, command.scan, command.filter.state, command.sort))
 
 
 def _delete_matching(command: c.DeleteMatching, _queue: Queue, _grant: Grant) -> Needs:

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from .fact_codec import encode, length_of_more
 from .facts import QueueCreated, QueueDeleted
-from .model import QUEUED, UNFINISHED, Job, Queue, QueueCounts, Rank, Standing, State
+from .model import QUEUED, UNFINISHED, Job, Position, Queue, QueueCounts, Rank, Standing, State
 from .sorted_blocks import Ordered
+from .sorting import Sort, SortIndex, position
 
 __all__ = ["PAGE_BYTES", "Place", "QueueTable", "WallClock"]
 
@@ -87,6 +88,8 @@ class QueueTable:
         self.wall_deadlines: Ordered[tuple[int, Rank]] = Ordered()
         #: The first deadline of all, in elapsed time as the wall clock stands now; None if there is none.
         self.next_deadline: int | None = None
+        #: Indexes for lists by time, by their ascending order: those that somebody uses now (see sort_some).
+        self.sort_indexes: dict[Sort, SortIndex] = {}
         #: What is to be put into indexes and taken out of them. It is put in first: a job may pass through a place.
         self._entering: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
         self._leaving: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
@@ -162,25 +165,49 @@ class QueueTable:
         return sum(len(self.places[place]) for place in _PLACES[state])
 
     def page(
-        self, after: Rank | None, limit: int, state: State | None = None, arrived_before: int | None = None
-    ) -> tuple[list[Job], Rank | None]:
-        """
-        At most `limit` jobs in execution order, those behind the place `after`, and of one state if it is given.
-
-        They are fewer where they are so long that a page of them would take long. With them comes the place of the
-        last, or None if no more follow.
-        """
-        places = Place if state is None else _PLACES[state]
-        ranks: Iterator[Rank] = merge(*(self.places[place].behind(after) for place in places))
+        self,
+        after: Position | None,
+        limit: int,
+        state: State | None = None,
+        sort: Sort | None = None,
+        arrived_before: int | None = None,
+    ) -> tuple[list[Job], Position | None]:
+        """See Table; they are fewer where they are so long that a page of them would take long."""
+        positions = self._ranks(after, state) if sort is None else self._positions(after, state, sort)
         if arrived_before is not None:
-            ranks = (rank for rank in ranks if rank[1] < arrived_before)
-        jobs, size = [], 0
-        for rank in islice(ranks, limit):
-            jobs.append(self.jobs[rank[2]])
+            positions = (one for one in positions if one[1] < arrived_before)
+        jobs, size, last = [], 0, None
+        for last in islice(positions, limit):
+            jobs.append(self.jobs[last[2]])
             size += jobs[-1].size
             if size > PAGE_BYTES:
                 break
-        return jobs, jobs[-1].spec.rank if jobs and next(ranks, None) is not None else None
+        return jobs, last if next(positions, None) is not None else None
+
+    def _ranks(self, after: Rank | None, state: State | None = None) -> Iterator[Rank]:
+        places = Place if state is None else _PLACES[state]
+        return merge(*(self.places[place].behind(after) for place in places))
+
+    def _positions(self, after: Position | None, state: State | None, sort: Sort) -> Iterator[Position]:
+        """The positions behind `after`, by the index if it is whole; otherwise all jobs are sorted."""
+        index, descending = self.sort_indexes.get(sort.ascending), sort.is_descending
+        if index is not None and index.is_whole:
+            return index.behind(after, state, descending=descending)
+        positions = (position(self.jobs[rank[2]], sort) for rank in self._ranks(None, state))
+        behind = (one for one in positions if after is None or (one < after if descending else one > after))
+        return iter(sorted(behind, reverse=descending))
+
+    def sort_some(self, sort: Sort, most: int) -> bool:
+        """
+        Put at most so many more jobs into the index of an order; whether all are in it now.
+
+        It is kept up to date from then on: drop it when nobody uses it.
+        """
+        index = self.sort_indexes.setdefault(sort.ascending, SortIndex(sort.ascending))
+        if not index.is_whole:
+            ranks = list(islice(self._ranks(index.covered), most))
+            index.cover([self.jobs[rank[2]] for rank in ranks], are_last=len(ranks) < most)
+        return index.is_whole
 
     def due(self, now: int) -> Iterator[Job]:
         """The jobs whose deadline has come, by deadline; not for use after a change."""
@@ -216,6 +243,8 @@ class QueueTable:
         """Have `new` as a job that is `old` now, with the same fixed half. `settle` is to follow."""
         spec, before, after = new.spec, old.standing, new.standing
         self.jobs[spec.uid] = new
+        if self.sort_indexes:
+            self._sort(old, new)
         was, now = _place(before), _place(after)
         if was is not now:
             self._leave(was, old)
@@ -232,13 +261,19 @@ class QueueTable:
         self._enter(_place(job.standing), job)
         self._set_deadline(self.deadlines, job.spec.rank, None, job.deadline)
         self._set_deadline(self.wall_deadlines, job.spec.rank, None, job.wall_deadline)
+        self._sort(None, job)
         self.live_bytes += self.weight(job)
 
     def _take_out(self, job: Job) -> None:
         self._leave(_place(job.standing), job)
         self._set_deadline(self.deadlines, job.spec.rank, job.deadline, None)
         self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
+        self._sort(job, None)
         self.live_bytes -= self.weight(job)
+
+    def _sort(self, old: Job | None, new: Job | None) -> None:
+        for index in self.sort_indexes.values():
+            index.change(old, new, self._entering, self._leaving)
 
     def _enter(self, place: Place, job: Job) -> None:
         spec = job.spec
@@ -318,7 +353,9 @@ class QueueTable:
         """Free the memory of a table that is no longer used; each step frees a slice."""
         indexes: list[Ordered[Any]] = [*self.places.values(), *self.ready_by_tag.values()]
         indexes += (self.deadlines, self.wall_deadlines)
+        indexes += (part for index in self.sort_indexes.values() for part in index.states.values())
         self.ready_by_tag.clear()
+        self.sort_indexes.clear()
         while indexes:
             if not indexes[-1].drop_block():
                 indexes.pop()

@@ -47,6 +47,7 @@ from .model import (
     State,
 )
 from .searching import matches
+from .sorting import position
 from .state import Tables
 from .tables import Table, TableSet
 from .updating import timed_out, update
@@ -295,13 +296,13 @@ def _read_job(table: Table, grant: Grant, command: c.ReadJob, _now: int, _new_id
 
 
 def _list_jobs(table: Table, _grant: Grant, command: c.ListJobs, now: int, _new_id: NewId) -> Decision[c.Page]:
-    looked_at, following = table.page(command.after, command.scan, command.filter.state)
+    looked_at, following = table.page(command.after, command.scan, command.filter.state, command.sort)
     jobs: list[Job] = []
     for index, job in enumerate(looked_at):
         if matches(job, command.filter, now):
             jobs.append(job)
         if len(jobs) == command.limit and index + 1 < len(looked_at):
-            following = job.spec.rank
+            following = position(job, command.sort)
             break
     return _NOTHING, c.Page(jobs=jobs, following=following)
 

@@ -73,6 +73,17 @@ class Ordered(Generic[T]):
         rest = map(block.__getitem__, range(bisect_right(block, value), len(block)))
         return chain(rest, chain.from_iterable(islice(self._blocks, at + 1, None)))
 
+    def back_from(self, value: T | None) -> Iterator[T]:
+        """The values that come before `value`, which need not be there, or all, last first; as `behind`."""
+        if value is None:
+            return chain.from_iterable(map(reversed, reversed(self._blocks)))
+        at = bisect_left(self._lasts, value)
+        earlier = chain.from_iterable(map(reversed, map(self._blocks.__getitem__, range(at - 1, -1, -1))))
+        if at == len(self._blocks):
+            return earlier
+        block = self._blocks[at]
+        return chain(map(block.__getitem__, range(bisect_left(block, value) - 1, -1, -1)), earlier)
+
     def before(self, value: T) -> int:
         """How many values come before `value`, which need not be there; takes longer the more blocks these are."""
         at = bisect_left(self._lasts, value)

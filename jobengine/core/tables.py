@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from .model import Job, Queue, QueueCounts, Rank, State
+from .model import Job, Position, Queue, QueueCounts, Rank, State
+from .sorting import Sort
 
 __all__ = ["Table", "TableSet"]
 
@@ -34,11 +35,14 @@ class Table(Protocol):
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
         """The jobs that can be claimed, in execution order, those with all of `tags`. Not for use after a change."""
 
-    def page(self, after: Rank | None, limit: int, state: State | None = None) -> tuple[list[Job], Rank | None]:
+    def page(
+        self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
+    ) -> tuple[list[Job], Position | None]:
         """
-        At most `limit` jobs in execution order, those behind the place `after`, and of one state if it is given.
+        At most `limit` jobs, those behind the place `after`, and of one state if it is given.
 
-        With them comes the place of the last, or None if no more follow.
+        They are in the order of `sort`, or in execution order if it is None. With them comes the place of the last, or
+        None if no more follow.
         """
 
     def ahead(self, rank: Rank) -> int:

@@ -444,7 +444,7 @@ class Executor:
             if type(swap) is not QueueSwap or not isinstance(swap.old, QueueTable):
                 continue
             if self.tables.queues.get(swap.queue) is not swap.old:
-                self._freeing.add(swap.old)
+                self._freeing.add(swap.old.dismantle())
 
     def _roll_back(self, changes: list[_Change]) -> None:
         """Take out of sight what found no room."""

@@ -1,4 +1,4 @@
-"""Frees what a deleted queue has left in memory, some of it in each turn of the reactor."""
+"""Frees what is no longer used in memory, some of it in each turn of the reactor."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -7,24 +7,22 @@ from typing import Final
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.queue_table import QueueTable
-
 __all__ = ["Freeing"]
 
-#: Slices of a table that are freed in one turn: about two milliseconds.
+#: Slices that are freed in one turn: about two milliseconds.
 _AT_ONCE: Final = 4
 
 
 @define
 class Freeing:
-    """Tables that nobody can see any more. Freed in one piece, 1,000,000 jobs hold everything up for 270 ms."""
+    """What nobody can see any more. Freed in one piece, a table of 1,000,000 jobs holds everything up for 270 ms."""
 
     clock: IReactorTime
     _waiting: deque[Iterator[None]] = field(factory=deque, init=False)
 
-    def add(self, table: QueueTable) -> None:
-        """Free a table that nothing will bring back."""
-        self._waiting.append(table.dismantle())
+    def add(self, slices: Iterator[None]) -> None:
+        """Free something that nothing will bring back; each step of `slices` frees some of it."""
+        self._waiting.append(slices)
         if len(self._waiting) == 1:
             self.clock.callLater(0, self._free)
 

@@ -25,6 +25,7 @@ from .door import Busy, Figure, Readiness
 from .executor import Executor
 from .figures import figures_of
 from .outcome import Done, Outcome
+from .sorting import SortIndexes
 from .waiters import in_time
 
 __all__ = ["LocalEngine", "Thread"]
@@ -72,6 +73,7 @@ class LocalEngine:
     compaction_pause: float = PAUSE
     #: The state and the way of a change into it; for tests of this engine alone.
     executor: Executor = field(init=False)
+    _sort_indexes: SortIndexes = field(init=False)
     #: How many queues are being read whole.
     _views: int = field(default=0, init=False)
     #: Fires when what is stored was taken up, or could not be.
@@ -95,6 +97,7 @@ class LocalEngine:
             compaction_slack=self.compaction_slack,
             compaction_pause=self.compaction_pause,
         )
+        self._sort_indexes = SortIndexes(self.clock)
 
     # Its life
 
@@ -172,6 +175,7 @@ class LocalEngine:
 
     async def _stop(self) -> None:
         self.release()
+        self._sort_indexes.stop()
         self._stopping = True
         await self._start_over
         if not self.executor.started:
@@ -206,11 +210,21 @@ class LocalEngine:
     async def ask(self, command: c.Command[A]) -> A:
         """See Engine."""
         while True:
+            while isinstance(command, c.ListJobs) and self._is_unsorted(command):
+                await deferLater(self.clock, 0)
             while self.executor.is_behind(command.queue_names):
                 await deferLater(self.clock, 0)
             outcome = self.executor.execute(command)
             if await self.executor.durable(changed=outcome.changed):
                 return shown(outcome.get(), self.executor.tables.ahead)
+
+    def _is_unsorted(self, command: c.ListJobs) -> bool:
+        """Whether the index for a list is still to be made, after a slice of it was; never for who may not list."""
+        self.executor.check_started()
+        table = self.executor.tables.queues.get(command.queue)
+        if command.sort is None or table is None or not self._is_open(command):
+            return False
+        return self._sort_indexes.lack(table, command.sort)
 
     # What waits
 
@@ -373,7 +387,7 @@ class LocalEngine:
         try:
             if watcher.gone:
                 yield None
-            while (batches := await watcher.next()) is not None and self._may_watch(command):
+            while (batches := await watcher.next()) is not None and self._is_open(command):
                 yield batches
                 if watcher.behind:
                     # Many may be: others are let in between.
@@ -381,8 +395,8 @@ class LocalEngine:
         finally:
             feed.leave(watcher)
 
-    def _may_watch(self, command: c.Subscribe) -> bool:
-        """Whether its key still opens the queue; it may have been revoked since the watch began."""
+    def _is_open(self, command: c.QueueCommand[A]) -> bool:
+        """Whether its key opens the queue for it now; it may have been revoked since the watch or the list began."""
         table, now = self.executor.tables.queues.get(command.queue), self.executor.timeline.elapsed()
         try:
             return table is not None and authorise(table.queue, command, now) is not None

@@ -45,6 +45,7 @@ from ..wire.parameters import (
     preferred_wait,
     seconds,
     some_or_all,
+    sort_of,
 )
 from ..wire.requests import Access, Wire
 from ..wire.responses import (
@@ -300,19 +301,21 @@ class Api:
     @_app.route("/api/v1/jobs", methods=["GET"])
     async def list_jobs(self, request: JobRequest) -> bytes:
         """Some jobs, and where the list goes on."""
-        limit = number(request.args, "limit", _DEFAULT_LIMIT, _MOST)
+        limit, sort = number(request.args, "limit", _DEFAULT_LIMIT, _MOST), sort_of(request.args)
         access = self._access(request)
         command = c.ListJobs(
             queue=one(request.args, "queueName"),
             **access,
             filter=filter_of(request.args),
-            after=cursor(request.args),
+            sort=sort,
+            after=cursor(request.args, sort),
             limit=limit,
         )
         page = await self._filled_page(self._callers.noted(request, command))
-        if page.following is not None:
-            request.setHeader(b"Link", next_link(request, cursor_text(page.following)))
-        return request.reply(page_json(page.jobs, page.following))
+        following = None if page.following is None else cursor_text(page.following, sort)
+        if following is not None:
+            request.setHeader(b"Link", next_link(request, following))
+        return request.reply(page_json(page.jobs, following))
 
     @_app.route("/api/v1/jobs", methods=["POST"])
     async def update_jobs(self, request: JobRequest) -> bytes:

@@ -47,7 +47,7 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("POST", "/api/v1/job/next"): Call(""),
     ("GET", "/api/v1/job/explain"): Call("queueName jobUID"),
     ("PUT", "/api/v1/jobs"): Call("queueName"),
-    ("GET", "/api/v1/jobs"): Call(f"queueName {_FILTER} limit cursor"),
+    ("GET", "/api/v1/jobs"): Call(f"queueName {_FILTER} sort limit cursor"),
     ("POST", "/api/v1/jobs"): Call("queueName"),
     ("DELETE", "/api/v1/jobs"): Call(f"queueName {_FILTER} all dry_run"),
     ("GET", "/api/v1/events"): Call("queueName"),

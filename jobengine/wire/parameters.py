@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from ..core.commands import Filter
-from ..core.model import Rank, State
+from ..core.model import Position, State
+from ..core.sorting import Sort
 
 __all__ = [
     "BadInput",
@@ -32,6 +33,7 @@ __all__ = [
     "seconds",
     "shortened",
     "some_or_all",
+    "sort_of",
 ]
 
 #: What a query string or a set of headers is: every value of each name, as bytes.
@@ -53,6 +55,7 @@ _STATES: Final = {state.value: state for state in State}
 _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,9})?")
 
 _cursor: Final = msgspec.json.Decoder(tuple[int, int, str])
+_sorted_cursor: Final = msgspec.json.Decoder(tuple[Sort, int, int, str])
 
 
 class BadInput(ValueError):
@@ -245,20 +248,45 @@ def state_of(value: str, name: str) -> State:
     return state
 
 
-def cursor(query: Query) -> Rank | None:
-    """The place in execution order that the parameter cursor stands for; raises BadInput."""
+def sort_of(query: Query) -> Sort | None:
+    """The order that the parameter sort asks for, None for that of execution; raises BadInput."""
+    value = optional(query, "sort")
+    if value is None:
+        return None
+    try:
+        return Sort(value)
+    except ValueError:
+        raise BadInput(
+            f"The query parameter sort must be one of {', '.join(Sort)}; leave it out for execution order."
+        ) from None
+
+
+def cursor(query: Query, sort: Sort | None) -> Position | None:
+    """The place in the order `sort` that the parameter cursor stands for; raises BadInput."""
     value = optional(query, "cursor")
     if value is None:
         return None
     try:
-        return _cursor.decode(base64.urlsafe_b64decode(value.encode() + b"=" * (-len(value) % 4)))
+        given, position = _read_cursor(base64.urlsafe_b64decode(value.encode() + b"=" * (-len(value) % 4)))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise BadInput("The query parameter cursor is not one that an earlier answer gave.") from None
+    if given is not sort:
+        was = "without sort" if given is None else f"with sort={given}"
+        raise BadInput(f"The cursor is of a list {was}: go on with the same, or begin anew without a cursor.")
+    return position
 
 
-def cursor_text(rank: Rank) -> str:
-    """What a client sends as cursor to go on behind a place."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(rank)).decode().rstrip("=")
+def _read_cursor(text: bytes) -> tuple[Sort | None, Position]:
+    if text.startswith(b'["'):
+        sort, *_ = found = _sorted_cursor.decode(text)
+        return sort, found[1:]
+    return None, _cursor.decode(text)
+
+
+def cursor_text(position: Position, sort: Sort | None) -> str:
+    """What a client sends as cursor to go on behind a place in an order."""
+    value = position if sort is None else (sort, *position)
+    return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
 
 
 def _text(values: Sequence[bytes], name: str, what: Any = "query parameter") -> str:

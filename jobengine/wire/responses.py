@@ -23,7 +23,6 @@ from ..core.model import (
     Times,
 )
 from ..core.values import Value
-from .parameters import cursor_text
 
 __all__ = [
     "added_value",
@@ -266,14 +265,9 @@ def _sent_event(event: JobEvent) -> bytes:
     return b"id: %b\nevent: job\ndata: %b\n\n" % (event.id.encode(), data)
 
 
-def page_json(jobs: Sequence[Job], following: Any) -> bytes:
+def page_json(jobs: Sequence[Job], next_cursor: str | None) -> bytes:
     """Some jobs of a list, and where it goes on."""
-    return to_json(
-        {
-            "jobs": [job_value(job) for job in jobs],
-            "next_cursor": None if following is None else cursor_text(following),
-        }
-    )
+    return to_json({"jobs": [job_value(job) for job in jobs], "next_cursor": next_cursor})
 
 
 def _times(times: Times) -> dict[str, float | None]:

@@ -46,11 +46,11 @@ _CANCELLED: Final = failure("cancelled", retry=False)
 
 
 class _Pauses:
-    """_Pauses while the server is away."""
+    """How long nothing is sent while the server is away."""
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
-        self._patience = Patience(float("inf"), 0, random)
+        self._patience = Patience(float("inf"), random)
 
     def next(self, now: float, error: JobEngineError, holds: Iterable[Hold]) -> float:
         """Seconds until the next attempt, after which the leases of the holds are still to be there."""

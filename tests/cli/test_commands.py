@@ -257,7 +257,13 @@ def test_jobs_are_lines_with_tabs_where_there_is_no_terminal(shell: Shell) -> No
         done.stdout
         == f'{UID}\tqueued\t0\t0/1\t2027-01-15T08:00:00Z\tw\\x1b[31m\\n1\ta,b\t{{"to": "ada@example.org"}}\n'
     )
-    assert shell.mail.asked == [("jobs", 51, {"state": "queued", "tag": "a", "q": "ada"})]
+    assert shell.mail.asked == [("jobs", 51, {"sort": None, "state": "queued", "tag": "a", "q": "ada"})]
+
+
+@pytest.mark.parametrize("how_many", [["--limit", "3"], ["--all"]])
+def test_jobs_are_listed_by_time_when_that_is_said(shell: Shell, how_many: list[str]) -> None:
+    assert shell("jobs", "mail", "--sort", "-updated", *how_many).exit_code == 0
+    assert [more for _, _, more in shell.mail.asked] == [{"sort": "-updated"}]
 
 
 def test_that_there_are_more_jobs_is_said_apart(shell: Shell) -> None:

@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Iterator
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from jobengine import client
 from jobengine.client.calls import CALLS
-from jobengine.client.jobs import JobChanges, JobFilter, JobOptions
+from jobengine.client.jobs import JobChanges, JobFilter, JobOptions, JobOrder
 from jobengine.client.values import Field
 from tests.schema import operations, schema
 
@@ -102,6 +102,11 @@ def test_each_field_of_an_update_is_an_argument() -> None:
 
 def test_each_field_of_a_filter_is_an_argument() -> None:
     assert set(_properties("Filter")) - set(get_type_hints(JobFilter)) == set()
+
+
+def test_each_order_of_a_list_is_one_that_can_be_asked_for() -> None:
+    assert "sort" in inspect.signature(client.Queue.jobs).parameters
+    assert set(schema()["components"]["parameters"]["sort"]["schema"]["enum"]) == set(get_args(JobOrder))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.model import Defaults, EventBatch, Job, Queue, Rank, Role, State
+from jobengine.core.model import Defaults, EventBatch, Job, Position, Queue, Role, State
+from jobengine.core.sorting import Sort
 from jobengine.engine.door import Engine
 
 __all__ = ["KEY", "MINUTE", "Asker", "Contract", "Pending", "Verb", "World", "every_question", "new_job"]
@@ -118,16 +119,24 @@ class Asker:
     def delete(self, job: Job) -> None:
         self.ask(c.DeleteJob, uid=job.spec.uid)
 
-    def jobs(self, limit: int = 1000, after: Rank | None = None, **wanted: Any) -> list[Job]:
-        """All jobs behind `after` that are wanted, read page by page."""
+    def jobs(
+        self,
+        limit: int = 1000,
+        after: Position | None = None,
+        sort: Sort | None = None,
+        between: Callable[[], None] = lambda: None,
+        **wanted: Any,
+    ) -> list[Job]:
+        """All jobs behind `after` that are wanted, read page by page; something may be done between the pages."""
         jobs: list[Job] = []
         while True:
-            page = self.ask(c.ListJobs, limit=limit, after=after, filter=c.Filter(**wanted))
+            page = self.ask(c.ListJobs, limit=limit, after=after, sort=sort, filter=c.Filter(**wanted))
             assert len(page.jobs) <= limit
             jobs += page.jobs
             after = page.following
             if after is None:
                 return jobs
+            between()
 
     def read_queue(self, limit: int, between: Callable[[], None] = lambda: None) -> list[list[Job]]:
         """All jobs of the queue as they are streamed; something may be done between the parts."""

@@ -17,6 +17,7 @@ from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, World, every_question
 from tests.contract.events import EventsContract
 from tests.contract.many import ManyContract
+from tests.contract.sorted_lists import SortedListsContract
 from tests.contract.waiting import WaitingContract
 
 __all__ = ["EngineContract"]
@@ -314,5 +315,7 @@ class JobsContract(Contract):
             ask.read_queue(2, lambda: ask.ask(c.DeleteQueue))
 
 
-class EngineContract(JobsContract, AccessContract, ManyContract, WaitingContract, EventsContract):
+class EngineContract(
+    JobsContract, SortedListsContract, AccessContract, ManyContract, WaitingContract, EventsContract
+):
     """The promises of an engine."""

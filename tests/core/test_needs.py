@@ -15,6 +15,7 @@ from jobengine.core.facts import ClockSet, JobAdded, QueueCreated
 from jobengine.core.model import Defaults, Job, Queue, Role, State
 from jobengine.core.queue_table import QueueTable
 from jobengine.core.rules import decide
+from jobengine.core.sorting import Sort
 from jobengine.core.state import Tables
 from tests.core.test_rules import every_command
 from tests.core.worlds import KEY, World
@@ -59,7 +60,7 @@ COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
     st.builds(c.ExplainJob, **ONE),
     st.builds(c.UpdateJob, **ONE, changes=CHANGES),
     st.builds(c.UpdateJobs, **WHO, updates=st.lists(UPDATES, max_size=3).map(tuple)),
-    st.builds(c.ListJobs, **SLICES, scan=st.integers(1, 4)),
+    st.builds(c.ListJobs, **SLICES, scan=st.integers(1, 4), sort=st.none() | st.sampled_from(Sort)),
     st.builds(c.UpdateMatching, **SLICES, changes=CHANGES, uids=st.none() | SOME_UIDS),
     st.builds(c.DeleteMatching, **SLICES),
     st.builds(c.ReadStats, **WHO),
@@ -103,7 +104,7 @@ def load(tables: Tables, command: c.QueueCommand[object], now: int) -> n.Partial
     if asked.ready is not None:
         found += _ready(whole, asked.ready)
     if asked.page is not None:
-        found += whole.page(asked.page.after, asked.page.limit + 1, asked.page.state)[0]
+        found += whole.page(asked.page.after, asked.page.limit + 1, asked.page.state, asked.page.sort)[0]
     jobs |= {job.spec.uid: job for job in found}
     partial = n.PartialTable(
         loaded=_small(whole.queue, list(jobs.values()), whole, tables.ahead),

@@ -34,8 +34,10 @@ def check(one: Ordered[int], model: list[int]) -> None:
     assert len(one) == len(model)
     assert one.first() == (model[0] if model else None)
     assert list(one.behind(None)) == model
+    assert list(one.back_from(None)) == model[::-1]
     for value in {-1, 30, 61, *model[:: max(1, len(model) // 7)]}:
         assert list(one.behind(value)) == [other for other in model if other > value]
+        assert list(one.back_from(value)) == [other for other in reversed(model) if other < value]
         assert one.before(value) == bisect_left(model, value)
     assert all(one._blocks)
     assert [block[-1] for block in one._blocks] == one._lasts

@@ -20,9 +20,10 @@ from jobengine.core.commands import (
 )
 from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, QueueCreated
-from jobengine.core.model import UNFINISHED, Defaults, Job, Queue, Rank, State
+from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, State
 from jobengine.core.queue_table import Place
 from jobengine.core.rules import decide, expire
+from jobengine.core.sorting import SortIndex, position
 from jobengine.core.state import Tables
 from tests.doubles import START, CountedIds
 
@@ -133,6 +134,8 @@ def picture(tables: Tables) -> dict[str, Any]:
         deadlines = sorted((job.deadline, job.spec.rank) for job in jobs if job.deadline is not None)
         assert list(table.deadlines) == deadlines
         assert {state: table.count(state) for state in State} == _counts(jobs)
+        for index in table.sort_indexes.values():
+            assert {state: list(part) for state, part in index.states.items()} == _sorted(jobs, index)
         assert all(job.spec.arrival < table.next_arrival for job in jobs)
         assert table.live_bytes == len(encode(QueueCreated(table.queue))) + sum(map(table.weight, jobs))
         seen[name] = (table.queue, jobs)
@@ -144,6 +147,12 @@ def picture(tables: Tables) -> dict[str, Any]:
 
 def _counts(jobs: list[Job]) -> dict[State, int]:
     return {state: sum(job.state is state for job in jobs) for state in State}
+
+
+def _sorted(jobs: list[Job], index: SortIndex) -> dict[State, list[Position]]:
+    """The positions of the jobs that the index covers."""
+    covered = [job for job in jobs if job.spec.rank <= index.covered]
+    return {state: sorted(position(job, index.sort) for job in covered if job.state is state) for state in State}
 
 
 def _place(job: Job) -> Place:

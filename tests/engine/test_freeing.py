@@ -47,24 +47,15 @@ def left(table: QueueTable) -> list[int]:
     return [len(table.jobs), len(table.unique), len(table.deadlines), *indexes]
 
 
-def one_turn(desk: Desk) -> None:
-    """Make only those calls that are due already; `desk.turn` makes those as well that they bring about."""
-    due = [call for call in desk.clock.getDelayedCalls() if call.getTime() <= desk.clock.seconds()]
-    for call in due:
-        function, arguments, named = call.func, call.args, call.kw  # type: ignore[attr-defined]  # of task.Clock
-        call.cancel()
-        function(*arguments, **named)
-
-
 def test_a_long_queue_is_freed_some_thousands_at_a_time(desk: Desk) -> None:
     table, asked = table_of(desk), delete(desk)
-    one_turn(desk)
+    desk.one_turn()
     desk.thread.step()
     assert asked.answer is None
     before, turns = left(table), 0
     assert before[0] == JOBS
     while any(before):
-        one_turn(desk)
+        desk.one_turn()
         after, turns = left(table), turns + 1
         assert all(was - now <= SLICE for was, now in zip(before, after, strict=True)), (before, after)
         before = after
@@ -74,9 +65,9 @@ def test_a_long_queue_is_freed_some_thousands_at_a_time(desk: Desk) -> None:
 
 def test_while_it_is_freed_another_queue_of_the_name_can_be_made(desk: Desk) -> None:
     table, _ = table_of(desk), delete(desk)
-    one_turn(desk)
+    desk.one_turn()
     desk.thread.step()
-    one_turn(desk)
+    desk.one_turn()
     assert any(left(table))
     desk.create()
     desk.told(adding(desk, 3))

@@ -83,6 +83,7 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
     return (
         ("Idempotency-Key" in headers and isinstance(job, dict) and job.get("uid") is not None)
         or query.get("cursor", CURSOR) != CURSOR
+        or {"cursor", "sort"} <= query.keys()
         or any(isinstance(one, dict) and {"timeout_minutes", "timeout_seconds"} <= one.keys() for one in jobs)
         or ("old_key_seconds" in body and "new_access_key" not in body)
         or _changes_what_can_not_be(case)

@@ -224,6 +224,44 @@ def test_a_link_leads_to_what_follows_with_the_same_query(server: MemoryServer) 
     assert found == uids
 
 
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [("created", (0, 1, 2)), ("-created", (2, 1, 0)), ("updated", (1, 2, 0)), ("-updated", (0, 2, 1))],
+)
+def test_a_list_may_be_by_time_and_its_links_keep_to_that(
+    server: MemoryServer, sort: str, order: tuple[int, ...]
+) -> None:
+    uids = []
+    for priority in (0, 1, 2):
+        uids.append(add(server, priority=priority, tags=["t"])["uid"])
+        server.clock.advance(1)
+    add(server)
+    change(server, uids[0], progress=1)
+    expected = [uids[at] for at in order]
+    assert _all(server, sort=sort, tag="t", limit=2) == expected
+    answer = _get(server, f"queueName=q&sort={sort}&tag=t&limit=2")
+    target = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+    assert _uids(answer.json) + _uids(server.call("GET", target).json) == expected
+
+
+def test_a_cursor_goes_on_only_in_the_order_that_it_is_of(server: MemoryServer) -> None:
+    add(server)
+    add(server)
+    orders: list[dict[str, str]] = [{}, *({"sort": sort} for sort in ("created", "-created", "updated", "-updated"))]
+    for order in orders:
+        cursor = page(server, limit=1, **order)["next_cursor"]
+        for other in orders:
+            answer = server.call("GET", "/api/v1/jobs", query={"queueName": "q", "cursor": cursor, **other})
+            assert answer.status == (200 if other == order else 400), (order, other)
+            assert answer.status == 200 or "The cursor is of a list with" in answer.json["detail"]
+
+
+def test_an_order_that_is_not_known_is_refused_and_those_that_are_get_named(server: MemoryServer) -> None:
+    answer = _get(server, "queueName=q&sort=priority")
+    assert answer.status == 400
+    assert "created, updated, -created, -updated" in answer.json["detail"]
+
+
 def test_a_listed_job_shows_no_lease(server: MemoryServer) -> None:
     add(server)
     lease = hold(server)["lease"]
@@ -241,6 +279,8 @@ def test_a_listed_job_shows_no_lease(server: MemoryServer) -> None:
             f"queueName=q&cursor={value}"
             for value in ("", "x", "!", "e30", "W10", "WzEsMl0", "%ff", "%C3%BC", "a" * 5000)
         ],
+        *[f"queueName=q&sort={value}" for value in ("", "Created", "--created", "created&sort=updated")],
+        "queueName=q&sort=created&cursor=WyJjcmVhdGVkIiwxXQ",
         "queueName=q&q=%ff",
         "queueName=q&q=a&q=b",
     ],

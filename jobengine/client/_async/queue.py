@@ -10,6 +10,7 @@ from ..jobs import (
     JobChanges,
     JobFilter,
     JobOptions,
+    JobOrder,
     NewJob,
     changes_of_all,
     encode,
@@ -263,12 +264,13 @@ class AsyncQueue:
     # Many jobs
 
     async def jobs(
-        self, *, limit: int | None = None, sort: str | None = None, **filters: Unpack[JobFilter]
+        self, *, limit: int | None = None, sort: JobOrder | None = None, **filters: Unpack[JobFilter]
     ) -> Stream[Job]:
         """
-        The jobs that match, `limit` at most, read as they are asked for.
+        The jobs that match in execution order, `limit` at most, read as they are asked for.
 
-        They come in execution order, or as `sort` says: created or updated.
+        `sort`: by when they were added or last updated, oldest first, or with a "-" newest first. By "updated" a job
+        that is updated meanwhile comes again; by "-updated" it may be left out.
         """
         query = {"queueName": self.name, **filter_query(filters)}
         if sort is not None:

@@ -1,0 +1,178 @@
+"""Lists by time: with an index or without, whole or half made, they are the jobs sorted anew."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from jobengine.core import sorted_blocks
+from jobengine.core.commands import Changes, Filter, ListJobs, NewJob, UpdateJob
+from jobengine.core.facts import Fact
+from jobengine.core.model import Position, State
+from jobengine.core.queue_table import QueueTable
+from jobengine.core.sorting import Sort, position
+from jobengine.core.state import Tables
+from tests.core.random_facts import facts
+from tests.core.worlds import KEY, World, picture
+
+SORTS = st.sampled_from(Sort)
+#: Some facts, then so many more jobs put into the index of an order.
+STEPS = st.lists(st.tuples(st.lists(facts, max_size=5), SORTS, st.integers(0, 3)), max_size=12)
+
+
+def sort_some(tables: Tables, sort: Sort, most: int) -> None:
+    for table in tables.queues.values():
+        if most:
+            table.sort_some(sort, most)
+
+
+def make_whole(table: QueueTable, sort: Sort, slice_size: int = 7) -> None:
+    while not table.sort_some(sort, slice_size):
+        pass
+
+
+def sorted_anew(table: QueueTable, sort: Sort, state: State | None) -> list[Position]:
+    jobs = [job for job in table.jobs.values() if state is None or job.state is state]
+    return sorted((position(job, sort) for job in jobs), reverse=sort.is_descending)
+
+
+def walked(table: QueueTable, sort: Sort, state: State | None, limit: int) -> list[Position]:
+    """The positions that pages show, from one to the next."""
+    seen: list[Position] = []
+    after = None
+    while True:
+        jobs, after = table.page(after, limit, state, sort)
+        assert len(jobs) <= limit
+        seen += [position(job, sort) for job in jobs]
+        if after is None:
+            return seen
+        assert after == seen[-1]
+
+
+@given(STEPS)
+@settings(deadline=None)
+def test_an_index_that_is_made_while_jobs_change_has_what_it_covers(steps: list[tuple[list[Fact], Sort, int]]) -> None:
+    tables = Tables()
+    for some, sort, most in steps:
+        tables.apply(some)
+        sort_some(tables, sort, most)
+        picture(tables)
+
+
+@given(STEPS, st.lists(facts, max_size=20))
+@settings(deadline=None)
+def test_what_is_taken_back_is_taken_out_of_the_indexes(
+    steps: list[tuple[list[Fact], Sort, int]], more: list[Fact]
+) -> None:
+    tables = Tables()
+    for some, sort, most in steps:
+        tables.apply(some)
+        sort_some(tables, sort, most)
+    was = picture(tables)
+    tables.restore(tables.apply(more))
+    assert picture(tables) == was
+
+
+@given(st.lists(facts, max_size=40), SORTS, st.none() | st.sampled_from(State), st.integers(1, 4), st.booleans())
+@settings(deadline=None)
+def test_pages_are_the_jobs_sorted_anew_with_an_index_and_without(
+    some: list[Fact], sort: Sort, state: State | None, limit: int, indexed: bool
+) -> None:
+    tables = Tables()
+    tables.apply(some)
+    for table in tables.queues.values():
+        if indexed:
+            make_whole(table, sort)
+        assert walked(table, sort, state, limit) == sorted_anew(table, sort, state)
+
+
+@pytest.fixture(params=["indexed", "sorted anew"])
+def crowd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A queue of 60 jobs, ten a moment, in blocks so short that they are cut and joined all the time."""
+    for name, length in {"_BLOCK": 4, "_LONGEST": 8, "_SHORTEST": 2}.items():
+        monkeypatch.setattr(sorted_blocks, name, length)
+    world = World()
+    world.create()
+    for _ in range(6):
+        world.add_all(*(NewJob(content=b"{}", priority=n % 3) for n in range(10)))
+        world.now += 1
+    if request.param == "indexed":
+        for sort in Sort:
+            make_whole(world.tables.queues["q"], sort)
+    return world
+
+
+def read(world: World, sort: Sort, between: Callable[[], Any] = lambda: None, most: int = 100) -> list[str]:
+    """The uids that a list shows, page by page, `most` pages at most."""
+    command = ListJobs(queue="q", access_key=KEY, sort=sort, limit=7, scan=5)
+    seen: list[str] = []
+    for _ in range(most):
+        page = world.ask(command)
+        seen += [job.spec.uid for job in page.jobs]
+        if page.following is None:
+            break
+        command = replace(command, after=page.following)
+        between()
+    return seen
+
+
+def edits(world: World, *, pace: int = 1) -> Callable[[], None]:
+    """Edits of four jobs by chance, `pace` milliseconds after what was before, and a new job."""
+    random, uids = Random(3), [job.spec.uid for job in world.list()]
+
+    def edit() -> None:
+        world.now += pace
+        for uid in random.sample(uids, 4):
+            changes = Changes(state=random.choice([None, *State]), priority=random.randrange(-5, 5))
+            world.ask(UpdateJob(queue="q", access_key=KEY, uid=uid, changes=changes))
+        world.add(priority=random.randrange(-5, 5))
+
+    return edit
+
+
+def test_by_creation_every_job_comes_once_whatever_is_edited(crowd: World) -> None:
+    uids = [uid for uid, _ in sorted(((j.spec.uid, j.spec.arrival) for j in crowd.list()), key=lambda one: one[1])]
+    seen = read(crowd, Sort.CREATED, edits(crowd), most=12)
+    assert seen[: len(uids)] == uids, "new ones come behind the old"
+    assert len(set(seen)) == len(seen)
+    there = [job.spec.uid for job in sorted(crowd.list(), key=lambda job: -job.spec.arrival)]
+    assert read(crowd, Sort.NEWEST_CREATED, edits(crowd)) == there
+
+
+@pytest.mark.parametrize("pace", [0, 1], ids=["in the same moment", "later"])
+def test_by_the_last_update_none_is_passed_over_and_the_edited_come_again(crowd: World, pace: int) -> None:
+    uids = [job.spec.uid for job in crowd.list()]
+    seen = read(crowd, Sort.UPDATED, edits(crowd, pace=pace), most=40)
+    assert set(uids) <= set(seen)
+    assert len(set(seen)) < len(seen), "what is edited goes to the end"
+
+
+def test_with_the_last_updated_first_no_job_comes_twice(crowd: World) -> None:
+    seen = read(crowd, Sort.NEWEST_UPDATED, edits(crowd))
+    assert len(set(seen)) == len(seen)
+    times = [crowd.read(uid).updated for uid in read(crowd, Sort.NEWEST_UPDATED)]
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_filter_goes_with_an_order(crowd: World) -> None:
+    jobs = sorted(crowd.list(), key=lambda job: job.spec.arrival)
+    for job in (jobs[40], jobs[3], jobs[17]):
+        crowd.now += 1
+        crowd.update(job.spec.uid, State.FAILED)
+    command = ListJobs(queue="q", access_key=KEY, filter=Filter(state=State.FAILED), limit=10)
+    for sort, order in ((Sort.CREATED, (3, 17, 40)), (Sort.UPDATED, (40, 3, 17)), (Sort.NEWEST_UPDATED, (17, 3, 40))):
+        listed = crowd.ask(replace(command, sort=sort)).jobs
+        assert [job.spec.uid for job in listed] == [jobs[at].spec.uid for at in order]
+
+
+def test_indexes_are_freed_with_their_table(crowd: World) -> None:
+    table = crowd.tables.queues["q"]
+    parts = [part for index in table.sort_indexes.values() for part in index.states.values()]
+    for _ in table.dismantle():
+        assert len(parts) in (0, 8)
+    assert sum(map(len, parts)) == 0
+    assert not table.sort_indexes
