@@ -315,7 +315,5 @@ class JobsContract(Contract):
             ask.read_queue(2, lambda: ask.ask(c.DeleteQueue))
 
 
-class EngineContract(
-    JobsContract, SortedListsContract, AccessContract, ManyContract, WaitingContract, EventsContract
-):
+class EngineContract(JobsContract, SortedListsContract, AccessContract, ManyContract, WaitingContract, EventsContract):
     """The promises of an engine."""

@@ -5,8 +5,8 @@ import time
 from typing import Any, Final
 
 from .conftest import MakeDaemon
-from .daemons import Client, Daemon, until
-from .workers import Hold, Worker, Workforce, held_twice, judge
+from .daemons import Daemon
+from .workers import Hold, Worker, Workforce, add_jobs, all_finished, held_twice, judge
 
 #: Seconds in which jobs are added; the tail of time-outs and retries comes on top.
 SECONDS: Final = float(os.environ.get("WORKERS_SECONDS", "8"))
@@ -15,32 +15,12 @@ JOBS: Final = 60
 STEP: Final = 0.5
 
 
-def _add_jobs(client: Client, turn: int) -> None:
-    jobs = [
-        {"content": {"turn": turn}, "timeout_seconds": 1 + n % 2, "max_attempts": 1 + n % 4, "tags": ["work"]}
-        for n in range(int(JOBS * STEP))
-    ]
-    assert client.add_many(jobs).status == 201
-
-
 def _add_for(daemon: Daemon, seconds: float) -> None:
     end = time.monotonic() + seconds
     with daemon.client(sampled=True) as client:
         for turn in range(int(seconds / STEP)):
-            _add_jobs(client, turn)
+            add_jobs(client, int(JOBS * STEP), turn=turn)
             time.sleep(max(0.0, min(STEP, end - time.monotonic())))
-
-
-def _all_finished(daemon: Daemon) -> dict[str, Any]:
-    """All jobs by uid, once none of them is queued or in progress."""
-    with daemon.client(sampled=True) as client:
-
-        def nothing_left() -> bool:
-            counts = client.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json["counts"]
-            return not counts["queued"] and not counts["inprogress"]
-
-        until("all jobs are finished", nothing_left, seconds=60)
-        return client.jobs()
 
 
 def test_50_workers_hold_no_job_twice_at_once_though_some_die_some_are_late_and_the_server_is_killed(
@@ -56,7 +36,8 @@ def test_50_workers_hold_no_job_twice_at_once_though_some_die_some_are_late_and_
         daemon.kill()
         daemon.start()
         _add_for(daemon, SECONDS / 2)
-        jobs = _all_finished(daemon)
+        with daemon.client(sampled=True) as client:
+            jobs = all_finished(client)
     finally:
         workforce.end()
     assert not workforce.wrong, workforce.wrong[:5]

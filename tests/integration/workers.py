@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from .daemons import Client, Reply
+from .daemons import Client, Reply, until
 
 #: Seconds that a claim waits. Short, since a hold counts from when the claim was sent.
 WAIT: Final = 0.2
@@ -71,6 +71,7 @@ class Worker:
     kind: Kind
     make_client: Callable[[], Client]
     stop: threading.Event
+    queue: str = "q"
     holds: list[Hold] = field(factory=list)
     #: Names of those who asked for a job and got no answer: each may have been given one.
     unanswered: list[str] = field(factory=list)
@@ -97,7 +98,7 @@ class Worker:
     def _claim(self, name: str) -> Hold | None:
         sent = monotonic()
         try:
-            reply = self._connected().take(wait=WAIT, worker=name)
+            reply = self._connected().take(self.queue, wait=WAIT, worker=name)
         except (OSError, HTTPException):
             self.unanswered.append(name)
             self._hang_up()
@@ -149,7 +150,7 @@ class Worker:
         while True:
             sent = monotonic()
             try:
-                reply = self._connected().change(hold.uid, lease=hold.lease, **changes)
+                reply = self._connected().change(hold.uid, self.queue, lease=hold.lease, **changes)
             except (OSError, HTTPException):
                 hold.touched = monotonic()
                 self._hang_up()
@@ -186,11 +187,11 @@ class Workforce:
     _threads: list[threading.Thread] = field(factory=list)
 
     @classmethod
-    def of(cls, make_client: Callable[[], Client], **numbers: int) -> "Workforce":
+    def of(cls, make_client: Callable[[], Client], queue: str = "q", **numbers: int) -> "Workforce":
         """So many of each kind, by its name in small letters."""
         stop = threading.Event()
         kinds = [Kind(name) for name, number in numbers.items() for _ in range(number)]
-        return cls([Worker(place, kind, make_client, stop) for place, kind in enumerate(kinds)], stop)
+        return cls([Worker(place, kind, make_client, stop, queue) for place, kind in enumerate(kinds)], stop)
 
     def start(self) -> None:
         self._threads = [threading.Thread(target=worker.run) for worker in self.workers]
@@ -213,6 +214,26 @@ class Workforce:
     @property
     def wrong(self) -> list[Any]:
         return [wrong for worker in self.workers for wrong in worker.wrong]
+
+
+def add_jobs(client: Client, number: int, queue: str = "q", **content: Any) -> None:
+    """Add jobs whose leases are short, with one to four attempts."""
+    jobs = [
+        {"content": content, "timeout_seconds": 1 + n % 2, "max_attempts": 1 + n % 4, "tags": ["work"]}
+        for n in range(number)
+    ]
+    assert client.add_many(jobs, queue).status == 201
+
+
+def all_finished(client: Client, queue: str = "q") -> dict[str, Any]:
+    """All jobs by uid, once none of them is queued or in progress."""
+
+    def nothing_left() -> bool:
+        counts = client.call("GET", "/api/v1/queue/stats", query={"name": queue}).json["counts"]
+        return not counts["queued"] and not counts["inprogress"]
+
+    until("all jobs are finished", nothing_left, seconds=60)
+    return client.jobs(queue)
 
 
 def held_twice(holds: Iterable[Hold]) -> list[tuple[Hold, Hold]]:

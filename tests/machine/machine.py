@@ -94,6 +94,10 @@ class EngineMachine(RuleBasedStateMachine):
                 self.same_job(expected, got)
 
     @invariant()
+    def one_more_was_carried_out(self) -> None:
+        self.model.counted["operations"] += 1
+
+    @invariant()
     def agree(self) -> None:
         self.model.settle()
         whole = self.driver.picture()

@@ -1,25 +1,6 @@
 """The engine against a plain model, through every verb, with restarts and steps of the clock; and so over HTTP."""
 
-from collections import Counter
-from typing import ClassVar
-
-from hypothesis import settings
-from hypothesis.stateful import run_state_machine_as_test
-
-from tests.machine.http_driver import HttpDriver
-from tests.machine.local_driver import LocalDriver
-from tests.machine.machine import EngineMachine
-
-
-class LocalMachine(EngineMachine):
-    driver_kind = LocalDriver
-    counted: ClassVar[Counter[str]] = Counter()
-
-
-class HttpMachine(EngineMachine):
-    driver_kind = HttpDriver
-    counted: ClassVar[Counter[str]] = Counter()
-
+from tests.machine.lives import HttpMachine, LocalMachine, live
 
 #: What must have come to pass, and how often at least: what is hardly tried shows little. Far less than is usual, since
 #: lives are made up anew each time.
@@ -38,20 +19,6 @@ ENOUGH = {
     "killed": 15,
     "stopped": 15,
 }
-
-
-def live(machine: type[EngineMachine], *, lives: int, steps: int) -> Counter[str]:
-    """Go through so many lives; what came to pass in them, and how often."""
-    given = settings(
-        deadline=None,
-        max_examples=lives,
-        stateful_step_count=steps,
-        report_multiple_bugs=False,
-        # The same lives each time: how often a thing comes to pass must not be left to chance.
-        derandomize=True,
-    )
-    run_state_machine_as_test(machine, settings=given)
-    return machine.counted
 
 
 def test_the_engine_does_what_the_plain_model_does_and_enough_of_everything() -> None:

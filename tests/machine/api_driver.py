@@ -1,0 +1,257 @@
+"""The words of the plain model in those of the API, whoever carries the requests."""
+
+import json
+from typing import Any
+
+from attrs import define, field
+
+from tests.machine.jobs import Asked
+from tests.machine.model import Refused
+
+__all__ = ["ADMIN", "ApiDriver", "claim_body", "claimed", "refused"]
+
+ADMIN = {"X-Admin-Key": "admin"}
+STATUS = {
+    "QueueNotFound": 404,
+    "QueueExists": 409,
+    "QueueDraining": 409,
+    "QueueFull": 429,
+    "AccessDenied": 401,
+    "NotAllowed": 403,
+    "KeyNotFound": 404,
+    "JobNotFound": 404,
+    "UidTaken": 409,
+    "UniqueKeyTaken": 409,
+    "KeyTaken": 409,
+    "LeaseLost": 409,
+    "LeaseRequired": 409,
+    "ClaimRequired": 409,
+}
+
+
+def refused(status: int, body: dict[str, Any]) -> Refused:
+    """The error's name is its status here; too many wrong keys in a minute are still wrong keys."""
+    if status == 429 and "from this address" in body["error"]:
+        status = 401
+    return Refused(str(status), **{name: body[name] for name in ("index", "state", "worker") if name in body})
+
+
+def plain(value: dict[str, Any]) -> dict[str, Any]:
+    """A job but for its lease."""
+    return {name: given for name, given in value.items() if name not in ("lease", "queue_name")}
+
+
+def claimed(answer: Any) -> list[tuple[str, dict[str, Any], str]]:
+    jobs = answer.json["jobs"] if answer.status == 200 else []
+    return [(one["queue_name"], plain(one), one["lease"]) for one in jobs]
+
+
+def without_nothing(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: given for name, given in value.items() if given is not None}
+
+
+def filter_query(which: dict[str, Any]) -> dict[str, str]:
+    return without_nothing({"state": which["state"], "tag": which["tag"], "q": which["text"]})
+
+
+def changes_body(changes: dict[str, Any]) -> dict[str, Any]:
+    names = {"state": "new_status", "until": "timeout_time", "delay": "delay_seconds"}
+    body = {names.get(name, name): value for name, value in changes.items()}
+    for name in ("result", "content"):
+        if name in body:
+            body[name] = json.loads(body[name])
+    return body
+
+
+def update_body(uid: str, lease: str | None, changes: dict[str, Any]) -> dict[str, Any]:
+    return without_nothing({"uid": uid, "lease": lease}) | changes_body(changes)
+
+
+def claim_body(claim: dict[str, Any]) -> dict[str, Any]:
+    names = {"queues": "queue_names"}
+    return {names.get(name, name): value for name, value in without_nothing(claim).items() if name != "key"}
+
+
+def job_body(asked: Asked) -> dict[str, Any]:
+    return without_nothing(
+        {
+            "content": json.loads(asked.content),
+            "priority": asked.priority,
+            "keep_minutes": asked.keep,
+            "timeout_seconds": asked.timeout,
+            "timeout_time": asked.until,
+            "tags": asked.tags,
+            "max_attempts": asked.max_attempts,
+            "retry_delay_seconds": asked.retry_delay,
+            "unique_key": asked.unique_key,
+            "delay_seconds": asked.delay,
+            "not_before": asked.not_before,
+            "uid": asked.uid,
+        }
+    )
+
+
+@define(eq=False)
+class ApiDriver:
+    """All that is asked and answered at once."""
+
+    #: Has `call(method, path, *, query, body, key, headers)`, whose answer has `status`, `body` and `json`.
+    server: Any = field(init=False)
+
+    # Asking
+
+    def ask(self, method: str, path: str, **more: Any) -> Any:
+        answer = self.server.call(method, path, **more)
+        if answer.status >= 400:
+            raise refused(answer.status, answer.json)
+        return answer.json if answer.body else None
+
+    # Queues
+
+    def create(self, name: str, key: str) -> None:
+        self.ask("PUT", "/api/v1/queue", body={"name": name, "access_key": key}, key=None, headers=ADMIN)
+
+    def delete_queue(self, name: str, key: str) -> None:
+        """With the key alone a server that has an admin key does not let anybody: so ask twice."""
+        self.ask("POST", "/api/v1/queue", body={"name": name}, key=key)
+        self.ask("DELETE", "/api/v1/queue", query={"name": name}, key=None, headers=ADMIN)
+
+    def set_up(self, name: str, key: str, settings: dict[str, Any]) -> dict[str, Any]:
+        given = dict(settings)
+        if "defaults" in given:
+            names = ("keep_minutes", "timeout_seconds", "max_attempts", "retry_delay_seconds")
+            given["defaults"] = dict(zip(names, given["defaults"], strict=True))
+        return self.settings(self.ask("POST", "/api/v1/queue", body={"name": name, **given}, key=key))
+
+    def settings(self, value: dict[str, Any]) -> dict[str, Any]:
+        defaults = value["defaults"]
+        names = ("paused", "draining", "require_lease", "max_jobs")
+        return {
+            **{name: value[name] for name in names},
+            "defaults": defaults
+            and (
+                defaults["keep_minutes"],
+                defaults["timeout_seconds"],
+                defaults["max_attempts"],
+                defaults["retry_delay_seconds"],
+            ),
+        }
+
+    def add_key(self, name: str, key: str, role: str, new: str) -> str:
+        body = {"queue_name": name, "role": role, "access_key": new}
+        key_id: str = self.ask("PUT", "/api/v1/queue/key", body=body, key=key)["id"]
+        return key_id
+
+    def revoke_key(self, name: str, key: str, key_id: str) -> None:
+        self.ask("DELETE", "/api/v1/queue/key", query={"name": name, "keyID": key_id}, key=key)
+
+    def keys(self, name: str, key: str) -> list[tuple[str, str]]:
+        keys = self.ask("GET", "/api/v1/queue/key", query={"name": name}, key=key)["keys"]
+        return [(one["id"], one["role"]) for one in keys]
+
+    # Jobs
+
+    def add(self, name: str, key: str, asked: list[Asked], many: bool) -> list[tuple[bool, dict[str, Any]]]:
+        if many:
+            body: dict[str, Any] = {"queue_name": name, "jobs": [job_body(one) for one in asked]}
+            return [(True, job) for job in self.ask("PUT", "/api/v1/jobs", body=body, key=key)["jobs"]]
+        (one,) = asked
+        headers = {"Idempotency-Key": one.once} if one.once else {}
+        answer = self.server.call(
+            "PUT", "/api/v1/job", body={"queue_name": name, "job": job_body(one)}, key=key, headers=headers
+        )
+        if answer.status >= 400:
+            raise refused(answer.status, answer.json)
+        return [(answer.status == 201, answer.json)]
+
+    def read(self, name: str, key: str, uid: str) -> Any:
+        return self.ask("GET", "/api/v1/job", query={"queueName": name, "jobUID": uid}, key=key)
+
+    def peek(self, name: str, key: str) -> Any:
+        return self.ask("GET", "/api/v1/job/next", query={"queueName": name}, key=key)
+
+    def update(self, name: str, key: str, uid: str, lease: str | None, changes: dict[str, Any]) -> Any:
+        body = {"queue_name": name, **update_body(uid, lease, changes)}
+        job = self.ask("POST", "/api/v1/job", body=body, key=key)
+        # As in the first version of the API, the answer is empty; whoever wants to see the job reads it.
+        assert (job is None) == (lease is None and changes.keys() == {"state"})
+        return job
+
+    def update_many(self, name: str, key: str, updates: list[Any]) -> list[dict[str, Any] | Refused]:
+        body = {"queue_name": name, "updates": [update_body(*one) for one in updates]}
+        results = self.ask("POST", "/api/v1/jobs", body=body, key=key)["results"]
+        return [one["job"] if one["status"] == 200 else refused(one["status"], one) for one in results]
+
+    def sweep(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> Any:
+        wanted = filter_query(which)
+        meant = {"filter": wanted} if wanted else {"all": True}
+        body = {"queue_name": name, **meant, "dry_run": dry, **changes_body(changes)}
+        return self.ask("POST", "/api/v1/jobs", body=body, key=key)["matched"]
+
+    def sweep_delete(self, name: str, key: str, which: dict[str, Any], dry: bool) -> Any:
+        query = {"queueName": name, "dry_run": str(dry), **(filter_query(which) or {"all": "true"})}
+        return self.ask("DELETE", "/api/v1/jobs", query=query, key=key)["matched"]
+
+    def listed(self, name: str, key: str, which: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+        jobs: list[dict[str, Any]] = []
+        query = {"queueName": name, "limit": str(limit), **filter_query(which)}
+        while True:
+            page = self.ask("GET", "/api/v1/jobs", query=query, key=key)
+            jobs += page["jobs"]
+            if page["next_cursor"] is None:
+                return jobs
+            query["cursor"] = page["next_cursor"]
+
+    def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool]:
+        why = self.ask("GET", "/api/v1/job/explain", query={"queueName": name, "jobUID": uid}, key=key)
+        return why["state"], why.get("ahead"), why["paused"]
+
+    def delete(self, name: str, key: str, uid: str) -> None:
+        self.ask("DELETE", "/api/v1/job", query={"queueName": name, "jobUID": uid}, key=key)
+
+    def same_error(self, expected: Refused, got: Refused) -> bool:
+        return (str(STATUS[expected.name]), expected.more) == (got.name, got.more)
+
+    def coarse_about_new(self, many: bool) -> bool:
+        """Whether it can't be seen which jobs are new."""
+        return many
+
+    def coarse(self, job: dict[str, Any]) -> dict[str, Any]:
+        """As much of a job as can be seen this way."""
+        value = {
+            "uid": job["uid"],
+            "priority": job["priority"],
+            "keep_minutes": job["keep"],
+            "timeout_minutes": (job["timeout"] + 59) // 60,
+            "created": job["created"] // 1000,
+            "last_updated": job["updated"] // 1000,
+            "timeout_time": job["until"],
+            "content": json.loads(job["content"]),
+            "state": job["state"],
+            "timeout_seconds": job["timeout"],
+            "tags": list(job["tags"]) or None,
+            "max_attempts": job["max_attempts"] if job["max_attempts"] > 1 else None,
+            "retry_delay_seconds": job["retry_delay"] or None,
+            "unique_key": job["unique_key"],
+            "attempts": job["attempts"] or None,
+            "worker": job["worker"],
+            "lease_expires": None if job["lease_expires"] is None else job["lease_expires"] // 1000,
+            "not_before": -(-max(job["ready_at"], job["not_before"]) // 1000) or None,
+            "progress": job["progress"],
+            "error": job["error"],
+            "cancel_requested": job["cancel"] if job["state"] == "inprogress" else None,
+            "history": [self._attempt(*one) for one in job["history"]] or None,
+        }
+        said = {} if job["result"] is None else {"result": json.loads(job["result"])}
+        return without_nothing(value) | said
+
+    def _attempt(self, worker: str | None, started: int, ended: int, outcome: str, error: str | None) -> Any:
+        return without_nothing(
+            {
+                "worker": worker,
+                "started": started // 1000,
+                "ended": ended // 1000,
+                "outcome": outcome,
+                "error": error,
+            }
+        )

@@ -1,0 +1,42 @@
+"""The lives that the machine goes through, by each driver."""
+
+from collections import Counter
+from typing import ClassVar
+
+from hypothesis import seed as with_seed
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.machine.http_driver import HttpDriver
+from tests.machine.local_driver import LocalDriver
+from tests.machine.machine import EngineMachine
+
+__all__ = ["HttpMachine", "LocalMachine", "live"]
+
+
+class LocalMachine(EngineMachine):
+    driver_kind = LocalDriver
+    counted: ClassVar[Counter[str]] = Counter()
+
+
+class HttpMachine(EngineMachine):
+    driver_kind = HttpDriver
+    counted: ClassVar[Counter[str]] = Counter()
+
+
+def live(machine: type[EngineMachine], *, lives: int, steps: int, seed: int | None = None) -> Counter[str]:
+    """
+    Go through so many lives; what came to pass in them and in those before, and how often.
+
+    Without a seed they are the same each time: how often a thing comes to pass must not be left to chance.
+    """
+    given = settings(
+        deadline=None,
+        max_examples=lives,
+        stateful_step_count=steps,
+        report_multiple_bugs=False,
+        derandomize=seed is None,
+        database=None,
+    )
+    run_state_machine_as_test(machine if seed is None else with_seed(seed)(machine), settings=given)
+    return machine.counted

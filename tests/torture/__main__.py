@@ -1,0 +1,38 @@
+"""
+Tries for minutes what the tests try for seconds: python -m tests.torture --minutes 5 --seed 1
+
+Prints the seed of each round, and a table. Ends with 1 if a round failed, and leaves its database and log.
+"""
+
+import argparse
+import random
+import sys
+
+from tests.machine.lives import HttpMachine, LocalMachine
+from tests.processes import adopt_orphans, children, end_children
+
+from .kills import Kills
+from .machines import Lives
+from .trials import run
+
+TRIALS = (Kills(), Lives("lives of the engine", LocalMachine), Lives("lives of the API", HttpMachine, lives=20))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description="Torture JobEngine with random work.")
+    parser.add_argument("--minutes", type=float, default=5, help="how long to go on; the last round is ended")
+    parser.add_argument("--seed", type=int, help="of the first round; each round has the next one")
+    given = parser.parse_args(arguments)
+    seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
+    adopt_orphans()
+    before = children()
+    try:
+        tallies = run(TRIALS, seconds=given.minutes * 60, seed=seed, out=sys.stdout)
+    finally:
+        end_children(spared=before)
+    return int(any(tally.disagreements for tally in tallies.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

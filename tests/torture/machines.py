@@ -1,0 +1,33 @@
+"""Random lives of the machine in tests/machine: an engine, or the API, against the plain model."""
+
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from tests.machine.lives import live
+from tests.machine.machine import EngineMachine
+
+from .trials import Tally
+
+__all__ = ["Lives"]
+
+#: As many steps as the tests take.
+STEPS: Final = 50
+
+
+@frozen
+class Lives:
+    """A trial: so many lives, asked in one way."""
+
+    name: str
+    machine: type[EngineMachine]
+    lives: int = 40
+
+    def run(self, seed: int, folder: Path, tally: Tally) -> None:
+        """The steps that led to a failure are in its message; the folder stays empty."""
+        before = self.machine.counted["operations"]
+        try:
+            live(self.machine, lives=self.lives, steps=STEPS, seed=seed)
+        finally:
+            tally.operations += self.machine.counted["operations"] - before

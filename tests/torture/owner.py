@@ -1,0 +1,337 @@
+"""
+One client with a queue of its own and the plain model of it, who knows at any time what the queue must hold.
+
+Nobody else changes this queue. So each answer must be the model's, and after a crash the queue must be as the model has
+it, or as it has it after the one request that was not answered.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from http.client import HTTPException
+from typing import Any, Final
+from uuid import UUID
+
+from attrs import define, field, frozen
+
+from tests.machine.api_driver import ApiDriver, claim_body, claimed, refused
+from tests.machine.jobs import Asked, Job
+from tests.machine.model import Model, Queue, Refused
+
+__all__ = ["Disagreement", "Owner", "Step"]
+
+#: Longer than any trial, in seconds: the model's clock stands still, so nothing may come about by time alone.
+LONG: Final = 80_000
+#: What goes by the clock, and is not compared.
+TIMES: Final = ("created", "last_updated", "timeout_time", "lease_expires", "not_before", "started", "ended")
+EVERYTHING: Final = {"state": None, "tag": None, "text": None}
+STATES: Final = ("queued", "inprogress", "complete", "failed")
+WRONG_LEASE: Final = "00000000-0000-4000-8000-0000000001ea"
+#: Beyond so many jobs a queue is swept: the more there are, the slower is the model.
+MOST: Final = 150
+
+
+class Disagreement(Exception):
+    """The server has said or kept something else than it must."""
+
+
+@frozen
+class Step:
+    """One request: what it does to the model, and how it is asked of the server; both give what it is answered with."""
+
+    name: str
+    tell: Callable[[Model], Any]
+    ask: Callable[[ApiDriver], Any]
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_times(one) for name, one in value.items() if name not in TIMES}
+    return [without_times(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _outcome(act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    except Refused as why:
+        return why
+
+
+@define
+class Owner:
+    """See above; `weights` says how often it takes each step, by the name of its method."""
+
+    name: str
+    api: ApiDriver
+    random: random.Random
+    weights: dict[str, int] | None = None
+    model: Model = field(factory=lambda: Model(steady=1_800_000_000_000))
+    #: How many requests were answered, by the kind of step.
+    answered: Counter[str] = field(factory=Counter)
+    unanswered: Step | None = None
+
+    def step(self) -> bool:
+        """Take one step and hold the answer against the model; whether there was an answer."""
+        # Without a queue there is nothing else to do.
+        kinds = (self.weights or WEIGHTS) if self.name in self.model.queues else {"create": 1}
+        (kind,) = self.random.choices(list(kinds), list(kinds.values()))
+        step: Step = getattr(self, f"_{kind}")()
+        self.unanswered = step
+        try:
+            got = _outcome(lambda: step.ask(self.api))
+        except (OSError, HTTPException):
+            return False
+        self.unanswered = None
+        self.answered[kind] += 1
+        self._compare(step, got, self._tell(step))
+        return True
+
+    def _tell(self, step: Step) -> Any:
+        expected = _outcome(lambda: step.tell(self.model))
+        self.model.settle()
+        return expected
+
+    def _compare(self, step: Step, got: Any, expected: Any) -> None:
+        if isinstance(got, Refused) and isinstance(expected, Refused):
+            same = self.api.same_error(expected, got)
+        else:
+            same = without_times(got) == without_times(expected)
+        if not same:
+            raise Disagreement(f"queue {self.name!r}, {step.name}: the model says {expected!r}, the server {got!r}")
+
+    # After a crash
+
+    def judge(self) -> None:
+        """Raise Disagreement unless the server holds what it must; from then on the model holds the same."""
+        found, known = self._found(), self._known()
+        step, self.unanswered = self.unanswered, None
+        if found == known:
+            return
+        if step is not None:
+            self._tell(step)
+            if found == self._known():
+                return
+        request = "no request under way" if step is None else f"{step.name} under way"
+        raise Disagreement(f"queue {self.name!r}, {request}: {_difference(known, found)}")
+
+    def _known(self) -> Any:
+        queue = self.model.queues.get(self.name)
+        if queue is None:
+            return None
+        jobs = [self.api.coarse(self.model.see(job)) for job in self.model.ordered(queue)]
+        return without_times([_settings(queue), jobs])
+
+    def _found(self) -> Any:
+        """The queue as the server holds it; None if it is not there."""
+        query = {"name": self.name}
+        try:
+            stats = self.api.ask("GET", "/api/v1/queue/stats", query=query, key="key")
+        except Refused as why:
+            if why.name == "404":
+                return None
+            raise
+        jobs = self.api.ask("GET", "/api/v1/queue", query=query, key="key")["jobs"]
+        return without_times([self.api.settings(stats), jobs])
+
+    # The steps
+
+    @property
+    def _queue(self) -> Queue:
+        return self.model.queues[self.name]
+
+    def _job(self) -> Job | None:
+        return self.random.choice([*self._queue.jobs, None])
+
+    def _asked(self) -> Asked:
+        pick = self.random.choice
+        return Asked(
+            content=pick([b"{}", b'{"text": "GR\\u00dc\\u00dfE"}', b'{"n":%d}' % self.random.randrange(1000)]),
+            priority=self.random.randrange(-1, 3),
+            keep=pick([1000, 1000, 1000, 0]),
+            timeout=pick([0, LONG]),
+            tags=pick([(), ("x",), ("x", "y")]),
+            max_attempts=pick([1, 2, 3]),
+            retry_delay=pick([0, 0, LONG]),
+            unique_key=pick([None, None, "k", "l", "m"]),
+            delay=pick([0, 0, 0, LONG]),
+            # Its own choice, so that what was not answered is known by it.
+            uid=str(UUID(int=self.random.getrandbits(128), version=4)),
+        )
+
+    def _changes(self) -> dict[str, Any]:
+        pick = self.random.choice
+        return pick(
+            [
+                {"state": pick(STATES)},
+                {"state": "complete", "result": b'{"done": true}'},
+                {"state": "failed", "error": "bad luck", "retry": pick([True, True, False])},
+                {"state": "inprogress", "progress": self.random.randrange(101)},
+                {"priority": self.random.randrange(-2, 4)},
+                {"tags": pick([(), ("x",), ("y", "z")]), "content": b'{"new": 1}'},
+                {"cancel": True},
+            ]
+        )
+
+    def _lease(self, job: Job | None) -> str | None:
+        return self.random.choice([None, WRONG_LEASE, *([job.lease] * 6 if job is not None and job.lease else [])])
+
+    def _filter(self) -> dict[str, Any]:
+        pick = self.random.choice
+        return {"state": pick([None, *STATES]), "tag": pick([None, "x", "y"]), "text": pick([None, None, "grüße"])}
+
+    def _create(self) -> Step:
+        def tell(model: Model) -> None:
+            model.queues[self.name] = Queue(owner="key")
+
+        return Step("create the queue", tell, lambda api: api.create(self.name, "key"))
+
+    def _delete_queue(self) -> Step:
+        def tell(model: Model) -> None:
+            del model.queues[self.name]
+
+        query = {"name": self.name}
+        return Step("delete the queue", tell, lambda api: api.ask("DELETE", "/api/v1/queue", query=query, key="key"))
+
+    def _set_up(self) -> Step:
+        pick = self.random.choice
+        given = {
+            "paused": pick([False] * 5 + [True]),
+            "max_jobs": pick([0, 0, 0, 40]),
+            "require_lease": pick([0, 1]) > 0,
+        }
+
+        def tell(model: Model) -> dict[str, Any]:
+            for name, value in given.items():
+                setattr(model.queues[self.name], name, value)
+            return _settings(model.queues[self.name])
+
+        return Step(f"set up {given}", tell, lambda api: api.set_up(self.name, "key", given))
+
+    def _add(self) -> Step:
+        return self._add_these("add", [self._asked()], many=False)
+
+    def _add_many(self) -> Step:
+        return self._add_these("add many", [self._asked() for _ in range(self.random.randrange(2, 20))], many=True)
+
+    def _add_these(self, name: str, asked: list[Asked], *, many: bool) -> Step:
+        def tell(model: Model) -> Any:
+            return [self.api.coarse(seen) for _, _, seen in model.add(self.name, "key", asked, many)]
+
+        uids = [one.uid for one in asked[:5]]
+        return Step(f"{name} {uids}", tell, lambda api: [job for _, job in api.add(self.name, "key", asked, many)])
+
+    def _claim(self) -> Step:
+        pick = self.random.choice
+        claim: dict[str, Any] = {
+            "queues": [self.name],
+            "key": "key",
+            "count": self.random.randrange(1, 4),
+            "tags": pick([(), (), ("x",)]),
+            "worker": pick([None, "w1", "w2"]),
+        }
+        leases: dict[str, str] = {}
+
+        def ask(api: ApiDriver) -> Any:
+            answer = api.server.call("POST", "/api/v1/job/next", body=claim_body(claim), key="key")
+            if answer.status >= 400:
+                raise refused(answer.status, answer.json)
+            jobs = claimed(answer)
+            leases.update({job["uid"]: lease for _, job, lease in jobs})
+            return [job for _, job, _ in jobs]
+
+        def tell(model: Model) -> Any:
+            given = model.claim(claim["queues"], "key", claim["count"], claim["tags"], claim["worker"])
+            for _, job, _ in given:
+                # Not known if there was no answer.
+                job.lease = leases.get(str(job.uid))
+            return [self.api.coarse(seen) for _, _, seen in given]
+
+        return Step(f"claim {claim}", tell, ask)
+
+    def _update(self) -> Step:
+        job = self._job()
+        changes, lease = self._changes(), self._lease(job)
+        uid = WRONG_LEASE if job is None else str(job.uid)
+
+        def tell(model: Model) -> Any:
+            seen = model.update(self.name, "key", uid, lease, changes)
+            return None if lease is None and changes.keys() == {"state"} else self.api.coarse(seen)
+
+        return Step(f"update {uid} {changes}", tell, lambda api: api.update(self.name, "key", uid, lease, changes))
+
+    def _sweep(self) -> Step:
+        which, changes = self._filter(), self._changes()
+
+        def tell(model: Model) -> int:
+            return model.change_all(self.name, "key", which, changes, False)
+
+        return Step(
+            f"update all {which} {changes}", tell, lambda api: api.sweep(self.name, "key", which, changes, False)
+        )
+
+    def _sweep_delete(self) -> Step:
+        return self._delete_these(EVERYTHING if len(self._queue.jobs) > MOST else self._filter())
+
+    def _delete_these(self, which: dict[str, Any]) -> Step:
+        def tell(model: Model) -> int:
+            return model.sweep(self.name, "key", which, model.remove_swept)
+
+        return Step(f"delete all {which}", tell, lambda api: api.sweep_delete(self.name, "key", which, False))
+
+    def _delete(self) -> Step:
+        job = self._job()
+        uid = WRONG_LEASE if job is None else str(job.uid)
+        return Step(
+            f"delete {uid}",
+            lambda model: model.delete(self.name, "key", uid),
+            lambda api: api.delete(self.name, "key", uid),
+        )
+
+    def _read(self) -> Step:
+        job = self._job()
+        uid = WRONG_LEASE if job is None else str(job.uid)
+        return Step(
+            f"read {uid}",
+            lambda model: self.api.coarse(model.see(model.read(self.name, "key", uid))),
+            lambda api: api.read(self.name, "key", uid),
+        )
+
+    def _load(self) -> Step:
+        """Add what makes the file long, or, if it is there, delete it."""
+        if self._queue.jobs:
+            return self._delete_these(EVERYTHING)
+        asked = [
+            Asked(content=b'{"text": "%s"}' % (b"x" * 900_000), uid=self._asked().uid, keep=1000) for _ in range(4)
+        ]
+        return self._add_these("load", asked, many=True)
+
+
+WEIGHTS: Final = {
+    "delete_queue": 1,
+    "set_up": 2,
+    "add": 18,
+    "add_many": 6,
+    "claim": 20,
+    "update": 30,
+    "sweep": 3,
+    "sweep_delete": 3,
+    "delete": 8,
+    "read": 5,
+}
+
+
+def _settings(queue: Queue) -> dict[str, Any]:
+    names = ("paused", "draining", "require_lease", "max_jobs", "defaults")
+    return {name: getattr(queue, name) for name in names}
+
+
+def _difference(known: Any, found: Any) -> str:
+    """What of a queue differs, shortened: contents may be long."""
+    if known is None or found is None or known[0] != found[0]:
+        return f"known {str(known)[:500]}, found {str(found)[:500]}"
+    before, after = ({job["uid"]: job for job in jobs} for jobs in (known[1], found[1]))
+    wrong = [(before.get(uid), after.get(uid)) for uid in before | after if before.get(uid) != after.get(uid)]
+    if not wrong:
+        return "the order of the jobs is another"
+    shown = "; ".join(f"known {str(one)[:300]}, found {str(other)[:300]}" for one, other in wrong[:3])
+    return f"{len(wrong)} of {len(before | after)} jobs differ: {shown}"

@@ -1,0 +1,87 @@
+"""Runs trials one after the other, each with a seed of its own, and says how they went."""
+
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol, TextIO
+
+from attrs import asdict, define
+
+__all__ = ["Tally", "Trial", "run"]
+
+
+@define
+class Tally:
+    """What a kind of trial has done."""
+
+    rounds: int = 0
+    kills: int = 0
+    operations: int = 0
+    #: Compactions that began, and those of them that a kill cut short.
+    compactions: int = 0
+    cut_short: int = 0
+    disagreements: int = 0
+    seconds: float = 0.0
+
+
+class Trial(Protocol):
+    """One kind of torture."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the table."""
+
+    def run(self, seed: int, folder: Path, tally: Tally) -> None:
+        """One round, in a folder that is kept if this raises; a seed stands for the same choices each time."""
+
+
+def run(trials: Sequence[Trial], *, seconds: float, seed: int, out: TextIO) -> dict[str, Tally]:
+    """Go round the trials until the time is over or one fails, each at least once; their tallies by name."""
+    tallies = {trial.name: Tally() for trial in trials}
+    end = time.monotonic() + seconds
+    while True:
+        for trial in trials:
+            if not _round(trial, seed, tallies[trial.name], out):
+                break
+            seed += 1
+        else:
+            if time.monotonic() < end:
+                continue
+        out.write(table(tallies))
+        return tallies
+
+
+def _round(trial: Trial, seed: int, tally: Tally, out: TextIO) -> bool:
+    """Whether it went well; if not, the folder with its database and log stays."""
+    folder = Path(tempfile.mkdtemp(prefix="torture-"))
+    began = time.monotonic()
+    out.write(f"{trial.name}, seed {seed} ... ")
+    out.flush()
+    try:
+        trial.run(seed, folder, tally)
+    except Exception:
+        tally.disagreements += 1
+        out.write(f"FAILED\n{traceback.format_exc()}\n{trial.name} failed with seed {seed}; what it left: {folder}\n\n")
+        return False
+    finally:
+        tally.rounds += 1
+        tally.seconds += time.monotonic() - began
+    out.write(f"fine, {time.monotonic() - began:.1f} s\n")
+    shutil.rmtree(folder)
+    return True
+
+
+COLUMNS: Final = tuple(asdict(Tally()))
+
+
+def table(tallies: dict[str, Tally]) -> str:
+    """A row for each trial."""
+    rows = [["", *(column.replace("_", " ") for column in COLUMNS)]]
+    for name, tally in tallies.items():
+        rows.append([name, *(f"{value:.0f}" for value in asdict(tally).values())])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n" + "\n".join(lines) + "\n"
