@@ -50,7 +50,7 @@ setup(
         "werkzeug>=3,<4",
     ],
     entry_points={
-        "console_scripts": ["jobengine = jobengine.cli.app:main"],
+        "console_scripts": ["jobengine = jobengine.cli.start:main"],
         "pytest11": ["jobengine = jobengine.testing"],
     },
     extras_require={

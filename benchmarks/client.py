@@ -11,6 +11,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -26,22 +28,27 @@ from .servers.jobengine import QUEUE
 _SECONDS = 4
 _COROUTINES = 1_000
 _IMPORTS = 5
+_LINES = 100_000
 _HEADERS = {"X-Access-Key": "key", "Content-Type": "application/json"}
 
 
 def measure(results: Results) -> None:
     """Add the rows of the client."""
-    together, alone, by_hand = rounds(
+    together, alone, by_hand, from_file = rounds(
         [
             (JobEngine(), _together),
             (JobEngine(), _alone),
             (JobEngine(name="http.client by hand"), _by_hand),
+            (JobEngine(name="jobengine add --many"), _from_file),
         ]
     )
     if together.runs:
         rates = [run.jobs for run in together.runs]
         results.bound("Python client, asyncio, 1,000 concurrent adds", rates, "jobs/s", 15_000, least=True)
     results.compare("Python client, one thread, one add at a time", alone, by_hand, 0.8)
+    if from_file.runs:
+        rates = [run.jobs for run in from_file.runs]
+        results.bound("jobengine add --many, 100,000 lines", rates, "jobs/s", 30_000, least=True)
     results.bound("import of jobengine.client", [_import_time() for _ in range(_IMPORTS)], "ms", 150)
 
 
@@ -58,6 +65,22 @@ def _one_by_one(add: Callable[[Mapping[str, Any]], object]) -> Run:
 def _alone(server: Server) -> Run:
     with client.JobEngine(f"http://127.0.0.1:{server.port}", access_key="key") as engine:
         return _one_by_one(engine.queue(QUEUE).add)
+
+
+def _from_file(server: Server) -> Run:
+    """A file of jobs that a command adds; its start and its check of the file count as well."""
+    with NamedTemporaryFile("w", suffix=".jsonl") as file, Effort.measured() as effort:
+        file.writelines(json.dumps({**CONTENT, "number": number}) + "\n" for number in range(_LINES))
+        file.flush()
+        began = perf_counter()
+        subprocess.run(
+            [str(Path(sys.executable).with_name("jobengine")), "add", QUEUE, "--many", file.name],
+            env={"JOBENGINE_URL": f"http://127.0.0.1:{server.port}", "JOBENGINE_ACCESS_KEY": "key"},
+            capture_output=True,
+            check=True,
+        )
+        seconds = perf_counter() - began
+    return Run(_LINES / seconds, effort.share)
 
 
 def _by_hand(server: Server) -> Run:

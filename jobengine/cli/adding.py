@@ -24,7 +24,10 @@ __all__ = ["add"]
 
 #: Seconds for which a request of many is tried again: the server may be started anew meanwhile.
 _RETRY_FOR: Final = 60.0
+#: Seconds for which an outcome is waited for, if nothing is said: years.
 _LONG: Final = 10.0 * 365 * 24 * 3600
+#: What the server says of a job that was there before it was added.
+_THERE: Final = 200
 
 
 @command(
@@ -116,8 +119,8 @@ def _add_many(session: Session, queue_name: str, path: str, batch: str | None, o
         except BadLine as error:
             raise Failed(f"{path}, {error} Nothing was added.", Exit.USAGE) from None
         began = time.monotonic()
-        _send(session, queue, path, jobs, options)
-        _done(session, queue, path, jobs, time.monotonic() - began)
+        there = _send(session, queue, path, jobs, options)
+        _done(session, queue, path, jobs, there, time.monotonic() - began)
 
 
 @contextmanager
@@ -135,13 +138,15 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         raise Failed(f"{path} can't be read: {error.strerror}.", Exit.USAGE) from None
 
 
-def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any) -> None:
+def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any) -> int:
+    """Add them; how many were there before, as far as the server has said."""
     numbers: list[int] = []
-    added = 0
+    added = there = 0
     with Progress(jobs.jobs, shown=not session.json) as progress:
         try:
-            for chunk in queue.add_in_chunks(jobs.new_jobs(numbers), **options):
+            for chunk in queue.add_in_chunks(jobs.new_jobs(numbers), brief=True, **options):
                 added += len(chunk)
+                there += sum([job.raw.get("status") == _THERE for job in chunk])
                 del numbers[: len(chunk)]
                 progress.at(added)
         except JobEngineError as error:
@@ -152,6 +157,7 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
         except KeyboardInterrupt:
             progress.stop()
             raise Failed(_again(added, jobs), Exit.INTERRUPTED) from None
+    return there
 
 
 def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> str:
@@ -162,11 +168,12 @@ def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> st
     return f"{added:,} of {jobs.jobs:,} jobs are in the queue. {how}"
 
 
-def _done(session: Session, queue: Queue, path: str, jobs: JobFile, seconds: float) -> None:
+def _done(session: Session, queue: Queue, path: str, jobs: JobFile, there: int, seconds: float) -> None:
     if session.json:
-        session.output.json({"queue": queue.name, "jobs": jobs.jobs, "batch": jobs.batch})
-    else:
-        rate = f", {jobs.jobs / seconds:,.0f} a second" if jobs.jobs else ""
-        session.output.note(
-            f"All {jobs.jobs:,} jobs of {path} are in the queue {queue.name!r} ({seconds:.1f} s{rate})."
-        )
+        session.output.json({"queue": queue.name, "jobs": jobs.jobs, "there_before": there, "batch": jobs.batch})
+        return
+    before = f"; {there:,} of them were there before" if there else ""
+    rate = f", {jobs.jobs / seconds:,.0f} a second" if jobs.jobs else ""
+    session.output.note(
+        f"All {jobs.jobs:,} jobs of {path} are in the queue {queue.name!r}{before} ({seconds:.1f} s{rate})."
+    )

@@ -8,7 +8,7 @@ from jobengine import __version__
 
 from .command import Group
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
 #: Each command is in a module of its own, which is loaded when it is called.
 _COMMANDS: Final = {
@@ -40,8 +40,3 @@ def app() -> None:
     The address and the keys come from JOBENGINE_URL, JOBENGINE_ACCESS_KEY and JOBENGINE_ADMIN_KEY, or from a profile in
     the file config.toml. No key is ever an argument.
     """
-
-
-def main() -> None:
-    """Run the command line of this process."""
-    app(prog_name="jobengine")

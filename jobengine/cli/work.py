@@ -97,6 +97,8 @@ def work(
         worker.run_until_empty()
     else:
         worker.run()
+    if worker.stopped_by == signal.SIGINT:
+        raise Failed("", Exit.INTERRUPTED)
 
 
 # A worker that is imported

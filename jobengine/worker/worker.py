@@ -81,6 +81,8 @@ class Worker:
         self._hooks = Hooks([], [], [])
         self._running: tuple[asyncio.AbstractEventLoop, Driver] | None = None
         self._lock = threading.Lock()
+        #: The signal that it was stopped by, if it was one.
+        self.stopped_by: signal.Signals | None = None
 
     def __repr__(self) -> str:
         return f"Worker({list(self.queues)!r}, concurrency={self._concurrency})"
@@ -179,6 +181,10 @@ class Worker:
             groups.setdefault(engine.queue(queue).key, []).append(queue)
         return list(groups.values())
 
+    def _told(self, number: signal.Signals, driver: Driver) -> None:
+        self.stopped_by = number
+        driver.stop(self._grace)
+
     @contextmanager
     def _stoppable(self, driver: Driver) -> "Iterator[None]":
         loop = asyncio.get_running_loop()
@@ -189,7 +195,7 @@ class Worker:
             self._running = loop, driver
         if listens:
             for number in _SIGNALS:
-                loop.add_signal_handler(number, driver.stop, self._grace)
+                loop.add_signal_handler(number, self._told, number, driver)
         try:
             yield
         finally:

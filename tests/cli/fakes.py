@@ -74,7 +74,7 @@ class FakeQueue:
     def add_and_wait(self, content: Any, **more: Any) -> Any:
         return self._note("add_and_wait", content, more, default=job_of(state="complete", result={"sent": True}))
 
-    def add_in_chunks(self, contents: Iterable[NewJob], **more: Any) -> Iterator[list[Job]]:
+    def add_in_chunks(self, contents: Iterable[NewJob], *, brief: bool, **more: Any) -> Iterator[list[Job]]:
         chunk = []
         for new in contents:
             chunk.append(new)
@@ -86,7 +86,7 @@ class FakeQueue:
 
     def _taken(self, chunk: list[NewJob], more: Any) -> list[Job]:
         self._note("add_in_chunks", [(new.content, new.options["uid"]) for new in chunk], more)
-        return [job_of(new.options["uid"]) for new in chunk]
+        return [Job({"uid": new.options["uid"], "status": 200 if new.content["n"] == 2 else 201}) for new in chunk]
 
     def get(self, uid: str) -> Any:
         return self._note("get", uid, default=job_of(uid))

@@ -65,6 +65,7 @@ def test_all_lines_are_added_with_the_options(shell: Shell, tmp_path: Path) -> N
     done = shell("add", "mail", "--many", _file(tmp_path), "--priority", "4")
     assert (done.exit_code, done.stdout) == (0, "")
     assert "All 3 jobs" in done.stderr
+    assert "1 of them were there before" in done.stderr
     assert _contents(shell.mail.asked) == [1, 2, 1]
     assert {str(more) for _, _, more in shell.mail.asked} == {"{'priority': 4}"}
 

@@ -279,7 +279,7 @@ def _examples() -> list[str]:
 #: Those that go on until they are stopped: what they print before, and the exit code when they are.
 ENDLESS = {
     "jobengine events mail --json": ("", 130),
-    "jobengine work mail -- sh -c 'cat >> sent.jsonl'": ("", 0),
+    "jobengine work mail -- sh -c 'cat >> sent.jsonl'": ("", 130),
     "jobengine serve --db-path data/jobengine.jedb --api-port 6006": ("starting on", -signal.SIGINT),
 }
 

@@ -105,7 +105,7 @@ def test_a_worker_that_is_stopped_gives_its_job_back_and_leaves_nothing_running(
     (uid,) = shell.add([{}])
     worker = shell.start("work", "mail", "--grace", "0.3s", "--", "sh", "-c", _LASTING)
     pid = _running(shell)
-    assert stop(worker, number) == 0
+    assert stop(worker, number) == (130 if number == signal.SIGINT else 0)
     assert not _alive(pid)
     job = shell.jobs()[uid]
     assert (job["state"], job.get("attempts", 0)) == ("queued", 0)

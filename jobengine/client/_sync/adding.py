@@ -22,14 +22,18 @@ def add_in_chunks(
     key: Secret | None,
     contents: Iterable[Mapping[str, Any] | NewJob],
     options: Mapping[str, Any],
+    *,
+    brief: bool = False,
 ) -> Stream[list[Job]]:
     """Add jobs and give those of each request; one request is under way at a time, so they stay in order."""
     added, under_way = 0, None
     lane = AddLane(queue, MOST)
+    headers = {"Prefer": "return=minimal"} if brief else None
     try:
         for chunk in chunks(contents, options):
             body = lane.body(chunk)
-            request = caller.request(lane.call(chunk), key=key, query=long_body_query(queue, body), body=body)
+            query = long_body_query(queue, body)
+            request = caller.request(lane.call(chunk), key=key, query=query, body=body, headers=headers)
             response = None if under_way is None else caller.answer(*under_way)
             under_way = (request, caller.begin(request)) if response is None or is_good(response) else None
             if response is not None:
