@@ -15,7 +15,7 @@ __all__ = ["SortIndexes"]
 _FEW: Final = 1_000
 #: Jobs that are put into an index at a time: about two milliseconds.
 _SLICE: Final = 1_000
-#: Seconds that an index is kept beyond its last use. It takes 80 bytes a job, and time at each change of one.
+#: Seconds that an index is kept beyond its last use. It takes 75 bytes a job, and time at each change of one.
 _KEPT: Final = 300
 
 
