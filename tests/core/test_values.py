@@ -19,7 +19,7 @@ SHOWN = """
     delay_seconds draining dry_run ended error filter fingerprint following history idempotency_key job jobs
     keep_minutes key_id last_updated lease_expires limit many matched max_attempts max_jobs name new new_status
     not_before notes old outcome paused priority progress q queue queue_name queue_names queues ready_at
-    all max_queues old_key_seconds older_than updated_before
+    max_queues old_key_seconds older_than updated_before sort
     require_lease results retry retry_delay_seconds role scan shift spec standing started state tag tags text
     timeout_minutes timeout_seconds timeout_time uid uids unique_key update updated updates wait worker
 """

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from jobengine.client import JobEngine
+
 from . import nginx
 from .daemons import Daemon, Reply
 from .shells import ADMIN_KEY, Shell
@@ -110,3 +112,15 @@ def certificate(tmp_path: Path) -> Path:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return tmp_path
+
+
+@pytest.fixture
+def url(daemon: Daemon) -> str:
+    return f"http://127.0.0.1:{daemon.port}"
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[JobEngine]:
+    with JobEngine(url, access_key="key", timeout=20) as engine:
+        engine.queue("q").create()
+        yield engine

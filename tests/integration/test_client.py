@@ -7,7 +7,6 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,212 +16,16 @@ import pytest
 
 from jobengine.client import (
     AsyncJobEngine,
-    ClaimedJob,
-    Finished,
     JobEngine,
     JobNotFound,
     LeaseLost,
-    OutcomeUnknown,
-    Queue,
     Unavailable,
-    retrying,
 )
 from jobengine.client._sync import transport
 
+from .clients import states
 from .conftest import MakeDaemon
-from .cutting import CuttingProxy
 from .daemons import ROOT, Daemon, until
-
-
-@pytest.fixture
-def url(daemon: Daemon) -> str:
-    return f"http://127.0.0.1:{daemon.port}"
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[JobEngine]:
-    with JobEngine(url, access_key="key", timeout=20) as engine:
-        engine.queue("q").create()
-        yield engine
-
-
-@pytest.fixture
-def proxy(daemon: Daemon, engine: JobEngine) -> Iterator[CuttingProxy]:
-    with CuttingProxy(daemon.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def cut(proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
-    """The queue, by a client that the proxy is between."""
-    monkeypatch.setattr(retrying, "_FIRST", 0.001)
-    with JobEngine(proxy.url, access_key="key", timeout=20) as engine:
-        yield engine.queue("q")
-
-
-def _cut_everywhere(proxy: CuttingProxy, act: Callable[[], Any], step: int = 1) -> int:
-    """Act again and again, with the connection cut a byte later each time, in both directions; how often."""
-    times = 0
-    act()
-    for direction in ("request", "answer"):
-        after = 1
-        while True:
-            proxy.cut(direction, after)
-            act()
-            times += 1
-            if not proxy.has_cut():
-                break
-            after += step
-    return times + 1
-
-
-def _states(queue: Queue) -> dict[str, int]:
-    return dict(queue.stats().counts.raw)
-
-
-def test_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
-) -> None:
-    jobs: list[str] = []
-    times = _cut_everywhere(proxy, lambda: jobs.append(cut.add({"number": len(jobs)}, tags=["a"]).uid))
-    assert times > 600
-    there = {job.content["number"]: job.uid for job in engine.queue("q").all_jobs()}
-    assert len(engine.queue("q").all_jobs()) == times
-    assert there == dict(enumerate(jobs))
-
-
-def test_with_asyncio_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
-    engine: JobEngine, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retrying, "_FIRST", 0.001)
-    with asyncio.Runner() as runner:
-        client = AsyncJobEngine(proxy.url, access_key="key", timeout=20)
-
-        async def add() -> None:
-            await asyncio.gather(*[client.queue("q").add({"number": number}) for number in range(3)])
-
-        times = _cut_everywhere(proxy, lambda: runner.run(add()), step=5)
-        runner.run(client.close())
-    assert times > 200
-    assert [job.content["number"] for job in engine.queue("q").jobs()] == [0, 1, 2] * times
-
-
-def test_many_adds_whose_answer_is_lost_at_any_moment_add_each_job_once(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
-) -> None:
-    times = _cut_everywhere(proxy, lambda: cut.add_many([{"n": 1}, {"n": 2}, {"n": 3}]), step=11)
-    assert [job.content["n"] for job in engine.queue("q").jobs()] == [1, 2, 3] * times
-
-
-def _claimed(engine: JobEngine, cut: Queue) -> Iterator[ClaimedJob]:
-    """Jobs that were claimed past the proxy, to be finished through it."""
-    queue = engine.queue("q")
-    while True:
-        queue.add_many([{}] * 100, max_attempts=5)
-        for job in queue.claim(100):
-            yield ClaimedJob(cut, job.job)
-
-
-@pytest.mark.parametrize(
-    ("end", "state", "outcome"),
-    [
-        (lambda job: job.complete({"done": True}), "complete", "complete"),
-        (lambda job: job.fail("why"), "queued", "failed"),
-        (lambda job: job.fail("why", retry=False), "failed", "failed"),
-        (lambda job: job.release(), "queued", "released"),
-    ],
-    ids=["complete", "fail", "fail for good", "release"],
-)
-def test_a_job_whose_end_is_lost_at_any_moment_ends_once(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue, end: Callable[[ClaimedJob], None], state: str, outcome: str
-) -> None:
-    claimed = _claimed(engine, cut)
-    ended: list[str] = []
-
-    def act() -> None:
-        job = next(claimed)
-        end(job)
-        ended.append(job.uid)
-
-    _cut_everywhere(proxy, act, step=3)
-    jobs = {job.uid: job for job in engine.queue("q").all_jobs()}
-    assert len(ended) > 100
-    for uid in set(ended):
-        # A job that is queued again may have been claimed, and ended, in a later round too.
-        assert [attempt.outcome for attempt in jobs[uid].history] == [outcome] * ended.count(uid)
-        assert jobs[uid].state in (state, "inprogress") if state == "queued" else jobs[uid].state == state
-
-
-def test_jobs_that_are_finished_with_a_claim_end_once_whenever_the_answer_is_lost(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
-) -> None:
-    claimed = _claimed(engine, cut)
-    ended: list[str] = []
-
-    def act() -> None:
-        job = next(claimed)
-        errors, more = cut.engine.finish_and_claim([Finished(job, {"new_status": "complete"})], [cut])
-        assert errors == [None]
-        ended.append(job.uid)
-        for other in more:
-            other.release()
-
-    _cut_everywhere(proxy, act, step=7)
-    jobs = {job.uid: job for job in engine.queue("q").all_jobs()}
-    assert len(ended) > 50
-    assert all([attempt.outcome for attempt in jobs[uid].history][-1:] == ["complete"] for uid in ended)
-    assert sorted(job.uid for job in jobs.values() if job.state == "complete") == sorted(ended)
-
-
-def test_an_end_of_a_job_that_is_not_kept_is_no_error_when_it_is_sent_again(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
-) -> None:
-    def act() -> None:
-        engine.queue("q").add({}, keep_minutes=0)
-        (job,) = engine.queue("q").claim()
-        ClaimedJob(cut, job.job).complete()
-
-    _cut_everywhere(proxy, act, step=11)
-    assert engine.queue("q").all_jobs() == []
-
-
-def test_a_claim_is_never_sent_twice(engine: JobEngine, proxy: CuttingProxy, cut: Queue) -> None:
-    queue = engine.queue("q")
-    outcomes: list[int | None] = []
-
-    def act() -> None:
-        queue.add({})
-        try:
-            outcomes.append(len(cut.claim()))
-        except OutcomeUnknown:
-            outcomes.append(None)
-
-    times = _cut_everywhere(proxy, act, step=7)
-    assert outcomes.count(None) > 40
-    assert sum(count or 0 for count in outcomes) + outcomes.count(None) == times
-    counts = _states(queue)
-    # One that was lost was claimed or not: no claim has taken two.
-    assert outcomes.count(1) <= counts["inprogress"] <= times
-    assert all(job.attempts <= 1 for job in queue.jobs())
-
-
-def test_events_go_on_after_the_last_one_when_the_connection_breaks(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
-) -> None:
-    queue = engine.queue("q")
-    events = cut.events()
-    first = threading.Timer(0.2, lambda: queue.add({"n": 0}))
-    first.start()
-    seen = [next(events)]
-    first.join()
-    for after in (1, 40, 300):
-        proxy.cut("answer", after)
-        queue.add_many([{"n": number} for number in range(5)])
-        seen += [next(events) for _ in range(5)]
-        proxy.break_all()
-    assert [event.state for event in seen] == ["queued"] * 16
-    assert [event.uid for event in seen] == [job.uid for job in queue.jobs()]
-    assert len({event.id for event in seen}) == 16
 
 
 def _free_port() -> int:
@@ -419,8 +222,8 @@ def test_a_claim_that_is_cancelled_leaves_no_job_behind(url: str, engine: JobEng
 
     received = asyncio.run(test())
     queue = engine.queue("q")
-    until("no job is held by nobody", lambda: _states(queue)["inprogress"] == 0)
-    assert _states(queue) == {"queued": 60 - received, "inprogress": 0, "complete": received, "failed": 0}
+    until("no job is held by nobody", lambda: states(queue)["inprogress"] == 0)
+    assert states(queue) == {"queued": 60 - received, "inprogress": 0, "complete": received, "failed": 0}
 
 
 def test_a_claim_that_is_cancelled_while_it_waits_gets_nothing_later(url: str, engine: JobEngine) -> None:
