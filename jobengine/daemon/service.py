@@ -135,12 +135,14 @@ class Daemon(Service):
 
     def startService(self) -> None:
         """Check the database, then open the port; if either fails, end the process before any request is taken."""
+        self._handle_signals()
         try:
             self._start()
         except _START_ERRORS as error:
             self._log.critical("{error}", error=error)
             end_start(error)
         super().startService()
+        # Twisted puts its own handlers in their place when it begins to run.
         self._reactor.callWhenRunning(self._handle_signals)
 
     def _start(self) -> None:
@@ -174,8 +176,15 @@ class Daemon(Service):
             _spare_the_collector()
 
     def _handle_signals(self) -> None:
-        """Make SIGTERM an orderly end with code 0; twistd would end by the signal itself."""
-        signal.signal(signal.SIGTERM, lambda *_: self._reactor.callFromThread(self._end))
+        """
+        Make SIGTERM and SIGINT an orderly end with code 0; twistd would end by the signal itself.
+
+        A SIGINT that comes before the reactor runs would leave the writer's thread behind, and with it the process.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # A shell has its background processes ignore SIGINT.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda *_: self._reactor.callFromThread(self._end))
 
     def _end(self) -> None:
         """Stop the reactor, unless it is stopping."""

@@ -280,7 +280,7 @@ def _examples() -> list[str]:
 ENDLESS = {
     "jobengine events mail --json": ("", 130),
     "jobengine work mail -- sh -c 'cat >> sent.jsonl'": ("", 130),
-    "jobengine serve --db-path data/jobengine.jedb --api-port 6006": ("starting on", -signal.SIGINT),
+    "jobengine serve --db-path data/jobengine.jedb --api-port 6006": ("starting on", 0),
 }
 
 

@@ -225,5 +225,5 @@ def test_ctrl_c_is_an_orderly_end_as_well(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(prefix=("env", "--default-signal=INT")).start()
     assert daemon.process is not None
     daemon.process.send_signal(signal.SIGINT)
-    daemon.wait(seconds=5)
+    assert daemon.wait(seconds=5) == 0
     assert "not closed in good order" not in daemon.start().log
