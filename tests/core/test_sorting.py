@@ -63,6 +63,16 @@ def test_an_index_that_is_made_while_jobs_change_has_what_it_covers(steps: list[
         picture(tables)
 
 
+def test_a_change_of_the_last_job_that_an_index_covers_is_in_it(world: World) -> None:
+    jobs = [world.add() for _ in range(3)]
+    table = world.tables.queues["q"]
+    assert not table.sort_some(Sort.UPDATED, 2)
+    world.now += 1
+    changed = world.update(jobs[1].spec.uid, State.FAILED)
+    picture(world.tables)
+    assert list(table.sort_indexes[Sort.UPDATED].states[State.FAILED]) == [position(changed, Sort.UPDATED)]
+
+
 @given(STEPS, st.lists(facts, max_size=20))
 @settings(deadline=None)
 def test_what_is_taken_back_is_taken_out_of_the_indexes(
