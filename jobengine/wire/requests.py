@@ -316,7 +316,7 @@ class Wire:
             wait=shortened(asked.wait or 0),
             worker=asked.worker,
             tags=_unique(asked.tags),
-            updates=self._with_claim(asked.updates or ()),
+            updates=self._with_claim(asked.updates) if asked.updates else (),
         )
 
     def _with_claim(self, asked: Sequence[_UpdateJob]) -> tuple[c.QueueUpdate, ...]:

@@ -193,6 +193,13 @@ def test_the_table_of_parameters_is_that_of_the_schema() -> None:
     assert {call: known.parameters for call, known in CALLS.items()} == documented
 
 
+def test_the_schema_has_no_parameter_that_may_be_empty() -> None:
+    parameters = [one for one in schema()["components"]["parameters"].values() if one["in"] == "query"]
+    texts = [one["schema"] for one in parameters if one["schema"].get("type") == "string"]
+    assert len(texts) > 5
+    assert [text for text in texts if "enum" not in text and not text.get("minLength")] == []
+
+
 #: What in a body is which component of the schema.
 COMPONENTS: dict[str, type[Struct]] = {
     "NewQueue": requests._NewQueue,
