@@ -122,6 +122,7 @@ class LocalEngine:
                 await self._recover()
             else:
                 self.journal.make(self.secret())
+                self._log.info("{database} is new", database=self.journal.path)
             if not self._stopping:
                 self._begin()
         except BaseException:

@@ -1,6 +1,7 @@
 """The system fails at the worst moments: a sync that fails, a kill at each single call that writes."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -156,7 +157,8 @@ def _is_killed_at(daemon: Daemon, call: str, nth: int) -> bool:
     daemon.launch()
     process = daemon.process
     assert process is not None
-    until("it is killed, or listens", lambda: process.poll() is not None or "starting on" in daemon.log)
+    started = re.compile("it was read back in|db is new")
+    until("it is killed, or has started", lambda: process.poll() is not None or started.search(daemon.log))
     killed = process.poll() is not None
     assert process.poll() in (None, -9), daemon.all_output()
     daemon.kill()

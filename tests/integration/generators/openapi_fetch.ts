@@ -9,8 +9,6 @@ import type { components, paths } from "./api.js";
 export const noUpdate: components["schemas"]["UpdateJob"] = 42;
 // @ts-expect-error
 export const noState: components["schemas"]["State"] = "done";
-// @ts-expect-error
-export const noFilter: components["schemas"]["UpdateMatchingJobs"] = { queue_name: "q", new_status: "queued" };
 
 const [baseUrl, queue] = process.argv.slice(2) as [string, string];
 const { GET, PUT, POST, DELETE } = createClient<paths>({ baseUrl, headers: { "X-Access-Key": "key" } });
@@ -78,6 +76,6 @@ assert.deepEqual(await count(), { queued: 4, inprogress: 0, complete: 0, failed:
 await DELETE("/api/v1/job", { params: { query: which } });
 const { error: gone, response } = await GET("/api/v1/job", { params: { query: which } });
 assert.deepEqual([response.status, gone?.status, gone?.title], [404, 404, "Not Found"]);
-assert.equal(good(await DELETE("/api/v1/jobs", { params: { query: { queueName: queue, dry_run: true } } })).matched, 3);
+assert.equal(good(await DELETE("/api/v1/jobs", { params: { query: { queueName: queue, all: true, dry_run: true } } })).matched, 3);
 assert.equal((await DELETE("/api/v1/queue", { params: { query: { name: queue } } })).response.status, 204);
 console.log("lived");

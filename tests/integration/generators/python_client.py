@@ -117,7 +117,7 @@ def live(url: str, queue: str) -> None:
     delete_job.sync_detailed(client=client, queue_name=queue, job_uid=added.uid)
     gone = good(read_job.sync(client=client, queue_name=queue, job_uid=added.uid), Problem)
     assert (gone.status, gone.title) == (404, "Not Found")
-    assert good(delete_jobs.sync(client=client, queue_name=queue, dry_run=True), Matched).matched == 3
+    assert good(delete_jobs.sync(client=client, queue_name=queue, all_=True, dry_run=True), Matched).matched == 3
     assert delete_queue.sync_detailed(client=client, name=queue).status_code is HTTPStatus.NO_CONTENT
 
 
