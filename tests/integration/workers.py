@@ -154,6 +154,9 @@ class Worker:
             except (OSError, HTTPException):
                 hold.touched = monotonic()
                 self._hang_up()
+                if self.stop.is_set():
+                    # Nobody may be there any more who could answer.
+                    return False
                 time.sleep(0.05)
                 continue
             self._expect(reply.status in (200, 409), "update", hold, reply)

@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import ClassVar
 
+from hypothesis import Phase, settings
 from hypothesis import seed as with_seed
-from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.machine.http_driver import HttpDriver
@@ -24,11 +24,14 @@ class HttpMachine(EngineMachine):
     counted: ClassVar[Counter[str]] = Counter()
 
 
-def live(machine: type[EngineMachine], *, lives: int, steps: int, seed: int | None = None) -> Counter[str]:
+def live(
+    machine: type[EngineMachine], *, lives: int, steps: int, seed: int | None = None, shrink: bool = True
+) -> Counter[str]:
     """
     Go through so many lives; what came to pass in them and in those before, and how often.
 
     Without a seed they are the same each time: how often a thing comes to pass must not be left to chance.
+    To shrink what fails takes up to five minutes.
     """
     given = settings(
         deadline=None,
@@ -37,6 +40,7 @@ def live(machine: type[EngineMachine], *, lives: int, steps: int, seed: int | No
         report_multiple_bugs=False,
         derandomize=seed is None,
         database=None,
+        phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
     )
     run_state_machine_as_test(machine if seed is None else with_seed(seed)(machine), settings=given)
     return machine.counted

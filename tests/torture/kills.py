@@ -28,13 +28,10 @@ from .trials import Tally
 
 __all__ = ["Kills"]
 
-#: Jobs that only lie there, so that a compaction takes long enough to be killed in.
-CARGO: Final = 8_000
 #: Jobs for the workers in each round.
 WORK: Final = 30
-#: Seconds under load before a kill, or at most, if it waits for a compaction.
-LOADED: Final = (0.2, 1.0)
-PATIENCE: Final = 8.0
+#: Seconds under load before a kill that does not wait for a compaction.
+LOADED: Final = (0.3, 2.0)
 #: Seconds from the begin of a compaction to the kill.
 INTO: Final = (0.0, 0.15)
 #: Connections take their own ports from 32768 on, and so can't take the daemon's while it is down.
@@ -114,6 +111,7 @@ class _Campaign:
     chance: random.Random
     tally: Tally
     port: int
+    trial: "Kills"
     owners: list[Owner] = field(init=False)
     workforce: Workforce = field(init=False)
     _cargo: dict[str, Any] = field(factory=dict)
@@ -133,7 +131,7 @@ class _Campaign:
         with self.connect() as client:
             client.make_queue("work")
             client.make_queue("cargo")
-            client.add_many([{"content": {"n": n}} for n in range(CARGO)], "cargo")
+            client.add_many([{"content": {"n": n}} for n in range(self.trial.cargo)], "cargo")
             self._cargo = client.jobs("cargo")
         self.workforce.start()
 
@@ -160,7 +158,7 @@ class _Campaign:
         if self.chance.random() < 0.3:
             time.sleep(self.chance.uniform(*LOADED))
             return
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.trial.patience
         while time.monotonic() < deadline and "compaction begins" not in self.daemon.log:
             time.sleep(0.01)
         time.sleep(self.chance.uniform(*INTO))
@@ -201,7 +199,7 @@ class _Campaign:
     def abandon(self) -> None:
         """Leave nothing running."""
         self.daemon.kill()
-        self.workforce.stop.set()
+        self.workforce.end()
 
 
 def _require(right: bool, what: str) -> None:
@@ -213,7 +211,11 @@ def _require(right: bool, what: str) -> None:
 class Kills:
     """A trial: one database, and so many kills."""
 
-    kills: int = 5
+    kills: int = 10
+    #: Jobs that only lie there, so that a compaction takes long enough to be killed in.
+    cargo: int = 8_000
+    #: Seconds that a kill waits for a compaction at most.
+    patience: float = 8.0
     make_daemon: Callable[..., Daemon] = Daemon
     name: str = "kills"
 
@@ -221,7 +223,7 @@ class Kills:
         chance = random.Random(seed)
         port = _free_port(chance)
         settings = {"API_PORT": str(port), "LOG_REQUESTS": "errors"}
-        campaign = _Campaign(self.make_daemon(folder / "home", settings), chance, tally, port)
+        campaign = _Campaign(self.make_daemon(folder / "home", settings), chance, tally, port, self)
         try:
             campaign.begin()
             for number in range(self.kills):

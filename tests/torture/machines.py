@@ -1,7 +1,6 @@
 """Random lives of the machine in tests/machine: an engine, or the API, against the plain model."""
 
 from pathlib import Path
-from typing import Final
 
 from attrs import frozen
 
@@ -12,9 +11,6 @@ from .trials import Tally
 
 __all__ = ["Lives"]
 
-#: As many steps as the tests take.
-STEPS: Final = 50
-
 
 @frozen
 class Lives:
@@ -23,11 +19,13 @@ class Lives:
     name: str
     machine: type[EngineMachine]
     lives: int = 40
+    steps: int = 50
+    shrink: bool = True
 
     def run(self, seed: int, folder: Path, tally: Tally) -> None:
         """The steps that led to a failure are in its message; the folder stays empty."""
         before = self.machine.counted["operations"]
         try:
-            live(self.machine, lives=self.lives, steps=STEPS, seed=seed)
+            live(self.machine, lives=self.lives, steps=self.steps, seed=seed, shrink=self.shrink)
         finally:
             tally.operations += self.machine.counted["operations"] - before

@@ -1,0 +1,116 @@
+"""An owner agrees with a right server, and sees whatever else there is; all in memory."""
+
+import random
+from collections.abc import Callable
+from http.client import HTTPException
+from typing import Any
+
+import pytest
+from attrs import define
+
+from tests.doubles import Answer, MemoryServer
+from tests.machine.api_driver import ApiDriver
+from tests.torture.owner import WEIGHTS, Disagreement, Owner
+
+
+@define
+class Losing:
+    """A server whose next answer is lost on its way, before or after it has done what was asked."""
+
+    server: MemoryServer
+    lose: str = ""
+
+    def call(self, *args: Any, **more: Any) -> Answer:
+        lost, self.lose = self.lose, ""
+        if lost == "request":
+            raise HTTPException
+        answer = self.server.call(*args, **more)
+        if lost == "answer":
+            raise HTTPException
+        return answer
+
+
+def _owner(server: Any, seed: int) -> Owner:
+    api = ApiDriver()
+    api.server = server
+    return Owner("its own", api, random.Random(seed))
+
+
+def _at_work(server: Any, steps: int, seed: int = 1) -> Owner:
+    """An owner who has gone so many steps, and then on until there are jobs."""
+    owner = _owner(server, seed)
+    while steps > 0 or "its own" not in owner.model.queues or len(owner.model.queues["its own"].jobs) < 3:
+        assert owner.step()
+        steps -= 1
+    owner.judge()
+    return owner
+
+
+def _first_job(server: MemoryServer) -> dict[str, Any]:
+    job: dict[str, Any] = server.call("GET", "/api/v1/queue", query={"name": "its own"}).json["jobs"][0]
+    return job
+
+
+@pytest.mark.slow
+def test_it_agrees_with_a_server_that_is_right_through_steps_of_all_kinds(server: MemoryServer) -> None:
+    owner = _at_work(server, 300)
+    assert owner.answered.keys() == {*WEIGHTS, "create"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lose", ["request", "answer"])
+def test_of_a_request_without_an_answer_it_takes_either_outcome(server: MemoryServer, lose: str) -> None:
+    losing = Losing(server)
+    owner = _at_work(losing, 20)
+    kinds = set()
+    for _ in range(60):
+        losing.lose = lose
+        assert not owner.step()
+        assert owner.unanswered is not None
+        kinds.add(owner.unanswered.name.split()[0])
+        owner.judge()
+        assert owner.step()
+    assert {"add", "claim", "update", "delete"} <= kinds
+
+
+def _remove_one(server: MemoryServer) -> None:
+    query = {"queueName": "its own", "jobUID": _first_job(server)["uid"]}
+    assert server.call("DELETE", "/api/v1/job", query=query).status == 204
+
+
+def _make_one_up(server: MemoryServer) -> None:
+    body = {"queue_name": "its own", "job": {"content": {}}}
+    server.call("POST", "/api/v1/queue", body={"name": "its own", "max_jobs": 0})
+    assert server.call("PUT", "/api/v1/job", body=body).status == 201
+
+
+def _change_a_tag(server: MemoryServer) -> None:
+    body = {"queue_name": "its own", "uid": _first_job(server)["uid"], "tags": ["other"]}
+    server.call("POST", "/api/v1/queue", body={"name": "its own", "require_lease": False})
+    assert server.call("POST", "/api/v1/job", body=body).status == 200
+
+
+def _pause(server: MemoryServer) -> None:
+    paused = server.call("GET", "/api/v1/queue/stats", query={"name": "its own"}).json["paused"]
+    assert server.call("POST", "/api/v1/queue", body={"name": "its own", "paused": not paused}).status == 200
+
+
+def _remove_all(server: MemoryServer) -> None:
+    assert server.call("DELETE", "/api/v1/queue", query={"name": "its own"}).status == 204
+
+
+@pytest.mark.parametrize("harm", [_remove_one, _make_one_up, _change_a_tag, _pause, _remove_all])
+def test_it_sees_after_a_crash_what_is_not_as_it_was_left(
+    server: MemoryServer, harm: Callable[[MemoryServer], None]
+) -> None:
+    owner = _at_work(server, 50)
+    harm(server)
+    with pytest.raises(Disagreement, match="its own"):
+        owner.judge()
+
+
+def test_it_sees_a_wrong_answer(server: MemoryServer) -> None:
+    owner = _at_work(server, 50)
+    _remove_all(server)
+    with pytest.raises(Disagreement, match="404"):
+        owner.step()

@@ -1,0 +1,89 @@
+"""Trials in turn, the seeds that they are given, and what is said of one that fails."""
+
+import io
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from attrs import define, field
+
+from tests.machine.lives import LocalMachine
+from tests.machine.local_driver import LocalDriver
+from tests.torture.machines import Lives
+from tests.torture.trials import Tally, run
+
+
+@pytest.fixture(autouse=True)
+def _in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+@define
+class Fake:
+    """Fails for one seed."""
+
+    name: str
+    bad_seed: int | None = None
+    seeds: list[int] = field(factory=list)
+
+    def run(self, seed: int, folder: Path, tally: Tally) -> None:
+        (folder / "log").write_text("what happened")
+        self.seeds.append(seed)
+        tally.kills += 7
+        if seed == self.bad_seed:
+            raise ValueError("it is not as it should be")
+
+
+def test_each_round_has_the_next_seed_and_without_time_each_trial_has_one_round(tmp_path: Path) -> None:
+    one, other, out = Fake("one"), Fake("other"), io.StringIO()
+    tallies = run([one, other], seconds=0, seed=5, out=out)
+    assert (one.seeds, other.seeds) == ([5], [6])
+    assert [tally.kills for tally in tallies.values()] == [7, 7]
+    assert "one, seed 5" in out.getvalue()
+    assert not list(tmp_path.iterdir()), "what went well is removed"
+
+
+def test_a_failure_ends_it_says_its_seed_and_keeps_what_was_left(tmp_path: Path) -> None:
+    one, other, out = Fake("one", bad_seed=7), Fake("other"), io.StringIO()
+    tallies = run([one, other], seconds=100, seed=5, out=out)
+    assert (one.seeds, other.seeds) == ([5, 7], [6])
+    assert tallies["one"].disagreements == 1
+    (left,) = tmp_path.iterdir()
+    assert (left / "log").read_text() == "what happened"
+    said = out.getvalue()
+    assert f"one failed with seed 7; what it left: {left}" in said
+    assert "it is not as it should be" in said
+
+
+class Forgetful(LocalDriver):
+    """Deletes nothing, and says that it has."""
+
+    def delete(self, name: str, key: str, uid: str) -> None:
+        super().read(name, key, uid)
+
+
+class ForgetfulMachine(LocalMachine):
+    driver_kind = Forgetful
+
+
+def test_lives_against_an_engine_that_forgets_fail_with_their_seed() -> None:
+    out = io.StringIO()
+    tallies = run([Lives("lives", ForgetfulMachine, lives=20, steps=10, shrink=False)], seconds=0, seed=3, out=out)
+    assert tallies["lives"].disagreements == 1
+    assert "lives failed with seed 3" in out.getvalue()
+    assert "state.delete" in out.getvalue(), "the steps that lead to it are shown"
+
+
+class Counted(LocalMachine):
+    counted: ClassVar[Counter[str]] = Counter()
+
+
+def test_lives_are_new_with_each_seed_and_their_steps_are_counted() -> None:
+    first, second = Tally(), Tally()
+    Lives("lives", Counted, lives=3, steps=10).run(1, Path(), first)
+    before = Counted.counted.copy()
+    Lives("lives", Counted, lives=3, steps=10).run(2, Path(), second)
+    assert first.operations > 10
+    assert second.operations == Counted.counted["operations"] - before["operations"]
