@@ -120,7 +120,17 @@ def test_the_health_check_of_the_container_tells_a_server_from_none(daemon: Daem
 def test_the_lock_file_pins_all_that_is_needed_with_hashes() -> None:
     lock = (ROOT / "requirements.lock").read_text()
     pinned = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
-    assert {"twisted", "klein", "pynacl", "attrs", "msgspec", "prometheus-client", "click", "rich", "platformdirs"} <= pinned
+    assert {
+        "twisted",
+        "klein",
+        "pynacl",
+        "attrs",
+        "msgspec",
+        "prometheus-client",
+        "click",
+        "rich",
+        "platformdirs",
+    } <= pinned
     assert all("--hash=sha256:" in block for block in re.split(r"\n(?=[a-z])", lock.strip()))
 
 
