@@ -1,0 +1,227 @@
+"""
+All of it at once: a file of jobs, workers in a shell and in Python, and most of them ended while they work.
+
+JOBENGINE_TEST_JOBS is how many jobs there are, 10,000 if it is not set.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from jobengine import client
+
+from .conftest import MakeDaemon
+from .daemons import DEADLINE, Daemon, free_port, until
+from .shells import ADMIN_KEY, KEY, Shell
+
+JOBS = int(os.environ.get("JOBENGINE_TEST_JOBS", "10000"))
+#: Seconds without a word after which a job is given to another worker.
+TIMEOUT = 5
+#: bash has the time of day as a variable: no process is started to ask for it.
+IN_SHELL = """
+note() { echo "$1 $JOBENGINE_UID $JOBENGINE_ATTEMPT ${EPOCHREALTIME/./} $PPID" >> journal; }
+note begun
+read -r content
+n=${content//[!0-9]/}
+echo "{\\"square\\": $((n * n))}"
+note ended
+"""
+IN_PYTHON = """
+import os
+import time
+
+from jobengine.worker import Worker
+
+worker = Worker(["mail"], concurrency=8)
+
+
+def note(what, job):
+    # One write for each line: several programs write there.
+    with open("journal", "ab", buffering=0) as journal:
+        line = f"{what} {job.uid} {job.attempts} {time.time_ns() // 1000} {os.getpid()}\\n"
+        journal.write(line.encode())
+
+
+@worker.handler("mail")
+def square(content, job):
+    note("begun", job)
+    time.sleep(0.01)
+    note("ended", job)
+    return {"square": content["n"] ** 2}
+"""
+
+
+@frozen
+class Run:
+    """A job was worked on, as its worker noted it; times are microseconds of the time of day."""
+
+    uid: str
+    attempt: int
+    worker: int
+    began: int
+    #: None if the worker was killed before.
+    ended: int | None
+
+
+class Worker:
+    """`jobengine work` as a process."""
+
+    def __init__(self, shell: Shell, *arguments: str) -> None:
+        self._log = shell.home / f"log of {arguments[-1]} {time.monotonic_ns()}"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["jobengine", "work", "mail", *arguments],
+                cwd=shell.home,
+                env=shell.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def stop(self) -> None:
+        """SIGTERM, which has to end it with success."""
+        self.process.terminate()
+        assert self.process.wait(DEADLINE) == 0, self.log[-4000:]
+
+    def kill_over_a_job(self, journal: Path) -> None:
+        """SIGKILL at a moment when it works on jobs."""
+        until("it works on a job", partial(self._is_stopped_over_a_job, journal))
+        self.process.kill()
+        self.process.wait()
+
+    def _is_stopped_over_a_job(self, journal: Path) -> bool:
+        self.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)  # its threads stop one after the other
+        if any(run.ended is None and run.worker == self.process.pid for run in _runs(journal)):
+            return True
+        self.process.send_signal(signal.SIGCONT)
+        return False
+
+
+def _runs(journal: Path) -> list[Run]:
+    began: dict[tuple[str, int], tuple[int, int]] = {}
+    ended: dict[tuple[str, int], int] = {}
+    for what, uid, attempt, at, worker in re.findall(r"^(\w+) (\S+) (\d+) (\d+) (\d+)$", journal.read_text(), re.M):
+        key = uid, int(attempt)
+        if what == "begun":
+            assert key not in began, f"two workers had attempt {attempt} at {uid}"
+            began[key] = int(at), int(worker)
+        else:
+            assert began[key][1] == int(worker)
+            ended[key] = int(at)
+    return [Run(*key, worker, at, ended.get(key)) for key, (at, worker) in began.items()]
+
+
+@pytest.fixture
+def server(make_daemon: MakeDaemon) -> Daemon:
+    return make_daemon(settings={"API_PORT": str(free_port()), "ADMIN_KEY": ADMIN_KEY}).start()
+
+
+@pytest.fixture
+def mail(server: Daemon) -> Iterator[client.Queue]:
+    with client.JobEngine(f"http://127.0.0.1:{server.port}", access_key=KEY, admin_key=ADMIN_KEY) as engine:
+        queue = engine.queue("mail")
+        queue.create()
+        yield queue
+
+
+def test_every_job_of_a_file_is_done_once_though_workers_and_the_server_are_killed(
+    server: Daemon, mail: client.Queue, tmp_path: Path
+) -> None:
+    shell = Shell(server, tmp_path)
+    journal = tmp_path / "journal"
+    (tmp_path / "jobs.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(JOBS)))
+    (tmp_path / "in_shell").write_text(IN_SHELL)
+    (tmp_path / "tasks.py").write_text(IN_PYTHON)
+    shell("add", "mail", "--many", "jobs.jsonl", "--timeout", f"{TIMEOUT}s", "--max-attempts", "10")
+
+    in_shell, in_python, to_be_killed = workers = [
+        Worker(shell, "-j", "4", "--", "bash", "in_shell"),
+        Worker(shell, "--app", "tasks:worker"),
+        Worker(shell, "--app", "tasks:worker"),
+    ]
+    _until_complete(mail, 0.2)
+    to_be_killed.kill_over_a_job(journal)
+    _until_complete(mail, 0.3)
+    _restart(server)
+    _until_complete(mail, 0.5)
+    in_shell.stop()
+    workers.append(Worker(shell, "-j", "4", "--", "bash", "in_shell"))
+    _until_complete(mail, 0.7)
+    _restart(server)
+    _until_complete(mail, 1)
+    for worker in (in_python, workers[-1]):
+        worker.stop()
+
+    jobs = {job.uid: job for job in mail.jobs()}
+    assert {job.content["n"]: job.result for job in jobs.values()} == {n: {"square": n * n} for n in range(JOBS)}
+    runs = _runs(journal)
+    assert {run.worker for run in runs} == {worker.process.pid for worker in workers}
+    _judge(jobs, runs, to_be_killed.process.pid)
+
+
+def _until_complete(mail: client.Queue, share: float) -> None:
+    until(f"{share:.0%} are complete", lambda: mail.stats().counts.complete >= share * JOBS, seconds=60 + JOBS / 100)
+
+
+def _restart(server: Daemon) -> None:
+    server.kill()
+    server.start()
+
+
+def _judge(jobs: Mapping[str, client.Job], runs: Sequence[Run], killed: int) -> None:
+    """Hold what the server says of each job against what its workers noted."""
+    by_uid: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_uid[run.uid].append(run)
+    wrong = [job for uid, job in jobs.items() if not _is_as_noted(job, by_uid[uid])]
+    assert [(job, job.raw.get("history"), by_uid[job.uid]) for job in wrong] == []
+
+    cut = [run for run in runs if run.ended is None]
+    assert {run.worker for run in cut} == {killed}
+    # Beside them there are time-outs of claims whose answer was lost with the server.
+    outcomes = Counter(attempt.outcome for job in jobs.values() for attempt in job.history)
+    assert outcomes["complete"] == JOBS
+    assert outcomes["timeout"] >= len(cut)
+    assert sum(job.attempts for job in jobs.values()) == JOBS + outcomes["timeout"]
+
+
+def _is_as_noted(job: client.Job, runs: Sequence[Run]) -> bool:
+    """Whether its attempts are those that were noted, one after the other, and only the last one counted."""
+    attempts = [attempt for attempt in job.history if attempt.outcome != "released"]
+    noted = sorted(runs, key=lambda run: run.attempt)
+    return (
+        job.state == "complete"
+        and job.attempts == len(attempts)
+        and [attempt.outcome for attempt in attempts] == ["timeout"] * (len(attempts) - 1) + ["complete"]
+        and all(one.ended <= next_.started for one, next_ in pairwise(job.history))
+        and all((one.ended or one.began) <= next_.began for one, next_ in pairwise(noted))
+        # An attempt without a run was not begun: its claim was not answered, or its worker was killed before.
+        and all(_is_of(attempts[run.attempt - 1], run) for run in noted)
+        and noted[-1].attempt == len(attempts)
+        and noted[-1].ended is not None
+    )
+
+
+def _is_of(attempt: client.Attempt, run: Run) -> bool:
+    """Whether it was held by who noted the run; times in a job are whole seconds."""
+    last = run.ended or run.began
+    return (
+        str(attempt.worker).endswith(f"-{run.worker}")
+        and int(attempt.started.timestamp()) <= run.began / 1e6
+        and (attempt.outcome == "timeout" or last / 1e6 <= attempt.ended.timestamp() + 1)
+    )
