@@ -44,6 +44,7 @@ from ..wire.parameters import (
     preferred_return,
     preferred_wait,
     seconds,
+    sent_trace,
     some_or_all,
     sort_of,
 )
@@ -64,7 +65,7 @@ from ..wire.responses import (
     to_json,
 )
 from ..wire.strict_json import MOST_VALUES
-from .callers import Callers, note_claimed
+from .callers import Callers, note_claimed, note_job
 from .common import empty, is_minimal, json_body, next_link, nothing
 from .errors import AdminRequired, brief_result, problem_of, result_of
 from .exposition import CONTENT_TYPE
@@ -208,10 +209,11 @@ class Api:
     async def add_job(self, request: JobRequest) -> bytes:
         """Add a job to a queue, and wait for its end if that is preferred."""
         key = idempotency_key(request.sent(b"idempotency-key"))
-        command = self.wire.add_job(await self._body(request), self._access(request), key)
+        trace = sent_trace(request.sent(b"traceparent"))
+        command = self.wire.add_job(await self._body(request), self._access(request), key, trace)
         (added,) = await self.engine.ask(self._callers.noted(request, command))
         job, wait = added.job, preferred_wait(request.sent(b"prefer"))
-        request.notes["uid"] = job.spec.uid
+        note_job(request, job)
         if wait:
             request.waits = True
             job = await self.engine.read_job(
