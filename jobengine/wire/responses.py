@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
+from heapq import nsmallest
 from typing import Any, Final, TypeVar
 
-from attrs import asdict
+from attrs import asdict, define
 
 from ..core.commands import Added, Claimed, Explanation
 from ..core.model import (
@@ -20,6 +21,7 @@ from ..core.model import (
 from .shown_job import is_cancelled, job_json, job_value, not_before_of, to_json
 
 __all__ = [
+    "Holder",
     "added_value",
     "brief_added",
     "explanation_json",
@@ -36,12 +38,15 @@ __all__ = [
     "sent_events",
     "stats_value",
     "to_json",
+    "workers_value",
 ]
 
 T = TypeVar("T")
 
 #: Items that are encoded at a time: some ms.
 _SLICE: Final = 1_000
+#: Workers that are named in one answer.
+_MOST_WORKERS: Final = 1_000
 
 
 def added_value(added: Added) -> Any:
@@ -70,6 +75,34 @@ async def list_json(
             await pause()
         parts.append(to_json([value(item) for item in items[start : start + _SLICE]])[1:-1])
     return b'{"%b":[%b]}' % (name.encode(), b",".join(parts))
+
+
+@define
+class Holder:
+    """A worker, or all that gave no name, and what it holds."""
+
+    #: The name that it gave.
+    worker: str | None
+    #: How many jobs.
+    jobs: int
+    #: When it claimed the job that it has held for longest, and when it last updated one of them, in milliseconds.
+    oldest_claimed: int
+    last_updated: int
+
+
+def workers_value(holders: Sequence[Holder]) -> dict[str, Any]:
+    """Those that hold most jobs, of equal ones those that hold one for longest, and how many there are in all."""
+    most = nsmallest(_MOST_WORKERS, holders, key=lambda one: (-one.jobs, one.oldest_claimed, one.worker or ""))
+    return {"workers": [_worker(one) for one in most], "total": len(holders)}
+
+
+def _worker(holder: Holder) -> dict[str, Any]:
+    return {
+        "worker": holder.worker,
+        "jobs": holder.jobs,
+        "oldest_claimed": holder.oldest_claimed // 1000,
+        "last_updated": holder.last_updated // 1000,
+    }
 
 
 def queue_head(name: str) -> bytes:
