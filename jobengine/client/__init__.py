@@ -41,6 +41,7 @@ from .values import (
     QueueStats,
     Readiness,
     Times,
+    WorkerJobs,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ __all__ = [
     "Times",
     "TooManyRequests",
     "Unavailable",
+    "WorkerJobs",
 ]
 
 _ASYNC = {

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from . import errors as e
 from .http import Response
-from .values import AccessKey, Explanation, Job, QueueSetup, QueueStats, Readiness
+from .values import AccessKey, Explanation, Job, QueueSetup, QueueStats, Readiness, WorkerJobs
 
 __all__ = ["CALLS", "Call", "failure", "read_answer"]
 
@@ -202,6 +202,9 @@ DELETE_JOBS: Final = Call(
     "deleteJobs", "DELETE", "/api/v1/jobs", ("Queue.delete_all",), _matched, safe=False, special=_QUEUE
 )
 WATCH_EVENTS: Final = Call[None]("watchEvents", "GET", "/api/v1/events", ("Queue.events",), _nothing, special=_QUEUE)
+LIST_WORKERS: Final = Call(
+    "listWorkers", "GET", "/api/v1/workers", ("Queue.workers",), _list("workers", WorkerJobs), special=_QUEUE
+)
 TEST: Final = Call[None]("test", "GET", "/test", ("JobEngine.test",), _nothing)
 HEALTHZ: Final = Call[None]("healthz", "GET", "/healthz", ("JobEngine.healthz",), _nothing)
 READYZ: Final = Call("readyz", "GET", "/readyz", ("JobEngine.readyz",), _value(Readiness))

@@ -24,6 +24,7 @@ __all__ = [
     "QueueStats",
     "Readiness",
     "Times",
+    "WorkerJobs",
 ]
 
 T = TypeVar("T")
@@ -339,6 +340,22 @@ class QueueStats(QueueSetup):
     wait = Field[Times]("wait_seconds", Times)
     #: In progress.
     run = Field[Times]("run_seconds", Times)
+
+
+class WorkerJobs(Answer):
+    """A worker, or all that gave no name, and what it holds."""
+
+    __slots__ = ()
+    _shown = ("worker", "jobs")
+
+    #: The name that it gave with its claims.
+    worker = Field[str | None]("worker")
+    #: How many jobs it holds.
+    jobs = Field[int]("jobs", default=0)
+    #: When it claimed the job that it has held for longest.
+    oldest_claimed = Field[datetime]("oldest_claimed", _time)
+    #: When it claimed or updated one of them last.
+    last_updated = Field[datetime]("last_updated", _time)
 
 
 class AccessKey(Answer):

@@ -121,6 +121,7 @@ class _Batch:
             unique_key=asked.unique_key,
             fingerprint=fingerprint,
             author=self.grant.key_id,
+            context=asked.context,
         )
         return Job(spec, self._standing(asked))
 
@@ -141,7 +142,11 @@ def _given(value: int | None, default: int) -> int:
 
 
 def _fingerprint(asked: NewJob) -> str:
-    """A digest of all that a client asked for; equal for equal requests."""
+    """
+    A digest of all that a client asked for; equal for equal requests.
+
+    The trace is left out: a request that is sent again may be a step of its own in it.
+    """
     parts: list[Any] = [
         asked.priority,
         asked.keep_minutes,
@@ -154,4 +159,7 @@ def _fingerprint(asked: NewJob) -> str:
         asked.delay_seconds,
         asked.not_before,
     ]
+    if asked.context.meta is not None:
+        # Digests in databases from before there was `meta` stay what they are.
+        parts.append(asked.context.meta)
     return blake2b(repr(parts).encode() + asked.content, digest_size=16).hexdigest()

@@ -6,7 +6,9 @@ from typing import Generic, TypeVar
 
 from .errors import DomainError
 from .model import (
+    NO_CONTEXT,
     AccessKey,
+    Context,
     Defaults,
     Grant,
     Job,
@@ -190,6 +192,7 @@ class NewJob(Value, frozen=True, kw_only=True):
     max_attempts: int | None = None
     retry_delay_seconds: int | None = None
     unique_key: str | None = None
+    context: Context = NO_CONTEXT
     #: Seconds from now on in which it is not to be claimed.
     delay_seconds: int = 0
     #: Unix seconds before which it is not to be claimed; 0 is at once.

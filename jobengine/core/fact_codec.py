@@ -8,6 +8,7 @@ object at the end, and only where it is not the default.
 
 from collections.abc import Callable
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from attrs import asdict, fields_dict
@@ -15,7 +16,22 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Decoder, Encoder
 
 from .facts import ClockSet, Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from .model import NO_NOTES, AccessKey, Attempt, Defaults, Job, Notes, OldKey, Queue, Role, Spec, Standing, State
+from .model import (
+    NO_CONTEXT,
+    NO_NOTES,
+    AccessKey,
+    Attempt,
+    Context,
+    Defaults,
+    Job,
+    Notes,
+    OldKey,
+    Queue,
+    Role,
+    Spec,
+    Standing,
+    State,
+)
 
 __all__ = ["UnknownRecord", "decode", "encode", "length_of_more"]
 
@@ -40,6 +56,11 @@ class _SpecExtras(Struct, omit_defaults=True):
     unique_key: str | None = None
     fingerprint: str | None = None
     author: str | None = None
+    context: Context = NO_CONTEXT
+
+
+#: Those of a Spec, by the names that both have.
+_extras_of: Final = attrgetter(*_SpecExtras.__struct_fields__)
 
 
 class _NotesExtras(Struct, omit_defaults=True):
@@ -101,9 +122,7 @@ def _standing(standing: Standing) -> tuple[Any, ...]:
 def _encode_job_added(fact: JobAdded) -> bytes:
     spec = fact.job.spec
     asked = (spec.uid, spec.priority, spec.arrival, spec.keep_minutes, spec.timeout_seconds, spec.timeout_time)
-    more = _SpecExtras(
-        spec.tags, spec.max_attempts, spec.retry_delay_seconds, spec.unique_key, spec.fingerprint, spec.author
-    )
+    more = _SpecExtras(*_extras_of(spec))
     line = _line(("job-added", 3, fact.queue, *asked, spec.created, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content
 
@@ -130,7 +149,7 @@ def encode(fact: Fact) -> bytes:
 
 def length_of_more(job: Job) -> int:
     """
-    How much longer a job's record is for what not every job has, and may be long: tags, unique key, worker, notes.
+    How much longer a job's record is for its tags, unique key, context, worker and notes, which may be long.
 
     It is a function of these alone, so that it is the same whatever else changes.
     """
@@ -138,6 +157,8 @@ def length_of_more(job: Job) -> int:
     length = 0
     if spec.tags or spec.unique_key:
         length += len(_line((spec.tags, spec.unique_key)))
+    if spec.context is not NO_CONTEXT:
+        length += len(_line(spec.context))
     if standing.worker:
         length += len(_line(standing.worker))
     if notes is not NO_NOTES and _is_long(notes):
@@ -238,6 +259,8 @@ def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
         more["tags"] = _shared(tuple(more["tags"]))
     if "author" in more:
         more["author"] = _shared(more["author"])
+    if "context" in more:
+        more["context"] = Context(**more["context"])
     spec = Spec(
         uid=uid,
         priority=priority,

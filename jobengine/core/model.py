@@ -22,12 +22,14 @@ __all__ = [
     "HISTORY_LENGTH",
     "INPROGRESS",
     "MINUTE",
+    "NO_CONTEXT",
     "NO_NOTES",
     "QUEUED",
     "SECOND",
     "UNFINISHED",
     "AccessKey",
     "Attempt",
+    "Context",
     "Defaults",
     "EventBatch",
     "Grant",
@@ -102,6 +104,19 @@ class Defaults:
     retry_delay_seconds: int = 0
 
 
+class Context(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client says of a job for others to read; no rule looks at it, and most jobs have none of it."""
+
+    #: A JSON object as text, as the client sent it, or None.
+    meta: str | None = None
+    #: The trace that the job belongs to, as in the header of that name (W3C Trace Context), or None.
+    traceparent: str | None = None
+
+
+#: For a job of which nothing is said.
+NO_CONTEXT: Final = Context()
+
+
 class Spec(Value, frozen=True, kw_only=True):
     """What was asked for; the half of a job that stays the same until a client changes it."""
 
@@ -133,6 +148,8 @@ class Spec(Value, frozen=True, kw_only=True):
     fingerprint: str | None = None
     #: The id of the key it was added with; None for the owner's.
     author: str | None = None
+    #: What is handed on with it.
+    context: Context = NO_CONTEXT
     #: The job's place in execution order: smaller goes first. One tuple, shared by every index that holds it.
     #: It is made of the others, whatever is given.
     rank: Rank = (0, 0, "")

@@ -7,7 +7,7 @@ from msgspec import Struct
 __all__ = ["Value"]
 
 #: Fields that are secret, or a client's own: they are in no repr, so in no log or traceback.
-_HIDDEN: Final = frozenset({"access_key", "new_access_key", "content", "result", "lease", "claims", "rank"})
+_HIDDEN: Final = frozenset({"access_key", "new_access_key", "content", "meta", "result", "lease", "claims", "rank"})
 
 
 class Value(Struct, frozen=True, gc=False):

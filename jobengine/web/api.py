@@ -44,6 +44,7 @@ from ..wire.parameters import (
     preferred_return,
     preferred_wait,
     seconds,
+    sent_trace,
     some_or_all,
     sort_of,
 )
@@ -62,12 +63,14 @@ from ..wire.responses import (
     queue_value,
     stats_value,
     to_json,
+    workers_value,
 )
 from ..wire.strict_json import MOST_VALUES
-from .callers import Callers, note_claimed
+from .callers import Callers, note_claimed, note_job
 from .common import empty, is_minimal, json_body, next_link, nothing
 from .errors import AdminRequired, brief_result, problem_of, result_of
 from .exposition import CONTENT_TYPE
+from .holders import count_holders, jobs_held
 from .metrics import Metrics
 from .router import Dispatcher, Routes
 from .schema import SCHEMA
@@ -208,10 +211,11 @@ class Api:
     async def add_job(self, request: JobRequest) -> bytes:
         """Add a job to a queue, and wait for its end if that is preferred."""
         key = idempotency_key(request.sent(b"idempotency-key"))
-        command = self.wire.add_job(await self._body(request), self._access(request), key)
+        trace = sent_trace(request.sent(b"traceparent"))
+        command = self.wire.add_job(await self._body(request), self._access(request), key, trace)
         (added,) = await self.engine.ask(self._callers.noted(request, command))
         job, wait = added.job, preferred_wait(request.sent(b"prefer"))
-        request.notes["uid"] = job.spec.uid
+        note_job(request, job)
         if wait:
             request.waits = True
             job = await self.engine.read_job(
@@ -365,6 +369,12 @@ class Api:
         finally:
             alive.stop()
         return None
+
+    @_app.route("/api/v1/workers", methods=["GET"])
+    async def list_workers(self, request: JobRequest) -> bytes:
+        """Who holds how many jobs, and since when."""
+        command = self._callers.noted(request, jobs_held(one(request.args, "queueName"), self._access(request)))
+        return request.reply(to_json(workers_value(await count_holders(self.engine, command, self._pause))))
 
     # The server
 

@@ -10,10 +10,11 @@ from twisted.internet.defer import Deferred
 
 from ..core import commands as c
 from ..core.errors import QueueNotFound
+from ..core.model import Job
 from ..engine.door import Engine
 from ..http.request import JobRequest
 
-__all__ = ["Callers", "note_claimed"]
+__all__ = ["Callers", "note_claimed", "note_job"]
 
 C = TypeVar("C", bound=c.QueueCommand[Any] | c.Claims)
 
@@ -28,9 +29,18 @@ _ADMIN: Final[dict[str, str]] = {"role": "admin"}
 def note_claimed(request: JobRequest, claimed: Sequence[c.Claimed]) -> None:
     """Have the log say which job was claimed, or how many."""
     if len(claimed) == 1:
-        request.notes |= {"queue": claimed[0].queue, "uid": claimed[0].job.spec.uid}
+        request.notes["queue"] = claimed[0].queue
+        note_job(request, claimed[0].job)
     else:
         request.notes["jobs"] = len(claimed)
+
+
+def note_job(request: JobRequest, job: Job) -> None:
+    """Have the log say which job was added or claimed, and the trace that it belongs to if it has one."""
+    request.notes["uid"] = job.spec.uid
+    trace = job.spec.context.traceparent
+    if trace is not None:
+        request.notes["traceparent"] = trace
 
 
 def _notes_of(command: c.Command[object]) -> dict[str, str | int]:

@@ -51,6 +51,7 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("POST", "/api/v1/jobs"): Call("queueName"),
     ("DELETE", "/api/v1/jobs"): Call(f"queueName {_FILTER} all dry_run"),
     ("GET", "/api/v1/events"): Call("queueName"),
+    ("GET", "/api/v1/workers"): Call("queueName"),
     ("GET", "/openapi.json"): Call(""),
     ("GET", "/healthz"): Call(""),
     ("GET", "/readyz"): Call(""),

@@ -31,9 +31,11 @@ __all__ = [
     "preferred_return",
     "preferred_wait",
     "seconds",
+    "sent_trace",
     "shortened",
     "some_or_all",
     "sort_of",
+    "trace_of",
 ]
 
 #: What a query string or a set of headers is: every value of each name, as bytes.
@@ -49,6 +51,9 @@ _PREFER_RETURN: Final = re.compile(
     r"(?:^|[,;])\s*return\s*=\s*\"?(minimal|representation)\"?\s*(?:$|[,;])", re.IGNORECASE
 )
 _PREFER_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
+
+#: W3C Trace Context, version 00; a trace or a parent of zeros alone is none.
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 #: As in JSON, and as libraries write floats.
 _STATES: Final = {state.value: state for state in State}
@@ -119,6 +124,21 @@ def idempotency_key(values: Sequence[bytes] | None) -> str | None:
     if not 0 < len(key) <= _LONGEST_TEXT:
         raise BadInput(f"The header Idempotency-Key must have 1 to {_LONGEST_TEXT} characters.")
     return key
+
+
+def sent_trace(values: Sequence[bytes] | None) -> str | None:
+    """The trace in the traceparent headers of a request, or None; raises BadInput."""
+    return trace_of(_text(values, "traceparent", "header"), "The header traceparent") if values else None
+
+
+def trace_of(text: str, what: str) -> str:
+    """A trace (W3C Trace Context) as it is given; raises BadInput, which calls it `what`."""
+    if not _TRACEPARENT.fullmatch(text):
+        raise BadInput(
+            f"{what} must be as W3C Trace Context has it, version 00: 00-TRACE-PARENT-FLAGS, which are 32, 16 and 2 "
+            "hexadecimal digits in lower case, the first two not all zeros."
+        )
+    return text
 
 
 def preferred_wait(values: Sequence[bytes] | None) -> float:

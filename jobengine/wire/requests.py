@@ -11,11 +11,11 @@ from msgspec import Meta, Raw
 from msgspec.structs import asdict, replace
 
 from ..core import commands as c
-from ..core.model import Defaults, Role, State
+from ..core.model import NO_CONTEXT, Context, Defaults, Role, State
 from ..core.values import Value
 from .bulk import Bounds, Checked, Pause, checked, field_names, read_in_pieces
 from .fields import PassedOver, known_only, unknown_field
-from .parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of
+from .parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of, trace_of
 from .strict_json import MOST_VALUES, NotStrict, check
 
 __all__ = ["Access", "Wire"]
@@ -24,6 +24,8 @@ _NAME_LENGTH: Final = 256
 _KEY_LENGTH: Final = 1024
 #: A job remembers the errors of its last 20 attempts, in each of its records.
 _ERROR_LENGTH: Final = 4096
+#: Bytes of `meta`.
+_META_LENGTH: Final = 4096
 _MOST_JOBS: Final = 10_000
 _MOST_CLAIMS: Final = 1_000
 #: What a header can carry without loss: no control characters, no space at either end (RFC 9110, 5.5).
@@ -98,6 +100,8 @@ class _NewJob(_Fields, frozen=True, kw_only=True):
     delay_seconds: _Count | None = None
     not_before: _Count | None = None
     uid: _Uid | None = None
+    meta: Raw = _NOTHING
+    traceparent: str | None = None
     # A job that was read, or claimed, may be sent as it is to be added.
     created: PassedOver = _NOTHING
     last_updated: PassedOver = _NOTHING
@@ -246,14 +250,18 @@ class Wire:
             new_access_key=_header_safe(asked.access_key),
         )
 
-    def add_job(self, body: bytes, access: Access, idempotency_key: str | None = None) -> c.AddJobs:
-        """The body of PUT /api/v1/job."""
+    def add_job(
+        self, body: bytes, access: Access, idempotency_key: str | None = None, trace: str | None = None
+    ) -> c.AddJobs:
+        """The body of PUT /api/v1/job; `trace` is that of the request, for a job that does not say."""
         asked, _ = self._decode(body, _add_job, v1=True)
         job = _new_job(asked.job, "job", self.max_job_bytes)
         if idempotency_key is not None:
             if job.uid is not None:
                 raise BadInput("Send a uid or the header Idempotency-Key, not both.")
             job = replace(job, idempotency_key=idempotency_key)
+        if trace is not None and job.context.traceparent is None:
+            job = replace(job, context=replace(job.context, traceparent=trace))
         return self._adding(asked.queue_name, access, (job,), many=False)
 
     async def add_jobs(self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES) -> c.AddJobs:
@@ -371,6 +379,16 @@ def _new_job(asked: _NewJob, place: str, most: int) -> c.NewJob:
         delay_seconds=asked.delay_seconds or 0,
         not_before=asked.not_before or 0,
         uid=asked.uid,
+        context=_context(asked, place),
+    )
+
+
+def _context(asked: _NewJob, place: str) -> Context:
+    if asked.traceparent is None and bytes(asked.meta) in _NO_META:
+        return NO_CONTEXT
+    return Context(
+        meta=None if bytes(asked.meta) in _NO_META else _object(asked.meta, f"{place}.meta", _META_LENGTH).decode(),
+        traceparent=None if asked.traceparent is None else trace_of(asked.traceparent, f"{place}.traceparent"),
     )
 
 
@@ -423,6 +441,8 @@ def _read_changes(asked: _Changes, most: int) -> c.Changes:
 
 _NO_CHANGES: Final = c.Changes()
 _CANCEL: Final = c.Changes(cancel=True)
+#: `meta` that is left out, or null.
+_NO_META: Final = (b"", b"null")
 #: A failed job may be queued again, if it has attempts left.
 _NEVER_DELAYED: Final = frozenset({State.INPROGRESS, State.COMPLETE})
 

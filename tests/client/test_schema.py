@@ -60,6 +60,7 @@ def test_each_operation_has_a_method_in_both_clients(operation: str, holder: str
         (client.QueueSetup, "QueueSetUp"),
         (client.QueueStats, "QueueStats"),
         (client.AccessKey, "Key"),
+        (client.WorkerJobs, "Worker"),
         (client.Readiness, "Readiness"),
     ],
 )

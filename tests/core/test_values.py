@@ -8,20 +8,20 @@ import pytest
 from jobengine.core import commands, model, state
 from jobengine.core import facts as events
 from jobengine.core.values import _HIDDEN, Value
-from jobengine.wire import requests
+from jobengine.wire import requests, shown_job
 from jobengine.wire import responses as answers
 
 #: Where there are values.
-MODULES = {module.__name__ for module in (commands, events, model, state, answers, requests)}
+MODULES = {module.__name__ for module in (commands, events, model, state, answers, requests, shown_job)}
 #: What may be shown. A new field is to be thought about: it belongs here, or among those that are hidden.
 SHOWN = """
-    admin after ahead all arrival attempts author cancel cancel_requested changes claimed count created defaults
+    admin after ahead all arrival attempts author cancel cancel_requested changes claimed context count created defaults
     delay_seconds draining dry_run ended error filter fingerprint following history idempotency_key job jobs
     keep_minutes key_id last_updated lease_expires limit many matched max_attempts max_jobs name new new_status
     not_before notes old outcome paused priority progress q queue queue_name queue_names queues ready_at
     max_queues old_key_seconds older_than updated_before sort
     require_lease results retry retry_delay_seconds role scan shift spec standing started state tag tags text
-    timeout_minutes timeout_seconds timeout_time uid uids unique_key update updated updates wait worker
+    timeout_minutes timeout_seconds timeout_time traceparent uid uids unique_key update updated updates wait worker
 """
 
 
@@ -38,7 +38,7 @@ def test_every_field_is_known_to_be_shown_or_hidden() -> None:
     assert names == {*SHOWN.split(), *_HIDDEN}
 
 
-@pytest.mark.parametrize("name", ["access_key", "new_access_key", "content", "result", "lease", "claims"])
+@pytest.mark.parametrize("name", ["access_key", "new_access_key", "content", "meta", "result", "lease", "claims"])
 def test_a_secret_is_in_no_repr(name: str) -> None:
     secret = msgspec.defstruct("Secret", [("uid", str), (name, str)], bases=(Value,), frozen=True)
     assert repr(secret("u-1", "canary")) == "Secret(uid='u-1')"

@@ -15,12 +15,25 @@ from jobengine.core.facts import (
     QueueCreated,
     QueueDeleted,
 )
-from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, OldKey, Queue, Role, Spec, Standing, State
+from jobengine.core.model import (
+    NO_CONTEXT,
+    AccessKey,
+    Attempt,
+    Context,
+    Defaults,
+    Job,
+    Notes,
+    OldKey,
+    Queue,
+    Role,
+    Spec,
+    Standing,
+    State,
+)
 
 __all__ = [
     "COMMITS",
     "COMMITS_2",
-    "COMMITS_3",
     "FULL_JOB",
     "FULL_QUEUE",
     "FULL_QUEUE_2",
@@ -32,7 +45,6 @@ __all__ = [
     "RECORDS",
     "SLICES",
     "SLICES_2",
-    "SLICES_3",
     "job",
 ]
 
@@ -107,13 +119,16 @@ FULL_JOB = Job(
         unique_key="once",
         fingerprint="ef" * 16,
         author="00000000-0000-0000-0000-0000000000b1",
+        context=Context(
+            meta='{"n": 1.50,\n"text": "Grüße"}', traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        ),
     ).spec,
     FULL_STANDING,
 )
 
 #: The same as version 2 knew them.
 FULL_STANDING_2 = replace(FULL_STANDING, not_before=0)
-FULL_JOB_2 = Job(FULL_JOB.spec, FULL_STANDING_2)
+FULL_JOB_2 = Job(replace(FULL_JOB.spec, context=NO_CONTEXT), FULL_STANDING_2)
 
 #: By file: a record of each kind and version that is not written any more.
 OLDER: dict[str, Fact] = {
@@ -175,19 +190,13 @@ COMMITS_2: list[list[Fact]] = [
     [JobChanged("mail", uid(3), standing(State.FAILED, CREATED + 30))],
 ]
 
-#: The same of the third one, in which a job's records are of version 3.
-SLICES_3 = SLICES_2
-COMMITS_3: list[list[Fact]] = [
+#: The same of the third one, in which the records of jobs and queues are of version 3.
+SLICES = SLICES_2
+COMMITS: list[list[Fact]] = [
     COMMITS_2[0],
     [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
     [ClockSet(3_600_000)],
-    *COMMITS_2[2:],
-]
-
-#: The same of the fourth one, in which a queue's records are of version 3.
-SLICES = SLICES_3
-COMMITS: list[list[Fact]] = [
-    *COMMITS_3[:4],
+    COMMITS_2[2],
     [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
-    *COMMITS_3[5:],
+    COMMITS_2[4],
 ]

@@ -12,14 +12,13 @@ from msgspec import UNSET, structs
 from jobengine.core import fact_codec as records
 from jobengine.core.fact_codec import UnknownRecord, decode, encode
 from jobengine.core.facts import Fact
-from jobengine.core.model import Notes, Queue, Spec, Standing, State
+from jobengine.core.model import Context, Notes, Queue, Spec, Standing, State
 from jobengine.core.state import Tables
 from jobengine.storage.errors import NewerFormat
 from tests.doubles import make_engine, new_clock, start
 from tests.golden.facts import (
     COMMITS,
     COMMITS_2,
-    COMMITS_3,
     FULL_JOB,
     FULL_QUEUE,
     FULL_QUEUE_2,
@@ -31,7 +30,6 @@ from tests.golden.facts import (
     RECORDS,
     SLICES,
     SLICES_2,
-    SLICES_3,
 )
 from tests.storage.files_of_commits import opened
 
@@ -40,8 +38,7 @@ HERE = Path(__file__).parent
 DATABASES = {
     "format-1.0.db": [*OLD_SLICES, *OLD_COMMITS],
     "format-1.0-records-2.db": [*SLICES_2, *COMMITS_2],
-    "format-1.0-records-3.db": [*SLICES_3, *COMMITS_3],
-    "format-1.0-records-4.db": [*SLICES, *COMMITS],
+    "format-1.0-records-3.db": [*SLICES, *COMMITS],
 }
 #: Their jobs in execution order: uid's last digit, priority, state, attempts, updated, timeout_time.
 EXPECTED = {
@@ -57,12 +54,11 @@ EXPECTED = {
         (3, -1, State.FAILED, 1, 1_700_000_000_153, 4_000_000_000),
     ],
 }
-EXPECTED["format-1.0-records-3.db"] = EXPECTED["format-1.0-records-4.db"] = EXPECTED["format-1.0-records-2.db"]
+EXPECTED["format-1.0-records-3.db"] = EXPECTED["format-1.0-records-2.db"]
 QUEUES = {
     "format-1.0.db": MAIL,
     "format-1.0-records-2.db": FULL_QUEUE_2,
-    "format-1.0-records-3.db": FULL_QUEUE_2,
-    "format-1.0-records-4.db": FULL_QUEUE,
+    "format-1.0-records-3.db": FULL_QUEUE,
 }
 ALL_RECORDS = {**OLDER, **RECORDS}
 
@@ -159,9 +155,15 @@ def _fields(kind: type) -> Mapping[str, Any]:
     return {field.name: field for field in structs.fields(kind)}
 
 
-@pytest.mark.parametrize("kind", [Spec, Standing, Notes, Queue])
+@pytest.mark.parametrize("kind", [Spec, Context, Standing, Notes, Queue])
 def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
-    parts = {Spec: FULL_JOB.spec, Standing: FULL_STANDING, Notes: FULL_STANDING.notes, Queue: FULL_QUEUE}
+    parts = {
+        Spec: FULL_JOB.spec,
+        Context: FULL_JOB.spec.context,
+        Standing: FULL_STANDING,
+        Notes: FULL_STANDING.notes,
+        Queue: FULL_QUEUE,
+    }
     part = parts[kind]
     defaults = {name: field.default for name, field in _fields(kind).items()}
     same = [name for name, default in defaults.items() if getattr(part, name) == default]

@@ -88,6 +88,21 @@ def test_a_line_says_which_queue_and_job_it_was_about_and_whose_key_it_was(
     ]
 
 
+def test_the_trace_of_a_job_is_logged_when_it_is_added_and_when_it_is_claimed(
+    server: MemoryServer, events: list[LogEvent]
+) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    body = {"queue_name": "q", "job": {"content": {}}}
+    uid = server.call("PUT", "/api/v1/job", body=body, headers={"traceparent": trace}).json["uid"]
+    hold(server)
+    add(server)
+    expected = {"queue": "q", "role": "owner", "uid": uid, "traceparent": trace}
+    added, claimed, untraced = _lines(events)[-3:]
+    assert (added.notes, claimed.notes) == ({**expected, "jobs": 1}, expected)
+    assert f"traceparent={trace}" in str(claimed)
+    assert "traceparent" not in untraced.notes
+
+
 def test_whose_key_it_was_is_looked_up_once_in_a_while_and_never_for_long(
     start: Callable[..., MemoryServer], events: list[LogEvent]
 ) -> None:

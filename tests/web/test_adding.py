@@ -1,13 +1,26 @@
 """Adding a job later, once, or only while there is none like it."""
 
+import json
 from typing import Any
 
 import pytest
 
-from tests.doubles import MemoryServer
+from tests.doubles import Answer, MemoryServer
 from tests.web.asking import add, change, claim, each, hold, listed, make_queue, peek, put, read, set_up, update
 
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER_TRACE = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-00"
+_BAD_TRACES = [
+    "",
+    TRACE.upper(),
+    TRACE[:-1],
+    TRACE + "-x",
+    f" {TRACE}",
+    f"01{TRACE[2:]}",
+    "00-" + "0" * 32 + "-b7ad6b7169203331-01",
+    "00-0af7651916cd43dd8448eb211c80319c-" + "0" * 16 + "-01",
+]
 
 
 # Every field
@@ -26,6 +39,8 @@ def test_a_job_has_all_that_it_was_given(server: MemoryServer) -> None:
         "retry_delay_seconds": 6,
         "unique_key": "k",
         "not_before": 3_000_000_000,
+        "meta": {"asked_by": "shop"},
+        "traceparent": TRACE,
     }
     now = int(server.clock.seconds())
     expected = {**given, "timeout_minutes": 2, "created": now, "last_updated": now, "state": "queued"}
@@ -36,7 +51,7 @@ def test_a_job_has_all_that_it_was_given(server: MemoryServer) -> None:
 
 def test_null_is_as_good_as_left_out(server: MemoryServer) -> None:
     names = ["timeout_seconds", "tags", "max_attempts", "retry_delay_seconds", "unique_key", "delay_seconds"]
-    job = add(server, **dict.fromkeys([*names, "not_before", "uid"]))
+    job = add(server, **dict.fromkeys([*names, "not_before", "uid", "meta", "traceparent"]))
     assert set(job) - set(add(server)) == set()
 
 
@@ -73,12 +88,58 @@ _COUNTS = ["timeout_seconds", "retry_delay_seconds", "delay_seconds", "not_befor
         *[{"timeout_minutes": 1, "timeout_seconds": seconds} for seconds in each(0, 61)],
         *[{"tags": tags} for tags in each("a", ["a", 1], [""], ["t" * 257], ["t"] * 21, {})],
         *[{"unique_key": key} for key in each("", "k" * 257, 1, [])],
+        *[{"meta": meta} for meta in each([], "{}", 1, True, {"a": "x" * 4088})],
+        *[{"traceparent": trace} for trace in each(*_BAD_TRACES, TRACE + "\n", 1, {})],
         *[{"uid": uid} for uid in each("", "1", UID.upper(), UID[:-1], UID + "0", f" {UID}", f"{UID}\n", 1)],
     ],
 )
 def test_a_job_with_a_bad_field_is_refused(server: MemoryServer, job: Any) -> None:
     assert put(server, **job).status == 400
     assert listed(server)["size"] == 0
+
+
+# With what belongs to it
+
+
+def test_meta_may_have_4096_bytes(server: MemoryServer) -> None:
+    meta = {"a": "x" * 4087}
+    assert len(json.dumps(meta)) == 4096
+    assert add(server, meta=meta)["meta"] == meta
+
+
+def test_meta_and_trace_are_given_with_the_claim_byte_for_byte(server: MemoryServer) -> None:
+    text = '{ "n": 1.50, "\\u00e9":\n[] }'
+    body = f'{{"queue_name": "q", "job": {{"content": {{}}, "meta": {text}, "traceparent": "{TRACE}"}}}}'
+    assert server.call("PUT", "/api/v1/job", raw=body.encode()).status == 201
+    server.restart()
+    claimed = claim(server)
+    assert b'"meta":' + text.encode() in claimed.body
+    assert claimed.json["traceparent"] == TRACE
+
+
+def _put_traced(server: MemoryServer, *headers: tuple[str, str], **job: Any) -> Answer:
+    body = {"queue_name": "q", "job": {"content": {}, **job}}
+    return server.call("PUT", "/api/v1/job", body=body, headers=dict(headers))
+
+
+def test_the_trace_of_a_request_is_that_of_a_job_that_does_not_say(server: MemoryServer) -> None:
+    assert _put_traced(server, ("traceparent", TRACE)).json["traceparent"] == TRACE
+    assert _put_traced(server, ("traceparent", TRACE), traceparent=OTHER_TRACE).json["traceparent"] == OTHER_TRACE
+
+
+@pytest.mark.parametrize("trace", [trace for trace in _BAD_TRACES if trace.strip() != TRACE])
+def test_a_bad_trace_in_the_header_is_refused(server: MemoryServer, trace: str) -> None:
+    answer = _put_traced(server, ("traceparent", trace))
+    assert (answer.status, "traceparent" in answer.json["detail"]) == (400, True)
+    assert listed(server)["size"] == 0
+
+
+def test_the_same_request_with_another_trace_is_the_same_job_and_with_other_meta_is_not(server: MemoryServer) -> None:
+    first = add(server, uid=UID, meta={"a": 1}, traceparent=TRACE)
+    again = put(server, uid=UID, meta={"a": 1}, traceparent=OTHER_TRACE)
+    assert (again.status, again.json) == (200, first)
+    assert put(server, uid=UID, meta={"a": 2}).status == 409
+    assert put(server, uid=UID).status == 409
 
 
 # Later

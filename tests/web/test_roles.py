@@ -64,6 +64,7 @@ CALLS: Final = [
     Call("POST", "/api/v1/jobs", OWNER, 200, body={"queue_name": "q", "all": True, "priority": 1, "dry_run": True}),
     Call("DELETE", "/api/v1/jobs", OWNER, 200, {"queueName": "q", "all": "true"}),
     Call("DELETE", "/api/v1/jobs", OWNER, 200, {"queueName": "q", "all": "true", "dry_run": "true"}),
+    Call("GET", "/api/v1/workers", READ, 200, {"queueName": "q"}),
     # HEAD, since the answer to GET has no end.
     Call("HEAD", "/api/v1/events", READ, 200, {"queueName": "q"}),
 ]

@@ -6,9 +6,10 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import fields
 
-from jobengine.wire import requests, responses
+from jobengine.wire import requests
 from jobengine.wire.calls import CALLS
 from jobengine.wire.fields import PassedOver
+from jobengine.wire.shown_job import ShownJob
 from tests.doubles import Answer, MemoryServer
 from tests.schema import operations, resolve, schema
 from tests.web.asking import add, each, hold, listed, put, read, update, v1
@@ -246,7 +247,7 @@ def test_a_job_that_was_read_may_be_added_as_it_is(server: MemoryServer) -> None
 
 
 def test_what_is_passed_over_in_a_job_may_have_any_value(server: MemoryServer) -> None:
-    passed = {field.name for field in fields(responses._Job)} - _asked_for()
+    passed = {field.name for field in fields(ShownJob)} - _asked_for()
     assert len(passed) > 10
     for value in each(None, 1, "x", [[]], {"a": {}}):
         assert put(server, **dict.fromkeys(passed, value)).status == 201
@@ -259,7 +260,7 @@ def _asked_for() -> set[str]:
 
 def test_whatever_a_job_that_was_read_has_is_known_in_one_that_is_added() -> None:
     taken = {field.name for field in fields(requests._NewJob)}
-    assert {field.name for field in fields(responses._Job)} - taken == set()
+    assert {field.name for field in fields(ShownJob)} - taken == set()
 
 
 # UNKNOWN_FIELDS=pass

@@ -19,7 +19,7 @@ from ..jobs import (
     job_json,
 )
 from ..secret import Secret, as_secret, secret
-from ..values import AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats
+from ..values import AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
 from .adding import add_in_chunks
 from .claimed import AsyncClaimedJob, update_item
 from .events import watch
@@ -146,6 +146,11 @@ class AsyncQueue:
         """The queue in numbers."""
         stats: QueueStats = await self.ask(calls.READ_STATS, query={"name": self.name})
         return stats
+
+    async def workers(self) -> list[WorkerJobs]:
+        """The workers that hold jobs, at most 1,000: those with most jobs first."""
+        workers: list[WorkerJobs] = await self.ask(calls.LIST_WORKERS, query={"queueName": self.name})
+        return workers
 
     # Adding
 

@@ -20,7 +20,7 @@ from ..jobs import (
     job_json,
 )
 from ..secret import Secret, as_secret, secret
-from ..values import AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats
+from ..values import AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
 from .adding import add_in_chunks
 from .claimed import ClaimedJob, update_item
 from .events import watch
@@ -147,6 +147,11 @@ class Queue:
         """The queue in numbers."""
         stats: QueueStats = self.ask(calls.READ_STATS, query={"name": self.name})
         return stats
+
+    def workers(self) -> list[WorkerJobs]:
+        """The workers that hold jobs, at most 1,000: those with most jobs first."""
+        workers: list[WorkerJobs] = self.ask(calls.LIST_WORKERS, query={"queueName": self.name})
+        return workers
 
         # Adding
 

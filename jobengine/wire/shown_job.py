@@ -1,0 +1,131 @@
+"""
+A job as the API shows it.
+
+ShownJob is the table of a job's fields: its name, its type, what it is left out for, and where it comes from stand in
+one line. What requests take, what records keep and what api_schema.yml says are checked against it by a test.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, get_type_hints
+
+import msgspec
+from attrs import frozen
+from msgspec import Raw
+
+from ..core.model import INPROGRESS, Attempt, Job, Standing
+from ..core.values import Value
+
+__all__ = ["ShownJob", "is_cancelled", "job_json", "job_value", "not_before_of", "to_json"]
+
+to_json: Final = msgspec.json.Encoder().encode
+
+#: What clients with integers of 64 bits can read.
+_LARGEST: Final = (1 << 63) - 1
+
+
+@frozen
+class From:
+    """Where a field comes from: an expression in `spec`, `standing`, `notes`, `expires`, `lease` and `queue`."""
+
+    expression: str
+
+
+class ShownAttempt(Value, frozen=True, omit_defaults=True):
+    """An attempt as the API shows it."""
+
+    started: int
+    ended: int
+    outcome: str
+    worker: str | None = None
+    error: str | None = None
+
+
+class ShownJob(Value, frozen=True, omit_defaults=True):
+    """A job as the API shows it. What the first version did not have is there only where it says something."""
+
+    uid: Annotated[str, From("spec.uid")]
+    priority: Annotated[int, From("spec.priority")]
+    keep_minutes: Annotated[int, From("spec.keep_minutes")]
+    timeout_minutes: Annotated[int, From("-(-spec.timeout_seconds // 60)")]
+    created: Annotated[int, From("spec.created // 1000")]
+    last_updated: Annotated[int, From("standing.updated // 1000")]
+    timeout_time: Annotated[int, From("spec.timeout_time")]
+    content: Annotated[Raw, From("Raw(spec.content)")]
+    state: Annotated[str, From("standing.state")]
+    timeout_seconds: Annotated[int, From("min(spec.timeout_seconds, LARGEST)")]
+    tags: Annotated[tuple[str, ...], From("spec.tags")] = ()
+    max_attempts: Annotated[int, From("spec.max_attempts")] = 1
+    retry_delay_seconds: Annotated[int, From("spec.retry_delay_seconds")] = 0
+    unique_key: Annotated[str | None, From("spec.unique_key")] = None
+    meta: Annotated[Raw | None, From("None if spec.context.meta is None else Raw(spec.context.meta)")] = None
+    traceparent: Annotated[str | None, From("spec.context.traceparent")] = None
+    attempts: Annotated[int, From("standing.attempts")] = 0
+    worker: Annotated[str | None, From("standing.worker")] = None
+    lease_expires: Annotated[int | None, From("None if expires is None else min(expires // 1000, LARGEST)")] = None
+    not_before: Annotated[int, From("not_before(standing) if standing.ready_at or standing.not_before else 0")] = 0
+    progress: Annotated[int | None, From("notes.progress")] = None
+    result: Annotated[Raw | None, From("None if notes.result is None else Raw(notes.result)")] = None
+    error: Annotated[str | None, From("notes.error")] = None
+    cancel_requested: Annotated[
+        bool | None, From("notes.cancel_requested if standing.state is INPROGRESS else None")
+    ] = None
+    history: Annotated[
+        tuple[ShownAttempt, ...], From("tuple([attempt(one) for one in notes.history]) if notes.history else ()")
+    ] = ()
+    lease: Annotated[str | None, From("lease")] = None
+    queue_name: Annotated[str | None, From("queue")] = None
+
+
+def not_before_of(standing: Standing) -> int:
+    """The Unix second before which a queued job is not claimed."""
+    return min(-(-max(standing.ready_at, standing.not_before) // 1000), _LARGEST)
+
+
+def _attempt(attempt: Attempt) -> ShownAttempt:
+    return ShownAttempt(attempt.started // 1000, attempt.ended // 1000, attempt.outcome, attempt.worker, attempt.error)
+
+
+def _maker() -> Callable[..., ShownJob]:
+    """
+    The function that makes a ShownJob of what the expressions in it name.
+
+    It is compiled from them: it gives 27 values by place, which takes 0.15 us in place of 0.9 by name, and here no two
+    of them can be confused.
+    """
+    types = get_type_hints(ShownJob, include_extras=True)
+    given = ", ".join(types[name].__metadata__[0].expression for name in ShownJob.__struct_fields__)
+    names = {
+        "ShownJob": ShownJob,
+        "Raw": Raw,
+        "INPROGRESS": INPROGRESS,
+        "LARGEST": _LARGEST,
+        "attempt": _attempt,
+        "not_before": not_before_of,
+    }
+    made: Callable[..., ShownJob] = eval(  # noqa: S307  # all of it is in this file
+        f"lambda spec, standing, notes, expires, lease, queue: ShownJob({given})", names
+    )
+    return made
+
+
+_shown: Final = _maker()
+
+
+def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any:
+    """
+    A job as the API shows it, as a value for to_json; its content is byte for byte as it came.
+
+    `queue` is shown if it is given, and the lease if it is to be.
+    """
+    standing = job.standing
+    return _shown(job.spec, standing, standing.notes, job.lease_expires, standing.lease if lease else None, queue)
+
+
+def job_json(job: Job, *, lease: bool = False) -> bytes:
+    """A job as the API shows it; with its lease for the one who has just claimed it."""
+    return to_json(job_value(job, lease=lease))
+
+
+def is_cancelled(job: Job) -> bool:
+    """Whether the worker of a job in progress is asked to stop."""
+    return job.standing.state is INPROGRESS and job.standing.notes.cancel_requested

@@ -1,0 +1,146 @@
+"""The table of a job's fields: each is shown from its own place, and requests, records and api_schema.yml agree."""
+
+import json
+from typing import Any, Final
+
+import msgspec
+import pytest
+from msgspec.structs import fields
+
+from jobengine.core import fact_codec
+from jobengine.core.commands import NewJob
+from jobengine.core.fact_codec import decode, encode
+from jobengine.core.facts import JobAdded
+from jobengine.core.model import Context, Job, Notes, Spec, Standing, State
+from jobengine.wire import requests
+from jobengine.wire.fields import PassedOver
+from jobengine.wire.shown_job import ShownJob, job_json, job_value, to_json
+from tests.golden.facts import FULL_JOB
+from tests.schema import resolve
+
+#: What is sent and not shown: it is shown as `not_before`.
+_SENT_ALONE: Final = {"delay_seconds"}
+#: Each field of FULL_JOB as it is to be shown.
+_SHOWN: Final = {
+    "uid": "00000000-0000-0000-0000-000000000008",
+    "priority": -7,
+    "keep_minutes": 61,
+    "timeout_minutes": 11,
+    "created": 1_700_000_000,
+    "last_updated": 1_700_000_100,
+    "timeout_time": 4_000_000_000,
+    "content": {"n": 8, "text": "Grüße\n"},
+    "state": "inprogress",
+    "timeout_seconds": 602,
+    "tags": ["Grüße", "b"],
+    "max_attempts": 4,
+    "retry_delay_seconds": 5,
+    "unique_key": "once",
+    "meta": {"n": 1.5, "text": "Grüße"},
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "attempts": 3,
+    "worker": 'Wörker "七"',
+    "lease_expires": 1_700_000_100 + 602 - 3_600,
+    "not_before": 1_700_000_200,
+    "progress": 70,
+    "result": {"sum": 1.5, "text": "Grüße"},
+    "error": "no\nroom",
+    "cancel_requested": True,
+    "history": [
+        {"started": 1_700_000_000, "ended": 1_700_000_000, "outcome": "timeout", "error": "timed out"},
+        {"started": 1_700_000_000, "ended": 1_700_000_000, "outcome": "released", "worker": "w"},
+    ],
+    "lease": "00000000-0000-0000-0000-0000000000c1",
+    "queue_name": "mail",
+}
+
+
+def _full_job() -> Job:
+    """A job that has all there is, no two numbers of it alike."""
+    spec, standing = FULL_JOB.spec, FULL_JOB.standing
+    return Job(
+        msgspec.structs.replace(spec, priority=-7, keep_minutes=61, timeout_seconds=602, timeout_time=4_000_000_000),
+        msgspec.structs.replace(
+            standing, updated=1_700_000_100_999, ready_at=1_700_000_199_001, not_before=1_700_000_150_000
+        ),
+    )
+
+
+def test_each_field_is_shown_from_its_own_place() -> None:
+    assert set(_SHOWN) == set(ShownJob.__struct_fields__)
+    assert json.loads(to_json(job_value(_full_job(), lease=True, queue="mail"))) == _SHOWN
+
+
+def test_a_job_with_nothing_more_to_it_shows_what_the_first_version_had_and_seconds() -> None:
+    spec = Spec(
+        uid="u",
+        priority=0,
+        arrival=0,
+        keep_minutes=60,
+        timeout_seconds=600,
+        timeout_time=0,
+        content=b"{}",
+        created=1_000,
+    )
+    required = {field.name for field in fields(ShownJob) if field.required}
+    assert set(json.loads(job_json(Job(spec, Standing(state=State.QUEUED, updated=1_000))))) == required
+
+
+@pytest.mark.parametrize("text", ['{"a":1.50}', '{ "é" : "\\u00e9" }'])
+def test_meta_is_shown_byte_for_byte(text: str) -> None:
+    job = Job(msgspec.structs.replace(FULL_JOB.spec, context=Context(meta=text)), FULL_JOB.standing)
+    assert b'"meta":' + text.encode() in job_json(job)
+
+
+def test_each_field_that_is_shown_is_taken_or_passed_over_in_a_job_to_be_added() -> None:
+    assert set(requests._NewJob.__struct_fields__) == set(ShownJob.__struct_fields__) | _SENT_ALONE
+
+
+def test_the_schema_has_each_field_that_is_shown() -> None:
+    properties = _properties("Job")
+    assert set(properties) | {"lease", "queue_name"} == set(ShownJob.__struct_fields__)
+    assert set(_properties("ClaimedJob")) == set(ShownJob.__struct_fields__)
+    assert set(_schema("Job")["required"]) == {field.name for field in fields(ShownJob) if field.required}
+
+
+def test_the_schema_has_each_field_that_is_taken_and_each_that_is_passed_over() -> None:
+    taken = {field.name: field.type != PassedOver for field in fields(requests._NewJob)}
+    passed_over = {"$ref": "#/components/schemas/PassedOver"}
+    assert {name: part != passed_over for name, part in _properties("NewJob").items()} == taken
+
+
+def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_default() -> None:
+    kept = set(Spec.__struct_fields__) & set(NewJob.__struct_fields__)
+    decided = {"arrival", "created", "fingerprint", "author", "rank"}
+    assert set(Spec.__struct_fields__) - kept == decided
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "elsewhere"),
+    [
+        (Spec, fact_codec._SpecExtras, {"rank"}),
+        (Standing, fact_codec._StandingExtras, {"attempts", "claimed", "lease", "worker"}),
+        (Notes, fact_codec._NotesExtras, set()),
+    ],
+)
+def test_a_record_has_each_field_that_most_jobs_do_not_have(kind: Any, written: Any, elsewhere: set[str]) -> None:
+    optional = {field.name for field in fields(kind) if not field.required}
+    assert optional - elsewhere == set(written.__struct_fields__)
+
+
+def test_a_record_brings_each_field_back() -> None:
+    fact = JobAdded("mail", _full_job())
+    assert decode(encode(fact)) == fact
+
+
+def _schema(name: str) -> Any:
+    return resolve({"$ref": f"#/components/schemas/{name}"})
+
+
+def _properties(name: str) -> dict[str, Any]:
+    """The fields of an object, those of what it is made of among them."""
+    part = _schema(name)
+    found = dict(part.get("properties", {}))
+    for other in part.get("allOf", ()):
+        found |= _properties(other["$ref"].rsplit("/", 1)[1]) if "$ref" in other else other.get("properties", {})
+    return found
