@@ -13,7 +13,7 @@ import click
 from jobengine.client import Job, JobEngineError, Queue, TooManyRequests
 
 from .command import command
-from .failures import Exit, Failed, exit_of
+from .failures import Exit, Failed, exit_of, what_is_wrong
 from .file_of_jobs import LONGEST_BATCH, BadLine, JobFile
 from .output import json_text
 from .parameters import QUEUE, Content, Seconds
@@ -153,7 +153,9 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
             progress.stop()
             index = None if error.index is None else error.index - added
             line = f", line {numbers[index]}" if index is not None and 0 <= index < len(numbers) else ""
-            raise Failed(f"{path}{line}: {error.detail}\n{_again(added, jobs, error)}", exit_of(error)) from None
+            raise Failed(
+                f"{path}{line}: {what_is_wrong(error)}\n{_again(added, jobs, error)}", exit_of(error)
+            ) from None
         except KeyboardInterrupt:
             progress.stop()
             raise Failed(_again(added, jobs), Exit.INTERRUPTED) from None

@@ -106,19 +106,19 @@ KEYS: Final[Sequence[Column[AccessKey]]] = (
     Column("created", lambda key: moment(key.created)),
 )
 TOP: Final[Sequence[Column[QueueStats]]] = (
-    Column("queue", lambda queue: queue.name, least=8, cut=True),
-    Column("now", _standing, spare=7),
+    Column("queue", lambda queue: queue.name, least=10, cut=True),
+    Column("now", _standing, spare=2),
     Column("ready", lambda queue: f"{queue.ready}", number=True),
-    Column("delayed", lambda queue: f"{queue.delayed}", number=True, spare=6),
+    Column("delayed", lambda queue: f"{queue.delayed}", number=True, spare=7),
     Column("running", lambda queue: f"{queue.counts.inprogress}", number=True),
     Column("failed", lambda queue: f"{queue.counts.failed}", number=True, spare=1),
     Column("oldest", lambda queue: duration(queue.oldest_ready), number=True),
     Column("added/min", lambda queue: f"{queue.last_minute.added}", number=True),
     Column("done/min", lambda queue: f"{queue.last_minute.complete}", number=True),
-    Column("failed/min", lambda queue: f"{queue.last_minute.failed}", number=True, spare=5),
-    Column("wait p50", lambda queue: duration(queue.wait.p50), number=True, spare=3),
+    Column("failed/min", lambda queue: f"{queue.last_minute.failed}", number=True, spare=6),
+    Column("wait p50", lambda queue: duration(queue.wait.p50), number=True, spare=4),
     Column("wait p99", lambda queue: duration(queue.wait.p99), number=True, spare=8),
-    Column("run p50", lambda queue: duration(queue.run.p50), number=True, spare=4),
+    Column("run p50", lambda queue: duration(queue.run.p50), number=True, spare=5),
     Column("run p99", lambda queue: duration(queue.run.p99), number=True, spare=9),
 )
 WORKERS: Final[Sequence[Column["Holder"]]] = (

@@ -58,6 +58,14 @@ class Command(click.Command):
         if common:
             self.params += common_options()
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """What a list of commands says of it: as much as there is room for, up to the end of a part of a sentence."""
+        short = super().get_short_help_str(limit)
+        if not short.endswith("..."):
+            return short
+        parts = [short.rpartition(mark)[0] for mark in (";", ":", ",")]
+        return f"{part}." if (part := next(filter(None, parts), "")) else short
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
         if self.examples:

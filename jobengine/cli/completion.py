@@ -17,7 +17,7 @@ __all__ = ["completion"]
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """
-    Print the script that completes commands and options in a shell.
+    Print a script that completes command lines in a shell.
 
     In bash, have `source <(jobengine completion bash)` in ~/.bashrc.
     """

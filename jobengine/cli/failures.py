@@ -1,7 +1,7 @@
 """How a command ends that could not do what it was asked to: what it says, and its exit code."""
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,7 +17,7 @@ from jobengine.client import (
     Unavailable,
 )
 
-__all__ = ["Exit", "Failed", "exit_of", "failed"]
+__all__ = ["Exit", "Failed", "exit_of", "failed", "what_is_wrong"]
 
 
 class Exit(IntEnum):
@@ -35,6 +35,12 @@ class Exit(IntEnum):
 
 #: Statuses of a proxy that got no answer from the server.
 _OF_A_PROXY = (502, 504)
+#: What the server says of requests, and what that means for who types commands.
+_AT_A_SHELL: Final = {
+    "create it with PUT /api/v1/queue.": "make it with `jobengine queue create`.",
+    "send its own in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to its own, or name a profile with --profile.",
+    "Send the server's admin key in X-Admin-Key.": "Set JOBENGINE_ADMIN_KEY to the server's admin key.",
+}
 
 
 class Failed(click.ClickException):
@@ -54,7 +60,15 @@ class Failed(click.ClickException):
 
 def failed(error: JobEngineError) -> Failed:
     """The end of a command for which a call was not carried out."""
-    return Failed(error.detail, exit_of(error))
+    return Failed(what_is_wrong(error), exit_of(error))
+
+
+def what_is_wrong(error: JobEngineError) -> str:
+    """What an error of the client says, in the words of the command line."""
+    detail = error.detail
+    for said, meant in _AT_A_SHELL.items():
+        detail = detail.replace(said, meant)
+    return detail
 
 
 def exit_of(error: JobEngineError) -> Exit:

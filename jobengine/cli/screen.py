@@ -1,25 +1,26 @@
 """What `jobengine top` draws."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
-from .columns import TOP, WORKERS, plain
+from .columns import TOP, WORKERS, Column, duration, plain
 from .layout import table_of
-from .snapshot import Snapshot
+from .snapshot import Holder, Snapshot
 
 __all__ = ["screen"]
 
 
 def screen(seen: Snapshot, trouble: str, url: str, now: float, width: int) -> Any:
     """The whole screen."""
-    time = datetime.fromtimestamp(now, UTC).astimezone().strftime("%H:%M:%S")
+    time = datetime.fromtimestamp(now, UTC).astimezone()
     total = sum(queue.counts.queued for queue in seen.queues)
     running = sum(queue.counts.inprogress for queue in seen.queues)
-    title = f"JobEngine at {url}  {time}  queues {len(seen.queues)}  queued {total:,}  in progress {running:,}"
-    parts: list[Any] = [Text(title, style="bold", no_wrap=True, overflow="ellipsis")]
+    title = f"JobEngine at {url}  {time:%H:%M:%S}  queues {len(seen.queues)}  queued {total:,}  in progress {running:,}"
+    parts: list[Any] = [Text(title, style="bold")]
     parts.append(Text(plain(trouble), style="red"))
     parts.append(
         table_of(TOP, seen.queues, width)
@@ -27,5 +28,14 @@ def screen(seen: Snapshot, trouble: str, url: str, now: float, width: int) -> An
         else Text("No queue was seen yet." if trouble else "No queues.")
     )
     if seen.workers:
-        parts += [Text(""), table_of(WORKERS, seen.workers, width)]
+        parts += [Text(""), table_of(_workers_at(time), seen.workers, width)]
     return Group(*parts)
+
+
+def _workers_at(time: datetime) -> Sequence[Column[Holder]]:
+    """The columns of workers, for those who look at this time and need not compare clocks."""
+
+    def silence(holder: Holder) -> str:
+        return duration(max(time - holder.silent_since, timedelta()))
+
+    return (*WORKERS[:-1], Column("silent", silence, number=True))

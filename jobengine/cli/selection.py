@@ -8,7 +8,7 @@ import click
 from jobengine.client import Job, JobEngineError, JobFilter, Queue
 
 from .asking import ask
-from .failures import Exit, exit_of
+from .failures import Exit, exit_of, what_is_wrong
 from .parameters import filters
 from .session import Session
 
@@ -100,7 +100,7 @@ def _to_each(session: Session, selected: Selection, verb: str, do: ToOne) -> Non
         except JobEngineError as error:
             if (code := exit_of(error)) in (Exit.KEY_REFUSED, Exit.NO_ANSWER):
                 raise
-            session.output.note(f"jobengine: {uid}: {error.detail}")
+            session.output.note(f"jobengine: {uid}: {what_is_wrong(error)}")
         else:
             done += 1
             if session.json:

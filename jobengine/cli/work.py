@@ -84,7 +84,7 @@ def work(
     """
     argv: Sequence[str] = context.meta.get(_COMMAND, ())
     if bool(argv) == bool(app):
-        raise click.UsageError("Say either -- COMMAND or --app MODULE:WORKER.")
+        raise click.UsageError("Say what to run: -- COMMAND, with the -- before it, or --app MODULE:WORKER.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     given = {name: value for name, value in options.items() if value}
     if app:

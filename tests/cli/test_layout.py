@@ -1,7 +1,7 @@
 """Tables at a terminal."""
 
 import io
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -9,7 +9,7 @@ from rich.console import Console
 from jobengine.cli.columns import JOBS, QUEUES, TOP, duration
 from jobengine.cli.layout import table_of
 from jobengine.cli.screen import screen
-from jobengine.cli.snapshot import Snapshot
+from jobengine.cli.snapshot import Holder, Snapshot
 
 from .fakes import UID, job_of, stats_of
 
@@ -44,6 +44,20 @@ def test_a_wide_terminal_shows_all() -> None:
     assert all(column.heading in drawn for column in TOP if column.heading != "delayed")
     assert "1h 6m" in drawn
     assert "…" not in drawn
+
+
+def test_a_terminal_of_80_columns_shows_that_a_queue_is_paused_and_how_much_there_is_to_do() -> None:
+    queues = [stats_of(counts={"queued": 5718, "inprogress": 1234567, "complete": 0, "failed": 0}, paused=True)]
+    drawn = _drawn(screen(Snapshot(queues, ()), "", "http://127.0.0.1:6006", 0, 80), 80)
+    assert "paused" in drawn
+    assert "queued 5,718 in progress 1,234,567" in " ".join(drawn.split())
+
+
+def test_workers_are_shown_with_how_long_they_have_been_silent() -> None:
+    workers = [Holder(name, "mail", 1, datetime.fromtimestamp(at, UTC)) for name, at in (("ada", 58), ("bob", 101))]
+    drawn = _drawn(screen(Snapshot([BUSY], workers), "", "http://x", 100, 80), 80)
+    ada, bob = drawn.splitlines()[-2:]
+    assert (ada.split(), bob.split()) == (["ada", "mail", "1", "42s"], ["bob", "mail", "1", "0.0s"])
 
 
 def test_a_job_has_its_whole_uid_and_columns_with_nothing_in_them_are_left_out() -> None:

@@ -129,6 +129,18 @@ def test_the_exit_code_says_what_went_wrong(shell: Shell) -> None:
     shell("jobs", code=2)
 
 
+def test_what_to_do_is_said_in_the_words_of_the_command_line(shell: Shell) -> None:
+    assert "`jobengine queue create`" in shell("add", "nowhere", "{}", code=3).stderr
+    assert "JOBENGINE_ACCESS_KEY" in shell("jobs", "mail", code=4, environment=without_keys("wrong")).stderr
+    assert "JOBENGINE_ADMIN_KEY" in shell("queue", "list", code=4, environment=without_keys(KEY)).stderr
+
+
+def test_the_list_of_commands_says_of_each_what_it_does_without_breaking_off(shell: Shell) -> None:
+    for help_ in (shell("--help"), shell("queue", "--help"), shell("key", "--help")):
+        commands = help_.stdout.partition("Commands:\n")[2].splitlines()
+        assert [line for line in commands if not line.endswith(".") or line.endswith("..")] == []
+
+
 def test_keys_are_in_no_output_and_on_no_command_line(shell: Shell) -> None:
     outputs = [
         shell("jobs", "mail", code=4, environment=without_keys("wrong key")),
