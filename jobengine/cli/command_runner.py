@@ -118,9 +118,9 @@ class CommandRunner:
         self._running: set[_Run] = set()
 
     def signal(self, number: int) -> None:
-        """Send a signal to all commands that run."""
+        """Send a signal to all commands that run, or are being started."""
         for run in self._running:
-            _signal(run.group, number)
+            run.tell(number)
 
     async def run(self, content: bytes, environment: Mapping[str, str], progress: Callable[[int], object]) -> Ending:
         """
@@ -134,9 +134,9 @@ class CommandRunner:
         run = _Run(self._echo)
         # Shielded: one that is cancelled while it starts has started something that is to be ended.
         starting = asyncio.ensure_future(self._start(run, environment, write_end))
+        self._running.add(run)
         try:
             await asyncio.shield(starting)
-            self._running.add(run)
             await self._attend(run, content, said, progress)
         except BaseException:
             await _settled(starting)
@@ -202,6 +202,8 @@ class _Run(asyncio.SubprocessProtocol):
         self._output, self._errors = _Beginning(), _End(echo)
         self._open = {1, 2}
         self._transport: Any = None
+        #: Signals that came while it was being started.
+        self._untold: list[int] = []
 
     @property
     def started(self) -> bool:
@@ -213,6 +215,13 @@ class _Run(asyncio.SubprocessProtocol):
         """The number of its process group."""
         pid: int = self._transport.get_pid()
         return pid
+
+    def tell(self, number: int) -> None:
+        """Send it a signal, as soon as it has started."""
+        if self.started:
+            _signal(self.group, number)
+        else:
+            self._untold.append(number)
 
     def feed(self, content: bytes) -> None:
         """Write all of its standard input; it need not read it."""
@@ -235,6 +244,8 @@ class _Run(asyncio.SubprocessProtocol):
     def connection_made(self, transport: Any) -> None:
         """It was started."""
         self._transport = transport
+        for number in self._untold:
+            _signal(self.group, number)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Some of an output."""

@@ -34,6 +34,17 @@ def test_the_content_is_on_standard_input_and_the_outputs_come_back() -> None:
     assert _sh("cat; echo oh >&2; exit 7", b'{"to": "ada"}') == Ending(7, b'{"to": "ada"}', errors=b"oh\n")
 
 
+def test_a_signal_that_comes_while_a_command_is_being_started_reaches_it() -> None:
+    async def told() -> Ending:
+        runner = CommandRunner(["sleep", "5"])
+        running = asyncio.create_task(runner.run(b"{}", ENVIRONMENT, print))
+        await asyncio.sleep(0)
+        runner.signal(signal.SIGUSR1)
+        return await running
+
+    assert asyncio.run(told()).code == -signal.SIGUSR1
+
+
 def test_a_command_need_not_read_its_input() -> None:
     assert _sh("exec <&-; exit 3", b" " * 5_000_000).code == 3
 
