@@ -20,15 +20,15 @@ from typing import IO
 
 from attrs import define, field, frozen
 
-from .libraries.sizes import BULK, THREADS
 from .machine import directory, used
 from .results import Results, rounds, run_alone
 from .servers import Failed, JobEngine, PostgreSQL, RabbitMQ, Redis, Run, Server
 from .servers.server import last_words
 
-_WHAT = f"one process adds, one works off: one in a call, {THREADS} threads"
-#: Beside each library with many in a call, if it can; else with one.
-_WHAT_BULK = f"one process adds, one works off: {BULK} in a call"
+#: Jobs in a call of libraries that can add many at a time.
+_BULK = 500
+#: Threads that add, and that work off.
+_SOME, _MANY = 8, 32
 #: Seconds after which an end that says nothing is given up.
 _PATIENCE = 120.0
 
@@ -41,12 +41,12 @@ class Way:
     library: str
     #: Some seconds of work.
     jobs: int
+    #: Those that add.
+    threads: int = _SOME
+    #: Jobs in a call that adds.
     bulk: int = 1
-
-    @property
-    def threads(self) -> int:
-        """Those that add."""
-        return 1 if self.bulk > 1 else THREADS
+    #: How many jobs are worked off at one time.
+    concurrency: int = _SOME
 
     def measured(self, server: Server) -> Run:
         """Start both ends, warm them, and time the jobs from one to the other. Raises Failed."""
@@ -64,7 +64,7 @@ class Way:
 
     @contextmanager
     def _end(self, role: str, server: Server, home: Path) -> Iterator["End"]:
-        numbers = map(str, (server.port, self.threads, self.jobs, self.bulk))
+        numbers = map(str, (server.port, self.threads, self.jobs, self.bulk, self.concurrency))
         end = End([role, self.library, *numbers], home / role)
         try:
             yield end
@@ -130,39 +130,49 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
     return pipe
 
 
-#: How each library adds one at a time, and what JobEngine is to be times as fast as it; how, if it can, it adds many.
-_CONTENDERS: Sequence[tuple[Server, Way, float, Way | None]] = (
-    (Redis(name="RQ on Redis", library="rq"), Way("rq", 800), 10, Way("rq", 1_000, BULK)),
-    (Redis(name="Celery on Redis", library="celery"), Way("celery", 1_600), 10, None),
-    (Redis(name="Huey on Redis", library="huey"), Way("huey", 3_200), 10, None),
+def _large(library: str, jobs: int) -> Way:
+    """Many threads at both ends, one job in a call."""
+    return Way(library, jobs, threads=_MANY, concurrency=_MANY)
+
+
+def _bulk(library: str, jobs: int) -> Way:
+    """Many jobs in a call, and many threads that work off."""
+    return Way(library, jobs, threads=1, bulk=_BULK, concurrency=_MANY)
+
+
+#: The server of each library, what JobEngine is to be times as fast as it, and the ways in which it is measured.
+_CONTENDERS: Sequence[tuple[Server, float, Way, Way]] = (
+    (Redis(name="RQ on Redis", library="rq"), 10, Way("rq", 800), _bulk("rq", 1_000)),
+    (Redis(name="Celery on Redis", library="celery"), 10, Way("celery", 1_600), _large("celery", 1_600)),
+    (Redis(name="Huey on Redis", library="huey"), 10, Way("huey", 3_200), _large("huey", 4_800)),
     (
         PostgreSQL(name="procrastinate on PostgreSQL", library="procrastinate"),
-        Way("procrastinate", 800),
         10,
-        Way("procrastinate", 1_000, BULK),
+        Way("procrastinate", 800),
+        _bulk("procrastinate", 1_000),
     ),
-    (RabbitMQ(name="pika on a quorum queue", library="pika"), Way("pika", 4_000), 3, None),
+    (RabbitMQ(name="pika on a quorum queue", library="pika"), 3, Way("pika", 4_000), _large("pika", 4_800)),
 )
-_OURS, _OURS_BULK = Way("jobengine", 16_000), Way("jobengine", 20_000, BULK)
+#: The same of JobEngine.
+_OURS = Way("jobengine", 16_000), _bulk("jobengine", 20_000)
+_WHATS = (
+    f"one process adds, one works off: {_SOME} threads each, one job in a call",
+    f"one process adds, one works off: many in a call or {_MANY} threads",
+)
 
 
 def measure(results: Results) -> None:
-    """Add a row for each contender, and another for JobEngine's `add_many` beside it."""
+    """Add a row for each contender and way."""
     servers = [server for server, *_ in _CONTENDERS]
     results.saw(*servers)
     results.versions += [f"{server.library} {version(server.library)}" for server in servers if not server.missing()]
-    bulks = [(server, way) for server, *_, way in _CONTENDERS if way]
-    ours, ours_bulk, *theirs = rounds(
-        [(JobEngine(), _OURS.measured), (JobEngine(), _OURS_BULK.measured)]
-        + [(server, way.measured) for server, way, *_ in _CONTENDERS]
-        + [(server, way.measured) for server, way in bulks]
-    )
-    singles, many = theirs[: len(servers)], theirs[len(servers) :]
-    by_name = {outcome.name: outcome for outcome in singles + many}
-    for outcome, (_, _, target, _) in zip(singles, _CONTENDERS, strict=True):
-        results.compare(_WHAT, ours, outcome, target)
-    for outcome, (_, _, target, _) in zip(singles, _CONTENDERS, strict=True):
-        results.compare(_WHAT_BULK, ours_bulk, by_name[outcome.name], target)
+    for number, what in enumerate(_WHATS):
+        ours, *theirs = rounds(
+            [(JobEngine(), _OURS[number].measured)]
+            + [(server, ways[number].measured) for server, _, *ways in _CONTENDERS]
+        )
+        for outcome, (_, target, *_) in zip(theirs, _CONTENDERS, strict=True):
+            results.compare(what, ours, outcome, target)
 
 
 if __name__ == "__main__":

@@ -89,18 +89,17 @@ def test_the_end_that_works_says_when_it_is_warm_and_knows_the_last_job() -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bulk", [1, 40])
-def test_jobs_go_from_one_process_to_another_and_all_are_complete(bulk: int) -> None:
+@pytest.mark.parametrize(("threads", "bulk"), [(8, 1), (1, 40)])
+def test_jobs_go_from_one_process_to_another_and_all_are_complete(threads: int, bulk: int) -> None:
     server = JobEngine()
     with server.running():
-        way = Way("jobengine", 80, bulk)
-        assert way.measured(server).jobs > 0
-        assert server.metric('jobengine_jobs{queue="bench",state="complete"}') == 80 + way.threads
+        assert Way("jobengine", 80, threads, bulk).measured(server).jobs > 0
+        assert server.metric('jobengine_jobs{queue="bench",state="complete"}') == 80 + threads
 
 
 @pytest.mark.slow
 def test_an_end_that_breaks_is_named_with_its_last_words(tmp_path: Path) -> None:
-    end = End(["add", "no_such_library", "1", "1", "1", "1"], tmp_path / "errors")
+    end = End(["add", "no_such_library", "1", "1", "1", "1", "1"], tmp_path / "errors")
     try:
         with pytest.raises(Failed, match=r"add no_such_library did not come to 'warm': .* No module named"):
             end.hear("warm")

@@ -8,7 +8,6 @@ from celery import Celery
 
 from ..calls import CONTENT
 from .count import Count
-from .sizes import THREADS
 
 
 def _task(port: int, end: Callable[[], None]) -> tuple[Any, Any]:
@@ -31,8 +30,8 @@ def adding(port: int) -> Iterator[Callable[[int], object]]:
         app.close()
 
 
-def work(port: int, count: Count) -> None:
+def work(port: int, concurrency: int, count: Count) -> None:
     """Without what only many workers need: it is asked for no news of others."""
     app, _ = _task(port, count.to_the_end)
     quiet = ["--loglevel=WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-    app.worker_main(["worker", "--pool=threads", f"--concurrency={THREADS}", *quiet])
+    app.worker_main(["worker", "--pool=threads", f"--concurrency={concurrency}", *quiet])

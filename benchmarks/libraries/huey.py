@@ -8,7 +8,6 @@ from huey import RedisHuey
 
 from ..calls import CONTENT
 from .count import Count
-from .sizes import THREADS
 
 
 def _task(port: int, end: Callable[[], None]) -> tuple[Any, Any]:
@@ -28,7 +27,7 @@ def adding(port: int) -> Iterator[Callable[[int], object]]:
     yield lambda jobs: handle(CONTENT)
 
 
-def work(port: int, count: Count) -> None:
+def work(port: int, concurrency: int, count: Count) -> None:
     """A consumer with threads, without its scheduler's periodic tasks."""
     huey, _ = _task(port, count.to_the_end)
-    huey.create_consumer(workers=THREADS, worker_type="thread", periodic=False).run()
+    huey.create_consumer(workers=concurrency, worker_type="thread", periodic=False).run()

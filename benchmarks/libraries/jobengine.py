@@ -9,7 +9,6 @@ from jobengine.worker import Worker
 from ..calls import CONTENT
 from ..servers.jobengine import QUEUE
 from .count import Count
-from .sizes import THREADS
 
 
 @contextmanager
@@ -24,9 +23,9 @@ def adding(port: int) -> Iterator[Callable[[int], object]]:
         yield add
 
 
-def work(port: int, count: Count) -> None:
+def work(port: int, concurrency: int, count: Count) -> None:
     """A worker whose handler is a plain function, in threads; it returns when all ends are reported."""
-    worker = Worker(QUEUE, concurrency=THREADS, url=f"http://127.0.0.1:{port}", access_key="key")
+    worker = Worker(QUEUE, concurrency=concurrency, url=f"http://127.0.0.1:{port}", access_key="key")
 
     @worker.handler()
     def handle(content: object, job: object) -> None:

@@ -36,7 +36,7 @@ def adding(port: int) -> Iterator[Callable[[int], object]]:
     yield add
 
 
-def work(port: int, count: Count) -> None:
+def work(port: int, concurrency: int, count: Count) -> None:
     """One consumer in the thread of its connection."""
     channel = _channel(port)
     channel.basic_qos(prefetch_count=_PREFETCH)

@@ -1,5 +1,5 @@
 """
-One end of a measurement: `python -m benchmarks.libraries.play add|work LIBRARY PORT THREADS JOBS BULK`.
+One end of a measurement: `python -m benchmarks.libraries.play add|work LIBRARY PORT THREADS JOBS BULK CONCURRENCY`.
 
 Each end says "warm" when the first jobs are through it, those by which connections are made and modules loaded. Who
 adds then waits for a line. Who works says "done" at the last job.
@@ -16,8 +16,6 @@ from .count import Count
 
 #: Seconds in which all threads are to be warm.
 _PATIENCE = 60
-
-
 #: The process that measures listens here. What libraries print goes to the errors.
 _LISTENER = os.dup(1)
 os.dup2(2, 1)
@@ -55,10 +53,10 @@ def _add(add: Callable[[int], object], threads: int, jobs: int, bulk: int) -> No
 def main() -> None:
     """Be the end that is asked for."""
     role, name, *numbers = sys.argv[1:]
-    port, threads, jobs, bulk = map(int, numbers)
+    port, threads, jobs, bulk, concurrency = map(int, numbers)
     library = import_module(f"{__package__}.{name}")
     if role == "work":
-        library.work(port, Count(threads, jobs, say))
+        library.work(port, concurrency, Count(threads, jobs, say))
         say("done")
     else:
         with library.adding(port) as add:

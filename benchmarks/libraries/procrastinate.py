@@ -9,7 +9,9 @@ from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 
 from ..calls import CONTENT
 from .count import Count
-from .sizes import THREADS
+
+#: Those that threads share which add.
+_CONNECTIONS = 8
 
 
 def _task(connector: Any, end: Callable[[], None]) -> tuple[Any, Any]:
@@ -28,8 +30,8 @@ def _conninfo(port: int) -> str:
 
 @contextmanager
 def adding(port: int) -> Iterator[Callable[[int], object]]:
-    """Makes its tables; a pool with a connection for each thread."""
-    connector = SyncPsycopgConnector(conninfo=_conninfo(port), min_size=THREADS, max_size=THREADS)
+    """Makes its tables; a pool of connections for all threads."""
+    connector = SyncPsycopgConnector(conninfo=_conninfo(port), min_size=_CONNECTIONS, max_size=_CONNECTIONS)
     app, handle = _task(connector, lambda: None)
     with app.open():
         app.schema_manager.apply_schema()
@@ -42,12 +44,12 @@ def adding(port: int) -> Iterator[Callable[[int], object]]:
         yield add
 
 
-def work(port: int, count: Count) -> None:
-    """A worker with as many jobs at one time as others have threads."""
-    app, _ = _task(PsycopgConnector(conninfo=_conninfo(port), max_size=THREADS + 2), count.to_the_end)
+def work(port: int, concurrency: int, count: Count) -> None:
+    """A worker with as many jobs at one time as others have threads, in its event loop."""
+    app, _ = _task(PsycopgConnector(conninfo=_conninfo(port), max_size=concurrency + 2), count.to_the_end)
 
     async def run() -> None:
         async with app.open_async():
-            await app.run_worker_async(concurrency=THREADS)
+            await app.run_worker_async(concurrency=concurrency)
 
     asyncio.run(run())

@@ -36,7 +36,7 @@ def adding(port: int) -> Iterator[Callable[[int], object]]:
         yield add
 
 
-def work(port: int, count: Count) -> None:
+def work(port: int, concurrency: int, count: Count) -> None:
     """A worker that says only what goes wrong."""
     _ends.append(count.to_the_end)
     redis: Any = Redis("127.0.0.1", port)
