@@ -65,7 +65,16 @@ setup(
             "schemathesis>=4,<5",
             "treq>=24",
         ],
-        "bench": ["matplotlib>=3.8,<4"],
+        "bench": [
+            "celery[redis]>=5.4,<6",
+            "huey>=2.5,<4",
+            "matplotlib>=3.8,<4",
+            "pika>=1.3,<2",
+            "procrastinate>=3,<4",
+            "psycopg[binary,pool]>=3.2,<4",
+            "redis>=5",
+            "rq>=2,<4",
+        ],
         "lint": ["mypy>=1.13", "mypy-zope>=1.0", "ruff>=0.6", "towncrier>=24", "types-PyYAML", "types-setuptools"],
     },
     classifiers=[

@@ -8,20 +8,21 @@ docs are written anew.
 import sys
 from pathlib import Path
 
-from . import bulk, client, idle_polls, latency, million, singles, stalls, worker
+from . import bulk, client, contenders, idle_polls, latency, million, singles, stalls, worker
 from .charts import draw
 from .machine import be_a_client, description, others_share
 from .results import Part, Results, say
 
 _PARTS: dict[str, Part] = {
+    "Python libraries, one process adds and one works off": contenders.measure,
+    "Python client": client.measure,
+    "Python worker": worker.measure,
     "one by one": singles.measure,
     "many at a time": bulk.measure,
     "latency": latency.measure,
     "1,000,000 queued jobs": million.measure,
     "how long one request holds up others": stalls.measure,
     "idle long polls": idle_polls.measure,
-    "Python client": client.measure,
-    "Python worker": worker.measure,
 }
 #: What others may use of the machine.
 _QUIET = 0.05

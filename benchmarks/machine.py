@@ -92,6 +92,12 @@ def _ticks() -> tuple[int, int]:
     return ticks[3] + ticks[4], sum(ticks)
 
 
+def used(pid: int) -> float:
+    """The seconds of processor time that a process has used, in all of its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def resident(pid: int) -> int:
     """The bytes of memory that a process has."""
     return int(_found(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text())) << 10

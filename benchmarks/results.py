@@ -145,7 +145,8 @@ def rounds(servers: Sequence[tuple[Server, Work]]) -> list[Outcome]:
 
 
 def _missing(server: Server) -> str:
-    return "" if server.found() else f"not installed: `apt-get install {server.package}`"
+    missing = server.missing()
+    return f"not installed: {missing}" if missing else ""
 
 
 def _once(server: Server, work: Work, runs: list[Run]) -> str:

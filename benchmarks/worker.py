@@ -2,10 +2,13 @@
 How fast is the Python worker? Run from the root: `python -m benchmarks.worker`.
 
 It works off jobs whose handler does nothing: one at a time, beside a client that claims and completes by two requests,
-and some at a time in threads. The jobs are there before it begins.
+and some at a time in threads. The jobs are there before it begins. And one that has nothing to do for a minute: what it
+asks the server.
 """
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from jobengine.client import JobEngine as Client
 from jobengine.client import Queue
@@ -13,12 +16,14 @@ from jobengine.worker import Worker
 
 from .calls import CONTENT
 from .machine import Effort
-from .results import Results, rounds, run_alone
+from .results import Results, rounds, run_alone, say
 from .servers import Failed, JobEngine, Run, Server
 from .servers.jobengine import QUEUE
 
 _ALONE = 2_000
 _MANY = 20_000
+#: Seconds in which a worker is idle, and those that it is given to begin.
+_IDLE, _BEGINNING = 60.0, 2.0
 
 
 def measure(results: Results) -> None:
@@ -34,6 +39,32 @@ def measure(results: Results) -> None:
     results.compare("Python worker, concurrency 1, jobs that do nothing", alone, by_two, 1.6)
     for outcome in many:
         results.compare(f"Python worker, {outcome.name}, jobs that do nothing", outcome, by_two)
+    results.bound("Python worker, idle for a minute", [idle_requests(_IDLE)], "requests", 2)
+
+
+def idle_requests(seconds: float) -> float:
+    """How many requests a worker makes that has nothing to do: its polls, of which one is always under way."""
+    server = JobEngine()
+    with server.running(), ThreadPoolExecutor(1) as pool:
+        worker = _idle_worker(server)
+        end = pool.submit(worker.run)
+        try:
+            time.sleep(_BEGINNING)
+            before = server.requests()
+            time.sleep(seconds)
+            # The question before is one of them.
+            ended = server.requests() - before - 1
+        finally:
+            worker.stop()
+        end.result()
+    say(f"{ended:.0f} requests in {seconds:.0f} s")
+    return ended
+
+
+def _idle_worker(server: Server) -> Worker:
+    worker = Worker(QUEUE, url=f"http://127.0.0.1:{server.port}", access_key="key")
+    worker.handler()(lambda content, job: None)
+    return worker
 
 
 def _off(server: Server, jobs: int, work: Callable[[Server, Queue], int]) -> Run:

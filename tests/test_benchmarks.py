@@ -11,8 +11,11 @@ from attrs import define
 from benchmarks import results
 from benchmarks.all import write
 from benchmarks.amqp import Channel
+from benchmarks.contenders import End, Way
+from benchmarks.libraries.count import Count
 from benchmarks.results import Outcome, Results, rounds
 from benchmarks.servers import Failed, JobEngine, Run, Server
+from benchmarks.worker import idle_requests
 
 ROOT = Path(__file__).parent.parent
 PAGE = "docs/performance.md"
@@ -68,6 +71,45 @@ def test_who_is_not_installed_or_does_not_start_has_a_word_of_why_and_the_others
     table = Results()
     table.compare("work", good, missing, 1)
     assert table.rows[0].cells == ("work", "100 jobs/s", f"double: {missing.why}", "", "≥ 1", "", "")
+
+
+def test_a_contender_whose_client_is_not_installed_has_a_word_of_it() -> None:
+    (outcome,) = rounds([(Double(library="no_such_library"), lambda server: server.singles(1))])
+    assert outcome.why == "not installed: `pip install no_such_library`"
+    assert Double(library="attrs").missing() == ""
+
+
+def test_the_end_that_works_says_when_it_is_warm_and_knows_the_last_job() -> None:
+    said: list[str] = []
+    count = Count(warm=2, jobs=3, say=said.append)
+    assert [count() for _ in range(2)] == [False, False]
+    assert said == ["warm"]
+    assert [count() for _ in range(4)] == [False, False, True, False]
+    assert said == ["warm"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("threads", "bulk"), [(8, 1), (1, 40)])
+def test_jobs_go_from_one_process_to_another_and_all_are_complete(threads: int, bulk: int) -> None:
+    server = JobEngine()
+    with server.running():
+        assert Way("jobengine", 80, threads, bulk).measured(server).jobs > 0
+        assert server.metric('jobengine_jobs{queue="bench",state="complete"}') == 80 + threads
+
+
+@pytest.mark.slow
+def test_an_end_that_breaks_is_named_with_its_last_words(tmp_path: Path) -> None:
+    end = End(["add", "no_such_library", "1", "1", "1", "1", "1"], tmp_path / "errors")
+    try:
+        with pytest.raises(Failed, match=r"add no_such_library did not come to 'warm': .* No module named"):
+            end.hear("warm")
+    finally:
+        end.stop()
+
+
+@pytest.mark.slow
+def test_a_worker_without_jobs_has_one_poll_that_waits() -> None:
+    assert idle_requests(1) == 0
 
 
 def test_a_row_has_the_median_of_the_ratios_of_each_round_and_tells_of_a_busy_client() -> None:

@@ -5,6 +5,7 @@ from .jobengine import JobEngine
 from .noop import Noop
 from .postgresql import PostgreSQL
 from .rabbitmq import RabbitMQ
+from .redis import Redis
 from .server import Failed, Run, Server
 
-__all__ = ["Beanstalkd", "Failed", "JobEngine", "Noop", "PostgreSQL", "RabbitMQ", "Run", "Server"]
+__all__ = ["Beanstalkd", "Failed", "JobEngine", "Noop", "PostgreSQL", "RabbitMQ", "Redis", "Run", "Server"]

@@ -35,6 +35,7 @@ _DEFAULTS = dict.fromkeys(_VARIABLES, "")
 #: Connections for many jobs at a time: enough that it never waits for the client.
 _CONNECTIONS = 4
 QUEUE = "bench"
+_REQUESTS = re.compile(r"^jobengine_requests_total\{.*\} (\S+)$", re.MULTILINE)
 
 
 @define(eq=False, kw_only=True)
@@ -106,6 +107,11 @@ class JobEngine(Server):
         if found is None:
             raise Failed(f"there is no metric {name}")
         return float(found[1])
+
+    def requests(self) -> int:
+        """How many requests have ended; the one that asks is not among them."""
+        text = self.ask(request("GET", "/metrics")).decode()
+        return sum(int(float(number)) for number in _REQUESTS.findall(text))
 
     def singles(self, seconds: float) -> Run:
         """By wrk."""

@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -43,12 +44,20 @@ class Server(ABC):
     name: str
     #: Debian's package with it; nothing if it is always there.
     package: str = ""
+    #: The Python package that its client needs, by the name under which it is installed and imported.
+    library: str = ""
     port: int = field(factory=free_port)
     _processes: "list[Process]" = field(factory=list)
 
     def found(self) -> bool:
         """Whether it is installed."""
         return True
+
+    def missing(self) -> str:
+        """How to install what is missing, it or its client; empty if both are there."""
+        if not self.found():
+            return f"`apt-get install {self.package}`"
+        return f"`pip install {self.library}`" if self.library and find_spec(self.library) is None else ""
 
     def version(self) -> str:
         """Its name and version, for the description of the machine."""

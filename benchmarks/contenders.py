@@ -1,0 +1,179 @@
+"""
+How many jobs a second go from one process to another, by the Python libraries that people use for it?
+
+Run from the root: `python -m benchmarks.contenders`. One process adds jobs that do nothing, another works them off at
+the same time; measured is from the first that is added to the last that is done. A job is on disk before the call that
+adds it returns. Each library is used in its own way: see docs/performance.md, and the modules in benchmarks/libraries.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from threading import Timer
+from time import perf_counter
+from typing import IO
+
+from attrs import define, field, frozen
+
+from .machine import directory, used
+from .results import Results, rounds, run_alone
+from .servers import Failed, JobEngine, PostgreSQL, RabbitMQ, Redis, Run, Server
+from .servers.server import last_words
+
+#: Jobs in a call of libraries that can add many at a time.
+_BULK = 500
+#: Threads that add, and that work off.
+_SOME, _MANY = 8, 32
+#: Seconds after which an end that says nothing is given up.
+_PATIENCE = 120.0
+
+
+@frozen
+class Way:
+    """How a library is used."""
+
+    #: The module in benchmarks/libraries.
+    library: str
+    #: Some seconds of work.
+    jobs: int
+    #: Those that add.
+    threads: int = _SOME
+    #: Jobs in a call that adds.
+    bulk: int = 1
+    #: How many jobs are worked off at one time.
+    concurrency: int = _SOME
+
+    def measured(self, server: Server) -> Run:
+        """Start both ends, warm them, and time the jobs from one to the other. Raises Failed."""
+        with ExitStack() as stack:
+            home = stack.enter_context(directory())
+            adder = stack.enter_context(self._end("add", server, home))
+            adder.hear("warm")
+            worker = stack.enter_context(self._end("work", server, home))
+            worker.hear("warm")
+            before, began = adder.used() + worker.used(), perf_counter()
+            adder.go()
+            worker.hear("done")
+            seconds = perf_counter() - began
+            return Run(self.jobs / seconds, (adder.used() + worker.used() - before) / seconds)
+
+    @contextmanager
+    def _end(self, role: str, server: Server, home: Path) -> Iterator["End"]:
+        numbers = map(str, (server.port, self.threads, self.jobs, self.bulk, self.concurrency))
+        end = End([role, self.library, *numbers], home / role)
+        try:
+            yield end
+        finally:
+            end.stop()
+
+
+@define(eq=False)
+class End:
+    """The process that adds, or the one that works off; it lives until it is stopped."""
+
+    arguments: Sequence[str]
+    #: Where what it says of errors is kept.
+    errors: Path
+    _process: "subprocess.Popen[str]" = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        command = [sys.executable, "-m", "benchmarks.libraries.play", *self.arguments]
+        with self.errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                command,
+                cwd=Path(__file__).parents[1],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+
+    def hear(self, word: str) -> None:
+        """Wait until it says so; raises Failed if it ends or says nothing for too long."""
+        timer = Timer(_PATIENCE, self._kill)
+        timer.start()
+        try:
+            said = _pipe(self._process.stdout).readline().strip()
+        finally:
+            timer.cancel()
+        if said != word:
+            raise Failed(f"{' '.join(self.arguments[:2])} did not come to {word!r}: {said} {last_words(self.errors)}")
+
+    def go(self) -> None:
+        """Let it begin."""
+        pipe = _pipe(self._process.stdin)
+        pipe.write("\n")
+        pipe.flush()
+
+    def used(self) -> float:
+        """The seconds of processor time that it has used; it is there until it is stopped, if only as a zombie."""
+        return used(self._process.pid)
+
+    def stop(self) -> None:
+        """Kill it: some libraries take long to end in order, and nothing of it is needed any more."""
+        self._kill()
+        self._process.communicate()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe
+
+
+def _large(library: str, jobs: int) -> Way:
+    """Many threads at both ends, one job in a call."""
+    return Way(library, jobs, threads=_MANY, concurrency=_MANY)
+
+
+def _bulk(library: str, jobs: int) -> Way:
+    """Many jobs in a call, and many threads that work off."""
+    return Way(library, jobs, threads=1, bulk=_BULK, concurrency=_MANY)
+
+
+#: The server of each library, what JobEngine is to be times as fast as it, and the ways in which it is measured.
+_CONTENDERS: Sequence[tuple[Server, float, Way, Way]] = (
+    (Redis(name="RQ on Redis", library="rq"), 10, Way("rq", 800), _bulk("rq", 1_000)),
+    (Redis(name="Celery on Redis", library="celery"), 10, Way("celery", 1_600), _large("celery", 1_600)),
+    (Redis(name="Huey on Redis", library="huey"), 10, Way("huey", 3_200), _large("huey", 4_800)),
+    (
+        PostgreSQL(name="procrastinate on PostgreSQL", library="procrastinate"),
+        10,
+        Way("procrastinate", 800),
+        _bulk("procrastinate", 1_000),
+    ),
+    (RabbitMQ(name="pika on a quorum queue", library="pika"), 3, Way("pika", 4_000), _large("pika", 4_800)),
+)
+#: The same of JobEngine.
+_OURS = Way("jobengine", 16_000), _bulk("jobengine", 20_000)
+_WHATS = (
+    f"one process adds, one works off: {_SOME} threads each, one job in a call",
+    f"one process adds, one works off: many in a call or {_MANY} threads",
+)
+
+
+def measure(results: Results) -> None:
+    """Add a row for each contender and way."""
+    servers = [server for server, *_ in _CONTENDERS]
+    results.saw(*servers)
+    results.versions += [f"{server.library} {version(server.library)}" for server in servers if not server.missing()]
+    for number, what in enumerate(_WHATS):
+        ours, *theirs = rounds(
+            [(JobEngine(), _OURS[number].measured)]
+            + [(server, ways[number].measured) for server, _, *ways in _CONTENDERS]
+        )
+        for outcome, (_, target, *_) in zip(theirs, _CONTENDERS, strict=True):
+            results.compare(what, ours, outcome, target)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_alone(measure))

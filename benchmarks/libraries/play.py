@@ -1,0 +1,67 @@
+"""
+One end of a measurement: `python -m benchmarks.libraries.play add|work LIBRARY PORT THREADS JOBS BULK CONCURRENCY`.
+
+Each end says "warm" when the first jobs are through it, those by which connections are made and modules loaded. Who
+adds then waits for a line. Who works says "done" at the last job.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from threading import Barrier
+
+from .count import Count
+
+#: Seconds in which all threads are to be warm.
+_PATIENCE = 60
+#: The process that measures listens here. What libraries print goes to the errors.
+_LISTENER = os.dup(1)
+os.dup2(2, 1)
+
+
+def say(word: str) -> None:
+    """Tell the process that measures."""
+    os.write(_LISTENER, f"{word}\n".encode())
+
+
+def _add(add: Callable[[int], object], threads: int, jobs: int, bulk: int) -> None:
+    """Add jobs from so many threads, so many in each call."""
+    calls, rest = divmod(jobs, threads * bulk)
+    if rest:
+        raise ValueError(f"{jobs} jobs can't be added by {threads} threads, {bulk} in a call")
+    warm, begin = Barrier(threads + 1), Barrier(threads + 1)
+
+    def thread() -> None:
+        add(1)
+        warm.wait(_PATIENCE)
+        begin.wait()
+        for _ in range(calls):
+            add(bulk)
+
+    with ThreadPoolExecutor(threads) as pool:
+        ends = [pool.submit(thread) for _ in range(threads)]
+        warm.wait(_PATIENCE)
+        say("warm")
+        sys.stdin.readline()
+        begin.wait()
+        for end in ends:
+            end.result()
+
+
+def main() -> None:
+    """Be the end that is asked for."""
+    role, name, *numbers = sys.argv[1:]
+    port, threads, jobs, bulk, concurrency = map(int, numbers)
+    library = import_module(f"{__package__}.{name}")
+    if role == "work":
+        library.work(port, concurrency, Count(threads, jobs, say))
+        say("done")
+    else:
+        with library.adding(port) as add:
+            _add(add, threads, jobs, bulk)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Redis with a log of all that is written, synced before the answer."""
+
+import shutil
+from pathlib import Path
+
+from attrs import define
+
+from ..machine import version
+from .server import Server
+
+
+@define(eq=False, kw_only=True)
+class Redis(Server):
+    """For libraries that have their jobs in it."""
+
+    name: str = "Redis"
+    package: str = "redis-server"
+
+    def found(self) -> bool:
+        """Whether it is installed."""
+        return shutil.which("redis-server") is not None
+
+    def version(self) -> str:
+        """Its name and version."""
+        return "Redis " + version(["redis-server", "--version"], r"v=(\S+)")
+
+    def start(self, home: Path) -> None:
+        """Start it with its log in the directory: a snapshot now and then would be no use beside that."""
+        durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        where = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(home)]
+        self.launch(["redis-server", *where, *durable], home, self.listens)
