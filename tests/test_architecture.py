@@ -1,6 +1,7 @@
 """Who may import whom: the doors between the rooms do not blur."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -130,3 +131,13 @@ def test_files_are_short() -> None:
     files = [*MODULES, *(ROOT / "tests").rglob("*.py")]
     long = {str(path): lines for path in files if (lines := len(path.read_text().splitlines())) >= 500}
     assert not long
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_file_that_is_named_for_those_who_work_on_it_is_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"[`(]((?:[\w.-]+/)*[\w-]+\.(?:py|md|yml))[`)]", text))
+    named |= set(re.findall(r"`((?:tests|docs|jobengine|newsfragments)/[\w/]*)`", text))
+    places = (ROOT, PACKAGE, (ROOT / page).parent)
+    assert len(named) > 3
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []

@@ -47,7 +47,7 @@ ALLOWED: Final[Mapping[type[c.QueueCommand[object]], frozenset[Role]]] = {
 }
 
 
-#: For those with the owner's key, and those who have opened the server itself.
+#: For the owner's key, and for the admin key of the server.
 _ALL: Final = Grant(Role.OWNER)
 
 

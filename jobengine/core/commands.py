@@ -84,7 +84,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
     queue: str
     #: The access key as bytes; counts for nothing if `admin`.
     access_key: bytes = b""
-    #: The one who asks has shown the server's admin key, which opens every queue.
+    #: The caller has shown the server's admin key, which opens every queue.
     admin: bool = False
 
     @property
@@ -97,7 +97,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
 
 
 class AllQueues(Command[A_co], frozen=True, kw_only=True):
-    """Some of all queues, by name, none if no more follow; whoever asks must have been let in by the server."""
+    """Some of all queues, by name, none if no more follow; the server must have authenticated the caller."""
 
     #: Start behind this name; None starts at the first.
     after: str | None = None
@@ -119,7 +119,7 @@ class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
 class CreateQueue(QueueCommand[None], frozen=True, kw_only=True):
     """Make an empty queue whose owner's key is `access_key`."""
 
-    #: How many queues there may be, for those who have not shown the admin key; None is any number.
+    #: How many queues there may be, for callers without the admin key; None is any number.
     max_queues: int | None = None
 
 
@@ -128,7 +128,7 @@ class DeleteQueue(QueueCommand[None], frozen=True, kw_only=True):
 
 
 class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
-    """Set up a queue otherwise; None leaves a thing as it is."""
+    """Reconfigure a queue; None leaves a thing as it is."""
 
     #: See Queue.
     paused: bool | None = None
@@ -288,7 +288,7 @@ class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
     count: int = 1
     #: Only jobs with all of these tags.
     tags: tuple[str, ...] = ()
-    #: A name for the one who claims, for others to see.
+    #: The name of the worker that claims, for others to see.
     worker: str | None = None
     #: Only the jobs with these uids, in place of all that are ready; they are claimed in this order.
     uids: tuple[str, ...] | None = None

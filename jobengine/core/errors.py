@@ -95,7 +95,7 @@ class UidTaken(DomainError):
 
 
 class UniqueKeyTaken(DomainError):
-    """A job with the unique key is there, and is not for the one who asks to see."""
+    """A job with the unique key is there, and the caller may not read it."""
 
     def __init__(self) -> None:
         super().__init__("A job with this unique_key is queued or in progress; it was added with another access key.")

@@ -18,7 +18,7 @@ class QueueCreated(Value, frozen=True):
 
 
 class QueueChanged(Value, frozen=True):
-    """A queue is set up like this now; its jobs are as they were."""
+    """A queue was reconfigured: this is what it is now; its jobs are as they were."""
 
     queue: Queue
 

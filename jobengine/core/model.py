@@ -174,7 +174,7 @@ class Attempt(Value, frozen=True, kw_only=True):
 
 
 class Notes(Value, frozen=True, kw_only=True):
-    """What workers and clients have said of a job; most jobs have none of it."""
+    """What workers and clients report of a job; most jobs have none of it."""
 
     #: 0 to 100, or None if nobody has said.
     progress: int | None = None
@@ -182,13 +182,13 @@ class Notes(Value, frozen=True, kw_only=True):
     result: bytes | None = None
     #: What went wrong last, or None.
     error: str | None = None
-    #: Somebody wants it to stop; its worker learns that from its next update.
+    #: Its worker is to stop, and learns that from its next update.
     cancel_requested: bool = False
     #: The last attempts that have ended, oldest first; at most HISTORY_LENGTH.
     history: tuple[Attempt, ...] = ()
 
 
-#: For a job of which nobody has said anything.
+#: For a job of which nothing was reported.
 NO_NOTES: Final = Notes()
 
 
@@ -299,7 +299,7 @@ class OldKey:
 
 @frozen(kw_only=True)
 class Queue:
-    """A queue as its owner has set it up, without its jobs."""
+    """A queue as its owner has configured it, without its jobs."""
 
     #: Unique among all queues.
     name: str
@@ -313,7 +313,7 @@ class Queue:
     paused: bool = False
     #: It takes no jobs in.
     draining: bool = False
-    #: Jobs in progress are only updated by those who show the lease.
+    #: Jobs in progress are only updated with their lease.
     require_lease: bool = False
     #: How many jobs it may hold, of every state; 0 is any number.
     max_jobs: int = 0
@@ -400,7 +400,7 @@ class QueueStats:
 
 @frozen(kw_only=True)
 class QueueTotals:
-    """The numbers of a queue that cost little, for those who ask for those of all queues again and again."""
+    """The numbers of a queue that cost little, so that those of all queues can be read often."""
 
     #: The queue's name.
     name: str
@@ -416,7 +416,7 @@ class QueueTotals:
 class JobEvent:
     """One change of one job."""
 
-    #: Send it to `watch` to go on behind this event.
+    #: Give it to `watch` to resume behind this event.
     id: str
     #: The job's uid.
     uid: str

@@ -76,8 +76,8 @@ class QueueTable:
         #: The ranks of the jobs that can be claimed, and of those among them with a tag, by tag.
         self.ready = self.places[Place.READY]
         self.ready_by_tag: dict[str, Ordered[Rank]] = {}
-        #: The ranks of those with two tags or more, by all their tags: who asks for two tags need not look at those
-        #: that have only one of them.
+        #: The ranks of those with two tags or more, by all their tags: a claim with two tags need not look at jobs that
+        #: have only one of them.
         self.ready_by_tags: dict[tuple[str, ...], Ordered[Rank]] = {}
         #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
         self.unique: dict[str, dict[str, None]] = {}
@@ -88,7 +88,7 @@ class QueueTable:
         self.wall_deadlines: Ordered[tuple[int, Rank]] = Ordered()
         #: The first deadline of all, in elapsed time as the wall clock stands now; None if there is none.
         self.next_deadline: int | None = None
-        #: Indexes for lists by time, by their ascending order: those that somebody uses now (see sort_some).
+        #: Indexes for lists by time, by their ascending order: those in use now (see sort_some).
         self.sort_indexes: dict[Sort, SortIndex] = {}
         #: What is to be put into indexes and taken out of them. It is put in first: a job may pass through a place.
         self._entering: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
@@ -157,7 +157,7 @@ class QueueTable:
         return (job for rank in narrowest if wanted.issubset((job := self.jobs[rank[2]]).spec.tags))
 
     def in_progress(self) -> list[Job]:
-        """The jobs that somebody holds."""
+        """The jobs in progress."""
         return [self.jobs[rank[2]] for rank in self.places[Place.INPROGRESS]]
 
     def count(self, state: State) -> int:
@@ -218,13 +218,17 @@ class QueueTable:
         ranks = dict.fromkeys(rank for _, rank in chain(elapsed, by_wall))
         return (self.jobs[rank[2]] for rank in ranks)
 
-    def set_up(self, queue: Queue) -> None:
-        """Have the queue set up otherwise."""
+    def reconfigure(self, queue: Queue) -> None:
+        """Replaces what the owner has set of the queue; its jobs stay."""
         self.live_bytes += len(encode(QueueCreated(queue))) - len(encode(QueueCreated(self.queue)))
         self.queue = queue
 
     def put(self, uid: str, new: Job | None) -> Job | None:
-        """Have `new` as the job `uid`, or none if it is None; return what was there. `settle` is to follow."""
+        """
+        Puts `new` in the place of the job `uid`, or removes that if it is None; returns what was there.
+
+        Call `update_indexes` next.
+        """
         old = self.jobs.get(uid)
         if new is not None:
             self.jobs[uid] = new
@@ -240,7 +244,7 @@ class QueueTable:
         return old
 
     def change(self, old: Job, new: Job) -> None:
-        """Have `new` as a job that is `old` now, with the same fixed half. `settle` is to follow."""
+        """Puts `new` in the place of `old`, which has the same fixed half. Call `update_indexes` next."""
         spec, before, after = new.spec, old.standing, new.standing
         self.jobs[spec.uid] = new
         if self.sort_indexes:
@@ -288,7 +292,7 @@ class QueueTable:
             self._leave_names(place, job)
 
     def _enter_names(self, place: Place, job: Job) -> None:
-        """Those by which it may be looked for: its tags and its unique key."""
+        """Enters a job under its tags and its unique key."""
         spec = job.spec
         for tag in spec.tags if place is _READY else ():
             self._entering[self.ready_by_tag.setdefault(tag, Ordered())].append(spec.rank)
@@ -318,8 +322,8 @@ class QueueTable:
         if now is not None:
             self._entering[index].append((now, rank))
 
-    def settle(self) -> None:
-        """Have the indexes in step with the jobs that were put."""
+    def update_indexes(self) -> None:
+        """Brings the indexes up to date with the jobs that were put."""
         entering, self._entering = self._entering, defaultdict(list)
         leaving, self._leaving = self._leaving, defaultdict(list)
         for index, values in entering.items():

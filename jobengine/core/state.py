@@ -35,7 +35,7 @@ class QueueSwap(Value, frozen=True):
 
     #: The queue's name.
     queue: str
-    #: What was there: the queue with all its jobs, its set-up alone if only that has changed, or nothing.
+    #: What was there: the queue with all its jobs; the queue alone if it was only reconfigured; or nothing.
     old: "QueueTable | Queue | None"
 
 
@@ -61,8 +61,8 @@ class Tables:
         self.next_deadline: int | None = None
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
-        #: The live bytes before that of queues which are not settled, by name.
-        self._unsettled: dict[str, int] = {}
+        #: By name, queues whose indexes are out of date, and their live bytes before the change.
+        self._outdated: dict[str, int] = {}
         self._appliers: Final[dict[type, Any]] = {
             ClockSet: self._clock_set,
             QueueCreated: self._queue_created,
@@ -83,20 +83,20 @@ class Tables:
         try:
             return [self._appliers[type(fact)](fact) for fact in facts]
         finally:
-            self._settle()
+            self._update_indexes()
 
     def restore(self, swaps: Sequence[Swap]) -> None:
-        """Take back the newest changes that were not yet taken back, given what apply said of them."""
+        """Roll back the newest changes, given what apply said of them."""
         for swap in reversed(swaps):
             if isinstance(swap, JobSwap):
                 self._swap_job(swap.queue, swap.uid, swap.old)
             elif isinstance(swap, ClockSwap):
                 self._set_clock(swap.old)
             elif isinstance(swap.old, Queue):
-                self._set_up(self.queues[swap.queue], swap.old)
+                self._reconfigure(self.queues[swap.queue], swap.old)
             else:
                 self._swap_queue(swap.queue, swap.old)
-        self._settle()
+        self._update_indexes()
 
     @property
     def ahead(self) -> int:
@@ -116,8 +116,8 @@ class Tables:
         return ClockSwap(self._set_clock(fact.ahead))
 
     def _set_clock(self, ahead: int) -> int:
-        """Have the wall clock ahead by so much; by how much it was before."""
-        self._settle()
+        """Sets how far the wall clock is ahead; returns how far it was before."""
+        self._update_indexes()
         old, self._clock.ahead = self._clock.ahead, ahead
         for name, table in self.queues.items():
             deadline = table.next_deadline
@@ -138,7 +138,7 @@ class Tables:
         table = self.queues.get(name)
         if table is None or table.queue.salt != fact.queue.salt:
             return QueueSwap(name, table)
-        return QueueSwap(name, self._set_up(table, fact.queue))
+        return QueueSwap(name, self._reconfigure(table, fact.queue))
 
     def _queue_deleted(self, fact: QueueDeleted) -> Swap:
         return QueueSwap(fact.name, self._swap_queue(fact.name, None))
@@ -151,7 +151,7 @@ class Tables:
         old = None if table is None else table.jobs.get(fact.uid)
         if table is None or old is None:
             return JobSwap(fact.queue, fact.uid, None, None)
-        self._unsettled.setdefault(fact.queue, table.live_bytes)
+        self._outdated.setdefault(fact.queue, table.live_bytes)
         new = Job(old.spec, fact.standing)
         table.change(old, new)
         return JobSwap(fact.queue, fact.uid, old, new)
@@ -160,7 +160,7 @@ class Tables:
         return self._swap_job(fact.queue, fact.uid, None)
 
     def _swap_queue(self, name: str, new: QueueTable | None) -> QueueTable | None:
-        self._settle()
+        self._update_indexes()
         old = self.queues.pop(name, None)
         if old is not None:
             self.live_bytes -= old.live_bytes
@@ -171,10 +171,10 @@ class Tables:
             self._move_deadline(name, None, new.next_deadline)
         return old
 
-    def _set_up(self, table: QueueTable, queue: Queue) -> Queue:
-        self._settle()
+    def _reconfigure(self, table: QueueTable, queue: Queue) -> Queue:
+        self._update_indexes()
         old, size = table.queue, table.live_bytes
-        table.set_up(queue)
+        table.reconfigure(queue)
         self.live_bytes += table.live_bytes - size
         return old
 
@@ -183,18 +183,18 @@ class Tables:
         table = self.queues.get(name)
         if table is None:
             return JobSwap(name, uid, None, None)
-        self._unsettled.setdefault(name, table.live_bytes)
+        self._outdated.setdefault(name, table.live_bytes)
         return JobSwap(name, uid, table.put(uid, new), new)
 
-    def _settle(self) -> None:
-        """Have the queues in step with their jobs, and what is known of all of them in step with the queues."""
-        for name, size in self._unsettled.items():
+    def _update_indexes(self) -> None:
+        """Brings the indexes of the queues that have changed up to date, and the deadlines and live bytes of all."""
+        for name, size in self._outdated.items():
             table = self.queues[name]
             deadline = table.next_deadline
-            table.settle()
+            table.update_indexes()
             self.live_bytes += table.live_bytes - size
             self._move_deadline(name, deadline, table.next_deadline)
-        self._unsettled.clear()
+        self._outdated.clear()
 
     def _move_deadline(self, name: str, was: int | None, now: int | None) -> None:
         if was == now:

@@ -1,5 +1,5 @@
 """
-The door between those who ask and the engine that keeps the jobs.
+The door between callers and the engine that keeps the jobs.
 
 Every verb takes and gives values of jobengine.core and returns an awaitable, so that an engine on another machine can
 stand behind the same door. What a verb answers is on disk when it answers.
@@ -64,7 +64,7 @@ class FigureKind(StrEnum):
 
 @frozen(kw_only=True)
 class Figure:
-    """A number that an engine gives of itself, for those who watch it; which ones there are is up to the engine."""
+    """A number that an engine measures of itself; each engine has its own."""
 
     #: Lower case with underscores, ending in its unit. Figures of one name differ in their labels and stand together.
     name: str
@@ -101,10 +101,10 @@ class Engine(Protocol):
         """Let go of the storage of an engine that was opened, before the reactor runs: the process can't start."""
 
     def wall_clock_was_set(self) -> None:
-        """Look at the wall clock now: what is due by it is to come about though nobody asks."""
+        """Look at the wall clock now, and apply what is due by it."""
 
     def release(self) -> None:
-        """Answer all who wait with what there is, now and from now on, so that no request is held any more."""
+        """Answer all waiters with what there is, and from now on let none wait."""
 
     def stop(self) -> Awaitable[None]:
         """Release, make the last commit and let go of the storage."""
@@ -131,7 +131,7 @@ class Engine(Protocol):
         """
 
     async def peek(self, command: c.Peek) -> Job | None:
-        """The job that is to run next, left where it is; waits in one line with those who claim."""
+        """The job that is to run next, left where it is; waits in one line with claims."""
 
     async def read_job(self, command: c.ReadJob) -> Job:
         """The job as it is, or when it is finished if the command waits; raises JobNotFound."""
@@ -160,5 +160,5 @@ class Engine(Protocol):
         Changes of jobs as they happen, some at a time, from when the first item is asked for.
 
         The first item is None if what followed `command.after` is no longer kept. It ends when the queue is deleted or
-        no longer takes the key, the engine stops, or the one who watches falls too far behind.
+        no longer takes the key, the engine stops, or the watcher falls too far behind.
         """

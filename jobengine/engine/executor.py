@@ -1,8 +1,8 @@
 """
-The state of one engine and the way of a change into it: clock, rules, tables, journal.
+Carries out commands: reads the clock, asks the rules, changes the tables and submits the records to be written.
 
 Between reading the clock and submitting the facts there is no await: that unbroken stretch is what serialises all
-changes on the reactor thread. When a change is applied, one call serves those who wait.
+changes on the reactor thread. When a change is applied, one call serves the waiters.
 """
 
 from collections import Counter
@@ -168,7 +168,7 @@ class Executor:
             self._timer.cancel()
         return self.committer.drain()
 
-    # The way of a command
+    # Commands
 
     def check_started(self) -> None:
         """Return if commands are carried out already; raises Starting."""
@@ -208,7 +208,7 @@ class Executor:
             return Refused(error)
 
     def put_back(self, claimed: Sequence[Claimed]) -> None:
-        """Put back what was claimed for somebody who has gone, if that can be written now."""
+        """Put back the jobs claimed for a caller that has gone, if that can be written now."""
         now = self._tick()
         for one in claimed if self.committer.trouble is None else ():
             lease = one.job.standing.lease or ""
@@ -270,7 +270,7 @@ class Executor:
             done = self._decide(one, now, admitted=changed)
             changed = changed or done.changed
             results += done.answer
-        # What they have made ready is for those who came before.
+        # Jobs that they have made ready go to the waiters first: those came before.
         self._serve(now)
         return changed, results
 
@@ -323,10 +323,10 @@ class Executor:
         """See Lately."""
         return self.activity.recent(name, self._monotonic())
 
-    # Those who wait
+    # Waiters
 
     def _serve(self, now: int) -> None:
-        """Give those who wait what has become true for them: checks of their keys, jobs, and ends of jobs."""
+        """Serve the waiters: check the keys of some again, give them ready jobs, tell them of finished ones."""
         while self.waiters.stirred:
             for waiter in self.waiters.concerned():
                 self._check(waiter, now)
@@ -335,7 +335,7 @@ class Executor:
             self.waiters.tell_ends()
 
     def _check(self, waiter: Waiter, now: int) -> None:
-        """Tell one who waits if its key opens its queues no more, or one of them is gone."""
+        """Tell a waiter if its key no longer opens its queues, or one of them is gone."""
         command = waiter.command
         try:
             for name in waiter.queues:
@@ -344,7 +344,7 @@ class Executor:
             self._tell(waiter, Refused(error))
 
     def _offer(self, waiter: Waiter, found: list[tuple[str, tuple[str, ...]]], now: int) -> None:
-        """Give one who waits the jobs that it can have."""
+        """Claim for a waiter the jobs that it can have."""
         command = waiter.command
         try:
             if isinstance(command, Claims):
@@ -403,7 +403,7 @@ class Executor:
             self._commit([ClockSet(ahead)], now)
             self._set_timer()
         self._expire(now)
-        # What has become ready by itself is for those who came before the one who asks now.
+        # Jobs whose delay has ended go to the waiters first: those came before this caller.
         self._serve(now)
         return now
 

@@ -1,4 +1,4 @@
-"""The line of those who wait for jobs, by queue and tags, and what has become ready for them."""
+"""The line of waiters for jobs, by queue and tags, and the jobs that have become ready for them."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,16 +15,16 @@ from .outcome import Done, Outcome
 
 __all__ = ["Line", "ReadyJobs", "Tags", "Waiter"]
 
-#: What a claimer wants a job to have, or what a job has.
+#: The tags that a waiter wants, or that a job has.
 Tags = frozenset[str]
 
 
 @define(eq=False)
 class Waiter:
-    """One who waits for jobs."""
+    """A waiter for jobs."""
 
     command: Claims | Peek
-    #: Its place among all who wait.
+    #: Its place among all waiters.
     number: int
     #: Fires with what it was given.
     done: "Deferred[Outcome[ClaimResult]]"
@@ -43,10 +43,10 @@ class Waiter:
 @define
 class Line:
     """
-    All who wait for jobs, in the order in which they came.
+    All waiters for jobs, in the order in which they came.
 
-    They are kept by queue, then by one of the tags that they ask for (None if they ask for none), then by all of
-    them: a job is compared with those alone who ask for one of its tags.
+    They are kept by queue, then by one of the tags that they want (None if they want none), then by all of them: a job
+    is compared only with waiters that want one of its tags.
     """
 
     _queues: dict[str, dict[str | None, dict[Tags, dict[int, Waiter]]]] = field(factory=dict)
@@ -90,7 +90,7 @@ class Line:
         return name in self._queues
 
     def wanted(self, name: str) -> list[tuple[tuple[str, ...], int]]:
-        """How many jobs of a queue those who wait would take, by the tags that they ask for."""
+        """How many jobs of a queue its waiters would take, by the tags that they want."""
         return [(tuple(tags), sum(waiter.count for waiter in group.values())) for tags, group in self._groups(name)]
 
     def of(self, names: Iterable[str]) -> Iterator[Waiter]:
@@ -139,7 +139,7 @@ class ReadyJobs:
     kinds: dict[tuple[str, ...], dict[Rank, None]] = field(factory=dict)
     #: How many of them were not claimed, as far as is known.
     left: int = 0
-    #: What those who ask for some tags can have, in execution order; made when the first of them is to be served.
+    #: The ready jobs for waiters that want some tags, in execution order; made when the first of these is served.
     _choices: dict[Tags, deque[Rank]] = field(factory=dict)
 
     def add(self, jobs: Iterable[Job]) -> None:

@@ -71,7 +71,7 @@ class LocalEngine:
     #: See Compaction.
     compaction_slack: int = SLACK
     compaction_pause: float = PAUSE
-    #: The state and the way of a change into it; for tests of this engine alone.
+    #: Carries out the commands; public for the tests of this engine alone.
     executor: Executor = field(init=False)
     _sort_indexes: SortIndexes = field(init=False)
     #: How many queues are being read whole.
@@ -246,7 +246,7 @@ class LocalEngine:
         ends = self.executor.waiters.ends
         finished: Job | None = None
         while True:
-            # To wait begins before the look: no end is missed that comes between the two.
+            # Wait first, then look: so no end of the job is missed between the two.
             end = ends.add(command.queue, command.uid)
             try:
                 job = await self.ask(command)
@@ -279,7 +279,7 @@ class LocalEngine:
                 if await self.executor.durable(changed=outcome.changed):
                     return shown(outcome.get(), self.executor.tables.ahead)
         except CancelledError:
-            # Whoever asked has gone: nobody would work on them.
+            # The caller has gone: nobody would work on the jobs.
             if outcome.changed:
                 self.executor.put_back(outcome.get().jobs)
             raise

@@ -1,7 +1,7 @@
 """
-Those who wait: for a job that they can claim, first come first served, or for a job to be finished.
+The waiters: for a job that can be claimed, first come first served, or for a job to be finished.
 
-They are told of changes by `note`, when facts are applied. Nothing here carries out a command: `offers` says who may
+The executor calls `note` when facts are applied. Nothing here carries out a command: `offers` says which waiter may
 have which jobs, and the executor claims them.
 """
 
@@ -20,7 +20,7 @@ from .line import Line, ReadyJobs, Waiter
 __all__ = ["Ends", "Offer", "Waiters", "in_time"]
 
 T = TypeVar("T")
-#: One who waits, and what it may have: uids by queue, in the order of its queues.
+#: A waiter and the jobs that it may have: uids by queue, in the order of its queues.
 Offer = tuple[Waiter, list[tuple[str, tuple[str, ...]]]]
 
 
@@ -44,7 +44,7 @@ def in_time(clock: IReactorTime, waiting: "Deferred[T]", seconds: float, otherwi
 
 @define
 class Ends:
-    """All who wait for a job to be finished, by queue and uid."""
+    """All waiters for a job to be finished, by queue and uid."""
 
     _jobs: "dict[tuple[str, str], list[Deferred[Job | None]]]" = field(factory=dict)
 
@@ -76,14 +76,14 @@ class Ends:
             done.callback(job)
 
     def end(self, queues: Iterable[str] | None = None) -> None:
-        """Wake everybody, or those who wait for jobs of some queues."""
+        """Wake all waiters, or those for jobs of some queues."""
         for queue, uid in [place for place in self._jobs if queues is None or place[0] in queues]:
             self.tell(queue, uid, None)
 
 
 @define
 class Waiters:
-    """All who wait, and what has happened since they were served that concerns them."""
+    """All waiters, and the changes that concern them since they were served last."""
 
     _tables: Tables
     line: Line = field(factory=Line)
@@ -108,7 +108,7 @@ class Waiters:
                 self._note_queue(swap)
 
     def tell_ends(self) -> None:
-        """Wake those who wait for jobs that are finished or gone."""
+        """Wake the waiters for jobs that are finished or gone."""
         ended, self._ended = self._ended, []
         for queue, uid, job in ended:
             self.ends.tell(queue, uid, job)
@@ -129,7 +129,7 @@ class Waiters:
 
     def offers(self) -> Iterator[Offer]:
         """
-        Who may have which jobs, in the order in which they came; each is looked for when it is asked for.
+        Which waiter may have which jobs, first come first served; each offer is made when it is asked for.
 
         It ends when as many were claimed as have become ready.
         """
@@ -169,14 +169,14 @@ class Waiters:
             self.stirred = True
 
     def _note_all(self, name: str) -> None:
-        """Note what can be claimed of a queue, as much as those who wait would take."""
+        """Note the ready jobs of a queue, as many as its waiters would take."""
         table = self._tables.queues.get(name)
         if table is not None:
             for tags, count in self.line.wanted(name):
                 self._note_ready(name, islice(table.ready_jobs(tags), count))
 
     def _found(self, waiter: Waiter, ready: dict[str, ReadyJobs]) -> list[tuple[str, tuple[str, ...]]]:
-        """What has become ready that one who waits can have, by queue: as much as it would take at most."""
+        """The jobs that have become ready for a waiter, by queue: at most as many as it would take."""
         found = []
         count = waiter.count
         for name in waiter.queues:

@@ -95,7 +95,7 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
     await _count(body, bounds.values, pause)
     listed = _listed(body)
     if listed is None:
-        # It is one change to many, or not as it should be, which whoever reads it will say.
+        # It is one change to many jobs, or a bad body: `read` finds that out.
         if len(body) > 2 * bounds.content_bytes + _MOST_BESIDE:
             raise BadInput("The body has no list of items, and is too long for anything else.")
         return [read(body)]

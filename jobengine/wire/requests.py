@@ -202,7 +202,7 @@ class Wire:
     max_depth: int = 32
     #: Bytes of the content of one job, and of its result.
     max_job_bytes: int = 1 << 20
-    #: How many queues there may be, for those who have not shown the admin key.
+    #: How many queues there may be, for callers without the admin key.
     max_queues: int = 1_000
     #: Whether calls of the first version take fields and parameters that they do not know.
     pass_unknown: bool = False

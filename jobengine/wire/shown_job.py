@@ -122,7 +122,7 @@ def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any
 
 
 def job_json(job: Job, *, lease: bool = False) -> bytes:
-    """A job as the API shows it; with its lease for the one who has just claimed it."""
+    """A job as the API shows it; with its lease for the caller that has just claimed it."""
     return to_json(job_value(job, lease=lease))
 
 
