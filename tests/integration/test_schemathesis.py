@@ -89,7 +89,20 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
         or _changes_what_can_not_be(case)
         or (_name(case) in ("updateJobs", "deleteJobs") and not _says_which(case))
         or _has_such_a_number(case.body)
+        or not all(map(_is_trace, _traces([headers, *jobs])))
     )
+
+
+def _traces(parts: list[Any]) -> list[str]:
+    """Those in headers and jobs that are text, as the schema says."""
+    traces = [part.get("traceparent") for part in parts if isinstance(part, Mapping)]
+    return [trace for trace in traces if isinstance(trace, str)]
+
+
+def _is_trace(trace: str) -> bool:
+    """Whether it has the right form and no part of zeros alone; Schemathesis takes any header for a good one."""
+    found = re.fullmatch("00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", trace)
+    return found is not None and all(part.strip("0") for part in found.groups())
 
 
 def _changes_what_can_not_be(case: Any) -> bool:
