@@ -31,6 +31,8 @@ def _add(add: Callable[[int], object], threads: int, jobs: int, bulk: int) -> No
     calls, rest = divmod(jobs, threads * bulk)
     if rest:
         raise ValueError(f"{jobs} jobs can't be added by {threads} threads, {bulk} in a call")
+    # One goes alone: it makes what threads would make at the same time, and what fails says why at once.
+    add(1)
     warm, begin = Barrier(threads + 1), Barrier(threads + 1)
 
     def thread() -> None:
@@ -56,7 +58,7 @@ def main() -> None:
     port, threads, jobs, bulk, concurrency = map(int, numbers)
     library = import_module(f"{__package__}.{name}")
     if role == "work":
-        library.work(port, concurrency, Count(threads, jobs, say))
+        library.work(port, concurrency, Count(threads + 1, jobs, say))
         say("done")
     else:
         with library.adding(port) as add:

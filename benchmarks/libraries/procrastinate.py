@@ -15,7 +15,7 @@ _CONNECTIONS = 8
 
 
 def _task(connector: Any, end: Callable[[], None]) -> tuple[Any, Any]:
-    """The application and its task, a coroutine: that costs it less than a thread for each job."""
+    """The application and its task, a coroutine."""
     app: Any = App(connector=connector)
 
     async def handle(content: object) -> None:

@@ -1,7 +1,7 @@
 """
 RQ: `enqueue` from threads or `enqueue_many`, and a SimpleWorker.
 
-Its workers have no threads. By default they fork a process for each job; this one does not, which costs it less.
+Its workers have no threads. By default they fork a process for each job; this one does not.
 """
 
 from collections.abc import Callable, Iterator
