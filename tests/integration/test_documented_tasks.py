@@ -126,8 +126,8 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     page = "docs/run-queues.md"
     _add(mail, 2)
     setup = blocks(page)[0]
-    stats, explanation = _answers(mail, setup, *blocks(page, heading="## See what is going on")[:1])
-    assert (stats["ready"], explanation["ahead"]) == (2, 0)
+    stats, workers, explanation = _answers(mail, setup, *blocks(page, heading="## See what is going on")[:1])
+    assert (stats["ready"], workers["workers"], explanation["ahead"]) == (2, [], 0)
     paused, meanwhile, resumed = _answers(mail, setup, *blocks(page, heading="## Pause for a deployment"))
     assert [queue["paused"] for queue in (paused, meanwhile, resumed)] == [True, True, False]
     viewed = _answers(mail, setup, *blocks(page, heading="## Give out keys"))
