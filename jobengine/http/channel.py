@@ -226,9 +226,9 @@ class LimitedChannel(HTTPChannel):
         kept, self._kept, self._behind = b"".join(self._kept), [], 0
         if self._phase in (_Phase.REFUSED, _Phase.GONE):
             return
+        self.dataReceived(kept)
         if len(kept) > _KEPT:
             self._read_on_or_not()
-        self.dataReceived(kept)
         self._close_if_over()
 
     def readConnectionLost(self) -> None:
@@ -360,6 +360,7 @@ class LimitedChannel(HTTPChannel):
         else:
             super().requestDone(request)
         if self.persistent and self._behind:
+            self._read_on_or_not()
             self._plan()
         self._close_if_over()
 
