@@ -105,6 +105,9 @@ class Worker:
             time.sleep(0.05)
             return None
         began = monotonic()
+        if _is_starting(reply):
+            time.sleep(0.05)
+            return None
         if reply.status != 200:
             self._expect(reply.status == 204, "claim", None, reply)
             return None
@@ -157,6 +160,9 @@ class Worker:
                 if self.stop.is_set():
                     # Nobody may be there any more who could answer.
                     return False
+                time.sleep(0.05)
+                continue
+            if _is_starting(reply):
                 time.sleep(0.05)
                 continue
             self._expect(reply.status in (200, 409), "update", hold, reply)
@@ -303,3 +309,8 @@ def _is_as_counted(job: Any, holds: Iterable[Hold], unanswered: Counter[str]) ->
         elif (hold.worker, hold.outcome) != (attempt["worker"], attempt["outcome"]):
             return False
     return True
+
+
+def _is_starting(reply: Reply) -> bool:
+    """Whether the server reads its database back, and so has carried nothing out."""
+    return reply.status == 503 and "recovering" in reply.json["detail"]
