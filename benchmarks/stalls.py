@@ -127,7 +127,8 @@ def _strangers() -> Iterator[Call]:
         "1 MiB of strings": ("/api/v1/job", _filled(b'"\\n",', 99_000)),
     }
     for name, (path, body) in bodies.items():
-        yield Call(f"{name}, wrong key", lambda path=path, body=body: _put(path, body), _STRANGER)  # type: ignore[misc]  # mypy infers no type for a lambda with defaults
+        # mypy infers no type for a lambda with defaults.
+        yield Call(f"{name}, wrong key", lambda path=path, body=body: _put(path, body), _STRANGER)  # type: ignore[misc]
     head = b"PUT /api/v1/job HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     yield Call("1 MiB in chunks of a byte", lambda: head + b"1\r\n \r\n" * (MIB // 6), _STRANGER)
     yield Call("3,000 requests at once", lambda: b"GET /x HTTP/1.1\r\n\r\n" * 3_000, _STRANGER)
