@@ -38,6 +38,8 @@ _CHUNKED: Final = 8 << 10
 _KEPT: Final = 16 << 10
 #: Seconds in which a client that was refused can read the answer, while what it still sends is thrown away.
 _LINGER: Final = 2.0
+#: Bytes of it that are thrown away; then reading stops, since 2 s of a fast network are many GiB.
+_THROWN_AWAY: Final = 64 << 20
 
 #: A call that takes a longer body, if it says in its query whose it is.
 _BULK_PATH: Final = b"/api/v1/jobs"
@@ -127,6 +129,8 @@ class LimitedChannel(HTTPChannel):
     _no_more = False
     #: Bytes that have come behind the request under way, whichever way it was taken.
     _behind = 0
+    #: Bytes that have come since a request was refused.
+    _thrown_away = 0
 
     def connectionMade(self) -> None:
         """Count the connection, and expect a request soon."""
@@ -163,6 +167,7 @@ class LimitedChannel(HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """Take bytes, unless the client was refused."""
         if self._phase is _Phase.REFUSED:
+            self._throw_away(data)
             return
         if self._whole or self._planned:
             self._keep(data)
@@ -177,6 +182,12 @@ class LimitedChannel(HTTPChannel):
             self._enter(_Phase.HEAD)
         super().dataReceived(data)
         self._set_timer()
+
+    def _throw_away(self, data: bytes) -> None:
+        """Count what a refused client still sends, and read no more of it after enough."""
+        self._thrown_away += len(data)
+        if self._thrown_away > _THROWN_AWAY:
+            self._read_on_or_not()
 
     def _take_whole(self, data: bytes) -> bool:
         """
@@ -267,7 +278,7 @@ class LimitedChannel(HTTPChannel):
 
     def _read_on_or_not(self) -> None:
         """
-        Read no more while the client does not take its answers, or has sent enough behind a request under way.
+        Read no more while the client does not take its answers, or has sent enough behind a request under way or refused.
 
         Twisted goes on in the first case if a request is under way, and so in the second if both are the case: all that
         a client can send would be kept, and all its answers.
@@ -275,7 +286,7 @@ class LimitedChannel(HTTPChannel):
         transport: Any = self.transport
         if self._no_more:
             return
-        if self.paused or self._behind > _KEPT:
+        if self.paused or self._behind > _KEPT or self._thrown_away > _THROWN_AWAY:
             transport.pauseProducing()
         elif not transport.disconnecting:
             transport.resumeProducing()

@@ -91,6 +91,17 @@ def test_a_refused_client_has_two_seconds_to_read_the_answer(server: MemoryServe
     assert not server.site.channels
 
 
+def test_of_what_a_refused_client_still_sends_64_mib_are_read_and_no_more(server: MemoryServer) -> None:
+    connection = Connection(server).send(request("GET", "/test", "Content-Length: 1048577"))
+    piece = b"x" * (1 << 20)
+    for _ in range(64):
+        connection.send(piece)
+    assert connection.transport.producerState == "producing"
+    connection.send(piece)
+    assert connection.transport.producerState == "paused"
+    assert not connection.wait(2.0).open
+
+
 def test_a_large_body_is_never_put_in_a_file(server: MemoryServer, tmp_path: Any) -> None:
     kept, tempfile.tempdir = tempfile.tempdir, str(tmp_path / "nowhere")
     try:
