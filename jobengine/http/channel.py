@@ -278,7 +278,8 @@ class LimitedChannel(HTTPChannel):
 
     def _read_on_or_not(self) -> None:
         """
-        Read no more while the client does not take its answers, or has sent enough behind a request under way or refused.
+        Read no more while the client does not take its answers, or has sent enough behind a request: 16 KiB while it
+        is under way, 64 MiB once it was refused.
 
         Twisted goes on in the first case if a request is under way, and so in the second if both are the case: all that
         a client can send would be kept, and all its answers.
