@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from logging import getLogger
+from logging import INFO, WARNING, getLogger
 from typing import Any, Final
 
 from ..client import AsyncFinished, AsyncJobEngine
@@ -210,10 +210,13 @@ class Driver:
         self._away = error is not None
 
     def _log_end(self, order: Ended) -> None:
+        level = WARNING if order.note else INFO
+        if not _log.isEnabledFor(level):
+            return
         hold = order.hold
         state = _SAID[(hold.changes or {}).get("new_status", "failed")] if not order.note else order.note
         seconds = self._loop.time() - hold.began if hold.began else 0
-        _log.log(30 if order.note else 20, "%s: %s, after %.3f s", _name(hold), state, seconds)
+        _log.log(level, "%s: %s, after %.3f s", _name(hold), state, seconds)
 
 
 def _beat_of(hold: Hold) -> JobChanges:

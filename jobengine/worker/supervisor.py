@@ -22,6 +22,7 @@ from ..client.errors import (
 from ..client.jobs import JobChanges
 from ..client.leases import Beats
 from ..client.retrying import Patience
+from .ahead import Backlog, Pace
 from .orders import Abort, Beat, Claim, Claimed, Ended, Hold, Interrupt, Order, Report, Start
 from .outcomes import failure
 
@@ -102,8 +103,9 @@ class Supervisor:
     """
     One worker's decisions.
 
-    It holds at most `concurrency` jobs. `wait` is how many seconds the server may hold a claim. With `until_empty` it
-    does not wait for jobs, and is over when there are none.
+    It runs at most `concurrency` jobs at a time. It holds more only if jobs end so fast that those will be begun within
+    20 ms, and gives back what is not begun within 0.5 s. `wait` is how many seconds the server may hold a claim. With
+    `until_empty` it does not wait for jobs, and is over when there are none.
     """
 
     def __init__(
@@ -122,6 +124,10 @@ class Supervisor:
         self._random = random
         self._orders: list[Order] = []
         self._holds: set[Hold] = set()
+        #: How many handlers run.
+        self._running = 0
+        self._pace = Pace()
+        self._backlog = Backlog()
         #: Jobs in reports that claim others in their place.
         self._leaving = 0
         self._beats: Beats[Hold] = Beats()
@@ -145,10 +151,11 @@ class Supervisor:
         """A claim was answered."""
         source = self._sources[number]
         source.known, source.empty, source.looked_at = True, len(jobs) < source.asking, now
+        reserved = not source.waiting
         source.asking, source.waiting = 0, False
         source.answered()
         for job in jobs:
-            self._take(now, Hold(job, number))
+            self._take(now, Hold(job, number), reserved=reserved)
 
     def claim_failed(self, now: float, number: int, error: JobEngineError) -> None:
         """A claim was refused, or has no answer."""
@@ -165,6 +172,8 @@ class Supervisor:
 
     def finished(self, hold: Hold, changes: JobChanges) -> None:
         """The handler has ended; `changes` is what came of it."""
+        self._running -= 1
+        self._pace.count()
         if hold.changes is not None:
             return  # it was given back before
         self._beats.remove(hold)
@@ -215,8 +224,10 @@ class Supervisor:
             self._soon_at = now + self._beat_pauses.next(now, failed[0], beat.holds)
         else:
             self._beat_pauses = None
+        for hold in self._backlog.take_if(_is_unwanted):
+            self._put_back(hold, _CANCELLED)
         for hold in beat.holds:
-            if hold.claimed.lost or hold.claimed.cancel_requested:
+            if _is_unwanted(hold):
                 self._interrupt(hold)
 
     def stop(self, now: float, grace: float) -> None:
@@ -230,8 +241,10 @@ class Supervisor:
 
     def plan(self, now: float) -> list[Order]:
         """What is to be done now; it counts as begun."""
+        self._pace.measure(now)
         if self._deadline is not None:
             self._wind_up(now, self._deadline)
+        self._begin(now)
         for source in self._sources:
             if source.done and not source.reporting and now >= source.not_before:
                 self._report(now, source)
@@ -248,6 +261,7 @@ class Supervisor:
         if not self._beating:
             times += [self._soon_at] if self._soon else []
             times += [at] if (at := self._beats.next_at()) is not None else []
+        times += [at] if (at := self._backlog.next_at()) is not None else []
         if self._deadline is not None:
             times.append(self._deadline + (self._last_words if self._let_go else 0))
         return min(times, default=None)
@@ -266,24 +280,40 @@ class Supervisor:
 
     # Claiming
 
-    def _take(self, now: float, hold: Hold) -> None:
-        surplus = len(self._holds) >= self._concurrency
+    def _take(self, now: float, hold: Hold, *, reserved: bool) -> None:
+        surplus = not reserved and len(self._holds) >= self._concurrency
         self._holds.add(hold)
         if surplus or self._deadline is not None:
-            hold.changes = _RELEASE
-            self._sources[hold.source].done.append(hold)
+            self._put_back(hold, _RELEASE)
             return
         self._beats.add(hold, now, hold.claimed.beat_seconds or _WITHOUT_TIMEOUT)
-        self._orders.append(Start(hold))
+        self._backlog.add(now, hold)
 
-    def _free(self) -> int:
-        """How many jobs there is room for, beside those that are asked for."""
+    def _begin(self, now: float) -> None:
+        """Start as many handlers as may run, and give back jobs that have waited too long for one."""
+        while self._backlog and self._running < self._concurrency:
+            self._running += 1
+            self._orders.append(Start(self._backlog.take()))
+        for hold in self._backlog.take_late(now):
+            self._put_back(hold, _RELEASE)
+
+    def _put_back(self, hold: Hold, changes: JobChanges) -> None:
+        """Report a job whose handler does not run, or not any more."""
+        self._beats.remove(hold)
+        hold.changes = changes
+        if hold.claimed.lost:
+            self._end(hold, "the lease was lost")
+        else:
+            self._sources[hold.source].done.append(hold)
+
+    def _free(self, ahead: int = 0) -> int:
+        """How many jobs there is room for, and so many ahead, beside those that are asked for."""
         asked = sum(source.asking for source in self._sources if not source.waiting)
-        return self._concurrency - len(self._holds) + self._leaving - asked
+        return self._concurrency + ahead - len(self._holds) + self._leaving - asked
 
     def _claim(self, now: float) -> None:
         if len(self._sources) > 1 or self._until_empty:
-            while (free := self._free()) > 0 and (source := self._next_to_look_at(now)) is not None:
+            while (free := self._free(self._pace.ahead)) > 0 and (source := self._next_to_look_at(now)) is not None:
                 self._ask(source, free, 0)
         if not self._until_empty and not any(source.asking and not source.waiting for source in self._sources):
             self._wait_for_jobs(now)
@@ -320,7 +350,7 @@ class Supervisor:
     def _report(self, now: float, source: _Source) -> None:
         holds, source.done = tuple(source.done[:_MOST]), source.done[_MOST:]
         source.reporting = True
-        count = self._free() + len(holds) if self._claims_with_report(now, source) else 0
+        count = self._free(self._pace.ahead) + len(holds) if self._claims_with_report(now, source) else 0
         if count > 0:
             source.begin_claim(count, waiting=False)
             self._leaving += len(holds)
@@ -384,18 +414,16 @@ class Supervisor:
         for source in self._sources:
             if source.waiting:
                 self._abort(source)
+        for hold in self._backlog.take_all():
+            self._put_back(hold, _RELEASE)
         if now >= deadline and not self._let_go:
             self._let_go = True
             for hold in [hold for hold in self._holds if hold.changes is None]:
-                self._give_back(hold)
+                self._interrupt(hold)
+                self._put_back(hold, _RELEASE)
             for source in self._sources:
                 source.not_before = now
 
-    def _give_back(self, hold: Hold) -> None:
-        self._interrupt(hold)
-        self._beats.remove(hold)
-        hold.changes = _RELEASE
-        if hold.claimed.lost:
-            self._end(hold, "the lease was lost")
-        else:
-            self._sources[hold.source].done.append(hold)
+
+def _is_unwanted(hold: Hold) -> bool:
+    return hold.claimed.lost or bool(hold.claimed.cancel_requested)

@@ -36,7 +36,7 @@ def test_jobs_are_worked_off_and_those_that_they_add_as_well(jobengine_server: S
     assert sorted(job.result for job in queue.jobs(state="complete")) == sorted([*range(0, 40, 2), 100])
 
 
-def test_a_busy_worker_makes_one_request_for_each_job(jobengine_server: Server) -> None:
+def test_a_busy_worker_makes_at_most_one_request_for_each_job(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
     queue.add_many([{"n": n} for n in range(30)])
     before = _requests(jobengine_server)
@@ -44,7 +44,8 @@ def test_a_busy_worker_makes_one_request_for_each_job(jobengine_server: Server) 
     after = _requests(jobengine_server)
     made = {route: after[route] - before[route] for route in after if after[route] > before[route]}
     made.pop("/metrics")
-    assert made == {"/api/v1/job/next": 31}
+    assert made.keys() == {"/api/v1/job/next"}
+    assert made["/api/v1/job/next"] <= 31
 
 
 def _requests(server: Server) -> dict[str, float]:

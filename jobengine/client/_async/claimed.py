@@ -160,8 +160,8 @@ class AsyncClaimedJob:
     @property
     def beat_seconds(self) -> float | None:
         """Seconds between two extensions of the lease, or None if it lasts for ever."""
-        timeout = self.job.timeout
-        return None if timeout is None else timeout.total_seconds() / 3
+        seconds = self.job.raw.get("timeout_seconds")
+        return seconds / 3 if seconds else None
 
 
 def update_item(uid: str, changes: JobChanges) -> Item:

@@ -1,0 +1,109 @@
+"""What a worker claims ahead when jobs end fast, and what becomes of it."""
+
+from typing import Any
+
+import pytest
+
+from jobengine.client.errors import LeaseLost
+from jobengine.worker.ahead import Pace
+from jobengine.worker.orders import Beat, Hold, Interrupt, Order, Report, Start
+
+from .fakes import DONE, Bench, FakeJob, ended
+
+AN_INSTANT = 0.001
+
+
+def started(orders: list[Order]) -> list[Hold]:
+    return [order.hold for order in orders if isinstance(order, Start)]
+
+
+def at_pace(concurrency: int = 2, **of: Any) -> tuple[Bench, list[Hold], list[Hold]]:
+    """
+    A worker whose jobs end in an instant, at the moment when it was given all that it asked for.
+
+    Gives it, the jobs that run, and those that were claimed ahead.
+    """
+    bench = Bench.of(concurrency)
+    running = bench.run(concurrency, **of)
+    for _ in range(20):
+        bench.now += AN_INSTANT
+        report = bench.end(*running)
+        jobs = [FakeJob(**of) for _ in range(report.room)]
+        running = started(bench.answer(report, jobs=jobs))
+        waiting = [hold for hold in bench.supervisor.unsent if hold not in running]
+        if waiting:
+            return bench, running, waiting
+    raise AssertionError("it claimed nothing ahead")
+
+
+def test_jobs_that_end_fast_are_claimed_ahead_as_many_as_will_be_begun_in_20_ms() -> None:
+    pace = Pace()
+    pace.measure(0)
+    for _ in range(100):
+        pace.count()
+    pace.measure(0.009)
+    assert pace.ahead == 0
+    pace.measure(0.05)
+    assert pace.ahead == 40
+    pace.measure(60)
+    assert pace.ahead == 0
+
+
+def test_no_more_handlers_run_at_a_time_for_what_is_claimed_ahead() -> None:
+    bench, running, waiting = at_pace(2)
+    assert len(running) == 2
+    bench.supervisor.finished(running[0], DONE)
+    assert len(started(bench.plan())) == 1
+    assert set(bench.supervisor.unsent) >= set(waiting)
+
+
+def test_jobs_that_take_long_are_not_claimed_ahead() -> None:
+    bench = Bench.of(2)
+    running = bench.run(2)
+    for _ in range(20):
+        bench.now += 1
+        report = bench.end(*running)
+        assert report.room == 2
+        running = started(bench.answer(report, jobs=[FakeJob(), FakeJob()]))
+
+
+def test_what_is_not_begun_in_half_a_second_is_given_back() -> None:
+    bench, _, waiting = at_pace(1)
+    assert bench.next_in() == pytest.approx(0.5)
+    bench.now += 0.5
+    (report,) = bench.plan(Report)
+    assert set(report.holds) == set(waiting)
+    assert all(hold.changes == {"new_status": "queued"} for hold in waiting)
+
+
+def test_what_is_not_begun_is_given_back_at_once_when_it_stops() -> None:
+    bench, running, waiting = at_pace(1)
+    bench.supervisor.stop(bench.now, 30)
+    (report,) = bench.plan(Report)
+    assert set(report.holds) == set(waiting)
+    bench.answer(report)
+    assert set(bench.supervisor.unsent) == set(running)
+
+
+def test_leases_of_what_is_claimed_ahead_are_extended() -> None:
+    bench, running, waiting = at_pace(1, beat_seconds=0.2)
+    bench.now += 0.2
+    (beat,) = bench.plan(Beat)
+    assert set(beat.holds) == {*running, *waiting}
+
+
+def test_what_is_cancelled_or_lost_before_it_is_begun_is_never_begun() -> None:
+    bench, (one,), waiting = at_pace(1, beat_seconds=0.2)
+    bench.now += 0.2
+    (beat,) = bench.plan(Beat)
+    cancelled, lost = waiting[0], waiting[-1]
+    cancelled.claimed.cancel_requested = lost.claimed.lost = True
+    bench.supervisor.beaten(bench.now, beat, [LeaseLost("Late.") if hold is lost else None for hold in beat.holds])
+    bench.supervisor.finished(one, DONE)
+    orders = bench.plan()
+    assert not [order for order in orders if isinstance(order, Interrupt)]
+    assert not {cancelled, lost} & set(started(orders))
+    assert (lost, True) in ended(orders)
+    (report,) = [order for order in orders if isinstance(order, Report)]
+    assert cancelled in report.holds
+    assert cancelled.changes == {"new_status": "failed", "error": "cancelled", "retry": False}
