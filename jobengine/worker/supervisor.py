@@ -313,8 +313,8 @@ class Supervisor:
 
     def _claim(self, now: float) -> None:
         if len(self._sources) > 1 or self._until_empty:
-            while (free := self._free(self._pace.ahead)) > 0 and (source := self._next_to_look_at(now)) is not None:
-                self._ask(source, free, 0)
+            while self._free() > 0 and (source := self._next_to_look_at(now)) is not None:
+                self._ask(source, self._free(self._pace.ahead), 0)
         if not self._until_empty and not any(source.asking and not source.waiting for source in self._sources):
             self._wait_for_jobs(now)
 
