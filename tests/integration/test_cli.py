@@ -144,7 +144,7 @@ def test_the_exit_code_says_what_went_wrong(shell: Shell) -> None:
 def test_it_ends_well_whatever_becomes_of_standard_input_and_outputs(
     shell: Shell, line: str, code: int, said: str
 ) -> None:
-    shell.add([{"text": "x" * 1000}] * 300)
+    shell.add([{"text": "x" * 10_000}] * 30)
     done = subprocess.run(
         ["bash", "-c", line], cwd=shell.home, env=shell.environment, capture_output=True, text=True, check=False
     )
