@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -38,18 +39,26 @@ class Server:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._engines: list[JobEngine] = []
 
     def engine(self) -> "JobEngine":
-        """A client with all rights; close it, or use it as a context manager."""
+        """A client with all rights, which is closed after the test."""
         from .client import JobEngine
 
-        return JobEngine(self.url, access_key=self.access_key, admin_key=self.admin_key)
+        engine = JobEngine(self.url, access_key=self.access_key, admin_key=self.admin_key)
+        self._engines.append(engine)
+        return engine
 
     def queue(self, name: str) -> "Queue":
         """A new, empty queue, which is removed after the test."""
         queue = self.engine().queue(name)
         queue.create()
         return queue
+
+    def close(self) -> None:
+        """Close the clients."""
+        for engine in self._engines:
+            engine.close()
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +78,8 @@ def jobengine_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
             stderr=subprocess.STDOUT,
         )
     try:
-        yield Server(f"http://127.0.0.1:{_port(process, home / 'log')}")
+        with closing(Server(f"http://127.0.0.1:{_port(process, home / 'log')}")) as server:
+            yield server
     finally:
         _stop(process)
 
@@ -85,8 +95,9 @@ def jobengine_server(jobengine_daemon: Server, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("JOBENGINE_URL", jobengine_daemon.url)
     monkeypatch.setenv("JOBENGINE_ACCESS_KEY", _ACCESS_KEY)
     monkeypatch.setenv("JOBENGINE_ADMIN_KEY", _ADMIN_KEY)
-    yield jobengine_daemon
-    with jobengine_daemon.engine() as engine:
+    with closing(Server(jobengine_daemon.url)) as server:
+        yield server
+        engine = server.engine()
         for queue in engine.queues():
             engine.queue(queue.name).remove()
 

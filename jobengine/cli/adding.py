@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 
 import click
 
-from jobengine.client import Job, JobEngineError, Queue, TooManyRequests
+from jobengine.client import BadRequest, Conflict, Job, JobEngineError, Queue
 
 from .command import command
 from .failures import Exit, Failed, exit_of, what_is_wrong
@@ -165,7 +165,7 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
 def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> str:
     """What there is to do after a break."""
     how = "Run the same command again to add the rest."
-    if error is not None and error.status is not None and not isinstance(error, TooManyRequests):
+    if isinstance(error, BadRequest | Conflict) and error.index is not None:
         how = f"If the file is to be mended, run it again with --batch {jobs.batch}, which adds no line twice."
     return f"{added:,} of {jobs.jobs:,} jobs are in the queue. {how}"
 

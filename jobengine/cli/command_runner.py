@@ -338,8 +338,9 @@ class _End:
         self.kept += data
         del self.kept[:-MOST_ERRORS]
         if self._echo is not None:
-            self._echo.write(data)
-            self._echo.flush()
+            with suppress(OSError):  # nobody looks any more, which is no fault of the job
+                self._echo.write(data)
+                self._echo.flush()
 
 
 class _Numbers(asyncio.Protocol):

@@ -157,11 +157,12 @@ class Lane:
             return
         self._most = min(self._most * 2, MOST)
         try:
-            self.taken(batch, json.loads(response.body), repeated=repeated)
+            self.taken(batch, json.loads(response.body), request_id=response.request_id, repeated=repeated)
         except (ValueError, LookupError, TypeError):
-            self.lost(batch, JobEngineError("The server's answer is not one of a JobEngine.", status=response.status))
+            said = "The server's answer is not one of a JobEngine."
+            self.lost(batch, JobEngineError(said, status=response.status, request_id=response.request_id))
 
-    def taken(self, batch: list[Item], answer: Any, *, repeated: bool) -> None:
+    def taken(self, batch: list[Item], answer: Any, *, request_id: str | None, repeated: bool) -> None:
         """Settle a batch that the server has taken."""
         raise NotImplementedError  # each kind of lane has its own
 
@@ -206,7 +207,7 @@ class AddLane(Lane):
             return b'{"queue_name":%b,"job":%b}' % (self._name, batch[0].data)
         return b'{"queue_name":%b,"jobs":[%b]}' % (self._name, b",".join([item.data for item in batch]))
 
-    def taken(self, batch: list[Item], answer: Any, *, repeated: bool) -> None:
+    def taken(self, batch: list[Item], answer: Any, *, request_id: str | None, repeated: bool) -> None:
         """See Lane."""
         jobs = [answer] if _is_single(batch) else answer["jobs"]
         for item, job in zip(batch, jobs, strict=True):
@@ -229,20 +230,20 @@ class UpdateLane(Lane):
         """See Lane."""
         return b'{"queue_name":%b,"updates":[%b]}' % (self._name, b",".join([item.data for item in batch]))
 
-    def taken(self, batch: list[Item], answer: Any, *, repeated: bool) -> None:
+    def taken(self, batch: list[Item], answer: Any, *, request_id: str | None, repeated: bool) -> None:
         """See Lane."""
         for item, result in zip(batch, answer["results"], strict=True):
-            settle_update(item, result, repeated=repeated or item.repeated)
+            settle_update(item, result, request_id=request_id, repeated=repeated or item.repeated)
 
 
-def settle_update(item: Item, result: Mapping[str, Any], *, repeated: bool) -> None:
-    """Take what the server says of one update."""
+def settle_update(item: Item, result: Mapping[str, Any], *, request_id: str | None, repeated: bool) -> None:
+    """Take what the server says of one update, in the answer to the request with that id."""
     status = result["status"]
     if status == 200:
         # A short answer has of the job only whether it is to stop.
         item.done(result.get("job") or result)
         return
-    error = error_of(status, result, special={409: LeaseLost} if item.lease else None)
+    error = error_of(status, result, request_id=request_id, special={409: LeaseLost} if item.lease else None)
     if repeated and _was_done(item, error):
         item.done({})
     else:

@@ -93,7 +93,7 @@ def _profile(name: str, path: Path | None) -> _Layer:
     profiles = _read(path)
     table = profiles.get(name)
     if not isinstance(table, dict):
-        there = ", ".join(sorted(profiles)) or "none"
+        there = ", ".join(sorted(name for name, table in profiles.items() if isinstance(table, dict))) or "none"
         raise BadSettings(f"{path} has no profile {name!r}; it has {there}.")
     if unknown := sorted(table.keys() - _NAMES):
         raise BadSettings(f"{path}: the profile {name!r} has {unknown[0]!r}, which is not known.")
@@ -113,16 +113,16 @@ def _read(path: Path) -> dict[str, Any]:
 
     try:
         with path.open("rb") as file:
-            profiles = tomllib.load(file)
-            if any(isinstance(table, dict) and table.keys() & _SECRET_NAMES for table in profiles.values()):
-                _refuse_if_others_read(path, os.fstat(file.fileno()))
-            return profiles
+            profiles, status = tomllib.load(file), os.fstat(file.fileno())
     except FileNotFoundError:
         raise BadSettings(f"There is no {path}, where the profiles should be.") from None
     except OSError as error:
         raise BadSettings(f"{path} can't be read: {error.strerror}.") from None
     except ValueError as error:  # of the syntax, or of UTF-8; what tomllib says of it has no values in it
         raise BadSettings(f"{path} is not TOML: {error}.") from None
+    if any(table.keys() & _SECRET_NAMES for table in (profiles, *profiles.values()) if isinstance(table, dict)):
+        _refuse_if_others_read(path, status)
+    return profiles
 
 
 def _key(table: Mapping[str, Any], name: str, path: Path) -> Secret | None:

@@ -160,8 +160,9 @@ class Driver:
         try:
             jobs = await self._engine.claim(queues, order.room, wait=order.wait, tags=self._tags, worker=self._name)
         except JobEngineError as error:
-            self._heard([error])
             self._supervisor.claim_failed(self._loop.time(), order.source, error)
+            if self._supervisor.fatal is None:
+                self._heard([error])
         except asyncio.CancelledError:
             self._supervisor.aborted(self._loop.time(), order.source)
         else:

@@ -61,6 +61,12 @@ def test_standard_error_is_shown_as_it_comes() -> None:
     assert shown.getvalue() == b"hello\n"
 
 
+def test_standard_error_that_can_not_be_shown_is_kept_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        assert _sh("echo hello >&2; exit 1", echo=full).errors == b"hello\n"
+    assert caplog.messages == []
+
+
 def test_numbers_that_a_shell_of_any_kind_says_are_progress() -> None:
     # In a process of its own, in which few file descriptors are in use.
     code = (

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from jobengine.cli.file_of_jobs import BadLine, JobFile
-from jobengine.client import BadRequest, OutcomeUnknown
+from jobengine.client import BadRequest, JobEngineError, OutcomeUnknown, QueueNotFound, TooManyRequests
 
 from .fakes import Shell
 
@@ -91,6 +91,12 @@ def test_a_break_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None:
     done = shell("add", "mail", "--many", _file(tmp_path))
     assert done.exit_code == 130
     assert "0 of 3" in done.stderr
+
+
+@pytest.mark.parametrize("error", [QueueNotFound("no", status=404), TooManyRequests("full", status=429, index=1)])
+def test_a_file_that_is_not_to_blame_is_not_to_be_mended(shell: Shell, tmp_path: Path, error: JobEngineError) -> None:
+    shell.mail.answers["add_in_chunks"] = error
+    assert "mended" not in shell("add", "mail", "--many", _file(tmp_path)).stderr
 
 
 def test_a_line_that_the_server_refuses_is_named_with_the_batch_to_go_on_with(shell: Shell, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from jobengine.client.errors import (
     BadRequest,
     JobEngineError,
     JobNotFound,
+    LeaseLost,
     OutcomeUnknown,
     QueueExists,
     QueueNotFound,
@@ -276,13 +277,14 @@ def test_jobs_are_finished_and_claimed_in_one_request_where_the_server_knows_how
     def server(request: Request) -> Reply:
         body = json.loads(request.body or b"")
         results = [{"uid": "u", "status": 200}, {"uid": "u", "status": 409, "error": "lost"}]
-        return answer(200, {"jobs": [claimed, claimed], **({"results": results} if "updates" in body else {})})
+        reply = {"jobs": [claimed, claimed], **({"results": results} if "updates" in body else {})}
+        return answer(200, reply, x_request_id="7")
 
     engine, pool = _engine(server)
     first, second = engine.queue("q").claim(2)
     done = [Finished(first, {"new_status": "complete", "result": 1}), Finished(second, {"new_status": "complete"})]
     errors, _ = engine.finish_and_claim(done, ["q"], 2, worker="w")
-    assert [type(error).__name__ for error in errors] == ["NoneType", "LeaseLost"]
+    assert [(type(error), error and error.request_id) for error in errors] == [(type(None), None), (LeaseLost, "7")]
     assert (first.ended, second.ended, second.lost) == (True, False, True)
     assert json.loads(pool.requests[-1].body or b"")["updates"][0] == {
         "queue_name": "q",

@@ -186,6 +186,15 @@ def test_updates_are_carried_out_or_refused_one_by_one() -> None:
     assert items[2].result() == {"status": 200}
 
 
+def test_a_refusal_within_an_answer_has_the_id_of_its_request() -> None:
+    items = _items(2)
+    lane = _filled(items, UpdateLane)
+    results = [{"status": 200}, {"status": 404, "error": "gone"}]
+    lane.answered(lane.take(), _answer(200, {"results": results}, **{"x-request-id": "7"}), repeated=False)
+    assert items[1].error is not None
+    assert items[1].error.request_id == "7"
+
+
 def test_a_conflict_is_a_lost_lease_only_for_those_who_sent_one() -> None:
     assert isinstance(_updated(409, repeated=False, asked="complete").error, LeaseLost)
     assert type(_updated(409, repeated=False, asked="complete", lease=False).error).__name__ == "Conflict"

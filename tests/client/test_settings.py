@@ -69,8 +69,11 @@ def test_a_queue_is_opened_by_its_own_key_or_else_by_the_one_for_all(path: Path)
 def test_a_file_with_keys_that_others_can_read_is_refused(path: Path) -> None:
     for mode in (0o640, 0o604, 0o622):
         path.chmod(mode)
-        with pytest.raises(BadSettings, match="chmod 600"):
+        with pytest.raises(BadSettings, match=r"^Others may read .*chmod 600"):
             load(profile="default", environment={}, path=path)
+    path.write_text('access_key = "in no profile"\n[default]\n')
+    with pytest.raises(BadSettings, match=r"^Others may read"):
+        load(profile="default", environment={}, path=path)
     path.write_text('[default]\nurl = "http://one:1"\n')
     assert _shown(load(profile="default", environment={}, path=path))[0] == "http://one:1"
 
@@ -85,7 +88,7 @@ def test_a_key_file_that_others_can_read_is_refused(path: Path) -> None:
     ("text", "says"),
     [
         ("[p\n", "not TOML"),
-        ('[other]\nurl = "http://a"', "no profile 'p'; it has other"),
+        ('url = "http://a"\n[other]\nurl = "http://a"', r"no profile 'p'; it has other\."),
         ('[p]\nurls = "http://a"', "'urls', which is not known"),
         ("[p]\nurl = 1", "url must be text"),
         ('[p]\naccess_key = "a"\naccess_key_file = "b"', "not both"),

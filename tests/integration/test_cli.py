@@ -129,6 +129,29 @@ def test_the_exit_code_says_what_went_wrong(shell: Shell) -> None:
     shell("jobs", code=2)
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("jobengine jobs mail --all --json | head -n 1 > first", 0, ""),
+        ("jobengine jobs mail > /dev/full", 1, "jobengine: An error on this machine: No space left on device.\n"),
+        ("jobengine jobs mail --all >&-", 0, ""),
+        ("jobengine jobs nowhere 2>&-", 3, ""),
+        ("jobengine add mail --many - <&-", 0, "All 0 jobs of - are in the queue 'mail'"),
+        ("jobengine delete mail --all <&-", 2, "say --yes if so"),
+        ("jobengine work mail --until-empty -- sh -c 'echo no >&2' 2>&-", 0, ""),
+    ],
+)
+def test_it_ends_well_whatever_becomes_of_standard_input_and_outputs(
+    shell: Shell, line: str, code: int, said: str
+) -> None:
+    shell.add([{"text": "x" * 10_000}] * 30)
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=shell.home, env=shell.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert said in done.stderr if said else done.stderr == ""
+
+
 def test_what_to_do_is_said_in_the_words_of_the_command_line(shell: Shell) -> None:
     assert "`jobengine queue create`" in shell("add", "nowhere", "{}", code=3).stderr
     assert "JOBENGINE_ACCESS_KEY" in shell("jobs", "mail", code=4, environment=without_keys("wrong")).stderr

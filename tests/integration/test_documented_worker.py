@@ -77,15 +77,17 @@ def test_a_test_with_the_fixture_passes_as_the_page_shows_it_and_one_begins_with
     (code,) = blocks(PAGE, "python", "### Test it")
     again = code.replace("test_mail_is_sent", "test_mail_is_sent_again").partition("\n\n\n")[2]
     (tmp_path / "test_mail.py").write_text(f"{code}\n\n{again}")
+    # An open connection would be an error of those who take warnings for errors.
+    strict = ["-W", "error", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", tmp_path / "base", tmp_path],
+        [sys.executable, "-m", "pytest", "-q", *strict, "--basetemp", tmp_path / "base", tmp_path],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert "2 passed" in done.stdout, done.stdout
+    assert (done.returncode, "2 passed" in done.stdout) == (0, True), done.stdout
     until("the server has ended", lambda: not _daemons_in(tmp_path))
 
 

@@ -122,12 +122,15 @@ def test_a_worker_is_stopped_from_another_thread_and_can_run_again(jobengine_ser
     worker.stop()  # nothing runs, and nothing happens
 
 
-def test_a_worker_with_a_wrong_key_or_queue_says_so(jobengine_server: Server) -> None:
+def test_a_worker_with_a_wrong_key_or_queue_says_so_and_not_that_it_goes_on(
+    jobengine_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     jobengine_server.queue("q")
     with pytest.raises(AccessDenied):
         _work("q", lambda content, job: None, access_key="wrong")
     with pytest.raises(QueueNotFound):
         _work("p", lambda content, job: None)
+    assert caplog.messages == []
 
 
 def test_the_log_has_one_line_for_each_job_and_no_content(

@@ -117,7 +117,7 @@ class AsyncJobEngine:
         deadline = monotonic() + wait
         while True:
             left = min(max(deadline - monotonic(), 0), LONGEST_WAIT)
-            jobs, _ = await self._claim(queues, count, left, tags, worker, [])
+            jobs, *_ = await self._claim(queues, count, left, tags, worker, [])
             if jobs or monotonic() >= deadline:
                 return jobs
 
@@ -142,7 +142,7 @@ class AsyncJobEngine:
         items = [one.job.item(one.changes) for one in finished]
         updates = [_named(one.job.queue.name, item) for one, item in zip(finished, items, strict=True)]
         try:
-            jobs, results = await self._claim(queues, count, 0, tags, worker, updates)
+            jobs, results, request_id = await self._claim(queues, count, 0, tags, worker, updates)
         except OutcomeUnknown:
             for one in finished:
                 one.job.uncertain = True
@@ -150,7 +150,7 @@ class AsyncJobEngine:
         if results is None:  # the server does not know it, and has claimed only
             return await self.report(finished), jobs
         for one, item, result in zip(finished, items, results, strict=True):
-            settle_update(item, result, repeated=item.repeated)
+            settle_update(item, result, request_id=request_id, repeated=item.repeated)
             one.job.heard(item)
         return [item.error for item in items], jobs
 
@@ -178,7 +178,7 @@ class AsyncJobEngine:
         tags: Sequence[str],
         worker: str | None,
         updates: Sequence[bytes],
-    ) -> tuple[list[AsyncClaimedJob], list[Any] | None]:
+    ) -> tuple[list[AsyncClaimedJob], list[Any] | None, str | None]:
         asked = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
         body: dict[str, Any] = {"queue_names": [queue.name for queue in asked], "count": count}
         more = {"wait": wait, "tags": list(tags), "worker": worker}
@@ -193,7 +193,7 @@ class AsyncJobEngine:
         )
         response, _ = await self.caller.exchange(request)
         answer = calls.read_answer(calls.CLAIM_JOBS, response)
-        return _claimed(by_name, answer), answer.get("results")
+        return _claimed(by_name, answer), answer.get("results"), response.request_id
 
     async def _give_back(self, queues: Mapping[str, AsyncQueue], response: Response) -> None:
         """Release the jobs of a claim that nobody waits for any more."""
