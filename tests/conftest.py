@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,21 @@ from zope.interface import implementer
 # So that what fails in them is shown with its values.
 pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection")
 
+from jobengine.daemon.settings import SETTINGS  # noqa: E402  # as below
 from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import what is to be rewritten
 from tests.processes import nothing_outlives_its_test, nothing_outlives_the_tests  # noqa: E402, F401  # for all tests
+
+#: What says of a terminal how wide it is, and whether it has colours.
+_OF_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE")
+
+
+def pytest_configure() -> None:
+    """Leave out what whoever runs the tests has set for a server, for a client or for a terminal: tests say it."""
+    ours = {variable for setting in SETTINGS for variable in (setting.variable, setting.variable.removesuffix("_FILE"))}
+    for name in [*os.environ]:
+        if name in ours or name.startswith("JOBENGINE_") or name in _OF_TERMINALS:
+            del os.environ[name]
+    os.environ["TERM"] = "xterm"
 
 
 @implementer(ILogObserver)

@@ -1,0 +1,31 @@
+import os
+import subprocess
+import sys
+
+from .daemons import ROOT
+
+#: What the README has people set in the terminal in which they run tests later, and what some terminals are.
+OF_A_USER = {
+    "JOBENGINE_URL": "http://127.0.0.1:1",
+    "JOBENGINE_ACCESS_KEY": "mine",
+    "JOBENGINE_PROFILE": "none",
+    "SECRET": "mine",
+    "API_PORT": "x",
+    "NO_COLOR": "1",
+    "COLUMNS": "20",
+    "TERM": "dumb",
+}
+
+
+def test_what_a_user_has_set_for_a_server_or_a_terminal_changes_no_test() -> None:
+    server = "tests/integration/test_start.py::test_ctrl_c_is_an_orderly_end_as_well"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "tests/cli/test_layout.py", "tests/client/test_settings.py", server],
+        cwd=ROOT,
+        env={**os.environ, **OF_A_USER},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
