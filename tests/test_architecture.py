@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -80,6 +81,20 @@ def allows(allowed: set[str], name: str) -> bool:
     return not name or any(name == door or name.startswith(door + ".") for door in allowed)
 
 
+def imported_modules(path: Path) -> set[str]:
+    """The modules of ours that the file imports, wherever: for type checking only, or late in a function."""
+    names = {name_of(module) for module in MODULES}
+    found = {next(name for name in _and_above(full) if name in names) for full in ours(path)}
+    return found - {name_of(path)}
+
+
+def _and_above(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+    yield ""
+
+
 def test_the_walk_sees_the_imports() -> None:
     assert {"core.model", "core.commands"} <= set(ours(PACKAGE / "core" / "rules.py"))
     assert {"engine.door", "core.commands"} <= set(ours(PACKAGE / "web" / "api.py"))
@@ -94,6 +109,10 @@ def test_a_room_imports_only_what_its_door_allows(path: Path) -> None:
     allowed = ALLOWED.get(module, ALLOWED[room_of(module)])
     wrong = [name for name in ours(path) if not allows(allowed, name)]
     assert not wrong, f"{path}: {wrong}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter({name_of(path): imported_modules(path) for path in MODULES}).prepare()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from jobengine.client import AccessKey, Job, JobEvent, QueueStats
 
-__all__ = ["EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WORKERS", "Column", "duration", "moment", "plain", "rows_of"]
+from .snapshot import Holder
 
-if TYPE_CHECKING:
-    from .snapshot import Holder
+__all__ = ["EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WORKERS", "Column", "duration", "moment", "plain", "rows_of"]
 
 T = TypeVar("T")
 
@@ -121,7 +120,7 @@ TOP: Final[Sequence[Column[QueueStats]]] = (
     Column("run p50", lambda queue: duration(queue.run.p50), number=True, spare=5),
     Column("run p99", lambda queue: duration(queue.run.p99), number=True, spare=9),
 )
-WORKERS: Final[Sequence[Column["Holder"]]] = (
+WORKERS: Final[Sequence[Column[Holder]]] = (
     Column("worker", lambda holder: holder.name or "(no name)", least=12, cut=True),
     Column("queue", lambda holder: holder.queue, least=8, cut=True),
     Column("jobs", lambda holder: f"{holder.jobs}", number=True),

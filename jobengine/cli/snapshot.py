@@ -2,16 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from jobengine.client import Job, QueueStats
 
-from .session import Session
-
-__all__ = ["Holder", "Snapshot", "look", "workers_of"]
-
-#: Of a queue with more jobs in progress, only so many are looked at.
-_LOOKED_AT: Final = 500
+__all__ = ["Holder", "Snapshot", "workers_of"]
 
 
 class Holder(NamedTuple):
@@ -34,18 +29,6 @@ class Snapshot(NamedTuple):
 
     queues: Sequence[QueueStats]
     workers: Sequence[Holder]
-
-
-def look(session: Session, names: Sequence[str]) -> Snapshot:
-    """The queues of these names, all if there are none; those with most jobs to be done first."""
-    engine = session.engine
-    queues = [session.queue(name).stats() for name in names] if names else engine.queues()
-    queues.sort(key=lambda queue: (-queue.counts.queued - queue.counts.inprogress, queue.name))
-    holders: list[Holder] = []
-    for queue in queues:
-        if queue.counts.inprogress:
-            holders += workers_of(queue.name, session.queue(queue.name).jobs(state="inprogress", limit=_LOOKED_AT))
-    return Snapshot(queues, holders)
 
 
 def workers_of(queue: str, jobs: Iterable[Job]) -> list[Holder]:

@@ -14,12 +14,14 @@ from .command import command
 from .failures import Exit, Failed
 from .parameters import Seconds
 from .session import Session, current
-from .snapshot import Snapshot, look
+from .snapshot import Holder, Snapshot, workers_of
 
 __all__ = ["top"]
 
 #: Nobody waits for an answer: the next look is soon.
 _RETRY_FOR: Final = 0.001
+#: Of a queue with more jobs in progress, only so many are looked at.
+_LOOKED_AT: Final = 500
 
 
 @command("top", "jobengine top mail --once\njobengine top mail thumbnails --interval 5s\njobengine top --once --json")
@@ -40,9 +42,21 @@ def top(queue_names: tuple[str, ...], interval: float, once: bool) -> None:
     if not names and session.engine.settings.admin_key is None:
         raise Failed("Say which queues, or set JOBENGINE_ADMIN_KEY to see all of them.", Exit.USAGE)
     if once or session.json or not sys.stdout.isatty():
-        _print(session, look(session, names))
+        _print(session, _look(session, names))
     else:
         _live(_looks(session, names), interval, session.engine.settings.address.url)
+
+
+def _look(session: Session, names: Sequence[str]) -> Snapshot:
+    """The queues of these names, all if there are none; those with most jobs to be done first."""
+    engine = session.engine
+    queues = [session.queue(name).stats() for name in names] if names else engine.queues()
+    queues.sort(key=lambda queue: (-queue.counts.queued - queue.counts.inprogress, queue.name))
+    holders: list[Holder] = []
+    for queue in queues:
+        if queue.counts.inprogress:
+            holders += workers_of(queue.name, session.queue(queue.name).jobs(state="inprogress", limit=_LOOKED_AT))
+    return Snapshot(queues, holders)
 
 
 def _print(session: Session, seen: Snapshot) -> None:
@@ -62,7 +76,7 @@ def _looks(session: Session, names: Sequence[str]) -> Iterator[tuple[Snapshot, s
     seen = Snapshot((), ())
     while True:
         try:
-            seen, trouble = look(session, names), ""
+            seen, trouble = _look(session, names), ""
         except Unavailable as error:
             trouble = error.detail
         yield seen, trouble

@@ -29,11 +29,17 @@ def proxy(daemon: Daemon, engine: JobEngine) -> Iterator[CuttingProxy]:
 
 
 @pytest.fixture
-def cut(proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
-    """The queue, by a client that the proxy is between."""
+def cut_engine(proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobEngine]:
+    """A client that reaches the server through the proxy."""
     monkeypatch.setattr(retrying, "_FIRST", 0.001)
     with JobEngine(proxy.url, access_key="key", timeout=20) as engine:
-        yield engine.queue("q")
+        yield engine
+
+
+@pytest.fixture
+def cut(cut_engine: JobEngine) -> Queue:
+    """The queue, through the proxy."""
+    return cut_engine.queue("q")
 
 
 def _cut_everywhere(proxy: CuttingProxy, act: Callable[[], Any], step: int = 1) -> int:
@@ -126,14 +132,14 @@ def test_a_job_whose_end_is_lost_at_any_moment_ends_once(
 
 
 def test_jobs_that_are_finished_with_a_claim_end_once_whenever_the_answer_is_lost(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
+    engine: JobEngine, proxy: CuttingProxy, cut_engine: JobEngine, cut: Queue
 ) -> None:
     claimed = _claimed(engine, cut)
     ended: list[str] = []
 
     def act() -> None:
         job = next(claimed)
-        errors, more = cut.engine.finish_and_claim([Finished(job, {"new_status": "complete"})], [cut])
+        errors, more = cut_engine.finish_and_claim([Finished(job, {"new_status": "complete"})], [cut])
         assert errors == [None]
         ended.append(job.uid)
         for other in more:

@@ -3,20 +3,27 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from traceback import format_exception_only
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from ..coalescing import Item
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
 from ..jobs import ERROR_LENGTH, JobChanges, changes_json
 from ..values import Job
+from .keeper import Keeper
+from .lanes import LaneDriver
 
-if TYPE_CHECKING:
-    from .queue import AsyncQueue
-
-__all__ = ["AsyncClaimedJob", "extend", "update_item"]
+__all__ = ["AsyncClaimedJob", "AsyncHolder", "extend", "update_item"]
 
 #: The states that end a lease.
 _ENDS = frozenset({"complete", "failed", "queued"})
+
+
+class AsyncHolder(Protocol):
+    """What a claimed job needs of the queue that it is from."""
+
+    name: str
+    updates: LaneDriver
+    keeper: "Keeper[AsyncClaimedJob]"
 
 
 class AsyncClaimedJob:
@@ -28,7 +35,7 @@ class AsyncClaimedJob:
     gives it back.
     """
 
-    def __init__(self, queue: "AsyncQueue", job: Job) -> None:
+    def __init__(self, queue: AsyncHolder, job: Job) -> None:
         #: The queue that it is from.
         self.queue = queue
         #: The job as it was when it was claimed.

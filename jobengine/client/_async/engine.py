@@ -13,7 +13,7 @@ from ..jobs import JobChanges, encode
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
 from .caller import AsyncCaller
-from .claimed import AsyncClaimedJob, extend
+from .claimed import AsyncClaimedJob, AsyncHolder, extend
 from .keeper import Keeper
 from .queue import LONGEST_WAIT, AsyncQueue
 from .transport import Pool, monotonic
@@ -161,7 +161,7 @@ class AsyncJobEngine:
         Gives what went wrong with each, None where nothing did. It is safe to repeat.
         """
         items = [one.job.item(one.changes) for one in reports]
-        by_queue: dict[AsyncQueue, list[Item]] = {}
+        by_queue: dict[AsyncHolder, list[Item]] = {}
         for one, item in zip(reports, items, strict=True):
             by_queue.setdefault(one.job.queue, []).append(item)
         for queue, some in by_queue.items():

@@ -1,7 +1,7 @@
 """A queue: what can be asked of it and of its jobs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Protocol, Unpack
 
 from .. import calls
 from ..coalescing import AddLane, Item, UpdateLane
@@ -21,13 +21,12 @@ from ..jobs import (
 from ..secret import Secret, as_secret, secret
 from ..values import AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
 from .adding import add_in_chunks
+from .caller import AsyncCaller
 from .claimed import AsyncClaimedJob, update_item
 from .events import watch
+from .keeper import Keeper
 from .lanes import LaneDriver
 from .transport import Stream
-
-if TYPE_CHECKING:
-    from .engine import AsyncJobEngine
 
 __all__ = ["AsyncKeys", "AsyncQueue"]
 
@@ -37,10 +36,28 @@ LONGEST_WAIT = 50.0
 _PAGE = 500
 
 
+class AsyncClient(Protocol):
+    """What a queue needs of the client that it belongs to."""
+
+    caller: AsyncCaller
+    keeper: Keeper[AsyncClaimedJob]
+    max_pending: int
+
+    def now(self) -> float:
+        """Seconds on the monotonic clock."""
+        ...
+
+    async def claim(
+        self, queues: "Sequence[AsyncQueue]", count: int = 1, *, wait: float, tags: Sequence[str], worker: str | None
+    ) -> list[AsyncClaimedJob]:
+        """Claim jobs of these queues."""
+        ...
+
+
 class AsyncQueue:
     """A queue by its name. Making this asks the server nothing; all methods but that raise JobEngineError."""
 
-    def __init__(self, engine: "AsyncJobEngine", name: str, key: Secret | None) -> None:
+    def __init__(self, engine: AsyncClient, name: str, key: Secret | None) -> None:
         self.engine = engine
         #: The queue's name.
         self.name = name

@@ -4,20 +4,27 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from traceback import format_exception_only
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from ..coalescing import Item
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
 from ..jobs import ERROR_LENGTH, JobChanges, changes_json
 from ..values import Job
+from .keeper import Keeper
+from .lanes import LaneDriver
 
-if TYPE_CHECKING:
-    from .queue import Queue
-
-__all__ = ["ClaimedJob", "extend", "update_item"]
+__all__ = ["ClaimedJob", "Holder", "extend", "update_item"]
 
 #: The states that end a lease.
 _ENDS = frozenset({"complete", "failed", "queued"})
+
+
+class Holder(Protocol):
+    """What a claimed job needs of the queue that it is from."""
+
+    name: str
+    updates: LaneDriver
+    keeper: "Keeper[ClaimedJob]"
 
 
 class ClaimedJob:
@@ -29,7 +36,7 @@ class ClaimedJob:
     gives it back.
     """
 
-    def __init__(self, queue: "Queue", job: Job) -> None:
+    def __init__(self, queue: Holder, job: Job) -> None:
         #: The queue that it is from.
         self.queue = queue
         #: The job as it was when it was claimed.

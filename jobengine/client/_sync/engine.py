@@ -14,7 +14,7 @@ from ..jobs import JobChanges, encode
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
 from .caller import Caller
-from .claimed import ClaimedJob, extend
+from .claimed import ClaimedJob, Holder, extend
 from .keeper import Keeper
 from .queue import LONGEST_WAIT, Queue
 from .transport import Pool, monotonic
@@ -162,7 +162,7 @@ class JobEngine:
         Gives what went wrong with each, None where nothing did. It is safe to repeat.
         """
         items = [one.job.item(one.changes) for one in reports]
-        by_queue: dict[Queue, list[Item]] = {}
+        by_queue: dict[Holder, list[Item]] = {}
         for one, item in zip(reports, items, strict=True):
             by_queue.setdefault(one.job.queue, []).append(item)
         for queue, some in by_queue.items():
