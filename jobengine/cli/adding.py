@@ -151,10 +151,9 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
                 progress.at(added)
         except JobEngineError as error:
             progress.stop()
-            index = None if error.index is None else error.index - added
-            line = f", line {numbers[index]}" if index is not None and 0 <= index < len(numbers) else ""
             raise Failed(
-                f"{path}{line}: {what_is_wrong(error)}\n{_again(added, jobs, error)}", exit_of(error)
+                f"{path}{_place(error, added, numbers)}: {what_is_wrong(error)}\n{_again(added, jobs, error)}",
+                exit_of(error),
             ) from None
         except KeyboardInterrupt:
             progress.stop()
@@ -162,10 +161,18 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
     return there
 
 
+def _place(error: JobEngineError, added: int, numbers: list[int]) -> str:
+    """Where in the file it is, of which the lines with these numbers are under way."""
+    index = None if error.index is None else error.index - added
+    if index is not None and 0 <= index < len(numbers):
+        return f", line {numbers[index]}"
+    return f", line {numbers[0]} or one after it" if isinstance(error, BadRequest) and numbers else ""
+
+
 def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> str:
     """What there is to do after a break."""
     how = "Run the same command again to add the rest."
-    if isinstance(error, BadRequest | Conflict) and error.index is not None:
+    if isinstance(error, BadRequest) or (isinstance(error, Conflict) and error.index is not None):
         how = f"If the file is to be mended, run it again with --batch {jobs.batch}, which adds no line twice."
     return f"{added:,} of {jobs.jobs:,} jobs are in the queue. {how}"
 

@@ -104,7 +104,9 @@ def _headers(kind: type[Exception]) -> dict[str, str]:
 
 
 def _more(error: Exception) -> dict[str, Any]:
-    """Who holds the job, for one who does not."""
+    """Which of many items is bad; who holds the job, for one who does not."""
+    if isinstance(error, BadInput) and error.index is not None:
+        return {"index": error.index}
     if not isinstance(error, e.LeaseLost | e.LeaseRequired | e.ClaimRequired):
         return {}
     return {"state": error.state, "worker": error.worker}

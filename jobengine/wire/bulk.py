@@ -91,7 +91,7 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
     What is short, or not a body with many items, is one piece.
     """
     if len(body) <= _PIECE:
-        return [read(body)]
+        return [_read(read, body, 0)]
     await _count(body, bounds.values, pause)
     listed = _listed(body)
     if listed is None:
@@ -102,12 +102,17 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
     await pause()
     results = []
     async for piece, first in _pieces(body, listed, bounds, pause):
-        try:
-            results.append(read(piece))
-        except BadInput as error:
-            raise BadInput(_in_the_whole(str(error), first)) from None
+        results.append(_read(read, piece, first))
         await pause()
     return results
+
+
+def _read(read: Callable[[bytes], T], piece: bytes, first: int) -> T:
+    """What `read` makes of a piece with `first` items before it; an error names the item by its index in the whole."""
+    try:
+        return read(piece)
+    except BadInput as error:
+        raise _in_the_whole(str(error), first) from None
 
 
 async def _pieces(body: bytes, listed: bytes, bounds: Bounds, pause: Pause) -> AsyncIterator[tuple[bytes, int]]:
@@ -120,9 +125,13 @@ async def _pieces(body: bytes, listed: bytes, bounds: Bounds, pause: Pause) -> A
         yield b"%b%b%b" % (before, b",".join(items[first:last]), behind), first
 
 
-def _in_the_whole(error: str, first: int) -> str:
+def _in_the_whole(error: str, first: int) -> BadInput:
     """What is wrong with an item of a piece, with its index in the whole; `first` items are before the piece."""
-    return _INDEX.sub(lambda found: f"{found[1]}[{int(found[2]) + first}]", error, count=1)
+    found = _INDEX.search(error)
+    if found is None:
+        return BadInput(error)
+    index = int(found[2]) + first
+    return BadInput(f"{error[: found.start()]}{found[1]}[{index}]{error[found.end() :]}", index)
 
 
 async def _count(body: bytes, most: int, pause: Pause) -> None:
@@ -168,7 +177,7 @@ def _slices(items: Sequence[bytes], bounds: Bounds) -> list[tuple[int, int]]:
     slices, first, size = [], 0, 0
     for index, item in enumerate(items, 1):
         if len(item) > most:
-            raise BadInput(f"Item {index - 1} of the list is longer than {most} bytes.")
+            raise BadInput(f"Item {index - 1} of the list is longer than {most} bytes.", index - 1)
         size += len(item)
         if size >= _PIECE:
             slices.append((first, index))

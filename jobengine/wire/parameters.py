@@ -66,6 +66,11 @@ _sorted_cursor: Final = msgspec.json.Decoder(tuple[Sort, int, int, str])
 class BadInput(ValueError):
     """What the client sent can't be used; str() is written for it."""
 
+    def __init__(self, text: str, index: int | None = None) -> None:
+        super().__init__(text)
+        #: Which of many items is bad, counted from 0; None if it is none of them.
+        self.index = index
+
 
 class UnsupportedEncoding(ValueError):
     """The body is compressed; str() is written for the client."""

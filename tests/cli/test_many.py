@@ -93,6 +93,15 @@ def test_a_break_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None:
     assert "0 of 3" in done.stderr
 
 
+def test_a_line_that_the_server_can_not_read_is_looked_for_from_the_first_that_was_not_added(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shell.mail.answers["add_in_chunks"] = BadRequest("a number is too large", status=400)
+    said = shell("add", "mail", "--many", _file(tmp_path, b"\n" + LINES)).stderr
+    assert "line 2 or one after it: a number" in said
+    assert "mended" in said
+
+
 @pytest.mark.parametrize("error", [QueueNotFound("no", status=404), TooManyRequests("full", status=429, index=1)])
 def test_a_file_that_is_not_to_blame_is_not_to_be_mended(shell: Shell, tmp_path: Path, error: JobEngineError) -> None:
     shell.mail.answers["add_in_chunks"] = error

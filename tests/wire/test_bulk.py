@@ -83,8 +83,9 @@ def test_the_list_is_found_wherever_it_stands(spaced: bool, first: bool) -> None
 def test_what_is_wrong_with_one_job_names_its_index_in_the_whole(job: Any, error: str) -> None:
     jobs = _jobs(2000)
     jobs[777] = job
-    with pytest.raises(BadInput, match=error):
+    with pytest.raises(BadInput, match=error) as raised:
         _read("add_jobs", _body("jobs", jobs))
+    assert raised.value.index == 777
 
 
 def test_what_is_wrong_with_one_update_names_its_index_in_the_whole() -> None:
