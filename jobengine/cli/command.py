@@ -120,6 +120,8 @@ def _ended() -> Iterator[None]:
         yield
     except JobEngineError as error:
         raise failed(error) from None
+    except UnicodeEncodeError:  # arguments and the environment may hold any bytes
+        raise Failed("What was given is not text in UTF-8.", Exit.USAGE) from None
     except (KeyboardInterrupt, click.Abort):
         raise Failed("", Exit.INTERRUPTED) from None
 

@@ -4,16 +4,20 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from math import isinf
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
+
+from jobengine.client.jobs import encode_text
 
 __all__ = ["QUEUE", "UID", "Content", "Seconds", "State", "filters", "parse_content", "parse_json", "read_text"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_ESCAPE: Final = "\\u"
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
 QUEUE: Final = click.argument("queue_name", metavar="QUEUE")
@@ -80,15 +84,26 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_parse: Final = json.JSONDecoder(parse_constant=_no_constant).decode
+def _finite(text: str) -> float:
+    if isinf(number := float(text)):
+        raise ValueError(f"{text} is too large a number")
+    return number
+
+
+_parse: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
 
 
 def parse_json(text: str) -> Any:
-    """Any JSON; raises ValueError, which says what is wrong."""
+    """Any JSON that can be sent; raises ValueError, which says what is wrong."""
     try:
-        return _parse(text)
+        value = _parse(text)
+        if _ESCAPE in text:  # half of a pair of surrogates can be escaped, and is no character
+            encode_text(value).encode()
+        return value
     except RecursionError:
         raise ValueError("It is nested too deep.") from None
+    except UnicodeEncodeError:
+        raise ValueError("It has half of a pair of surrogates, which is no character.") from None
     except ValueError as error:
         raise ValueError(f"It is not JSON: {error}.") from None
 

@@ -63,6 +63,12 @@ def test_what_is_wrong_is_said_on_standard_error_and_by_the_exit_code(
     assert (done.exit_code, done.stdout, done.stderr) == (code, "", "jobengine: no\n")
 
 
+def test_what_is_not_utf_8_is_wrong_usage(shell: Shell) -> None:
+    shell.mail.answers["stats"] = UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
+    done = shell("queue", "stats", "mail")
+    assert (done.exit_code, done.output) == (2, "jobengine: What was given is not text in UTF-8.\n")
+
+
 def test_ctrl_c_is_130_without_a_traceback(shell: Shell) -> None:
     shell.mail.answers["stats"] = KeyboardInterrupt()
     done = shell("queue", "stats", "mail")
@@ -220,7 +226,10 @@ def test_content_comes_from_standard_input_or_a_file(shell: Shell, tmp_path: Pat
     assert [content for _, content, _ in shell.mail.asked] == [{"from": "input"}, {"from": "file"}]
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", "NaN", '{"a": NaN}', "@/no/such/file", "[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[1]", "NaN", '{"a": NaN}', '{"a": 1e999}', r'{"a": "\ud800"}', "@/no/such/file", "[" * 100_000],
+)
 def test_content_that_is_no_object_is_wrong_usage(shell: Shell, content: str) -> None:
     done = shell("add", "mail", content)
     assert done.exit_code == 2

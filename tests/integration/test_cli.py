@@ -126,6 +126,7 @@ def test_the_exit_code_says_what_went_wrong(shell: Shell) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert url in shell("jobs", "mail", code=5, environment={"JOBENGINE_URL": url}).stderr
     shell("jobs", "mail", code=2, environment={"JOBENGINE_URL": "ftp://x"})
+    shell("add", "mail", "{}", "--unique-key", "\udcff", code=2)
     shell("jobs", code=2)
 
 
@@ -150,6 +151,15 @@ def test_it_ends_well_whatever_becomes_of_standard_input_and_outputs(
     )
     assert done.returncode == code
     assert said in done.stderr if said else done.stderr == ""
+
+
+def test_a_line_of_a_file_that_the_server_refuses_is_named(shell: Shell) -> None:
+    lines = [json.dumps({"n": number}) for number in range(700)]
+    lines[600] = json.dumps({"text": "x" * (1 << 20)})
+    (shell.home / "jobs.jsonl").write_text("\n".join(lines))
+    said = shell("add", "mail", "--many", "jobs.jsonl", code=1).stderr
+    assert "jobs.jsonl, line 601: jobs[" in said
+    assert "600 of 700 jobs are in the queue" in said
 
 
 def test_what_to_do_is_said_in_the_words_of_the_command_line(shell: Shell) -> None:
