@@ -111,11 +111,15 @@ def _imported(session: Session, app: str, queues: Sequence[str]) -> "Worker":
         if value:
             os.environ[name] = value
     module, _, name = app.partition(":")
+    if not module or not name:
+        raise Failed(f"--app {app}: say MODULE:WORKER, as in tasks:worker.", Exit.USAGE)
     sys.path.insert(0, os.getcwd())
     try:
-        worker = getattr(import_module(module), name)
-    except (ModuleNotFoundError, AttributeError, ValueError) as error:
-        raise Failed(f"--app {app}: {error}. Say MODULE:WORKER, as in tasks:worker.", Exit.USAGE) from None
+        worker = getattr(import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # it is one that the module imports
+        raise Failed(f"--app {app}: {error}.", Exit.USAGE) from None
     if not isinstance(worker, Worker):
         raise Failed(f"--app {app} is no jobengine.worker.Worker.", Exit.USAGE)
     if unknown := [queue for queue in queues if queue not in worker.queues]:

@@ -168,6 +168,8 @@ def test_a_worker_in_python_is_run_by_its_name(shell: Shell) -> None:
     for app in ("tasks", "tasks:nothing", "no_such_module:worker", "os:path"):
         assert app in shell("work", "mail", "--app", app, code=2).stderr
     assert "thumbnails" in shell("work", "thumbnails", "--app", "tasks:worker", code=2).stderr
+    (shell.home / "broken.py").write_text("import no_such_module\n")
+    assert "broken.py" in shell("work", "--app", "broken:worker", code=1).stderr
 
 
 def test_what_can_never_work_ends_it_at_once(shell: Shell) -> None:
