@@ -31,6 +31,7 @@ from ..http.turns import Turns
 from ..wire.bulk import MOST_BULK_VALUES
 from ..wire.calls import Call, check_query
 from ..wire.parameters import (
+    BadInput,
     access_key,
     check_named,
     cursor,
@@ -342,6 +343,8 @@ class Api:
     @_app.route("/api/v1/jobs", methods=["DELETE"])
     async def delete_jobs(self, request: JobRequest) -> bytes:
         """Remove all jobs that match."""
+        if request.body():
+            raise BadInput("This call has no body: send filter, all and dry_run in the query.")
         name, dry_run, access = one(request.args, "queueName"), flag(request.args, "dry_run"), self._access(request)
         wanted = some_or_all(filter_of(request.args), every=flag(request.args, "all"))
         command = c.DeleteMatching(queue=name, **access, filter=wanted, dry_run=dry_run)
