@@ -9,7 +9,7 @@ it waits while nobody else asks. The clients share a core of their own, and with
 import multiprocessing
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from statistics import median
 from time import perf_counter, sleep
 
@@ -34,10 +34,12 @@ class Call:
     """What is asked while others wait."""
 
     name: str
-    #: What is sent, as a whole, on a connection of its own; each at each time.
+    #: What is sent, as a whole, on each connection; made anew each time.
     sent: Callable[[], bytes]
     #: Milliseconds that others may be held up.
     target: float = _ANY
+    #: On how many connections it is sent at the same time.
+    connections: int = 1
     #: What is done before, each time.
     before: Callable[[], None] = lambda: None
 
@@ -60,14 +62,14 @@ def _measure(results: Results, server: JobEngine, call: Call) -> None:
     stalls = []
     for _ in range(TIMES):
         call.before()
-        stalls.append(_longest(server.port, call.sent()))
+        stalls.append(_longest(server.port, call.sent(), call.connections))
     say(f"{call.name}: {median(stalls):.1f} ms")
     results.bound(f"longest stall, {call.name}", stalls, "ms", call.target)
 
 
-def _longest(port: int, sent: bytes) -> float:
+def _longest(port: int, sent: bytes, connections: int = 1) -> float:
     """The milliseconds that a ping takes at most while something is sent and answered."""
-    sender = multiprocessing.get_context("fork").Process(target=_send, args=(port, sent))
+    sender = multiprocessing.get_context("fork").Process(target=_send, args=(port, sent, connections))
     pinger, longest = Connection(port), 0.0
     pinger.ask(_PING)
     sender.start()
@@ -83,19 +85,22 @@ def _longest(port: int, sent: bytes) -> float:
     return longest * 1000
 
 
-def _send(port: int, sent: bytes) -> None:
+def _send(port: int, sent: bytes, connections: int) -> None:
     """Send it, and read until the answer, or the last of them, is there or the connection is closed."""
     if not sent:
         sleep(1)
         return
-    connection = connect(port)
-    try:
-        connection.sendall(sent + request("GET", "/the-end"))
-        connection.shutdown(socket.SHUT_WR)
-        while connection.recv(MIB):
-            pass
-    except OSError:  # it was refused while it was sent
-        pass
+    opened = [connect(port) for _ in range(connections)]
+    # All become whole at once.
+    for part in (sent[:-1], sent[-1:] + request("GET", "/the-end")):
+        for connection in opened:
+            with suppress(OSError):  # it was refused while it was sent
+                connection.sendall(part)
+    for connection in opened:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(MIB):
+                pass
 
 
 # Without a key
@@ -129,6 +134,8 @@ def _strangers() -> Iterator[Call]:
     for name, (path, body) in bodies.items():
         # mypy infers no type for a lambda with defaults.
         yield Call(f"{name}, wrong key", lambda path=path, body=body: _put(path, body), _STRANGER)  # type: ignore[misc]
+    integers = _put("/api/v1/job", _filled(b"-1234567890123456789,", 90_000))
+    yield Call("1 MiB of long integers, wrong key, 100 at once", lambda: integers, _STRANGER, connections=100)
     head = b"PUT /api/v1/job HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     yield Call("1 MiB in chunks of a byte", lambda: head + b"1\r\n \r\n" * (MIB // 6), _STRANGER)
     yield Call("3,000 requests at once", lambda: b"GET /x HTTP/1.1\r\n\r\n" * 3_000, _STRANGER)

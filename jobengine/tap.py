@@ -108,6 +108,7 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
         resource.begin,
         settings.least_status_logged,
         api.admit,
+        api.turns,
     )
     daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, log_observer)
     return daemon

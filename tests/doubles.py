@@ -23,6 +23,7 @@ from jobengine.engine.local import LocalEngine
 from jobengine.http.cors import Cors
 from jobengine.http.limits import Limits
 from jobengine.http.site import JobSite
+from jobengine.http.turns import Turns
 from jobengine.storage.files import Files
 from jobengine.storage.frames import Kdf
 from jobengine.storage.journal import Journal
@@ -72,6 +73,22 @@ class Stepped:
     def step(self) -> None:
         call, done = self.waiting.pop(0)
         maybeDeferred(call).chainDeferred(done)
+
+
+class ByHand(Turns):
+    """Turns that come one at each `go`."""
+
+    waiting: "list[Deferred[None]]"
+
+    def __init__(self) -> None:
+        self.waiting = []
+
+    def next(self) -> "Deferred[None]":
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+    def go(self) -> None:
+        self.waiting.pop(0).callback(None)
 
 
 class CountedIds:
@@ -193,6 +210,8 @@ class MemoryServer:
     wire_parts: dict[str, Any] = field(factory=dict)
     clock: Clock = field(factory=new_clock)
     engine_parts: dict[str, Any] = field(factory=dict)
+    #: Makes the turns in which what takes long goes on.
+    turns: Callable[[Clock], Turns] = Turns
     #: Gives what the API takes for its engine; for one that fails.
     door: Callable[[LocalEngine], Any] = lambda engine: engine
     engine: LocalEngine = field(init=False)
@@ -206,11 +225,13 @@ class MemoryServer:
         self.engine = make_engine(self.path, **{"clock": self.clock, **self.engine_parts})
         start(self.engine, lambda: self.clock.advance(0))
         wire = Wire(defaults=self.defaults, max_depth=self.limits.json_depth, **self.wire_parts)
-        api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key)
+        turns = self.turns(self.clock)
+        api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key, turns=turns)
         reactor = MemoryReactorClock()
         reactor.rightNow = self.clock.rightNow
         resource = api.resource(Cors(self.cors_origins))
-        self.site = JobSite(resource, self.limits, api.metrics.observe, reactor, resource.begin, admit=api.admit)
+        observe, begin = api.metrics.observe, resource.begin
+        self.site = JobSite(resource, self.limits, observe, reactor, begin, admit=api.admit, turns=turns)
         self._agent = _Agent(self.site)
 
     def stop(self) -> None:

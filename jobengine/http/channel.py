@@ -27,12 +27,13 @@ from .limits import Limits
 from .problem import Problem
 from .progress import is_all_taken, taken
 from .request import JobRequest
+from .turns import Turns
 
 __all__ = ["Host", "LimitedChannel", "Overflow", "raw_response"]
 
 _log: Final = Logger(namespace="jobengine.web")
 
-#: Bytes of a body in chunks that are taken in one turn of the reactor: each chunk may be one byte.
+#: Bytes of a body in chunks that are taken in one turn: each chunk may be one byte.
 _CHUNKED: Final = 8 << 10
 #: Bytes of next requests that are kept while one is answered; more are left to the system.
 _KEPT: Final = 16 << 10
@@ -78,6 +79,8 @@ class Host(Protocol):
     #: Connections that are open, and those among them that wait for a next request.
     channels: "set[LimitedChannel]"
     idle: "Idle[LimitedChannel]"
+    #: In which what takes long goes on.
+    turns: Turns
     #: Whether the server is stopping.
     draining: bool
 
@@ -231,7 +234,7 @@ class LimitedChannel(HTTPChannel):
             self._planned = True
             self.callLater(0, self._take_kept)
 
-    def _take_kept(self) -> None:
+    def _take_kept(self, _turn: None = None) -> None:
         """Take what was kept."""
         self._planned = False
         kept, self._kept, self._behind = b"".join(self._kept), [], 0
@@ -344,7 +347,8 @@ class LimitedChannel(HTTPChannel):
         elif self.length is None and len(data) > _CHUNKED:
             data, rest = data[:_CHUNKED], data[_CHUNKED:]
             self._kept.append(rest)
-            self._plan()
+            self._planned = True
+            self.site.turns.next().addCallback(self._take_kept)
         super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
@@ -433,8 +437,7 @@ class LimitedChannel(HTTPChannel):
         transport.write(raw_response(problem))
         # Closing with unread data would reset the connection, and the answer could be lost with it.
         if ISSLTransport.providedBy(transport):
-            # Says that it is the end, and reads on until the client says so too. The socket beneath must not be closed
-            # before that is sent.
+            # Says that it is the end, and reads on until the client says so too; before, the socket must stay open.
             self.loseConnection()
         elif hasattr(transport, "loseWriteConnection"):
             transport.loseWriteConnection()

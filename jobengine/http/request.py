@@ -129,7 +129,7 @@ class JobRequest(Request):
         self.id = f"{_PROCESS}-{next(_numbers)}"
         self.uri = target
         self.path, _, query = target.partition(b"?")
-        self.args = parse_qs(query, True) if query else {}
+        self.args = _parameters(query) if query else {}
 
     def sent(self, header: bytes) -> Sequence[bytes]:
         """What was sent in the header of that name, which is to be given in lower case."""
@@ -289,6 +289,12 @@ class JobRequest(Request):
     def _end_with(self, problem: Problem) -> None:
         self.write(answer(self, problem))
         self.finish()
+
+
+def _parameters(query: bytes) -> dict[bytes, list[bytes]]:
+    """The parameters in a query that have a value, be it empty; Twisted takes 3 ms to pass over 8 KiB of others."""
+    parts = [part for part in query.replace(b";", b"&").split(b"&") if b"=" in part]
+    return parse_qs(b"&".join(parts), True) if parts else {}
 
 
 def _sent_id(values: Sequence[bytes]) -> str | None:

@@ -17,6 +17,7 @@ from .idle import Idle
 from .limits import Limits
 from .problem import Problem
 from .request import JobRequest
+from .turns import Turns
 
 __all__ = ["JobSite"]
 
@@ -39,12 +40,14 @@ class JobSite(Site):
         begin: Callable[[JobRequest], bool] = lambda _request: False,
         least_status: int = 0,
         admit: Callable[[JobRequest], Awaitable[Problem | None]] = _all_are_welcome,
+        turns: Turns | None = None,
     ) -> None:
         """
         `observe` is told of every request that has ended; those with a status below `least_status` are not logged.
 
         `admit` says whether a request with a long body is let in before the body is there: None, or what to answer.
         `begin` answers requests that need no search for their resource; what it returns False for goes to `resource`.
+        `turns` are those in which what takes long goes on; by default none but its own.
         """
         super().__init__(resource, requestFactory=JobRequest, reactor=reactor)
         # Twisted's own time-out is not used: see Idle for what it costs.
@@ -52,6 +55,7 @@ class JobSite(Site):
         self.limits = limits
         self.begin = begin
         self.admit = admit
+        self.turns = turns or Turns(self.reactor)
         #: The connections that wait for a next request.
         self.idle: Idle[LimitedChannel] = Idle(limits.idle_seconds, self.reactor, LimitedChannel.timeoutConnection)
         #: The connections that are open.

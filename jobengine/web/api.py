@@ -11,12 +11,11 @@ from hmac import compare_digest
 from http import HTTPStatus
 from typing import Final
 
-from attrs import define, field
+from attrs import Factory, define, field
 from klein import KleinRenderable
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
@@ -28,9 +27,11 @@ from ..http.cors import Cors
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
+from ..http.turns import Turns
 from ..wire.bulk import MOST_BULK_VALUES
 from ..wire.calls import Call, check_query
 from ..wire.parameters import (
+    BadInput,
     access_key,
     check_named,
     cursor,
@@ -101,10 +102,12 @@ class Api:
     engine: Engine
     #: Reads the bodies.
     wire: Wire
-    #: Lets other requests in between the parts of a long answer.
+    #: For all that takes its time.
     clock: IReactorTime
     #: If set, X-Admin-Key opens every queue, and some calls ask for it.
     admin_key: bytes | None = None
+    #: Who has some milliseconds of work to do waits here first, so that others are let in between.
+    turns: Turns = field(default=Factory(lambda self: Turns(self.clock), takes_self=True))
     metrics: Metrics = field(init=False)
     _guard: Guard = field(init=False)
     _callers: Callers = field(init=False)
@@ -180,7 +183,7 @@ class Api:
         while page := await self.engine.ask(command):
             listed += [to_json(stats_value(stats)) for stats in page]
             command = c.ListQueues(after=page[-1].queue.name)
-            await deferLater(self.clock, 0)
+            await self.turns.next()
         return request.reply(b'{"queues":[' + b",".join(listed) + b"]}")
 
     @_app.route("/api/v1/queue/key", methods=["PUT"])
@@ -296,11 +299,11 @@ class Api:
         """Add jobs, all or none."""
         body, access = json_body(request), self._access(request)
         most = await self._most_values(request, access)
-        command = await self.wire.add_jobs(body, access, self._pause, most)
+        command = await self.wire.add_jobs(body, access, self.turns.next, most)
         check_named(request.args, command.queue)
         added = await self.engine.ask(self._callers.noted(request, command))
         show = brief_added if is_minimal(request) else added_value
-        return request.reply(await list_json("jobs", added, show, self._pause), HTTPStatus.CREATED)
+        return request.reply(await list_json("jobs", added, show, self.turns.next), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/jobs", methods=["GET"])
     async def list_jobs(self, request: JobRequest) -> bytes:
@@ -326,7 +329,7 @@ class Api:
         """Change jobs, one by one or all that match."""
         body, access = json_body(request), self._access(request)
         most = await self._most_values(request, access)
-        asked = await self.wire.update_jobs(body, access, self._pause, most)
+        asked = await self.wire.update_jobs(body, access, self.turns.next, most)
         check_named(request.args, asked.queue)
         if isinstance(asked, c.UpdateMatching):
             matched = await self.engine.update_matching(self._callers.noted(request, asked))
@@ -335,11 +338,13 @@ class Api:
         changed = await self.engine.ask(self._callers.noted(request, asked))
         show = brief_result if is_minimal(request) else result_of
         results = list(zip([update.uid for update in asked.updates], changed, strict=True))
-        return request.reply(await list_json("results", results, show, self._pause))
+        return request.reply(await list_json("results", results, show, self.turns.next))
 
     @_app.route("/api/v1/jobs", methods=["DELETE"])
     async def delete_jobs(self, request: JobRequest) -> bytes:
         """Remove all jobs that match."""
+        if request.body():
+            raise BadInput("This call has no body: send filter, all and dry_run in the query.")
         name, dry_run, access = one(request.args, "queueName"), flag(request.args, "dry_run"), self._access(request)
         wanted = some_or_all(filter_of(request.args), every=flag(request.args, "all"))
         command = c.DeleteMatching(queue=name, **access, filter=wanted, dry_run=dry_run)
@@ -374,7 +379,7 @@ class Api:
     async def list_workers(self, request: JobRequest) -> bytes:
         """Who holds how many jobs, and since when."""
         command = self._callers.noted(request, jobs_held(one(request.args, "queueName"), self._access(request)))
-        return request.reply(to_json(workers_value(await count_holders(self.engine, command, self._pause))))
+        return request.reply(to_json(workers_value(await count_holders(self.engine, command, self.turns.next))))
 
     # The server
 
@@ -405,7 +410,7 @@ class Api:
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
         self._check_admin(request)
-        body = await scrape(self.metrics, self.engine, self.clock)
+        body = await scrape(self.metrics, self.engine, self.turns.next)
         return request.reply(body, type_=CONTENT_TYPE.encode())
 
     @_app.handle_errors(Exception)
@@ -473,11 +478,7 @@ class Api:
 
     async def _body(self, request: JobRequest) -> bytes:
         """A body that is JSON; raises BadInput."""
-        return await self.wire.checked(json_body(request), self._pause)
-
-    def _pause(self) -> "Deferred[None]":
-        """Let other requests in."""
-        return deferLater(self.clock, 0)
+        return await self.wire.checked(json_body(request), self.turns.next)
 
     async def _filled_page(self, command: c.ListJobs) -> c.Page:
         """As many jobs as were asked for, though the engine looks at so many at a time and not all may match."""
@@ -489,5 +490,5 @@ class Api:
             size += sum(job.size for job in page.jobs)
             if page.following is None or len(jobs) == command.limit or size > _PAGE_BYTES:
                 return c.Page(jobs=jobs, following=page.following)
-            await deferLater(self.clock, 0)
+            await self.turns.next()
             command = replace(command, after=page.following)

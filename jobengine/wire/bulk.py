@@ -28,6 +28,8 @@ Pause = Callable[[], Awaitable[None]]
 MOST_BULK_VALUES: Final = 1_000_000
 #: Bytes of a piece, or the items that make up the first so many.
 _PIECE: Final = 64 << 10
+#: Bytes of a body that is read at once, as most are: it takes no longer than all else that is done for a request.
+_SHORT: Final = 8 << 10
 #: Bytes that may stand around the list.
 _MOST_AROUND: Final = 4 << 10
 #: Bytes of an item beside its content and its result.
@@ -59,7 +61,13 @@ def field_names(value: object) -> frozenset[str]:
 
 
 async def checked(body: bytes, max_depth: int, pause: Pause) -> bytes:
-    """A body, checked in steps if it is long; raises BadInput. A short one is checked when it is read."""
+    """
+    A body that can be read, once `pause` has let others in; checked in steps if it is long. Raises BadInput.
+
+    A short one, or one of a piece, is checked when it is read.
+    """
+    if len(body) > _SHORT:
+        await pause()
     if len(body) <= _PIECE:
         return body
     steps, result = check_steps(body, max_depth), Checked(body)
@@ -90,6 +98,8 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
 
     What is short, or not a body with many items, is one piece.
     """
+    if len(body) > _SHORT:
+        await pause()
     if len(body) <= _PIECE:
         return [_read(read, body, 0)]
     await _count(body, bounds.values, pause)

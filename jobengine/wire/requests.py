@@ -28,6 +28,8 @@ _ERROR_LENGTH: Final = 4096
 _META_LENGTH: Final = 4096
 _MOST_JOBS: Final = 10_000
 _MOST_CLAIMS: Final = 1_000
+#: What msgspec says of a uid, the only field with a pattern.
+_A_UID: Final = re.compile(r"`str` matching regex '[^']*'")
 #: What a header can carry without loss: no control characters, no space at either end (RFC 9110, 5.5).
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _V1_UPDATE: Final = frozenset({"queue_name", "uid", "new_status"})
@@ -359,7 +361,8 @@ class Wire:
         except msgspec.ValidationError as error:
             unknown = unknown_field(error, decoder.type)
             if unknown is None:
-                raise BadInput(f"The body is not as it should be: {error}.") from None
+                said = _A_UID.sub("a UUID in lower case", str(error))
+                raise BadInput(f"The body is not as it should be: {said}.") from None
             if not v1 or not self.pass_unknown:
                 raise BadInput(unknown) from None
         return self._decode(known_only(body, decoder.type), decoder)

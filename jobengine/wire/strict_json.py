@@ -25,7 +25,7 @@ MOST_VALUES: Final = 100_000
 _MOST_EXTREME: Final = 20_000
 #: Bytes that are counted at a time.
 _SLICE: Final = 1 << 18
-#: Bytes of a text that is looked through for the key that comes twice.
+#: Bytes of a text that is looked through for the key that comes twice, or half of a surrogate pair.
 _SHORT: Final = 4 << 10
 #: Leaves of the brackets only whether they open or close, and of all else nothing.
 _ROUND: Final = bytes.maketrans(b"{}", b"[]")
@@ -43,6 +43,9 @@ _EXTREME: Final = b"e000"
 _FINE: Final = b"0" * 16
 _MANY_FINE: Final = 1_000
 _LONG_NUMBER: Final = re.compile(rb"[0-9.eE+\-]{19,}+")
+_PAIR: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALF: Final = "it has half of a surrogate pair in a string"
 _LARGEST: Final = b"%d" % ((1 << 63) - 1)
 _LEAST: Final = b"%d" % (1 << 63)
 
@@ -195,7 +198,16 @@ def _decode(text: bytes, decode: Callable[[bytes], Any]) -> Any:
         # Of any type is taken, so only a number can be wrong.
         raise NotStrict("a number is too large") from None
     except msgspec.DecodeError as error:
-        raise NotStrict(str(error).removeprefix("JSON is malformed: ")) from None
+        # Of half a pair at the end of a string msgspec says that the text is cut off.
+        said = str(error).removeprefix("JSON is malformed: ")
+        raise NotStrict(_HALF if _has_half_a_pair(text) else said) from None
+
+
+def _has_half_a_pair(text: bytes) -> bool:
+    """Whether there is half of a surrogate pair in a text that is short enough to look for it."""
+    if len(text) > _SHORT:
+        return False
+    return _SURROGATE.search(_PAIR.sub(b"", text.replace(rb"\\", b""))) is not None
 
 
 def _place_in(text: bytes) -> str:

@@ -1,10 +1,11 @@
 """Whether a long body is let in is decided before it is there; and what is sent in small parts holds up nobody."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from tests.doubles import MemoryServer, Stepped
+from tests.doubles import ByHand, MemoryServer, Stepped
 from tests.http.connection import Connection, request
 from tests.schema import check_answer
 
@@ -133,11 +134,11 @@ def test_requests_that_come_together_are_begun_one_in_a_turn(server: MemoryServe
     assert turns.planned == []
 
 
-def test_a_body_in_many_chunks_is_taken_some_kibibytes_in_a_turn(server: MemoryServer) -> None:
-    connection = Connection(server)
+def test_a_body_in_many_chunks_is_taken_some_kibibytes_in_a_turn(start: Any) -> None:
+    turns = ByHand()
+    connection = Connection(start(turns=lambda _clock: turns))
     connection.send(request("PUT", "/api/v1/job", JSON, "X-Access-Key: key", "Transfer-Encoding: chunked"))
-    turns = _Turns(connection)
-    body = b'{"queue_name":"q","job":{"content":{"a":"%b"}}}' % (b"x" * 10_000)
+    body = b'{"queue_name":"q","job":{"content":{"a":"%b"}}}' % (b"x" * 8_000)
     data = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n" + request("GET", "/test")
     connection.channel.dataReceived(data)
     held = 0
@@ -145,7 +146,23 @@ def test_a_body_in_many_chunks_is_taken_some_kibibytes_in_a_turn(server: MemoryS
         size = len(connection.channel.requests[0].body())
         assert 0 < size - held <= 8192 // 6 + 1
         held = size
-        turns.next()
-    server.pump()
-    turns.next()
+        turns.go()
+    connection.server.pump()
     assert [answer.status for answer in connection.answers] == [201, 200]
+
+
+@pytest.mark.parametrize("size", [10_000, 100_000])
+def test_of_the_bodies_of_many_clients_one_is_read_on_in_each_turn(start: Any, size: int) -> None:
+    turns = ByHand()
+    server = start(turns=lambda _clock: turns)
+    body = b'{"queue_name":"q","job":{"content":{"a":"%b"}}}' % (b"x" * size)
+    sent = request("PUT", "/api/v1/job", JSON, "X-Access-Key: key", body=body)
+    connections = [Connection(server).send(sent) for _ in range(5)]
+    assert len(turns.waiting) == 5
+    while turns.waiting:
+        before = [*turns.waiting]
+        turns.go()
+        server.pump()
+        # Whoever went on is behind all others now, or done.
+        assert turns.waiting[:4] == before[1:5]
+    assert [answer.status for connection in connections for answer in connection.answers] == [201] * 5

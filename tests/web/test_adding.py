@@ -191,6 +191,11 @@ def _twice(kind: str) -> dict[str, Any]:
     return {"uid": UID} if kind == "uid" else {"headers": {"Idempotency-Key": "order-1 \u00fc"}}
 
 
+def test_a_uid_that_is_none_is_told_what_one_is(server: MemoryServer) -> None:
+    answer = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}, "uid": UID.upper()}})
+    assert answer.json["detail"] == "The body is not as it should be: Expected a UUID in lower case - at `$.job.uid`."
+
+
 @pytest.mark.parametrize("kind", ["uid", "key"])
 def test_the_same_request_again_is_answered_with_the_job_as_it_is(server: MemoryServer, kind: str) -> None:
     first = put(server, content={"a": 1}, **_twice(kind))

@@ -296,3 +296,12 @@ def test_a_bad_parameter_removes_nothing(server: MemoryServer, query: str) -> No
     for key in ("key", "wrong"):
         assert server.call("DELETE", f"/api/v1/jobs?queueName=q&{query}", key=key).status == 400
     assert json.dumps(listed(server)["size"]) == "1"
+
+
+@pytest.mark.parametrize("body", [{"dry_run": True}, {"filter": {"state": "failed"}}, {}])
+def test_a_removal_of_many_with_a_body_is_refused_and_removes_nothing(server: MemoryServer, body: Any) -> None:
+    add(server)
+    for query in ("state=queued", "all=true"):
+        answer = server.call("DELETE", f"/api/v1/jobs?queueName=q&{query}", body=body)
+        assert (answer.status, "in the query" in answer.json["detail"]) == (400, True)
+    assert listed(server)["size"] == 1

@@ -54,10 +54,11 @@ def test_many_updates_come_to_what_they_come_to_in_small_bodies() -> None:
     assert [(one.uid, one.changes.result) for one in read.updates] == [(f"{n}", b"[%d]" % n) for n in range(5_000)]
 
 
-def test_a_short_body_is_read_at_once() -> None:
-    pauses: list[None] = []
-    _read("add_jobs", _body("jobs", _jobs(100)), pauses)
-    assert pauses == []
+def test_a_short_body_is_read_at_once_and_one_of_more_than_8_kib_in_a_turn_of_its_own() -> None:
+    for jobs, expected in ((50, 0), (100, 1)):
+        pauses: list[None] = []
+        _read("add_jobs", _body("jobs", _jobs(jobs)), pauses)
+        assert len(pauses) == expected
 
 
 @pytest.mark.parametrize("spaced", [False, True])
@@ -177,11 +178,12 @@ def test_others_are_let_in_between_the_steps_in_which_a_long_body_is_checked() -
     body = json.dumps({"queue_name": "q", "job": {"content": {"a": [0.5] * 20_000}}}).encode()
     checked = _checked(body, pauses)
     assert checked == body
-    assert len(pauses) == 4
+    assert len(pauses) == 5
     assert Wire().add_job(checked, ACCESS).jobs == Wire().add_job(body, ACCESS).jobs
-    short: list[None] = []
-    assert _checked(b"{}", short) == b"{}"
-    assert short == []
+    for size, expected in ((8 << 10, 0), ((8 << 10) + 1, 1)):
+        pauses = []
+        assert _checked(b"x" * size, pauses) == b"x" * size
+        assert len(pauses) == expected
 
 
 def test_a_long_body_is_refused_by_its_steps_as_by_the_whole_check() -> None:

@@ -196,6 +196,20 @@ def test_a_key_that_comes_twice_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    "half", [r"\ud800", r"x\uDBFFy", r"\udc00", r"\ud800\ud800", r"\udc00\ud800", r"\ud83d\ude00\ud83d"]
+)
+def test_half_of_a_surrogate_pair_is_named(half: str) -> None:
+    with pytest.raises(NotStrict, match="half of a surrogate pair"):
+        check(b'{"a":"%b"}' % half.encode(), 32)
+
+
+@pytest.mark.parametrize("text", [b'{"a":"\\\\ud800"', b'{"a":"\\ud83d\\ude00', b'["ud800"'])
+def test_what_is_cut_off_is_not_called_half_of_a_pair(text: bytes) -> None:
+    with pytest.raises(NotStrict, match="truncated"):
+        check(text, 32)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         b'["' + b'\\"' * 500_000 + b'"]',

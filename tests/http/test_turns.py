@@ -1,0 +1,64 @@
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+
+from jobengine.http.turns import Turns
+
+
+def _note(_turn: None, gone: list[str], name: str) -> None:
+    gone.append(name)
+
+
+class _Stepping(Clock):
+    """A clock whose calls are made one by one."""
+
+    def step(self) -> None:
+        (call,), self.calls = self.calls, []
+        call.called = 1
+        call.func(*call.args, **call.kw)
+
+
+def test_in_each_turn_one_goes_on_and_who_came_first_goes_first() -> None:
+    clock, gone = _Stepping(), list[str]()
+    turns = Turns(clock)
+    for name in "abc":
+        turns.next().addCallback(_note, gone, name)
+    # It is back in the line before the others have had their turn.
+    turns.next().addCallback(lambda _: turns.next()).addCallback(_note, gone, "again")
+    turns.next().addCallback(_note, gone, "d")
+    for expected in ("a", "ab", "abc", "abc", "abcd", "abcdagain"):
+        clock.step()
+        assert "".join(gone) == expected
+
+
+def test_nobody_in_the_line_is_no_timer() -> None:
+    clock = _Stepping()
+    turns = Turns(clock)
+    assert clock.calls == []
+    turns.next()
+    clock.step()
+    assert clock.calls == []
+
+
+def test_who_has_left_takes_no_turn_and_keeps_none_from_others() -> None:
+    clock, gone = _Stepping(), list[str]()
+    turns = Turns(clock)
+    waiting: list[Deferred[None]] = [turns.next() for _ in range(4)]
+    for name, turn in zip("abcd", waiting, strict=True):
+        turn.addCallback(_note, gone, name)
+        turn.addErrback(lambda failure: failure.trap(CancelledError) and None)
+    for left in (0, 1, 3):
+        waiting[left].cancel()
+    clock.step()
+    assert gone == ["c"]
+    clock.step()
+    assert (gone, clock.calls) == (["c"], [])
+
+
+def test_who_fails_in_its_turn_keeps_none_from_others() -> None:
+    clock, gone, failed = _Stepping(), list[str](), list[object]()
+    turns = Turns(clock)
+    turns.next().addCallback(lambda _: 1 / 0).addErrback(failed.append)
+    turns.next().addCallback(_note, gone, "b")
+    clock.step()
+    clock.step()
+    assert (len(failed), gone) == (1, ["b"])
