@@ -46,7 +46,7 @@ class AccessDenied(DomainError):
     """The access key is not one of this queue's."""
 
     def __init__(self) -> None:
-        super().__init__("The access key is not one of this queue; send its own in X-Access-Key.")
+        super().__init__("The access key does not open this queue; send one that does in X-Access-Key.")
 
 
 class NotAllowed(DomainError):
@@ -81,7 +81,7 @@ class JobNotFound(DomainError):
     """The queue holds no job with the uid."""
 
     def __init__(self, uid: str) -> None:
-        super().__init__(f"The queue holds no job with uid {uid!r}; it may have been removed after its time.")
+        super().__init__(f"The queue holds no job with uid {uid!r}; it may have been deleted or have expired.")
 
 
 class UidTaken(DomainError):
@@ -112,7 +112,7 @@ class QueueDraining(DomainError):
     """The queue is draining."""
 
     def __init__(self) -> None:
-        super().__init__("The queue is draining: its owner has it take no new jobs.")
+        super().__init__("The queue is draining: it takes no new jobs.")
 
 
 class LeaseLost(DomainError):
@@ -123,7 +123,7 @@ class LeaseLost(DomainError):
         self.state = state
         self.worker = worker if state is State.INPROGRESS else None
         held = f", held by {self.worker!r}" if self.worker else ""
-        super().__init__(f"The lease is no longer good: the job is {state}{held}. Stop working on it.")
+        super().__init__(f"The lease is no longer valid: the job is {state}{held}. Stop working on it.")
 
 
 class LeaseRequired(DomainError):
@@ -132,7 +132,9 @@ class LeaseRequired(DomainError):
     def __init__(self, state: State, worker: str | None) -> None:
         self.state = state
         self.worker = worker
-        super().__init__("This queue wants the lease that came with the job in each update of it.")
+        super().__init__(
+            "This queue requires leases: send the one that came with the claimed job in every update of it."
+        )
 
 
 class ClaimRequired(DomainError):
@@ -142,8 +144,8 @@ class ClaimRequired(DomainError):
         self.state = state
         self.worker = None
         super().__init__(
-            "This queue wants leases, and a job that is only said to be in progress has none. Claim it: POST "
-            "/api/v1/job/next, or GET with markQueued=true."
+            "This queue requires leases, and only a claim gives one: use POST /api/v1/job/next, or GET with "
+            "markQueued=true."
         )
 
 
@@ -152,8 +154,8 @@ class TooManyQueues(DomainError):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"The server takes no more than {most} queues (MAX_QUEUES) from those who have not shown its admin key: "
-            "delete one that is not used, or ask whoever runs the server."
+            f"The server takes no more than {most} queues (MAX_QUEUES) without its admin key: delete one that is not "
+            "used, or ask whoever runs the server."
         )
 
 
