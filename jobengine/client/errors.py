@@ -63,7 +63,7 @@ class BadRequest(JobEngineError):
 
 
 class AccessDenied(JobEngineError):
-    """The key is missing, or is not one of this queue's."""
+    """The key is missing, or does not open the queue."""
 
 
 class Forbidden(JobEngineError):
@@ -75,7 +75,7 @@ class QueueNotFound(JobEngineError):
 
 
 class JobNotFound(JobEngineError):
-    """The queue holds no such job; it may have been removed after its time."""
+    """The queue holds no such job; it may have been deleted or have expired."""
 
 
 class KeyNotFound(JobEngineError):

@@ -1,5 +1,5 @@
 """
-Access keys: kept as keyed digests, compared in constant time; and which role may do what, in one table.
+Access keys and roles: keys are kept as keyed digests and compared in constant time; one table says what a role may do.
 
 A key is checked at every request, so the digest is one fast keyed hash (BLAKE2b, RFC 7693) and not a slow one; the
 database that holds it is encrypted as a whole.
@@ -22,7 +22,7 @@ _READ: Final = frozenset({Role.OWNER, Role.VIEWER})
 _WORK: Final = frozenset({Role.OWNER, Role.WORKER})
 _PRODUCE: Final = frozenset({Role.OWNER, Role.PRODUCER})
 
-#: Which roles may give which command. A producer reads only what it added itself, see rules.
+#: Which roles may give which command. A producer reads only the jobs that it added; rules.py sees to that.
 ALLOWED: Final[Mapping[type[c.QueueCommand[object]], frozenset[Role]]] = {
     c.DeleteQueue: _OWNER,
     c.ChangeQueue: _OWNER,
@@ -57,7 +57,7 @@ def digest_of(access_key: bytes, salt: str) -> str:
 
 
 def derived_uid(queue: Queue, idempotency_key: str, key_id: str | None) -> str:
-    """The uid, the same each time, of the job that a holder of one key adds to `queue` under an Idempotency-Key."""
+    """The uid of the job that a key adds to `queue` with an Idempotency-Key: the same for each repetition."""
     text = f"{key_id or ''}/{idempotency_key}"
     digest = blake2b(text.encode(), key=queue.salt.encode(), digest_size=16, person=b"je-once").digest()
     return str(UUID(bytes=digest, version=4))
@@ -65,7 +65,7 @@ def derived_uid(queue: Queue, idempotency_key: str, key_id: str | None) -> str:
 
 def authorise(queue: Queue, command: c.QueueCommand[object], now: int) -> Grant:
     """
-    What the key of a command may do with `queue` at `now`; raises AccessDenied, or NotAllowed for this command.
+    Check the key of a command and return its grant for `queue` at `now`; raises AccessDenied or NotAllowed.
 
     Takes the same time for every wrong key.
     """
@@ -84,7 +84,7 @@ def _grant(queue: Queue, access_key: bytes, now: int) -> Grant:
     old = queue.old_key
     if old is not None and compare_digest(digest, old.digest) and now < old.until:
         found = _ALL
-    # The owner's key comes last: were it added with a role as well, nobody could take that back.
+    # The owner's key is checked last: had it been added with a role as well, it must still open everything.
     if compare_digest(digest, queue.digest):
         found = _ALL
     if found is None:

@@ -1,7 +1,7 @@
 """
-What has been going on in each queue lately: counts over the last minute and hour, waiting and running times.
+Recent activity of each queue: counts over the last minute and hour, waiting and running times.
 
-It is told of every change as it happens, and kept in memory only: after a restart it begins anew.
+Every change is noted as it is applied. This is kept in memory only and starts from zero after a restart.
 """
 
 from collections import Counter, deque
@@ -17,7 +17,7 @@ from .state import JobSwap
 
 __all__ = ["Activity"]
 
-#: The newest so many waiting and running times are kept of each queue.
+#: How many of the latest waiting times, and running times, are kept of each queue.
 _SAMPLES: Final = 1_000
 #: What is counted.
 _COUNTED: Final = ("added", "claimed", "complete", "failed", "timed_out")
@@ -55,11 +55,11 @@ class _Window:
 class _QueueActivity:
     minute: _Window = field(factory=lambda: _Window(SECOND, 60))
     hour: _Window = field(factory=lambda: _Window(MINUTE, 60))
-    #: Since it was first told of.
+    #: Counts since the start.
     totals: Counter[str] = field(factory=Counter)
     wait: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
     run: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
-    #: When a queued job whose delay has ended came to be ready, by uid.
+    #: When the delay of a queued job ended, by uid.
     ready_since: dict[str, int] = field(factory=dict)
 
     def note(self, swaps: Iterable[JobSwap], now: int, steady: int) -> None:
@@ -91,7 +91,7 @@ class _QueueActivity:
         """What a change of a job is counted as, if anything."""
         state = standing.state
         if _delayed(was) and state is QUEUED and not _delayed(standing):
-            # A claim needs the end of the delay, and forgets it then.
+            # The claim computes the waiting time from it, and drops it.
             self.ready_since[uid] = now
         elif self.ready_since and state is not INPROGRESS:
             self.ready_since.pop(uid, None)
@@ -113,9 +113,9 @@ class Activity:
 
     def note(self, swaps: Sequence[JobSwap], now: int, steady: int) -> None:
         """
-        Jobs are not what they were.
+        Count changes of jobs.
 
-        `steady` is the monotonic clock in milliseconds, which tells what is recent; `now` is the wall clock.
+        `steady` is the monotonic clock in milliseconds, by which counts age; `now` is elapsed time.
         """
         for name, its_swaps in groupby(swaps, _queue_of):
             activity = self._queues.get(name)
@@ -124,16 +124,16 @@ class Activity:
             activity.note(its_swaps, now, steady)
 
     def forget(self, name: str) -> None:
-        """The queue is gone."""
+        """Drop the activity of a deleted queue."""
         self._queues.pop(name, None)
 
     def totals(self, name: str) -> Mapping[str, int]:
-        """What has been going on in one queue since the start: how many were added, claimed, and so on."""
+        """Counts of one queue since the start: jobs added, claimed and so on."""
         activity = self._queues.get(name)
         return {what: 0 if activity is None else activity.totals[what] for what in _COUNTED}
 
     def recent(self, name: str, steady: int) -> Recent:
-        """What has been going on in one queue."""
+        """Recent activity of one queue."""
         activity = self._queues.get(name) or _QueueActivity()
         return Recent(
             last_minute=_shown(activity.minute.totals(steady)),
@@ -148,7 +148,7 @@ def _delayed(standing: Standing) -> bool:
 
 
 def _timed_out(was: Standing, standing: Standing) -> bool:
-    """Whether it is for a time-out that a job is not in progress any more."""
+    """Whether a job left `inprogress` because it timed out."""
     if was.state is not INPROGRESS or standing.state is INPROGRESS or standing.state is State.COMPLETE:
         return False
     history = standing.notes.history

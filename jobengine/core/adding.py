@@ -1,4 +1,4 @@
-"""The rules for adding jobs: defaults, limits, and what makes a request the same as an earlier one."""
+"""The rules for adding jobs: defaults, limits, and which requests repeat an earlier one."""
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -22,7 +22,7 @@ def add_jobs(
     """
     See AddJobs. Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken, within a BadItem if `command.many`.
 
-    A job that an earlier request has added comes back as it is, and makes no fact.
+    A job that an earlier request added is returned as it is, without a fact.
     """
     batch = _Batch(table, grant, command.defaults, now, new_id)
     added = []
@@ -38,7 +38,7 @@ def add_jobs(
 
 @define
 class _Batch:
-    """Jobs that are being added together; those that come later know of those before them."""
+    """Jobs that are added together; each is checked against those before it as well."""
 
     table: Table
     grant: Grant
@@ -51,7 +51,7 @@ class _Batch:
 
     def __attrs_post_init__(self) -> None:
         self.defaults = self.table.queue.defaults or self.server_defaults
-        # One value for all that can be claimed at once.
+        # Shared by all jobs without a delay.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
 
     defaults: Defaults = field(init=False)
@@ -72,14 +72,18 @@ class _Batch:
         return Added(job, new=True)
 
     def _identity(self, asked: NewJob) -> tuple[str | None, str | None]:
-        """The uid and fingerprint of a job whose client can ask for it again; None and None for any other."""
+        """The uid and fingerprint of a job that its client can request again; None and None for others."""
         uid = asked.uid
         if uid is None and asked.idempotency_key is not None:
             uid = derived_uid(self.table.queue, asked.idempotency_key, self.grant.key_id)
         return uid, None if uid is None else _fingerprint(asked)
 
     def _there(self, asked: NewJob, uid: str | None, fingerprint: str | None) -> Job | None:
-        """The job that stands for what is asked already; raises UidTaken or UniqueKeyTaken if it does not."""
+        """
+        The existing job that answers this request, or None.
+
+        Raises UidTaken or UniqueKeyTaken if another has its place.
+        """
         if uid is not None and (there := self._by_uid.get(uid) or self.table.job(uid)) is not None:
             if there.spec.fingerprint != fingerprint or not self._may_read(there):
                 raise UidTaken(uid)
@@ -90,7 +94,7 @@ class _Batch:
         return there
 
     def _holder(self, unique_key: str) -> Job | None:
-        """The unfinished job with the key, the oldest if one that had finished was queued again beside another."""
+        """The unfinished job with the key; the oldest of two, if a finished one was queued again beside another."""
         holders = self.table.holders(unique_key)
         return min(holders, key=lambda job: job.spec.arrival, default=self._by_unique_key.get(unique_key))
 
@@ -145,7 +149,7 @@ def _fingerprint(asked: NewJob) -> str:
     """
     A digest of all that a client asked for; equal for equal requests.
 
-    The trace is left out: a request that is sent again may be a step of its own in it.
+    The trace is left out: a repeated request may have a trace context of its own.
     """
     parts: list[Any] = [
         asked.priority,
@@ -160,6 +164,6 @@ def _fingerprint(asked: NewJob) -> str:
         asked.not_before,
     ]
     if asked.context.meta is not None:
-        # Digests in databases from before there was `meta` stay what they are.
+        # Left out where it is not set, so that digests stored before `meta` existed stay valid.
         parts.append(asked.context.meta)
     return blake2b(repr(parts).encode() + asked.content, digest_size=16).hexdigest()

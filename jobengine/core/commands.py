@@ -1,4 +1,4 @@
-"""What can be asked of an engine, each typed by its answer: frozen values."""
+"""Commands: what an engine can be asked, as frozen values, each typed by its answer."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -69,7 +69,7 @@ A_co = TypeVar("A_co", covariant=True)
 
 
 class Command(Value, Generic[A_co], frozen=True, kw_only=True):
-    """Something that can be asked of an engine; A_co is the type of its answer."""
+    """A question or an order to an engine; A_co is the type of its answer."""
 
     @property
     def queue_names(self) -> tuple[str, ...]:
@@ -78,11 +78,11 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 
 
 class QueueCommand(Command[A_co], frozen=True, kw_only=True):
-    """A command about one queue, with what should open it."""
+    """A command about one queue, with the caller's key."""
 
     #: The queue's name.
     queue: str
-    #: The access key as bytes; counts for nothing if `admin`.
+    #: The access key as bytes; ignored if `admin`.
     access_key: bytes = b""
     #: The caller has shown the server's admin key, which opens every queue.
     admin: bool = False
@@ -97,20 +97,20 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
 
 
 class AllQueues(Command[A_co], frozen=True, kw_only=True):
-    """Some of all queues, by name, none if no more follow; the server must have authenticated the caller."""
+    """A page of all queues, by name, empty after the last; the caller must have been authenticated."""
 
-    #: Start behind this name; None starts at the first.
+    #: Start after this name; None starts at the first.
     after: str | None = None
-    #: At most so many; a few milliseconds.
+    #: At most this many; a page of 100 takes a few milliseconds.
     limit: int = 100
 
 
 class ListQueues(AllQueues[Sequence[QueueStats]], frozen=True, kw_only=True):
-    """Queues with all their numbers."""
+    """All figures of the queues."""
 
 
 class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
-    """Queues with the numbers that cost little."""
+    """The figures of queues that are cheap to compute."""
 
 
 # Queues
@@ -128,7 +128,7 @@ class DeleteQueue(QueueCommand[None], frozen=True, kw_only=True):
 
 
 class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
-    """Reconfigure a queue; None leaves a thing as it is."""
+    """Reconfigure a queue; what is None stays as it is."""
 
     #: See Queue.
     paused: bool | None = None
@@ -136,7 +136,7 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     require_lease: bool | None = None
     max_jobs: int | None = None
     defaults: Defaults | None = None
-    #: A new key for the owner, and for how many seconds the one until now stays good; any older one opens nothing.
+    #: A new owner's key, and for how many seconds the present one stays valid beside it; older ones are not.
     new_access_key: bytes | None = None
     old_key_seconds: int = 0
 
@@ -151,7 +151,7 @@ class AddKey(QueueCommand[AccessKey], frozen=True, kw_only=True):
 
 
 class RevokeKey(QueueCommand[None], frozen=True, kw_only=True):
-    """Remove a key; it opens nothing any more."""
+    """Revoke a key with a role."""
 
     #: See AccessKey.id.
     key_id: str
@@ -170,9 +170,9 @@ class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):
 
 
 class Subscribe(QueueCommand[Queue], frozen=True, kw_only=True):
-    """Watch the changes of a queue's jobs, which come by Engine.watch."""
+    """Watch the events of a queue, which come through Engine.watch."""
 
-    #: The id of the last event that was seen; None to begin with what comes next.
+    #: Resume after the event with this id; None starts with the next event.
     after: str | None = None
 
 
@@ -180,7 +180,7 @@ class Subscribe(QueueCommand[Queue], frozen=True, kw_only=True):
 
 
 class NewJob(Value, frozen=True, kw_only=True):
-    """A job to be added; None where the queue's or the server's defaults hold."""
+    """A job to be added; None stands for the default of the queue or the server."""
 
     #: See Spec.
     content: bytes
@@ -193,13 +193,13 @@ class NewJob(Value, frozen=True, kw_only=True):
     retry_delay_seconds: int | None = None
     unique_key: str | None = None
     context: Context = NO_CONTEXT
-    #: Seconds from now on in which it is not to be claimed.
+    #: Seconds until it can be claimed.
     delay_seconds: int = 0
-    #: Unix seconds before which it is not to be claimed; 0 is at once.
+    #: The Unix time in seconds from which it can be claimed; 0 is at once.
     not_before: int = 0
-    #: The uid it shall have, or None for a new one.
+    #: Its uid, if the client chose one.
     uid: str | None = None
-    #: In place of a uid: the same key is the same job.
+    #: The uid is derived from this, so that the same key means the same job.
     idempotency_key: str | None = None
 
 
@@ -208,18 +208,18 @@ class AddJobs(QueueCommand[Sequence["Added"]], frozen=True, kw_only=True):
 
     #: Which ones.
     jobs: tuple[NewJob, ...]
-    #: What the server has for those that do not say.
+    #: The server's defaults, for a queue without its own.
     defaults: Defaults
-    #: Whether an error of one is to say which of many it is.
+    #: Whether the request is for many, so that an error names the index of its job.
     many: bool = False
 
 
 class Added(Value, frozen=True):
-    """What became of one job that was to be added."""
+    """The outcome of adding one job."""
 
     #: The job as it is now.
     job: Job
-    #: Whether it is new; if not, it is what an earlier request has added.
+    #: Whether this request added it; otherwise an earlier one did.
     new: bool
 
 
@@ -228,24 +228,24 @@ class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
 
     #: Which one.
     uid: str
-    #: Seconds to wait until it is finished.
+    #: How many seconds to wait for it to finish.
     wait: float = 0
 
 
 class Filter(Value, frozen=True, kw_only=True):
-    """Which jobs of a queue are meant: those to which all of this applies."""
+    """Selects the jobs of a queue that match every condition."""
 
     #: In this state; None is any.
     state: State | None = None
     #: With this tag; None is any.
     tag: str | None = None
-    #: With this text in their content, in upper or lower case; itself it is casefolded (str.casefold). None is any.
+    #: With this text in their content, whatever its case; it must be casefolded (str.casefold). None is any.
     text: str | None = None
-    #: Held by a worker of this name, or by it last; None is any.
+    #: Held, or last held, by a worker of this name; None is any.
     worker: str | None = None
     #: With this text in their error, casefolded as well; None is any.
     error: str | None = None
-    #: Added, and changed last, at least so many seconds ago; None is any time.
+    #: Added, or last changed, at least this many seconds ago; None is any time.
     older_than: int | None = None
     updated_before: int | None = None
 
@@ -255,51 +255,51 @@ class ListJobs(QueueCommand["Page"], frozen=True, kw_only=True):
 
     #: Which ones.
     filter: Filter = Filter()
-    #: The order; None is that of execution.
+    #: The order; None is execution order.
     sort: Sort | None = None
-    #: Start behind this place in that order; None starts at the front.
+    #: Start after this place in that order; None starts at the front.
     after: Position | None = None
-    #: At most so many jobs.
+    #: At most this many jobs.
     limit: int
-    #: Look at so many at most, whether they match or not.
+    #: Examine at most this many, whether they match or not.
     scan: int = 500
 
 
 class Page(Value, frozen=True, kw_only=True):
     """Some jobs of a queue in the order that was asked for."""
 
-    #: At most as many as were asked for; fewer, or none, does not mean that these are the last.
+    #: At most `limit` jobs; a short or empty page need not be the last.
     jobs: list[Job]
-    #: What to give as `after` for those that follow, with the same `sort`; None when these are the last.
+    #: The `after` of the next page, with the same `sort`; None after the last page.
     following: Position | None
 
 
 class Peek(QueueCommand[Job | None], frozen=True, kw_only=True):
-    """Look at the first job that can be claimed and change nothing."""
+    """Look at the first ready job, without changing it."""
 
-    #: Seconds to wait until there is one.
+    #: How many seconds to wait for one.
     wait: float = 0
 
 
 class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
-    """Take the first jobs that can be claimed: they are in progress now."""
+    """Claim the first ready jobs: they become `inprogress`."""
 
     #: At most so many.
     count: int = 1
     #: Only jobs with all of these tags.
     tags: tuple[str, ...] = ()
-    #: The name of the worker that claims, for others to see.
+    #: The name of the claiming worker, for others to see.
     worker: str | None = None
-    #: Only the jobs with these uids, in place of all that are ready; they are claimed in this order.
+    #: Only jobs with these uids, claimed in this order; None is all ready jobs in execution order.
     uids: tuple[str, ...] | None = None
 
 
 class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
-    """Update jobs, then take the first jobs of several queues, in one commit; one key opens all the queues."""
+    """Update jobs, then claim the first ready jobs of several queues, in one commit; one key opens all the queues."""
 
     #: The queues' names; jobs of an earlier one go first.
     queues: tuple[str, ...]
-    #: Updates that are carried out before it.
+    #: Updates to carry out before the claim.
     updates: tuple["QueueUpdate", ...] = ()
     #: See QueueCommand.
     access_key: bytes = b""
@@ -308,7 +308,7 @@ class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
     count: int = 1
     tags: tuple[str, ...] = ()
     worker: str | None = None
-    #: Seconds to wait until there is one; counts only without updates.
+    #: How many seconds to wait for one; ignored if there are updates.
     wait: float = 0
 
     @property
@@ -317,7 +317,7 @@ class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
         return (*self.queues, *(one.queue for one in self.updates)) if self.updates else self.queues
 
     def of(self, queue: str, count: int, uids: tuple[str, ...] | None = None) -> Claim:
-        """The part of it that claims jobs of one queue."""
+        """The claim from one of its queues."""
         return Claim(
             queue=queue,
             access_key=self.access_key,
@@ -329,7 +329,7 @@ class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
         )
 
     def update_commands(self) -> "list[UpdateJobs]":
-        """The parts of it that update jobs, in order: one for updates in the same queue that follow each other."""
+        """Its updates as commands, in order: one command for consecutive updates in the same queue."""
         return [
             UpdateJobs(
                 queue=name,
@@ -342,7 +342,7 @@ class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
 
 
 class Claimed(Value, frozen=True):
-    """A job that was claimed, and where from."""
+    """A claimed job and its queue."""
 
     #: The queue's name.
     queue: str
@@ -350,19 +350,19 @@ class Claimed(Value, frozen=True):
 
 
 class ClaimResult(Value, frozen=True, kw_only=True):
-    """What came of a claim."""
+    """The answer to Claims."""
 
     #: The jobs that were claimed.
     jobs: Sequence[Claimed] = ()
-    #: For each update that came with it the job, or the error for which it was left as it was (see UpdateJobs).
+    #: The outcome of each update that came with it; see UpdateJobs.
     results: Sequence[Job | DomainError] = ()
 
 
 class ReturnClaims(QueueCommand[None], frozen=True, kw_only=True):
     """
-    Put jobs that were claimed back at their places, as if nobody had had them.
+    Undo claims: put the jobs back at their places and give the attempts back.
 
-    One that is not held by the lease any more is left as it is.
+    A job that another lease holds by now is left as it is.
     """
 
     #: (uid, lease) of each.
@@ -370,13 +370,13 @@ class ReturnClaims(QueueCommand[None], frozen=True, kw_only=True):
 
 
 class Changes(Value, frozen=True, kw_only=True):
-    """What an update changes; None leaves a thing as it is."""
+    """The changes of an update; what is None stays as it is."""
 
-    #: The state it shall have; a failure with attempts left becomes queued.
+    #: The new state; a failure with attempts left becomes queued.
     state: State | None = None
     #: Whether a failure may be tried again.
     retry: bool = True
-    #: Ask for its end: a queued job fails, the worker of one in progress is told.
+    #: Request cancellation: a queued job fails, the worker of one in progress is told.
     cancel: bool = False
     #: See Notes.
     progress: int | None = None
@@ -387,7 +387,7 @@ class Changes(Value, frozen=True, kw_only=True):
     content: bytes | None = None
     tags: tuple[str, ...] | None = None
     timeout_time: int | None = None
-    #: Seconds from now on in which it is not to be claimed, if it is queued.
+    #: Seconds until it can be claimed, if it is queued.
     delay_seconds: int | None = None
 
 
@@ -398,7 +398,7 @@ class UpdateJob(QueueCommand[Job], frozen=True, kw_only=True):
     uid: str
     #: How.
     changes: Changes
-    #: The lease of the caller, which must be the one that holds the job; None is not checked.
+    #: The caller's lease, which must be the one that holds the job; None skips the check.
     lease: str | None = None
 
 
@@ -420,9 +420,9 @@ class QueueUpdate(Value, frozen=True):
 
 class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only=True):
     """
-    Change jobs one by one; the answer has for each the Job, or the error for which it was left as it was.
+    Change jobs one by one; the answer has for each the changed job, or the error that prevented the change.
 
-    That is a JobNotFound, LeaseLost or LeaseRequired.
+    That is a JobNotFound, LeaseLost, LeaseRequired or ClaimRequired.
     """
 
     #: Which ones, and how.
@@ -437,13 +437,13 @@ class DeleteJob(QueueCommand[None], frozen=True, kw_only=True):
 
 
 class _Sweep(QueueCommand["Swept"], frozen=True, kw_only=True):
-    """A change to all jobs that match, a slice at a time."""
+    """A change of all jobs that match, one slice at a time."""
 
     #: Which ones.
     filter: Filter
-    #: Start behind this place; None starts at the front.
+    #: Start after this place; None starts at the front.
     after: Rank | None = None
-    #: Look at so many jobs at most, in one commit.
+    #: Examine at most this many jobs, in one commit.
     limit: int = 500
     #: Change nothing, only count.
     dry_run: bool = False
@@ -454,7 +454,7 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
 
     #: How.
     changes: Changes
-    #: Only these, in place of those behind `after`: what changes their order would come by some of them twice.
+    #: Only these, instead of a page after `after`: a new priority moves jobs, and a walk by place could meet one twice.
     uids: tuple[str, ...] | None = None
 
 
@@ -463,9 +463,9 @@ class DeleteMatching(_Sweep, frozen=True, kw_only=True):
 
 
 class Swept(Value, frozen=True):
-    """What came of one slice of a change to all jobs that match."""
+    """The outcome of one slice."""
 
-    #: How many did.
+    #: How many jobs of the slice matched.
     matched: int
     #: Where the next slice begins, or None if this was the last.
     following: Rank | None
@@ -485,5 +485,5 @@ class Explanation(Value, frozen=True, kw_only=True):
     job: Job
     #: Its queue, which may be paused.
     queue: Queue
-    #: How many jobs are to be claimed before it; None if it can't be claimed now.
+    #: How many jobs will be claimed before it; None if it can't be claimed now.
     ahead: int | None

@@ -1,4 +1,4 @@
-"""What a command can fail with; str() of each is written for the client."""
+"""Errors of commands; str() of each is the message for the client."""
 
 from .model import Role, State
 
@@ -46,7 +46,7 @@ class AccessDenied(DomainError):
     """The access key is not one of this queue's."""
 
     def __init__(self) -> None:
-        super().__init__("The access key is not one of this queue; send its own in X-Access-Key.")
+        super().__init__("The access key does not open this queue; send one that does in X-Access-Key.")
 
 
 class NotAllowed(DomainError):
@@ -64,7 +64,7 @@ class KeyNotFound(DomainError):
 
 
 class KeyTaken(DomainError):
-    """A key that is to be added opens the queue already."""
+    """A new key opens the queue already."""
 
     def __init__(self) -> None:
         super().__init__("This access key opens the queue already; choose another.")
@@ -81,11 +81,11 @@ class JobNotFound(DomainError):
     """The queue holds no job with the uid."""
 
     def __init__(self, uid: str) -> None:
-        super().__init__(f"The queue holds no job with uid {uid!r}; it may have been removed after its time.")
+        super().__init__(f"The queue holds no job with uid {uid!r}; it may have been deleted or have expired.")
 
 
 class UidTaken(DomainError):
-    """A job with the uid is there, and was asked for otherwise."""
+    """Another job has the uid: a different request added it."""
 
     def __init__(self, uid: str) -> None:
         super().__init__(
@@ -95,7 +95,7 @@ class UidTaken(DomainError):
 
 
 class UniqueKeyTaken(DomainError):
-    """A job with the unique key is there, and the caller may not read it."""
+    """A job with the unique key exists, and the caller may not read it."""
 
     def __init__(self) -> None:
         super().__init__("A job with this unique_key is queued or in progress; it was added with another access key.")
@@ -109,41 +109,43 @@ class QueueFull(DomainError):
 
 
 class QueueDraining(DomainError):
-    """The queue takes no jobs in."""
+    """The queue is draining."""
 
     def __init__(self) -> None:
-        super().__init__("The queue is draining: its owner has it take no new jobs.")
+        super().__init__("The queue is draining: it takes no new jobs.")
 
 
 class LeaseLost(DomainError):
-    """The lease that was sent is not the one by which the job is held now."""
+    """The lease that was sent does not hold the job now."""
 
     def __init__(self, state: State, worker: str | None) -> None:
-        #: What the job is in now, and the name of the worker that holds it, if one does.
+        #: The job's present state, and the name of the worker that holds it, if any.
         self.state = state
         self.worker = worker if state is State.INPROGRESS else None
         held = f", held by {self.worker!r}" if self.worker else ""
-        super().__init__(f"The lease is no longer good: the job is {state}{held}. Stop working on it.")
+        super().__init__(f"The lease is no longer valid: the job is {state}{held}. Stop working on it.")
 
 
 class LeaseRequired(DomainError):
-    """The queue wants the lease with every update of a job in progress."""
+    """The queue requires the lease with every update of a job in progress."""
 
     def __init__(self, state: State, worker: str | None) -> None:
         self.state = state
         self.worker = worker
-        super().__init__("This queue wants the lease that came with the job in each update of it.")
+        super().__init__(
+            "This queue requires leases: send the one that came with the claimed job in every update of it."
+        )
 
 
 class ClaimRequired(DomainError):
-    """A job of a queue that wants leases is to be in progress, with no lease."""
+    """An update would put a job in progress without a lease, in a queue that requires leases."""
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.worker = None
         super().__init__(
-            "This queue wants leases, and a job that is only said to be in progress has none. Claim it: POST "
-            "/api/v1/job/next, or GET with markQueued=true."
+            "This queue requires leases, and only a claim gives one: use POST /api/v1/job/next, or GET with "
+            "markQueued=true."
         )
 
 
@@ -152,13 +154,13 @@ class TooManyQueues(DomainError):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"The server takes no more than {most} queues (MAX_QUEUES) from those who have not shown its admin key: "
-            "delete one that is not used, or ask whoever runs the server."
+            f"The server takes no more than {most} queues (MAX_QUEUES) without its admin key: delete one that is not "
+            "used, or ask whoever runs the server."
         )
 
 
 class BadItem(DomainError):
-    """One of many that were to be added can't be, so none was."""
+    """One of many jobs can't be added, so none was."""
 
     def __init__(self, index: int, why: DomainError) -> None:
         #: Which one, counted from 0, and what is wrong with it.

@@ -30,7 +30,7 @@ class QueueDeleted(Value, frozen=True):
 
 
 class JobAdded(Value, frozen=True):
-    """A job is in a queue, just as it says: a new one, or one whose fixed half a client has changed."""
+    """A whole job as it is now: a new one, or one whose fixed half a client changed."""
 
     queue: str
     job: Job
@@ -52,7 +52,7 @@ class JobRemoved(Value, frozen=True):
 
 
 class ClockSet(Value, frozen=True):
-    """The wall clock is ahead of elapsed time by so many milliseconds now; negative if it is behind."""
+    """The wall clock is ahead of elapsed time by this many milliseconds now; negative if it is behind."""
 
     ahead: int
 

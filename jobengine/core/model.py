@@ -2,8 +2,8 @@
 The values of the domain.
 
 Times are whole milliseconds of elapsed time unless a field says otherwise. Elapsed time begins as the Unix time at
-which the database was made and goes on steadily, however the wall clock is set; jobengine.core.wall_time turns it into
-what the wall clock shows. Everything here is frozen: a change makes a new value, so a value that was handed out never
+which the database was made and runs by the monotonic clock, however the wall clock is set; jobengine.core.wall_time
+converts it for clients. Everything here is frozen: a change makes a new value, so a value that was handed out never
 changes under its reader.
 """
 
@@ -72,17 +72,17 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-#: Short for the hot paths: through the class each of them takes 75 ns on Python 3.11, which is three times as long.
+#: For the hot paths: through the class each takes 75 ns on Python 3.11, three times as long.
 QUEUED: Final = State.QUEUED
 INPROGRESS: Final = State.INPROGRESS
-#: The states in which a job is only kept to be looked at.
+#: The states of a job that is only kept to be read.
 FINISHED: Final = frozenset({State.COMPLETE, State.FAILED})
-#: The states in which something is still to be done.
+#: The states of a job that is not done.
 UNFINISHED: Final = frozenset({State.QUEUED, State.INPROGRESS})
 
 
 class Role(StrEnum):
-    """What an access key may do; which calls that is stands in jobengine.core.access."""
+    """What an access key may do; jobengine.core.access lists the commands of each role."""
 
     OWNER = "owner"
     PRODUCER = "producer"
@@ -92,7 +92,7 @@ class Role(StrEnum):
 
 @frozen(kw_only=True)
 class Defaults:
-    """What holds for a job whose client does not say."""
+    """The values of what a new job leaves out."""
 
     #: Minutes a finished job is kept.
     keep_minutes: int = 60
@@ -105,7 +105,7 @@ class Defaults:
 
 
 class Context(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """What a client says of a job for others to read; no rule looks at it, and most jobs have none of it."""
+    """What a client attaches to a job for others to read; no rule looks at it, and most jobs have none."""
 
     #: A JSON object as text, as the client sent it, or None.
     meta: str | None = None
@@ -113,12 +113,12 @@ class Context(Value, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: str | None = None
 
 
-#: For a job of which nothing is said.
+#: For a job without context.
 NO_CONTEXT: Final = Context()
 
 
 class Spec(Value, frozen=True, kw_only=True):
-    """What was asked for; the half of a job that stays the same until a client changes it."""
+    """The fixed half of a job: what was asked for. Only a client changes it."""
 
     #: A UUID as text, unique within the queue.
     uid: str
@@ -144,14 +144,14 @@ class Spec(Value, frozen=True, kw_only=True):
     retry_delay_seconds: int = 0
     #: No second job with this key is added while this one is queued or in progress.
     unique_key: str | None = None
-    #: What the client asked for, as a digest, if it chose the uid; tells the same request again from another.
+    #: Digest of the request, if the client chose the uid; tells a repeated request from a different one.
     fingerprint: str | None = None
     #: The id of the key it was added with; None for the owner's.
     author: str | None = None
-    #: What is handed on with it.
+    #: What the client attached to it.
     context: Context = NO_CONTEXT
-    #: The job's place in execution order: smaller goes first. One tuple, shared by every index that holds it.
-    #: It is made of the others, whatever is given.
+    #: The job's place in execution order: smaller goes first. One tuple, shared by every index that holds it. Computed
+    #: from the other fields, whatever is passed.
     rank: Rank = (0, 0, "")
 
     def __post_init__(self) -> None:
@@ -159,7 +159,7 @@ class Spec(Value, frozen=True, kw_only=True):
 
 
 class Attempt(Value, frozen=True, kw_only=True):
-    """One time that a job was in progress, looked back on."""
+    """A past attempt: one time that the job was in progress."""
 
     #: The name the worker gave, if any.
     worker: str | None
@@ -174,15 +174,15 @@ class Attempt(Value, frozen=True, kw_only=True):
 
 
 class Notes(Value, frozen=True, kw_only=True):
-    """What workers and clients report of a job; most jobs have none of it."""
+    """What workers and clients report about a job; most jobs have none."""
 
-    #: 0 to 100, or None if nobody has said.
+    #: 0 to 100, or None if it was not reported.
     progress: int | None = None
     #: JSON text, or None.
     result: bytes | None = None
-    #: What went wrong last, or None.
+    #: The latest error, or None.
     error: str | None = None
-    #: Its worker is to stop, and learns that from its next update.
+    #: Cancellation was requested; the worker learns it from its next update.
     cancel_requested: bool = False
     #: The last attempts that have ended, oldest first; at most HISTORY_LENGTH.
     history: tuple[Attempt, ...] = ()
@@ -207,13 +207,13 @@ class Standing(Value, frozen=True, kw_only=True):
     lease: str | None = None
     #: The name its holder gave.
     worker: str | None = None
-    #: Milliseconds by which the lease ends later than `updated` and the time-out say.
+    #: Milliseconds by which the lease ends later than `updated` plus the time-out.
     shift: int = 0
     #: Queued, but not to be claimed before this; 0 is at once.
     ready_at: int = 0
     #: Nor before this time of the wall clock, in milliseconds since the Unix epoch; 0 is at once.
     not_before: int = 0
-    #: What was said of it.
+    #: What was reported about it.
     notes: Notes = NO_NOTES
 
 
@@ -246,7 +246,7 @@ class Job(Value, frozen=True):
 
     @property
     def lease_expires(self) -> int | None:
-        """When it will have timed out if its holder does not update it; None if never, or if it has no holder."""
+        """When it times out unless its holder updates it; None if never, or if nobody holds it."""
         standing, seconds = self.standing, self.spec.timeout_seconds
         if standing.state is not INPROGRESS or not seconds:
             return None
@@ -254,7 +254,7 @@ class Job(Value, frozen=True):
 
     @property
     def deadline(self) -> int | None:
-        """When elapsed time will move this job on by itself, or None if it never does."""
+        """The elapsed time at which this job changes by itself, or None."""
         standing = self.standing
         if standing.state is QUEUED:
             return standing.ready_at or None
@@ -265,7 +265,7 @@ class Job(Value, frozen=True):
 
     @property
     def wall_deadline(self) -> int | None:
-        """When the wall clock will move this job on by itself, in its milliseconds, or None if it never does."""
+        """The time of the wall clock, in milliseconds, at which this job changes by itself, or None."""
         standing = self.standing
         if standing.state is not QUEUED:
             return None
@@ -277,7 +277,7 @@ class Job(Value, frozen=True):
 class AccessKey:
     """A key that opens a queue for one role."""
 
-    #: Names it to the owner; says nothing of the key.
+    #: Names it to the owner; reveals nothing of the key.
     id: str
     #: What it may do.
     role: Role
@@ -289,11 +289,11 @@ class AccessKey:
 
 @frozen(kw_only=True)
 class OldKey:
-    """The owner's key before the present one, which is still good for a while."""
+    """The owner's previous key, which is still valid for a while."""
 
     #: Keyed digest of the key, as hexadecimal text.
     digest: str = field(repr=False)
-    #: From when on it opens nothing.
+    #: When it ceases to be valid.
     until: int
 
 
@@ -303,31 +303,31 @@ class Queue:
 
     #: Unique among all queues.
     name: str
-    #: Random text that makes the digests this queue's own, and tells it from an earlier one of the name.
+    #: Random text that salts the digests, and tells the queue from an earlier one of the same name.
     salt: str = field(repr=False)
     #: Keyed digest of the owner's access key, as hexadecimal text (see jobengine.core.access).
     digest: str = field(repr=False)
     #: When it was created.
     created: int
-    #: It gives no jobs out.
+    #: Whether no job can be claimed.
     paused: bool = False
-    #: It takes no jobs in.
+    #: Whether no job can be added.
     draining: bool = False
-    #: Jobs in progress are only updated with their lease.
+    #: Whether an update of a job in progress must send its lease.
     require_lease: bool = False
     #: How many jobs it may hold, of every state; 0 is any number.
     max_jobs: int = 0
-    #: For jobs that do not say; None for the server's own.
+    #: Defaults for new jobs; None for the server's.
     defaults: Defaults | None = None
     #: Keys beside the owner's.
     keys: tuple[AccessKey, ...] = ()
-    #: The owner's key before this one, if it was to stay good for a while; it may have ended.
+    #: The owner's previous key, if it was to stay valid for a while; that time may be over.
     old_key: OldKey | None = None
 
 
 @frozen
 class Grant:
-    """What a key was found to be."""
+    """The role that a key has in a queue."""
 
     #: What it may do.
     role: Role
@@ -336,7 +336,7 @@ class Grant:
 
     @property
     def is_producer(self) -> bool:
-        """Whether it may read only what it added."""
+        """Whether it may read only the jobs that it added."""
         return self.role is Role.PRODUCER
 
 
@@ -362,19 +362,19 @@ class QueueCounts:
 
 @frozen(kw_only=True)
 class Recent:
-    """What has been going on in a queue lately, as far as it was counted."""
+    """Recent activity of a queue, as far as this engine counted it."""
 
     #: "added", "claimed", "complete" and "failed" in the last minute and hour.
     last_minute: dict[str, int]
     last_hour: dict[str, int]
-    #: From when a job could be claimed to its claim, and from there to its end.
+    #: The time from ready to claimed, and from claimed to the end of the attempt.
     wait: Times = Times()
     run: Times = Times()
 
 
 @frozen(kw_only=True)
 class QueueStats:
-    """A queue in numbers."""
+    """The figures of a queue."""
 
     #: The queue.
     queue: Queue
@@ -388,7 +388,7 @@ class QueueStats:
     #: "added", "claimed", "complete" and "failed" in the last minute and hour.
     last_minute: dict[str, int]
     last_hour: dict[str, int]
-    #: From when a job could be claimed to its claim, and from there to its end.
+    #: The time from ready to claimed, and from claimed to the end of the attempt.
     wait: Times
     run: Times
 
@@ -400,7 +400,7 @@ class QueueStats:
 
 @frozen(kw_only=True)
 class QueueTotals:
-    """The numbers of a queue that cost little, so that those of all queues can be read often."""
+    """The figures of a queue that are cheap to compute, so that those of all queues can be read often."""
 
     #: The queue's name.
     name: str
@@ -416,7 +416,7 @@ class QueueTotals:
 class JobEvent:
     """One change of one job."""
 
-    #: Give it to `watch` to resume behind this event.
+    #: Pass it to `watch` to resume after this event.
     id: str
     #: The job's uid.
     uid: str
@@ -430,7 +430,7 @@ class JobEvent:
 
 @frozen(eq=False)
 class EventBatch:
-    """Some changes of jobs in one queue, in the order in which they were made: one value for all who watch."""
+    """Consecutive events of one queue, oldest first; all watchers share one batch."""
 
     #: At least one.
     events: tuple[JobEvent, ...]

@@ -1,8 +1,8 @@
 """
-What a command needs of a queue's table, for an engine that has the table elsewhere and loads a part of it.
+What a command needs of a queue's table, for an engine that keeps tables elsewhere and loads parts of them.
 
-`needs` says it from the command, the queue and what the key may do. A PartialTable holds no more than that: whatever
-else a rule asks it for is a mistake here, and raises NotLoaded in place of a wrong answer.
+`needs` derives it from the command, the queue and the key's grant. A PartialTable holds exactly that. A rule that asks
+for more raises NotLoaded instead of getting a wrong answer: then `needs` is wrong.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +42,7 @@ class PageOf:
 
 @frozen(kw_only=True)
 class Needs:
-    """What a command needs beside the queue itself and its next arrival number."""
+    """What a command needs besides the queue itself and its next arrival number."""
 
     #: The jobs with these uids, if they are there.
     uids: frozenset[str] = frozenset()
@@ -75,7 +75,7 @@ class PartialTable:
     loaded: Table
     #: What was loaded.
     needs: Needs
-    #: Numbers that can't be counted in what was loaded; None where they are not needed.
+    #: Figures that can't be computed from what was loaded; None where they are not needed.
     total: int | None = None
     kinds: QueueCounts | None = None
     oldest: int | None = None
@@ -127,7 +127,7 @@ class PartialTable:
                 break
             yield job
         else:
-            # They were all that there are.
+            # These are all the ready jobs.
             return
         raise NotLoaded(f"more than {ready.count} ready jobs of {self.queue.name!r}")
 
@@ -231,7 +231,7 @@ def _explain(command: c.ExplainJob, _queue: Queue, _grant: Grant) -> Needs:
     return Needs(uids=frozenset([command.uid]), ahead=True)
 
 
-#: Commands that need nothing but the queue are not in it.
+#: Commands that need only the queue are left out.
 _NEEDS: Final[dict[type, Callable[..., Needs]]] = {
     c.AddJobs: _add,
     c.Claim: _claim,

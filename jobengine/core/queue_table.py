@@ -17,7 +17,7 @@ __all__ = ["PAGE_BYTES", "Place", "QueueTable", "WallClock"]
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
 _RECORD_OVERHEAD: Final = 200
-#: A page of jobs ends when their contents are longer than this in all.
+#: A page of jobs ends when their contents exceed this in total.
 PAGE_BYTES: Final = 1 << 20
 #: How many priorities are looked at for the oldest ready job.
 _PRIORITIES: Final = 100
@@ -63,7 +63,7 @@ class QueueTable:
     """
     One queue and its jobs.
 
-    Only Tables changes it; everybody may read.
+    Only Tables may change it.
     """
 
     def __init__(self, queue: Queue, clock: WallClock) -> None:
@@ -71,44 +71,45 @@ class QueueTable:
         self._clock = clock
         #: Every job, by uid.
         self.jobs: dict[str, Job] = {}
-        #: The rank of every job in each place that it can be in: execution order.
+        #: The ranks of the jobs in each place, in execution order.
         self.places: dict[Place, Ordered[Rank]] = {place: Ordered() for place in Place}
-        #: The ranks of the jobs that can be claimed, and of those among them with a tag, by tag.
+        #: The ranks of the ready jobs: of all of them, and by tag.
         self.ready = self.places[Place.READY]
         self.ready_by_tag: dict[str, Ordered[Rank]] = {}
-        #: The ranks of those with two tags or more, by all their tags: a claim with two tags need not look at jobs that
-        #: have only one of them.
+        #: The ranks of ready jobs with two tags or more, by all their tags: a claim with two tags skips jobs that have
+        #: only one of them.
         self.ready_by_tags: dict[tuple[str, ...], Ordered[Rank]] = {}
         #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
         self.unique: dict[str, dict[str, None]] = {}
-        #: (deadline, rank) of every job that elapsed time will move on by itself: jobs that were claimed or finished by
-        #: one request are side by side.
+        #: (deadline, rank) of every job that changes by itself at an elapsed time. Jobs that one request claimed or
+        #: finished are adjacent.
         self.deadlines: Ordered[tuple[int, Rank]] = Ordered()
-        #: The same, of those that the wall clock will move on.
+        #: The same for jobs that change at a time of the wall clock.
         self.wall_deadlines: Ordered[tuple[int, Rank]] = Ordered()
-        #: The first deadline of all, in elapsed time as the wall clock stands now; None if there is none.
+        #: The earliest deadline, converted to elapsed time if it is one of the wall clock; None if there is none.
         self.next_deadline: int | None = None
-        #: Indexes for lists by time, by their ascending order: those in use now (see sort_some).
+        #: The indexes for lists by time that are in use (see sort_some), by their ascending order.
         self.sort_indexes: dict[Sort, SortIndex] = {}
-        #: What is to be put into indexes and taken out of them. It is put in first: a job may pass through a place.
+        #: Pending changes of the indexes: what to insert, and what to remove. Insertions come first, since a job may
+        #: enter a place and leave it in one batch.
         self._entering: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
         self._leaving: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
-        #: Tags with which there may be no ready job any more.
+        #: Tags that may have no ready job left.
         self._left_tags: dict[str, None] = {}
         self._left_combinations: dict[tuple[str, ...], None] = {}
         #: About how many bytes the records of this queue would take in a fresh snapshot.
         self.live_bytes = len(encode(QueueCreated(queue)))
-        #: About how many of them each job takes for the queue's name: more than it has characters.
+        #: About how many of them the queue's name takes in each job's record.
         self.name_bytes = len(encode(QueueDeleted(queue.name)))
         #: The arrival number of the next job to be added.
         self.next_arrival = 0
 
     def wall(self, now: int) -> int:
-        """What the wall clock shows at a time."""
+        """The wall clock at an elapsed time."""
         return now + self._clock.ahead
 
     def job(self, uid: str) -> Job | None:
-        """See Table, as of all that follows."""
+        """See Table, also for the following methods."""
         return self.jobs.get(uid)
 
     def holders(self, unique_key: str) -> list[Job]:
@@ -132,7 +133,7 @@ class QueueTable:
         )
 
     def oldest_ready(self) -> int | None:
-        """See Table: by the first of each priority, which is its oldest; a sort by age is kept nowhere."""
+        """See Table. The first job of each priority is its oldest, so no index by age is needed."""
         oldest: int | None = None
         at = self.ready.first()
         for _ in range(_PRIORITIES):
@@ -144,7 +145,7 @@ class QueueTable:
         return oldest
 
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """The jobs that can be claimed, in execution order, those with all of `tags`. Not for use after a change."""
+        """The jobs that can be claimed, in execution order, those with all of `tags`. Not valid after a change."""
         if not tags:
             return (self.jobs[rank[2]] for rank in self.ready)
         wanted = frozenset(tags)
@@ -172,7 +173,7 @@ class QueueTable:
         sort: Sort | None = None,
         arrived_before: int | None = None,
     ) -> tuple[list[Job], Position | None]:
-        """See Table; they are fewer where they are so long that a page of them would take long."""
+        """See Table; a page of long jobs has fewer, at most PAGE_BYTES and one job."""
         positions = self._ranks(after, state) if sort is None else self._positions(after, state, sort)
         if arrived_before is not None:
             positions = (one for one in positions if one[1] < arrived_before)
@@ -189,7 +190,7 @@ class QueueTable:
         return merge(*(self.places[place].behind(after) for place in places))
 
     def _positions(self, after: Position | None, state: State | None, sort: Sort) -> Iterator[Position]:
-        """The positions behind `after`, by the index if it is whole; otherwise all jobs are sorted."""
+        """The positions after `after`: from the index if it is complete, otherwise by sorting all jobs."""
         index, descending = self.sort_indexes.get(sort.ascending), sort.is_descending
         if index is not None and index.is_whole:
             return index.behind(after, state, descending=descending)
@@ -199,9 +200,9 @@ class QueueTable:
 
     def sort_some(self, sort: Sort, most: int) -> bool:
         """
-        Put at most so many more jobs into the index of an order; whether all are in it now.
+        Add at most `most` jobs to the index of an order; returns whether it is complete.
 
-        It is kept up to date from then on: drop it when nobody uses it.
+        The index is kept up to date from then on: drop it when nobody uses it.
         """
         index = self.sort_indexes.setdefault(sort.ascending, SortIndex(sort.ascending))
         if not index.is_whole:
@@ -210,22 +211,22 @@ class QueueTable:
         return index.is_whole
 
     def due(self, now: int) -> Iterator[Job]:
-        """The jobs whose deadline has come, by deadline; not for use after a change."""
+        """The jobs whose deadline has come, by deadline. Not valid after a change."""
         wall = self.wall(now)
         elapsed = takewhile(lambda entry: entry[0] <= now, self.deadlines)
         by_wall = takewhile(lambda entry: entry[0] <= wall, self.wall_deadlines)
-        # A job for which both have come is moved on once.
+        # A job whose two deadlines have both come is given once.
         ranks = dict.fromkeys(rank for _, rank in chain(elapsed, by_wall))
         return (self.jobs[rank[2]] for rank in ranks)
 
     def reconfigure(self, queue: Queue) -> None:
-        """Replaces what the owner has set of the queue; its jobs stay."""
+        """Replace the configuration of the queue; its jobs stay."""
         self.live_bytes += len(encode(QueueCreated(queue))) - len(encode(QueueCreated(self.queue)))
         self.queue = queue
 
     def put(self, uid: str, new: Job | None) -> Job | None:
         """
-        Puts `new` in the place of the job `uid`, or removes that if it is None; returns what was there.
+        Replace the job `uid` by `new`, or remove it if `new` is None; returns the old job.
 
         Call `update_indexes` next.
         """
@@ -244,7 +245,7 @@ class QueueTable:
         return old
 
     def change(self, old: Job, new: Job) -> None:
-        """Puts `new` in the place of `old`, which has the same fixed half. Call `update_indexes` next."""
+        """Replace `old` by `new`, which has the same fixed half. Call `update_indexes` next."""
         spec, before, after = new.spec, old.standing, new.standing
         self.jobs[spec.uid] = new
         if self.sort_indexes:
@@ -256,7 +257,7 @@ class QueueTable:
         self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
         if spec.timeout_time or before.not_before or after.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
-        # What else the weight depends on is the same.
+        # Nothing else that the weight depends on has changed.
         if before.notes is not after.notes or before.worker != after.worker:
             self.live_bytes += length_of_more(new) - length_of_more(old)
 

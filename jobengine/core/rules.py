@@ -1,5 +1,5 @@
 """
-What a command does: `decide` looks at the state and answers with facts; it changes nothing.
+What each command does: `decide` reads the state and returns facts; it changes nothing.
 
 The clock and new ids are arguments, so the same call gives the same facts on any day.
 """
@@ -58,10 +58,10 @@ __all__ = ["Decision", "Lately", "NewId", "decide", "expire", "latest_change"]
 NewId = Callable[[], str]
 
 A = TypeVar("A")
-#: What becomes true, and the answer.
+#: Facts, and the answer.
 Decision = tuple[Sequence[Fact], A]
 
-#: Jobs beyond the first are not claimed if together they are longer than this: the answer is made in memory.
+#: A claim of many jobs ends before their contents exceed this many bytes: the answer is built in memory.
 _CLAIMED_BYTES: Final = 16 << 20
 #: How many keys a queue may have beside the owner's.
 _MOST_KEYS: Final = 100
@@ -70,7 +70,7 @@ _NOTHING: Final[tuple[Fact, ...]] = ()
 
 
 class Lately(Protocol):
-    """Says what has been going on in the queue of a name."""
+    """Gives the recent activity of a queue by its name."""
 
     def recent(self, name: str) -> Recent:
         """In the last minute and hour."""
@@ -96,10 +96,10 @@ def decide(
     tables: TableSet, command: c.Command[A], now: int, new_id: NewId, lately: Lately = _UNCOUNTED
 ) -> Decision[A]:
     """
-    The facts that `command` makes true at `now` (elapsed time, in milliseconds), and its answer (see its docstring).
+    Return the facts of `command` at `now` (elapsed time, in milliseconds), and its answer.
 
-    Takes it that nothing is due at `now`: apply what `expire` says first. Raises a DomainError where the command can't
-    be carried out, for the queue before the key and for the key before the job.
+    Nothing may be due at `now`: apply the facts of `expire` first. Raises a DomainError if the command can't be carried
+    out. The queue is checked first, then the key, then the job.
     """
     other = _OTHERS.get(type(command))
     if other is not None:
@@ -119,16 +119,16 @@ def _table(tables: TableSet, name: str) -> Table:
 
 def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
     """
-    What time alone has made true by `now`, for at most `limit` jobs, those in one queue by their deadlines.
+    The facts that time alone has brought about by `now`, for at most `limit` jobs, in each queue by deadline.
 
-    Apply it and ask again until nothing comes: a job that times out may be due for removal at once.
+    Apply them and call this again until it returns none: a job that times out may be due for removal at once.
     """
     wall = tables.wall(now)
     return [_outlived(name, job, now, wall) for name, job in islice(tables.due(now), limit)]
 
 
 def latest_change(tables: Tables) -> int:
-    """When the job in progress that changed last did so; 0 if there is none."""
+    """When a job in progress last changed; 0 if there is none."""
     changes = (job.updated for table in tables.queues.values() for job in table.in_progress())
     return max(changes, default=0)
 
@@ -177,7 +177,7 @@ def _change_queue(table: Table, _grant: Grant, command: c.ChangeQueue, now: int,
 
 
 def _new_owner_key(queue: Queue, access_key: bytes, old_until: int, now: int) -> dict[str, Any]:
-    """What changes of a queue with a new key of its owner, if the one until now is good until then."""
+    """The changes for a new owner's key, with the present one valid until `old_until`."""
     digest = _new_digest(queue, access_key, [])
     if digest == queue.digest:
         return {}
@@ -204,7 +204,7 @@ def _revoke_key(table: Table, _grant: Grant, command: c.RevokeKey, _now: int, _n
 
 
 def _new_digest(queue: Queue, access_key: bytes, taken: list[str]) -> str:
-    """The digest of a key that is to be added; raises KeyTaken if it is that of a key with a role, or in `taken`."""
+    """The digest of a new key; raises KeyTaken if a key with a role has it, or if it is in `taken`."""
     digest = digest_of(access_key, queue.salt)
     if any(compare_digest(digest, known) for known in (*taken, *(key.digest for key in queue.keys))):
         raise KeyTaken
@@ -266,7 +266,7 @@ def _some_tables(tables: TableSet, after: str | None, limit: int) -> list[Table]
 
 
 def _age(since: int | None, now: int) -> int | None:
-    """How long something has been so; the wall clock may have been set back since."""
+    """Milliseconds since a time; 0 if it is ahead, since the wall clock may have been set back between two runs."""
     return None if since is None else max(0, now - since)
 
 
@@ -321,7 +321,7 @@ def _explain(table: Table, _grant: Grant, command: c.ExplainJob, _now: int, _new
 
 
 def _claimable(table: Table, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-    """The jobs that can be claimed, but for those that time should have removed by now."""
+    """The ready jobs, without those whose `timeout_time` has passed."""
     wall = table.wall(now)
     return (job for job in table.ready_jobs(tags) if not (until := job.spec.timeout_time) or until * SECOND > wall)
 
@@ -383,7 +383,7 @@ def _update_jobs(
 ) -> Decision[Sequence[Job | DomainError]]:
     facts: list[Fact] = []
     outcomes: list[Job | DomainError] = []
-    # One that comes twice is changed from what it was made to be, which the tables don't show yet.
+    # A job that comes twice is changed on top of its first change, which is not in the tables yet.
     changed: dict[str, Job] = {}
     for asked in command.updates:
         try:
@@ -440,7 +440,7 @@ def _sweep(
     return facts, c.Swept(len(matching), following)
 
 
-#: What decides each command about one queue that its key opens.
+#: The rule of each command about one queue; the key is checked before it is called.
 _OF_A_QUEUE: Final[dict[type, Callable[..., Decision[object]]]] = {
     c.DeleteQueue: _delete_queue,
     c.ChangeQueue: _change_queue,
@@ -462,7 +462,7 @@ _OF_A_QUEUE: Final[dict[type, Callable[..., Decision[object]]]] = {
     c.UpdateMatching: _update_matching,
     c.DeleteMatching: _delete_matching,
 }
-#: What decides the others.
+#: The rules of the other commands.
 _OTHERS: Final[dict[type, Callable[..., Decision[object]]]] = {
     c.CreateQueue: _create_queue,
     c.ReadStats: _read_stats,

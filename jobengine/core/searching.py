@@ -1,4 +1,4 @@
-"""Which jobs a filter means."""
+"""Matches jobs against filters."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from .model import SECOND, Job
 
 __all__ = ["matches"]
 
-#: What JSON escapes by a letter or sign; a backslash is not among them, for it must be looked at first.
+#: The short escapes of JSON, except the backslash, which must be replaced first.
 _ESCAPED: Final = (
     ('\\"', '"'),
     ("\\/", "/"),
@@ -20,7 +20,7 @@ _ESCAPED: Final = (
 
 
 def matches(job: Job, wanted: Filter, now: int) -> bool:
-    """Whether all that a filter says applies to a job at `now` (milliseconds)."""
+    """Whether a job matches every condition of a filter at `now` (milliseconds)."""
     standing = job.standing
     if wanted.state is not None and standing.state is not wanted.state:
         return False
@@ -36,25 +36,25 @@ def matches(job: Job, wanted: Filter, now: int) -> bool:
 
 
 def _is_ago(then: int, seconds: int | None, now: int) -> bool:
-    """Whether something was at least so many seconds before now; None is any time."""
+    """Whether `then` is at least this many seconds ago; None is any time."""
     return seconds is None or then + seconds * SECOND <= now
 
 
 def _text(content: bytes) -> str:
-    """The content as it reads, without escapes, in one case; its spacing is as it was sent."""
+    """The content as text, unescaped and casefolded; its spacing is as it was sent."""
     text = content.decode()
     return (_unescaped(text) if "\\" in text else text).casefold()
 
 
 def _unescaped(text: str) -> str:
-    """A JSON text with each escape in its place turned into what it stands for."""
-    # All at C speed: contents may be long, and a list looks through many. Behind the first step every backslash that
-    # is left begins an escape, and those of four digits are what Python writes alike.
+    """JSON text with its escapes replaced by what they stand for."""
+    # Only methods at C speed: contents may be long, and a list looks through many. After the first step every backslash
+    # begins an escape, and those of four digits are written as in Python.
     text = text.replace("\\\\", "\\u005c")
     for escape, stands_for in _ESCAPED:
         text = text.replace(escape, stands_for)
     if "\\u" not in text:
         return text
     text = text.encode("raw_unicode_escape").decode("raw_unicode_escape")
-    # Halves of surrogate pairs come together.
+    # Join the halves of surrogate pairs.
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")

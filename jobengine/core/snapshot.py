@@ -1,4 +1,4 @@
-"""The whole state as facts, to be written anew."""
+"""The whole state as facts, to be written to a fresh file."""
 
 from .facts import ClockSet, Fact, JobAdded, QueueCreated
 from .model import Rank
@@ -10,10 +10,10 @@ __all__ = ["Snapshot"]
 
 class Snapshot:
     """
-    A state as facts, slice by slice, while it goes on changing.
+    Gives a state as facts, slice by slice, while it goes on changing.
 
-    Each slice is true at the moment it is taken. What changed since in the part already given is in the facts applied
-    since: replaying slices and facts in the order in which they were made gives the state.
+    Each slice shows the state at the moment it is taken. Later changes of that part are in the facts applied since:
+    replaying slices and facts in the order in which they were made gives the state.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -25,7 +25,7 @@ class Snapshot:
         self._end = 0
 
     def take(self, most: int) -> list[Fact] | None:
-        """The next facts, at least one and at most so many; None if that was all."""
+        """The next facts, at least one and at most `most`; None at the end."""
         if not self._begun:
             self._begun = True
             if self._tables.ahead:
@@ -45,6 +45,6 @@ class Snapshot:
         tables = (self._tables.queues.get(name) for name in self._names)
         self._table = next((table for table in tables if table is not None), None)
         if self._table is not None:
-            # Jobs that come from now on are in the facts applied since; walking on to them might never end.
+            # Jobs added from now on are in the facts applied since. A walk that followed them might never end.
             self._after, self._end = None, self._table.next_arrival
         return self._table

@@ -1,4 +1,4 @@
-"""Values in order, put in and taken out in runs."""
+"""A sorted list that inserts and removes values in runs."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ __all__ = ["Ordered"]
 
 T = TypeVar("T", bound=Any)
 
-#: How long a block is after a cut, how long it may grow, and what it is joined with a neighbour below.
+#: The length of a block after a split, the most it may grow to, and the least before it is merged with a neighbour.
 _BLOCK: Final = 1_000
 _LONGEST: Final = 2 * _BLOCK
 _SHORTEST: Final = _BLOCK // 2
@@ -19,9 +19,9 @@ class Ordered(Generic[T]):
     """
     A sorted list of values that can be compared.
 
-    It is kept in blocks, so that a change moves a few thousand values at most, however many there are. What stands
-    side by side is put in or taken out by one slice: in a run of a thousand that takes 0.04 us for each, where the
-    SortedList of sortedcontainers takes 0.4.
+    It is kept in blocks, so that a change moves a few thousand values at most, however many there are. Adjacent values
+    are inserted or removed as one slice: in a run of a thousand that takes 0.04 us a value, where the SortedList of
+    sortedcontainers takes 0.4.
     """
 
     def __init__(self) -> None:
@@ -30,12 +30,12 @@ class Ordered(Generic[T]):
         #: The last value of each block.
         self._lasts: list[T] = []
         self._length = 0
-        #: How many have frozen it, and the ids of the blocks that they see: these are copied before they are changed.
+        #: How many readers have frozen it, and the ids of the blocks they see, which are copied before a change.
         self._frozen = 0
         self._seen: set[int] | None = None
 
     def add_all(self, run: list[T]) -> None:
-        """Put these in, in whatever order they come; the list is sorted for it."""
+        """Insert values in any order; sorts the list that is passed."""
         run.sort()
         self._length += len(run)
         done = 0
@@ -44,7 +44,11 @@ class Ordered(Generic[T]):
             done = self._put_in(at, run, done) if at < len(self._blocks) else self._append(run, done)
 
     def remove_all(self, run: list[T]) -> None:
-        """Take these out; the list is sorted for it. Raises LookupError if one is not there, maybe with others gone."""
+        """
+        Remove values; sorts the list that is passed.
+
+        Raises LookupError if one is missing, maybe after removing others.
+        """
         run.sort()
         self._length -= len(run)
         done = 0
@@ -62,19 +66,19 @@ class Ordered(Generic[T]):
         return self._blocks[0][0] if self._blocks else None
 
     def behind(self, value: T | None) -> Iterator[T]:
-        """The values that come after `value`, which need not be there, or all; not for use after a change."""
+        """The values after `value`, which need not be there, or all of them. Not valid after a change."""
         if value is None:
             return iter(self)
         at = bisect_right(self._lasts, value)
         if at == len(self._blocks):
             return iter(())
         block = self._blocks[at]
-        # A slice would copy what nobody may ask for.
+        # A slice would copy values that may never be read.
         rest = map(block.__getitem__, range(bisect_right(block, value), len(block)))
         return chain(rest, chain.from_iterable(islice(self._blocks, at + 1, None)))
 
     def back_from(self, value: T | None) -> Iterator[T]:
-        """The values that come before `value`, which need not be there, or all, last first; as `behind`."""
+        """The values before `value`, which need not be there, or all of them, last first. Not valid after a change."""
         if value is None:
             return chain.from_iterable(map(reversed, reversed(self._blocks)))
         at = bisect_left(self._lasts, value)
@@ -85,25 +89,25 @@ class Ordered(Generic[T]):
         return chain(map(block.__getitem__, range(bisect_left(block, value) - 1, -1, -1)), earlier)
 
     def before(self, value: T) -> int:
-        """How many values come before `value`, which need not be there; takes longer the more blocks these are."""
+        """How many values come before `value`, which need not be there; takes time in proportion to their blocks."""
         at = bisect_left(self._lasts, value)
         inside = bisect_left(self._blocks[at], value) if at < len(self._blocks) else 0
         return sum(map(len, self._blocks[:at])) + inside
 
     def freeze(self) -> list[list[T]]:
-        """Its blocks as they are now; they are left so until `thaw` was called as often as this."""
+        """The blocks as they are now; they do not change until `thaw` was called as often as this."""
         self._frozen += 1
         self._seen = {*(self._seen or ()), *map(id, self._blocks)}
         return self._blocks.copy()
 
     def thaw(self) -> None:
-        """Blocks that `freeze` gave are no longer looked at."""
+        """End one freeze: its reader needs the blocks no more."""
         self._frozen -= 1
         if not self._frozen:
             self._seen = None
 
     def drop_block(self) -> bool:
-        """Take out some of the last values; False if there are none."""
+        """Remove the last block; False if there is none."""
         if not self._blocks:
             return False
         self._length -= len(self._blocks.pop())
@@ -111,7 +115,7 @@ class Ordered(Generic[T]):
         return True
 
     def _put_in(self, at: int, run: list[T], start: int) -> int:
-        """Put in what goes into one gap of a block, from `run[start]` on; how far that was."""
+        """Insert the values from `run[start]` on that fit one gap of a block; returns the index behind them."""
         block = self._own(at)
         gap = bisect_right(block, run[start])
         end = bisect_left(run, block[gap], start + 1)
@@ -121,7 +125,7 @@ class Ordered(Generic[T]):
         return end
 
     def _append(self, run: list[T], start: int) -> int:
-        """Put in what comes behind all that is there, from `run[start]` on."""
+        """Append the values from `run[start]` on, which come after all others; returns the index behind them."""
         if not self._blocks:
             self._blocks.append([])
             self._lasts.append(run[-1])
@@ -133,7 +137,7 @@ class Ordered(Generic[T]):
         return len(run)
 
     def _take_out(self, run: list[T], start: int) -> int:
-        """Take out what stands side by side in one block, from `run[start]` on; how far that was."""
+        """Remove the values from `run[start]` on that are adjacent in one block; returns the index behind them."""
         value = run[start]
         at = bisect_left(self._lasts, value)
         block = self._blocks[at]
@@ -152,14 +156,14 @@ class Ordered(Generic[T]):
         return start + length
 
     def _own(self, at: int) -> list[T]:
-        """A block to be changed: a copy in its place if somebody looks at it."""
+        """A block that may be changed: replaced by a copy first if a reader has frozen it."""
         block = self._blocks[at]
         if self._seen is not None and id(block) in self._seen:
             block = self._blocks[at] = block.copy()
         return block
 
     def _cut(self, start: int, end: int) -> None:
-        """Make one block of these, or some of equal length if it would be too long."""
+        """Merge these blocks into one, or into some of equal length if that would be too long."""
         values = list(chain.from_iterable(self._blocks[start:end]))
         parts = 1 if len(values) <= _LONGEST else len(values) // _BLOCK
         size = -(-len(values) // parts)
@@ -169,7 +173,7 @@ class Ordered(Generic[T]):
 
 
 def _alike(block: list[T], place: int, run: list[T], start: int) -> int:
-    """How far two lists of which one value is the same are the same: at least half as far as they are."""
+    """How many values from `place` and `start` on are equal for certain: at least half as many as are."""
     most = min(len(block) - place, len(run) - start)
     length = 1
     while length < most:

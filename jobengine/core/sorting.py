@@ -1,4 +1,4 @@
-"""The orders in which jobs can be listed beside that of execution, and the indexes of them."""
+"""The orders by time in which jobs can be listed, and their indexes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -45,16 +45,16 @@ _TIMES: Final[Mapping[Sort | None, Callable[[Job], int]]] = {
     Sort.NEWEST_UPDATED: _updated,
 }
 
-#: What is to be put into, or taken out of, sorted blocks.
+#: Values to insert into, or remove from, sorted blocks.
 Changed = Mapping[Ordered[Any], list[Any]]
 
-#: Before and behind every rank: priorities have 64 bits.
+#: Less and greater than every rank: priorities have 64 bits.
 _START: Final[Rank] = (-(1 << 64), 0, "")
 _END: Final[Rank] = (1 << 64, 0, "")
 
 
 def position(job: Job, sort: Sort | None) -> Position:
-    """The job's place in a list that is sorted so; None is execution order."""
+    """The job's place in this order; None is execution order."""
     if sort is None:
         return job.spec.rank
     return _TIMES[sort](job), job.spec.arrival, job.spec.uid
@@ -64,8 +64,7 @@ class SortIndex:
     """
     The positions of a queue's jobs, by state, oldest first.
 
-    It is built a slice at a time while the queue goes on changing. In it are just the jobs whose place in execution
-    order is not behind `covered`.
+    It is built a slice at a time while the queue goes on changing. It has the jobs up to `covered` in execution order.
     """
 
     def __init__(self, sort: Sort) -> None:
@@ -79,7 +78,7 @@ class SortIndex:
         return self.covered is _END
 
     def cover(self, jobs: Sequence[Job], *, are_last: bool) -> None:
-        """Put in the jobs that come next in execution order."""
+        """Add the next jobs in execution order."""
         for state, positions in self.states.items():
             positions.add_all([position(job, self.sort) for job in jobs if job.standing.state is state])
         self.covered = _END if are_last else jobs[-1].spec.rank
@@ -91,14 +90,14 @@ class SortIndex:
                 yield
 
     def change(self, old: Job | None, new: Job | None, entering: Changed, leaving: Changed) -> None:
-        """Note what is to be put in and taken out when `old` becomes `new`; None is no job."""
+        """Note what to insert and remove when `old` becomes `new`; None is no job."""
         if old is not None and old.spec.rank <= self.covered:
             leaving[self.states[old.standing.state]].append(position(old, self.sort))
         if new is not None and new.spec.rank <= self.covered:
             entering[self.states[new.standing.state]].append(position(new, self.sort))
 
     def behind(self, after: Position | None, state: State | None, *, descending: bool) -> Iterator[Position]:
-        """The positions that follow `after`, or all, of one state if it is given; not for use after a change."""
+        """The positions after `after`, or all, of one state if it is given. Not valid after a change."""
         parts = self.states.values() if state is None else [self.states[state]]
         if descending:
             return merge(*(part.back_from(after) for part in parts), reverse=True)

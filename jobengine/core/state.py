@@ -1,8 +1,8 @@
 """
 All queues and jobs in memory.
 
-There is one way to change it, `apply`, and one way to take a change back, `restore`. Both take many at once: what
-comes to be side by side in an index is put there by one step, when all of them are made.
+`apply` is the only way to change it, and `restore` the only way to roll a change back. Both take many changes at once,
+so that adjacent entries of an index are inserted as one slice at the end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,28 +19,28 @@ __all__ = ["ClockSwap", "JobSwap", "QueueSwap", "Swap", "Tables"]
 
 
 class JobSwap(Value, frozen=True):
-    """What a fact about a job did; None is a job that is not there."""
+    """The effect of a fact about a job; None is no job."""
 
     #: The queue's name.
     queue: str
     #: The job's uid.
     uid: str
-    #: The job as it was, and as it is.
+    #: The job before and after.
     old: Job | None
     new: Job | None
 
 
 class QueueSwap(Value, frozen=True):
-    """What a fact about a queue did."""
+    """The effect of a fact about a queue."""
 
     #: The queue's name.
     queue: str
-    #: What was there: the queue with all its jobs; the queue alone if it was only reconfigured; or nothing.
+    #: What was there before: the queue with its jobs; its configuration alone if only that changed; or nothing.
     old: "QueueTable | Queue | None"
 
 
 class ClockSwap(Value, frozen=True):
-    """What it did that the wall clock was set."""
+    """The effect of the fact that the wall clock was set."""
 
     #: How far ahead of elapsed time it was before.
     old: int
@@ -50,7 +50,7 @@ Swap = ClockSwap | JobSwap | QueueSwap
 
 
 class Tables:
-    """The state of one engine: its queues by name, and all that will happen by itself, by time."""
+    """The state of one engine: its queues by name, and their deadlines."""
 
     def __init__(self) -> None:
         self.queues: dict[str, QueueTable] = {}
@@ -61,7 +61,7 @@ class Tables:
         self.next_deadline: int | None = None
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
-        #: By name, queues whose indexes are out of date, and their live bytes before the change.
+        #: The queues whose indexes are out of date, by name, and their live bytes before the change.
         self._outdated: dict[str, int] = {}
         self._appliers: Final[dict[type, Any]] = {
             ClockSet: self._clock_set,
@@ -75,10 +75,10 @@ class Tables:
 
     def apply(self, facts: Iterable[Fact]) -> list[Swap]:
         """
-        Make facts true, one after the other, and say of each what it did.
+        Apply facts in order; returns the effect of each.
 
-        A change to a job or queue that is not there is passed over: in a file that was compacted, a commit may speak of
-        a job that was removed before its slice of the snapshot was taken (docs/database-format.md).
+        A change of a job or queue that is missing is ignored: in a compacted file, a commit may name a job that was
+        removed before its slice of the snapshot was taken (docs/database-format.md).
         """
         try:
             return [self._appliers[type(fact)](fact) for fact in facts]
@@ -86,7 +86,7 @@ class Tables:
             self._update_indexes()
 
     def restore(self, swaps: Sequence[Swap]) -> None:
-        """Roll back the newest changes, given what apply said of them."""
+        """Roll back the newest changes, given the effects that `apply` returned."""
         for swap in reversed(swaps):
             if isinstance(swap, JobSwap):
                 self._swap_job(swap.queue, swap.uid, swap.old)
@@ -104,11 +104,11 @@ class Tables:
         return self._clock.ahead
 
     def wall(self, now: int) -> int:
-        """What the wall clock shows at a time."""
+        """The wall clock at an elapsed time."""
         return now + self._clock.ahead
 
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
-        """The jobs whose deadline has come, with their queue's name; not to be used beyond the next change."""
+        """The jobs whose deadline has come, with their queue's name. Not valid after a change."""
         for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
             yield from ((name, job) for job in self.queues[name].due(now))
 
@@ -179,7 +179,7 @@ class Tables:
         return old
 
     def _swap_job(self, name: str, uid: str, new: Job | None) -> JobSwap:
-        """Put `new` where the job `uid` is, or remove it."""
+        """Replace the job `uid` by `new`, or remove it."""
         table = self.queues.get(name)
         if table is None:
             return JobSwap(name, uid, None, None)
@@ -187,7 +187,7 @@ class Tables:
         return JobSwap(name, uid, table.put(uid, new), new)
 
     def _update_indexes(self) -> None:
-        """Brings the indexes of the queues that have changed up to date, and the deadlines and live bytes of all."""
+        """Bring the indexes of changed queues up to date, and the deadlines and live bytes of the whole."""
         for name, size in self._outdated.items():
             table = self.queues[name]
             deadline = table.next_deadline

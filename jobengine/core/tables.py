@@ -1,4 +1,4 @@
-"""What rules ask of a queue's table: little enough for an engine to have it whole, or to load what a command needs."""
+"""What rules ask of a queue's table. An engine may implement it whole, or load only what a command needs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Protocol
@@ -21,7 +21,7 @@ class Table(Protocol):
         """The arrival number of the next job to be added."""
 
     def wall(self, now: int) -> int:
-        """What the wall clock shows at a time."""
+        """The wall clock at an elapsed time."""
 
     def job(self, uid: str) -> Job | None:
         """The job with this uid."""
@@ -33,23 +33,23 @@ class Table(Protocol):
         """How many jobs there are, of every state."""
 
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """The jobs that can be claimed, in execution order, those with all of `tags`. Not for use after a change."""
+        """The jobs that can be claimed, in execution order, those with all of `tags`. Not valid after a change."""
 
     def page(
         self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
     ) -> tuple[list[Job], Position | None]:
         """
-        At most `limit` jobs, those behind the place `after`, and of one state if it is given.
+        At most `limit` jobs after the place `after`, of one state if it is given.
 
         They are in the order of `sort`, or in execution order if it is None. With them comes the place of the last, or
         None if no more follow.
         """
 
     def ahead(self, rank: Rank) -> int:
-        """How many jobs that can be claimed come before a place."""
+        """How many ready jobs come before a place."""
 
     def due(self, now: int) -> Iterator[Job]:
-        """The jobs whose deadline has come, by deadline. Not for use after a change."""
+        """The jobs whose deadline has come, by deadline. Not valid after a change."""
 
     def counts(self) -> QueueCounts:
         """How many jobs there are of each kind."""
@@ -63,10 +63,10 @@ class TableSet(Protocol):
 
     @property
     def queues(self) -> Mapping[str, Table]:
-        """They, by the names of the queues."""
+        """The tables by the names of their queues."""
 
     def wall(self, now: int) -> int:
         """See Table."""
 
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
-        """The jobs whose deadline has come, with their queue's name. Not for use after a change."""
+        """The jobs whose deadline has come, with their queue's name. Not valid after a change."""

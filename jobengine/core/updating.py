@@ -16,7 +16,7 @@ __all__ = ["retry_delay", "timed_out", "update"]
 _CANCELLED: Final = "cancelled"
 #: The error of a job whose lease ran out.
 _TIMED_OUT: Final = "timed out"
-#: The changes of a job's fixed half, if there are none.
+#: The changes of an update that leaves the fixed half alone.
 _NOT_ASKED: Final = (None, None, None, None)
 
 
@@ -24,9 +24,9 @@ def update(
     queue: Queue, job: Job, changes: Changes, now: int, *, lease: str | None = None, by_owner: bool = False
 ) -> tuple[Fact | None, Job]:
     """
-    The fact that changes `job`, or None if all is so already, and the job with it.
+    The fact that changes `job`, or None if nothing changes, and the job after it.
 
-    `by_owner` asks for no lease, whatever the queue demands. Raises LeaseLost or LeaseRequired.
+    `by_owner` skips the check of the lease. Raises LeaseLost or LeaseRequired.
     """
     if lease is not None and _repeats(job, changes, lease):
         return None, job
@@ -46,13 +46,13 @@ def timed_out(job: Job, now: int) -> Standing:
 
 
 def retry_delay(spec: Spec, attempts: int) -> int:
-    """Milliseconds before the attempt that follows so many: the first delay, doubled at each, at most a day."""
+    """Milliseconds to wait after this many attempts: the first delay, doubled each time, at most a day."""
     # 2 ** 17 seconds are more than a day already.
     return min(spec.retry_delay_seconds * SECOND << min(attempts - 1, 17), DAY)
 
 
 def _repeats(job: Job, changes: Changes, lease: str) -> bool:
-    """Whether this finishes a job that the same holder has finished so already: its answer may have been lost."""
+    """Whether a holder repeats what finished the job: the answer to it may have been lost."""
     standing = job.standing
     return standing.state in FINISHED and changes.state is standing.state and _holds(standing, lease)
 
@@ -60,7 +60,7 @@ def _repeats(job: Job, changes: Changes, lease: str) -> bool:
 def _check_lease(queue: Queue, job: Job, changes: Changes, lease: str | None) -> None:
     held = job.standing.state is INPROGRESS
     if lease is None:
-        # A job that nobody holds by a lease can't be asked for one.
+        # A job that was put in progress without a claim has no lease to check.
         if queue.require_lease and held and job.standing.lease is not None and not changes.cancel:
             raise LeaseRequired(job.state, job.standing.worker)
         if queue.require_lease and changes.state is INPROGRESS and not held:
@@ -107,7 +107,7 @@ def _moved(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Standing
 
 
 def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
-    """Done; what went wrong in earlier attempts is in the history."""
+    """Complete; the errors of earlier attempts stay in the history."""
     notes = standing.notes
     history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
     notes = replace(notes, error=changes.error, cancel_requested=False, history=history)
@@ -136,15 +136,15 @@ def _ready_at(changes: Changes, now: int) -> int:
 
 
 def _at(standing: Standing, ready_at: int) -> Standing:
-    """To be claimed from `ready_at` on, in place of any other time."""
+    """Delayed until `ready_at`, which replaces any other delay."""
     return replace(standing, ready_at=ready_at, not_before=0)
 
 
 def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing:
     """
-    Queued again because somebody said so: a job that had finished begins anew, with all its attempts.
+    Queued again by an update: a finished job starts over, with all its attempts.
 
-    What its holder releases has not been tried: the attempt is given back.
+    A release by the holder gives the attempt back.
     """
     standing, notes = job.standing, replace(job.standing.notes, cancel_requested=False)
     if standing.state is State.INPROGRESS:
@@ -157,7 +157,7 @@ def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing
 
 
 def _held(job: Job, now: int) -> Standing:
-    """In progress: for longer, by a heartbeat, or from now on, by somebody who did not claim it."""
+    """In progress: for longer, by a heartbeat, or from now on, by an update without a claim."""
     standing = job.standing
     if standing.state is State.INPROGRESS:
         return replace(standing, updated=now, shift=0)
@@ -180,7 +180,7 @@ def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool)
         delay = retry_delay(spec, standing.attempts)
         ready_at = now + delay if delay else 0
         return Standing(state=State.QUEUED, updated=now, attempts=standing.attempts, ready_at=ready_at, notes=notes)
-    # Whose time ran out has lost the lease; who said that it failed may say so again.
+    # A time-out ends the lease. A reported failure keeps it, so that the holder can repeat the report.
     lease = standing.lease if outcome == "failed" else None
     return replace(standing, state=State.FAILED, updated=now, lease=lease, shift=0, notes=notes)
 
@@ -191,7 +191,7 @@ def _cancelled(job: Job, now: int) -> Standing:
         notes = replace(standing.notes, error=_CANCELLED)
         return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0, notes=notes)
     if standing.state is State.INPROGRESS:
-        # It is not its worker that speaks: the lease must end when it would have ended.
+        # This update is not the worker's: the lease must end when it would have ended.
         shift = standing.shift - (now - standing.updated)
         return replace(standing, updated=now, shift=shift, notes=replace(standing.notes, cancel_requested=True))
     return standing

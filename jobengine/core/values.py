@@ -1,4 +1,4 @@
-"""The base of those values of which there is one for each job, fact or request."""
+"""The base class of values that exist once for each job, fact or request."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 __all__ = ["Value"]
 
-#: Fields that are secret, or a client's own: they are in no repr, so in no log or traceback.
+#: Fields with secrets or clients' data: left out of reprs, and so of logs and tracebacks.
 _HIDDEN: Final = frozenset({"access_key", "new_access_key", "content", "meta", "result", "lease", "claims", "rank"})
 
 
@@ -14,9 +14,9 @@ class Value(Struct, frozen=True, gc=False):
     """
     A frozen value; compares by its fields. A changed copy is made by msgspec.structs.replace.
 
-    An attrs class would do as well, but for its price: a Spec takes 1.1 microseconds to make and this 0.3, a changed
-    Standing 1.6 and 0.12. And the garbage collector passes these over: a million jobs do not make it slow. So none may
-    be part of a cycle of references; text, numbers, bytes and tuples of them can't be.
+    It is cheaper than an attrs class: making a Spec takes 0.3 microseconds instead of 1.1, changing a Standing 0.12
+    instead of 1.6. The garbage collector skips these values, so that a million jobs do not slow it down. None may
+    therefore be part of a reference cycle; text, numbers, bytes and tuples of them can't be.
     """
 
     def __repr__(self) -> str:

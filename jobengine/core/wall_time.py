@@ -1,8 +1,8 @@
 """
-Elapsed time as the wall clock shows it: what leaves the engine goes through here if the clock was set.
+Converts elapsed time to the wall clock: answers of the engine pass through here if the clock was set.
 
-The state counts elapsed time, so that no delay, lease or retention is moved when the wall clock is set. Clients see
-times of the wall clock as it stands now: what happened an hour ago is shown as an hour ago, whatever was shown then.
+The state counts elapsed time, so that setting the wall clock moves no delay, lease or retention. Clients see times by
+the present wall clock: what happened an hour ago is shown as an hour ago, whatever the clock showed then.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ A = TypeVar("A")
 
 
 def shown(answer: A, ahead: int) -> A:
-    """An answer with its times as a wall clock shows them that is ahead of elapsed time by so many milliseconds."""
+    """The answer with its times converted to a wall clock that is ahead of elapsed time by `ahead` milliseconds."""
     return _moved(answer, ahead) if ahead else answer
 
 

@@ -1,1 +1,1 @@
-"""What keeps the jobs: the door, and the engine that stands behind it."""
+"""The engine that keeps the jobs, and its door."""

@@ -1,9 +1,8 @@
 """
-Compaction: writes the database anew, in slices between commits, when too much of it is no longer needed.
+Compaction: rewrites the file, in slices between commits, when too much of it is no longer needed.
 
-It never stands in the way of a commit for long: a small slice travels with a write that is made anyway, a larger one
-with a write of its own while nothing else is to be written. How the two files are kept in step is in
-docs/database-format.md.
+It never delays a commit for long: a small slice goes with each commit, and larger ones are written alone while no
+commit waits. docs/database-format.md says how the two files are kept in step.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,17 +23,17 @@ __all__ = ["PAUSE", "SLACK", "Compaction"]
 
 R = TypeVar("R")
 
-#: Facts in a slice that goes alone: a fifth of a millisecond. Requests that come meanwhile wait for it.
+#: Facts in a slice that is written alone: a fifth of a millisecond, for which requests wait.
 _SLICE: Final = 100
-#: A slice that goes with a commit has this many times its bytes: while a file is written anew, it grows by no more than
-#: half of what is live, and so ends below twice that.
+#: A slice that goes with a commit has this many times its bytes. So the file grows by no more than half of its live
+#: bytes during a compaction, and ends below twice them.
 _SHARE: Final = 2
-#: Facts that are taken at a time for it.
+#: Facts that are encoded at a time for such a slice.
 _FEW: Final = 8
-#: Seconds between slices that go alone, so that there is time in which a request meets none.
+#: Seconds between slices that are written alone, so that most requests meet none.
 PAUSE: Final = 0.001
-#: Compaction begins when the file is longer than 1.5 times what is needed plus this, so that it ends well below the
-#: promise of twice that plus 64 MiB (database.md, P6).
+#: Compaction begins when the file is longer than 1.5 times its live bytes plus this. So it ends well below the promise
+#: of twice the live bytes plus 64 MiB.
 SLACK: Final = 32 << 20
 
 
@@ -42,33 +41,33 @@ class Carrier(Protocol):
     """What a compaction needs of a committer; see jobengine.storage.committer.Committer."""
 
     def carry(self, next_slice: NextSlice | None) -> None:
-        """Have slices of a snapshot go with the writes from now on, or no more."""
+        """Start, or with None stop, sending slices of a snapshot with the writes."""
 
     def poke(self) -> None:
         """Make a write soon."""
 
     def give_up(self, failure: Failure) -> None:
-        """Write nothing any more."""
+        """Stop writing for good."""
 
 
 @define(kw_only=True)
 class Compaction:
-    """Watches the length of a journal and rewrites it when that pays."""
+    """Watches the length of the journal and rewrites it when that is worthwhile."""
 
-    #: What a snapshot is made of.
+    #: The state to write.
     tables: Tables
-    #: What is compacted.
+    #: The file to compact.
     journal: Journal
     #: Runs a call on the writer thread.
     run: Run
-    #: Whose writes the slices go with.
+    #: Makes the writes that slices go with.
     committer: Carrier
     #: Waits between slices.
     clock: IReactorTime
-    #: See SLACK and PAUSE; a pause of 0 is none.
+    #: See SLACK and PAUSE; 0 is no pause.
     slack: int = SLACK
     pause: float = PAUSE
-    #: How many came to their end, and how many were given up.
+    #: How many compactions were completed, and how many given up.
     done: int = field(default=0, init=False)
     given_up: int = field(default=0, init=False)
     _snapshot: Snapshot | None = field(default=None, init=False)
@@ -91,7 +90,7 @@ class Compaction:
         return slice_
 
     def _take(self, snapshot: Snapshot, size: int, at_once: int) -> list[bytes]:
-        """The next records of a snapshot, so many bytes or a little more; none if that was all."""
+        """The next records of a snapshot, about this many bytes of them; none at the end."""
         records: list[bytes] = []
         taken = 0
         while not records or taken < size:
@@ -105,7 +104,7 @@ class Compaction:
         return records
 
     def after_write(self) -> None:
-        """Begin, or go on, if there is something to do."""
+        """Begin or continue a compaction if needed."""
         if self._snapshot is not None:
             self._go_on()
         elif not self._busy and self._pays(self.journal.size):
@@ -113,7 +112,7 @@ class Compaction:
             self._do(self.journal.start_copy, self._started)
 
     def _go_on(self) -> None:
-        """Have the next slice go alone, after a pause, if there is nothing for it to go with."""
+        """Write the next slice alone, after a pause, if no commit waits that it could go with."""
         if not self.pause:
             self.committer.poke()
         elif not self._waking:
@@ -126,12 +125,12 @@ class Compaction:
             self.committer.poke()
 
     def _pays(self, size: int) -> bool:
-        # What is needed is an estimate: were it too low, a fresh file could seem to be worth another compaction.
+        # The live bytes are an estimate: if it is too low, a fresh file could seem to need another compaction.
         grown = size - self._fresh_size > self.slack // 4
         return grown and size > self.tables.live_bytes * 3 // 2 + self.slack
 
     def _do(self, step: Callable[[], R], then: Callable[[R], None]) -> None:
-        """Run a step on the writer thread, then `then` with what it returned."""
+        """Run a step on the writer thread, then call `then` with its result."""
         self.run(step).addCallbacks(then, self._failed).addErrback(self.committer.give_up)
 
     def _started(self, _: None) -> None:
@@ -144,7 +143,7 @@ class Compaction:
         self._end(done=done)
 
     def _failed(self, failure: Failure) -> None:
-        """A copy that can't be begun does no harm; anything else is handed on."""
+        """A copy that can't be started does no harm; any other error goes to the committer."""
         failure.trap(OSError)
         self._end(done=False)
 

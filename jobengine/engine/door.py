@@ -2,7 +2,7 @@
 The door between callers and the engine that keeps the jobs.
 
 Every verb takes and gives values of jobengine.core and returns an awaitable, so that an engine on another machine can
-stand behind the same door. What a verb answers is on disk when it answers.
+stand behind the same door. An answer is given only when all that it shows is on disk.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
@@ -20,7 +20,7 @@ A = TypeVar("A")
 
 
 class Unavailable(Exception):
-    """The engine can't carry out a command now; str() of it is written for the client."""
+    """The engine can't carry out a command now; str() of it is the message for the client."""
 
 
 class Full(Unavailable):
@@ -32,47 +32,47 @@ class OutcomeUnknown(Unavailable):
 
 
 class Starting(Unavailable):
-    """The engine takes up what is stored; nothing was carried out."""
+    """The engine is still reading the database; nothing was carried out."""
 
 
 class Busy(Unavailable):
-    """More is being done already than may be at a time; none of this command was carried out."""
+    """Too much is going on at the same time; nothing of this command was carried out."""
 
 
 @frozen(kw_only=True)
 class Readiness:
     """Whether the engine takes changes."""
 
-    #: It does.
+    #: Whether it does.
     ready: bool
-    #: Why it does not, or an empty text.
+    #: Why it does not, or an empty string.
     reason: str
     #: "commit" or "interval"; see the README on DURABILITY.
     durability: str
 
 
 class FigureKind(StrEnum):
-    """What a figure is."""
+    """How a figure is to be read."""
 
     #: A total since the start of the process.
     COUNTER = "counter"
-    #: What is the case now.
+    #: The present value.
     GAUGE = "gauge"
-    #: A total, and over how many.
+    #: A total, and the number of things that it sums up.
     SUMMARY = "summary"
 
 
 @frozen(kw_only=True)
 class Figure:
-    """A number that an engine measures of itself; each engine has its own."""
+    """A number that an engine measures of itself; each kind of engine has its own."""
 
-    #: Lower case with underscores, ending in its unit. Figures of one name differ in their labels and stand together.
+    #: Lower case with underscores, ending in its unit. Figures of one name are adjacent and differ in their labels.
     name: str
-    #: A sentence that says what it is.
+    #: A sentence that describes it.
     help: str
     kind: FigureKind
     value: float
-    #: Of a summary: over how many its value is the sum.
+    #: Of a summary: how many things its value sums up.
     count: int = 0
     labels: Mapping[str, str] = Factory(dict)
 
@@ -81,84 +81,84 @@ class Engine(Protocol):
     """
     What an engine does.
 
-    Beside what is said at each verb, all raise QueueNotFound, AccessDenied, NotAllowed and the kinds of Unavailable, in
-    the order queue, key, job. What else a command can raise stands in jobengine.core.rules.
+    Every verb raises QueueNotFound, AccessDenied, NotAllowed and the kinds of Unavailable; the queue is checked first,
+    then the key, then the job. The rules of a command (jobengine.core.rules) say what else it can raise.
     """
 
     # Its life
 
     def open(self) -> None:
-        """Check whether it can be started, with nothing changed; the errors are those of the storage, and OSError."""
+        """Check whether it can be started, without changing anything. Raises the errors of its storage, and OSError."""
 
     def start(self) -> Awaitable[None]:
         """
-        Take up what is stored, in slices; it comes to its end when that is done, or `stop` was called.
+        Read what is stored, in slices; returns when that is done, or `stop` was called.
 
-        The errors are those of the storage, and OSError. Until then all verbs but these of its life raise Starting.
+        Raises the errors of its storage, and OSError. Until it returns, all verbs except those of its life raise
+        Starting.
         """
 
     def abandon(self) -> None:
-        """Let go of the storage of an engine that was opened, before the reactor runs: the process can't start."""
+        """Close the storage of an open engine that will not be started; the reactor does not run yet."""
 
     def wall_clock_was_set(self) -> None:
-        """Look at the wall clock now, and apply what is due by it."""
+        """Read the wall clock now, and apply what is due by it."""
 
     def release(self) -> None:
-        """Answer all waiters with what there is, and from now on let none wait."""
+        """Answer all waiters with what there is; from now on nobody can wait."""
 
     def stop(self) -> Awaitable[None]:
-        """Release, make the last commit and let go of the storage."""
+        """Release, make the last commit and close the storage."""
 
     async def readiness(self) -> Readiness:
-        """Whether changes are taken."""
+        """Whether changes are accepted."""
 
     async def figures(self) -> Sequence[Figure]:
-        """What the engine counts of its own work."""
+        """What the engine measures of itself."""
 
     # Plain questions
 
     async def ask(self, command: c.Command[A]) -> A:
-        """Carry out a command; its answer is on disk. Waits for nothing else, whatever the command says."""
+        """Carry out a command; its answer is on disk. Never waits for a job, whatever the command says."""
 
     # What waits
 
     async def claim(self, command: c.Claims) -> c.ClaimResult:
         """
-        Update jobs, then claim the jobs that are to run next: in progress from now on and given to nobody else.
+        Update jobs, then claim the first ready jobs: nobody else gets them.
 
-        Waits as the command says, first come first served, if it has no updates. If it is cancelled, what was claimed
-        is put back.
+        Without updates it waits as the command says, first come first served. If it is cancelled, the claim is undone.
         """
 
     async def peek(self, command: c.Peek) -> Job | None:
-        """The job that is to run next, left where it is; waits in one line with claims."""
+        """The first ready job, unchanged; waits in the same line as claims."""
 
     async def read_job(self, command: c.ReadJob) -> Job:
-        """The job as it is, or when it is finished if the command waits; raises JobNotFound."""
+        """The job as it is now, or once it is finished if the command waits; raises JobNotFound."""
 
     # What goes on in slices, between other commands
 
     async def update_matching(self, command: c.UpdateMatching) -> int:
-        """Change all jobs that match; how many there were."""
+        """Change all jobs that match; returns how many did."""
 
     async def delete_matching(self, command: c.DeleteMatching) -> int:
-        """Remove all jobs that match; how many there were."""
+        """Remove all jobs that match; returns how many did."""
 
     # What streams
 
     async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
         """
-        The jobs that are in a queue when the first of them are read, at most `command.limit` at a time.
+        The jobs that a queue has when the first of them are read, at most `command.limit` at a time.
 
-        They come in execution order, each as it is when it is given and none twice, however they are edited meanwhile;
-        those that are removed before are left out. Close it if it is not read to its end. Nothing of the command but
-        queue, key and limit counts.
+        They come in execution order, each as it is when it is yielded and none twice, whatever is changed meanwhile;
+        jobs that are removed before are left out. Close the iterator if you do not read it to its end. Of the command
+        only queue, key and limit are used.
         """
 
     async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         """
-        Changes of jobs as they happen, some at a time, from when the first item is asked for.
+        Events of a queue as they happen, in batches, from when the first item is asked for.
 
-        The first item is None if what followed `command.after` is no longer kept. It ends when the queue is deleted or
-        no longer takes the key, the engine stops, or the watcher falls too far behind.
+        The first item is None if the events after `command.after` are no longer kept. The stream ends when the queue is
+        deleted, the key is revoked, the engine stops, or the watcher falls too far behind.
         """

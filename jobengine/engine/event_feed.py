@@ -1,8 +1,8 @@
 """
-The changes of jobs as a stream of events: what is kept of them, and who watches.
+Changes of jobs as streams of events: which are kept, and who watches.
 
-An event is only given out when what it says is on disk. Memory is bounded on both sides: the newest events are kept for
-all queues together, and a watcher that falls too far behind is let go.
+An event is published only when its change is on disk. Memory is bounded twice: a fixed number of the newest events is
+kept for all queues together, and a watcher that falls too far behind is dropped.
 """
 
 from collections import deque
@@ -20,23 +20,23 @@ from ..core.state import JobSwap
 
 __all__ = ["Events", "Feed", "Stream", "Watcher"]
 
-#: Events that are kept for those who come back. Others of the oldest one's request may still be in memory.
+#: Events that are kept for watchers that reconnect. The oldest are kept as long as others of the same request.
 _KEPT: Final = 10_000
-#: A number of more digits is not one that was given out.
+#: A number with more digits was never published.
 _DIGITS: Final = 19
-#: Events that may wait for a watcher when more come, from one request that may make as many again.
+#: A watcher with more events than this waiting is dropped when more come. One request may bring as many again.
 _BACKLOG: Final = 10_000
-#: Events that a watcher takes at a time; what is written of them is in memory as well, once for all who watch.
+#: Events that a watcher gets at a time. Their encoded form is in memory as well, once for all watchers.
 _PIECE: Final = 500
 _queue_of: Final = attrgetter("queue")
 
 
 class Events(Struct, frozen=True):
-    """Changes of jobs in one queue, by one request: what events are made of for those who want them."""
+    """The changes of jobs in one queue by one request, from which events are made when somebody watches."""
 
-    #: Whose events they are.
+    #: The stream that they belong to.
     stream: "Stream"
-    #: The number of the first of them; the others follow one by one.
+    #: The number of the first one; the others are consecutive.
     first: int
     #: The job's uid, the state it was in, and the state it is in; see JobEvent.
     changes: list[tuple[str, State | None, State | None]]
@@ -45,11 +45,11 @@ class Events(Struct, frozen=True):
 
     @property
     def last(self) -> int:
-        """The number of the last of them."""
+        """The number of the last one."""
         return self.first + len(self.changes) - 1
 
     def batches(self, after: int = 0) -> Iterator[EventBatch]:
-        """Those with a number above `after`, some at a time."""
+        """The events with a number above `after`, in batches."""
         skipped = max(0, after + 1 - self.first)
         for start in range(skipped, len(self.changes), _PIECE):
             numbered = enumerate(self.changes[start : start + _PIECE], self.first + start)
@@ -61,19 +61,19 @@ class Events(Struct, frozen=True):
 
 @define(eq=False)
 class Stream:
-    """The events of one queue, from its creation (or the start of the server) to its deletion (or the end)."""
+    """The events of one queue, from its creation or the start of the server to its deletion or the server's end."""
 
-    #: Random text that tells its events from those of every other.
+    #: Random text that distinguishes its events from those of other streams.
     id: str
-    #: The numbers of the last event that was made, the last that was given out, and the last that is not kept any more.
+    #: The numbers of the last event made, the last published, and the last no longer kept.
     made: int = 0
     published: int = 0
     dropped: int = 0
-    #: Those who watch it.
+    #: Its watchers.
     watchers: "set[Watcher]" = field(factory=set)
 
     def number_in(self, event_id: str) -> int | None:
-        """The number in the id of an event, or None if what came right after it is no longer kept, or never was."""
+        """The number in an event's id, or None if the event after it is no longer kept, or never was."""
         stream, _, number = event_id.rpartition("-")
         if stream != self.id or not (number.isascii() and number.isdigit() and len(number) < _DIGITS):
             return None
@@ -82,19 +82,19 @@ class Stream:
 
 @define(eq=False)
 class Watcher:
-    """One who watches a queue; `next` gives what has happened since the last call."""
+    """A watcher of a queue; `next` gives the events since the last call."""
 
     stream: Stream
-    #: Whether the first events asked for are no longer kept.
+    #: Whether the first events that it asked for are no longer kept.
     gone: bool
     _waiting: deque[EventBatch] = field(factory=deque)
-    #: Events in these.
+    #: The number of events that wait.
     behind: int = 0
     _wake: "Deferred[None] | None" = field(default=None)
     _ended: bool = False
 
     async def next(self) -> list[EventBatch] | None:
-        """Some events, as soon as there are any; None when there will be no more."""
+        """A batch of events, as soon as there are any; None at the end of the stream."""
         if not self._waiting and not self._ended:
             self._wake = Deferred()
             await self._wake
@@ -109,7 +109,7 @@ class Watcher:
         return batches
 
     def give(self, batches: Iterable[EventBatch]) -> None:
-        """Hand over events, or let the watcher go if it is too far behind already."""
+        """Hand over events, or drop the watcher if it is too far behind."""
         if self.behind > _BACKLOG:
             self.end()
             return
@@ -120,14 +120,14 @@ class Watcher:
             self._fire()
 
     def end(self) -> None:
-        """There will be no more."""
+        """End the stream of this watcher."""
         self._ended = True
         self._waiting.clear()
         self._fire()
 
     @property
     def ended(self) -> bool:
-        """Whether there will be no more."""
+        """Whether the stream has ended."""
         return self._ended
 
     def _fire(self) -> None:
@@ -143,12 +143,12 @@ class Feed:
     #: Makes random text.
     _new_id: Callable[[], str]
     _kept: deque[Events] = field(factory=deque)
-    #: How many events these are, without those of the first that are not kept any more (see Stream.dropped).
+    #: How many events are kept, without those of the first request that are not (see Stream.dropped).
     _number: int = 0
     _streams: dict[str, Stream] = field(factory=dict)
 
     def events(self, swaps: Iterable[JobSwap], at: int) -> list[Events]:
-        """The events that changes make, not given out yet: one for each job of which the state is another."""
+        """The events of changes, not published yet: one for each job whose state has changed."""
         made = []
         for queue, its_swaps in groupby(swaps, _queue_of):
             changes = [
@@ -164,7 +164,7 @@ class Feed:
         return made
 
     def publish(self, events: Events) -> None:
-        """These are on disk: give them out."""
+        """Publish events whose changes are on disk."""
         stream = events.stream
         stream.published = events.last
         self._keep(events)
@@ -177,7 +177,7 @@ class Feed:
                 self.leave(watcher)
 
     def watch(self, queue: str, after: str | None) -> Watcher:
-        """Watch a queue, from behind the event with the id `after` on, or from now on."""
+        """Watch a queue, from after the event with the id `after`, or from now on."""
         stream = self._stream(queue)
         number = None if after is None else stream.number_in(after)
         watcher = Watcher(stream, gone=after is not None and number is None)
@@ -188,16 +188,16 @@ class Feed:
         return watcher
 
     def leave(self, watcher: Watcher) -> None:
-        """Watch no longer."""
+        """Remove a watcher."""
         watcher.stream.watchers.discard(watcher)
 
     @property
     def watching(self) -> int:
-        """How many watch."""
+        """The number of watchers."""
         return sum(len(stream.watchers) for stream in self._streams.values())
 
     def end(self, queue: str | None = None) -> None:
-        """The queue is gone, or all of them: nothing more will come."""
+        """End the stream of a deleted queue, or all streams."""
         for name in [queue] if queue is not None else list(self._streams):
             stream = self._streams.pop(name, None)
             for watcher in () if stream is None else tuple(stream.watchers):

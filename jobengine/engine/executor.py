@@ -39,13 +39,13 @@ from .waiters import Waiters
 
 __all__ = ["Executor"]
 
-#: Records that are read back at a time: about five milliseconds.
+#: Records that recovery reads at a time: about five milliseconds.
 _REPLAYED_AT_ONCE: Final = 1_000
-#: Jobs that time moves on in one commit.
+#: The most jobs that expire in one commit.
 _EXPIRY_SLICE: Final = 200
 #: The timer is never set further ahead than this many seconds.
 _LONGEST_WAIT: Final = 86_400.0
-#: Milliseconds by which the wall clock may go its own way before it counts as set.
+#: Milliseconds by which the wall clock may drift before it counts as set.
 _CLOCK_STEP: Final = 250
 
 A = TypeVar("A")
@@ -53,7 +53,7 @@ A = TypeVar("A")
 
 @frozen
 class _Change:
-    """Facts that were applied and are not on disk yet, what they did, and the events of them."""
+    """Facts that were applied and are not on disk yet, with their effects and events."""
 
     facts: Sequence[Fact]
     swaps: list[Swap]
@@ -62,11 +62,11 @@ class _Change:
 
 @define(kw_only=True, eq=False)
 class Executor:
-    """Carries out commands, one whole after the other, and knows when they are on disk."""
+    """Carries out commands, one at a time, and knows when they are on disk."""
 
     #: The file.
     journal: Journal
-    #: Where the journal is written.
+    #: The thread that writes the journal.
     thread: Run
     #: Timers, the end of a reactor turn, and the monotonic clock.
     clock: IReactorTime
@@ -88,11 +88,11 @@ class Executor:
     committer: Committer[_Change] = field(init=False)
     compaction: Compaction = field(init=False)
     waiters: Waiters = field(init=False)
-    #: "commits", "records" and "bytes" since the start.
+    #: Totals since the start: "commits", "records" and "bytes".
     totals: Counter[str] = field(factory=Counter, init=False)
     _freeing: Freeing = field(init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
-    #: What is stored was taken up.
+    #: Whether the database was read.
     started: bool = field(default=False, init=False)
     _running: bool = field(default=False, init=False)
     timeline: Timeline = field(init=False)
@@ -147,21 +147,21 @@ class Executor:
             self._log.info("the database was not closed in good order: making sure that what was read is on disk")
 
     def start(self) -> None:
-        """Carry out commands, and let time act, from now on."""
+        """Begin to carry out commands and to expire jobs."""
         self.started = self._running = True
         self.timeline.start(self.tables.ahead, latest_change(self.tables))
         self._tick()
         self._set_timer()
 
     def wall_clock_was_set(self) -> None:
-        """Take note of it, if time acts."""
+        """Note the new wall clock, if the executor has started."""
         if self._running:
             self._wake()
 
     def stop(self) -> "Deferred[None]":
-        """Let time act no more; fires when the last commit was made."""
+        """Stop expiring jobs; fires when the last commit was made."""
         if self._running:
-            # If the wall clock was set since the last look, nobody could tell after the restart.
+            # Record it now if the wall clock was set: after a restart this could not be known.
             self._tick()
         self._running = False
         if self._timer is not None and self._timer.active():
@@ -171,18 +171,18 @@ class Executor:
     # Commands
 
     def check_started(self) -> None:
-        """Return if commands are carried out already; raises Starting."""
+        """Raise Starting unless the executor has started."""
         if not self.started:
             raise Starting(f"The server is {self.progress}; nothing was carried out. Try again.")
 
     @property
     def progress(self) -> str:
-        """How far it is with what is stored, in words."""
+        """The progress of reading the database, in words."""
         return f"recovering, {int(self.journal.progress * 100)} %"
 
     def is_behind(self, names: Iterable[str]) -> bool:
         """
-        Whether more is due in these queues, after a slice of it was applied: let others in, then ask again.
+        Apply a slice of what is due in these queues; returns whether more is due. Let others in, then call it again.
 
         Raises Starting.
         """
@@ -190,7 +190,7 @@ class Executor:
         return any(self._behind(name) for name in names)
 
     def execute(self, command: Command[A]) -> Outcome[A]:
-        """Carry a command out. Its outcome may be told when it is `durable`. Raises Unavailable."""
+        """Carry out a command. Its outcome may be told once it is `durable`. Raises Unavailable."""
         now = self._tick()
         try:
             outcome: Outcome[A] = self._decide(command, now)
@@ -200,7 +200,7 @@ class Executor:
         return outcome
 
     def take(self, command: Claims | Peek) -> Outcome[ClaimResult]:
-        """Carry out a claim, or a peek: its job is in the answer, and left where it is. As `execute`."""
+        """Carry out a claim or a peek, as `execute`. The job of a peek is in the answer and stays as it is."""
         now = self._tick()
         try:
             return self._claim(command, now) if isinstance(command, Claims) else self._peek(command, now)
@@ -208,7 +208,7 @@ class Executor:
             return Refused(error)
 
     def put_back(self, claimed: Sequence[Claimed]) -> None:
-        """Put back the jobs claimed for a caller that has gone, if that can be written now."""
+        """Undo a claim whose caller has gone, if that can be written now."""
         now = self._tick()
         for one in claimed if self.committer.trouble is None else ():
             lease = one.job.standing.lease or ""
@@ -219,9 +219,10 @@ class Executor:
 
     async def durable(self, *, changed: bool) -> bool:
         """
-        Wait until all that was carried out is on disk; False if it found no room, for one that has not `changed` it.
+        Wait until all changes so far are on disk. Returns False if they were rolled back for lack of room and the
+        caller has not `changed` anything.
 
-        What such a one saw is rolled back: it must look again. Raises Unavailable.
+        Such a caller has seen what was rolled back, and must look again. Raises Unavailable.
         """
         try:
             waiting = self.committer.durable()
@@ -239,7 +240,7 @@ class Executor:
         """
         Decide, apply and submit. Raises DomainError or Unavailable.
 
-        One that is part of a request of which another part was carried out is `admitted`: none is left half done.
+        With `admitted` a backlog does not refuse it: another part of the same request was carried out already.
         """
         facts, answer = decide(self.tables, command, now, self.new_id, self)
         if facts:
@@ -249,7 +250,7 @@ class Executor:
         return Done(answer, bool(facts))
 
     def _claim(self, claims: Claims, now: int) -> Done[ClaimResult]:
-        """Update, then claim; whether it may is asked of every queue before anything is changed."""
+        """Update, then claim; the key is checked for every queue before anything is changed."""
         if claims.updates or len(claims.queues) > 1:
             self._check_all(claims, now)
         changed, results = self._update(claims, now) if claims.updates else (False, [])
@@ -257,7 +258,7 @@ class Executor:
         return Done(ClaimResult(jobs=jobs, results=results), changed or bool(jobs))
 
     def _check_all(self, claims: Claims, now: int) -> None:
-        """Ask of every queue whether it may be claimed from, or updated."""
+        """Check for every queue whether the key may claim from it, or update it."""
         for update in claims.update_commands():
             self._decide(replace(update, updates=()), now)
         for name in claims.queues:
@@ -270,7 +271,7 @@ class Executor:
             done = self._decide(one, now, admitted=changed)
             changed = changed or done.changed
             results += done.answer
-        # Jobs that they have made ready go to the waiters first: those came before.
+        # Jobs that the updates made ready go to waiters first, since those came before.
         self._serve(now)
         return changed, results
 
@@ -282,7 +283,7 @@ class Executor:
         *,
         admitted: bool = False,
     ) -> list[Claimed]:
-        """Claim the first jobs of queues, or of those with some uids in them."""
+        """Claim the first ready jobs of queues, or the first of the jobs with these uids."""
         claimed: list[Claimed] = []
         for name, uids in places:
             command = claims.of(name, claims.count - len(claimed), uids)
@@ -296,24 +297,24 @@ class Executor:
         return Done(ClaimResult(jobs=jobs), changed=False)
 
     def _admit(self) -> None:
-        """Return if a change can be taken now; raises Unavailable."""
+        """Raise Unavailable if changes are not accepted now."""
         try:
             self.committer.admit()
         except StorageError as error:
             raise _for_client(error) from None
 
     def _commit(self, facts: Sequence[Fact], now: int) -> None:
-        """Apply facts and have them written."""
+        """Apply facts and submit them for writing."""
         if not facts or self.committer.phase is Phase.FAILED:
             return
-        # Encoding comes first: if it can fail, it fails before anything is changed.
+        # Encode first: an error must come before anything is changed.
         records = [encode(fact) for fact in facts]
         swaps = self.tables.apply(facts)
         self.waiters.note(swaps)
         self.committer.submit(records, _Change(facts, swaps, self._events(swaps, now)))
         self._set_timer()
 
-    # What rules are told of the past
+    # The recent activity that rules may ask for
 
     def since_start(self, name: str) -> Mapping[str, int]:
         """See Lately."""
@@ -326,7 +327,7 @@ class Executor:
     # Waiters
 
     def _serve(self, now: int) -> None:
-        """Serve the waiters: check the keys of some again, give them ready jobs, tell them of finished ones."""
+        """Serve the waiters: check keys if a queue was reconfigured, hand out ready jobs, report finished ones."""
         while self.waiters.stirred:
             for waiter in self.waiters.concerned():
                 self._check(waiter, now)
@@ -335,7 +336,7 @@ class Executor:
             self.waiters.tell_ends()
 
     def _check(self, waiter: Waiter, now: int) -> None:
-        """Tell a waiter if its key no longer opens its queues, or one of them is gone."""
+        """Wake a waiter with an error if its key no longer opens its queues, or one of them is gone."""
         command = waiter.command
         try:
             for name in waiter.queues:
@@ -344,7 +345,7 @@ class Executor:
             self._tell(waiter, Refused(error))
 
     def _offer(self, waiter: Waiter, found: list[tuple[str, tuple[str, ...]]], now: int) -> None:
-        """Claim for a waiter the jobs that it can have."""
+        """Claim the jobs that are offered to a waiter."""
         command = waiter.command
         try:
             if isinstance(command, Claims):
@@ -364,7 +365,7 @@ class Executor:
         waiter.done.callback(outcome)
 
     def _behind(self, name: str) -> bool:
-        """Apply a slice of what is due in a queue, if anything; whether more is due."""
+        """Apply a slice of what is due in a queue; returns whether more is due."""
         if not self._is_due(name):
             return False
         self._tick()
@@ -375,7 +376,7 @@ class Executor:
         return table is not None and table.next_deadline is not None and table.next_deadline <= self.timeline.elapsed()
 
     def _events(self, swaps: Sequence[Swap], now: int) -> list[Events]:
-        """Count what has just been applied; the events of it."""
+        """Count changes that were just applied; returns their events."""
         jobs = [swap for swap in swaps if isinstance(swap, JobSwap)]
         if len(jobs) < len(swaps):
             self._forget_queues(swaps)
@@ -383,7 +384,7 @@ class Executor:
         return self.feed.events(jobs, self.tables.wall(now))
 
     def _forget_queues(self, swaps: Sequence[Swap]) -> None:
-        """Keep nothing of queues that are gone."""
+        """Drop what is kept of deleted queues."""
         for swap in swaps:
             if isinstance(swap, QueueSwap) and swap.queue not in self.tables.queues:
                 self.activity.forget(swap.queue)
@@ -395,7 +396,7 @@ class Executor:
         return int(self.clock.seconds() * 1000)
 
     def _tick(self) -> int:
-        """The time now, with what is due applied."""
+        """Read the clock and apply what is due; returns the time."""
         now, ahead = self.timeline.elapsed(), self.timeline.ahead()
         step = ahead - self.tables.ahead
         if abs(step) > _CLOCK_STEP:
@@ -403,12 +404,12 @@ class Executor:
             self._commit([ClockSet(ahead)], now)
             self._set_timer()
         self._expire(now)
-        # Jobs whose delay has ended go to the waiters first: those came before this caller.
+        # Jobs whose delay has ended go to waiters first, since those came before this caller.
         self._serve(now)
         return now
 
     def _expire(self, now: int) -> None:
-        """Apply what is due, a slice of it; the timer goes off again at once for the rest."""
+        """Apply a slice of what is due; the timer fires again at once for the rest."""
         deadline = self.tables.next_deadline
         if deadline is not None and deadline <= now and self.committer.phase is not Phase.FAILED:
             self._commit(expire(self.tables, now, _EXPIRY_SLICE), now)
@@ -419,7 +420,7 @@ class Executor:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """Have the timer go off at the earliest deadline, or before."""
+        """Set the timer for the earliest deadline, or earlier."""
         deadline = self.tables.next_deadline
         if deadline is None or not self._running or self.committer.phase is Phase.FAILED:
             return
@@ -439,7 +440,7 @@ class Executor:
         self._free(self.tables.apply(facts))
 
     def _free(self, swaps: Sequence[Swap]) -> None:
-        """Free the queues that are gone; the changes must be ones that are not taken back."""
+        """Free the memory of deleted queues; these changes are on disk and will not be rolled back."""
         for swap in swaps:
             if type(swap) is not QueueSwap or not isinstance(swap.old, QueueTable):
                 continue
@@ -447,12 +448,12 @@ class Executor:
                 self._freeing.add(swap.old.dismantle())
 
     def _roll_back(self, changes: list[_Change]) -> None:
-        """Take out of sight what found no room."""
+        """Roll back changes that found no room on disk."""
         for change in reversed(changes):
             self.tables.restore(change.swaps)
 
     def _apply_again(self, changes: list[_Change]) -> None:
-        """Show what was rolled back: there is room for it now."""
+        """Apply again what was rolled back: there is room now."""
         for change in changes:
             change.swaps[:] = self.tables.apply(change.facts)
             self.waiters.note(change.swaps)

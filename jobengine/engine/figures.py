@@ -1,4 +1,4 @@
-"""What the engine on one machine counts of its own work."""
+"""The figures of the engine on one machine."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,11 +9,11 @@ from .executor import Executor
 __all__ = ["figures_of"]
 
 
-_WAITERS: Final = "Clients that wait for a job, wait for the end of one, or watch events."
+_WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch events."
 
 
 def figures_of(executor: Executor) -> Sequence[Figure]:
-    """Its figures, since the start where they are totals."""
+    """Its figures; totals count from the start."""
     totals, journal, compaction = executor.totals, executor.journal, executor.compaction
     waiters = executor.waiters
     return [
@@ -25,7 +25,7 @@ def figures_of(executor: Executor) -> Sequence[Figure]:
         _counter("record_bytes", "Bytes of the records written.", totals["bytes"]),
         _summary("sync_seconds", "Syncs of the file.", journal.sync_seconds, journal.syncs),
         _gauge("file_bytes", "Length of the database file.", journal.size),
-        _gauge("live_bytes", "About how many of them are needed.", executor.tables.live_bytes),
+        _gauge("live_bytes", "About how many of these bytes a fresh file would take.", executor.tables.live_bytes),
         _counter("compactions", "Compactions by outcome.", compaction.done, outcome="done"),
         _counter("compactions", "Compactions by outcome.", compaction.given_up, outcome="given_up"),
     ]

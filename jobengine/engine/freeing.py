@@ -1,4 +1,4 @@
-"""Frees what is no longer used in memory, some of it in each turn of the reactor."""
+"""Frees memory that is no longer used, a few slices in each turn of the reactor."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -15,13 +15,17 @@ _AT_ONCE: Final = 4
 
 @define
 class Freeing:
-    """What nobody can see any more. Freed in one piece, a table of 1,000,000 jobs holds everything up for 270 ms."""
+    """
+    Objects to be freed in slices.
+
+    Freed in one piece, a table of 1,000,000 jobs would block the reactor for 270 ms.
+    """
 
     clock: IReactorTime
     _waiting: deque[Iterator[None]] = field(factory=deque, init=False)
 
     def add(self, slices: Iterator[None]) -> None:
-        """Free something that nothing will bring back; each step of `slices` frees some of it."""
+        """Free an object for good; each step of `slices` frees a part of it."""
         self._waiting.append(slices)
         if len(self._waiting) == 1:
             self.clock.callLater(0, self._free)

@@ -1,4 +1,4 @@
-"""The line of waiters for jobs, by queue and tags, and the jobs that have become ready for them."""
+"""The line of waiters for jobs, and the jobs that have become ready for them, by queue and tags."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,11 +26,11 @@ class Waiter:
     command: Claims | Peek
     #: Its place among all waiters.
     number: int
-    #: Fires with what it was given.
+    #: Fires with the jobs that it was given.
     done: "Deferred[Outcome[ClaimResult]]"
     queues: tuple[str, ...] = field(init=False)
     tags: Tags = field(init=False)
-    #: How many jobs it would take.
+    #: The most jobs that it takes.
     count: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -45,19 +45,19 @@ class Line:
     """
     All waiters for jobs, in the order in which they came.
 
-    They are kept by queue, then by one of the tags that they want (None if they want none), then by all of them: a job
-    is compared only with waiters that want one of its tags.
+    They are kept by queue, then by one of the tags that they want (None if they want none), then by all their tags. So
+    a job is compared only with waiters that want one of its tags.
     """
 
     _queues: dict[str, dict[str | None, dict[Tags, dict[int, Waiter]]]] = field(factory=dict)
     _numbers: "count[int]" = field(factory=count)
 
     def __bool__(self) -> bool:
-        """Whether there is anybody."""
+        """Whether anybody waits."""
         return bool(self._queues)
 
     def __len__(self) -> int:
-        """How many they are."""
+        """The number of waiters."""
         return sum(1 for _ in self.of(self._queues))
 
     def add(self, command: Claims | Peek) -> "Deferred[Outcome[ClaimResult]]":
@@ -70,14 +70,14 @@ class Line:
         return done
 
     def remove(self, waiter: Waiter) -> None:
-        """It waits no longer."""
+        """Remove a waiter."""
         under = _filed_under(waiter.tags)
         for name in waiter.queues:
             queue = self._queues.get(name, {})
             groups = queue.get(under, {})
             group = groups.get(waiter.tags, {})
             group.pop(waiter.number, None)
-            # Nothing that is empty is kept.
+            # Keep no empty containers.
             if not group:
                 groups.pop(waiter.tags, None)
             if not groups:
@@ -90,25 +90,25 @@ class Line:
         return name in self._queues
 
     def wanted(self, name: str) -> list[tuple[tuple[str, ...], int]]:
-        """How many jobs of a queue its waiters would take, by the tags that they want."""
+        """How many jobs the waiters of a queue would take, by the tags that they want."""
         return [(tuple(tags), sum(waiter.count for waiter in group.values())) for tags, group in self._groups(name)]
 
     def of(self, names: Iterable[str]) -> Iterator[Waiter]:
-        """Those who wait for any of these queues now; one who has left meanwhile is passed over."""
+        """The waiters for any of these queues; one that leaves meanwhile is skipped."""
         return _in_order([group for name in names for _, group in self._groups(name)])
 
     def matching(self, ready: Mapping[str, "ReadyJobs"]) -> Iterator[Waiter]:
-        """Those who wait now for a job with the tags of one that is ready."""
+        """The waiters whose tags a ready job with these tags has."""
         groups = []
         for name, jobs in ready.items():
             queue = self._queues.get(name, {})
-            # By tag, then by what they ask for: each once.
+            # By tag, then by all their tags: each waiter once.
             for under in {None, *(tag for tags in jobs.kinds for tag in tags)} & queue.keys():
                 groups += [group for tags, group in queue[under].items() if jobs.any_with(tags)]
         return _in_order(groups)
 
     def end(self) -> None:
-        """Wake everybody, with nothing."""
+        """Wake all waiters, with no jobs."""
         for waiter in self.of(list(self._queues)):
             self.remove(waiter)
             waiter.done.callback(Done(ClaimResult(), changed=False))
@@ -135,15 +135,15 @@ class ReadyJobs:
     """Jobs of one queue that have become ready, by their tags."""
 
     _table: Table
-    #: The ranks of those with the same tags.
+    #: The ranks of the jobs by their tags.
     kinds: dict[tuple[str, ...], dict[Rank, None]] = field(factory=dict)
-    #: How many of them were not claimed, as far as is known.
+    #: How many of them are still ready, as far as is known.
     left: int = 0
-    #: The ready jobs for waiters that want some tags, in execution order; made when the first of these is served.
+    #: The ready jobs for waiters that want certain tags, in execution order; made when the first such waiter is served.
     _choices: dict[Tags, deque[Rank]] = field(factory=dict)
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """More have become ready."""
+        """Add jobs that have become ready."""
         for job in jobs:
             kind = self.kinds.setdefault(job.spec.tags, {})
             self.left += job.spec.rank not in kind
@@ -154,7 +154,7 @@ class ReadyJobs:
         return any(tags.issubset(kind) for kind in self.kinds)
 
     def uids(self, tags: Tags, most: int) -> tuple[str, ...]:
-        """The first jobs with all of these tags that are ready still, in execution order."""
+        """The first jobs with all of these tags that are still ready, in execution order."""
         choice = self._choices.get(tags)
         if choice is None:
             matching = (ranks for kind, ranks in self.kinds.items() if tags.issubset(kind))
@@ -164,7 +164,7 @@ class ReadyJobs:
         return tuple(islice((rank[2] for rank in choice if self._is_ready(rank[2])), most))
 
     def look_again(self, uids: Iterable[str]) -> None:
-        """Some were offered: count those that are ready no more."""
+        """After an offer: count which jobs are no longer ready."""
         self.left -= sum(1 for uid in uids if not self._is_ready(uid))
 
     def _is_ready(self, uid: str) -> bool:

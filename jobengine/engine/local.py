@@ -1,4 +1,4 @@
-"""The engine on one machine: the door on the rules in memory and the journal in a file."""
+"""The engine on one machine: tables in memory, and a journal in one file."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final, Protocol, TypeVar
@@ -31,7 +31,7 @@ from .waiters import in_time
 __all__ = ["LocalEngine", "Thread"]
 
 A = TypeVar("A")
-#: Queues that are read whole at a time: each may keep eight bytes a job, and the places of those that are gone.
+#: How many queues may be read whole at a time: each keeps up to eight bytes a job, and the places of removed jobs.
 _MOST_VIEWS: Final = 32
 _NO_JOBS: Final[Done[c.ClaimResult]] = Done(c.ClaimResult(), changed=False)
 
@@ -43,7 +43,7 @@ class Thread(Run, Protocol):
         """Begin to run calls."""
 
     def stop(self) -> None:
-        """Run what was given, then end."""
+        """Run the calls that wait, then end."""
 
 
 @define(kw_only=True, eq=False)
@@ -54,7 +54,7 @@ class LocalEngine:
     journal: Journal
     #: Gives the SECRET when the file is opened; it is not kept.
     secret: Callable[[], bytes]
-    #: Where the journal is written.
+    #: The thread that writes the journal.
     thread: Thread
     #: Timers, the end of a reactor turn, and the monotonic clock.
     clock: IReactorTime
@@ -62,7 +62,7 @@ class LocalEngine:
     now: Callable[[], int]
     #: See NewId.
     new_id: NewId
-    #: Told once when storage has failed for good: the process should end.
+    #: Called once when storage has failed for good; the process should end.
     on_failure: Callable[[StorageError], None]
     #: Seconds between syncs, or 0 for a sync at every commit.
     sync_interval: float = 0
@@ -74,13 +74,13 @@ class LocalEngine:
     #: Carries out the commands; public for the tests of this engine alone.
     executor: Executor = field(init=False)
     _sort_indexes: SortIndexes = field(init=False)
-    #: How many queues are being read whole.
+    #: How many queues are being read whole now.
     _views: int = field(default=0, init=False)
-    #: Fires when what is stored was taken up, or could not be.
+    #: Fires when the database was read, or reading it has failed.
     _start_over: "Deferred[None]" = field(factory=lambda: succeed(None), init=False)
-    #: It is not to go on with it.
+    #: Whether reading the database is to be broken off.
     _stopping: bool = field(default=False, init=False)
-    #: Nobody may wait any more.
+    #: Whether nobody may wait any more.
     _released: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
@@ -132,7 +132,7 @@ class LocalEngine:
             self._start_over.callback(None)
 
     async def _recover(self) -> None:
-        """Read the file back in slices, and make sure of it; stops where it is if the engine is to stop."""
+        """Read the file back in slices, and confirm it; breaks off if the engine is stopped."""
         began = told = self.clock.seconds()
         for _ in self.executor.read_back():
             await deferLater(self.clock, 0)
@@ -165,7 +165,7 @@ class LocalEngine:
         self.journal.close(orderly=False)
 
     def release(self) -> None:
-        """See Engine. A request that is under way may come to its waiting only after this."""
+        """See Engine. A request in progress may begin to wait only after this."""
         self._released = True
         self.executor.waiters.end()
         self.executor.feed.end()
@@ -220,7 +220,11 @@ class LocalEngine:
                 return shown(outcome.get(), self.executor.tables.ahead)
 
     def _is_unsorted(self, command: c.ListJobs) -> bool:
-        """Whether the index for a list is still to be made, after a slice of it was; never for who may not list."""
+        """
+        Build a slice of the index for a list; returns whether it is incomplete.
+
+        A caller that may not list builds none.
+        """
         self.executor.check_started()
         table = self.executor.tables.queues.get(command.queue)
         if command.sort is None or table is None or not self._is_open(command):
@@ -246,7 +250,7 @@ class LocalEngine:
         ends = self.executor.waiters.ends
         finished: Job | None = None
         while True:
-            # Wait first, then look: so no end of the job is missed between the two.
+            # Start waiting before looking, so that the end of the job can't be missed in between.
             end = ends.add(command.queue, command.uid)
             try:
                 job = await self.ask(command)
@@ -254,18 +258,18 @@ class LocalEngine:
                     return job
                 finished = None
                 finished = await in_time(self.clock, end, until - self.clock.seconds(), None)
-                # Woken by a commit, it goes on when that is on disk.
+                # Woken by a commit, so go on when that is on disk.
                 await self.executor.durable(changed=False)
             except JobNotFound:
                 if finished is None:
                     raise
-                # It was finished, and removed at once.
+                # It was finished and removed at once.
                 return shown(finished, self.executor.tables.ahead)
             finally:
                 ends.remove(command.queue, command.uid, end)
 
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> c.ClaimResult:
-        """Claim or peek at jobs, or be given them when there are some, within so many seconds."""
+        """Claim or peek at jobs, or wait this many seconds for some."""
         until = self.clock.seconds() + wait
         outcome: Outcome[c.ClaimResult] = _NO_JOBS
         try:
@@ -279,7 +283,7 @@ class LocalEngine:
                 if await self.executor.durable(changed=outcome.changed):
                     return shown(outcome.get(), self.executor.tables.ahead)
         except CancelledError:
-            # The caller has gone: nobody would work on the jobs.
+            # The caller has gone: nobody would work on these jobs.
             if outcome.changed:
                 self.executor.put_back(outcome.get().jobs)
             raise
@@ -293,7 +297,7 @@ class LocalEngine:
         """See Engine."""
         if command.changes.priority is None or command.dry_run:
             return await self._sweep(command)
-        # More keys may list than may change: this is about the latter, even if nothing matches.
+        # Some keys may list jobs and not change them: check that first, even if nothing matches.
         matched = await self._sweep(replace(command, uids=()))
         uids = await self._matching(command)
         for start in range(0, len(uids), command.limit):
@@ -365,7 +369,7 @@ class LocalEngine:
         return View(table)
 
     async def _still_there(self, command: c.ListJobs, view: View, ranks: Sequence[Rank]) -> list[Job]:
-        """The jobs of a view that have these places, as they are on disk."""
+        """The jobs of a view at these places, as they are on disk."""
         while True:
             while self.executor.is_behind(command.queue_names):
                 await deferLater(self.clock, 0)
@@ -391,13 +395,13 @@ class LocalEngine:
             while (batches := await watcher.next()) is not None and self._is_open(command):
                 yield batches
                 if watcher.behind:
-                    # Many may be: others are let in between.
+                    # There may be many: let others in between.
                     await deferLater(self.clock, 0)
         finally:
             feed.leave(watcher)
 
     def _is_open(self, command: c.QueueCommand[A]) -> bool:
-        """Whether its key opens the queue for it now; it may have been revoked since the watch or the list began."""
+        """Whether the key still opens the queue: it may have been revoked since the stream began."""
         table, now = self.executor.tables.queues.get(command.queue), self.executor.timeline.elapsed()
         try:
             return table is not None and authorise(table.queue, command, now) is not None

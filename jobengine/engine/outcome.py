@@ -1,4 +1,8 @@
-"""What came of a command: an answer, or why it was not carried out. Neither may be told before it is on disk."""
+"""
+The outcome of a command: an answer or an error.
+
+Neither may be told before the changes that it reflects are on disk.
+"""
 
 from typing import Generic, NoReturn, TypeVar
 
@@ -13,7 +17,7 @@ A = TypeVar("A")
 
 
 class Done(Struct, Generic[A_co], frozen=True):
-    """It was carried out."""
+    """The command was carried out."""
 
     answer: A_co
     #: Whether it changed anything.
@@ -25,7 +29,7 @@ class Done(Struct, Generic[A_co], frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """It was not carried out, and nothing has changed."""
+    """The command was refused, and nothing has changed."""
 
     error: DomainError
     changed: bool = False

@@ -1,4 +1,4 @@
-"""Makes the indexes for lists by time when somebody asks for one, and drops those that nobody uses any more."""
+"""Builds indexes for lists by time when they are first used, and drops them when they are no longer used."""
 
 from typing import Final
 
@@ -11,11 +11,11 @@ from .freeing import Freeing
 
 __all__ = ["SortIndexes"]
 
-#: Jobs that are sorted anew for each page: about a millisecond.
+#: A queue with at most this many jobs is sorted for each page, in about a millisecond.
 _FEW: Final = 1_000
-#: Jobs that are put into an index at a time: about two milliseconds.
+#: Jobs that are added to an index at a time: about two milliseconds.
 _SLICE: Final = 1_000
-#: Seconds that an index is kept beyond its last use. It takes 75 bytes a job, and time at each change of one.
+#: Seconds that an index is kept after its last use. It takes 75 bytes a job, and time at each change of a job.
 _KEPT: Final = 300
 
 
@@ -25,14 +25,14 @@ class SortIndexes:
 
     clock: IReactorTime
     _freeing: Freeing = field(init=False)
-    #: What drops each index, by its table and ascending order.
+    #: The timer that drops each index, by its table and ascending order.
     _drops: dict[tuple[QueueTable, Sort], IDelayedCall] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._freeing = Freeing(self.clock)
 
     def lack(self, table: QueueTable, sort: Sort) -> bool:
-        """Whether more of an index is to be made, after a slice of it was: let others in, then ask again."""
+        """Build a slice of an index; returns whether it is incomplete. Let others in, then call this again."""
         by = sort.ascending
         if table.size() <= _FEW and by not in table.sort_indexes:
             return False
@@ -40,7 +40,7 @@ class SortIndexes:
         return not table.sort_some(by, _SLICE)
 
     def stop(self) -> None:
-        """Drop nothing any more."""
+        """Cancel all timers."""
         for drop in self._drops.values():
             drop.cancel()
         self._drops.clear()

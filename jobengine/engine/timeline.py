@@ -1,4 +1,4 @@
-"""The engine's time: elapsed milliseconds that go on steadily, however the wall clock is set."""
+"""The engine's time: elapsed milliseconds by the monotonic clock, however the wall clock is set."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ __all__ = ["Timeline"]
 class Timeline:
     """Elapsed time, as jobengine.core.model describes it, and how far the wall clock is ahead of it."""
 
-    #: Its seconds come from a monotonic clock.
+    #: The monotonic clock, in seconds.
     clock: IReactorTime
     #: The wall clock, in milliseconds since the Unix epoch.
     wall: Callable[[], int]
@@ -20,15 +20,15 @@ class Timeline:
 
     def start(self, ahead: int, latest: int) -> None:
         """
-        Begin where the wall clock, so far ahead as it was last known to be, says that elapsed time is.
+        Start at the wall clock's time, minus how far it was last known to be ahead.
 
-        It never begins before `latest`, the newest time that was recorded: if the wall clock was set back while nothing
-        ran, no time has gone by as far as anybody can tell.
+        It never starts before `latest`, the newest recorded time: if the wall clock was set back while the server was
+        stopped, no time counts as elapsed.
         """
         self._origin = max(self.wall() - ahead, latest) - self._steady()
 
     def elapsed(self) -> int:
-        """The time now."""
+        """Elapsed time now."""
         return self._steady() + self._origin
 
     def ahead(self) -> int:

@@ -1,8 +1,8 @@
 """
-The waiters: for a job that can be claimed, first come first served, or for a job to be finished.
+The waiters: for jobs to claim, first come first served, and for a job to finish.
 
-The executor calls `note` when facts are applied. Nothing here carries out a command: `offers` says which waiter may
-have which jobs, and the executor claims them.
+The executor calls `note` when facts are applied. Nothing here carries out commands: `offers` proposes jobs for waiters,
+and the executor claims them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,12 +20,12 @@ from .line import Line, ReadyJobs, Waiter
 __all__ = ["Ends", "Offer", "Waiters", "in_time"]
 
 T = TypeVar("T")
-#: A waiter and the jobs that it may have: uids by queue, in the order of its queues.
+#: A waiter and the jobs proposed for it: uids by queue, in the order of its queues.
 Offer = tuple[Waiter, list[tuple[str, tuple[str, ...]]]]
 
 
 def in_time(clock: IReactorTime, waiting: "Deferred[T]", seconds: float, otherwise: T) -> "Deferred[T]":
-    """`waiting`, but `otherwise` if it has not fired after so many seconds; it is cancelled then."""
+    """The result of `waiting`, or `otherwise` if it has not fired after this many seconds; then it is cancelled."""
     late: list[bool] = []
 
     def give_up() -> None:
@@ -44,26 +44,30 @@ def in_time(clock: IReactorTime, waiting: "Deferred[T]", seconds: float, otherwi
 
 @define
 class Ends:
-    """All waiters for a job to be finished, by queue and uid."""
+    """All waiters for a job to finish, by queue and uid."""
 
     _jobs: "dict[tuple[str, str], list[Deferred[Job | None]]]" = field(factory=dict)
 
     def __bool__(self) -> bool:
-        """Whether there is anybody."""
+        """Whether anybody waits."""
         return bool(self._jobs)
 
     def __len__(self) -> int:
-        """How many they are."""
+        """The number of waiters."""
         return sum(map(len, self._jobs.values()))
 
     def add(self, queue: str, uid: str) -> "Deferred[Job | None]":
-        """Fires with the finished job, or None if it is removed unfinished; `remove` it to wait no longer."""
+        """
+        A Deferred that fires with the finished job, or None if it is removed unfinished.
+
+        `remove` it to stop waiting.
+        """
         done: Deferred[Job | None] = Deferred(lambda _: self.remove(queue, uid, done))
         self._jobs.setdefault((queue, uid), []).append(done)
         return done
 
     def remove(self, queue: str, uid: str, done: "Deferred[Job | None]") -> None:
-        """One waits no longer, if it still does."""
+        """Remove a waiter, if it still waits."""
         waiting = self._jobs.get((queue, uid), [])
         if done in waiting:
             waiting.remove(done)
@@ -71,7 +75,7 @@ class Ends:
             self._jobs.pop((queue, uid), None)
 
     def tell(self, queue: str, uid: str, job: Job | None) -> None:
-        """The job is finished or gone."""
+        """Wake the waiters for a job that is finished or gone."""
         for done in self._jobs.pop((queue, uid), ()):
             done.callback(job)
 
@@ -83,22 +87,22 @@ class Ends:
 
 @define
 class Waiters:
-    """All waiters, and the changes that concern them since they were served last."""
+    """All waiters, and the changes since they were last served that concern them."""
 
     _tables: Tables
     line: Line = field(factory=Line)
     ends: Ends = field(factory=Ends)
-    #: Whether anything has happened.
+    #: Whether there is anything to serve.
     stirred: bool = False
-    #: What has become ready, by queue; only where somebody waits.
+    #: The jobs that have become ready, by queue; only of queues with waiters.
     _ready: dict[str, ReadyJobs] = field(factory=dict)
-    #: Queues that were created, reconfigured or deleted, and whether that ended a pause.
+    #: Queues that were created, reconfigured or deleted, and whether this ended a pause.
     _reconfigured: dict[str, bool] = field(factory=dict)
-    #: Jobs that are finished, or gone (None).
+    #: Jobs that are finished, or None if they are gone.
     _ended: list[tuple[str, str, Job | None]] = field(factory=list)
 
     def note(self, swaps: Sequence[Swap]) -> None:
-        """Take note of changes that were just applied."""
+        """Note changes that were just applied."""
         if not self.line and not self.ends:
             return
         for swap in swaps:
@@ -115,9 +119,9 @@ class Waiters:
 
     def concerned(self) -> Iterator[Waiter]:
         """
-        Begin a round: those in the line for queues that were created, reconfigured or deleted.
+        Begin a round: returns the waiters for queues that were created, reconfigured or deleted.
 
-        Their keys may open the queues no more. What can be claimed of a queue that was paused is offered next.
+        Their keys may no longer open the queues. Ready jobs of a queue whose pause has ended are offered next.
         """
         self.stirred = False
         names, self._reconfigured = self._reconfigured, {}
@@ -129,9 +133,9 @@ class Waiters:
 
     def offers(self) -> Iterator[Offer]:
         """
-        Which waiter may have which jobs, first come first served; each offer is made when it is asked for.
+        Propose jobs for waiters, first come first served; each offer is computed when it is asked for.
 
-        It ends when as many were claimed as have become ready.
+        It ends when as many jobs were claimed as have become ready.
         """
         ready, self._ready = self._ready, {}
         for waiter in self.line.matching(ready):
@@ -144,7 +148,7 @@ class Waiters:
                     ready[name].look_again(uids)
 
     def end(self) -> None:
-        """Wake everybody, with nothing."""
+        """Wake all waiters, with no jobs."""
         self.line.end()
         self.ends.end()
 
@@ -163,20 +167,20 @@ class Waiters:
 
     def _note_ready(self, name: str, jobs: Iterable[Job]) -> None:
         table = self._tables.queues.get(name)
-        # Those of a paused queue are looked for at the end of its pause.
+        # Jobs of a paused queue are collected at the end of its pause.
         if table is not None and not table.queue.paused:
             self._ready.setdefault(name, ReadyJobs(table)).add(jobs)
             self.stirred = True
 
     def _note_all(self, name: str) -> None:
-        """Note the ready jobs of a queue, as many as its waiters would take."""
+        """Note ready jobs of a queue, as many as its waiters would take."""
         table = self._tables.queues.get(name)
         if table is not None:
             for tags, count in self.line.wanted(name):
                 self._note_ready(name, islice(table.ready_jobs(tags), count))
 
     def _found(self, waiter: Waiter, ready: dict[str, ReadyJobs]) -> list[tuple[str, tuple[str, ...]]]:
-        """The jobs that have become ready for a waiter, by queue: at most as many as it would take."""
+        """The jobs that have become ready for a waiter, by queue: at most as many as it takes."""
         found = []
         count = waiter.count
         for name in waiter.queues:
@@ -188,5 +192,5 @@ class Waiters:
 
 
 def _has_become_ready(old: Job | None, new: Job) -> bool:
-    """Whether it can be claimed, and could not be before, or not by its tags."""
+    """Whether a job can be claimed now and could not be before, or not under its present tags."""
     return new.ready and (old is None or not old.ready or old.spec.tags != new.spec.tags)

@@ -1,13 +1,13 @@
 """
-Group commit, the reactor's side: what is submitted while a write is in flight becomes the next write, as one frame.
+Group commit, on the reactor's side: what is submitted during a write becomes the next write, as one frame.
 
-The phases, and what a submission meets in each:
+The phases, and what happens to a submission in each:
 
 - IDLE: nothing to do; a submission begins a batch.
 - COLLECTING: a batch is open until the end of this reactor turn.
 - WRITING: one write is in flight; submissions gather in the next batch.
-- FULL: the disk has no room. What was not yet on disk is kept and tried again; submissions are refused.
-- FAILED: it is not known what is on disk; nothing is written any more and submissions are refused.
+- FULL: the disk has no room. What is not on disk yet is kept and tried again; submissions are refused.
+- FAILED: it is unknown what is on disk. Nothing more is written, and submissions are refused.
 - CLOSED: the last commit was made.
 """
 
@@ -25,10 +25,10 @@ from .errors import NoRoom, StorageBroken, StorageError
 
 __all__ = ["Backlog", "Committer", "Hooks", "NextSlice", "Phase", "Run", "Writer"]
 
-#: Seconds between two tries to write what found no room.
+#: Seconds between attempts to write to a full disk.
 RETRY_SECONDS: Final = 0.5
 
-#: Gives the slice of a snapshot that is to go with a write, given the bytes of the records in it (0 if it has none).
+#: Gives the slice of a snapshot to go with a write, given the bytes of the records in that write (maybe 0).
 NextSlice = Callable[[int], Sequence[bytes]]
 
 M = TypeVar("M")
@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 
 class Backlog(StorageError):
-    """More is waiting to be written than may wait."""
+    """The backlog is full: too many bytes wait to be written."""
 
 
 class Phase(Enum):
@@ -54,14 +54,14 @@ class Writer(Protocol):
     """What a committer needs of a journal; see jobengine.storage.journal.Journal."""
 
     def append(self, records: Sequence[bytes], slice_: Sequence[bytes] = (), *, sync: bool = True) -> None:
-        """Make one commit, and put a slice into the copy being made."""
+        """Make one commit, and append a slice to the copy in progress."""
 
     def sync(self) -> None:
         """Return when all that was appended is on disk."""
 
 
 class Run(Protocol):
-    """Runs a blocking call elsewhere, one at a time, in the order in which they were given."""
+    """Runs blocking calls on another thread, one at a time, in order."""
 
     def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":
         """A Deferred of what the call returns or raises."""
@@ -87,7 +87,7 @@ class _Batch(Generic[M]):
         self.size += later.size
 
     def wait(self) -> "Deferred[None]":
-        """A Deferred of the caller's own: one who cancels it cancels nothing else."""
+        """A Deferred for one caller: cancelling it cancels nothing else."""
         waiter: Deferred[None] = Deferred()
         self.waiters.append(waiter)
         return waiter
@@ -107,11 +107,11 @@ class _Batch(Generic[M]):
 class Hooks(Generic[M]):
     """What the committer tells its owner; each gets the memos of the submissions concerned, oldest first."""
 
-    #: These are not on disk and can't be now: take them out of sight.
+    #: These are not on disk, which is full: roll them back.
     stalled: Callable[[list[M]], None]
-    #: There is room again and these are on disk, or will be before anything newer: they are true again.
+    #: There is room again, and these are on disk or will be before anything newer: apply them again.
     resumed: Callable[[list[M]], None]
-    #: Nothing can be written any more; the process should end.
+    #: Nothing more can be written; the process should end.
     failed: Callable[[StorageError], None]
     #: Called when a write is done, with the number of records and bytes it had, and its memos.
     written: Callable[[int, int, list[M]], None]
@@ -120,25 +120,25 @@ class Hooks(Generic[M]):
 @define(kw_only=True)
 class Committer(Generic[M]):
     """
-    Collects what is submitted and keeps one write in flight.
+    Collects submissions and keeps one write in flight.
 
-    Each submission carries a memo, which is nothing to the committer: its owner gets it back if the write stalls.
+    Each submission carries a memo, opaque to the committer: the owner gets it back if the write stalls.
     """
 
     #: Where it writes to, on the thread that `run` uses.
     writer: Writer
     #: Runs a call on that thread.
     run: Run
-    #: Ends the reactor turn, and waits before a try.
+    #: Schedules the end of a reactor turn, and the next attempt.
     clock: IReactorTime
-    #: Whom it tells.
+    #: What to call when something happens.
     hooks: Hooks[M]
     #: Bytes that may wait before submissions are refused.
     max_backlog: int = 64 << 20
     #: Seconds between syncs; 0 syncs every commit before its waiters are released.
     sync_interval: float = 0
     phase: Phase = field(default=Phase.IDLE, init=False)
-    #: Why it does not take submissions, while it does not.
+    #: Why submissions are refused, or None.
     trouble: StorageError | None = field(default=None, init=False)
     _next_slice: NextSlice | None = field(default=None, init=False)
     _pending: _Batch[M] = field(default=Factory(_Batch), init=False)
@@ -149,7 +149,7 @@ class Committer(Generic[M]):
     _log: Logger = field(factory=Logger, init=False)
 
     def admit(self) -> None:
-        """Return if a submission would be taken; raise NoRoom, StorageBroken or Backlog otherwise."""
+        """Return if a submission would be accepted; raise NoRoom, StorageBroken or Backlog otherwise."""
         if self.trouble is not None:
             # One exception is raised many times: without this, each time would add to its traceback.
             raise self.trouble.with_traceback(None)
@@ -158,9 +158,9 @@ class Committer(Generic[M]):
 
     def submit(self, records: Sequence[bytes], memo: M) -> None:
         """
-        Take records for the next commit, after `admit` said that it would.
+        Take records for the next commit, after `admit` has returned.
 
-        While there is no room they are kept as well, for what time alone has changed.
+        Without room they are kept as well: they are changes that time alone has made.
         """
         self._pending.add(records, memo)
         if self.phase is Phase.IDLE:
@@ -170,7 +170,7 @@ class Committer(Generic[M]):
         """
         None if all that was submitted is on disk; otherwise a Deferred that fires when it is.
 
-        It fails with NoRoom or StorageBroken. While there is no room, what is not on disk is out of sight, so None.
+        It fails with NoRoom or StorageBroken. None while the disk is full: what is not on disk was rolled back.
         """
         if self.phase is Phase.FULL:
             return None
@@ -183,16 +183,16 @@ class Committer(Generic[M]):
         return None
 
     def carry(self, next_slice: NextSlice | None) -> None:
-        """Have slices of a snapshot go with the writes from now on, or no more."""
+        """Start, or with None stop, sending slices of a snapshot with the writes."""
         self._next_slice = next_slice
 
     def poke(self) -> None:
-        """Make a write soon, even with nothing submitted, for a slice to go with; not while a drain waits."""
+        """Make a write soon for a slice to go with, even if nothing is submitted; not while a drain waits."""
         if self.phase is Phase.IDLE and not self._idle_waiters:
             self._collect()
 
     def drain(self) -> "Deferred[None]":
-        """Fires when no write is in flight and none is due: at once, or after the last commit, or when it stalls."""
+        """A Deferred that fires when no write is in flight or due, which may be at once, or when writing stalls."""
         if self.phase in (Phase.COLLECTING, Phase.WRITING):
             waiter: Deferred[None] = Deferred()
             self._idle_waiters.append(waiter)
@@ -200,7 +200,7 @@ class Committer(Generic[M]):
         return succeed(None)
 
     def close(self) -> None:
-        """Take nothing any more; to be called after `drain`."""
+        """Refuse submissions from now on. Call it after `drain`."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self.phase = Phase.CLOSED
@@ -224,7 +224,7 @@ class Committer(Generic[M]):
 
     @property
     def _over(self) -> bool:
-        """Whether nothing may follow from a write that ends now."""
+        """Whether the result of a write that ends now is to be ignored."""
         return self.phase in (Phase.FAILED, Phase.CLOSED)
 
     def _wrote(self, _: None) -> None:
@@ -297,7 +297,7 @@ class Committer(Generic[M]):
         self._wrote(None)
 
     def give_up(self, failure: Failure) -> None:
-        """Release everybody with the news that the outcome is unknown, and tell the owner, once."""
+        """Fail all waiters with an unknown outcome, and tell the owner, once."""
         if self._over:
             return
         error = failure.value if isinstance(failure.value, StorageBroken) else StorageBroken(failure.getErrorMessage())

@@ -1,4 +1,4 @@
-"""What can go wrong with the database file; str() of each is written for the operator and says what to do next."""
+"""Errors of the database file; str() of each is a message for the operator and says what to do next."""
 
 __all__ = [
     "Damaged",
@@ -14,11 +14,11 @@ __all__ = [
 
 
 class StorageError(Exception):
-    """Anything that keeps the database from being opened or written."""
+    """The database can't be opened or written."""
 
 
 class WrongSecret(StorageError):
-    """The header is intact, but the data key does not open with this SECRET."""
+    """The header is intact, but this SECRET does not decrypt its data key."""
 
 
 class Locked(StorageError):
@@ -34,11 +34,11 @@ class NewerFormat(StorageError):
 
 
 class Damaged(StorageError):
-    """Something in the middle of the file is not as it was written."""
+    """The file has changed somewhere before its end since it was written."""
 
 
 class Unclear(StorageError):
-    """The end of the file is not as it was written, and not as a crash would leave it either."""
+    """The end of the file has changed since it was written, in a way that no crash explains."""
 
 
 class NoRoom(StorageError):
@@ -46,4 +46,4 @@ class NoRoom(StorageError):
 
 
 class StorageBroken(StorageError):
-    """A write or sync failed in a way that leaves open what is on disk: nothing may be written any more."""
+    """A write or sync failed, and it is unknown what is on disk: nothing more may be written."""

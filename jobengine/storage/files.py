@@ -1,4 +1,4 @@
-"""The few things the journal asks of a file system; tests put faults and simulated crashes in their place."""
+"""The few calls that the journal makes of a file system; tests replace them by faults and simulated crashes."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from typing import Final
 
 __all__ = ["Files"]
 
-#: Bytes by which a file that is to go is made shorter at a time, and the seconds until the next time.
+#: A discarded file is truncated by this many bytes at a time, with this many seconds between.
 _FREED_AT_ONCE: Final = 8 << 20
 _PAUSE: Final = 0.01
 
@@ -47,10 +47,10 @@ class Files:
         os.close(descriptor)
 
     def discard(self, descriptor: int) -> None:
-        """Have a file closed that has lost its name, and its room given back; does not wait for it."""
+        """Close a file without a name and free its space, in the background."""
         try:
             Thread(target=_free, args=(descriptor,), daemon=True).start()
-        except RuntimeError:  # there can be no more threads: then it has to be waited for
+        except RuntimeError:  # no thread can be started: do it here
             _close(descriptor)
 
     def exists(self, path: str) -> bool:
@@ -62,7 +62,7 @@ class Files:
         return os.fstat(descriptor).st_size
 
     def read(self, descriptor: int, length: int, position: int) -> bytes:
-        """The bytes at `position`, fewer than `length` only where the file ends."""
+        """The bytes at `position`; fewer than `length` only at the end of the file."""
         parts = []
         while length and (part := os.pread(descriptor, length, position)):
             parts.append(part)
@@ -110,9 +110,9 @@ class Files:
 
 def _free(descriptor: int) -> None:
     """
-    Close a file, after making it shorter step by step if nobody else can see that.
+    Close a file, after truncating it step by step if no other process has it open.
 
-    To free 450 MB at once keeps every sync on the file system waiting for up to 80 ms; in steps it is 2.
+    Freeing 450 MB at once delays every sync on the file system by up to 80 ms; in steps by 2.
     """
     with suppress(OSError):  # what is not freed in steps is freed when it is closed
         if os.fstat(descriptor).st_nlink == 0 and _is_open_once(descriptor):
@@ -125,7 +125,7 @@ def _free(descriptor: int) -> None:
 
 
 def _close(descriptor: int) -> None:
-    """Close a file of which nothing is needed any more."""
+    """Close a file whose contents no longer matter."""
     with suppress(OSError):
         os.close(descriptor)
 
@@ -133,9 +133,9 @@ def _close(descriptor: int) -> None:
 def _is_open_once(descriptor: int) -> bool:
     """Whether no other process has the file open, such as one that copies it."""
     try:
-        # A lease for writing is only given to one who is alone (fcntl(2)); only that is asked for, so it goes at once.
+        # The kernel grants a write lease only to the sole opener (fcntl(2)); it is given back at once.
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except (OSError, AttributeError):  # it is not alone, or the system has no leases
+    except (OSError, AttributeError):  # another process has it open, or the system has no leases
         return False
     return True

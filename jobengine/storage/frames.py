@@ -43,11 +43,11 @@ _MINOR: Final = 0
 _CLEAR: Final = struct.Struct(">8sHH16sII16s")
 _SEALED: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + 32 + 32
 HEADER_SIZE: Final = _CLEAR.size + _SEALED + 4
-#: The largest parameters that are worked with: they can't be authenticated before they are used.
+#: The largest parameters to accept: they are used before they can be authenticated.
 _MAX_PASSES: Final = 10
 _MAX_KIB: Final = 1 << 20
 
-#: Stands before every frame, so that a good frame behind a damaged place is found quickly.
+#: Begins every frame, so that a good frame after a damaged place is found quickly.
 MARKER: Final = b"\xf2JEF"
 #: marker, length of the box, CRC-32 of length and position
 _HEAD: Final = struct.Struct(">4sII")
@@ -57,7 +57,7 @@ _CHECKED: Final = struct.Struct(">IQ")
 _PREFIX: Final = struct.Struct(">16sQ16sB")
 _LENGTH: Final = struct.Struct(">I")
 _BOX_OVERHEAD: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + _PREFIX.size
-#: A longer box than this is never written.
+#: The longest box that is ever written.
 MAX_BOX: Final = 1 << 28
 
 
@@ -66,7 +66,7 @@ class Kind(IntEnum):
 
     #: A part of the snapshot that a file begins with.
     SLICE = 1
-    #: The snapshot ends with this frame, which has no records.
+    #: The end of the snapshot; it has no records.
     SNAPSHOT_END = 2
     #: One commit.
     COMMIT = 3
@@ -75,12 +75,12 @@ class Kind(IntEnum):
 
 
 class BadFrame(Exception):
-    """There is no good frame at this place."""
+    """There is no valid frame at this place."""
 
 
 @frozen(kw_only=True)
 class Kdf:
-    """How hard argon2id (RFC 9106) works to make a key of the SECRET."""
+    """The parameters of argon2id (RFC 9106), which derives a key from the SECRET."""
 
     #: Passes over the memory.
     passes: int = 3
@@ -90,18 +90,18 @@ class Kdf:
 
 @frozen(kw_only=True)
 class Lock:
-    """What seals the data keys of a database: the key made of the SECRET, and how it was made."""
+    """What encrypts the data key of a database: the key derived from the SECRET, and how it was derived."""
 
-    #: The parameters it was made with.
+    #: The parameters of the derivation.
     kdf: Kdf
-    #: The 16 bytes of salt it was made with.
+    #: The 16 bytes of its salt.
     salt: bytes
     #: The 32 bytes of the key.
     key: bytes = field(repr=False)
 
     @classmethod
     def derive(cls, secret: bytes, kdf: Kdf, salt: bytes | None = None) -> "Lock":
-        """Make the key of a SECRET; takes 0.1 s with the default parameters. Without a salt, draws one."""
+        """Derive the key from a SECRET; takes 0.1 s with the default parameters. Draws a salt if none is given."""
         salt = random(argon2id.SALTBYTES) if salt is None else salt
         key = argon2id.kdf(SecretBox.KEY_SIZE, secret, salt, opslimit=kdf.passes, memlimit=kdf.kib * 1024)
         return cls(kdf=kdf, salt=salt, key=key)
@@ -109,7 +109,7 @@ class Lock:
 
 @frozen(kw_only=True)
 class Frame:
-    """What a good frame held."""
+    """The contents of a frame."""
 
     kind: Kind
     records: tuple[bytes, ...] = field(repr=False)
@@ -117,10 +117,10 @@ class Frame:
 
 @frozen(kw_only=True)
 class Chain:
-    """Where a file of frames has come to: what the next frame must say to be the next."""
+    """The end of a chain of frames: what the next frame must match."""
 
     _box: SecretBox = field(repr=False)
-    #: The 16 bytes that tell this file from every other.
+    #: The 16 random bytes that identify the file.
     file_id: bytes
     #: The number of the next frame; the first is 0.
     number: int = 0
@@ -129,9 +129,9 @@ class Chain:
 
     def seal(self, kind: Kind, records: Sequence[bytes], position: int) -> "tuple[bytes, Chain]":
         """
-        The bytes of the next frame, to be written at `position`, and the chain with it at its end.
+        The bytes of the next frame, to be written at `position`, and the chain after it.
 
-        Raises ValueError if they would be more than can be read back.
+        Raises ValueError if the frame would be too long to be read back.
         """
         parts = [_PREFIX.pack(self.file_id, self.number, self.tag, kind)]
         for record in records:
@@ -144,9 +144,9 @@ class Chain:
 
     def open(self, box: bytes) -> "tuple[Frame, Chain]":
         """
-        The frame in a box (see `box_length`), and the chain with it at its end.
+        The frame in a box (see `box_length`), and the chain after it.
 
-        Raises BadFrame if it is not exactly the next frame of this file, and NewerFormat if it is of no known kind.
+        Raises BadFrame if it is not exactly the next frame of this file, and NewerFormat if its kind is unknown.
         """
         file_id, number, tag, kind, body = self._unseal(box)
         if (file_id, number, tag) != (self.file_id, self.number, self.tag):
@@ -154,7 +154,7 @@ class Chain:
         return Frame(kind=_kind(kind), records=tuple(_records(body))), self._followed_by(box)
 
     def is_frame(self, box: bytes) -> bool:
-        """Whether a box is a frame sealed with this file's key, wherever it stands in the chain."""
+        """Whether a box is a frame encrypted with this file's key, anywhere in the chain."""
         try:
             self._unseal(box)
         except BadFrame:
@@ -174,7 +174,7 @@ class Chain:
 
 
 def new_file(lock: Lock) -> tuple[bytes, Chain]:
-    """A header with a fresh file id and data key sealed by `lock`, and the chain that begins behind it."""
+    """A header with a new file id and data key, encrypted by `lock`, and the chain that begins after it."""
     file_id, data_key = random(16), random(SecretBox.KEY_SIZE)
     clear = _CLEAR.pack(_MAGIC, _MAJOR, _MINOR, file_id, lock.kdf.passes, lock.kdf.kib, lock.salt)
     sealed = bytes(SecretBox(lock.key).encrypt(data_key + _digest(clear)))
@@ -184,9 +184,10 @@ def new_file(lock: Lock) -> tuple[bytes, Chain]:
 
 def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
     """
-    What the first HEADER_SIZE bytes of a file say, opened with the SECRET.
+    Read the first HEADER_SIZE bytes of a file and decrypt its data key with the SECRET.
 
-    Raises NotADatabase, NewerFormat, Damaged or WrongSecret. Parameters are bounded before anything is derived.
+    Raises NotADatabase, NewerFormat, Damaged or WrongSecret. The parameters are checked against bounds before a key is
+    derived.
     """
     if header[: len(_MAGIC)] != _MAGIC:
         raise NotADatabase("it does not begin as a JobEngine database does")
@@ -205,7 +206,7 @@ def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
 
 
 def box_length(head: bytes, position: int) -> int:
-    """How many bytes of box follow the FRAME_HEAD bytes read at `position`; raises BadFrame if they are no head."""
+    """The length of the box after the FRAME_HEAD bytes read at `position`; raises BadFrame if they are no head."""
     if len(head) < FRAME_HEAD:
         raise BadFrame("its head is cut short")
     marker, length, checksum = _HEAD.unpack(head)
@@ -227,7 +228,7 @@ def _data_key(lock: Lock, clear: bytes, sealed: bytes) -> bytes:
     try:
         opened = SecretBox(lock.key).decrypt(sealed)
     except CryptoError:
-        # Not chained: the cause would add nothing, and its frames hold the key.
+        # Raised from None: the cause adds nothing, and its traceback holds the key.
         raise WrongSecret("the SECRET is not the one this database was written with") from None
     if opened[32:] != _digest(clear):
         raise Damaged("its header is not the one its data key was sealed with")

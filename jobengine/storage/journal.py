@@ -1,7 +1,7 @@
 """
-The database file: opened under its lock, appended to, synced, and compacted into a new file.
+The database file: lock and open it, append to it, sync it, and compact it into a new file.
 
-Everything here blocks. After it has been opened a journal is used by one thread alone, the writer.
+Everything here blocks. Once it is open, only the writer thread uses a journal.
 """
 
 import errno
@@ -20,11 +20,11 @@ from .recovery import Recovery
 
 __all__ = ["Journal", "Torn", "check_secret"]
 
-#: A write that fails with one of these can succeed later: no room, quota, file-size limit.
+#: Errors after which a write can succeed later: no room, quota, file-size limit.
 _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-#: Bytes of records in one frame, if they are not one record; well below MAX_BOX, though each takes a few more.
+#: The most bytes of records in one frame, unless it is a single record; well below MAX_BOX, as records have overhead.
 _MOST: Final = MAX_BOX // 2
-#: Bytes of a copy after which it is synced.
+#: A copy is synced each time it has grown by this many bytes.
 _COPY_STEP: Final = 1 << 19
 #: Bytes that `confirm` writes at a time.
 _CONFIRMED_AT_ONCE: Final = 1 << 20
@@ -32,9 +32,9 @@ _CONFIRMED_AT_ONCE: Final = 1 << 20
 
 @frozen
 class Torn:
-    """A last write that a crash had cut short, and that was therefore cut off."""
+    """The rest of a last write that a crash interrupted; it was cut off."""
 
-    #: Where its bytes were copied to.
+    #: The file to which it was copied.
     copy: str
     #: How many bytes.
     length: int
@@ -52,9 +52,9 @@ class _FrameFile:
 
     def append(self, kind: Kind, records: Sequence[bytes]) -> None:
         """
-        Write one frame, or as many as it takes for that much, without syncing.
+        Write the records in one frame, or in several if they are too long, without syncing.
 
-        On an error the file is cut back to what it was, or StorageBroken.
+        On an error the file is cut back to its earlier length; if that fails, raises StorageBroken.
         """
         frames, chain, end = [], self.chain, self.end
         for part in _parts(records):
@@ -69,7 +69,7 @@ class _FrameFile:
         self.chain, self.end = chain, end
 
     def cut_back(self, end: int, cause: Exception) -> None:
-        """Take off what stands behind `end`; raises StorageBroken."""
+        """Truncate the file to `end`; raises StorageBroken."""
         try:
             self.files.truncate(self.descriptor, end)
         except OSError as error:
@@ -81,34 +81,33 @@ class Journal:
     """
     One database file, from `lock` to `close`.
 
-    After `lock`, a file that is there is opened (`open`), read (`recover`) and confirmed (`confirm`), in this order;
-    one that is not is made (`make`).
+    After `lock`, call `open`, `recover` and `confirm`, in this order, for an existing file, or `make` for a new one.
     """
 
-    #: Where it is, as an absolute path.
+    #: Its absolute path.
     path: str
     _files: Files = field(factory=Files)
     _kdf: Kdf = field(factory=Kdf)
-    #: What recovery cut off, if it did.
+    #: What recovery cut off, if anything.
     torn: Torn | None = field(default=None, init=False)
     #: Whether the file was new or closed in good order.
     clean: bool = field(default=False, init=False)
-    #: How often it was synced since it was opened, and the seconds this took in all.
+    #: The number of syncs since it was opened, and the seconds they took in total.
     syncs: int = field(default=0, init=False)
     sync_seconds: float = field(default=0.0, init=False)
     _lock_file: int | None = field(default=None, init=False)
-    #: The directory of the file, open to be synced: when it is needed, there may be no descriptor left to open it.
+    #: The directory of the file, kept open for syncs: later there might be no descriptor left to open it.
     _directory: int | None = field(default=None, init=False)
     _lock: Lock | None = field(default=None, init=False)
-    #: The walk over the file, until it has come to its end, and the descriptor it reads.
+    #: The recovery in progress, and the descriptor that it reads.
     _walk: tuple[Recovery, int] | None = field(default=None, init=False)
-    #: How much of the file was on disk for certain when it was opened.
+    #: How many bytes were on disk for certain when the file was opened.
     _sure: int = field(default=0, init=False)
-    #: Whether a write or sync has failed so that nothing may be written any more.
+    #: Whether a write or sync has failed for good, so that nothing more may be written.
     _broken: bool = field(default=False, init=False)
     _main: _FrameFile | None = field(default=None, init=False)
     _copy: _FrameFile | None = field(default=None, init=False)
-    #: How much of the copy is on disk.
+    #: How many bytes of the copy are on disk.
     _copied: int = field(default=0, init=False)
 
     @property
@@ -122,7 +121,7 @@ class Journal:
         return self._copy is not None
 
     def lock(self) -> bool:
-        """Take the lock, and say whether there is a file to be opened; raises Locked and OSError."""
+        """Take the lock and return whether the file exists; raises Locked and OSError."""
         try:
             self._lock_file = self._files.lock(self.path + ".lock")
         except BlockingIOError:
@@ -131,7 +130,7 @@ class Journal:
         return self._files.exists(self.path)
 
     def open(self, secret: bytes) -> None:
-        """Open the file that is there and check its header, with nothing changed; raises StorageError and OSError."""
+        """Open an existing file and check its header, without changing it; raises StorageError and OSError."""
         with self._explained():
             descriptor = self._files.open(self.path)
             try:
@@ -141,7 +140,7 @@ class Journal:
                 raise
 
     def make(self, secret: bytes) -> None:
-        """Make the file, empty; raises OSError and StorageBroken."""
+        """Create an empty file; raises OSError and StorageBroken."""
         self._files.remove(self._copy_path)
         self._lock = Lock.derive(secret, self._kdf)
         self.start_copy()
@@ -152,10 +151,9 @@ class Journal:
 
     def recover(self, now: int) -> Iterator[tuple[bytes, ...]]:
         """
-        Give the records of every frame, in order; `progress` says how far it is.
+        Yield the records of each frame, in order; `progress` says how far it is.
 
-        `now` (milliseconds) names the copy of a torn tail. Raises a StorageError, with nothing of the file changed, and
-        OSError.
+        `now` (milliseconds) names the copy of a torn tail. Raises StorageError, without changing the file, and OSError.
         """
         assert self._walk is not None, "the journal is not open"
         recovery, descriptor = self._walk
@@ -170,7 +168,7 @@ class Journal:
 
     @property
     def opened(self) -> bool:
-        """Whether there is a file that was opened and is not read yet."""
+        """Whether a file was opened and is not read yet."""
         return self._walk is not None
 
     @property
@@ -183,11 +181,11 @@ class Journal:
 
     def confirm(self) -> None:
         """
-        Make sure that what was read is on disk, so that it can be shown; raises StorageBroken.
+        Make sure that what was read is on disk before it is shown; raises StorageBroken.
 
-        It may have come from the kernel's cache, and after a sync that failed the kernel may hold for written what is
-        not (docs/database-format.md, "Recovery"). So what no sync vouches for is written once more, as it is and where
-        it is: that takes no room, and a crash meanwhile leaves each sector as it was or as it is to be.
+        It may have come from the kernel's cache, and after a failed sync the kernel may take pages for written that are
+        not (docs/database-format.md, "Recovery"). So whatever is not known to be synced is written again, in place and
+        unchanged. That takes no room, and a crash meanwhile leaves each sector as it was.
         """
         main = self._current
         try:
@@ -202,9 +200,9 @@ class Journal:
 
     def append(self, records: Sequence[bytes], slice_: Sequence[bytes] = (), *, sync: bool = True) -> None:
         """
-        Make one commit of `records`, and put a slice of the snapshot into the copy that is being made.
+        Make one commit of `records`, and append a slice of the snapshot to the copy in progress.
 
-        When it returns, the commit is on disk (`sync`) or handed to the kernel. Raises NoRoom, with nothing changed,
+        When it returns, the commit is on disk (`sync`) or handed to the kernel. Raises NoRoom if nothing was changed,
         or StorageBroken, after which nothing may be written.
         """
         if records:
@@ -215,7 +213,7 @@ class Journal:
             self._append_copy(slice_, records)
 
     def sync(self) -> None:
-        """Return when all that was appended is on disk; raises StorageBroken, whatever the reason it is not."""
+        """Return when all that was appended is on disk; raises StorageBroken on any error."""
         self._check_whole()
         began = perf_counter()
         try:
@@ -227,15 +225,15 @@ class Journal:
         self.sync_seconds += perf_counter() - began
 
     def start_copy(self) -> None:
-        """Begin a new file beside this one; from now on commits go to both. Raises OSError."""
+        """Start a copy beside this file; from now on commits go to both. Raises OSError."""
         assert self._copy is None
         self._copy, self._copied = self._new_file(), 0
 
     def finish_copy(self) -> bool:
         """
-        End the snapshot in the copy and put it in this file's place. False if the copy was given up.
+        Finish the copy and replace this file by it; returns False if the copy was given up.
 
-        Raises StorageBroken if it is not known which of the two would be there after a crash.
+        Raises StorageBroken if it is unknown which of the two a crash would leave.
         """
         if self._copy is None:
             return False
@@ -248,7 +246,7 @@ class Journal:
         return True
 
     def drop_copy(self) -> None:
-        """Give up the copy that is being made, if there is one."""
+        """Give up the copy in progress, if any."""
         if self._copy is not None:
             copy, self._copy = self._copy, None
             with suppress(OSError):
@@ -256,7 +254,7 @@ class Journal:
             self._files.discard(copy.descriptor)
 
     def close(self, *, orderly: bool) -> None:
-        """Let go of the file and its lock; `orderly` says in the file that all is well."""
+        """Close the file and release the lock; with `orderly` a closing frame is written first."""
         try:
             if orderly and self._main is not None:
                 self._close_in_order(self._main)
@@ -264,7 +262,8 @@ class Journal:
             self._release()
 
     def _close_in_order(self, main: _FrameFile) -> None:
-        # The closing frame vouches for all before it, so that is synced first, and the frame taken off if it can't be.
+        # The closing frame says that all before it is on disk, so sync that first, and cut the frame off if it can't be
+        # synced.
         self.sync()
         end = main.end
         main.append(Kind.CLOSE, ())
@@ -289,7 +288,7 @@ class Journal:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say of an error in which file it is, and what to do."""
+        """Add to an error which file it is about and what to do."""
         try:
             yield
         except StorageError as error:
@@ -321,7 +320,11 @@ class Journal:
         self.torn = Torn(path, len(tail))
 
     def _complete_copy(self, copy: _FrameFile) -> None:
-        """End the snapshot in the copy and give it this file's name; after this the name may stand for either."""
+        """
+        Finish the snapshot in the copy and rename it.
+
+        Until the directory is synced, the name may stand for either file.
+        """
         copy.append(Kind.SNAPSHOT_END, ())
         self._files.sync(copy.descriptor)
         self._files.rename(self._copy_path, self.path)
@@ -359,7 +362,7 @@ class Journal:
             raise StorageBroken(f"a write failed: {error}") from error
 
     def _append_copy(self, slice_: Sequence[bytes], records: Sequence[bytes]) -> None:
-        """The copy's share of an append; the commit stands whatever happens to the copy."""
+        """Append to the copy; the commit stands whatever happens to the copy."""
         try:
             self._write_copy(slice_)
             self._write_copy(records, Kind.COMMIT)
@@ -368,7 +371,7 @@ class Journal:
             self.drop_copy()
 
     def _sync_copy_in_steps(self) -> None:
-        """At the end, all of it at once would keep the commits that come meanwhile waiting."""
+        """Syncing all of it at the end would delay the commits that come meanwhile."""
         if self._copy is not None and self._copy.end - self._copied > _COPY_STEP:
             self._files.sync(self._copy.descriptor)
             self._copied = self._copy.end
@@ -391,7 +394,7 @@ class Journal:
         walk, self._walk = self._walk, None
         directory, self._directory = self._directory, None
         lock, self._lock_file = self._lock_file, None
-        # The lock goes last: who has it next finds all the rest closed.
+        # Release the lock last, so that its next holder finds everything closed.
         opened = (None if main is None else main.descriptor, None if walk is None else walk[1], directory, lock)
         for descriptor in opened:
             if descriptor is not None:
@@ -399,7 +402,7 @@ class Journal:
 
 
 def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """The records as they are, or in parts where they are too much for one frame."""
+    """The records in one part, or in several if they are too long for one frame."""
     begin = size = 0
     for at, record in enumerate(records):
         size += len(record)
@@ -418,7 +421,7 @@ def _advice(error: StorageError) -> str:
 
 
 def check_secret(path: str, secret: bytes) -> None:
-    """Raise a StorageError if there is a database whose header does not open with the SECRET; changes nothing."""
+    """Raise a StorageError if the SECRET does not open an existing database; changes nothing."""
     try:
         with open(path, "rb") as file:
             header = file.read(HEADER_SIZE)

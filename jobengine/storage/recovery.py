@@ -1,8 +1,8 @@
 """
-Reading a database back: every whole frame in turn, then a verdict on how the file ends.
+Reads a database back: every whole frame in turn, then a verdict on how the file ends.
 
-The four cases are those of docs/database-format.md, "Recovery". A place that is not a good frame is only ever called
-torn where a crash during the last write would leave it so; everything else is refused.
+The four cases are those of docs/database-format.md, "Recovery". A bad frame counts as torn only if a crash during the
+last write explains it; anything else is refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,19 +15,19 @@ from .frames import FRAME_HEAD, HEADER_SIZE, MARKER, BadFrame, Chain, Frame, Kin
 
 __all__ = ["Read", "Recovery"]
 
-#: Reads at most so many bytes at a position; fewer only at the end of the file.
+#: Reads this many bytes at a position, fewer only at the end of the file.
 Read = Callable[[int, int], bytes]
 
-#: What a disk writes as a whole or not at all.
+#: The bytes that a disk writes as a whole or not at all.
 _SECTOR: Final = 512
 _SCAN: Final = 1 << 20
-#: Frames that show that all before them was synced.
+#: The kinds of frames that are written only after all before them was synced.
 _VOUCHING: Final = frozenset({Kind.SNAPSHOT_END, Kind.CLOSE})
 
 
 @define(kw_only=True)
 class Recovery:
-    """The walk over one file, and after it what was found."""
+    """A walk over one file, and what it found."""
 
     #: Reads from the file.
     read: Read
@@ -35,26 +35,26 @@ class Recovery:
     size: int
     #: What the next frame must be.
     chain: Chain
-    #: Where the next frame begins; after the walk, where the good part of the file ends.
+    #: Where the next frame begins; after the walk, the end of the good part.
     end: int = HEADER_SIZE
-    #: How much of the file is on disk for certain: a snapshot is synced before its file gets this name, and what stands
-    #: before a close is synced before that is written.
+    #: How many bytes are on disk for certain: a snapshot is synced before its file is renamed, and everything is synced
+    #: before a closing frame is written.
     sure: int = HEADER_SIZE
-    #: Whether the last frame read says that the file was closed in good order.
+    #: Whether the last frame read is a closing frame.
     closed: bool = False
-    #: Whether the snapshot at the beginning is whole.
+    #: Whether the snapshot at the beginning is complete.
     whole_snapshot: bool = False
 
     @property
     def torn(self) -> bool:
-        """Whether there is something behind the good part; only after the walk."""
+        """Whether a torn write follows the good part; valid after the walk."""
         return self.end < self.size
 
     def frames(self) -> Iterator[Frame]:
         """
-        Every good frame in order. At its end, what is left of the file is a torn last write, or nothing.
+        Yield every good frame in order; what is left of the file then is a torn last write, or nothing.
 
-        Raises Damaged or Unclear where the file is not one that a crash could leave.
+        Raises Damaged or Unclear if no crash could leave such a file.
         """
         while self.end < self.size:
             try:
@@ -78,7 +78,7 @@ class Recovery:
         return frame, FRAME_HEAD + length
 
     def _judge(self, reason: str) -> None:
-        """Return if the rest of the file is a torn last write; raise otherwise."""
+        """Return if the rest of the file is a torn last write; raise Damaged or Unclear otherwise."""
         place = f"at byte {self.end} of {self.size}: {reason}"
         if self._good_frame_follows():
             raise Damaged(f"{place}, and good frames follow")
@@ -88,13 +88,13 @@ class Recovery:
             raise Unclear(f"{place}, and a crash would not leave it so")
 
     def _good_frame_follows(self) -> bool:
-        """Whether a frame of this file stands anywhere from here on, even one at the wrong place."""
+        """Whether there is a frame of this file anywhere from here on, even at the wrong place."""
         return any(self._frame_at(position) for position in self._markers())
 
     def _markers(self) -> Iterator[int]:
         position = self.end
         while position < self.size:
-            # The next piece begins inside this one, lest a marker across the border be missed.
+            # Pieces overlap, so that a marker across a border is found.
             piece = self.read(_SCAN + len(MARKER) - 1, position)
             at = piece.find(MARKER)
             while at >= 0:
@@ -110,7 +110,7 @@ class Recovery:
         return self.chain.is_frame(self.read(length, position + FRAME_HEAD))
 
     def _last_frame_end(self) -> int:
-        """Where the frame that begins here would end, or the end of the file if its head does not say."""
+        """Where the frame that begins here would end, or the end of the file if its head is damaged."""
         try:
             return self.end + FRAME_HEAD + box_length(self.read(FRAME_HEAD, self.end), self.end)
         except BadFrame:
@@ -127,11 +127,11 @@ class Recovery:
         return all(not any(piece) for piece in self._pieces(self.size))
 
     def _unwritten_sector(self) -> bool:
-        """Whether the last frame's part of some sector is all zeros: the disk had not come to it."""
+        """Whether some sector of the last frame is all zeros: the disk had not written it yet."""
         return any(not any(piece) for piece in self._pieces(min(self.size, self._last_frame_end())))
 
     def _pieces(self, end: int) -> Iterator[bytes]:
-        """What stands from here to `end`, cut where the sectors of the disk are."""
+        """The bytes from here to `end`, cut at the borders of sectors."""
         position = self.end
         while position < end:
             length = min(end - position, _SECTOR - position % _SECTOR)

@@ -1,4 +1,4 @@
-"""The writer thread: one thread that runs blocking calls in the order in which they were given."""
+"""The writer thread: runs blocking calls in order."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,18 +13,22 @@ R = TypeVar("R")
 
 
 class WriterThread:
-    """A thread pool of one; calling it runs a call there."""
+    """A thread pool with one thread; call it to run a call there."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="journal")
 
     def start(self) -> None:
-        """Start the thread when the reactor runs; until then calls wait. A start that fails leaves no thread behind."""
+        """
+        Start the thread once the reactor runs, so that a failed start leaves no thread behind.
+
+        Until then calls wait.
+        """
         self._reactor.callWhenRunning(self._pool.start)
 
     def stop(self) -> None:
-        """Run what was given, then end the thread; returns when it has ended."""
+        """Run the calls that wait, then end the thread; returns when it has ended."""
         self._pool.stop()
 
     def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":

@@ -152,7 +152,7 @@ def test_jobs_are_changed_with_a_short_answer(server: MemoryServer) -> None:
     assert answer.headers["Preference-Applied"] == "return=minimal"
     done, lost, missing = answer.json["results"]
     assert done == {"uid": first, "status": 200}
-    assert (lost["status"], lost["state"], "no longer good" in lost["error"]) == (409, "queued", True)
+    assert (lost["status"], lost["state"], "no longer valid" in lost["error"]) == (409, "queued", True)
     assert (missing["status"], "no job" in missing["error"]) == (404, True)
     assert read(server, first).json["result"] == [1]
 
