@@ -25,6 +25,10 @@ class Files:
         """Open an existing file for reading and writing."""
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
+    def open_to_read(self, path: str) -> int:
+        """Open an existing file for reading alone; does not wait for the other end of a pipe."""
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
     def lock(self, path: str) -> int:
         """
         Open or make a lock file, with its directory (0700), and take its lock.

@@ -18,7 +18,7 @@ from .files import Files
 from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, new_file, open_header
 from .recovery import Recovery
 
-__all__ = ["Journal", "Torn", "check_secret"]
+__all__ = ["Journal", "Torn", "check_secret", "frames_of"]
 
 #: A write that fails with one of these can succeed later: no room, quota, file-size limit.
 _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -56,17 +56,14 @@ class _FrameFile:
 
         On an error the file is cut back to what it was, or StorageBroken.
         """
-        frames, chain, end = [], self.chain, self.end
-        for part in _parts(records):
-            frame, chain = chain.seal(kind, part, end)
-            frames.append(frame)
-            end += len(frame)
+        frames, chain = frames_of(self.chain, kind, records, self.end)
+        written = b"".join(frames)
         try:
-            self.files.write(self.descriptor, b"".join(frames), self.end)
+            self.files.write(self.descriptor, written, self.end)
         except OSError as error:
             self.cut_back(self.end, error)
             raise
-        self.chain, self.end = chain, end
+        self.chain, self.end = chain, self.end + len(written)
 
     def cut_back(self, end: int, cause: Exception) -> None:
         """Take off what stands behind `end`; raises StorageBroken."""
@@ -396,6 +393,16 @@ class Journal:
         for descriptor in opened:
             if descriptor is not None:
                 self._files.close(descriptor)
+
+
+def frames_of(chain: Chain, kind: Kind, records: Sequence[bytes], position: int) -> tuple[list[bytes], Chain]:
+    """One frame with the records, to be written at `position`, or as many as it takes for that much; and the chain."""
+    frames = []
+    for part in _parts(records):
+        frame, chain = chain.seal(kind, part, position)
+        frames.append(frame)
+        position += len(frame)
+    return frames, chain
 
 
 def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

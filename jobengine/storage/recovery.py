@@ -44,6 +44,8 @@ class Recovery:
     closed: bool = False
     #: Whether the snapshot at the beginning is whole.
     whole_snapshot: bool = False
+    #: The bytes of the frame that was given last: its head and its box.
+    last: tuple[bytes, bytes] = (b"", b"")
 
     @property
     def torn(self) -> bool:
@@ -73,9 +75,11 @@ class Recovery:
         self.closed = self.closed and not self.torn
 
     def _next(self) -> tuple[Frame, int]:
-        length = box_length(self.read(FRAME_HEAD, self.end), self.end)
-        frame, self.chain = self.chain.open(self.read(length, self.end + FRAME_HEAD))
-        return frame, FRAME_HEAD + length
+        head = self.read(FRAME_HEAD, self.end)
+        box = self.read(box_length(head, self.end), self.end + FRAME_HEAD)
+        frame, self.chain = self.chain.open(box)
+        self.last = head, box
+        return frame, FRAME_HEAD + len(box)
 
     def _judge(self, reason: str) -> None:
         """Return if the rest of the file is a torn last write; raise otherwise."""
