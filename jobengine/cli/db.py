@@ -7,6 +7,7 @@ from .command import group
 __all__ = ["db"]
 
 _COMMANDS: Final = {
+    "check": "db_check:check",
     "backup": "db_copy:backup",
     "restore": "db_copy:restore",
 }

@@ -2,7 +2,8 @@
 
 import click
 
-from jobengine.tools.copying import Copied, copy
+from jobengine.tools import copying
+from jobengine.tools.copying import Copied
 from jobengine.tools.secret import find_secret
 
 from .db_common import FILE, bar, file_command
@@ -21,7 +22,7 @@ def backup(path: str, target: str) -> None:
     Each frame is checked on the way. The copy has the SECRET of the database: keep that as well, apart from it.
     """
     with bar("copying") as progress:
-        copied = copy(path, target, find_secret(path), progress)
+        copied = copying.backup(path, target, find_secret(path), progress)
     _say(target, copied)
 
 
@@ -31,16 +32,19 @@ def backup(path: str, target: str) -> None:
 def restore(source: str, path: str) -> None:
     """Put a copy in the place of a database that is no longer there; a damaged one is refused."""
     with bar("copying") as progress:
-        copied = copy(source, path, find_secret(source, path), progress)
-    _say(path, copied)
+        copied, queues = copying.restore(source, path, find_secret(source, path), progress)
+    jobs = sum(sum(queue.jobs.values()) for queue in queues)
+    _say(path, copied, queues=len(queues), jobs=jobs)
 
 
-def _say(target: str, copied: Copied) -> None:
+def _say(target: str, copied: Copied, **counted: int) -> None:
+    """What was made; `counted` is what is in it."""
     session = current()
     if session.json:
-        session.output.json({"file": target, "bytes": copied.size, "unfinished_bytes": copied.unfinished})
+        session.output.json({"file": target, "bytes": copied.size, "unfinished_bytes": copied.unfinished, **counted})
         return
-    session.output.note(f"{target} is whole and on disk: {copied.size:,} bytes.")
+    contents = "".join(f", {number:,} {what}" for what, number in counted.items())
+    session.output.note(f"{target} is whole and on disk: {copied.size:,} bytes{contents}.")
     if copied.unfinished:
         session.output.note(
             f"A last frame of which there were {copied.unfinished:,} bytes is not in it: it was being written, or a "
