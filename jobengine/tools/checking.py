@@ -35,9 +35,9 @@ class Report:
     damage: Damaged | Unclear | None
 
     @property
-    def states(self) -> dict[State, int]:
+    def states(self) -> dict[str, int]:
         """How many jobs there are in each state, in all queues."""
-        return {state: sum(queue.jobs[state] for queue in self.queues) for state in State}
+        return {state.value: sum(queue.jobs[state] for queue in self.queues) for state in State}
 
     @property
     def unfinished(self) -> int:
