@@ -10,6 +10,8 @@ _COMMANDS: Final = {
     "check": "db_check:check",
     "backup": "db_copy:backup",
     "restore": "db_copy:restore",
+    "repair": "db_repair:repair",
+    "rekey": "db_rekey:rekey",
 }
 
 

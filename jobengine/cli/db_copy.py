@@ -43,8 +43,8 @@ def _say(target: str, copied: Copied, **counted: int) -> None:
     if session.json:
         session.output.json({"file": target, "bytes": copied.size, "unfinished_bytes": copied.unfinished, **counted})
         return
-    contents = "".join(f", {number:,} {what}" for what, number in counted.items())
-    session.output.note(f"{target} is whole and on disk: {copied.size:,} bytes{contents}.")
+    contents = "".join(f", {what}: {number:,}" for what, number in counted.items())
+    session.output.note(f"{target} is whole and on disk; bytes: {copied.size:,}{contents}.")
     if copied.unfinished:
         session.output.note(
             f"A last frame of which there were {copied.unfinished:,} bytes is not in it: it was being written, or a "

@@ -29,6 +29,11 @@ class Files:
         """Open an existing file for reading alone; does not wait for the other end of a pipe."""
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
+    def keep_owner(self, descriptor: int, path: str) -> None:
+        """Give the file the owner and group of another one, whose place it is to take."""
+        there = os.stat(path)
+        os.fchown(descriptor, there.st_uid, there.st_gid)
+
     def lock(self, path: str) -> int:
         """
         Open or make a lock file, with its directory (0700), and take its lock.

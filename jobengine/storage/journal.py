@@ -418,7 +418,10 @@ def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 def _advice(error: StorageError) -> str:
     if isinstance(error, Damaged | Unclear):
-        return ". Nothing was changed. Keep a copy of the file, then restore a backup."
+        return (
+            ". Nothing was changed. Keep this file. `jobengine db check` says whether the last backup is whole, and "
+            "`jobengine db restore` puts it here; `jobengine db repair` writes what is whole of this one into a new file."
+        )
     if isinstance(error, NotADatabase):
         return ". Nothing was changed. Is DB_PATH right?"
     return ""

@@ -84,16 +84,16 @@ class Recovery:
     def _judge(self, reason: str) -> None:
         """Return if the rest of the file is a torn last write; raise otherwise."""
         place = f"at byte {self.end} of {self.size}: {reason}"
-        if self._good_frame_follows():
+        if any(self.good_boxes()):
             raise Damaged(f"{place}, and good frames follow")
         if not self.whole_snapshot:
             raise Damaged(f"{place}, and the snapshot is not complete there")
         if not (self._cut_short() or self._zeros_remain() or self._unwritten_sector()):
             raise Unclear(f"{place}, and a crash would not leave it so")
 
-    def _good_frame_follows(self) -> bool:
-        """Whether a frame of this file stands anywhere from here on, even one at the wrong place."""
-        return any(self._frame_at(position) for position in self._markers())
+    def good_boxes(self) -> Iterator[int]:
+        """The lengths of the boxes of this file that stand anywhere from here on, even at the wrong place."""
+        return (length for position in self._markers() if (length := self._box_at(position)))
 
     def _markers(self) -> Iterator[int]:
         position = self.end
@@ -106,12 +106,13 @@ class Recovery:
                 at = piece.find(MARKER, at + 1)
             position += _SCAN
 
-    def _frame_at(self, position: int) -> bool:
+    def _box_at(self, position: int) -> int:
+        """The length of the good box behind a marker; 0 if there is none."""
         head = self.read(FRAME_HEAD, position)
         length = int.from_bytes(head[len(MARKER) : len(MARKER) + 4], "big")
         if position + FRAME_HEAD + length > self.size:
-            return False
-        return self.chain.is_frame(self.read(length, position + FRAME_HEAD))
+            return 0
+        return length if self.chain.is_frame(self.read(length, position + FRAME_HEAD)) else 0
 
     def _last_frame_end(self) -> int:
         """Where the frame that begins here would end, or the end of the file if its head does not say."""
