@@ -173,10 +173,16 @@ class Journal:
     @property
     def progress(self) -> float:
         """How much of the file was read, from 0 to 1."""
+        done, size = self.read_so_far
+        return done / size if size else 0.0
+
+    @property
+    def read_so_far(self) -> tuple[int, int]:
+        """How many bytes of the file were read, and how many it has."""
         if self._walk is None:
-            return 1.0
+            return self._current.end, self._current.end
         recovery, _ = self._walk
-        return recovery.end / recovery.size if recovery.size else 0.0
+        return recovery.end, recovery.size
 
     def confirm(self) -> None:
         """
@@ -420,7 +426,7 @@ def _advice(error: StorageError) -> str:
     if isinstance(error, Damaged | Unclear):
         return (
             ". Nothing was changed. Keep this file. `jobengine db check` says whether the last backup is whole, and "
-            "`jobengine db restore` puts it here; `jobengine db repair` writes what is whole of this one into a new file."
+            "`jobengine db restore` puts it here; `jobengine db repair` writes what is whole of this one to a new file."
         )
     if isinstance(error, NotADatabase):
         return ". Nothing was changed. Is DB_PATH right?"

@@ -5,12 +5,13 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from ..core.fact_codec import decode
+from ..core.fact_codec import UnknownRecord, decode
 from ..core.facts import ClockSet, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from ..core.model import State
+from ..storage.errors import NewerFormat
 from .state_table import REMOVED, StateTable
 
-__all__ = ["Census", "QueueCount"]
+__all__ = ["Census", "QueueCount", "add_to"]
 
 _NUMBER: Final = {state: number for number, state in enumerate(State, 1)}
 #: Bytes of a record of a change that the record of the whole job has as well.
@@ -56,6 +57,11 @@ class Census:
             yield QueueCount(name=name, jobs={state: table.count(number) for state, number in _NUMBER.items()})
 
     @property
+    def memory(self) -> int:
+        """The bytes that the tables of jobs take."""
+        return sum(table.memory for table in self._queues.values())
+
+    @property
     def live_bytes(self) -> int:
         """About how many bytes of records it takes to say what there is."""
         return sum(self._lengths.values()) + sum(table.total for table in self._queues.values())
@@ -88,3 +94,11 @@ class Census:
     def _delete(self, name: str) -> None:
         for of_queue in (self._queues, self._salts, self._lengths):
             of_queue.pop(name, None)
+
+
+def add_to(census: Census, path: str, records: Iterable[bytes]) -> None:
+    """Go on with records of a file; raises NewerFormat for one that is not known here."""
+    try:
+        census.add(records)
+    except UnknownRecord as error:
+        raise NewerFormat(f"{path}: {error} is not known to this JobEngine; use a newer one") from None

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ..core.fact_codec import UnknownRecord
 from ..core.model import State
-from ..storage.errors import Damaged, NewerFormat, Unclear
+from ..storage.errors import Damaged, Unclear
+from ..storage.files import Files
 from ..storage.frames import Kind
-from .census import Census, QueueCount
+from .census import Census, QueueCount, add_to
 from .source import Progress, no_progress, open_source
 
-__all__ = ["Report", "check", "newer"]
+__all__ = ["Report", "check"]
 
 
 @frozen(kw_only=True)
@@ -50,7 +50,7 @@ class Report:
         return 0 if self.damage else self.size - self.good
 
 
-def check(path: str, secret: bytes, progress: Progress = no_progress) -> Report:
+def check(path: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None) -> Report:
     """
     Read every frame and record of a database; a server may run on it.
 
@@ -59,13 +59,11 @@ def check(path: str, secret: bytes, progress: Progress = no_progress) -> Report:
     """
     census, commits = Census(), 0
     damage: Damaged | Unclear | None = None
-    with open_source(path, secret) as source:
+    with open_source(path, secret, files) as source:
         try:
             for frame in source.frames(progress):
                 commits += frame.kind is Kind.COMMIT
-                census.add(frame.records)
-        except UnknownRecord as error:
-            raise newer(path, error) from None
+                add_to(census, path, frame.records)
         except (Damaged, Unclear) as error:
             damage = error
         walk = source.walk
@@ -79,8 +77,3 @@ def check(path: str, secret: bytes, progress: Progress = no_progress) -> Report:
             closed=walk.closed and damage is None,
             damage=damage,
         )
-
-
-def newer(path: str, error: UnknownRecord) -> NewerFormat:
-    """What a record that is not known here says of the file it is in."""
-    return NewerFormat(f"{path}: {error} is not known to this JobEngine; use a newer one")

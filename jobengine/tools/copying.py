@@ -1,14 +1,14 @@
 """Copies of a database: a prefix of whole frames is a consistent backup, with the same key."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from attrs import frozen
 
-from ..core.fact_codec import UnknownRecord
-from .census import Census, QueueCount
-from .checking import newer
-from .source import Progress, no_progress, open_source
-from .target import check_free, new_target
+from ..storage.files import Files
+from .census import Census, QueueCount, add_to
+from .source import Progress, Source, no_progress, open_source
+from .target import NewFile, check_free, new_target
 
 __all__ = ["Copied", "backup", "restore"]
 
@@ -23,17 +23,22 @@ class Copied:
     unfinished: int
 
 
-def backup(path: str, target: str, secret: bytes, progress: Progress = no_progress) -> Copied:
+def backup(
+    path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
+) -> Copied:
     """
     Copy a database as it is when this begins, each frame checked on the way; a server may run on it.
 
     Raises StorageError, TargetExists and OSError; there is no `target` then.
     """
-    return _copy(path, target, secret, progress, lambda _: None)
+    with _copying(path, target, secret, files) as (source, file):
+        for _ in source.frames(progress):
+            file.write(*source.walk.last)
+        return Copied(size=file.size, unfinished=source.unfinished)
 
 
 def restore(
-    path: str, target: str, secret: bytes, progress: Progress = no_progress
+    path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
 ) -> tuple[Copied, Sequence[QueueCount]]:
     """
     Copy a database in which every record can be read, and say which queues and jobs it has.
@@ -41,18 +46,18 @@ def restore(
     Raises StorageError, TargetExists and OSError; there is no `target` then.
     """
     census = Census()
-    try:
-        copied = _copy(path, target, secret, progress, census.add)
-    except UnknownRecord as error:
-        raise newer(path, error) from None
-    return copied, list(census.queues())
-
-
-def _copy(path: str, target: str, secret: bytes, progress: Progress, look: Callable[[Sequence[bytes]], None]) -> Copied:
-    check_free(target)
-    with open_source(path, secret) as source, new_target(target) as file:
-        file.write(source.header)
+    with _copying(path, target, secret, files) as (source, file):
         for frame in source.frames(progress):
-            look(frame.records)
+            add_to(census, path, frame.records)
             file.write(*source.walk.last)
-        return Copied(size=file.size, unfinished=source.unfinished)
+        return Copied(size=file.size, unfinished=source.unfinished), list(census.queues())
+
+
+@contextmanager
+def _copying(path: str, target: str, secret: bytes, files: Files | None) -> Iterator[tuple[Source, NewFile]]:
+    """Open both ends; the header is copied."""
+    files = files or Files()
+    check_free(target, files)
+    with open_source(path, secret, files) as source, new_target(target, files) as file:
+        file.write(source.header)
+        yield source, file

@@ -1,5 +1,6 @@
 """Writes a database anew under another SECRET."""
 
+import errno
 import os
 from time import time_ns
 
@@ -29,7 +30,8 @@ def rekey(
     """
     files = files or Files()
     path = os.path.abspath(path)
-    size = os.stat(path).st_size  # before the lock is taken, which would make its directory
+    if not files.exists(path):  # the lock would make a directory that is not there
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     journal = Journal(path, files=files)
     try:
         journal.lock()
@@ -38,7 +40,7 @@ def rekey(
             database = NewDatabase(file, new_secret, kdf or Kdf())
             for records in journal.recover(time_ns() // 1_000_000):
                 database.add(records)
-                progress(int(journal.progress * size), size)
+                progress(*journal.read_so_far)
             database.finish()
         return file.size
     finally:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ..core.fact_codec import UnknownRecord
 from ..storage.errors import Damaged, Unclear
+from ..storage.files import Files
 from ..storage.frames import FRAME_HEAD, Kind
 from ..storage.journal import frames_of
-from .census import Census, QueueCount
-from .checking import newer
+from .census import Census, QueueCount, add_to
 from .source import Progress, Source, no_progress, open_source
 from .target import NewFile, check_free, new_target
 
@@ -37,21 +36,20 @@ class Repaired:
     damage: Damaged | Unclear | None
 
 
-def repair(path: str, target: str, secret: bytes, progress: Progress = no_progress) -> Repaired:
+def repair(
+    path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
+) -> Repaired:
     """
     Write all whole frames before the first damage into a new file, with the same key; `path` is left as it is.
 
     Raises StorageError if the file can't be opened at all or was written by a newer version, TargetExists and OSError;
     there is no `target` then.
     """
-    check_free(target)
-    with open_source(path, secret) as source, new_target(target) as file:
+    files, census = files or Files(), Census()
+    check_free(target, files)
+    with open_source(path, secret, files) as source, new_target(target, files) as file:
         file.write(source.header)
-        census = Census()
-        try:
-            damage = _rescue(source, file, census, progress)
-        except UnknownRecord as error:
-            raise newer(path, error) from None
+        damage = _rescue(source, file, census, progress)
         in_snapshot = not source.walk.whole_snapshot
         if in_snapshot:
             # Without an end of the snapshot it would be refused.
@@ -73,7 +71,7 @@ def _rescue(source: Source, file: NewFile, census: Census, progress: Progress) -
     """Take the good frames over; what was wrong behind them, if anything."""
     try:
         for frame in source.frames(progress):
-            census.add(frame.records)
+            add_to(census, source.path, frame.records)
             file.write(*source.walk.last)
     except (Damaged, Unclear) as error:
         return error

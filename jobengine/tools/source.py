@@ -1,7 +1,5 @@
 """A database that is read and left as it is; a server may write to it and compact it meanwhile."""
 
-import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -95,7 +93,7 @@ def open_source(path: str, secret: bytes, files: Files | None = None) -> Iterato
     files = files or Files()
     descriptor = files.open_to_read(path)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        if not files.is_regular(descriptor):
             raise NotADatabase(f"{path}: it is not a file")
         read = _in_blocks(files, descriptor)
         header = read(HEADER_SIZE, 0)

@@ -32,6 +32,11 @@ class StateTable:
         self._keys = _places(_PLACES)
         self._lengths = _places(_PLACES)
 
+    @property
+    def memory(self) -> int:
+        """The bytes that it takes."""
+        return 2 * self._keys.itemsize * len(self._keys)
+
     def count(self, state: int) -> int:
         """How many jobs are in a state."""
         return self._counts[state]

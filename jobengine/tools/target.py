@@ -99,7 +99,8 @@ def new_target(path: str, files: Files | None = None, *, replaces: bool = False)
     """
     Make a file (0600) that gets its name when all of it is on disk; on any error there is none.
 
-    A file that has the name is replaced in that instant, by one with its owner (`replaces`), or refused. Raises TargetExists and OSError.
+    A file that has the name is replaced in that instant, by one with its owner (`replaces`), or refused. Raises
+    TargetExists and OSError.
     Killed on the way, it leaves a file named `path`.new-…, which nothing reads.
     """
     files = files or Files()
