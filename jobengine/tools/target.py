@@ -79,8 +79,7 @@ class NewDatabase:
     def finish(self) -> None:
         """End the snapshot, and say that the file was closed in good order; raises OSError."""
         self._append(Kind.SNAPSHOT_END, ())
-        # A close vouches for all before it.
-        self._file.sync()
+        # It vouches for all before it, and may: the file has no name before all of it is on disk.
         self._append(Kind.CLOSE, ())
 
     def _append(self, kind: Kind, records: Sequence[bytes]) -> None:

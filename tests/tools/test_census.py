@@ -76,5 +76,5 @@ def test_a_job_takes_less_than_50_bytes_whatever_is_in_it() -> None:
         fact = job(number, content=b'{"text":"%s"}' % (b"x" * 200))
         assert isinstance(fact, JobAdded)
         census.add([encode(fact)])
-    assert list(census.queues())[0].jobs[State.QUEUED] == 10_000
+    assert next(census.queues()).jobs[State.QUEUED] == 10_000
     assert census.memory < 50 * 10_000
