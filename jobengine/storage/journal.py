@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 from .errors import Damaged, Locked, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
 from .files import Files
 from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, new_file, open_header
+from .prefix import Prefix
 from .recovery import Recovery
 
 __all__ = ["Journal", "Torn", "check_secret", "frames_of"]
@@ -228,6 +229,14 @@ class Journal:
             raise StorageBroken(f"sync failed ({error}): what was written last may or may not be on disk") from error
         self.syncs += 1
         self.sync_seconds += perf_counter() - began
+
+    def prefix(self) -> Prefix:
+        """
+        All frames that the file has now, to be read on any thread; raises OSError.
+
+        Opened anew, so that the file is not made shorter when a compaction has taken its name (see Files.discard).
+        """
+        return Prefix(self._files, self._files.open(self.path), self._current.end)
 
     def start_copy(self) -> None:
         """Begin a new file beside this one; from now on commits go to both. Raises OSError."""

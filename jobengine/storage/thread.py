@@ -1,4 +1,4 @@
-"""The writer thread: one thread that runs blocking calls in the order in which they were given."""
+"""A thread for the disk: one that runs blocking calls in the order in which they were given."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -7,17 +7,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-__all__ = ["WriterThread"]
+__all__ = ["DiskThread"]
 
 R = TypeVar("R")
 
 
-class WriterThread:
+class DiskThread:
     """A thread pool of one; calling it runs a call there."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, name: str) -> None:
+        """`name` is what it is called in lists of threads."""
         self._reactor = reactor
-        self._pool = ThreadPool(minthreads=1, maxthreads=1, name="journal")
+        self._pool = ThreadPool(minthreads=1, maxthreads=1, name=name)
 
     def start(self) -> None:
         """Start the thread when the reactor runs; until then calls wait. A start that fails leaves no thread behind."""

@@ -174,8 +174,7 @@ class Api:
     @_app.route("/api/v1/queues", methods=["GET"])
     async def list_queues(self, request: JobRequest) -> bytes:
         """All queues in numbers, for the admin."""
-        if self.admin_key is None or not self._admin(request):
-            raise AdminRequired
+        self._check_is_admin(request)
         listed, command = [], c.ListQueues()
         while page := await self.engine.ask(command):
             listed += [to_json(stats_value(stats)) for stats in page]
@@ -378,6 +377,18 @@ class Api:
 
     # The server
 
+    @_app.route("/api/v1/backup", methods=["GET"])
+    async def backup(self, request: JobRequest) -> bytes | None:
+        """All that is stored, encrypted as it is stored, for the admin."""
+        self._check_is_admin(request)
+        pieces = await self.engine.backup()
+        request.setHeader(b"Content-Type", b"application/octet-stream")
+        if request.method == b"HEAD":
+            await pieces.aclose()
+            return b""
+        await write_all(request, pieces, self.clock)
+        return None
+
     @_app.route("/test", methods=["GET"])
     async def test(self, request: JobRequest) -> bytes:
         """Whether this is a JobEngine."""
@@ -461,6 +472,12 @@ class Api:
         """Raise AdminRequired if there is an admin key and the request has not shown it."""
         if self.admin_key is not None and not self._admin(request):
             raise AdminRequired
+
+    def _check_is_admin(self, request: JobRequest) -> None:
+        """Raise AdminRequired unless there is an admin key and the request has shown it."""
+        if self.admin_key is None:
+            raise AdminRequired
+        self._check_admin(request)
 
     async def _most_values(self, request: JobRequest, access: Access) -> int:
         """How many values may be in a body for many jobs: more if the key opens the queue that the query names."""
