@@ -12,7 +12,7 @@ from .session import current
 __all__ = ["backup", "restore"]
 
 
-@file_command("backup", "jobengine db backup jobengine.jedb backup.jedb")
+@file_command("backup", "jobengine db backup jobengine.jedb tonight.jedb")
 @FILE
 @click.argument("target", metavar="COPY")
 def backup(path: str, target: str) -> None:

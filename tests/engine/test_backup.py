@@ -108,10 +108,16 @@ def test_four_are_made_at_a_time_and_one_that_is_given_up_makes_room(desk: Desk)
 
 
 def test_it_lets_go_of_the_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, discarded = [], []
-    monkeypatch.setattr(desk.files, "discard", discarded.append)
+    opened: list[int] = []
+    discarded: list[int] = []
     real = desk.files.open
-    monkeypatch.setattr(desk.files, "open", lambda path: opened.append(real(path)) or opened[-1])
+
+    def note(path: str) -> int:
+        opened.append(real(path))
+        return opened[-1]
+
+    monkeypatch.setattr(desk.files, "open", note)
+    monkeypatch.setattr(desk.files, "discard", discarded.append)
     all_of(desk, begun(desk))
     given_up = begun(desk)
     piece(desk, given_up)
