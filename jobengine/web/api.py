@@ -16,7 +16,7 @@ from klein import KleinRenderable
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
@@ -75,7 +75,7 @@ from .metrics import Metrics
 from .router import Dispatcher, Routes
 from .schema import SCHEMA
 from .scrape import scrape
-from .streams import as_sent_events, queue_in_parts
+from .streams import queue_in_parts, send_events
 from .throttle import Guard
 
 __all__ = ["Api"]
@@ -87,8 +87,6 @@ _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
 #: A page ends when the contents in it are longer than this in all.
 _PAGE_BYTES: Final = 8 << 20
-#: Seconds between signs of life in a stream of events; proxies close what is silent.
-_SIGN_OF_LIFE: Final = 20
 
 
 @define(eq=False, slots=False)  # Klein keeps a weak reference to itself in the instance
@@ -359,14 +357,7 @@ class Api:
         request.setHeader(b"X-Accel-Buffering", b"no")
         if request.method == b"HEAD":
             return b""
-        request.write(b":\n\n")
-        alive = LoopingCall(request.write, b":\n\n")
-        alive.clock = self.clock
-        alive.start(_SIGN_OF_LIFE, now=False)
-        try:
-            await write_all(request, as_sent_events(watching), self.clock)
-        finally:
-            alive.stop()
+        await send_events(request, watching, self.clock)
         return None
 
     @_app.route("/api/v1/workers", methods=["GET"])
