@@ -13,7 +13,6 @@ from typing import Final
 
 from attrs import define, field
 from klein import KleinRenderable
-from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -72,6 +71,7 @@ from .errors import AdminRequired, brief_result, problem_of, result_of
 from .exposition import CONTENT_TYPE
 from .holders import count_holders, jobs_held
 from .metrics import Metrics
+from .pages import filled_page
 from .router import Dispatcher, Routes
 from .schema import SCHEMA
 from .scrape import scrape
@@ -85,8 +85,6 @@ _PAGE: Final = 500
 #: Jobs in a page of a list, if the client does not say, and at most.
 _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
-#: A page ends when the contents in it are longer than this in all.
-_PAGE_BYTES: Final = 8 << 20
 
 
 @define(eq=False, slots=False)  # Klein keeps a weak reference to itself in the instance
@@ -312,7 +310,7 @@ class Api:
             after=cursor(request.args, sort),
             limit=limit,
         )
-        page = await self._filled_page(self._callers.noted(request, command))
+        page = await filled_page(self.engine, self._callers.noted(request, command), self._pause)
         following = None if page.following is None else cursor_text(page.following, sort)
         if following is not None:
             request.setHeader(b"Link", next_link(request, following))
@@ -486,16 +484,3 @@ class Api:
     def _pause(self) -> "Deferred[None]":
         """Let other requests in."""
         return deferLater(self.clock, 0)
-
-    async def _filled_page(self, command: c.ListJobs) -> c.Page:
-        """As many jobs as were asked for, though the engine looks at so many at a time and not all may match."""
-        jobs: list[Job] = []
-        size = 0
-        while True:
-            page = await self.engine.ask(replace(command, limit=command.limit - len(jobs)))
-            jobs += page.jobs
-            size += sum(job.size for job in page.jobs)
-            if page.following is None or len(jobs) == command.limit or size > _PAGE_BYTES:
-                return c.Page(jobs=jobs, following=page.following)
-            await deferLater(self.clock, 0)
-            command = replace(command, after=page.following)

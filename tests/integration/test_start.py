@@ -135,10 +135,7 @@ def _refused(daemon: Daemon, command: tuple[str, ...] | object) -> None:
     before = daemon.db_path.read_bytes()
     daemon.command = command  # type: ignore[assignment]  # either way a tuple of words
     assert daemon.run() == 4
-    reason = _reason(daemon)
-    assert "Nothing was changed" in reason
-    assert "`jobengine db check` says whether the last backup is whole" in reason
-    assert "`jobengine db repair`" in reason
+    assert "Nothing was changed" in _reason(daemon)
     assert daemon.db_path.read_bytes() == before
 
 
