@@ -23,7 +23,7 @@ from .http.cors import Cors
 from .http.site import JobSite
 from .storage.errors import StorageError
 from .storage.journal import Journal, check_secret
-from .storage.thread import WriterThread
+from .storage.thread import DiskThread
 from .web.api import Api
 from .wire.requests import Wire
 
@@ -79,7 +79,8 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
     engine = LocalEngine(
         journal=Journal(settings.db_path),
         secret=_secret(settings),
-        thread=WriterThread(reactor),
+        thread=DiskThread(reactor, "writer"),
+        reader=DiskThread(reactor, "reader"),
         clock=reactor,
         now=lambda: time.time_ns() // 1_000_000,
         new_id=new_uuid,

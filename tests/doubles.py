@@ -116,6 +116,7 @@ def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
         "journal": Journal(str(path), files=files, kdf=QUICK_KDF),
         "secret": lambda: SECRET,
         "thread": AtOnce(),
+        "reader": more.get("thread") or AtOnce(),
         "clock": clock,
         "now": lambda: int(clock.seconds() * 1000),
         "new_id": CountedIds(),

@@ -28,10 +28,12 @@ ALLOWED = {
     "web": {"web", "http", "wire", "engine.door", "core.model", "core.commands", "core.errors"},
     "daemon": {"daemon", "engine.door", "storage.errors", "storage.files", "http", "core.model"},
     "daemon.settings": {"daemon.secret_file", "core.model", "http.limits"},
+    "daemon.secret_file": {"storage.errors"},
     "client": {"client"},
     "worker": {"worker", "client"},
     "testing": {"client"},
-    "cli": {"cli", "client", "worker"},
+    "cli": {"cli", "client", "worker", "tools"},
+    "tools": {"tools", "storage", "core", "daemon.secret_file"},
 }
 #: What the pure room may import of others.
 PURE = sys.stdlib_module_names | {"attrs", "msgspec"}

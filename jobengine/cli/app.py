@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "events": "events:events",
     "top": "top:top",
     "work": "work:work",
+    "db": "db:db",
     "completion": "completion:completion",
 }
 

@@ -12,7 +12,7 @@ from jobengine.client import JobEngineError
 from .failures import Exit, Failed, failed
 from .session import Session
 
-__all__ = ["Command", "Group", "command", "common_options", "group"]
+__all__ = ["Command", "Group", "command", "common_options", "group", "json_option"]
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -38,14 +38,19 @@ def common_options() -> list[click.Parameter]:
             callback=_keep,
             help="The profile with address and keys in config.toml.  [JOBENGINE_PROFILE]",
         ),
-        click.Option(
-            ["--json"],
-            is_flag=True,
-            expose_value=False,
-            callback=_keep,
-            help="Print JSON; of a list, one line for each.",
-        ),
+        json_option(),
     ]
+
+
+def json_option() -> click.Option:
+    """The option that makes a command print JSON."""
+    return click.Option(
+        ["--json"],
+        is_flag=True,
+        expose_value=False,
+        callback=_keep,
+        help="Print JSON; of a list, one line for each.",
+    )
 
 
 class Command(click.Command):

@@ -48,7 +48,7 @@ class Failed(click.ClickException):
 
     exit_code: int  # type: ignore[misc]  # click has one for the class
 
-    def __init__(self, message: str, code: Exit) -> None:
+    def __init__(self, message: str, code: IntEnum) -> None:
         super().__init__(message)
         self.exit_code = code
 

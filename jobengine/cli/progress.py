@@ -10,10 +10,10 @@ __all__ = ["Progress"]
 class Progress:
     """How many of all are done, on standard error; nothing is shown if that is no terminal."""
 
-    def __init__(self, total: int, *, shown: bool) -> None:
+    def __init__(self, total: int, *, shown: bool, what: str = "adding", in_bytes: bool = False) -> None:
         self._bar: Any = None
         if shown and sys.stderr.isatty():
-            self._bar, self._task = _bar(total)
+            self._bar, self._task = _bar(total, what, in_bytes=in_bytes)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -25,10 +25,10 @@ class Progress:
     ) -> None:
         self.stop()
 
-    def at(self, done: int) -> None:
-        """So many are done."""
+    def at(self, done: int, total: int | None = None) -> None:
+        """So many are done, of so many if that has changed."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done)
+            self._bar.update(self._task, completed=done, total=total)
 
     def stop(self) -> None:
         """Leave the bar as it is; messages come below it."""
@@ -36,15 +36,16 @@ class Progress:
             self._bar.stop()
 
 
-def _bar(total: int) -> tuple[Any, Any]:
+def _bar(total: int, what: str, *, in_bytes: bool) -> tuple[Any, Any]:
     from rich import progress  # for a terminal only
     from rich.console import Console
 
+    count = progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn()
     bar = progress.Progress(
-        progress.TextColumn("adding"),
+        progress.TextColumn(what),
         progress.BarColumn(),
-        progress.MofNCompleteColumn(),
+        count,
         progress.TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-    return bar, bar.add_task("adding", total=total)
+    return bar, bar.add_task(what, total=total)

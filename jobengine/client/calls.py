@@ -205,6 +205,7 @@ WATCH_EVENTS: Final = Call[None]("watchEvents", "GET", "/api/v1/events", ("Queue
 LIST_WORKERS: Final = Call(
     "listWorkers", "GET", "/api/v1/workers", ("Queue.workers",), _list("workers", WorkerJobs), special=_QUEUE
 )
+BACKUP: Final = Call[None]("backup", "GET", "/api/v1/backup", ("JobEngine.backup",), _nothing, safe=False, admin=True)
 TEST: Final = Call[None]("test", "GET", "/test", ("JobEngine.test",), _nothing)
 HEALTHZ: Final = Call[None]("healthz", "GET", "/healthz", ("JobEngine.healthz",), _nothing)
 READYZ: Final = Call("readyz", "GET", "/readyz", ("JobEngine.readyz",), _value(Readiness))

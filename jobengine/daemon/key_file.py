@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from ..storage.errors import WrongSecret
 from ..storage.files import Files
-from .secret_file import BlankSecret, read_secret_file
+from .secret_file import read_key_file
 
 __all__ = ["key_file_secret"]
 
@@ -23,23 +23,13 @@ def key_file_secret(db_path: str, files: Files | None = None) -> bytes:
     """
     path = db_path + ".key"
     with suppress(FileNotFoundError):
-        return _read(path)
+        return read_key_file(path)
     if os.path.exists(db_path):
         raise WrongSecret(f"{db_path}: no SECRET is set and there is no {path}; set the SECRET it was made with")
     try:
         return _make(path, files or Files())
     except FileExistsError:  # another start was faster: both use what that one has made
-        return _read(path)
-
-
-def _read(path: str) -> bytes:
-    try:
-        return read_secret_file(path)
-    except BlankSecret as error:
-        raise WrongSecret(
-            f"the key file {path} {error}; put back the copy that was kept of it, or set the SECRET. If there is no "
-            "database yet, remove it and start again: another one is made"
-        ) from None
+        return read_key_file(path)
 
 
 def _make(path: str, files: Files) -> bytes:

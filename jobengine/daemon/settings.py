@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ..core.model import Defaults
 from ..http.limits import Limits
-from .secret_file import BlankSecret, is_blank, read_secret_file
+from .secret_file import BadSecret, secret_from
 
 __all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "read_settings"]
 
@@ -254,24 +254,7 @@ def _endpoint(host: str, port: int) -> str:
 
 
 def _secret(variable: str, option: str | None, environment: Mapping[str, str]) -> bytes | None:
-    value, path = environment.get(variable), environment.get(f"{variable}_FILE")
-    if option is not None:
-        return _read_secret(variable, option)
-    if value and path:
-        raise BadSetting(f"{variable} and {variable}_FILE are both set; keep one of them")
-    if path:
-        return _read_secret(variable, path)
-    # Byte for byte as it was set, which need not be UTF-8.
-    secret = os.fsencode(value) if value else None
-    if secret is not None and is_blank(secret):
-        raise BadSetting(f"{variable} holds nothing but white space")
-    return secret
-
-
-def _read_secret(variable: str, path: str) -> bytes:
     try:
-        return read_secret_file(path)
-    except BlankSecret as error:
-        raise BadSetting(f"{variable}_FILE {path!r} {error}") from None
-    except (OSError, ValueError) as error:  # a path with a NUL in it is no path
-        raise BadSetting(f"{variable}_FILE can't be read: {error}") from None
+        return secret_from(variable, environment, option)
+    except BadSecret as error:
+        raise BadSetting(str(error)) from None

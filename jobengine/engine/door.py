@@ -14,7 +14,18 @@ from attrs import Factory, frozen
 from ..core import commands as c
 from ..core.model import EventBatch, Job
 
-__all__ = ["Busy", "Engine", "Figure", "FigureKind", "Full", "OutcomeUnknown", "Readiness", "Starting", "Unavailable"]
+__all__ = [
+    "Busy",
+    "Engine",
+    "Figure",
+    "FigureKind",
+    "Full",
+    "NotOffered",
+    "OutcomeUnknown",
+    "Readiness",
+    "Starting",
+    "Unavailable",
+]
 
 A = TypeVar("A")
 
@@ -37,6 +48,10 @@ class Starting(Unavailable):
 
 class Busy(Unavailable):
     """Too much is going on at the same time; nothing of this command was carried out."""
+
+
+class NotOffered(Unavailable):
+    """The engine has no such verb; another one may have it."""
 
 
 @frozen(kw_only=True)
@@ -161,4 +176,12 @@ class Engine(Protocol):
 
         The first item is None if the events after `command.after` are no longer kept. The stream ends when the queue is
         deleted, the key is revoked, the engine stops, or the watcher falls too far behind.
+        """
+
+    async def backup(self) -> AsyncGenerator[bytes, None]:
+        """
+        All that is stored, as it is now: some bytes at a time, no faster than they are asked for.
+
+        What is on disk at this moment is in it; changes go on meanwhile. Close it if it is not read to its end. Raises
+        Busy if too many are being made, NotOffered, and OSError.
         """

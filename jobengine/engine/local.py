@@ -1,6 +1,7 @@
 """The engine on one machine: tables in memory, and a journal in one file."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from attrs import define, field
@@ -33,11 +34,13 @@ __all__ = ["LocalEngine", "Thread"]
 A = TypeVar("A")
 #: How many queues may be read whole at a time: each keeps up to eight bytes a job, and the places of removed jobs.
 _MOST_VIEWS: Final = 32
+#: Backups that are made at a time.
+_MOST_BACKUPS: Final = 4
 _NO_JOBS: Final[Done[c.ClaimResult]] = Done(c.ClaimResult(), changed=False)
 
 
 class Thread(Run, Protocol):
-    """The thread that owns the journal; see jobengine.storage.thread.WriterThread."""
+    """A thread for the disk; see jobengine.storage.thread.DiskThread."""
 
     def start(self) -> None:
         """Begin to run calls."""
@@ -56,6 +59,8 @@ class LocalEngine:
     secret: Callable[[], bytes]
     #: The thread that writes the journal.
     thread: Thread
+    #: Where backups are read: a slow read keeps no commit waiting.
+    reader: Thread
     #: Timers, the end of a reactor turn, and the monotonic clock.
     clock: IReactorTime
     #: The wall clock, in milliseconds since the epoch.
@@ -76,6 +81,8 @@ class LocalEngine:
     _sort_indexes: SortIndexes = field(init=False)
     #: How many queues are being read whole now.
     _views: int = field(default=0, init=False)
+    #: How many backups are being made now.
+    _backups: int = field(default=0, init=False)
     #: Fires when the database was read, or reading it has failed.
     _start_over: "Deferred[None]" = field(factory=lambda: succeed(None), init=False)
     #: Whether reading the database is to be broken off.
@@ -117,6 +124,7 @@ class LocalEngine:
 
     async def _start(self) -> None:
         self.thread.start()
+        self.reader.start()
         try:
             if self.journal.opened:
                 await self._recover()
@@ -177,6 +185,7 @@ class LocalEngine:
     async def _stop(self) -> None:
         self.release()
         self._sort_indexes.stop()
+        self.reader.stop()
         self._stopping = True
         await self._start_over
         if not self.executor.started:
@@ -399,6 +408,28 @@ class LocalEngine:
                     await deferLater(self.clock, 0)
         finally:
             feed.leave(watcher)
+
+    async def backup(self) -> AsyncGenerator[bytes, None]:
+        """See Engine: the whole frames that the file has."""
+        self.executor.check_started()
+        if self._backups >= _MOST_BACKUPS:
+            raise Busy("As many backups are being made as may be at a time; this one was not begun. Try again.")
+        return self._pieces()
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        self._backups += 1
+        try:
+            # On the thread that writes, where no frame is half written.
+            prefix = await self.thread(self.journal.prefix)
+            try:
+                position = 0
+                while piece := await self.reader(partial(prefix.read, position)):
+                    position += len(piece)
+                    yield piece
+            finally:
+                prefix.close()
+        finally:
+            self._backups -= 1
 
     def _is_open(self, command: c.QueueCommand[A]) -> bool:
         """Whether the key still opens the queue: it may have been revoked since the stream began."""

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from threading import Thread
 from time import sleep
@@ -24,6 +25,19 @@ class Files:
     def open(self, path: str) -> int:
         """Open an existing file for reading and writing."""
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+    def open_to_read(self, path: str) -> int:
+        """Open an existing file for reading alone; does not wait for the other end of a pipe."""
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def is_regular(self, descriptor: int) -> bool:
+        """Whether it is a file, and no directory, pipe or device."""
+        return stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+    def keep_owner(self, descriptor: int, path: str) -> None:
+        """Give the file the owner and group of another one, whose place it is to take."""
+        there = os.stat(path)
+        os.fchown(descriptor, there.st_uid, there.st_gid)
 
     def lock(self, path: str) -> int:
         """

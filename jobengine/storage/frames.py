@@ -31,6 +31,7 @@ __all__ = [
     "Kind",
     "Lock",
     "box_length",
+    "format_version",
     "new_file",
     "open_header",
 ]
@@ -203,6 +204,12 @@ def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
         raise Damaged("its key derivation parameters are out of bounds")
     lock = Lock.derive(secret, Kdf(passes=passes, kib=kib), salt)
     return lock, Chain(box=SecretBox(_data_key(lock, clear, sealed)), file_id=file_id)
+
+
+def format_version(header: bytes) -> str:
+    """The version of the format that a good header names, such as "1.0"."""
+    _, major, minor, *_ = _CLEAR.unpack_from(header)
+    return f"{major}.{minor}"
 
 
 def box_length(head: bytes, position: int) -> int:

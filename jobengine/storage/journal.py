@@ -16,9 +16,10 @@ from attrs import define, field, frozen
 from .errors import Damaged, Locked, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
 from .files import Files
 from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, new_file, open_header
+from .prefix import Prefix
 from .recovery import Recovery
 
-__all__ = ["Journal", "Torn", "check_secret"]
+__all__ = ["Journal", "Torn", "check_secret", "frames_of"]
 
 #: Errors after which a write can succeed later: no room, quota, file-size limit.
 _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -56,17 +57,14 @@ class _FrameFile:
 
         On an error the file is cut back to its earlier length; if that fails, raises StorageBroken.
         """
-        frames, chain, end = [], self.chain, self.end
-        for part in _parts(records):
-            frame, chain = chain.seal(kind, part, end)
-            frames.append(frame)
-            end += len(frame)
+        frames, chain = frames_of(self.chain, kind, records, self.end)
+        written = b"".join(frames)
         try:
-            self.files.write(self.descriptor, b"".join(frames), self.end)
+            self.files.write(self.descriptor, written, self.end)
         except OSError as error:
             self.cut_back(self.end, error)
             raise
-        self.chain, self.end = chain, end
+        self.chain, self.end = chain, self.end + len(written)
 
     def cut_back(self, end: int, cause: Exception) -> None:
         """Truncate the file to `end`; raises StorageBroken."""
@@ -174,10 +172,16 @@ class Journal:
     @property
     def progress(self) -> float:
         """How much of the file was read, from 0 to 1."""
+        done, size = self.read_so_far
+        return done / size if size else 0.0
+
+    @property
+    def read_so_far(self) -> tuple[int, int]:
+        """How many bytes of the file were read, and how many it has."""
         if self._walk is None:
-            return 1.0
+            return self._current.end, self._current.end
         recovery, _ = self._walk
-        return recovery.end / recovery.size if recovery.size else 0.0
+        return recovery.end, recovery.size
 
     def confirm(self) -> None:
         """
@@ -223,6 +227,14 @@ class Journal:
             raise StorageBroken(f"sync failed ({error}): what was written last may or may not be on disk") from error
         self.syncs += 1
         self.sync_seconds += perf_counter() - began
+
+    def prefix(self) -> Prefix:
+        """
+        All frames that the file has now, to be read on any thread; raises OSError.
+
+        Opened anew, so that the file is not made shorter when a compaction has taken its name (see Files.discard).
+        """
+        return Prefix(self._files, self._files.open(self.path), self._current.end)
 
     def start_copy(self) -> None:
         """Start a copy beside this file; from now on commits go to both. Raises OSError."""
@@ -401,6 +413,16 @@ class Journal:
                 self._files.close(descriptor)
 
 
+def frames_of(chain: Chain, kind: Kind, records: Sequence[bytes], position: int) -> tuple[list[bytes], Chain]:
+    """One frame with the records, to be written at `position`, or as many as it takes for that much; and the chain."""
+    frames = []
+    for part in _parts(records):
+        frame, chain = chain.seal(kind, part, position)
+        frames.append(frame)
+        position += len(frame)
+    return frames, chain
+
+
 def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     """The records in one part, or in several if they are too long for one frame."""
     begin = size = 0
@@ -414,7 +436,10 @@ def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 def _advice(error: StorageError) -> str:
     if isinstance(error, Damaged | Unclear):
-        return ". Nothing was changed. Keep a copy of the file, then restore a backup."
+        return (
+            ". Nothing was changed. Keep this file. `jobengine db check` says whether the last backup is whole, and "
+            "`jobengine db restore` puts it here; `jobengine db repair` writes what is whole of this one to a new file."
+        )
     if isinstance(error, NotADatabase):
         return ". Nothing was changed. Is DB_PATH right?"
     return ""

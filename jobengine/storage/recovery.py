@@ -44,6 +44,8 @@ class Recovery:
     closed: bool = False
     #: Whether the snapshot at the beginning is complete.
     whole_snapshot: bool = False
+    #: The bytes of the frame that was given last: its head and its box.
+    last: tuple[bytes, bytes] = (b"", b"")
 
     @property
     def torn(self) -> bool:
@@ -73,23 +75,25 @@ class Recovery:
         self.closed = self.closed and not self.torn
 
     def _next(self) -> tuple[Frame, int]:
-        length = box_length(self.read(FRAME_HEAD, self.end), self.end)
-        frame, self.chain = self.chain.open(self.read(length, self.end + FRAME_HEAD))
-        return frame, FRAME_HEAD + length
+        head = self.read(FRAME_HEAD, self.end)
+        box = self.read(box_length(head, self.end), self.end + FRAME_HEAD)
+        frame, self.chain = self.chain.open(box)
+        self.last = head, box
+        return frame, FRAME_HEAD + len(box)
 
     def _judge(self, reason: str) -> None:
         """Return if the rest of the file is a torn last write; raise Damaged or Unclear otherwise."""
         place = f"at byte {self.end} of {self.size}: {reason}"
-        if self._good_frame_follows():
+        if any(self.good_boxes()):
             raise Damaged(f"{place}, and good frames follow")
         if not self.whole_snapshot:
             raise Damaged(f"{place}, and the snapshot is not complete there")
         if not (self._cut_short() or self._zeros_remain() or self._unwritten_sector()):
             raise Unclear(f"{place}, and a crash would not leave it so")
 
-    def _good_frame_follows(self) -> bool:
-        """Whether there is a frame of this file anywhere from here on, even at the wrong place."""
-        return any(self._frame_at(position) for position in self._markers())
+    def good_boxes(self) -> Iterator[int]:
+        """The lengths of the boxes of this file anywhere from here on, even at the wrong place."""
+        return (length for position in self._markers() if (length := self._box_at(position)))
 
     def _markers(self) -> Iterator[int]:
         position = self.end
@@ -102,12 +106,13 @@ class Recovery:
                 at = piece.find(MARKER, at + 1)
             position += _SCAN
 
-    def _frame_at(self, position: int) -> bool:
+    def _box_at(self, position: int) -> int:
+        """The length of the good box behind a marker; 0 if there is none."""
         head = self.read(FRAME_HEAD, position)
         length = int.from_bytes(head[len(MARKER) : len(MARKER) + 4], "big")
         if position + FRAME_HEAD + length > self.size:
-            return False
-        return self.chain.is_frame(self.read(length, position + FRAME_HEAD))
+            return 0
+        return length if self.chain.is_frame(self.read(length, position + FRAME_HEAD)) else 0
 
     def _last_frame_end(self) -> int:
         """Where the frame that begins here would end, or the end of the file if its head is damaged."""

@@ -1,4 +1,4 @@
-"""The writer thread: runs blocking calls in order."""
+"""A thread for the disk: runs blocking calls in order."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -7,17 +7,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-__all__ = ["WriterThread"]
+__all__ = ["DiskThread"]
 
 R = TypeVar("R")
 
 
-class WriterThread:
+class DiskThread:
     """A thread pool with one thread; call it to run a call there."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, name: str) -> None:
+        """`name` is what it is called in lists of threads."""
         self._reactor = reactor
-        self._pool = ThreadPool(minthreads=1, maxthreads=1, name="journal")
+        self._pool = ThreadPool(minthreads=1, maxthreads=1, name=name)
 
     def start(self) -> None:
         """

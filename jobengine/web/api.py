@@ -13,9 +13,7 @@ from typing import Final
 
 from attrs import Factory, define, field
 from klein import KleinRenderable
-from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
@@ -73,10 +71,11 @@ from .errors import AdminRequired, brief_result, problem_of, result_of
 from .exposition import CONTENT_TYPE
 from .holders import count_holders, jobs_held
 from .metrics import Metrics
+from .pages import filled_page
 from .router import Dispatcher, Routes
 from .schema import SCHEMA
 from .scrape import scrape
-from .streams import as_sent_events, queue_in_parts
+from .streams import queue_in_parts, send_events
 from .throttle import Guard
 
 __all__ = ["Api"]
@@ -86,10 +85,6 @@ _PAGE: Final = 500
 #: Jobs in a page of a list, if the client does not say, and at most.
 _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
-#: A page ends when the contents in it are longer than this in all.
-_PAGE_BYTES: Final = 8 << 20
-#: Seconds between signs of life in a stream of events; proxies close what is silent.
-_SIGN_OF_LIFE: Final = 20
 
 
 @define(eq=False, slots=False)  # Klein keeps a weak reference to itself in the instance
@@ -177,8 +172,7 @@ class Api:
     @_app.route("/api/v1/queues", methods=["GET"])
     async def list_queues(self, request: JobRequest) -> bytes:
         """All queues in numbers, for the admin."""
-        if self.admin_key is None or not self._admin(request):
-            raise AdminRequired
+        self._check_is_admin(request)
         listed, command = [], c.ListQueues()
         while page := await self.engine.ask(command):
             listed += [to_json(stats_value(stats)) for stats in page]
@@ -318,7 +312,7 @@ class Api:
             after=cursor(request.args, sort),
             limit=limit,
         )
-        page = await self._filled_page(self._callers.noted(request, command))
+        page = await filled_page(self.engine, self._callers.noted(request, command), self.turns.next)
         following = None if page.following is None else cursor_text(page.following, sort)
         if following is not None:
             request.setHeader(b"Link", next_link(request, following))
@@ -365,14 +359,7 @@ class Api:
         request.setHeader(b"X-Accel-Buffering", b"no")
         if request.method == b"HEAD":
             return b""
-        request.write(b":\n\n")
-        alive = LoopingCall(request.write, b":\n\n")
-        alive.clock = self.clock
-        alive.start(_SIGN_OF_LIFE, now=False)
-        try:
-            await write_all(request, as_sent_events(watching), self.clock)
-        finally:
-            alive.stop()
+        await send_events(request, watching, self.clock)
         return None
 
     @_app.route("/api/v1/workers", methods=["GET"])
@@ -382,6 +369,18 @@ class Api:
         return request.reply(to_json(workers_value(await count_holders(self.engine, command, self.turns.next))))
 
     # The server
+
+    @_app.route("/api/v1/backup", methods=["GET"])
+    async def backup(self, request: JobRequest) -> bytes | None:
+        """All that is stored, encrypted as it is stored, for the admin."""
+        self._check_is_admin(request)
+        pieces = await self.engine.backup()
+        request.setHeader(b"Content-Type", b"application/octet-stream")
+        if request.method == b"HEAD":
+            await pieces.aclose()
+            return b""
+        await write_all(request, pieces, self.clock)
+        return None
 
     @_app.route("/test", methods=["GET"])
     async def test(self, request: JobRequest) -> bytes:
@@ -467,6 +466,12 @@ class Api:
         if self.admin_key is not None and not self._admin(request):
             raise AdminRequired
 
+    def _check_is_admin(self, request: JobRequest) -> None:
+        """Raise AdminRequired unless there is an admin key and the request has shown it."""
+        if self.admin_key is None:
+            raise AdminRequired
+        self._check_admin(request)
+
     async def _most_values(self, request: JobRequest, access: Access) -> int:
         """How many values may be in a body for many jobs: more if the key opens the queue that the query names."""
         if b"queueName" not in request.args:
@@ -479,16 +484,3 @@ class Api:
     async def _body(self, request: JobRequest) -> bytes:
         """A body that is JSON; raises BadInput."""
         return await self.wire.checked(json_body(request), self.turns.next)
-
-    async def _filled_page(self, command: c.ListJobs) -> c.Page:
-        """As many jobs as were asked for, though the engine looks at so many at a time and not all may match."""
-        jobs: list[Job] = []
-        size = 0
-        while True:
-            page = await self.engine.ask(replace(command, limit=command.limit - len(jobs)))
-            jobs += page.jobs
-            size += sum(job.size for job in page.jobs)
-            if page.following is None or len(jobs) == command.limit or size > _PAGE_BYTES:
-                return c.Page(jobs=jobs, following=page.following)
-            await self.turns.next()
-            command = replace(command, after=page.following)

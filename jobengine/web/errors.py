@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..core import errors as e
 from ..core.model import Job
-from ..engine.door import Busy, Full, OutcomeUnknown, Starting
+from ..engine.door import Busy, Full, NotOffered, OutcomeUnknown, Starting
 from ..http.problem import Problem
 from ..wire.parameters import BadInput, UnsupportedEncoding
 from ..wire.responses import is_cancelled, job_value
@@ -47,6 +47,7 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     Full: HTTPStatus.INSUFFICIENT_STORAGE,
     OutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
+    NotOffered: HTTPStatus.NOT_IMPLEMENTED,
 }
 #: Seconds after which a client may try again.
 _RETRY_AFTER: Final[Mapping[type[Exception], int]] = {

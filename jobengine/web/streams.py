@@ -2,14 +2,37 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 
 from ..core.model import EventBatch, Job
+from ..http.request import JobRequest
+from ..http.stream import write_all
 from ..wire.responses import job_json, queue_head, queue_tail, sent_events
 
-__all__ = ["as_sent_events", "queue_in_parts"]
+__all__ = ["queue_in_parts", "send_events"]
+
+#: Seconds between signs of life in a stream of events; proxies close what is silent.
+_SIGN_OF_LIFE: Final = 20
 
 
-async def as_sent_events(watching: AsyncGenerator[Sequence[EventBatch] | None, None]) -> AsyncGenerator[bytes, None]:
+async def send_events(
+    request: JobRequest, watching: AsyncGenerator[Sequence[EventBatch] | None, None], clock: IReactorTime
+) -> None:
+    """Send the events of a watch as they come, and signs of life; raises TooSlow."""
+    request.write(b":\n\n")
+    alive = LoopingCall(request.write, b":\n\n")
+    alive.clock = clock
+    alive.start(_SIGN_OF_LIFE, now=False)
+    try:
+        await write_all(request, _as_sent_events(watching), clock)
+    finally:
+        alive.stop()
+
+
+async def _as_sent_events(watching: AsyncGenerator[Sequence[EventBatch] | None, None]) -> AsyncGenerator[bytes, None]:
     """The events of a watch, as server-sent events."""
     async with aclosing(watching):
         async for batches in watching:

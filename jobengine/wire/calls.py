@@ -52,6 +52,7 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("DELETE", "/api/v1/jobs"): Call(f"queueName {_FILTER} all dry_run"),
     ("GET", "/api/v1/events"): Call("queueName"),
     ("GET", "/api/v1/workers"): Call("queueName"),
+    ("GET", "/api/v1/backup"): Call(""),
     ("GET", "/openapi.json"): Call(""),
     ("GET", "/healthz"): Call(""),
     ("GET", "/readyz"): Call(""),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 CLIENT = Path(__file__).parents[2] / "jobengine" / "client"
 #: Those that are made; the others of the package are written by hand.
-MODULES = ("adding", "caller", "claimed", "engine", "events", "queue")
+MODULES = ("adding", "backup", "caller", "claimed", "engine", "events", "queue")
 
 _RENAMED = {
     "aclosing": "closing",

@@ -13,6 +13,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueExists, QueueNotFound
 from jobengine.core.model import Role, State
+from jobengine.engine.door import NotOffered
 from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, World, every_question
 from tests.contract.events import EventsContract
@@ -30,7 +31,7 @@ class JobsContract(Contract):
 
     def test_every_verb_returns_an_awaitable(self, world: World, ask: Asker) -> None:
         asked = [verb(command) for verb, command, _ in every_question(world.engine)]
-        asked += [world.engine.readiness(), world.engine.figures()]
+        asked += [world.engine.readiness(), world.engine.figures(), world.engine.backup()]
         assert all(map(isawaitable, asked))
         world.all_of(*asked)
 
@@ -294,6 +295,15 @@ class JobsContract(Contract):
 
     def test_what_a_key_is_is_said_to_whoever_has_it(self, world: World, ask: Asker) -> None:
         assert ask.get(world.engine.ask(c.CheckKey(queue="q", access_key=KEY))).role is Role.OWNER
+
+    def test_a_backup_comes_in_pieces_or_is_refused_as_not_offered(self, world: World, ask: Asker) -> None:
+        ask.add()
+        try:
+            pieces = ask.get(world.engine.backup())
+        except NotOffered:
+            return
+        assert ask.get(anext(pieces))
+        ask.get(pieces.aclose())
 
     def test_a_queue_that_is_read_in_parts_has_each_job_once_whatever_is_edited_meanwhile(self, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(9)]

@@ -13,6 +13,7 @@ import pytest
 
 from jobengine.cli.app import app
 from jobengine.cli.command import Command
+from tests.storage.files_of_commits import write
 
 from .daemons import Daemon, free_port, until
 from .shells import ADMIN_KEY, KEY, UID, Shell, stop
@@ -335,6 +336,9 @@ def filled(shell: Shell) -> Shell:
     for name in ("mail", "viewer"):
         (shell.home / f"{name}.key").write_text(f"a key for {name}\n")
         (shell.home / f"{name}.key").chmod(0o600)
+    for name in ("jobengine", "backup", "damaged"):
+        write(shell.home / f"{name}.jedb", [], secret=b"s")
+    (shell.home / "new-secret").write_text("another")
     (shell.home / "job.json").write_text('{"to": "dan@example.org"}')
     (shell.home / "jobs.jsonl").write_text('{"to": "eve@example.org"}\n{"to": "fay@example.org"}\n')
     (shell.home / "data").mkdir()

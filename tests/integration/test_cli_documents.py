@@ -3,8 +3,9 @@
 import re
 
 from jobengine.cli.failures import Exit
+from jobengine.tools.endings import Ending
 
-from .daemons import ROOT, Daemon
+from .daemons import ROOT, SECRET, Daemon
 from .documents import at_port, blocks, shell
 from .shells import Shell
 
@@ -13,7 +14,7 @@ PAGE = "docs/command-line.md"
 
 def test_every_command_of_the_page_is_run_in_order(daemon: Daemon) -> None:
     ours = Shell(daemon, daemon.home)
-    environment = {**ours.environment, "JOBENGINE_ACCESS_KEY": "", "JOBENGINE_ADMIN_KEY": ""}
+    environment = {**ours.environment, "JOBENGINE_ACCESS_KEY": "", "JOBENGINE_ADMIN_KEY": "", "SECRET": SECRET}
     done = shell("\n".join(blocks(PAGE)), daemon.home, environment, seconds=120)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
@@ -38,13 +39,16 @@ def test_the_profile_of_the_page_opens_its_queues(daemon: Daemon) -> None:
 
 
 def test_the_exit_codes_of_the_page_are_those_there_are() -> None:
-    codes = re.findall(r"^\| (\d+) \|", (ROOT / PAGE).read_text(), re.MULTILINE)
-    assert [int(code) for code in codes] == sorted(Exit)
+    of_files, of_others = [
+        [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
+        for table in (ROOT / PAGE).read_text().split("\n## In scripts\n")
+    ]
+    assert (of_files, of_others) == (sorted(Ending), sorted(Exit))
 
 
 def test_every_command_there_is_is_on_the_page() -> None:
     from .test_cli import _examples
 
     text = (ROOT / PAGE).read_text()
-    names = {re.match(r"(?:.*\| )?jobengine ((?:queue |key )?[a-z]+)", example)[1] for example in _examples()}  # type: ignore[index]
+    names = {re.match(r"(?:.*\| )?jobengine ((?:queue |key |db )?[a-z]+)", example)[1] for example in _examples()}  # type: ignore[index]
     assert {name for name in names if f"jobengine {name}" not in text} == set()

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.doubles import SECRET
+from tests.storage.files_of_commits import write
+
 from .daemons import until
 from .shells import Shell
 
@@ -106,3 +109,12 @@ def test_a_file_of_jobs_has_a_progress_bar(shell: Shell, terminal: Terminal) -> 
     path.write_text('{"n": 1}\n' * 3000)
     terminal.type(f"clear; jobengine add mail --many {shlex.quote(str(path))}")
     assert "3000/3000" in terminal.wait_for("All 3,000 jobs of")
+
+
+def test_work_on_a_long_database_has_a_progress_bar(shell: Shell, terminal: Terminal) -> None:
+    path: Path = shell.home / "jobengine.jedb"
+    write(path, [(b'["queue-deleted",1,"%b"]' % (b"x" * 100_000),)] * 30)
+    terminal.type(f"clear; SECRET={shlex.quote(SECRET.decode())} jobengine db check jobengine.jedb; echo ended with $?")
+    seen = terminal.wait_for("^ended with 0$")
+    assert re.search(r"checking .*3\.0/3\.0 MB", seen)
+    assert re.search(r"^ *whole +true", seen, re.MULTILINE)

@@ -84,6 +84,8 @@ def test_damage_that_is_found_when_the_port_is_open_ends_it_with_4(killed: Daemo
     assert killed.wait() == 4
     line = _reason(killed)
     assert "Nothing was changed" in line
+    assert "`jobengine db check` says whether the last backup is whole" in line
+    assert "`jobengine db repair`" in line
     assert killed.db_path.read_bytes() == whole
     assert "Traceback" not in killed.all_output()
 

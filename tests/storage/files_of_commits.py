@@ -38,9 +38,9 @@ def read(path: Path, secret: bytes = SECRET) -> list[Commit]:
     return commits
 
 
-def write(path: Path, commits: Iterable[Commit], *, orderly: bool = False) -> bytes:
+def write(path: Path, commits: Iterable[Commit], *, orderly: bool = False, secret: bytes = SECRET) -> bytes:
     """Make a file of these commits and return its bytes."""
-    journal, _ = opened(path)
+    journal, _ = opened(path, secret=secret)
     for records in commits:
         journal.append(records)
     journal.close(orderly=orderly)

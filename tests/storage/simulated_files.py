@@ -130,6 +130,15 @@ class SimulatedFiles(Files):
         self._open[number] = self._names[path]
         return number
 
+    def open_to_read(self, path: str) -> int:
+        return self.open(path)
+
+    def is_regular(self, descriptor: int) -> bool:
+        return True
+
+    def keep_owner(self, descriptor: int, path: str) -> None:
+        assert path in self._names
+
     def lock(self, path: str) -> int:
         return next(self._numbers)
 

@@ -39,6 +39,7 @@ CALLS: Final = [
     Call("GET", "/readyz", None, 200, open_status=200),
     Call("GET", "/metrics", None, 200, open_status=401),
     Call("GET", "/api/v1/queues", None, 200, open_status=401),
+    Call("GET", "/api/v1/backup", None, 200, open_status=401),
     Call("PUT", "/api/v1/queue", None, 201, body={"name": "new", "access_key": "k"}, open_status=401),
     Call("DELETE", "/api/v1/queue", None, 204, {"name": "q"}, open_status=401),
     Call("GET", "/api/v1/queue", READ, 200, {"name": "q"}),

@@ -12,6 +12,7 @@ from ..http import Response
 from ..jobs import JobChanges, encode
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
+from . import backup
 from .caller import AsyncCaller
 from .claimed import AsyncClaimedJob, AsyncHolder, extend
 from .keeper import Keeper
@@ -19,6 +20,7 @@ from .queue import LONGEST_WAIT, AsyncQueue
 from .transport import Pool, monotonic
 
 if TYPE_CHECKING:
+    from os import PathLike
     from ssl import SSLContext
 
 __all__ = ["AsyncFinished", "AsyncJobEngine"]
@@ -99,6 +101,15 @@ class AsyncJobEngine:
     async def queues(self) -> list[QueueStats]:
         """All queues in numbers; for the admin key."""
         return await self.caller.call(calls.LIST_QUEUES)
+
+    async def backup(self, path: "str | PathLike[str]") -> int:
+        """
+        Write a copy of the server's database to a new file (0600), which is there when all of it is; its bytes.
+
+        It is encrypted with the server's SECRET: `jobengine db check` reads it. For the admin key. It is not tried
+        again by itself. Raises FileExistsError and OSError.
+        """
+        return await backup.save(self.caller, path)
 
     async def claim(
         self,

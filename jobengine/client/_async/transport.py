@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from ..http import Address, Broken, NotConnected, Request, Response, ResponseParser
 
-__all__ = ["Pool", "Stream", "monotonic", "sleep"]
+__all__ = ["Pool", "Stream", "blocking", "monotonic", "sleep"]
 
 #: Seconds that a connection may be idle and still be used; the server closes it after 60.
 _IDLE: Final = 30.0
@@ -24,6 +24,8 @@ T = TypeVar("T")
 Stream = AsyncGenerator[T, None]
 
 sleep = asyncio.sleep
+#: Runs a call that blocks, in a thread.
+blocking = asyncio.to_thread
 monotonic = time.monotonic
 
 
@@ -193,9 +195,13 @@ class _Connection(asyncio.Protocol):
         """The head of the answer as soon as it is there, then parts of the body."""
         await self._until(lambda: self.parser.head is not None, self._seconds)
         assert self.parser.head is not None
+        assert self._transport is not None
         yield self.parser.head
         while True:
+            # What comes while these are dealt with is left to the system, which lets the server wait.
+            self._transport.pause_reading()
             yield self.parser.take()
+            self._transport.resume_reading()
             if self.parser.complete:
                 return
             await self._until(None, silence)

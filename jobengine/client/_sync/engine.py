@@ -13,6 +13,7 @@ from ..http import Response
 from ..jobs import JobChanges, encode
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
+from . import backup
 from .caller import Caller
 from .claimed import ClaimedJob, Holder, extend
 from .keeper import Keeper
@@ -20,6 +21,7 @@ from .queue import LONGEST_WAIT, Queue
 from .transport import Pool, monotonic
 
 if TYPE_CHECKING:
+    from os import PathLike
     from ssl import SSLContext
 
 __all__ = ["Finished", "JobEngine"]
@@ -100,6 +102,15 @@ class JobEngine:
     def queues(self) -> list[QueueStats]:
         """All queues in numbers; for the admin key."""
         return self.caller.call(calls.LIST_QUEUES)
+
+    def backup(self, path: "str | PathLike[str]") -> int:
+        """
+        Write a copy of the server's database to a new file (0600), which is there when all of it is; its bytes.
+
+        It is encrypted with the server's SECRET: `jobengine db check` reads it. For the admin key. It is not tried
+        again by itself. Raises FileExistsError and OSError.
+        """
+        return backup.save(self.caller, path)
 
     def claim(
         self,

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from ..http import Address, Broken, NotConnected, Request, Response, ResponseParser
 
-__all__ = ["Pool", "Stream", "monotonic", "sleep"]
+__all__ = ["Pool", "Stream", "blocking", "monotonic", "sleep"]
 
 #: Seconds that a connection may be idle and still be used; the server closes it after 60.
 _IDLE: Final = 30.0
@@ -27,6 +27,11 @@ Stream = Generator[T, None, None]
 
 sleep = time.sleep
 monotonic = time.monotonic
+
+
+def blocking(call: Callable[..., T], *arguments: Any) -> T:
+    """Run a call that blocks: here, every call may."""
+    return call(*arguments)
 
 
 class Pool:

@@ -1,0 +1,25 @@
+"""`jobengine db`: which commands there are for database files."""
+
+from typing import Final
+
+from .command import group
+
+__all__ = ["db"]
+
+_COMMANDS: Final = {
+    "check": "db_check:check",
+    "backup": "db_copy:backup",
+    "restore": "db_copy:restore",
+    "repair": "db_repair:repair",
+    "rekey": "db_rekey:rekey",
+}
+
+
+@group("db", lazy=_COMMANDS)
+def db() -> None:
+    """
+    Check, back up, repair and re-key a database file.
+
+    These work on the file itself and need no server; `check` and `backup` do no harm to one that runs. The SECRET comes
+    from SECRET or SECRET_FILE, or from the key file beside the database.
+    """

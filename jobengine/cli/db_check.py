@@ -1,0 +1,66 @@
+"""`jobengine db check`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobengine.tools.checking import Report
+from jobengine.tools.checking import check as read_all
+from jobengine.tools.endings import Ending
+from jobengine.tools.secret import find_secret
+
+from .db_common import FILE, bar, file_command
+from .failures import Failed
+from .session import current
+
+__all__ = ["check"]
+
+
+@file_command("check", "jobengine db check jobengine.jedb\njobengine db check backup.jedb --json")
+@FILE
+def check(path: str) -> None:
+    """
+    Read all of a database, and say what is in it and whether it is whole.
+
+    It is left as it is, and a server may run on it. With --json there are the numbers of each queue as well.
+    """
+    with bar("checking") as progress:
+        report = read_all(path, find_secret(path), progress)
+    session = current()
+    shown = _shown(path, report)
+    if session.json:
+        shown["queues"] = [{"name": queue.name, "jobs": queue.jobs} for queue in report.queues]
+    session.output.record(shown)
+    if report.unfinished:
+        session.output.note(
+            "Behind the last whole frame stands the beginning of another: a server is writing it, or was when it was "
+            "killed. That is no damage, nothing that was acknowledged is in it."
+        )
+    if report.damage is not None:
+        raise Failed(
+            f"{report.damage}. `jobengine db repair` writes all that is before byte {report.good} into a new file; "
+            "`jobengine db check` on the last backup says whether that is whole.",
+            Ending.DAMAGED,
+        )
+
+
+def _shown(path: str, report: Report) -> dict[str, Any]:
+    return {
+        "file": path,
+        "format": report.version,
+        "bytes": report.size,
+        "garbage_bytes": report.garbage,
+        "garbage_share": round(report.garbage / report.size, 3),
+        "commits": report.commits,
+        "queues": len(report.queues),
+        "jobs": _jobs(report),
+        "closed_in_good_order": report.closed,
+        "unfinished_bytes": report.unfinished,
+        "whole": report.damage is None,
+        "damage_at_byte": None if report.damage is None else report.good,
+    }
+
+
+def _jobs(report: Report) -> Mapping[str, int]:
+    """How many jobs there are in all queues, by state."""
+    states = report.states
+    return {"all": sum(states.values()), **states}

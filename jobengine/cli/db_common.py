@@ -1,0 +1,63 @@
+"""What the commands for database files have in common: how they end, and their progress bar."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+
+from jobengine.tools.endings import ending_of
+from jobengine.tools.source import Progress
+
+from .command import Command, json_option
+from .failures import Failed
+from .progress import Progress as Bar
+from .session import current
+
+__all__ = ["FILE", "bar", "file_command"]
+
+#: The database that a command is about.
+FILE = click.argument("path", metavar="FILE")
+
+
+class FileCommand(Command):
+    """A command that works on files, and ends with the exit codes for those."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, common=False, **more)
+        self.params.append(json_option())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what keeps it from being done ends it with a message and an exit code."""
+        signal.signal(signal.SIGTERM, _stop)
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            ending = ending_of(error)
+            if ending is None:
+                raise
+            raise Failed(_text(error), ending) from None
+
+
+def file_command(name: str, examples: str) -> Callable[[Callable[..., Any]], FileCommand]:
+    """Make a function a command for files; its docstring is the help."""
+    return click.command(name, cls=FileCommand, examples=examples)
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Progress]:
+    """A progress bar for bytes, at a terminal."""
+    with Bar(1, shown=not current().json, what=what, in_bytes=True) as shown:
+        yield shown.at
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def _stop(_number: int, _frame: object) -> NoReturn:
+    """End in order, so that no half file is left."""
+    raise SystemExit(128 + signal.SIGTERM)

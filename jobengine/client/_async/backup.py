@@ -1,0 +1,40 @@
+"""Takes a copy of the server's database."""
+
+import os
+from contextlib import aclosing
+
+from .. import calls
+from ..errors import Unavailable
+from ..http import Broken, NotConnected, Response
+from ..new_file import NewFile
+from .caller import AsyncCaller
+from .transport import blocking
+
+__all__ = ["save"]
+
+
+async def save(caller: AsyncCaller, path: "str | os.PathLike[str]") -> int:
+    """Write a copy to a new file, part by part as it comes; its bytes. Raises JobEngineError and OSError."""
+    file = await blocking(NewFile, path)
+    try:
+        await _receive(caller, file)
+        await blocking(file.finish)
+    except (NotConnected, Broken) as error:
+        raise Unavailable(f"No whole copy came from {caller.pool.address.url}: {error}.") from None
+    finally:
+        await blocking(file.close)
+    return file.size
+
+
+async def _receive(caller: AsyncCaller, file: NewFile) -> None:
+    head, refusal = Response(0, {}, b""), b""
+    async with aclosing(caller.pool.stream(caller.request(calls.BACKUP), caller.timeout)) as parts:
+        async for part in parts:
+            if isinstance(part, Response):
+                head = part
+            elif head.status == 200:
+                await blocking(file.write, part)
+            else:
+                refusal += part
+    if head.status != 200:
+        raise calls.failure(Response(head.status, head.headers, refusal))

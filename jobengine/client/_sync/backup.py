@@ -1,0 +1,41 @@
+# Made from _async/backup.py by tests/client/twin.py: change that, and make this anew.
+"""Takes a copy of the server's database."""
+
+import os
+from contextlib import closing
+
+from .. import calls
+from ..errors import Unavailable
+from ..http import Broken, NotConnected, Response
+from ..new_file import NewFile
+from .caller import Caller
+from .transport import blocking
+
+__all__ = ["save"]
+
+
+def save(caller: Caller, path: "str | os.PathLike[str]") -> int:
+    """Write a copy to a new file, part by part as it comes; its bytes. Raises JobEngineError and OSError."""
+    file = blocking(NewFile, path)
+    try:
+        _receive(caller, file)
+        blocking(file.finish)
+    except (NotConnected, Broken) as error:
+        raise Unavailable(f"No whole copy came from {caller.pool.address.url}: {error}.") from None
+    finally:
+        blocking(file.close)
+    return file.size
+
+
+def _receive(caller: Caller, file: NewFile) -> None:
+    head, refusal = Response(0, {}, b""), b""
+    with closing(caller.pool.stream(caller.request(calls.BACKUP), caller.timeout)) as parts:
+        for part in parts:
+            if isinstance(part, Response):
+                head = part
+            elif head.status == 200:
+                blocking(file.write, part)
+            else:
+                refusal += part
+    if head.status != 200:
+        raise calls.failure(Response(head.status, head.headers, refusal))

@@ -1,0 +1,53 @@
+"""How work on a file ends that could not be done: the exit code for each error."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final
+
+from ..daemon.secret_file import BadSecret, BlankSecret
+from ..storage.errors import (
+    Damaged,
+    Locked,
+    NewerFormat,
+    NotADatabase,
+    StorageError,
+    Unclear,
+    WrongSecret,
+)
+from .target import TargetExists
+
+__all__ = ["Ending", "ending_of"]
+
+
+class Ending(IntEnum):
+    """What the exit code of a command for files says."""
+
+    DONE = 0
+    #: It could not be done, or the target exists.
+    COULD_NOT = 1
+    USAGE = 2
+    WRONG_SECRET = 3
+    #: The file is damaged, not a database, or of a newer version.
+    DAMAGED = 4
+    IN_USE = 5
+
+
+#: The first class that an error is of counts.
+_ENDINGS: Final[Mapping[type[Exception], Ending]] = {
+    BadSecret: Ending.USAGE,
+    BlankSecret: Ending.USAGE,
+    WrongSecret: Ending.WRONG_SECRET,
+    Damaged: Ending.DAMAGED,
+    Unclear: Ending.DAMAGED,
+    NotADatabase: Ending.DAMAGED,
+    NewerFormat: Ending.DAMAGED,
+    Locked: Ending.IN_USE,
+    TargetExists: Ending.COULD_NOT,
+    StorageError: Ending.COULD_NOT,
+    OSError: Ending.COULD_NOT,
+}
+
+
+def ending_of(error: Exception) -> Ending | None:
+    """The exit code for an error; None if it is a mistake in the program."""
+    return next((ending for kind, ending in _ENDINGS.items() if isinstance(error, kind)), None)

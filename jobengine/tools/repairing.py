@@ -1,0 +1,78 @@
+"""Rescues what is whole of a damaged database into a new file."""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from ..storage.errors import Damaged, Unclear
+from ..storage.files import Files
+from ..storage.frames import FRAME_HEAD, Kind
+from ..storage.journal import frames_of
+from .census import Census, QueueCount, add_to
+from .source import Progress, Source, no_progress, open_source
+from .target import NewFile, check_free, new_target
+
+__all__ = ["Repaired", "repair"]
+
+
+@frozen(kw_only=True)
+class Repaired:
+    """What was rescued, and what was not."""
+
+    #: The length of the new file.
+    size: int
+    #: The queues and jobs in it.
+    queues: Sequence[QueueCount]
+    #: How many bytes of the old file are in it, from the beginning on, and how many are not.
+    taken: int
+    left: int
+    #: How many good frames are among those that are not, and their bytes: without what is missing before them, nobody
+    #: knows what they would lead to.
+    frames_left: int
+    frame_bytes_left: int
+    #: Whether the damage is in the snapshot: jobs may be missing that were added long ago.
+    in_snapshot: bool
+    #: What is wrong with the old file; None if nothing is.
+    damage: Damaged | Unclear | None
+
+
+def repair(
+    path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
+) -> Repaired:
+    """
+    Write all whole frames before the first damage into a new file, with the same key; `path` is left as it is.
+
+    Raises StorageError if the file can't be opened at all or was written by a newer version, TargetExists and OSError;
+    there is no `target` then.
+    """
+    files, census = files or Files(), Census()
+    check_free(target, files)
+    with open_source(path, secret, files) as source, new_target(target, files) as file:
+        file.write(source.header)
+        damage = _rescue(source, file, census, progress)
+        in_snapshot = not source.walk.whole_snapshot
+        if in_snapshot:
+            # Without an end of the snapshot it would be refused.
+            file.write(*frames_of(source.walk.chain, Kind.SNAPSHOT_END, (), file.size)[0])
+        boxes = list(source.walk.good_boxes())
+        return Repaired(
+            size=file.size,
+            queues=list(census.queues()),
+            taken=source.walk.end,
+            left=source.unfinished,
+            frames_left=len(boxes),
+            frame_bytes_left=sum(boxes) + len(boxes) * FRAME_HEAD,
+            in_snapshot=in_snapshot,
+            damage=damage,
+        )
+
+
+def _rescue(source: Source, file: NewFile, census: Census, progress: Progress) -> Damaged | Unclear | None:
+    """Take the good frames over; what was wrong behind them, if anything."""
+    try:
+        for frame in source.frames(progress):
+            add_to(census, source.path, frame.records)
+            file.write(*source.walk.last)
+    except (Damaged, Unclear) as error:
+        return error
+    return None

@@ -1,0 +1,46 @@
+"""The SECRET of a database, found as the server finds it."""
+
+import os
+from collections.abc import Mapping
+
+from ..daemon.secret_file import BadSecret, BlankSecret, read_key_file, read_secret_file, secret_from
+from ..storage.errors import WrongSecret
+
+__all__ = ["find_secret", "is_in_key_file", "read_new_secret"]
+
+
+def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) -> bytes:
+    """
+    The SECRET from SECRET or SECRET_FILE, or else from the key file beside the first of `databases` that has one.
+
+    Raises BadSecret, WrongSecret if there is none, and OSError.
+    """
+    secret = _set_secret(environment)
+    if secret is not None:
+        return secret
+    key_files = [path + ".key" for path in databases]
+    for key_file in key_files:
+        if os.path.lexists(key_file):
+            return read_key_file(key_file)
+    raise WrongSecret(
+        f"no SECRET is set and there is no {' nor '.join(key_files)}; set the SECRET that {databases[0]} was made with"
+    )
+
+
+def is_in_key_file(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the SECRET is taken from a key file; raises BadSecret."""
+    return _set_secret(environment) is None
+
+
+def read_new_secret(path: str) -> bytes:
+    """The secret in a file that was named for it; raises BadSecret."""
+    try:
+        return read_secret_file(path)
+    except BlankSecret as error:
+        raise BadSecret(f"{path} {error}") from None
+    except (OSError, ValueError) as error:
+        raise BadSecret(f"{path} can't be read: {error}") from None
+
+
+def _set_secret(environment: Mapping[str, str]) -> bytes | None:
+    return secret_from("SECRET", environment)

@@ -1,0 +1,126 @@
+"""A database that is read and left as it is; a server may write to it and compact it meanwhile."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from attrs import define, evolve, field
+
+from ..storage.errors import Damaged, NotADatabase, StorageError, Unclear
+from ..storage.files import Files
+from ..storage.frames import HEADER_SIZE, Frame, format_version, open_header
+from ..storage.recovery import Read, Recovery
+
+__all__ = ["Progress", "Source", "no_progress", "open_source"]
+
+#: Is told now and then how many bytes are done, and of how many.
+Progress = Callable[[int, int], None]
+
+#: Bytes that are read at a time, and after which the progress is told.
+_BLOCK: Final = 1 << 20
+
+
+def no_progress(_done: int, _size: int) -> None:
+    """Tells nobody."""
+
+
+@define
+class Source:
+    """
+    A database as it was when it was opened, whatever is appended to it since.
+
+    The name may come to stand for another file, as it does when a server compacts: this one stays as it is.
+    """
+
+    path: str
+    #: The 160 bytes it begins with, and the number of its format, such as "1.0".
+    header: bytes
+    version: str
+    _descriptor: int
+    _files: Files
+    #: The walk over its frames; see Recovery for what it knows.
+    walk: Recovery
+    _looked_again_at: int = field(default=0, init=False)
+
+    def frames(self, progress: Progress = no_progress) -> Iterator[Frame]:
+        """
+        Every good frame in order; `walk.last` has the bytes of the one that was given last.
+
+        After the end, `walk.torn` says that behind them stands the beginning of one: a server is writing it, or was
+        when it was killed. Raises Damaged, Unclear and NewerFormat where the file is not as it was written.
+        """
+        told = 0
+        while True:
+            try:
+                for frame in self.walk.frames():
+                    yield frame
+                    if self.walk.end - told >= _BLOCK:
+                        told = self.walk.end
+                        progress(told, self.walk.size)
+            except (Damaged, Unclear) as error:
+                if not self._look_again():
+                    raise explained(self.path, error) from None
+            except StorageError as error:
+                raise explained(self.path, error) from None
+            else:
+                progress(self.walk.end, self.walk.size)
+                return
+
+    @property
+    def unfinished(self) -> int:
+        """The bytes of a last frame that is not whole; after the walk only."""
+        return max(0, self.walk.size - self.walk.end)
+
+    def _look_again(self) -> bool:
+        """
+        Go on from the last good frame, once for each; whether that was done.
+
+        What stands behind it may have been written while it was read: a server that has no room cuts off what it could
+        not write, and writes again.
+        """
+        if self._looked_again_at == self.walk.end:
+            return False
+        self._looked_again_at = self.walk.end
+        self.walk = evolve(
+            self.walk, read=_in_blocks(self._files, self._descriptor), size=self._files.size(self._descriptor)
+        )
+        return True
+
+
+@contextmanager
+def open_source(path: str, secret: bytes, files: Files | None = None) -> Iterator[Source]:
+    """Open a database to read it; raises StorageError and OSError."""
+    files = files or Files()
+    descriptor = files.open_to_read(path)
+    try:
+        if not files.is_regular(descriptor):
+            raise NotADatabase(f"{path}: it is not a file")
+        read = _in_blocks(files, descriptor)
+        header = read(HEADER_SIZE, 0)
+        try:
+            _, chain = open_header(header, secret)
+        except StorageError as error:
+            raise explained(path, error) from None
+        walk = Recovery(read=read, size=files.size(descriptor), chain=chain)
+        yield Source(path, header, format_version(header), descriptor, files, walk)
+    finally:
+        files.close(descriptor)
+
+
+def explained(path: str, error: StorageError) -> StorageError:
+    """The same error, with the file it is about."""
+    return type(error)(f"{path}: {error}")
+
+
+def _in_blocks(files: Files, descriptor: int) -> Read:
+    """Reads a block at a time: most frames are short, and stand one behind the other."""
+    begin, block = 0, b""
+
+    def read(length: int, position: int) -> bytes:
+        nonlocal begin, block
+        at = position - begin
+        if at < 0 or at + length > len(block):
+            begin, at, block = position, 0, files.read(descriptor, max(length, _BLOCK), position)
+        return block[at : at + length]
+
+    return read

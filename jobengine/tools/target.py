@@ -1,0 +1,137 @@
+"""A new file: whole under its name, or not there at all. One that has the name is never written over."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os.path import abspath, dirname
+from secrets import token_hex
+from typing import Final
+
+from attrs import define, field
+
+from ..storage.files import Files
+from ..storage.frames import Chain, Kdf, Kind, Lock, new_file
+from ..storage.journal import frames_of
+
+__all__ = ["NewDatabase", "NewFile", "TargetExists", "check_free", "new_target"]
+
+#: Bytes that are written at a time, and those after which they are synced, so that it is not all left to the end.
+_WRITTEN_AT_ONCE: Final = 1 << 20
+_SYNCED_AT_ONCE: Final = 64 << 20
+
+
+class TargetExists(Exception):
+    """There is a file where a new one is to be; str() says so."""
+
+
+@define
+class NewFile:
+    """What is written to a new file, while it has a temporary name."""
+
+    _files: Files
+    _descriptor: int
+    #: How many bytes it has.
+    size: int = field(default=0, init=False)
+    _parts: list[bytes] = field(factory=list, init=False)
+    _waiting: int = field(default=0, init=False)
+    _synced: int = field(default=0, init=False)
+
+    def write(self, *parts: bytes) -> None:
+        """Put bytes behind what is there; raises OSError."""
+        self._parts += parts
+        length = sum(map(len, parts))
+        self.size += length
+        self._waiting += length
+        if self._waiting >= _WRITTEN_AT_ONCE:
+            self._flush()
+            if self.size - self._synced >= _SYNCED_AT_ONCE:
+                self.sync()
+
+    def sync(self) -> None:
+        """Return when all of it is on disk; raises OSError."""
+        self._flush()
+        self._files.sync(self._descriptor)
+        self._synced = self.size
+
+    def _flush(self) -> None:
+        parts, self._parts = self._parts, []
+        self._files.write(self._descriptor, b"".join(parts), self.size - self._waiting)
+        self._waiting = 0
+
+
+@define
+class NewDatabase:
+    """A database that is written from its beginning, under a data key of its own: a snapshot and nothing else."""
+
+    _file: NewFile
+    _secret: bytes = field(repr=False)
+    _kdf: Kdf = field(factory=Kdf)
+    _chain: Chain = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        header, self._chain = new_file(Lock.derive(self._secret, self._kdf))
+        self._file.write(header)
+
+    def add(self, records: Sequence[bytes]) -> None:
+        """Put records into the snapshot, in the order in which they are to be read back; raises OSError."""
+        if records:
+            self._append(Kind.SLICE, records)
+
+    def finish(self) -> None:
+        """End the snapshot, and say that the file was closed in good order; raises OSError."""
+        self._append(Kind.SNAPSHOT_END, ())
+        # It vouches for all before it, and may: the file has no name before all of it is on disk.
+        self._append(Kind.CLOSE, ())
+
+    def _append(self, kind: Kind, records: Sequence[bytes]) -> None:
+        frames, self._chain = frames_of(self._chain, kind, records, self._file.size)
+        self._file.write(*frames)
+
+
+def check_free(path: str, files: Files | None = None) -> None:
+    """Raise TargetExists if a file has the name."""
+    if (files or Files()).exists(path):
+        raise TargetExists(f"{path} is there already, and is not written over; name a new file, or move that one away")
+
+
+@contextmanager
+def new_target(path: str, files: Files | None = None, *, replaces: bool = False) -> Iterator[NewFile]:
+    """
+    Make a file (0600) that gets its name when all of it is on disk; on any error there is none.
+
+    A file that has the name is replaced in that instant, by one with its owner (`replaces`), or refused. Raises
+    TargetExists and OSError.
+    Killed on the way, it leaves a file named `path`.new-…, which nothing reads.
+    """
+    files = files or Files()
+    if not replaces:
+        check_free(path, files)
+    path = abspath(path)
+    temporary = f"{path}.new-{token_hex(4)}"
+    directory = files.open_directory(dirname(path))
+    try:
+        descriptor = files.create(temporary)
+        try:
+            if replaces:
+                files.keep_owner(descriptor, path)
+            file = NewFile(files, descriptor)
+            yield file
+            file.sync()
+            _name(files, temporary, path, replaces=replaces)
+        finally:
+            files.remove(temporary)
+            files.close(descriptor)
+        files.sync_directory(directory)
+    finally:
+        files.close(directory)
+
+
+def _name(files: Files, temporary: str, path: str, *, replaces: bool) -> None:
+    if replaces:
+        files.rename(temporary, path)
+        return
+    try:
+        # Unlike a rename, a link never takes the place of a file that is there.
+        files.link(temporary, path)
+    except FileExistsError:
+        check_free(path, files)
+        raise

@@ -1,0 +1,438 @@
+"""`jobengine db`: exit codes, and files that are whole whatever happens while they are made."""
+
+import asyncio
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from attrs import define
+
+from jobengine.client import AccessDenied, AsyncJobEngine, JobEngine, Unavailable
+from jobengine.core.fact_codec import encode
+from jobengine.storage.journal import Journal
+from jobengine.tools.checking import Report
+from jobengine.tools.checking import check as read_all
+from tests.doubles import QUICK_KDF
+from tests.storage.files_of_commits import frame_starts, listing, write
+from tests.tools.databases import FACTS
+
+from .conftest import MakeDaemon
+from .cutting import CuttingProxy
+from .daemons import SECRET, Daemon
+from .shells import BIN
+
+ADMIN = "the admin key of the tests"
+RECORDS = [(encode(fact),) for fact in FACTS]
+
+
+@define
+class Db:
+    """Runs `jobengine db` in a directory with a database."""
+
+    home: Path
+    environment: dict[str, str]
+
+    @property
+    def path(self) -> Path:
+        return self.home / "jobengine.jedb"
+
+    def run(
+        self, *arguments: str, prefix: Sequence[str] = (), **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        least = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "SECRET": SECRET, **self.environment}
+        return subprocess.run(
+            [*prefix, str(BIN / "jobengine"), "db", *arguments],
+            cwd=self.home,
+            env={name: value for name, value in {**least, **environment}.items() if value},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def __call__(self, *arguments: str, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """What it printed, ending with `code`; no secret is in it, and no traceback."""
+        done = self.run(*arguments, **environment)
+        assert done.returncode == code, (arguments, done)
+        assert SECRET not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def files(self) -> dict[str, bytes]:
+        return {name: (self.home / name).read_bytes() for name in listing(self.home)}
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Db:
+    """A database with three jobs that nobody uses."""
+    db = Db(tmp_path / "files", {})
+    db.home.mkdir()
+    write(db.path, RECORDS, orderly=True, secret=SECRET.encode())
+    return db
+
+
+def report(path: Path, secret: str = SECRET) -> Report:
+    return read_all(str(path), secret.encode())
+
+
+def jobs(path: Path, secret: str = SECRET) -> int:
+    """How many jobs are in a database that is whole."""
+    found = report(path, secret)
+    assert (found.damage, found.unfinished) == (None, 0)
+    return sum(found.states.values())
+
+
+def damaged(data: bytes) -> bytes:
+    """The file with a bit of its third commit flipped."""
+    at = frame_starts(data)[4] + 30
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+# What each command does
+
+
+def test_check_prints_rows_or_json(db: Db) -> None:
+    rows = dict(line.split("\t") for line in db("check", "jobengine.jedb").stdout.splitlines())
+    assert (rows["format"], rows["commits"], rows["jobs.queued"], rows["whole"]) == ("1.0", "4", "2", "true")
+    found = json.loads(db("check", "--json", "jobengine.jedb").stdout)
+    assert found["queues"] == [{"name": "mail", "jobs": {"queued": 2, "inprogress": 0, "complete": 0, "failed": 1}}]
+    assert found["damage_at_byte"] is None
+
+
+def test_check_says_where_damage_begins_and_what_to_do(db: Db) -> None:
+    whole = db.path.read_bytes()
+    db.path.write_bytes(damaged(whole))
+    begin = frame_starts(whole)[4]
+    done = db("check", "jobengine.jedb", "--json", code=4)
+    assert (json.loads(done.stdout)["damage_at_byte"], json.loads(done.stdout)["jobs"]["all"]) == (begin, 2)
+    assert f"at byte {begin}" in done.stderr
+    assert "jobengine db repair" in done.stderr
+    assert "last backup" in done.stderr
+
+
+def test_check_calls_a_last_frame_that_is_not_whole_by_its_name(db: Db) -> None:
+    os.truncate(db.path, db.path.stat().st_size - 10)
+    done = db("check", "jobengine.jedb", "--json")
+    assert json.loads(done.stdout)["unfinished_bytes"] > 0
+    assert "That is no damage" in done.stderr
+
+
+def test_a_server_goes_on_with_a_copy_that_was_restored_repaired_or_rekeyed(
+    make_daemon: MakeDaemon, daemon: Daemon
+) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        uids = [client.add().json["uid"] for _ in range(5)]
+    db = Db(daemon.home, {})
+    db("backup", "jobengine.jedb", "backup.jedb")
+    db("restore", "backup.jedb", "restored.jedb")
+    (db.home / "damaged.jedb").write_bytes((db.home / "backup.jedb").read_bytes() + b"noise" * 100)
+    done = db("repair", "damaged.jedb", "repaired.jedb", "--json")
+    assert json.loads(done.stdout)["bytes_left"] == 500
+    db("backup", "jobengine.jedb", "rekeyed.jedb")
+    (db.home / "new").write_text("another secret\n")
+    db("rekey", "rekeyed.jedb", "--new-secret-file", "new")
+    for name, secret in (("restored", SECRET), ("repaired", SECRET), ("rekeyed", "another secret")):
+        other = make_daemon(name, settings={"DB_PATH": str(db.home / f"{name}.jedb"), "SECRET": secret}).start()
+        with other.client() as client:
+            assert list(client.jobs()) == uids
+            assert client.claim().json["uid"] == uids[0]
+        other.kill()
+
+
+# Exit codes
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["check"],
+        ["chek", "jobengine.jedb"],
+        ["check", "jobengine.jedb", "another"],
+        ["check", "jobengine.jedb", "--secret", "x"],
+        ["backup", "jobengine.jedb"],
+        ["restore", "jobengine.jedb"],
+        ["repair", "jobengine.jedb"],
+        ["rekey", "jobengine.jedb"],
+        ["rekey", "jobengine.jedb", "--new-secret-file", "missing"],
+        ["rekey", "jobengine.jedb", "--new-secret-file", "empty"],
+        ["rekey", "jobengine.jedb", "--new-secret-file", "."],
+    ],
+)
+def test_wrong_usage_is_2_and_changes_nothing(db: Db, arguments: list[str]) -> None:
+    (db.home / "empty").touch()
+    before = db.files()
+    db(*arguments, code=2)
+    assert db.files() == before
+
+
+def test_a_command_that_is_nearly_there_is_named(db: Db) -> None:
+    assert "did you mean 'backup'" in db("bakup", "jobengine.jedb", "copy", code=2).stderr
+
+
+@pytest.mark.parametrize("command", ["backup", "restore", "repair"])
+def test_a_target_that_is_there_is_1_and_stays_as_it_is(db: Db, command: str) -> None:
+    (db.home / "there").write_text("dear to somebody")
+    (db.home / "link").symlink_to("nowhere")
+    for target in ("there", "link", "jobengine.jedb"):
+        done = db(command, "jobengine.jedb", target, code=1)
+        assert f"{target} is there already" in done.stderr
+    assert (db.home / "there").read_text() == "dear to somebody"
+    assert os.readlink(db.home / "link") == "nowhere"
+    assert jobs(db.path) == 3
+
+
+@pytest.mark.parametrize("command", ["check", "backup", "restore", "repair", "rekey"])
+def test_each_command_ends_with_the_code_for_what_is_wrong_and_makes_no_file(db: Db, command: str) -> None:
+    (db.home / "new").write_text("another secret")
+    more = {"check": (), "rekey": ("--new-secret-file", "new")}.get(command, ("target",))
+    (db.home / "text").write_text("no database")
+    os.mkfifo(db.home / "pipe")
+    (db.home / "folder").mkdir()
+    before = sorted(os.listdir(db.home))
+    assert "missing: No such file" in db(command, "missing", *more, code=1).stderr
+    assert "the SECRET is not the one" in db(command, "jobengine.jedb", *more, code=3, SECRET="wrong").stderr
+    assert "no SECRET is set" in db(command, "jobengine.jedb", *more, code=3, SECRET="").stderr
+    for name in ("text", "pipe", "folder"):
+        # rekey opens files to write them, as the server does: a folder can't be, and a pipe would wait for nobody.
+        if command != "rekey" or name == "text":
+            assert name in db(command, name, *more, code=4).stderr
+    for name in sorted(set(os.listdir(db.home)) - set(before)):
+        assert name.endswith(".lock"), name
+    db.path.write_bytes(damaged(db.path.read_bytes()))
+    if command != "repair":
+        assert "at byte" in db(command, "jobengine.jedb", *more, code=4).stderr
+    assert not (db.home / "target").exists()
+
+
+def test_a_database_in_use_is_not_rekeyed_which_is_5(db: Db) -> None:
+    (db.home / "new").write_text("another secret")
+    journal = Journal(str(db.path), kdf=QUICK_KDF)
+    journal.lock()
+    try:
+        done = db("rekey", "jobengine.jedb", "--new-secret-file", "new", code=5)
+    finally:
+        journal.close(orderly=False)
+    assert "another JobEngine is running on this database" in done.stderr
+    assert jobs(db.path) == 3
+
+
+# The SECRET
+
+
+def test_the_secret_comes_from_a_file_or_from_beside_the_database(db: Db) -> None:
+    (db.home / "secret").write_text(SECRET + "\n")
+    db("check", "jobengine.jedb", SECRET="", SECRET_FILE="secret")
+    (db.home / "jobengine.jedb.key").write_text(SECRET + "\n")
+    db("check", "jobengine.jedb", SECRET="")
+    db("backup", "jobengine.jedb", "copy", SECRET="")
+    # A copy elsewhere is opened with the key file of the place that it is to have.
+    os.rename(db.path, db.home / "lost")
+    db("restore", "copy", "jobengine.jedb", SECRET="")
+    db("check", "copy", SECRET="", code=3)
+
+
+def test_two_secrets_or_a_blank_one_are_2(db: Db) -> None:
+    (db.home / "secret").write_text(SECRET + "\n")
+    assert "keep one of them" in db("check", "jobengine.jedb", SECRET_FILE="secret", code=2).stderr
+    db("check", "jobengine.jedb", SECRET="", SECRET_FILE="missing", code=2)
+    db("check", "jobengine.jedb", SECRET=" ", code=2)
+
+
+def test_who_uses_a_key_file_is_told_what_to_do_with_it(db: Db) -> None:
+    (db.home / "jobengine.jedb.key").write_text(SECRET)
+    (db.home / "new").write_text("another secret")
+    done = db("rekey", "jobengine.jedb", "--new-secret-file", "new", SECRET="")
+    assert "jobengine.jedb.key still holds the old one" in done.stderr
+    assert (db.home / "jobengine.jedb.key").read_text() == SECRET
+    os.replace(db.home / "new", db.home / "jobengine.jedb.key")
+    db("check", "jobengine.jedb", SECRET="")
+
+
+# While a server writes and compacts
+
+
+@contextmanager
+def _busy(daemon: Daemon) -> Iterator[list[str]]:
+    """Jobs that stay, added one after the other beside long ones that come and go; each when it was acknowledged."""
+    kept: list[str] = []
+    done = threading.Event()
+
+    def work() -> None:
+        with daemon.client() as client:
+            while not done.is_set():
+                long = client.add({"text": "x" * 900_000}).json["uid"]
+                kept.append(client.add().json["uid"])
+                client.delete(long)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield kept
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_check_and_backup_are_right_while_a_server_writes_and_compacts(daemon: Daemon) -> None:
+    db = Db(daemon.home, {})
+    with daemon.client() as client:
+        client.make_queue()
+        with _busy(daemon) as kept:
+            rounds = 0
+            while rounds < 3 or "compaction is done" not in daemon.log:
+                acknowledged = len(kept)
+                db("check", "jobengine.jedb")
+                db("backup", "jobengine.jedb", f"backup {rounds}")
+                # A long one may be there, and a job of which the answer is under way.
+                assert acknowledged <= jobs(db.home / f"backup {rounds}") <= len(kept) + 2
+                rounds += 1
+                assert rounds < 60
+        assert len(client.jobs()) == len(kept)
+
+
+# Over HTTP
+
+
+@pytest.fixture
+def filled(make_daemon: MakeDaemon) -> Daemon:
+    """A server with 20 MB in its database, and an admin key."""
+    daemon = make_daemon(settings={"ADMIN_KEY": ADMIN}).start()
+    with daemon.client(admin_key=ADMIN) as client:
+        client.make_queue()
+        for _ in range(22):
+            client.add({"text": "x" * 900_000})
+    return daemon
+
+
+def test_others_are_answered_while_a_client_is_slow_to_take_a_backup(filled: Daemon, tmp_path: Path) -> None:
+    before, memory = filled.db_path.read_bytes(), filled.memory("VmRSS")
+    slow = HTTPConnection("127.0.0.1", filled.port, timeout=20)
+    slow.request("GET", "/api/v1/backup", headers={"X-Admin-Key": ADMIN})
+    response = slow.getresponse()
+    assert response.status == 200
+    with filled.client() as client:
+        assert [client.add().status for _ in range(50)] == [201] * 50
+    assert filled.memory("VmRSS") - memory < 8 << 20
+    copy = tmp_path / "copy"
+    copy.write_bytes(response.read())
+    slow.close()
+    assert copy.read_bytes() == before
+    assert jobs(copy) == 22
+
+
+def test_the_client_keeps_a_backup_in_a_new_file(filled: Daemon, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{filled.port}"
+
+    async def by_asyncio(path: Path) -> int:
+        async with AsyncJobEngine(url, admin_key=ADMIN) as engine:
+            return await engine.backup(path)
+
+    with JobEngine(url, admin_key=ADMIN) as engine:
+        for name, take in (("threads", engine.backup), ("asyncio", lambda path: asyncio.run(by_asyncio(path)))):
+            size = take(tmp_path / name)
+            assert size == (tmp_path / name).stat().st_size
+            assert (tmp_path / name).read_bytes() == filled.db_path.read_bytes()
+            assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+            with pytest.raises(FileExistsError):
+                take(tmp_path / name)
+    with JobEngine(url, admin_key="wrong") as engine, pytest.raises(AccessDenied):
+        engine.backup(tmp_path / "refused")
+    assert listing(tmp_path) == ["asyncio", "home", "threads"]
+
+
+def test_a_backup_that_is_cut_short_is_no_file(filled: Daemon, tmp_path: Path) -> None:
+    with CuttingProxy(filled.port) as proxy, JobEngine(proxy.url, admin_key=ADMIN) as engine:
+        proxy.cut("answer", 5 << 20)
+        with pytest.raises(Unavailable, match="No whole copy came"):
+            engine.backup(tmp_path / "copy")
+    assert listing(tmp_path) == ["home"]
+
+
+# Killed at any call, and no room
+
+
+CALLS = ("pwrite64", "fdatasync", "fsync", "/^link", "/^unlink", "/^rename")
+
+
+def _at(call: str, fault: str) -> list[str]:
+    return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("command", ["backup", "rekey"])
+def test_killed_at_any_call_it_leaves_the_source_whole_and_the_target_whole_or_absent(
+    db: Db, command: str, call: str
+) -> None:
+    (db.home / "new").write_text("another secret")
+    more = ("--new-secret-file", "new") if command == "rekey" else ("target",)
+    whole, target, kills = db.path.read_bytes(), db.home / "target", 0
+    while db.run(command, "jobengine.jedb", *more, prefix=_at(call, f"signal=KILL:when={kills + 1}")).returncode:
+        kills += 1
+        assert kills < 10
+        if command == "rekey" and db.path.read_bytes() != whole:
+            assert jobs(db.path, "another secret") == 3
+            db.path.write_bytes(whole)
+        assert db.path.read_bytes() == whole
+        if target.exists():
+            assert jobs(target) == 3
+            target.unlink()
+    never = "/^link" if command == "rekey" else "/^rename"
+    assert bool(kills) is (call != never), "the calls are not as they were: adapt the list"
+    if command == "rekey":
+        assert jobs(db.path, "another secret") == 3
+    else:
+        assert target.read_bytes() == db.path.read_bytes()
+
+
+@pytest.mark.parametrize("command", ["backup", "rekey"])
+def test_ended_by_sigterm_it_leaves_nothing_behind(db: Db, command: str) -> None:
+    (db.home / "new").write_text("another secret")
+    more = ("--new-secret-file", "new") if command == "rekey" else ("target",)
+    before = db.files()
+    done = db.run(command, "jobengine.jedb", *more, prefix=_at("pwrite64", "signal=TERM:when=1"))
+    assert (done.returncode, done.stderr) == (143, "")
+    assert db.files() == before
+
+
+@pytest.mark.parametrize(("call", "error"), [("fdatasync", "EIO"), ("pwrite64", "EIO"), ("/^link", "EPERM")])
+def test_when_a_call_fails_there_is_no_target_and_the_reason_is_said(db: Db, call: str, error: str) -> None:
+    before = db.files()
+    done = db.run("backup", "jobengine.jedb", "target", prefix=_at(call, f"error={error}"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("jobengine: ")
+    assert ("Input/output error" if error == "EIO" else "Operation not permitted") in done.stderr
+    assert db.files() == before
+
+
+def _large(path: Path) -> None:
+    write(path, [*RECORDS, *[(b'["queue-deleted",1,"%b"]' % (b"x" * 50_000),)] * 24], secret=SECRET.encode())
+
+
+@pytest.mark.parametrize("command", ["backup", "restore", "repair", "rekey"])
+def test_on_a_full_disk_it_ends_with_1_and_leaves_no_file(db: Db, small_disk: Path, command: str) -> None:
+    db.path.unlink()
+    _large(db.path)
+    on_disk = small_disk / "jobengine.jedb"
+    if command == "rekey":
+        os.link(db.path, db.path.with_name("same"))
+        on_disk.write_bytes(db.path.read_bytes())
+        (db.home / "new").write_text("another secret")
+        done = db("rekey", str(on_disk), "--new-secret-file", "new", code=1)
+    else:
+        (small_disk / "filler").write_bytes(bytes(1 << 20))
+        done = db(command, "jobengine.jedb", str(on_disk), code=1)
+    assert "No space left on device" in done.stderr
+    expected = ["jobengine.jedb"] if command == "rekey" else ["filler"]
+    assert listing(small_disk) == expected
+    if command == "rekey":
+        assert on_disk.read_bytes() == db.path.read_bytes()
+    assert jobs(db.path) == 3

@@ -1,0 +1,66 @@
+"""GET /api/v1/backup."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobengine.engine.door import NotOffered
+from jobengine.tools.checking import check
+from tests.doubles import SECRET, Answer, MemoryServer
+
+from .asking import add
+
+ADMIN = {"X-Admin-Key": "admin"}
+
+
+def backup(server: MemoryServer, method: str = "GET") -> Answer:
+    return server.call(method, "/api/v1/backup", key=None, headers=ADMIN)
+
+
+@pytest.fixture
+def guarded(start: Callable[..., MemoryServer]) -> MemoryServer:
+    return start(admin_key=b"admin")
+
+
+def test_the_answer_is_a_database_with_all_that_was_answered(guarded: MemoryServer, tmp_path: Path) -> None:
+    for _ in range(3):
+        add(guarded, {"text": "x" * 200_000})
+    answer = backup(guarded)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/octet-stream")
+    assert answer.body == guarded.path.read_bytes()
+    copy = tmp_path / "copy"
+    copy.write_bytes(answer.body)
+    report = check(str(copy), SECRET)
+    assert (report.damage, report.states["queued"]) == (None, 3)
+
+
+def test_head_has_no_body_and_leaves_nothing_open(guarded: MemoryServer) -> None:
+    for _ in range(10):
+        assert backup(guarded, "HEAD").status == 200
+    assert backup(guarded).status == 200
+
+
+def test_without_an_admin_key_of_the_server_nobody_gets_it(start: Callable[..., MemoryServer]) -> None:
+    server = start()
+    for key, headers in ((None, None), ("key", None), (None, ADMIN)):
+        assert server.call("GET", "/api/v1/backup", key=key, headers=headers).status == 401
+
+
+class _Elsewhere:
+    """An engine that keeps its jobs where there is no file to be copied."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    async def backup(self) -> None:
+        raise NotOffered("The jobs are elsewhere; back them up there.")
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._engine, verb)
+
+
+def test_an_engine_that_has_no_such_thing_says_so(start: Callable[..., MemoryServer]) -> None:
+    answer = backup(start(admin_key=b"admin", door=_Elsewhere))
+    assert (answer.status, answer.json["detail"]) == (501, "The jobs are elsewhere; back them up there.")
