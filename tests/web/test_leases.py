@@ -173,10 +173,14 @@ def test_a_queue_that_demands_leases_has_jobs_claimed_and_not_said_to_be_in_prog
         server.call("POST", "/api/v1/jobs", body={"queue_name": "q", "all": True, "new_status": "inprogress"}),
     ]
     for answer in answers:
-        assert (answer.status, answer.json["state"], "Claim it" in answer.json["detail"]) == (409, "queued", True)
+        assert (answer.status, answer.json["state"], "only a claim gives one" in answer.json["detail"]) == (
+            409,
+            "queued",
+            True,
+        )
     body = {"queue_name": "q", "updates": [{"uid": uid, "new_status": "inprogress"}]}
     (result,) = server.call("POST", "/api/v1/jobs", body=body).json["results"]
-    assert (result["status"], "Claim it" in result["error"]) == (409, True)
+    assert (result["status"], "only a claim gives one" in result["error"]) == (409, True)
     job = hold(server)
     assert change(server, uid, lease=job["lease"], new_status="inprogress").status == 200
 
