@@ -17,7 +17,7 @@ __all__ = ["queue"]
 
 #: What `queue show` leaves to `queue stats`.
 _NUMBERS = frozenset(
-    {"ready", "delayed", "oldest_ready_seconds", "last_minute", "last_hour", "wait_seconds", "run_seconds"}
+    {"ready", "delayed", "oldest_ready_seconds", "last_minute", "last_hour", "minutes", "wait_seconds", "run_seconds"}
 )
 
 
@@ -74,7 +74,9 @@ def show(queue_name: str) -> None:
 def stats(queue_name: str) -> None:
     """Show a queue in numbers: how many jobs, how old, how fast; times are in seconds."""
     session = current()
-    session.output.record(session.queue(queue_name).stats().raw)
+    raw = session.queue(queue_name).stats().raw
+    # What happened in each minute is for programs: 240 numbers.
+    session.output.record(raw if session.json else {name: value for name, value in raw.items() if name != "minutes"})
 
 
 @command(

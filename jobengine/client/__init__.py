@@ -29,6 +29,7 @@ from .errors import (
 from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob
 from .secret import Secret
 from .values import (
+    Access,
     AccessKey,
     Attempt,
     Counts,
@@ -36,6 +37,7 @@ from .values import (
     Job,
     JobEvent,
     Lately,
+    Minutes,
     QueueDefaults,
     QueueSetup,
     QueueStats,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from ._async.queue import AsyncKeys, AsyncQueue
 
 __all__ = [
+    "Access",
     "AccessDenied",
     "AccessKey",
     "AsyncClaimedJob",
@@ -80,6 +83,7 @@ __all__ = [
     "Keys",
     "Lately",
     "LeaseLost",
+    "Minutes",
     "NewJob",
     "OutcomeUnknown",
     "Queue",

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from . import errors as e
 from .http import Response
-from .values import AccessKey, Explanation, Job, QueueSetup, QueueStats, Readiness, WorkerJobs
+from .values import Access, AccessKey, Explanation, Job, QueueSetup, QueueStats, Readiness, WorkerJobs
 
 __all__ = ["CALLS", "Call", "failure", "read_answer"]
 
@@ -146,6 +146,7 @@ READ_STATS: Final = Call(
 LIST_QUEUES: Final = Call(
     "listQueues", "GET", "/api/v1/queues", ("JobEngine.queues",), _list("queues", QueueStats), admin=True
 )
+READ_ACCESS: Final = Call("readAccess", "GET", "/api/v1/access", ("Queue.access",), _value(Access), special=_QUEUE)
 ADD_KEY: Final = Call(
     "addKey", "PUT", "/api/v1/queue/key", ("Keys.add",), _value(AccessKey), safe=False, special=_QUEUE
 )

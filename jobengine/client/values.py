@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Self, TypeVar, overload
 
 __all__ = [
+    "Access",
     "AccessKey",
     "Answer",
     "Attempt",
@@ -19,6 +20,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "Lately",
+    "Minutes",
     "QueueDefaults",
     "QueueSetup",
     "QueueStats",
@@ -308,6 +310,18 @@ class Lately(Answer):
     failed = Field[int]("failed", default=0)
 
 
+class Minutes(Answer):
+    """The same for each of the last 60 minutes, oldest first; the last one goes on."""
+
+    __slots__ = ()
+    _shown = ("added", "claimed", "complete", "failed")
+
+    added = Field[tuple[int, ...]]("added", tuple, ())
+    claimed = Field[tuple[int, ...]]("claimed", tuple, ())
+    complete = Field[tuple[int, ...]]("complete", tuple, ())
+    failed = Field[tuple[int, ...]]("failed", tuple, ())
+
+
 class Times(Answer):
     """Percentiles of a span of time; None if there is nothing to count."""
 
@@ -336,6 +350,7 @@ class QueueStats(QueueSetup):
     oldest_ready = Field[timedelta | None]("oldest_ready_seconds", _seconds)
     last_minute = Field[Lately]("last_minute", Lately)
     last_hour = Field[Lately]("last_hour", Lately)
+    minutes = Field[Minutes]("minutes", Minutes)
     #: From when jobs could be claimed to their claim.
     wait = Field[Times]("wait_seconds", Times)
     #: In progress.
@@ -356,6 +371,20 @@ class WorkerJobs(Answer):
     oldest_claimed = Field[datetime]("oldest_claimed", _time)
     #: When it claimed or updated one of them last.
     last_updated = Field[datetime]("last_updated", _time)
+
+
+class Access(Answer):
+    """What a key may do."""
+
+    __slots__ = ()
+    _shown = ("queue_name", "role")
+
+    #: The queue; None for the admin key alone.
+    queue_name = Field[str | None]("queue_name")
+    #: owner, producer, worker or viewer; admin for the admin key.
+    role = Field[str]("role")
+    #: The id of a key with a role; None for the owner's and the admin's.
+    key_id = Field[str | None]("key_id")
 
 
 class AccessKey(Answer):

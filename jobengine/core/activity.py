@@ -21,6 +21,8 @@ __all__ = ["Activity"]
 _SAMPLES: Final = 1_000
 #: What is counted.
 _COUNTED: Final = ("added", "claimed", "complete", "failed", "timed_out")
+#: What of it is shown of the last minute and hour.
+_SHOWN: Final = ("added", "claimed", "complete", "failed")
 _queue_of: Final = attrgetter("queue")
 
 
@@ -45,6 +47,16 @@ class _Window:
         for _, counts in self._counts:
             total.update(counts)
         return total
+
+    def series(self, now: int) -> dict[str, list[int]]:
+        """What was counted in each of the buckets, oldest first; the last one goes on."""
+        first = now // self.width - self.buckets + 1
+        self._forget(now // self.width)
+        series = {what: [0] * self.buckets for what in _SHOWN}
+        for number, counts in self._counts:
+            for what, bucket in series.items():
+                bucket[number - first] = counts[what]
+        return series
 
     def _forget(self, number: int) -> None:
         while self._counts and self._counts[0][0] <= number - self.buckets:
@@ -138,6 +150,7 @@ class Activity:
         return Recent(
             last_minute=_shown(activity.minute.totals(steady)),
             last_hour=_shown(activity.hour.totals(steady)),
+            minutes=activity.hour.series(steady),
             wait=_times(activity.wait),
             run=_times(activity.run),
         )
@@ -156,7 +169,7 @@ def _timed_out(was: Standing, standing: Standing) -> bool:
 
 
 def _shown(totals: Counter[str]) -> dict[str, int]:
-    return {what: totals[what] for what in ("added", "claimed", "complete", "failed")}
+    return {what: totals[what] for what in _SHOWN}
 
 
 def _times(samples: Sequence[int]) -> Times:

@@ -7,7 +7,7 @@ converts it for clients. Everything here is frozen: a change makes a new value, 
 changes under its reader.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -367,6 +367,8 @@ class Recent:
     #: "added", "claimed", "complete" and "failed" in the last minute and hour.
     last_minute: dict[str, int]
     last_hour: dict[str, int]
+    #: The same of each of the last 60 minutes, oldest first; the last one goes on.
+    minutes: Mapping[str, Sequence[int]] = field(factory=dict)
     #: The time from ready to claimed, and from claimed to the end of the attempt.
     wait: Times = Times()
     run: Times = Times()
@@ -388,6 +390,8 @@ class QueueStats:
     #: "added", "claimed", "complete" and "failed" in the last minute and hour.
     last_minute: dict[str, int]
     last_hour: dict[str, int]
+    #: See Recent.
+    minutes: Mapping[str, Sequence[int]]
     #: The time from ready to claimed, and from claimed to the end of the attempt.
     wait: Times
     run: Times

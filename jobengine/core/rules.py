@@ -280,6 +280,7 @@ def _stats(table: Table, now: int, lately: Lately) -> QueueStats:
         oldest_ready=_age(table.oldest_ready(), now),
         last_minute=recent.last_minute,
         last_hour=recent.last_hour,
+        minutes=recent.minutes,
         wait=recent.wait,
         run=recent.run,
     )

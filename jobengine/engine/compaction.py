@@ -64,16 +64,22 @@ class Compaction:
     committer: Carrier
     #: Waits between slices.
     clock: IReactorTime
+    #: The wall clock, in milliseconds since the epoch.
+    now: Callable[[], int]
     #: See SLACK and PAUSE; 0 is no pause.
     slack: int = SLACK
     pause: float = PAUSE
     #: How many compactions were completed, and how many given up.
     done: int = field(default=0, init=False)
     given_up: int = field(default=0, init=False)
+    #: When the last one was completed, by the wall clock, and how many seconds it took; 0 before the first.
+    last_done: int = field(default=0, init=False)
+    last_seconds: float = field(default=0, init=False)
     _snapshot: Snapshot | None = field(default=None, init=False)
     _waking: bool = field(default=False, init=False)
     _fresh_size: int = field(default=0, init=False)
     _busy: bool = field(default=False, init=False)
+    _begun: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def _next_slice(self, size: int) -> Sequence[bytes]:
@@ -109,6 +115,7 @@ class Compaction:
             self._go_on()
         elif not self._busy and self._pays(self.journal.size):
             self._busy = True
+            self._begun = self.clock.seconds()
             self._do(self.journal.start_copy, self._started)
 
     def _go_on(self) -> None:
@@ -154,6 +161,7 @@ class Compaction:
         self.given_up += not done
         self._fresh_size = self.journal.size
         if done:
+            self.last_done, self.last_seconds = self.now(), self.clock.seconds() - self._begun
             self._log.info("compaction is done: {size} bytes", size=self.journal.size)
         else:
             self._log.warn("compaction was given up; it is tried again with a later write")

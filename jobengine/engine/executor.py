@@ -122,6 +122,7 @@ class Executor:
             run=self.thread,
             committer=self.committer,
             clock=self.clock,
+            now=self.now,
             slack=self.compaction_slack,
             pause=self.compaction_pause,
         )

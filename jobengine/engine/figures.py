@@ -8,7 +8,8 @@ from .executor import Executor
 
 __all__ = ["figures_of"]
 
-
+_LAST: Final = "The Unix time at which the last compaction since the start was done; 0 if there was none."
+_DURABILITY: Final = "When changes are synced: at each commit, or at an interval."
 _WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch events."
 
 
@@ -26,8 +27,11 @@ def figures_of(executor: Executor) -> Sequence[Figure]:
         _summary("sync_seconds", "Syncs of the file.", journal.sync_seconds, journal.syncs),
         _gauge("file_bytes", "Length of the database file.", journal.size),
         _gauge("live_bytes", "About how many of these bytes a fresh file would take.", executor.tables.live_bytes),
+        _gauge("durability_info", _DURABILITY, 1, mode="interval" if executor.sync_interval else "commit"),
         _counter("compactions", "Compactions by outcome.", compaction.done, outcome="done"),
         _counter("compactions", "Compactions by outcome.", compaction.given_up, outcome="given_up"),
+        _gauge("last_compaction_timestamp_seconds", _LAST, compaction.last_done / 1000),
+        _gauge("last_compaction_seconds", "How long that compaction took.", compaction.last_seconds),
     ]
 
 

@@ -1,7 +1,7 @@
 """A request with an id, whose body stays in memory and is bounded, and its answer."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
@@ -51,6 +51,8 @@ class RequestSite(Protocol):
     """What a request needs of its site."""
 
     reactor: IReactorTime
+    #: The connections that are open.
+    channels: Collection[object]
 
     def begin(self, request: "JobRequest") -> bool:
         """Begin to answer a request by the short way, or return False and do nothing."""
@@ -183,6 +185,11 @@ class JobRequest(Request):
             self._end_with(Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8."))
         else:
             super().process()
+
+    @property
+    def connections(self) -> int:
+        """How many connections the site has open."""
+        return len(self.channel.site.channels)
 
     def line(self, seconds: float) -> Line:
         """Its line in the log, now that it has ended, after so many seconds."""

@@ -49,6 +49,7 @@ from ..wire.parameters import (
 )
 from ..wire.requests import Access, Wire
 from ..wire.responses import (
+    access_value,
     added_value,
     brief_added,
     explanation_json,
@@ -201,6 +202,16 @@ class Api:
         name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self._access(request)
         await self.engine.ask(self._callers.noted(request, c.RevokeKey(queue=name, **access, key_id=key_id)))
         return empty(request, HTTPStatus.NO_CONTENT)
+
+    @_app.route("/api/v1/access", methods=["GET"])
+    async def read_access(self, request: JobRequest) -> bytes:
+        """What the key that was sent may do."""
+        if b"queueName" not in request.args and request.sent(b"x-admin-key"):
+            self._check_is_admin(request)
+            return request.reply(to_json(access_value(None, None)))
+        name, access = one(request.args, "queueName"), self._access(request)
+        grant = await self.engine.ask(self._callers.noted(request, c.CheckKey(queue=name, **access)))
+        return request.reply(to_json(access_value(name, None if "admin" in access else grant)))
 
     # One job
 
@@ -409,7 +420,7 @@ class Api:
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
         self._check_admin(request)
-        body = await scrape(self.metrics, self.engine, self.turns.next)
+        body = await scrape(self.metrics, self.engine, request.connections, self.turns.next)
         return request.reply(body, type_=CONTENT_TYPE.encode())
 
     @_app.handle_errors(Exception)

@@ -73,9 +73,9 @@ class Metrics:
             times = self._waiting if line.waits else self._prompt
             times[method, route].add(line.ms / 1000)
 
-    def text(self, figures: Sequence[Figure]) -> bytes:
-        """All but those of queues, with what the engine says of itself."""
-        families = [*self._families(), *_engine_families(figures)]
+    def text(self, figures: Sequence[Figure], connections: int) -> bytes:
+        """All but those of queues, with what the engine says of itself; `connections` are open."""
+        families = [*self._families(), _connections(connections), *_engine_families(figures)]
         return b"".join([*(family.text() for family in families), generate_latest(self._process)])
 
     def _families(self) -> Iterator[Family]:
@@ -92,6 +92,12 @@ class Metrics:
             for (method, route), taken in times.items():
                 taken.add_to(family, {"method": method, "route": route})
             yield family
+
+
+def _connections(count: int) -> Family:
+    family = Family("jobengine_connections", "gauge", "Connections that are open.")
+    family.add(count)
+    return family
 
 
 def _engine_families(figures: Sequence[Figure]) -> Iterator[Family]:

@@ -9,12 +9,12 @@ from .metrics import Metrics, QueueMetrics
 __all__ = ["scrape"]
 
 
-async def scrape(metrics: Metrics, engine: Engine, pause: Callable[[], Awaitable[None]]) -> bytes:
-    """All metrics, in the format of Prometheus."""
+async def scrape(metrics: Metrics, engine: Engine, connections: int, pause: Callable[[], Awaitable[None]]) -> bytes:
+    """All metrics, in the format of Prometheus; `connections` are open."""
     queues = QueueMetrics()
     command = c.CountQueues()
     while page := await engine.ask(command):
         queues.add(page)
         command = c.CountQueues(after=page[-1].name)
         await pause()
-    return metrics.text(await engine.figures()) + queues.text()
+    return metrics.text(await engine.figures(), connections) + queues.text()

@@ -36,6 +36,7 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("DELETE", "/api/v1/queue"): Call("name", v1=True),
     ("GET", "/api/v1/queue/stats"): Call("name"),
     ("GET", "/api/v1/queues"): Call(""),
+    ("GET", "/api/v1/access"): Call("queueName"),
     ("PUT", "/api/v1/queue/key"): Call(""),
     ("GET", "/api/v1/queue/key"): Call("name"),
     ("DELETE", "/api/v1/queue/key"): Call("name keyID"),

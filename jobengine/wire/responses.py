@@ -11,6 +11,7 @@ from ..core.commands import Added, Claimed, Explanation
 from ..core.model import (
     AccessKey,
     EventBatch,
+    Grant,
     Job,
     JobEvent,
     Queue,
@@ -22,6 +23,7 @@ from .shown_job import is_cancelled, job_json, job_value, not_before_of, to_json
 
 __all__ = [
     "Holder",
+    "access_value",
     "added_value",
     "brief_added",
     "explanation_json",
@@ -133,6 +135,13 @@ def key_value(key: AccessKey) -> dict[str, Any]:
     return {"id": key.id, "role": key.role, "created": key.created // 1000}
 
 
+def access_value(queue: str | None, grant: Grant | None) -> dict[str, Any]:
+    """What a key may do in a queue; the grant is None for the admin key, which needs no queue."""
+    if grant is None:
+        return {"queue_name": queue, "role": "admin", "key_id": None}
+    return {"queue_name": queue, "role": grant.role, "key_id": grant.key_id}
+
+
 def stats_value(stats: QueueStats) -> dict[str, Any]:
     """A queue in numbers; times are in seconds."""
     return {
@@ -144,6 +153,7 @@ def stats_value(stats: QueueStats) -> dict[str, Any]:
         "oldest_ready_seconds": _in_seconds(stats.oldest_ready),
         "last_minute": stats.last_minute,
         "last_hour": stats.last_hour,
+        "minutes": stats.minutes,
         "wait_seconds": _times(stats.wait),
         "run_seconds": _times(stats.run),
     }

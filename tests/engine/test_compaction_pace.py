@@ -57,6 +57,20 @@ def test_slices_that_go_alone_come_to_an_end(desk: Desk) -> None:
     assert desk.figure("compactions", outcome="done") == 1
 
 
+def test_it_is_told_when_the_last_one_was_done_and_how_long_it_took(desk: Desk) -> None:
+    assert desk.figure("last_compaction_timestamp_seconds") == 0
+    begin(desk)
+    begun = desk.clock.seconds()
+    while desk.engine.journal.compacting:
+        desk.clock.advance(1)
+        desk.settle()
+    done = desk.clock.seconds()
+    desk.clock.advance(60)
+    assert done > begun
+    assert desk.figure("last_compaction_timestamp_seconds") == done
+    assert desk.figure("last_compaction_seconds") == done - begun
+
+
 @pytest.mark.parametrize("length", [10, 1_000, 30_000])
 def test_without_a_pause_in_the_commits_the_file_grows_by_half_of_what_is_live(desk: Desk, length: int) -> None:
     """Each commit brings its part of the copy, so no slice has to go alone."""

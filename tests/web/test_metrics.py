@@ -49,6 +49,8 @@ def test_metrics_count_jobs_requests_and_what_storage_did(server: MemoryServer) 
     assert seen[_key("jobengine_sync_seconds_count")] >= 5
     assert seen[_key("jobengine_file_bytes")] == server.path.stat().st_size
     assert _key("jobengine_compactions_total", outcome="done") in seen
+    assert seen[_key("jobengine_durability_info", mode="commit")] == 1
+    assert seen[_key("jobengine_last_compaction_timestamp_seconds")] == 0
     assert {_key("jobengine_live_bytes"), _key("jobengine_record_bytes_total")} <= set(seen)
 
 
@@ -57,6 +59,14 @@ def test_metrics_say_what_this_is_and_what_it_takes(server: MemoryServer) -> Non
     assert seen[_key("jobengine_build_info", version=__version__, python=platform.python_version())] == 1
     for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds", "start_time_seconds"):
         assert seen[_key(f"process_{name}")] > 0
+
+
+def test_metrics_say_how_many_connections_are_open(server: MemoryServer) -> None:
+    before = _samples(server)[_key("jobengine_connections")]
+    connections = [Connection(server) for _ in range(3)]
+    assert _samples(server)[_key("jobengine_connections")] == before + 3
+    connections[0].go()
+    assert _samples(server)[_key("jobengine_connections")] == before + 2
 
 
 def test_metrics_count_what_became_of_the_jobs_of_each_queue(server: MemoryServer) -> None:

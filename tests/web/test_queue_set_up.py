@@ -225,6 +225,7 @@ def test_the_numbers_of_an_empty_queue(server: MemoryServer) -> None:
         "oldest_ready_seconds": None,
         "last_minute": zero,
         "last_hour": zero,
+        "minutes": {what: [0] * 60 for what in zero},
         "wait_seconds": none,
         "run_seconds": none,
     }
@@ -256,6 +257,21 @@ def test_what_happened_in_the_last_minute_and_hour_is_counted(server: MemoryServ
     assert (set(shown["last_minute"].values()), shown["last_hour"]) == ({0}, counted)
     server.clock.advance(3600)
     assert set(_stats(server)["last_hour"].values()) == {0}
+
+
+def test_each_of_the_last_sixty_minutes_is_counted_by_itself(server: MemoryServer) -> None:
+    server.clock.advance(60 - server.clock.seconds() % 60)
+    add(server)
+    server.clock.advance(58 * 60)
+    add(server)
+    server.clock.advance(60)
+    take(server, count=2)
+    minutes = _stats(server)["minutes"]
+    assert {what: len(counts) for what, counts in minutes.items()} == dict.fromkeys(_stats(server)["last_hour"], 60)
+    assert (minutes["added"], minutes["claimed"]) == ([1] + [0] * 57 + [1, 0], [0] * 59 + [2])
+    server.clock.advance(60)
+    minutes = _stats(server)["minutes"]
+    assert (minutes["added"], minutes["claimed"]) == ([0] * 57 + [1, 0, 0], [0] * 58 + [2, 0])
 
 
 def test_waiting_and_running_are_timed(server: MemoryServer) -> None:

@@ -19,7 +19,7 @@ from ..jobs import (
     job_json,
 )
 from ..secret import Secret, as_secret, secret
-from ..values import AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
+from ..values import Access, AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
 from .adding import add_in_chunks
 from .caller import AsyncCaller
 from .claimed import AsyncClaimedJob, update_item
@@ -163,6 +163,11 @@ class AsyncQueue:
         """The queue in numbers."""
         stats: QueueStats = await self.ask(calls.READ_STATS, query={"name": self.name})
         return stats
+
+    async def access(self) -> Access:
+        """What the key for this queue may do."""
+        access: Access = await self.ask(calls.READ_ACCESS, query={"queueName": self.name})
+        return access
 
     async def workers(self) -> list[WorkerJobs]:
         """The workers that hold jobs, at most 1,000: those with most jobs first."""

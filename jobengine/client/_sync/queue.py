@@ -20,7 +20,7 @@ from ..jobs import (
     job_json,
 )
 from ..secret import Secret, as_secret, secret
-from ..values import AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
+from ..values import Access, AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
 from .adding import add_in_chunks
 from .caller import Caller
 from .claimed import ClaimedJob, update_item
@@ -164,6 +164,11 @@ class Queue:
         """The queue in numbers."""
         stats: QueueStats = self.ask(calls.READ_STATS, query={"name": self.name})
         return stats
+
+    def access(self) -> Access:
+        """What the key for this queue may do."""
+        access: Access = self.ask(calls.READ_ACCESS, query={"queueName": self.name})
+        return access
 
     def workers(self) -> list[WorkerJobs]:
         """The workers that hold jobs, at most 1,000: those with most jobs first."""

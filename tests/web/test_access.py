@@ -1,0 +1,71 @@
+"""What a key may do, as a program asks before it offers something."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from tests.doubles import Answer, MemoryServer
+
+ADMIN: Final = {"X-Admin-Key": "admin"}
+
+
+@pytest.fixture
+def guarded(start: Callable[..., MemoryServer]) -> MemoryServer:
+    return start(admin_key=b"admin")
+
+
+def _access(server: MemoryServer, queue: str | None = "q", key: str | None = "key", **headers: str) -> Answer:
+    query = {} if queue is None else {"queueName": queue}
+    shown: dict[str, Any] = headers
+    return server.call("GET", "/api/v1/access", query=query, key=key, headers=shown)
+
+
+@pytest.mark.parametrize("role", ["producer", "worker", "viewer"])
+def test_a_key_with_a_role_is_told_the_role_and_its_id(server: MemoryServer, role: str) -> None:
+    body = {"queue_name": "q", "role": role, "access_key": "its key"}
+    added = server.call("PUT", "/api/v1/queue/key", body=body).json
+    assert _access(server, key="its key").json == {"queue_name": "q", "role": role, "key_id": added["id"]}
+
+
+def test_the_owners_key_has_no_id_and_may_come_as_a_bearer(server: MemoryServer) -> None:
+    owner = {"queue_name": "q", "role": "owner", "key_id": None}
+    assert _access(server).json == owner
+    assert _access(server, key=None, Authorization="Bearer key").json == owner
+
+
+@pytest.mark.parametrize("queue", ["q", None])
+def test_the_admin_is_told_so_with_a_queue_and_without(guarded: MemoryServer, queue: str | None) -> None:
+    answer = _access(guarded, queue, None, **ADMIN)
+    assert (answer.status, answer.json) == (200, {"queue_name": queue, "role": "admin", "key_id": None})
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"queue": None}, 400),
+        ({"key": None}, 400),
+        ({"queue": None, "key": "wrong"}, 400),
+        ({"queue": "none"}, 404),
+        ({"queue": "none", "key": "wrong"}, 404),
+        ({"key": "wrong"}, 401),
+        ({"queue": "none", **ADMIN}, 404),
+        ({"X-Admin-Key": "wrong"}, 401),
+        ({"queue": None, "X-Admin-Key": "wrong"}, 401),
+        ({"queue": None, "X-Admin-Key": ""}, 401),
+    ],
+)
+def test_what_is_missing_comes_first_then_the_queue_then_the_key(
+    guarded: MemoryServer, asked: dict[str, Any], status: int
+) -> None:
+    assert _access(guarded, **asked).status == status
+
+
+def test_a_server_without_an_admin_key_has_no_admin(server: MemoryServer) -> None:
+    assert _access(server, None, None, **ADMIN).status == 401
+
+
+def test_who_guesses_keys_is_slowed_down_here_too(server: MemoryServer) -> None:
+    statuses = [_access(server, key=f"guess {number}").status for number in range(11)]
+    assert statuses == [401] * 10 + [429]
+    assert _access(server).status == 200
