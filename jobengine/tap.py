@@ -15,6 +15,7 @@ from twisted.python.usage import UsageError
 from . import __version__
 from .daemon.key_file import key_file_secret
 from .daemon.logs import observer
+from .daemon.secrecy import forbid_dumps, wipe_variables
 from .daemon.service import Daemon, end_start
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
 from .engine.ids import new_uuid
@@ -63,6 +64,9 @@ def makeService(options: Options) -> IService:
     """The server that the options describe; nothing is opened yet."""
     from twisted.internet import reactor
 
+    # twistd forks after this, and what is forked has it as well.
+    forbid_dumps()
+    wipe_variables("SECRET", "ADMIN_KEY")
     settings = options.settings
     twistd = options.parent
     if twistd is not None and not twistd["nodaemon"]:

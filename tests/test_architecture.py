@@ -33,7 +33,7 @@ ALLOWED = {
     "worker": {"worker", "client"},
     "testing": {"client"},
     "cli": {"cli", "client", "worker", "tools"},
-    "tools": {"tools", "storage", "core", "daemon.secret_file"},
+    "tools": {"tools", "storage", "core", "daemon.secret_file", "daemon.secrecy"},
 }
 #: What the pure room may import of others.
 PURE = sys.stdlib_module_names | {"attrs", "msgspec"}

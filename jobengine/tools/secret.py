@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 
+from ..daemon.secrecy import forbid_dumps
 from ..daemon.secret_file import BadSecret, BlankSecret, read_key_file, read_secret_file, secret_from
 from ..storage.errors import WrongSecret
 
@@ -13,8 +14,9 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
     """
     The SECRET from SECRET or SECRET_FILE, or else from the key file beside the first of `databases` that has one.
 
-    Raises BadSecret, WrongSecret if there is none, and OSError.
+    From now on the process leaves no core dump. Raises BadSecret, WrongSecret if there is none, and OSError.
     """
+    forbid_dumps()
     secret = _set_secret(environment)
     if secret is not None:
         return secret

@@ -289,3 +289,28 @@ class Daemon:
         if found is None and self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"it ended with {self.process.returncode}; {self.all_output()}")
         return found
+
+
+class Forked(Daemon):
+    """`twistd jobengine` as it is meant to be used: it forks, and is known by its pid file."""
+
+    @property
+    def log_path(self) -> Path:
+        return self.home / "twistd.log"
+
+    @property
+    def pid(self) -> int:
+        return int((self.home / "twistd.pid").read_text())
+
+    def launch(self) -> None:
+        self.command = ("jobengine",)
+        super().launch()
+        # The parent ends when the child has started, and with 0 if it could.
+        assert self.wait() == 0, self.errors
+
+    def stop(self, seconds: float = 5) -> int:
+        pid = self.pid
+        os.kill(pid, signal.SIGTERM)
+        # It is a child of the tests: what it was a child of has ended.
+        _, status = until("it has ended", lambda: (ended := os.waitpid(pid, os.WNOHANG))[0] and ended, seconds)
+        return os.waitstatus_to_exitcode(status)

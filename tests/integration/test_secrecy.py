@@ -1,0 +1,66 @@
+"""What is secret in the memory of the server stays there."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .daemons import SECRET, Daemon, Forked, until
+
+ADMIN_KEY = "battery staple"
+#: A user of the server's own, as it were: root without any rights of root. Another might not even reach it.
+AS_ITS_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
+
+@pytest.fixture(params=[Daemon, Forked], ids=["in the foreground", "forked"])
+def secretive(request: pytest.FixtureRequest, tmp_path: Path) -> Daemon:
+    """A daemon of its own user, on a system that would write core dumps."""
+    kind: type[Daemon] = request.param
+    prefix = ("prlimit", "--core=unlimited", *AS_ITS_USER)
+    return kind(tmp_path / "home", settings={"ADMIN_KEY": ADMIN_KEY}, prefix=prefix)
+
+
+def _read_as_its_user(pid: int, what: str) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run([*AS_ITS_USER, "head", "-c1", f"/proc/{pid}/{what}"], capture_output=True, check=False)
+
+
+def test_no_secret_can_be_read_in_its_environment_or_memory_and_none_gets_into_a_core_dump(secretive: Daemon) -> None:
+    pid = secretive.start().pid
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"API_PORT=0\0" in environment
+        assert SECRET.encode() not in environment
+        assert ADMIN_KEY.encode() not in environment
+        assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{pid}/limits").read_text())
+        for what in ("environ", "mem", "maps"):
+            refused = _read_as_its_user(pid, what)
+            assert (refused.stdout, b"Permission denied" in refused.stderr) == (b"", True)
+    finally:
+        os.kill(pid, signal.SIGABRT)
+    # The forked one is a child of the tests as well: what it was a child of has ended.
+    ended = os.waitid(os.P_PID, pid, os.WEXITED)
+    assert ended is not None
+    assert ended.si_code == os.CLD_KILLED  # and not CLD_DUMPED
+    assert not list(secretive.home.glob("core*"))
+
+
+def test_its_user_could_read_the_environment_of_another_process() -> None:
+    other = subprocess.Popen([*AS_ITS_USER, "sleep", "60"])
+    try:
+        until("it can be read", lambda: _read_as_its_user(other.pid, "environ").stdout)
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_tool_for_database_files_leaves_no_core_dump_either(daemon: Daemon, tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    program = str(Path(sys.executable).with_name("jobengine"))
+    command = ["strace", "-o", str(calls), "-e", "trace=prctl,prlimit64", program, "db", "check", str(daemon.db_path)]
+    subprocess.run(command, env=daemon.environment, capture_output=True, check=True)
+    assert "PR_SET_DUMPABLE, SUID_DUMP_DISABLE" in calls.read_text()
+    assert "RLIMIT_CORE, {rlim_cur=0, rlim_max=0}" in calls.read_text()
