@@ -3,6 +3,7 @@
 # make quick    the tests that take less than a minute in all, and no programs beside Python
 # make check    what a change must pass: linters, type checker, all tests, the quick ones on each Python that is installed
 # make torture  try for MINUTES what the tests try for seconds: kills under load, and random work against a model
+# make fuzz     what reads bytes, or TARGET of it, for MINUTES each, with atheris
 # make bench    measure it beside others that are installed, and write the figures of docs/performance.md
 #
 # With PYTHON=python3.13 they use that Python, in a virtual environment of its own.
@@ -19,7 +20,7 @@ IN_MEMORY := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 PYTHONS = $(shell for minor in 11 12 13 14 15 16 17 18 19; do python3.$$minor -c '' 2>&- && echo python3.$$minor; done)
 OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d" % sys.version_info[1])'),$(PYTHONS))
 
-.PHONY: run programs test quick quick-on-others lint check torture bench clean
+.PHONY: run programs test quick quick-on-others lint check torture fuzz bench clean
 # Programs are got before anything that takes time.
 .NOTPARALLEL:
 
@@ -51,6 +52,9 @@ check: programs lint quick-on-others test
 torture: $(VENV)/installed-test
 	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
+fuzz: $(VENV)/installed-fuzz
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(TARGET)
+
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.all
 
@@ -71,6 +75,10 @@ $(VENV)/installed-test: $(VENV)/installed
 
 $(VENV)/installed-lint: $(VENV)/installed-test
 	$(PIP) '.[test,lint]'
+	touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed-test
+	$(PIP) '.[test,fuzz]'
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed-test

@@ -75,6 +75,7 @@ setup(
             "redis>=5",
             "rq>=2,<4",
         ],
+        "fuzz": ["atheris>=3,<4"],
         "lint": ["mypy>=1.13", "mypy-zope>=1.0", "ruff>=0.6", "towncrier>=24", "types-PyYAML", "types-setuptools"],
     },
     classifiers=[

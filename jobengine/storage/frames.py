@@ -167,6 +167,8 @@ class Chain:
             clear = self._box.decrypt(box)
         except (CryptoError, ValueError) as error:
             raise BadFrame("its authentication tag is wrong") from error
+        if len(clear) < _PREFIX.size:
+            raise BadFrame("its contents are cut short")
         return (*_PREFIX.unpack_from(clear), clear[_PREFIX.size :])
 
     def _followed_by(self, box: bytes) -> "Chain":
@@ -251,9 +253,12 @@ def _checksum(length: int, position: int) -> int:
 
 
 def _records(body: bytes) -> Iterator[bytes]:
+    """The records, one after the other; raises BadFrame if they don't fill the body."""
     at = 0
-    while at < len(body):
+    while at + _LENGTH.size <= len(body):
         (length,) = _LENGTH.unpack_from(body, at)
         at += _LENGTH.size
         yield body[at : at + length]
         at += length
+    if at != len(body):
+        raise BadFrame("its records are not as they were written")

@@ -121,7 +121,7 @@ def _without_escapes(text: bytes) -> bytes:
 
 
 def _more_values(outside: bytes) -> int:
-    """How many values there are beside the first: one after each comma, and one at the beginning of what has some."""
+    """How many values there are beside the first: one after each comma and each opening bracket, though it be empty."""
     return outside.count(b",") + outside.count(b"[") + outside.count(b"{")
 
 

@@ -6,71 +6,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
-from twisted.internet.testing import MemoryReactorClock, StringTransport, StringTransportWithDisconnection
-from twisted.web.resource import Resource
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from jobengine.http.heads import plain_head
-from jobengine.http.limits import Limits
 from jobengine.http.site import JobSite
 from tests.http.connection import request
-
-LIMITS = Limits(headers=8, header_bytes=400, body_bytes=40, bulk_body_bytes=80)
-FIRST = request("GET", "/first")
-
-
-class _Kept(Resource):
-    """Keeps what every request is made of, and answers."""
-
-    isLeaf = True  # noqa: N815  # Twisted's name
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.requests: list[Any] = []
-
-    def render(self, request: Any) -> bytes:
-        self.requests.append(
-            {
-                "line": (request.method, request.uri, request.path, request.args, request.clientproto),
-                "headers": list(request.requestHeaders.getAllRawHeaders()),
-                "body": request.content.read(),
-                "cookies": request.received_cookies,
-                "persistent": bool(request.channel.persistent),
-                "answer": list(request.responseHeaders.getAllRawHeaders()),
-            }
-        )
-        return b"kept"
-
-
-class _Transport(StringTransportWithDisconnection):
-    write_closed = False
-
-    def loseWriteConnection(self) -> None:
-        self.write_closed = True
-
-
-def _outcome(*pieces: bytes) -> Any:
-    """The requests that a connection took, when the bytes come in these pieces behind a first request; and its end."""
-    kept = _Kept()
-    reactor: Any = MemoryReactorClock()
-    site = JobSite(kept, LIMITS, lambda *_: None, reactor)
-    channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
-    transport = _Transport()
-    transport.protocol = channel
-    channel.makeConnection(transport)
-    for piece in (FIRST, *pieces):
-        if transport.connected:
-            channel.dataReceived(piece)
-        while channel._planned:
-            reactor.advance(0)
-    for seen in kept.requests:
-        seen["answer"] = [(name, value) for name, value in seen["answer"] if name not in (b"Date", b"X-Request-Id")]
-    statuses = [line[:12] for line in transport.value().split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
-    return kept.requests[1:], statuses[1:], transport.connected, transport.write_closed, channel._phase
+from tests.http.outcomes import FIRST, LIMITS, Kept, outcome
 
 
 def test_what_comes_behind_a_last_request_is_passed_over() -> None:
     """As over TLS, where a connection that is being closed still gives what the client had sent by then."""
-    kept = _Kept()
+    kept = Kept()
     site = JobSite(kept, LIMITS, lambda *_: None, MemoryReactorClock())
     channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
     transport = StringTransport()
@@ -195,10 +141,10 @@ def changed(draw: Any) -> bytes:
 @settings(deadline=None, max_examples=1500)
 @given(st.one_of(plain(), odd(), changed(), st.lists(plain(), min_size=2, max_size=3).map(b"".join)))
 def test_it_is_the_same_whether_it_comes_in_one_piece_or_byte_by_byte(data: bytes) -> None:
-    whole = _outcome(data)
-    assert whole == _outcome(data[:1], data[1:])
+    whole = outcome(data)
+    assert whole == outcome(data[:1], data[1:])
     # What is thrown away behind a refusal depends on when it comes.
-    assert whole == _outcome(*[data[at : at + 1] for at in range(len(data))]) or whole[-1].name == "REFUSED"
+    assert whole == outcome(*[data[at : at + 1] for at in range(len(data))]) or whole[-1].name == "REFUSED"
 
 
 def test_what_nearly_all_requests_are_is_plain() -> None:

@@ -5,6 +5,7 @@ from zlib import crc32
 
 import pytest
 from nacl.pwhash import argon2id
+from nacl.secret import SecretBox
 
 from jobengine.storage import frames
 from jobengine.storage.errors import Damaged, NewerFormat, NotADatabase, WrongSecret
@@ -148,6 +149,20 @@ def test_a_frame_opens_only_as_the_next_one() -> None:
         chain.open(second[12:])
     with pytest.raises(BadFrame):
         after_first.open(first[12:])
+
+
+@pytest.mark.parametrize(
+    ("length", "tail"),
+    [(0, b""), (40, b""), (41, b"\0"), (41, b"\0\0\0"), (41, b"\0\0\0\2x"), (41, b"\0\0\0\1x\xff")],
+    ids=["nothing", "no-kind", "half-a-length", "no-record", "half-a-record", "more-than-the-records"],
+)
+def test_a_frame_whose_contents_are_cut_short_is_bad_though_its_tag_is_right(length: int, tail: bytes) -> None:
+    box = SecretBox(bytes(32))
+    chain = frames.Chain(box=box, file_id=bytes(16))
+    clear = bytes(16 + 8 + 16) + bytes([Kind.COMMIT])
+    with pytest.raises(BadFrame):
+        chain.open(bytes(box.encrypt(clear[:length] + tail)))
+    assert chain.is_frame(bytes(box.encrypt(clear[:length] + tail))) is (length == 41)
 
 
 def test_a_frame_too_long_to_be_read_back_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,26 @@
+"""
+Fuzzes one target, from the inputs in one folder, with libFuzzer's options: python -m tests.fuzz.one TARGET FOLDER …
+
+It ends with 77 if the target raised; then libFuzzer has said what was found, and written it to a file.
+"""
+
+import sys
+
+import atheris
+
+# Branches of these are what the fuzzer looks for, so they are imported here first.
+with atheris.instrument_imports(
+    include=["jobengine.storage", "jobengine.tools", "jobengine.wire", "jobengine.http", "twisted.web.http"]
+):
+    from .targets import TARGETS
+
+
+def main() -> None:
+    """Does not return: libFuzzer ends the process."""
+    name, *options = sys.argv[1:]
+    atheris.Setup([sys.argv[0], *options], TARGETS[name])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""What is fuzzed: each takes any bytes, and raises AssertionError where its oracle says otherwise."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from .frames import frames
+from .header import header
+from .http_bytes import http_bytes
+from .json_text import json_text
+
+__all__ = ["TARGETS"]
+
+TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
+    "frames": frames,
+    "header": header,
+    "json": json_text,
+    "http": http_bytes,
+}

@@ -1,0 +1,14 @@
+"""What fuzzing found goes through its target again, without atheris."""
+
+import pytest
+
+from . import corpus
+from .targets import TARGETS
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_input_that_is_kept_holds(target: str) -> None:
+    inputs = corpus.kept(target)
+    assert len(inputs) > 5
+    for data in inputs:
+        TARGETS[target](data)

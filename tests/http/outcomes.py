@@ -1,0 +1,67 @@
+"""What a connection makes of bytes, however they are cut."""
+
+import re
+from typing import Any, Final
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
+from twisted.web.resource import Resource
+
+from jobengine.http.limits import Limits
+from jobengine.http.site import JobSite
+
+__all__ = ["FIRST", "LIMITS", "Kept", "outcome"]
+
+LIMITS: Final = Limits(headers=8, header_bytes=400, body_bytes=40, bulk_body_bytes=80)
+FIRST: Final = b"GET /first HTTP/1.1\r\nHost: jobengine.test\r\n\r\n"
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
+
+
+class Kept(Resource):
+    """Keeps what every request is made of, and answers."""
+
+    isLeaf = True  # noqa: N815  # Twisted's name
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Any] = []
+
+    def render(self, request: Any) -> bytes:
+        self.requests.append(
+            {
+                "line": (request.method, request.uri, request.path, request.args, request.clientproto),
+                "headers": list(request.requestHeaders.getAllRawHeaders()),
+                "body": request.content.read(),
+                "cookies": request.received_cookies,
+                "persistent": bool(request.channel.persistent),
+                "answer": list(request.responseHeaders.getAllRawHeaders()),
+            }
+        )
+        return b"kept"
+
+
+class _Transport(StringTransportWithDisconnection):
+    write_closed = False
+
+    def loseWriteConnection(self) -> None:
+        self.write_closed = True
+
+
+def outcome(*pieces: bytes) -> Any:
+    """The requests that a connection took, when the bytes come in these pieces behind a first request; and its end."""
+    kept = Kept()
+    reactor: Any = MemoryReactorClock()
+    site = JobSite(kept, LIMITS, lambda *_: None, reactor)
+    channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+    transport = _Transport()
+    transport.protocol = channel
+    channel.makeConnection(transport)
+    for piece in (FIRST, *pieces):
+        if transport.connected:
+            channel.dataReceived(piece)
+        while channel._planned:
+            reactor.advance(0)
+    for seen in kept.requests:
+        seen["answer"] = [(name, value) for name, value in seen["answer"] if name not in (b"Date", b"X-Request-Id")]
+    statuses = [int(status) for status in _STATUS.findall(transport.value())]
+    return kept.requests[1:], statuses[1:], transport.connected, transport.write_closed, channel._phase
