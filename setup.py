@@ -33,7 +33,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=[*find_packages(include=["jobengine", "jobengine.*"]), "twisted.plugins"],
-    package_data={"jobengine": ["py.typed"], "jobengine.web": ["openapi.json"]},
+    package_data={"jobengine": ["py.typed"], "jobengine.web": ["openapi.json", "dashboard/*"]},
     cmdclass={"build_py": BuildWithSchema},
     python_requires=">=3.11",
     install_requires=[

@@ -1,0 +1,65 @@
+// Adding a job, from nothing or as another one was.
+
+import * as api from './api.js';
+import { h, tell } from './dom.js';
+import { Draft, dialog, field, form, jsonField, keep, values } from './forms.js';
+import { members, pretty } from './json.js';
+import { jobLink } from './links.js';
+import { newUid } from './session.js';
+
+/** Options of a job that are whole numbers, with their labels and least values. */
+const NUMBERS = [
+  ['priority', 'Priority', null], ['delay_seconds', 'Delay, seconds', 0], ['max_attempts', 'Attempts', 1],
+  ['retry_delay_seconds', 'Delay before the second attempt, seconds', 0], ['timeout_seconds', 'Time-out, seconds', 0], ['keep_minutes', 'Keep when finished, minutes', 0],
+];
+const WHOLE = '0|[1-9]\\d{0,18}';
+
+/**
+ * Ask for a job to add to `queue`. With `like`, the text of another job's JSON, the fields are as they were there, to the
+ * letter. `done()` is called after it.
+ */
+export function openAddJob(queue, { like = null, done = () => {} } = {}) {
+  const draft = new Draft(like === null ? `add.${queue}` : `repeat.${queue}.${members(like).get('uid')}`);
+  const given = like === null ? new Map() : members(like);
+  dialog(like === null ? 'Add job' : 'Repeat the job', (close) => {
+    // The same uid while the form is the same: to send it again after a lost answer adds nothing twice.
+    let uid = newUid();
+    const content = given.get('content') ?? '{}';
+    const fields = [jsonField('Content', 'content', pretty(content)), options(given)];
+    const add = async (element) => {
+      const typed = values(element);
+      if (typed.content === pretty(content)) typed.content = content;
+      const { uid: added } = await api.addJob(queue, jobText(typed, uid));
+      draft.forget();
+      close();
+      tell('The job is added. ', h('a', { href: jobLink(queue, added) }, 'Show it'));
+      done();
+    };
+    const element = form('Add', add, fields, { more: keep(close, 'Not now') });
+    draft.follow(element);
+    element.addEventListener('input', () => { uid = newUid(); });
+    element.addEventListener('keydown', (event) => event.key === 'Enter' && (event.ctrlKey || event.metaKey) && element.requestSubmit());
+    return element;
+  }, { wide: true });
+}
+
+function options(given) {
+  const text = (name) => (given.has(name) ? JSON.parse(given.get(name)) : '');
+  const numbers = NUMBERS.map(([name, label, least]) => field(label, {
+    name, inputmode: least === null ? 'text' : 'numeric', pattern: least === null ? `-?(${WHOLE})` : WHOLE, title: 'a whole number', value: given.get(name) ?? '',
+  }));
+  const tags = given.has('tags') ? JSON.parse(given.get('tags')) : [];
+  return h('details', { class: 'more', open: given.size > 0 }, h('summary', {}, 'Options'), h('div', { class: 'fields' },
+    numbers, field('Unique key', { name: 'unique_key', maxlength: 256, value: text('unique_key') }, 'No other job with it is added while this one is not finished.'),
+    h('div', { class: 'field wide' }, tagsField(tags))), jsonField('Meta', 'meta', given.has('meta') ? pretty(given.get('meta')) : '', { required: false }));
+}
+
+const tagsField = (tags) => field('Tags', { long: true, name: 'tags', rows: 2, value: tags.join('\n') }, 'One on each line.');
+
+/** The JSON of the job; content, meta and numbers are as they were typed. */
+function jobText({ content, meta, tags, unique_key: unique, ...numbers }, uid) {
+  const words = tags.split('\n').map((tag) => tag.trim()).filter(Boolean);
+  const parts = [['uid', JSON.stringify(uid)], ['content', content], ['meta', meta.trim()], ['unique_key', unique && JSON.stringify(unique)],
+    ['tags', words.length && JSON.stringify(words)], ...Object.entries(numbers)];
+  return `{${parts.filter(([, text]) => text).map(([name, text]) => `"${name}":${text}`).join(',')}}`;
+}

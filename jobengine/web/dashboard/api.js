@@ -1,0 +1,159 @@
+// The calls of the public API. Each gives the answer's JSON, or raises Refused or NoAnswer.
+
+import { connection } from './connection.js';
+import { asHeader, session } from './session.js';
+
+/** The server said no; the message is its detail. */
+export class Refused extends Error {
+  constructor(status, problem) {
+    super(problem.detail ?? `The server answered ${status}.`);
+    this.status = status;
+  }
+}
+
+/** What was typed can't be used; the message says why. */
+export class Wrong extends Error {}
+
+/** There was no answer; a change may have been made all the same. */
+export class NoAnswer extends Error {
+  constructor() {
+    super('The server can’t be reached.');
+  }
+}
+
+/**
+ * Send a request. `key` is the headers that open it, `query` leaves out what is empty, and `text` is a body that is JSON
+ * already.
+ */
+export async function send(method, path, { key = {}, query = {}, body, text, headers = {}, signal } = {}) {
+  const sent = body === undefined ? text : JSON.stringify(body);
+  const type = sent === undefined ? {} : { 'Content-Type': 'application/json' };
+  const options = { method, body: sent, headers: { ...type, ...key, ...headers }, signal, cache: 'no-store' };
+  const answer = await reach(path + queryText(query), options);
+  if (answer.ok) return answer;
+  throw new Refused(answer.status, await answer.json().catch(() => ({})));
+}
+
+async function reach(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    connection.lost();
+    throw new NoAnswer();
+  }
+}
+
+function queryText(query) {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  return given.length ? `?${new URLSearchParams(given)}` : '';
+}
+
+async function json(method, path, options) {
+  const answer = await send(method, path, options);
+  const text = await whole(answer, options);
+  return text === '' ? null : JSON.parse(text);
+}
+
+/** The text of an answer; one that breaks off is none. */
+async function whole(answer, { signal } = {}) {
+  try {
+    return await answer.text();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    connection.lost();
+    throw new NoAnswer();
+  }
+}
+
+const keyOf = (queue) => session.headers(queue);
+
+/** What a key that is not yet kept opens: `{queue_name, role, key_id}`. */
+export const access = (queue, key) => json('GET', 'api/v1/access', { query: { queueName: queue }, key: { 'X-Access-Key': asHeader(key) } });
+export const adminAccess = (key) => json('GET', 'api/v1/access', { key: { 'X-Admin-Key': asHeader(key) } });
+
+export const listQueues = (signal) => json('GET', 'api/v1/queues', { key: keyOf(), signal });
+export const stats = (queue, signal) => json('GET', 'api/v1/queue/stats', { query: { name: queue }, key: keyOf(queue), signal });
+export const workers = (queue, signal) => json('GET', 'api/v1/workers', { query: { queueName: queue }, key: keyOf(queue), signal });
+export const createQueue = (name, accessKey) => json('PUT', 'api/v1/queue', { body: { name, access_key: accessKey }, key: keyOf() });
+export const changeQueue = (name, change) => json('POST', 'api/v1/queue', { body: { name, ...change }, key: keyOf(name) });
+export const deleteQueue = (name) => json('DELETE', 'api/v1/queue', { query: { name }, key: keyOf(name) });
+
+export const listKeys = (queue, signal) => json('GET', 'api/v1/queue/key', { query: { name: queue }, key: keyOf(queue), signal });
+export const addKey = (queue, role, accessKey) => json('PUT', 'api/v1/queue/key', {
+  body: { queue_name: queue, role, access_key: accessKey }, key: keyOf(queue),
+});
+export const revokeKey = (queue, id) => json('DELETE', 'api/v1/queue/key', { query: { name: queue, keyID: id }, key: keyOf(queue) });
+
+/** A page of jobs; `filter` has state, tag, q, worker and error. */
+export const listJobs = (queue, filter, { sort, limit, cursor, signal } = {}) => json('GET', 'api/v1/jobs', {
+  query: { queueName: queue, ...filter, sort, limit, cursor }, key: keyOf(queue), signal,
+});
+
+/** A job, and the text of its answer, in which numbers are as they were sent. */
+export async function readJob(queue, uid, signal) {
+  const answer = await send('GET', 'api/v1/job', { query: { queueName: queue, jobUID: uid }, key: keyOf(queue), signal });
+  const text = await whole(answer, { signal });
+  return { job: JSON.parse(text), text };
+}
+
+export const explain = (queue, uid, signal) => json('GET', 'api/v1/job/explain', {
+  query: { queueName: queue, jobUID: uid }, key: keyOf(queue), signal,
+});
+
+/** The job that is to run next, not claimed; null if there is none. */
+export const peek = (queue, signal) => json('GET', 'api/v1/job/next', { query: { queueName: queue }, key: keyOf(queue), signal });
+
+/** Add a job that is given as the text of its JSON. */
+export const addJob = (queue, jobText) => json('PUT', 'api/v1/job', {
+  text: `{"queue_name":${JSON.stringify(queue)},"job":${jobText}}`, key: keyOf(queue),
+});
+
+/** Change a job; `contentText`, if there is one, is its new content as JSON. */
+export function updateJob(queue, uid, change, contentText) {
+  const body = JSON.stringify({ queue_name: queue, uid, ...change });
+  const text = contentText === undefined ? body : `${body.slice(0, -1)},"content":${contentText}}`;
+  return json('POST', 'api/v1/job', { text, key: keyOf(queue), headers: { Prefer: 'return=representation' } });
+}
+
+export const deleteJob = (queue, uid) => json('DELETE', 'api/v1/job', { query: { queueName: queue, jobUID: uid }, key: keyOf(queue) });
+
+/** Change jobs by their uids: for each what became of it. */
+export const updateJobs = (queue, updates) => json('POST', 'api/v1/jobs', {
+  body: { queue_name: queue, updates }, key: keyOf(queue), headers: { Prefer: 'return=minimal' },
+});
+
+const isEmpty = (filter) => Object.values(filter).every((value) => !value);
+const given = (filter) => Object.fromEntries(Object.entries(filter).filter(([, value]) => value));
+
+/** Change all jobs that match, or with `dry` count them. */
+export const updateMatching = (queue, filter, change, dry) => json('POST', 'api/v1/jobs', {
+  body: { queue_name: queue, ...(isEmpty(filter) ? { all: true } : { filter: given(filter) }), ...change, dry_run: dry },
+  key: keyOf(queue),
+});
+
+/** Remove all jobs that match, or with `dry` count them. */
+export const deleteMatching = (queue, filter, dry) => json('DELETE', 'api/v1/jobs', {
+  query: { queueName: queue, ...(isEmpty(filter) ? { all: true } : filter), dry_run: dry }, key: keyOf(queue),
+});
+
+export const ready = (signal) => json('GET', 'readyz', { signal });
+
+/** The metrics, as Prometheus reads them. */
+export const metrics = async (signal) => whole(await send('GET', 'metrics', { key: keyOf(), signal }), { signal });
+
+/** A copy of the database as a stream. */
+export const backup = (signal) => send('GET', 'api/v1/backup', { key: keyOf(), signal });
+
+/** The events of a queue as a stream, behind the one of the id `after`. */
+export const events = (queue, after, signal) => send('GET', 'api/v1/events', {
+  query: { queueName: queue }, key: keyOf(queue), headers: after ? { 'Last-Event-ID': after } : {}, signal,
+});
+
+/** What to say of a change that went wrong. */
+export function inWords(error) {
+  if (error instanceof NoAnswer) return 'The server did not answer. The change may have been made: look before you repeat it.';
+  if (error instanceof Refused || error instanceof Wrong) return error.message;
+  console.error(error);
+  return `This did not work: ${error.message}`;
+}

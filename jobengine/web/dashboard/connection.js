@@ -1,0 +1,46 @@
+// Whether the server answers. Once it does not, one knock with back-off finds out when it does again; all that waits is
+// told then.
+
+const LONGEST = 15;
+
+class Connection extends EventTarget {
+  /** Whether the last request was answered. */
+  found = true;
+  /** When the next knock comes, in milliseconds as of Date.now(). */
+  next = 0;
+  #wait = 1;
+  #timer = 0;
+
+  /** A request had no answer. */
+  lost() {
+    if (!this.found) return;
+    this.found = false;
+    this.#wait = 1;
+    this.#later();
+  }
+
+  /** Knock now. */
+  async knock() {
+    clearTimeout(this.#timer);
+    try {
+      const answer = await fetch('healthz', { cache: 'no-store', signal: AbortSignal.timeout(5000) });
+      if (!answer.ok) throw new Error(answer.statusText);
+      this.found = true;
+      this.dispatchEvent(new Event('change'));
+    } catch {
+      this.#wait = Math.min(this.#wait * 2, LONGEST);
+      this.#later();
+    }
+  }
+
+  #later() {
+    // No two browsers knock at the same moment after a restart.
+    const wait = this.#wait * (0.75 + Math.random() / 2) * 1000;
+    this.next = Date.now() + wait;
+    this.#timer = setTimeout(() => this.knock(), wait);
+    this.dispatchEvent(new Event('change'));
+  }
+}
+
+/** The one connection. */
+export const connection = new Connection();

@@ -1,0 +1,83 @@
+// Numbers, durations, times and sizes as people read them.
+
+import { h, set, setText } from './dom.js';
+
+const whole = new Intl.NumberFormat('en');
+const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
+const exactly = new Intl.DateTimeFormat('en-GB', {
+  weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit',
+  timeZoneName: 'short',
+});
+
+/** 12,345 */
+export const number = (value) => whole.format(value);
+
+/** 12.3K, for where there is little room. */
+export const brief = (value) => (value < 10_000 ? whole.format(value) : short.format(value));
+
+/** "1 job", "12,345 jobs" */
+export const jobs = (count) => `${number(count)} ${count === 1 ? 'job' : 'jobs'}`;
+
+/** Seconds as 4 ms, 1.2 s, 3 min 5 s, 2 h 10 min, 3 d 4 h; null is a dash. */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return '–';
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  const units = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
+  const first = units.findIndex(([size]) => seconds >= size);
+  const [size, unit] = units[first];
+  const rest = units[first + 1];
+  const more = rest ? Math.floor((seconds % size) / rest[0]) : 0;
+  return `${Math.floor(seconds / size)} ${unit}${more ? ` ${more} ${rest[1]}` : ''}`;
+}
+
+/** The line of an error that says most: the last of a traceback, the first of all else. */
+export function gist(error) {
+  const lines = (error ?? '').split('\n').map((line) => line.trim()).filter(Boolean);
+  const line = lines[0]?.startsWith('Traceback') ? lines.at(-1) : lines[0];
+  return (line ?? '').slice(0, 300);
+}
+
+/** Bytes as 1.2 MiB. */
+export function bytes(count) {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let at = 0;
+  let size = count;
+  for (; size >= 1024 && at < units.length - 1; at += 1) size /= 1024;
+  return `${at === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[at]}`;
+}
+
+/** Unix seconds as "Fri, 2 Jan 2026, 13:04:05 UTC", in the zone of whoever looks. */
+export const exact = (seconds) => exactly.format(new Date(seconds * 1000));
+
+function relative(seconds) {
+  const ago = Date.now() / 1000 - seconds;
+  const size = Math.abs(ago);
+  if (size < 1.5) return 'now';
+  const units = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
+  const [unit, name] = units.find(([each]) => size >= each);
+  const text = `${Math.floor(size / unit)} ${name}`;
+  return ago > 0 ? `${text} ago` : `in ${text}`;
+}
+
+/** A moment as "3 min ago", with the exact time on hover; it is kept true. */
+export function time(seconds, attributes = {}) {
+  return setTime(h('time', attributes), seconds);
+}
+
+/** Make `element`, a time, show another moment; null is a dash. */
+export function setTime(element, seconds) {
+  const known = seconds !== null && seconds !== undefined && seconds !== 0;
+  element.dataset.at = known ? seconds : '';
+  set(element, 'datetime', known ? new Date(seconds * 1000).toISOString() : null);
+  set(element, 'title', known ? exact(seconds) : null);
+  setText(element, known ? relative(seconds) : '–');
+  return element;
+}
+
+/** Bring all times on the page up to date; to be called every second. */
+export function tick() {
+  for (const element of document.querySelectorAll('time[data-at]')) {
+    if (element.dataset.at) setText(element, relative(Number(element.dataset.at)));
+  }
+}

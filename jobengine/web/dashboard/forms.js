@@ -1,0 +1,191 @@
+// Fields, forms and dialogs. What is typed is kept for the tab until it was sent, so that a reload or a lost connection
+// costs nothing.
+
+import { Wrong, inWords } from './api.js';
+import { h, newId, replace, setText } from './dom.js';
+import { mistake, pretty } from './json.js';
+
+const DRAFT = 'jobengine.draft.';
+
+/** Keeps what is typed into the named fields of a form, by the name of the form; keys and passwords are left out. */
+export class Draft {
+  constructor(name) {
+    this.key = DRAFT + name;
+    this.kept = JSON.parse(sessionStorage.getItem(this.key) ?? 'null');
+  }
+
+  /** Put back into `form` what was kept, and keep what is typed from now on. */
+  follow(form) {
+    for (const [name, value] of Object.entries(this.kept ?? {})) {
+      const field = form.elements[name];
+      if (!field) continue;
+      field[field.type === 'checkbox' ? 'checked' : 'value'] = value;
+      field.dispatchEvent(new Event('check'));
+    }
+    form.addEventListener('input', () => this.keep(form));
+  }
+
+  keep(form) {
+    const fields = [...form.elements].filter((each) => each.name && each.type !== 'password');
+    const values = fields.map((each) => [each.name, each.type === 'checkbox' ? each.checked : each.value]);
+    sessionStorage.setItem(this.key, JSON.stringify(Object.fromEntries(values)));
+  }
+
+  /** It was sent, or is not wanted. */
+  forget() {
+    sessionStorage.removeItem(this.key);
+  }
+}
+
+/** A labelled input, or with `long` a text area, with a hint below it. */
+export function field(label, attributes = {}, hint = null) {
+  const id = newId();
+  const { long, ...rest } = attributes;
+  const input = h(long ? 'textarea' : 'input', { id, autocomplete: 'off', spellcheck: 'false', ...rest, 'aria-describedby': hint && `${id}h` });
+  return h('div', { class: 'field' }, h('label', { for: id }, label), input, hint && h('p', { id: `${id}h`, class: 'hint' }, hint));
+}
+
+/** A labelled list to choose from; `options` are pairs of a value and its text. */
+export function choice(label, options, attributes = {}) {
+  const id = newId();
+  const { value, ...rest } = attributes;
+  const select = h('select', { id, ...rest }, options.map(([each, text]) => h('option', { value: each, selected: each === value }, text)));
+  return h('div', { class: 'field' }, h('label', { for: id }, label), select);
+}
+
+/** A labelled box to tick. */
+export function tick(label, attributes = {}, hint = null) {
+  const id = newId();
+  return h('div', { class: 'field tick' },
+    h('input', { id, type: 'checkbox', ...attributes, 'aria-describedby': hint && `${id}h` }), h('label', { for: id }, label),
+    hint && h('p', { id: `${id}h`, class: 'hint' }, hint));
+}
+
+/** A text area for a JSON object, which says while it is typed what is wrong with it, and where. */
+export function jsonField(label, name, value, { required = true } = {}) {
+  const id = newId();
+  const area = h('textarea', { id, name, value, rows: 10, class: 'code', spellcheck: 'false', autocomplete: 'off', 'aria-describedby': `${id}m` });
+  const message = h('p', { id: `${id}m`, class: 'json-mark', 'aria-live': 'polite' });
+  const go = h('button', { type: 'button', class: 'link', onclick: () => showPlace(area) }, 'Show the place');
+  const format = h('button', { type: 'button', class: 'link', onclick: () => inLines(area) }, 'Put in lines');
+  const check = () => {
+    const wrong = area.value.trim() === '' && !required ? null : mistake(area.value);
+    area.setCustomValidity(wrong?.message ?? '');
+    area.dataset.offset = wrong?.offset ?? '';
+    area.setAttribute('aria-invalid', String(wrong !== null));
+    message.classList.toggle('bad', wrong !== null);
+    setText(message, wrong?.message ?? 'This is a JSON object.');
+    go.hidden = wrong === null;
+    format.disabled = wrong !== null;
+  };
+  area.addEventListener('input', check);
+  area.addEventListener('check', check);
+  check();
+  return h('div', { class: 'field' }, h('div', { class: 'line' }, h('label', { for: id }, label), h('span', { class: 'gap' }), go, format), area, message);
+}
+
+function showPlace(area) {
+  const offset = Number(area.dataset.offset);
+  area.focus();
+  area.setSelectionRange(offset, offset + 1);
+}
+
+function inLines(area) {
+  area.value = pretty(area.value);
+  area.dispatchEvent(new Event('input', { bubbles: true }));
+}
+
+/**
+ * A form that sends when it is submitted: `send(form)` is async and may raise. Its button rests meanwhile, and an error
+ * stands above it, in words.
+ */
+export function form(button, send, fields, { danger = false, more = [] } = {}) {
+  const error = h('p', { class: 'error', role: 'alert', hidden: true });
+  const submit = h('button', { type: 'submit', class: danger ? 'danger' : 'primary' }, button);
+  const element = h('form', { novalidate: true, autocomplete: 'off', onsubmit: run }, fields, error, h('div', { class: 'buttons' }, submit, more));
+  let busy = false;
+
+  async function run(event) {
+    event.preventDefault();
+    if (busy) return;
+    const wrong = [...element.elements].find((each) => !each.validity?.valid);
+    if (wrong) {
+      wrong.closest('details')?.toggleAttribute('open', true);
+      say(`${wrong.labels?.[0]?.textContent ?? 'A field'}: ${wrong.validationMessage}`);
+      wrong.focus();
+      return;
+    }
+    busy = true;
+    submit.setAttribute('aria-disabled', 'true');
+    try {
+      error.hidden = true;
+      await send(element);
+    } catch (problem) {
+      say(inWords(problem));
+    }
+    busy = false;
+    submit.removeAttribute('aria-disabled');
+  }
+
+  function say(text) {
+    error.hidden = false;
+    setText(error, text);
+  }
+  return element;
+}
+
+/** What stands in the fields of a form by their names; an empty number is undefined. */
+export function values(element) {
+  const given = [...element.elements].filter((each) => each.name);
+  return Object.fromEntries(given.map((each) => [each.name, valueOf(each)]));
+}
+
+function valueOf(input) {
+  if (input.type === 'checkbox') return input.checked;
+  if (input.type === 'number') return input.value === '' ? undefined : Number(input.value);
+  return input.value;
+}
+
+/** Open a dialog with a heading; `build(close)` gives what is in it. The dialog is gone once it is closed. */
+export function dialog(heading, build, { wide = false } = {}) {
+  const id = newId();
+  const close = () => element.close();
+  const element = h('dialog', { 'aria-labelledby': id, class: wide ? 'wide' : null });
+  element.append(h('header', {}, h('h2', { id }, heading), h('button', { type: 'button', class: 'quiet', onclick: close, 'aria-label': 'Close' }, '✕')));
+  element.append(...[build(close)].flat().filter(Boolean));
+  element.addEventListener('close', () => element.remove());
+  document.body.append(element);
+  element.showModal();
+  element.querySelector('[autofocus], form input:not([type=hidden]), form textarea, form button')?.focus();
+  return element;
+}
+
+/** A button that closes without doing anything. */
+export const keep = (close, label = 'Keep as it is') => h('button', { type: 'button', onclick: close }, label);
+
+/**
+ * Ask before something that can't be taken back. `text` is what will happen, `typed` the word to type first, if there is
+ * one, and `act()` does it.
+ */
+export function confirm(heading, text, button, act, { typed = null, danger = true } = {}) {
+  return dialog(heading, (close) => {
+    const word = typed !== null && field('Type the queue’s name to confirm', { required: true, autofocus: true }, typed);
+    const run = async (element) => {
+      if (word && element.querySelector('input').value !== typed) throw new Wrong(`That is not the name. It is: ${typed}`);
+      await act();
+      close();
+    };
+    return form(button, run, [h('p', {}, text), word], { danger, more: keep(close) });
+  });
+}
+
+/** A place for an error of the page, in words, with a button to try again. */
+export function failure(error, again) {
+  return h('div', { class: 'error', role: 'alert' }, h('p', {}, inWords(error)), again && h('button', { type: 'button', onclick: again }, 'Try again'));
+}
+
+/** What stands while there is nothing to show. */
+export const empty = (title, ...text) => h('div', { class: 'empty' }, h('p', { class: 'title' }, title), ...text.map((each) => h('p', {}, each)));
+
+/** Show in `place` that something is being read. */
+export const loading = (place) => replace(place, h('p', { class: 'loading', role: 'status' }, 'Loading …'));

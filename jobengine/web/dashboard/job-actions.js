@@ -1,0 +1,137 @@
+// What can be done with some jobs, or with all that match a filter: the count before, and the result after.
+
+import * as api from './api.js';
+import { h, replace } from './dom.js';
+import { jobs } from './format.js';
+import { dialog, failure, field, form, keep, values } from './forms.js';
+
+const STATES = ['queued', 'inprogress', 'complete', 'failed'];
+
+/**
+ * By name: `states` are those of the jobs that it is for, `usual` those that are meant if no state is chosen, `will` and
+ * `done` say what becomes of the jobs, and `change` is what is sent; without it they are deleted.
+ */
+export const ACTIONS = {
+  retry: { name: 'Retry', states: ['failed', 'complete'], usual: ['failed'], will: 'begin anew, with all their attempts', done: 'queued again', change: () => ({ new_status: 'queued' }) },
+  cancel: {
+    name: 'Cancel', states: ['queued', 'inprogress'], usual: ['queued', 'inprogress'], done: 'cancelled',
+    will: 'be cancelled: those that are queued fail now, and the workers of the others are asked to stop', change: () => ({ cancel: true }),
+  },
+  priority: { name: 'Change priority', states: STATES, will: 'have another priority', done: 'changed', change: (given) => ({ priority: given.priority }) },
+  delete: { name: 'Delete', states: STATES, will: 'be deleted. This can’t be taken back', done: 'deleted', danger: true },
+};
+
+/** The states in which jobs that match are meant; undefined stands for any. */
+function statesOf(action, { state }) {
+  if (action.states.length === STATES.length) return [state];
+  if (!state) return action.usual;
+  return action.states.includes(state) ? [state] : [];
+}
+
+/** Whether an action is for jobs in `state`. */
+export const fits = (action, state) => !state || action.states.includes(state);
+
+/** Ask, with the count, and act on the jobs given as `{uid, state}`; `done()` is called after it. */
+export function actOnSome(queue, action, chosen, done) {
+  const meant = chosen.filter(({ state }) => fits(action, state));
+  const left = chosen.length - meant.length;
+  const note = left > 0 && `${jobs(left)} of those selected ${left === 1 ? 'is' : 'are'} left as ${left === 1 ? 'it is' : 'they are'}: ${action.name.toLowerCase()} is for jobs that are ${inWords(action.states)}.`;
+  ask(action, { count: meant.length, note, run: (change) => act(queue, action, meant, change), done });
+}
+
+/** Ask, with the count that the server gives, and act on all jobs that match. */
+export function actOnMatching(queue, action, filter, done) {
+  const filters = statesOf(action, filter).map((state) => ({ ...filter, state }));
+  const run = (change) => each(filters, (one) => matching(queue, action, one, change, false));
+  const count = () => each(filters, (one) => matching(queue, action, one, action.change?.({ priority: 0 }), true));
+  const box = dialog(action.name, (close) => {
+    const place = h('div', {}, h('p', { class: 'loading', role: 'status' }, 'Counting …'));
+    const begin = async () => {
+      try {
+        const { made } = await count();
+        box.close();
+        ask(action, { count: made, note: `These are all jobs ${filterInWords(filters)}.`, run, done });
+      } catch (error) {
+        replace(place, failure(error), h('div', { class: 'buttons' }, keep(close, 'Close')));
+      }
+    };
+    begin();
+    return place;
+  });
+}
+
+async function each(filters, change) {
+  let made = 0;
+  for (const one of filters) made += (await change(one)).matched;
+  return { made, refused: [] };
+}
+
+const matching = (queue, action, filter, change, dry) => (action.change
+  ? api.updateMatching(queue, filter, change, dry)
+  : api.deleteMatching(queue, filter, dry));
+
+/** How many jobs match a filter. */
+export const countMatching = async (queue, filter) => (await api.deleteMatching(queue, filter, true)).matched;
+
+async function act(queue, action, chosen, change) {
+  const results = action.change
+    ? (await api.updateJobs(queue, chosen.map(({ uid }) => ({ uid, ...change })))).results
+    : await removeEach(queue, chosen);
+  const refused = results.filter(({ status }) => status >= 300).map(({ error }) => error);
+  return { made: results.length - refused.length, refused };
+}
+
+/** Delete jobs one by one, a few at a time. */
+async function removeEach(queue, chosen) {
+  const left = [...chosen];
+  const results = [];
+  const some = async () => {
+    while (left.length) results.push(await removed(queue, left.shift().uid));
+  };
+  await Promise.all([some(), some(), some(), some()]);
+  return results;
+}
+
+async function removed(queue, uid) {
+  try {
+    await api.deleteJob(queue, uid);
+    return { status: 204 };
+  } catch (error) {
+    if (!(error instanceof api.Refused)) throw error;
+    return { status: error.status, error: error.message };
+  }
+}
+
+/** Ask before it is done; the same dialog says what became of it. */
+function ask(action, { count, note, run, done }) {
+  const box = dialog(`${action.name}: ${jobs(count)}`, (close) => {
+    if (count === 0) return [h('p', {}, 'No job matches.'), note && h('p', { class: 'muted' }, note), h('div', { class: 'buttons' }, keep(close, 'Close'))];
+    const priority = action === ACTIONS.priority && field('Priority', { name: 'priority', type: 'number', step: 1, value: 0, required: true }, 'Higher goes first.');
+    const send = async (element) => {
+      const result = await run(action.change?.(values(element)));
+      replace(box.querySelector('.told'), outcome(action, result), h('div', { class: 'buttons' }, keep(close, 'Close')));
+      box.querySelector('.told button').focus();
+      done();
+    };
+    return h('div', { class: 'told' }, form(`${action.name} ${jobs(count)}`, send,
+      [h('p', {}, `${jobs(count)} will ${action.will}.`), note && h('p', { class: 'muted' }, note), priority],
+      { danger: action.danger, more: keep(close) }));
+  });
+}
+
+function outcome(action, { made, refused }) {
+  const reasons = [...new Set(refused)].slice(0, 5);
+  return h('div', { role: 'status' }, h('p', {}, `${jobs(made)} ${action.done}.`),
+    refused.length > 0 && h('div', { class: 'error' }, h('p', {}, `${jobs(refused.length)} could not be changed:`), h('ul', {}, reasons.map((reason) => h('li', {}, reason)))));
+}
+
+const WORDS = { queued: 'queued', inprogress: 'in progress', complete: 'complete', failed: 'failed' };
+const inWords = (states) => states.map((state) => WORDS[state]).join(' or ');
+
+function filterInWords(filters) {
+  const { tag, q, error, worker } = filters[0] ?? {};
+  const states = filters.map(({ state }) => state).filter(Boolean);
+  const parts = [states.length && `that are ${inWords(states)}`, tag && `with the tag “${tag}”`, q && `with “${q}” in their content`,
+    error && `with “${error}” in their error`, worker && `of the worker “${worker}”`].filter(Boolean);
+  return parts.length ? parts.join(', ') : 'of the queue';
+}

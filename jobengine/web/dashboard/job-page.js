@@ -1,0 +1,227 @@
+// One job: why it is where it is, what can be done with it, its attempts, and its JSON.
+
+import { openAddJob } from './add-job.js';
+import * as api from './api.js';
+import { copyButton, h, menu, replace, setText, tell } from './dom.js';
+import { duration, exact, number, setTime, time } from './format.js';
+import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
+import { timeline } from './attempts.js';
+import { setBadge } from './job-rows.js';
+import { members, pretty } from './json.js';
+import './json-view.js';
+import { jobLink, queueLink, whole } from './links.js';
+import { Feed, Refresher } from './live.js';
+import { session } from './session.js';
+
+const FINISHED = ['complete', 'failed'];
+
+class JobPage extends HTMLElement {
+  #stop = new AbortController();
+
+  disconnectedCallback() {
+    this.#stop.abort();
+  }
+
+  /** Show the job that the route names. */
+  show({ queue, uid }) {
+    if (this.uid) return;
+    Object.assign(this, { queue, uid });
+    this.state = h('div');
+    this.body = h('div', { class: 'stack', hidden: true });
+    this.badge = h('span');
+    this.buttons = h('div', { class: 'buttons' });
+    this.append(h('nav', { class: 'crumbs', 'aria-label': 'Where this is' }, h('a', { href: '#/queues' }, 'Queues'), ' / ', h('a', { href: queueLink(queue) }, queue), ' / ', h('span', { 'aria-current': 'page', class: 'code' }, uid)),
+      h('div', { class: 'title-line' }, h('h1', { tabindex: -1 }, 'Job ', h('span', { class: 'code' }, uid.slice(0, 8))), this.badge, this.buttons), this.state, this.body);
+    loading(this.state);
+    this.#addButtons();
+    this.#build();
+    const { signal } = this.#stop;
+    this.refresher = new Refresher((limit) => this.#read(limit), { idle: 5000, signal });
+    if (session.may(queue, 'read')) this.feed = new Feed(queue, (changes) => this.#happened(changes), signal);
+  }
+
+  /** Read it again: something was done here. */
+  changed() {
+    this.refresher.now();
+  }
+
+  #happened(changes) {
+    if (changes === null || changes.has(this.uid)) this.refresher.soon();
+  }
+
+  // What can be done
+
+  #addButtons() {
+    const { queue } = this;
+    const link = copyButton('Copy link', () => whole(jobLink(queue, this.uid)), { class: null });
+    const [updates, manages, adds] = ['update', 'manage', 'add'].map((right) => session.may(queue, right));
+    const button = (name, act, more = {}) => h('button', { type: 'button', onclick: act, ...more }, name);
+    this.acts = {
+      retry: updates && button('Retry', () => this.#change({ new_status: 'queued' }, 'It is queued again.'), { class: 'primary' }),
+      cancel: updates && button('Cancel', () => this.#cancel()),
+      release: updates && button('Release', () => this.#release()),
+    };
+    const more = [
+      updates && ['Change priority', () => this.#changePriority()], updates && ['Edit content', () => this.#editContent()],
+      adds && ['Repeat', () => openAddJob(queue, { like: this.text })], manages && ['Delete', () => this.#delete(), { class: 'danger' }],
+    ].filter(Boolean);
+    this.buttons.append(...Object.values(this.acts).filter(Boolean), link, ...(more.length ? [menu('More', more, { 'aria-label': 'More actions' })] : []));
+  }
+
+  async #change(change, said) {
+    try {
+      await api.updateJob(this.queue, this.uid, change);
+      tell(said);
+      replace(this.trouble);
+    } catch (error) {
+      replace(this.trouble, failure(error));
+    }
+    this.changed();
+  }
+
+  #cancel() {
+    const held = this.job.state === 'inprogress';
+    confirm('Cancel the job', held ? 'Its worker is asked to stop.' : 'It will fail at once, with the error “cancelled”.', 'Cancel the job', async () => {
+      await api.updateJob(this.queue, this.uid, { cancel: true });
+      tell(held ? 'Its worker is asked to stop.' : 'It is cancelled.');
+      this.changed();
+    });
+  }
+
+  #release() {
+    confirm('Release the job', 'It is taken from its worker and queued again. What the worker sends after that is refused.', 'Release', async () => {
+      await api.updateJob(this.queue, this.uid, { new_status: 'queued' });
+      tell('It is queued again.');
+      this.changed();
+    });
+  }
+
+  #delete() {
+    confirm('Delete the job', `The job ${this.uid} will be deleted. This can’t be taken back.`, 'Delete', async () => {
+      await api.deleteJob(this.queue, this.uid);
+      tell('The job is deleted.');
+      location.hash = queueLink(this.queue);
+    });
+  }
+
+  #changePriority() {
+    dialog('Change priority', (close) => {
+      const save = async (element) => {
+        await api.updateJob(this.queue, this.uid, { priority: values(element).priority });
+        close();
+        tell('The priority is changed.');
+        this.changed();
+      };
+      return form('Change priority', save, [field('Priority', { name: 'priority', type: 'number', step: 1, required: true, value: this.job.priority }, 'Higher goes first; equal ones by arrival.')],
+        { more: keep(close) });
+    });
+  }
+
+  #editContent() {
+    const draft = new Draft(`edit.${this.queue}.${this.uid}`);
+    dialog('Edit content', (close) => {
+      const save = async (element) => {
+        await api.updateJob(this.queue, this.uid, {}, values(element).content);
+        draft.forget();
+        close();
+        tell('The content is changed.');
+        this.changed();
+      };
+      const drop = () => { draft.forget(); close(); };
+      const element = form('Save', save, [jsonField('Content', 'content', pretty(members(this.text).get('content')))], { more: keep(drop) });
+      draft.follow(element);
+      return element;
+    }, { wide: true });
+  }
+
+  // What it shows
+
+  #build() {
+    this.why = h('p', { class: 'reason' });
+    this.error = h('pre', { class: 'why' });
+    this.errorPanel = h('section', { class: 'panel failed', 'aria-labelledby': 'error', hidden: true },
+      h('div', { class: 'title-line' }, h('h2', { id: 'error' }, 'What went wrong'), copyButton('Copy', () => this.job.error, { 'aria-label': 'Copy the error' })), this.error);
+    this.progress = h('progress', { max: 100, 'aria-label': 'Progress', hidden: true });
+    this.facts = h('dl', { class: 'facts' });
+    this.attempts = h('section', { class: 'panel', 'aria-labelledby': 'attempts' }, h('h2', { id: 'attempts' }, 'Attempts'));
+    this.attempts.append(this.line = h('ol', { class: 'timeline' }));
+    this.trees = ['content', 'result', 'meta'].map((name) => [name, h('section', { class: 'panel', hidden: true }, document.createElement('je-json'))]);
+    this.trouble = h('div');
+    const [content, ...rest] = this.trees.map(([, panel]) => panel);
+    this.body.append(this.trouble, this.why, this.progress, this.errorPanel,
+      h('div', { class: 'panels job' }, h('div', {}, content, rest), h('div', {}, h('section', { class: 'panel', 'aria-labelledby': 'facts' }, h('h2', { id: 'facts' }, 'Facts'), this.facts), this.attempts)));
+  }
+
+  async #read(signal) {
+    try {
+      const { job, text } = await api.readJob(this.queue, this.uid, signal);
+      const reason = session.may(this.queue, 'read') ? await api.explain(this.queue, this.uid, signal) : null;
+      replace(this.state);
+      this.#draw(job, text, reason);
+    } catch (error) {
+      if (!signal.aborted && error instanceof api.Refused) this.#refused(error);
+      throw error;
+    }
+  }
+
+  #refused(error) {
+    const gone = error.status === 404 && this.job;
+    replace(this.state, gone
+      ? h('div', { class: 'error', role: 'alert' }, h('p', {}, 'This job was removed. What is shown here is how it was at last.'))
+      : failure(error, () => this.refresher.now()));
+    if (!gone) return;
+    setBadge(this.badge, null);
+    for (const button of Object.values(this.acts)) if (button) button.hidden = true;
+  }
+
+  #draw(job, text, reason) {
+    const raw = members(text);
+    Object.assign(this, { job, text });
+    this.body.hidden = false;
+    setBadge(this.badge, job.state);
+    const { retry, cancel, release } = this.acts;
+    if (retry) retry.hidden = !FINISHED.includes(job.state);
+    if (cancel) cancel.hidden = FINISHED.includes(job.state) || Boolean(job.cancel_requested);
+    if (release) release.hidden = job.state !== 'inprogress';
+    setText(this.why, reason ? readable(reason, Boolean(retry)) : '');
+    this.errorPanel.hidden = job.error === undefined;
+    setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'What went wrong' : 'What went wrong last');
+    setText(this.error, job.error ?? '');
+    this.progress.hidden = job.state !== 'inprogress' || job.progress === undefined;
+    this.progress.value = job.progress ?? 0;
+    for (const [name, panel] of this.trees) {
+      panel.hidden = !raw.has(name);
+      if (raw.has(name)) panel.firstElementChild.show(name[0].toUpperCase() + name.slice(1), raw.get(name));
+    }
+    this.#drawFacts(factsOf(job, raw));
+    timeline(this.line, job);
+  }
+
+  /** Only what has changed is drawn anew: what is being copied stays marked. */
+  #drawFacts(facts) {
+    const said = JSON.stringify(facts);
+    if (this.factsSaid === said) return;
+    this.factsSaid = said;
+    replace(this.facts, facts.map(([name, text, at]) => h('div', {}, h('dt', {}, name), h('dd', {}, at ? setTime(time(null, { tabindex: 0 }), at) : text))));
+  }
+}
+customElements.define('je-job', JobPage);
+
+/** Pairs of a name and a text, or with a third a time. */
+function factsOf(job, raw) {
+  const tried = job.max_attempts ? `${number(job.attempts ?? 0)} of ${number(job.max_attempts)}` : `${number(job.attempts ?? 0)}`;
+  return [
+    ['Uid', job.uid], ['Priority', raw.get('priority')], ['Attempts', tried], job.tags?.length && ['Tags', job.tags.join(', ')], job.worker && ['Worker', job.worker],
+    ['Added', '', job.created], ['Changed', '', job.last_updated], job.not_before && ['Not before', '', job.not_before],
+    job.lease_expires && ['Lease runs out', '', job.lease_expires], job.cancel_requested && ['Cancelling', 'the worker is asked to stop'],
+    ['Time-out', job.timeout_seconds ? duration(job.timeout_seconds) : 'never'], job.retry_delay_seconds && ['Delay before the second attempt', duration(job.retry_delay_seconds)],
+    ['Kept when finished', job.keep_minutes ? duration(job.keep_minutes * 60) : 'not at all'], job.timeout_time > 0 && ['Removed if still queued', '', job.timeout_time],
+    job.unique_key && ['Unique key', job.unique_key], job.traceparent && ['Trace', job.traceparent],
+  ].filter(Boolean);
+}
+
+/** The reason in the answer has Unix seconds in it, and speaks of the API; here there are times, and a button. */
+function readable({ state, reason, not_before: from, lease_expires: until }, retries) {
+  if (FINISHED.includes(state)) return `It ${state === 'failed' ? 'has failed for good' : 'is complete'}.${retries ? ' Retry lets it begin anew.' : ''}`;
+  return [from, until].filter(Boolean).reduce((text, seconds) => text.replaceAll(String(seconds), exact(seconds)), reason);
+}

@@ -1,0 +1,201 @@
+// The rows of a page of jobs.
+
+import { h, keyed, replace, set, setText } from './dom.js';
+import { gist, setTime, time } from './format.js';
+import { jobLink } from './links.js';
+
+const LONGEST_PREVIEW = 200;
+const NAMES = { queued: 'Queued', inprogress: 'In progress', complete: 'Complete', failed: 'Failed' };
+
+/** Show the state of a job as a word with a sign of its own, so that it needs no colour. */
+export function setBadge(element, state) {
+  const name = NAMES[state] ?? 'Removed';
+  if (element.textContent === name) return;
+  element.className = `badge state ${state ?? 'removed'}`;
+  setText(element, name);
+}
+
+/** The beginning of a job's content in a line, without the signs of JSON. */
+export function preview(value, room = LONGEST_PREVIEW) {
+  if (value === null || typeof value !== 'object') return String(value).slice(0, room);
+  const isList = Array.isArray(value);
+  let text = '';
+  for (const key in value) {
+    if (text.length >= room) break;
+    const inner = value[key] !== null && typeof value[key] === 'object' ? `{${preview(value[key], room - text.length)}}` : preview(value[key], room - text.length);
+    text += `${text ? ', ' : ''}${isList ? '' : `${key.slice(0, 80)}: `}${inner}`;
+  }
+  return text;
+}
+
+/** A table of jobs. Who reads it is told of a selection, of a wish for another order, and when nobody points at it. */
+export class JobRows {
+  /** Those selected, by uid. */
+  selected = new Map();
+  #all = false;
+
+  constructor(queue, { selectable, onSelect, onFree, onSort }) {
+    this.queue = queue;
+    this.selectable = selectable;
+    this.onSelect = onSelect;
+    this.body = h('tbody');
+    this.every = h('input', { type: 'checkbox', 'aria-label': 'Select this page', onchange: () => this.#selectPage() });
+    const sort = (text, name) => h('th', { scope: 'col', class: `c-${name}`, 'data-sort': name },
+      h('button', { type: 'button', class: 'sort', onclick: () => onSort(this.order === `-${name}` ? name : `-${name}`) }, text));
+    const head = (text, name, more = '') => h('th', { scope: 'col', class: `c-${name} ${more}` }, text);
+    this.heads = h('tr', {}, selectable && h('th', { scope: 'col', class: 'c-box' }, this.every), head('Job', 'job'), head('State', 'state'), head('Priority', 'priority', 'num'),
+      head('Attempts', 'attempts', 'num'), head('Worker', 'worker'), sort('Added', 'created'), sort('Changed', 'updated'));
+    this.element = h('div', { class: 'table-frame', hidden: true }, h('table', { class: 'jobs' }, h('caption', { class: 'unseen' }, 'Jobs'), h('thead', {}, this.heads), this.body));
+    // A click waits until the pointer is away; then rows may move.
+    for (const event of ['pointerleave', 'focusout']) this.body.addEventListener(event, () => setTimeout(onFree, 200));
+    this.body.addEventListener('click', (event) => this.#open(event));
+  }
+
+  /** Whether rows must stay where they are: somebody points at them, is among them, has selected some, or has scrolled. */
+  get held() {
+    return this.selected.size > 0 || this.#all || this.body.matches(':hover, :focus-within') || this.element.getBoundingClientRect().top < 0
+      || document.querySelector('dialog[open]') !== null;
+  }
+
+  has(uid) {
+    return this.#row(uid) !== undefined;
+  }
+
+  #row(uid) {
+    return this.shown?.get(uid);
+  }
+
+  /** Whether just these jobs are shown, in this order. */
+  sameAs(jobs) {
+    return jobs.length === this.shown?.size && jobs.every(({ uid }, at) => this.body.children[at]?.dataset.key === uid);
+  }
+
+  /** Show these jobs; those that are new are marked for a moment if `mark` says so. */
+  put(jobs, mark) {
+    const make = (job) => {
+      const row = this.#make(job);
+      row.classList.toggle('fresh', mark);
+      return row;
+    };
+    keyed(this.body, jobs, ({ uid }) => uid, make, (row, job) => this.#update(row, job));
+    this.shown = new Map([...this.body.children].map((row) => [row.dataset.key, row]));
+    this.#drawBoxes();
+  }
+
+  /** Bring the rows that are here up to date, and leave them where they are. */
+  update(jobs) {
+    for (const job of jobs) {
+      const row = this.#row(job.uid);
+      if (row) this.#update(row, job);
+    }
+  }
+
+  /** Show at once what the events say. */
+  happened(changes) {
+    for (const [uid, row] of this.shown ?? []) {
+      const change = changes.get(uid);
+      if (!change) continue;
+      row.job.state = change.state;
+      setBadge(row.badge, change.state);
+      row.classList.toggle('removed', change.state === null);
+      row.classList.toggle('failed', change.state === 'failed');
+    }
+  }
+
+  /** Say in the heads by what the rows are sorted. */
+  sortedBy(order) {
+    this.order = order;
+    for (const head of this.heads.querySelectorAll('[data-sort]')) {
+      const sorted = order.replace('-', '') === head.dataset.sort;
+      set(head, 'aria-sort', sorted ? (order.startsWith('-') ? 'descending' : 'ascending') : null);
+    }
+  }
+
+  /** Select all, or nothing. */
+  selectAll(all) {
+    this.#all = all;
+    this.selected.clear();
+    this.#drawBoxes();
+  }
+
+  clear() {
+    this.selectAll(false);
+  }
+
+  #selectPage() {
+    for (const row of this.body.children) this.#choose(row, this.every.checked);
+    this.#drawBoxes();
+    this.onSelect();
+  }
+
+  #choose(row, chosen) {
+    if (chosen) this.selected.set(row.job.uid, row.job);
+    else this.selected.delete(row.job.uid);
+  }
+
+  #drawBoxes() {
+    if (!this.selectable) return;
+    const rows = [...this.body.children];
+    for (const row of rows) {
+      row.box.checked = this.#all || this.selected.has(row.job.uid);
+      row.box.disabled = this.#all;
+      row.classList.toggle('chosen', row.box.checked);
+    }
+    const chosen = rows.filter((row) => row.box.checked).length;
+    this.every.disabled = this.#all;
+    this.every.checked = rows.length > 0 && chosen === rows.length;
+    this.every.indeterminate = chosen > 0 && chosen < rows.length;
+  }
+
+  #make(job) {
+    const row = h('tr');
+    row.content = h('span');
+    row.tags = h('span', { class: 'tags' });
+    row.error = h('span', { class: 'why' });
+    row.badge = h('span');
+    row.progress = h('small');
+    row.figures = ['priority', 'attempts'].map((name) => h('td', { class: `num c-${name}` }));
+    row.worker = h('td', { class: 'c-worker' });
+    row.times = [time(null), time(null), time(null, { class: 'phone' })];
+    row.box = h('input', { type: 'checkbox', 'aria-label': `Select ${job.uid.slice(0, 8)}`, onchange: () => { this.#choose(row, row.box.checked); this.#drawBoxes(); this.onSelect(); } });
+    row.append(...[this.selectable && h('td', { class: 'c-box' }, row.box),
+      h('th', { scope: 'row', class: 'c-job' }, h('a', { href: jobLink(this.queue, job.uid), class: 'code', title: job.uid }, job.uid.slice(0, 8)), row.tags, h('span', { class: 'second' }, row.error, row.content)),
+      h('td', { class: 'c-state' }, row.badge, row.progress, row.times[2]), ...row.figures, row.worker,
+      h('td', { class: 'c-created' }, row.times[0]), h('td', { class: 'c-updated' }, row.times[1])].filter(Boolean));
+    return row;
+  }
+
+  #update(row, job) {
+    row.job = job;
+    if (this.selected.has(job.uid)) this.selected.set(job.uid, job);
+    setText(row.content, preview(job.content));
+    const tags = job.tags ?? [];
+    if (row.tags.dataset.tags !== tags.join('\n')) replace(row.tags, tags.map((tag) => h('span', { class: 'tag' }, tag)));
+    row.tags.dataset.tags = tags.join('\n');
+    setText(row.error, job.state === 'complete' ? '' : gist(job.error));
+    row.classList.toggle('failed', job.state === 'failed');
+    row.classList.remove('removed');
+    setBadge(row.badge, job.state);
+    setText(row.progress, progressText(job));
+    const values = [job.priority, job.max_attempts ? `${job.attempts ?? 0} of ${job.max_attempts}` : job.attempts ?? 0];
+    row.figures.forEach((cell, at) => setText(cell, values[at]));
+    setText(row.worker, job.worker ?? '–');
+    set(row.worker, 'title', job.worker);
+    setTime(row.times[0], job.created);
+    setTime(row.times[1], job.last_updated);
+    setTime(row.times[2], job.last_updated);
+  }
+
+  /** A click anywhere on a row opens its job, if it is none on a box or a link, and nothing is marked to be copied. */
+  #open(event) {
+    const row = event.target.closest('tr');
+    if (!row || event.target.closest('a, input, button, .c-box') || getSelection().toString()) return;
+    location.hash = jobLink(this.queue, row.job.uid);
+  }
+}
+
+function progressText(job) {
+  if (job.state === 'queued' && job.not_before * 1000 > Date.now()) return 'delayed';
+  if (job.state !== 'inprogress') return '';
+  return [job.progress !== undefined && `${job.progress} %`, job.cancel_requested && 'cancelling'].filter(Boolean).join(', ');
+}

@@ -1,0 +1,253 @@
+// The jobs of a queue: filter, order, pages, rows that change as it happens, and what to do with those selected.
+
+import * as api from './api.js';
+import { h, replace, set, setText } from './dom.js';
+import { number } from './format.js';
+import { choice, empty, failure, field, loading } from './forms.js';
+import { ACTIONS, actOnMatching, actOnSome, countMatching, fits } from './job-actions.js';
+import { JobRows } from './job-rows.js';
+import { queueLink } from './links.js';
+import { Refresher } from './live.js';
+import { session } from './session.js';
+
+const PAGE = 50;
+const STATES = [['', 'All'], ['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
+/** The API's `sort`, but for `run`: it has no name for execution order. */
+const SORTS = [['run', 'Next to run first'], ['-updated', 'Changed last first'], ['updated', 'Changed first first'], ['-created', 'Added last first'], ['created', 'Added first first']];
+const FILTERS = ['state', 'tag', 'q', 'error', 'worker'];
+/** Milliseconds without a key before a filter that is typed is used. */
+const TYPING = 250;
+
+class JobsPart extends HTMLElement {
+  #stop = new AbortController();
+  #asked = new AbortController();
+  #filter = {};
+  #sort = '';
+  #cursors = [undefined];
+  #next = null;
+  #waiting = null;
+  #shown = false;
+  #matching = false;
+
+  disconnectedCallback() {
+    this.#stop.abort();
+    this.#asked.abort();
+  }
+
+  /** Show the jobs that the filter in the route's query is for. */
+  show({ queue, query }) {
+    this.queue = queue;
+    if (!this.rows) this.#build();
+    this.#filter = Object.fromEntries(FILTERS.map((name) => [name, query[name] ?? '']));
+    this.#sort = SORTS.some(([value]) => value === query.sort) ? query.sort : '';
+    for (const name of FILTERS) this.#input(name).value = this.#filter[name];
+    this.#input('sort').value = this.#order();
+    this.more.open ||= Boolean(this.#filter.error || this.#filter.worker);
+    this.#restart();
+  }
+
+  changed() {
+    this.refresher.now();
+  }
+
+  /** Some jobs have changed, or nobody knows which. */
+  happened(changes) {
+    if (changes) this.rows.happened(changes);
+    this.refresher.soon();
+  }
+
+  #input(name) {
+    return this.bar.elements[name];
+  }
+
+  /** What failed last, or what runs next: by default each state has the order that is looked for. */
+  #order() {
+    return this.#sort || (this.#filter.state === 'queued' ? 'run' : '-updated');
+  }
+
+  #build() {
+    const manages = session.may(this.queue, 'manage');
+    this.more = h('details', { class: 'more' }, h('summary', {}, 'More filters'),
+      h('div', { class: 'line' }, field('Error', { name: 'error', type: 'search' }), field('Worker', { name: 'worker', type: 'search' })));
+    this.bar = h('form', { class: 'filters', role: 'search', 'aria-label': 'Jobs', onsubmit: (event) => { event.preventDefault(); this.#filterBy(); } },
+      choice('State', STATES, { name: 'state' }), field('Tag', { name: 'tag', type: 'search' }), field('Search', { name: 'q', type: 'search', 'data-key': 'search' }),
+      choice('Order', SORTS, { name: 'sort' }), this.more);
+    this.bar.addEventListener('input', (event) => this.#typed(event));
+    this.live = h('button', { type: 'button', class: 'news', onclick: () => this.#put(this.#waiting) });
+    this.range = h('span', { role: 'status' });
+    this.back = h('button', { type: 'button', 'data-key': 'back', onclick: () => this.#turn(-1) }, 'Previous page');
+    this.on = h('button', { type: 'button', 'data-key': 'on', onclick: () => this.#turn(1) }, 'Next page');
+    this.state = h('div');
+    this.rows = new JobRows(this.queue, { selectable: manages, onSelect: () => this.#selected(), onFree: () => this.#settle(), onSort: (sort) => this.#sortBy(sort) });
+    this.selection = h('div', { class: 'selection', role: 'region', 'aria-label': 'Selected jobs', hidden: true });
+    this.append(this.bar, h('div', { class: 'line above' }, this.range, this.live, h('span', { class: 'gap' }), h('span', { class: 'buttons' }, this.back, this.on)),
+      this.state, this.rows.element, this.selection);
+    loading(this.state);
+    this.#buildSelection();
+    this.refresher = new Refresher((signal) => this.#read(signal), { idle: 15000, signal: this.#stop.signal });
+  }
+
+  // Filter, order and pages
+
+  #typed({ target }) {
+    clearTimeout(this.timer);
+    if (target.name === 'sort') this.#sortBy(target.value);
+    else this.timer = setTimeout(() => this.#filterBy(), target.tagName === 'SELECT' ? 0 : TYPING);
+  }
+
+  #filterBy() {
+    clearTimeout(this.timer);
+    const filter = Object.fromEntries(FILTERS.map((name) => [name, this.#input(name).value]));
+    if (FILTERS.every((name) => filter[name] === this.#filter[name])) return;
+    this.#filter = filter;
+    this.#input('sort').value = this.#order();
+    this.#remember();
+  }
+
+  #sortBy(sort) {
+    this.#sort = sort;
+    this.#input('sort').value = sort;
+    this.#remember();
+  }
+
+  /** Keep the filter in the address, so that it can be shared and survives a reload. */
+  #remember() {
+    history.replaceState(null, '', queueLink(this.queue, '', { ...this.#filter, sort: this.#sort }));
+    this.#restart();
+  }
+
+  #turn(step) {
+    if (step > 0) this.#cursors.push(this.#next);
+    else this.#cursors.pop();
+    this.#begin();
+  }
+
+  #restart() {
+    this.#cursors = [undefined];
+    this.#select(false);
+    this.rows.clear();
+    this.#begin();
+  }
+
+  /** Read another page; the old one stays until it is there. */
+  #begin() {
+    this.#asked.abort();
+    this.#asked = new AbortController();
+    this.#waiting = null;
+    this.#shown = false;
+    this.rows.element.setAttribute('aria-busy', 'true');
+    this.rows.sortedBy(this.#order());
+    this.refresher.now();
+  }
+
+  // What is read
+
+  async #read(limit) {
+    const { signal } = this.#asked;
+    const order = this.#order();
+    let page;
+    try {
+      page = await api.listJobs(this.queue, this.#filter, {
+        sort: order === 'run' ? undefined : order, limit: PAGE, cursor: this.#cursors.at(-1), signal: AbortSignal.any([signal, limit]),
+      });
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof api.Refused) this.#refused(error);
+      throw error;
+    }
+    if (!signal.aborted) this.#arrived(page);
+  }
+
+  #refused(error) {
+    this.#shown = false;
+    this.rows.element.hidden = true;
+    replace(this.state, failure(error, () => this.refresher.now()));
+  }
+
+  /** Rows change where they are. Others come when nobody points at the table or has selected something. */
+  #arrived(page) {
+    const news = page.jobs.filter(({ uid }) => !this.rows.has(uid)).length;
+    if (this.#shown && this.rows.held && !this.rows.sameAs(page.jobs)) {
+      this.rows.update(page.jobs);
+      this.#waiting = page;
+      this.#announce(news);
+    } else this.#put(page);
+  }
+
+  #announce(news) {
+    setText(this.live, news ? `${news === PAGE ? `${news} or more` : news} new ${news === 1 ? 'job' : 'jobs'}` : 'Show the new order');
+    this.live.classList.add('there');
+  }
+
+  #settle() {
+    if (this.#waiting && !this.rows.held) this.#put(this.#waiting);
+  }
+
+  #put(page) {
+    if (!page) return;
+    this.#waiting = null;
+    this.live.classList.remove('there');
+    this.#next = page.next_cursor;
+    this.rows.put(page.jobs, this.#shown);
+    this.#shown = true;
+    this.rows.element.removeAttribute('aria-busy');
+    this.#drawPages(page.jobs.length);
+  }
+
+  #drawPages(count) {
+    const page = this.#cursors.length - 1;
+    const first = page * PAGE + 1;
+    setText(this.range, count ? `Jobs ${number(first)} to ${number(first + count - 1)}` : '');
+    this.back.disabled = page === 0;
+    this.on.disabled = this.#next === null;
+    this.rows.element.hidden = count === 0;
+    const filtered = FILTERS.some((name) => this.#filter[name]);
+    replace(this.state, count === 0 && (filtered ? empty('No job matches', 'Change the filter to see others.') : empty('There is no job here', 'What is added appears here at once.')));
+  }
+
+  // What is selected
+
+  #buildSelection() {
+    this.count = h('b', { role: 'status' });
+    this.all = h('button', { type: 'button', onclick: () => this.#select(true) }, 'Select all that match');
+    this.acts = Object.entries(ACTIONS).map(([key, action]) => {
+      const button = h('button', { type: 'button', class: action.danger ? 'danger' : null, 'data-action': key, onclick: () => this.#act(action) }, action.name);
+      return [action, button];
+    });
+    this.selection.append(this.count, this.all, h('span', { class: 'gap' }), ...this.acts.map(([, button]) => button),
+      h('button', { type: 'button', class: 'quiet', 'data-key': 'clear', onclick: () => { this.#select(false); this.#settle(); } }, 'Clear selection'));
+  }
+
+  async #select(matching) {
+    this.#matching = matching;
+    this.rows.selectAll(matching);
+    this.#selected();
+    if (!matching) return;
+    const { signal } = this.#asked;
+    try {
+      const count = await countMatching(this.queue, this.#filter);
+      if (this.#matching && !signal.aborted) setText(this.count, `All ${number(count)} that match`);
+    } catch (error) {
+      setText(this.count, api.inWords(error));
+    }
+  }
+
+  #selected() {
+    const count = this.rows.selected.size;
+    this.selection.hidden = count === 0 && !this.#matching;
+    setText(this.count, this.#matching ? 'All that match' : `${number(count)} selected`);
+    this.all.hidden = this.#matching;
+    const states = this.#matching ? [this.#filter.state] : [...this.rows.selected.values()].map(({ state }) => state);
+    for (const [action, button] of this.acts) set(button, 'disabled', !states.some((state) => fits(action, state)));
+  }
+
+  #act(action) {
+    const done = () => {
+      this.#select(false);
+      this.page.changed();
+    };
+    if (this.#matching) actOnMatching(this.queue, action, this.#filter, done);
+    else actOnSome(this.queue, action, [...this.rows.selected.values()], done);
+  }
+}
+customElements.define('je-jobs', JobsPart);

@@ -1,0 +1,163 @@
+// Keeps what is shown true: reads anew when something has changed, and no more often than the server takes easily.
+
+import { NoAnswer, Refused, events } from './api.js';
+import { connection } from './connection.js';
+
+/** After so many milliseconds without an answer the server is taken for lost. */
+const LONGEST_READ = 30000;
+/** The server sends a sign of life every 20 seconds. */
+const LONGEST_SILENCE = 50000;
+const AT_ONCE = -1;
+
+/** Called when the page becomes visible or the server answers again, until `signal` aborts. */
+function onReturn(signal, act) {
+  const look = () => !document.hidden && connection.found && act();
+  document.addEventListener('visibilitychange', look, { signal });
+  connection.addEventListener('change', look, { signal });
+}
+
+/**
+ * Calls `read(signal)`, which is async, now, every `idle` milliseconds, and soon after `soon()` was called; never twice at a
+ * time, and never for more than a twentieth of the time. It rests while nobody looks or the server does not answer.
+ */
+export class Refresher {
+  #read;
+  #gap;
+  #idle;
+  #signal;
+  #timer = 0;
+  #due = Infinity;
+  #busy = false;
+  #earliest = 0;
+
+  constructor(read, { gap = 1000, idle = 15000, signal }) {
+    this.#read = read;
+    this.#gap = gap;
+    this.#idle = idle;
+    this.#signal = signal;
+    signal.addEventListener('abort', () => clearTimeout(this.#timer));
+    onReturn(signal, () => this.now());
+    this.now();
+  }
+
+  /** Something has changed. */
+  soon() {
+    this.#at(this.#earliest);
+  }
+
+  /** Somebody waits for it. */
+  now() {
+    this.#at(AT_ONCE);
+  }
+
+  #at(time) {
+    if (this.#signal.aborted || time >= this.#due) return;
+    this.#due = time;
+    clearTimeout(this.#timer);
+    if (!this.#busy) this.#timer = setTimeout(() => this.#run(), Math.max(0, time - performance.now()));
+  }
+
+  async #run() {
+    this.#due = Infinity;
+    if (document.hidden || !connection.found) return;
+    this.#busy = true;
+    const begun = performance.now();
+    const limit = AbortSignal.timeout(LONGEST_READ);
+    try {
+      await this.#read(AbortSignal.any([this.#signal, limit]));
+    } catch (error) {
+      if (limit.aborted) connection.lost();
+      else if (!this.#signal.aborted && !(error instanceof NoAnswer || error instanceof Refused)) console.error(error);
+    }
+    this.#busy = false;
+    const now = performance.now();
+    this.#earliest = now + Math.max(this.#gap, 20 * (now - begun));
+    const asked = this.#due;
+    this.#due = Infinity;
+    this.#at(asked === AT_ONCE ? AT_ONCE : Math.min(Math.max(asked, this.#earliest), this.#earliest + this.#idle));
+  }
+}
+
+/**
+ * Watches the jobs of a queue until `signal` aborts. `onChanges(changes)` is called once a frame with what came, as
+ * `{uid: {before, state, at}}` where `before` is as it was at first; null means that some were missed: read anew. The
+ * stream is open while somebody looks, so that the tabs of a browser do not use up its six connections.
+ */
+export class Feed {
+  #queue;
+  #onChanges;
+  #signal;
+  #stream = null;
+  #last = null;
+  #changes = new Map();
+  #wait = 1000;
+
+  constructor(queue, onChanges, signal) {
+    this.#queue = queue;
+    this.#onChanges = onChanges;
+    this.#signal = signal;
+    signal.addEventListener('abort', () => this.#stream?.abort());
+    document.addEventListener('visibilitychange', () => document.hidden && this.#stream?.abort(), { signal });
+    onReturn(signal, () => this.#open());
+    this.#open();
+  }
+
+  async #open() {
+    if (this.#stream || this.#signal.aborted || document.hidden) return;
+    const stream = new AbortController();
+    this.#stream = stream;
+    try {
+      const answer = await events(this.#queue, this.#last, stream.signal);
+      // Between the reading of the page and the first event some may have been missed.
+      if (this.#last === null) this.#onChanges(null);
+      await this.#follow(answer.body.pipeThrough(new TextDecoderStream()).getReader(), stream);
+      this.#again();
+    } catch (error) {
+      const refused = error instanceof Refused && error.status < 500 && error.status !== 429;
+      const left = stream.signal.aborted && stream.signal.reason !== 'silent';
+      if (!refused && !left && !(error instanceof NoAnswer)) this.#again();
+    } finally {
+      if (this.#stream === stream) this.#stream = null;
+    }
+  }
+
+  #again() {
+    setTimeout(() => this.#open(), this.#wait);
+    this.#wait = Math.min(this.#wait * 2, 15000);
+  }
+
+  async #follow(reader, stream) {
+    let rest = '';
+    for (;;) {
+      const silence = setTimeout(() => stream.abort('silent'), LONGEST_SILENCE);
+      const { value, done } = await reader.read().finally(() => clearTimeout(silence));
+      if (done) return;
+      this.#wait = 1000;
+      const parts = (rest + value).split('\n\n');
+      rest = parts.pop();
+      parts.forEach((part) => this.#take(part));
+    }
+  }
+
+  #take(part) {
+    const fields = Object.fromEntries(part.split('\n').map((line) => line.split(/: (.*)/, 2)));
+    if (fields.event === 'gone') this.#missed();
+    if (fields.event !== 'job') return;
+    this.#last = fields.id;
+    const { uid, ...change } = JSON.parse(fields.data);
+    if (this.#changes.size === 0) requestAnimationFrame(() => this.#hand());
+    const earlier = this.#changes.get(uid);
+    this.#changes.set(uid, earlier ? { ...change, before: earlier.before } : change);
+  }
+
+  #missed() {
+    this.#last = null;
+    this.#onChanges(null);
+  }
+
+  #hand() {
+    const changes = this.#changes;
+    this.#changes = new Map();
+    if (!this.#signal.aborted) this.#onChanges(changes);
+  }
+}

@@ -1,0 +1,46 @@
+// What a producer's or a worker's key may see of a queue: single jobs, or the next one.
+
+import * as api from './api.js';
+import { h, replace } from './dom.js';
+import { empty, failure, field, form, values } from './forms.js';
+import './json-view.js';
+import { jobLink } from './links.js';
+import { session } from './session.js';
+
+class NarrowPart extends HTMLElement {
+  /** Show what there is for the key of `queue`. */
+  show(queue) {
+    const producer = session.may(queue, 'add');
+    replace(this, h('p', {}, producer
+      ? 'This key adds jobs, and reads those that it added.'
+      : 'This key claims jobs and updates them. It reads no lists.'), producer ? this.#ask(queue) : this.#next(queue));
+  }
+
+  #ask(queue) {
+    const uid = field('Job', { name: 'uid', required: true, class: 'code' }, 'The uid that the answer gave when it was added.');
+    return h('section', { class: 'panel', 'aria-labelledby': 'one-job' }, h('h2', { id: 'one-job' }, 'Look at a job'),
+      form('Show job', (element) => { location.hash = jobLink(queue, values(element).uid.trim()); }, [uid]));
+  }
+
+  #next(queue) {
+    const place = h('div');
+    const look = async () => {
+      try {
+        const job = await api.peek(queue);
+        replace(place, job === null ? empty('No job can be claimed now') : [h('p', {}, h('code', {}, job.uid)), view(JSON.stringify(job.content))]);
+      } catch (error) {
+        replace(place, failure(error, look));
+      }
+    };
+    look();
+    return h('section', { class: 'panel', 'aria-labelledby': 'next-job' }, h('h2', { id: 'next-job' }, 'The job that is next'), place,
+      h('button', { type: 'button', onclick: look }, 'Look again'));
+  }
+}
+customElements.define('je-narrow', NarrowPart);
+
+function view(text) {
+  const element = document.createElement('je-json');
+  element.show('Content', text);
+  return element;
+}

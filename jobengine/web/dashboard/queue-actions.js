@@ -1,0 +1,57 @@
+// What can be done with a queue as a whole.
+
+import * as api from './api.js';
+import { h, tell } from './dom.js';
+import { number, jobs } from './format.js';
+import { confirm } from './forms.js';
+import { session } from './session.js';
+
+/** Change how a queue is set up, and say so; `done()` is called after it. An error is told as well. */
+async function change(name, wanted, said, done) {
+  try {
+    await api.changeQueue(name, wanted);
+    tell(`${name}: ${said}`);
+  } catch (error) {
+    tell(h('span', { class: 'error', role: 'alert' }, `${name}: ${api.inWords(error)}`));
+  }
+  done();
+}
+
+export const pause = (queue, done) => (queue.paused
+  ? change(queue.name, { paused: false }, 'resumed, it gives jobs out again.', done)
+  : change(queue.name, { paused: true }, 'paused, it gives no jobs out.', done));
+
+export const drain = (queue, done) => (queue.draining
+  ? change(queue.name, { draining: false }, 'takes jobs in again.', done)
+  : change(queue.name, { draining: true }, 'draining, it takes no jobs in.', done));
+
+/** Ask, with the number of jobs, and remove all jobs. */
+export async function purge(queue, done) {
+  const { matched } = await api.deleteMatching(queue.name, {}, true).catch(() => ({ matched: queue.size }));
+  const text = `${jobs(matched)} of “${queue.name}” will be deleted, those in progress as well. This can’t be taken back.`;
+  confirm('Purge the queue', text, 'Purge', async () => {
+    const deleted = await api.deleteMatching(queue.name, {}, false);
+    tell(`${jobs(deleted.matched)} deleted.`);
+    done();
+  }, { typed: queue.name });
+}
+
+/** Ask, and remove a queue with its jobs. */
+export function remove(queue, done) {
+  const text = `The queue “${queue.name}”, its keys and its ${jobs(queue.size)} will be deleted. This can’t be taken back.`;
+  confirm('Delete the queue', text, 'Delete queue', async () => {
+    await api.deleteQueue(queue.name);
+    session.removeQueue(queue.name);
+    tell(`The queue ${queue.name} is deleted.`);
+    done();
+  }, { typed: queue.name });
+}
+
+/** Words that say how a queue is, for all to see: paused, draining. */
+export const badges = (queue) => [
+  queue.paused && h('span', { class: 'badge warn', title: 'It gives no jobs out.' }, 'Paused'),
+  queue.draining && h('span', { class: 'badge warn', title: 'It takes no jobs in.' }, 'Draining'),
+].filter(Boolean);
+
+/** "9,990 ready, 10 delayed", or nothing if all are ready. */
+export const queuedText = (queue) => (queue.delayed ? `${number(queue.ready)} ready, ${number(queue.delayed)} delayed` : 'all ready');

@@ -1,0 +1,148 @@
+// How a queue is set up: defaults, limits and keys.
+
+import * as api from './api.js';
+import { copyButton, h, keyed, replace, tell } from './dom.js';
+import { duration, number, setTime, time } from './format.js';
+import { Draft, choice, confirm, dialog, failure, field, form, keep, loading, tick, values } from './forms.js';
+import { purge, remove } from './queue-actions.js';
+import { newKey, session } from './session.js';
+
+const ROLES = [['worker', 'Worker: claims and updates'], ['producer', 'Producer: adds, and reads what it added'], ['viewer', 'Viewer: reads']];
+const DEFAULTS = [
+  ['keep_minutes', 'Keep finished jobs, minutes', 0], ['timeout_seconds', 'Time-out, seconds', 0],
+  ['max_attempts', 'Attempts', 1], ['retry_delay_seconds', 'Delay before the second attempt, seconds', 0],
+];
+
+class SettingsPart extends HTMLElement {
+  #stop = new AbortController();
+
+  disconnectedCallback() {
+    this.#stop.abort();
+  }
+
+  show({ queue }) {
+    this.queue = queue;
+    if (!this.firstChild) loading(this);
+    if (this.page.stats) this.stats(this.page.stats);
+  }
+
+  /** The queue as it is set up now; what is being typed stays. */
+  stats(stats) {
+    if (this.built) return;
+    this.built = true;
+    const manages = session.may(this.queue, 'manage');
+    replace(this, manages ? this.#setUp(stats) : shown(stats));
+    if (!manages) return;
+    this.keys = h('tbody');
+    this.state = h('div');
+    this.append(this.#keysPanel(), this.#danger());
+    this.#readKeys();
+  }
+
+  #setUp(stats) {
+    const given = (name) => stats.defaults?.[name];
+    const draft = new Draft(`settings.${this.queue}`);
+    const fields = [
+      h('div', { class: 'fields' }, field('Most jobs', { name: 'max_jobs', type: 'number', min: 0, step: 1, value: stats.max_jobs }, 'Of every state; 0 is any number.'),
+        tick('Ask for the lease', { name: 'require_lease', checked: stats.require_lease }, 'Only who has claimed a job may update it while it is in progress.')),
+      h('fieldset', {}, h('legend', {}, 'For jobs that do not say'), h('p', { class: 'hint' }, 'What is empty is the server’s default.'),
+        h('div', { class: 'fields' }, DEFAULTS.map(([name, label, min]) => field(label, { name, type: 'number', min, step: 1, value: given(name) }, name === 'timeout_seconds' ? '0 is never.' : null)))),
+    ];
+    const save = async (element) => {
+      const { max_jobs: most, require_lease: lease, ...defaults } = values(element);
+      const filled = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined));
+      await api.changeQueue(this.queue, { max_jobs: most ?? 0, require_lease: lease, ...(Object.keys(filled).length || stats.defaults ? { defaults: filled } : {}) });
+      draft.forget();
+      tell('Saved.');
+      this.built = false;
+      this.page.changed();
+    };
+    const element = form('Save', save, fields);
+    draft.follow(element);
+    return h('section', { class: 'panel', 'aria-labelledby': 'set-up' }, h('h2', { id: 'set-up' }, 'Defaults and limits'), element);
+  }
+
+  // Keys
+
+  #keysPanel() {
+    const heads = ['Role', 'Added', 'Id', ''].map((text) => (text ? h('th', { scope: 'col' }, text) : h('th', { scope: 'col' }, h('span', { class: 'unseen' }, 'Actions'))));
+    return h('section', { class: 'panel', 'aria-labelledby': 'keys' },
+      h('div', { class: 'title-line' }, h('h2', { id: 'keys' }, 'Keys'), h('div', { class: 'buttons' },
+        h('button', { type: 'button', onclick: () => this.#rotate() }, 'Change the owner’s key'),
+        h('button', { type: 'button', class: 'primary', onclick: () => this.#add() }, 'Add key'))),
+      this.state, h('div', { class: 'table-frame' }, h('table', {}, h('caption', { class: 'unseen' }, 'Keys with a role'), h('thead', {}, h('tr', {}, heads)), this.keys)));
+  }
+
+  async #readKeys() {
+    try {
+      const { keys } = await api.listKeys(this.queue, this.#stop.signal);
+      replace(this.state, keys.length === 0 && h('p', { class: 'muted' }, 'There is the owner’s key alone.'));
+      this.keys.closest('.table-frame').hidden = keys.length === 0;
+      keyed(this.keys, keys, ({ id }) => id, (key) => this.#keyRow(key), () => {});
+    } catch (error) {
+      if (!this.#stop.signal.aborted) replace(this.state, failure(error, () => this.#readKeys()));
+    }
+  }
+
+  #keyRow(key) {
+    const revoke = () => confirm('Revoke the key', `The ${key.role}’s key ${key.id} will open nothing any more.`, 'Revoke', async () => {
+      await api.revokeKey(this.queue, key.id);
+      tell('The key is revoked.');
+      this.#readKeys();
+    });
+    return h('tr', {}, h('th', { scope: 'row' }, key.role), h('td', {}, setTime(time(null), key.created)), h('td', { class: 'code' }, key.id),
+      h('td', { class: 'c-actions' }, h('button', { type: 'button', class: 'danger', 'aria-label': `Revoke ${key.id.slice(0, 8)}`, onclick: revoke }, 'Revoke')));
+  }
+
+  #add() {
+    dialog('Add key', (close) => {
+      const key = keyField('Key');
+      const add = async (element) => {
+        const given = values(element);
+        await api.addKey(this.queue, given.role, given.key);
+        close();
+        tell(`The key is good from now on, for a ${given.role}.`);
+        this.#readKeys();
+      };
+      return form('Add', add, [choice('Role', ROLES, { name: 'role', value: 'worker' }), key], { more: keep(close, 'Not now') });
+    });
+  }
+
+  #rotate() {
+    dialog('Change the owner’s key', (close) => {
+      const change = async (element) => {
+        const given = values(element);
+        await api.changeQueue(this.queue, { new_access_key: given.key, old_key_seconds: given.old });
+        if (session.admin === null) session.addQueue(this.queue, given.key, 'owner');
+        close();
+        tell('The key is changed. This tab uses the new one.');
+      };
+      return form('Change the key', change, [keyField('New key'),
+        field('Seconds for which the old key stays good', { name: 'old', type: 'number', min: 0, max: 2592000, step: 1, value: 3600 })], { more: keep(close) });
+    });
+  }
+
+  #danger() {
+    const act = (what, done) => () => what(this.page.stats, done);
+    return h('section', { class: 'panel', 'aria-labelledby': 'end' }, h('h2', { id: 'end' }, 'Empty it or end it'),
+      h('div', { class: 'buttons' }, h('button', { type: 'button', class: 'danger', onclick: act(purge, () => this.page.changed()) }, 'Purge'),
+        h('button', { type: 'button', class: 'danger', onclick: act(remove, () => { location.hash = '#/queues'; }) }, 'Delete queue')));
+  }
+}
+customElements.define('je-settings', SettingsPart);
+
+function keyField(label) {
+  const element = field(label, { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code' }, 'Nobody can show it again: copy it before you go on.');
+  element.append(copyButton('Copy the key', () => element.querySelector('input').value));
+  return element;
+}
+
+/** For those who may only look. */
+function shown(stats) {
+  const { defaults } = stats;
+  const facts = [['Most jobs', stats.max_jobs === 0 ? 'any number' : number(stats.max_jobs)], ['Asks for the lease', stats.require_lease ? 'yes' : 'no'],
+    ...(defaults ? [['Keeps finished jobs', duration(defaults.keep_minutes * 60)], ['Time-out', defaults.timeout_seconds ? duration(defaults.timeout_seconds) : 'never'],
+      ['Attempts', number(defaults.max_attempts)], ['Delay before the second attempt', duration(defaults.retry_delay_seconds)]] : [['Defaults', 'the server’s']])];
+  return h('section', { class: 'panel', 'aria-labelledby': 'set-up' }, h('h2', { id: 'set-up' }, 'Defaults and limits'),
+    h('dl', { class: 'facts' }, facts.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value)))));
+}

@@ -1,0 +1,66 @@
+// Signing in, with the key of a queue or with the admin's, and making a queue.
+
+import * as api from './api.js';
+import { copyButton, h, replace, tell } from './dom.js';
+import { dialog, field, form, keep, values } from './forms.js';
+import { queueLink } from './links.js';
+import { newKey, session } from './session.js';
+
+/** The page to sign in; where the address names a queue, that one is asked for. */
+class SignIn extends HTMLElement {
+  /** Show the page for a route, whose `queue` may be given. */
+  show(route) {
+    const queue = field('Queue', { name: 'queue', required: true, value: route.queue ?? '', autocapitalize: 'off' });
+    const key = field('Access key', { name: 'key', type: 'password', required: true });
+    const admin = field('Admin key', { name: 'key', type: 'password', required: true });
+    const then = route.queue ? null : '#/queues';
+    replace(this,
+      h('h1', { tabindex: -1 }, session.open ? 'Sign in to another queue' : 'Sign in'),
+      route.queue && h('p', {}, 'This address is of the queue ', h('b', {}, route.queue), '. Its key is not in the address.'),
+      h('div', { class: 'panels' },
+        h('section', { class: 'panel', 'aria-labelledby': 'of-queue' }, h('h2', { id: 'of-queue' }, 'One queue'),
+          form('Sign in', (element) => signInToQueue(values(element), then), [queue, key])),
+        h('section', { class: 'panel', 'aria-labelledby': 'of-all' }, h('h2', { id: 'of-all' }, 'All queues'),
+          form('Sign in as admin', (element) => signInAsAdmin(values(element), then), [admin]))),
+      h('p', { class: 'muted' }, 'Keys are kept for this tab only, and forgotten when you sign out. ',
+        h('button', { type: 'button', class: 'link', onclick: createQueue }, 'Create queue')));
+    this.querySelector(route.queue ? 'input[type=password]' : 'input').focus();
+  }
+}
+customElements.define('je-sign-in', SignIn);
+
+async function signInToQueue({ queue, key }, then) {
+  const { role } = await api.access(queue, key);
+  session.addQueue(queue, key, role);
+  go(then ?? location.hash);
+}
+
+async function signInAsAdmin({ key }, then) {
+  await api.adminAccess(key);
+  session.addAdmin(key);
+  go(then ?? location.hash);
+}
+
+function go(hash) {
+  if (location.hash === hash) dispatchEvent(new HashChangeEvent('hashchange'));
+  else location.hash = hash;
+}
+
+/** Ask for a name and a key, make the queue and sign in to it. */
+export function createQueue() {
+  dialog('Create queue', (close) => {
+    const name = field('Name', { name: 'name', required: true, maxlength: 256, autofocus: true });
+    const key = field('Key of the owner', { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code' },
+      'Nobody can show it again: keep it before you go on. Whoever has it may do everything with the queue.');
+    key.append(copyButton('Copy the key', () => key.querySelector('input').value));
+    const create = async (element) => {
+      const given = values(element);
+      await api.createQueue(given.name, given.key);
+      if (session.admin === null) session.addQueue(given.name, given.key, 'owner');
+      close();
+      tell(`The queue ${given.name} is there. `, h('a', { href: queueLink(given.name) }, 'Show it'));
+      go('#/queues');
+    };
+    return form('Create', create, [name, key], { more: keep(close, 'Not now') });
+  });
+}
