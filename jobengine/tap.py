@@ -18,6 +18,7 @@ from .daemon.logs import observer
 from .daemon.secrecy import forbid_dumps, wipe_variables
 from .daemon.service import Daemon, end_start
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
+from .daemon.systemd import Systemd
 from .engine.ids import new_uuid
 from .engine.local import LocalEngine
 from .http.cors import Cors
@@ -115,7 +116,8 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
         api.admit,
         api.turns,
     )
-    daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, log_observer)
+    systemd = Systemd(os.environ.get("NOTIFY_SOCKET", ""), engine.readiness, reactor)
+    daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, systemd, log_observer)
     return daemon
 
 

@@ -33,6 +33,7 @@ from ..storage.errors import (
     WrongSecret,
 )
 from .clock_watch import ClockWatch, watch_clock
+from .systemd import Systemd
 
 __all__ = ["Daemon", "Exit", "StartError", "end_start"]
 
@@ -114,6 +115,7 @@ class Daemon(Service):
         site: JobSite,
         listener: IService,
         reactor: Any,
+        systemd: Systemd,
         observer: Callable[[], ILogObserver] | None = None,
     ) -> None:
         """`listener` is the service that makes `site` listen; `observer` makes what writes the log, if not twistd's."""
@@ -121,6 +123,7 @@ class Daemon(Service):
         self._site = site
         self._listener = listener
         self._reactor = reactor
+        self._systemd = systemd
         self._observer = observer
         self._clock_watch: ClockWatch | None = None
         #: Why the engine could not be started, if that was clear before the reactor ran.
@@ -158,6 +161,7 @@ class Daemon(Service):
         except BaseException:
             self._engine.abandon()
             raise
+        self._systemd.begin()
         ensureDeferred(self._take_up())
         if self._start_error is not None:
             raise self._start_error
@@ -174,6 +178,7 @@ class Daemon(Service):
                 self._start_error = reason
         else:
             _spare_the_collector()
+            await self._systemd.tell_readiness()
 
     def _handle_signals(self) -> None:
         """
@@ -194,6 +199,7 @@ class Daemon(Service):
     def stopService(self) -> "Deferred[None]":
         """Stop listening, answer what is under way, make the last commit, close."""
         super().stopService()
+        self._systemd.end()
         if self._clock_watch is not None:
             self._clock_watch.stop()
         return Deferred.fromCoroutine(self._stop())

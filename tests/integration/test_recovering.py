@@ -1,11 +1,12 @@
 """While the database is read back the port is open, and says how far that is."""
 
 import re
+import socket
 
 import pytest
 
 from .conftest import MakeDaemon
-from .daemons import Daemon, until
+from .daemons import DEADLINE, Daemon, until
 
 BULK, REQUESTS = 1_000, 15
 #: Makes each read of the database slow. With -D the process is the daemon, not strace.
@@ -62,6 +63,23 @@ def test_while_it_recovers_it_is_alive_says_how_far_it_is_and_refuses_the_rest(k
     killed.prefix = ()
     with killed.start().client(sampled=True) as client:
         assert len(client.jobs()) == REQUESTS * BULK
+
+
+def test_systemd_is_told_how_far_it_is_that_it_is_ready_and_that_it_stops(killed: Daemon) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(killed.home / "notify"))
+        systemd.settimeout(DEADLINE)
+        killed.settings["NOTIFY_SOCKET"] = str(killed.home / "notify")
+        killed.launch()
+        told = [systemd.recv(1000).decode()]
+        while told[-1] != "READY=1\nSTATUS=ready":
+            told.append(systemd.recv(1000).decode())
+        assert killed.is_ready()
+        assert killed.stop() == 0
+        assert systemd.recv(1000) == b"STOPPING=1\nSTATUS=stopping"
+    *before, _ = told
+    assert len(set(before)) >= 2
+    assert all(re.fullmatch(r"STATUS=recovering, \d+ %\nEXTEND_TIMEOUT_USEC=10000000", one) for one in before)
 
 
 def test_asked_to_stop_while_it_recovers_it_ends_in_good_order_and_leaves_the_file_as_it_is(killed: Daemon) -> None:

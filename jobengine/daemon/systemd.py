@@ -1,0 +1,69 @@
+"""Tells systemd how the start goes and when the server stops, for a unit of Type=notify; see sd_notify(3)."""
+
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from ..engine.door import Readiness
+
+__all__ = ["Systemd"]
+
+#: Seconds between two messages while the server is not ready.
+_STEP: Final = 1.0
+#: Each of these messages asks systemd to wait for so many microseconds more: ten steps.
+_PATIENCE: Final = 10_000_000
+
+
+class Systemd:
+    """Where systemd hears of one server."""
+
+    def __init__(self, address: str, readiness: Callable[[], Awaitable[Readiness]], clock: Any) -> None:
+        """`address` is NOTIFY_SOCKET: a path, or @ and an abstract name; nothing is told if it is empty."""
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._readiness = readiness
+        self._steps = LoopingCall(lambda: Deferred.fromCoroutine(self.tell_readiness()))
+        self._steps.clock = clock
+        self._ended = False
+        self._log = Logger()
+
+    def begin(self) -> None:
+        """Tell how far the start is, at each step until the server is ready."""
+        if self._address:
+            self._steps.start(_STEP)
+
+    async def tell_readiness(self) -> None:
+        """Tell that the server is ready, or why it is not and that it is to be waited for."""
+        readiness = await self._readiness()
+        if self._ended:
+            return
+        if readiness.ready:
+            self._tell("READY=1", "STATUS=ready")
+            self._end_steps()
+        else:
+            self._tell(f"STATUS={readiness.reason}", f"EXTEND_TIMEOUT_USEC={_PATIENCE}")
+
+    def end(self) -> None:
+        """Tell that the server stops."""
+        self._ended = True
+        self._end_steps()
+        self._tell("STOPPING=1", "STATUS=stopping")
+
+    def _end_steps(self) -> None:
+        if self._steps.running:
+            self._steps.stop()
+
+    def _tell(self, *assignments: str) -> None:
+        if not self._address:
+            return
+        lines = [assignment.replace("\n", " ") for assignment in assignments]
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+                # If systemd does not keep up, requests do not wait for it.
+                out.setblocking(False)
+                out.sendto("\n".join(lines).encode(), self._address)
+        except OSError as error:
+            self._log.warn("systemd could not be told {told}: {error}", told=lines, error=error)

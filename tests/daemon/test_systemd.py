@@ -1,0 +1,97 @@
+"""What a unit of Type=notify is told, over a socket as systemd has it."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent
+
+from jobengine.daemon.systemd import Systemd
+from jobengine.engine.door import Readiness
+
+
+@pytest.fixture
+def heard(tmp_path: Path) -> Iterator[socket.socket]:
+    """The socket at which systemd hears."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
+        bound.bind(str(tmp_path / "notify"))
+        bound.setblocking(False)
+        yield bound
+
+
+class _Server:
+    """One that becomes ready when a test says so."""
+
+    reason = "recovering, 7 %"
+
+    async def readiness(self) -> Readiness:
+        return Readiness(ready=not self.reason, reason=self.reason, durability="commit")
+
+
+def _all(heard: socket.socket) -> list[str]:
+    """The messages that have come meanwhile."""
+    messages = []
+    while True:
+        try:
+            messages.append(heard.recv(1000).decode())
+        except BlockingIOError:
+            return messages
+
+
+def test_each_second_it_is_told_why_the_server_is_not_ready_and_to_wait(heard: socket.socket) -> None:
+    server, clock = _Server(), Clock()
+    systemd = Systemd(heard.getsockname(), server.readiness, clock)
+    systemd.begin()
+    clock.advance(1)
+    server.reason = "can't grow:\nno room"
+    clock.advance(1)
+    wait = "\nEXTEND_TIMEOUT_USEC=10000000"
+    assert _all(heard) == [f"STATUS={why}{wait}" for why in (*["recovering, 7 %"] * 2, "can't grow: no room")]
+
+
+def test_it_is_told_once_that_the_server_is_ready_and_then_the_server_does_not_wake_up_any_more(
+    heard: socket.socket,
+) -> None:
+    server, clock = _Server(), Clock()
+    systemd = Systemd(heard.getsockname(), server.readiness, clock)
+    systemd.begin()
+    _all(heard)
+    server.reason = ""
+    clock.advance(1)
+    assert _all(heard) == ["READY=1\nSTATUS=ready"]
+    assert clock.getDelayedCalls() == []
+
+
+def test_after_it_was_told_that_the_server_stops_it_is_told_no_more(heard: socket.socket) -> None:
+    server, clock = _Server(), Clock()
+    systemd = Systemd(heard.getsockname(), server.readiness, clock)
+    systemd.begin()
+    systemd.end()
+    Deferred.fromCoroutine(systemd.tell_readiness())
+    clock.advance(10)
+    assert _all(heard)[1:] == ["STOPPING=1\nSTATUS=stopping"]
+
+
+def test_an_abstract_socket_begins_with_an_at_sign() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
+        bound.bind("")  # Linux chooses a name
+        bound.setblocking(False)
+        name = bound.getsockname()[1:].decode()
+        Systemd("@" + name, _Server().readiness, Clock()).end()
+        assert _all(bound) == ["STOPPING=1\nSTATUS=stopping"]
+
+
+def test_without_a_socket_nothing_is_told_nor_waited_for() -> None:
+    clock = Clock()
+    systemd = Systemd("", _Server().readiness, clock)
+    systemd.begin()
+    systemd.end()
+    assert clock.getDelayedCalls() == []
+
+
+def test_if_it_can_not_be_told_the_log_says_so_and_the_server_goes_on(tmp_path: Path, events: list[LogEvent]) -> None:
+    Systemd(str(tmp_path / "none"), _Server().readiness, Clock()).end()
+    assert [event["log_level"].name for event in events] == ["warn"]

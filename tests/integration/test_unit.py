@@ -1,0 +1,85 @@
+"""deploy/jobengine.service, as systemd reads it; and the server as the unit starts it."""
+
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from .conftest import MakeDaemon
+from .daemons import ROOT, SECRET, until
+
+UNIT = ROOT / "deploy" / "jobengine.service"
+#: PR_SET_MDWE of <linux/prctl.h>, with PR_MDWE_REFUSE_EXEC_GAIN: what MemoryDenyWriteExecute= does, from Linux 6.3 on.
+DENY_WRITE_EXECUTE = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def _settings(name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+
+
+def _analyze(*arguments: str | Path) -> str:
+    done = subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@cache
+def _calls_in(group: str) -> frozenset[str]:
+    """The system calls in a group of systemd's, such as @system-service."""
+    names = re.findall(r"^ +([@\w-]+)$", _analyze("syscall-filter", group), re.MULTILINE)
+    groups = [name for name in names if name.startswith("@")]
+    return frozenset(names).difference(groups).union(*map(_calls_in, groups))
+
+
+def test_systemd_finds_no_mistake_in_it(tmp_path: Path) -> None:
+    here = str(Path(sys.executable).parent)
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/opt/jobengine/bin", here))
+    _analyze("verify", copy)
+
+
+def test_systemd_counts_its_exposure_below_2() -> None:
+    _analyze("security", "--offline=true", "--threshold=20", UNIT)
+
+
+def test_the_server_starts_as_the_unit_says_and_makes_only_system_calls_that_it_allows(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    (tmp_path / "admin-key").write_text("battery staple\n")
+    state = tmp_path / "jobengine"
+    (environment,) = _settings("Environment")
+    filled = environment.replace("%d", str(tmp_path)).replace("%S", str(tmp_path))
+    (start,) = _settings("ExecStart")
+    table = tmp_path / "calls"
+    daemon = make_daemon(
+        state.name,
+        settings={"SECRET": "", **dict(pair.split("=") for pair in filled.split())},
+        command=start.split()[1:],
+        prefix=("strace", "-D", "-f", "-c", "-U", "name", "-o", str(table), sys.executable, "-c", DENY_WRITE_EXECUTE),
+    ).start()
+    with daemon.client(admin_key="battery staple") as client:
+        client.make_queue()
+        client.add()
+        assert client.claim().status == 200
+        assert "process_start_time_seconds" in client.call("GET", "/metrics").body.decode()
+        assert client.call("GET", "/api/v1/backup").status == 200
+    assert daemon.stop() == 0
+    assert daemon.db_path == state / "jobengine.jedb"
+    made = set(until("strace writes its table", lambda: re.findall(r"^([a-z]\w+) *$", table.read_text(), re.MULTILINE)))
+    allowed, *taken = (group for line in _settings("SystemCallFilter") for group in line.lstrip("~").split())
+    assert "fdatasync" in made
+    assert made - {"total", "syscall"} - (_calls_in(allowed) - frozenset().union(*map(_calls_in, taken))) == set()
+
+
+def test_it_waits_for_readiness_allows_no_core_dump_and_keeps_the_database_where_systemd_makes_room() -> None:
+    assert (_settings("Type"), _settings("LimitCORE"), _settings("StateDirectory")) == (
+        ["notify"],
+        ["0"],
+        ["jobengine"],
+    )
