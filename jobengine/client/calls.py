@@ -4,9 +4,10 @@ The calls of the API, described once: both clients, and the test that holds them
 A call that is safe to repeat is sent again when its answer was lost: nothing is done twice by that.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from msgspec.json import decode
 
 from . import errors as e
 from .http import Response
@@ -41,7 +42,7 @@ class Call(NamedTuple, Generic[T]):
 def json_of(response: Response) -> Any:
     """The JSON of an answer; raises JobEngineError if it is none."""
     try:
-        return json.loads(response.body)
+        return decode(response.body)
     except ValueError:
         raise e.JobEngineError(
             f"The answer, with status {response.status}, is not JSON: is it a JobEngine that answers there?",
@@ -60,7 +61,7 @@ def read_answer(call: Call[T], response: Response) -> T:
 def failure(response: Response, special: Mapping[int, type[e.JobEngineError]] | None = None) -> e.JobEngineError:
     """The error that an answer stands for."""
     try:
-        problem = json.loads(response.body)
+        problem = decode(response.body)
     except ValueError:
         problem = {}
     return e.error_of(

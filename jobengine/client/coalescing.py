@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.json import decode
+
 from . import calls
 from .errors import BadRequest, Conflict, JobEngineError, JobNotFound, LeaseLost, QueueNotFound, error_of
 from .http import Response
@@ -157,7 +159,7 @@ class Lane:
             return
         self._most = min(self._most * 2, MOST)
         try:
-            self.taken(batch, json.loads(response.body), request_id=response.request_id, repeated=repeated)
+            self.taken(batch, decode(response.body), request_id=response.request_id, repeated=repeated)
         except (ValueError, LookupError, TypeError):
             said = "The server's answer is not one of a JobEngine."
             self.lost(batch, JobEngineError(said, status=response.status, request_id=response.request_id))

@@ -11,7 +11,7 @@ import pytest
 from jobengine.client import Job, JobEvent, NewJob, QueueStats, TooManyRequests
 from jobengine.client.errors import JobEngineError, JobNotFound, QueueExists, QueueNotFound, Unavailable, error_of
 from jobengine.client.event_stream import EventParser
-from jobengine.client.jobs import changes_value, filter_query, filter_value, job_json
+from jobengine.client.jobs import changes_json, changes_value, filter_query, filter_value, job_json
 from jobengine.client.leases import Beats
 from jobengine.client.retrying import Patience
 
@@ -180,6 +180,23 @@ def test_times_may_be_given_as_python_has_them() -> None:
         "tags": ["a", "b"],
         "content": {"a": 1},
     }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"new_status": "complete", "lease": "läse"}, {"new_status": "failed"}, {"result": None}, {"lease": None}, {}],
+)
+def test_an_update_is_the_same_json_whichever_encoder_writes_it(changes: Any) -> None:
+    assert json.loads(changes_json("u", changes)) == {
+        "uid": "u",
+        **{k: v for k, v in changes.items() if k != "lease" or v},
+    }
+
+
+@pytest.mark.parametrize("changes", [{"result": float("nan")}, {"progress": float("nan")}, {"lease": "\ud800"}])
+def test_an_update_that_json_can_not_hold_is_refused_whichever_encoder_writes_it(changes: Any) -> None:
+    with pytest.raises(ValueError, match=r"JSON|surrogates"):
+        changes_json("u", {"new_status": "complete", **changes})
 
 
 @pytest.mark.parametrize(

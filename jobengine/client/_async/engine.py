@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .. import calls, settings
@@ -254,7 +255,12 @@ def _claimed(queues: Mapping[str, AsyncQueue], answer: Mapping[str, Any]) -> lis
 
 def _named(queue: str, item: Item) -> bytes:
     """An update as JSON, with the queue that it is for."""
-    return b'{"queue_name":%b,%b' % (encode(queue), item.data[1:])
+    return _beginning(queue) + item.data[1:]
+
+
+@lru_cache(maxsize=100)
+def _beginning(queue: str) -> bytes:
+    return b'{"queue_name":%b,' % encode(queue)
 
 
 def _with_updates(body: bytes, updates: Sequence[bytes]) -> bytes:

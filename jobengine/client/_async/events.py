@@ -1,8 +1,9 @@
 """Watches the events of a queue."""
 
-import json
 import random
 from contextlib import aclosing
+
+from msgspec.json import decode
 
 from .. import calls
 from ..errors import EventsLost, OutcomeUnknown, Unavailable
@@ -66,6 +67,6 @@ async def _events(caller: AsyncCaller, request: Request) -> Stream[JobEvent | No
                 for sent in parser.feed(part):
                     if sent.kind == "gone":
                         raise EventsLost(_LOST)
-                    yield JobEvent(json.loads(sent.data), sent.id)
+                    yield JobEvent(decode(sent.data), sent.id)
     if refused is not None:
         raise calls.failure(Response(refused.status, refused.headers, body), calls.WATCH_EVENTS.special)

@@ -1,9 +1,10 @@
 # Made from _async/events.py by tests/client/twin.py: change that, and make this anew.
 """Watches the events of a queue."""
 
-import json
 import random
 from contextlib import closing
+
+from msgspec.json import decode
 
 from .. import calls
 from ..errors import EventsLost, OutcomeUnknown, Unavailable
@@ -67,6 +68,6 @@ def _events(caller: Caller, request: Request) -> Stream[JobEvent | None]:
                 for sent in parser.feed(part):
                     if sent.kind == "gone":
                         raise EventsLost(_LOST)
-                    yield JobEvent(json.loads(sent.data), sent.id)
+                    yield JobEvent(decode(sent.data), sent.id)
     if refused is not None:
         raise calls.failure(Response(refused.status, refused.headers, body), calls.WATCH_EVENTS.special)
