@@ -12,14 +12,16 @@ _COMMANDS: Final = {
     "restore": "db_copy:restore",
     "repair": "db_repair:repair",
     "rekey": "db_rekey:rekey",
+    "export": "db_transfer:export",
+    "import": "db_transfer:import_",
 }
 
 
 @group("db", lazy=_COMMANDS)
 def db() -> None:
     """
-    Check, back up, repair and re-key a database file.
+    Check, back up, repair, re-key and export a database file.
 
-    These work on the file itself and need no server; `check` and `backup` do no harm to one that runs. The SECRET comes
-    from SECRET or SECRET_FILE, or from the key file beside the database.
+    These work on the file itself and need no server; `check`, `backup` and `export` do no harm to one that runs. The
+    SECRET comes from SECRET or SECRET_FILE, or from the key file beside the database.
     """

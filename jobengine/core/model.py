@@ -104,7 +104,7 @@ class Defaults:
     retry_delay_seconds: int = 0
 
 
-class Context(Value, frozen=True, kw_only=True, omit_defaults=True):
+class Context(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a client attaches to a job for others to read; no rule looks at it, and most jobs have none."""
 
     #: A JSON object as text, as the client sent it, or None.

@@ -1,7 +1,7 @@
 """Counts the queues and jobs of a database as its records are read, by the rules of jobengine.core.state."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import frozen
 
@@ -96,9 +96,16 @@ class Census:
             of_queue.pop(name, None)
 
 
-def add_to(census: Census, path: str, records: Iterable[bytes]) -> None:
-    """Go on with records of a file; raises NewerFormat for one that is not known here."""
+class TakesRecords(Protocol):
+    """What goes on with records, such as a census."""
+
+    def add(self, records: Iterable[bytes]) -> None:
+        """Go on with these; raises UnknownRecord."""
+
+
+def add_to(taker: TakesRecords, path: str, records: Iterable[bytes]) -> None:
+    """Have records of a file taken; raises NewerFormat for one that is not known here."""
     try:
-        census.add(records)
+        taker.add(records)
     except UnknownRecord as error:
         raise NewerFormat(f"{path}: {error} is not known to this JobEngine; use a newer one") from None

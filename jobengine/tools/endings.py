@@ -14,6 +14,8 @@ from ..storage.errors import (
     Unclear,
     WrongSecret,
 )
+from .exporting import NoSuchQueue
+from .importing import BadExport
 from .target import TargetExists
 
 __all__ = ["Ending", "ending_of"]
@@ -42,6 +44,8 @@ _ENDINGS: Final[Mapping[type[Exception], Ending]] = {
     NotADatabase: Ending.DAMAGED,
     NewerFormat: Ending.DAMAGED,
     Locked: Ending.IN_USE,
+    BadExport: Ending.DAMAGED,
+    NoSuchQueue: Ending.COULD_NOT,
     TargetExists: Ending.COULD_NOT,
     StorageError: Ending.COULD_NOT,
     OSError: Ending.COULD_NOT,

@@ -1,13 +1,13 @@
 """The SECRET of a database, found as the server finds it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..daemon.secrecy import forbid_dumps
 from ..daemon.secret_file import BadSecret, BlankSecret, read_key_file, read_secret_file, secret_from
 from ..storage.errors import WrongSecret
 
-__all__ = ["find_secret", "is_in_key_file", "read_new_secret"]
+__all__ = ["find_new_secret", "find_secret", "is_in_key_file", "read_new_secret"]
 
 
 def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) -> bytes:
@@ -16,6 +16,15 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
 
     From now on the process leaves no core dump. Raises BadSecret, WrongSecret if there is none, and OSError.
     """
+    return _find(databases, f"set the SECRET that {databases[0]} was made with", environment)
+
+
+def find_new_secret(database: str, environment: Mapping[str, str] = os.environ) -> bytes:
+    """The same for a database that is to be made."""
+    return _find([database], f"set the SECRET that {database} is to have", environment)
+
+
+def _find(databases: Sequence[str], what_to_do: str, environment: Mapping[str, str]) -> bytes:
     forbid_dumps()
     secret = _set_secret(environment)
     if secret is not None:
@@ -24,9 +33,7 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
     for key_file in key_files:
         if os.path.lexists(key_file):
             return read_key_file(key_file)
-    raise WrongSecret(
-        f"no SECRET is set and there is no {' nor '.join(key_files)}; set the SECRET that {databases[0]} was made with"
-    )
+    raise WrongSecret(f"no SECRET is set and there is no {' nor '.join(key_files)}; {what_to_do}")
 
 
 def is_in_key_file(environment: Mapping[str, str] = os.environ) -> bool:

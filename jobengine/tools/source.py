@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 
 from ..storage.errors import Damaged, NotADatabase, StorageError, Unclear
 from ..storage.files import Files
-from ..storage.frames import HEADER_SIZE, Frame, format_version, open_header
+from ..storage.frames import HEADER_SIZE, Chain, Frame, format_version, open_header
 from ..storage.recovery import Read, Recovery
 
 __all__ = ["Progress", "Source", "no_progress", "open_source"]
@@ -41,6 +41,11 @@ class Source:
     #: The walk over its frames; see Recovery for what it knows.
     walk: Recovery
     _looked_again_at: int = field(default=0, init=False)
+    #: What the first frame must be.
+    _chain: Chain = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._chain = self.walk.chain
 
     def frames(self, progress: Progress = no_progress) -> Iterator[Frame]:
         """
@@ -70,6 +75,11 @@ class Source:
     def unfinished(self) -> int:
         """The bytes of a last frame that is not whole; after the walk only."""
         return max(0, self.walk.size - self.walk.end)
+
+    def begin_again(self) -> None:
+        """Go back to the first frame, to walk as far as before: frames that were appended since are not there."""
+        self.walk = Recovery(read=self.walk.read, size=self.walk.end, chain=self._chain)
+        self._looked_again_at = 0
 
     def _look_again(self) -> bool:
         """

@@ -12,7 +12,7 @@ from ..storage.files import Files
 from ..storage.frames import Chain, Kdf, Kind, Lock, new_file
 from ..storage.journal import frames_of
 
-__all__ = ["NewDatabase", "NewFile", "TargetExists", "check_free", "new_target"]
+__all__ = ["NewDatabase", "NewFile", "TargetExists", "check_free", "new_target", "unnamed_file"]
 
 #: Bytes that are written at a time, and those after which they are synced, so that it is not all left to the end.
 _WRITTEN_AT_ONCE: Final = 1 << 20
@@ -45,6 +45,12 @@ class NewFile:
             self._flush()
             if self.size - self._synced >= _SYNCED_AT_ONCE:
                 self.sync()
+
+    def read(self, length: int, position: int) -> bytes:
+        """Some of what was written; raises OSError."""
+        if self._waiting:
+            self._flush()
+        return self._files.read(self._descriptor, length, position)
 
     def sync(self) -> None:
         """Return when all of it is on disk; raises OSError."""
@@ -123,6 +129,18 @@ def new_target(path: str, files: Files | None = None, *, replaces: bool = False)
         files.sync_directory(directory)
     finally:
         files.close(directory)
+
+
+@contextmanager
+def unnamed_file(path: str, files: Files) -> Iterator[NewFile]:
+    """Make a file (0600) in the directory of `path` that nobody else can open, and that is gone when this ends."""
+    temporary = f"{abspath(path)}.new-{token_hex(4)}"
+    descriptor = files.create(temporary)
+    try:
+        files.remove(temporary)
+        yield NewFile(files, descriptor)
+    finally:
+        files.close(descriptor)
 
 
 def _name(files: Files, temporary: str, path: str, *, replaces: bool) -> None:

@@ -62,7 +62,9 @@ _SPECS = st.builds(
     st.sampled_from([None, None, "key"]),
 )
 _QUEUES = st.builds(
-    lambda name, salt, paused, most: Queue(name=name, salt=salt, digest="d", created=NOW, paused=paused, max_jobs=most),
+    lambda name, salt, paused, most: Queue(
+        name=name, salt=salt, digest="d" * 64, created=NOW, paused=paused, max_jobs=most
+    ),
     _NAMES,
     st.sampled_from(["s", "t"]),
     st.booleans(),

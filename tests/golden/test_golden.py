@@ -139,7 +139,12 @@ def test_there_is_a_golden_record_of_every_version_that_can_be_read() -> None:
 
 @pytest.mark.parametrize(
     ("written", "read"),
-    [(records._SpecExtras, Spec), (records._StandingExtras, Standing), (records._NotesExtras, Notes)],
+    [
+        (records.QueueExtras, Queue),
+        (records.SpecExtras, Spec),
+        (records.StandingExtras, Standing),
+        (records.NotesExtras, Notes),
+    ],
 )
 def test_what_is_left_out_of_a_record_is_what_is_read_for_it(written: type, read: type) -> None:
     defaults = {name: field.default for name, field in _fields(read).items()}

@@ -17,6 +17,7 @@ from jobengine.client import JobEngine
 
 from . import nginx
 from .daemons import Daemon, Reply
+from .db_files import Db, make_db
 from .shells import ADMIN_KEY, Shell
 
 MakeDaemon = Callable[..., Daemon]
@@ -40,6 +41,12 @@ def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
 def daemon(make_daemon: MakeDaemon) -> Daemon:
     """A daemon that was started."""
     return make_daemon().start()
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Db:
+    """A database with three jobs that nobody uses, and `jobengine db` beside it."""
+    return make_db(tmp_path / "files")
 
 
 @pytest.fixture(scope="module")

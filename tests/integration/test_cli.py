@@ -13,9 +13,11 @@ import pytest
 
 from jobengine.cli.app import app
 from jobengine.cli.command import Command
+from jobengine.tools.exporting import export
 from tests.storage.files_of_commits import write
 
 from .daemons import Daemon, free_port, until
+from .db_files import RECORDS
 from .shells import ADMIN_KEY, KEY, UID, Shell, stop
 
 # The life of jobs
@@ -337,7 +339,8 @@ def filled(shell: Shell) -> Shell:
         (shell.home / f"{name}.key").write_text(f"a key for {name}\n")
         (shell.home / f"{name}.key").chmod(0o600)
     for name in ("jobengine", "backup", "damaged"):
-        write(shell.home / f"{name}.jedb", [], secret=b"s")
+        write(shell.home / f"{name}.jedb", RECORDS, secret=b"s")
+    export(str(shell.home / "jobengine.jedb"), str(shell.home / "text.jsonl"), b"s")
     (shell.home / "new-secret").write_text("another")
     (shell.home / "job.json").write_text('{"to": "dan@example.org"}')
     (shell.home / "jobs.jsonl").write_text('{"to": "eve@example.org"}\n{"to": "fay@example.org"}\n')

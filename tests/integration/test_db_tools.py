@@ -3,90 +3,22 @@
 import asyncio
 import json
 import os
-import subprocess
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from attrs import define
 
 from jobengine.client import AccessDenied, AsyncJobEngine, JobEngine, Unavailable
-from jobengine.core.fact_codec import encode
 from jobengine.storage.journal import Journal
-from jobengine.tools.checking import Report
-from jobengine.tools.checking import check as read_all
 from tests.doubles import QUICK_KDF
-from tests.storage.files_of_commits import frame_starts, listing, write
-from tests.tools.databases import FACTS
+from tests.storage.files_of_commits import frame_starts, listing
 
 from .conftest import MakeDaemon
 from .cutting import CuttingProxy
 from .daemons import SECRET, Daemon
-from .shells import BIN
+from .db_files import CALLS, Db, at, busy, jobs, make_large
 
 ADMIN = "the admin key of the tests"
-RECORDS = [(encode(fact),) for fact in FACTS]
-
-
-@define
-class Db:
-    """Runs `jobengine db` in a directory with a database."""
-
-    home: Path
-    environment: dict[str, str]
-
-    @property
-    def path(self) -> Path:
-        return self.home / "jobengine.jedb"
-
-    def run(
-        self, *arguments: str, prefix: Sequence[str] = (), **environment: str
-    ) -> "subprocess.CompletedProcess[str]":
-        least = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "SECRET": SECRET, **self.environment}
-        return subprocess.run(
-            [*prefix, str(BIN / "jobengine"), "db", *arguments],
-            cwd=self.home,
-            env={name: value for name, value in {**least, **environment}.items() if value},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def __call__(self, *arguments: str, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """What it printed, ending with `code`; no secret is in it, and no traceback."""
-        done = self.run(*arguments, **environment)
-        assert done.returncode == code, (arguments, done)
-        assert SECRET not in done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    def files(self) -> dict[str, bytes]:
-        return {name: (self.home / name).read_bytes() for name in listing(self.home)}
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Db:
-    """A database with three jobs that nobody uses."""
-    db = Db(tmp_path / "files", {})
-    db.home.mkdir()
-    write(db.path, RECORDS, orderly=True, secret=SECRET.encode())
-    return db
-
-
-def report(path: Path, secret: str = SECRET) -> Report:
-    return read_all(str(path), secret.encode())
-
-
-def jobs(path: Path, secret: str = SECRET) -> int:
-    """How many jobs are in a database that is whole."""
-    found = report(path, secret)
-    assert (found.damage, found.unfinished) == (None, 0)
-    return sum(found.states.values())
 
 
 def damaged(data: bytes) -> bytes:
@@ -260,33 +192,11 @@ def test_who_uses_a_key_file_is_told_what_to_do_with_it(db: Db) -> None:
 # While a server writes and compacts
 
 
-@contextmanager
-def _busy(daemon: Daemon) -> Iterator[list[str]]:
-    """Jobs that stay, added one after the other beside long ones that come and go; each when it was acknowledged."""
-    kept: list[str] = []
-    done = threading.Event()
-
-    def work() -> None:
-        with daemon.client() as client:
-            while not done.is_set():
-                long = client.add({"text": "x" * 900_000}).json["uid"]
-                kept.append(client.add().json["uid"])
-                client.delete(long)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield kept
-    finally:
-        done.set()
-        thread.join()
-
-
 def test_check_and_backup_are_right_while_a_server_writes_and_compacts(daemon: Daemon) -> None:
     db = Db(daemon.home, {})
     with daemon.client() as client:
         client.make_queue()
-        with _busy(daemon) as kept:
+        with busy(daemon) as kept:
             rounds = 0
             while rounds < 3 or "compaction is done" not in daemon.log:
                 acknowledged = len(kept)
@@ -360,13 +270,6 @@ def test_a_backup_that_is_cut_short_is_no_file(filled: Daemon, tmp_path: Path) -
 # Killed at any call, and no room
 
 
-CALLS = ("pwrite64", "fdatasync", "fsync", "/^link", "/^unlink", "/^rename")
-
-
-def _at(call: str, fault: str) -> list[str]:
-    return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]
-
-
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("command", ["backup", "rekey"])
 def test_killed_at_any_call_it_leaves_the_source_whole_and_the_target_whole_or_absent(
@@ -375,7 +278,7 @@ def test_killed_at_any_call_it_leaves_the_source_whole_and_the_target_whole_or_a
     (db.home / "new").write_text("another secret")
     more = ("--new-secret-file", "new") if command == "rekey" else ("target",)
     whole, target, kills = db.path.read_bytes(), db.home / "target", 0
-    while db.run(command, "jobengine.jedb", *more, prefix=_at(call, f"signal=KILL:when={kills + 1}")).returncode:
+    while db.run(command, "jobengine.jedb", *more, prefix=at(call, f"signal=KILL:when={kills + 1}")).returncode:
         kills += 1
         assert kills < 10
         if command == "rekey" and db.path.read_bytes() != whole:
@@ -398,7 +301,7 @@ def test_ended_by_sigterm_it_leaves_nothing_behind(db: Db, command: str) -> None
     (db.home / "new").write_text("another secret")
     more = ("--new-secret-file", "new") if command == "rekey" else ("target",)
     before = db.files()
-    done = db.run(command, "jobengine.jedb", *more, prefix=_at("pwrite64", "signal=TERM:when=1"))
+    done = db.run(command, "jobengine.jedb", *more, prefix=at("pwrite64", "signal=TERM:when=1"))
     assert (done.returncode, done.stderr) == (143, "")
     assert db.files() == before
 
@@ -406,21 +309,17 @@ def test_ended_by_sigterm_it_leaves_nothing_behind(db: Db, command: str) -> None
 @pytest.mark.parametrize(("call", "error"), [("fdatasync", "EIO"), ("pwrite64", "EIO"), ("/^link", "EPERM")])
 def test_when_a_call_fails_there_is_no_target_and_the_reason_is_said(db: Db, call: str, error: str) -> None:
     before = db.files()
-    done = db.run("backup", "jobengine.jedb", "target", prefix=_at(call, f"error={error}"))
+    done = db.run("backup", "jobengine.jedb", "target", prefix=at(call, f"error={error}"))
     assert done.returncode == 1
     assert done.stderr.startswith("jobengine: ")
     assert ("Input/output error" if error == "EIO" else "Operation not permitted") in done.stderr
     assert db.files() == before
 
 
-def _large(path: Path) -> None:
-    write(path, [*RECORDS, *[(b'["queue-deleted",1,"%b"]' % (b"x" * 50_000),)] * 24], secret=SECRET.encode())
-
-
 @pytest.mark.parametrize("command", ["backup", "restore", "repair", "rekey"])
 def test_on_a_full_disk_it_ends_with_1_and_leaves_no_file(db: Db, small_disk: Path, command: str) -> None:
     db.path.unlink()
-    _large(db.path)
+    make_large(db.path)
     on_disk = small_disk / "jobengine.jedb"
     if command == "rekey":
         os.link(db.path, db.path.with_name("same"))

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from jobengine.core.fact_codec import encode
+from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, QueueCreated
 from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.state import Tables
 from jobengine.storage.journal import Journal
 from tests.doubles import QUICK_KDF, SECRET
 from tests.storage.files_of_commits import recovered
@@ -12,7 +13,7 @@ from tests.storage.simulated_files import SimulatedFiles
 
 PATH = "/data/db"
 COPY = "/data/copy"
-MAIL = Queue(name="mail", salt="s", digest="d", created=1)
+MAIL = Queue(name="mail", salt="s", digest="d" * 64, created=1)
 
 
 def job(number: int, state: State = State.QUEUED, content: bytes = b"{}") -> JobAdded:
@@ -35,12 +36,29 @@ FACTS: Sequence[Fact] = (QueueCreated(MAIL), job(1), job(2, State.FAILED), job(3
 
 def made(facts: Iterable[Fact] = FACTS, *, orderly: bool = True) -> SimulatedFiles:
     """A disk with a database of these facts, a commit for each."""
+    return with_records(map(encode, facts), orderly=orderly)
+
+
+def with_records(records: Iterable[bytes], *, orderly: bool = True) -> SimulatedFiles:
+    """The same of any records."""
     files = SimulatedFiles()
     journal, _ = recovered(Journal(PATH, files=files, kdf=QUICK_KDF))
-    for fact in facts:
-        journal.append([encode(fact)])
+    for record in records:
+        journal.append([record])
     journal.close(orderly=orderly)
     return SimulatedFiles(disk=files.now())
+
+
+def tables(files: SimulatedFiles, path: str, secret: bytes = SECRET) -> Tables:
+    """What a server would have in memory."""
+    found = Tables()
+    found.apply(decode(record) for record in records(files, path, secret))
+    return found
+
+
+def whole_state(found: Tables) -> tuple[int, list[tuple[Queue, Sequence[Job]]]]:
+    """The clock, and all queues with their jobs in execution order."""
+    return found.ahead, [(table.queue, table.page(None, len(table.jobs) + 1)[0]) for table in found.queues.values()]
 
 
 def records(files: SimulatedFiles, path: str, secret: bytes = SECRET) -> list[bytes]:

@@ -118,9 +118,9 @@ def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_
 @pytest.mark.parametrize(
     ("kind", "written", "elsewhere"),
     [
-        (Spec, fact_codec._SpecExtras, {"rank"}),
-        (Standing, fact_codec._StandingExtras, {"attempts", "claimed", "lease", "worker"}),
-        (Notes, fact_codec._NotesExtras, set()),
+        (Spec, fact_codec.SpecExtras, {"rank"}),
+        (Standing, fact_codec.StandingExtras, {"attempts", "claimed", "lease", "worker"}),
+        (Notes, fact_codec.NotesExtras, set()),
     ],
 )
 def test_a_record_has_each_field_that_most_jobs_do_not_have(kind: Any, written: Any, elsewhere: set[str]) -> None:

@@ -1,0 +1,218 @@
+"""
+A state as lines of text: one JSON object each, with the fields of a record by name (docs/database-format.md, "Export").
+
+The lines of a queue and of a job have the fields of the newest records of them, in the same order. What is read is
+checked: each field is there, is of its type and within its bounds, and nothing else is there.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Final
+
+from msgspec import DecodeError, Meta, Raw, Struct, UnsetType
+from msgspec.json import Decoder, Encoder
+from msgspec.structs import astuple
+
+from .fact_codec import (
+    Count,
+    Digest,
+    Name,
+    QueueExtras,
+    SpecExtras,
+    StandingExtras,
+    decode,
+    encode,
+    fields_of,
+    record_of,
+)
+from .facts import QueueCreated
+from .model import Queue, State
+
+__all__ = [
+    "BadLine",
+    "BeginLine",
+    "EndLine",
+    "JobLine",
+    "Line",
+    "NewerLines",
+    "QueueLine",
+    "job_line",
+    "line_of",
+    "queue_line",
+    "read_begin",
+    "read_line",
+    "record_in",
+]
+
+#: The version of all this; it is another one if older exports would have to be read in another way.
+_VERSION: Final = 1
+
+
+class BadLine(ValueError):
+    """A line that can't be one of an export; str() says why."""
+
+
+class NewerLines(ValueError):
+    """An export that a newer version has written."""
+
+
+class _Line(Struct, forbid_unknown_fields=True, tag_field="kind"):
+    """A line; its kind is the first member."""
+
+
+class BeginLine(_Line, tag="jobengine-export"):
+    """The first line."""
+
+    version: int = _VERSION
+    #: By how many milliseconds the wall clock is ahead of elapsed time.
+    ahead: int = 0
+
+
+class QueueLine(_Line, tag="queue"):
+    """A queue, set up as it is."""
+
+    name: Name
+    salt: Annotated[str, Meta(min_length=1, pattern="^[!-~]{1,64}\\Z")]
+    digest: Digest
+    created: Count
+    set_up: QueueExtras
+
+
+class JobLine(_Line, tag="job"):
+    """A job as it is; the line of its queue stands before it."""
+
+    queue: Name
+    uid: Annotated[str, Meta(pattern="^[!-~]{1,64}\\Z")]
+    priority: int
+    arrival: Count
+    keep_minutes: Count
+    timeout_seconds: Count
+    timeout_time: Count
+    created: Count
+    wishes: SpecExtras
+    state: State
+    updated: Count
+    attempts: Count
+    claimed: Count
+    lease: str | None
+    worker: str | None
+    more: StandingExtras
+    #: The object itself, or a string that holds it if there are line ends in it.
+    content: Raw
+
+
+class EndLine(_Line, tag="end"):
+    """The last line: what is missing if it is not there, or says something else, has been lost."""
+
+    queues: int
+    jobs: int
+
+
+Line = BeginLine | QueueLine | JobLine | EndLine
+
+
+class _AnyBegin(Struct, tag="jobengine-export", tag_field="kind"):
+    """What the first line has in every version."""
+
+    version: int
+
+
+_write: Final = Encoder().encode
+_read: Final[Callable[[bytes], Line]] = Decoder(Line).decode
+_read_any_begin: Final = Decoder(_AnyBegin).decode
+_read_text: Final = Decoder(str).decode
+_read_json: Final = Decoder(Raw).decode
+#: Where the state stands in the fields of "job-added", and in those of "job-changed".
+_STANDING: Final = JobLine.__struct_fields__.index("state")
+_CHANGED: Final = 2
+
+
+# Writing
+
+
+def line_of(line: BeginLine | EndLine) -> bytes:
+    """The first or last line as text, with a line feed behind it."""
+    return _write(line) + b"\n"
+
+
+def queue_line(queue: Queue) -> bytes:
+    """The line of a queue."""
+    fields, _ = fields_of(encode(QueueCreated(queue)))
+    return _write(QueueLine(*fields)) + b"\n"
+
+
+def job_line(added: bytes, changed: bytes | None = None) -> bytes:
+    """The line of a job: that of its last record "job-added", and of its last "job-changed" if there is one since."""
+    fields, content = fields_of(added)
+    if changed is not None:
+        fields[_STANDING:] = fields_of(changed)[0][_CHANGED:]
+    fields.append(_on_one_line(content))
+    return _write(JobLine(*fields)) + b"\n"
+
+
+def _on_one_line(content: bytes) -> Raw:
+    has_line_ends = b"\n" in content or b"\r" in content
+    return Raw(_write(content.decode())) if has_line_ends else Raw(content)
+
+
+# Reading
+
+
+def read_begin(line: bytes) -> BeginLine:
+    """The first line; raises BadLine, and NewerLines if what follows can't be read here."""
+    try:
+        version = _read_any_begin(line).version
+    except DecodeError as error:
+        raise BadLine(f"it does not begin as an export does ({error})") from None
+    if version > _VERSION:
+        raise NewerLines(
+            f"it is an export of version {version}, this JobEngine reads up to {_VERSION}; use a newer one"
+        )
+    begin = read_line(line)
+    assert isinstance(begin, BeginLine)
+    return begin
+
+
+def read_line(line: bytes) -> Line:
+    """A line, without its line feed; raises BadLine."""
+    try:
+        line.decode()
+        return _read(line)
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadLine(str(error)) from None
+
+
+def record_in(line: QueueLine | JobLine) -> bytes:
+    """The record that a line stands for; raises BadLine."""
+    try:
+        return _job_record(line) if isinstance(line, JobLine) else _queue_record(line)
+    except (DecodeError, TypeError, RecursionError) as error:
+        raise BadLine(str(error)) from None
+
+
+def _queue_record(line: QueueLine) -> bytes:
+    record = record_of("queue-created", astuple(line))
+    # So that defaults which a queue can't have are found here.
+    decode(record)
+    return record
+
+
+def _job_record(line: JobLine) -> bytes:
+    *fields, content = astuple(line)
+    if line.more.notes:
+        _check_json(line.more.notes.result)
+    _check_json(line.wishes.context.meta)
+    return record_of("job-added", fields, _as_it_was(bytes(content)))
+
+
+def _as_it_was(content: bytes) -> bytes:
+    if content.startswith(b'"'):
+        content = _read_text(content).encode()
+        _read_json(content)
+    if not content.startswith(b"{"):
+        raise BadLine("content is no object")
+    return content
+
+
+def _check_json(text: str | UnsetType | None) -> None:
+    if isinstance(text, str):
+        _read_json(text)

@@ -1,0 +1,91 @@
+"""Writes what is in a database as lines of text."""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+
+from attrs import frozen
+
+from ..core.fact_codec import is_job_added
+from ..core.fact_lines import BeginLine, EndLine, job_line, line_of, queue_line
+from ..core.model import Queue
+from ..storage.files import Files
+from .census import add_to
+from .latest import AS_ADDED, GONE, Latest
+from .source import Progress, Source, no_progress, open_source
+from .target import NewFile, check_free, new_target, unnamed_file
+
+__all__ = ["Exported", "NoSuchQueue", "export"]
+
+
+class NoSuchQueue(Exception):
+    """The database has no queue of that name; str() says which it has."""
+
+
+@frozen(kw_only=True)
+class Exported:
+    """What was written."""
+
+    #: The length of the new file in bytes.
+    size: int
+    queues: int
+    jobs: int
+    #: The bytes of a last frame of the database that is not whole, which is not in it.
+    unfinished: int
+
+
+def export(
+    path: str,
+    target: str,
+    secret: bytes,
+    progress: Progress = no_progress,
+    *,
+    queue: str | None = None,
+    files: Files | None = None,
+) -> Exported:
+    """
+    Write the queues and jobs of a database, or one queue and its jobs, as it is when this begins.
+
+    A server may run on it. The database is read twice, so that no job is kept in memory; what it needs for each is said
+    in jobengine.tools.latest. Raises NoSuchQueue, StorageError, TargetExists and OSError; there is no `target` then.
+    """
+    files = files or Files()
+    check_free(target, files)
+    with open_source(path, secret, files) as source, new_target(target, files) as file:
+        with unnamed_file(target, files) as changes:
+            latest = Latest(changes, queue)
+            for frame in source.frames(lambda done, size: progress(done, 2 * size)):
+                add_to(latest, path, frame.records)
+            unfinished = source.unfinished
+            queues = latest.queues if queue is None else [_named(queue, path, latest.queues)]
+            source.begin_again()
+            jobs = _write(file, queues, latest, _added(source, progress))
+        return Exported(size=file.size, queues=len(queues), jobs=jobs, unfinished=unfinished)
+
+
+def _named(name: str, path: str, queues: Sequence[Queue]) -> Queue:
+    by_name = {queue.name: queue for queue in queues}
+    if name in by_name:
+        return by_name[name]
+    near = get_close_matches(name, by_name, 3, 0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`jobengine db check --json` names those it has"
+    raise NoSuchQueue(f"{path}: there is no queue {name!r}; {hint}")
+
+
+def _added(source: Source, progress: Progress) -> Iterator[bytes]:
+    """The records with which jobs were added."""
+    for frame in source.frames(lambda done, size: progress(size + done, 2 * size)):
+        yield from filter(is_job_added, frame.records)
+
+
+def _write(file: NewFile, queues: Sequence[Queue], latest: Latest, added: Iterator[bytes]) -> int:
+    """Write all lines; returns how many jobs there are."""
+    file.write(line_of(BeginLine(ahead=latest.ahead)))
+    for queue in queues:
+        file.write(queue_line(queue))
+    jobs = 0
+    for mark, record in zip(latest.marks, added, strict=True):
+        if mark != GONE:
+            jobs += 1
+            file.write(job_line(record, None if mark == AS_ADDED else latest.change_at(mark)))
+    file.write(line_of(EndLine(queues=len(queues), jobs=jobs)))
+    return jobs

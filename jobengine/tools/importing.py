@@ -1,0 +1,167 @@
+"""Makes a database of the lines that an export has written."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from attrs import define, field, frozen
+
+from ..core.fact_codec import encode
+from ..core.fact_lines import (
+    BadLine,
+    EndLine,
+    JobLine,
+    NewerLines,
+    QueueLine,
+    read_begin,
+    read_line,
+    record_in,
+)
+from ..core.facts import ClockSet
+from ..storage.files import Files
+from ..storage.frames import MAX_BOX, Kdf
+from .source import Progress, no_progress
+from .target import NewDatabase, check_free, new_target
+from .uid_table import UidTable
+
+__all__ = ["BadExport", "Imported", "import_lines"]
+
+#: Bytes that are read at a time.
+_BLOCK: Final = 1 << 20
+#: No job with a longer line could be kept.
+_LONGEST_LINE: Final = MAX_BOX
+
+
+class BadExport(Exception):
+    """A file that is no export, or not a whole one; str() names the line."""
+
+
+@frozen(kw_only=True)
+class Imported:
+    """What was made."""
+
+    #: The length of the database in bytes.
+    size: int
+    queues: int
+    jobs: int
+
+
+def import_lines(
+    path: str,
+    target: str,
+    secret: bytes,
+    progress: Progress = no_progress,
+    *,
+    files: Files | None = None,
+    kdf: Kdf | None = None,
+) -> Imported:
+    """
+    Make a database with what an export has in it; equal to the one that was exported, but for file id and data key.
+
+    It keeps 24 to 48 bytes for each job in memory. Raises BadExport, TargetExists and OSError; there is no `target`
+    then.
+    """
+    files = files or Files()
+    check_free(target, files)
+    with _blocks_of(path, files, progress) as blocks, new_target(target, files) as file:
+        reader, database = _Reader(path), NewDatabase(file, secret, kdf or Kdf())
+        for lines in blocks:
+            database.add(reader.records(lines))
+        reader.check_end()
+        database.finish()
+        return Imported(size=file.size, queues=reader.queues, jobs=reader.jobs)
+
+
+@define
+class _Reader:
+    """Turns lines into records, and sees to it that they go together."""
+
+    _path: str
+    jobs: int = field(default=0, init=False)
+    _number: int = field(default=0, init=False)
+    _uids: dict[str, UidTable] = field(factory=dict, init=False)
+    _end: EndLine | None = field(default=None, init=False)
+
+    @property
+    def queues(self) -> int:
+        """How many there are so far."""
+        return len(self._uids)
+
+    def records(self, lines: list[bytes]) -> list[bytes]:
+        """The records for the next lines; raises BadExport."""
+        try:
+            return [record for line in lines if (record := self._record(line)) is not None]
+        except (BadLine, NewerLines) as error:
+            raise BadExport(f"{self._path}: line {self._number}: {error}") from None
+
+    def check_end(self) -> None:
+        """Raise BadExport unless all lines were there."""
+        if self._end is None:
+            raise BadExport(
+                f"{self._path}: it ends after line {self._number} without the line that says `end`: the rest is missing"
+            )
+
+    def _record(self, text: bytes) -> bytes | None:
+        self._number += 1
+        if self._end is not None:
+            raise BadLine("nothing may stand behind the end")
+        if self._number == 1:
+            begin = read_begin(text)
+            return encode(ClockSet(begin.ahead)) if begin.ahead else None
+        line = read_line(text)
+        if isinstance(line, JobLine):
+            return self._job(line)
+        if isinstance(line, QueueLine):
+            return self._queue(line)
+        if isinstance(line, EndLine):
+            self._finish(line)
+            return None
+        raise BadLine("an export begins once")
+
+    def _job(self, line: JobLine) -> bytes:
+        uids = self._uids.get(line.queue)
+        if uids is None:
+            raise BadLine(f"the line of its queue {line.queue!r} must stand before it")
+        if uids.put(line.uid, 0) is not None:
+            raise BadLine(f"the queue {line.queue!r} has a job {line.uid} already")
+        self.jobs += 1
+        return record_in(line)
+
+    def _queue(self, line: QueueLine) -> bytes:
+        if line.name in self._uids:
+            raise BadLine(f"there is a queue {line.name!r} already")
+        self._uids[line.name] = UidTable()
+        return record_in(line)
+
+    def _finish(self, line: EndLine) -> None:
+        if (line.queues, line.jobs) != (self.queues, self.jobs):
+            raise BadLine(
+                f"{line.queues} queues and {line.jobs} jobs were written, and there are {self.queues} and {self.jobs}"
+            )
+        self._end = line
+
+
+@contextmanager
+def _blocks_of(path: str, files: Files, progress: Progress) -> Iterator[Iterator[list[bytes]]]:
+    """The lines of a file, some at a time."""
+    descriptor = files.open_to_read(path)
+    try:
+        if not files.is_regular(descriptor):
+            raise BadExport(f"{path}: it is not a file")
+        yield _blocks(path, descriptor, files, progress)
+    finally:
+        files.close(descriptor)
+
+
+def _blocks(path: str, descriptor: int, files: Files, progress: Progress) -> Iterator[list[bytes]]:
+    size, position, rest = files.size(descriptor), 0, b""
+    # A long line is read in ever longer blocks: not all of it is copied again and again.
+    while block := files.read(descriptor, max(_BLOCK, len(rest)), position):
+        position += len(block)
+        *lines, rest = (rest + block).split(b"\n")
+        yield lines
+        if len(rest) > _LONGEST_LINE:
+            raise BadExport(f"{path}: a line that begins before byte {position} is too long to be one of an export")
+        progress(position, size)
+    if rest:
+        yield [rest]

@@ -1,0 +1,105 @@
+"""Lines of an export say what records say, and only lines that could be of one are read."""
+
+import json
+from typing import Any
+
+import pytest
+
+from jobengine.core.fact_codec import encode
+from jobengine.core.fact_lines import BadLine, JobLine, QueueLine, job_line, queue_line, read_line, record_in
+from jobengine.core.facts import JobAdded, JobChanged, QueueCreated
+from jobengine.core.model import Job
+from tests.golden import facts as golden
+
+
+def read_back(line: bytes) -> bytes:
+    assert line.count(b"\n") == 1
+    read = read_line(line.removesuffix(b"\n"))
+    assert isinstance(read, QueueLine | JobLine)
+    return record_in(read)
+
+
+@pytest.mark.parametrize("fact", [*golden.RECORDS.values(), *golden.OLDER.values()], ids=repr)
+def test_any_golden_queue_or_job_is_the_same_after_a_line(fact: object) -> None:
+    match fact:
+        case JobAdded():
+            assert read_back(job_line(encode(fact))) == encode(fact)
+        case QueueCreated() if fact.queue != golden.OTHER:
+            assert read_back(queue_line(fact.queue)) == encode(fact)
+
+
+def test_a_record_of_an_older_version_is_written_as_the_newest() -> None:
+    old = b'["job-added",1,"mail","u",0,1,60,10,0,5,"failed",6]\n{}'
+    line = json.loads(job_line(old))
+    assert (line["timeout_seconds"], line["attempts"], line["state"]) == (600, 1, "failed")
+
+
+def test_a_job_is_as_its_last_change_left_it() -> None:
+    job = golden.FULL_JOB
+    plain = JobAdded("mail", golden.job(8))
+    changed = job_line(encode(plain), encode(JobChanged("mail", job.spec.uid, job.standing)))
+    assert read_back(changed) == encode(JobAdded("mail", Job(plain.job.spec, job.standing)))
+
+
+def test_a_line_has_fields_by_name_and_the_content_as_an_object() -> None:
+    line = json.loads(job_line(encode(JobAdded("mail", golden.FULL_JOB))))
+    assert (line["kind"], line["queue"], line["state"], line["content"]["n"]) == ("job", "mail", "inprogress", 8)
+    assert line["wishes"]["tags"] == ["Grüße", "b"]
+
+
+@pytest.mark.parametrize("content", [b'{\n"a":\r\n1}', b'{"a":\r1}', b'{"a": 1.50, "b" : "\\n"}', b"{}"])
+def test_content_is_kept_byte_for_byte(content: bytes) -> None:
+    record = encode(JobAdded("mail", golden.job(1))).partition(b"\n")[0] + b"\n" + content
+    line = job_line(record)
+    assert b"\r" not in line
+    assert read_back(line) == record
+
+
+def altered(kind: str, **fields: Any) -> bytes:
+    line = job_line(encode(JobAdded("mail", golden.FULL_JOB))) if kind == "job" else queue_line(golden.FULL_QUEUE)
+    values = json.loads(line)
+    for path, value in fields.items():
+        *places, last = path.split("__")
+        at = values
+        for place in places:
+            at = at[place]
+        at[last] = value
+    return json.dumps(values).encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (altered("job", priority="high"), r"Expected `int`, got `str` - at `\$.priority`"),
+        (altered("job", colour="red"), "unknown field `colour`"),
+        (altered("job", wishes__colour="red"), "unknown field `colour`"),
+        (altered("job", wishes__context__colour="red"), "unknown field `colour`"),
+        (altered("job", more__notes__colour="red"), "unknown field `colour`"),
+        (altered("job", state="sleeping"), "sleeping"),
+        (altered("job", keep_minutes=-1), "keep_minutes"),
+        (altered("job", queue="q" * 257), "length <= 256"),
+        (altered("job", uid="u" * 65), "uid"),
+        (altered("job", uid="\n"), "uid"),
+        (altered("job", content=[]), "content is no object"),
+        (altered("job", content="[]"), "content is no object"),
+        (altered("job", content="{"), "truncated"),
+        (altered("job", more__notes__result="{"), "truncated"),
+        (altered("job", more__notes__progress=101), "progress"),
+        (altered("job", wishes__context__meta="{"), "truncated"),
+        (altered("queue", salt="s" * 65), "salt"),
+        (altered("queue", digest="AB" * 32), "digest"),
+        (altered("queue", set_up__keys=[["id", "king", "ab" * 32, 1]]), "king"),
+        (altered("queue", set_up__defaults={"colour": 1}), "colour"),
+        (altered("queue", set_up__colour=1), "unknown field `colour`"),
+        (b'{"kind":"job"}', "missing required field `queue`"),
+        (b'{"kind":"worker"}', "worker"),
+        (b"", "truncated"),
+        (b"[]", "Expected `object`"),
+        (b"{} {}", "kind|trailing"),
+        (altered("job", content={"a": "X"}).replace(b"X", b"\xff"), "utf-8"),
+        (altered("job", content=1).replace(b'"content": 1', b'"content": ' + b"[" * 100_000 + b"]" * 100_000), "depth"),
+    ],
+)
+def test_a_line_that_could_not_be_of_an_export_is_refused(line: bytes, reason: str) -> None:
+    with pytest.raises(BadLine, match=reason):
+        read_back(line + b"\n")
