@@ -23,21 +23,21 @@ export function openAddJob(queue, { like = null, done = () => {} } = {}) {
   const given = like === null ? new Map() : members(like);
   dialog(like === null ? 'Add job' : 'Repeat the job', (close) => {
     // The same uid while the form is the same: to send it again after a lost answer adds nothing twice.
-    let uid = newUid();
+    const uid = h('input', { type: 'hidden', name: 'uid', value: newUid() });
     const content = given.get('content') ?? '{}';
-    const fields = [jsonField('Content', 'content', pretty(content)), options(given)];
+    const fields = [uid, jsonField('Content', 'content', pretty(content)), options(given)];
     const add = async (element) => {
       const typed = values(element);
       if (typed.content === pretty(content)) typed.content = content;
-      const { uid: added } = await api.addJob(queue, jobText(typed, uid));
+      const { uid: added } = await api.addJob(queue, jobText(typed));
       draft.forget();
       close();
       tell('The job is added. ', h('a', { href: jobLink(queue, added) }, 'Show it'));
       done();
     };
     const element = form('Add', add, fields, { more: keep(close, 'Not now') });
+    element.addEventListener('input', () => { uid.value = newUid(); });
     draft.follow(element);
-    element.addEventListener('input', () => { uid = newUid(); });
     element.addEventListener('keydown', (event) => event.key === 'Enter' && (event.ctrlKey || event.metaKey) && element.requestSubmit());
     return element;
   }, { wide: true });
@@ -57,7 +57,7 @@ function options(given) {
 const tagsField = (tags) => field('Tags', { long: true, name: 'tags', rows: 2, value: tags.join('\n') }, 'One on each line.');
 
 /** The JSON of the job; content, meta and numbers are as they were typed. */
-function jobText({ content, meta, tags, unique_key: unique, ...numbers }, uid) {
+function jobText({ uid, content, meta, tags, unique_key: unique, ...numbers }) {
   const words = tags.split('\n').map((tag) => tag.trim()).filter(Boolean);
   const parts = [['uid', JSON.stringify(uid)], ['content', content], ['meta', meta.trim()], ['unique_key', unique && JSON.stringify(unique)],
     ['tags', words.length && JSON.stringify(words)], ...Object.entries(numbers)];

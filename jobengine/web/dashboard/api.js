@@ -101,8 +101,8 @@ export const explain = (queue, uid, signal) => json('GET', 'api/v1/job/explain',
   query: { queueName: queue, jobUID: uid }, key: keyOf(queue), signal,
 });
 
-/** The job that is to run next, not claimed; null if there is none. */
-export const peek = (queue, signal) => json('GET', 'api/v1/job/next', { query: { queueName: queue }, key: keyOf(queue), signal });
+/** The text of the job that is to run next, not claimed; empty if there is none. */
+export const peek = async (queue) => whole(await send('GET', 'api/v1/job/next', { query: { queueName: queue }, key: keyOf(queue) }));
 
 /** Add a job that is given as the text of its JSON. */
 export const addJob = (queue, jobText) => json('PUT', 'api/v1/job', {

@@ -36,10 +36,10 @@ export function setSparkline(element, minutes) {
   SERIES.forEach(([name], at) => set(element.children[at], 'd', sum(minutes[name]) ? shape(name, minutes[name], top, 120, 22) : ''));
 }
 
-/** The next number that is good to read at an axis: 1, 2 or 5 and noughts. */
+/** The next number that is good to read at an axis, and so is half of it. */
 function round(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((each) => each * power).find((each) => each >= value);
+  return [1, 2, 4, 6, 8, 10].map((each) => each * power).find((each) => each >= value);
 }
 
 /** Jobs by minute over the last hour. The pointer, or the arrow keys, read out a minute. */
@@ -54,7 +54,8 @@ class MinutesChart extends HTMLElement {
     this.plot = h('div', { class: 'plot', tabindex: 0, role: 'group', 'aria-roledescription': 'chart', onpointermove: (event) => this.#point(event),
       onpointerleave: () => this.#read(null), onkeydown: (event) => this.#key(event), onblur: () => this.#read(null) });
     const legend = SERIES.map(([name, label], at) => h('span', {}, h('i', { class: `key ${name}` }), `${label} `, this.values[at]));
-    this.append(h('div', { class: 'legend', 'aria-live': 'polite' }, legend, this.when), this.plot);
+    this.legend = h('div', { class: 'legend' }, legend, this.when);
+    this.append(this.legend, this.plot);
     this.observer = new ResizeObserver(() => this.#draw());
     this.observer.observe(this.plot);
   }
@@ -104,6 +105,8 @@ class MinutesChart extends HTMLElement {
   #read(minute) {
     this.#at = minute;
     if (!this.#minutes) return;
+    // Numbers that change by themselves are not read out, those that are asked for are.
+    set(this.legend, 'aria-live', minute === null ? 'off' : 'polite');
     SERIES.forEach(([name], at) => setText(this.values[at], number(minute === null ? sum(this.#minutes[name]) : this.#minutes[name][minute])));
     setText(this.when, minute === null ? 'in the last hour' : minute === 59 ? 'in this minute' : `${59 - minute} min ago`);
     if (!this.cross) return;
@@ -146,4 +149,4 @@ function row(name, times, scale, steps) {
 }
 
 const axis = (steps, scale) => svg('svg', { width: '100%', height: 16, 'aria-hidden': 'true', class: 'axis' },
-  steps.map((step) => svg('text', { x: `${scale(step)}%`, y: 12, 'text-anchor': scale(step) < 5 ? 'start' : scale(step) > 95 ? 'end' : 'middle' }, duration(step).replace('.0', ''))));
+  steps.filter((_, at) => steps.length < 6 || at % 2 === 0).map((step) => svg('text', { x: `${scale(step)}%`, y: 12, 'text-anchor': scale(step) < 5 ? 'start' : scale(step) > 95 ? 'end' : 'middle' }, duration(step).replace('.0', ''))));

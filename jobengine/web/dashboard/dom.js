@@ -21,7 +21,7 @@ function fill(element, attributes, children) {
 /** Set an attribute as `h` does. A boolean is there or not, but in aria-… it is a word. */
 export function set(element, name, value) {
   if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
-  else if (name === 'value') element.value = value ?? '';
+  else if (name === 'value') element['defaultValue' in element ? 'defaultValue' : 'value'] = value ?? '';
   else if (value === null || value === undefined) element.removeAttribute(name);
   else if (typeof value === 'boolean' && !name.startsWith('aria-')) element.toggleAttribute(name, value);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);

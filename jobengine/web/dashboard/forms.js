@@ -20,9 +20,21 @@ export class Draft {
       const field = form.elements[name];
       if (!field) continue;
       field[field.type === 'checkbox' ? 'checked' : 'value'] = value;
-      field.dispatchEvent(new Event('check'));
     }
+    check(form);
+    if (this.kept) form.prepend(this.#note(form));
     form.addEventListener('input', () => this.keep(form));
+  }
+
+  #note(form) {
+    const discard = () => {
+      this.forget();
+      form.reset();
+      check(form);
+      note.remove();
+    };
+    const note = h('p', { class: 'hint line' }, 'This is what you typed before; it was not sent.', h('button', { type: 'button', class: 'link', onclick: discard }, 'Discard'));
+    return note;
   }
 
   keep(form) {
@@ -35,6 +47,11 @@ export class Draft {
   forget() {
     sessionStorage.removeItem(this.key);
   }
+}
+
+/** Have the fields look at what they hold: it was put there, not typed. */
+function check(form) {
+  for (const each of form.elements) each.dispatchEvent(new Event('check'));
 }
 
 /** A labelled input, or with `long` a text area, with a hint below it. */
@@ -66,8 +83,8 @@ export function jsonField(label, name, value, { required = true } = {}) {
   const id = newId();
   const area = h('textarea', { id, name, value, rows: 10, class: 'code', spellcheck: 'false', autocomplete: 'off', 'aria-describedby': `${id}m` });
   const message = h('p', { id: `${id}m`, class: 'json-mark', 'aria-live': 'polite' });
-  const go = h('button', { type: 'button', class: 'link', onclick: () => showPlace(area) }, 'Show the place');
-  const format = h('button', { type: 'button', class: 'link', onclick: () => inLines(area) }, 'Put in lines');
+  const go = h('button', { type: 'button', class: 'link', onclick: () => showPlace(area) }, 'Show where');
+  const format = h('button', { type: 'button', class: 'link', onclick: () => inFormat(area) }, 'Format');
   const check = () => {
     const wrong = area.value.trim() === '' && !required ? null : mistake(area.value);
     area.setCustomValidity(wrong?.message ?? '');
@@ -90,7 +107,7 @@ function showPlace(area) {
   area.setSelectionRange(offset, offset + 1);
 }
 
-function inLines(area) {
+function inFormat(area) {
   area.value = pretty(area.value);
   area.dispatchEvent(new Event('input', { bubbles: true }));
 }

@@ -95,8 +95,10 @@ export class JobRows {
     for (const [uid, row] of this.shown ?? []) {
       const change = changes.get(uid);
       if (!change) continue;
-      row.job.state = change.state;
+      Object.assign(row.job, { state: change.state, last_updated: Math.floor(change.at) });
       setBadge(row.badge, change.state);
+      setTime(row.times[1], row.job.last_updated);
+      setTime(row.times[2], row.job.last_updated);
       row.classList.toggle('removed', change.state === null);
       row.classList.toggle('failed', change.state === 'failed');
     }

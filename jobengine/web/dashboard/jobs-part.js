@@ -28,6 +28,8 @@ class JobsPart extends HTMLElement {
   #waiting = null;
   #shown = false;
   #matching = false;
+  /** What happened since the page that is being read was asked for: its answer may be older. */
+  #meanwhile = new Map();
 
   disconnectedCallback() {
     this.#stop.abort();
@@ -52,7 +54,10 @@ class JobsPart extends HTMLElement {
 
   /** Some jobs have changed, or nobody knows which. */
   happened(changes) {
-    if (changes) this.rows.happened(changes);
+    if (changes) {
+      this.rows.happened(changes);
+      for (const [uid, change] of changes) this.#meanwhile.set(uid, change);
+    }
     this.refresher.soon();
   }
 
@@ -145,6 +150,7 @@ class JobsPart extends HTMLElement {
   async #read(limit) {
     const { signal } = this.#asked;
     const order = this.#order();
+    this.#meanwhile.clear();
     let page;
     try {
       page = await api.listJobs(this.queue, this.#filter, {
@@ -172,6 +178,7 @@ class JobsPart extends HTMLElement {
       this.#waiting = page;
       this.#announce(news);
     } else this.#put(page);
+    this.rows.happened(this.#meanwhile);
   }
 
   #announce(news) {

@@ -6,6 +6,8 @@ import { parse } from './json.js';
 /** So many entries of a list are shown at a time, and so many characters of a string. */
 const ENTRIES = 100;
 const CHARACTERS = 2000;
+/** So many are opened at once at most: content may have 100,000 values. */
+const MOST_OPENED = 1000;
 /** So deep the tree is open at first, if it is not long. */
 const OPEN = 3;
 
@@ -15,13 +17,25 @@ class JsonView extends HTMLElement {
     if (this.text === text) return;
     this.text = text;
     const tree = parse(text);
-    const all = (open) => () => this.querySelectorAll('details').forEach((each) => { each.open = open; });
     replace(this, h('div', { class: 'title-line' }, h('h2', {}, heading),
       h('div', { class: 'buttons' },
-        size(tree) > 0 && h('button', { type: 'button', class: 'quiet', onclick: all(false) }, 'Close all'),
-        size(tree) > 0 && h('button', { type: 'button', class: 'quiet', onclick: all(true) }, 'Open all'),
+        size(tree) > 0 && h('button', { type: 'button', class: 'quiet', onclick: () => this.#closeAll() }, 'Close all'),
+        size(tree) > 0 && h('button', { type: 'button', class: 'quiet', onclick: () => this.#openAll() }, 'Open all'),
         copyButton('Copy', () => text, { 'aria-label': `Copy ${heading.toLowerCase()}` }))),
     h('div', { class: 'tree code' }, size(tree) > 0 ? entries(tree, 1) : leaf(tree)));
+  }
+
+  #closeAll() {
+    for (const each of this.querySelectorAll('details')) each.open = false;
+  }
+
+  #openAll() {
+    for (let left = MOST_OPENED; left > 0; left -= 1) {
+      const closed = this.querySelector('details:not([open])');
+      if (!closed) return;
+      closed.build();
+      closed.open = true;
+    }
   }
 }
 customElements.define('je-json', JsonView);
@@ -50,11 +64,11 @@ function entry(key, value, depth) {
   if (size(value) === 0) return [name, leaf(value)];
   const count = value.members ? `{${size(value)}}` : `[${size(value)}]`;
   const details = h('details', {}, h('summary', {}, name, h('span', { class: 'muted' }, count)));
-  const build = () => details.append(entries(value, depth + 1));
+  details.build = () => details.children.length === 1 && details.append(entries(value, depth + 1));
   details.open = depth < OPEN && size(value) <= ENTRIES;
   // What is closed is built when it is opened: content may have a megabyte.
-  if (details.open) build();
-  else details.addEventListener('toggle', build, { once: true });
+  if (details.open) details.build();
+  else details.addEventListener('toggle', details.build, { once: true });
   return details;
 }
 

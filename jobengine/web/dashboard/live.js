@@ -18,7 +18,7 @@ function onReturn(signal, act) {
 
 /**
  * Calls `read(signal)`, which is async, now, every `idle` milliseconds, and soon after `soon()` was called; never twice at a
- * time, and never for more than a twentieth of the time. It rests while nobody looks or the server does not answer.
+ * time, and never for more than a sixth of the time. It rests while nobody looks or the server does not answer.
  */
 export class Refresher {
   #read;
@@ -71,7 +71,7 @@ export class Refresher {
     }
     this.#busy = false;
     const now = performance.now();
-    this.#earliest = now + Math.max(this.#gap, 20 * (now - begun));
+    this.#earliest = now + Math.max(this.#gap, 5 * (now - begun));
     const asked = this.#due;
     this.#due = Infinity;
     this.#at(asked === AT_ONCE ? AT_ONCE : Math.min(Math.max(asked, this.#earliest), this.#earliest + this.#idle));

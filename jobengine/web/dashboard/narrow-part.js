@@ -3,6 +3,7 @@
 import * as api from './api.js';
 import { h, replace } from './dom.js';
 import { empty, failure, field, form, values } from './forms.js';
+import { members } from './json.js';
 import './json-view.js';
 import { jobLink } from './links.js';
 import { session } from './session.js';
@@ -11,6 +12,7 @@ class NarrowPart extends HTMLElement {
   /** Show what there is for the key of `queue`. */
   show(queue) {
     const producer = session.may(queue, 'add');
+    this.className = 'stack';
     replace(this, h('p', {}, producer
       ? 'This key adds jobs, and reads those that it added.'
       : 'This key claims jobs and updates them. It reads no lists.'), producer ? this.#ask(queue) : this.#next(queue));
@@ -26,15 +28,15 @@ class NarrowPart extends HTMLElement {
     const place = h('div');
     const look = async () => {
       try {
-        const job = await api.peek(queue);
-        replace(place, job === null ? empty('No job can be claimed now') : [h('p', {}, h('code', {}, job.uid)), view(JSON.stringify(job.content))]);
+        const text = await api.peek(queue);
+        replace(place, text === '' ? empty('No job can be claimed now') : [h('p', {}, h('code', {}, JSON.parse(text).uid)), view(members(text).get('content'))]);
       } catch (error) {
         replace(place, failure(error, look));
       }
     };
     look();
     return h('section', { class: 'panel', 'aria-labelledby': 'next-job' }, h('h2', { id: 'next-job' }, 'The job that is next'), place,
-      h('button', { type: 'button', onclick: look }, 'Look again'));
+      h('div', { class: 'buttons' }, h('button', { type: 'button', onclick: look }, 'Look again')));
   }
 }
 customElements.define('je-narrow', NarrowPart);

@@ -90,7 +90,9 @@ class QueuePage extends HTMLElement {
     this.times = document.createElement('je-times');
     this.tabs = h('nav', { class: 'tabs', 'aria-label': 'Parts of the queue' }, PARTS.map(([part, text]) => h('a', { href: queueLink(this.name, part), 'data-part': part }, text)));
     this.below = h('div', { class: 'part' });
-    this.append(this.state, h('div', { class: 'tiles' }, Object.values(this.tiles).map(({ element }) => element)),
+    this.whole = h('div', { class: 'stack' });
+    this.append(this.state, this.whole);
+    this.whole.append(h('div', { class: 'tiles' }, Object.values(this.tiles).map(({ element }) => element)),
       h('p', { class: 'facts-line' }, h('span', {}, 'Oldest ready ', this.oldest), h('span', {}, 'In the last minute ', this.rates)),
       h('div', { class: 'panels charts' },
         h('section', { class: 'panel', 'aria-label': 'Jobs by minute' }, h('h2', {}, 'Jobs by minute'), this.minutes),
@@ -117,17 +119,19 @@ class QueuePage extends HTMLElement {
       throw error;
     }
     replace(this.state);
+    this.whole.hidden = false;
     this.#draw(this.stats);
   }
 
   /** What to do about a queue that is gone, or a key that is. */
   #refused(error) {
+    this.whole.hidden = [401, 403, 404].includes(error.status);
     const again = () => {
       session.removeQueue(this.name);
       dispatchEvent(new HashChangeEvent('hashchange'));
     };
     const button = error.status === 401 && session.admin === null && h('button', { type: 'button', onclick: again }, 'Sign in again');
-    return h('div', {}, failure(error, () => this.refresher.now()), button);
+    return h('div', { class: 'stack' }, failure(error, () => this.changed()), button && h('div', { class: 'buttons' }, button));
   }
 
   #draw(stats) {
