@@ -4,6 +4,7 @@
 # make check    what a change must pass: linters, type checker, all tests, the quick ones on each Python that is installed
 # make torture  try for MINUTES what the tests try for seconds: kills under load, and random work against a model
 # make fuzz     what reads bytes, or TARGET of it, for MINUTES each, with atheris
+# make mutants  take out one safety at a time, or those of NAMES, and say which test fails: one must
 # make bench    measure it beside others that are installed, and write the figures of docs/performance.md
 #
 # With PYTHON=python3.13 they use that Python, in a virtual environment of its own.
@@ -20,7 +21,7 @@ IN_MEMORY := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 PYTHONS = $(shell for minor in 11 12 13 14 15 16 17 18 19; do python3.$$minor -c '' 2>&- && echo python3.$$minor; done)
 OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d" % sys.version_info[1])'),$(PYTHONS))
 
-.PHONY: run programs test quick quick-on-others lint check torture fuzz bench clean
+.PHONY: run programs test quick quick-on-others lint check torture fuzz mutants bench clean
 # Programs are got before anything that takes time.
 .NOTPARALLEL:
 
@@ -54,6 +55,9 @@ torture: $(VENV)/installed-test
 
 fuzz: $(VENV)/installed-fuzz
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(TARGET)
+
+mutants: $(VENV)/installed-test
+	$(BIN)/python -m tests.mutants $(NAMES)
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.all

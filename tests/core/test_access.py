@@ -1,8 +1,11 @@
 """Who may do what: the whole table of commands and roles."""
 
+from contextlib import suppress
+
 import pytest
 from msgspec.structs import replace
 
+from jobengine.core import access
 from jobengine.core import commands as c
 from jobengine.core.access import ALLOWED, authorise
 from jobengine.core.errors import AccessDenied, JobNotFound, KeyNotFound, KeyTaken, NotAllowed, TooManyKeys
@@ -53,6 +56,27 @@ def test_with_no_key_of_the_queue_nothing_may_be_done(world: World, kind: type, 
     (command,) = [one for one in with_key(key) if type(one) is kind]
     with pytest.raises(AccessDenied):
         world.ask(command)
+
+
+def test_every_key_of_a_queue_is_compared_in_constant_time_whichever_fits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_key(world, Role.WORKER, b"first")
+    add_key(world, Role.VIEWER, b"second")
+    queue = world.tables.queues["q"].queue
+    compared: list[tuple[str, str]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr(access, "compare_digest", compare)
+    for shown in (KEY, b"first", b"second", b"wrong"):
+        compared.clear()
+        with suppress(AccessDenied):
+            authorise(queue, c.CheckKey(queue="q", access_key=shown), 0)
+        digest = access.digest_of(shown, queue.salt)
+        assert compared == [(digest, kept) for kept in (*(key.digest for key in queue.keys), queue.digest)]
 
 
 @pytest.mark.parametrize("kind", list(ALLOWED), ids=lambda kind: kind.__name__)

@@ -1,0 +1,73 @@
+"""
+Takes out one safety at a time, and says which test fails then: python -m tests.mutants [NAMES…]
+
+Ends with 1 if no test fails for one of them, or if one of the tests fails with nothing taken out.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .catalogue import MUTANTS
+from .mutant import Mutant
+from .trying import copy_tree, failed_tests, mutated
+
+#: Seconds for all of the tests, with nothing taken out.
+_UNCHANGED = 1_800
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Take out one safety at a time.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of the safeties; by default all")
+    names = parser.parse_args(arguments).names
+    unknown = set(names) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        parser.error(f"not known: {', '.join(sorted(unknown))}")
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy_tree(Path(folder))
+        if not _hold_unchanged(Path(folder), chosen):
+            return 1
+        survivors = [mutant.name for mutant in chosen if not _is_noticed(Path(folder), mutant)]
+    _say(f"\n{len(chosen) - len(survivors)} of {len(chosen)} were noticed\n")
+    for name in survivors:
+        _say(f"no test has noticed: {name}\n")
+    return int(bool(survivors))
+
+
+def _hold_unchanged(root: Path, mutants: Sequence[Mutant]) -> bool:
+    """Whether no test fails with nothing taken out: one that fails anyway proves nothing."""
+    _say("with nothing taken out: ")
+    failed = failed_tests(root, sorted({test for mutant in mutants for test in mutant.tests}), seconds=_UNCHANGED)
+    _say(f"{', '.join(failed)} failed, so nothing can be shown\n" if failed else "no test fails\n")
+    return not failed
+
+
+def _is_noticed(root: Path, mutant: Mutant) -> bool:
+    """Whether a test fails with this safety taken out; it is put back afterwards."""
+    file, began = root / mutant.file, time.monotonic()
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(mutated(mutant, root), encoding="utf-8")
+    try:
+        failed = failed_tests(root, mutant.tests, "-x")
+    except subprocess.TimeoutExpired:
+        failed = []
+    finally:
+        file.write_text(whole, encoding="utf-8")
+    found = failed[0] if failed else "NO TEST FAILS"
+    _say(f"{mutant.name:24} {time.monotonic() - began:5.1f} s  {found}\n")
+    return bool(failed)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

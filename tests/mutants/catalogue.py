@@ -1,0 +1,11 @@
+"""Every safety that `make mutants` takes out."""
+
+from typing import Final
+
+from .mutant import Mutant
+from .of_files import OF_FILES
+from .of_requests import OF_REQUESTS
+
+__all__ = ["MUTANTS"]
+
+MUTANTS: Final[tuple[Mutant, ...]] = (*OF_FILES, *OF_REQUESTS)

@@ -1,0 +1,262 @@
+"""What keeps jobs, keys and the server from what clients send, and clients from what gets lost on the way."""
+
+from typing import Final
+
+from .mutant import Mutant
+
+__all__ = ["OF_REQUESTS"]
+
+_EXECUTOR: Final = "jobengine/engine/executor.py"
+_ACCESS: Final = "jobengine/core/access.py"
+_STRICT_JSON: Final = "jobengine/wire/strict_json.py"
+_CHANNEL: Final = "jobengine/http/channel.py"
+_REQUEST: Final = "jobengine/http/request.py"
+_SUPERVISOR: Final = "jobengine/worker/supervisor.py"
+
+_REFUSED: Final = ("tests/wire/test_strict_json.py::test_json_is_refused",)
+
+OF_REQUESTS: Final = (
+    Mutant(
+        "put-back",
+        "that a job claimed for a client who has gone is put back",
+        "jobengine/engine/local.py",
+        "                self.executor.put_back(outcome.get().jobs)\n",
+        "                pass\n",
+        (
+            "tests/engine/test_waiting.py::"
+            "test_what_was_given_to_one_who_goes_before_the_answer_is_put_back_for_the_next",
+        ),
+    ),
+    Mutant(
+        "roll-back",
+        "that what found no room on disk is rolled back",
+        _EXECUTOR,
+        "            self.tables.restore(change.swaps)\n",
+        "            pass\n",
+        ("tests/engine/test_durability.py::test_on_a_full_disk_changes_are_refused_and_reads_show_what_is_on_disk",),
+    ),
+    Mutant(
+        "monotonic-clock",
+        "that leases and delays count elapsed time, however the wall clock is set",
+        "jobengine/engine/timeline.py",
+        "        return int(self.clock.seconds() * 1000)\n",
+        "        return self.wall()\n",
+        ("tests/engine/test_clock_steps.py::test_a_span_counts_elapsed_time_however_the_clock_is_set",),
+    ),
+    Mutant(
+        "lost-lease",
+        "that a holder whose lease was lost can't change the job",
+        "jobengine/core/updating.py",
+        "    elif not held or not _holds(job.standing, lease):\n",
+        "    elif not lease:\n",
+        ("tests/core/test_leases.py::test_one_whose_lease_was_lost_is_told_who_holds_the_job",),
+    ),
+    Mutant(
+        "lease-demanded",
+        "that a queue may demand the lease",
+        "jobengine/core/updating.py",
+        "        if queue.require_lease and held and",
+        "        if not queue.name and held and",
+        ("tests/core/test_leases.py::test_a_queue_may_demand_the_lease_of_jobs_in_progress",),
+    ),
+    Mutant(
+        "key-check",
+        "that a key which opens nothing is refused",
+        _ACCESS,
+        "    if found is None:\n        raise AccessDenied\n    return found\n",
+        "    return found or _ALL\n",
+        ("tests/core/test_access.py::test_with_no_key_of_the_queue_nothing_may_be_done",),
+    ),
+    Mutant(
+        "constant-time",
+        "that keys are compared in constant time",
+        _ACCESS,
+        "        if compare_digest(digest, key.digest):\n",
+        "        if digest == key.digest:\n",
+        ("tests/core/test_access.py::test_every_key_of_a_queue_is_compared_in_constant_time_whichever_fits",),
+    ),
+    Mutant(
+        "no-short-cut",
+        "that a key which fits first takes no less time than one which fits last",
+        _ACCESS,
+        "            found = Grant(key.role, key.id)\n",
+        "            return Grant(key.role, key.id)\n",
+        ("tests/core/test_access.py::test_every_key_of_a_queue_is_compared_in_constant_time_whichever_fits",),
+    ),
+    Mutant(
+        "salted-digest",
+        "that each queue has digests of its own",
+        _ACCESS,
+        "key=salt.encode(), digest_size=32",
+        "digest_size=32",
+        ("tests/core/test_rules.py::test_the_key_is_kept_as_a_digest_of_the_queues_own",),
+    ),
+    Mutant(
+        "role-check",
+        "that a role may do only what is its own",
+        _ACCESS,
+        "    if grant.role not in ALLOWED[type(command)]:\n",
+        "    if grant.role not in Role:\n",
+        ("tests/core/test_access.py::test_each_role_may_do_what_is_documented_and_nothing_else",),
+    ),
+    Mutant(
+        "same-request",
+        "that the same uid with another job is refused, and not answered with the job that is there",
+        "jobengine/core/adding.py",
+        "            if there.spec.fingerprint != fingerprint or not self._may_read(there):\n",
+        "            if not self._may_read(there):\n",
+        ("tests/core/test_adding.py::test_another_request_of_that_name_is_refused",),
+    ),
+    Mutant(
+        "json-keys",
+        "that no key comes twice in an object",
+        _STRICT_JSON,
+        '    if outside.count(b":") != again.count(b":"):\n',
+        "    if not outside:\n",
+        _REFUSED,
+    ),
+    Mutant(
+        "json-depth",
+        "that JSON is not nested deeper than the limit",
+        _STRICT_JSON,
+        "    if _is_deeper(outside, max_depth):\n",
+        "    if max_depth < 0:\n",
+        ("tests/wire/test_strict_json.py::test_depth_counts_what_is_open_and_not_what_was",),
+    ),
+    Mutant(
+        "json-infinity",
+        "that a number beyond a double is refused",
+        _STRICT_JSON,
+        '    if outside.count(b"n") != again.count(b"n"):\n',
+        "    if not outside:\n",
+        _REFUSED,
+    ),
+    Mutant(
+        "json-integers",
+        "that an integer beyond 64 bits is refused, and not made a float",
+        _STRICT_JSON,
+        "    if _LONG in digits:\n        _check_integers(",
+        "    if not digits:\n        _check_integers(",
+        _REFUSED,
+    ),
+    Mutant(
+        "json-values",
+        "that a text has no more values than the limit",
+        _STRICT_JSON,
+        "    if 1 + _more_values(outside) > max_values:\n",
+        "    if max_values < 0:\n",
+        ("tests/wire/test_strict_json.py::test_values_are_counted_before_anything_is_made_of_them",),
+    ),
+    Mutant(
+        "unknown-fields",
+        "that a field which is not known is refused",
+        "jobengine/wire/requests.py",
+        "kw_only=True, forbid_unknown_fields=True):",
+        "kw_only=True):",
+        ("tests/web/test_strict.py::test_an_unknown_field_is_refused_and_named_wherever_it_is",),
+    ),
+    Mutant(
+        "body-limit",
+        "that a body which says that it is too long is refused before it is read",
+        _CHANNEL,
+        "        if self.length is not None and self.length > self.body_limit:\n",
+        "        if self.length is not None and self.length < 0:\n",
+        ("tests/http/test_limits.py::test_a_body_that_says_it_is_too_long_is_refused_before_any_of_it_is_read",),
+    ),
+    Mutant(
+        "chunked-limit",
+        "that a body in chunks is refused when it has become too long",
+        _REQUEST,
+        "        if size > self.channel.body_limit:\n",
+        "        if size < 0:\n",
+        ("tests/http/test_limits.py::test_a_chunked_body_is_refused_while_it_arrives_and_the_rest_is_thrown_away",),
+    ),
+    Mutant(
+        "body-in-memory",
+        "that a body is never written to a file",
+        _REQUEST,
+        "        self.content = BytesIO()\n        # Nor",
+        "        super().gotLength(length)\n        # Nor",
+        ("tests/http/test_limits.py::test_a_large_body_is_never_put_in_a_file",),
+    ),
+    Mutant(
+        "header-limit",
+        "the limits on the bytes and the number of headers",
+        _CHANNEL,
+        "        if self._head_bytes > self.limits.header_bytes or self._head_lines > self.limits.headers + 2:\n",
+        "        if self._head_lines < 0:\n",
+        ("tests/http/test_limits.py::test_64_headers_are_taken_and_65_are_not",),
+    ),
+    Mutant(
+        "header-time",
+        "the limit on the time in which the headers arrive",
+        _CHANNEL,
+        "            self._timer = self.callLater(self.limits.header_seconds, self.refuse, _TOO_LATE)\n",
+        "            pass\n",
+        ("tests/http/test_limits.py::test_headers_that_drip_are_cut_at_ten_seconds_in_all",),
+    ),
+    Mutant(
+        "key-before-body",
+        "that the key is looked at before a long body is read",
+        _CHANNEL,
+        "elif self.length is not None and self.length > self.limits.body_bytes:\n            self.check_key()\n",
+        "\n",
+        ("tests/http/test_long_bodies.py::test_a_long_body_with_a_wrong_key_is_refused_before_any_of_it_is_read",),
+    ),
+    Mutant(
+        "throttle",
+        "that an address which tries many keys is told to wait",
+        "jobengine/web/throttle.py",
+        "        if len(times) == _FAILURES and now - times[0] < _SECONDS:\n",
+        "        if now < times[0] if times else False:\n",
+        ("tests/web/test_headers.py::test_wrong_bearers_are_counted_as_failed_keys",),
+    ),
+    Mutant(
+        "secret-setting-in-repr",
+        "that the SECRET is not shown with the settings",
+        "jobengine/daemon/settings.py",
+        "    secret: bytes | None = field(repr=False)\n",
+        "    secret: bytes | None = field()\n",
+        ("tests/daemon/test_settings.py::test_secrets_are_not_in_the_repr",),
+    ),
+    Mutant(
+        "worker-heartbeat",
+        "that a worker extends the leases of the jobs that it runs",
+        _SUPERVISOR,
+        "            self._orders.append(Beat(holds))\n",
+        "            pass\n",
+        ("tests/worker/test_supervisor.py::test_leases_are_extended_at_a_third_of_the_timeout_in_one_request",),
+    ),
+    Mutant(
+        "worker-lost-result",
+        "that a worker throws away the result of a job whose lease it has lost",
+        _SUPERVISOR,
+        "        if isinstance(error, Conflict | JobNotFound | QueueNotFound):\n            assert",
+        "        if isinstance(error, JobNotFound | QueueNotFound):\n            assert",
+        ("tests/worker/test_supervisor.py::test_a_result_that_comes_too_late_is_thrown_away_with_a_note",),
+    ),
+    Mutant(
+        "client-no-repeat",
+        "that the client does not repeat what is not safe to repeat",
+        "jobengine/client/_sync/caller.py",
+        "self._trouble(OutcomeUnknown, error), request.safe and not self.pool.closed\n",
+        "self._trouble(OutcomeUnknown, error), not self.pool.closed\n",
+        ("tests/client/test_caller.py::test_what_is_not_safe_to_repeat_is_not_repeated",),
+    ),
+    Mutant(
+        "client-uid",
+        "that a job has its uid from the client, so that adding it again adds nothing",
+        "jobengine/client/jobs.py",
+        '    value = {"uid": str(uuid4()), **_written',
+        "    value = {**_written",
+        ("tests/client/test_small_parts.py::test_a_job_has_a_uid_of_its_own_whether_one_was_given_or_not",),
+    ),
+    Mutant(
+        "client-secret-in-repr",
+        "that a client's key is not shown with the values that hold it",
+        "jobengine/client/secret.py",
+        "        return \"Secret('…')\"\n",
+        '        return f"Secret({self._text!r})"\n',
+        ("tests/client/test_caller.py::test_no_key_is_in_a_repr_or_in_a_traceback_with_all_its_variables",),
+    ),
+)

@@ -1,0 +1,36 @@
+"""The catalogue of mutants fits the code: each text is there, and each test."""
+
+import ast
+from functools import lru_cache
+
+import pytest
+
+from .catalogue import MUTANTS
+from .mutant import Mutant
+from .trying import ROOT, NotFound, mutated
+
+
+@lru_cache
+def _functions_of(file: str) -> frozenset[str]:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_what_a_mutant_changes_and_the_tests_that_should_notice_are_there(mutant: Mutant) -> None:
+    ast.parse(mutated(mutant))
+    assert mutant.tests
+    for test in mutant.tests:
+        file, _, name = test.partition("::")
+        assert name in _functions_of(file), test
+
+
+def test_no_two_mutants_have_the_same_name_or_make_the_same_change() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+    assert len({(mutant.file, mutant.old, mutant.new) for mutant in MUTANTS}) == len(MUTANTS)
+
+
+def test_a_text_that_is_not_there_just_once_is_not_replaced() -> None:
+    for old in ("there is no such text", "import "):
+        with pytest.raises(NotFound):
+            mutated(Mutant("name", "", "jobengine/storage/files.py", old, "", ()))

@@ -1,0 +1,79 @@
+"""Tries one mutant: in a copy of the tree its text is replaced, and the tests that should notice are run."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from compileall import compile_dir
+from pathlib import Path
+from py_compile import PycInvalidationMode
+from shutil import copyfile
+from typing import Final
+
+from .mutant import Mutant
+
+__all__ = ["ROOT", "NotFound", "copy_tree", "failed_tests", "mutated"]
+
+ROOT: Final = Path(__file__).parent.parent.parent
+#: Made when the package is built; git does not know it.
+_MADE: Final = "jobengine/web/openapi.json"
+#: Seconds for the tests of one mutant.
+_LONGEST: Final = 300
+_FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+_MEMORY: Final = Path("/dev/shm")
+
+
+class NotFound(ValueError):
+    """The text that a mutant replaces is not in its file just once."""
+
+
+def mutated(mutant: Mutant, root: Path = ROOT) -> str:
+    """The file of a mutant with its text replaced; raises NotFound."""
+    text = (root / mutant.file).read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        raise NotFound(f"{mutant.name}: its text is {text.count(mutant.old)} times in {mutant.file}")
+    return text.replace(mutant.old, mutant.new)
+
+
+def copy_tree(target: Path) -> None:
+    """Copy what is in the checkout, new files included, but for what git ignores."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in (*filter(None, listed.stdout.split("\0")), _MADE):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            copyfile(ROOT / name, target / name)
+    # By the time and the length of a file, the byte code of one mutant could pass for that of the next.
+    compile_dir(target / "jobengine", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+
+
+def failed_tests(root: Path, tests: Sequence[str], *options: str, seconds: float = _LONGEST) -> list[str]:
+    """
+    The ids of the tests that fail in a copy of the tree.
+
+    Raises RuntimeError if pytest could not run them, and subprocess.TimeoutExpired.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rfE", "--tb=no", *options, *tests],
+        cwd=root,
+        env=_environment(root),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"pytest has ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return _FAILED.findall(done.stdout)
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """Ours, with the copy in place of what is installed."""
+    memory = {"PYTEST_DEBUG_TEMPROOT": str(_MEMORY)} if _MEMORY.is_dir() else {}
+    return {**os.environ, **memory, "PYTHONPATH": str(root), "COLUMNS": "1000"}

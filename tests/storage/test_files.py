@@ -1,0 +1,34 @@
+"""The calls of the real file system ask it for what they promise."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from jobengine.storage.files import Files
+
+
+@pytest.fixture
+def files() -> Files:
+    return Files()
+
+
+def test_each_sync_asks_the_system_for_it(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: asked.append(("data", descriptor)))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: asked.append(("all", descriptor)))
+    file, folder = files.create(str(tmp_path / "file")), files.open_directory(str(tmp_path))
+    files.sync(file)
+    files.sync_directory(folder)
+    assert asked == [("data", file), ("all", folder)]
+    files.close(file)
+    files.close(folder)
+
+
+def test_a_write_goes_on_until_all_is_written(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, at: pwrite(descriptor, data[:3], at))
+    file = files.create(str(tmp_path / "file"))
+    files.write(file, b"0123456789", 4)
+    assert files.read(file, 100, 0) == bytes(4) + b"0123456789"
+    files.close(file)
