@@ -13,7 +13,7 @@ PYTHON ?= python3
 VENV := $(if $(filter python3,$(PYTHON)),venv,venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-SOURCES := setup.py pyproject.toml api_schema.yml $(shell find jobengine twisted -name '*.py')
+SOURCES := setup.py pyproject.toml api_schema.yml $(shell find jobengine twisted -name '*.py') $(wildcard jobengine/web/dashboard/*)
 NOT_QUICK := --ignore=tests/integration --ignore=tests/machine -m 'not slow'
 # They sync thousands of small files; in memory no disk holds them up.
 IN_MEMORY := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)

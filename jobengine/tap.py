@@ -27,6 +27,8 @@ from .storage.errors import StorageError
 from .storage.journal import Journal, check_secret
 from .storage.thread import DiskThread
 from .web.api import Api
+from .web.dashboard_files import read_dashboard
+from .web.router import no_others
 from .wire.requests import Wire
 
 __all__ = ["Options", "makeService"]
@@ -105,7 +107,8 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
         clock=reactor,
         admin_key=settings.admin_key,
     )
-    resource = api.resource(Cors(settings.cors_origins))
+    others = read_dashboard().answers if settings.dashboard else no_others
+    resource = api.resource(Cors(settings.cors_origins), others)
     site = JobSite(
         resource,
         settings.limits,

@@ -28,6 +28,7 @@ from jobengine.storage.files import Files
 from jobengine.storage.frames import Kdf
 from jobengine.storage.journal import Journal
 from jobengine.web.api import Api
+from jobengine.web.router import Others, no_others
 from jobengine.wire.requests import Wire
 from tests.schema import check_answer
 
@@ -211,6 +212,8 @@ class MemoryServer:
     wire_parts: dict[str, Any] = field(factory=dict)
     clock: Clock = field(factory=new_clock)
     engine_parts: dict[str, Any] = field(factory=dict)
+    #: What answers requests that are no calls.
+    others: Others = no_others
     #: Makes the turns in which what takes long goes on.
     turns: Callable[[Clock], Turns] = Turns
     #: Gives what the API takes for its engine; for one that fails.
@@ -230,7 +233,7 @@ class MemoryServer:
         api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key, turns=turns)
         reactor = MemoryReactorClock()
         reactor.rightNow = self.clock.rightNow
-        resource = api.resource(Cors(self.cors_origins))
+        resource = api.resource(Cors(self.cors_origins), self.others)
         observe, begin = api.metrics.observe, resource.begin
         self.site = JobSite(resource, self.limits, observe, reactor, begin, admit=api.admit, turns=turns)
         self._agent = _Agent(self.site)

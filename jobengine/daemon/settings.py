@@ -158,6 +158,7 @@ SETTINGS: Final = (
         _origins,
         "The origins, with commas between them, whose pages a browser lets use the API; * is any.",
     ),
+    Setting("dashboard", "DASHBOARD", "on", _choice("on", "off"), "Whether browsers get the dashboard at /."),
     Setting(
         "max-backlog-bytes",
         "MAX_BACKLOG_BYTES",
@@ -190,6 +191,8 @@ class Settings:
     limits: Limits
     #: See Cors.
     cors_origins: frozenset[bytes]
+    #: Whether there is a dashboard.
+    dashboard: bool
     #: How many queues there may be, for those who have not shown the admin key.
     max_queues: int
     #: Whether calls of the first version take fields and parameters that they do not know.
@@ -219,6 +222,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         max_backlog=values["max-backlog-bytes"],
         defaults=Defaults(keep_minutes=values["job-keep-minutes"], timeout_seconds=values["job-timeout-minutes"] * 60),
         cors_origins=values["cors-origins"],
+        dashboard=values["dashboard"] == "on",
         limits=Limits(
             body_bytes=values["max-body-bytes"],
             bulk_body_bytes=values["max-bulk-body-bytes"],

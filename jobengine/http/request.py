@@ -36,6 +36,8 @@ _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
 _NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
+#: What has no body, and so no length of one.
+_BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 #: As nginx has it: the client has gone before there was an answer. It stands in the log and the metrics only.
 _CLIENT_GONE: Final = 499
 
@@ -96,6 +98,8 @@ class JobRequest(Request):
     #: What `reply` said of the answer.
     _type = b""
     _length: int | None = None
+    #: What caches may do with the answer.
+    _caching = b"no-store"
     #: Whether its connection is being broken, as the only way to say that what was sent is not all.
     broken = False
     #: The headers, if it came as a whole.
@@ -220,8 +224,13 @@ class JobRequest(Request):
         """Say what the answer is; returns the body, which is to be given to `end` or to be written."""
         self.code, self.code_message = status.value, status.phrase.encode()
         self._type = type_ if body else b""
-        self._length = None if status is HTTPStatus.NO_CONTENT else len(body)
+        self._length = None if status in _BODILESS else len(body)
         return body
+
+    def may_be_kept(self, caching: bytes) -> None:
+        """Say what caches may do with the answer, which is nothing if nobody says so."""
+        self._caching = caching
+        self.setHeader(b"Cache-Control", caching)
 
     def end(self, body: bytes) -> None:
         """Write what is missing of the answer; it is done."""
@@ -263,7 +272,7 @@ class JobRequest(Request):
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that every answer has, and those that `reply` has set."""
-        headers = [*_common(int(time())), (b"X-Request-Id", self.id.encode())]
+        headers = [*_common(int(time())), (b"Cache-Control", self._caching), (b"X-Request-Id", self.id.encode())]
         if self._type:
             headers.append((b"Content-Type", self._type))
         if self._length is not None:
@@ -314,7 +323,7 @@ def _sent_id(values: Sequence[bytes]) -> str | None:
 def _same_head(status: int, type_: bytes, second: int) -> bytes:
     """The part of a head that many answers have in common."""
     lines = [_STATUS_LINES[status]]
-    lines += [b"%b: %b\r\n" % header for header in _common(second)]
+    lines += [b"%b: %b\r\n" % header for header in (*_common(second), (b"Cache-Control", b"no-store"))]
     if type_:
         lines.append(b"Content-Type: %b\r\n" % type_)
     return b"".join(lines)
@@ -322,7 +331,7 @@ def _same_head(status: int, type_: bytes, second: int) -> bytes:
 
 def _common(second: int) -> list[tuple[bytes, bytes]]:
     """The headers that are the same for all answers of a second."""
-    return [(b"Server", version), (b"Date", _date(second)), (b"Cache-Control", b"no-store")]
+    return [(b"Server", version), (b"Date", _date(second))]
 
 
 @lru_cache(maxsize=1)

@@ -73,7 +73,7 @@ from .exposition import CONTENT_TYPE
 from .holders import count_holders, jobs_held
 from .metrics import Metrics
 from .pages import filled_page
-from .router import Dispatcher, Routes
+from .router import Dispatcher, Others, Routes, no_others
 from .schema import SCHEMA
 from .scrape import scrape
 from .streams import queue_in_parts, send_events
@@ -113,9 +113,9 @@ class Api:
         self._guard = Guard(self.clock.seconds)
         self._callers = Callers(self.engine, self.clock.seconds)
 
-    def resource(self, cors: Cors = Cors()) -> Dispatcher:  # noqa: B008  # it never changes
-        """The root resource."""
-        return Dispatcher(self._app, partial(getattr, self), self.failed, cors)
+    def resource(self, cors: Cors = Cors(), others: Others = no_others) -> Dispatcher:  # noqa: B008  # it never changes
+        """The root resource; `others` answers what is no call."""
+        return Dispatcher(self._app, partial(getattr, self), self.failed, cors, others)
 
     def check_query(self, call: Call, request: JobRequest) -> None:
         """Raise BadInput if the query of a request is not as its call takes it."""

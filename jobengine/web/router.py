@@ -23,13 +23,21 @@ from ..http.cors import Cors
 from ..http.request import JobRequest
 from ..wire.calls import CALLS
 
-__all__ = ["Dispatcher", "Handler", "Routes"]
+__all__ = ["Dispatcher", "Handler", "Others", "Routes", "no_others"]
 
 #: Takes a request, says by `reply` what the answer is, and returns its body, or None if it has written it already.
 Handler = Callable[[JobRequest], Awaitable[bytes | None]]
 
+#: Answers a request for what is no call of the API, or returns False.
+Others = Callable[[JobRequest], bool]
+
 #: Methods that are Klein's to answer, even where a rule names them.
 _KLEINS: Final = frozenset({"HEAD", "OPTIONS"})
+
+
+def no_others(_request: JobRequest) -> bool:
+    """For a server that has nothing but the API."""
+    return False
 
 
 class Routes(Klein):
@@ -62,13 +70,23 @@ class Dispatcher(Resource):
     isLeaf = True
 
     def __init__(
-        self, app: Klein, handler: Callable[[str], Handler], failed: Callable[[IRequest, Failure], Any], cors: Cors
+        self,
+        app: Klein,
+        handler: Callable[[str], Handler],
+        failed: Callable[[IRequest, Failure], Any],
+        cors: Cors,
+        others: Others,
     ) -> None:
-        """`handler` finds that of an endpoint; `failed` answers for an error: what it returns is written."""
+        """
+        `handler` finds that of an endpoint; `failed` answers for an error: what it returns is written.
+
+        `others` is asked about requests for which there is no handler.
+        """
         super().__init__()
         self._klein = app.resource()
         self._failed = failed
         self._cors = cors
+        self._others = others
         self._log = Logger()
         self._handlers = {
             (rule.rule.encode(), method.encode()): handler(str(rule.endpoint))
@@ -86,7 +104,7 @@ class Dispatcher(Resource):
             return True
         handler = self._handlers.get((request.path, request.method))
         if handler is None:
-            return False
+            return self._others(request)
         # One coroutine holds it all: callbacks and errbacks would cost as much again as it does.
         answering = Deferred.fromCoroutine(self._answer(request, handler))
         if not answering.called:
