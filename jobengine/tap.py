@@ -1,4 +1,4 @@
-"""`twistd jobengine`: the options, and the one place where everything is constructed."""
+"""`twistd jobengine`: its options, and the only place where everything is constructed."""
 
 import os
 import time
@@ -39,18 +39,18 @@ class Options(_Options):
 
     synopsis = "[options]"
     longdesc = (
-        "A queue of jobs over HTTP, kept in one encrypted file. Every option can be given in the environment, under "
-        "the name in brackets; the option wins. Set SECRET, or SECRET_FILE, to what the file is to be encrypted with."
+        "A queue of jobs over HTTP, kept in one encrypted file. Every option can also be set in the environment, by "
+        "the name in brackets; the option wins. Set SECRET, or SECRET_FILE, to the secret that encrypts the file."
     )
     optParameters = [
         [setting.option, None, None, f"[{setting.variable}={setting.default}] {setting.help}"] for setting in SETTINGS
     ]
-    #: What the options and the environment come to.
+    #: The settings from options and environment.
     settings: Settings
 
     def opt_version(self) -> NoReturn:
         """Display the versions of JobEngine and Twisted, and exit."""
-        print(f"JobEngine {__version__}, Twisted {twisted_version}")  # noqa: T201  # it is what was asked for
+        print(f"JobEngine {__version__}, Twisted {twisted_version}")  # noqa: T201  # this option prints
         raise SystemExit(0)
 
     def postOptions(self) -> None:
@@ -60,14 +60,14 @@ class Options(_Options):
         except BadSetting as error:
             raise UsageError(str(error)) from None
         if self.settings.log_format == "json" and self.parent is None:
-            raise UsageError("LOG_FORMAT must be text with a .tac file, which is not told where twistd's log goes")
+            raise UsageError("LOG_FORMAT must be text with a .tac file, which does not know where twistd logs to")
 
 
 def makeService(options: Options) -> IService:
-    """The server that the options describe; nothing is opened yet."""
+    """Construct the server; nothing is opened yet."""
     from twisted.internet import reactor
 
-    # twistd forks after this, and what is forked has it as well.
+    # twistd forks after this, and the fork inherits it.
     forbid_dumps()
     wipe_variables("SECRET", "ADMIN_KEY")
     settings = options.settings
@@ -81,7 +81,7 @@ def makeService(options: Options) -> IService:
 
 
 def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILogObserver] | None) -> IService:
-    # Twisted's reactors go by the time of day: set back by an hour, all time-outs would be an hour late.
+    # Twisted's reactors use the wall clock: if it were set back by an hour, all time-outs would be an hour late.
     reactor.seconds = time.monotonic
     engine = LocalEngine(
         journal=Journal(settings.db_path),
@@ -125,21 +125,21 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
 
 
 def _listener(endpoint: str, site: JobSite, reactor: Any) -> IService:
-    """What makes the site listen; ends the process if the endpoint can't be understood."""
+    """The service that makes the site listen; ends the process if the endpoint is invalid."""
     try:
         service = listening_service(endpoint, site, reactor)
-    except Exception as error:  # each kind of endpoint has its own way to refuse a description
+    except Exception as error:  # each kind of endpoint raises its own errors
         end_start(BadSetting(f"LISTEN {endpoint!r} can't be used: {error}"))
     return service
 
 
 def _secret(settings: Settings) -> Callable[[], bytes]:
-    """What gives the SECRET when the database is opened or made."""
+    """A function that gives the SECRET when the database is opened or made."""
     return lambda: settings.secret or key_file_secret(settings.db_path)
 
 
 def _check_before_fork(settings: Settings) -> None:
-    """End here if the SECRET is wrong: once twistd has forked, its exit code can't say so."""
+    """End the process here if the SECRET is wrong: after twistd has forked, its exit code can't say so."""
     try:
         if os.path.exists(settings.db_path):
             check_secret(settings.db_path, settings.secret or key_file_secret(settings.db_path))

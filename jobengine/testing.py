@@ -1,8 +1,8 @@
 """
-For tests of programs that use JobEngine: fixtures for pytest, which finds them by itself.
+Pytest fixtures for programs that use JobEngine; pytest finds them by itself.
 
-`jobengine_server` is the real daemon, started once in a session; a test begins with no queues. Nothing of JobEngine is
-imported for tests that do not ask for it.
+`jobengine_server` is the real daemon, started once in a session; each test begins without queues. JobEngine is imported
+only for tests that use the fixture.
 """
 
 import os
@@ -26,7 +26,7 @@ _ACCESS_KEY: Final = "access key of the tests"
 _ADMIN_KEY: Final = "admin key of the tests"
 _TWISTD: Final = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 _LISTENS: Final = re.compile(r"JobSite starting on (\d+)")
-#: Seconds in which it has to start, and to stop.
+#: Seconds for the daemon to start, and to stop.
 _DEADLINE: Final = 30.0
 
 
@@ -42,7 +42,7 @@ class Server:
         self._engines: list[JobEngine] = []
 
     def engine(self) -> "JobEngine":
-        """A client with all rights, which is closed after the test."""
+        """A client with the admin key, which is closed after the test."""
         from .client import JobEngine
 
         engine = JobEngine(self.url, access_key=self.access_key, admin_key=self.admin_key)
@@ -50,7 +50,7 @@ class Server:
         return engine
 
     def queue(self, name: str) -> "Queue":
-        """A new, empty queue, which is removed after the test."""
+        """A new, empty queue, which is deleted after the test."""
         queue = self.engine().queue(name)
         queue.create()
         return queue
@@ -63,9 +63,9 @@ class Server:
 
 @pytest.fixture(scope="session")
 def jobengine_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The daemon, for the whole session; its queues are whatever tests have made."""
+    """The daemon, for the whole session; its queues are those that tests have made."""
     home = tmp_path_factory.mktemp("jobengine")
-    # What is not on disk when a machine goes down is no loss for tests, which are faster for it.
+    # Tests lose nothing in a power cut, and are faster without syncs.
     settings = {"API_PORT": "0", "SECRET": "the secret of the tests", "ADMIN_KEY": _ADMIN_KEY, "DURABILITY": "interval"}
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME", "LANG") if name in os.environ}
     with (home / "log").open("wb") as log:
@@ -87,9 +87,9 @@ def jobengine_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 @pytest.fixture
 def jobengine_server(jobengine_daemon: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """
-    The daemon without queues; those that the test makes are removed after it.
+    The daemon without queues; the test's queues are deleted after it.
 
-    Clients and workers that are made without arguments find it: the environment names it.
+    Clients and workers that are made without arguments connect to it, through environment variables.
     """
     monkeypatch.delenv("JOBENGINE_PROFILE", raising=False)
     monkeypatch.setenv("JOBENGINE_URL", jobengine_daemon.url)

@@ -1,1 +1,1 @@
-"""The command `jobengine`: what a person types. It works over HTTP, through the client, but for `jobengine serve`."""
+"""The command line `jobengine`. It works over HTTP, through the client, except `jobengine serve` and `jobengine db`."""

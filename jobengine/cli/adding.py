@@ -1,4 +1,4 @@
-"""`jobengine add`: adds a job, or one for each line of a file."""
+"""`jobengine add`: adds a job, or one job for each line of a file."""
 
 import shutil
 import sys
@@ -22,11 +22,11 @@ from .session import Session, current
 
 __all__ = ["add"]
 
-#: Seconds for which a request of many is tried again: the server may be started anew meanwhile.
+#: Seconds for which a request with many jobs is retried: the server may be restarting.
 _RETRY_FOR: Final = 60.0
-#: Seconds for which an outcome is waited for, if nothing is said: years.
+#: Seconds to wait for an outcome without --wait-at-most: years.
 _LONG: Final = 10.0 * 365 * 24 * 3600
-#: What the server says of a job that was there before it was added.
+#: The status of a job that existed before.
 _THERE: Final = 200
 
 
@@ -40,32 +40,30 @@ _THERE: Final = 200
 )
 @QUEUE
 @click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
-@click.option("--priority", type=int, help="Higher goes first; 0 if it is left out.")
-@click.option("--tag", multiple=True, metavar="TAG", help="A word to find it by and to claim it by; several are fine.")
-@click.option("--delay", type=Seconds(), help="Not to be claimed for so long from now on.")
-@click.option("--unique-key", metavar="TEXT", help="While a job with it is queued or in progress, that is the job.")
-@click.option("--max-attempts", type=click.IntRange(1), help="How often it is tried.")
+@click.option("--priority", type=int, help="Higher goes first; default 0.")
+@click.option("--tag", multiple=True, metavar="TAG", help="A word by which to find and claim it; may be repeated.")
+@click.option("--delay", type=Seconds(), help="The job can't be claimed before this time has passed.")
+@click.option("--unique-key", metavar="TEXT", help="Adds no second job while one with this key is unfinished.")
+@click.option("--max-attempts", type=click.IntRange(1), help="The most attempts.")
 @click.option("--retry-delay", type=Seconds(), help="The time before the second attempt.")
-@click.option("--timeout", type=Seconds(), help="How long it may be in progress without a sign of life.")
-@click.option("--keep", type=Seconds(), help="How long it is kept when it is finished.")
+@click.option("--timeout", type=Seconds(), help="How long it may be in progress without an update.")
+@click.option("--keep", type=Seconds(), help="How long it is kept after it has finished.")
 @click.option("--wait", is_flag=True, help="Wait until it is finished, and print the result.")
-@click.option("--wait-at-most", type=Seconds(), help="With --wait: no longer than this.")
-@click.option("--many", metavar="FILE", help="Add a job for each line of a file, or with - of standard input.")
-@click.option(
-    "--batch", metavar="NAME", help="With --many: the batch; its lines are added once. As a rule the file's bytes."
-)
+@click.option("--wait-at-most", type=Seconds(), help="With --wait: the longest wait.")
+@click.option("--many", metavar="FILE", help="Add a job for each line of a file; - is standard input.")
+@click.option("--batch", metavar="NAME", help="With --many: the name of the batch; each line is added once in a batch.")
 def add(queue_name: str, content: Any, wait: bool, wait_at_most: float | None, **more: Any) -> None:
     """
     Add a job, whose content is a JSON object: CONTENT itself, - for standard input, or @FILE. Prints its uid.
 
-    With --many, each line of a file is the content of a job. After a break, run the same command again: it adds what is
-    missing, and nothing twice, as long as the queue keeps the jobs that are finished. The same file is added once more
-    with another --batch.
+    With --many, each line of a file is the content of a job. After an interruption, run the same command again: it adds
+    the missing jobs, and none twice, as long as the queue keeps finished jobs. By default the batch is named for the
+    file's bytes; to add the same file once more, name another one with --batch.
     """
     session = current()
     many, batch = more.pop("many"), more.pop("batch")
     if (content is None) == (many is None) or (many and wait) or (batch and not many):
-        raise click.UsageError("Say CONTENT, or --many FILE; --wait goes with the one, and --batch with the other.")
+        raise click.UsageError("Give either CONTENT or --many FILE; --wait needs CONTENT, and --batch needs --many.")
     options = _options(more)
     if many:
         _add_many(session, queue_name, many, batch, options)
@@ -92,7 +90,7 @@ def _options(asked: dict[str, Any]) -> Any:
 
 
 def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float | None, options: Any) -> None:
-    """Print the result, or end as the job did."""
+    """Wait for the job, and print its result or end with its error."""
     job: Job = queue.add_and_wait(content, timeout=_LONG if at_most is None else at_most, **options)
     if session.json:
         session.output.json(job.raw)
@@ -104,7 +102,7 @@ def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float |
 
 def _outcome(job: Job) -> str:
     if job.finished:
-        return f"The job {job.uid} has failed: {job.error or 'nobody said why'}"
+        return f"The job {job.uid} has failed: {job.error or 'without an error text'}"
     return f"The job {job.uid} is still {job.state}. See `jobengine explain`, or wait longer."
 
 
@@ -125,7 +123,7 @@ def _add_many(session: Session, queue_name: str, path: str, batch: str | None, o
 
 @contextmanager
 def _opened(path: str) -> Iterator[IO[bytes]]:
-    """The file, which is read twice; what comes from standard input or a pipe is copied to the disk first."""
+    """Open the file, which is read twice; standard input and pipes are first copied to disk."""
     try:
         with sys.stdin.buffer if path == "-" else open(path, "rb") as source:
             if source.seekable() and path != "-":
@@ -139,7 +137,7 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
 
 
 def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any) -> int:
-    """Add them; how many were there before, as far as the server has said."""
+    """Add the jobs; returns how many existed before, if the server said so."""
     numbers: list[int] = []
     added = there = 0
     with Progress(jobs.jobs, shown=not session.json) as progress:
@@ -162,7 +160,7 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
 
 
 def _place(error: JobEngineError, added: int, numbers: list[int]) -> str:
-    """Where in the file it is, of which the lines with these numbers are under way."""
+    """Where in the file the error is; `numbers` are the lines of the request."""
     index = None if error.index is None else error.index - added
     if index is not None and 0 <= index < len(numbers):
         return f", line {numbers[index]}"
@@ -170,10 +168,10 @@ def _place(error: JobEngineError, added: int, numbers: list[int]) -> str:
 
 
 def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> str:
-    """What there is to do after a break."""
+    """What to do after an interruption."""
     how = "Run the same command again to add the rest."
     if isinstance(error, BadRequest) or (isinstance(error, Conflict) and error.index is not None):
-        how = f"If the file is to be mended, run it again with --batch {jobs.batch}, which adds no line twice."
+        how = f"If you correct the file, run it again with --batch {jobs.batch}, which adds no line twice."
     return f"{added:,} of {jobs.jobs:,} jobs are in the queue. {how}"
 
 
@@ -181,7 +179,7 @@ def _done(session: Session, queue: Queue, path: str, jobs: JobFile, there: int, 
     if session.json:
         session.output.json({"queue": queue.name, "jobs": jobs.jobs, "there_before": there, "batch": jobs.batch})
         return
-    before = f"; {there:,} of them were there before" if there else ""
+    before = f"; {there:,} of them existed before" if there else ""
     rate = f", {jobs.jobs / seconds:,.0f} a second" if jobs.jobs else ""
     session.output.note(
         f"All {jobs.jobs:,} jobs of {path} are in the queue {queue.name!r}{before} ({seconds:.1f} s{rate})."

@@ -1,4 +1,4 @@
-"""The command line `jobengine`: which commands there are."""
+"""The command line `jobengine`: the table of its commands."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from .command import Group
 
 __all__ = ["app"]
 
-#: Each command is in a module of its own, which is loaded when it is called.
+#: Each command is a module, which is loaded when the command is called.
 _COMMANDS: Final = {
     "serve": "serve:serve",
     "queue": "queues:queue",

@@ -8,10 +8,10 @@ __all__ = ["ask"]
 
 
 def ask(question: str, *, yes: bool) -> None:
-    """Return if the answer is yes; ends the command otherwise. `yes` is the answer of those who said it before."""
+    """Return if the answer is yes, or if `yes` says so already; otherwise end the command."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Nobody can be asked here: say --yes if so.")
+        raise click.UsageError(f"{question} There is no terminal to ask at: add --yes.")
     if not click.confirm(question, err=True):
         raise click.exceptions.Exit(1)

@@ -1,4 +1,4 @@
-"""Commands that act on jobs: `update`, `cancel`, `retry` and `delete`."""
+"""Commands that change jobs: `update`, `cancel`, `retry` and `delete`."""
 
 import os
 from typing import Any, cast
@@ -14,7 +14,7 @@ from .session import current
 
 __all__ = ["cancel", "delete", "retry", "update"]
 
-#: A lease is a secret as a key is one, and no argument either.
+#: A lease is a secret, like a key, so it is not an argument.
 _LEASE = "JOBENGINE_LEASE"
 
 
@@ -26,25 +26,25 @@ _LEASE = "JOBENGINE_LEASE"
 )
 @selection
 @click.option("--priority", type=int, help="Higher goes first.")
-@click.option("--delay", type=Seconds(), help="Not to be claimed for so long from now on.")
-@click.option("--new-tag", multiple=True, metavar="TAG", help="The tags that they have from now on.")
-@click.option("--content", type=Content(), metavar="JSON", help="Other content: JSON, - for standard input, or @FILE.")
-@click.option("--new-status", type=State(), help="The state that they go to.")
-@click.option("--progress", type=click.IntRange(0, 100), help="How far the work is, in per cent.")
-@click.option("--result", metavar="JSON", help="What came of it: JSON, - for standard input, or @FILE.")
+@click.option("--delay", type=Seconds(), help="The jobs can't be claimed before this time has passed.")
+@click.option("--new-tag", multiple=True, metavar="TAG", help="The new tags, which replace the old ones.")
+@click.option("--content", type=Content(), metavar="JSON", help="New content: JSON, - for standard input, or @FILE.")
+@click.option("--new-status", type=State(), help="The new state.")
+@click.option("--progress", type=click.IntRange(0, 100), help="The progress, in per cent.")
+@click.option("--result", metavar="JSON", help="The result: JSON, - for standard input, or @FILE.")
 @click.option("--error", metavar="TEXT", help="What went wrong.")
-@click.option("--no-retry", is_flag=True, help="With --new-status failed: it is not tried again.")
+@click.option("--no-retry", is_flag=True, help="With --new-status failed: the job is not retried.")
 def update(**asked: Any) -> None:
     """
     Change jobs: some by uid, or all that match.
 
-    For a job that is held under a lease, have the lease in JOBENGINE_LEASE.
+    For a job that is held under a lease, set JOBENGINE_LEASE to the lease.
     """
     session = current()
     selected = Selection.of(session, asked)
     changes = _changes(asked)
     if not changes:
-        raise click.UsageError("Say what is to change, such as --priority.")
+        raise click.UsageError("Name a change, such as --priority.")
     queue = selected.queue
 
     def all_of_them(**wanted: Any) -> int:
@@ -85,7 +85,7 @@ def _with_lease(changes: JobChanges) -> JobChanges:
 )
 @selection
 def cancel(**asked: Any) -> None:
-    """Cancel jobs: those that are queued become failed, the workers of those in progress are told."""
+    """Cancel jobs: queued ones fail, and the workers of those in progress are told to stop."""
     session = current()
     selected = Selection.of(session, asked)
     act(session, selected, "cancelled", selected.queue.cancel, selected.queue.cancel_all)
@@ -97,12 +97,12 @@ def cancel(**asked: Any) -> None:
 )
 @selection
 def retry(**asked: Any) -> None:
-    """Queue jobs again: some by uid, or all failed ones that match, unless --state says otherwise."""
+    """Queue jobs again: some by uid, or all that match; failed ones unless --state says otherwise."""
     session = current()
     selected = Selection.of(session, asked)
     queue = selected.queue
 
-    def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # of the failed ones, all
+    def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # all failed jobs
         return queue.retry(**wanted)
 
     act(session, selected, "queued again", lambda uid: queue.update(uid, new_status="queued"), all_of_them)
@@ -114,7 +114,7 @@ def retry(**asked: Any) -> None:
 )
 @selection
 def delete(**asked: Any) -> None:
-    """Remove jobs: some by uid, or all that match."""
+    """Delete jobs: some by uid, or all that match."""
     session = current()
     selected = Selection.of(session, asked)
     act(session, selected, "removed", selected.queue.delete, selected.queue.delete_all)

@@ -1,4 +1,4 @@
-"""What is shown of each kind of thing: the columns of lists, and how values are written."""
+"""Columns of tables, and how values are shown in them."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ __all__ = ["EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WORKERS", "Column", "dura
 
 T = TypeVar("T")
 
-#: The wire's fields that are Unix seconds.
+#: The fields of the API that are Unix seconds.
 _MOMENTS: Final = frozenset(
     {"created", "last_updated", "timeout_time", "lease_expires", "not_before", "started", "ended", "at"}
 )
@@ -27,25 +27,25 @@ _COLOURS: Final = {
 
 
 class Column(NamedTuple, Generic[T]):
-    """One column of a list."""
+    """A column of a table."""
 
     heading: str
-    #: Its text for one thing.
+    #: The text for an item.
     of: Callable[[T], str]
     number: bool = False
-    #: Its least width where that is known before its texts are; a longer text is cut where there is no room for it.
+    #: The least width, if it must be fixed before the texts are known; longer texts are cut if there is no room.
     least: int = 0
     cut: bool = False
-    #: Of columns for which a terminal is too narrow, that with the highest figure is left out; with 0 none.
+    #: In a narrow terminal, the columns with the highest numbers are left out first; those with 0 never.
     spare: int = 0
 
     def style(self, text: str) -> str:
-        """How a text is coloured."""
+        """The colour of a text."""
         return _COLOURS.get(text, "") if self.heading in ("state", "to", "now") else ""
 
 
 def plain(text: str) -> str:
-    """Text that does nothing to a terminal and stays in one line: what can't be shown is written as an escape."""
+    """The text on one line, with escapes for characters that can't be printed or would control a terminal."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
@@ -57,7 +57,7 @@ def moment(time: datetime | None) -> str:
 
 
 def duration(span: timedelta | None) -> str:
-    """A span of time in one or two words: 0.2s, 42s, 5m 10s, 3h 5m, 2d 4h."""
+    """A time span in one or two words: 0.2s, 42s, 5m 10s, 3h 5m, 2d 4h."""
     if span is None:
         return ""
     seconds = span.total_seconds()
@@ -135,7 +135,7 @@ EVENTS: Final[Sequence[Column[JobEvent]]] = (
 
 
 def rows_of(raw: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values of an object of the server, those of an object in it as `outer.inner`."""
+    """Names and values of an object from the server; a nested object becomes `outer.inner`."""
     for name, value in raw.items():
         full = f"{above}{name}"
         if isinstance(value, dict) and name not in ("content", "meta", "result"):

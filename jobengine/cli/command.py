@@ -1,4 +1,4 @@
-"""What every command has in common: options, examples in its help, and how errors end it."""
+"""Parts of every command: common options, examples in the help, and how errors end it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ __all__ = ["Command", "Group", "command", "common_options", "group", "json_optio
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Note in the session what was said, here or before the name of the command."""
+    """Store an option in the session, whether it was given before or after the command's name."""
     if value:
         setattr(context.ensure_object(Session), str(parameter.name), value)
 
@@ -29,14 +29,14 @@ def common_options() -> list[click.Parameter]:
             metavar="URL",
             expose_value=False,
             callback=_keep,
-            help="Where the server is.  [JOBENGINE_URL; http://127.0.0.1:6006]",
+            help="The server's URL.  [JOBENGINE_URL; http://127.0.0.1:6006]",
         ),
         click.Option(
             ["--profile"],
             metavar="NAME",
             expose_value=False,
             callback=_keep,
-            help="The profile with address and keys in config.toml.  [JOBENGINE_PROFILE]",
+            help="A profile in config.toml with address and keys.  [JOBENGINE_PROFILE]",
         ),
         json_option(),
     ]
@@ -49,22 +49,22 @@ def json_option() -> click.Option:
         is_flag=True,
         expose_value=False,
         callback=_keep,
-        help="Print JSON; of a list, one line for each.",
+        help="Print JSON; for a list, one line for each item.",
     )
 
 
 class Command(click.Command):
-    """A command with examples, which its help ends with."""
+    """A command whose help ends with examples."""
 
     def __init__(self, *args: Any, examples: str = "", common: bool = True, **more: Any) -> None:
         super().__init__(*args, **more)
-        #: Lines for a shell, each of which can be run.
+        #: Lines for a shell, all of which can be run.
         self.examples = [line.strip() for line in examples.strip().splitlines()]
         if common:
             self.params += common_options()
 
     def get_short_help_str(self, limit: int = 45) -> str:
-        """What a list of commands says of it: as much as there is room for, up to the end of a part of a sentence."""
+        """The summary in a list of commands, cut at a comma or full stop if there is no room."""
         short = super().get_short_help_str(limit)
         if not short.endswith("..."):
             return short
@@ -80,22 +80,22 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Commands, each imported when it is called."""
+    """A group of commands, each of which is imported when it is called."""
 
     command_class = Command
 
     def __init__(self, *args: Any, lazy: Mapping[str, str] | None = None, **more: Any) -> None:
         super().__init__(*args, **more)
         self.params += common_options()
-        #: Where a command is, as `module:name`, by what it is called.
+        #: Commands as `module:name`, by their names.
         self._lazy: Final = dict(lazy or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands, in the order in which they are to be shown."""
+        """The names of all commands, in the order of the help."""
         return [*self._lazy, *self.commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name, if there is one."""
+        """The command of that name, or None."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
         module, _, name = self._lazy[cmd_name].partition(":")
@@ -105,13 +105,13 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is called; one that is not known is refused, with the one that is nearest."""
+        """The command to run; for an unknown one the error names the nearest."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             ctx.fail(_unknown(args[0], self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that is called; errors of the client end it as the exit codes say."""
+        """Run the command; errors of the client end it with their exit codes."""
         if ctx.parent is not None:
             return super().invoke(ctx)
         ctx.call_on_close(ctx.ensure_object(Session).close)
@@ -126,13 +126,13 @@ def _ended() -> Iterator[None]:
     except JobEngineError as error:
         raise failed(error) from None
     except UnicodeEncodeError:  # arguments and the environment may hold any bytes
-        raise Failed("What was given is not text in UTF-8.", Exit.USAGE) from None
+        raise Failed("An argument or environment variable is not UTF-8.", Exit.USAGE) from None
     except (KeyboardInterrupt, click.Abort):
         raise Failed("", Exit.INTERRUPTED) from None
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    from difflib import get_close_matches  # for mistakes only
+    from difflib import get_close_matches  # only needed after a mistake
 
     near = get_close_matches(name, known, 1)
     return f"There is no command {name!r}" + (f"; did you mean {near[0]!r}?" if near else ".")

@@ -1,8 +1,8 @@
 """
-Runs one command for one job: the content on its standard input, its outputs within limits, its end as a verdict.
+Runs one command for a job: passes in the content, limits the outputs, and turns the command's end into a verdict.
 
-The command has a process group of its own: Ctrl-C at the worker's terminal does not reach it, and when it is to be
-ended, all that it has started is ended.
+The command has its own process group. So Ctrl-C at the worker's terminal does not reach it, and killing the group also
+kills the processes that it has started.
 """
 
 import asyncio
@@ -16,23 +16,23 @@ from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 __all__ = ["CommandRunner", "Ending", "Verdict", "environment_of", "verdict"]
 
-#: Bytes of standard output that are kept: a result is not longer.
+#: The most bytes of standard output to keep: a result can't be longer.
 MOST_OUTPUT: Final = 1 << 20
-#: Bytes of standard error that are kept, from its end: an error is not longer.
+#: The most bytes of standard error to keep, from its end: an error can't be longer.
 MOST_ERRORS: Final = 4096
 #: Seconds between SIGTERM and SIGKILL.
 _GRACE: Final = 10.0
-#: Seconds in which what was killed is gone.
+#: Seconds for a killed process to disappear.
 _KILLED: Final = 5.0
-#: Seconds for which outputs are read on when the command has ended but something it started holds them open.
+#: Seconds to read the outputs after the command's end, while other processes hold them open.
 _LINGER: Final = 1.0
-#: Seconds between two looks whether all of a process group has ended.
+#: Seconds between checks whether a process group has ended.
 _LOOK: Final = 0.05
-#: File descriptors that every shell can write to as `>&N`.
+#: The highest file descriptor that every shell can write to as `>&N`.
 _LAST_SHORT_FD: Final = 9
-#: Bytes of a number that is said.
+#: The most bytes of a progress number.
 _LONGEST_NUMBER: Final = 32
-#: What a command is not told, since it could be read there.
+#: Removed from the command's environment: the keys and the lease.
 _KEPT_BACK: Final = ("JOBENGINE_ACCESS_KEY", "JOBENGINE_ADMIN_KEY", "JOBENGINE_PROFILE", "JOBENGINE_LEASE")
 #: From sysexits.h.
 _EX_DATAERR: Final = 65
@@ -40,11 +40,11 @@ _EX_TEMPFAIL: Final = 75
 
 
 class Ending(NamedTuple):
-    """How a command has ended."""
+    """How a command ended."""
 
-    #: Its exit code, or minus the number of the signal that ended it.
+    #: Its exit code, or minus the number of the signal that killed it.
     code: int
-    #: The beginning of its standard output, and whether there was more.
+    #: The beginning of its standard output; below, whether there was more.
     output: bytes = b""
     cut: bool = False
     #: The end of its standard error.
@@ -52,18 +52,18 @@ class Ending(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What becomes of the job."""
+    """The outcome for the job."""
 
-    kind: Literal["complete", "release", "failed", "failed for good"]
-    #: Any JSON; None is no result.
+    kind: Literal["complete", "release", "failed", "failed permanently"]
+    #: Any JSON; None stands for no result.
     result: Any = None
     error: str = ""
-    #: What is to be told to whoever looks after the worker.
+    #: A note for the worker's operator.
     note: str = ""
 
 
 def environment_of(base: Mapping[str, str], queue: str, uid: str, attempt: int, priority: int) -> dict[str, str]:
-    """The environment of a command: that of the worker, without keys, with what it needs to know of the job."""
+    """The environment of a command: the worker's without keys, and variables about the job."""
     return {
         **{name: value for name, value in base.items() if name not in _KEPT_BACK},
         "JOBENGINE_QUEUE": queue,
@@ -74,13 +74,13 @@ def environment_of(base: Mapping[str, str], queue: str, uid: str, attempt: int, 
 
 
 def verdict(ending: Ending) -> Verdict:
-    """What a command's end means for its job."""
+    """The outcome for the job of a command that has ended."""
     if ending.code == 0:
         return _complete(ending)
     if ending.code == _EX_TEMPFAIL:
         return Verdict("release")
     error = ending.errors.decode(errors="replace").strip() or _how(ending.code)
-    return Verdict("failed for good" if ending.code == _EX_DATAERR else "failed", error=error)
+    return Verdict("failed permanently" if ending.code == _EX_DATAERR else "failed", error=error)
 
 
 def _complete(ending: Ending) -> Verdict:
@@ -90,7 +90,7 @@ def _complete(ending: Ending) -> Verdict:
         result = json.loads(ending.output, parse_constant=_no_constant)
         json.dumps(result, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        result = None  # it may print what it likes
+        result = None  # the command may print anything
     return Verdict("complete", result=result)
 
 
@@ -112,27 +112,27 @@ class CommandRunner:
     def __init__(self, command: Sequence[str], *, grace: float = _GRACE, echo: BinaryIO | None = None) -> None:
         self._command = list(command)
         self._grace = grace
-        #: Where standard error of the commands is shown as well.
+        #: Where the commands' standard error is also written.
         self._echo = echo
         self._slot = _short_descriptor()
         self._running: set[_Run] = set()
 
     def signal(self, number: int) -> None:
-        """Send a signal to all commands that run, or are being started."""
+        """Send a signal to all commands that are running or starting."""
         for run in self._running:
             run.tell(number)
 
     async def run(self, content: bytes, environment: Mapping[str, str], progress: Callable[[int], object]) -> Ending:
         """
-        How the command has ended; `progress` is called with each number from 0 to 100 that it says.
+        Run a command and return how it ended; `progress` is called with each number from 0 to 100 that it reports.
 
-        Raises OSError if it can't be started. When this is cancelled, the command's process group gets SIGTERM, and
-        SIGKILL when the time of grace is over, or at once when this is cancelled again.
+        Raises OSError if it can't be started. If this is cancelled, the process group gets SIGTERM, then SIGKILL after
+        the grace, or at once if this is cancelled again.
         """
         read_end, write_end = os.pipe()
         said = os.fdopen(read_end, "rb", buffering=0)
         run = _Run(self._echo)
-        # Shielded: one that is cancelled while it starts has started something that is to be ended.
+        # Shielded: if this is cancelled meanwhile, the process that was started must still be ended.
         starting = asyncio.ensure_future(self._start(run, environment, write_end))
         self._running.add(run)
         try:
@@ -151,7 +151,7 @@ class CommandRunner:
 
     async def _start(self, run: "_Run", environment: Mapping[str, str], write_end: int) -> None:
         try:
-            # Nothing else runs in the loop between the two: the call starts the process before it waits for anything.
+            # Nothing runs between these two lines: the call starts the process before it first waits.
             descriptor = write_end if self._slot is None else os.dup2(write_end, self._slot, inheritable=False)
             await asyncio.get_running_loop().subprocess_exec(
                 lambda: run,
@@ -165,7 +165,7 @@ class CommandRunner:
             self._free_slot()
 
     async def _attend(self, run: "_Run", content: bytes, said: FileIO, progress: Callable[[int], object]) -> None:
-        """Feed it and hear it until it has ended."""
+        """Write its input and read its outputs until it has ended."""
         closing = await _listen(said, _Numbers(progress))
         try:
             run.feed(content)
@@ -175,14 +175,14 @@ class CommandRunner:
             closing()
 
     def _free_slot(self) -> None:
-        """Let go of the pipe: it ends when those who were given it have ended."""
+        """Close the pipe: it ends when the processes that have it end."""
         if self._slot is not None:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._slot, inheritable=False)
             os.close(null)
 
     async def _end(self, run: "_Run") -> None:
-        """End the process group, and return when it has ended."""
+        """End the process group, and wait until it has ended."""
         now = asyncio.get_running_loop().time
         try:
             _signal(run.group, signal.SIGTERM)
@@ -193,77 +193,77 @@ class CommandRunner:
 
 
 class _Run(asyncio.SubprocessProtocol):
-    """A process, and what comes of it."""
+    """A process and its pipes."""
 
     def __init__(self, echo: BinaryIO | None) -> None:
         self.ended = asyncio.Event()
-        #: Set when both outputs have come to their end.
+        #: Set when both outputs have ended.
         self.silent = asyncio.Event()
         self._output, self._errors = _Beginning(), _End(echo)
         self._open = {1, 2}
         self._transport: Any = None
-        #: Signals that came while it was being started.
+        #: Signals that arrived while it was starting.
         self._untold: list[int] = []
 
     @property
     def started(self) -> bool:
-        """Whether there is a process."""
+        """Whether the process has started."""
         return self._transport is not None
 
     @property
     def group(self) -> int:
-        """The number of its process group."""
+        """The id of its process group."""
         pid: int = self._transport.get_pid()
         return pid
 
     def tell(self, number: int) -> None:
-        """Send it a signal, as soon as it has started."""
+        """Send it a signal, or do so as soon as it has started."""
         if self.started:
             _signal(self.group, number)
         else:
             self._untold.append(number)
 
     def feed(self, content: bytes) -> None:
-        """Write all of its standard input; it need not read it."""
+        """Write its standard input, which it may not read."""
         pipe = self._transport.get_pipe_transport(0)
         pipe.write(content)
         pipe.close()
 
     def ending(self) -> Ending:
-        """How it has ended."""
+        """How it ended."""
         code = self._transport.get_returncode()
         return Ending(code, bytes(self._output.kept), self._output.cut, bytes(self._errors.kept))
 
     def close(self) -> None:
-        """Close the pipes, which something that it has started may hold open."""
+        """Close the pipes, which other processes may hold open."""
         if self._transport is not None:
             self._transport.close()
 
-    # What asyncio calls.
+    # Callbacks of asyncio
 
     def connection_made(self, transport: Any) -> None:
-        """It was started."""
+        """It has started."""
         self._transport = transport
         for number in self._untold:
             _signal(self.group, number)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Some of an output."""
+        """Output arrived."""
         (self._output if fd == 1 else self._errors).take(data)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """The end of an output, or nobody reads its input any more."""
+        """An output has ended, or the input is no longer read."""
         self._open.discard(fd)
         if not self._open:
             self.silent.set()
 
     def process_exited(self) -> None:
-        """It has ended, and was waited for."""
+        """It has ended and was waited for."""
         self.ended.set()
 
 
 async def _settled(task: "asyncio.Future[None]") -> None:
-    """Return when a task that takes no time is done, even if this is cancelled."""
+    """Wait for a task that is done at once, even if this is cancelled meanwhile."""
     while not task.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait({task})
@@ -275,23 +275,23 @@ async def _at_most(seconds: float, what: Coroutine[Any, Any, object]) -> None:
 
 
 async def _gone(run: _Run, deadline: float) -> None:
-    """Return when the process group has ended, or at the deadline."""
+    """Wait until the process group has ended, or until the deadline."""
     now = asyncio.get_running_loop().time
     while _signal(run.group, 0) and now() < deadline:
-        if run.ended.is_set():  # the first one is asyncio's to wait for
+        if run.ended.is_set():  # asyncio waits for the first process itself
             _reap(run.group)
         await asyncio.sleep(_LOOK)
 
 
 def _reap(group: int) -> None:
-    """Wait for what has ended in a group and became ours when its parent ended, as it does in a container."""
+    """Wait for orphans of the group that were handed to this process, as happens in a container."""
     with suppress(ChildProcessError):
         while os.waitpid(-group, os.WNOHANG) != (0, 0):
             pass
 
 
 def _signal(group: int, number: int) -> bool:
-    """Send a signal to a process group; whether there is one."""
+    """Send a signal to a process group; returns whether it exists."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
@@ -300,7 +300,7 @@ def _signal(group: int, number: int) -> bool:
 
 
 def _short_descriptor() -> int | None:
-    """A file descriptor of one digit that is ours from now on, if one is free."""
+    """Reserve a file descriptor of one digit, if one is free."""
     descriptor = os.open(os.devnull, os.O_WRONLY)
     if descriptor <= _LAST_SHORT_FD:
         return descriptor
@@ -309,7 +309,7 @@ def _short_descriptor() -> int | None:
 
 
 async def _listen(pipe: FileIO, numbers: "_Numbers") -> Callable[[], None]:
-    """Hear what comes through a pipe; returns what closes it."""
+    """Read a pipe; returns what closes it."""
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: numbers, pipe)
     return transport.close
 
@@ -328,7 +328,7 @@ class _Beginning:
 
 
 class _End:
-    """Keeps the end of an output, and shows all of it."""
+    """Keeps the end of an output, and passes all of it on."""
 
     def __init__(self, echo: BinaryIO | None) -> None:
         self.kept = bytearray()
@@ -338,20 +338,20 @@ class _End:
         self.kept += data
         del self.kept[:-MOST_ERRORS]
         if self._echo is not None:
-            with suppress(OSError):  # nobody looks any more, which is no fault of the job
+            with suppress(OSError):  # nobody reads it, which is no error of the job
                 self._echo.write(data)
                 self._echo.flush()
 
 
 class _Numbers(asyncio.Protocol):
-    """Hears the numbers that are said, each with a space or a line end after it."""
+    """Reads progress numbers, each followed by white space."""
 
     def __init__(self, heard: Callable[[int], object]) -> None:
         self._heard = heard
         self._rest = b""
 
     def data_received(self, data: bytes) -> None:
-        """Some of what is said."""
+        """Bytes arrived."""
         *words, rest = (self._rest + data).replace(b"\n", b" ").split(b" ")
         self._rest = rest[-_LONGEST_NUMBER:]
         for word in words:

@@ -1,4 +1,4 @@
-"""`jobengine completion`: the script with which a shell completes command lines."""
+"""`jobengine completion`: prints a script with which a shell completes command lines."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -19,7 +19,7 @@ def completion(context: click.Context, shell: str) -> None:
     """
     Print a script that completes command lines in a shell.
 
-    In bash, have `source <(jobengine completion bash)` in ~/.bashrc.
+    In bash, add `source <(jobengine completion bash)` to ~/.bashrc.
     """
     kind = get_completion_class(shell)
     assert kind is not None

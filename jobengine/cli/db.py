@@ -1,4 +1,4 @@
-"""`jobengine db`: which commands there are for database files."""
+"""`jobengine db`: the commands for database files."""
 
 from typing import Final
 
@@ -22,6 +22,6 @@ def db() -> None:
     """
     Check, back up, repair, re-key and export a database file.
 
-    These work on the file itself and need no server; `check`, `backup` and `export` do no harm to one that runs. The
+    They work on the file itself, without a server; `check`, `backup` and `export` can be used while a server runs. The
     SECRET comes from SECRET or SECRET_FILE, or from the key file beside the database.
     """

@@ -19,9 +19,9 @@ __all__ = ["check"]
 @FILE
 def check(path: str) -> None:
     """
-    Read all of a database, and say what is in it and whether it is whole.
+    Read a whole database, and report its contents and any damage.
 
-    It is left as it is, and a server may run on it. With --json there are the numbers of each queue as well.
+    The file is not changed, and a server may run on it. With --json, each queue is reported as well.
     """
     with bar("checking") as progress:
         report = read_all(path, find_secret(path), progress)
@@ -32,13 +32,13 @@ def check(path: str) -> None:
     session.output.record(shown)
     if report.unfinished:
         session.output.note(
-            "Behind the last whole frame stands the beginning of another: a server is writing it, or was when it was "
-            "killed. That is no damage, nothing that was acknowledged is in it."
+            "An incomplete frame follows the last whole one: a server is writing it, or was killed while it did. "
+            "That is not damage; nothing that was acknowledged is in it."
         )
     if report.damage is not None:
         raise Failed(
-            f"{report.damage}. `jobengine db repair` writes all that is before byte {report.good} into a new file; "
-            "`jobengine db check` on the last backup says whether that is whole.",
+            f"{report.damage}. `jobengine db repair` writes everything before byte {report.good} to a new file; "
+            "use `jobengine db check` to see whether the last backup is whole.",
             Ending.DAMAGED,
         )
 
@@ -61,6 +61,6 @@ def _shown(path: str, report: Report) -> dict[str, Any]:
 
 
 def _jobs(report: Report) -> Mapping[str, int]:
-    """How many jobs there are in all queues, by state."""
+    """The number of jobs in all queues, by state."""
     states = report.states
     return {"all": sum(states.values()), **states}

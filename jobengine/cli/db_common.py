@@ -1,4 +1,4 @@
-"""What the commands for database files have in common: how they end, and their progress bar."""
+"""Parts that the commands for database files share: exit codes and the progress bar."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -17,19 +17,19 @@ from .session import current
 
 __all__ = ["FILE", "bar", "file_command"]
 
-#: The database that a command is about.
+#: The database file, as an argument.
 FILE = click.argument("path", metavar="FILE")
 
 
 class FileCommand(Command):
-    """A command that works on files, and ends with the exit codes for those."""
+    """A command for files, with exit codes of its own."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, common=False, **more)
         self.params.append(json_option())
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what keeps it from being done ends it with a message and an exit code."""
+        """Run the command; an error ends it with a message and an exit code."""
         signal.signal(signal.SIGTERM, _stop)
         try:
             return super().invoke(ctx)
@@ -59,5 +59,5 @@ def _text(error: Exception) -> str:
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:
-    """End in order, so that no half file is left."""
+    """End in order, so that no incomplete file is left."""
     raise SystemExit(128 + signal.SIGTERM)

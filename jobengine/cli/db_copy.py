@@ -17,9 +17,9 @@ __all__ = ["backup", "restore"]
 @click.argument("target", metavar="COPY")
 def backup(path: str, target: str) -> None:
     """
-    Copy a database, also while a server runs on it.
+    Copy a database, even while a server runs on it.
 
-    Each frame is checked on the way. The copy has the SECRET of the database: keep that as well, apart from it.
+    Every frame is checked. The copy has the same SECRET as the database: keep the SECRET too, in another place.
     """
     with bar("copying") as progress:
         copied = copying.backup(path, target, find_secret(path), progress)
@@ -30,7 +30,7 @@ def backup(path: str, target: str) -> None:
 @click.argument("source", metavar="COPY")
 @click.argument("path", metavar="FILE")
 def restore(source: str, path: str) -> None:
-    """Put a copy in the place of a database that is no longer there; a damaged one is refused."""
+    """Restore a missing database from a copy, which must not be damaged."""
     with bar("copying") as progress:
         copied, queues = copying.restore(source, path, find_secret(source, path), progress)
     jobs = sum(sum(queue.jobs.values()) for queue in queues)
@@ -38,7 +38,7 @@ def restore(source: str, path: str) -> None:
 
 
 def _say(target: str, copied: Copied, **counted: int) -> None:
-    """What was made; `counted` is what is in it."""
+    """Report the copy; `counted` is what it contains."""
     session = current()
     if session.json:
         session.output.json({"file": target, "bytes": copied.size, "unfinished_bytes": copied.unfinished, **counted})
@@ -47,6 +47,6 @@ def _say(target: str, copied: Copied, **counted: int) -> None:
     session.output.note(f"{target} is whole and on disk; bytes: {copied.size:,}{contents}.")
     if copied.unfinished:
         session.output.note(
-            f"A last frame of which there were {copied.unfinished:,} bytes is not in it: it was being written, or a "
-            "crash has left it so."
+            f"An incomplete last frame of {copied.unfinished:,} bytes was not copied: it was being written, or a "
+            "crash has cut it short."
         )

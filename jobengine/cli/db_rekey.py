@@ -2,7 +2,7 @@
 
 import click
 
-from jobengine.tools.rekeying import rekey as write_anew
+from jobengine.tools.rekeying import rekey as rewrite
 from jobengine.tools.secret import find_secret, is_in_key_file, read_new_secret
 
 from .db_common import FILE, bar, file_command
@@ -16,21 +16,21 @@ __all__ = ["rekey"]
 @click.option("--new-secret-file", required=True, metavar="F", help="The file with the new SECRET.")
 def rekey(path: str, new_secret_file: str) -> None:
     """
-    Write a database anew under another SECRET, while no server runs on it.
+    Rewrite a database with another SECRET, while no server runs on it.
 
-    It needs room for a second file. Copies that were made before still open with the old SECRET, and only with that.
+    It needs disk space for a second file. Older backups can still be opened only with the old SECRET.
     """
     new_secret = read_new_secret(new_secret_file)
-    with bar("writing anew") as progress:
-        size = write_anew(path, find_secret(path), new_secret, progress)
+    with bar("rewriting") as progress:
+        size = rewrite(path, find_secret(path), new_secret, progress)
     session = current()
     if session.json:
         session.output.json({"file": path, "bytes": size})
-    session.output.note(f"From now on, {path} opens with the SECRET in {new_secret_file}.")
+    session.output.note(f"From now on, the SECRET in {new_secret_file} opens {path}.")
     if is_in_key_file():
         session.output.note(
-            f"{path}.key still holds the old one, which backups made before need. Keep it elsewhere, and put "
-            f"{new_secret_file} in its place before the server is started."
+            f"{path}.key still has the old SECRET, which older backups need. Keep that file elsewhere, and put "
+            f"{new_secret_file} in its place before you start the server."
         )
     else:
-        session.output.note("Set SECRET, or SECRET_FILE, to it before the server is started.")
+        session.output.note("Set SECRET, or SECRET_FILE, to it before you start the server.")

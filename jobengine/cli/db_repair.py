@@ -19,9 +19,9 @@ __all__ = ["repair"]
 @click.argument("target", metavar="NEW")
 def repair(path: str, target: str) -> None:
     """
-    Write what is whole of a damaged database into a new file.
+    Rescue the readable part of a damaged database into a new file.
 
-    That is every commit before the damage. The damaged file is left as it is; what is not in the new one is said.
+    That is every commit before the damage. The damaged file is not changed; the report says what is missing.
     """
     with bar("reading") as progress:
         repaired = rescue(path, target, find_secret(path), progress)
@@ -47,15 +47,15 @@ def _shown(target: str, repaired: Repaired) -> dict[str, Any]:
 
 def _notes(path: str, repaired: Repaired) -> list[str]:
     if repaired.damage is None:
-        return [f"{path} is not damaged: the new file has all that is in it."]
-    notes = [f"{repaired.damage}. What is behind that is not in the new file: {repaired.left:,} bytes."]
+        return [f"{path} is not damaged: the new file has everything."]
+    notes = [f"{repaired.damage}. The {repaired.left:,} bytes after that are not in the new file."]
     if repaired.frames_left:
         notes.append(
-            f"Of these, {repaired.frame_bytes_left:,} bytes are good frames, {repaired.frames_left:,} in all: changes "
-            "that were acknowledged after what is in the new file, and are not in it."
+            f"They include {repaired.frames_left:,} good frames, {repaired.frame_bytes_left:,} bytes: later "
+            "changes that were acknowledged, and are lost."
         )
     if repaired.in_snapshot:
         notes.append(
-            "The damage is in the snapshot: jobs that were added long ago may be missing too. A backup has more."
+            "The damage is in the snapshot, so jobs that were added long ago may be missing too. Look for a backup."
         )
     return notes

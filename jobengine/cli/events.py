@@ -1,4 +1,4 @@
-"""`jobengine events`: what happens in a queue, as it happens."""
+"""`jobengine events`: follows the changes of a queue's jobs."""
 
 from itertools import islice
 
@@ -17,8 +17,8 @@ __all__ = ["events"]
 
 @command("events", "jobengine events mail --count 1\njobengine events mail --json")
 @QUEUE
-@click.option("--after", metavar="ID", help="Begin after the event with this id, as --json shows it.")
-@click.option("--count", type=click.IntRange(1), help="End after so many events.")
+@click.option("--after", metavar="ID", help="Start after the event with this id, which --json shows.")
+@click.option("--count", type=click.IntRange(1), help="Stop after this many events.")
 def events(queue_name: str, after: str | None, count: int | None) -> None:
     """Follow the changes of state of a queue's jobs, until Ctrl-C."""
     session = current()
@@ -27,5 +27,5 @@ def events(queue_name: str, after: str | None, count: int | None) -> None:
 
 
 def _line(event: JobEvent) -> str:
-    """Each is printed as it comes, so in columns of a width that is known before."""
+    """One line for an event; the columns are of fixed width, because each line is printed as it comes."""
     return "  ".join(column.of(event).ljust(column.least) for column in EVENTS).rstrip()

@@ -1,4 +1,4 @@
-"""How a command ends that could not do what it was asked to: what it says, and its exit code."""
+"""How a command fails: its message and its exit code."""
 
 from enum import IntEnum
 from typing import Any, Final
@@ -21,10 +21,10 @@ __all__ = ["Exit", "Failed", "exit_of", "failed", "what_is_wrong"]
 
 
 class Exit(IntEnum):
-    """What the exit code of a command says."""
+    """The exit codes of commands."""
 
     DONE = 0
-    #: The server said no, or the job that was waited for has failed.
+    #: The server refused, or the job that was waited for has failed.
     REFUSED = 1
     USAGE = 2
     NOT_FOUND = 3
@@ -33,12 +33,12 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-#: Statuses of a proxy that got no answer from the server.
+#: Statuses of a proxy that can't reach the server.
 _OF_A_PROXY = (502, 504)
-#: What the server says of requests, and what that means for who types commands.
+#: Parts of the server's texts, and what to tell a user of the command line instead.
 _AT_A_SHELL: Final = {
     "create it with PUT /api/v1/queue.": "make it with `jobengine queue create`.",
-    "send its own in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to its own, or name a profile with --profile.",
+    "send one that does in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to one that does, or use --profile.",
     "Send the server's admin key in X-Admin-Key.": "Set JOBENGINE_ADMIN_KEY to the server's admin key.",
 }
 
@@ -59,12 +59,12 @@ class Failed(click.ClickException):
 
 
 def failed(error: JobEngineError) -> Failed:
-    """The end of a command for which a call was not carried out."""
+    """The failure of a command whose call failed."""
     return Failed(what_is_wrong(error), exit_of(error))
 
 
 def what_is_wrong(error: JobEngineError) -> str:
-    """What an error of the client says, in the words of the command line."""
+    """The text of a client's error, in the terms of the command line."""
     detail = error.detail
     for said, meant in _AT_A_SHELL.items():
         detail = detail.replace(said, meant)

@@ -1,4 +1,4 @@
-"""A file with a job in each line, in a form that can be added twice and is there once."""
+"""A file with one job in each line, which can be added again without adding a job twice."""
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
@@ -17,26 +17,26 @@ LONGEST_BATCH: Final = 64
 
 
 class BadLine(Exception):
-    """A line that is no job."""
+    """A line that is not a job."""
 
 
 class JobFile(NamedTuple):
     """
-    Jobs in lines of JSON.
+    Jobs as lines of JSON.
 
-    Each has a uid that follows from the batch, the number of its line and its text. So the same file makes the same
-    jobs each time it is added, and the same line twice in a file makes two jobs.
+    The uid of each job is derived from the batch, the line's number and its text. So the same file always makes the
+    same jobs, and a line that occurs twice makes two jobs.
     """
 
     file: IO[bytes]
-    #: Names the batch.
+    #: The name of the batch.
     batch: str
-    #: How many lines have a job in them.
+    #: The number of lines with a job.
     jobs: int
 
     @classmethod
     def read(cls, file: IO[bytes], batch: str | None) -> "JobFile":
-        """A file that is all good; `batch` follows from its bytes if it is left out. Raises BadLine."""
+        """Check a whole file; by default `batch` is derived from its bytes. Raises BadLine."""
         digest, jobs = blake2b(digest_size=16), 0
         for number, line in _lines(file):
             digest.update(line)
@@ -45,7 +45,7 @@ class JobFile(NamedTuple):
         return cls(file, batch or digest.hexdigest(), jobs)
 
     def new_jobs(self, names: list[int]) -> Iterator[NewJob]:
-        """The jobs, read as they are asked for; `names` is filled with the numbers of their lines."""
+        """Read the jobs as they are needed; the numbers of their lines are appended to `names`."""
         key = self.batch.encode()
         for number, line in _lines(self.file):
             names.append(number)
@@ -53,13 +53,13 @@ class JobFile(NamedTuple):
 
 
 def uid_of(batch: bytes, number: int, line: bytes) -> str:
-    """A UUID of version 8, in which the bits are one's own."""
+    """A UUID of version 8, whose bits are free to choose."""
     digest = blake2b(b"%d %b" % (number, line.strip()), key=batch, digest_size=16).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-a{digest[17:20]}-{digest[20:]}"
 
 
 def _lines(file: IO[bytes]) -> Iterable[tuple[int, bytes]]:
-    """The lines that are not empty, with their numbers from 1 on."""
+    """The lines that are not empty, with their numbers, from 1."""
     file.seek(0)
     return ((number, line) for number, line in enumerate(file, 1) if line.strip())
 

@@ -1,4 +1,4 @@
-"""Keys that are given to a queue: from a file, from standard input, or a new one. Never an argument."""
+"""Reads the key for a queue from a file or standard input, or makes one. A key is never an argument."""
 
 import secrets
 import sys
@@ -12,14 +12,14 @@ from jobengine.client.settings import read_key_file
 __all__ = ["KEY_FILE", "key_from"]
 
 KEY_FILE = click.option(
-    "--key-file", metavar="FILE", help="Take the key from this file, or with - from standard input; otherwise make one."
+    "--key-file", metavar="FILE", help="Read the key from this file; - is standard input. By default one is made."
 )
-#: The longest key that is read, in bytes: longer ones fit in no header.
+#: The most bytes of a key: a longer one fits in no header.
 _LONGEST = 1 << 16
 
 
 def key_from(path: str | None) -> tuple[Secret, bool]:
-    """The key, and whether it is a new one; raises BadSettings."""
+    """The key, and whether it was made here; raises BadSettings."""
     if path is None:
         return Secret(secrets.token_urlsafe(32)), True
     if path != "-":

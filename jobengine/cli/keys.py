@@ -1,4 +1,4 @@
-"""`jobengine key`: keys of a queue that open it for a role."""
+"""`jobengine key`: keys with a role."""
 
 import click
 
@@ -13,7 +13,7 @@ __all__ = ["key"]
 
 @group("key")
 def key() -> None:
-    """Add, list and revoke keys that open a queue for a role."""
+    """Add, list and revoke keys with a role."""
 
 
 @command("add", "jobengine key add mail --role worker\njobengine key add mail --role viewer --key-file viewer.key")
@@ -22,15 +22,15 @@ def key() -> None:
     "--role",
     required=True,
     type=click.Choice(["producer", "worker", "viewer"]),
-    help="A producer adds jobs, a worker claims and updates them, a viewer only looks.",
+    help="A producer adds jobs, a worker claims and updates them, a viewer only reads.",
 )
 @KEY_FILE
 def add(queue_name: str, role: str, key_file: str | None) -> None:
-    """Let a key open a queue for a role; prints it, unless it was given."""
+    """Add a key with a role, and print it if it was made here."""
     session = current()
     secret, new = key_from(key_file)
     added = session.queue(queue_name).keys.add(role, secret)
-    session.output.note(f"The key opens {queue_name!r} for a {role}. To revoke it, say its id: {added.id}")
+    session.output.note(f"The key opens {queue_name!r} for a {role}. To revoke it, use its id: {added.id}")
     if new:
         session.output.value(secret.reveal(), **added.raw, access_key=secret.reveal())
     elif session.json:
@@ -40,7 +40,7 @@ def add(queue_name: str, role: str, key_file: str | None) -> None:
 @command("list", "jobengine key list mail")
 @QUEUE
 def list_keys(queue_name: str) -> None:
-    """List the keys of a queue by id and role; the keys themselves are shown to nobody."""
+    """List the keys of a queue by id and role; the keys themselves are never shown."""
     session = current()
     session.output.list(KEYS, session.queue(queue_name).keys.list())
 
@@ -49,7 +49,7 @@ def list_keys(queue_name: str) -> None:
 @QUEUE
 @click.argument("key_id", metavar="ID")
 def revoke(queue_name: str, key_id: str) -> None:
-    """Let the key with an id open the queue no more."""
+    """Revoke the key with this id."""
     session = current()
     session.queue(queue_name).keys.revoke(key_id)
     session.output.note("The key was revoked.")

@@ -1,4 +1,4 @@
-"""Tables for a terminal. Imported only where there is one: rich takes its time to load."""
+"""Tables for a terminal. Imported only for one: rich is slow to load."""
 
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
@@ -13,14 +13,14 @@ __all__ = ["grid_of", "table_of"]
 
 T = TypeVar("T")
 
-#: What is shown of a text that has no end.
+#: The most characters of a cell.
 _SHOWN: Final = 400
-#: Between two columns.
+#: Spaces between columns.
 _GAP: Final = 2
 
 
 def table_of(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> Table:
-    """A table with a row for each, in which no number is cut: columns that can be spared are left out before."""
+    """A table with a row for each item. Optional columns are left out before any number is cut."""
     texts = {column: [plain(column.of(item))[:_SHOWN] for item in items] for column in columns}
     widths = _widths({column: texts[column] for column in columns if any(texts[column])}, width)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
@@ -36,7 +36,7 @@ def _cell(column: Column[Any], text: str) -> Text:
 
 
 def _widths(texts: dict[Column[Any], list[str]], width: int) -> dict[Column[Any], int]:
-    """The columns for which there is room, and how wide each is."""
+    """The columns that fit, and their widths."""
     longest = {column: max(cell_len(text) for text in [column.heading, *texts[column]]) for column in texts}
     needed = {column: min(wide, column.least) if column.cut else wide for column, wide in longest.items()}
     while needed and _total(needed) > width:
@@ -54,7 +54,7 @@ def _total(widths: dict[Column[Any], int]) -> int:
 
 
 def grid_of(rows: Sequence[tuple[str, str]]) -> Table:
-    """Names and values."""
+    """A table of names and values."""
     table = Table.grid(padding=(0, 2))
     for name, value in rows:
         table.add_row(Text(name, style="bold"), Text(value))

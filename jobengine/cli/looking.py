@@ -1,4 +1,4 @@
-"""Commands that look at jobs: `jobs`, `show`, `next` and `explain`."""
+"""Commands that show jobs: `jobs`, `show`, `next` and `explain`."""
 
 from collections.abc import Iterable, Iterator
 from typing import get_args
@@ -26,8 +26,8 @@ _LIMIT = 50
 )
 @QUEUE
 @filters
-@click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="How many at most.")
-@click.option("--all", "every", is_flag=True, help="All that match.")
+@click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="The most jobs to list.")
+@click.option("--all", "every", is_flag=True, help="List all that match.")
 @click.option("--sort", type=click.Choice(get_args(JobOrder)), help='By time, oldest first; with a "-" newest first.')
 def jobs(
     queue_name: str,
@@ -38,18 +38,18 @@ def jobs(
     tag: str | None,
     search: str | None,
 ) -> None:
-    """List jobs, in the order in which they are to run or by time."""
+    """List jobs, in execution order or by time."""
     session = current()
     queue = session.queue(queue_name)
     wanted = chosen(state, tag, search)
     if every:
         session.output.list(JOBS, queue.jobs(sort=sort, **wanted))
         return
-    # One more than is shown tells whether there are more.
+    # One extra job tells whether there are more.
     found = iter(queue.jobs(limit=limit + 1, sort=sort, **wanted))
     session.output.list(JOBS, _first(found, limit))
     if next(found, None) is not None:
-        session.output.note(f"There are more than {limit}: say --limit or --all to see them.")
+        session.output.note(f"There are more than {limit}: use --limit or --all to see them.")
 
 
 def _first(found: Iterator[Job], limit: int) -> Iterable[Job]:
@@ -64,22 +64,22 @@ def _first(found: Iterator[Job], limit: int) -> Iterable[Job]:
 @QUEUE
 @UID
 def show(queue_name: str, uid: str) -> None:
-    """Show all of a job."""
+    """Show a job with all its fields."""
     session = current()
     session.output.record(session.queue(queue_name).get(uid).raw)
 
 
 @command("next", "jobengine next mail\njobengine next mail --claim --wait 10s --json")
 @QUEUE
-@click.option("--claim", is_flag=True, help="Claim it: nobody else gets it until its lease, which is shown, runs out.")
-@click.option("--wait", type=Seconds(), default=0.0, help="With --claim: how long to wait until there is one.")
+@click.option("--claim", is_flag=True, help="Claim it; it is yours until its lease, which is shown, expires.")
+@click.option("--wait", type=Seconds(), default=0.0, help="With --claim: how long to wait for a job.")
 @click.option("--tag", multiple=True, metavar="TAG", help="With --claim: only a job with this tag.")
-@click.option("--worker", metavar="NAME", help="With --claim: the name under which it is held.")
+@click.option("--worker", metavar="NAME", help="With --claim: the worker's name.")
 def next_job(queue_name: str, claim: bool, wait: float, tag: tuple[str, ...], worker: str | None) -> None:
-    """Show the job that is to run next; with --claim, take it."""
+    """Show the next job to run; with --claim, claim it."""
     session = current()
     if (wait or tag or worker) and not claim:
-        raise click.UsageError("--wait, --tag and --worker go with --claim.")
+        raise click.UsageError("--wait, --tag and --worker need --claim.")
     queue = session.queue(queue_name)
     job = _claimed(queue, wait, tag, worker) if claim else queue.peek()
     if job is None:
@@ -96,7 +96,7 @@ def _claimed(queue: Queue, wait: float, tags: tuple[str, ...], worker: str | Non
 @QUEUE
 @UID
 def explain(queue_name: str, uid: str) -> None:
-    """Say why a job is where it is."""
+    """Explain why a job is in its place."""
     session = current()
     explanation = session.queue(queue_name).explain(uid)
     session.output.record(explanation.raw)

@@ -1,4 +1,4 @@
-"""What commands print: tables for a terminal, lines with tabs for a pipe, JSON for a script; messages apart from it."""
+"""Prints tables to a terminal, lines with tabs to a pipe, or JSON; messages go to standard error."""
 
 import json
 import os
@@ -15,17 +15,17 @@ __all__ = ["Output", "json_text"]
 
 T = TypeVar("T", bound="Shown")
 
-#: Rows that are laid out together: the first ones of a long list are seen while others are read.
+#: Rows that are laid out together: the first ones of a long list appear while others are read.
 _ROWS = 500
 
 
 def json_text(value: Any) -> str:
-    """JSON in one line."""
+    """JSON on one line."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 class Shown(Protocol):
-    """What can be printed."""
+    """A value that can be printed."""
 
     @property
     def raw(self) -> Any:
@@ -34,35 +34,35 @@ class Shown(Protocol):
 
 
 class Output:
-    """Where one command prints."""
+    """The outputs of one command."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
 
     @property
     def at_terminal(self) -> bool:
-        """Whether somebody looks at a terminal."""
+        """Whether standard output is a terminal."""
         return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
     def note(self, message: str) -> None:
-        """A message for a person, on standard error."""
+        """Print a message for a person, on standard error."""
         click.echo(message, err=True)
 
     def value(self, text: str, **more: Any) -> None:
-        """What was asked for, alone in a line; with --json the object of `more`."""
+        """Print one text on its line or, with --json, `more` as an object."""
         click.echo(json_text(more) if self.as_json else text)
 
     def json(self, value: Any) -> None:
-        """JSON in one line."""
+        """Print JSON on one line."""
         click.echo(json_text(value))
 
     def list(self, columns: Sequence[Column[T]], items: Iterable[T]) -> None:
-        """Many of a kind."""
+        """Print a list."""
         if self.as_json:
             for item in items:
                 self.json(item.raw)
         elif self.at_terminal:
-            from .layout import table_of  # for a terminal only
+            from .layout import table_of  # only for a terminal
 
             console = _console()
             for some in _portions(items):
@@ -72,11 +72,11 @@ class Output:
                 click.echo("\t".join(plain(column.of(item)) for column in columns))
 
     def record(self, raw: Any) -> None:
-        """One object of the server."""
+        """Print an object from the server."""
         if self.as_json:
             self.json(raw)
         elif self.at_terminal:
-            from .layout import grid_of  # for a terminal only
+            from .layout import grid_of  # only for a terminal
 
             _console().print(grid_of(list(rows_of(raw))))
         else:
@@ -85,7 +85,7 @@ class Output:
 
 
 def _console() -> Any:
-    from rich.console import Console  # for a terminal only
+    from rich.console import Console  # only for a terminal
 
     return Console(file=sys.stdout, highlight=False)
 

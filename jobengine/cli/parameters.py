@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, and what is read of them."""
+"""Arguments and options that several commands share."""
 
 import json
 import re
@@ -25,7 +25,7 @@ UID: Final = click.argument("uid")
 
 
 class Seconds(click.ParamType[float]):
-    """A span of time: 90, 90s, 5m, 2h, 1d."""
+    """A time span: 90, 90s, 5m, 2h, 1d."""
 
     name = "seconds"
 
@@ -35,7 +35,7 @@ class Seconds(click.ParamType[float]):
             return float(value)
         found = _SPAN.fullmatch(value)
         if found is None:
-            self.fail(f"{value!r} is no span of time; write 90, 90s, 5m, 2h or 1d.", param, ctx)
+            self.fail(f"{value!r} is not a time span; write 90, 90s, 5m, 2h or 1d.", param, ctx)
         return float(found[1]) * _UNITS[found[2]]
 
 
@@ -47,7 +47,7 @@ class State(click.Choice[str]):
 
 
 class Content(click.ParamType[Any]):
-    """A JSON object: as it is, `-` for standard input, or `@FILE`."""
+    """A JSON object: itself, `-` for standard input, or `@FILE`."""
 
     name = "content"
 
@@ -62,7 +62,7 @@ class Content(click.ParamType[Any]):
 
 
 def read_text(value: str) -> str:
-    """What an argument stands for: itself, standard input or a file. Raises ValueError."""
+    """The text of an argument: itself, of standard input, or of a file. Raises ValueError."""
     if value == "-":
         return _decoded(sys.stdin.buffer.read(), "standard input")
     if not value.startswith("@"):
@@ -77,7 +77,7 @@ def _decoded(data: bytes, whence: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise ValueError(f"What comes from {whence} is not UTF-8.") from None
+        raise ValueError(f"The text from {whence} is not UTF-8.") from None
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -94,30 +94,30 @@ _parse: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finit
 
 
 def parse_json(text: str) -> Any:
-    """Any JSON that can be sent; raises ValueError, which says what is wrong."""
+    """Parse JSON that can be sent; raises ValueError with the reason."""
     try:
         value = _parse(text)
-        if _ESCAPE in text:  # half of a pair of surrogates can be escaped, and is no character
+        if _ESCAPE in text:  # an escape may be half of a surrogate pair, which UTF-8 can't encode
             encode_text(value).encode()
         return value
     except RecursionError:
-        raise ValueError("It is nested too deep.") from None
+        raise ValueError("It is nested too deeply.") from None
     except UnicodeEncodeError:
-        raise ValueError("It has half of a pair of surrogates, which is no character.") from None
+        raise ValueError("It has half of a surrogate pair, which is not a character.") from None
     except ValueError as error:
         raise ValueError(f"It is not JSON: {error}.") from None
 
 
 def parse_content(text: str) -> dict[str, Any]:
-    """The content of a job; raises ValueError, which says what is wrong."""
+    """Parse the content of a job; raises ValueError with the reason."""
     content = parse_json(text)
     if not isinstance(content, dict):
-        raise ValueError('The content of a job is a JSON object, such as {"to": "ada@example.org"}.')
+        raise ValueError('The content of a job must be a JSON object, such as {"to": "ada@example.org"}.')
     return content
 
 
 def filters(function: F) -> F:
-    """The options that say which jobs are meant; those that were given come as `filters` from `chosen`."""
+    """Add the options that select jobs; `chosen` turns those that were given into `filters`."""
     for option in (
         click.option("--search", metavar="TEXT", help="Jobs with this text in their content."),
         click.option("--tag", metavar="TAG", help="Jobs with this tag."),

@@ -8,7 +8,7 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """How many of all are done, on standard error; nothing is shown if that is no terminal."""
+    """The progress of a long command, on standard error; shown only at a terminal."""
 
     def __init__(self, total: int, *, shown: bool, what: str = "adding", in_bytes: bool = False) -> None:
         self._bar: Any = None
@@ -26,18 +26,18 @@ class Progress:
         self.stop()
 
     def at(self, done: int, total: int | None = None) -> None:
-        """So many are done, of so many if that has changed."""
+        """Set how many are done, and how many there are if that has changed."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
 
     def stop(self) -> None:
-        """Leave the bar as it is; messages come below it."""
+        """Leave the bar as it is, so that messages go below it."""
         if self._bar is not None:
             self._bar.stop()
 
 
 def _bar(total: int, what: str, *, in_bytes: bool) -> tuple[Any, Any]:
-    from rich import progress  # for a terminal only
+    from rich import progress  # only for a terminal
     from rich.console import Console
 
     count = progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn()

@@ -1,4 +1,4 @@
-"""`jobengine queue`: makes, shows, sets up and removes queues."""
+"""`jobengine queue`: creates, shows, configures and deletes queues."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from .session import current
 
 __all__ = ["queue"]
 
-#: What `queue show` leaves to `queue stats`.
+#: Fields that `queue show` leaves to `queue stats`.
 _NUMBERS = frozenset(
     {"ready", "delayed", "oldest_ready_seconds", "last_minute", "last_hour", "minutes", "wait_seconds", "run_seconds"}
 )
@@ -23,7 +23,7 @@ _NUMBERS = frozenset(
 
 @group("queue")
 def queue() -> None:
-    """Make queues, look at them, set them up and remove them."""
+    """Create, show, configure and delete queues."""
 
 
 @command("create", "jobengine queue create mail\njobengine queue create mail --key-file mail.key")
@@ -31,23 +31,21 @@ def queue() -> None:
 @KEY_FILE
 def create(queue_name: str, key_file: str | None) -> None:
     """
-    Make a queue.
+    Create a queue.
 
-    Prints the key that opens it, which is made anew unless one is given: keep it, nobody can show it again.
+    Prints its key, which is made here unless you give one. Keep it: it can't be shown again.
     """
     session = current()
     key, new = key_from(key_file)
     try:
         session.engine.queue(queue_name).create(access_key=key)
     except OutcomeUnknown:
-        if new:  # if the queue was made, nothing else opens it
+        if new:  # once the queue exists, only this key opens it
             session.output.value(key.reveal(), name=queue_name, access_key=key.reveal())
         raise
-    session.output.note(f"The queue {queue_name!r} was made.")
+    session.output.note(f"The queue {queue_name!r} was created.")
     if new:
-        session.output.note(
-            "This is its key, which can't be shown again; have it in JOBENGINE_ACCESS_KEY or a profile:"
-        )
+        session.output.note("This is its key, which can't be shown again; put it in JOBENGINE_ACCESS_KEY or a profile:")
         session.output.value(key.reveal(), name=queue_name, access_key=key.reveal())
     elif session.json:
         session.output.json({"name": queue_name})
@@ -55,7 +53,7 @@ def create(queue_name: str, key_file: str | None) -> None:
 
 @command("list", "jobengine queue list\njobengine queue list --json")
 def list_queues() -> None:
-    """List all queues, for those who have the server's admin key."""
+    """List all queues; needs the server's admin key."""
     session = current()
     session.output.list(QUEUES, session.engine.queues())
 
@@ -63,7 +61,7 @@ def list_queues() -> None:
 @command("show", "jobengine queue show mail")
 @QUEUE
 def show(queue_name: str) -> None:
-    """Show how a queue is set up, and how many jobs it has."""
+    """Show the settings of a queue, and how many jobs it has."""
     session = current()
     raw = session.queue(queue_name).stats().raw
     session.output.record({name: value for name, value in raw.items() if name not in _NUMBERS})
@@ -72,10 +70,10 @@ def show(queue_name: str) -> None:
 @command("stats", "jobengine queue stats mail")
 @QUEUE
 def stats(queue_name: str) -> None:
-    """Show a queue in numbers: how many jobs, how old, how fast; times are in seconds."""
+    """Show the statistics of a queue: number, age and speed of its jobs; times are in seconds."""
     session = current()
     raw = session.queue(queue_name).stats().raw
-    # What happened in each minute is for programs: 240 numbers.
+    # The figures of each minute are for programs: 240 numbers.
     session.output.record(raw if session.json else {name: value for name, value in raw.items() if name != "minutes"})
 
 
@@ -85,17 +83,17 @@ def stats(queue_name: str) -> None:
     "jobengine queue configure mail --require-lease",
 )
 @QUEUE
-@click.option("--max-jobs", type=click.IntRange(0), help="How many jobs it may hold; 0 is any number.")
-@click.option("--require-lease/--no-require-lease", default=None, help="Only who holds a job may update it.")
-@click.option("--keep", type=Seconds(), help="How long jobs are kept that are finished, if they do not say.")
-@click.option("--timeout", type=Seconds(), help="How long a job may be in progress without a sign of life.")
-@click.option("--max-attempts", type=click.IntRange(1), help="How often a job is tried.")
-@click.option("--retry-delay", type=Seconds(), help="The time before the second attempt.")
-@click.option("--new-key", is_flag=True, help="Give it a new key: made and printed, unless there is a --key-file.")
+@click.option("--max-jobs", type=click.IntRange(0), help="The most jobs in the queue; 0 is no limit.")
+@click.option("--require-lease/--no-require-lease", default=None, help="Only the holder of a job may update it.")
+@click.option("--keep", type=Seconds(), help="How long finished jobs are kept, by default.")
+@click.option("--timeout", type=Seconds(), help="How long a job may be in progress without an update, by default.")
+@click.option("--max-attempts", type=click.IntRange(1), help="The most attempts at a job, by default.")
+@click.option("--retry-delay", type=Seconds(), help="The time before the second attempt, by default.")
+@click.option("--new-key", is_flag=True, help="Give it a new key: one is made and printed, unless --key-file has it.")
 @KEY_FILE
-@click.option("--old-key-for", type=Seconds(), help="How long the old key still opens it beside the new one.")
+@click.option("--old-key-for", type=Seconds(), help="How long the old key stays valid beside the new one.")
 def configure(queue_name: str, **asked: Any) -> None:
-    """Set a queue up otherwise; what is not said stays as it is."""
+    """Change the settings of a queue; others stay as they are."""
     session = current()
     queue = session.queue(queue_name)
     new_key, key_file = asked.pop("new_key"), asked.pop("key_file")
@@ -103,7 +101,7 @@ def configure(queue_name: str, **asked: Any) -> None:
     if new_key or key_file:
         changes["new_access_key"], made = key_from(key_file)
     if not changes:
-        raise click.UsageError("Say what is to change, such as --max-jobs.")
+        raise click.UsageError("Name a change, such as --max-jobs.")
     setup = queue.configure(**changes)
     if "new_access_key" not in changes:
         session.output.record(setup.raw)
@@ -137,7 +135,7 @@ def _whole(seconds: float | None, unit: int) -> int | None:
 
 
 def _switch(name: str, method: str, help_text: str) -> Command:
-    """A command that turns one thing of a queue on or off."""
+    """A command that switches one setting of a queue."""
 
     @command(name, f"jobengine queue {name} mail", help=help_text)
     @QUEUE
@@ -156,13 +154,13 @@ def _switch(name: str, method: str, help_text: str) -> Command:
 @QUEUE
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(queue_name: str, yes: bool) -> None:
-    """Remove a queue and every job in it."""
+    """Delete a queue and all its jobs."""
     session = current()
     queue = session.queue(queue_name)
     size = queue.stats().size
-    ask(f"Remove the queue {queue_name!r} and its jobs, {size} in all?", yes=yes or not size)
+    ask(f"Delete the queue {queue_name!r} and its {size} jobs?", yes=yes or not size)
     queue.remove()
-    session.output.note(f"The queue {queue_name!r} was removed.")
+    session.output.note(f"The queue {queue_name!r} was deleted.")
     if session.json:
         session.output.json({"name": queue_name, "jobs": size})
 
@@ -173,10 +171,10 @@ for one in (
     show,
     stats,
     configure,
-    _switch("pause", "pause", "It gives no jobs out; it takes new ones in."),
-    _switch("resume", "resume", "It gives jobs out again."),
-    _switch("drain", "drain", "It takes no new jobs in; it gives out those it has."),
-    _switch("undrain", "undrain", "It takes new jobs in again."),
+    _switch("pause", "pause", "No job can be claimed; jobs can be added."),
+    _switch("resume", "resume", "Jobs can be claimed again."),
+    _switch("drain", "drain", "No job can be added; jobs can be claimed."),
+    _switch("undrain", "undrain", "Jobs can be added again."),
     delete,
 ):
     queue.add_command(one)

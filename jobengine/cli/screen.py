@@ -1,4 +1,4 @@
-"""What `jobengine top` draws."""
+"""Draws the screen of `jobengine top`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ def screen(seen: Snapshot, trouble: str, url: str, now: float, width: int) -> An
     parts.append(
         table_of(TOP, seen.queues, width)
         if seen.queues
-        else Text("No queue was seen yet." if trouble else "No queues.")
+        else Text("No queue has been read yet." if trouble else "No queues.")
     )
     if seen.workers:
         parts += [Text(""), table_of(_workers_at(time), seen.workers, width)]
@@ -33,7 +33,7 @@ def screen(seen: Snapshot, trouble: str, url: str, now: float, width: int) -> An
 
 
 def _workers_at(time: datetime) -> Sequence[Column[Holder]]:
-    """The columns of workers, for those who look at this time and need not compare clocks."""
+    """The columns of workers, with times relative to `time`."""
 
     def silence(holder: Holder) -> str:
         return duration(max(time - holder.silent_since, timedelta()))

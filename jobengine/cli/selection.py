@@ -1,4 +1,4 @@
-"""Which jobs a command is to act on: some by uid, or all that match."""
+"""The jobs that a command acts on: some by uid, or all that match."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
@@ -30,14 +30,14 @@ def chosen(state: str | None, tag: str | None, search: str | None) -> JobFilter:
 
 
 def selection(function: F) -> F:
-    """The arguments and options with which `Selection` is made."""
+    """Add the arguments and options from which `Selection` is made."""
     options = (
         click.argument("queue_name", metavar="QUEUE"),
         click.argument("uids", metavar="[UID]...", nargs=-1),
         filters,
         click.option("--all", "every", is_flag=True, help="All jobs of the queue."),
-        click.option("--dry-run", is_flag=True, help="Only say how many there are."),
-        click.option("--yes", is_flag=True, help="Do not ask before it is done to many."),
+        click.option("--dry-run", is_flag=True, help="Only count the jobs."),
+        click.option("--yes", is_flag=True, help="Don't ask before changing many."),
     )
     for option in reversed(options):
         function = option(function)
@@ -45,7 +45,7 @@ def selection(function: F) -> F:
 
 
 class Selection(NamedTuple):
-    """Which jobs, and whether to ask."""
+    """The selected jobs, and whether to ask."""
 
     queue: Queue
     uids: Sequence[str]
@@ -56,25 +56,25 @@ class Selection(NamedTuple):
 
     @classmethod
     def of(cls, session: Session, asked: dict[str, Any]) -> "Selection":
-        """What was asked for; takes its options out of `asked`. Raises UsageError if it says nothing, or two things."""
+        """Take the selection's options out of `asked`. Raises UsageError unless exactly one way to select was used."""
         wanted = chosen(asked.pop("state"), asked.pop("tag"), asked.pop("search"))
         uids, every = asked.pop("uids"), asked.pop("every")
         if sum(map(bool, (uids, wanted, every))) != 1:
-            raise click.UsageError("Say which jobs: their uids, or --state, --tag and --search, or --all.")
+            raise click.UsageError("Choose the jobs: by uid, by --state, --tag or --search, or with --all.")
         queue = session.queue(asked.pop("queue_name"))
         return cls(queue, uids, wanted, every, asked.pop("dry_run"), asked.pop("yes"))
 
 
-#: So many are done without asking.
+#: From this number on, the command asks.
 _MANY: Final = 2
-#: What is done to all that match; the arguments are those of Queue.cancel_all.
+#: Acts on all that match; takes the arguments of Queue.cancel_all.
 ToAll = Callable[..., int]
-#: What is done to one job.
+#: Acts on one job.
 ToOne = Callable[[str], Job | None]
 
 
 def act(session: Session, selected: Selection, verb: str, to_one: ToOne, to_all: ToAll) -> None:
-    """Do it to the jobs; `verb` is what was done to them, such as "cancelled"."""
+    """Act on the jobs; `verb` is a participle, such as "cancelled"."""
     if selected.uids:
         _to_each(session, selected, verb, selected.queue.get if selected.dry_run else to_one)
         return
@@ -86,13 +86,13 @@ def act(session: Session, selected: Selection, verb: str, to_one: ToOne, to_all:
         if selected.dry_run:
             _say(session, matched, f"would be {verb}")
             return
-        ask(f"{_jobs(matched)} of {selected.queue.name!r} would be {verb}. Go on?", yes=matched < _MANY)
+        ask(f"{_jobs(matched)} of {selected.queue.name!r} would be {verb}. Continue?", yes=matched < _MANY)
     matched = to_all(**wanted)
     _say(session, matched, _past(verb, matched))
 
 
 def _to_each(session: Session, selected: Selection, verb: str, do: ToOne) -> None:
-    """Do it to one after the other; those that fail keep no other from being done."""
+    """Act on each job in turn; one that fails does not stop the others."""
     done, code = 0, Exit.DONE
     for uid in selected.uids:
         try:

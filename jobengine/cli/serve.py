@@ -22,12 +22,12 @@ def serve(context: click.Context, options: tuple[str, ...]) -> None:
     """
     Run the server in the foreground, with the options of `twistd jobengine`.
 
-    It logs to the terminal, and ends with Ctrl-C or SIGTERM.
+    It logs to the terminal, and stops at Ctrl-C or SIGTERM.
     """
     if "--help" in options:
         click.echo(context.get_help() + "\n")
-    from twisted.scripts import twistd  # so that no other command loads Twisted
+    from twisted.scripts import twistd  # here, so that no other command loads Twisted
 
-    # Options that stand before the name of the command are twistd's own.
+    # Options before the command's name are twistd's own.
     sys.argv = ["jobengine", "--nodaemon", "--pidfile=", "jobengine", *options]
-    twistd.run()  # type: ignore[no-untyped-call]  # Twisted says nothing of types here
+    twistd.run()  # type: ignore[no-untyped-call]  # Twisted has no types here

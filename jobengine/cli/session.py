@@ -1,4 +1,4 @@
-"""What all commands of one call share: what was said for all of them, the client, and where they print."""
+"""What all parts of one command share: common options, the client, and the output."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,31 +12,31 @@ from .output import Output
 
 __all__ = ["Session", "current"]
 
-#: Seconds for which a call is tried again that the server could not answer.
+#: Seconds for which a call is retried if the server can't be reached.
 _RETRY_FOR = 5.0
 
 
 class Session:
-    """One call of `jobengine`."""
+    """One run of `jobengine`."""
 
     def __init__(self, make_engine: Callable[..., JobEngine] = JobEngine) -> None:
         self._make_engine = make_engine
         self._engine: JobEngine | None = None
-        #: Options that every command takes.
+        #: The options of every command.
         self.url: str | None = None
         self.profile: str | None = None
         self.json = False
-        #: Seconds for which a call is tried again.
+        #: Seconds for which a call is retried.
         self.retry_for = _RETRY_FOR
 
     @property
     def output(self) -> Output:
-        """Where the command prints."""
+        """The command's output."""
         return Output(as_json=self.json)
 
     @property
     def engine(self) -> JobEngine:
-        """The client, made when it is first needed. Raises BadSettings."""
+        """The client, made when it is first used. Raises BadSettings."""
         if self._engine is None:
             self._engine = self._make_engine(self.url, profile=self.profile, retry_for=self.retry_for)
         return self._engine
@@ -58,7 +58,7 @@ class Session:
 
 
 def current() -> Session:
-    """The session of the command that runs."""
+    """The session of the running command."""
     session: Any = click.get_current_context().ensure_object(Session)
     assert isinstance(session, Session)
     return session

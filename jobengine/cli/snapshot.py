@@ -1,4 +1,4 @@
-"""What `jobengine top` shows: queues in numbers, and who holds jobs."""
+"""What `jobengine top` shows: queues and workers."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ class Holder(NamedTuple):
     name: str
     queue: str
     jobs: int
-    #: When the one of its jobs was last updated that has been silent longest.
+    #: The oldest of the last updates of its jobs.
     silent_since: datetime
 
     @property
@@ -25,14 +25,14 @@ class Holder(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What was seen at one time."""
+    """The queues and workers at one time."""
 
     queues: Sequence[QueueStats]
     workers: Sequence[Holder]
 
 
 def workers_of(queue: str, jobs: Iterable[Job]) -> list[Holder]:
-    """Who holds these jobs, with the most jobs first."""
+    """The workers of these jobs, those with the most jobs first."""
     held: dict[str, list[Job]] = {}
     for job in jobs:
         held.setdefault(job.worker or "", []).append(job)

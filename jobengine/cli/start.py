@@ -1,4 +1,4 @@
-"""Where the command `jobengine` begins. Nothing is loaded before it can be interrupted without a traceback."""
+"""The entry point of `jobengine`. It imports the rest only after it can handle an interrupt without a traceback."""
 
 import os
 import sys
@@ -11,24 +11,24 @@ _STDERR: Final = 2
 
 
 def main() -> None:
-    """Run the command line of this process; does not return."""
+    """Run the command line of this process; never returns."""
     try:
         _open_what_is_closed()
         from .app import app
 
         app(prog_name="jobengine")
-    except KeyboardInterrupt:  # while it was loaded
+    except KeyboardInterrupt:  # during the imports
         sys.exit(130)
-    except OSError as error:  # such as a full disk that standard output goes to
+    except OSError as error:  # such as a full disk behind standard output
         _drop_what_is_not_printed()
         sys.exit(f"jobengine: An error on this machine: {error.strerror or error}.")
 
 
 def _open_what_is_closed() -> None:
     """
-    Open standard input and outputs that this process was started without, as by `<&-`: they are empty.
+    Open standard input and outputs that were closed at the start, as by `<&-`, on /dev/null.
 
-    Otherwise the next file or connection would get the number of one of them.
+    Otherwise the next file or connection would get one of their numbers.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
@@ -40,5 +40,5 @@ def _open_what_is_closed() -> None:
 
 
 def _drop_what_is_not_printed() -> None:
-    """Have what is left in the buffer go nowhere, or the end of the process would try to print it once more."""
+    """Discard what is left in the buffer: the process would try to print it once more at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)

@@ -1,4 +1,4 @@
-"""`jobengine top`: all queues at a glance, again and again."""
+"""`jobengine top`: shows all queues, and refreshes."""
 
 import sys
 import time
@@ -18,29 +18,27 @@ from .snapshot import Holder, Snapshot, workers_of
 
 __all__ = ["top"]
 
-#: Nobody waits for an answer: the next look is soon.
+#: Calls are hardly retried: the next refresh is soon.
 _RETRY_FOR: Final = 0.001
-#: Of a queue with more jobs in progress, only so many are looked at.
+#: The most jobs in progress to read from a queue.
 _LOOKED_AT: Final = 500
 
 
 @command("top", "jobengine top mail --once\njobengine top mail thumbnails --interval 5s\njobengine top --once --json")
 @click.argument("queue_names", metavar="[QUEUE]...", nargs=-1)
-@click.option(
-    "--interval", type=Seconds(), default=2.0, help="The time between two looks; 2 seconds if it is left out."
-)
-@click.option("--once", is_flag=True, help="Look once, print it and end; so it does where there is no terminal.")
+@click.option("--interval", type=Seconds(), default=2.0, help="The time between refreshes; default 2 seconds.")
+@click.option("--once", is_flag=True, help="Print once and stop, which is the default without a terminal.")
 def top(queue_names: tuple[str, ...], interval: float, once: bool) -> None:
     """
-    Show how deep queues are, how fast jobs come and go, how long they wait, and who works on them. Ends with Ctrl-C.
+    Show the length of queues, how fast jobs come and go, how long they wait, and the workers. Ctrl-C stops it.
 
-    With no QUEUE, all of them: this needs the server's admin key, or a profile with a key for each.
+    Without QUEUE it shows all queues: this needs the server's admin key, or a profile with a key for each queue.
     """
     session = current()
     session.retry_for = _RETRY_FOR
     names = queue_names or tuple(session.engine.settings.keys)
     if not names and session.engine.settings.admin_key is None:
-        raise Failed("Say which queues, or set JOBENGINE_ADMIN_KEY to see all of them.", Exit.USAGE)
+        raise Failed("Name the queues, or set JOBENGINE_ADMIN_KEY to see all of them.", Exit.USAGE)
     if once or session.json or not sys.stdout.isatty():
         _print(session, _look(session, names))
     else:
@@ -48,7 +46,7 @@ def top(queue_names: tuple[str, ...], interval: float, once: bool) -> None:
 
 
 def _look(session: Session, names: Sequence[str]) -> Snapshot:
-    """The queues of these names, all if there are none; those with most jobs to be done first."""
+    """Read the queues of these names, or all queues; those with the most unfinished jobs first."""
     engine = session.engine
     queues = [session.queue(name).stats() for name in names] if names else engine.queues()
     queues.sort(key=lambda queue: (-queue.counts.queued - queue.counts.inprogress, queue.name))
@@ -72,7 +70,7 @@ def _print(session: Session, seen: Snapshot) -> None:
 
 
 def _looks(session: Session, names: Sequence[str]) -> Iterator[tuple[Snapshot, str]]:
-    """What is seen, again and again, and what is wrong; a server that does not answer is asked again."""
+    """Yield a snapshot at each refresh, with an error text if the server did not answer."""
     seen = Snapshot((), ())
     while True:
         try:
@@ -85,7 +83,7 @@ def _looks(session: Session, names: Sequence[str]) -> Iterator[tuple[Snapshot, s
 def _live(
     looks: Iterator[tuple[Snapshot, str]], interval: float, url: str, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    from rich.console import Console  # for a terminal only
+    from rich.console import Console  # only for a terminal
     from rich.live import Live
 
     from .screen import screen

@@ -1,4 +1,4 @@
-"""`jobengine work`: works on the jobs of queues, with a command for each job or with a worker in Python."""
+"""`jobengine work`: works on jobs, with a command for each job or with a worker in Python."""
 
 import json
 import logging
@@ -27,20 +27,20 @@ __all__ = ["work"]
 
 _log: Final = logging.getLogger("jobengine.work")
 
-#: Seconds after which a job is tried again that was given back, at least: one that always is, and says nothing of a
-#: delay, would else keep the machine busy.
+#: The least seconds before a released job is tried again. Without it, a job that is always released, and has no delay,
+#: would keep the machine busy.
 _LEAST_DELAY: Final = 1.0
-#: Signals that running commands are told of.
+#: Signals that are passed on to running commands.
 _PASSED_ON: Final = (signal.SIGUSR1, signal.SIGUSR2)
-#: Where what stands behind `--` is kept.
+#: The key under which the arguments after `--` are kept.
 _COMMAND: Final = "jobengine.command"
 
 
 class _WithCommand(Command):
-    """A command that takes another one, behind `--`."""
+    """A command that takes another command after `--`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take away what is not for us."""
+        """Remove the other command from the arguments."""
         if "--" in args:
             place = args.index("--")
             ctx.meta[_COMMAND] = args[place + 1 :]
@@ -59,37 +59,35 @@ class _WithCommand(Command):
     """,
 )
 @click.argument("queues", metavar="-- COMMAND [ARG]...", nargs=-1)
-@click.option("-j", "--jobs", type=click.IntRange(1), help="How many jobs run at one time; 1 if it is left out.")
-@click.option(
-    "--tag", multiple=True, metavar="TAG", help="Only jobs with this tag; with all of them if it comes twice."
-)
-@click.option("--name", help="Shown as the worker of a job; host and process if it is left out.")
-@click.option("--grace", type=Seconds(), help="How long running jobs are given to end at SIGTERM; 30 seconds.")
-@click.option("--app", metavar="MODULE:WORKER", help="Run this Worker of jobengine.worker, in place of a command.")
+@click.option("-j", "--jobs", type=click.IntRange(1), help="The most jobs at a time; default 1.")
+@click.option("--tag", multiple=True, metavar="TAG", help="Only jobs with this tag; if repeated, with all of the tags.")
+@click.option("--name", help="The worker's name; default HOST-PROCESS.")
+@click.option("--grace", type=Seconds(), help="How long running jobs may take after SIGTERM; default 30 seconds.")
+@click.option("--app", metavar="MODULE:WORKER", help="Run this Worker of jobengine.worker instead of a command.")
 @click.option("--until-empty", is_flag=True, help="End when no job is ready.")
 @click.pass_context
 def work(
     context: click.Context, /, queues: tuple[str, ...], app: str | None, until_empty: bool, **options: Any
 ) -> None:
     """
-    Work on the jobs of queues, until SIGTERM or Ctrl-C; a second one ends it at once.
+    Work on the jobs of queues until SIGTERM or Ctrl-C; a second signal ends it at once.
 
-    Each job runs COMMAND, with the content on standard input. Exit code 0: it is complete, and what was printed is the
-    result if it is JSON. 75: it is given back, and tried again after its delay. 65: it has failed for good. Any other:
-    it has failed, and the end of standard error says why.
+    Each job runs COMMAND, with the content on standard input. Exit code 0: the job is complete, and the output is its
+    result if it is JSON. 75: the job is released, and tried again after its delay. 65: the job has failed, without
+    further attempts. Any other: the attempt has failed, and the end of standard error says why.
 
-    JOBENGINE_QUEUE, JOBENGINE_UID, JOBENGINE_ATTEMPT and JOBENGINE_PRIORITY are set. A number written to the file
-    descriptor JOBENGINE_PROGRESS, as by `echo 50 >&$JOBENGINE_PROGRESS`, is the progress. When a job is cancelled, or
-    its lease is lost, the command's process group gets SIGTERM, and SIGKILL after 10 seconds.
+    JOBENGINE_QUEUE, JOBENGINE_UID, JOBENGINE_ATTEMPT and JOBENGINE_PRIORITY are set. Write a number to the file
+    descriptor JOBENGINE_PROGRESS, as by `echo 50 >&$JOBENGINE_PROGRESS`, to report the progress. If the job is
+    cancelled or its lease is lost, the command's process group gets SIGTERM, and SIGKILL after 10 seconds.
     """
     argv: Sequence[str] = context.meta.get(_COMMAND, ())
     if bool(argv) == bool(app):
-        raise click.UsageError("Say what to run: -- COMMAND, with the -- before it, or --app MODULE:WORKER.")
+        raise click.UsageError("Give the command to run, as in -- COMMAND, or --app MODULE:WORKER.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     given = {name: value for name, value in options.items() if value}
     if app:
         if given:
-            raise click.UsageError(f"--{next(iter(given))} does not go with --app: the worker says so itself.")
+            raise click.UsageError(f"--{next(iter(given))} can't be used with --app: the worker sets it itself.")
         worker = _imported(current(), app, queues)
     else:
         worker = _with_command(current(), queues, argv, given)
@@ -112,16 +110,16 @@ def _imported(session: Session, app: str, queues: Sequence[str]) -> "Worker":
             os.environ[name] = value
     module, _, name = app.partition(":")
     if not module or not name:
-        raise Failed(f"--app {app}: say MODULE:WORKER, as in tasks:worker.", Exit.USAGE)
+        raise Failed(f"--app {app}: write MODULE:WORKER, as in tasks:worker.", Exit.USAGE)
     sys.path.insert(0, os.getcwd())
     try:
         worker = getattr(import_module(module), name, None)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
-            raise  # it is one that the module imports
+            raise  # another module, which this one imports, is missing
         raise Failed(f"--app {app}: {error}.", Exit.USAGE) from None
     if not isinstance(worker, Worker):
-        raise Failed(f"--app {app} is no jobengine.worker.Worker.", Exit.USAGE)
+        raise Failed(f"--app {app} is not a jobengine.worker.Worker.", Exit.USAGE)
     if unknown := [queue for queue in queues if queue not in worker.queues]:
         raise Failed(f"The worker {app} does not work on {unknown[0]!r}.", Exit.USAGE)
     return worker
@@ -136,11 +134,11 @@ def _with_command(session: Session, queues: Sequence[str], argv: Sequence[str], 
     from .command_runner import CommandRunner
 
     if not queues:
-        raise click.UsageError("Say the queues to work on.")
+        raise click.UsageError("Name the queues to work on.")
     if shutil.which(argv[0]) is None:
         raise Failed(f"There is no command {argv[0]!r}.", Exit.USAGE)
     for queue in queues:
-        session.queue(queue)  # which says what to do if there is no key
+        session.queue(queue)  # raises an error with advice if there is no key
     runner = CommandRunner(argv, echo=sys.stderr.buffer)
     worker = Worker(
         queues,
@@ -163,7 +161,7 @@ def _with_command(session: Session, queues: Sequence[str], argv: Sequence[str], 
 
 
 async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:
-    """The result of the command for a job; raises what makes of the job what the command's end means."""
+    """Run the command for a job: returns its result, or raises what its exit code means."""
     from jobengine.worker import Cancelled, Fail, Retry
 
     from .command_runner import environment_of, verdict

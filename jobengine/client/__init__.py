@@ -1,7 +1,7 @@
 """
-The client: adds, claims and manages jobs over HTTP, from threads (JobEngine) or asyncio (AsyncJobEngine).
+The client: adds, claims and manages jobs over HTTP, for threads (JobEngine) or asyncio (AsyncJobEngine).
 
-Importing this loads nothing of the server, and asyncio only for those who ask for a class of it.
+Importing it loads nothing of the server. It loads asyncio only when an asynchronous class is used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -109,7 +109,7 @@ _ASYNC = {
 }
 
 
-if not TYPE_CHECKING:  # which would take any name to be there
+if not TYPE_CHECKING:  # the type checker would accept any name
 
     def __getattr__(name: str) -> Any:
         if name not in _ASYNC:

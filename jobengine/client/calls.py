@@ -1,7 +1,7 @@
 """
-The calls of the API, described once: both clients, and the test that holds them against api_schema.yml, read this.
+The calls of the API, described once for both clients and for the test that compares them with api_schema.yml.
 
-A call that is safe to repeat is sent again when its answer was lost: nothing is done twice by that.
+A call that is safe to repeat is sent again when its answer was lost: repeating it does nothing twice.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,45 +21,45 @@ T = TypeVar("T")
 class Call(NamedTuple, Generic[T]):
     """One operation of the API."""
 
-    #: Its operationId in api_schema.yml.
+    #: The operationId in api_schema.yml.
     operation: str
     method: str
     path: str
-    #: The methods that make it.
+    #: The methods of the client for it.
     served_by: tuple[str, ...]
-    #: What it gives, from the answer.
+    #: Reads the result from the answer.
     read: Callable[[Response], T]
-    #: Whether it may be sent again when its answer was lost.
+    #: Whether it may be sent again after its answer was lost.
     safe: bool = True
-    #: Whether the admin key is sent with it, if there is one.
+    #: Whether the admin key is sent, if the client has one.
     admin: bool = False
-    #: Whether a 404 to a repeated request means that an earlier one was carried out.
+    #: Whether a 404 to a repeated request means that an earlier one has succeeded.
     gone_is_done: bool = False
-    #: What a status means for this call, where that is special.
+    #: Errors for statuses that mean something special for this call.
     special: Mapping[int, type[e.JobEngineError]] | None = None
 
 
 def json_of(response: Response) -> Any:
-    """The JSON of an answer; raises JobEngineError if it is none."""
+    """The JSON of an answer; raises JobEngineError if it is not JSON."""
     try:
         return decode(response.body)
     except ValueError:
         raise e.JobEngineError(
-            f"The answer, with status {response.status}, is not JSON: is it a JobEngine that answers there?",
+            f"The answer, with status {response.status}, is not JSON: is there a JobEngine at this URL?",
             status=response.status,
             request_id=response.request_id,
         ) from None
 
 
 def read_answer(call: Call[T], response: Response) -> T:
-    """What the call gives; raises JobEngineError if it was refused."""
+    """The result of the call; raises JobEngineError if it was refused."""
     if not 200 <= response.status < 300:
         raise failure(response, call.special)
     return call.read(response)
 
 
 def failure(response: Response, special: Mapping[int, type[e.JobEngineError]] | None = None) -> e.JobEngineError:
-    """The error that an answer stands for."""
+    """The error for an answer."""
     try:
         problem = decode(response.body)
     except ValueError:
@@ -182,7 +182,7 @@ ADD_JOBS: Final = Call(
     "addJobs", "PUT", "/api/v1/jobs", ("Queue.add_many", "Queue.add"), _list("jobs", Job), special=_QUEUE
 )
 LIST_JOBS: Final = Call("listJobs", "GET", "/api/v1/jobs", ("Queue.jobs",), _page, special=_QUEUE)
-#: For jobs one by one it is safe if each update is; for all that match it is not.
+#: Safe if each of its updates is; a change of all matching jobs is not.
 UPDATE_JOBS: Final = Call(
     "updateJobs",
     "POST",
@@ -215,7 +215,7 @@ METRICS: Final = Call("metrics", "GET", "/metrics", ("JobEngine.metrics",), _tex
 
 OPENAPI: Final = Call[Any]("openapi", "GET", "/openapi.json", ("JobEngine.openapi",), json_of)
 
-#: All of them, by operationId.
+#: All calls, by operationId.
 CALLS: Final[Mapping[str, Call[Any]]] = {
     call.operation: call for call in list(globals().values()) if isinstance(call, Call)
 }

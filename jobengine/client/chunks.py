@@ -1,4 +1,4 @@
-"""Many new jobs in portions of a request each, and what the server says of a portion."""
+"""Splits many new jobs into requests, and reads the answers."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["chunks", "is_good", "read"]
 
 
 def chunks(contents: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str, Any]) -> Iterator[list[Item]]:
-    """New jobs as JSON, as many at a time as go in one request."""
+    """Encode new jobs as JSON, and yield as many at a time as fit in one request."""
     chunk: list[Item] = []
     size = 0
     for content in contents:
@@ -32,7 +32,7 @@ def chunks(contents: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str,
 
 
 def read(response: Response, added: int) -> list[Job]:
-    """The jobs of an answer; the error says which of all jobs was refused, `added` of them before this request."""
+    """The jobs of an answer. An error names the bad job by its index among all; `added` were added before."""
     if not is_good(response):
         error = calls.failure(response, calls.ADD_JOBS.special)
         raise _placed(error, added)
@@ -41,7 +41,7 @@ def read(response: Response, added: int) -> list[Job]:
 
 
 def is_good(response: Response) -> bool:
-    """Whether the portion was added."""
+    """Whether the jobs were added."""
     return 200 <= response.status < 300
 
 

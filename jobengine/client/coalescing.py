@@ -1,8 +1,8 @@
 """
-Gathers calls into bulk requests: the server's group commit, on this side. Pure state, with no thread, task or socket.
+Gathers calls into bulk requests, as the server gathers commits. Pure state, without threads, tasks or sockets.
 
-A lane holds what waits for one queue. With nothing under way a call leaves at once; what comes meanwhile goes together
-into the next request. So at most one request of a lane is under way, and calls are carried out in the order of put.
+A lane holds the calls for one queue. If no request is under way, a call is sent at once; calls that come meanwhile go
+into the next request. So a lane has at most one request under way, and calls are carried out in the order of `put`.
 """
 
 import json
@@ -18,17 +18,17 @@ from .http import Response
 
 __all__ = ["AddLane", "Item", "Lane", "UpdateLane"]
 
-#: Items in one request at most. The next is made ready while one is under way, so very large ones only make others
-#: wait: measured with 1,000 coroutines, 500 are as fast as 250 and a quarter faster than 1,000.
+#: The most items in one request. The next request is prepared while one is under way, so larger ones only delay others:
+#: measured with 1,000 coroutines, 500 is as fast as 250 and a quarter faster than 1,000.
 MOST: Final = 500
-#: Bytes of items in one request, but for one that is longer alone: many proxies stop at 1 MB.
+#: The most bytes of items in one request, except for one long item: many proxies stop at 1 MB.
 MOST_BYTES: Final = 900_000
-#: Bytes that may wait in all.
+#: The most bytes of waiting items.
 _WAITING_BYTES: Final = 64 << 20
 
 
 class Item:
-    """One call that waits for its outcome: a job to be added, or an update."""
+    """A call that waits for its outcome: a job to add, or an update."""
 
     __slots__ = (
         "answer",
@@ -47,46 +47,46 @@ class Item:
     def __init__(
         self, data: bytes, *, safe: bool = True, brief: bool = False, lease: bool = False, status: str | None = None
     ) -> None:
-        #: As JSON.
+        #: The item as JSON.
         self.data = data
-        #: Whether it may be sent again when its answer was lost.
+        #: Whether it may be sent again after its answer was lost.
         self.safe = safe
-        #: Whether it is enough to know that it was done.
+        #: Whether the caller needs no answer beyond success.
         self.brief = brief
-        #: Whether a lease is sent with it, and the status that it asks for.
+        #: Whether it has a lease; below, the status that it asks for.
         self.lease = lease
         self.status = status
-        #: Whether it was sent before, in a call whose outcome is unknown.
+        #: Whether it was sent before, with an unknown outcome.
         self.repeated = False
         self.settled = False
-        #: The job of the answer, as the wire's object, if it was carried out.
+        #: The job in the answer, as a JSON object, if it succeeded.
         self.answer: Mapping[str, Any] = {}
-        #: Why it was not carried out.
+        #: Why it failed.
         self.error: JobEngineError | None = None
-        #: Whoever waits for it, if somebody has to be woken.
+        #: What to wake when it is settled, if anything.
         self.waiter: Any = None
-        #: Whether the one who waits for it is to send the next request.
+        #: Whether its caller has to send the next request.
         self.leads = False
 
     def done(self, answer: Mapping[str, Any]) -> None:
-        """It was carried out."""
+        """Settle it with an answer."""
         self.answer = answer
         self.settled = True
 
     def failed(self, error: JobEngineError) -> None:
-        """It was not, or nobody knows."""
+        """Settle it with an error."""
         self.error = error
         self.settled = True
 
     def result(self) -> Mapping[str, Any]:
-        """The answer; raises the error."""
+        """The answer; raises its error."""
         if self.error is not None:
             raise self.error
         return self.answer
 
 
 class Lane:
-    """What waits to be sent for one queue."""
+    """The calls that wait to be sent for one queue."""
 
     def __init__(self, queue: str, max_pending: int) -> None:
         self.queue = queue
@@ -94,42 +94,42 @@ class Lane:
         self._max_pending = max_pending
         self._waiting: deque[Item] = deque()
         self._bytes = 0
-        #: Halved when a request is refused for one item, doubled when one is taken: many bad ones cost few requests.
+        #: Halved when a request is refused for one item, doubled when one succeeds: many bad items cost few requests.
         self._most = MOST
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def full(self) -> bool:
-        """Whether no more may wait."""
+        """Whether no more items may wait."""
         return self.room() <= 0
 
     def room(self) -> int:
-        """How many more may wait; the last one may be longer than there is room for."""
+        """How many more items may wait; the last one may exceed the limit of bytes."""
         return self._max_pending - len(self._waiting) if self._bytes < _WAITING_BYTES else 0
 
     def put(self, item: Item) -> None:
-        """Let an item wait; those put before it go first."""
+        """Add an item after all others."""
         self._waiting.append(item)
         self._bytes += len(item.data)
 
     def put_back(self, items: Sequence[Item]) -> None:
-        """Let items that were taken wait again, before all others."""
+        """Return items that were taken to the front."""
         self._waiting.extendleft(reversed(items))
         self._bytes += sum([len(item.data) for item in items])
 
     def first(self) -> Item | None:
-        """The one that goes next."""
+        """The next item to send."""
         while self._waiting and self._waiting[0].settled:
             self._bytes -= len(self._waiting.popleft().data)
         return self._waiting[0] if self._waiting else None
 
     def withdraw(self, item: Item) -> None:
-        """Forget an item that nobody waits for any more, if it was not sent yet."""
-        item.settled = True  # which is how it is known when its turn comes
+        """Forget an item whose caller has stopped waiting, unless it was sent already."""
+        item.settled = True  # `take` skips it
 
     def take(self) -> list[Item]:
-        """What goes into the next request: nothing if nothing waits."""
+        """Take the items of the next request; none if nothing waits."""
         batch: list[Item] = []
         size = 0
         while len(batch) < self._most and (item := self.first()) is not None:
@@ -141,18 +141,18 @@ class Lane:
         return batch
 
     def body(self, batch: Sequence[Item]) -> bytes:
-        """The request's body."""
+        """The body of the request."""
         raise NotImplementedError  # each kind of lane has its own
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
-        """The request's method and path."""
+        """The method and path of the request."""
         raise NotImplementedError  # each kind of lane has its own
 
     def answered(self, batch: list[Item], response: Response, *, repeated: bool) -> None:
         """
-        Settle what the answer says, and put back what is to be sent again without the one that was refused.
+        Settle the items according to an answer. If one item was refused, put the others back to be sent again.
 
-        `repeated`: an earlier request with the batch may have been carried out.
+        `repeated`: an earlier request with these items may have succeeded.
         """
         if not 200 <= response.status < 300:
             self._refused(batch, calls.failure(response, self.call(batch).special))
@@ -161,30 +161,30 @@ class Lane:
         try:
             self.taken(batch, decode(response.body), request_id=response.request_id, repeated=repeated)
         except (ValueError, LookupError, TypeError):
-            said = "The server's answer is not one of a JobEngine."
+            said = "The answer did not come from a JobEngine."
             self.lost(batch, JobEngineError(said, status=response.status, request_id=response.request_id))
 
     def taken(self, batch: list[Item], answer: Any, *, request_id: str | None, repeated: bool) -> None:
-        """Settle a batch that the server has taken."""
+        """Settle items whose request succeeded."""
         raise NotImplementedError  # each kind of lane has its own
 
     def lost(self, batch: Sequence[Item], error: JobEngineError) -> None:
-        """Nobody knows what became of these, or the server can't be reached."""
+        """Settle items whose outcome is unknown, or whose server can't be reached."""
         for item in batch:
             if not item.settled:
                 item.failed(error.again())
 
     def _refused(self, batch: list[Item], error: JobEngineError) -> None:
-        """All of the batch was refused: for one of its items alone, or for what holds for all of them."""
+        """Settle a request that was refused: because of one item, or for a reason that holds for all."""
         if len(batch) == 1 or not _concerns_one(error):
             self.lost(batch, error)
             return
         self._most = max(len(batch) // 2, 1)
         if error.index is None or error.index >= len(batch):
-            self.put_back(batch)  # it is among them, and fails when it is sent alone
+            self.put_back(batch)  # the bad item is among them, and will be refused when it is sent alone
             return
         if error.status == 429:
-            # The queue is full from here on; what came before has room.
+            # The queue became full at this item; the jobs before it still fit.
             self.lost(batch[error.index :], error)
             self.put_back(batch[: error.index])
             return
@@ -197,7 +197,7 @@ def _concerns_one(error: JobEngineError) -> bool:
 
 
 class AddLane(Lane):
-    """Jobs to be added. All of a request are added or none: one that is bad is left out and the others sent again."""
+    """Jobs to add. A request adds all of its jobs or none: if one is bad, the others are sent again without it."""
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
         """See Lane."""
@@ -217,12 +217,12 @@ class AddLane(Lane):
 
 
 def _is_single(batch: Sequence[Item]) -> bool:
-    """Whether it goes as a single job; a long one does not, since the server takes longer bodies for many jobs."""
+    """Whether to send it as a single job. A long one is not: bodies with many jobs may be longer."""
     return len(batch) == 1 and len(batch[0].data) <= MOST_BYTES
 
 
 class UpdateLane(Lane):
-    """Updates of jobs. Each is carried out or refused by itself, within one request."""
+    """Updates of jobs. Each succeeds or fails by itself within a request."""
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
         """See Lane."""
@@ -239,10 +239,10 @@ class UpdateLane(Lane):
 
 
 def settle_update(item: Item, result: Mapping[str, Any], *, request_id: str | None, repeated: bool) -> None:
-    """Take what the server says of one update, in the answer to the request with that id."""
+    """Settle an update with its result in the answer to the request with that id."""
     status = result["status"]
     if status == 200:
-        # A short answer has of the job only whether it is to stop.
+        # Of the job, a short answer has only whether it should stop.
         item.done(result.get("job") or result)
         return
     error = error_of(status, result, request_id=request_id, special={409: LeaseLost} if item.lease else None)
@@ -254,10 +254,10 @@ def settle_update(item: Item, result: Mapping[str, Any], *, request_id: str | No
 
 def _was_done(item: Item, error: JobEngineError) -> bool:
     """
-    Whether an update that ends its own lease was carried out by the request whose answer was lost.
+    Whether an update that ends its own lease succeeded in the request whose answer was lost.
 
-    A job that failed with attempts left, or was released, is not held under the lease any more when it is asked again;
-    one that is not kept is gone. A finished one the server knows by its lease.
+    After it, a job that is retried or released has no lease any more, and one that is not kept is gone. The server
+    knows a finished job by its last lease.
     """
     if not item.lease or isinstance(error, QueueNotFound):
         return False

@@ -1,4 +1,4 @@
-"""What a call of the client can fail with, and which answer of the server is which."""
+"""The errors of the client's calls, and the answers that they stand for."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class JobEngineError(Exception):
-    """A call that was not carried out; str() of it says why and what can be done."""
+    """A call failed; str() says why and what to do."""
 
     def __init__(
         self,
@@ -36,30 +36,30 @@ class JobEngineError(Exception):
         index: int | None = None,
     ) -> None:
         super().__init__(detail)
-        #: What is wrong, in words.
+        #: What is wrong, as a sentence.
         self.detail = detail
         #: The HTTP status of the answer, or None if there was no answer.
         self.status = status
-        #: Names the request in the server's log, if the server has answered it.
+        #: The id of the request in the server's log, if the server has answered.
         self.request_id = request_id
-        #: Seconds after which the server wants to be asked again, if it said so.
+        #: Seconds after which to retry, if the server said so.
         self.retry_after = retry_after
-        #: Which one of many was refused, counted from 0.
+        #: The index of the item that was refused, from 0.
         self.index = index
 
     def again(self) -> "JobEngineError":
-        """The same error once more, for another caller: an exception that is raised twice mixes up its tracebacks."""
+        """A copy of the error for another caller: raising one exception twice mixes up its tracebacks."""
         copy = type(self)(self.detail)
         copy.__dict__.update(self.__dict__)
         return copy
 
 
 class BadSettings(JobEngineError, ValueError):
-    """A setting of the client can't be used."""
+    """A setting of the client is invalid."""
 
 
 class BadRequest(JobEngineError):
-    """The server can't take what was sent."""
+    """The server rejects what was sent."""
 
 
 class AccessDenied(JobEngineError):
@@ -67,11 +67,11 @@ class AccessDenied(JobEngineError):
 
 
 class Forbidden(JobEngineError):
-    """The role of the key does not cover the call."""
+    """The role of the key does not allow the call."""
 
 
 class QueueNotFound(JobEngineError):
-    """No queue has the name."""
+    """There is no queue of that name."""
 
 
 class JobNotFound(JobEngineError):
@@ -87,11 +87,11 @@ class QueueExists(JobEngineError):
 
 
 class Conflict(JobEngineError):
-    """What the queue or the job is now does not allow the call."""
+    """The present state of the queue or the job does not allow the call."""
 
 
 class LeaseLost(Conflict):
-    """The job is no longer held under the lease that was sent: stop working on it."""
+    """The lease that was sent has ended: stop working on the job."""
 
 
 class TooManyRequests(JobEngineError):
@@ -99,15 +99,15 @@ class TooManyRequests(JobEngineError):
 
 
 class Unavailable(JobEngineError):
-    """The server can't be reached, or can't do it now. Nothing was done, unless it is OutcomeUnknown."""
+    """The server can't be reached, or can't carry out the call now. Nothing was done, except with OutcomeUnknown."""
 
 
 class OutcomeUnknown(Unavailable):
-    """The answer was lost: the call may have been carried out or not."""
+    """The answer was lost: the call may have succeeded or not."""
 
 
 class EventsLost(JobEngineError):
-    """Events after the last one that was seen are no longer kept: read the jobs anew, then watch again."""
+    """The next events are no longer kept: read the jobs again, then watch again."""
 
 
 _BY_STATUS: Final[Mapping[int, type[JobEngineError]]] = {
@@ -127,7 +127,7 @@ _BY_STATUS: Final[Mapping[int, type[JobEngineError]]] = {
     504: Unavailable,
     507: Unavailable,
 }
-#: How the detail of a 404 begins if it is the queue that is not there; the problem's type is the same for all.
+#: How a 404 for a missing queue begins; the type of the problem is the same for all.
 _NO_QUEUE: Final = "There is no queue"
 
 
@@ -140,9 +140,9 @@ def error_of(
     special: Mapping[int, type[JobEngineError]] | None = None,
 ) -> JobEngineError:
     """
-    The error that an answer stands for.
+    The error for an answer.
 
-    `problem` is its JSON, with the words in `detail` or `error`; `special` says what a status means for this call.
+    `problem` is its JSON, with a text in `detail` or `error`; `special` has errors for statuses of this call.
     """
     detail = str(problem.get("detail") or problem.get("error") or f"The server answered with status {status}.")
     kind = (special or {}).get(status) or _BY_STATUS.get(status, JobEngineError)

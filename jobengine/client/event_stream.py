@@ -1,4 +1,4 @@
-"""Server-sent events (HTML Standard, 9.2), from bytes as they come."""
+"""Parses server-sent events (HTML Standard, 9.2) from bytes as they arrive."""
 
 from typing import NamedTuple
 
@@ -14,20 +14,20 @@ class SentEvent(NamedTuple):
 
 
 class EventParser:
-    """Takes bytes, and gives the events that are whole."""
+    """Takes bytes and gives the complete events."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[SentEvent]:
-        """The events that have ended with these bytes."""
+        """The events that these bytes complete."""
         blocks = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n\n")
         self._rest = blocks.pop()
         return [event for block in blocks if (event := _event(block.decode("utf-8", "replace"))) is not None]
 
 
 def _event(block: str) -> SentEvent | None:
-    """The event of some lines, or None if they are a comment."""
+    """The event in some lines, or None for a comment."""
     fields: dict[str, list[str]] = {}
     for line in block.split("\n"):
         name, _, value = line.partition(":")

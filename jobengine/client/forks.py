@@ -1,4 +1,4 @@
-"""Tells clients when the process they are in is a fork of the one they were made in."""
+"""Tells clients in a forked child process that they were forked."""
 
 import os
 import weakref
@@ -9,14 +9,14 @@ __all__ = ["forget_in_children"]
 
 class _Forgets(Protocol):
     def after_fork(self) -> None:
-        """Begin anew, in the child process."""
+        """Start afresh in the child process."""
 
 
 _clients: "weakref.WeakSet[_Forgets]" = weakref.WeakSet()
 
 
 def forget_in_children(client: _Forgets) -> None:
-    """Call `after_fork` of the client in each child process, as long as the client is there."""
+    """Call the client's `after_fork` in each child process, as long as the client exists."""
     _clients.add(client)
 
 
@@ -25,5 +25,5 @@ def _after_fork() -> None:
         client.after_fork()
 
 
-if hasattr(os, "register_at_fork"):  # not where there is no fork
+if hasattr(os, "register_at_fork"):  # not on systems without fork
     os.register_at_fork(after_in_child=_after_fork)

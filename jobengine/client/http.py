@@ -1,7 +1,7 @@
 """
-HTTP/1.1 as pure state: requests to bytes, and bytes to responses. The sockets are in _sync and _async.
+HTTP/1.1 as pure state: encodes requests and parses responses. The sockets are in _sync and _async.
 
-Parsing is httptools', which is llhttp, the parser of Node.
+httptools does the parsing; it is llhttp, the parser of Node.
 """
 
 from collections.abc import Callable
@@ -15,26 +15,26 @@ from .secret import Secret
 
 __all__ = ["Address", "Broken", "NotConnected", "Request", "Response", "ResponseParser", "long_body_query"]
 
-#: A body that is longer names its queue in the query too, so that the server checks the key before it reads it.
+#: A request with a longer body names its queue in the query too: the server checks the key before it reads the body.
 _LONG_BODY: Final = 1 << 20
 _PORTS: Final = {"http": 80, "https": 443}
 
 
 class NotConnected(Exception):
-    """No connection could be made, so nothing was sent; str() says why."""
+    """The connection failed, so nothing was sent; str() says why."""
 
 
 class Broken(Exception):
-    """The connection broke, or the time was over, before the answer was whole; str() says which."""
+    """The connection broke, or the time-out passed, before the whole answer had arrived; str() says which."""
 
     def __init__(self, why: str, *, stale: bool = False) -> None:
         super().__init__(why)
-        #: It had been used before and no byte of an answer came: the server may have closed it while it was idle.
+        #: Whether a used connection broke before a byte of an answer: the server may have closed it while it was idle.
         self.stale = stale
 
 
 class Address:
-    """Where a server is."""
+    """The address of a server."""
 
     __slots__ = ("head", "host", "port", "prefix", "tls", "url")
 
@@ -56,18 +56,18 @@ def _split(url: str) -> Any:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise BadSettings(f"The URL of the server can't be used: {error}.") from None
+        raise BadSettings(f"The URL of the server is invalid: {error}.") from None
     if parts.username is not None or parts.password is not None:
-        raise BadSettings("The URL of the server must have no user and no password in it; keys are set apart.")
+        raise BadSettings("The URL of the server must have no user and no password; keys are set separately.")
     if parts.scheme not in _PORTS or not parts.hostname or port == 0 or not parts.netloc.isascii():
-        raise BadSettings(f"The URL of the server must be like http://127.0.0.1:6006, and is {url!r}.")
+        raise BadSettings(f"The URL of the server must be like http://127.0.0.1:6006, not {url!r}.")
     if parts.query or parts.fragment or any(character <= " " for character in url):
-        raise BadSettings("The URL of the server must have no query, no fragment and no space in it.")
+        raise BadSettings("The URL of the server must have no query, no fragment and no space.")
     return parts
 
 
 class Request:
-    """One request. Its repr shows neither keys nor body."""
+    """A request. Its repr shows neither keys nor body."""
 
     __slots__ = (
         "_admin_key",
@@ -103,13 +103,13 @@ class Request:
         self.query = query
         self.body = body
         self.headers = headers
-        #: How long one attempt may take.
+        #: The time-out of one attempt.
         self.seconds = seconds
-        #: Whether it may be sent again when its answer was lost.
+        #: Whether it may be sent again after its answer was lost.
         self.safe = safe
-        #: Whether the server may hold it until something happens.
+        #: Whether the server may delay the answer until something happens.
         self.waits = waits
-        #: Called with the answer that comes when nobody waits for it any more.
+        #: Called with the answer if it arrives after the caller has stopped waiting.
         self.abandoned = abandoned
         self._key = key
         self._admin_key = admin_key
@@ -118,7 +118,7 @@ class Request:
         return f"Request({self.method} {self.path})"
 
     def encode(self, address: Address) -> bytes:
-        """The bytes to send. They hold the keys: keep them in no variable."""
+        """The bytes to send. They contain the keys: don't keep them in a variable."""
         head = [f"{self.method} {address.prefix}{self.path}{self._query_text()} HTTP/1.1\r\n".encode("ascii")]
         head.append(address.head)
         for name, value in (self.headers or {}).items():
@@ -139,12 +139,12 @@ class Request:
 
 
 def long_body_query(queue: str, body: bytes) -> dict[str, str] | None:
-    """What the query of a request with such a body must hold."""
+    """The query of a request with this body."""
     return {"queueName": queue} if len(body) > _LONG_BODY else None
 
 
 class Response:
-    """One answer. Its repr does not show the body: a lease may be in it."""
+    """An answer. Its repr hides the body, which may contain a lease."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -159,18 +159,18 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
-        """What names the request in the server's log."""
+        """The id of the request in the server's log."""
         return self.headers.get("x-request-id")
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds after which the server wants to be asked again, if it says so as a number."""
+        """Seconds after which to retry, if the server gave a number."""
         value = self.headers.get("retry-after", "")
         return float(value) if value.isascii() and value.isdigit() else None
 
 
 class ResponseParser:
-    """The answers on one connection, one after the other, from bytes as they come."""
+    """Parses the answers on one connection, one after the other, from bytes as they arrive."""
 
     def __init__(self) -> None:
         self._parser = HttpResponseParser(self)
@@ -182,49 +182,49 @@ class ResponseParser:
         self.complete = False
         #: Whether the connection can be used for another request.
         self.reusable = False
-        #: Whether parts of the body are of interest before it is whole.
+        #: Whether the caller reads parts of the body before it is complete.
         self.streamed = False
         self._surplus = False
         self._headers: dict[str, str] = {}
         self._parts: list[bytes] = []
 
     def expect(self, *, streamed: bool = False) -> None:
-        """Begin with the next answer."""
+        """Start with the next answer."""
         self._begin()
         self.streamed = streamed
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived; `complete` says whether the answer is whole now. Raises Broken if it is not HTTP."""
+        """Parse bytes; then `complete` says whether the answer is. Raises Broken if it is not HTTP."""
         self.begun = True
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            raise Broken(f"what came is not an HTTP answer ({error})") from None
+            raise Broken(f"the answer is not HTTP ({error})") from None
         if self._surplus:
             self.reusable = False
 
     def end(self) -> None:
-        """The server has closed its side; raises Broken unless that is how the answer ends."""
+        """The server has closed the connection; raises Broken unless that ends the answer."""
         framed = "content-length" in self._headers or "transfer-encoding" in self._headers
         if self.head is None or framed:
-            raise Broken("the connection was closed before the answer was whole")
+            raise Broken("the connection was closed before the answer was complete")
         self.complete = True
 
     def response(self) -> Response:
-        """The answer, when it is complete."""
+        """The complete answer."""
         assert self.head is not None
         self.head.body = b"".join(self._parts)
         return self.head
 
     def take(self) -> bytes:
-        """What has come of the body since this was last called, of an answer that has no end."""
+        """The bytes of an endless answer that arrived since the last call."""
         parts, self._parts = self._parts, []
         return b"".join(parts)
 
-    # What httptools calls.
+    # Callbacks of httptools
 
     def on_message_begin(self) -> None:
-        """The first byte of an answer."""
+        """An answer begins."""
         if self.complete:
             self._surplus = True
 
@@ -233,20 +233,20 @@ class ResponseParser:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The body follows."""
+        """The body begins."""
         self.head = Response(self._parser.get_status_code(), self._headers, b"")
 
     def on_body(self, part: bytes) -> None:
-        """Some of the body."""
+        """A part of the body."""
         self._parts.append(part)
 
     def on_message_complete(self) -> None:
-        """The last byte of an answer."""
+        """The answer ends."""
         assert self.head is not None
         if self.head.status >= 200:
             self.complete = True
-            self.reusable = self._parser.should_keep_alive()  # it no longer knows after this
-        else:  # an interim answer: the real one follows
+            self.reusable = self._parser.should_keep_alive()  # the parser forgets it after this call
+        else:  # an interim answer: the final one follows
             begun, streamed = self.begun, self.streamed
             self._begin()
             self.begun, self.streamed = begun, streamed

@@ -1,4 +1,4 @@
-"""What a client says of a job, as JSON: new ones, and changes."""
+"""Encodes new jobs, changes and filters as JSON."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -25,61 +25,61 @@ __all__ = [
     "job_json",
 ]
 
-#: Characters of the longest error that the server takes; of a longer one the end is sent, which says what it was.
+#: The longest error that the server accepts, in characters; of a longer one the end is sent, with the reason.
 ERROR_LENGTH: Final = 4096
-#: Seconds, or a span of time.
+#: Seconds, or a timedelta.
 Span = float | timedelta
-#: Unix seconds, or a time; one without a zone is the local one.
+#: Unix seconds, or a datetime; without a zone it is local time.
 Moment = float | datetime
 
 
-#: By which time jobs are listed; with a "-" the newest come first.
+#: The time by which jobs are sorted; with a "-", newest first.
 JobOrder = Literal["created", "-created", "updated", "-updated"]
 
 
 class JobOptions(TypedDict, total=False):
-    """What can be said of a new job beside its content."""
+    """The options of a new job."""
 
-    #: Higher goes first; 0 if it is left out.
+    #: Higher goes first; default 0.
     priority: int
-    #: Minutes that it is kept when it is finished.
+    #: Minutes that it is kept after it has finished.
     keep_minutes: Span
-    #: Minutes in progress without an update until it counts as failed.
+    #: Minutes in progress without an update until the attempt has failed.
     timeout_minutes: Span
     #: The same in seconds.
     timeout_seconds: Span
-    #: When it is removed if it is still queued.
+    #: When it is deleted if it is still queued.
     timeout_time: Moment
-    #: Words to find it by, and to claim it by.
+    #: Words by which to find it and to claim it.
     tags: Sequence[str]
-    #: How often it is tried.
+    #: The most attempts.
     max_attempts: int
-    #: Seconds before the second attempt, doubled at each one after it.
+    #: Seconds before the second attempt; doubled for each further one.
     retry_delay_seconds: Span
     #: While a job with this key is queued or in progress, an add answers with that job.
     unique_key: str
-    #: Seconds from now on in which it is not to be claimed.
+    #: Seconds from now during which it can't be claimed.
     delay_seconds: Span
-    #: When it can be claimed at the earliest.
+    #: The earliest time at which it can be claimed.
     not_before: Moment
-    #: Names it; a new one is made if it is left out.
+    #: Identifies it; by default a new one is made.
     uid: str
-    #: A JSON object that is kept untouched.
+    #: A JSON object that is stored unchanged.
     meta: Mapping[str, Any]
-    #: The trace that it belongs to (W3C Trace Context).
+    #: Its trace (W3C Trace Context).
     traceparent: str
 
 
 class JobChanges(TypedDict, total=False):
-    """What can be changed of a job; what is left out stays as it is."""
+    """Changes of a job; what is left out stays as it is."""
 
     #: queued, inprogress, complete or failed.
     new_status: str
-    #: Whether a failure may be tried again; it may if this is left out.
+    #: Whether a failed job may be retried; default true.
     retry: bool
-    #: In per cent.
+    #: Per cent.
     progress: int
-    #: What came of it; any JSON.
+    #: The result; any JSON.
     result: Any
     #: What went wrong.
     error: str
@@ -87,33 +87,33 @@ class JobChanges(TypedDict, total=False):
     content: Mapping[str, Any]
     tags: Sequence[str]
     timeout_time: Moment
-    #: Seconds from now on in which it is not to be claimed.
+    #: Seconds from now during which it can't be claimed.
     delay_seconds: Span
-    #: The lease under which it is held.
+    #: The lease of the claim.
     lease: str
 
 
 class JobFilter(TypedDict, total=False):
-    """Which jobs are meant: those to which all of it applies."""
+    """A filter for jobs: all of its conditions must match."""
 
     #: queued, inprogress, complete or failed.
     state: str
-    #: With this tag.
+    #: Has this tag.
     tag: str
-    #: With this text in their content.
+    #: Has this text in its content.
     q: str
-    #: Held, or last held, by this worker.
+    #: Is, or was last, held by this worker.
     worker: str
-    #: With this text in their error.
+    #: Has this text in its error.
     error: str
-    #: Added longer ago than so many seconds.
+    #: Was added more than so many seconds ago.
     older_than: Span
-    #: Not updated for so many seconds.
+    #: Was not updated for so many seconds.
     updated_before: Span
 
 
 class NewJob:
-    """A job that is to be added, with what is said of it alone."""
+    """A job to add, with options of its own."""
 
     __slots__ = ("content", "options")
 
@@ -125,7 +125,7 @@ class NewJob:
         return f"NewJob({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
 
 
-#: NaN is no JSON, and the server takes UTF-8.
+#: Rejects NaN, which is not JSON, and leaves non-ASCII as it is, which is UTF-8 on the wire.
 encode_text: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -135,7 +135,7 @@ _encode_keys: Final = json.JSONEncoder(
 
 
 def encode(value: Any) -> bytes:
-    """The body of a call, in which there may be a Secret."""
+    """The body of a call, which may contain a Secret."""
     return _encode_keys(value).encode()
 
 
@@ -153,11 +153,11 @@ def _unix(value: Moment) -> int:
 
 def _words(value: Sequence[str]) -> list[str]:
     if isinstance(value, str):
-        raise TypeError("tags is a list of words, not one text")
+        raise TypeError("tags must be a list of words, not one text")
     return list(value)
 
 
-#: How those are written that the wire has in another form.
+#: Encoders of options that have another form on the wire.
 _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "keep_minutes": _whole_minutes,
     "timeout_minutes": _whole_minutes,
@@ -178,24 +178,24 @@ _ONLY_WORDS: Final = frozenset({"uid", "new_status", "lease"})
 
 
 def job_json(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
-    """A new job as JSON, with a uid whether one was given or not: so the same bytes can be sent again."""
+    """A new job as JSON. It always gets a uid, so that the same bytes can be sent again."""
     value = {"uid": str(uuid4()), **_written(options, _OPTIONS), "content": _object(content)}
     return encode_text(value).encode()
 
 
 def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
-    """An update of one of many jobs, as JSON; raises TypeError or ValueError."""
+    """One of many updates, as JSON; raises TypeError or ValueError."""
     value = changes_value(uid, changes)
     return encode_fast(value) if value.keys() <= _ONLY_WORDS else encode_text(value).encode()
 
 
 def changes_value(uid: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """An update of one of many jobs, as the wire has it; raises TypeError."""
+    """One of many updates, as a JSON object; raises TypeError."""
     return {"uid": uid, **changes_of_all(changes)}
 
 
 def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes, as the wire has them beside a filter; raises TypeError."""
+    """The changes for all jobs of a filter, as a JSON object; raises TypeError."""
     value = _written(changes, _CHANGES, nullable="result")
     if "content" in value:
         value["content"] = _object(value["content"])
@@ -203,12 +203,12 @@ def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def filter_value(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """A filter as the wire has it; raises TypeError if one is not known."""
+    """A filter as a JSON object; raises TypeError for an unknown condition."""
     return _written(filters, _FILTERS)
 
 
 def filter_query(filters: Mapping[str, Any]) -> dict[str, str]:
-    """A filter as it stands in a query; raises TypeError if one is not known."""
+    """A filter as query parameters; raises TypeError for an unknown condition."""
     return {name: str(value) for name, value in filter_value(filters).items()}
 
 
@@ -223,7 +223,7 @@ def _written(given: Mapping[str, Any], known: frozenset[str], nullable: str = ""
 
 
 def _unknown(name: str, known: frozenset[str]) -> str:
-    from difflib import get_close_matches  # for mistakes only
+    from difflib import get_close_matches  # only needed after a mistake
 
     near = get_close_matches(name, known, 1)
     return f"{name!r} is not known" + (f"; did you mean {near[0]!r}?" if near else "")
@@ -231,5 +231,5 @@ def _unknown(name: str, known: frozenset[str]) -> str:
 
 def _object(content: Any) -> Any:
     if not isinstance(content, Mapping):
-        raise TypeError(f"the content of a job is a JSON object, so a dict, not {type(content).__name__}")
+        raise TypeError(f"the content of a job must be a dict (a JSON object), not {type(content).__name__}")
     return content if isinstance(content, dict) else dict(content)

@@ -1,4 +1,4 @@
-"""When leases are to be extended: pure, the time is told to it."""
+"""Schedules heartbeats. Pure: the caller passes in the time."""
 
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
@@ -9,34 +9,34 @@ T = TypeVar("T")
 
 
 class Beats(Generic[T]):
-    """What is to be done for some holders again and again, each at its own interval."""
+    """Repeated beats for several holders, each at its own interval."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
         self._number = 0
-        #: Those that are to go on: the number of their place in the heap, and the seconds between two beats.
+        #: The active holders: the number of their entry in the heap, and the seconds between beats.
         self._going: dict[T, tuple[int, float]] = {}
 
     def __len__(self) -> int:
         return len(self._going)
 
     def add(self, holder: T, now: float, interval: float) -> None:
-        """Begin; the first beat is an interval from now."""
+        """Start a holder; its first beat is one interval from now."""
         self._number += 1
         self._going[holder] = (self._number, interval)
         heappush(self._heap, (now + interval, self._number, holder))
 
     def remove(self, holder: T) -> None:
-        """End; it is no mistake if it has ended."""
+        """Stop a holder, if it was not stopped before."""
         self._going.pop(holder, None)
 
     def next_at(self) -> float | None:
-        """When the next beat is due, if there is one."""
+        """When the next beat is due, or None."""
         self._forget_ended()
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: float) -> list[T]:
-        """Whose beat is due; the next one of each is an interval from now."""
+        """The holders whose beat is due; the next beat of each is one interval from now."""
         holders = []
         while (at := self.next_at()) is not None and at <= now:
             holder = heappop(self._heap)[2]

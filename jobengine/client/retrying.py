@@ -1,36 +1,36 @@
-"""When a call is tried again: pure, the time is told to it."""
+"""Decides when to retry a call. Pure: the caller passes in the time."""
 
 from collections.abc import Callable
 from typing import Final
 
 __all__ = ["REPEATED", "UNCERTAIN", "Patience"]
 
-#: Statuses after which a call that is safe to repeat is tried again.
+#: Statuses after which a call that is safe to repeat is retried.
 REPEATED: Final = frozenset({408, 502, 503, 504})
-#: Those after which the call may have been carried out all the same. A JobEngine says 503 as a rule before it begins.
+#: Statuses after which the call may have succeeded. A JobEngine usually sends 503 before it starts.
 UNCERTAIN: Final = frozenset({502, 503, 504})
-#: Seconds before the second attempt, doubled at each one after it, and at most.
+#: Seconds before the second attempt, doubled for each further one; and the limit.
 _FIRST: Final = 0.1
 _LONGEST: Final = 5.0
 
 
 class Patience:
-    """How long one call is tried again."""
+    """How long one call is retried."""
 
     __slots__ = ("_attempts", "_deadline", "_random", "_seconds")
 
     def __init__(self, seconds: float, random: Callable[[], float]) -> None:
         self._seconds = seconds
-        #: It counts from the first failure: what was asked to wait may have waited long before that.
+        #: Counts from the first failure: a call that waits may have taken long before that.
         self._deadline: float | None = None
         self._random = random
         self._attempts = 0
 
     def delay(self, now: float, retry_after: float | None = None) -> float | None:
         """
-        Seconds to wait before the next attempt, or None if there is no time left for one.
+        Seconds before the next attempt, or None if there is no time left.
 
-        Half of it is random, so that clients who lost the same server do not come back at the same moment.
+        Half of it is random, so that the clients of one server do not all return at the same moment.
         """
         if self._deadline is None:
             self._deadline = now + self._seconds

@@ -1,4 +1,4 @@
-"""Keys, kept out of whatever shows values."""
+"""Keys that don't appear in logs and tracebacks."""
 
 import re
 from typing import Final
@@ -7,20 +7,18 @@ from .errors import BadSettings
 
 __all__ = ["Secret", "as_secret", "secret"]
 
-#: What a header can carry without loss: no control characters, no space at either end (RFC 9110, 5.5).
+#: What a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 
 
 class Secret:
-    """A key. Its repr does not show it, so a traceback with local variables, or a log of them, does not either."""
+    """A key. Its repr hides it, also in tracebacks that show local variables."""
 
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
         if not _HEADER_SAFE.fullmatch(text):
-            raise BadSettings(
-                "A key must not be empty, and must have no control characters and no space at its beginning or end."
-            )
+            raise BadSettings("A key must not be empty; remove control characters, and spaces at its beginning or end.")
         self._text = text
 
     def __eq__(self, other: object) -> bool:
@@ -33,19 +31,19 @@ class Secret:
         return "Secret('…')"
 
     def reveal(self) -> str:
-        """The key itself; to be used at once, and kept in no variable."""
+        """The key as text. Use it at once, and keep it in no variable."""
         return self._text
 
 
 def as_secret(key: str | Secret) -> Secret:
-    """A key that was given as text or as a Secret; raises BadSettings."""
+    """A key given as text or as a Secret; raises BadSettings."""
     return Secret(key) if isinstance(key, str) else key
 
 
 def secret(key: str | Secret | None) -> Secret | None:
     """
-    The same for a key that may be left out.
+    As `as_secret`, for an optional key.
 
-    Give the value to the variable that it came from, so that the text is in no variable any more.
+    Assign the value to the variable that held the text, so that no variable holds it any more.
     """
     return None if key is None else as_secret(key)

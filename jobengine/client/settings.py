@@ -1,4 +1,4 @@
-"""Where the server is and which keys open it: from arguments, the environment, or a profile in a file."""
+"""The server's address and keys: from arguments, the environment, or a profile in a file."""
 
 import os
 import stat
@@ -18,19 +18,19 @@ _SECRET_NAMES: Final = frozenset({"access_key", "admin_key", "keys"})
 
 
 class Settings(NamedTuple):
-    """What a client is made with."""
+    """The settings of a client."""
 
-    #: Where the server is.
+    #: The server.
     address: Address
-    #: Opens the queues that have no key of their own in `keys`.
+    #: Opens the queues that have no key in `keys`.
     access_key: Secret | None = None
-    #: Creates and deletes queues, and opens those that no other key is there for.
+    #: Creates and deletes queues, and opens queues for which there is no other key.
     admin_key: Secret | None = None
-    #: A key for each queue, by the queue's name.
+    #: Keys by the name of their queue.
     keys: Mapping[str, Secret] = {}
 
     def key_for(self, queue: str) -> Secret | None:
-        """What opens the queue, if anything but the admin key does."""
+        """The key of the queue, if there is one besides the admin key."""
         return self.keys.get(queue) or self.access_key
 
 
@@ -52,11 +52,10 @@ def load(
     path: Path | None = None,
 ) -> Settings:
     """
-    The settings: arguments before the profile that is named by one, then the environment, then the profile that
-    JOBENGINE_PROFILE names.
+    The settings, in order of precedence: arguments, a profile that they name, environment variables, the profile in
+    JOBENGINE_PROFILE.
 
-    `environment` and `path`, the file with the profiles, are those of the process if they are left out. Raises
-    BadSettings.
+    `environment` and `path` (the file with the profiles) default to those of the process. Raises BadSettings.
     """
     given = os.environ if environment is None else environment
     layers = [_Layer(url, secret(access_key), secret(admin_key), _secrets(keys or {}))]
@@ -74,8 +73,8 @@ def load(
 
 
 def profile_path() -> Path:
-    """The file with the profiles, in the user's directory for settings."""
-    from platformdirs import user_config_path  # not needed by those who name no profile
+    """The file with the profiles, in the user's configuration directory."""
+    from platformdirs import user_config_path  # only needed for a profile
 
     return user_config_path("jobengine", appauthor=False) / "config.toml"
 
@@ -96,7 +95,7 @@ def _profile(name: str, path: Path | None) -> _Layer:
         there = ", ".join(sorted(name for name, table in profiles.items() if isinstance(table, dict))) or "none"
         raise BadSettings(f"{path} has no profile {name!r}; it has {there}.")
     if unknown := sorted(table.keys() - _NAMES):
-        raise BadSettings(f"{path}: the profile {name!r} has {unknown[0]!r}, which is not known.")
+        raise BadSettings(f"{path}: the profile {name!r} has an unknown setting, {unknown[0]!r}.")
     keys = table.get("keys", {})
     if not isinstance(keys, dict):
         raise BadSettings(f"{path}: keys of the profile {name!r} must be a table with a key for each queue.")
@@ -109,16 +108,16 @@ def _profile(name: str, path: Path | None) -> _Layer:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import tomllib  # not needed by those who name no profile
+    import tomllib  # only needed for a profile
 
     try:
         with path.open("rb") as file:
             profiles, status = tomllib.load(file), os.fstat(file.fileno())
     except FileNotFoundError:
-        raise BadSettings(f"There is no {path}, where the profiles should be.") from None
+        raise BadSettings(f"The file with the profiles, {path}, does not exist.") from None
     except OSError as error:
         raise BadSettings(f"{path} can't be read: {error.strerror}.") from None
-    except ValueError as error:  # of the syntax, or of UTF-8; what tomllib says of it has no values in it
+    except ValueError as error:  # bad TOML or UTF-8; the text has no values in it
         raise BadSettings(f"{path} is not TOML: {error}.") from None
     if any(table.keys() & _SECRET_NAMES for table in (profiles, *profiles.values()) if isinstance(table, dict)):
         _refuse_if_others_read(path, status)
@@ -133,7 +132,7 @@ def _key(table: Mapping[str, Any], name: str, path: Path) -> Secret | None:
 
 
 def read_key_file(path: Path) -> Secret:
-    """The key in a file; one line end at its end does not count. Raises BadSettings."""
+    """The key in a file, without a line end after it. Raises BadSettings."""
     try:
         with path.open("rb") as file:
             _refuse_if_others_read(path, os.fstat(file.fileno()))
@@ -146,7 +145,7 @@ def read_key_file(path: Path) -> Secret:
 
 def _refuse_if_others_read(path: Path, status: os.stat_result) -> None:
     if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise BadSettings(f"Others may read {path}, and there are keys in it: run `chmod 600 {path}`.")
+        raise BadSettings(f"Others may read {path}, which has keys in it: run `chmod 600 {path}`.")
 
 
 def _text(table: Mapping[str, Any], name: str, path: Path) -> str | None:

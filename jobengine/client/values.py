@@ -1,8 +1,8 @@
 """
-What the server answers, as frozen values.
+The server's answers, as frozen values.
 
-Each holds the wire's object in `raw` and reads its fields from there: what is not asked for costs nothing, and what a
-newer server sends is kept. Numbers of seconds and minutes come as timedelta, times as datetime in UTC.
+Each keeps the JSON object in `raw` and reads fields from it when they are used. Unused fields cost nothing, and fields
+of newer servers are kept. Seconds and minutes become timedelta, times become datetime in UTC.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Field(Generic[T]):
-    """One field of an Answer: which of the wire it is, how it is read, and what it is if it is not there."""
+    """A field of an Answer: its name on the wire, how to read it, and its default."""
 
     def __init__(self, wire: str, read: Callable[[Any], T] | None = None, default: Any = None) -> None:
         self.wire = wire
@@ -57,12 +57,12 @@ class Field(Generic[T]):
 
 
 class Answer:
-    """An answer of the server; equal to another with the same `raw`."""
+    """An answer of the server; equal to any other with the same `raw`."""
 
     __slots__ = ("raw",)
-    #: What repr shows, so that it is short and has no content, result or lease in it.
+    #: The fields in repr, which is short and hides content, result and lease.
     _shown: tuple[str, ...] = ()
-    #: The wire's object.
+    #: The JSON object.
     raw: Mapping[str, Any]
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
@@ -88,7 +88,7 @@ class Answer:
 
 
 def _moment(seconds: float) -> datetime | None:
-    """The time, or None if it is 0 or further away than a datetime can be."""
+    """The time; None for 0, or for a time outside the range of datetime."""
     try:
         return datetime.fromtimestamp(seconds, UTC) if seconds else None
     except (OverflowError, ValueError, OSError):
@@ -100,7 +100,7 @@ def _time(seconds: float) -> datetime:
 
 
 def _seconds(seconds: float) -> timedelta:
-    """A span of time; one that is longer than a timedelta can be is the longest one."""
+    """A time span; one beyond the range of timedelta is cut to the longest."""
     try:
         return timedelta(seconds=seconds)
     except OverflowError:
@@ -116,12 +116,12 @@ def _limit(seconds: float) -> timedelta | None:
 
 
 class Attempt(Answer):
-    """One time that a job was in progress."""
+    """An attempt at a job, from its claim to its end."""
 
     __slots__ = ()
     _shown = ("outcome", "worker", "error")
 
-    #: The name that the worker gave.
+    #: The worker's name.
     worker = Field[str | None]("worker")
     #: When it was claimed.
     started = Field[datetime]("started", _time)
@@ -143,55 +143,55 @@ class Job(Answer):
     __slots__ = ()
     _shown = ("uid", "state", "priority")
 
-    #: Names it in its queue: a UUID as text.
+    #: Identifies it in its queue: a UUID as text.
     uid = Field[str]("uid")
-    #: Higher goes first; equal ones by arrival.
+    #: Higher goes first; equal ones in order of arrival.
     priority = Field[int]("priority", default=0)
-    #: How long it is kept once it is complete or failed.
+    #: How long it is kept after it has finished.
     keep = Field[timedelta]("keep_minutes", _minutes)
-    #: How long it may be in progress without an update, in whole minutes; None is for ever. `timeout` is to the second.
+    #: As `timeout`, rounded up to whole minutes.
     timeout_in_minutes = Field[timedelta | None]("timeout_minutes", lambda minutes: _limit(minutes * 60))
     #: How long it may be in progress without an update; None is for ever.
     timeout = Field[timedelta | None]("timeout_seconds", _limit)
     #: When it was added.
     created = Field[datetime]("created", _time)
-    #: When it last changed its state or was updated.
+    #: When it was last updated or changed its state.
     last_updated = Field[datetime]("last_updated", _time)
-    #: When it is removed if it is still queued; None is never.
+    #: When it is deleted if it is still queued; None is never.
     timeout_time = Field[datetime | None]("timeout_time", _moment)
     #: The JSON object that was sent.
     content = Field[Any]("content")
     #: queued, inprogress, complete or failed.
     state = Field[str]("state")
-    #: Words to find it by, and to claim it by.
+    #: Words by which to find it and to claim it.
     tags = Field[tuple[str, ...]]("tags", tuple, ())
-    #: How often it is tried before it has failed for good.
+    #: The most attempts.
     max_attempts = Field[int]("max_attempts", default=1)
-    #: The time before the second attempt, doubled at each one after it.
+    #: The delay before the second attempt; doubled for each further one.
     retry_delay = Field[timedelta]("retry_delay_seconds", _seconds, timedelta(0))
     #: While it is queued or in progress, no other job with this key is added.
     unique_key = Field[str | None]("unique_key")
     #: How often it was claimed.
     attempts = Field[int]("attempts", default=0)
-    #: The name that its holder gave, or that of the last one.
+    #: The name of the worker that holds it, or held it last.
     worker = Field[str | None]("worker")
-    #: When it will have timed out if it is not updated.
+    #: When its lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", _moment)
     #: When it can be claimed; None is at once.
     not_before = Field[datetime | None]("not_before", _moment)
-    #: How far the work is, in per cent.
+    #: Per cent.
     progress = Field[int | None]("progress")
-    #: What came of it; any JSON.
+    #: The result; any JSON.
     result = Field[Any]("result")
-    #: What went wrong last.
+    #: The last error.
     error = Field[str | None]("error")
-    #: Whether somebody wants it to stop.
+    #: Whether it should stop.
     cancel_requested = Field[bool]("cancel_requested", default=False)
     #: The last attempts that have ended, oldest first.
     history = Field[tuple[Attempt, ...]]("history", _attempts, ())
-    #: A JSON object of the one who added it, kept untouched.
+    #: The JSON object that it was added with, unchanged.
     meta = Field[Any]("meta")
-    #: The trace that the job belongs to (W3C Trace Context), if its add was sent with one.
+    #: Its trace (W3C Trace Context), if it was added with one.
     traceparent = Field[str | None]("traceparent")
 
     @property
@@ -205,7 +205,7 @@ class JobEvent(Answer):
 
     __slots__ = ("id",)
     _shown = ("id", "uid", "before", "state")
-    #: Names the event: events(after=id) goes on behind it.
+    #: Identifies the event: events(after=id) continues after it.
     id: str
 
     def __init__(self, raw: Mapping[str, Any], id: str = "") -> None:  # noqa: A002  # the word of the standard
@@ -214,22 +214,22 @@ class JobEvent(Answer):
 
     #: The job's uid.
     uid = Field[str]("uid")
-    #: The state it was in, or None if it is new.
+    #: The old state, or None for a new job.
     before = Field[str | None]("before")
-    #: The state it is in, or None if it was removed.
+    #: The new state, or None for a deleted job.
     state = Field[str | None]("state")
-    #: When that was.
+    #: When it changed.
     at = Field[datetime]("at", _time)
 
     def __getstate__(self) -> Any:
         return (self.raw, self.id)
 
     def __setstate__(self, state: Any) -> None:
-        self.__init__(*state)  # type: ignore[misc]  # it is a new object that nobody has seen
+        self.__init__(*state)  # type: ignore[misc]  # a new object, not yet in use
 
 
 class Explanation(Answer):
-    """Why a job is where it is."""
+    """Why a job is in its place."""
 
     __slots__ = ()
     _shown = ("uid", "state", "reason")
@@ -237,24 +237,24 @@ class Explanation(Answer):
     uid = Field[str]("uid")
     #: queued, inprogress, complete or failed.
     state = Field[str]("state")
-    #: Why, in words.
+    #: The reason, as a sentence.
     reason = Field[str]("reason")
-    #: Whether the queue gives no jobs out.
+    #: Whether the queue is paused, so that no job can be claimed.
     paused = Field[bool]("paused", default=False)
-    #: How many jobs are to be claimed before it, if it can be claimed.
+    #: The number of jobs before it, if it can be claimed.
     ahead = Field[int | None]("ahead")
-    #: When it can be claimed, if that is later.
+    #: The earliest time at which it can be claimed, if that is later.
     not_before = Field[datetime | None]("not_before", _moment)
-    #: Who holds it.
+    #: The worker that holds it.
     worker = Field[str | None]("worker")
-    #: Until when it is held if it is not updated.
+    #: When its lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", _moment)
-    #: What went wrong last.
+    #: The last error.
     error = Field[str | None]("error")
 
 
 class QueueDefaults(Answer):
-    """What holds for jobs of a queue that do not say it themselves."""
+    """The defaults of a queue, for jobs that do not set them."""
 
     __slots__ = ()
     _shown = ("keep", "timeout", "max_attempts", "retry_delay")
@@ -267,22 +267,22 @@ class QueueDefaults(Answer):
 
 
 class QueueSetup(Answer):
-    """How a queue is set up."""
+    """The settings of a queue."""
 
     __slots__ = ()
     _shown = ("name", "paused", "draining")
 
     name = Field[str]("name")
     created = Field[datetime]("created", _time)
-    #: It gives no jobs out.
+    #: Whether no job can be claimed.
     paused = Field[bool]("paused", default=False)
-    #: It takes no jobs in.
+    #: Whether no job can be added.
     draining = Field[bool]("draining", default=False)
-    #: Jobs in progress are only updated by those who send the lease.
+    #: Whether each update of a job in progress must have the lease.
     require_lease = Field[bool]("require_lease", default=False)
-    #: How many jobs it may hold, of every state; 0 is any number.
+    #: The most jobs in it, in any state; 0 is no limit.
     max_jobs = Field[int]("max_jobs", default=0)
-    #: None: the server's defaults hold.
+    #: None: the server's defaults apply.
     defaults = Field[QueueDefaults | None]("defaults", QueueDefaults)
 
 
@@ -299,7 +299,7 @@ class Counts(Answer):
 
 
 class Lately(Answer):
-    """How many jobs were added, claimed, and came to be complete or failed in some time."""
+    """How many jobs were added, claimed, completed and failed in a time span."""
 
     __slots__ = ()
     _shown = ("added", "claimed", "complete", "failed")
@@ -311,7 +311,7 @@ class Lately(Answer):
 
 
 class Minutes(Answer):
-    """The same for each of the last 60 minutes, oldest first; the last one goes on."""
+    """As Lately, for each of the last 60 minutes, oldest first; the last one is not over."""
 
     __slots__ = ()
     _shown = ("added", "claimed", "complete", "failed")
@@ -323,7 +323,7 @@ class Minutes(Answer):
 
 
 class Times(Answer):
-    """Percentiles of a span of time; None if there is nothing to count."""
+    """Percentiles of a time span; None without data."""
 
     __slots__ = ()
     _shown = ("p50", "p90", "p99")
@@ -334,42 +334,42 @@ class Times(Answer):
 
 
 class QueueStats(QueueSetup):
-    """A queue in numbers."""
+    """The statistics of a queue."""
 
     __slots__ = ()
     _shown = ("name", "size", "ready")
 
-    #: How many jobs it holds.
+    #: The number of its jobs.
     size = Field[int]("size", default=0)
     counts = Field[Counts]("counts", Counts)
-    #: Queued jobs that can be claimed, but for a pause.
+    #: Queued jobs that can be claimed, unless the queue is paused.
     ready = Field[int]("ready", default=0)
     #: Queued jobs that can't be claimed yet.
     delayed = Field[int]("delayed", default=0)
-    #: How long the oldest job that can be claimed has been there; None if there is none.
+    #: How long the oldest job that can be claimed has waited; None if there is none.
     oldest_ready = Field[timedelta | None]("oldest_ready_seconds", _seconds)
     last_minute = Field[Lately]("last_minute", Lately)
     last_hour = Field[Lately]("last_hour", Lately)
     minutes = Field[Minutes]("minutes", Minutes)
-    #: From when jobs could be claimed to their claim.
+    #: From when a job can be claimed to its claim.
     wait = Field[Times]("wait_seconds", Times)
-    #: In progress.
+    #: From claim to end.
     run = Field[Times]("run_seconds", Times)
 
 
 class WorkerJobs(Answer):
-    """A worker, or all that gave no name, and what it holds."""
+    """A worker, or all workers without a name, and the jobs that they hold."""
 
     __slots__ = ()
     _shown = ("worker", "jobs")
 
-    #: The name that it gave with its claims.
+    #: Its name, from its claims.
     worker = Field[str | None]("worker")
-    #: How many jobs it holds.
+    #: The number of its jobs.
     jobs = Field[int]("jobs", default=0)
-    #: When it claimed the job that it has held for longest.
+    #: When it claimed its oldest job.
     oldest_claimed = Field[datetime]("oldest_claimed", _time)
-    #: When it claimed or updated one of them last.
+    #: When it last claimed or updated any of them.
     last_updated = Field[datetime]("last_updated", _time)
 
 
@@ -388,12 +388,12 @@ class Access(Answer):
 
 
 class AccessKey(Answer):
-    """A key of a queue with a role; the key itself is never shown."""
+    """A key with a role; its secret is never shown."""
 
     __slots__ = ()
     _shown = ("id", "role")
 
-    #: Names the key, and says nothing of it.
+    #: Identifies the key, and reveals nothing about it.
     id = Field[str]("id")
     #: producer, worker or viewer.
     role = Field[str]("role")
@@ -401,12 +401,12 @@ class AccessKey(Answer):
 
 
 class Readiness(Answer):
-    """Whether the server takes changes."""
+    """Whether the server accepts changes."""
 
     __slots__ = ()
     _shown = ("status", "durability")
 
-    #: ready, or what keeps it from being so.
+    #: "ready", or why it is not.
     status = Field[str]("status")
-    #: What a change that was answered has gone through.
+    #: How safe a change is once it was answered.
     durability = Field[str | None]("durability")

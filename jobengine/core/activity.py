@@ -21,7 +21,7 @@ __all__ = ["Activity"]
 _SAMPLES: Final = 1_000
 #: What is counted.
 _COUNTED: Final = ("added", "claimed", "complete", "failed", "timed_out")
-#: What of it is shown of the last minute and hour.
+#: The counts to show for the last minute and hour.
 _SHOWN: Final = ("added", "claimed", "complete", "failed")
 _queue_of: Final = attrgetter("queue")
 
@@ -49,7 +49,7 @@ class _Window:
         return total
 
     def series(self, now: int) -> dict[str, list[int]]:
-        """What was counted in each of the buckets, oldest first; the last one goes on."""
+        """The counts of each bucket, oldest first; the last bucket is not over."""
         first = now // self.width - self.buckets + 1
         self._forget(now // self.width)
         series = {what: [0] * self.buckets for what in _SHOWN}

@@ -162,7 +162,7 @@ class ListKeys(QueueCommand[Sequence[AccessKey]], frozen=True, kw_only=True):
 
 
 class CheckKey(QueueCommand[Grant], frozen=True, kw_only=True):
-    """See whether the key opens the queue, whatever its role."""
+    """See whether the key opens the queue, with any role."""
 
 
 class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):
@@ -239,7 +239,7 @@ class Filter(Value, frozen=True, kw_only=True):
     state: State | None = None
     #: With this tag; None is any.
     tag: str | None = None
-    #: With this text in their content, whatever its case; it must be casefolded (str.casefold). None is any.
+    #: With this text in their content, in any case; it must be casefolded (str.casefold). None is any.
     text: str | None = None
     #: Held, or last held, by a worker of this name; None is any.
     worker: str | None = None

@@ -155,7 +155,7 @@ class TooManyQueues(DomainError):
     def __init__(self, most: int) -> None:
         super().__init__(
             f"The server takes no more than {most} queues (MAX_QUEUES) without its admin key: delete one that is not "
-            "used, or ask whoever runs the server."
+            "used, or ask the server's operator."
         )
 
 

@@ -136,9 +136,9 @@ class Spec(Value, frozen=True, kw_only=True):
     content: bytes
     #: When it was added.
     created: int
-    #: Words to find it by, and to claim it by.
+    #: Words by which to find and claim it.
     tags: tuple[str, ...] = ()
-    #: How often it is tried before it has failed for good.
+    #: The most attempts.
     max_attempts: int = 1
     #: Seconds before the second attempt; doubled at each one after it, up to a day.
     retry_delay_seconds: int = 0
@@ -151,7 +151,7 @@ class Spec(Value, frozen=True, kw_only=True):
     #: What the client attached to it.
     context: Context = NO_CONTEXT
     #: The job's place in execution order: smaller goes first. One tuple, shared by every index that holds it. Computed
-    #: from the other fields, whatever is passed.
+    #: from the other fields; a value that is passed is ignored.
     rank: Rank = (0, 0, "")
 
     def __post_init__(self) -> None:
@@ -367,7 +367,7 @@ class Recent:
     #: "added", "claimed", "complete" and "failed" in the last minute and hour.
     last_minute: dict[str, int]
     last_hour: dict[str, int]
-    #: The same of each of the last 60 minutes, oldest first; the last one goes on.
+    #: The same for each of the last 60 minutes, oldest first; the last minute is not over.
     minutes: Mapping[str, Sequence[int]] = field(factory=dict)
     #: The time from ready to claimed, and from claimed to the end of the attempt.
     wait: Times = Times()

@@ -202,7 +202,7 @@ class QueueTable:
         """
         Add at most `most` jobs to the index of an order; returns whether it is complete.
 
-        The index is kept up to date from then on: drop it when nobody uses it.
+        The index is kept up to date from then on: drop it when it is no longer used.
         """
         index = self.sort_indexes.setdefault(sort.ascending, SortIndex(sort.ascending))
         if not index.is_whole:

@@ -2,7 +2,7 @@
 Converts elapsed time to the wall clock: answers of the engine pass through here if the clock was set.
 
 The state counts elapsed time, so that setting the wall clock moves no delay, lease or retention. Clients see times by
-the present wall clock: what happened an hour ago is shown as an hour ago, whatever the clock showed then.
+the present wall clock: what happened an hour ago is shown as an hour ago, even if the clock was set since.
 """
 
 from collections.abc import Callable

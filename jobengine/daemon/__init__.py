@@ -1,1 +1,1 @@
-"""The server as a process: settings, secret, log, start and end."""
+"""The server process: settings, secret, log, start and stop."""

@@ -1,8 +1,8 @@
 """
-Tells when the wall clock is set, at no cost while it is not.
+Notices when the wall clock is set, at no cost while it is not.
 
-Linux says so through a timer that is cancelled when the clock is set (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET).
-Elsewhere nobody is told: the engine looks at the clock at each request and at each deadline.
+On Linux, a timer is cancelled when the clock is set (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). On other systems
+there is no notice: the engine reads the clock at each request and at each deadline.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ _NONBLOCK: Final = os.O_NONBLOCK
 _CLOEXEC: Final = os.O_CLOEXEC
 #: TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET of <sys/timerfd.h>.
 _FLAGS: Final = 1 | 2
-#: The timer is to end when nobody reads it any more; 2^40 seconds are some 35,000 years.
+#: The timer must not expire in the server's life: 2^40 seconds are some 35,000 years.
 _FAR: Final = 1 << 40
 
 
@@ -33,10 +33,10 @@ class _TimerSpec(ctypes.Structure):
 
 
 class ClockWatch(FileDescriptor):
-    """A timer of the system, which the reactor reads when the clock was set. Raises OSError if it can't be had."""
+    """A system timer that becomes readable when the clock is set. Raises OSError if the system has none."""
 
     def __init__(self, reactor: Any, was_set: Callable[[], None]) -> None:
-        """`was_set` is called each time."""
+        """`was_set` is called each time the clock is set."""
         super().__init__(reactor)
         self._was_set = was_set
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -44,23 +44,23 @@ class ClockWatch(FileDescriptor):
         self._arm()
 
     def fileno(self) -> int:
-        """The timer's descriptor."""
+        """The timer's file descriptor."""
         return self._timer
 
     def doRead(self) -> None:
-        """Take note that the clock was set."""
+        """The clock was set."""
         try:
             os.read(self._timer, 8)
         except BlockingIOError:
             return
         except OSError:
-            # ECANCELED: the clock was set. Whatever else it may be, to look at the clock does no harm.
+            # ECANCELED: the clock was set. After any other error, reading the clock does no harm.
             pass
         self._arm()
         self._was_set()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self.stopReading()
         os.close(self._timer)
 
@@ -74,7 +74,7 @@ class ClockWatch(FileDescriptor):
 
 
 def watch_clock(reactor: Any, was_set: Callable[[], None]) -> ClockWatch | None:
-    """Begin to watch; None where the system has no such timer."""
+    """Start watching; None if the system has no such timer."""
     if sys.platform != "linux":
         return None
     watch = ClockWatch(reactor, was_set)

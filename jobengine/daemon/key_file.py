@@ -1,4 +1,4 @@
-"""The key file that stands in for a SECRET which nobody has set."""
+"""The key file, which replaces a SECRET that was not set."""
 
 import os
 from contextlib import suppress
@@ -17,28 +17,28 @@ _log = Logger()
 
 def key_file_secret(db_path: str, files: Files | None = None) -> bytes:
     """
-    The SECRET in the file `db_path`.key, which is made with a random one if the database is yet to be made.
+    The SECRET in the file `db_path`.key; a random one is made with a new database.
 
-    Raises WrongSecret if the file holds none, or if there is a database but no such file; and OSError.
+    Raises WrongSecret if the file has no secret, or if the database exists and the file does not; and OSError.
     """
     path = db_path + ".key"
     with suppress(FileNotFoundError):
         return read_key_file(path)
     if os.path.exists(db_path):
-        raise WrongSecret(f"{db_path}: no SECRET is set and there is no {path}; set the SECRET it was made with")
+        raise WrongSecret(f"{db_path}: no SECRET is set and {path} does not exist; set the SECRET of this database")
     try:
         return _make(path, files or Files())
-    except FileExistsError:  # another start was faster: both use what that one has made
+    except FileExistsError:  # another start has just made one: use it
         return read_key_file(path)
 
 
 def _make(path: str, files: Files) -> bytes:
-    """Make the key file, whole or not at all; raises FileExistsError if there is one now."""
+    """Make the key file, whole or not at all; raises FileExistsError if it exists."""
     secret = token_hex(32).encode()
     beside = f"{path}.new-{token_hex(4)}"
     try:
         _write(beside, secret + b"\n", files)
-        # Unlike a rename, a link never takes the place of a file that is there.
+        # Unlike a rename, a link never replaces an existing file.
         files.link(beside, path)
     finally:
         files.remove(beside)
@@ -47,7 +47,7 @@ def _make(path: str, files: Files) -> bytes:
         files.sync_directory(directory)
     finally:
         files.close(directory)
-    _log.warn("no SECRET is set: a random one was made in {path}; keep a copy of it apart from the database", path=path)
+    _log.warn("no SECRET is set: a random one was made in {path}; keep a copy away from the database", path=path)
     return secret
 
 

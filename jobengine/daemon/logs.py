@@ -1,4 +1,4 @@
-"""What a line of the log looks like: text as twistd writes it, or JSON for those who collect it."""
+"""Formats the log: text as twistd writes it, or JSON for log collectors."""
 
 import signal
 import sys
@@ -26,12 +26,12 @@ from ..http.access_log import Line
 
 __all__ = ["json_lines", "observer", "text_lines"]
 
-#: What an event may bring into the line beside its message; everything else could hold what must not be in a log.
+#: The fields of an event that may be logged beside its message; all others may hold secrets.
 _FIELDS = ("id", "database", "jobs", "queues", "seconds")
 
 
 def json_lines(event: LogEvent) -> str:
-    """An event, or each request of one, as a line: time (RFC 3339), level, logger, message and what is known of it."""
+    """A line of JSON for an event, or for each of its requests: time (RFC 3339), level, logger, message and fields."""
     if "requests" in event:
         return "".join([_json_of_request(event, line) for line in event["requests"].each])
     known = {name: event[name] for name in _FIELDS if name in event}
@@ -60,7 +60,7 @@ def _json_of_request(event: LogEvent, line: Line) -> str:
 
 
 def _utc(time: float) -> str:
-    """RFC 3339, in milliseconds."""
+    """RFC 3339, with milliseconds."""
     second, ms = divmod(int(time * 1000), 1000)
     return f"{_utc_second(second)}.{ms:03d}+00:00"
 
@@ -72,7 +72,7 @@ def _utc_second(second: int) -> str:
 
 def text_lines(event: LogEvent) -> str | None:
     """
-    An event as twistd's own observer writes it, and those of requests each as if it were an event of its own.
+    An event as twistd's own observer writes it; each request looks like an event of its own.
 
     Twisted's formatting takes 17 microseconds for each, more than all rules together.
     """
@@ -83,9 +83,9 @@ def text_lines(event: LogEvent) -> str | None:
 
 def observer(twistd: Mapping[str, Any], log_format: str, file_bytes: int, files: int) -> Callable[[], ILogObserver]:
     """
-    What makes the observer for twistd's own options.
+    A function that makes the observer for twistd's own options.
 
-    A log file that is longer than `file_bytes` is put by and a new one begun; `files` of those put by are kept.
+    A log file that grows beyond `file_bytes` is rotated; `files` old ones are kept.
     """
     path = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
     if log_format == "text" and twistd.get("syslog"):
@@ -100,7 +100,7 @@ def observer(twistd: Mapping[str, Any], log_format: str, file_bytes: int, files:
 
 
 def _to_syslog(prefix: str) -> ILogObserver:
-    """As twistd's own does it, with a record for each request."""
+    """Do as twistd's own observer, with one record for each request."""
     emit: Any = SyslogObserver(prefix).emit
     write = LegacyLogObserverWrapper(emit)
 
@@ -116,7 +116,7 @@ def _to_syslog(prefix: str) -> ILogObserver:
 
 
 def _rotated_file(path: str, file_bytes: int, files: int) -> LogFile:
-    """A file as twistd's own: a new one is begun at each SIGUSR1, and when one has become long."""
+    """A log file as twistd opens it, which is also rotated at SIGUSR1 and when it is long."""
     file = LogFile.fromFullPath(path, rotateLength=file_bytes, maxRotatedFiles=files)
 
     def rotate(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Keeps what is secret in this process: out of its environment, where others may read it, and out of core dumps."""
+"""Keeps secrets inside this process: out of its environment, which others may read, and out of core dumps."""
 
 import ctypes
 import os
@@ -14,23 +14,22 @@ _SET_DUMPABLE: Final = 4
 
 def forbid_dumps() -> None:
     """
-    Have the system write no core dump of this process, and let nobody but root read its memory or its environment.
+    Forbid core dumps of this process, and forbid all users but root to read its memory or environment.
 
-    It holds for forks as well. A change of user (twistd --uid) has the second half set by fs.suid_dumpable, which is 0,
-    or 2 with systemd-coredump: neither lets others read the memory.
+    Forks inherit both. After a change of user (twistd --uid), fs.suid_dumpable decides about the second; its value is
+    0, or 2 with systemd-coredump, and neither lets others read the memory.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        # A handler that core dumps are piped to is started whatever the limit is, but not for such a process.
+        # A pipe for core dumps ignores the limit, but is not started for a process that is not dumpable.
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, ctypes.c_ulong(0))
 
 
 def wipe_variables(*names: str) -> None:
     """
-    Take variables out of the environment, and their values out of /proc/PID/environ.
+    Remove variables from the environment, and their values from /proc/PID/environ.
 
-    That file shows the memory in which the system has put the environment at the start. To take a variable away does
-    not change it.
+    That file shows the memory of the environment as it was at the start. Removing a variable does not change it.
     """
     libc = ctypes.CDLL(None)
     libc.getenv.restype = ctypes.c_void_p

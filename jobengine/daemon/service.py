@@ -1,7 +1,7 @@
 """
-The whole server as one service: started and stopped in order, and ended with an exit code that says why.
+The server as one service: starts and stops its parts in order, and sets the exit code.
 
-Exit codes are named here and nowhere else.
+Exit codes are defined here only.
 """
 
 import atexit
@@ -37,26 +37,26 @@ from .systemd import Systemd
 
 __all__ = ["Daemon", "Exit", "StartError", "end_start"]
 
-#: Seconds in which requests under way must be answered once the server stops.
+#: Seconds in which open requests must be answered when the server stops.
 _DRAIN_SECONDS: Final = 3.0
-#: Descriptors beside those of connections: files, the reactor's own, and connections that are just being refused.
+#: Descriptors besides those of connections: files, the reactor's own, and connections that are being refused.
 _SPARE_DESCRIPTORS: Final = 256
 
 
 class Exit(IntEnum):
-    """How the process ends."""
+    """The exit codes of the process."""
 
-    #: It was asked to.
+    #: Stopped by a signal.
     STOPPED = 0
-    #: A setting can't be used, the port is taken, or the database's directory can't be written.
+    #: A setting is invalid, the port is taken, or the database's directory can't be written.
     USAGE = 1
-    #: The SECRET is not the one of the database.
+    #: The SECRET does not open the database.
     WRONG_SECRET = 3
-    #: The database is damaged, or not a database, or of a newer format.
+    #: The database is damaged, not a database, or of a newer format.
     UNREADABLE = 4
-    #: Another process has the database.
+    #: Another process has opened the database.
     LOCKED = 5
-    #: Storage failed while it was running; after a restart recovery decides.
+    #: Storage failed while the server was running; start it again to recover.
     STORAGE_FAILED = 6
 
 
@@ -71,15 +71,15 @@ _EXITS: Final[Mapping[type[Exception], Exit]] = {
 }
 
 
-#: What can go wrong at the start; the last two are raised for an address or a port that can't be one.
+#: Errors at the start; the last two are raised for an invalid address or port.
 _START_ERRORS: Final = (StorageError, CannotListenError, OSError, ValueError, OverflowError)
 
 
 class StartError(SystemExit, Exception):
     """
-    The server can't start; str() says why. Ends the process with the exit code for it.
+    The server can't start; str() says why. Ends the process with the exit code of the reason.
 
-    An Exception as well, since twistd knows no other: it takes its pid file away and, where it has forked, tells its
+    It is also an Exception, because twistd handles only those: it removes its pid file and, if it has forked, tells its
     parent, which shows the reason.
     """
 
@@ -92,22 +92,22 @@ class StartError(SystemExit, Exception):
 
 
 def end_start(error: Exception) -> NoReturn:
-    """End the process that could not be started, with the reason and the exit code for it."""
+    """End a process that can't start, with the reason and its exit code."""
     _say_why(error)
     raise StartError(error)
 
 
 def _say_why(error: Exception) -> None:
-    # twistd has put its log in the place of sys.stderr.
+    # twistd has replaced sys.stderr by its log.
     (sys.__stderr__ or sys.stderr).write(f"jobengine: {error}\n")
 
 
 def _no_database(error: OSError) -> StorageError:
-    return StorageError(f"the database can't be opened or made, is DB_PATH right? {error}")
+    return StorageError(f"the database can't be opened or made; check DB_PATH: {error}")
 
 
 class Daemon(Service):
-    """An engine and the site that shows it."""
+    """The engine and the site in front of it."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class Daemon(Service):
         systemd: Systemd,
         observer: Callable[[], ILogObserver] | None = None,
     ) -> None:
-        """`listener` is the service that makes `site` listen; `observer` makes what writes the log, if not twistd's."""
+        """`listener` is the service that makes `site` listen; `observer` makes the log observer, if not twistd's."""
         self._engine = engine
         self._site = site
         self._listener = listener
@@ -126,18 +126,18 @@ class Daemon(Service):
         self._systemd = systemd
         self._observer = observer
         self._clock_watch: ClockWatch | None = None
-        #: Why the engine could not be started, if that was clear before the reactor ran.
+        #: Why the engine could not start, if that happened before the reactor ran.
         self._start_error: Exception | None = None
         self._log = Logger()
 
     def setServiceParent(self, parent: Any) -> None:
-        """Join an application; twistd asks it for the observer of the log, but for --logger."""
+        """Join an application. twistd takes the log observer from it, except with --logger."""
         if self._observer is not None:
             parent.setComponent(ILogObserver, self._observer())
         super().setServiceParent(parent)
 
     def startService(self) -> None:
-        """Check the database, then open the port; if either fails, end the process before any request is taken."""
+        """Open the database, then the port; if either fails, end the process before any request is accepted."""
         self._handle_signals()
         try:
             self._start()
@@ -145,11 +145,11 @@ class Daemon(Service):
             self._log.critical("{error}", error=error)
             end_start(error)
         super().startService()
-        # Twisted puts its own handlers in their place when it begins to run.
+        # Twisted installs its own handlers when the reactor starts to run.
         self._reactor.callWhenRunning(self._handle_signals)
 
     def _start(self) -> None:
-        self._log.info("JobEngine {version} starts", version=__version__)
+        self._log.info("JobEngine {version} is starting", version=__version__)
         _allow_descriptors(self._site.limits.connections + _SPARE_DESCRIPTORS)
         try:
             self._engine.open()
@@ -167,10 +167,10 @@ class Daemon(Service):
             raise self._start_error
 
     async def _take_up(self) -> None:
-        """Have the engine take up what is stored, which goes on when the port is open; if it can't, end the process."""
+        """Start the engine, which recovers the stored jobs after the port is open; if it can't, end the process."""
         try:
             await self._engine.start()
-        except Exception as error:  # whatever it is, there is nothing to serve
+        except Exception as error:  # without an engine there is nothing to serve
             reason = _no_database(error) if isinstance(error, OSError) else error
             if self.running:
                 self._end_with(reason)
@@ -182,22 +182,22 @@ class Daemon(Service):
 
     def _handle_signals(self) -> None:
         """
-        Make SIGTERM and SIGINT an orderly end with code 0; twistd would end by the signal itself.
+        Stop in order at SIGTERM and SIGINT, with exit code 0; twistd would die of the signal.
 
-        A SIGINT that comes before the reactor runs would leave the writer's thread behind, and with it the process.
+        A SIGINT before the reactor runs would leave the writer thread, and so the process, running.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
-            # A shell has its background processes ignore SIGINT.
+            # A shell makes its background processes ignore SIGINT.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: self._reactor.callFromThread(self._end))
 
     def _end(self) -> None:
-        """Stop the reactor, unless it is stopping."""
+        """Stop the reactor, unless it is stopping already."""
         if self.running:
             self._reactor.stop()
 
     def stopService(self) -> "Deferred[None]":
-        """Stop listening, answer what is under way, make the last commit, close."""
+        """Stop listening, answer open requests, make the last commit, and close."""
         super().stopService()
         self._systemd.end()
         if self._clock_watch is not None:
@@ -211,25 +211,25 @@ class Daemon(Service):
             drained: Deferred[None] = self._site.drain()
             drained.addTimeout(_DRAIN_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
             await drained
-        except Exception:  # whatever it is: without the last step, its thread would keep the process from ending
-            self._log.failure("not all that was under way could be answered")
+        except Exception:  # the last step must run: the writer thread keeps the process alive
+            self._log.failure("some open requests could not be answered")
         await self._engine.stop()
 
     def fail(self, error: StorageError) -> None:
-        """End the process because storage has failed; what is under way is answered first."""
-        self._log.critical("storage has failed, the server ends: {error}", error=error)
+        """End the process after a failure of storage; open requests are answered first."""
+        self._log.critical("storage has failed, the server stops: {error}", error=error)
         self._end_with(error)
 
     def _end_with(self, error: Exception) -> None:
-        """End the process, with the reason and the exit code for it."""
+        """End the process, with the reason and its exit code."""
         _say_why(error)
-        # twistd knows no exit code but 0 and 1; this runs when all else is done.
+        # twistd knows only the exit codes 0 and 1; this runs after everything else.
         atexit.register(_exit, _EXITS.get(type(error), Exit.USAGE))
         self._reactor.callLater(0, self._end)
 
 
 def _allow_descriptors(number: int) -> None:
-    """Let the process have so many open, as far as it may; the usual 1,024 are just too few for 1,000 connections."""
+    """Raise the limit of open descriptors as far as allowed; the usual 1,024 are too few for 1,000 connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -238,9 +238,9 @@ def _allow_descriptors(number: int) -> None:
 
 def _spare_the_collector() -> None:
     """
-    Have the garbage collector leave alone what is there to stay, and look less often for what is not.
+    Exempt permanent objects from garbage collection, and make it rarer.
 
-    Nearly all garbage is freed without it. A look at all that has come with 1,000,000 jobs takes it 10 ms.
+    Nearly all garbage is freed by reference counts. One collection with 1,000,000 jobs takes 10 ms.
     """
     gc.collect()
     gc.freeze()

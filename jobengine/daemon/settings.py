@@ -1,4 +1,4 @@
-"""What an operator can set: by option, or by environment where there is no option; the option wins."""
+"""The server's settings: options of the command line, or environment variables; the option wins."""
 
 import os
 import re
@@ -14,30 +14,30 @@ from .secret_file import BadSecret, secret_from
 __all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "read_settings"]
 
 _INTERVAL_SECONDS: Final = 0.05
-#: Connections that may wait to be accepted. Of a burst beyond it each has to knock again a second later, and Twisted's
-#: own 50 are few.
+#: Connections that may wait to be accepted. In a burst beyond that, each waits a second and tries again; Twisted's
+#: default of 50 is low.
 _BACKLOG: Final = 1024
-#: The lowest status of requests that are logged, by the setting; no status has four digits.
+#: The lowest status to log, by setting; no status has four digits.
 _LEAST_STATUS: Final = {"all": 0, "errors": 400, "none": 1000}
 
 
-#: As a browser names one: in lower case, without a path.
+#: An origin as browsers send it: in lower case, without a path.
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
 class BadSetting(ValueError):
-    """A value that can't be used; str() names the setting and says what it takes."""
+    """An invalid value; str() names the setting and its valid values."""
 
 
 @frozen
 class Setting:
-    """One thing that can be set."""
+    """One setting."""
 
     #: The long option, without its dashes.
     option: str
     #: The environment variable.
     variable: str
-    #: What holds if neither is there, as it would be written.
+    #: The default, as text.
     default: str
     #: Turns the text into the value; raises ValueError, whose text completes "must be …".
     parse: Callable[[str], Any]
@@ -51,7 +51,7 @@ def _text(text: str) -> str:
 
 def _whole(least: int, most: int = (1 << 63) - 1) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        # Python reads no more than 4,300 digits, with an error of its own.
+        # Python parses no more than 4,300 digits, and has its own error for that.
         if not text.isascii() or not text.isdigit() or len(text) > 19 or not least <= int(text) <= most:
             bounds = f"of {least} or more" if most > 1 << 32 else f"from {least} to {most}"
             raise ValueError(f"a whole number {bounds}")
@@ -89,8 +89,8 @@ def _choice(*choices: str) -> Callable[[str], str]:
 SETTINGS: Final = (
     Setting("db-path", "DB_PATH", "./jobengine.jedb", _text, "The database file; made if it is not there."),
     Setting("api-port", "API_PORT", "6006", _whole(0, 65535), "The TCP port of the API."),
-    Setting("api-host", "API_HOST", "127.0.0.1", _text, "The address the API listens at; 0.0.0.0 is all of IPv4."),
-    Setting("listen", "LISTEN", "", _text, "A Twisted endpoint, in place of host and port; TLS is one."),
+    Setting("api-host", "API_HOST", "127.0.0.1", _text, "The address to listen at; 0.0.0.0 is all of IPv4."),
+    Setting("listen", "LISTEN", "", _text, "A Twisted endpoint, such as one with TLS, instead of host and port."),
     Setting("secret-file", "SECRET_FILE", "", _text, "The file with the SECRET; or set SECRET in the environment."),
     Setting("admin-key-file", "ADMIN_KEY_FILE", "", _text, "The file with the admin key; or set ADMIN_KEY."),
     Setting(
@@ -98,7 +98,7 @@ SETTINGS: Final = (
         "DURABILITY",
         "commit",
         _choice("commit", "interval"),
-        "commit: on disk before the reply. interval: synced every 50 ms, a power cut can lose that much.",
+        "commit: on disk before the reply. interval: synced every 50 ms; a power cut loses at most that much.",
     ),
     Setting(
         "job-keep-minutes", "JOB_KEEP_MINUTES", "60", _whole(0), "How long a finished job is kept if it does not say."
@@ -108,7 +108,7 @@ SETTINGS: Final = (
         "JOB_TIMEOUT_MINUTES",
         "10",
         _whole(0),
-        "How long a job may be in progress without an update if it does not say; 0 is for ever.",
+        "How long a job may be in progress without an update, by default; 0 is for ever.",
     ),
     Setting("log-format", "LOG_FORMAT", "text", _choice("text", "json"), "Lines of text, or one JSON object a line."),
     Setting(
@@ -116,16 +116,16 @@ SETTINGS: Final = (
         "LOG_REQUESTS",
         "all",
         _choice(*_LEAST_STATUS),
-        "Which requests have a line in the log; errors are those answered with 400 or more.",
+        "Which requests are logged; errors are those answered with 400 or more.",
     ),
     Setting(
         "log-file-bytes",
         "LOG_FILE_BYTES",
         "10000000",
         _whole(1000),
-        "How long twistd's log file may get before a new one is begun.",
+        "The size at which twistd's log file is rotated.",
     ),
-    Setting("log-files", "LOG_FILES", "10", _whole(1, 10_000), "How many log files are kept beside the one in use."),
+    Setting("log-files", "LOG_FILES", "10", _whole(1, 10_000), "How many rotated log files are kept."),
     Setting("max-body-bytes", "MAX_BODY_BYTES", "1048576", _whole(1), "The longest body of a request."),
     Setting(
         "max-bulk-body-bytes",
@@ -135,28 +135,26 @@ SETTINGS: Final = (
         "The longest body of a request for many jobs.",
     ),
     Setting("max-headers", "MAX_HEADERS", "64", _whole(1), "The most headers of a request."),
-    Setting(
-        "max-header-bytes", "MAX_HEADER_BYTES", "8192", _whole(128), "The longest request line and headers in all."
-    ),
+    Setting("max-header-bytes", "MAX_HEADER_BYTES", "8192", _whole(128), "The most bytes of request line and headers."),
     Setting("header-seconds", "HEADER_SECONDS", "10", _seconds, "The time in which headers must arrive."),
     Setting("body-seconds", "BODY_SECONDS", "30", _seconds, "The time in which a body must arrive."),
     Setting("idle-seconds", "IDLE_SECONDS", "60", _seconds, "How long a connection may be idle between requests."),
-    Setting("max-connections", "MAX_CONNECTIONS", "1000", _whole(1), "The most connections at one time."),
-    Setting("max-json-depth", "MAX_JSON_DEPTH", "32", _whole(2, 500), "How deep JSON may be nested."),
-    Setting("max-queues", "MAX_QUEUES", "1000", _whole(1), "The most queues, but for whoever has the admin key."),
+    Setting("max-connections", "MAX_CONNECTIONS", "1000", _whole(1), "The most open connections."),
+    Setting("max-json-depth", "MAX_JSON_DEPTH", "32", _whole(2, 500), "The deepest nesting of JSON."),
+    Setting("max-queues", "MAX_QUEUES", "1000", _whole(1), "The most queues that can be made without the admin key."),
     Setting(
         "unknown-fields",
         "UNKNOWN_FIELDS",
         "refuse",
         _choice("refuse", "pass"),
-        "What calls of the first version do with fields and parameters that they do not know.",
+        "Whether calls of the first version refuse or ignore unknown fields and parameters.",
     ),
     Setting(
         "cors-origins",
         "CORS_ORIGINS",
         "",
         _origins,
-        "The origins, with commas between them, whose pages a browser lets use the API; * is any.",
+        "The origins whose pages browsers let use the API, separated by commas; * is any.",
     ),
     Setting("dashboard", "DASHBOARD", "on", _choice("on", "off"), "Whether browsers get the dashboard at /."),
     Setting(
@@ -164,53 +162,53 @@ SETTINGS: Final = (
         "MAX_BACKLOG_BYTES",
         "67108864",
         _whole(1),
-        "The most bytes of changes waiting for the disk.",
+        "The most bytes of changes that may wait for the disk.",
     ),
 )
 
 
 @frozen(kw_only=True)
 class Settings:
-    """The settings of one server, ready to be used."""
+    """The checked settings of one server."""
 
-    #: Absolute.
+    #: The absolute path of the database.
     db_path: str
     #: A Twisted endpoint description.
     endpoint: str
-    #: What the database is encrypted with; None to use the key file beside the database, or make it.
+    #: What encrypts the database; None to use or make the key file beside it.
     secret: bytes | None = field(repr=False)
-    #: What opens the calls for the operator; None if there is none.
+    #: The key of the operator; None if there is none.
     admin_key: bytes | None = field(repr=False)
     #: Seconds between syncs; 0 is a sync at each commit.
     sync_interval: float
-    #: See Committer.max_backlog.
+    #: Bytes; see Committer.max_backlog.
     max_backlog: int
-    #: For jobs that do not say.
+    #: For jobs that do not set them.
     defaults: Defaults
-    #: For clients.
+    #: Limits on clients.
     limits: Limits
     #: See Cors.
     cors_origins: frozenset[bytes]
-    #: Whether there is a dashboard.
+    #: Whether browsers get a dashboard.
     dashboard: bool
-    #: How many queues there may be, for those who have not shown the admin key.
+    #: The most queues that callers without the admin key may make.
     max_queues: int
-    #: Whether calls of the first version take fields and parameters that they do not know.
+    #: Whether calls of the first version ignore unknown fields and parameters.
     pass_unknown: bool
     #: "text" or "json".
     log_format: str
-    #: The lowest status of requests that are logged.
+    #: The lowest status to log.
     least_status_logged: int
-    #: How long a log file may get, in bytes, and how many are kept beside the one in use.
+    #: The bytes at which a log file is rotated, and the number of rotated files to keep.
     log_file_bytes: int
     log_files: int
 
 
 def read_settings(options: Mapping[str, str | None], environment: Mapping[str, str] = os.environ) -> Settings:
     """
-    The settings that options (by long name; None where not given) and environment make; raises BadSetting.
+    Read the settings from options (by long name; None if not given) and environment; raises BadSetting.
 
-    Paths are made absolute, and secret files read, now: twistd changes directory and user later.
+    Paths become absolute and secret files are read here: twistd changes directory and user later.
     """
     values = {setting.option: _value(setting, options.get(setting.option), environment) for setting in SETTINGS}
     return Settings(
@@ -244,7 +242,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
 
 
 def _value(setting: Setting, option: str | None, environment: Mapping[str, str]) -> Any:
-    # A variable that is set to nothing, as compose files like to do, is as good as not set.
+    # A variable set to nothing, which is common in compose files, counts as not set.
     variable = environment.get(setting.variable) or setting.default
     name, text = (f"--{setting.option}", option) if option is not None else (setting.variable, variable)
     try:

@@ -47,7 +47,7 @@ class Carrier(Protocol):
         """Make a write soon."""
 
     def give_up(self, failure: Failure) -> None:
-        """Stop writing for good."""
+        """Stop writing permanently."""
 
 
 @define(kw_only=True)

@@ -67,7 +67,7 @@ class Readiness:
 
 
 class FigureKind(StrEnum):
-    """How a figure is to be read."""
+    """The kind of a figure."""
 
     #: A total since the start of the process.
     COUNTER = "counter"
@@ -120,7 +120,7 @@ class Engine(Protocol):
         """Read the wall clock now, and apply what is due by it."""
 
     def release(self) -> None:
-        """Answer all waiters with what there is; from now on nobody can wait."""
+        """Answer all waiters at once; from now on no command waits."""
 
     def stop(self) -> Awaitable[None]:
         """Release, make the last commit and close the storage."""
@@ -134,13 +134,13 @@ class Engine(Protocol):
     # Plain questions
 
     async def ask(self, command: c.Command[A]) -> A:
-        """Carry out a command; its answer is on disk. Never waits for a job, whatever the command says."""
+        """Carry out a command; its answer is on disk. Never waits for a job, even if the command asks to."""
 
     # What waits
 
     async def claim(self, command: c.Claims) -> c.ClaimResult:
         """
-        Update jobs, then claim the first ready jobs: nobody else gets them.
+        Update jobs, then claim the first ready jobs.
 
         Without updates it waits as the command says, first come first served. If it is cancelled, the claim is undone.
         """
@@ -165,7 +165,7 @@ class Engine(Protocol):
         """
         The jobs that a queue has when the first of them are read, at most `command.limit` at a time.
 
-        They come in execution order, each as it is when it is yielded and none twice, whatever is changed meanwhile;
+        They come in execution order, each as it is when it is yielded and none twice, even if jobs change meanwhile;
         jobs that are removed before are left out. Close the iterator if you do not read it to its end. Of the command
         only queue, key and limit are used.
         """

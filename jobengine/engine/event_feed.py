@@ -32,7 +32,7 @@ _queue_of: Final = attrgetter("queue")
 
 
 class Events(Struct, frozen=True):
-    """The changes of jobs in one queue by one request, from which events are made when somebody watches."""
+    """The changes of jobs in one queue by one request, from which events are made if the queue has watchers."""
 
     #: The stream that they belong to.
     stream: "Stream"

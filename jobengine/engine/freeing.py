@@ -25,7 +25,7 @@ class Freeing:
     _waiting: deque[Iterator[None]] = field(factory=deque, init=False)
 
     def add(self, slices: Iterator[None]) -> None:
-        """Free an object for good; each step of `slices` frees a part of it."""
+        """Free an object; each step of `slices` frees a part of it."""
         self._waiting.append(slices)
         if len(self._waiting) == 1:
             self.clock.callLater(0, self._free)

@@ -67,7 +67,7 @@ class LocalEngine:
     now: Callable[[], int]
     #: See NewId.
     new_id: NewId
-    #: Called once when storage has failed for good; the process should end.
+    #: Called once when storage has failed permanently; the process should end.
     on_failure: Callable[[StorageError], None]
     #: Seconds between syncs, or 0 for a sync at every commit.
     sync_interval: float = 0
@@ -85,9 +85,9 @@ class LocalEngine:
     _backups: int = field(default=0, init=False)
     #: Fires when the database was read, or reading it has failed.
     _start_over: "Deferred[None]" = field(factory=lambda: succeed(None), init=False)
-    #: Whether reading the database is to be broken off.
+    #: Whether to stop reading the database.
     _stopping: bool = field(default=False, init=False)
-    #: Whether nobody may wait any more.
+    #: Whether waiting has ended: commands are answered at once.
     _released: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
@@ -292,7 +292,7 @@ class LocalEngine:
                 if await self.executor.durable(changed=outcome.changed):
                     return shown(outcome.get(), self.executor.tables.ahead)
         except CancelledError:
-            # The caller has gone: nobody would work on these jobs.
+            # The caller has disconnected and would not work on these jobs.
             if outcome.changed:
                 self.executor.put_back(outcome.get().jobs)
             raise

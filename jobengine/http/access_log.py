@@ -1,7 +1,7 @@
 """
-The access log: a line for each request.
+The access log: one line for each request.
 
-Those of one turn of the reactor are one event of Twisted's log; one event each would cost 3 us more.
+All lines of one reactor turn make one event of Twisted's log: an event for each would cost 3 us more.
 """
 
 import re
@@ -17,39 +17,39 @@ from twisted.logger import Logger
 
 __all__ = ["Line", "Lines", "Notes", "Recorder", "host_of"]
 
-#: What a handler says of its request: a word for each thing, and what it is.
+#: What a handler adds to the line of its request: names and values.
 Notes = Mapping[str, str | int]
 
 _log: Final = Logger(namespace="jobengine.web")
-#: Characters of anything a client has sent that are shown; a line is bounded, whoever sends what.
+#: The most characters shown of anything that a client sent: so each line is bounded.
 _SHOWN: Final = 100
-#: More of them than are shown, and all that is looked at.
+#: One more than is shown; the rest is not looked at.
 _MANY: Final = _SHOWN + 1
-#: Notes that need no quotes, if none of them has a space in it.
+#: Notes that need no quotes, if there are no spaces in them.
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]{0,300}")
-#: What is shown as an escape: all but printable ASCII, and what quotes and escapes are made of.
+#: Shown as escapes: all but printable ASCII, and quotes and backslashes.
 _ESCAPED: Final = re.compile(rb"[^!#-\[\]-~]")
 
 
 class Line(Struct, frozen=True, gc=False):
-    """A request that has ended; str() is its line, and nothing in it is secret."""
+    """A request that has ended; str() is its line, without secrets."""
 
-    #: As in the header X-Request-Id; "-" if it was refused before it was whole.
+    #: As in the header X-Request-Id; "-" if the request was refused before it was complete.
     id: str
-    #: Where it came from: an IP address, or "-" if it came through a Unix socket.
+    #: The client's IP address, or "-" for a Unix socket.
     address: str
-    #: As they were sent, or nothing if they did not come so far.
+    #: Method and path as they were sent; empty if they did not arrive.
     sent_method: bytes
     sent_path: bytes
-    #: That of the answer, or 499 if the client had gone before there was one.
+    #: The status of the answer, or 499 if the client disconnected before it.
     status: int
-    #: Milliseconds to the end of the answer.
+    #: Milliseconds until the end of the answer.
     ms: float
     #: Seconds since the epoch at which it ended.
     time: float
-    #: What its handler has said of it.
+    #: What its handler added.
     notes: Notes
-    #: Whether the client has asked to be kept waiting.
+    #: Whether the client asked to wait.
     waits: bool = False
 
     def __str__(self) -> str:
@@ -58,22 +58,22 @@ class Line(Struct, frozen=True, gc=False):
 
     @property
     def method(self) -> str:
-        """In printable ASCII, and not too long."""
+        """In printable ASCII, shortened if it is long."""
         return _printable(self.sent_method)
 
     @property
     def path(self) -> str:
-        """In printable ASCII, and not too long."""
+        """In printable ASCII, shortened if it is long."""
         return _printable(self.sent_path)
 
     def told(self) -> dict[str, str | int]:
-        """The notes, none of them too long."""
+        """The notes, shortened if they are long."""
         return {name: value if isinstance(value, int) else _cut(value) for name, value in self.notes.items()}
 
 
 @frozen
 class Lines:
-    """Some of them, oldest first; as they are shown by an observer that does not know them."""
+    """Several lines, oldest first; str() is for observers that do not know Line."""
 
     each: Sequence[Line]
 
@@ -84,10 +84,10 @@ class Lines:
 @define(eq=False)
 class Recorder:
     """
-    Logs requests at the end of the reactor's turn in which they ended.
+    Logs requests at the end of the reactor turn in which they ended.
 
-    So whatever else is logged in that turn stands before them, with a later time. If the process is killed the lines of
-    the last turn are lost.
+    Other log lines of that turn therefore come before them, although their times are later. If the process is killed,
+    the lines of its last turn are lost.
     """
 
     _clock: IReactorTime
@@ -96,7 +96,7 @@ class Recorder:
     _lines: list[Line] = field(factory=list)
 
     def add(self, line: Line) -> None:
-        """A request has ended."""
+        """Log a request that has ended."""
         if line.status < self._least_status:
             return
         if not self._lines:
@@ -114,16 +114,16 @@ def host_of(address: object) -> str:
 
 
 def _told(notes: Notes) -> str:
-    """The notes as they stand in a line, a space before each."""
+    """The notes as in a line, each after a space."""
     told = "".join([f" {name}={value}" for name, value in notes.items()])
-    # All are looked at in one go, which takes a third of the time.
+    # Checking all of them together takes a third of the time.
     if told.count(" ") == len(notes) and _PLAIN.fullmatch(told):
         return told
     return "".join([f" {name}={_quoted(value)}" for name, value in notes.items()])
 
 
 def _quoted(value: str | int) -> str:
-    """A number as it is, a text in quotes with JSON's escapes."""
+    """A number as it is, or a text in quotes with JSON's escapes."""
     return str(value) if isinstance(value, int) else dumps(_cut(value)).replace("\x7f", "\\u007f")
 
 
@@ -133,11 +133,11 @@ def _cut(text: str) -> str:
 
 @lru_cache(maxsize=1_000)
 def _what(method: bytes, path: bytes) -> str:
-    """Method and path of a request, of each no more than `_MANY` bytes, as they stand in its line."""
+    """Method and path as in a line, each cut to at most `_MANY` bytes before."""
     return f"{_printable(method)} {_printable(path)}"
 
 
 def _printable(sent: bytes) -> str:
-    """What was sent, with escapes for what would end the line or move the cursor of a terminal; "-" for nothing."""
+    """ASCII, with escapes for bytes that would end the line or control a terminal; "-" for nothing."""
     shown = _ESCAPED.sub(lambda found: b"\\x%02x" % found[0][0], sent[:_SHOWN]).decode("ascii")
     return (shown + "..." if len(sent) > _SHOWN else shown) or "-"

@@ -1,8 +1,8 @@
 """
-HTTP with limits that hold while the bytes arrive: size and time of headers and body, number of connections.
+HTTP with limits that hold while bytes arrive: size and time of headers and body, and number of connections.
 
-Time limits are absolute. Twisted's own time-out starts anew with every byte, so that one byte a minute keeps a
-connection for good.
+Time limits are absolute. Twisted's own time-out restarts with every byte, so one byte a minute keeps a connection open
+for ever.
 """
 
 import re
@@ -33,16 +33,16 @@ __all__ = ["Host", "LimitedChannel", "Overflow", "raw_response"]
 
 _log: Final = Logger(namespace="jobengine.web")
 
-#: Bytes of a body in chunks that are taken in one turn: each chunk may be one byte.
+#: The most bytes of a chunked body in one turn: each chunk may be one byte.
 _CHUNKED: Final = 8 << 10
-#: Bytes of next requests that are kept while one is answered; more are left to the system.
+#: The most bytes of following requests to read while one is answered; the rest stays in the system's buffer.
 _KEPT: Final = 16 << 10
-#: Seconds in which a client that was refused can read the answer, while what it still sends is thrown away.
+#: Seconds for which a refused client can read its answer, while the rest of its request is discarded.
 _LINGER: Final = 2.0
-#: Bytes of it that are thrown away; then reading stops, since 2 s of a fast network are many GiB.
+#: The most bytes to discard. Then reading stops: 2 s of a fast network are many GiB.
 _THROWN_AWAY: Final = 64 << 20
 
-#: A call that takes a longer body, if it says in its query whose it is.
+#: The call that accepts a longer body if the query names the queue.
 _BULK_PATH: Final = b"/api/v1/jobs"
 _NAMES_QUEUE: Final = re.compile(rb"(?:^|&)queueName=[^&]")
 
@@ -51,8 +51,8 @@ class _Phase(Enum):
     IDLE = "between requests"
     HEAD = "the headers arrive"
     BODY = "the body arrives"
-    BUSY = "the answer is being made"
-    REFUSED = "what arrives is thrown away"
+    BUSY = "the request is being answered"
+    REFUSED = "arriving bytes are discarded"
     GONE = "the connection is lost"
 
 
@@ -60,7 +60,7 @@ _TOO_LATE: Final = Problem(HTTPStatus.REQUEST_TIMEOUT, "The request did not arri
 
 
 def raw_response(problem: Problem) -> bytes:
-    """A whole HTTP response for a connection that is then closed."""
+    """A whole HTTP response, after which the connection is closed."""
     headers = {
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(problem.body)),
@@ -73,39 +73,39 @@ def raw_response(problem: Problem) -> bytes:
 
 
 class Host(Protocol):
-    """What a connection needs of the site that it belongs to."""
+    """The site, as a connection uses it."""
 
     limits: Limits
-    #: Connections that are open, and those among them that wait for a next request.
+    #: All open connections, and those that wait for their next request.
     channels: "set[LimitedChannel]"
     idle: "Idle[LimitedChannel]"
-    #: In which what takes long goes on.
+    #: Long work is done in these turns.
     turns: Turns
     #: Whether the server is stopping.
     draining: bool
 
     def admit(self, request: JobRequest) -> Awaitable[Problem | None]:
-        """Whether a request with a long body is let in; if not, what to answer."""
+        """Check the access key of a request with a long body: the problem to answer with, or None to accept it."""
 
     def forget(self, channel: "LimitedChannel") -> None:
-        """Take note that a connection is gone."""
+        """Note that a connection was lost."""
 
     def refused(self, status: HTTPStatus, address: IAddress | None = None) -> None:
-        """Record a request from `address` that was refused before it was whole."""
+        """Record a request from `address` that was refused before it was complete."""
 
 
 @implementer(IHalfCloseableProtocol)
 class LimitedChannel(HTTPChannel):
-    """One connection, held to the limits of its site."""
+    """One connection, within the limits of its site."""
 
-    #: Longer lines are refused before they end.
+    #: Longer lines are refused before they are complete.
     MAX_LENGTH = 8 << 10
 
     site: Host
     requests: list[JobRequest]
     requestFactory: type[JobRequest]
     callLater: Callable[..., IDelayedCall]
-    #: Whether the client does not take what it is sent; by Twisted's LineReceiver nothing more is looked at then.
+    #: Whether the client does not read its answers. LineReceiver then parses nothing more.
     paused: bool
 
     _phase = _Phase.HEAD
@@ -115,32 +115,32 @@ class LimitedChannel(HTTPChannel):
     _host: IAddress | None = None
     _head_bytes = 0
     _head_lines = 0
-    #: How long the body of the request under way may be.
+    #: The most bytes of the current request's body.
     body_limit = 0
-    #: The target of the request under way.
+    #: The target of the current request.
     _target = b""
-    #: Whether it was looked at whether a long body is let in.
+    #: Whether the key for a long body was, or is being, checked.
     _checked = False
-    #: Whether the request under way was taken as a whole.
+    #: Whether the current request was read in one piece.
     _whole = False
-    #: What is taken when the request under way is answered, or in the next turn of the reactor if that is planned.
+    #: Bytes to handle after the current request, or in the reactor's next turn if `_planned`.
     _kept: list[bytes]
     _planned = False
-    #: How many bytes the client had taken when the connection was last looked at for being idle.
+    #: Bytes that the client had acknowledged at the last check for idleness.
     _taken: int | None = None
     #: Whether the client has closed its sending side.
     _no_more = False
-    #: Bytes that have come behind the request under way, whichever way it was taken.
+    #: Bytes of following requests that arrived during the current one.
     _behind = 0
-    #: Bytes that have come since a request was refused.
+    #: Bytes that arrived after a request was refused.
     _thrown_away = 0
 
     def connectionMade(self) -> None:
-        """Count the connection, and expect a request soon."""
+        """Count the connection and start the timer for a request."""
         super().connectionMade()
         self.limits = self.site.limits
         self.MAX_LENGTH = self.limits.header_bytes
-        # The limits are checked here, with an answer that names them; Twisted's own must not come first.
+        # The limits are checked here, with an answer that names them, before Twisted's own apply.
         self.maxHeaders = self.limits.headers + 1
         self.totalHeadersSize = self.limits.header_bytes * 2
         self.site.channels.add(self)
@@ -156,19 +156,19 @@ class LimitedChannel(HTTPChannel):
         super().connectionLost(reason)
 
     def getPeer(self) -> IAddress:
-        """The client's address; every request asks for it, and the transport would make a new object each time."""
+        """The client's address, cached: every request asks for it, and the transport makes a new object each time."""
         if self._peer is None:
             self._peer = super().getPeer()
         return self._peer
 
     def getHost(self) -> IAddress:
-        """The address it came to; every request asks for it, and the transport would ask the system each time."""
+        """The server's address, cached: every request asks for it, and the transport asks the system each time."""
         if self._host is None:
             self._host = super().getHost()
         return self._host
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes, unless the client was refused."""
+        """Handle bytes, unless the client was refused."""
         if self._phase is _Phase.REFUSED:
             self._throw_away(data)
             return
@@ -176,7 +176,7 @@ class LimitedChannel(HTTPChannel):
             self._keep(data)
             return
         if self.paused:
-            # It is put behind what waits already.
+            # Twisted appends it to its buffer.
             super().dataReceived(data)
             return
         if self._phase is _Phase.IDLE:
@@ -187,20 +187,20 @@ class LimitedChannel(HTTPChannel):
         self._set_timer()
 
     def _throw_away(self, data: bytes) -> None:
-        """Count what a refused client still sends, and read no more of it after enough."""
+        """Count discarded bytes, and stop reading after too many."""
         self._thrown_away += len(data)
         if self._thrown_away > _THROWN_AWAY:
             self._read_on_or_not()
 
     def _take_whole(self, data: bytes) -> bool:
         """
-        Take a plain request, if the data are just one such; to be called where one may begin.
+        Take the data if they are exactly one plain request. Call it where a request may begin.
 
-        Twisted would take it in pieces and set itself up for each: this is a third shorter. Of all that, it knows only
-        that there is one more in `requests`.
+        Twisted reads line by line and prepares itself for each request: this takes a third less time. Twisted sees the
+        request only in `requests`.
         """
         head = plain_head(data, self.limits.header_bytes)
-        # Behind the last request there is none; over TLS what comes then is still given to us.
+        # No request follows the last one; over TLS, bytes still arrive after it.
         if head is None or not self.persistent or not self._is_just(head, len(data)):
             return False
         self._enter(_Phase.BUSY)
@@ -215,7 +215,7 @@ class LimitedChannel(HTTPChannel):
         return True
 
     def _is_just(self, head: Head, size: int) -> bool:
-        """Whether so many bytes are a request with this head and nothing else, within the limits."""
+        """Whether `size` bytes are exactly one request with this head, within the limits."""
         return (
             size == head.end + head.length
             and head.count <= self.limits.headers
@@ -223,19 +223,19 @@ class LimitedChannel(HTTPChannel):
         )
 
     def _keep(self, data: bytes) -> None:
-        """Keep the bytes of next requests until the one under way is answered."""
+        """Keep bytes of following requests until the current one is answered."""
         self._kept.append(data)
         self._behind += len(data)
         self._read_on_or_not()
 
     def _plan(self) -> None:
-        """Go on with what was kept in the reactor's next turn: others come first."""
+        """Handle the kept bytes in the reactor's next turn, after other connections."""
         if not self._planned:
             self._planned = True
             self.callLater(0, self._take_kept)
 
     def _take_kept(self, _turn: None = None) -> None:
-        """Take what was kept."""
+        """Handle the kept bytes."""
         self._planned = False
         kept, self._kept, self._behind = b"".join(self._kept), [], 0
         if self._phase in (_Phase.REFUSED, _Phase.GONE):
@@ -247,10 +247,9 @@ class LimitedChannel(HTTPChannel):
 
     def readConnectionLost(self) -> None:
         """
-        The client has closed its sending side: it gets the answers to what it has sent, and then the end.
+        The client has closed its sending side: answer what it has sent, then close.
 
-        One that has gone looks the same. A request that waits for something may not be answered to nobody, so it is
-        given up.
+        A client that disconnected looks the same. So a request that waits is aborted: its answer might reach nobody.
         """
         self._no_more = True
         if self._phase is _Phase.REFUSED or (self._phase is _Phase.BUSY and self.requests[0].waits):
@@ -258,21 +257,21 @@ class LimitedChannel(HTTPChannel):
         self._close_if_over()
 
     def writeConnectionLost(self) -> None:
-        """Our own side was closed, as was asked."""
+        """Do nothing: this side was closed on purpose."""
 
     def _close_if_over(self) -> None:
-        """Close the connection if the client sends no more and all that it has sent was answered."""
+        """Close the connection if the client sends no more and everything was answered."""
         if self._no_more and not self._planned and self._phase in (_Phase.IDLE, _Phase.HEAD, _Phase.BODY):
             self.loseConnection()
 
     def pauseProducing(self) -> None:
-        """The client does not take what it is sent: no next request is begun, though it be here already."""
+        """The client does not read its answers: start no further request, even if it is here already."""
         self.paused = True
         super().pauseProducing()
         self._read_on_or_not()
 
     def resumeProducing(self) -> None:
-        """The client takes it again."""
+        """The client reads again."""
         self.paused = False
         super().resumeProducing()
         self._read_on_or_not()
@@ -281,11 +280,10 @@ class LimitedChannel(HTTPChannel):
 
     def _read_on_or_not(self) -> None:
         """
-        Read no more while the client does not take its answers, or has sent enough behind a request: 16 KiB while it
-        is under way, 64 MiB once it was refused.
+        Stop reading while the client does not read its answers, or has sent enough ahead: 16 KiB during a request,
+        64 MiB after a refusal.
 
-        Twisted goes on in the first case if a request is under way, and so in the second if both are the case: all that
-        a client can send would be kept, and all its answers.
+        Twisted alone would read on during a request, and keep without limit what the client sends and what is for it.
         """
         transport: Any = self.transport
         if self._no_more:
@@ -296,7 +294,7 @@ class LimitedChannel(HTTPChannel):
             transport.resumeProducing()
 
     def lineReceived(self, line: bytes) -> None:
-        """Take a line of the request's head."""
+        """Read a line of the head."""
         if self._phase is _Phase.REFUSED:
             return
         self._head_bytes += len(line) + 2
@@ -306,28 +304,28 @@ class LimitedChannel(HTTPChannel):
             self._target = line.partition(b" ")[2].partition(b" ")[0]
             self.body_limit = self._body_limit_of(self._target)
             self._checked = False
-        # The request line and the empty line at the end are no headers.
+        # The request line and the empty line at the end are not headers.
         if self._head_bytes > self.limits.header_bytes or self._head_lines > self.limits.headers + 2:
             self._refuse_head()
         else:
             super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """Refuse a head in which one line is longer than all may be."""
+        """Refuse a head whose line is longer than the whole head may be."""
         self._refuse_head()
 
     def headerReceived(self, line: bytes) -> bool:
-        """Take a header, unless it is a length that nobody could count to."""
+        """Read a header, unless it is a length of too many digits."""
         try:
             received: bool = super().headerReceived(line)
         except ValueError:
-            # Python reads no number of more than 4,300 digits.
+            # Python parses no number of more than 4,300 digits.
             self._respondToBadRequestAndDisconnect()
             return False
         return received
 
     def allHeadersReceived(self) -> None:
-        """Refuse a body that says that it is too long, before any of it or a 100 Continue is sent."""
+        """Refuse a body whose stated length is too long, before reading any of it or sending a 100 Continue."""
         self._head_bytes = self._head_lines = 0
         self._enter(_Phase.BODY)
         if self.length is not None and self.length > self.body_limit:
@@ -338,7 +336,7 @@ class LimitedChannel(HTTPChannel):
             super().allHeadersReceived()
 
     def rawDataReceived(self, data: bytes) -> None:
-        """Take bytes of a body; Twisted keeps those of a next request here while one is answered, as `_keep` does."""
+        """Read bytes of a body. During an answer they are a next request's, and Twisted keeps them, as `_keep` does."""
         if self._phase is _Phase.REFUSED:
             return
         if self._phase is _Phase.BUSY:
@@ -352,10 +350,10 @@ class LimitedChannel(HTTPChannel):
         super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
-        """The request is whole: it can take as long as it takes."""
+        """The request is complete: from now on it has no time limit."""
         if self._phase is not _Phase.REFUSED:
             self._enter(_Phase.BUSY)
-            # The next request on this connection has its own time, even if it is here already.
+            # The next request on this connection gets its own time, even if it is here already.
             self._timed = None
             super().allContentReceived()
 
@@ -364,7 +362,7 @@ class LimitedChannel(HTTPChannel):
         self._enter(_Phase.IDLE)
         if self.site.draining:
             self.persistent = False
-        # Twisted would go on with it at once, and so with hundreds of short requests that came together.
+        # Twisted would handle the rest at once: hundreds of short requests in one turn.
         behind = [*self._dataBuffer, self._buffer, *self._kept]
         self._dataBuffer, self._buffer = [], b""
         self._kept, self._behind = [b"".join(behind)], sum(map(len, behind))
@@ -381,16 +379,16 @@ class LimitedChannel(HTTPChannel):
         self._close_if_over()
 
     def abort(self) -> None:
-        """Break the connection: what was sent is not the whole answer, and nothing else can say so."""
+        """Break the connection, which tells the client that its answer is incomplete."""
         transport: Any = self.transport
         transport.abortConnection()
 
     def taken(self) -> int | None:
-        """The bytes that the client has taken of all that it was sent, or None if that can't be known."""
+        """Bytes that the client has acknowledged, or None if that is unknown."""
         return taken(self.transport)
 
     def timeoutConnection(self) -> None:
-        """Close a connection that is idle for too long, unless the client is still taking the last answer."""
+        """Close a connection that was idle for too long, unless the client is still reading its last answer."""
         before, self._taken = self._taken, self.taken()
         if not is_all_taken(self.transport) and self._taken != before:
             self.site.idle.add(self)
@@ -398,12 +396,12 @@ class LimitedChannel(HTTPChannel):
             super().timeoutConnection()
 
     def close_if_idle(self) -> None:
-        """Close the connection unless a request is under way on it."""
+        """Close the connection unless a request is being answered."""
         if self._phase is not _Phase.BUSY:
             self.loseConnection()
 
     def check_key(self) -> None:
-        """Have it looked at whether a long body is let in, while it arrives; once for each."""
+        """Check the access key of a long body while it arrives; once for each request."""
         if self._checked:
             return
         self._checked = True
@@ -414,12 +412,12 @@ class LimitedChannel(HTTPChannel):
 
     async def _check_key(self, request: JobRequest) -> None:
         problem = await self.site.admit(request)
-        # What has become whole meanwhile is answered in the usual way.
+        # A request that is complete by now is answered as usual.
         if problem is not None and self._phase is _Phase.BODY and self.requests[-1] is request:
             self.refuse(evolve(problem, headers={**problem.headers, "X-Request-Id": request.id}))
 
     def refuse_body(self) -> None:
-        """Answer that the body is too long; what still comes of it is thrown away."""
+        """Refuse a body that is too long, and discard the rest of it."""
         detail = f"The body is longer than {self.body_limit} bytes."
         if self._target.partition(b"?")[0] == _BULK_PATH and self.body_limit == self.limits.body_bytes:
             most = self.limits.bulk_body_bytes
@@ -427,7 +425,7 @@ class LimitedChannel(HTTPChannel):
         self.refuse(Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
 
     def refuse(self, problem: Problem) -> None:
-        """Answer at once, and close when the client has had time to read it."""
+        """Answer at once, and close after the client had time to read the answer."""
         if self._phase is _Phase.REFUSED:
             return
         self._enter(_Phase.REFUSED)
@@ -435,9 +433,9 @@ class LimitedChannel(HTTPChannel):
         self.site.refused(problem.status, self.getPeer())
         transport: Any = self.transport
         transport.write(raw_response(problem))
-        # Closing with unread data would reset the connection, and the answer could be lost with it.
+        # Closing with unread data would reset the connection, and the answer could be lost.
         if ISSLTransport.providedBy(transport):
-            # Says that it is the end, and reads on until the client says so too; before, the socket must stay open.
+            # Sends TLS's close, and reads until the client's arrives; until then the socket must stay open.
             self.loseConnection()
         elif hasattr(transport, "loseWriteConnection"):
             transport.loseWriteConnection()
@@ -448,20 +446,20 @@ class LimitedChannel(HTTPChannel):
         self.refuse(
             Problem(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"The headers are more than {limits.headers}, or longer than {limits.header_bytes} bytes in all.",
+                f"There are more than {limits.headers} headers, or more than {limits.header_bytes} bytes of them.",
             )
         )
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         """
-        Say in our own form what Twisted says with an empty 400.
+        Answer with a problem where Twisted sends an empty 400.
 
-        The name is Twisted's and private: should it go, Twisted's own answer comes back, and nothing else.
+        The name is private to Twisted. Without it, Twisted's own answer would be sent.
         """
         self.refuse(Problem(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request."))
 
     def _body_limit_of(self, uri: bytes) -> int:
-        """How long the body of a request may be: one for many jobs is longer, if its queue is known before it comes."""
+        """The most bytes of a request's body: one with many jobs may be longer if the query names its queue."""
         path, _, query = uri.partition(b"?")
         is_long = path == _BULK_PATH and _NAMES_QUEUE.search(query)
         return self.limits.bulk_body_bytes if is_long else self.limits.body_bytes
@@ -474,7 +472,7 @@ class LimitedChannel(HTTPChannel):
         self._phase = phase
 
     def _set_timer(self) -> None:
-        """Have the timer run for what is going on now."""
+        """Start the timer of the current phase."""
         if self._phase is self._timed:
             return
         self._timed = self._phase
@@ -488,12 +486,12 @@ class LimitedChannel(HTTPChannel):
 
 
 class Overflow(BaseProtocol):
-    """A connection beyond the limit: an answer, and the end."""
+    """A connection beyond the limit: it gets an answer and is closed."""
 
     def connectionMade(self) -> None:
         """Say why, and close."""
         assert self.transport is not None
-        detail = "The server has as many connections as it takes; try again, or keep one open and use it again."
+        detail = "The server has reached its limit of connections; try again, or keep one open and reuse it."
         problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})
         self.transport.write(raw_response(problem))
         self.transport.loseConnection()

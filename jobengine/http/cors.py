@@ -1,4 +1,4 @@
-"""What a browser asks before a page from elsewhere may use the API (the Fetch standard, 3.2)."""
+"""Answers browsers that ask whether a page of another origin may use the API (the Fetch standard, 3.2)."""
 
 from http import HTTPStatus
 from typing import Final
@@ -15,18 +15,18 @@ _SENT: Final = (
     b"X-Request-Id"
 )
 _SHOWN: Final = b"Allow, Link, Retry-After, WWW-Authenticate, X-Request-Id"
-#: Seconds for which a browser need not ask again.
+#: Seconds for which a browser remembers the answer.
 _REMEMBERED: Final = b"600"
 
 
 @frozen
 class Cors:
-    """The origins whose pages may use the API: each as a browser names it, or * for any."""
+    """The origins whose pages may use the API, as browsers name them; * for all."""
 
     origins: frozenset[bytes] = frozenset()
 
     def answers(self, request: JobRequest) -> bool:
-        """Let the page read the answer, if it may; whether it has only asked if it may, and that is answered now."""
+        """Allow the page to read the answer, if it may. True if this was a preflight request, which is now answered."""
         origin = b"".join(request.sent(b"origin")[:1])
         if not self.origins:
             return False

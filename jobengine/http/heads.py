@@ -1,8 +1,8 @@
 """
-Heads of requests that are as nearly all are, read in one go.
+Parses plain request heads in one go; nearly all are plain.
 
-Twisted reads a head line by line, with a dozen calls for each. What is read here is the plain case alone; of anything
-else it is said that it is not plain, and it is Twisted's to read or to refuse.
+Twisted parses a head line by line, with a dozen calls for each line. Heads that are not plain are left to Twisted, to
+parse or to refuse.
 """
 
 import re
@@ -16,15 +16,15 @@ __all__ = ["Head", "origin_form", "plain_head"]
 
 #: RFC 9110, 5.6.2: what the name of a header is made of.
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-#: A request line that is read here: a method in capitals, and a path with no bytes in it but printable ASCII.
+#: A plain request line: a method in capitals, and a path of printable ASCII.
 _LINE: Final = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.1")
-#: Headers that say how the rest is to be read or sent, or ask for something before it, or are read by Twisted.
+#: Headers that change how the request is read or answered, or that Twisted parses itself.
 _NOT_PLAIN: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"cookie"})
-#: Digits of a Content-Length that is read here; no body may be that long.
+#: The most digits of a plain Content-Length; no body may be that long.
 _DIGITS: Final = 12
 
 
-#: The part of a request line that a target in absolute form (RFC 9112, 3.2.2) has before its path.
+#: What precedes the path in a target in absolute form (RFC 9112, 3.2.2).
 _ABSOLUTE: Final = re.compile(rb"([^ ]+ )https?://[^ /?#]+", re.IGNORECASE)
 
 
@@ -33,22 +33,22 @@ class Head(Struct, frozen=True, gc=False):
 
     method: bytes
     uri: bytes
-    #: The values of each header in their order, with nothing around them, by its name in lower case.
+    #: The values of each header, in order and stripped, by its name in lower case.
     headers: Mapping[bytes, Sequence[bytes]]
-    #: How many headers there are.
+    #: The number of headers.
     count: int
-    #: Bytes of the head itself, to where the body begins.
+    #: Bytes of the head: the body begins here.
     end: int
     #: Bytes of the body.
     length: int
 
     def __repr__(self) -> str:
-        # There may be secrets in the others.
+        # The other fields may hold secrets.
         return f"Head(count={self.count}, end={self.end}, length={self.length})"
 
 
 def origin_form(line: bytes) -> bytes:
-    """A request line with its target in origin form: the server answers to any name, so which was asked is dropped."""
+    """A request line with its target in origin form. The host is dropped: the server answers to any name."""
     found = _ABSOLUTE.match(line)
     if found is None:
         return line
@@ -58,11 +58,11 @@ def origin_form(line: bytes) -> bytes:
 
 def plain_head(data: bytes, limit: int) -> Head | None:
     """
-    The head that the data begin with; None if it is not plain, is longer than the limit, or not whole yet.
+    Parse the head at the beginning of the data; None if it is not plain, longer than the limit, or incomplete.
 
-    Plain is: a path and HTTP/1.1 in the request line; all lines end in CRLF, with no CR, LF or NUL in them; each header
-    has a token for its name, at once followed by a colon; there is at most one Content-Length, all digits; nothing else
-    says how to read the rest.
+    A plain head has a path and HTTP/1.1 in its request line. Each line ends in CRLF and has no other CR or LF and no
+    NUL. Each header name is a token, with a colon right after it. There is at most one Content-Length, of digits only.
+    No other header changes how the body is read.
     """
     end = data.find(b"\r\n\r\n", 0, limit)
     if end < 0:
@@ -84,7 +84,7 @@ def plain_head(data: bytes, limit: int) -> Head | None:
 
 
 def _length(values: list[bytes] | None) -> int | None:
-    """What the values of Content-Length say, or None if it is not plain."""
+    """The length in the values of Content-Length, or None if they are not plain."""
     if values is None:
         return 0
     plain = len(values) == 1 and values[0].isdigit() and len(values[0]) <= _DIGITS
@@ -93,6 +93,6 @@ def _length(values: list[bytes] | None) -> int | None:
 
 @lru_cache(maxsize=1_000)
 def _plain_name(raw: bytes) -> bytes | None:
-    """The name of a header in lower case, or None if that header is not plain."""
+    """The name of a header in lower case, or None if it is not plain."""
     name = raw.lower()
     return name if _TOKEN.fullmatch(raw) and name not in _NOT_PLAIN else None

@@ -1,4 +1,4 @@
-"""Connections on which nothing happens, closed when that has lasted too long."""
+"""Closes connections that were idle for too long."""
 
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -10,36 +10,36 @@ __all__ = ["Idle"]
 
 C = TypeVar("C")
 
-#: A timer that comes this many seconds early is not set anew: clocks that add up floats are off by less.
+#: A timer that fires up to this many seconds early is not set again: sums of floats are off by less.
 _EARLY: Final = 1e-3
 
 
 @define(eq=False)
 class Idle(Generic[C]):
     """
-    Who is idle, and since when, with one timer for all.
+    Idle connections, oldest first, with one timer for all of them.
 
-    Twisted's TimeoutMixin cancels a timer of each connection at each request and sets a new one: 4 microseconds a
-    request. Here a request moves its connection to the end of a dict, and the timer stays where it is as long as
-    anybody else is idle: it is there for whoever has been so for longest. While nobody is idle there is no timer.
+    Twisted's TimeoutMixin cancels and sets a timer at each request, which takes 4 microseconds. Here a request moves
+    its connection to the end of a dict. The timer is for the connection that has been idle for longest; without idle
+    connections there is none.
     """
 
     _seconds: float
     _clock: IReactorTime
-    #: Called with each who was idle for that many seconds; it is then no longer known here.
+    #: Called with each connection that was idle for too long, after it was removed.
     _too_long: Callable[[C], None]
-    #: Who is idle, and the time at which that is too long; the longest idle first.
+    #: When each idle connection will have been idle for too long; the longest idle first.
     _until: dict[C, float] = field(factory=dict)
     _timer: IDelayedCall | None = None
 
     def add(self, one: C) -> None:
-        """One is idle from now on."""
+        """Add a connection that is idle from now on."""
         self._until[one] = self._clock.seconds() + self._seconds
         if self._timer is None:
             self._timer = self._clock.callLater(self._seconds, self._end)
 
     def discard(self, one: C) -> None:
-        """One is no longer idle, if it was."""
+        """Remove a connection, if it is there."""
         if self._until.pop(one, None) is not None and not self._until and self._timer is not None:
             self._timer.cancel()
             self._timer = None

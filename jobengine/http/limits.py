@@ -1,4 +1,4 @@
-"""What a client may send, in bytes, in time and in number: a plain value that settings can make without Twisted."""
+"""Limits on what a client may send: a plain value that settings can make without Twisted."""
 
 from attrs import frozen
 
@@ -7,7 +7,7 @@ __all__ = ["Limits"]
 
 @frozen(kw_only=True)
 class Limits:
-    """What a client may send."""
+    """Limits on what a client may send."""
 
     #: Bytes of a body, and of one with many jobs.
     body_bytes: int = 1 << 20
@@ -22,7 +22,7 @@ class Limits:
     body_seconds: float = 30
     #: Seconds a connection may be idle between requests.
     idle_seconds: float = 60
-    #: Connections at one time.
+    #: Open connections.
     connections: int = 1000
-    #: How deep JSON may be nested.
+    #: The deepest nesting of JSON.
     json_depth: int = 32

@@ -1,4 +1,4 @@
-"""An answer that is an error, in the form of RFC 9457."""
+"""An error as an answer, in the form of RFC 9457."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -12,15 +12,15 @@ __all__ = ["Problem"]
 
 @frozen
 class Problem:
-    """An answer that is an error."""
+    """An error as an answer."""
 
     #: The HTTP status.
     status: HTTPStatus
-    #: For the client: what is wrong, and what it can do.
+    #: What is wrong and what the client can do about it.
     detail: str
     #: Headers beside the content type.
     headers: Mapping[str, str] = field(factory=dict)
-    #: Members of the problem beside those of RFC 9457.
+    #: Additional members of the problem.
     more: Mapping[str, Any] = field(factory=dict)
 
     @property

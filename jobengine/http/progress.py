@@ -1,4 +1,4 @@
-"""How far a client is in reading what it was sent, as the system knows it."""
+"""How much of an answer the client has acknowledged, according to the operating system."""
 
 import struct
 from fcntl import ioctl
@@ -16,7 +16,7 @@ _ACKED: Final = struct.Struct("=Q")
 
 
 def taken(transport: Any) -> int | None:
-    """The bytes that the other side of a TCP connection has taken so far; None if that can't be known."""
+    """The bytes that the other side of a TCP connection has acknowledged; None if that is unknown."""
     try:
         info = _socket(transport).getsockopt(IPPROTO_TCP, TCP_INFO, _ACKED_AT + _ACKED.size)
         acked: int = _ACKED.unpack_from(info, _ACKED_AT)[0]
@@ -26,7 +26,7 @@ def taken(transport: Any) -> int | None:
 
 
 def is_all_taken(transport: Any) -> bool:
-    """Whether nothing that was given to the system is still to be taken by the other side, as far as can be known."""
+    """Whether the other side has acknowledged everything, as far as the system knows."""
     try:
         (waiting,) = struct.unpack("=i", ioctl(_socket(transport).fileno(), TIOCOUTQ, bytes(4)))
     except (AttributeError, OSError):
@@ -35,6 +35,6 @@ def is_all_taken(transport: Any) -> bool:
 
 
 def _socket(transport: Any) -> Any:
-    """The socket of a connection, or of that beneath TLS."""
-    beneath: Any = transport.transport if ISSLTransport.providedBy(transport) else transport  # type: ignore[attr-defined]  # it is a wrapper
+    """The socket of a connection, also under TLS."""
+    beneath: Any = transport.transport if ISSLTransport.providedBy(transport) else transport  # type: ignore[attr-defined]  # TLS wraps it
     return beneath.getHandle()

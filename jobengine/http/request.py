@@ -1,4 +1,4 @@
-"""A request with an id, whose body stays in memory and is bounded, and its answer."""
+"""A request with an id and a bounded body in memory, and its answer."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -36,39 +36,39 @@ _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
 _NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
-#: What has no body, and so no length of one.
+#: Statuses without a body, and so without its length.
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
-#: As nginx has it: the client has gone before there was an answer. It stands in the log and the metrics only.
+#: The client disconnected before its answer (nginx's number). Only the log and the metrics show it.
 _CLIENT_GONE: Final = 499
 
 
 def answer(request: "JobRequest", problem: Problem) -> bytes:
-    """Set up `request` for a problem and return the body to write."""
+    """Prepare `request` to answer with a problem, and return the body to write."""
     for name, value in problem.headers.items():
         request.setHeader(name.encode(), value.encode("latin-1"))
     return request.reply(problem.body, problem.status, b"application/problem+json")
 
 
 class RequestSite(Protocol):
-    """What a request needs of its site."""
+    """The site, as a request uses it."""
 
     reactor: IReactorTime
     #: The connections that are open.
     channels: Collection[object]
 
     def begin(self, request: "JobRequest") -> bool:
-        """Begin to answer a request by the short way, or return False and do nothing."""
+        """Start to answer a request on the fast path, or do nothing and return False."""
 
     def cut_off(self, request: "JobRequest") -> None:
-        """Record a request whose connection was lost before its answer was whole."""
+        """Record a request whose connection was lost before the end of its answer."""
 
 
 class Connection(Protocol):
-    """What a request needs of the connection that it came on."""
+    """The connection, as a request uses it."""
 
-    #: How many bytes the body may have.
+    #: The most bytes of the body.
     body_limit: int
-    #: Whether the client does not take what it is sent.
+    #: Whether the client does not read its answers.
     paused: bool
     limits: Limits
     site: RequestSite
@@ -77,52 +77,52 @@ class Connection(Protocol):
         """Send bytes of the answer."""
 
     def refuse_body(self) -> None:
-        """Answer that the body is too long."""
+        """Refuse a body that is too long."""
 
     def check_key(self) -> None:
-        """Have it looked at whether a long body is let in."""
+        """Check the access key of a long body."""
 
     def abort(self) -> None:
         """Break the connection."""
 
     def taken(self) -> int | None:
-        """The bytes that the client has taken of all that it was sent, or None if that can't be known."""
+        """Bytes that the client has acknowledged, or None if that is unknown."""
 
 
 class JobRequest(Request):
-    """A request whose body stays in memory and is bounded, and whose end is told to its site."""
+    """A request with a bounded body in memory, which reports its end to its site."""
 
     channel: Connection  # type: ignore[assignment]  # Twisted names its own class; this is all that is used
-    #: What makes the answer; cancelled if the client goes away.
+    #: What makes the answer; cancelled if the client disconnects.
     answering: "Deferred[None] | None" = None
-    #: What `reply` said of the answer.
+    #: The answer's content type, set by `reply`.
     _type = b""
     _length: int | None = None
-    #: What caches may do with the answer.
+    #: The value of Cache-Control.
     _caching = b"no-store"
-    #: Whether its connection is being broken, as the only way to say that what was sent is not all.
+    #: Whether the server is breaking the connection because the answer is incomplete.
     broken = False
-    #: The headers, if it came as a whole.
+    #: The headers, if the request was read in one piece.
     _taken: Mapping[bytes, Sequence[bytes]] | None = None
-    #: In the log and in X-Request-Id: what the client sent, or what tells it from every other request.
+    #: In the log and in X-Request-Id: the client's own id, or a unique one.
     id = ""
-    #: When it was whole, on the reactor's clock; None before.
+    #: When the request was complete, on the reactor's clock; None before.
     began: float | None = None
-    #: What its handler says of it, for the log.
+    #: What its handler adds to the log.
     notes: "dict[str, str | int]"
-    #: Whether the client has asked to be kept waiting; the time of such a request says nothing of the server, and its
-    #: answer is worth something only to a client that is still there.
+    #: Whether the client asked to wait. The time of such a request says nothing about the server, and its answer is of
+    #: use only to a client that is still connected.
     waits = False
 
     def gotLength(self, length: int | None) -> None:
-        """Keep the body in memory: Twisted would put a long one in a temporary file, unencrypted."""
+        """Keep the body in memory: Twisted would write a long one to a temporary file, unencrypted."""
         self.content = BytesIO()
-        # Nor is it parsed as a form, only to be refused. The name is Twisted's and private: should
-        # it go, forms are parsed in vain, and nothing else.
+        # Don't parse it as a form, which would be refused anyway. The name is private to Twisted: without
+        # it, forms are parsed in vain.
         self._parsePOSTFormSubmission = False
 
     def take(self, head: Head, body: bytes) -> None:
-        """Be a whole request, of which the body is known not to be too long."""
+        """Fill in a whole request, whose body is within the limit."""
         self.method, self.clientproto = head.method, b"HTTP/1.1"
         self.foresee(head.uri)
         self._taken = head.headers
@@ -131,29 +131,29 @@ class JobRequest(Request):
         self.content = BytesIO(body)
 
     def foresee(self, target: bytes) -> None:
-        """Know the target and have an id, before the whole is there."""
+        """Set the target and an id before the request is complete."""
         self.id = f"{_PROCESS}-{next(_numbers)}"
         self.uri = target
         self.path, _, query = target.partition(b"?")
         self.args = _parameters(query) if query else {}
 
     def sent(self, header: bytes) -> Sequence[bytes]:
-        """What was sent in the header of that name, which is to be given in lower case."""
+        """The values of a header; its name must be in lower case."""
         if self._taken is not None:
             return self._taken.get(header, ())
         return self.requestHeaders.getRawHeaders(header, ())
 
     def _fill_headers(self) -> None:
-        """Have the headers where Twisted looks for them."""
+        """Put the headers where Twisted looks for them."""
         for name, values in (self._taken or {}).items():
             self.requestHeaders.setRawHeaders(name, values)
 
     def getRequestHostname(self) -> bytes:
-        """Nothing: the server answers to any name. Klein would route by it, and fail at what can't be one."""
+        """Return nothing: the server answers to any name. Klein would route by it, and fail on an invalid one."""
         return b""
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Take a piece of the body, unless with it the body is too long."""
+        """Append a piece of the body, unless that makes it too long."""
         assert self.content is not None
         size = self.content.tell() + len(data)
         if size > self.channel.body_limit:
@@ -170,15 +170,15 @@ class JobRequest(Request):
 
     @property
     def gone(self) -> bool:
-        """Whether there is nobody left to answer: the client has gone, or was answered by breaking the connection."""
+        """Whether nobody can be answered: the client disconnected, or the connection is being broken."""
         return self.broken or self.channel is None
 
     def process(self) -> None:
-        """Give the request an id, and to its resource."""
+        """Set the request's id, and start to answer it."""
         self.id = _sent_id(self.sent(b"x-request-id")) or self.id or f"{_PROCESS}-{next(_numbers)}"
         self.notes = {}
         site = self.channel.site
-        self.site = site  # type: ignore[assignment]  # as with the channel
+        self.site = site  # type: ignore[assignment]  # as for channel
         self.began = site.reactor.seconds()
         if site.begin(self):
             return
@@ -196,7 +196,7 @@ class JobRequest(Request):
         return len(self.channel.site.channels)
 
     def line(self, seconds: float) -> Line:
-        """Its line in the log, now that it has ended, after so many seconds."""
+        """The line for the log; the request has ended after `seconds`."""
         return Line(
             self.id,
             host_of(self.client),
@@ -210,7 +210,7 @@ class JobRequest(Request):
         )
 
     def connectionLost(self, reason: Failure) -> None:
-        """The client has gone: what is done for it is cancelled."""
+        """The client disconnected: cancel the work for it."""
         if self.began is not None:
             if not self.startedWriting:
                 self.code = _CLIENT_GONE
@@ -221,19 +221,19 @@ class JobRequest(Request):
             self.answering.cancel()
 
     def reply(self, body: bytes, status: HTTPStatus = HTTPStatus.OK, type_: bytes = b"application/json") -> bytes:
-        """Say what the answer is; returns the body, which is to be given to `end` or to be written."""
+        """Set the status and headers of the answer. Returns the body, to pass to `end` or `write`."""
         self.code, self.code_message = status.value, status.phrase.encode()
         self._type = type_ if body else b""
         self._length = None if status in _BODILESS else len(body)
         return body
 
     def may_be_kept(self, caching: bytes) -> None:
-        """Say what caches may do with the answer, which is nothing if nobody says so."""
+        """Let caches keep the answer, as the value of Cache-Control says; by default they may not."""
         self._caching = caching
         self.setHeader(b"Cache-Control", caching)
 
     def end(self, body: bytes) -> None:
-        """Write what is missing of the answer; it is done."""
+        """Write the last of the answer, and finish it."""
         if self._is_plain():
             self._write_whole(body)
         elif body:
@@ -241,14 +241,14 @@ class JobRequest(Request):
         self.finish()
 
     def write(self, data: bytes) -> None:
-        """Write some of the answer, and its head before the first."""
+        """Write a part of the answer; the first time, also its head."""
         if not self.startedWriting:
             for name, value in self._headers():
                 self.setHeader(name, value)
         super().write(data)
 
     def _is_plain(self) -> bool:
-        """Whether the answer is one to HTTP/1.1 with no other headers than every answer has, nothing of it written."""
+        """Whether the answer is unsent, to HTTP/1.1, and has no headers besides those of every answer."""
         return (
             not self.startedWriting
             and self.clientproto == b"HTTP/1.1"
@@ -259,10 +259,10 @@ class JobRequest(Request):
 
     def _write_whole(self, body: bytes) -> None:
         """
-        Write an answer with its head in one piece.
+        Write head and body in one piece.
 
-        Twisted sets, checks and looks up each header by itself; of these, all is known. This, and the short way from a
-        request to its handler, save 25 microseconds a request.
+        Twisted sets, checks and looks up each header, although all of these are known to be valid. Together with the
+        fast path from a request to its handler this saves 25 microseconds a request.
         """
         self.startedWriting = 1
         self.sentLength = len(body)
@@ -271,7 +271,7 @@ class JobRequest(Request):
         self.channel.write(b"%bX-Request-Id: %b\r\n%b\r\n%b" % (same, self.id.encode(), length, body))
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers that every answer has, and those that `reply` has set."""
+        """The headers of every answer, and those that `reply` has set."""
         headers = [*_common(int(time())), (b"Cache-Control", self._caching), (b"X-Request-Id", self.id.encode())]
         if self._type:
             headers.append((b"Content-Type", self._type))
@@ -280,26 +280,26 @@ class JobRequest(Request):
         return headers
 
     def taken(self) -> int | None:
-        """The bytes that the client has taken so far of all that it was sent on its connection, or None."""
+        """Bytes that the client has acknowledged on this connection, or None if that is unknown."""
         return None if self.channel is None else self.channel.taken()
 
     def abort(self) -> None:
-        """Break the connection: nothing else can tell the client that there is no answer, or that it is not whole."""
+        """Break the connection: it is the only way to say that the answer is missing or incomplete."""
         self.broken = True
         self.channel.abort()
 
     def processingFailed(self, reason: Failure) -> Failure:
-        """Answer with an incident id in place of the traceback."""
+        """Answer with an incident id instead of the traceback."""
         try:
             self._end_with(self.incident(reason))
-        except Exception:  # there may be no memory for an answer, nor for a line in the log
+        except Exception:  # there may be no memory for the answer or the log
             self.abort()
         return reason
 
     def incident(self, reason: Failure) -> Problem:
-        """Log an error that nobody foresaw; what to tell the client of it."""
+        """Log an unexpected error, and return the problem that tells the client its incident id."""
         _log.failure("incident {id}", reason, id=self.id)
-        detail = f"The server made a mistake. It is in the log as incident {self.id}."
+        detail = f"The server failed. The log has the reason, as incident {self.id}."
         return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
     def _end_with(self, problem: Problem) -> None:
@@ -308,20 +308,20 @@ class JobRequest(Request):
 
 
 def _parameters(query: bytes) -> dict[bytes, list[bytes]]:
-    """The parameters in a query that have a value, be it empty; Twisted takes 3 ms to pass over 8 KiB of others."""
+    """The parameters in a query, also those with an empty value. Twisted takes 3 ms for 8 KiB without a "="."""
     parts = [part for part in query.replace(b";", b"&").split(b"&") if b"=" in part]
     return parse_qs(b"&".join(parts), True) if parts else {}
 
 
 def _sent_id(values: Sequence[bytes]) -> str | None:
-    """The id that a client gave its request, if it is plain enough for a log and a header; None if not."""
+    """The id that the client sent, if it is safe in a log and a header; otherwise None."""
     plain = len(values) == 1 and _PLAIN_ID.fullmatch(values[0])
     return values[0].decode() if plain else None
 
 
 @lru_cache(maxsize=16)
 def _same_head(status: int, type_: bytes, second: int) -> bytes:
-    """The part of a head that many answers have in common."""
+    """The part of the head that many answers share."""
     lines = [_STATUS_LINES[status]]
     lines += [b"%b: %b\r\n" % header for header in (*_common(second), (b"Cache-Control", b"no-store"))]
     if type_:
@@ -330,7 +330,7 @@ def _same_head(status: int, type_: bytes, second: int) -> bytes:
 
 
 def _common(second: int) -> list[tuple[bytes, bytes]]:
-    """The headers that are the same for all answers of a second."""
+    """The headers that are the same for all answers within a second."""
     return [(b"Server", version), (b"Date", _date(second))]
 
 

@@ -1,4 +1,4 @@
-"""Long answers, written no faster than the client reads."""
+"""Long answers, written no faster than the client reads them."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -12,17 +12,17 @@ from .request import JobRequest
 
 __all__ = ["TooSlow", "write_all"]
 
-#: Seconds in which a client must take something, be it a byte, of a long answer.
+#: Seconds in which a client must read at least one byte of a long answer.
 _PATIENCE: Final = 30
 
 
 class TooSlow(Exception):
-    """The client takes nothing of a long answer."""
+    """The client does not read a long answer."""
 
 
 @implementer(IPushProducer)
 class _Flow:
-    """Whether the client takes more; a producer in name, to be told of it."""
+    """Whether the client reads; registered as a producer to be told."""
 
     def __init__(self) -> None:
         self._open: Deferred[None] | None = None
@@ -39,15 +39,15 @@ class _Flow:
             opened.callback(None)
 
     def stopProducing(self) -> None:
-        """The client is gone; the handler learns it by being cancelled."""
+        """The client disconnected; its handler is cancelled."""
         self.resumeProducing()
 
     async def ready(self, clock: IReactorTime, taken: Callable[[], int | None]) -> None:
         """
-        Return when the client takes more; raises TooSlow if it takes nothing at all for too long.
+        Return when the client can be sent more; raises TooSlow if it reads nothing for too long.
 
-        Between two times at which the system has room again a slow client may read for minutes: `taken` says how many
-        bytes it has taken so far, or None.
+        A slow client may read for minutes before the system's buffer has room again. `taken` gives the bytes that it
+        has acknowledged, or None.
         """
         while self._open is not None:
             before, opened = taken(), self._open
@@ -56,12 +56,12 @@ class _Flow:
                 await opened
             except CancelledError:
                 if late.active():
-                    # It was not for the time: whoever asked has gone.
+                    # The caller was cancelled, not the time-out.
                     late.cancel()
                     raise
                 if taken() == before:
                     raise TooSlow from None
-                # Whether it was resumed or not is to be told anew.
+                # It reads, if slowly: wait again for the next change.
                 if self._open is opened:
                     self._open = Deferred()
             else:
@@ -70,14 +70,14 @@ class _Flow:
 
 async def write_all(request: JobRequest, pieces: AsyncGenerator[bytes, None], clock: IReactorTime) -> None:
     """
-    Write the pieces one by one, each when the client has taken the one before; they are closed at the end.
+    Write the pieces, each when the client has read the one before; then close them.
 
-    Raises TooSlow if the client takes nothing for too long: what it is to be sent would fill the memory.
+    Raises TooSlow if the client reads nothing for too long: its answer would fill the memory.
     """
     flow = _Flow()
     request.registerProducer(flow, True)
     if request.channel is not None and request.channel.paused:
-        # Twisted tells a producer of what happens from now on only.
+        # Twisted reports only later changes to a producer.
         flow.pauseProducing()
     try:
         async with aclosing(pieces):
@@ -85,5 +85,5 @@ async def write_all(request: JobRequest, pieces: AsyncGenerator[bytes, None], cl
                 request.write(piece)
                 await flow.ready(clock, request.taken)
     finally:
-        if request.channel is not None:  # it is None once the client has gone
+        if request.channel is not None:  # None if the client has disconnected
             request.unregisterProducer()

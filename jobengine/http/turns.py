@@ -1,4 +1,4 @@
-"""Turns: of those who have a few milliseconds of work to do, one goes on in each turn of the reactor."""
+"""Turns for long work: in each turn of the reactor, one waiter goes on."""
 
 from collections import deque
 from typing import Final
@@ -9,24 +9,23 @@ from twisted.internet.interfaces import IReactorTime
 
 __all__ = ["Turns"]
 
-#: Seconds to the next turn of the reactor.
+#: Seconds until the reactor's next turn.
 _NEXT: Final = 0
 
 
 @define(eq=False)
 class Turns:
     """
-    The line of those who wait for their turn, first come first served.
+    Waiters for a turn, first come first served.
 
-    Were each to go on in the reactor's next turn, hundreds of clients whose requests take 10 ms would hold up all
-    others for seconds, though no request does.
+    If each went on in the reactor's next turn, hundreds of requests of 10 ms would delay all others for seconds.
     """
 
     clock: IReactorTime
     _waiting: "deque[Deferred[None]]" = field(factory=deque, init=False)
 
     def next(self) -> "Deferred[None]":
-        """Fires in a later turn of the reactor, in which no other of these does."""
+        """A Deferred that fires in a later turn of the reactor, alone in that turn."""
         turn: Deferred[None] = Deferred()
         self._waiting.append(turn)
         if len(self._waiting) == 1:
@@ -34,7 +33,7 @@ class Turns:
         return turn
 
     def _go_on(self) -> None:
-        # Those whose clients have gone were cancelled, and have nothing to do.
+        # Waiters whose clients have disconnected were cancelled, and need no turn.
         while self._waiting[0].called and len(self._waiting) > 1:
             self._waiting.popleft()
         turn = self._waiting.popleft()

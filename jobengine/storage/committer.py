@@ -224,7 +224,7 @@ class Committer(Generic[M]):
 
     @property
     def _over(self) -> bool:
-        """Whether the result of a write that ends now is to be ignored."""
+        """Whether to ignore the result of a write that ends now."""
         return self.phase in (Phase.FAILED, Phase.CLOSED)
 
     def _wrote(self, _: None) -> None:

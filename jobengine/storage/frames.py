@@ -261,4 +261,4 @@ def _records(body: bytes) -> Iterator[bytes]:
         yield body[at : at + length]
         at += length
     if at != len(body):
-        raise BadFrame("its records are not as they were written")
+        raise BadFrame("its records don't fill it")

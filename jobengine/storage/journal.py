@@ -101,7 +101,7 @@ class Journal:
     _walk: tuple[Recovery, int] | None = field(default=None, init=False)
     #: How many bytes were on disk for certain when the file was opened.
     _sure: int = field(default=0, init=False)
-    #: Whether a write or sync has failed for good, so that nothing more may be written.
+    #: Whether a write or sync has failed permanently, so that nothing more may be written.
     _broken: bool = field(default=False, init=False)
     _main: _FrameFile | None = field(default=None, init=False)
     _copy: _FrameFile | None = field(default=None, init=False)
@@ -188,7 +188,7 @@ class Journal:
         Make sure that what was read is on disk before it is shown; raises StorageBroken.
 
         It may have come from the kernel's cache, and after a failed sync the kernel may take pages for written that are
-        not (docs/database-format.md, "Recovery"). So whatever is not known to be synced is written again, in place and
+        not (docs/database-format.md, "Recovery"). So everything that may not be synced is written again, in place and
         unchanged. That takes no room, and a crash meanwhile leaves each sector as it was.
         """
         main = self._current
@@ -232,7 +232,7 @@ class Journal:
         """
         All frames that the file has now, to be read on any thread; raises OSError.
 
-        Opened anew, so that the file is not made shorter when a compaction has taken its name (see Files.discard).
+        Opened again, so that the file is not made shorter when a compaction has taken its name (see Files.discard).
         """
         return Prefix(self._files, self._files.open(self.path), self._current.end)
 
@@ -374,7 +374,7 @@ class Journal:
             raise StorageBroken(f"a write failed: {error}") from error
 
     def _append_copy(self, slice_: Sequence[bytes], records: Sequence[bytes]) -> None:
-        """Append to the copy; the commit stands whatever happens to the copy."""
+        """Append to the copy; the commit stands even if the copy fails."""
         try:
             self._write_copy(slice_)
             self._write_copy(records, Kind.COMMIT)

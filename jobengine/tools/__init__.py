@@ -1,1 +1,1 @@
-"""`jobengine db`: works on database files, with no server needed and nothing of one loaded."""
+"""`jobengine db`: works on database files, without a server and without loading one."""

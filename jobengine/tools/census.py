@@ -1,4 +1,4 @@
-"""Counts the queues and jobs of a database as its records are read, by the rules of jobengine.core.state."""
+"""Counts the queues and jobs of a database from its records, by the rules of jobengine.core.state."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol
@@ -14,23 +14,23 @@ from .state_table import REMOVED, StateTable
 __all__ = ["Census", "QueueCount", "add_to"]
 
 _NUMBER: Final = {state: number for number, state in enumerate(State, 1)}
-#: Bytes of a record of a change that the record of the whole job has as well.
+#: Bytes of a change's record that the record of the whole job has as well.
 _BARE: Final = 150
 
 
 @frozen(kw_only=True)
 class QueueCount:
-    """A queue, and how many jobs it has."""
+    """A queue and the number of its jobs."""
 
     name: str
     jobs: Mapping[State, int]
 
 
 class Census:
-    """The queues and jobs that the records so far come to."""
+    """The queues and jobs according to the records read so far."""
 
     def __init__(self) -> None:
-        #: The jobs of each queue by its name, and what tells it from another one of the name.
+        #: The jobs of each queue, by its name; below, the salt, which tells it from another queue of that name.
         self._queues: dict[str, StateTable] = {}
         self._salts: dict[str, str] = {}
         #: The length of the record of each queue.
@@ -46,13 +46,13 @@ class Census:
         }
 
     def add(self, records: Iterable[bytes]) -> None:
-        """Go on with these records; raises UnknownRecord."""
+        """Read more records; raises UnknownRecord."""
         for record in records:
             fact = decode(record)
             self._appliers[type(fact)](fact, len(record))
 
     def queues(self) -> Iterator[QueueCount]:
-        """All queues, in the order in which they were made."""
+        """All queues, in the order of their creation."""
         for name, table in self._queues.items():
             yield QueueCount(name=name, jobs={state: table.count(number) for state, number in _NUMBER.items()})
 
@@ -63,7 +63,7 @@ class Census:
 
     @property
     def live_bytes(self) -> int:
-        """About how many bytes of records it takes to say what there is."""
+        """About how many bytes the records of the present queues and jobs take."""
         return sum(self._lengths.values()) + sum(table.total for table in self._queues.values())
 
     def _job_added(self, fact: JobAdded, length: int) -> None:
@@ -80,7 +80,7 @@ class Census:
 
     def _queue_created(self, fact: QueueCreated, length: int) -> None:
         queue = fact.queue
-        # The same queue again, as a slice of a snapshot may have it, keeps its jobs.
+        # The same queue again, from a slice of a snapshot: it keeps its jobs.
         if self._salts.get(queue.name) != queue.salt:
             self._delete(queue.name)
             self._queues[queue.name] = StateTable()
@@ -97,14 +97,14 @@ class Census:
 
 
 class TakesRecords(Protocol):
-    """What goes on with records, such as a census."""
+    """A consumer of records, such as a census."""
 
     def add(self, records: Iterable[bytes]) -> None:
-        """Go on with these; raises UnknownRecord."""
+        """Read more records; raises UnknownRecord."""
 
 
 def add_to(taker: TakesRecords, path: str, records: Iterable[bytes]) -> None:
-    """Have records of a file taken; raises NewerFormat for one that is not known here."""
+    """Pass on more records of a file; raises NewerFormat for an unknown one."""
     try:
         taker.add(records)
     except UnknownRecord as error:

@@ -1,4 +1,4 @@
-"""Reads a database from end to end, and says what is in it and whether it is whole."""
+"""Reads a whole database, and reports its contents and any damage."""
 
 from collections.abc import Sequence
 
@@ -16,36 +16,36 @@ __all__ = ["Report", "check"]
 
 @frozen(kw_only=True)
 class Report:
-    """What a database was found to be."""
+    """The result of a check."""
 
     #: The version of its format, such as "1.0".
     version: str
-    #: Its bytes, and how many of them are whole frames from its beginning on.
+    #: Its bytes, and how many of them are whole frames from the beginning.
     size: int
     good: int
-    #: How many commits were made since it was written anew.
+    #: The number of commits since the file was last rewritten.
     commits: int
-    #: Its queues and their jobs, as of the last good frame.
+    #: Its queues and their jobs, up to the last good frame.
     queues: Sequence[QueueCount]
-    #: About how many of its bytes are not needed any more; a server writes it anew when they are many.
+    #: About how many of its bytes are obsolete; a server rewrites the file when they are many.
     garbage: int
-    #: Whether it was closed in good order by a server that has not been started again.
+    #: Whether a server has closed it in order, and none has been started since.
     closed: bool
-    #: What is wrong with it, if something is: it begins at byte `good`.
+    #: The damage, if there is any: it begins at byte `good`.
     damage: Damaged | Unclear | None
 
     @property
     def states(self) -> dict[str, int]:
-        """How many jobs there are in each state, in all queues."""
+        """The number of jobs in each state, in all queues."""
         return {state.value: sum(queue.jobs[state] for queue in self.queues) for state in State}
 
     @property
     def unfinished(self) -> int:
         """
-        The bytes of a last frame that is not whole, which is no damage.
+        The bytes of an incomplete last frame, which is not damage.
 
-        It is being written by a server, or was when that was killed. The next start cuts it off; nothing that was
-        acknowledged is in it.
+        A server is writing it, or was killed while it did. The next start cuts it off; nothing that was acknowledged is
+        in it.
         """
         return 0 if self.damage else self.size - self.good
 
@@ -54,8 +54,8 @@ def check(path: str, secret: bytes, progress: Progress = no_progress, *, files: 
     """
     Read every frame and record of a database; a server may run on it.
 
-    Damage behind the header is reported. Raises StorageError if it can't be opened, or a newer version has written it,
-    and OSError.
+    Damage after the header is reported. Raises StorageError if the file can't be opened or is of a newer version, and
+    OSError.
     """
     census, commits = Census(), 0
     damage: Damaged | Unclear | None = None

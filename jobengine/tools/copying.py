@@ -1,4 +1,4 @@
-"""Copies of a database: a prefix of whole frames is a consistent backup, with the same key."""
+"""Copies a database: any prefix of whole frames is a consistent backup, with the same key."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ __all__ = ["Copied", "backup", "restore"]
 
 @frozen(kw_only=True)
 class Copied:
-    """What a copy has come to."""
+    """The result of a copy."""
 
     #: Its length in bytes.
     size: int
-    #: The bytes of a last frame that is not whole, which is not in the copy.
+    #: The bytes of an incomplete last frame, which is not copied.
     unfinished: int
 
 
@@ -27,9 +27,9 @@ def backup(
     path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
 ) -> Copied:
     """
-    Copy a database as it is when this begins, each frame checked on the way; a server may run on it.
+    Copy a database as it is at the start of the copy; every frame is checked. A server may run on it.
 
-    Raises StorageError, TargetExists and OSError; there is no `target` then.
+    Raises StorageError, TargetExists and OSError, and then makes no `target`.
     """
     with _copying(path, target, secret, files) as (source, file):
         for _ in source.frames(progress):
@@ -41,9 +41,9 @@ def restore(
     path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
 ) -> tuple[Copied, Sequence[QueueCount]]:
     """
-    Copy a database in which every record can be read, and say which queues and jobs it has.
+    Copy a database after reading every record of it, and report its queues and jobs.
 
-    Raises StorageError, TargetExists and OSError; there is no `target` then.
+    Raises StorageError, TargetExists and OSError, and then makes no `target`.
     """
     census = Census()
     with _copying(path, target, secret, files) as (source, file):
@@ -55,7 +55,7 @@ def restore(
 
 @contextmanager
 def _copying(path: str, target: str, secret: bytes, files: Files | None) -> Iterator[tuple[Source, NewFile]]:
-    """Open both ends; the header is copied."""
+    """Open source and target, and copy the header."""
     files = files or Files()
     check_free(target, files)
     with open_source(path, secret, files) as source, new_target(target, files) as file:

@@ -1,4 +1,4 @@
-"""How work on a file ends that could not be done: the exit code for each error."""
+"""The exit codes of `jobengine db`, by error."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -22,10 +22,10 @@ __all__ = ["Ending", "ending_of"]
 
 
 class Ending(IntEnum):
-    """What the exit code of a command for files says."""
+    """The exit codes of a command that works on files."""
 
     DONE = 0
-    #: It could not be done, or the target exists.
+    #: It failed, or the target exists.
     COULD_NOT = 1
     USAGE = 2
     WRONG_SECRET = 3
@@ -34,7 +34,7 @@ class Ending(IntEnum):
     IN_USE = 5
 
 
-#: The first class that an error is of counts.
+#: The first class that matches an error counts.
 _ENDINGS: Final[Mapping[type[Exception], Ending]] = {
     BadSecret: Ending.USAGE,
     BlankSecret: Ending.USAGE,
@@ -53,5 +53,5 @@ _ENDINGS: Final[Mapping[type[Exception], Ending]] = {
 
 
 def ending_of(error: Exception) -> Ending | None:
-    """The exit code for an error; None if it is a mistake in the program."""
+    """The exit code for an error; None if the error is a bug."""
     return next((ending for kind, ending in _ENDINGS.items() if isinstance(error, kind)), None)

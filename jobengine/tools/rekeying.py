@@ -1,4 +1,4 @@
-"""Writes a database anew under another SECRET."""
+"""Rewrites a database with another SECRET."""
 
 import errno
 import os
@@ -23,14 +23,14 @@ def rekey(
     kdf: Kdf | None = None,
 ) -> int:
     """
-    Write a database anew under a new SECRET and a new data key, and put it in its place; its new length.
+    Rewrite a database with a new SECRET and a new data key, in its place. Returns the new length.
 
-    A crash at any moment leaves one or the other under its name. Raises Locked if a server runs on it, StorageError,
-    FileNotFoundError and OSError, with nothing changed but that a torn last write was cut off as the server would have.
+    A crash leaves either the old file or the new one under the name. Raises Locked if a server runs on it,
+    StorageError, FileNotFoundError and OSError. Then nothing has changed, except that a torn last write was cut off.
     """
     files = files or Files()
     path = os.path.abspath(path)
-    if not files.exists(path):  # the lock would make a directory that is not there
+    if not files.exists(path):  # the lock would create a missing directory
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     journal = Journal(path, files=files)
     try:

@@ -1,4 +1,4 @@
-"""Rescues what is whole of a damaged database into a new file."""
+"""Rescues the readable part of a damaged database into a new file."""
 
 from collections.abc import Sequence
 
@@ -17,22 +17,21 @@ __all__ = ["Repaired", "repair"]
 
 @frozen(kw_only=True)
 class Repaired:
-    """What was rescued, and what was not."""
+    """The result of a repair."""
 
     #: The length of the new file.
     size: int
     #: The queues and jobs in it.
     queues: Sequence[QueueCount]
-    #: How many bytes of the old file are in it, from the beginning on, and how many are not.
+    #: How many bytes of the old file are in it, from the beginning on; below, how many are not.
     taken: int
     left: int
-    #: How many good frames are among those that are not, and their bytes: without what is missing before them, nobody
-    #: knows what they would lead to.
+    #: The number of good frames after the damage; below, their bytes. They can't be used: what they change is missing.
     frames_left: int
     frame_bytes_left: int
-    #: Whether the damage is in the snapshot: jobs may be missing that were added long ago.
+    #: Whether the damage is in the snapshot: jobs that were added long ago may be missing.
     in_snapshot: bool
-    #: What is wrong with the old file; None if nothing is.
+    #: What is wrong with the old file, or None.
     damage: Damaged | Unclear | None
 
 
@@ -40,10 +39,10 @@ def repair(
     path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
 ) -> Repaired:
     """
-    Write all whole frames before the first damage into a new file, with the same key; `path` is left as it is.
+    Write all whole frames before the first damage to a new file, with the same key; `path` is not changed.
 
-    Raises StorageError if the file can't be opened at all or was written by a newer version, TargetExists and OSError;
-    there is no `target` then.
+    Raises StorageError if the file can't be opened or is of a newer version, TargetExists and OSError, and then makes
+    no `target`.
     """
     files, census = files or Files(), Census()
     check_free(target, files)
@@ -52,7 +51,7 @@ def repair(
         damage = _rescue(source, file, census, progress)
         in_snapshot = not source.walk.whole_snapshot
         if in_snapshot:
-            # Without an end of the snapshot it would be refused.
+            # Recovery refuses a snapshot without an end.
             file.write(*frames_of(source.walk.chain, Kind.SNAPSHOT_END, (), file.size)[0])
         boxes = list(source.walk.good_boxes())
         return Repaired(
@@ -68,7 +67,7 @@ def repair(
 
 
 def _rescue(source: Source, file: NewFile, census: Census, progress: Progress) -> Damaged | Unclear | None:
-    """Take the good frames over; what was wrong behind them, if anything."""
+    """Copy the good frames; return the damage after them, if any."""
     try:
         for frame in source.frames(progress):
             add_to(census, source.path, frame.records)

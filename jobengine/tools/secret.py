@@ -1,4 +1,4 @@
-"""The SECRET of a database, found as the server finds it."""
+"""Finds the SECRET of a database as the server does."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ __all__ = ["find_new_secret", "find_secret", "is_in_key_file", "read_new_secret"
 
 def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) -> bytes:
     """
-    The SECRET from SECRET or SECRET_FILE, or else from the key file beside the first of `databases` that has one.
+    The SECRET from SECRET or SECRET_FILE, or from the key file of the first of `databases` that has one.
 
-    From now on the process leaves no core dump. Raises BadSecret, WrongSecret if there is none, and OSError.
+    Also forbids core dumps of this process. Raises BadSecret, WrongSecret if there is none, and OSError.
     """
     return _find(databases, f"set the SECRET that {databases[0]} was made with", environment)
 
@@ -37,12 +37,12 @@ def _find(databases: Sequence[str], what_to_do: str, environment: Mapping[str, s
 
 
 def is_in_key_file(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the SECRET is taken from a key file; raises BadSecret."""
+    """Whether the SECRET comes from a key file; raises BadSecret."""
     return _set_secret(environment) is None
 
 
 def read_new_secret(path: str) -> bytes:
-    """The secret in a file that was named for it; raises BadSecret."""
+    """The secret in a file that an option names; raises BadSecret."""
     try:
         return read_secret_file(path)
     except BlankSecret as error:

@@ -1,4 +1,4 @@
-"""A database that is read and left as it is; a server may write to it and compact it meanwhile."""
+"""A database that is only read; a server may write to it and compact it meanwhile."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,32 +13,32 @@ from ..storage.recovery import Read, Recovery
 
 __all__ = ["Progress", "Source", "no_progress", "open_source"]
 
-#: Is told now and then how many bytes are done, and of how many.
+#: Called now and then with the bytes done so far, and the bytes of all.
 Progress = Callable[[int, int], None]
 
-#: Bytes that are read at a time, and after which the progress is told.
+#: Bytes that are read at a time; progress is reported after each.
 _BLOCK: Final = 1 << 20
 
 
 def no_progress(_done: int, _size: int) -> None:
-    """Tells nobody."""
+    """Ignore the progress."""
 
 
 @define
 class Source:
     """
-    A database as it was when it was opened, whatever is appended to it since.
+    A database as it was when it was opened; what is appended later is not read.
 
-    The name may come to stand for another file, as it does when a server compacts: this one stays as it is.
+    A server that compacts gives the name to another file; this one stays the same.
     """
 
     path: str
-    #: The 160 bytes it begins with, and the number of its format, such as "1.0".
+    #: Its first 160 bytes; below, the number of its format, such as "1.0".
     header: bytes
     version: str
     _descriptor: int
     _files: Files
-    #: The walk over its frames; see Recovery for what it knows.
+    #: The walk over its frames; see Recovery.
     walk: Recovery
     _looked_again_at: int = field(default=0, init=False)
     #: What the first frame must be.
@@ -49,10 +49,10 @@ class Source:
 
     def frames(self, progress: Progress = no_progress) -> Iterator[Frame]:
         """
-        Every good frame in order; `walk.last` has the bytes of the one that was given last.
+        Every good frame in order; `walk.last` has the bytes of the last one that was given.
 
-        After the end, `walk.torn` says that behind them stands the beginning of one: a server is writing it, or was
-        when it was killed. Raises Damaged, Unclear and NewerFormat where the file is not as it was written.
+        Afterwards `walk.torn` says whether an incomplete frame follows: a server is writing it, or was killed while it
+        did. Raises Damaged, Unclear and NewerFormat where the file is damaged or unknown.
         """
         told = 0
         while True:
@@ -73,7 +73,7 @@ class Source:
 
     @property
     def unfinished(self) -> int:
-        """The bytes of a last frame that is not whole; after the walk only."""
+        """The bytes of an incomplete last frame; only after the walk."""
         return max(0, self.walk.size - self.walk.end)
 
     def begin_again(self) -> None:
@@ -83,10 +83,10 @@ class Source:
 
     def _look_again(self) -> bool:
         """
-        Go on from the last good frame, once for each; whether that was done.
+        Read again from the last good frame, once for each; whether that was done.
 
-        What stands behind it may have been written while it was read: a server that has no room cuts off what it could
-        not write, and writes again.
+        The bytes after it may have been written during the read: a server on a full disk cuts off what it could not
+        write, and writes again.
         """
         if self._looked_again_at == self.walk.end:
             return False
@@ -99,7 +99,7 @@ class Source:
 
 @contextmanager
 def open_source(path: str, secret: bytes, files: Files | None = None) -> Iterator[Source]:
-    """Open a database to read it; raises StorageError and OSError."""
+    """Open a database for reading; raises StorageError and OSError."""
     files = files or Files()
     descriptor = files.open_to_read(path)
     try:
@@ -118,12 +118,12 @@ def open_source(path: str, secret: bytes, files: Files | None = None) -> Iterato
 
 
 def explained(path: str, error: StorageError) -> StorageError:
-    """The same error, with the file it is about."""
+    """The same error with the name of its file."""
     return type(error)(f"{path}: {error}")
 
 
 def _in_blocks(files: Files, descriptor: int) -> Read:
-    """Reads a block at a time: most frames are short, and stand one behind the other."""
+    """A reader in blocks: most frames are short and contiguous."""
     begin, block = 0, b""
 
     def read(length: int, position: int) -> bytes:

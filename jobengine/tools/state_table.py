@@ -1,15 +1,15 @@
-"""A table of many jobs' states that takes little memory and keeps nothing else of them."""
+"""A table of the states of many jobs, in little memory."""
 
 from array import array
 from typing import Final
 
 __all__ = ["REMOVED", "StateTable"]
 
-#: The state of a job that is no longer there; those of jobs that are there are 1 to 7.
+#: The state of a deleted job; other states are 1 to 7.
 REMOVED: Final = 0
 _STATE: Final = 7
 _HASH: Final = (1 << 64) - 1 - _STATE
-#: Places to begin with.
+#: The initial number of places.
 _PLACES: Final = 64
 _LOW: Final = (1 << 32) - 1
 
@@ -18,43 +18,43 @@ class StateTable:
     """
     The state of each job of a queue, and two lengths, by a hash of its uid.
 
-    It is a hash table with open addressing over two arrays, and takes 24 to 48 bytes for each job: 61 bits of the hash
-    and the state, and two lengths of 32 bits. Two jobs whose hashes are equal count as one: of files with 1,000,000
-    jobs that is one in millions. A job that was removed keeps its place until the table is made anew.
+    A hash table with open addressing over two arrays. It takes 24 to 48 bytes for each job: 61 bits of hash, the
+    state, and two lengths of 32 bits. Two jobs with equal hashes count as one; among 1,000,000 jobs the chance of that
+    is one in millions. A deleted job keeps its place until the table is rebuilt.
     """
 
     def __init__(self) -> None:
-        #: The two lengths of all jobs together.
+        #: The two lengths, summed over all jobs.
         self.total = 0
         self._counts = [0] * (_STATE + 1)
-        #: How many places are taken.
+        #: The number of used places.
         self._used = 0
         self._keys = _places(_PLACES)
         self._lengths = _places(_PLACES)
 
     @property
     def memory(self) -> int:
-        """The bytes that it takes."""
+        """Its size in bytes."""
         return 2 * self._keys.itemsize * len(self._keys)
 
     def count(self, state: int) -> int:
-        """How many jobs are in a state."""
+        """The number of jobs in a state."""
         return self._counts[state]
 
     def put(self, uid: str, state: int, length: int) -> None:
-        """A job is in a state, whether it was there or not; the other length is 0 again."""
+        """Set the state and the first length of a job, new or not; the second length becomes 0."""
         key = _key(uid)
         at = self._find(key)
         if not self._keys[at]:
             self._used += 1
-            # So that the job which takes this place counts as one that was not there.
+            # The job that takes this place counts as removed before.
             self._counts[REMOVED] += 1
         self._set(at, key, state, length << 32)
         if self._used * 3 > len(self._keys) * 2:
-            self._make_anew()
+            self._rebuild()
 
     def change(self, uid: str, state: int, length: int) -> None:
-        """The job is in another state and has another second length; nothing happens if it is not there."""
+        """Set the state and the second length of a job; does nothing if there is no such job."""
         key = _key(uid)
         at = self._find(key)
         if self._keys[at] & _STATE:
@@ -68,15 +68,15 @@ class StateTable:
         self._keys[at], self._lengths[at] = key | state, lengths
 
     def _find(self, key: int) -> int:
-        """The place of a key, or the free one that it would get."""
+        """The place of a key, or the free place for it."""
         keys, last = self._keys, len(self._keys) - 1
         at = key >> 3 & last
         while (there := keys[at]) and there & _HASH != key:
             at = at + 1 & last
         return at
 
-    def _make_anew(self) -> None:
-        """With places for twice as many as there are, and without those that were removed."""
+    def _rebuild(self) -> None:
+        """Rebuild the table with twice as many places as jobs, and without deleted jobs."""
         keys, lengths = self._keys, self._lengths
         there = sum(self._counts[1:])
         places = max(_PLACES, 1 << (2 * there - 1).bit_length())
@@ -89,12 +89,12 @@ class StateTable:
 
 
 def _places(number: int) -> "array[int]":
-    """So many free ones; the number is a power of 2."""
+    """Free places; `number` is a power of 2."""
     return array("Q", bytes(8 * number))
 
 
 def _key(uid: str) -> int:
-    # Not 0, which is a place that nobody has.
+    # Not 0, which marks a free place.
     return hash(uid) & _HASH or _STATE + 1
 
 

@@ -1,4 +1,4 @@
-"""A new file: whole under its name, or not there at all. One that has the name is never written over."""
+"""A new file that is complete under its name, or does not exist. Existing files are never overwritten."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,29 +14,29 @@ from ..storage.journal import frames_of
 
 __all__ = ["NewDatabase", "NewFile", "TargetExists", "check_free", "new_target", "unnamed_file"]
 
-#: Bytes that are written at a time, and those after which they are synced, so that it is not all left to the end.
+#: Bytes that are written at a time; below, those between syncs, so that the last sync is short.
 _WRITTEN_AT_ONCE: Final = 1 << 20
 _SYNCED_AT_ONCE: Final = 64 << 20
 
 
 class TargetExists(Exception):
-    """There is a file where a new one is to be; str() says so."""
+    """The target exists already; str() says so."""
 
 
 @define
 class NewFile:
-    """What is written to a new file, while it has a temporary name."""
+    """A new file, while it has a temporary name."""
 
     _files: Files
     _descriptor: int
-    #: How many bytes it has.
+    #: Its length in bytes.
     size: int = field(default=0, init=False)
     _parts: list[bytes] = field(factory=list, init=False)
     _waiting: int = field(default=0, init=False)
     _synced: int = field(default=0, init=False)
 
     def write(self, *parts: bytes) -> None:
-        """Put bytes behind what is there; raises OSError."""
+        """Append bytes; raises OSError."""
         self._parts += parts
         length = sum(map(len, parts))
         self.size += length
@@ -53,7 +53,7 @@ class NewFile:
         return self._files.read(self._descriptor, length, position)
 
     def sync(self) -> None:
-        """Return when all of it is on disk; raises OSError."""
+        """Sync it; raises OSError."""
         self._flush()
         self._files.sync(self._descriptor)
         self._synced = self.size
@@ -66,7 +66,7 @@ class NewFile:
 
 @define
 class NewDatabase:
-    """A database that is written from its beginning, under a data key of its own: a snapshot and nothing else."""
+    """A new database with a data key of its own: one snapshot."""
 
     _file: NewFile
     _secret: bytes = field(repr=False)
@@ -78,14 +78,14 @@ class NewDatabase:
         self._file.write(header)
 
     def add(self, records: Sequence[bytes]) -> None:
-        """Put records into the snapshot, in the order in which they are to be read back; raises OSError."""
+        """Append records to the snapshot, in the order in which recovery reads them; raises OSError."""
         if records:
             self._append(Kind.SLICE, records)
 
     def finish(self) -> None:
-        """End the snapshot, and say that the file was closed in good order; raises OSError."""
+        """End the snapshot, and mark the file as closed in order; raises OSError."""
         self._append(Kind.SNAPSHOT_END, ())
-        # It vouches for all before it, and may: the file has no name before all of it is on disk.
+        # The mark vouches for all bytes before it. That is safe: the file gets its name only after they are on disk.
         self._append(Kind.CLOSE, ())
 
     def _append(self, kind: Kind, records: Sequence[bytes]) -> None:
@@ -94,19 +94,18 @@ class NewDatabase:
 
 
 def check_free(path: str, files: Files | None = None) -> None:
-    """Raise TargetExists if a file has the name."""
+    """Raise TargetExists if the name exists."""
     if (files or Files()).exists(path):
-        raise TargetExists(f"{path} is there already, and is not written over; name a new file, or move that one away")
+        raise TargetExists(f"{path} exists already and is not overwritten; name a new file, or move that one away")
 
 
 @contextmanager
 def new_target(path: str, files: Files | None = None, *, replaces: bool = False) -> Iterator[NewFile]:
     """
-    Make a file (0600) that gets its name when all of it is on disk; on any error there is none.
+    Make a file (mode 0600) that gets its name once all of it is on disk; after an error there is none.
 
-    A file that has the name is replaced in that instant, by one with its owner (`replaces`), or refused. Raises
-    TargetExists and OSError.
-    Killed on the way, it leaves a file named `path`.new-…, which nothing reads.
+    An existing file of that name is an error or, with `replaces`, is replaced atomically by one with the same owner.
+    Raises TargetExists and OSError. A kill leaves a file `path`.new-…, which nothing reads.
     """
     files = files or Files()
     if not replaces:
@@ -148,7 +147,7 @@ def _name(files: Files, temporary: str, path: str, *, replaces: bool) -> None:
         files.rename(temporary, path)
         return
     try:
-        # Unlike a rename, a link never takes the place of a file that is there.
+        # Unlike a rename, a link never replaces an existing file.
         files.link(temporary, path)
     except FileExistsError:
         check_free(path, files)

@@ -1,7 +1,7 @@
 """
-The calls of the API: each decodes, asks the engine one thing, and encodes.
+The calls of the API: each decodes a request, asks the engine and encodes the answer.
 
-What may be sent is checked in jobengine.wire, which error is which status stands in jobengine.web.problems.
+jobengine.wire validates requests, and jobengine.web.errors maps errors to statuses.
 """
 
 from collections.abc import Sequence
@@ -81,9 +81,9 @@ from .throttle import Guard
 
 __all__ = ["Api"]
 
-#: Jobs that are read from the engine at a time for a list; about a millisecond of encoding.
+#: Jobs that a list reads from the engine at a time; they take about a millisecond to encode.
 _PAGE: Final = 500
-#: Jobs in a page of a list, if the client does not say, and at most.
+#: Jobs in a page of a list: the default, and the limit.
 _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
 
@@ -94,15 +94,15 @@ class Api:
 
     _app = Routes()
 
-    #: What carries out the commands.
+    #: Carries out commands.
     engine: Engine
-    #: Reads the bodies.
+    #: Decodes bodies.
     wire: Wire
-    #: For all that takes its time.
+    #: For waits, time-outs and pauses.
     clock: IReactorTime
-    #: If set, X-Admin-Key opens every queue, and some calls ask for it.
+    #: If set, X-Admin-Key opens every queue, and some calls require it.
     admin_key: bytes | None = None
-    #: Who has some milliseconds of work to do waits here first, so that others are let in between.
+    #: Long work waits here for its turn, so that other requests run in between.
     turns: Turns = field(default=Factory(lambda self: Turns(self.clock), takes_self=True))
     metrics: Metrics = field(init=False)
     _guard: Guard = field(init=False)
@@ -118,7 +118,7 @@ class Api:
         return Dispatcher(self._app, partial(getattr, self), self.failed, cors, others)
 
     def check_query(self, call: Call, request: JobRequest) -> None:
-        """Raise BadInput if the query of a request is not as its call takes it."""
+        """Raise BadInput if the query of a request is not valid for its call."""
         text = request.uri.partition(b"?")[2]
         check_query(call, text, request.args, pass_unknown=self.wire.pass_unknown)
 
@@ -134,7 +134,7 @@ class Api:
 
     @_app.route("/api/v1/queue", methods=["GET"])
     async def read_queue(self, request: JobRequest) -> bytes | None:
-        """A queue with all its jobs; a long one is sent in parts."""
+        """Read a queue with all its jobs; a long one is sent in parts."""
         name, access = one(request.args, "name"), self._access(request)
         command = c.ListJobs(queue=name, **access, limit=_PAGE)
         async with aclosing(await self.engine.read_queue(self._callers.noted(request, command))) as pages:
@@ -149,7 +149,7 @@ class Api:
 
     @_app.route("/api/v1/queue", methods=["POST"])
     async def change_queue(self, request: JobRequest) -> bytes:
-        """Set up a queue otherwise."""
+        """Change the settings of a queue."""
         queue = await self.engine.ask(
             self._callers.noted(request, self.wire.change_queue(await self._body(request), self._access(request)))
         )
@@ -157,7 +157,7 @@ class Api:
 
     @_app.route("/api/v1/queue", methods=["DELETE"])
     async def delete_queue(self, request: JobRequest) -> bytes:
-        """Remove a queue and all its jobs."""
+        """Delete a queue and all its jobs."""
         name = one(request.args, "name")
         self._check_admin(request)
         await self.engine.ask(self._callers.noted(request, c.DeleteQueue(queue=name, **self._access(request))))
@@ -165,14 +165,14 @@ class Api:
 
     @_app.route("/api/v1/queue/stats", methods=["GET"])
     async def queue_stats(self, request: JobRequest) -> bytes:
-        """A queue in numbers."""
+        """The statistics of a queue."""
         name, access = one(request.args, "name"), self._access(request)
         stats = await self.engine.ask(self._callers.noted(request, c.ReadStats(queue=name, **access)))
         return request.reply(to_json(stats_value(stats)))
 
     @_app.route("/api/v1/queues", methods=["GET"])
     async def list_queues(self, request: JobRequest) -> bytes:
-        """All queues in numbers, for the admin."""
+        """The statistics of all queues, for the admin."""
         self._check_is_admin(request)
         listed, command = [], c.ListQueues()
         while page := await self.engine.ask(command):
@@ -191,14 +191,14 @@ class Api:
 
     @_app.route("/api/v1/queue/key", methods=["GET"])
     async def list_keys(self, request: JobRequest) -> bytes:
-        """The keys beside the owner's."""
+        """List the keys with a role."""
         name, access = one(request.args, "name"), self._access(request)
         keys = await self.engine.ask(self._callers.noted(request, c.ListKeys(queue=name, **access)))
         return request.reply(to_json({"keys": [key_value(key) for key in keys]}))
 
     @_app.route("/api/v1/queue/key", methods=["DELETE"])
     async def revoke_key(self, request: JobRequest) -> bytes:
-        """Remove a key."""
+        """Revoke a key."""
         name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self._access(request)
         await self.engine.ask(self._callers.noted(request, c.RevokeKey(queue=name, **access, key_id=key_id)))
         return empty(request, HTTPStatus.NO_CONTENT)
@@ -217,7 +217,7 @@ class Api:
 
     @_app.route("/api/v1/job", methods=["PUT"])
     async def add_job(self, request: JobRequest) -> bytes:
-        """Add a job to a queue, and wait for its end if that is preferred."""
+        """Add a job to a queue, and wait for its end if the client prefers that."""
         key = idempotency_key(request.sent(b"idempotency-key"))
         trace = sent_trace(request.sent(b"traceparent"))
         command = self.wire.add_job(await self._body(request), self._access(request), key, trace)
@@ -239,7 +239,7 @@ class Api:
 
     @_app.route("/api/v1/job", methods=["GET"])
     async def read_job(self, request: JobRequest) -> bytes:
-        """One job, when it is finished if the client waits."""
+        """Read a job; if the client waits, once it is finished."""
         name, uid = one(request.args, "queueName"), one(request.args, "jobUID")
         wait, access = seconds(request.args, "wait"), self._access(request)
         job = await self.engine.read_job(
@@ -249,7 +249,7 @@ class Api:
 
     @_app.route("/api/v1/job", methods=["POST"])
     async def update_job(self, request: JobRequest) -> bytes:
-        """Change a job; the answer is the job, but for a request as the first version of the API has it."""
+        """Change a job. The answer is the job, except to a request in the form of the first version."""
         command, v1 = self.wire.update_job(await self._body(request), self._access(request))
         preferred = preferred_return(request.sent(b"prefer"))
         job = await self.engine.ask(self._callers.noted(request, command))
@@ -258,17 +258,17 @@ class Api:
 
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
-        """Remove a job."""
+        """Delete a job."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
         await self.engine.ask(self._callers.noted(request, c.DeleteJob(queue=name, **access, uid=uid)))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/job/next", methods=["GET"])
     async def next_job(self, request: JobRequest) -> bytes:
-        """The job that is to run next, claimed if markQueued says so."""
+        """Show the next job to run, and claim it if markQueued is true."""
         name, claim = one(request.args, "queueName"), flag(request.args, "markQueued")
         wait, access = seconds(request.args, "wait"), self._access(request)
-        # HEAD is safe by its definition, and its answer has no room for the job.
+        # HEAD is safe by definition, and its answer could not carry the job.
         if claim and request.method != b"HEAD":
             claims = c.Claims(queues=(name,), **access, wait=wait)
             claimed = (await self.engine.claim(self._callers.noted(request, claims))).jobs
@@ -279,7 +279,7 @@ class Api:
 
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
-        """Claim jobs of several queues, when the updates that come with it are made."""
+        """Make the updates of the request, then claim jobs of several queues."""
         claims = self.wire.claim(await self._body(request), self._access(request))
         result = await self.engine.claim(self._callers.noted(request, claims))
         note_claimed(request, result.jobs)
@@ -292,7 +292,7 @@ class Api:
 
     @_app.route("/api/v1/job/explain", methods=["GET"])
     async def explain(self, request: JobRequest) -> bytes:
-        """Why a job is not running."""
+        """Explain why a job is not running."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
         explanation = await self.engine.ask(self._callers.noted(request, c.ExplainJob(queue=name, **access, uid=uid)))
         return request.reply(explanation_json(explanation))
@@ -301,7 +301,7 @@ class Api:
 
     @_app.route("/api/v1/jobs", methods=["PUT"])
     async def add_jobs(self, request: JobRequest) -> bytes:
-        """Add jobs, all or none."""
+        """Add all jobs, or none."""
         body, access = json_body(request), self._access(request)
         most = await self._most_values(request, access)
         command = await self.wire.add_jobs(body, access, self.turns.next, most)
@@ -312,7 +312,7 @@ class Api:
 
     @_app.route("/api/v1/jobs", methods=["GET"])
     async def list_jobs(self, request: JobRequest) -> bytes:
-        """Some jobs, and where the list goes on."""
+        """List a page of jobs, with a link to the next."""
         limit, sort = number(request.args, "limit", _DEFAULT_LIMIT, _MOST), sort_of(request.args)
         access = self._access(request)
         command = c.ListJobs(
@@ -331,7 +331,7 @@ class Api:
 
     @_app.route("/api/v1/jobs", methods=["POST"])
     async def update_jobs(self, request: JobRequest) -> bytes:
-        """Change jobs, one by one or all that match."""
+        """Change jobs: one by one, or all that match."""
         body, access = json_body(request), self._access(request)
         most = await self._most_values(request, access)
         asked = await self.wire.update_jobs(body, access, self.turns.next, most)
@@ -347,7 +347,7 @@ class Api:
 
     @_app.route("/api/v1/jobs", methods=["DELETE"])
     async def delete_jobs(self, request: JobRequest) -> bytes:
-        """Remove all jobs that match."""
+        """Delete all jobs that match."""
         if request.body():
             raise BadInput("This call has no body: send filter, all and dry_run in the query.")
         name, dry_run, access = one(request.args, "queueName"), flag(request.args, "dry_run"), self._access(request)
@@ -359,14 +359,14 @@ class Api:
 
     @_app.route("/api/v1/events", methods=["GET"])
     async def events(self, request: JobRequest) -> bytes | None:
-        """Changes of jobs as they happen, as server-sent events."""
+        """Stream changes of jobs as they happen, as server-sent events."""
         name, access = one(request.args, "queueName"), self._access(request)
         last = once(request.sent(b"last-event-id"), "Last-Event-ID").decode("latin-1")
         watching = await self.engine.watch(
             self._callers.noted(request, c.Subscribe(queue=name, **access, after=last or None))
         )
         request.setHeader(b"Content-Type", b"text/event-stream")
-        # nginx would keep the events until it has a few thousand bytes of them.
+        # nginx would otherwise buffer the events up to a few thousand bytes.
         request.setHeader(b"X-Accel-Buffering", b"no")
         if request.method == b"HEAD":
             return b""
@@ -375,7 +375,7 @@ class Api:
 
     @_app.route("/api/v1/workers", methods=["GET"])
     async def list_workers(self, request: JobRequest) -> bytes:
-        """Who holds how many jobs, and since when."""
+        """The workers of a queue: how many jobs each holds, and since when."""
         command = self._callers.noted(request, jobs_held(one(request.args, "queueName"), self._access(request)))
         return request.reply(to_json(workers_value(await count_holders(self.engine, command, self.turns.next))))
 
@@ -383,7 +383,7 @@ class Api:
 
     @_app.route("/api/v1/backup", methods=["GET"])
     async def backup(self, request: JobRequest) -> bytes | None:
-        """All that is stored, encrypted as it is stored, for the admin."""
+        """Stream the whole database, encrypted as it is stored, for the admin."""
         self._check_is_admin(request)
         pieces = await self.engine.backup()
         request.setHeader(b"Content-Type", b"application/octet-stream")
@@ -395,22 +395,22 @@ class Api:
 
     @_app.route("/test", methods=["GET"])
     async def test(self, request: JobRequest) -> bytes:
-        """Whether this is a JobEngine."""
+        """Tell that this is a JobEngine."""
         return empty(request, HTTPStatus.OK)
 
     @_app.route("/openapi.json", methods=["GET"])
     async def openapi(self, request: JobRequest) -> bytes:
-        """What this API is, for generators and viewers."""
+        """The schema of this API, for generators and viewers."""
         return request.reply(SCHEMA)
 
     @_app.route("/healthz", methods=["GET"])
     async def healthz(self, request: JobRequest) -> bytes:
-        """Whether the process is alive."""
+        """Tell that the process is alive."""
         return request.reply(to_json({"status": "ok"}))
 
     @_app.route("/readyz", methods=["GET"])
     async def readyz(self, request: JobRequest) -> bytes:
-        """Whether changes are taken, and if not, why."""
+        """Whether changes are accepted and, if not, why."""
         readiness = await self.engine.readiness()
         if not readiness.ready:
             return answer(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, readiness.reason))
@@ -425,10 +425,10 @@ class Api:
 
     @_app.handle_errors(Exception)
     def failed(self, request: IRequest, failure: Failure) -> KleinRenderable:
-        """Answer for an error, one that was foreseen or not."""
+        """Answer an error, expected or not."""
         assert isinstance(request, JobRequest)
         if request.startedWriting:
-            # The status is sent already: only a broken connection can tell the client that this is not all.
+            # The status is sent already: only breaking the connection tells the client that its answer is incomplete.
             if not failure.check(TooSlow):
                 request.incident(failure)
             request.abort()
@@ -436,7 +436,7 @@ class Api:
         return answer(request, self._problem(request, failure.value) or request.incident(failure))
 
     async def admit(self, request: JobRequest) -> Problem | None:
-        """Whether a request with a long body is let in before the body is there: None, or what to answer."""
+        """Check the key of a request before its long body has arrived: the problem to answer with, or None."""
         try:
             await self._most_values(request, self._access(request))
         except Exception as error:
@@ -446,7 +446,7 @@ class Api:
         return None
 
     def _problem(self, request: JobRequest, error: BaseException | None) -> Problem | None:
-        """What to answer for an error, or None if it is one that nobody foresaw."""
+        """The problem to answer with, or None for an unexpected error."""
         if isinstance(error, AccessDenied) and self._admin_keys(request):
             error = AdminRequired()
         problem = problem_of(error) if isinstance(error, Exception) else None
@@ -455,36 +455,36 @@ class Api:
             problem = self._guard.failed(request.getClientAddress(), problem)
         return problem
 
-    # Who asks
+    # Who calls
 
     def _access(self, request: JobRequest) -> Access:
         if self._admin_keys(request):
-            # If it is wrong, nothing that comes with it may hide that; no queue has an empty key.
+            # A wrong admin key must be reported, even if a good access key came with it; no queue has an empty key.
             return {"admin": True} if self._admin(request) else {"access_key": b""}
         return {"access_key": access_key(request.sent(b"x-access-key"), request.sent(b"authorization"))}
 
     def _admin(self, request: JobRequest) -> bool:
-        """Whether the request has shown the admin key."""
+        """Whether the request has the admin key."""
         sent = once(self._admin_keys(request), "X-Admin-Key")
         return self.admin_key is not None and compare_digest(sent, self.admin_key)
 
     def _admin_keys(self, request: JobRequest) -> Sequence[bytes]:
-        """What was sent as the admin key, if there is one."""
+        """The admin keys that were sent, if the server has one."""
         return () if self.admin_key is None else request.sent(b"x-admin-key")
 
     def _check_admin(self, request: JobRequest) -> None:
-        """Raise AdminRequired if there is an admin key and the request has not shown it."""
+        """Raise AdminRequired if the server has an admin key and the request does not."""
         if self.admin_key is not None and not self._admin(request):
             raise AdminRequired
 
     def _check_is_admin(self, request: JobRequest) -> None:
-        """Raise AdminRequired unless there is an admin key and the request has shown it."""
+        """Raise AdminRequired unless the server has an admin key and the request has it."""
         if self.admin_key is None:
             raise AdminRequired
         self._check_admin(request)
 
     async def _most_values(self, request: JobRequest, access: Access) -> int:
-        """How many values may be in a body for many jobs: more if the key opens the queue that the query names."""
+        """The most values in a body for many jobs: more if the key opens the queue that the query names."""
         if b"queueName" not in request.args:
             return MOST_VALUES
         await self.engine.ask(c.CheckKey(queue=one(request.args, "queueName"), **access))
@@ -493,5 +493,5 @@ class Api:
     # Long answers
 
     async def _body(self, request: JobRequest) -> bytes:
-        """A body that is JSON; raises BadInput."""
+        """A JSON body; raises BadInput."""
         return await self.wire.checked(json_body(request), self.turns.next)

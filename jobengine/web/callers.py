@@ -1,4 +1,4 @@
-"""What the log says of a request: the queue and the jobs it is about, and whose key it has shown."""
+"""Adds to the log which queue and jobs a request is about, and whose key it has."""
 
 import re
 from collections import OrderedDict
@@ -18,16 +18,16 @@ __all__ = ["Callers", "note_claimed", "note_job"]
 
 C = TypeVar("C", bound=c.QueueCommand[Any] | c.Claims)
 
-#: Keys that are remembered, and for how many seconds: to ask the engine each time would take as long as a request.
+#: How many keys to remember, and for how many seconds: asking the engine takes as long as a request.
 _MOST: Final = 1_000
 _SECONDS: Final = 10.0
-#: A uid; whatever else a client sends in its place may be a secret.
+#: A uid. Anything else that a client sends in its place may be a secret.
 _UID: Final = re.compile("[0-9A-Fa-f-]{36}")
 _ADMIN: Final[dict[str, str]] = {"role": "admin"}
 
 
 def note_claimed(request: JobRequest, claimed: Sequence[c.Claimed]) -> None:
-    """Have the log say which job was claimed, or how many."""
+    """Log which job was claimed, or how many."""
     if len(claimed) == 1:
         request.notes["queue"] = claimed[0].queue
         note_job(request, claimed[0].job)
@@ -36,7 +36,7 @@ def note_claimed(request: JobRequest, claimed: Sequence[c.Claimed]) -> None:
 
 
 def note_job(request: JobRequest, job: Job) -> None:
-    """Have the log say which job was added or claimed, and the trace that it belongs to if it has one."""
+    """Log which job was added or claimed, and its trace if it has one."""
     request.notes["uid"] = job.spec.uid
     trace = job.spec.context.traceparent
     if trace is not None:
@@ -44,7 +44,7 @@ def note_job(request: JobRequest, job: Job) -> None:
 
 
 def _notes_of(command: c.Command[object]) -> dict[str, str | int]:
-    """The queue that a command names first, and the uid of its job or the number of its jobs."""
+    """The first queue that a command names, and the uid of its job or the number of its jobs."""
     notes: dict[str, str | int] = {"queue": command.queue_names[0]}
     uid = getattr(command, "uid", None)
     if uid is not None and _UID.fullmatch(uid):
@@ -57,44 +57,44 @@ def _notes_of(command: c.Command[object]) -> dict[str, str | int]:
 
 @define
 class Callers:
-    """Tells the roles and the ids of keys that requests have shown."""
+    """The roles and ids of the keys in requests."""
 
     _engine: Engine
-    #: The time in seconds, steadily going on.
+    #: The monotonic clock, in seconds.
     _now: Callable[[], float]
-    #: By queue and hash of the key: until when, and what is known. The keys themselves are not kept.
+    #: By queue and hash of the key: when it expires, and role and id. The keys themselves are not kept.
     _known: "OrderedDict[tuple[str, int], tuple[float, dict[str, str]]]" = field(factory=OrderedDict)
 
     def noted(self, request: JobRequest, command: C) -> C:
-        """The command, after noting for the log what it is about and who gives it."""
+        """Return the command, after adding to the log what it is about and who calls."""
         request.notes = notes = _notes_of(command)
-        # A claim that updates as well is answered at once.
+        # A claim with updates never waits.
         wait = 0 if getattr(command, "updates", ()) else getattr(command, "wait", 0)
         request.waits = wait > 0 or isinstance(command, c.Subscribe)
-        # The key of a new queue opens nothing yet.
+        # The key of a queue that is being made opens nothing yet.
         if not isinstance(command, c.CreateQueue):
             known = self._known_caller(command)
             if known is not None:
                 notes.update(known)
             else:
-                # The request does not wait for it. It is there when the command is carried out, and if it fails, so
-                # does the command.
+                # The request does not wait for this. The engine answers it by the time it carries out the command; if
+                # it fails, so does the command.
                 Deferred.fromCoroutine(self._identify(command, notes)).addErrback(lambda _: None)
         return command
 
     def _known_caller(self, command: c.QueueCommand[object] | c.Claims) -> dict[str, str] | None:
-        """The role, and for a key with a role its id, as they were found lately; None if they must be asked for."""
+        """The role, and the id of a key with a role, if they are remembered; otherwise None."""
         if command.admin:
             return _ADMIN
         found = self._known.get(_place(command))
         return None if found is None or found[0] < self._now() else found[1]
 
     async def _identify(self, command: c.QueueCommand[object] | c.Claims, notes: dict[str, str | int]) -> None:
-        """Ask the engine for them, and note them."""
+        """Ask the engine for role and id, and add them to the log."""
         try:
             grant = await self._engine.ask(c.CheckKey(queue=command.queue_names[0], access_key=command.access_key))
         except QueueNotFound:
-            # What there is no queue of could be anything, such as a key in the wrong place.
+            # If there is no such queue, its name may be anything, such as a key in the wrong place.
             del notes["queue"]
             raise
         said = {"role": grant.role.value}

@@ -1,4 +1,4 @@
-"""What many calls read of a request, and answer, in the same way."""
+"""Parts of requests and answers that many calls share."""
 
 from http import HTTPStatus
 from typing import Final
@@ -8,19 +8,19 @@ from ..wire.parameters import BadInput, check_encoding, once, preferred_return
 
 __all__ = ["empty", "is_minimal", "json_body", "next_link", "nothing"]
 
-#: What a body has to be.
+#: The media type of bodies.
 _JSON: Final = b"application/json"
 
 
 def next_link(request: JobRequest, cursor: str) -> bytes:
-    """RFC 8288: the same request, from the cursor on."""
+    """A link (RFC 8288) to the same request with another cursor."""
     kept = [part for part in request.uri.partition(b"?")[2].split(b"&") if part and not part.startswith(b"cursor=")]
     query = b"&".join([*kept, b"cursor=" + cursor.encode()])
     return b'<%b?%b>; rel="next"' % (request.path, query)
 
 
 def json_body(request: JobRequest) -> bytes:
-    """The body of a request that says that it is JSON; raises BadInput or UnsupportedEncoding."""
+    """The body of a request with the media type of JSON; raises BadInput or UnsupportedEncoding."""
     check_encoding(request.sent(b"content-encoding"))
     kind = once(request.sent(b"content-type"), "Content-Type")
     if kind != _JSON and kind.split(b";")[0].strip().lower() != _JSON:
@@ -29,7 +29,7 @@ def json_body(request: JobRequest) -> bytes:
 
 
 def is_minimal(request: JobRequest) -> bool:
-    """Whether the client prefers a short answer, which is said in it then (RFC 7240)."""
+    """Whether the client prefers a short answer; if so, a header of the answer says that it is (RFC 7240)."""
     minimal = preferred_return(request.sent(b"prefer")) == "minimal"
     if minimal:
         request.setHeader(b"Preference-Applied", b"return=minimal")
@@ -37,10 +37,10 @@ def is_minimal(request: JobRequest) -> bool:
 
 
 def nothing(request: JobRequest) -> bytes:
-    """The answer that there is nothing."""
+    """An answer without content: nothing was found."""
     return empty(request, HTTPStatus.NO_CONTENT)
 
 
 def empty(request: JobRequest, status: HTTPStatus) -> bytes:
-    """An answer that is its status alone."""
+    """An answer with a status and no body."""
     return request.reply(b"", status)

@@ -1,4 +1,4 @@
-"""Which error becomes which status: the only place where domain errors meet HTTP."""
+"""Maps errors to HTTP statuses; no other module does."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -17,7 +17,7 @@ __all__ = ["AdminRequired", "brief_result", "problem_of", "result_of"]
 
 
 class AdminRequired(Exception):
-    """The call asks for the admin key, and the request has shown none or a wrong one."""
+    """The call requires the admin key, and the request has none or a wrong one."""
 
     def __init__(self) -> None:
         super().__init__("Send the server's admin key in X-Admin-Key.")
@@ -49,7 +49,7 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     OutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
     NotOffered: HTTPStatus.NOT_IMPLEMENTED,
 }
-#: Seconds after which a client may try again.
+#: Seconds after which a client may retry.
 _RETRY_AFTER: Final[Mapping[type[Exception], int]] = {
     Starting: 1,
     Busy: 1,
@@ -66,7 +66,7 @@ _SCHEME: Final[Mapping[type[Exception], str]] = {
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """What to answer for an error, or None if it is one that nobody foresaw."""
+    """The problem to answer with, or None for an unexpected error."""
     if isinstance(error, e.BadItem):
         return _item_problem(error)
     status = _STATUS.get(type(error))
@@ -78,7 +78,7 @@ def problem_of(error: Exception) -> Problem | None:
 
 
 def result_of(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
-    """What became of one update of many, by the uid that was sent."""
+    """The result of one update of many, with the uid that was sent."""
     uid, outcome = result
     if isinstance(outcome, Job):
         return {"uid": uid, "status": HTTPStatus.OK.value, "job": job_value(outcome)}
@@ -87,7 +87,7 @@ def result_of(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
 
 
 def brief_result(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
-    """The same in short, but for what is wrong, and what a worker must hear."""
+    """A short result: only the error, or what a worker must know."""
     uid, outcome = result
     if not isinstance(outcome, Job):
         return result_of(result)
@@ -105,7 +105,7 @@ def _headers(kind: type[Exception]) -> dict[str, str]:
 
 
 def _more(error: Exception) -> dict[str, Any]:
-    """Which of many items is bad; who holds the job, for one who does not."""
+    """Extra members: the index of the bad item, or who holds the job."""
     if isinstance(error, BadInput) and error.index is not None:
         return {"index": error.index}
     if not isinstance(error, e.LeaseLost | e.LeaseRequired | e.ClaimRequired):
@@ -122,5 +122,5 @@ def _routing_problem(error: HTTPException) -> Problem:
     status = HTTPStatus(error.code or 404)
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-        return Problem(status, f"This path takes {allowed}.", {"Allow": allowed})
+        return Problem(status, f"This path allows {allowed}.", {"Allow": allowed})
     return Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path; GET /openapi.json lists the calls.")

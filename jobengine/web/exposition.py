@@ -1,4 +1,4 @@
-"""The text that Prometheus reads, version 0.0.4 of its format; see https://prometheus.io/docs/instrumenting/exposition_formats."""
+"""The text format of Prometheus, version 0.0.4; see https://prometheus.io/docs/instrumenting/exposition_formats."""
 
 from collections.abc import Mapping
 
@@ -9,27 +9,27 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 
 
 def labels_of(labels: Mapping[str, str]) -> str:
-    """Labels as they stand behind a name, with escapes; an empty text for none."""
+    """Labels as they follow a name, with escapes; an empty text without labels."""
     if not labels:
         return ""
     return "{" + ",".join([f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items()]) + "}"
 
 
 class Family:
-    """The samples of one name, which must stand together."""
+    """The samples of one metric, which must be together."""
 
     def __init__(self, name: str, kind: str, sentence: str) -> None:
-        """`kind` is counter, gauge, summary or histogram; `sentence` says what it is, in one line."""
+        """`kind` is counter, gauge, summary or histogram; `sentence` is its description, in one line."""
         self.name = name
         self._lines = [f"# HELP {name} {sentence}", f"# TYPE {name} {kind}"]
         self._packed: list[bytes] = []
 
     def add(self, value: float, labels: str = "", suffix: str = "") -> None:
-        """Add a sample; `labels` is what `labels_of` gives, `suffix` goes behind the name."""
+        """Add a sample; `labels` comes from `labels_of`, and `suffix` follows the name."""
         self._lines.append(f"{self.name}{suffix}{labels} {value}")
 
     def pack(self) -> None:
-        """Make bytes of what was added: of very many samples this takes its time, and better a little at a time."""
+        """Encode the samples added since the last call: a million at once would take long."""
         lines, self._lines = self._lines, []
         self._packed.append(("\n".join([*lines, ""])).encode())
 

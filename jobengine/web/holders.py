@@ -1,4 +1,4 @@
-"""Who holds the jobs of a queue that are in progress: counted by pages of a list, with others let in between."""
+"""Counts the jobs in progress by worker: page by page, so that other requests run in between."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
@@ -14,23 +14,23 @@ from ..wire.responses import Holder
 
 __all__ = ["Holders", "count_holders", "jobs_held"]
 
-#: Jobs that are counted at a time: some tenths of a millisecond.
+#: Jobs that are counted without a pause: some tenths of a millisecond.
 _PAGE: Final = 500
 
 
 def jobs_held(queue: str, access: Access) -> ListJobs:
-    """The command for the first page of the jobs in progress."""
+    """The command for the first page of jobs in progress."""
     return ListJobs(queue=queue, **access, filter=Filter(state=State.INPROGRESS), limit=_PAGE, scan=_PAGE)
 
 
 @define
 class Holders:
-    """What each worker holds, by its name; None stands for all that gave no name."""
+    """What each worker holds, by its name; None stands for all workers without a name."""
 
     by_name: dict[str | None, Holder] = field(factory=dict)
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Count jobs that are in progress."""
+        """Count jobs in progress."""
         for job in jobs:
             name, claimed = job.standing.worker, job.standing.claimed or job.updated
             holder = self.by_name.setdefault(name, Holder(name, 0, claimed, job.updated))
@@ -40,7 +40,7 @@ class Holders:
 
 
 async def count_holders(engine: Engine, command: ListJobs, pause: Callable[[], Awaitable[None]]) -> list[Holder]:
-    """Those that hold jobs, as each page is when it is read."""
+    """Count the jobs of each worker; each page shows the queue at the time when it is read."""
     holders = Holders()
     while True:
         page = await engine.ask(command)

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what the site saw, what the engine counts, and how the process is, as text."""
+"""Metrics for Prometheus: requests, the engine's figures, and the process, as text."""
 
 import platform
 from bisect import bisect_left
@@ -19,15 +19,15 @@ from .exposition import Family, labels_of
 __all__ = ["Metrics", "QueueMetrics"]
 
 _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "PUT", "POST", "DELETE")}
-#: In seconds; the last ones are for long answers, and for those who wait.
+#: In seconds; the last ones are for long answers and for waits.
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0)
 
 
 @define
 class _Times:
-    """How long some requests took."""
+    """Times of requests, as a histogram."""
 
-    #: How many were in each bucket, and in the last those that were in none.
+    #: The number in each bucket; the last counts those above all buckets.
     counts: list[int] = field(factory=lambda: [0] * (len(_BUCKETS) + 1))
     seconds: float = 0.0
 
@@ -36,7 +36,7 @@ class _Times:
         self.seconds += seconds
 
     def add_to(self, family: Family, labels: dict[str, str]) -> None:
-        """As Prometheus has it: each bucket with all that are smaller."""
+        """Add the samples; in Prometheus's format each bucket includes all smaller ones."""
         counts = list(accumulate(self.counts))
         for bound, count in zip([*map(str, _BUCKETS), "+Inf"], counts, strict=True):
             family.add(count, labels_of({**labels, "le": bound}), "_bucket")
@@ -48,24 +48,24 @@ class Metrics:
     """
     The metrics of one server.
 
-    Requests are counted in plain numbers, all on one thread: the counters of prometheus_client take locks for others,
+    Requests are counted in plain integers, on one thread. The counters of prometheus_client take locks,
     2 microseconds a request.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
-        """`paths` are those that the server knows; all others are counted as one."""
+        """`paths` are the known paths; all others are counted together."""
         self._paths = {path.encode(): path for path in paths}
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         #: By method, route and status.
         self._answers: defaultdict[tuple[str, str, int], int] = defaultdict(int)
-        #: By method and route: of requests that are answered as soon as may be, and of those that wait for something.
+        #: By method and route: requests that are answered at once, and those that wait.
         self._prompt: defaultdict[tuple[str, str], _Times] = defaultdict(_Times)
         self._waiting: defaultdict[tuple[str, str], _Times] = defaultdict(_Times)
 
     def observe(self, line: Line) -> None:
         """Count a request that has ended."""
-        # What a client makes up must not become a label, or it could fill the memory.
+        # Text from clients must not become a label: it could fill the memory.
         route = self._paths.get(line.sent_path, "")
         method = _METHODS.get(line.sent_method, "") if route else ""
         self._answers[method, route, line.status] += 1
@@ -74,12 +74,12 @@ class Metrics:
             times[method, route].add(line.ms / 1000)
 
     def text(self, figures: Sequence[Figure], connections: int) -> bytes:
-        """All but those of queues, with what the engine says of itself; `connections` are open."""
+        """All metrics except those of queues, with the engine's figures; `connections` are open."""
         families = [*self._families(), _connections(connections), *_engine_families(figures)]
         return b"".join([*(family.text() for family in families), generate_latest(self._process)])
 
     def _families(self) -> Iterator[Family]:
-        build = Family("jobengine_build_info", "gauge", "Which JobEngine this is, and on which Python.")
+        build = Family("jobengine_build_info", "gauge", "The versions of JobEngine and Python.")
         build.add(1, labels_of({"version": __version__, "python": platform.python_version()}))
         yield build
         requests = Family("jobengine_requests_total", "counter", "Requests that have ended.")
@@ -116,7 +116,7 @@ def _engine_families(figures: Sequence[Figure]) -> Iterator[Family]:
 
 
 class QueueMetrics:
-    """The metrics of queues, which are added some at a time: there may be many thousands."""
+    """Metrics of queues, added some at a time: there may be many thousands."""
 
     def __init__(self) -> None:
         self._jobs = Family("jobengine_jobs", "gauge", "Jobs by queue and state.")
@@ -128,7 +128,7 @@ class QueueMetrics:
         }
 
     def add(self, queues: Iterable[QueueTotals]) -> None:
-        """Add some queues; a microsecond or two for each line."""
+        """Add some queues; takes a microsecond or two a line."""
         for one in queues:
             queue = labels_of({"queue": one.name})
             for state, count in one.counts.items():
@@ -149,8 +149,8 @@ class QueueMetrics:
 
 _TOTALS: Final = {
     "added": "Jobs that were added.",
-    "claimed": "Claims of jobs; one that is tried again is claimed again.",
-    "complete": "Jobs that came to be complete.",
-    "failed": "Jobs that failed for good.",
-    "timed_out": "Times that a job was in progress for too long.",
+    "claimed": "Claims of jobs; a job that is retried is claimed again.",
+    "complete": "Jobs that were completed.",
+    "failed": "Jobs that failed and have no attempt left.",
+    "timed_out": "Leases that expired while the job was in progress.",
 }

@@ -1,4 +1,4 @@
-"""Pages of a list, as full as was asked for."""
+"""Full pages of a list."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -11,12 +11,12 @@ from ..engine.door import Engine
 
 __all__ = ["filled_page"]
 
-#: A page ends when the contents in it are longer than this in all.
+#: Bytes of contents at which a page ends.
 _PAGE_BYTES: Final = 8 << 20
 
 
 async def filled_page(engine: Engine, command: c.ListJobs, pause: Callable[[], Awaitable[None]]) -> c.Page:
-    """As many jobs as were asked for, though the engine looks at so many at a time and not all may match."""
+    """Fill a page with the number of jobs asked for: the engine looks at some jobs at a time, and not all may match."""
     jobs: list[Job] = []
     size = 0
     while True:

@@ -1,9 +1,9 @@
 """
-The way from a request to its handler.
+Routes requests to handlers.
 
-Klein's resource matches each request anew, by rules that could hold variables, and passes it through a chain of a dozen
-Deferreds: over half of what a request costs. The paths of this API are fixed, so they are looked up, and their handlers
-called. All else (HEAD, unknown paths and methods) goes to Klein's resource. The routes stay declared once, in Klein.
+Klein's resource matches each request against rules that may have variables, and passes it through a dozen Deferreds:
+over half of a request's cost. The paths of this API are fixed, so here they are looked up in a dict. HEAD, unknown
+paths and unknown methods go to Klein's resource. Routes are still declared once, in Klein.
 """
 
 from collections.abc import Awaitable, Callable
@@ -25,30 +25,30 @@ from ..wire.calls import CALLS
 
 __all__ = ["Dispatcher", "Handler", "Others", "Routes", "no_others"]
 
-#: Takes a request, says by `reply` what the answer is, and returns its body, or None if it has written it already.
+#: Answers a request: calls `reply` and returns the body, or returns None if it has written the answer itself.
 Handler = Callable[[JobRequest], Awaitable[bytes | None]]
 
-#: Answers a request for what is no call of the API, or returns False.
+#: Answers a request that is not a call of the API, or returns False.
 Others = Callable[[JobRequest], bool]
 
-#: Methods that are Klein's to answer, even where a rule names them.
+#: Methods that Klein answers, even for known paths.
 _KLEINS: Final = frozenset({"HEAD", "OPTIONS"})
 
 
 def no_others(_request: JobRequest) -> bool:
-    """For a server that has nothing but the API."""
+    """Answer no requests but calls of the API."""
     return False
 
 
 class Routes(Klein):
     """
-    The routes of a class, each one of wire.calls.
+    The routes of a class; each must be one of wire.calls.
 
-    `check_query` of that class is called with the call and the request before a handler is, if there is a query.
+    For a request with a query, the class's `check_query` is called before the handler.
     """
 
     def route(self, url: str, *args: Any, **more: Any) -> Callable[[Any], Any]:
-        """As Klein's, for one method."""
+        """Declare a route as in Klein, but for one method."""
         (method,) = more["methods"]
         call, register = CALLS[method, url], super().route(url, *args, **more)
 
@@ -78,9 +78,9 @@ class Dispatcher(Resource):
         others: Others,
     ) -> None:
         """
-        `handler` finds that of an endpoint; `failed` answers for an error: what it returns is written.
+        `handler` finds the handler of an endpoint; `failed` makes the body for an error.
 
-        `others` is asked about requests for which there is no handler.
+        `others` is asked about requests without a handler.
         """
         super().__init__()
         self._klein = app.resource()
@@ -99,13 +99,13 @@ class Dispatcher(Resource):
             self._methods.setdefault(rule.rule.encode(), set()).update(rule.methods or ())
 
     def begin(self, request: JobRequest) -> bool:
-        """Begin to answer a request to a fixed path, or return False."""
+        """Start to answer a request to a fixed path, or return False."""
         if self._cors.origins and self._cors.answers(request):
             return True
         handler = self._handlers.get((request.path, request.method))
         if handler is None:
             return self._others(request)
-        # One coroutine holds it all: callbacks and errbacks would cost as much again as it does.
+        # One coroutine does everything: callbacks and errbacks would double the cost.
         answering = Deferred.fromCoroutine(self._answer(request, handler))
         if not answering.called:
             request.answering = answering
@@ -116,21 +116,21 @@ class Dispatcher(Resource):
         methods = self._methods.get(request.path)
         if methods is None or request.method.decode("latin-1") in methods:
             return self._klein.render(request)
-        # Klein would take `delete` for DELETE; methods are case-sensitive (RFC 9110, 9.1).
+        # Klein would accept `delete` for DELETE; methods are case-sensitive (RFC 9110, 9.1).
         assert isinstance(request, JobRequest)
         request.end(self._answer_for(Failure(MethodNotAllowed(sorted(methods))), request) or b"")
         return NOT_DONE_YET
 
     async def _answer(self, request: JobRequest, handler: Handler) -> None:
-        """Call the handler, and write what it returns, or what there is to say of its error."""
+        """Call the handler, and write its answer or the answer to its error."""
         try:
             try:
                 body = await handler(request)
-            except Exception:  # all are answered, those that nobody foresaw by a number to ask for
+            except Exception:  # every error is answered, an unexpected one with an incident id
                 body = self._answer_for(Failure(), request)
             if not request.gone:
                 request.end(body or b"")
-        except Exception:  # there may be no memory for an answer, nor for a line in the log
+        except Exception:  # there may be no memory for the answer or the log
             if not request.gone:
                 request.abort()
             self._log.failure("an answer could not be made")

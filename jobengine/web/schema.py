@@ -1,4 +1,4 @@
-"""The schema of the API as JSON: api_schema.yml, which setup.py turns into openapi.json beside this module."""
+"""The schema of the API as JSON: setup.py makes openapi.json beside this module from api_schema.yml."""
 
 from importlib.resources import files
 from typing import Final
@@ -13,5 +13,5 @@ def _read() -> bytes:
         raise RuntimeError("openapi.json is missing; it is made when JobEngine is installed, as by `make`.") from None
 
 
-#: An OpenAPI document that is whole in itself.
+#: A complete OpenAPI document.
 SCHEMA: Final = _read()

@@ -1,4 +1,4 @@
-"""Metrics of all queues, read some at a time so that others are let in between: there may be many thousands."""
+"""Reads the metrics of all queues, some at a time, so that other requests run in between: there may be thousands."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,4 +1,4 @@
-"""Answers that are made in parts, as their jobs or events come from the engine."""
+"""Answers that are sent in parts, as the engine delivers jobs or events."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -14,14 +14,14 @@ from ..wire.responses import job_json, queue_head, queue_tail, sent_events
 
 __all__ = ["queue_in_parts", "send_events"]
 
-#: Seconds between signs of life in a stream of events; proxies close what is silent.
+#: Seconds between comments in a silent stream of events; proxies close a silent connection.
 _SIGN_OF_LIFE: Final = 20
 
 
 async def send_events(
     request: JobRequest, watching: AsyncGenerator[Sequence[EventBatch] | None, None], clock: IReactorTime
 ) -> None:
-    """Send the events of a watch as they come, and signs of life; raises TooSlow."""
+    """Send the events of a watch as they come, and comments in between; raises TooSlow."""
     request.write(b":\n\n")
     alive = LoopingCall(request.write, b":\n\n")
     alive.clock = clock
@@ -33,7 +33,7 @@ async def send_events(
 
 
 async def _as_sent_events(watching: AsyncGenerator[Sequence[EventBatch] | None, None]) -> AsyncGenerator[bytes, None]:
-    """The events of a watch, as server-sent events."""
+    """Encode the events of a watch as server-sent events."""
     async with aclosing(watching):
         async for batches in watching:
             yield b"event: gone\ndata: {}\n\n" if batches is None else b"".join(map(sent_events, batches))
@@ -42,7 +42,7 @@ async def _as_sent_events(watching: AsyncGenerator[Sequence[EventBatch] | None, 
 async def queue_in_parts(
     name: str, begun: Sequence[Sequence[Job]], pages: AsyncGenerator[Sequence[Job], None]
 ) -> AsyncGenerator[bytes, None]:
-    """The JSON of a queue, page by page; the number of jobs comes last, when it is known."""
+    """Encode a queue page by page; the number of jobs comes last, when it is known."""
     yield queue_head(name) + b",".join([job_json(job) for page in begun for job in page])
     size = sum(map(len, begun))
     async for page in pages:

@@ -1,4 +1,4 @@
-"""Keys that do not fit: an address that tries many is told to wait. A key that fits is never asked to."""
+"""Throttles addresses that try many wrong keys. A right key always works."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from ..http.problem import Problem
 
 __all__ = ["Guard"]
 
-#: So many failures in so many seconds are answered as failures.
+#: The number of failures, and the seconds in which they count, before an address is throttled.
 _FAILURES: Final = 10
 _SECONDS: Final = 60
-#: Addresses that are remembered; the ones that failed longest ago are forgotten first.
+#: How many addresses to remember; the ones that failed longest ago are forgotten first.
 _ADDRESSES: Final = 10_000
 
 
@@ -22,12 +22,12 @@ _ADDRESSES: Final = 10_000
 class Guard:
     """Counts failures by address."""
 
-    #: The time in seconds, steadily going on.
+    #: The monotonic clock, in seconds.
     _now: Callable[[], float]
     _failures: OrderedDict[str, deque[float]] = field(factory=OrderedDict)
 
     def failed(self, address: object, problem: Problem) -> Problem:
-        """Count a failure; what to answer: the problem itself, or 429 when there were too many."""
+        """Count a failure. Returns the problem to answer with: the given one, or a 429 after too many."""
         now, host = self._now(), str(getattr(address, "host", address))
         times = self._failures.setdefault(host, deque(maxlen=_FAILURES))
         self._failures.move_to_end(host)

@@ -1,5 +1,5 @@
 """
-JSON on the wire, both ways: what clients send becomes commands, what the engine answers becomes JSON.
+JSON on the wire: request bodies become commands, and the engine's answers become JSON.
 
-All validation of what a client can send is here. The shapes are those of api_schema.yml.
+Everything that a client sends is validated here. api_schema.yml describes the shapes.
 """

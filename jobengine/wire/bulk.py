@@ -1,9 +1,9 @@
 """
-Long bodies: one with many items is read in pieces, each a body of its own with some of the items, and any other is
+Splits long bodies. A body with many items becomes pieces, each a body with some of the items. Any other long body is
 checked in steps.
 
-What is done to a piece takes a few ms, and others can be let in between. Together the pieces say what the whole says:
-what stands around the list is in each of them, and is looked at with the first.
+A piece takes a few ms, and other requests can run between pieces. The fields beside the list are repeated in every
+piece, and validated with the first.
 """
 
 import re
@@ -21,50 +21,50 @@ __all__ = ["MOST_BULK_VALUES", "Bounds", "Checked", "Pause", "checked", "field_n
 
 T = TypeVar("T")
 
-#: Lets others in, and returns.
+#: Lets other requests run, and returns.
 Pause = Callable[[], Awaitable[None]]
 
-#: Values that a body may have whose key was looked at before it is read.
+#: The most values in a body, if its access key was checked before the body arrived.
 MOST_BULK_VALUES: Final = 1_000_000
-#: Bytes of a piece, or the items that make up the first so many.
+#: A piece ends with the item that brings it to this many bytes.
 _PIECE: Final = 64 << 10
-#: Bytes of a body that is read at once, as most are: it takes no longer than all else that is done for a request.
+#: A body of at most this many bytes is read without a pause: that takes no longer than the rest of the request.
 _SHORT: Final = 8 << 10
-#: Bytes that may stand around the list.
+#: The most bytes of a body beside its list.
 _MOST_AROUND: Final = 4 << 10
-#: Bytes of an item beside its content and its result.
+#: The most bytes of an item beside its content and its result.
 _MOST_BESIDE: Final = 64 << 10
-#: How errors name an item.
+#: The place of an item in an error text.
 _INDEX: Final = re.compile(r"\b(jobs|updates)\[(\d+)\]")
 
 
 @frozen(kw_only=True)
 class Bounds:
-    """How much may be in a body with many items."""
+    """The limits of a body with many items."""
 
     items: int
     values: int
-    #: Bytes of the content of one, and of its result.
+    #: Bytes of one job's content, and of its result.
     content_bytes: int
 
 
 class Checked(bytes):
-    """A body that was checked as strict JSON."""
+    """A body that is known to be strict JSON."""
 
-    #: The names of the fields in it.
+    #: The names of its fields.
     fields: frozenset[str]
 
 
 def field_names(value: object) -> frozenset[str]:
-    """The names of the fields of a JSON value, which may be no object."""
+    """The names of the fields of a JSON value; none if it is not an object."""
     return frozenset(value) if isinstance(value, dict) else frozenset()
 
 
 async def checked(body: bytes, max_depth: int, pause: Pause) -> bytes:
     """
-    A body that can be read, once `pause` has let others in; checked in steps if it is long. Raises BadInput.
+    Return the body, checked in steps if it is long, with a `pause` between steps. Raises BadInput.
 
-    A short one, or one of a piece, is checked when it is read.
+    A body no longer than a piece is not checked here: that happens when it is read.
     """
     if len(body) > _SHORT:
         await pause()
@@ -78,7 +78,7 @@ async def checked(body: bytes, max_depth: int, pause: Pause) -> bytes:
     except StopIteration as end:
         result.fields = field_names(end.value)
     except NotStrict as error:
-        raise BadInput(f"The body is not JSON that JobEngine takes: {error}.") from None
+        raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
     await pause()
     return result
 
@@ -94,9 +94,9 @@ _items: Final = msgspec.json.Decoder(list[Raw]).decode
 
 async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds, pause: Pause) -> list[T]:
     """
-    What `read` makes of each piece of a body, at least of one; raises BadInput.
+    Call `read` with each piece of a body and return the results, at least one. Raises BadInput.
 
-    What is short, or not a body with many items, is one piece.
+    A short body, or one without a list of items, is one piece.
     """
     if len(body) > _SHORT:
         await pause()
@@ -105,7 +105,7 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
     await _count(body, bounds.values, pause)
     listed = _listed(body)
     if listed is None:
-        # It is one change to many jobs, or a bad body: `read` finds that out.
+        # Either one change to many jobs, or a bad body: `read` finds out which.
         if len(body) > 2 * bounds.content_bytes + _MOST_BESIDE:
             raise BadInput("The body has no list of items, and is too long for anything else.")
         return [read(body)]
@@ -118,7 +118,7 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
 
 
 def _read(read: Callable[[bytes], T], piece: bytes, first: int) -> T:
-    """What `read` makes of a piece with `first` items before it; an error names the item by its index in the whole."""
+    """`read` one piece. An error names the item by its index in the whole body: `first` items precede the piece."""
     try:
         return read(piece)
     except BadInput as error:
@@ -126,7 +126,7 @@ def _read(read: Callable[[bytes], T], piece: bytes, first: int) -> T:
 
 
 async def _pieces(body: bytes, listed: bytes, bounds: Bounds, pause: Pause) -> AsyncIterator[tuple[bytes, int]]:
-    """Each piece, and how many items there are before it."""
+    """Yield each piece, and the number of items before it."""
     start = _start_of(body, listed)
     before, behind = body[:start] + b"[", b"]" + body[start + len(listed) :]
     items = _items_of(listed, bounds)
@@ -136,7 +136,7 @@ async def _pieces(body: bytes, listed: bytes, bounds: Bounds, pause: Pause) -> A
 
 
 def _in_the_whole(error: str, first: int) -> BadInput:
-    """What is wrong with an item of a piece, with its index in the whole; `first` items are before the piece."""
+    """The error of a piece, with the item's index in the whole body; `first` items precede the piece."""
     found = _INDEX.search(error)
     if found is None:
         return BadInput(error)
@@ -149,22 +149,22 @@ async def _count(body: bytes, most: int, pause: Pause) -> None:
         for _ in count_values(body, most):
             await pause()
     except NotStrict as error:
-        more = f"; if it names its queue in the query (?queueName=), {MOST_BULK_VALUES} are taken"
-        raise BadInput(f"The body is too much: {error}{more if most < MOST_BULK_VALUES else ''}.") from None
+        more = f"; up to {MOST_BULK_VALUES} are accepted if the query names the queue (?queueName=)"
+        raise BadInput(f"The body is too large: {error}{more if most < MOST_BULK_VALUES else ''}.") from None
 
 
 def _listed(body: bytes) -> bytes | None:
-    """The text of the list of items, if there is just one such list."""
+    """The JSON text of the list of items; None unless there is exactly one list."""
     try:
         found = _lists(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"The body is not JSON that JobEngine takes: {error}.") from None
+        raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
     lists = [bytes(raw) for raw in (found.jobs, found.updates) if bytes(raw)]
     return lists[0] if len(lists) == 1 and lists[0].startswith(b"[") else None
 
 
 def _start_of(body: bytes, listed: bytes) -> int:
-    """Where the list stands; were it there twice, either would do, as the other stays where it is."""
+    """Where the list starts. If the same text occurs twice, either place will do: the other is left as it is."""
     around = len(body) - len(listed)
     if around > _MOST_AROUND:
         raise BadInput(f"The body has more than {_MOST_AROUND} bytes beside the list of items.")
@@ -175,14 +175,14 @@ def _items_of(listed: bytes, bounds: Bounds) -> Sequence[bytes]:
     try:
         items = _items(listed)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"The body is not JSON that JobEngine takes: {error}.") from None
+        raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
     if len(items) > bounds.items:
         raise BadInput(f"The body has more than {bounds.items} items; send them in several requests.")
     return [bytes(item) for item in items]
 
 
 def _slices(items: Sequence[bytes], bounds: Bounds) -> list[tuple[int, int]]:
-    """Where each piece begins and ends; one with no items if there are none."""
+    """The start and end of each piece; without items, one empty piece."""
     most = 2 * bounds.content_bytes + _MOST_BESIDE
     slices, first, size = [], 0, 0
     for index, item in enumerate(items, 1):

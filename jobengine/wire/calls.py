@@ -1,4 +1,4 @@
-"""The calls of the API, and what may stand in the query of each: one table, held against api_schema.yml by a test."""
+"""The calls of the API and the query parameters of each, in one table; a test compares it with api_schema.yml."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -19,15 +19,15 @@ def _names(text: str) -> frozenset[bytes]:
 class Call:
     """One call of the API."""
 
-    #: The names of the parameters that its query may have, as bytes; given as text with spaces between them.
+    #: The names of its query parameters, as bytes; passed in as text, separated by spaces.
     parameters: frozenset[bytes] = field(converter=_names)
-    #: Whether the first version of the API had it: older clients may send it what it has never known.
+    #: Whether the first version of the API had it. Older clients may send such a call unknown parameters.
     v1: bool = False
 
 
 _FILTER: Final = "state tag q worker error older_than updated_before"
 
-#: By method and path. HEAD takes what GET takes.
+#: By method and path. HEAD takes the parameters of GET.
 CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("GET", "/test"): Call("", v1=True),
     ("PUT", "/api/v1/queue"): Call("", v1=True),
@@ -63,10 +63,10 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
 
 def check_query(call: Call, text: bytes, query: Query, *, pass_unknown: bool = False) -> None:
     """
-    Raise BadInput unless each parameter is one of the call's, comes once and has a value.
+    Raise BadInput unless each parameter belongs to the call, occurs once and has a value.
 
-    `text` is the query as it was sent, `query` what was read of it. With `pass_unknown`, calls of the first version
-    take parameters that they do not know.
+    `text` is the query as it was sent, and `query` its parsed parameters. With `pass_unknown`, calls of the first
+    version ignore unknown parameters.
     """
     passed = pass_unknown and call.v1
     for name, values in query.items():
@@ -74,11 +74,11 @@ def check_query(call: Call, text: bytes, query: Query, *, pass_unknown: bool = F
             if not passed:
                 raise _unknown(call, name)
         elif len(values) > 1:
-            raise BadInput(f"The query parameter {name.decode()} comes more than once.")
+            raise BadInput(f"The query parameter {name.decode()} occurs more than once.")
         elif not values[0]:
             raise BadInput(f"The query parameter {name.decode()} is empty: give it a value, or leave it out.")
     for part in text.replace(b";", b"&").split(b"&"):
-        # What has no "=" is not in `query` at all.
+        # `query` has no parameters without "=".
         if part and b"=" not in part and (part in call.parameters or not passed):
             raise _without_value(call, part)
 

@@ -1,4 +1,4 @@
-"""Fields of bodies that JobEngine does not know: what to say of them, and how to leave them out."""
+"""Unknown fields of bodies: the error text for them, and a way to remove them."""
 
 import re
 from typing import Annotated, Any, Final, get_args
@@ -9,12 +9,12 @@ from msgspec.structs import fields
 
 from .nearest import meant, shown
 
-__all__ = ["PassedOver", "known_only", "unknown_field"]
+__all__ = ["Ignored", "known_only", "unknown_field"]
 
-#: The type of a field that a client may send and that is not looked at.
-PassedOver = Annotated[Raw, Meta(description="passed over")]
+#: The type of a field that is accepted and ignored.
+Ignored = Annotated[Raw, Meta(description="ignored")]
 
-#: What msgspec says of a field that a struct has not, and where.
+#: How msgspec reports an unknown field, and its place.
 _UNKNOWN: Final = "Object contains unknown field `"
 _PLACE: Final = "` - at `$"
 _STEP: Final = re.compile(r"\.(\w+)")
@@ -24,19 +24,19 @@ _write: Final = msgspec.json.Encoder().encode
 
 
 def unknown_field(error: msgspec.ValidationError, kind: type[Struct]) -> str | None:
-    """What to tell a client whose body has a field that `kind` has not; None if `error` is about something else."""
+    """The error text for a field that `kind` does not have; None if `error` is about something else."""
     text = str(error)
     if not text.startswith(_UNKNOWN):
         return None
     text = text.removeprefix(_UNKNOWN).removesuffix("`")
     name, _, place = text.rpartition(_PLACE) if _PLACE in text else (text, "", "")
-    known = [field.encode_name for field in fields(_at(kind, place)) if field.type != PassedOver]
+    known = [field.encode_name for field in fields(_at(kind, place)) if field.type != Ignored]
     where = f" in {place.removeprefix('.')}" if place else ""
     return f"There is no field {shown(name)}{where}. {meant(name, known)}"
 
 
 def known_only(body: bytes, kind: type[Struct]) -> bytes:
-    """A JSON object without what `kind` does not know; all else is byte for byte as it was."""
+    """A JSON object without the fields that `kind` does not have; the rest stays as it was, byte for byte."""
     given = _read_object(body)
     kept = {}
     for field in fields(kind):
@@ -58,7 +58,7 @@ def _at(kind: type[Struct], place: str) -> type[Struct]:
 
 
 def _struct_in(kind: Any) -> type[Struct] | None:
-    """The struct that a type is, or has in it: an optional one, or a list of them."""
+    """The struct in a type: the type itself, or the one in an optional type or a list."""
     if isinstance(kind, type) and issubclass(kind, Struct):
         return kind
     return next(filter(None, map(_struct_in, get_args(kind))), None)

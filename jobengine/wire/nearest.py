@@ -1,4 +1,4 @@
-"""Names that a client got wrong, and what it may have meant."""
+"""Suggestions for misspelt names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,19 +6,19 @@ from typing import Final
 
 __all__ = ["meant", "shown"]
 
-#: More of a name than this is neither shown nor compared: it comes from a client, and may be of any length.
+#: Only so many characters of a name are shown and compared: a client may send any length.
 _LONGEST: Final = 64
-#: From here on two names are alike; "delay" and "delay_seconds" are, at 0.59.
+#: The least similarity for a suggestion (see difflib); "delay" and "delay_seconds" have 0.59.
 _ALIKE: Final = 0.5
 
 
 def shown(name: str) -> str:
-    """A name, for an error text: in quotes, and not too long."""
+    """A name in quotes for an error text, shortened if it is long."""
     return repr(name if len(name) <= _LONGEST else name[:_LONGEST] + "…")
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """A sentence for an error text: which known name is nearest to `name` or, if none is near, what is known."""
+    """A sentence for an error text: the known name nearest to `name` or, if none is near, all known names."""
     by_letters = {_letters(each): each for each in known}
     if not by_letters:
         return "There are none here."
@@ -29,5 +29,5 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def _letters(name: str) -> str:
-    """A name as it sounds: dryRun and dry_run are one."""
+    """A name in lower case without separators: dryRun and dry_run are the same."""
     return name.replace("_", "").replace("-", "").lower()

@@ -1,4 +1,4 @@
-"""What stands in query strings and headers."""
+"""Reads query strings and headers."""
 
 import base64
 import binascii
@@ -38,13 +38,13 @@ __all__ = [
     "trace_of",
 ]
 
-#: What a query string or a set of headers is: every value of each name, as bytes.
+#: A query string or a set of headers: the values of each name, as bytes.
 Query = Mapping[bytes, Sequence[bytes]]
 
-#: The most seconds for which a client may ask to wait, and the most that it does: proxies give up after 60.
+#: The longest wait in seconds, both asked for and granted: proxies give up after 60.
 MAX_WAIT: Final = 60
 LONGEST_WAIT: Final = 55
-#: The longest span of time in a filter: 30 years in seconds.
+#: The longest time span in a filter, in seconds: 30 years.
 LONGEST_SPAN: Final = 946_080_000
 _LONGEST_TEXT: Final = 256
 _PREFER_RETURN: Final = re.compile(
@@ -52,7 +52,7 @@ _PREFER_RETURN: Final = re.compile(
 )
 _PREFER_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
-#: W3C Trace Context, version 00; a trace or a parent of zeros alone is none.
+#: W3C Trace Context, version 00. Ids of zeros alone are invalid.
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 #: As in JSON, and as libraries write floats.
@@ -64,23 +64,23 @@ _sorted_cursor: Final = msgspec.json.Decoder(tuple[Sort, int, int, str])
 
 
 class BadInput(ValueError):
-    """What the client sent can't be used; str() is written for it."""
+    """What the client sent is invalid; str() is a message for the client."""
 
     def __init__(self, text: str, index: int | None = None) -> None:
         super().__init__(text)
-        #: Which of many items is bad, counted from 0; None if it is none of them.
+        #: The index of the bad item, from 0; None if the error is not about one item.
         self.index = index
 
 
 class UnsupportedEncoding(ValueError):
-    """The body is compressed; str() is written for the client."""
+    """The body is compressed; str() is a message for the client."""
 
 
 def access_key(values: Sequence[bytes], authorization: Sequence[bytes] = ()) -> bytes:
     """
-    The access key in the X-Access-Key headers of a request, or as Bearer in its Authorization headers.
+    The access key of a request, from X-Access-Key or from `Authorization: Bearer`.
 
-    Raises BadInput if there is not just one. Authorization of another scheme is for a proxy, and passed over.
+    Raises BadInput unless there is exactly one. Other Authorization schemes are left to proxies, and ignored.
     """
     bearer = _bearer(authorization) if authorization else None
     if bearer is not None:
@@ -95,34 +95,34 @@ def access_key(values: Sequence[bytes], authorization: Sequence[bytes] = ()) -> 
 
 
 def _bearer(values: Sequence[bytes]) -> bytes | None:
-    """The key in `Authorization: Bearer KEY`, or None if the scheme is another."""
+    """The key in `Authorization: Bearer KEY`, or None for another scheme."""
     scheme, _, key = once(values, "Authorization").partition(b" ")
     if scheme.lower() != b"bearer":
         return None
     if not key.strip():
-        raise BadInput("The header Authorization has no key behind Bearer.")
+        raise BadInput("The header Authorization has no key after Bearer.")
     return key.strip()
 
 
 def once(values: Sequence[bytes], name: str) -> bytes:
-    """The value of a header that may come once, or an empty one; raises BadInput if it comes more often."""
+    """The value of a header, or an empty one if it is missing; raises BadInput if it occurs more than once."""
     if len(values) > 1:
-        raise BadInput(f"The header {name} comes more than once.")
+        raise BadInput(f"The header {name} occurs more than once.")
     return values[0] if values else b""
 
 
 def check_encoding(values: Sequence[bytes]) -> None:
-    """Raise UnsupportedEncoding if the Content-Encoding headers of a request name any encoding."""
+    """Raise UnsupportedEncoding if the Content-Encoding headers name an encoding."""
     named = b", ".join(values).strip().lower()
     if named not in (b"", b"identity"):
         raise UnsupportedEncoding(
-            "The body is compressed, which JobEngine does not take: its limits count bytes as they come. Send it "
-            "plain, without Content-Encoding."
+            "The body is compressed, which JobEngine does not accept: its limits count bytes on the wire. Send it "
+            "uncompressed, without Content-Encoding."
         )
 
 
 def idempotency_key(values: Sequence[bytes] | None) -> str | None:
-    """The key in the Idempotency-Key headers of a request, or None; raises BadInput."""
+    """The key in the Idempotency-Key headers, or None; raises BadInput."""
     if not values:
         return None
     key = _text(values, "Idempotency-Key", "header")
@@ -132,34 +132,34 @@ def idempotency_key(values: Sequence[bytes] | None) -> str | None:
 
 
 def sent_trace(values: Sequence[bytes] | None) -> str | None:
-    """The trace in the traceparent headers of a request, or None; raises BadInput."""
+    """The trace in the traceparent headers, or None; raises BadInput."""
     return trace_of(_text(values, "traceparent", "header"), "The header traceparent") if values else None
 
 
 def trace_of(text: str, what: str) -> str:
-    """A trace (W3C Trace Context) as it is given; raises BadInput, which calls it `what`."""
+    """Check a trace (W3C Trace Context) and return it; raises BadInput, whose text begins with `what`."""
     if not _TRACEPARENT.fullmatch(text):
         raise BadInput(
-            f"{what} must be as W3C Trace Context has it, version 00: 00-TRACE-PARENT-FLAGS, which are 32, 16 and 2 "
-            "hexadecimal digits in lower case, the first two not all zeros."
+            f"{what} must have the form of W3C Trace Context, version 00: 00-TRACE-PARENT-FLAGS, with 32, 16 and 2 "
+            "hexadecimal digits in lower case, where TRACE and PARENT are not all zeros."
         )
     return text
 
 
 def preferred_wait(values: Sequence[bytes] | None) -> float:
-    """The seconds of `wait` in the Prefer headers of a request (RFC 7240), at most LONGEST_WAIT; 0 if there is none."""
+    """The seconds of `wait` in the Prefer headers (RFC 7240), at most MAX_WAIT; 0 if there is none."""
     found = _PREFER_WAIT.search(b",".join(values or ()).decode("latin-1"))
     return min(int(found.group(1)), LONGEST_WAIT) if found else 0
 
 
 def preferred_return(values: Sequence[bytes] | None) -> str | None:
-    """`minimal` or `representation`, as `return` in the Prefer headers of a request says (RFC 7240), or None."""
+    """The value of `return` in the Prefer headers (RFC 7240), `minimal` or `representation`; None without one."""
     found = _PREFER_RETURN.search(b",".join(values or ()).decode("latin-1"))
     return found.group(1).lower() if found else None
 
 
 def one(query: Query, name: str) -> str:
-    """The value of a query parameter that must be there once; raises BadInput."""
+    """The value of a required query parameter; raises BadInput."""
     value = optional(query, name)
     if not value:
         raise BadInput(f"The query parameter {name} is missing.")
@@ -167,19 +167,19 @@ def one(query: Query, name: str) -> str:
 
 
 def check_named(query: Query, queue: str) -> None:
-    """Raise BadInput if the query names another queue than the body does."""
+    """Raise BadInput if the query names a different queue than the body."""
     if b"queueName" in query and one(query, "queueName") != queue:
-        raise BadInput("queueName in the query is another queue than queue_name in the body.")
+        raise BadInput("queueName in the query and queue_name in the body are different queues.")
 
 
 def optional(query: Query, name: str) -> str | None:
-    """The value of a query parameter that may be there once, or None; raises BadInput."""
+    """The value of an optional query parameter, or None; raises BadInput."""
     values = query.get(name.encode(), ())
     return _text(values, name) if values else None
 
 
 def flag(query: Query, name: str) -> bool:
-    """The value of a query parameter that is true or false, in any case; false if it is not there. Raises BadInput."""
+    """The value of a query parameter that is true or false, in any case; false if it is missing. Raises BadInput."""
     given = optional(query, name)
     value = "false" if given is None else given.lower()
     if value not in ("true", "false"):
@@ -188,13 +188,13 @@ def flag(query: Query, name: str) -> bool:
 
 
 def number(query: Query, name: str, default: int, most: int) -> int:
-    """The value of a query parameter that is a whole number from 1 to `most`; raises BadInput."""
+    """A whole number from 1 to `most` in a query parameter, or `default` without one; raises BadInput."""
     value = optional(query, name)
     return default if value is None else _whole(value, name, 1, most)
 
 
 def _span(query: Query, name: str) -> int | None:
-    """The value of a query parameter that is a span of time in whole seconds, or None; raises BadInput."""
+    """A time span in whole seconds in a query parameter, or None; raises BadInput."""
     value = optional(query, name)
     return None if value is None else _whole(value, name, 0, LONGEST_SPAN)
 
@@ -206,7 +206,7 @@ def _whole(value: str, name: str, least: int, most: int) -> int:
 
 
 def seconds(query: Query, name: str) -> float:
-    """The value of a query parameter that is a time to wait, 0 if it is not there; raises BadInput."""
+    """A wait in seconds in a query parameter, 0 if it is missing; raises BadInput."""
     value = optional(query, name)
     if value is None:
         return 0
@@ -216,12 +216,12 @@ def seconds(query: Query, name: str) -> float:
 
 
 def shortened(wait: float) -> float:
-    """The seconds that a request waits which may wait so long: it is answered before a proxy gives up."""
+    """The wait in seconds that is granted: the answer must leave before a proxy gives up."""
     return min(wait, LONGEST_WAIT)
 
 
 def filter_of(query: Query) -> Filter:
-    """Which jobs the parameters of a filter mean; raises BadInput."""
+    """The filter that the query parameters make; raises BadInput."""
     return make_filter(
         state=optional(query, "state"),
         tag=optional(query, "tag"),
@@ -243,7 +243,7 @@ def make_filter(
     older_than: int | None,
     updated_before: int | None,
 ) -> Filter:
-    """A Filter of what a client said; raises BadInput."""
+    """Check the parts of a filter and make it; raises BadInput."""
     return Filter(
         state=None if state is None else state_of(state, "state"),
         tag=tag,
@@ -256,17 +256,17 @@ def make_filter(
 
 
 def some_or_all(wanted: Filter, *, every: bool) -> Filter:
-    """The filter of what acts on many jobs; raises BadInput if it means all of them and nobody has said so."""
+    """The filter of a change to many jobs; raises BadInput if it is empty and `every` was not asked for, or both."""
     if every == (wanted != Filter()):
         raise BadInput(
-            "Say which jobs are meant: send a filter, such as state, tag or q, or all=true for every job of the queue; "
-            "not both."
+            "Choose the jobs to change: send either a filter, such as state, tag or q, or all=true for every job of "
+            "the queue."
         )
     return wanted
 
 
 def state_of(value: str, name: str) -> State:
-    """The State that a client names, in any case; raises BadInput."""
+    """The State of that name, in any case; raises BadInput."""
     state = _STATES.get(value.lower())
     if state is None:
         raise BadInput(f"{name} must be one of {', '.join(State)}.")
@@ -274,7 +274,7 @@ def state_of(value: str, name: str) -> State:
 
 
 def sort_of(query: Query) -> Sort | None:
-    """The order that the parameter sort asks for, None for that of execution; raises BadInput."""
+    """The order in the parameter sort, None for execution order; raises BadInput."""
     value = optional(query, "sort")
     if value is None:
         return None
@@ -287,17 +287,17 @@ def sort_of(query: Query) -> Sort | None:
 
 
 def cursor(query: Query, sort: Sort | None) -> Position | None:
-    """The place in the order `sort` that the parameter cursor stands for; raises BadInput."""
+    """The place in the order `sort` that the parameter cursor encodes; raises BadInput."""
     value = optional(query, "cursor")
     if value is None:
         return None
     try:
         given, position = _read_cursor(base64.urlsafe_b64decode(value.encode() + b"=" * (-len(value) % 4)))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise BadInput("The query parameter cursor is not one that an earlier answer gave.") from None
+        raise BadInput("The query parameter cursor did not come from an earlier answer.") from None
     if given is not sort:
         was = "without sort" if given is None else f"with sort={given}"
-        raise BadInput(f"The cursor is of a list {was}: go on with the same, or begin anew without a cursor.")
+        raise BadInput(f"The cursor is from a list {was}: continue with the same, or start again without a cursor.")
     return position
 
 
@@ -309,14 +309,14 @@ def _read_cursor(text: bytes) -> tuple[Sort | None, Position]:
 
 
 def cursor_text(position: Position, sort: Sort | None) -> str:
-    """What a client sends as cursor to go on behind a place in an order."""
+    """The cursor for a place in an order: a client sends it to continue after that place."""
     value = position if sort is None else (sort, *position)
     return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
 
 
 def _text(values: Sequence[bytes], name: str, what: Any = "query parameter") -> str:
     if len(values) > 1:
-        raise BadInput(f"The {what} {name} comes more than once.")
+        raise BadInput(f"The {what} {name} occurs more than once.")
     try:
         return values[0].decode("utf-8")
     except UnicodeDecodeError:

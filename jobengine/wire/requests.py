@@ -1,4 +1,4 @@
-"""What stands in the bodies of requests, as commands."""
+"""Turns the bodies of requests into commands."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from ..core import commands as c
 from ..core.model import NO_CONTEXT, Context, Defaults, Role, State
 from ..core.values import Value
 from .bulk import Bounds, Checked, Pause, checked, field_names, read_in_pieces
-from .fields import PassedOver, known_only, unknown_field
+from .fields import Ignored, known_only, unknown_field
 from .parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of, trace_of
 from .strict_json import MOST_VALUES, NotStrict, check
 
@@ -22,19 +22,19 @@ __all__ = ["Access", "Wire"]
 
 _NAME_LENGTH: Final = 256
 _KEY_LENGTH: Final = 1024
-#: A job remembers the errors of its last 20 attempts, in each of its records.
+#: Characters of `error`: each record of a job has the errors of its last 20 attempts.
 _ERROR_LENGTH: Final = 4096
 #: Bytes of `meta`.
 _META_LENGTH: Final = 4096
 _MOST_JOBS: Final = 10_000
 _MOST_CLAIMS: Final = 1_000
-#: What msgspec says of a uid, the only field with a pattern.
+#: How msgspec names a uid, the only field with a pattern.
 _A_UID: Final = re.compile(r"`str` matching regex '[^']*'")
-#: What a header can carry without loss: no control characters, no space at either end (RFC 9110, 5.5).
+#: What a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _V1_UPDATE: Final = frozenset({"queue_name", "uid", "new_status"})
 
-#: What a request has shown to open a queue: the fields of Command for it.
+#: How a request opens a queue: the fields of Command for that.
 Access = Mapping[str, Any]
 
 _Text = Annotated[str, Meta(min_length=1)]
@@ -49,14 +49,14 @@ _Tags = Annotated[tuple[_Name, ...], Meta(max_length=20)]
 _Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\Z")]
 _Attempts = Annotated[int, Meta(ge=1)]
 
-#: What is not there, where something may be that is not read any further.
+#: The default of a raw field.
 _NOTHING: Final = Raw()
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class _Fields(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An object in a body: a field that it has not is an error."""
+    """An object in a body; unknown fields are errors."""
 
 
 class _NewQueue(_Fields, frozen=True, kw_only=True):
@@ -104,20 +104,20 @@ class _NewJob(_Fields, frozen=True, kw_only=True):
     uid: _Uid | None = None
     meta: Raw = _NOTHING
     traceparent: str | None = None
-    # A job that was read, or claimed, may be sent as it is to be added.
-    created: PassedOver = _NOTHING
-    last_updated: PassedOver = _NOTHING
-    state: PassedOver = _NOTHING
-    attempts: PassedOver = _NOTHING
-    worker: PassedOver = _NOTHING
-    lease: PassedOver = _NOTHING
-    lease_expires: PassedOver = _NOTHING
-    progress: PassedOver = _NOTHING
-    result: PassedOver = _NOTHING
-    error: PassedOver = _NOTHING
-    cancel_requested: PassedOver = _NOTHING
-    history: PassedOver = _NOTHING
-    queue_name: PassedOver = _NOTHING
+    # A job as it was read or claimed can be sent back unchanged to add it.
+    created: Ignored = _NOTHING
+    last_updated: Ignored = _NOTHING
+    state: Ignored = _NOTHING
+    attempts: Ignored = _NOTHING
+    worker: Ignored = _NOTHING
+    lease: Ignored = _NOTHING
+    lease_expires: Ignored = _NOTHING
+    progress: Ignored = _NOTHING
+    result: Ignored = _NOTHING
+    error: Ignored = _NOTHING
+    cancel_requested: Ignored = _NOTHING
+    history: Ignored = _NOTHING
+    queue_name: Ignored = _NOTHING
 
 
 class _AddJob(_Fields, frozen=True, kw_only=True):
@@ -196,21 +196,21 @@ _claim: Final = _decoder(_Claim)
 
 @frozen(kw_only=True)
 class Wire:
-    """Turns bodies into commands, with this server's defaults and limits. Every method raises BadInput."""
+    """Turns bodies into commands, with the server's defaults and limits. Every method raises BadInput."""
 
-    #: For what neither the client nor the queue says.
+    #: Used where neither the client nor the queue sets a value.
     defaults: Defaults = Defaults()
-    #: How deep JSON may be nested.
+    #: The deepest nesting of JSON.
     max_depth: int = 32
-    #: Bytes of the content of one job, and of its result.
+    #: The most bytes of one job's content, and of its result.
     max_job_bytes: int = 1 << 20
-    #: How many queues there may be, for callers without the admin key.
+    #: The most queues that callers without the admin key may make.
     max_queues: int = 1_000
-    #: Whether calls of the first version take fields and parameters that they do not know.
+    #: Whether calls of the first version ignore unknown fields and parameters.
     pass_unknown: bool = False
 
     async def checked(self, body: bytes, pause: Pause) -> bytes:
-        """A body for any of these but those for many jobs, checked with others let in if it is long."""
+        """The body of any call but those for many jobs; a long one is checked in steps, with a `pause` between them."""
         return await checked(body, self.max_depth, pause)
 
     def create_queue(self, body: bytes, admin: bool) -> c.CreateQueue:
@@ -223,7 +223,7 @@ class Wire:
         """The body of POST /api/v1/queue."""
         asked, _ = self._decode(body, _change_queue)
         if asked.old_key_seconds is not None and asked.new_access_key is None:
-            raise BadInput("old_key_seconds goes with new_access_key: it says how long the key until now stays good.")
+            raise BadInput("old_key_seconds needs new_access_key: it says how long the old key stays valid.")
         return c.ChangeQueue(
             queue=asked.name,
             **access,
@@ -255,7 +255,7 @@ class Wire:
     def add_job(
         self, body: bytes, access: Access, idempotency_key: str | None = None, trace: str | None = None
     ) -> c.AddJobs:
-        """The body of PUT /api/v1/job; `trace` is that of the request, for a job that does not say."""
+        """The body of PUT /api/v1/job; `trace` is the request's, and applies to a job that has none."""
         asked, _ = self._decode(body, _add_job, v1=True)
         job = _new_job(asked.job, "job", self.max_job_bytes)
         if idempotency_key is not None:
@@ -267,7 +267,7 @@ class Wire:
         return self._adding(asked.queue_name, access, (job,), many=False)
 
     async def add_jobs(self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES) -> c.AddJobs:
-        """The body of PUT /api/v1/jobs, with so many values at most; a long one is read in pieces."""
+        """The body of PUT /api/v1/jobs, with at most `most_values` values; a long one is read in pieces."""
         bounds = self._bounds(most_values)
         first, *others = await read_in_pieces(lambda piece: self._add_some(piece, access), body, bounds, pause)
         return replace(first, jobs=tuple(chain(first.jobs, *(piece.jobs for piece in others)))) if others else first
@@ -278,7 +278,7 @@ class Wire:
         return self._adding(asked.queue_name, access, tuple(jobs), many=True)
 
     def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob, bool]:
-        """The body of POST /api/v1/job, and whether it is one as the first version of the API has it."""
+        """The body of POST /api/v1/job, and whether it has the form of the first version of the API."""
         asked, fields = self._decode(body, _update_job, v1=True)
         changes = _changes(asked, self.max_job_bytes)
         command = c.UpdateJob(queue=asked.queue_name, **access, uid=asked.uid, changes=changes, lease=asked.lease)
@@ -287,7 +287,7 @@ class Wire:
     async def update_jobs(
         self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES
     ) -> c.UpdateJobs | c.UpdateMatching:
-        """The body of POST /api/v1/jobs, with so many values at most; a long one is read in pieces."""
+        """The body of POST /api/v1/jobs, with at most `most_values` values; a long one is read in pieces."""
         bounds = self._bounds(most_values)
         pieces = await read_in_pieces(lambda piece: self._update_some(piece, access), body, bounds, pause)
         updates = [piece for piece in pieces if isinstance(piece, c.UpdateJobs)]
@@ -310,9 +310,9 @@ class Wire:
 
     def _update_each(self, asked: _UpdateJobs, updates: list[_Update], access: Access) -> c.UpdateJobs:
         if asked.filter is not None or asked.all:
-            raise BadInput("Send updates, for jobs one by one, or a filter, for all jobs that match; not both.")
+            raise BadInput("Send either updates, one for each job, or a filter, for all jobs that match.")
         if asked.dry_run or _read_changes(asked, self.max_job_bytes) != _NO_CHANGES:
-            raise BadInput("Beside updates there can be no changes and no dry_run: each update says what it changes.")
+            raise BadInput("updates can't be combined with changes or dry_run: each update says what it changes.")
         read = [_update(item, index, self.max_job_bytes) for index, item in enumerate(updates)]
         return c.UpdateJobs(queue=asked.queue_name, **access, updates=tuple(read))
 
@@ -338,7 +338,7 @@ class Wire:
         return Bounds(items=_MOST_JOBS, values=most_values, content_bytes=self.max_job_bytes)
 
     def _filled(self, asked: _Defaults) -> Defaults:
-        """A queue's defaults, with the server's for what it does not say."""
+        """A queue's defaults, completed with the server's."""
         said = {name: value for name, value in asdict(asked).items() if value is not None}
         return evolve(self.defaults, **said)
 
@@ -352,17 +352,17 @@ class Wire:
         )
 
     def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]", *, v1: bool = False) -> tuple[T, frozenset[str]]:
-        """The body, and the names of the fields in it; `v1` is whether the call is one of the first version."""
+        """The decoded body, and the names of its fields; `v1` is whether the call was in the first version."""
         try:
             names = body.fields if isinstance(body, Checked) else field_names(check(body, self.max_depth))
             return decoder.decode(body), names
         except NotStrict as error:
-            raise BadInput(f"The body is not JSON that JobEngine takes: {error}.") from None
+            raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
         except msgspec.ValidationError as error:
             unknown = unknown_field(error, decoder.type)
             if unknown is None:
                 said = _A_UID.sub("a UUID in lower case", str(error))
-                raise BadInput(f"The body is not as it should be: {said}.") from None
+                raise BadInput(f"The body is invalid: {said}.") from None
             if not v1 or not self.pass_unknown:
                 raise BadInput(unknown) from None
         return self._decode(known_only(body, decoder.type), decoder)
@@ -396,14 +396,14 @@ def _context(asked: _NewJob, place: str) -> Context:
 
 
 def _timeout(asked: _NewJob, place: str) -> int | None:
-    """The time-out in seconds; a job that was read says it in minutes too."""
+    """The time-out in seconds; a job that was read has it in minutes too."""
     minutes, seconds = asked.timeout_minutes, asked.timeout_seconds
     if minutes is None:
         return seconds
     if seconds is None:
         return minutes * 60
     if minutes != -(-seconds // 60):
-        raise BadInput(f"{place}: timeout_minutes and timeout_seconds say different times; send one of them.")
+        raise BadInput(f"{place}: timeout_minutes and timeout_seconds differ; send one of them.")
     return seconds
 
 
@@ -418,11 +418,11 @@ def _update(asked: _Update, index: int, most: int) -> c.JobUpdate:
 def _changes(asked: _Changes, most: int) -> c.Changes:
     changes = _read_changes(asked, most)
     if changes == _NO_CHANGES:
-        raise BadInput("new_status is missing, and there is nothing else to change.")
+        raise BadInput("new_status is missing, and nothing else is changed.")
     if changes.cancel and changes != _CANCEL:
-        raise BadInput("cancel can't go together with other changes.")
+        raise BadInput("cancel can't be combined with other changes.")
     if changes.delay_seconds is not None and changes.state in _NEVER_DELAYED:
-        raise BadInput("delay_seconds is for a job that is, or will be, queued.")
+        raise BadInput("delay_seconds is only for a job that is queued or will be.")
     return changes
 
 
@@ -444,9 +444,9 @@ def _read_changes(asked: _Changes, most: int) -> c.Changes:
 
 _NO_CHANGES: Final = c.Changes()
 _CANCEL: Final = c.Changes(cancel=True)
-#: `meta` that is left out, or null.
+#: `meta` that is missing or null.
 _NO_META: Final = (b"", b"null")
-#: A failed job may be queued again, if it has attempts left.
+#: FAILED is not among them: a failed job is queued again if it has attempts left.
 _NEVER_DELAYED: Final = frozenset({State.INPROGRESS, State.COMPLETE})
 
 
@@ -471,7 +471,6 @@ def _unique(tags: tuple[str, ...] | None) -> tuple[str, ...]:
 def _header_safe(key: str) -> bytes:
     if not _HEADER_SAFE.fullmatch(key):
         raise BadInput(
-            "The access key could not be sent back in a header: it must have no control characters, and no space at "
-            "its beginning or end."
+            "The access key can't be sent in a header: remove control characters, and spaces at its beginning or end."
         )
     return key.encode()

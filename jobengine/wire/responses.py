@@ -1,4 +1,4 @@
-"""What the engine answers, as JSON."""
+"""Turns the engine's answers into JSON."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
@@ -45,24 +45,24 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: Items that are encoded at a time: some ms.
+#: Items that are encoded without a pause: some ms.
 _SLICE: Final = 1_000
-#: Workers that are named in one answer.
+#: The most workers in one answer.
 _MOST_WORKERS: Final = 1_000
 
 
 def added_value(added: Added) -> Any:
-    """A job that was to be added, as it is now."""
+    """A job to be added, as it is now."""
     return job_value(added.job)
 
 
 def brief_added(added: Added) -> dict[str, Any]:
-    """What became of a job that was to be added, in short: 201 if it is new, 200 if it was there."""
+    """The outcome for a job to be added, in short: 201 if it is new, 200 if it existed."""
     return {"uid": added.job.spec.uid, "status": 201 if added.new else 200}
 
 
 def jobs_json(claimed: Sequence[Claimed], results: Sequence[Any] | None = None) -> bytes:
-    """Claimed jobs, each with its lease and the queue it is from; and what became of updates, if there were any."""
+    """Claimed jobs, each with its lease and its queue; and the results of updates, if there were any."""
     jobs = [job_value(one.job, lease=True, queue=one.queue) for one in claimed]
     return to_json({"jobs": jobs} if results is None else {"results": results, "jobs": jobs})
 
@@ -70,7 +70,7 @@ def jobs_json(claimed: Sequence[Claimed], results: Sequence[Any] | None = None) 
 async def list_json(
     name: str, items: Sequence[T], value: Callable[[T], Any], pause: Callable[[], Awaitable[None]]
 ) -> bytes:
-    """The JSON of an object with a list of that name; between some of the items and the next others are let in."""
+    """An object with one list of that name, as JSON; calls `pause` between slices of it."""
     parts = []
     for start in range(0, len(items), _SLICE):
         if start:
@@ -81,19 +81,19 @@ async def list_json(
 
 @define
 class Holder:
-    """A worker, or all that gave no name, and what it holds."""
+    """A worker, or all workers without a name, and the jobs that they hold."""
 
-    #: The name that it gave.
+    #: Its name, if it gave one.
     worker: str | None
     #: How many jobs.
     jobs: int
-    #: When it claimed the job that it has held for longest, and when it last updated one of them, in milliseconds.
+    #: When it claimed its oldest job, and when it last updated any of them, in milliseconds.
     oldest_claimed: int
     last_updated: int
 
 
 def workers_value(holders: Sequence[Holder]) -> dict[str, Any]:
-    """Those that hold most jobs, of equal ones those that hold one for longest, and how many there are in all."""
+    """The workers with the most jobs first, then those with the oldest job; and the number of all workers."""
     most = nsmallest(_MOST_WORKERS, holders, key=lambda one: (-one.jobs, one.oldest_claimed, one.worker or ""))
     return {"workers": [_worker(one) for one in most], "total": len(holders)}
 
@@ -108,17 +108,17 @@ def _worker(holder: Holder) -> dict[str, Any]:
 
 
 def queue_head(name: str) -> bytes:
-    """The JSON of a queue up to its first job; the jobs follow, with commas between them, and then queue_tail."""
+    """The JSON of a queue up to its first job; then come the jobs, separated by commas, and queue_tail."""
     return b'{"name":' + to_json(name) + b',"jobs":['
 
 
 def queue_tail(size: int) -> bytes:
-    """The JSON of a queue from behind its last job on; `size` is how many jobs there were."""
+    """The JSON of a queue after its last job; `size` is the number of jobs."""
     return b'],"size":%d}' % size
 
 
 def queue_value(queue: Queue) -> dict[str, Any]:
-    """How a queue is set up."""
+    """The settings of a queue."""
     return {
         "name": queue.name,
         "created": queue.created // 1000,
@@ -131,7 +131,7 @@ def queue_value(queue: Queue) -> dict[str, Any]:
 
 
 def key_value(key: AccessKey) -> dict[str, Any]:
-    """A key of a queue, without the key."""
+    """A key of a queue, without its secret."""
     return {"id": key.id, "role": key.role, "created": key.created // 1000}
 
 
@@ -143,7 +143,7 @@ def access_value(queue: str | None, grant: Grant | None) -> dict[str, Any]:
 
 
 def stats_value(stats: QueueStats) -> dict[str, Any]:
-    """A queue in numbers; times are in seconds."""
+    """The statistics of a queue; times are in seconds."""
     return {
         **queue_value(stats.queue),
         "size": sum(stats.counts.values()),
@@ -160,7 +160,7 @@ def stats_value(stats: QueueStats) -> dict[str, Any]:
 
 
 def explanation_json(explanation: Explanation) -> bytes:
-    """Why a job is where it is: for a person, and in fields."""
+    """Why a job is in its place: as a sentence, and as fields."""
     job = explanation.job
     value: dict[str, Any] = {
         "uid": job.spec.uid,
@@ -184,16 +184,16 @@ def _reason(explanation: Explanation) -> str:
         until = "" if expires is None else f", until {expires // 1000} at the latest if it is not updated"
         return f"It is in progress, held{holder}{until}."
     if job.state is not State.QUEUED:
-        return f"It is {job.state}; put it in the state queued to have it run again."
+        return f"It is {job.state}; set its state to queued to run it again."
     if not_before := not_before_of(job.standing):
-        return f"It is not to be claimed before {not_before}."
+        return f"It can't be claimed before {not_before}."
     line = "It is the next" if not explanation.ahead else f"{explanation.ahead} jobs are before it"
     return f"The queue is paused. {line}." if explanation.queue.paused else f"It can be claimed. {line}."
 
 
 @lru_cache(maxsize=64)
 def sent_events(batch: EventBatch) -> bytes:
-    """Events in the format of server-sent events (HTML Standard, 9.2); encoded once for all who watch."""
+    """A batch of events as server-sent events (HTML Standard, 9.2); encoded once for all watchers."""
     return b"".join(map(_sent_event, batch.events))
 
 
@@ -203,7 +203,7 @@ def _sent_event(event: JobEvent) -> bytes:
 
 
 def page_json(jobs: Sequence[Job], next_cursor: str | None) -> bytes:
-    """Some jobs of a list, and where it goes on."""
+    """A page of a list of jobs, and the cursor of the next."""
     return to_json({"jobs": [job_value(job) for job in jobs], "next_cursor": next_cursor})
 
 

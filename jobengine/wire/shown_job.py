@@ -1,8 +1,8 @@
 """
 A job as the API shows it.
 
-ShownJob is the table of a job's fields: its name, its type, what it is left out for, and where it comes from stand in
-one line. What requests take, what records keep and what api_schema.yml says are checked against it by a test.
+ShownJob is the table of a job's fields. Each line has a field's name, its type, the value at which it is left out, and
+its source. A test checks requests, records and api_schema.yml against it.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ __all__ = ["ShownJob", "is_cancelled", "job_json", "job_value", "not_before_of",
 
 to_json: Final = msgspec.json.Encoder().encode
 
-#: What clients with integers of 64 bits can read.
+#: The largest integer that clients with 64-bit integers can read.
 _LARGEST: Final = (1 << 63) - 1
 
 
 @frozen
 class From:
-    """Where a field comes from: an expression in `spec`, `standing`, `notes`, `expires`, `lease` and `queue`."""
+    """The source of a field: an expression in `spec`, `standing`, `notes`, `expires`, `lease` and `queue`."""
 
     expression: str
 
@@ -41,7 +41,7 @@ class ShownAttempt(Value, frozen=True, omit_defaults=True):
 
 
 class ShownJob(Value, frozen=True, omit_defaults=True):
-    """A job as the API shows it. What the first version did not have is there only where it says something."""
+    """A job as the API shows it. Fields that the first version did not have are left out at their defaults."""
 
     uid: Annotated[str, From("spec.uid")]
     priority: Annotated[int, From("spec.priority")]
@@ -77,7 +77,7 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
 
 
 def not_before_of(standing: Standing) -> int:
-    """The Unix second before which a queued job is not claimed."""
+    """The Unix second from which a queued job can be claimed."""
     return min(-(-max(standing.ready_at, standing.not_before) // 1000), _LARGEST)
 
 
@@ -87,10 +87,9 @@ def _attempt(attempt: Attempt) -> ShownAttempt:
 
 def _maker() -> Callable[..., ShownJob]:
     """
-    The function that makes a ShownJob of what the expressions in it name.
+    Compile the function that makes a ShownJob from the expressions in it.
 
-    It is compiled from them: it gives 27 values by place, which takes 0.15 us in place of 0.9 by name, and here no two
-    of them can be confused.
+    It passes 27 values by position, which takes 0.15 us in place of 0.9 by name; being generated, it can't mix them up.
     """
     types = get_type_hints(ShownJob, include_extras=True)
     given = ", ".join(types[name].__metadata__[0].expression for name in ShownJob.__struct_fields__)
@@ -102,7 +101,7 @@ def _maker() -> Callable[..., ShownJob]:
         "attempt": _attempt,
         "not_before": not_before_of,
     }
-    made: Callable[..., ShownJob] = eval(  # noqa: S307  # all of it is in this file
+    made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
         f"lambda spec, standing, notes, expires, lease, queue: ShownJob({given})", names
     )
     return made
@@ -113,9 +112,9 @@ _shown: Final = _maker()
 
 def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any:
     """
-    A job as the API shows it, as a value for to_json; its content is byte for byte as it came.
+    A job as the API shows it, as a value for to_json; its content is as it came, byte for byte.
 
-    `queue` is shown if it is given, and the lease if it is to be.
+    The queue is shown if it is given, and the lease if `lease` is true.
     """
     standing = job.standing
     return _shown(job.spec, standing, standing.notes, job.lease_expires, standing.lease if lease else None, queue)
@@ -127,5 +126,5 @@ def job_json(job: Job, *, lease: bool = False) -> bytes:
 
 
 def is_cancelled(job: Job) -> bool:
-    """Whether the worker of a job in progress is asked to stop."""
+    """Whether a job is in progress and its worker was asked to stop."""
     return job.standing.state is INPROGRESS and job.standing.notes.cancel_requested

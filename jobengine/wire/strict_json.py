@@ -1,10 +1,10 @@
 """
-JSON as the API takes it: RFC 8259, and of what that leaves open only what every reader understands alike.
+Strict JSON: RFC 8259, limited to texts that every parser reads alike.
 
-Refused are texts that are not UTF-8, NaN and infinities, numbers too large for a double, integers beyond 64 bits, lone
-surrogates, keys that come twice in an object, nesting deeper than a limit, and more values than a limit.
+It rejects text that is not UTF-8, NaN and infinities, numbers too large for a double, integers beyond 64 bits, lone
+surrogates, repeated keys in an object, and more nesting or more values than a limit.
 
-Every step is one pass at C speed, and what is costly comes after the bounds: the worst mebibyte takes some ms.
+Each step is one pass at C speed, and the costly ones come after the limits: the worst mebibyte takes some ms.
 """
 
 import json
@@ -19,27 +19,27 @@ from .nearest import shown
 
 __all__ = ["MOST_VALUES", "NotStrict", "check", "check_steps", "count_values"]
 
-#: Values that a text may have, if nothing else is said; those in an object count, its keys do not.
+#: The most values in a text, by default; keys of objects don't count.
 MOST_VALUES: Final = 100_000
-#: Numbers that a text may have whose exponent has three digits or more: they take long to read.
+#: The most numbers with an exponent of three digits or more: they are slow to read.
 _MOST_EXTREME: Final = 20_000
-#: Bytes that are counted at a time.
+#: Bytes that are counted in one step.
 _SLICE: Final = 1 << 18
-#: Bytes of a text that is looked through for the key that comes twice, or half of a surrogate pair.
+#: Only texts of at most this many bytes are searched for the repeated key, or for the lone surrogate.
 _SHORT: Final = 4 << 10
-#: Leaves of the brackets only whether they open or close, and of all else nothing.
+#: Together these keep only brackets, and turn braces into brackets.
 _ROUND: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
-#: Makes each digit a 0, each e an e, and all else a space; signs and points are taken away.
+#: Turns digits into 0, e and E into e, and all else into a space; signs and points are removed.
 _DIGITS: Final = bytes(ord("0" if byte in b"0123456789" else "e" if byte in b"eE" else " ") for byte in range(256))
 _NO_DIGITS: Final = b"+-."
-#: So many digits may be an integer beyond 64 bits; a number with so many digits, or such an exponent, may be one that
-#: msgspec takes 10 microseconds to read.
+#: A number with this many digits may be an integer beyond 64 bits. One with _VERY_LONG digits, or an _EXTREME
+#: exponent, may take msgspec 10 microseconds to read.
 _LONG: Final = b"0" * 19
 _VERY_LONG: Final = b"0" * 100
 _EXTREME: Final = b"e000"
-#: A number with so many digits may be half way between two doubles, which takes msgspec half a microsecond; of more
-#: than so many it is not found out.
+#: A number with this many digits may lie half way between two doubles, which takes msgspec half a microsecond. If there
+#: are more than _MANY_FINE of them, floats stay unparsed.
 _FINE: Final = b"0" * 16
 _MANY_FINE: Final = 1_000
 _LONG_NUMBER: Final = re.compile(rb"[0-9.eE+\-]{19,}+")
@@ -50,18 +50,18 @@ _LARGEST: Final = b"%d" % ((1 << 63) - 1)
 _LEAST: Final = b"%d" % (1 << 63)
 
 _decode_usual: Final = msgspec.json.Decoder().decode
-#: No other number is beyond a double: of those that are left as they are nothing else is to be known.
+#: For texts whose numbers all fit in a double: floats stay raw, as their values are not needed.
 _decode_fine: Final = msgspec.json.Decoder(float_hook=msgspec.Raw).decode
-#: Python reads a float in half a microsecond at most, whatever it is.
+#: Python takes at most half a microsecond for any float.
 _decode_extreme: Final = msgspec.json.Decoder(float_hook=float).decode
 
 
 class NotStrict(ValueError):
-    """The text is not JSON as the API takes it; str() says what is wrong with it."""
+    """The text is not strict JSON; str() says why."""
 
 
 def check(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Any:
-    """The value that a JSON text stands for; raises NotStrict."""
+    """Parse a JSON text and return its value; raises NotStrict."""
     steps = check_steps(text, max_depth, max_values)
     while True:
         try:
@@ -71,7 +71,7 @@ def check(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Any:
 
 
 def check_steps(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Generator[None, None, Any]:
-    """As `check`, in steps, so that others can be let in between."""
+    """Do as `check`, in steps: other work can be done between them."""
     outside = _outside_strings(text, max_values)
     if 1 + _more_values(outside) > max_values:
         raise _too_many(max_values)
@@ -83,18 +83,18 @@ def check_steps(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> G
     value = _decode(text, decoder)
     yield
     again = msgspec.json.encode(value)
-    # Most texts come as they would be written here: then there is nothing to count.
+    # Most texts are equal to what msgspec writes: then there is nothing to compare.
     if again != text:
         _compare(text, outside, _outside_strings(again, max_values))
     return value
 
 
 def count_values(text: bytes, max_values: int) -> Iterator[None]:
-    """Raise NotStrict if a text, which need not be JSON, has more values; each step looks at some of a long one."""
+    """Raise NotStrict if a text, which may not be JSON, has too many values; each step reads a slice of it."""
     count, start, inside = 1, 0, 0
     while start < len(text):
         piece = text[start : start + _SLICE]
-        # A backslash stays with what it escapes.
+        # A backslash stays with the character that it escapes.
         if start + _SLICE < len(text) and (len(piece) - len(piece.rstrip(b"\\"))) % 2:
             piece = piece[:-1]
         start += len(piece)
@@ -107,21 +107,21 @@ def count_values(text: bytes, max_values: int) -> Iterator[None]:
 
 
 def _outside_strings(text: bytes, max_values: int) -> bytes:
-    """What stands between the strings of a JSON text; raises NotStrict if there are too many strings."""
+    """The text between the strings of a JSON text; raises NotStrict if there are too many strings."""
     plain = _without_escapes(text)
-    # Each value is at most a string, with another for its key.
+    # A value is at most one string, with another for its key.
     if plain.count(b'"') > 4 * max_values + 4:
         raise _too_many(max_values)
     return b"".join(plain.split(b'"')[::2])
 
 
 def _without_escapes(text: bytes) -> bytes:
-    """The text with no quotes but those around strings, if it is JSON."""
+    """The text with only the quotes around strings, if it is JSON."""
     return text.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in text else text
 
 
 def _more_values(outside: bytes) -> int:
-    """How many values there are beside the first: one after each comma and each opening bracket, though it be empty."""
+    """The number of values after the first: one for each comma and each opening bracket, even of an empty list."""
     return outside.count(b",") + outside.count(b"[") + outside.count(b"{")
 
 
@@ -130,19 +130,19 @@ def _too_many(max_values: int) -> NotStrict:
 
 
 def _is_deeper(outside: bytes, max_depth: int) -> bool:
-    """Whether it is nested deeper; each round takes away the innermost brackets."""
+    """Whether it is nested deeper than the limit; each round removes the innermost brackets."""
     brackets = outside.translate(_ROUND, _NO_BRACKETS)
     for _ in range(max_depth):
         fewer = brackets.replace(b"[]", b"")
         if len(fewer) == len(brackets):
-            # Those that are left have no other half: it is not JSON, as the decoder will say.
+            # The rest has unmatched brackets: it is not JSON, and the decoder will say so.
             return False
         brackets = fewer
     return bool(brackets)
 
 
 def _decoder_for(outside: bytes) -> Callable[[bytes], Any]:
-    """What decodes a text with such numbers in bounded time; raises NotStrict if no value may have one of them."""
+    """The decoder that reads a text with such numbers in bounded time; raises NotStrict if any number is invalid."""
     digits = outside.translate(_DIGITS, _NO_DIGITS)
     if _LONG in digits:
         _check_integers(_LONG_NUMBER.findall(outside))
@@ -155,26 +155,26 @@ def _decoder_for(outside: bytes) -> Callable[[bytes], Any]:
 
 
 def _check_integers(numbers: Sequence[bytes]) -> None:
-    # Without its sign, a positive one that is not too large is not too small either.
+    # The first pass finds positive numbers that are too large; the second, without signs, negative ones.
     for some, most in ((numbers, _LARGEST), (map(bytes.lstrip, numbers, repeat(b"-")), _LEAST)):
         integers = list(filter(bytes.isdigit, some))
-        # Those of the same length are ordered as texts as they are as numbers.
+        # Digits of equal length sort as text as they do as numbers.
         if integers and (max(map(len, integers)) > len(most) or max(integers) > most):
             raise NotStrict("an integer is beyond 64 bits")
 
 
 def _compare(text: bytes, outside: bytes, again: bytes) -> None:
-    """Raise NotStrict if what stands outside strings, in the text and when written again, shows that it is not all."""
-    # Of a key that comes twice one value is left, and with the other its colon is gone.
+    """Raise NotStrict if the text outside strings shows that decoding and encoding has lost something."""
+    # A repeated key leaves one value, and one colon fewer.
     if outside.count(b":") != again.count(b":"):
-        raise NotStrict(f"{_repeated_key(text)} comes twice in an object")
-    # Infinity is written as null; nothing else has an n.
+        raise NotStrict(f"{_repeated_key(text)} occurs twice in an object")
+    # Infinity is encoded as null; nothing else adds an n.
     if outside.count(b"n") != again.count(b"n"):
         raise NotStrict("a number is too large")
 
 
 def _repeated_key(text: bytes) -> str:
-    """The key that comes twice, if the text is short enough to look for it."""
+    """The key that occurs twice, named if the text is short enough to search."""
     repeated = ["a key"]
 
     def look(pairs: list[tuple[str, Any]]) -> None:
@@ -195,16 +195,16 @@ def _decode(text: bytes, decode: Callable[[bytes], Any]) -> Any:
     except RecursionError:
         raise NotStrict("its brackets are never closed") from None
     except msgspec.ValidationError:
-        # Of any type is taken, so only a number can be wrong.
+        # Every type is accepted, so only a number can be wrong.
         raise NotStrict("a number is too large") from None
     except msgspec.DecodeError as error:
-        # Of half a pair at the end of a string msgspec says that the text is cut off.
+        # msgspec reports half a pair at the end of a string as a text that is cut off.
         said = str(error).removeprefix("JSON is malformed: ")
         raise NotStrict(_HALF if _has_half_a_pair(text) else said) from None
 
 
 def _has_half_a_pair(text: bytes) -> bool:
-    """Whether there is half of a surrogate pair in a text that is short enough to look for it."""
+    """Whether a text short enough to search has half of a surrogate pair."""
     if len(text) > _SHORT:
         return False
     return _SURROGATE.search(_PAIR.sub(b"", text.replace(rb"\\", b""))) is not None

@@ -1,7 +1,7 @@
 """
-The worker: claims jobs, runs their handlers in threads, processes or an event loop, and reports what came of them.
+The worker: claims jobs, runs their handlers in threads, processes or an event loop, and reports the outcomes.
 
-Importing this loads nothing of the server.
+Importing it loads nothing of the server.
 """
 
 from .outcomes import Fail, Retry

@@ -1,4 +1,4 @@
-"""Jobs that are claimed ahead: how many that are, and those whose handlers are not begun yet. Pure."""
+"""Jobs that are claimed ahead: how many to claim, and those whose handlers have not started yet. Pure."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from .orders import Hold
 
 __all__ = ["Backlog", "Pace"]
 
-#: Jobs are claimed ahead if they end so fast that they will be begun within so many seconds.
+#: Fast jobs are claimed ahead: as many as will be started within this many seconds.
 _AHEAD: Final = 0.02
-#: The most of them.
+#: The most jobs to claim ahead.
 _MOST: Final = 1_000
-#: Seconds over which the pace is measured at least.
+#: The least seconds over which the pace is measured.
 _MEASURED: Final = 0.01
-#: Seconds in which a job that was claimed ahead must be begun.
+#: Seconds within which a job that was claimed ahead must be started.
 _PATIENCE: Final = 0.5
 
 
@@ -24,15 +24,15 @@ class Pace:
     def __init__(self) -> None:
         self._since = float("-inf")
         self._ended = 0
-        #: How many jobs will be begun within 20 ms, if it goes on like this.
+        #: How many jobs will be started within 20 ms at this pace.
         self.ahead = 0
 
     def count(self) -> None:
-        """A job has ended."""
+        """Count a job that has ended."""
         self._ended += 1
 
     def measure(self, now: float) -> None:
-        """Go by what has ended since the last time, if that is 10 ms ago."""
+        """Measure the pace since the last time, if that was at least 10 ms ago."""
         seconds = now - self._since
         if seconds >= _MEASURED:
             self.ahead = min(int(self._ended / seconds * _AHEAD), _MOST)
@@ -40,7 +40,7 @@ class Pace:
 
 
 class Backlog:
-    """Jobs that are held and not begun, in the order in which they were claimed."""
+    """Jobs that are held but not started, in the order of their claims."""
 
     def __init__(self) -> None:
         self._entries: deque[tuple[float, Hold]] = deque()
@@ -49,26 +49,26 @@ class Backlog:
         return len(self._entries)
 
     def add(self, now: float, hold: Hold) -> None:
-        """A job was claimed."""
+        """Add a job that was claimed."""
         self._entries.append((now + _PATIENCE, hold))
 
     def take(self) -> Hold:
-        """The job that is to be begun next."""
+        """Take the next job to start."""
         return self._entries.popleft()[1]
 
     def next_at(self) -> float | None:
-        """When the first of them has waited too long."""
+        """When the first of them will have waited too long."""
         return self._entries[0][0] if self._entries else None
 
     def take_late(self, now: float) -> list[Hold]:
-        """Those that have waited too long: another worker may be free."""
+        """Take the jobs that have waited too long: another worker may be free."""
         late = []
         while self._entries and self._entries[0][0] <= now:
             late.append(self.take())
         return late
 
     def take_if(self, unwanted: Callable[[Hold], bool]) -> list[Hold]:
-        """Those that are not to be begun."""
+        """Take the jobs that match."""
         taken = [hold for _, hold in self._entries if unwanted(hold)]
         if taken:
             self._entries = deque(entry for entry in self._entries if not unwanted(entry[1]))

@@ -13,13 +13,13 @@ from .threads import Threads
 
 __all__ = ["Crew", "Ends", "Handler", "Handlers"]
 
-#: Jobs whose handlers have ended, and what came of each.
+#: Jobs whose handlers have ended, and their outcomes.
 Ends = list[tuple[Hold, JobChanges]]
 _CANCELLED: Final = failure("cancelled", retry=False)
 
 
 class Handler(NamedTuple):
-    """What works on the jobs of a queue."""
+    """The function that works on the jobs of a queue."""
 
     function: Callable[[Any, RunningJob], Any]
     is_coroutine: bool
@@ -32,13 +32,13 @@ class Handlers(NamedTuple):
     hooks: Hooks
 
     def perform(self, job: RunningJob) -> JobChanges:
-        """Work on a job, here; what came of it."""
+        """Run the handler of a job here, and return the outcome."""
         with Attempt(job, self.hooks) as attempt:
             attempt.returned(self.by_queue[job.queue].function(job.content, job))
         return attempt.changes
 
     async def perform_in_loop(self, job: RunningJob) -> JobChanges:
-        """The same for a coroutine."""
+        """As `perform`, for a coroutine."""
         with Attempt(job, self.hooks) as attempt:
             attempt.returned(await self.by_queue[job.queue].function(job.content, job))
         return attempt.changes
@@ -46,10 +46,10 @@ class Handlers(NamedTuple):
 
 class Crew:
     """
-    Whatever runs handlers.
+    Runs handlers.
 
-    `done` is called in the loop with holds and what came of each, `said` with a hold and its progress, and
-    `broken` if handlers can't be run at all.
+    In the loop it calls `done` with holds and their outcomes, `said` with a hold and its progress, and `broken` if no
+    handler can run any more.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Crew:
         self._tasks: set[asyncio.Task[JobChanges]] = set()
 
     def start(self, hold: Hold) -> None:
-        """Run the handler of a job's queue."""
+        """Run the handler for a job."""
         queue = hold.claimed.queue.name
         job = RunningJob(queue, hold.claimed.job, lambda percent: self._say(hold, percent))
         if self._handlers.by_queue[queue].is_coroutine:
@@ -82,11 +82,11 @@ class Crew:
             self._threads.start(hold, lambda: self._handlers.perform(job))
 
     def interrupt(self, hold: Hold) -> None:
-        """Tell a handler to stop; a coroutine is cancelled, a process is ended."""
+        """Tell a handler to stop; a coroutine is cancelled, a process is killed."""
         hold.running()
 
     async def close(self) -> None:
-        """End what can be ended."""
+        """Stop all handlers that can be stopped."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -1,4 +1,4 @@
-"""Carries out what the supervisor decides, in one event loop."""
+"""Carries out the supervisor's orders, in one event loop."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +15,10 @@ from .supervisor import Supervisor
 __all__ = ["Driver"]
 
 _log: Final = getLogger("jobengine.worker")
-#: What is said of the state that a job was reported in.
+#: How the log names a reported state.
 _SAID: Final = {"complete": "complete", "failed": "failed", "queued": "given back"}
 
-#: Makes what runs handlers, from what is to be called when some have ended, report progress, or can't be run.
+#: Makes the crew from three functions to call: when handlers have ended, report progress, or can't run.
 MakeCrew = Callable[[Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], Crew]
 
 
@@ -57,7 +57,7 @@ class Driver:
         }
 
     async def run(self, make_crew: MakeCrew) -> None:
-        """Work until it is over; raises JobEngineError if the server refuses what the worker was set up with."""
+        """Work until the end; raises JobEngineError if the server refuses the worker's key or queue."""
         self._crew = make_crew(self._ended, self._said, self._fail)
         self._turn_soon()
         try:
@@ -66,7 +66,7 @@ class Driver:
             await self._close()
 
     def stop(self, grace: float) -> None:
-        """Begin to end; see Supervisor.stop."""
+        """Start to stop; see Supervisor.stop."""
         self._supervisor.stop(self._loop.time(), grace)
         self._turn_soon()
 
@@ -80,9 +80,9 @@ class Driver:
         if self._requests:
             await asyncio.wait(self._requests)
         for hold in self._supervisor.unsent:
-            _log.error("%s could not be reported; its lease will end by itself.", _name(hold))
+            _log.error("%s could not be reported; its lease will expire.", _name(hold))
 
-    # Turns. One is soon if more may have happened by then, so that all of it is reported at once.
+    # Turns. A turn is delayed while more events may follow at once, so that all are reported together.
 
     def _turn_soon(self) -> None:
         if not self._turning and not self._over.done():
@@ -95,7 +95,7 @@ class Driver:
             return
         try:
             self._carry_out(self._loop.time())
-        except Exception as error:  # a mistake in the worker itself: better to end than to hang
+        except Exception as error:  # a bug in the worker: better to end than to hang
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
@@ -187,7 +187,7 @@ class Driver:
                     finished, queues, order.room, tags=self._tags, worker=self._name
                 )
             except BadRequest:
-                pass  # one of them is to blame: sent by themselves, the others are taken
+                pass  # one of them is to blame: each is sent by itself
             except JobEngineError as error:
                 return [error] * len(finished), None
         return await self._engine.report(finished), None
@@ -202,10 +202,10 @@ class Driver:
     # The log
 
     def _heard(self, errors: Sequence[JobEngineError | None]) -> None:
-        """Say when the server is away, and when it is back; once each time."""
+        """Log once when the server can't be reached, and once when it answers again."""
         error = next((error for error in errors if error is not None and not _concerns_one(error)), None)
         if error is not None and not self._away:
-            _log.warning("%s The worker goes on trying.", error.detail)
+            _log.warning("%s The worker keeps trying.", error.detail)
         elif error is None and self._away:
             _log.warning("The server answers again.")
         self._away = error is not None

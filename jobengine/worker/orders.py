@@ -1,4 +1,4 @@
-"""What the supervisor decides, for the driver to carry out; and what it knows of each job that the worker holds."""
+"""The supervisor's orders to the driver, and its record of each job that the worker holds."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -8,18 +8,18 @@ __all__ = ["Abort", "Beat", "Claim", "Claimed", "Ended", "Hold", "Interrupt", "O
 
 
 class Claimed(Protocol):
-    """A claimed job as the client gives it."""
+    """A claimed job of the client."""
 
     cancel_requested: bool
     lost: bool
 
     @property
     def uid(self) -> str:
-        """Names it in its queue."""
+        """Identifies it in its queue."""
 
     @property
     def beat_seconds(self) -> float | None:
-        """Seconds between two heartbeats; None if the lease lasts for ever."""
+        """Seconds between heartbeats; None if the lease lasts for ever."""
 
 
 class Hold:
@@ -28,39 +28,39 @@ class Hold:
     __slots__ = ("began", "changes", "claimed", "interrupted", "progress", "refused", "running", "source", "uncertain")
 
     def __init__(self, claimed: Any, source: int) -> None:
-        #: As the client gives it.
+        #: The client's object.
         self.claimed = claimed
-        #: The number of the source that it is from.
+        #: The number of its source.
         self.source = source
-        #: What is to be reported; None as long as the handler runs.
+        #: The changes to report; None while the handler runs.
         self.changes: JobChanges | None = None
-        #: How far the handler is, in per cent, as far as it said.
+        #: The progress that the handler has reported, in per cent.
         self.progress: int | None = None
         #: Whether the handler was told to stop.
         self.interrupted = False
-        #: Whether the server has refused what the handler returned.
+        #: Whether the server has refused the handler's result.
         self.refused = False
-        #: Whether a report was sent whose answer was lost.
+        #: Whether the answer to a report was lost.
         self.uncertain = False
-        #: For the driver alone: what tells the handler to stop, and when it was started.
+        #: For the driver: what stops the handler, and when it started.
         self.running: Any = None
         self.began = 0.0
 
 
 class Start(NamedTuple):
-    """Run the handler."""
+    """Run a handler."""
 
     hold: Hold
 
 
 class Interrupt(NamedTuple):
-    """Tell the handler to stop: what it returns is not wanted any more."""
+    """Tell a handler to stop: its result is no longer needed."""
 
     hold: Hold
 
 
 class Claim(NamedTuple):
-    """Claim up to `room` jobs of a source; the server may wait for one for `wait` seconds."""
+    """Claim up to `room` jobs of a source; the server may wait for a job for `wait` seconds."""
 
     source: int
     room: int
@@ -68,13 +68,13 @@ class Claim(NamedTuple):
 
 
 class Abort(NamedTuple):
-    """End the claim of a source that waits."""
+    """End a claim that waits."""
 
     source: int
 
 
 class Report(NamedTuple):
-    """Report the ends of jobs, and claim up to `room` others of the same source in the same request."""
+    """Report outcomes and, in the same request, claim up to `room` jobs of the same source."""
 
     source: int
     holds: tuple[Hold, ...]
@@ -82,13 +82,13 @@ class Report(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """Extend the leases, and say how far the work is."""
+    """Extend leases and report progress."""
 
     holds: tuple[Hold, ...]
 
 
 class Ended(NamedTuple):
-    """The worker has nothing to do with the job any more; `note` is what is unusual about it, for the log."""
+    """The worker no longer holds a job; `note` says what was unusual, for the log."""
 
     hold: Hold
     note: str = ""

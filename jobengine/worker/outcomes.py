@@ -1,4 +1,4 @@
-"""What comes of a handler: the value that it returns, or what it raises, as the change of the job that is sent."""
+"""Turns a handler's result or exception into the changes of its job."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _log: Final = getLogger("jobengine.worker")
 
 
 class Retry(Exception):
-    """Raise it to give the job back. It can be claimed again after `delay` seconds, and no attempt is spent."""
+    """Raise it to release the job: it can be claimed again after `delay` seconds, and the attempt does not count."""
 
     def __init__(self, delay: float | timedelta = 0) -> None:
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
@@ -28,10 +28,10 @@ class Retry(Exception):
 
 class Fail(Exception):
     """
-    Raise it to fail the job for good, whatever attempts are left; its text becomes the job's error.
+    Raise it to fail the job without further attempts; its text becomes the job's error.
 
-    With `retry` it is tried again if it has attempts left, as after any other exception, of which the error is the
-    whole traceback.
+    With `retry`, the job is tried again if it has attempts left. That is also what any other exception does, with the
+    whole traceback as the error.
     """
 
     def __init__(self, error: str = "", *, retry: bool = False) -> None:
@@ -40,7 +40,7 @@ class Fail(Exception):
 
 
 class Hooks(NamedTuple):
-    """What is called around each job, where its handler runs: in its thread, its process, or in the loop."""
+    """Functions to call around each handler, where it runs: in its thread or process, or in the loop."""
 
     before: list[Callable[[RunningJob], Any]]
     after: list[Callable[[RunningJob, Any], Any]]
@@ -48,7 +48,7 @@ class Hooks(NamedTuple):
 
 
 class Attempt:
-    """A context manager around one call of a handler: turns what it gives or raises into `changes`."""
+    """A context manager around one call of a handler; turns its result or exception into `changes`."""
 
     changes: JobChanges
 
@@ -61,10 +61,10 @@ class Attempt:
         return self
 
     def returned(self, result: Any) -> None:
-        """The handler has returned; raises TypeError or ValueError if JSON can't hold the result."""
+        """Record the handler's result; raises TypeError or ValueError if it can't be JSON."""
         self.changes = {"new_status": "complete"}
         if result is not None:
-            encode_text(result).encode()  # here, where it fails this job alone
+            encode_text(result).encode()  # an error here fails only this job
             self.changes["result"] = result
         _call(self._hooks.after, self._job, result)
 
@@ -77,7 +77,7 @@ class Attempt:
 
 
 def failure(error: str, *, retry: bool = True) -> JobChanges:
-    """A failed attempt; of a long error the end is kept, where a traceback says what it was."""
+    """A failed attempt. A long error keeps its end, where a traceback names the reason."""
     changes: JobChanges = {"new_status": "failed", "error": error[-ERROR_LENGTH:]}
     if not retry:
         changes["retry"] = False
@@ -91,13 +91,13 @@ def _changes_for(error: BaseException, job: RunningJob) -> JobChanges:
         return failure("cancelled", retry=False)
     if isinstance(error, Fail):
         return failure(_clean(str(error)), retry=error.retry)
-    # The first entry of the traceback is of the worker itself.
+    # The first entry of the traceback is the worker's own.
     below = error.__traceback__ and error.__traceback__.tb_next
     return failure(_clean("".join(format_exception(type(error), error, below))))
 
 
 def _clean(text: str) -> str:
-    """Text that UTF-8 can hold."""
+    """The text without what UTF-8 can't encode."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -106,4 +106,4 @@ def _call(hooks: list[Any], *arguments: Any) -> None:
         try:
             hook(*arguments)
         except Exception:
-            _log.exception("The hook %r has failed; the job goes on.", getattr(hook, "__qualname__", hook))
+            _log.exception("The hook %r failed; the job continues.", getattr(hook, "__qualname__", hook))

@@ -1,11 +1,11 @@
 """
-Runs handlers in processes, each of which can be killed alone.
+Runs handlers in processes, each of which can be killed by itself.
 
-They are forked from the nursery: a process that is forked before the worker has connections, threads or a loop. So
-handlers need not be importable, and no child keeps a connection of the worker open.
+They are forked from the nursery, a process that was forked before the worker had connections, threads or a loop. So
+handlers need not be importable, and no child keeps the worker's connections open.
 
-Why not a library: multiprocessing's pools and concurrent.futures can't end one task; pebble, which can, has threads
-that wake up ten times a second, and no way for a task to report progress.
+Why no library: multiprocessing's pools and concurrent.futures can't kill one task. pebble can, but its threads wake
+up ten times a second, and its tasks can't report progress.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from .running import RunningJob
 
 __all__ = ["Nursery", "Processes"]
 
-#: The longest line between the processes, in bytes: the server takes 1 MiB for a job, and escapes make it longer.
+#: The longest line between processes, in bytes: the server accepts 1 MiB for a job, and escapes make it longer.
 _LINE: Final = 64 << 20
 #: From linux/prctl.h.
 _PR_SET_PDEATHSIG: Final = 1
@@ -36,7 +36,7 @@ Perform = Callable[[RunningJob], JobChanges]
 
 
 class Nursery:
-    """The process that others are forked from. Make it while there are no threads, and close it."""
+    """The process from which handlers' processes are forked. Make it before any threads, and close it."""
 
     def __init__(self, perform: Perform) -> None:
         self._socket, theirs = socket.socketpair()
@@ -49,28 +49,28 @@ class Nursery:
         theirs.close()
 
     def fork(self) -> socket.socket:
-        """Have a child forked; what to talk to it by."""
+        """Fork a child, and return the socket to talk to it."""
         ours, theirs = socket.socketpair()
         socket.send_fds(self._socket, [b"f"], [theirs.fileno()])
         theirs.close()
         return ours
 
     def close(self) -> None:
-        """End it; children end when their work is done."""
+        """End the nursery; children end after their work."""
         self._socket.close()
         with suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
 
 
 class Processes:
-    """The children, as seen from the loop; they are made as they are needed."""
+    """The child processes, used from the loop; they are made on demand."""
 
     def __init__(self, nursery: Nursery) -> None:
         self._nursery = nursery
         self._idle: list[_Child] = []
 
     async def perform(self, job: RunningJob) -> JobChanges:
-        """Work on a job in a child. If this is cancelled, the child is killed."""
+        """Run a job's handler in a child. Cancelling this kills the child."""
         child = self._idle.pop() if self._idle else await _Child.born(self._nursery.fork())
         try:
             changes = await child.perform(job)
@@ -79,18 +79,18 @@ class Processes:
             raise
         if changes is None:
             child.kill()
-            return failure("The process that ran the job has ended before the job.")
+            return failure("The process of the job ended before the job did.")
         self._idle.append(child)
         return changes
 
     def close(self) -> None:
-        """Let all children end that have nothing to do."""
+        """End the children that are idle."""
         for child in self._idle:
             child.dismiss()
 
 
 class _Child:
-    """One child; lines of JSON go to and fro."""
+    """A child process; both sides send lines of JSON."""
 
     def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._pid = pid
@@ -107,7 +107,7 @@ class _Child:
             raise
 
     async def perform(self, job: RunningJob) -> JobChanges | None:
-        """What came of a job; None if the child has ended before."""
+        """The outcome of a job; None if the child ended before it."""
         raw = {name: value for name, value in job.job.raw.items() if name != "lease"}
         self._writer.write(encode_text([job.queue, raw]).encode() + b"\n")
         try:
@@ -117,12 +117,12 @@ class _Child:
                     changes: JobChanges = said
                     return changes
                 job.progress(said)
-        except (ConnectionError, ValueError):  # it has ended, or the line was too long, or not whole
+        except (ConnectionError, ValueError):  # the child has ended, or its line was too long or incomplete
             pass
         return None
 
     def kill(self) -> None:
-        """End it, and whatever it has started."""
+        """Kill the child and the processes that it has started."""
         with suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
         self.dismiss()
@@ -136,10 +136,10 @@ class _Child:
 
 
 def _live(life: Callable[[], object]) -> None:
-    """The whole life of a forked process; it never returns."""
+    """Run a forked process to its end; never returns."""
     try:
-        # An ignored signal would be ignored by what handlers start as well. It is the worker that decides on the end,
-        # also if a terminal or a service manager sends these to all of its processes.
+        # An ignored signal would also be ignored by programs that handlers start. The worker decides about the end,
+        # even if a terminal or a service manager signals all of its processes.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(-1)
@@ -152,7 +152,7 @@ def _live(life: Callable[[], object]) -> None:
 
 
 def _die_with_parent() -> None:
-    """Be killed when the parent is: elsewhere than on Linux a child goes on until its job is done."""
+    """Have the system kill this process with its parent. Outside Linux a child continues until its job is done."""
     if sys.platform == "linux":
         import ctypes
 
@@ -160,7 +160,7 @@ def _die_with_parent() -> None:
 
 
 def _nurse(connection: socket.socket, perform: Perform) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that no child stays as a zombie
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no child becomes a zombie
     while True:
         asked, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
         if not asked:

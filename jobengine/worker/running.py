@@ -1,4 +1,4 @@
-"""The job as its handler sees it."""
+"""A job as its handler sees it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,23 +10,23 @@ __all__ = ["Cancelled", "RunningJob"]
 
 class Cancelled(BaseException):
     """
-    The work is not wanted any more: somebody has cancelled the job, its lease was lost, or the worker has to stop.
+    The work is no longer needed: the job was cancelled, its lease was lost, or the worker is stopping.
 
-    `progress` raises it; let it through. It is no Exception, so that `except Exception` does.
+    `progress` raises it; let it through. It is not an Exception, so `except Exception` does not catch it.
     """
 
 
 class RunningJob:
-    """A job that a handler works on."""
+    """A job that a handler is working on."""
 
     __slots__ = ("_say", "cancelled", "job", "queue")
 
     def __init__(self, queue: str, job: Job, say: Callable[[int], object]) -> None:
         #: The name of its queue.
         self.queue = queue
-        #: The job as it was when it was claimed.
+        #: The job as it was at its claim.
         self.job = job
-        #: Whether the work is not wanted any more.
+        #: Whether the work is no longer needed.
         self.cancelled = False
         self._say = say
 
@@ -35,7 +35,7 @@ class RunningJob:
 
     @property
     def uid(self) -> str:
-        """Names it in its queue."""
+        """Identifies it in its queue."""
         return self.job.uid
 
     @property
@@ -45,21 +45,21 @@ class RunningJob:
 
     @property
     def attempts(self) -> int:
-        """How often it was claimed, this time included."""
+        """How often it was claimed, including this time."""
         return self.job.attempts
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Words that it was added with."""
+        """The words that it was added with."""
         return self.job.tags
 
     def progress(self, percent: int) -> None:
         """
-        Say how far the work is, from 0 to 100. It does not wait: the latest value is sent with the next heartbeat,
-        which is soon. Raises Cancelled if the work is not wanted any more, and ValueError.
+        Report the progress, from 0 to 100. Does not wait: the latest value is sent with the next heartbeat, which is
+        soon. Raises Cancelled if the work is no longer needed, and ValueError.
         """
         if isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100:
-            raise ValueError("progress is a whole number from 0 to 100")
+            raise ValueError("progress must be a whole number from 0 to 100")
         if self.cancelled:
             raise Cancelled
         self._say(percent)

@@ -1,8 +1,8 @@
 """
-Decides what a worker does next: what to claim, whose lease to extend, what to report. Pure: time is told to it.
+Decides what a worker does next: what to claim, which leases to extend, what to report. Pure: time is passed in.
 
-It is told what happens, and `plan` says what to do about it. A source is a group of queues that one key opens: a claim
-goes to one of them. All times are seconds on a clock that only goes forward.
+Its methods record what has happened, and `plan` returns the orders that follow. A source is a group of queues with the
+same key: a claim is for one source. All times are seconds on a monotonic clock.
 """
 
 import random
@@ -28,18 +28,18 @@ from .outcomes import failure
 
 __all__ = ["Supervisor"]
 
-#: Seconds between two heartbeats of a job without a time-out: they only tell whether it is cancelled.
+#: Seconds between heartbeats of a job without a time-out: they only ask whether it was cancelled.
 _WITHOUT_TIMEOUT: Final = 60.0
-#: Seconds between two requests with progress.
+#: Seconds between requests with progress.
 _PROGRESS: Final = 0.5
-#: Seconds for which a source that had no job is not asked again, while the worker is busy with others.
+#: Seconds for which a source that was empty is not asked again, while the worker is busy with others.
 _TRUST: Final = 1.0
-#: Seconds until the next attempt when the server refuses a key or a queue; 10 failed keys a minute shut it for all.
+#: Seconds to wait after the server refused a key or a queue: 10 failed keys a minute throttle the whole address.
 _REFUSED: Final = 30.0
-#: Seconds to tell the server of the end, after the grace; and if the end is to be at once.
+#: Seconds for the last reports: after the grace, and after an immediate end.
 _LAST_WORDS: Final = 5.0
 _LAST_WORD: Final = 1.0
-#: Ends in one request at most.
+#: The most outcomes in one request.
 _MOST: Final = 1_000
 _REFUSALS: Final = (BadRequest, AccessDenied, Forbidden, QueueNotFound)
 _RELEASE: Final[JobChanges] = {"new_status": "queued"}
@@ -47,36 +47,36 @@ _CANCELLED: Final = failure("cancelled", retry=False)
 
 
 class _Pauses:
-    """How long nothing is sent while the server is away."""
+    """Pauses between attempts while the server can't be reached."""
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._patience = Patience(float("inf"), random)
 
     def next(self, now: float, error: JobEngineError, holds: Iterable[Hold]) -> float:
-        """Seconds until the next attempt, after which the leases of the holds are still to be there."""
+        """Seconds until the next attempt, short enough that the leases of the holds do not expire."""
         most = min([hold.claimed.beat_seconds or _WITHOUT_TIMEOUT for hold in holds], default=_WITHOUT_TIMEOUT)
         least = _REFUSED if isinstance(error, _REFUSALS) else error.retry_after or 0
         pause = self._patience.delay(now)
-        assert pause is not None  # it has no end
+        assert pause is not None  # there is no deadline
         return max(min(pause, most), least * (1 + self._random() / 10))
 
 
 class _Source:
-    """Queues that one key opens."""
+    """Queues with the same key."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        #: Jobs whose ends are to be reported.
+        #: Jobs whose outcomes are not reported yet.
         self.done: list[Hold] = []
         #: Whether a report is under way.
         self.reporting = False
-        #: How many jobs the claim under way may bring; 0 if there is none.
+        #: The most jobs that the claim under way may return; 0 without a claim.
         self.asking = 0
-        #: Whether that claim waits for jobs; and whether it was told to end.
+        #: Whether that claim waits for jobs; below, whether it was aborted.
         self.waiting = False
         self.aborting = False
-        #: Whether it had fewer jobs than were asked for, and when that was.
+        #: Whether the last claim got fewer jobs than it asked for; below, when.
         self.empty = False
         self.looked_at = float("-inf")
         #: Whether it has ever answered a claim.
@@ -86,26 +86,26 @@ class _Source:
         self.pauses: _Pauses | None = None
 
     def rest(self, now: float, error: JobEngineError, random: Callable[[], float]) -> None:
-        """Send nothing for a while, longer each time, but not so long that a lease ends meanwhile."""
+        """Send nothing for a while: longer each time, but short enough that no lease expires."""
         self.pauses = self.pauses or _Pauses(random)
         self.not_before = now + self.pauses.next(now, error, self.done)
 
     def begin_claim(self, count: int, *, waiting: bool) -> None:
-        """A claim is under way."""
+        """A claim was sent."""
         self.asking, self.waiting, self.aborting = count, waiting, False
 
     def answered(self) -> None:
-        """The server is there."""
+        """The server has answered."""
         self.pauses, self.not_before = None, float("-inf")
 
 
 class Supervisor:
     """
-    One worker's decisions.
+    The decisions of one worker.
 
-    It runs at most `concurrency` jobs at a time. It holds more only if jobs end so fast that those will be begun within
-    20 ms, and gives back what is not begun within 0.5 s. `wait` is how many seconds the server may hold a claim. With
-    `until_empty` it does not wait for jobs, and is over when there are none.
+    It runs at most `concurrency` jobs at a time. It holds more only if jobs end so fast that these will be started
+    within 20 ms, and releases those that were not started within 0.5 s. `wait` is the most seconds for which the server
+    may delay a claim. With `until_empty` it does not wait for jobs, and ends when there are none.
     """
 
     def __init__(
@@ -124,28 +124,28 @@ class Supervisor:
         self._random = random
         self._orders: list[Order] = []
         self._holds: set[Hold] = set()
-        #: How many handlers run.
+        #: The number of running handlers.
         self._running = 0
         self._pace = Pace()
         self._backlog = Backlog()
-        #: Jobs in reports that claim others in their place.
+        #: Jobs in reports that also claim as many others.
         self._leaving = 0
         self._beats: Beats[Hold] = Beats()
         self._beating = False
         self._beat_pauses: _Pauses | None = None
-        #: Jobs whose next heartbeat does not wait for its time, but until `_soon_at`.
+        #: Jobs whose next heartbeat is sent at `_soon_at`, before its usual time.
         self._soon: dict[Hold, None] = {}
         self._soon_at = float("-inf")
-        #: When running jobs are given back, once it was told to stop.
+        #: When running jobs are released, if the worker is stopping.
         self._deadline: float | None = None
         self._last_words = _LAST_WORDS
         self._let_go = False
-        #: How many jobs have ended, in whatever way.
+        #: The number of jobs that have ended, with any outcome.
         self.ended = 0
-        #: Why it can't begin: the server refuses what it was set up with.
+        #: Why it can't start: the server refuses its key or queue.
         self.fatal: JobEngineError | None = None
 
-    # What happens
+    # Events
 
     def claimed(self, now: float, number: int, jobs: Sequence[Claimed]) -> None:
         """A claim was answered."""
@@ -158,7 +158,7 @@ class Supervisor:
             self._take(now, Hold(job, number), reserved=reserved)
 
     def claim_failed(self, now: float, number: int, error: JobEngineError) -> None:
-        """A claim was refused, or has no answer."""
+        """A claim was refused, or its answer was lost."""
         source = self._sources[number]
         source.asking, source.waiting = 0, False
         if isinstance(error, _REFUSALS) and not source.known:
@@ -166,36 +166,36 @@ class Supervisor:
         source.rest(now, error, self._random)
 
     def aborted(self, now: float, number: int) -> None:
-        """A claim has ended as it was told to."""
+        """A claim was aborted, as ordered."""
         source = self._sources[number]
         source.asking, source.waiting, source.looked_at = 0, False, now
 
     def finished(self, hold: Hold, changes: JobChanges) -> None:
-        """The handler has ended; `changes` is what came of it."""
+        """A handler has ended with these changes."""
         self._running -= 1
         self._pace.count()
         if hold.changes is not None:
-            return  # it was given back before
+            return  # the job was released before
         self._beats.remove(hold)
         if hold.claimed.lost:
-            self._end(hold, "the lease was lost, so what came of it is thrown away")
+            self._end(hold, "the lease was lost, so the outcome is discarded")
             return
         cancelled = hold.interrupted and changes["new_status"] == "complete"
         hold.changes = _CANCELLED if cancelled else changes
         self._sources[hold.source].done.append(hold)
-        if self._until_empty:  # the handler may have added some
+        if self._until_empty:  # the handler may have added jobs
             for source in self._sources:
                 source.empty = False
 
     def progressed(self, hold: Hold, percent: int) -> None:
-        """The handler says how far it is."""
+        """A handler has reported its progress."""
         hold.progress = percent
         self._soon[hold] = None
 
     def reported(
         self, now: float, report: Report, errors: Sequence[JobEngineError | None], jobs: Sequence[Claimed] | None
     ) -> None:
-        """A report was answered; `jobs` is None if nothing was claimed with it."""
+        """A report was answered; `jobs` is None if it claimed nothing."""
         source = self._sources[report.source]
         source.reporting = False
         self._leaving -= len(report.holds) if report.room else 0
@@ -215,7 +215,7 @@ class Supervisor:
             source.answered()
 
     def beaten(self, now: float, beat: Beat, errors: Sequence[JobEngineError | None]) -> None:
-        """Heartbeats were answered, and the jobs know what the answers say."""
+        """Heartbeats were answered; the jobs have the answers already."""
         self._beating = False
         failed = [error for error in errors if error is not None and not isinstance(error, Conflict | JobNotFound)]
         if failed:
@@ -231,16 +231,16 @@ class Supervisor:
                 self._interrupt(hold)
 
     def stop(self, now: float, grace: float) -> None:
-        """Claim nothing more, and give back in `grace` seconds what still runs then. The second time it is at once."""
+        """Claim nothing more, and release running jobs after `grace` seconds. The second call releases them at once."""
         if self._deadline is None:
             self._deadline = now + grace
         else:
             self._deadline, self._last_words = min(self._deadline, now), _LAST_WORD
 
-    # What to do
+    # Orders
 
     def plan(self, now: float) -> list[Order]:
-        """What is to be done now; it counts as begun."""
+        """The orders to carry out now; they count as under way."""
         self._pace.measure(now)
         if self._deadline is not None:
             self._wind_up(now, self._deadline)
@@ -256,7 +256,7 @@ class Supervisor:
         return orders
 
     def next_at(self, now: float) -> float | None:
-        """When there is something to do if nothing happens before; None if there is not."""
+        """When `plan` is due if nothing happens before; None if it is not."""
         times = [source.not_before for source in self._sources if source.not_before > now]
         if not self._beating:
             times += [self._soon_at] if self._soon else []
@@ -267,7 +267,7 @@ class Supervisor:
         return min(times, default=None)
 
     def over(self, now: float) -> bool:
-        """Whether all is done."""
+        """Whether everything is done."""
         idle = not self._holds and not any(source.asking or source.reporting for source in self._sources)
         if self._deadline is not None:
             return idle or now >= self._deadline + self._last_words
@@ -290,7 +290,7 @@ class Supervisor:
         self._backlog.add(now, hold)
 
     def _begin(self, now: float) -> None:
-        """Start as many handlers as may run, and give back jobs that have waited too long for one."""
+        """Start as many handlers as allowed, and release jobs that have waited too long for one."""
         while self._backlog and self._running < self._concurrency:
             self._running += 1
             self._orders.append(Start(self._backlog.take()))
@@ -298,7 +298,7 @@ class Supervisor:
             self._put_back(hold, _RELEASE)
 
     def _put_back(self, hold: Hold, changes: JobChanges) -> None:
-        """Report a job whose handler does not run, or not any more."""
+        """Report a job whose handler is not running."""
         self._beats.remove(hold)
         hold.changes = changes
         if hold.claimed.lost:
@@ -307,7 +307,7 @@ class Supervisor:
             self._sources[hold.source].done.append(hold)
 
     def _free(self, ahead: int = 0) -> int:
-        """How many jobs there is room for, and so many ahead, beside those that are asked for."""
+        """How many more jobs to claim, including `ahead` extra, besides those already asked for."""
         asked = sum(source.asking for source in self._sources if not source.waiting)
         return self._concurrency + ahead - len(self._holds) + self._leaving - asked
 
@@ -319,7 +319,7 @@ class Supervisor:
             self._wait_for_jobs(now)
 
     def _next_to_look_at(self, now: float) -> _Source | None:
-        """The source that may have jobs and was not looked at for the longest time."""
+        """The source that may have jobs and was asked longest ago."""
         trust = float("inf") if self._until_empty else _TRUST
         stale = [
             source
@@ -362,11 +362,11 @@ class Supervisor:
         return len(self._sources) == 1 or self._next_to_look_at(now) is source
 
     def _is_unsent(self, hold: Hold, error: JobEngineError) -> bool:
-        """Whether the same report is to be repeated."""
+        """Whether to repeat the same report."""
         if isinstance(error, Conflict | JobNotFound | QueueNotFound):
             assert hold.changes is not None
             known = hold.uncertain and hold.changes["new_status"] != "complete"
-            self._end(hold, "" if known else f"what came of it is thrown away: {error.detail}")
+            self._end(hold, "" if known else f"the outcome is discarded: {error.detail}")
         elif isinstance(error, BadRequest):
             self._refused(hold, error)
         else:
@@ -377,7 +377,7 @@ class Supervisor:
 
     def _refused(self, hold: Hold, error: JobEngineError) -> None:
         if hold.refused:
-            self._end(hold, f"the server refuses to hear of it: {error.detail}")
+            self._end(hold, f"the server refuses the report: {error.detail}")
             return
         hold.refused = True
         hold.changes = failure(f"The server has refused the result: {error.detail}", retry=False)
@@ -389,7 +389,7 @@ class Supervisor:
         self.ended += 1
         self._orders.append(Ended(hold, note))
 
-    # Heartbeats, and the end
+    # Heartbeats and the end
 
     def _beat(self, now: float) -> None:
         due = dict.fromkeys(self._beats.due(now))

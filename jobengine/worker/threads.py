@@ -1,4 +1,4 @@
-"""Runs plain functions in threads, and hands what comes of them to the loop, of many at once if many have ended."""
+"""Runs plain functions in threads, and delivers their results to the loop, several at a time if several have ended."""
 
 import threading
 from asyncio import AbstractEventLoop
@@ -15,12 +15,11 @@ K = TypeVar("K")
 
 class Threads(Generic[K]):
     """
-    Threads that are made as they are needed. They do not keep the process from ending.
+    Threads that are made on demand. They do not keep the process alive.
 
-    Why no ThreadPoolExecutor: its threads are waited for when the process ends, also one that never comes back; and it
-    wakes the loop for each call, where many short ones are cheaper together. Of threads that sleep one is woken, and it
-    wakes the next one if there is more to do: short calls are over before that, and threads that find nothing to do
-    only cost time.
+    Why no ThreadPoolExecutor: the process waits for its threads, even for one that hangs; and it wakes the loop for
+    each call, where several short calls together are cheaper. Here one sleeping thread is woken at a time, and it wakes
+    the next if there is more to do: short calls end before that, and needless threads only cost time.
     """
 
     def __init__(self, loop: AbstractEventLoop, done: Callable[[list[tuple[K, Any]]], object]) -> None:
@@ -37,9 +36,9 @@ class Threads(Generic[K]):
 
     def start(self, key: K, call: Callable[[], Any]) -> None:
         """
-        Call it in a thread; it must not raise.
+        Run `call` in a thread; it must not raise.
 
-        In the loop `done` is called with the keys of all calls that have ended by then, and what each returned.
+        In the loop, `done` is called with the keys and results of all calls that have ended by then.
         """
         self._running += 1
         self._calls.append((key, call))
@@ -49,7 +48,7 @@ class Threads(Generic[K]):
             threading.Thread(target=self._run, name=f"jobengine worker {self._threads}", daemon=True).start()
 
     def close(self) -> None:
-        """Let each thread end when it has nothing more to do."""
+        """End each thread after its last call."""
         for _ in range(self._threads):
             self._wakes.put(False)
 
@@ -60,7 +59,7 @@ class Threads(Generic[K]):
 
     def _run(self) -> None:
         while self._wakes.get():
-            self._waking = False  # first, so that what is added from here on wakes another thread
+            self._waking = False  # first, so that a call added from here on wakes another thread
             while (item := self._next()) is not None:
                 key, call = item
                 self._ended.append((key, call()))
@@ -69,21 +68,21 @@ class Threads(Generic[K]):
     def _next(self) -> tuple[K, Callable[[], Any]] | None:
         try:
             item = self._calls.popleft()
-        except IndexError:  # others were faster
+        except IndexError:  # another thread was faster
             return None
         if self._calls:
             self._wake()
         return item
 
     def _announce(self) -> None:
-        """Tell the loop that a call has ended, unless it was told and has not come yet."""
+        """Tell the loop that a call has ended, unless it was told already."""
         if not self._announced:
             self._announced = True
-            with suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
+            with suppress(RuntimeError):  # the loop is closed: there is nobody to tell
                 self._loop.call_soon_threadsafe(self._collect)
 
     def _collect(self) -> None:
-        self._announced = False  # first, so that what ends from here on is announced
+        self._announced = False  # first, so that a call that ends from here on is announced
         ended = []
         while self._ended:
             ended.append(self._ended.popleft())

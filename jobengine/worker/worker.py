@@ -1,4 +1,4 @@
-"""The worker as its users see it."""
+"""The worker's public class."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker"]
 
-#: The longest that a claim waits, in seconds: proxies cut at 60.
+#: The longest wait of a claim, in seconds: proxies give up after 60.
 _WAIT: Final = 50.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -35,13 +35,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Worker:
     """
-    Works on the jobs of some queues, `concurrency` of them at one time.
+    Works on the jobs of some queues, up to `concurrency` of them at a time.
 
-    What is left out of `url`, `access_key`, `admin_key` and `keys` (a key for each queue) comes from `profile`, or from
-    the environment. With `processes` plain functions run in processes and not in threads. `grace` is how many seconds
-    running jobs are given when it has to stop; `wait` how many seconds a claim may wait at the server; `timeout` how
+    Of `url`, `access_key`, `admin_key` and `keys` (a key for each queue), those left out come from `profile` or the
+    environment. With `processes`, plain functions run in processes instead of threads. `grace` is how many seconds
+    running jobs get when the worker stops; `wait` is how many seconds a claim may wait at the server; `timeout` is how
     many seconds an answer may take beyond that. Only jobs with all of `tags` are claimed. `name` is shown as the job's
-    worker. Raises BadSettings, and ValueError for what it can't work with.
+    worker. Raises BadSettings, and ValueError for other invalid arguments.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Worker:
         self._hooks = Hooks([], [], [])
         self._running: tuple[asyncio.AbstractEventLoop, Driver] | None = None
         self._lock = threading.Lock()
-        #: The signal that it was stopped by, if it was one.
+        #: The signal that stopped it, if one did.
         self.stopped_by: signal.Signals | None = None
 
     def __repr__(self) -> str:
@@ -89,10 +89,10 @@ class Worker:
 
     def handler(self, *queues: str) -> Callable[[F], F]:
         """
-        Decorates what works on the jobs of some queues; of all of the worker's, if none is named.
+        Decorate the function that works on the jobs of some queues; by default of all of the worker's.
 
-        It is called with the content and the RunningJob. A plain function runs in a thread, or in a process if the
-        worker was made so; a coroutine function runs in the loop, which it must not block.
+        It is called with the content and the RunningJob. A plain function runs in a thread, or in a process with
+        `processes`; a coroutine function runs in the loop, which it must not block.
         """
         named = queues or self.queues
         if unknown := [queue for queue in named if queue not in self.queues]:
@@ -101,41 +101,41 @@ class Worker:
         def decorate(function: F) -> F:
             for queue in named:
                 if queue in self._handlers:
-                    raise ValueError(f"The queue {queue!r} has a handler; there can be one.")
+                    raise ValueError(f"The queue {queue!r} has a handler already.")
                 self._handlers[queue] = Handler(function, iscoroutinefunction(function))
             return function
 
         return decorate
 
     def before(self, hook: Callable[[RunningJob], Any]) -> Callable[[RunningJob], Any]:
-        """Decorates what is called before each handler, where the handler runs."""
+        """Decorate a function to call before each handler, where the handler runs."""
         self._hooks.before.append(hook)
         return hook
 
     def after(self, hook: Callable[[RunningJob, Any], Any]) -> Callable[[RunningJob, Any], Any]:
-        """Decorates what is called with the result when a handler has returned."""
+        """Decorate a function to call with the result after a handler has returned."""
         self._hooks.after.append(hook)
         return hook
 
     def failed(self, hook: Callable[[RunningJob, BaseException], Any]) -> Callable[[RunningJob, BaseException], Any]:
-        """Decorates what is called with the error when a handler has failed."""
+        """Decorate a function to call with the error after a handler has failed."""
         self._hooks.failed.append(hook)
         return hook
 
     def run(self) -> None:
         """
-        Work until SIGTERM, SIGINT, or `stop`. Raises JobEngineError if the server refuses the key or has no such queue.
+        Work until SIGTERM, SIGINT or `stop`. Raises JobEngineError if the server refuses the key or has no such queue.
 
-        In the main thread it listens to the signals; a second one ends it at once.
+        In the main thread it handles the signals; a second one ends it at once.
         """
         self._run(until_empty=False)
 
     def run_until_empty(self) -> int:
-        """Work until no job is ready, without waiting for those that are delayed; how many jobs have ended."""
+        """Work until no job is ready; delayed jobs are not waited for. Returns how many jobs have ended."""
         return self._run(until_empty=True)
 
     def stop(self) -> None:
-        """Have `run` return as SIGTERM does; from any thread, and from a handler."""
+        """Make `run` return, as SIGTERM does. Can be called from any thread, and from a handler."""
         with self._lock:
             if self._running is not None:
                 loop, driver = self._running
@@ -162,7 +162,7 @@ class Worker:
         return supervisor.ended
 
     def _engine(self) -> AsyncJobEngine:
-        """A client that tries nothing again by itself: the supervisor does."""
+        """A client that does not retry: the supervisor does."""
         settings = self._settings
         return AsyncJobEngine(
             settings.address.url,
@@ -175,7 +175,7 @@ class Worker:
         )
 
     def _sources(self, engine: AsyncJobEngine) -> list[list[str]]:
-        """The queues in groups that one key opens, in order."""
+        """The queues, grouped by key, in order."""
         groups: dict[Secret | None, list[str]] = {}
         for queue in self.queues:
             groups.setdefault(engine.queue(queue).key, []).append(queue)
@@ -191,7 +191,7 @@ class Worker:
         listens = threading.current_thread() is threading.main_thread()
         with self._lock:
             if self._running is not None:
-                raise RuntimeError("The worker runs; make another one to run beside it.")
+                raise RuntimeError("This worker is running already; make another one to run beside it.")
             self._running = loop, driver
         if listens:
             for number in _SIGNALS:

@@ -216,7 +216,7 @@ def test_the_environment_has_the_job_and_no_key() -> None:
         (Ending(0, b'"\\ud800"'), Verdict("complete")),
         (Ending(0, b"[" * 500_000), Verdict("complete")),
         (Ending(75, b"", errors=b"later"), Verdict("release")),
-        (Ending(65, errors=b" bad \n"), Verdict("failed for good", error="bad")),
+        (Ending(65, errors=b" bad \n"), Verdict("failed permanently", error="bad")),
         (Ending(1, errors=b"\xff oh"), Verdict("failed", error="\ufffd oh")),
         (Ending(3), Verdict("failed", error="The command ended with exit code 3.")),
         (Ending(-signal.SIGKILL), Verdict("failed", error="The command was ended by SIGKILL.")),

@@ -66,7 +66,7 @@ def test_what_is_wrong_is_said_on_standard_error_and_by_the_exit_code(
 def test_what_is_not_utf_8_is_wrong_usage(shell: Shell) -> None:
     shell.mail.answers["stats"] = UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
     done = shell("queue", "stats", "mail")
-    assert (done.exit_code, done.output) == (2, "jobengine: What was given is not text in UTF-8.\n")
+    assert (done.exit_code, done.output) == (2, "jobengine: An argument or environment variable is not UTF-8.\n")
 
 
 def test_ctrl_c_is_130_without_a_traceback(shell: Shell) -> None:

@@ -65,7 +65,7 @@ def test_all_lines_are_added_with_the_options(shell: Shell, tmp_path: Path) -> N
     done = shell("add", "mail", "--many", _file(tmp_path), "--priority", "4")
     assert (done.exit_code, done.stdout) == (0, "")
     assert "All 3 jobs" in done.stderr
-    assert "1 of them were there before" in done.stderr
+    assert "1 of them existed before" in done.stderr
     assert _contents(shell.mail.asked) == [1, 2, 1]
     assert {str(more) for _, _, more in shell.mail.asked} == {"{'priority': 4}"}
 
@@ -99,13 +99,13 @@ def test_a_line_that_the_server_can_not_read_is_looked_for_from_the_first_that_w
     shell.mail.answers["add_in_chunks"] = BadRequest("a number is too large", status=400)
     said = shell("add", "mail", "--many", _file(tmp_path, b"\n" + LINES)).stderr
     assert "line 2 or one after it: a number" in said
-    assert "mended" in said
+    assert "correct the file" in said
 
 
 @pytest.mark.parametrize("error", [QueueNotFound("no", status=404), TooManyRequests("full", status=429, index=1)])
 def test_a_file_that_is_not_to_blame_is_not_to_be_mended(shell: Shell, tmp_path: Path, error: JobEngineError) -> None:
     shell.mail.answers["add_in_chunks"] = error
-    assert "mended" not in shell("add", "mail", "--many", _file(tmp_path)).stderr
+    assert "correct the file" not in shell("add", "mail", "--many", _file(tmp_path)).stderr
 
 
 def test_a_line_that_the_server_refuses_is_named_with_the_batch_to_go_on_with(shell: Shell, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_what_was_lost_once_stays_unknown_when_the_server_is_gone_after_that(clo
         return replies.pop() if replies else NotConnected("Connection refused")
 
     engine, _ = _engine(reply, retry_for=1)
-    with pytest.raises(OutcomeUnknown, match="may have been carried out"):
+    with pytest.raises(OutcomeUnknown, match="may have succeeded"):
         engine.queue("q").add({})
 
 
@@ -183,7 +183,7 @@ def test_what_was_refused_is_not_sent_again(clock: Clock, reply: Reply, kind: ty
 
 def test_a_web_page_is_no_answer(clock: Clock) -> None:
     engine, _ = _engine([Response(200, {}, b"<html>welcome</html>")])
-    with pytest.raises(JobEngineError, match="is it a JobEngine"):
+    with pytest.raises(JobEngineError, match="is there a JobEngine"):
         engine.queue("q").stats()
 
 

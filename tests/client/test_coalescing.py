@@ -165,7 +165,7 @@ def test_an_answer_that_is_none_of_a_job_engine_fails_them_all() -> None:
         items = _items(2)
         lane = _filled(items)
         lane.answered(lane.take(), answer, repeated=False)
-        assert all("not one of a JobEngine" in str(item.error) for item in items)
+        assert all("did not come from a JobEngine" in str(item.error) for item in items)
 
 
 def _updated(status: int, *, repeated: bool, asked: str, lease: bool = True, **more: Any) -> Item:

@@ -77,7 +77,7 @@ def test_an_answer_without_a_length_ends_with_the_connection() -> None:
 
 
 def test_what_is_not_http_is_broken() -> None:
-    with pytest.raises(Broken, match="not an HTTP answer"):
+    with pytest.raises(Broken, match="the answer is not HTTP"):
         ResponseParser().feed(b"SSH-2.0-OpenSSH\r\n")
 
 

@@ -34,7 +34,7 @@ def made(source: str, name: str) -> str:
             continue
         tokens.append((token.type, _renamed(token.type, token.string)))
     text = tokenize.untokenize(tokens)
-    return f"# Made from _async/{name}.py by tests/client/twin.py: change that, and make this anew.\n{text}"
+    return f"# Made from _async/{name}.py by tests/client/twin.py: edit that one and run it again.\n{text}"
 
 
 def _renamed(kind: int, word: str) -> str:

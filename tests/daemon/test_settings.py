@@ -181,7 +181,7 @@ def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, variable: str, c
 
 @pytest.mark.parametrize("variable", ["SECRET", "ADMIN_KEY"])
 def test_a_secret_of_white_space_is_refused_and_none_at_all_is_none(variable: str) -> None:
-    with pytest.raises(BadSetting, match=f"{variable} holds nothing but white space"):
+    with pytest.raises(BadSetting, match=f"{variable} is only white space"):
         read(**{variable: " \n"})
     settings = read(**{variable: ""})
     assert (settings.secret, settings.admin_key) == (None, None)

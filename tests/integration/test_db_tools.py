@@ -53,7 +53,7 @@ def test_check_calls_a_last_frame_that_is_not_whole_by_its_name(db: Db) -> None:
     os.truncate(db.path, db.path.stat().st_size - 10)
     done = db("check", "jobengine.jedb", "--json")
     assert json.loads(done.stdout)["unfinished_bytes"] > 0
-    assert "That is no damage" in done.stderr
+    assert "That is not damage" in done.stderr
 
 
 def test_a_server_goes_on_with_a_copy_that_was_restored_repaired_or_rekeyed(
@@ -116,7 +116,7 @@ def test_a_target_that_is_there_is_1_and_stays_as_it_is(db: Db, command: str) ->
     (db.home / "link").symlink_to("nowhere")
     for target in ("there", "link", "jobengine.jedb"):
         done = db(command, "jobengine.jedb", target, code=1)
-        assert f"{target} is there already" in done.stderr
+        assert f"{target} exists already" in done.stderr
     assert (db.home / "there").read_text() == "dear to somebody"
     assert os.readlink(db.home / "link") == "nowhere"
     assert jobs(db.path) == 3
@@ -174,7 +174,7 @@ def test_the_secret_comes_from_a_file_or_from_beside_the_database(db: Db) -> Non
 
 def test_two_secrets_or_a_blank_one_are_2(db: Db) -> None:
     (db.home / "secret").write_text(SECRET + "\n")
-    assert "keep one of them" in db("check", "jobengine.jedb", SECRET_FILE="secret", code=2).stderr
+    assert "keep only one" in db("check", "jobengine.jedb", SECRET_FILE="secret", code=2).stderr
     db("check", "jobengine.jedb", SECRET="", SECRET_FILE="missing", code=2)
     db("check", "jobengine.jedb", SECRET=" ", code=2)
 
@@ -183,7 +183,7 @@ def test_who_uses_a_key_file_is_told_what_to_do_with_it(db: Db) -> None:
     (db.home / "jobengine.jedb.key").write_text(SECRET)
     (db.home / "new").write_text("another secret")
     done = db("rekey", "jobengine.jedb", "--new-secret-file", "new", SECRET="")
-    assert "jobengine.jedb.key still holds the old one" in done.stderr
+    assert "jobengine.jedb.key still has the old SECRET" in done.stderr
     assert (db.home / "jobengine.jedb.key").read_text() == SECRET
     os.replace(db.home / "new", db.home / "jobengine.jedb.key")
     db("check", "jobengine.jedb", SECRET="")
@@ -262,7 +262,7 @@ def test_the_client_keeps_a_backup_in_a_new_file(filled: Daemon, tmp_path: Path)
 def test_a_backup_that_is_cut_short_is_no_file(filled: Daemon, tmp_path: Path) -> None:
     with CuttingProxy(filled.port) as proxy, JobEngine(proxy.url, admin_key=ADMIN) as engine:
         proxy.cut("answer", 5 << 20)
-        with pytest.raises(Unavailable, match="No whole copy came"):
+        with pytest.raises(Unavailable, match="No complete copy came"):
             engine.backup(tmp_path / "copy")
     assert listing(tmp_path) == ["home"]
 

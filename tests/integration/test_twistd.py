@@ -239,7 +239,7 @@ def test_at_its_start_it_says_what_it_is_and_what_it_has_read_back(make_daemon: 
     daemon.start()
     assert daemon.stop() == 0
     lines = [json.loads(line) for line in daemon.log.splitlines()]
-    assert f"JobEngine {jobengine.__version__} starts" in [line["message"] for line in lines]
+    assert f"JobEngine {jobengine.__version__} is starting" in [line["message"] for line in lines]
     (read_back,) = [line for line in lines if "database" in line]
     assert (read_back["database"], read_back["jobs"], read_back["queues"]) == (str(daemon.db_path), 1, 1)
     assert 0 < read_back["seconds"] < 20

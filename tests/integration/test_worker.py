@@ -244,7 +244,7 @@ def test_a_process_that_ends_over_a_job_fails_the_job_and_nothing_else(
 ) -> None:
     dead, alive = queue.add({"n": 1, "dies": True}), queue.add({"n": 2, "seconds": 0.3})
     program(daemon.port, processes=True, concurrency=2)
-    assert _finished(queue, dead.uid).error == "The process that ran the job has ended before the job."
+    assert _finished(queue, dead.uid).error == "The process of the job ended before the job did."
     assert _finished(queue, alive.uid).result == 4
 
 

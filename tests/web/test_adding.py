@@ -193,7 +193,7 @@ def _twice(kind: str) -> dict[str, Any]:
 
 def test_a_uid_that_is_none_is_told_what_one_is(server: MemoryServer) -> None:
     answer = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}, "uid": UID.upper()}})
-    assert answer.json["detail"] == "The body is not as it should be: Expected a UUID in lower case - at `$.job.uid`."
+    assert answer.json["detail"] == "The body is invalid: Expected a UUID in lower case - at `$.job.uid`."
 
 
 @pytest.mark.parametrize("kind", ["uid", "key"])

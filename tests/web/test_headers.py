@@ -76,7 +76,7 @@ def test_a_header_that_comes_twice_is_refused_and_named(start: Any, name: str) -
     body = {"queue_name": "q", "job": {"content": {}}}
     key = None if name in ("X-Access-Key", "Authorization") else "key"
     answer = server.call("PUT", "/api/v1/job", body=body, key=key, headers={name: [value, value]})
-    assert (answer.status, answer.json["detail"]) == (400, f"The header {name} comes more than once.")
+    assert (answer.status, answer.json["detail"]) == (400, f"The header {name} occurs more than once.")
 
 
 def test_the_last_event_that_was_seen_is_named_once(server: MemoryServer) -> None:

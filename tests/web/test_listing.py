@@ -253,7 +253,7 @@ def test_a_cursor_goes_on_only_in_the_order_that_it_is_of(server: MemoryServer) 
         for other in orders:
             answer = server.call("GET", "/api/v1/jobs", query={"queueName": "q", "cursor": cursor, **other})
             assert answer.status == (200 if other == order else 400), (order, other)
-            assert answer.status == 200 or "The cursor is of a list with" in answer.json["detail"]
+            assert answer.status == 200 or "The cursor is from a list with" in answer.json["detail"]
 
 
 def test_an_order_that_is_not_known_is_refused_and_those_that_are_get_named(server: MemoryServer) -> None:

@@ -8,7 +8,7 @@ from msgspec.structs import fields
 
 from jobengine.wire import requests
 from jobengine.wire.calls import CALLS
-from jobengine.wire.fields import PassedOver
+from jobengine.wire.fields import Ignored
 from jobengine.wire.shown_job import ShownJob
 from tests.doubles import Answer, MemoryServer
 from tests.schema import operations, resolve, schema
@@ -246,7 +246,7 @@ def test_a_job_that_was_read_may_be_added_as_it_is(server: MemoryServer) -> None
     assert added.json.keys() & {"attempts", "worker", "lease", "history"} == set()
 
 
-def test_what_is_passed_over_in_a_job_may_have_any_value(server: MemoryServer) -> None:
+def test_what_is_ignored_in_a_job_may_have_any_value(server: MemoryServer) -> None:
     passed = {field.name for field in fields(ShownJob)} - _asked_for()
     assert len(passed) > 10
     for value in each(None, 1, "x", [[]], {"a": {}}):
@@ -255,7 +255,7 @@ def test_what_is_passed_over_in_a_job_may_have_any_value(server: MemoryServer) -
 
 def _asked_for() -> set[str]:
     """What of a job that is added means something."""
-    return {field.name for field in fields(requests._NewJob) if field.type != PassedOver}
+    return {field.name for field in fields(requests._NewJob) if field.type != Ignored}
 
 
 def test_whatever_a_job_that_was_read_has_is_known_in_one_that_is_added() -> None:
@@ -284,7 +284,7 @@ def test_calls_of_the_first_version_may_be_told_to_pass_over_what_they_do_not_kn
     assert lenient.call(*call, body=body, key=None, headers={}).status in (400, 409)
 
 
-def test_what_is_passed_over_leaves_the_rest_as_it_was(lenient: MemoryServer) -> None:
+def test_what_is_ignored_leaves_the_rest_as_it_was(lenient: MemoryServer) -> None:
     content = '{ "n": 1.50, "unknown": "\\u00e9" ,"e":[ ]}'
     raw = '{"queue_name": "q", "x": 1, "job": {"y": 2, "content": ' + content + ', "priority": 7}}'
     answer = lenient.call("PUT", "/api/v1/job", raw=raw.encode())
@@ -294,7 +294,7 @@ def test_what_is_passed_over_leaves_the_rest_as_it_was(lenient: MemoryServer) ->
     assert lenient.call("POST", "/api/v1/job", body=body).body == b""
 
 
-def test_parameters_are_passed_over_too(lenient: MemoryServer) -> None:
+def test_parameters_are_ignored_too(lenient: MemoryServer) -> None:
     uid = add(lenient)["uid"]
     for query in ("&x=1", "&x=", "&x", "&x=1&x=2", "&x=1;y"):
         assert lenient.call("GET", f"/api/v1/job?queueName=q&jobUID={uid}{query}").status == 200

@@ -54,7 +54,7 @@ def _check_surrogates(value: Any) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise NotStrict("a key comes twice in an object")
+        raise NotStrict("a key occurs twice in an object")
     return value
 
 

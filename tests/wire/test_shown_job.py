@@ -13,7 +13,7 @@ from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
 from jobengine.core.model import Context, Job, Notes, Spec, Standing, State
 from jobengine.wire import requests
-from jobengine.wire.fields import PassedOver
+from jobengine.wire.fields import Ignored
 from jobengine.wire.shown_job import ShownJob, job_json, job_value, to_json
 from tests.golden.facts import FULL_JOB
 from tests.schema import resolve
@@ -92,7 +92,7 @@ def test_meta_is_shown_byte_for_byte(text: str) -> None:
     assert b'"meta":' + text.encode() in job_json(job)
 
 
-def test_each_field_that_is_shown_is_taken_or_passed_over_in_a_job_to_be_added() -> None:
+def test_each_field_that_is_shown_is_taken_or_ignored_in_a_job_to_be_added() -> None:
     assert set(requests._NewJob.__struct_fields__) == set(ShownJob.__struct_fields__) | _SENT_ALONE
 
 
@@ -103,10 +103,10 @@ def test_the_schema_has_each_field_that_is_shown() -> None:
     assert set(_schema("Job")["required"]) == {field.name for field in fields(ShownJob) if field.required}
 
 
-def test_the_schema_has_each_field_that_is_taken_and_each_that_is_passed_over() -> None:
-    taken = {field.name: field.type != PassedOver for field in fields(requests._NewJob)}
-    passed_over = {"$ref": "#/components/schemas/PassedOver"}
-    assert {name: part != passed_over for name, part in _properties("NewJob").items()} == taken
+def test_the_schema_has_each_field_that_is_taken_and_each_that_is_ignored() -> None:
+    taken = {field.name: field.type != Ignored for field in fields(requests._NewJob)}
+    ignored = {"$ref": "#/components/schemas/Ignored"}
+    assert {name: part != ignored for name, part in _properties("NewJob").items()} == taken
 
 
 def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_default() -> None:

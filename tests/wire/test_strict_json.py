@@ -191,7 +191,7 @@ def test_counting_in_slices_comes_to_the_same_wherever_they_are_cut(unit: bytes,
 
 
 def test_a_key_that_comes_twice_is_named() -> None:
-    with pytest.raises(NotStrict, match="the key 'b' comes twice"):
+    with pytest.raises(NotStrict, match="the key 'b' occurs twice"):
         check(b'{"a":[{"b":1,"c":{"b":2},"\\u0062":3}]}', 32)
 
 

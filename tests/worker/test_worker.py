@@ -40,7 +40,7 @@ def test_a_worker_that_could_do_nothing_is_refused(wrong: dict[str, Any]) -> Non
 def test_a_queue_has_one_handler() -> None:
     worker = Worker(["q"], url=_URL)
     worker.handler("q")(_handle)
-    with pytest.raises(ValueError, match="there can be one"):
+    with pytest.raises(ValueError, match="has a handler already"):
         worker.handler("q")(_handle)
 
 

@@ -1,4 +1,4 @@
-"""Makes `twistd jobengine` known; see jobengine.tap."""
+"""Registers `twistd jobengine`; see jobengine.tap."""
 
 from twisted.application.service import ServiceMaker
 

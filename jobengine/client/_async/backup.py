@@ -1,4 +1,4 @@
-"""Takes a copy of the server's database."""
+"""Downloads a copy of the server's database."""
 
 import os
 from contextlib import aclosing
@@ -14,13 +14,13 @@ __all__ = ["save"]
 
 
 async def save(caller: AsyncCaller, path: "str | os.PathLike[str]") -> int:
-    """Write a copy to a new file, part by part as it comes; its bytes. Raises JobEngineError and OSError."""
+    """Write a copy to a new file as it arrives, and return its bytes. Raises JobEngineError and OSError."""
     file = await blocking(NewFile, path)
     try:
         await _receive(caller, file)
         await blocking(file.finish)
     except (NotConnected, Broken) as error:
-        raise Unavailable(f"No whole copy came from {caller.pool.address.url}: {error}.") from None
+        raise Unavailable(f"No complete copy came from {caller.pool.address.url}: {error}.") from None
     finally:
         await blocking(file.close)
     return file.size

@@ -1,4 +1,4 @@
-"""Makes requests and tries them again: what all calls have in common."""
+"""Sends requests and retries them; all calls go through it."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class AsyncCaller:
-    """Makes requests to one server."""
+    """Sends requests to one server."""
 
     def __init__(self, pool: Pool, *, admin_key: Secret | None, timeout: float, retry_for: float) -> None:
         self.pool = pool
@@ -39,7 +39,7 @@ class AsyncCaller:
         safe: bool | None = None,
         abandoned: Callable[[Response], Any] | None = None,
     ) -> Request:
-        """A request for a call; `wait` is how long the server may hold it, `safe` whether it may be sent again."""
+        """A request for a call; the server may delay the answer by `wait`, and with `safe` it may be sent again."""
         return Request(
             call.method,
             call.path,
@@ -55,7 +55,7 @@ class AsyncCaller:
         )
 
     async def call(self, call: Call[T], *, body: Any = None, **more: Any) -> T:
-        """What a call gives; `more` is for `request`. Raises JobEngineError."""
+        """Make a call and return its result; `more` is for `request`. Raises JobEngineError."""
         request = self.request(call, body=None if body is None else encode(body), **more)
         response, repeated = await self.exchange(request)
         if repeated and response.status == 404 and call.gone_is_done:
@@ -63,7 +63,7 @@ class AsyncCaller:
         return read_answer(call, response)
 
     async def send_batch(self, lane: Lane, key: Secret | None, batch: Sequence[Item]) -> tuple[Response, bool]:
-        """Send what a lane has gathered; the answer, and whether an earlier attempt may have been carried out."""
+        """Send a lane's batch. Returns the answer, and whether an earlier attempt may have succeeded."""
         body = lane.body(batch)
         request = self.request(
             lane.call(batch),
@@ -77,9 +77,9 @@ class AsyncCaller:
 
     async def exchange(self, request: Request) -> tuple[Response, bool]:
         """
-        Send a request, again if need be; the answer, and whether an earlier attempt may have been carried out.
+        Send a request, and retry it if need be. Returns the answer, and whether an earlier attempt may have succeeded.
 
-        Raises Unavailable if there is no answer, or none but "not now", for as long as is to be waited.
+        Raises Unavailable if no attempt within `retry_for` got an answer, or only "not now".
         """
         patience = Patience(self.retry_for, random.random)
         uncertain = False
@@ -101,31 +101,31 @@ class AsyncCaller:
             await self._pause(patience, trouble, again=again, uncertain=uncertain)
 
     async def answer(self, request: Request, connection: Any) -> Response:
-        """The answer to a request that was begun on a connection, if it was; sent again if need be."""
+        """The answer to a request from `begin`. It is sent again if need be, or if `begin` returned None."""
         if connection is not None:
             try:
                 response = await self.pool.finish(request, connection)
                 if response.status not in REPEATED:
                     return response
             except Broken:
-                pass  # it is safe to repeat
+                pass  # the request is safe to repeat
         return (await self.exchange(request))[0]
 
     async def begin(self, request: Request) -> Any:
-        """Send a request whose answer is had by `answer`; None if that can't be done now."""
+        """Send a request, whose answer `answer` returns; None if it can't be sent now."""
         try:
             return await self.pool.begin(request)
         except (NotConnected, Broken):
             return None
 
     async def _pause(self, patience: Patience, trouble: JobEngineError, *, again: bool, uncertain: bool) -> None:
-        """Wait for the next attempt; raises what went wrong if there is to be none."""
+        """Wait before the next attempt; raise the error if there is none."""
         delay = patience.delay(monotonic(), trouble.retry_after) if again else None
         if delay is not None:
             await sleep(delay)
         elif uncertain and not isinstance(trouble, OutcomeUnknown):
             raise OutcomeUnknown(
-                f"{trouble.detail} An earlier attempt may have been carried out.",
+                f"{trouble.detail} An earlier attempt may have succeeded.",
                 status=trouble.status,
                 request_id=trouble.request_id,
                 retry_after=trouble.retry_after,

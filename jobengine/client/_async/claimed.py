@@ -1,4 +1,4 @@
-"""A job that was claimed, and is held under a lease."""
+"""A claimed job and its lease."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _ENDS = frozenset({"complete", "failed", "queued"})
 
 
 class AsyncHolder(Protocol):
-    """What a claimed job needs of the queue that it is from."""
+    """The job's queue, as the job uses it."""
 
     name: str
     updates: LaneDriver
@@ -30,23 +30,23 @@ class AsyncClaimedJob:
     """
     A job that is held under a lease.
 
-    As a context manager it extends the lease by itself while the block runs, at a third of the job's time-out. A block
-    that ends without a word completes the job, one that raises fails it, and one that is cancelled or interrupted
-    gives it back.
+    As a context manager it extends the lease in the background, at a third of the job's time-out. When the block ends,
+    the job is completed; if it raises, the job is failed; if it is cancelled or interrupted, the job is released. A
+    block that has ended the job itself is left alone.
     """
 
     def __init__(self, queue: AsyncHolder, job: Job) -> None:
-        #: The queue that it is from.
+        #: Its queue.
         self.queue = queue
-        #: The job as it was when it was claimed.
+        #: The job as it was at its claim.
         self.job = job
-        #: Whether somebody asked for its end, as far as the last answer said.
+        #: Whether the last answer said that the job was cancelled.
         self.cancel_requested = job.cancel_requested
-        #: Whether the lease was lost: what comes of the work is not taken any more.
+        #: Whether the lease was lost: the server accepts no results any more.
         self.lost = False
-        #: Whether complete, fail or release was carried out.
+        #: Whether complete, fail or release succeeded.
         self.ended = False
-        #: Whether one of them may have been: its outcome is unknown.
+        #: Whether one of them may have succeeded: its outcome is unknown.
         self.uncertain = False
 
     def __repr__(self) -> str:
@@ -54,7 +54,7 @@ class AsyncClaimedJob:
 
     @property
     def uid(self) -> str:
-        """Names it in its queue."""
+        """Identifies it in its queue."""
         return self.job.uid
 
     @property
@@ -64,32 +64,32 @@ class AsyncClaimedJob:
 
     @property
     def attempts(self) -> int:
-        """How often it was claimed, this time included."""
+        """How often it was claimed, including this time."""
         return self.job.attempts
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Words that it was added with."""
+        """The words that it was added with."""
         return self.job.tags
 
     @property
     def raw(self) -> Any:
-        """The wire's object; the lease is in it."""
+        """The job as a JSON object, including the lease."""
         return self.job.raw
 
     @property
     def lease(self) -> str:
-        """A secret that shows the holder."""
+        """A secret that proves the claim."""
         lease: str = self.job.raw["lease"]
         return lease
 
     @property
     def cancelled(self) -> bool:
-        """Whether to stop: somebody asked for its end, or the lease was lost."""
+        """Whether to stop: the job was cancelled, or the lease was lost."""
         return self.cancel_requested or self.lost
 
     async def progress(self, percent: int | None = None) -> bool:
-        """Extend the lease, and say how far the work is; whether to go on. Raises LeaseLost."""
+        """Extend the lease and report the progress; returns whether to continue. Raises LeaseLost."""
         changes: JobChanges = {"new_status": "inprogress"}
         if percent is not None:
             changes["progress"] = percent
@@ -100,14 +100,14 @@ class AsyncClaimedJob:
         return not self.cancelled
 
     async def complete(self, result: Any = None) -> None:
-        """It is done; `result` is any JSON. Raises LeaseLost."""
+        """Complete the job; `result` is any JSON. Raises LeaseLost."""
         changes: JobChanges = {"new_status": "complete"}
         if result is not None:
             changes["result"] = result
         await self._end(changes)
 
     async def fail(self, error: str = "", *, retry: bool = True) -> None:
-        """It failed; it is tried again if it has attempts left, unless `retry` says no. Raises LeaseLost."""
+        """Fail the attempt; the job is retried if it has attempts left, unless `retry` is false. Raises LeaseLost."""
         changes: JobChanges = {"new_status": "failed"}
         if error:
             changes["error"] = error[-ERROR_LENGTH:]
@@ -116,7 +116,7 @@ class AsyncClaimedJob:
         await self._end(changes)
 
     async def release(self, delay: float = 0) -> None:
-        """Give it back, not to be claimed for `delay` seconds; no attempt is spent. Raises LeaseLost."""
+        """Release the job: it can be claimed after `delay` seconds; the attempt does not count. Raises LeaseLost."""
         changes: JobChanges = {"new_status": "queued"}
         if delay:
             changes["delay_seconds"] = delay
@@ -130,13 +130,13 @@ class AsyncClaimedJob:
         item.result()
 
     def item(self, changes: JobChanges) -> Item:
-        """An update of it, to be sent."""
+        """An update of the job, ready to be sent."""
         item = update_item(self.uid, {**changes, "lease": self.lease})
         item.repeated = self.uncertain
         return item
 
     def heard(self, item: Item) -> None:
-        """Take note of what became of an update of it."""
+        """Note the outcome of an update."""
         if isinstance(item.error, LeaseLost | JobNotFound):
             self.lost = True
         elif isinstance(item.error, OutcomeUnknown):
@@ -162,17 +162,17 @@ class AsyncClaimedJob:
             else:
                 await self.release()
         except JobEngineError:
-            pass  # what the block raised says more
+            pass  # the block's own error says more
 
     @property
     def beat_seconds(self) -> float | None:
-        """Seconds between two extensions of the lease, or None if it lasts for ever."""
+        """Seconds between heartbeats, or None if the lease lasts for ever."""
         seconds = self.job.raw.get("timeout_seconds")
         return seconds / 3 if seconds else None
 
 
 def update_item(uid: str, changes: JobChanges) -> Item:
-    """An update to be sent, which may be repeated unless it sets a state without a lease."""
+    """An update, ready to be sent; it may be repeated unless it sets a state without a lease."""
     status = changes.get("new_status")
     lease = changes.get("lease") is not None
     return Item(
@@ -185,7 +185,7 @@ def update_item(uid: str, changes: JobChanges) -> Item:
 
 
 async def extend(jobs: Iterable[AsyncClaimedJob]) -> None:
-    """Extend the leases of jobs, those of a queue in one request; each job learns what became of it."""
+    """Extend the leases of jobs, with one request for each queue, and note each outcome in its job."""
     by_queue = defaultdict(list)
     for job in jobs:
         by_queue[job.queue].append((job, job.item({"new_status": "inprogress"})))

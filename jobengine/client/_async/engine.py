@@ -28,22 +28,22 @@ __all__ = ["AsyncFinished", "AsyncJobEngine"]
 
 
 class AsyncFinished(NamedTuple):
-    """What became of a claimed job, to be sent."""
+    """The outcome of a claimed job, to be reported."""
 
     job: AsyncClaimedJob
-    #: new_status, and what goes with it.
+    #: new_status, and the changes that go with it.
     changes: JobChanges
 
 
 class AsyncJobEngine:
     """
-    A client of one JobEngine.
+    A client of one JobEngine server.
 
-    What is left out of `url`, `access_key`, `admin_key` and `keys` (a key for each queue) comes from `profile`, or from
-    the environment. `timeout` is how many seconds one attempt may take, beyond what it was asked to wait; `retry_for`
-    how many seconds a call that is safe to repeat is tried again; `max_pending` how many adds, and how many updates, of
-    a queue may wait to be sent before the next one has to wait. `ssl_context` is for a server whose certificate is of
-    an authority of your own. Raises BadSettings.
+    Of `url`, `access_key`, `admin_key` and `keys` (a key for each queue), those left out come from `profile` or the
+    environment. `timeout` is how many seconds an attempt may take beyond its wait; `retry_for` is how many seconds a
+    call that is safe to repeat is retried; `max_pending` is how many adds, and how many updates, of a queue may wait to
+    be sent before further calls are delayed. `ssl_context` is for a server with a certificate of a private authority.
+    Raises BadSettings.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class AsyncJobEngine:
         forget_in_children(self)
 
     def after_fork(self) -> None:
-        """Begin anew in a child process: with connections and leases of its own, and none of its parent's."""
+        """Start afresh in a child process, without the connections and leases of its parent."""
         self._pool.after_fork()
         self.keeper = Keeper(extend)
         for queue in self._queues.values():
@@ -87,12 +87,12 @@ class AsyncJobEngine:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections; calls that wait for an answer end with an error, and so does every later one."""
+        """Close all connections; open calls and later ones fail."""
         await self.keeper.close()
         await self._pool.close()
 
     def queue(self, name: str, *, access_key: str | Secret | None = None) -> AsyncQueue:
-        """The queue with that name, with a key of its own if it is given; nothing is asked of the server."""
+        """The queue of that name, with `access_key` if it is given; sends nothing."""
         access_key = secret(access_key) or self.settings.key_for(name)
         queue = self._queues.get((name, access_key))
         if queue is None:
@@ -100,15 +100,16 @@ class AsyncJobEngine:
         return queue
 
     async def queues(self) -> list[QueueStats]:
-        """All queues in numbers; for the admin key."""
+        """The statistics of all queues; needs the admin key."""
         return await self.caller.call(calls.LIST_QUEUES)
 
     async def backup(self, path: "str | PathLike[str]") -> int:
         """
-        Write a copy of the server's database to a new file (0600), which is there when all of it is; its bytes.
+        Write a copy of the server's database to a new file (mode 0600), which exists once it is complete; returns its
+        bytes.
 
-        It is encrypted with the server's SECRET: `jobengine db check` reads it. For the admin key. It is not tried
-        again by itself. Raises FileExistsError and OSError.
+        It is encrypted with the server's SECRET: `jobengine db check` reads it. Needs the admin key. Not retried.
+        Raises FileExistsError and OSError.
         """
         return await backup.save(self.caller, path)
 
@@ -122,7 +123,7 @@ class AsyncJobEngine:
         worker: str | None = None,
     ) -> list[AsyncClaimedJob]:
         """
-        Up to `count` jobs of several queues, those of an earlier one first; see AsyncQueue.claim.
+        Claim up to `count` jobs of several queues, in the order of the queues; see AsyncQueue.claim.
 
         The key of the first queue must open all of them.
         """
@@ -145,9 +146,9 @@ class AsyncJobEngine:
         """
         Finish jobs and claim others in one request and one commit; does not wait for jobs.
 
-        Gives what went wrong with each that was to be finished, None where nothing did, and the jobs that were claimed.
-        If the answer is lost, the jobs are finished once more by themselves, which is safe to repeat, and none are
-        claimed: what a lost claim took comes back when its lease has run out.
+        Returns the error, or None, for each job to finish, and the claimed jobs. If the answer is lost, the jobs are
+        finished again in a request of their own, which is safe, and none are claimed: jobs of a lost claim are released
+        when their leases expire.
         """
         for one in finished:
             self.keeper.remove(one.job)
@@ -159,7 +160,7 @@ class AsyncJobEngine:
             for one in finished:
                 one.job.uncertain = True
             return await self.report(finished), []
-        if results is None:  # the server does not know it, and has claimed only
+        if results is None:  # an old server: it has ignored the updates
             return await self.report(finished), jobs
         for one, item, result in zip(finished, items, results, strict=True):
             settle_update(item, result, request_id=request_id, repeated=item.repeated)
@@ -168,9 +169,10 @@ class AsyncJobEngine:
 
     async def report(self, reports: Sequence[AsyncFinished]) -> list[JobEngineError | None]:
         """
-        Send updates of claimed jobs, those of a queue in one request: ends, and heartbeats with or without progress.
+        Send updates of claimed jobs, with one request for each queue: outcomes, and heartbeats with or without
+        progress.
 
-        Gives what went wrong with each, None where nothing did. It is safe to repeat.
+        Returns the error, or None, for each. It is safe to repeat.
         """
         items = [one.job.item(one.changes) for one in reports]
         by_queue: dict[AsyncHolder, list[Item]] = {}
@@ -208,11 +210,11 @@ class AsyncJobEngine:
         return _claimed(by_name, answer), answer.get("results"), response.request_id
 
     async def _give_back(self, queues: Mapping[str, AsyncQueue], response: Response) -> None:
-        """Release the jobs of a claim that nobody waits for any more."""
+        """Release the jobs of a claim whose caller has stopped waiting."""
         if response.status != 200:
             return
         for job in _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response)):
-            with suppress(JobEngineError):  # then it comes back when its lease has run out
+            with suppress(JobEngineError):  # otherwise they are released when their leases expire
                 await job.release()
 
     # The server
@@ -226,11 +228,11 @@ class AsyncJobEngine:
         await self.caller.call(calls.HEALTHZ)
 
     async def readyz(self) -> Readiness:
-        """How the server is, if it takes changes; raises Unavailable otherwise."""
+        """The state of the server, if it accepts changes; raises Unavailable otherwise."""
         return await self.caller.call(calls.READYZ, safe=False)
 
     async def openapi(self) -> Any:
-        """The description of the server's API, as OpenAPI has it."""
+        """The server's API as an OpenAPI document."""
         return await self.caller.call(calls.OPENAPI)
 
     async def metrics(self) -> str:
@@ -238,12 +240,12 @@ class AsyncJobEngine:
         return await self.caller.call(calls.METRICS)
 
     def now(self) -> float:
-        """Seconds on a clock that only goes forward."""
+        """Seconds on the monotonic clock."""
         return monotonic()
 
     def _context(self) -> "SSLContext":
         if self._tls is None:
-            from ssl import create_default_context  # those who use plain HTTP do without
+            from ssl import create_default_context  # not loaded for plain HTTP
 
             self._tls = create_default_context()
         return self._tls
@@ -254,7 +256,7 @@ def _claimed(queues: Mapping[str, AsyncQueue], answer: Mapping[str, Any]) -> lis
 
 
 def _named(queue: str, item: Item) -> bytes:
-    """An update as JSON, with the queue that it is for."""
+    """An update as JSON, with the name of its queue."""
     return _beginning(queue) + item.data[1:]
 
 

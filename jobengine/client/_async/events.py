@@ -17,13 +17,13 @@ from .transport import Stream, monotonic, sleep
 
 __all__ = ["watch"]
 
-#: Seconds without a sign of life, which the server gives every 20, after which the connection counts as broken.
+#: After so many silent seconds a connection counts as broken; the server sends something every 20.
 _SILENCE = 50.0
-_LOST = "Events are no longer kept that came after the last one seen: read the jobs anew, then watch again."
+_LOST = "The next events are no longer kept: read the jobs again, then watch again."
 
 
 async def watch(caller: AsyncCaller, queue: str, key: Secret | None, after: str | None) -> Stream[JobEvent]:
-    """Events of a queue; goes on after the last one when the connection breaks. Raises EventsLost."""
+    """Watch the events of a queue; continues after the last one if the connection breaks. Raises EventsLost."""
     last, watched = after, False
     patience = Patience(caller.retry_for, random.random)
     while True:
@@ -53,7 +53,7 @@ async def watch(caller: AsyncCaller, queue: str, key: Secret | None, after: str 
 
 
 async def _events(caller: AsyncCaller, request: Request) -> Stream[JobEvent | None]:
-    """None when the server has begun to answer, then the events of one connection."""
+    """Yield None when the answer begins, then the events of one connection."""
     parser, refused, body = EventParser(), None, b""
     async with aclosing(caller.pool.stream(request, _SILENCE)) as parts:
         async for part in parts:

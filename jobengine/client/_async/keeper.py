@@ -1,4 +1,4 @@
-"""Extends leases in a task of its own, which is there as long as there are leases to extend."""
+"""Extends leases in a task of its own, which runs while there are leases to extend."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,7 +28,7 @@ class Keeper(Generic[H]):
         self._alarm = asyncio.Event()
 
     def add(self, job: H) -> None:
-        """Extend the job's lease again and again, until it is removed."""
+        """Extend the job's lease regularly until it is removed."""
         loop = asyncio.get_running_loop()
         if job.beat_seconds is None:
             return
@@ -40,11 +40,11 @@ class Keeper(Generic[H]):
             self._alarm.set()
 
     def remove(self, job: H) -> None:
-        """Extend it no more."""
+        """Stop extending the job's lease."""
         self._beats.remove(job)
 
     async def close(self) -> None:
-        """Extend nothing any more."""
+        """Stop extending all leases."""
         task, self._task = self._task, None
         if task is not None and not task.done():
             task.cancel()

@@ -1,4 +1,4 @@
-"""Sends what lanes gather, in a task of its own for each lane, which ends when nothing waits any more."""
+"""Sends the calls of lanes, in a task for each lane, which ends when no call waits."""
 
 import asyncio
 from collections import deque
@@ -10,23 +10,23 @@ from ..http import Response
 
 __all__ = ["LaneDriver"]
 
-#: Sends a batch; gives the answer, and whether an earlier attempt may have been carried out.
+#: Sends a batch; returns the answer, and whether an earlier attempt may have succeeded.
 Send = Callable[[Lane, Sequence[Item]], Awaitable[tuple[Response, bool]]]
 
 
 class LaneDriver:
-    """One lane, and the coroutines that wait at it."""
+    """A lane, and the coroutines that wait for it."""
 
     def __init__(self, lane: Lane, send: Send) -> None:
         self._lane = lane
         self._send = send
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        #: Those who wait for room, in the order in which they came.
+        #: Coroutines that wait for room, in order.
         self._queue: deque[asyncio.Future[None]] = deque()
 
     async def submit(self, items: Sequence[Item]) -> None:
-        """Return when every item has its outcome; waits for room before."""
+        """Add items, after waiting for room; return when every one has its outcome."""
         loop = asyncio.get_running_loop()
         await self._wait_for_room(loop)
         for item in items:
@@ -55,7 +55,7 @@ class LaneDriver:
             if turn in self._queue:
                 self._queue.remove(turn)
             else:
-                self._let_in()  # it was this one's turn: the next one has it
+                self._let_in()  # pass the turn on to the next one
             raise
 
     def _let_in(self) -> None:
@@ -81,7 +81,7 @@ class LaneDriver:
         except JobEngineError as error:
             self._lane.lost(batch, error)
         except BaseException:
-            # The loop is being shut down.
+            # The loop is shutting down.
             self._lane.lost(batch, OutcomeUnknown("The client was stopped before the answer came."))
             raise
         else:

@@ -10,27 +10,27 @@ from ..http import Address, Broken, NotConnected, Request, Response, ResponsePar
 
 __all__ = ["Pool", "Stream", "blocking", "monotonic", "sleep"]
 
-#: Seconds that a connection may be idle and still be used; the server closes it after 60.
+#: Seconds after which an idle connection is no longer used; the server closes it after 60.
 _IDLE: Final = 30.0
-#: Seconds in which a connection must be made.
+#: Seconds for making a connection.
 _CONNECTING: Final = 10.0
-#: Seconds to wait for an answer that nobody wants any more, so that jobs in it can be given back.
+#: Seconds to wait for an answer that is no longer wanted, so that jobs in it can be released.
 _RESCUE: Final = 0.1
-#: Connections for requests that are answered at once; those that wait for something have more.
+#: The most connections for requests that do not wait; requests that wait may use more.
 _MOST: Final = 100
 
 T = TypeVar("T")
-#: A generator that only gives.
+#: An asynchronous generator that only yields.
 Stream = AsyncGenerator[T, None]
 
 sleep = asyncio.sleep
-#: Runs a call that blocks, in a thread.
+#: Runs a blocking call in a thread.
 blocking = asyncio.to_thread
 monotonic = time.monotonic
 
 
 class Pool:
-    """As many connections as are used at one time; those that are idle are kept for the next request."""
+    """A connection for each request under way; idle ones are kept and used again."""
 
     def __init__(self, address: Address, tls: Callable[[], Any]) -> None:
         self.address = address
@@ -40,14 +40,14 @@ class Pool:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Begin with no connections: those that there are belong to the parent process, or to another loop."""
+        """Forget all connections: they belong to the parent process or to another loop."""
         self._idle: list[_Connection] = []
         self._used: set[_Connection] = set()
         self._rescues: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(_MOST)
 
     async def close(self) -> None:
-        """Close all connections; whoever waits for an answer gets Broken."""
+        """Close all connections; open calls raise Broken."""
         if self._rescues:
             await asyncio.wait(self._rescues)
         self.closed = True
@@ -64,7 +64,7 @@ class Pool:
             return await self.finish(request, await self.begin(request))
 
     async def begin(self, request: Request) -> "_Connection":
-        """Send a request; its answer is had by `finish`. Raises NotConnected or Broken."""
+        """Send a request; `finish` returns its answer. Raises NotConnected or Broken."""
         self._check()
         connection = self._free() or await self._connect(min(request.seconds, _CONNECTING))
         self._used.add(connection)
@@ -72,7 +72,7 @@ class Pool:
         return connection
 
     async def finish(self, request: Request, connection: "_Connection") -> Response:
-        """The answer to a request that was sent; raises Broken."""
+        """The answer to a request from `begin`; raises Broken."""
         try:
             response = await connection.receive()
         except Broken:
@@ -85,7 +85,7 @@ class Pool:
         return response
 
     async def stream(self, request: Request, silence: float) -> Stream[Response | bytes]:
-        """The head of an answer, and then what comes of its body; Broken if nothing comes for `silence` seconds."""
+        """Yield the head of an answer, then parts of its body; raises Broken after `silence` seconds without any."""
         connection = await self.begin(request)
         connection.parser.streamed = True
         try:
@@ -136,7 +136,7 @@ class Pool:
         connection.abort()
 
     def _abandon(self, request: Request, connection: "_Connection") -> None:
-        """Whoever waited was cancelled: jobs in an answer that is on its way are given back, in a task of its own."""
+        """The caller was cancelled: release jobs in the answer, in a task of its own."""
         if request.abandoned is None:
             self._drop(connection)
             return
@@ -150,7 +150,7 @@ class Pool:
             with suppress(Broken):
                 response = await connection.receive(_RESCUE)
         finally:
-            self._drop(connection)  # the server sees us gone
+            self._drop(connection)  # which tells the server that this client is gone
         giving_back = None if response is None or request.abandoned is None else request.abandoned(response)
         if isinstance(giving_back, Coroutine):
             await giving_back
@@ -171,18 +171,18 @@ class _Connection(asyncio.Protocol):
         self.idle_since = 0.0
 
     def usable(self) -> bool:
-        """Whether an idle connection is open still."""
+        """Whether an idle connection is still open."""
         return self._broken is None and not self.parser.begun and monotonic() - self.idle_since < _IDLE
 
     def send(self, request: Request) -> None:
-        """Send a request, or begin to."""
+        """Send a request, or the beginning of it."""
         assert self._transport is not None
         self.parser.expect()
         self._seconds = request.seconds
         self._transport.write(request.encode(self._address))
 
     async def receive(self, seconds: float | None = None) -> Response:
-        """The answer to the request that was sent, within its time or so many seconds; raises Broken."""
+        """The answer to the request, within its own time or `seconds`; raises Broken."""
         await self._until(lambda: self.parser.complete, self._seconds if seconds is None else seconds)
         self._used_before = True
         response = self.parser.response()
@@ -192,13 +192,13 @@ class _Connection(asyncio.Protocol):
         return response
 
     async def parts(self, silence: float) -> Stream[Response | bytes]:
-        """The head of the answer as soon as it is there, then parts of the body."""
+        """Yield the head of the answer, then parts of the body."""
         await self._until(lambda: self.parser.head is not None, self._seconds)
         assert self.parser.head is not None
         assert self._transport is not None
         yield self.parser.head
         while True:
-            # What comes while these are dealt with is left to the system, which lets the server wait.
+            # Reading pauses while the caller handles these: then the server waits too.
             self._transport.pause_reading()
             yield self.parser.take()
             self._transport.resume_reading()
@@ -207,7 +207,7 @@ class _Connection(asyncio.Protocol):
             await self._until(None, silence)
 
     async def _until(self, come: Callable[[], bool] | None, seconds: float) -> None:
-        """Wait for what is to come, or for anything at all; raises Broken."""
+        """Wait until `come` is true, or for any bytes if it is None; raises Broken."""
         late = self._loop.call_later(seconds, self._fail, Broken("no answer came in time"))
         try:
             while come is None or not come():
@@ -222,7 +222,7 @@ class _Connection(asyncio.Protocol):
             self._waiter = None
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -235,7 +235,7 @@ class _Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # What the loop calls.
+    # Callbacks of the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

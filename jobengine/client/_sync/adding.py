@@ -1,5 +1,5 @@
-# Made from _async/adding.py by tests/client/twin.py: change that, and make this anew.
-"""Adds many jobs: each request is made ready while the one before it is under way."""
+# Made from _async/adding.py by tests/client/twin.py: edit that one and run it again.
+"""Adds many jobs: prepares each request while the one before it is under way."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -25,7 +25,7 @@ def add_in_chunks(
     *,
     brief: bool = False,
 ) -> Stream[list[Job]]:
-    """Add jobs and give those of each request; one request is under way at a time, so they stay in order."""
+    """Add jobs, and yield those of each request; one request is under way at a time, so they stay in order."""
     added, under_way = 0, None
     lane = AddLane(queue, MOST)
     headers = {"Prefer": "return=minimal"} if brief else None

@@ -1,5 +1,5 @@
-# Made from _async/backup.py by tests/client/twin.py: change that, and make this anew.
-"""Takes a copy of the server's database."""
+# Made from _async/backup.py by tests/client/twin.py: edit that one and run it again.
+"""Downloads a copy of the server's database."""
 
 import os
 from contextlib import closing
@@ -15,13 +15,13 @@ __all__ = ["save"]
 
 
 def save(caller: Caller, path: "str | os.PathLike[str]") -> int:
-    """Write a copy to a new file, part by part as it comes; its bytes. Raises JobEngineError and OSError."""
+    """Write a copy to a new file as it arrives, and return its bytes. Raises JobEngineError and OSError."""
     file = blocking(NewFile, path)
     try:
         _receive(caller, file)
         blocking(file.finish)
     except (NotConnected, Broken) as error:
-        raise Unavailable(f"No whole copy came from {caller.pool.address.url}: {error}.") from None
+        raise Unavailable(f"No complete copy came from {caller.pool.address.url}: {error}.") from None
     finally:
         blocking(file.close)
     return file.size

@@ -1,4 +1,4 @@
-# Made from _async/engine.py by tests/client/twin.py: change that, and make this anew.
+# Made from _async/engine.py by tests/client/twin.py: edit that one and run it again.
 """The client: one for each server."""
 
 from collections.abc import Mapping, Sequence
@@ -29,22 +29,22 @@ __all__ = ["Finished", "JobEngine"]
 
 
 class Finished(NamedTuple):
-    """What became of a claimed job, to be sent."""
+    """The outcome of a claimed job, to be reported."""
 
     job: ClaimedJob
-    #: new_status, and what goes with it.
+    #: new_status, and the changes that go with it.
     changes: JobChanges
 
 
 class JobEngine:
     """
-    A client of one JobEngine.
+    A client of one JobEngine server.
 
-    What is left out of `url`, `access_key`, `admin_key` and `keys` (a key for each queue) comes from `profile`, or from
-    the environment. `timeout` is how many seconds one attempt may take, beyond what it was asked to wait; `retry_for`
-    how many seconds a call that is safe to repeat is tried again; `max_pending` how many adds, and how many updates, of
-    a queue may wait to be sent before the next one has to wait. `ssl_context` is for a server whose certificate is of
-    an authority of your own. Raises BadSettings.
+    Of `url`, `access_key`, `admin_key` and `keys` (a key for each queue), those left out come from `profile` or the
+    environment. `timeout` is how many seconds an attempt may take beyond its wait; `retry_for` is how many seconds a
+    call that is safe to repeat is retried; `max_pending` is how many adds, and how many updates, of a queue may wait to
+    be sent before further calls are delayed. `ssl_context` is for a server with a certificate of a private authority.
+    Raises BadSettings.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class JobEngine:
         forget_in_children(self)
 
     def after_fork(self) -> None:
-        """Begin anew in a child process: with connections and leases of its own, and none of its parent's."""
+        """Start afresh in a child process, without the connections and leases of its parent."""
         self._pool.after_fork()
         self.keeper = Keeper(extend)
         for queue in self._queues.values():
@@ -88,12 +88,12 @@ class JobEngine:
         self.close()
 
     def close(self) -> None:
-        """Close all connections; calls that wait for an answer end with an error, and so does every later one."""
+        """Close all connections; open calls and later ones fail."""
         self.keeper.close()
         self._pool.close()
 
     def queue(self, name: str, *, access_key: str | Secret | None = None) -> Queue:
-        """The queue with that name, with a key of its own if it is given; nothing is asked of the server."""
+        """The queue of that name, with `access_key` if it is given; sends nothing."""
         access_key = secret(access_key) or self.settings.key_for(name)
         queue = self._queues.get((name, access_key))
         if queue is None:
@@ -101,15 +101,16 @@ class JobEngine:
         return queue
 
     def queues(self) -> list[QueueStats]:
-        """All queues in numbers; for the admin key."""
+        """The statistics of all queues; needs the admin key."""
         return self.caller.call(calls.LIST_QUEUES)
 
     def backup(self, path: "str | PathLike[str]") -> int:
         """
-        Write a copy of the server's database to a new file (0600), which is there when all of it is; its bytes.
+        Write a copy of the server's database to a new file (mode 0600), which exists once it is complete; returns its
+        bytes.
 
-        It is encrypted with the server's SECRET: `jobengine db check` reads it. For the admin key. It is not tried
-        again by itself. Raises FileExistsError and OSError.
+        It is encrypted with the server's SECRET: `jobengine db check` reads it. Needs the admin key. Not retried.
+        Raises FileExistsError and OSError.
         """
         return backup.save(self.caller, path)
 
@@ -123,7 +124,7 @@ class JobEngine:
         worker: str | None = None,
     ) -> list[ClaimedJob]:
         """
-        Up to `count` jobs of several queues, those of an earlier one first; see Queue.claim.
+        Claim up to `count` jobs of several queues, in the order of the queues; see Queue.claim.
 
         The key of the first queue must open all of them.
         """
@@ -146,9 +147,9 @@ class JobEngine:
         """
         Finish jobs and claim others in one request and one commit; does not wait for jobs.
 
-        Gives what went wrong with each that was to be finished, None where nothing did, and the jobs that were claimed.
-        If the answer is lost, the jobs are finished once more by themselves, which is safe to repeat, and none are
-        claimed: what a lost claim took comes back when its lease has run out.
+        Returns the error, or None, for each job to finish, and the claimed jobs. If the answer is lost, the jobs are
+        finished again in a request of their own, which is safe, and none are claimed: jobs of a lost claim are released
+        when their leases expire.
         """
         for one in finished:
             self.keeper.remove(one.job)
@@ -160,7 +161,7 @@ class JobEngine:
             for one in finished:
                 one.job.uncertain = True
             return self.report(finished), []
-        if results is None:  # the server does not know it, and has claimed only
+        if results is None:  # an old server: it has ignored the updates
             return self.report(finished), jobs
         for one, item, result in zip(finished, items, results, strict=True):
             settle_update(item, result, request_id=request_id, repeated=item.repeated)
@@ -169,9 +170,10 @@ class JobEngine:
 
     def report(self, reports: Sequence[Finished]) -> list[JobEngineError | None]:
         """
-        Send updates of claimed jobs, those of a queue in one request: ends, and heartbeats with or without progress.
+        Send updates of claimed jobs, with one request for each queue: outcomes, and heartbeats with or without
+        progress.
 
-        Gives what went wrong with each, None where nothing did. It is safe to repeat.
+        Returns the error, or None, for each. It is safe to repeat.
         """
         items = [one.job.item(one.changes) for one in reports]
         by_queue: dict[Holder, list[Item]] = {}
@@ -209,11 +211,11 @@ class JobEngine:
         return _claimed(by_name, answer), answer.get("results"), response.request_id
 
     def _give_back(self, queues: Mapping[str, Queue], response: Response) -> None:
-        """Release the jobs of a claim that nobody waits for any more."""
+        """Release the jobs of a claim whose caller has stopped waiting."""
         if response.status != 200:
             return
         for job in _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response)):
-            with suppress(JobEngineError):  # then it comes back when its lease has run out
+            with suppress(JobEngineError):  # otherwise they are released when their leases expire
                 job.release()
 
                 # The server
@@ -227,11 +229,11 @@ class JobEngine:
         self.caller.call(calls.HEALTHZ)
 
     def readyz(self) -> Readiness:
-        """How the server is, if it takes changes; raises Unavailable otherwise."""
+        """The state of the server, if it accepts changes; raises Unavailable otherwise."""
         return self.caller.call(calls.READYZ, safe=False)
 
     def openapi(self) -> Any:
-        """The description of the server's API, as OpenAPI has it."""
+        """The server's API as an OpenAPI document."""
         return self.caller.call(calls.OPENAPI)
 
     def metrics(self) -> str:
@@ -239,12 +241,12 @@ class JobEngine:
         return self.caller.call(calls.METRICS)
 
     def now(self) -> float:
-        """Seconds on a clock that only goes forward."""
+        """Seconds on the monotonic clock."""
         return monotonic()
 
     def _context(self) -> "SSLContext":
         if self._tls is None:
-            from ssl import create_default_context  # those who use plain HTTP do without
+            from ssl import create_default_context  # not loaded for plain HTTP
 
             self._tls = create_default_context()
         return self._tls
@@ -255,7 +257,7 @@ def _claimed(queues: Mapping[str, Queue], answer: Mapping[str, Any]) -> list[Cla
 
 
 def _named(queue: str, item: Item) -> bytes:
-    """An update as JSON, with the queue that it is for."""
+    """An update as JSON, with the name of its queue."""
     return _beginning(queue) + item.data[1:]
 
 

@@ -1,4 +1,4 @@
-# Made from _async/events.py by tests/client/twin.py: change that, and make this anew.
+# Made from _async/events.py by tests/client/twin.py: edit that one and run it again.
 """Watches the events of a queue."""
 
 import random
@@ -18,13 +18,13 @@ from .transport import Stream, monotonic, sleep
 
 __all__ = ["watch"]
 
-#: Seconds without a sign of life, which the server gives every 20, after which the connection counts as broken.
+#: After so many silent seconds a connection counts as broken; the server sends something every 20.
 _SILENCE = 50.0
-_LOST = "Events are no longer kept that came after the last one seen: read the jobs anew, then watch again."
+_LOST = "The next events are no longer kept: read the jobs again, then watch again."
 
 
 def watch(caller: Caller, queue: str, key: Secret | None, after: str | None) -> Stream[JobEvent]:
-    """Events of a queue; goes on after the last one when the connection breaks. Raises EventsLost."""
+    """Watch the events of a queue; continues after the last one if the connection breaks. Raises EventsLost."""
     last, watched = after, False
     patience = Patience(caller.retry_for, random.random)
     while True:
@@ -54,7 +54,7 @@ def watch(caller: Caller, queue: str, key: Secret | None, after: str | None) -> 
 
 
 def _events(caller: Caller, request: Request) -> Stream[JobEvent | None]:
-    """None when the server has begun to answer, then the events of one connection."""
+    """Yield None when the answer begins, then the events of one connection."""
     parser, refused, body = EventParser(), None, b""
     with closing(caller.pool.stream(request, _SILENCE)) as parts:
         for part in parts:

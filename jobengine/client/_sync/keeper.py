@@ -1,4 +1,4 @@
-"""Extends leases in a thread of its own, one for a client, which does not wake up while there is nothing to extend."""
+"""Extends leases in a thread of its own, one for each client, which sleeps while there is nothing to extend."""
 
 import threading
 import time
@@ -30,7 +30,7 @@ class Keeper(Generic[H]):
         self._closed = False
 
     def add(self, job: H) -> None:
-        """Extend the job's lease again and again, until it is removed."""
+        """Extend the job's lease regularly until it is removed."""
         if job.beat_seconds is None:
             return
         with self._changed:
@@ -42,12 +42,12 @@ class Keeper(Generic[H]):
                 self._changed.notify()
 
     def remove(self, job: H) -> None:
-        """Extend it no more."""
+        """Stop extending the job's lease."""
         with self._changed:
             self._beats.remove(job)
 
     def close(self) -> None:
-        """Extend nothing any more."""
+        """Stop extending all leases."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -57,7 +57,7 @@ class Keeper(Generic[H]):
             self._extend(jobs)
 
     def _wait(self) -> Sequence[H] | None:
-        """Jobs whose leases are to be extended now, or None when there will be no more."""
+        """Wait for jobs whose leases are due; None when there will be no more."""
         with self._changed:
             while not self._closed:
                 jobs = self._beats.due(time.monotonic())

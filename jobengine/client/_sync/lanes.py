@@ -1,8 +1,8 @@
 """
-Sends what lanes gather, in the threads of those who wait for it.
+Sends the calls of lanes, in the threads that make these calls.
 
-The thread whose call comes while nothing is under way sends the request, and those that were gathered meanwhile wait.
-When its own call has its outcome, the thread that waits longest sends the next request.
+If no request is under way, the calling thread sends one, and calls that come meanwhile wait. When its own call has its
+outcome, the thread that has waited longest sends the next request.
 """
 
 import threading
@@ -14,12 +14,12 @@ from ..http import Response
 
 __all__ = ["LaneDriver"]
 
-#: Sends a batch; gives the answer, and whether an earlier attempt may have been carried out.
+#: Sends a batch; returns the answer, and whether an earlier attempt may have succeeded.
 Send = Callable[[Lane, Sequence[Item]], tuple[Response, bool]]
 
 
 class LaneDriver:
-    """One lane, and the threads that wait at it. As long as something waits in it, one thread leads: it sends."""
+    """A lane, and the threads that wait for it. While a call waits, one thread leads: it sends the requests."""
 
     def __init__(self, lane: Lane, send: Send) -> None:
         self._lane = lane
@@ -29,7 +29,7 @@ class LaneDriver:
         self._led = False
 
     def submit(self, items: Sequence[Item]) -> None:
-        """Return when every item has its outcome; waits for room before."""
+        """Add items, after waiting for room; return when every one has its outcome."""
         self._put(items)
         try:
             for item in items:
@@ -89,7 +89,7 @@ class LaneDriver:
         self._room.notify_all()
 
     def _hand_on(self) -> None:
-        """Let the one who waits longest lead; nobody, if nobody waits."""
+        """Let the thread that has waited longest lead, if any waits."""
         first = self._lane.first()
         self._led = first is not None
         if first is not None:
@@ -97,7 +97,7 @@ class LaneDriver:
             _release(first)
 
     def _leave(self, items: Sequence[Item]) -> None:
-        """The thread was interrupted: what it has not sent yet is forgotten, and others go on."""
+        """Forget what this interrupted thread has not sent, and let another thread lead."""
         with self._lock:
             for item in items:
                 self._lane.withdraw(item)

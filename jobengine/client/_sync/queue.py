@@ -1,5 +1,5 @@
-# Made from _async/queue.py by tests/client/twin.py: change that, and make this anew.
-"""A queue: what can be asked of it and of its jobs."""
+# Made from _async/queue.py by tests/client/twin.py: edit that one and run it again.
+"""A queue and its calls."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, Unpack
@@ -31,14 +31,14 @@ from .transport import Stream
 
 __all__ = ["Keys", "Queue"]
 
-#: The longest that one request waits, in seconds: proxies cut at 60.
+#: The longest wait of one request, in seconds: proxies give up after 60.
 LONGEST_WAIT = 50.0
-#: Jobs of a list that are read at a time.
+#: Jobs that a list reads at a time.
 _PAGE = 500
 
 
 class Client(Protocol):
-    """What a queue needs of the client that it belongs to."""
+    """The client, as its queues use it."""
 
     caller: Caller
     keeper: Keeper[ClaimedJob]
@@ -56,13 +56,13 @@ class Client(Protocol):
 
 
 class Queue:
-    """A queue by its name. Making this asks the server nothing; all methods but that raise JobEngineError."""
+    """A queue, by its name. Making this object sends nothing; all of its methods raise JobEngineError."""
 
     def __init__(self, engine: Client, name: str, key: Secret | None) -> None:
         self.engine = engine
         #: The queue's name.
         self.name = name
-        #: What opens it; None is the admin key.
+        #: Its key; None stands for the admin key.
         self.key = key
         #: Its keys with a role.
         self.keys = Keys(self)
@@ -70,10 +70,10 @@ class Queue:
         self.begin()
 
     def begin(self) -> None:
-        """Begin with nothing that waits to be sent."""
-        #: Extends the leases of jobs.
+        """Start with empty lanes."""
+        #: Extends leases.
         self.keeper = self.engine.keeper
-        #: What waits to be sent: jobs to be added, and updates.
+        #: The lanes: jobs to add and, below, updates.
         self.adds = LaneDriver(AddLane(self.name, self.engine.max_pending), self._send)
         self.updates = LaneDriver(UpdateLane(self.name, self.engine.max_pending), self._send)
 
@@ -84,16 +84,16 @@ class Queue:
         return self._caller.send_batch(lane, self.key, batch)
 
     def ask(self, call: calls.Call[Any], **more: Any) -> Any:
-        """What a call gives, made with the queue's key."""
+        """Make a call with the queue's key, and return its result."""
         return self._caller.call(call, key=self.key, **more)
 
         # The queue itself
 
     def create(self, *, access_key: str | Secret | None = None, exist_ok: bool = False) -> None:
         """
-        Make the queue; raises QueueExists if it is there, unless `exist_ok`.
+        Create the queue; raises QueueExists if it exists, unless `exist_ok`.
 
-        `access_key` becomes its owner's key; left out it is the key that this client has for the queue.
+        `access_key` becomes the owner's key; by default it is the client's key for this queue.
         """
         access_key = secret(access_key) or self.key
         if access_key is None:
@@ -107,7 +107,7 @@ class Queue:
         self.key = access_key
 
     def remove(self) -> None:
-        """Remove the queue and every job in it."""
+        """Delete the queue and all its jobs."""
         self.ask(calls.DELETE_QUEUE, query={"name": self.name})
 
     def configure(
@@ -122,10 +122,10 @@ class Queue:
         old_key_seconds: int | None = None,
     ) -> QueueSetup:
         """
-        Set the queue up otherwise; what is left out stays as it is.
+        Change the settings of the queue; what is left out stays as it is.
 
         `defaults` has keep_minutes, timeout_seconds, max_attempts and retry_delay_seconds; `old_key_seconds` is how
-        long the owner's old key still opens the queue beside the new one.
+        long the owner's old key stays valid beside the new one.
         """
         new_access_key = secret(new_access_key)
         asked = {
@@ -138,30 +138,30 @@ class Queue:
             "old_key_seconds": old_key_seconds,
         }
         body = {"name": self.name, **{name: value for name, value in asked.items() if value is not None}}
-        # With the new key in force the old one, which would be sent again, may open nothing.
+        # Repeating it would need the old key, which may be invalid by then.
         setup: QueueSetup = self.ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)
         if new_access_key is not None:
             self.key = new_access_key
         return setup
 
     def pause(self) -> QueueSetup:
-        """Give no jobs out."""
+        """Pause the queue: no job can be claimed."""
         return self.configure(paused=True)
 
     def resume(self) -> QueueSetup:
-        """Give jobs out again."""
+        """Resume the queue: jobs can be claimed again."""
         return self.configure(paused=False)
 
     def drain(self) -> QueueSetup:
-        """Take no new jobs in."""
+        """Drain the queue: no job can be added."""
         return self.configure(draining=True)
 
     def undrain(self) -> QueueSetup:
-        """Take new jobs in again."""
+        """Undrain the queue: jobs can be added again."""
         return self.configure(draining=False)
 
     def stats(self) -> QueueStats:
-        """The queue in numbers."""
+        """The statistics of the queue."""
         stats: QueueStats = self.ask(calls.READ_STATS, query={"name": self.name})
         return stats
 
@@ -171,7 +171,7 @@ class Queue:
         return access
 
     def workers(self) -> list[WorkerJobs]:
-        """The workers that hold jobs, at most 1,000: those with most jobs first."""
+        """The workers that hold jobs, at most 1,000; those with the most jobs first."""
         workers: list[WorkerJobs] = self.ask(calls.LIST_WORKERS, query={"queueName": self.name})
         return workers
 
@@ -179,10 +179,10 @@ class Queue:
 
     def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
         """
-        Add a job; on disk when this returns.
+        Add a job; when this returns, it is on disk.
 
-        What many callers add at one time goes in one request. Raises TypeError or ValueError for content that JSON
-        can't hold.
+        Adds of many callers at the same time share a request. Raises TypeError or ValueError for content that can't be
+        JSON.
         """
         item = Item(job_json(content, options))
         self.adds.submit([item])
@@ -196,11 +196,11 @@ class Queue:
         **options: Unpack[JobOptions],
     ) -> list[Job]:
         """
-        Add jobs, of an iterable that is read as they are sent.
+        Add jobs from an iterable, which is read while they are sent.
 
-        `options` are for all that do not say otherwise by being a NewJob; `progress` is called with how many were
-        added. Each request of some hundred jobs is carried out as a whole or not at all: the error says in `index`
-        which job was refused, and those of earlier requests are added.
+        `options` are for all jobs; a NewJob can have others. `progress` is called with the number of jobs added so far.
+        Each request has some hundred jobs, and adds all of them or none. An error's `index` says which job was refused;
+        the jobs of earlier requests were added.
         """
         jobs = []
         for chunk in self.add_in_chunks(contents, **options):
@@ -213,15 +213,15 @@ class Queue:
         self, contents: Iterable[Mapping[str, Any] | NewJob], *, brief: bool = False, **options: Unpack[JobOptions]
     ) -> Stream[list[Job]]:
         """
-        As add_many, for more jobs than are to be held in memory: gives those of each request when they are added.
+        As add_many, for more jobs than fit in memory: yields the jobs of each request after they were added.
 
-        With `brief` the jobs have their uids and no more, but for `status` in `raw`: 201 if it is new, 200 if it was
-        there. One that is alone in its request is whole. This is faster.
+        With `brief`, which is faster, a job has only its uid, and in `raw` a `status`: 201 if it is new, 200 if it
+        existed. A job that was sent alone is complete.
         """
         return add_in_chunks(self._caller, self.name, self.key, contents, options, brief=brief)
 
     def add_and_wait(self, content: Mapping[str, Any], *, timeout: float = 30, **options: Unpack[JobOptions]) -> Job:
-        """Add a job; the job when it is finished, or as it is after `timeout` seconds: `finished` says which."""
+        """Add a job, and return it when it is finished or after `timeout` seconds; `finished` tells which."""
         lane, item = AddLane(self.name, 1), Item(job_json(content, options))
         wait = int(min(timeout, LONGEST_WAIT))
         deadline = self.engine.now() + timeout
@@ -241,7 +241,7 @@ class Queue:
         return job
 
     def wait(self, uid: str, *, timeout: float = 30) -> Job:
-        """The job when it is finished, or as it is after `timeout` seconds: `finished` says which."""
+        """The job when it is finished or after `timeout` seconds; `finished` tells which."""
         deadline = self.engine.now() + timeout
         while True:
             wait = max(min(deadline - self.engine.now(), LONGEST_WAIT), 0)
@@ -250,16 +250,16 @@ class Queue:
                 return job
 
     def explain(self, uid: str) -> Explanation:
-        """Why the job is where it is."""
+        """Why the job is in its place."""
         explanation: Explanation = self.ask(calls.EXPLAIN_JOB, query=self._job(uid))
         return explanation
 
     def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
         """
-        Change the job; the job as it is now.
+        Change the job, and return it.
 
-        An update that sets a state without a lease is not sent again if its answer is lost, since others may have moved
-        the job on meanwhile: OutcomeUnknown.
+        An update that sets a state without a lease is not repeated if its answer is lost, because other callers may
+        have changed the job meanwhile: it raises OutcomeUnknown.
         """
         item = update_item(uid, changes)
         item.brief = False
@@ -267,17 +267,17 @@ class Queue:
         return Job(item.result())
 
     def cancel(self, uid: str) -> Job:
-        """Ask for the job's end: one that is queued becomes failed, the worker of one in progress is told."""
+        """Cancel the job: if it is queued it fails, and if it is in progress its worker is told to stop."""
         item = Item(b'{"uid":%b,"cancel":true}' % encode(uid))
         self.updates.submit([item])
         return Job(item.result())
 
     def delete(self, uid: str) -> None:
-        """Remove the job."""
+        """Delete the job."""
         self.ask(calls.DELETE_JOB, query=self._job(uid))
 
     def peek(self) -> Job | None:
-        """The job that is to run next, if one can run; nothing changes."""
+        """The next job to run, if one is ready; changes nothing."""
         job: Job | None = self.ask(calls.NEXT_JOB, query={"queueName": self.name})
         return job
 
@@ -285,10 +285,10 @@ class Queue:
         self, count: int = 1, *, wait: float = 0, tags: Sequence[str] = (), worker: str | None = None
     ) -> list[ClaimedJob]:
         """
-        Up to `count` jobs, which nobody else gets now; none if there are none after `wait` seconds.
+        Claim up to `count` jobs; returns none if none was ready within `wait` seconds.
 
-        `tags`: only jobs with all of these. It is not sent again if its answer is lost: OutcomeUnknown, and the jobs
-        come back when their lease has run out.
+        `tags`: only jobs with all of these. If the answer is lost, the claim is not repeated: it raises OutcomeUnknown,
+        and the jobs are released when their leases expire.
         """
         return self.engine.claim([self], count, wait=wait, tags=tags, worker=worker)
 
@@ -298,10 +298,10 @@ class Queue:
         self, *, limit: int | None = None, sort: JobOrder | None = None, **filters: Unpack[JobFilter]
     ) -> Stream[Job]:
         """
-        The jobs that match in execution order, `limit` at most, read as they are asked for.
+        The jobs that match, at most `limit`, in execution order; they are read as the iteration goes on.
 
-        `sort`: by when they were added or last updated, oldest first, or with a "-" newest first. By "updated" a job
-        that is updated meanwhile comes again; by "-updated" it may be left out.
+        `sort`: by time of adding or of the last update; oldest first or, with a "-", newest first. A job that is
+        updated meanwhile appears again with "updated", and may be missing with "-updated".
         """
         query = {"queueName": self.name, **filter_query(filters)}
         if sort is not None:
@@ -317,12 +317,12 @@ class Queue:
             limit = None if limit is None else limit - len(page)
 
     def all_jobs(self) -> list[Job]:
-        """All jobs of every state, in one answer."""
+        """All jobs in any state, from one answer."""
         jobs: list[Job] = self.ask(calls.READ_QUEUE, query={"name": self.name})
         return jobs
 
     def retry(self, *, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int:
-        """Queue the jobs that match again, failed ones if no state is said; how many. `dry_run`: only count."""
+        """Queue matching jobs again, by default failed ones; returns how many. `dry_run`: only count."""
         wanted: JobFilter = {"state": "failed", **filters}
         return self._change_all({"new_status": "queued"}, wanted, dry_run=dry_run)
 
@@ -334,15 +334,15 @@ class Queue:
         dry_run: bool = False,
         **filters: Unpack[JobFilter],
     ) -> int:
-        """Change the jobs that match, or with `all` every one; how many. `dry_run`: only count."""
+        """Change matching jobs, or every job with `all`; returns how many. `dry_run`: only count."""
         return self._change_all(changes_of_all(changes), filters, every=all, dry_run=dry_run)
 
     def cancel_all(self, *, all: bool = False, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int:  # noqa: A002  # the word of the API
-        """Cancel the jobs that match, or with `all` every one; how many. `dry_run`: only count."""
+        """Cancel matching jobs, or every job with `all`; returns how many. `dry_run`: only count."""
         return self._change_all({"cancel": True}, filters, every=all, dry_run=dry_run)
 
     def delete_all(self, *, all: bool = False, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int:  # noqa: A002  # the word of the API
-        """Remove the jobs that match, or with `all` every one; how many. `dry_run`: only count."""
+        """Delete matching jobs, or every job with `all`; returns how many. `dry_run`: only count."""
         _check_filter(filters, every=all)
         query = {"queueName": self.name, **filter_query(filters)}
         if all:
@@ -366,10 +366,10 @@ class Queue:
 
     def events(self, after: str | None = None) -> Stream[JobEvent]:
         """
-        Changes of state as they happen, from now on or after the event with the id `after`.
+        Watch changes of state as they happen, from now on or after the event with the id `after`.
 
-        A broken connection is made again, and goes on after the last event. Raises EventsLost if events are gone that
-        were not seen: read the jobs anew, and watch again.
+        After a broken connection it reconnects and continues after the last event. Raises EventsLost if the next events
+        are no longer kept: read the jobs again, then watch again.
         """
         return watch(self._caller, self.name, self.key, after)
 
@@ -378,28 +378,28 @@ class Queue:
 
 
 class Keys:
-    """The keys of a queue beside the owner's."""
+    """The keys of a queue, except the owner's."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
     def add(self, role: str, key: str | Secret) -> AccessKey:
-        """Let `key` open the queue for a role: producer, worker or viewer."""
+        """Add a key with a role: producer, worker or viewer."""
         key = as_secret(key)
         body = {"queue_name": self._queue.name, "role": role, "access_key": key}
         added: AccessKey = self._queue.ask(calls.ADD_KEY, body=body)
         return added
 
     def list(self) -> "list[AccessKey]":
-        """The keys, in the order in which they were added."""
+        """The keys, in the order of their adding."""
         keys: list[AccessKey] = self._queue.ask(calls.LIST_KEYS, query={"name": self._queue.name})
         return keys
 
     def revoke(self, id: str) -> None:  # noqa: A002  # the word of the API
-        """Let the key with this id open nothing any more."""
+        """Revoke the key with this id."""
         self._queue.ask(calls.REVOKE_KEY, query={"name": self._queue.name, "keyID": id})
 
 
 def _check_filter(filters: JobFilter, *, every: bool) -> None:
     if every == bool(filters):
-        raise TypeError("say which jobs are meant: a filter such as state or tag, or all=True for every job")
+        raise TypeError("choose the jobs: a filter such as state or tag, or all=True for every job")

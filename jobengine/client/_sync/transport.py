@@ -11,18 +11,18 @@ from ..http import Address, Broken, NotConnected, Request, Response, ResponsePar
 
 __all__ = ["Pool", "Stream", "blocking", "monotonic", "sleep"]
 
-#: Seconds that a connection may be idle and still be used; the server closes it after 60.
+#: Seconds after which an idle connection is no longer used; the server closes it after 60.
 _IDLE: Final = 30.0
-#: Seconds after which a connection is looked at before it is used: a server that was stopped has closed it.
+#: Seconds after which an idle connection is checked before it is used: a server that stopped has closed it.
 _FRESH: Final = 0.5
-#: Seconds in which a connection must be made.
+#: Seconds for making a connection.
 _CONNECTING: Final = 10.0
-#: Seconds to wait for an answer that nobody wants any more, so that jobs in it can be given back.
+#: Seconds to wait for an answer that is no longer wanted, so that jobs in it can be released.
 _RESCUE: Final = 0.1
 _CHUNK: Final = 1 << 16
 
 T = TypeVar("T")
-#: A generator that only gives.
+#: A generator that only yields.
 Stream = Generator[T, None, None]
 
 sleep = time.sleep
@@ -30,12 +30,12 @@ monotonic = time.monotonic
 
 
 def blocking(call: Callable[..., T], *arguments: Any) -> T:
-    """Run a call that blocks: here, every call may."""
+    """Run a blocking call here: in a thread, any call may block."""
     return call(*arguments)
 
 
 class Pool:
-    """As many connections as are used at one time; those that are idle are kept for the next request."""
+    """A connection for each request under way; idle ones are kept and used again."""
 
     def __init__(self, address: Address, tls: Callable[[], Any]) -> None:
         self.address = address
@@ -44,13 +44,13 @@ class Pool:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Begin with no connections: those that there are belong to the parent process."""
+        """Forget all connections: they belong to the parent process."""
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
         self._used: set[_Connection] = set()
 
     def close(self) -> None:
-        """Close all connections; whoever waits for an answer gets Broken."""
+        """Close all connections; open calls raise Broken."""
         with self._lock:
             self.closed = True
             connections = [*self._idle, *self._used]
@@ -63,7 +63,7 @@ class Pool:
         return self.finish(request, self.begin(request))
 
     def begin(self, request: Request) -> "_Connection":
-        """Send a request; its answer is had by `finish`. Raises NotConnected or Broken."""
+        """Send a request; `finish` returns its answer. Raises NotConnected or Broken."""
         connection = self._connection(request)
         try:
             connection.send(request)
@@ -73,7 +73,7 @@ class Pool:
         return connection
 
     def finish(self, request: Request, connection: "_Connection") -> Response:
-        """The answer to a request that was sent; raises Broken."""
+        """The answer to a request from `begin`; raises Broken."""
         try:
             response = connection.receive()
         except Broken:
@@ -86,7 +86,7 @@ class Pool:
         return response
 
     def stream(self, request: Request, silence: float) -> Stream[Response | bytes]:
-        """The head of an answer, and then what comes of its body; Broken if nothing comes for `silence` seconds."""
+        """Yield the head of an answer, then parts of its body; raises Broken after `silence` seconds without any."""
         connection = self._connection(request)
         try:
             connection.send(request)
@@ -108,7 +108,7 @@ class Pool:
             connection.deadline = monotonic() + request.seconds
             with self._lock:
                 self._used.add(connection)
-                if self.closed:  # meanwhile, and this one was not seen
+                if self.closed:  # closed meanwhile, without this connection
                     connection.abort()
             return connection
 
@@ -127,7 +127,7 @@ class Pool:
         connection.abort()
 
     def _rescue(self, request: Request, connection: "_Connection") -> None:
-        """Somebody was interrupted: jobs that are on their way are given back, and it is closed."""
+        """The caller was interrupted: release jobs in the answer, and close the connection."""
         response = None
         if request.abandoned is not None:
             connection.deadline = monotonic() + _RESCUE
@@ -145,26 +145,26 @@ class _Connection:
         self._address = address
         self._socket = _connect(address, tls, seconds)
         self.parser = ResponseParser()
-        #: When the request under way has to be answered.
+        #: When the answer of the request under way is due.
         self.deadline = 0.0
         self.idle_since = 0.0
         self._used_before = False
 
     def usable(self) -> bool:
-        """Whether an idle connection is likely to be open still."""
+        """Whether an idle connection is probably still open."""
         idle = monotonic() - self.idle_since
         if idle < _FRESH:
             return True
         return idle < _IDLE and not self._something_came()
 
     def _something_came(self) -> bool:
-        """Whether there is something to be read, where nothing can be but the end."""
+        """Whether an idle connection can be read, which means that it has ended."""
         self._socket.settimeout(0)
         try:
             self._socket.recv(1)
         except (BlockingIOError, InterruptedError):
             return False
-        except OSError as error:  # TLS says in this way that it would block
+        except OSError as error:  # TLS reports in this way that it would block
             return not _wants_read(error)
         return True
 
@@ -180,7 +180,7 @@ class _Connection:
             self._hear(error)
 
     def _hear(self, error: OSError) -> None:
-        """The server takes no more: it may have said why before, as with a body that is too long."""
+        """The server reads no more; it may have said why, as for a body that is too long."""
         self.deadline = min(self.deadline, monotonic() + 1)
         try:
             while not self.parser.complete:
@@ -197,7 +197,7 @@ class _Connection:
         return self.parser.response()
 
     def parts(self, silence: float) -> Stream[Response | bytes]:
-        """The head of the answer as soon as it is there, then parts of the body."""
+        """Yield the head of the answer, then parts of the body."""
         while self.parser.head is None:
             self._read()
         yield self.parser.head
@@ -233,7 +233,7 @@ class _Connection:
         return left
 
     def abort(self) -> None:
-        """Close it, also under the hands of a thread that waits for an answer."""
+        """Close the connection at once, even if a thread waits for an answer."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         with suppress(OSError):
