@@ -118,7 +118,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_nobody_imports_tap(path: Path) -> None:
+def test_no_module_imports_tap(path: Path) -> None:
     assert not [name for name in ours(path) if name and allows({"tap"}, name)]
 
 
@@ -155,7 +155,7 @@ def test_files_are_short() -> None:
 
 
 @pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
-def test_every_file_that_is_named_for_those_who_work_on_it_is_there(page: str) -> None:
+def test_every_file_that_the_pages_for_developers_name_exists(page: str) -> None:
     text = (ROOT / page).read_text()
     named = set(re.findall(r"[`(]((?:[\w.-]+/)*[\w-]+\.(?:py|md|yml))[`)]", text))
     named |= set(re.findall(r"`((?:tests|docs|jobengine|newsfragments)/[\w/]*)`", text))

@@ -145,7 +145,7 @@ def test_the_daemon_that_is_measured_lives_through_a_restart_and_is_gone_at_the_
     assert not server.listens()
 
 
-def test_confirms_count_once_in_whatever_order_they_come() -> None:
+def test_confirms_count_once_in_any_order() -> None:
     channel = Channel.__new__(Channel)
     channel._all_up_to, channel._beyond = 0, set()
     for tag, multiple in ((2, 0), (5, 0), (3, 1), (4, 0)):

@@ -171,7 +171,7 @@ def test_a_file_with_a_key_that_others_may_read_is_refused(shell: Shell, tmp_pat
     assert shell.mail.asked == []
 
 
-def test_a_new_key_is_shown_although_nobody_knows_whether_the_queue_was_made(shell: Shell) -> None:
+def test_a_new_key_is_shown_even_if_it_is_unknown_whether_the_queue_was_created(shell: Shell) -> None:
     shell.mail.answers["create"] = OutcomeUnknown("lost")
     done = shell("queue", "create", "mail")
     assert done.exit_code == 5

@@ -156,7 +156,7 @@ def test_what_is_gone_when_it_is_asked_again_was_removed_before(clock: Clock, ca
         call(engine.queue("q"))
 
 
-def test_a_queue_that_is_there_is_no_error_for_those_who_do_not_mind(clock: Clock) -> None:
+def test_an_existing_queue_is_no_error_with_exist_ok(clock: Clock) -> None:
     engine, _ = _engine([Broken("cut"), answer(409, {"detail": "taken"}), answer(409, {"detail": "taken"})])
     engine.queue("q").create(exist_ok=True)
     with pytest.raises(QueueExists):
@@ -218,7 +218,7 @@ def _frames_of_the_client(text: str) -> str:
     return "\n".join(block for block in text.split('  File "') if "test_caller.py" not in block.partition("\n")[0])
 
 
-def test_those_who_act_on_many_say_which() -> None:
+def test_a_change_of_many_jobs_must_say_which() -> None:
     engine, pool = _engine([])
     for call in (engine.queue("q").cancel_all, engine.queue("q").delete_all):
         with pytest.raises(TypeError, match="all=True"):

@@ -100,7 +100,7 @@ def test_a_lane_is_full_by_number_and_by_bytes(monkeypatch: pytest.MonkeyPatch) 
     assert not lane.full()
 
 
-def test_what_nobody_waits_for_any_more_is_not_sent() -> None:
+def test_items_whose_callers_have_gone_are_not_sent() -> None:
     first, second = _items(2)
     lane = _filled([first, second])
     lane.withdraw(first)
@@ -195,7 +195,7 @@ def test_a_refusal_within_an_answer_has_the_id_of_its_request() -> None:
     assert items[1].error.request_id == "7"
 
 
-def test_a_conflict_is_a_lost_lease_only_for_those_who_sent_one() -> None:
+def test_a_conflict_is_a_lost_lease_only_if_a_lease_was_sent() -> None:
     assert isinstance(_updated(409, repeated=False, asked="complete").error, LeaseLost)
     assert type(_updated(409, repeated=False, asked="complete", lease=False).error).__name__ == "Conflict"
 
@@ -218,7 +218,7 @@ def test_an_end_whose_answer_was_lost_is_done_when_the_lease_is_gone(status: int
     assert _updated(status, repeated=True, asked=asked, lease=False).error is not None
 
 
-def test_a_lost_outcome_is_told_to_those_who_have_none_yet() -> None:
+def test_a_lost_outcome_fails_the_items_without_one() -> None:
     done, lost = _items(2)
     done.done({"uid": "a"})
     AddLane("q", 9).lost([done, lost], OutcomeUnknown("lost"))

@@ -15,7 +15,7 @@ def _request(**more: object) -> Request:
 
 
 @pytest.mark.parametrize("answer", [_ANSWER, _CHUNKED], ids=["with a length", "in chunks"])
-def test_an_answer_is_whole_whatever_parts_it_comes_in(answer: bytes) -> None:
+def test_an_answer_is_whole_in_any_parts(answer: bytes) -> None:
     for size in range(1, len(answer) + 1):
         parser = ResponseParser()
         for begin in range(0, len(answer), size):
@@ -40,7 +40,7 @@ def test_answers_on_one_connection_follow_each_other() -> None:
         assert parser.response().body == b"hello"
 
 
-def test_an_interim_answer_is_passed_over() -> None:
+def test_an_interim_answer_is_skipped() -> None:
     parser = ResponseParser()
     parser.feed(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert not parser.complete

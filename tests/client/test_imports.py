@@ -36,7 +36,7 @@ def test_the_client_loads_nothing_of_the_server_and_little_else() -> None:
     assert len(loaded - bare - ours) < 120
 
 
-def test_asyncio_is_loaded_for_those_who_use_it() -> None:
+def test_asyncio_is_loaded_when_it_is_used() -> None:
     assert "asyncio" in _loaded("from jobengine.client import AsyncJobEngine")
 
 

@@ -84,7 +84,7 @@ def test_beats_that_are_late_come_once() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_events_are_found_whatever_parts_they_come_in(size: int) -> None:
+def test_events_are_found_in_any_parts(size: int) -> None:
     text = b':\n\nid: a-1\nevent: job\ndata: {"uid":"\xc3\xa9"}\n\n:\n\nevent: gone\ndata: {}\n\nid: a-2\ndata: cut'
     parser = EventParser()
     events = [event for at in range(0, len(text), size) for event in parser.feed(text[at : at + size])]
@@ -244,7 +244,7 @@ def test_which_404_it_is_is_said_by_the_call_and_by_the_words() -> None:
     assert type(error_of(409, {}, special={409: QueueExists})) is QueueExists
 
 
-def test_a_status_that_nobody_knows_is_an_error_all_the_same() -> None:
+def test_an_unknown_status_is_an_error() -> None:
     assert type(error_of(418, {})) is JobEngineError
     assert "418" in str(error_of(418, {}))
     assert type(error_of(502, {})) is Unavailable

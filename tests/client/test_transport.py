@@ -105,7 +105,7 @@ def test_a_connection_is_used_again_and_a_new_one_made_when_it_is_closed(server:
         assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
 
 
-def test_a_connection_that_the_server_has_closed_is_made_anew_without_a_sign(server: Server) -> None:
+def test_a_connection_that_the_server_has_closed_is_replaced_silently(server: Server) -> None:
     with _engine(server, retry_for=0) as engine:
         for reply in (_EMPTY, None, _EMPTY):
             server.replies.put(reply)
@@ -198,7 +198,7 @@ def test_a_claim_that_is_cancelled_gives_back_what_was_on_its_way(server: Server
     _run(test)
 
 
-def test_a_claim_that_is_cancelled_lets_the_server_see_that_nobody_waits(server: Server) -> None:
+def test_a_cancelled_claim_shows_the_server_that_the_caller_is_gone(server: Server) -> None:
     async def test() -> None:
         async with AsyncJobEngine(server.url, access_key="k") as engine:
             claim = asyncio.create_task(engine.queue("q").claim(wait=20))
@@ -213,7 +213,7 @@ def test_a_claim_that_is_cancelled_lets_the_server_see_that_nobody_waits(server:
     assert server.gone.get(timeout=PATIENCE) == 0
 
 
-def test_in_a_loop_a_connection_is_used_again_and_made_anew(server: Server) -> None:
+def test_in_a_loop_a_connection_is_used_again_or_replaced(server: Server) -> None:
     async def test() -> None:
         async with AsyncJobEngine(server.url, access_key="k", retry_for=0) as engine:
             for reply in (_EMPTY, None, _EMPTY):

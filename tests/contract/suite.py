@@ -35,7 +35,7 @@ class JobsContract(Contract):
         assert all(map(isawaitable, asked))
         world.all_of(*asked)
 
-    def test_a_name_is_taken_whatever_the_key(self, world: World, ask: Asker) -> None:
+    def test_a_name_is_taken_with_any_key(self, world: World, ask: Asker) -> None:
         for key in (KEY, b"another"):
             with pytest.raises(QueueExists):
                 ask.create(key=key)
@@ -64,7 +64,7 @@ class JobsContract(Contract):
                 with pytest.raises(JobNotFound):
                     ask.get(verb(command))
 
-    def test_a_deleted_queue_is_gone_with_its_jobs_and_may_be_made_anew(self, world: World, ask: Asker) -> None:
+    def test_a_deleted_queue_is_gone_with_its_jobs_and_may_be_created_again(self, world: World, ask: Asker) -> None:
         job = ask.add()
         ask.get(world.engine.ask(c.DeleteQueue(queue="q", access_key=KEY)))
         with pytest.raises(QueueNotFound):
@@ -222,7 +222,7 @@ class JobsContract(Contract):
         assert ask.read(running).state is State.INPROGRESS
         assert ask.read(waiting).state is State.QUEUED
 
-    def test_time_does_its_work_even_if_nobody_asks(self, world: World, ask: Asker) -> None:
+    def test_changes_of_time_happen_without_any_request(self, world: World, ask: Asker) -> None:
         ask.add(timeout_seconds=MINUTE, keep_minutes=1)
         ask.claim()
         world.advance(MINUTE)
@@ -232,7 +232,7 @@ class JobsContract(Contract):
 
     # Storage
 
-    def test_all_that_was_answered_is_there_when_the_engine_is_opened_anew(self, world: World, ask: Asker) -> None:
+    def test_all_that_was_answered_is_there_when_the_engine_is_opened_again(self, world: World, ask: Asker) -> None:
         jobs = [ask.add(priority=at % 3, content=b'{"at": %d}' % at) for at in range(8)]
         ask.claim()
         ask.update(jobs[0], State.COMPLETE)
@@ -251,7 +251,7 @@ class JobsContract(Contract):
         with pytest.raises(QueueNotFound):
             ask.peek("gone")
 
-    def test_a_new_job_comes_behind_the_old_ones_after_opening_anew(self, world: World, ask: Asker) -> None:
+    def test_a_new_job_comes_after_the_old_ones_when_the_file_is_opened_again(self, world: World, ask: Asker) -> None:
         old = [ask.add() for _ in range(3)]
         ask.delete(old[2])
         world.reopen()
@@ -259,7 +259,7 @@ class JobsContract(Contract):
         assert ask.jobs() == [*old[:2], new]
         assert new.spec.uid not in {job.spec.uid for job in old}
 
-    def test_what_came_due_meanwhile_is_true_when_the_engine_is_opened_anew(self, world: World, ask: Asker) -> None:
+    def test_what_came_due_meanwhile_is_true_when_the_engine_is_opened_again(self, world: World, ask: Asker) -> None:
         job = ask.add(timeout_seconds=MINUTE)
         ask.claim()
         world.advance(MINUTE)
@@ -293,7 +293,7 @@ class JobsContract(Contract):
             assert [one.name for one in ask.get(world.engine.ask(kind(after="q", limit=3)))] == ["z"]
             assert ask.get(world.engine.ask(kind(after="z", limit=3))) == []
 
-    def test_what_a_key_is_is_said_to_whoever_has_it(self, world: World, ask: Asker) -> None:
+    def test_a_key_can_ask_for_its_role(self, world: World, ask: Asker) -> None:
         assert ask.get(world.engine.ask(c.CheckKey(queue="q", access_key=KEY))).role is Role.OWNER
 
     def test_a_backup_comes_in_pieces_or_is_refused_as_not_offered(self, world: World, ask: Asker) -> None:
@@ -305,7 +305,7 @@ class JobsContract(Contract):
         assert ask.get(anext(pieces))
         ask.get(pieces.aclose())
 
-    def test_a_queue_that_is_read_in_parts_has_each_job_once_whatever_is_edited_meanwhile(self, ask: Asker) -> None:
+    def test_a_queue_that_is_read_in_parts_has_each_job_once_even_if_jobs_change_meanwhile(self, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(9)]
         priorities = iter(range(1, 100))
 

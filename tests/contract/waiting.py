@@ -64,7 +64,7 @@ class WaitingContract(Contract):
         world.advance(5)
         assert given(waiting) == [uid_of(job)]
 
-    def test_one_who_has_gone_gets_nothing_and_the_next_does(self, ask: Asker) -> None:
+    def test_a_waiter_that_left_gets_nothing_and_the_next_one_does(self, ask: Asker) -> None:
         first, second = ask.claiming(), ask.claiming()
         first.cancel()
         job = ask.add()
@@ -145,7 +145,7 @@ class WaitingContract(Contract):
         ask.update(job, State.COMPLETE)
         assert waiting.answer.state is State.COMPLETE
 
-    def test_after_its_time_one_who_waits_sees_the_job_as_it_is(self, world: World, ask: Asker) -> None:
+    def test_a_waiter_whose_time_is_over_sees_the_job_as_it_is(self, world: World, ask: Asker) -> None:
         waiting = ask.awaiting(ask.add(), wait=5)
         world.advance(5)
         assert waiting.answer.state is State.QUEUED

@@ -17,7 +17,7 @@ def test_every_claim_has_a_lease_of_its_own(world: World) -> None:
     assert not any(lease in repr(world.list()) for lease in leases if lease)
 
 
-def test_one_whose_lease_was_lost_is_told_who_holds_the_job(world: World) -> None:
+def test_an_update_with_a_lost_lease_is_told_who_holds_the_job(world: World) -> None:
     uid = world.add(max_attempts=2, timeout_seconds=5).spec.uid
     old = world.hold(worker="slow").standing.lease
     world.now += 5_000
@@ -31,7 +31,7 @@ def test_one_whose_lease_was_lost_is_told_who_holds_the_job(world: World) -> Non
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.COMPLETE, State.FAILED])
-def test_a_lease_of_a_job_that_nobody_holds_is_lost(world: World, state: State) -> None:
+def test_a_lease_of_a_job_without_a_holder_is_lost(world: World, state: State) -> None:
     uid = world.add().spec.uid
     lease = world.hold(worker="w").standing.lease
     world.update(uid, state)

@@ -95,7 +95,7 @@ def test_a_job_that_is_not_there_is_not_found(world: World, command: QueueComman
 
 
 @pytest.mark.parametrize("key", [KEY, b"another"])
-def test_a_name_is_taken_whatever_the_key(world: World, key: bytes) -> None:
+def test_a_name_is_taken_with_any_key(world: World, key: bytes) -> None:
     with pytest.raises(QueueExists):
         world.create(key=key)
 
@@ -213,7 +213,7 @@ def test_in_progress_without_an_update_fails_at_the_exact_time(world: World) -> 
     assert (job.state, job.updated) == (State.FAILED, world.now)
 
 
-def test_an_update_to_in_progress_begins_the_time_anew(world: World) -> None:
+def test_an_update_to_in_progress_restarts_the_time(world: World) -> None:
     uid = world.add(timeout_seconds=600).spec.uid
     world.claim()
     world.now += 9 * MINUTE

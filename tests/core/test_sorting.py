@@ -89,7 +89,7 @@ def test_what_is_taken_back_is_taken_out_of_the_indexes(
 
 @given(st.lists(facts, max_size=40), SORTS, st.none() | st.sampled_from(State), st.integers(1, 4), st.booleans())
 @settings(deadline=None)
-def test_pages_are_the_jobs_sorted_anew_with_an_index_and_without(
+def test_pages_are_the_sorted_jobs_with_an_index_and_without(
     some: list[Fact], sort: Sort, state: State | None, limit: int, indexed: bool
 ) -> None:
     tables = Tables()
@@ -144,7 +144,7 @@ def edits(world: World, *, pace: int = 1) -> Callable[[], None]:
     return edit
 
 
-def test_by_creation_every_job_comes_once_whatever_is_edited(crowd: World) -> None:
+def test_by_creation_every_job_comes_once_even_if_jobs_change(crowd: World) -> None:
     uids = [uid for uid, _ in sorted(((j.spec.uid, j.spec.arrival) for j in crowd.list()), key=lambda one: one[1])]
     seen = read(crowd, Sort.CREATED, edits(crowd), most=12)
     assert seen[: len(uids)] == uids, "new ones come behind the old"
@@ -154,7 +154,7 @@ def test_by_creation_every_job_comes_once_whatever_is_edited(crowd: World) -> No
 
 
 @pytest.mark.parametrize("pace", [0, 1], ids=["in the same moment", "later"])
-def test_by_the_last_update_none_is_passed_over_and_the_edited_come_again(crowd: World, pace: int) -> None:
+def test_by_the_last_update_no_job_is_missed_and_changed_ones_come_again(crowd: World, pace: int) -> None:
     uids = [job.spec.uid for job in crowd.list()]
     seen = read(crowd, Sort.UPDATED, edits(crowd, pace=pace), most=40)
     assert set(uids) <= set(seen)

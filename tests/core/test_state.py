@@ -196,7 +196,7 @@ def test_claiming_takes_the_same_steps_with_100000_jobs_as_with_100() -> None:
     assert index_steps(100_000, claim) == few
 
 
-def test_facts_about_what_is_not_there_are_passed_over() -> None:
+def test_facts_about_what_does_not_exist_are_ignored() -> None:
     world = World()
     world.create()
     job = world.add()

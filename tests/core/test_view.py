@@ -44,7 +44,7 @@ def test_it_shows_every_job_in_execution_order(world: World) -> None:
     assert read_rest(view_of(world)) == [job.spec.uid for job in world.list()]
 
 
-def test_jobs_that_are_there_throughout_are_shown_once_whatever_is_edited_meanwhile(world: World) -> None:
+def test_jobs_that_exist_throughout_are_shown_once_even_if_jobs_change_meanwhile(world: World) -> None:
     random = Random(7)
     jobs = world.list()
     view, shown = view_of(world), []

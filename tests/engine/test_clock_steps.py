@@ -112,7 +112,7 @@ def test_a_step_that_was_not_noticed_before_the_end_is_noticed_at_the_end(desk: 
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
-def test_not_before_follows_the_clock_though_nobody_asks(desk: Desk, step: int) -> None:
+def test_not_before_follows_the_clock_without_any_request(desk: Desk, step: int) -> None:
     _add(desk, not_before=desk.wall_seconds() + 2 * HOUR)
     desk.set_wall_clock(step)
     desk.clock.advance(2 * HOUR - step - 1)
@@ -133,7 +133,7 @@ def test_a_job_waits_for_both_its_delay_and_its_time_of_the_clock(desk: Desk) ->
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
-def test_a_time_out_of_a_queued_job_follows_the_clock_though_nobody_asks(desk: Desk, step: int) -> None:
+def test_a_time_out_of_a_queued_job_follows_the_clock_without_any_request(desk: Desk, step: int) -> None:
     _add(desk, timeout_time=desk.wall_seconds() + 2 * HOUR)
     desk.set_wall_clock(step)
     desk.clock.advance(2 * HOUR - step - 1)

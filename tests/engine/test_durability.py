@@ -112,7 +112,7 @@ def test_without_anything_under_way_a_read_is_answered_at_once(desk: Desk) -> No
     assert desk.ask(desk.reading(uid)).answer.spec.uid == uid
 
 
-def test_a_client_that_goes_away_harms_nobody_and_its_change_stands(desk: Desk) -> None:
+def test_a_client_that_disconnects_disturbs_no_other_and_its_change_stands(desk: Desk) -> None:
     first, second = desk.ask(desk.adding()), desk.ask(desk.adding())
     desk.turn()
     first.deferred.cancel()
@@ -304,7 +304,7 @@ def garbage(desk: Desk) -> list[Job]:
     return [job.answer for job in jobs]
 
 
-def test_compaction_ends_by_itself_when_nobody_asks_for_anything(tmp_path: Path) -> None:
+def test_compaction_ends_by_itself_without_any_request(tmp_path: Path) -> None:
     desk = compacting_desk(tmp_path)
     garbage(desk)
     size = desk.engine.journal.size

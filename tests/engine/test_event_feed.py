@@ -107,7 +107,7 @@ def test_what_found_no_room_is_told_when_there_is_room(desk: Desk) -> None:
     assert watching.moves == [ADDED]
 
 
-def test_one_who_comes_back_goes_on_behind_the_last_event_it_saw(desk: Desk) -> None:
+def test_a_watcher_that_returns_continues_after_its_last_event(desk: Desk) -> None:
     first = Watching(desk)
     uid = desk.told(desk.adding()).spec.uid
     seen = first.last()
@@ -264,7 +264,7 @@ def test_the_changes_of_one_request_in_several_queues_are_events_of_each() -> No
     ]
 
 
-def test_one_who_does_not_read_is_let_go_and_holds_nothing_any_more() -> None:
+def test_a_watcher_that_does_not_read_is_dropped_and_holds_nothing() -> None:
     feed = Feed(CountedIds())
     slow, other = feed.watch("q", None), feed.watch("other", None)
     publish(feed, "q", _BACKLOG + 1)
@@ -278,7 +278,7 @@ def test_one_who_does_not_read_is_let_go_and_holds_nothing_any_more() -> None:
     assert Asked(slow.next()).answer is None
 
 
-def test_one_who_has_left_is_given_nothing_any_more() -> None:
+def test_a_watcher_that_left_gets_nothing_more() -> None:
     feed = Feed(CountedIds())
     watcher = feed.watch("q", None)
     feed.leave(watcher)

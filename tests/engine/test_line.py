@@ -63,7 +63,7 @@ def set_up(desk: Desk, **more: Any) -> None:
 # What it costs
 
 
-def test_those_who_wait_for_two_tags_cost_nothing_when_jobs_with_one_of_them_come(desk: Desk) -> None:
+def test_waiters_for_two_tags_cost_nothing_when_jobs_with_one_of_them_come(desk: Desk) -> None:
     add_many(desk, *[("gpu",), ("eu",)] * MANY)
     waiting = [claiming(desk, "gpu", "eu") for _ in range(WAITERS)]
     jobs = counted(desk)
@@ -105,14 +105,14 @@ def test_each_who_waits_is_given_a_job_with_its_tags_in_the_order_in_which_they_
     assert [given(one) for one in (any_one, both, gpu)] == [[uids[0]], [uids[1]], [uids[2]]]
 
 
-def test_one_who_takes_several_is_given_them_in_execution_order(desk: Desk) -> None:
+def test_a_claim_of_several_jobs_gets_them_in_execution_order(desk: Desk) -> None:
     waiting = claiming(desk, "a", count=3)
     jobs = tuple(c.NewJob(content=b"{}", tags=("a", f"t{at % 2}"), priority=at) for at in range(5))
     added = desk.told(desk.engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
     assert given(waiting) == [added[at].job.spec.uid for at in (4, 3, 2)]
 
 
-def test_a_ready_job_whose_tags_are_changed_goes_to_one_who_waits_for_them(desk: Desk) -> None:
+def test_a_ready_job_whose_tags_change_goes_to_a_waiter_for_the_new_tags(desk: Desk) -> None:
     uid = add(desk, "cpu")
     waiting = claiming(desk, "gpu")
     desk.told(desk.updating(uid, tags=("gpu",)))
@@ -221,7 +221,7 @@ def test_a_claim_with_updates_comes_at_once_though_there_is_nothing_to_claim(des
     assert given(claim) == []
 
 
-def test_what_an_update_makes_ready_is_for_those_who_came_before_the_claim_with_it(desk: Desk) -> None:
+def test_jobs_that_an_update_makes_ready_go_to_earlier_waiters_before_its_own_claim(desk: Desk) -> None:
     uid = add(desk)
     job = held(desk)
     waiting = claiming(desk)
@@ -250,7 +250,9 @@ def test_nothing_is_done_if_a_queue_of_an_update_may_not_be_updated(
     assert [job.state for job in desk.jobs()] == [State.INPROGRESS, State.QUEUED]
 
 
-def test_one_who_goes_after_finish_and_claim_leaves_the_new_job_and_the_end_of_the_old(desk: Desk) -> None:
+def test_a_client_that_leaves_after_finish_and_claim_has_finished_the_old_job_and_released_the_new_one(
+    desk: Desk,
+) -> None:
     first, second = add(desk), add(desk)
     job = held(desk)
     command = c.Claims(queues=("q",), access_key=KEY, updates=(finish(desk, first, job.standing.lease),))

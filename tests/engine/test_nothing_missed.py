@@ -42,7 +42,7 @@ def test_an_end_that_comes_while_others_changes_are_written_is_told_of(desk: Des
     assert waiting.answer.state is State.COMPLETE
 
 
-def test_one_who_leaves_while_a_job_is_on_its_way_to_it_leaves_the_job_to_the_next(desk: Desk) -> None:
+def test_a_waiter_that_leaves_while_its_job_is_written_leaves_the_job_to_the_next(desk: Desk) -> None:
     desk.ask(desk.adding("other"))
     desk.turn()
     gone = claiming(desk)

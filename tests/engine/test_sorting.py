@@ -90,14 +90,14 @@ def test_for_a_few_jobs_no_index_is_made(tmp_path: Path) -> None:
     assert len(desk.clock.getDelayedCalls()) == calls
 
 
-def test_whoever_may_not_list_has_nothing_made(desk: Desk) -> None:
+def test_no_index_is_made_for_a_key_that_may_not_list(desk: Desk) -> None:
     asked = desk.ask(listing(desk, key=b"wrong"))
     desk.settle()
     assert asked.error is AccessDenied
     assert not table_of(desk).sort_indexes
 
 
-def test_an_index_is_dropped_in_slices_when_nobody_has_used_it_for_a_while(desk: Desk) -> None:
+def test_an_index_is_dropped_in_slices_when_it_was_unused_for_a_while(desk: Desk) -> None:
     desk.told(listing(desk))
     table, index = table_of(desk), table_of(desk).sort_indexes[Sort.CREATED]
     desk.clock.advance(NOT_YET)

@@ -68,21 +68,21 @@ def test_who_came_first_is_served_first_over_all_queues_that_get_jobs_at_once(de
     assert given(second) == [other]
 
 
-def test_one_who_wants_other_tags_does_not_hold_up_those_behind(desk: Desk) -> None:
+def test_a_waiter_for_other_tags_does_not_delay_those_after_it(desk: Desk) -> None:
     first, second = claiming(desk, "q", tags=("gpu",)), claiming(desk, "q")
     uid = add(desk, tags=("cpu",))
     assert not first.answered
     assert given(second) == [uid]
 
 
-def test_one_who_waits_gets_as_many_as_there_are_up_to_its_count(desk: Desk) -> None:
+def test_a_waiter_gets_as_many_jobs_as_there_are_up_to_its_count(desk: Desk) -> None:
     waiting = claiming(desk, "q", "other", count=3)
     command = c.AddJobs(queue="q", access_key=KEY, jobs=(c.NewJob(content=b"{}"),) * 5, defaults=Defaults())
     desk.told(desk.engine.ask(command))
     assert len(given(waiting)) == 3
 
 
-def test_one_who_has_gone_gets_nothing_and_the_next_does(desk: Desk) -> None:
+def test_a_waiter_that_left_gets_nothing_and_the_next_one_does(desk: Desk) -> None:
     first, second = claiming(desk, "q"), claiming(desk, "q")
     first.deferred.cancel()
     uid = add(desk)
@@ -91,7 +91,7 @@ def test_one_who_has_gone_gets_nothing_and_the_next_does(desk: Desk) -> None:
     assert desk.jobs()[0].standing.attempts == 1
 
 
-def test_what_was_given_to_one_who_goes_before_the_answer_is_put_back_for_the_next(desk: Desk) -> None:
+def test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_next(desk: Desk) -> None:
     first, second = claiming(desk, "q"), claiming(desk, "q")
     adding = desk.ask(desk.adding())
     desk.turn()
@@ -114,7 +114,7 @@ def test_after_its_time_one_gets_nothing_and_is_not_given_anything_later(desk: D
     assert not desk.engine.executor.waiters.line
 
 
-def test_a_job_whose_delay_ends_goes_to_one_who_waits_though_nobody_asks(desk: Desk) -> None:
+def test_a_job_whose_delay_ends_goes_to_a_waiter_without_any_request(desk: Desk) -> None:
     waiting = claiming(desk, "q")
     uid = add(desk, delay_seconds=7)
     desk.clock.advance(6.999)
@@ -125,7 +125,7 @@ def test_a_job_whose_delay_ends_goes_to_one_who_waits_though_nobody_asks(desk: D
     assert given(waiting) == [uid]
 
 
-def test_nothing_is_given_to_one_who_waits_before_it_is_on_disk(desk: Desk) -> None:
+def test_no_waiter_is_answered_before_the_answer_is_on_disk(desk: Desk) -> None:
     waiting = claiming(desk, "q")
     adding = desk.ask(desk.adding())
     desk.turn()
@@ -134,14 +134,14 @@ def test_nothing_is_given_to_one_who_waits_before_it_is_on_disk(desk: Desk) -> N
     assert given(waiting) == [adding.answer.spec.uid]
 
 
-def test_one_who_waits_for_a_queue_that_is_deleted_is_told_at_once(desk: Desk) -> None:
+def test_a_waiter_for_a_queue_that_is_deleted_is_told_at_once(desk: Desk) -> None:
     waiting = [claiming(desk, "q"), claiming(desk, "other", "q"), claiming(desk, "other")]
     desk.told(desk.engine.ask(c.DeleteQueue(queue="q", access_key=KEY)))
     assert [one.error for one in waiting] == [QueueNotFound, QueueNotFound, None]
     assert not waiting[2].answered
 
 
-def test_one_whose_key_is_revoked_is_told_at_once_wherever_it_stands(desk: Desk) -> None:
+def test_a_waiter_whose_key_is_revoked_is_told_at_once_anywhere_in_the_line(desk: Desk) -> None:
     command = c.AddKey(queue="q", access_key=KEY, role=Role.WORKER, new_access_key=b"worker")
     key = desk.told(desk.engine.ask(command))
     first, second = claiming(desk, "q"), claiming(desk, "q", access_key=b"worker")
@@ -150,7 +150,7 @@ def test_one_whose_key_is_revoked_is_told_at_once_wherever_it_stands(desk: Desk)
     assert not first.answered
 
 
-def test_a_pause_holds_jobs_back_from_those_who_wait_and_its_end_gives_them_out(desk: Desk) -> None:
+def test_waiters_get_no_job_during_a_pause_and_are_served_at_its_end(desk: Desk) -> None:
     set_up(desk, paused=True)
     waiting = [claiming(desk, "q"), claiming(desk, "q")]
     uids = [add(desk), add(desk)]
@@ -172,7 +172,7 @@ class _Later(Timeline):
         return 0
 
 
-def test_the_clock_is_read_once_for_a_command_and_those_whom_it_serves(desk: Desk) -> None:
+def test_the_clock_is_read_once_for_a_command_and_the_waiters_that_it_serves(desk: Desk) -> None:
     """Were it read again, the job that is ready a millisecond later would come before the one that was added."""
     waiting = claiming(desk, "q")
     add(desk, delay_seconds=5, priority=1)
@@ -189,7 +189,7 @@ def test_the_clock_is_read_once_for_a_command_and_those_whom_it_serves(desk: Des
 # Ends of jobs
 
 
-def test_one_who_waits_for_the_end_of_a_job_hears_of_it_when_it_is_on_disk(desk: Desk) -> None:
+def test_a_waiter_for_the_end_of_a_job_is_told_when_it_is_on_disk(desk: Desk) -> None:
     uid = add(desk)
     waiting = reading(desk, uid)
     update = desk.ask(desk.updating(uid, State.COMPLETE))
@@ -213,14 +213,14 @@ def test_a_job_that_is_removed_at_its_end_is_shown_as_it_ended_and_does_not_come
     assert desk.engine.executor.tables.queues["q"].jobs == {}
 
 
-def test_after_its_time_one_who_waits_sees_the_job_as_it_is(desk: Desk) -> None:
+def test_a_waiter_whose_time_is_over_sees_the_job_as_it_is(desk: Desk) -> None:
     waiting = reading(desk, add(desk), wait=5)
     desk.clock.advance(5)
     desk.settle()
     assert waiting.answer.state is State.QUEUED
 
 
-def test_one_who_waits_for_a_job_that_is_deleted_is_told_at_once(desk: Desk) -> None:
+def test_a_waiter_for_a_job_that_is_deleted_is_told_at_once(desk: Desk) -> None:
     waiting = [reading(desk, add(desk)), reading(desk, add(desk))]
     first, _ = desk.jobs()
     desk.told(desk.deleting(first.spec.uid))

@@ -14,7 +14,7 @@ from tests.http.connection import request
 from tests.http.outcomes import FIRST, LIMITS, Kept, outcome
 
 
-def test_what_comes_behind_a_last_request_is_passed_over() -> None:
+def test_bytes_after_a_last_request_are_ignored() -> None:
     """As over TLS, where a connection that is being closed still gives what the client had sent by then."""
     kept = Kept()
     site = JobSite(kept, LIMITS, lambda *_: None, MemoryReactorClock())

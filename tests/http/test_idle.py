@@ -41,7 +41,7 @@ def test_who_does_something_in_between_has_all_its_time_again() -> None:
     assert ended[1:] == [("a", 110)]
 
 
-def test_nobody_idle_is_no_timer() -> None:
+def test_without_idle_connections_there_is_no_timer() -> None:
     clock = Clock()
     idle, _ = _idle(clock)
     idle.discard("a")

@@ -38,7 +38,7 @@ def test_a_body_that_says_it_is_too_long_is_refused_before_any_of_it_is_read(ser
     assert b"100 Continue" not in connection.sent
 
 
-def test_a_length_that_nobody_can_count_to_is_400(server: MemoryServer) -> None:
+def test_a_length_of_too_many_digits_is_400(server: MemoryServer) -> None:
     connection = Connection(server).send(request("PUT", "/api/v1/job", f"Content-Length: {'9' * 5000}"))
     assert connection.refusal("PUT", "/api/v1/job").status == 400
 
@@ -381,6 +381,6 @@ def test_draining_a_site_without_connections_is_done_at_once(server: MemoryServe
     assert server.site.drain().called
 
 
-def test_headers_are_read_whatever_their_case(server: MemoryServer) -> None:
+def test_headers_are_read_in_any_case(server: MemoryServer) -> None:
     sent = request("GET", "/api/v1/queue?name=q", "x-ACCESS-key:key")
     assert Connection(server).send(sent).answers[0].status == 200

@@ -30,7 +30,7 @@ def test_in_each_turn_one_goes_on_and_who_came_first_goes_first() -> None:
         assert "".join(gone) == expected
 
 
-def test_nobody_in_the_line_is_no_timer() -> None:
+def test_without_waiters_there_is_no_timer() -> None:
     clock = _Stepping()
     turns = Turns(clock)
     assert clock.calls == []

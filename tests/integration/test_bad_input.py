@@ -177,7 +177,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("batch", [GARBAGE, [random.Random(n).randbytes(400) + b"\r\n\r\n" for n in range(50)]])
-def test_garbage_is_never_answered_with_a_5xx_nor_logged_as_a_mistake(daemon: Daemon, batch: list[bytes]) -> None:
+def test_garbage_is_never_answered_with_a_5xx_nor_logged_as_an_error(daemon: Daemon, batch: list[bytes]) -> None:
     for garbage in batch:
         with _connected(daemon) as connection:
             connection.sendall(garbage)
@@ -191,7 +191,7 @@ def test_garbage_is_never_answered_with_a_5xx_nor_logged_as_a_mistake(daemon: Da
         assert client.call("GET", "/test").status == 200
 
 
-def test_what_is_secret_is_nowhere_but_in_memory(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+def test_secrets_are_only_in_memory(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     canary, key = "canary-in-the-content", "canary-of-a-key"
     temporary = tmp_path / "temporary"
     temporary.mkdir()

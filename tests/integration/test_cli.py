@@ -145,7 +145,7 @@ def test_the_exit_code_says_what_went_wrong(shell: Shell) -> None:
         ("jobengine work mail --until-empty -- sh -c 'echo no >&2' 2>&-", 0, ""),
     ],
 )
-def test_it_ends_well_whatever_becomes_of_standard_input_and_outputs(
+def test_it_ends_well_with_closed_or_full_standard_input_and_outputs(
     shell: Shell, line: str, code: int, said: str
 ) -> None:
     shell.add([{"text": "x" * 10_000}] * 30)

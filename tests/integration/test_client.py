@@ -142,7 +142,7 @@ def test_a_lease_is_extended_while_the_block_runs(engine: JobEngine) -> None:
     assert (job.state, job.attempts) == ("complete", 1)
 
 
-def test_a_job_that_somebody_else_has_now_is_lost_to_the_block(engine: JobEngine) -> None:
+def test_a_job_that_another_worker_has_now_is_lost_to_the_block(engine: JobEngine) -> None:
     queue = engine.queue("q")
     uid = queue.add({}, timeout_seconds=1).uid
     with queue.claim()[0] as job:
@@ -281,7 +281,7 @@ def test_a_long_content_goes_alone_and_whole(engine: JobEngine) -> None:
     assert json.loads(json.dumps(job.content)) == content
 
 
-def test_both_clients_speak_tls_and_trust_no_one_who_is_not_known(
+def test_both_clients_speak_tls_and_trust_no_unknown_certificate(
     make_daemon: MakeDaemon,
     certificate: Path,  # that is how pytest names a fixture
     monkeypatch: pytest.MonkeyPatch,

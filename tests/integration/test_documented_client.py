@@ -58,7 +58,7 @@ def test_jobs_are_added_as_the_page_says(daemon: Daemon) -> None:
 def test_jobs_are_worked_off_as_the_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     uids = [mail.add({"to": f"{number}@example.org"}).uid for number in range(3)]
-    _run(daemon, _section("## Work off jobs"))
+    _run(daemon, _section("## Work on jobs"))
     assert [mail.get(uid).result for uid in uids] == [{"sent_to": f"{number}@example.org"} for number in range(3)]
     assert {mail.get(uid).worker for uid in uids} == {"mailer-1"}
 
@@ -67,7 +67,7 @@ def test_a_queue_is_looked_at_and_acted_on_as_the_page_says(daemon: Daemon) -> N
     mail = _mail(daemon)
     mail.add({"to": "x@example.org"}, tags=["news"])
     mail.claim()[0].fail("no route")
-    said = _run(daemon, _section("## See what is going on, and act")).splitlines()
+    said = _run(daemon, _section("## Watch and change jobs")).splitlines()
     assert all("no route" in line for line in said[1:3])
     assert said[3:] == ["It can be claimed. It is the next.", "1 would be tried again"]
     setup = mail.stats()

@@ -107,7 +107,7 @@ def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
     setup = blocks(page)[0]
     later = _answers(mail, setup, *blocks(page, heading="## Later"))
     assert all(job["not_before"] for job in later)
-    (retried,) = _answers(mail, setup, *blocks(page, heading="## Again, if it fails"))
+    (retried,) = _answers(mail, setup, *blocks(page, heading="## Retries"))
     assert retried["max_attempts"] == 5
     first, again, unique, same = _answers(mail, setup, *blocks(page, heading="## Once"))
     assert (first["uid"], unique["uid"]) == (again["uid"], same["uid"])
@@ -118,7 +118,7 @@ def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
 def test_a_job_is_added_and_its_outcome_awaited_as_the_page_says(mail: Daemon) -> None:
     page = "docs/add-jobs.md"
     with _finished_by_a_worker(mail):
-        (job,) = _answers(mail, blocks(page)[0], *blocks(page, heading="## And wait for the outcome"))
+        (job,) = _answers(mail, blocks(page)[0], *blocks(page, heading="## Wait for the outcome"))
     assert job["state"] == "complete"
 
 
@@ -126,11 +126,11 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     page = "docs/run-queues.md"
     _add(mail, 2)
     setup = blocks(page)[0]
-    stats, workers, explanation = _answers(mail, setup, *blocks(page, heading="## See what is going on")[:1])
+    stats, workers, explanation = _answers(mail, setup, *blocks(page, heading="## Statistics, workers and events")[:1])
     assert (stats["ready"], workers["workers"], explanation["ahead"]) == (2, [], 0)
     paused, meanwhile, resumed = _answers(mail, setup, *blocks(page, heading="## Pause for a deployment"))
     assert [queue["paused"] for queue in (paused, meanwhile, resumed)] == [True, True, False]
-    viewed = _answers(mail, setup, *blocks(page, heading="## Give out keys"))
+    viewed = _answers(mail, setup, *blocks(page, heading="## Keys with a role"))
     assert viewed[0]["name"] == "mail"
     (limited,) = _answers(mail, setup, *blocks(page, heading="## Set limits"))
     assert limited["max_jobs"] == 100000
@@ -142,7 +142,7 @@ def test_failed_jobs_are_tried_again_as_the_page_says(mail: Daemon) -> None:
     with mail.client(key=KEY) as client:
         for uid in client.jobs("mail"):
             client.update(uid, "failed", "mail")
-    counted, done, removed = _answers(mail, blocks(page)[0], *blocks(page, heading="## Try failed jobs again"))
+    counted, done, removed = _answers(mail, blocks(page)[0], *blocks(page, heading="## Retry failed jobs"))
     assert (counted, done, removed) == ({"matched": 3}, {"matched": 3}, {"matched": 0})
     assert _states(mail) == ["queued"] * 3
 

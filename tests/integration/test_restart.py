@@ -40,7 +40,7 @@ def test_what_was_added_claimed_and_completed_is_there_after_a_restart(daemon: D
         assert {uid: job["state"] for uid, job in client.jobs().items()} == states
 
 
-def test_after_kill_9_it_says_that_it_writes_the_database_anew_and_after_sigterm_it_does_not(daemon: Daemon) -> None:
+def test_after_kill_9_it_says_that_it_rewrites_the_database_and_after_sigterm_it_does_not(daemon: Daemon) -> None:
     daemon.kill()
     assert UNCLEAN in daemon.start().log
     assert daemon.stop() == 0

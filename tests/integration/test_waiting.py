@@ -39,7 +39,7 @@ def _held(daemon: Daemon) -> list[int]:
         return sorted(job["content"]["n"] for job in client.jobs().values() if job["state"] == "inprogress")
 
 
-def test_1000_who_wait_cost_nothing_while_nothing_happens_and_are_served_in_the_order_in_which_they_came(
+def test_1000_waiters_cost_nothing_while_nothing_happens_and_are_served_in_order(
     polls: Polls,
 ) -> None:
     waiting = polls.add(MANY)
@@ -76,7 +76,7 @@ def _time_out(poll: Poll) -> None:
         pytest.param(_time_out, 0.5, id="times out"),
     ],
 )
-def test_a_client_that_has_gone_is_given_no_job(polls: Polls, goes: Callable[[Poll], None], wait: float) -> None:
+def test_a_client_that_has_disconnected_gets_no_job(polls: Polls, goes: Callable[[Poll], None], wait: float) -> None:
     live, gone = [], []
     for _ in range(10):
         gone += polls.add(2, wait=wait)
@@ -93,7 +93,7 @@ def test_a_client_that_has_gone_is_given_no_job(polls: Polls, goes: Callable[[Po
     assert _given(later) == list(range(10, 20))
 
 
-def test_jobs_that_are_given_to_those_who_are_just_going_all_come_to_somebody_in_the_end(polls: Polls) -> None:
+def test_jobs_for_waiters_that_are_just_leaving_all_reach_another_in_the_end(polls: Polls) -> None:
     number = 60
     with polls.daemon.client(sampled=True) as client:
         going = polls.add(number)

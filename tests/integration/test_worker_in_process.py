@@ -81,7 +81,7 @@ def test_a_result_that_the_server_refuses_fails_its_job_and_no_other(jobengine_s
     assert queue.stats().counts.complete == 7
 
 
-def test_a_job_that_is_to_be_tried_later_is_given_back_until_then(jobengine_server: Server) -> None:
+def test_a_job_to_try_later_is_released_until_then(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
     job = queue.add({})
 

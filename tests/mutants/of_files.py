@@ -114,7 +114,7 @@ OF_FILES: Final = (
         _JOURNAL,
         '            self._broken = True\n            raise StorageBroken(f"sync failed',
         '            raise StorageBroken(f"sync failed',
-        ("tests/storage/test_faults.py::test_a_sync_that_fails_is_the_end_whatever_the_reason",),
+        ("tests/storage/test_faults.py::test_a_failed_sync_is_the_end_for_any_reason",),
     ),
     Mutant(
         "cut-back",
@@ -216,7 +216,7 @@ OF_FILES: Final = (
         _FRAMES,
         "    if major > _MAJOR:\n",
         "    if major < 0:\n",
-        ("tests/storage/test_header.py::test_a_newer_major_version_is_refused_whatever_its_header_holds",),
+        ("tests/storage/test_header.py::test_a_newer_major_version_is_refused_with_any_header",),
     ),
     Mutant(
         "secret-in-repr",

@@ -24,7 +24,7 @@ OF_REQUESTS: Final = (
         "                pass\n",
         (
             "tests/engine/test_waiting.py::"
-            "test_what_was_given_to_one_who_goes_before_the_answer_is_put_back_for_the_next",
+            "test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_next",
         ),
     ),
     Mutant(
@@ -49,7 +49,7 @@ OF_REQUESTS: Final = (
         "jobengine/core/updating.py",
         "    elif not held or not _holds(job.standing, lease):\n",
         "    elif not lease:\n",
-        ("tests/core/test_leases.py::test_one_whose_lease_was_lost_is_told_who_holds_the_job",),
+        ("tests/core/test_leases.py::test_an_update_with_a_lost_lease_is_told_who_holds_the_job",),
     ),
     Mutant(
         "lease-demanded",

@@ -167,7 +167,7 @@ def test_a_read_waits_for_the_commit_in_flight() -> None:
     assert read.released
 
 
-def test_a_write_that_carries_only_a_slice_holds_nobody_up() -> None:
+def test_a_write_of_only_a_slice_delays_no_commit() -> None:
     bench = Bench()
     bench.committer.poke()
     assert bench.committer.durable() is None
@@ -176,7 +176,7 @@ def test_a_write_that_carries_only_a_slice_holds_nobody_up() -> None:
     assert bench.committer.durable() is None
 
 
-def test_every_waiter_has_a_deferred_of_its_own_and_a_cancelled_one_harms_nobody() -> None:
+def test_every_waiter_has_a_deferred_of_its_own_and_a_cancelled_one_disturbs_no_other() -> None:
     bench = Bench()
     bench.submit("a")
     waiters = [bench.wait() for _ in range(3)]
@@ -400,7 +400,7 @@ def test_a_drain_does_not_wait_for_a_disk_that_is_full_or_broken(error: StorageE
 
 
 @pytest.mark.parametrize("outcome", [None, NO_ROOM, BROKEN], ids=["success", "no room", "failure"])
-def test_a_try_that_ends_after_the_close_is_passed_over(outcome: StorageError | None) -> None:
+def test_an_attempt_that_ends_after_the_close_is_ignored(outcome: StorageError | None) -> None:
     bench = full_bench()
     bench.clock.advance(RETRY_SECONDS)
     bench.committer.submit([b"x"], "x")

@@ -89,7 +89,7 @@ def test_a_cut_that_fails_is_the_end(path: Path, files: FaultyFiles, journal: Jo
 
 
 @pytest.mark.parametrize("error", [BROKEN, FULL], ids=["EIO", "ENOSPC"])
-def test_a_sync_that_fails_is_the_end_whatever_the_reason(
+def test_a_failed_sync_is_the_end_for_any_reason(
     path: Path, files: FaultyFiles, journal: Journal, error: OSError
 ) -> None:
     files.faults = {"sync": [error]}

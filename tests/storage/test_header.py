@@ -92,7 +92,7 @@ def test_a_wrong_secret_is_told_from_damage() -> None:
 
 
 @pytest.mark.parametrize("version", [(2, 0), (0xFFFF, 0)])
-def test_a_newer_major_version_is_refused_whatever_its_header_holds(version: tuple[int, int]) -> None:
+def test_a_newer_major_version_is_refused_with_any_header(version: tuple[int, int]) -> None:
     with pytest.raises(NewerFormat, match=f"version {version[0]}"):
         open_header(with_version(*version), SECRET)
 

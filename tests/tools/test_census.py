@@ -69,7 +69,7 @@ def test_a_table_that_grows_and_forgets_agrees_with_a_dict() -> None:
     assert table.total == sum(length for _, length in expected.values())
 
 
-def test_a_job_takes_less_than_50_bytes_whatever_is_in_it() -> None:
+def test_a_job_takes_less_than_50_bytes_with_any_contents() -> None:
     census = Census()
     census.add([encode(FACTS[0])])
     for number in range(10_000):

@@ -88,7 +88,7 @@ class _Rewritten(SimulatedFiles):
         return super().read(descriptor, length, position)
 
 
-def test_a_frame_that_is_written_anew_while_it_is_read_is_no_damage(data: bytes) -> None:
+def test_a_frame_that_is_rewritten_while_it_is_read_is_not_damage(data: bytes) -> None:
     last, end = frame_starts(data)[-3:-1]
     half = (end + last) // 2
     # The end of the frame was written while a server had no room, and is not what it will be.

@@ -84,7 +84,7 @@ def test_a_job_that_is_deleted_while_it_is_waited_for_is_404(server: MemoryServe
     assert [answer.status for answer in answers] == [404]
 
 
-def test_whoever_may_not_read_a_job_does_not_wait_for_it(server: MemoryServer) -> None:
+def test_a_key_that_may_not_read_a_job_does_not_wait_for_it(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     assert [answer.status for answer in _await(server, uid, key="wrong")] == [401]
     assert [answer.status for answer in _await(server, "none")] == [404]
@@ -121,11 +121,11 @@ def test_a_job_is_added_and_its_outcome_returned_in_one_call(server: MemoryServe
 
 
 @pytest.mark.parametrize("prefer", ["", "wait", "wait=", "wait=x", "wait=-1", "wait=0", "await=5", "respond-async"])
-def test_a_preference_that_is_none_is_passed_over(server: MemoryServer, prefer: str) -> None:
+def test_an_invalid_preference_is_ignored(server: MemoryServer, prefer: str) -> None:
     assert [answer.status for answer in _add_and_await(server, prefer)] == [201]
 
 
-def test_nobody_waits_for_longer_than_55_seconds(server: MemoryServer) -> None:
+def test_no_request_waits_for_longer_than_55_seconds(server: MemoryServer) -> None:
     answers = _add_and_await(server, "wait=9999")
     server.clock.advance(54.9)
     server.pump()

@@ -42,7 +42,7 @@ def test_head_has_no_body_and_leaves_nothing_open(guarded: MemoryServer) -> None
     assert backup(guarded).status == 200
 
 
-def test_without_an_admin_key_of_the_server_nobody_gets_it(start: Callable[..., MemoryServer]) -> None:
+def test_without_an_admin_key_of_the_server_the_call_is_always_refused(start: Callable[..., MemoryServer]) -> None:
     server = start()
     for key, headers in ((None, None), ("key", None), (None, ADMIN)):
         assert server.call("GET", "/api/v1/backup", key=key, headers=headers).status == 401

@@ -207,7 +207,7 @@ def test_a_malformed_update_is_400_that_names_it_and_none_is_made(server: Memory
         {"all": "true", "new_status": "queued"},
     ],
 )
-def test_it_must_be_clear_what_is_to_be_changed(server: MemoryServer, body: Any) -> None:
+def test_the_change_must_be_clear(server: MemoryServer, body: Any) -> None:
     added = add(server)
     assert server.call("POST", "/api/v1/jobs", body={"queue_name": "q", **body}).status == 400
     assert listed(server)["jobs"] == [added]

@@ -54,7 +54,7 @@ def test_the_test_call_answers_with_nothing(server: MemoryServer) -> None:
     assert (answer.status, answer.body) == (200, b"")
 
 
-def test_a_queue_is_created_once_whatever_the_key(server: MemoryServer) -> None:
+def test_a_queue_is_created_once_with_any_key(server: MemoryServer) -> None:
     for key, status in (("first", 201), ("first", 409), ("second", 409)):
         answer = server.call("PUT", "/api/v1/queue", body={"name": "new", "access_key": key}, key=None)
         assert answer.status == status

@@ -40,7 +40,7 @@ def test_a_claim_gets_as_many_as_there_are_in_execution_order(server: MemoryServ
     assert (answer.status, answer.body) == (204, b"")
 
 
-def test_jobs_of_the_queue_named_first_go_first_whatever_their_priority(server: MemoryServer) -> None:
+def test_jobs_of_the_queue_named_first_go_first_with_any_priority(server: MemoryServer) -> None:
     make_queue(server, "r")
     mine, other = add(server, priority=9)["uid"], _put_in(server, "r")
     jobs = take(server, "r", "q", count=5).json["jobs"]

@@ -58,7 +58,7 @@ def test_an_update_with_the_lease_of_its_holder_is_made(server: MemoryServer) ->
     assert read(server, uid).json["result"] == [1]
 
 
-def test_whoever_has_lost_the_lease_learns_who_holds_the_job(server: MemoryServer) -> None:
+def test_an_update_with_a_lost_lease_learns_who_holds_the_job(server: MemoryServer) -> None:
     uid = add(server, max_attempts=3, timeout_seconds=30)["uid"]
     lease = hold(server, worker="slow")["lease"]
     server.clock.advance(30)
@@ -185,7 +185,7 @@ def test_a_queue_that_demands_leases_has_jobs_claimed_and_not_said_to_be_in_prog
     assert change(server, uid, lease=job["lease"], new_status="inprogress").status == 200
 
 
-def test_a_job_that_nobody_has_a_lease_of_locks_nobody_out(server: MemoryServer) -> None:
+def test_a_job_without_a_lease_can_be_updated_without_one(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     update(server, uid, "inprogress")
     set_up(server, require_lease=True)

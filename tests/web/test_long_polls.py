@@ -36,7 +36,7 @@ def test_waiting_works_by_get_as_well(server: MemoryServer) -> None:
     assert (answer.status, json.loads(answer.body)["uid"]) == (200, uid)
 
 
-def test_whoever_finds_a_job_does_not_wait(server: MemoryServer) -> None:
+def test_a_claim_that_finds_a_job_does_not_wait(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     assert _uids(waiting(server)) == [uid]
 
@@ -66,7 +66,7 @@ def _time_out(server: MemoryServer, _uid: str) -> None:
 
 
 @pytest.mark.parametrize("back", [_release, _fail_with_attempts_left, _time_out])
-def test_a_job_that_comes_back_wakes_one_who_waits(server: MemoryServer, back: Any) -> None:
+def test_a_job_that_is_released_wakes_a_waiter(server: MemoryServer, back: Any) -> None:
     uid = add(server, max_attempts=2, timeout_seconds=20)["uid"]
     claim(server)
     answers = waiting(server)
@@ -76,7 +76,7 @@ def test_a_job_that_comes_back_wakes_one_who_waits(server: MemoryServer, back: A
     assert read(server, uid).json["attempts"] == 2
 
 
-def test_a_delay_that_ends_wakes_one_who_waits(server: MemoryServer) -> None:
+def test_the_end_of_a_delay_wakes_a_waiter(server: MemoryServer) -> None:
     uid = add(server, delay_seconds=10)["uid"]
     answers = waiting(server)
     server.clock.advance(9.999)
@@ -87,7 +87,7 @@ def test_a_delay_that_ends_wakes_one_who_waits(server: MemoryServer) -> None:
     assert _uids(answers) == [uid]
 
 
-def test_the_end_of_a_pause_wakes_one_who_waits(server: MemoryServer) -> None:
+def test_the_end_of_a_pause_wakes_a_waiter(server: MemoryServer) -> None:
     set_up(server, paused=True)
     uid = add(server)["uid"]
     answers = waiting(server)
@@ -96,7 +96,7 @@ def test_the_end_of_a_pause_wakes_one_who_waits(server: MemoryServer) -> None:
     assert _uids(answers) == [uid]
 
 
-def test_a_job_does_not_wake_one_who_waits_for_other_tags_but_the_next_who_takes_it(server: MemoryServer) -> None:
+def test_a_job_wakes_the_first_waiter_whose_tags_match(server: MemoryServer) -> None:
     picky, any_job = waiting(server, tags=["x"]), waiting(server)
     plain = add(server)["uid"]
     assert (picky, _uids(any_job)) == ([], [plain])
@@ -114,7 +114,7 @@ def test_first_come_first_served_over_all_queues_named(server: MemoryServer) -> 
     assert _uids(third) == [in_q]
 
 
-def test_many_jobs_at_once_go_to_those_who_wait_in_their_order(server: MemoryServer) -> None:
+def test_many_jobs_at_once_go_to_the_waiters_in_their_order(server: MemoryServer) -> None:
     one, two, none = waiting(server), waiting(server, count=5), waiting(server)
     body = {"queue_name": "q", "jobs": [{"content": {}} for _ in range(4)]}
     uids = [job["uid"] for job in server.call("PUT", "/api/v1/jobs", body=body).json["jobs"]]
@@ -155,13 +155,13 @@ def test_a_client_that_goes_while_its_job_is_being_written_gives_it_back(start: 
     assert poll.sent == b""
 
 
-def test_those_who_wait_for_a_queue_that_is_deleted_are_told(server: MemoryServer) -> None:
+def test_waiters_for_a_queue_that_is_deleted_are_told(server: MemoryServer) -> None:
     answers = waiting(server)
     server.call("DELETE", "/api/v1/queue", query={"name": "q"})
     assert [answer.status for answer in answers] == [404]
 
 
-def test_those_whose_key_is_revoked_while_they_wait_are_told_and_get_nothing(server: MemoryServer) -> None:
+def test_waiters_whose_key_is_revoked_are_told_and_get_nothing(server: MemoryServer) -> None:
     body = {"queue_name": "q", "role": "worker", "access_key": "w"}
     key_id = server.call("PUT", "/api/v1/queue/key", body=body).json["id"]
     answers: list[Any] = []
@@ -174,7 +174,7 @@ def test_those_whose_key_is_revoked_while_they_wait_are_told_and_get_nothing(ser
     assert read(server, uid).json["state"] == "queued"
 
 
-def test_those_who_wait_with_an_old_owners_key_are_told(server: MemoryServer) -> None:
+def test_waiters_with_an_old_owners_key_are_told(server: MemoryServer) -> None:
     answers = waiting(server)
     set_up(server, new_access_key="new")
     server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}}, key="new")
@@ -187,7 +187,7 @@ def test_a_server_that_stops_lets_those_go_who_wait(server: MemoryServer) -> Non
     assert [answer.status for answer in answers] == [204]
 
 
-def test_a_server_that_is_being_stopped_makes_nobody_wait(server: MemoryServer) -> None:
+def test_a_server_that_is_stopping_lets_no_command_wait(server: MemoryServer) -> None:
     unfinished = add(server, delay_seconds=1)
     server.engine.release()
     assert [answer.status for answer in waiting(server)] == [204]
@@ -197,7 +197,7 @@ def test_a_server_that_is_being_stopped_makes_nobody_wait(server: MemoryServer) 
     assert server.call("GET", "/api/v1/events", query={"queueName": "q"}).body == b":\n\n"
 
 
-def test_a_job_given_to_one_who_waited_is_held_after_a_restart(server: MemoryServer) -> None:
+def test_a_job_that_was_claimed_for_a_waiter_is_held_after_a_restart(server: MemoryServer) -> None:
     answers = waiting(server, worker="w")
     uid = add(server)["uid"]
     lease = answers[0].json["jobs"][0]["lease"]
@@ -205,7 +205,7 @@ def test_a_job_given_to_one_who_waited_is_held_after_a_restart(server: MemorySer
     assert change(server, uid, lease=lease, new_status="inprogress").json["worker"] == "w"
 
 
-def test_nothing_is_left_of_those_who_waited(server: MemoryServer) -> None:
+def test_nothing_is_left_of_former_waiters(server: MemoryServer) -> None:
     timed_out, served = waiting(server, wait=1), waiting(server)
     Connection(server).send(POLL).go()
     server.clock.advance(1)

@@ -68,7 +68,7 @@ def test_a_paused_queue_gives_no_jobs_out_and_takes_them_in(server: MemoryServer
     assert claim(server).json["uid"] == uid
 
 
-def test_those_who_hold_a_job_of_a_paused_queue_finish_it(server: MemoryServer) -> None:
+def test_holders_of_a_paused_queues_jobs_can_finish_them(server: MemoryServer) -> None:
     add(server)
     job = hold(server)
     set_up(server, paused=True)

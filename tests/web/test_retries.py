@@ -115,7 +115,9 @@ def test_history_keeps_the_last_20(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("state", ["complete", "failed"])
-def test_a_finished_job_that_is_queued_begins_anew_and_keeps_its_history(server: MemoryServer, state: str) -> None:
+def test_a_finished_job_that_is_queued_again_starts_afresh_and_keeps_its_history(
+    server: MemoryServer, state: str
+) -> None:
     uid = add(server)["uid"]
     hold(server)
     update(server, uid, state)

@@ -258,7 +258,7 @@ def _asked_for() -> set[str]:
     return {field.name for field in fields(requests._NewJob) if field.type != Ignored}
 
 
-def test_whatever_a_job_that_was_read_has_is_known_in_one_that_is_added() -> None:
+def test_every_field_of_a_job_that_was_read_is_known_in_one_to_add() -> None:
     taken = {field.name for field in fields(requests._NewJob)}
     assert {field.name for field in fields(ShownJob)} - taken == set()
 

@@ -90,7 +90,7 @@ def test_a_job_without_an_update_fails_when_its_minutes_are_over(server: MemoryS
     assert shown["last_updated"] == int(server.clock.seconds())
 
 
-def test_an_update_starts_the_time_out_anew(server: MemoryServer) -> None:
+def test_an_update_restarts_the_time_out(server: MemoryServer) -> None:
     uid = add(server, timeout_minutes=2)["uid"]
     claim(server)
     for _ in range(5):
@@ -155,7 +155,7 @@ def test_a_job_that_is_past_its_time_when_it_is_added_is_gone(server: MemoryServ
     assert read(server, add(server, timeout_time=1)["uid"]).status == 404
 
 
-def test_all_that_time_does_happens_on_time_even_if_nobody_asks(server: MemoryServer) -> None:
+def test_all_changes_of_time_happen_on_time_without_any_request(server: MemoryServer) -> None:
     add(server, timeout_minutes=1, keep_minutes=2)
     claim(server)
     add(server, timeout_time=int(server.clock.seconds()) + 30)

@@ -145,7 +145,7 @@ _WORST = [
 
 
 @pytest.mark.parametrize("text", _WORST, ids=range(len(_WORST)))
-def test_a_text_is_checked_in_a_fixed_number_of_steps_whatever_is_in_it(text: bytes) -> None:
+def test_any_text_is_checked_in_a_fixed_number_of_steps(text: bytes) -> None:
     steps: list[str] = []
     # What is told of collections would be counted too.
     gc.disable()

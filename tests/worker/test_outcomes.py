@@ -75,12 +75,12 @@ def test_a_retry_in_the_past_is_a_mistake() -> None:
         Retry(-1)
 
 
-def test_fail_ends_the_job_for_good_with_its_text() -> None:
+def test_fail_ends_the_job_permanently_with_its_text() -> None:
     assert _raise(Fail("no such address")) == {"new_status": "failed", "retry": False, "error": "no such address"}
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
-def test_whatever_is_raised_fails_the_job_and_not_the_worker(error: BaseException) -> None:
+def test_any_exception_fails_the_job_and_not_the_worker(error: BaseException) -> None:
     assert _raise(error)["new_status"] == "failed"
 
 

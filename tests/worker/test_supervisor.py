@@ -215,7 +215,7 @@ def test_a_result_that_comes_too_late_is_thrown_away_with_a_note(error: JobEngin
     assert ended(bench.answer(bench.end(one), error)) == [(one, True)]
 
 
-def test_a_job_whose_result_is_refused_fails_for_good_and_is_given_up_if_that_is_refused_too() -> None:
+def test_a_job_whose_result_is_refused_fails_permanently_and_is_given_up_if_that_is_refused_too() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     (report,) = bench.answer(bench.end(one), BadRequest("Too long."))
