@@ -1,8 +1,8 @@
 """
-All that docs/performance.md has a figure of. Run from the root: `python -m benchmarks.all`, or `make bench`.
+Measures all figures of docs/performance.md. Run from the root: `python -m benchmarks.all`, or `make bench`.
 
-Every part is measured, and what can't be is left out with a word of why. The table is printed; it and the charts in
-docs are written anew.
+Every part is measured, and a part that can't be is left out with the reason. The table is printed; the table and
+the charts in docs are rewritten.
 """
 
 import sys
@@ -24,7 +24,7 @@ _PARTS: dict[str, Part] = {
     "how long one request holds up others": stalls.measure,
     "idle long polls": idle_polls.measure,
 }
-#: What others may use of the machine.
+#: The share of the machine that other processes may use.
 _QUIET = 0.05
 _DOCS = Path(__file__).parents[1] / "docs"
 #: What is between these lines of the page is written by this module.

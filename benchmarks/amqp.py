@@ -88,7 +88,7 @@ class Channel:
                 return
 
     def fileno(self) -> int:
-        """Lets it be selected."""
+        """The file descriptor, for select."""
         return self._socket.fileno()
 
     def close(self) -> None:

@@ -100,7 +100,7 @@ class Connection:
         self._socket = connect(self.port)
 
     def fileno(self) -> int:
-        """Lets it be selected."""
+        """The file descriptor, for select."""
         return self._socket.fileno()
 
     def close(self) -> None:

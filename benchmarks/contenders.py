@@ -27,7 +27,7 @@ from .servers.server import last_words
 
 #: Jobs in a call of libraries that can add many at a time.
 _BULK = 500
-#: Threads that add, and that work off.
+#: Threads that add, and that work.
 _SOME, _MANY = 8, 32
 #: Seconds after which an end that says nothing is given up.
 _PATIENCE = 120.0
@@ -74,7 +74,7 @@ class Way:
 
 @define(eq=False)
 class End:
-    """The process that adds, or the one that works off; it lives until it is stopped."""
+    """The process that adds, or the one that works; it runs until it is stopped."""
 
     arguments: Sequence[str]
     #: Where what it says of errors is kept.
@@ -136,11 +136,11 @@ def _large(library: str, jobs: int) -> Way:
 
 
 def _bulk(library: str, jobs: int) -> Way:
-    """Many jobs in a call, and many threads that work off."""
+    """Many jobs in a call, and many threads that work."""
     return Way(library, jobs, threads=1, bulk=_BULK, concurrency=_MANY)
 
 
-#: The server of each library, what JobEngine is to be times as fast as it, and the ways in which it is measured.
+#: The server of each library, the target for JobEngine's ratio to it, and the ways in which it is measured.
 _CONTENDERS: Sequence[tuple[Server, float, Way, Way]] = (
     (Redis(name="RQ on Redis", library="rq"), 10, Way("rq", 800), _bulk("rq", 1_000)),
     (Redis(name="Celery on Redis", library="celery"), 10, Way("celery", 1_600), _large("celery", 1_600)),

@@ -1,5 +1,5 @@
 """
-What do 1,000 who wait for a job cost? Run from the root: `python -m benchmarks.idle_polls`.
+What do 1,000 waiting workers cost? Run from the root: `python -m benchmarks.idle_polls`.
 
 A live daemon has 1,000 long polls and nothing else to do. strace counts what its threads ask of the system in 10 s:
 each time that it wakes up, it asks for something.

@@ -1,7 +1,7 @@
 """
 How long does a request take at 1,000 requests a second? Run from the root: `python -m benchmarks.latency`.
 
-Requests add, claim and complete jobs. Each has a time at which it is due, whatever became of those before it, and is
+Requests add, claim and complete jobs. Each has a time at which it is due, independent of those before it, and is
 measured from then on: a stall shows in all that were due meanwhile. Once with nothing else going on, and once while the
 file is compacted, with 100,000 live jobs in it.
 """

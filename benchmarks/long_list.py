@@ -1,9 +1,9 @@
 """
-Do others wait while a long queue is read? Run from the root: `python -m benchmarks.long_list [jobs]`.
+Does reading a long queue delay other requests? Run from the root: `python -m benchmarks.long_list [jobs]`.
 
-A live daemon has a queue of 1,000,000 jobs. Somebody reads all of it with one request, the GET of a queue of the first
-version of the API, while another adds, claims and deletes jobs in a short queue, one after the other. Printed are the
-time that the long answer takes, what it adds to the memory of the daemon, and how long the others wait meanwhile.
+A live daemon has a queue of 1,000,000 jobs. One client reads all of it with one request, the GET of a queue of the
+first version of the API, while another adds, claims and deletes jobs in a short queue, one after the other. Printed are
+the time that the long answer takes, what it adds to the memory of the daemon, and how long the others wait meanwhile.
 """
 
 import sys

@@ -1,10 +1,10 @@
 """
-How fast is one woken who waits for a job? Run from the root: `python -m benchmarks.long_polls [rate] [seconds] [each]`.
+How fast is a waiting worker woken? Run from the root: `python -m benchmarks.long_polls [rate] [seconds] [each]`.
 
 A live daemon has workers that wait by long polls, each on a connection of its own. Jobs are added at a steady rate, one
-a request, from connections of their own; whoever gets a job waits anew. Jobs are completed 50 at a time, or with `each`
-one by one, by the worker before it waits anew, which makes three requests a job. Printed is the time from when the
-request that adds a job is sent to when a worker has the job: the adding, the claim and their commits are all in it.
+a request, from connections of their own; a worker that gets a job waits again. Jobs are completed 50 at a time, or with
+`each` one by one, by the worker before it waits again, which makes three requests a job. Printed is the time from when
+the request that adds a job is sent to when a worker has the job: the adding, the claim and their commits are all in it.
 """
 
 import json
@@ -50,7 +50,7 @@ class Bench:
     _workers: set[Connection] = field(factory=set)
     #: Connections to add jobs from, the one that has been idle for longest first.
     _free: deque[Connection] = field(factory=deque)
-    #: Jobs that are to be completed.
+    #: Jobs to complete.
     _done: list[dict[str, str]] = field(factory=list)
     _selector: Any = field(factory=selectors.DefaultSelector)
     #: Jobs whose time had come when no connection was free to add them.

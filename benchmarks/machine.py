@@ -40,7 +40,7 @@ def be_a_client() -> None:
 @contextmanager
 def directory() -> Iterator[Path]:
     """A new directory on a disk, in TMPDIR or /var/tmp: /tmp is often memory, and nothing is durable there."""
-    # mkdtemp makes a directory that nobody else could have made, so a place that all may write to does no harm.
+    # mkdtemp's directory belongs to this user alone, so a place that all may write to does no harm.
     path = Path(tempfile.mkdtemp(prefix="jobengine-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")))  # noqa: S108
     path.chmod(0o755)  # servers with a user of their own have their directories in it
     try:
@@ -50,7 +50,7 @@ def directory() -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """A port without a listener."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -79,7 +79,7 @@ def _cpu_seconds() -> float:
 
 
 def others_share(seconds: float = 1.0) -> float:
-    """The share of all cores that is used while this process does nothing: what somebody else takes."""
+    """The share of all cores that is used while this process does nothing: what other processes take."""
     before = _ticks()
     time.sleep(seconds)
     idle, all_ = (after - earlier for earlier, after in zip(before, _ticks(), strict=True))

@@ -3,8 +3,8 @@ What do 1,000,000 queued jobs cost? Run from the root: `python -m benchmarks.mil
 
 A daemon is given the jobs, 1,000 a request, and another has a queue that stays empty. In turn, jobs are added to both
 and claimed, and deleted again, so that the queues keep their lengths. Then requests come at 1,000 a second while the
-file is compacted, and the daemon is started anew, stopped and killed before. On the way rates are taken at shorter
-lengths. At last it is given 5,000,000 jobs, and killed once more.
+file is compacted, and the daemon is restarted after a stop and after a kill. Rates are also measured at shorter
+lengths. Last it is given 5,000,000 jobs, and killed once more.
 """
 
 import signal

@@ -94,7 +94,7 @@ class Results:
         )
 
     def bound(self, what: str, values: Sequence[float], unit: str, target: float, *, least: bool = False) -> None:
-        """Add a row whose median is to be below a target, or not below it."""
+        """Add a row whose median must be at most a target, or at least."""
         value, digits = median(values), _digits(target)
         self.rows.append(
             Row(

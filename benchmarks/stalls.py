@@ -34,7 +34,7 @@ class Call:
     """What is asked while others wait."""
 
     name: str
-    #: What is sent, as a whole, on each connection; made anew each time.
+    #: The bytes to send on each connection, made for each time.
     sent: Callable[[], bytes]
     #: Milliseconds that others may be held up.
     target: float = _ANY

@@ -1,9 +1,9 @@
 """
 How fast is the Python worker? Run from the root: `python -m benchmarks.worker`.
 
-It works off jobs whose handler does nothing: one at a time, beside a client that claims and completes by two requests,
-and some at a time in threads. The jobs are there before it begins. And one that has nothing to do for a minute: what it
-asks the server.
+It works on jobs whose handler does nothing: one at a time, compared with a client that claims and completes by two
+requests, and some at a time in threads. The jobs are there before it begins. And one that has nothing to do for a
+minute: what it asks the server.
 """
 
 import time

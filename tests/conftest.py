@@ -11,7 +11,7 @@ from zope.interface import implementer
 pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection")
 
 from jobengine.daemon.settings import SETTINGS  # noqa: E402  # as below
-from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import what is to be rewritten
+from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import modules whose asserts pytest rewrites
 from tests.processes import nothing_outlives_its_test, nothing_outlives_the_tests  # noqa: E402, F401  # for all tests
 
 #: What says of a terminal how wide it is, and whether it has colours.
@@ -19,7 +19,7 @@ _OF_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"
 
 
 def pytest_configure() -> None:
-    """Leave out what whoever runs the tests has set for a server, for a client or for a terminal: tests say it."""
+    """Remove the environment's settings for a server, a client or a terminal: tests set them."""
     ours = {variable for setting in SETTINGS for variable in (setting.variable, setting.variable.removesuffix("_FILE"))}
     for name in [*os.environ]:
         if name in ours or name.startswith("JOBENGINE_") or name in _OF_TERMINALS:

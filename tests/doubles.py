@@ -110,7 +110,7 @@ def new_clock() -> Clock:
 
 
 def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
-    """A LocalEngine, not started, on `path`; whatever is not given is quick and quiet."""
+    """A LocalEngine, not started, on `path`; by default its parts are quick and quiet."""
     files = more.pop("files", None) or Files()
     kind = more.pop("kind", LocalEngine)
     parts: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The processes that tests start: none outlives its test, whatever becomes of the test."""
+"""The processes that tests start: none outlives its test, even if the test fails."""
 
 import ctypes
 import os

@@ -62,7 +62,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def check_answer(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Raise AssertionError unless the schema documents this answer to `method` on `path` (a query is passed over)."""
+    """Raise AssertionError unless the schema documents this answer to `method` on `path` (a query is ignored)."""
     where = f"{method} {path} {status}"
     response = _response(method, unquote(path.partition("?")[0]), status)
     assert response is not None, f"{where} is not documented"

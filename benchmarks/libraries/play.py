@@ -14,7 +14,7 @@ from threading import Barrier
 
 from .count import Count
 
-#: Seconds in which all threads are to be warm.
+#: Seconds for all threads to become warm.
 _PATIENCE = 60
 #: The process that measures listens here. What libraries print goes to the errors.
 _LISTENER = os.dup(1)

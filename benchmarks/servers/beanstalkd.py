@@ -14,7 +14,7 @@ from .server import Failed, Run, Server
 
 _PUT = b"put 1024 0 600 %d\r\n%s\r\n" % (len(CONTENT_BYTES), CONTENT_BYTES)
 _RESERVE = b"reserve\r\n"
-#: How the answers end: in pieces of such a size they come at once, but nobody promises it.
+#: How the answers end: in pieces of such a size they come at once, but that is not guaranteed.
 _LINE, _JOB = b"\r\n", CONTENT_BYTES + b"\r\n"
 _SINGLES, _PIPELINES = 32, 4
 

@@ -65,7 +65,7 @@ class Server(ABC):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Started and ready, in a directory of its own; stopped and removed whatever happens. Raises Failed."""
+        """Started and ready, in a directory of its own; always stopped and removed. Raises Failed."""
         with directory() as home:
             try:
                 self.start(home)
@@ -99,7 +99,7 @@ class Server(ABC):
         process.until(ready)
 
     def listens(self) -> bool:
-        """Whether somebody listens at the port."""
+        """Whether the port has a listener."""
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             return True
         return False

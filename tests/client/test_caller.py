@@ -28,7 +28,7 @@ KEY = "the key of the queue"
 
 
 class Clock:
-    """Goes on when somebody sleeps."""
+    """Advances when the client sleeps."""
 
     def __init__(self) -> None:
         self.now = 0.0

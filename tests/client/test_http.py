@@ -1,4 +1,4 @@
-"""Requests as bytes, and answers from bytes in whatever parts they come."""
+"""Requests as bytes, and answers from bytes in any parts."""
 
 import pytest
 

@@ -29,7 +29,7 @@ def _answer(batch: Sequence[Item], bad: bytes = b"") -> tuple[Response, bool]:
 
 
 class Held:
-    """A server for threads: each request waits until the test lets it be answered."""
+    """A server for threads: the test releases each answer."""
 
     def __init__(self) -> None:
         self.batches: queue.Queue[list[bytes]] = queue.Queue()

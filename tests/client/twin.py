@@ -44,7 +44,7 @@ def _renamed(kind: int, word: str) -> str:
 
 
 def meaning(source: str) -> str:
-    """What stands in a module, however it is laid out and in whatever order it imports names."""
+    """The meaning of a module, without its layout and the order of its imports."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):

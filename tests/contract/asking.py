@@ -50,7 +50,7 @@ class World(Protocol):
         """What these come to when they are asked all at once: each its result or its exception."""
 
     def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Pending:
-        """Ask, and let all happen that happens without time going by, unless it is to be settled later."""
+        """Ask, and let everything happen that needs no time, unless `settle` is false."""
 
     def settle(self) -> None:
         """Let all happen that happens without time going by."""

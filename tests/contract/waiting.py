@@ -1,4 +1,4 @@
-"""Those who wait: for jobs, for the ends of jobs; who gets what, who is told what, and what is left when they go."""
+"""Waiters for jobs and for the ends of jobs: what each gets, what each is told, and what is left when they leave."""
 
 import pytest
 

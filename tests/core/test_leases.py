@@ -1,4 +1,4 @@
-"""Leases: who may update a job that somebody holds, and until when."""
+"""Leases: who may update a job in progress, and until when."""
 
 import pytest
 

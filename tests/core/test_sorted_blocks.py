@@ -1,4 +1,4 @@
-"""A sorted list in blocks, against a list that is sorted anew at each change."""
+"""A sorted list in blocks, compared with a list that is sorted after each change."""
 
 from bisect import bisect_left
 from random import Random

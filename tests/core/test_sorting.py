@@ -1,4 +1,4 @@
-"""Lists by time: with an index or without, whole or half made, they are the jobs sorted anew."""
+"""Lists by time: with an index or without, whole or half made, they are the sorted jobs."""
 
 from collections.abc import Callable
 from random import Random

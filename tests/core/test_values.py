@@ -13,7 +13,7 @@ from jobengine.wire import responses as answers
 
 #: Where there are values.
 MODULES = {module.__name__ for module in (commands, events, model, state, answers, requests, shown_job)}
-#: What may be shown. A new field is to be thought about: it belongs here, or among those that are hidden.
+#: Fields that may be shown. Decide about each new field: it belongs here, or among the hidden ones.
 SHOWN = """
     admin after ahead all arrival attempts author cancel cancel_requested changes claimed context count created defaults
     delay_seconds draining dry_run ended error filter fingerprint following history idempotency_key job jobs

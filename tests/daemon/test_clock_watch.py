@@ -11,7 +11,7 @@ from jobengine.daemon.clock_watch import ClockWatch, watch_clock
 
 
 class _Reactor:
-    """Keeps who is to be read."""
+    """Keeps the descriptors that are registered for reading."""
 
     def __init__(self) -> None:
         self.readers: set[Any] = set()
@@ -24,7 +24,7 @@ class _Reactor:
 
 
 def set_clock() -> None:
-    """Set the wall clock to what it shows; the few microseconds that takes are corrected by whatever keeps the time."""
+    """Set the wall clock to what it shows; the few microseconds that this loses are corrected by the time service."""
     time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME))
 
 

@@ -58,7 +58,7 @@ class Asked:
 
 @define
 class Desk:
-    """One who asks an engine, and does what its thread and the clock would do."""
+    """Asks an engine, and steps its thread and its clock."""
 
     path: Path
     kind: type[LocalEngine] = LocalEngine
@@ -125,7 +125,7 @@ class Desk:
         self.start()
 
     def set_wall_clock(self, seconds: int, *, noticed: bool = True) -> None:
-        """Set the wall clock by so many seconds; whoever watches it tells the engine."""
+        """Set the wall clock by so many seconds; the engine is told."""
         self.ahead += seconds
         if noticed:
             self.engine.wall_clock_was_set()

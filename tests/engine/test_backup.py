@@ -1,4 +1,4 @@
-"""A backup is what was on disk when it began, whatever is written, compacted or stopped meanwhile."""
+"""A backup is what was on disk when it began, even with writes, a compaction or a stop meanwhile."""
 
 from pathlib import Path
 from typing import Any

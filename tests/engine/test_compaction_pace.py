@@ -12,7 +12,7 @@ from tests.engine.test_durability import SLACK, compacting_desk, garbage
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    """One whose next commit begins a compaction of 1,201 jobs, with the pauses that it has in production."""
+    """An engine whose next commit starts a compaction of 1,201 jobs, with the pauses of production."""
     desk = compacting_desk(tmp_path)
     garbage(desk)
     desk.engine.executor.compaction.pause = PAUSE

@@ -1,4 +1,4 @@
-"""What the engine answers is on disk, whatever the disk does."""
+"""What the engine answers is on disk, even if the disk fails."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Events of jobs: told when they are on disk, resumed where one left off, and bounded for those who do not read."""
+"""Events of jobs: told when they are on disk, resumed after the last one, and bounded for watchers that do not read."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 class Watching:
-    """One who watches a queue."""
+    """A watcher of a queue."""
 
     def __init__(self, desk: Desk, after: str | None = None, queue: str = "q") -> None:
         self.desk = desk

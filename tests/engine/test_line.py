@@ -1,4 +1,4 @@
-"""The line of those who wait for jobs: who is offered what, and what it costs the others."""
+"""The line of waiters for jobs: who is offered which job, and what it costs the others."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from jobengine.core.model import Defaults, Role, State
 from tests.core.test_tags import Counted
 from tests.engine.engines import KEY, Asked, Desk
 
-#: Jobs of each kind, and those who wait.
+#: Jobs of each kind, and waiters.
 MANY, WAITERS = 300, 200
 
 

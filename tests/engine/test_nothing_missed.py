@@ -1,4 +1,4 @@
-"""What happens while a change is written, or while there is much to do, passes nobody by."""
+"""No waiter misses what happens while a change is written, or while the engine is busy."""
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ JOBS = 12_000
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    """One whose engine was killed with some jobs, and is there again, opened and not started."""
+    """An engine that was killed with some jobs, and was opened again but not started."""
     desk = Desk(tmp_path / "db")
     desk.create()
     for _ in range(3):

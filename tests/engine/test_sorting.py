@@ -1,4 +1,4 @@
-"""Indexes for lists by time are made when they are asked for, in slices, and dropped when nobody uses them."""
+"""Indexes for lists by time are made when they are asked for, in slices, and dropped when they are unused."""
 
 from collections.abc import Coroutine
 from itertools import pairwise

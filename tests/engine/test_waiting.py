@@ -1,4 +1,4 @@
-"""Those who wait: in which order they are served, and that they hear of nothing that is not on disk."""
+"""Waiters: the order in which they are served, and that they see nothing that is not on disk."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def claiming(desk: Desk, *queues: str, **more: Any) -> Asked:
-    """One who waits for half a minute."""
+    """A waiter, for half a minute."""
     asked = desk.ask(desk.engine.claim(c.Claims(**{"queues": queues, "access_key": KEY, "wait": 30, **more})))
     desk.settle()
     return asked

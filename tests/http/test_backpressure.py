@@ -34,7 +34,7 @@ def test_a_client_that_takes_its_answers_again_is_read_again(connection: Connect
     assert _state(connection) == "paused"
     stepped.step()
     connection.server.pump()
-    # It is answered, but nobody knows whether the client takes that.
+    # It is answered, but it is unknown whether the client reads that.
     assert _state(connection) == "paused"
     connection.channel.resumeProducing()
     assert _state(connection) == "producing"

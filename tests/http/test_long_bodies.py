@@ -1,4 +1,4 @@
-"""Whether a long body is let in is decided before it is there; and what is sent in small parts holds up nobody."""
+"""Whether a long body is accepted is decided before it arrives; and a body in small parts delays no other request."""
 
 from collections.abc import Callable
 from typing import Any
@@ -163,6 +163,6 @@ def test_of_the_bodies_of_many_clients_one_is_read_on_in_each_turn(start: Any, s
         before = [*turns.waiting]
         turns.go()
         server.pump()
-        # Whoever went on is behind all others now, or done.
+        # The request that went on is behind all others now, or done.
         assert turns.waiting[:4] == before[1:5]
     assert [answer.status for connection in connections for answer in connection.answers] == [201] * 5

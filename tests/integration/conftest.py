@@ -45,7 +45,7 @@ def daemon(make_daemon: MakeDaemon) -> Daemon:
 
 @pytest.fixture
 def db(tmp_path: Path) -> Db:
-    """A database with three jobs that nobody uses, and `jobengine db` beside it."""
+    """A database with three jobs, which no server uses, and `jobengine db` beside it."""
     return make_db(tmp_path / "files")
 
 

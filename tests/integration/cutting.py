@@ -88,7 +88,7 @@ class CuttingProxy:
                 end.shutdown(socket.SHUT_RDWR)
         with self._lock:
             if source not in self._open:
-                # The other direction has ended too, and nobody uses them any more.
+                # The other direction has ended too, so both sockets are unused.
                 source.close()
                 target.close()
             self._open -= {source, target}

@@ -37,7 +37,7 @@ def until(what: str, happened: Callable[[], Any], seconds: float = DEADLINE) -> 
 
 
 def free_port() -> int:
-    """A port at which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]

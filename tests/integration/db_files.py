@@ -60,7 +60,7 @@ class Db:
 
 
 def make_db(home: Path) -> Db:
-    """A database with three jobs that nobody uses."""
+    """A database with three jobs, which no server uses."""
     db = Db(home, {})
     db.home.mkdir()
     write(db.path, RECORDS, orderly=True, secret=SECRET.encode())

@@ -176,7 +176,7 @@ class Verdict:
 
     #: (uid, state shown, state found) of what was shown and is neither there nor was changed since.
     lost: list[tuple[str, str, str]]
-    #: Numbers of jobs that nobody added, or that are there twice.
+    #: Numbers of jobs that were never added, or exist twice.
     made_up: list[str]
     #: How many states had been shown.
     shown: int

@@ -52,7 +52,7 @@ def _offer(connection: socket.socket, piece: bytes, total: int) -> int:
 
 
 def _memory(daemon: Daemon) -> int:
-    """What it uses now; the peak is counted anew from here, since deriving the key took more than all that follows."""
+    """The memory in use; the peak is reset here, because deriving the key took more than everything after it."""
     Path(f"/proc/{daemon.pid}/clear_refs").write_text("5")
     return daemon.memory("VmRSS")
 
@@ -214,7 +214,7 @@ def test_secrets_are_only_in_memory(make_daemon: MakeDaemon, tmp_path: Path) -> 
         assert client.peek().status == 401
         assert client.call("GET", "/metrics", headers={"X-Admin-Key": "wrong"}).status == 401
     daemon.kill()
-    # A torn tail, so that there is a copy of it, and the file is written anew.
+    # A torn tail, so that there is a copy of it, and the file is rewritten.
     os.truncate(daemon.db_path, daemon.db_path.stat().st_size - 5)
     daemon.prefix = ()
     daemon.start()

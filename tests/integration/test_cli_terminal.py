@@ -1,4 +1,4 @@
-"""The command line at a terminal, as somebody sees it: under tmux."""
+"""The command line at a terminal, as a person sees it: under tmux."""
 
 import re
 import shlex

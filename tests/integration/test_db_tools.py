@@ -1,4 +1,4 @@
-"""`jobengine db`: exit codes, and files that are whole whatever happens while they are made."""
+"""`jobengine db`: exit codes, and files that are whole even after failures while they are made."""
 
 import asyncio
 import json
@@ -134,7 +134,7 @@ def test_each_command_ends_with_the_code_for_what_is_wrong_and_makes_no_file(db:
     assert "the SECRET is not the one" in db(command, "jobengine.jedb", *more, code=3, SECRET="wrong").stderr
     assert "no SECRET is set" in db(command, "jobengine.jedb", *more, code=3, SECRET="").stderr
     for name in ("text", "pipe", "folder"):
-        # rekey opens files to write them, as the server does: a folder can't be, and a pipe would wait for nobody.
+        # rekey opens files to write them, as the server does: a folder can't be, and a pipe would wait for ever.
         if command != "rekey" or name == "text":
             assert name in db(command, name, *more, code=4).stderr
     for name in sorted(set(os.listdir(db.home)) - set(before)):

@@ -1,4 +1,4 @@
-"""`jobengine db export` and `import`: exit codes, and files that are whole whatever happens while they are made."""
+"""`jobengine db export` and `import`: exit codes, and files that are whole even after failures while they are made."""
 
 import json
 import os

@@ -43,7 +43,7 @@ def _answers(daemon: Daemon, *code: str) -> list[dict[str, object]]:
 
 @contextmanager
 def _finished_by_a_worker(daemon: Daemon) -> Iterator[None]:
-    """Somebody completes the first job of the queue meanwhile."""
+    """Complete the first job of the queue meanwhile."""
 
     def work() -> None:
         with Client(daemon.port, key=KEY) as client:

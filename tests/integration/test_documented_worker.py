@@ -77,7 +77,7 @@ def test_a_test_with_the_fixture_passes_as_the_page_shows_it_and_one_begins_with
     (code,) = blocks(PAGE, "python", "### Test it")
     again = code.replace("test_mail_is_sent", "test_mail_is_sent_again").partition("\n\n\n")[2]
     (tmp_path / "test_mail.py").write_text(f"{code}\n\n{again}")
-    # An open connection would be an error of those who take warnings for errors.
+    # An open connection would be an error where warnings are errors.
     strict = ["-W", "error", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *strict, "--basetemp", tmp_path / "base", tmp_path],

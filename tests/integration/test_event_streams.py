@@ -128,7 +128,7 @@ def test_every_change_under_load_is_seen_once_and_in_order(daemon: Daemon) -> No
         _has_seen(reader, 3 * jobs)
         assert _numbers(reader) == sorted(set(_numbers(reader)))
         assert list(reader.changes().values()) == [_CREATED_CLAIMED_DONE] * jobs
-        # Thousands at once are no reason to let somebody go who reads.
+        # A watcher that reads is not dropped because of thousands of events at once.
         with daemon.client(sampled=True) as client:
             _add_many(client, 10_000)
             _add_many(client, 2_000)
@@ -170,7 +170,7 @@ def test_what_is_no_longer_known_after_a_restart_is_gone(daemon: Daemon) -> None
 
 
 def _asleep(daemon: Daemon) -> HTTPResponse:
-    """A stream that nobody reads yet."""
+    """A stream that is not read yet."""
     sleeper = socket.socket()
     sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     sleeper.settimeout(20)
@@ -194,7 +194,7 @@ def test_a_reader_who_does_not_read_is_dropped_and_memory_stays_flat(daemon: Dae
             assert not reader.ended
         assert daemon.memory("VmRSS") - before < 15 << 20
     for sleeper in sleepers:
-        # What was under way comes still, and then the end, though far from all has come.
+        # The events under way still arrive, then the end, although most have not arrived.
         assert sleeper.read().count(b"event: job") < 16 * 5_000 / 2
         sleeper.close()
     assert "Traceback" not in daemon.log

@@ -210,7 +210,7 @@ def _put_in_body(body: Any, uid: str) -> None:
 
 
 def _with_a_fresh_job(live: Daemon) -> str:
-    """The uid of a job in the queue `q`, whatever an example has made of the queue."""
+    """The uid of a job in the queue `q`, which an example may have deleted."""
     with _owner(live) as client:
         client.set_up(paused=False, draining=False, require_lease=False, max_jobs=0, new_access_key=KEY)
         added = client.add({"a": 1}, tags=["t"])

@@ -55,7 +55,7 @@ def test_a_long_answer_comes_whole_to_a_client_that_reads_slowly(daemon: Daemon)
     slow.connect(("127.0.0.1", daemon.port))
     slow.sendall(b"GET /api/v1/jobs?queueName=q&limit=1000 HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\n\r\n")
     with daemon.client() as client:
-        # Nobody waits for the slow one.
+        # No other request waits for the slow one.
         until("others are served", lambda: client.peek().status == 200)
     answer = slow.recv(1_000)
     length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])

@@ -165,7 +165,7 @@ def test_files_are_for_their_owner_alone_and_so_is_a_directory_that_it_makes(mak
     assert _mode(directory) == 0o700
     assert {file.name: _mode(file) for file in directory.iterdir()} == dict.fromkeys(("db", "db.lock", "db.key"), 0o600)
     daemon.kill()
-    daemon.start()  # which writes the file anew
+    daemon.start()  # which rewrites the file
     assert _mode(daemon.db_path) == 0o600
 
 

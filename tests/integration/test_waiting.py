@@ -50,7 +50,7 @@ def test_1000_waiters_cost_nothing_while_nothing_happens_and_are_served_in_order
             assert _given([waiting[n]]) == [n]
         _add(client, range(20, MANY - 5))
         assert _given(waiting[20:-5]) == list(range(20, MANY - 5))
-        # The others wait still, and go on before those who come now.
+        # The others still wait, and are served before later ones.
         polls.begin(waiting[:5])
         _add(client, range(MANY - 5, MANY + 5))
         assert _given(waiting[-5:] + waiting[:5]) == list(range(MANY - 5, MANY + 5))

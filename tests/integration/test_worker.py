@@ -203,7 +203,7 @@ def test_a_second_signal_ends_it_at_once_and_its_job_is_given_back(
 def test_a_job_that_is_cancelled_stops(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
 ) -> None:
-    # A process is killed, though it says nothing and asks nothing.
+    # A process is killed even if it reports nothing and asks nothing.
     quiet = bool(kind.get("processes"))
     job = queue.add({"n": 1, "seconds": 60, "quiet": quiet}, timeout_seconds=1, max_attempts=3)
     worker = program(daemon.port, **kind)

@@ -58,7 +58,7 @@ class Hold:
 
     @property
     def surely_until(self) -> float:
-        """It was still held at this time, whatever the delays on the way; it may have been for longer."""
+        """It was certainly held at this time, maybe longer."""
         lease_end = self.renewed + self.timeout - ROUNDING
         return lease_end if self.finished is None else min(lease_end, self.finished)
 
@@ -73,7 +73,7 @@ class Worker:
     stop: threading.Event
     queue: str = "q"
     holds: list[Hold] = field(factory=list)
-    #: Names of those who asked for a job and got no answer: each may have been given one.
+    #: Names of workers that asked for a job and got no answer: each may have claimed one.
     unanswered: list[str] = field(factory=list)
     #: Answers that ought not to be.
     wrong: list[tuple[str, Hold | None, Reply]] = field(factory=list)
@@ -158,7 +158,7 @@ class Worker:
                 hold.touched = monotonic()
                 self._hang_up()
                 if self.stop.is_set():
-                    # Nobody may be there any more who could answer.
+                    # The server may be gone, and not answer.
                     return False
                 time.sleep(0.05)
                 continue
@@ -302,7 +302,7 @@ def _is_as_counted(job: Any, holds: Iterable[Hold], unanswered: Counter[str]) ->
     for number, attempt in enumerate(history, 1):
         hold = known.get(number)
         if hold is None:
-            # The answer to its claim was lost with the server; nobody can have finished it.
+            # The answer to its claim was lost with the server; no worker can have finished it.
             if not unanswered[attempt["worker"]] or attempt["outcome"] != "timeout":
                 return False
             unanswered[attempt["worker"]] -= 1

@@ -1,4 +1,4 @@
-"""The words of the plain model in those of the API, whoever carries the requests."""
+"""Translates the plain model's calls into the API's, for any transport."""
 
 import json
 from typing import Any
@@ -112,7 +112,7 @@ class ApiDriver:
         self.ask("PUT", "/api/v1/queue", body={"name": name, "access_key": key}, key=None, headers=ADMIN)
 
     def delete_queue(self, name: str, key: str) -> None:
-        """With the key alone a server that has an admin key does not let anybody: so ask twice."""
+        """Ask twice: a server with an admin key refuses the access key alone."""
         self.ask("POST", "/api/v1/queue", body={"name": name}, key=key)
         self.ask("DELETE", "/api/v1/queue", query={"name": name}, key=None, headers=ADMIN)
 
@@ -173,7 +173,7 @@ class ApiDriver:
     def update(self, name: str, key: str, uid: str, lease: str | None, changes: dict[str, Any]) -> Any:
         body = {"queue_name": name, **update_body(uid, lease, changes)}
         job = self.ask("POST", "/api/v1/job", body=body, key=key)
-        # As in the first version of the API, the answer is empty; whoever wants to see the job reads it.
+        # As in the first version of the API, the answer is empty; read the job to see it.
         assert (job is None) == (lease is None and changes.keys() == {"state"})
         return job
 

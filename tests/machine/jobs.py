@@ -13,7 +13,7 @@ FINISHED = ("complete", "failed")
 
 @define(kw_only=True)
 class Asked:
-    """A job that is to be added."""
+    """A job to add."""
 
     content: bytes = b"{}"
     priority: int = 0
@@ -54,7 +54,7 @@ class Job:
     attempts: int = 0
     claimed: int = 0
     lease: str | None = None
-    #: Whether whoever holds it has claimed it, and so has a lease.
+    #: Whether it was claimed, so that its holder has a lease.
     leased: bool = False
     worker: str | None = None
     #: When its lease began.
@@ -113,7 +113,7 @@ class Lives:
     wall_ahead: int = 0
     #: What has come to pass, and how often.
     counted: Counter[str] = field(factory=Counter)
-    #: Jobs that are finished, as they were then, or gone (None), until somebody asks.
+    #: Finished jobs as they were then, or None if they are gone, until they are read.
     _ended: list[tuple[Job, Any]] = field(factory=list)
 
     @property

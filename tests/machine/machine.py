@@ -79,7 +79,7 @@ class EngineMachine(RuleBasedStateMachine):
                 job.lease = lease
 
     def those_who_wait(self) -> None:
-        """Those who were told, and what, are the same."""
+        """The same waiters got the same answers."""
         for number, pending in list(self.pending.items()):
             assert pending.answered == (number in self.model.told), number
             if not pending.answered:
@@ -169,7 +169,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(name=q.NAMES, key=st.sampled_from(["wrong", "w", "key"]), asked=q.SOME_JOBS, really=q.SELDOM)
     def replace_queue(self, name: str, key: str, asked: list[Asked], really: bool) -> None:
-        """A name that is taken is refused, whatever the key; with its queue gone it is free."""
+        """A name that is taken is refused with any key; it is free after its queue was deleted."""
         if name == "none":
             return
         self.create(name, key)

@@ -66,7 +66,7 @@ class Queue:
 
 @define(kw_only=True, eq=False)
 class Waiter:
-    """One who waits: for jobs to claim, or for the end of one."""
+    """A waiter: for jobs to claim, or for the end of one."""
 
     number: int
     ends: int
@@ -84,7 +84,7 @@ class Model(Lives):
 
     queues: dict[str, Queue] = field(factory=dict)
     waiters: list[Waiter] = field(factory=list)
-    #: What those who waited were told, by their number; for claims the jobs, for ends what is shown.
+    #: The answers of waiters, by their number: for claims the jobs, for ends the job as it is shown.
     told: dict[int, Any] = field(factory=dict)
     #: How many jobs a sweep looks at in one go.
     slice_size: int = 500
@@ -151,7 +151,7 @@ class Model(Lives):
         held = [job.updated for queue in self.queues.values() for job in queue.jobs if job.state == "inprogress"]
         self.origin = max([self.wall - known, *held]) - self.steady
 
-    # Those who wait
+    # Waiters
 
     def wait(self, **more: Any) -> Waiter:
         self._numbers += 1
@@ -160,7 +160,7 @@ class Model(Lives):
         return waiter
 
     def wait_claim(self, ends: int, **claim: Any) -> int:
-        """The number of one who claims, and waits if there is nothing."""
+        """The number of a claim, which waits if there is no job."""
         waiter = self.wait(ends=NEVER, **claim)
         self._serve([waiter])
         waiter.ends = ends
@@ -169,7 +169,7 @@ class Model(Lives):
         return waiter.number
 
     def await_end(self, name: str, key: str, job: Job, ends: int) -> int:
-        """The number of one who waits for the end of a job, or is told at once."""
+        """The number of a waiter for the end of a job, which may be answered at once."""
         waiter = self.wait(queues=[name], key=key, job=job, ends=ends)
         try:
             answer: Any = self.see(self.read(name, key, job.uid))
@@ -201,7 +201,7 @@ class Model(Lives):
         return self.see(self.read(waiter.queues[0], waiter.key, waiter.job.uid))
 
     def _goes_on(self, waiter: Waiter) -> bool:
-        """Whether one who waits for an end sees that it is not the end any more."""
+        """Whether a waiter for an end sees that the job is queued again."""
         assert waiter.job is not None
         with suppress(Refused):
             there = waiter.job in self.open(waiter.queues[0], waiter.key, "read").jobs
@@ -244,7 +244,7 @@ class Model(Lives):
         return queue
 
     def open_for_new(self, name: str, key: str, new: str) -> Queue:
-        """The queue to which a key is to be added, which must not open it yet."""
+        """The queue that gets a new key, which must not open it yet."""
         queue = self.open(name, key, "add key")
         self.check_new(new, [*queue.keys, ("", "owner", queue.owner)])
         return queue
@@ -381,7 +381,7 @@ class Model(Lives):
         return claimed
 
     def put_back(self, claimed: list[Claimed]) -> None:
-        """As if nobody had had them."""
+        """As if they had never been claimed."""
         for _, job, _ in claimed:
             self._queue_again(job, 0)
             job.attempts -= 1

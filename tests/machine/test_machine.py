@@ -3,7 +3,7 @@
 from tests.machine.lives import HttpMachine, LocalMachine, live
 
 #: What must have come to pass, and how often at least: what is hardly tried shows little. Far less than is usual, since
-#: lives are made up anew each time.
+#: new lives are made up each time.
 ENOUGH = {
     "given at once": 100,
     "given later": 5,

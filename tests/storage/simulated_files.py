@@ -111,7 +111,7 @@ class SimulatedFiles(Files):
                         yield {**base, path: content}
 
     def fail_to_sync(self) -> None:
-        """As when a disk fails: the kernel holds for written what is not, and says so to nobody who comes later."""
+        """Do as a kernel whose disk fails: regard unwritten pages as written, and report no error later."""
         for inode in self._names.values():
             inode.pending = []
 

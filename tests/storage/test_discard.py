@@ -1,4 +1,4 @@
-"""A file that is replaced gives its room back in steps, unless somebody could see that."""
+"""A replaced file frees its space in steps, unless another process has it open."""
 
 import os
 from pathlib import Path

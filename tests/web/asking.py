@@ -79,7 +79,7 @@ def each(*values: Any) -> tuple[Any, ...]:
 
 
 def put(server: MemoryServer, *, key: str = "key", headers: Any = None, **job: Any) -> Answer:
-    """A job that is added, whatever the answer."""
+    """Add a job, with any answer."""
     body = {"queue_name": "q", "job": {"content": {}, **job}}
     return server.call("PUT", "/api/v1/job", body=body, key=key, headers=headers)
 

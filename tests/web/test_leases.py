@@ -1,4 +1,4 @@
-"""Leases: who is shown them, what they are good for, and what becomes of those who have lost theirs."""
+"""Leases: who sees them, what they allow, and what happens after one was lost."""
 
 import json
 from typing import Any

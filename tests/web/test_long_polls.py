@@ -1,4 +1,4 @@
-"""Claims that wait: what wakes them, in which order, and what becomes of those whose client has gone."""
+"""Claims that wait: what wakes them, in which order, and what happens if the client disconnects."""
 
 import json
 from typing import Any

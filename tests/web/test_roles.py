@@ -199,7 +199,7 @@ def test_a_missing_queue_is_404_for_every_key(table: _Table, call: Call) -> None
 
 @_named([call for call in KEYED if "UID" in str(call)])
 def test_the_role_comes_before_the_job(table: _Table, call: Call) -> None:
-    """Whoever may not make a call learns nothing of which jobs there are."""
+    """A call that the role does not allow reveals nothing about which jobs exist."""
     assert call.allowed is not None
     for role in set(ROLES) - call.allowed:
         there, missing = (table.ask(call, _key_of(role), **names) for names in ({}, {"UID": "none"}))

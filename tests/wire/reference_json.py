@@ -10,7 +10,7 @@ from jobengine.wire.strict_json import NotStrict
 __all__ = ["reference"]
 
 _LARGEST: Final = (1 << 63) - 1
-#: A string, to be passed over, or a bracket.
+#: A string, which is skipped, or a bracket.
 _TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 
 

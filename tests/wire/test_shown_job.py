@@ -20,7 +20,7 @@ from tests.schema import resolve
 
 #: What is sent and not shown: it is shown as `not_before`.
 _SENT_ALONE: Final = {"delay_seconds"}
-#: Each field of FULL_JOB as it is to be shown.
+#: Each field of FULL_JOB as it should be shown.
 _SHOWN: Final = {
     "uid": "00000000-0000-0000-0000-000000000008",
     "priority": -7,

@@ -37,7 +37,7 @@ class Bench:
         return cls(Supervisor(sources, concurrency, wait=50, until_empty=until_empty, random=lambda: 1.0))
 
     def plan(self, kind: type | None = None) -> list[Any]:
-        """What is to be done now, of one kind if it is given."""
+        """The orders for now, of one kind if it is given."""
         return [order for order in self.supervisor.plan(self.now) if kind is None or isinstance(order, kind)]
 
     def give(self, *jobs: FakeJob, source: int = 0) -> list[Hold]:
@@ -60,13 +60,13 @@ class Bench:
         return report
 
     def answer(self, report: Report, *errors: JobEngineError | None, jobs: list[FakeJob] | None = None) -> list[Order]:
-        """Answer a report, as taken if no errors are given; what is to be done then."""
+        """Answer a report, with success if no errors are given; returns the next orders."""
         given = errors or (None,) * len(report.holds)
         self.supervisor.reported(self.now, report, given, jobs)
         return self.plan()
 
     def beat(self, error: JobEngineError | None = None) -> tuple[Beat, list[Order]]:
-        """Answer the heartbeats that are due; these, and what is to be done then."""
+        """Answer the heartbeats that are due; returns these and the next orders."""
         (beat,) = self.plan(Beat)
         self.supervisor.beaten(self.now, beat, [error] * len(beat.holds))
         return beat, self.plan()

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: the worker keeps to its room, and each job that it was given ends once."""
+"""Random events in random order: the worker never holds too many jobs, and each job that it was given ends once."""
 
 import random
 from collections import Counter

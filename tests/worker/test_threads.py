@@ -52,5 +52,5 @@ def test_a_call_that_never_returns_does_not_keep_the_process_from_ending() -> No
     thread = asyncio.run(start())
     assert thread.daemon
     stay.set()
-    thread.join(10)  # the loop is closed by now, and nobody is told
+    thread.join(10)  # the loop is closed by now, so there is nobody to tell
     assert not thread.is_alive()
