@@ -185,6 +185,7 @@ class JobPage extends HTMLElement {
     if (release) release.hidden = job.state !== 'inprogress';
     setText(this.why, reason ? readable(reason, Boolean(retry)) : '');
     this.errorPanel.hidden = job.error === undefined;
+    this.errorPanel.classList.toggle('failed', job.state === 'failed');
     setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'What went wrong' : 'What went wrong last');
     setText(this.error, job.error ?? '');
     this.progress.hidden = job.state !== 'inprogress' || job.progress === undefined;

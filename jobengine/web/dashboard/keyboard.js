@@ -10,7 +10,7 @@ const KEYS = [
   ['g q', 'Go to the queues', () => { location.hash = '#/queues'; }],
   ['g s', 'Go to the server', () => { location.hash = '#/server'; }],
   ['n', 'Add a job', () => document.querySelector('je-queue')?.addJob?.()],
-  ['/', 'Search', () => document.querySelector('[data-key=search], input[type=search]:not([hidden])')?.focus()],
+  ['/', 'Search', () => (document.querySelector('[data-key=search]') ?? document.querySelector('input[type=search]:not([hidden])'))?.focus()],
   ['j', 'Next row', () => step(1)],
   ['k', 'Previous row', () => step(-1)],
   ['x', 'Select the row', () => rowHere()?.querySelector('input[type=checkbox]')?.click()],

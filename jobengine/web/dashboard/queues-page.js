@@ -113,7 +113,7 @@ class QueuesPage extends HTMLElement {
   #row(queue) {
     const row = h('tr');
     row.name = h('span', { class: 'marks' });
-    row.append(h('th', { scope: 'row', class: 'c-name' }, h('a', { href: queueLink(queue.name), class: 'strong' }, queue.name), row.name));
+    row.append(h('th', { scope: 'row', class: 'c-name' }, h('a', { href: queueLink(queue.name), class: 'strong', title: queue.name }, queue.name), row.name));
     if (!queue.counts) {
       row.note = h('td', { colspan: COLUMNS.length, class: 'muted' });
       row.append(row.note);
