@@ -160,8 +160,9 @@ def _on_one_line(content: bytes) -> Raw:
 def read_begin(line: bytes) -> BeginLine:
     """The first line; raises BadLine, and NewerLines if what follows can't be read here."""
     try:
+        line.decode()
         version = _read_any_begin(line).version
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadLine(f"it does not begin as an export does ({error})") from None
     if version > _VERSION:
         raise NewerLines(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from .export_lines import export_lines
 from .frames import frames
 from .header import header
 from .http_bytes import http_bytes
@@ -15,4 +16,5 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "header": header,
     "json": json_text,
     "http": http_bytes,
+    "import": export_lines,
 }

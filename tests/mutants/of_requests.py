@@ -175,8 +175,8 @@ OF_REQUESTS: Final = (
         "body-in-memory",
         "that a body is never written to a file",
         _REQUEST,
-        "        self.content = BytesIO()\n        # Nor",
-        "        super().gotLength(length)\n        # Nor",
+        "        self.content = BytesIO()\n",
+        "        super().gotLength(length)\n",
         ("tests/http/test_limits.py::test_a_large_body_is_never_put_in_a_file",),
     ),
     Mutant(

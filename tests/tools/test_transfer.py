@@ -202,6 +202,13 @@ def test_cut_short_at_any_byte_it_is_refused() -> None:
         (lambda lines: [lines[0], lines[2], lines[1]], "line 2: the line of its queue 'mail' must stand before it"),
         (lambda lines: [*lines[:-2], lines[-1]], "1 queues and 3 jobs were written, and there are 1 and 2"),
         (lambda lines: lines[1:], "line 1: it does not begin as an export does"),
+        (lambda lines: [lines[0] + b"\xff", *lines[1:]], "line 1: it does not begin as an export does"),
+        (
+            lambda lines: [lines[0].replace(b"export", b"\xff"), *lines[1:]],
+            "line 1: it does not begin as an export does",
+        ),
+        (lambda lines: [b"[" * 100_000, *lines[1:]], "line 1: it does not begin as an export does"),
+        (lambda lines: [*lines[:2], b'{"\xff"', *lines[3:]], "line 3: "),
         (lambda lines: [lines[0].replace(b'"version":1', b'"version":2'), *lines[1:]], "version 2, .* use a newer one"),
         (lambda lines: [lines[0].replace(b"}", b',"x":1}'), *lines[1:]], "line 1: .* unknown field `x`"),
         (lambda lines: [*lines[:3], b"", *lines[3:]], "line 4: "),
