@@ -2,7 +2,7 @@
 Fuzzes with atheris for some minutes: python -m tests.fuzz --minutes 10 [TARGET…]
 
 Begins with the inputs that are kept. What is found goes to build/fuzz; with --keep, as few inputs as together reach as
-much as all are kept from then on. Ends with 1 if a target failed; the input is then in build/fuzz/TARGET.failed.
+much as all are kept too from then on. Ends with 1 if a target failed; the input is then in build/fuzz/TARGET.failed.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = [name for name in given.targets or TARGETS if not _fuzz(name, given.minutes * 60)]
     if given.keep:
         for name in given.targets or TARGETS:
-            corpus.write(name, _fewest(name))
+            corpus.write(name, {*corpus.kept(name), *_fewest(name)})
     sys.stdout.write(f"failed: {', '.join(failed)}\n" if failed else "no target failed\n")
     return int(bool(failed))
 
@@ -49,7 +49,8 @@ def _fewest(name: str) -> list[bytes]:
     """Of all that was found, as few inputs as libFuzzer needs to reach the same."""
     fewest = _FOLDER / f"{name}.fewest"
     _fill(fewest, ())
-    _run(name, ["-set_cover_merge=1", str(fewest), str(_FOLDER / name)])
+    if _run(name, ["-set_cover_merge=1", str(fewest), str(_FOLDER / name)]):
+        raise SystemExit(f"the inputs of {name} could not be compared; those that are kept stay as they are")
     return [path.read_bytes() for path in fewest.iterdir()]
 
 

@@ -18,7 +18,8 @@ with atheris.instrument_imports(
 def main() -> None:
     """Does not return: libFuzzer ends the process."""
     name, *options = sys.argv[1:]
-    atheris.Setup([sys.argv[0], *options], TARGETS[name])
+    # To merge inputs, libFuzzer starts the first of these again, through a shell.
+    atheris.Setup([f"{sys.executable} -m tests.fuzz.one {name}", *options], TARGETS[name])
     atheris.Fuzz()
 
 
