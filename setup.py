@@ -57,6 +57,7 @@ setup(
         "test": [
             "hypothesis>=6.100",
             "jsonschema>=4.20",
+            "kubernetes-validate>=1.30",
             "openapi-python-client>=0.26,<1",
             "openapi-spec-validator>=0.7",
             "pytest>=8",

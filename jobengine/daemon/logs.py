@@ -1,5 +1,6 @@
 """Formats the log: text as twistd writes it, or JSON for log collectors."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -116,13 +117,18 @@ def _to_syslog(prefix: str) -> ILogObserver:
 
 
 def _rotated_file(path: str, file_bytes: int, files: int) -> LogFile:
-    """A log file as twistd opens it, which is also rotated at SIGUSR1 and when it is long."""
+    """
+    A log file as twistd opens it, which is also rotated at SIGUSR1 and when it is long.
+
+    If the file is gone at the signal, logrotate or another program has rotated it: then it is only opened again.
+    """
     file = LogFile.fromFullPath(path, rotateLength=file_bytes, maxRotatedFiles=files)
 
     def rotate(*_: Any) -> None:
         from twisted.internet import reactor
 
-        reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]  # the module stands for the reactor
+        renew = file.rotate if os.path.exists(path) else file.reopen
+        reactor.callFromThread(renew)  # type: ignore[attr-defined]  # the module stands for the reactor
 
     if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
         signal.signal(signal.SIGUSR1, rotate)

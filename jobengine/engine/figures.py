@@ -9,6 +9,7 @@ from .executor import Executor
 __all__ = ["figures_of"]
 
 _LAST: Final = "The Unix time at which the last compaction since the start was done; 0 if there was none."
+_ACCEPTS: Final = "1 if changes are accepted; 0 while they are not, as on a full disk."
 _DURABILITY: Final = "When changes are synced: at each commit, or at an interval."
 _WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch events."
 
@@ -25,6 +26,7 @@ def figures_of(executor: Executor) -> Sequence[Figure]:
         _summary("batch_records", "Records in a commit.", totals["records"], totals["commits"]),
         _counter("record_bytes", "Bytes of the records written.", totals["bytes"]),
         _summary("sync_seconds", "Syncs of the file.", journal.sync_seconds, journal.syncs),
+        _gauge("accepts_changes", _ACCEPTS, int(executor.committer.trouble is None)),
         _gauge("file_bytes", "Length of the database file.", journal.size),
         _gauge("live_bytes", "About how many of these bytes a fresh file would take.", executor.tables.live_bytes),
         _gauge("durability_info", _DURABILITY, 1, mode="interval" if executor.sync_interval else "commit"),

@@ -49,11 +49,13 @@ def _is_full_but_readable(client: Client, uids: list[str]) -> None:
     readiness = client.ready()
     assert readiness.status == 503
     assert "can't grow" in readiness.json["detail"]
+    assert client.metric("jobengine_accepts_changes") == 0
 
 
 def _works_again(daemon: Daemon, client: Client, uids: list[str]) -> dict[str, Any]:
     """Wait until changes are taken, make some; the jobs as they then are."""
     until("it goes on by itself", lambda: client.ready().status == 200)
+    assert client.metric("jobengine_accepts_changes") == 1
     assert client.claim().json["uid"] == uids[0]
     assert client.update(uids[1], "complete").status == 200
     assert client.add({"after": "the flood"}).status == 201

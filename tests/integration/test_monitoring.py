@@ -1,0 +1,129 @@
+"""The board and the alerts in deploy/, run by a Prometheus that scrapes the server."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import yaml
+
+from .daemons import ROOT, Daemon, free_port, until
+
+ALERTS = ROOT / "deploy" / "alerts.yml"
+BOARD = json.loads((ROOT / "deploy" / "grafana.json").read_text())
+#: What Grafana puts in the place of its variables.
+FILLED = {"$__rate_interval": "10s", "$instance": ".+", "$queue": ".+"}
+
+
+class Prometheus:
+    """One that scrapes a daemon four times a second."""
+
+    def __init__(self, home: Path, target: int) -> None:
+        self.port = free_port()
+        self._home = home
+        scrape = {"job_name": "jobengine", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
+        config = {"global": {"scrape_interval": "250ms", "scrape_timeout": "250ms"}, "scrape_configs": [scrape]}
+        (home / "prometheus.yml").write_text(yaml.safe_dump(config))
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        with open(self._home / "prometheus.log", "wb") as log:
+            return subprocess.Popen(
+                [
+                    "prometheus",
+                    f"--config.file={self._home}/prometheus.yml",
+                    f"--storage.tsdb.path={self._home}/data",
+                    f"--web.listen-address=127.0.0.1:{self.port}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+    def result(self, expression: str) -> list[Any]:
+        """What the expression gives now; empty while Prometheus does not answer yet."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/api/v1/query?" + urlencode({"query": expression}))
+            response = connection.getresponse()
+            if response.status == 503:
+                return []
+            answer = json.loads(response.read())
+        except ConnectionError:
+            return []
+        finally:
+            connection.close()
+        assert answer["status"] == "success", (expression, answer)
+        found: list[Any] = answer["data"]["result"]
+        return found
+
+
+@pytest.fixture
+def prometheus(daemon: Daemon, tmp_path: Path) -> Iterator[Prometheus]:
+    """One that scrapes a daemon on which something of each kind happened."""
+    with daemon.client() as client:
+        client.make_queue()
+        for state in ("complete", "failed"):
+            client.add()
+            client.update(client.claim().json["uid"], state)
+        client.add()
+        client.take(wait=1)
+        prometheus = Prometheus(tmp_path, daemon.port)
+        process = prometheus.start()
+        until("it scrapes", lambda: prometheus.result("jobengine_waiting_request_seconds_count"))
+        # What is counted meanwhile has a rate.
+        client.add()
+        client.take(wait=1)
+    yield prometheus
+    process.kill()
+    process.wait()
+
+
+def _of_the_board() -> list[str]:
+    return [target["expr"] for panel in BOARD["panels"] for target in panel["targets"]]
+
+
+def _of_its_variables() -> list[str]:
+    """Queries that give something if there are values to choose from."""
+    asked = " ".join(one["query"] for one in BOARD["templating"]["list"])
+    return [f'{metric}{{{label}!=""}}' for metric, label in re.findall(r"label_values\((\w+)[^,]*, (\w+)\)", asked)]
+
+
+def _of_the_alerts() -> list[str]:
+    return [rule["expr"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+def _metrics_in(expressions: list[str]) -> set[str]:
+    return set(re.findall(r"\b(?:jobengine|process)_\w+\b|\bup\b", " ".join(expressions)))
+
+
+def test_every_query_of_the_board_gives_something_and_every_metric_of_the_alerts_is_there(
+    prometheus: Prometheus,
+) -> None:
+    queries = [*_of_the_board(), *_of_its_variables()]
+    for name, value in FILLED.items():
+        queries = [query.replace(name, value) for query in queries]
+    metrics = _metrics_in(_of_the_alerts())
+    assert (len(queries) > 30, len(metrics) > 10, len(_of_its_variables())) == (True, True, 2)
+    for query in [*queries, *metrics]:
+        until(f"{query} gives something", lambda query=query: prometheus.result(query))  # type: ignore[misc]
+
+
+def test_each_alert_fires_when_it_should_and_not_before() -> None:
+    done = subprocess.run(
+        ["promtool", "test", "rules", ROOT / "tests" / "integration" / "alerts_test.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert subprocess.run(["promtool", "check", "rules", "--lint-fatal", ALERTS], capture_output=True).returncode == 0
+
+
+def test_no_alert_is_left_out_of_that() -> None:
+    rules = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
+    tested = (ROOT / "tests" / "integration" / "alerts_test.yml").read_text()
+    assert [rule["alert"] for rule in rules if f'"{rule["alert"]}"' not in tested] == []
