@@ -1,103 +1,44 @@
 """Every state a power cut may leave: what was acknowledged is there, and nothing that was never attempted."""
 
 from collections.abc import Callable
-from itertools import count
 
 import pytest
-from attrs import define, field
 
-from jobengine.storage.errors import StorageError
 from jobengine.storage.journal import Journal
 from tests.doubles import QUICK_KDF
-from tests.storage.files_of_commits import NOW, recovered
-from tests.storage.simulated_files import Disk, SimulatedFiles
-
-PATH = "/data/db"
-#: A later one at each start.
-TIMES = count(NOW)
-#: Longer than two sectors, so that a frame can lose its middle.
-PADDING = b"." * 1300
-
-
-class Violation(AssertionError):
-    """A crash left something that recovery made a wrong state of."""
-
-
-class Killed(Exception):
-    """The process is gone; what the kernel has in its cache is not."""
+from tests.storage.files_of_commits import recovered
+from tests.storage.power_cuts import (
+    PATH,
+    TIMES,
+    Killed,
+    Run,
+    Violation,
+    check_every_crash,
+    judge,
+    numbers,
+    record,
+    reopened,
+)
+from tests.storage.simulated_files import SimulatedFiles
 
 
-def record(number: int) -> bytes:
-    return b"%d" % number + PADDING
-
-
-def numbers(records: list[tuple[bytes, ...]]) -> set[int]:
-    return {int(item.removesuffix(PADDING)) for commit in records for item in commit}
-
-
-def reopened(files: SimulatedFiles) -> tuple[Journal, set[int]]:
-    """A journal as the engine opens it: read back and confirmed, or made."""
-    journal, commits = recovered(Journal(PATH, files=files, kdf=QUICK_KDF), now=next(TIMES))
-    if commits:
-        journal.confirm()
-    return journal, numbers(commits)
-
-
-@define
-class Run:
-    """A scripted life of a database; commits are numbered from 0 and each is one record."""
-
-    files: SimulatedFiles
-    check: Callable[["Run"], None]
-    acknowledged: int = 0
-    attempted: int = 0
-    states: int = 0
-    journal: Journal = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.files.moment = lambda: self.check(self)
-
-    def commit(self, slice_: list[int] | None = None) -> None:
-        self.attempted += 1
-        self.journal.append([record(self.attempted - 1)], [record(number) for number in slice_ or []])
-        self.acknowledged = self.attempted
-
-    def live(self) -> None:
-        self.journal, _ = reopened(self.files)
-        for _ in range(3):
-            self.commit()
-        self.journal.start_copy()
-        self.commit([0, 1])
-        self.journal.append([], [record(2)])
-        self.commit()
-        assert self.journal.finish_copy()
-        self.commit()
-        self.journal.close(orderly=True)
-        self.journal, found = reopened(self.files)
-        assert found == set(range(self.attempted))
-        self.commit()
-        self.journal.close(orderly=False)
-        self.journal, found = reopened(self.files)
-        assert found == set(range(self.attempted))
-        self.commit()
-
-
-def judge(run: Run, disk: Disk) -> set[int]:
-    """The state after a crash that left `disk`; raises Violation if it is not one that may be."""
-    run.states += 1
-    try:
-        _, found = reopened(SimulatedFiles(disk))
-    except StorageError as error:
-        raise Violation(f"refused: {error}") from error
-    if found != set(range(len(found))) or not run.acknowledged <= len(found) <= run.attempted:
-        raise Violation(f"{sorted(found)} of {run.acknowledged} acknowledged and {run.attempted} attempted")
-    return found
-
-
-def check_every_crash(run: Run) -> None:
-    for disk in run.files.after_a_crash():
-        judge(run, disk)
-    judge(run, run.files.now())
+def live(run: Run) -> None:
+    """A life with a compaction and two restarts, the second after an end without order."""
+    run.open()
+    for _ in range(3):
+        run.commit()
+    run.journal.start_copy()
+    run.commit([0, 1])
+    run.journal.append([], [record(2)])
+    run.commit()
+    assert run.journal.finish_copy()
+    run.commit()
+    run.journal.close(orderly=True)
+    assert run.open() == set(range(6))
+    run.commit()
+    run.journal.close(orderly=False)
+    assert run.open() == set(range(7))
+    run.commit()
 
 
 def check_a_crash_in_recovery(run: Run) -> None:
@@ -113,7 +54,7 @@ def check_a_crash_in_recovery(run: Run) -> None:
 
 def violation(**without: bool) -> str:
     try:
-        Run(SimulatedFiles(**without), check_every_crash).live()  # type: ignore[arg-type]  # all its flags are bool
+        live(Run(SimulatedFiles(**without), check_every_crash))  # type: ignore[arg-type]  # all its flags are bool
     except Violation as error:
         return str(error)
     return ""
@@ -121,14 +62,14 @@ def violation(**without: bool) -> str:
 
 def test_every_crash_leaves_what_was_acknowledged_and_only_what_was_attempted() -> None:
     run = Run(SimulatedFiles(), check_every_crash)
-    run.live()
+    live(run)
     assert run.acknowledged == run.attempted == 8
     assert run.states > 1000
 
 
 def test_a_crash_while_recovering_from_a_crash_loses_nothing() -> None:
     run = Run(SimulatedFiles(), lambda _: None)
-    run.live()
+    live(run)
     run.attempted += 1
     run.files.moment = lambda: check_a_crash_in_recovery(run)
     with pytest.raises(Killed):
@@ -172,7 +113,7 @@ def loss_after_a_kill(step: Callable[[Journal], None], *, failed_sync: bool) -> 
     """End a process between the write and the sync of a commit, start another that does `step`, and cut the power."""
     files = SimulatedFiles()
     run = Run(files, lambda _: None)
-    run.live()
+    live(run)
     files.moment = kill
     with pytest.raises(Killed):
         run.commit()
