@@ -33,7 +33,7 @@ class Forgetful(Daemon):
 def test_a_daemon_that_is_killed_once_under_mixed_load_keeps_what_it_must(tmp_path: Path) -> None:
     out = io.StringIO()
     tally = run([Kills(kills=1, cargo=10, patience=1)], seconds=0, seed=1, out=out)["kills"]
-    assert not tally.disagreements, out.getvalue()
+    assert not tally.problems, out.getvalue()
     assert (tally.rounds, tally.kills) == (1, 1)
     assert tally.operations > 50
     assert not list(tmp_path.iterdir())
@@ -42,7 +42,7 @@ def test_a_daemon_that_is_killed_once_under_mixed_load_keeps_what_it_must(tmp_pa
 def test_a_daemon_that_loses_a_job_fails_and_its_database_and_log_are_kept(tmp_path: Path) -> None:
     out = io.StringIO()
     trial = Kills(kills=1, cargo=10, patience=1, make_daemon=Forgetful)
-    assert run([trial], seconds=0, seed=1, out=out)["kills"].disagreements == 1
+    assert run([trial], seconds=0, seed=1, out=out)["kills"].problems == 1
     assert "queue 'cargo', which nobody has touched, is another" in out.getvalue()
     assert "kills failed with seed 1" in out.getvalue()
     (left,) = tmp_path.iterdir()

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from .conftest import MakeDaemon
 from .daemons import Daemon
-from .workers import Hold, Worker, Workforce, add_jobs, all_finished, held_twice, judge
+from .workers import Hold, Kind, Worker, Workforce, add_jobs, all_finished, held_twice, judge
 
 #: Seconds in which jobs are added; the tail of time-outs and retries comes on top.
 SECONDS: Final = float(os.environ.get("WORKERS_SECONDS", "8"))
@@ -68,3 +68,16 @@ def test_the_judgement_sees_two_holders() -> None:
     assert not held_twice([late, over])
     assert held_twice([over, _hold(1, 5.0, 5.0)])
     assert not held_twice([_hold(1, 0.1, 0.0, finished=0.5), early])
+
+
+def test_the_judgement_takes_either_outcome_of_a_finish_without_an_answer() -> None:
+    hold = _hold(1, 0.1, 0.0)
+    hold.unanswered = (0.5, "failed")
+    job = {"state": "failed", "attempts": 1, "history": [{"worker": "w", "outcome": "failed"}]}
+    workforce = Workforce.of(lambda: None)  # type: ignore[arg-type,return-value]  # nobody works
+    workforce.workers = [Worker(0, Kind.GOOD, lambda: None, workforce.stop, holds=[hold])]  # type: ignore[arg-type,return-value]
+    assert judge(workforce, {"u": job}).good
+    assert not judge(workforce, {"u": {**job, "history": [{"worker": "w", "outcome": "complete"}]}}).good
+    assert not held_twice([hold, _hold(2, 0.6, 0.6)])
+    hold.unanswered = None
+    assert not judge(workforce, {"u": job}).good

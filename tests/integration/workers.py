@@ -55,12 +55,25 @@ class Hold:
     finished: float | None = None
     #: "complete" or "failed" if it was finished, "timeout" if the lease was lost or left to end.
     outcome: str = "timeout"
+    #: When the first request to finish it was sent that got no answer, and the outcome that it asked for.
+    unanswered: tuple[float, str] | None = None
 
     @property
     def surely_until(self) -> float:
-        """It was certainly held at this time, maybe longer."""
-        lease_end = self.renewed + self.timeout - ROUNDING
-        return lease_end if self.finished is None else min(lease_end, self.finished)
+        """It was still held at this time, whatever the delays on the way; it may have been for longer."""
+        ends = [self.renewed + self.timeout - ROUNDING]
+        if self.finished is not None:
+            ends.append(self.finished)
+        if self.unanswered is not None:
+            ends.append(self.unanswered[0])
+        return min(ends)
+
+    @property
+    def outcomes(self) -> set[str]:
+        """What the job may say of it: a job that failed without an answer and is tried again refuses the repetition."""
+        if self.finished is not None or self.unanswered is None:
+            return {self.outcome}
+        return {self.outcome, self.unanswered[1]}
 
 
 @define
@@ -156,6 +169,8 @@ class Worker:
                 reply = self._connected().change(hold.uid, self.queue, lease=hold.lease, **changes)
             except (OSError, HTTPException):
                 hold.touched = monotonic()
+                if hold.unanswered is None and changes["new_status"] != "inprogress":
+                    hold.unanswered = (sent, changes["new_status"])
                 self._hang_up()
                 if self.stop.is_set():
                     # The server may be gone, and not answer.
@@ -306,7 +321,7 @@ def _is_as_counted(job: Any, holds: Iterable[Hold], unanswered: Counter[str]) ->
             if not unanswered[attempt["worker"]] or attempt["outcome"] != "timeout":
                 return False
             unanswered[attempt["worker"]] -= 1
-        elif (hold.worker, hold.outcome) != (attempt["worker"], attempt["outcome"]):
+        elif hold.worker != attempt["worker"] or attempt["outcome"] not in hold.outcomes:
             return False
     return True
 

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         tallies = run(TRIALS, seconds=given.minutes * 60, seed=seed, out=sys.stdout)
     finally:
         end_children(spared=before)
-    return int(any(tally.disagreements for tally in tallies.values()))
+    return int(any(tally.problems for tally in tallies.values()))
 
 
 if __name__ == "__main__":

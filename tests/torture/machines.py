@@ -24,8 +24,11 @@ class Lives:
 
     def run(self, seed: int, folder: Path, tally: Tally) -> None:
         """The steps that led to a failure are in its message; the folder stays empty."""
-        before = self.machine.counted["operations"]
+        before = self.machine.counted.copy()
         try:
             live(self.machine, lives=self.lives, steps=self.steps, seed=seed, shrink=self.shrink)
         finally:
-            tally.operations += self.machine.counted["operations"] - before
+            counted = self.machine.counted - before
+            tally.operations += counted["operations"]
+            tally.kills += counted["killed"]
+            tally.clock_steps += counted["clock set"]

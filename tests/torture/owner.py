@@ -7,12 +7,13 @@ it, or as it has it after the one request that was not answered.
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from http.client import HTTPException
 from typing import Any, Final
 from uuid import UUID
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from tests.machine.api_driver import ApiDriver, claim_body, claimed, refused
 from tests.machine.jobs import Asked, Job
@@ -42,6 +43,8 @@ class Step:
     name: str
     tell: Callable[[Model], Any]
     ask: Callable[[ApiDriver], Any]
+    #: It deletes all jobs, in slices: a crash may come between two of them.
+    in_slices: bool = False
 
 
 def without_times(value: Any) -> Any:
@@ -83,12 +86,12 @@ class Owner:
             return False
         self.unanswered = None
         self.answered[kind] += 1
-        self._compare(step, got, self._tell(step))
+        self._compare(step, got, self._tell(step, self.model))
         return True
 
-    def _tell(self, step: Step) -> Any:
-        expected = _outcome(lambda: step.tell(self.model))
-        self.model.settle()
+    def _tell(self, step: Step, model: Model) -> Any:
+        expected = _outcome(lambda: step.tell(model))
+        model.settle()
         return expected
 
     def _compare(self, step: Step, got: Any, expected: Any) -> None:
@@ -103,25 +106,51 @@ class Owner:
 
     def judge(self) -> None:
         """Raise Disagreement unless the server holds what it must; from then on the model holds the same."""
-        found, known = self._found(), self._known()
-        step, self.unanswered = self.unanswered, None
-        if found == known:
-            return
-        if step is not None:
-            self._tell(step)
-            if found == self._known():
+        found, step = self.found(), self.unanswered
+        self.unanswered = None
+        for model in self._outcomes(step):
+            if found == self.known(model):
+                self.model = model
                 return
         request = "no request under way" if step is None else f"{step.name} under way"
-        raise Disagreement(f"queue {self.name!r}, {request}: {_difference(known, found)}")
+        raise Disagreement(f"queue {self.name!r}, {request}: {_difference(self.known(), found)}")
 
-    def _known(self) -> Any:
-        queue = self.model.queues.get(self.name)
+    def look(self) -> None:
+        """Judge, but leave open what has become of the request under way."""
+        model, step = self.model, self.unanswered
+        try:
+            self.judge()
+        finally:
+            self.model, self.unanswered = model, step
+
+    def _outcomes(self, step: Step | None) -> Iterator[Model]:
+        """The queue as it may be, with a request under way that was carried out or not."""
+        yield self.model
+        if step is not None:
+            done = deepcopy(self.model)
+            self._tell(step, done)
+            yield done
+        if step is not None and step.in_slices:
+            yield from self._half_deleted()
+
+    def _half_deleted(self) -> Iterator[Model]:
+        model = deepcopy(self.model)
+        queue = model.queues[self.name]
+        for job in model.ordered(queue):
+            model.remove_swept(queue, job)
+            model.settle()
+            yield model
+
+    def known(self, model: Model | None = None) -> Any:
+        """The queue as a model has it; None if it is not there."""
+        model = model or self.model
+        queue = model.queues.get(self.name)
         if queue is None:
             return None
-        jobs = [self.api.coarse(self.model.see(job)) for job in self.model.ordered(queue)]
+        jobs = [self.api.coarse(model.see(job)) for job in model.ordered(queue)]
         return without_times([_settings(queue), jobs])
 
-    def _found(self) -> Any:
+    def found(self) -> Any:
         """The queue as the server holds it; None if it is not there."""
         query = {"name": self.name}
         try:
@@ -299,7 +328,7 @@ class Owner:
     def _load(self) -> Step:
         """Add what makes the file long, or, if it is there, delete it."""
         if self._queue.jobs:
-            return self._delete_these(EVERYTHING)
+            return evolve(self._delete_these(EVERYTHING), in_slices=True)
         asked = [
             Asked(content=b'{"text": "%s"}' % (b"x" * 900_000), uid=self._asked().uid, keep=1000) for _ in range(4)
         ]

@@ -73,6 +73,40 @@ def test_of_a_request_without_an_answer_it_takes_either_outcome(server: MemorySe
     assert {"add", "claim", "update", "delete"} <= kinds
 
 
+@define
+class Dying:
+    """A server that is killed when it has deleted two of all jobs."""
+
+    server: MemoryServer
+
+    def call(self, method: str, path: str, **more: Any) -> Answer:
+        if (method, path) != ("DELETE", "/api/v1/jobs"):
+            return self.server.call(method, path, **more)
+        jobs = self.server.call("GET", "/api/v1/queue", query={"name": "its own"}).json["jobs"]
+        for job in jobs[:2]:
+            self.server.call("DELETE", "/api/v1/job", query={"queueName": "its own", "jobUID": job["uid"]})
+        raise HTTPException
+
+
+def test_of_jobs_that_are_deleted_in_slices_the_last_may_be_left(server: MemoryServer) -> None:
+    owner = _at_work(server, 20)
+    before = len(owner.model.queues["its own"].jobs)
+    owner.api.server = Dying(server)
+    owner.weights = {"load": 1}
+    assert not owner.step()
+    owner.judge()
+    assert len(owner.model.queues["its own"].jobs) == before - 2 > 0
+
+
+def test_what_is_deleted_at_once_is_gone_or_there(server: MemoryServer) -> None:
+    owner = _at_work(server, 20)
+    owner.api.server = Dying(server)
+    owner.weights = {"sweep_delete": 1}
+    assert not owner.step()
+    with pytest.raises(Disagreement, match="delete all"):
+        owner.judge()
+
+
 def _remove_one(server: MemoryServer) -> None:
     query = {"queueName": "its own", "jobUID": _first_job(server)["uid"]}
     assert server.call("DELETE", "/api/v1/job", query=query).status == 204

@@ -49,7 +49,7 @@ def test_a_failure_ends_it_says_its_seed_and_keeps_what_was_left(tmp_path: Path)
     one, other, out = Fake("one", bad_seed=7), Fake("other"), io.StringIO()
     tallies = run([one, other], seconds=100, seed=5, out=out)
     assert (one.seeds, other.seeds) == ([5, 7], [6])
-    assert tallies["one"].disagreements == 1
+    assert tallies["one"].problems == 1
     (left,) = tmp_path.iterdir()
     assert (left / "log").read_text() == "what happened"
     said = out.getvalue()
@@ -71,7 +71,7 @@ class ForgetfulMachine(LocalMachine):
 def test_lives_against_an_engine_that_forgets_fail_with_their_seed() -> None:
     out = io.StringIO()
     tallies = run([Lives("lives", ForgetfulMachine, lives=20, steps=10, shrink=False)], seconds=0, seed=3, out=out)
-    assert tallies["lives"].disagreements == 1
+    assert tallies["lives"].problems == 1
     assert "lives failed with seed 3" in out.getvalue()
     assert "state.delete" in out.getvalue(), "the steps that lead to it are shown"
 

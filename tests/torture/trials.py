@@ -10,20 +10,33 @@ from typing import Final, Protocol, TextIO
 
 from attrs import asdict, define
 
-__all__ = ["Tally", "Trial", "run"]
+__all__ = ["NotHere", "Tally", "Trial", "run"]
+
+
+class NotHere(Exception):
+    """This machine does not allow what a trial needs; the message says what."""
 
 
 @define
 class Tally:
     """What a kind of trial has done."""
 
+    #: Rounds that went well.
     rounds: int = 0
-    kills: int = 0
     operations: int = 0
+    #: Processes that were killed.
+    kills: int = 0
+    #: Power, or connections, that were cut; for a simulated disk, states that were judged.
+    cuts: int = 0
+    #: Times that the disk was full.
+    full: int = 0
+    clock_steps: int = 0
     #: Compactions that began, and those of them that a kill cut short.
     compactions: int = 0
     cut_short: int = 0
-    disagreements: int = 0
+    backups: int = 0
+    rekeys: int = 0
+    problems: int = 0
     seconds: float = 0.0
 
 
@@ -62,13 +75,16 @@ def _round(trial: Trial, seed: int, tally: Tally, out: TextIO) -> bool:
     out.flush()
     try:
         trial.run(seed, folder, tally)
+    except NotHere as why:
+        out.write(f"NOT RUN: {why}\n")
+        return True
     except Exception:
-        tally.disagreements += 1
+        tally.problems += 1
         out.write(f"FAILED\n{traceback.format_exc()}\n{trial.name} failed with seed {seed}; what it left: {folder}\n\n")
         return False
     finally:
-        tally.rounds += 1
         tally.seconds += time.monotonic() - began
+    tally.rounds += 1
     out.write(f"fine, {time.monotonic() - began:.1f} s\n")
     shutil.rmtree(folder)
     return True

@@ -1,0 +1,158 @@
+"""Owners who all use one daemon at once, and what they say of what they find."""
+
+import json
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from tests.integration.daemons import Client, Reply
+from tests.machine.api_driver import ApiDriver
+
+from .owner import Disagreement, Owner
+
+__all__ = ["Caller", "Crew", "TracedOwner", "free_port", "judge_all", "make_owners", "require", "server_over"]
+
+#: Connections take their own ports from 32768 on, and so can't take the daemon's while it is down.
+PORTS: Final = range(20_000, 32_000)
+#: A server that reads back its database, and one whose disk is full: nothing is known of what was asked.
+NO_ANSWER: Final = (503, 507)
+
+
+class Caller(Client):
+    """A client for which an answer that leaves open what was done is none."""
+
+    def call(self, method: str, path: str, **more: Any) -> Reply:
+        reply = super().call(method, path, **more)
+        if reply.status in NO_ANSWER:
+            raise ConnectionError(reply.body)
+        return reply
+
+
+@frozen
+class _Server:
+    """What an ApiDriver asks, over one connection."""
+
+    client: Client
+
+    def call(self, method: str, path: str, *, key: str | None = "key", **more: Any) -> Reply:
+        if key not in ("key", None):
+            more["headers"] = {**(more.get("headers") or {}), "X-Access-Key": key}
+        if "jobs" in (more.get("body") or {}):
+            # The queue of a long body must be named in the query too.
+            more["query"] = {"queueName": more["body"]["queue_name"]}
+        return self.client.call(method, path, **more)
+
+
+def server_over(client: Client) -> Any:
+    """The server of an ApiDriver."""
+    return _Server(client)
+
+
+def free_port(chance: random.Random) -> int:
+    while True:
+        port = chance.choice(PORTS)
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)):
+                return port
+
+
+def require(right: bool, what: str) -> None:
+    if not right:
+        raise Disagreement(what)
+
+
+@define
+class TracedOwner(Owner):
+    """An owner who keeps which states its queue has had."""
+
+    #: A digest of each, in order.
+    trace: list[bytes] = field(factory=list)
+
+    def step(self) -> bool:
+        answered = super().step()
+        if answered:
+            self.trace.append(_digest(self.known()))
+        return answered
+
+    def judge(self) -> None:
+        super().judge()
+        self.trace.append(_digest(self.known()))
+
+    def judge_copy(self, begin: int) -> None:
+        """Raise Disagreement unless the server holds a state that the queue has had since trace[begin]."""
+        found = self.found()
+        which = f"none of the {len(self.trace) - begin} states of its time"
+        require(_digest(found) in self.trace[begin:], f"queue {self.name!r} in the copy is {which}: {str(found)[:500]}")
+
+
+def _digest(state: Any) -> bytes:
+    return blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=16).digest()
+
+
+def make_owners(chance: random.Random, kind: type[Owner] = Owner, loader: bool = True) -> list[Any]:
+    """Three owners, and with `loader` one who adds and deletes long jobs, so that the file is compacted."""
+    kinds: list[tuple[str, dict[str, int] | None]] = [("owner 1", None), ("owner 2", None), ("owner 3", None)]
+    if loader:
+        kinds.append(("loader", {"load": 1}))
+    return [kind(name, ApiDriver(), random.Random(chance.random()), weights) for name, weights in kinds]
+
+
+def judge_all(owners: Sequence[Owner], connect: Callable[[], Client], judge: Callable[[Any], None]) -> None:
+    """Have each owner judge what it finds."""
+    with connect() as client:
+        for owner in owners:
+            owner.api.server = server_over(client)
+            judge(owner)
+
+
+@define
+class Crew:
+    """Owners at work, each in a thread of its own, until one of them stops or all are told to."""
+
+    owners: Sequence[Owner]
+    connect: Callable[[], Client]
+    stop: threading.Event = field(factory=threading.Event)
+    wrong: list[Exception] = field(factory=list)
+    _threads: list[threading.Thread] = field(factory=list)
+
+    def start(self) -> None:
+        self._threads = [threading.Thread(target=self._run, args=(owner,)) for owner in self.owners]
+        for thread in self._threads:
+            thread.start()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop.set()
+            self.wait()
+        self.end()
+
+    def wait(self) -> None:
+        """Until each has got no answer, or was told to stop."""
+        for thread in self._threads:
+            thread.join()
+
+    def end(self) -> None:
+        """Raise what was wrong."""
+        self.stop.set()
+        self.wait()
+        if self.wrong:
+            raise self.wrong[0]
+
+    def _run(self, owner: Owner) -> None:
+        try:
+            with self.connect() as client:
+                owner.api.server = server_over(client)
+                while not self.stop.is_set() and owner.step():
+                    pass
+        except Exception as error:
+            self.wrong.append(error)
