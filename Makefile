@@ -2,7 +2,7 @@
 # make test     the same environment with what tests need, and all tests
 # make quick    the tests that take less than a minute in all, and no programs beside Python
 # make check    what a change must pass: linters, type checker, all tests, the quick ones on each Python that is installed
-# make torture  try for MINUTES what the tests try for seconds: kills under load, and random work against a model
+# make torture  try for MINUTES what the tests try for seconds: kills, power cuts, full disks and more, against a model
 # make fuzz     what reads bytes, or TARGET of it, for MINUTES each, with atheris
 # make mutants  take out one safety at a time, or those of NAMES, and say which test fails: one must
 # make bench    measure it beside others that are installed, and write the figures of docs/performance.md

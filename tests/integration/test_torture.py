@@ -1,16 +1,24 @@
-"""`make torture`, for one kill: it runs, and it can fail."""
+"""`make torture`: its trials run, and each can fail."""
 
 import io
+import os
 import tempfile
 from pathlib import Path
 from typing import Self
 
 import pytest
 
+from tests.storage.files_of_commits import write
+from tests.torture.backups import Backups
+from tests.torture.connections import Connections
+from tests.torture.full_disks import FullDisks
+from tests.torture.images import ImageCuts
 from tests.torture.kills import Kills
-from tests.torture.trials import run
+from tests.torture.rekeys import Rekeys
+from tests.torture.trials import Tally, Trial, run
 
-from .daemons import Daemon
+from .cutting import CuttingProxy
+from .daemons import ROOT, SECRET, Client, Daemon
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +55,92 @@ def test_a_daemon_that_loses_a_job_fails_and_its_database_and_log_are_kept(tmp_p
     assert "kills failed with seed 1" in out.getvalue()
     (left,) = tmp_path.iterdir()
     assert {"jobengine.jedb", "log"} <= {path.name for path in (left / "home").iterdir()}
+
+
+def _tried(trial: Trial) -> tuple[Tally, str]:
+    """One round of it, and what was printed."""
+    out = io.StringIO()
+    return run([trial], seconds=0, seed=1, out=out)[trial.name], out.getvalue()
+
+
+def _went_well(trial: Trial) -> Tally:
+    tally, said = _tried(trial)
+    if "NOT RUN" in said:
+        pytest.skip(said)
+    assert (tally.rounds, tally.problems) == (1, 0), said
+    assert tally.operations > 0
+    return tally
+
+
+def _is_seen(trial: Trial, what: str) -> None:
+    tally, said = _tried(trial)
+    if "NOT RUN" in said:
+        pytest.skip(said)
+    assert tally.problems == 1, said
+    assert what in said
+
+
+class Emptied(Daemon):
+    """One whose database is gone when it is started again."""
+
+    def launch(self) -> None:
+        if self.process is not None:
+            self.db_path.unlink()
+        super().launch()
+
+
+class Losing(Daemon):
+    """One that has lost a queue when it was started again."""
+
+    def start(self) -> Self:
+        began_before = self.process is not None
+        super().start()
+        if began_before:
+            with self.client() as client:
+                client.call("DELETE", "/api/v1/queue", query={"name": "owner 1"})
+        return self
+
+
+def _back_up_nothing(daemon: Daemon, copy: Path, *, over_http: bool) -> None:
+    """Write a whole database with nothing in it."""
+    write(copy, [], orderly=True, secret=SECRET.encode())
+
+
+class Meddling(CuttingProxy):
+    """Deletes a queue when it breaks the connections."""
+
+    def break_all(self) -> None:
+        super().break_all()
+        with Client(self.server_port) as client:
+            client.call("DELETE", "/api/v1/queue", query={"name": "owner 1"})
+
+
+def test_power_cuts_on_an_image_lose_nothing_that_was_acknowledged() -> None:
+    assert _went_well(ImageCuts(cuts=1, loader=False)).cuts == 1
+
+
+def test_power_cuts_on_an_image_find_that_nothing_is_synced(tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "sitecustomize.py").write_text("import os; os.fdatasync = os.fsync = lambda _: None")
+    path = os.pathsep.join([str(tmp_path / "without"), str(ROOT)])
+    _is_seen(ImageCuts(cuts=1, loader=False, settings={"PYTHONPATH": path}), "in the copy is none of the")
+
+
+def test_on_a_full_disk_it_is_seen_that_a_daemon_has_lost_its_database() -> None:
+    _is_seen(FullDisks(times=1, kills=1, make_daemon=Emptied), "queue 'owner 1'")
+
+
+def test_through_cut_connections_each_request_is_carried_out_or_not() -> None:
+    assert _went_well(Connections(cuts=4)).cuts == 4
+
+
+def test_through_cut_connections_it_is_seen_that_something_else_was_done() -> None:
+    _is_seen(Connections(cuts=2, make_proxy=Meddling), "queue 'owner 1'")
+
+
+def test_a_backup_that_has_less_is_seen() -> None:
+    _is_seen(Backups(times=1, loader=False, back_up=_back_up_nothing), "in the copy is none of the")
+
+
+def test_a_queue_that_was_lost_in_a_re_key_is_seen() -> None:
+    _is_seen(Rekeys(times=1, make_daemon=Losing), "queue 'owner 1'")

@@ -11,11 +11,27 @@ import sys
 from tests.machine.lives import HttpMachine, LocalMachine
 from tests.processes import adopt_orphans, children, end_children
 
+from .backups import Backups
+from .connections import Connections
+from .full_disks import FullDisks
+from .images import ImageCuts
 from .kills import Kills
 from .machines import Lives
+from .power_cuts import PowerCuts
+from .rekeys import Rekeys
 from .trials import run
 
-TRIALS = (Kills(), Lives("lives of the engine", LocalMachine), Lives("lives of the API", HttpMachine, lives=20))
+TRIALS = (
+    Kills(),
+    PowerCuts(),
+    ImageCuts(),
+    FullDisks(),
+    Connections(),
+    Backups(),
+    Rekeys(),
+    Lives("lives of the engine", LocalMachine),
+    Lives("lives of the API", HttpMachine, lives=20),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@ import json
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -11,12 +12,22 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from tests.integration.daemons import Client, Reply
+from tests.integration.daemons import DEADLINE, Client, Daemon, Reply
 from tests.machine.api_driver import ApiDriver
 
 from .owner import Disagreement, Owner
 
-__all__ = ["Caller", "Crew", "TracedOwner", "free_port", "judge_all", "make_owners", "require", "server_over"]
+__all__ = [
+    "Caller",
+    "Crew",
+    "TracedOwner",
+    "free_port",
+    "judge_all",
+    "judge_copy",
+    "make_owners",
+    "require",
+    "server_over",
+]
 
 #: Connections take their own ports from 32768 on, and so can't take the daemon's while it is down.
 PORTS: Final = range(20_000, 32_000)
@@ -111,6 +122,18 @@ def judge_all(owners: Sequence[Owner], connect: Callable[[], Client], judge: Cal
             judge(owner)
 
 
+def judge_copy(owners: Sequence[TracedOwner], begins: Sequence[int], daemon: Daemon) -> None:
+    """Start a daemon on a copy, and have each owner judge it; `begins` are for TracedOwner.judge_copy, in order."""
+    try:
+        daemon.start()
+        with Caller(daemon.port, sampled=True) as client:
+            for owner, begin in zip(owners, begins, strict=True):
+                owner.api.server = server_over(client)
+                owner.judge_copy(begin)
+    finally:
+        daemon.kill()
+
+
 @define
 class Crew:
     """Owners at work, each in a thread of its own, until one of them stops or all are told to."""
@@ -128,18 +151,35 @@ class Crew:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
+        """Work while the block runs; raises what was wrong."""
         self.start()
         try:
+            self.wait_for_answers(DEADLINE)
             yield
         finally:
             self.stop.set()
             self.wait()
-        self.end()
+        if self.wrong:
+            raise self.wrong[0]
 
-    def wait(self) -> None:
-        """Until each has got no answer, or was told to stop."""
+    def wait(self, seconds: float | None = None) -> None:
+        """Until each has got no answer, or was told to stop; for so many seconds at most."""
+        deadline = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
-            thread.join()
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    def wait_for_answers(self, seconds: float) -> None:
+        """Until each has got an answer, so that there is something to lose."""
+        deadline = time.monotonic() + seconds
+        while not all(owner.answered for owner in self.owners):
+            require(time.monotonic() < deadline, "an owner gets no answer")
+            time.sleep(0.005)
+
+    def wait_for_one(self, seconds: float) -> None:
+        """Until one has got no answer; for so many seconds at most."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and all(thread.is_alive() for thread in self._threads):
+            time.sleep(0.005)
 
     def end(self) -> None:
         """Raise what was wrong."""

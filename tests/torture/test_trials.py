@@ -11,8 +11,10 @@ from attrs import define, field
 
 from tests.machine.lives import LocalMachine
 from tests.machine.local_driver import LocalDriver
+from tests.storage.simulated_files import SimulatedFiles
 from tests.torture.machines import Lives
-from tests.torture.trials import Tally, run
+from tests.torture.power_cuts import PowerCuts
+from tests.torture.trials import NotHere, Tally, run
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +89,31 @@ def test_lives_are_new_with_each_seed_and_their_steps_are_counted() -> None:
     Lives("lives", Counted, lives=3, steps=10).run(2, Path(), second)
     assert first.operations > 10
     assert second.operations == Counted.counted["operations"] - before["operations"]
+
+
+def test_what_a_machine_does_not_allow_is_said_and_no_failure() -> None:
+    class Needy(Fake):
+        def run(self, seed: int, folder: Path, tally: Tally) -> None:
+            raise NotHere("mount needs root")
+
+    out = io.StringIO()
+    tallies = run([Needy("one"), Fake("other")], seconds=0, seed=5, out=out)
+    assert "one, seed 5 ... NOT RUN: mount needs root" in out.getvalue()
+    assert [(tally.rounds, tally.problems) for tally in tallies.values()] == [(0, 0), (1, 0)]
+
+
+@pytest.mark.slow
+def test_power_cuts_go_well_with_commits_compactions_and_restarts_in_any_order() -> None:
+    tally = Tally()
+    PowerCuts(lives=1, steps=40).run(1, Path(), tally)
+    assert tally.operations == 40
+    assert tally.cuts > 100
+    assert min(tally.kills, tally.compactions) > 0
+
+
+@pytest.mark.parametrize("without", ["syncs", "directory_syncs"])
+def test_power_cuts_find_a_sync_that_is_missing(without: str) -> None:
+    out = io.StringIO()
+    trial = PowerCuts(make_files=lambda: SimulatedFiles(**{without: False}))  # type: ignore[arg-type]  # a flag
+    assert run([trial], seconds=0, seed=1, out=out)["power cuts, simulated disk"].problems == 1
+    assert "Violation" in out.getvalue()
