@@ -61,8 +61,9 @@ def test_the_settings_in_the_readme_are_those_there_are() -> None:
     assert rows == [(setting.option, setting.variable, setting.default) for setting in SETTINGS]
 
 
-def test_the_tests_that_the_readme_names_are_there() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "README.md").read_text())
+@pytest.mark.parametrize("page", ["README.md", "docs/durability.md"])
+def test_the_tests_that_a_page_names_are_there(page: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text())
     assert named
     missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text()]
     assert missing == []
