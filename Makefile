@@ -51,7 +51,7 @@ lint: $(VENV)/installed-lint
 check: programs lint quick-on-others test
 
 torture: $(VENV)/installed-test
-	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
+	TEST_DEADLINE=120 $(BIN)/python -m tests.torture --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(VENV)/installed-fuzz
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(TARGET)

@@ -21,8 +21,8 @@ from tests.schema import check_answer
 ROOT = Path(__file__).parents[2]
 TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
 SECRET = "the secret of the tests"
-#: Seconds in which a process must do what is expected of it.
-DEADLINE = 20.0
+#: Seconds in which a process must do what is expected of it; more on a machine that is busy with other things.
+DEADLINE = float(os.environ.get("TEST_DEADLINE", "20"))
 
 
 def until(what: str, happened: Callable[[], Any], seconds: float = DEADLINE) -> Any:

@@ -3,6 +3,8 @@
 import io
 import os
 import tempfile
+from http.client import HTTPException
+from itertools import count
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +13,7 @@ import pytest
 from tests.storage.files_of_commits import write
 from tests.torture.backups import Backups
 from tests.torture.connections import Connections
+from tests.torture.crew import Caller
 from tests.torture.full_disks import FullDisks
 from tests.torture.images import ImageCuts
 from tests.torture.kills import Kills
@@ -132,6 +135,20 @@ def test_on_a_full_disk_it_is_seen_that_a_daemon_has_lost_its_database() -> None
 
 def test_through_cut_connections_each_request_is_carried_out_or_not() -> None:
     assert _went_well(Connections(cuts=4)).cuts == 4
+
+
+def test_an_answer_that_is_cut_at_any_byte_of_its_head_is_none(daemon: Daemon) -> None:
+    with CuttingProxy(daemon.port) as proxy, Caller(proxy.port) as client:
+        for after in count(1, 5):
+            proxy.cut("answer", after)
+            try:
+                assert client.call("GET", "/api/v1/queue", query={"name": "none"}).status == 404
+            except (OSError, HTTPException):
+                assert proxy.has_cut()
+                client.close()
+            else:
+                break
+        assert after > 200, "the head was not passed"
 
 
 def test_through_cut_connections_it_is_seen_that_something_else_was_done() -> None:

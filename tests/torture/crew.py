@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
+from http.client import HTTPResponse, RemoteDisconnected
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -35,8 +36,21 @@ PORTS: Final = range(20_000, 32_000)
 NO_ANSWER: Final = (503, 507)
 
 
+class _WholeHead(HTTPResponse):
+    """An answer whose head is whole; http.client takes the end of the connection for the end of the head."""
+
+    def begin(self) -> None:
+        super().begin()
+        if "X-Request-Id" not in self.headers or not (self.chunked or self.length is not None):
+            raise RemoteDisconnected("the head of the answer was cut short")
+
+
 class Caller(Client):
-    """A client for which an answer that leaves open what was done is none."""
+    """A client for which an answer that is cut short, or leaves open what was done, is none."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._connection.response_class = _WholeHead
 
     def call(self, method: str, path: str, **more: Any) -> Reply:
         reply = super().call(method, path, **more)
