@@ -60,7 +60,7 @@ class Hold:
 
     @property
     def surely_until(self) -> float:
-        """It was still held at this time, whatever the delays on the way; it may have been for longer."""
+        """It was certainly held at this time, maybe longer."""
         ends = [self.renewed + self.timeout - ROUNDING]
         if self.finished is not None:
             ends.append(self.finished)
