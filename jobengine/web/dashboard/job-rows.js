@@ -5,6 +5,8 @@ import { gist, setTime, time } from './format.js';
 import { jobLink } from './links.js';
 
 const LONGEST_PREVIEW = 200;
+/** More new rows are not marked: it would cost frames, and say nothing. */
+const MOST_MARKED = 10;
 const NAMES = { queued: 'Queued', inprogress: 'In progress', complete: 'Complete', failed: 'Failed' };
 
 /** Show the state of a job as a word with a sign of its own, so that it needs no colour. */
@@ -45,7 +47,7 @@ export class JobRows {
     const head = (text, name, more = '') => h('th', { scope: 'col', class: `c-${name} ${more}` }, text);
     this.heads = h('tr', {}, selectable && h('th', { scope: 'col', class: 'c-box' }, this.every), head('Job', 'job'), head('State', 'state'), head('Priority', 'priority', 'num'),
       head('Attempts', 'attempts', 'num'), head('Worker', 'worker'), sort('Added', 'created'), sort('Changed', 'updated'));
-    this.element = h('div', { class: 'table-frame', hidden: true }, h('table', { class: 'jobs' }, h('caption', { class: 'unseen' }, 'Jobs'), h('thead', {}, this.heads), this.body));
+    this.element = h('div', { class: 'table-frame', hidden: true }, h('table', { class: selectable ? 'jobs selectable' : 'jobs' }, h('caption', { class: 'unseen' }, 'Jobs'), h('thead', {}, this.heads), this.body));
     // A click waits until the pointer is away; then rows may move.
     for (const event of ['pointerleave', 'focusout']) this.body.addEventListener(event, () => setTimeout(onFree, 200));
     this.body.addEventListener('click', (event) => this.#open(event));
@@ -70,11 +72,12 @@ export class JobRows {
     return jobs.length === this.shown?.size && jobs.every(({ uid }, at) => this.body.children[at]?.dataset.key === uid);
   }
 
-  /** Show these jobs; those that are new are marked for a moment if `mark` says so. */
+  /** Show these jobs; those that are new are marked for a moment if `mark` says so, and they are not most. */
   put(jobs, mark) {
+    const few = jobs.filter(({ uid }) => !this.has(uid)).length <= MOST_MARKED;
     const make = (job) => {
       const row = this.#make(job);
-      row.classList.toggle('fresh', mark);
+      row.classList.toggle('fresh', mark && few);
       return row;
     };
     keyed(this.body, jobs, ({ uid }) => uid, make, (row, job) => this.#update(row, job));
