@@ -60,6 +60,7 @@ setup(
             "kubernetes-validate>=1.30",
             "openapi-python-client>=0.26,<1",
             "openapi-spec-validator>=0.7",
+            "playwright>=1.50,<2",
             "pytest>=8",
             "pytest-twisted>=1.14",
             "pyyaml>=6",

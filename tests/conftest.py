@@ -18,6 +18,11 @@ from tests.processes import nothing_outlives_its_test, nothing_outlives_the_test
 _OF_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """An option of the tests of the dashboard, which are found too late to have one of their own."""
+    parser.addoption("--pictures", metavar="DIRECTORY", help="keep pictures of every page of the dashboard there")
+
+
 def pytest_configure() -> None:
     """Remove the environment's settings for a server, a client or a terminal: tests set them."""
     ours = {variable for setting in SETTINGS for variable in (setting.variable, setting.variable.removesuffix("_FILE"))}

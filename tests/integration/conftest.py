@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from jobengine.client import JobEngine
 
-from . import nginx
+from . import nginx, node
 from .daemons import Daemon, Reply
 from .db_files import Db, make_db
 from .shells import ADMIN_KEY, Shell
@@ -119,6 +119,12 @@ def certificate(tmp_path: Path) -> Path:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The packages for Node.js that tests use."""
+    return node.install()
 
 
 @pytest.fixture

@@ -1,0 +1,100 @@
+"""Somebody at the dashboard: finds things by what they are and what they are called, and uses them."""
+
+import re
+from typing import Any
+
+from attrs import define
+from playwright.sync_api import Locator, Page, expect
+
+from .browsers import Watch
+
+__all__ = ["Person"]
+
+
+@define
+class Person:
+    """One person with one tab."""
+
+    page: Page
+    url: str
+    watch: Watch
+
+    # The page as a whole
+
+    def open(self, route: str = "") -> None:
+        """Open the dashboard, at a place in it such as queue/mail."""
+        self.page.goto(f"{self.url}/#/{route}" if route else f"{self.url}/")
+
+    def sign_in(self, queue: str, key: str = "key") -> None:
+        """Fill in the form for one queue and send it; the form must be there."""
+        form = self.page.get_by_role("region", name="One queue")
+        form.get_by_label("Queue", exact=True).fill(queue)
+        form.get_by_label("Access key", exact=True).fill(key)
+        form.get_by_role("button", name="Sign in", exact=True).click()
+
+    def sign_in_as_admin(self, key: str) -> None:
+        form = self.page.get_by_role("region", name="All queues")
+        form.get_by_label("Admin key", exact=True).fill(key)
+        form.get_by_role("button", name="Sign in as admin").click()
+
+    def look_at(self, queue: str, key: str = "key", part: str = "") -> None:
+        """Open a queue's page as one who has to sign in to it first."""
+        self.open(f"queue/{queue}{part}")
+        page = self.page.get_by_role("region", name="One queue")
+        page.get_by_label("Access key", exact=True).fill(key)
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        self.sees(queue)
+
+    def sees(self, heading: str) -> None:
+        """The page has come that has this heading."""
+        expect(self.page.get_by_role("heading", level=1, name=heading, exact=True)).to_be_visible()
+
+    def is_told(self, text: "str | re.Pattern[str]") -> None:
+        """A note says so."""
+        expect(self.page.locator(".notes")).to_contain_text(text)
+
+    # Things on it
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def press(self, name: str) -> None:
+        self.button(name).click()
+
+    def choose(self, menu: str, action: str) -> None:
+        """Open a menu and take one of its actions."""
+        self.press(menu)
+        self.button(action).click()
+
+    def field(self, label: str) -> Locator:
+        return self.page.get_by_label(label, exact=True)
+
+    def dialog(self, heading: "str | re.Pattern[str]") -> Locator:
+        """The dialog of that heading, which is open."""
+        found = self.page.get_by_role("dialog", name=heading, exact=isinstance(heading, str))
+        expect(found).to_be_visible()
+        return found
+
+    def table(self, caption: str) -> Locator:
+        return self.page.get_by_role("table", name=caption, exact=True)
+
+    def row(self, caption: str, name: str) -> Locator:
+        """The row of a table whose head is, or begins with, this."""
+        head = self.page.get_by_role("rowheader", name=re.compile("^" + re.escape(name)))
+        return self.table(caption).get_by_role("row").filter(has=head)
+
+    def jobs(self) -> Locator:
+        """The rows of the table of jobs."""
+        return self.table("Jobs").locator("tbody").get_by_role("row")
+
+    def confirm(self, dialog: str, button: str, typed: str | None = None) -> None:
+        """Do what a dialog asks, and have it gone."""
+        asked = self.dialog(dialog)
+        if typed is not None:
+            asked.get_by_label("Type the queue’s name to confirm").fill(typed)  # noqa: RUF001  # as it is on the page
+        asked.get_by_role("button", name=button, exact=True).click()
+        expect(asked).to_be_hidden()
+
+    def stored(self) -> Any:
+        """What the tab keeps, in both of its stores."""
+        return self.page.evaluate("[{...sessionStorage}, {...localStorage}]")

@@ -1,0 +1,166 @@
+"""One job: its JSON, its attempts, why it is where it is, and what can be done with it."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from jobengine.client import JobNotFound, Queue
+
+from .conftest import Arrive
+from .person import Person
+
+
+def _look_at(person: Person, queue: Queue, uid: str) -> None:
+    """Go to a job's page by its address, and sign in there."""
+    person.open(f"queue/{queue.name}/job/{uid}")
+    person.field("Access key").fill("key")
+    person.press("Sign in")
+    person.sees(f"Job {uid[:8]}")
+
+
+def test_content_result_and_meta_open_and_close_and_are_copied_as_they_were_sent(arrive: Arrive, queue: Queue) -> None:
+    person = arrive(permissions=["clipboard-read", "clipboard-write"])
+    content = {"to": ["alice", "bob"], "exact": 1234567890123456789, "deep": {"er": {"est": {"still": 1}}}}
+    uid = queue.add(content, meta={"from": "shop"}).uid
+    queue.update(queue.claim()[0].uid, new_status="complete", result={"sent": 1.50})
+    _look_at(person, queue, uid)
+    for heading, text in (("Content", "alice"), ("Result", "sent"), ("Meta", "shop")):
+        part = person.page.locator("je-json").filter(has=person.page.get_by_role("heading", name=heading))
+        expect(part.get_by_text(text)).to_be_visible()
+    expect(person.page.get_by_text("1234567890123456789")).to_be_visible()
+    part = person.page.locator("je-json").first
+    expect(part.get_by_text("still")).to_be_hidden()
+    part.get_by_role("button", name="Open all").click()
+    expect(part.get_by_text("still")).to_be_visible()
+    part.get_by_role("button", name="Close all").click()
+    expect(part.get_by_text("alice")).to_be_hidden()
+    person.press("Copy content")
+    person.is_told("Copied.")
+    copied = person.page.evaluate("navigator.clipboard.readText()")
+    assert "1234567890123456789" in copied
+
+
+def test_the_attempts_are_shown_with_who_when_and_what_went_wrong(person: Person, queue: Queue) -> None:
+    uid = queue.add({}, max_attempts=3, retry_delay_seconds=0).uid
+    for worker, error in (("ann", "no route to host"), ("bob", "mailbox is full")):
+        queue.claim(worker=worker)
+        queue.update(uid, new_status="failed", error=error)
+    queue.claim(worker="cleo")
+    _look_at(person, queue, uid)
+    attempts = person.page.get_by_role("region", name="Attempts").get_by_role("listitem")
+    for at, texts in enumerate([["In progress", "cleo"], ["bob", "mailbox is full"], ["ann", "no route to host"]]):
+        for text in texts:
+            expect(attempts.nth(at)).to_contain_text(text)
+    expect(attempts.nth(1).locator("time")).to_have_attribute("title", re.compile(r"\d\d:\d\d:\d\d UTC"))
+    expect(attempts.nth(3)).to_contain_text("Added")
+
+
+def test_why_it_does_not_run_is_said_in_words_and_kept_true(person: Person, queue: Queue) -> None:
+    queue.add({}, priority=9)
+    uid = queue.add({}).uid
+    _look_at(person, queue, uid)
+    expect(person.page.get_by_text("1 jobs are before it")).to_be_visible()
+    queue.pause()
+    person.page.reload()
+    expect(person.page.get_by_text("The queue is paused.")).to_be_visible()
+    queue.resume()
+    queue.claim(2, worker="ann")
+    expect(person.page.get_by_text("held by 'ann'")).to_be_visible()
+    queue.update(uid, new_status="failed", error="no route to host")
+    expect(person.page.get_by_role("heading", name="What went wrong")).to_be_visible()
+    expect(person.page.get_by_text("no route to host").first).to_be_visible()
+
+
+def test_priority_and_content_are_edited(person: Person, queue: Queue) -> None:
+    uid = queue.add({"to": "alice"}).uid
+    _look_at(person, queue, uid)
+    person.choose("More actions", "Change priority")
+    person.dialog("Change priority").get_by_label("Priority").fill("7")
+    person.confirm("Change priority", "Change priority")
+    person.choose("More actions", "Edit content")
+    content = person.dialog("Edit content").get_by_label("Content", exact=True)
+    content.fill('{"to": "bob", "exact": 12345678901234567}')
+    person.confirm("Edit content", "Save")
+    expect(person.page.get_by_text('"bob"')).to_be_visible()
+    assert (queue.get(uid).priority, queue.get(uid).content) == (7, {"to": "bob", "exact": 12345678901234567})
+
+
+def test_it_is_cancelled_and_retried(person: Person, queue: Queue) -> None:
+    uid = queue.add({}).uid
+    _look_at(person, queue, uid)
+    person.press("Cancel")
+    person.confirm("Cancel the job", "Cancel the job")
+    expect(person.button("Retry")).to_be_visible()
+    assert (queue.get(uid).state, queue.get(uid).error) == ("failed", "cancelled")
+    person.press("Retry")
+    person.is_told("It is queued again.")
+    assert queue.get(uid).state == "queued"
+    queue.claim(worker="ann")
+    expect(person.button("Release")).to_be_visible()
+    person.press("Cancel")
+    person.confirm("Cancel the job", "Cancel the job")
+    expect(person.page.get_by_text("the worker is asked to stop")).to_be_visible()
+    assert queue.get(uid).cancel_requested
+
+
+def test_it_is_released_from_its_worker(person: Person, queue: Queue) -> None:
+    uid = queue.add({}).uid
+    queue.claim(worker="ann")
+    _look_at(person, queue, uid)
+    person.press("Release")
+    person.confirm("Release the job", "Release")
+    expect(person.button("Release")).to_be_hidden()
+    assert queue.get(uid).state == "queued"
+
+
+def test_it_is_deleted_and_one_is_back_at_the_queue(person: Person, queue: Queue) -> None:
+    uid = queue.add({}).uid
+    _look_at(person, queue, uid)
+    person.choose("More actions", "Delete")
+    person.confirm("Delete the job", "Delete")
+    person.sees(queue.name)
+    with pytest.raises(JobNotFound):
+        queue.get(uid)
+
+
+def test_one_that_goes_while_it_is_looked_at_stays_as_it_was_at_last(person: Person, queue: Queue) -> None:
+    uid = queue.add({"to": "alice"}).uid
+    _look_at(person, queue, uid)
+    queue.delete(uid)
+    expect(person.page.get_by_role("alert")).to_contain_text("This job was removed.")
+    expect(person.page.get_by_text('"alice"')).to_be_visible()
+    expect(person.button("Cancel")).to_be_hidden()
+
+
+def test_an_error_of_the_api_stands_where_it_belongs(person: Person, queue: Queue) -> None:
+    person.open(f"queue/{queue.name}/job/0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")
+    person.field("Access key").fill("key")
+    person.press("Sign in")
+    expect(person.page.get_by_role("main").get_by_role("alert")).to_contain_text("0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")
+
+
+def test_its_address_is_copied_without_a_key(arrive: Arrive, queue: Queue) -> None:
+    person = arrive(permissions=["clipboard-read", "clipboard-write"])
+    uid = queue.add({}).uid
+    _look_at(person, queue, uid)
+    person.press("Copy link")
+    person.is_told("Copied.")
+    link = person.page.evaluate("navigator.clipboard.readText()")
+    assert link == person.page.url
+    assert "key" not in link
+
+
+@pytest.mark.parametrize("role", ["producer", "worker"])
+def test_keys_that_read_little_have_a_page_all_the_same(person: Person, queue: Queue, role: str) -> None:
+    key = f"{role}'s"
+    queue.keys.add(role, key)
+    uid = queue.add({"first": 1}).uid
+    person.look_at(queue.name, key)
+    if role == "worker":
+        expect(person.page.get_by_text(uid)).to_be_visible()
+        return
+    person.field("Job").fill(uid)
+    person.press("Show job")
+    # It reads those that it added only.
+    expect(person.page.get_by_role("main").get_by_role("alert")).to_be_visible()

@@ -1,0 +1,89 @@
+"""Adding a job, from nothing or as another one was."""
+
+import re
+
+from playwright.sync_api import expect
+
+from jobengine.client import Queue
+
+from .person import Person
+
+
+def test_a_job_is_added(person: Person, queue: Queue) -> None:
+    person.look_at(queue.name)
+    person.press("Add job")
+    dialog = person.dialog("Add job")
+    dialog.get_by_label("Content", exact=True).fill('{"to": "alice", "exact": 12345678901234567}')
+    dialog.get_by_text("Options").click()
+    dialog.get_by_label("Priority").fill("5")
+    dialog.get_by_label("Tags").fill("red\nlarge")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog).to_be_hidden()
+    expect(person.jobs().first).to_contain_text("alice")
+    (job,) = queue.jobs()
+    assert (job.priority, job.tags, job.content) == (5, ("red", "large"), {"to": "alice", "exact": 12345678901234567})
+
+
+def test_json_is_checked_while_it_is_typed(person: Person, queue: Queue) -> None:
+    person.look_at(queue.name)
+    person.press("Add job")
+    dialog = person.dialog("Add job")
+    content = dialog.get_by_label("Content", exact=True)
+    for text, told in (
+        ('{"to": alice}', "Line 1, column 8"),
+        ('{\n  "a": 1,\n  "a": 2\n}', "Line 3"),
+        ("[1]", "object"),
+        ("", "Line 1"),
+    ):
+        content.fill(text)
+        expect(content).to_have_accessible_description(re.compile(told))
+        dialog.get_by_role("button", name="Add", exact=True).click()
+        expect(dialog.get_by_role("alert")).to_be_visible()
+    assert queue.stats().size == 0
+    content.fill('{"to": "alice"}')
+    expect(content).to_have_accessible_description("This is a JSON object.")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog).to_be_hidden()
+    assert queue.stats().size == 1
+
+
+def test_a_refusal_stands_in_the_form_and_what_was_typed_stays(person: Person, queue: Queue) -> None:
+    queue.drain()
+    person.look_at(queue.name)
+    person.press("Add job")
+    dialog = person.dialog("Add job")
+    dialog.get_by_label("Content", exact=True).fill('{"to": "alice"}')
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("no new jobs")
+    expect(dialog.get_by_label("Content", exact=True)).to_have_value('{"to": "alice"}')
+
+
+def test_what_was_typed_is_there_again_after_a_reload_and_gone_once_it_is_added(person: Person, queue: Queue) -> None:
+    person.look_at(queue.name)
+    person.press("Add job")
+    person.dialog("Add job").get_by_label("Content", exact=True).fill('{"to": "alic')
+    person.page.reload()
+    person.press("Add job")
+    content = person.dialog("Add job").get_by_label("Content", exact=True)
+    expect(content).to_have_value('{"to": "alic')
+    content.fill('{"to": "alice"}')
+    person.confirm("Add job", "Add")
+    person.press("Add job")
+    expect(person.dialog("Add job").get_by_label("Content", exact=True)).not_to_have_value(re.compile("alice"))
+
+
+def test_one_is_repeated_to_the_letter(person: Person, queue: Queue) -> None:
+    sent = {"exact": 12345678901234567, "text": "ä\u2028<b>"}
+    options = {"priority": 5, "tags": ["red"], "max_attempts": 4, "meta": {"from": "shop"}, "keep_minutes": 3}
+    uid = queue.add(sent, **options).uid  # type: ignore[arg-type]  # they are of several types
+    person.look_at(queue.name)
+    person.page.get_by_role("link", name=uid[:8]).click()
+    person.choose("More actions", "Repeat")
+    person.confirm("Repeat the job", "Add")
+    person.is_told("The job is added.")
+    first, second = queue.jobs()
+    fields = {"uid", "created", "last_updated"}
+    assert first.uid != second.uid
+    assert {k: v for k, v in first.raw.items() if k not in fields} == {
+        k: v for k, v in second.raw.items() if k not in fields
+    }

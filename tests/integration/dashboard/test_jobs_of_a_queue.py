@@ -1,0 +1,188 @@
+"""The jobs of a queue: filter, order, pages, what happens meanwhile, and acting on many."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from jobengine.client import Queue
+
+from .person import Person
+
+
+@pytest.fixture
+def owner(person: Person, queue: Queue) -> Person:
+    """Somebody who has signed in to the queue and looks at the table of queues."""
+    person.open()
+    person.sign_in(queue.name)
+    person.sees("Queues")
+    return person
+
+
+def _shown(person: Person) -> Locator:
+    return person.jobs().get_by_role("rowheader").get_by_role("link")
+
+
+def _fail(queue: Queue, error: str, count: int = 1) -> list[str]:
+    """Jobs that have failed with an error, by their uids."""
+    uids = [job.uid for job in queue.add_many([{"to": "alice"}] * count)]
+    for uid in uids:
+        queue.update(uid, new_status="failed", error=error)
+    return uids
+
+
+def test_the_counts_and_the_charts_stand_above(owner: Person, queue: Queue) -> None:
+    queue.add_many([{}] * 4)
+    _fail(queue, "no route")
+    queue.update(queue.claim()[0].uid, new_status="complete")
+    owner.open(f"queue/{queue.name}")
+    for name in ("Failed 1", "Queued 3 all ready", "In progress 0", "Complete 1"):
+        expect(owner.page.get_by_role("link", name=name, exact=True)).to_be_visible()
+    chart = owner.page.get_by_role("group", name="The last hour: 5 added, 1 complete, 1 failed")
+    expect(chart).to_be_visible()
+    expect(owner.page.get_by_role("region", name="Wait and run times")).to_contain_text(re.compile("99 %.*ms"))
+
+
+def test_the_filter_is_by_state_tag_and_text_and_stands_in_the_address(owner: Person, queue: Queue) -> None:
+    red, blue = queue.add({"to": "alice"}, tags=["red"]).uid, queue.add({"to": "bob"}, tags=["blue"]).uid
+    (failed,) = _fail(queue, "no route")
+    owner.open(f"queue/{queue.name}")
+    expect(owner.jobs()).to_have_count(3)
+    owner.field("State").select_option("Failed")
+    expect(_shown(owner)).to_have_text([failed[:8]])
+    owner.field("State").select_option("All")
+    owner.field("Tag").fill("blue")
+    expect(_shown(owner)).to_have_text([blue[:8]])
+    owner.field("Tag").fill("")
+    owner.field("Search").fill("alice")
+    expect(owner.jobs()).to_have_count(2)
+    owner.field("State").select_option("Queued")
+    expect(_shown(owner)).to_have_text([red[:8]])
+    owner.page.reload()
+    expect(_shown(owner)).to_have_text([red[:8]])
+    expect(owner.field("Search")).to_have_value("alice")
+    owner.field("Search").fill("nobody")
+    expect(owner.page.get_by_text("No job matches")).to_be_visible()
+
+
+def test_the_order_is_chosen_in_the_heads(owner: Person, queue: Queue) -> None:
+    first, second, third = (queue.add({}, priority=priority).uid[:8] for priority in (1, 9, 5))
+    owner.open(f"queue/{queue.name}")
+    owner.field("Order").select_option("Next to run first")
+    expect(_shown(owner)).to_have_text([second, third, first])
+    head = owner.page.get_by_role("columnheader", name="Added")
+    for order, uids in (("descending", [third, second, first]), ("ascending", [first, second, third])):
+        head.get_by_role("button").click()
+        expect(_shown(owner)).to_have_text(uids)
+        expect(head).to_have_attribute("aria-sort", order)
+
+
+def test_pages_follow_each_other(owner: Person, queue: Queue) -> None:
+    queue.add_many([{"number": number} for number in range(120)])
+    owner.open(f"queue/{queue.name}?sort=created")
+    for first, last in ((1, 50), (51, 100), (101, 120)):
+        expect(owner.page.get_by_text(f"Jobs {first} to {last}")).to_be_visible()
+        expect(owner.jobs().first).to_contain_text(f"number: {first - 1}")
+        if last < 120:
+            owner.press("Next page")
+    expect(owner.button("Next page")).to_be_disabled()
+    owner.press("Previous page")
+    expect(owner.page.get_by_text("Jobs 51 to 100")).to_be_visible()
+
+
+def test_jobs_that_come_and_change_are_shown_as_it_happens(owner: Person, queue: Queue) -> None:
+    owner.open(f"queue/{queue.name}")
+    expect(owner.page.get_by_text("There is no job here")).to_be_visible()
+    uid = queue.add({"to": "alice"}).uid
+    row = owner.row("Jobs", uid[:8])
+    expect(row).to_contain_text("Queued")
+    queue.claim(worker="ann")
+    expect(row).to_contain_text("In progress")
+    expect(row).to_contain_text("ann")
+    queue.update(uid, new_status="failed", error="no route to host")
+    expect(row).to_contain_text("no route to host")
+    expect(owner.page.get_by_role("link", name="Failed 1", exact=True)).to_be_visible()
+
+
+def test_nothing_moves_under_the_pointer(owner: Person, queue: Queue) -> None:
+    uids = [job.uid[:8] for job in queue.add_many([{}] * 3)]
+    owner.open(f"queue/{queue.name}?sort=-created")
+    expect(_shown(owner)).to_have_text(uids[::-1])
+    owner.jobs().nth(1).hover()
+    new = queue.add({}).uid[:8]
+    news = owner.button("1 new job")
+    expect(news).to_be_visible()
+    expect(_shown(owner)).to_have_text(uids[::-1])
+    news.click()
+    expect(_shown(owner)).to_have_text([new, *uids[::-1]])
+
+
+def test_those_selected_are_retried_and_the_result_is_told(owner: Person, queue: Queue) -> None:
+    first, second, third = _fail(queue, "no route", 3)
+    owner.open(f"queue/{queue.name}?state=failed")
+    for uid in (first, second):
+        owner.field(f"Select {uid[:8]}").check()
+    region = owner.page.get_by_role("region", name="Selected jobs")
+    expect(region).to_contain_text("2 selected")
+    region.get_by_role("button", name="Retry").click()
+    dialog = owner.dialog("Retry: 2 jobs")
+    assert queue.get(first).state == "failed"
+    dialog.get_by_role("button", name="Retry 2 jobs").click()
+    expect(owner.page.get_by_role("dialog").get_by_role("status")).to_contain_text("2 jobs queued again.")
+    assert [queue.get(uid).state for uid in (first, second, third)] == ["queued", "queued", "failed"]
+
+
+def test_all_that_match_are_counted_before_and_told_after(owner: Person, queue: Queue) -> None:
+    queue.add_many([{"to": "alice"}] * 60)
+    kept = queue.add({"to": "bob"}).uid
+    owner.open(f"queue/{queue.name}?q=alice")
+    owner.field("Select this page").check()
+    owner.press("Select all that match")
+    expect(owner.page.get_by_role("region", name="Selected jobs")).to_contain_text("All 60 that match")
+    for action, heading, typed, told in (
+        ("Change priority", "Change priority: 60 jobs", "7", "60 jobs changed."),
+        ("Cancel", "Cancel: 60 jobs", None, "60 jobs cancelled."),
+        ("Retry", "Retry: 60 jobs", None, "60 jobs queued again."),
+        ("Delete", "Delete: 60 jobs", None, "60 jobs deleted."),
+    ):
+        if not owner.page.get_by_role("region", name="Selected jobs").is_visible():
+            owner.field("Select this page").check()
+            owner.press("Select all that match")
+        owner.page.get_by_role("region", name="Selected jobs").get_by_role("button", name=action).click()
+        dialog = owner.dialog(heading)
+        if typed is not None:
+            dialog.get_by_label("Priority").fill(typed)
+        dialog.get_by_role("button", name=f"{action} 60 jobs").click()
+        expect(owner.page.get_by_role("dialog").get_by_role("status")).to_contain_text(told)
+        owner.page.get_by_role("dialog").get_by_text("Close", exact=True).click()
+    assert [job.uid for job in queue.jobs()] == [kept]
+
+
+def test_failed_jobs_are_grouped_by_what_went_wrong(owner: Person, queue: Queue) -> None:
+    for number in range(3):
+        _fail(queue, f"no route to host 10.0.0.{number}")
+    _fail(queue, "Traceback (most recent call last):\n  File x\nValueError: not an address")
+    owner.open(f"queue/{queue.name}")
+    owner.page.get_by_role("link", name="Errors").click()
+    groups = owner.page.get_by_role("listitem").filter(has=owner.button("Retry"))
+    expect(groups).to_have_count(2)
+    expect(groups.nth(0)).to_contain_text(re.compile(r"^3 jobs.*no route to host", re.DOTALL))
+    expect(groups.nth(1)).to_contain_text(re.compile(r"^1 job.*ValueError: not an address", re.DOTALL))
+    groups.nth(0).get_by_role("button", name="Retry").click()
+    owner.dialog("Retry: 3 jobs").get_by_role("button", name="Retry 3 jobs").click()
+    expect(owner.page.get_by_role("dialog").get_by_role("status")).to_contain_text("3 jobs queued again.")
+    owner.page.get_by_role("dialog").get_by_text("Close", exact=True).click()
+    expect(groups).to_have_count(1)
+    assert queue.stats().counts.failed == 1
+
+
+def test_the_workers_are_those_who_hold_jobs_now(owner: Person, queue: Queue) -> None:
+    queue.add_many([{}] * 4)
+    queue.claim(3, worker="ann")
+    queue.claim(worker="bob")
+    owner.open(f"queue/{queue.name}")
+    owner.page.get_by_role("link", name="Workers").click()
+    for worker, jobs in (("ann", "3"), ("bob", "1")):
+        expect(owner.row("Workers", worker).get_by_role("cell").first).to_have_text(jobs)
+    owner.page.get_by_role("link", name="ann").click()
+    expect(owner.jobs()).to_have_count(3)

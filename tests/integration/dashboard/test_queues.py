@@ -1,0 +1,170 @@
+"""The table of queues, and what can be done with a queue as a whole."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from jobengine.client import AccessDenied, JobEngine, Queue, QueueNotFound
+from tests.integration.shells import ADMIN_KEY
+
+from .person import Person
+
+
+@pytest.fixture
+def admin(person: Person) -> Person:
+    """Somebody at the table of all queues."""
+    person.open()
+    person.sign_in_as_admin(ADMIN_KEY)
+    person.sees("Queues")
+    return person
+
+
+def test_the_table_has_the_counts_the_age_the_rates_and_the_workers(person: Person, queue: Queue) -> None:
+    queue.add_many([{}] * 7)
+    queue.add({}, delay_seconds=3600)
+    for worker in ("ann", "bob"):
+        queue.claim(worker=worker)
+    queue.update(queue.claim(worker="bob")[0].uid, new_status="failed", error="no route")
+    person.open()
+    person.sign_in(queue.name)
+    cells = person.row("Queues", queue.name).get_by_role("cell")
+    for at, text in enumerate(["1", "5.*4 ready, 1 delayed", "2", "0"]):
+        expect(cells.nth(at)).to_have_text(re.compile(f"^{text}$"))
+    expect(cells.nth(4)).to_contain_text("s")
+    expect(cells.nth(5)).to_have_text("2")
+    expect(cells.nth(6)).to_contain_text("8 in, 0 done in a minute")
+    expect(cells.nth(6).locator("svg")).to_be_visible()
+
+
+def test_the_counts_are_kept_true(person: Person, queue: Queue) -> None:
+    person.open()
+    person.sign_in(queue.name)
+    queued = person.row("Queues", queue.name).get_by_role("cell").nth(1)
+    expect(queued).to_have_text("0")
+    queue.add_many([{}] * 3)
+    expect(queued).to_contain_text("3")
+
+
+def test_a_queue_is_made_with_a_key_that_is_shown_once(admin: Person, engine: JobEngine, queue: Queue) -> None:
+    name = f"{queue.name} anew"
+    admin.press("Create queue")
+    dialog = admin.dialog("Create queue")
+    dialog.get_by_label("Name").fill(name)
+    key = dialog.get_by_label("Key of the owner").input_value()
+    dialog.get_by_role("button", name="Create", exact=True).click()
+    admin.is_told(f"The queue {name} is there.")
+    expect(admin.row("Queues", name)).to_be_visible()
+    assert engine.queue(name, access_key=key).access().role == "owner"
+
+
+def test_a_name_that_is_taken_is_told_in_the_dialog_and_stays_to_be_mended(admin: Person, queue: Queue) -> None:
+    admin.press("Create queue")
+    dialog = admin.dialog("Create queue")
+    dialog.get_by_label("Name").fill(queue.name)
+    dialog.get_by_role("button", name="Create", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text(queue.name)
+    expect(dialog.get_by_label("Name")).to_have_value(queue.name)
+
+
+def test_a_queue_is_paused_and_drained_plain_to_see_and_back_again(admin: Person, queue: Queue) -> None:
+    row, menu = admin.row("Queues", queue.name), f"Actions for {queue.name}"
+    for on, off, word in (("Pause", "Resume", "Paused"), ("Drain", "Stop draining", "Draining")):
+        admin.choose(menu, on)
+        expect(row.get_by_role("rowheader")).to_contain_text(word)
+        admin.choose(menu, off)
+        expect(row.get_by_role("rowheader")).not_to_contain_text(word)
+    admin.choose(menu, "Pause")
+    admin.page.get_by_role("link", name=queue.name).first.click()
+    admin.sees(queue.name)
+    expect(admin.button("Resume")).to_be_visible()
+    assert queue.stats().paused
+    admin.press("Resume")
+    expect(admin.button("Pause")).to_be_visible()
+    assert not queue.stats().paused
+
+
+def test_a_queue_is_emptied_only_by_one_who_types_its_name(admin: Person, queue: Queue) -> None:
+    queue.add_many([{}] * 3)
+    admin.choose(f"Actions for {queue.name}", "Purge")
+    dialog = admin.dialog("Purge the queue")
+    expect(dialog).to_contain_text("3 jobs")
+    typed = dialog.get_by_label("Type the queue’s name to confirm")  # noqa: RUF001  # as it is on the page
+    for word in ("", "another"):
+        typed.fill(word)
+        dialog.get_by_role("button", name="Purge").click()
+        expect(dialog.get_by_role("alert")).to_be_visible()
+    assert queue.stats().size == 3
+    admin.confirm("Purge the queue", "Purge", typed=queue.name)
+    admin.is_told("3 jobs deleted.")
+    assert queue.stats().size == 0
+
+
+def test_a_queue_is_deleted_only_by_one_who_types_its_name(person: Person, queue: Queue) -> None:
+    """With an admin key set, that takes it; who has the queue's key alone is told so in the dialog."""
+    person.look_at(queue.name)
+    person.choose("More actions", "Delete queue")
+    dialog = person.dialog("Delete the queue")
+    dialog.get_by_label("Type the queue’s name to confirm").fill(queue.name)  # noqa: RUF001  # as it is on the page
+    dialog.get_by_role("button", name="Delete queue").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("admin key")
+    person.page.keyboard.press("Escape")
+    person.press("Sign out")
+    person.sign_in_as_admin(ADMIN_KEY)
+    person.choose(f"Actions for {queue.name}", "Delete queue")
+    person.confirm("Delete the queue", "Delete queue", typed=queue.name)
+    expect(person.row("Queues", queue.name)).to_have_count(0)
+    with pytest.raises(QueueNotFound):
+        queue.stats()
+
+
+def test_defaults_and_limits_are_set(person: Person, queue: Queue) -> None:
+    person.look_at(queue.name)
+    person.page.get_by_role("link", name="Settings").click()
+    person.field("Most jobs").fill("500")
+    person.field("Ask for the lease").check()
+    person.field("Attempts").fill("3")
+    person.field("Time-out, seconds").fill("90")
+    person.press("Save")
+    person.is_told("Saved.")
+    stats = queue.stats()
+    assert (stats.max_jobs, stats.require_lease) == (500, True)
+    assert stats.defaults is not None
+    assert (stats.defaults.max_attempts, stats.defaults.raw["timeout_seconds"]) == (3, 90)
+    person.field("Most jobs").fill("-1")
+    person.press("Save")
+    expect(person.page.get_by_role("alert").first).to_contain_text("Most jobs")
+    assert queue.stats().max_jobs == 500
+
+
+def test_keys_with_a_role_are_added_and_revoked(person: Person, engine: JobEngine, queue: Queue) -> None:
+    person.look_at(queue.name)
+    person.page.get_by_role("link", name="Settings").click()
+    person.press("Add key")
+    dialog = person.dialog("Add key")
+    dialog.get_by_label("Role").select_option("viewer")
+    key = dialog.get_by_label("Key", exact=True).input_value()
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(person.row("Keys with a role", "viewer")).to_be_visible()
+    viewed = engine.queue(queue.name, access_key=key)
+    assert viewed.access().role == "viewer"
+    person.row("Keys with a role", "viewer").get_by_role("button").click()
+    person.confirm("Revoke the key", "Revoke")
+    expect(person.row("Keys with a role", "viewer")).to_have_count(0)
+    with pytest.raises(AccessDenied):
+        viewed.access()
+
+
+def test_the_owners_key_is_changed_and_the_tab_goes_on_with_the_new_one(
+    person: Person, engine: JobEngine, queue: Queue
+) -> None:
+    person.look_at(queue.name)
+    person.page.get_by_role("link", name="Settings").click()
+    person.press("Change the owner’s key")  # noqa: RUF001  # as it is on the page
+    dialog = person.page.get_by_role("dialog")
+    key = dialog.get_by_label("New key", exact=True).input_value()
+    dialog.get_by_role("button", name="Change the key", exact=True).click()
+    expect(dialog).to_be_hidden()
+    assert engine.queue(queue.name, access_key=key).access().role == "owner"
+    person.page.reload()
+    expect(person.button("Add job")).to_be_visible()

@@ -1,0 +1,124 @@
+"""Signing in: the key decides what is shown, and is forgotten again."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from jobengine.client import JobEngine, Queue
+from tests.integration.shells import ADMIN_KEY
+
+from .conftest import Arrive
+from .person import Person
+
+#: What stands on the page of a queue for each role, and what does not.
+SHOWN = {
+    "owner": ({"Add job", "Pause", "More actions"}, set[str]()),
+    "viewer": (set[str](), {"Add job", "Pause", "More actions"}),
+    "producer": ({"Add job", "Show job"}, {"Pause", "More actions"}),
+    "worker": ({"Look again"}, {"Add job", "Pause", "More actions"}),
+}
+
+
+@pytest.mark.parametrize("role", SHOWN)
+def test_a_key_shows_what_it_may_do_and_no_more(person: Person, queue: Queue, role: str) -> None:
+    key = "key" if role == "owner" else f"{role}'s"
+    if role != "owner":
+        queue.keys.add(role, key)
+    person.open()
+    person.sign_in(queue.name, key)
+    person.sees("Queues")
+    person.page.get_by_role("link", name=queue.name).click()
+    person.sees(queue.name)
+    there, missing = SHOWN[role]
+    for name in there:
+        expect(person.button(name)).to_be_visible()
+    for name in missing:
+        expect(person.button(name)).to_have_count(0)
+    expect(person.page.get_by_role("link", name="Server")).to_have_count(0)
+
+
+def test_the_admin_sees_all_queues_and_the_server(person: Person, engine: JobEngine, queue: Queue) -> None:
+    engine.queue(f"{queue.name} too").create(access_key="another key")
+    person.open()
+    person.sign_in_as_admin(ADMIN_KEY)
+    for name in (queue.name, f"{queue.name} too"):
+        expect(person.row("Queues", name).first).to_be_visible()
+    person.page.get_by_role("link", name="Server").click()
+    person.sees("Server")
+
+
+def test_one_is_signed_in_to_several_queues_at_a_time(person: Person, engine: JobEngine, queue: Queue) -> None:
+    other = engine.queue(f"{queue.name} of others")
+    other.create(access_key="another key")
+    person.open()
+    person.sign_in(queue.name)
+    person.page.get_by_role("link", name="Sign in").click()
+    person.sees("Sign in to another queue")
+    person.sign_in(other.name, "another key")
+    expect(person.table("Queues").locator("tbody").get_by_role("row")).to_have_count(2)
+    for name in (queue.name, other.name):
+        person.open(f"queue/{name}")
+        person.sees(name)
+        expect(person.button("Add job")).to_be_visible()
+
+
+def test_a_key_is_kept_for_the_tab_only_until_one_signs_out(person: Person, queue: Queue) -> None:
+    person.open()
+    person.sign_in(queue.name)
+    person.sees("Queues")
+    person.page.reload()
+    expect(person.row("Queues", queue.name)).to_be_visible()
+    other_tab = person.page.context.new_page()
+    other_tab.goto(f"{person.url}/")
+    expect(other_tab.get_by_role("heading", level=1)).to_have_text("Sign in")
+    person.press("Sign out")
+    person.sees("Sign in")
+    assert "key" not in str(person.stored())
+    person.page.reload()
+    person.sees("Sign in")
+    assert person.page.context.cookies() == []
+
+
+def test_what_is_wrong_with_a_key_or_a_name_stands_at_the_form(person: Person, queue: Queue) -> None:
+    person.open()
+    for name, key, told in (
+        (queue.name, "wrong", "access key"),
+        ("no such queue", "key", "no such queue"),
+        (queue.name, "", "Access key"),
+    ):
+        person.sign_in(name, key)
+        alert = person.page.get_by_role("region", name="One queue").get_by_role("alert")
+        expect(alert).to_contain_text(told)
+        expect(person.field("Queue")).to_have_value(name)
+    person.sign_in_as_admin("wrong")
+    expect(person.page.get_by_role("region", name="All queues").get_by_role("alert")).to_contain_text("admin key")
+
+
+def test_an_address_that_was_shared_asks_for_the_key_and_leads_there(
+    person: Person, arrive: Arrive, queue: Queue
+) -> None:
+    uid = queue.add({"to": "alice"}).uid
+    person.look_at(queue.name)
+    person.page.get_by_role("link", name=uid[:8]).click()
+    person.sees(f"Job {uid[:8]}")
+    address = person.page.url
+    assert "key" not in address
+    other = arrive()
+    other.page.goto(address)
+    expect(other.page.get_by_text(re.compile("Its key is not in the address"))).to_be_visible()
+    other.field("Access key").fill("key")
+    other.press("Sign in")
+    other.sees(f"Job {uid[:8]}")
+
+
+def test_a_key_that_was_revoked_is_asked_for_again(person: Person, queue: Queue) -> None:
+    key = queue.keys.add("viewer", "viewer's")
+    person.look_at(queue.name, "viewer's")
+    queue.keys.revoke(key.id)
+    person.page.reload()
+    person.press("Sign in again")
+    person.sees("Sign in")
+    person.field("Access key").fill("key")
+    person.press("Sign in")
+    expect(person.button("Add job")).to_be_visible()
