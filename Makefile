@@ -1,7 +1,8 @@
 # make run      a virtual environment, the server in it, its database in ./data
 # make test     the same environment with what tests need, and all tests
 # make quick    the tests that take less than a minute in all, and no programs beside Python
-# make check    what a change must pass: linters, type checker, all tests, the quick ones on each Python that is installed
+# make check    what a change must pass: linters, type checker, audit, all tests, the quick ones on each Python that is installed
+# make audit    look for known vulnerabilities in what requirements.lock pins, or say that the service can't be reached
 # make torture  try for MINUTES what the tests try for seconds: kills, power cuts, full disks and more, against a model
 # make fuzz     what reads bytes, or TARGET of it, for MINUTES each, with atheris
 # make mutants  take out one safety at a time, or those of NAMES, and say which test fails: one must
@@ -21,7 +22,7 @@ IN_MEMORY := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 PYTHONS = $(shell for minor in 11 12 13 14 15 16 17 18 19; do python3.$$minor -c '' 2>&- && echo python3.$$minor; done)
 OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d" % sys.version_info[1])'),$(PYTHONS))
 
-.PHONY: run programs test quick quick-on-others lint check torture fuzz mutants bench clean
+.PHONY: run programs test quick quick-on-others lint audit check torture fuzz mutants bench clean
 # Programs are got before anything that takes time.
 .NOTPARALLEL:
 
@@ -39,6 +40,9 @@ quick: $(VENV)/installed-test
 	@echo "Quick tests, on $$($(BIN)/python --version)"
 	$(IN_MEMORY) $(BIN)/python -m pytest $(NOT_QUICK) $(PYTEST_ARGS)
 
+audit: $(VENV)/installed-lint
+	@$(BIN)/python -m tests.audit
+
 quick-on-others:
 	@echo "Other Pythons that are installed: $(or $(OTHER_PYTHONS),none)"
 	@for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory quick PYTHON=$$python || exit; done
@@ -48,7 +52,7 @@ lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: programs lint quick-on-others test
+check: programs lint audit quick-on-others test
 
 torture: $(VENV)/installed-test
 	TEST_DEADLINE=120 $(BIN)/python -m tests.torture --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))

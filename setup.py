@@ -78,7 +78,15 @@ setup(
             "rq>=2,<4",
         ],
         "fuzz": ["atheris>=3,<4"],
-        "lint": ["mypy>=1.13", "mypy-zope>=1.0", "ruff>=0.6", "towncrier>=24", "types-PyYAML", "types-setuptools"],
+        "lint": [
+            "mypy>=1.13",
+            "mypy-zope>=1.0",
+            "pip-audit>=2.7",
+            "ruff>=0.6",
+            "towncrier>=24",
+            "types-PyYAML",
+            "types-setuptools",
+        ],
     },
     classifiers=[
         "Framework :: Twisted",

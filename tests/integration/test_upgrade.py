@@ -1,0 +1,53 @@
+"""A database of each released version is opened as a whole: by the tools, and by the server at its start."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles import SECRET
+
+from .conftest import MakeDaemon
+from .daemons import ROOT, Daemon
+
+ADMIN_KEY = "battery staple"
+RELEASED = sorted((ROOT / "tests" / "golden").glob("*.db"))
+
+
+def _check(daemon: Daemon) -> dict[str, Any]:
+    """What `jobengine db check` says of the database."""
+    program = str(Path(sys.executable).with_name("jobengine"))
+    command = [program, "db", "check", "--json", str(daemon.db_path)]
+    done = subprocess.run(command, env=daemon.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.mark.parametrize("released", RELEASED, ids=[path.name for path in RELEASED])
+def test_a_database_of_an_earlier_version_is_whole_is_served_and_takes_changes(
+    make_daemon: MakeDaemon, released: Path
+) -> None:
+    daemon = make_daemon(settings={"SECRET": SECRET.decode(), "ADMIN_KEY": ADMIN_KEY})
+    daemon.home.mkdir()
+    shutil.copy(released, daemon.db_path)
+    before = _check(daemon)["jobs"]
+    with daemon.start().client(admin_key=ADMIN_KEY) as client:
+        # What had finished is past its retention by now, and what was in progress is past its time-out.
+        jobs = client.jobs("mail")
+        assert [job["error"] for job in jobs.values()] == ["timed out"] * before["inprogress"]
+        assert all(job["content"] == {"n": int(uid[-1]), "text": "Grüße\n"} for uid, job in jobs.items())
+        client.set_up("mail", draining=False)
+        assert client.add({"after": "the upgrade"}, "mail").status == 201
+    assert daemon.stop() == 0
+    assert _check(daemon)["jobs"] == {
+        "all": 1 + len(jobs),
+        "queued": 1,
+        "inprogress": 0,
+        "complete": 0,
+        "failed": len(jobs),
+    }
