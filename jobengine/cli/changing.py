@@ -117,4 +117,4 @@ def delete(**asked: Any) -> None:
     """Delete jobs: some by uid, or all that match."""
     session = current()
     selected = Selection.of(session, asked)
-    act(session, selected, "removed", selected.queue.delete, selected.queue.delete_all)
+    act(session, selected, "deleted", selected.queue.delete, selected.queue.delete_all)

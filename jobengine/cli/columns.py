@@ -130,7 +130,7 @@ EVENTS: Final[Sequence[Column[JobEvent]]] = (
     Column("at", lambda event: moment(event.at), least=20),
     Column("uid", lambda event: event.uid, least=36),
     Column("from", lambda event: event.before or "new", least=10),
-    Column("to", lambda event: event.state or "removed", least=10),
+    Column("to", lambda event: event.state or "deleted", least=10),
 )
 
 

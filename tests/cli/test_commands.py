@@ -350,7 +350,7 @@ def test_what_acts_on_many_counts_them_and_asks_first(shell: Shell) -> None:
 
 def test_yes_does_it_unasked(shell: Shell) -> None:
     done = shell("delete", "mail", "--all", "--yes")
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "7 jobs were removed.\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "7 jobs were deleted.\n")
     assert shell.mail.asked == [("delete_all", {"all": True})]
 
 

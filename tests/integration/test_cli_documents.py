@@ -22,7 +22,7 @@ def test_every_command_of_the_page_is_run_in_order(daemon: Daemon) -> None:
     assert len([line for line in lines if "user2@example.org" in line and "\tqueued\t" in line]) >= 2
     assert "2 jobs were queued again." in done.stderr
     assert "attempt 1" in done.stderr
-    assert "was removed" in done.stderr
+    assert "was deleted" in done.stderr
 
 
 def test_the_profile_of_the_page_opens_its_queues(daemon: Daemon) -> None:

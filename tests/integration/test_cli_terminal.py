@@ -98,7 +98,7 @@ def test_who_is_asked_can_say_no_or_yes(shell: Shell, terminal: Terminal) -> Non
     shell.add([{}, {}])
     for answer, left in (("n", 2), ("y", 0)):
         terminal.type("clear; jobengine delete mail --all; echo ended with $?")
-        terminal.wait_for(r"2 jobs of 'mail' would be removed\. Go on\? \[y/N\]")
+        terminal.wait_for(r"2 jobs of 'mail' would be deleted\. Continue\? \[y/N\]")
         terminal.type(answer)
         terminal.wait_for(f"^ended with {1 if left else 0}$")
         assert len(shell.jobs()) == left
