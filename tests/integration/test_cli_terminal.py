@@ -78,7 +78,7 @@ def test_top_shows_queues_and_workers_live_and_ends_with_ctrl_c(shell: Shell, te
 
 def test_top_goes_on_when_the_server_does_not_answer(terminal: Terminal) -> None:
     terminal.type("jobengine --url http://127.0.0.1:9 top mail --interval 0.1s")
-    assert "No queue was seen yet." in terminal.wait_for("No answer from http://127.0.0.1:9")
+    assert "No queue has been read yet." in terminal.wait_for("No answer from http://127.0.0.1:9")
 
 
 def test_lists_are_tables_with_colours_unless_these_are_turned_off(shell: Shell, terminal: Terminal) -> None:
