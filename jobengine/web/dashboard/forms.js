@@ -173,7 +173,8 @@ export function dialog(heading, build, { wide = false } = {}) {
   element.addEventListener('close', () => element.remove());
   document.body.append(element);
   element.showModal();
-  element.querySelector('[autofocus], form input:not([type=hidden]), form textarea, form button')?.focus();
+  const first = ['[autofocus]', 'form :is(input:not([type=hidden]), textarea, select)', 'form button'].map((each) => element.querySelector(each));
+  first.find(Boolean)?.focus();
   return element;
 }
 
