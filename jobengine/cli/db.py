@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "rekey": "db_rekey:rekey",
     "export": "db_transfer:export",
     "import": "db_transfer:import_",
+    "import-go": "db_transfer:import_go",
 }
 
 

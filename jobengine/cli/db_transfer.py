@@ -1,15 +1,16 @@
-"""`jobengine db export` and `import`."""
+"""`jobengine db export`, `import` and `import-go`."""
 
 import click
 
 from jobengine.tools.exporting import export as write_lines
 from jobengine.tools.importing import import_lines
-from jobengine.tools.secret import find_new_secret, find_secret
+from jobengine.tools.importing_go import import_go as take_over
+from jobengine.tools.secret import find_go_secret, find_new_secret, find_secret
 
 from .db_common import FILE, bar, file_command
 from .session import current
 
-__all__ = ["export", "import_"]
+__all__ = ["export", "import_", "import_go"]
 
 
 @file_command(
@@ -47,6 +48,28 @@ def import_(source: str, path: str) -> None:
     with bar("importing") as progress:
         imported = import_lines(source, path, find_new_secret(path), progress)
     _say(path, size=imported.size, queues=imported.queues, jobs=imported.jobs)
+
+
+@file_command("import-go", "jobengine db import-go database.db new.jedb --go-secret-file old-secret")
+@click.argument("source", metavar="FILE")
+@click.argument("path", metavar="NEW")
+@click.option("--go-secret-file", metavar="F", help="The file with the SECRET of the Go version, else GO_SECRET.")
+def import_go(source: str, path: str, go_secret_file: str | None) -> None:
+    """
+    Make a database of the file of the earlier JobEngine, the one in Go.
+
+    Access keys go on opening their queues. Stop that server first; its file is left as it is. The new database opens
+    with SECRET, SECRET_FILE or the key file beside it.
+    """
+    go_secret = find_go_secret(source, go_secret_file)
+    with bar("importing") as progress:
+        imported = take_over(source, path, go_secret, find_new_secret(path), progress)
+    _say(path, size=imported.size, queues=imported.queues, jobs=imported.jobs)
+    for queue, uid in imported.long:
+        current().output.note(
+            f"The content of job {uid} in queue {queue!r} is longer than 1 MiB. It was taken over; to add more of that "
+            "length, start the server with a greater MAX_BODY_BYTES."
+        )
 
 
 def _say(target: str, *, size: int, queues: int, jobs: int) -> None:

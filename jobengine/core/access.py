@@ -2,20 +2,23 @@
 Access keys and roles: keys are kept as keyed digests and compared in constant time; one table says what a role may do.
 
 A key is checked at every request, so the digest is one fast keyed hash (BLAKE2b, RFC 7693) and not a slow one; the
-database that holds it is encrypted as a whole.
+database that holds it is encrypted as a whole. Of the keys that the Go version made only the SHA-512 is known: what is
+kept is the digest of that, marked as such, until the key itself is first used.
 """
 
 from collections.abc import Mapping
-from hashlib import blake2b
+from hashlib import blake2b, sha512
 from hmac import compare_digest
 from typing import Final
 from uuid import UUID
+
+from attrs import evolve
 
 from . import commands as c
 from .errors import AccessDenied, NotAllowed
 from .model import Grant, Queue, Role
 
-__all__ = ["ALLOWED", "authorise", "derived_uid", "digest_of"]
+__all__ = ["ALLOWED", "authorise", "derived_uid", "digest_of", "digest_of_sha512", "with_own_digest"]
 
 _OWNER: Final = frozenset({Role.OWNER})
 _READ: Final = frozenset({Role.OWNER, Role.VIEWER})
@@ -47,6 +50,8 @@ ALLOWED: Final[Mapping[type[c.QueueCommand[object]], frozenset[Role]]] = {
 }
 
 
+#: How a digest begins that was made of the SHA-512 of a key, not of the key.
+_OF_SHA512: Final = "sha512:"
 #: For the owner's key, and for the admin key of the server.
 _ALL: Final = Grant(Role.OWNER)
 
@@ -54,6 +59,23 @@ _ALL: Final = Grant(Role.OWNER)
 def digest_of(access_key: bytes, salt: str) -> str:
     """The digest under which an access key is kept, as 64 hexadecimal characters; `salt` is at most 64 bytes."""
     return blake2b(access_key, key=salt.encode(), digest_size=32, person=b"je-access").hexdigest()
+
+
+def digest_of_sha512(hexadecimal: str, salt: str) -> str:
+    """The same for a key of which only the SHA-512 is known, as 128 hexadecimal characters in lower case."""
+    return _OF_SHA512 + digest_of(hexadecimal.encode(), salt)
+
+
+def with_own_digest(queue: Queue, access_key: bytes) -> Queue | None:
+    """
+    The queue with a digest of the owner's key itself, once this key is it; None if there is nothing to change.
+
+    That is so as long as only the SHA-512 of the key is known.
+    """
+    if not queue.digest.startswith(_OF_SHA512):
+        return None
+    digest = digest_of(access_key, queue.salt)
+    return evolve(queue, digest=digest) if _is_of(queue.digest, queue, access_key, digest) else None
 
 
 def derived_uid(queue: Queue, idempotency_key: str, key_id: str | None) -> str:
@@ -82,11 +104,18 @@ def _grant(queue: Queue, access_key: bytes, now: int) -> Grant:
         if compare_digest(digest, key.digest):
             found = Grant(key.role, key.id)
     old = queue.old_key
-    if old is not None and compare_digest(digest, old.digest) and now < old.until:
+    if old is not None and _is_of(old.digest, queue, access_key, digest) and now < old.until:
         found = _ALL
     # The owner's key is checked last: had it been added with a role as well, it must still open everything.
-    if compare_digest(digest, queue.digest):
+    if _is_of(queue.digest, queue, access_key, digest):
         found = _ALL
     if found is None:
         raise AccessDenied
     return found
+
+
+def _is_of(kept: str, queue: Queue, access_key: bytes, digest: str) -> bool:
+    """Whether what is kept of an owner's key is of this one, which has this digest."""
+    if kept.startswith(_OF_SHA512):
+        digest = digest_of_sha512(sha512(access_key).hexdigest(), queue.salt)
+    return compare_digest(digest, kept)

@@ -62,14 +62,14 @@ _read_line: Final = Decoder(list[Any]).decode
 # Writing: always the newest version of a kind
 
 #: The newest version of the records of queues, and of those of jobs.
-_QUEUE: Final = 3
+_QUEUE: Final = 4
 _JOB: Final = 3
 #: The kinds that have other versions as well.
 _NEWEST: Final = {"queue-created": _QUEUE, "queue-changed": _QUEUE, "job-added": _JOB, "job-changed": _JOB}
 
 #: What may stand in a field: checked in what others have written (fact_lines), not in what is read back here.
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}\\Z")]
+Digest = Annotated[str, Meta(pattern="^(sha512:)?[0-9a-f]{64}\\Z")]
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -346,8 +346,10 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("queue-created", 1): lambda written, _: QueueCreated(_read_queue([*written, {}])),
     ("queue-created", 2): lambda written, _: QueueCreated(_read_queue(written)),
     ("queue-created", 3): lambda written, _: QueueCreated(_read_queue(written)),
+    ("queue-created", 4): lambda written, _: QueueCreated(_read_queue(written)),
     ("queue-changed", 2): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-changed", 3): lambda written, _: QueueChanged(_read_queue(written)),
+    ("queue-changed", 4): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-deleted", 1): lambda written, _: QueueDeleted(*written),
     ("job-added", 1): _read_job_added_1,
     ("job-added", 2): _read_job_added,

@@ -305,7 +305,7 @@ class Queue:
     name: str
     #: Random text that salts the digests, and tells the queue from an earlier one of the same name.
     salt: str = field(repr=False)
-    #: Keyed digest of the owner's access key, as hexadecimal text (see jobengine.core.access).
+    #: Keyed digest of the owner's access key, as text (see jobengine.core.access).
     digest: str = field(repr=False)
     #: When it was created.
     created: int

@@ -14,7 +14,7 @@ from attrs import evolve
 from msgspec.structs import replace
 
 from . import commands as c
-from .access import authorise, digest_of
+from .access import authorise, digest_of, with_own_digest
 from .adding import add_jobs
 from .errors import (
     ClaimRequired,
@@ -52,7 +52,7 @@ from .state import Tables
 from .tables import Table, TableSet
 from .updating import timed_out, update
 
-__all__ = ["Decision", "Lately", "NewId", "decide", "expire", "latest_change"]
+__all__ = ["Decision", "Lately", "NewId", "decide", "expire", "latest_change", "renew_key"]
 
 #: Makes a random UUID as text at each call.
 NewId = Callable[[], str]
@@ -115,6 +115,19 @@ def _table(tables: TableSet, name: str) -> Table:
     if table is None:
         raise QueueNotFound(name)
     return table
+
+
+def renew_key(tables: TableSet, command: c.Command[A]) -> Sequence[Fact]:
+    """
+    The fact by which the key of a command gets a digest of its own, if it opens a queue of the Go version.
+
+    Apply it before the command is decided. To leave it out does no harm: the key goes on opening the queue.
+    """
+    if not isinstance(command, c.QueueCommand) or command.admin:
+        return _NOTHING
+    table = tables.queues.get(command.queue)
+    queue = None if table is None else with_own_digest(table.queue, command.access_key)
+    return _NOTHING if queue is None else [QueueChanged(queue)]
 
 
 def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:

@@ -23,7 +23,7 @@ from ..core.fact_codec import UnknownRecord, decode, encode
 from ..core.facts import ClockSet, Fact
 from ..core.model import Job, Recent
 from ..core.queue_table import QueueTable
-from ..core.rules import NewId, decide, expire, latest_change
+from ..core.rules import NewId, decide, expire, latest_change, renew_key
 from ..core.state import JobSwap, QueueSwap, Swap, Tables
 from ..storage.committer import Backlog, Committer, Hooks, Phase, Run
 from ..storage.errors import NewerFormat, NoRoom, StorageError
@@ -243,12 +243,21 @@ class Executor:
 
         With `admitted` a backlog does not refuse it: another part of the same request was carried out already.
         """
+        self._renew_key(command, now)
         facts, answer = decide(self.tables, command, now, self.new_id, self)
         if facts:
             if not admitted:
                 self._admit()
             self._commit(facts, now)
         return Done(answer, bool(facts))
+
+    def _renew_key(self, command: Command[A], now: int) -> None:
+        """Give the command's key a digest of its own if it needs one and changes are accepted: reads go on without."""
+        facts = renew_key(self.tables, command)
+        if facts:
+            with suppress(Unavailable):
+                self._admit()
+                self._commit(facts, now)
 
     def _claim(self, claims: Claims, now: int) -> Done[ClaimResult]:
         """Update, then claim; the key is checked for every queue before anything is changed."""

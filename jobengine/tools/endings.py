@@ -15,7 +15,9 @@ from ..storage.errors import (
     WrongSecret,
 )
 from .exporting import NoSuchQueue
+from .go_file import BadGoFile
 from .importing import BadExport
+from .importing_go import BeyondLimits
 from .target import TargetExists
 
 __all__ = ["Ending", "ending_of"]
@@ -45,6 +47,8 @@ _ENDINGS: Final[Mapping[type[Exception], Ending]] = {
     NewerFormat: Ending.DAMAGED,
     Locked: Ending.IN_USE,
     BadExport: Ending.DAMAGED,
+    BadGoFile: Ending.DAMAGED,
+    BeyondLimits: Ending.COULD_NOT,
     NoSuchQueue: Ending.COULD_NOT,
     TargetExists: Ending.COULD_NOT,
     StorageError: Ending.COULD_NOT,

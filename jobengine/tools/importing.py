@@ -1,7 +1,6 @@
 """Makes a database of the lines that an export has written."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from attrs import define, field, frozen
@@ -20,7 +19,7 @@ from ..core.fact_lines import (
 from ..core.facts import ClockSet
 from ..storage.files import Files
 from ..storage.frames import MAX_BOX, Kdf
-from .source import Progress, no_progress
+from .source import Progress, no_progress, open_file
 from .target import NewDatabase, check_free, new_target
 from .uid_table import UidTable
 
@@ -58,14 +57,14 @@ def import_lines(
     """
     Make a database with what an export has in it; equal to the one that was exported, but for file id and data key.
 
-    It keeps 24 to 48 bytes for each job in memory. Raises BadExport, TargetExists and OSError; there is no `target`
-    then.
+    It keeps 24 to 48 bytes for each job in memory. Raises BadExport, NotADatabase, TargetExists and OSError;
+    there is no `target` then.
     """
     files = files or Files()
     check_free(target, files)
-    with _blocks_of(path, files, progress) as blocks, new_target(target, files) as file:
+    with open_file(path, files) as descriptor, new_target(target, files) as file:
         reader, database = _Reader(path), NewDatabase(file, secret, kdf or Kdf())
-        for lines in blocks:
+        for lines in _blocks(path, descriptor, files, progress):
             database.add(reader.records(lines))
         reader.check_end()
         database.finish()
@@ -139,18 +138,6 @@ class _Reader:
                 f"{line.queues} queues and {line.jobs} jobs were written, and there are {self.queues} and {self.jobs}"
             )
         self._end = line
-
-
-@contextmanager
-def _blocks_of(path: str, files: Files, progress: Progress) -> Iterator[Iterator[list[bytes]]]:
-    """The lines of a file, some at a time."""
-    descriptor = files.open_to_read(path)
-    try:
-        if not files.is_regular(descriptor):
-            raise BadExport(f"{path}: it is not a file")
-        yield _blocks(path, descriptor, files, progress)
-    finally:
-        files.close(descriptor)
 
 
 def _blocks(path: str, descriptor: int, files: Files, progress: Progress) -> Iterator[list[bytes]]:

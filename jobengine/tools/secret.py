@@ -7,7 +7,7 @@ from ..daemon.secrecy import forbid_dumps
 from ..daemon.secret_file import BadSecret, BlankSecret, read_key_file, read_secret_file, secret_from
 from ..storage.errors import WrongSecret
 
-__all__ = ["find_new_secret", "find_secret", "is_in_key_file", "read_new_secret"]
+__all__ = ["find_go_secret", "find_new_secret", "find_secret", "is_in_key_file", "read_new_secret"]
 
 
 def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) -> bytes:
@@ -34,6 +34,23 @@ def _find(databases: Sequence[str], what_to_do: str, environment: Mapping[str, s
         if os.path.lexists(key_file):
             return read_key_file(key_file)
     raise WrongSecret(f"no SECRET is set and there is no {' nor '.join(key_files)}; {what_to_do}")
+
+
+def find_go_secret(database: str, file: str | None, environment: Mapping[str, str] = os.environ) -> bytes:
+    """
+    The SECRET of the Go version, from a file that was named for it or from GO_SECRET.
+
+    Raises BadSecret, and WrongSecret if there is none.
+    """
+    if file is not None:
+        return read_new_secret(file)
+    secret = secret_from("GO_SECRET", environment)
+    if secret is None:
+        raise WrongSecret(
+            f"no SECRET of the Go version is given; set GO_SECRET to the one that {database} was written with, or give "
+            "a file that holds it as --go-secret-file"
+        )
+    return secret
 
 
 def is_in_key_file(environment: Mapping[str, str] = os.environ) -> bool:

@@ -11,7 +11,7 @@ from ..storage.files import Files
 from ..storage.frames import HEADER_SIZE, Chain, Frame, format_version, open_header
 from ..storage.recovery import Read, Recovery
 
-__all__ = ["Progress", "Source", "no_progress", "open_source"]
+__all__ = ["Progress", "Source", "explained", "no_progress", "open_file", "open_source"]
 
 #: Called now and then with the bytes done so far, and the bytes of all.
 Progress = Callable[[int, int], None]
@@ -99,12 +99,9 @@ class Source:
 
 @contextmanager
 def open_source(path: str, secret: bytes, files: Files | None = None) -> Iterator[Source]:
-    """Open a database for reading; raises StorageError and OSError."""
+    """Open a database to read it; raises StorageError and OSError."""
     files = files or Files()
-    descriptor = files.open_to_read(path)
-    try:
-        if not files.is_regular(descriptor):
-            raise NotADatabase(f"{path}: it is not a file")
+    with open_file(path, files) as descriptor:
         read = _in_blocks(files, descriptor)
         header = read(HEADER_SIZE, 0)
         try:
@@ -113,6 +110,16 @@ def open_source(path: str, secret: bytes, files: Files | None = None) -> Iterato
             raise explained(path, error) from None
         walk = Recovery(read=read, size=files.size(descriptor), chain=chain)
         yield Source(path, header, format_version(header), descriptor, files, walk)
+
+
+@contextmanager
+def open_file(path: str, files: Files) -> Iterator[int]:
+    """Open a file to read it; raises NotADatabase for a folder, pipe or device, and OSError."""
+    descriptor = files.open_to_read(path)
+    try:
+        if not files.is_regular(descriptor):
+            raise NotADatabase(f"{path}: it is not a file")
+        yield descriptor
     finally:
         files.close(descriptor)
 

@@ -1,15 +1,19 @@
 """Who may do what: the whole table of commands and roles."""
 
 from contextlib import suppress
+from hashlib import sha512
 
 import pytest
+from attrs import evolve
 from msgspec.structs import replace
 
 from jobengine.core import access
 from jobengine.core import commands as c
 from jobengine.core.access import ALLOWED, authorise
 from jobengine.core.errors import AccessDenied, JobNotFound, KeyNotFound, KeyTaken, NotAllowed, TooManyKeys
-from jobengine.core.model import AccessKey, Role
+from jobengine.core.facts import QueueChanged
+from jobengine.core.model import AccessKey, Queue, Role
+from jobengine.core.rules import renew_key
 from tests.core.test_rules import every_command
 from tests.core.worlds import KEY, World, picture
 
@@ -137,3 +141,52 @@ def test_a_new_key_of_the_owner_stands_in_place_of_the_old_one(world: World) -> 
         world.list()
     assert len(world.ask(c.ListJobs(queue="q", access_key=b"fresh", limit=5)).jobs) == 1
     assert world.ask(c.Claim(queue="q", access_key=b"w"))
+
+
+def of_go(world: World, key: bytes = KEY) -> Queue:
+    """The queue of a world, as it is when it was taken over from the Go version."""
+    queue = world.tables.queues["q"].queue
+    world.apply([QueueChanged(evolve(queue, digest=access.digest_of_sha512(sha512(key).hexdigest(), queue.salt)))])
+    return world.tables.queues["q"].queue
+
+
+@pytest.mark.parametrize("kind", [*ALLOWED], ids=lambda kind: kind.__name__)
+def test_the_first_use_of_a_key_of_the_go_version_gives_it_a_digest_of_its_own(world: World, kind: type) -> None:
+    own = world.tables.queues["q"].queue
+    taken_over = of_go(world)
+    (command,) = [one for one in every_command() if type(one) is kind]
+    assert authorise(taken_over, command, 0).role is Role.OWNER
+    assert renew_key(world.tables, command) == [QueueChanged(own)]
+    world.apply(renew_key(world.tables, command))
+    assert authorise(world.tables.queues["q"].queue, command, 0).role is Role.OWNER
+    assert renew_key(world.tables, command) == ()
+
+
+@pytest.mark.parametrize("key", [b"wrong", b"", sha512(KEY).digest(), sha512(KEY).hexdigest().encode()])
+def test_no_other_key_opens_a_queue_of_the_go_version_or_changes_it(world: World, key: bytes) -> None:
+    taken_over = of_go(world)
+    with pytest.raises(AccessDenied):
+        world.ask(c.CheckKey(queue="q", access_key=key))
+    world.ask(c.CheckKey(queue="q", access_key=key, admin=True))
+    assert world.tables.queues["q"].queue == taken_over
+
+
+def test_a_key_of_the_go_version_stays_good_for_a_while_after_another_took_its_place(world: World) -> None:
+    of_go(world)
+    world.ask(c.ChangeQueue(queue="q", access_key=b"", admin=True, new_access_key=b"new", old_key_seconds=60))
+    for key in (KEY, b"new"):
+        assert world.ask(c.CheckKey(queue="q", access_key=key)).role is Role.OWNER
+    world.now += 60_000
+    with pytest.raises(AccessDenied):
+        world.ask(c.CheckKey(queue="q", access_key=KEY))
+
+
+def test_a_key_of_the_go_version_is_compared_in_constant_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = of_go(world)
+    compared: list[tuple[str, str]] = []
+    monkeypatch.setattr(access, "compare_digest", lambda one, other: compared.append((one, other)))
+    for shown in (KEY, b"wrong"):
+        compared.clear()
+        with suppress(AccessDenied):
+            authorise(queue, c.CheckKey(queue="q", access_key=shown), 0)
+        assert compared == [(access.digest_of_sha512(sha512(shown).hexdigest(), queue.salt), queue.digest)]

@@ -22,7 +22,7 @@ from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, QueueCreated
 from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, State
 from jobengine.core.queue_table import Place
-from jobengine.core.rules import decide, expire
+from jobengine.core.rules import decide, expire, renew_key
 from jobengine.core.sorting import SortIndex, position
 from jobengine.core.state import Tables
 from tests.doubles import START, CountedIds
@@ -43,8 +43,9 @@ class World:
         self.new_id = CountedIds()
 
     def ask(self, command: Any) -> Any:
-        """Do what an engine does: expire, decide, apply."""
+        """Do what an engine does: expire, renew the key, decide, apply."""
         self.expire()
+        self.apply(renew_key(self.tables, command))
         decided, answer = decide(self.tables, command, self.now, self.new_id)
         self.apply(decided)
         return answer

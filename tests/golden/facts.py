@@ -34,9 +34,11 @@ from jobengine.core.model import (
 __all__ = [
     "COMMITS",
     "COMMITS_2",
+    "COMMITS_3",
     "FULL_JOB",
     "FULL_QUEUE",
     "FULL_QUEUE_2",
+    "FULL_QUEUE_3",
     "FULL_STANDING",
     "MAIL",
     "OLDER",
@@ -45,6 +47,7 @@ __all__ = [
     "RECORDS",
     "SLICES",
     "SLICES_2",
+    "SLICES_3",
     "job",
 ]
 
@@ -55,7 +58,7 @@ OTHER = Queue(name='Grüße "七"\n', salt="salt", digest="00" * 32, created=CRE
 FULL_QUEUE = Queue(
     name="mail",
     salt=MAIL.salt,
-    digest="cd" * 32,
+    digest="sha512:" + "cd" * 32,
     created=CREATED,
     paused=True,
     draining=True,
@@ -69,8 +72,9 @@ FULL_QUEUE = Queue(
     ),
     old_key=OldKey(digest="ef" * 32, until=CREATED + 5),
 )
-#: The same as version 2 knew it.
-FULL_QUEUE_2 = evolve(FULL_QUEUE, old_key=None)
+#: The same as versions 3 and 2 knew it.
+FULL_QUEUE_3 = evolve(FULL_QUEUE, digest="cd" * 32)
+FULL_QUEUE_2 = evolve(FULL_QUEUE_3, old_key=None)
 
 
 def standing(state: State = State.QUEUED, updated: int = CREATED) -> Standing:
@@ -135,8 +139,12 @@ OLDER: dict[str, Fact] = {
     "queue-created-1.record": QueueCreated(OTHER),
     "queue-created-2.record": QueueCreated(OTHER),
     "queue-created-2-full.record": QueueCreated(FULL_QUEUE_2),
+    "queue-created-3.record": QueueCreated(OTHER),
+    "queue-created-3-full.record": QueueCreated(FULL_QUEUE_3),
     "queue-changed-2.record": QueueChanged(OTHER),
     "queue-changed-2-full.record": QueueChanged(FULL_QUEUE_2),
+    "queue-changed-3.record": QueueChanged(OTHER),
+    "queue-changed-3-full.record": QueueChanged(FULL_QUEUE_3),
     "job-added-1.record": JobAdded(
         "mail", job(7, State.FAILED, CREATED + 5, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)
     ),
@@ -150,10 +158,10 @@ OLDER: dict[str, Fact] = {
 #: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
 RECORDS: dict[str, Fact] = {
     "clock-set-1.record": ClockSet(-3_600_000),
-    "queue-created-3.record": QueueCreated(OTHER),
-    "queue-created-3-full.record": QueueCreated(FULL_QUEUE),
-    "queue-changed-3.record": QueueChanged(OTHER),
-    "queue-changed-3-full.record": QueueChanged(FULL_QUEUE),
+    "queue-created-4.record": QueueCreated(OTHER),
+    "queue-created-4-full.record": QueueCreated(FULL_QUEUE),
+    "queue-changed-4.record": QueueChanged(OTHER),
+    "queue-changed-4-full.record": QueueChanged(FULL_QUEUE),
     "queue-deleted-1.record": QueueDeleted('Grüße "七"\n'),
     "job-added-3.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
     "job-added-3-full.record": JobAdded("mail", FULL_JOB),
@@ -191,12 +199,20 @@ COMMITS_2: list[list[Fact]] = [
 ]
 
 #: The same of the third one, in which the records of jobs and queues are of version 3.
-SLICES = SLICES_2
-COMMITS: list[list[Fact]] = [
+SLICES_3 = SLICES_2
+COMMITS_3: list[list[Fact]] = [
     COMMITS_2[0],
     [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
     [ClockSet(3_600_000)],
     COMMITS_2[2],
-    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE_3)],
     COMMITS_2[4],
+]
+
+#: The same of the fourth one, in which the records of queues are of version 4.
+SLICES = SLICES_3
+COMMITS: list[list[Fact]] = [
+    *COMMITS_3[:4],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    COMMITS_3[5],
 ]

@@ -19,9 +19,11 @@ from tests.doubles import make_engine, new_clock, start
 from tests.golden.facts import (
     COMMITS,
     COMMITS_2,
+    COMMITS_3,
     FULL_JOB,
     FULL_QUEUE,
     FULL_QUEUE_2,
+    FULL_QUEUE_3,
     FULL_STANDING,
     MAIL,
     OLD_COMMITS,
@@ -30,6 +32,7 @@ from tests.golden.facts import (
     RECORDS,
     SLICES,
     SLICES_2,
+    SLICES_3,
 )
 from tests.storage.files_of_commits import opened
 
@@ -38,7 +41,8 @@ HERE = Path(__file__).parent
 DATABASES = {
     "format-1.0.db": [*OLD_SLICES, *OLD_COMMITS],
     "format-1.0-records-2.db": [*SLICES_2, *COMMITS_2],
-    "format-1.0-records-3.db": [*SLICES, *COMMITS],
+    "format-1.0-records-3.db": [*SLICES_3, *COMMITS_3],
+    "format-1.0-records-4.db": [*SLICES, *COMMITS],
 }
 #: Their jobs in execution order: uid's last digit, priority, state, attempts, updated, timeout_time.
 EXPECTED = {
@@ -54,11 +58,12 @@ EXPECTED = {
         (3, -1, State.FAILED, 1, 1_700_000_000_153, 4_000_000_000),
     ],
 }
-EXPECTED["format-1.0-records-3.db"] = EXPECTED["format-1.0-records-2.db"]
+EXPECTED["format-1.0-records-4.db"] = EXPECTED["format-1.0-records-3.db"] = EXPECTED["format-1.0-records-2.db"]
 QUEUES = {
     "format-1.0.db": MAIL,
     "format-1.0-records-2.db": FULL_QUEUE_2,
-    "format-1.0-records-3.db": FULL_QUEUE,
+    "format-1.0-records-3.db": FULL_QUEUE_3,
+    "format-1.0-records-4.db": FULL_QUEUE,
 }
 ALL_RECORDS = {**OLDER, **RECORDS}
 
@@ -192,7 +197,7 @@ def test_a_fact_is_written_in_the_newest_version_of_its_kind(name: str, fact: Fa
         b'["job-removed",2,"mail","u"]',
         b'["queue-created",0]',
         b'["queue-changed",1,"mail"]',
-        b'["queue-changed",4,"mail"]',
+        b'["queue-changed",5,"mail"]',
     ],
 )
 def test_a_record_of_an_unknown_kind_or_version_is_not_guessed_at(record: bytes) -> None:
@@ -203,7 +208,7 @@ def test_a_record_of_an_unknown_kind_or_version_is_not_guessed_at(record: bytes)
 def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "db"
     journal, _ = opened(path)
-    journal.append([encode(RECORDS["queue-created-3.record"]), b'["job-added",4,"mail",{}]'])
+    journal.append([encode(RECORDS["queue-created-4.record"]), b'["job-added",4,"mail",{}]'])
     journal.close(orderly=False)
     before, clock = path.read_bytes(), new_clock()
     with pytest.raises(NewerFormat, match="'job-added' of version 4"):

@@ -18,9 +18,9 @@ def blocks(page: str, language: str = "sh", heading: str = "") -> list[str]:
         level = heading.split(" ")[0]
         text = text.split(f"\n{heading}\n", 1)[1]
         text = re.split(rf"^#{{1,{len(level)}}} ", text, maxsplit=1, flags=re.MULTILINE)[0]
-    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
     assert found, f"{page} has no {language} under {heading!r}"
-    return found
+    return [re.sub(f"^{indent}", "", code, flags=re.MULTILINE) for indent, code in found]
 
 
 def at_port(code: str, port: int) -> str:

@@ -15,6 +15,7 @@ from jobengine.cli.app import app
 from jobengine.cli.command import Command
 from jobengine.tools.exporting import export
 from tests.storage.files_of_commits import write
+from tests.tools.go_files import GO_SECRET, go_file
 
 from .daemons import Daemon, free_port, until
 from .db_files import RECORDS
@@ -341,6 +342,8 @@ def filled(shell: Shell) -> Shell:
     for name in ("jobengine", "backup", "damaged"):
         write(shell.home / f"{name}.jedb", RECORDS, secret=b"s")
     export(str(shell.home / "jobengine.jedb"), str(shell.home / "text.jsonl"), b"s")
+    (shell.home / "database.db").write_bytes(go_file())
+    (shell.home / "old-secret").write_bytes(GO_SECRET)
     (shell.home / "new-secret").write_text("another")
     (shell.home / "job.json").write_text('{"to": "dan@example.org"}')
     (shell.home / "jobs.jsonl").write_text('{"to": "eve@example.org"}\n{"to": "fay@example.org"}\n')

@@ -50,5 +50,5 @@ def test_every_command_there_is_is_on_the_page() -> None:
     from .test_cli import _examples
 
     text = (ROOT / PAGE).read_text()
-    names = {re.match(r"(?:.*\| )?jobengine ((?:queue |key |db )?[a-z]+)", example)[1] for example in _examples()}  # type: ignore[index]
+    names = {re.match(r"(?:.*\| )?jobengine ((?:queue |key |db )?[a-z-]+)", example)[1] for example in _examples()}  # type: ignore[index]
     assert {name for name in names if f"jobengine {name}" not in text} == set()

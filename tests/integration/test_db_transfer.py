@@ -9,10 +9,15 @@ import pytest
 from jobengine.core.fact_codec import encode
 from tests.storage.files_of_commits import listing, write
 from tests.tools.databases import job
+from tests.tools.go_files import GO_SECRET, go_file, go_job, go_queue, sealed
 
 from .conftest import MakeDaemon
 from .daemons import SECRET, Daemon
 from .db_files import CALLS, RECORDS, Db, at, busy, jobs
+from .documents import blocks, shell
+from .shells import BIN
+
+COMMANDS = ("export", "import", "import-go")
 
 
 @pytest.fixture
@@ -23,10 +28,15 @@ def text(db: Db) -> Path:
 
 
 def begun(db: Db, command: str) -> tuple[str, ...]:
-    """A command that makes a file `target` of what there is."""
+    """A command that makes a file `target` of three jobs."""
     if command == "import":
         db("export", "jobengine.jedb", "all.jsonl")
-    return (command, "all.jsonl" if command == "import" else "jobengine.jedb", "target")
+        return (command, "all.jsonl", "target")
+    if command == "import-go":
+        (db.home / "database.db").write_bytes(go_file(go_queue("mail", b"key", [go_job(n) for n in range(3)])))
+        db.environment["GO_SECRET"] = GO_SECRET.decode()
+        return (command, "database.db", "target")
+    return (command, "jobengine.jedb", "target")
 
 
 # What each command does
@@ -76,6 +86,45 @@ def test_one_queue_can_be_exported_alone(db: Db) -> None:
     assert not (db.home / "none.jsonl").exists()
 
 
+# From the Go version
+
+
+def test_the_page_on_coming_from_the_go_version_is_run_and_its_keys_open_their_queues(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    home = tmp_path / "files"
+    home.mkdir()
+    (home / "database.db").write_bytes(
+        go_file(go_queue("q", b"key", [go_job(1, keep_minutes=1 << 40, state="failed")]))
+    )
+    page = "\n".join(blocks("docs/come-from-go.md"))
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "GO_SECRET": GO_SECRET.decode(), "HOME": str(home)}
+    done = shell(page, home, environment)
+    assert done.returncode == 0, done.stderr
+    assert "jobs.failed\t1" in done.stdout
+    secret = (home / "secret").read_text().strip()
+    settings = {"DB_PATH": str(home / "jobengine.jedb"), "SECRET": secret}
+    daemon = make_daemon(settings=settings).start()
+    assert _digests(home, secret) == ["sha512:"]
+    with daemon.client(key="key") as client:
+        assert list(client.jobs()) == [go_job(1)["uid"]]
+    with daemon.client(key="another") as client:
+        assert client.add().status == 401
+    assert _digests(home, secret) == [""]
+    daemon.kill()
+    with daemon.start().client(key="key") as client:
+        assert client.add().status == 201
+
+
+def _digests(home: Path, secret: str) -> list[str]:
+    """What stands before the 64 digits in the digest of each queue."""
+    db = Db(home, {"SECRET": secret})
+    db("export", "jobengine.jedb", "now.jsonl")
+    lines = [json.loads(line) for line in (home / "now.jsonl").read_text().splitlines()]
+    (home / "now.jsonl").unlink()
+    return [line["digest"][:-64] for line in lines if line["kind"] == "queue"]
+
+
 # Exit codes
 
 
@@ -87,6 +136,8 @@ def test_one_queue_can_be_exported_alone(db: Db) -> None:
         ["export", "jobengine.jedb", "target", "--queue"],
         ["import", "all.jsonl"],
         ["import", "all.jsonl", "target", "--queue", "mail"],
+        ["import-go", "all.jsonl"],
+        ["import-go", "all.jsonl", "target", "--go-secret-file", "missing"],
     ],
 )
 def test_wrong_usage_is_2_and_makes_no_file(db: Db, text: Path, arguments: list[str]) -> None:
@@ -95,11 +146,11 @@ def test_wrong_usage_is_2_and_makes_no_file(db: Db, text: Path, arguments: list[
     assert db.files() == before
 
 
-@pytest.mark.parametrize("command", ["export", "import"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_target_that_is_there_is_1_and_stays_as_it_is(db: Db, command: str) -> None:
     (db.home / "target").write_text("dear to somebody")
     done = db(*begun(db, command), code=1)
-    assert "target is there already" in done.stderr
+    assert "target exists already" in done.stderr
     assert (db.home / "target").read_text() == "dear to somebody"
 
 
@@ -116,11 +167,24 @@ def test_each_ends_with_the_code_for_what_is_wrong_and_makes_no_file(db: Db, tex
     assert not (db.home / "target").exists()
 
 
+def test_import_go_ends_with_the_code_for_what_is_wrong_and_makes_no_file(db: Db) -> None:
+    command = begun(db, "import-go")
+    assert "does not open with this SECRET" in db(*command, code=3, GO_SECRET="wrong").stderr
+    assert "set GO_SECRET" in db(*command, code=3, GO_SECRET="").stderr
+    assert "set the SECRET that target is to have" in db(*command, code=3, SECRET="").stderr
+    (db.home / "go-secret").write_bytes(GO_SECRET + b"\n")
+    (db.home / "database.db").write_bytes(sealed(b"{"))
+    assert "damaged" in db(*command, "--go-secret-file", "go-secret", code=4, GO_SECRET="").stderr
+    (db.home / "database.db").write_bytes(go_file(go_queue("", b"key", [])))
+    assert "are empty or longer" in db(*command, code=1).stderr
+    assert not (db.home / "target").exists()
+
+
 # Killed at any call, and no room
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("command", ["export", "import"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_killed_at_any_call_it_leaves_the_source_whole_and_the_target_whole_or_absent(
     db: Db, command: str, call: str
 ) -> None:
@@ -139,13 +203,13 @@ def test_killed_at_any_call_it_leaves_the_source_whole_and_the_target_whole_or_a
 
 
 def _jobs_in(target: Path, command: str) -> int:
-    if command == "import":
+    if command != "export":
         return jobs(target)
     found: int = json.loads(target.read_text().splitlines()[-1])["jobs"]
     return found
 
 
-@pytest.mark.parametrize("command", ["export", "import"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_ended_by_sigterm_it_leaves_nothing_behind(db: Db, command: str) -> None:
     arguments = begun(db, command)
     before = db.files()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, QueueCreated
 from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.queue_table import QueueTable
 from jobengine.core.state import Tables
 from jobengine.storage.journal import Journal
 from tests.doubles import QUICK_KDF, SECRET
@@ -58,7 +59,15 @@ def tables(files: SimulatedFiles, path: str, secret: bytes = SECRET) -> Tables:
 
 def whole_state(found: Tables) -> tuple[int, list[tuple[Queue, Sequence[Job]]]]:
     """The clock, and all queues with their jobs in execution order."""
-    return found.ahead, [(table.queue, table.page(None, len(table.jobs) + 1)[0]) for table in found.queues.values()]
+    return found.ahead, [(table.queue, _all_jobs(table)) for table in found.queues.values()]
+
+
+def _all_jobs(table: QueueTable) -> Sequence[Job]:
+    jobs, after = table.page(None, 1000)
+    while after is not None:
+        more, after = table.page(after, 1000)
+        jobs += more
+    return jobs
 
 
 def records(files: SimulatedFiles, path: str, secret: bytes = SECRET) -> list[bytes]:

@@ -1,0 +1,203 @@
+"""A database of the Go version goes on here: jobs, their order, and the keys of its queues."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from jobengine.core.access import digest_of_sha512
+from jobengine.core.model import Job, State
+from jobengine.storage.errors import NotADatabase, WrongSecret
+from jobengine.tools.checking import check
+from jobengine.tools.exporting import export
+from jobengine.tools.go_file import BadGoFile
+from jobengine.tools.importing import import_lines
+from jobengine.tools.importing_go import BeyondLimits, ImportedGo, import_go
+from jobengine.tools.target import TargetExists
+from tests.doubles import QUICK_KDF, SECRET
+from tests.storage.simulated_files import SimulatedFiles
+
+from .databases import COPY, PATH, tables, whole_state
+from .go_files import CREATED, GO_SECRET, go_file, go_job, go_queue, sealed
+
+GO = "/data/database.db"
+
+
+def taken_over(files: SimulatedFiles, secret: bytes = GO_SECRET) -> ImportedGo:
+    return import_go(GO, PATH, secret, SECRET, files=files, kdf=QUICK_KDF)
+
+
+def of(data: bytes) -> SimulatedFiles:
+    return SimulatedFiles(disk={GO: data})
+
+
+def jobs_of(*jobs: Mapping[str, Any]) -> Sequence[Job]:
+    """What becomes of the jobs of a queue, in execution order."""
+    files = of(go_file(go_queue("mail", b"key", jobs)))
+    taken_over(files)
+    ((_, found),) = whole_state(tables(files, PATH))[1]
+    return found
+
+
+def test_a_job_has_all_that_it_had() -> None:
+    (job,) = jobs_of(
+        go_job(
+            7,
+            priority=-5,
+            keep_minutes=3,
+            timeout_minutes=4,
+            timeout_time=CREATED + 9,
+            content={"text": "Grüße\n"},
+            state="failed",
+        )
+    )
+    spec, standing = job.spec, job.standing
+    assert (spec.uid, spec.priority, spec.keep_minutes, spec.timeout_seconds) == (go_job(7)["uid"], -5, 3, 240)
+    assert (spec.created, spec.timeout_time) == (CREATED * 1000, CREATED + 9)
+    assert json.loads(spec.content) == {"text": "Grüße\n"}
+    assert (standing.state, standing.updated, standing.attempts) == (State.FAILED, (CREATED + 7) * 1000, 1)
+
+
+def test_jobs_keep_their_order_and_states() -> None:
+    states = list(State)
+    found = jobs_of(*(go_job(n, priority=n % 2, state=states[n % 4]) for n in range(8)))
+    assert [int(job.spec.uid[-1]) for job in found] == [1, 3, 5, 7, 0, 2, 4, 6]
+    assert [job.state for job in found] == [states[n % 4] for n in (1, 3, 5, 7, 0, 2, 4, 6)]
+
+
+def test_queues_are_taken_over_and_empty_ones_are_too() -> None:
+    files = of(go_file(go_queue("mail", b"a", [go_job(1)]), go_queue("empty", b"b", None), go_queue("Grüße", b"c", [])))
+    made = taken_over(files)
+    found = tables(files, PATH)
+    assert (made.queues, made.jobs, list(found.queues)) == (3, 1, ["mail", "empty", "Grüße"])
+    assert len({table.queue.salt for table in found.queues.values()}) == 3
+    report = check(PATH, SECRET, files=files)
+    assert (report.damage, report.closed, len(report.queues)) == (None, True, 3)
+
+
+@pytest.mark.parametrize("queues", [b'{"queues":{}}', b'{"queues":null}'])
+def test_a_file_without_queues_is_taken_over(queues: bytes) -> None:
+    assert taken_over(of(sealed(queues))).queues == 0
+
+
+def test_what_is_kept_of_a_key_is_a_salted_digest_of_what_the_go_version_kept() -> None:
+    hexadecimal = go_queue("mail", b"key", [])["access_key"]
+    for written in (hexadecimal, hexadecimal.upper()):
+        files = of(go_file(go_queue("mail", b"key", [], access_key=written)))
+        taken_over(files)
+        queue = tables(files, PATH).queues["mail"].queue
+        assert queue.digest == digest_of_sha512(hexadecimal, queue.salt)
+        assert hexadecimal not in queue.digest
+
+
+def test_it_can_be_exported_and_imported_again() -> None:
+    files = of(go_file(go_queue("mail", b"key", [go_job(1), go_job(2)])))
+    taken_over(files)
+    export(PATH, "/data/text", SECRET, files=files)
+    import_lines("/data/text", COPY, SECRET, files=files, kdf=QUICK_KDF)
+    assert whole_state(tables(files, COPY)) == whole_state(tables(files, PATH))
+
+
+def test_a_content_longer_than_usual_is_taken_over_and_named() -> None:
+    long, short = go_job(1, content={"x": "y" * (1 << 20)}), go_job(2, content=None)
+    files = of(go_file(go_queue("mail", b"key", [long, short])))
+    assert taken_over(files).long == [("mail", long["uid"])]
+    ((_, found),) = whole_state(tables(files, PATH))[1]
+    assert [len(job.spec.content) for job in found] == [(1 << 20) + 9, 2]
+
+
+# Refused
+
+
+def refused(data: bytes, error: type[Exception], secret: bytes = GO_SECRET) -> str:
+    """Why a file is refused; nothing is made of it."""
+    files = of(data)
+    with pytest.raises(error) as raised:
+        taken_over(files, secret)
+    assert files.now() == {GO: data}
+    return str(raised.value)
+
+
+def test_another_secret_or_a_changed_byte_does_not_open_it() -> None:
+    data = go_file(go_queue("mail", b"key", [go_job(1)]))
+    assert GO in refused(data, WrongSecret, secret=b"another")
+    for at in range(0, len(data), 31):
+        refused(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], WrongSecret)
+    refused(data[:-1], WrongSecret)
+    assert "too short" in refused(data[:27], BadGoFile)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"{", "damaged"),
+        (b"[]", "damaged"),
+        (b'{"queues":[]}', "damaged"),
+        (b'{"jobs":{}}', "damaged"),
+        (b'{"queues":{"a":{"name":"\xff"}}}', "damaged"),
+        (b'{"queues":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}", "damaged"),
+    ],
+)
+def test_a_text_that_is_not_of_the_go_version_is_damaged(text: bytes, reason: str) -> None:
+    assert reason in refused(sealed(text), BadGoFile)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"priority": "high"}, "jobs[0].priority"),
+        ({"priority": 1 << 63}, "jobs[0].priority"),
+        ({"created": -1}, "jobs[0].created"),
+        ({"last_updated": 1 << 62}, "jobs[0].last_updated"),
+        ({"keep_minutes": -1}, "jobs[0].keep_minutes"),
+        ({"timeout_time": 1.5}, "jobs[0].timeout_time"),
+        ({"uid": "seven"}, "jobs[0].uid"),
+        ({"colour": "red"}, "unknown field `colour`"),
+        ({"content": [1]}, "its content is no object"),
+        ({"state": "asleep"}, "'asleep' is not a valid State"),
+    ],
+)
+def test_absurd_values_are_refused_with_their_queue_and_job(changes: dict[str, Any], reason: str) -> None:
+    said = refused(go_file(go_queue("mail", b"key", [go_job(1, **changes)])), BadGoFile)
+    assert said.startswith(f"{GO}: queue 'mail'")
+    assert reason in said
+
+
+def test_queues_that_do_not_hold_together_are_refused() -> None:
+    twice = go_file(go_queue("mail", b"key", [go_job(1), go_job(1)]))
+    assert f"queue 'mail' has two jobs {go_job(1)['uid']}" in refused(twice, BadGoFile)
+    other = sealed(json.dumps({"queues": {"a": go_queue("b", b"key", [])}}).encode())
+    assert "queue 'a' calls itself 'b'" in refused(other, BadGoFile)
+    assert "access_key" in refused(go_file(go_queue("mail", b"key", [], access_key="ab")), BadGoFile)
+
+
+def test_names_that_can_not_be_used_here_are_all_named() -> None:
+    names = ["", "x" * 257]
+    said = refused(go_file(*(go_queue(name, b"key", []) for name in ["mail", *names])), BeyondLimits)
+    assert "these 2 are empty or longer: '', 'xxxx" in said
+    taken_over(of(go_file(go_queue("x" * 256, b"key", []))))
+
+
+def test_a_target_that_is_there_is_not_written_over_and_a_folder_is_no_file() -> None:
+    files = SimulatedFiles(disk={GO: go_file(), PATH: b"dear to somebody"})
+    with pytest.raises(TargetExists, match=PATH):
+        taken_over(files)
+    assert files.now()[PATH] == b"dear to somebody"
+    with pytest.raises(NotADatabase, match="not a file"):
+        import_go("/", "/dev/shm/none", GO_SECRET, SECRET)
+
+
+def test_every_crash_leaves_the_source_as_it_was_and_the_target_whole_or_absent() -> None:
+    files = of(go_file(go_queue("mail", b"key", [go_job(number) for number in range(30)])))
+    before, states = files.now()[GO], set()
+
+    def look() -> None:
+        for disk in files.after_a_crash():
+            assert disk[GO] == before
+            states.add(disk.get(PATH))
+
+    files.moment = look
+    taken_over(files)
+    assert states == {None, files.now()[PATH]}
+    assert {disk.get(PATH) for disk in files.after_a_crash()} == {files.now()[PATH]}

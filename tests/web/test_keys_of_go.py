@@ -1,0 +1,124 @@
+"""Queues that were taken over from the Go version open with their old keys, which get a digest of our own."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobengine.core.fact_codec import decode
+from jobengine.core.facts import QueueChanged
+from jobengine.tools.importing_go import import_go
+from jobengine.tools.source import open_source
+from tests.doubles import QUICK_KDF, SECRET, MemoryServer, new_clock
+from tests.storage.files_of_commits import frame_starts
+from tests.storage.simulated_files import FaultyFiles
+from tests.tools.go_files import CREATED, GO_SECRET, go_file, go_job, go_queue
+from tests.web.asking import peek, put
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database that was made of one of the Go version, a moment ago."""
+    (tmp_path / "go").write_bytes(go_file(go_queue("q", b"key", [go_job(1)]), go_queue("other", b"others", [])))
+    import_go(str(tmp_path / "go"), str(tmp_path / "db"), GO_SECRET, SECRET, kdf=QUICK_KDF)
+    return tmp_path / "db"
+
+
+def serve(path: Path, **engine_parts: object) -> MemoryServer:
+    clock = new_clock()
+    clock.rightNow = float(CREATED)
+    return MemoryServer(path, clock=clock, engine_parts=engine_parts)
+
+
+@pytest.fixture
+def server(path: Path) -> Iterator[MemoryServer]:
+    server = serve(path)
+    yield server
+    server.stop()
+
+
+def digest(server: MemoryServer, queue: str = "q") -> str:
+    return server.engine.executor.tables.queues[queue].queue.digest
+
+
+def commits(path: Path) -> list[tuple[bytes, ...]]:
+    with open_source(str(path), SECRET) as source:
+        return [frame.records for frame in source.frames()]
+
+
+def test_the_first_use_of_the_key_is_recorded_and_no_later_one_is(server: MemoryServer, path: Path) -> None:
+    assert digest(server).startswith("sha512:")
+    before = len(commits(path))
+    for _ in range(3):
+        assert peek(server).json["uid"] == go_job(1)["uid"]
+    (commit,) = commits(path)[before:]
+    (fact,) = map(decode, commit)
+    assert isinstance(fact, QueueChanged)
+    assert len(fact.queue.digest) == 64
+    assert digest(server, "other").startswith("sha512:")
+
+
+def test_after_a_restart_it_opens_the_queue_by_its_new_digest(server: MemoryServer) -> None:
+    peek(server)
+    renewed = digest(server)
+    server.restart()
+    assert peek(server).status == 200
+    assert digest(server) == renewed
+
+
+@pytest.mark.parametrize("key", ["wrong", go_queue("q", b"key", [])["access_key"]])
+def test_no_other_key_opens_it_or_is_recorded(server: MemoryServer, path: Path, key: str) -> None:
+    before = path.read_bytes()
+    for _ in range(2):
+        assert server.call("GET", "/api/v1/queue", query={"name": "q"}, key=key).status == 401
+    assert path.read_bytes() == before
+    assert peek(server).status == 200
+
+
+def test_a_claim_an_update_and_an_add_work_with_a_key_that_was_not_used_before(path: Path) -> None:
+    uid = go_job(1)["uid"]
+    calls = [
+        ("POST", "/api/v1/job/next", {"queue_names": ["q"]}),
+        ("POST", "/api/v1/job", {"queue_name": "q", "uid": uid, "new_status": "complete"}),
+        ("PUT", "/api/v1/job", {"queue_name": "q", "job": {"content": {}}}),
+        ("POST", "/api/v1/queue", {"name": "q", "paused": True}),
+    ]
+    original = path.read_bytes()
+    for method, call, body in calls:
+        path.write_bytes(original)
+        server = serve(path)
+        assert server.call(method, call, body=body).status in (200, 201)
+        assert len(digest(server)) == 64
+        server.stop()
+
+
+def test_interrupted_anywhere_it_does_no_harm(path: Path) -> None:
+    server = serve(path)
+    peek(server)
+    data = path.read_bytes()
+    server.stop()
+    last = frame_starts(data)[-2]
+    for length in range(last, len(data) + 1, 7):
+        path = path.with_name(f"cut {length}")
+        path.write_bytes(data[:length])
+        server = serve(path)
+        assert peek(server).status == 200
+        assert len(digest(server)) == 64
+        server.stop()
+
+
+def test_with_no_room_on_the_disk_it_still_opens_the_queue_and_is_recorded_later(path: Path) -> None:
+    files = FaultyFiles(faults={})
+    server = serve(path, files=files)
+    files.faults["write"] = [FULL] * 3
+    assert peek(server).status == 200
+    assert digest(server).startswith("sha512:")
+    while server.engine.executor.committer.trouble is not None:
+        server.clock.advance(1)
+    assert put(server).status == 201
+    assert len(digest(server)) == 64
+    server.stop()
