@@ -18,11 +18,16 @@ from tests.web.asking import listed
 LIST = request("GET", "/api/v1/queue?name=q", "X-Access-Key: key")
 
 
-def _add(server: MemoryServer, number: int, priority: int = 0) -> str:
-    """Straight to the engine, since there are many of them."""
-    job = NewJob(priority=priority, content=b'{"n":%d}' % number)
-    command = AddJobs(queue="q", access_key=b"key", jobs=(job,), defaults=Defaults())
-    return str(_done(server, server.engine.ask(command))[0].job.spec.uid)
+def _add(server: MemoryServer, *priorities: int) -> list[str]:
+    """Add jobs that are numbered by their contents; returns their uids."""
+    jobs = tuple(NewJob(priority=priority, content=b'{"n":%d}' % number) for number, priority in enumerate(priorities))
+    command = AddJobs(queue="q", access_key=b"key", jobs=jobs, defaults=Defaults())
+    return [added.job.spec.uid for added in _done(server, server.engine.ask(command))]
+
+
+def _fill(server: MemoryServer, count: int) -> list[str]:
+    """Add so many jobs of one priority; returns their uids."""
+    return _add(server, *[0] * count) if count else []
 
 
 def _delete(server: MemoryServer, uid: str) -> None:
@@ -64,7 +69,7 @@ def _end(connection: Connection) -> Any:
 
 @pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1000, 1001])
 def test_a_list_of_any_length_is_complete(server: MemoryServer, count: int) -> None:
-    uids = [_add(server, number) for number in range(count)]
+    uids = _fill(server, count)
     shown = listed(server)
     assert shown["size"] == count
     assert [job["uid"] for job in shown["jobs"]] == uids
@@ -72,8 +77,7 @@ def test_a_list_of_any_length_is_complete(server: MemoryServer, count: int) -> N
 
 
 def test_others_are_answered_between_the_parts(server: MemoryServer) -> None:
-    for number in range(1600):
-        _add(server, number)
+    _fill(server, 1600)
     connection, other = Connection(server), Connection(server)
     connection.channel.dataReceived(LIST)
     other.channel.dataReceived(request("GET", "/test"))
@@ -84,8 +88,7 @@ def test_others_are_answered_between_the_parts(server: MemoryServer) -> None:
 
 
 def test_a_list_is_written_no_faster_than_the_client_reads(server: MemoryServer) -> None:
-    for number in range(2600):
-        _add(server, number)
+    _fill(server, 2600)
     connection = _begin(server)
     server.pump()
     held = len(connection.sent)
@@ -96,12 +99,12 @@ def test_a_list_is_written_no_faster_than_the_client_reads(server: MemoryServer)
 
 
 def test_jobs_come_and_go_while_a_list_is_sent(server: MemoryServer) -> None:
-    uids = [_add(server, number) for number in range(1600)]
+    uids = _fill(server, 1600)
     connection = _begin(server)
     gone = uids[10:20] + uids[495:505] + uids[990:1010] + uids[1595:]
     for uid in gone:
         _delete(server, uid)
-    new = [_add(server, number, priority) for number, priority in enumerate([9, 0, 0, -1])]
+    new = _add(server, 9, 0, 0, -1)
     shown = _end(connection)
     listed_uids = [job["uid"] for job in shown["jobs"]]
     assert shown["size"] == len(listed_uids) == len(set(listed_uids))
@@ -111,7 +114,7 @@ def test_jobs_come_and_go_while_a_list_is_sent(server: MemoryServer) -> None:
 
 
 def test_a_list_whose_rest_was_deleted_still_ends_well(server: MemoryServer) -> None:
-    uids = [_add(server, number) for number in range(1600)]
+    uids = _fill(server, 1600)
     connection = _begin(server)
     server.pump()
     for uid in uids[1000:]:
@@ -121,8 +124,7 @@ def test_a_list_whose_rest_was_deleted_still_ends_well(server: MemoryServer) -> 
 
 
 def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_list(server: MemoryServer) -> None:
-    for number in range(1600):
-        _add(server, number)
+    _fill(server, 1600)
     connection = _begin(server)
     _done(server, server.engine.ask(DeleteQueue(queue="q", access_key=b"key")))
     connection.channel.resumeProducing()
@@ -135,8 +137,7 @@ def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_lis
 def test_a_client_that_goes_in_the_middle_leaves_nothing_behind(
     server: MemoryServer, events: list[LogEvent], waits: bool
 ) -> None:
-    for number in range(1600):
-        _add(server, number)
+    _fill(server, 1600)
     server.pump()
     before = len(server.clock.getDelayedCalls())
     connection = _begin(server)
@@ -162,8 +163,7 @@ class _Taken:
 
 
 def test_a_client_that_takes_a_little_now_and_then_is_kept_for_as_long_as_it_takes(server: MemoryServer) -> None:
-    for number in range(1600):
-        _add(server, number)
+    _fill(server, 1600)
     connection = _begin(server)
     taken = _Taken(connection)
     for number in range(100):
@@ -175,8 +175,7 @@ def test_a_client_that_takes_a_little_now_and_then_is_kept_for_as_long_as_it_tak
 
 @pytest.mark.parametrize("known", [None, 7])
 def test_a_client_that_takes_nothing_for_thirty_seconds_is_cut(server: MemoryServer, known: int | None) -> None:
-    for number in range(1600):
-        _add(server, number)
+    _fill(server, 1600)
     connection = _begin(server)
     taken = _Taken(connection)
     taken.bytes = known
