@@ -19,8 +19,9 @@ class App extends HTMLElement {
   connectedCallback() {
     this.main = h('main', { id: 'main' });
     this.banner = h('div', { class: 'banner', role: 'status', hidden: true });
+    const corner = h('div', { class: 'corner' }, this.banner, h('div', { class: 'notes', 'aria-live': 'polite' }));
     replace(this, h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); this.#focus(); } }, 'Skip to the content'),
-      this.#head(), this.banner, this.main, h('div', { class: 'notes', 'aria-live': 'polite' }));
+      this.#head(), this.main, corner);
     addEventListener('hashchange', () => this.#go());
     session.addEventListener('change', () => this.#drawHead());
     connection.addEventListener('change', () => this.#drawBanner());

@@ -7,7 +7,7 @@ import { mistake, pretty } from './json.js';
 
 const DRAFT = 'jobengine.draft.';
 
-/** Keeps what is typed into the named fields of a form, by the name of the form; keys and passwords are left out. */
+/** Keeps what is typed into the named fields of a form, by the name of the form; keys (`data-secret`) are left out. */
 export class Draft {
   constructor(name) {
     this.key = DRAFT + name;
@@ -38,7 +38,7 @@ export class Draft {
   }
 
   keep(form) {
-    const fields = [...form.elements].filter((each) => each.name && each.type !== 'password');
+    const fields = [...form.elements].filter((each) => each.name && each.type !== 'password' && !('secret' in each.dataset));
     const values = fields.map((each) => [each.name, each.type === 'checkbox' ? each.checked : each.value]);
     sessionStorage.setItem(this.key, JSON.stringify(Object.fromEntries(values)));
   }

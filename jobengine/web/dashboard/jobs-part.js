@@ -13,7 +13,7 @@ import { session } from './session.js';
 const PAGE = 50;
 const STATES = [['', 'All'], ['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
 /** The API's `sort`, but for `run`: it has no name for execution order. */
-const SORTS = [['run', 'Next to run first'], ['-updated', 'Changed last first'], ['updated', 'Changed first first'], ['-created', 'Added last first'], ['created', 'Added first first']];
+const SORTS = [['run', 'Next to run first'], ['-updated', 'Newest change first'], ['updated', 'Oldest change first'], ['-created', 'Newest first'], ['created', 'Oldest first']];
 const FILTERS = ['state', 'tag', 'q', 'error', 'worker'];
 /** Milliseconds without a key before a filter that is typed is used. */
 const TYPING = 250;

@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { copyButton, h, replace, tell } from './dom.js';
-import { dialog, field, form, keep, values } from './forms.js';
+import { Draft, dialog, field, form, keep, values } from './forms.js';
 import { queueLink } from './links.js';
 import { newKey, session } from './session.js';
 
@@ -48,19 +48,23 @@ function go(hash) {
 
 /** Ask for a name and a key, make the queue and sign in to it. */
 export function createQueue() {
+  const draft = new Draft('create');
   dialog('Create queue', (close) => {
     const name = field('Name', { name: 'name', required: true, maxlength: 256, autofocus: true });
-    const key = field('Key of the owner', { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code' },
+    const key = field('Key of the owner', { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code', 'data-secret': '' },
       'Nobody can show it again: keep it before you go on. Whoever has it may do everything with the queue.');
     key.append(copyButton('Copy the key', () => key.querySelector('input').value));
     const create = async (element) => {
       const given = values(element);
       await api.createQueue(given.name, given.key);
+      draft.forget();
       if (session.admin === null) session.addQueue(given.name, given.key, 'owner');
       close();
       tell(`The queue ${given.name} is there. `, h('a', { href: queueLink(given.name) }, 'Show it'));
       go('#/queues');
     };
-    return form('Create', create, [name, key], { more: keep(close, 'Not now') });
+    const element = form('Create', create, [name, key], { more: keep(close, 'Not now') });
+    draft.follow(element);
+    return element;
   });
 }
