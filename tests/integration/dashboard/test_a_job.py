@@ -127,6 +127,7 @@ def test_it_is_deleted_and_one_is_back_at_the_queue(person: Person, queue: Queue
 def test_one_that_goes_while_it_is_looked_at_stays_as_it_was_at_last(person: Person, queue: Queue) -> None:
     uid = queue.add({"to": "alice"}).uid
     _look_at(person, queue, uid)
+    expect(person.page.get_by_text('"alice"')).to_be_visible()
     queue.delete(uid)
     expect(person.page.get_by_role("alert")).to_contain_text("This job was removed.")
     expect(person.page.get_by_text('"alice"')).to_be_visible()
