@@ -2,7 +2,7 @@
 The facts a journal is made of.
 
 A fact is absolute: it says what is, not what to add or subtract, so applying it a second time changes nothing. That is
-what lets a snapshot be taken in slices while the state goes on changing (docs/database-format.md).
+what lets a snapshot be taken in slices while the state keeps changing (docs/database-format.md).
 """
 
 from .model import Job, Queue, Standing

@@ -10,7 +10,7 @@ __all__ = ["Snapshot"]
 
 class Snapshot:
     """
-    Gives a state as facts, slice by slice, while it goes on changing.
+    Gives a state as facts, slice by slice, while it keeps changing.
 
     Each slice shows the state at the moment it is taken. Later changes of that part are in the facts applied since:
     replaying slices and facts in the order in which they were made gives the state.

@@ -115,7 +115,7 @@ class Ordered(Generic[T]):
         return True
 
     def _put_in(self, at: int, run: list[T], start: int) -> int:
-        """Insert the values from `run[start]` on that fit one gap of a block; returns the index behind them."""
+        """Insert the values from `run[start]` on that fit one gap of a block; returns the index after them."""
         block = self._own(at)
         gap = bisect_right(block, run[start])
         end = bisect_left(run, block[gap], start + 1)
@@ -125,7 +125,7 @@ class Ordered(Generic[T]):
         return end
 
     def _append(self, run: list[T], start: int) -> int:
-        """Append the values from `run[start]` on, which come after all others; returns the index behind them."""
+        """Append the values from `run[start]` on, which come after all others; returns the index after them."""
         if not self._blocks:
             self._blocks.append([])
             self._lasts.append(run[-1])
@@ -137,7 +137,7 @@ class Ordered(Generic[T]):
         return len(run)
 
     def _take_out(self, run: list[T], start: int) -> int:
-        """Remove the values from `run[start]` on that are adjacent in one block; returns the index behind them."""
+        """Remove the values from `run[start]` on that are adjacent in one block; returns the index after them."""
         value = run[start]
         at = bisect_left(self._lasts, value)
         block = self._blocks[at]

@@ -64,7 +64,7 @@ class SortIndex:
     """
     The positions of a queue's jobs, by state, oldest first.
 
-    It is built a slice at a time while the queue goes on changing. It has the jobs up to `covered` in execution order.
+    It is built a slice at a time while the queue keeps changing. It has the jobs up to `covered` in execution order.
     """
 
     def __init__(self, sort: Sort) -> None:

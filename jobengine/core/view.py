@@ -1,4 +1,4 @@
-"""The jobs that a queue has at one moment, to be read in parts while it goes on changing."""
+"""The jobs that a queue has at one moment, which can be read in parts while the queue keeps changing."""
 
 from collections.abc import Iterator, Sequence
 from heapq import merge

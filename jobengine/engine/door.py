@@ -151,7 +151,7 @@ class Engine(Protocol):
     async def read_job(self, command: c.ReadJob) -> Job:
         """The job as it is now, or once it is finished if the command waits; raises JobNotFound."""
 
-    # What goes on in slices, between other commands
+    # Changes in slices, between other commands
 
     async def update_matching(self, command: c.UpdateMatching) -> int:
         """Change all jobs that match; returns how many did."""
@@ -182,6 +182,6 @@ class Engine(Protocol):
         """
         All that is stored, as it is now: some bytes at a time, no faster than they are asked for.
 
-        What is on disk at this moment is in it; changes go on meanwhile. Close it if it is not read to its end. Raises
-        Busy if too many are being made, NotOffered, and OSError.
+        It has what is on disk at this moment; commands are carried out meanwhile. Close it if it is not read to its
+        end. Raises Busy if too many are being made, NotOffered, and OSError.
         """

@@ -300,7 +300,7 @@ class LocalEngine:
     def _may_wait(self, until: float) -> bool:
         return not self._released and self.clock.seconds() < until
 
-    # What goes on in slices
+    # Changes in slices
 
     async def update_matching(self, command: c.UpdateMatching) -> int:
         """See Engine."""

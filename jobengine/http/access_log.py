@@ -133,7 +133,7 @@ def _cut(text: str) -> str:
 
 @lru_cache(maxsize=1_000)
 def _what(method: bytes, path: bytes) -> str:
-    """Method and path as in a line, each cut to at most `_MANY` bytes before."""
+    """Method and path as in a line; the caller has cut each to `_MANY` bytes."""
     return f"{_printable(method)} {_printable(path)}"
 
 

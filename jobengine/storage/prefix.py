@@ -1,4 +1,4 @@
-"""What a database file holds at one moment, to be read while it is written to and compacted."""
+"""The contents of a database file at one moment, which can be read during writes and compactions."""
 
 from typing import Final
 
@@ -17,18 +17,18 @@ class Prefix:
     """
     The first whole frames of a file, from its header on: a consistent copy with the same key.
 
-    Nothing of it changes. The file may lose its name meanwhile, as it does in a compaction; it is there until `close`.
+    It never changes. The file may lose its name, as in a compaction, but exists until `close`.
     """
 
     _files: Files
     _descriptor: int
-    #: How many bytes it has.
+    #: Its length in bytes.
     size: int
 
     def read(self, position: int) -> bytes:
-        """Some bytes from `position` on, none behind the end; raises OSError."""
+        """Some bytes from `position` on; none at the end. Raises OSError."""
         return self._files.read(self._descriptor, min(_PIECE, self.size - position), position)
 
     def close(self) -> None:
-        """Let go of the file; does not wait for its room to be given back."""
+        """Close the file; its space may be freed later."""
         self._files.discard(self._descriptor)

@@ -107,7 +107,7 @@ class Recovery:
             position += _SCAN
 
     def _box_at(self, position: int) -> int:
-        """The length of the good box behind a marker; 0 if there is none."""
+        """The length of the good box after a marker; 0 if there is none."""
         head = self.read(FRAME_HEAD, position)
         length = int.from_bytes(head[len(MARKER) : len(MARKER) + 4], "big")
         if position + FRAME_HEAD + length > self.size:

@@ -47,7 +47,7 @@ class StateTable:
         at = self._find(key)
         if not self._keys[at]:
             self._used += 1
-            # The job that takes this place counts as removed before.
+            # The job that takes this place replaces a removed one.
             self._counts[REMOVED] += 1
         self._set(at, key, state, length << 32)
         if self._used * 3 > len(self._keys) * 2:

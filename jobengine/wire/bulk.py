@@ -118,7 +118,7 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
 
 
 def _read(read: Callable[[bytes], T], piece: bytes, first: int) -> T:
-    """`read` one piece. An error names the item by its index in the whole body: `first` items precede the piece."""
+    """Call `read` with a piece; an error names the item by its index in the whole body, where `first` precede it."""
     try:
         return read(piece)
     except BadInput as error:

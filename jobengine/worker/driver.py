@@ -16,7 +16,7 @@ __all__ = ["Driver"]
 
 _log: Final = getLogger("jobengine.worker")
 #: How the log names a reported state.
-_SAID: Final = {"complete": "complete", "failed": "failed", "queued": "given back"}
+_SAID: Final = {"complete": "complete", "failed": "failed", "queued": "released"}
 
 #: Makes the crew from three functions to call: when handlers have ended, report progress, or can't run.
 MakeCrew = Callable[[Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], Crew]
