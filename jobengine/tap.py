@@ -19,6 +19,7 @@ from .daemon.secrecy import forbid_dumps, wipe_variables
 from .daemon.service import Daemon, end_start
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
 from .daemon.systemd import Systemd
+from .engine.door import Engine
 from .engine.ids import new_uuid
 from .engine.local import LocalEngine
 from .http.cors import Cors
@@ -83,7 +84,15 @@ def makeService(options: Options) -> IService:
 def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILogObserver] | None) -> IService:
     # Twisted's reactors use the wall clock: if it were set back by an hour, all time-outs would be an hour late.
     reactor.seconds = time.monotonic
-    engine = LocalEngine(
+    engine = _engine(settings, reactor, on_failure=lambda error: daemon.fail(error))
+    site = _site(settings, reactor, engine)
+    systemd = Systemd(os.environ.get("NOTIFY_SOCKET", ""), engine.readiness, reactor)
+    daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, systemd, log_observer)
+    return daemon
+
+
+def _engine(settings: Settings, reactor: Any, on_failure: Callable[[StorageError], None]) -> Engine:
+    return LocalEngine(
         journal=Journal(settings.db_path),
         secret=_secret(settings),
         thread=DiskThread(reactor, "writer"),
@@ -91,25 +100,17 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
         clock=reactor,
         now=lambda: time.time_ns() // 1_000_000,
         new_id=new_uuid,
-        on_failure=lambda error: daemon.fail(error),
+        on_failure=on_failure,
         sync_interval=settings.sync_interval,
         max_backlog=settings.max_backlog,
     )
-    api = Api(
-        engine=engine,
-        wire=Wire(
-            defaults=settings.defaults,
-            max_depth=settings.limits.json_depth,
-            max_job_bytes=settings.limits.body_bytes,
-            max_queues=settings.max_queues,
-            pass_unknown=settings.pass_unknown,
-        ),
-        clock=reactor,
-        admin_key=settings.admin_key,
-    )
+
+
+def _site(settings: Settings, reactor: Any, engine: Engine) -> JobSite:
+    api = Api(engine=engine, wire=_wire(settings), clock=reactor, admin_key=settings.admin_key)
     others = read_dashboard().answers if settings.dashboard else no_others
     resource = api.resource(Cors(settings.cors_origins), others)
-    site = JobSite(
+    return JobSite(
         resource,
         settings.limits,
         api.metrics.observe,
@@ -119,9 +120,16 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
         api.admit,
         api.turns,
     )
-    systemd = Systemd(os.environ.get("NOTIFY_SOCKET", ""), engine.readiness, reactor)
-    daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, systemd, log_observer)
-    return daemon
+
+
+def _wire(settings: Settings) -> Wire:
+    return Wire(
+        defaults=settings.defaults,
+        max_depth=settings.limits.json_depth,
+        max_job_bytes=settings.limits.body_bytes,
+        max_queues=settings.max_queues,
+        pass_unknown=settings.pass_unknown,
+    )
 
 
 def _listener(endpoint: str, site: JobSite, reactor: Any) -> IService:
