@@ -142,7 +142,7 @@ def test_the_exit_code_says_what_went_wrong(shell: Shell) -> None:
         ("jobengine jobs mail --all >&-", 0, ""),
         ("jobengine jobs nowhere 2>&-", 3, ""),
         ("jobengine add mail --many - <&-", 0, "All 0 jobs of - are in the queue 'mail'"),
-        ("jobengine delete mail --all <&-", 2, "say --yes if so"),
+        ("jobengine delete mail --all <&-", 2, "add --yes"),
         ("jobengine work mail --until-empty -- sh -c 'echo no >&2' 2>&-", 0, ""),
     ],
 )
