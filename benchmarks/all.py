@@ -8,7 +8,7 @@ the charts in docs are rewritten.
 import sys
 from pathlib import Path
 
-from . import bulk, client, contenders, idle_polls, latency, million, singles, stalls, worker
+from . import bulk, capacity, client, contenders, idle_polls, latency, million, singles, stalls, worker
 from .charts import draw
 from .machine import be_a_client, description, others_share
 from .results import Part, Results, say
@@ -21,6 +21,7 @@ _PARTS: dict[str, Part] = {
     "many at a time": bulk.measure,
     "latency": latency.measure,
     "1,000,000 queued jobs": million.measure,
+    "memory and disk of a job": capacity.measure,
     "how long one request holds up others": stalls.measure,
     "idle long polls": idle_polls.measure,
 }

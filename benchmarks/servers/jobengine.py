@@ -14,6 +14,7 @@ from attrs import define, field
 from jobengine.daemon.settings import SETTINGS
 
 from ..calls import (
+    CONTENT,
     Connection,
     Conversation,
     add_many,
@@ -155,8 +156,8 @@ def _additions(size: int, deadline: float, done: list[int]) -> Conversation:
         done.append(size)
 
 
-def additions(queue: str, jobs: int, size: int = 1_000) -> Conversation:
+def additions(queue: str, jobs: int, size: int = 1_000, content: object = CONTENT) -> Conversation:
     """Add so many jobs, a multiple of those in a request."""
-    addition = add_many(queue, size)
+    addition = add_many(queue, size, content)
     for _ in range(jobs // size):
         yield addition

@@ -89,15 +89,6 @@ def test_it_runs_in_the_foreground_as_the_page_on_running_it_says(make_daemon: M
     assert all(json.loads(line) for line in daemon.log.splitlines())
 
 
-def test_a_backup_is_taken_over_http_as_the_page_on_running_it_says(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(settings={"ADMIN_KEY": "battery staple"}).start()
-    (code,) = blocks("docs/run.md", heading="## Back up")
-    done = shell(at_port(code, daemon.port), daemon.home, {**daemon.environment, "PATH": _path_with_twistd(daemon)})
-    assert done.returncode == 0, done.stderr
-    assert "whole\ttrue" in done.stdout
-    assert (daemon.home / "backup.jedb").read_bytes() == daemon.db_path.read_bytes()
-
-
 def test_compose_starts_it_with_nothing_set_up_and_few_rights() -> None:
     done = subprocess.run(
         ["docker-compose", "config", "--format", "json"], cwd=ROOT, capture_output=True, text=True, check=True
