@@ -132,7 +132,7 @@ class TimesChart extends HTMLElement {
     };
     const steps = known.length ? STEPS.slice(from, to + 1) : [];
     replace(this, rows.map(([name, times]) => row(name, times, scale, steps)), axis(steps, scale),
-      h('p', { class: 'hint' }, 'Half of the last 1,000 jobs took up to the first mark, 90 % to the second, 99 % to the third.'));
+      known.length > 0 && h('p', { class: 'hint' }, 'Half of the last 1,000 jobs took up to the first mark, 90 % to the second, 99 % to the third.'));
   }
 }
 customElements.define('je-times', TimesChart);

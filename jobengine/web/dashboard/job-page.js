@@ -30,6 +30,7 @@ class JobPage extends HTMLElement {
     this.body = h('div', { class: 'stack', hidden: true });
     this.badge = h('span');
     this.buttons = h('div', { class: 'buttons' });
+    this.deeds = h('span', { class: 'buttons', hidden: true });
     this.append(h('nav', { class: 'crumbs', 'aria-label': 'Where this is' }, h('a', { href: '#/queues' }, 'Queues'), ' / ', h('a', { href: queueLink(queue) }, queue), ' / ', h('span', { 'aria-current': 'page', class: 'code' }, uid)),
       h('div', { class: 'title-line' }, h('h1', { tabindex: -1 }, 'Job ', h('span', { class: 'code' }, uid.slice(0, 8))), this.badge, this.buttons), this.state, this.body);
     loading(this.state);
@@ -65,7 +66,8 @@ class JobPage extends HTMLElement {
       updates && ['Change priority', () => this.#changePriority()], updates && ['Edit content', () => this.#editContent()],
       adds && ['Repeat', () => openAddJob(queue, { like: this.text })], manages && ['Delete', () => this.#delete(), { class: 'danger' }],
     ].filter(Boolean);
-    this.buttons.append(...Object.values(this.acts).filter(Boolean), link, ...(more.length ? [menu('More', more, { 'aria-label': 'More actions' })] : []));
+    this.deeds.append(...Object.values(this.acts).filter(Boolean), ...(more.length ? [menu('More', more, { 'aria-label': 'More actions' })] : []));
+    this.buttons.append(this.deeds, link);
   }
 
   async #change(change, said) {
@@ -169,15 +171,15 @@ class JobPage extends HTMLElement {
     replace(this.state, gone
       ? h('div', { class: 'error', role: 'alert' }, h('p', {}, 'This job was removed. What is shown here is how it was at last.'))
       : failure(error, () => this.refresher.now()));
-    if (!gone) return;
-    setBadge(this.badge, null);
-    for (const button of Object.values(this.acts)) if (button) button.hidden = true;
+    if (error.status === 404) this.deeds.hidden = true;
+    if (gone) setBadge(this.badge, null);
   }
 
   #draw(job, text, reason) {
     const raw = members(text);
     Object.assign(this, { job, text });
     this.body.hidden = false;
+    this.deeds.hidden = false;
     setBadge(this.badge, job.state);
     const { retry, cancel, release } = this.acts;
     if (retry) retry.hidden = !FINISHED.includes(job.state);

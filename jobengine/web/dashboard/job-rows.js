@@ -24,7 +24,8 @@ export function preview(value, room = LONGEST_PREVIEW) {
   let text = '';
   for (const key in value) {
     if (text.length >= room) break;
-    const inner = value[key] !== null && typeof value[key] === 'object' ? `{${preview(value[key], room - text.length)}}` : preview(value[key], room - text.length);
+    const [open, close] = value[key] === null || typeof value[key] !== 'object' ? ['', ''] : Array.isArray(value[key]) ? '[]' : '{}';
+    const inner = open + preview(value[key], room - text.length) + close;
     text += `${text ? ', ' : ''}${isList ? '' : `${key.slice(0, 80)}: `}${inner}`;
   }
   return text;

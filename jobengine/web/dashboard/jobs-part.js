@@ -48,8 +48,9 @@ class JobsPart extends HTMLElement {
     this.#restart();
   }
 
+  /** Whoever looks has changed something: that is shown at once, wherever the pointer is. */
   changed() {
-    this.refresher.now();
+    this.#begin();
   }
 
   /** Some jobs have changed, or nobody knows which. */
@@ -80,8 +81,8 @@ class JobsPart extends HTMLElement {
     this.bar.addEventListener('input', (event) => this.#typed(event));
     this.live = h('button', { type: 'button', class: 'news', onclick: () => this.#put(this.#waiting) });
     this.range = h('span', { role: 'status' });
-    this.back = h('button', { type: 'button', 'data-key': 'back', onclick: () => this.#turn(-1) }, 'Previous page');
-    this.on = h('button', { type: 'button', 'data-key': 'on', onclick: () => this.#turn(1) }, 'Next page');
+    this.back = h('button', { type: 'button', 'data-key': 'back', disabled: true, onclick: () => this.#turn(-1) }, 'Previous page');
+    this.on = h('button', { type: 'button', 'data-key': 'on', disabled: true, onclick: () => this.#turn(1) }, 'Next page');
     this.state = h('div');
     this.rows = new JobRows(this.queue, { selectable: manages, onSelect: () => this.#selected(), onFree: () => this.#settle(), onSort: (sort) => this.#sortBy(sort) });
     this.selection = h('div', { class: 'selection', role: 'region', 'aria-label': 'Selected jobs', hidden: true });
@@ -166,6 +167,8 @@ class JobsPart extends HTMLElement {
 
   #refused(error) {
     this.#shown = false;
+    this.back.disabled = true;
+    this.on.disabled = true;
     this.rows.element.hidden = true;
     replace(this.state, failure(error, () => this.refresher.now()));
   }

@@ -120,12 +120,14 @@ class QueuePage extends HTMLElement {
     }
     replace(this.state);
     this.whole.hidden = false;
+    this.buttons.hidden = false;
     this.#draw(this.stats);
   }
 
   /** What to do about a queue that is gone, or a key that is. */
   #refused(error) {
     this.whole.hidden = [401, 403, 404].includes(error.status);
+    this.buttons.hidden = this.whole.hidden;
     const again = () => {
       session.removeQueue(this.name);
       dispatchEvent(new HashChangeEvent('hashchange'));

@@ -71,7 +71,7 @@ function factsOf(figures, status, durability) {
     ['Connections', some('jobengine_connections'), `${some('jobengine_waiters{on="job"}')} wait for a job, ${some('jobengine_waiters{on="events"}')} watch events`],
     ['Commits', some('jobengine_commits_total'), `${mean('jobengine_batch_records', (value) => value.toFixed(1))} changes in each`],
     ['Sync time', mean('jobengine_sync_seconds', (value) => milliseconds(value)), `mean of ${some('jobengine_sync_seconds_count')} syncs`],
-    ['File size', some('jobengine_file_bytes', bytes), `a fresh file would take ${some('jobengine_live_bytes', bytes)}`],
+    ['File size', some('jobengine_file_bytes', bytes), `a fresh file would take about ${some('jobengine_live_bytes', bytes)}`],
     ['Last compaction', compacted ? '' : 'none yet', `${some('jobengine_compactions_total{outcome="done"}')} done, ${some('jobengine_compactions_total{outcome="given_up"}')} given up`, compacted],
     ['Memory', some('process_resident_memory_bytes', bytes), ''],
     ['Processor time', some('process_cpu_seconds_total', (value) => duration(Math.round(value))), ''],

@@ -20,7 +20,7 @@ class WorkersPart extends HTMLElement {
     this.body = h('tbody');
     this.state = h('div');
     const heads = ['Worker', 'Jobs', 'Longest held since', 'Last sign of life'].map((text, at) => h('th', { scope: 'col', class: at === 1 ? 'num' : null }, text));
-    this.table = h('div', { class: 'table-frame', hidden: true }, h('table', {}, h('caption', { class: 'unseen' }, 'Workers'), h('thead', {}, h('tr', {}, heads)), this.body));
+    this.table = h('div', { class: 'table-frame', hidden: true }, h('table', { class: 'workers' }, h('caption', { class: 'unseen' }, 'Workers'), h('thead', {}, h('tr', {}, heads)), this.body));
     this.append(this.state, this.table);
     loading(this.state);
     this.refresher = new Refresher((limit) => this.#read(limit), { gap: 2000, idle: 10000, signal: this.#stop.signal });
