@@ -43,9 +43,9 @@ def test_the_admin_is_told_so_with_a_queue_and_without(guarded: MemoryServer, qu
 @pytest.mark.parametrize(
     ("asked", "status"),
     [
-        ({"queue": None}, 400),
+        ({"queue": None}, 401),
         ({"key": None}, 400),
-        ({"queue": None, "key": "wrong"}, 400),
+        ({"queue": None, "key": "wrong"}, 401),
         ({"queue": "none"}, 404),
         ({"queue": "none", "key": "wrong"}, 404),
         ({"key": "wrong"}, 401),
