@@ -6,6 +6,7 @@
 # make torture  try for MINUTES what the tests try for seconds: kills, power cuts, full disks and more, against a model
 # make fuzz     what reads bytes, or TARGET of it, for MINUTES each, with atheris
 # make mutants  take out one safety at a time, or those of NAMES, and say which test fails: one must
+# make pictures look at the dashboard: each page in each state in build/pictures, and those of docs/images anew
 # make bench    measure it beside others that are installed, and write the figures of docs/performance.md
 #
 # With PYTHON=python3.13 they use that Python, in a virtual environment of its own.
@@ -22,7 +23,7 @@ IN_MEMORY := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 PYTHONS = $(shell for minor in 11 12 13 14 15 16 17 18 19; do python3.$$minor -c '' 2>&- && echo python3.$$minor; done)
 OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d" % sys.version_info[1])'),$(PYTHONS))
 
-.PHONY: run programs test quick quick-on-others lint audit check torture fuzz mutants bench clean
+.PHONY: run programs test quick quick-on-others lint audit check torture fuzz mutants pictures bench clean
 # Programs are got before anything that takes time.
 .NOTPARALLEL:
 
@@ -62,6 +63,10 @@ fuzz: $(VENV)/installed-fuzz
 
 mutants: $(VENV)/installed-test
 	$(BIN)/python -m tests.mutants $(NAMES)
+
+pictures: programs $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/integration/dashboard/test_scenes.py --pictures=build/pictures
+	cp $(addprefix build/pictures/,$(notdir $(wildcard docs/images/*.png))) docs/images
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.all

@@ -1,0 +1,297 @@
+"""Each page in each of its states, as somebody comes to it."""
+
+from collections.abc import Callable
+from typing import Final
+
+from playwright.sync_api import Route, expect
+
+from tests.integration.shells import ADMIN_KEY
+
+from .person import Person
+from .shop import Shop
+
+__all__ = ["SCENES"]
+
+Scene = Callable[[Person, Shop], None]
+
+SCENES: Final[dict[str, Scene]] = {}
+
+
+def _scene(prepare: Scene) -> Scene:
+    SCENES[prepare.__name__.replace("_", "-")] = prepare
+    return prepare
+
+
+def _admin(person: Person, route: str = "queues") -> None:
+    person.open()
+    person.sign_in_as_admin(ADMIN_KEY)
+    person.sees("Queues")
+    if route != "queues":
+        person.open(route)
+
+
+def _never(_route: Route) -> None:
+    """Give no answer."""
+
+
+def _broken(route: Route) -> None:
+    problem = {"title": "Service Unavailable", "status": 503, "detail": "The disk is full: free some room."}
+    route.fulfill(status=503, json=problem, content_type="application/problem+json")
+
+
+def _wait(person: Person, text: str) -> None:
+    expect(person.page.get_by_text(text).first).to_be_visible()
+
+
+# Signing in
+
+
+@_scene
+def sign_in(person: Person, _shop: Shop) -> None:
+    person.open()
+    person.sees("Sign in")
+
+
+@_scene
+def sign_in_error(person: Person, _shop: Shop) -> None:
+    person.open()
+    person.sign_in("no such queue")
+    expect(person.page.get_by_role("alert")).to_be_visible()
+
+
+@_scene
+def create_queue(person: Person, _shop: Shop) -> None:
+    _admin(person)
+    person.press("Create queue")
+    person.dialog("Create queue").get_by_label("Name").fill("letters")
+
+
+# The queues
+
+
+@_scene
+def queues(person: Person, _shop: Shop) -> None:
+    _admin(person)
+    expect(person.table("Queues").locator("tbody").get_by_role("row")).to_have_count(7)
+    expect(person.row("Queues", "mail").get_by_role("cell").nth(5)).to_have_text("2")
+
+
+@_scene
+def queues_empty(person: Person, _shop: Shop) -> None:
+    person.page.route("**/api/v1/queues", lambda route: route.fulfill(json={"queues": []}))
+    _admin(person)
+    _wait(person, "There is no queue yet")
+
+
+@_scene
+def queues_loading(person: Person, _shop: Shop) -> None:
+    person.page.route("**/api/v1/queues", _never)
+    _admin(person)
+    _wait(person, "Loading")
+
+
+@_scene
+def queues_error(person: Person, _shop: Shop) -> None:
+    person.page.route("**/api/v1/queues", _broken)
+    _admin(person)
+    _wait(person, "The disk is full")
+
+
+@_scene
+def queues_menu(person: Person, _shop: Shop) -> None:
+    queues(person, _shop)
+    person.press("Actions for mail")
+    expect(person.button("Purge")).to_be_visible()
+
+
+@_scene
+def purge(person: Person, shop: Shop) -> None:
+    queues_menu(person, shop)
+    person.press("Purge")
+    person.dialog("Purge the queue")
+
+
+# A queue
+
+
+@_scene
+def queue(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/mail")
+    expect(person.jobs()).to_have_count(31)
+
+
+@_scene
+def queue_empty(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/empty")
+    _wait(person, "There is no job here")
+
+
+@_scene
+def queue_one_job(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/one%20job")
+    expect(person.jobs()).to_have_count(1)
+
+
+@_scene
+def queue_100_000_jobs(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/clicks")
+    expect(person.jobs()).to_have_count(50)
+    _wait(person, "100,000")
+
+
+@_scene
+def queue_loading(person: Person, _shop: Shop) -> None:
+    person.page.route("**/api/v1/queue/stats*", _never)
+    person.page.route("**/api/v1/jobs*", _never)
+    _admin(person, "queue/mail")
+    _wait(person, "Loading")
+
+
+@_scene
+def queue_error(person: Person, _shop: Shop) -> None:
+    person.page.route("**/api/v1/queue/stats*", _broken)
+    person.page.route("**/api/v1/jobs*", _broken)
+    _admin(person, "queue/mail")
+    _wait(person, "The disk is full")
+
+
+@_scene
+def queue_gone(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/no%20such%20queue")
+    expect(person.page.get_by_role("alert").first).to_be_visible()
+
+
+@_scene
+def queue_nothing_matches(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/mail?q=nobody")
+    _wait(person, "No job matches")
+
+
+@_scene
+def queue_selection(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/mail?state=failed")
+    expect(person.jobs()).to_have_count(9)
+    for at in (0, 2):
+        person.jobs().nth(at).get_by_role("checkbox").check()
+    expect(person.page.get_by_role("region", name="Selected jobs")).to_be_visible()
+
+
+@_scene
+def queue_retry_all(person: Person, _shop: Shop) -> None:
+    queue_selection(person, _shop)
+    person.press("Select all that match")
+    _wait(person, "All 9 that match")
+    person.page.get_by_role("region", name="Selected jobs").get_by_role("button", name="Retry").click()
+    person.dialog("Retry: 9 jobs")
+
+
+@_scene
+def errors(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/mail/errors")
+    _wait(person, "ConnectionRefusedError")
+
+
+@_scene
+def errors_empty(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/empty/errors")
+    _wait(person, "No job has failed")
+
+
+@_scene
+def workers(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/mail/workers")
+    expect(person.row("Workers", "mailer-1")).to_be_visible()
+
+
+@_scene
+def workers_empty(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/empty/workers")
+    _wait(person, "No worker holds a job now")
+
+
+@_scene
+def settings(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/mail/settings")
+    expect(person.row("Keys with a role", "worker")).to_be_visible()
+
+
+@_scene
+def add_job(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/one%20job")
+    person.press("Add job")
+    content = person.dialog("Add job").get_by_label("Content", exact=True)
+    content.fill('{\n  "to": "ada@example.org",\n  "subject": "Your order 2400"\n}')
+    person.dialog("Add job").get_by_text("Options").click()
+
+
+@_scene
+def add_job_wrong(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/one%20job")
+    person.press("Add job")
+    person.dialog("Add job").get_by_label("Content", exact=True).fill('{"to": ada@example.org}')
+    person.dialog("Add job").get_by_role("button", name="Add", exact=True).click()
+    expect(person.page.get_by_role("alert")).to_be_visible()
+
+
+@_scene
+def producer(person: Person, _shop: Shop) -> None:
+    person.look_at("mail", "the shop's")
+    _wait(person, "Look at a job")
+
+
+@_scene
+def worker(person: Person, _shop: Shop) -> None:
+    person.look_at("mail", "the mailer's")
+    _wait(person, "The job that is next")
+
+
+# A job
+
+
+@_scene
+def job_failed(person: Person, shop: Shop) -> None:
+    _admin(person, f"queue/mail/job/{shop.failed}")
+    _wait(person, "ConnectionRefusedError")
+
+
+@_scene
+def job_held(person: Person, shop: Shop) -> None:
+    _admin(person, f"queue/mail/job/{shop.held}")
+    _wait(person, "held by")
+
+
+@_scene
+def job_complete(person: Person, shop: Shop) -> None:
+    _admin(person, f"queue/mail/job/{shop.complete}")
+    _wait(person, "It is complete.")
+
+
+@_scene
+def job_missing(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/mail/job/0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")
+    expect(person.page.get_by_role("alert")).to_be_visible()
+
+
+# The server, and what may stand anywhere
+
+
+@_scene
+def server(person: Person, _shop: Shop) -> None:
+    _admin(person, "server")
+    _wait(person, "Sync time")
+
+
+@_scene
+def keys(person: Person, _shop: Shop) -> None:
+    queues(person, _shop)
+    person.page.keyboard.press("?")
+    person.dialog("Keys")
+
+
+@_scene
+def connection_lost(person: Person, _shop: Shop) -> None:
+    queue(person, _shop)
+    person.page.route("**/healthz", lambda route: route.abort())
+    person.page.route("**/api/**", lambda route: route.abort())
+    person.press("Pause")
+    _wait(person, "The server can’t be reached.")  # noqa: RUF001  # as it is on the page

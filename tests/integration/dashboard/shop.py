@@ -1,0 +1,107 @@
+"""The queues of a small shop on a daemon of its own: enough of everything to show every page and state."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from jobengine.client import JobEngine, Queue
+from tests.integration.daemons import Daemon
+from tests.integration.shells import ADMIN_KEY
+
+__all__ = ["MANY", "Shop", "open_shop"]
+
+#: Jobs in the longest queue, and how many are added in one request.
+MANY: Final = 100_000
+_AT_ONCE: Final = 10_000
+_TRACEBACK: Final = (
+    "Traceback (most recent call last):\n"
+    '  File "mailer.py", line 41, in send\n'
+    "    server.sendmail(sender, [recipient], text)\n"
+    "ConnectionRefusedError: [Errno 111] Connection refused"
+)
+_ERRORS: Final = ("mailbox of customer 4711 is full", "no route to host 192.0.2.7", _TRACEBACK)
+
+
+@frozen
+class Shop:
+    """The daemon, and jobs of its queue `mail` in each state, by uid."""
+
+    url: str
+    engine: JobEngine
+    failed: str
+    held: str
+    complete: str
+
+    @property
+    def mail(self) -> Queue:
+        return self.engine.queue("mail")
+
+
+@contextmanager
+def open_shop(home: Path) -> Iterator[Shop]:
+    """A shop in a directory; it is gone at the end."""
+    daemon = Daemon(home, settings={"ADMIN_KEY": ADMIN_KEY}).start()
+    url = f"http://127.0.0.1:{daemon.port}"
+    with JobEngine(url, access_key="key", admin_key=ADMIN_KEY, timeout=60) as engine:
+        yield _fill(engine, url)
+    daemon.kill()
+
+
+def _fill(engine: JobEngine, url: str) -> Shop:
+    for name in ("mail", "thumbnails", "invoices", "reports", "empty", "one job", "clicks"):
+        engine.queue(name).create()
+    for start in range(0, MANY, _AT_ONCE):
+        engine.queue("clicks").add_many([{"click": number} for number in range(start, start + _AT_ONCE)])
+    engine.queue("one job").add({"to": "ada@example.org"})
+    _work(engine.queue("thumbnails"), _pictures(), 24, ("resizer-1", "resizer-2"))
+    _work(engine.queue("invoices"), [{"order": number} for number in range(12)], 12, ("printer",))
+    engine.queue("reports").add_many([{"month": month} for month in range(1, 13)], delay_seconds=86_400)
+    engine.queue("reports").pause()
+    engine.queue("invoices").drain()
+    return _fill_mail(engine.queue("mail"), engine, url)
+
+
+def _work(queue: Queue, contents: Sequence[Any], complete: int, workers: Sequence[str]) -> None:
+    queue.add_many(list(contents))
+    for number in range(complete):
+        for job in queue.claim(worker=workers[number % len(workers)]):
+            queue.update(job.uid, new_status="complete", result={"seconds": number / 10})
+    for worker in workers:
+        queue.claim(2, worker=worker)
+
+
+def _pictures() -> list[Any]:
+    return [{"picture": f"products/{number}.jpg", "width": 320, "format": "webp"} for number in range(60)]
+
+
+def _fill_mail(mail: Queue, engine: JobEngine, url: str) -> Shop:
+    mail.keys.add("producer", "the shop's")
+    mail.keys.add("worker", "the mailer's")
+    mail.add_many([_letter(number) for number in range(16)], priority=1, tags=["newsletter"])
+    for number in range(9):
+        uid = mail.add(_letter(number), tags=["order"], priority=5, max_attempts=2, retry_delay_seconds=0).uid
+        _fail_twice(mail, uid, _ERRORS[number % len(_ERRORS)])
+    uids = [mail.add(_letter(number), tags=["order"], priority=7, meta={"from": "shop"}).uid for number in range(6)]
+    held = [job.uid for job in mail.claim(3, worker="mailer-2")]
+    mail.update(held[0], progress=40)
+    done = [uid for uid in uids if uid not in held]
+    for uid in done:
+        mail.update(uid, new_status="complete", result={"sent": True, "message": f"<{uid[:8]}@example.org>"})
+    mail.claim(2, worker="mailer-1")
+    failed = next(job.uid for job in mail.jobs(state="failed", error="Connection"))
+    return Shop(url, engine, failed, held[0], done[0])
+
+
+def _fail_twice(queue: Queue, uid: str, error: str) -> None:
+    for worker in ("mailer-1", "mailer-2"):
+        (claimed,) = queue.claim(worker=worker, tags=["order"])
+        assert claimed.uid == uid
+        queue.update(uid, new_status="failed", error=error)
+
+
+def _letter(number: int) -> dict[str, Any]:
+    who = ("ada", "alan", "barbara", "edsger", "grace")[number % 5]
+    return {"to": f"{who}@example.org", "subject": f"Your order {2400 + number}", "items": [{"sku": 17, "count": 2}]}
