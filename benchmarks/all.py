@@ -42,7 +42,7 @@ def main() -> int:
         say(name)
         try:
             part(results)
-        except Exception as error:  # one part that fails, however, is no reason to lose the others
+        except Exception as error:  # the other parts run, whatever this one died of
             failed += 1
             results.failed(name, error)
     text = f"{results.table()}\nMeasured on: {description()}; {', '.join(results.versions)}.\n"

@@ -102,7 +102,7 @@ def retry(**asked: Any) -> None:
     selected = Selection.of(session, asked)
     queue = selected.queue
 
-    def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # all failed jobs
+    def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # the word of the API; retry means the failed ones
         return queue.retry(**wanted)
 
     act(session, selected, "queued again", lambda uid: queue.update(uid, new_status="queued"), all_of_them)

@@ -105,6 +105,15 @@ def busy(daemon: Daemon) -> Iterator[list[str]]:
         thread.join()
 
 
+def rounds_while_compacting(daemon: Daemon) -> Iterator[int]:
+    """Numbers of rounds, from 0: three at least, and until the daemon has compacted."""
+    for number in range(60):
+        if number >= 3 and "compaction is done" in daemon.log:
+            return
+        yield number
+    raise AssertionError("nothing was compacted")
+
+
 #: The calls by which a file is made.
 CALLS = ("pwrite64", "fdatasync", "fsync", "/^link", "/^unlink", "/^rename")
 

@@ -16,7 +16,7 @@ from tests.storage.files_of_commits import frame_starts, listing
 from .conftest import MakeDaemon
 from .cutting import CuttingProxy
 from .daemons import SECRET, Daemon
-from .db_files import CALLS, Db, at, busy, jobs, make_large
+from .db_files import CALLS, Db, at, busy, jobs, make_large, rounds_while_compacting
 
 ADMIN = "the admin key of the tests"
 
@@ -197,15 +197,12 @@ def test_check_and_backup_are_right_while_a_server_writes_and_compacts(daemon: D
     with daemon.client() as client:
         client.make_queue()
         with busy(daemon) as kept:
-            rounds = 0
-            while rounds < 3 or "compaction is done" not in daemon.log:
+            for number in rounds_while_compacting(daemon):
                 acknowledged = len(kept)
                 db("check", "jobengine.jedb")
-                db("backup", "jobengine.jedb", f"backup {rounds}")
+                db("backup", "jobengine.jedb", f"backup {number}")
                 # A long one may be there, and a job of which the answer is under way.
-                assert acknowledged <= jobs(db.home / f"backup {rounds}") <= len(kept) + 2
-                rounds += 1
-                assert rounds < 60
+                assert acknowledged <= jobs(db.home / f"backup {number}") <= len(kept) + 2
         assert len(client.jobs()) == len(kept)
 
 

@@ -13,7 +13,7 @@ from tests.tools.go_files import GO_SECRET, go_file, go_job, go_queue, sealed
 
 from .conftest import MakeDaemon
 from .daemons import SECRET, Daemon
-from .db_files import CALLS, RECORDS, Db, at, busy, jobs
+from .db_files import CALLS, RECORDS, Db, at, busy, jobs, rounds_while_compacting
 from .documents import blocks, shell
 from .shells import BIN
 
@@ -63,17 +63,14 @@ def test_an_export_is_right_while_a_server_writes_and_compacts(daemon: Daemon) -
     with daemon.client() as client:
         client.make_queue()
         with busy(daemon) as kept:
-            rounds = 0
-            while rounds < 3 or "compaction is done" not in daemon.log:
+            for number in rounds_while_compacting(daemon):
                 acknowledged = len(kept)
-                db("export", "jobengine.jedb", f"{rounds}.jsonl")
-                lines = (db.home / f"{rounds}.jsonl").read_text().splitlines()
+                db("export", "jobengine.jedb", f"{number}.jsonl")
+                lines = (db.home / f"{number}.jsonl").read_text().splitlines()
                 # A long one may be there, and a job of which the answer is under way.
                 assert acknowledged <= json.loads(lines[-1])["jobs"] <= len(kept) + 2
                 assert len(lines) == 3 + json.loads(lines[-1])["jobs"]
-                rounds += 1
-                assert rounds < 60
-    db("import", f"{rounds - 1}.jsonl", "copy.jedb")
+    db("import", f"{number}.jsonl", "copy.jedb")
     assert jobs(db.home / "copy.jedb") == json.loads(lines[-1])["jobs"]
 
 

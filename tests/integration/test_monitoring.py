@@ -12,23 +12,28 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
-from .daemons import ROOT, Daemon, free_port, until
+from .conftest import MakeDaemon
+from .daemons import ROOT, free_port, until
 
 ALERTS = ROOT / "deploy" / "alerts.yml"
+ADMIN_KEY = "the admin's"
 BOARD = json.loads((ROOT / "deploy" / "grafana.json").read_text())
 #: What Grafana puts in the place of its variables.
 FILLED = {"$__rate_interval": "10s", "$instance": ".+", "$queue": ".+"}
 
 
 class Prometheus:
-    """One that scrapes a daemon four times a second."""
+    """One that scrapes a daemon four times a second, as deploy/prometheus.yml says."""
 
     def __init__(self, home: Path, target: int) -> None:
         self.port = free_port()
         self._home = home
-        scrape = {"job_name": "jobengine", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
+        (scrape,) = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["scrape_configs"]
+        scrape["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
+        scrape["http_headers"]["X-Admin-Key"]["files"] = [str(home / "admin-key")]
         config = {"global": {"scrape_interval": "250ms", "scrape_timeout": "250ms"}, "scrape_configs": [scrape]}
         (home / "prometheus.yml").write_text(yaml.safe_dump(config))
+        (home / "admin-key").write_text(ADMIN_KEY)
 
     def start(self) -> "subprocess.Popen[bytes]":
         with open(self._home / "prometheus.log", "wb") as log:
@@ -62,9 +67,10 @@ class Prometheus:
 
 
 @pytest.fixture
-def prometheus(daemon: Daemon, tmp_path: Path) -> Iterator[Prometheus]:
-    """One that scrapes a daemon on which something of each kind happened."""
-    with daemon.client() as client:
+def prometheus(make_daemon: MakeDaemon, tmp_path: Path) -> Iterator[Prometheus]:
+    """One that scrapes a daemon with an admin key, on which something of each kind happened."""
+    daemon = make_daemon("watched", settings={"ADMIN_KEY": ADMIN_KEY}).start()
+    with daemon.client(admin_key=ADMIN_KEY) as client:
         client.make_queue()
         for state in ("complete", "failed"):
             client.add()
@@ -120,7 +126,8 @@ def test_each_alert_fires_when_it_should_and_not_before() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert subprocess.run(["promtool", "check", "rules", "--lint-fatal", ALERTS], capture_output=True).returncode == 0
+    for check in (f"rules --lint-fatal {ALERTS}", f"config --syntax-only {ALERTS.with_name('prometheus.yml')}"):
+        assert subprocess.run(["promtool", "check", *check.split()], capture_output=True).returncode == 0, check
 
 
 def test_no_alert_is_left_out_of_that() -> None:
