@@ -65,6 +65,7 @@ setup(
             "pycryptodome>=3.20,<5",
             "pytest>=8",
             "pytest-twisted>=1.14",
+            "pytest-xdist>=3.6",
             "pyyaml>=6",
             "schemathesis>=4,<5",
             "treq>=24",

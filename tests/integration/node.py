@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +24,11 @@ def install() -> Path:
         pytest.fail("This test runs programs that need Node.js: apt-get install nodejs npm")
     lock = hashlib.sha256((GENERATORS / "package-lock.json").read_bytes()).hexdigest()
     installed = _MODULES / ".installed"
-    if not installed.exists() or installed.read_text() != lock:
-        run(["npm", "ci", "--no-progress"], GENERATORS)
-        installed.write_text(lock)
+    with (GENERATORS / "package-lock.json").open() as alone:
+        flock(alone, LOCK_EX)  # tests run in several processes
+        if not installed.exists() or installed.read_text() != lock:
+            run(["npm", "ci", "--no-progress"], GENERATORS)
+            installed.write_text(lock)
     return _MODULES
 
 
