@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
@@ -165,12 +165,14 @@ class CommandRunner:
             self._free_slot()
 
     async def _attend(self, run: "_Run", content: bytes, said: FileIO, progress: Callable[[int], object]) -> None:
-        """Write its input and read its outputs until it has ended."""
-        closing = await _listen(said, _Numbers(progress))
+        """Write its input and read its outputs and progress until it has ended."""
+        numbers = _Numbers(progress)
+        closing = await _listen(said, numbers)
         try:
             run.feed(content)
             await run.ended.wait()
-            await _at_most(_LINGER, run.silent.wait())
+            # It may have ended before anything was read.
+            await _at_most(_LINGER, asyncio.gather(run.silent.wait(), numbers.ended.wait()))
         finally:
             closing()
 
@@ -269,7 +271,7 @@ async def _settled(task: "asyncio.Future[None]") -> None:
             await asyncio.wait({task})
 
 
-async def _at_most(seconds: float, what: Coroutine[Any, Any, object]) -> None:
+async def _at_most(seconds: float, what: Awaitable[object]) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(what, seconds)
 
@@ -349,6 +351,12 @@ class _Numbers(asyncio.Protocol):
     def __init__(self, heard: Callable[[int], object]) -> None:
         self._heard = heard
         self._rest = b""
+        #: Set when the pipe has ended.
+        self.ended = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The pipe has ended."""
+        self.ended.set()
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""

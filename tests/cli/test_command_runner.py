@@ -79,6 +79,18 @@ def test_numbers_that_a_shell_of_any_kind_says_are_progress() -> None:
     assert done.stdout.splitlines() == ["10", "33", "b''"]
 
 
+def test_progress_is_heard_though_the_command_has_ended_before_it_was_read() -> None:
+    class Late(CommandRunner):
+        async def _attend(self, run: Any, *more: Any) -> None:
+            await run.ended.wait()
+            await run.silent.wait()
+            await super()._attend(run, *more)
+
+    said: list[int] = []
+    asyncio.run(Late(["sh", "-c", "echo 50 > /dev/fd/$JOBENGINE_PROGRESS"]).run(b"", ENVIRONMENT, said.append))
+    assert said == [50]
+
+
 def test_progress_is_heard_where_no_short_file_descriptor_is_free() -> None:
     taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
     said: list[int] = []
