@@ -20,7 +20,8 @@ NOT_QUICK := --ignore=tests/integration --ignore=tests/machine -m 'not slow'
 # They sync thousands of small files; in memory no disk holds them up.
 IN_MEMORY := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 # Tests in a file share what is costly to start, so they stay together; one process more than cores, since many tests wait.
-IN_PARALLEL := -n $(shell expr $$(nproc) + 1) --dist loadfile
+# In their own order the quick files come last, so that all processes end at about the same time.
+IN_PARALLEL := -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
 # Some commands are there and start nothing.
 PYTHONS = $(shell for minor in 11 12 13 14 15 16 17 18 19; do python3.$$minor -c '' 2>&- && echo python3.$$minor; done)
 OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d" % sys.version_info[1])'),$(PYTHONS))
