@@ -5,8 +5,7 @@ The state counts elapsed time, so that setting the wall clock moves no delay, le
 the present wall clock: what happened an hour ago is shown as an hour ago, even if the clock was set since.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TypeVar, cast
 
 from attrs import evolve
 from msgspec.structs import replace
@@ -24,11 +23,41 @@ def shown(answer: A, ahead: int) -> A:
     return _moved(answer, ahead) if ahead else answer
 
 
-def _moved(answer: Any, ahead: int) -> Any:
+def _moved(answer: A, ahead: int) -> A:
+    """An answer of any type; one without times comes back as it is."""
     if isinstance(answer, list | tuple):
-        return type(answer)(_moved(item, ahead) for item in answer)
-    move = _MOVERS.get(type(answer))
-    return answer if move is None else move(answer, ahead)
+        return cast("A", type(answer)(_moved(item, ahead) for item in answer))
+    return cast("A", _answer(answer, ahead))
+
+
+def _answer(answer: object, ahead: int) -> object:
+    match answer:
+        case c.Added():
+            return c.Added(_job(answer.job, ahead), answer.new)
+        case c.Claimed():
+            return c.Claimed(answer.queue, _job(answer.job, ahead))
+        case c.ClaimResult():
+            return c.ClaimResult(jobs=_moved(answer.jobs, ahead), results=_moved(answer.results, ahead))
+        case c.Page():
+            return replace(answer, jobs=_moved(answer.jobs, ahead))
+        case c.Explanation():
+            return replace(answer, job=_job(answer.job, ahead), queue=_queue(answer.queue, ahead))
+    return _value(answer, ahead)
+
+
+def _value(value: object, ahead: int) -> object:
+    match value:
+        case Job():
+            return _job(value, ahead)
+        case Queue():
+            return _queue(value, ahead)
+        case QueueStats():
+            return evolve(value, queue=_queue(value.queue, ahead))
+        case AccessKey():
+            return _access_key(value, ahead)
+        case JobEvent():
+            return evolve(value, at=value.at + ahead)
+    return value
 
 
 def _job(job: Job, ahead: int) -> Job:
@@ -54,23 +83,14 @@ def _queue(queue: Queue, ahead: int) -> Queue:
     return evolve(
         queue,
         created=queue.created + ahead,
-        keys=_moved(queue.keys, ahead),
-        old_key=_moved(queue.old_key, ahead),
+        keys=tuple(_access_key(key, ahead) for key in queue.keys),
+        old_key=_old_key(queue.old_key, ahead),
     )
 
 
-_MOVERS: Final[dict[type, Callable[[Any, int], Any]]] = {
-    Job: _job,
-    Queue: _queue,
-    AccessKey: lambda key, ahead: evolve(key, created=key.created + ahead),
-    OldKey: lambda key, ahead: evolve(key, until=key.until + ahead),
-    JobEvent: lambda event, ahead: evolve(event, at=event.at + ahead),
-    QueueStats: lambda stats, ahead: evolve(stats, queue=_queue(stats.queue, ahead)),
-    c.Added: lambda added, ahead: c.Added(_job(added.job, ahead), added.new),
-    c.Claimed: lambda one, ahead: c.Claimed(one.queue, _job(one.job, ahead)),
-    c.ClaimResult: lambda result, ahead: c.ClaimResult(
-        jobs=_moved(result.jobs, ahead), results=_moved(result.results, ahead)
-    ),
-    c.Page: lambda page, ahead: replace(page, jobs=_moved(page.jobs, ahead)),
-    c.Explanation: lambda told, ahead: replace(told, job=_job(told.job, ahead), queue=_queue(told.queue, ahead)),
-}
+def _access_key(key: AccessKey, ahead: int) -> AccessKey:
+    return evolve(key, created=key.created + ahead)
+
+
+def _old_key(key: OldKey | None, ahead: int) -> OldKey | None:
+    return key and evolve(key, until=key.until + ahead)
