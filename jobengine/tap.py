@@ -117,7 +117,7 @@ def _site(settings: Settings, reactor: Any, engine: Engine) -> JobSite:
         reactor,
         resource.begin,
         settings.least_status_logged,
-        api.admit,
+        api.keys.admit,
         api.turns,
     )
 

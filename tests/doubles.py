@@ -235,7 +235,7 @@ class MemoryServer:
         reactor.rightNow = self.clock.rightNow
         resource = api.resource(Cors(self.cors_origins), self.others)
         observe, begin = api.metrics.observe, resource.begin
-        self.site = JobSite(resource, self.limits, observe, reactor, begin, admit=api.admit, turns=turns)
+        self.site = JobSite(resource, self.limits, observe, reactor, begin, admit=api.keys.admit, turns=turns)
         self._agent = _Agent(self.site)
 
     def stop(self) -> None:

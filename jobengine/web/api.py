@@ -7,7 +7,6 @@ jobengine.wire validates requests, and jobengine.web.errors maps errors to statu
 from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
-from hmac import compare_digest
 from http import HTTPStatus
 from typing import Final
 
@@ -18,7 +17,6 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from ..core import commands as c
-from ..core.errors import AccessDenied
 from ..core.model import Job
 from ..engine.door import Engine
 from ..http.cors import Cors
@@ -26,11 +24,9 @@ from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
 from ..http.turns import Turns
-from ..wire.bulk import MOST_BULK_VALUES
 from ..wire.calls import Call, check_query
 from ..wire.parameters import (
     BadInput,
-    access_key,
     check_named,
     cursor,
     cursor_text,
@@ -47,7 +43,7 @@ from ..wire.parameters import (
     some_or_all,
     sort_of,
 )
-from ..wire.requests import Access, Wire
+from ..wire.requests import Wire
 from ..wire.responses import (
     access_value,
     added_value,
@@ -65,12 +61,12 @@ from ..wire.responses import (
     to_json,
     workers_value,
 )
-from ..wire.strict_json import MOST_VALUES
 from .callers import Callers, note_claimed, note_job
 from .common import empty, is_minimal, json_body, next_link, nothing
-from .errors import AdminRequired, brief_result, problem_of, result_of
+from .errors import brief_result, result_of
 from .exposition import CONTENT_TYPE
 from .holders import count_holders, jobs_held
+from .keys import Keys
 from .metrics import Metrics
 from .pages import filled_page
 from .router import Dispatcher, Others, Routes, no_others
@@ -100,17 +96,17 @@ class Api:
     wire: Wire
     #: For waits, time-outs and pauses.
     clock: IReactorTime
-    #: If set, X-Admin-Key opens every queue, and some calls require it.
+    #: See Keys.
     admin_key: bytes | None = None
     #: Long work waits here for its turn, so that other requests run in between.
     turns: Turns = field(default=Factory(lambda self: Turns(self.clock), takes_self=True))
     metrics: Metrics = field(init=False)
-    _guard: Guard = field(init=False)
+    keys: Keys = field(init=False)
     _callers: Callers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.metrics = Metrics(rule.rule for rule in self._app.url_map.iter_rules())
-        self._guard = Guard(self.clock.seconds)
+        self.keys = Keys(self.engine, self.admin_key, Guard(self.clock.seconds))
         self._callers = Callers(self.engine, self.clock.seconds)
 
     def resource(self, cors: Cors = Cors(), others: Others = no_others) -> Dispatcher:  # noqa: B008  # it never changes
@@ -127,15 +123,15 @@ class Api:
     @_app.route("/api/v1/queue", methods=["PUT"])
     async def create_queue(self, request: JobRequest) -> bytes:
         """Make a queue."""
-        command = self.wire.create_queue(await self._body(request), self._admin(request))
-        self._check_admin(request)
+        command = self.wire.create_queue(await self._body(request), self.keys.is_admin(request))
+        self.keys.check_admin(request)
         await self.engine.ask(self._callers.noted(request, command))
         return empty(request, HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue", methods=["GET"])
     async def read_queue(self, request: JobRequest) -> bytes | None:
         """Read a queue with all its jobs; a long one is sent in parts."""
-        name, access = one(request.args, "name"), self._access(request)
+        name, access = one(request.args, "name"), self.keys.access(request)
         command = c.ListJobs(queue=name, **access, limit=_PAGE)
         async with aclosing(await self.engine.read_queue(self._callers.noted(request, command))) as pages:
             first: Sequence[Job] = await anext(pages, [])
@@ -151,7 +147,7 @@ class Api:
     async def change_queue(self, request: JobRequest) -> bytes:
         """Change the settings of a queue."""
         queue = await self.engine.ask(
-            self._callers.noted(request, self.wire.change_queue(await self._body(request), self._access(request)))
+            self._callers.noted(request, self.wire.change_queue(await self._body(request), self.keys.access(request)))
         )
         return request.reply(to_json(queue_value(queue)))
 
@@ -159,21 +155,21 @@ class Api:
     async def delete_queue(self, request: JobRequest) -> bytes:
         """Delete a queue and all its jobs."""
         name = one(request.args, "name")
-        self._check_admin(request)
-        await self.engine.ask(self._callers.noted(request, c.DeleteQueue(queue=name, **self._access(request))))
+        self.keys.check_admin(request)
+        await self.engine.ask(self._callers.noted(request, c.DeleteQueue(queue=name, **self.keys.access(request))))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/queue/stats", methods=["GET"])
     async def queue_stats(self, request: JobRequest) -> bytes:
         """The statistics of a queue."""
-        name, access = one(request.args, "name"), self._access(request)
+        name, access = one(request.args, "name"), self.keys.access(request)
         stats = await self.engine.ask(self._callers.noted(request, c.ReadStats(queue=name, **access)))
         return request.reply(to_json(stats_value(stats)))
 
     @_app.route("/api/v1/queues", methods=["GET"])
     async def list_queues(self, request: JobRequest) -> bytes:
         """The statistics of all queues, for the admin."""
-        self._check_is_admin(request)
+        self.keys.check_is_admin(request)
         listed, command = [], c.ListQueues()
         while page := await self.engine.ask(command):
             listed += [to_json(stats_value(stats)) for stats in page]
@@ -185,21 +181,21 @@ class Api:
     async def add_key(self, request: JobRequest) -> bytes:
         """Add a key with a role."""
         key = await self.engine.ask(
-            self._callers.noted(request, self.wire.add_key(await self._body(request), self._access(request)))
+            self._callers.noted(request, self.wire.add_key(await self._body(request), self.keys.access(request)))
         )
         return request.reply(to_json(key_value(key)), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue/key", methods=["GET"])
     async def list_keys(self, request: JobRequest) -> bytes:
         """List the keys with a role."""
-        name, access = one(request.args, "name"), self._access(request)
+        name, access = one(request.args, "name"), self.keys.access(request)
         keys = await self.engine.ask(self._callers.noted(request, c.ListKeys(queue=name, **access)))
         return request.reply(to_json({"keys": [key_value(key) for key in keys]}))
 
     @_app.route("/api/v1/queue/key", methods=["DELETE"])
     async def revoke_key(self, request: JobRequest) -> bytes:
         """Revoke a key."""
-        name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self._access(request)
+        name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self.keys.access(request)
         await self.engine.ask(self._callers.noted(request, c.RevokeKey(queue=name, **access, key_id=key_id)))
         return empty(request, HTTPStatus.NO_CONTENT)
 
@@ -207,9 +203,9 @@ class Api:
     async def read_access(self, request: JobRequest) -> bytes:
         """What the key that was sent may do."""
         if b"queueName" not in request.args:
-            self._check_is_admin(request)
+            self.keys.check_is_admin(request)
             return request.reply(to_json(access_value(None, None)))
-        name, access = one(request.args, "queueName"), self._access(request)
+        name, access = one(request.args, "queueName"), self.keys.access(request)
         grant = await self.engine.ask(self._callers.noted(request, c.CheckKey(queue=name, **access)))
         return request.reply(to_json(access_value(name, None if "admin" in access else grant)))
 
@@ -220,7 +216,7 @@ class Api:
         """Add a job to a queue, and wait for its end if the client prefers that."""
         key = idempotency_key(request.sent(b"idempotency-key"))
         trace = sent_trace(request.sent(b"traceparent"))
-        command = self.wire.add_job(await self._body(request), self._access(request), key, trace)
+        command = self.wire.add_job(await self._body(request), self.keys.access(request), key, trace)
         (added,) = await self.engine.ask(self._callers.noted(request, command))
         job, wait = added.job, preferred_wait(request.sent(b"prefer"))
         note_job(request, job)
@@ -241,7 +237,7 @@ class Api:
     async def read_job(self, request: JobRequest) -> bytes:
         """Read a job; if the client waits, once it is finished."""
         name, uid = one(request.args, "queueName"), one(request.args, "jobUID")
-        wait, access = seconds(request.args, "wait"), self._access(request)
+        wait, access = seconds(request.args, "wait"), self.keys.access(request)
         job = await self.engine.read_job(
             self._callers.noted(request, c.ReadJob(queue=name, **access, uid=uid, wait=wait))
         )
@@ -250,7 +246,7 @@ class Api:
     @_app.route("/api/v1/job", methods=["POST"])
     async def update_job(self, request: JobRequest) -> bytes:
         """Change a job. The answer is the job, except to a request in the form of the first version."""
-        command, v1 = self.wire.update_job(await self._body(request), self._access(request))
+        command, v1 = self.wire.update_job(await self._body(request), self.keys.access(request))
         preferred = preferred_return(request.sent(b"prefer"))
         job = await self.engine.ask(self._callers.noted(request, command))
         is_empty = v1 and preferred != "representation"
@@ -259,7 +255,7 @@ class Api:
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
         """Delete a job."""
-        name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
+        name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
         await self.engine.ask(self._callers.noted(request, c.DeleteJob(queue=name, **access, uid=uid)))
         return empty(request, HTTPStatus.NO_CONTENT)
 
@@ -267,7 +263,7 @@ class Api:
     async def next_job(self, request: JobRequest) -> bytes:
         """Show the next job to run, and claim it if markQueued is true."""
         name, claim = one(request.args, "queueName"), flag(request.args, "markQueued")
-        wait, access = seconds(request.args, "wait"), self._access(request)
+        wait, access = seconds(request.args, "wait"), self.keys.access(request)
         # HEAD is safe by definition, and its answer could not carry the job.
         if claim and request.method != b"HEAD":
             claims = c.Claims(queues=(name,), **access, wait=wait)
@@ -280,7 +276,7 @@ class Api:
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
         """Make the updates of the request, then claim jobs of several queues."""
-        claims = self.wire.claim(await self._body(request), self._access(request))
+        claims = self.wire.claim(await self._body(request), self.keys.access(request))
         result = await self.engine.claim(self._callers.noted(request, claims))
         note_claimed(request, result.jobs)
         if claims.updates:
@@ -293,7 +289,7 @@ class Api:
     @_app.route("/api/v1/job/explain", methods=["GET"])
     async def explain(self, request: JobRequest) -> bytes:
         """Explain why a job is not running."""
-        name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self._access(request)
+        name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
         explanation = await self.engine.ask(self._callers.noted(request, c.ExplainJob(queue=name, **access, uid=uid)))
         return request.reply(explanation_json(explanation))
 
@@ -302,8 +298,8 @@ class Api:
     @_app.route("/api/v1/jobs", methods=["PUT"])
     async def add_jobs(self, request: JobRequest) -> bytes:
         """Add all jobs, or none."""
-        body, access = json_body(request), self._access(request)
-        most = await self._most_values(request, access)
+        body, access = json_body(request), self.keys.access(request)
+        most = await self.keys.most_values(request, access)
         command = await self.wire.add_jobs(body, access, self.turns.next, most)
         check_named(request.args, command.queue)
         added = await self.engine.ask(self._callers.noted(request, command))
@@ -314,7 +310,7 @@ class Api:
     async def list_jobs(self, request: JobRequest) -> bytes:
         """List a page of jobs, with a link to the next."""
         limit, sort = number(request.args, "limit", _DEFAULT_LIMIT, _MOST), sort_of(request.args)
-        access = self._access(request)
+        access = self.keys.access(request)
         command = c.ListJobs(
             queue=one(request.args, "queueName"),
             **access,
@@ -332,8 +328,8 @@ class Api:
     @_app.route("/api/v1/jobs", methods=["POST"])
     async def update_jobs(self, request: JobRequest) -> bytes:
         """Change jobs: one by one, or all that match."""
-        body, access = json_body(request), self._access(request)
-        most = await self._most_values(request, access)
+        body, access = json_body(request), self.keys.access(request)
+        most = await self.keys.most_values(request, access)
         asked = await self.wire.update_jobs(body, access, self.turns.next, most)
         check_named(request.args, asked.queue)
         if isinstance(asked, c.UpdateMatching):
@@ -350,7 +346,7 @@ class Api:
         """Delete all jobs that match."""
         if request.body():
             raise BadInput("This call has no body: send filter, all and dry_run in the query.")
-        name, dry_run, access = one(request.args, "queueName"), flag(request.args, "dry_run"), self._access(request)
+        name, dry_run, access = one(request.args, "queueName"), flag(request.args, "dry_run"), self.keys.access(request)
         wanted = some_or_all(filter_of(request.args), every=flag(request.args, "all"))
         command = c.DeleteMatching(queue=name, **access, filter=wanted, dry_run=dry_run)
         matched = await self.engine.delete_matching(self._callers.noted(request, command))
@@ -360,7 +356,7 @@ class Api:
     @_app.route("/api/v1/events", methods=["GET"])
     async def events(self, request: JobRequest) -> bytes | None:
         """Stream changes of jobs as they happen, as server-sent events."""
-        name, access = one(request.args, "queueName"), self._access(request)
+        name, access = one(request.args, "queueName"), self.keys.access(request)
         last = once(request.sent(b"last-event-id"), "Last-Event-ID").decode("latin-1")
         watching = await self.engine.watch(
             self._callers.noted(request, c.Subscribe(queue=name, **access, after=last or None))
@@ -376,7 +372,7 @@ class Api:
     @_app.route("/api/v1/workers", methods=["GET"])
     async def list_workers(self, request: JobRequest) -> bytes:
         """The workers of a queue: how many jobs each holds, and since when."""
-        command = self._callers.noted(request, jobs_held(one(request.args, "queueName"), self._access(request)))
+        command = self._callers.noted(request, jobs_held(one(request.args, "queueName"), self.keys.access(request)))
         return request.reply(to_json(workers_value(await count_holders(self.engine, command, self.turns.next))))
 
     # The server
@@ -384,7 +380,7 @@ class Api:
     @_app.route("/api/v1/backup", methods=["GET"])
     async def backup(self, request: JobRequest) -> bytes | None:
         """Stream the whole database, encrypted as it is stored, for the admin."""
-        self._check_is_admin(request)
+        self.keys.check_is_admin(request)
         pieces = await self.engine.backup()
         request.setHeader(b"Content-Type", b"application/octet-stream")
         if request.method == b"HEAD":
@@ -419,7 +415,7 @@ class Api:
     @_app.route("/metrics", methods=["GET"])
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
-        self._check_admin(request)
+        self.keys.check_admin(request)
         body = await scrape(self.metrics, self.engine, request.connections, self.turns.next)
         return request.reply(body, type_=CONTENT_TYPE.encode())
 
@@ -433,64 +429,7 @@ class Api:
                 request.incident(failure)
             request.abort()
             return None
-        return answer(request, self._problem(request, failure.value) or request.incident(failure))
-
-    async def admit(self, request: JobRequest) -> Problem | None:
-        """Check the key of a request before its long body has arrived: the problem to answer with, or None."""
-        try:
-            await self._most_values(request, self._access(request))
-        except Exception as error:
-            if (problem := self._problem(request, error)) is None:
-                raise
-            return problem
-        return None
-
-    def _problem(self, request: JobRequest, error: BaseException | None) -> Problem | None:
-        """The problem to answer with, or None for an unexpected error."""
-        if isinstance(error, AccessDenied) and self._admin_keys(request):
-            error = AdminRequired()
-        problem = problem_of(error) if isinstance(error, Exception) else None
-        shown = isinstance(error, AccessDenied) or self._admin_keys(request)
-        if problem is not None and problem.status is HTTPStatus.UNAUTHORIZED and shown:
-            problem = self._guard.failed(request.getClientAddress(), problem)
-        return problem
-
-    # Who calls
-
-    def _access(self, request: JobRequest) -> Access:
-        if self._admin_keys(request):
-            # A wrong admin key must be reported, even if a good access key came with it; no queue has an empty key.
-            return {"admin": True} if self._admin(request) else {"access_key": b""}
-        return {"access_key": access_key(request.sent(b"x-access-key"), request.sent(b"authorization"))}
-
-    def _admin(self, request: JobRequest) -> bool:
-        """Whether the request has the admin key."""
-        sent = once(self._admin_keys(request), "X-Admin-Key")
-        return self.admin_key is not None and compare_digest(sent, self.admin_key)
-
-    def _admin_keys(self, request: JobRequest) -> Sequence[bytes]:
-        """The admin keys that were sent, if the server has one."""
-        return () if self.admin_key is None else request.sent(b"x-admin-key")
-
-    def _check_admin(self, request: JobRequest) -> None:
-        """Raise AdminRequired if the server has an admin key and the request does not."""
-        if self.admin_key is not None and not self._admin(request):
-            raise AdminRequired
-
-    def _check_is_admin(self, request: JobRequest) -> None:
-        """Raise AdminRequired unless the server has an admin key and the request has it."""
-        if self.admin_key is None:
-            raise AdminRequired
-        self._check_admin(request)
-
-    async def _most_values(self, request: JobRequest, access: Access) -> int:
-        """The most values in a body for many jobs: more if the key opens the queue that the query names."""
-        if b"queueName" not in request.args:
-            return MOST_VALUES
-        await self.engine.ask(c.CheckKey(queue=one(request.args, "queueName"), **access))
-        return MOST_BULK_VALUES
-
-    # Long answers
+        return answer(request, self.keys.problem(request, failure.value) or request.incident(failure))
 
     async def _body(self, request: JobRequest) -> bytes:
         """A JSON body; raises BadInput."""

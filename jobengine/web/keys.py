@@ -1,0 +1,86 @@
+"""The keys of a request: access keys are checked by the rules, the admin key here."""
+
+from collections.abc import Sequence
+from hmac import compare_digest
+from http import HTTPStatus
+
+from attrs import frozen
+
+from ..core import commands as c
+from ..core.errors import AccessDenied
+from ..engine.door import Engine
+from ..http.problem import Problem
+from ..http.request import JobRequest
+from ..wire.bulk import MOST_BULK_VALUES
+from ..wire.parameters import access_key, once, one
+from ..wire.requests import Access
+from ..wire.strict_json import MOST_VALUES
+from .errors import AdminRequired, problem_of
+from .throttle import Guard
+
+__all__ = ["Keys"]
+
+
+@frozen
+class Keys:
+    """Reads the keys of requests, checks the admin key, and counts wrong keys."""
+
+    engine: Engine
+    #: If set, X-Admin-Key opens every queue, and some calls require it.
+    admin_key: bytes | None
+    #: Throttles addresses that send wrong keys.
+    guard: Guard
+
+    def access(self, request: JobRequest) -> Access:
+        """The key that was sent; raises BadInput if there is none, or more than one."""
+        if self._admin_keys(request):
+            # A wrong admin key must be reported, even if a good access key came with it; no queue has an empty key.
+            return {"admin": True} if self.is_admin(request) else {"access_key": b""}
+        return {"access_key": access_key(request.sent(b"x-access-key"), request.sent(b"authorization"))}
+
+    def is_admin(self, request: JobRequest) -> bool:
+        """Whether the request has the admin key; raises BadInput if it has several."""
+        sent = once(self._admin_keys(request), "X-Admin-Key")
+        return self.admin_key is not None and compare_digest(sent, self.admin_key)
+
+    def check_admin(self, request: JobRequest) -> None:
+        """Raise AdminRequired if the server has an admin key and the request does not."""
+        if self.admin_key is not None and not self.is_admin(request):
+            raise AdminRequired
+
+    def check_is_admin(self, request: JobRequest) -> None:
+        """Raise AdminRequired unless the server has an admin key and the request has it."""
+        if self.admin_key is None:
+            raise AdminRequired
+        self.check_admin(request)
+
+    async def most_values(self, request: JobRequest, access: Access) -> int:
+        """The most values in a body for many jobs: more if the key opens the queue that the query names."""
+        if b"queueName" not in request.args:
+            return MOST_VALUES
+        await self.engine.ask(c.CheckKey(queue=one(request.args, "queueName"), **access))
+        return MOST_BULK_VALUES
+
+    async def admit(self, request: JobRequest) -> Problem | None:
+        """Check the key of a request before its long body has arrived: the problem to answer with, or None."""
+        try:
+            await self.most_values(request, self.access(request))
+        except Exception as error:
+            if (problem := self.problem(request, error)) is None:
+                raise
+            return problem
+        return None
+
+    def problem(self, request: JobRequest, error: BaseException | None) -> Problem | None:
+        """The problem to answer with, or None for an unexpected error. Counts wrong keys."""
+        if isinstance(error, AccessDenied) and self._admin_keys(request):
+            error = AdminRequired()
+        problem = problem_of(error) if isinstance(error, Exception) else None
+        shown = isinstance(error, AccessDenied) or self._admin_keys(request)
+        if problem is not None and problem.status is HTTPStatus.UNAUTHORIZED and shown:
+            problem = self.guard.failed(request.getClientAddress(), problem)
+        return problem
+
+    def _admin_keys(self, request: JobRequest) -> Sequence[bytes]:
+        """The admin keys that were sent, if the server has one."""
+        return () if self.admin_key is None else request.sent(b"x-admin-key")
