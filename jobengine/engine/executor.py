@@ -19,28 +19,27 @@ from twisted.logger import Logger
 from ..core.activity import Activity
 from ..core.commands import Claimed, ClaimResult, Claims, Command, Peek, ReturnClaims
 from ..core.errors import DomainError, QueueNotFound
-from ..core.fact_codec import UnknownRecord, decode, encode
+from ..core.fact_codec import encode
 from ..core.facts import ClockSet, Fact
 from ..core.model import Job, Recent
-from ..core.queue_table import QueueTable
 from ..core.rules import NewId, decide, expire, latest_change, renew_key
 from ..core.state import JobSwap, QueueSwap, Swap, Tables
-from ..storage.committer import Backlog, Committer, Hooks, Phase, Run
-from ..storage.errors import NewerFormat, NoRoom, StorageError
+from ..storage.committer import Committer, Hooks, Phase, Run
+from ..storage.errors import NoRoom, StorageError
 from ..storage.journal import Journal
 from .compaction import PAUSE, SLACK, Compaction
-from .door import Busy, Full, OutcomeUnknown, Starting, Unavailable
+from .door import Starting, Unavailable
 from .event_feed import Events, Feed
 from .freeing import Freeing
 from .line import Waiter
 from .outcome import Done, Outcome, Refused
+from .replay import read_back
 from .timeline import Timeline
+from .unavailable import unavailable
 from .waiters import Waiters
 
 __all__ = ["Executor"]
 
-#: Records that recovery reads at a time: about five milliseconds.
-_REPLAYED_AT_ONCE: Final = 1_000
 #: The most jobs that expire in one commit.
 _EXPIRY_SLICE: Final = 200
 #: The timer is never set further ahead than this many seconds.
@@ -131,21 +130,7 @@ class Executor:
 
     def read_back(self) -> Iterator[None]:
         """Read the file back, a slice at each step; raises StorageError or OSError."""
-        done = 0
-        for records in self.journal.recover(self.now()):
-            for start in range(0, len(records), _REPLAYED_AT_ONCE):
-                self._replay(records[start : start + _REPLAYED_AT_ONCE])
-                done += len(records[start : start + _REPLAYED_AT_ONCE])
-                if done >= _REPLAYED_AT_ONCE:
-                    yield
-                    done = 0
-        torn = self.journal.torn
-        if torn is not None:
-            self._log.warn(
-                "a crash had cut the last write short; its {n} bytes are in {path}", n=torn.length, path=torn.copy
-            )
-        if not self.journal.clean:
-            self._log.info("the database was not closed in good order: making sure that what was read is on disk")
+        return read_back(self.journal, self.tables, self._freeing, self.now())
 
     def start(self) -> None:
         """Begin to carry out commands and to expire jobs."""
@@ -231,10 +216,10 @@ class Executor:
                 await waiting
         except NoRoom as error:
             if changed:
-                raise _for_client(error) from None
+                raise unavailable(error) from None
             return False
         except StorageError as error:
-            raise _for_client(error) from None
+            raise unavailable(error) from None
         return True
 
     def _decide(self, command: Command[A], now: int, *, admitted: bool = False) -> Done[A]:
@@ -311,7 +296,7 @@ class Executor:
         try:
             self.committer.admit()
         except StorageError as error:
-            raise _for_client(error) from None
+            raise unavailable(error) from None
 
     def _commit(self, facts: Sequence[Fact], now: int) -> None:
         """Apply facts and submit them for writing."""
@@ -442,21 +427,6 @@ class Executor:
 
     # Storage
 
-    def _replay(self, records: Sequence[bytes]) -> None:
-        try:
-            facts = [decode(record) for record in records]
-        except UnknownRecord as error:
-            raise NewerFormat(f"{self.journal.path}: {error} is not known to this JobEngine; use a newer one") from None
-        self._free(self.tables.apply(facts))
-
-    def _free(self, swaps: Sequence[Swap]) -> None:
-        """Free the memory of deleted queues; these changes are on disk and will not be rolled back."""
-        for swap in swaps:
-            if type(swap) is not QueueSwap or not isinstance(swap.old, QueueTable):
-                continue
-            if self.tables.queues.get(swap.queue) is not swap.old:
-                self._freeing.add(swap.old.dismantle())
-
     def _roll_back(self, changes: list[_Change]) -> None:
         """Roll back changes that found no room on disk."""
         for change in reversed(changes):
@@ -474,21 +444,7 @@ class Executor:
         if records:
             self.totals.update(commits=1, records=records, bytes=size)
         for change in changes:
-            self._free(change.swaps)
+            self._freeing.add_deleted(change.swaps, self.tables)
             for events in change.events:
                 self.feed.publish(events)
         self.compaction.after_write()
-
-
-def _for_client(error: StorageError) -> Exception:
-    if isinstance(error, NoRoom):
-        return Full(
-            "The disk has no room for the change. It was not made now; it may still be made when there is room, so "
-            "look before you repeat it. Reads are answered."
-        )
-    if isinstance(error, Backlog):
-        return Busy("More changes are waiting to be written than may wait; this one was not made. Try again.")
-    return OutcomeUnknown(
-        "Storage has failed and the server is stopping: the change may or may not be there when it is back. Look "
-        "before you repeat it."
-    )

@@ -1,11 +1,14 @@
 """Frees memory that is no longer used, a few slices in each turn of the reactor."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
+
+from ..core.queue_table import QueueTable
+from ..core.state import QueueSwap, Swap, Tables
 
 __all__ = ["Freeing"]
 
@@ -29,6 +32,14 @@ class Freeing:
         self._waiting.append(slices)
         if len(self._waiting) == 1:
             self.clock.callLater(0, self._free)
+
+    def add_deleted(self, swaps: Sequence[Swap], tables: Tables) -> None:
+        """Free the queues that these changes deleted; the changes are on disk and will not be rolled back."""
+        for swap in swaps:
+            if type(swap) is not QueueSwap or not isinstance(swap.old, QueueTable):
+                continue
+            if tables.queues.get(swap.queue) is not swap.old:
+                self.add(swap.old.dismantle())
 
     def _free(self) -> None:
         for _ in range(_AT_ONCE):

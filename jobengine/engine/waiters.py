@@ -29,12 +29,14 @@ def in_time(clock: IReactorTime, waiting: "Deferred[T]", seconds: float, otherwi
     late: list[bool] = []
 
     def give_up() -> None:
+        """Cancel the wait."""
         late.append(True)
         waiting.cancel()
 
     timer = clock.callLater(seconds, give_up)
 
     def done(result: T) -> T:
+        """Stop the timer."""
         if timer.active():
             timer.cancel()
         return otherwise if late else result
