@@ -154,6 +154,22 @@ def test_files_are_short() -> None:
     assert not long
 
 
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path}:{node.lineno} {node.name}", node
+
+
+def test_functions_are_short() -> None:
+    lengths = {name: (node.end_lineno or 0) - node.lineno + 1 for name, node in functions()}
+    assert {name: lines for name, lines in lengths.items() if lines > 31} == {}
+
+
+def test_every_public_function_has_a_docstring() -> None:
+    assert [name for name, node in functions() if node.name[0] != "_" and not ast.get_docstring(node)] == []
+
+
 @pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
 def test_every_file_that_the_pages_for_developers_name_exists(page: str) -> None:
     text = (ROOT / page).read_text()

@@ -48,6 +48,7 @@ def update(**asked: Any) -> None:
     queue = selected.queue
 
     def all_of_them(**wanted: Any) -> int:
+        """Update all that match."""
         return queue.update_all(changes, **wanted)
 
     act(session, selected, "updated", lambda uid: queue.update(uid, **_with_lease(changes)), all_of_them)
@@ -103,6 +104,7 @@ def retry(**asked: Any) -> None:
     queue = selected.queue
 
     def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # the word of the API; retry means the failed ones
+        """Queue all that match."""
         return queue.retry(**wanted)
 
     act(session, selected, "queued again", lambda uid: queue.update(uid, new_status="queued"), all_of_them)

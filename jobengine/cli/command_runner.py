@@ -324,6 +324,7 @@ class _Beginning:
         self.cut = False
 
     def take(self, data: bytes) -> None:
+        """Keep what there is room for."""
         room = MOST_OUTPUT - len(self.kept)
         self.kept += data[:room]
         self.cut = self.cut or len(data) > room
@@ -337,6 +338,7 @@ class _End:
         self._echo = echo
 
     def take(self, data: bytes) -> None:
+        """Keep the end, and pass all of it on."""
         self.kept += data
         del self.kept[:-MOST_ERRORS]
         if self._echo is not None:

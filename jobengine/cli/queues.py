@@ -140,6 +140,7 @@ def _switch(name: str, method: str, help_text: str) -> Command:
     @command(name, f"jobengine queue {name} mail", help=help_text)
     @QUEUE
     def switch(queue_name: str) -> None:
+        """Switch the setting, and show the queue."""
         session = current()
         setup = getattr(session.queue(queue_name), method)()
         if session.json:

@@ -152,6 +152,7 @@ def _with_command(session: Session, queues: Sequence[str], argv: Sequence[str], 
 
     @worker.handler()
     async def run(content: Any, job: "RunningJob") -> Any:
+        """Run the command for a job."""
         return await _run(runner, content, job)
 
     signal.signal(signal.SIGHUP, lambda number, frame: worker.stop())
@@ -167,6 +168,7 @@ async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:
     from .command_runner import environment_of, verdict
 
     def progress(percent: int) -> None:
+        """Report how far the command is."""
         with suppress(Cancelled):  # the command is about to be ended
             job.progress(percent)
 

@@ -22,6 +22,7 @@ __all__ = [
     "encode",
     "filter_query",
     "filter_value",
+    "given",
     "job_json",
 ]
 
@@ -137,6 +138,11 @@ _encode_keys: Final = json.JSONEncoder(
 def encode(value: Any) -> bytes:
     """The body of a call, which may contain a Secret."""
     return _encode_keys(value).encode()
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The values that were given: those that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _whole_seconds(value: Span) -> int:

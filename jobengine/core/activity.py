@@ -35,6 +35,7 @@ class _Window:
     _counts: deque[tuple[int, Counter[str]]] = field(factory=deque)
 
     def add(self, what: str, times: int, now: int) -> None:
+        """Count something that has happened so many times."""
         number = now // self.width
         if not self._counts or self._counts[-1][0] != number:
             self._counts.append((number, Counter()))
@@ -42,6 +43,7 @@ class _Window:
         self._counts[-1][1][what] += times
 
     def totals(self, now: int) -> Counter[str]:
+        """The counts of all buckets together."""
         self._forget(now // self.width)
         total: Counter[str] = Counter()
         for _, counts in self._counts:

@@ -58,6 +58,11 @@ class _Batch:
     queued: Standing = field(init=False)
 
     def add(self, asked: NewJob) -> Added:
+        """
+        Make one job, or find the one that an earlier request made.
+
+        Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken.
+        """
         uid, fingerprint = self._identity(asked)
         there = self._there(asked, uid, fingerprint)
         if there is not None:

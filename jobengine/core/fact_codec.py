@@ -304,12 +304,6 @@ def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
             created=created,
         )
         return JobAdded(queue, Job(spec, bare))
-    if "tags" in more:
-        more["tags"] = _shared(tuple(more["tags"]))
-    if "author" in more:
-        more["author"] = _shared(more["author"])
-    if "context" in more:
-        more["context"] = Context(**more["context"])
     spec = Spec(
         uid=uid,
         priority=priority,
@@ -319,9 +313,19 @@ def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
         timeout_time=_shared(timeout_time),
         content=content,
         created=_shared(created),
-        **more,
+        **_read_spec_extras(more),
     )
     return JobAdded(queue, Job(spec, _read_standing(standing)))
+
+
+def _read_spec_extras(more: dict[str, Any]) -> dict[str, Any]:
+    if "tags" in more:
+        more["tags"] = _shared(tuple(more["tags"]))
+    if "author" in more:
+        more["author"] = _shared(more["author"])
+    if "context" in more:
+        more["context"] = Context(**more["context"])
+    return more
 
 
 def _read_job_added_1(written: list[Any], content: bytes) -> JobAdded:

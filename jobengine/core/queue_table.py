@@ -7,6 +7,8 @@ from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import Any, Final
 
+from attrs import define, field
+
 from .fact_codec import encode, length_of_more
 from .facts import QueueCreated, QueueDeleted
 from .model import QUEUED, UNFINISHED, Job, Position, Queue, QueueCounts, Rank, Standing, State
@@ -59,6 +61,7 @@ class WallClock:
     ahead = 0
 
 
+@define(eq=False)
 class QueueTable:
     """
     One queue and its jobs.
@@ -66,43 +69,47 @@ class QueueTable:
     Only Tables may change it.
     """
 
-    def __init__(self, queue: Queue, clock: WallClock) -> None:
-        self.queue = queue
-        self._clock = clock
-        #: Every job, by uid.
-        self.jobs: dict[str, Job] = {}
-        #: The ranks of the jobs in each place, in execution order.
-        self.places: dict[Place, Ordered[Rank]] = {place: Ordered() for place in Place}
-        #: The ranks of the ready jobs: of all of them, and by tag.
+    queue: Queue
+    _clock: WallClock
+    #: Every job, by uid.
+    jobs: dict[str, Job] = field(factory=dict, init=False)
+    #: The ranks of the jobs in each place, in execution order.
+    places: dict[Place, Ordered[Rank]] = field(factory=lambda: {place: Ordered() for place in Place}, init=False)
+    #: The ranks of the ready jobs: of all of them, and by tag.
+    ready: Ordered[Rank] = field(init=False)
+    ready_by_tag: dict[str, Ordered[Rank]] = field(factory=dict, init=False)
+    #: The ranks of ready jobs with two tags or more, by all their tags: a claim with two tags skips jobs that have
+    #: only one of them.
+    ready_by_tags: dict[tuple[str, ...], Ordered[Rank]] = field(factory=dict, init=False)
+    #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
+    unique: dict[str, dict[str, None]] = field(factory=dict, init=False)
+    #: (deadline, rank) of every job that changes by itself at an elapsed time. Jobs that one request claimed or
+    #: finished are adjacent.
+    deadlines: Ordered[tuple[int, Rank]] = field(factory=Ordered, init=False)
+    #: The same for jobs that change at a time of the wall clock.
+    wall_deadlines: Ordered[tuple[int, Rank]] = field(factory=Ordered, init=False)
+    #: The earliest deadline, converted to elapsed time if it is one of the wall clock; None if there is none.
+    next_deadline: int | None = field(default=None, init=False)
+    #: The indexes for lists by time that are in use (see sort_some), by their ascending order.
+    sort_indexes: dict[Sort, SortIndex] = field(factory=dict, init=False)
+    #: Pending changes of the indexes: what to insert, and what to remove. Insertions come first, since a job may
+    #: enter a place and leave it in one batch.
+    _entering: defaultdict[Ordered[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
+    _leaving: defaultdict[Ordered[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
+    #: Tags, and combinations of tags, that may have no ready job left.
+    _left_tags: dict[str, None] = field(factory=dict, init=False)
+    _left_combinations: dict[tuple[str, ...], None] = field(factory=dict, init=False)
+    #: About how many bytes the records of this queue would take in a fresh snapshot.
+    live_bytes: int = field(init=False)
+    #: About how many of them the queue's name takes in each job's record.
+    name_bytes: int = field(init=False)
+    #: The arrival number of the next job to be added.
+    next_arrival: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
         self.ready = self.places[Place.READY]
-        self.ready_by_tag: dict[str, Ordered[Rank]] = {}
-        #: The ranks of ready jobs with two tags or more, by all their tags: a claim with two tags skips jobs that have
-        #: only one of them.
-        self.ready_by_tags: dict[tuple[str, ...], Ordered[Rank]] = {}
-        #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
-        self.unique: dict[str, dict[str, None]] = {}
-        #: (deadline, rank) of every job that changes by itself at an elapsed time. Jobs that one request claimed or
-        #: finished are adjacent.
-        self.deadlines: Ordered[tuple[int, Rank]] = Ordered()
-        #: The same for jobs that change at a time of the wall clock.
-        self.wall_deadlines: Ordered[tuple[int, Rank]] = Ordered()
-        #: The earliest deadline, converted to elapsed time if it is one of the wall clock; None if there is none.
-        self.next_deadline: int | None = None
-        #: The indexes for lists by time that are in use (see sort_some), by their ascending order.
-        self.sort_indexes: dict[Sort, SortIndex] = {}
-        #: Pending changes of the indexes: what to insert, and what to remove. Insertions come first, since a job may
-        #: enter a place and leave it in one batch.
-        self._entering: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
-        self._leaving: defaultdict[Ordered[Any], list[Any]] = defaultdict(list)
-        #: Tags that may have no ready job left.
-        self._left_tags: dict[str, None] = {}
-        self._left_combinations: dict[tuple[str, ...], None] = {}
-        #: About how many bytes the records of this queue would take in a fresh snapshot.
-        self.live_bytes = len(encode(QueueCreated(queue)))
-        #: About how many of them the queue's name takes in each job's record.
-        self.name_bytes = len(encode(QueueDeleted(queue.name)))
-        #: The arrival number of the next job to be added.
-        self.next_arrival = 0
+        self.live_bytes = len(encode(QueueCreated(self.queue)))
+        self.name_bytes = len(encode(QueueDeleted(self.queue.name)))
 
     def wall(self, now: int) -> int:
         """The wall clock at an elapsed time."""

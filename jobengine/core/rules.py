@@ -83,9 +83,11 @@ class _Uncounted:
     """For an engine that does not count."""
 
     def recent(self, _name: str) -> Recent:
+        """Nothing."""
         return Recent(last_minute={}, last_hour={})
 
     def since_start(self, _name: str) -> Mapping[str, int]:
+        """Nothing."""
         return {}
 
 
@@ -428,6 +430,7 @@ def _update_matching(
         raise ClaimRequired(State.QUEUED)
 
     def change(job: Job) -> Fact | None:
+        """Make the change of the command."""
         return update(table.queue, job, command.changes, now, by_owner=True)[0]
 
     if command.uids is None:

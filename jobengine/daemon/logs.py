@@ -94,6 +94,7 @@ def observer(twistd: Mapping[str, Any], log_format: str, file_bytes: int, files:
     lines = json_lines if log_format == "json" else text_lines
 
     def make() -> ILogObserver:
+        """An observer that writes to the log file or standard output."""
         file: Any = sys.stdout if path == "-" else _rotated_file(path, file_bytes, files)
         return FileLogObserver(file, lines)
 
@@ -107,6 +108,7 @@ def _to_syslog(prefix: str) -> ILogObserver:
 
     @provider(ILogObserver)
     def observe(event: LogEvent) -> None:
+        """Write the lines of an event."""
         if "requests" not in event:
             write(event)
             return
@@ -125,6 +127,7 @@ def _rotated_file(path: str, file_bytes: int, files: int) -> LogFile:
     file = LogFile.fromFullPath(path, rotateLength=file_bytes, maxRotatedFiles=files)
 
     def rotate(*_: Any) -> None:
+        """Rotate the file, or open it again if it is gone."""
         from twisted.internet import reactor
 
         renew = file.rotate if os.path.exists(path) else file.reopen

@@ -51,6 +51,7 @@ def _text(text: str) -> str:
 
 def _whole(least: int, most: int = (1 << 63) - 1) -> Callable[[str], int]:
     def parse(text: str) -> int:
+        """Read the number; raises ValueError with what it must be."""
         # Python parses no more than 4,300 digits, and has its own error for that.
         if not text.isascii() or not text.isdigit() or len(text) > 19 or not least <= int(text) <= most:
             bounds = f"of {least} or more" if most > 1 << 32 else f"from {least} to {most}"
@@ -79,6 +80,7 @@ def _origins(text: str) -> frozenset[bytes]:
 
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
+        """Check the word; raises ValueError with the possible ones."""
         if text not in choices:
             raise ValueError(" or ".join(choices))
         return text
@@ -221,23 +223,27 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         defaults=Defaults(keep_minutes=values["job-keep-minutes"], timeout_seconds=values["job-timeout-minutes"] * 60),
         cors_origins=values["cors-origins"],
         dashboard=values["dashboard"] == "on",
-        limits=Limits(
-            body_bytes=values["max-body-bytes"],
-            bulk_body_bytes=values["max-bulk-body-bytes"],
-            headers=values["max-headers"],
-            header_bytes=values["max-header-bytes"],
-            header_seconds=values["header-seconds"],
-            body_seconds=values["body-seconds"],
-            idle_seconds=values["idle-seconds"],
-            connections=values["max-connections"],
-            json_depth=values["max-json-depth"],
-        ),
+        limits=_limits(values),
         max_queues=values["max-queues"],
         pass_unknown=values["unknown-fields"] == "pass",
         log_format=values["log-format"],
         least_status_logged=_LEAST_STATUS[values["log-requests"]],
         log_file_bytes=values["log-file-bytes"],
         log_files=values["log-files"],
+    )
+
+
+def _limits(values: Mapping[str, Any]) -> Limits:
+    return Limits(
+        body_bytes=values["max-body-bytes"],
+        bulk_body_bytes=values["max-bulk-body-bytes"],
+        headers=values["max-headers"],
+        header_bytes=values["max-header-bytes"],
+        header_seconds=values["header-seconds"],
+        body_seconds=values["body-seconds"],
+        idle_seconds=values["idle-seconds"],
+        connections=values["max-connections"],
+        json_depth=values["max-json-depth"],
     )
 
 

@@ -30,6 +30,9 @@ class JobSite(Site):
     """The root of the HTTP server."""
 
     protocol = LimitedChannel  # type: ignore[assignment]  # without the HTTP/2 of Twisted's channel
+    #: Whether the server is stopping.
+    draining = False
+    _drained: "Deferred[None] | None" = None
 
     def __init__(
         self,
@@ -60,11 +63,8 @@ class JobSite(Site):
         self.idle: Idle[LimitedChannel] = Idle(limits.idle_seconds, self.reactor, LimitedChannel.timeoutConnection)
         #: The open connections.
         self.channels: set[LimitedChannel] = set()
-        #: Whether the server is stopping.
-        self.draining = False
         self._observe = observe
         self._recorder = Recorder(self.reactor, least_status)
-        self._drained: Deferred[None] | None = None
 
     def startFactory(self) -> None:
         """Do nothing: Twisted would open a log, and wake up each second to know the date for it."""

@@ -77,11 +77,13 @@ class _Batch(Generic[M]):
     size: int = 0
 
     def add(self, records: Sequence[bytes], memo: M) -> None:
+        """Add the records of a submission."""
         self.records += records
         self.memos.append(memo)
         self.size += sum(map(len, records))
 
     def take_in(self, later: "_Batch[M]") -> None:
+        """Append the records of another batch; its waiters stay with it."""
         self.records += later.records
         self.memos += later.memos
         self.size += later.size
@@ -93,6 +95,7 @@ class _Batch(Generic[M]):
         return waiter
 
     def release(self, result: "Failure | None") -> None:
+        """Wake the waiters that were not cancelled: with a failure, or because the batch is on disk."""
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if waiter.called:

@@ -38,10 +38,14 @@ def rekey(
         journal.open(secret)
         with new_target(path, files, replaces=True) as file:
             database = NewDatabase(file, new_secret, kdf or Kdf())
-            for records in journal.recover(time_ns() // 1_000_000):
-                database.add(records)
-                progress(*journal.read_so_far)
-            database.finish()
+            _copy(journal, database, progress)
         return file.size
     finally:
         journal.close(orderly=False)
+
+
+def _copy(journal: Journal, database: NewDatabase, progress: Progress) -> None:
+    for records in journal.recover(time_ns() // 1_000_000):
+        database.add(records)
+        progress(*journal.read_so_far)
+    database.finish()

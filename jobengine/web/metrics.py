@@ -32,6 +32,7 @@ class _Times:
     seconds: float = 0.0
 
     def add(self, seconds: float) -> None:
+        """Count a request that took so long."""
         self.counts[bisect_left(_BUCKETS, seconds)] += 1
         self.seconds += seconds
 

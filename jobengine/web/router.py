@@ -53,8 +53,11 @@ class Routes(Klein):
         call, register = CALLS[method, url], super().route(url, *args, **more)
 
         def routed(handler: Any) -> Any:
+            """Register a handler that checks the query first."""
+
             @wraps(handler)
             def checked(api: Any, request: JobRequest) -> Any:
+                """Check the query, then handle the request."""
                 if b"?" in request.uri:
                     api.check_query(call, request)
                 return handler(api, request)

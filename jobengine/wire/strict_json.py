@@ -178,6 +178,7 @@ def _repeated_key(text: bytes) -> str:
     repeated = ["a key"]
 
     def look(pairs: list[tuple[str, Any]]) -> None:
+        """Note a key that an object has twice."""
         keys = [key for key, _ in pairs]
         if len(set(keys)) < len(keys):
             repeated.append(f"the key {shown(max(keys, key=keys.count))}")

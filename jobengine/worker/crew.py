@@ -100,10 +100,12 @@ class Crew:
         self._tasks.add(task)
 
         def interrupt() -> None:
+            """Cancel the task, and tell the handler why."""
             job.cancelled = True
             task.cancel()
 
         def ended(task: "asyncio.Task[JobChanges]") -> None:
+            """Report the outcome, or an error that is none of a handler."""
             self._tasks.discard(task)
             error = None if task.cancelled() else task.exception()
             if error is not None:

@@ -99,6 +99,7 @@ class _Child:
 
     @classmethod
     async def born(cls, connection: socket.socket) -> "_Child":
+        """The child on the other side of a connection; its first line is its process id."""
         reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_LINE)
         try:
             return cls(json.loads(await reader.readline()), reader, writer)
@@ -177,6 +178,7 @@ def _work(connection: socket.socket, perform: Perform) -> None:
     lock = Lock()  # handlers may have threads, and report progress from them
 
     def say(value: Any) -> None:
+        """Send a line to the parent."""
         with lock:
             connection.sendall(encode_text(value).encode() + b"\n")
 

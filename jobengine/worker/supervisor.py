@@ -108,6 +108,15 @@ class Supervisor:
     may delay a claim. With `until_empty` it does not wait for jobs, and ends when there are none.
     """
 
+    #: The number of jobs that have ended, with any outcome.
+    ended = 0
+    #: Why it can't start: the server refuses its key or queue.
+    fatal: JobEngineError | None = None
+    #: When running jobs are released, if the worker is stopping.
+    _deadline: float | None = None
+    _last_words = _LAST_WORDS
+    _let_go = False
+
     def __init__(
         self,
         sources: int,
@@ -136,14 +145,6 @@ class Supervisor:
         #: Jobs whose next heartbeat is sent at `_soon_at`, before its usual time.
         self._soon: dict[Hold, None] = {}
         self._soon_at = float("-inf")
-        #: When running jobs are released, if the worker is stopping.
-        self._deadline: float | None = None
-        self._last_words = _LAST_WORDS
-        self._let_go = False
-        #: The number of jobs that have ended, with any outcome.
-        self.ended = 0
-        #: Why it can't start: the server refuses its key or queue.
-        self.fatal: JobEngineError | None = None
 
     # Events
 

@@ -44,6 +44,10 @@ class Worker:
     worker. Raises BadSettings, and ValueError for other invalid arguments.
     """
 
+    #: The signal that stopped it, if one did.
+    stopped_by: signal.Signals | None = None
+    _running: tuple[asyncio.AbstractEventLoop, Driver] | None = None
+
     def __init__(
         self,
         queues: str | Sequence[str],
@@ -63,26 +67,18 @@ class Worker:
         ssl_context: "SSLContext | None" = None,
     ) -> None:
         self.queues = (queues,) if isinstance(queues, str) else tuple(dict.fromkeys(queues))
-        if not self.queues or concurrency < 1 or not 0 < wait <= _WAIT or grace < 0:
-            raise ValueError(
-                f"A worker needs a queue, a concurrency of at least 1, a wait of more than 0 and at most {_WAIT:g} "
-                "seconds, and a grace that is not negative."
-            )
+        _check(self.queues, concurrency, grace, wait)
         self._settings = load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
         self._concurrency = concurrency
         self._processes = processes
-        self._grace = grace
-        self._wait = wait
+        self._grace, self._wait = grace, wait
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._tags = tags
         self._timeout = timeout
         self._tls = ssl_context
         self._handlers: dict[str, Handler] = {}
         self._hooks = Hooks([], [], [])
-        self._running: tuple[asyncio.AbstractEventLoop, Driver] | None = None
         self._lock = threading.Lock()
-        #: The signal that stopped it, if one did.
-        self.stopped_by: signal.Signals | None = None
 
     def __repr__(self) -> str:
         return f"Worker({list(self.queues)!r}, concurrency={self._concurrency})"
@@ -99,6 +95,7 @@ class Worker:
             raise ValueError(f"The worker does not work on the queue {unknown[0]!r}.")
 
         def decorate(function: F) -> F:
+            """Add the function; raises ValueError if a queue has one already."""
             for queue in named:
                 if queue in self._handlers:
                     raise ValueError(f"The queue {queue!r} has a handler already.")
@@ -204,3 +201,11 @@ class Worker:
             if listens:
                 for number in _SIGNALS:
                     loop.remove_signal_handler(number)
+
+
+def _check(queues: Sequence[str], concurrency: int, grace: float, wait: float) -> None:
+    if not queues or concurrency < 1 or not 0 < wait <= _WAIT or grace < 0:
+        raise ValueError(
+            f"A worker needs a queue, a concurrency of at least 1, a wait of more than 0 and at most {_WAIT:g} "
+            "seconds, and a grace that is not negative."
+        )

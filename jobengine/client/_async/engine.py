@@ -162,10 +162,9 @@ class AsyncJobEngine:
             return await self.report(finished), []
         if results is None:  # an old server: it has ignored the updates
             return await self.report(finished), jobs
-        for one, item, result in zip(finished, items, results, strict=True):
+        for item, result in zip(items, results, strict=True):
             settle_update(item, result, request_id=request_id, repeated=item.repeated)
-            one.job.heard(item)
-        return [item.error for item in items], jobs
+        return _heard(finished, items), jobs
 
     async def report(self, reports: Sequence[AsyncFinished]) -> list[JobEngineError | None]:
         """
@@ -180,9 +179,7 @@ class AsyncJobEngine:
             by_queue.setdefault(one.job.queue, []).append(item)
         for queue, some in by_queue.items():
             await queue.updates.submit(some)
-        for one, item in zip(reports, items, strict=True):
-            one.job.heard(item)
-        return [item.error for item in items]
+        return _heard(reports, items)
 
     async def _claim(
         self,
@@ -267,3 +264,10 @@ def _beginning(queue: str) -> bytes:
 
 def _with_updates(body: bytes, updates: Sequence[bytes]) -> bytes:
     return b'%b,"updates":[%b]}' % (body[:-1], b",".join(updates)) if updates else body
+
+
+def _heard(finished: Sequence[AsyncFinished], items: Sequence[Item]) -> list[JobEngineError | None]:
+    """Tell the jobs what came of their updates, and return it."""
+    for one, item in zip(finished, items, strict=True):
+        one.job.heard(item)
+    return [item.error for item in items]

@@ -238,10 +238,12 @@ class _Connection(asyncio.Protocol):
     # Callbacks of the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol, also for the following methods."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Parse what has arrived."""
         try:
             self.parser.feed(data)
         except Broken as broken:
@@ -250,6 +252,7 @@ class _Connection(asyncio.Protocol):
             self._wake()
 
     def eof_received(self) -> None:
+        """End the answer, or fail if it is not whole."""
         if not self.parser.begun:
             self._fail(Broken("the connection was closed without an answer", stale=self._used_before))
             return
@@ -261,5 +264,6 @@ class _Connection(asyncio.Protocol):
             self._fail(broken)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Fail, unless the answer is complete."""
         why = getattr(error, "strerror", None) or (str(error) if error else "the connection was closed")
         self._fail(Broken(why, stale=self._used_before and not self.parser.begun))

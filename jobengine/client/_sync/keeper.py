@@ -12,7 +12,8 @@ __all__ = ["Keeper"]
 
 class _Held(Protocol):
     @property
-    def beat_seconds(self) -> float | None: ...
+    def beat_seconds(self) -> float | None:
+        """The seconds between two heartbeats; None if the lease does not expire."""
 
 
 H = TypeVar("H", bound=_Held)

@@ -17,6 +17,7 @@ from ..jobs import (
     encode,
     filter_query,
     filter_value,
+    given,
     job_json,
 )
 from ..secret import Secret, as_secret, secret
@@ -128,16 +129,9 @@ class Queue:
         long the owner's old key stays valid beside the new one.
         """
         new_access_key = secret(new_access_key)
-        asked = {
-            "paused": paused,
-            "draining": draining,
-            "require_lease": require_lease,
-            "max_jobs": max_jobs,
-            "defaults": None if defaults is None else dict(defaults),
-            "new_access_key": new_access_key,
-            "old_key_seconds": old_key_seconds,
-        }
-        body = {"name": self.name, **{name: value for name, value in asked.items() if value is not None}}
+        body = given(name=self.name, paused=paused, draining=draining, require_lease=require_lease, max_jobs=max_jobs)
+        body |= given(defaults=None if defaults is None else dict(defaults))
+        body |= given(new_access_key=new_access_key, old_key_seconds=old_key_seconds)
         # Repeating it would need the old key, which may be invalid by then.
         setup: QueueSetup = self.ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)
         if new_access_key is not None:
