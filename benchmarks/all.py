@@ -8,7 +8,7 @@ the charts in docs are rewritten.
 import sys
 from pathlib import Path
 
-from . import bulk, capacity, client, contenders, idle_polls, latency, million, singles, stalls, worker
+from . import bulk, capacity, client, contenders, idle_polls, latency, million, singles, stalls, tools, worker
 from .charts import draw
 from .machine import be_a_client, description, others_share
 from .results import Part, Results, say
@@ -22,6 +22,7 @@ _PARTS: dict[str, Part] = {
     "latency": latency.measure,
     "1,000,000 queued jobs": million.measure,
     "memory and disk of a job": capacity.measure,
+    "database files": tools.measure,
     "how long one request holds up others": stalls.measure,
     "idle long polls": idle_polls.measure,
 }

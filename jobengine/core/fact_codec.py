@@ -73,7 +73,7 @@ Digest = Annotated[str, Meta(pattern="^(sha512:)?[0-9a-f]{64}\\Z")]
 Count = Annotated[int, Meta(ge=0)]
 
 
-class Extras(Struct, omit_defaults=True, forbid_unknown_fields=True):
+class Extras(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """Rare fields. Only what differs from the defaults is written, so these must be those of the model."""
 
 

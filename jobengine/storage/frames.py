@@ -5,7 +5,7 @@ Pure but for the random ids, keys and nonces it draws. It knows nothing of jobs;
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Final
@@ -113,7 +113,13 @@ class Frame:
     """The contents of a frame."""
 
     kind: Kind
-    records: tuple[bytes, ...] = field(repr=False)
+    #: The records, each with its length before it.
+    _body: bytes = field(repr=False)
+
+    @property
+    def records(self) -> tuple[bytes, ...]:
+        """The records; they are split anew at each call, which takes a third of a second for a million."""
+        return _records(self._body)
 
 
 @frozen(kw_only=True)
@@ -152,7 +158,10 @@ class Chain:
         file_id, number, tag, kind, body = self._unseal(box)
         if (file_id, number, tag) != (self.file_id, self.number, self.tag):
             raise BadFrame("it is a frame, but not the next one of this file")
-        return Frame(kind=_kind(kind), records=tuple(_records(body))), self._followed_by(box)
+        frame = Frame(kind=_kind(kind), body=body)
+        # After the kind: what a newer version puts into its frames is not known here.
+        _check_records(body)
+        return frame, self._followed_by(box)
 
     def is_frame(self, box: bytes) -> bool:
         """Whether a box is a frame encrypted with this file's key, anywhere in the chain."""
@@ -252,13 +261,20 @@ def _checksum(length: int, position: int) -> int:
     return crc32(_CHECKED.pack(length, position))
 
 
-def _records(body: bytes) -> Iterator[bytes]:
-    """The records, one after the other; raises BadFrame if they don't fill the body."""
-    at = 0
-    while at + _LENGTH.size <= len(body):
-        (length,) = _LENGTH.unpack_from(body, at)
-        at += _LENGTH.size
-        yield body[at : at + length]
-        at += length
-    if at != len(body):
+def _check_records(body: bytes) -> None:
+    """Raise BadFrame unless the records fill the body; whoever only copies a frame need not split it."""
+    at, end, length_at = 0, len(body), _LENGTH.unpack_from
+    while at + _LENGTH.size <= end:
+        at += _LENGTH.size + length_at(body, at)[0]
+    if at != end:
         raise BadFrame("its records don't fill it")
+
+
+def _records(body: bytes) -> tuple[bytes, ...]:
+    records: list[bytes] = []
+    at, end, length_at = _LENGTH.size, len(body), _LENGTH.unpack_from
+    while at <= end:
+        (length,) = length_at(body, at - _LENGTH.size)
+        records.append(body[at : at + length])
+        at += length + _LENGTH.size
+    return tuple(records)

@@ -157,8 +157,8 @@ class Journal:
         recovery, descriptor = self._walk
         with self._explained():
             for frame in recovery.frames():
-                if frame.records:
-                    yield frame.records
+                if records := frame.records:
+                    yield records
             self._cut_torn(descriptor, recovery, now)
         self._files.remove(self._copy_path)
         self.clean, self._sure = recovery.closed, recovery.sure

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from itertools import islice
 
 from attrs import frozen
 
 from ..core.fact_codec import is_job_added
 from ..core.fact_lines import BeginLine, EndLine, job_line, line_of, queue_line
 from ..core.model import Queue
+from ..storage.errors import Damaged
 from ..storage.files import Files
 from .census import add_to
 from .latest import AS_ADDED, GONE, Latest
@@ -71,21 +73,25 @@ def _named(name: str, path: str, queues: Sequence[Queue]) -> Queue:
     raise NoSuchQueue(f"{path}: there is no queue {name!r}; {hint}")
 
 
-def _added(source: Source, progress: Progress) -> Iterator[bytes]:
-    """The records with which jobs were added."""
+def _added(source: Source, progress: Progress) -> Iterator[list[bytes]]:
+    """The records with which jobs were added, frame by frame; raises Damaged if there are fewer than before."""
     for frame in source.frames(lambda done, size: progress(size + done, 2 * size)):
-        yield from filter(is_job_added, frame.records)
+        yield [record for record in frame.records if is_job_added(record)]
+    if source.walk.torn:
+        raise Damaged(f"{source.path}: it was cut off at byte {source.walk.end} while it was read")
 
 
-def _write(file: NewFile, queues: Sequence[Queue], latest: Latest, added: Iterator[bytes]) -> int:
+def _write(file: NewFile, queues: Sequence[Queue], latest: Latest, added: Iterator[list[bytes]]) -> int:
     """Write all lines; returns how many jobs there are."""
-    file.write(line_of(BeginLine(ahead=latest.ahead)))
-    for queue in queues:
-        file.write(queue_line(queue))
-    jobs = 0
-    for mark, record in zip(latest.marks, added, strict=True):
-        if mark != GONE:
-            jobs += 1
-            file.write(job_line(record, None if mark == AS_ADDED else latest.change_at(mark)))
+    file.write(line_of(BeginLine(ahead=latest.ahead)), *map(queue_line, queues))
+    jobs, marks = 0, iter(latest.marks)
+    for records in added:
+        lines = [
+            job_line(record, None if mark == AS_ADDED else latest.change_at(mark))
+            for record, mark in zip(records, islice(marks, len(records)), strict=True)
+            if mark != GONE
+        ]
+        jobs += len(lines)
+        file.write(*lines)
     file.write(line_of(EndLine(queues=len(queues), jobs=jobs)))
     return jobs

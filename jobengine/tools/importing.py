@@ -21,12 +21,11 @@ from ..storage.files import Files
 from ..storage.frames import MAX_BOX, Kdf
 from .source import Progress, no_progress, open_file
 from .target import NewDatabase, check_free, new_target
-from .uid_table import UidTable
 
 __all__ = ["BadExport", "Imported", "import_lines"]
 
 #: Bytes that are read at a time.
-_BLOCK: Final = 1 << 20
+_BLOCK: Final = 1 << 16
 #: No job with a longer line could be kept.
 _LONGEST_LINE: Final = MAX_BOX
 
@@ -57,7 +56,7 @@ def import_lines(
     """
     Make a database with what an export has in it; equal to the one that was exported, but for file id and data key.
 
-    It keeps 24 to 48 bytes for each job in memory. Raises BadExport, NotADatabase, TargetExists and OSError;
+    It keeps the uids in memory, some 110 bytes for each job. Raises BadExport, NotADatabase, TargetExists and OSError;
     there is no `target` then.
     """
     files = files or Files()
@@ -78,7 +77,7 @@ class _Reader:
     _path: str
     jobs: int = field(default=0, init=False)
     _number: int = field(default=0, init=False)
-    _uids: dict[str, UidTable] = field(factory=dict, init=False)
+    _uids: dict[str, set[str]] = field(factory=dict, init=False)
     _end: EndLine | None = field(default=None, init=False)
 
     @property
@@ -121,15 +120,16 @@ class _Reader:
         uids = self._uids.get(line.queue)
         if uids is None:
             raise BadLine(f"the line of its queue {line.queue!r} must stand before it")
-        if uids.put(line.uid, 0) is not None:
+        if line.uid in uids:
             raise BadLine(f"the queue {line.queue!r} has a job {line.uid} already")
+        uids.add(line.uid)
         self.jobs += 1
         return record_in(line)
 
     def _queue(self, line: QueueLine) -> bytes:
         if line.name in self._uids:
             raise BadLine(f"there is a queue {line.name!r} already")
-        self._uids[line.name] = UidTable()
+        self._uids[line.name] = set()
         return record_in(line)
 
     def _finish(self, line: EndLine) -> None:

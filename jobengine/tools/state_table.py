@@ -45,11 +45,13 @@ class StateTable:
         """Set the state and the first length of a job, new or not; the second length becomes 0."""
         key = _key(uid)
         at = self._find(key)
-        if not self._keys[at]:
-            self._used += 1
-            # The job that takes this place replaces a removed one.
-            self._counts[REMOVED] += 1
-        self._set(at, key, state, length << 32)
+        if self._keys[at]:
+            self._set(at, key, state, length << 32)
+            return
+        self._keys[at], self._lengths[at] = key | state, length << 32
+        self._counts[state] += 1
+        self.total += length
+        self._used += 1
         if self._used * 3 > len(self._keys) * 2:
             self._rebuild()
 
@@ -81,10 +83,14 @@ class StateTable:
         there = sum(self._counts[1:])
         places = max(_PLACES, 1 << (2 * there - 1).bit_length())
         self._keys, self._lengths = _places(places), _places(places)
+        new, last = self._keys, places - 1
         for key, of_key in zip(keys, lengths, strict=True):
             if key & _STATE:
-                at = self._find(key & _HASH)
-                self._keys[at], self._lengths[at] = key, of_key
+                # The first free place: no two keys are equal.
+                at = key >> 3 & last
+                while new[at]:
+                    at = at + 1 & last
+                new[at], self._lengths[at] = key, of_key
         self._used, self._counts[REMOVED] = there, 0
 
 

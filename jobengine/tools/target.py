@@ -15,7 +15,7 @@ from ..storage.journal import frames_of
 __all__ = ["NewDatabase", "NewFile", "TargetExists", "check_free", "new_target", "unnamed_file"]
 
 #: Bytes that are written at a time; below, those between syncs, so that the last sync is short.
-_WRITTEN_AT_ONCE: Final = 1 << 20
+_WRITTEN_AT_ONCE: Final = 1 << 17
 _SYNCED_AT_ONCE: Final = 64 << 20
 
 

@@ -16,7 +16,7 @@ from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, OldKe
 from tests.core.worlds import MINUTE, NOW
 from tests.doubles import START
 
-__all__ = ["any_facts", "facts"]
+__all__ = ["any_facts", "any_specs", "any_standings", "facts"]
 
 # Few of each, so that facts meet.
 
@@ -105,7 +105,7 @@ _ANY_NOTES = st.builds(
     cancel_requested=st.booleans(),
     history=st.lists(_ATTEMPTS, max_size=3).map(tuple),
 )
-_ANY_STANDINGS = st.builds(
+any_standings = st.builds(
     Standing,
     state=st.sampled_from(State),
     updated=_INT,
@@ -118,7 +118,7 @@ _ANY_STANDINGS = st.builds(
     not_before=_INT,
     notes=st.just(Notes()) | _ANY_NOTES,
 )
-_ANY_SPECS = st.builds(
+any_specs = st.builds(
     Spec,
     uid=_TEXT,
     priority=_INT,
@@ -154,8 +154,8 @@ _ANY_QUEUES = st.builds(
 
 #: Facts with any values at all.
 any_facts: st.SearchStrategy[Fact] = st.one_of(
-    st.builds(JobAdded, _TEXT, st.builds(Job, _ANY_SPECS, _ANY_STANDINGS)),
-    st.builds(JobChanged, _TEXT, _TEXT, _ANY_STANDINGS),
+    st.builds(JobAdded, _TEXT, st.builds(Job, any_specs, any_standings)),
+    st.builds(JobChanged, _TEXT, _TEXT, any_standings),
     st.builds(JobRemoved, _TEXT, _TEXT),
     st.builds(QueueCreated, _ANY_QUEUES),
     st.builds(QueueChanged, _ANY_QUEUES),

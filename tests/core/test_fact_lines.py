@@ -4,11 +4,15 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from jobengine.core import fact_lines
 from jobengine.core.fact_codec import encode
 from jobengine.core.fact_lines import BadLine, JobLine, QueueLine, job_line, queue_line, read_line, record_in
 from jobengine.core.facts import JobAdded, JobChanged, QueueCreated
 from jobengine.core.model import Job
+from tests.core import random_facts
 from tests.golden import facts as golden
 
 
@@ -53,6 +57,25 @@ def test_content_is_kept_byte_for_byte(content: bytes) -> None:
     line = job_line(record)
     assert b"\r" not in line
     assert read_back(line) == record
+
+
+@given(
+    st.builds(
+        JobAdded, st.text(alphabet='a,"\\\\]'), st.builds(Job, random_facts.any_specs, random_facts.any_standings)
+    )
+)
+def test_a_line_put_together_from_texts_is_the_one_that_is_made_of_values(fact: JobAdded) -> None:
+    record = encode(fact)
+    plain = fact_lines._plain_line(record)
+    with_values = job_line(record, encode(JobChanged(fact.queue, fact.job.spec.uid, fact.job.standing)))
+    assert plain in (None, with_values)
+
+
+def test_a_usual_job_has_a_line_that_is_put_together_from_texts() -> None:
+    record = encode(JobAdded("mail", golden.job(1)))
+    assert fact_lines._plain_line(record) == job_line(record)
+    assert fact_lines._plain_line(encode(JobAdded("a,b", golden.job(1)))) is None
+    assert fact_lines._plain_line(record.replace(b'"job-added",3', b'"job-added",2')) is None
 
 
 def altered(kind: str, **fields: Any) -> bytes:

@@ -162,6 +162,19 @@ def test_a_damaged_or_unknown_database_is_not_exported() -> None:
     assert files.now() == before
 
 
+def test_a_database_that_is_cut_off_while_it_is_read_is_not_exported() -> None:
+    content = b'{"text":"%b"}' % bytes(1 << 20).replace(b"\0", b"a")
+    files = made([*FACTS, job(4, content=content), job(5, content=content)])
+
+    def cut_off(done: int, size: int) -> None:
+        if 2 * done == size:
+            files.truncate(files.open(PATH), size // 2 - 100)
+
+    with pytest.raises(Damaged, match=r"/data/db: it was cut off at byte [0-9]+ while it was read"):
+        export(PATH, TEXT, SECRET, cut_off, files=files)
+    assert list(files.now()) == [PATH]
+
+
 def test_a_record_of_a_newer_version_is_refused_though_another_took_its_place() -> None:
     files = with_records([b'["job-added",9,"mail","u"]', *map(encode, FACTS)])
     with pytest.raises(NewerFormat, match="'job-added' of version 9"):
