@@ -132,7 +132,7 @@ class TimesChart extends HTMLElement {
     };
     const steps = known.length ? STEPS.slice(from, to + 1) : [];
     replace(this, rows.map(([name, times]) => row(name, times, scale, steps)), axis(steps, scale),
-      known.length > 0 && h('p', { class: 'hint' }, 'Half of the last 1,000 jobs took up to the first mark, 90 % to the second, 99 % to the third.'));
+      h('p', { class: 'hint' }, 'Half of the last 1,000 jobs took up to the first mark, 90 % to the second, 99 % to the third.'));
   }
 }
 customElements.define('je-times', TimesChart);
@@ -144,7 +144,7 @@ function row(name, times, scale, steps) {
   const grid = steps.map((step) => svg('line', { class: 'grid', x1: `${scale(step)}%`, x2: `${scale(step)}%`, y1: 0, y2: 22 }));
   const bar = known && [svg('line', { class: 'range', x1: `${scale(times.p50)}%`, x2: `${scale(times.p99)}%`, y1: 11, y2: 11 }),
     marks.map((mark) => svg('circle', { class: `mark ${mark}`, cx: `${scale(times[mark])}%`, cy: 11, r: 5 }))];
-  return h('div', { class: 'times' }, h('div', { class: 'legend' }, h('span', {}, name), known ? words : h('span', { class: 'muted' }, 'nothing yet')),
+  return h('div', { class: 'times' }, h('div', { class: 'legend' }, h('span', {}, name), words),
     svg('svg', { width: '100%', height: 22, 'aria-hidden': 'true' }, grid, bar || []));
 }
 

@@ -43,6 +43,7 @@ class JobPage extends HTMLElement {
 
   /** Read it again: something was done here. */
   changed() {
+    this.acted = true;
     this.refresher.now();
   }
 
@@ -59,14 +60,15 @@ class JobPage extends HTMLElement {
     const button = (name, act, more = {}) => h('button', { type: 'button', onclick: act, ...more }, name);
     this.acts = {
       retry: updates && button('Retry', () => this.#change({ new_status: 'queued' }, 'It is queued again.'), { class: 'primary' }),
-      cancel: updates && button('Cancel', () => this.#cancel()),
       release: updates && button('Release', () => this.#release()),
+      cancel: updates && button('Cancel', () => this.#cancel()),
     };
     const more = [
       updates && ['Change priority', () => this.#changePriority()], updates && ['Edit content', () => this.#editContent()],
       adds && ['Repeat', () => openAddJob(queue, { like: this.text })], manages && ['Delete', () => this.#delete(), { class: 'danger' }],
     ].filter(Boolean);
     this.deeds.append(...Object.values(this.acts).filter(Boolean), ...(more.length ? [menu('More', more, { 'aria-label': 'More actions' })] : []));
+    this.deeds.addEventListener('pointerleave', () => this.job && this.#drawActs());
     this.buttons.append(this.deeds, link);
   }
 
@@ -155,11 +157,14 @@ class JobPage extends HTMLElement {
   }
 
   async #read(signal) {
+    const own = this.acted;
+    this.acted = false;
     try {
       const { job, text } = await api.readJob(this.queue, this.uid, signal);
       const reason = session.may(this.queue, 'read') ? await api.explain(this.queue, this.uid, signal) : null;
       replace(this.state);
       this.#draw(job, text, reason);
+      this.#drawActs(own);
     } catch (error) {
       if (!signal.aborted && error instanceof api.Refused) this.#refused(error);
       throw error;
@@ -181,11 +186,7 @@ class JobPage extends HTMLElement {
     this.body.hidden = false;
     this.deeds.hidden = false;
     setBadge(this.badge, job.state);
-    const { retry, cancel, release } = this.acts;
-    if (retry) retry.hidden = !FINISHED.includes(job.state);
-    if (cancel) cancel.hidden = FINISHED.includes(job.state) || Boolean(job.cancel_requested);
-    if (release) release.hidden = job.state !== 'inprogress';
-    setText(this.why, reason ? readable(reason, Boolean(retry)) : '');
+    setText(this.why, reason ? readable(reason, Boolean(this.acts.retry)) : '');
     this.errorPanel.hidden = job.error === undefined;
     this.errorPanel.classList.toggle('failed', job.state === 'failed');
     setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'What went wrong' : 'What went wrong last');
@@ -198,6 +199,19 @@ class JobPage extends HTMLElement {
     }
     this.#drawFacts(factsOf(job, raw));
     timeline(this.line, job);
+  }
+
+  /** While somebody points at the buttons none comes or goes, but by their `own` doing: what is of no use is off. */
+  #drawActs(own = false) {
+    const { state, cancel_requested: cancelled } = this.job;
+    const finished = FINISHED.includes(state);
+    const useful = { retry: finished, release: state === 'inprogress', cancel: !finished && !cancelled };
+    const held = !own && this.deeds.matches(':hover');
+    for (const [name, button] of Object.entries(this.acts)) {
+      if (!button) continue;
+      button.disabled = !useful[name];
+      if (!held) button.hidden = !useful[name];
+    }
   }
 
   /** Only what has changed is drawn anew: what is being copied stays marked. */

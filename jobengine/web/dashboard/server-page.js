@@ -17,7 +17,9 @@ class ServerPage extends HTMLElement {
     if (this.firstChild) return;
     this.state = h('div');
     this.facts = h('dl', { class: 'facts cards' });
-    this.append(h('div', { class: 'title-line' }, h('h1', { tabindex: -1 }, 'Server')), this.state, this.facts, new BackupPanel().element);
+    this.backup = new BackupPanel().element;
+    this.backup.hidden = true;
+    this.append(h('div', { class: 'title-line' }, h('h1', { tabindex: -1 }, 'Server')), this.state, this.facts, this.backup);
     loading(this.state);
     this.refresher = new Refresher((limit) => this.#read(limit), { idle: 5000, signal: this.#stop.signal });
   }
@@ -30,6 +32,8 @@ class ServerPage extends HTMLElement {
     } catch (error) {
       if (!signal.aborted && error instanceof api.Refused) replace(this.state, failure(error, () => this.refresher.now()));
       throw error;
+    } finally {
+      this.backup.hidden = false;
     }
   }
 
@@ -73,8 +77,7 @@ function factsOf(figures, status, durability) {
     ['Sync time', mean('jobengine_sync_seconds', (value) => milliseconds(value)), `mean of ${some('jobengine_sync_seconds_count')} syncs`],
     ['File size', some('jobengine_file_bytes', bytes), `a fresh file would take about ${some('jobengine_live_bytes', bytes)}`],
     ['Last compaction', compacted ? '' : 'none yet', `${some('jobengine_compactions_total{outcome="done"}')} done, ${some('jobengine_compactions_total{outcome="given_up"}')} given up`, compacted],
-    ['Memory', some('process_resident_memory_bytes', bytes), ''],
-    ['Processor time', some('process_cpu_seconds_total', (value) => duration(Math.round(value))), ''],
+    ['Memory', some('process_resident_memory_bytes', bytes), `${some('process_cpu_seconds_total', (value) => duration(Math.round(value)))} of processor time`],
   ];
 }
 

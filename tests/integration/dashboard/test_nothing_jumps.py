@@ -1,0 +1,121 @@
+"""Numbers change and jobs go through: nothing jumps, and nothing moves under the pointer."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from jobengine.client import Queue
+from tests.integration.shells import ADMIN_KEY
+
+from .conftest import Arrive
+from .person import Person
+
+#: Has the browser note each element that another one has pushed to a new place.
+_NOTE_JUMPS = """
+    window.jumps = [];
+    const note = (entries) => entries.forEach(({ sources }) =>
+        jumps.push(...sources.map(({ node }) => node?.outerHTML ?? String(node?.textContent))));
+    window.jumpsSeen = new PerformanceObserver((list) => note(list.getEntries()));
+    jumpsSeen.observe({ type: 'layout-shift', buffered: true });
+    window.takeJumps = () => { note(jumpsSeen.takeRecords()); return jumps.splice(0); };
+"""
+#: Gives what was noted up to the frame after the next.
+_JUMPS = """() => new Promise((resolve) =>
+    requestAnimationFrame(() => requestAnimationFrame(() => resolve(takeJumps()))))"""
+WIDE, PHONE = (1280, 900), (360, 900)
+
+
+def _arrive(arrive: Arrive, size: tuple[int, int]) -> Person:
+    person = arrive(viewport={"width": size[0], "height": size[1]})
+    person.page.add_init_script(_NOTE_JUMPS)
+    return person
+
+
+def _jumps(person: Person) -> list[str]:
+    """What has jumped since the last call."""
+    jumps: list[str] = person.page.evaluate(_JUMPS)
+    return jumps
+
+
+def _places(person: Person) -> Any:
+    """Where the rows of jobs are, in their order."""
+    return person.jobs().evaluate_all("(rows) => rows.map((row) => [row.dataset.key, row.getBoundingClientRect()])")
+
+
+def test_the_table_of_queues_stands_still_while_its_numbers_grow(arrive: Arrive, queue: Queue) -> None:
+    person = _arrive(arrive, WIDE)
+    person.open()
+    person.sign_in(queue.name)
+    cells = person.row("Queues", queue.name).get_by_role("cell")
+    expect(cells.nth(1)).to_have_text("0")
+    _jumps(person)
+    for more, shown in ((9, "9"), (3_000, "3,009"), (10_000, "13,009")):
+        queue.add_many([{}] * more)
+        expect(cells.nth(1)).to_contain_text(shown)
+    queue.claim(50, worker="ann")
+    expect(cells.nth(5)).to_have_text("1")
+    assert _jumps(person) == []
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_the_page_of_a_queue_stands_still_while_jobs_go_through(
+    arrive: Arrive, queue: Queue, size: tuple[int, int]
+) -> None:
+    """Somebody points at a row; rows change where they are, and what comes is only announced."""
+    queue.add_many([{"to": "alice"}] * 12)
+    person = _arrive(arrive, size)
+    person.look_at(queue.name)
+    expect(person.jobs()).to_have_count(12)
+    chart = person.page.get_by_role("region", name="Jobs by minute")
+    expect(chart).to_contain_text("Added 12")
+    person.jobs().nth(2).hover()
+    before = _places(person)
+    _jumps(person)
+    queue.add_many([{}] * 12_000)
+    for job in queue.claim(11, worker="ann"):
+        queue.update(job.uid, new_status="complete")
+    expect(chart).to_contain_text("Complete 11")
+    expect(person.button("39 new jobs")).to_be_visible()
+    expect(person.jobs().filter(has_text="Complete")).to_have_count(11)
+    assert _jumps(person) == []
+    queue.update(queue.claim()[0].uid, new_status="failed", error="no route to host " * 20)
+    expect(person.jobs().first).to_contain_text("no route")
+    assert _places(person) == before
+
+
+def test_the_page_of_the_server_stands_still_from_the_first_figures_on(arrive: Arrive, queue: Queue) -> None:
+    person = _arrive(arrive, PHONE)
+    person.open()
+    person.sign_in_as_admin(ADMIN_KEY)
+    person.sees("Queues")
+    person.open("server")
+    commits = person.page.get_by_role("main").locator("div", has_text="Commits").last
+    expect(commits).to_be_visible()
+    for number in range(12):
+        queue.add({"number": number})
+    shown = commits.inner_text()
+    person.page.reload()
+    expect(commits).not_to_have_text(shown)
+    assert _jumps(person) == []
+
+
+def test_no_other_button_comes_under_the_pointer(arrive: Arrive, queue: Queue) -> None:
+    uid = queue.add({}).uid
+    person = _arrive(arrive, WIDE)
+    person.look_at(queue.name)
+    person.page.get_by_role("link", name=uid[:8]).click()
+    cancel, release, retry = (person.button(name) for name in ("Cancel", "Release", "Retry"))
+    cancel.hover()
+    before = cancel.bounding_box()
+    queue.claim(worker="ann")
+    expect(person.page.get_by_text("held by 'ann'")).to_be_visible()
+    expect(release).to_be_hidden()
+    assert cancel.bounding_box() == before
+    queue.update(uid, new_status="complete")
+    expect(cancel).to_be_disabled()
+    expect(retry).to_be_hidden()
+    assert cancel.bounding_box() == before
+    person.page.mouse.move(0, 0)
+    expect(retry).to_be_visible()
+    expect(cancel).to_be_hidden()
