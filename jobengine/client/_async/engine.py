@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from .. import calls, settings
 from ..coalescing import Item, settle_update
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 __all__ = ["AsyncFinished", "AsyncJobEngine"]
+
+
+#: Of jobs that are finished, the answer needs no more than the outcome.
+_BRIEF: Final = {"Prefer": "return=minimal"}
 
 
 class AsyncFinished(NamedTuple):
@@ -199,6 +203,7 @@ class AsyncJobEngine:
             calls.CLAIM_JOBS,
             key=asked[0].key,
             body=_with_updates(encode(body), updates),
+            headers=_BRIEF if updates else None,
             wait=wait,
             abandoned=lambda response: self._give_back(by_name, response),
         )

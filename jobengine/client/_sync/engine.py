@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from .. import calls, settings
 from ..coalescing import Item, settle_update
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 __all__ = ["Finished", "JobEngine"]
+
+
+#: Of jobs that are finished, the answer needs no more than the outcome.
+_BRIEF: Final = {"Prefer": "return=minimal"}
 
 
 class Finished(NamedTuple):
@@ -200,6 +204,7 @@ class JobEngine:
             calls.CLAIM_JOBS,
             key=asked[0].key,
             body=_with_updates(encode(body), updates),
+            headers=_BRIEF if updates else None,
             wait=wait,
             abandoned=lambda response: self._give_back(by_name, response),
         )
