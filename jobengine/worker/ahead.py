@@ -9,11 +9,13 @@ from .orders import Hold
 __all__ = ["Backlog", "Pace"]
 
 #: Fast jobs are claimed ahead: as many as will be started within this many seconds.
-_AHEAD: Final = 0.02
+_AHEAD: Final = 0.05
 #: The most jobs to claim ahead.
 _MOST: Final = 1_000
 #: The least seconds over which the pace is measured.
 _MEASURED: Final = 0.01
+#: Seconds over which what was measured is averaged: jobs end in bursts, as answers bring them.
+_REMEMBERED: Final = 0.1
 #: Seconds within which a job that was claimed ahead must be started.
 _PATIENCE: Final = 0.5
 
@@ -24,8 +26,13 @@ class Pace:
     def __init__(self) -> None:
         self._since = float("-inf")
         self._ended = 0
-        #: How many jobs will be started within 20 ms at this pace.
-        self.ahead = 0
+        #: Jobs in a second.
+        self._rate = 0.0
+
+    @property
+    def ahead(self) -> int:
+        """How many jobs will be started within 50 ms at this pace."""
+        return min(int(self._rate * _AHEAD), _MOST)
 
     def count(self) -> None:
         """Count a job that has ended."""
@@ -35,7 +42,7 @@ class Pace:
         """Measure the pace since the last time, if that was at least 10 ms ago."""
         seconds = now - self._since
         if seconds >= _MEASURED:
-            self.ahead = min(int(self._ended / seconds * _AHEAD), _MOST)
+            self._rate += (self._ended / seconds - self._rate) * min(seconds / _REMEMBERED, 1)
             self._since, self._ended = now, 0
 
 

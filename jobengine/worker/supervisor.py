@@ -41,6 +41,8 @@ _LAST_WORDS: Final = 5.0
 _LAST_WORD: Final = 1.0
 #: The most outcomes in one request.
 _MOST: Final = 1_000
+#: The most reports under way for a source: while one is written to disk, the next is made and read.
+_REPORTS: Final = 2
 _REFUSALS: Final = (BadRequest, AccessDenied, Forbidden, QueueNotFound)
 _RELEASE: Final[JobChanges] = {"new_status": "queued"}
 _CANCELLED: Final = failure("cancelled", retry=False)
@@ -69,8 +71,9 @@ class _Source:
         self.number = number
         #: Jobs whose outcomes are not reported yet.
         self.done: list[Hold] = []
-        #: Whether a report is under way.
-        self.reporting = False
+        #: How many reports are under way, and the most jobs that they may return.
+        self.reports = 0
+        self.expected = 0
         #: The most jobs that the claim under way may return; 0 without a claim.
         self.asking = 0
         #: Whether that claim waits for jobs; below, whether it was aborted.
@@ -94,6 +97,10 @@ class _Source:
         """A claim was sent."""
         self.asking, self.waiting, self.aborting = count, waiting, False
 
+    def is_asked(self) -> bool:
+        """Whether an answer with jobs is due at once."""
+        return bool(self.expected or (self.asking and not self.waiting))
+
     def answered(self) -> None:
         """The server has answered."""
         self.pauses, self.not_before = None, float("-inf")
@@ -104,7 +111,7 @@ class Supervisor:
     The decisions of one worker.
 
     It runs at most `concurrency` jobs at a time. It holds more only if jobs end so fast that these will be started
-    within 20 ms, and releases those that were not started within 0.5 s. `wait` is the most seconds for which the server
+    within 50 ms, and releases those that were not started within 0.5 s. `wait` is the most seconds for which the server
     may delay a claim. With `until_empty` it does not wait for jobs, and ends when there are none.
     """
 
@@ -151,12 +158,9 @@ class Supervisor:
     def claimed(self, now: float, number: int, jobs: Sequence[Claimed]) -> None:
         """A claim was answered."""
         source = self._sources[number]
-        source.known, source.empty, source.looked_at = True, len(jobs) < source.asking, now
-        reserved = not source.waiting
+        asked, reserved = source.asking, not source.waiting
         source.asking, source.waiting = 0, False
-        source.answered()
-        for job in jobs:
-            self._take(now, Hold(job, number), reserved=reserved)
+        self._given(now, source, jobs, asked, reserved=reserved)
 
     def claim_failed(self, now: float, number: int, error: JobEngineError) -> None:
         """A claim was refused, or its answer was lost."""
@@ -198,7 +202,8 @@ class Supervisor:
     ) -> None:
         """A report was answered; `jobs` is None if it claimed nothing."""
         source = self._sources[report.source]
-        source.reporting = False
+        source.reports -= 1
+        source.expected -= report.room
         self._leaving -= len(report.holds) if report.room else 0
         unsent = []
         for hold, error in zip(report.holds, errors, strict=True):
@@ -207,9 +212,7 @@ class Supervisor:
             elif self._is_unsent(hold, error):
                 unsent.append(error)
         if jobs is not None and report.room:
-            self.claimed(now, report.source, jobs)
-        elif report.room:
-            source.asking = 0
+            self._given(now, source, jobs, report.room)
         if unsent:
             source.rest(now, unsent[0], self._random)
         else:
@@ -247,7 +250,7 @@ class Supervisor:
             self._wind_up(now, self._deadline)
         self._begin(now)
         for source in self._sources:
-            if source.done and not source.reporting and now >= source.not_before:
+            if source.done and source.reports < _REPORTS and now >= source.not_before:
                 self._report(now, source)
         if self._deadline is None:
             self._claim(now)
@@ -269,7 +272,7 @@ class Supervisor:
 
     def over(self, now: float) -> bool:
         """Whether everything is done."""
-        idle = not self._holds and not any(source.asking or source.reporting for source in self._sources)
+        idle = not self._holds and not any(source.asking or source.reports for source in self._sources)
         if self._deadline is not None:
             return idle or now >= self._deadline + self._last_words
         return self._until_empty and idle and all(source.empty for source in self._sources)
@@ -280,6 +283,15 @@ class Supervisor:
         return self._holds
 
     # Claiming
+
+    def _given(
+        self, now: float, source: _Source, jobs: Sequence[Claimed], asked: int, *, reserved: bool = True
+    ) -> None:
+        """A request that asked for jobs was answered."""
+        source.known, source.empty, source.looked_at = True, len(jobs) < asked, now
+        source.answered()
+        for job in jobs:
+            self._take(now, Hold(job, source.number), reserved=reserved)
 
     def _take(self, now: float, hold: Hold, *, reserved: bool) -> None:
         surplus = not reserved and len(self._holds) >= self._concurrency
@@ -309,14 +321,14 @@ class Supervisor:
 
     def _free(self, ahead: int = 0) -> int:
         """How many more jobs to claim, including `ahead` extra, besides those already asked for."""
-        asked = sum(source.asking for source in self._sources if not source.waiting)
+        asked = sum(source.expected + (0 if source.waiting else source.asking) for source in self._sources)
         return self._concurrency + ahead - len(self._holds) + self._leaving - asked
 
     def _claim(self, now: float) -> None:
         if len(self._sources) > 1 or self._until_empty:
             while self._free() > 0 and (source := self._next_to_look_at(now)) is not None:
                 self._ask(source, self._free(self._pace.ahead), 0)
-        if not self._until_empty and not any(source.asking and not source.waiting for source in self._sources):
+        if not self._until_empty and not any(source.is_asked() for source in self._sources):
             self._wait_for_jobs(now)
 
     def _next_to_look_at(self, now: float) -> _Source | None:
@@ -325,7 +337,10 @@ class Supervisor:
         stale = [
             source
             for source in self._sources
-            if not source.asking and now >= source.not_before and (not source.empty or now - source.looked_at >= trust)
+            if not source.asking
+            and not source.expected
+            and now >= source.not_before
+            and (not source.empty or now - source.looked_at >= trust)
         ]
         return min(stale, key=lambda source: source.looked_at, default=None)
 
@@ -350,10 +365,10 @@ class Supervisor:
 
     def _report(self, now: float, source: _Source) -> None:
         holds, source.done = tuple(source.done[:_MOST]), source.done[_MOST:]
-        source.reporting = True
+        source.reports += 1
         count = self._free(self._pace.ahead) + len(holds) if self._claims_with_report(now, source) else 0
         if count > 0:
-            source.begin_claim(count, waiting=False)
+            source.expected += count
             self._leaving += len(holds)
         self._orders.append(Report(source.number, holds, max(count, 0)))
 

@@ -44,8 +44,8 @@ def test_a_busy_worker_makes_at_most_one_request_for_each_job(jobengine_server: 
     after = _requests(jobengine_server)
     made = {route: after[route] - before[route] for route in after if after[route] > before[route]}
     made.pop("/metrics")
-    assert made.keys() == {"/api/v1/job/next"}
-    assert made["/api/v1/job/next"] <= 31
+    assert made.keys() <= {"/api/v1/job/next", "/api/v1/jobs"}
+    assert sum(made.values()) <= 31
 
 
 def _requests(server: Server) -> dict[str, float]:

@@ -36,17 +36,28 @@ def at_pace(concurrency: int = 2, **of: Any) -> tuple[Bench, list[Hold], list[Ho
     raise AssertionError("it claimed nothing ahead")
 
 
-def test_jobs_that_end_fast_are_claimed_ahead_as_many_as_will_be_begun_in_20_ms() -> None:
-    pace = Pace()
-    pace.measure(0)
-    for _ in range(100):
+def _ended(pace: Pace, jobs: int, now: float) -> int:
+    """How many jobs are claimed ahead after so many have ended."""
+    for _ in range(jobs):
         pace.count()
-    pace.measure(0.009)
-    assert pace.ahead == 0
-    pace.measure(0.05)
-    assert pace.ahead == 40
-    pace.measure(60)
-    assert pace.ahead == 0
+    pace.measure(now)
+    return pace.ahead
+
+
+def test_jobs_that_end_fast_are_claimed_ahead_as_many_as_will_be_begun_in_50_ms() -> None:
+    pace = Pace()
+    assert _ended(pace, 0, 0) == 0
+    assert _ended(pace, 200, 0.009) == 0  # too soon to say
+    assert _ended(pace, 0, 0.1) == 100
+    assert _ended(pace, 0, 60) == 0
+
+
+def test_a_burst_of_ends_and_a_pause_after_it_change_what_is_claimed_ahead_little() -> None:
+    pace = Pace()
+    _ended(pace, 0, 0)
+    assert _ended(pace, 200, 0.1) == 100
+    assert 100 < _ended(pace, 160, 0.12) < 200
+    assert 100 < _ended(pace, 0, 0.14) < 160
 
 
 def test_no_more_handlers_run_at_a_time_for_what_is_claimed_ahead() -> None:

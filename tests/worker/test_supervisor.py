@@ -54,10 +54,28 @@ def test_a_job_beyond_its_room_is_given_back_and_not_started() -> None:
 
 def test_what_has_ended_is_reported_in_one_request_that_claims_as_many() -> None:
     bench = Bench.of(3)
-    one, two, three = bench.run(3)
+    one, two, _ = bench.run(3)
     assert bench.end(one, two) == Report(0, (one, two), 2)
+
+
+def test_two_reports_are_under_way_at_most_and_what_ends_meanwhile_goes_into_the_next() -> None:
+    bench = Bench.of(4)
+    one, two, three, four = bench.run(4)
+    first = bench.end(one)
+    assert bench.end(two) == Report(0, (two,), 1)
     bench.supervisor.finished(three, DONE)
-    assert bench.plan() == []  # while that is under way
+    bench.supervisor.finished(four, DONE)
+    assert bench.plan() == []
+    (report,) = [order for order in bench.answer(first, jobs=[]) if isinstance(order, Report)]
+    assert report == Report(0, (three, four), 3)
+
+
+def test_it_waits_for_jobs_only_when_no_report_can_bring_any() -> None:
+    bench = Bench.of(2)
+    one, two = bench.run(2)
+    first, second = bench.end(one), bench.end(two)
+    assert Claim not in {type(order) for order in bench.answer(first, jobs=[])}
+    assert bench.answer(second, jobs=[])[-1] == Claim(0, 2, 50)
 
 
 def test_what_ends_while_a_claim_waits_is_reported_without_another_claim() -> None:
