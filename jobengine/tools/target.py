@@ -14,8 +14,11 @@ from ..storage.journal import frames_of
 
 __all__ = ["NewDatabase", "NewFile", "TargetExists", "check_free", "new_target", "unnamed_file"]
 
-#: Bytes that are written at a time; below, those between syncs, so that the last sync is short.
+#: Bytes that are written at a time.
 _WRITTEN_AT_ONCE: Final = 1 << 17
+#: Bytes between calls that start to write them to disk; a backup is a sixth faster with them (ext4, two cores).
+_BEGUN_AT_ONCE: Final = 8 << 20
+#: Bytes between syncs, so that the last one is short.
 _SYNCED_AT_ONCE: Final = 64 << 20
 
 
@@ -33,6 +36,8 @@ class NewFile:
     size: int = field(default=0, init=False)
     _parts: list[bytes] = field(factory=list, init=False)
     _waiting: int = field(default=0, init=False)
+    #: Where the bytes begin that the disk was not told to write; below, those that may not be on it.
+    _begun: int = field(default=0, init=False)
     _synced: int = field(default=0, init=False)
 
     def write(self, *parts: bytes) -> None:
@@ -45,6 +50,9 @@ class NewFile:
             self._flush()
             if self.size - self._synced >= _SYNCED_AT_ONCE:
                 self.sync()
+            elif self.size - self._begun >= _BEGUN_AT_ONCE:
+                self._files.begin_sync(self._descriptor, self._begun, self.size - self._begun)
+                self._begun = self.size
 
     def read(self, length: int, position: int) -> bytes:
         """Some of what was written; raises OSError."""
@@ -56,7 +64,7 @@ class NewFile:
         """Sync it; raises OSError."""
         self._flush()
         self._files.sync(self._descriptor)
-        self._synced = self.size
+        self._begun = self._synced = self.size
 
     def _flush(self) -> None:
         parts, self._parts = self._parts, []

@@ -25,6 +25,16 @@ def test_each_sync_asks_the_system_for_it(files: Files, tmp_path: Path, monkeypa
     files.close(folder)
 
 
+def test_a_write_to_disk_begins_with_the_bytes_that_were_written(files: Files, tmp_path: Path) -> None:
+    file = files.create(str(tmp_path / "file"))
+    files.write(file, b"some", 0)
+    files.begin_sync(file, 0, 4)
+    assert files.read(file, 100, 0) == b"some"
+    files.close(file)
+    # It is advice, and a file that can't be written any more is told by the sync.
+    files.begin_sync(file, 0, 4)
+
+
 def test_a_write_goes_on_until_all_is_written(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pwrite = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, at: pwrite(descriptor, data[:3], at))
