@@ -57,7 +57,7 @@ setup(
     extras_require={
         "test": [
             "hypothesis>=6.100",
-            "jsonschema>=4.20",
+            "jsonschema-rs>=0.60,<1",
             "kubernetes-validate>=1.30",
             "openapi-python-client>=0.26,<1",
             "openapi-spec-validator>=0.7",

@@ -3,27 +3,17 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
 import yaml
-from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]  # it ships no type hints
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
+from jsonschema_rs import Draft202012Validator
 
 __all__ = ["SCHEMA_PATH", "check_answer", "operations", "read_yaml", "resolve", "schema", "validator"]
 
 SCHEMA_PATH: Final = Path(__file__).parent.parent / "api_schema.yml"
-_ROOT: Final = "urn:api"
-_FORMATS: Final = FormatChecker()
-
-
-@_FORMATS.checks("int64")
-def _is_int64(value: object) -> bool:
-    return not isinstance(value, int) or -(1 << 63) <= value < 1 << 63
 
 
 @cache
@@ -72,12 +62,16 @@ def check_answer(method: str, path: str, status: int, headers: Mapping[str, str]
     _check_content(where, method, status, response, given, body)
 
 
-def validator(fragment: Mapping[str, Any], *, closed: bool = False) -> Any:
+def validator(fragment: Mapping[str, Any], *, closed: bool = False) -> Draft202012Validator:
     """A validator for a part of the schema; a closed one refuses fields that the schema does not name."""
-    document = _closed() if closed else schema()
-    part = _close(fragment) if closed else fragment
-    registry: Any = Registry().with_resource(_ROOT, DRAFT202012.create_resource(document))
-    return Draft202012Validator(_absolute(part), registry=registry, format_checker=_FORMATS)
+    return _compiled(json.dumps(fragment), closed)
+
+
+@cache
+def _compiled(fragment: str, closed: bool) -> Draft202012Validator:
+    part = json.loads(fragment)
+    whole: dict[str, Any] = _bounded(_close(part) if closed else part)
+    return Draft202012Validator({**whole, "components": {"schemas": _named(closed)}})
 
 
 def _response(method: str, path: str, status: int) -> Mapping[str, Any] | None:
@@ -129,19 +123,9 @@ def _check_content(
 
 
 def _check_value(where: str, fragment: Mapping[str, Any], value: Any) -> None:
-    errors = [f"{'/'.join(map(str, error.absolute_path))}: {error.message}" for error in _errors(fragment, value)]
+    found = validator(fragment, closed=True).iter_errors(value)
+    errors = [f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in found]
     assert not errors, f"{where}: {errors}"
-
-
-def _errors(fragment: Mapping[str, Any], value: Any) -> Iterator[Any]:
-    key = json.dumps(fragment, sort_keys=True)
-    if key not in _validators:
-        _validators[key] = validator(fragment, closed=True)
-    errors: Iterator[Any] = _validators[key].iter_errors(value)
-    return errors
-
-
-_validators: Final[dict[str, Any]] = {}
 
 
 def _no_constant(name: str) -> None:
@@ -159,11 +143,18 @@ def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @cache
-def _closed() -> dict[str, Any]:
-    """The schema with every named object closed."""
-    document = deepcopy(schema())
-    document["components"]["schemas"] = {k: _close(v) for k, v in document["components"]["schemas"].items()}
-    return document
+def _named(closed: bool) -> dict[str, Any]:
+    """The schemas that others refer to."""
+    named: dict[str, Any] = schema()["components"]["schemas"]
+    return {name: _bounded(_close(node) if closed else node) for name, node in named.items()}
+
+
+def _bounded(node: Any) -> Any:
+    """A copy of a schema whose integers of 64 bits have bounds: to a validator their format says nothing."""
+    if isinstance(node, Mapping):
+        bounds = {"minimum": -(1 << 63), "maximum": (1 << 63) - 1} if node.get("format") == "int64" else {}
+        return {**bounds, **{key: _bounded(value) for key, value in node.items()}}
+    return [_bounded(value) for value in node] if isinstance(node, list) else node
 
 
 def _close(node: Any) -> Any:
@@ -187,13 +178,3 @@ def _in_one(node: Mapping[str, Any]) -> Mapping[str, Any]:
         "required": list(dict.fromkeys(required)),
         "properties": {name: field for part in parts for name, field in part.get("properties", {}).items()},
     }
-
-
-def _absolute(node: Any) -> Any:
-    """A copy of a schema whose references name the whole document, so that they hold outside of it."""
-    if isinstance(node, Mapping):
-        return {
-            key: _ROOT + value if key == "$ref" and value.startswith("#") else _absolute(value)
-            for key, value in node.items()
-        }
-    return [_absolute(value) for value in node] if isinstance(node, list) else node

@@ -171,5 +171,5 @@ def test_a_server_in_memory_checks_its_answers(tmp_path: Path) -> None:
     root.putChild(b"healthz", _Ill())
     server.site.resource, server.site.begin = root, lambda _request: False
     server._agent = type(server._agent)(server.site)
-    with pytest.raises(AssertionError, match="'ill' is not one of"):
+    with pytest.raises(AssertionError, match='"ill" is not one of'):
         server.call("GET", "/healthz")
