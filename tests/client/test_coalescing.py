@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobengine.client import coalescing
-from jobengine.client.coalescing import MOST, MOST_BYTES, AddLane, Item, Lane, UpdateLane
+from jobengine.client.coalescing import MOST, MOST_BYTES, AddLane, Item, Lane, Returning, UpdateLane
 from jobengine.client.errors import (
     AccessDenied,
     BadRequest,
@@ -225,3 +225,50 @@ def test_a_lost_outcome_fails_the_items_without_one() -> None:
     assert done.result() == {"uid": "a"}
     with pytest.raises(OutcomeUnknown):
         lost.result()
+
+
+def _calls(count: int) -> list[Item]:
+    """Items of so many calls, which have their outcomes."""
+    items = [Item(b"a") for _ in range(count)]
+    for item in items:
+        item.closes = item.settled = True
+    return items
+
+
+def test_callers_that_were_released_are_waited_for_for_a_quarter_of_the_round_trip() -> None:
+    returning = Returning()
+    returning.released(_calls(5), 2, began=10, now=14)
+    assert returning.patience(3, 14) == 1
+    assert returning.patience(6, 14.75) == 0.25
+    assert returning.patience(6, 15) == 0
+    assert returning.patience(7, 14) == 0
+
+
+def test_a_caller_that_was_released_alone_is_not_waited_for() -> None:
+    returning = Returning()
+    assert returning.patience(1, 0) == 0
+    returning.released(_calls(1), 0, began=0, now=4)
+    assert returning.patience(0, 4) == 0
+
+
+def test_an_item_that_is_sent_again_and_one_inside_a_call_are_no_callers() -> None:
+    returning = Returning()
+    one, inside, again = _calls(3)
+    inside.closes = again.settled = False
+    returning.released([one, inside, again], 0, began=0, now=4)
+    assert returning.are_there(1)
+
+
+def test_callers_that_do_not_return_are_waited_for_less_each_time_until_they_do() -> None:
+    returning, patience = Returning(), []
+    for waiting in (1, 1, 1, 5, 5, 5):
+        returning.released(_calls(5), 0, began=0, now=16)
+        patience.append(returning.patience(1, 16))
+        returning.waited(waiting)
+    assert patience == [4, 2, 1, 0.5, 1, 2]
+
+
+def test_no_more_callers_are_waited_for_than_a_request_takes() -> None:
+    returning = Returning()
+    returning.released(_calls(MOST), 7, began=0, now=4)
+    assert returning.are_there(MOST)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from jobengine.client import coalescing
 from jobengine.client._async import lanes as async_lanes
 from jobengine.client._sync import lanes as sync_lanes
 from jobengine.client.coalescing import MOST, AddLane, Item, Lane
@@ -112,6 +113,46 @@ def test_what_threads_add_meanwhile_goes_into_one_request(lane: AddLane) -> None
     threads.join()
     assert all(item.result()["uid"] for item in items)
     assert server.batches.empty()
+
+
+def test_threads_that_call_again_and_again_all_go_into_each_request(
+    lane: AddLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coalescing, "_SHARE", 1e9)  # nobody is left behind because the machine is slow
+    server = Held()
+    driver = sync_lanes.LaneDriver(lane, server.send)
+
+    def call(times: int) -> None:
+        for _ in range(times):
+            driver.submit([Item(b"a")])
+
+    threads = [threading.Thread(target=call, args=(times,), daemon=True) for times in (6, *[5] * 7)]
+    threads[0].start()
+    sizes = [len(server.next())]
+    for thread in threads[1:]:
+        thread.start()
+    _until_waiting(lane, 7)
+    for _ in range(5):
+        server.replies.put(b"")
+        sizes.append(len(server.next()))
+    server.replies.put(b"")
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sizes == [1, 8, 8, 8, 8, 8]
+
+
+def test_a_thread_that_calls_alone_is_never_held_up(lane: AddLane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coalescing, "_SHARE", 1e9)
+    driver = sync_lanes.LaneDriver(lane, lambda lane, batch: _answer(batch))
+
+    def call() -> None:
+        driver.submit([Item(b"a"), Item(b"b")])
+        driver.submit([Item(b"c")])
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 def test_in_threads_a_bad_one_fails_alone(lane: AddLane) -> None:

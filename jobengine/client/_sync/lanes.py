@@ -2,15 +2,16 @@
 Sends the calls of lanes, in the threads that make these calls.
 
 If no request is under way, the calling thread sends one, and calls that come meanwhile wait. When its own call has its
-outcome, the thread that has waited longest sends the next request.
+outcome, the thread that has waited longest sends the next request, after a short wait for those that may return.
 """
 
 import threading
 from collections.abc import Callable, Sequence
 
-from ..coalescing import Item, Lane
+from ..coalescing import Item, Lane, Returning
 from ..errors import JobEngineError
 from ..http import Response
+from .transport import monotonic
 
 __all__ = ["LaneDriver"]
 
@@ -26,6 +27,9 @@ class LaneDriver:
         self._send = send
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
+        self._returning = Returning()
+        #: Notified when all who may return are there.
+        self._returned = threading.Condition(self._lock)
         self._led = False
 
     def submit(self, items: Sequence[Item]) -> None:
@@ -46,8 +50,15 @@ class LaneDriver:
                 item.waiter = threading.Lock()
                 item.waiter.acquire()
                 self._lane.put(item)
-            if items and not self._led:
-                self._led = items[0].leads = True
+            if items:
+                self._called(items)
+
+    def _called(self, items: Sequence[Item]) -> None:
+        items[-1].closes = True
+        if not self._led:
+            self._led = items[0].leads = True
+        elif self._returning.are_there(len(self._lane)):
+            self._returned.notify()
 
     def _settle(self, item: Item) -> None:
         if not item.leads and not item.settled:
@@ -66,7 +77,9 @@ class LaneDriver:
 
     def _step(self) -> None:
         with self._lock:
+            self._wait_for_others()
             batch = self._lane.take()
+        began = monotonic()
         try:
             response, repeated = self._send(self._lane, batch)
         except JobEngineError as error:
@@ -80,7 +93,13 @@ class LaneDriver:
         else:
             with self._lock:
                 self._lane.answered(batch, response, repeated=repeated)
+                self._returning.released(batch, len(self._lane), began, monotonic())
                 self._wake(batch)
+
+    def _wait_for_others(self) -> None:
+        while (seconds := self._returning.patience(len(self._lane), monotonic())) > 0:
+            self._returned.wait(seconds)
+        self._returning.waited(len(self._lane))
 
     def _wake(self, batch: Sequence[Item]) -> None:
         for item in batch:
