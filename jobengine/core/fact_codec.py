@@ -161,15 +161,14 @@ def _standing(standing: Standing) -> tuple[Any, ...]:
 def _encode_job_added(fact: JobAdded) -> bytes:
     spec = fact.job.spec
     asked = (spec.uid, spec.priority, spec.arrival, spec.keep_minutes, spec.timeout_seconds, spec.timeout_time)
-    # Positional: 0.1 us faster than attrgetter. The golden records would show a swap: no two values in them are equal.
     more = SpecExtras(
-        spec.tags,
-        spec.max_attempts,
-        spec.retry_delay_seconds,
-        spec.unique_key,
-        spec.fingerprint,
-        spec.author,
-        spec.context,
+        tags=spec.tags,
+        max_attempts=spec.max_attempts,
+        retry_delay_seconds=spec.retry_delay_seconds,
+        unique_key=spec.unique_key,
+        fingerprint=spec.fingerprint,
+        author=spec.author,
+        context=spec.context,
     )
     line = _line(("job-added", _JOB, fact.queue, *asked, spec.created, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content

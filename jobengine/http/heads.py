@@ -1,13 +1,12 @@
 """
 Parses plain request heads in one go; nearly all are plain.
 
-Twisted parses a head line by line, with a dozen calls for each line. Heads that are not plain are left to Twisted, to
-parse or to refuse.
+Twisted parses a head line by line, with a dozen calls for each line; docs/performance.md says what that costs. Heads
+that are not plain are left to Twisted, to parse or to refuse.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -91,7 +90,6 @@ def _length(values: list[bytes] | None) -> int | None:
     return int(values[0]) if plain else None
 
 
-@lru_cache(maxsize=1_000)
 def _plain_name(raw: bytes) -> bytes | None:
     """The name of a header in lower case, or None if it is not plain."""
     name = raw.lower()

@@ -53,7 +53,7 @@ class JobSite(Site):
         `turns` are for long work; by default the site has its own.
         """
         super().__init__(resource, requestFactory=JobRequest, reactor=reactor)
-        # Twisted's time-out is not used: Idle says what it costs.
+        # Twisted's time-out is not used: it restarts with every byte. See Idle.
         self.timeOut = None
         self.limits = limits
         self.begin = begin

@@ -2,8 +2,8 @@
 Routes requests to handlers.
 
 Klein's resource matches each request against rules that may have variables, and passes it through a dozen Deferreds:
-over half of a request's cost. The paths of this API are fixed, so here they are looked up in a dict. HEAD, unknown
-paths and unknown methods go to Klein's resource. Routes are still declared once, in Klein.
+close to half of a request's cost (docs/performance.md). The paths of this API are fixed, so here they are looked up in
+a dict. HEAD, unknown paths and unknown methods go to Klein's resource. Routes are still declared once, in Klein.
 """
 
 from collections.abc import Awaitable, Callable
