@@ -10,7 +10,7 @@ import { newUid } from './session.js';
 /** Options of a job that are whole numbers, with their labels and least values. */
 const NUMBERS = [
   ['priority', 'Priority', null], ['delay_seconds', 'Delay, seconds', 0], ['max_attempts', 'Attempts', 1],
-  ['retry_delay_seconds', 'Delay before the second attempt, seconds', 0], ['timeout_seconds', 'Time-out, seconds', 0], ['keep_minutes', 'Keep when finished, minutes', 0],
+  ['retry_delay_seconds', 'Retry delay, seconds', 0], ['timeout_seconds', 'Time-out, seconds', 0], ['keep_minutes', 'Keep when finished, minutes', 0],
 ];
 const WHOLE = '0|[1-9]\\d{0,18}';
 

@@ -231,7 +231,7 @@ function factsOf(job, raw) {
     ['Uid', job.uid], ['Priority', raw.get('priority')], ['Attempts', tried], job.tags?.length && ['Tags', job.tags.join(', ')], job.worker && ['Worker', job.worker],
     ['Added', '', job.created], ['Changed', '', job.last_updated], job.not_before && ['Not before', '', job.not_before],
     job.lease_expires && ['Lease runs out', '', job.lease_expires], job.cancel_requested && ['Cancelling', 'the worker is asked to stop'],
-    ['Time-out', job.timeout_seconds ? duration(job.timeout_seconds) : 'never'], job.retry_delay_seconds && ['Delay before the second attempt', duration(job.retry_delay_seconds)],
+    ['Time-out', job.timeout_seconds ? duration(job.timeout_seconds) : 'never'], job.retry_delay_seconds && ['Retry delay', duration(job.retry_delay_seconds)],
     ['Kept when finished', job.keep_minutes ? duration(job.keep_minutes * 60) : 'not at all'], job.timeout_time > 0 && ['Removed if still queued', '', job.timeout_time],
     job.unique_key && ['Unique key', job.unique_key], job.traceparent && ['Trace', job.traceparent],
   ].filter(Boolean);

@@ -84,10 +84,10 @@ def _fill_mail(mail: Queue, engine: JobEngine, url: str) -> Shop:
     for number in range(9):
         uid = mail.add(_letter(number), tags=["order"], priority=5, max_attempts=2, retry_delay_seconds=0).uid
         _fail_twice(mail, uid, _ERRORS[number % len(_ERRORS)])
-    uids = [mail.add(_letter(number), tags=["order"], priority=7, meta={"from": "shop"}).uid for number in range(6)]
-    held = [job.uid for job in mail.claim(3, worker="mailer-2")]
+    for number in range(6):
+        mail.add(_letter(number), tags=["order"], priority=7, meta={"from": "shop"})
+    done, held = ([job.uid for job in mail.claim(3, worker=worker)] for worker in ("mailer-1", "mailer-2"))
     mail.update(held[0], progress=40)
-    done = [uid for uid in uids if uid not in held]
     for uid in done:
         mail.update(uid, new_status="complete", result={"sent": True, "message": f"<{uid[:8]}@example.org>"})
     mail.claim(2, worker="mailer-1")

@@ -1,6 +1,7 @@
 """What comes over the wire: from one place only, little, and only once."""
 
 import re
+from time import monotonic
 
 from playwright.sync_api import expect
 
@@ -12,6 +13,17 @@ from .person import Person
 MOST_BYTES = 100_000
 #: Requests until the page of a queue stands, files and calls of the API in all.
 MOST_REQUESTS = 60
+#: Bytes of JSON that a page of 50 small jobs takes, and elements in the document with it.
+MOST_JSON, MOST_ELEMENTS = 20_000, 1_500
+#: Notes what is asked of the API, and what of it was asked when the first job was shown.
+_NOTE_CALLS = """
+    window.calls = [];
+    const send = window.fetch;
+    window.fetch = (path, ...rest) => { calls.push(path.split('?')[0]); return send(path, ...rest); };
+    const look = () => document.querySelector('table.jobs tbody tr')
+        ? (window.callsToTheFirstRow = [...calls]) : requestAnimationFrame(look);
+    look();
+"""
 
 
 def _files(person: Person) -> dict[str, int]:
@@ -45,3 +57,32 @@ def test_no_key_is_ever_in_an_address(person: Person, queue: Queue) -> None:
     expect(person.page.get_by_text("No worker holds a job now")).to_be_visible()
     assert person.watch.requests
     assert not [request.url for request in person.watch.requests if secret in request.url]
+
+
+def test_a_long_queue_takes_three_calls_and_no_more_bytes_or_elements_than_a_page_of_jobs(
+    person: Person, queue: Queue
+) -> None:
+    for _ in range(3):
+        queue.add_many([{"to": "alice"}] * 10_000)
+    person.page.add_init_script(_NOTE_CALLS)
+    person.look_at(queue.name)
+    with person.page.expect_response("**/api/v1/jobs?*") as answer:
+        person.page.reload()
+    expect(person.jobs()).to_have_count(50)
+    calls = person.page.evaluate("callsToTheFirstRow")
+    assert sorted(calls) == ["api/v1/events", "api/v1/jobs", "api/v1/queue/stats"]
+    assert len(answer.value.body()) < MOST_JSON
+    assert person.page.evaluate("document.getElementsByTagName('*').length") < MOST_ELEMENTS
+
+
+def test_however_much_happens_the_jobs_are_read_once_a_second_at_most(person: Person, queue: Queue) -> None:
+    person.page.add_init_script(_NOTE_CALLS)
+    person.look_at(queue.name)
+    expect(person.page.get_by_text("There is no job here")).to_be_visible()
+    began = monotonic()
+    before = person.page.evaluate("calls.length")
+    for number in range(1, 101):
+        queue.add({"number": number})
+    expect(person.page.get_by_role("link", name="Queued 100 all ready", exact=True)).to_be_visible()
+    read = person.page.evaluate("calls")[before:]
+    assert max(read.count(path) for path in ("api/v1/jobs", "api/v1/queue/stats")) <= monotonic() - began + 2
