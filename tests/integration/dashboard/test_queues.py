@@ -84,6 +84,19 @@ def test_a_queue_is_paused_and_drained_plain_to_see_and_back_again(admin: Person
     assert not queue.stats().paused
 
 
+def test_the_last_row_can_be_scrolled_clear_of_the_notes(admin: Person, queue: Queue) -> None:
+    """Otherwise nothing could be done with it while a note of the last deed covers it."""
+    admin.page.set_viewport_size({"width": 1280, "height": 230})
+    admin.choose(f"Actions for {queue.name}", "Pause")
+    admin.is_told("paused")
+    admin.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    row = admin.table("Queues").locator("tbody tr").last.bounding_box()
+    notes = admin.page.locator(".notes").bounding_box()
+    assert row is not None
+    assert notes is not None
+    assert row["y"] + row["height"] <= notes["y"]
+
+
 def test_a_queue_is_emptied_only_by_one_who_types_its_name(admin: Person, queue: Queue) -> None:
     queue.add_many([{}] * 3)
     admin.choose(f"Actions for {queue.name}", "Purge")
