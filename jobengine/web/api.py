@@ -415,7 +415,7 @@ class Api:
     @_app.route("/metrics", methods=["GET"])
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
-        self.keys.check_admin(request)
+        self.keys.check_scraper(request)
         body = await scrape(self.metrics, self.engine, request.connections, self.turns.next)
         return request.reply(body, type_=CONTENT_TYPE.encode())
 

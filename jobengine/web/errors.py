@@ -13,7 +13,7 @@ from ..http.problem import Problem
 from ..wire.parameters import BadInput, UnsupportedEncoding
 from ..wire.responses import is_cancelled, job_value
 
-__all__ = ["AdminRequired", "brief_result", "problem_of", "result_of"]
+__all__ = ["AdminRequired", "WrongBearer", "brief_result", "problem_of", "result_of"]
 
 
 class AdminRequired(Exception):
@@ -23,10 +23,18 @@ class AdminRequired(Exception):
         super().__init__("Send the server's admin key in X-Admin-Key.")
 
 
+class WrongBearer(Exception):
+    """The call takes the admin key as a bearer too, and another key was sent so."""
+
+    def __init__(self) -> None:
+        super().__init__("The key in the header Authorization is not the server's admin key.")
+
+
 _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     BadInput: HTTPStatus.BAD_REQUEST,
     UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     AdminRequired: HTTPStatus.UNAUTHORIZED,
+    WrongBearer: HTTPStatus.UNAUTHORIZED,
     e.AccessDenied: HTTPStatus.UNAUTHORIZED,
     e.NotAllowed: HTTPStatus.FORBIDDEN,
     e.QueueNotFound: HTTPStatus.NOT_FOUND,
@@ -61,6 +69,7 @@ _RETRY_AFTER: Final[Mapping[type[Exception], int]] = {
 #: RFC 9110, 11.6.1: a 401 names a scheme.
 _SCHEME: Final[Mapping[type[Exception], str]] = {
     AdminRequired: 'X-Admin-Key realm="server"',
+    WrongBearer: 'X-Admin-Key realm="server", Bearer realm="server"',
     e.AccessDenied: 'X-Access-Key realm="queue", Bearer realm="queue"',
 }
 

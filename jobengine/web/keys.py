@@ -12,10 +12,10 @@ from ..engine.door import Engine
 from ..http.problem import Problem
 from ..http.request import JobRequest
 from ..wire.bulk import MOST_BULK_VALUES
-from ..wire.parameters import access_key, once, one
+from ..wire.parameters import BadInput, access_key, bearer, once, one
 from ..wire.requests import Access
 from ..wire.strict_json import MOST_VALUES
-from .errors import AdminRequired, problem_of
+from .errors import AdminRequired, WrongBearer, problem_of
 from .throttle import Guard
 
 __all__ = ["Keys"]
@@ -41,7 +41,7 @@ class Keys:
     def is_admin(self, request: JobRequest) -> bool:
         """Whether the request has the admin key; raises BadInput if it has several."""
         sent = once(self._admin_keys(request), "X-Admin-Key")
-        return self.admin_key is not None and compare_digest(sent, self.admin_key)
+        return self._is_right(sent)
 
     def check_admin(self, request: JobRequest) -> None:
         """Raise AdminRequired if the server has an admin key and the request does not."""
@@ -53,6 +53,21 @@ class Keys:
         if self.admin_key is None:
             raise AdminRequired
         self.check_admin(request)
+
+    def check_scraper(self, request: JobRequest) -> None:
+        """
+        Raise AdminRequired or WrongBearer if the server has an admin key and the request does not.
+
+        It may be sent as `Authorization: Bearer` too: before 2.55, Prometheus sends no other header. Raises BadInput if
+        it has several.
+        """
+        sent = None if self.admin_key is None else bearer(request.sent(b"authorization"))
+        if sent is None:
+            self.check_admin(request)
+        elif self._admin_keys(request):
+            raise BadInput("Send the admin key in X-Admin-Key or as Authorization: Bearer, not in both.")
+        elif not self._is_right(sent):
+            raise WrongBearer
 
     async def most_values(self, request: JobRequest, access: Access) -> int:
         """The most values in a body for many jobs: more if the key opens the queue that the query names."""
@@ -76,10 +91,13 @@ class Keys:
         if isinstance(error, AccessDenied) and self._admin_keys(request):
             error = AdminRequired()
         problem = problem_of(error) if isinstance(error, Exception) else None
-        shown = isinstance(error, AccessDenied) or self._admin_keys(request)
+        shown = isinstance(error, AccessDenied | WrongBearer) or self._admin_keys(request)
         if problem is not None and problem.status is HTTPStatus.UNAUTHORIZED and shown:
             problem = self.guard.failed(request.getClientAddress(), problem)
         return problem
+
+    def _is_right(self, sent: bytes) -> bool:
+        return self.admin_key is not None and compare_digest(sent, self.admin_key)
 
     def _admin_keys(self, request: JobRequest) -> Sequence[bytes]:
         """The admin keys that were sent, if the server has one."""

@@ -17,6 +17,7 @@ __all__ = [
     "Query",
     "UnsupportedEncoding",
     "access_key",
+    "bearer",
     "check_encoding",
     "check_named",
     "cursor",
@@ -82,11 +83,11 @@ def access_key(values: Sequence[bytes], authorization: Sequence[bytes] = ()) -> 
 
     Raises BadInput unless there is exactly one. Other Authorization schemes are left to proxies, and ignored.
     """
-    bearer = _bearer(authorization) if authorization else None
-    if bearer is not None:
+    sent = bearer(authorization)
+    if sent is not None:
         if values:
             raise BadInput("Send the access key in X-Access-Key or as Authorization: Bearer, not in both.")
-        return bearer
+        return sent
     if not values or not values[0]:
         raise BadInput(
             "The header X-Access-Key is missing; send the access key of the queue in it, or as Authorization: Bearer."
@@ -94,8 +95,10 @@ def access_key(values: Sequence[bytes], authorization: Sequence[bytes] = ()) -> 
     return once(values, "X-Access-Key")
 
 
-def _bearer(values: Sequence[bytes]) -> bytes | None:
-    """The key in `Authorization: Bearer KEY`, or None for another scheme."""
+def bearer(values: Sequence[bytes]) -> bytes | None:
+    """The key in `Authorization: Bearer KEY`, or None without that header or for another scheme; raises BadInput."""
+    if not values:
+        return None
     scheme, _, key = once(values, "Authorization").partition(b" ")
     if scheme.lower() != b"bearer":
         return None

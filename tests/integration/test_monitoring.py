@@ -30,7 +30,7 @@ class Prometheus:
         self._home = home
         (scrape,) = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["scrape_configs"]
         scrape["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
-        scrape["http_headers"]["X-Admin-Key"]["files"] = [str(home / "admin-key")]
+        scrape["authorization"]["credentials_file"] = str(home / "admin-key")
         config = {"global": {"scrape_interval": "250ms", "scrape_timeout": "250ms"}, "scrape_configs": [scrape]}
         (home / "prometheus.yml").write_text(yaml.safe_dump(config))
         (home / "admin-key").write_text(ADMIN_KEY)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobengine import __version__
 from jobengine.core.commands import CountQueues
-from tests.doubles import Counting, MemoryServer
+from tests.doubles import Answer, Counting, MemoryServer
 from tests.http.connection import Connection
 from tests.web.asking import add, claim, make_queue, update, waiting
 
@@ -171,3 +172,46 @@ def test_metrics_are_for_the_admin_key_if_there_is_one(start: Callable[..., Memo
         assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'X-Admin-Key realm="server"')
         assert b"jobengine_" not in answer.body
     assert _samples(server, **{"X-Admin-Key": "admin"})
+
+
+def _with(server: MemoryServer, headers: dict[str, Any], path: str = "/metrics") -> Answer:
+    return server.call("GET", path, key=None, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": "Bearer admin"}, 200),
+        ({"Authorization": "bearer  admin"}, 200),
+        ({"Authorization": "Basic of-a-proxy", "X-Admin-Key": "admin"}, 200),
+        ({"Authorization": "Bearer"}, 400),
+        ({"Authorization": ["Bearer admin", "Bearer admin"]}, 400),
+        ({"Authorization": "Bearer admin", "X-Admin-Key": "admin"}, 400),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": "Bearer adm"}, 401),
+        ({"Authorization": "Basic admin"}, 401),
+    ],
+)
+def test_prometheus_may_send_the_admin_key_as_bearer(
+    start: Callable[..., MemoryServer], headers: dict[str, Any], status: int
+) -> None:
+    answer = _with(start(admin_key=b"admin"), headers)
+    assert (answer.status, b"jobengine_" in answer.body) == (status, status == 200)
+
+
+def test_a_wrong_bearer_is_told_of_both_ways_and_counted(start: Callable[..., MemoryServer]) -> None:
+    server = start(admin_key=b"admin")
+    answers = [_with(server, {"Authorization": "Bearer wrong"}) for _ in range(11)]
+    assert answers[0].headers["WWW-Authenticate"] == 'X-Admin-Key realm="server", Bearer realm="server"'
+    assert [answer.status for answer in answers] == [401] * 10 + [429]
+    assert _with(server, {"Authorization": "Bearer admin"}).status == 200
+
+
+def test_for_anything_else_the_admin_key_is_no_bearer(start: Callable[..., MemoryServer]) -> None:
+    server = start(admin_key=b"admin")
+    for path in ("/api/v1/queues", "/api/v1/backup", "/api/v1/queue?name=q"):
+        assert _with(server, {"Authorization": "Bearer admin"}, path).status == 401
+
+
+def test_without_an_admin_key_metrics_take_any_header(server: MemoryServer) -> None:
+    assert _with(server, {"Authorization": "Bearer"}).status == 200
