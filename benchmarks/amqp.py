@@ -1,4 +1,4 @@
-"""As much of AMQP 0-9-1 as a benchmark needs: messages are published, confirmed, delivered and acknowledged."""
+"""The part of AMQP 0-9-1 that a benchmark needs: messages are published, confirmed, delivered and acknowledged."""
 
 import socket
 import struct
@@ -36,17 +36,17 @@ def _long(text: bytes) -> bytes:
 
 @define(eq=False)
 class Channel:
-    """A connection with one channel, which publishes to a quorum queue and takes from it; raises RuntimeError."""
+    """A connection with one channel, which publishes to a quorum queue and receives from it; raises RuntimeError."""
 
     port: int
     queue: bytes
     #: Messages that may be delivered and not acknowledged; with 0 each has to be asked for.
     prefetch: int
-    #: How many were asked for so far.
+    #: How many were asked for.
     asked: int = 0
-    #: How many were delivered so far.
+    #: How many were delivered.
     delivered: int = 0
-    #: All messages up to this one are confirmed, and these beyond it.
+    #: Confirmed are all messages up to the first number, and the set of those beyond it.
     _all_up_to: int = 0
     _beyond: set[int] = field(factory=set)
     _socket: socket.socket = field(init=False)
@@ -111,11 +111,11 @@ class Channel:
         self.send(_method(1, (60, 70), b"\0\0" + _short(self.queue) + b"\0"))
 
     def acknowledge(self) -> bytes:
-        """The bytes that acknowledge all that was delivered."""
+        """The bytes that acknowledge all delivered messages."""
         return _method(1, _ACK, struct.pack(">QB", self.delivered, 1))
 
     def receive(self) -> None:
-        """Count what has come."""
+        """Count the messages and confirms that have arrived."""
         for payload in self._methods():
             name = struct.unpack_from(">HH", payload)
             if name in _DELIVERED:
@@ -126,7 +126,7 @@ class Channel:
                 self._confirm(*struct.unpack_from(">QB", payload, 4))
 
     def _confirm(self, tag: int, multiple: int) -> None:
-        # They may come in any order; a multiple one is for all up to its tag.
+        # Confirms come in any order; one that is "multiple" confirms all messages up to its tag.
         if multiple:
             self._all_up_to = max(self._all_up_to, tag)
             self._beyond = {one for one in self._beyond if one > self._all_up_to}
@@ -135,11 +135,11 @@ class Channel:
 
     @property
     def confirmed(self) -> int:
-        """How many messages were confirmed so far."""
+        """How many messages were confirmed."""
         return self._all_up_to + len(self._beyond)
 
     def _methods(self) -> list[bytes]:
-        """The methods in what comes next, without the contents that follow them."""
+        """The methods in the bytes that arrive next, without the contents that follow them."""
         part = self._socket.recv(1 << 18)
         if not part:
             raise RuntimeError("the connection was closed")

@@ -1,9 +1,9 @@
 """
 How many jobs a second, many at a time? Run from the root: `python -m benchmarks.bulk`.
 
-JobEngine has requests with so many jobs over 4 connections. beanstalkd with its default sync, every 50 ms, has its jobs
-one by one over 32 connections, and for comparison so many commands in one write. RabbitMQ has them one by one, and
-for comparison so many messages in one write, confirmed, delivered and acknowledged together.
+JobEngine gets requests with so many jobs over 4 connections. beanstalkd, which syncs every 50 ms by default, gets its
+jobs one by one over 32 connections, and for comparison so many commands in one write. RabbitMQ gets them one by one,
+and for comparison so many messages in one write, confirmed, delivered and acknowledged together.
 """
 
 from .results import Results, Work, rounds, run_alone

@@ -1,4 +1,4 @@
-"""Calls of JobEngine's API as bytes, and connections that make them with as little work for the client as possible."""
+"""Calls of JobEngine's API as bytes, and connections that send them with little work for the client."""
 
 import json
 import re
@@ -13,14 +13,14 @@ from attrs import define, field
 #: The content of a job, the same for every server.
 CONTENT = {"foo": "bar", "n": 12345, "path": "/data/in/file-000123.csv"}
 CONTENT_BYTES = json.dumps(CONTENT, separators=(",", ":")).encode()
-#: Seconds in which something has to come.
+#: The most seconds to wait for an answer.
 _PATIENCE = 60
 _UID = re.compile(rb'"uid":"([^"]+)"')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
 def request(method: str, path: str, body: object = None) -> bytes:
-    """A whole request; a body of bytes is sent as it is, any other as JSON."""
+    """A request; a body of bytes is sent unchanged, any other as JSON."""
     data = body if isinstance(body, bytes) else b"" if body is None else _compact(body)
     lines = [f"{method} {path} HTTP/1.1", "Host: x", "X-Access-Key: key"]
     lines += ["Content-Type: application/json", f"Content-Length: {len(data)}"] if data else []
@@ -92,7 +92,7 @@ class Connection:
     port: int
     _socket: socket.socket = field(init=False)
     _received: bytearray = field(factory=bytearray)
-    #: How long the answer is, once its head has come.
+    #: The length of the answer, once its head has arrived.
     _length: int = 0
     _head: int = 0
 
@@ -146,7 +146,7 @@ Conversation = Generator[bytes, bytes, None]
 
 
 def converse(port: int, conversations: Iterable[Conversation]) -> None:
-    """Hold conversations at one time, each on a connection of its own, until all have come to their end."""
+    """Hold conversations at the same time, each on its own connection, until all have ended."""
     with selectors.DefaultSelector() as selector:
         for conversation in conversations:
             connection = Connection(port)

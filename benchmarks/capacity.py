@@ -1,8 +1,8 @@
 """
 How much memory and disk does a job take? Run from the root: `python -m benchmarks.capacity`.
 
-A daemon is given 200,000 jobs of each length, and started again. The file is measured as it is then: nothing was
-changed since, so none of it is garbage.
+A daemon is given 200,000 jobs of each length, and restarted. Then the file is measured: no job was changed, so the file
+has no garbage.
 """
 
 import signal
@@ -38,7 +38,7 @@ def measure(results: Results) -> None:
 
 
 def content(length: int) -> dict[str, str]:
-    """A content that is so many bytes of JSON."""
+    """A content of so many bytes of JSON."""
     return {"text": "x" * (length - len('{"text":""}'))}
 
 

@@ -1,8 +1,8 @@
 """
 How fast is the Python client? Run from the root: `python -m benchmarks.client`.
 
-One thread that adds one job after the other, beside the same by hand with http.client; and 1,000 coroutines that each
-add one job after the other, by plain calls.
+Measured are one thread that adds one job after the other, beside code by hand with http.client, and 1,000 coroutines
+that each add one job after the other.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ def _alone(server: Server) -> Run:
 
 
 def _from_file(server: Server) -> Run:
-    """A file of jobs that a command adds; its start and its check of the file count as well."""
+    """A command adds a file of jobs; its start and its check of the file count as well."""
     with NamedTemporaryFile("w", suffix=".jsonl") as file, Effort.measured() as effort:
         file.writelines(json.dumps({**CONTENT, "number": number}) + "\n" for number in range(_LINES))
         file.flush()
@@ -84,7 +84,7 @@ def _from_file(server: Server) -> Run:
 
 
 def _by_hand(server: Server) -> Run:
-    """What a user would write who wants no job twice: a uid, and the answer read."""
+    """As a user would write it who wants no job twice: with a uid, and the answer is read."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
 
     def add(content: Mapping[str, Any]) -> Any:
@@ -123,7 +123,7 @@ async def _add_together(url: str) -> Run:
 
 
 def _import_time() -> float:
-    """Milliseconds, in a process of its own that has loaded nothing but what every process has."""
+    """Milliseconds of the import in a new process."""
     code = "import time; began = time.perf_counter(); import jobengine.client; print(time.perf_counter() - began)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout) * 1000

@@ -1,8 +1,8 @@
 """
-How many jobs a second go from one process to another, by the Python libraries that people use for it?
+How many jobs a second go from one process to another with the Python libraries for it?
 
-Run from the root: `python -m benchmarks.contenders`. One process adds jobs that do nothing, another works them off at
-the same time; measured is from the first that is added to the last that is done. A job is on disk before the call that
+Run from the root: `python -m benchmarks.contenders`. One process adds jobs that do nothing, and another does them at
+the same time. The time runs from adding the first job to finishing the last one. A job is on disk before the call that
 adds it returns. Each library is used in its own way: see docs/performance.md, and the modules in benchmarks/libraries.
 """
 
@@ -27,9 +27,9 @@ from .servers.server import last_words
 
 #: Jobs in a call of libraries that can add many at a time.
 _BULK = 500
-#: Threads that add, and that work.
+#: Threads that add, and as many that work: in the first rows, and in the others.
 _SOME, _MANY = 8, 32
-#: Seconds after which an end that says nothing is given up.
+#: Seconds to wait for a word of a process.
 _PATIENCE = 120.0
 
 
@@ -39,17 +39,17 @@ class Way:
 
     #: The module in benchmarks/libraries.
     library: str
-    #: Some seconds of work.
+    #: The number of jobs: some seconds of work.
     jobs: int
-    #: Those that add.
+    #: Threads that add.
     threads: int = _SOME
-    #: Jobs in a call that adds.
+    #: Jobs added by one call.
     bulk: int = 1
-    #: How many jobs are worked off at one time.
+    #: The most jobs that run at the same time.
     concurrency: int = _SOME
 
     def measured(self, server: Server) -> Run:
-        """Start both ends, warm them, and time the jobs from one to the other. Raises Failed."""
+        """Start both processes, warm them up, and time the jobs from one to the other. Raises Failed."""
         with ExitStack() as stack:
             home = stack.enter_context(directory())
             adder = stack.enter_context(self._end("add", server, home))
@@ -77,7 +77,7 @@ class End:
     """The process that adds, or the one that works; it runs until it is stopped."""
 
     arguments: Sequence[str]
-    #: Where what it says of errors is kept.
+    #: The file for its standard error.
     errors: Path
     _process: "subprocess.Popen[str]" = field(init=False)
 
@@ -95,7 +95,7 @@ class End:
             )
 
     def hear(self, word: str) -> None:
-        """Wait until it says so; raises Failed if it ends or says nothing for too long."""
+        """Wait for a word of the process; raises Failed if it ends, says another, or says nothing for too long."""
         timer = Timer(_PATIENCE, self._kill)
         timer.start()
         try:
@@ -112,11 +112,11 @@ class End:
         pipe.flush()
 
     def used(self) -> float:
-        """The seconds of processor time that it has used; it is there until it is stopped, if only as a zombie."""
+        """The seconds of processor time that it has used. Until `stop` it exists, maybe as a zombie."""
         return used(self._process.pid)
 
     def stop(self) -> None:
-        """Kill it: some libraries take long to end in order, and nothing of it is needed any more."""
+        """Kill it: some libraries take long to end in good order, and its work is done."""
         self._kill()
         self._process.communicate()
 
@@ -153,7 +153,7 @@ _CONTENDERS: Sequence[tuple[Server, float, Way, Way]] = (
     ),
     (RabbitMQ(name="pika on a quorum queue", library="pika"), 3, Way("pika", 4_000), _large("pika", 4_800)),
 )
-#: The same of JobEngine.
+#: The same for JobEngine.
 _OURS = Way("jobengine", 16_000), _bulk("jobengine", 20_000)
 _WHATS = (
     f"one process adds, one works off: {_SOME} threads each, one job in a call",

@@ -1,10 +1,10 @@
 """
-Is the dashboard quick, and does it hold up others? Run from the root: `python -m benchmarks.dashboard [jobs]`.
+Is the dashboard quick, and does it delay other requests? Run from the root: `python -m benchmarks.dashboard [jobs]`.
 
-A live daemon has a queue of 100,000 jobs. Chromium opens its page: printed are the times to the first paint and to the
-first row, and those that a filter takes. Then 20 browsers look at the page at once while another client adds, claims
-and deletes jobs: printed is how long its requests take. Last, 1,000 jobs a second go through a queue that one browser
-looks at: printed are the times between its frames. The browsers share a core of their own.
+A live daemon has a queue of 100,000 jobs. Chromium opens its page: the times to the first paint, to the first row and
+to the result of a filter are printed. Then 20 browsers look at the page while another client adds, claims and deletes
+jobs: the times of its requests are printed. Last, one browser looks at a queue through which 1,000 jobs a second go:
+the times between its frames are printed. The browsers share one core, which is not the daemon's.
 """
 
 import sys
@@ -23,9 +23,9 @@ from .long_list import fill, report, work
 from .machine import be_a_client, directory, on_server_core
 
 JOBS, BROWSERS, RATE = 100_000, 20, 1_000
-#: How often a page is opened, and for how many seconds others are timed.
+#: How often a page is opened, and for how many seconds other requests are timed.
 _TIMES, _SECONDS = 5, 15
-#: Milliseconds: to the first paint, to what can be used, and of other requests at p99.
+#: Targets in milliseconds: the first paint, the first row or a filter, and the p99 of other requests.
 _PAINT, _USABLE, _OTHERS = 300, 1_000, 50
 #: The times between frames in milliseconds, from now on.
 _WATCH_FRAMES = """() => {
@@ -34,8 +34,8 @@ _WATCH_FRAMES = """() => {
     const look = (now) => { frames_took.push(now - last); last = now; requestAnimationFrame(look); };
     requestAnimationFrame(look);
 }"""
-#: Chooses a state, and gives the milliseconds until its rows are there. The page's policy allows no code as text, which
-#: Playwright's own way to wait would need.
+#: Chooses a state, and gives the milliseconds until its rows are shown. Playwright's own way to wait needs code as
+#: text, which the page's policy does not allow.
 _FILTER = """(state) => new Promise((resolve) => {
     const began = performance.now();
     const choice = document.querySelector('select[name=state]');
@@ -54,7 +54,7 @@ _WATCH_ROWS = """
 
 
 def look_at(browser: Browser, url: str, queue: str) -> Page:
-    """The page of a queue in a browser that has seen nothing yet, signed in, with its rows."""
+    """The page of a queue with its rows, signed in, in a browser without a cache."""
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.add_init_script(_WATCH_ROWS)
     sign_in(page, url, queue)
@@ -63,14 +63,14 @@ def look_at(browser: Browser, url: str, queue: str) -> Page:
 
 
 def sign_in(page: Page, url: str, queue: str) -> None:
-    """Come to the page of a queue."""
+    """Open the page of a queue and sign in."""
     page.goto(f"{url}/#/queue/{queue}")
     page.get_by_label("Access key", exact=True).fill("key")
     page.get_by_role("button", name="Sign in", exact=True).click()
 
 
 def opening(page: Page) -> tuple[float, float]:
-    """Milliseconds to the first paint and to the first row, when the page is opened anew with nothing kept."""
+    """Milliseconds to the first paint and to the first row, when the page is opened again with an empty cache."""
     page.context.new_cdp_session(page).send("Network.clearBrowserCache")
     page.reload()
     expect(page.locator("table.jobs tbody tr")).to_have_count(50)
@@ -123,7 +123,7 @@ def measure_opening(browser: Browser, url: str) -> list[bool]:
 
 
 def measure_others(browser: Browser, url: str, client: Client) -> list[bool]:
-    """What other requests wait while many look at the long queue."""
+    """The times of other requests while many browsers look at the long queue."""
     alone = timed(client, 3)
     pages = [look_at(browser, url, "long") for _ in range(BROWSERS)]
     meanwhile = timed(client, _SECONDS)
@@ -135,7 +135,7 @@ def measure_others(browser: Browser, url: str, client: Client) -> list[bool]:
 
 
 def timed(client: Client, seconds: float) -> list[float]:
-    """The seconds that each request takes, made for so long."""
+    """The seconds that each request took; requests are made for so many seconds."""
     until, took = perf_counter() + seconds, list[float]()
     while perf_counter() < until:
         took += work(client)
@@ -143,7 +143,7 @@ def timed(client: Client, seconds: float) -> list[float]:
 
 
 def measure_frames(browser: Browser, url: str, daemon: Daemon) -> None:
-    """The times between the frames of a page at which much happens."""
+    """The times between the frames of a page on which many jobs change."""
     page = look_at_empty(browser, url)
     with going_through(daemon):
         page.wait_for_timeout(2_000)
@@ -164,7 +164,7 @@ def look_at_empty(browser: Browser, url: str) -> Page:
 
 
 def told(what: str, took: list[float], target: float) -> bool:
-    """Print some times in milliseconds; whether their median is within the target."""
+    """Print some times in milliseconds; returns whether their median is within the target."""
     say(f"{what}: median {median(took):.0f} ms of {len(took)}, longest {max(took):.0f} ms, target {target} ms")
     return median(took) <= target
 

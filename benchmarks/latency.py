@@ -1,9 +1,9 @@
 """
 How long does a request take at 1,000 requests a second? Run from the root: `python -m benchmarks.latency`.
 
-Requests add, claim and complete jobs. Each has a time at which it is due, independent of those before it, and is
-measured from then on: a stall shows in all that were due meanwhile. Once with nothing else going on, and once while the
-file is compacted, with 100,000 live jobs in it.
+Requests add, claim and complete jobs. Each is due at a fixed time, and is measured from then on: a stall shows in all
+requests that were due in it. They are measured once with nothing else going on, and once while a file with 100,000 live
+jobs is compacted.
 """
 
 import gc
@@ -24,28 +24,28 @@ RATE = 1_000
 _CONNECTIONS = 64
 #: Seconds that are measured with nothing else going on, and the least and most around a compaction.
 _PLAIN, _BEFORE_AND_AFTER, _MOST = 10.0, 1.0, 120.0
-#: Seconds in which an old file of these lengths is freed.
+#: Seconds in which the old file is freed after a compaction.
 _FREED = 0.6
-#: The first requests meet caches that are cold.
+#: Seconds of the first requests, which are not counted: caches are cold.
 _WARM_UP = 1.0
 _LIVE = 100_000
-#: The length of a job that is only there to be garbage, how many are added in a request, and how close to the length
-#: at which compaction begins garbage is made: the measured requests go the rest of the way.
+#: Garbage is made until the file is `_CLOSE` bytes short of a compaction; the measured requests do the rest. It is made
+#: of jobs of this length, so many in a request.
 _WASTE, _AT_ONCE, _CLOSE = 100_000, 20, 1 << 18
-#: Seconds between two looks whether a compaction goes on.
+#: Seconds between two checks whether a compaction is running.
 _LOOK = 0.005
 
 
 @define
 class OpenLoop:
-    """One thread that plays all clients, and knows from when until when a compaction went on."""
+    """One thread that plays all clients, and notes when a compaction was running."""
 
     server: JobEngine
-    #: When each request was due, in seconds from the first, and how many seconds it took from then on.
+    #: When each request was due, in seconds since the first, and the seconds from then to its answer.
     due: list[float] = field(factory=list)
     took: list[float] = field(factory=list)
     compaction: tuple[float, float] = (inf, inf)
-    #: The most bytes that the file had.
+    #: The greatest length of the file, in bytes.
     longest: int = 0
     _free: deque[Connection] = field(factory=deque)
     _waiting: dict[Connection, float] = field(factory=dict)
@@ -57,7 +57,7 @@ class OpenLoop:
     _looked: float = 0
 
     def run(self, seconds: float = inf) -> None:
-        """Go on for so long, or if nothing is said until a compaction is over; raises Failed if there is none."""
+        """Run for so many seconds, by default until a compaction is over; raises Failed if there is none."""
         for _ in range(_CONNECTIONS):
             connection = Connection(self.server.port)
             self._selector.register(connection, selectors.EVENT_READ)
@@ -83,7 +83,7 @@ class OpenLoop:
             self._receive(_LOOK)
 
     def _over(self, now: float) -> bool:
-        """Whether a compaction has come and gone."""
+        """Whether a compaction has begun and ended."""
         if now - self._looked > _LOOK:
             self._looked, (begin, end) = now, self.compaction
             self.longest = max(self.longest, self.server.size)
@@ -120,26 +120,26 @@ class OpenLoop:
                 self._claimed += uids_in(answer)
 
     def in_compaction(self) -> list[float]:
-        """As `during`, for the compaction and the time after it in which the old file is freed."""
+        """As `during`, for the compaction and the time in which the old file is freed."""
         begin, end = self.compaction
         return self.during(begin, end + _FREED)
 
     def during(self, begin: float, end: float) -> list[float]:
-        """The milliseconds that those took which were due in this time, in order."""
+        """The milliseconds that requests took which were due in this time, sorted."""
         return sorted(took * 1000 for due, took in zip(self.due, self.took, strict=True) if begin <= due <= end)
 
 
-#: Jobs that are complete are not kept, so that the live data stays what it is.
+#: Complete jobs are not kept, so that the live data does not grow.
 _ADD, _CLAIM = add(QUEUE, keep_minutes=0), claim(QUEUE)
 
 
 def percentile(sorted_values: list[float], part: float) -> float:
-    """The value that this part of them is not above."""
+    """The value at this part of the sorted values; 0.5 is the median."""
     return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * part))]
 
 
 def waste(server: JobEngine) -> None:
-    """Make so much garbage that compaction is about to begin: at 1.5 times the live data and 32 MiB."""
+    """Make garbage until compaction is about to begin, which is at 1.5 times the live data plus 32 MiB."""
     while (room := _room(server) - _CLOSE) > _WASTE:
         number = min(_AT_ONCE, room // _WASTE)
         uids = uids_in(server.ask(add_many("waste", number, {"x": "a" * _WASTE}, keep_minutes=0)))
@@ -187,7 +187,7 @@ def _plain() -> list[float]:
 
 
 def _compacting() -> list[float]:
-    """Of those due in the compaction."""
+    """The milliseconds of the requests that were due in a compaction."""
     server = JobEngine()
     with server.running():
         server.ask(make_queue("waste"))

@@ -2,8 +2,8 @@
 Does reading a long queue delay other requests? Run from the root: `python -m benchmarks.long_list [jobs]`.
 
 A live daemon has a queue of 1,000,000 jobs. One client reads all of it with one request, the GET of a queue of the
-first version of the API, while another adds, claims and deletes jobs in a short queue, one after the other. Printed are
-the time that the long answer takes, what it adds to the memory of the daemon, and how long the others wait meanwhile.
+first version of the API, while another adds, claims and deletes jobs in a short queue, one after the other. The time of
+the long answer, the memory that it takes, and the times of the other requests are printed.
 """
 
 import sys
@@ -53,7 +53,7 @@ class Reader:
 
 
 def fill(client: Client, jobs: int) -> None:
-    """Put so many jobs into the long queue."""
+    """Add so many jobs to the long queue."""
     for first in range(0, jobs, BULK):
         many = [{"content": {"n": n}} for n in range(first, min(jobs, first + BULK))]
         if client.add_many(many, "long").status != 201:
@@ -61,7 +61,7 @@ def fill(client: Client, jobs: int) -> None:
 
 
 def work(client: Client) -> list[float]:
-    """How long each request in the short life of a job takes."""
+    """The seconds of each request that adds, claims and deletes one job."""
     took = []
 
     def timed(began: float) -> None:
@@ -88,7 +88,7 @@ def report(what: str, took: list[float]) -> None:
 
 
 def main() -> int:
-    """Run it; 1 if others wait too long."""
+    """Run it; 1 if other requests take too long."""
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else JOBS
     with tempfile.TemporaryDirectory() as directory:
         daemon = Daemon(Path(directory) / "home").start()

@@ -1,10 +1,10 @@
 """
 How fast is a waiting worker woken? Run from the root: `python -m benchmarks.long_polls [rate] [seconds] [each]`.
 
-A live daemon has workers that wait by long polls, each on a connection of its own. Jobs are added at a steady rate, one
-a request, from connections of their own; a worker that gets a job waits again. Jobs are completed 50 at a time, or with
-`each` one by one, by the worker before it waits again, which makes three requests a job. Printed is the time from when
-the request that adds a job is sent to when a worker has the job: the adding, the claim and their commits are all in it.
+Workers wait for jobs of a live daemon by long polls, each on its own connection. Jobs are added at a steady rate, one
+in a request, on other connections; a worker that gets a job waits again. Jobs are completed 50 at a time, or with
+`each` one by one by their workers, which makes three requests a job. The time from sending the request that adds a job
+until a worker has the job is printed: adding, claim and commits are part of it.
 """
 
 import json
@@ -27,7 +27,7 @@ ADDERS = 32
 RATE, SECONDS = 1_000, 10
 #: Jobs that are completed with one request.
 BULK = 50
-#: Of the jobs of the first second nothing is counted.
+#: Seconds at the beginning whose jobs are not counted.
 WARM_UP = 1.0
 TARGETS = {50: 0.004, 99: 0.015}
 
@@ -44,16 +44,16 @@ class Bench:
     seconds: float
     #: Whether each worker completes its jobs itself.
     each: bool
-    #: When the request for each job was sent, by its number, and how long it took until a worker had it.
+    #: When the request that adds each job was sent, by the job's number; and the seconds until a worker had it.
     sent: list[float] = field(factory=list)
     took: list[float] = field(factory=list)
     _workers: set[Connection] = field(factory=set)
-    #: Connections to add jobs from, the one that has been idle for longest first.
+    #: Idle connections for adding jobs, the longest idle first.
     _free: deque[Connection] = field(factory=deque)
     #: Jobs to complete.
     _done: list[dict[str, str]] = field(factory=list)
     _selector: Any = field(factory=selectors.DefaultSelector)
-    #: Jobs whose time had come when no connection was free to add them.
+    #: The most jobs that were due while no connection was free to add them.
     late: int = 0
 
     def run(self) -> None:
@@ -106,7 +106,7 @@ class Bench:
 
 
 def main() -> int:
-    """Run it; 1 if they wake up too late."""
+    """Run it; 1 if workers get jobs too late."""
     rate = int(sys.argv[1]) if len(sys.argv) > 1 else RATE
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
     with tempfile.TemporaryDirectory() as directory:

@@ -1,10 +1,10 @@
 """
 What do 1,000,000 queued jobs cost? Run from the root: `python -m benchmarks.million`.
 
-A daemon is given the jobs, 1,000 a request, and another has a queue that stays empty. In turn, jobs are added to both
-and claimed, and deleted again, so that the queues keep their lengths. Then requests come at 1,000 a second while the
-file is compacted, and the daemon is restarted after a stop and after a kill. Rates are also measured at shorter
-lengths. Last it is given 5,000,000 jobs, and killed once more.
+A daemon is given the jobs, 1,000 in a request; another has an empty queue. In turn, jobs are added to both, claimed and
+deleted again, so that the queues keep their lengths. Then requests come at 1,000 a second while the file is compacted,
+and the daemon is restarted after a stop and after a kill. Rates are also measured at shorter lengths. Last, it is given
+5,000,000 jobs, and killed once more.
 """
 
 import signal
@@ -20,18 +20,18 @@ from .servers import JobEngine
 from .servers.jobengine import QUEUE, additions
 
 JOBS = 1_000_000
-#: Lengths at which rates are taken on the way.
+#: Shorter lengths at which rates are measured.
 _LENGTHS = (0, 1_000, 10_000, 100_000, 300_000)
 _CONNECTIONS = 4
 #: Turns of adding and claiming whose median is a rate.
 _TURNS = 5
 _MEMORY, _SHARE, _P99 = 700, 0.9, 25
-#: Seconds for each million jobs, and bytes a job, once a daemon that was stopped or killed is there again.
+#: After a stop or a kill: the most seconds for each million jobs until it is ready, and the most bytes of memory a job.
 _READY, _MEMORY_AGAIN = 5, 550
 _MANY = 5 * JOBS
 #: Seconds that are drawn before and after a compaction.
 _AROUND = 1.0
-#: Bytes that the file may have beside twice its live data.
+#: The file may have twice its live data and this many bytes.
 _SLACK = 64 << 20
 
 _Rates = tuple[float, float]
@@ -61,7 +61,7 @@ def measure(results: Results) -> None:
 
 
 def _fill(server: JobEngine, results: Results) -> float:
-    """Add the jobs, take rates at each length on the way, and give the bytes of memory a job."""
+    """Add the jobs, and measure rates at each length; returns the bytes of memory a job."""
     before, length = server.memory, 0
     for next_length in (*_LENGTHS, JOBS):
         _grow(server, next_length - length)
@@ -125,7 +125,7 @@ def _compact(results: Results, server: JobEngine) -> None:
 
 
 def _share_of_limit(server: JobEngine, longest: int) -> float:
-    """How long the file was at most, beside the most that it may be."""
+    """The greatest length of the file, divided by the greatest that it may have."""
     live = server.metric("jobengine_live_bytes")
     say(f"the file had {longest / (1 << 20):,.0f} MiB at most, {live / (1 << 20):,.0f} MiB of them live")
     return longest / (2 * live + _SLACK)
@@ -142,7 +142,7 @@ def _draw(results: Results, loop: OpenLoop) -> None:
 
 
 def _read_back_many(results: Results, server: JobEngine, bare: int) -> None:
-    """Once and not in turns: it takes minutes."""
+    """Measure once, not in rounds: it takes minutes."""
     _grow(server, _MANY - JOBS)
     millions = _MANY / 1_000_000
     seconds = _again(server, signal.SIGKILL) / millions

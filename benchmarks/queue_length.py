@@ -69,7 +69,7 @@ def addition(queue: str) -> bytes:
 
 
 def turn(crowd: Crowd, queue: str) -> tuple[float, float]:
-    """Requests a second of adding and of claiming; the queue is as long as before."""
+    """Requests a second of adding and of claiming. The queue keeps its length."""
     additions = [addition(queue)] * REQUESTS
     claims = [request("GET", f"/api/v1/job/next?queueName={queue}&markQueued=true")] * REQUESTS
     began = perf_counter()
@@ -83,7 +83,7 @@ def turn(crowd: Crowd, queue: str) -> tuple[float, float]:
 
 
 def measure(daemon: Daemon, long: int) -> bool:
-    """Print the rates; whether the ratios are as they should be."""
+    """Print the rates; returns whether the ratios meet the target."""
     lengths = {"short": SHORT, "long": long}
     crowd = Crowd(daemon.port)
     for queue, length in lengths.items():

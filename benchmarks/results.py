@@ -1,4 +1,4 @@
-"""What was measured: rows of one table, each with what was hoped for and whether it came true."""
+"""The results: rows of one table, each with its target and whether it was met."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -11,10 +11,10 @@ from .servers import Failed, Run, Server
 
 #: How often everything is measured.
 TIMES = 3
-#: From this share of a core on, a client may be what is measured.
+#: From this share of a core on, the client may limit the figure.
 _BUSY = 0.95
 _HEADINGS = ("what", "JobEngine", "contender", "ratio", "target", "met", "spread")
-#: What a server or a client raises when it can't go on.
+#: Errors of a server or a client; its row then shows the error.
 _TROUBLE = (Failed, RuntimeError, OSError)
 
 
@@ -27,28 +27,28 @@ class Row:
     contender: str = ""
     ratio: str = ""
     target: str = ""
-    #: None if there is no target, or nothing to hold against it.
+    #: None if there is no target or no figure.
     met: bool | None = None
-    #: The least and the most of what is held against the target.
+    #: The least and the greatest value.
     spread: str = ""
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """In the order of the headings."""
+        """The cells, in the order of the headings."""
         met = {None: "", True: "yes", False: "**no**"}[self.met]
         return self.what, self.ours, self.contender, self.ratio, self.target, met, self.spread
 
 
 @frozen
 class Outcome:
-    """The runs of a server, one a round; if there are none, why."""
+    """The runs of a server, one in each round; or why there are none."""
 
     name: str
     runs: Sequence[Run] = ()
     why: str = ""
 
     def text(self, values: Sequence[float], unit: str) -> str:
-        """The median, with a word if it may be the client's and not the server's."""
+        """The median, with a note if the client may have limited it."""
         if not self.runs:
             return self.why
         share = max(run.client for run in self.runs)
@@ -78,7 +78,7 @@ class Results:
         unit: str = "jobs/s",
         of: Callable[[Run], float] = lambda run: run.jobs,
     ) -> None:
-        """Add a row with the ratio to a contender: of the runs of the same round, and their median."""
+        """Add a row with the ratio to a contender: the median of the ratios of each round."""
         mine, others = [of(run) for run in ours.runs], [of(run) for run in theirs.runs]
         ratios = [one / other for one, other in zip(mine, others, strict=False)]
         self.rows.append(
@@ -122,16 +122,16 @@ class Results:
 
 
 def _digits(target: float) -> int:
-    """As many digits after the point as are of interest beside the target."""
+    """The digits to show after the point, beside this target."""
     return 0 if not target or target >= 100 else 1 if target >= 2 else 2
 
 
-#: What a server is asked to do while it is measured.
+#: The work of a server while it is measured.
 Work = Callable[[Server], Run]
 
 
 def rounds(servers: Sequence[tuple[Server, Work]]) -> list[Outcome]:
-    """Measure all in turn, three times; who can't go on is left out with a word of why."""
+    """Measure all in turn, in three rounds. One that fails is left out of later rounds, and its row has the error."""
     runs: list[list[Run]] = [[] for _ in servers]
     why = [_missing(server) for server, _ in servers]
     for _ in range(TIMES):
@@ -167,7 +167,7 @@ def measured(server: Server, work: Work) -> Run:
 
 
 def say(line: str) -> None:
-    """Tell who waits what goes on."""
+    """Print a line of progress."""
     sys.stderr.write(f"  {line}\n")
     sys.stderr.flush()
 

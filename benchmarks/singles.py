@@ -1,10 +1,10 @@
 """
 How many jobs a second, one by one over 32 connections? Run from the root: `python -m benchmarks.singles`.
 
-Each is added, claimed and completed. JobEngine and Klein's no-op get the same requests from wrk (lifecycle.lua), the
-others the same work from a client that speaks their own protocol. All but the no-op have it on disk before they answer.
-One HTTP request for each step can't be what the others are, and a client that batches does not work like that: the
-rows beside them have no target.
+Each job is added, claimed and completed. JobEngine and Klein's no-op get the same requests from wrk (lifecycle.lua),
+the others the same work from a client that speaks their own protocol. All but the no-op sync before they answer. The
+others need no HTTP request for each step, so JobEngine is slower here. A client that batches works as in
+benchmarks.bulk.
 """
 
 from .results import Results, rounds, run_alone

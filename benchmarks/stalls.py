@@ -1,9 +1,9 @@
 """
-How long does one request hold up all others? Run from the root: `python -m benchmarks.stalls`.
+How long does one request delay all others? Run from the root: `python -m benchmarks.stalls`.
 
-A daemon is asked for what costs it most, by clients with a key and by such without one, while another client asks for
-next to nothing each millisecond. A row has the longest that it waits for an answer meanwhile, and before it stands what
-it waits while nobody else asks. The clients share a core of their own, and with it some of the wait.
+Clients with and without a key send the requests that take the daemon longest. Meanwhile another client sends a cheap
+request every millisecond. Each row has the longest time for which that client waited; the first row has it without
+other requests. The clients share one core, and that is part of the time.
 """
 
 import multiprocessing
@@ -21,26 +21,26 @@ from .servers import JobEngine
 from .servers.jobengine import QUEUE
 
 MIB = 1 << 20
-#: Milliseconds that others may be held up: by a client without a key, and by any.
+#: The longest delays of others in milliseconds: by a client without a key, and by any client.
 _STRANGER, _ANY = 20, 100
 _PING = request("GET", "/test")
-#: Seconds between pings, and for which they go on when the answer has come.
+#: Seconds between pings, and for which pings go on after the answer.
 _PAUSE, _AFTER = 0.001, 0.1
 _JOBS, _QUEUES, _READERS = 1_000_000, 10_000, 200
 
 
 @frozen
 class Call:
-    """What is asked while others wait."""
+    """A request that may delay others."""
 
     name: str
-    #: The bytes to send on each connection, made for each time.
+    #: Makes the bytes to send on each connection, each time anew.
     sent: Callable[[], bytes]
-    #: Milliseconds that others may be held up.
+    #: The longest delay of others, in milliseconds.
     target: float = _ANY
-    #: On how many connections it is sent at the same time.
+    #: The number of connections on which it is sent at the same time.
     connections: int = 1
-    #: What is done before, each time.
+    #: Is called each time before it is sent.
     before: Callable[[], None] = lambda: None
 
 
@@ -68,7 +68,7 @@ def _measure(results: Results, server: JobEngine, call: Call) -> None:
 
 
 def _longest(port: int, sent: bytes, connections: int = 1) -> float:
-    """The milliseconds that a ping takes at most while something is sent and answered."""
+    """The milliseconds of the longest ping while the bytes are sent and answered."""
     sender = multiprocessing.get_context("fork").Process(target=_send, args=(port, sent, connections))
     pinger, longest = Connection(port), 0.0
     pinger.ask(_PING)
@@ -86,7 +86,7 @@ def _longest(port: int, sent: bytes, connections: int = 1) -> float:
 
 
 def _send(port: int, sent: bytes, connections: int) -> None:
-    """Send it, and read until the answer, or the last of them, is there or the connection is closed."""
+    """Send it, and read until the last answer has come or the connection is closed."""
     if not sent:
         sleep(1)
         return
@@ -94,7 +94,7 @@ def _send(port: int, sent: bytes, connections: int) -> None:
     # All become whole at once.
     for part in (sent[:-1], sent[-1:] + request("GET", "/the-end")):
         for connection in opened:
-            with suppress(OSError):  # it was refused while it was sent
+            with suppress(OSError):  # it may be refused while it is sent
                 connection.sendall(part)
     for connection in opened:
         with suppress(OSError):
@@ -111,7 +111,7 @@ def _put(path: str, body: bytes) -> bytes:
 
 
 def _filled(unit: bytes, most: int, size: int = MIB) -> bytes:
-    """A list of such units in so many bytes at most, and a long string for what is left of them."""
+    """A job whose content is a list of such units, filled up to so many bytes by a string."""
     units = unit * min(most, (size - 200) // len(unit))
     return b'{"queue_name":"q","job":{"content":{"a":[%b"%b"]}}}' % (units, b"x" * (size - 200 - len(units)))
 
@@ -164,7 +164,7 @@ def _bulks(server: JobEngine) -> Iterator[Call]:
 
 @contextmanager
 def _readers(port: int) -> Iterator[None]:
-    """Have many read events, in a process of their own."""
+    """Have many clients read events, in another process."""
     reader = multiprocessing.get_context("fork").Process(target=_read_events, args=(port,), daemon=True)
     reader.start()
     sleep(1)
@@ -209,7 +209,7 @@ def _large(server: JobEngine) -> Sequence[Call]:
 
 
 def _once(call: Callable[[], None]) -> Callable[[], None]:
-    """Do it the first time only."""
+    """A call that does something the first time only."""
     rest = iter((call,))
     return lambda: next(rest, lambda: None)()
 

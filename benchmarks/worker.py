@@ -1,9 +1,9 @@
 """
 How fast is the Python worker? Run from the root: `python -m benchmarks.worker`.
 
-It works on jobs whose handler does nothing: one at a time, compared with a client that claims and completes by two
-requests, and some at a time in threads. The jobs are there before it begins. And one that has nothing to do for a
-minute: what it asks the server.
+A worker's handler does nothing. With one job at a time, the worker is compared with a client that claims and completes
+by two requests; others run jobs in threads. The jobs are added before. Last, the requests of a worker without jobs are
+counted for a minute.
 """
 
 import time
@@ -22,7 +22,7 @@ from .servers.jobengine import QUEUE
 
 _ALONE = 2_000
 _MANY = 20_000
-#: Seconds in which a worker is idle, and those that it is given to begin.
+#: Seconds for which a worker is idle, and seconds that it has to start.
 _IDLE, _BEGINNING = 60.0, 2.0
 
 
@@ -43,7 +43,7 @@ def measure(results: Results) -> None:
 
 
 def idle_requests(seconds: float) -> float:
-    """How many requests a worker makes that has nothing to do: its polls, of which one is always under way."""
+    """How many requests a worker without jobs makes: its polls, of which one is always under way."""
     server = JobEngine()
     with server.running(), ThreadPoolExecutor(1) as pool:
         worker = _idle_worker(server)
@@ -52,7 +52,7 @@ def idle_requests(seconds: float) -> float:
             time.sleep(_BEGINNING)
             before = server.requests()
             time.sleep(seconds)
-            # The question before is one of them.
+            # The request that counted before is one of them.
             ended = server.requests() - before - 1
         finally:
             worker.stop()
@@ -68,14 +68,14 @@ def _idle_worker(server: Server) -> Worker:
 
 
 def _off(server: Server, jobs: int, work: Callable[[Server, Queue], int]) -> Run:
-    """Add jobs, and measure how long it takes to work them off."""
+    """Add jobs, and measure how long the worker takes to finish them."""
     with Client(f"http://127.0.0.1:{server.port}", access_key="key") as engine:
         queue = engine.queue(QUEUE)
         queue.add_many((CONTENT for _ in range(jobs)), keep_minutes=0)
         with Effort.measured() as effort:
             done = work(server, queue)
     if done != jobs:
-        raise Failed(f"of {jobs} jobs {done} were worked off")
+        raise Failed(f"{done} of {jobs} jobs were done")
     return Run(jobs / effort.seconds, effort.share)
 
 

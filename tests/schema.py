@@ -1,4 +1,4 @@
-"""Holds answers against api_schema.yml: what is not documented there, a server must not say."""
+"""Checks answers against api_schema.yml: a server must not answer anything that is not documented there."""
 
 import json
 from collections import Counter

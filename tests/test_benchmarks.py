@@ -65,7 +65,7 @@ def test_figures_are_put_between_the_markers_and_the_rest_of_the_page_stays(tmp_
     assert text.endswith(after.partition("<!-- end of figures -->\n")[2])
 
 
-def test_who_is_not_installed_or_does_not_start_has_a_word_of_why_and_the_others_go_on() -> None:
+def test_a_server_that_is_missing_or_does_not_start_has_its_reason_and_the_others_go_on() -> None:
     servers = (Double(), Double(installed=False), Double(starts=False))
     good, missing, broken = rounds([(server, lambda server: server.singles(1)) for server in servers])
     assert [run.jobs for run in good.runs] == [100.0] * results.TIMES

@@ -49,7 +49,7 @@ def test_a_command_need_not_read_its_input() -> None:
     assert _sh("exec <&-; exit 3", b" " * 5_000_000).code == 3
 
 
-def test_of_a_long_output_the_beginning_is_kept_and_of_errors_the_end() -> None:
+def test_the_beginning_of_a_long_output_and_the_end_of_errors_are_kept() -> None:
     ending = _sh("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; echo end >&2")
     assert (len(ending.output), ending.cut) == (1 << 20, True)
     assert (len(ending.errors), ending.errors[-4:]) == (4096, b"end\n")
@@ -156,7 +156,7 @@ def test_cancelled_while_it_starts_it_ends_it_too() -> None:
 
 
 @pytest.mark.parametrize(("grace", "twice"), [(0.3, False), (60, True)])
-def test_what_does_not_heed_sigterm_is_killed_in_the_end_or_when_it_is_cancelled_again(
+def test_a_command_that_ignores_sigterm_is_killed_after_a_while_or_when_it_is_cancelled_again(
     tmp_path: Path, grace: float, twice: bool
 ) -> None:
     stubborn = f"trap '' TERM; sleep 60 & {_ready(tmp_path)}; wait; wait"

@@ -55,15 +55,13 @@ from .fakes import KEY, UID, FakeEngine, Shell, job_of
         (OutcomeUnknown("no", status=503), 5),
     ],
 )
-def test_what_is_wrong_is_said_on_standard_error_and_by_the_exit_code(
-    shell: Shell, error: JobEngineError, code: int
-) -> None:
+def test_errors_go_to_standard_error_and_set_the_exit_code(shell: Shell, error: JobEngineError, code: int) -> None:
     shell.mail.answers["add"] = error
     done = shell("add", "mail", "{}")
     assert (done.exit_code, done.stdout, done.stderr) == (code, "", "jobengine: no\n")
 
 
-def test_what_is_not_utf_8_is_wrong_usage(shell: Shell) -> None:
+def test_text_that_is_not_utf_8_is_wrong_usage(shell: Shell) -> None:
     shell.mail.answers["stats"] = UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
     done = shell("queue", "stats", "mail")
     assert (done.exit_code, done.output) == (2, "jobengine: An argument or environment variable is not UTF-8.\n")
@@ -98,9 +96,7 @@ def test_a_command_that_is_not_known_is_refused_with_the_nearest(shell: Shell) -
 @pytest.mark.parametrize(
     "arguments", [("--profile", "p", "--json", "jobs", "mail"), ("jobs", "mail", "--json", "--profile", "p")]
 )
-def test_what_holds_for_all_commands_is_said_before_or_after_their_name(
-    shell: Shell, arguments: tuple[str, ...]
-) -> None:
+def test_options_of_all_commands_are_taken_before_or_after_their_name(shell: Shell, arguments: tuple[str, ...]) -> None:
     shell.mail.found = [job_of()]
     done = shell(*arguments)
     assert json.loads(done.stdout)["uid"] == UID
@@ -340,7 +336,7 @@ def test_which_jobs_are_meant_is_said_in_one_way(shell: Shell, arguments: tuple[
     assert shell.engine.made == []
 
 
-def test_what_acts_on_many_counts_them_and_asks_first(shell: Shell) -> None:
+def test_a_command_for_many_jobs_counts_them_and_asks_first(shell: Shell) -> None:
     done = shell("cancel", "mail", "--tag", "x")
     assert done.exit_code == 2
     assert "7 jobs of 'mail' would be cancelled" in done.stderr

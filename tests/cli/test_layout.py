@@ -67,7 +67,7 @@ def test_a_job_has_its_whole_uid_and_columns_with_nothing_in_them_are_left_out()
     assert "…" in drawn
 
 
-def test_what_others_wrote_does_nothing_to_the_terminal() -> None:
+def test_text_in_jobs_can_not_control_the_terminal() -> None:
     job = job_of(worker="\x1b]0;owned\x07", tags=["[red]no markup[/]"])
     drawn = _drawn(table_of(JOBS, [job], 250), 250)
     assert "\x1b]" not in drawn

@@ -128,7 +128,7 @@ def test_what_was_lost_once_stays_unknown_when_the_server_is_gone_after_that(clo
         lambda queue: queue.keys.add("viewer", "v"),
     ],
 )
-def test_what_is_not_safe_to_repeat_is_not_repeated(clock: Clock, call: Any) -> None:
+def test_an_unsafe_call_is_not_repeated(clock: Clock, call: Any) -> None:
     engine, pool = _engine([Broken("cut")])
     with pytest.raises(OutcomeUnknown):
         call(engine.queue("q"))
@@ -174,7 +174,7 @@ def test_an_existing_queue_is_no_error_with_exist_ok(clock: Clock) -> None:
         (Response(404, {}, b"<html>"), QueueNotFound),
     ],
 )
-def test_what_was_refused_is_not_sent_again(clock: Clock, reply: Reply, kind: type[Exception]) -> None:
+def test_a_refused_item_is_not_sent_again(clock: Clock, reply: Reply, kind: type[Exception]) -> None:
     engine, pool = _engine([reply])
     with pytest.raises(kind):
         engine.queue("q").add({})

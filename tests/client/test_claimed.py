@@ -94,7 +94,7 @@ def test_a_block_that_raises_fails_the_job_and_the_exception_goes_on() -> None:
     assert _ends(server) == [{"new_status": "failed", "error": "ValueError: no such address"}]
 
 
-def test_what_goes_wrong_while_a_failure_is_told_does_not_hide_what_was_raised() -> None:
+def test_an_error_while_reporting_a_failure_does_not_hide_the_first_error() -> None:
     server = Server(409)
     with pytest.raises(ValueError, match="no such address"), _claim(server)[0]:
         raise ValueError("no such address")

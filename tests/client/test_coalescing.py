@@ -62,7 +62,7 @@ def test_one_that_is_alone_goes_as_a_single_job_and_several_go_as_many() -> None
     assert [lane.call(batch).path for batch in ([one], [one, two])] == ["/api/v1/job", "/api/v1/jobs"]
 
 
-def test_what_was_put_first_goes_first_and_a_request_has_no_more_than_is_allowed() -> None:
+def test_items_go_in_order_and_a_request_has_no_more_than_is_allowed() -> None:
     items = _items(MOST + 5)
     lane = _filled(items)
     assert lane.take() == items[:MOST]
@@ -82,7 +82,7 @@ def test_one_that_is_longer_than_a_request_goes_alone() -> None:
     assert [lane.take() for _ in range(3)] == [[small], [large], [last]]
 
 
-def test_what_must_not_be_repeated_goes_in_a_request_of_its_own_kind_and_in_its_turn() -> None:
+def test_updates_that_must_not_be_repeated_go_in_separate_requests_in_order() -> None:
     safe, unsafe, after = Item(b"1"), Item(b"2", safe=False), Item(b"3")
     lane = _filled([safe, unsafe, after], UpdateLane)
     assert [lane.take() for _ in range(3)] == [[safe], [unsafe], [after]]

@@ -76,7 +76,7 @@ def test_an_answer_without_a_length_ends_with_the_connection() -> None:
     assert (parser.response().status, parser.response().body) == (502, b"sorry")
 
 
-def test_what_is_not_http_is_broken() -> None:
+def test_an_answer_that_is_not_http_breaks_the_connection() -> None:
     with pytest.raises(Broken, match="the answer is not HTTP"):
         ResponseParser().feed(b"SSH-2.0-OpenSSH\r\n")
 

@@ -98,7 +98,7 @@ def test_a_call_alone_is_sent_by_its_own_thread_at_once(lane: AddLane) -> None:
     assert senders == [threading.get_ident()]
 
 
-def test_what_threads_add_meanwhile_goes_into_one_request(lane: AddLane) -> None:
+def test_adds_of_threads_during_a_request_go_into_the_next_one(lane: AddLane) -> None:
     server = Held()
     threads = Threads(sync_lanes.LaneDriver(lane, server.send))
     threads.submit(Item(b"first"))
@@ -262,7 +262,7 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-def test_what_tasks_add_meanwhile_goes_into_one_request_and_a_bad_one_fails_alone() -> None:
+def test_adds_of_tasks_during_a_request_go_into_the_next_one_and_a_bad_one_fails_alone() -> None:
     async def test() -> None:
         server = AsyncHeld()
         driver = async_lanes.LaneDriver(AddLane("q", 100), server.send)

@@ -87,7 +87,7 @@ def test_each_field_of_what_is_in_an_answer_is_an_attribute(kind: type, holder: 
     assert set(fields) - _read(kind) == set()
 
 
-def test_what_is_claimed_has_what_a_job_has_and_a_lease() -> None:
+def test_a_claimed_job_has_all_fields_and_a_lease() -> None:
     assert set(_properties("ClaimedJob")) - _read(client.Job) - {"queue_name"} == {"lease"}
     assert isinstance(client.ClaimedJob.lease, property)
 

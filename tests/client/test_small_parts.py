@@ -39,7 +39,7 @@ def test_half_of_a_delay_is_random() -> None:
     assert Patience(9, lambda: 0).delay(0) == pytest.approx(0.05)
 
 
-def test_what_the_server_asks_for_is_obeyed_if_there_is_time() -> None:
+def test_retry_after_is_followed_if_there_is_time() -> None:
     assert Patience(30, lambda: 0).delay(0, retry_after=7) == 7
     assert Patience(5, lambda: 0).delay(0, retry_after=7) is None
 
@@ -120,7 +120,7 @@ def test_numbers_of_the_wire_are_times_and_spans_of_time() -> None:
     assert not Job({**_RAW, "state": "queued"}).finished
 
 
-def test_what_a_newer_server_sends_is_kept_and_breaks_nothing() -> None:
+def test_unknown_fields_of_a_newer_server_are_kept_and_break_nothing() -> None:
     assert Job(_RAW).raw["from_a_newer_server"] == [1]
 
 
@@ -141,7 +141,7 @@ def test_an_answer_can_not_be_changed_and_is_equal_to_another_like_it() -> None:
     assert (pickle.loads(pickle.dumps(event)).id, event.at.microsecond) == ("e-1", 500_000)
 
 
-def test_what_is_shown_of_an_answer_is_short_and_has_no_lease_and_no_content() -> None:
+def test_the_repr_of_an_answer_is_short_and_has_no_lease_and_no_content() -> None:
     assert repr(Job(_RAW)) == "Job(uid='u', state='complete', priority=5)"
     assert "ada" not in repr(NewJob({"to": "ada@example.org"}, priority=1))
 
@@ -211,7 +211,9 @@ def test_an_update_that_json_can_not_hold_is_refused_whichever_encoder_writes_it
         ({"x": "\ud800"}, {}, ValueError, "surrogate"),
     ],
 )
-def test_what_can_not_be_sent_fails_before_it_is(content: Any, options: Any, error: type[Exception], says: str) -> None:
+def test_an_invalid_value_fails_before_it_is_sent(
+    content: Any, options: Any, error: type[Exception], says: str
+) -> None:
     with pytest.raises(error, match=says):
         job_json(content, options)
 

@@ -12,7 +12,7 @@ def test_the_client_for_threads_is_made_from_the_one_for_asyncio(name: str) -> N
     assert meaning(there) == meaning(made(source, name)), "run `python -m tests.client.twin`"
 
 
-def test_what_is_asynchronous_is_left_out_and_the_rest_stays() -> None:
+def test_async_words_are_removed_and_the_rest_stays() -> None:
     source = 'class AsyncThing:\n    """An AsyncThing."""\n\n    async def go(self):\n        await self.x()  # soon\n'
     assert meaning(made(source, "thing")) == meaning(
         'class Thing:\n    """An Thing."""\n\n    def go(self):\n        self.x()\n'

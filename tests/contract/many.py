@@ -59,7 +59,7 @@ class ManyContract(Contract):
         assert ask.jobs(text="needle") == [first]
         assert ask.jobs(state=State.FAILED) == [second]
 
-    def test_what_is_ahead_of_a_job_is_told(self, ask: Asker) -> None:
+    def test_the_number_of_jobs_ahead_is_shown(self, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(3)]
         assert [ask.ask(c.ExplainJob, uid=job.spec.uid).ahead for job in jobs] == [0, 1, 2]
         held = ask.hold()
@@ -122,7 +122,7 @@ class ManyContract(Contract):
         assert peeked is not None
         assert peeked.spec.uid == delayed.spec.uid
 
-    def test_what_is_said_in_unix_seconds_follows_the_wall_clock(self, world: World, ask: Asker) -> None:
+    def test_times_given_in_unix_seconds_follow_the_wall_clock(self, world: World, ask: Asker) -> None:
         later, gone = world.now // 1000 + HOUR, world.now // 1000 + 2 * HOUR
         job, _ = ask.add(not_before=later), ask.add(priority=-1, timeout_time=gone, not_before=gone)
         waiting = ask.claiming()

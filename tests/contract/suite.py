@@ -232,7 +232,7 @@ class JobsContract(Contract):
 
     # Storage
 
-    def test_all_that_was_answered_is_there_when_the_engine_is_opened_again(self, world: World, ask: Asker) -> None:
+    def test_every_answered_change_is_there_when_the_engine_is_opened_again(self, world: World, ask: Asker) -> None:
         jobs = [ask.add(priority=at % 3, content=b'{"at": %d}' % at) for at in range(8)]
         ask.claim()
         ask.update(jobs[0], State.COMPLETE)
@@ -244,7 +244,7 @@ class JobsContract(Contract):
         with pytest.raises(AccessDenied):
             ask.get(world.engine.peek(c.Peek(queue="q", access_key=b"wrong")))
 
-    def test_what_was_removed_does_not_come_back(self, world: World, ask: Asker) -> None:
+    def test_a_deleted_queue_does_not_come_back(self, world: World, ask: Asker) -> None:
         ask.create("gone")
         ask.get(world.engine.ask(c.DeleteQueue(queue="gone", access_key=KEY)))
         world.reopen()
@@ -259,7 +259,9 @@ class JobsContract(Contract):
         assert ask.jobs() == [*old[:2], new]
         assert new.spec.uid not in {job.spec.uid for job in old}
 
-    def test_what_came_due_meanwhile_is_true_when_the_engine_is_opened_again(self, world: World, ask: Asker) -> None:
+    def test_jobs_that_expired_meanwhile_are_expired_when_the_engine_is_opened_again(
+        self, world: World, ask: Asker
+    ) -> None:
         job = ask.add(timeout_seconds=MINUTE)
         ask.claim()
         world.advance(MINUTE)

@@ -23,7 +23,7 @@ class WaitingContract(Contract):
 
     # Claims
 
-    def test_who_came_first_is_served_first(self, ask: Asker) -> None:
+    def test_the_first_waiter_is_served_first(self, ask: Asker) -> None:
         waiting = [ask.claiming() for _ in range(3)]
         jobs = [ask.add(), ask.add()]
         assert [given(one) for one in waiting[:2]] == [[uid_of(job)] for job in jobs]
@@ -49,7 +49,7 @@ class WaitingContract(Contract):
         ask.add()
         assert ask.counts() == {State.QUEUED: 1}
 
-    def test_what_becomes_ready_by_itself_goes_to_one_who_waits(self, world: World, ask: Asker) -> None:
+    def test_a_job_whose_delay_ends_goes_to_a_waiter(self, world: World, ask: Asker) -> None:
         job = ask.add(delay_seconds=7)
         waiting = ask.claiming()
         world.advance(6.999)
@@ -71,7 +71,9 @@ class WaitingContract(Contract):
         assert given(second) == [uid_of(job)]
         assert ask.read(job).standing.attempts == 1
 
-    def test_what_was_claimed_for_one_who_goes_before_the_answer_is_put_back(self, world: World, ask: Asker) -> None:
+    def test_a_job_claimed_for_a_client_that_disconnects_before_the_answer_is_released(
+        self, world: World, ask: Asker
+    ) -> None:
         job = ask.add()
         asked = world.begin(world.engine.claim(c.Claims(queues=("q",), access_key=KEY)), settle=False)
         assert not asked.answered

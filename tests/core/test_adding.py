@@ -25,7 +25,7 @@ def add_key(world: World, role: Role, key: bytes) -> str:
 # Defaults
 
 
-def test_what_a_client_does_not_say_is_the_servers_or_the_queues_own(world: World) -> None:
+def test_missing_fields_get_the_defaults_of_the_queue_or_the_server(world: World) -> None:
     server = Defaults(keep_minutes=1, timeout_seconds=2, max_attempts=3, retry_delay_seconds=4)
     queue = Defaults(keep_minutes=5, timeout_seconds=6, max_attempts=7, retry_delay_seconds=8)
 
@@ -81,7 +81,7 @@ def test_another_request_of_that_name_is_refused(world: World, named: dict[str, 
     assert picture(world.tables) == before
 
 
-def test_what_a_client_changed_since_does_not_make_it_another_request(world: World) -> None:
+def test_a_repeated_request_is_recognised_although_the_job_was_changed(world: World) -> None:
     world.add(uid=UID)
     world.update(UID, priority=5, content=b'{"n":1}')
     (again,) = world.add_all(new(uid=UID))
@@ -160,7 +160,7 @@ def test_a_producer_is_not_shown_what_another_added(world: World) -> None:
 # All or none
 
 
-def test_of_many_all_are_added_in_their_order_or_none_and_the_first_bad_one_is_named(world: World) -> None:
+def test_many_jobs_are_added_in_order_or_none_and_the_first_bad_one_is_named(world: World) -> None:
     world.add(uid=UID)
     before = picture(world.tables)
     with pytest.raises(BadItem, match=r"jobs\[2\].*None of the jobs") as caught:

@@ -194,7 +194,9 @@ def _empty(world: World) -> n.PartialTable:
         lambda table, job: table.oldest_ready(),
     ],
 )
-def test_what_was_not_loaded_is_an_error_and_never_none(world: World, asked: Callable[[Any, Job], Any]) -> None:
+def test_asking_for_a_part_that_was_not_loaded_is_an_error_and_never_none(
+    world: World, asked: Callable[[Any, Job], Any]
+) -> None:
     job = world.add(unique_key="u")
     with pytest.raises(n.NotLoaded):
         asked(_empty(world), job)

@@ -96,7 +96,7 @@ def _without(values: list[int], leaving: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("missing", [0, 5, 11])
-def test_what_is_not_there_can_not_be_taken_out(missing: int) -> None:
+def test_removing_a_missing_value_is_an_error(missing: int) -> None:
     one = ordered_of([1, 3, 7, 10])
     with pytest.raises(LookupError):
         one.remove_all([missing])
@@ -124,7 +124,7 @@ class Compared(int):
     __hash__ = int.__hash__
 
 
-def test_what_stands_side_by_side_goes_in_and_out_with_few_comparisons() -> None:
+def test_adjacent_values_are_inserted_and_removed_with_few_comparisons() -> None:
     """One or two for each: the run is sorted, and looked at for whether it is side by side."""
     one = Ordered[Compared]()
     Compared.times = 0

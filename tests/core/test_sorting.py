@@ -75,7 +75,7 @@ def test_a_change_of_the_last_job_that_an_index_covers_is_in_it(world: World) ->
 
 @given(STEPS, st.lists(facts, max_size=20))
 @settings(deadline=None)
-def test_what_is_taken_back_is_taken_out_of_the_indexes(
+def test_rolled_back_changes_are_removed_from_the_indexes(
     steps: list[tuple[list[Fact], Sort, int]], more: list[Fact]
 ) -> None:
     tables = Tables()

@@ -37,7 +37,7 @@ def test_taking_back_what_was_applied_gives_what_was(before: list[Fact], more: l
 
 @given(SOME, SOME)
 @settings(deadline=None)
-def test_what_is_taken_back_can_be_applied_again(before: list[Fact], more: list[Fact]) -> None:
+def test_changes_that_were_rolled_back_can_be_applied_again(before: list[Fact], more: list[Fact]) -> None:
     tables = tables_of(before)
     tables.restore(tables.apply(more))
     tables.apply(more)
@@ -117,7 +117,7 @@ def test_a_snapshot_ends_under_a_steady_stream_of_jobs() -> None:
     assert slices == 1 + 4
 
 
-def test_what_a_snapshot_takes_is_weighed() -> None:
+def test_live_bytes_are_about_the_length_of_a_fresh_snapshot() -> None:
     world = World()
     world.create("q")
     empty = world.tables.live_bytes

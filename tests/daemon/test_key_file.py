@@ -51,7 +51,7 @@ def test_where_it_can_not_be_made_whole_nothing_is_left_of_it(db: Path, call: st
     assert _names(db.parent) == []
 
 
-def test_of_two_starts_at_once_both_have_the_secret_that_was_there_first(db: Path) -> None:
+def test_two_starts_at_once_use_the_secret_that_was_made_first(db: Path) -> None:
     others: list[bytes] = []
 
     class Slow(Files):

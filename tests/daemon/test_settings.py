@@ -152,9 +152,7 @@ def test_no_value_at_all_fails_in_another_way(setting: Setting, value: str) -> N
     ("content", "secret"),
     [(b"s", b"s"), (b"s\n", b"s"), (b"s\n\n", b"s\n"), (b"\n s ", b"\n s "), (b"s\r\n", b"s\r"), (b"\xff", b"\xff")],
 )
-def test_of_a_secret_file_one_newline_at_the_end_is_left_out_and_nothing_else(
-    tmp_path: Path, content: bytes, secret: bytes
-) -> None:
+def test_only_one_newline_at_the_end_of_a_secret_file_is_ignored(tmp_path: Path, content: bytes, secret: bytes) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
     assert read(SECRET_FILE=str(path)).secret == secret

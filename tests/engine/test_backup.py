@@ -57,7 +57,7 @@ def test_it_is_the_file_as_it_is(desk: Desk, tmp_path: Path) -> None:
     assert jobs_in(whole, tmp_path) == 1
 
 
-def test_what_is_written_while_it_is_read_is_not_in_it(desk: Desk, tmp_path: Path) -> None:
+def test_commits_made_during_a_backup_are_not_in_it(desk: Desk, tmp_path: Path) -> None:
     desk.told(desk.adding(content=LONG))
     pieces = begun(desk)
     before, first = desk.path.read_bytes(), piece(desk, pieces)

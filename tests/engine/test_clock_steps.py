@@ -145,7 +145,7 @@ def test_a_time_out_of_a_queued_job_follows_the_clock_without_any_request(desk: 
     assert desk.jobs() == []
 
 
-def test_what_is_due_by_a_clock_that_was_set_forward_is_done_at_once(desk: Desk) -> None:
+def test_setting_the_clock_forward_expires_due_jobs_at_once(desk: Desk) -> None:
     _add(desk, timeout_time=desk.wall_seconds() + 60)
     commits = desk.engine.journal.syncs
     desk.set_wall_clock(HOUR)

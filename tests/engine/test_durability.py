@@ -257,7 +257,7 @@ def test_with_an_interval_the_answer_does_not_wait_for_the_sync(tmp_path: Path) 
     assert desk.told(desk.engine.readiness()).durability == "interval (50 ms)"
 
 
-def test_what_was_read_after_an_unclean_end_is_put_on_disk_before_it_is_shown(tmp_path: Path) -> None:
+def test_data_read_after_an_unclean_end_is_synced_before_it_is_shown(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "db")
     desk.create()
     desk.told(desk.adding())

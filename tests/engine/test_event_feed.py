@@ -95,7 +95,7 @@ def test_an_event_is_told_when_it_is_on_disk_and_not_before(desk: Desk) -> None:
     assert watching.moves == [ADDED]
 
 
-def test_what_found_no_room_is_told_when_there_is_room(desk: Desk) -> None:
+def test_changes_that_found_no_room_are_published_when_there_is_room(desk: Desk) -> None:
     watching = Watching(desk)
     desk.files.faults["write"] = [FULL] * 1000
     desk.ask(desk.adding())
@@ -296,7 +296,7 @@ def test_all_who_watch_are_given_the_same_values() -> None:
     assert all(other[0] is first[0] for other in others)
 
 
-def test_what_is_taken_at_a_time_is_bounded_and_small_batches_come_together() -> None:
+def test_the_events_taken_at_a_time_are_bounded_and_small_batches_are_joined() -> None:
     feed = Feed(CountedIds())
     watcher = feed.watch("q", None)
     publish(feed, "q", _PIECE + 1)

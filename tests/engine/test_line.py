@@ -170,7 +170,7 @@ def test_a_peek_that_waits_is_told_when_its_key_or_its_queue_is_gone(desk: Desk)
     assert owner.error is QueueNotFound
 
 
-def test_what_is_shown_to_a_peek_that_waits_is_on_disk(desk: Desk) -> None:
+def test_a_job_shown_to_a_waiting_peek_is_on_disk(desk: Desk) -> None:
     waiting = peeking(desk)
     desk.ask(desk.adding())
     desk.turn()
@@ -230,7 +230,7 @@ def test_jobs_that_an_update_makes_ready_go_to_earlier_waiters_before_its_own_cl
     assert given(claim) == []
 
 
-def test_what_an_update_makes_ready_can_be_claimed_with_it(desk: Desk) -> None:
+def test_a_job_that_an_update_makes_ready_can_be_claimed_in_the_same_request(desk: Desk) -> None:
     uid = add(desk)
     job = held(desk)
     claim = claiming(desk, updates=(finish(desk, uid, job.standing.lease, state=State.QUEUED),))

@@ -62,7 +62,7 @@ def test_an_index_is_made_some_jobs_at_a_time_while_others_are_answered(desk: De
     assert asked.answer.jobs[0] == first
 
 
-def test_what_changes_while_an_index_is_made_is_in_it_as_it_is(desk: Desk) -> None:
+def test_changes_while_an_index_is_made_are_in_the_index(desk: Desk) -> None:
     asked = desk.ask(listing(desk, Sort.NEWEST_UPDATED))
     desk.one_turn()
     assert not asked.answered

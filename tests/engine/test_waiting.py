@@ -52,14 +52,14 @@ def set_up(desk: Desk, queue: str = "q", **more: Any) -> None:
 # Claims
 
 
-def test_who_came_first_is_served_first(desk: Desk) -> None:
+def test_the_first_waiter_is_served_first(desk: Desk) -> None:
     waiting = [claiming(desk, "q") for _ in range(3)]
     uids = [add(desk) for _ in range(2)]
     assert [given(one) for one in waiting[:2]] == [[uids[0]], [uids[1]]]
     assert not waiting[2].answered
 
 
-def test_who_came_first_is_served_first_over_all_queues_that_get_jobs_at_once(desk: Desk) -> None:
+def test_the_first_waiter_is_served_first_when_several_queues_get_jobs_at_once(desk: Desk) -> None:
     first, second = claiming(desk, "q"), claiming(desk, "other", "q", count=2)
     uid, other = add(desk, delay_seconds=5), add(desk, "other", delay_seconds=5)
     desk.clock.advance(5)

@@ -1,8 +1,8 @@
 """
 Fuzzes with atheris for some minutes: python -m tests.fuzz --minutes 10 [TARGET…]
 
-Begins with the inputs that are kept. What is found goes to build/fuzz; with --keep, as few inputs as together reach as
-much as all are kept too from then on. Ends with 1 if a target failed; the input is then in build/fuzz/TARGET.failed.
+Begins with the kept inputs. New ones go to build/fuzz. With --keep, the fewest inputs that reach the same code as all
+of them are kept too. Ends with 1 if a target failed; its input is then in build/fuzz/TARGET.failed.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def _fuzz(name: str, seconds: float) -> bool:
 
 
 def _fewest(name: str) -> list[bytes]:
-    """Of all that was found, as few inputs as libFuzzer needs to reach the same."""
+    """The fewest of the inputs that reach the same code, by libFuzzer."""
     fewest = _FOLDER / f"{name}.fewest"
     _fill(fewest, ())
     if _run(name, ["-set_cover_merge=1", str(fewest), str(_FOLDER / name)]):
@@ -59,7 +59,7 @@ def _run(name: str, options: list[str]) -> int:
 
 
 def _fill(folder: Path, inputs: Iterable[bytes]) -> None:
-    """Make a folder of these inputs, each named by its digest; whatever was there stays."""
+    """Write these inputs to a folder, each named by its digest; other files in it stay."""
     folder.mkdir(parents=True, exist_ok=True)
     for data in inputs:
         (folder / sha256(data).hexdigest()[:40]).write_bytes(data)

@@ -1,7 +1,7 @@
 """
-Frames whose boxes anybody can seal, and a second reader of them, slow and plain, written from docs/database-format.md.
+Frames with boxes that need no key, and a second, plain reader of them, written from docs/database-format.md.
 
-With the real box a fuzzer would never get past the authentication tag.
+With real boxes, a fuzzer would never make a valid authentication tag.
 """
 
 import struct

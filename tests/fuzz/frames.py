@@ -1,4 +1,4 @@
-"""Recovery of any file: what it gives is what a plain reader gives, and it ends as docs/database-format.md has it."""
+"""Recovery of any file has the result of a plain reader, which follows docs/database-format.md."""
 
 import struct
 from typing import Final
@@ -20,7 +20,7 @@ _STEPS: Final = 40
 
 
 def frames(data: bytes) -> None:
-    """Make a file of whole and broken frames as the data say; read it in both ways."""
+    """Make a file of whole and broken frames from the data, and read it with both readers."""
     made = _File()
     pieces = Pieces(data)
     for _ in range(_STEPS):

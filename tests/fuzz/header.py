@@ -1,4 +1,4 @@
-"""Any header: it is opened only if it is just what was written, and otherwise refused as a plain reader says."""
+"""Any header is opened only if it is unchanged, and otherwise refused as by a plain reader."""
 
 import struct
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from .pieces import Pieces
 
 __all__ = ["header"]
 
-#: What every SECRET and salt comes to here: the real derivation takes too long.
+#: The key of every SECRET and salt here: the real derivation takes too long.
 _KEY: Final = b"k" * 32
 _DATA_KEY: Final = b"d" * 32
 _NONCE: Final = b"n" * 24
@@ -29,7 +29,7 @@ _GOOD: Final = _CLEAR.pack(_MAGIC, 1, 0, b"i" * 16, 3, 65536, b"s" * 16)
 
 
 def header(data: bytes) -> None:
-    """Change a good header as the data say, mend some of what guards it, and read it in both ways."""
+    """Change a good header by the data, repair some of its checks, and read it with both readers."""
     pieces = Pieces(data)
     mend = pieces.number()
     made = _changed(_sealed(_GOOD, mend), pieces)
@@ -82,7 +82,7 @@ def _derivations() -> Iterator[list[tuple[int, int]]]:
 
 
 def _reference(made: bytes) -> tuple[object, ...]:
-    """What is to come of it, by docs/database-format.md, and for which parameters a key is derived."""
+    """The result by docs/database-format.md, and the parameters for which a key is derived."""
     refused = _refused_before_deriving(made)
     if refused is not None:
         return refused, []

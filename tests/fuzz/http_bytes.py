@@ -1,4 +1,4 @@
-"""HTTP: a connection makes the same of its bytes however they are cut, and answers or refuses, never fails."""
+"""HTTP: a connection has the same outcome however its bytes are cut; it answers or refuses, and never fails."""
 
 from itertools import pairwise
 from typing import Final

@@ -1,4 +1,4 @@
-"""Strict JSON: what is taken stands for what json.loads says; the rest is refused as a plain reader says."""
+"""Strict JSON: an accepted text has the value of json.loads; a plain reader refuses the same texts."""
 
 import json
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""What is fuzzed: each takes any bytes, and raises AssertionError where its oracle says otherwise."""
+"""The targets: each takes any bytes, and raises AssertionError if the result differs from that of a plain reader."""
 
 from collections.abc import Callable, Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""What fuzzing found goes through its target again, without atheris."""
+"""Runs the kept inputs through their targets, without atheris."""
 
 import pytest
 

@@ -151,7 +151,7 @@ def test_there_is_a_golden_record_of_every_version_that_can_be_read() -> None:
         (records.NotesExtras, Notes),
     ],
 )
-def test_what_is_left_out_of_a_record_is_what_is_read_for_it(written: type, read: type) -> None:
+def test_fields_left_out_of_a_record_are_read_as_their_defaults(written: type, read: type) -> None:
     defaults = {name: field.default for name, field in _fields(read).items()}
     left_out = {name: field.default for name, field in _fields(written).items()}
     # UNSET stands for what is encoded in another form, and asked for before.

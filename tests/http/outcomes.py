@@ -1,4 +1,4 @@
-"""What a connection makes of bytes, however they are cut."""
+"""The outcome of bytes on a connection, however they are cut."""
 
 import re
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The log: a line a request, and nothing in it that is secret."""
+"""The access log has one line for each request, and no secrets."""
 
 import json
 import re
@@ -35,9 +35,7 @@ def _in_json(events: list[LogEvent]) -> list[Any]:
     return [json.loads(line) for event in events for line in json_lines(event).splitlines()]
 
 
-def test_every_request_has_one_line_with_the_id_that_its_client_got(
-    server: MemoryServer, events: list[LogEvent]
-) -> None:
+def test_every_request_has_one_line_with_the_id_in_its_answer(server: MemoryServer, events: list[LogEvent]) -> None:
     answers = [
         server.call("GET", "/test"),
         server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}}),
@@ -54,7 +52,7 @@ def test_every_request_has_one_line_with_the_id_that_its_client_got(
         assert line.id in str(line)
 
 
-def test_a_line_says_which_queue_and_job_it_was_about_and_whose_key_it_was(
+def test_a_line_names_the_queue_the_job_and_the_owner_of_the_key(
     start: Callable[..., MemoryServer], events: list[LogEvent]
 ) -> None:
     server = start(admin_key=b"admin")
@@ -103,7 +101,7 @@ def test_the_trace_of_a_job_is_logged_when_it_is_added_and_when_it_is_claimed(
     assert "traceparent" not in untraced.notes
 
 
-def test_whose_key_it_was_is_looked_up_once_in_a_while_and_never_for_long(
+def test_the_owner_of_a_key_is_looked_up_once_and_remembered_for_ten_seconds(
     start: Callable[..., MemoryServer], events: list[LogEvent]
 ) -> None:
     asked: list[Any] = []
@@ -317,16 +315,14 @@ def test_a_line_tells_who_asked_for_what_and_how_it_went() -> None:
         ("x" * 100_000, f'"{"x" * 100}..."'),
     ],
 )
-def test_what_a_client_made_up_can_neither_look_like_another_note_nor_end_the_line_nor_fill_the_log(
-    told: str, shown: str
-) -> None:
+def test_text_of_a_client_can_not_forge_a_note_end_the_line_or_fill_the_log(told: str, shown: str) -> None:
     line = _line(notes={"queue": told, "jobs": 3})
     assert str(line).endswith(f" queue={shown} jobs=3")
     assert len(json_lines({**_EVENT, "requests": Lines([line])})) < 500
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300), st.dictionaries(st.just("queue"), st.text(), max_size=1))
-def test_a_line_is_short_printable_and_of_as_many_words_as_it_should_be(
+def test_a_line_is_short_and_printable_and_has_the_expected_number_of_words(
     method: bytes, path: bytes, notes: dict[str, str]
 ) -> None:
     line = _line(sent_method=method, sent_path=path, notes=notes)
@@ -409,7 +405,7 @@ def test_each_request_is_a_record_of_its_own_in_syslog(events: list[LogEvent], m
     ]
 
 
-def test_an_observer_that_knows_nothing_of_requests_has_their_lines_too(events: list[LogEvent]) -> None:
+def test_an_observer_that_does_not_know_requests_gets_their_lines(events: list[LogEvent]) -> None:
     clock = Clock()
     _recorder(clock, 2)
     clock.advance(0)

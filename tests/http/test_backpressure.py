@@ -1,4 +1,4 @@
-"""Nothing is read from a client that does not take its answers, or sends too much ahead of them."""
+"""The server stops reading from a client that does not read its answers, or sends too much ahead of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ def _state(connection: Connection) -> str:
     return str(transport.producerState)
 
 
-def test_a_client_that_takes_its_answers_again_is_read_again(connection: Connection, stepped: Stepped) -> None:
+def test_reading_resumes_when_the_client_reads_its_answers(connection: Connection, stepped: Stepped) -> None:
     connection.channel.pauseProducing()
     assert _state(connection) == "paused"
     stepped.step()
@@ -41,7 +41,7 @@ def test_a_client_that_takes_its_answers_again_is_read_again(connection: Connect
     assert [answer.status for answer in connection.send(TEST).answers] == [200, 201, 200]
 
 
-def test_no_next_request_is_begun_for_a_client_that_does_not_take_its_answers(
+def test_no_further_request_is_started_for_a_client_that_does_not_read_its_answers(
     connection: Connection, stepped: Stepped
 ) -> None:
     connection.send(PUT + PUT[:-3]).channel.pauseProducing()
@@ -61,7 +61,7 @@ def test_no_next_request_is_begun_for_a_client_that_does_not_take_its_answers(
     assert [answer.status for answer in connection.answers] == [200, 201, 201, 201, 200]
 
 
-def test_what_is_too_much_behind_a_request_stays_so_while_its_answer_is_taken(
+def test_reading_stays_paused_for_excess_bytes_while_the_answer_is_read(
     connection: Connection, stepped: Stepped
 ) -> None:
     for _ in range(3):

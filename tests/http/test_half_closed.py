@@ -1,4 +1,4 @@
-"""A client that has closed its sending side gets its answers, unless it might be gone and the answer would be lost."""
+"""A client that has closed its sending side gets its answers, unless it waits: then it counts as disconnected."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ def _step(server: MemoryServer, stepped: Stepped) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_all_that_was_sent_is_answered_and_then_it_is_closed(
+def test_every_request_is_answered_and_then_the_connection_is_closed(
     start: Callable[..., MemoryServer], stepped: Stepped, count: int
 ) -> None:
     server = start(engine_parts={"thread": stepped})
@@ -43,7 +43,7 @@ def test_all_that_was_sent_is_answered_and_then_it_is_closed(
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /te", PUT[:-5], PUT[:-60]])
-def test_what_can_never_be_whole_is_closed_at_once(server: MemoryServer, begun: bytes) -> None:
+def test_an_incomplete_request_of_a_half_closed_client_is_closed_at_once(server: MemoryServer, begun: bytes) -> None:
     connection = Connection(server).send(request("GET", "/test")).send(begun)
     assert not _close(connection).open
     assert len(connection.answers) == 1
@@ -74,7 +74,9 @@ def test_a_request_that_begins_behind_the_last_whole_one_is_dropped(
     ],
     ids=["get", "post", "events"],
 )
-def test_who_waits_is_taken_to_be_gone_and_is_given_no_job(server: MemoryServer, sent: bytes) -> None:
+def test_a_waiting_client_that_closes_its_side_counts_as_disconnected_and_gets_no_job(
+    server: MemoryServer, sent: bytes
+) -> None:
     connection = Connection(server).send(sent)
     assert connection.open
     _close(connection)

@@ -1,4 +1,4 @@
-"""A request that comes as a whole is read another way than one in pieces: each must come to the same."""
+"""A request in one piece is read by another parser than one in several: both must have the same outcome."""
 
 from typing import Any
 
@@ -101,7 +101,7 @@ USUAL = st.sampled_from([b"Host: x", b"X-A: 1", b"x-a:2", b"Connection: keep-ali
 
 @st.composite
 def plain(draw: Any) -> bytes:
-    """A request that is as most are, but perhaps for a header or its line."""
+    """A usual request, maybe with one unusual header or an unusual first line."""
     body = draw(BODIES)
     headers = draw(st.lists(USUAL, max_size=8))
     if body or draw(st.booleans()):
@@ -112,14 +112,14 @@ def plain(draw: Any) -> bytes:
 
 @st.composite
 def odd(draw: Any) -> bytes:
-    """What may be a request, or begin like one."""
+    """Bytes that may be a request, or the beginning of one."""
     lines = [draw(LINES), *draw(st.lists(HEADER, max_size=9)), b""]
     return b"".join(line + draw(ENDS) for line in lines) + draw(BODIES)
 
 
 @st.composite
 def changed(draw: Any) -> bytes:
-    """A plain request with bytes put in, taken out, or changed."""
+    """A usual request with bytes inserted, removed or changed."""
     data = draw(plain())
     for _ in range(draw(st.integers(1, 3))):
         at, length = draw(st.integers(0, len(data))), draw(st.integers(0, 2))
@@ -140,14 +140,14 @@ def changed(draw: Any) -> bytes:
 @example(b"PUT / HTTP/1.1\r\nX: a\nContent-Length: 5\r\n\r\n12345")
 @settings(deadline=None, max_examples=1500)
 @given(st.one_of(plain(), odd(), changed(), st.lists(plain(), min_size=2, max_size=3).map(b"".join)))
-def test_it_is_the_same_whether_it_comes_in_one_piece_or_byte_by_byte(data: bytes) -> None:
+def test_a_request_in_one_piece_has_the_same_outcome_as_byte_by_byte(data: bytes) -> None:
     whole = outcome(data)
     assert whole == outcome(data[:1], data[1:])
-    # What is thrown away behind a refusal depends on when it comes.
+    # Which bytes are discarded after a refusal depends on when they arrive.
     assert whole == outcome(*[data[at : at + 1] for at in range(len(data))]) or whole[-1].name == "REFUSED"
 
 
-def test_what_nearly_all_requests_are_is_plain() -> None:
+def test_a_usual_request_is_plain() -> None:
     body = b'{"queue_name":"q"}'
     sent = request("PUT", "/api/v1/job", "X-Access-Key: k", "Connection: keep-alive", "Accept: */*", body=body)
     head = plain_head(sent, 1000)

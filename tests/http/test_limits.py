@@ -91,7 +91,7 @@ def test_a_refused_client_has_two_seconds_to_read_the_answer(server: MemoryServe
     assert not server.site.channels
 
 
-def test_of_what_a_refused_client_still_sends_64_mib_are_read_and_no_more(server: MemoryServer) -> None:
+def test_at_most_64_mib_are_read_from_a_refused_client(server: MemoryServer) -> None:
     connection = Connection(server).send(request("GET", "/test", "Content-Length: 1048577"))
     piece = b"x" * (1 << 20)
     for _ in range(64):
@@ -291,7 +291,7 @@ def test_a_client_that_asks_for_it_or_speaks_http_1_0_is_closed_after_the_answer
         b"\xff\xfe /test HTTP/1.1\r\n\r\n",
     ],
 )
-def test_what_is_no_request_is_400_as_a_problem_and_the_end(server: MemoryServer, data: bytes) -> None:
+def test_an_invalid_request_gets_a_400_problem_and_is_closed(server: MemoryServer, data: bytes) -> None:
     assert Connection(server).send(data).refusal().status == 400
 
 
@@ -342,7 +342,7 @@ def test_a_connection_too_many_is_told_so_and_closed(start: Callable[..., Memory
     assert Connection(server).send(request("GET", "/test")).answers[0].status == 200
 
 
-def test_a_refused_connection_is_not_counted_when_it_has_gone(start: Callable[..., MemoryServer]) -> None:
+def test_a_refused_connection_is_not_counted_when_it_is_closed(start: Callable[..., MemoryServer]) -> None:
     server = start(limits=Limits(connections=1))
     for channel in list(server.site.channels):
         channel.loseConnection()

@@ -152,7 +152,7 @@ def test_a_body_in_many_chunks_is_taken_some_kibibytes_in_a_turn(start: Any) -> 
 
 
 @pytest.mark.parametrize("size", [10_000, 100_000])
-def test_of_the_bodies_of_many_clients_one_is_read_on_in_each_turn(start: Any, size: int) -> None:
+def test_each_turn_reads_a_part_of_only_one_of_many_long_bodies(start: Any, size: int) -> None:
     turns = ByHand()
     server = start(turns=lambda _clock: turns)
     body = b'{"queue_name":"q","job":{"content":{"a":"%b"}}}' % (b"x" * size)

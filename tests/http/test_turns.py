@@ -17,7 +17,7 @@ class _Stepping(Clock):
         call.func(*call.args, **call.kw)
 
 
-def test_in_each_turn_one_goes_on_and_who_came_first_goes_first() -> None:
+def test_each_turn_goes_to_the_waiter_that_came_first() -> None:
     clock, gone = _Stepping(), list[str]()
     turns = Turns(clock)
     for name in "abc":
@@ -39,7 +39,7 @@ def test_without_waiters_there_is_no_timer() -> None:
     assert clock.calls == []
 
 
-def test_who_has_left_takes_no_turn_and_keeps_none_from_others() -> None:
+def test_a_waiter_that_has_left_gets_no_turn_and_does_not_delay_others() -> None:
     clock, gone = _Stepping(), list[str]()
     turns = Turns(clock)
     waiting: list[Deferred[None]] = [turns.next() for _ in range(4)]
@@ -54,7 +54,7 @@ def test_who_has_left_takes_no_turn_and_keeps_none_from_others() -> None:
     assert (gone, clock.calls) == (["c"], [])
 
 
-def test_who_fails_in_its_turn_keeps_none_from_others() -> None:
+def test_a_waiter_that_fails_in_its_turn_does_not_delay_others() -> None:
     clock, gone, failed = _Stepping(), list[str](), list[object]()
     turns = Turns(clock)
     turns.next().addCallback(lambda _: 1 / 0).addErrback(failed.append)

@@ -1,4 +1,4 @@
-"""A request that comes as a whole is taken past Twisted: what comes behind it must not be lost, nor come before it."""
+"""A request in one piece does not go through Twisted's parser: bytes behind it must be neither lost nor reordered."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ def _put(number: int, length: int = 0) -> bytes:
 
 @pytest.fixture
 def connection(start: Callable[..., MemoryServer], stepped: Stepped) -> Connection:
-    """One on which a request has come as a whole and is under way until `stepped` makes a step."""
+    """A connection with a request that arrived in one piece and is under way until `stepped` makes a step."""
     server = start(engine_parts={"thread": stepped})
     return Connection(server).send(request("GET", "/test")).send(_put(0))
 
@@ -34,7 +34,7 @@ def _step(connection: Connection, stepped: Stepped) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
-def test_what_comes_in_pieces_behind_it_is_answered_in_order(
+def test_following_requests_in_pieces_are_answered_in_order(
     connection: Connection, stepped: Stepped, size: int
 ) -> None:
     sent = _put(1) + _put(2) + _put(3)
@@ -47,7 +47,9 @@ def test_what_comes_in_pieces_behind_it_is_answered_in_order(
     assert connection.open
 
 
-def test_one_that_has_begun_behind_it_is_cut_at_its_own_ten_seconds(connection: Connection, stepped: Stepped) -> None:
+def test_an_incomplete_request_behind_it_is_refused_after_its_own_ten_seconds(
+    connection: Connection, stepped: Stepped
+) -> None:
     connection.send(b"GET /te").wait(100)
     _step(connection, stepped)
     assert _numbers(connection.wait(9)) == [b"0"]
@@ -68,7 +70,7 @@ def test_more_than_16_kib_behind_it_are_left_to_the_system_until_it_is_answered(
     assert _numbers(connection) == [b"0", b"1"]
 
 
-def test_behind_the_last_request_nothing_is_taken(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
+def test_bytes_behind_the_last_request_are_ignored(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
     server = start(engine_parts={"thread": stepped})
     connection = Connection(server).send(request("GET", "/test"))
     connection.send(_put(0).replace(b"Host:", b"Connection: close\r\nHost:"))
@@ -79,7 +81,9 @@ def test_behind_the_last_request_nothing_is_taken(start: Callable[..., MemorySer
     assert stepped.waiting == []
 
 
-def test_a_client_that_goes_takes_with_it_what_it_has_sent_behind_it(connection: Connection, stepped: Stepped) -> None:
+def test_requests_behind_the_current_one_are_dropped_when_the_client_disconnects(
+    connection: Connection, stepped: Stepped
+) -> None:
     connection.send(_put(1))
     connection.go()
     _step(connection, stepped)

@@ -127,7 +127,7 @@ def test_a_drip_is_cut_off_with_408_however_steady_it_is(
         assert 0.4 < time.monotonic() - began < 3
 
 
-def test_of_1100_connections_1000_are_served_and_the_others_told_to_come_back(make_daemon: MakeDaemon) -> None:
+def test_with_1100_connections_1000_are_served_and_the_others_get_503(make_daemon: MakeDaemon) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     # The daemon has what a shell usually gives.

@@ -166,7 +166,7 @@ def test_a_line_of_a_file_that_the_server_refuses_is_named(shell: Shell) -> None
     assert "600 of 700 jobs are in the queue" in said
 
 
-def test_what_to_do_is_said_in_the_words_of_the_command_line(shell: Shell) -> None:
+def test_advice_names_options_of_the_command_line(shell: Shell) -> None:
     assert "`jobengine queue create`" in shell("add", "nowhere", "{}", code=3).stderr
     assert "JOBENGINE_ACCESS_KEY" in shell("jobs", "mail", code=4, environment=without_keys("wrong")).stderr
     assert "JOBENGINE_ADMIN_KEY" in shell("queue", "list", code=4, environment=without_keys(KEY)).stderr

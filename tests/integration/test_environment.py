@@ -17,7 +17,7 @@ OF_A_USER = {
 }
 
 
-def test_what_a_user_has_set_for_a_server_or_a_terminal_changes_no_test() -> None:
+def test_settings_in_the_environment_change_no_test() -> None:
     server = "tests/integration/test_start.py::test_ctrl_c_is_an_orderly_end_as_well"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/cli/test_layout.py", "tests/client/test_settings.py", server],

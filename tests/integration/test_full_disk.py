@@ -86,7 +86,7 @@ def test_on_a_full_disk_it_refuses_changes_answers_reads_and_goes_on_when_there_
 
 
 @pytest.mark.parametrize("by_kill", [True, False])
-def test_what_was_acknowledged_is_there_after_an_end_on_a_full_disk(
+def test_acknowledged_changes_are_there_after_an_end_on_a_full_disk(
     on_small_disk: Daemon, small_disk: Path, by_kill: bool
 ) -> None:
     with on_small_disk.client() as client:

@@ -71,12 +71,12 @@ def test_another_user_is_told_the_command_in_one_line(get: Get, tmp_path: Path) 
     assert not (tmp_path / "asked").exists()
 
 
-def test_where_there_is_no_apt_get_the_programs_are_named_in_one_line(get: Get) -> None:
+def test_without_apt_get_the_programs_are_named_in_one_line(get: Get) -> None:
     assert _said(get("python3", "list", id="echo 0")) == f"{MISSING} Install it, and try again."
 
 
 @pytest.mark.parametrize("failing", ["update", "install"])
-def test_where_apt_get_fails_it_goes_no_further(get: Get, tmp_path: Path, failing: str) -> None:
+def test_if_apt_get_fails_nothing_more_is_done(get: Get, tmp_path: Path, failing: str) -> None:
     done = get("python3", "list", apt_get=f'echo "$1" >> asked; [ "$1" != {failing} ]', id="echo 0")
     assert done.returncode != 0
     assert (tmp_path / "asked").read_text().splitlines()[-1] == failing
@@ -92,7 +92,7 @@ def test_a_python_of_debian_without_venv_gets_that_of_its_version(get: Get, tmp_
     assert (tmp_path / "asked").read_text().endswith(" python3.13-venv\n")
 
 
-def test_all_that_is_missing_is_told_in_one_line(get: Get) -> None:
+def test_missing_programs_are_named_in_one_line(get: Get) -> None:
     said = _said(get("python3", "list", python3=NO_VENV, apt_get="", id="echo 1000"))
     assert said.endswith("--no-install-recommends python3.13-venv some-package other-package")
 

@@ -63,7 +63,7 @@ def marked(mark: str | None = None) -> set[int]:
 
 
 @pytest.mark.parametrize("module", [IN_EACH_TEST, IN_THE_SET_UP_OF_SEVERAL], ids=["test", "set-up"])
-def test_what_a_test_has_started_is_gone_when_it_has_failed(module: str, tmp_path: Path) -> None:
+def test_processes_of_a_failed_test_are_ended(module: str, tmp_path: Path) -> None:
     (tmp_path / "test_failing.py").write_text(module)
     mark = uuid4().hex
     done = subprocess.run(

@@ -39,7 +39,7 @@ def test_the_longest_poll_is_answered_before_nginx_as_it_comes_gives_up(
     assert 50 < seconds < 59
 
 
-def test_who_waits_behind_nginx_as_it_comes_is_given_a_job_as_it_comes(daemon: Daemon, port: int) -> None:
+def test_a_waiting_claim_works_behind_nginx_with_its_default_settings(daemon: Daemon, port: int) -> None:
     given: list[Reply] = []
 
     def wait() -> None:

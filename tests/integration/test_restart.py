@@ -27,7 +27,7 @@ def _one_of_each(client: Client) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_what_was_added_claimed_and_completed_is_there_after_a_restart(daemon: Daemon, end: signal.Signals) -> None:
+def test_added_claimed_and_completed_jobs_are_there_after_a_restart(daemon: Daemon, end: signal.Signals) -> None:
     with daemon.client() as client:
         states = _one_of_each(client)
         before = client.list().json

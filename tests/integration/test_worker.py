@@ -177,7 +177,7 @@ def test_what_runs_after_the_grace_is_given_back_with_no_attempt_spent(
     assert worker.lines("ended") == []
 
 
-def test_what_ends_within_the_grace_is_complete(
+def test_a_job_that_ends_within_the_grace_is_complete(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
 ) -> None:
     job, other = queue.add({"n": 1, "seconds": 0.5}), queue.add({"n": 2})
@@ -218,7 +218,7 @@ def test_a_job_that_is_cancelled_stops(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_what_comes_of_a_job_whose_lease_was_lost_is_thrown_away(
+def test_the_outcome_of_a_job_whose_lease_was_lost_is_discarded(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
 ) -> None:
     job = queue.add({"n": 1, "seconds": 60}, timeout_seconds=1)

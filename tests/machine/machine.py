@@ -43,7 +43,7 @@ class EngineMachine(RuleBasedStateMachine):
     # Comparing
 
     def both(self, model: Any, engine: Any) -> tuple[Any, Any]:
-        """What both say, which must both be answers, or the same refusal: then it is None twice."""
+        """Both answers. If one is a refusal, the other must be the same one; then both are None."""
         try:
             expected = model()
         except Refused as refused:

@@ -1,7 +1,7 @@
 """
-Takes out one safety at a time, and says which test fails then: python -m tests.mutants [NAMES…]
+Removes one safety at a time, and says which test fails then: python -m tests.mutants [NAMES…]
 
-Ends with 1 if no test fails for one of them, or if one of the tests fails with nothing taken out.
+Ends with 1 if no test fails for one of them, or if a test fails without any change.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _hold_unchanged(root: Path, mutants: Sequence[Mutant]) -> bool:
-    """Whether no test fails with nothing taken out: one that fails anyway proves nothing."""
+    """Whether no test fails without any change: a test that always fails proves nothing."""
     _say("with nothing taken out: ")
     failed = failed_tests(root, sorted({test for mutant in mutants for test in mutant.tests}), seconds=_UNCHANGED)
     _say(f"{', '.join(failed)} failed, so nothing can be shown\n" if failed else "no test fails\n")
@@ -49,7 +49,7 @@ def _hold_unchanged(root: Path, mutants: Sequence[Mutant]) -> bool:
 
 
 def _is_noticed(root: Path, mutant: Mutant) -> bool:
-    """Whether a test fails with this safety taken out; it is put back afterwards."""
+    """Whether a test fails without this safety; the file is restored afterwards."""
     file, began = root / mutant.file, time.monotonic()
     whole = file.read_text(encoding="utf-8")
     file.write_text(mutated(mutant, root), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Every safety that `make mutants` takes out."""
+"""Every safety that `make mutants` removes."""
 
 from typing import Final
 

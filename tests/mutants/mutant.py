@@ -1,4 +1,4 @@
-"""One safety that is taken out."""
+"""One safety to remove."""
 
 from attrs import frozen
 
@@ -7,14 +7,14 @@ __all__ = ["Mutant"]
 
 @frozen
 class Mutant:
-    """A change of one file that takes a safety out, and the tests that are to fail then."""
+    """A change of one file that removes a safety, and the tests that should fail then."""
 
     name: str
-    #: What is no longer so.
+    #: The broken promise.
     takes_out: str
     #: The file, from the root of the checkout.
     file: str
-    #: What stands there once, and what takes its place.
+    #: A text that is once in the file, and its replacement.
     old: str
     new: str
     #: The ids, as pytest has them, of tests of which at least one must fail.

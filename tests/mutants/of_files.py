@@ -1,4 +1,4 @@
-"""What keeps the database on disk and whole, and its secrets secret."""
+"""Safeties of the database: durability, integrity and secrecy."""
 
 from typing import Final
 
@@ -98,7 +98,7 @@ OF_FILES: Final = (
         _JOURNAL,
         "self._files.write(main.descriptor, self._files.read(main.descriptor, length, position), position)\n",
         "pass\n",
-        ("tests/storage/test_crashes.py::test_what_is_shown_after_an_unclean_end_is_not_lost_in_a_power_cut",),
+        ("tests/storage/test_crashes.py::test_data_shown_after_an_unclean_end_is_not_lost_in_a_power_cut",),
     ),
     Mutant(
         "closing-sync",
@@ -106,7 +106,7 @@ OF_FILES: Final = (
         _JOURNAL,
         "        self.sync()\n        end = main.end\n",
         "        end = main.end\n",
-        ("tests/storage/test_faults.py::test_what_was_appended_without_sync_is_synced_before_the_closing_frame",),
+        ("tests/storage/test_faults.py::test_frames_appended_without_sync_are_synced_before_the_closing_frame",),
     ),
     Mutant(
         "sync-fence",
@@ -333,7 +333,7 @@ OF_FILES: Final = (
         _KEY_FILE,
         "        files.link(beside, path)\n",
         "        files.rename(beside, path)\n",
-        ("tests/daemon/test_key_file.py::test_of_two_starts_at_once_both_have_the_secret_that_was_there_first",),
+        ("tests/daemon/test_key_file.py::test_two_starts_at_once_use_the_secret_that_was_made_first",),
     ),
     Mutant(
         "empty-secret",

@@ -1,4 +1,4 @@
-"""What keeps jobs, keys and the server from what clients send, and clients from what gets lost on the way."""
+"""Safeties of jobs, keys and the server against clients, and of clients against lost answers."""
 
 from typing import Final
 
@@ -241,7 +241,7 @@ OF_REQUESTS: Final = (
         "jobengine/client/_sync/caller.py",
         "self._trouble(OutcomeUnknown, error), request.safe and not self.pool.closed\n",
         "self._trouble(OutcomeUnknown, error), not self.pool.closed\n",
-        ("tests/client/test_caller.py::test_what_is_not_safe_to_repeat_is_not_repeated",),
+        ("tests/client/test_caller.py::test_an_unsafe_call_is_not_repeated",),
     ),
     Mutant(
         "client-uid",

@@ -1,4 +1,4 @@
-"""The catalogue of mutants fits the code: each text is there, and each test."""
+"""Every text and every test of the catalogue of mutants exists."""
 
 import ast
 from functools import lru_cache
@@ -17,7 +17,7 @@ def _functions_of(file: str) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_what_a_mutant_changes_and_the_tests_that_should_notice_are_there(mutant: Mutant) -> None:
+def test_the_text_of_each_mutant_and_its_tests_exist(mutant: Mutant) -> None:
     ast.parse(mutated(mutant))
     assert mutant.tests
     for test in mutant.tests:

@@ -1,4 +1,4 @@
-"""Tries one mutant: in a copy of the tree its text is replaced, and the tests that should notice are run."""
+"""Tries one mutant: replaces its text in a copy of the tree, and runs the tests that should fail."""
 
 import os
 import re
@@ -37,7 +37,7 @@ def mutated(mutant: Mutant, root: Path = ROOT) -> str:
 
 
 def copy_tree(target: Path) -> None:
-    """Copy what is in the checkout, new files included, but for what git ignores."""
+    """Copy the checkout, with new files and without those that git ignores."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -49,7 +49,7 @@ def copy_tree(target: Path) -> None:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             copyfile(ROOT / name, target / name)
-    # By the time and the length of a file, the byte code of one mutant could pass for that of the next.
+    # Two mutants may have the same time and length: Python would take the byte code of one for the other's.
     compile_dir(target / "jobengine", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 
@@ -74,6 +74,6 @@ def failed_tests(root: Path, tests: Sequence[str], *options: str, seconds: float
 
 
 def _environment(root: Path) -> dict[str, str]:
-    """Ours, with the copy in place of what is installed."""
+    """This environment, with the copy of the tree before the installed package."""
     memory = {"PYTEST_DEBUG_TEMPROOT": str(_MEMORY)} if _MEMORY.is_dir() else {}
     return {**os.environ, **memory, "PYTHONPATH": str(root), "COLUMNS": "1000"}

@@ -123,7 +123,7 @@ def test_a_burst_in_one_turn_is_one_write() -> None:
     assert not bench.thread.waiting
 
 
-def test_what_comes_during_a_write_is_the_next_write_at_once() -> None:
+def test_changes_during_a_write_are_written_right_after_it() -> None:
     bench = Bench()
     bench.submit("a")
     bench.turn()
@@ -241,7 +241,7 @@ def test_the_batch_that_found_no_room_is_tried_again_and_work_goes_on_by_itself(
     assert not bench.clock.getDelayedCalls()
 
 
-def test_what_time_brings_about_without_room_is_kept_behind_what_was_kept_before() -> None:
+def test_changes_made_without_room_are_written_after_those_kept_before() -> None:
     bench = full_bench()
     bench.committer.submit([b"x"], "x")
     bench.clock.advance(RETRY_SECONDS)

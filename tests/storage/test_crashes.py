@@ -98,7 +98,7 @@ def nothing(_: Journal) -> None:
 
 
 @pytest.mark.parametrize("failed_sync", [False, True], ids=["killed", "sync failed"])
-def test_what_is_shown_after_an_unclean_end_is_not_lost_in_a_power_cut(failed_sync: bool) -> None:
+def test_data_shown_after_an_unclean_end_is_not_lost_in_a_power_cut(failed_sync: bool) -> None:
     assert not loss_after_a_kill(confirm, failed_sync=failed_sync)
 
 

@@ -126,7 +126,7 @@ def test_a_close_that_is_not_synced_does_not_vouch_for_the_file(
     reopened.close(orderly=False)
 
 
-def test_what_was_appended_without_sync_is_synced_before_the_closing_frame(
+def test_frames_appended_without_sync_are_synced_before_the_closing_frame(
     path: Path, files: FaultyFiles, journal: Journal
 ) -> None:
     journal.append([b"second"], sync=False)
@@ -230,7 +230,7 @@ def test_a_full_disk_gives_up_the_copy_to_make_room(path: Path, files: FaultyFil
 
 
 @pytest.mark.parametrize("method", ["write", "sync", "sync_directory"])
-def test_what_was_read_and_cannot_be_confirmed_keeps_the_file_as_it_is_and_is_the_end(
+def test_if_data_that_was_read_can_not_be_synced_nothing_more_is_written(
     path: Path, files: FaultyFiles, method: str
 ) -> None:
     write(path, [(b"first",)])
@@ -301,7 +301,7 @@ def assert_not_found(folder: Path, canary: bytes) -> None:
             assert secret.hex().encode() not in content
 
 
-def test_what_a_copy_is_given_while_it_is_made_is_what_it_holds(path: Path, journal: Journal) -> None:
+def test_a_finished_copy_holds_what_was_written_to_it(path: Path, journal: Journal) -> None:
     journal.append([b"second"])
     size = journal.size
     journal.start_copy()

@@ -27,7 +27,7 @@ def test_any_facts_come_to_the_same_queues_and_jobs_as_in_the_tables(made_up: li
     }
 
 
-def test_what_is_live_is_the_length_of_the_records_that_are_needed() -> None:
+def test_live_bytes_are_the_length_of_the_records_that_are_needed() -> None:
     census = Census()
     lengths = [len(encode(fact)) for fact in FACTS]
     census.add([encode(fact) for fact in FACTS])

@@ -55,7 +55,7 @@ def test_damage_begins_at_the_first_frame_that_is_not_good(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(("data", "error"), [(b"", NotADatabase), (b"not a database", NotADatabase)])
-def test_what_is_no_database_is_refused(data: bytes, error: type[Exception]) -> None:
+def test_a_file_that_is_not_a_database_is_refused(data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error, match=PATH):
         checked(data)
 

@@ -81,7 +81,7 @@ def test_a_file_without_queues_is_taken_over(queues: bytes) -> None:
     assert taken_over(of(sealed(queues))).queues == 0
 
 
-def test_what_is_kept_of_a_key_is_a_salted_digest_of_what_the_go_version_kept() -> None:
+def test_the_stored_digest_is_a_salted_digest_of_the_go_versions_digest() -> None:
     hexadecimal = go_queue("mail", b"key", [])["access_key"]
     for written in (hexadecimal, hexadecimal.upper()):
         files = of(go_file(go_queue("mail", b"key", [], access_key=written)))

@@ -114,7 +114,7 @@ def test_one_queue_goes_alone_with_its_jobs_and_the_clock() -> None:
     assert whole_state(tables(files, COPY)) == (ahead, queues[1:])
 
 
-def test_what_is_committed_while_it_is_read_is_not_in_it() -> None:
+def test_commits_made_during_an_export_are_not_in_it() -> None:
     data = made().now()[PATH]
     earlier = frame_starts(data)[-3]
     files = SimulatedFiles(disk={PATH: data[:earlier]})

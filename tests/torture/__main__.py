@@ -1,7 +1,7 @@
 """
-Tries for minutes what the tests try for seconds: python -m tests.torture --minutes 5 --seed 1
+Runs for minutes the trials that tests run for seconds: python -m tests.torture --minutes 5 --seed 1
 
-Prints the seed of each round, and a table. Ends with 1 if a round failed, and leaves its database and log.
+Prints the seed of each round, and a table. If a round fails, it ends with 1 and leaves the round's database and log.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """
 Backups of a database that owners use and that is compacted meanwhile.
 
-A backup has all that was acknowledged before it began, and nothing that was not attempted by its end: it is restored,
-and the owners judge what a daemon finds in it.
+A backup has everything that was acknowledged before it began, and nothing that was requested after its end. It is
+restored, and the owners judge what a daemon reads from it.
 """
 
 import random
@@ -28,7 +28,7 @@ LOADED: Final = (0.1, 1.0)
 
 
 def back_up(daemon: Daemon, copy: Path, *, over_http: bool) -> None:
-    """Back up what a daemon has, through it or beside it."""
+    """Back up a daemon's database: over HTTP, or with `jobengine db backup` beside the daemon."""
     if not over_http:
         db_tool.do("backup", str(daemon.db_path), str(copy), secret=SECRET)
         return
@@ -71,7 +71,7 @@ class _Campaign:
 
 @frozen
 class Backups:
-    """A trial: one database, and so many backups, one in two of them over HTTP."""
+    """A trial: one database, and so many backups, every other one over HTTP."""
 
     times: int = 6
     loader: bool = True

@@ -1,4 +1,4 @@
-"""Connections that break at any byte while owners work: a request without an answer was carried out or was not."""
+"""Connections that break at any byte while owners work. A request without an answer was carried out or was not."""
 
 import random
 import time
@@ -44,7 +44,7 @@ class _Campaign:
         return Caller(self.daemon.port, sampled=True)
 
     def cut(self) -> None:
-        """Break one connection after some bytes, or all of them at any moment."""
+        """Break one connection after some bytes, or all connections at a random moment."""
         crew = Crew(self.owners, self.through_proxy)
         crew.start()
         if self.chance.random() < 0.5:
@@ -54,7 +54,7 @@ class _Campaign:
             time.sleep(self.chance.uniform(*LOADED))
         self.proxy.break_all()
         crew.end()
-        # A claim whose client has gone is put back when the server sees that.
+        # The server releases a claimed job when it notices that the client has disconnected.
         until("the server has closed every connection", lambda: not _open_connections(self.daemon.port))
         judge_all(self.owners, self.directly, Owner.judge)
 

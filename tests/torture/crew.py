@@ -1,4 +1,4 @@
-"""Owners who all use one daemon at once, and what they say of what they find."""
+"""Owners who use one daemon at the same time, and judge what it holds."""
 
 import json
 import random
@@ -30,14 +30,14 @@ __all__ = [
     "server_over",
 ]
 
-#: Connections take their own ports from 32768 on, and so can't take the daemon's while it is down.
+#: Connections use local ports from 32768 on, so that they can't take the daemon's port while it is down.
 PORTS: Final = range(20_000, 32_000)
-#: A server that reads back its database, and one whose disk is full: nothing is known of what was asked.
+#: Answers of a server that is starting, and of one whose disk is full: the outcome is unknown.
 NO_ANSWER: Final = (503, 507)
 
 
 class _WholeHead(HTTPResponse):
-    """An answer whose head is whole; http.client takes the end of the connection for the end of the head."""
+    """An answer with a complete head. http.client alone takes the end of the connection for the end of the head."""
 
     def begin(self) -> None:
         super().begin()
@@ -46,7 +46,7 @@ class _WholeHead(HTTPResponse):
 
 
 class Caller(Client):
-    """A client for which an answer that is cut short, or leaves open what was done, is none."""
+    """A client that treats an incomplete answer, or one that leaves the outcome open, as no answer."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -61,7 +61,7 @@ class Caller(Client):
 
 @frozen
 class _Server:
-    """What an ApiDriver asks, over one connection."""
+    """The server of an ApiDriver, over one connection."""
 
     client: Client
 
@@ -94,9 +94,9 @@ def require(right: bool, what: str) -> None:
 
 @define
 class TracedOwner(Owner):
-    """An owner who keeps which states its queue has had."""
+    """An owner who records the states of its queue."""
 
-    #: A digest of each, in order.
+    #: A digest of each state, in order.
     trace: list[bytes] = field(factory=list)
 
     def step(self) -> bool:
@@ -129,7 +129,7 @@ def make_owners(chance: random.Random, kind: type[Owner] = Owner, loader: bool =
 
 
 def judge_all(owners: Sequence[Owner], connect: Callable[[], Client], judge: Callable[[Any], None]) -> None:
-    """Have each owner judge what it finds."""
+    """Have each owner judge its queue."""
     with connect() as client:
         for owner in owners:
             owner.api.server = server_over(client)
@@ -150,7 +150,7 @@ def judge_copy(owners: Sequence[TracedOwner], begins: Sequence[int], daemon: Dae
 
 @define
 class Crew:
-    """Owners at work, each in a thread of its own, until one of them stops or all are told to."""
+    """Owners at work, each in its own thread, until one of them stops or all are told to."""
 
     owners: Sequence[Owner]
     connect: Callable[[], Client]
@@ -165,7 +165,7 @@ class Crew:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Work while the block runs; raises what was wrong."""
+        """Work while the block runs; raises the first error of an owner."""
         self.start()
         try:
             self.wait_for_answers(DEADLINE)
@@ -177,26 +177,26 @@ class Crew:
             raise self.wrong[0]
 
     def wait(self, seconds: float | None = None) -> None:
-        """Until each has got no answer, or was told to stop; for so many seconds at most."""
+        """Wait until each owner has got no answer or was told to stop, at most for so many seconds."""
         deadline = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
     def wait_for_answers(self, seconds: float) -> None:
-        """Until each has got an answer, so that there is something to lose."""
+        """Wait until each owner has got an answer, so that there is something to lose."""
         deadline = time.monotonic() + seconds
         while not all(owner.answered for owner in self.owners):
             require(time.monotonic() < deadline, "an owner gets no answer")
             time.sleep(0.005)
 
     def wait_for_one(self, seconds: float) -> None:
-        """Until one has got no answer; for so many seconds at most."""
+        """Wait until one owner has got no answer, at most for so many seconds."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and all(thread.is_alive() for thread in self._threads):
             time.sleep(0.005)
 
     def end(self) -> None:
-        """Raise what was wrong."""
+        """Stop the owners; raises the first error of one."""
         self.stop.set()
         self.wait()
         if self.wrong:

@@ -41,13 +41,13 @@ def exit_code(*arguments: str, secret: str) -> int:
 
 
 def do(*arguments: str, secret: str) -> None:
-    """Raises Disagreement if it does not end with 0."""
+    """Run a command; raises Disagreement unless it ends with 0."""
     done = _run(arguments, secret)
     require(done.returncode == 0, f"jobengine db {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
 
 
 def is_killed(*arguments: str, secret: str, after: float) -> bool:
-    """Kill it after so many seconds; whether it was still running then."""
+    """Run a command and kill it after so many seconds; returns whether it was still running then."""
     process = subprocess.Popen(
         _command(arguments),
         env=_environment(secret),

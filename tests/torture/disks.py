@@ -1,4 +1,4 @@
-"""File systems of their own for trials, where root may mount them."""
+"""Separate file systems for trials, where root may mount them."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from .trials import NotHere
 
 __all__ = ["Image", "mounted_image", "small_disk"]
 
-#: Seconds in which a disk to which nobody writes must be still.
+#: Seconds after which the disk must be quiet once nothing writes to it.
 PATIENCE: Final = 20.0
 
 
@@ -36,7 +36,7 @@ def mounted_image(path: Path, place: Path) -> "Iterator[Image]":
 
 @frozen
 class Image:
-    """A mounted image: of what programs have written, it has what the kernel has sent to the disk."""
+    """A mounted image. It has the bytes that the kernel has sent to the disk, and not those in its cache."""
 
     path: Path
     _statistics: Path
@@ -48,7 +48,7 @@ class Image:
         _run("mkfs.ext4", "-q", str(path))
 
     def copy(self, target: Path) -> None:
-        """Copy what is on the disk at one moment: again, if something was written to it meanwhile."""
+        """Copy the disk as it is at one moment; tries again if something was written meanwhile."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             before = self._writes()

@@ -1,4 +1,4 @@
-"""A disk that becomes full again and again while owners work, and is freed: nothing acknowledged may be lost."""
+"""A disk that is filled again and again while owners work, and freed: nothing acknowledged may be lost."""
 
 import random
 import time
@@ -18,11 +18,11 @@ from .trials import Tally
 __all__ = ["FullDisks"]
 
 SIZE: Final = "12m"
-#: Bytes that are left free at most: some changes still go through.
+#: The most bytes that are left free: some changes still succeed.
 LEFT: Final = 50_000
 #: Seconds under load before the disk is full.
 LOADED: Final = (0.1, 0.6)
-#: Seconds in which each owner comes to a change that needs room.
+#: Seconds in which each owner makes a change that needs room.
 PATIENCE: Final = 10.0
 
 
@@ -41,7 +41,7 @@ class _Campaign:
         return Caller(self.daemon.port, sampled=True)
 
     def fill(self, *, kill: bool) -> None:
-        """Have the disk become full under load; kill the daemon then, or not; give room again."""
+        """Fill the disk under load, kill the daemon or not, and free the disk."""
         crew = Crew(self.owners, self.connect)
         crew.start()
         time.sleep(self.chance.uniform(*LOADED))
@@ -71,7 +71,7 @@ class _Campaign:
         return answer.status == 503 and "can't grow" in answer.json["detail"]
 
     def _kill(self) -> None:
-        """What is read after a start on the full disk is no less than what was there."""
+        """Kill the daemon and start it on the full disk: nothing may be missing."""
         self.daemon.kill()
         self.tally.kills += 1
         self.daemon.launch()

@@ -1,8 +1,8 @@
 """
 Power cuts on a real file system: an image of ext4 is copied while a daemon uses it, and another starts on the copy.
 
-The daemon is stopped by a signal while the image is copied. The image has what the kernel has sent to the disk, and
-not what is only in its cache: so the copy is a disk that a power cut could have left.
+The daemon is paused by a signal while the image is copied. The image has the bytes that the kernel has sent to the
+disk, and not those in its cache: so the copy is a disk that a power cut could have left.
 """
 
 import random

@@ -1,9 +1,9 @@
 """
-A daemon that is killed again and again under mixed load, often while it compacts, and what must be there afterwards.
+A daemon that is killed again and again under mixed load, often while it compacts, and the checks afterwards.
 
-Three kinds of clients put load on it at once. Owners, each with a queue of its own, know of every field of every job
-what it must be. The threads of a Load all take, change and delete the jobs of one queue by the rules of version 1.
-Workers hold jobs of one queue by short leases, some die, and the daemon is killed under them.
+Three kinds of clients use it at the same time. Each owner has its own queue, and knows every field of every job in it.
+The threads of a Load all claim, change and delete the jobs of one queue by the rules of version 1. Workers hold jobs of
+one queue by short leases, and some of them die.
 """
 
 import random
@@ -30,13 +30,13 @@ __all__ = ["Kills"]
 WORK: Final = 30
 #: Seconds under load before a kill that does not wait for a compaction.
 LOADED: Final = (0.3, 2.0)
-#: Seconds from the begin of a compaction to the kill.
+#: Seconds from the beginning of a compaction to the kill.
 INTO: Final = (0.0, 0.15)
 
 
 @define
 class _Campaign:
-    """One daemon and those who use it; each round finds what the rounds before it have left."""
+    """One daemon and its clients; each round continues with the database of the round before."""
 
     daemon: Daemon
     chance: random.Random
@@ -82,7 +82,7 @@ class _Campaign:
         self._judge(queue, attempts)
 
     def _wait(self) -> None:
-        """Until it is to be killed: at any moment, or just after a compaction has begun."""
+        """Wait until the moment of the kill: a random one, or just after a compaction has begun."""
         if self.chance.random() < 0.3:
             time.sleep(self.chance.uniform(*LOADED))
             return
@@ -102,7 +102,7 @@ class _Campaign:
             verdict = judge_load(attempts, client.jobs(queue))
             require(verdict.good, f"queue {queue!r}: {verdict}")
             require(client.jobs("cargo") == self._cargo, "queue 'cargo', which nobody has touched, is another")
-            # Half of these queues are left to be found again by the recoveries to come.
+            # Half of these queues are kept, so that later recoveries read them back.
             if self.chance.random() < 0.5:
                 client.call("DELETE", "/api/v1/queue", query={"name": queue})
         require("Traceback" not in self.daemon.log, "there is a traceback in the log")
@@ -111,7 +111,7 @@ class _Campaign:
         require(not self.workforce.wrong, f"answers to workers: {self.workforce.wrong[:3]}")
 
     def end(self) -> None:
-        """Let the workers finish, and hold the jobs' accounts against theirs."""
+        """Let the workers finish, and compare the jobs with the workers' records."""
         with self.connect() as client:
             jobs = all_finished(client, "work")
         self.workforce.end()
@@ -133,9 +133,9 @@ class Kills:
     """A trial: one database, and so many kills."""
 
     kills: int = 10
-    #: Jobs that only lie there, so that a compaction takes long enough to be killed in.
+    #: Jobs that only make a compaction long enough for a kill.
     cargo: int = 8_000
-    #: Seconds that a kill waits for a compaction at most.
+    #: The most seconds that a kill waits for a compaction.
     patience: float = 8.0
     make_daemon: Callable[..., Daemon] = Daemon
     name: str = "kills"

@@ -1,8 +1,8 @@
 """
-One client with a queue of its own and the plain model of it, who knows at any time what the queue must hold.
+One client with its own queue and a plain model of it: it knows at any time what the queue must hold.
 
-Nobody else changes this queue. So each answer must be the model's, and after a crash the queue must be as the model has
-it, or as it has it after the one request that was not answered.
+No other client changes this queue. So each answer must be the model's. After a crash the queue must be as in the model,
+or as in the model after the one request that was not answered.
 """
 
 import random
@@ -21,24 +21,24 @@ from tests.machine.model import Model, Queue, Refused
 
 __all__ = ["Disagreement", "Owner", "Step"]
 
-#: Longer than any trial, in seconds: the model's clock stands still, so nothing may come about by time alone.
+#: Seconds, longer than any trial: the model's clock does not move, so nothing may expire.
 LONG: Final = 80_000
-#: What goes by the clock, and is not compared.
+#: Fields with times, which are not compared.
 TIMES: Final = ("created", "last_updated", "timeout_time", "lease_expires", "not_before", "started", "ended")
 EVERYTHING: Final = {"state": None, "tag": None, "text": None}
 STATES: Final = ("queued", "inprogress", "complete", "failed")
 WRONG_LEASE: Final = "00000000-0000-4000-8000-0000000001ea"
-#: Beyond so many jobs a queue is swept: the more there are, the slower is the model.
+#: A queue with more jobs is emptied: the model gets slower with each job.
 MOST: Final = 150
 
 
 class Disagreement(Exception):
-    """The server has said or kept something else than it must."""
+    """An answer, or the state of the server, is wrong."""
 
 
 @frozen
 class Step:
-    """One request: what it does to the model, and how it is asked of the server; both give what it is answered with."""
+    """One request: a call of the model and a call of the server. Both return the answer."""
 
     name: str
     tell: Callable[[Model], Any]
@@ -74,7 +74,7 @@ class Owner:
     unanswered: Step | None = None
 
     def step(self) -> bool:
-        """Take one step and hold the answer against the model; whether there was an answer."""
+        """Take one step and compare the answer with the model's; returns whether there was an answer."""
         # Without a queue there is nothing else to do.
         kinds = (self.weights or WEIGHTS) if self.name in self.model.queues else {"create": 1}
         (kind,) = self.random.choices(list(kinds), list(kinds.values()))
@@ -105,7 +105,7 @@ class Owner:
     # After a crash
 
     def judge(self) -> None:
-        """Raise Disagreement unless the server holds what it must; from then on the model holds the same."""
+        """Raise Disagreement if the server's state is wrong. Otherwise the model takes that state."""
         found, step = self.found(), self.unanswered
         self.unanswered = None
         for model in self._outcomes(step):
@@ -116,7 +116,7 @@ class Owner:
         raise Disagreement(f"queue {self.name!r}, {request}: {_difference(self.known(), found)}")
 
     def look(self) -> None:
-        """Judge, but leave open what has become of the request under way."""
+        """Judge, without deciding the outcome of the request under way."""
         model, step = self.model, self.unanswered
         try:
             self.judge()
@@ -124,7 +124,7 @@ class Owner:
             self.model, self.unanswered = model, step
 
     def _outcomes(self, step: Step | None) -> Iterator[Model]:
-        """The queue as it may be, with a request under way that was carried out or not."""
+        """The possible states of the queue: with and without the request under way."""
         yield self.model
         if step is not None:
             done = deepcopy(self.model)
@@ -183,7 +183,7 @@ class Owner:
             retry_delay=pick([0, 0, LONG]),
             unique_key=pick([None, None, "k", "l", "m"]),
             delay=pick([0, 0, 0, LONG]),
-            # Its own choice, so that what was not answered is known by it.
+            # The owner chooses the uid, so that it knows the job if the answer is lost.
             uid=str(UUID(int=self.random.getrandbits(128), version=4)),
         )
 
@@ -329,7 +329,7 @@ class Owner:
         )
 
     def _load(self) -> Step:
-        """Add what makes the file long, or, if it is there, delete it."""
+        """Add long jobs, which make the file long, or delete them if they are there."""
         if self._queue.jobs:
             return evolve(self._delete_these(EVERYTHING), in_slices=True)
         asked = [
@@ -358,7 +358,7 @@ def _settings(queue: Queue) -> dict[str, Any]:
 
 
 def _difference(known: Any, found: Any) -> str:
-    """What of a queue differs, shortened: contents may be long."""
+    """The difference between two states of a queue, shortened: contents may be long."""
     if known is None or found is None or known[0] != found[0]:
         return f"known {str(known)[:500]}, found {str(found)[:500]}"
     before, after = ({job["uid"]: job for job in jobs} for jobs in (known[1], found[1]))

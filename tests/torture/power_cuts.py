@@ -1,4 +1,4 @@
-"""Power cuts on the simulated disk, under commits, compactions, restarts and kills in a random order."""
+"""Power cuts on a simulated disk, during commits, compactions, restarts and kills in random order."""
 
 import random
 from collections.abc import Callable
@@ -24,7 +24,7 @@ PADDINGS: Final = (0, 10, 500, 1300, 5000)
 
 @define
 class _Life:
-    """A database to which random things happen."""
+    """A database and random steps."""
 
     files: SimulatedFiles
     chance: random.Random
@@ -42,7 +42,7 @@ class _Life:
             self.tally.operations += 1
 
     def _step_done(self, run: Run) -> None:
-        """Judge some of what a power cut would leave now; sometimes the process ends."""
+        """Judge some of the states that a power cut could leave now; sometimes end the process."""
         states = list(run.files.after_a_crash())
         looked_at = self.chance.sample(states, min(LOOKED_AT, len(states)))
         for disk in [*looked_at, run.files.now()]:
@@ -73,7 +73,7 @@ class _Life:
         self.run.commit(self._slice(), records=records, padding=padding)
 
     def _slice(self) -> list[int]:
-        """Some of what is still to be copied."""
+        """Some of the records that are not copied yet."""
         if not self._left:
             return []
         size = self.chance.randrange(len(self._left) + 1)
@@ -105,7 +105,7 @@ class _Life:
 
 @frozen
 class PowerCuts:
-    """A trial: so many lives on a disk of their own."""
+    """A trial: so many lives, each on a new disk."""
 
     lives: int = 3
     steps: int = 60

@@ -1,8 +1,8 @@
 """
 Re-keys of a database between a kill and the next start.
 
-A re-key that was killed leaves the old SECRET or the new one, one that came to its end the new one, and the owners find
-all as it was.
+After a re-key the new SECRET opens the database; after a killed one, the old or the new one. The owners find all jobs
+unchanged.
 """
 
 import random
@@ -55,7 +55,7 @@ class _Campaign:
         judge_all(self.owners, self.connect, Owner.judge)
 
     def _rekey(self, file: Path, old: str, new: str) -> str:
-        """The SECRET that opens it then; raises Disagreement if it is not the one that must."""
+        """Re-key, and return the SECRET that opens the database; raises Disagreement if it is the wrong one."""
         path = str(self.daemon.db_path)
         arguments, killed = ("rekey", path, "--new-secret-file", str(file)), False
         if self.chance.random() < 0.5:

@@ -1,4 +1,4 @@
-"""An owner agrees with a right server, and sees whatever else there is; all in memory."""
+"""An owner agrees with a correct server, and notices every difference; all in memory."""
 
 import random
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def _owner(server: Any, seed: int) -> Owner:
 
 
 def _at_work(server: Any, steps: int, seed: int = 1) -> Owner:
-    """An owner who has gone so many steps, and then on until there are jobs."""
+    """An owner that has taken so many steps, and more until there are jobs."""
     owner = _owner(server, seed)
     while steps > 0 or "its own" not in owner.model.queues or len(owner.model.queues["its own"].jobs) < 3:
         assert owner.step()
@@ -59,7 +59,7 @@ def test_it_agrees_with_a_server_that_is_right_through_steps_of_all_kinds(server
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lose", ["request", "answer"])
-def test_of_a_request_without_an_answer_it_takes_either_outcome(server: MemoryServer, lose: str) -> None:
+def test_either_outcome_of_a_request_without_an_answer_is_accepted(server: MemoryServer, lose: str) -> None:
     losing = Losing(server)
     owner = _at_work(losing, 20)
     kinds = set()
@@ -88,7 +88,7 @@ class Dying:
         raise HTTPException
 
 
-def test_of_jobs_that_are_deleted_in_slices_the_last_may_be_left(server: MemoryServer) -> None:
+def test_the_last_jobs_may_be_left_when_jobs_are_deleted_in_slices(server: MemoryServer) -> None:
     owner = _at_work(server, 20)
     before = len(owner.model.queues["its own"].jobs)
     owner.api.server = Dying(server)
@@ -98,7 +98,7 @@ def test_of_jobs_that_are_deleted_in_slices_the_last_may_be_left(server: MemoryS
     assert len(owner.model.queues["its own"].jobs) == before - 2 > 0
 
 
-def test_what_is_deleted_at_once_is_gone_or_there(server: MemoryServer) -> None:
+def test_jobs_that_are_not_deleted_in_slices_are_all_deleted_or_none(server: MemoryServer) -> None:
     owner = _at_work(server, 20)
     owner.api.server = Dying(server)
     owner.weights = {"sweep_delete": 1}
@@ -134,16 +134,14 @@ def _remove_all(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("harm", [_remove_one, _make_one_up, _change_a_tag, _pause, _remove_all])
-def test_it_sees_after_a_crash_what_is_not_as_it_was_left(
-    server: MemoryServer, harm: Callable[[MemoryServer], None]
-) -> None:
+def test_differences_after_a_crash_are_seen(server: MemoryServer, harm: Callable[[MemoryServer], None]) -> None:
     owner = _at_work(server, 50)
     harm(server)
     with pytest.raises(Disagreement, match="its own"):
         owner.judge()
 
 
-def test_it_sees_a_wrong_answer(server: MemoryServer) -> None:
+def test_a_wrong_answer_is_seen(server: MemoryServer) -> None:
     owner = _at_work(server, 50)
     _remove_all(server)
     with pytest.raises(Disagreement, match="404"):

@@ -1,4 +1,4 @@
-"""Trials in turn, the seeds that they are given, and what is said of one that fails."""
+"""The order of trials, their seeds, and the report of a failure."""
 
 import io
 import tempfile
@@ -60,7 +60,7 @@ def test_a_failure_ends_it_says_its_seed_and_keeps_what_was_left(tmp_path: Path)
 
 
 class Forgetful(LocalDriver):
-    """Deletes nothing, and says that it has."""
+    """An engine that deletes nothing, but says that it has."""
 
     def delete(self, name: str, key: str, uid: str) -> None:
         super().read(name, key, uid)
@@ -91,7 +91,7 @@ def test_lives_are_new_with_each_seed_and_their_steps_are_counted() -> None:
     assert second.operations == Counted.counted["operations"] - before["operations"]
 
 
-def test_what_a_machine_does_not_allow_is_said_and_no_failure() -> None:
+def test_a_trial_that_the_machine_does_not_allow_is_reported_but_does_not_fail() -> None:
     class Needy(Fake):
         def run(self, seed: int, folder: Path, tally: Tally) -> None:
             raise NotHere("mount needs root")

@@ -1,4 +1,4 @@
-"""Runs trials one after the other, each with a seed of its own, and says how they went."""
+"""Runs trials one after the other, each with its own seed, and reports the results."""
 
 import shutil
 import tempfile
@@ -14,14 +14,14 @@ __all__ = ["NotHere", "Tally", "Trial", "run"]
 
 
 class NotHere(Exception):
-    """This machine does not allow what a trial needs; the message says what."""
+    """This machine does not allow something that a trial needs; the message names it."""
 
 
 @define
 class Tally:
-    """What a kind of trial has done."""
+    """The counts of one kind of trial."""
 
-    #: Rounds that went well.
+    #: Rounds that succeeded.
     rounds: int = 0
     operations: int = 0
     #: Processes that were killed.
@@ -45,14 +45,14 @@ class Trial(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in the table."""
+        """Its name in the table."""
 
     def run(self, seed: int, folder: Path, tally: Tally) -> None:
-        """One round, in a folder that is kept if this raises; a seed stands for the same choices each time."""
+        """Run one round, in a folder that is kept if this raises. The same seed makes the same choices."""
 
 
 def run(trials: Sequence[Trial], *, seconds: float, seed: int, out: TextIO) -> dict[str, Tally]:
-    """Go round the trials until the time is over or one fails, each at least once; their tallies by name."""
+    """Run the trials in turn until the time is over or one fails, each at least once; returns their tallies by name."""
     tallies = {trial.name: Tally() for trial in trials}
     end = time.monotonic() + seconds
     while True:
@@ -68,7 +68,7 @@ def run(trials: Sequence[Trial], *, seconds: float, seed: int, out: TextIO) -> d
 
 
 def _round(trial: Trial, seed: int, tally: Tally, out: TextIO) -> bool:
-    """Whether it went well; if not, the folder with its database and log stays."""
+    """Run one round; returns whether it succeeded. If not, the folder with its database and log stays."""
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     began = time.monotonic()
     out.write(f"{trial.name}, seed {seed} ... ")

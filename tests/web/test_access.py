@@ -55,7 +55,7 @@ def test_the_admin_is_told_so_with_a_queue_and_without(guarded: MemoryServer, qu
         ({"queue": None, "X-Admin-Key": ""}, 401),
     ],
 )
-def test_what_is_missing_comes_first_then_the_queue_then_the_key(
+def test_a_missing_field_is_checked_first_then_the_queue_then_the_key(
     guarded: MemoryServer, asked: dict[str, Any], status: int
 ) -> None:
     assert _access(guarded, **asked).status == status
@@ -65,7 +65,7 @@ def test_a_server_without_an_admin_key_has_no_admin(server: MemoryServer) -> Non
     assert _access(server, None, None, **ADMIN).status == 401
 
 
-def test_who_guesses_keys_is_slowed_down_here_too(server: MemoryServer) -> None:
+def test_guessing_keys_is_throttled_here_too(server: MemoryServer) -> None:
     statuses = [_access(server, key=f"guess {number}").status for number in range(11)]
     assert statuses == [401] * 10 + [429]
     assert _access(server).status == 200

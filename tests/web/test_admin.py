@@ -45,7 +45,7 @@ def test_the_admin_creates_and_deletes_queues_without_their_key(guarded: MemoryS
     assert guarded.call("DELETE", "/api/v1/queue", query={"name": "new"}, key=None, headers=ADMIN).status == 404
 
 
-def test_what_is_malformed_comes_before_the_admin_key(guarded: MemoryServer) -> None:
+def test_a_malformed_request_is_400_before_the_admin_key_is_checked(guarded: MemoryServer) -> None:
     for headers in WRONG:
         assert guarded.call("PUT", "/api/v1/queue", body={"name": ""}, key=None, headers=headers).status == 400
         assert guarded.call("DELETE", "/api/v1/queue", key=None, headers=headers).status == 400

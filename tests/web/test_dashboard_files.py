@@ -126,7 +126,7 @@ def test_the_place_and_the_tag_change_with_any_file(start: Callable[..., MemoryS
         ("", False),
     ],
 )
-def test_what_takes_gzip_gets_it(browsed: MemoryServer, accepted: str, packed: bool) -> None:
+def test_a_client_that_accepts_gzip_gets_gzip(browsed: MemoryServer, accepted: str, packed: bool) -> None:
     for path, name in (("/", ""), (_place(browsed) + "a.js", "a.js")):
         plain = _get(browsed, path, HTML)
         answer = _get(browsed, path, HTML, *([f"Accept-Encoding: {accepted}"] if accepted else []))

@@ -262,7 +262,7 @@ def test_head_does_not_wait_for_events(server: MemoryServer) -> None:
     assert _watchers(server) == 0
 
 
-def test_what_is_wrong_is_said_before_the_stream_begins(server: MemoryServer) -> None:
+def test_errors_are_reported_before_the_stream_begins(server: MemoryServer) -> None:
     def ask(query: Any, key: str | None) -> int:
         return server.call("GET", "/api/v1/events", query=query, key=key).status
 

@@ -134,7 +134,7 @@ def test_a_server_that_takes_no_changes_is_alive_but_not_ready_and_says_why(brok
 
 
 @pytest.mark.parametrize(("what", "method"), [("end", "GET"), ("reply", "GET"), ("reply", "get")])
-def test_where_no_answer_can_be_made_the_connection_is_broken(
+def test_if_no_answer_can_be_made_the_connection_is_broken(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch, events: list[LogEvent], what: str, method: str
 ) -> None:
     def fail(*_: Any) -> None:

@@ -47,7 +47,7 @@ def test_without_updates_it_is_a_claim_as_ever(server: MemoryServer, updates: An
     assert [answer.json.keys() for answer in answers] == [{"jobs"}]
 
 
-def test_what_an_update_releases_may_be_claimed_by_the_same_request(server: MemoryServer) -> None:
+def test_a_job_that_an_update_releases_can_be_claimed_in_the_same_request(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     job = hold(server)
     answer = take(server, updates=[_done(job, new_status="queued")]).json

@@ -193,7 +193,7 @@ def test_a_job_without_a_lease_can_be_updated_without_one(server: MemoryServer) 
     assert update(server, uid, "complete").status == 200
 
 
-def test_who_releases_a_job_gives_its_attempt_back(server: MemoryServer) -> None:
+def test_releasing_a_job_restores_its_attempt(server: MemoryServer) -> None:
     uid = add(server, max_attempts=2)["uid"]
     for _ in range(3):
         job = hold(server, worker="w")
@@ -205,7 +205,7 @@ def test_who_releases_a_job_gives_its_attempt_back(server: MemoryServer) -> None
     assert hold(server)["attempts"] == 1
 
 
-def test_who_queues_a_job_again_without_its_lease_gives_nothing_back(server: MemoryServer) -> None:
+def test_queueing_a_job_again_without_its_lease_does_not_restore_the_attempt(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     hold(server)
     update(server, uid, "queued")

@@ -88,7 +88,7 @@ def test_metrics_count_what_became_of_the_jobs_of_each_queue(server: MemoryServe
     assert counted == {"added": 3, "claimed": 3, "complete": 1, "failed": 1, "timed_out": 2}
 
 
-def test_who_waits_is_counted_apart_from_other_requests(server: MemoryServer) -> None:
+def test_waiting_requests_are_counted_separately(server: MemoryServer) -> None:
     answers = waiting(server)
     uid = add(server)["uid"]
     assert answers[0].status == 200
@@ -135,7 +135,7 @@ def test_many_queues_are_read_a_page_at_a_time(start: Callable[..., MemoryServer
     assert {command.limit for command in pages} == {CountQueues().limit}
 
 
-def test_what_a_client_makes_up_does_not_become_a_label(server: MemoryServer) -> None:
+def test_text_of_a_client_does_not_become_a_label(server: MemoryServer) -> None:
     _samples(server)
     counts = []
     for number in range(50):

@@ -245,7 +245,7 @@ def test_jobs_are_counted_by_state_and_as_ready_or_delayed(server: MemoryServer)
     assert (_stats(server)["paused"], _stats(server)["ready"]) == (True, 2)
 
 
-def test_what_happened_in_the_last_minute_and_hour_is_counted(server: MemoryServer) -> None:
+def test_events_of_the_last_minute_and_hour_are_counted(server: MemoryServer) -> None:
     uids = [add(server)["uid"] for _ in range(3)]
     take(server, count=2)
     update(server, uids[0], "complete")

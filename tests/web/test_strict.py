@@ -99,7 +99,7 @@ def test_the_nearest_field_is_named(server: MemoryServer, job: Any, named: str) 
     assert detail == f"There is no field {next(iter(job))!r} in job. Did you mean {named}?"
 
 
-def test_where_nothing_is_near_all_that_is_known_is_named(server: MemoryServer) -> None:
+def test_without_a_near_name_all_known_names_are_listed(server: MemoryServer) -> None:
     answer = server.call("PUT", "/api/v1/queue", body={"name": "a", "access_key": "k", "xyz": 1})
     assert answer.json["detail"] == "There is no field 'xyz'. Known are access_key, name."
 
@@ -246,7 +246,7 @@ def test_a_job_that_was_read_may_be_added_as_it_is(server: MemoryServer) -> None
     assert added.json.keys() & {"attempts", "worker", "lease", "history"} == set()
 
 
-def test_what_is_ignored_in_a_job_may_have_any_value(server: MemoryServer) -> None:
+def test_ignored_fields_of_a_job_may_have_any_value(server: MemoryServer) -> None:
     passed = {field.name for field in fields(ShownJob)} - _asked_for()
     assert len(passed) > 10
     for value in each(None, 1, "x", [[]], {"a": {}}):
@@ -284,7 +284,7 @@ def test_calls_of_the_first_version_may_be_told_to_pass_over_what_they_do_not_kn
     assert lenient.call(*call, body=body, key=None, headers={}).status in (400, 409)
 
 
-def test_what_is_ignored_leaves_the_rest_as_it_was(lenient: MemoryServer) -> None:
+def test_ignoring_unknown_fields_does_not_change_the_others(lenient: MemoryServer) -> None:
     content = '{ "n": 1.50, "unknown": "\\u00e9" ,"e":[ ]}'
     raw = '{"queue_name": "q", "x": 1, "job": {"y": 2, "content": ' + content + ', "priority": 7}}'
     answer = lenient.call("PUT", "/api/v1/job", raw=raw.encode())

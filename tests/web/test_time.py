@@ -179,7 +179,7 @@ def test_a_job_past_its_time_is_never_shown_in_its_old_state_even_if_the_timer_i
     assert read(server, uid).json["state"] == "failed"
 
 
-def test_what_time_did_unasked_is_on_disk(server: MemoryServer) -> None:
+def test_expiry_without_a_request_is_on_disk(server: MemoryServer) -> None:
     uid = add(server, timeout_minutes=1)["uid"]
     claim(server)
     server.clock.advance(MINUTE)
@@ -191,7 +191,7 @@ def test_what_time_did_unasked_is_on_disk(server: MemoryServer) -> None:
     assert (shown["state"], shown["last_updated"]) == ("failed", timed_out)
 
 
-def test_what_came_due_while_the_server_was_stopped_is_true_at_the_first_answer(server: MemoryServer) -> None:
+def test_jobs_that_expired_while_the_server_was_stopped_are_expired_at_the_first_answer(server: MemoryServer) -> None:
     uid = add(server, timeout_minutes=1)["uid"]
     claim(server)
     server.stop()

@@ -81,7 +81,7 @@ def test_the_list_is_found_wherever_it_stands(spaced: bool, first: bool) -> None
         (5, r"\$\.jobs\[777\]"),
     ],
 )
-def test_what_is_wrong_with_one_job_names_its_index_in_the_whole(job: Any, error: str) -> None:
+def test_an_error_of_one_job_names_its_index_in_the_whole_request(job: Any, error: str) -> None:
     jobs = _jobs(2000)
     jobs[777] = job
     with pytest.raises(BadInput, match=error) as raised:
@@ -89,7 +89,7 @@ def test_what_is_wrong_with_one_job_names_its_index_in_the_whole(job: Any, error
     assert raised.value.index == 777
 
 
-def test_what_is_wrong_with_one_update_names_its_index_in_the_whole() -> None:
+def test_an_error_of_one_update_names_its_index_in_the_whole_request() -> None:
     updates: list[Any] = [{"uid": f"{n}", "new_status": "complete"} for n in range(3000)]
     updates[2222] = {"uid": "x", "new_status": "done"}
     with pytest.raises(BadInput, match=r"updates\[2222\]\."):

@@ -204,7 +204,7 @@ def test_half_of_a_surrogate_pair_is_named(half: str) -> None:
 
 
 @pytest.mark.parametrize("text", [b'{"a":"\\\\ud800"', b'{"a":"\\ud83d\\ude00', b'["ud800"'])
-def test_what_is_cut_off_is_not_called_half_of_a_pair(text: bytes) -> None:
+def test_a_text_that_is_cut_off_is_not_reported_as_half_of_a_pair(text: bytes) -> None:
     with pytest.raises(NotStrict, match="truncated"):
         check(text, 32)
 
@@ -273,7 +273,7 @@ def _outcome(read: Callable[[bytes, int], Any], text: bytes, max_depth: int) -> 
 @pytest.mark.slow
 @given(st.recursive(_SCALARS | _STRINGS, _containers, max_leaves=20), st.integers(1, 5))
 @settings(deadline=None, max_examples=1000)
-def test_what_is_taken_and_refused_is_the_same_as_with_a_plain_reader(text: str, max_depth: int) -> None:
+def test_texts_are_accepted_and_refused_as_by_a_plain_reader(text: str, max_depth: int) -> None:
     assert _outcome(check, text.encode(), max_depth) == _outcome(reference, text.encode(), max_depth)
 
 

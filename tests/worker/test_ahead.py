@@ -78,7 +78,7 @@ def test_jobs_that_take_long_are_not_claimed_ahead() -> None:
         running = started(bench.answer(report, jobs=[FakeJob(), FakeJob()]))
 
 
-def test_what_is_not_begun_in_half_a_second_is_given_back() -> None:
+def test_a_job_that_is_not_started_within_half_a_second_is_released() -> None:
     bench, _, waiting = at_pace(1)
     assert bench.next_in() == pytest.approx(0.5)
     bench.now += 0.5
@@ -87,7 +87,7 @@ def test_what_is_not_begun_in_half_a_second_is_given_back() -> None:
     assert all(hold.changes == {"new_status": "queued"} for hold in waiting)
 
 
-def test_what_is_not_begun_is_given_back_at_once_when_it_stops() -> None:
+def test_jobs_that_are_not_started_are_released_at_once_at_a_stop() -> None:
     bench, running, waiting = at_pace(1)
     bench.supervisor.stop(bench.now, 30)
     (report,) = bench.plan(Report)

@@ -30,7 +30,7 @@ def _raise(error: BaseException) -> JobChanges:
     return _perform(handler)
 
 
-def test_what_a_handler_returns_is_the_result() -> None:
+def test_the_return_value_of_a_handler_is_the_result() -> None:
     assert _perform(lambda content, job: [content["n"], job.attempts, job.tags]) == {
         "new_status": "complete",
         "result": [1, 2, ("a",)],
@@ -56,7 +56,7 @@ def test_an_error_is_sent_with_its_traceback_from_the_handler_on() -> None:
     assert lines[-1] == "LookupError: it is not there"
 
 
-def test_of_a_long_error_the_end_is_sent() -> None:
+def test_the_end_of_a_long_error_is_sent() -> None:
     error = _raise(LookupError("x" * 10_000 + " the end"))["error"]
     assert (len(error), error.endswith("xxx the end\n")) == (4096, True)
 
