@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from attrs import define, field
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from ..core.model import FINISHED, EventBatch, Job, Rank
 from ..core.rules import NewId
 from ..core.view import View
 from ..core.wall_time import shown
-from ..storage.committer import Phase, Run
+from ..storage.committer import Phase
 from ..storage.errors import StorageError
 from ..storage.journal import Journal
 from .compaction import PAUSE, SLACK
@@ -26,10 +26,12 @@ from .door import Busy, Figure, Readiness
 from .executor import Executor
 from .figures import figures_of
 from .outcome import Done, Outcome
+from .slices import sweep, update_matching
 from .sorting import SortIndexes
+from .threads import Thread
 from .waiters import in_time
 
-__all__ = ["LocalEngine", "Thread"]
+__all__ = ["LocalEngine"]
 
 A = TypeVar("A")
 #: How many queues may be read whole at a time: each keeps up to eight bytes a job, and the places of removed jobs.
@@ -37,16 +39,6 @@ _MOST_VIEWS: Final = 32
 #: Backups that are made at a time.
 _MOST_BACKUPS: Final = 4
 _NO_JOBS: Final[Done[c.ClaimResult]] = Done(c.ClaimResult(), changed=False)
-
-
-class Thread(Run, Protocol):
-    """A thread for the disk; see jobengine.storage.thread.DiskThread."""
-
-    def start(self) -> None:
-        """Begin to run calls."""
-
-    def stop(self) -> None:
-        """Run the calls that wait, then end."""
 
 
 @define(kw_only=True, eq=False)
@@ -304,47 +296,11 @@ class LocalEngine:
 
     async def update_matching(self, command: c.UpdateMatching) -> int:
         """See Engine."""
-        if command.changes.priority is None or command.dry_run:
-            return await self._sweep(command)
-        # Some keys may list jobs and not change them: check that first, even if nothing matches.
-        matched = await self._sweep(replace(command, uids=()))
-        uids = await self._matching(command)
-        for start in range(0, len(uids), command.limit):
-            matched += await self._sweep(replace(command, uids=tuple(uids[start : start + command.limit])))
-            await deferLater(self.clock, 0)
-        return matched
+        return await update_matching(self, self.clock, command)
 
     async def delete_matching(self, command: c.DeleteMatching) -> int:
         """See Engine."""
-        return await self._sweep(command)
-
-    async def _sweep(self, command: c.UpdateMatching | c.DeleteMatching) -> int:
-        matched = 0
-        while True:
-            swept = await self.ask(command)
-            matched += swept.matched
-            if swept.following is None:
-                return matched
-            command = replace(command, after=swept.following)
-            await deferLater(self.clock, 0)
-
-    async def _matching(self, command: c.UpdateMatching) -> list[str]:
-        """The uids of the jobs that match now."""
-        listing = c.ListJobs(
-            queue=command.queue,
-            access_key=command.access_key,
-            admin=command.admin,
-            filter=command.filter,
-            limit=command.limit,
-        )
-        uids: list[str] = []
-        while True:
-            page = await self.ask(listing)
-            uids += [job.spec.uid for job in page.jobs]
-            if page.following is None:
-                return uids
-            listing = replace(listing, after=page.following)
-            await deferLater(self.clock, 0)
+        return await sweep(self, self.clock, command)
 
     # What streams
 

@@ -5,45 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from jobengine.core.commands import Claimed, ClaimResult, Claims, Peek
 from jobengine.engine.door import Engine
 from jobengine.engine.local import LocalEngine
 from tests.contract.asking import Asker
+from tests.contract.pending import Begun, result_of
 from tests.contract.suite import EngineContract
 from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, new_clock, start
-
-
-class _Pending:
-    """A question that is under way."""
-
-    def __init__(self, world: "LocalWorld", question: Awaitable[Any]) -> None:
-        self._world = world
-        self._results: list[Any] = []
-        self._deferred: Deferred[Any] = Deferred.fromCoroutine(_awaited(question))
-        self._deferred.addBoth(self._results.append)
-
-    @property
-    def answered(self) -> bool:
-        return bool(self._results)
-
-    @property
-    def answer(self) -> Any:
-        (result,) = self._results
-        if isinstance(result, Failure):
-            result.raiseException()
-        return result
-
-    def cancel(self) -> None:
-        self._deferred.cancel()
-        self._world.settle()
-
-
-async def _awaited(question: Awaitable[Any]) -> Any:
-    return await question
 
 
 class LocalWorld:
@@ -73,10 +43,10 @@ class LocalWorld:
     def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
         pending = [self.begin(one, settle=False) for one in asked]
         self._run_until(lambda: all(one.answered for one in pending))
-        return [_result(one) for one in pending]
+        return [result_of(one) for one in pending]
 
-    def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> _Pending:
-        pending = _Pending(self, asked)
+    def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Begun:
+        pending = Begun(self, asked)
         if settle:
             self.settle()
         return pending
@@ -111,13 +81,6 @@ class LocalWorld:
                 return
             self.settle()
         raise AssertionError("it never came to an end")
-
-
-def _result(pending: _Pending) -> Any:
-    try:
-        return pending.answer
-    except Exception as error:
-        return error
 
 
 @pytest.mark.parametrize("sync_interval", [0, 0.05], ids=["commit", "interval"])

@@ -1,0 +1,64 @@
+"""Changes of all jobs that match, a slice at a time; others are let in between."""
+
+from typing import Protocol, TypeVar
+
+from msgspec.structs import replace
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from ..core import commands as c
+
+__all__ = ["Asks", "sweep", "update_matching"]
+
+A = TypeVar("A")
+
+
+class Asks(Protocol):
+    """Carries out commands; see Engine."""
+
+    async def ask(self, command: c.Command[A]) -> A:
+        """See Engine."""
+
+
+async def update_matching(engine: Asks, clock: IReactorTime, command: c.UpdateMatching) -> int:
+    """See Engine. A new priority moves jobs, so the jobs are picked before the first of them is changed."""
+    if command.changes.priority is None or command.dry_run:
+        return await sweep(engine, clock, command)
+    # Some keys may list jobs and not change them: check that first, even if nothing matches.
+    matched = await sweep(engine, clock, replace(command, uids=()))
+    uids = await _matching(engine, clock, command)
+    for start in range(0, len(uids), command.limit):
+        matched += await sweep(engine, clock, replace(command, uids=tuple(uids[start : start + command.limit])))
+        await deferLater(clock, 0)
+    return matched
+
+
+async def sweep(engine: Asks, clock: IReactorTime, command: c.UpdateMatching | c.DeleteMatching) -> int:
+    """Change all that match, by place; returns how many did."""
+    matched = 0
+    while True:
+        swept = await engine.ask(command)
+        matched += swept.matched
+        if swept.following is None:
+            return matched
+        command = replace(command, after=swept.following)
+        await deferLater(clock, 0)
+
+
+async def _matching(engine: Asks, clock: IReactorTime, command: c.UpdateMatching) -> list[str]:
+    """The uids of the jobs that match now."""
+    listing = c.ListJobs(
+        queue=command.queue,
+        access_key=command.access_key,
+        admin=command.admin,
+        filter=command.filter,
+        limit=command.limit,
+    )
+    uids: list[str] = []
+    while True:
+        page = await engine.ask(listing)
+        uids += [job.spec.uid for job in page.jobs]
+        if page.following is None:
+            return uids
+        listing = replace(listing, after=page.following)
+        await deferLater(clock, 0)

@@ -1,0 +1,17 @@
+"""What an engine runs its blocking calls on."""
+
+from typing import Protocol
+
+from ..storage.committer import Run
+
+__all__ = ["Thread"]
+
+
+class Thread(Run, Protocol):
+    """A thread for the disk, or for a connection; see jobengine.storage.thread.DiskThread."""
+
+    def start(self) -> None:
+        """Begin to run calls."""
+
+    def stop(self) -> None:
+        """Run the calls that wait, then end."""
