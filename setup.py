@@ -23,6 +23,9 @@ class BuildWithSchema(build_py):
 #: The one place where the version stands; the package can't be imported before what it needs is installed.
 VERSION = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
 
+#: The driver of the second engine.
+POSTGRES = "psycopg[binary]>=3.2,<4"
+
 (version,) = VERSION.findall(Path("jobengine/__init__.py").read_text(encoding="utf-8"))
 
 setup(
@@ -55,6 +58,7 @@ setup(
         "pytest11": ["jobengine = jobengine.testing"],
     },
     extras_require={
+        "postgres": [POSTGRES],
         "test": [
             "hypothesis>=6.100",
             "jsonschema-rs>=0.60,<1",
@@ -62,6 +66,7 @@ setup(
             "openapi-python-client>=0.26,<1",
             "openapi-spec-validator>=0.7",
             "playwright>=1.50,<2",
+            POSTGRES,
             "pycryptodome>=3.20,<5",
             "pytest>=8",
             "pytest-twisted>=1.14",

@@ -12,6 +12,7 @@ pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection")
 
 from jobengine.daemon.settings import SETTINGS  # noqa: E402  # as below
 from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import modules whose asserts pytest rewrites
+from tests.postgres import cluster, database  # noqa: E402, F401  # for tests of the engine on PostgreSQL
 from tests.processes import nothing_outlives_its_test, nothing_outlives_the_tests  # noqa: E402, F401  # for all tests
 
 #: What says of a terminal how wide it is, and whether it has colours.

@@ -85,6 +85,10 @@ class Line:
             if not queue:
                 self._queues.pop(name, None)
 
+    def names(self) -> list[str]:
+        """The queues that anybody waits for."""
+        return list(self._queues)
+
     def waits_for(self, name: str) -> bool:
         """Whether anybody waits for jobs of a queue."""
         return name in self._queues

@@ -17,7 +17,7 @@ from ..core.model import FINISHED, Job, Queue
 from ..core.state import JobSwap, QueueSwap, Swap, Tables
 from .line import Line, ReadyJobs, Waiter
 
-__all__ = ["Ends", "Offer", "Waiters", "in_time"]
+__all__ = ["Ends", "Offer", "Waiters", "has_become_ready", "in_time"]
 
 T = TypeVar("T")
 #: A waiter and the jobs proposed for it: uids by queue, in the order of its queues.
@@ -57,6 +57,10 @@ class Ends:
     def __len__(self) -> int:
         """The number of waiters."""
         return sum(map(len, self._jobs.values()))
+
+    def places(self) -> list[tuple[str, str]]:
+        """The jobs that are awaited: queue and uid of each."""
+        return list(self._jobs)
 
     def add(self, queue: str, uid: str) -> "Deferred[Job | None]":
         """
@@ -159,7 +163,7 @@ class Waiters:
         if self.ends and (new is None or new.state in FINISHED):
             self._ended.append((swap.queue, swap.uid, new))
             self.stirred = True
-        if new is not None and self.line.waits_for(swap.queue) and _has_become_ready(old, new):
+        if new is not None and self.line.waits_for(swap.queue) and has_become_ready(old, new):
             self._note_ready(swap.queue, [new])
 
     def _note_queue(self, swap: QueueSwap) -> None:
@@ -193,6 +197,6 @@ class Waiters:
         return found
 
 
-def _has_become_ready(old: Job | None, new: Job) -> bool:
+def has_become_ready(old: Job | None, new: Job) -> bool:
     """Whether a job can be claimed now and could not be before, or not under its present tags."""
     return new.ready and (old is None or not old.ready or old.spec.tags != new.spec.tags)

@@ -1,0 +1,96 @@
+"""What a batch is asked, and what that needs to be loaded."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from attrs import field, frozen
+
+from ...core import commands as c
+from ...core.access import authorise
+from ...core.errors import DomainError, QueueNotFound
+from ...core.needs import Needs, needs
+from .rows import Known
+
+__all__ = ["BATCHED", "Asked", "Part", "Task", "asked", "changes_jobs", "names_of", "parts_of"]
+
+#: What is asked of the engine, to be decided by the rules.
+Task = c.Command[object]
+
+#: What may be carried out together with others: it needs certain jobs or the first ones alone.
+BATCHED: Final = (
+    c.AddJobs,
+    c.CheckKey,
+    c.Claim,
+    c.Claims,
+    c.DeleteJob,
+    c.ListKeys,
+    c.Peek,
+    c.ReadJob,
+    c.ReturnClaims,
+    c.Subscribe,
+    c.UpdateJob,
+    c.UpdateJobs,
+)
+#: What changes no jobs, so that none need be locked for it.
+_READING: Final = (
+    c.CheckKey,
+    c.CountQueues,
+    c.ExplainJob,
+    c.ListJobs,
+    c.ListKeys,
+    c.ListQueues,
+    c.Peek,
+    c.ReadJob,
+    c.ReadStats,
+    c.Subscribe,
+)
+
+
+@frozen
+class Part:
+    """A command about one queue, and what it needs of it."""
+
+    command: c.QueueCommand[object]
+    needs: Needs
+
+
+@frozen
+class Asked:
+    """A task, in parts if it is about queues that are there and its key opens them."""
+
+    task: Task
+    parts: Sequence[Part] = ()
+    #: Why it is refused.
+    refused: DomainError | None = field(default=None)
+
+
+def names_of(tasks: Iterable[Task]) -> list[str]:
+    """The queues that they name."""
+    return list(dict.fromkeys(name for task in tasks for name in task.queue_names))
+
+
+def changes_jobs(tasks: Iterable[Task]) -> bool:
+    """Whether any of them may change a job."""
+    return any(not isinstance(task, _READING) for task in tasks)
+
+
+def parts_of(task: Task) -> list[c.QueueCommand[object]]:
+    """The commands about one queue each that a task is made of."""
+    if isinstance(task, c.Claims):
+        return [*task.update_commands(), *(task.of(name, task.count) for name in task.queues)]
+    return [task] if isinstance(task, c.QueueCommand) and not isinstance(task, c.CreateQueue) else []
+
+
+def asked(task: Task, known: "dict[str, Known]", now: int) -> Asked:
+    """What a task needs of the queues that are there; refused if one is not, or its key does not open one."""
+    try:
+        return Asked(task, [_part(command, known, now) for command in parts_of(task)])
+    except DomainError as error:
+        return Asked(task, refused=error)
+
+
+def _part(command: c.QueueCommand[object], known: "dict[str, Known]", now: int) -> Part:
+    if command.queue not in known:
+        raise QueueNotFound(command.queue)
+    queue = known[command.queue].queue
+    return Part(command, needs(command, queue, authorise(queue, command, now)))

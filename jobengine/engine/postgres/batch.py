@@ -1,0 +1,181 @@
+"""
+Carries out tasks in one transaction: expire, decide, write; what they need was loaded.
+
+The rules are those of jobengine.core; none is said again in SQL.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final, LiteralString, TypeVar
+
+from attrs import define, field, frozen
+from msgspec.json import Decoder, Encoder
+from psycopg import Connection
+
+from ...core import commands as c
+from ...core.errors import DomainError
+from ...core.facts import Fact
+from ...core.model import Job, State
+from ...core.needs import PartialTables
+from ...core.rules import Lately, NewId, decide, expire, renew_key
+from ...core.state import JobSwap, Swap
+from ..outcome import Done, Outcome, Refused
+from .asked import Asked, Part
+from .connection import Row, Statement
+from .loading import Loaded, Now
+from .rows import Known, Rows
+from .writing import Change, changes_of, statements_of, write_queues
+
+__all__ = ["Batch", "EventRecord", "Result", "read_events"]
+
+A = TypeVar("A")
+#: The uid of a job, the state that it was in, and the one that it is in; see JobEvent.
+EventRecord = tuple[str, State | None, State | None]
+
+#: Jobs that expire at a time: as many as were loaded.
+_ALL: Final = 1 << 30
+_NUMBER: Final[LiteralString] = "UPDATE queue SET events = events + %s WHERE id = %s"
+_EVENT: Final[LiteralString] = "INSERT INTO event SELECT id, events, %s, %s, %s FROM queue WHERE id = %s"
+
+_encode: Final = Encoder().encode
+read_events: Final = Decoder(list[EventRecord]).decode
+_queue_of: Final = attrgetter("queue")
+
+
+@frozen(kw_only=True)
+class Result:
+    """What became of tasks."""
+
+    now: Now
+    #: One for each task.
+    outcomes: Sequence[Outcome[Any]]
+    #: The effects that were written, in order.
+    swaps: Sequence[Swap]
+    #: The elapsed time at which the first of the changed jobs changes by itself; None if none does.
+    soonest: int | None
+
+
+@define(kw_only=True)
+class Batch:
+    """Tasks that are carried out together."""
+
+    rows: Rows
+    new_id: NewId
+    lately: Lately
+    loaded: Loaded
+    _facts: list[Fact] = field(factory=list, init=False)
+    _swaps: list[Swap] = field(factory=list, init=False)
+    _changes: list[Change] = field(factory=list, init=False)
+
+    @property
+    def _now(self) -> Now:
+        return self.loaded.now
+
+    def decide(self) -> Result:
+        """Expire, then decide each task on what the ones before it have left."""
+        self._expire()
+        outcomes = [self._outcome(one) for one in self.loaded.asked]
+        self._changes = changes_of(self._jobs(), self._now.known)
+        return Result(now=self._now, outcomes=outcomes, swaps=self._swaps, soonest=self._soonest())
+
+    def write_queues(self, connection: "Connection[Row]") -> None:
+        """Write what became of queues; raises Redo."""
+        write_queues(connection, self.rows, self._facts, self._now)
+
+    def statements(self, slot: int) -> list[Statement]:
+        """What writes the rest; empty if nothing has changed."""
+        return [*statements_of(self.rows, self._changes, slot), *self._events()]
+
+    def _expire(self) -> None:
+        """Make true what time has brought about; what is not locked is written by another connection, or later."""
+        tables, locked = self.loaded.tables, self.loaded.locked
+        while due := expire(tables, self._now.elapsed, _ALL):
+            swaps = tables.apply(due)
+            self._swaps += [one for one in swaps if isinstance(one, JobSwap) and (one.queue, one.uid) in locked]
+
+    # Deciding
+
+    def _outcome(self, one: Asked) -> Outcome[Any]:
+        if one.refused is not None:
+            return Refused(one.refused)
+        before = len(self._facts)
+        try:
+            answer = self._answer(one)
+        except DomainError as error:
+            return Refused(error)
+        return Done(answer, changed=len(self._facts) > before)
+
+    def _answer(self, one: Asked) -> object:
+        if isinstance(one.task, c.Claims):
+            return self._claim(one.task, one.parts)
+        if one.parts:
+            return self._decide(one.parts[0], one.parts[0].command)
+        return self._decide_on(self.loaded.all_queues(), one.task)
+
+    def _claim(self, claims: c.Claims, parts: Sequence[Part]) -> c.ClaimResult:
+        """Update, then claim from one queue after the other."""
+        jobs: list[c.Claimed] = []
+        results: list[Job | DomainError] = []
+        for part in parts:
+            if isinstance(part.command, c.UpdateJobs):
+                results += self._decide(part, part.command)
+            else:
+                name = part.command.queue
+                claimed = self._decide(part, claims.of(name, claims.count - len(jobs)))
+                jobs += [c.Claimed(name, job) for job in claimed]
+        return c.ClaimResult(jobs=jobs, results=results)
+
+    def _decide(self, part: Part, command: c.QueueCommand[A]) -> A:
+        self._apply(renew_key(self.loaded.tables, command))
+        table = self.loaded.part(command.queue, part.needs)
+        return self._decide_on(PartialTables({command.queue: table}, self._now.ahead), command)
+
+    def _decide_on(self, tables: PartialTables, command: c.Command[A]) -> A:
+        facts, answer = decide(tables, command, self._now.elapsed, self.new_id, self.lately)
+        self._apply(facts)
+        return answer
+
+    def _apply(self, facts: Sequence[Fact]) -> None:
+        if facts:
+            self._facts += facts
+            self._swaps += self.loaded.tables.apply(facts)
+
+    # What has changed
+
+    def _jobs(self) -> Iterator[JobSwap]:
+        return (one for one in self._swaps if isinstance(one, JobSwap))
+
+    def _soonest(self) -> int | None:
+        ahead = self._now.ahead
+        jobs = [one.new for one in self._changes if one.new is not None]
+        elapsed = [job.deadline for job in jobs if job.deadline is not None]
+        return min([*elapsed, *(job.wall_deadline - ahead for job in jobs if job.wall_deadline)], default=None)
+
+    def _events(self) -> list[Statement]:
+        """What keeps the events of queues that are watched, in the order in which their rows are locked."""
+        statements = []
+        swaps = sorted(self._jobs(), key=lambda swap: self._now.known[swap.queue].id)
+        for name, its_swaps in groupby(swaps, _queue_of):
+            known = self._now.known[name]
+            records = _records(its_swaps) if known.watched else []
+            if records:
+                statements += self._event(known, records)
+        return statements
+
+    def _event(self, known: Known, records: list[EventRecord]) -> list[Statement]:
+        count, sealed = len(records), self.rows.seal.seal(_encode(records))
+        return [
+            Statement(_NUMBER, [count, known.id]),
+            Statement(_EVENT, [count, self._now.wall, sealed, known.id]),
+        ]
+
+
+def _records(swaps: Iterator[JobSwap]) -> list[EventRecord]:
+    """The change of each job whose state has changed."""
+    changes = ((one.uid, _state(one.old), _state(one.new)) for one in swaps)
+    return [record for record in changes if record[1] is not record[2]]
+
+
+def _state(job: Job | None) -> State | None:
+    return None if job is None else job.state

@@ -1,0 +1,48 @@
+"""Connections to PostgreSQL, and statements that are sent to it together."""
+
+from collections.abc import Sequence
+from typing import Any, Final, LiteralString
+
+from attrs import frozen
+from psycopg import Connection, OperationalError, connect
+
+from ...storage.errors import StorageError
+
+__all__ = ["Row", "Statement", "connected", "together"]
+
+#: A row of an answer.
+Row = tuple[Any, ...]
+
+#: The schema of all tables; and plans that use the indexes from the first row on: without them a plan that was made
+#: for an empty table would go on reading the whole of a long one.
+_OPTIONS: Final = (
+    "-c search_path=jobengine -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off "
+    "-c enable_mergejoin=off -c jit=off -c synchronous_commit="
+)
+
+
+@frozen
+class Statement:
+    """A statement and its parameters."""
+
+    text: LiteralString
+    values: Sequence[object] = ()
+
+
+def connected(url: str, *, interval: bool = False) -> "Connection[Row]":
+    """
+    A new connection; with `interval` commits do not wait for the disk.
+
+    Raises StorageError: what psycopg says of it names host and port, and never the password.
+    """
+    try:
+        return connect(url, autocommit=True, options=_OPTIONS + ("off" if interval else "on"))
+    except OperationalError as error:
+        raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
+
+
+def together(connection: "Connection[Row]", *statements: Statement) -> list[list[Row]]:
+    """The rows of each statement, all sent at once: one round trip."""
+    with connection.pipeline():
+        cursors = [connection.execute(one.text, one.values, binary=True) for one in statements]
+    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]

@@ -1,0 +1,343 @@
+"""The engine on PostgreSQL: any number of servers, which keep nothing, on one database."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
+from typing import Any, Final, LiteralString, TypeVar
+
+from attrs import define, field
+from msgspec.structs import replace
+from psycopg import Connection
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+
+from ...core import commands as c
+from ...core.errors import DomainError, JobNotFound
+from ...core.model import FINISHED, EventBatch, Job
+from ...core.rules import NewId
+from ...core.wall_time import shown
+from ..door import Figure, NotOffered, Readiness, Starting
+from ..outcome import Done, Outcome
+from ..slices import sweep, update_matching
+from ..threads import Thread
+from ..waiters import in_time
+from .asked import BATCHED, Task
+from .batch import Result
+from .connection import Row, connected
+from .figures import figures_of
+from .lane import Lane
+from .looking import Looking
+from .recent import RecentActivity
+from .rows import Rows
+from .schema import opened
+from .session import DATABASE_CLOCK, Session
+from .sweeper import Sweeper
+from .views import jobs_of, view_of
+from .waiting import Waiting, jobs_in
+from .watching import Watches, begin_watch
+
+__all__ = ["PostgresEngine"]
+
+A = TypeVar("A")
+R = TypeVar("R")
+#: Lanes for what is batched. What takes long has another one.
+_LANES: Final = 2
+_NO_JOBS: Final[Outcome[Any]] = Done(c.ClaimResult(), changed=False)
+
+
+@define(kw_only=True, eq=False)
+class PostgresEngine:
+    """The Engine (see jobengine.engine.door) that keeps its jobs in PostgreSQL."""
+
+    #: A connection string or URL; it may hold a password.
+    url: str = field(repr=False)
+    #: Gives the SECRET when the database is opened; it is not kept.
+    secret: Callable[[], bytes]
+    #: Makes a thread of a name.
+    thread: Callable[[str], Thread]
+    #: Timers, the end of a reactor turn, and the monotonic clock.
+    clock: IReactorTime
+    #: See NewId.
+    new_id: NewId
+    #: Whether commits do not wait for the disk.
+    interval: bool = False
+    #: What reads the time, in SQL.
+    time: LiteralString = DATABASE_CLOCK
+    _rows: Rows = field(init=False)
+    _lanes: list[Lane] = field(factory=list, init=False)
+    _waiting: Waiting = field(init=False)
+    _watches: Watches = field(factory=Watches, init=False)
+    _sweeper: Sweeper = field(init=False)
+    _activity: RecentActivity = field(init=False)
+    #: How far the wall clock was ahead at the last batch.
+    _ahead: int = field(default=0, init=False)
+    _started: bool = field(default=False, init=False)
+    _released: bool = field(default=False, init=False)
+    #: Looks for the changes of other servers.
+    _looking: Looking = field(init=False)
+    #: The connection for what is short and must not wait: the sweeper and the looks.
+    _side: Lane = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._activity = RecentActivity(self.clock.seconds)
+        self._waiting = Waiting(ask_first=self._ask_first, put_back=self._put_back)
+        self._sweeper = Sweeper(clock=self.clock, sweep=self._sweep)
+        self._looking = Looking(clock=self.clock, waiting=self._waiting, watches=self._watches)
+
+    # Its life
+
+    def open(self) -> None:
+        """See Engine; raises StorageError."""
+        connection = connected(self.url)
+        try:
+            self._rows = Rows(opened(connection, self.secret()))
+        finally:
+            connection.close()
+        self._lanes = [self._lane(name) for name in (*(f"lane {number}" for number in range(_LANES)), "long", "side")]
+        self._side = self._lanes[-1]
+
+    def _lane(self, name: str) -> Lane:
+        session = Session(
+            url=self.url,
+            interval=self.interval,
+            # What it keeps of queues is its thread's own.
+            rows=Rows(self._rows.seal),
+            new_id=self.new_id,
+            lately=self._activity,
+            steady=self.clock.seconds,
+            clock=self.time,
+        )
+        return Lane(
+            session=session,
+            thread=self.thread(name),
+            clock=self.clock,
+            applied=self._applied,
+            told=self._told,
+            dropped=self._put_back,
+            waits_behind=self._waits_behind,
+        )
+
+    async def start(self) -> None:
+        """See Engine: there is nothing to read."""
+        for lane in self._lanes:
+            lane.thread.start()
+        self._started = True
+        self._looking.begin(self._side, self.time)
+        self._sweeper.start()
+
+    def abandon(self) -> None:
+        """See Engine: nothing is open."""
+
+    def wall_clock_was_set(self) -> None:
+        """See Engine; the time that counts is the database's, which may be this machine's."""
+        if self._started:
+            self._sweeper.hurry()
+
+    def release(self) -> None:
+        """See Engine."""
+        self._released = True
+        self._waiting.end()
+        self._watches.end()
+
+    async def stop(self) -> None:
+        """See Engine: what is under way is carried out."""
+        self.release()
+        self._sweeper.stop()
+        self._looking.stop()
+        if self._started:
+            await gatherResults([lane.thread(lane.session.close) for lane in self._lanes])
+            for lane in self._lanes:
+                lane.thread.stop()
+
+    async def readiness(self) -> Readiness:
+        """See Engine."""
+        trouble = next((lane.session.trouble for lane in self._lanes if lane.session.trouble), "")
+        reason = "starting" if not self._started else "the database can't be reached" if trouble else ""
+        return Readiness(ready=not reason, reason=reason, durability="interval" if self.interval else "commit")
+
+    async def figures(self) -> Sequence[Figure]:
+        """See Engine."""
+        self._check_started()
+        return figures_of([lane.session.totals for lane in self._lanes], self._waiting, len(self._watches))
+
+    # Plain questions
+
+    async def ask(self, command: c.Command[A]) -> A:
+        """See Engine."""
+        answer: A = shown((await self._ask(command)).get(), self._ahead)
+        return answer
+
+    def _ask(self, task: Task) -> "Deferred[Outcome[Any]]":
+        self._check_started()
+        return self._lane_for(task).ask(task)
+
+    def _check_started(self) -> None:
+        if not self._started:
+            raise Starting("The server is starting; nothing was carried out. Try again.")
+
+    def _lane_for(self, task: Task) -> Lane:
+        """What is about one queue goes through one lane, in order; what takes long, through another."""
+        if not isinstance(task, BATCHED):
+            return self._lanes[_LANES]
+        return self._lanes[hash(task.queue_names[0]) % _LANES]
+
+    def _applied(self, result: Result) -> None:
+        """Note what a batch has changed, before those who asked for it are answered."""
+        self._ahead = result.now.ahead
+        self._activity.note(result)
+
+    def _told(self, result: Result) -> None:
+        """Wake those whom a batch concerns; who asked for it is answered, and may wait by now."""
+        self._waiting.note(result)
+        if result.soonest is not None:
+            self._sweeper.no_later((result.soonest - result.now.elapsed) / 1000)
+        if result.swaps:
+            self._looking.hurry()
+
+    def _waits_behind(self, task: Task) -> bool:
+        """Whether a task claims, and others wait in line for jobs of the same queue."""
+        return isinstance(task, c.Claims | c.Peek) and any(map(self._waiting.line.waits_for, task.queue_names))
+
+    def _ask_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
+        """Carry out tasks before all others, and in their order as far as they are on one lane."""
+        asked: dict[int, Deferred[Outcome[Any]]] = {}
+        for lane in self._lanes:
+            its = [index for index, task in enumerate(tasks) if self._lane_for(task) is lane]
+            asked |= zip(its, lane.ask_first([tasks[index] for index in its]), strict=True) if its else {}
+        return [asked[index] for index in range(len(tasks))]
+
+    def _put_back(self, outcome: Outcome[Any]) -> None:
+        """Undo a claim whose caller has gone."""
+        for one in jobs_in(outcome):
+            claim = (one.job.spec.uid, one.job.standing.lease or "")
+            task = c.ReturnClaims(queue=one.queue, admin=True, claims=(claim,))
+            # If this fails, the lease runs out.
+            self._lane_for(task).ask(task).addErrback(lambda _: None)
+
+    def _run(self, work: "Callable[[Connection[Row]], R]") -> "Deferred[R]":
+        """Do something on the connection for what takes long."""
+        self._check_started()
+        lane = self._lanes[_LANES]
+        return lane.thread(lambda: lane.session.run(work))
+
+    def _sweep(self) -> "Deferred[Result]":
+        return self._side.thread(self._side.session.sweep).addCallback(self._swept)
+
+    def _swept(self, result: Result) -> Result:
+        self._applied(result)
+        self._told(result)
+        return result
+
+    # What waits
+
+    async def claim(self, command: c.Claims) -> c.ClaimResult:
+        """See Engine."""
+        outcome = await self._take(command, 0 if command.updates else command.wait)
+        result: c.ClaimResult = shown(outcome.get(), self._ahead)
+        return result
+
+    async def peek(self, command: c.Peek) -> Job | None:
+        """See Engine."""
+        outcome = await self._take(command, command.wait)
+        jobs = jobs_in(outcome)
+        if jobs:
+            return shown(jobs[0].job, self._ahead)
+        answer = outcome.get()
+        return None if isinstance(answer, c.ClaimResult) else shown(answer, self._ahead)
+
+    async def read_job(self, command: c.ReadJob) -> Job:
+        """See Engine."""
+        until = self.clock.seconds() + command.wait
+        ends = self._waiting.ends
+        finished: Job | None = None
+        while True:
+            # Start waiting before looking, so that the end of the job can't be missed in between.
+            end = ends.add(command.queue, command.uid)
+            try:
+                job = await self.ask(command)
+                if job.state in FINISHED or not self._may_wait(until):
+                    return job
+                finished = None
+                self._looking.later()
+                finished = await in_time(self.clock, end, until - self.clock.seconds(), None)
+            except JobNotFound:
+                if finished is None:
+                    raise
+                # It was finished and removed at once.
+                return shown(finished, self._ahead)
+            finally:
+                ends.remove(command.queue, command.uid, end)
+
+    async def _take(self, command: c.Claims | c.Peek, wait: float) -> Outcome[Any]:
+        """Claim or peek at jobs, or wait this many seconds for some; a claim is undone if its caller goes."""
+        until = self.clock.seconds() + wait
+        outcome = await self._ask(command)
+        if wait and _is_empty(outcome) and self._may_wait(until):
+            waiting = self._waiting.line.add(command)
+            self._looking.later()
+            return await in_time(self.clock, waiting, until - self.clock.seconds(), _NO_JOBS)
+        return outcome
+
+    def _may_wait(self, until: float) -> bool:
+        return not self._released and self.clock.seconds() < until
+
+    # Changes in slices
+
+    async def update_matching(self, command: c.UpdateMatching) -> int:
+        """See Engine."""
+        return await update_matching(self, self.clock, command)
+
+    async def delete_matching(self, command: c.DeleteMatching) -> int:
+        """See Engine."""
+        return await sweep(self, self.clock, command)
+
+    # What streams
+
+    async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
+        """See Engine."""
+        await self.ask(replace(command, limit=1, scan=1))
+        return self._pages(command)
+
+    async def _pages(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
+        view = await self._run(lambda connection: view_of(connection, self._rows, command.queue))
+        for start in range(0, len(view.uids), command.limit):
+            part = partial(jobs_of, rows=self._rows, time=self.time, view=view, command=command, start=start)
+            jobs = await self._run(part)
+            if jobs:
+                yield shown(jobs, self._ahead)
+
+    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+        """See Engine."""
+        await self.ask(command)
+        return self._events(command)
+
+    async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+        if self._released:
+            return
+        begun = await self._run(
+            lambda connection: begin_watch(connection, self._rows, self.time, command.queue, command.after)
+        )
+        watch = self._watches.add(begun)
+        self._looking.hurry()
+        try:
+            if begun.gone:
+                yield None
+            while (batches := await watch.watcher.next()) is not None and await self._is_open(command):
+                yield batches
+        finally:
+            self._watches.leave(watch)
+
+    async def backup(self) -> AsyncGenerator[bytes, None]:
+        """See Engine: PostgreSQL has its own."""
+        raise NotOffered("This server keeps its jobs in PostgreSQL: back that up with its own tools, such as pg_dump.")
+
+    async def _is_open(self, command: c.Subscribe) -> bool:
+        """Whether the key still opens the queue: it may have been revoked since the stream began."""
+        try:
+            await self.ask(command)
+        except DomainError:
+            return False
+        return True
+
+
+def _is_empty(outcome: Outcome[Any]) -> bool:
+    return isinstance(outcome, Done) and not jobs_in(outcome) and not isinstance(outcome.answer, Job)

@@ -1,0 +1,40 @@
+"""The figures of the engine on PostgreSQL."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ..door import Figure, FigureKind
+from .session import Totals
+from .waiting import Waiting
+
+__all__ = ["figures_of"]
+
+_WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch events."
+_BATCHES: Final = "Transactions that carried out what clients asked for, and the seconds that they took."
+_REDONE: Final = "Batches that were carried out again, since another connection was faster."
+
+
+def figures_of(sessions: Sequence[Totals], waiting: Waiting, watching: int) -> Sequence[Figure]:
+    """Its figures; totals count from the start."""
+    batches = sum(one.batches for one in sessions)
+    return [
+        _waiters("job", len(waiting.line)),
+        _waiters("end", len(waiting.ends)),
+        _waiters("events", watching),
+        _summary("batch_tasks", "Requests in a batch.", sum(one.tasks for one in sessions), batches),
+        _summary("batch_seconds", _BATCHES, sum(one.seconds for one in sessions), batches),
+        _counter("batches_redone", _REDONE, sum(one.redone for one in sessions)),
+        _counter("connections_made", "Connections to the database.", sum(one.connected for one in sessions)),
+    ]
+
+
+def _waiters(on: str, value: float) -> Figure:
+    return Figure(name="waiters", help=_WAITERS, kind=FigureKind.GAUGE, value=value, labels={"on": on})
+
+
+def _counter(name: str, sentence: str, value: float) -> Figure:
+    return Figure(name=name, help=sentence, kind=FigureKind.COUNTER, value=value)
+
+
+def _summary(name: str, sentence: str, value: float, count: int) -> Figure:
+    return Figure(name=name, help=sentence, kind=FigureKind.SUMMARY, value=value, count=count)

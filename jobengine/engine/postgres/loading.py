@@ -1,0 +1,416 @@
+"""Loads what a batch needs from the database, as tables on which the rules can decide."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, LiteralString
+
+from attrs import define, field, frozen
+from psycopg import Connection
+
+from ...core import commands as c
+from ...core.facts import ClockSet, Fact, JobAdded, QueueCreated
+from ...core.model import Job, Position, QueueCounts, Rank, State
+from ...core.needs import Needs, NotLoaded, PartialTable, PartialTables
+from ...core.queue_table import Place
+from ...core.sorting import Sort
+from ...core.state import Tables
+from .asked import Asked, Part, changes_jobs
+from .connection import Row, Statement, together
+from .pages import PageRows, find_page
+from .rows import PLACES, Known, Rows
+
+__all__ = ["Loaded", "Now", "Redo", "begin", "load", "load_due"]
+
+#: 2 to this power is how many arrival numbers a batch has: none adds so many jobs.
+_ARRIVALS: Final = 20
+#: Contents of jobs that are loaded for claims of the same kind, in bytes; the rules hand out no more.
+_CLAIMED_BYTES: Final = 16 << 20
+#: How many priorities are looked at for the oldest job; see QueueTable.oldest_ready.
+_PRIORITIES: Final = 100
+
+_QUEUES: Final[LiteralString] = (
+    "SELECT t.wall, t.ahead, q.id, q.rev, q.watched_until > t.wall, q.sealed, "
+    "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due <= t.wall - t.ahead) OR "
+    "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due_wall <= t.wall) "
+    "FROM (SELECT {clock} AS wall, ahead FROM meta) t LEFT JOIN queue q ON {which}"
+)
+#: Held until the commit.
+_ALONE: Final[LiteralString] = "SELECT 1 FROM meta FOR UPDATE"
+_DUE: Final[LiteralString] = (
+    "SELECT queue_id, uid, sealed, said FROM job WHERE queue_id = %s AND {due} <= %s ORDER BY {due} LIMIT %s "
+    "FOR UPDATE SKIP LOCKED"
+)
+_BY_UID: Final[LiteralString] = (
+    "SELECT j.queue_id, j.uid, j.sealed, j.said FROM unnest(%s::bigint[], %s::text[]) AS w (queue_id, uid) "
+    "JOIN job j USING (queue_id, uid) ORDER BY j.queue_id, j.uid"
+)
+_BY_KEY: Final[LiteralString] = (
+    "SELECT j.queue_id, j.uid, j.sealed, j.said FROM unnest(%s::bigint[], %s::bytea[]) AS w (queue_id, unique_key) "
+    "JOIN job j USING (queue_id, unique_key)"
+)
+#: Makes the rows that are locked next.
+_KEYS: Final[LiteralString] = (
+    "INSERT INTO unique_key SELECT * FROM unnest(%s::bigint[], %s::bytea[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+)
+_LOCK_KEYS: Final[LiteralString] = (
+    "SELECT 1 FROM unnest(%s::bigint[], %s::bytea[]) AS w (queue_id, key) JOIN unique_key k USING (queue_id, key) "
+    "ORDER BY k.queue_id, k.key FOR UPDATE OF k"
+)
+#: A job whose time has come is not ready any more, though nobody may have written that yet.
+_CLAIM: Final[LiteralString] = (
+    "WITH first AS MATERIALIZED (SELECT j.queue_id, j.uid, j.inv_prio, j.arrival, j.bytes, j.sealed, j.said "
+    "FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true) ORDER BY {order} LIMIT %s {lock}) "
+    "SELECT queue_id, uid, sealed, said FROM (SELECT *, sum(bytes) OVER (ORDER BY inv_prio, arrival) - bytes AS before "
+    "FROM first) f WHERE before <= %s"
+)
+_TAGGED: Final[LiteralString] = (
+    "tag t JOIN job j USING (queue_id, uid) WHERE t.queue_id = %s AND t.tag = %s AND (SELECT count(*) FROM tag o "
+    "WHERE o.queue_id = t.queue_id AND o.tag = ANY(%s) AND o.inv_prio = t.inv_prio AND o.arrival = t.arrival "
+    "AND o.uid = t.uid) = %s"
+)
+_LOCK_QUEUES: Final[LiteralString] = "SELECT 1 FROM queue WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+_SIZES: Final[LiteralString] = "SELECT queue_id, sum(jobs)::bigint FROM tally WHERE queue_id = ANY(%s) GROUP BY 1"
+_COUNTS: Final[LiteralString] = (
+    "SELECT queue_id, place, sum(jobs)::bigint FROM tally WHERE queue_id = ANY(%s) GROUP BY 1, 2"
+)
+#: The first of each priority is its oldest.
+_OLDEST: Final[LiteralString] = (
+    "WITH RECURSIVE first AS ("
+    "(SELECT inv_prio, created, 1 AS n FROM job WHERE queue_id = %s AND place = 0 ORDER BY inv_prio, arrival LIMIT 1) "
+    "UNION ALL SELECT o.inv_prio, o.created, f.n + 1 FROM first f, LATERAL (SELECT inv_prio, created FROM job "
+    "WHERE queue_id = %s AND place = 0 AND inv_prio > f.inv_prio ORDER BY inv_prio, arrival LIMIT 1) o "
+    "WHERE f.n < %s) SELECT min(created) FROM first"
+)
+_AHEAD: Final[LiteralString] = (
+    "SELECT count(*) FROM job WHERE queue_id = %s AND place = 0 AND (inv_prio, arrival) < (%s, %s)"
+)
+
+
+class Redo(Exception):
+    """Another connection was faster; the batch must be carried out again."""
+
+
+@frozen
+class Now:
+    """The time of a batch, and the queues that it names."""
+
+    #: Elapsed time, and the wall clock, in milliseconds.
+    elapsed: int
+    wall: int
+    known: dict[str, Known]
+
+    @property
+    def ahead(self) -> int:
+        """How far the wall clock is ahead."""
+        return self.wall - self.elapsed
+
+
+@frozen(kw_only=True)
+class _Part(PartialTable):
+    """A part of a table, of which a page was found by the database."""
+
+    paged: PageRows | None = None
+
+    def page(
+        self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
+    ) -> tuple[list[Job], Position | None]:
+        """See Table; jobs that were removed since the page was found are left out."""
+        if self.paged is None:
+            raise NotLoaded(f"a page of {self.queue.name!r}")
+        jobs = [job for uid in self.paged.uids if (job := self.loaded.job(uid)) is not None]
+        return jobs, self.paged.following
+
+
+@define(kw_only=True)
+class Loaded:
+    """What was loaded for a batch."""
+
+    now: Now
+    asked: Sequence[Asked]
+    tables: Tables = field(factory=Tables)
+    #: The jobs that are locked, by queue and uid: only these may be changed, and new ones added.
+    locked: set[tuple[str, str]] = field(factory=set)
+    #: How many jobs each limited queue had.
+    sizes: dict[str, int] = field(factory=dict)
+    counts: dict[str, QueueCounts] = field(factory=dict)
+    oldest: dict[str, int | None] = field(factory=dict)
+    places: dict[Rank, int] = field(factory=dict)
+    page: PageRows | None = None
+    #: How many jobs of each queue were loaded.
+    _loaded: dict[str, int] = field(factory=dict)
+
+    def fill(self, jobs: Iterable[tuple[str, Job]], arrival: int) -> None:
+        """Put the jobs that were loaded into the tables; the next ones to be added begin with `arrival`."""
+        facts: list[Fact] = [ClockSet(self.now.ahead)]
+        facts += [QueueCreated(one.queue) for one in self.now.known.values()]
+        self.tables.apply([*facts, *(JobAdded(name, job) for name, job in jobs)])
+        for name, table in self.tables.queues.items():
+            table.next_arrival = arrival
+            self._loaded[name] = table.size()
+
+    def part(self, name: str, its_needs: Needs) -> PartialTable:
+        """The table of a queue, as far as a command needs it."""
+        table = self.tables.queues[name]
+        added = table.size() - self._loaded[name]
+        return _Part(
+            loaded=table,
+            paged=self.page,
+            needs=its_needs,
+            total=self.sizes[name] + added if its_needs.size else None,
+            kinds=self.counts[name] if its_needs.counts else None,
+            oldest=self.oldest[name] if its_needs.counts else None,
+            places=self.places,
+        )
+
+    def all_queues(self) -> PartialTables:
+        """All queues, with the figures of those that were asked for."""
+        parts = {name: self.part(name, Needs(counts=name in self.counts)) for name in self.tables.queues}
+        return PartialTables(parts, self.now.ahead)
+
+
+def begin(
+    connection: "Connection[Row]", rows: Rows, clock: LiteralString, names: Sequence[str] | None, *, alone: bool = False
+) -> Now:
+    """Begin a transaction: read the time and these queues, or all of them; with `alone` no other makes queues now."""
+    which: LiteralString = "true" if names is None else "q.name_digest = ANY(%s)"
+    values = [] if names is None else [[rows.name(name) for name in names]]
+    query = Statement(_QUEUES.format(clock=clock, which=which), values)
+    *_, found = together(connection, Statement("BEGIN"), *([Statement(_ALONE)] if alone else []), query)
+    known = {}
+    for _wall, _ahead, number, rev, watched, sealed, due in found:
+        if number is not None:
+            queue = rows.queue(number, rev, sealed)
+            known[queue.name] = Known(id=number, rev=rev, queue=queue, watched=watched, due=due)
+    wall, ahead = found[0][:2]
+    return Now(wall - ahead, wall, known)
+
+
+def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> Loaded:
+    """Load and lock the jobs that are due in the queues with some, but for those that others have locked."""
+    loaded = Loaded(now=now, asked=())
+    _Loading(connection, rows, loaded, locks=True).load_due(most)
+    return loaded
+
+
+def load(connection: "Connection[Row]", rows: Rows, now: Now, asked: Sequence[Asked]) -> Loaded:
+    """Load what is asked for; raises Redo."""
+    loaded = Loaded(now=now, asked=asked)
+    _Loading(connection, rows, loaded, locks=changes_jobs(one.task for one in asked)).load()
+    return loaded
+
+
+@frozen
+class _Query:
+    """A statement, and what becomes of its answer."""
+
+    statement: Statement
+    take: Callable[[list[Row]], None]
+
+
+@define
+class _Loading:
+    """Loads once."""
+
+    connection: "Connection[Row]"
+    rows: Rows
+    loaded: Loaded
+    #: Whether jobs are locked.
+    locks: bool
+    _jobs: dict[tuple[str, str], Job] = field(factory=dict, init=False)
+    _arrival: int = field(default=0, init=False)
+    #: The names of queues by number.
+    _names: dict[int, str] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._names = {one.id: name for name, one in self.loaded.now.known.items()}
+
+    def load(self) -> None:
+        """Load jobs first, locked in the order queue, job, unique key; then figures."""
+        parts = [part for one in self.loaded.asked for part in one.parts]
+        self._find_page(parts)
+        uids = self._uids(parts)
+        self._ask([*self._sizes(parts), *self._by_uid(uids), *self._by_key(parts), *self._claims(parts, len(uids))])
+        self.loaded.fill(((name, job) for (name, _), job in self._jobs.items()), self._arrival)
+        self._ask(self._figures(parts))
+
+    def load_due(self, most: int) -> None:
+        """Load what is due instead: in each queue at most so many by each clock."""
+        now = self.loaded.now
+        for one in now.known.values():
+            if one.due:
+                texts = ((_DUE.format(due="due"), now.elapsed), (_DUE.format(due="due_wall"), now.wall))
+                self._ask([_Query(Statement(text, [one.id, until, most]), self._take_locked) for text, until in texts])
+        self.loaded.fill(((name, job) for (name, _), job in self._jobs.items()), 0)
+
+    def _ask(self, queries: Sequence[_Query]) -> None:
+        if queries:
+            answers = together(self.connection, *(query.statement for query in queries))
+            for query, answer in zip(queries, answers, strict=True):
+                query.take(answer)
+
+    def _id(self, part: Part) -> int:
+        return self.loaded.now.known[part.command.queue].id
+
+    # Jobs
+
+    def _find_page(self, parts: Sequence[Part]) -> None:
+        """A command with a page is alone in its batch."""
+        for part in parts:
+            if part.needs.page is not None:
+                now = self.loaded.now
+                page = find_page(self.connection, self._id(part), part.needs.page, now.elapsed, now.wall)
+                self.loaded.page = page
+
+    def _uids(self, parts: Sequence[Part]) -> list[tuple[int, str]]:
+        wanted = {(self._id(part), uid) for part in parts for uid in part.needs.uids if _may_be_there(uid)}
+        if self.loaded.page is not None:
+            wanted |= {(self._id(parts[0]), uid) for uid in self.loaded.page.uids}
+        return sorted(wanted)
+
+    def _by_uid(self, uids: Sequence[tuple[int, str]]) -> list[_Query]:
+        if not uids:
+            return []
+        text = _BY_UID + " FOR UPDATE OF j" if self.locks else _BY_UID
+        return [_Query(Statement(text, _columns(uids)), self._take_locked)]
+
+    def _by_key(self, parts: Sequence[Part]) -> list[_Query]:
+        keys = sorted({(self._id(part), self.rows.unique_key(key)) for part in parts for key in part.needs.unique_keys})
+        if not keys:
+            return []
+        columns = _columns(keys)
+
+        def check(answer: list[Row]) -> None:
+            """All of them are locked."""
+            if len(answer) < len(keys):
+                # Another connection has just removed one that nobody used.
+                raise Redo
+
+        return [
+            _Query(Statement(_KEYS, columns), _ignore),
+            _Query(Statement(_LOCK_KEYS, columns), check),
+            _Query(Statement(_BY_KEY, columns), self._take),
+        ]
+
+    def _claims(self, parts: Sequence[Part], others: int) -> list[_Query]:
+        """The first jobs that can be claimed: as many as all may take, and as many more as may be changed before."""
+        wanted: dict[tuple[int, tuple[str, ...]], int] = {}
+        for part in parts:
+            if part.needs.ready is not None:
+                kind = (self._id(part), part.needs.ready.tags)
+                wanted[kind] = wanted.get(kind, 0) + part.needs.ready.count
+        total = sum(wanted.values()) + others
+        return [_Query(self._claim(queue_id, tags, total), self._take_locked) for queue_id, tags in sorted(wanted)]
+
+    def _claim(self, queue_id: int, tags: Sequence[str], most: int) -> Statement:
+        lock: LiteralString = "FOR UPDATE OF j SKIP LOCKED" if self.locks else ""
+        wall = self.loaded.now.wall
+        if not tags:
+            text = _CLAIM.format(source="job j WHERE j.queue_id = %s", order="j.inv_prio, j.arrival", lock=lock)
+            return Statement(text, [queue_id, wall, most, _CLAIMED_BYTES])
+        digests = self.rows.tags(tags)
+        text = _CLAIM.format(source=_TAGGED, order="t.inv_prio, t.arrival", lock=lock)
+        return Statement(text, [queue_id, digests[0], digests, len(digests), wall, most, _CLAIMED_BYTES])
+
+    def _take_locked(self, answer: list[Row]) -> None:
+        self._take(answer)
+        if self.locks:
+            self.loaded.locked.update((self._names[row[0]], row[1]) for row in answer)
+
+    def _take(self, answer: list[Row]) -> None:
+        for queue_id, uid, sealed, said in answer:
+            name = self._names[queue_id]
+            if (name, uid) not in self._jobs:
+                self._jobs[name, uid] = self.rows.job(self.loaded.now.known[name].queue, uid, sealed, said)
+
+    # Numbers
+
+    def _sizes(self, parts: Sequence[Part]) -> list[_Query]:
+        """The arrival number of what is added, and how many jobs limited queues have; these stay locked."""
+        limited = sorted({self._id(part) for part in parts if part.needs.size})
+        queries = []
+        if limited:
+            queries = [_Query(Statement(_LOCK_QUEUES, [limited]), _ignore)]
+            queries += [_Query(Statement(_SIZES, [limited]), self._take_sizes)]
+            self.loaded.sizes = {self._names[queue_id]: 0 for queue_id in limited}
+        if any(isinstance(part.command, c.AddJobs) for part in parts):
+            queries.append(_Query(Statement("SELECT nextval('batch')"), self._take_arrival))
+        return queries
+
+    def _take_sizes(self, answer: list[Row]) -> None:
+        self.loaded.sizes |= {self._names[queue_id]: size for queue_id, size in answer}
+
+    def _take_arrival(self, answer: list[Row]) -> None:
+        self._arrival = answer[0][0] << _ARRIVALS
+
+    def _figures(self, parts: Sequence[Part]) -> list[_Query]:
+        names = self._counted(parts)
+        queries = [self._oldest(name) for name in names]
+        if names:
+            self.loaded.counts = {name: _no_jobs() for name in names}
+            ids = [self.loaded.now.known[name].id for name in names]
+            queries.append(_Query(Statement(_COUNTS, [ids]), self._take_counts))
+        return queries + [self._ahead(part) for part in parts if part.needs.ahead]
+
+    def _counted(self, parts: Sequence[Part]) -> list[str]:
+        names = [part.command.queue for part in parts if part.needs.counts]
+        for one in self.loaded.asked:
+            task = one.task
+            if isinstance(task, c.AllQueues):
+                known = self.loaded.now.known
+                names += sorted(name for name in known if task.after is None or name > task.after)[: task.limit]
+        return names
+
+    def _oldest(self, name: str) -> _Query:
+        queue_id = self.loaded.now.known[name].id
+
+        def take(answer: list[Row]) -> None:
+            """The time at which it was added, or None."""
+            self.loaded.oldest[name] = answer[0][0]
+
+        return _Query(Statement(_OLDEST, [queue_id, queue_id, _PRIORITIES]), take)
+
+    def _take_counts(self, answer: list[Row]) -> None:
+        numbers: dict[str, dict[Place, int]] = {}
+        for queue_id, place, jobs in answer:
+            numbers.setdefault(self._names[queue_id], {})[PLACES[place]] = jobs
+        self.loaded.counts |= {name: _counts(its) for name, its in numbers.items()}
+
+    def _ahead(self, part: Part) -> _Query:
+        (uid,) = part.needs.uids
+        job = self._jobs.get((part.command.queue, uid))
+
+        def take(answer: list[Row]) -> None:
+            """How many are ahead of it."""
+            if job is not None:
+                self.loaded.places[job.spec.rank] = answer[0][0]
+
+        inv_prio, arrival = (0, 0) if job is None else (~job.spec.priority, job.spec.arrival)
+        return _Query(Statement(_AHEAD, [self._id(part), inv_prio, arrival]), take)
+
+
+def _counts(jobs: "dict[Place, int]") -> QueueCounts:
+    ready, delayed = jobs.get(Place.READY, 0), jobs.get(Place.DELAYED, 0)
+    states = {
+        State.QUEUED: ready + delayed,
+        State.INPROGRESS: jobs.get(Place.INPROGRESS, 0),
+        State.COMPLETE: jobs.get(Place.COMPLETE, 0),
+        State.FAILED: jobs.get(Place.FAILED, 0),
+    }
+    return QueueCounts(states=states, ready=ready, delayed=delayed)
+
+
+def _no_jobs() -> QueueCounts:
+    return _counts({})
+
+
+def _may_be_there(uid: str) -> bool:
+    """Whether a job may have this uid: all have UUIDs as text, and PostgreSQL does not take every text."""
+    return len(uid) == 36 and uid.isascii() and uid.isprintable()
+
+
+def _columns(rows: Sequence[tuple[int, object]]) -> list[object]:
+    """The parameters of unnest."""
+    return [[row[0] for row in rows], [row[1] for row in rows]]
+
+
+def _ignore(_answer: list[Row]) -> None:
+    pass

@@ -1,0 +1,46 @@
+"""The recent activity of queues, as far as this server has brought it about."""
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+
+from attrs import define, field
+
+from ...core.activity import Activity
+from ...core.model import Recent
+from ...core.queue_table import QueueTable
+from ...core.state import JobSwap, QueueSwap
+from .batch import Result
+
+__all__ = ["RecentActivity"]
+
+
+@define(eq=False)
+class RecentActivity:
+    """Counts what batches have changed; rules ask for it on other threads (see Lately)."""
+
+    #: The monotonic clock, in seconds.
+    _steady: Callable[[], float]
+    _activity: Activity = field(factory=Activity, init=False)
+    _lock: Lock = field(factory=Lock, init=False)
+
+    def note(self, result: Result) -> None:
+        """Count what a batch has changed."""
+        with self._lock:
+            jobs = [one for one in result.swaps if isinstance(one, JobSwap)]
+            self._activity.note(jobs, result.now.elapsed, self._now())
+            for swap in result.swaps:
+                if isinstance(swap, QueueSwap) and isinstance(swap.old, QueueTable):
+                    self._activity.forget(swap.queue)
+
+    def recent(self, name: str) -> Recent:
+        """See Lately."""
+        with self._lock:
+            return self._activity.recent(name, self._now())
+
+    def since_start(self, name: str) -> Mapping[str, int]:
+        """See Lately."""
+        with self._lock:
+            return self._activity.totals(name)
+
+    def _now(self) -> int:
+        return int(self._steady() * 1000)

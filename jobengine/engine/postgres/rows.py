@@ -1,0 +1,149 @@
+"""Jobs and queues as rows of the database, and back."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import define, field, frozen
+
+from ...core.fact_codec import UnknownRecord, decode, encode
+from ...core.facts import JobAdded, JobChanged, QueueCreated
+from ...core.model import INPROGRESS, QUEUED, UNFINISHED, Job, Queue, State
+from ...core.queue_table import Place
+from ...storage.errors import Damaged, NewerFormat
+from .sealing import Seal
+
+__all__ = ["FINISHED_FROM", "PLACES", "READY", "JobRow", "Known", "Rows", "place_of"]
+
+#: The numbers of the places in the database.
+PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, Place.FAILED)
+#: That of jobs that can be claimed, and the first of finished ones.
+READY: Final = 0
+FINISHED_FROM: Final = 3
+#: The largest number in a column; later than any time.
+_MOST: Final = (1 << 63) - 1
+
+
+@frozen(kw_only=True)
+class Known:
+    """A queue as the database has it."""
+
+    #: Its number; a queue that is made anew has a new one.
+    id: int
+    #: How often it was reconfigured.
+    rev: int
+    queue: Queue
+    #: Whether its events are kept for watchers.
+    watched: bool
+    #: Whether some of its jobs are due.
+    due: bool
+
+
+@frozen(kw_only=True)
+class JobRow:
+    """The columns of a job but for its queue's number and its records."""
+
+    uid: str
+    place: int
+    inv_prio: int
+    arrival: int
+    due: int | None
+    due_wall: int | None
+    created: int
+    updated: int
+    unique_key: bytes | None
+    bytes: int
+
+
+@define
+class Rows:
+    """Turns values into rows and rows into values."""
+
+    seal: Seal
+    #: Queues that were read, by number, with their revision: they are opened once.
+    _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
+
+    def queue(self, number: int, rev: int, sealed: bytes) -> Queue:
+        """The queue in a row."""
+        kept = self._queues.get(number)
+        if kept is None or kept[0] != rev:
+            kept = self._queues[number] = (rev, self._open_queue(sealed))
+        return kept[1]
+
+    def _open_queue(self, sealed: bytes) -> Queue:
+        fact = self._record(sealed)
+        if not isinstance(fact, QueueCreated):
+            raise Damaged("a row of the table queue holds something else")
+        return fact.queue
+
+    def sealed_queue(self, queue: Queue) -> bytes:
+        """What is kept of a queue."""
+        return self.seal.seal(encode(QueueCreated(queue)))
+
+    def job(self, queue: Queue, uid: str, sealed: bytes, said: bytes | None) -> Job:
+        """The job in a row; raises Damaged if the records were sealed for another row."""
+        fact = self._record(sealed)
+        # The salt, not the name, so that no record of an earlier queue of this name is taken for one of this queue.
+        if not isinstance(fact, JobAdded) or (fact.queue, fact.job.spec.uid) != (queue.salt, uid):
+            raise Damaged("a row of the table job holds the record of another job")
+        if said is None:
+            return fact.job
+        change = self._record(said)
+        if not isinstance(change, JobChanged) or (change.queue, change.uid) != (queue.salt, uid):
+            raise Damaged("a row of the table job holds the change of another job")
+        return Job(fact.job.spec, change.standing)
+
+    def _record(self, sealed: bytes) -> object:
+        try:
+            return decode(self.seal.open(sealed))
+        except UnknownRecord as error:
+            raise NewerFormat(f"the database has records that this JobEngine can't read: {error}") from None
+
+    def sealed_job(self, queue: Queue, job: Job) -> bytes:
+        """The record of a whole job."""
+        return self.seal.seal(encode(JobAdded(queue.salt, job)))
+
+    def said(self, queue: Queue, job: Job) -> bytes:
+        """The record of a job's changing half."""
+        return self.seal.seal(encode(JobChanged(queue.salt, job.spec.uid, job.standing)))
+
+    def columns(self, job: Job) -> JobRow:
+        """The columns of a job."""
+        spec = job.spec
+        key = spec.unique_key if job.state in UNFINISHED else None
+        return JobRow(
+            uid=spec.uid,
+            place=place_of(job),
+            inv_prio=~spec.priority,
+            arrival=spec.arrival,
+            due=_time(job.deadline),
+            due_wall=_time(job.wall_deadline),
+            created=spec.created,
+            updated=job.standing.updated,
+            unique_key=None if key is None else self.unique_key(key),
+            bytes=job.size,
+        )
+
+    def name(self, name: str) -> bytes:
+        """By what a queue is looked up."""
+        return self.seal.digest(b"je-queue", name)
+
+    def unique_key(self, key: str) -> bytes:
+        """By what a unique key is looked up."""
+        return self.seal.digest(b"je-unique", key)
+
+    def tags(self, tags: Sequence[str]) -> list[bytes]:
+        """By what tags are looked up."""
+        return [self.seal.digest(b"je-tag", tag) for tag in tags]
+
+
+def place_of(job: Job) -> int:
+    """The number of the place that a job is in."""
+    if job.state is QUEUED:
+        return READY if job.ready else 1
+    if job.state is INPROGRESS:
+        return 2
+    return FINISHED_FROM if job.state is State.COMPLETE else 4
+
+
+def _time(when: int | None) -> int | None:
+    return None if when is None else min(when, _MOST)

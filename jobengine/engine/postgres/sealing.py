@@ -1,0 +1,74 @@
+"""
+What clients have sent is sealed before it goes to the database: only who has the SECRET can read it.
+
+The SECRET opens the data key; the data key seals records, and keys the digests by which names, tags and unique keys are
+looked up.
+"""
+
+from hashlib import blake2b
+from typing import Final
+
+from attrs import field, frozen
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+from nacl.utils import random
+
+from ...storage.errors import Damaged, WrongSecret
+from ...storage.frames import Kdf, Lock
+
+__all__ = ["Seal", "SealedKey", "new_key", "open_key"]
+
+_DIGEST_BYTES: Final = 16
+
+
+@frozen
+class SealedKey:
+    """The data key as it is kept, and how the key that sealed it is derived from the SECRET."""
+
+    kdf: Kdf
+    #: The 16 bytes of the salt.
+    salt: bytes
+    sealed: bytes
+
+
+@frozen
+class Seal:
+    """Seals and opens records."""
+
+    _key: bytes = field(repr=False)
+    _box: SecretBox = field(init=False, repr=False)
+
+    @_box.default
+    def _make_box(self) -> SecretBox:
+        return SecretBox(self._key)
+
+    def seal(self, record: bytes) -> bytes:
+        """The record, encrypted and authenticated; 40 bytes longer."""
+        return bytes(self._box.encrypt(record))
+
+    def open(self, sealed: bytes) -> bytes:
+        """The record; raises Damaged if it is not as it was sealed."""
+        try:
+            return bytes(self._box.decrypt(sealed))
+        except (CryptoError, ValueError):
+            raise Damaged("a row of the database is not as it was written") from None
+
+    def digest(self, kind: bytes, text: str) -> bytes:
+        """The 16 bytes by which a text of a kind is looked up; a kind is at most 16 bytes."""
+        return blake2b(text.encode(), key=self._key, digest_size=_DIGEST_BYTES, person=kind).digest()
+
+
+def new_key(secret: bytes, kdf: Kdf) -> SealedKey:
+    """A new data key, sealed with a key derived from the SECRET."""
+    lock = Lock.derive(secret, kdf)
+    return SealedKey(kdf, lock.salt, bytes(SecretBox(lock.key).encrypt(random(SecretBox.KEY_SIZE))))
+
+
+def open_key(kept: SealedKey, secret: bytes) -> Seal:
+    """What the data key seals and opens; raises WrongSecret."""
+    lock = Lock.derive(secret, kept.kdf, kept.salt)
+    try:
+        return Seal(bytes(SecretBox(lock.key).decrypt(kept.sealed)))
+    except CryptoError:
+        # Raised from None: the cause adds nothing, and its traceback holds the key.
+        raise WrongSecret("the SECRET is not the one this database was made with") from None

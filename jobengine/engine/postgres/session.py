@@ -1,0 +1,235 @@
+"""A connection that carries out batches: again if another connection was faster, or if it broke."""
+
+import time
+from collections.abc import Callable, Sequence
+from secrets import randbelow
+from typing import Final, LiteralString, TypeVar
+
+from attrs import define, evolve, field
+from psycopg import Connection, InterfaceError, OperationalError
+from psycopg.errors import DeadlockDetected, DiskFull, SerializationFailure, UniqueViolation
+
+from ...core import commands as c
+from ...core.rules import Lately, NewId
+from ...core.state import Swap
+from ...storage.errors import StorageError
+from ..door import Busy, Full, OutcomeUnknown, Unavailable
+from .asked import Task, asked, names_of
+from .batch import Batch, Result
+from .clock import Pace
+from .connection import Row, Statement, connected, together
+from .loading import Now, Redo, begin, load, load_due
+from .rows import Rows
+from .tidying import tidy
+
+__all__ = ["DATABASE_CLOCK", "Session", "Totals"]
+
+R = TypeVar("R")
+#: The database's clock, in milliseconds since the Unix epoch.
+DATABASE_CLOCK: Final[LiteralString] = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+#: How often a batch is tried.
+_ATTEMPTS: Final = 5
+#: How often, and after how many seconds each, a lost connection is made anew to ask whether its commit was made.
+_RETURNS, _PAUSE = 10, 0.5
+#: Jobs that expire in one transaction, in each queue.
+_SLICE: Final = 200
+#: How many transactions expire jobs before a task is carried out; what is left over is another connection's.
+_SLICES: Final = 10_000
+#: Seconds between tidying up, if there is little to do.
+_TIDY: Final = 10
+#: Over how many rows the tally of a queue is spread.
+_SLOTS: Final = 64
+
+_LANE: Final[LiteralString] = (
+    "INSERT INTO lane VALUES (%s, %s, %s) ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at"
+)
+_LAST: Final[LiteralString] = "SELECT batch FROM lane WHERE id = %s FOR UPDATE"
+_AHEAD: Final[LiteralString] = "UPDATE meta SET ahead = %s WHERE ahead = %s"
+_SOONEST: Final[LiteralString] = (
+    "SELECT min(least((SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1), "
+    "(SELECT due_wall - %s FROM job WHERE queue_id = q.id AND due_wall IS NOT NULL ORDER BY due_wall LIMIT 1))) "
+    "FROM queue q"
+)
+
+
+@define
+class Totals:
+    """What a session counts of itself since the start."""
+
+    batches: int = 0
+    tasks: int = 0
+    seconds: float = 0
+    redone: int = 0
+    connected: int = 0
+
+
+@define(kw_only=True, eq=False)
+class Session:
+    """Carries out tasks on a connection of its own."""
+
+    url: str
+    #: Whether commits do not wait for the disk.
+    interval: bool
+    rows: Rows
+    new_id: NewId
+    lately: Lately
+    #: The monotonic clock, in seconds.
+    steady: Callable[[], float]
+    #: What reads the time, in SQL.
+    clock: LiteralString = DATABASE_CLOCK
+    totals: Totals = field(factory=Totals, init=False)
+    #: Why the database can't be reached; empty if it could be the last time.
+    trouble: str = field(default="", init=False)
+    _connection: "Connection[Row] | None" = field(default=None, init=False)
+    _pace: Pace = field(factory=Pace, init=False)
+    _lane: int = field(factory=lambda: randbelow(1 << 62), init=False)
+    _slot: int = field(factory=lambda: randbelow(_SLOTS), init=False)
+    _batch: int = field(default=0, init=False)
+    #: When to tidy up next, by the monotonic clock.
+    _tidy_at: float = field(default=0, init=False)
+    #: The effects of expiring jobs before the tasks of this batch.
+    _expired: list[Swap] = field(factory=list, init=False)
+
+    def carry_out(self, tasks: Sequence[Task]) -> Result:
+        """Carry out tasks in one transaction. Raises Unavailable."""
+        began = self.steady()
+        self._expired = []
+        result = self.run(lambda connection: self._carry_out(connection, tasks))
+        self.totals.batches += 1
+        self.totals.tasks += len(tasks)
+        self.totals.seconds += self.steady() - began
+        return evolve(result, swaps=[*self._expired, *result.swaps])
+
+    def sweep(self) -> Result:
+        """
+        Expire what is due in all queues, up to a number of jobs in each, and tidy up now and then.
+
+        `soonest` is when the next job is due.
+
+        Raises Unavailable.
+        """
+        return self.run(self._sweep)
+
+    def run(self, work: "Callable[[Connection[Row]], R]") -> R:
+        """Do something with the connection, again if need be. Raises Unavailable."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return work(self._connected())
+            except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):
+                self.totals.redone += 1
+                self._roll_back()
+            except DiskFull:
+                self._roll_back()
+                raise Full("The database has no room for the change; it was not made.") from None
+            except (OperationalError, InterfaceError):
+                self.close()
+            except BaseException:
+                self._roll_back()
+                raise
+        raise Busy("Others change the same at the same time; this was not carried out. Try again.")
+
+    # The connection
+
+    def _connected(self) -> "Connection[Row]":
+        if self._connection is None:
+            try:
+                self._connection = connected(self.url, interval=self.interval)
+            except StorageError as error:
+                self.trouble = str(error)
+                raise Busy("The database can't be reached now; nothing was carried out. Try again.") from None
+            self.trouble = ""
+            self.totals.connected += 1
+        return self._connection
+
+    def _roll_back(self) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.execute("ROLLBACK")
+            except (OperationalError, InterfaceError):
+                self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next task makes a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _was_made(self) -> bool:
+        """Whether the last commit was made though the connection was lost."""
+        for _ in range(_RETURNS):
+            try:
+                # A backend that is still at it holds the row until it is done.
+                row = (
+                    self._connected()
+                    .execute("SELECT batch FROM lane WHERE id = %s FOR UPDATE", [self._lane])
+                    .fetchone()
+                )
+                return row is not None and row[0] == self._batch
+            except (OperationalError, InterfaceError):
+                self.close()
+            except Unavailable:
+                time.sleep(_PAUSE)
+        raise OutcomeUnknown(
+            "The database was lost while a change was under way: it may or may not be there. Look before you repeat it."
+        )
+
+    # Transactions
+
+    def _carry_out(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Result:
+        alone = any(isinstance(task, c.CreateQueue) for task in tasks)
+        every = any(isinstance(task, c.CreateQueue | c.AllQueues) for task in tasks)
+        now = self._begin(connection, None if every else names_of(tasks), alone=alone)
+        loaded = load(connection, self.rows, now, [asked(task, now.known, now.elapsed) for task in tasks])
+        return self._commit(connection, Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded))
+
+    def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool) -> Now:
+        """Begin a transaction in which nothing is due, but what others have locked."""
+        for _ in range(_SLICES):
+            now = self._read_now(connection, names, alone=alone)
+            if not any(one.due for one in now.known.values()):
+                break
+            expired = self._expire(connection, now)
+            self._expired += expired.swaps
+            if not expired.swaps:
+                return self._read_now(connection, names, alone=alone)
+        return now
+
+    def _read_now(self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool = False) -> Now:
+        """Begin a transaction; writes how far the clock is ahead first if it was set, and begins anew."""
+        while True:
+            before = int(self.steady() * 1000)
+            now = begin(connection, self.rows, self.clock, names, alone=alone)
+            step = self._pace.step(now.elapsed, before, int(self.steady() * 1000))
+            if not step:
+                return now
+            connection.execute("ROLLBACK")
+            connection.execute(_AHEAD, [now.ahead + step, now.ahead])
+
+    def _sweep(self, connection: "Connection[Row]") -> Result:
+        result = self._expire(connection, self._read_now(connection, None))
+        if self.steady() >= self._tidy_at:
+            self._tidy_at = self.steady() + (0 if tidy(connection, result.now.wall) else _TIDY)
+        row = connection.execute(_SOONEST, [result.now.ahead]).fetchone()
+        return evolve(result, soonest=None if row is None else row[0])
+
+    def _expire(self, connection: "Connection[Row]", now: Now) -> Result:
+        loaded = load_due(connection, self.rows, now, _SLICE)
+        return self._commit(connection, Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded))
+
+    def _commit(self, connection: "Connection[Row]", batch: Batch) -> Result:
+        """Decide, write, commit."""
+        result = batch.decide()
+        batch.write_queues(connection)
+        statements = batch.statements(self._slot)
+        if statements:
+            self._batch += 1
+            statements.append(Statement(_LANE, [self._lane, self._batch, result.now.wall]))
+        try:
+            together(connection, *statements, Statement("COMMIT"))
+        except (DeadlockDetected, SerializationFailure, UniqueViolation, DiskFull):
+            raise
+        except (OperationalError, InterfaceError):
+            self.close()
+            if not statements or not self._was_made():
+                raise Redo from None
+        return result

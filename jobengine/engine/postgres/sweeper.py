@@ -1,0 +1,84 @@
+"""
+Makes true what time brings about, each second and at the nearest deadline that is known.
+
+No server leads: each sweeps, and passes over what another has locked.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..door import Unavailable
+from .batch import Result
+
+__all__ = ["Sweeper"]
+
+#: Seconds between two sweeps at most: deadlines that other servers have set are not known here.
+_PAUSE: Final = 1.0
+
+
+@define(kw_only=True, eq=False)
+class Sweeper:
+    """The timer of the sweeps."""
+
+    clock: IReactorTime
+    #: Expires what is due, and says when the next job is.
+    sweep: "Callable[[], Deferred[Result]]"
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _running: bool = field(default=False, init=False)
+    #: When the next deadline is that was noted since the last sweep began, by the monotonic clock.
+    _noted: float | None = field(default=None, init=False)
+    _log: Logger = field(factory=Logger, init=False)
+
+    def start(self) -> None:
+        """Sweep from now on."""
+        self._running = True
+        self.hurry()
+
+    def stop(self) -> None:
+        """Sweep no more."""
+        self._running = False
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def hurry(self) -> None:
+        """Sweep now."""
+        self.no_later(0)
+
+    def no_later(self, seconds: float) -> None:
+        """Sweep within so many seconds."""
+        when = self.clock.seconds() + max(0.0, seconds)
+        self._noted = when if self._noted is None else min(self._noted, when)
+        self._set()
+
+    def _set(self) -> None:
+        """Set the timer for what was noted, or earlier."""
+        if not self._running or self._noted is None:
+            return
+        wait = max(0.0, min(self._noted - self.clock.seconds(), _PAUSE))
+        if self._timer is None:
+            self._timer = self.clock.callLater(wait, self._begin)
+        elif self._timer.active() and self._timer.getTime() > self.clock.seconds() + wait:
+            self._timer.reset(wait)
+
+    def _begin(self) -> None:
+        self._noted = None
+        self.sweep().addCallbacks(self._swept, self._failed).addBoth(self._go_on)
+
+    def _swept(self, result: Result) -> None:
+        if result.soonest is not None:
+            # More is due at once if a sweep has taken as much as it may.
+            self.no_later((result.soonest - result.now.elapsed) / 1000 if not result.swaps else 0)
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(Unavailable):
+            self._log.failure("a sweep has failed", failure)
+
+    def _go_on(self, _: object) -> None:
+        self._timer = None
+        self.no_later(_PAUSE)

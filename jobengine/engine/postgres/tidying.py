@@ -1,0 +1,59 @@
+"""Removes what nothing refers to any more, some rows at a time."""
+
+from typing import Final, LiteralString
+
+from psycopg import Connection
+
+from .connection import Row
+
+__all__ = ["tidy"]
+
+#: Rows that are removed from a table at a time.
+_SLICE: Final = 1_000
+#: Milliseconds after which no transaction is under way that has seen a deleted queue.
+_UNSEEN: Final = 60_000
+#: Milliseconds for which events are kept, and for which it is remembered which batch of a connection was its last.
+_EVENTS: Final = 600_000
+_LANES: Final = 86_400_000
+
+_GONE: Final[LiteralString] = "SELECT queue_id, at FROM gone ORDER BY at LIMIT 1 FOR UPDATE SKIP LOCKED"
+_OF_QUEUE: Final[tuple[LiteralString, ...]] = (
+    "DELETE FROM job WHERE (queue_id, uid) IN (SELECT queue_id, uid FROM job WHERE queue_id = %s LIMIT %s)",
+    "DELETE FROM tag WHERE (queue_id, tag, inv_prio, arrival, uid) IN "
+    "(SELECT queue_id, tag, inv_prio, arrival, uid FROM tag WHERE queue_id = %s LIMIT %s)",
+    "DELETE FROM unique_key WHERE (queue_id, key) IN "
+    "(SELECT queue_id, key FROM unique_key WHERE queue_id = %s LIMIT %s)",
+    "DELETE FROM event WHERE (queue_id, last) IN (SELECT queue_id, last FROM event WHERE queue_id = %s LIMIT %s)",
+    "DELETE FROM tally WHERE (queue_id, slot, place) IN "
+    "(SELECT queue_id, slot, place FROM tally WHERE queue_id = %s LIMIT %s)",
+)
+_FORGET: Final[LiteralString] = "DELETE FROM gone WHERE queue_id = %s"
+#: First it is noted from where on events are kept: who asks for earlier ones is told that they are not.
+_EVENTS_FROM: Final[LiteralString] = (
+    "UPDATE queue q SET events_from = o.last FROM (SELECT queue_id, max(last) AS last FROM event WHERE at < %s "
+    "GROUP BY 1) o WHERE q.id = o.queue_id AND q.events_from < o.last"
+)
+_OLD_EVENTS: Final[LiteralString] = (
+    "DELETE FROM event e USING queue q WHERE q.id = e.queue_id AND e.last <= q.events_from"
+)
+_OLD_LANES: Final[LiteralString] = "DELETE FROM lane WHERE at < %s"
+
+
+def tidy(connection: "Connection[Row]", wall: int) -> bool:
+    """Remove some of it; returns whether there is more."""
+    with connection.transaction():
+        connection.execute(_EVENTS_FROM, [wall - _EVENTS])
+        connection.execute(_OLD_EVENTS)
+        connection.execute(_OLD_LANES, [wall - _LANES])
+    with connection.transaction():
+        gone = connection.execute(_GONE).fetchone()
+        return gone is not None and _tidy_queue(connection, gone[0], is_unseen=gone[1] < wall - _UNSEEN)
+
+
+def _tidy_queue(connection: "Connection[Row]", queue_id: int, *, is_unseen: bool) -> bool:
+    removed = [connection.execute(text, [queue_id, _SLICE]).rowcount for text in _OF_QUEUE]
+    if max(removed) == _SLICE:
+        return True
+    if is_unseen:
+        connection.execute(_FORGET, [queue_id])
+    return is_unseen

@@ -1,0 +1,62 @@
+"""A whole queue as it is read in parts: which jobs it had at first, and each as it is later."""
+
+from collections.abc import Sequence
+from typing import Final, LiteralString
+
+from attrs import frozen
+from psycopg import Connection
+
+from ...core.commands import ListJobs
+from ...core.errors import QueueNotFound
+from ...core.model import Job
+from ...core.needs import Needs
+from ...core.rules import expire
+from .asked import Asked, Part
+from .connection import Row
+from .loading import begin, load
+from .rows import Rows
+
+__all__ = ["View", "jobs_of", "view_of"]
+
+_UIDS: Final[LiteralString] = (
+    "SELECT q.id, j.uid FROM queue q LEFT JOIN job j ON j.queue_id = q.id WHERE q.name_digest = %s "
+    "ORDER BY j.inv_prio, j.arrival"
+)
+
+
+@frozen
+class View:
+    """The jobs that a queue had at some moment."""
+
+    #: The queue's number: one that is made anew has another.
+    queue_id: int
+    #: In execution order.
+    uids: Sequence[str]
+
+
+def view_of(connection: "Connection[Row]", rows: Rows, name: str) -> View:
+    """The jobs that a queue has now; raises QueueNotFound."""
+    found = connection.execute(_UIDS, [rows.name(name)], binary=True).fetchall()
+    if not found:
+        raise QueueNotFound(name)
+    return View(found[0][0], [uid for _, uid in found if uid is not None])
+
+
+def jobs_of(
+    connection: "Connection[Row]", rows: Rows, time: LiteralString, view: View, command: ListJobs, start: int
+) -> list[Job]:
+    """
+    The jobs of a view from `start` on, as many as the command asks for, as they are now.
+
+    Those that are gone are left out; raises QueueNotFound if the queue is.
+    """
+    name, uids = command.queue, view.uids[start : start + command.limit]
+    now = begin(connection, rows, time, [name])
+    if name not in now.known or now.known[name].id != view.queue_id:
+        raise QueueNotFound(name)
+    loaded = load(connection, rows, now, [Asked(command, [Part(command, Needs(uids=frozenset(uids)))])])
+    connection.execute("ROLLBACK")
+    while due := expire(loaded.tables, now.elapsed, len(uids)):
+        loaded.tables.apply(due)
+    table = loaded.tables.queues[name]
+    return [job for uid in uids if (job := table.job(uid)) is not None]

@@ -1,0 +1,225 @@
+"""
+Who waits: for jobs, first come first served on each server, and for the end of a job.
+
+The changes of this server wake them at once; those of others are looked for, one small query at a time.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final, LiteralString
+
+from attrs import define, field
+from psycopg import Connection
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.python.failure import Failure
+
+from ...core.commands import Claimed, ClaimResult, Peek
+from ...core.model import FINISHED, Job
+from ...core.queue_table import QueueTable
+from ...core.state import JobSwap, QueueSwap, Swap
+from ..line import Line, Waiter
+from ..outcome import Done, Outcome, Refused
+from ..waiters import Ends, has_become_ready
+from .asked import Task
+from .batch import Result
+from .connection import Row
+from .rows import FINISHED_FROM, Rows
+
+__all__ = ["Found", "Waiting", "jobs_in", "look"]
+
+#: Waiters that are served in one batch.
+_SERVED: Final = 200
+#: The queues, with their revisions, and whether a job can be claimed.
+_QUEUES: Final[LiteralString] = (
+    "SELECT name_digest, id, rev, EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.place = 0) "
+    "FROM queue q WHERE name_digest = ANY(%s)"
+)
+_UNFINISHED: Final[LiteralString] = (
+    "SELECT w.name_digest, w.uid FROM unnest(%s::bytea[], %s::text[]) AS w (name_digest, uid) "
+    "JOIN queue q USING (name_digest) JOIN job j ON j.queue_id = q.id AND j.uid = w.uid WHERE j.place < %s"
+)
+
+
+@define
+class Found:
+    """What a look at the database has found."""
+
+    #: The number and revision of each queue that is there, by name.
+    revisions: dict[str, tuple[int, int]] = field(factory=dict)
+    #: Those with jobs that can be claimed.
+    ready: set[str] = field(factory=set)
+    #: The jobs, by queue and uid, that are neither finished nor gone.
+    unfinished: set[tuple[str, str]] = field(factory=set)
+
+
+def look(connection: "Connection[Row]", rows: Rows, names: Sequence[str], ends: Sequence[tuple[str, str]]) -> Found:
+    """Look at these queues, and for the jobs that are awaited."""
+    found = Found()
+    digests = {rows.name(name): name for name in (*names, *(name for name, _ in ends))}
+    for digest, number, rev, ready in connection.execute(_QUEUES, [list(digests)], binary=True):
+        name = digests[digest]
+        found.revisions[name] = (number, rev)
+        if ready:
+            found.ready.add(name)
+    if ends:
+        columns = [[rows.name(name) for name, _ in ends], [uid for _, uid in ends], FINISHED_FROM]
+        answer = connection.execute(_UNFINISHED, columns, binary=True)
+        found.unfinished = {(digests[digest], uid) for digest, uid in answer}
+    return found
+
+
+@define
+class _Stir:
+    """What has happened in a queue that its waiters may be glad of."""
+
+    #: How many jobs have become ready, and their tags.
+    jobs: int = 0
+    kinds: set[tuple[str, ...]] = field(factory=set)
+    #: Whether it concerns all waiters, as when the queue was reconfigured.
+    concerns_all: bool = False
+
+    def concerns(self, waiter: Waiter) -> bool:
+        """Whether it concerns one."""
+        return self.concerns_all or any(waiter.tags.issubset(tags) for tags in self.kinds)
+
+
+@define(kw_only=True, eq=False)
+class Waiting:
+    """All who wait, and what has happened since they were last served."""
+
+    #: Carries out tasks in their order before all others; see Lane.ask_first.
+    ask_first: "Callable[[Sequence[Task]], list[Deferred[Outcome[Any]]]]"
+    #: Undoes claims whose callers have gone.
+    put_back: Callable[[Outcome[Any]], None]
+    line: Line = field(factory=Line)
+    ends: Ends = field(factory=Ends)
+    _stirred: dict[str, _Stir] = field(factory=dict, init=False)
+    _serving: bool = field(default=False, init=False)
+    #: The number and revision of each queue at the last look.
+    _revisions: dict[str, tuple[int, int]] = field(factory=dict, init=False)
+
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self.line) or bool(self.ends)
+
+    def note(self, result: Result) -> None:
+        """Wake those whom the changes of a batch concern."""
+        if self:
+            for swap in result.swaps:
+                self._note_change(swap)
+            self._serve()
+
+    def note_found(self, found: Found) -> None:
+        """Wake those whom changes of other servers concern."""
+        for name in self.line.names():
+            revision = found.revisions.get(name)
+            if name in found.ready or revision is None or self._revisions.get(name) != revision:
+                self._stir(name).concerns_all = True
+        self._revisions = found.revisions
+        for name, uid in self.ends.places():
+            if (name, uid) not in found.unfinished:
+                self.ends.tell(name, uid, None)
+        self._serve()
+
+    def end(self) -> None:
+        """Answer all, with no jobs."""
+        self.line.end()
+        self.ends.end()
+
+    def _note_change(self, swap: Swap) -> None:
+        if isinstance(swap, JobSwap):
+            self._note_job(swap.queue, swap.uid, swap.old, swap.new)
+        elif isinstance(swap, QueueSwap):
+            if self.line.waits_for(swap.queue):
+                self._stir(swap.queue).concerns_all = True
+            if isinstance(swap.old, QueueTable):
+                self.ends.end([swap.queue])
+
+    def _note_job(self, name: str, uid: str, old: Job | None, new: Job | None) -> None:
+        if self.ends and (new is None or new.state in FINISHED):
+            self.ends.tell(name, uid, new)
+        if new is not None and self.line.waits_for(name) and has_become_ready(old, new):
+            stir = self._stir(name)
+            stir.jobs += 1
+            stir.kinds.add(new.spec.tags)
+
+    def _stir(self, name: str) -> _Stir:
+        return self._stirred.setdefault(name, _Stir())
+
+    # Serving
+
+    def _serve(self) -> None:
+        """Let those who are concerned claim, in the order in which they came; one round at a time."""
+        if self._serving or not self._stirred:
+            return
+        self._serving = True
+        stirred, self._stirred = self._stirred, {}
+        concerned = (one for one in self.line.of(stirred) if _concerns(stirred, one))
+        jobs = None if any(one.concerns_all for one in stirred.values()) else sum(one.jobs for one in stirred.values())
+        self._serve_some(concerned, jobs, jobs)
+
+    def _serve_some(self, concerned: Iterator[Waiter], jobs: int | None, count: int | None) -> None:
+        """
+        Serve the next ones, at most `count` of them.
+
+        The round is over when they have claimed so many jobs, None is any number, or when none is left.
+        """
+        waiters = [] if jobs == 0 else list(islice(concerned, min(_SERVED, count or _SERVED)))
+        if not waiters:
+            self._serving = False
+            self._serve()
+            return
+        served = [self._served(*one) for one in zip(waiters, self.ask_first(_tasks(waiters)), strict=True)]
+
+        def go_on(claimed: list[int]) -> None:
+            """Serve those who come next."""
+            left = None if jobs is None else max(0, jobs - sum(claimed))
+            # If there was nothing for these, another server has the jobs, and the rest need not be asked one by one.
+            self._serve_some(concerned, left, left if any(claimed) else None)
+
+        gatherResults(served).addCallback(go_on)
+
+    def _served(self, waiter: Waiter, asked: "Deferred[Outcome[Any]]") -> "Deferred[int]":
+        """How many jobs a waiter has claimed."""
+        return asked.addCallback(self._offer, waiter).addErrback(self._fail, waiter)
+
+    def _offer(self, outcome: Outcome[Any], waiter: Waiter) -> int:
+        if waiter.done.called:
+            # It has left meanwhile.
+            self.put_back(outcome)
+            return 0
+        given = _given(waiter, outcome)
+        if given is not None:
+            self.line.remove(waiter)
+            waiter.done.callback(given)
+        return len(jobs_in(outcome))
+
+    def _fail(self, failure: Failure, waiter: Waiter) -> int:
+        self.line.remove(waiter)
+        if not waiter.done.called:
+            waiter.done.errback(failure)
+        return 0
+
+
+def jobs_in(outcome: Outcome[Any]) -> Sequence[Claimed]:
+    """The jobs that were claimed, if any."""
+    answer = outcome.answer if isinstance(outcome, Done) else None
+    return answer.jobs if isinstance(answer, ClaimResult) else ()
+
+
+def _given(waiter: Waiter, outcome: Outcome[Any]) -> Outcome[ClaimResult] | None:
+    """What a waiter is told: jobs, or an error; None if it goes on waiting."""
+    if isinstance(outcome, Refused) or jobs_in(outcome):
+        return outcome
+    if isinstance(waiter.command, Peek) and outcome.answer is not None:
+        # One that peeks waits in the line of those who claim.
+        return Done(ClaimResult(jobs=[Claimed(waiter.command.queue, outcome.answer)]), changed=False)
+    return None
+
+
+def _tasks(waiters: Iterable[Waiter]) -> list[Task]:
+    return [waiter.command for waiter in waiters]
+
+
+def _concerns(stirred: Mapping[str, _Stir], waiter: Waiter) -> bool:
+    return any(name in stirred and stirred[name].concerns(waiter) for name in waiter.queues)

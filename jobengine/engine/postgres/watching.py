@@ -1,0 +1,156 @@
+"""
+Events of queues, for those who watch them.
+
+Those of a queue are kept while somebody watches it, on any server; each batch numbers its own under the lock of the
+queue's row, so that all see them in one order.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, LiteralString
+
+from attrs import define, field, frozen
+from psycopg import Connection
+
+from ...core.errors import QueueNotFound
+from ...core.model import EventBatch, JobEvent
+from ..event_feed import Stream, Watcher
+from .batch import read_events
+from .connection import Row, Statement, together
+from .rows import Rows
+
+__all__ = ["Begun", "Read", "Watch", "Watches", "begin_watch", "read_watched"]
+
+#: Milliseconds for which events are kept on after a look.
+_KEPT: Final = 60_000
+#: Rows that are read at a time for each watcher.
+_ROWS: Final = 100
+
+_BEGIN: Final[LiteralString] = (
+    "UPDATE queue SET watched_until = {clock} + %s, "
+    "events = events + CASE WHEN watched_until < {clock} THEN 1 ELSE 0 END, "
+    "events_from = CASE WHEN watched_until < {clock} THEN events + 1 ELSE events_from END "
+    "WHERE name_digest = %s RETURNING id, events, events_from"
+)
+_GO_ON: Final[LiteralString] = "UPDATE queue SET watched_until = {clock} + %s WHERE id = ANY(%s) RETURNING id"
+_READ: Final[LiteralString] = (
+    "SELECT w.watch, e.last, e.number, e.at, e.sealed FROM unnest(%s::int[], %s::bigint[], %s::bigint[]) "
+    "AS w (watch, queue_id, after), LATERAL (SELECT * FROM event e WHERE e.queue_id = w.queue_id AND e.last > w.after "
+    "ORDER BY e.last LIMIT %s) e ORDER BY 1, 2"
+)
+
+
+@frozen
+class Begun:
+    """A watch that has begun."""
+
+    #: The queue's number, and the number of the last event that the watcher has.
+    queue_id: int
+    number: int
+    #: Whether those after the one that it asked for are no longer kept.
+    gone: bool
+
+
+@define(eq=False)
+class Watch:
+    """One who watches."""
+
+    queue_id: int
+    #: The last event that it was given.
+    number: int
+    watcher: Watcher
+
+
+@frozen
+class Read:
+    """What was read for those who watch."""
+
+    #: The events of each, with the number of its last.
+    events: Sequence[tuple[Watch, int, EventBatch]]
+    #: Those whose queue is gone.
+    ended: Sequence[Watch]
+
+
+def begin_watch(connection: "Connection[Row]", rows: Rows, clock: LiteralString, name: str, after: str | None) -> Begun:
+    """Have the events of a queue kept from now on; raises QueueNotFound."""
+    row = connection.execute(_BEGIN.format(clock=clock), [_KEPT, rows.name(name)]).fetchone()
+    if row is None:
+        raise QueueNotFound(name)
+    queue_id, last, first = row
+    number = None if after is None else _number_in(after, queue_id)
+    is_kept = number is not None and first <= number <= last
+    return Begun(queue_id, number if number is not None and is_kept else last, gone=after is not None and not is_kept)
+
+
+def read_watched(
+    connection: "Connection[Row]", rows: Rows, clock: LiteralString, watches: Sequence[tuple[Watch, int]]
+) -> Read:
+    """The events after these numbers; those of their queues go on being kept."""
+    ids = sorted({watch.queue_id for watch, _ in watches})
+    columns = [list(range(len(watches))), [watch.queue_id for watch, _ in watches], [after for _, after in watches]]
+    there, found = together(
+        connection, Statement(_GO_ON.format(clock=clock), [_KEPT, ids]), Statement(_READ, [*columns, _ROWS])
+    )
+    events = []
+    for index, last, count, at, sealed in found:
+        watch, after = watches[index]
+        batch = _batch(rows, watch.queue_id, last, count, at, sealed)
+        events.append((watch, last, EventBatch(tuple(one for one in batch if _number(one) > after))))
+    kept = {row[0] for row in there}
+    return Read(events, [watch for watch, _ in watches if watch.queue_id not in kept])
+
+
+def _batch(rows: Rows, queue_id: int, last: int, count: int, at: int, sealed: bytes) -> Iterator[JobEvent]:
+    for number, (uid, before, state) in enumerate(read_events(rows.seal.open(sealed)), last - count + 1):
+        yield JobEvent(id=f"{queue_id}-{number}", uid=uid, before=before, state=state, at=at)
+
+
+def _number(event: JobEvent) -> int:
+    return int(event.id.rpartition("-")[2])
+
+
+def _number_in(event_id: str, queue_id: int) -> int | None:
+    """The number in an event's id, or None if it is not one of this queue's."""
+    queue, _, number = event_id.rpartition("-")
+    if queue != str(queue_id) or not (number.isascii() and number.isdigit() and len(number) < 19):
+        return None
+    return int(number)
+
+
+@define
+class Watches:
+    """All who watch on this server."""
+
+    _watches: list[Watch] = field(factory=list)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._watches)
+
+    def add(self, begun: Begun) -> Watch:
+        """One more."""
+        watch = Watch(begun.queue_id, begun.number, Watcher(Stream(str(begun.queue_id)), gone=begun.gone))
+        self._watches.append(watch)
+        return watch
+
+    def leave(self, watch: Watch) -> None:
+        """One less."""
+        if watch in self._watches:
+            self._watches.remove(watch)
+
+    def numbers(self) -> list[tuple[Watch, int]]:
+        """What each has: see read_watched."""
+        return [(watch, watch.number) for watch in self._watches]
+
+    def note(self, read: Read) -> None:
+        """Hand out what was read, and end the streams of queues that are gone."""
+        for watch, last, batch in read.events:
+            if last > watch.number:
+                watch.number = last
+                watch.watcher.give([batch])
+        for watch in read.ended:
+            watch.watcher.end()
+
+    def end(self) -> None:
+        """End all streams."""
+        for watch in self._watches:
+            watch.watcher.end()

@@ -1,0 +1,156 @@
+"""Writes what has changed in a batch."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, LiteralString
+
+from attrs import astuple, define, field, frozen
+from psycopg import Connection
+
+from ...core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
+from ...core.model import Job
+from ...core.state import JobSwap
+from .connection import Row, Statement, together
+from .loading import Now, Redo
+from .rows import Known, Rows, place_of
+
+__all__ = ["Change", "changes_of", "statements_of", "write_queues"]
+
+_INSERT: Final[LiteralString] = (
+    "INSERT INTO job (queue_id, uid, place, inv_prio, arrival, due, due_wall, created, updated, unique_key, bytes, "
+    "sealed, said) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[], "
+    "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[])"
+)
+_UPDATE: Final[LiteralString] = (
+    "UPDATE job j SET place = n.place, inv_prio = n.inv_prio, arrival = n.arrival, due = n.due, due_wall = n.due_wall, "
+    "created = n.created, updated = n.updated, unique_key = n.unique_key, bytes = n.bytes, "
+    "sealed = coalesce(n.sealed, j.sealed), said = n.said FROM unnest(%s::bigint[], %s::text[], %s::smallint[], "
+    "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[], "
+    "%s::bytea[], %s::bytea[]) AS n (queue_id, uid, place, inv_prio, arrival, due, due_wall, created, updated, "
+    "unique_key, bytes, sealed, said) WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
+)
+_DELETE: Final[LiteralString] = (
+    "DELETE FROM job j USING unnest(%s::bigint[], %s::text[]) AS n (queue_id, uid) "
+    "WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
+)
+_TAG: Final[LiteralString] = (
+    "INSERT INTO tag SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bigint[], %s::bigint[], %s::text[])"
+)
+_UNTAG: Final[LiteralString] = (
+    "DELETE FROM tag t USING unnest(%s::bigint[], %s::bytea[], %s::bigint[], %s::bigint[], %s::text[]) "
+    "AS n (queue_id, tag, inv_prio, arrival, uid) WHERE t.queue_id = n.queue_id AND t.tag = n.tag "
+    "AND t.inv_prio = n.inv_prio AND t.arrival = n.arrival AND t.uid = n.uid"
+)
+_TALLY: Final[LiteralString] = (
+    "INSERT INTO tally AS t SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::smallint[], %s::bigint[]) "
+    "ORDER BY 1, 2, 3 ON CONFLICT (queue_id, slot, place) DO UPDATE SET jobs = t.jobs + excluded.jobs"
+)
+_GONE: Final[LiteralString] = "DELETE FROM queue WHERE id = %s AND rev = %s RETURNING id"
+_RECONFIGURED: Final[LiteralString] = (
+    "UPDATE queue SET sealed = %s, rev = rev + 1 WHERE id = %s AND rev = %s RETURNING id"
+)
+#: A row of the table tag.
+_TagRow = tuple[int, bytes, int, int, str]
+
+
+@frozen
+class Change:
+    """What became of a job in a batch."""
+
+    queue: Known
+    uid: str
+    old: Job | None
+    new: Job | None
+
+
+def changes_of(swaps: Iterable[JobSwap], known: Mapping[str, Known]) -> list[Change]:
+    """The change of each job, from before its first swap to after its last; none of those that came and went."""
+    made: dict[tuple[str, str], Change] = {}
+    for swap in swaps:
+        before = made.get((swap.queue, swap.uid))
+        old = swap.old if before is None else before.old
+        made[swap.queue, swap.uid] = Change(known[swap.queue], swap.uid, old, swap.new)
+    return [one for one in made.values() if one.old is not None or one.new is not None]
+
+
+def write_queues(connection: "Connection[Row]", rows: Rows, facts: Iterable[Fact], now: Now) -> None:
+    """Write what became of queues; raises Redo if another connection has changed one meanwhile."""
+    statements = [one for fact in facts for one in _of_queue(rows, fact, now)]
+    if statements and not all(together(connection, *statements)):
+        raise Redo
+
+
+def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:
+    """What to send for a fact about a queue: each statement answers with a row if it did anything."""
+    match fact:
+        case QueueCreated(queue):
+            values = [rows.name(queue.name), rows.sealed_queue(queue)]
+            return [Statement("INSERT INTO queue (name_digest, sealed) VALUES (%s, %s) RETURNING id", values)]
+        case QueueChanged(queue):
+            its = now.known[queue.name]
+            return [Statement(_RECONFIGURED, [rows.sealed_queue(queue), its.id, its.rev])]
+        case QueueDeleted(name):
+            its = now.known[name]
+            gone = Statement("INSERT INTO gone VALUES (%s, %s) RETURNING queue_id", [its.id, now.wall])
+            return [Statement(_GONE, [its.id, its.rev]), gone]
+    return []
+
+
+def statements_of(rows: Rows, changes: Sequence[Change], slot: int) -> list[Statement]:
+    """What to send for changes of jobs; the tally is kept in this slot."""
+    return _Writing(rows, changes).statements(slot)
+
+
+@define
+class _Writing:
+    """The statements that write changes of jobs."""
+
+    rows: Rows
+    changes: Sequence[Change]
+    _tagged: list[_TagRow] = field(factory=list, init=False)
+    _untagged: list[_TagRow] = field(factory=list, init=False)
+    _moved: Counter[tuple[int, int]] = field(factory=Counter, init=False)
+
+    def statements(self, slot: int) -> list[Statement]:
+        """In the order in which rows are locked: what is new is sorted, as its keys may be another's."""
+        for change in self.changes:
+            self._note(change.queue.id, change.old, -1, self._untagged)
+            self._note(change.queue.id, change.new, 1, self._tagged)
+        removed = [(one.queue.id, one.uid) for one in self.changes if one.new is None]
+        changed = [self._row(one, one.new) for one in self.changes if one.old is not None and one.new is not None]
+        new = [self._row(one, one.new) for one in self.changes if one.old is None and one.new is not None]
+        moved = sorted((queue_id, slot, place, by) for (queue_id, place), by in self._moved.items() if by)
+        stays = set(self._tagged) & set(self._untagged)
+        return [
+            *_statement(_DELETE, removed),
+            *_statement(_UPDATE, changed),
+            *_statement(_INSERT, sorted(new, key=_uid_of)),
+            *_statement(_UNTAG, sorted(set(self._untagged) - stays)),
+            *_statement(_TAG, sorted(set(self._tagged) - stays)),
+            *_statement(_TALLY, moved),
+        ]
+
+    def _note(self, queue_id: int, job: Job | None, by: int, tags: list[_TagRow]) -> None:
+        """Count a job where it was or is, and its tags if it can be claimed there."""
+        if job is None:
+            return
+        self._moved[queue_id, place_of(job)] += by
+        if job.ready and job.spec.tags:
+            spec = job.spec
+            digests = self.rows.tags(spec.tags)
+            tags += [(queue_id, digest, ~spec.priority, spec.arrival, spec.uid) for digest in digests]
+
+    def _row(self, change: Change, job: Job) -> tuple[object, ...]:
+        queue, old = change.queue.queue, change.old
+        same = old is not None and old.spec is job.spec
+        sealed = None if same else self.rows.sealed_job(queue, job)
+        return (change.queue.id, *astuple(self.rows.columns(job)), sealed, self.rows.said(queue, job) if same else None)
+
+
+def _statement(text: LiteralString, rows: Sequence[tuple[object, ...]]) -> list[Statement]:
+    """The statement that sends these rows, as one array for each column; none if there are none."""
+    return [Statement(text, [list(column) for column in zip(*rows, strict=True)])] if rows else []
+
+
+def _uid_of(row: tuple[Any, ...]) -> tuple[int, str]:
+    return row[0], row[1]

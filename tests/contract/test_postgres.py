@@ -1,0 +1,213 @@
+"""The engine on PostgreSQL, held to the contract of all engines."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from twisted.internet.defer import Deferred
+
+from jobengine.core.commands import ChangeQueue, DeleteQueue
+from jobengine.core.errors import QueueNotFound
+from jobengine.core.model import State
+from jobengine.engine.door import Engine
+from jobengine.engine.postgres.engine import PostgresEngine
+from jobengine.storage.errors import Damaged
+from tests.contract.asking import Asker
+from tests.contract.pending import Begun, result_of
+from tests.contract.suite import EngineContract
+from tests.doubles import SECRET, AtOnce, CountedIds, new_clock
+from tests.postgres import TABLES, Database
+
+pytestmark = pytest.mark.slow
+
+#: Where a database with a time of its own has it.
+PRETENDED = "(SELECT at FROM pretended)"
+
+
+class PostgresWorld:
+    """A PostgresEngine whose database has a time of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._clock = new_clock()
+        self._ahead = 0
+        self._new_id = CountedIds()
+        self.control = psycopg.connect(
+            url, autocommit=True, options="-c search_path=jobengine -c synchronous_commit=off"
+        )
+        self.control.execute("CREATE TABLE IF NOT EXISTS pretended (at bigint)")
+        self.control.execute("DELETE FROM pretended")
+        self.control.execute("INSERT INTO pretended VALUES (%s)", [self.now])
+        self._start()
+
+    def _start(self) -> None:
+        self._postgres = PostgresEngine(
+            url=self._url,
+            secret=lambda: SECRET,
+            thread=lambda _name: AtOnce(),
+            clock=self._clock,
+            new_id=self._new_id,
+            time=PRETENDED,
+            interval=True,
+        )
+        self._postgres.open()
+        Deferred.fromCoroutine(self._postgres.start())
+        self.settle()
+
+    @property
+    def engine(self) -> Engine:
+        return self._postgres
+
+    @property
+    def now(self) -> int:
+        return int((self._clock.seconds() + self._ahead) * 1000)
+
+    def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
+        pending = [self.begin(one, settle=False) for one in asked]
+        self._run_until(lambda: all(one.answered for one in pending))
+        return [result_of(one) for one in pending]
+
+    def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Begun:
+        pending = Begun(self, asked)
+        if settle:
+            self.settle()
+        return pending
+
+    def settle(self) -> None:
+        for _ in range(5):
+            self._clock.advance(0)
+
+    def advance(self, seconds: float) -> None:
+        self._clock.rightNow += seconds
+        self._set_time()
+        self.settle()
+
+    def set_wall_clock(self, seconds: int) -> None:
+        self._ahead += seconds
+        self._set_time()
+        self._postgres.wall_clock_was_set()
+        self.settle()
+
+    def _set_time(self) -> None:
+        self.control.execute("UPDATE pretended SET at = %s", [self.now])
+
+    def reopen(self) -> None:
+        self._stop()
+        self._start()
+
+    def close(self) -> None:
+        self._stop()
+        self.control.close()
+
+    def _stop(self) -> None:
+        stopped = Deferred.fromCoroutine(self._postgres.stop())
+        self._run_until(lambda: bool(stopped.called))
+
+    def _run_until(self, done: Callable[[], bool]) -> None:
+        """Let happen what needs no time, until it is done."""
+        for _ in range(1000):
+            if done():
+                return
+            self.settle()
+        raise AssertionError("it never came to an end")
+
+
+class TestPostgresEngine(EngineContract):
+    """PostgresEngine, alone on its database."""
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[PostgresWorld]:
+    database.clear()
+    world = PostgresWorld(database.url)
+    yield world
+    world.close()
+
+
+def _rows(world: PostgresWorld) -> dict[str, int]:
+    """How many rows each table has that is about queues."""
+    tables = [table for table in TABLES if table != "lane"]
+    return {table: len(world.control.execute(f"SELECT 1 FROM {table}").fetchall()) for table in tables}
+
+
+def test_of_a_deleted_queue_no_row_is_left(world: PostgresWorld) -> None:
+    ask = Asker(world)
+    ask.create()
+    world.begin(anext(ask.watch()))
+    for at in range(5):
+        ask.add(tags=("a", "b"), unique_key=str(at))
+    assert {**_rows(world), "gone": 0} == {
+        "queue": 1,
+        "job": 5,
+        "tag": 10,
+        "unique_key": 5,
+        "tally": 1,
+        "event": 5,
+        "gone": 0,
+    }
+    ask.ask(DeleteQueue)
+    for _ in range(9):
+        world.advance(10)
+    assert set(_rows(world).values()) == {0}
+
+
+def test_a_row_that_was_put_in_the_place_of_another_is_refused(world: PostgresWorld) -> None:
+    ask = Asker(world)
+    ask.create()
+    first, second = ask.add(content=b'{"a":1}'), ask.add(content=b'{"a":2}')
+    sealed = "SELECT sealed FROM job WHERE uid = %s"
+    world.control.execute(f"UPDATE job SET sealed = ({sealed}) WHERE uid = %s", [first.spec.uid, second.spec.uid])
+    assert ask.read(first) == first
+    with pytest.raises(Damaged):
+        ask.read(second)
+
+
+def test_nothing_of_a_clients_is_in_the_tables_in_clear(world: PostgresWorld) -> None:
+    ask = Asker(world)
+    ask.create()
+    world.begin(anext(ask.watch()))
+    ask.add(content=b'{"secret":1}', tags=("secret",), unique_key="secret", uid=None)
+    job = ask.hold(worker="secret")
+    ask.update(job, error="secret", result=b'"secret"')
+    for table in TABLES:
+        for row in world.control.execute(f"SELECT * FROM {table}"):
+            assert all(b"secret" not in value for value in row if isinstance(value, bytes))
+            assert all("secret" not in value for value in row if isinstance(value, str))
+
+
+def test_what_two_servers_do_is_seen_by_both(database: Database) -> None:
+    database.clear()
+    first, second = PostgresWorld(database.url), PostgresWorld(database.url)
+    here, there = Asker(first), Asker(second)
+    here.create()
+    job = here.add()
+    waiting, watching = here.claiming(), here.awaiting(job)
+    assert [one.job.spec for one in waiting.answer.jobs] == [job.spec]
+    waiting, stream = here.claiming(), here.watch()
+    event = first.begin(anext(stream))
+    there.update(job, State.COMPLETE)
+    other = there.add()
+    assert not waiting.answered
+    first.advance(0.25)
+    assert [one.job.spec for one in waiting.answer.jobs] == [other.spec]
+    assert watching.answer.state is State.COMPLETE
+    assert [one.uid for one in event.answer[0].events] == [job.spec.uid]
+    there.ask(ChangeQueue, paused=True)
+    late = here.claiming()
+    there.ask(DeleteQueue)
+    first.advance(0.25)
+    with pytest.raises(QueueNotFound):
+        assert late.answer
+    first.close()
+    second.close()
+
+
+def test_a_lost_connection_is_made_anew_and_nothing_is_done_twice(world: PostgresWorld) -> None:
+    ask = Asker(world)
+    ask.create()
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+    for count in range(1, 4):
+        world.control.execute(f"{others} pg_backend_pid()")
+        ask.add()
+        assert len(ask.jobs()) == count

@@ -1,0 +1,143 @@
+"""A PostgreSQL of the tests' own: a cluster in a temporary directory, reached by a Unix socket."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from attrs import define, field
+
+from jobengine.engine.postgres.connection import Row, connected
+from jobengine.engine.postgres.schema import migrate
+from jobengine.engine.postgres.sealing import SealedKey, new_key
+from tests.doubles import QUICK_KDF, SECRET
+
+__all__ = ["Cluster", "Database", "cluster", "database"]
+
+#: What the tables of a database are called, but for the one row of meta.
+TABLES = ("queue", "job", "tag", "unique_key", "tally", "lane", "event", "gone")
+#: Small, and as careful with the disk as any.
+SETTINGS = {
+    "listen_addresses": "",
+    "shared_buffers": "32MB",
+    "max_connections": "60",
+    "autovacuum_naptime": "10",
+    "log_min_messages": "panic",
+}
+
+
+def _programs() -> Path:
+    """Where the newest installed PostgreSQL has its programs; Debian has them off the PATH."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
+    assert versions, "PostgreSQL is not installed: see tests/debian-packages.txt"
+    return versions[-1].parent
+
+
+@define
+class Cluster:
+    """A running PostgreSQL; databases are made in it."""
+
+    path: Path
+    _server: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+
+    def url(self, name: str) -> str:
+        return f"host={self.path} user=jobengine dbname={name}"
+
+    def make(self) -> None:
+        self.path.chmod(0o755)
+        if os.getuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self.path, nobody.pw_uid, nobody.pw_gid)
+        options = ("-U", "jobengine", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions")
+        subprocess.run(
+            self._command("initdb", "-D", str(self.path / "data"), *options), check=True, capture_output=True
+        )
+
+    def start(self) -> None:
+        settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        command = self._command("postgres", "-D", str(self.path / "data"), "-k", str(self.path), *settings)
+        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self.url("postgres")).close()
+            except psycopg.OperationalError:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            else:
+                return
+
+    def make_database(self, name: str) -> str:
+        """A new database, without tables; returns its URL."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def stop(self, how: int = signal.SIGINT) -> None:
+        """With SIGINT connections are ended, with SIGQUIT all is as after a crash."""
+        if self._server is not None:
+            self._server.send_signal(how)
+            self._server.wait(30)
+            self._server = None
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        """PostgreSQL refuses to be run by root."""
+        command = [str(_programs() / program), *arguments]
+        as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        return [*as_nobody, *command] if os.getuid() == 0 else command
+
+
+@define
+class Database:
+    """A database with the tables of JobEngine."""
+
+    url: str
+
+    @classmethod
+    def make(cls, cluster: Cluster, name: str) -> "Database":
+        database = cls(cluster.make_database(name))
+        with connected(database.url) as connection:
+            migrate(connection, SECRET, QUICK_KDF)
+        return database
+
+    def clear(self, secret: bytes | None = None) -> None:
+        """Remove all queues and jobs, and take another SECRET."""
+        with connected(self.url, interval=True) as connection, connection.transaction():
+            for table in TABLES:
+                connection.execute(f"DELETE FROM {table}")
+            connection.execute("UPDATE meta SET ahead = 0")
+            if secret is not None:
+                self._rekey(connection, new_key(secret, QUICK_KDF))
+
+    def _rekey(self, connection: "psycopg.Connection[Row]", key: SealedKey) -> None:
+        connection.execute("UPDATE meta SET salt = %s, sealed = %s", [key.salt, key.sealed])
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One for all tests of a process that use PostgreSQL."""
+    path = Path(tempfile.mkdtemp(prefix="je-pg-"))
+    made = Cluster(path)
+    try:
+        made.make()
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def database(cluster: Cluster, request: pytest.FixtureRequest) -> Database:
+    """One for the tests of a module; they clear it."""
+    return Database.make(cluster, request.module.__name__.rpartition(".")[2])
