@@ -70,7 +70,7 @@ def makeService(options: Options) -> IService:
 
     # twistd forks after this, and the fork inherits it.
     forbid_dumps()
-    wipe_variables("SECRET", "ADMIN_KEY")
+    wipe_variables("SECRET", "ADMIN_KEY", "DATABASE_URL")
     settings = options.settings
     twistd = options.parent
     if twistd is not None and not twistd["nodaemon"]:
@@ -92,6 +92,8 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
 
 
 def _engine(settings: Settings, reactor: Any, on_failure: Callable[[StorageError], None]) -> Engine:
+    if settings.database_url is not None:
+        return _postgres_engine(settings, settings.database_url, reactor)
     return LocalEngine(
         journal=Journal(settings.db_path),
         secret=_secret(settings),
@@ -103,6 +105,22 @@ def _engine(settings: Settings, reactor: Any, on_failure: Callable[[StorageError
         on_failure=on_failure,
         sync_interval=settings.sync_interval,
         max_backlog=settings.max_backlog,
+    )
+
+
+def _postgres_engine(settings: Settings, url: str, reactor: Any) -> Engine:
+    """The engine on PostgreSQL: who does not use it needs no driver, and loads none."""
+    try:
+        from .engine.postgres.engine import PostgresEngine
+    except ImportError as error:
+        end_start(BadSetting(f"DATABASE_URL needs a driver: pip install 'jobengine[postgres]' ({error})"))
+    return PostgresEngine(
+        url=url,
+        secret=_secret(settings),
+        thread=lambda name: DiskThread(reactor, name),
+        clock=reactor,
+        new_id=new_uuid,
+        interval=bool(settings.sync_interval),
     )
 
 
@@ -149,7 +167,9 @@ def _secret(settings: Settings) -> Callable[[], bytes]:
 def _check_before_fork(settings: Settings) -> None:
     """End the process here if the SECRET is wrong: after twistd has forked, its exit code can't say so."""
     try:
-        if os.path.exists(settings.db_path):
+        if settings.database_url is not None:
+            _postgres_engine(settings, settings.database_url, None).open()
+        elif os.path.exists(settings.db_path):
             check_secret(settings.db_path, settings.secret or key_file_secret(settings.db_path))
         elif settings.secret is None and os.path.exists(settings.db_path + ".key"):
             key_file_secret(settings.db_path)

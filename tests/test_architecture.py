@@ -34,6 +34,13 @@ ALLOWED = {
     "testing": {"client"},
     "cli": {"cli", "client", "worker", "tools"},
     "tools": {"tools", "storage", "core", "daemon.secret_file", "daemon.secrecy"},
+    "tools.migrating": {
+        "tools",
+        "storage",
+        "daemon.secret_file",
+        "engine.postgres.connection",
+        "engine.postgres.schema",
+    },
 }
 #: What the pure room may import of others.
 PURE = sys.stdlib_module_names | {"attrs", "msgspec"}

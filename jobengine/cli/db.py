@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "export": "db_transfer:export",
     "import": "db_transfer:import_",
     "import-go": "db_transfer:import_go",
+    "migrate": "db_migrate:migrate",
 }
 
 
@@ -24,5 +25,5 @@ def db() -> None:
     Check, back up, repair, re-key and export a database file.
 
     They work on the file itself, without a server; `check`, `backup` and `export` can be used while a server runs. The
-    SECRET comes from SECRET or SECRET_FILE, or from the key file beside the database.
+    SECRET comes from SECRET or SECRET_FILE, or from the key file beside the database. Only `migrate` is for PostgreSQL.
     """

@@ -90,6 +90,13 @@ def _choice(*choices: str) -> Callable[[str], str]:
 
 SETTINGS: Final = (
     Setting("db-path", "DB_PATH", "./jobengine.jedb", _text, "The database file; made if it is not there."),
+    Setting(
+        "database-url-file",
+        "DATABASE_URL_FILE",
+        "",
+        _text,
+        "The file with the DATABASE_URL of a PostgreSQL that keeps the jobs instead of a file; or set DATABASE_URL.",
+    ),
     Setting("api-port", "API_PORT", "6006", _whole(0, 65535), "The TCP port of the API."),
     Setting("api-host", "API_HOST", "127.0.0.1", _text, "The address to listen at; 0.0.0.0 is all of IPv4."),
     Setting("listen", "LISTEN", "", _text, "A Twisted endpoint, such as one with TLS, instead of host and port."),
@@ -175,6 +182,8 @@ class Settings:
 
     #: The absolute path of the database.
     db_path: str
+    #: The connection string of the PostgreSQL that keeps the jobs instead; None for the file.
+    database_url: str | None = field(repr=False)
     #: A Twisted endpoint description.
     endpoint: str
     #: What encrypts the database; None to use or make the key file beside it.
@@ -213,10 +222,15 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
     Paths become absolute and secret files are read here: twistd changes directory and user later.
     """
     values = {setting.option: _value(setting, options.get(setting.option), environment) for setting in SETTINGS}
+    database_url = _database_url(options, environment)
+    secret = _secret("SECRET", options.get("secret-file"), environment)
+    if database_url is not None and secret is None:
+        raise BadSetting("SECRET must be set with DATABASE_URL, the same for all servers: there is no key file")
     return Settings(
         db_path=os.path.abspath(values["db-path"]),
+        database_url=database_url,
         endpoint=values["listen"] or _endpoint(values["api-host"], values["api-port"]),
-        secret=_secret("SECRET", options.get("secret-file"), environment),
+        secret=secret,
         admin_key=_secret("ADMIN_KEY", options.get("admin-key-file"), environment),
         sync_interval=_INTERVAL_SECONDS if values["durability"] == "interval" else 0,
         max_backlog=values["max-backlog-bytes"],
@@ -259,6 +273,15 @@ def _value(setting: Setting, option: str | None, environment: Mapping[str, str])
 
 def _endpoint(host: str, port: int) -> str:
     return f"tcp:{port}:interface={host.replace(':', chr(92) + ':')}:backlog={_BACKLOG}"
+
+
+def _database_url(options: Mapping[str, str | None], environment: Mapping[str, str]) -> str | None:
+    url = _secret("DATABASE_URL", options.get("database-url-file"), environment)
+    if url is None:
+        return None
+    if options.get("db-path") is not None or environment.get("DB_PATH"):
+        raise BadSetting("DATABASE_URL and DB_PATH are both set; keep only one")
+    return os.fsdecode(url).strip()
 
 
 def _secret(variable: str, option: str | None, environment: Mapping[str, str]) -> bytes | None:

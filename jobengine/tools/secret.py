@@ -7,7 +7,7 @@ from ..daemon.secrecy import forbid_dumps
 from ..daemon.secret_file import BadSecret, BlankSecret, read_key_file, read_secret_file, secret_from
 from ..storage.errors import WrongSecret
 
-__all__ = ["find_go_secret", "find_new_secret", "find_secret", "is_in_key_file", "read_new_secret"]
+__all__ = ["find_go_secret", "find_new_secret", "find_secret", "find_set_secret", "is_in_key_file", "read_new_secret"]
 
 
 def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) -> bytes:
@@ -34,6 +34,19 @@ def _find(databases: Sequence[str], what_to_do: str, environment: Mapping[str, s
         if os.path.lexists(key_file):
             return read_key_file(key_file)
     raise WrongSecret(f"no SECRET is set and there is no {' nor '.join(key_files)}; {what_to_do}")
+
+
+def find_set_secret(environment: Mapping[str, str] = os.environ) -> bytes:
+    """
+    The SECRET from SECRET or SECRET_FILE, for a database that has no key file.
+
+    Also forbids core dumps of this process. Raises BadSecret.
+    """
+    forbid_dumps()
+    secret = _set_secret(environment)
+    if secret is None:
+        raise BadSecret("SECRET is not set; a database in PostgreSQL has no key file beside it")
+    return secret
 
 
 def find_go_secret(database: str, file: str | None, environment: Mapping[str, str] = os.environ) -> bytes:

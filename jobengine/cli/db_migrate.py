@@ -1,0 +1,23 @@
+"""`jobengine db migrate`."""
+
+from jobengine.tools.migrating import migrate as bring_up_to_date
+
+from .db_common import file_command
+from .session import current
+
+__all__ = ["migrate"]
+
+
+@file_command("migrate", "DATABASE_URL=postgresql://jobengine@db/jobengine jobengine db migrate")
+def migrate() -> None:
+    """
+    Make the tables of JobEngine in PostgreSQL, or bring them up to date.
+
+    The database comes from DATABASE_URL or DATABASE_URL_FILE, and must be there; it may have other tables. To run this
+    again does no harm.
+    """
+    had, has = bring_up_to_date()
+    session = current()
+    if session.json:
+        session.output.json({"had": had, "has": has})
+    session.output.note(f"The schema has version {has}; it had {had or 'none'}.")

@@ -1,0 +1,195 @@
+"""Daemons on PostgreSQL: several on one database, and what is left when one of them, or the database, is killed."""
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from tests.postgres import Cluster, Database
+
+from .conftest import MakeDaemon
+from .daemons import SECRET, Client, Daemon, until
+
+#: What breaks the way to a server.
+LOST = (OSError, HTTPException)
+
+
+@pytest.fixture
+def make_server(make_daemon: MakeDaemon, database: Database) -> Callable[..., Daemon]:
+    """Makes a daemon on the database, which is empty."""
+    database.clear(secret=SECRET.encode())
+
+    def make(name: str = "home", **settings: str) -> Daemon:
+        return make_daemon(name, settings={"DATABASE_URL": database.url, **settings})
+
+    return make
+
+
+def test_without_tables_it_ends_with_4_and_migrate_makes_them(
+    make_daemon: MakeDaemon,
+    cluster: Cluster,
+) -> None:
+    url = cluster.make_database("bare")
+    daemon = make_daemon(settings={"DATABASE_URL": url})
+    assert daemon.run() == 4
+    assert "jobengine db migrate" in daemon.errors
+    for secret, code in ((SECRET, 0), (SECRET, 0), ("another", 3)):
+        environment = {**daemon.environment, "SECRET": secret}
+        command = [str(Path(sys.executable).with_name("jobengine")), "db", "migrate"]
+        assert subprocess.run(command, env=environment, cwd=daemon.home, check=False).returncode == code
+    daemon.start()
+    with daemon.client() as client:
+        client.make_queue()
+        assert client.add().status == 201
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "reason"),
+    [
+        ({"SECRET": "another"}, 3, "the SECRET is not the one"),
+        ({"SECRET": ""}, 1, "SECRET must be set with DATABASE_URL"),
+        ({"DB_PATH": "db"}, 1, "DATABASE_URL and DB_PATH are both set"),
+        ({"DATABASE_URL": "host=/nowhere password=hunter2"}, 1, "the database can't be reached"),
+    ],
+)
+def test_it_does_not_start_on_what_is_not_its_own(
+    make_server: Callable[..., Daemon], settings: dict[str, str], code: int, reason: str
+) -> None:
+    daemon = make_server(**settings)
+    assert daemon.run() == code
+    assert reason in daemon.log + daemon.errors
+    assert "hunter2" not in daemon.log + daemon.errors
+
+
+def test_who_uses_a_file_never_loads_the_driver(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon().start()
+    assert "psycopg" not in Path(f"/proc/{daemon.pid}/maps").read_text()
+
+
+def test_a_job_added_at_one_server_goes_to_one_who_waits_at_another(make_server: Callable[..., Daemon]) -> None:
+    one, other = make_server("one").start(), make_server("other").start()
+    given: list[Any] = []
+    with one.client() as here, other.client() as there:
+        here.make_queue()
+        waiting = Thread(target=lambda: given.append(there.take(wait=20)))
+        waiting.start()
+        until("it waits", lambda: here.ready().status == 200 and _waits(other))
+        uid = here.add().json["uid"]
+        waiting.join()
+        assert [job["uid"] for job in given[0].json["jobs"]] == [uid]
+        assert here.read(uid).json["state"] == "inprogress"
+
+
+def _waits(daemon: Daemon) -> bool:
+    with daemon.client() as client:
+        return client.metric('jobengine_waiters{on="job"}') == 1
+
+
+@define
+class _Book:
+    """What clients were told."""
+
+    attempted: set[str] = field(factory=set)
+    added: set[str] = field(factory=set)
+    #: How often each lease was given out for a job: at most once each.
+    leases: Counter[tuple[str, str]] = field(factory=Counter)
+    done: set[str] = field(factory=set)
+    stop: Event = field(factory=Event)
+
+    def work(self, daemon: Daemon, number: int) -> None:
+        """Add, claim and complete, whatever happens to the server."""
+        at = 0
+        while not self.stop.is_set():
+            with suppress(*LOST), Client(daemon.port, sampled=True, timeout=15) as client:
+                while not self.stop.is_set():
+                    at += 1
+                    self._round(client, f"{number:08x}-0000-4000-8000-{at:012x}")
+            self.stop.wait(0.05)
+
+    def _round(self, client: Client, uid: str) -> None:
+        self.attempted.add(uid)
+        if client.add(uid=uid).status in (200, 201):
+            self.added.add(uid)
+        taken = client.take()
+        for job in taken.json["jobs"] if taken.status == 200 else ():
+            self.leases[job["uid"], job["lease"]] += 1
+            if client.change(job["uid"], lease=job["lease"], new_status="complete").status == 200:
+                self.done.add(job["uid"])
+
+
+@pytest.fixture
+def book() -> Iterator[_Book]:
+    book = _Book()
+    yield book
+    book.stop.set()
+
+
+def _work(book: _Book, *daemons: Daemon) -> list[Thread]:
+    workers = [Thread(target=book.work, args=(daemons[at % len(daemons)], at)) for at in range(4)]
+    for worker in workers:
+        worker.start()
+    return workers
+
+
+def _judge(book: _Book, workers: list[Thread], daemon: Daemon) -> None:
+    """Acknowledged are recovered, recovered are attempted, and no job was finished that was not given out once."""
+    book.stop.set()
+    for worker in workers:
+        worker.join()
+    with daemon.client(timeout=60) as client:
+        jobs = client.jobs()
+    assert book.added <= jobs.keys() <= book.attempted
+    assert {uid for uid in book.done if jobs[uid]["state"] != "complete"} == set()
+    assert set(book.leases.values()) <= {1}
+    holders = Counter(uid for uid, _ in book.leases)
+    assert max(holders.values()) == 1, "a job was held twice, though no lease has run out"
+
+
+def _progress(book: _Book) -> None:
+    before = len(book.done)
+    until("some more jobs are done", lambda: len(book.done) > before + 20)
+
+
+def test_of_two_servers_one_is_killed_again_and_again_and_nothing_is_lost_or_held_twice(
+    make_server: Callable[..., Daemon], book: _Book
+) -> None:
+    steady, killed = make_server("steady").start(), make_server("killed").start()
+    with steady.client() as client:
+        client.make_queue()
+    workers = _work(book, steady, killed)
+    for _ in range(2):
+        _progress(book)
+        killed.kill()
+        killed.start()
+    _progress(book)
+    _judge(book, workers, steady)
+
+
+def test_the_database_is_killed_and_what_was_acknowledged_is_there_and_the_servers_go_on(
+    make_server: Callable[..., Daemon],
+    cluster: Cluster,
+    book: _Book,
+) -> None:
+    one, other = make_server("one").start(), make_server("other").start()
+    with one.client() as client:
+        client.make_queue()
+    workers = _work(book, one, other)
+    _progress(book)
+    cluster.stop(signal.SIGQUIT)
+    with one.client() as client:
+        until("it says that it is not ready", lambda: client.ready().status == 503)
+    cluster.start()
+    until("both are ready", lambda: one.is_ready() and other.is_ready())
+    _progress(book)
+    _judge(book, workers, other)
+    assert (one.stop(), other.stop()) == (0, 0)
