@@ -180,7 +180,7 @@ _OPTIONS: Final = JobOptions.__optional_keys__
 _CHANGES: Final = JobChanges.__optional_keys__
 _FILTERS: Final = JobFilter.__optional_keys__
 #: What a worker sends of most jobs: the fast encoder would write a NaN as null, and here there are no numbers.
-_ONLY_WORDS: Final = frozenset({"uid", "new_status", "lease"})
+_ONLY_WORDS: Final = frozenset({"new_status", "lease"})
 
 
 def job_json(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
@@ -191,8 +191,9 @@ def job_json(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
 
 def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
     """One of many updates, as JSON; raises TypeError or ValueError."""
-    value = changes_value(uid, changes)
-    return encode_fast(value) if value.keys() <= _ONLY_WORDS else encode_text(value).encode()
+    if changes.keys() <= _ONLY_WORDS and None not in changes.values():
+        return encode_fast({"uid": uid, **changes})
+    return encode_text(changes_value(uid, changes)).encode()
 
 
 def changes_value(uid: str, changes: Mapping[str, Any]) -> dict[str, Any]:

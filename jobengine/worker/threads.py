@@ -61,9 +61,7 @@ class Threads(Generic[K]):
         while self._wakes.get():
             self._waking = False  # first, so that a call added from here on wakes another thread
             while (item := self._next()) is not None:
-                key, call = item
-                self._ended.append((key, call()))
-                self._announce()
+                self._carry_out(*item)
 
     def _next(self) -> tuple[K, Callable[[], Any]] | None:
         try:
@@ -73,6 +71,10 @@ class Threads(Generic[K]):
         if self._calls:
             self._wake()
         return item
+
+    def _carry_out(self, key: K, call: Callable[[], Any]) -> None:
+        self._ended.append((key, call()))
+        self._announce()
 
     def _announce(self) -> None:
         """Tell the loop that a call has ended, unless it was told already."""
