@@ -2,13 +2,15 @@
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
+from schemathesis.checks import load_all_checks
+from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     ignored_auth,
@@ -24,6 +26,9 @@ from .daemons import Client, Daemon
 KEY: Final = "key"
 ADMIN_KEY: Final = "admin key"
 SCHEMA: Final = schemathesis.openapi.from_path(SCHEMA_PATH)
+#: Makes no requests from the limits of the schema: where a queue is there, all of them are made.
+AT_RANDOM: Final = schemathesis.openapi.from_path(SCHEMA_PATH)
+AT_RANDOM.config.phases.update(phases=["examples", "fuzzing"])
 #: Calls that take the admin key and no other.
 ADMIN_CALLS: Final = ["createQueue", "deleteQueue", "listQueues", "metrics"]
 #: A cursor of the form that the server gives.
@@ -41,6 +46,7 @@ FILTER: Final = frozenset(schema()["components"]["schemas"]["Filter"]["propertie
 bounded = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
+@AT_RANDOM.auth()
 @SCHEMA.auth()
 class _Keys:
     """Sends the key that a call takes, where Schemathesis does not leave it out or makes up its own."""
@@ -219,35 +225,69 @@ def _with_a_fresh_job(live: Daemon) -> str:
         return uid
 
 
-@SCHEMA.parametrize()
-@bounded
-def test_every_answer_to_any_request_is_one_that_the_schema_documents(case: Any, live: Daemon) -> None:
-    _call_and_validate(case, live)
+def _names(found: schemathesis.BaseSchema) -> list[str]:
+    """The operations of a schema, such as `GET /api/v1/job`."""
+    operations: Any = found.get_all_operations()
+    return [operation.ok().label for operation in operations]
 
 
-@SCHEMA.include(path_regex="^/api/").exclude(operation_id=["createQueue", "deleteQueue", "watchEvents"]).parametrize()
-@bounded
-def test_so_it_is_where_the_queue_and_the_job_are_there(case: Any, live: Daemon) -> None:
-    uid = _with_a_fresh_job(live)
-    _put(case.query, {"name": "q", "queueName": "q", "jobUID": uid, "cursor": CURSOR})
-    _put_in_body(case.body, uid)
-    _call_and_validate(case, live)
+#: What is tried again where the queue and the job are there.
+IN_A_QUEUE: Final = _names(
+    SCHEMA.include(path_regex="^/api/").exclude(operation_id=["createQueue", "deleteQueue", "watchEvents"])
+)
 
 
-@SCHEMA.include(operation_id="watchEvents").parametrize()
-@bounded
-def test_so_it_is_with_events_until_the_queue_is_deleted(case: Any, live: Daemon) -> None:
-    with _owner(live) as client:
-        client.make_queue("watched")
+def _try(name: str, run: Callable[[Any], None], whole: schemathesis.BaseSchema = SCHEMA) -> None:
+    """
+    Run something for each request that Schemathesis makes for an operation.
 
-        def end() -> None:
-            client.add(queue="watched")
-            client.call("DELETE", "/api/v1/queue", query={"name": "watched"})
+    They are made only here: for all operations it takes seconds, in each process that collects the tests.
+    """
 
-        _put(case.query, {"queueName": "watched"})
-        timer = threading.Timer(0.02, end)
-        timer.start()
-        try:
-            _call_and_validate(case, live)
-        finally:
-            timer.join()
+    @bounded
+    def test(case: Any) -> None:
+        run(case)
+
+    load_all_checks()
+    made: Any
+    (made,) = get_all_tests(schema=whole.include(name=name), test_func=test, settings=None, given_kwargs={})
+    _, run_all = made.ok()
+    run_all()
+
+
+@pytest.mark.parametrize("operation", _names(SCHEMA))
+def test_every_answer_to_any_request_is_one_that_the_schema_documents(operation: str, live: Daemon) -> None:
+    whole = AT_RANDOM if operation in IN_A_QUEUE else SCHEMA
+    _try(operation, lambda case: _call_and_validate(case, live), whole)
+
+
+@pytest.mark.parametrize("operation", IN_A_QUEUE)
+def test_so_it_is_where_the_queue_and_the_job_are_there(operation: str, live: Daemon) -> None:
+    def run(case: Any) -> None:
+        uid = _with_a_fresh_job(live)
+        _put(case.query, {"name": "q", "queueName": "q", "jobUID": uid, "cursor": CURSOR})
+        _put_in_body(case.body, uid)
+        _call_and_validate(case, live)
+
+    _try(operation, run)
+
+
+@pytest.mark.parametrize("operation", _names(SCHEMA.include(operation_id="watchEvents")))
+def test_so_it_is_with_events_until_the_queue_is_deleted(operation: str, live: Daemon) -> None:
+    def run(case: Any) -> None:
+        with _owner(live) as client:
+            client.make_queue("watched")
+
+            def end() -> None:
+                client.add(queue="watched")
+                client.call("DELETE", "/api/v1/queue", query={"name": "watched"})
+
+            _put(case.query, {"queueName": "watched"})
+            timer = threading.Timer(0.02, end)
+            timer.start()
+            try:
+                _call_and_validate(case, live)
+            finally:
+                timer.join()
+
+    _try(operation, run)
