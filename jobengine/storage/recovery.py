@@ -88,7 +88,7 @@ class Recovery:
             raise Damaged(f"{place}, and good frames follow")
         if not self.whole_snapshot:
             raise Damaged(f"{place}, and the snapshot is not complete there")
-        if not (self._cut_short() or self._zeros_remain() or self._unwritten_sector()):
+        if not (self._cut_short() or self._unwritten_sector()):
             raise Unclear(f"{place}, and a crash would not leave it so")
 
     def good_boxes(self) -> Iterator[int]:
@@ -128,11 +128,8 @@ class Recovery:
             return MARKER.startswith(start)
         return self._last_frame_end() > self.size
 
-    def _zeros_remain(self) -> bool:
-        return all(not any(piece) for piece in self._pieces(self.size))
-
     def _unwritten_sector(self) -> bool:
-        """Whether some sector of the last frame is all zeros: the disk had not written it yet."""
+        """Whether some sector of the last frame is all zeros, as of a rest of nothing else: it was not written yet."""
         return any(not any(piece) for piece in self._pieces(min(self.size, self._last_frame_end())))
 
     def _pieces(self, end: int) -> Iterator[bytes]:
