@@ -97,8 +97,9 @@ class Returning:
     The callers that the last answer has released: those in a loop call again at once.
 
     If the first of them left alone, all others would have to wait for its answer. So the next request waits until as
-    many wait as waited then and were released, but for no more than a quarter of the last round trip, and for less and
-    less time if they do not return. A caller alone is never held up.
+    many wait as waited then and were released, but for no more than a quarter of the last round trip. If they do not
+    return, it waits half as long each time, and after the sixth time a quarter again: they may be others by then. A
+    caller alone is never held up.
     """
 
     def __init__(self) -> None:
@@ -122,7 +123,9 @@ class Returning:
 
     def waited(self, waiting: int) -> None:
         """The wait has ended, with so many waiting."""
-        self._share = min(self._share * 2, _SHARE) if self.are_there(waiting) else max(self._share / 2, _LEAST_SHARE)
+        self._share *= 2 if self.are_there(waiting) else 0.5
+        if not _LEAST_SHARE < self._share < _SHARE:
+            self._share = _SHARE
 
 
 class Lane:

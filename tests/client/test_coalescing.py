@@ -259,13 +259,22 @@ def test_an_item_that_is_sent_again_and_one_inside_a_call_are_no_callers() -> No
     assert returning.are_there(1)
 
 
+def _patience(returning: Returning, waiting: int) -> float:
+    """The seconds for which callers are waited for, until there are so many of five."""
+    returning.released(_calls(5), 0, began=0, now=16)
+    seconds = returning.patience(1, 16)
+    returning.waited(waiting)
+    return seconds
+
+
 def test_callers_that_do_not_return_are_waited_for_less_each_time_until_they_do() -> None:
-    returning, patience = Returning(), []
-    for waiting in (1, 1, 1, 5, 5, 5):
-        returning.released(_calls(5), 0, began=0, now=16)
-        patience.append(returning.patience(1, 16))
-        returning.waited(waiting)
-    assert patience == [4, 2, 1, 0.5, 1, 2]
+    returning = Returning()
+    assert [_patience(returning, waiting) for waiting in (1, 1, 1, 5, 5, 5, 5)] == [4, 2, 1, 0.5, 1, 2, 4]
+
+
+def test_callers_that_have_not_returned_six_times_are_given_time_again() -> None:
+    returning = Returning()
+    assert [_patience(returning, 1) for _ in range(7)] == [4, 2, 1, 0.5, 0.25, 0.125, 4]
 
 
 def test_no_more_callers_are_waited_for_than_a_request_takes() -> None:
