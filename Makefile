@@ -19,9 +19,9 @@ SOURCES := setup.py pyproject.toml api_schema.yml $(shell find jobengine twisted
 NOT_QUICK := --ignore=tests/integration --ignore=tests/machine -m 'not slow'
 # They sync thousands of small files; in memory no disk holds them up.
 IN_MEMORY := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)
-# Tests in a file share what is costly to start, so they stay together; one process more than cores, since many tests wait.
+# Tests in a file share what is costly to start, so they stay together.
 # In their own order the quick files come last, so that all processes end at about the same time.
-IN_PARALLEL := -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
+BY_FILE := --dist loadfile --no-loadscope-reorder
 # Some commands are there and start nothing.
 PYTHONS = $(shell for minor in 11 12 13 14 15 16 17 18 19; do python3.$$minor -c '' 2>&- && echo python3.$$minor; done)
 OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d" % sys.version_info[1])'),$(PYTHONS))
@@ -36,13 +36,14 @@ run: $(VENV)/installed
 programs:
 	@sh get-from-debian.sh $(PYTHON) tests/debian-packages.txt
 
+# One process more than cores: many of these tests wait.
 test: programs $(VENV)/installed-test
 	@echo "All tests, on $$($(BIN)/python --version)"
-	$(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $$(expr $$(nproc) + 1) $(BY_FILE) $(PYTEST_ARGS)
 
 quick: $(VENV)/installed-test
 	@echo "Quick tests, on $$($(BIN)/python --version)"
-	$(IN_MEMORY) $(BIN)/python -m pytest $(IN_PARALLEL) $(NOT_QUICK) $(PYTEST_ARGS)
+	$(IN_MEMORY) $(BIN)/python -m pytest -n $$(nproc) $(BY_FILE) $(NOT_QUICK) $(PYTEST_ARGS)
 
 audit: $(VENV)/installed-lint
 	@$(BIN)/python -m tests.audit

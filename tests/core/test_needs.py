@@ -144,6 +144,7 @@ def after(commands: list[Any]) -> World:
     return world
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(
     st.lists(ADDS, min_size=1, max_size=5),

@@ -44,6 +44,7 @@ def check(one: Ordered[int], model: list[int]) -> None:
     assert all(len(block) <= ordered._LONGEST for block in one._blocks)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_blocks")
 @given(RUNS)
 @settings(deadline=None, max_examples=300)

@@ -53,6 +53,7 @@ def walked(table: QueueTable, sort: Sort, state: State | None, limit: int) -> li
         assert after == seen[-1]
 
 
+@pytest.mark.slow
 @given(STEPS)
 @settings(deadline=None)
 def test_an_index_that_is_made_while_jobs_change_has_what_it_covers(steps: list[tuple[list[Fact], Sort, int]]) -> None:
@@ -73,6 +74,7 @@ def test_a_change_of_the_last_job_that_an_index_covers_is_in_it(world: World) ->
     assert list(table.sort_indexes[Sort.UPDATED].states[State.FAILED]) == [position(changed, Sort.UPDATED)]
 
 
+@pytest.mark.slow
 @given(STEPS, st.lists(facts, max_size=20))
 @settings(deadline=None)
 def test_rolled_back_changes_are_removed_from_the_indexes(

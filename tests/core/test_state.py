@@ -35,6 +35,7 @@ def test_taking_back_what_was_applied_gives_what_was(before: list[Fact], more: l
     assert picture(tables) == was
 
 
+@pytest.mark.slow
 @given(SOME, SOME)
 @settings(deadline=None)
 def test_changes_that_were_rolled_back_can_be_applied_again(before: list[Fact], more: list[Fact]) -> None:
@@ -64,6 +65,7 @@ def test_a_fact_applied_twice_is_a_fact_applied_once(before: list[Fact], fact: F
     assert picture(tables_of([*before, fact, fact])) == picture(tables_of([*before, fact]))
 
 
+@pytest.mark.slow
 @given(any_facts)
 @settings(deadline=None, max_examples=500)
 def test_a_record_reads_as_the_fact_that_it_was_made_of(fact: Fact) -> None:
@@ -169,6 +171,7 @@ def index_steps(jobs: int, work: Callable[[World], Any]) -> int:
     return Counted.asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "work",
     [

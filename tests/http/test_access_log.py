@@ -117,6 +117,7 @@ def test_the_owner_of_a_key_is_looked_up_once_and_remembered_for_ten_seconds(
     assert _lines(events)[-1].notes == {"queue": "q"}
 
 
+@pytest.mark.slow
 def test_a_long_list_has_one_line_as_well(server: MemoryServer, events: list[LogEvent]) -> None:
     for _ in range(600):
         add(server)
