@@ -9,7 +9,7 @@ from .orders import Hold
 __all__ = ["Backlog", "Pace"]
 
 #: Fast jobs are claimed ahead: as many as will be started within this many seconds.
-_AHEAD: Final = 0.05
+_AHEAD: Final = 0.1
 #: The most jobs to claim ahead.
 _MOST: Final = 1_000
 #: The least seconds over which the pace is measured.
@@ -31,7 +31,7 @@ class Pace:
 
     @property
     def ahead(self) -> int:
-        """How many jobs will be started within 50 ms at this pace."""
+        """How many jobs will be started within 100 ms at this pace."""
         return min(int(self._rate * _AHEAD), _MOST)
 
     def count(self) -> None:

@@ -111,8 +111,8 @@ class Supervisor:
     The decisions of one worker.
 
     It runs at most `concurrency` jobs at a time. It holds more only if jobs end so fast that these will be started
-    within 50 ms, and releases those that were not started within 0.5 s. `wait` is the most seconds for which the server
-    may delay a claim. With `until_empty` it does not wait for jobs, and ends when there are none.
+    within 100 ms, and releases those that were not started within 0.5 s. `wait` is the most seconds for which the
+    server may delay a claim. With `until_empty` it does not wait for jobs, and ends when there are none.
     """
 
     #: The number of jobs that have ended, with any outcome.

@@ -44,20 +44,20 @@ def _ended(pace: Pace, jobs: int, now: float) -> int:
     return pace.ahead
 
 
-def test_jobs_that_end_fast_are_claimed_ahead_as_many_as_will_be_begun_in_50_ms() -> None:
+def test_jobs_that_end_fast_are_claimed_ahead_as_many_as_will_be_begun_in_100_ms() -> None:
     pace = Pace()
     assert _ended(pace, 0, 0) == 0
     assert _ended(pace, 200, 0.009) == 0  # too soon to say
-    assert _ended(pace, 0, 0.1) == 100
+    assert _ended(pace, 0, 0.1) == 200
     assert _ended(pace, 0, 60) == 0
 
 
 def test_a_burst_of_ends_and_a_pause_after_it_change_what_is_claimed_ahead_little() -> None:
     pace = Pace()
     _ended(pace, 0, 0)
-    assert _ended(pace, 200, 0.1) == 100
-    assert 100 < _ended(pace, 160, 0.12) < 200
-    assert 100 < _ended(pace, 0, 0.14) < 160
+    assert _ended(pace, 200, 0.1) == 200
+    assert 200 < _ended(pace, 160, 0.12) < 400
+    assert 200 < _ended(pace, 0, 0.14) < 320
 
 
 def test_no_more_handlers_run_at_a_time_for_what_is_claimed_ahead() -> None:
