@@ -76,7 +76,7 @@ def test_a_server_that_is_missing_or_does_not_start_has_its_reason_and_the_other
     assert table.rows[0].cells == ("work", "100 jobs/s", f"double: {missing.why}", "", "≥ 1", "", "")
 
 
-def test_a_contender_whose_client_is_not_installed_has_a_word_of_it() -> None:
+def test_the_row_of_a_contender_without_a_client_names_the_package() -> None:
     (outcome,) = rounds([(Double(library="no_such_library"), lambda server: server.singles(1))])
     assert outcome.why == "not installed: `pip install no_such_library`"
     assert Double(library="attrs").missing() == ""

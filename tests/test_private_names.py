@@ -35,7 +35,7 @@ def test_a_channel_has_it(channel: HTTPChannel, name: str) -> None:
     assert hasattr(channel, name)
 
 
-def test_the_buffers_are_what_they_were(channel: HTTPChannel) -> None:
+def test_the_buffers_have_their_known_types(channel: HTTPChannel) -> None:
     assert (channel._dataBuffer, channel._buffer) == ([], b"")
     assert issubclass(HTTPChannel, LineReceiver)
 

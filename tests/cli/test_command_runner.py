@@ -100,7 +100,7 @@ def test_progress_is_heard_where_no_short_file_descriptor_is_free() -> None:
     assert said == [50]
 
 
-def test_an_end_does_not_wait_for_what_was_left_running() -> None:
+def test_the_end_of_a_command_does_not_wait_for_processes_left_running() -> None:
     began = time.monotonic()
     ending = _sh("echo 1; sleep 30 & exit 0")
     assert (ending.code, ending.output) == (0, b"1\n")

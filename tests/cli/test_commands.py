@@ -378,7 +378,7 @@ def test_an_update_with_nothing_to_change_is_wrong_usage(shell: Shell) -> None:
     assert shell("update", "mail", UID).exit_code == 2
 
 
-def test_no_key_is_in_what_is_printed_when_things_go_wrong(shell: Shell) -> None:
+def test_no_error_output_has_a_key(shell: Shell) -> None:
     shell.mail.answers["stats"] = RuntimeError("a mistake")
     done = shell("queue", "stats", "mail")
     assert isinstance(done.exception, RuntimeError)

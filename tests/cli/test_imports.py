@@ -13,7 +13,7 @@ def _loaded(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
-def test_a_command_loads_nothing_of_the_server_nor_what_only_others_need() -> None:
+def test_a_command_loads_neither_the_server_nor_modules_of_other_commands() -> None:
     loaded = _loaded("completion", "bash")
     assert "jobengine.cli.completion" in loaded
     assert not {name.partition(".")[0] for name in loaded} & {"twisted", "klein", "nacl", "werkzeug", "rich"}

@@ -100,7 +100,7 @@ def test_a_lane_is_full_by_number_and_by_bytes(monkeypatch: pytest.MonkeyPatch) 
     assert not lane.full()
 
 
-def test_items_whose_callers_have_gone_are_not_sent() -> None:
+def test_items_of_cancelled_callers_are_not_sent() -> None:
     first, second = _items(2)
     lane = _filled([first, second])
     lane.withdraw(first)
@@ -141,7 +141,7 @@ def test_a_conflict_of_one_fails_alone() -> None:
     assert [item.error is None for item in items] == [False] + [True] * 9
 
 
-def test_a_full_queue_takes_what_it_has_room_for_and_refuses_the_rest() -> None:
+def test_a_queue_takes_jobs_up_to_its_limit_and_refuses_more() -> None:
     items = _items(1000)
     requests = _server(_filled(items), {}, most=300)
     refused = [item for item in items if item.error is not None]

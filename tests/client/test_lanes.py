@@ -196,7 +196,7 @@ def test_a_server_that_can_not_be_reached_is_told_to_each_of_a_request(lane: Add
     assert items[0].error is not items[1].error
 
 
-def test_beyond_what_may_wait_a_thread_waits_for_room() -> None:
+def test_when_too_many_adds_wait_a_thread_waits_for_room() -> None:
     lane, server = AddLane("q", 2), Held()
     threads = Threads(sync_lanes.LaneDriver(lane, server.send))
     threads.submit(Item(b"first"))
@@ -322,7 +322,7 @@ def test_a_task_that_is_cancelled_leaves_those_of_the_same_request_alone() -> No
     _run(test())
 
 
-def test_beyond_what_may_wait_tasks_wait_for_room_and_come_in_order() -> None:
+def test_when_too_many_adds_wait_tasks_wait_for_room_in_order() -> None:
     async def test() -> None:
         server = AsyncHeld()
         lane = AddLane("q", 2)

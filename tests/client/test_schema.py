@@ -81,7 +81,7 @@ def test_each_field_of_an_answer_is_an_attribute(kind: type, name: str) -> None:
         (client.Times, "QueueStats", "run_seconds"),
     ],
 )
-def test_each_field_of_what_is_in_an_answer_is_an_attribute(kind: type, holder: str, name: str) -> None:
+def test_each_field_of_values_within_an_answer_is_an_attribute(kind: type, holder: str, name: str) -> None:
     fields = _fields(_properties(holder)[name])
     assert fields
     assert set(fields) - _read(kind) == set()

@@ -153,9 +153,7 @@ def test_an_answer_before_the_request_was_taken_whole_is_heard(server: Server) -
     listener.close()
 
 
-def test_a_claim_that_is_interrupted_gives_back_what_was_on_its_way(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_claim_releases_the_jobs_under_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(BaseException):
         pass
 
@@ -182,7 +180,7 @@ async def _asked(server: Server) -> tuple[int, str]:
     return await asyncio.get_running_loop().run_in_executor(None, server.next)
 
 
-def test_a_claim_that_is_cancelled_gives_back_what_was_on_its_way(server: Server) -> None:
+def test_a_cancelled_claim_releases_the_jobs_under_way(server: Server) -> None:
     async def test() -> None:
         async with AsyncJobEngine(server.url, access_key="k") as engine:
             claim = asyncio.create_task(engine.queue("q").claim(wait=20))

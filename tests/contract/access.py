@@ -49,7 +49,7 @@ class AccessContract(Contract):
                 (result,) = world.all_of(verb(command))
                 assert not isinstance(result, e.NotAllowed | e.AccessDenied)
 
-    def test_a_producer_reads_only_what_it_has_added(self, ask: Asker) -> None:
+    def test_a_producer_reads_only_jobs_that_it_has_added(self, ask: Asker) -> None:
         ask.add_key(Role.PRODUCER, b"p")
         theirs, own = ask.add(), ask.add(key=b"p")
         assert ask.read(own, key=b"p") == own
@@ -110,7 +110,7 @@ class AccessContract(Contract):
         assert (caught.value.index, type(caught.value.why)) == (1, e.QueueFull)
         assert len(ask.jobs()) == 1
 
-    def test_defaults_of_the_queue_stand_for_what_a_job_does_not_say(self, ask: Asker) -> None:
+    def test_defaults_of_the_queue_fill_the_missing_fields_of_a_job(self, ask: Asker) -> None:
         ask.reconfigure(defaults=Defaults(keep_minutes=7, max_attempts=3))
         job = ask.add(max_attempts=2)
         assert (job.spec.keep_minutes, job.spec.max_attempts) == (7, 2)
@@ -162,7 +162,7 @@ class AccessContract(Contract):
         assert stats.wait.p50 == 3_000
         assert [one.queue.name for one in ask.get(world.engine.ask(c.ListQueues()))] == ["empty", "q"]
 
-    def test_figures_have_names_of_their_own_and_say_what_they_are(self, world: World, ask: Asker) -> None:
+    def test_figures_have_unique_names_and_descriptions(self, world: World, ask: Asker) -> None:
         figures = ask.get(world.engine.figures())
         names = [(one.name, *chain.from_iterable(sorted(one.labels.items()))) for one in figures]
         assert len(set(names)) == len(names)

@@ -42,14 +42,14 @@ class EventsContract(Contract):
         assert {one.uid for one in events} == {job.spec.uid}
         assert events[0].at == world.now
 
-    def test_one_who_comes_back_sees_what_it_missed(self, world: World, ask: Asker) -> None:
+    def test_a_client_that_reconnects_gets_the_events_it_missed(self, world: World, ask: Asker) -> None:
         next_one = world.begin(anext(ask.watch()))
         job, missed = ask.add(), ask.add()
         seen = events_of(next_one.answer)[0]
         assert seen.uid == job.spec.uid
         assert [one.uid for one in self._seen(ask, ask.watch(after=seen.id), 1)] == [missed.spec.uid]
 
-    def test_one_who_comes_back_to_what_is_not_kept_is_told_so(self, ask: Asker) -> None:
+    def test_a_client_that_reconnects_too_late_learns_that_events_are_lost(self, ask: Asker) -> None:
         assert ask.get(anext(ask.watch(after="never-1"))) is None
 
     def test_an_event_waits_for_its_time(self, world: World, ask: Asker) -> None:

@@ -55,7 +55,7 @@ class SortedListsContract(Contract):
         uids = [job.spec.uid for job in jobs]
         assert shown == (uids[::-1] if sort.is_descending else uids)
 
-    def test_a_list_by_last_update_passes_no_job_over_and_what_is_updated_meanwhile_comes_again(
+    def test_a_list_by_last_update_misses_no_job_and_jobs_updated_meanwhile_appear_again(
         self, world: World, ask: Asker
     ) -> None:
         jobs = [ask.add() for _ in range(6)]

@@ -29,7 +29,7 @@ class WaitingContract(Contract):
         assert [given(one) for one in waiting[:2]] == [[uid_of(job)] for job in jobs]
         assert not waiting[2].answered
 
-    def test_one_who_waits_is_given_jobs_with_its_tags_alone_and_holds_up_nobody(self, ask: Asker) -> None:
+    def test_a_waiter_gets_only_jobs_with_its_tags_and_does_not_delay_others(self, ask: Asker) -> None:
         both, gpu, any_one = ask.claiming(tags=("gpu", "eu")), ask.claiming(tags=("gpu",)), ask.claiming()
         first, second, third = ask.add(tags=("cpu",)), ask.add(tags=("gpu",)), ask.add(tags=("eu", "x", "gpu"))
         assert [given(one) for one in (any_one, gpu, both)] == [[uid_of(job)] for job in (first, second, third)]
@@ -57,7 +57,7 @@ class WaitingContract(Contract):
         world.advance(0.001)
         assert given(waiting) == [uid_of(job)]
 
-    def test_a_job_whose_lease_runs_out_goes_to_one_who_waits(self, world: World, ask: Asker) -> None:
+    def test_a_job_whose_lease_expires_goes_to_a_waiter(self, world: World, ask: Asker) -> None:
         job = ask.add(timeout_seconds=5, max_attempts=2)
         ask.hold()
         waiting = ask.claiming()
@@ -90,7 +90,7 @@ class WaitingContract(Contract):
         ask.reconfigure(paused=False)
         assert [given(one) for one in waiting] == [[uid_of(job)] for job in jobs]
 
-    def test_one_who_waits_is_told_when_its_queue_or_its_key_is_gone(self, ask: Asker) -> None:
+    def test_a_waiter_is_woken_when_its_queue_or_key_is_gone(self, ask: Asker) -> None:
         key_id = ask.add_key(Role.WORKER, b"w")
         worker, owner = ask.claiming(key=b"w"), ask.claiming()
         ask.ask(c.RevokeKey, key_id=key_id)
@@ -128,7 +128,7 @@ class WaitingContract(Contract):
 
     # Ends of jobs
 
-    def test_one_who_waits_for_a_job_is_told_when_it_is_finished(self, ask: Asker) -> None:
+    def test_a_waiter_for_a_job_is_woken_when_the_job_is_finished(self, ask: Asker) -> None:
         job = ask.add()
         waiting = ask.awaiting(job)
         ask.update(ask.hold(), State.INPROGRESS)
@@ -152,7 +152,7 @@ class WaitingContract(Contract):
         world.advance(5)
         assert waiting.answer.state is State.QUEUED
 
-    def test_one_who_waits_for_a_job_is_told_when_it_is_deleted(self, ask: Asker) -> None:
+    def test_a_waiter_for_a_job_is_woken_when_the_job_is_deleted(self, ask: Asker) -> None:
         job, other = ask.add(), ask.add()
         waiting, gone = [ask.awaiting(job), ask.awaiting(other)], ask.awaiting(job)
         gone.cancel()

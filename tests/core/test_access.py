@@ -90,7 +90,7 @@ def test_the_admin_may_do_everything(world: World, kind: type) -> None:
     assert authorise(world.tables.queues["q"].queue, admin, 0).role is Role.OWNER
 
 
-def test_a_producer_reads_only_what_it_added_itself(world: World) -> None:
+def test_a_producer_reads_only_jobs_that_it_added_itself(world: World) -> None:
     for key in (b"p", b"r"):
         add_key(world, Role.PRODUCER, key)
     (own,) = world.add_all(c.NewJob(content=b"{}"), access_key=b"p")

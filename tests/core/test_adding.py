@@ -144,7 +144,7 @@ def test_within_one_request_the_same_is_the_same(world: World) -> None:
     assert [job.spec.arrival for job in world.list()] == [0, 1, 2]
 
 
-def test_a_producer_is_not_shown_what_another_added(world: World) -> None:
+def test_a_producer_is_not_shown_the_jobs_of_another(world: World) -> None:
     key_id = add_key(world, Role.PRODUCER, b"p")
     world.add(uid=UID, unique_key="k")
     with pytest.raises(UidTaken):
@@ -174,7 +174,7 @@ def test_many_jobs_are_added_in_order_or_none_and_the_first_bad_one_is_named(wor
 # Limits
 
 
-def test_a_full_queue_takes_no_more_but_knows_what_is_there(world: World) -> None:
+def test_a_full_queue_refuses_new_jobs_but_recognises_repeated_ones(world: World) -> None:
     world.set_up(max_jobs=2)
     world.add_all(new(uid=UID), new(unique_key="k"))
     with pytest.raises(QueueFull, match="2"):
@@ -199,7 +199,7 @@ def test_finished_jobs_count_until_they_are_removed(world: World) -> None:
     assert world.add()
 
 
-def test_a_draining_queue_takes_nothing_in_and_gives_out_what_is_there(world: World) -> None:
+def test_a_draining_queue_refuses_new_jobs_and_its_jobs_can_be_claimed(world: World) -> None:
     uid = world.add(uid=UID).spec.uid
     world.set_up(draining=True)
     with pytest.raises(QueueDraining):

@@ -17,7 +17,7 @@ def test_every_claim_has_a_lease_of_its_own(world: World) -> None:
     assert not any(lease in repr(world.list()) for lease in leases if lease)
 
 
-def test_an_update_with_a_lost_lease_is_told_who_holds_the_job(world: World) -> None:
+def test_the_error_for_a_lost_lease_names_the_holder(world: World) -> None:
     uid = world.add(max_attempts=2, timeout_seconds=5).spec.uid
     old = world.hold(worker="slow").standing.lease
     world.now += 5_000

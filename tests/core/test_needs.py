@@ -152,7 +152,7 @@ def after(commands: list[Any]) -> World:
     st.none() | COMMANDS,
     st.sampled_from([None, 3, 100]),
 )
-def test_a_command_comes_to_the_same_on_what_it_needs_as_on_the_whole(
+def test_a_command_has_the_same_outcome_on_a_partial_table_as_on_the_whole_one(
     adds: list[Any], others: list[Any], command: Any, max_jobs: int | None
 ) -> None:
     """Without a command it is the first one again, as by a client that got no answer."""

@@ -133,7 +133,7 @@ def test_any_state_may_follow_any(world: World, before: State, after: State) -> 
     assert picture(world.tables)
 
 
-def test_a_new_job_is_queued_and_is_what_was_asked_for(world: World) -> None:
+def test_a_new_job_is_queued_with_the_requested_fields(world: World) -> None:
     job = world.add(priority=-3, keep_minutes=1, timeout_seconds=2, timeout_time=FAR, content=b'{"a": 1}')
     spec = job.spec
     assert (job.state, job.updated, spec.created) == (State.QUEUED, NOW, NOW)

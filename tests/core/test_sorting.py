@@ -56,7 +56,9 @@ def walked(table: QueueTable, sort: Sort, state: State | None, limit: int) -> li
 @pytest.mark.slow
 @given(STEPS)
 @settings(deadline=None)
-def test_an_index_that_is_made_while_jobs_change_has_what_it_covers(steps: list[tuple[list[Fact], Sort, int]]) -> None:
+def test_an_index_that_is_made_while_jobs_change_has_the_jobs_that_it_covers(
+    steps: list[tuple[list[Fact], Sort, int]],
+) -> None:
     tables = Tables()
     for some, sort, most in steps:
         tables.apply(some)

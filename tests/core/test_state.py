@@ -28,7 +28,7 @@ def tables_of(some: Iterable[Fact]) -> Tables:
 
 @given(SOME, SOME)
 @settings(deadline=None)
-def test_taking_back_what_was_applied_gives_what_was(before: list[Fact], more: list[Fact]) -> None:
+def test_rolling_back_restores_the_earlier_state(before: list[Fact], more: list[Fact]) -> None:
     tables = tables_of(before)
     was = picture(tables)
     tables.restore(tables.apply(more))
@@ -47,7 +47,7 @@ def test_changes_that_were_rolled_back_can_be_applied_again(before: list[Fact], 
 
 @given(SOME, SOME)
 @settings(deadline=None)
-def test_facts_applied_together_do_what_they_do_one_by_one(before: list[Fact], more: list[Fact]) -> None:
+def test_facts_applied_together_have_the_same_effect_as_one_by_one(before: list[Fact], more: list[Fact]) -> None:
     together, one_by_one = tables_of(before), tables_of(before)
     swaps = together.apply(more)
     singly = [swap for fact in more for swap in one_by_one.apply([fact])]

@@ -133,7 +133,7 @@ def test_each_limit_and_default_has_its_setting() -> None:
         ("LOG_FORMAT", "xml"),
     ],
 )
-def test_a_bad_value_is_named_together_with_what_it_must_be(variable: str, value: str) -> None:
+def test_an_invalid_value_is_named_with_the_allowed_values(variable: str, value: str) -> None:
     with pytest.raises(BadSetting) as caught:
         read(**{variable: value})
     assert str(caught.value).startswith(f"{variable} must be ")

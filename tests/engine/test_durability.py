@@ -151,7 +151,7 @@ def test_a_job_that_found_no_room_is_not_seen_until_there_is(desk: Desk) -> None
     assert desk.jobs() == before
 
 
-def test_many_changes_to_one_job_that_found_no_room_are_taken_back_to_what_is_on_disk(desk: Desk) -> None:
+def test_many_changes_of_one_job_that_found_no_room_are_rolled_back(desk: Desk) -> None:
     uid = desk.told(desk.adding()).spec.uid
     before = desk.jobs()
     without_room(desk)
@@ -206,7 +206,7 @@ def test_on_a_full_disk_a_kill_loses_only_what_was_refused(desk: Desk) -> None:
     assert desk.jobs() == acknowledged
 
 
-def test_every_mixture_of_full_and_room_ends_with_what_a_restart_shows(desk: Desk) -> None:
+def test_after_any_sequence_of_full_and_free_disks_a_restart_shows_the_same(desk: Desk) -> None:
     for turn in range(40):
         desk.files.faults["write"] = [FULL] if turn % 3 == 1 else []
         asked = [desk.ask(desk.adding(priority=turn % 4)), desk.ask(desk.claiming()), desk.ask(desk.claiming())]

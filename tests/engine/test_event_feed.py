@@ -286,7 +286,7 @@ def test_a_watcher_that_left_gets_nothing_more() -> None:
     assert len(watcher._waiting) == 0
 
 
-def test_all_who_watch_are_given_the_same_values() -> None:
+def test_all_watchers_get_the_same_values() -> None:
     """What is made of them, such as their text, can be made once."""
     feed = Feed(CountedIds())
     watchers = [feed.watch("q", None) for _ in range(3)]

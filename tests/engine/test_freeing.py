@@ -75,7 +75,7 @@ def test_while_it_is_freed_another_queue_of_the_name_can_be_made(desk: Desk) -> 
     assert len(desk.jobs()) == 3
 
 
-def test_a_queue_whose_deletion_finds_no_room_is_whole(desk: Desk) -> None:
+def test_a_queue_whose_deletion_finds_no_room_keeps_all_jobs(desk: Desk) -> None:
     desk.files.faults["write"] = [FULL] * 10
     asked = delete(desk)
     desk.settle()

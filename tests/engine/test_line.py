@@ -78,7 +78,7 @@ def test_waiters_for_two_tags_cost_nothing_when_jobs_with_one_of_them_come(desk:
     assert not waiting[1].answered
 
 
-def test_a_queue_that_is_reconfigured_or_resumed_does_not_look_for_each_who_waits(desk: Desk) -> None:
+def test_reconfiguring_or_resuming_a_queue_does_not_look_at_every_waiter(desk: Desk) -> None:
     add_many(desk, *[("gpu", "a"), ("eu", "b")] * MANY)
     for _ in range(WAITERS):
         claiming(desk, "gpu", "eu")
@@ -99,7 +99,7 @@ def test_many_jobs_that_come_at_once_are_looked_at_a_few_times_each(desk: Desk) 
 # Who is offered what
 
 
-def test_each_who_waits_is_given_a_job_with_its_tags_in_the_order_in_which_they_came(desk: Desk) -> None:
+def test_each_waiter_gets_a_job_with_its_tags_first_come_first_served(desk: Desk) -> None:
     any_one, both, gpu = claiming(desk), claiming(desk, "gpu", "eu"), claiming(desk, "gpu")
     uids = add_many(desk, ("gpu",), ("eu", "gpu"), ("gpu", "slow"))
     assert [given(one) for one in (any_one, both, gpu)] == [[uids[0]], [uids[1]], [uids[2]]]
@@ -119,7 +119,7 @@ def test_a_ready_job_whose_tags_change_goes_to_a_waiter_for_the_new_tags(desk: D
     assert given(waiting) == [uid]
 
 
-def test_the_end_of_a_pause_gives_each_who_waits_what_came_meanwhile(desk: Desk) -> None:
+def test_the_end_of_a_pause_gives_waiters_the_jobs_added_meanwhile(desk: Desk) -> None:
     set_up(desk, paused=True)
     waiting = [claiming(desk, "gpu"), claiming(desk), claiming(desk, "gpu", "eu")]
     uids = add_many(desk, ("eu",), ("gpu",), ("gpu", "eu"))
@@ -149,7 +149,7 @@ def test_a_peek_that_came_after_a_claim_is_not_shown_the_job_that_the_claim_take
     assert peeker.answer.spec.uid == another
 
 
-def test_a_peek_waits_as_long_as_it_says_and_not_at_all_for_what_is_there(desk: Desk) -> None:
+def test_a_peek_waits_as_long_as_requested_and_not_at_all_if_a_job_is_ready(desk: Desk) -> None:
     waiting = peeking(desk, wait=5)
     desk.clock.advance(4.999)
     assert not waiting.answered

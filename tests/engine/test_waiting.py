@@ -141,7 +141,7 @@ def test_a_waiter_for_a_queue_that_is_deleted_is_told_at_once(desk: Desk) -> Non
     assert not waiting[2].answered
 
 
-def test_a_waiter_whose_key_is_revoked_is_told_at_once_anywhere_in_the_line(desk: Desk) -> None:
+def test_a_waiter_whose_key_is_revoked_is_woken_at_once_at_any_place_in_line(desk: Desk) -> None:
     command = c.AddKey(queue="q", access_key=KEY, role=Role.WORKER, new_access_key=b"worker")
     key = desk.told(desk.engine.ask(command))
     first, second = claiming(desk, "q"), claiming(desk, "q", access_key=b"worker")

@@ -300,7 +300,7 @@ def _recorder(clock: Clock, answered: int) -> Recorder:
     return recorder
 
 
-def test_a_line_tells_who_asked_for_what_and_how_it_went() -> None:
+def test_a_line_has_the_client_the_request_and_its_outcome() -> None:
     line = _line(7, sent_path=b"/api/v1/job", notes={"queue": "mail", "jobs": 3})
     assert str(line) == "7 192.0.2.1 GET /api/v1/job 200 12.3ms queue=mail jobs=3"
 

@@ -355,7 +355,7 @@ def test_a_refused_connection_is_not_counted_when_it_is_closed(start: Callable[.
 # The end
 
 
-def test_draining_closes_what_is_idle_and_waits_for_what_is_under_way(
+def test_draining_closes_idle_connections_and_waits_for_requests_under_way(
     start: Callable[..., MemoryServer], stepped: Any
 ) -> None:
     server = start(engine_parts={"thread": stepped})

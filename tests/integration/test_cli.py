@@ -172,7 +172,7 @@ def test_advice_names_options_of_the_command_line(shell: Shell) -> None:
     assert "JOBENGINE_ADMIN_KEY" in shell("queue", "list", code=4, environment=without_keys(KEY)).stderr
 
 
-def test_the_list_of_commands_says_of_each_what_it_does_without_breaking_off(shell: Shell) -> None:
+def test_the_list_of_commands_describes_each_in_a_complete_sentence(shell: Shell) -> None:
     for help_ in (shell("--help"), shell("queue", "--help"), shell("key", "--help")):
         commands = help_.stdout.partition("Commands:\n")[2].splitlines()
         assert [line for line in commands if not line.endswith(".") or line.endswith("..")] == []

@@ -242,7 +242,7 @@ def test_a_claim_that_is_cancelled_while_it_waits_gets_nothing_later(url: str, e
     asyncio.run(test())
 
 
-def test_the_client_for_asyncio_does_what_the_one_for_threads_does(url: str, engine: JobEngine) -> None:
+def test_the_client_for_asyncio_does_the_same_as_the_one_for_threads(url: str, engine: JobEngine) -> None:
     async def test() -> None:
         async with AsyncJobEngine(url, access_key="key") as client:
             queue = client.queue("other")

@@ -38,7 +38,7 @@ def test_check_prints_rows_or_json(db: Db) -> None:
     assert found["damage_at_byte"] is None
 
 
-def test_check_says_where_damage_begins_and_what_to_do(db: Db) -> None:
+def test_check_names_the_byte_of_the_damage_and_what_to_do(db: Db) -> None:
     whole = db.path.read_bytes()
     db.path.write_bytes(damaged(whole))
     begin = frame_starts(whole)[4]
@@ -123,7 +123,7 @@ def test_a_target_that_is_there_is_1_and_stays_as_it_is(db: Db, command: str) ->
 
 
 @pytest.mark.parametrize("command", ["check", "backup", "restore", "repair", "rekey"])
-def test_each_command_ends_with_the_code_for_what_is_wrong_and_makes_no_file(db: Db, command: str) -> None:
+def test_each_failing_command_ends_with_its_exit_code_and_makes_no_file(db: Db, command: str) -> None:
     (db.home / "new").write_text("another secret")
     more = {"check": (), "rekey": ("--new-secret-file", "new")}.get(command, ("target",))
     (db.home / "text").write_text("no database")

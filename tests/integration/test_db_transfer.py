@@ -151,7 +151,7 @@ def test_a_target_that_is_there_is_1_and_stays_as_it_is(db: Db, command: str) ->
     assert (db.home / "target").read_text() == "dear to somebody"
 
 
-def test_each_ends_with_the_code_for_what_is_wrong_and_makes_no_file(db: Db, text: Path) -> None:
+def test_each_failure_has_its_exit_code_and_makes_no_file(db: Db, text: Path) -> None:
     (db.home / "folder").mkdir()
     assert "missing: No such file" in db("export", "missing", "target", code=1).stderr
     assert "missing: No such file" in db("import", "missing", "target", code=1).stderr
@@ -164,7 +164,7 @@ def test_each_ends_with_the_code_for_what_is_wrong_and_makes_no_file(db: Db, tex
     assert not (db.home / "target").exists()
 
 
-def test_import_go_ends_with_the_code_for_what_is_wrong_and_makes_no_file(db: Db) -> None:
+def test_each_failure_of_import_go_has_its_exit_code_and_makes_no_file(db: Db) -> None:
     command = begun(db, "import-go")
     assert "does not open with this SECRET" in db(*command, code=3, GO_SECRET="wrong").stderr
     assert "set GO_SECRET" in db(*command, code=3, GO_SECRET="").stderr

@@ -181,7 +181,7 @@ def _asleep(daemon: Daemon) -> HTTPResponse:
     return response
 
 
-def test_a_reader_who_does_not_read_is_dropped_and_memory_stays_flat(daemon: Daemon) -> None:
+def test_a_client_that_does_not_read_events_is_dropped_and_memory_stays_flat(daemon: Daemon) -> None:
     with daemon.client(sampled=True) as client:
         client.make_queue()
         _add_many(client, 5_000)

@@ -54,7 +54,7 @@ def test_when_all_is_there_nothing_is_asked_of_debian(get: Get, tmp_path: Path) 
     assert not (tmp_path / "asked").exists()
 
 
-def test_root_gets_the_packages_of_what_is_missing(get: Get, tmp_path: Path) -> None:
+def test_root_gets_the_packages_of_missing_programs_installed(get: Get, tmp_path: Path) -> None:
     done = get("python3", "list", apt_get='echo "$@" >> asked', id="echo 0")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{MISSING} Installing from Debian: some-package other-package\n"

@@ -85,9 +85,7 @@ def test_the_events_of_a_trace_are_told_apart() -> None:
     assert _events(2 * trace) == "rwasrwa"
 
 
-def test_a_reader_who_finds_a_change_in_flight_waits_until_it_is_on_disk(
-    make_daemon: MakeDaemon, tmp_path: Path
-) -> None:
+def test_a_read_that_sees_a_change_in_flight_waits_until_it_is_on_disk(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     # Every sync takes half a second; a read meanwhile must not be answered with what is not on disk.
     trace = tmp_path / "trace"
     slow = "inject=fdatasync:delay_enter=500000"

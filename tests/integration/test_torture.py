@@ -41,7 +41,7 @@ class Forgetful(Daemon):
         return self
 
 
-def test_a_daemon_that_is_killed_once_under_mixed_load_keeps_what_it_must(tmp_path: Path) -> None:
+def test_a_daemon_killed_once_under_mixed_load_keeps_all_acknowledged_changes(tmp_path: Path) -> None:
     out = io.StringIO()
     tally = run([Kills(kills=1, cargo=10, patience=1)], seconds=0, seed=1, out=out)["kills"]
     assert not tally.problems, out.getvalue()

@@ -140,7 +140,7 @@ def test_a_secret_that_is_not_utf_8_is_the_same_in_a_file(make_daemon: MakeDaemo
 
 
 @pytest.mark.parametrize(("settings", "durability"), [({}, "commit"), ({"DURABILITY": "interval"}, "interval (50 ms)")])
-def test_how_durable_an_answer_is_stands_in_readyz_and_what_can_be_lost_in_the_log(
+def test_readyz_shows_the_durability_and_the_log_says_what_can_be_lost(
     make_daemon: MakeDaemon, settings: dict[str, str], durability: str
 ) -> None:
     daemon = make_daemon(settings=settings).start()
@@ -230,7 +230,7 @@ def test_it_logs_the_requests_that_it_is_asked_to(
     assert [line["status"] for line in lines if line.get("path") in ("/test", "/none")] == logged
 
 
-def test_at_its_start_it_says_what_it_is_and_what_it_has_read_back(make_daemon: MakeDaemon) -> None:
+def test_the_log_of_a_start_has_the_version_and_the_jobs_that_were_read_back(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"LOG_FORMAT": "json"}).start()
     with daemon.client() as client:
         client.make_queue()

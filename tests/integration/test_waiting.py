@@ -113,7 +113,7 @@ def test_jobs_for_waiters_that_are_just_leaving_all_reach_another_in_the_end(pol
         assert {job["state"] for job in client.jobs().values()} == {"complete"}
 
 
-def test_sigterm_answers_all_who_wait_ends_the_streams_and_the_process_with_0_within_5_seconds(polls: Polls) -> None:
+def test_sigterm_answers_all_waiters_ends_the_streams_and_exits_with_0_within_5_seconds(polls: Polls) -> None:
     waiting = polls.add(200)
     streams = [Poll.connect(polls.daemon.port) for _ in range(5)]
     for stream in streams:

@@ -21,11 +21,11 @@ ENOUGH = {
 }
 
 
-def test_the_engine_does_what_the_plain_model_does_and_enough_of_everything() -> None:
+def test_the_engine_agrees_with_the_plain_model_in_lives_with_enough_of_everything() -> None:
     counted = live(LocalMachine, lives=300, steps=50)
     assert {what: counted[what] for what, least in ENOUGH.items() if counted[what] < least} == {}
 
 
-def test_the_api_shows_what_the_plain_model_does() -> None:
+def test_the_api_agrees_with_the_plain_model() -> None:
     counted = live(HttpMachine, lives=100, steps=40)
     assert all(counted[what] for what in ("given at once", "timeout", "tried again", "lease lost", "clock set"))

@@ -49,7 +49,7 @@ OF_REQUESTS: Final = (
         "jobengine/core/updating.py",
         "    elif not held or not _holds(job.standing, lease):\n",
         "    elif not lease:\n",
-        ("tests/core/test_leases.py::test_an_update_with_a_lost_lease_is_told_who_holds_the_job",),
+        ("tests/core/test_leases.py::test_the_error_for_a_lost_lease_names_the_holder",),
     ),
     Mutant(
         "lease-demanded",
@@ -121,7 +121,7 @@ OF_REQUESTS: Final = (
         _STRICT_JSON,
         "    if _is_deeper(outside, max_depth):\n",
         "    if max_depth < 0:\n",
-        ("tests/wire/test_strict_json.py::test_depth_counts_what_is_open_and_not_what_was",),
+        ("tests/wire/test_strict_json.py::test_depth_counts_open_brackets_and_not_closed_ones",),
     ),
     Mutant(
         "json-infinity",

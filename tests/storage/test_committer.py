@@ -190,7 +190,7 @@ def test_every_waiter_has_a_deferred_of_its_own_and_a_cancelled_one_disturbs_no_
     assert bench.writer.frames == [[b"a"]]
 
 
-def test_the_owner_hears_what_was_written_and_how_much() -> None:
+def test_the_owner_is_told_the_number_and_bytes_of_written_records() -> None:
     bench = Bench()
     bench.submit("a", "bcd")
     bench.turn()

@@ -206,7 +206,9 @@ def test_a_copy_that_cannot_be_begun_leaves_nothing(
     assert compact(journal)
 
 
-def test_a_rename_whose_directory_is_not_synced_is_the_end(path: Path, files: FaultyFiles, journal: Journal) -> None:
+def test_a_rename_whose_directory_can_not_be_synced_ends_the_process(
+    path: Path, files: FaultyFiles, journal: Journal
+) -> None:
     """It is not known which of the two files a crash would leave, so neither may be written."""
     journal.start_copy()
     files.faults = {"sync_directory": [BROKEN]}

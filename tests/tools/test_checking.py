@@ -24,7 +24,7 @@ def data() -> bytes:
     return made().now()[PATH]
 
 
-def test_it_says_what_is_in_a_whole_file_and_changes_nothing() -> None:
+def test_check_reports_an_undamaged_file_and_does_not_change_it() -> None:
     files = made()
     before = files.now()
     report = check(PATH, SECRET, files=files)

@@ -108,7 +108,7 @@ def test_without_a_sync_a_crash_would_leave_something_else(taken_out: str) -> No
     assert {disk.get(COPY) for disk in files.after_a_crash()} != {source}
 
 
-def test_a_repair_has_every_commit_before_the_damage_and_says_what_it_has_not(data: bytes) -> None:
+def test_a_repair_has_every_commit_before_the_damage_and_reports_what_is_missing(data: bytes) -> None:
     starts = frame_starts(data)
     for number, (begin, end) in enumerate(pairwise(starts[2:-1])):
         damaged = data[: end - 1] + bytes([data[end - 1] ^ 1]) + data[end:]
@@ -130,7 +130,7 @@ def test_a_repair_of_an_unclear_end_has_all_that_is_before_it(data: bytes) -> No
     assert "a crash would not leave it so" in str(repaired.damage)
 
 
-def test_a_repair_of_a_damaged_snapshot_has_what_is_whole_of_it_and_says_so(data: bytes) -> None:
+def test_a_repair_of_a_damaged_snapshot_has_its_undamaged_part_and_says_so(data: bytes) -> None:
     end = frame_starts(data)[1]
     damaged = data[: end - 1] + bytes([data[end - 1] ^ 1]) + data[end:]
     files = SimulatedFiles(disk={PATH: damaged})

@@ -47,7 +47,7 @@ def test_each_round_has_the_next_seed_and_without_time_each_trial_has_one_round(
     assert not list(tmp_path.iterdir()), "what went well is removed"
 
 
-def test_a_failure_ends_it_says_its_seed_and_keeps_what_was_left(tmp_path: Path) -> None:
+def test_a_failure_ends_the_trials_prints_its_seed_and_keeps_its_files(tmp_path: Path) -> None:
     one, other, out = Fake("one", bad_seed=7), Fake("other"), io.StringIO()
     tallies = run([one, other], seconds=100, seed=5, out=out)
     assert (one.seeds, other.seeds) == ([5, 7], [6])

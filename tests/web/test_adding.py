@@ -191,7 +191,7 @@ def _twice(kind: str) -> dict[str, Any]:
     return {"uid": UID} if kind == "uid" else {"headers": {"Idempotency-Key": "order-1 \u00fc"}}
 
 
-def test_a_uid_that_is_none_is_told_what_one_is(server: MemoryServer) -> None:
+def test_the_error_for_an_invalid_uid_describes_a_valid_one(server: MemoryServer) -> None:
     answer = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}, "uid": UID.upper()}})
     assert answer.json["detail"] == "The body is invalid: Expected a UUID in lower case - at `$.job.uid`."
 

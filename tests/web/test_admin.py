@@ -134,7 +134,7 @@ def test_a_key_must_fit_in_a_header(server: MemoryServer, key: Any) -> None:
     assert _keys(server) == []
 
 
-def test_a_producer_reads_what_it_added_and_nothing_else(server: MemoryServer) -> None:
+def test_a_producer_reads_the_jobs_that_it_added_and_no_others(server: MemoryServer) -> None:
     _add_key(server, "producer", "p1")
     _add_key(server, "producer", "p2")
     mine, other = put(server, key="p1").json["uid"], put(server, key="p2").json["uid"]
@@ -148,7 +148,7 @@ def test_a_producer_reads_what_it_added_and_nothing_else(server: MemoryServer) -
     assert "p1" not in read(server, mine).body.decode()
 
 
-def test_a_producer_may_wait_for_what_it_added(server: MemoryServer) -> None:
+def test_a_producer_may_wait_for_a_job_that_it_added(server: MemoryServer) -> None:
     _add_key(server, "producer", "p")
     answers: list[Any] = []
     body = {"queue_name": "q", "job": {"content": {}}}

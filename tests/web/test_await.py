@@ -143,7 +143,7 @@ def test_an_earlier_request_is_waited_for_as_well(server: MemoryServer) -> None:
     assert [(answer.status, answer.json["state"]) for answer in answers] == [(200, "complete")]
 
 
-def test_a_job_whose_client_goes_is_added_all_the_same(server: MemoryServer) -> None:
+def test_a_job_is_added_even_if_its_client_disconnects(server: MemoryServer) -> None:
     body = b'{"queue_name":"q","job":{"content":{}}}'
     headers = ("X-Access-Key: key", "Prefer: wait=30", "Content-Type: application/json")
     Connection(server).send(request("PUT", "/api/v1/job", *headers, body=body)).go()

@@ -244,7 +244,9 @@ def _some_jobs(server: MemoryServer) -> list[str]:
         ({"state": "complete"}, []),
     ],
 )
-def test_a_filter_changes_and_removes_what_it_lists(server: MemoryServer, wanted: Any, matched: list[int]) -> None:
+def test_a_filter_changes_and_removes_the_jobs_that_it_lists(
+    server: MemoryServer, wanted: Any, matched: list[int]
+) -> None:
     uids = _some_jobs(server)
     chosen = [uids[index] for index in matched]
     assert [job["uid"] for job in page(server, **wanted)["jobs"]] == chosen

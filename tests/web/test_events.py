@@ -91,7 +91,7 @@ def test_the_changes_of_other_queues_are_not_told(server: MemoryServer) -> None:
     assert watcher.events == []
 
 
-def test_all_who_watch_are_told(server: MemoryServer) -> None:
+def test_all_watchers_get_the_event(server: MemoryServer) -> None:
     watchers = [_Watcher(server) for _ in range(3)]
     add(server)
     assert [len(watcher.events) for watcher in watchers] == [1, 1, 1]

@@ -128,7 +128,7 @@ def test_a_job_that_never_times_out_has_no_end_of_its_lease(server: MemoryServer
 
 
 @pytest.mark.parametrize("status", ["complete", "failed"])
-def test_a_finish_may_be_repeated_by_who_has_made_it(server: MemoryServer, status: str) -> None:
+def test_a_finish_may_be_repeated_with_the_same_lease(server: MemoryServer, status: str) -> None:
     uid = add(server)["uid"]
     lease = hold(server)["lease"]
     first = change(server, uid, lease=lease, new_status=status, error="e")

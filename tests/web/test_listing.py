@@ -180,7 +180,7 @@ def test_a_list_may_be_of_jobs_that_are_old_or_were_not_changed_for_long(server:
 @pytest.mark.parametrize(
     "wanted", [{"worker": "w"}, {"error": "REFUSED"}, {"older_than": 10}, {"updated_before": 10}], ids=str
 )
-def test_each_filter_changes_and_removes_what_it_lists(server: MemoryServer, wanted: Any) -> None:
+def test_each_filter_changes_and_removes_the_jobs_that_it_lists(server: MemoryServer, wanted: Any) -> None:
     uid = add(server)["uid"]
     hold(server, worker="w")
     change(server, uid, new_status="failed", error="refused")
@@ -210,7 +210,7 @@ def test_a_few_that_match_among_many_are_one_full_page(server: MemoryServer) -> 
     assert len(_uids(page(server, tag="rare", limit=4, cursor=shown["next_cursor"]))) == 1
 
 
-def test_a_link_leads_to_what_follows_with_the_same_query(server: MemoryServer) -> None:
+def test_a_link_leads_to_the_next_page_with_the_same_query(server: MemoryServer) -> None:
     uids = [add(server, {"a": "x & \u00fc"}, tags=["t"])["uid"] for _ in range(5)]
     target = "/api/v1/jobs?queueName=q&limit=2&tag=t&q=x%20%26%20%C3%BC"
     found = []

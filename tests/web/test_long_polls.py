@@ -130,7 +130,7 @@ def test_a_client_that_has_gone_is_not_given_a_job(server: MemoryServer) -> None
     assert read(server, uid).json["attempts"] == 1
 
 
-def test_the_job_is_there_for_the_next_if_all_who_waited_have_gone(server: MemoryServer) -> None:
+def test_the_job_stays_ready_if_all_waiters_have_disconnected(server: MemoryServer) -> None:
     for _ in range(3):
         Connection(server).send(POLL).go()
     uid = add(server)["uid"]
@@ -181,7 +181,7 @@ def test_waiters_with_an_old_owners_key_are_told(server: MemoryServer) -> None:
     assert [answer.status for answer in answers] == [401]
 
 
-def test_a_server_that_stops_lets_those_go_who_wait(server: MemoryServer) -> None:
+def test_a_stopping_server_releases_its_waiters(server: MemoryServer) -> None:
     answers = waiting(server)
     server.stop()
     assert [answer.status for answer in answers] == [204]

@@ -33,7 +33,7 @@ def _key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
     return name, frozenset(labels.items())
 
 
-def test_metrics_count_jobs_requests_and_what_storage_did(server: MemoryServer) -> None:
+def test_metrics_count_jobs_requests_and_commits(server: MemoryServer) -> None:
     for _ in range(3):
         add(server)
     claim(server)
@@ -55,7 +55,7 @@ def test_metrics_count_jobs_requests_and_what_storage_did(server: MemoryServer) 
     assert {_key("jobengine_live_bytes"), _key("jobengine_record_bytes_total")} <= set(seen)
 
 
-def test_metrics_say_what_this_is_and_what_it_takes(server: MemoryServer) -> None:
+def test_metrics_have_the_version_and_the_resources_of_the_process(server: MemoryServer) -> None:
     seen = _samples(server)
     assert seen[_key("jobengine_build_info", version=__version__, python=platform.python_version())] == 1
     for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds", "start_time_seconds"):
@@ -70,7 +70,7 @@ def test_metrics_say_how_many_connections_are_open(server: MemoryServer) -> None
     assert _samples(server)[_key("jobengine_connections")] == before + 2
 
 
-def test_metrics_count_what_became_of_the_jobs_of_each_queue(server: MemoryServer) -> None:
+def test_metrics_count_the_outcomes_of_jobs_by_queue(server: MemoryServer) -> None:
     add(server)
     add(server, max_attempts=2, timeout_seconds=10)
     for outcome in ("complete", None):

@@ -77,7 +77,7 @@ def test_only_a_job_in_progress_is_tried_again(server: MemoryServer) -> None:
     assert _fail(server, uid)["state"] == "failed"
 
 
-def test_history_says_who_tried_when_and_what_came_of_it(server: MemoryServer) -> None:
+def test_history_has_the_worker_the_time_and_the_outcome_of_each_attempt(server: MemoryServer) -> None:
     uid = add(server, max_attempts=4, timeout_seconds=10)["uid"]
     start = int(server.clock.seconds())
     hold(server, worker="a")

@@ -59,7 +59,7 @@ def test_the_schema_documents_just_the_routes_there_are() -> None:
         pytest.param("a: &b 1\nc: *b", id="an alias"),
     ],
 )
-def test_the_reader_refuses_what_other_readers_can_not_read(text: str) -> None:
+def test_the_reader_refuses_yaml_that_other_readers_can_not_read(text: str) -> None:
     with pytest.raises(YAMLError):
         read_yaml(text)
 
@@ -150,7 +150,7 @@ def test_the_checker_refuses(method: str, path: str, status: int, headers: Any, 
         check_answer(method, path, status, headers, json.dumps(body).encode())
 
 
-def test_the_checker_refuses_what_is_not_json() -> None:
+def test_the_checker_refuses_text_that_is_not_json() -> None:
     with pytest.raises(AssertionError):
         check_answer("GET", "/healthz", 200, _HEADERS, b'{"status": NaN}')
     with pytest.raises(ValueError, match="Expecting"):

@@ -273,7 +273,7 @@ def lenient(start: Any) -> MemoryServer:
 
 
 @pytest.mark.parametrize("call", V1_BODIES, ids=" ".join)
-def test_calls_of_the_first_version_may_be_told_to_pass_over_what_they_do_not_know(
+def test_calls_of_the_first_version_can_be_set_to_ignore_unknown_fields(
     lenient: MemoryServer, call: tuple[str, str]
 ) -> None:
     body = BODIES[call]

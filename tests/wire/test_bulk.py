@@ -38,7 +38,7 @@ def _jobs(count: int, size: int = 100) -> list[Any]:
     return [{"content": {"n": n, "text": 'a "\\' + "x" * size}, "priority": n % 7} for n in range(count)]
 
 
-def test_many_jobs_come_to_what_they_come_to_in_small_bodies() -> None:
+def test_many_jobs_in_a_long_body_have_the_same_outcome_as_in_small_ones() -> None:
     jobs, pauses = _jobs(5_000), list[None]()
     read = _read("add_jobs", _body("jobs", jobs), pauses)
     assert [json.loads(job.content) for job in read.jobs] == [job["content"] for job in jobs]
@@ -48,7 +48,7 @@ def test_many_jobs_come_to_what_they_come_to_in_small_bodies() -> None:
     assert len(pauses) >= 11
 
 
-def test_many_updates_come_to_what_they_come_to_in_small_bodies() -> None:
+def test_many_updates_in_a_long_body_have_the_same_outcome_as_in_small_ones() -> None:
     updates = [{"uid": f"{n}", "new_status": "complete", "result": [n]} for n in range(5_000)]
     read = _read("update_jobs", _body("updates", updates))
     assert [(one.uid, one.changes.result) for one in read.updates] == [(f"{n}", b"[%d]" % n) for n in range(5_000)]
@@ -141,7 +141,7 @@ def test_one_item_is_no_longer_than_a_job_may_be() -> None:
         _read("add_jobs", _body("jobs", [{"content": {}}, {"content": {"a": "x" * (3 << 20)}}]))
 
 
-def test_a_body_whose_key_was_looked_at_may_have_a_million_values() -> None:
+def test_a_body_whose_key_was_checked_may_have_a_million_values() -> None:
     body = _body("jobs", [{"content": {"a": [0] * 500}} for _ in range(400)])
     with pytest.raises(BadInput, match="more than 100000 values; up to 1000000 are accepted if"):
         _read("add_jobs", body)

@@ -71,7 +71,7 @@ def test_each_field_is_shown_from_its_own_place() -> None:
     assert json.loads(to_json(job_value(_full_job(), lease=True, queue="mail"))) == _SHOWN
 
 
-def test_a_job_with_nothing_more_to_it_shows_what_the_first_version_had_and_seconds() -> None:
+def test_a_job_without_rare_fields_shows_those_of_the_first_version_and_seconds() -> None:
     spec = Spec(
         uid="u",
         priority=0,

@@ -118,7 +118,7 @@ def test_json_is_refused(text: bytes) -> None:
         check(text, 32)
 
 
-def test_depth_counts_what_is_open_and_not_what_was() -> None:
+def test_depth_counts_open_brackets_and_not_closed_ones() -> None:
     check(b"[" + b",".join([b"[" * 30 + b"]" * 30] * 10) + b"]", 32)
     with pytest.raises(NotStrict, match="deeper than 32"):
         check(b"[" + b",".join([b"[" * 30 + b"]" * 30] * 10 + [b"[" * 32 + b"]" * 32]) + b"]", 32)

@@ -52,7 +52,7 @@ def test_jobs_that_end_fast_are_claimed_ahead_as_many_as_will_be_begun_in_100_ms
     assert _ended(pace, 0, 60) == 0
 
 
-def test_a_burst_of_ends_and_a_pause_after_it_change_what_is_claimed_ahead_little() -> None:
+def test_a_burst_of_ends_and_a_pause_change_the_number_claimed_ahead_little() -> None:
     pace = Pace()
     _ended(pace, 0, 0)
     assert _ended(pace, 200, 0.1) == 200
@@ -60,7 +60,7 @@ def test_a_burst_of_ends_and_a_pause_after_it_change_what_is_claimed_ahead_littl
     assert 200 < _ended(pace, 0, 0.14) < 320
 
 
-def test_no_more_handlers_run_at_a_time_for_what_is_claimed_ahead() -> None:
+def test_claiming_ahead_does_not_run_more_handlers_at_a_time() -> None:
     bench, running, waiting = at_pace(2)
     assert len(running) == 2
     bench.supervisor.finished(running[0], DONE)
@@ -96,7 +96,7 @@ def test_jobs_that_are_not_started_are_released_at_once_at_a_stop() -> None:
     assert set(bench.supervisor.unsent) == set(running)
 
 
-def test_leases_of_what_is_claimed_ahead_are_extended() -> None:
+def test_leases_of_jobs_claimed_ahead_are_extended() -> None:
     bench, running, waiting = at_pace(1, beat_seconds=0.2)
     bench.now += 0.2
     (beat,) = bench.plan(Beat)

@@ -56,6 +56,6 @@ def test_a_worker_with_a_queue_that_has_no_handler_does_not_start() -> None:
         worker.run()
 
 
-def test_no_key_is_in_what_a_worker_shows() -> None:
+def test_no_output_of_a_worker_has_a_key() -> None:
     worker = Worker("q", url=_URL, access_key="hush", keys={"q": "hush"})
     assert "hush" not in repr(worker) + repr(vars(worker))

@@ -1,4 +1,4 @@
-// Adding a job, from nothing or as another one was.
+// Adding a job: a new one, or a copy of another.
 
 import * as api from './api.js';
 import { h, tell } from './dom.js';
@@ -22,7 +22,7 @@ export function openAddJob(queue, { like = null, done = () => {} } = {}) {
   const draft = new Draft(like === null ? `add.${queue}` : `repeat.${queue}.${members(like).get('uid')}`);
   const given = like === null ? new Map() : members(like);
   dialog(like === null ? 'Add job' : 'Repeat the job', (close) => {
-    // The same uid while the form is the same: to send it again after a lost answer adds nothing twice.
+    // The uid stays while the form does not change: sending it again after a lost answer adds no second job.
     const uid = h('input', { type: 'hidden', name: 'uid', value: newUid() });
     const content = given.get('content') ?? '{}';
     const fields = [uid, jsonField('Content', 'content', pretty(content)), options(given)];
@@ -56,7 +56,7 @@ function options(given) {
 
 const tagsField = (tags) => field('Tags', { long: true, name: 'tags', rows: 2, value: tags.join('\n') }, 'One on each line.');
 
-/** The JSON of the job; content, meta and numbers are as they were typed. */
+/** The JSON of the job, with content, meta and numbers as they were typed. */
 function jobText({ uid, content, meta, tags, unique_key: unique, ...numbers }) {
   const words = tags.split('\n').map((tag) => tag.trim()).filter(Boolean);
   const parts = [['uid', JSON.stringify(uid)], ['content', content], ['meta', meta.trim()], ['unique_key', unique && JSON.stringify(unique)],

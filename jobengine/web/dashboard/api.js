@@ -1,9 +1,9 @@
-// The calls of the public API. Each gives the answer's JSON, or raises Refused or NoAnswer.
+// The calls of the public API. Each returns the JSON of the answer, or raises Refused or NoAnswer.
 
 import { connection } from './connection.js';
 import { asHeader, session } from './session.js';
 
-/** The server said no; the message is its detail. */
+/** The server refused the call; the message is its detail. */
 export class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail ?? `The server answered ${status}.`);
@@ -11,10 +11,10 @@ export class Refused extends Error {
   }
 }
 
-/** What was typed can't be used; the message says why. */
+/** The input can't be used; the message says why. */
 export class Wrong extends Error {}
 
-/** There was no answer; a change may have been made all the same. */
+/** There was no answer; a change may have been made nevertheless. */
 export class NoAnswer extends Error {
   constructor() {
     super('The server can’t be reached.');
@@ -55,7 +55,7 @@ async function json(method, path, options) {
   return text === '' ? null : JSON.parse(text);
 }
 
-/** The text of an answer; one that breaks off is none. */
+/** The text of an answer; raises NoAnswer if it is incomplete. */
 async function whole(answer, { signal } = {}) {
   try {
     return await answer.text();
@@ -68,7 +68,7 @@ async function whole(answer, { signal } = {}) {
 
 const keyOf = (queue) => session.headers(queue);
 
-/** What a key that is not yet kept opens: `{queue_name, role, key_id}`. */
+/** What a key may do, before it is kept: `{queue_name, role, key_id}`. */
 export const access = (queue, key) => json('GET', 'api/v1/access', { query: { queueName: queue }, key: { 'X-Access-Key': asHeader(key) } });
 export const adminAccess = (key) => json('GET', 'api/v1/access', { key: { 'X-Admin-Key': asHeader(key) } });
 
@@ -90,7 +90,7 @@ export const listJobs = (queue, filter, { sort, limit, cursor, signal } = {}) =>
   query: { queueName: queue, ...filter, sort, limit, cursor }, key: keyOf(queue), signal,
 });
 
-/** A job, and the text of its answer, in which numbers are as they were sent. */
+/** A job, and the text of the answer, in which numbers are as they were sent. */
 export async function readJob(queue, uid, signal) {
   const answer = await send('GET', 'api/v1/job', { query: { queueName: queue, jobUID: uid }, key: keyOf(queue), signal });
   const text = await whole(answer, { signal });
@@ -101,7 +101,7 @@ export const explain = (queue, uid, signal) => json('GET', 'api/v1/job/explain',
   query: { queueName: queue, jobUID: uid }, key: keyOf(queue), signal,
 });
 
-/** The text of the job that is to run next, not claimed; empty if there is none. */
+/** The text of the next job to run, without claiming it; empty if no job is ready. */
 export const peek = async (queue) => whole(await send('GET', 'api/v1/job/next', { query: { queueName: queue }, key: keyOf(queue) }));
 
 /** Add a job that is given as the text of its JSON. */
@@ -118,7 +118,7 @@ export function updateJob(queue, uid, change, contentText) {
 
 export const deleteJob = (queue, uid) => json('DELETE', 'api/v1/job', { query: { queueName: queue, jobUID: uid }, key: keyOf(queue) });
 
-/** Change jobs by their uids: for each what became of it. */
+/** Change jobs by their uids; returns the result of each. */
 export const updateJobs = (queue, updates) => json('POST', 'api/v1/jobs', {
   body: { queue_name: queue, updates }, key: keyOf(queue), headers: { Prefer: 'return=minimal' },
 });
@@ -145,12 +145,12 @@ export const metrics = async (signal) => whole(await send('GET', 'metrics', { ke
 /** A copy of the database as a stream. */
 export const backup = (signal) => send('GET', 'api/v1/backup', { key: keyOf(), signal });
 
-/** The events of a queue as a stream, behind the one of the id `after`. */
+/** The events of a queue as a stream, from the one after the id `after` on. */
 export const events = (queue, after, signal) => send('GET', 'api/v1/events', {
   query: { queueName: queue }, key: keyOf(queue), headers: after ? { 'Last-Event-ID': after } : {}, signal,
 });
 
-/** What to say of a change that went wrong. */
+/** The message for a change that failed. */
 export function inWords(error) {
   if (error instanceof NoAnswer) return 'The server did not answer. The change may have been made: look before you repeat it.';
   if (error instanceof Refused || error instanceof Wrong) return error.message;

@@ -1,4 +1,4 @@
-// The page as a whole: its head, what stands below, and where addresses lead.
+// The whole page: its head, its content, and the routes.
 
 import { connection } from './connection.js';
 import { h, replace, set, setText } from './dom.js';
@@ -84,7 +84,7 @@ class App extends HTMLElement {
     setText(this.bannerText, `Trying again in ${Math.max(0, Math.ceil((connection.next - Date.now()) / 1000))} s.`);
   }
 
-  // Where addresses lead
+  // Routes
 
   #go() {
     const route = routeOf(location.hash);

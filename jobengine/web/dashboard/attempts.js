@@ -1,11 +1,11 @@
-// The attempts of a job as a line of time: who, when, how long, and what went wrong.
+// The attempts of a job as a timeline: worker, time, duration and error.
 
 import { h, keyed, replace } from './dom.js';
 import { duration, exact, setTime, time } from './format.js';
 
 const OUTCOMES = { complete: 'Complete', failed: 'Failed', timeout: 'Timed out', released: 'Released', running: 'In progress', added: 'Added' };
 
-/** Show in `list` the attempts of a job, the last one first, and when it was added. */
+/** Show in `list` the attempts of a job, the latest first, and when the job was added. */
 export function timeline(list, job) {
   const ended = job.history ?? [];
   const before = Math.max(0, (job.attempts ?? 0) - ended.length - (job.state === 'inprogress' ? 1 : 0));

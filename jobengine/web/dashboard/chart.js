@@ -1,4 +1,4 @@
-// Charts as SVG: the last hour in minutes, a small one for a table, and how long things take.
+// Charts as SVG: the last hour by minutes, a small chart for tables, and times of waiting and running.
 
 import { h, replace, set, setText, svg } from './dom.js';
 import { brief, duration, number } from './format.js';
@@ -7,7 +7,7 @@ const SERIES = [['added', 'Added'], ['complete', 'Complete'], ['failed', 'Failed
 const sum = (values) => values.reduce((all, each) => all + each, 0);
 const last = (minutes, name) => `${number(sum(minutes[name]))} ${name}`;
 
-/** What a chart says, for those who can't see it. */
+/** A chart in words, for screen readers. */
 const said = (minutes) => `The last hour: ${SERIES.map(([name]) => last(minutes, name)).join(', ')}`;
 
 function line(values, top, width, height) {
@@ -15,7 +15,7 @@ function line(values, top, width, height) {
   return values.map((value, at) => `${at ? 'L' : 'M'}${(at * step).toFixed(1)},${(height - (value / top) * height).toFixed(1)}`).join('');
 }
 
-/** A stroke for each minute in which there was anything: what failed now and then must not be overlooked. */
+/** A bar for each minute with jobs; even a single failure is visible. */
 function strokes(values, top, width, height) {
   const step = width / (values.length - 1);
   return values.map((value, at) => (value ? `M${(at * step).toFixed(1)},${height}V${Math.min(height - 2, height - (value / top) * height).toFixed(1)}` : '')).join('');
@@ -23,7 +23,7 @@ function strokes(values, top, width, height) {
 
 const shape = (name, ...rest) => (name === 'failed' ? strokes(...rest) : line(...rest));
 
-/** The last hour in the height of a line: what was finished, and in red what failed. */
+/** The last hour as a sparkline: finished jobs, and failed ones in red. */
 export function sparkline() {
   return svg('svg', { class: 'spark', viewBox: '-1 -1 122 24', role: 'img', 'aria-label': 'No figures yet' },
     ...SERIES.map(([name]) => svg('path', { class: `line ${name}` })));
@@ -36,7 +36,7 @@ export function setSparkline(element, minutes) {
   SERIES.forEach(([name], at) => set(element.children[at], 'd', sum(minutes[name]) ? shape(name, minutes[name], top, 120, 22) : ''));
 }
 
-/** The next number that is good to read at an axis, and so is half of it. */
+/** The next round number for an axis; half of it is round too. */
 function round(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 4, 6, 8, 10].map((each) => each * power).find((each) => each >= value);
@@ -105,7 +105,7 @@ class MinutesChart extends HTMLElement {
   #read(minute) {
     this.#at = minute;
     if (!this.#minutes) return;
-    // Numbers that change by themselves are not read out, those that are asked for are.
+    // A screen reader speaks only the numbers that the user asks for, not those that change by themselves.
     set(this.legend, 'aria-live', minute === null ? 'off' : 'polite');
     SERIES.forEach(([name], at) => setText(this.values[at], number(minute === null ? sum(this.#minutes[name]) : this.#minutes[name][minute])));
     setText(this.when, minute === null ? 'in the last hour' : minute === 59 ? 'in this minute' : `${59 - minute} min ago`);

@@ -1,12 +1,12 @@
-// Whether the server answers. Once it does not, one knock with back-off finds out when it does again; all that waits is
-// told then.
+// Whether the server answers. When it does not, one probe with back-off finds out when it does again, and all waiters are
+// woken then.
 
 const LONGEST = 15;
 
 class Connection extends EventTarget {
   /** Whether the last request was answered. */
   found = true;
-  /** When the next knock comes, in milliseconds as of Date.now(). */
+  /** The time of the next probe, in milliseconds as of Date.now(). */
   next = 0;
   #wait = 1;
   #timer = 0;
@@ -19,7 +19,7 @@ class Connection extends EventTarget {
     this.#later();
   }
 
-  /** Knock now. */
+  /** Send a probe now. */
   async knock() {
     clearTimeout(this.#timer);
     try {
@@ -34,7 +34,7 @@ class Connection extends EventTarget {
   }
 
   #later() {
-    // No two browsers knock at the same moment after a restart.
+    // Random, so that browsers do not all send their probes at the same moment after a restart.
     const wait = this.#wait * (0.75 + Math.random() / 2) * 1000;
     this.next = Date.now() + wait;
     this.#timer = setTimeout(() => this.knock(), wait);

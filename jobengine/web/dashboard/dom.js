@@ -2,7 +2,7 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** An element with attributes, listeners (`onclick`) and children; what is null, undefined or false is left out. */
+/** An element with attributes, listeners (`onclick`) and children; null, undefined and false are left out. */
 export function h(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
@@ -18,7 +18,7 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** Set an attribute as `h` does. A boolean is there or not, but in aria-… it is a word. */
+/** Set an attribute as `h` does. A boolean adds or removes it; in aria-… it is written as a word. */
 export function set(element, name, value) {
   if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
   else if (name === 'value') element['defaultValue' in element ? 'defaultValue' : 'value'] = value ?? '';
@@ -29,13 +29,13 @@ export function set(element, name, value) {
 
 const present = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 
-/** Put other children in. */
+/** Replace the children. */
 export function replace(element, ...children) {
   element.replaceChildren(...present(children));
   return element;
 }
 
-/** Set the text, if it is another one: what is selected stays selected. */
+/** Set the text if it differs, so that a selection stays. */
 export function setText(element, text) {
   const wanted = String(text);
   if (element.textContent !== wanted) element.textContent = wanted;
@@ -67,7 +67,7 @@ let names = 0;
 /** An id that no other element has. */
 export const newId = () => `n${(names += 1)}`;
 
-/** Say something to those who can't see it, and show it to all others for some seconds. */
+/** Announce something to screen readers, and show it for some seconds. */
 export function tell(...message) {
   const note = h('p', { class: 'note' }, ...message);
   const place = document.querySelector('.notes') ?? document.body;
@@ -78,7 +78,7 @@ export function tell(...message) {
   note.addEventListener('pointerleave', () => { timer = setTimeout(() => note.remove(), 3000); });
 }
 
-/** A button that copies what `text()` gives. */
+/** A button that copies the result of `text()`. */
 export function copyButton(label, text, attributes = {}) {
   return h('button', { type: 'button', class: 'quiet', ...attributes, onclick: () => copy(text()) }, label);
 }

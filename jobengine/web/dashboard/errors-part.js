@@ -1,4 +1,4 @@
-// The failed jobs of a queue, grouped by what went wrong.
+// The failed jobs of a queue, grouped by their error.
 
 import * as api from './api.js';
 import { h, keyed, replace, setText } from './dom.js';
@@ -9,11 +9,11 @@ import { jobLink, queueLink } from './links.js';
 import { Refresher } from './live.js';
 import { session } from './session.js';
 
-/** The API does not group; so many of the failed jobs are looked at, those that failed last. */
+/** The API does not group: this many of the latest failed jobs are read. */
 const MOST = 1000;
 const PAGE = 200;
 const NONE = 'no error was given';
-/** What differs between two errors that mean the same: uids, hexadecimal and other numbers. */
+/** The parts in which equal errors differ: uids, hexadecimal and other numbers. */
 const VARYING = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|0x[0-9a-f]+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+/gi;
 
 class ErrorsPart extends HTMLElement {
@@ -55,7 +55,7 @@ class ErrorsPart extends HTMLElement {
     const told = failed.length === 0 ? empty('No job has failed', 'What fails is shown here, with what went wrong first.')
       : h('p', { class: 'muted' }, `${more ? `Of the ${number(failed.length)} jobs that failed last` : `Of ${jobs(failed.length)} that failed`}, by what went wrong.`);
     replace(this.state, told);
-    // The order stays while somebody points at the list.
+    // The order stays while the pointer is on the list.
     const groups = grouped(failed);
     if (this.list.matches(':hover, :focus-within')) {
       const order = new Map([...this.list.children].map((each, at) => [each.dataset.key, at]));
@@ -102,7 +102,7 @@ async function failedJobs(queue, signal) {
   return { failed, more: Boolean(cursor) };
 }
 
-/** Groups of jobs whose errors are alike, the largest first. Of each, `filter` is a text that all its errors have. */
+/** Groups of jobs with similar errors, the largest first. `filter` is a text that all errors of a group contain. */
 export function grouped(failed) {
   const groups = new Map();
   for (const job of failed) {
@@ -116,7 +116,7 @@ export function grouped(failed) {
   return all;
 }
 
-/** The line itself if all have the same; or else the longest piece of it that does not vary. */
+/** The line itself if all errors have it; otherwise its longest piece that does not vary. */
 function common({ key, jobs: alike }) {
   const line = gist(alike[0].error);
   if (alike.every(({ error }) => gist(error) === line)) return line;

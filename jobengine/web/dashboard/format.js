@@ -1,4 +1,4 @@
-// Numbers, durations, times and sizes as people read them.
+// Numbers, durations, times and sizes for people.
 
 import { h, set, setText } from './dom.js';
 
@@ -12,7 +12,7 @@ const exactly = new Intl.DateTimeFormat('en-GB', {
 /** 12,345 */
 export const number = (value) => whole.format(value);
 
-/** 12.3K, for where there is little room. */
+/** 12.3K, for narrow places. */
 export const brief = (value) => (value < 10_000 ? whole.format(value) : short.format(value));
 
 /** "1 job", "12,345 jobs" */
@@ -31,7 +31,7 @@ export function duration(seconds) {
   return `${Math.floor(seconds / size)} ${unit}${more ? ` ${more} ${rest[1]}` : ''}`;
 }
 
-/** The line of an error that says most: the last of a traceback, the first of all else. */
+/** The most useful line of an error: the last one of a traceback, otherwise the first. */
 export function gist(error) {
   const lines = (error ?? '').split('\n').map((line) => line.trim()).filter(Boolean);
   const line = lines[0]?.startsWith('Traceback') ? lines.at(-1) : lines[0];
@@ -47,7 +47,7 @@ export function bytes(count) {
   return `${at === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[at]}`;
 }
 
-/** Unix seconds as "Fri, 2 Jan 2026, 13:04:05 UTC", in the zone of whoever looks. */
+/** Unix seconds as "Fri, 2 Jan 2026, 13:04:05 UTC", in the browser's time zone. */
 export const exact = (seconds) => exactly.format(new Date(seconds * 1000));
 
 function relative(seconds) {
@@ -60,12 +60,12 @@ function relative(seconds) {
   return ago > 0 ? `${text} ago` : `in ${text}`;
 }
 
-/** A moment as "3 min ago", with the exact time on hover; it is kept true. */
+/** A time as "3 min ago", with the exact time on hover; it is kept up to date. */
 export function time(seconds, attributes = {}) {
   return setTime(h('time', attributes), seconds);
 }
 
-/** Make `element`, a time, show another moment; null is a dash. */
+/** Make `element` show another time; null is a dash. */
 export function setTime(element, seconds) {
   const known = seconds !== null && seconds !== undefined && seconds !== 0;
   element.dataset.at = known ? seconds : '';
@@ -75,7 +75,7 @@ export function setTime(element, seconds) {
   return element;
 }
 
-/** Bring all times on the page up to date; to be called every second. */
+/** Bring all times on the page up to date; call it every second. */
 export function tick() {
   for (const element of document.querySelectorAll('time[data-at]')) {
     if (element.dataset.at) setText(element, relative(Number(element.dataset.at)));

@@ -1,5 +1,5 @@
-// Fields, forms and dialogs. What is typed is kept for the tab until it was sent, so that a reload or a lost connection
-// costs nothing.
+// Fields, forms and dialogs. Input is kept for the tab until it was sent, so that it survives a reload or a lost
+// connection.
 
 import { Wrong, inWords } from './api.js';
 import { h, newId, replace, setText } from './dom.js';
@@ -7,14 +7,14 @@ import { mistake, pretty } from './json.js';
 
 const DRAFT = 'jobengine.draft.';
 
-/** Keeps what is typed into the named fields of a form, by the name of the form; keys (`data-secret`) are left out. */
+/** Keeps the input of the named fields of a form, by the form's name; keys (`data-secret`) are left out. */
 export class Draft {
   constructor(name) {
     this.key = DRAFT + name;
     this.kept = JSON.parse(sessionStorage.getItem(this.key) ?? 'null');
   }
 
-  /** Put back into `form` what was kept, and keep what is typed from now on. */
+  /** Restore the kept input of `form`, and keep new input from now on. */
   follow(form) {
     for (const [name, value] of Object.entries(this.kept ?? {})) {
       const field = form.elements[name];
@@ -43,13 +43,13 @@ export class Draft {
     sessionStorage.setItem(this.key, JSON.stringify(Object.fromEntries(values)));
   }
 
-  /** It was sent, or is not wanted. */
+  /** Forget the input: it was sent or discarded. */
   forget() {
     sessionStorage.removeItem(this.key);
   }
 }
 
-/** Have the fields look at what they hold: it was put there, not typed. */
+/** Have the fields check their values, which were set and not typed. */
 function check(form) {
   for (const each of form.elements) each.dispatchEvent(new Event('check'));
 }
@@ -78,7 +78,7 @@ export function tick(label, attributes = {}, hint = null) {
     hint && h('p', { id: `${id}h`, class: 'hint' }, hint));
 }
 
-/** A text area for a JSON object, which says while it is typed what is wrong with it, and where. */
+/** A text area for a JSON object, which shows errors and their places during typing. */
 export function jsonField(label, name, value, { required = true } = {}) {
   const id = newId();
   const area = h('textarea', { id, name, value, rows: 10, class: 'code', spellcheck: 'false', autocomplete: 'off', 'aria-describedby': `${id}m` });
@@ -151,7 +151,7 @@ export function form(button, send, fields, { danger = false, more = [] } = {}) {
   return element;
 }
 
-/** What stands in the fields of a form by their names; an empty number is undefined. */
+/** The values of a form's fields by their names; an empty number is undefined. */
 export function values(element) {
   const given = [...element.elements].filter((each) => each.name);
   return Object.fromEntries(given.map((each) => [each.name, valueOf(each)]));
@@ -163,7 +163,7 @@ function valueOf(input) {
   return input.value;
 }
 
-/** Open a dialog with a heading; `build(close)` gives what is in it. The dialog is gone once it is closed. */
+/** Open a dialog with a heading; `build(close)` returns its content. Closing the dialog removes it. */
 export function dialog(heading, build, { wide = false } = {}) {
   const id = newId();
   const close = () => element.close();
@@ -197,13 +197,13 @@ export function confirm(heading, text, button, act, { typed = null, danger = tru
   });
 }
 
-/** A place for an error of the page, in words, with a button to try again. */
+/** An error of the page in words, with a button to try again. */
 export function failure(error, again) {
   return h('div', { class: 'error', role: 'alert' }, h('p', {}, inWords(error)), again && h('button', { type: 'button', onclick: again }, 'Try again'));
 }
 
-/** What stands while there is nothing to show. */
+/** A text for a list that is empty. */
 export const empty = (title, ...text) => h('div', { class: 'empty' }, h('p', { class: 'title' }, title), ...text.map((each) => h('p', {}, each)));
 
-/** Show in `place` that something is being read. */
+/** Show in `place` that data is loading. */
 export const loading = (place) => replace(place, h('p', { class: 'loading', role: 'status' }, 'Loading …'));

@@ -1,4 +1,4 @@
-// What can be done with some jobs, or with all that match a filter: the count before, and the result after.
+// Actions on selected jobs, or on all that match a filter: the count before, and the result after.
 
 import * as api from './api.js';
 import { h, replace } from './dom.js';
@@ -21,17 +21,17 @@ export const ACTIONS = {
   delete: { name: 'Delete', states: STATES, will: 'be deleted. This can’t be taken back', done: 'deleted', danger: true },
 };
 
-/** The states in which jobs that match are meant; undefined stands for any. */
+/** The states of the matching jobs to act on; undefined means any. */
 function statesOf(action, { state }) {
   if (action.states.length === STATES.length) return [state];
   if (!state) return action.usual;
   return action.states.includes(state) ? [state] : [];
 }
 
-/** Whether an action is for jobs in `state`. */
+/** Whether an action applies to jobs in `state`. */
 export const fits = (action, state) => !state || action.states.includes(state);
 
-/** Ask, with the count, and act on the jobs given as `{uid, state}`; `done()` is called after it. */
+/** Ask, with the count, then act on the jobs, given as `{uid, state}`; then call `done()`. */
 export function actOnSome(queue, action, chosen, done) {
   const meant = chosen.filter(({ state }) => fits(action, state));
   const left = chosen.length - meant.length;
@@ -39,7 +39,7 @@ export function actOnSome(queue, action, chosen, done) {
   ask(action, { count: meant.length, note, run: (change) => act(queue, action, meant, change), done });
 }
 
-/** Ask, with the count that the server gives, and act on all jobs that match. */
+/** Ask, with the server's count, then act on all jobs that match. */
 export function actOnMatching(queue, action, filter, done) {
   const filters = statesOf(action, filter).map((state) => ({ ...filter, state }));
   const run = (change) => each(filters, (one) => matching(queue, action, one, change, false));
@@ -102,7 +102,7 @@ async function removed(queue, uid) {
   }
 }
 
-/** Ask before it is done; the same dialog says what became of it. */
+/** Ask before the action; the same dialog then shows the result. */
 function ask(action, { count, note, run, done }) {
   const box = dialog(`${action.name}: ${jobs(count)}`, (close) => {
     if (count === 0) return [h('p', {}, 'No job matches.'), note && h('p', { class: 'muted' }, note), h('div', { class: 'buttons' }, keep(close, 'Close'))];

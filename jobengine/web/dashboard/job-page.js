@@ -1,4 +1,4 @@
-// One job: why it is where it is, what can be done with it, its attempts, and its JSON.
+// One job: an explanation of its state, its actions, its attempts and its JSON.
 
 import { openAddJob } from './add-job.js';
 import * as api from './api.js';
@@ -41,7 +41,7 @@ class JobPage extends HTMLElement {
     if (session.may(queue, 'read')) this.feed = new Feed(queue, (changes) => this.#happened(changes), signal);
   }
 
-  /** Read it again: something was done here. */
+  /** Read the job again after an action on this page. */
   changed() {
     this.acted = true;
     this.refresher.now();
@@ -51,7 +51,7 @@ class JobPage extends HTMLElement {
     if (changes === null || changes.has(this.uid)) this.refresher.soon();
   }
 
-  // What can be done
+  // Actions
 
   #addButtons() {
     const { queue } = this;
@@ -138,7 +138,7 @@ class JobPage extends HTMLElement {
     }, { wide: true });
   }
 
-  // What it shows
+  // Content
 
   #build() {
     this.why = h('p', { class: 'reason' });
@@ -201,7 +201,10 @@ class JobPage extends HTMLElement {
     timeline(this.line, job);
   }
 
-  /** While somebody points at the buttons none comes or goes, but by their `own` doing: what is of no use is off. */
+  /**
+   * While the pointer is on the buttons, none is added or removed except after the user's `own` action; a button that does
+   * not apply is disabled.
+   */
   #drawActs(own = false) {
     const { state, cancel_requested: cancelled } = this.job;
     const finished = FINISHED.includes(state);
@@ -214,7 +217,7 @@ class JobPage extends HTMLElement {
     }
   }
 
-  /** Only what has changed is drawn anew: what is being copied stays marked. */
+  /** Redraw only the parts that have changed, so that a selection stays. */
   #drawFacts(facts) {
     const said = JSON.stringify(facts);
     if (this.factsSaid === said) return;
@@ -224,7 +227,7 @@ class JobPage extends HTMLElement {
 }
 customElements.define('je-job', JobPage);
 
-/** Pairs of a name and a text, or with a third a time. */
+/** Pairs of a name and a text; with a third value, a time. */
 function factsOf(job, raw) {
   const tried = job.max_attempts ? `${number(job.attempts ?? 0)} of ${number(job.max_attempts)}` : `${number(job.attempts ?? 0)}`;
   return [
@@ -237,7 +240,7 @@ function factsOf(job, raw) {
   ].filter(Boolean);
 }
 
-/** The reason in the answer has Unix seconds in it, and speaks of the API; here there are times, and a button. */
+/** The reason in words. The server's own text has Unix seconds and names of the API; here are times and a button. */
 function readable({ state, reason, not_before: from, lease_expires: until }, retries) {
   if (FINISHED.includes(state)) return `It ${state === 'failed' ? 'has failed for good' : 'is complete'}.${retries ? ' Retry lets it begin anew.' : ''}`;
   return [from, until].filter(Boolean).reduce((text, seconds) => text.replaceAll(String(seconds), exact(seconds)), reason);

@@ -5,11 +5,11 @@ import { gist, setTime, time } from './format.js';
 import { jobLink } from './links.js';
 
 const LONGEST_PREVIEW = 200;
-/** More new rows are not marked: it would cost frames, and say nothing. */
+/** If more rows are new, none is marked: it would cost frames and tell nothing. */
 const MOST_MARKED = 10;
 const NAMES = { queued: 'Queued', inprogress: 'In progress', complete: 'Complete', failed: 'Failed' };
 
-/** Show the state of a job as a word with a sign of its own, so that it needs no colour. */
+/** Show the state of a job as a word with its own sign, so that it does not depend on colour. */
 export function setBadge(element, state) {
   const name = NAMES[state] ?? 'Removed';
   if (element.textContent === name) return;
@@ -17,7 +17,7 @@ export function setBadge(element, state) {
   setText(element, name);
 }
 
-/** The beginning of a job's content in a line, without the signs of JSON. */
+/** The beginning of a job's content on one line, without JSON's punctuation. */
 export function preview(value, room = LONGEST_PREVIEW) {
   if (value === null || typeof value !== 'object') return String(value).slice(0, room);
   const isList = Array.isArray(value);
@@ -31,9 +31,9 @@ export function preview(value, room = LONGEST_PREVIEW) {
   return text;
 }
 
-/** A table of jobs. Who reads it is told of a selection, of a wish for another order, and when nobody points at it. */
+/** A table of jobs. It reports a selection, a click on another order, and when the pointer has left it. */
 export class JobRows {
-  /** Those selected, by uid. */
+  /** The selected jobs, by uid. */
   selected = new Map();
   #all = false;
 
@@ -49,12 +49,12 @@ export class JobRows {
     this.heads = h('tr', {}, selectable && h('th', { scope: 'col', class: 'c-box' }, this.every), head('Job', 'job'), head('State', 'state'), head('Priority', 'priority', 'num'),
       head('Attempts', 'attempts', 'num'), head('Worker', 'worker'), sort('Added', 'created'), sort('Changed', 'updated'));
     this.element = h('div', { class: 'table-frame', hidden: true }, h('table', { class: selectable ? 'jobs selectable' : 'jobs' }, h('caption', { class: 'unseen' }, 'Jobs'), h('thead', {}, this.heads), this.body));
-    // A click waits until the pointer is away; then rows may move.
+    // After a click, rows may move only when the pointer has left.
     for (const event of ['pointerleave', 'focusout']) this.body.addEventListener(event, () => setTimeout(onFree, 200));
     this.body.addEventListener('click', (event) => this.#open(event));
   }
 
-  /** Whether rows must stay where they are: somebody points at them, is among them, has selected some, or has scrolled. */
+  /** Whether rows must not move: the pointer or the focus is on them, some are selected, or the page is scrolled. */
   get held() {
     return this.selected.size > 0 || this.#all || this.body.matches(':hover, :focus-within') || this.element.getBoundingClientRect().top < 0
       || document.querySelector('dialog[open]') !== null;
@@ -68,12 +68,12 @@ export class JobRows {
     return this.shown?.get(uid);
   }
 
-  /** Whether just these jobs are shown, in this order. */
+  /** Whether exactly these jobs are shown, in this order. */
   sameAs(jobs) {
     return jobs.length === this.shown?.size && jobs.every(({ uid }, at) => this.body.children[at]?.dataset.key === uid);
   }
 
-  /** Show these jobs; those that are new are marked for a moment if `mark` says so, and they are not most. */
+  /** Show these jobs. With `mark`, new ones are marked for a moment, unless most are new. */
   put(jobs, mark) {
     const few = jobs.filter(({ uid }) => !this.has(uid)).length <= MOST_MARKED;
     const make = (job) => {
@@ -86,7 +86,7 @@ export class JobRows {
     this.#drawBoxes();
   }
 
-  /** Bring the rows that are here up to date, and leave them where they are. */
+  /** Bring the shown rows up to date without moving them. */
   update(jobs) {
     for (const job of jobs) {
       const row = this.#row(job.uid);
@@ -94,7 +94,7 @@ export class JobRows {
     }
   }
 
-  /** Show at once what the events say. */
+  /** Show the changes of some events at once. */
   happened(changes) {
     for (const [uid, row] of this.shown ?? []) {
       const change = changes.get(uid);
@@ -108,7 +108,7 @@ export class JobRows {
     }
   }
 
-  /** Say in the heads by what the rows are sorted. */
+  /** Show in the heads how the rows are sorted. */
   sortedBy(order) {
     this.order = order;
     for (const head of this.heads.querySelectorAll('[data-sort]')) {
@@ -192,7 +192,7 @@ export class JobRows {
     setTime(row.times[2], job.last_updated);
   }
 
-  /** A click anywhere on a row opens its job, if it is none on a box or a link, and nothing is marked to be copied. */
+  /** A click on a row opens its job, except on a box or a link, or while text is selected. */
   #open(event) {
     const row = event.target.closest('tr');
     if (!row || event.target.closest('a, input, button, .c-box') || getSelection().toString()) return;

@@ -1,4 +1,4 @@
-// The jobs of a queue: filter, order, pages, rows that change as it happens, and what to do with those selected.
+// The jobs of a queue: filter, order, pages, live rows, and actions on selected jobs.
 
 import * as api from './api.js';
 import { h, replace, set, setText } from './dom.js';
@@ -12,10 +12,10 @@ import { session } from './session.js';
 
 const PAGE = 50;
 const STATES = [['', 'All'], ['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
-/** The API's `sort`, but for `run`: it has no name for execution order. */
+/** The API's `sort`; it has no name for execution order, which is `run` here. */
 const SORTS = [['run', 'Next to run first'], ['-updated', 'Newest change first'], ['updated', 'Oldest change first'], ['-created', 'Newest first'], ['created', 'Oldest first']];
 const FILTERS = ['state', 'tag', 'q', 'error', 'worker'];
-/** Milliseconds without a key before a filter that is typed is used. */
+/** Milliseconds after the last key until a typed filter is applied. */
 const TYPING = 250;
 
 class JobsPart extends HTMLElement {
@@ -28,7 +28,7 @@ class JobsPart extends HTMLElement {
   #waiting = null;
   #shown = false;
   #matching = false;
-  /** What happened since the page that is being read was asked for: its answer may be older. */
+  /** Events since the request that is under way, whose answer may be older. */
   #meanwhile = new Map();
 
   disconnectedCallback() {
@@ -36,7 +36,7 @@ class JobsPart extends HTMLElement {
     this.#asked.abort();
   }
 
-  /** Show the jobs that the filter in the route's query is for. */
+  /** Show the jobs that match the filter in the route's query. */
   show({ queue, query }) {
     this.queue = queue;
     if (!this.rows) this.#build();
@@ -48,12 +48,12 @@ class JobsPart extends HTMLElement {
     this.#restart();
   }
 
-  /** Whoever looks has changed something: that is shown at once, wherever the pointer is. */
+  /** The user has changed something: show it at once, wherever the pointer is. */
   changed() {
     this.#begin();
   }
 
-  /** Some jobs have changed, or nobody knows which. */
+  /** Some jobs have changed; without `changes` it is unknown which. */
   happened(changes) {
     if (changes) {
       this.rows.happened(changes);
@@ -66,7 +66,7 @@ class JobsPart extends HTMLElement {
     return this.bar.elements[name];
   }
 
-  /** What failed last, or what runs next: by default each state has the order that is looked for. */
+  /** The usual order of each state: queued jobs in execution order, all others by their last update, latest first. */
   #order() {
     return this.#sort || (this.#filter.state === 'queued' ? 'run' : '-updated');
   }
@@ -135,7 +135,7 @@ class JobsPart extends HTMLElement {
     this.#begin();
   }
 
-  /** Read another page; the old one stays until it is there. */
+  /** Read another page; the old one stays until then. */
   #begin() {
     this.#asked.abort();
     this.#asked = new AbortController();
@@ -146,7 +146,7 @@ class JobsPart extends HTMLElement {
     this.refresher.now();
   }
 
-  // What is read
+  // Reading
 
   async #read(limit) {
     const { signal } = this.#asked;
@@ -173,7 +173,7 @@ class JobsPart extends HTMLElement {
     replace(this.state, failure(error, () => this.refresher.now()));
   }
 
-  /** Rows change where they are. Others come when nobody points at the table or has selected something. */
+  /** Shown rows change in place. New rows come when the pointer is away and nothing is selected. */
   #arrived(page) {
     const news = page.jobs.filter(({ uid }) => !this.rows.has(uid)).length;
     if (this.#shown && this.rows.held && !this.rows.sameAs(page.jobs)) {
@@ -215,7 +215,7 @@ class JobsPart extends HTMLElement {
     replace(this.state, count === 0 && (filtered ? empty('No job matches', 'Change the filter to see others.') : empty('There is no job here', 'What is added appears here at once.')));
   }
 
-  // What is selected
+  // Selection
 
   #buildSelection() {
     this.count = h('b', { role: 'status' });

@@ -1,14 +1,14 @@
-// JSON as a tree that opens and closes, and that can be copied as it was sent.
+// JSON as a tree with parts that open and close. It is copied as it was sent.
 
 import { copyButton, h, replace } from './dom.js';
 import { parse } from './json.js';
 
-/** So many entries of a list are shown at a time, and so many characters of a string. */
+/** The number of entries of a list, and of characters of a string, that are shown at a time. */
 const ENTRIES = 100;
 const CHARACTERS = 2000;
-/** So many are opened at once at most: content may have 100,000 values. */
+/** The most entries that are opened at once: content may have 100,000 values. */
 const MOST_OPENED = 1000;
-/** So deep the tree is open at first, if it is not long. */
+/** The depth to which a short tree is open at first. */
 const OPEN = 3;
 
 class JsonView extends HTMLElement {
@@ -66,7 +66,7 @@ function entry(key, value, depth) {
   const details = h('details', {}, h('summary', {}, name, h('span', { class: 'muted' }, count)));
   details.build = () => details.children.length === 1 && details.append(entries(value, depth + 1));
   details.open = depth < OPEN && size(value) <= ENTRIES;
-  // What is closed is built when it is opened: content may have a megabyte.
+  // Closed parts are built when they are opened: content may have a megabyte.
   if (details.open) details.build();
   else details.addEventListener('toggle', details.build, { once: true });
   return details;

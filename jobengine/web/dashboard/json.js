@@ -1,7 +1,7 @@
 // Reads JSON and keeps where each part stands in the text. Numbers stay as they were written (JavaScript would round
 // 64-bit ones), and a mistake has a place.
 
-/** The text is not JSON; `offset` is where that shows. */
+/** The text is not JSON; `offset` is the place of the error. */
 export class NotJson extends Error {
   constructor(message, offset) {
     super(message);
@@ -133,7 +133,7 @@ export function placeOf(text, offset) {
   return { line: before.length, column: [...before.at(-1)].length + 1 };
 }
 
-/** What is wrong with the text of a JSON object, as `{message, offset}`; null if nothing is. */
+/** The error in the text of a JSON object, as `{message, offset}`, or null. */
 export function mistake(text) {
   try {
     const node = parse(text);

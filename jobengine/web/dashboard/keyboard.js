@@ -1,4 +1,4 @@
-// The keys: each does what can be done with the pointer as well. They can be turned off, for those who speak to their
+// Keyboard shortcuts: the pointer can do the same. They can be turned off, for those who speak to their
 // computer or hit keys by mistake.
 
 import { h } from './dom.js';

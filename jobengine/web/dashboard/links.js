@@ -26,5 +26,5 @@ function decoded(part) {
   }
 }
 
-/** The whole address of one within the page. */
+/** The whole URL of an address within the page. */
 export const whole = (link) => location.origin + location.pathname + link;

@@ -1,9 +1,9 @@
-// Keeps what is shown true: reads anew when something has changed, and no more often than the server takes easily.
+// Keeps a page up to date: reads again after a change, but not so often that it burdens the server.
 
 import { NoAnswer, Refused, events } from './api.js';
 import { connection } from './connection.js';
 
-/** After so many milliseconds without an answer the server is taken for lost. */
+/** After this many milliseconds without an answer the server counts as lost. */
 const LONGEST_READ = 30000;
 /** The server sends a sign of life every 20 seconds. */
 const LONGEST_SILENCE = 50000;
@@ -45,7 +45,7 @@ export class Refresher {
     this.#at(this.#earliest);
   }
 
-  /** Somebody waits for it. */
+  /** The user waits for it. */
   now() {
     this.#at(AT_ONCE);
   }
@@ -108,7 +108,7 @@ export class Feed {
     this.#stream = stream;
     try {
       const answer = await events(this.#queue, this.#last, stream.signal);
-      // Between the reading of the page and the first event some may have been missed.
+      // Changes between reading the page and the first event may have been missed.
       if (this.#last === null) this.#onChanges(null);
       await this.#follow(answer.body.pipeThrough(new TextDecoderStream()).getReader(), stream);
       this.#again();

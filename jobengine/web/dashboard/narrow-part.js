@@ -1,4 +1,4 @@
-// What a producer's or a worker's key may see of a queue: single jobs, or the next one.
+// The view of a producer's or a worker's key: single jobs, or the next one.
 
 import * as api from './api.js';
 import { h, replace } from './dom.js';
@@ -9,7 +9,7 @@ import { jobLink } from './links.js';
 import { session } from './session.js';
 
 class NarrowPart extends HTMLElement {
-  /** Show what there is for the key of `queue`. */
+  /** Show the part for the key's role in `queue`. */
   show(queue) {
     const producer = session.may(queue, 'add');
     this.className = 'stack';

@@ -1,4 +1,4 @@
-// What can be done with a queue as a whole.
+// Actions on a whole queue.
 
 import * as api from './api.js';
 import { h, tell } from './dom.js';
@@ -6,7 +6,7 @@ import { number, jobs } from './format.js';
 import { confirm } from './forms.js';
 import { session } from './session.js';
 
-/** Change how a queue is set up, and say so; `done()` is called after it. An error is told as well. */
+/** Reconfigure a queue and report the result or the error; then call `done()`. */
 async function change(name, wanted, said, done) {
   try {
     await api.changeQueue(name, wanted);
@@ -25,7 +25,7 @@ export const drain = (queue, done) => (queue.draining
   ? change(queue.name, { draining: false }, 'takes jobs in again.', done)
   : change(queue.name, { draining: true }, 'draining, it takes no jobs in.', done));
 
-/** Ask, with the number of jobs, and remove all jobs. */
+/** Ask, with the number of jobs, then remove all jobs. */
 export async function purge(queue, done) {
   const { matched } = await api.deleteMatching(queue.name, {}, true).catch(() => ({ matched: queue.size }));
   const text = `${jobs(matched)} of “${queue.name}” will be deleted, those in progress as well. This can’t be taken back.`;
@@ -36,7 +36,7 @@ export async function purge(queue, done) {
   }, { typed: queue.name });
 }
 
-/** Ask, and remove a queue with its jobs. */
+/** Ask, then delete a queue with its jobs. */
 export function remove(queue, done) {
   const text = `The queue “${queue.name}”, its keys and its ${jobs(queue.size)} will be deleted. This can’t be taken back.`;
   confirm('Delete the queue', text, 'Delete queue', async () => {
@@ -47,7 +47,7 @@ export function remove(queue, done) {
   }, { typed: queue.name });
 }
 
-/** Words that say how a queue is, for all to see: paused, draining. */
+/** Badges for the state of a queue: paused, draining. */
 export const badges = (queue) => [
   queue.paused && h('span', { class: 'badge warn', title: 'It gives no jobs out.' }, 'Paused'),
   queue.draining && h('span', { class: 'badge warn', title: 'It takes no jobs in.' }, 'Draining'),

@@ -1,4 +1,4 @@
-// One queue: how it is, its charts, and a part below: its jobs, errors, workers or settings.
+// One queue: its state, its charts, and one of its parts: jobs, errors, workers or settings.
 
 import * as api from './api.js';
 import './chart.js';
@@ -34,7 +34,7 @@ class QueuePage extends HTMLElement {
     if (session.may(this.name, 'read')) this.#showPart(route);
   }
 
-  /** Somebody has changed something here: read all of it anew. */
+  /** Read everything again after an action on this page. */
   changed() {
     this.refresher?.now();
     this.lower?.changed?.();
@@ -76,7 +76,7 @@ class QueuePage extends HTMLElement {
     this.buttons.append(this.pause, more);
   }
 
-  /** Ask for a job to add; for the key `n` as well. */
+  /** Open the form for a new job; also for the key `n`. */
   addJob() {
     if (session.may(this.name, 'add')) openAddJob(this.name, { done: () => this.changed() });
   }
@@ -124,7 +124,7 @@ class QueuePage extends HTMLElement {
     this.#draw(this.stats);
   }
 
-  /** What to do about a queue that is gone, or a key that is. */
+  /** Advice for a queue that was deleted, or a key that was revoked. */
   #refused(error) {
     this.whole.hidden = [401, 403, 404].includes(error.status);
     this.buttons.hidden = this.whole.hidden;
@@ -160,7 +160,7 @@ class QueuePage extends HTMLElement {
 }
 customElements.define('je-queue', QueuePage);
 
-/** A count that leads to the jobs it counts. */
+/** A count that links to its jobs. */
 function tile(queue, key, label) {
   const count = h('b', {}, '–');
   const more = h('small');

@@ -1,4 +1,4 @@
-// All queues: those that the tab is signed in to, or by the admin key all there are.
+// All queues: those that the tab is signed in to, or all of the server with the admin key.
 
 import * as api from './api.js';
 import { h, keyed, menu, replace, setText } from './dom.js';
@@ -20,7 +20,7 @@ const SORTS = {
   inprogress: (queue) => -queue.counts.inprogress, complete: (queue) => -queue.counts.complete,
   oldest: (queue) => -(queue.oldest_ready_seconds ?? -1), rate: (queue) => -queue.last_hour.added,
 };
-/** Milliseconds after which the workers of a queue in view are counted anew. */
+/** Milliseconds after which the workers of a visible queue are counted again. */
 const WORKERS = 15000;
 
 class QueuesPage extends HTMLElement {
@@ -78,7 +78,7 @@ class QueuesPage extends HTMLElement {
     this.#draw();
   }
 
-  /** The queues that there are keys for. A key that does not read, or no more, still has its row. */
+  /** The queues with a key. A key that can't read, or was revoked, still has its row. */
   #readOwn(signal) {
     return Promise.all([...session.queues].map(async ([name, { role }]) => {
       if (!session.may(name, 'read')) return { name, role, note: `signed in as ${role}` };
@@ -104,7 +104,7 @@ class QueuesPage extends HTMLElement {
     keyed(this.body, listed, (queue) => `${queue.name}/${queue.counts ? '' : 'x'}`, (queue) => this.#row(queue), (row, queue) => this.#update(row, queue));
   }
 
-  /** The order in which the rows are now: nothing moves under the pointer. */
+  /** The present order of the rows: nothing moves under the pointer. */
   #inPlace(listed) {
     const order = new Map([...this.body.children].map((row, at) => [row.queue.name, at]));
     listed.sort((one, other) => (order.get(one.name) ?? 1e9) - (order.get(other.name) ?? 1e9));
@@ -166,7 +166,7 @@ class QueuesPage extends HTMLElement {
     this.more.soon();
   }
 
-  /** Count the workers of the rows in view whose turn it is, one queue after another. */
+  /** Count the workers of visible rows whose count is old, one queue after another. */
   async #countWorkers(signal) {
     for (const { queue: { name, counts }, figures } of [...this.#inView].filter((row) => row.isConnected)) {
       if (counts.inprogress === 0 || Date.now() - (this.#counted.get(name) ?? 0) < WORKERS) continue;
@@ -174,7 +174,7 @@ class QueuesPage extends HTMLElement {
       try {
         setText(figures.workers, number((await api.workers(name, signal)).total));
       } catch (error) {
-        // A queue that is gone leaves the table at its next reading.
+        // A deleted queue leaves the table when it is read next.
         if (!(error instanceof api.Refused)) throw error;
       }
     }

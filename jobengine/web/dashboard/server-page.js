@@ -1,4 +1,4 @@
-// How the server is, and a copy of its database, for the admin.
+// The state of the server, and a copy of its database, for the admin.
 
 import * as api from './api.js';
 import { h, keyed, replace, setText } from './dom.js';
@@ -54,7 +54,7 @@ class ServerPage extends HTMLElement {
 }
 customElements.define('je-server', ServerPage);
 
-/** The samples of metrics in Prometheus' format, by name with labels; those of single queues and requests are left out. */
+/** The samples of metrics in Prometheus' format by name with labels, without those of single queues and requests. */
 function figuresOf(text) {
   const wanted = /^(?!jobengine_(?:jobs|request|waiting|oldest))((?:jobengine|process)_\w+)(\{[^}]*\})? (\S+)$/gm;
   return new Map([...text.matchAll(wanted)].map(([, name, labels = '', value]) => [name + labels, name.endsWith('_info') ? labels : Number(value)]));
@@ -83,7 +83,7 @@ function factsOf(figures, status, durability) {
 
 const milliseconds = (seconds) => `${(seconds * 1000).toFixed(2)} ms`;
 
-/** Downloads a copy of the database, and says how much has come. */
+/** Downloads a copy of the database, and shows the progress. */
 class BackupPanel {
   constructor() {
     this.told = h('p', { role: 'status', class: 'muted' });
@@ -129,7 +129,7 @@ class BackupPanel {
   }
 }
 
-/** Hand a file to the browser's downloads. */
+/** Pass a file to the browser's downloads. */
 function save(blob, name) {
   const link = h('a', { href: URL.createObjectURL(blob), download: name });
   link.click();

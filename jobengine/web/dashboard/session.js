@@ -1,4 +1,4 @@
-// Who is signed in: keys by queue, and the admin's. They are kept for this tab only, and leave it in headers only.
+// The keys of this tab, by queue, and the admin key. They are kept for this tab only, and are sent in headers only.
 
 const KEPT = 'jobengine.session';
 
@@ -20,29 +20,29 @@ class Session extends EventTarget {
     this.queues = new Map(kept.queues ?? []);
   }
 
-  /** Whether anybody is signed in. */
+  /** Whether the tab has any key. */
   get open() {
     return this.admin !== null || this.queues.size > 0;
   }
 
-  /** Keep the admin key, which the server has taken. */
+  /** Keep the admin key, which the server has accepted. */
   addAdmin(key) {
     this.admin = key;
     this.#keep();
   }
 
-  /** Keep the key of a queue, which the server has taken for `role`. */
+  /** Keep the key of a queue, which the server has accepted for `role`. */
   addQueue(name, key, role) {
     this.queues.set(name, { key, role });
     this.#keep();
   }
 
-  /** Forget one queue: it is gone, or its key is. */
+  /** Forget the key of a queue that was deleted, or a key that was revoked. */
   removeQueue(name) {
     if (this.queues.delete(name)) this.#keep();
   }
 
-  /** Forget all keys, and all that was typed. */
+  /** Forget all keys and all input. */
   signOut() {
     this.admin = null;
     this.queues.clear();
@@ -81,10 +81,10 @@ class Session extends EventTarget {
 /** The one session of this tab. */
 export const session = new Session();
 
-/** A key as fetch takes it: its bytes in UTF-8, one for each character. */
+/** A key as fetch needs it: a character for each byte of its UTF-8. */
 export const asHeader = (key) => String.fromCharCode(...new TextEncoder().encode(key));
 
-/** A random key of 32 bytes, as text that goes well into headers and shells. */
+/** A random key of 32 bytes, as text that is safe in headers and shells. */
 export function newKey() {
   const random = crypto.getRandomValues(new Uint8Array(32));
   return btoa(String.fromCharCode(...random)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');

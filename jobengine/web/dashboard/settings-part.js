@@ -1,4 +1,4 @@
-// How a queue is set up: defaults, limits and keys.
+// The settings of a queue: defaults, limits and keys.
 
 import * as api from './api.js';
 import { copyButton, h, keyed, replace, tell } from './dom.js';
@@ -26,7 +26,7 @@ class SettingsPart extends HTMLElement {
     if (this.page.stats) this.stats(this.page.stats);
   }
 
-  /** The queue as it is set up now; what is being typed stays. */
+  /** Show the present settings; input stays. */
   stats(stats) {
     if (this.built) return;
     this.built = true;
@@ -137,7 +137,7 @@ function keyField(label) {
   return element;
 }
 
-/** For those who may only look. */
+/** The settings, for keys that may only read. */
 function shown(stats) {
   const { defaults } = stats;
   const facts = [['Most jobs', stats.max_jobs === 0 ? 'any number' : number(stats.max_jobs)], ['Asks for the lease', stats.require_lease ? 'yes' : 'no'],

@@ -1,4 +1,4 @@
-// Signing in, with the key of a queue or with the admin's, and making a queue.
+// Signing in with the key of a queue or the admin key, and creating a queue.
 
 import * as api from './api.js';
 import { copyButton, h, replace, tell } from './dom.js';
@@ -6,7 +6,7 @@ import { Draft, dialog, field, form, keep, values } from './forms.js';
 import { queueLink } from './links.js';
 import { newKey, session } from './session.js';
 
-/** The page to sign in; where the address names a queue, that one is asked for. */
+/** The page to sign in; if the address names a queue, it is filled in. */
 class SignIn extends HTMLElement {
   /** Show the page for a route, whose `queue` may be given. */
   show(route) {
@@ -46,7 +46,7 @@ function go(hash) {
   else location.hash = hash;
 }
 
-/** Ask for a name and a key, make the queue and sign in to it. */
+/** Ask for a name and a key, create the queue and sign in to it. */
 export function createQueue() {
   const draft = new Draft('create');
   dialog('Create queue', (close) => {

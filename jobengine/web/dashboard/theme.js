@@ -1,8 +1,8 @@
-// Sets the theme that was chosen, before the first paint. A classic script: modules run too late for that.
+// Sets the chosen theme before the first paint. It is a classic script: modules run too late.
 'use strict';
 try {
   const theme = localStorage.getItem('jobengine.theme');
   if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
 } catch {
-  // Storage may be forbidden; the system's theme does then.
+  // If storage is forbidden, the system's theme is used.
 }

@@ -41,7 +41,7 @@ def test_content_result_and_meta_open_and_close_and_are_copied_as_they_were_sent
     assert "1234567890123456789" in copied
 
 
-def test_the_attempts_are_shown_with_who_when_and_what_went_wrong(person: Person, queue: Queue) -> None:
+def test_the_attempts_are_shown_with_worker_time_and_error(person: Person, queue: Queue) -> None:
     uid = queue.add({}, max_attempts=3, retry_delay_seconds=0).uid
     for worker, error in (("ann", "no route to host"), ("bob", "mailbox is full")):
         queue.claim(worker=worker)
