@@ -24,7 +24,7 @@ def export(path: str, target: str, queue: str | None) -> None:
     Write all queues and jobs as lines of JSON, also while a server runs.
 
     Whoever can read the new file can read contents, leases and digests of the keys. Only its owner can: keep it so.
-    `jobengine db import` makes a database of it that is equal.
+    `jobengine db import` makes an equal database from it.
     """
     with bar("exporting") as progress:
         exported = write_lines(path, target, find_secret(path), progress, queue=queue)
@@ -43,7 +43,7 @@ def import_(source: str, path: str) -> None:
     """
     Make a database of the lines that `export` has written.
 
-    It opens with the SECRET that is set, or in the key file beside it, whatever that of the one was that was exported.
+    It has the SECRET that is set, or the one in the key file beside it; the exported database may have had another.
     """
     with bar("importing") as progress:
         imported = import_lines(source, path, find_new_secret(path), progress)
@@ -58,8 +58,8 @@ def import_go(source: str, path: str, go_secret_file: str | None) -> None:
     """
     Make a database of the file of the earlier JobEngine, the one in Go.
 
-    Access keys go on opening their queues. Stop that server first; its file is left as it is. The new database opens
-    with SECRET, SECRET_FILE or the key file beside it.
+    Access keys stay valid. Stop the old server first; its file is not changed. The new database has the SECRET of
+    SECRET, SECRET_FILE or the key file beside it.
     """
     go_secret = find_go_secret(source, go_secret_file)
     with bar("importing") as progress:

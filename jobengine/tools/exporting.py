@@ -1,4 +1,4 @@
-"""Writes what is in a database as lines of text."""
+"""Writes the contents of a database as lines of text."""
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches

@@ -27,7 +27,7 @@ _Time = Annotated[int, Meta(ge=0, le=_LATEST)]
 
 
 class BadGoFile(Exception):
-    """A file of the Go version that can't be taken over; str() says why."""
+    """A file of the Go version that can't be imported; str() says why."""
 
 
 class GoJob(Struct, forbid_unknown_fields=True):
@@ -45,7 +45,7 @@ class GoJob(Struct, forbid_unknown_fields=True):
 
 
 class GoQueue(Struct, forbid_unknown_fields=True):
-    """A queue with its jobs; among those of one priority, what came first stands first."""
+    """A queue with its jobs; jobs of the same priority are in the order of their arrival."""
 
     name: str
     #: SHA-512 of the key of the queue.

@@ -1,4 +1,4 @@
-"""Makes a database of the lines that an export has written."""
+"""Makes a database from the lines of an export."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -31,7 +31,7 @@ _LONGEST_LINE: Final = MAX_BOX
 
 
 class BadExport(Exception):
-    """A file that is no export, or not a whole one; str() names the line."""
+    """A file that is not an export, or not a complete one; str() names the line."""
 
 
 @frozen(kw_only=True)
@@ -72,7 +72,7 @@ def import_lines(
 
 @define
 class _Reader:
-    """Turns lines into records, and sees to it that they go together."""
+    """Turns lines into records, and checks that they belong together."""
 
     _path: str
     jobs: int = field(default=0, init=False)
@@ -93,7 +93,7 @@ class _Reader:
             raise BadExport(f"{self._path}: line {self._number}: {error}") from None
 
     def check_end(self) -> None:
-        """Raise BadExport unless all lines were there."""
+        """Raise BadExport if lines are missing."""
         if self._end is None:
             raise BadExport(
                 f"{self._path}: it ends after line {self._number} without the line that says `end`: the rest is missing"

@@ -29,7 +29,7 @@ _USUAL_CONTENT: Final = 1 << 20
 
 
 class BeyondLimits(Exception):
-    """Queues that could not be used here; str() names them."""
+    """Queues with names that are not allowed here; str() lists them."""
 
 
 @frozen(kw_only=True)
@@ -86,7 +86,7 @@ def _read(path: str, files: Files, secret: bytes) -> Sequence[GoQueue]:
 
 
 def _check(queues: Sequence[GoQueue]) -> None:
-    """Raise BeyondLimits for names that no call could have."""
+    """Raise BeyondLimits for names that no call accepts."""
     wrong = [queue.name for queue in queues if not 0 < len(queue.name) <= _LONGEST_NAME]
     if wrong:
         shown = ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in wrong)

@@ -1,4 +1,4 @@
-"""Finds out which records of a database say what it holds now; all others are about what was before."""
+"""Finds the records of a database that determine its present state; all others are obsolete."""
 
 from array import array
 from collections.abc import Callable, Iterable
@@ -56,14 +56,14 @@ class Latest:
         }
 
     def add(self, records: Iterable[bytes]) -> None:
-        """Go on with these records; raises UnknownRecord, and OSError if there is no room for `changes`."""
+        """Read more records; raises UnknownRecord, and OSError if there is no room for `changes`."""
         for record in records:
             head = head_of(record)
             self._appliers[head.kind](head, record)
 
     @property
     def queues(self) -> list[Queue]:
-        """The queues that there are, in the order in which they were made."""
+        """The present queues, in the order in which they were made."""
         return [now.queue for now in self._queues.values()]
 
     def change_at(self, mark: int) -> bytes:

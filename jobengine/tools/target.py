@@ -140,7 +140,7 @@ def new_target(path: str, files: Files | None = None, *, replaces: bool = False)
 
 @contextmanager
 def unnamed_file(path: str, files: Files) -> Iterator[NewFile]:
-    """Make a file (0600) in the directory of `path` that nobody else can open, and that is gone when this ends."""
+    """Make a file without a name (0600) in the directory of `path`; it is gone when this ends."""
     temporary = f"{abspath(path)}.new-{token_hex(4)}"
     descriptor = files.create(temporary)
     try:
