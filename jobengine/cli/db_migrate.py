@@ -8,7 +8,7 @@ from .session import current
 __all__ = ["migrate"]
 
 
-@file_command("migrate", "DATABASE_URL=postgresql://jobengine@db/jobengine jobengine db migrate")
+@file_command("migrate", "jobengine db migrate")
 def migrate() -> None:
     """
     Make the tables of JobEngine in PostgreSQL, or bring them up to date.

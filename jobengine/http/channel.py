@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, ISSLTransport
-from twisted.internet.protocol import Protocol as BaseProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,10 +25,11 @@ from .idle import Idle
 from .limits import Limits
 from .problem import Problem
 from .progress import is_all_taken, taken
+from .refusals import raw_response
 from .request import JobRequest
 from .turns import Turns
 
-__all__ = ["Host", "LimitedChannel", "Overflow", "raw_response"]
+__all__ = ["Host", "LimitedChannel"]
 
 _log: Final = Logger(namespace="jobengine.web")
 
@@ -57,19 +57,6 @@ class _Phase(Enum):
 
 
 _TOO_LATE: Final = Problem(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send it faster.")
-
-
-def raw_response(problem: Problem) -> bytes:
-    """A whole HTTP response, after which the connection is closed."""
-    headers = {
-        "Content-Type": "application/problem+json",
-        "Content-Length": str(len(problem.body)),
-        "Connection": "close",
-        "Cache-Control": "no-store",
-        **problem.headers,
-    }
-    lines = [f"HTTP/1.1 {problem.status.value} {problem.status.phrase}", *(f"{k}: {v}" for k, v in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + problem.body
 
 
 class Host(Protocol):
@@ -483,15 +470,3 @@ class LimitedChannel(HTTPChannel):
             self._timer = self.callLater(self.limits.header_seconds, self.refuse, _TOO_LATE)
         elif self._phase is _Phase.BODY:
             self._timer = self.callLater(self.limits.body_seconds, self.refuse, _TOO_LATE)
-
-
-class Overflow(BaseProtocol):
-    """A connection beyond the limit: it gets an answer and is closed."""
-
-    def connectionMade(self) -> None:
-        """Say why, and close."""
-        assert self.transport is not None
-        detail = "The server has reached its limit of connections; try again, or keep one open and reuse it."
-        problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})
-        self.transport.write(raw_response(problem))
-        self.transport.loseConnection()

@@ -12,10 +12,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from .access_log import Line, Recorder, host_of
-from .channel import LimitedChannel, Overflow
+from .channel import LimitedChannel
 from .idle import Idle
 from .limits import Limits
 from .problem import Problem
+from .refusals import Overflow
 from .request import JobRequest
 from .turns import Turns
 

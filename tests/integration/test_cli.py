@@ -333,6 +333,10 @@ ENDLESS = {
 }
 
 
+#: It needs PostgreSQL: tests/integration/test_postgres.py runs it.
+MIGRATE = "jobengine db migrate"
+
+
 @pytest.fixture
 def filled(shell: Shell) -> Shell:
     """All that examples speak of."""
@@ -389,7 +393,7 @@ def _meanwhile(shell: Shell, example: str) -> None:
         shell("update", "mail", json.loads(claimed.stdout)["uid"], "--new-status", "complete")
 
 
-@pytest.mark.parametrize("example", _examples())
+@pytest.mark.parametrize("example", [example for example in _examples() if example != MIGRATE])
 def test_each_example_of_the_help_does_what_it_says(filled: Shell, example: str) -> None:
     with open(filled.home / "output", "wb") as output, open(filled.home / "errors", "wb") as errors:
         process = subprocess.Popen(
