@@ -8,7 +8,20 @@ the charts in docs are rewritten.
 import sys
 from pathlib import Path
 
-from . import bulk, capacity, client, contenders, idle_polls, latency, million, singles, stalls, tools, worker
+from . import (
+    bulk,
+    capacity,
+    client,
+    contenders,
+    dashboard,
+    idle_polls,
+    latency,
+    million,
+    singles,
+    stalls,
+    tools,
+    worker,
+)
 from .charts import draw
 from .machine import be_a_client, description, others_share
 from .results import Part, Results, say
@@ -25,6 +38,7 @@ _PARTS: dict[str, Part] = {
     "database files": tools.measure,
     "how long one request holds up others": stalls.measure,
     "idle long polls": idle_polls.measure,
+    "dashboard": dashboard.measure,
 }
 #: The share of the machine that other processes may use.
 _QUIET = 0.05
