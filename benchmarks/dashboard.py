@@ -38,8 +38,8 @@ _WATCH_FRAMES = """() => {
     const look = (now) => { frames_took.push(now - last); last = now; again(); };
     again();
 }"""
-#: Chooses a state, and gives the milliseconds until its rows are there. The page's policy allows no code as text, which
-#: Playwright's own way to wait would need.
+#: Chooses a state, and gives the milliseconds until its rows are shown. Playwright's own way to wait needs code as
+#: text, which the page's policy does not allow.
 _FILTER = """(state) => new Promise((resolve) => {
     const began = performance.now();
     const choice = document.querySelector('select[name=state]');
@@ -58,7 +58,7 @@ _WATCH_ROWS = """
 
 
 def look_at(browser: Browser, url: str, queue: str) -> Page:
-    """The page of a queue in a browser that has seen nothing yet, signed in, with its rows."""
+    """The page of a queue with its rows, signed in, in a browser without a cache."""
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.add_init_script(_WATCH_ROWS)
     sign_in(page, url, queue)
@@ -67,14 +67,14 @@ def look_at(browser: Browser, url: str, queue: str) -> Page:
 
 
 def sign_in(page: Page, url: str, queue: str) -> None:
-    """Come to the page of a queue."""
+    """Open the page of a queue and sign in."""
     page.goto(f"{url}/#/queue/{queue}")
     page.get_by_label("Access key", exact=True).fill("key")
     page.get_by_role("button", name="Sign in", exact=True).click()
 
 
 def opening(page: Page) -> tuple[float, float]:
-    """Milliseconds to the first paint and to the first row, when the page is opened anew with nothing kept."""
+    """Milliseconds to the first paint and to the first row, when the page is opened again with an empty cache."""
     page.context.new_cdp_session(page).send("Network.clearBrowserCache")
     page.reload()
     expect(page.locator("table.jobs tbody tr")).to_have_count(50)
@@ -145,7 +145,7 @@ def measure_opening(results: Results, browser: Browser, url: str) -> None:
 
 
 def measure_others(results: Results, browser: Browser, url: str, daemon: Daemon) -> None:
-    """What other requests wait while many look at the long queue."""
+    """The times of other requests while many browsers look at the long queue."""
     alone = slowest(daemon, 3)
     pages = [look_at(browser, url, "long") for _ in range(BROWSERS)]
     meanwhile = slowest(daemon, _SECONDS)
@@ -156,7 +156,7 @@ def measure_others(results: Results, browser: Browser, url: str, daemon: Daemon)
 
 
 def slowest(daemon: Daemon, seconds: float) -> float:
-    """Make requests for so long: the milliseconds that 99 in 100 of them take at most."""
+    """The p99 in milliseconds of requests that are made for so many seconds."""
     until, took = perf_counter() + seconds, list[float]()
     with daemon.client(sampled=True) as client:
         while perf_counter() < until:
@@ -165,7 +165,7 @@ def slowest(daemon: Daemon, seconds: float) -> float:
 
 
 def measure_frames(results: Results, browser: Browser, url: str, daemon: Daemon) -> None:
-    """How many frames a second a page draws at which nothing happens, and at which much does."""
+    """The frames a second of a page on which nothing changes, and on which many jobs do."""
     page = look_at_empty(browser, url)
     still = frames(page)
     with going_through(daemon):
@@ -177,10 +177,10 @@ def measure_frames(results: Results, browser: Browser, url: str, daemon: Daemon)
 
 
 def frames(page: Page) -> float:
-    """How many frames a second are drawn for a while."""
+    """The frames a second that a page draws."""
     page.evaluate(_WATCH_FRAMES)
     page.wait_for_timeout(_SECONDS * 1000)
-    took = sorted(page.evaluate("() => { cancelAnimationFrame(next_frame); return frames_took; }"))
+    took: list[float] = sorted(page.evaluate("() => { cancelAnimationFrame(next_frame); return frames_took; }"))
     say(f"frames: p95 {took[len(took) * 95 // 100]:.0f} ms, longest {took[-1]:.0f} ms")
     return 1000 * len(took) / sum(took)
 

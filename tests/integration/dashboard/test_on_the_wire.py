@@ -1,11 +1,13 @@
 """What comes over the wire: from one place only, little, and only once."""
 
 import re
+from pathlib import Path
 from time import monotonic
 
 from playwright.sync_api import expect
 
 from jobengine.client import Queue
+from tests.integration.daemons import Daemon
 
 from .person import Person
 
@@ -86,3 +88,15 @@ def test_however_much_happens_the_jobs_are_read_once_a_second_at_most(person: Pe
     expect(person.page.get_by_role("link", name="Queued 100 all ready", exact=True)).to_be_visible()
     read = person.page.evaluate("calls")[before:]
     assert max(read.count(path) for path in ("api/v1/jobs", "api/v1/queue/stats")) <= monotonic() - began + 2
+
+
+def test_a_browser_gets_no_page_where_the_dashboard_is_off_and_the_api_is_as_it_was(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "off", settings={"DASHBOARD": "off"}).start()
+    try:
+        with daemon.client() as client:
+            client.make_queue()
+            answer = client.call("GET", "/", headers={"Accept": "text/html"})
+            assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json")
+            assert client.add().status == 201
+    finally:
+        daemon.kill()
