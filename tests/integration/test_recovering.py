@@ -1,7 +1,9 @@
 """While the database is read back the port is open, and says how far that is."""
 
 import re
+import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -24,15 +26,24 @@ SLOWLY = (
 )
 
 
-@pytest.fixture
-def killed(daemon: Daemon) -> Daemon:
-    """A daemon with some thousand jobs, killed; its next start takes seconds."""
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a daemon that was killed, with some thousand jobs."""
+    daemon = Daemon(tmp_path_factory.mktemp("recorded") / "home").start()
     with daemon.client(sampled=True) as client:
         client.make_queue()
         for _ in range(REQUESTS):
             assert client.add_many([{"content": {}}] * BULK).status == 201
     daemon.kill()
-    daemon.prefix = SLOWLY
+    return daemon.db_path
+
+
+@pytest.fixture
+def killed(recorded: Path, make_daemon: MakeDaemon) -> Daemon:
+    """A daemon with that database; its start takes seconds."""
+    daemon = make_daemon(prefix=SLOWLY)
+    daemon.home.mkdir()
+    shutil.copy(recorded, daemon.db_path)
     return daemon
 
 
