@@ -128,7 +128,7 @@ def test_a_value_that_holds_a_key_does_not_show_it() -> None:
     _, chain = new_file(lock)
     assert repr(lock.key)[2:10] not in repr(lock)
     assert "SecretBox" not in repr(chain)
-    assert "content" not in repr(frames.Frame(kind=Kind.COMMIT, body=b"content"))
+    assert "content" not in repr(frames.Frame(kind=Kind.COMMIT, body=b"content", ends=[]))
 
 
 def test_a_frame_of_an_unknown_kind_is_of_a_newer_format() -> None:
