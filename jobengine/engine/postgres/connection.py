@@ -7,6 +7,7 @@ from attrs import frozen
 from psycopg import Connection, OperationalError, connect
 
 from ...storage.errors import StorageError
+from .arrays import register
 
 __all__ = ["Row", "Statement", "connected", "together"]
 
@@ -36,9 +37,11 @@ def connected(url: str, *, interval: bool = False) -> "Connection[Row]":
     Raises StorageError: what psycopg says of it names host and port, and never the password.
     """
     try:
-        return connect(url, autocommit=True, options=_OPTIONS + ("off" if interval else "on"))
+        made = connect(url, autocommit=True, options=_OPTIONS + ("off" if interval else "on"))
     except OperationalError as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
+    register(made.adapters)
+    return made
 
 
 def together(connection: "Connection[Row]", *statements: Statement) -> list[list[Row]]:

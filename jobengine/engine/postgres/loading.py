@@ -13,6 +13,7 @@ from ...core.needs import Needs, NotLoaded, PartialTable, PartialTables
 from ...core.queue_table import Place
 from ...core.sorting import Sort
 from ...core.state import Tables
+from .arrays import bigints, byteas, texts
 from .asked import Asked, Part, changes_jobs
 from .connection import Row, Statement, together
 from .pages import PageRows, find_page
@@ -270,13 +271,17 @@ class _Loading:
         if not uids:
             return []
         text = _BY_UID + " FOR UPDATE OF j" if self.locks else _BY_UID
-        return [_Query(Statement(text, _columns(uids)), self._take_locked)]
+        return [
+            _Query(
+                Statement(text, [bigints([one[0] for one in uids]), texts([one[1] for one in uids])]), self._take_locked
+            )
+        ]
 
     def _by_key(self, parts: Sequence[Part]) -> list[_Query]:
         keys = sorted({(self._id(part), self.rows.unique_key(key)) for part in parts for key in part.needs.unique_keys})
         if not keys:
             return []
-        columns = _columns(keys)
+        columns = [bigints([one[0] for one in keys]), byteas([one[1] for one in keys])]
 
         def check(answer: list[Row]) -> None:
             """All of them are locked."""
@@ -405,11 +410,6 @@ def _no_jobs() -> QueueCounts:
 def _may_be_there(uid: str) -> bool:
     """Whether a job may have this uid: all have UUIDs as text, and PostgreSQL does not take every text."""
     return len(uid) == 36 and uid.isascii() and uid.isprintable()
-
-
-def _columns(rows: Sequence[tuple[int, object]]) -> list[object]:
-    """The parameters of unnest."""
-    return [[row[0] for row in rows], [row[1] for row in rows]]
 
 
 def _ignore(_answer: list[Row]) -> None:

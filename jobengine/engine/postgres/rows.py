@@ -38,20 +38,8 @@ class Known:
     due: bool
 
 
-@frozen(kw_only=True)
-class JobRow:
-    """The columns of a job but for its queue's number and its records."""
-
-    uid: str
-    place: int
-    inv_prio: int
-    arrival: int
-    due: int | None
-    due_wall: int | None
-    created: int
-    updated: int
-    unique_key: bytes | None
-    bytes: int
+#: The columns of a job but for its queue's number and its records, in the order of writing.py.
+JobRow = tuple[str, int, int, int, int | None, int | None, int, int, bytes | None, int]
 
 
 @define
@@ -110,17 +98,17 @@ class Rows:
         """The columns of a job."""
         spec = job.spec
         key = spec.unique_key if job.state in UNFINISHED else None
-        return JobRow(
-            uid=spec.uid,
-            place=place_of(job),
-            inv_prio=~spec.priority,
-            arrival=spec.arrival,
-            due=_time(job.deadline),
-            due_wall=_time(job.wall_deadline),
-            created=spec.created,
-            updated=job.standing.updated,
-            unique_key=None if key is None else self.unique_key(key),
-            bytes=job.size,
+        return (
+            spec.uid,
+            place_of(job),
+            ~spec.priority,
+            spec.arrival,
+            _time(job.deadline),
+            _time(job.wall_deadline),
+            spec.created,
+            job.standing.updated,
+            None if key is None else self.unique_key(key),
+            job.size,
         )
 
     def name(self, name: str) -> bytes:

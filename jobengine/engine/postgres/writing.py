@@ -1,15 +1,16 @@
 """Writes what has changed in a batch."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, LiteralString
 
-from attrs import astuple, define, field, frozen
+from attrs import define, field, frozen
 from psycopg import Connection
 
 from ...core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
 from ...core.model import Job
 from ...core.state import JobSwap
+from .arrays import Array, bigints, byteas, texts
 from .connection import Row, Statement, together
 from .loading import Now, Redo
 from .rows import Known, Rows, place_of
@@ -18,13 +19,13 @@ __all__ = ["Change", "changes_of", "statements_of", "write_queues"]
 
 _INSERT: Final[LiteralString] = (
     "INSERT INTO job (queue_id, uid, place, inv_prio, arrival, due, due_wall, created, updated, unique_key, bytes, "
-    "sealed, said) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[], "
+    "sealed, said) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], "
     "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[])"
 )
 _UPDATE: Final[LiteralString] = (
     "UPDATE job j SET place = n.place, inv_prio = n.inv_prio, arrival = n.arrival, due = n.due, due_wall = n.due_wall, "
     "created = n.created, updated = n.updated, unique_key = n.unique_key, bytes = n.bytes, "
-    "sealed = coalesce(n.sealed, j.sealed), said = n.said FROM unnest(%s::bigint[], %s::text[], %s::smallint[], "
+    "sealed = coalesce(n.sealed, j.sealed), said = n.said FROM unnest(%s::bigint[], %s::text[], %s::bigint[], "
     "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[], "
     "%s::bytea[], %s::bytea[]) AS n (queue_id, uid, place, inv_prio, arrival, due, due_wall, created, updated, "
     "unique_key, bytes, sealed, said) WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
@@ -42,13 +43,20 @@ _UNTAG: Final[LiteralString] = (
     "AND t.inv_prio = n.inv_prio AND t.arrival = n.arrival AND t.uid = n.uid"
 )
 _TALLY: Final[LiteralString] = (
-    "INSERT INTO tally AS t SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::smallint[], %s::bigint[]) "
+    "INSERT INTO tally AS t SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
     "ORDER BY 1, 2, 3 ON CONFLICT (queue_id, slot, place) DO UPDATE SET jobs = t.jobs + excluded.jobs"
 )
 _GONE: Final[LiteralString] = "DELETE FROM queue WHERE id = %s AND rev = %s RETURNING id"
 _RECONFIGURED: Final[LiteralString] = (
     "UPDATE queue SET sealed = %s, rev = rev + 1 WHERE id = %s AND rev = %s RETURNING id"
 )
+#: How the columns of statements are sent.
+_Kinds = Sequence[Callable[[Any], Array]]
+_UIDS: Final[_Kinds] = (bigints, texts)
+_TAGS: Final[_Kinds] = (bigints, byteas, bigints, bigints, texts)
+_NUMBERS: Final[_Kinds] = (bigints,) * 4
+_JOBS: Final[_Kinds] = (bigints, texts, *(bigints,) * 7, byteas, bigints, byteas, byteas)
+
 #: A row of the table tag.
 _TagRow = tuple[int, bytes, int, int, str]
 
@@ -122,12 +130,12 @@ class _Writing:
         moved = sorted((queue_id, slot, place, by) for (queue_id, place), by in self._moved.items() if by)
         stays = set(self._tagged) & set(self._untagged)
         return [
-            *_statement(_DELETE, removed),
-            *_statement(_UPDATE, changed),
-            *_statement(_INSERT, sorted(new, key=_uid_of)),
-            *_statement(_UNTAG, sorted(set(self._untagged) - stays)),
-            *_statement(_TAG, sorted(set(self._tagged) - stays)),
-            *_statement(_TALLY, moved),
+            *_statement(_DELETE, _UIDS, removed),
+            *_statement(_UPDATE, _JOBS, changed),
+            *_statement(_INSERT, _JOBS, sorted(new, key=_uid_of)),
+            *_statement(_UNTAG, _TAGS, sorted(set(self._untagged) - stays)),
+            *_statement(_TAG, _TAGS, sorted(set(self._tagged) - stays)),
+            *_statement(_TALLY, _NUMBERS, moved),
         ]
 
     def _note(self, queue_id: int, job: Job | None, by: int, tags: list[_TagRow]) -> None:
@@ -140,16 +148,17 @@ class _Writing:
             digests = self.rows.tags(spec.tags)
             tags += [(queue_id, digest, ~spec.priority, spec.arrival, spec.uid) for digest in digests]
 
-    def _row(self, change: Change, job: Job) -> tuple[object, ...]:
+    def _row(self, change: Change, job: Job) -> tuple[Any, ...]:
         queue, old = change.queue.queue, change.old
-        same = old is not None and old.spec is job.spec
-        sealed = None if same else self.rows.sealed_job(queue, job)
-        return (change.queue.id, *astuple(self.rows.columns(job)), sealed, self.rows.said(queue, job) if same else None)
+        if old is not None and old.spec is job.spec:
+            return (change.queue.id, *self.rows.columns(job), None, self.rows.said(queue, job))
+        return (change.queue.id, *self.rows.columns(job), self.rows.sealed_job(queue, job), None)
 
 
-def _statement(text: LiteralString, rows: Sequence[tuple[object, ...]]) -> list[Statement]:
+def _statement(text: LiteralString, kinds: _Kinds, rows: Sequence[tuple[Any, ...]]) -> list[Statement]:
     """The statement that sends these rows, as one array for each column; none if there are none."""
-    return [Statement(text, [list(column) for column in zip(*rows, strict=True)])] if rows else []
+    columns = zip(*rows, strict=True)
+    return [Statement(text, [kind(column) for kind, column in zip(kinds, columns, strict=True)])] if rows else []
 
 
 def _uid_of(row: tuple[Any, ...]) -> tuple[int, str]:
