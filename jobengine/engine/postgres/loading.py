@@ -46,7 +46,7 @@ _BY_UID: Final[LiteralString] = (
 )
 _BY_KEY: Final[LiteralString] = (
     "SELECT j.queue_id, j.uid, j.sealed, j.said FROM unnest(%s::bigint[], %s::bytea[]) AS w (queue_id, unique_key) "
-    "JOIN job j USING (queue_id, unique_key)"
+    "JOIN job j USING (queue_id, unique_key) ORDER BY j.queue_id, j.uid FOR UPDATE OF j"
 )
 #: Makes the rows that are locked next.
 _KEYS: Final[LiteralString] = (
@@ -128,7 +128,7 @@ class Loaded:
     now: Now
     asked: Sequence[Asked]
     tables: Tables = field(factory=Tables)
-    #: The jobs that are locked, by queue and uid: only these may be changed, and new ones added.
+    #: The jobs that are locked, by queue and uid; if any is, all that were loaded are. Only these may be changed.
     locked: set[tuple[str, str]] = field(factory=set)
     #: How many jobs each limited queue had.
     sizes: dict[str, int] = field(factory=dict)
@@ -239,7 +239,7 @@ class _Loading:
         for one in now.known.values():
             if one.due:
                 texts = ((_DUE.format(due="due"), now.elapsed), (_DUE.format(due="due_wall"), now.wall))
-                self._ask([_Query(Statement(text, [one.id, until, most]), self._take_locked) for text, until in texts])
+                self._ask([_Query(Statement(text, [one.id, until, most]), self._take_jobs) for text, until in texts])
         self.loaded.fill(((name, job) for (name, _), job in self._jobs.items()), 0)
 
     def _ask(self, queries: Sequence[_Query]) -> None:
@@ -273,7 +273,7 @@ class _Loading:
         text = _BY_UID + " FOR UPDATE OF j" if self.locks else _BY_UID
         return [
             _Query(
-                Statement(text, [bigints([one[0] for one in uids]), texts([one[1] for one in uids])]), self._take_locked
+                Statement(text, [bigints([one[0] for one in uids]), texts([one[1] for one in uids])]), self._take_jobs
             )
         ]
 
@@ -292,7 +292,8 @@ class _Loading:
         return [
             _Query(Statement(_KEYS, columns), _ignore),
             _Query(Statement(_LOCK_KEYS, columns), check),
-            _Query(Statement(_BY_KEY, columns), self._take),
+            # Locked as well: a claim in the same batch may take them.
+            _Query(Statement(_BY_KEY, columns), self._take_jobs),
         ]
 
     def _claims(self, parts: Sequence[Part], others: int) -> list[_Query]:
@@ -303,7 +304,7 @@ class _Loading:
                 kind = (self._id(part), part.needs.ready.tags)
                 wanted[kind] = wanted.get(kind, 0) + part.needs.ready.count
         total = sum(wanted.values()) + others
-        return [_Query(self._claim(queue_id, tags, total), self._take_locked) for queue_id, tags in sorted(wanted)]
+        return [_Query(self._claim(queue_id, tags, total), self._take_jobs) for queue_id, tags in sorted(wanted)]
 
     def _claim(self, queue_id: int, tags: Sequence[str], most: int) -> Statement:
         lock: LiteralString = "FOR UPDATE OF j SKIP LOCKED" if self.locks else ""
@@ -315,16 +316,13 @@ class _Loading:
         text = _CLAIM.format(source=_TAGGED, order="t.inv_prio, t.arrival", lock=lock)
         return Statement(text, [queue_id, digests[0], digests, len(digests), wall, most, _CLAIMED_BYTES])
 
-    def _take_locked(self, answer: list[Row]) -> None:
-        self._take(answer)
-        if self.locks:
-            self.loaded.locked.update((self._names[row[0]], row[1]) for row in answer)
-
-    def _take(self, answer: list[Row]) -> None:
+    def _take_jobs(self, answer: list[Row]) -> None:
         for queue_id, uid, sealed, said in answer:
             name = self._names[queue_id]
             if (name, uid) not in self._jobs:
                 self._jobs[name, uid] = self.rows.job(self.loaded.now.known[name].queue, uid, sealed, said)
+        if self.locks:
+            self.loaded.locked.update((self._names[row[0]], row[1]) for row in answer)
 
     # Numbers
 
