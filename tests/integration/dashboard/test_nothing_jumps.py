@@ -50,11 +50,10 @@ def test_the_table_of_queues_stands_still_while_its_numbers_grow(arrive: Arrive,
     cells = person.row("Queues", queue.name).get_by_role("cell")
     expect(cells.nth(1)).to_have_text("0")
     _jumps(person)
-    for more, shown in ((9, "9"), (3_000, "3,009"), (10_000, "13,009")):
-        queue.add_many([{}] * more)
-        expect(cells.nth(1)).to_contain_text(shown)
+    queue.add_many([{}] * 10_000)
     queue.claim(50, worker="ann")
-    expect(cells.nth(5)).to_have_text("1")
+    expect(cells.nth(1)).to_contain_text("9,950")
+    expect(cells.nth(2)).to_have_text("50")
     assert _jumps(person) == []
 
 
