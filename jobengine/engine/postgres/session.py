@@ -159,11 +159,7 @@ class Session:
         for _ in range(_RETURNS):
             try:
                 # A backend that is still at it holds the row until it is done.
-                row = (
-                    self._connected()
-                    .execute("SELECT batch FROM lane WHERE id = %s FOR UPDATE", [self._lane])
-                    .fetchone()
-                )
+                row = self._connected().execute(_LAST, [self._lane]).fetchone()
                 return row is not None and row[0] == self._batch
             except (OperationalError, InterfaceError):
                 self.close()
