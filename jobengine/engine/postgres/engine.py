@@ -150,8 +150,9 @@ class PostgresEngine:
 
     async def readiness(self) -> Readiness:
         """See Engine."""
-        trouble = next((lane.session.trouble for lane in self._lanes if lane.session.trouble), "")
-        reason = "starting" if not self._started else "the database can't be reached" if trouble else ""
+        # The sweeper tries each second, also while no request comes: a proxy sends none to a server that is not ready.
+        is_away = self._started and bool(self._side.session.trouble)
+        reason = "the database can't be reached" if is_away else "" if self._started else "starting"
         return Readiness(ready=not reason, reason=reason, durability="interval" if self.interval else "commit")
 
     async def figures(self) -> Sequence[Figure]:
