@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -19,7 +20,7 @@ from jobengine.engine.postgres.schema import migrate
 from jobengine.engine.postgres.sealing import SealedKey, new_key
 from tests.doubles import QUICK_KDF, SECRET
 
-__all__ = ["Cluster", "Database", "cluster", "database"]
+__all__ = ["Cluster", "Database", "cluster", "database", "running"]
 
 #: What the tables of a database are called, but for the one row of meta.
 TABLES = ("queue", "job", "tag", "unique_key", "tally", "lane", "event", "gone")
@@ -123,9 +124,9 @@ class Database:
         connection.execute("UPDATE meta SET salt = %s, sealed = %s", [key.salt, key.sealed])
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """One for all tests of a process that use PostgreSQL."""
+@contextmanager
+def running() -> Iterator[Cluster]:
+    """A cluster, which is removed at the end."""
     path = Path(tempfile.mkdtemp(prefix="je-pg-"))
     made = Cluster(path)
     try:
@@ -135,6 +136,13 @@ def cluster() -> Iterator[Cluster]:
     finally:
         made.stop()
         shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One for all tests of a process that use PostgreSQL."""
+    with running() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from tests.postgres import Cluster, Database
+from tests.postgres import Cluster, Database, running
 
 from .conftest import MakeDaemon
 from .daemons import SECRET, Client, Daemon, until
@@ -176,20 +176,22 @@ def test_of_two_servers_one_is_killed_again_and_again_and_nothing_is_lost_or_hel
 
 
 def test_the_database_is_killed_and_what_was_acknowledged_is_there_and_the_servers_go_on(
-    make_server: Callable[..., Daemon],
-    cluster: Cluster,
-    book: _Book,
+    make_daemon: MakeDaemon, book: _Book
 ) -> None:
-    one, other = make_server("one").start(), make_server("other").start()
-    with one.client() as client:
-        client.make_queue()
-    workers = _work(book, one, other)
-    _progress(book)
-    cluster.stop(signal.SIGQUIT)
-    with one.client() as client:
-        until("it says that it is not ready", lambda: client.ready().status == 503)
-    cluster.start()
-    until("both are ready", lambda: one.is_ready() and other.is_ready())
-    _progress(book)
-    _judge(book, workers, other)
-    assert (one.stop(), other.stop()) == (0, 0)
+    # A cluster of its own: what a test starts ends with it, and others need theirs.
+    with running() as cluster:
+        database = Database.make(cluster, "killed")
+        database.clear(secret=SECRET.encode())
+        one, other = (make_daemon(name, settings={"DATABASE_URL": database.url}).start() for name in ("one", "other"))
+        with one.client() as client:
+            client.make_queue()
+        workers = _work(book, one, other)
+        _progress(book)
+        cluster.stop(signal.SIGQUIT)
+        with one.client() as client:
+            until("it says that it is not ready", lambda: client.ready().status == 503)
+        cluster.start()
+        until("both are ready", lambda: one.is_ready() and other.is_ready())
+        _progress(book)
+        _judge(book, workers, other)
+        assert (one.stop(), other.stop()) == (0, 0)
