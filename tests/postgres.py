@@ -148,4 +148,4 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def database(cluster: Cluster, request: pytest.FixtureRequest) -> Database:
     """One for the tests of a module; they clear it."""
-    return Database.make(cluster, request.module.__name__.rpartition(".")[2])
+    return Database.make(cluster, request.module.__name__.replace(".", "_"))
