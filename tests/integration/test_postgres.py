@@ -11,9 +11,13 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import psycopg
 import pytest
 from attrs import define, field
 
+from jobengine.engine.postgres import schema
+from jobengine.engine.postgres.connection import connected
+from tests.doubles import QUICK_KDF
 from tests.postgres import Cluster, Database, running
 
 from .conftest import MakeDaemon
@@ -34,6 +38,12 @@ def make_server(make_daemon: MakeDaemon, database: Database) -> Callable[..., Da
     return make
 
 
+def _migrate(daemon: Daemon, **settings: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(Path(sys.executable).with_name("jobengine")), "db", "migrate"]
+    environment = {**daemon.environment, **settings}
+    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+
+
 def test_without_tables_it_ends_with_4_and_migrate_makes_them(
     make_daemon: MakeDaemon,
     cluster: Cluster,
@@ -43,9 +53,7 @@ def test_without_tables_it_ends_with_4_and_migrate_makes_them(
     assert daemon.run() == 4
     assert "jobengine db migrate" in daemon.errors
     for secret, code in ((SECRET, 0), (SECRET, 0), ("another", 3)):
-        environment = {**daemon.environment, "SECRET": secret}
-        command = [str(Path(sys.executable).with_name("jobengine")), "db", "migrate"]
-        assert subprocess.run(command, env=environment, cwd=daemon.home, check=False).returncode == code
+        assert _migrate(daemon, SECRET=secret).returncode == code
     daemon.start()
     with daemon.client() as client:
         client.make_queue()
@@ -60,6 +68,7 @@ def test_without_tables_it_ends_with_4_and_migrate_makes_them(
         ({"SECRET": ""}, 1, "SECRET must be set with DATABASE_URL"),
         ({"DB_PATH": "db"}, 1, "DATABASE_URL and DB_PATH are both set"),
         ({"DATABASE_URL": "host=/nowhere password=hunter2"}, 1, "the database can't be reached"),
+        ({"DATABASE_URL": "postgresq://me:hunter2@db/jobs"}, 1, "DATABASE_URL must be like postgresql://"),
     ],
 )
 def test_it_does_not_start_on_what_is_not_its_own(
@@ -69,6 +78,20 @@ def test_it_does_not_start_on_what_is_not_its_own(
     assert daemon.run() == code
     assert reason in daemon.log + daemon.errors
     assert "hunter2" not in daemon.log + daemon.errors
+
+
+def test_a_user_without_rights_is_told_which_is_missing(make_daemon: MakeDaemon, cluster: Cluster) -> None:
+    url = cluster.make_database("closed")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE guest LOGIN")
+        daemon = make_daemon(settings={"DATABASE_URL": url.replace("user=jobengine", "user=guest")})
+        migrate = _migrate(daemon)
+        assert (migrate.returncode, "permission denied for database closed" in migrate.stderr) == (1, True)
+        with connected(url) as owner:
+            schema.migrate(owner, SECRET.encode(), QUICK_KDF)
+        connection.execute("GRANT USAGE ON SCHEMA jobengine TO guest")
+        assert daemon.run() == 1
+        assert "permission denied for table meta" in daemon.log + daemon.errors
 
 
 def test_who_uses_a_file_never_loads_the_driver(make_daemon: MakeDaemon) -> None:

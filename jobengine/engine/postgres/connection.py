@@ -1,15 +1,17 @@
 """Connections to PostgreSQL, and statements that are sent to it together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
 from attrs import frozen
-from psycopg import Connection, OperationalError, connect
+from psycopg import Connection, OperationalError, ProgrammingError, connect
+from psycopg.errors import InsufficientPrivilege
 
 from ...storage.errors import StorageError
 from .arrays import register
 
-__all__ = ["Row", "Statement", "connected", "together"]
+__all__ = ["Row", "Statement", "connected", "rights_told", "together"]
 
 #: A row of an answer.
 Row = tuple[Any, ...]
@@ -38,10 +40,22 @@ def connected(url: str, *, interval: bool = False) -> "Connection[Row]":
     """
     try:
         made = connect(url, autocommit=True, options=_OPTIONS + ("off" if interval else "on"))
+    except ProgrammingError:
+        # It quotes the string, and with it the password.
+        raise StorageError("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
     except OperationalError as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
     register(made.adapters)
     return made
+
+
+@contextmanager
+def rights_told() -> Iterator[None]:
+    """Raises StorageError if the database's user has not the right to do what is within."""
+    try:
+        yield
+    except InsufficientPrivilege as error:
+        raise StorageError(f"the user of DATABASE_URL lacks a right: {error.diag.message_primary}") from None
 
 
 def together(connection: "Connection[Row]", *statements: Statement) -> list[list[Row]]:

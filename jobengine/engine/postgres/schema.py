@@ -7,7 +7,7 @@ from psycopg.errors import UndefinedTable
 
 from ...storage.errors import NewerFormat, NotADatabase
 from ...storage.frames import Kdf
-from .connection import Row
+from .connection import Row, rights_told
 from .sealing import Seal, SealedKey, new_key, open_key
 
 __all__ = ["VERSION", "migrate", "opened"]
@@ -57,11 +57,12 @@ VERSION: Final = len(_STEPS)
 _META: Final = "SELECT version, passes, kib, salt, sealed FROM meta"
 
 
+@rights_told()
 def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     """
     Bring the schema to VERSION, in one transaction; returns the version that it had, 0 for none.
 
-    Raises NewerFormat if it is newer than that, and WrongSecret.
+    Raises NewerFormat if it is newer than that, WrongSecret, and StorageError without the right to do it.
     """
     with connection.transaction():
         connection.execute("CREATE SCHEMA IF NOT EXISTS jobengine")
@@ -78,8 +79,13 @@ def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     return version
 
 
+@rights_told()
 def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
-    """What the SECRET seals and opens; raises NewerFormat, NotADatabase or WrongSecret."""
+    """
+    What the SECRET seals and opens.
+
+    Raises NewerFormat, NotADatabase or WrongSecret, and StorageError without the right to read it.
+    """
     try:
         row = connection.execute(_META).fetchone()
     except UndefinedTable:
