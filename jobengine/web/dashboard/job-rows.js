@@ -76,14 +76,23 @@ export class JobRows {
   /** Show these jobs. With `mark`, new ones are marked for a moment, unless most are new. */
   put(jobs, mark) {
     const few = jobs.filter(({ uid }) => !this.has(uid)).length <= MOST_MARKED;
-    const make = (job) => {
-      const row = this.#make(job);
+    if (!jobs.some(({ uid }) => this.has(uid))) this.#reuse(jobs);
+    const make = () => {
+      const row = this.#make();
       row.classList.toggle('fresh', mark && few);
       return row;
     };
     keyed(this.body, jobs, ({ uid }) => uid, make, (row, job) => this.#update(row, job));
     this.shown = new Map([...this.body.children].map((row) => [row.dataset.key, row]));
     this.#drawBoxes();
+  }
+
+  /** Take the rows of jobs that are gone for new ones: only what differs is laid out and painted again. */
+  #reuse(jobs) {
+    for (const [at, row] of [...this.body.children].entries()) {
+      if (at < jobs.length) row.dataset.key = jobs[at].uid;
+      row.classList.remove('fresh');
+    }
   }
 
   /** Bring the shown rows up to date without moving them. */
@@ -153,8 +162,9 @@ export class JobRows {
     this.every.indeterminate = chosen > 0 && chosen < rows.length;
   }
 
-  #make(job) {
+  #make() {
     const row = h('tr');
+    row.link = h('a', { class: 'code' });
     row.content = h('span');
     row.tags = h('span', { class: 'tags' });
     row.error = h('span', { class: 'why' });
@@ -163,15 +173,16 @@ export class JobRows {
     row.figures = ['priority', 'attempts'].map((name) => h('td', { class: `num c-${name}` }));
     row.worker = h('td', { class: 'c-worker' });
     row.times = [time(null), time(null), time(null, { class: 'phone' })];
-    row.box = h('input', { type: 'checkbox', 'aria-label': `Select ${job.uid.slice(0, 8)}`, onchange: () => { this.#choose(row, row.box.checked); this.#drawBoxes(); this.onSelect(); } });
+    row.box = h('input', { type: 'checkbox', onchange: () => { this.#choose(row, row.box.checked); this.#drawBoxes(); this.onSelect(); } });
     row.append(...[this.selectable && h('td', { class: 'c-box' }, row.box),
-      h('th', { scope: 'row', class: 'c-job' }, h('a', { href: jobLink(this.queue, job.uid), class: 'code', title: job.uid }, job.uid.slice(0, 8)), row.tags, h('span', { class: 'second' }, row.error, row.content)),
+      h('th', { scope: 'row', class: 'c-job' }, row.link, row.tags, h('span', { class: 'second' }, row.error, row.content)),
       h('td', { class: 'c-state' }, row.badge, row.progress, row.times[2]), ...row.figures, row.worker,
       h('td', { class: 'c-created' }, row.times[0]), h('td', { class: 'c-updated' }, row.times[1])].filter(Boolean));
     return row;
   }
 
   #update(row, job) {
+    if (row.job?.uid !== job.uid) this.#name(row, job.uid);
     row.job = job;
     if (this.selected.has(job.uid)) this.selected.set(job.uid, job);
     setText(row.content, preview(job.content));
@@ -190,6 +201,14 @@ export class JobRows {
     setTime(row.times[0], job.created);
     setTime(row.times[1], job.last_updated);
     setTime(row.times[2], job.last_updated);
+  }
+
+  #name(row, uid) {
+    const short = uid.slice(0, 8);
+    set(row.link, 'href', jobLink(this.queue, uid));
+    set(row.link, 'title', uid);
+    setText(row.link, short);
+    set(row.box, 'aria-label', `Select ${short}`);
   }
 
   /** A click on a row opens its job, except on a box or a link, or while text is selected. */

@@ -90,6 +90,20 @@ def test_pages_follow_each_other(owner: Person, queue: Queue) -> None:
     expect(owner.page.get_by_text("Jobs 51 to 100")).to_be_visible()
 
 
+def test_rows_are_reused_when_all_jobs_of_a_page_are_others(owner: Person, queue: Queue) -> None:
+    """A page of new rows took frames away while 1,000 jobs a second went through."""
+    queue.add_many([{"number": number} for number in range(60)])
+    owner.open(f"queue/{queue.name}?sort=created")
+    expect(owner.jobs().first).to_contain_text("number: 0")
+    first = owner.jobs().first.element_handle()
+    owner.press("Next page")
+    expect(owner.jobs()).to_have_count(10)
+    expect(owner.jobs().first).to_contain_text("number: 50")
+    assert owner.jobs().first.evaluate("(row, before) => row === before", first)
+    owner.jobs().first.get_by_role("link").click()
+    expect(owner.page.get_by_text("number: 50")).to_be_visible()
+
+
 def test_jobs_that_come_and_change_are_shown_as_it_happens(owner: Person, queue: Queue) -> None:
     owner.open(f"queue/{queue.name}")
     expect(owner.page.get_by_text("There is no job here")).to_be_visible()
