@@ -57,7 +57,7 @@ def main() -> int:
         say(name)
         try:
             part(results)
-        except Exception as error:  # the other parts run, whatever this one died of
+        except Exception as error:  # of any kind: the other parts are still measured
             failed += 1
             results.failed(name, error)
     text = f"{results.table()}\nMeasured on: {description()}; {', '.join(results.versions)}.\n"

@@ -69,7 +69,7 @@ def main() -> None:
 
     site: Any = Site(_application().resource())  # type: ignore[no-untyped-call]  # Twisted's Site has no types
     if "log" in sys.argv:
-        startLogging(sys.stdout)  # type: ignore[no-untyped-call]  # nor has this
+        startLogging(sys.stdout)  # type: ignore[no-untyped-call]  # Twisted has no types here
     else:
         site.log = lambda request: None
     loop: Any = reactor

@@ -108,15 +108,15 @@ class Server(ABC):
 
     def singles(self, seconds: float) -> Run:
         """Add, claim and complete jobs one by one over 32 connections."""
-        raise NotImplementedError  # see above
+        raise NotImplementedError  # for contenders that are not measured with it
 
     def bulk(self, size: int, seconds: float) -> Run:
         """Add, claim and complete jobs so many at a time."""
-        raise NotImplementedError  # see above
+        raise NotImplementedError  # for contenders that are not measured with it
 
     def adding(self, size: int, seconds: float) -> Run:
         """Add jobs so many at a time, and nothing else."""
-        raise NotImplementedError  # see above
+        raise NotImplementedError  # for contenders that are not measured with it
 
 
 @define(eq=False)

@@ -103,7 +103,7 @@ def retry(**asked: Any) -> None:
     selected = Selection.of(session, asked)
     queue = selected.queue
 
-    def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # the word of the API; retry means the failed ones
+    def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # named as in the API; retry takes failed jobs without it
         """Queue all that match."""
         return queue.retry(**wanted)
 

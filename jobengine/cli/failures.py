@@ -46,7 +46,7 @@ _AT_A_SHELL: Final = {
 class Failed(click.ClickException):
     """Ends the command with a message and an exit code."""
 
-    exit_code: int  # type: ignore[misc]  # click has one for the class
+    exit_code: int  # type: ignore[misc]  # click declares it as a class variable
 
     def __init__(self, message: str, code: IntEnum) -> None:
         super().__init__(message)

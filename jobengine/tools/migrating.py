@@ -15,7 +15,7 @@ def migrate(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
     """
     Bring it up to date; returns the version that it had, 0 for none, and the one that it has.
 
-    Raises BadSecret for settings that are missing, WrongSecret, and other StorageErrors.
+    Raises BadSecret for settings that are missing or malformed, WrongSecret, and other StorageErrors.
     """
     url = secret_from("DATABASE_URL", environment)
     if url is None:
@@ -25,5 +25,9 @@ def migrate(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
         from ..engine.postgres import connection, schema
     except ImportError as error:
         raise StorageError(f"a driver is missing: pip install 'jobengine[postgres]' ({error})") from None
-    with connection.connected(os.fsdecode(url).strip()) as connected:
+    try:
+        made = connection.connected(os.fsdecode(url).strip())
+    except connection.BadUrl as error:
+        raise BadSecret(str(error)) from None
+    with made as connected:
         return schema.migrate(connected, secret, Kdf()), schema.VERSION

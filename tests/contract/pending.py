@@ -1,12 +1,15 @@
-"""A question to an engine in a world whose time goes by only when it is told to."""
+"""A question to an engine in a world whose time goes by only when it is told to, and what such worlds share."""
 
-from collections.abc import Awaitable
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["Begun", "result_of"]
+from tests.doubles import new_clock
+
+__all__ = ["Begun", "ToldWorld", "result_of"]
 
 
 class _Settles(Protocol):
@@ -48,3 +51,38 @@ def result_of(pending: Begun) -> Any:
         return pending.answer
     except Exception as error:
         return error
+
+
+class ToldWorld:
+    """A world whose engine does only what it is told to."""
+
+    def __init__(self) -> None:
+        self._clock = new_clock()
+        #: By how many seconds the wall clock was set.
+        self._ahead = 0
+
+    @abstractmethod
+    def settle(self) -> None: ...
+
+    @property
+    def now(self) -> int:
+        return int((self._clock.seconds() + self._ahead) * 1000)
+
+    def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
+        pending = [self.begin(one, settle=False) for one in asked]
+        self._run_until(lambda: all(one.answered for one in pending))
+        return [result_of(one) for one in pending]
+
+    def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Begun:
+        pending = Begun(self, asked)
+        if settle:
+            self.settle()
+        return pending
+
+    def _run_until(self, done: Callable[[], bool]) -> None:
+        """Let happen what needs no time, until it is done."""
+        for _ in range(1000):
+            if done():
+                return
+            self.settle()
+        raise AssertionError("it never came to an end")

@@ -1,29 +1,27 @@
 """The engine on one machine, held to the contract of all engines."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
 
 from jobengine.core.commands import Claimed, ClaimResult, Claims, Peek
 from jobengine.engine.door import Engine
 from jobengine.engine.local import LocalEngine
 from tests.contract.asking import Asker
-from tests.contract.pending import Begun, result_of
+from tests.contract.pending import ToldWorld
 from tests.contract.suite import EngineContract
-from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, new_clock, start
+from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, start
 
 
-class LocalWorld:
+class LocalWorld(ToldWorld):
     """A LocalEngine on a file, in a time of its own."""
 
     def __init__(self, path: Path, thread: type[AtOnce] | type[Stepped], **parts: Any) -> None:
+        super().__init__()
         self._path = path
         self._thread = thread
-        self._clock: Clock = new_clock()
-        self._ahead = 0
         self._parts = {"new_id": CountedIds(), "now": lambda: self.now, **parts}
         self._start()
 
@@ -35,21 +33,6 @@ class LocalWorld:
     @property
     def engine(self) -> Engine:
         return self._local
-
-    @property
-    def now(self) -> int:
-        return int((self._clock.seconds() + self._ahead) * 1000)
-
-    def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
-        pending = [self.begin(one, settle=False) for one in asked]
-        self._run_until(lambda: all(one.answered for one in pending))
-        return [result_of(one) for one in pending]
-
-    def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Begun:
-        pending = Begun(self, asked)
-        if settle:
-            self.settle()
-        return pending
 
     def settle(self) -> None:
         self._clock.advance(0)
@@ -73,14 +56,6 @@ class LocalWorld:
     def stop(self) -> None:
         stopped = self._local.stop()
         self._run_until(lambda: bool(stopped.called))
-
-    def _run_until(self, done: Callable[[], bool]) -> None:
-        """Let happen what needs no time, until it is done."""
-        for _ in range(1000):
-            if done():
-                return
-            self.settle()
-        raise AssertionError("it never came to an end")
 
 
 @pytest.mark.parametrize("sync_interval", [0, 0.05], ids=["commit", "interval"])

@@ -1,7 +1,6 @@
 """The engine on PostgreSQL, held to the contract of all engines."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -14,9 +13,9 @@ from jobengine.engine.door import Engine
 from jobengine.engine.postgres.engine import PostgresEngine
 from jobengine.storage.errors import Damaged
 from tests.contract.asking import Asker
-from tests.contract.pending import Begun, result_of
+from tests.contract.pending import ToldWorld
 from tests.contract.suite import EngineContract
-from tests.doubles import SECRET, AtOnce, CountedIds, new_clock
+from tests.doubles import SECRET, AtOnce, CountedIds
 from tests.postgres import TABLES, Database
 
 pytestmark = pytest.mark.slow
@@ -25,13 +24,12 @@ pytestmark = pytest.mark.slow
 PRETENDED = "(SELECT at FROM pretended)"
 
 
-class PostgresWorld:
+class PostgresWorld(ToldWorld):
     """A PostgresEngine whose database has a time of its own."""
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._url = url
-        self._clock = new_clock()
-        self._ahead = 0
         self._new_id = CountedIds()
         self.control = psycopg.connect(
             url, autocommit=True, options="-c search_path=jobengine -c synchronous_commit=off"
@@ -58,21 +56,6 @@ class PostgresWorld:
     @property
     def engine(self) -> Engine:
         return self._postgres
-
-    @property
-    def now(self) -> int:
-        return int((self._clock.seconds() + self._ahead) * 1000)
-
-    def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
-        pending = [self.begin(one, settle=False) for one in asked]
-        self._run_until(lambda: all(one.answered for one in pending))
-        return [result_of(one) for one in pending]
-
-    def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Begun:
-        pending = Begun(self, asked)
-        if settle:
-            self.settle()
-        return pending
 
     def settle(self) -> None:
         for _ in range(5):
@@ -103,14 +86,6 @@ class PostgresWorld:
     def _stop(self) -> None:
         stopped = Deferred.fromCoroutine(self._postgres.stop())
         self._run_until(lambda: bool(stopped.called))
-
-    def _run_until(self, done: Callable[[], bool]) -> None:
-        """Let happen what needs no time, until it is done."""
-        for _ in range(1000):
-            if done():
-                return
-            self.settle()
-        raise AssertionError("it never came to an end")
 
 
 class TestPostgresEngine(EngineContract):

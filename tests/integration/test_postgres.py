@@ -94,6 +94,12 @@ def test_a_user_without_rights_is_told_which_is_missing(make_daemon: MakeDaemon,
         assert "permission denied for table meta" in daemon.log + daemon.errors
 
 
+def test_migrate_refuses_a_mistyped_address_with_2_and_does_not_repeat_it(make_daemon: MakeDaemon) -> None:
+    migrate = _migrate(make_daemon(settings={"DATABASE_URL": "postgresq://me:hunter2@db/jobs"}))
+    assert (migrate.returncode, "DATABASE_URL must be like postgresql://" in migrate.stderr) == (2, True)
+    assert "hunter2" not in migrate.stderr
+
+
 def test_who_uses_a_file_never_loads_the_driver(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon().start()
     assert "psycopg" not in Path(f"/proc/{daemon.pid}/maps").read_text()

@@ -11,7 +11,7 @@ from psycopg.errors import InsufficientPrivilege
 from ...storage.errors import StorageError
 from .arrays import register
 
-__all__ = ["Row", "Statement", "connected", "rights_told", "together"]
+__all__ = ["BadUrl", "Row", "Statement", "connected", "rights_told", "together"]
 
 #: A row of an answer.
 Row = tuple[Any, ...]
@@ -22,6 +22,10 @@ _OPTIONS: Final = (
     "-c search_path=jobengine -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off "
     "-c enable_mergejoin=off -c jit=off -c synchronous_commit="
 )
+
+
+class BadUrl(StorageError):
+    """DATABASE_URL is not a connection string."""
 
 
 @frozen
@@ -36,13 +40,13 @@ def connected(url: str, *, interval: bool = False) -> "Connection[Row]":
     """
     A new connection; with `interval` commits do not wait for the disk.
 
-    Raises StorageError: what psycopg says of it names host and port, and never the password.
+    Raises BadUrl, and StorageError without a connection: psycopg's reason has host and port, but never the password.
     """
     try:
         made = connect(url, autocommit=True, options=_OPTIONS + ("off" if interval else "on"))
     except ProgrammingError:
         # It quotes the string, and with it the password.
-        raise StorageError("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
+        raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
     except OperationalError as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
     register(made.adapters)
