@@ -1,4 +1,4 @@
-"""A connection that carries out batches: again if another connection was faster, or if it broke."""
+"""A connection that carries out batches, again after a conflict with another one or a lost connection."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ _ATTEMPTS: Final = 5
 _RETURNS, _PAUSE = 10, 0.5
 #: Jobs that expire in one transaction, in each queue.
 _SLICE: Final = 200
-#: How many transactions expire jobs before a task is carried out; what is left over is another connection's.
+#: The most transactions that expire jobs before a task is carried out; other connections expire the rest.
 _SLICES: Final = 10_000
 #: Seconds between tidying up, if there is little to do.
 _TIDY: Final = 10
@@ -111,7 +111,7 @@ class Session:
         return self.run(self._sweep)
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
-        """Do something with the connection, again if need be. Raises Unavailable."""
+        """Do `work` with the connection, again after a conflict or a lost connection. Raises Unavailable."""
         for _ in range(_ATTEMPTS):
             try:
                 return work(self._connected())
@@ -126,7 +126,7 @@ class Session:
             except BaseException:
                 self._roll_back()
                 raise
-        raise Busy("Others change the same at the same time; this was not carried out. Try again.")
+        raise Busy("Other servers changed the same jobs at the same time; nothing was carried out. Try again.")
 
     # The connection
 
@@ -158,7 +158,7 @@ class Session:
         """Whether the last commit was made though the connection was lost."""
         for _ in range(_RETURNS):
             try:
-                # A backend that is still at it holds the row until it is done.
+                # A backend that still commits the batch has locked the row: this waits for it.
                 row = self._connected().execute(_LAST, [self._lane]).fetchone()
                 return row is not None and row[0] == self._batch
             except (OperationalError, InterfaceError):
