@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Remove the environment's settings for a server, a client or a terminal: tests set them."""
+    """Set aside what the environment says of a server, a client, a terminal or signals: tests set it."""
     ours = {variable for setting in SETTINGS for variable in (setting.variable, setting.variable.removesuffix("_FILE"))}
     for name in [*os.environ]:
         if name in ours or name.startswith("JOBENGINE_") or name in _OF_TERMINALS:
             del os.environ[name]
     os.environ["TERM"] = "xterm"
+    # In the background of a shell it is ignored, also by programs that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @implementer(ILogObserver)
