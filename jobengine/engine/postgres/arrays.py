@@ -1,7 +1,7 @@
 """
 Columns of many rows as arrays in PostgreSQL's binary format.
 
-psycopg looks at each item for its type and converts it by itself; the types of our columns are known.
+psycopg finds out the type of each item, and converts them one by one. Our types are known: all are packed at once.
 """
 
 import struct
@@ -15,7 +15,7 @@ __all__ = ["Array", "Bigints", "Byteas", "Texts", "bigints", "byteas", "register
 
 #: The types of items in pg_type.
 _BIGINT, _BYTEA, _TEXT = 20, 17, 25
-#: dimensions, whether there are NULLs, type of items, items, number of the first
+#: The head of an array: dimensions, whether there are NULLs, type of the items, their number, index of the first.
 _HEAD: Final = struct.Struct(">iiIii")
 _LENGTH: Final = struct.Struct(">i")
 _NULL: Final = _LENGTH.pack(-1)
@@ -23,25 +23,25 @@ _NUMBER: Final = struct.Struct(">iq")
 
 
 class Array(bytes):
-    """An array that is packed."""
+    """A packed array."""
 
     __slots__ = ()
 
 
 class Bigints(Array):
-    """One of bigint."""
+    """A packed array of bigint."""
 
     __slots__ = ()
 
 
 class Byteas(Array):
-    """One of bytea."""
+    """A packed array of bytea."""
 
     __slots__ = ()
 
 
 class Texts(Array):
-    """One of text."""
+    """A packed array of text."""
 
     __slots__ = ()
 
@@ -51,7 +51,7 @@ class _BigintsDumper(Dumper):
     oid = 1016
 
     def dump(self, obj: Array) -> bytes:
-        """Hand it over as it is."""
+        """The packed bytes, as they are."""
         return obj
 
 
@@ -64,7 +64,7 @@ class _TextsDumper(_BigintsDumper):
 
 
 def register(adapters: AdaptersMap) -> None:
-    """Have a connection take them as parameters."""
+    """Let a connection take packed arrays as parameters."""
     adapters.register_dumper(Bigints, _BigintsDumper)
     adapters.register_dumper(Byteas, _ByteasDumper)
     adapters.register_dumper(Texts, _TextsDumper)

@@ -1,4 +1,4 @@
-"""What a batch is asked, and what that needs to be loaded."""
+"""The tasks of a batch, and what each needs to be loaded."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -13,10 +13,10 @@ from .rows import Known
 
 __all__ = ["BATCHED", "Asked", "Part", "Task", "asked", "changes_jobs", "names_of", "parts_of"]
 
-#: What is asked of the engine, to be decided by the rules.
+#: A command to the engine, which the rules decide.
 Task = c.Command[object]
 
-#: What may be carried out together with others: it needs certain jobs or the first ones alone.
+#: Commands that may share a batch: they need only jobs that are named, or the first ones of a queue.
 BATCHED: Final = (
     c.AddJobs,
     c.CheckKey,
@@ -31,7 +31,7 @@ BATCHED: Final = (
     c.UpdateJob,
     c.UpdateJobs,
 )
-#: What changes no jobs, so that none need be locked for it.
+#: Commands that change no jobs, so their jobs are not locked.
 _READING: Final = (
     c.CheckKey,
     c.CountQueues,
@@ -56,16 +56,16 @@ class Part:
 
 @frozen
 class Asked:
-    """A task, in parts if it is about queues that are there and its key opens them."""
+    """A task and its parts. It has none if it is about no queue, or is refused."""
 
     task: Task
     parts: Sequence[Part] = ()
-    #: Why it is refused.
+    #: Why it is refused; None if it is not.
     refused: DomainError | None = field(default=None)
 
 
 def names_of(tasks: Iterable[Task]) -> list[str]:
-    """The queues that they name."""
+    """The names of the queues that tasks name, each once."""
     return list(dict.fromkeys(name for task in tasks for name in task.queue_names))
 
 
@@ -75,14 +75,14 @@ def changes_jobs(tasks: Iterable[Task]) -> bool:
 
 
 def parts_of(task: Task) -> list[c.QueueCommand[object]]:
-    """The commands about one queue each that a task is made of."""
+    """The commands that a task is made of, each about one queue."""
     if isinstance(task, c.Claims):
         return [*task.update_commands(), *(task.of(name, task.count) for name in task.queues)]
     return [task] if isinstance(task, c.QueueCommand) and not isinstance(task, c.CreateQueue) else []
 
 
 def asked(task: Task, known: "dict[str, Known]", now: int) -> Asked:
-    """What a task needs of the queues that are there; refused if one is not, or its key does not open one."""
+    """The parts of a task; refused if a queue does not exist, or the key does not open it."""
     try:
         return Asked(task, [_part(command, known, now) for command in parts_of(task)])
     except DomainError as error:

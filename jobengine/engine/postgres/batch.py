@@ -1,7 +1,7 @@
 """
-Carries out tasks in one transaction: expire, decide, write; what they need was loaded.
+Carries out loaded tasks in one transaction: expire, decide, write.
 
-The rules are those of jobengine.core; none is said again in SQL.
+The rules are those of jobengine.core; none is repeated in SQL.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,10 +30,10 @@ from .writing import Change, changes_of, statements_of, write_queues
 __all__ = ["Batch", "EventRecord", "Result", "read_events"]
 
 A = TypeVar("A")
-#: The uid of a job, the state that it was in, and the one that it is in; see JobEvent.
+#: The uid of a job, its state before, and its state after; see JobEvent.
 EventRecord = tuple[str, State | None, State | None]
 
-#: Jobs that expire at a time: as many as were loaded.
+#: The limit for expiring: all jobs that were loaded.
 _ALL: Final = 1 << 30
 _NUMBER: Final[LiteralString] = "UPDATE queue SET events = events + %s WHERE id = %s"
 _EVENT: Final[LiteralString] = "INSERT INTO event SELECT id, events, %s, %s, %s FROM queue WHERE id = %s"
@@ -45,14 +45,14 @@ _queue_of: Final = attrgetter("queue")
 
 @frozen(kw_only=True)
 class Result:
-    """What became of tasks."""
+    """The result of a batch."""
 
     now: Now
     #: One for each task.
     outcomes: Sequence[Outcome[Any]]
     #: The effects that were written, in order.
     swaps: Sequence[Swap]
-    #: The elapsed time at which the first of the changed jobs changes by itself; None if none does.
+    #: The earliest deadline of the changed jobs, in elapsed milliseconds; None if they have none.
     soonest: int | None
 
 
@@ -73,22 +73,22 @@ class Batch:
         return self.loaded.now
 
     def decide(self) -> Result:
-        """Expire, then decide each task on what the ones before it have left."""
+        """Expire, then decide the tasks in order; each sees the changes of those before it."""
         self._expire()
         outcomes = [self._outcome(one) for one in self.loaded.asked]
         self._changes = changes_of(self._jobs(), self._now.known)
         return Result(now=self._now, outcomes=outcomes, swaps=self._swaps, soonest=self._soonest())
 
     def write_queues(self, connection: "Connection[Row]") -> None:
-        """Write what became of queues; raises Redo."""
+        """Write the changes of queues; raises Redo if another connection has changed one."""
         write_queues(connection, self.rows, self._facts, self._now)
 
     def statements(self, slot: int) -> list[Statement]:
-        """What writes the rest; empty if nothing has changed."""
+        """The statements that write jobs and events; empty if nothing has changed."""
         return [*statements_of(self.rows, self._changes, slot), *self._events()]
 
     def _expire(self) -> None:
-        """Make true what time has brought about; what is not locked is written by another connection, or later."""
+        """Expire what is due. Jobs that are not locked expire for these decisions only: another batch writes them."""
         tables, locked = self.loaded.tables, self.loaded.locked
         while due := expire(tables, self._now.elapsed, _ALL):
             swaps = tables.apply(due)
@@ -153,7 +153,7 @@ class Batch:
         return min([*elapsed, *(job.wall_deadline - ahead for job in jobs if job.wall_deadline)], default=None)
 
     def _events(self) -> list[Statement]:
-        """What keeps the events of queues that are watched, in the order in which their rows are locked."""
+        """The statements that store the events of watched queues, by queue number: that is the order of locks."""
         statements = []
         swaps = sorted(self._jobs(), key=lambda swap: self._now.known[swap.queue].id)
         for name, its_swaps in groupby(swaps, _queue_of):
@@ -172,7 +172,7 @@ class Batch:
 
 
 def _records(swaps: Iterator[JobSwap]) -> list[EventRecord]:
-    """The change of each job whose state has changed."""
+    """The events: one for each change of a job's state."""
     changes = ((one.uid, _state(one.old), _state(one.new)) for one in swaps)
     return [record for record in changes if record[1] is not record[2]]
 

@@ -1,8 +1,8 @@
 """
-Notices when the clock of the database was set, or when another machine has taken its place.
+Notices when the database's clock was set, or when a standby with another clock took over.
 
-Time is the database's. How far its clock is ahead of elapsed time is kept there as well, so that setting it moves no
-delay, lease or retention: who notices first writes it, for all.
+Time is the database's. The table meta holds by how much its clock is ahead of elapsed time. The first server that
+notices a step writes it there for all, so a step moves no delay, lease or retention.
 """
 
 from typing import Final
@@ -11,29 +11,30 @@ from attrs import define, field
 
 __all__ = ["Pace"]
 
-#: Milliseconds by which the two clocks may drift apart between two looks before one counts as set.
+#: Milliseconds by which the database's clock and the monotonic clock may drift apart between two looks. If they drift
+#: further, the database's clock was set.
 _STEP: Final = 2_000
-#: Milliseconds for which this server takes the database's word after it has corrected it once: it might be its own
-#: machine that stood still, and then the others correct it back.
+#: Milliseconds for which this server makes no second correction: perhaps its own machine stood still, and then the
+#: others correct the first one.
 _TRUSTING: Final = 600_000
-#: A look that took longer than this many milliseconds says too little.
+#: A look that took longer than this many milliseconds is too inexact to be compared with the next one.
 _LONG: Final = 1_000
 
 
 @define
 class Pace:
-    """How elapsed time has gone on by the monotonic clock, all in milliseconds."""
+    """Compares elapsed time with the monotonic clock, all in milliseconds."""
 
-    #: The bounds of elapsed time minus the monotonic clock.
+    #: The bounds of the difference: elapsed time minus the monotonic clock.
     _least: int | None = field(default=None, init=False)
     _most: int = field(default=0, init=False)
     _trusts_until: int | None = field(default=None, init=False)
 
     def step(self, elapsed: int, before: int, after: int) -> int:
         """
-        By how much the database's clock was set, 0 if it was not.
+        By how many milliseconds the database's clock was set; 0 if it was not.
 
-        Its clock has said `elapsed` between `before` and `after` by the monotonic clock.
+        `elapsed` was read between `before` and `after` by the monotonic clock.
         """
         least, most = elapsed - after, elapsed - before
         step = self._difference(least, most)

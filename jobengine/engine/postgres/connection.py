@@ -16,8 +16,8 @@ __all__ = ["BadUrl", "Row", "Statement", "connected", "rights_told", "together"]
 #: A row of an answer.
 Row = tuple[Any, ...]
 
-#: The schema of all tables; and plans that use the indexes from the first row on: without them a plan that was made
-#: for an empty table would go on reading the whole of a long one.
+#: The schema, and plans that always use the indexes: a plan that was made for an empty table would otherwise go on
+#: scanning the whole table when it is long.
 _OPTIONS: Final = (
     "-c search_path=jobengine -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off "
     "-c enable_mergejoin=off -c jit=off -c synchronous_commit="
@@ -40,7 +40,7 @@ def connected(url: str, *, interval: bool = False) -> "Connection[Row]":
     """
     A new connection; with `interval` commits do not wait for the disk.
 
-    Raises BadUrl, and StorageError without a connection: psycopg's reason has host and port, but never the password.
+    Raises BadUrl, and StorageError if there is no connection: its text has host and port, but never the password.
     """
     try:
         made = connect(url, autocommit=True, options=_OPTIONS + ("off" if interval else "on"))
@@ -55,7 +55,7 @@ def connected(url: str, *, interval: bool = False) -> "Connection[Row]":
 
 @contextmanager
 def rights_told() -> Iterator[None]:
-    """Raises StorageError if the database's user has not the right to do what is within."""
+    """Raises StorageError if the database's user lacks a right that the block needs."""
     try:
         yield
     except InsufficientPrivilege as error:

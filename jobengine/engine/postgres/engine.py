@@ -39,7 +39,7 @@ __all__ = ["PostgresEngine"]
 
 A = TypeVar("A")
 R = TypeVar("R")
-#: Lanes for what is batched. What takes long has another one.
+#: Lanes for batched commands. Commands that take long have one more.
 _LANES: Final = 2
 _NO_JOBS: Final[Outcome[Any]] = Done(c.ClaimResult(), changed=False)
 
@@ -50,9 +50,9 @@ class PostgresEngine:
 
     #: A connection string or URL; it may hold a password.
     url: str = field(repr=False)
-    #: Gives the SECRET when the database is opened; it is not kept.
+    #: Returns the SECRET; called when the database is opened, and the SECRET is not kept.
     secret: Callable[[], bytes]
-    #: Makes a thread of a name.
+    #: Makes a thread with a name.
     thread: Callable[[str], Thread]
     #: Timers, the end of a reactor turn, and the monotonic clock.
     clock: IReactorTime
@@ -60,7 +60,7 @@ class PostgresEngine:
     new_id: NewId
     #: Whether commits do not wait for the disk.
     interval: bool = False
-    #: What reads the time, in SQL.
+    #: The SQL expression that reads the time.
     time: LiteralString = DATABASE_CLOCK
     _rows: Rows = field(init=False)
     _lanes: list[Lane] = field(factory=list, init=False)
@@ -68,13 +68,13 @@ class PostgresEngine:
     _watches: Watches = field(factory=Watches, init=False)
     _sweeper: Sweeper = field(init=False)
     _activity: RecentActivity = field(init=False)
-    #: How far the wall clock was ahead at the last batch.
+    #: By how many milliseconds the wall clock was ahead of elapsed time at the last batch.
     _ahead: int = field(default=0, init=False)
     _started: bool = field(default=False, init=False)
     _released: bool = field(default=False, init=False)
     #: Looks for the changes of other servers.
     _looking: Looking = field(init=False)
-    #: The connection for what is short and must not wait: the sweeper and the looks.
+    #: The lane of the sweeper and the looks, which are short and must not wait.
     _side: Lane = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -99,7 +99,7 @@ class PostgresEngine:
         session = Session(
             url=self.url,
             interval=self.interval,
-            # What it keeps of queues is its thread's own.
+            # One for each lane: its cache of queues belongs to the lane's thread.
             rows=Rows(self._rows.seal),
             new_id=self.new_id,
             lately=self._activity,
@@ -128,7 +128,7 @@ class PostgresEngine:
         """See Engine: nothing is open."""
 
     def wall_clock_was_set(self) -> None:
-        """See Engine; the time that counts is the database's, which may be this machine's."""
+        """See Engine. Only the database's time counts, but the database may run on this machine."""
         if self._started:
             self._sweeper.hurry()
 
@@ -150,7 +150,7 @@ class PostgresEngine:
 
     async def readiness(self) -> Readiness:
         """See Engine."""
-        # The sweeper tries each second, also while no request comes: a proxy sends none to a server that is not ready.
+        # The sweeper connects each second, even without requests: a proxy sends none to a server that is not ready.
         is_away = self._started and bool(self._side.session.trouble)
         reason = "the database can't be reached" if is_away else "" if self._started else "starting"
         return Readiness(ready=not reason, reason=reason, durability="interval" if self.interval else "commit")
@@ -176,7 +176,7 @@ class PostgresEngine:
             raise Starting("The server is starting; nothing was carried out. Try again.")
 
     def _lane_for(self, task: Task) -> Lane:
-        """What is about one queue goes through one lane, in order; what takes long, through another."""
+        """Batched commands about a queue take one lane, so they stay in order; long commands take another."""
         if not isinstance(task, BATCHED):
             return self._lanes[_LANES]
         return self._lanes[hash(task.queue_names[0]) % _LANES]
@@ -187,7 +187,7 @@ class PostgresEngine:
         self._activity.note(result)
 
     def _told(self, result: Result) -> None:
-        """Wake those whom a batch concerns; who asked for it is answered, and may wait by now."""
+        """Wake waiters and watchers. The batch's callers were answered first: one of them may wait already."""
         self._waiting.note(result)
         if result.soonest is not None:
             self._sweeper.no_later((result.soonest - result.now.elapsed) / 1000)
@@ -195,11 +195,11 @@ class PostgresEngine:
             self._looking.hurry()
 
     def _waits_behind(self, task: Task) -> bool:
-        """Whether a task claims, and others wait in line for jobs of the same queue."""
+        """Whether a task claims or peeks where waiters wait in line for jobs of the same queue."""
         return isinstance(task, c.Claims | c.Peek) and any(map(self._waiting.line.waits_for, task.queue_names))
 
     def _ask_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
-        """Carry out tasks before all others, and in their order as far as they are on one lane."""
+        """Carry out tasks before all others; those on one lane stay in order."""
         asked: dict[int, Deferred[Outcome[Any]]] = {}
         for lane in self._lanes:
             its = [index for index, task in enumerate(tasks) if self._lane_for(task) is lane]
@@ -215,7 +215,7 @@ class PostgresEngine:
             self._lane_for(task).ask(task).addErrback(lambda _: None)
 
     def _run(self, work: "Callable[[Connection[Row]], R]") -> "Deferred[R]":
-        """Do something on the connection for what takes long."""
+        """Do something on the connection for long work."""
         self._check_started()
         lane = self._lanes[_LANES]
         return lane.thread(lambda: lane.session.run(work))
@@ -269,7 +269,7 @@ class PostgresEngine:
                 ends.remove(command.queue, command.uid, end)
 
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> Outcome[Any]:
-        """Claim or peek at jobs, or wait this many seconds for some; a claim is undone if its caller goes."""
+        """Claim or peek, and wait up to `wait` seconds for a job; a claim is undone if its caller has gone."""
         until = self.clock.seconds() + wait
         outcome = await self._ask(command)
         if wait and _is_empty(outcome) and self._may_wait(until):

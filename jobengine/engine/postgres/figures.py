@@ -11,11 +11,11 @@ __all__ = ["figures_of"]
 
 _WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch events."
 _BATCHES: Final = "Transactions that carried out what clients asked for, and the seconds that they took."
-_REDONE: Final = "Batches that were carried out again, since another connection was faster."
+_REDONE: Final = "Batches that were carried out again after a conflict with another connection."
 
 
 def figures_of(sessions: Sequence[Totals], waiting: Waiting, watching: int) -> Sequence[Figure]:
-    """Its figures; totals count from the start."""
+    """The figures of the engine; totals count from its start."""
     batches = sum(one.batches for one in sessions)
     return [
         _waiters("job", len(waiting.line)),

@@ -1,5 +1,5 @@
 """
-A lane: gathers what is asked in a turn of the reactor, and carries it out as one batch on a thread of its own.
+A lane gathers the tasks of a turn of the reactor, and carries them out as one batch on a thread of its own.
 
 While a batch is under way, the next one gathers.
 """
@@ -22,7 +22,7 @@ from .session import Session
 
 __all__ = ["Lane"]
 
-#: How much a batch may hold: tasks, and jobs that they add, claim or change.
+#: How much a batch may hold, counted in tasks and in jobs that they add, claim or change.
 _MOST: Final = 2_000
 
 
@@ -41,19 +41,19 @@ class Lane:
     session: Session
     thread: Thread
     clock: IReactorTime
-    #: Told of each batch, before those who have asked are answered.
+    #: Called with each result before the batch's callers are answered.
     applied: Callable[[Result], None]
-    #: Told of it again when they are.
+    #: Called with it again after they are answered.
     told: Callable[[Result], None]
-    #: Told of the outcome of a task that began and whose caller has gone.
+    #: Called with the outcome of a task whose caller left while it was carried out.
     dropped: Callable[[Outcome[Any]], None]
-    #: Whether a claim must be carried out in a batch of its own: others wait for the same jobs.
+    #: Whether a claim must begin a new batch, because waiters wait for the same jobs.
     waits_behind: Callable[[Task], bool]
     _waiting: deque[_Waiting] = field(factory=deque, init=False)
     _running: bool = field(default=False, init=False)
 
     def ask(self, task: Task) -> "Deferred[Outcome[Any]]":
-        """Carry out a task; if the Deferred is cancelled before that begins, it is not."""
+        """Carry out a task, unless the Deferred is cancelled before it begins."""
         waiting = _Waiting(task, Deferred(lambda _: self._leave(waiting)))
         self._waiting.append(waiting)
         self._begin_soon()
@@ -75,7 +75,7 @@ class Lane:
             self._waiting.remove(waiting)
 
     def _begin_soon(self) -> None:
-        """At the end of this turn, with all that is asked in it."""
+        """Begin at the end of this turn of the reactor, with all tasks that it brings."""
         if not self._running:
             self._running = True
             self.clock.callLater(0, self._begin)

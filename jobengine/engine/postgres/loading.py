@@ -21,9 +21,9 @@ from .rows import PLACES, Known, Rows
 
 __all__ = ["Loaded", "Now", "Redo", "begin", "load", "load_due"]
 
-#: 2 to this power is how many arrival numbers a batch has: none adds so many jobs.
+#: A batch has 2 to this power arrival numbers, more than it can add jobs.
 _ARRIVALS: Final = 20
-#: Contents of jobs that are loaded for claims of the same kind, in bytes; the rules hand out no more.
+#: Bytes of contents that are loaded for all claims with the same queue and tags; the rules hand out no more.
 _CLAIMED_BYTES: Final = 16 << 20
 #: How many priorities are looked at for the oldest job; see QueueTable.oldest_ready.
 _PRIORITIES: Final = 100
@@ -56,7 +56,7 @@ _LOCK_KEYS: Final[LiteralString] = (
     "SELECT 1 FROM unnest(%s::bigint[], %s::bytea[]) AS w (queue_id, key) JOIN unique_key k USING (queue_id, key) "
     "ORDER BY k.queue_id, k.key FOR UPDATE OF k"
 )
-#: A job whose time has come is not ready any more, though nobody may have written that yet.
+#: A job whose time has come is not ready any more, even if that is not written yet.
 _CLAIM: Final[LiteralString] = (
     "WITH first AS MATERIALIZED (SELECT j.queue_id, j.uid, j.inv_prio, j.arrival, j.bytes, j.sealed, j.said "
     "FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true) ORDER BY {order} LIMIT %s {lock}) "
@@ -87,27 +87,27 @@ _AHEAD: Final[LiteralString] = (
 
 
 class Redo(Exception):
-    """Another connection was faster; the batch must be carried out again."""
+    """Another connection has changed the same rows first; the batch must be carried out again."""
 
 
 @frozen
 class Now:
     """The time of a batch, and the queues that it names."""
 
-    #: Elapsed time, and the wall clock, in milliseconds.
+    #: Elapsed time and the wall clock, in milliseconds.
     elapsed: int
     wall: int
     known: dict[str, Known]
 
     @property
     def ahead(self) -> int:
-        """How far the wall clock is ahead."""
+        """By how many milliseconds the wall clock is ahead of elapsed time."""
         return self.wall - self.elapsed
 
 
 @frozen(kw_only=True)
 class _Part(PartialTable):
-    """A part of a table, of which a page was found by the database."""
+    """A part of a table; the database finds its page."""
 
     paged: PageRows | None = None
 
@@ -128,7 +128,7 @@ class Loaded:
     now: Now
     asked: Sequence[Asked]
     tables: Tables = field(factory=Tables)
-    #: The jobs that are locked, by queue and uid; if any is, all that were loaded are. Only these may be changed.
+    #: The locked jobs, by queue and uid: all that were loaded, or none. Only these may be changed.
     locked: set[tuple[str, str]] = field(factory=set)
     #: How many jobs each limited queue had.
     sizes: dict[str, int] = field(factory=dict)
@@ -140,7 +140,7 @@ class Loaded:
     _loaded: dict[str, int] = field(factory=dict)
 
     def fill(self, jobs: Iterable[tuple[str, Job]], arrival: int) -> None:
-        """Put the jobs that were loaded into the tables; the next ones to be added begin with `arrival`."""
+        """Put loaded jobs into the tables; `arrival` is the arrival number of the next job that is added."""
         facts: list[Fact] = [ClockSet(self.now.ahead)]
         facts += [QueueCreated(one.queue) for one in self.now.known.values()]
         self.tables.apply([*facts, *(JobAdded(name, job) for name, job in jobs)])
@@ -171,7 +171,7 @@ class Loaded:
 def begin(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, names: Sequence[str] | None, *, alone: bool = False
 ) -> Now:
-    """Begin a transaction: read the time and these queues, or all of them; with `alone` no other makes queues now."""
+    """Begin a transaction: read the time and these queues (None: all). With `alone`, no other may make queues."""
     which: LiteralString = "true" if names is None else "q.name_digest = ANY(%s)"
     values = [] if names is None else [[rows.name(name) for name in names]]
     query = Statement(_QUEUES.format(clock=clock, which=which), values)
@@ -186,14 +186,14 @@ def begin(
 
 
 def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> Loaded:
-    """Load and lock the jobs that are due in the queues with some, but for those that others have locked."""
+    """Load and lock the jobs that are due, at most `most` a queue and clock; skips those that others have locked."""
     loaded = Loaded(now=now, asked=())
     _Loading(connection, rows, loaded, locks=True).load_due(most)
     return loaded
 
 
 def load(connection: "Connection[Row]", rows: Rows, now: Now, asked: Sequence[Asked]) -> Loaded:
-    """Load what is asked for; raises Redo."""
+    """Load what tasks need; raises Redo if a unique key was removed meanwhile."""
     loaded = Loaded(now=now, asked=asked)
     _Loading(connection, rows, loaded, locks=changes_jobs(one.task for one in asked)).load()
     return loaded
@@ -201,7 +201,7 @@ def load(connection: "Connection[Row]", rows: Rows, now: Now, asked: Sequence[As
 
 @frozen
 class _Query:
-    """A statement, and what becomes of its answer."""
+    """A statement, and the function that takes its rows."""
 
     statement: Statement
     take: Callable[[list[Row]], None]
@@ -209,7 +209,7 @@ class _Query:
 
 @define
 class _Loading:
-    """Loads once."""
+    """Loads what one batch needs; used once."""
 
     connection: "Connection[Row]"
     rows: Rows
@@ -234,7 +234,7 @@ class _Loading:
         self._ask(self._figures(parts))
 
     def load_due(self, most: int) -> None:
-        """Load what is due instead: in each queue at most so many by each clock."""
+        """Load only what is due: in each queue at most `most` jobs by each of the two clocks."""
         now = self.loaded.now
         for one in now.known.values():
             if one.due:
@@ -284,20 +284,20 @@ class _Loading:
         columns = [bigints([one[0] for one in keys]), byteas([one[1] for one in keys])]
 
         def check(answer: list[Row]) -> None:
-            """All of them are locked."""
+            """Check that all keys are locked."""
             if len(answer) < len(keys):
-                # Another connection has just removed one that nobody used.
+                # Another connection has just removed a key that no job used.
                 raise Redo
 
         return [
             _Query(Statement(_KEYS, columns), _ignore),
             _Query(Statement(_LOCK_KEYS, columns), check),
-            # Locked as well: a claim in the same batch may take them.
+            # Their jobs are locked as well: a claim in the same batch may take them.
             _Query(Statement(_BY_KEY, columns), self._take_jobs),
         ]
 
     def _claims(self, parts: Sequence[Part], others: int) -> list[_Query]:
-        """The first jobs that can be claimed: as many as all may take, and as many more as may be changed before."""
+        """The first jobs that can be claimed: as many as all claims take, and as many as other commands may change."""
         wanted: dict[tuple[int, tuple[str, ...]], int] = {}
         for part in parts:
             if part.needs.ready is not None:
@@ -327,7 +327,7 @@ class _Loading:
     # Numbers
 
     def _sizes(self, parts: Sequence[Part]) -> list[_Query]:
-        """The arrival number of what is added, and how many jobs limited queues have; these stay locked."""
+        """The next arrival number, and the sizes of queues with a limit; these queues stay locked."""
         limited = sorted({self._id(part) for part in parts if part.needs.size})
         queries = []
         if limited:
@@ -366,7 +366,7 @@ class _Loading:
         queue_id = self.loaded.now.known[name].id
 
         def take(answer: list[Row]) -> None:
-            """The time at which it was added, or None."""
+            """Note when the oldest job was added, or None."""
             self.loaded.oldest[name] = answer[0][0]
 
         return _Query(Statement(_OLDEST, [queue_id, queue_id, _PRIORITIES]), take)
@@ -382,7 +382,7 @@ class _Loading:
         job = self._jobs.get((part.command.queue, uid))
 
         def take(answer: list[Row]) -> None:
-            """How many are ahead of it."""
+            """Note how many jobs are ahead of it."""
             if job is not None:
                 self.loaded.places[job.spec.rank] = answer[0][0]
 
@@ -406,7 +406,7 @@ def _no_jobs() -> QueueCounts:
 
 
 def _may_be_there(uid: str) -> bool:
-    """Whether a job may have this uid: all have UUIDs as text, and PostgreSQL does not take every text."""
+    """Whether a job can have this uid. All uids are UUIDs; some other texts are errors in PostgreSQL."""
     return len(uid) == 36 and uid.isascii() and uid.isprintable()
 
 

@@ -23,7 +23,7 @@ _Seen = tuple[Found, Read | None]
 
 @define(kw_only=True, eq=False)
 class Looking:
-    """One look after the other, as long as there is anybody to look for."""
+    """One look after the other, as long as there are waiters or watchers."""
 
     clock: IReactorTime
     waiting: Waiting
@@ -46,12 +46,12 @@ class Looking:
         self._cancel()
 
     def later(self) -> None:
-        """Look in a while."""
+        """Look after the pause."""
         if self._timer is None and not self._under_way:
             self._timer = self.clock.callLater(_PAUSE, self._look)
 
     def hurry(self) -> None:
-        """Look now, if anybody watches: something has happened here."""
+        """Look now if anybody watches, because something has happened on this server."""
         if not self.watches:
             return
         self._again = self._under_way

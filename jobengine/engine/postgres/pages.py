@@ -25,7 +25,8 @@ _TIMES: Final[dict[Sort, LiteralString]] = {Sort.CREATED: "created", Sort.UPDATE
 _LEAST: Final = -(1 << 63)
 _MOST: Final = (1 << 63) - 1
 
-#: In execution order each place is an index by itself. What is due has changed, though nobody may have written it yet.
+#: The index gives execution order within one place. Jobs that are due are left out: they have left the place, even if
+#: that is not written yet.
 _OF_PLACE: Final[LiteralString] = (
     "(SELECT uid, bytes, inv_prio AS value, arrival FROM job WHERE queue_id = %s AND place = %s AND "
     "(inv_prio, arrival) > (%s, %s) AND coalesce(due > %s, true) AND coalesce(due_wall > %s, true) "
@@ -41,15 +42,15 @@ _BY_TIME: Final[LiteralString] = (
 
 @frozen
 class PageRows:
-    """What is on a page."""
+    """The jobs on a page, and where the next page begins."""
 
     uids: list[str]
-    #: The place of the last, or None if no more follow.
+    #: The position of the last job, or None if no more follow.
     following: Position | None
 
 
 def find_page(connection: "Connection[Row]", queue_id: int, page: PageOf, elapsed: int, wall: int) -> PageRows:
-    """The jobs on a page at this time; it ends early if their contents are long."""
+    """Find the jobs on a page at this time; the page ends early if their contents are long."""
     statement = (
         _by_place(queue_id, page, elapsed, wall) if page.sort is None else _by_time(queue_id, page, elapsed, wall)
     )
@@ -59,7 +60,7 @@ def find_page(connection: "Connection[Row]", queue_id: int, page: PageOf, elapse
 
 
 def _fitting(found: list[Row], limit: int) -> int:
-    """How many of the jobs are on the page: the last may exceed its bytes."""
+    """How many of the jobs are on the page; the last of them may exceed PAGE_BYTES."""
     size = 0
     for count, row in enumerate(found[:limit], 1):
         size += row[1]
@@ -70,7 +71,7 @@ def _fitting(found: list[Row], limit: int) -> int:
 
 def _position(row: Row, sort: Sort | None) -> Position:
     uid, _, value, arrival = row
-    # ~priority is kept, a rank begins with -priority.
+    # The column holds ~priority, and a rank begins with -priority, which is one more.
     return (value + 1 if sort is None else value, arrival, uid)
 
 

@@ -1,4 +1,4 @@
-"""The recent activity of queues, as far as this server has brought it about."""
+"""The recent activity of queues; only changes by this server count."""
 
 from collections.abc import Callable, Mapping
 from threading import Lock
@@ -16,7 +16,7 @@ __all__ = ["RecentActivity"]
 
 @define(eq=False)
 class RecentActivity:
-    """Counts what batches have changed; rules ask for it on other threads (see Lately)."""
+    """Counts the changes of batches; the rules read it on other threads (see Lately)."""
 
     #: The monotonic clock, in seconds.
     _steady: Callable[[], float]

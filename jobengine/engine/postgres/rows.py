@@ -14,9 +14,9 @@ from .sealing import Seal
 
 __all__ = ["FINISHED_FROM", "PLACES", "READY", "JobRow", "Known", "Rows", "place_of"]
 
-#: The numbers of the places in the database.
+#: The column `place` is an index into these.
 PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, Place.FAILED)
-#: That of jobs that can be claimed, and the first of finished ones.
+#: The number of the place of jobs that can be claimed, and the first number of finished ones.
 READY: Final = 0
 FINISHED_FROM: Final = 3
 #: The largest number in a column; later than any time.
@@ -27,7 +27,7 @@ _MOST: Final = (1 << 63) - 1
 class Known:
     """A queue as the database has it."""
 
-    #: Its number; a queue that is made anew has a new one.
+    #: Its number; a queue that is deleted and made again gets another one.
     id: int
     #: How often it was reconfigured.
     rev: int
@@ -47,7 +47,7 @@ class Rows:
     """Turns values into rows and rows into values."""
 
     seal: Seal
-    #: Queues that were read, by number, with their revision: they are opened once.
+    #: A cache of queues by number, each with its revision, so that each revision is decrypted once.
     _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
 
     def queue(self, number: int, rev: int, sealed: bytes) -> Queue:
@@ -64,13 +64,13 @@ class Rows:
         return fact.queue
 
     def sealed_queue(self, queue: Queue) -> bytes:
-        """What is kept of a queue."""
+        """The sealed record of a queue."""
         return self.seal.seal(encode(QueueCreated(queue)))
 
     def job(self, queue: Queue, uid: str, sealed: bytes, said: bytes | None) -> Job:
         """The job in a row; raises Damaged if the records were sealed for another row."""
         fact = self._record(sealed)
-        # The salt, not the name, so that no record of an earlier queue of this name is taken for one of this queue.
+        # Records hold the salt, not the name: a record of a deleted queue with the same name does not fit.
         if not isinstance(fact, JobAdded) or (fact.queue, fact.job.spec.uid) != (queue.salt, uid):
             raise Damaged("a row of the table job holds the record of another job")
         if said is None:
@@ -87,11 +87,11 @@ class Rows:
             raise NewerFormat(f"the database has records that this JobEngine can't read: {error}") from None
 
     def sealed_job(self, queue: Queue, job: Job) -> bytes:
-        """The record of a whole job."""
+        """The sealed record of a whole job."""
         return self.seal.seal(encode(JobAdded(queue.salt, job)))
 
     def said(self, queue: Queue, job: Job) -> bytes:
-        """The record of a job's changing half."""
+        """The sealed record of a job's changing half."""
         return self.seal.seal(encode(JobChanged(queue.salt, job.spec.uid, job.standing)))
 
     def columns(self, job: Job) -> JobRow:
@@ -112,15 +112,15 @@ class Rows:
         )
 
     def name(self, name: str) -> bytes:
-        """By what a queue is looked up."""
+        """The digest by which a queue is looked up."""
         return self.seal.digest(b"je-queue", name)
 
     def unique_key(self, key: str) -> bytes:
-        """By what a unique key is looked up."""
+        """The digest by which a unique key is looked up."""
         return self.seal.digest(b"je-unique", key)
 
     def tags(self, tags: Sequence[str]) -> list[bytes]:
-        """By what tags are looked up."""
+        """The digests by which tags are looked up."""
         return [self.seal.digest(b"je-tag", tag) for tag in tags]
 
 

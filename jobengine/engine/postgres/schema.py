@@ -1,4 +1,4 @@
-"""The tables of the database, and how they come about."""
+"""The tables of the database, and the steps that make them."""
 
 from typing import Final, LiteralString
 
@@ -15,7 +15,7 @@ __all__ = ["VERSION", "migrate", "opened"]
 #: Each step leads from one version to the next; a step that was released stays as it is.
 _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
     (
-        # One row. `ahead`: how far the wall clock is ahead of elapsed time, in milliseconds.
+        # One row. `ahead`: by how many milliseconds the wall clock is ahead of elapsed time.
         "CREATE TABLE meta (version int NOT NULL, passes int NOT NULL, kib int NOT NULL, salt bytea NOT NULL, "
         "sealed bytea NOT NULL, ahead bigint NOT NULL DEFAULT 0)",
         # `events`: the number of the last event; those after `events_from` are kept. Both stand still unless it is
@@ -36,17 +36,18 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # The tags of jobs that can be claimed.
         "CREATE TABLE tag (queue_id bigint NOT NULL, tag bytea NOT NULL, inv_prio bigint NOT NULL, arrival bigint NOT "
         'NULL, uid text COLLATE "C" NOT NULL, PRIMARY KEY (queue_id, tag, inv_prio, arrival, uid))',
-        # A row is locked by who adds a job with this key, so that two do not add one each.
+        # Adding a job with this key locks the row, so that two connections do not add one each.
         "CREATE TABLE unique_key (queue_id bigint NOT NULL, key bytea NOT NULL, PRIMARY KEY (queue_id, key))",
         # How many jobs are in each place: the sum over slots. Connections use different slots, so no row is hot.
         "CREATE TABLE tally (queue_id bigint NOT NULL, slot smallint NOT NULL, place smallint NOT NULL, "
         "jobs bigint NOT NULL, PRIMARY KEY (queue_id, slot, place)) WITH (fillfactor = 50)",
-        # The last batch of each connection that changed anything: it tells whether a lost commit was made.
+        # The last batch of each connection that changed something: it shows whether a commit was made when the
+        # connection was lost during it.
         "CREATE TABLE lane (id bigint PRIMARY KEY, batch bigint NOT NULL, at bigint NOT NULL) WITH (fillfactor = 50)",
-        # The events that a batch brought about in one queue: so many, up to the number `last`.
+        # The events of a batch in one queue: `number` of them, the last of which has the number `last`.
         "CREATE TABLE event (queue_id bigint NOT NULL, last bigint NOT NULL, number bigint NOT NULL, at bigint NOT "
         "NULL, sealed bytea NOT NULL, PRIMARY KEY (queue_id, last))",
-        # Queues that were deleted, when, and some of whose rows may still be there.
+        # Deleted queues, and when they were deleted: some of their rows may still be there.
         "CREATE TABLE gone (queue_id bigint PRIMARY KEY, at bigint NOT NULL)",
         "CREATE SEQUENCE batch",
     ),
@@ -62,7 +63,7 @@ def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     """
     Bring the schema to VERSION, in one transaction; returns the version that it had, 0 for none.
 
-    Raises NewerFormat if it is newer than that, WrongSecret, and StorageError without the right to do it.
+    Raises NewerFormat if it is newer than that, WrongSecret, and StorageError if the user lacks a right.
     """
     with connection.transaction():
         connection.execute("CREATE SCHEMA IF NOT EXISTS jobengine")
@@ -82,9 +83,9 @@ def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
 @rights_told()
 def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
     """
-    What the SECRET seals and opens.
+    Open the database: a Seal that seals and opens its records.
 
-    Raises NewerFormat, NotADatabase or WrongSecret, and StorageError without the right to read it.
+    Raises NewerFormat, NotADatabase or WrongSecret, and StorageError if the user lacks a right.
     """
     try:
         row = connection.execute(_META).fetchone()

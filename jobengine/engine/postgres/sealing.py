@@ -1,5 +1,5 @@
 """
-What clients have sent is sealed before it goes to the database: only who has the SECRET can read it.
+Seals what clients send before it goes to the database: only with the SECRET can it be read.
 
 The SECRET opens the data key; the data key seals records, and keys the digests by which names, tags and unique keys are
 looked up.
@@ -23,7 +23,7 @@ _DIGEST_BYTES: Final = 16
 
 @frozen
 class SealedKey:
-    """The data key as it is kept, and how the key that sealed it is derived from the SECRET."""
+    """The data key as it is stored, and how the SECRET becomes the key that sealed it."""
 
     kdf: Kdf
     #: The 16 bytes of the salt.
@@ -47,14 +47,14 @@ class Seal:
         return bytes(self._box.encrypt(record))
 
     def open(self, sealed: bytes) -> bytes:
-        """The record; raises Damaged if it is not as it was sealed."""
+        """The record; raises Damaged if it was altered."""
         try:
             return bytes(self._box.decrypt(sealed))
         except (CryptoError, ValueError):
             raise Damaged("a row of the database is not as it was written") from None
 
     def digest(self, kind: bytes, text: str) -> bytes:
-        """The 16 bytes by which a text of a kind is looked up; a kind is at most 16 bytes."""
+        """The 16 bytes by which a text is looked up. `kind` keeps names, tags and keys apart; at most 16 bytes."""
         return blake2b(text.encode(), key=self._key, digest_size=_DIGEST_BYTES, person=kind).digest()
 
 
@@ -65,7 +65,7 @@ def new_key(secret: bytes, kdf: Kdf) -> SealedKey:
 
 
 def open_key(kept: SealedKey, secret: bytes) -> Seal:
-    """What the data key seals and opens; raises WrongSecret."""
+    """Open the data key, for a Seal; raises WrongSecret."""
     lock = Lock.derive(secret, kept.kdf, kept.salt)
     try:
         return Seal(bytes(SecretBox(lock.key).decrypt(kept.sealed)))

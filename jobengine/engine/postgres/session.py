@@ -1,4 +1,4 @@
-"""A connection that carries out batches, again after a conflict with another one or a lost connection."""
+"""A connection that carries out batches, and repeats them after a conflict or a lost connection."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,13 +27,14 @@ __all__ = ["DATABASE_CLOCK", "Session", "Totals"]
 R = TypeVar("R")
 #: The database's clock, in milliseconds since the Unix epoch.
 DATABASE_CLOCK: Final[LiteralString] = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-#: How often a batch is tried.
+#: How often a batch is tried in all.
 _ATTEMPTS: Final = 5
-#: How often, and after how many seconds each, a lost connection is made anew to ask whether its commit was made.
+#: When a connection is lost in a commit: how often to connect again to ask whether it was made, and the seconds
+#: between.
 _RETURNS, _PAUSE = 10, 0.5
 #: Jobs that expire in one transaction, in each queue.
 _SLICE: Final = 200
-#: The most transactions that expire jobs before a task is carried out; other connections expire the rest.
+#: The most transactions that expire jobs before a batch is carried out.
 _SLICES: Final = 10_000
 #: Seconds between tidying up, if there is little to do.
 _TIDY: Final = 10
@@ -75,10 +76,10 @@ class Session:
     lately: Lately
     #: The monotonic clock, in seconds.
     steady: Callable[[], float]
-    #: What reads the time, in SQL.
+    #: The SQL expression that reads the time.
     clock: LiteralString = DATABASE_CLOCK
     totals: Totals = field(factory=Totals, init=False)
-    #: Why the database can't be reached; empty if it could be the last time.
+    #: Why the last attempt to connect failed; empty if it succeeded.
     trouble: str = field(default="", init=False)
     _connection: "Connection[Row] | None" = field(default=None, init=False)
     _pace: Pace = field(factory=Pace, init=False)
@@ -155,10 +156,10 @@ class Session:
             self._connection = None
 
     def _was_made(self) -> bool:
-        """Whether the last commit was made though the connection was lost."""
+        """Whether the last commit was made although its connection was lost; raises OutcomeUnknown."""
         for _ in range(_RETURNS):
             try:
-                # A backend that still commits the batch has locked the row: this waits for it.
+                # If the old backend is still committing, it holds the row's lock: this waits for it.
                 row = self._connected().execute(_LAST, [self._lane]).fetchone()
                 return row is not None and row[0] == self._batch
             except (OperationalError, InterfaceError):
@@ -179,7 +180,7 @@ class Session:
         return self._commit(connection, Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded))
 
     def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool) -> Now:
-        """Begin a transaction in which nothing is due, but what others have locked."""
+        """Begin a transaction in which no job is due, except jobs that others have locked."""
         for _ in range(_SLICES):
             now = self._read_now(connection, names, alone=alone)
             if not any(one.due for one in now.known.values()):
@@ -191,7 +192,7 @@ class Session:
         return now
 
     def _read_now(self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool = False) -> Now:
-        """Begin a transaction; writes how far the clock is ahead first if it was set, and begins anew."""
+        """Begin a transaction. If the database's clock was set, write by how much it is ahead, and begin anew."""
         while True:
             before = int(self.steady() * 1000)
             now = begin(connection, self.rows, self.clock, names, alone=alone)

@@ -1,7 +1,7 @@
 """
-Makes true what time brings about, each second and at the nearest deadline that is known.
+Expires jobs each second, and at the nearest deadline that is known.
 
-No server leads: each sweeps, and passes over what another has locked.
+No server leads: each sweeps, and skips jobs that another has locked.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Sweeper:
     sweep: "Callable[[], Deferred[Result]]"
     _timer: IDelayedCall | None = field(default=None, init=False)
     _running: bool = field(default=False, init=False)
-    #: When the next deadline is that was noted since the last sweep began, by the monotonic clock.
+    #: The nearest deadline that was noted since the last sweep began, in seconds of the monotonic clock.
     _noted: float | None = field(default=None, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
@@ -51,13 +51,13 @@ class Sweeper:
         self.no_later(0)
 
     def no_later(self, seconds: float) -> None:
-        """Sweep within so many seconds."""
+        """Sweep within this many seconds."""
         when = self.clock.seconds() + max(0.0, seconds)
         self._noted = when if self._noted is None else min(self._noted, when)
         self._set()
 
     def _set(self) -> None:
-        """Set the timer for what was noted, or earlier."""
+        """Set the timer to what was noted, or leave it if it is earlier."""
         if not self._running or self._noted is None:
             return
         wait = max(0.0, min(self._noted - self.clock.seconds(), _PAUSE))
@@ -72,7 +72,7 @@ class Sweeper:
 
     def _swept(self, result: Result) -> None:
         if result.soonest is not None:
-            # More is due at once if a sweep has taken as much as it may.
+            # A sweep that has expired something may have reached its limit: more may be due at once.
             self.no_later((result.soonest - result.now.elapsed) / 1000 if not result.swaps else 0)
 
     def _failed(self, failure: Failure) -> None:

@@ -1,4 +1,4 @@
-"""Removes what nothing refers to any more, some rows at a time."""
+"""Removes the rows of deleted queues, old events and old lanes, some rows at a time."""
 
 from typing import Final, LiteralString
 
@@ -10,9 +10,9 @@ __all__ = ["tidy"]
 
 #: Rows that are removed from a table at a time.
 _SLICE: Final = 1_000
-#: Milliseconds after which no transaction is under way that has seen a deleted queue.
+#: Milliseconds after which no transaction that has seen a deleted queue is still under way.
 _UNSEEN: Final = 60_000
-#: Milliseconds for which events are kept, and for which it is remembered which batch of a connection was its last.
+#: Milliseconds for which events are kept, and for which the last batch of a connection is.
 _EVENTS: Final = 600_000
 _LANES: Final = 86_400_000
 
@@ -28,7 +28,7 @@ _OF_QUEUE: Final[tuple[LiteralString, ...]] = (
     "(SELECT queue_id, slot, place FROM tally WHERE queue_id = %s LIMIT %s)",
 )
 _FORGET: Final[LiteralString] = "DELETE FROM gone WHERE queue_id = %s"
-#: First it is noted from where on events are kept: who asks for earlier ones is told that they are not.
+#: First note which events are still kept, so that a watcher that asks for earlier ones is told that they are gone.
 _EVENTS_FROM: Final[LiteralString] = (
     "UPDATE queue q SET events_from = o.last FROM (SELECT queue_id, max(last) AS last FROM event WHERE at < %s "
     "GROUP BY 1) o WHERE q.id = o.queue_id AND q.events_from < o.last"
@@ -40,7 +40,7 @@ _OLD_LANES: Final[LiteralString] = "DELETE FROM lane WHERE at < %s"
 
 
 def tidy(connection: "Connection[Row]", wall: int) -> bool:
-    """Remove some of it; returns whether there is more."""
+    """Remove some rows; returns whether to go on at once."""
     with connection.transaction():
         connection.execute(_EVENTS_FROM, [wall - _EVENTS])
         connection.execute(_OLD_EVENTS)

@@ -1,4 +1,4 @@
-"""A whole queue as it is read in parts: which jobs it had at first, and each as it is later."""
+"""Reads a whole queue in parts: the jobs that it has at the beginning, each as it is when its part is read."""
 
 from collections.abc import Sequence
 from typing import Final, LiteralString
@@ -28,7 +28,7 @@ _UIDS: Final[LiteralString] = (
 class View:
     """The jobs that a queue had at some moment."""
 
-    #: The queue's number: one that is made anew has another.
+    #: The queue's number: a queue that is deleted and made again gets another one.
     queue_id: int
     #: In execution order.
     uids: Sequence[str]
@@ -48,7 +48,7 @@ def jobs_of(
     """
     The jobs of a view from `start` on, as many as the command asks for, as they are now.
 
-    Those that are gone are left out; raises QueueNotFound if the queue is.
+    Jobs that are gone are left out; raises QueueNotFound if the queue is gone.
     """
     name, uids = command.queue, view.uids[start : start + command.limit]
     now = begin(connection, rows, time, [name])

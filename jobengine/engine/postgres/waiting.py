@@ -1,7 +1,7 @@
 """
-Who waits: for jobs, first come first served on each server, and for the end of a job.
+The waiters: for jobs, first come first served on each server, and for the end of a job.
 
-The changes of this server wake them at once; those of others are looked for, one small query at a time.
+Changes by this server wake them at once; small queries look for changes by others.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,14 +46,14 @@ class Found:
 
     #: The number and revision of each queue that is there, by name.
     revisions: dict[str, tuple[int, int]] = field(factory=dict)
-    #: Those with jobs that can be claimed.
+    #: The names of queues with jobs that can be claimed.
     ready: set[str] = field(factory=set)
-    #: The jobs, by queue and uid, that are neither finished nor gone.
+    #: The awaited jobs, by queue and uid, that are neither finished nor gone.
     unfinished: set[tuple[str, str]] = field(factory=set)
 
 
 def look(connection: "Connection[Row]", rows: Rows, names: Sequence[str], ends: Sequence[tuple[str, str]]) -> Found:
-    """Look at these queues, and for the jobs that are awaited."""
+    """Look at these queues and at the jobs whose end is awaited."""
     found = Found()
     digests = {rows.name(name): name for name in (*names, *(name for name, _ in ends))}
     for digest, number, rev, ready in connection.execute(_QUEUES, [list(digests)], binary=True):
@@ -70,7 +70,7 @@ def look(connection: "Connection[Row]", rows: Rows, names: Sequence[str], ends: 
 
 @define
 class _Stir:
-    """What has happened in a queue that its waiters may be glad of."""
+    """What has happened in a queue since its waiters were last served."""
 
     #: How many jobs have become ready, and their tags.
     jobs: int = 0
@@ -79,13 +79,13 @@ class _Stir:
     concerns_all: bool = False
 
     def concerns(self, waiter: Waiter) -> bool:
-        """Whether it concerns one."""
+        """Whether it concerns this waiter."""
         return self.concerns_all or any(waiter.tags.issubset(tags) for tags in self.kinds)
 
 
 @define(kw_only=True, eq=False)
 class Waiting:
-    """All who wait, and what has happened since they were last served."""
+    """All waiters, and what has happened since they were last served."""
 
     #: Carries out tasks in their order before all others; see Lane.ask_first.
     ask_first: "Callable[[Sequence[Task]], list[Deferred[Outcome[Any]]]]"
@@ -103,14 +103,14 @@ class Waiting:
         return bool(self.line) or bool(self.ends)
 
     def note(self, result: Result) -> None:
-        """Wake those whom the changes of a batch concern."""
+        """Wake the waiters that a batch concerns."""
         if self:
             for swap in result.swaps:
                 self._note_change(swap)
             self._serve()
 
     def note_found(self, found: Found) -> None:
-        """Wake those whom changes of other servers concern."""
+        """Wake the waiters that changes by other servers concern."""
         for name in self.line.names():
             revision = found.revisions.get(name)
             if name in found.ready or revision is None or self._revisions.get(name) != revision:
@@ -122,7 +122,7 @@ class Waiting:
         self._serve()
 
     def end(self) -> None:
-        """Answer all, with no jobs."""
+        """Answer all waiters, with no jobs."""
         self.line.end()
         self.ends.end()
 
@@ -149,7 +149,7 @@ class Waiting:
     # Serving
 
     def _serve(self) -> None:
-        """Let those who are concerned claim, in the order in which they came; one round at a time."""
+        """Let the concerned waiters claim in the order in which they came; one round at a time."""
         if self._serving or not self._stirred:
             return
         self._serving = True
@@ -160,9 +160,9 @@ class Waiting:
 
     def _serve_some(self, concerned: Iterator[Waiter], jobs: int | None, count: int | None) -> None:
         """
-        Serve the next ones, at most `count` of them.
+        Serve the next waiters, at most `count` of them (None: as many as a batch takes).
 
-        The round is over when they have claimed so many jobs, None is any number, or when none is left.
+        The round is over when they have claimed `jobs` jobs (None: no limit), or when no waiter is left.
         """
         waiters = [] if jobs == 0 else list(islice(concerned, min(_SERVED, count or _SERVED)))
         if not waiters:
@@ -172,9 +172,9 @@ class Waiting:
         served = [self._served(*one) for one in zip(waiters, self.ask_first(_tasks(waiters)), strict=True)]
 
         def go_on(claimed: list[int]) -> None:
-            """Serve those who come next."""
+            """Serve the waiters after these."""
             left = None if jobs is None else max(0, jobs - sum(claimed))
-            # If there was nothing for these, another server has the jobs, and the rest need not be asked one by one.
+            # If these got nothing, another server has the jobs: the rest are served in full batches.
             self._serve_some(concerned, left, left if any(claimed) else None)
 
         gatherResults(served).addCallback(go_on)
@@ -185,7 +185,7 @@ class Waiting:
 
     def _offer(self, outcome: Outcome[Any], waiter: Waiter) -> int:
         if waiter.done.called:
-            # It has left meanwhile.
+            # The waiter has left meanwhile.
             self.put_back(outcome)
             return 0
         given = _given(waiter, outcome)
@@ -212,7 +212,7 @@ def _given(waiter: Waiter, outcome: Outcome[Any]) -> Outcome[ClaimResult] | None
     if isinstance(outcome, Refused) or jobs_in(outcome):
         return outcome
     if isinstance(waiter.command, Peek) and outcome.answer is not None:
-        # One that peeks waits in the line of those who claim.
+        # Peeks wait in the same line as claims.
         return Done(ClaimResult(jobs=[Claimed(waiter.command.queue, outcome.answer)]), changed=False)
     return None
 

@@ -1,8 +1,8 @@
 """
-Events of queues, for those who watch them.
+Events of queues, for their watchers.
 
-Those of a queue are kept while somebody watches it, on any server; each batch numbers its own under the lock of the
-queue's row, so that all see them in one order.
+A queue's events are kept while anybody watches it, on any server. Each batch numbers its events under the lock of the
+queue's row, so all watchers see them in one order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from .rows import Rows
 
 __all__ = ["Begun", "Read", "Watch", "Watches", "begin_watch", "read_watched"]
 
-#: Milliseconds for which events are kept on after a look.
+#: Milliseconds after a look for which a queue still counts as watched.
 _KEPT: Final = 60_000
 #: Rows that are read at a time for each watcher.
 _ROWS: Final = 100
@@ -52,7 +52,7 @@ class Begun:
 
 @define(eq=False)
 class Watch:
-    """One who watches."""
+    """A watcher of this server."""
 
     queue_id: int
     #: The last event that it was given.
@@ -62,11 +62,11 @@ class Watch:
 
 @frozen
 class Read:
-    """What was read for those who watch."""
+    """What was read for the watchers."""
 
-    #: The events of each, with the number of its last.
+    #: Events for a watcher, with the number of the last one.
     events: Sequence[tuple[Watch, int, EventBatch]]
-    #: Those whose queue is gone.
+    #: The watchers whose queue is gone.
     ended: Sequence[Watch]
 
 
@@ -84,7 +84,7 @@ def begin_watch(connection: "Connection[Row]", rows: Rows, clock: LiteralString,
 def read_watched(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, watches: Sequence[tuple[Watch, int]]
 ) -> Read:
-    """The events after these numbers; those of their queues go on being kept."""
+    """The events after these numbers; also marks their queues as still watched."""
     ids = sorted({watch.queue_id for watch, _ in watches})
     columns = [list(range(len(watches))), [watch.queue_id for watch, _ in watches], [after for _, after in watches]]
     there, found = together(
@@ -118,7 +118,7 @@ def _number_in(event_id: str, queue_id: int) -> int | None:
 
 @define
 class Watches:
-    """All who watch on this server."""
+    """All watchers on this server."""
 
     _watches: list[Watch] = field(factory=list)
 
@@ -127,18 +127,18 @@ class Watches:
         return len(self._watches)
 
     def add(self, begun: Begun) -> Watch:
-        """One more."""
+        """Add a watcher."""
         watch = Watch(begun.queue_id, begun.number, Watcher(Stream(str(begun.queue_id)), gone=begun.gone))
         self._watches.append(watch)
         return watch
 
     def leave(self, watch: Watch) -> None:
-        """One less."""
+        """Remove a watcher."""
         if watch in self._watches:
             self._watches.remove(watch)
 
     def numbers(self) -> list[tuple[Watch, int]]:
-        """What each has: see read_watched."""
+        """Each watcher, with the number of the last event that it was given."""
         return [(watch, watch.number) for watch in self._watches]
 
     def note(self, read: Read) -> None:

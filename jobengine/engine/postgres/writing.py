@@ -1,4 +1,4 @@
-"""Writes what has changed in a batch."""
+"""Writes the changes of a batch."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,7 +63,7 @@ _TagRow = tuple[int, bytes, int, int, str]
 
 @frozen
 class Change:
-    """What became of a job in a batch."""
+    """A job before a batch and after it."""
 
     queue: Known
     uid: str
@@ -72,7 +72,7 @@ class Change:
 
 
 def changes_of(swaps: Iterable[JobSwap], known: Mapping[str, Known]) -> list[Change]:
-    """The change of each job, from before its first swap to after its last; none of those that came and went."""
+    """The change of each job, from before its first swap to after its last; jobs that came and went are left out."""
     made: dict[tuple[str, str], Change] = {}
     for swap in swaps:
         before = made.get((swap.queue, swap.uid))
@@ -82,14 +82,14 @@ def changes_of(swaps: Iterable[JobSwap], known: Mapping[str, Known]) -> list[Cha
 
 
 def write_queues(connection: "Connection[Row]", rows: Rows, facts: Iterable[Fact], now: Now) -> None:
-    """Write what became of queues; raises Redo if another connection has changed one meanwhile."""
+    """Write the changes of queues; raises Redo if another connection has changed one meanwhile."""
     statements = [one for fact in facts for one in _of_queue(rows, fact, now)]
     if statements and not all(together(connection, *statements)):
         raise Redo
 
 
 def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:
-    """What to send for a fact about a queue: each statement answers with a row if it did anything."""
+    """The statements for a fact about a queue; each returns a row if it changed something."""
     match fact:
         case QueueCreated(queue):
             values = [rows.name(queue.name), rows.sealed_queue(queue)]
@@ -105,7 +105,7 @@ def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:
 
 
 def statements_of(rows: Rows, changes: Sequence[Change], slot: int) -> list[Statement]:
-    """What to send for changes of jobs; the tally is kept in this slot."""
+    """The statements for changes of jobs; the tally is kept in this slot."""
     return _Writing(rows, changes).statements(slot)
 
 
@@ -120,7 +120,7 @@ class _Writing:
     _moved: Counter[tuple[int, int]] = field(factory=Counter, init=False)
 
     def statements(self, slot: int) -> list[Statement]:
-        """In the order in which rows are locked: what is new is sorted, as its keys may be another's."""
+        """In the order of locks. New rows are sorted: another connection may insert the same keys."""
         for change in self.changes:
             self._note(change.queue.id, change.old, -1, self._untagged)
             self._note(change.queue.id, change.new, 1, self._tagged)
@@ -156,7 +156,7 @@ class _Writing:
 
 
 def _statement(text: LiteralString, kinds: _Kinds, rows: Sequence[tuple[Any, ...]]) -> list[Statement]:
-    """The statement that sends these rows, as one array for each column; none if there are none."""
+    """The statement that sends these rows, as one array for each column; no statement if there are no rows."""
     columns = zip(*rows, strict=True)
     return [Statement(text, [kind(column) for kind, column in zip(kinds, columns, strict=True)])] if rows else []
 
