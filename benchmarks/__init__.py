@@ -1,1 +1,1 @@
-"""How fast is it? Measured against others with the same work on the same machine; see docs/performance.md."""
+"""Benchmarks: JobEngine beside others, with the same work on the same machine; see docs/performance.md."""

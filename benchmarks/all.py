@@ -1,8 +1,8 @@
 """
 Measures all figures of docs/performance.md. Run from the root: `python -m benchmarks.all`, or `make bench`.
 
-Every part is measured, and a part that can't be is left out with the reason. The table is printed; the table and
-the charts in docs are rewritten.
+A part that can't be measured is left out, with the reason. The table is printed; the table and the charts in docs are
+rewritten.
 """
 
 import sys
@@ -43,7 +43,7 @@ _PARTS: dict[str, Part] = {
 #: The share of the machine that other processes may use.
 _QUIET = 0.05
 _DOCS = Path(__file__).parents[1] / "docs"
-#: What is between these lines of the page is written by this module.
+#: This module writes what is between these lines of the page.
 _BEGIN, _END = "<!-- figures: written by make bench -->\n", "<!-- end of figures -->\n"
 
 
@@ -51,7 +51,7 @@ def main() -> int:
     """Run it; 1 if a part could not be measured."""
     be_a_client()
     if (share := others_share()) > _QUIET:
-        say(f"{share:.0%} of the machine is used by something else: the figures will not be good for much")
+        say(f"{share:.0%} of the machine is used by other processes: the figures will be unreliable")
     results, failed = Results(), 0
     for name, part in _PARTS.items():
         say(name)

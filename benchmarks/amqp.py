@@ -1,4 +1,4 @@
-"""The part of AMQP 0-9-1 that a benchmark needs: messages are published, confirmed, delivered and acknowledged."""
+"""The part of AMQP 0-9-1 that a benchmark needs: publish, confirm, deliver and acknowledge messages."""
 
 import socket
 import struct
@@ -36,17 +36,17 @@ def _long(text: bytes) -> bytes:
 
 @define(eq=False)
 class Channel:
-    """A connection with one channel, which publishes to a quorum queue and receives from it; raises RuntimeError."""
+    """A connection with one channel to a quorum queue; raises RuntimeError if it is closed or refused."""
 
     port: int
     queue: bytes
-    #: Messages that may be delivered and not acknowledged; with 0 each has to be asked for.
+    #: How many messages may be delivered before one is acknowledged; 0: each is fetched by a get.
     prefetch: int
-    #: How many were asked for.
+    #: How many were fetched by a get.
     asked: int = 0
     #: How many were delivered.
     delivered: int = 0
-    #: Confirmed are all messages up to the first number, and the set of those beyond it.
+    #: All messages up to this number are confirmed, and beyond it those in the set.
     _all_up_to: int = 0
     _beyond: set[int] = field(factory=set)
     _socket: socket.socket = field(init=False)
@@ -92,7 +92,7 @@ class Channel:
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._socket.close()
 
     def message(self, body: bytes) -> bytes:
@@ -102,11 +102,11 @@ class Channel:
         return publish + header + _frame(3, 1, body)
 
     def send(self, data: bytes) -> None:
-        """Send some messages."""
+        """Send bytes from `message` or `acknowledge`."""
         self._socket.sendall(data)
 
     def get(self) -> None:
-        """Ask for a message."""
+        """Fetch one message: sends the get."""
         self.asked += 1
         self.send(_method(1, (60, 70), b"\0\0" + _short(self.queue) + b"\0"))
 

@@ -1,9 +1,9 @@
 """
 How many jobs a second, many at a time? Run from the root: `python -m benchmarks.bulk`.
 
-JobEngine gets requests with so many jobs over 4 connections. beanstalkd, which syncs every 50 ms by default, gets its
-jobs one by one over 32 connections, and for comparison so many commands in one write. RabbitMQ gets them one by one,
-and for comparison so many messages in one write, confirmed, delivered and acknowledged together.
+JobEngine gets requests with 100 or 1,000 jobs each over 4 connections. beanstalkd, which syncs every 50 ms by default,
+gets its jobs one by one over 32 connections, and for comparison as many commands in one write. RabbitMQ gets them one
+by one, and for comparison as many messages in one write, confirmed, delivered and acknowledged together.
 """
 
 from .results import Results, Work, rounds, run_alone
@@ -14,7 +14,7 @@ _SIZES = (100, 1_000)
 
 
 def measure(results: Results) -> None:
-    """Add the rows for lives of jobs, and for adding alone."""
+    """Add the rows for whole lives of jobs (add, claim, complete), and for adding alone."""
     results.saw(Beanstalkd(), RabbitMQ())
     _lives(results)
     ours, theirs = rounds([(JobEngine(), _adding), (Beanstalkd(name="beanstalkd lazy, pipelined"), _adding)])

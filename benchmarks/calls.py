@@ -1,4 +1,4 @@
-"""Calls of JobEngine's API as bytes, and connections that send them with little work for the client."""
+"""Calls of JobEngine's API as bytes, and connections that send them at little cost for the client."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def add(queue: str, content: object = CONTENT, **more: object) -> bytes:
 
 
 def add_many(queue: str, number: int, content: object = CONTENT, **more: object) -> bytes:
-    """A request that adds so many jobs."""
+    """A request that adds this many jobs."""
     jobs = b",".join([_compact({"content": content, **more})] * number)
     return request("PUT", "/api/v1/jobs", b'{"queue_name":"%s","jobs":[%s]}' % (queue.encode(), jobs))
 
@@ -53,7 +53,7 @@ def claim(queue: str) -> bytes:
 
 
 def claim_many(queue: str, number: int) -> bytes:
-    """A request that claims so many jobs."""
+    """A request that claims this many jobs."""
     return request("POST", "/api/v1/job/next", {"queue_names": [queue], "count": number})
 
 
@@ -75,9 +75,9 @@ def uids_in(answer: bytes) -> list[bytes]:
 
 def connect(port: int) -> socket.socket:
     """
-    A connection to a server on this machine, which raises BlockingIOError if nothing comes for a minute.
+    A connection to a server on this machine; reading raises BlockingIOError if nothing comes for a minute.
 
-    Python's own time-out would cost a call of the system each time that something is read.
+    Python's own time-out would cost one more system call for each read.
     """
     connection = socket.create_connection(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -104,7 +104,7 @@ class Connection:
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._socket.close()
 
     def send(self, data: bytes) -> None:
@@ -112,7 +112,7 @@ class Connection:
         self._socket.sendall(data)
 
     def receive(self) -> bytes | None:
-        """The body of an answer, or None if it is not whole yet; raises RuntimeError if it is not a 2xx."""
+        """The body of an answer, or None while it is incomplete; raises RuntimeError if it is not a 2xx."""
         part = self._socket.recv(1 << 18)
         if not part:
             raise RuntimeError("the connection was closed")
@@ -141,7 +141,7 @@ class Connection:
         return body
 
 
-#: Gives requests, and is given the body of the answer to each.
+#: Yields requests; the body of each answer is sent back into it.
 Conversation = Generator[bytes, bytes, None]
 
 

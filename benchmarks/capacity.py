@@ -38,7 +38,7 @@ def measure(results: Results) -> None:
 
 
 def content(length: int) -> dict[str, str]:
-    """A content of so many bytes of JSON."""
+    """A content of this many bytes of JSON."""
     return {"text": "x" * (length - len('{"text":""}'))}
 
 

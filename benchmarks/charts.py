@@ -13,7 +13,7 @@ _STEP = 0.05
 
 
 def draw(results: Results, directory: Path) -> None:
-    """Write a file for each chart that there are figures for."""
+    """Write a file for each chart that has figures."""
     if results.rates:
         _queue_length(results.rates, directory / "performance-queue-length.svg")
     if results.compaction:
@@ -22,7 +22,7 @@ def draw(results: Results, directory: Path) -> None:
 
 @contextmanager
 def _axes(path: Path, x: str, y: str) -> Iterator[Any]:
-    """Axes with labels, on white so that they can be read on a dark page too; saved at the end."""
+    """Labelled axes on white, so that they can be read on a dark page too; the chart is saved at the end."""
     import matplotlib as mpl
 
     mpl.use("svg")

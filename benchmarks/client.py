@@ -1,8 +1,8 @@
 """
 How fast is the Python client? Run from the root: `python -m benchmarks.client`.
 
-Measured are one thread that adds one job after the other, beside code by hand with http.client, and 1,000 coroutines
-that each add one job after the other.
+One thread adds one job after the other, by the client and, for comparison, by code written with http.client. Then 1,000
+coroutines each add one job after the other.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ def _alone(server: Server) -> Run:
 
 
 def _from_file(server: Server) -> Run:
-    """A command adds a file of jobs; its start and its check of the file count as well."""
+    """A command adds a file of jobs; its start-up and its check of the file count too."""
     with NamedTemporaryFile("w", suffix=".jsonl") as file, Effort.measured() as effort:
         file.writelines(json.dumps({**CONTENT, "number": number}) + "\n" for number in range(_LINES))
         file.flush()
@@ -84,7 +84,7 @@ def _from_file(server: Server) -> Run:
 
 
 def _by_hand(server: Server) -> Run:
-    """As a user would write it who wants no job twice: with a uid, and the answer is read."""
+    """The code of a user who wants no job twice: it sends a uid, and reads the answer."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
 
     def add(content: Mapping[str, Any]) -> Any:

@@ -1,5 +1,5 @@
 """
-How many jobs a second go from one process to another with the Python libraries for it?
+How many jobs a second go from one process to another, by each Python library for queues of jobs?
 
 Run from the root: `python -m benchmarks.contenders`. One process adds jobs that do nothing, and another does them at
 the same time. The time runs from adding the first job to finishing the last one. A job is on disk before the call that
@@ -27,15 +27,15 @@ from .servers.server import last_words
 
 #: Jobs in a call of libraries that can add many at a time.
 _BULK = 500
-#: Threads that add, and as many that work: in the first rows, and in the others.
+#: Threads that add, and threads that work: as many in the first rows, and in the others.
 _SOME, _MANY = 8, 32
-#: Seconds to wait for a word of a process.
+#: Seconds to wait for a process to say its next word, as in play.py.
 _PATIENCE = 120.0
 
 
 @frozen
 class Way:
-    """How a library is used."""
+    """One way to use a library."""
 
     #: The module in benchmarks/libraries.
     library: str
@@ -49,7 +49,7 @@ class Way:
     concurrency: int = _SOME
 
     def measured(self, server: Server) -> Run:
-        """Start both processes, warm them up, and time the jobs from one to the other. Raises Failed."""
+        """Start both processes, warm them up, and time the jobs that go from one to the other. Raises Failed."""
         with ExitStack() as stack:
             home = stack.enter_context(directory())
             adder = stack.enter_context(self._end("add", server, home))
@@ -74,7 +74,7 @@ class Way:
 
 @define(eq=False)
 class End:
-    """The process that adds, or the one that works; it runs until it is stopped."""
+    """The process that adds jobs, or the one that does them; it runs until it is stopped."""
 
     arguments: Sequence[str]
     #: The file for its standard error.
@@ -95,7 +95,7 @@ class End:
             )
 
     def hear(self, word: str) -> None:
-        """Wait for a word of the process; raises Failed if it ends, says another, or says nothing for too long."""
+        """Wait until the process says `word`; raises Failed if it ends, says something else, or takes too long."""
         timer = Timer(_PATIENCE, self._kill)
         timer.start()
         try:
@@ -112,11 +112,11 @@ class End:
         pipe.flush()
 
     def used(self) -> float:
-        """The seconds of processor time that it has used. Until `stop` it exists, maybe as a zombie."""
+        """The seconds of processor time that it has used. Call it before `stop`: a zombie still has them."""
         return used(self._process.pid)
 
     def stop(self) -> None:
-        """Kill it: some libraries take long to end in good order, and its work is done."""
+        """Kill it: some libraries take long to shut down, and its work is done."""
         self._kill()
         self._process.communicate()
 
@@ -131,7 +131,7 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 
 
 def _large(library: str, jobs: int) -> Way:
-    """Many threads at both ends, one job in a call."""
+    """Many threads in both processes, one job in a call."""
     return Way(library, jobs, threads=_MANY, concurrency=_MANY)
 
 

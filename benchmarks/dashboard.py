@@ -24,7 +24,7 @@ from .machine import SERVER_CORE, directory, on_server_core
 from .results import Results, run_alone, say
 
 JOBS, BROWSERS, RATE = 100_000, 20, 1_000
-#: How often a page is opened, and for how many seconds other requests are timed.
+#: How often the page is opened, and for how many seconds other requests are timed.
 _TIMES, _SECONDS = 5, 15
 #: Targets in milliseconds: the first paint, the first row or a filter, and the p99 of other requests.
 _PAINT, _USABLE, _OTHERS = 300, 1_000, 50
@@ -38,8 +38,8 @@ _WATCH_FRAMES = """() => {
     const look = (now) => { frames_took.push(now - last); last = now; again(); };
     again();
 }"""
-#: Chooses a state, and gives the milliseconds until its rows are shown. Playwright's own way to wait needs code as
-#: text, which the page's policy does not allow.
+#: Chooses a state, and returns the milliseconds until its rows are shown. Playwright's own wait evaluates code from a
+#: string, which the page's content security policy forbids.
 _FILTER = """(state) => new Promise((resolve) => {
     const began = performance.now();
     const choice = document.querySelector('select[name=state]');
@@ -101,7 +101,7 @@ def going_through(daemon: Daemon) -> Iterator[None]:
 
 
 def _go(daemon: Daemon, ended: Event) -> None:
-    os.sched_setaffinity(0, {SERVER_CORE})  # of this thread: it takes nothing from the browser
+    os.sched_setaffinity(0, {SERVER_CORE})  # this thread only, so that it takes nothing from the browser
     began, rounds = perf_counter(), 0
     with daemon.client(sampled=True) as client:
         while not ended.wait(max(0.0, began + rounds / 10 - perf_counter())):
@@ -156,7 +156,7 @@ def measure_others(results: Results, browser: Browser, url: str, daemon: Daemon)
 
 
 def slowest(daemon: Daemon, seconds: float) -> float:
-    """The p99 in milliseconds of requests that are made for so many seconds."""
+    """The p99 in milliseconds of requests that are made for this many seconds."""
     until, took = perf_counter() + seconds, list[float]()
     with daemon.client(sampled=True) as client:
         while perf_counter() < until:
@@ -165,7 +165,7 @@ def slowest(daemon: Daemon, seconds: float) -> float:
 
 
 def measure_frames(results: Results, browser: Browser, url: str, daemon: Daemon) -> None:
-    """The frames a second of a page on which nothing changes, and on which many jobs do."""
+    """The frames a second of a page on which nothing changes, and of one on which many jobs change."""
     page = look_at_empty(browser, url)
     still = frames(page)
     with going_through(daemon):

@@ -1,8 +1,8 @@
 """
 What do 1,000 waiting workers cost? Run from the root: `python -m benchmarks.idle_polls`.
 
-A live daemon has 1,000 long polls and nothing else to do. strace counts what its threads ask of the system in 10 s:
-each time that it wakes up, it asks for something.
+A live daemon has 1,000 long polls and nothing else to do. strace counts the system calls of its threads in 10 s: each
+wake-up makes at least one.
 """
 
 import re
@@ -30,7 +30,7 @@ def measure(results: Results) -> None:
 
 
 def _wake_ups() -> int:
-    # By default it takes 1,000 connections, and one more asks for the queue to be made.
+    # The default limit is 1,000 connections, and one more is needed to make the queue.
     server = JobEngine(settings={"MAX_CONNECTIONS": str(_POLLS + 100)})
     with server.running():
         connections = [Connection(server.port) for _ in range(_POLLS)]
@@ -40,12 +40,12 @@ def _wake_ups() -> int:
         calls = _calls(server)
         for connection in connections:
             connection.close()
-    say(f"{calls} calls of the system in {_SECONDS:.0f} s")
+    say(f"{calls} system calls in {_SECONDS:.0f} s")
     return calls
 
 
 def _calls(server: JobEngine) -> int:
-    """How often its threads asked something of the system, beside the calls in which they wait."""
+    """The number of system calls of its threads, without those in which they wait."""
     path = server.home / "calls"
     command = ["strace", "-f", "-ttt", "-p", str(server.pid), "-o", str(path)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -53,7 +53,7 @@ def _calls(server: JobEngine) -> int:
         assert tracer.stderr is not None
         if "attached" not in (said := tracer.stderr.readline()):
             raise Failed(said)
-        time.sleep(1)  # to be attached to interrupts the calls, and they are made again
+        time.sleep(1)  # strace's attaching interrupts the calls that wait, and they are made again
         began = time.time()
         time.sleep(_SECONDS)
     finally:

@@ -1,9 +1,9 @@
 """
 How long does a request take at 1,000 requests a second? Run from the root: `python -m benchmarks.latency`.
 
-Requests add, claim and complete jobs. Each is due at a fixed time, and is measured from then on: a stall shows in all
-requests that were due in it. They are measured once with nothing else going on, and once while a file with 100,000 live
-jobs is compacted.
+Requests add, claim and complete jobs. Each is due at a fixed time and is timed from then on, so a stall shows in all
+requests that were due during it. They are measured once with nothing else going on, and once while a file with 100,000
+live jobs is compacted.
 """
 
 import gc
@@ -22,15 +22,15 @@ from .servers.jobengine import QUEUE, additions
 
 RATE = 1_000
 _CONNECTIONS = 64
-#: Seconds that are measured with nothing else going on, and the least and most around a compaction.
+#: Seconds to measure: with nothing else going on, and at least and at most for a compaction.
 _PLAIN, _BEFORE_AND_AFTER, _MOST = 10.0, 1.0, 120.0
 #: Seconds in which the old file is freed after a compaction.
 _FREED = 0.6
 #: Seconds of the first requests, which are not counted: caches are cold.
 _WARM_UP = 1.0
 _LIVE = 100_000
-#: Garbage is made until the file is `_CLOSE` bytes short of a compaction; the measured requests do the rest. It is made
-#: of jobs of this length, so many in a request.
+#: Garbage is made until the file is `_CLOSE` bytes short of a compaction; the measured requests do the rest. It is
+#: jobs of this length, this many in a request.
 _WASTE, _AT_ONCE, _CLOSE = 100_000, 20, 1 << 18
 #: Seconds between two checks whether a compaction is running.
 _LOOK = 0.005
@@ -57,7 +57,7 @@ class OpenLoop:
     _looked: float = 0
 
     def run(self, seconds: float = inf) -> None:
-        """Run for so many seconds, by default until a compaction is over; raises Failed if there is none."""
+        """Run for this many seconds, by default until a compaction is over; raises Failed if there is none."""
         for _ in range(_CONNECTIONS):
             connection = Connection(self.server.port)
             self._selector.register(connection, selectors.EVENT_READ)
@@ -120,12 +120,12 @@ class OpenLoop:
                 self._claimed += uids_in(answer)
 
     def in_compaction(self) -> list[float]:
-        """As `during`, for the compaction and the time in which the old file is freed."""
+        """The same as `during`, for the compaction and the time in which the old file is freed."""
         begin, end = self.compaction
         return self.during(begin, end + _FREED)
 
     def during(self, begin: float, end: float) -> list[float]:
-        """The milliseconds that requests took which were due in this time, sorted."""
+        """The milliseconds of the requests that were due in this time, sorted."""
         return sorted(took * 1000 for due, took in zip(self.due, self.took, strict=True) if begin <= due <= end)
 
 
@@ -163,7 +163,7 @@ def through_a_compaction(server: JobEngine) -> OpenLoop:
 
 
 def measure(results: Results) -> None:
-    """Add the percentiles, plain and through a compaction."""
+    """Add the percentiles, without and with a compaction."""
     plain, compacting = [], []
     for _ in range(TIMES):
         plain.append(_plain())

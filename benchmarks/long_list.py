@@ -53,7 +53,7 @@ class Reader:
 
 
 def fill(client: Client, jobs: int) -> None:
-    """Add so many jobs to the long queue."""
+    """Add this many jobs to the long queue."""
     for first in range(0, jobs, BULK):
         many = [{"content": {"n": n}} for n in range(first, min(jobs, first + BULK))]
         if client.add_many(many, "long").status != 201:
@@ -98,7 +98,7 @@ def main() -> int:
                 client.make_queue()
                 fill(client, jobs)
                 alone = [time for _ in range(300) for time in work(client)]
-                Path(f"/proc/{daemon.pid}/clear_refs").write_text("5")  # the peak is counted anew
+                Path(f"/proc/{daemon.pid}/clear_refs").write_text("5")  # resets the peak of its memory
                 before = daemon.memory("VmRSS")
                 reader, meanwhile = Reader(daemon.port), []
                 reader.start()

@@ -44,7 +44,7 @@ class Bench:
     seconds: float
     #: Whether each worker completes its jobs itself.
     each: bool
-    #: When the request that adds each job was sent, by the job's number; and the seconds until a worker had it.
+    #: By the number of a job: when the request that adds it was sent; and the seconds until a worker had it.
     sent: list[float] = field(factory=list)
     took: list[float] = field(factory=list)
     _workers: set[Connection] = field(factory=set)
@@ -57,7 +57,7 @@ class Bench:
     late: int = 0
 
     def run(self) -> None:
-        """Add all jobs, and have all of them done."""
+        """Add all jobs, and wait until all are done."""
         for number in range(WORKERS + ADDERS):
             connection = Connection(self.daemon.port)
             self._selector.register(connection, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""The machine that is measured on: which core does what, what a client uses of its own, and what it is."""
+"""The machine: which core does what, how much of it a client uses, and its description."""
 
 import os
 import platform
@@ -30,7 +30,7 @@ def on_server_core(command: Sequence[str]) -> list[str]:
 
 def be_a_client() -> None:
     """Move this process, and with it the clients that it starts, to the core of the clients; end cleanly on SIGTERM."""
-    os.environ["LC_ALL"] = "C.UTF-8"  # what clients print is read
+    os.environ["LC_ALL"] = "C.UTF-8"  # the output of clients is parsed
     os.sched_setaffinity(0, {CLIENT_CORE})
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -67,7 +67,7 @@ class Effort:
     @classmethod
     @contextmanager
     def measured(cls) -> Iterator["Effort"]:
-        """Of what is done within."""
+        """Measures the block."""
         effort, began, used = cls(), perf_counter(), _cpu_seconds()
         yield effort
         effort.seconds = perf_counter() - began
@@ -79,7 +79,7 @@ def _cpu_seconds() -> float:
 
 
 def others_share(seconds: float = 1.0) -> float:
-    """The share of all cores that is used while this process does nothing: what other processes take."""
+    """The share of all cores that other processes use, measured while this one does nothing."""
     before = _ticks()
     time.sleep(seconds)
     idle, all_ = (after - earlier for earlier, after in zip(before, _ticks(), strict=True))
@@ -87,7 +87,7 @@ def others_share(seconds: float = 1.0) -> float:
 
 
 def _ticks() -> tuple[int, int]:
-    """Of all cores since the machine was started: idle or waiting for the disk, and in all."""
+    """The ticks of all cores since the machine was started: those idle or waiting for the disk, and all."""
     ticks = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return ticks[3] + ticks[4], sum(ticks)
 
@@ -117,7 +117,7 @@ def description() -> str:
 
 
 def version(command: Sequence[str], pattern: str) -> str:
-    """What the pattern's group finds in what a command prints, or nothing."""
+    """The text that the pattern's group finds in the output of a command, or an empty one."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return _found(pattern, done.stdout)
 

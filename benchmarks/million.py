@@ -1,10 +1,10 @@
 """
 What do 1,000,000 queued jobs cost? Run from the root: `python -m benchmarks.million`.
 
-A daemon is given the jobs, 1,000 in a request; another has an empty queue. In turn, jobs are added to both, claimed and
-deleted again, so that the queues keep their lengths. Then requests come at 1,000 a second while the file is compacted,
-and the daemon is restarted after a stop and after a kill. Rates are also measured at shorter lengths. Last, it is given
-5,000,000 jobs, and killed once more.
+One daemon is given the jobs, 1,000 in a request; another has an empty queue. In turn, jobs are added to both, claimed
+and deleted again, so that the queues keep their lengths. Then requests come at 1,000 a second while the file is
+compacted, and the daemon is restarted after a stop and after a kill. Rates are also measured at shorter lengths. Last,
+it is given 5,000,000 jobs, and killed once more.
 """
 
 import signal
@@ -26,7 +26,7 @@ _CONNECTIONS = 4
 #: Turns of adding and claiming whose median is a rate.
 _TURNS = 5
 _MEMORY, _SHARE, _P99 = 700, 0.9, 25
-#: After a stop or a kill: the most seconds for each million jobs until it is ready, and the most bytes of memory a job.
+#: After a stop or a kill: at most so many seconds until it is ready, for each million jobs, and so many bytes a job.
 _READY, _MEMORY_AGAIN = 5, 550
 _MANY = 5 * JOBS
 #: Seconds that are drawn before and after a compaction.
@@ -38,7 +38,7 @@ _Rates = tuple[float, float]
 
 
 def measure(results: Results) -> None:
-    """Add the rows, and what the charts show."""
+    """Add the rows, and the figures of the charts."""
     empty, full = JobEngine(), JobEngine()
     with ExitStack() as stack:
         stack.enter_context(empty.running())
@@ -142,7 +142,7 @@ def _draw(results: Results, loop: OpenLoop) -> None:
 
 
 def _read_back_many(results: Results, server: JobEngine, bare: int) -> None:
-    """Measure once, not in rounds: it takes minutes."""
+    """Measure 5,000,000 jobs once, not in rounds: it takes minutes."""
     _grow(server, _MANY - JOBS)
     millions = _MANY / 1_000_000
     seconds = _again(server, signal.SIGKILL) / millions

@@ -1,8 +1,8 @@
 """
 Does a long queue cost more than a short one? Run from the root: `python -m benchmarks.queue_length [jobs]`.
 
-A live daemon has a queue of 100 jobs and one of 100,000. In turn, each is given jobs and has as many claimed and
-deleted, so that it keeps its length. Printed are the rates of adding and of claiming at both lengths, and their ratios.
+A live daemon has a queue of 100 jobs and one of 100,000. In turn, jobs are added to each, and as many claimed and
+deleted, so that it keeps its length. The rates of adding and of claiming at both lengths are printed, and their ratios.
 """
 
 import json
@@ -20,19 +20,19 @@ from .calls import make_queue, request
 
 CONNECTIONS = 32
 SHORT, LONG = 100, 100_000
-#: Turns that each queue has, and requests of a kind in a turn.
+#: Turns of each queue, and requests of each kind in a turn.
 TURNS, REQUESTS = 25, 640
 TARGET = 1.3
 
 
 class Crowd:
-    """Connections that ask all at once, so that the daemon is never waiting for its clients."""
+    """Connections that all send at once, so that the daemon never waits for its clients."""
 
     def __init__(self, port: int) -> None:
         self._sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
 
     def close(self) -> None:
-        """Close them."""
+        """Close all connections."""
         for connection in self._sockets:
             connection.close()
 

@@ -1,4 +1,4 @@
-"""The results: rows of one table, each with its target and whether it was met."""
+"""The results: rows of one table, each with its target and whether that was met."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -64,7 +64,7 @@ class Results:
     versions: list[str] = field(factory=list)
     #: Requests a second by length of the queue: (jobs, adding, claiming).
     rates: list[tuple[int, float, float]] = field(factory=list)
-    #: Milliseconds a request took, by seconds from the beginning of a compaction; and when that ended.
+    #: Of each request the seconds from the beginning of a compaction, and its milliseconds; and when that ended.
     compaction: list[tuple[float, float]] = field(factory=list)
     compaction_seconds: float = 0
 
@@ -78,7 +78,7 @@ class Results:
         unit: str = "jobs/s",
         of: Callable[[Run], float] = lambda run: run.jobs,
     ) -> None:
-        """Add a row with the ratio to a contender: the median of the ratios of each round."""
+        """Add a row with the ratio to a contender: the median of the ratios of all rounds."""
         mine, others = [of(run) for run in ours.runs], [of(run) for run in theirs.runs]
         ratios = [one / other for one, other in zip(mine, others, strict=False)]
         self.rows.append(
@@ -94,7 +94,7 @@ class Results:
         )
 
     def bound(self, what: str, values: Sequence[float], unit: str, target: float, *, least: bool = False) -> None:
-        """Add a row whose median must be at most a target, or at least."""
+        """Add a row whose median must be at most the target; with `least`, at least."""
         value, digits = median(values), _digits(target)
         self.rows.append(
             Row(
@@ -107,11 +107,11 @@ class Results:
         )
 
     def failed(self, what: str, why: object) -> None:
-        """Add a row for what could not be measured."""
+        """Add a row for something that could not be measured."""
         self.rows.append(Row(what, f"failed: {' '.join(str(why).split())[:300] or type(why).__name__}"))
 
     def saw(self, *servers: Server) -> None:
-        """Remember the versions of those that are installed."""
+        """Remember the versions of the servers that are installed."""
         installed = [server.version() for server in servers if server.found()]
         self.versions = list(dict.fromkeys([*self.versions, *installed]))
 
@@ -122,7 +122,7 @@ class Results:
 
 
 def _digits(target: float) -> int:
-    """The digits to show after the point, beside this target."""
+    """The digits to show after the point of a figure with this target."""
     return 0 if not target or target >= 100 else 1 if target >= 2 else 2
 
 
@@ -131,7 +131,7 @@ Work = Callable[[Server], Run]
 
 
 def rounds(servers: Sequence[tuple[Server, Work]]) -> list[Outcome]:
-    """Measure all in turn, in three rounds. One that fails is left out of later rounds, and its row has the error."""
+    """Measure all in turn, in three rounds. A server that fails is left out of later rounds; its row has the error."""
     runs: list[list[Run]] = [[] for _ in servers]
     why = [_missing(server) for server, _ in servers]
     for _ in range(TIMES):

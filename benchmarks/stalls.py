@@ -1,9 +1,9 @@
 """
 How long does one request delay all others? Run from the root: `python -m benchmarks.stalls`.
 
-Clients with and without a key send the requests that take the daemon longest. Meanwhile another client sends a cheap
-request every millisecond. Each row has the longest time for which that client waited; the first row has it without
-other requests. The clients share one core, and that is part of the time.
+Clients with and without a key send the requests that take the daemon longest. Meanwhile another client, the ping, sends
+a cheap request every millisecond. Each row has the longest time that a ping took; the first row has it without other
+requests. The clients share one core, so the times include waiting for that core.
 """
 
 import multiprocessing
@@ -21,10 +21,10 @@ from .servers import JobEngine
 from .servers.jobengine import QUEUE
 
 MIB = 1 << 20
-#: The longest delays of others in milliseconds: by a client without a key, and by any client.
+#: Targets: the longest delay of others in milliseconds by a client without a key, and by any client.
 _STRANGER, _ANY = 20, 100
 _PING = request("GET", "/test")
-#: Seconds between pings, and for which pings go on after the answer.
+#: Seconds between pings, and seconds for which pings go on after the answer.
 _PAUSE, _AFTER = 0.001, 0.1
 _JOBS, _QUEUES, _READERS = 1_000_000, 10_000, 200
 
@@ -34,13 +34,13 @@ class Call:
     """A request that may delay others."""
 
     name: str
-    #: Makes the bytes to send on each connection, each time anew.
+    #: Makes the bytes to send on each connection; called for each measurement.
     sent: Callable[[], bytes]
     #: The longest delay of others, in milliseconds.
     target: float = _ANY
     #: The number of connections on which it is sent at the same time.
     connections: int = 1
-    #: Is called each time before it is sent.
+    #: Called before each time that it is sent.
     before: Callable[[], None] = lambda: None
 
 
@@ -91,7 +91,7 @@ def _send(port: int, sent: bytes, connections: int) -> None:
         sleep(1)
         return
     opened = [connect(port) for _ in range(connections)]
-    # All become whole at once.
+    # The last byte goes last, so that all requests are complete at once.
     for part in (sent[:-1], sent[-1:] + request("GET", "/the-end")):
         for connection in opened:
             with suppress(OSError):  # it may be refused while it is sent
@@ -111,7 +111,7 @@ def _put(path: str, body: bytes) -> bytes:
 
 
 def _filled(unit: bytes, most: int, size: int = MIB) -> bytes:
-    """A job whose content is a list of such units, filled up to so many bytes by a string."""
+    """A job whose content is a list of `most` units, filled up to `size` bytes by a string."""
     units = unit * min(most, (size - 200) // len(unit))
     return b'{"queue_name":"q","job":{"content":{"a":[%b"%b"]}}}' % (units, b"x" * (size - 200 - len(units)))
 

@@ -1,9 +1,9 @@
 """
 How fast are the commands for database files? Run from the root: `python -m benchmarks.tools`.
 
-A file of lines is imported, and the database that this makes is checked, backed up and exported, each by the command as
-a user gives it: what it takes to start is in the figures. Beside each backup the same bytes are copied and synced by as
-few calls as that takes, which is what the disk can do at that moment.
+A file of lines is imported, and the database that this makes is checked, backed up and exported, each by the command
+that a user would give: the figures include its start-up. Beside each backup the same bytes are copied and synced by a
+plain loop, which shows what the disk can do at that moment.
 """
 
 import os
@@ -28,7 +28,7 @@ from .results import TIMES, Results, Row, run_alone, say
 
 JOBS = 1_000_000
 FEW = 100_000
-#: Least jobs and bytes a second, most seconds, and by what memory may be more for ten times the jobs.
+#: Targets: least jobs and bytes a second, most seconds, and by what factor memory may grow with ten times the jobs.
 _RATE, _BYTES, _CHECK, _GROWTH = 100_000, 200_000_000, 10, 1.5
 _ROOT = Path(__file__).parents[1]
 #: Bytes of a copy that are read at a time.
@@ -39,10 +39,10 @@ _COMMAND = [str(Path(sys.executable).with_name("jobengine")), "db"]
 
 @frozen
 class Ran:
-    """What a command took."""
+    """What a command took: its time and memory."""
 
     seconds: float
-    #: The most bytes of memory that it had.
+    #: Its peak of memory, in bytes.
     memory: int
 
 
@@ -65,7 +65,7 @@ class Files:
             process = subprocess.Popen(
                 [*_COMMAND, command, *files], cwd=self.home, env=environment, stdout=subprocess.DEVNULL, stderr=said
             )
-        # wait4 and not wait: it tells the memory as well.
+        # wait4, not wait: it returns the memory as well.
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
@@ -79,7 +79,7 @@ class Files:
         return (self.home / name).stat().st_size
 
     def remove(self, *names: str) -> None:
-        """Make room for the next round."""
+        """Remove files, to make room for the next round."""
         for name in names:
             (self.home / name).unlink()
 
@@ -99,7 +99,7 @@ def measure(results: Results) -> None:
 
 
 def write_lines(path: Path, jobs: int) -> None:
-    """Write an export of a queue with so many jobs, as `jobengine db export` would."""
+    """Write an export of a queue with this many jobs, as `jobengine db export` would."""
     with open(path, "wb") as file:
         file.writelines(_lines(jobs))
 
@@ -153,7 +153,7 @@ def _round(files: Files) -> Round:
 
 
 def copy(source: Path, target: Path) -> float:
-    """Copy a file and sync it; the seconds that took."""
+    """Copy a file and sync it; returns the seconds."""
     began = perf_counter()
     with open(source, "rb") as old, open(target, "wb") as new:
         while piece := old.read(_PIECE):
@@ -164,7 +164,7 @@ def copy(source: Path, target: Path) -> float:
 
 
 def _backup_row(few: Round, many: list[Round]) -> Row:
-    """Without what the command takes to start: of the bytes and seconds that there are more of than with few jobs."""
+    """The rate without the command's start-up: from the bytes and seconds that many jobs take more than few."""
     ours = [(one.size - few.size) / (one.ran["backup"].seconds - few.ran["backup"].seconds) for one in many]
     disks = [one.size / one.copied for one in many]
     ratios = [rate / disk for rate, disk in zip(ours, disks, strict=True)]

@@ -1,8 +1,8 @@
 """
 How fast is the Python worker? Run from the root: `python -m benchmarks.worker`.
 
-A worker's handler does nothing. With one job at a time, the worker is compared with a client that claims and completes
-by two requests; others run jobs in threads. The jobs are added before. Last, the requests of a worker without jobs are
+A worker's handler does nothing. One job at a time, the worker is compared with a client that claims and completes by
+two requests; then it runs jobs in threads. The jobs are added before. Last, the requests of a worker without jobs are
 counted for a minute.
 """
 
@@ -22,7 +22,7 @@ from .servers.jobengine import QUEUE
 
 _ALONE = 2_000
 _MANY = 20_000
-#: Seconds for which a worker is idle, and seconds that it has to start.
+#: Seconds for which a worker without jobs is watched, and seconds that it gets to start.
 _IDLE, _BEGINNING = 60.0, 2.0
 
 
@@ -43,7 +43,7 @@ def measure(results: Results) -> None:
 
 
 def idle_requests(seconds: float) -> float:
-    """How many requests a worker without jobs makes: its polls, of which one is always under way."""
+    """How many requests a worker without jobs makes in this many seconds: its long polls."""
     server = JobEngine()
     with server.running(), ThreadPoolExecutor(1) as pool:
         worker = _idle_worker(server)
@@ -52,7 +52,7 @@ def idle_requests(seconds: float) -> float:
             time.sleep(_BEGINNING)
             before = server.requests()
             time.sleep(seconds)
-            # The request that counted before is one of them.
+            # Without the request that read the metric before.
             ended = server.requests() - before - 1
         finally:
             worker.stop()

@@ -1,7 +1,7 @@
 """
-The libraries that are measured as their users use them, one module each, in one shape; play.py runs both ends.
+The libraries, measured as their users use them: one module each, all with the same two functions; play.py runs them.
 
-`adding(port)` is a context in which jobs can be added: it gives a function that adds so many, for any thread.
-`work(port, concurrency, count)` works off so many jobs at one time, if it can, and calls `count` for each. It returns
-when `count` was true, or, if the library can't be told to, goes on and calls `count.to_the_end`, which says so.
+`adding(port)` is a context manager: it gives a function that adds a number of jobs, from any thread.
+`work(port, concurrency, count)` does up to `concurrency` jobs at a time, if the library can, and calls `count` for
+each. It returns after `count` was true. A library that can't be told to stop calls `count.to_the_end`, and goes on.
 """

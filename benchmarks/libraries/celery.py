@@ -31,7 +31,7 @@ def adding(port: int) -> Iterator[Callable[[int], object]]:
 
 
 def work(port: int, concurrency: int, count: Count) -> None:
-    """Without what only many workers need: it is asked for no news of others."""
+    """A worker without gossip, mingle and heartbeats, which only several workers need."""
     app, _ = _task(port, count.to_the_end)
     quiet = ["--loglevel=WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["worker", "--pool=threads", f"--concurrency={concurrency}", *quiet])

@@ -1,4 +1,4 @@
-"""Huey: a task that is called from threads, and a consumer with threads. A job is gone from Redis when it is taken."""
+"""Huey: a task that is called from threads, and a consumer with threads. Taking a job removes it from Redis."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

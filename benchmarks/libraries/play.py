@@ -1,8 +1,8 @@
 """
 One end of a measurement: `python -m benchmarks.libraries.play add|work LIBRARY PORT THREADS JOBS BULK CONCURRENCY`.
 
-Each end says "warm" when the first jobs are through it, those by which connections are made and modules loaded. Who
-adds then waits for a line. Who works says "done" at the last job.
+Each end says "warm" when the first jobs are through: they make the connections and load the modules. Then the end that
+adds waits for a line on its input. The end that works says "done" at the last job.
 """
 
 import os
@@ -16,7 +16,7 @@ from .count import Count
 
 #: Seconds for all threads to become warm.
 _PATIENCE = 60
-#: The process that measures listens here. What libraries print goes to the errors.
+#: The process that measures reads this. What libraries print goes to the standard error.
 _LISTENER = os.dup(1)
 os.dup2(2, 1)
 
@@ -27,11 +27,11 @@ def say(word: str) -> None:
 
 
 def _add(add: Callable[[int], object], threads: int, jobs: int, bulk: int) -> None:
-    """Add jobs from so many threads, so many in each call."""
+    """Add jobs from this many threads, `bulk` in each call."""
     calls, rest = divmod(jobs, threads * bulk)
     if rest:
         raise ValueError(f"{jobs} jobs can't be added by {threads} threads, {bulk} in a call")
-    # One goes alone: it makes what threads would make at the same time, and what fails says why at once.
+    # The first call goes alone: what it makes is then there for all threads, and an error shows at once.
     add(1)
     warm, begin = Barrier(threads + 1), Barrier(threads + 1)
 

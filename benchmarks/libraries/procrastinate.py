@@ -10,7 +10,7 @@ from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 from ..calls import CONTENT
 from .count import Count
 
-#: Those that threads share which add.
+#: Connections that the adding threads share.
 _CONNECTIONS = 8
 
 
@@ -30,7 +30,7 @@ def _conninfo(port: int) -> str:
 
 @contextmanager
 def adding(port: int) -> Iterator[Callable[[int], object]]:
-    """Makes its tables; a pool of connections for all threads."""
+    """Makes the tables; one pool of connections for all threads."""
     connector = SyncPsycopgConnector(conninfo=_conninfo(port), min_size=_CONNECTIONS, max_size=_CONNECTIONS)
     app, handle = _task(connector, lambda: None)
     with app.open():
@@ -45,7 +45,7 @@ def adding(port: int) -> Iterator[Callable[[int], object]]:
 
 
 def work(port: int, concurrency: int, count: Count) -> None:
-    """A worker with as many jobs at one time as others have threads, in its event loop."""
+    """A worker that runs up to `concurrency` jobs at a time in its event loop."""
     app, _ = _task(PsycopgConnector(conninfo=_conninfo(port), max_size=concurrency + 2), count.to_the_end)
 
     async def run() -> None:

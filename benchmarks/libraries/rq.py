@@ -18,7 +18,7 @@ _ends: list[Callable[[], None]] = []
 
 
 def handle(content: object) -> None:
-    """The job: nothing but a count."""
+    """The job: it only counts."""
     _ends[0]()
 
 
@@ -37,7 +37,7 @@ def adding(port: int) -> Iterator[Callable[[int], object]]:
 
 
 def work(port: int, concurrency: int, count: Count) -> None:
-    """A worker that says only what goes wrong."""
+    """A worker that logs only errors."""
     _ends.append(count.to_the_end)
     redis: Any = Redis("127.0.0.1", port)
     SimpleWorker([Queue("bench", connection=redis)], connection=redis).work(logging_level="WARNING")

@@ -1,4 +1,4 @@
-"""beanstalkd, which has its jobs in a log on disk: it syncs at every write, or every 50 ms as it does by itself."""
+"""beanstalkd with its log on disk: it syncs at every write, or every 50 ms, which is its default."""
 
 import shutil
 import socket
@@ -14,14 +14,14 @@ from .server import Failed, Run, Server
 
 _PUT = b"put 1024 0 600 %d\r\n%s\r\n" % (len(CONTENT_BYTES), CONTENT_BYTES)
 _RESERVE = b"reserve\r\n"
-#: How the answers end: in pieces of such a size they come at once, but that is not guaranteed.
+#: How answers end. An answer of this size usually comes in one piece, but that is not guaranteed.
 _LINE, _JOB = b"\r\n", CONTENT_BYTES + b"\r\n"
 _SINGLES, _PIPELINES = 32, 4
 
 
 @define(eq=False, kw_only=True)
 class Beanstalkd(Server):
-    """One of the two kinds; the client is one process with plain sockets, which asks on all and then reads from all."""
+    """Either kind; the client is one process with plain sockets, which writes to all and then reads from all."""
 
     name: str = "beanstalkd"
     package: str = "beanstalkd"
@@ -47,7 +47,7 @@ class Beanstalkd(Server):
         return self._lives(_SINGLES, 1, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """Jobs are put, reserved and deleted, so many in one write."""
+        """Jobs are put, reserved and deleted, `size` in one write."""
         return self._lives(_PIPELINES, size, seconds)
 
     def _lives(self, connections: int, size: int, seconds: float) -> Run:
@@ -63,7 +63,7 @@ class Beanstalkd(Server):
         return Run(jobs / effort.seconds, effort.share)
 
     def adding(self, size: int, seconds: float) -> Run:
-        """Jobs are put alone, so many in one write."""
+        """Jobs are only put, `size` in one write."""
         crowd, jobs = _Crowd.connected(self.port, _PIPELINES, size), 0
         with Effort.measured() as effort:
             deadline = perf_counter() + seconds
@@ -75,7 +75,7 @@ class Beanstalkd(Server):
 
 @frozen
 class _Crowd:
-    """Connections that ask all at once; what is called for each is at hand, so that they cost the client little."""
+    """Connections that all send at once; their methods are looked up before, so they cost the client little."""
 
     sockets: Sequence[socket.socket]
     send: Sequence[Callable[[bytes], object]]
@@ -85,12 +85,12 @@ class _Crowd:
 
     @classmethod
     def connected(cls, port: int, number: int, size: int) -> "_Crowd":
-        """So many of them."""
+        """`number` connections."""
         sockets = [connect(port) for _ in range(number)]
         return cls(sockets, [each.sendall for each in sockets], [each.recv for each in sockets], size)
 
     def ask(self, requests: Sequence[bytes], begin: bytes, end: bytes) -> list[bytes]:
-        """The answers on each, whose parts begin and end alike; raises Failed if they do not."""
+        """The answer on each connection; raises Failed if a part of one does not begin and end as given."""
         for send, request in zip(self.send, requests, strict=True):
             send(request)
         length = 128 * self.size
@@ -98,7 +98,7 @@ class _Crowd:
         for number, answer in enumerate(answers):
             if not answer.startswith(begin):
                 raise Failed(f"beanstalkd answered {answer[:80]!r}")
-            # With one command the end is all that there is to look for.
+            # With one command in a write, the end is enough.
             if not answer.endswith(end) or (self.size > 1 and answer.count(end) < self.size):
                 answers[number] = self._rest(number, answer, end)
         return answers
@@ -113,6 +113,6 @@ class _Crowd:
 
 
 def _deletes(answer: bytes) -> bytes:
-    """Commands for what was reserved: each job is RESERVED, its id, its length, and its content in its own line."""
+    """Commands that delete reserved jobs: each is RESERVED, its id, its length, and its content on the next line."""
     lines = answer.split(b"\r\n")[:-1:2]
     return b"".join([b"delete %s\r\n" % line.split(b" ", 2)[1] for line in lines])

@@ -30,10 +30,10 @@ from .server import Failed, Run, Server
 
 _ROOT = Path(__file__).parents[2]
 _COMMAND = [sys.executable, str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "jobengine"]
-#: Whatever is set where the benchmark is run is not set for the daemon.
+#: The daemon does not inherit these from the environment of the benchmark.
 _VARIABLES = [*(setting.variable for setting in SETTINGS), "ADMIN_KEY", "ADMIN_KEY_FILE", "SECRET_FILE"]
 _DEFAULTS = dict.fromkeys(_VARIABLES, "")
-#: Connections for many jobs at a time: enough that it never waits for the client.
+#: Connections for many jobs at a time: enough that the daemon never waits for the client.
 _CONNECTIONS = 4
 QUEUE = "bench"
 _REQUESTS = re.compile(r"^jobengine_requests_total\{.*\} (\S+)$", re.MULTILINE)
@@ -41,10 +41,10 @@ _REQUESTS = re.compile(r"^jobengine_requests_total\{.*\} (\S+)$", re.MULTILINE)
 
 @define(eq=False, kw_only=True)
 class JobEngine(Server):
-    """The daemon; it can be started again on the same database."""
+    """A daemon that can be started again on the same database."""
 
     name: str = "JobEngine"
-    #: Environment beside the least that is needed.
+    #: More environment variables than the necessary ones.
     settings: dict[str, str] = field(factory=dict)
     home: Path = Path()
 
@@ -55,7 +55,7 @@ class JobEngine(Server):
         self.ask(make_queue(QUEUE))
 
     def begin(self) -> float:
-        """Start it on what is there; the seconds until it is ready."""
+        """Start it on the database that is there; returns the seconds until it is ready."""
         least = {"PYTHONPATH": str(_ROOT), "API_PORT": str(self.port), "SECRET": "the secret of the benchmark"}
         settings = {**_DEFAULTS, **least, **self.settings}
         began = perf_counter()
@@ -63,7 +63,7 @@ class JobEngine(Server):
         return perf_counter() - began
 
     def again(self, how: signal.Signals) -> float:
-        """End it with a signal and start it again; the seconds until it is ready."""
+        """End it with a signal and start it again; returns the seconds until it is ready."""
         self._processes.pop().end(how)
         return self.begin()
 
@@ -76,17 +76,17 @@ class JobEngine(Server):
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of its process."""
         return self._processes[-1].pid
 
     @property
     def memory(self) -> int:
-        """The bytes that it has."""
+        """The bytes of memory that it has."""
         return resident(self.pid)
 
     @property
     def compacts(self) -> bool:
-        """Whether the new file is there that a compaction writes."""
+        """Whether a compaction is running: its new file is there."""
         return (self.home / "jobengine.jedb.new").exists()
 
     @property
@@ -115,17 +115,17 @@ class JobEngine(Server):
         return sum(int(float(number)) for number in _REQUESTS.findall(text))
 
     def singles(self, seconds: float) -> Run:
-        """By wrk."""
+        """See Server; the load is made by wrk."""
         from ..wrk import lives
 
         return lives(self.port, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """So many in each request, over a few connections."""
+        """See Server; `size` jobs in each request, over a few connections."""
         return self._talk(_lives, size, seconds)
 
     def adding(self, size: int, seconds: float) -> Run:
-        """So many in each request, over a few connections."""
+        """See Server; `size` jobs in each request, over a few connections."""
         return self._talk(_additions, size, seconds)
 
     def _talk(self, talk: Callable[[int, float, list[int]], Conversation], size: int, seconds: float) -> Run:
@@ -137,19 +137,19 @@ class JobEngine(Server):
 
 
 def _lives(size: int, deadline: float, done: list[int]) -> Conversation:
-    """Add, claim and complete so many jobs at a time until the deadline, and say so of each time."""
+    """Add, claim and complete `size` jobs at a time until the deadline, and note each time in `done`."""
     addition, claiming = add_many(QUEUE, size), claim_many(QUEUE, size)
     while perf_counter() < deadline:
         yield addition
         uids = uids_in((yield claiming))
         answer = yield complete_many(QUEUE, uids)
         if len(uids) != size or answer.count(b'"status":200') != size:
-            raise Failed(f"of {size} jobs {len(uids)} were claimed and then: {answer[:200]!r}")
+            raise Failed(f"{len(uids)} of {size} jobs were claimed; then came: {answer[:200]!r}")
         done.append(size)
 
 
 def _additions(size: int, deadline: float, done: list[int]) -> Conversation:
-    """Add so many jobs at a time until the deadline, and say so of each time."""
+    """Add `size` jobs at a time until the deadline, and note each time in `done`."""
     addition = add_many(QUEUE, size)
     while perf_counter() < deadline:
         yield addition
@@ -157,7 +157,7 @@ def _additions(size: int, deadline: float, done: list[int]) -> Conversation:
 
 
 def additions(queue: str, jobs: int, size: int = 1_000, content: object = CONTENT) -> Conversation:
-    """Add so many jobs, a multiple of those in a request."""
+    """Add this many jobs, a multiple of `size`, which is the number in a request."""
     addition = add_many(queue, size, content)
     for _ in range(jobs // size):
         yield addition

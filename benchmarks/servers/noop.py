@@ -1,4 +1,4 @@
-"""A Klein application that does nothing: the same routes, the same requests and answers as long, and no work."""
+"""A Klein application that does nothing: the same routes and requests, answers of the same length, and no work."""
 
 import sys
 from importlib.metadata import version
@@ -41,14 +41,14 @@ def _application() -> Klein:
 
 @define(eq=False, kw_only=True)
 class Noop(Server):
-    """It on Twisted's own web server."""
+    """The application on Twisted's own web server."""
 
     name: str = "Klein no-op"
     #: Whether it has a line for each request in a file, as JobEngine has. Without one it is faster.
     logs: bool = False
 
     def version(self) -> str:
-        """Of what it is made of."""
+        """The versions of the packages that it is made of."""
         return f"Klein {version('klein')}, Twisted {version('twisted')}"
 
     def start(self, home: Path) -> None:
@@ -64,7 +64,7 @@ class Noop(Server):
 
 
 def main() -> None:
-    """Serve, at the port that is given."""
+    """Serve at the port in the arguments."""
     from twisted.internet import reactor
 
     site: Any = Site(_application().resource())  # type: ignore[no-untyped-call]  # Twisted's Site has no types

@@ -1,4 +1,4 @@
-"""PostgreSQL with its default settings, which sync at every commit, and a table of jobs claimed with SKIP LOCKED."""
+"""PostgreSQL with its default settings, which sync at every commit; jobs in a table are claimed with SKIP LOCKED."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX queued ON jobs (priority DESC, id) WHERE state = 'queued';
 """
-#: Each statement is a transaction, as each request is for the others.
+#: Each statement is a transaction, as each request of the others is.
 _LIFE = """
 INSERT INTO jobs (content) VALUES ('CONTENT');
 UPDATE jobs SET state = 'inprogress', updated = now() WHERE id = (
@@ -32,7 +32,7 @@ UPDATE jobs SET state = 'inprogress', updated = now() WHERE id = (
 ) RETURNING id, content \\gset
 UPDATE jobs SET state = 'complete', updated = now() WHERE id = :id;
 """.replace("CONTENT", CONTENT_BYTES.decode())
-#: A claim that runs into others may miss what they have just added; with some more in the queue it finds another.
+#: A claim beside others may find no job, because all that it sees are locked. Some spare jobs prevent that.
 _RESERVE = "INSERT INTO jobs (content) SELECT '{}' FROM generate_series(1, 100);"
 
 
@@ -44,7 +44,7 @@ def _tool(name: str) -> str:
 
 @define(eq=False, kw_only=True)
 class PostgreSQL(Server):
-    """A cluster of its own, and its own client for benchmarks, pgbench."""
+    """A cluster of its own; the client is its own benchmark, pgbench."""
 
     name: str = "PostgreSQL SKIP LOCKED"
     package: str = "postgresql"
@@ -63,7 +63,7 @@ class PostgreSQL(Server):
         data = str(home / "data")
         _run([_tool("initdb"), "--pgdata", data, "--auth=trust", "--username=bench", "--no-sync"], _USER)
         where = ["-D", data, "-k", str(home), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"]
-        # It has memory that is shared, and that it would leave behind if it were killed.
+        # A kill would leave its shared memory behind.
         self.launch([_tool("postgres"), *where], home, self.listens, user=_USER, ends_at=signal.SIGQUIT)
         self._sql(_TABLE + _RESERVE)
 
@@ -74,7 +74,7 @@ class PostgreSQL(Server):
         return ["--host=127.0.0.1", f"--port={self.port}", "--username=bench"]
 
     def singles(self, seconds: float) -> Run:
-        """By pgbench, with statements that are prepared."""
+        """See Server; the load is made by pgbench, with prepared statements."""
         script = ["--no-vacuum", "--protocol=prepared", "--file=/dev/stdin"]
         load = [f"--client={_CONNECTIONS}", "--jobs=1", f"--time={seconds:.0f}"]
         with Effort.measured() as effort:
@@ -86,7 +86,7 @@ class PostgreSQL(Server):
 
 
 def _run(command: list[str], user: str = "", given: str = "") -> str:
-    """What a command prints; raises Failed."""
+    """The output of a command; raises Failed."""
     done = subprocess.run(
         [*as_user(user), *command],
         cwd="/",

@@ -13,7 +13,7 @@ from ..calls import CONTENT_BYTES
 from ..machine import Effort, free_port, version
 from .server import Run, Server, given_to
 
-#: Debian's own, without the wrapper that always uses the directories of the system.
+#: Debian's program itself, without its wrapper, which always uses the system's directories.
 _SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _USER = "rabbitmq"
 _SINGLES, _BULKS = 32, 4
@@ -25,7 +25,7 @@ class RabbitMQ(Server):
 
     name: str = "RabbitMQ quorum queue"
     package: str = "rabbitmq-server"
-    #: Whether a job is asked for, as claims of the others are, and not sent to a consumer as soon as there is one.
+    #: Whether each job is fetched by a get, like a claim, instead of sent to a consumer as soon as it is there.
     gets: bool = False
     _epmd_port: int = field(factory=free_port)
     _node_port: int = field(factory=free_port)
@@ -41,7 +41,7 @@ class RabbitMQ(Server):
         return "RabbitMQ " + version(["dpkg-query", "--show", "--showformat=${Version}", self.package], r"^([\d.]+)")
 
     def start(self, home: Path) -> None:
-        """Start it with all that it writes in the directory."""
+        """Start it with all its files in the directory."""
         given_to(_USER, home)
         environment = {
             "HOME": str(home),
@@ -62,7 +62,7 @@ class RabbitMQ(Server):
         self.launch([str(_SCRIPT)], home, self._answers, user=_USER, environment=environment)
 
     def _answers(self) -> bool:
-        """Whether it takes a queue: it listens some time before."""
+        """Whether a queue can be declared: its port listens some time before that works."""
         if not self.listens():
             return False
         try:
@@ -72,11 +72,11 @@ class RabbitMQ(Server):
         return True
 
     def singles(self, seconds: float) -> Run:
-        """Each of 32 connections publishes one, has it confirmed, gets or is sent one and acknowledges it."""
+        """Each of 32 connections publishes a job, has it confirmed, gets or is sent one, and acknowledges it."""
         return self._lives(_SINGLES, 1, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """The same with so many at a time, over a few connections."""
+        """The same with `size` jobs at a time, over a few connections."""
         return self._lives(_BULKS, size, seconds)
 
     def _lives(self, connections: int, size: int, seconds: float) -> Run:
@@ -93,7 +93,7 @@ class RabbitMQ(Server):
 
 
 def _drive(channels: list[Channel], size: int, deadline: float) -> int:
-    """Let jobs live on all channels until the deadline; how many did."""
+    """Run lives of jobs on all channels until the deadline; returns their number."""
     messages = channels[0].message(CONTENT_BYTES) * size
     times = dict.fromkeys(channels, 1)
     with selectors.DefaultSelector() as selector:

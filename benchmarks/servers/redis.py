@@ -1,4 +1,4 @@
-"""Redis with a log of all that is written, synced before the answer."""
+"""Redis with an append-only file, synced before each answer."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from .server import Server
 
 @define(eq=False, kw_only=True)
 class Redis(Server):
-    """For libraries that have their jobs in it."""
+    """Redis, for the libraries that keep their jobs in it."""
 
     name: str = "Redis"
     package: str = "redis-server"
@@ -25,7 +25,7 @@ class Redis(Server):
         return "Redis " + version(["redis-server", "--version"], r"v=(\S+)")
 
     def start(self, home: Path) -> None:
-        """Start it with its log in the directory: a snapshot now and then would be no use beside that."""
+        """Start it with its file in the directory, and without snapshots, which would add nothing."""
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         where = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(home)]
         self.launch(["redis-server", *where, *durable], home, self.listens)

@@ -28,7 +28,7 @@ class Failed(Exception):
 class Run:
     """What a server did while it was measured."""
 
-    #: Jobs a second that were added, claimed and completed, or added if that is all that was asked.
+    #: Jobs a second that were added, claimed and completed; in `adding`, only added.
     jobs: float
     #: The share of a core that the client used.
     client: float
@@ -38,11 +38,11 @@ class Run:
 
 @define(eq=False, kw_only=True)
 class Server(ABC):
-    """One kind of server, which can be started again and again, each time with nothing in it."""
+    """A kind of server, which can be started again and again, each time empty."""
 
-    #: What it is called in a table.
+    #: Its name in a table.
     name: str
-    #: Debian's package with it; nothing if it is always there.
+    #: Its Debian package; empty if it is always there.
     package: str = ""
     #: The Python package that its client needs, by the name under which it is installed and imported.
     library: str = ""
@@ -65,7 +65,7 @@ class Server(ABC):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Started and ready, in a directory of its own; always stopped and removed. Raises Failed."""
+        """Start it, in a directory of its own; at the end stop it and remove the directory. Raises Failed."""
         with directory() as home:
             try:
                 self.start(home)
@@ -75,10 +75,10 @@ class Server(ABC):
 
     @abstractmethod
     def start(self, home: Path) -> None:
-        """Start it, with all its processes on the core of the servers; ready when this returns. Raises Failed."""
+        """Start it, all processes on the core of the servers; returns when it is ready. Raises Failed."""
 
     def stop(self) -> None:
-        """End every process that was launched, the last one first."""
+        """End every process that it launched, the last one first."""
         while self._processes:
             self._processes.pop().end()
 
@@ -92,7 +92,7 @@ class Server(ABC):
         environment: Mapping[str, str] | None = None,
         ends_at: signal.Signals = signal.SIGKILL,
     ) -> None:
-        """Start a process of it; raises Failed with what the process said if it does not become ready."""
+        """Start one of its processes; raises Failed with the process's output if it does not become ready."""
         process = Process(command, home, user, environment or {}, ends_at)
         self._processes.append(process)
         process.start()
@@ -104,35 +104,35 @@ class Server(ABC):
             return True
         return False
 
-    # The kinds of work; a contender has those that it is measured with, and is asked for no other.
+    # The kinds of work. A server has only those that it is measured with; no other is called.
 
     def singles(self, seconds: float) -> Run:
         """Add, claim and complete jobs one by one over 32 connections."""
         raise NotImplementedError  # for contenders that are not measured with it
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """Add, claim and complete jobs so many at a time."""
+        """Add, claim and complete jobs, `size` at a time."""
         raise NotImplementedError  # for contenders that are not measured with it
 
     def adding(self, size: int, seconds: float) -> Run:
-        """Add jobs so many at a time, and nothing else."""
+        """Only add jobs, `size` at a time."""
         raise NotImplementedError  # for contenders that are not measured with it
 
 
 @define(eq=False)
 class Process:
-    """A process in a session of its own, so that Ctrl-C ends it only when its server is stopped."""
+    """A process in a session of its own: Ctrl-C reaches the benchmark only, which then stops its servers."""
 
     command: Sequence[str]
     home: Path
     user: str
     environment: Mapping[str, str]
-    #: What ends it at once, and leaves nothing behind outside its directory.
+    #: The signal that ends it at once, and leaves nothing behind outside its directory.
     ends_at: signal.Signals
     _process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        """Start it; what it prints is kept in its directory."""
+        """Start it; its output is kept in its directory."""
         with open(self.home / "output", "ab") as output:
             self._process = subprocess.Popen(
                 on_server_core([*as_user(self.user), *self.command]),
@@ -155,7 +155,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its process id."""
         assert self._process is not None
         return self._process.pid
 
@@ -168,18 +168,18 @@ class Process:
 
 
 def as_user(user: str) -> list[str]:
-    """What to put before a command so that root runs it as this user: some servers refuse to be root."""
+    """The words before a command with which root runs it as this user: some servers refuse to run as root."""
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user and os.geteuid() == 0 else []
 
 
 def given_to(user: str, home: Path) -> None:
-    """Let a directory belong to the user that as_user chooses."""
+    """Give a directory to the user that as_user chooses."""
     if user and os.geteuid() == 0:
         owner = pwd.getpwnam(user)
         os.chown(home, owner.pw_uid, owner.pw_gid)
 
 
 def last_words(path: Path) -> str:
-    """The end of what a process printed, in one line."""
+    """The last 300 characters of a process's output, in one line."""
     text = path.read_text(errors="replace") if path.exists() else ""
     return " ".join(text.split())[-300:] or "it said nothing"
