@@ -1,15 +1,15 @@
 # make run      a virtual environment, the server in it, its database in ./data
 # make test     the same environment with what tests need, and all tests
 # make quick    the tests that take less than a minute in all, and no programs beside Python
-# make check    what a change must pass: linters, type checker, audit, all tests, the quick ones on each Python that is installed
-# make audit    look for known vulnerabilities in what requirements.lock pins, or say that the service can't be reached
-# make torture  try for MINUTES what the tests try for seconds: kills, power cuts, full disks and more, against a model
-# make fuzz     what reads bytes, or TARGET of it, for MINUTES each, with atheris
-# make mutants  take out one safety at a time, or those of NAMES, and say which test fails: one must
-# make pictures look at the dashboard: each page in each state in build/pictures, and those of docs/images anew
-# make bench    measure it beside others that are installed, and write the figures of docs/performance.md
+# make check    what a change must pass: linters, type checker, audit, all tests, and the quick ones on every other Python here
+# make audit    look for known vulnerabilities in what requirements.lock pins; says if the service can't be reached
+# make torture  kills, power cuts, full disks and more, for MINUTES where the tests take seconds, against a plain model
+# make fuzz     run a fuzzer (atheris) on each parser of bytes, or on TARGET, for MINUTES each
+# make mutants  remove one safety at a time (or NAMES), and print which test fails then: one must
+# make pictures draw each page of the dashboard in each state, in build/pictures, and renew docs/images
+# make bench    measure it beside other servers that are installed, and write the figures of docs/performance.md
 #
-# With PYTHON=python3.13 they use that Python, in a virtual environment of its own.
+# PYTHON=python3.13 makes them use that Python, in a virtual environment of its own.
 
 PYTHON ?= python3
 VENV := $(if $(filter python3,$(PYTHON)),venv,venv-$(notdir $(PYTHON)))
@@ -22,12 +22,12 @@ IN_MEMORY := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 # Tests in a file share what is costly to start, so they stay together.
 # In their own order the quick files come last, so that all processes end at about the same time.
 BY_FILE := --dist loadfile --no-loadscope-reorder
-# Some commands are there and start nothing.
+# A command may exist but not start: only those that run count.
 PYTHONS = $(shell for minor in 11 12 13 14 15 16 17 18 19; do python3.$$minor -c '' 2>&- && echo python3.$$minor; done)
 OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d" % sys.version_info[1])'),$(PYTHONS))
 
 .PHONY: run programs test quick quick-on-others lint audit check torture fuzz mutants pictures bench clean
-# Programs are got before anything that takes time.
+# Missing programs are installed first, before anything that takes time.
 .NOTPARALLEL:
 
 run: $(VENV)/installed

@@ -9,7 +9,7 @@ local add = wrk.format("PUT", "/api/v1/job", headers, '{"queue_name":"bench","jo
 local claim = wrk.format("GET", "/api/v1/job/next?queueName=bench&markQueued=true", headers)
 local threads = {}
 
--- Of this thread: how many jobs were claimed, and how many of those were asked to be completed.
+-- In this thread: how many jobs were claimed, and for how many of them a completion was requested.
 claimed = 0
 completed = 0
 

@@ -1,4 +1,4 @@
-"""Translates the plain model's calls into the API's, for any transport."""
+"""Translates the plain model's calls into requests of the API, for any transport."""
 
 import json
 from typing import Any
@@ -30,14 +30,14 @@ STATUS = {
 
 
 def refused(status: int, body: dict[str, Any]) -> Refused:
-    """The error's name is its status here; too many wrong keys in a minute are still wrong keys."""
+    """Only the status can be compared. The throttle's 429 after many wrong keys counts as a wrong key."""
     if status == 429 and "from this address" in body["error"]:
         status = 401
     return Refused(str(status), **{name: body[name] for name in ("index", "state", "worker") if name in body})
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:
-    """A job but for its lease."""
+    """A job without its lease."""
     return {name: given for name, given in value.items() if name not in ("lease", "queue_name")}
 
 
@@ -93,7 +93,7 @@ def job_body(asked: Asked) -> dict[str, Any]:
 
 @define(eq=False)
 class ApiDriver:
-    """All that is asked and answered at once."""
+    """The calls that are answered at once, without waiting."""
 
     #: Has `call(method, path, *, query, body, key, headers)`, whose answer has `status`, `body` and `json`.
     server: Any = field(init=False)
@@ -112,7 +112,7 @@ class ApiDriver:
         self.ask("PUT", "/api/v1/queue", body={"name": name, "access_key": key}, key=None, headers=ADMIN)
 
     def delete_queue(self, name: str, key: str) -> None:
-        """Ask twice: a server with an admin key refuses the access key alone."""
+        """Also sends the admin key: a server that has one refuses the access key alone."""
         self.ask("POST", "/api/v1/queue", body={"name": name}, key=key)
         self.ask("DELETE", "/api/v1/queue", query={"name": name}, key=None, headers=ADMIN)
 
@@ -173,7 +173,7 @@ class ApiDriver:
     def update(self, name: str, key: str, uid: str, lease: str | None, changes: dict[str, Any]) -> Any:
         body = {"queue_name": name, **update_body(uid, lease, changes)}
         job = self.ask("POST", "/api/v1/job", body=body, key=key)
-        # As in the first version of the API, the answer is empty; read the job to see it.
+        # The answer is empty, as in the first version of the API: read the job to see it.
         assert (job is None) == (lease is None and changes.keys() == {"state"})
         return job
 
@@ -213,11 +213,11 @@ class ApiDriver:
         return (str(STATUS[expected.name]), expected.more) == (got.name, got.more)
 
     def coarse_about_new(self, many: bool) -> bool:
-        """Whether it can't be seen which jobs are new."""
+        """Whether answers hide which jobs are new."""
         return many
 
     def coarse(self, job: dict[str, Any]) -> dict[str, Any]:
-        """As much of a job as can be seen this way."""
+        """The part of a job that the API shows."""
         value = {
             "uid": job["uid"],
             "priority": job["priority"],

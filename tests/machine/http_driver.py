@@ -1,4 +1,4 @@
-"""The API of a server in memory, asked in the words of the plain model."""
+"""Makes the plain model's calls to the API of a server in memory."""
 
 import shutil
 from itertools import count
@@ -39,7 +39,7 @@ class HttpDriver(ApiDriver):
     """A server in memory."""
 
     folder: Path
-    #: It sees seconds, and a client does not leave between request and answer.
+    #: It sees whole seconds, and its clients do not leave between request and answer.
     exact = False
     slice_size = 500
     server: MemoryServer = field(init=False)
@@ -98,7 +98,7 @@ class HttpDriver(ApiDriver):
     # Everything
 
     def picture(self) -> dict[str, Any]:
-        """Each queue: how it is set up, its jobs in order, and how many there are of each kind."""
+        """Each queue: its settings, its jobs in order, and the counts of its jobs by kind."""
         whole = {}
         for stats in self.ask("GET", "/api/v1/queues", key=None, headers=ADMIN)["queues"]:
             queue = self.ask("GET", "/api/v1/queue", query={"name": stats["name"]}, key=None, headers=ADMIN)

@@ -1,4 +1,4 @@
-"""A job of the plain model, and what becomes of it."""
+"""A job of the plain model, and its changes."""
 
 from collections import Counter
 from typing import Any
@@ -32,7 +32,7 @@ class Asked:
 
 @define(kw_only=True, eq=False)
 class Job:
-    """A job; `uid` and `lease` are what the engine has made up."""
+    """A job; its `uid` and `lease` are those that the engine chose."""
 
     uid: str | None
     arrival: int
@@ -48,13 +48,13 @@ class Job:
     author: str | None
     created: int
     updated: int
-    #: What was asked for, if it can be asked for again.
+    #: The request that added it, if the same request may come again.
     asked: Asked | None = None
     state: str = "queued"
     attempts: int = 0
     claimed: int = 0
     lease: str | None = None
-    #: Whether it was claimed, so that its holder has a lease.
+    #: Whether it was claimed, so its holder has a lease.
     leased: bool = False
     worker: str | None = None
     #: When its lease began.
@@ -70,7 +70,7 @@ class Job:
 
 
 def shown(job: Job, ahead: int) -> dict[str, Any]:
-    """A job as it is seen from outside."""
+    """A job as callers see it; `ahead` turns elapsed time into wall-clock time."""
     leased = job.state == "inprogress" and job.timeout
     return {
         "uid": job.uid,
@@ -104,16 +104,16 @@ def shown(job: Job, ahead: int) -> dict[str, Any]:
 
 @define(eq=False)
 class Lives:
-    """What a change does to a job, at a time."""
+    """The changes of a job, and the clocks; all in milliseconds."""
 
-    #: What the monotonic clock shows.
+    #: The time of the monotonic clock.
     steady: int
-    #: How far elapsed time and the wall clock are ahead of it.
+    #: How far elapsed time and the wall clock are ahead of the monotonic clock.
     origin: int = 0
     wall_ahead: int = 0
-    #: What has come to pass, and how often.
+    #: How often each kind of thing has happened.
     counted: Counter[str] = field(factory=Counter)
-    #: Finished jobs as they were then, or None if they are gone, until they are read.
+    #: Jobs that have ended since waiters were last told: as they were at their end, or None if they were deleted.
     _ended: list[tuple[Job, Any]] = field(factory=list)
 
     @property

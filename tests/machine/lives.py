@@ -1,4 +1,4 @@
-"""The lives that the machine goes through, by each driver."""
+"""Runs the machine's random lives, with each driver."""
 
 from collections import Counter
 from typing import ClassVar
@@ -28,10 +28,10 @@ def live(
     machine: type[EngineMachine], *, lives: int, steps: int, seed: int | None = None, shrink: bool = True
 ) -> Counter[str]:
     """
-    Go through so many lives; what came to pass in them and in those before, and how often.
+    Run this many lives; returns how often each kind of thing has happened, in them and in earlier ones.
 
-    Without a seed they are the same each time: how often a thing comes to pass must not be left to chance.
-    To shrink what fails takes up to five minutes.
+    Without a seed the lives are the same each time, so that these counts do not vary. Shrinking a failure takes up to
+    five minutes.
     """
     given = settings(
         deadline=None,

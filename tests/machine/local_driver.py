@@ -1,4 +1,4 @@
-"""The engine, asked in the words of the plain model."""
+"""Makes the plain model's calls to an engine."""
 
 import shutil
 from collections.abc import Coroutine
@@ -113,7 +113,7 @@ class LocalDriver:
     """An engine in memory on a real file, with a clock of its own."""
 
     folder: Path
-    #: It sees milliseconds and leases, and can leave before its answer.
+    #: It sees milliseconds and leases, and its callers can leave before the answer.
     exact = True
     slice_size = 2
     clock: Clock = field(factory=new_clock)
@@ -336,12 +336,12 @@ class LocalDriver:
     # Everything
 
     def picture(self) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]], dict[str, int]]]:
-        """Each queue: how it is set up, its jobs in order, and how many there are of each kind."""
+        """Each queue: its settings, its jobs in order, and the counts of its jobs by kind."""
         stats = {one.queue.name: one for one in self.get(self.engine.ask(c.ListQueues(limit=1000)))}
         self.pump()
         whole = {}
         seen_whole = picture(self.engine.executor.tables)
-        # Not a queue: how far the wall clock is ahead.
+        # The entry "" is no queue: it is how far the wall clock is ahead.
         ahead = seen_whole.pop("")
         for name, (queue, jobs) in seen_whole.items():
             counts = {state.value: number for state, number in stats[name].counts.items()}
@@ -353,9 +353,9 @@ class LocalDriver:
         return (expected.name, expected.more) == (got.name, got.more)
 
     def coarse_about_new(self, many: bool) -> bool:
-        """Whether it can't be seen which jobs are new."""
+        """Whether answers hide which jobs are new."""
         return False
 
     def coarse(self, job: dict[str, Any]) -> dict[str, Any]:
-        """As much of a job as can be seen this way."""
+        """The part of a job that is shown: all of it."""
         return job

@@ -1,4 +1,4 @@
-"""Drives an engine and the plain model through the same life, and compares all that can be seen of the two."""
+"""Drives an engine and the plain model through the same life, and compares all that they show."""
 
 import tempfile
 from collections import Counter
@@ -21,10 +21,10 @@ NO_UID = "00000000-0000-4000-8000-00000000dead"
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """The rules; a subclass says by which driver the engine is asked."""
+    """The rules; a subclass names the driver of its engine."""
 
     driver_kind: Any
-    #: What has come to pass, over all examples, and how often.
+    #: How often each kind of thing has happened, over all examples.
     counted: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert got == [self.driver.coarse(one) for one in expected]
 
     def same_claims(self, expected: Any, got: Any) -> None:
-        """Leases are what the engine makes up: they must be new."""
+        """The jobs are the same. The engine chooses the leases: they must be new."""
         assert [(name, job) for name, job, _ in got] == [(name, self.driver.coarse(seen)) for name, _, seen in expected]
         for (_, job, _), (_, _, lease) in zip(expected, got, strict=True):
             assert lease
@@ -78,7 +78,7 @@ class EngineMachine(RuleBasedStateMachine):
             if job.state == "inprogress" and job.lease is None:
                 job.lease = lease
 
-    def those_who_wait(self) -> None:
+    def waiters_agree(self) -> None:
         """The same waiters got the same answers."""
         for number, pending in list(self.pending.items()):
             assert pending.answered == (number in self.model.told), number
@@ -94,14 +94,14 @@ class EngineMachine(RuleBasedStateMachine):
                 self.same_job(expected, got)
 
     @invariant()
-    def one_more_was_carried_out(self) -> None:
+    def count_operations(self) -> None:
         self.model.counted["operations"] += 1
 
     @invariant()
     def agree(self) -> None:
         self.model.settle()
         whole = self.driver.picture()
-        self.those_who_wait()
+        self.waiters_agree()
         assert whole.keys() == self.model.queues.keys()
         for name, queue in self.model.queues.items():
             settings, jobs, counts = whole[name]
@@ -122,11 +122,11 @@ class EngineMachine(RuleBasedStateMachine):
     # Choosing
 
     def key(self, name: str, key: str) -> str:
-        """The owner's key as it is now, for what is mostly to succeed."""
+        """The owner's present key in place of "key", so that most calls succeed."""
         return self.model.queues[name].owner if key == "key" and name in self.model.queues else key
 
     def chosen(self, data: st.DataObject, name: str) -> Job | None:
-        """A job of a queue, or one that is not there."""
+        """A job of the queue, or None for one that does not exist."""
         jobs = self.model.ordered(self.model.queues[name]) if name in self.model.queues else []
         job: Job | None = data.draw(st.sampled_from([*jobs * 4, None]))
         return job
@@ -138,7 +138,7 @@ class EngineMachine(RuleBasedStateMachine):
         return {"none": None, "wrong": self.old_leases[0]}.get(which, self.old_leases[-1])
 
     def changes(self, changes: dict[str, Any]) -> dict[str, Any]:
-        """With a time from now on in place of seconds."""
+        """Changes with an absolute time in place of seconds from now."""
         if changes.get("until"):
             changes = {**changes, "until": self.model.wall // 1000 + changes["until"]}
         return changes
@@ -169,7 +169,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(name=q.NAMES, key=st.sampled_from(["wrong", "w", "key"]), asked=q.SOME_JOBS, really=q.SELDOM)
     def replace_queue(self, name: str, key: str, asked: list[Asked], really: bool) -> None:
-        """A name that is taken is refused with any key; it is free after its queue was deleted."""
+        """Create a queue whose name is taken, which is refused with any key; once it is deleted, that succeeds."""
         if name == "none":
             return
         self.create(name, key)
@@ -182,7 +182,7 @@ class EngineMachine(RuleBasedStateMachine):
 
         self.both(delete, lambda: self.driver.delete_queue(name, key))
         if name not in self.model.queues:
-            self.those_who_wait()
+            self.waiters_agree()
             self.create(name, "key")
             self.add_all(name, "key", asked, many=True)
 
@@ -341,7 +341,7 @@ class EngineMachine(RuleBasedStateMachine):
         claim = {"queues": names, "key": key, "count": count, "tags": tags, "worker": worker}
         number = self.model.wait_claim(self.model.steady + wait, **claim)
         self.pending[number] = self.driver.start_claim({**claim, "wait": wait / 1000})
-        self.those_who_wait()
+        self.waiters_agree()
 
     @rule(name=st.sampled_from(["a", "b"]), data=DATA, wait=q.TIMES, key=q.KEYS)
     def await_end(self, name: str, data: st.DataObject, wait: int, key: str) -> None:
@@ -350,10 +350,10 @@ class EngineMachine(RuleBasedStateMachine):
             return
         number = self.model.await_end(name, key, job, self.model.steady + wait)
         self.pending[number] = self.driver.start_read(name, key, job.uid, wait / 1000)
-        self.those_who_wait()
+        self.waiters_agree()
 
     @rule(data=DATA)
-    def one_who_waits_goes(self, data: st.DataObject) -> None:
+    def one_waiter_leaves(self, data: st.DataObject) -> None:
         if self.model.waiters:
             self.leave(data.draw(st.sampled_from(self.model.waiters)))
 
@@ -362,7 +362,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.driver.leave(self.pending.pop(waiter.number))
 
     @rule(names=q.SEVERAL, count=q.COUNTS)
-    def one_who_claims_goes_before_the_answer(self, names: list[str], count: int) -> None:
+    def one_caller_leaves_before_its_claim_is_answered(self, names: list[str], count: int) -> None:
         if not self.driver.exact:
             return
         key = self.key(names[0], "key")
@@ -386,7 +386,7 @@ class EngineMachine(RuleBasedStateMachine):
         end=st.sampled_from([None, "complete", "failed"]),
     )
     def work(self, name: str, worker: str | None, many: list[dict[str, Any]], end: str | None) -> None:
-        """Claim a job and say something of it as its holder."""
+        """Claim a job, and change it as its holder."""
         for _, job, _ in self.claim_now([name], 1, worker):
             for changes in [*many, *([] if end is None else [{"state": end}])]:
                 self.update_one(name, self.key(name, "key"), job.uid, job.lease, self.changes(changes))
@@ -400,12 +400,12 @@ class EngineMachine(RuleBasedStateMachine):
         self.claim(names, "key", count, tags, worker, wait)
 
     def claim_now(self, names: list[str], count: int, worker: str | None) -> list[Claimed]:
-        """What there is."""
+        """Claim jobs that are ready, without waiting."""
         claim = {"queues": names, "key": self.key(names[0], "key"), "count": count, "tags": (), "worker": worker}
         number = self.model.wait_claim(self.model.steady, **claim)
         given = self.model.told[number]
         self.pending[number] = self.driver.start_claim({**claim, "wait": 0})
-        self.those_who_wait()
+        self.waiters_agree()
         return [] if isinstance(given, Refused) else given
 
     @rule(name=q.NAMES, key=q.KEYS, data=DATA, changes=q.CHANGES)
@@ -465,7 +465,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(ms=q.TIMES)
     def let_time_go_by(self, ms: int) -> None:
-        """Moment by moment, for all that happens has a time; two things of one time have no order."""
+        """Step from event to event. Where a wait ends just when a job is due, either may come first: the waiter leaves."""
         end = self.model.steady + ms
         while self.model.steady < end:
             due, late = self.model.next_time()
@@ -475,7 +475,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.driver.advance(moment - self.model.steady)
             self.model.steady = moment
             self.model.settle()
-            self.those_who_wait()
+            self.waiters_agree()
 
     @rule(ms=q.STEPS)
     def set_the_clock(self, ms: int) -> None:
@@ -494,4 +494,4 @@ class EngineMachine(RuleBasedStateMachine):
         self.driver.restart(kill=kill, step=step, down=down)
         self.model.steady += down
         self.model.restart(step)
-        self.those_who_wait()
+        self.waiters_agree()

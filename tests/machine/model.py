@@ -1,8 +1,8 @@
 """
-An engine as plain as can be: lists that are walked at each question, and nothing of JobEngine.
+An engine as plain as possible: lists that are searched at each call. It uses no code of JobEngine.
 
-Its clocks are three: the monotonic one (`steady`), elapsed time, and the wall clock, which may be set.
-All times are milliseconds.
+It has three clocks: the monotonic clock (`steady`), elapsed time, and the wall clock, which may be set. All times are
+in milliseconds.
 """
 
 import json
@@ -19,7 +19,7 @@ from tests.machine.jobs import FINISHED, Asked, Job, Lives
 __all__ = ["Claimed", "Model", "Queue", "Refused", "Waiter"]
 
 NEVER = 1 << 62
-#: What each role may do, beside the owner, who may do everything.
+#: The calls that each role may make; the owner may make all.
 ROLES = {
     "producer": {"add", "read"},
     "worker": {"claim", "peek", "update"},
@@ -28,7 +28,7 @@ ROLES = {
 
 
 def as_it_reads(text: str) -> str:
-    """A JSON text with what each escape stands for in its place."""
+    """A JSON text with each escape replaced by its character."""
     return re.sub(r"(?:\\u[0-9a-fA-F]{4})+|\\.", lambda found: str(json.loads(f'"{found[0]}"')), text)
 
 
@@ -37,7 +37,7 @@ Claimed = tuple[str, Job, dict[str, Any]]
 
 
 class Refused(Exception):
-    """A question that is not answered but with an error."""
+    """A call that is answered with an error."""
 
     def __init__(self, name: str, **more: Any) -> None:
         super().__init__(name, more)
@@ -47,7 +47,7 @@ class Refused(Exception):
 
 @define(kw_only=True, eq=False)
 class Queue:
-    """A queue, and how it is set up."""
+    """A queue and its settings."""
 
     owner: str
     jobs: list[Job] = field(factory=list)
@@ -80,20 +80,20 @@ class Waiter:
 
 @define(eq=False)
 class Model(Lives):
-    """All of it."""
+    """The whole engine."""
 
     queues: dict[str, Queue] = field(factory=dict)
     waiters: list[Waiter] = field(factory=list)
-    #: The answers of waiters, by their number: for claims the jobs, for ends the job as it is shown.
+    #: The answers to waiters, by number: the jobs for a claim, the shown job for an end.
     told: dict[int, Any] = field(factory=dict)
-    #: How many jobs a sweep looks at in one go.
+    #: How many jobs a sweep looks at in one slice.
     slice_size: int = 500
     _numbers: int = 0
 
     # Time
 
     def tick(self) -> None:
-        """What time alone brings about, over and over until nothing comes."""
+        """Make all changes that are due, until none is left."""
         while any(self._outlive(queue, job) for queue in self.queues.values() for job in list(queue.jobs)):
             pass
 
@@ -110,7 +110,7 @@ class Model(Lives):
         return True
 
     def due(self, job: Job) -> int:
-        """When time moves it on, by the monotonic clock."""
+        """When the job changes by itself, by the monotonic clock."""
         if job.state == "inprogress":
             return job.held_from + job.timeout * 1000 - self.origin if job.timeout else NEVER
         if job.state == "queued":
@@ -119,12 +119,12 @@ class Model(Lives):
         return job.updated + job.keep * 60_000 - self.origin
 
     def next_time(self) -> tuple[int, int]:
-        """When the next job is moved on, and when the next one has waited for too long."""
+        """When the next job changes by itself, and when the next wait ends."""
         jobs = [self.due(job) for queue in self.queues.values() for job in queue.jobs]
         return min(jobs, default=NEVER), min((waiter.ends for waiter in self.waiters), default=NEVER)
 
     def settle(self) -> None:
-        """All that happens by itself at this moment."""
+        """Do all that happens by itself at this moment."""
         for waiter in [one for one in self.waiters if one.ends <= self.steady]:
             self._resolve(waiter, partial(self._give_up, waiter))
         while True:
@@ -140,12 +140,12 @@ class Model(Lives):
         self.wall_ahead += ms
 
     def release(self) -> None:
-        """Everybody who waits goes with what there is."""
+        """Answer all waiters with what there is."""
         for waiter in list(self.waiters):
             self._resolve(waiter, partial(self._give_up, waiter))
 
     def restart(self, ms: int) -> None:
-        """After a restart elapsed time can only go by the wall clock, but never back before what a holder did last."""
+        """Elapsed time goes on by the wall clock after a restart, but never back before the last change by a holder."""
         known = self.ahead
         self.wall_ahead += ms
         held = [job.updated for queue in self.queues.values() for job in queue.jobs if job.state == "inprogress"]
@@ -160,7 +160,7 @@ class Model(Lives):
         return waiter
 
     def wait_claim(self, ends: int, **claim: Any) -> int:
-        """The number of a claim, which waits if there is no job."""
+        """Claim, or wait if no job is ready; returns the waiter's number."""
         waiter = self.wait(ends=NEVER, **claim)
         self._serve([waiter])
         waiter.ends = ends
@@ -169,7 +169,7 @@ class Model(Lives):
         return waiter.number
 
     def await_end(self, name: str, key: str, job: Job, ends: int) -> int:
-        """The number of a waiter for the end of a job, which may be answered at once."""
+        """Wait for the end of a job, or answer at once; returns the waiter's number."""
         waiter = self.wait(queues=[name], key=key, job=job, ends=ends)
         try:
             answer: Any = self.see(self.read(name, key, job.uid))
@@ -194,14 +194,14 @@ class Model(Lives):
         return [] if waiter.job is None else self._look(waiter)
 
     def _look(self, waiter: Waiter, otherwise: Any = None) -> Any:
-        """The job that one waits for, or, if it is finished and gone already, how it was."""
+        """The awaited job; if it has been removed already, as it was at its end (`otherwise`)."""
         assert waiter.job is not None
         if otherwise is not None and waiter.job not in self.open(waiter.queues[0], waiter.key, "read").jobs:
             return otherwise
         return self.see(self.read(waiter.queues[0], waiter.key, waiter.job.uid))
 
     def _goes_on(self, waiter: Waiter) -> bool:
-        """Whether a waiter for an end sees that the job is queued again."""
+        """Whether a waiter for an end goes on waiting, because the job is queued again."""
         assert waiter.job is not None
         with suppress(Refused):
             there = waiter.job in self.open(waiter.queues[0], waiter.key, "read").jobs
@@ -219,7 +219,7 @@ class Model(Lives):
             self._resolve(waiter, partial(self._look, waiter))
 
     def _serve(self, waiters: list[Waiter]) -> None:
-        """First come, first served; who may not claim any more is told so."""
+        """First come, first served; a waiter that may not claim any more is refused."""
         for waiter in [one for one in waiters if one.job is None]:
             try:
                 jobs = self.claim(waiter.queues, waiter.key, waiter.count, waiter.tags, waiter.worker)
@@ -232,7 +232,7 @@ class Model(Lives):
                 self.waiters.remove(waiter)
                 self.told[waiter.number] = jobs
 
-    # Who may do what
+    # Access
 
     def open(self, name: str, key: str, what: str) -> Queue:
         if name not in self.queues:
@@ -244,7 +244,7 @@ class Model(Lives):
         return queue
 
     def open_for_new(self, name: str, key: str, new: str) -> Queue:
-        """The queue that gets a new key, which must not open it yet."""
+        """The queue that gets a new key; refused if the key opens it already."""
         queue = self.open(name, key, "add key")
         self.check_new(new, [*queue.keys, ("", "owner", queue.owner)])
         return queue
@@ -325,7 +325,7 @@ class Model(Lives):
         return job, True
 
     def _there(self, queue: Queue, asked: Asked, plain: Asked, author: str | None) -> Job | None:
-        """The job that this asks for again; a producer must not see another's."""
+        """The job that was added by the same request before; a producer must not see another's."""
         stranger = author is not None and self._is_producer(queue, author)
         for job in queue.jobs:
             if (asked.uid and job.uid == asked.uid) or (asked.once and queue.once.get((author, asked.once)) is job):
@@ -381,7 +381,7 @@ class Model(Lives):
         return claimed
 
     def put_back(self, claimed: list[Claimed]) -> None:
-        """As if they had never been claimed."""
+        """Undo claims completely."""
         for _, job, _ in claimed:
             self._queue_again(job, 0)
             job.attempts -= 1
@@ -389,7 +389,7 @@ class Model(Lives):
     def update(
         self, name: str, key: str, uid: str | None, lease: str | None, changes: dict[str, Any]
     ) -> dict[str, Any]:
-        """The job as it is right after the change, before anything else happens to it."""
+        """Change a job; returns it as it is right after that, before anything else happens to it."""
         queue = self.open(name, key, "update")
         job = self.find(queue, uid)
         state = changes.get("state")
@@ -408,7 +408,7 @@ class Model(Lives):
         return self.see(job)
 
     def update_many(self, name: str, key: str, updates: list[Any]) -> list[Any]:
-        """What comes of each, one after the other."""
+        """Make updates in order; returns the result of each."""
         self.open(name, key, "update")
         results: list[Any] = []
         for uid, lease, changes in updates:
@@ -420,7 +420,7 @@ class Model(Lives):
         return results
 
     def sweep(self, name: str, key: str, which: dict[str, Any], act: Callable[[Queue, Job], None] | None) -> int:
-        """Do something to all jobs that match, some at a time."""
+        """Do something to all jobs that match, in slices."""
         matched, after = 0, None
         while True:
             queue = self.open(name, key, "sweep")
@@ -440,7 +440,7 @@ class Model(Lives):
             self.settle()
 
     def sweep_these(self, name: str, key: str, which: dict[str, Any], act: Callable[[Queue, Job], None] | None) -> int:
-        """The same, to those that match at the beginning and still do when it is their turn."""
+        """The same, for jobs that match at the beginning and still match in their turn."""
         queue = self.open(name, key, "sweep")
         self.tick()
         found, matched = list(self.matching(queue, **which)), 0

@@ -1,4 +1,4 @@
-"""What can be asked, as hypothesis makes it up: few values of each, so that they meet."""
+"""Strategies for the arguments of calls. Each has few values, so that calls concern the same jobs."""
 
 from typing import Any
 
@@ -28,11 +28,11 @@ __all__ = [
 
 HOUR = 3_600_000
 
-# What is refused teaches little, so most is not; how much gets through is shown by test_the_machine_gets_work_done.
+# Refused calls test little, so most calls are allowed; ENOUGH in test_machine.py says how many must succeed.
 
 NAMES = st.sampled_from(["a"] * 14 + ["b"] * 9 + ["none"])
 SEVERAL = st.sampled_from([["a"], ["b"], ["a", "b"], ["b", "a"]] * 6 + [["a", "none"]])
-#: Mostly the owner's; "new" is the owner's after a change, the others have roles, or not yet.
+#: Mostly the owner's key. "new" is the owner's after a change; the others may have been given a role.
 KEYS = st.sampled_from(["key"] * 40 + ["new", "p", "w", "w", "v", "wrong"])
 NEW_KEYS = st.sampled_from(["p", "w", "v", "key"])
 ROLES = st.sampled_from(["producer", "worker", "viewer"])
@@ -53,7 +53,7 @@ def _maybe(values: "st.SearchStrategy[Any]") -> "st.SearchStrategy[Any]":
     return st.none() | st.none() | values
 
 
-#: until and not_before count from when they are asked.
+#: Seconds from the call on, for `until` and `not_before`.
 JOBS = st.builds(
     Asked,
     content=_CONTENTS,
@@ -86,7 +86,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
 
 
 def _goes_together(asked: Any) -> bool:
-    """Whether a delay can be meant: of a job that is not queued it is refused."""
+    """Whether a delay makes sense: it is refused for a job that is not queued."""
     return asked.get("delay") is None or asked["state"] in ("queued", "failed")
 
 
@@ -115,7 +115,7 @@ SETTINGS = st.fixed_dictionaries(
         "defaults": st.tuples(st.integers(0, 2), _SECONDS, st.integers(1, 3), _SECONDS),
     },
 )
-#: How long may be waited, and how much time goes by: not all whole seconds.
+#: Milliseconds to wait, or to let go by; not all are whole seconds.
 TIMES = st.sampled_from([500, 1_000, 15_250, 30_000, 45_000, 60_000, 90_000, 2 * HOUR])
-#: How the clock is set.
+#: Milliseconds by which the wall clock is set.
 STEPS = st.sampled_from([HOUR, -HOUR, HOUR, -HOUR, 400_000_000_000])

@@ -1,9 +1,9 @@
-"""The engine against a plain model, through every verb, with restarts and steps of the clock; and so over HTTP."""
+"""The engine against a plain model, through every verb, with restarts and steps of the clock; also over HTTP."""
 
 from tests.machine.lives import HttpMachine, LocalMachine, live
 
-#: What must have come to pass, and how often at least: what is hardly tried shows little. Far less than is usual, since
-#: new lives are made up each time.
+#: How often each kind of thing must have happened at least: what is hardly tried shows little. The limits are far below
+#: the usual counts, since any change of the machine gives other lives.
 ENOUGH = {
     "given at once": 100,
     "given later": 5,

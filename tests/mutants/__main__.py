@@ -1,7 +1,7 @@
 """
-Removes one safety at a time, and says which test fails then: python -m tests.mutants [NAMES…]
+Removes one safety at a time, and prints which test fails then: python -m tests.mutants [NAMES…]
 
-Ends with 1 if no test fails for one of them, or if a test fails without any change.
+Ends with 1 if no test notices that a safety is missing, or if a test fails without any change.
 """
 
 import argparse
@@ -16,14 +16,14 @@ from .catalogue import MUTANTS
 from .mutant import Mutant
 from .trying import copy_tree, failed_tests, mutated
 
-#: Seconds for all of the tests, with nothing taken out.
+#: Seconds for all of the tests, with nothing removed.
 _UNCHANGED = 1_800
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Take out one safety at a time.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of the safeties; by default all")
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Remove one safety at a time.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a safety; by default all")
     names = parser.parse_args(arguments).names
     unknown = set(names) - {mutant.name for mutant in MUTANTS}
     if unknown:
@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _hold_unchanged(root: Path, mutants: Sequence[Mutant]) -> bool:
-    """Whether no test fails without any change: a test that always fails proves nothing."""
-    _say("with nothing taken out: ")
+    """Whether all tests pass without any change: a test that always fails proves nothing."""
+    _say("with nothing removed: ")
     failed = failed_tests(root, sorted({test for mutant in mutants for test in mutant.tests}), seconds=_UNCHANGED)
     _say(f"{', '.join(failed)} failed, so nothing can be shown\n" if failed else "no test fails\n")
     return not failed

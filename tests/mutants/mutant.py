@@ -14,8 +14,8 @@ class Mutant:
     takes_out: str
     #: The file, from the root of the checkout.
     file: str
-    #: A text that is once in the file, and its replacement.
+    #: A text that occurs once in the file, and its replacement.
     old: str
     new: str
-    #: The ids, as pytest has them, of tests of which at least one must fail.
+    #: The pytest ids of tests; at least one of them must fail.
     tests: tuple[str, ...]

@@ -25,7 +25,7 @@ _MEMORY: Final = Path("/dev/shm")
 
 
 class NotFound(ValueError):
-    """The text that a mutant replaces is not in its file just once."""
+    """The text that a mutant replaces does not occur exactly once in its file."""
 
 
 def mutated(mutant: Mutant, root: Path = ROOT) -> str:
@@ -49,7 +49,7 @@ def copy_tree(target: Path) -> None:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             copyfile(ROOT / name, target / name)
-    # Two mutants may have the same time and length: Python would take the byte code of one for the other's.
+    # Two mutants may have the same time and length: Python would use the cached byte code of the wrong one.
     compile_dir(target / "jobengine", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 

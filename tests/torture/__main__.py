@@ -37,8 +37,8 @@ TRIALS = (
 def main(arguments: list[str] | None = None) -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description="Torture JobEngine with random work.")
-    parser.add_argument("--minutes", type=float, default=5, help="how long to go on; the last round is ended")
-    parser.add_argument("--seed", type=int, help="of the first round; each round has the next one")
+    parser.add_argument("--minutes", type=float, default=5, help="how long to go on; the last round is finished")
+    parser.add_argument("--seed", type=int, help="the seed of the first round; each round adds one")
     given = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
     adopt_orphans()

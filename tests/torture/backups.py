@@ -71,7 +71,7 @@ class _Campaign:
 
 @frozen
 class Backups:
-    """A trial: one database, and so many backups, every other one over HTTP."""
+    """A trial: one database and a number of backups, every other one over HTTP."""
 
     times: int = 6
     loader: bool = True

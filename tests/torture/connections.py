@@ -66,7 +66,7 @@ def _open_connections(port: int) -> int:
 
 @frozen
 class Connections:
-    """A trial: one daemon, and so many cuts."""
+    """A trial: one daemon and a number of cuts."""
 
     cuts: int = 40
     make_proxy: Callable[[int], CuttingProxy] = CuttingProxy

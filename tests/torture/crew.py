@@ -177,20 +177,20 @@ class Crew:
             raise self.wrong[0]
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait until each owner has got no answer or was told to stop, at most for so many seconds."""
+        """Wait, at most this many seconds, until each owner has missed an answer or was told to stop."""
         deadline = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
     def wait_for_answers(self, seconds: float) -> None:
-        """Wait until each owner has got an answer, so that there is something to lose."""
+        """Wait until each owner has an answer, so that there is something to lose."""
         deadline = time.monotonic() + seconds
         while not all(owner.answered for owner in self.owners):
             require(time.monotonic() < deadline, "an owner gets no answer")
             time.sleep(0.005)
 
     def wait_for_one(self, seconds: float) -> None:
-        """Wait until one owner has got no answer, at most for so many seconds."""
+        """Wait, at most this many seconds, until one owner has missed an answer."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and all(thread.is_alive() for thread in self._threads):
             time.sleep(0.005)

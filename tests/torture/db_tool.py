@@ -12,7 +12,7 @@ from .crew import require
 
 __all__ = ["WRONG_SECRET", "do", "exit_code", "is_killed"]
 
-#: The exit code that says so.
+#: The exit code for a wrong SECRET.
 WRONG_SECRET = 3
 
 
@@ -47,7 +47,7 @@ def do(*arguments: str, secret: str) -> None:
 
 
 def is_killed(*arguments: str, secret: str, after: float) -> bool:
-    """Run a command and kill it after so many seconds; returns whether it was still running then."""
+    """Run a command and kill it after this many seconds; returns whether it was still running then."""
     process = subprocess.Popen(
         _command(arguments),
         env=_environment(secret),

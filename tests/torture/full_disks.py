@@ -81,7 +81,7 @@ class _Campaign:
 
 @frozen
 class FullDisks:
-    """A trial: one daemon on a small disk that becomes full so many times."""
+    """A trial: one daemon on a small disk that becomes full a number of times."""
 
     times: int = 8
     #: The share of times that the daemon is killed on the full disk.

@@ -72,7 +72,7 @@ def _stopped(daemon: Daemon) -> Iterator[None]:
 
 @frozen
 class ImageCuts:
-    """A trial: one daemon on an image, and so many power cuts."""
+    """A trial: one daemon on an image, and a number of power cuts."""
 
     cuts: int = 6
     loader: bool = True

@@ -101,7 +101,7 @@ class _Campaign:
         with self.connect() as client:
             verdict = judge_load(attempts, client.jobs(queue))
             require(verdict.good, f"queue {queue!r}: {verdict}")
-            require(client.jobs("cargo") == self._cargo, "queue 'cargo', which nobody has touched, is another")
+            require(client.jobs("cargo") == self._cargo, "queue 'cargo', which nobody has touched, has changed")
             # Half of these queues are kept, so that later recoveries read them back.
             if self.chance.random() < 0.5:
                 client.call("DELETE", "/api/v1/queue", query={"name": queue})
@@ -119,7 +119,7 @@ class _Campaign:
         require(verdict.good, f"queue 'work': {verdict}")
         require(not self.workforce.wrong, f"answers to workers: {self.workforce.wrong[:3]}")
         self._count_compactions()
-        require(self.daemon.stop() == 0, "asked to stop it did not end with 0")
+        require(self.daemon.stop() == 0, "when told to stop, it did not exit with 0")
         self.tally.operations += len(self.workforce.holds) + sum(owner.answered.total() for owner in self.owners)
 
     def abandon(self) -> None:
@@ -130,7 +130,7 @@ class _Campaign:
 
 @frozen
 class Kills:
-    """A trial: one database, and so many kills."""
+    """A trial: one database and a number of kills."""
 
     kills: int = 10
     #: Jobs that only make a compaction long enough for a kill.

@@ -14,7 +14,7 @@ __all__ = ["Lives"]
 
 @frozen
 class Lives:
-    """A trial: so many lives, asked in one way."""
+    """A trial: a number of lives, with one driver."""
 
     name: str
     machine: type[EngineMachine]

@@ -1,5 +1,5 @@
 """
-One client with its own queue and a plain model of it: it knows at any time what the queue must hold.
+A client with its own queue and a plain model of it, so it always knows what the queue must hold.
 
 No other client changes this queue. So each answer must be the model's. After a crash the queue must be as in the model,
 or as in the model after the one request that was not answered.
@@ -364,6 +364,6 @@ def _difference(known: Any, found: Any) -> str:
     before, after = ({job["uid"]: job for job in jobs} for jobs in (known[1], found[1]))
     wrong = [(before.get(uid), after.get(uid)) for uid in before | after if before.get(uid) != after.get(uid)]
     if not wrong:
-        return "the order of the jobs is another"
+        return "the order of the jobs has changed"
     shown = "; ".join(f"known {str(one)[:300]}, found {str(other)[:300]}" for one, other in wrong[:3])
     return f"{len(wrong)} of {len(before | after)} jobs differ: {shown}"

@@ -55,7 +55,7 @@ class _Life:
             raise Killed
 
     def _try(self, step: Callable[[], None]) -> None:
-        """Take the step; if the process ends meanwhile, start it until it runs."""
+        """Take the step; if the process ends meanwhile, start it again until it runs."""
         while True:
             try:
                 step()
@@ -105,7 +105,7 @@ class _Life:
 
 @frozen
 class PowerCuts:
-    """A trial: so many lives, each on a new disk."""
+    """A trial: a number of lives, each on a new disk."""
 
     lives: int = 3
     steps: int = 60

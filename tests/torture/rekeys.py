@@ -67,16 +67,16 @@ class _Campaign:
         opens = {secret: db_tool.exit_code("check", path, secret=secret) for secret in (old, new)}
         right = new if opens[new] == 0 else old
         wrong = old if right == new else new
-        require(right == new or killed, f"a re-key that came to its end left the old SECRET: {opens}")
+        require(right == new or killed, f"a re-key that was not killed left the old SECRET: {opens}")
         require(
-            opens == {right: 0, wrong: db_tool.WRONG_SECRET}, f"a re-key left a file of two SECRETs or none: {opens}"
+            opens == {right: 0, wrong: db_tool.WRONG_SECRET}, f"not just one SECRET opens the file after a re-key: {opens}"
         )
         return right
 
 
 @frozen
 class Rekeys:
-    """A trial: one database, and so many re-keys, half of which are killed."""
+    """A trial: one database and a number of re-keys, half of which are killed."""
 
     times: int = 6
     make_daemon: Callable[..., Daemon] = Daemon

@@ -15,7 +15,7 @@ from tests.torture.owner import WEIGHTS, Disagreement, Owner
 
 @define
 class Losing:
-    """A server whose next answer is lost on its way, before or after it has done what was asked."""
+    """A server whose next answer is lost, before or after it has carried out the request."""
 
     server: MemoryServer
     lose: str = ""
@@ -37,7 +37,7 @@ def _owner(server: Any, seed: int) -> Owner:
 
 
 def _at_work(server: Any, steps: int, seed: int = 1) -> Owner:
-    """An owner that has taken so many steps, and more until there are jobs."""
+    """An owner that has taken this many steps, and more until there are jobs."""
     owner = _owner(server, seed)
     while steps > 0 or "its own" not in owner.model.queues or len(owner.model.queues["its own"].jobs) < 3:
         assert owner.step()

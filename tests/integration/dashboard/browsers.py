@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, and what must never happen in it."""
+"""Debian's Chromium, driven by Playwright, and a watch for things that must never happen in it."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog,
 
 __all__ = ["Watch", "chromium"]
 
-#: Milliseconds in which what is expected has to come about.
+#: Milliseconds within which an expected state must come.
 DEADLINE: Final = 20_000
 _ARGUMENTS: Final = (
     "--no-sandbox",
@@ -21,7 +21,7 @@ _ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-#: What the browser itself logs of an answer with 400 or more, or of none.
+#: How the browser's own log of an answer with 400 or more, or of no answer, begins.
 _NO_ANSWER: Final = "Failed to load resource: "
 
 
@@ -38,13 +38,13 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@define(slots=False)  # Playwright keeps a note beside each method that it calls
+@define(slots=False)  # Playwright sets attributes on the methods that it calls
 class Watch:
-    """Notes what must not happen on any page of a context, and each request that leaves it."""
+    """Records errors on any page of a context, and each of its requests."""
 
-    #: Where the pages are from.
+    #: The origin of the pages.
     url: str
-    #: What was wrong: errors of scripts, breaches of the policy, dialogs of the browser, requests to elsewhere.
+    #: Errors of scripts, breaches of the content security policy, dialogs of the browser, requests to other origins.
     wrong: list[str] = field(factory=list)
     requests: list[Request] = field(factory=list)
 

@@ -1,4 +1,4 @@
-"""Somebody at the dashboard: finds things by what they are and what they are called, and uses them."""
+"""A user of the dashboard, who finds controls by role and name, and uses them."""
 
 import re
 from typing import Any
@@ -38,7 +38,7 @@ class Person:
         form.get_by_role("button", name="Sign in as admin").click()
 
     def look_at(self, queue: str, key: str = "key", part: str = "") -> None:
-        """Open a queue's page as one who has to sign in to it first."""
+        """Open a queue's page, and sign in to it first."""
         self.open(f"queue/{queue}{part}")
         page = self.page.get_by_role("region", name="One queue")
         page.get_by_label("Access key", exact=True).fill(key)
@@ -46,11 +46,11 @@ class Person:
         self.sees(queue)
 
     def sees(self, heading: str) -> None:
-        """The page has come that has this heading."""
+        """Wait for the page with this heading."""
         expect(self.page.get_by_role("heading", level=1, name=heading, exact=True)).to_be_visible()
 
     def is_told(self, text: "str | re.Pattern[str]") -> None:
-        """A note says so."""
+        """Wait for a note with this text."""
         expect(self.page.locator(".notes")).to_contain_text(text)
 
     # Things on it
@@ -70,7 +70,7 @@ class Person:
         return self.page.get_by_label(label, exact=True)
 
     def dialog(self, heading: "str | re.Pattern[str]") -> Locator:
-        """The dialog of that heading, which is open."""
+        """The open dialog with this heading."""
         found = self.page.get_by_role("dialog", name=heading, exact=isinstance(heading, str))
         expect(found).to_be_visible()
         return found
@@ -79,7 +79,7 @@ class Person:
         return self.page.get_by_role("table", name=caption, exact=True)
 
     def row(self, caption: str, name: str) -> Locator:
-        """The row of a table whose head is, or begins with, this."""
+        """The row of a table whose header is, or begins with, `name`."""
         head = self.page.get_by_role("rowheader", name=re.compile("^" + re.escape(name)))
         return self.table(caption).get_by_role("row").filter(has=head)
 
@@ -88,7 +88,7 @@ class Person:
         return self.table("Jobs").locator("tbody").get_by_role("row")
 
     def confirm(self, dialog: str, button: str, typed: str | None = None) -> None:
-        """Do what a dialog asks, and have it gone."""
+        """Confirm in a dialog, and wait until it is gone."""
         asked = self.dialog(dialog)
         if typed is not None:
             asked.get_by_label("Type the queue’s name to confirm").fill(typed)  # noqa: RUF001  # as it is on the page
@@ -96,5 +96,5 @@ class Person:
         expect(asked).to_be_hidden()
 
     def stored(self) -> Any:
-        """What the tab keeps, in both of its stores."""
+        """The contents of the tab's session storage and local storage."""
         return self.page.evaluate("[{...sessionStorage}, {...localStorage}]")

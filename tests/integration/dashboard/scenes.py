@@ -1,4 +1,4 @@
-"""Each page in each of its states, as somebody comes to it."""
+"""Each page in each of its states, and the steps that lead there."""
 
 from collections.abc import Callable
 from typing import Final

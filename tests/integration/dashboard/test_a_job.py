@@ -56,7 +56,7 @@ def test_the_attempts_are_shown_with_worker_time_and_error(person: Person, queue
     expect(attempts.nth(3)).to_contain_text("Added")
 
 
-def test_why_it_does_not_run_is_said_in_words_and_kept_true(person: Person, queue: Queue) -> None:
+def test_why_it_does_not_run_is_explained_and_kept_up_to_date(person: Person, queue: Queue) -> None:
     queue.add({}, priority=9)
     uid = queue.add({}).uid
     _look_at(person, queue, uid)
@@ -96,7 +96,7 @@ def test_it_is_cancelled_and_retried(person: Person, queue: Queue) -> None:
     person.press("Retry")
     person.is_told("It is queued again.")
     assert queue.get(uid).state == "queued"
-    person.page.mouse.move(0, 0)  # while the pointer is at a button, no other comes
+    person.page.mouse.move(0, 0)  # buttons do not change while the pointer is at one
     queue.claim(worker="ann")
     expect(person.button("Release")).to_be_visible()
     person.press("Cancel")
@@ -115,7 +115,7 @@ def test_it_is_released_from_its_worker(person: Person, queue: Queue) -> None:
     assert queue.get(uid).state == "queued"
 
 
-def test_it_is_deleted_and_one_is_back_at_the_queue(person: Person, queue: Queue) -> None:
+def test_it_is_deleted_and_the_queue_is_shown_again(person: Person, queue: Queue) -> None:
     uid = queue.add({}).uid
     _look_at(person, queue, uid)
     person.choose("More actions", "Delete")
@@ -125,7 +125,7 @@ def test_it_is_deleted_and_one_is_back_at_the_queue(person: Person, queue: Queue
         queue.get(uid)
 
 
-def test_one_that_goes_while_it_is_looked_at_stays_as_it_was_at_last(person: Person, queue: Queue) -> None:
+def test_a_job_that_is_removed_while_it_is_shown_stays_in_its_last_state(person: Person, queue: Queue) -> None:
     uid = queue.add({"to": "alice"}).uid
     _look_at(person, queue, uid)
     expect(person.page.get_by_text('"alice"')).to_be_visible()
@@ -154,7 +154,7 @@ def test_its_address_is_copied_without_a_key(arrive: Arrive, queue: Queue) -> No
 
 
 @pytest.mark.parametrize("role", ["producer", "worker"])
-def test_keys_that_read_little_have_a_page_all_the_same(person: Person, queue: Queue, role: str) -> None:
+def test_a_key_that_may_read_little_gets_a_page_too(person: Person, queue: Queue, role: str) -> None:
     key = f"{role}'s"
     queue.keys.add(role, key)
     uid = queue.add({"first": 1}).uid
@@ -164,5 +164,5 @@ def test_keys_that_read_little_have_a_page_all_the_same(person: Person, queue: Q
         return
     person.field("Job").fill(uid)
     person.press("Show job")
-    # It reads those that it added only.
+    # It reads only jobs that it added.
     expect(person.page.get_by_role("main").get_by_role("alert")).to_be_visible()

@@ -1,4 +1,4 @@
-"""A server that is gone for a while: it is told, it mends itself, and nothing that was typed is lost."""
+"""A server that is down for a while: the page says so, connects again by itself, and keeps what was typed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def url(mortal: Daemon) -> str:
     return f"http://127.0.0.1:{mortal.port}"
 
 
-def test_it_is_shown_and_mends_itself_and_what_was_typed_is_there(person: Person, queue: Queue, mortal: Daemon) -> None:
+def test_it_is_shown_until_the_server_answers_and_typed_text_is_kept(person: Person, queue: Queue, mortal: Daemon) -> None:
     queue.add({"to": "alice"})
     person.look_at(queue.name)
     expect(person.jobs()).to_have_count(1)
@@ -47,7 +47,7 @@ def test_it_is_shown_and_mends_itself_and_what_was_typed_is_there(person: Person
     dialog.get_by_role("button", name="Add", exact=True).click()
     expect(dialog).to_be_hidden()
     expect(person.jobs()).to_have_count(2)
-    # Events come again, too.
+    # Events arrive again too.
     queue.add({"to": "cleo"})
     expect(person.page.get_by_text("cleo")).to_be_visible()
 
@@ -75,7 +75,7 @@ def test_a_job_that_is_sent_again_after_a_lost_answer_is_added_once(person: Pers
     assert queue.stats().size == 1
 
 
-def test_a_server_that_was_not_there_at_first_is_found_by_hand(
+def test_a_server_that_was_down_at_first_is_found_with_a_button(
     arrive: Arrive, engine: JobEngine, mortal: Daemon
 ) -> None:
     engine.queue("mail").create()
@@ -86,7 +86,7 @@ def test_a_server_that_was_not_there_at_first_is_found_by_hand(
     expect(person.page.get_by_role("alert")).to_contain_text("The server")
     expect(person.page.get_by_text(LOST)).to_be_visible()
     mortal.start()
-    # It may have come back by itself just now: then the button is gone, and nothing is to be pressed.
+    # The page may have connected by itself just now: then there is no button to press.
     person.page.evaluate("[...document.querySelectorAll('.banner:not([hidden]) button')].forEach(each => each.click())")
     expect(person.page.get_by_text(LOST)).to_be_hidden()
     person.press("Sign in")

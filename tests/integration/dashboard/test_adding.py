@@ -1,4 +1,4 @@
-"""Adding a job, from nothing or as another one was."""
+"""Adding a job: a new one, or a copy of another."""
 
 import re
 
@@ -47,7 +47,7 @@ def test_json_is_checked_while_it_is_typed(person: Person, queue: Queue) -> None
     assert queue.stats().size == 1
 
 
-def test_a_refusal_stands_in_the_form_and_what_was_typed_stays(person: Person, queue: Queue) -> None:
+def test_a_refusal_is_shown_in_the_form_and_typed_text_stays(person: Person, queue: Queue) -> None:
     queue.drain()
     person.look_at(queue.name)
     person.press("Add job")
@@ -58,7 +58,7 @@ def test_a_refusal_stands_in_the_form_and_what_was_typed_stays(person: Person, q
     expect(dialog.get_by_label("Content", exact=True)).to_have_value('{"to": "alice"}')
 
 
-def test_what_was_typed_is_there_again_after_a_reload_and_gone_once_it_is_added(person: Person, queue: Queue) -> None:
+def test_typed_text_survives_a_reload_and_is_gone_once_the_job_is_added(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.press("Add job")
     person.dialog("Add job").get_by_label("Content", exact=True).fill('{"to": "alic')
@@ -72,7 +72,7 @@ def test_what_was_typed_is_there_again_after_a_reload_and_gone_once_it_is_added(
     expect(person.dialog("Add job").get_by_label("Content", exact=True)).not_to_have_value(re.compile("alice"))
 
 
-def test_one_is_repeated_to_the_letter(person: Person, queue: Queue) -> None:
+def test_a_job_is_repeated_exactly(person: Person, queue: Queue) -> None:
     sent = {"exact": 12345678901234567, "text": "ä\u2028<b>"}
     options = {"priority": 5, "tags": ["red"], "max_attempts": 4, "meta": {"from": "shop"}, "keep_minutes": 3}
     uid = queue.add(sent, **options).uid  # type: ignore[arg-type]  # they are of several types

@@ -1,4 +1,4 @@
-"""All of it without a pointer."""
+"""The dashboard without a pointer."""
 
 from playwright.sync_api import expect
 
@@ -91,7 +91,7 @@ def test_a_menu_opens_moves_and_closes_by_keys_and_gives_the_focus_back(person: 
     expect(person.page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_the_tab_key_comes_to_all_that_can_be_used_and_one_sees_where_one_is(person: Person, queue: Queue) -> None:
+def test_the_tab_key_reaches_every_control_and_the_focus_is_visible(person: Person, queue: Queue) -> None:
     queue.add_many([{"to": "alice"}] * 2)
     person.look_at(queue.name)
     expect(person.jobs()).to_have_count(2)

@@ -12,7 +12,7 @@ from .person import Person
 
 @pytest.fixture
 def owner(person: Person, queue: Queue) -> Person:
-    """Somebody who has signed in to the queue and looks at the table of queues."""
+    """A user who has signed in to the queue and looks at its jobs."""
     person.open()
     person.sign_in(queue.name)
     person.sees("Queues")
@@ -91,7 +91,7 @@ def test_pages_follow_each_other(owner: Person, queue: Queue) -> None:
 
 
 def test_rows_are_reused_when_all_jobs_of_a_page_are_others(owner: Person, queue: Queue) -> None:
-    """A page of new rows took frames away while 1,000 jobs a second went through."""
+    """New rows for each update cost frames while 1,000 jobs a second went through."""
     queue.add_many([{"number": number} for number in range(60)])
     owner.open(f"queue/{queue.name}?sort=created")
     expect(owner.jobs().first).to_contain_text("number: 0")
@@ -131,7 +131,7 @@ def test_nothing_moves_under_the_pointer(owner: Person, queue: Queue) -> None:
     expect(_shown(owner)).to_have_text([new, *uids[::-1]])
 
 
-def test_those_selected_are_retried_and_the_result_is_told(owner: Person, queue: Queue) -> None:
+def test_selected_jobs_are_retried_and_the_result_is_shown(owner: Person, queue: Queue) -> None:
     first, second, third = _fail(queue, "no route", 3)
     owner.open(f"queue/{queue.name}?state=failed")
     for uid in (first, second):
@@ -146,7 +146,7 @@ def test_those_selected_are_retried_and_the_result_is_told(owner: Person, queue:
     assert [queue.get(uid).state for uid in (first, second, third)] == ["queued", "queued", "failed"]
 
 
-def test_all_that_match_are_counted_before_and_told_after(owner: Person, queue: Queue) -> None:
+def test_all_jobs_that_match_are_counted_before_an_action_and_the_result_is_shown(owner: Person, queue: Queue) -> None:
     queue.add_many([{"to": "alice"}] * 60)
     kept = queue.add({"to": "bob"}).uid
     owner.open(f"queue/{queue.name}?q=alice")
@@ -190,7 +190,7 @@ def test_failed_jobs_are_grouped_by_what_went_wrong(owner: Person, queue: Queue)
     assert queue.stats().counts.failed == 1
 
 
-def test_the_workers_are_those_who_hold_jobs_now(owner: Person, queue: Queue) -> None:
+def test_the_workers_that_hold_jobs_now_are_shown(owner: Person, queue: Queue) -> None:
     queue.add_many([{}] * 4)
     queue.claim(3, worker="ann")
     queue.claim(worker="bob")

@@ -1,4 +1,4 @@
-"""What comes from jobs, queues and workers is text, whatever it looks like."""
+"""Everything from jobs, queues and workers is shown as text, even if it looks like markup."""
 
 from playwright.sync_api import expect
 
@@ -35,14 +35,14 @@ def _evil_queue(engine: JobEngine) -> Queue:
 
 
 def _is_whole(person: Person) -> None:
-    """No markup was made of any of it."""
+    """Check that none of it became markup."""
     assert person.page.evaluate("typeof broken") == "undefined"
     assert person.page.evaluate("({}).broken") is None
     foreign = "main img, iframe, main script, body script, dialog script, svg[onload], [onerror], [href^=javascript]"
     expect(person.page.locator(foreign)).to_have_count(0)
 
 
-def test_it_comes_out_as_text_wherever_it_is_shown(arrive: Arrive, engine: JobEngine) -> None:
+def test_markup_is_shown_as_text_everywhere(arrive: Arrive, engine: JobEngine) -> None:
     queue = _evil_queue(engine)
     failed, held = (job.uid for job in queue.jobs(sort="created"))
     person = arrive()
@@ -84,7 +84,7 @@ def test_it_comes_out_as_text_wherever_it_is_shown(arrive: Arrive, engine: JobEn
     assert held != failed
 
 
-def test_what_stands_in_an_address_is_text_too(person: Person, queue: Queue) -> None:
+def test_markup_in_an_address_is_shown_as_text_too(person: Person, queue: Queue) -> None:
     person.open(f"queue/{EVIL[1]}/job/{EVIL[1]}")
     expect(person.page.get_by_text(EVIL[1]).first).to_be_visible()
     _is_whole(person)

@@ -11,7 +11,7 @@ from tests.integration.shells import ADMIN_KEY
 from .conftest import Arrive
 from .person import Person
 
-#: Has the browser note each element that another one has pushed to a new place.
+#: Makes the browser record each element that another one has pushed to a new place (a layout shift).
 _NOTE_JUMPS = """
     window.jumps = [];
     const note = (entries) => entries.forEach(({ sources }) =>
@@ -33,7 +33,7 @@ def _arrive(arrive: Arrive, size: tuple[int, int]) -> Person:
 
 
 def _jumps(person: Person) -> list[str]:
-    """What has jumped since the last call."""
+    """The elements that have jumped since the last call."""
     jumps: list[str] = person.page.evaluate(_JUMPS)
     return jumps
 
@@ -61,7 +61,7 @@ def test_the_table_of_queues_stands_still_while_its_numbers_grow(arrive: Arrive,
 def test_the_page_of_a_queue_stands_still_while_jobs_go_through(
     arrive: Arrive, queue: Queue, size: tuple[int, int]
 ) -> None:
-    """Somebody points at a row; rows change where they are, and what comes is only announced."""
+    """While the pointer is at a row, rows change in place, and new ones are only announced."""
     queue.add_many([{"to": "alice"}] * 12)
     person = _arrive(arrive, size)
     person.look_at(queue.name)

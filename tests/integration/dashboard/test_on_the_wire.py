@@ -1,4 +1,4 @@
-"""What comes over the wire: from one place only, little, and only once."""
+"""The traffic of the dashboard: from one origin, few bytes, and each file once."""
 
 import re
 from pathlib import Path
@@ -13,11 +13,11 @@ from .person import Person
 
 #: Bytes of all files of the dashboard as they are sent.
 MOST_BYTES = 100_000
-#: Requests until the page of a queue stands, files and calls of the API in all.
+#: Requests until the page of a queue is complete: files and calls of the API together.
 MOST_REQUESTS = 60
 #: Bytes of JSON that a page of 50 small jobs takes, and elements in the document with it.
 MOST_JSON, MOST_ELEMENTS = 20_000, 1_500
-#: Notes what is asked of the API, and what of it was asked when the first job was shown.
+#: Records the calls of the API, and those made before the first job was shown.
 _NOTE_CALLS = """
     window.calls = [];
     const send = window.fetch;
@@ -29,7 +29,7 @@ _NOTE_CALLS = """
 
 
 def _files(person: Person) -> dict[str, int]:
-    """How many bytes each file of the dashboard took with its head, and 0 for those that the browser had."""
+    """The bytes of each file of the dashboard with its headers; 0 for files in the browser's cache."""
     entries = person.page.evaluate(
         "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
         ".map(({ name, transferSize }) => [name, transferSize])"
@@ -90,7 +90,7 @@ def test_however_much_happens_the_jobs_are_read_once_a_second_at_most(person: Pe
     assert max(read.count(path) for path in ("api/v1/jobs", "api/v1/queue/stats")) <= monotonic() - began + 2
 
 
-def test_a_browser_gets_no_page_where_the_dashboard_is_off_and_the_api_is_as_it_was(tmp_path: Path) -> None:
+def test_with_the_dashboard_off_a_browser_gets_no_page_and_the_api_works(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "off", settings={"DASHBOARD": "off"}).start()
     try:
         with daemon.client() as client:

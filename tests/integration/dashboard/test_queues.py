@@ -13,7 +13,7 @@ from .person import Person
 
 @pytest.fixture
 def admin(person: Person) -> Person:
-    """Somebody at the table of all queues."""
+    """An admin at the table of all queues."""
     person.open()
     person.sign_in_as_admin(ADMIN_KEY)
     person.sees("Queues")
@@ -58,7 +58,7 @@ def test_a_queue_is_made_with_a_key_that_is_shown_once(admin: Person, engine: Jo
     assert engine.queue(name, access_key=key).access().role == "owner"
 
 
-def test_a_name_that_is_taken_is_told_in_the_dialog_and_stays_to_be_mended(admin: Person, queue: Queue) -> None:
+def test_a_name_that_is_taken_is_reported_in_the_dialog_and_can_be_corrected(admin: Person, queue: Queue) -> None:
     admin.press("Create queue")
     dialog = admin.dialog("Create queue")
     dialog.get_by_label("Name").fill(queue.name)
@@ -67,7 +67,7 @@ def test_a_name_that_is_taken_is_told_in_the_dialog_and_stays_to_be_mended(admin
     expect(dialog.get_by_label("Name")).to_have_value(queue.name)
 
 
-def test_a_queue_is_paused_and_drained_plain_to_see_and_back_again(admin: Person, queue: Queue) -> None:
+def test_a_queue_that_is_paused_or_drained_is_marked_until_it_is_resumed(admin: Person, queue: Queue) -> None:
     row, menu = admin.row("Queues", queue.name), f"Actions for {queue.name}"
     for on, off, word in (("Pause", "Resume", "Paused"), ("Drain", "Stop draining", "Draining")):
         admin.choose(menu, on)
@@ -85,7 +85,7 @@ def test_a_queue_is_paused_and_drained_plain_to_see_and_back_again(admin: Person
 
 
 def test_the_last_row_can_be_scrolled_clear_of_the_notes(admin: Person, queue: Queue) -> None:
-    """Otherwise nothing could be done with it while a note of the last deed covers it."""
+    """Otherwise a note about the last action would cover it."""
     admin.page.set_viewport_size({"width": 1280, "height": 230})
     admin.choose(f"Actions for {queue.name}", "Pause")
     admin.is_told("paused")
@@ -97,7 +97,7 @@ def test_the_last_row_can_be_scrolled_clear_of_the_notes(admin: Person, queue: Q
     assert row["y"] + row["height"] <= notes["y"]
 
 
-def test_a_queue_is_emptied_only_by_one_who_types_its_name(admin: Person, queue: Queue) -> None:
+def test_a_queue_is_purged_only_after_its_name_was_typed(admin: Person, queue: Queue) -> None:
     queue.add_many([{}] * 3)
     admin.choose(f"Actions for {queue.name}", "Purge")
     dialog = admin.dialog("Purge the queue")
@@ -113,8 +113,8 @@ def test_a_queue_is_emptied_only_by_one_who_types_its_name(admin: Person, queue:
     assert queue.stats().size == 0
 
 
-def test_a_queue_is_deleted_only_by_one_who_types_its_name(person: Person, queue: Queue) -> None:
-    """With an admin key set, that takes it; who has the queue's key alone is told so in the dialog."""
+def test_a_queue_is_deleted_only_after_its_name_was_typed(person: Person, queue: Queue) -> None:
+    """On a server with an admin key, that key is needed; with the queue's key alone the dialog says so."""
     person.look_at(queue.name)
     person.choose("More actions", "Delete queue")
     dialog = person.dialog("Delete the queue")

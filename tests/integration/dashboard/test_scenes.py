@@ -17,17 +17,17 @@ from .shop import Shop, open_shop
 #: In CSS pixels.
 WIDE: Final = (1280, 900)
 PHONE: Final = (360, 1200)
-#: What is looked at in any case; --pictures takes the other two as well.
+#: The variants that are always checked; --pictures takes the other two as well.
 LOOKS: Final[tuple[tuple[tuple[int, int], Literal["light", "dark"]], ...]] = ((WIDE, "light"), (PHONE, "dark"))
 OTHERS: Final[tuple[tuple[tuple[int, int], Literal["light", "dark"]], ...]] = ((WIDE, "dark"), (PHONE, "light"))
 
 
-#: Those that are looked at with every run of the tests; --pictures takes all, which needs minutes.
+#: The scenes that every run checks; --pictures takes all, which takes minutes.
 MAIN: Final = ("queues", "queue", "job-failed", "server")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give the scenes to the test that looks at each."""
+    """Parametrise the test that takes a scene."""
     if "name" in metafunc.fixturenames:
         metafunc.parametrize("name", SCENES if metafunc.config.getoption("--pictures") else MAIN)
 
@@ -43,7 +43,7 @@ def axe(node_modules: Path) -> str:
     return (node_modules / "axe-core" / "axe.min.js").read_text()
 
 
-def test_it_can_be_used_by_all(name: str, arrive: Arrive, shop: Shop, axe: str, pytestconfig: pytest.Config) -> None:
+def test_axe_finds_nothing_and_nothing_sticks_out(name: str, arrive: Arrive, shop: Shop, axe: str, pytestconfig: pytest.Config) -> None:
     pictures = pytestconfig.getoption("--pictures")
     person = arrive(shop.url, viewport={"width": WIDE[0], "height": WIDE[1]}, reduced_motion="reduce")
     SCENES[name](person, shop)
@@ -56,7 +56,7 @@ def test_it_can_be_used_by_all(name: str, arrive: Arrive, shop: Shop, axe: str, 
         assert _too_wide(person) == 0, f"{size[0]} {scheme}"
 
 
-def test_the_pictures_in_the_pages_are_of_scenes_there_are() -> None:
+def test_each_picture_in_the_docs_is_of_a_scene_and_is_used() -> None:
     looks = {f"{name}-{size[0]}-{scheme}.png" for name in SCENES for size, scheme in (*LOOKS, *OTHERS)}
     kept = {picture.name for picture in (ROOT / "docs" / "images").iterdir()}
     text = "".join((ROOT / page).read_text() for page in ("README.md", "docs/dashboard.md"))
@@ -65,7 +65,7 @@ def test_the_pictures_in_the_pages_are_of_scenes_there_are() -> None:
 
 
 def _found(person: Person, axe: str) -> list[Any]:
-    """What axe finds, each with the elements it is about."""
+    """The violations that axe finds, each with its elements."""
     person.page.evaluate(f"window.axe ?? (() => {{ {axe} }})()")
     results = person.page.evaluate("axe.run({ resultTypes: ['violations'] })")
     return [

@@ -48,7 +48,7 @@ def test_the_admin_sees_all_queues_and_the_server(person: Person, engine: JobEng
     person.sees("Server")
 
 
-def test_one_is_signed_in_to_several_queues_at_a_time(person: Person, engine: JobEngine, queue: Queue) -> None:
+def test_a_tab_can_be_signed_in_to_several_queues(person: Person, engine: JobEngine, queue: Queue) -> None:
     other = engine.queue(f"{queue.name} of others")
     other.create(access_key="another key")
     person.open()
@@ -63,7 +63,7 @@ def test_one_is_signed_in_to_several_queues_at_a_time(person: Person, engine: Jo
         expect(person.button("Add job")).to_be_visible()
 
 
-def test_a_key_is_kept_for_the_tab_only_until_one_signs_out(person: Person, queue: Queue) -> None:
+def test_a_key_is_kept_for_the_tab_only_and_until_signing_out(person: Person, queue: Queue) -> None:
     person.open()
     person.sign_in(queue.name)
     person.sees("Queues")
@@ -80,7 +80,7 @@ def test_a_key_is_kept_for_the_tab_only_until_one_signs_out(person: Person, queu
     assert person.page.context.cookies() == []
 
 
-def test_what_is_wrong_with_a_key_or_a_name_stands_at_the_form(person: Person, queue: Queue) -> None:
+def test_an_error_about_a_key_or_a_name_is_shown_at_the_form(person: Person, queue: Queue) -> None:
     person.open()
     for name, key, told in (
         (queue.name, "wrong", "access key"),

@@ -20,7 +20,7 @@ def _at_the_server(person: Person) -> None:
     person.sees("Server")
 
 
-def test_its_figures_are_shown(person: Person, queue: Queue) -> None:
+def test_the_figures_of_the_server_are_shown(person: Person, queue: Queue) -> None:
     queue.add_many([{}] * 3)
     _at_the_server(person)
     main = person.page.get_by_role("main")
