@@ -109,7 +109,7 @@ def _engine(settings: Settings, reactor: Any, on_failure: Callable[[StorageError
 
 
 def _postgres_engine(settings: Settings, url: str, reactor: Any) -> Engine:
-    """The engine on PostgreSQL: who does not use it needs no driver, and loads none."""
+    """The engine on PostgreSQL. Its driver is loaded only here, so a server on a file needs none."""
     try:
         from .engine.postgres.engine import PostgresEngine
     except ImportError as error:

@@ -13,7 +13,7 @@ def migrate() -> None:
     """
     Make the tables of JobEngine in PostgreSQL, or bring them up to date.
 
-    The database comes from DATABASE_URL or DATABASE_URL_FILE, and must be there; it may have other tables. To run this
+    The database is the one in DATABASE_URL or DATABASE_URL_FILE. It must exist, and may have other tables. Running this
     again does no harm.
     """
     had, has = bring_up_to_date()

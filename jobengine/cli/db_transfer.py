@@ -18,21 +18,21 @@ __all__ = ["export", "import_", "import_go"]
 )
 @FILE
 @click.argument("target", metavar="OUT.jsonl")
-@click.option("--queue", metavar="Q", help="This queue and its jobs alone.")
+@click.option("--queue", metavar="Q", help="Only this queue and its jobs.")
 def export(path: str, target: str, queue: str | None) -> None:
     """
     Write all queues and jobs as lines of JSON, also while a server runs.
 
-    Whoever can read the new file can read contents, leases and digests of the keys. Only its owner can: keep it so.
-    `jobengine db import` makes an equal database from it.
+    The new file is not encrypted: it has contents, leases and digests of the keys. Only its owner can read it; keep it
+    so. `jobengine db import` makes an equal database from it.
     """
     with bar("exporting") as progress:
         exported = write_lines(path, target, find_secret(path), progress, queue=queue)
     _say(target, size=exported.size, queues=exported.queues, jobs=exported.jobs)
     if exported.unfinished:
         current().output.note(
-            f"A last frame of which there were {exported.unfinished:,} bytes is not in it: it was being written, or a "
-            "crash has left it so."
+            f"An incomplete last frame of {exported.unfinished:,} bytes was not exported: it was being written, or a "
+            "crash has cut it short."
         )
 
 
@@ -41,7 +41,7 @@ def export(path: str, target: str, queue: str | None) -> None:
 @FILE
 def import_(source: str, path: str) -> None:
     """
-    Make a database of the lines that `export` has written.
+    Make a database from the lines that `export` has written.
 
     It has the SECRET that is set, or the one in the key file beside it; the exported database may have had another.
     """
@@ -53,13 +53,13 @@ def import_(source: str, path: str) -> None:
 @file_command("import-go", "jobengine db import-go database.db new.jedb --go-secret-file old-secret")
 @click.argument("source", metavar="FILE")
 @click.argument("path", metavar="NEW")
-@click.option("--go-secret-file", metavar="F", help="The file with the SECRET of the Go version, else GO_SECRET.")
+@click.option("--go-secret-file", metavar="F", help="The file with the SECRET of the Go version; or set GO_SECRET.")
 def import_go(source: str, path: str, go_secret_file: str | None) -> None:
     """
-    Make a database of the file of the earlier JobEngine, the one in Go.
+    Make a database from the file of the earlier JobEngine, written in Go.
 
-    Access keys stay valid. Stop the old server first; its file is not changed. The new database has the SECRET of
-    SECRET, SECRET_FILE or the key file beside it.
+    Access keys stay valid. Stop the old server first; its file is not changed. The new database is encrypted with the
+    secret in SECRET, in SECRET_FILE, or in the key file beside it.
     """
     go_secret = find_go_secret(source, go_secret_file)
     with bar("importing") as progress:
@@ -67,7 +67,7 @@ def import_go(source: str, path: str, go_secret_file: str | None) -> None:
     _say(path, size=imported.size, queues=imported.queues, jobs=imported.jobs)
     for queue, uid in imported.long:
         current().output.note(
-            f"The content of job {uid} in queue {queue!r} is longer than 1 MiB. It was taken over; to add more of that "
+            f"The content of job {uid} in queue {queue!r} is longer than 1 MiB. It was imported; to add jobs of that "
             "length, start the server with a greater MAX_BODY_BYTES."
         )
 

@@ -96,10 +96,10 @@ class Returning:
     """
     The callers that the last answer has released: those in a loop call again at once.
 
-    If the first of them left alone, all others would have to wait for its answer. So the next request waits until as
-    many wait as waited then and were released, but for no more than a quarter of the last round trip. If they do not
-    return, it waits half as long each time, and after the sixth time a quarter again: they may be others by then. A
-    caller alone is never held up.
+    If the first of them were sent alone, all others would have to wait for its answer. So the next request waits until
+    the released callers are back, for at most a quarter of the last round trip. Each time that they do not come back,
+    the wait is halved; after some times it is a quarter again, as other callers may have come. A caller alone never
+    waits.
     """
 
     def __init__(self) -> None:
@@ -108,13 +108,13 @@ class Returning:
         self._share = _SHARE
 
     def released(self, batch: Sequence[Item], waiting: int, began: float, now: float) -> None:
-        """The answer to a batch has come, while others wait; times are in seconds on any clock."""
+        """The answer to a batch has come, while `waiting` others wait; times are in seconds on any clock."""
         callers = sum([item.settled and item.closes for item in batch])
         self._expected = min(callers + waiting, MOST)
         self._until = now + (now - began) * self._share
 
     def are_there(self, waiting: int) -> bool:
-        """Whether nobody more is expected, with so many waiting."""
+        """Whether no more callers are expected when this many wait."""
         return self._expected < 2 or waiting >= self._expected
 
     def patience(self, waiting: int, now: float) -> float:
@@ -122,7 +122,7 @@ class Returning:
         return 0 if self.are_there(waiting) else max(self._until - now, 0)
 
     def waited(self, waiting: int) -> None:
-        """The wait has ended, with so many waiting."""
+        """The wait has ended, and this many callers wait."""
         self._share *= 2 if self.are_there(waiting) else 0.5
         if not _LEAST_SHARE < self._share < _SHARE:
             self._share = _SHARE

@@ -107,9 +107,9 @@ class JobFilter(TypedDict, total=False):
     worker: str
     #: Has this text in its error.
     error: str
-    #: Was added more than so many seconds ago.
+    #: Was added at least this many seconds ago.
     older_than: Span
-    #: Was not updated for so many seconds.
+    #: Was last updated at least this many seconds ago.
     updated_before: Span
 
 

@@ -1,1 +1,1 @@
-"""What is true and what follows: pure, without clock, randomness or files."""
+"""The rules and the state of queues and jobs: pure, without clock, randomness or files."""

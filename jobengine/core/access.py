@@ -2,8 +2,8 @@
 Access keys and roles: keys are kept as keyed digests and compared in constant time; one table says what a role may do.
 
 A key is checked at every request, so the digest is one fast keyed hash (BLAKE2b, RFC 7693) and not a slow one; the
-database that holds it is encrypted as a whole. Of the keys that the Go version made only the SHA-512 is known: what is
-kept is the digest of that, marked as such, until the key itself is first used.
+database that holds it is encrypted as a whole. Of keys from the Go version only the SHA-512 is known: a digest of that
+is kept, marked as such, until the key is first used.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ ALLOWED: Final[Mapping[type[c.QueueCommand[object]], frozenset[Role]]] = {
 }
 
 
-#: How a digest begins that was made of the SHA-512 of a key, not of the key.
+#: The beginning of digests that were made of a key's SHA-512, not of the key.
 _OF_SHA512: Final = "sha512:"
 #: For the owner's key, and for the admin key of the server.
 _ALL: Final = Grant(Role.OWNER)
@@ -68,9 +68,9 @@ def digest_of_sha512(hexadecimal: str, salt: str) -> str:
 
 def with_own_digest(queue: Queue, access_key: bytes) -> Queue | None:
     """
-    The queue with a digest of the owner's key itself, once this key is it; None if there is nothing to change.
+        The queue with a digest of `access_key` itself, if that is the owner's key and only its SHA-512 was known.
 
-    That is so as long as only the SHA-512 of the key is known.
+    None if there is nothing to change.
     """
     if not queue.digest.startswith(_OF_SHA512):
         return None
@@ -115,7 +115,7 @@ def _grant(queue: Queue, access_key: bytes, now: int) -> Grant:
 
 
 def _is_of(kept: str, queue: Queue, access_key: bytes, digest: str) -> bool:
-    """Whether what is kept of an owner's key is of this one, which has this digest."""
+    """Whether `kept` is the stored digest of this key, whose own digest is `digest`."""
     if kept.startswith(_OF_SHA512):
         digest = digest_of_sha512(sha512(access_key).hexdigest(), queue.salt)
     return compare_digest(digest, kept)

@@ -35,7 +35,7 @@ class _Window:
     _counts: deque[tuple[int, Counter[str]]] = field(factory=deque)
 
     def add(self, what: str, times: int, now: int) -> None:
-        """Count something that has happened so many times."""
+        """Count something that has happened `times` times."""
         number = now // self.width
         if not self._counts or self._counts[-1][0] != number:
             self._counts.append((number, Counter()))

@@ -284,7 +284,7 @@ class Peek(QueueCommand[Job | None], frozen=True, kw_only=True):
 class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
     """Claim the first ready jobs: they become `inprogress`."""
 
-    #: At most so many.
+    #: At most this many.
     count: int = 1
     #: Only jobs with all of these tags.
     tags: tuple[str, ...] = ()

@@ -67,14 +67,14 @@ _JOB: Final = 3
 #: The kinds that have other versions as well.
 _NEWEST: Final = {"queue-created": _QUEUE, "queue-changed": _QUEUE, "job-added": _JOB, "job-changed": _JOB}
 
-#: What may stand in a field: checked in what others have written (fact_lines), not in what is read back here.
+#: The types of fields: checked in lines that others have written (fact_lines), not in records that are read back here.
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Digest = Annotated[str, Meta(pattern="^(sha512:)?[0-9a-f]{64}\\Z")]
 Count = Annotated[int, Meta(ge=0)]
 
 
 class Extras(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """Rare fields. Only what differs from the defaults is written, so these must be those of the model."""
+    """Rare fields. Only values that differ from the defaults are written, so the defaults must be the model's."""
 
 
 class QueueExtras(Extras):
@@ -365,7 +365,7 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
 
 
 class Head(Struct, array_like=True, gc=False):
-    """How a record begins, in every version: of a job the names of its queue and itself, of a queue its name."""
+    """The beginning of a record, in every version: for a job its queue's name and its uid, for a queue its name."""
 
     kind: str
     version: int
@@ -384,7 +384,7 @@ def is_job_added(record: bytes) -> bool:
 
 
 def head_of(record: bytes) -> Head:
-    """How a record begins, for less than it takes to read all of it; raises UnknownRecord."""
+    """The beginning of a record, which is faster to read than all of it; raises UnknownRecord."""
     head = _read_head(record.partition(b"\n")[0])
     if (head.kind, head.version) not in _DECODERS:
         raise UnknownRecord(f"record {head.kind!r} of version {head.version}")

@@ -43,7 +43,7 @@ __all__ = [
     "record_in",
 ]
 
-#: The version of all this; it is another one if older exports would have to be read in another way.
+#: The version of exports; it changes when older ones must be read differently.
 _VERSION: Final = 1
 
 
@@ -68,7 +68,7 @@ class BeginLine(_Line, tag="jobengine-export"):
 
 
 class QueueLine(_Line, tag="queue"):
-    """A queue, set up as it is."""
+    """A queue and its settings."""
 
     name: Name
     salt: Annotated[str, Meta(min_length=1, pattern="^[!-~]{1,64}\\Z")]
@@ -101,7 +101,7 @@ class JobLine(_Line, tag="job"):
 
 
 class EndLine(_Line, tag="end"):
-    """The last line: what is missing if it is not there, or says something else, has been lost."""
+    """The last line; if it is missing, or has other numbers than the lines before it, lines were lost."""
 
     queues: int
     jobs: int
@@ -121,7 +121,7 @@ _read: Final[Callable[[bytes], Line]] = Decoder(Line).decode
 _read_any_begin: Final = Decoder(_AnyBegin).decode
 _read_text: Final = Decoder(str).decode
 _read_json: Final = Decoder(Raw).decode
-#: Where the state stands in the fields of "job-added", and in those of "job-changed".
+#: The index of the state in the fields of "job-added", and in those of "job-changed".
 _STANDING: Final = JobLine.__struct_fields__.index("state")
 _CHANGED: Final = 2
 

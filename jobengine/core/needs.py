@@ -24,7 +24,7 @@ __all__ = ["Needs", "NotLoaded", "PageOf", "PartialTable", "PartialTables", "Rea
 class ReadyOf:
     """The first jobs that can be claimed."""
 
-    #: At most so many.
+    #: At most this many.
     count: int
     #: Those with all of these tags.
     tags: tuple[str, ...]

@@ -123,7 +123,7 @@ def renew_key(tables: TableSet, command: c.Command[A]) -> Sequence[Fact]:
     """
     The fact by which the key of a command gets a digest of its own, if it opens a queue of the Go version.
 
-    Apply it before the command is decided. To leave it out does no harm: the key goes on opening the queue.
+    Apply it before the command is decided. Leaving it out does no harm: the key still opens the queue.
     """
     if not isinstance(command, c.QueueCommand) or command.admin:
         return _NOTHING

@@ -173,7 +173,7 @@ class Ordered(Generic[T]):
 
 
 def _alike(block: list[T], place: int, run: list[T], start: int) -> int:
-    """How many values from `place` and `start` on are equal for certain: at least half as many as are."""
+    """A number of values from `place` and `start` on that are equal: at least half of all that are."""
     most = min(len(block) - place, len(run) - start)
     length = 1
     while length < most:

@@ -14,12 +14,12 @@ __all__ = ["Systemd"]
 
 #: Seconds between two messages while the server is not ready.
 _STEP: Final = 1.0
-#: Each of these messages asks systemd to wait for so many microseconds more: ten steps.
+#: Each of these messages asks systemd to wait for this many more microseconds: ten steps.
 _PATIENCE: Final = 10_000_000
 
 
 class Systemd:
-    """Where systemd hears of one server."""
+    """Reports the state of one server to systemd."""
 
     def __init__(self, address: str, readiness: Callable[[], Awaitable[Readiness]], clock: Any) -> None:
         """`address` is NOTIFY_SOCKET: a path, or @ and an abstract name; nothing is told if it is empty."""

@@ -15,7 +15,7 @@ _WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch e
 
 
 def figures_of(executor: Executor) -> Sequence[Figure]:
-    """Its figures; totals count from the start."""
+    """The figures of the engine; totals count from its start."""
     totals, journal, compaction = executor.totals, executor.journal, executor.compaction
     waiters = executor.waiters
     return [

@@ -102,7 +102,7 @@ class Files:
 
     def begin_sync(self, descriptor: int, position: int, length: int) -> None:
         """Start to write these bytes to disk, without waiting: a sync has less to do then. They may leave the cache."""
-        # Linux starts to write what it can't drop yet. It is advice: a file system that refuses it is as good.
+        # Linux starts to write pages that it can't drop yet. This is only advice: nothing depends on its success.
         with suppress(OSError):
             os.posix_fadvise(descriptor, position, length, os.POSIX_FADV_DONTNEED)
 

@@ -129,7 +129,7 @@ class Recovery:
         return self._last_frame_end() > self.size
 
     def _unwritten_sector(self) -> bool:
-        """Whether some sector of the last frame is all zeros, as of a rest of nothing else: it was not written yet."""
+        """Whether some sector of the last frame was never written: it is all zeros, as all of them may be."""
         return any(not any(piece) for piece in self._pieces(min(self.size, self._last_frame_end())))
 
     def _pieces(self, end: int) -> Iterator[bytes]:

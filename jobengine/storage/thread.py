@@ -16,7 +16,7 @@ class DiskThread:
     """A thread pool with one thread; call it to run a call there."""
 
     def __init__(self, reactor: Any, name: str) -> None:
-        """`name` is what it is called in lists of threads."""
+        """`name` is the name of the thread."""
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name=name)
 

@@ -31,7 +31,7 @@ class Exported:
     size: int
     queues: int
     jobs: int
-    #: The bytes of a last frame of the database that is not whole, which is not in it.
+    #: The bytes of an incomplete last frame, which is not exported.
     unfinished: int
 
 
@@ -47,8 +47,8 @@ def export(
     """
     Write the queues and jobs of a database, or one queue and its jobs, as it is when this begins.
 
-    A server may run on it. The database is read twice, so that no job is kept in memory; what it needs for each is said
-    in jobengine.tools.latest. Raises NoSuchQueue, StorageError, TargetExists and OSError; there is no `target` then.
+    A server may run on it. The database is read twice, so that no job is kept in memory; jobengine.tools.latest says
+    how much each needs. Raises NoSuchQueue, StorageError, TargetExists and OSError, and then makes no `target`.
     """
     files = files or Files()
     check_free(target, files)
@@ -74,7 +74,7 @@ def _named(name: str, path: str, queues: Sequence[Queue]) -> Queue:
 
 
 def _added(source: Source, progress: Progress) -> Iterator[list[bytes]]:
-    """The records with which jobs were added, frame by frame; raises Damaged if there are fewer than before."""
+    """The records that add jobs, frame by frame; raises Damaged if there are fewer than in the first reading."""
     for frame in source.frames(lambda done, size: progress(size + done, 2 * size)):
         yield [record for record in frame.records if is_job_added(record)]
     if source.walk.torn:

@@ -26,7 +26,7 @@ __all__ = ["BadExport", "Imported", "import_lines"]
 
 #: Bytes that are read at a time.
 _BLOCK: Final = 1 << 16
-#: No job with a longer line could be kept.
+#: The most bytes of a line: a job with a longer one could not be stored.
 _LONGEST_LINE: Final = MAX_BOX
 
 
@@ -36,7 +36,7 @@ class BadExport(Exception):
 
 @frozen(kw_only=True)
 class Imported:
-    """What was made."""
+    """The result of an import."""
 
     #: The length of the database in bytes.
     size: int
@@ -54,10 +54,10 @@ def import_lines(
     kdf: Kdf | None = None,
 ) -> Imported:
     """
-    Make a database with what an export has in it; equal to the one that was exported, but for file id and data key.
+    Make a database from an export; it is equal to the exported one, except for file id and data key.
 
-    It keeps the uids in memory, some 110 bytes for each job. Raises BadExport, NotADatabase, TargetExists and OSError;
-    there is no `target` then.
+    It keeps the uids in memory, some 110 bytes for each job. Raises BadExport, NotADatabase, TargetExists and OSError,
+    and then makes no `target`.
     """
     files = files or Files()
     check_free(target, files)
@@ -102,7 +102,7 @@ class _Reader:
     def _record(self, text: bytes) -> bytes | None:
         self._number += 1
         if self._end is not None:
-            raise BadLine("nothing may stand behind the end")
+            raise BadLine("a line follows the end")
         if self._number == 1:
             begin = read_begin(text)
             return encode(ClockSet(begin.ahead)) if begin.ahead else None
@@ -114,12 +114,12 @@ class _Reader:
         if isinstance(line, EndLine):
             self._finish(line)
             return None
-        raise BadLine("an export begins once")
+        raise BadLine("it is a second first line")
 
     def _job(self, line: JobLine) -> bytes:
         uids = self._uids.get(line.queue)
         if uids is None:
-            raise BadLine(f"the line of its queue {line.queue!r} must stand before it")
+            raise BadLine(f"the line of its queue {line.queue!r} must come before it")
         if line.uid in uids:
             raise BadLine(f"the queue {line.queue!r} has a job {line.uid} already")
         uids.add(line.uid)
@@ -135,7 +135,7 @@ class _Reader:
     def _finish(self, line: EndLine) -> None:
         if (line.queues, line.jobs) != (self.queues, self.jobs):
             raise BadLine(
-                f"{line.queues} queues and {line.jobs} jobs were written, and there are {self.queues} and {self.jobs}"
+                f"{line.queues} queues and {line.jobs} jobs were exported, but there are {self.queues} and {self.jobs}"
             )
         self._end = line
 

@@ -1,4 +1,4 @@
-"""Makes a database of what is in one of the Go version."""
+"""Makes a database from one of the Go version."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -24,7 +24,7 @@ __all__ = ["BeyondLimits", "ImportedGo", "import_go"]
 #: Records in a frame of the snapshot.
 _AT_ONCE: Final = 1_000
 _LONGEST_NAME: Final = 256
-#: Bytes of a content that a server takes if it is not set up otherwise.
+#: The longest content that a server accepts by default, in bytes.
 _USUAL_CONTENT: Final = 1 << 20
 
 
@@ -34,13 +34,13 @@ class BeyondLimits(Exception):
 
 @frozen(kw_only=True)
 class ImportedGo:
-    """What was made."""
+    """The result of an import."""
 
     #: The length of the database in bytes.
     size: int
     queues: int
     jobs: int
-    #: Queue and uid of each job with a content that is longer than servers usually take.
+    #: Queue and uid of each job whose content is longer than that.
     long: Sequence[tuple[str, str]]
 
 
@@ -55,10 +55,10 @@ def import_go(
     kdf: Kdf | None = None,
 ) -> ImportedGo:
     """
-    Make a database, under `secret`, of what is in one of the Go version; that one is held in memory as a whole.
+    Make a database, encrypted with `secret`, from one of the Go version, all of which is held in memory.
 
-    The access keys go on opening their queues (see jobengine.core.access). Raises WrongSecret, BadGoFile, BeyondLimits,
-    TargetExists and OSError; there is no `target` then.
+    The access keys stay valid (see jobengine.core.access). Raises WrongSecret, BadGoFile, BeyondLimits, TargetExists
+    and OSError, and then makes no `target`.
     """
     files = files or Files()
     check_free(target, files)
@@ -131,7 +131,7 @@ def _job_records(queue: GoQueue) -> Iterator[bytes]:
 
 
 def _job(job: GoJob, arrival: int) -> Job:
-    """The job here; raises ValueError. What was ever claimed has had one attempt, as in a file of our version 1."""
+    """The job as one of ours; raises ValueError. One that is not queued counts as tried once."""
     state = State(job.state)
     spec = Spec(
         uid=job.uid,

@@ -13,34 +13,34 @@ from .target import NewFile
 
 __all__ = ["AS_ADDED", "GONE", "Latest"]
 
-#: Marks of a record "job-added": the job is gone or was written again, or is as it says.
+#: Marks of a record "job-added": obsolete, as the job is gone or was written again; or the job is still as it says.
 GONE: Final = 0
 AS_ADDED: Final = 1
 _FIRST: Final = 2
-#: The bytes that say how long a change is.
+#: The size of the field with the length of a change, in bytes.
 _LENGTH: Final = 4
 
 
 @define
 class _QueueNow:
     queue: Queue
-    #: For each job the number of the record with which it was added last.
+    #: By uid: the number of the record that added the job last.
     jobs: dict[str, int] = field(factory=dict)
 
 
 class Latest:
     """
-    What the records so far come to, by the rules of jobengine.core.state, without the jobs themselves.
+    The state that the records so far make, by the rules of jobengine.core.state, without the jobs themselves.
 
     It takes some 150 bytes for each job, its uid among them, and 8 for each record "job-added". Records "job-changed"
     go to a file.
     """
 
     def __init__(self, changes: NewFile, only: str | None = None) -> None:
-        """With the jobs of one queue, or of all; `changes` is an empty file, for what is to be looked up later."""
+        """For the queue `only`, or for all; `changes` is an empty file, for records that are looked up later."""
         #: By how much the wall clock is ahead.
         self.ahead = 0
-        #: For each record "job-added", in order: GONE, AS_ADDED, or where the last change since is (see change_at).
+        #: For each record "job-added", in order: GONE, AS_ADDED, or the place of the job's last change (see change_at).
         self.marks = array("Q")
         self._queues: dict[str, _QueueNow] = {}
         self._changes = changes

@@ -36,7 +36,7 @@ class NewFile:
     size: int = field(default=0, init=False)
     _parts: list[bytes] = field(factory=list, init=False)
     _waiting: int = field(default=0, init=False)
-    #: Where the bytes begin that the disk was not told to write; below, those that may not be on it.
+    #: Where the bytes begin whose writing to disk was not started; below, those that are not synced.
     _begun: int = field(default=0, init=False)
     _synced: int = field(default=0, init=False)
 
@@ -110,7 +110,7 @@ def check_free(path: str, files: Files | None = None) -> None:
 @contextmanager
 def new_target(path: str, files: Files | None = None, *, replaces: bool = False) -> Iterator[NewFile]:
     """
-    Make a file (mode 0600) that gets its name once all of it is on disk; after an error there is none.
+    Make a file (mode 0600) that gets its name once all of it is on disk; after an error there is no file.
 
     An existing file of that name is an error or, with `replaces`, is replaced atomically by one with the same owner.
     Raises TargetExists and OSError. A kill leaves a file `path`.new-…, which nothing reads.

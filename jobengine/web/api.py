@@ -110,7 +110,7 @@ class Api:
         self._callers = Callers(self.engine, self.clock.seconds)
 
     def resource(self, cors: Cors = Cors(), others: Others = no_others) -> Dispatcher:  # noqa: B008  # it never changes
-        """The root resource; `others` answers what is no call."""
+        """The root resource; `others` answers requests that are no calls of the API."""
         return Dispatcher(self._app, partial(getattr, self), self.failed, cors, others)
 
     def check_query(self, call: Call, request: JobRequest) -> None:

@@ -1,8 +1,8 @@
 """
 The files of the dashboard, for browsers: read and compressed once, and sent as they are.
 
-The page is at `/`, for those who ask for HTML. In it, "dashboard/NAME" becomes "dashboard/DIGEST/NAME", with a digest
-of all files: what is at such a path never changes, so a browser keeps it and does not ask again.
+The page is at `/`, for requests that accept HTML. In it, "dashboard/NAME" becomes "dashboard/DIGEST/NAME", with a
+digest of all files: the file at such a path never changes, so a browser keeps it and does not ask again.
 """
 
 import gzip
@@ -30,7 +30,7 @@ _TYPES: Final = {
     ".svg": b"image/svg+xml",
 }
 _FOR_EVER: Final = b"public, max-age=31536000, immutable"
-#: It may be kept, and is asked for each time whether it is still the same.
+#: Caches may keep it, but must ask each time whether it has changed.
 _ASK_EACH_TIME: Final = b"no-cache"
 _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
@@ -115,7 +115,7 @@ def _send(request: JobRequest, file: _File) -> None:
     for name, value in _HEADERS:
         request.setHeader(name, value)
     request.may_be_kept(file.caching)
-    # Who may read it from elsewhere was said before, and the answer depends on that too.
+    # Added, not set: CORS may have added one already.
     request.responseHeaders.addRawHeader(b"Vary", file.vary)
     if file.tag:
         request.setHeader(b"ETag", file.tag)

@@ -24,7 +24,7 @@ class AdminRequired(Exception):
 
 
 class WrongBearer(Exception):
-    """The call takes the admin key as a bearer too, and another key was sent so."""
+    """The call takes the admin key as a bearer too, and another key was sent as one."""
 
     def __init__(self) -> None:
         super().__init__("The key in the header Authorization is not the server's admin key.")

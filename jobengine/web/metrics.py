@@ -122,7 +122,7 @@ class QueueMetrics:
     def __init__(self) -> None:
         self._jobs = Family("jobengine_jobs", "gauge", "Jobs by queue and state.")
         self._oldest = Family(
-            "jobengine_oldest_ready_seconds", "gauge", "Since the oldest job that can be claimed was added; 0 if none."
+            "jobengine_oldest_ready_seconds", "gauge", "Age of the oldest job that can be claimed; 0 if there is none."
         )
         self._totals = {
             what: Family(f"jobengine_jobs_{what}_total", "counter", sentence) for what, sentence in _TOTALS.items()

@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["meant", "shown"]
 
-#: Only so many characters of a name are shown and compared: a client may send any length.
+#: The most characters of a name that are shown and compared: a client may send any length.
 _LONGEST: Final = 64
 #: The least similarity for a suggestion (see difflib); "delay" and "delay_seconds" have 0.59.
 _ALIKE: Final = 0.5

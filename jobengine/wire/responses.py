@@ -187,7 +187,8 @@ def _reason(explanation: Explanation) -> str:
         return f"It is {job.state}; set its state to queued to run it again."
     if not_before := not_before_of(job.standing):
         return f"It can't be claimed before {not_before}."
-    line = "It is the next" if not explanation.ahead else f"{explanation.ahead} jobs are before it"
+    ahead = explanation.ahead
+    line = f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it" if ahead else "It is the next"
     return f"The queue is paused. {line}." if explanation.queue.paused else f"It can be claimed. {line}."
 
 

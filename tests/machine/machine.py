@@ -465,7 +465,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(ms=q.TIMES)
     def let_time_go_by(self, ms: int) -> None:
-        """Step from event to event. Where a wait ends just when a job is due, either may come first: the waiter leaves."""
+        """Step from event to event. If a wait ends just when a job is due, either may come first: the waiter leaves."""
         end = self.model.steady + ms
         while self.model.steady < end:
             due, late = self.model.next_time()

@@ -206,14 +206,14 @@ def test_cut_short_at_any_byte_it_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda lines: [*lines, b""], "line 7: nothing may stand behind the end"),
+        (lambda lines: [*lines, b""], "line 7: a line follows the end"),
         (lambda lines: lines[:-1], "ends after line 5 without the line that says `end`"),
         (lambda lines: [], "ends after line 0"),
-        (lambda lines: [lines[0], *lines], "line 2: an export begins once"),
+        (lambda lines: [lines[0], *lines], "line 2: it is a second first line"),
         (lambda lines: [lines[0], lines[1], *lines[1:]], "line 3: there is a queue 'mail' already"),
         (lambda lines: [*lines[:3], *lines[2:]], "line 4: the queue 'mail' has a job uid-1 already"),
-        (lambda lines: [lines[0], lines[2], lines[1]], "line 2: the line of its queue 'mail' must stand before it"),
-        (lambda lines: [*lines[:-2], lines[-1]], "1 queues and 3 jobs were written, and there are 1 and 2"),
+        (lambda lines: [lines[0], lines[2], lines[1]], "line 2: the line of its queue 'mail' must come before it"),
+        (lambda lines: [*lines[:-2], lines[-1]], "1 queues and 3 jobs were exported, but there are 1 and 2"),
         (lambda lines: lines[1:], "line 1: it does not begin as an export does"),
         (lambda lines: [lines[0] + b"\xff", *lines[1:]], "line 1: it does not begin as an export does"),
         (

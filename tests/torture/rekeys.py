@@ -69,7 +69,8 @@ class _Campaign:
         wrong = old if right == new else new
         require(right == new or killed, f"a re-key that was not killed left the old SECRET: {opens}")
         require(
-            opens == {right: 0, wrong: db_tool.WRONG_SECRET}, f"not just one SECRET opens the file after a re-key: {opens}"
+            opens == {right: 0, wrong: db_tool.WRONG_SECRET},
+            f"not just one SECRET opens the file after a re-key: {opens}",
         )
         return right
 

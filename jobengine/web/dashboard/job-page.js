@@ -174,7 +174,7 @@ class JobPage extends HTMLElement {
   #refused(error) {
     const gone = error.status === 404 && this.job;
     replace(this.state, gone
-      ? h('div', { class: 'error', role: 'alert' }, h('p', {}, 'This job was removed. What is shown here is how it was at last.'))
+      ? h('div', { class: 'error', role: 'alert' }, h('p', {}, 'This job was removed. This page shows its last state.'))
       : failure(error, () => this.refresher.now()));
     if (error.status === 404) this.deeds.hidden = true;
     if (gone) setBadge(this.badge, null);
@@ -233,7 +233,7 @@ function factsOf(job, raw) {
   return [
     ['Uid', job.uid], ['Priority', raw.get('priority')], ['Attempts', tried], job.tags?.length && ['Tags', job.tags.join(', ')], job.worker && ['Worker', job.worker],
     ['Added', '', job.created], ['Changed', '', job.last_updated], job.not_before && ['Not before', '', job.not_before],
-    job.lease_expires && ['Lease runs out', '', job.lease_expires], job.cancel_requested && ['Cancelling', 'the worker is asked to stop'],
+    job.lease_expires && ['Lease expires', '', job.lease_expires], job.cancel_requested && ['Cancelling', 'the worker is asked to stop'],
     ['Time-out', job.timeout_seconds ? duration(job.timeout_seconds) : 'never'], job.retry_delay_seconds && ['Retry delay', duration(job.retry_delay_seconds)],
     ['Kept when finished', job.keep_minutes ? duration(job.keep_minutes * 60) : 'not at all'], job.timeout_time > 0 && ['Removed if still queued', '', job.timeout_time],
     job.unique_key && ['Unique key', job.unique_key], job.traceparent && ['Trace', job.traceparent],

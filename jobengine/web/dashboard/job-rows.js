@@ -87,7 +87,7 @@ export class JobRows {
     this.#drawBoxes();
   }
 
-  /** Take the rows of jobs that are gone for new ones: only what differs is laid out and painted again. */
+  /** Reuse the rows of jobs that are gone for new jobs: only what differs is laid out and painted again. */
   #reuse(jobs) {
     for (const [at, row] of [...this.body.children].entries()) {
       if (at < jobs.length) row.dataset.key = jobs[at].uid;

@@ -212,7 +212,7 @@ class JobsPart extends HTMLElement {
     this.on.disabled = this.#next === null;
     this.rows.element.hidden = count === 0;
     const filtered = FILTERS.some((name) => this.#filter[name]);
-    replace(this.state, count === 0 && (filtered ? empty('No job matches', 'Change the filter to see others.') : empty('There is no job here', 'What is added appears here at once.')));
+    replace(this.state, count === 0 && (filtered ? empty('No job matches', 'Change the filter to see others.') : empty('There is no job here', 'New jobs appear here at once.')));
   }
 
   // Selection

@@ -25,7 +25,7 @@ export function parse(text) {
   space(reader);
   const node = value(reader);
   space(reader);
-  if (reader.at < text.length) throw new NotJson('there is more behind the end', reader.at);
+  if (reader.at < text.length) throw new NotJson('there is more text after the end', reader.at);
   return node;
 }
 

@@ -1,4 +1,4 @@
-// Keyboard shortcuts: the pointer can do the same. They can be turned off, for those who speak to their
+// Keyboard shortcuts: the pointer can do the same. They can be turned off, for users who dictate to their
 // computer or hit keys by mistake.
 
 import { h } from './dom.js';

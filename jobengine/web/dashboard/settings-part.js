@@ -44,8 +44,8 @@ class SettingsPart extends HTMLElement {
     const draft = new Draft(`settings.${this.queue}`);
     const fields = [
       h('div', { class: 'fields' }, field('Most jobs', { name: 'max_jobs', type: 'number', min: 0, step: 1, value: stats.max_jobs }, 'Of every state; 0 is any number.'),
-        tick('Ask for the lease', { name: 'require_lease', checked: stats.require_lease }, 'Only who has claimed a job may update it while it is in progress.')),
-      h('fieldset', {}, h('legend', {}, 'For jobs that do not say'), h('p', { class: 'hint' }, 'What is empty is the server’s default.'),
+        tick('Require the lease', { name: 'require_lease', checked: stats.require_lease }, 'Only the worker that holds a job may update it while it is in progress.')),
+      h('fieldset', {}, h('legend', {}, 'Defaults of jobs'), h('p', { class: 'hint' }, 'For jobs that do not set them. An empty field means the server’s default.'),
         h('div', { class: 'fields' }, DEFAULTS.map(([name, label, min]) => field(label, { name, type: 'number', min, step: 1, value: given(name) }, name === 'timeout_seconds' ? '0 is never.' : null)))),
     ];
     const save = async (element) => {
@@ -76,7 +76,7 @@ class SettingsPart extends HTMLElement {
   async #readKeys() {
     try {
       const { keys } = await api.listKeys(this.queue, this.#stop.signal);
-      replace(this.state, keys.length === 0 && h('p', { class: 'muted' }, 'There is the owner’s key alone.'));
+      replace(this.state, keys.length === 0 && h('p', { class: 'muted' }, 'There is only the owner’s key.'));
       this.keys.closest('.table-frame').hidden = keys.length === 0;
       keyed(this.keys, keys, ({ id }) => id, (key) => this.#keyRow(key), () => {});
     } catch (error) {
@@ -101,7 +101,7 @@ class SettingsPart extends HTMLElement {
         const given = values(element);
         await api.addKey(this.queue, given.role, given.key);
         close();
-        tell(`The key is good from now on, for a ${given.role}.`);
+        tell(`The key is valid from now on, with the role ${given.role}.`);
         this.#readKeys();
       };
       return form('Add', add, [choice('Role', ROLES, { name: 'role', value: 'worker' }), key], { more: keep(close, 'Not now') });
@@ -118,13 +118,13 @@ class SettingsPart extends HTMLElement {
         tell('The key is changed. This tab uses the new one.');
       };
       return form('Change the key', change, [keyField('New key'),
-        field('Seconds for which the old key stays good', { name: 'old', type: 'number', min: 0, max: 2592000, step: 1, value: 3600 })], { more: keep(close) });
+        field('Seconds for which the old key stays valid', { name: 'old', type: 'number', min: 0, max: 2592000, step: 1, value: 3600 })], { more: keep(close) });
     });
   }
 
   #danger() {
     const act = (what, done) => () => what(this.page.stats, done);
-    return h('section', { class: 'panel', 'aria-labelledby': 'end' }, h('h2', { id: 'end' }, 'Empty it or end it'),
+    return h('section', { class: 'panel', 'aria-labelledby': 'end' }, h('h2', { id: 'end' }, 'Purge or delete'),
       h('div', { class: 'buttons' }, h('button', { type: 'button', class: 'danger', onclick: act(purge, () => this.page.changed()) }, 'Purge'),
         h('button', { type: 'button', class: 'danger', onclick: act(remove, () => { location.hash = '#/queues'; }) }, 'Delete queue')));
   }
@@ -132,7 +132,7 @@ class SettingsPart extends HTMLElement {
 customElements.define('je-settings', SettingsPart);
 
 function keyField(label) {
-  const element = field(label, { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code' }, 'Nobody can show it again: copy it before you go on.');
+  const element = field(label, { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code' }, 'It can’t be shown again: copy it before you go on.');
   element.append(copyButton('Copy the key', () => element.querySelector('input').value));
   return element;
 }
@@ -140,7 +140,7 @@ function keyField(label) {
 /** The settings, for keys that may only read. */
 function shown(stats) {
   const { defaults } = stats;
-  const facts = [['Most jobs', stats.max_jobs === 0 ? 'any number' : number(stats.max_jobs)], ['Asks for the lease', stats.require_lease ? 'yes' : 'no'],
+  const facts = [['Most jobs', stats.max_jobs === 0 ? 'any number' : number(stats.max_jobs)], ['Requires the lease', stats.require_lease ? 'yes' : 'no'],
     ...(defaults ? [['Keeps finished jobs', duration(defaults.keep_minutes * 60)], ['Time-out', defaults.timeout_seconds ? duration(defaults.timeout_seconds) : 'never'],
       ['Attempts', number(defaults.max_attempts)], ['Retry delay', duration(defaults.retry_delay_seconds)]] : [['Defaults', 'the server’s']])];
   return h('section', { class: 'panel', 'aria-labelledby': 'set-up' }, h('h2', { id: 'set-up' }, 'Defaults and limits'),

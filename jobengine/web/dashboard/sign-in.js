@@ -16,7 +16,7 @@ class SignIn extends HTMLElement {
     const then = route.queue ? null : '#/queues';
     replace(this,
       h('h1', { tabindex: -1 }, session.open ? 'Sign in to another queue' : 'Sign in'),
-      route.queue && h('p', {}, 'This address is of the queue ', h('b', {}, route.queue), '. Its key is not in the address.'),
+      route.queue && h('p', {}, 'This address belongs to the queue ', h('b', {}, route.queue), '. Its key is not in the address.'),
       h('div', { class: 'panels' },
         h('section', { class: 'panel', 'aria-labelledby': 'of-queue' }, h('h2', { id: 'of-queue' }, 'One queue'),
           form('Sign in', (element) => signInToQueue(values(element), then), [queue, key])),
@@ -52,7 +52,7 @@ export function createQueue() {
   dialog('Create queue', (close) => {
     const name = field('Name', { name: 'name', required: true, maxlength: 256, autofocus: true });
     const key = field('Key of the owner', { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code', 'data-secret': '' },
-      'Nobody can show it again: keep it before you go on. Whoever has it may do everything with the queue.');
+      'It can’t be shown again: copy it before you go on. Whoever has it may do everything with the queue.');
     key.append(copyButton('Copy the key', () => key.querySelector('input').value));
     const create = async (element) => {
       const given = values(element);

@@ -60,7 +60,7 @@ def test_why_it_does_not_run_is_explained_and_kept_up_to_date(person: Person, qu
     queue.add({}, priority=9)
     uid = queue.add({}).uid
     _look_at(person, queue, uid)
-    expect(person.page.get_by_text("1 jobs are before it")).to_be_visible()
+    expect(person.page.get_by_text("1 job is before it")).to_be_visible()
     queue.pause()
     person.page.reload()
     expect(person.page.get_by_text("The queue is paused.")).to_be_visible()

@@ -28,7 +28,9 @@ def url(mortal: Daemon) -> str:
     return f"http://127.0.0.1:{mortal.port}"
 
 
-def test_it_is_shown_until_the_server_answers_and_typed_text_is_kept(person: Person, queue: Queue, mortal: Daemon) -> None:
+def test_it_is_shown_until_the_server_answers_and_typed_text_is_kept(
+    person: Person, queue: Queue, mortal: Daemon
+) -> None:
     queue.add({"to": "alice"})
     person.look_at(queue.name)
     expect(person.jobs()).to_have_count(1)

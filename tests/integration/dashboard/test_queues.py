@@ -135,7 +135,7 @@ def test_defaults_and_limits_are_set(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.page.get_by_role("link", name="Settings").click()
     person.field("Most jobs").fill("500")
-    person.field("Ask for the lease").check()
+    person.field("Require the lease").check()
     person.field("Attempts").fill("3")
     person.field("Time-out, seconds").fill("90")
     person.press("Save")

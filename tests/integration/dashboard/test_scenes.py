@@ -43,7 +43,9 @@ def axe(node_modules: Path) -> str:
     return (node_modules / "axe-core" / "axe.min.js").read_text()
 
 
-def test_axe_finds_nothing_and_nothing_sticks_out(name: str, arrive: Arrive, shop: Shop, axe: str, pytestconfig: pytest.Config) -> None:
+def test_axe_finds_nothing_and_nothing_sticks_out(
+    name: str, arrive: Arrive, shop: Shop, axe: str, pytestconfig: pytest.Config
+) -> None:
     pictures = pytestconfig.getoption("--pictures")
     person = arrive(shop.url, viewport={"width": WIDE[0], "height": WIDE[1]}, reduced_motion="reduce")
     SCENES[name](person, shop)
