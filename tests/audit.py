@@ -1,7 +1,7 @@
 """
 `make audit`: looks for known vulnerabilities in the packages that requirements.lock pins.
 
-Fails if there is one. Without a way to the service it says so and passes: CI may have no network.
+Fails if there is one. If the service can't be reached it says so and passes: CI may have no network.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 __all__ = ["verdict"]
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
-#: Seconds for one answer of the service, and for all of it.
+#: Seconds for one answer of the service, and for the whole audit.
 ANSWER, ALL = 5, 60
 #: What pip-audit writes to stderr if it gets no answer.
 NO_ANSWER = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Could not connect", "ServiceError")
@@ -40,7 +40,7 @@ def verdict(report: str, errors: str) -> tuple[str, int]:
     found = [f"{one['name']} {one['version']}: {bug['id']}" for one in packages for bug in one.get("vulns", ())]
     if found:
         return "\n".join(["known vulnerabilities in requirements.lock:", *found]), 1
-    # A mirror of the index that has no answers for pip-audit looks to it as if nobody knew the package.
+    # If a mirror of the index has no answers for pip-audit, every package looks unknown.
     skipped = [one["name"] for one in packages if "skip_reason" in one]
     if skipped:
         return (

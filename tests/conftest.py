@@ -8,7 +8,7 @@ import pytest
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-# So that what fails in them is shown with its values.
+# So that failed assertions in them show their values.
 pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection")
 
 from jobengine.daemon.settings import SETTINGS  # noqa: E402  # as below
@@ -16,29 +16,29 @@ from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import mod
 from tests.postgres import cluster, database  # noqa: E402, F401  # for tests of the engine on PostgreSQL
 from tests.processes import nothing_outlives_its_test, nothing_outlives_the_tests  # noqa: E402, F401  # for all tests
 
-#: What says of a terminal how wide it is, and whether it has colours.
+#: The variables with the width of a terminal, and whether it has colours.
 _OF_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """An option of the tests of the dashboard, which are found too late to have one of their own."""
+    """Add the option of the dashboard's tests: their own conftest is read too late for that."""
     parser.addoption("--pictures", metavar="DIRECTORY", help="keep pictures of every page of the dashboard there")
 
 
 def pytest_configure() -> None:
-    """Set aside what the environment says of a server, a client, a terminal or signals: tests set it."""
+    """Remove settings of servers, clients and terminals from the environment, and reset signals: tests set them."""
     ours = {variable for setting in SETTINGS for variable in (setting.variable, setting.variable.removesuffix("_FILE"))}
     for name in [*os.environ]:
         if name in ours or name.startswith("JOBENGINE_") or name in _OF_TERMINALS:
             del os.environ[name]
     os.environ["TERM"] = "xterm"
-    # In the background of a shell it is ignored, also by programs that a test starts and interrupts.
+    # A shell makes its background processes ignore SIGINT, and programs that tests start and interrupt inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @implementer(ILogObserver)
 class _Keeper:
-    """Keeps what is logged."""
+    """Keeps the events of the log."""
 
     def __init__(self) -> None:
         self.events: list[LogEvent] = []
@@ -69,7 +69,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., MemoryServer]]:
 
     yield start
     for server in started:
-        # A stream that is still open is ended here, and not when the collector comes by.
+        # End streams that are still open now, and not when the garbage collector finds them.
         server.engine.release()
         server.pump()
         server.engine.journal.close(orderly=False)
@@ -88,7 +88,7 @@ def stepped() -> Stepped:
 
 @pytest.fixture
 def events() -> Iterator[list[LogEvent]]:
-    """Whatever is logged."""
+    """All events of the log."""
     keeper = _Keeper()
     globalLogPublisher.addObserver(keeper)
     yield keeper.events

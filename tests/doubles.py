@@ -42,7 +42,7 @@ START = 1_800_000_000
 
 
 class AtOnce:
-    """A writer thread that runs each call while it is given."""
+    """A writer thread that runs each call at once."""
 
     def start(self) -> None:
         pass
@@ -77,7 +77,7 @@ class Stepped:
 
 
 class ByHand(Turns):
-    """Turns that come one at each `go`."""
+    """Turns of which one comes at each `go`."""
 
     waiting: "list[Deferred[None]]"
 
@@ -128,7 +128,7 @@ def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
 
 
 def start(engine: LocalEngine, settle: Callable[[], None]) -> None:
-    """Start an engine; `settle` lets all happen that happens by itself. Raises what keeps it from starting."""
+    """Start an engine; `settle` lets everything happen that needs no time. Raises the error of a failed start."""
     engine.open()
     results: list[Any] = []
     engine.start().addBoth(results.append)
@@ -139,7 +139,7 @@ def start(engine: LocalEngine, settle: Callable[[], None]) -> None:
 
 
 class Counting:
-    """An engine that keeps what it is asked."""
+    """An engine that records its commands."""
 
     def __init__(self, engine: Any, asked: list[Any]) -> None:
         self._engine = engine
@@ -155,7 +155,7 @@ class Counting:
 
 @frozen
 class Answer:
-    """What a server in memory answered."""
+    """An answer of a server in memory."""
 
     status: int
     headers: Mapping[str, str]
@@ -168,7 +168,7 @@ class Answer:
 
 @implementer(IBodyProducer)
 class _WholeBody:
-    """A request's body, given in one piece; treq's own would wait for the real reactor."""
+    """A request's body, sent in one piece; treq's own would wait for the real reactor."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -199,7 +199,7 @@ class _Agent(RequestTraversalAgent):
 @define
 class MemoryServer:
     """
-    A whole server but for sockets and threads; `call` asks it something and returns the answer.
+    A whole server, except for sockets and threads; `call` makes a request and returns the answer.
 
     Every answer must be documented in api_schema.yml.
     """
@@ -212,11 +212,11 @@ class MemoryServer:
     wire_parts: dict[str, Any] = field(factory=dict)
     clock: Clock = field(factory=new_clock)
     engine_parts: dict[str, Any] = field(factory=dict)
-    #: What answers requests that are no calls.
+    #: Answers requests that are no calls of the API.
     others: Others = no_others
-    #: Makes the turns in which what takes long goes on.
+    #: Makes the turns for long work.
     turns: Callable[[Clock], Turns] = Turns
-    #: Gives what the API takes for its engine; for one that fails.
+    #: Wraps the engine for the API, for example in one that fails.
     door: Callable[[LocalEngine], Any] = lambda engine: engine
     engine: LocalEngine = field(init=False)
     site: JobSite = field(init=False)
@@ -248,7 +248,7 @@ class MemoryServer:
         self.start()
 
     def pump(self) -> None:
-        """Let all happen that happens without time going by."""
+        """Let everything happen that needs no time."""
         reactor: Any = self.site.reactor
         for _ in range(20):
             self.clock.advance(0)

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: a cluster in a temporary directory, reached by a Unix socket."""
+"""A PostgreSQL for the tests: a cluster in a temporary directory, reached by a Unix socket."""
 
 import os
 import pwd
@@ -22,9 +22,9 @@ from tests.doubles import QUICK_KDF, SECRET
 
 __all__ = ["Cluster", "Database", "cluster", "database", "running"]
 
-#: What the tables of a database are called, but for the one row of meta.
+#: The tables of a database, without meta.
 TABLES = ("queue", "job", "tag", "unique_key", "tally", "lane", "event", "gone")
-#: Small, and as careful with the disk as any.
+#: Settings of a small cluster, which syncs like any other.
 SETTINGS = {
     "listen_addresses": "",
     "shared_buffers": "32MB",
@@ -35,7 +35,7 @@ SETTINGS = {
 
 
 def _programs() -> Path:
-    """Where the newest installed PostgreSQL has its programs; Debian has them off the PATH."""
+    """The directory with the programs of the newest installed PostgreSQL; on Debian it is not on the PATH."""
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).parent
@@ -85,14 +85,14 @@ class Cluster:
         return self.url(name)
 
     def stop(self, how: int = signal.SIGINT) -> None:
-        """With SIGINT connections are ended, with SIGQUIT all is as after a crash."""
+        """SIGINT ends all connections and stops it in order; SIGQUIT stops it as a crash would."""
         if self._server is not None:
             self._server.send_signal(how)
             self._server.wait(30)
             self._server = None
 
     def _command(self, program: str, *arguments: str) -> list[str]:
-        """PostgreSQL refuses to be run by root."""
+        """A command line for a program; PostgreSQL refuses to be run by root."""
         command = [str(_programs() / program), *arguments]
         as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
         return [*as_nobody, *command] if os.getuid() == 0 else command
@@ -140,12 +140,12 @@ def running() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """One for all tests of a process that use PostgreSQL."""
+    """One cluster for all tests of a process."""
     with running() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def database(cluster: Cluster, request: pytest.FixtureRequest) -> Database:
-    """One for the tests of a module; they clear it."""
+    """One database for the tests of a module, which clear it."""
     return Database.make(cluster, request.module.__name__.replace(".", "_"))

@@ -1,4 +1,4 @@
-"""The processes that tests start: none outlives its test, even if the test fails."""
+"""No process that a test starts outlives the test, even if the test fails."""
 
 import ctypes
 import os
@@ -44,7 +44,7 @@ def end_children(spared: set[int]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_outlives_the_tests() -> Iterator[None]:
-    """For what several tests share, and failed to set up."""
+    """End processes that several tests share, and those of a failed fixture."""
     adopt_orphans()
     before = children()
     yield
@@ -53,7 +53,7 @@ def nothing_outlives_the_tests() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_outlives_its_test(nothing_outlives_the_tests: None) -> Iterator[None]:
-    """For what a test has started; what others share was started before."""
+    """End the processes that a test has started; shared ones were started before."""
     before = children()
     yield
     end_children(spared=before)

@@ -18,16 +18,16 @@ SCHEMA_PATH: Final = Path(__file__).parent.parent / "api_schema.yml"
 
 @cache
 def schema() -> dict[str, Any]:
-    """api_schema.yml as it is."""
+    """The content of api_schema.yml."""
     document: dict[str, Any] = read_yaml(SCHEMA_PATH.read_text())
     return document
 
 
 class _StrictLoader(yaml.CSafeLoader):
-    """Reads YAML as the strictest tools do: no key comes twice in a mapping."""
+    """Reads YAML like the strictest tools: a repeated key in a mapping is an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """Refuse a key that came before."""
+        """Refuse a repeated key."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for key, count in Counter(keys).items() if count > 1]
         if twice:
@@ -36,7 +36,7 @@ class _StrictLoader(yaml.CSafeLoader):
 
 
 def read_yaml(text: str) -> Any:
-    """The value of a YAML document; raises YAMLError for a key that comes twice, and for anchors and aliases."""
+    """The value of a YAML document; raises YAMLError for a repeated key, and for anchors and aliases."""
     for event in yaml.parse(text, yaml.CSafeLoader):
         name = getattr(event, "anchor", None)
         if name is not None:
@@ -45,7 +45,7 @@ def read_yaml(text: str) -> Any:
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Method in capitals, path, and what is documented of it."""
+    """Method in capitals, path and description of each operation."""
     for path, item in schema()["paths"].items():
         for method, operation in item.items():
             yield method.upper(), path, operation
@@ -75,7 +75,7 @@ def _compiled(fragment: str, closed: bool) -> Draft202012Validator:
 
 
 def _response(method: str, path: str, status: int) -> Mapping[str, Any] | None:
-    """What is documented of an answer."""
+    """The description of an answer."""
     document = schema()
     item = document["paths"].get(path)
     if item is None:
@@ -90,7 +90,7 @@ def _response(method: str, path: str, status: int) -> Mapping[str, Any] | None:
 def _other(response: dict[str, Any], its_status: int, status: int) -> Mapping[str, Any] | None:
     if status == its_status:
         return resolve(response)
-    # What every request can meet before anybody looks at its path, /test documents.
+    # Answers that any request may get before its path is looked at are documented under /test.
     return _response("GET", "/test", status) if status >= 400 else None
 
 
@@ -133,7 +133,7 @@ def _no_constant(name: str) -> None:
 
 
 def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a node that may be a reference stands for."""
+    """The target of a node that may be a reference."""
     while "$ref" in node:
         target: Any = schema()
         for step in node["$ref"].removeprefix("#/").split("/"):

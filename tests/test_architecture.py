@@ -1,4 +1,4 @@
-"""Who may import whom: the doors between the rooms do not blur."""
+"""What each room may import."""
 
 import ast
 import re
@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "jobengine"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-#: For each room, or a module in it that may do more or less, what it may import of ours; a name stands for the module
-#: and all below it. A room may import itself.
+#: For each room, or a module in it with other rules, the modules of ours that it may import; a name stands for the
+#: module and all below it. A room may import itself.
 ALLOWED = {
     "core": {"core"},
     "storage": {"storage"},
@@ -42,11 +42,11 @@ ALLOWED = {
         "engine.postgres.schema",
     },
 }
-#: What the pure room may import of others.
+#: The packages of others that the pure room may import.
 PURE = sys.stdlib_module_names | {"attrs", "msgspec"}
 #: Modules of the standard library that would bring a clock, randomness, files or sockets into it.
 IMPURE = {"time", "datetime", "random", "secrets", "uuid", "os", "io", "pathlib", "socket", "threading", "asyncio"}
-#: What is pure in such modules: a UUID is a value, only making a new one is not.
+#: The pure names in such modules: a UUID is a value, only making a new one is not pure.
 PURE_NAMES = {"uuid.UUID"}
 
 

@@ -1,4 +1,4 @@
-"""`make audit` fails for what is vulnerable, and does not take an audit that did not happen for a clean one."""
+"""`make audit` fails for vulnerabilities, and does not report an audit that did not happen as clean."""
 
 import json
 

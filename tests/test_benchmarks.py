@@ -1,4 +1,4 @@
-"""What is around the benchmarks; nothing is measured here."""
+"""The code around the benchmarks; nothing is measured here."""
 
 import re
 import signal
@@ -26,7 +26,7 @@ PAGE = "docs/performance.md"
 
 @define(eq=False, kw_only=True)
 class Double(Server):
-    """A server that does as it is told."""
+    """A server that does what the test says."""
 
     name: str = "double"
     package: str = "double-server"

@@ -1,4 +1,4 @@
-"""Names of other packages that are private and used all the same: when an upgrade takes one away, it fails by name."""
+"""The private names of other packages that are used: if an upgrade removes one, a test fails and names it."""
 
 import ast
 from pathlib import Path
@@ -11,7 +11,7 @@ from twisted.web.http import HTTPChannel
 
 SOURCE = Path(__file__).parents[1] / "jobengine"
 
-#: What is used of them, and by which of our files.
+#: The private names, and our files that use each.
 CHANNEL = {
     # Bytes behind the request under way: they are taken in the reactor's next turn.
     "_buffer": "http/channel.py",

@@ -1,4 +1,4 @@
-"""A client that asks no server, and commands that are run with it."""
+"""A client without a server, and commands that are run with it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -48,7 +48,7 @@ def stats_of(name: str = "mail", **more: Any) -> QueueStats:
 
 
 class FakeQueue:
-    """Notes what is asked of it; `answers` has what is given for a name, or raised."""
+    """Records its calls; `answers` has the result, or the error to raise, by the name of the method."""
 
     def __init__(self, name: str, key: Secret | None) -> None:
         self.name = name

@@ -61,13 +61,13 @@ def test_standard_error_is_shown_as_it_comes() -> None:
     assert shown.getvalue() == b"hello\n"
 
 
-def test_standard_error_that_can_not_be_shown_is_kept_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+def test_standard_error_that_can_not_be_shown_is_kept_and_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     with open("/dev/full", "wb", buffering=0) as full:
         assert _sh("echo hello >&2; exit 1", echo=full).errors == b"hello\n"
     assert caplog.messages == []
 
 
-def test_numbers_that_a_shell_of_any_kind_says_are_progress() -> None:
+def test_numbers_from_any_shell_are_progress() -> None:
     # In a process of its own, in which few file descriptors are in use.
     code = (
         "import asyncio; from jobengine.cli.command_runner import CommandRunner; "
@@ -241,7 +241,7 @@ def test_the_end_of_a_command_decides_on_its_job(ending: Ending, wanted: Verdict
     assert verdict(ending) == wanted
 
 
-def test_an_output_that_was_cut_is_no_result_and_that_is_said() -> None:
+def test_an_output_that_was_cut_is_no_result_and_the_note_says_so() -> None:
     said = verdict(Ending(0, json.dumps("x" * 100).encode(), cut=True))
     assert (said.kind, said.result) == ("complete", None)
     assert "longer" in said.note

@@ -1,4 +1,4 @@
-"""What commands ask of the client, what they print, and how they end."""
+"""The client calls that commands make, their output, and their exit codes."""
 
 import json
 import re
@@ -120,7 +120,7 @@ def _commands(group: click.Command = app, name: str = "") -> Iterator[tuple[str,
 
 @pytest.mark.parametrize(("name", "command"), list(_commands()))
 def test_the_help_of_each_command_ends_with_examples_of_it(shell: Shell, name: str, command: Command) -> None:
-    if name != "serve":  # its help goes on with that of twistd
+    if name != "serve":  # its help is followed by that of twistd
         done = shell(*name.split(), "--help")
         assert done.exit_code == 0
         assert done.stdout.endswith("".join(f"  {example}\n" for example in command.examples))
@@ -245,7 +245,7 @@ def test_wait_prints_the_result(shell: Shell) -> None:
         (job_of(state="inprogress"), "still inprogress"),
     ],
 )
-def test_a_job_that_has_not_come_to_be_complete_is_1(shell: Shell, job: Any, said: str) -> None:
+def test_waiting_for_a_job_that_does_not_complete_ends_with_1(shell: Shell, job: Any, said: str) -> None:
     shell.mail.answers["add_and_wait"] = job
     done = shell("add", "mail", "{}", "--wait")
     assert (done.exit_code, done.stdout) == (1, "")
@@ -266,12 +266,12 @@ def test_jobs_are_lines_with_tabs_where_there_is_no_terminal(shell: Shell) -> No
 
 
 @pytest.mark.parametrize("how_many", [["--limit", "3"], ["--all"]])
-def test_jobs_are_listed_by_time_when_that_is_said(shell: Shell, how_many: list[str]) -> None:
+def test_jobs_are_listed_by_time_with_the_option_sort(shell: Shell, how_many: list[str]) -> None:
     assert shell("jobs", "mail", "--sort", "-updated", *how_many).exit_code == 0
     assert [more for _, _, more in shell.mail.asked] == [{"sort": "-updated"}]
 
 
-def test_that_there_are_more_jobs_is_said_apart(shell: Shell) -> None:
+def test_a_note_says_that_there_are_more_jobs(shell: Shell) -> None:
     shell.mail.found = [job_of()] * 60
     few, every = shell("jobs", "mail", "--json", "--limit", "3"), shell("jobs", "mail", "--all")
     assert [json.loads(line)["uid"] for line in few.stdout.splitlines()] == [UID] * 3
@@ -290,7 +290,7 @@ def test_a_job_is_shown_field_by_field(shell: Shell) -> None:
     assert json.loads(shell("show", "mail", UID, "--json").stdout)["history"] == [attempt]
 
 
-def test_no_job_that_is_ready_is_3(shell: Shell) -> None:
+def test_next_without_a_ready_job_ends_with_3(shell: Shell) -> None:
     assert shell("next", "mail").exit_code == 0
     shell.mail.answers["peek"] = None
     done = shell("next", "mail")
@@ -331,7 +331,7 @@ def test_top_of_all_queues_needs_the_admin_key() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), (UID, "--tag", "x"), ("--tag", "x", "--all"), (UID, "--all")])
-def test_which_jobs_are_meant_is_said_in_one_way(shell: Shell, arguments: tuple[str, ...]) -> None:
+def test_jobs_are_selected_in_exactly_one_way(shell: Shell, arguments: tuple[str, ...]) -> None:
     assert shell("cancel", "mail", *arguments).exit_code == 2
     assert shell.engine.made == []
 

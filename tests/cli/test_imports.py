@@ -1,4 +1,4 @@
-"""What a command loads: it is started again and again, and so is to start fast."""
+"""The modules that a command loads: commands are run often, so they must start fast."""
 
 import subprocess
 import sys

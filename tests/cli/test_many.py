@@ -1,4 +1,4 @@
-"""Jobs from the lines of a file: added once, however often the command is run."""
+"""Jobs from the lines of a file: each is added once, however often the command is run."""
 
 import io
 import re
@@ -36,7 +36,7 @@ def test_another_file_or_batch_makes_other_jobs() -> None:
     assert not set(_uids(LINES)) & set(_uids(LINES, "again"))
 
 
-def test_a_file_that_was_mended_in_a_batch_makes_the_same_jobs_of_its_other_lines() -> None:
+def test_after_a_correction_in_a_batch_the_other_lines_make_the_same_jobs() -> None:
     before, after = _uids(LINES, "b"), _uids(LINES.replace(b"2", b"3") + b"{}\n", "b")
     assert [one for one in before if one not in after] == [before[1]]
     assert len(after) == 4
@@ -82,7 +82,7 @@ def test_a_file_with_a_bad_line_adds_nothing(shell: Shell, tmp_path: Path) -> No
     assert shell.mail.asked == []
 
 
-def test_a_break_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None:
+def test_an_interruption_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None:
     shell.mail.answers["add_in_chunks"] = OutcomeUnknown("lost")
     done = shell("add", "mail", "--many", _file(tmp_path))
     assert done.exit_code == 5
@@ -103,7 +103,9 @@ def test_a_line_that_the_server_can_not_read_is_looked_for_from_the_first_that_w
 
 
 @pytest.mark.parametrize("error", [QueueNotFound("no", status=404), TooManyRequests("full", status=429, index=1)])
-def test_a_file_that_is_not_to_blame_is_not_to_be_mended(shell: Shell, tmp_path: Path, error: JobEngineError) -> None:
+def test_an_error_that_is_not_the_files_does_not_advise_to_correct_the_file(
+    shell: Shell, tmp_path: Path, error: JobEngineError
+) -> None:
     shell.mail.answers["add_in_chunks"] = error
     assert "correct the file" not in shell("add", "mail", "--many", _file(tmp_path)).stderr
 

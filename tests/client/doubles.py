@@ -1,4 +1,4 @@
-"""A pool of no connections, for what is above them."""
+"""A pool without connections, for the parts of the client above it."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def answer(status: int, value: Any = None, **headers: str) -> Response:
 
 
 class FakePool(Pool):
-    """Answers each request by a function, or by what is next in a list; an exception is raised."""
+    """Answers each request by a function, or by the next item of a list; raises an item that is an exception."""
 
     def __init__(self, replies: "Callable[[Request], Reply] | list[Reply]") -> None:
         super().__init__(Address("http://server.example:6006"), lambda: None)

@@ -1,4 +1,4 @@
-"""What is tried again, how often, and what is raised at the end; by the client for threads, without sockets or time."""
+"""Retries of the client for threads, and the errors at their end; without sockets or real time."""
 
 import json
 import traceback
@@ -81,13 +81,13 @@ def test_a_connection_that_the_server_had_closed_is_no_reason_to_wait(clock: Clo
     assert clock.slept == []
 
 
-def test_the_server_is_asked_again_when_it_wants_to_be(clock: Clock) -> None:
+def test_a_call_is_retried_as_retry_after_says(clock: Clock) -> None:
     engine, _ = _engine([answer(503, {"detail": "busy"}, retry_after="7"), answer(201, JOB)])
     engine.queue("q").add({})
     assert 7 <= clock.slept[0] < 8
 
 
-def test_after_the_time_that_was_set_the_outcome_is_unknown_if_something_was_sent(clock: Clock) -> None:
+def test_after_retry_for_the_outcome_is_unknown_if_something_was_sent(clock: Clock) -> None:
     engine, pool = _engine(lambda request: Broken("the connection was closed"), retry_for=10)
     with pytest.raises(OutcomeUnknown, match=r"http://server\.example:6006: the connection was closed"):
         engine.queue("q").add({})
@@ -95,7 +95,7 @@ def test_after_the_time_that_was_set_the_outcome_is_unknown_if_something_was_sen
     assert len(pool.requests) > 5
 
 
-def test_a_server_that_was_never_reached_is_unavailable_and_the_address_is_said(clock: Clock) -> None:
+def test_a_server_that_was_never_reached_is_unavailable_and_the_error_has_its_address(clock: Clock) -> None:
     engine, _ = _engine(lambda request: NotConnected("Connection refused"), retry_for=1)
     with pytest.raises(Unavailable, match=r"http://server\.example:6006: Connection refused") as caught:
         engine.queue("q").add({})
@@ -103,7 +103,7 @@ def test_a_server_that_was_never_reached_is_unavailable_and_the_address_is_said(
     assert caught.value.status is None
 
 
-def test_what_was_lost_once_stays_unknown_when_the_server_is_gone_after_that(clock: Clock) -> None:
+def test_an_outcome_stays_unknown_if_the_server_is_gone_after_a_lost_answer(clock: Clock) -> None:
     replies: list[Reply] = [Broken("cut")]
 
     def reply(request: Request) -> Reply:
@@ -148,7 +148,7 @@ def test_a_claim_that_never_left_is_tried_again(clock: Clock) -> None:
         (lambda queue: queue.keys.revoke("k"), 404),
     ],
 )
-def test_what_is_gone_when_it_is_asked_again_was_removed_before(clock: Clock, call: Any, status: int) -> None:
+def test_a_404_to_a_repeated_deletion_means_that_it_succeeded_before(clock: Clock, call: Any, status: int) -> None:
     engine, _ = _engine([Broken("cut"), answer(status, {"detail": "gone"})])
     call(engine.queue("q"))
     engine, _ = _engine([answer(status, {"detail": "gone"})])
@@ -187,7 +187,7 @@ def test_a_web_page_is_no_answer(clock: Clock) -> None:
         engine.queue("q").stats()
 
 
-def test_a_job_that_is_not_there_is_told_from_a_queue_that_is_not() -> None:
+def test_a_missing_job_and_a_missing_queue_are_different_errors() -> None:
     for detail, kind in (("The queue holds no job with uid 'u'", JobNotFound), ("There is no queue", QueueNotFound)):
         engine, _ = _engine([answer(404, {"detail": detail})])
         with pytest.raises(kind):
@@ -214,7 +214,7 @@ def test_no_key_is_in_a_repr_or_in_a_traceback_with_all_its_variables(clock: Clo
 
 
 def _frames_of_the_client(text: str) -> str:
-    """Without the frames of this file, which show what it passes."""
+    """The traceback without the frames of this file, which show its arguments."""
     return "\n".join(block for block in text.split('  File "') if "test_caller.py" not in block.partition("\n")[0])
 
 

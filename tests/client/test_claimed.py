@@ -1,4 +1,4 @@
-"""A job in the hands of its worker: its lease, its end, and what a block leaves behind."""
+"""A claimed job: its lease, its end, and the outcome of a `with` block."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ _JOB = {"uid": "u", "state": "inprogress", "queue_name": "q", "lease": "l", "tim
 
 
 class Server:
-    """Gives a job out and notes what is said of it."""
+    """Gives out a job, and records the updates of it."""
 
     def __init__(self, status: int = 200, short: dict[str, Any] | None = None, **answers: Any) -> None:
         self.updates: list[dict[str, Any]] = []
@@ -80,7 +80,7 @@ def test_a_block_that_ends_completes_the_job() -> None:
     assert _ends(server) == [{"new_status": "complete"}]
 
 
-def test_a_block_that_has_said_how_it_ended_says_nothing_more() -> None:
+def test_a_block_that_has_ended_its_job_reports_nothing_more() -> None:
     server = Server()
     with _claim(server)[0] as job:
         job.complete(7)
@@ -100,7 +100,7 @@ def test_an_error_while_reporting_a_failure_does_not_hide_the_first_error() -> N
         raise ValueError("no such address")
 
 
-def test_a_block_that_is_interrupted_gives_the_job_back() -> None:
+def test_a_block_that_is_interrupted_releases_the_job() -> None:
     server = Server()
     with pytest.raises(KeyboardInterrupt), _claim(server)[0]:
         raise KeyboardInterrupt
@@ -114,7 +114,7 @@ def test_a_long_error_is_sent_with_its_end() -> None:
     assert server.updates[0]["error"].endswith("the end")
 
 
-def test_a_lost_lease_is_said_and_nothing_is_sent_after_it() -> None:
+def test_a_lost_lease_is_raised_and_nothing_is_sent_after_it() -> None:
     server = Server(409)
     with _claim(server)[0] as job:
         with pytest.raises(LeaseLost):
@@ -124,7 +124,7 @@ def test_a_lost_lease_is_said_and_nothing_is_sent_after_it() -> None:
     assert len(server.updates) == 1
 
 
-def test_a_wish_that_it_ends_is_seen_by_progress() -> None:
+def test_progress_shows_that_the_job_was_cancelled() -> None:
     (job,) = _claim(Server(cancel_requested=True))
     assert job.progress() is False
     assert job.cancelled
@@ -174,7 +174,7 @@ def test_a_beat_that_is_lost_is_no_lost_lease() -> None:
 
 
 class Held:
-    """Something that is extended all the time."""
+    """A job whose lease is extended again and again."""
 
     beat_seconds = 0.001
 

@@ -1,4 +1,4 @@
-"""What lanes gather, and what becomes of each item: pure, with answers made by hand."""
+"""How lanes gather items, and the outcome of each item: pure, with answers made by hand."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ def _filled(items: Iterable[Item], kind: type[Lane] = AddLane, most: int = 100_0
 
 
 def _server(lane: Lane, bad: Mapping[bytes, tuple[int, bool]], most: int = 1_000_000) -> int:
-    """Answer as a server does that refuses some, with a status and with the index or without; how many requests."""
+    """Answer like a server that refuses `bad` items, with or without their index; returns the number of requests."""
     requests, held = 0, 0
     while batch := lane.take():
         requests += 1
@@ -54,7 +54,7 @@ def _server(lane: Lane, bad: Mapping[bytes, tuple[int, bool]], most: int = 1_000
     return requests
 
 
-def test_one_that_is_alone_goes_as_a_single_job_and_several_go_as_many() -> None:
+def test_one_job_goes_in_a_single_call_and_several_in_a_bulk_call() -> None:
     lane = AddLane('a"b', 10)
     one, two = _items(2)
     assert json.loads(lane.body([one])) == {"queue_name": 'a"b', "job": json.loads(one.data)}
@@ -109,7 +109,7 @@ def test_items_of_cancelled_callers_are_not_sent() -> None:
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["the server says which", "the server does not say which"])
-def test_a_bad_one_fails_alone(named: bool) -> None:
+def test_a_bad_item_fails_alone(named: bool) -> None:
     items = _items(100)
     requests = _server(_filled(items), {items[42].data: (400, named)})
     assert [number for number, item in enumerate(items) if item.error] == [42]
@@ -118,7 +118,7 @@ def test_a_bad_one_fails_alone(named: bool) -> None:
     assert requests < 25
 
 
-def test_many_bad_ones_cost_few_requests_and_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_bad_items_cost_few_requests_and_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     items = _items(1000)
     lane = _filled(items)
     sent: list[int] = []
@@ -150,7 +150,7 @@ def test_a_queue_takes_jobs_up_to_its_limit_and_refuses_more() -> None:
     assert requests < 10
 
 
-def test_what_holds_for_the_queue_fails_all_at_once_each_with_an_error_of_its_own() -> None:
+def test_an_error_about_the_queue_fails_all_items_each_with_an_error_of_its_own() -> None:
     items = _items(10)
     lane = _filled(items)
     lane.answered(lane.take(), _answer(401, {"detail": "no"}, **{"x-request-id": "r-1"}), repeated=False)
@@ -160,7 +160,7 @@ def test_what_holds_for_the_queue_fails_all_at_once_each_with_an_error_of_its_ow
     assert lane.first() is None
 
 
-def test_an_answer_that_is_none_of_a_job_engine_fails_them_all() -> None:
+def test_an_answer_that_is_not_from_a_jobengine_fails_all_items() -> None:
     for answer in (Response(200, {}, b"<html>"), _answer(201, {"jobs": []}), _answer(201, {"other": 1})):
         items = _items(2)
         lane = _filled(items)
@@ -228,14 +228,14 @@ def test_a_lost_outcome_fails_the_items_without_one() -> None:
 
 
 def _calls(count: int) -> list[Item]:
-    """Items of so many calls, which have their outcomes."""
+    """The items of this many calls, which have their outcomes."""
     items = [Item(b"a") for _ in range(count)]
     for item in items:
         item.closes = item.settled = True
     return items
 
 
-def test_callers_that_were_released_are_waited_for_for_a_quarter_of_the_round_trip() -> None:
+def test_released_callers_are_waited_for_up_to_a_quarter_of_the_round_trip() -> None:
     returning = Returning()
     returning.released(_calls(5), 2, began=10, now=14)
     assert returning.patience(3, 14) == 1
@@ -260,7 +260,7 @@ def test_an_item_that_is_sent_again_and_one_inside_a_call_are_no_callers() -> No
 
 
 def _patience(returning: Returning, waiting: int) -> float:
-    """The seconds for which callers are waited for, until there are so many of five."""
+    """The seconds to wait for the rest of five callers, when this many have come."""
     returning.released(_calls(5), 0, began=0, now=16)
     seconds = returning.patience(1, 16)
     returning.waited(waiting)

@@ -1,4 +1,4 @@
-"""Who sends what was gathered, in threads and in tasks; the server is a function that the test holds up."""
+"""How gathered calls are sent, in threads and in tasks; the server is a function that the test delays."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from jobengine.client.coalescing import MOST, AddLane, Item, Lane
 from jobengine.client.errors import BadRequest, Unavailable
 from jobengine.client.http import Response
 
-#: Seconds in which threads must come to where they are waited for.
+#: Seconds within which threads must reach the point that the test waits for.
 PATIENCE = 20
 
 
@@ -155,7 +155,7 @@ def test_a_thread_that_calls_alone_is_never_held_up(lane: AddLane, monkeypatch: 
     assert not thread.is_alive()
 
 
-def test_in_threads_a_bad_one_fails_alone(lane: AddLane) -> None:
+def test_in_threads_a_bad_item_fails_alone(lane: AddLane) -> None:
     server = Held()
     threads = Threads(sync_lanes.LaneDriver(lane, server.send))
     threads.submit(Item(b"first"))
@@ -186,7 +186,7 @@ def test_a_thread_that_is_interrupted_leaves_the_others_to_go_on(lane: AddLane) 
     assert [type(error) for error in threads.interrupted] == [KeyboardInterrupt]
 
 
-def test_a_server_that_can_not_be_reached_is_told_to_each_of_a_request(lane: AddLane) -> None:
+def test_each_caller_in_a_request_learns_that_the_server_can_not_be_reached(lane: AddLane) -> None:
     def send(lane: Lane, batch: Sequence[Item]) -> tuple[Response, bool]:
         raise Unavailable("gone")
 

@@ -1,4 +1,4 @@
-"""The client is held against api_schema.yml: each operation, each field that is sent, each field that comes back."""
+"""The client agrees with api_schema.yml: each operation, each field that is sent, each field of an answer."""
 
 import inspect
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def _fields(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(kind: type) -> set[str]:
-    """The wire's fields that a class reads."""
+    """The fields of the JSON that a class reads."""
     return {field.wire for base in kind.__mro__ for field in vars(base).values() if isinstance(field, Field)}
 
 

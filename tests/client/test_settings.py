@@ -41,18 +41,18 @@ def test_without_anything_it_is_the_server_on_this_machine_and_no_key() -> None:
     assert _shown(load(environment={})) == ("http://127.0.0.1:6006", None, None, {})
 
 
-def test_the_environment_says_it() -> None:
+def test_settings_come_from_the_environment() -> None:
     environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_ADMIN_KEY": "b"}
     assert _shown(load(environment=environment)) == ("http://e:2", "a", "b", {})
 
 
-def test_a_profile_says_it(path: Path) -> None:
+def test_settings_come_from_a_profile(path: Path) -> None:
     expected = ("https://work.example", "of the profile", "of the admin", {"mail": "of mail"})
     assert _shown(load(profile="work", environment={}, path=path)) == expected
     assert _shown(load(environment={"JOBENGINE_PROFILE": "work"}, path=path)) == expected
 
 
-def test_an_argument_goes_before_a_profile_by_argument_before_the_environment_before_its_profile(path: Path) -> None:
+def test_arguments_come_before_a_named_profile_the_environment_and_its_profile(path: Path) -> None:
     environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_PROFILE": "work"}
     assert _shown(load(environment=environment, path=path))[:3] == ("http://e:2", "a", "of the admin")
     assert _shown(load(profile="work", environment=environment, path=path))[0] == "https://work.example"

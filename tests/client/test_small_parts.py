@@ -239,7 +239,7 @@ def test_an_error_has_the_words_of_the_server() -> None:
     assert (error.retry_after, error.index) == (5, 3)
 
 
-def test_which_404_it_is_is_said_by_the_call_and_by_the_words() -> None:
+def test_the_call_and_the_text_decide_which_error_a_404_is() -> None:
     gone = {"detail": "There is no queue named 'q'; create it with PUT /api/v1/queue."}
     assert type(error_of(404, gone)) is QueueNotFound
     assert type(error_of(404, {"detail": "The queue holds no job"})) is JobNotFound

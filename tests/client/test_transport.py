@@ -1,4 +1,4 @@
-"""Connections, against a server of a few lines on this machine that does what it is told."""
+"""Connections, to a small local server that does what the test tells it."""
 
 import asyncio
 import json

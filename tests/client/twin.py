@@ -1,8 +1,8 @@
 """
 Makes the client for threads from the one for asyncio: run `python -m tests.client.twin` after a change of the latter.
 
-What differs is in modules that are written by hand, with the same names in both packages. Here only words are left out
-or replaced: `await`, `async`, and the names of what has one name in each.
+Parts that differ more are in modules that are written by hand, with the same names in both packages. Here only words
+are removed or replaced: `await`, `async`, and names that differ between the two clients.
 """
 
 import ast
@@ -14,7 +14,7 @@ import tokenize
 from pathlib import Path
 
 CLIENT = Path(__file__).parents[2] / "jobengine" / "client"
-#: Those that are made; the others of the package are written by hand.
+#: The modules that are made; the others of the package are written by hand.
 MODULES = ("adding", "backup", "caller", "claimed", "engine", "events", "queue")
 
 _RENAMED = {

@@ -1,4 +1,4 @@
-"""What keys with a role may do, and what queues let happen."""
+"""What keys with a role may do, and what settings of a queue allow."""
 
 from itertools import chain
 from typing import Any
@@ -14,7 +14,7 @@ from tests.contract.asking import KEY, Asker, Contract, World, every_question, n
 
 __all__ = ["AccessContract"]
 
-#: What keys with a role may ask, beside the owner's, in the words of the documentation.
+#: The commands that keys with a role may give, beside the owner's, in the words of the documentation.
 MAY = {
     Role.PRODUCER: {c.AddJobs, c.CheckKey, c.ReadJob},
     Role.WORKER: {c.CheckKey, c.Claim, c.Claims, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},

@@ -1,4 +1,4 @@
-"""What the tests of an engine's contract need around it, and short ways to ask it something."""
+"""The world around an engine in the tests of its contract, and short ways to give it commands."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -16,12 +16,12 @@ T = TypeVar("T")
 MINUTE = 60
 KEY = b"key"
 _ANY_UID = "00000000-0000-0000-0000-00000000dead"
-#: What calls an engine with a command, the command, and whether it names a job.
+#: A function that gives an engine a command, that command, and whether it names a job.
 Verb = tuple[Callable[[Any], Awaitable[Any]], Any, bool]
 
 
 class Pending(Protocol):
-    """A question that is under way."""
+    """A command that is under way."""
 
     @property
     def answered(self) -> bool:
@@ -32,11 +32,11 @@ class Pending(Protocol):
         """The answer; raises the error."""
 
     def cancel(self) -> None:
-        """Leave without the answer; what happens without time going by has happened then."""
+        """Leave without the answer, and let everything happen that needs no time."""
 
 
 class World(Protocol):
-    """An engine that is running, and the time and the storage around it."""
+    """A running engine, and the time and the storage around it."""
 
     @property
     def engine(self) -> Engine:
@@ -44,25 +44,25 @@ class World(Protocol):
 
     @property
     def now(self) -> int:
-        """What its clock says, in milliseconds."""
+        """The time of its clock, in milliseconds."""
 
     def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
-        """What these come to when they are asked all at once: each its result or its exception."""
+        """Ask all of these at once; returns the result or the exception of each."""
 
     def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Pending:
         """Ask, and let everything happen that needs no time, unless `settle` is false."""
 
     def settle(self) -> None:
-        """Let all happen that happens without time going by."""
+        """Let everything happen that needs no time."""
 
     def advance(self, seconds: float) -> None:
         """Let time go by, and settle."""
 
     def set_wall_clock(self, seconds: int) -> None:
-        """Set the wall clock forward by so many seconds, or back; no time goes by."""
+        """Set the wall clock forward by this many seconds, or back if negative; no time passes."""
 
     def reopen(self) -> None:
-        """Stop the engine in good order, and put a new one in its place on what it stored."""
+        """Stop the engine in good order, and start a new one on its storage."""
 
 
 class Asker:
@@ -72,7 +72,7 @@ class Asker:
         self.world = world
 
     def get(self, asked: Awaitable[T]) -> T:
-        """The result of one thing asked; raises its exception."""
+        """The result of an awaitable; raises its exception."""
         (result,) = self.world.all_of(asked)
         if isinstance(result, Exception):
             raise result
@@ -108,7 +108,7 @@ class Asker:
         return claimed[0].job if claimed else None
 
     def hold(self, **more: Any) -> Job:
-        """A job that was there to be claimed."""
+        """Claim a job, which must be ready, and return it."""
         job = self.claim(**more)
         assert job is not None
         return job
@@ -127,7 +127,7 @@ class Asker:
         between: Callable[[], None] = lambda: None,
         **wanted: Any,
     ) -> list[Job]:
-        """All jobs behind `after` that are wanted, read page by page; something may be done between the pages."""
+        """All jobs after `after` that match, read page by page; `between` is called between the pages."""
         jobs: list[Job] = []
         while True:
             page = self.ask(c.ListJobs, limit=limit, after=after, sort=sort, filter=c.Filter(**wanted))
@@ -139,7 +139,7 @@ class Asker:
             between()
 
     def read_queue(self, limit: int, between: Callable[[], None] = lambda: None) -> list[list[Job]]:
-        """All jobs of the queue as they are streamed; something may be done between the parts."""
+        """All jobs of the queue as they are streamed; `between` is called between the parts."""
         pages = self.get(self.world.engine.read_queue(c.ListJobs(queue="q", access_key=KEY, limit=limit)))
         parts: list[list[Job]] = []
         while (page := self.get(_next_of(pages))) is not None:
@@ -148,7 +148,7 @@ class Asker:
         return parts
 
     def counts(self, queue: str = "q") -> dict[State, int]:
-        """The jobs by state, but for the states that none is in."""
+        """The number of jobs in each state, without states that have none."""
         (counts,) = [one.counts for one in self.get(self.world.engine.ask(c.CountQueues())) if one.name == queue]
         return {state: count for state, count in counts.items() if count}
 
@@ -174,7 +174,7 @@ class Contract:
 
     @pytest.fixture
     def ask(self, world: World) -> Asker:
-        """Asks an engine that has the queue `q`, empty."""
+        """An Asker for an engine with the queue `q`, which is empty."""
         asker = Asker(world)
         asker.create()
         return asker
@@ -190,7 +190,7 @@ def new_job(queue: str = "q", key: bytes = KEY, **spec: Any) -> c.AddJobs:
 
 
 def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str = _ANY_UID) -> list[Verb]:
-    """Every question about a queue that is there, by every verb that takes it; unless told, its job is not there."""
+    """Every command about an existing queue, by every verb that takes it; by default its job does not exist."""
     named: dict[str, Any] = {"queue": queue, "access_key": key}
     done = c.Changes(state=State.QUEUED)
     matching = c.Filter(state=State.FAILED)

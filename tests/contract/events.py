@@ -18,10 +18,10 @@ def events_of(batches: Sequence[EventBatch]) -> list[JobEvent]:
 
 
 class EventsContract(Contract):
-    """What those are told who watch a queue."""
+    """What watchers of a queue are told."""
 
     def _seen(self, ask: Asker, stream: Any, count: int, first: Pending | None = None) -> list[JobEvent]:
-        """The next events of a stream, so many; `first` are those that were asked for already."""
+        """The next `count` events of a stream; `first` is the read that has begun already."""
         events: list[JobEvent] = [] if first is None else events_of(first.answer)
         while len(events) < count:
             events += events_of(ask.get(anext(stream)))

@@ -21,7 +21,7 @@ def matching(kind: Any, dry_run: bool = False, limit: int = 2, **more: Any) -> A
 
 
 class ManyContract(Contract):
-    """What goes on in slices, item by item, or by itself."""
+    """Changes in slices, item by item, and by time alone."""
 
     @pytest.mark.parametrize("dry_run", [True, False])
     def test_all_that_match_are_changed_or_only_counted(self, world: World, ask: Asker, dry_run: bool) -> None:

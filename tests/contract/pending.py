@@ -1,4 +1,4 @@
-"""A question to an engine in a world whose time goes by only when it is told to, and what such worlds share."""
+"""A command to an engine in a world whose time passes only when a test says so, and the base of such worlds."""
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ class _Settles(Protocol):
 
 
 class Begun:
-    """A question that is under way; see Pending."""
+    """A command that is under way; see Pending."""
 
     def __init__(self, world: _Settles, question: Awaitable[Any]) -> None:
         self._world = world
@@ -46,7 +46,7 @@ async def _awaited(question: Awaitable[Any]) -> Any:
 
 
 def result_of(pending: Begun) -> Any:
-    """What came of it: the answer, or its exception."""
+    """Its answer, or its exception."""
     try:
         return pending.answer
     except Exception as error:
@@ -54,7 +54,7 @@ def result_of(pending: Begun) -> Any:
 
 
 class ToldWorld:
-    """A world whose engine does only what it is told to."""
+    """A world in which things happen only when a test says so."""
 
     def __init__(self) -> None:
         self._clock = new_clock()
@@ -80,7 +80,7 @@ class ToldWorld:
         return pending
 
     def _run_until(self, done: Callable[[], bool]) -> None:
-        """Let happen what needs no time, until it is done."""
+        """Let things happen that need no time, until it is done."""
         for _ in range(1000):
             if done():
                 return

@@ -1,4 +1,4 @@
-"""Lists by time, and what they have of jobs that are edited while they are read."""
+"""Lists by time, also while their jobs are edited."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 """
-What every engine promises behind its door (jobengine.engine.door), as tests for whichever engine they are handed.
+What every engine promises behind its door (jobengine.engine.door), as tests for any engine.
 
 To hold an engine to it, subclass EngineContract and give it a fixture `world`; see test_local.py. No test touches
 anything but the door.
@@ -312,7 +312,7 @@ class JobsContract(Contract):
         priorities = iter(range(1, 100))
 
         def edit() -> None:
-            """The last job goes to the front, the first to the end."""
+            """Move the last job to the front, and the first to the end."""
             for job, priority in ((jobs[-1], next(priorities)), (jobs[0], -next(priorities))):
                 ask.update(job, priority=priority)
 

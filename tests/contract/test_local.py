@@ -1,4 +1,4 @@
-"""The engine on one machine, held to the contract of all engines."""
+"""The engine on one machine keeps the contract of all engines."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, start
 
 
 class LocalWorld(ToldWorld):
-    """A LocalEngine on a file, in a time of its own."""
+    """A LocalEngine on a file, with a clock of its own."""
 
     def __init__(self, path: Path, thread: type[AtOnce] | type[Stepped], **parts: Any) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class LocalWorld(ToldWorld):
 @pytest.mark.parametrize("sync_interval", [0, 0.05], ids=["commit", "interval"])
 @pytest.mark.parametrize("thread", [AtOnce, Stepped], ids=["writes at once", "writes take a while"])
 class TestLocalEngine(EngineContract):
-    """LocalEngine, with a writer that is quick and one that is slow."""
+    """LocalEngine, with a fast writer and with a slow one."""
 
     @pytest.fixture
     def world(self, tmp_path: Path, thread: type[AtOnce] | type[Stepped], sync_interval: float) -> Iterator[LocalWorld]:
@@ -71,7 +71,7 @@ class TestLocalEngine(EngineContract):
 
 
 class _Forgetful:
-    """An engine that forgets what it gave out."""
+    """An engine that forgets its claims."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -1,4 +1,4 @@
-"""The engine on PostgreSQL, held to the contract of all engines."""
+"""The engine on PostgreSQL keeps the contract of all engines."""
 
 from collections.abc import Iterator
 
@@ -20,12 +20,12 @@ from tests.postgres import TABLES, Database
 
 pytestmark = pytest.mark.slow
 
-#: Where a database with a time of its own has it.
+#: The table from which a database with a clock of its own reads the time.
 PRETENDED = "(SELECT at FROM pretended)"
 
 
 class PostgresWorld(ToldWorld):
-    """A PostgresEngine whose database has a time of its own."""
+    """A PostgresEngine whose database has a clock of its own."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def world(database: Database) -> Iterator[PostgresWorld]:
 
 
 def _rows(world: PostgresWorld) -> dict[str, int]:
-    """How many rows each table has that is about queues."""
+    """The number of rows in each table about queues."""
     tables = [table for table in TABLES if table != "lane"]
     return {table: len(world.control.execute(f"SELECT 1 FROM {table}").fetchall()) for table in tables}
 

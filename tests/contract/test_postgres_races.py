@@ -27,17 +27,17 @@ pytestmark = pytest.mark.slow
 
 KEY = b"key"
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
-#: Few, so that they meet again.
+#: Few unique keys, so that clients collide.
 UIDS = [f"00000000-0000-4000-8000-{at:012}" for at in range(40)]
 
 
 @define
 class _Client:
-    """Asks one session at random."""
+    """Gives one session random commands."""
 
     session: Session
     random: random.Random
-    #: Uid and lease of what it holds.
+    #: Uid and lease of the jobs that it holds.
     held: list[tuple[str, str]] = field(factory=list)
     leases: list[str] = field(factory=list)
     failed: list[BaseException] = field(factory=list)

@@ -1,4 +1,4 @@
-"""Waiters for jobs and for the ends of jobs: what each gets, what each is told, and what is left when they leave."""
+"""Waiters for jobs and for the ends of jobs: what each gets, and what remains when they leave."""
 
 import pytest
 
@@ -34,13 +34,13 @@ class WaitingContract(Contract):
         first, second, third = ask.add(tags=("cpu",)), ask.add(tags=("gpu",)), ask.add(tags=("eu", "x", "gpu"))
         assert [given(one) for one in (any_one, gpu, both)] == [[uid_of(job)] for job in (first, second, third)]
 
-    def test_one_may_wait_for_several_queues_and_take_several_jobs(self, ask: Asker) -> None:
+    def test_a_waiter_may_wait_for_several_queues_and_take_several_jobs(self, ask: Asker) -> None:
         ask.create("other")
         waiting = ask.claiming("other", "q", count=2)
         job = ask.add()
         assert [(one.queue, one.job.spec.uid) for one in waiting.answer.jobs] == [("q", uid_of(job))]
 
-    def test_after_its_time_one_gets_nothing_now_or_later(self, world: World, ask: Asker) -> None:
+    def test_after_its_time_a_waiter_gets_nothing_now_or_later(self, world: World, ask: Asker) -> None:
         waiting = ask.claiming(wait=5)
         world.advance(4.999)
         assert not waiting.answered
@@ -101,7 +101,7 @@ class WaitingContract(Contract):
         with pytest.raises(e.QueueNotFound):
             assert owner.answer
 
-    def test_to_release_an_engine_answers_all_who_wait_now_and_later(self, world: World, ask: Asker) -> None:
+    def test_releasing_an_engine_answers_all_waiters_now_and_later(self, world: World, ask: Asker) -> None:
         job = ask.add(delay_seconds=60)
         waiting = [ask.claiming(), ask.peeking(), ask.awaiting(job)]
         world.engine.release()

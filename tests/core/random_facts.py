@@ -18,7 +18,7 @@ from tests.doubles import START
 
 __all__ = ["any_facts", "any_specs", "any_standings", "facts"]
 
-# Few of each, so that facts meet.
+# Few of each, so that facts concern the same queues and jobs.
 
 _NAMES = st.sampled_from(["a", "b"])
 _UIDS = st.sampled_from(["1", "2", "3", "4", "5", "6"])
@@ -71,7 +71,7 @@ _QUEUES = st.builds(
     _SMALL,
 )
 
-#: Any facts about a few queues and jobs, those about what is not there included.
+#: Any facts about a few queues and jobs, including ones that do not exist.
 facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(JobAdded, _NAMES, st.builds(Job, _SPECS, _STANDINGS)),
     st.builds(JobAdded, _NAMES, st.builds(Job, _SPECS, _STANDINGS)),
@@ -83,7 +83,7 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(ClockSet, st.sampled_from([0, -5 * MINUTE, 5 * MINUTE])),
 )
 
-# Every value that a field may have, for what is written and read back.
+# Every value that a field may have, to be written and read back.
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 _MAYBE_TEXT = st.none() | _TEXT

@@ -17,7 +17,7 @@ from jobengine.core.rules import renew_key
 from tests.core.test_rules import every_command
 from tests.core.worlds import KEY, World, picture
 
-#: What each role may do beside the owner, who may do everything, in the words of the documentation.
+#: The commands of each role, in the words of the documentation; the owner may give all.
 MAY = {
     Role.PRODUCER: {c.AddJobs, c.ReadJob},
     Role.WORKER: {c.Claim, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},
@@ -133,7 +133,7 @@ def test_a_queue_has_a_limited_number_of_keys(world: World) -> None:
         add_key(world, Role.WORKER, b"one more")
 
 
-def test_a_new_key_of_the_owner_stands_in_place_of_the_old_one(world: World) -> None:
+def test_a_new_key_of_the_owner_replaces_the_old_one(world: World) -> None:
     add_key(world, Role.WORKER, b"w")
     world.add()
     world.set_up(new_access_key=b"fresh")
@@ -144,7 +144,7 @@ def test_a_new_key_of_the_owner_stands_in_place_of_the_old_one(world: World) -> 
 
 
 def of_go(world: World, key: bytes = KEY) -> Queue:
-    """The queue of a world, as it is when it was taken over from the Go version."""
+    """The queue of a world, as it is right after an import from the Go version."""
     queue = world.tables.queues["q"].queue
     world.apply([QueueChanged(evolve(queue, digest=access.digest_of_sha512(sha512(key).hexdigest(), queue.salt)))])
     return world.tables.queues["q"].queue

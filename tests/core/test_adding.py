@@ -1,4 +1,4 @@
-"""Adding jobs: what makes a request the same as an earlier one, all or none, and the limits of a queue."""
+"""Adding jobs: repeated requests, all or none, and the limits of a queue."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Attempts: retries and their delays, history, cancelling, and what every move makes of them."""
+"""Attempts: retries and their delays, history, cancelling, and how each change of state counts."""
 
 from typing import Any
 
@@ -240,7 +240,7 @@ def test_a_job_whose_end_was_asked_for_is_not_tried_again(world: World, how: str
 
 
 @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
-def test_to_cancel_what_is_finished_changes_nothing(world: World, state: State) -> None:
+def test_cancelling_what_is_finished_changes_nothing(world: World, state: State) -> None:
     uid = world.add().spec.uid
     before = world.update(uid, state)
     world.now += 5

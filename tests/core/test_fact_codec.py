@@ -1,4 +1,4 @@
-"""What is read back from records takes no more memory than what was added."""
+"""Jobs that are read back from records take no more memory than jobs that were added."""
 
 from typing import Any
 

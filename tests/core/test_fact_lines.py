@@ -1,4 +1,4 @@
-"""Lines of an export say what records say, and only lines that could be of one are read."""
+"""Lines of an export have the contents of records, and only valid lines are read."""
 
 import json
 from typing import Any

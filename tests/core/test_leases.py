@@ -49,7 +49,7 @@ def test_a_lease_that_never_was_is_lost(world: World, lease: str) -> None:
 
 
 @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
-def test_to_finish_a_second_time_with_the_same_lease_changes_nothing(world: World, state: State) -> None:
+def test_finishing_twice_with_the_same_lease_changes_nothing(world: World, state: State) -> None:
     uid = world.add().spec.uid
     lease = world.hold().standing.lease
     done = world.update(uid, state, lease=lease, result=b"1")

@@ -1,4 +1,4 @@
-"""Finding jobs: tags, filters, pages, sweeps, a place in line; and queues that are paused."""
+"""Finding jobs: tags, filters, pages, sweeps, the place in line; and paused queues."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A command decided on a table of which only what it needs is loaded comes to the same as on the whole table."""
+"""A command has the same outcome on a partial table, with only what it needs, as on the whole table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -85,7 +85,7 @@ def _small(queue: Queue, jobs: list[Job], whole: QueueTable, ahead: int) -> Queu
 
 
 def _ready(whole: QueueTable, asked: n.ReadyOf) -> list[Job]:
-    # One more, to see that no rule takes it.
+    # One more than needed, to see that no rule takes it.
     return list(whole.ready_jobs(asked.tags))[: asked.count + 1]
 
 
@@ -129,7 +129,7 @@ def outcome(decided: Callable[[], Any]) -> Any:
 
 
 def after(commands: list[Any]) -> World:
-    """A world in which these have been asked, and whose queue has a key for every role."""
+    """A world after these commands, whose queue has a key for every role."""
     world = World()
     world.create()
     for role, key in KEYS.items():
@@ -155,7 +155,7 @@ def after(commands: list[Any]) -> World:
 def test_a_command_has_the_same_outcome_on_a_partial_table_as_on_the_whole_one(
     adds: list[Any], others: list[Any], command: Any, max_jobs: int | None
 ) -> None:
-    """Without a command it is the first one again, as by a client that got no answer."""
+    """Without a command, the first one is repeated, as by a client that got no answer."""
     command = command or adds[0]
     world = after([c.ChangeQueue(queue="q", access_key=KEY, max_jobs=max_jobs), *adds, *others])
     whole = outcome(lambda: decide(world.tables, command, world.now, CountedIds()))
@@ -164,7 +164,7 @@ def test_a_command_has_the_same_outcome_on_a_partial_table_as_on_the_whole_one(
 
 
 def test_every_command_on_a_queue_is_tried() -> None:
-    """But for those that need nothing but the queue."""
+    """Except those that need only the queue."""
     tried = {type(one) for one in every_command()}
     assert tried == set(ALLOWED)
     world = after([])

@@ -1,4 +1,4 @@
-"""What each command does, and what time does."""
+"""What each command does, and what expires."""
 
 from contextlib import suppress
 from typing import Any
@@ -254,7 +254,7 @@ def test_the_timeout_time_counts_while_queued_only(world: World) -> None:
 
 
 @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
-def test_to_keep_for_no_time_is_to_remove_at_once_after_the_answer(world: World, state: State) -> None:
+def test_a_job_that_is_kept_for_0_minutes_is_removed_right_after_the_answer(world: World, state: State) -> None:
     uid = world.add(keep_minutes=0).spec.uid
     assert world.update(uid, state).state is state
     with pytest.raises(JobNotFound):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jobengine.core import sorted_blocks as ordered
 from jobengine.core.sorted_blocks import Ordered
 
-#: Blocks as short as these are cut and joined all the time.
+#: Blocks so short that they are split and merged all the time.
 SHORT = {"_BLOCK": 4, "_LONGEST": 8, "_SHORTEST": 2}
 
 RUNS = st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 60), max_size=30)), max_size=20)
@@ -29,7 +29,7 @@ def ordered_of(values: list[int]) -> Ordered[int]:
 
 
 def check(one: Ordered[int], model: list[int]) -> None:
-    """Everything that can be asked of it, and that its blocks are as they should be."""
+    """Check everything that it returns, and that its blocks are valid."""
     assert list(one) == model
     assert len(one) == len(model)
     assert one.first() == (model[0] if model else None)
@@ -110,7 +110,7 @@ def test_blocks_do_not_stay_short_when_most_is_taken_out() -> None:
 
 
 class Compared(int):
-    """A number that counts how often one was compared with another."""
+    """A number that counts the comparisons."""
 
     times = 0
 
@@ -126,7 +126,7 @@ class Compared(int):
 
 
 def test_adjacent_values_are_inserted_and_removed_with_few_comparisons() -> None:
-    """One or two for each: the run is sorted, and looked at for whether it is side by side."""
+    """One or two for each value: the run is sorted, and checked for being adjacent."""
     one = Ordered[Compared]()
     Compared.times = 0
     for start in (*range(0, 100_000, 2_000), *range(1_000, 100_000, 2_000)):

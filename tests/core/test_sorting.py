@@ -1,4 +1,4 @@
-"""Lists by time: with an index or without, whole or half made, they are the sorted jobs."""
+"""Lists by time are the sorted jobs, without an index, with a complete one, and while one is built."""
 
 from collections.abc import Callable
 from random import Random
@@ -20,7 +20,7 @@ from tests.core.random_facts import facts
 from tests.core.worlds import KEY, World, picture
 
 SORTS = st.sampled_from(Sort)
-#: Some facts, then so many more jobs put into the index of an order.
+#: Some facts; then this many more jobs are put into the index of an order.
 STEPS = st.lists(st.tuples(st.lists(facts, max_size=5), SORTS, st.integers(0, 3)), max_size=12)
 
 
@@ -106,7 +106,7 @@ def test_pages_are_the_sorted_jobs_with_an_index_and_without(
 
 @pytest.fixture(params=["indexed", "sorted anew"])
 def crowd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A queue of 60 jobs, ten a moment, in blocks so short that they are cut and joined all the time."""
+    """A queue of 60 jobs, ten of each time, in blocks so short that they are split and merged all the time."""
     for name, length in {"_BLOCK": 4, "_LONGEST": 8, "_SHORTEST": 2}.items():
         monkeypatch.setattr(sorted_blocks, name, length)
     world = World()
@@ -135,7 +135,7 @@ def read(world: World, sort: Sort, between: Callable[[], Any] = lambda: None, mo
 
 
 def edits(world: World, *, pace: int = 1) -> Callable[[], None]:
-    """Edits of four jobs by chance, `pace` milliseconds after what was before, and a new job."""
+    """A function that edits four random jobs and adds one, `pace` milliseconds later each time."""
     random, uids = Random(3), [job.spec.uid for job in world.list()]
 
     def edit() -> None:

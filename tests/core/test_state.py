@@ -1,4 +1,4 @@
-"""The tables against any facts at all: what is taken back is as it was, and a snapshot in slices is the state."""
+"""The tables with any facts: rolling back restores them, and a snapshot in slices is the state."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -73,7 +73,7 @@ def test_a_record_reads_as_the_fact_that_it_was_made_of(fact: Fact) -> None:
 
 
 def applied_as_made(tables: Tables, fact: Fact) -> bool:
-    """Whether rules could have made the fact; if so, it is applied."""
+    """Apply a fact if rules could have made it; whether they could."""
     if isinstance(fact, JobAdded) and fact.queue not in tables.queues:
         return False
     if isinstance(fact, QueueCreated) and fact.queue.name in tables.queues:
@@ -89,9 +89,9 @@ def test_a_snapshot_in_slices_between_changes_is_the_state(
     before: list[Fact], commits: list[list[Fact]], size: int, slice_last: bool
 ) -> None:
     """
-    As compaction does it: each slice is taken when a commit was applied, and stands before it in the file.
+    As in a compaction: each slice is taken after a commit was applied, and precedes it in the file.
 
-    Rules never add a job to a queue that is not there, nor create one that is, so such facts are left out.
+    Rules never add a job to a missing queue, and never create an existing queue, so such facts are left out.
     """
     tables = tables_of(before)
     snapshot = Snapshot(tables)
@@ -133,7 +133,7 @@ def test_live_bytes_are_about_the_length_of_a_fresh_snapshot() -> None:
 
 
 class Counted(Ordered[Any]):
-    """A list that counts what is asked of it."""
+    """A list that counts its operations."""
 
     asked = 0
 
@@ -156,7 +156,7 @@ class Counted(Ordered[Any]):
 
 
 def index_steps(jobs: int, work: Callable[[World], Any]) -> int:
-    """How many index operations some work takes with so many jobs in the queue."""
+    """The number of index operations of some work, with this many jobs in the queue."""
     world = World()
     world.create()
     table = world.tables.queues["q"]

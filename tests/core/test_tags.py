@@ -11,7 +11,7 @@ MANY = 500
 
 
 class Counted(dict[str, Any]):
-    """A table's jobs that count how often one is looked at."""
+    """A table's jobs, which count how often one is looked at."""
 
     looks = 0
 

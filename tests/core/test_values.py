@@ -1,4 +1,4 @@
-"""What is secret, or a client's own, is in no repr of a value."""
+"""Secrets and clients' data are in no repr of a value."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from jobengine.core.values import _HIDDEN, Value
 from jobengine.wire import requests, shown_job
 from jobengine.wire import responses as answers
 
-#: Where there are values.
+#: The modules with values.
 MODULES = {module.__name__ for module in (commands, events, model, state, answers, requests, shown_job)}
 #: Fields that may be shown. Decide about each new field: it belongs here, or among the hidden ones.
 SHOWN = """

@@ -1,4 +1,4 @@
-"""A queue that is read in parts while it is changed: what is there throughout is shown once."""
+"""A queue that is read in parts while it changes: a job that exists throughout is shown once."""
 
 from random import Random
 from typing import Any
@@ -14,7 +14,7 @@ from tests.core.worlds import KEY, World
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """A queue of 100 jobs in blocks so short that they are cut and joined all the time."""
+    """A queue of 100 jobs in blocks so short that they are split and merged all the time."""
     for name, length in {"_BLOCK": 4, "_LONGEST": 8, "_SHORTEST": 2}.items():
         monkeypatch.setattr(sorted_blocks, name, length)
     world = World()

@@ -35,7 +35,7 @@ MINUTE = 60_000
 
 
 class World:
-    """A state and the time in it, asked by way of the rules."""
+    """A state and its time; commands are decided by the rules."""
 
     def __init__(self) -> None:
         self.tables = Tables()
@@ -54,7 +54,7 @@ class World:
         self.tables.apply(some)
 
     def expire(self) -> list[Fact]:
-        """Make true what time has brought about; every fact of it."""
+        """Apply all facts that time alone has brought about, and return them."""
         happened: list[Fact] = []
         while due := expire(self.tables, self.now, 2):
             self.apply(due)
@@ -90,7 +90,7 @@ class World:
         return jobs[0] if jobs else None
 
     def hold(self, **more: Any) -> Job:
-        """A job that was there to be claimed."""
+        """Claim a job, which must be ready, and return it."""
         job = self.claim(**more)
         assert job is not None
         return job
@@ -115,7 +115,7 @@ class World:
 
 
 def picture(tables: Tables) -> dict[str, Any]:
-    """All that can be read of a state; every index is checked against the jobs on the way."""
+    """All that can be read of a state; also checks every index against the jobs."""
     seen = {}
     for name, table in tables.queues.items():
         jobs, _ = table.page(None, 10_000)

@@ -1,4 +1,4 @@
-"""The wall clock is watched by a timer of the system."""
+"""A timer of the system watches the wall clock."""
 
 import os
 import select
@@ -24,7 +24,7 @@ class _Reactor:
 
 
 def set_clock() -> None:
-    """Set the wall clock to what it shows; the few microseconds that this loses are corrected by the time service."""
+    """Set the wall clock to its own time; the time service corrects the few microseconds that this loses."""
     time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME))
 
 

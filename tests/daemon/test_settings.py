@@ -1,4 +1,4 @@
-"""What options and environment come to, and what is said of values that can't be used."""
+"""The settings from options and environment, and the errors for invalid values."""
 
 import os
 from contextlib import suppress
@@ -21,7 +21,7 @@ def read(**environment: str) -> Settings:
 
 
 def listening_at(settings: Settings) -> tuple[str, int]:
-    """Where a reactor would be asked to listen."""
+    """The address at which the reactor would listen."""
     reactor = MemoryReactor()
     serverFromString(reactor, settings.endpoint).listen(Factory())
     ((port, _, _, interface),) = reactor.tcpServers
@@ -73,7 +73,7 @@ def test_listen_stands_in_place_of_host_and_port() -> None:
     assert read(LISTEN="unix:/run/jobengine", API_PORT="80").endpoint == "unix:/run/jobengine"
 
 
-def test_old_clients_may_send_more_if_it_is_so_set() -> None:
+def test_unknown_fields_can_be_allowed_for_old_clients() -> None:
     assert not read().pass_unknown
     assert read(UNKNOWN_FIELDS="pass").pass_unknown
     with pytest.raises(BadSetting, match="UNKNOWN_FIELDS must be refuse or pass"):
@@ -160,7 +160,7 @@ def test_only_one_newline_at_the_end_of_a_secret_file_is_ignored(tmp_path: Path,
     assert read_settings({"secret-file": str(path)}, {"SECRET": "other"}).secret == secret
 
 
-def test_a_path_that_can_be_none_is_refused() -> None:
+def test_a_text_that_can_not_be_a_path_is_refused() -> None:
     with pytest.raises(BadSetting, match="SECRET_FILE can't be read"):
         read(SECRET_FILE="a\0b")
 
@@ -191,7 +191,7 @@ def test_an_option_that_names_no_secret_file_is_refused() -> None:
 
 
 @pytest.mark.parametrize("variable", ["SECRET", "ADMIN_KEY"])
-def test_a_secret_and_a_file_of_it_are_one_too_many(variable: str) -> None:
+def test_a_secret_together_with_its_file_is_refused(variable: str) -> None:
     with pytest.raises(BadSetting, match=f"{variable} and {variable}_FILE are both set"):
         read(**{variable: "s", f"{variable}_FILE": "f"})
 

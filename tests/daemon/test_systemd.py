@@ -1,4 +1,4 @@
-"""What a unit of Type=notify is told, over a socket as systemd has it."""
+"""The messages of a unit of Type=notify, over a socket like systemd's."""
 
 import socket
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from jobengine.engine.door import Readiness
 
 @pytest.fixture
 def heard(tmp_path: Path) -> Iterator[socket.socket]:
-    """The socket at which systemd hears."""
+    """The socket at which systemd listens."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
         bound.bind(str(tmp_path / "notify"))
         bound.setblocking(False)
@@ -23,7 +23,7 @@ def heard(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 class _Server:
-    """One that becomes ready when a test says so."""
+    """A server that becomes ready when a test says so."""
 
     reason = "recovering, 7 %"
 

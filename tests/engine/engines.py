@@ -1,4 +1,4 @@
-"""An engine on a real file, whose thread is stepped by hand, and short ways to ask it something."""
+"""An engine on a real file, whose thread is stepped by hand, and short ways to give it commands."""
 
 from collections.abc import Coroutine
 from pathlib import Path
@@ -33,7 +33,7 @@ KEY = b"key"
 
 
 class Asked:
-    """What came of a question to the engine."""
+    """A command to the engine, and its outcome."""
 
     def __init__(self, question: Coroutine[Any, Any, Any]) -> None:
         self.results: list[Any] = []
@@ -58,7 +58,7 @@ class Asked:
 
 @define
 class Desk:
-    """Asks an engine, and steps its thread and its clock."""
+    """Gives an engine commands, and steps its thread and its clock."""
 
     path: Path
     kind: type[LocalEngine] = LocalEngine
@@ -68,7 +68,7 @@ class Desk:
     files: FaultyFiles = field(factory=FaultyFiles)
     clock: Clock = field(factory=new_clock)
     new_id: CountedIds = field(factory=CountedIds)
-    #: Seconds by which the time of day was set.
+    #: Seconds by which the wall clock was set.
     ahead: int = 0
     failures: list[Exception] = field(factory=list)
     thread: Stepped = field(init=False)
@@ -98,14 +98,14 @@ class Desk:
         self.clock.advance(0)
 
     def one_turn(self) -> None:
-        """Make only those calls that are due already; `turn` makes those as well that they bring about."""
+        """Make only the calls that are due now; `turn` also makes the calls that these schedule."""
         for call in [call for call in self.clock.getDelayedCalls() if call.getTime() <= self.clock.seconds()]:
             function, arguments, named = call.func, call.args, call.kw  # type: ignore[attr-defined]  # of task.Clock
             call.cancel()
             function(*arguments, **named)
 
     def settle(self) -> None:
-        """Let all happen that happens without time going by."""
+        """Let everything happen that needs no time."""
         self.turn()
         while self.thread.waiting:
             self.thread.step()
@@ -132,11 +132,11 @@ class Desk:
             self.settle()
 
     def wall_seconds(self) -> int:
-        """What the wall clock shows, in Unix seconds."""
+        """The time of the wall clock, in Unix seconds."""
         return int(self.clock.seconds()) + self.ahead
 
     def kill(self) -> None:
-        """End as kill -9 does: what the thread was given is not done."""
+        """End as by kill -9: calls that the thread was given are not made."""
         self.engine.journal.close(orderly=False)
         for call in list(self.clock.getDelayedCalls()):
             call.cancel()
@@ -145,7 +145,7 @@ class Desk:
         return Asked(question)
 
     def told(self, question: Coroutine[Any, Any, Any]) -> Any:
-        """The answer to a question, once all has happened."""
+        """The answer to a command, after everything has happened that needs no time."""
         asked = Asked(question)
         self.settle()
         return asked.answer

@@ -1,4 +1,4 @@
-"""The wall clock is set, while the engine runs or not: spans of time go on, and appointments follow the clock."""
+"""The wall clock is set, while the engine runs or not: leases and delays go on, and absolute times follow the clock."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.engine.engines import Desk
 
 HOUR = 3_600
 STEPS = [HOUR, -HOUR, 400_000_000]
-#: What a test sees as the end of a span, and how a job comes to be in it: each lasts for 120 seconds.
+#: The kinds of spans, each of 120 seconds, and how a job enters one.
 SPANS: dict[str, Callable[[Desk], None]] = {
     "delay": lambda desk: _add(desk, delay_seconds=120),
     "retry": lambda desk: _fail(desk, max_attempts=2, retry_delay_seconds=120),

@@ -1,4 +1,4 @@
-"""Compaction keeps its pace: small steps beside commits, pauses between slices alone, no long sync at the end."""
+"""The pace of compaction: small slices with commits, pauses between slices that go alone, no long sync at the end."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def test_it_is_told_when_the_last_one_was_done_and_how_long_it_took(desk: Desk) 
 
 @pytest.mark.parametrize("length", [10, 1_000, 30_000])
 def test_without_a_pause_in_the_commits_the_file_grows_by_half_of_what_is_live(desk: Desk, length: int) -> None:
-    """Each commit brings its part of the copy, so no slice has to go alone."""
+    """Each commit carries its part of the copy, so no slice has to go alone."""
     begin(desk)
     uid = desk.jobs()[0].spec.uid
     before = desk.path.stat().st_size

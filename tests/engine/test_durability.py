@@ -1,4 +1,4 @@
-"""What the engine answers is on disk, even if the disk fails."""
+"""Everything that the engine's answers show is on disk, even if the disk fails."""
 
 import errno
 import os
@@ -78,7 +78,7 @@ class NoBarrier(LocalEngine):
 
 
 def answers_early(kind: type[LocalEngine], path: Path) -> list[str]:
-    """Which questions are answered while what they show is not on disk yet."""
+    """The names of commands that are answered before everything they show is on disk."""
     desk = Desk(path, kind)
     desk.create()
     uid = desk.told(desk.adding()).spec.uid
@@ -236,7 +236,7 @@ def test_after_an_error_of_the_disk_nothing_is_acknowledged_and_the_process_is_t
     assert [job.spec for job in desk.jobs()] == [acknowledged.spec]
 
 
-def test_more_than_may_wait_is_refused_and_nothing_of_it_is_done(tmp_path: Path) -> None:
+def test_changes_beyond_the_backlog_are_refused_and_not_made(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "db", parts={"max_backlog": 1000})
     desk.create()
     asked = [desk.ask(desk.adding(content=b'"' + b"x" * 400 + b'"')) for _ in range(5)]
@@ -292,7 +292,7 @@ def compacting_desk(tmp_path: Path) -> Desk:
 
 
 def garbage(desk: Desk) -> list[Job]:
-    """Jobs enough for some slices, and more changes to them than may stay."""
+    """Add enough jobs for some slices, and change them so often that a compaction is due."""
     jobs = [desk.ask(desk.adding()) for _ in range(1200)]
     desk.settle()
     desk.engine.executor.compaction.slack = 1 << 40
@@ -395,7 +395,7 @@ def test_a_compaction_whose_rename_may_be_lost_ends_the_process_and_vouches_for_
 
 
 def test_a_long_queue_name_in_any_script_does_not_make_compaction_start_again_and_again(tmp_path: Path) -> None:
-    """What is needed is weighed in bytes: characters of a name may take four, and control characters six."""
+    """Live data is counted in bytes: a character of a name may take four, and a control character six."""
     for name in ("q", "列" * 256, "\x01" * 256):
         tables = Tables()
         tables.apply([QueueCreated(evolve(MAIL, name=name)), *(JobAdded(name, job(number)) for number in range(100))])

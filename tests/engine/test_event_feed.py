@@ -1,4 +1,4 @@
-"""Events of jobs: told when they are on disk, resumed after the last one, and bounded for watchers that do not read."""
+"""Events of jobs: published when on disk, resumed after the last one, and bounded for watchers that do not read."""
 
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,11 @@ class Watching:
         self.read()
 
     def read(self) -> list[JobEvent | None]:
-        """All that has come until now; None is that something was missed."""
+        """All events so far; None means that some were missed."""
         while not self.over:
             if self.asked is None:
                 self.asked = Asked(self._next())
-            # Between what comes together others are let in.
+            # Others are let in between events that come together.
             self.desk.turn()
             if not self.asked.answered:
                 break
@@ -127,13 +127,13 @@ def test_an_event_under_way_when_one_comes_back_is_told_once(desk: Desk) -> None
     seen = first.last()
     desk.ask(desk.adding())
     desk.turn()
-    # Asked while the write is under way, answered when it is done.
+    # The watcher comes while the write is under way, and is answered when that is done.
     again = Watching(desk, seen)
     assert again.moves == [ADDED]
 
 
 @pytest.mark.parametrize("after", ["nonsense", "-", "0-1", "\u0661"])
-def test_one_with_an_id_that_is_not_known_is_told_that_it_missed_something(desk: Desk, after: str) -> None:
+def test_a_watcher_with_an_unknown_id_is_told_that_events_are_missing(desk: Desk, after: str) -> None:
     watching = Watching(desk, after)
     desk.told(desk.adding())
     assert watching.moves == [None, ADDED]
@@ -189,7 +189,7 @@ def job(number: int) -> Job:
 
 
 def publish(feed: Feed, queue: str, number: int) -> list[JobEvent]:
-    """Give out so many events, each of a request of its own."""
+    """Publish this many events, each of its own request."""
     made: list[JobEvent] = []
     for n in range(number):
         made += publish_together(feed, queue, 1, n)
@@ -204,7 +204,7 @@ def publish_together(feed: Feed, queue: str, number: int, start: int = 0) -> lis
 
 
 def waiting(watcher: Watcher) -> list[JobEvent]:
-    """What it has not taken yet."""
+    """The events that it has not read yet."""
     return [event for batch in watcher._waiting for event in batch.events]
 
 
@@ -287,7 +287,7 @@ def test_a_watcher_that_left_gets_nothing_more() -> None:
 
 
 def test_all_watchers_get_the_same_values() -> None:
-    """What is made of them, such as their text, can be made once."""
+    """So their encoded form, for example, can be made once."""
     feed = Feed(CountedIds())
     watchers = [feed.watch("q", None) for _ in range(3)]
     publish_together(feed, "q", 3 * _PIECE)

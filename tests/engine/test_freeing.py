@@ -1,4 +1,4 @@
-"""A long queue that was deleted is gone at once; what it had in memory goes in slices."""
+"""A long queue that is deleted is gone at once; its memory is freed in slices."""
 
 import errno
 import os

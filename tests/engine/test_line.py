@@ -213,7 +213,7 @@ def test_updates_that_come_with_a_claim_are_carried_out_one_by_one(desk: Desk) -
     assert len(given(claim)) == 1
 
 
-def test_a_claim_with_updates_comes_at_once_though_there_is_nothing_to_claim(desk: Desk) -> None:
+def test_a_claim_with_updates_is_answered_at_once_though_there_is_nothing_to_claim(desk: Desk) -> None:
     uid = add(desk)
     job = held(desk)
     claim = claiming(desk, updates=(finish(desk, uid, job.standing.lease),))

@@ -1,4 +1,4 @@
-"""No waiter misses what happens while a change is written, or while the engine is busy."""
+"""No waiter misses a job or an end while a change is written, or while the engine is busy."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_a_job_that_comes_while_the_claimer_sees_others_changes_written_is_given
     assert [one.job.state for one in claim.answer.jobs] == [State.INPROGRESS]
 
 
-def test_an_end_that_comes_while_others_changes_are_written_is_told_of(desk: Desk) -> None:
+def test_a_job_that_ends_while_other_changes_are_written_wakes_its_waiter(desk: Desk) -> None:
     uid = desk.told(desk.adding("q")).spec.uid
     desk.ask(desk.adding("other"))
     desk.turn()

@@ -1,4 +1,4 @@
-"""What is stored is read back in slices, while the engine says how far it is and carries nothing out."""
+"""The file is read back in slices; meanwhile the engine reports its progress and carries nothing out."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Indexes for lists by time are made when they are asked for, in slices, and dropped when they are unused."""
+"""Indexes for lists by time are built when they are first used, in slices, and dropped when they are unused."""
 
 from collections.abc import Coroutine
 from itertools import pairwise
@@ -17,7 +17,7 @@ from tests.engine.engines import KEY, Desk
 JOBS = 5_500
 #: The most jobs that one turn of the reactor may put into an index, or free of it.
 SLICE = 1_000
-#: Seconds that an index is kept, and less than that.
+#: Seconds for which an index is kept, and a shorter time.
 KEPT, NOT_YET = 300, 299
 
 

@@ -1,4 +1,4 @@
-"""Waiters: the order in which they are served, and that they see nothing that is not on disk."""
+"""Waiters: the order in which they are served, and that their answers are on disk."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -103,7 +103,7 @@ def test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_nex
     assert (job.state, job.standing.attempts) == (State.INPROGRESS, 1)
 
 
-def test_after_its_time_one_gets_nothing_and_is_not_given_anything_later(desk: Desk) -> None:
+def test_after_its_time_a_waiter_gets_nothing_and_is_given_nothing_later(desk: Desk) -> None:
     waiting = claiming(desk, "q", wait=5)
     desk.clock.advance(4.999)
     assert not waiting.answered
@@ -160,7 +160,7 @@ def test_waiters_get_no_job_during_a_pause_and_are_served_at_its_end(desk: Desk)
 
 
 class _Later(Timeline):
-    """A time that goes on at each look."""
+    """A time that advances at each reading."""
 
     def __init__(self, look: Callable[[], int]) -> None:
         self.look = look
@@ -173,7 +173,7 @@ class _Later(Timeline):
 
 
 def test_the_clock_is_read_once_for_a_command_and_the_waiters_that_it_serves(desk: Desk) -> None:
-    """Were it read again, the job that is ready a millisecond later would come before the one that was added."""
+    """If it were read again, a job that is ready a millisecond later would come before the one that was added."""
     waiting = claiming(desk, "q")
     add(desk, delay_seconds=5, priority=1)
     times = iter([5_000 - 1, 5_000 - 1, 5_000])
@@ -229,7 +229,7 @@ def test_a_waiter_for_a_job_that_is_deleted_is_told_at_once(desk: Desk) -> None:
     assert waiting[1].error is QueueNotFound
 
 
-def test_an_end_that_found_no_room_is_not_told_of(desk: Desk) -> None:
+def test_an_end_that_found_no_room_wakes_no_waiter(desk: Desk) -> None:
     uid = add(desk)
     waiting = reading(desk, uid)
     desk.files.faults["write"] = [FULL] * 1000

@@ -1,8 +1,8 @@
 """
 Fuzzes with atheris for some minutes: python -m tests.fuzz --minutes 10 [TARGET…]
 
-Begins with the kept inputs. New ones go to build/fuzz. With --keep, the fewest inputs that reach the same code as all
-of them are kept too. Ends with 1 if a target failed; its input is then in build/fuzz/TARGET.failed.
+Begins with the kept inputs; new ones go to build/fuzz. With --keep, the smallest set of inputs that reaches the same
+code as all of them is kept too. Ends with 1 if a target failed; its input is then in build/fuzz/TARGET.failed.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fuzz(name: str, seconds: float) -> bool:
-    """Whether the target held."""
+    """Fuzz a target; whether it never failed."""
     found = _FOLDER / name
     _fill(found, corpus.kept(name))
     sys.stdout.write(f"{name}, for {seconds:.0f} s\n")

@@ -57,7 +57,7 @@ def head(length: int, position: int) -> bytes:
 
 @frozen
 class Found:
-    """What a file holds."""
+    """The contents of a file."""
 
     #: The records of each good frame from the beginning on.
     frames: tuple[tuple[bytes, ...], ...]
@@ -74,7 +74,7 @@ class _Newer(Exception):
 
 @define
 class ReferenceReader:
-    """Reads one file; every question is answered from all of its bytes."""
+    """Reads one file, by plain searches through all of its bytes."""
 
     data: bytes
     _end: int = field(default=HEADER_SIZE, init=False)
@@ -144,7 +144,7 @@ class ReferenceReader:
 
 
 def _is_sealed(box: bytes) -> bool:
-    """Whether it is a frame of this file's key, wherever it belongs."""
+    """Whether it is a frame with this file's key, at any place."""
     try:
         return len(ClearBox().decrypt(box)) >= _PREFIX.size
     except CryptoError:

@@ -14,7 +14,7 @@ from .pieces import Pieces
 
 __all__ = ["frames"]
 
-#: A file has so many bytes at most, and is made in so many steps.
+#: The most bytes of a file, and the most steps in which it is made.
 _LONGEST: Final = 1 << 15
 _STEPS: Final = 40
 

@@ -25,5 +25,5 @@ def http_bytes(data: bytes) -> None:
     assert whole == cut, (sent, cuts)
     requests, statuses, *_ = whole
     assert _ANSWERS.issuperset(statuses), (statuses, sent)
-    # Twisted itself answers what is asked of *: OPTIONS by 200, all else by 405.
+    # Twisted itself answers requests for *: OPTIONS with 200, others with 405.
     assert len(requests) <= statuses.count(200), (statuses, sent)

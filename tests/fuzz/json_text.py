@@ -16,7 +16,7 @@ _OTHERS: Final = (
     b"-9223372036854775808 -9223372036854775809 18446744073709551615 true false null NaN Infinity -Infinity nul"
 )
 _BYTES: Final = [b" ", b"\t\r\n", b"\x0b", b"\x00", b"\xc3\xa9", b"\xff", b'"', b"\\", b"0" * 30, b"1" * 400, b"," * 9]
-#: Most texts of these are not JSON either, but more than of bytes are.
+#: Texts of these tokens are JSON more often than random bytes are.
 _TOKENS: Final = [*_STRINGS.split(), *_OTHERS.split(), *_BYTES]
 
 
@@ -46,7 +46,7 @@ def _of_tokens(numbers: bytes) -> bytes:
 
 
 def _is_taken(text: bytes, max_depth: int, max_values: int) -> bool:
-    """Whether the plain reader takes it."""
+    """Whether the plain reader accepts it."""
     try:
         return _values(reference(text, max_depth)) <= max_values
     except NotStrict:

@@ -1,4 +1,4 @@
-"""What the golden files hold, as values."""
+"""The contents of the golden files, as values."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ FULL_QUEUE_2 = evolve(FULL_QUEUE_3, old_key=None)
 
 
 def standing(state: State = State.QUEUED, updated: int = CREATED) -> Standing:
-    """As version 1 knew it: what was ever claimed had one attempt."""
+    """A standing of version 1: a job that was ever claimed has one attempt."""
     return Standing(state=state, updated=updated, attempts=0 if state is State.QUEUED else 1)
 
 

@@ -1,7 +1,7 @@
 """
 Writes the golden files of the format as it is now: `python -m tests.golden.make`.
 
-To be run once for each new version of the format or of a record; released golden files are never written again.
+Run it once for each new version of the format or of a record; released golden files are never written again.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ def make_database() -> None:
 
 
 def make_new_files() -> None:
-    """Make what there is not."""
+    """Make the files that do not exist."""
     if not DATABASE.exists():
         make_database()
         DATABASE.with_name(DATABASE.name + ".lock").unlink()

@@ -154,12 +154,12 @@ def test_there_is_a_golden_record_of_every_version_that_can_be_read() -> None:
 def test_fields_left_out_of_a_record_are_read_as_their_defaults(written: type, read: type) -> None:
     defaults = {name: field.default for name, field in _fields(read).items()}
     left_out = {name: field.default for name, field in _fields(written).items()}
-    # UNSET stands for what is encoded in another form, and asked for before.
+    # UNSET stands for fields that are encoded in another form.
     assert [name for name, default in left_out.items() if default not in (defaults[name], UNSET)] == []
 
 
 def _fields(kind: type) -> Mapping[str, Any]:
-    """What can be given, by name; each has a default."""
+    """The fields by name; each has a default."""
     if attrs.has(kind):
         return attrs.fields_dict(kind)
     return {field.name: field for field in structs.fields(kind)}

@@ -32,7 +32,7 @@ class _Transport(StringTransportWithDisconnection):
 
 
 def request(method: str, target: str, *headers: str, body: bytes = b"", version: str = "HTTP/1.1") -> bytes:
-    """A request as bytes; its length is said if there is a body."""
+    """A request as bytes, with a Content-Length if there is a body."""
     lines = [f"{method} {target} {version}", "Host: jobengine.test", *headers]
     if body:
         lines.append(f"Content-Length: {len(body)}")
@@ -87,14 +87,14 @@ class Connection:
         return self
 
     def wait(self, seconds: float) -> "Connection":
-        """Let time go by, for the connection and for the engine."""
+        """Let time pass, for the connection and for the engine."""
         reactor: Any = self.server.site.reactor
         reactor.advance(seconds)
         self.server.clock.advance(seconds)
         return self
 
     def go(self) -> None:
-        """Be gone."""
+        """Disconnect."""
         if self.transport.connected:
             self.transport.loseConnection()
         self.server.pump()
@@ -113,7 +113,7 @@ class Connection:
         return self.transport.connected
 
     def refusal(self, method: str = "GET", path: str = "/test") -> RawAnswer:
-        """The one answer, checked, of a server that will take no more on this connection."""
+        """Check and return the one answer of a server that then closes this connection."""
         (answer,) = self.answers
         check_answer(method, path, answer.status, answer.headers, answer.body)
         assert answer.headers["connection"] == "close"

@@ -18,7 +18,7 @@ _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 
 class Kept(Resource):
-    """Keeps what every request is made of, and answers."""
+    """Records the parts of every request, and answers it."""
 
     isLeaf = True  # noqa: N815  # Twisted's name
 
@@ -48,7 +48,7 @@ class _Transport(StringTransportWithDisconnection):
 
 
 def outcome(*pieces: bytes) -> Any:
-    """The requests that a connection took, when the bytes come in these pieces behind a first request; and its end."""
+    """The requests that a connection accepts when these pieces follow a first request, and how it ends."""
     kept = Kept()
     reactor: Any = MemoryReactorClock()
     site = JobSite(kept, LIMITS, lambda *_: None, reactor)

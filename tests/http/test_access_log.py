@@ -26,12 +26,12 @@ _EVENT = {"log_namespace": "jobengine.web", "log_level": LogLevel.info, "log_tim
 
 
 def _lines(events: list[LogEvent]) -> list[Line]:
-    """Of the requests that were answered."""
+    """The lines of the answered requests."""
     return [line for event in events if "requests" in event for line in event["requests"].each]
 
 
 def _in_json(events: list[LogEvent]) -> list[Any]:
-    """What is written as JSON."""
+    """The log as JSON."""
     return [json.loads(line) for event in events for line in json_lines(event).splitlines()]
 
 
@@ -204,7 +204,7 @@ def test_no_key_and_no_content_is_in_the_log_in_either_form(
 
 
 class _Failing:
-    """An engine with a mistake in it, somewhere below the command."""
+    """An engine with a bug, which fails below the command."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -293,7 +293,7 @@ def _line(number: int = 0, **more: Any) -> Line:
 
 
 def _recorder(clock: Clock, answered: int) -> Recorder:
-    """One that was told of so many requests, with numbers for their ids."""
+    """A recorder with this many requests, whose ids are numbers."""
     recorder = Recorder(clock)
     for number in range(answered):
         recorder.add(_line(number))

@@ -16,7 +16,7 @@ MUCH = request("GET", "/test", "X: " + "x" * 4000) * 5
 
 @pytest.fixture(params=["as a whole", "in pieces"])
 def connection(start: Callable[..., MemoryServer], stepped: Stepped, request: pytest.FixtureRequest) -> Connection:
-    """One on which a request is under way until `stepped` makes a step."""
+    """A connection on which a request is under way until `stepped` makes a step."""
     server = start(engine_parts={"thread": stepped})
     connection = Connection(server).send(TEST)
     for piece in [PUT] if request.param == "as a whole" else [PUT[:10], PUT[10:]]:
@@ -34,7 +34,7 @@ def test_reading_resumes_when_the_client_reads_its_answers(connection: Connectio
     assert _state(connection) == "paused"
     stepped.step()
     connection.server.pump()
-    # It is answered, but it is unknown whether the client reads that.
+    # It is answered, but it is unknown whether the client reads the answer.
     assert _state(connection) == "paused"
     connection.channel.resumeProducing()
     assert _state(connection) == "producing"
@@ -48,7 +48,7 @@ def test_no_further_request_is_started_for_a_client_that_does_not_read_its_answe
     stepped.step()
     connection.server.pump()
     assert stepped.waiting == []
-    # Nor is it held against it that they wait.
+    # Its waiting requests do not count against it.
     connection.wait(50)
     connection.channel.resumeProducing()
     connection.server.pump()

@@ -1,4 +1,4 @@
-"""Whether a browser lets a page from elsewhere use the API."""
+"""Whether a browser lets a page of another origin use the API."""
 
 from collections.abc import Callable
 
@@ -22,14 +22,14 @@ def _preflight(server: MemoryServer, origin: str) -> RawAnswer:
     return _ask(server, "OPTIONS", origin, "/api/v1/jobs", "Access-Control-Request-Method: PUT")
 
 
-def test_by_default_no_page_from_elsewhere_may_and_nothing_is_said_of_it(server: MemoryServer) -> None:
+def test_by_default_no_page_of_another_origin_may_use_the_api(server: MemoryServer) -> None:
     for answer in (_ask(server, "GET", ORIGIN), _preflight(server, ORIGIN)):
         assert not [name for name in answer.headers if name.startswith("access-control") or name == "vary"]
     assert _preflight(server, ORIGIN).status == 405
 
 
 @pytest.mark.parametrize("origins", [{ORIGIN.encode()}, {b"*"}])
-def test_a_page_from_an_origin_that_is_set_may(start: Callable[..., MemoryServer], origins: set[bytes]) -> None:
+def test_a_page_of_a_configured_origin_may_use_the_api(start: Callable[..., MemoryServer], origins: set[bytes]) -> None:
     server = start(cors_origins=frozenset(origins))
     asked = _preflight(server, ORIGIN)
     assert (asked.status, asked.headers["access-control-allow-origin"]) == (204, ORIGIN)
@@ -59,7 +59,7 @@ def _head(server: MemoryServer, path: str) -> RawAnswer:
     return RawAnswer(int(lines[0].split()[1]), headers, b"")
 
 
-def test_pages_from_other_origins_may_not(start: Callable[..., MemoryServer]) -> None:
+def test_pages_of_other_origins_may_not_use_the_api(start: Callable[..., MemoryServer]) -> None:
     server = start(cors_origins=frozenset({ORIGIN.encode()}))
     for origin in ("https://other.example", "http://board.example", "null", None):
         answer = _ask(server, "GET", origin)

@@ -15,7 +15,7 @@ from tests.http.outcomes import FIRST, LIMITS, Kept, outcome
 
 
 def test_bytes_after_a_last_request_are_ignored() -> None:
-    """As over TLS, where a connection that is being closed still gives what the client had sent by then."""
+    """As over TLS, where a closing connection still delivers bytes that the client has sent."""
     kept = Kept()
     site = JobSite(kept, LIMITS, lambda *_: None, MemoryReactorClock())
     channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
@@ -101,7 +101,7 @@ USUAL = st.sampled_from([b"Host: x", b"X-A: 1", b"x-a:2", b"Connection: keep-ali
 
 @st.composite
 def plain(draw: Any) -> bytes:
-    """A usual request, maybe with one unusual header or an unusual first line."""
+    """A usual request, possibly with one unusual header or an unusual first line."""
     body = draw(BODIES)
     headers = draw(st.lists(USUAL, max_size=8))
     if body or draw(st.booleans()):

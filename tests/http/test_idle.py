@@ -1,4 +1,4 @@
-"""Idle connections: each has a timer, and none has one during a request."""
+"""Idle connections have a timer each; a connection with a request has none."""
 
 from twisted.internet.task import Clock
 

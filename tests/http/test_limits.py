@@ -1,4 +1,4 @@
-"""The limits, each held while the bytes arrive."""
+"""The limits, each applied while the bytes arrive."""
 
 import tempfile
 from collections.abc import Callable
@@ -115,7 +115,7 @@ def test_a_large_body_is_never_put_in_a_file(server: MemoryServer, tmp_path: Any
 
 
 def _headers(count: int) -> list[str]:
-    # Host is one as well.
+    # The header Host counts too.
     return [f"X-{number}: {number}" for number in range(count - 1)]
 
 
@@ -330,7 +330,7 @@ def test_a_form_is_refused_for_its_type_and_not_parsed(server: MemoryServer) -> 
 # How many
 
 
-def test_a_connection_too_many_is_told_so_and_closed(start: Callable[..., MemoryServer]) -> None:
+def test_a_connection_beyond_the_limit_gets_an_answer_and_is_closed(start: Callable[..., MemoryServer]) -> None:
     server = start(limits=Limits(connections=3))
     for channel in list(server.site.channels):
         channel.loseConnection()

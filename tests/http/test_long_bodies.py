@@ -33,17 +33,17 @@ def test_a_long_body_with_a_wrong_key_is_refused_before_any_of_it_is_read(server
     assert len(connection.answers) == 1
 
 
-def test_a_long_body_for_a_queue_that_is_not_there_is_refused_so(server: MemoryServer) -> None:
+def test_a_long_body_for_a_missing_queue_is_refused_before_any_of_it_is_read(server: MemoryServer) -> None:
     assert _refused(Connection(server).send(_head("?queueName=other", "wrong")))[0] == 404
 
 
-def test_a_long_body_without_a_key_is_refused_so(server: MemoryServer) -> None:
+def test_a_long_body_without_a_key_is_refused_before_any_of_it_is_read(server: MemoryServer) -> None:
     sent = request("PUT", PATH + "?queueName=q", JSON, f"Content-Length: {2 * MIB}")
     assert _refused(Connection(server).send(sent))[0] == 400
 
 
 @pytest.mark.parametrize("query", ["", "?", "?queueName=", "?name=q", "?xqueueName=q"])
-def test_a_long_body_that_does_not_name_its_queue_is_told_to(server: MemoryServer, query: str) -> None:
+def test_a_long_body_whose_query_names_no_queue_is_refused_with_advice(server: MemoryServer, query: str) -> None:
     status, body = _refused(Connection(server).send(_head(query)))
     assert status == 413
     assert b"?queueName=" in body
@@ -88,7 +88,7 @@ def test_a_key_that_is_still_looked_at_when_the_body_is_whole_is_answered_once(
     start: Callable[..., MemoryServer], stepped: Stepped
 ) -> None:
     server = start(engine_parts={"thread": stepped})
-    # Something is being written, and what is read waits for it.
+    # A write is under way, and the check of the key waits for it.
     Connection(server).send(
         request("PUT", "/api/v1/job", JSON, "X-Access-Key: key", body=b'{"queue_name":"q","job":{"content":{}}}')
     )
@@ -108,7 +108,7 @@ def test_refused_keys_count_for_the_throttle(server: MemoryServer) -> None:
 
 
 class _Turns:
-    """What a connection plans for the next turns of the reactor, done one by one."""
+    """The calls that a connection plans for the next turns of the reactor, made one by one."""
 
     def __init__(self, connection: Connection) -> None:
         self.planned: list[Callable[[], None]] = []

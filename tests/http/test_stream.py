@@ -26,7 +26,7 @@ def _add(server: MemoryServer, *priorities: int) -> list[str]:
 
 
 def _fill(server: MemoryServer, count: int) -> list[str]:
-    """Add so many jobs of one priority; returns their uids."""
+    """Add this many jobs of one priority; returns their uids."""
     return _add(server, *[0] * count) if count else []
 
 
@@ -119,7 +119,7 @@ def test_a_list_whose_rest_was_deleted_still_ends_well(server: MemoryServer) -> 
     server.pump()
     for uid in uids[1000:]:
         _delete(server, uid)
-    # Two parts had been read by then, and the one behind them is empty.
+    # Two parts had been read by then, and the next one is empty.
     assert _end(connection)["size"] == 1000
 
 
@@ -155,7 +155,7 @@ def test_a_client_that_goes_in_the_middle_leaves_nothing_behind(
 
 
 class _Taken:
-    """Stands for what the system knows of the client's progress."""
+    """Stands for the system's knowledge of the client's progress."""
 
     def __init__(self, connection: Connection) -> None:
         self.bytes: int | None = 0
@@ -181,7 +181,7 @@ def test_a_client_that_takes_nothing_for_thirty_seconds_is_cut(server: MemorySer
     taken.bytes = known
     server.pump()
     assert connection.wait(29).open
-    # What it has taken is looked at every 30 seconds, and was not known before.
+    # The bytes that it has taken are checked every 30 seconds, and were unknown before.
     for _ in range(2):
         connection.wait(31)
         server.pump()

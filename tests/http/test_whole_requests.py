@@ -1,4 +1,4 @@
-"""A request in one piece does not go through Twisted's parser: bytes behind it must be neither lost nor reordered."""
+"""A request in one piece bypasses Twisted's parser: bytes after it must be neither lost nor reordered."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Daemons that are gone when their test is over, and places for them to fail in."""
+"""Daemons that end with their test, and disks that can be full."""
 
 import datetime
 import subprocess
@@ -87,13 +87,13 @@ def longest_poll(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Future[t
 
 @pytest.fixture(scope="session", autouse=True)
 def begun_first(request: pytest.FixtureRequest) -> None:
-    """Have what takes a minute go on beside the tests, if there is one that asks for it."""
+    """Start work that takes a minute beside the tests, if a test asks for it."""
     if any(map(_takes_a_minute, request.session.items)):
         request.getfixturevalue("longest_poll")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Ask for it last."""
+    """Run the tests that ask for it last."""
     items.sort(key=_takes_a_minute)
 
 

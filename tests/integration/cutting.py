@@ -1,4 +1,4 @@
-"""A proxy on this machine that cuts a connection after so many bytes."""
+"""A local proxy that cuts a connection after a number of bytes."""
 
 import socket
 import threading
@@ -10,8 +10,7 @@ class CuttingProxy:
     """
     Passes bytes on to a server, until it is told to cut: then the connection breaks after that many bytes, once.
 
-    What is beyond the cut is not passed on. A cut of the request reaches the server as a request that is not whole, one
-    of the answer leaves the client without the rest of it.
+    Bytes after the cut are not passed on: the server gets an incomplete request, or the client an incomplete answer.
     """
 
     def __init__(self, port: int) -> None:
@@ -41,12 +40,12 @@ class CuttingProxy:
         return f"http://127.0.0.1:{self.port}"
 
     def cut(self, direction: str, after: int) -> None:
-        """Cut when so many bytes more have passed in the direction, "request" or "answer"."""
+        """Cut after this many more bytes in the direction, "request" or "answer"."""
         with self._lock:
             self._left[direction] = after
 
     def has_cut(self) -> bool:
-        """Whether the cut was made; if not, it will not be made any more."""
+        """Whether the cut was made; if not, it is cancelled."""
         with self._lock:
             done = self._left == {"request": None, "answer": None}
             self._left = {"request": None, "answer": None}

@@ -21,14 +21,14 @@ from tests.schema import check_answer
 ROOT = Path(__file__).parents[2]
 TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
 SECRET = "the secret of the tests"
-#: Seconds in which a process must do what is expected of it; more on a machine that is busy with other things.
+#: Seconds within which a process must do what a test expects; more on a busy machine.
 DEADLINE = float(os.environ.get("TEST_DEADLINE", "20"))
 #: Bytes of an answer that is long.
 _LONG = 200_000
 
 
 def until(what: str, happened: Callable[[], Any], seconds: float = DEADLINE) -> Any:
-    """Poll until `happened` gives something true, and return it."""
+    """Poll until `happened` returns a true value, and return that."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         result = happened()
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 @frozen
 class Reply:
-    """What the daemon answered."""
+    """An answer of the daemon."""
 
     status: int
     headers: Mapping[str, str]
@@ -61,9 +61,9 @@ class Reply:
 
 class Client:
     """
-    One connection that is kept open. Holds every answer, or of each kind the first, against the schema.
+    One connection that is kept open. Checks the answers against the schema.
 
-    Of long answers it is the first of each kind in all the tests: they only have more of the same, and cost seconds.
+    Of long answers only the first of each kind is checked in a run: they only repeat it, and cost seconds.
     """
 
     _long: ClassVar[set[tuple[str, str, int]]] = set()
@@ -180,13 +180,13 @@ class Daemon:
     """`twistd -n jobengine` in a directory of its own; the same database at every start."""
 
     home: Path
-    #: Environment beside the least that is needed; an empty value takes a variable away.
+    #: More environment variables than the necessary ones; an empty value removes a variable.
     settings: dict[str, str] = field(factory=dict)
     #: Options of `twistd jobengine`.
     options: Sequence[str] = ()
     #: A command that runs it, such as strace.
     prefix: Sequence[str] = ()
-    #: What twistd is to run, and how.
+    #: The arguments of twistd.
     command: Sequence[str] = ("--nodaemon", "--pidfile=", "jobengine")
     process: "subprocess.Popen[bytes] | None" = None
     _port: int | None = None
@@ -231,7 +231,7 @@ class Daemon:
         return Client(self.port, **more)
 
     def launch(self) -> None:
-        """Begin to start it."""
+        """Start its process, without waiting until it is ready."""
         self.home.mkdir(exist_ok=True)
         self._port = None
         self._log_begins = self.log_path.stat().st_size if self.log_path.exists() else 0
@@ -256,7 +256,7 @@ class Daemon:
             return client.ready().status == 200
 
     def wait(self, seconds: float = DEADLINE) -> int:
-        """The exit code, minus the signal's number if it was one; if it does not end, that is a failure."""
+        """Wait until it ends; returns the exit code, or minus the number of a signal. Fails if it does not end."""
         assert self.process is not None
         try:
             return self.process.wait(seconds)
@@ -265,7 +265,7 @@ class Daemon:
             raise AssertionError(f"it did not end within {seconds} s; {self.all_output()}") from None
 
     def run(self) -> int:
-        """Start it where it should not start, and return the exit code."""
+        """Start it where the start must fail, and return the exit code."""
         self.launch()
         return self.wait()
 
@@ -274,12 +274,12 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self, seconds: float = DEADLINE) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM; returns the exit code."""
         self.terminate()
         return self.wait(seconds)
 
     def kill(self) -> None:
-        """SIGKILL; it may have ended before."""
+        """Send SIGKILL; it may have ended before."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -321,6 +321,6 @@ class Forked(Daemon):
     def stop(self, seconds: float = 5) -> int:
         pid = self.pid
         os.kill(pid, signal.SIGTERM)
-        # It is a child of the tests: what it was a child of has ended.
+        # It is a child of the tests now: its own parent has ended.
         _, status = until("it has ended", lambda: (ended := os.waitpid(pid, os.WNOHANG))[0] and ended, seconds)
         return os.waitstatus_to_exitcode(status)

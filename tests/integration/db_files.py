@@ -48,7 +48,7 @@ class Db:
         )
 
     def __call__(self, *arguments: str, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """What it printed, ending with `code`; no secret is in it, and no traceback."""
+        """Run it, check the exit code, and that it prints no secret and no traceback; returns its output."""
         done = self.run(*arguments, **environment)
         assert done.returncode == code, (arguments, done)
         assert SECRET not in done.stdout + done.stderr
@@ -85,7 +85,7 @@ def jobs(path: Path, secret: str = SECRET) -> int:
 
 @contextmanager
 def busy(daemon: Daemon) -> Iterator[list[str]]:
-    """Jobs that stay, added one after the other beside long ones that come and go; each when it was acknowledged."""
+    """Add jobs that stay, while long ones come and go; yields the uids acknowledged so far."""
     kept: list[str] = []
     done = threading.Event()
 
@@ -119,5 +119,5 @@ CALLS = ("pwrite64", "fdatasync", "fsync", "/^link", "/^unlink", "/^rename")
 
 
 def at(call: str, fault: str) -> list[str]:
-    """What to put before a command to have a fault at such a call."""
+    """The words before a command with which it has a fault at this call."""
     return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]

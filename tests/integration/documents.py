@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .daemons import ROOT
 
-#: Where the pages say that the server is.
+#: The address of the server in the pages.
 _PLACE = re.compile(r"(localhost|127\.0\.0\.1):6006")
 
 

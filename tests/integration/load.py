@@ -1,8 +1,8 @@
 """
-Load from many connections with a record of it, and the judgement of what was found after a crash.
+Load from many connections, with a record, and the check of a database after a crash.
 
-Each thread writes down an attempt before it is sent, and what the reply showed when it came. Nothing that any reply
-showed may be gone afterwards, unless a request that could come later changed it.
+Each thread records a request before it is sent, and the states that its reply showed. Nothing that a reply showed may
+be missing afterwards, unless a later request may have changed it.
 """
 
 import random
@@ -28,14 +28,14 @@ class Attempt:
     """One request."""
 
     kind: str
-    #: When it was about to be sent, and when its reply was read; for ever if there was none.
+    #: When it was about to be sent, and when its reply was read; infinite if there was none.
     began: float = field(factory=monotonic)
     ended: float = inf
     #: The number in the content of a job that it adds.
     number: str | None = None
-    #: The states, by uid, that it asks for.
+    #: The states that it requests, by uid.
     changes: dict[str, str] = field(factory=dict)
-    #: The states, by uid, that its reply showed.
+    #: The states that its reply showed, by uid.
     shown: dict[str, str] = field(factory=dict)
 
     def replied(self, shown: Mapping[str, str]) -> None:
@@ -51,9 +51,9 @@ class _Thread:
     client: Client
     queue: str
     stop: threading.Event
-    #: What it did, in order.
+    #: Its requests, in order.
     attempts: list[Attempt] = field(factory=list)
-    #: Answers that ought not to be.
+    #: Answers that are wrong.
     wrong: list[Reply] = field(factory=list)
     _random: random.Random = field(init=False)
     _known: list[str] = field(factory=list)
@@ -145,7 +145,7 @@ class _Thread:
 
 @define
 class Load:
-    """So many threads that put load on a queue."""
+    """A number of threads that put load on a queue."""
 
     _make_client: Callable[[], Client]
     queue: str
@@ -161,7 +161,7 @@ class Load:
             thread.start()
 
     def end(self) -> list[Attempt]:
-        """All that was attempted, once every thread has stopped."""
+        """Wait until every thread has stopped; returns all requests."""
         self._stop.set()
         for _, thread in self._threads:
             thread.join()
@@ -172,9 +172,9 @@ class Load:
 
 @frozen
 class Verdict:
-    """What was lost, and what was made up, between the attempts and what was found after the crash."""
+    """What was lost or invented: the difference between the recorded requests and the jobs after the crash."""
 
-    #: (uid, state shown, state found) of what was shown and is neither there nor was changed since.
+    #: (uid, state shown, state found) of jobs that are not as they were shown, and that no later request changed.
     lost: list[tuple[str, str, str]]
     #: Numbers of jobs that were never added, or exist twice.
     made_up: list[str]
@@ -187,7 +187,7 @@ class Verdict:
 
 
 def judge(attempts: Iterable[Attempt], found: Mapping[str, Any]) -> Verdict:
-    """Hold what was found (jobs by uid) against what was attempted and shown."""
+    """Compare the jobs that were found (by uid) with the recorded requests and replies."""
     attempts = list(attempts)
     changes: dict[str, list[Attempt]] = {}
     for attempt in attempts:

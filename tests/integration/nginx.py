@@ -13,9 +13,9 @@ from pathlib import Path
 from .daemons import Client, Daemon, Reply, free_port, until
 from .documents import at_port, blocks
 
-#: All that has to be said: where it listens, and what is behind it.
+#: The least configuration: where it listens, and the server behind it.
 AS_IT_COMES = "server { listen 127.0.0.1:443; location / { proxy_pass http://127.0.0.1:6006; } }"
-#: Where nginx and its files are, so that a test leaves nothing of it behind; it settles nothing of how requests go.
+#: The places of nginx's files, so that a test leaves none behind; nothing here changes how it handles requests.
 _FRAME = """
 daemon off;
 master_process off;
@@ -45,7 +45,7 @@ def as_documented(certificate: Path) -> str:
 
 @contextmanager
 def nginx(home: Path, servers: str, port: int, behind: int) -> Iterator[Path]:
-    """nginx on `port` in front of the daemon at the port `behind`; gives the file with its errors."""
+    """nginx on `port` in front of the daemon at the port `behind`; yields the file with its errors."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     assert program is not None, "this test needs nginx"
     home.mkdir()
@@ -65,7 +65,7 @@ def nginx(home: Path, servers: str, port: int, behind: int) -> Iterator[Path]:
 
 @contextmanager
 def longest_poll(home: Path) -> Iterator["Future[tuple[Reply, float]]"]:
-    """A claim that waits as long as it may behind nginx as it comes: its answer, and the seconds to it."""
+    """Start the longest possible claim behind nginx with default settings: its answer, and the seconds to it."""
     daemon = Daemon(home).start()
     port = free_port()
 

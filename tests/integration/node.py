@@ -19,7 +19,7 @@ TOOLS: Final = _MODULES / ".bin"
 
 
 def install() -> Path:
-    """Where the packages are, installed now if they are not those of the lock file."""
+    """Install the packages of the lock file, unless they are installed; returns their directory."""
     if shutil.which("npm") is None:
         pytest.fail("This test runs programs that need Node.js: apt-get install nodejs npm")
     lock = hashlib.sha256((GENERATORS / "package-lock.json").read_bytes()).hexdigest()
@@ -33,7 +33,7 @@ def install() -> Path:
 
 
 def run(command: Sequence[str], place: Path) -> str:
-    """What a command prints; fails with all of it if the command does."""
+    """The output of a command; fails with that output if the command fails."""
     done = subprocess.run(
         command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment()
     )
@@ -42,5 +42,5 @@ def run(command: Sequence[str], place: Path) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """This one, without colours and without what the tools would ask or tell their makers."""
+    """This environment, without colours, prompts and telemetry of the tools."""
     return {**os.environ, "NO_COLOR": "1", "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}

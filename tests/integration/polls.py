@@ -1,4 +1,4 @@
-"""Long polls over plain sockets, which can end in every way that a connection can end; and what a process does."""
+"""Long polls over plain sockets, which can end in every way that a connection can; and system calls of a process."""
 
 import json
 import re
@@ -26,7 +26,7 @@ class Poll:
 
     @classmethod
     def connect(cls, port: int) -> "Poll":
-        """Connected, and known to the daemon: it has answered."""
+        """Connect, and wait until the daemon knows the connection: it has answered."""
         poll = cls(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE))
         poll.connection.sendall(f"GET /test HTTP/1.1\r\n{_KEY}\r\n".encode())
         assert poll.answer()[0] == 200
@@ -49,7 +49,7 @@ class Poll:
         return response.status, json.loads(body) if body else None
 
     def rest(self) -> bytes:
-        """All that comes until the connection ends."""
+        """The bytes until the connection ends."""
         parts = []
         while part := self.connection.recv(65536):
             parts.append(part)
@@ -62,7 +62,7 @@ class Poll:
         return job
 
     def close(self) -> None:
-        """Go away: the daemon gets a FIN."""
+        """Disconnect: the daemon gets a FIN."""
         self.connection.close()
 
     def half_close(self) -> None:
@@ -70,20 +70,20 @@ class Poll:
         self.connection.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Go away without good-bye: the daemon gets an RST."""
+        """Disconnect abruptly: the daemon gets an RST."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
 
 @define
 class Polls:
-    """Polls that began one after the other, each when the one before had come to the daemon."""
+    """Polls that begin one after the other, each after the daemon has got the one before."""
 
     daemon: Daemon
     all: list[Poll] = field(factory=list)
 
     def add(self, number: int, **more: Any) -> list[Poll]:
-        """So many more."""
+        """Begin this many more."""
         new = [Poll.connect(self.daemon.port) for _ in range(number)]
         self.all += new
         return self.begin(new, **more)
@@ -93,12 +93,12 @@ class Polls:
         with self.daemon.client(sampled=True) as client:
             for poll in begun:
                 poll.begin(**more)
-                # What was sent before this is answered has come to the daemon.
+                # Once this is answered, everything sent before has reached the daemon.
                 assert client.call("GET", "/test").status == 200
         return begun
 
     def end(self, polls: Iterable[Poll], how: Callable[[Poll], None]) -> None:
-        """Let polls go away, and the daemon learn of it."""
+        """End polls, and wait until the daemon knows."""
         for poll in polls:
             how(poll)
         with self.daemon.client(sampled=True) as client:
@@ -110,14 +110,14 @@ class Polls:
 
 
 def system_calls(daemon: Daemon, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
-    """What its threads asked of the system in so many seconds, beside waiting in the calls in which they were."""
+    """The system calls of its threads in this many seconds, without those in which they were waiting already."""
     path = Path(daemon.home / "calls")
     tracer = subprocess.Popen(
         ["strace", "-f", "-ttt", "-p", str(daemon.pid), "-o", str(path)], stderr=subprocess.PIPE, text=True
     )
     assert tracer.stderr is not None
     assert "attached" in tracer.stderr.readline()
-    # To be attached to interrupts the calls, and they are made again.
+    # strace's attaching interrupts the calls that wait, and they are made again.
     until("strace sees the calls", lambda: path.exists() and "epoll_wait" in path.read_text())
     time.sleep(0.3)
     began = time.time()

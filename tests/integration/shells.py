@@ -41,7 +41,7 @@ class Shell:
     def __call__(
         self, *arguments: str, sent: str = "", code: int = 0, environment: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """What a command printed, which has to end with `code`."""
+        """Run a command, which must end with `code`; returns its output."""
         done = subprocess.run(
             ["jobengine", *arguments],
             cwd=self.home,
@@ -56,7 +56,7 @@ class Shell:
         return done
 
     def start(self, *arguments: str, **more: Any) -> "subprocess.Popen[bytes]":
-        """A command that goes on; `output` and `errors` have what it prints."""
+        """Start a command that goes on; `output` and `errors` are its outputs."""
         with open(self.home / "output", "wb") as output, open(self.home / "errors", "wb") as errors:
             return subprocess.Popen(
                 ["jobengine", *arguments],
@@ -69,7 +69,7 @@ class Shell:
             )
 
     def wait_for(self, text: str, where: str = "output") -> str:
-        """All that a command has printed that goes on, once the text is in it."""
+        """Wait until the output of a running command has the text; returns that output."""
 
         def printed() -> str:
             said = (self.home / where).read_text()
@@ -97,6 +97,6 @@ class Shell:
 
 
 def stop(process: "subprocess.Popen[bytes]", number: int = signal.SIGINT) -> int:
-    """Its exit code after a signal."""
+    """Send a signal; returns the exit code."""
     process.send_signal(number)
     return process.wait(20)

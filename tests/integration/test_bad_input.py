@@ -16,9 +16,9 @@ from .daemons import SECRET, Daemon
 
 HEAD = b"PUT /api/v1/job HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\nContent-Type: application/json\r\n"
 TEN_GIB = 10 << 30
-#: What is read at most of a request that was refused (64 MiB), and room for what the system keeps.
+#: The most bytes that are read of a refused request (64 MiB), and room for the system's buffers.
 READ = 96 << 20
-#: What one connection may make the daemon grow by.
+#: The most bytes by which one connection may make the daemon grow.
 GROWTH = 30 << 20
 
 
@@ -29,7 +29,7 @@ def _connected(daemon: Daemon) -> Iterator[socket.socket]:
 
 
 def _answer(connection: socket.socket) -> bytes:
-    """All that comes until the connection ends."""
+    """The bytes until the connection ends."""
     parts = []
     try:
         while part := connection.recv(65536):
@@ -40,7 +40,7 @@ def _answer(connection: socket.socket) -> bytes:
 
 
 def _offer(connection: socket.socket, piece: bytes, total: int) -> int:
-    """Send so many bytes, or as many as are taken; how many they were."""
+    """Send this many bytes, or as many as are accepted; returns their number."""
     sent = 0
     try:
         while sent < total:
@@ -80,7 +80,7 @@ def test_a_body_of_10_gib_is_refused_with_413_while_it_arrives_and_memory_stays_
         assert sent < READ, "it was read on after the answer"
     with _connected(daemon) as connection:
         connection.sendall(HEAD + head)
-        # As much as a client that looks for an answer would send before it looks.
+        # As much as a client would send before it looks for an answer.
         _offer(connection, piece, 4 << 20)
         assert _answer(connection).startswith(b"HTTP/1.1 413 ")
     # The peak, not just what is left of it.
@@ -130,7 +130,7 @@ def test_a_drip_is_cut_off_with_408_however_steady_it_is(
 def test_with_1100_connections_1000_are_served_and_the_others_get_503(make_daemon: MakeDaemon) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-    # The daemon has what a shell usually gives.
+    # The daemon starts with the usual limit of a shell.
     daemon = make_daemon(prefix=("prlimit", "--nofile=1024:")).start()
     try:
         with ExitStack() as stack:
@@ -183,7 +183,7 @@ def test_garbage_is_never_answered_with_a_5xx_nor_logged_as_an_error(daemon: Dae
             connection.sendall(garbage)
             connection.shutdown(socket.SHUT_WR)
             answer = _answer(connection)
-            # What is not refused at once, its end has cut short.
+            # Requests that were not refused at once were cut short by the end of the connection.
             assert answer == b"" or answer[9:10] in b"124", (garbage, answer)
     assert "Traceback" not in daemon.log
     assert "incident" not in daemon.log
@@ -195,7 +195,7 @@ def test_secrets_are_only_in_memory(make_daemon: MakeDaemon, tmp_path: Path) -> 
     canary, key = "canary-in-the-content", "canary-of-a-key"
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    # A temporary file may never have a name to be found by: so every file that is opened is looked at.
+    # A temporary file may have no name, so every file that is opened is checked.
     opened = tmp_path / "opened"
     strace = ("strace", "-D", "-f", "-qq", "-o", str(opened), "-e", "trace=openat")
     settings = {"TMPDIR": str(temporary), "ADMIN_KEY": "canary-of-admin"}

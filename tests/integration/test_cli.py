@@ -339,7 +339,7 @@ MIGRATE = "jobengine db migrate"
 
 @pytest.fixture
 def filled(shell: Shell) -> Shell:
-    """All that examples speak of."""
+    """The queues and jobs that the examples name."""
     for name in ("mail", "viewer"):
         (shell.home / f"{name}.key").write_text(f"a key for {name}\n")
         (shell.home / f"{name}.key").chmod(0o600)
@@ -360,7 +360,7 @@ def filled(shell: Shell) -> Shell:
 
 
 def _prepared(shell: Shell, example: str) -> str:
-    """The example, once there is what it needs beside `filled`, at free ports and with keys that exist."""
+    """Make what the example needs besides `filled`; returns it with free ports and existing keys."""
     if "queue create" in example:
         with shell.daemon.client(admin_key=ADMIN_KEY) as client:
             client.call("DELETE", "/api/v1/queue", query={"name": "mail"})

@@ -36,7 +36,7 @@ class Terminal:
         return subprocess.run(capture, capture_output=True, text=True, check=True).stdout
 
     def wait_for(self, pattern: str) -> str:
-        """What is seen once the pattern is in it."""
+        """Wait until the screen matches the pattern; returns the screen."""
 
         def found() -> str:
             seen = self.seen()
@@ -94,7 +94,7 @@ def test_lists_are_tables_with_colours_unless_these_are_turned_off(shell: Shell,
     assert "\x1b[3" not in terminal.seen(colours=True)
 
 
-def test_who_is_asked_can_say_no_or_yes(shell: Shell, terminal: Terminal) -> None:
+def test_a_question_can_be_answered_with_no_or_yes(shell: Shell, terminal: Terminal) -> None:
     shell.add([{}, {}])
     for answer, left in (("n", 2), ("y", 0)):
         terminal.type("clear; jobengine delete mail --all; echo ended with $?")

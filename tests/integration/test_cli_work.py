@@ -1,4 +1,4 @@
-"""`jobengine work`: commands that work on jobs, and what becomes of them."""
+"""`jobengine work`: commands that work on jobs, and the outcomes of the jobs."""
 
 import os
 import signal
@@ -77,7 +77,7 @@ def test_a_command_knows_its_job_and_no_key(shell: Shell) -> None:
     }
 
 
-#: Starts a process of its own, says which it is, and is there until it is ended.
+#: Starts a child process, prints its id, and runs until it is killed.
 _STARTED = "sleep 600 & echo $! > pid; echo 40 >&$JOBENGINE_PROGRESS; mv pid running; wait"
 _LASTING = f"trap 'echo told > told; exit 1' TERM; {_STARTED}"
 
@@ -101,7 +101,7 @@ def test_a_command_whose_job_is_cancelled_is_ended_with_all_that_it_started(shel
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_worker_that_is_stopped_gives_its_job_back_and_leaves_nothing_running(shell: Shell, number: int) -> None:
+def test_a_worker_that_is_stopped_releases_its_job_and_leaves_nothing_running(shell: Shell, number: int) -> None:
     (uid,) = shell.add([{}])
     worker = shell.start("work", "mail", "--grace", "0.3s", "--", "sh", "-c", _LASTING)
     pid = _running(shell)
@@ -172,7 +172,7 @@ def test_a_worker_in_python_is_run_by_its_name(shell: Shell) -> None:
     assert "broken.py" in shell("work", "--app", "broken:worker", code=1).stderr
 
 
-def test_what_can_never_work_ends_it_at_once(shell: Shell) -> None:
+def test_a_worker_that_can_never_work_ends_at_once(shell: Shell) -> None:
     shell("work", "mail", code=2)
     shell("work", "--", "cat", code=2)
     assert "no-such-command" in shell("work", "mail", "--", "no-such-command", code=2).stderr

@@ -64,7 +64,7 @@ def test_a_server_that_is_killed_and_started_again_is_waited_for(make_daemon: Ma
     assert sorted(there) == sorted(added)
 
 
-def test_a_server_that_is_not_there_is_said_with_its_address_and_soon() -> None:
+def test_a_server_that_is_not_there_is_reported_soon_and_with_its_address() -> None:
     port = _free_port()
     with (
         JobEngine(f"http://127.0.0.1:{port}", access_key="key", retry_for=0.2) as engine,
@@ -212,7 +212,7 @@ def test_a_claim_that_is_cancelled_leaves_no_job_behind(url: str, engine: JobEng
                 claim = asyncio.create_task(queue.claim(wait=20))
                 await asyncio.sleep(0.005)
                 add = asyncio.create_task(queue.add({"turn": turn}))
-                # From before the add has left until after the answer to the claim has come.
+                # From before the add is sent until after the answer to the claim has come.
                 await asyncio.sleep(turn * 0.0002)
                 claim.cancel()
                 await add

@@ -43,7 +43,7 @@ def cut(cut_engine: JobEngine) -> Queue:
 
 
 def _cut_everywhere(proxy: CuttingProxy, act: Callable[[], Any], step: int = 1) -> int:
-    """Act again and again, with the connection cut a byte later each time, in both directions; how often."""
+    """Act repeatedly, with the connection cut a byte later each time, in both directions; returns how often."""
     times = 0
     act()
     for direction in ("request", "answer"):
@@ -179,7 +179,7 @@ def test_a_claim_is_never_sent_twice(engine: JobEngine, proxy: CuttingProxy, cut
     assert outcomes.count(None) > 40
     assert sum(count or 0 for count in outcomes) + outcomes.count(None) == times
     counts = states(queue)
-    # One that was lost was claimed or not: no claim has taken two.
+    # Each lost claim has taken one job or none.
     assert outcomes.count(1) <= counts["inprogress"] <= times
     assert all(job.attempts <= 1 for job in queue.jobs())
 

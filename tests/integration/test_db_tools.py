@@ -179,7 +179,7 @@ def test_two_secrets_or_a_blank_one_are_2(db: Db) -> None:
     db("check", "jobengine.jedb", SECRET=" ", code=2)
 
 
-def test_who_uses_a_key_file_is_told_what_to_do_with_it(db: Db) -> None:
+def test_rekey_says_what_to_do_with_the_key_file(db: Db) -> None:
     (db.home / "jobengine.jedb.key").write_text(SECRET)
     (db.home / "new").write_text("another secret")
     done = db("rekey", "jobengine.jedb", "--new-secret-file", "new", SECRET="")
@@ -201,7 +201,7 @@ def test_check_and_backup_are_right_while_a_server_writes_and_compacts(daemon: D
                 acknowledged = len(kept)
                 db("check", "jobengine.jedb")
                 db("backup", "jobengine.jedb", f"backup {number}")
-                # A long one may be there, and a job of which the answer is under way.
+                # There may be one long job more, and one job whose answer is under way.
                 assert acknowledged <= jobs(db.home / f"backup {number}") <= len(kept) + 2
         assert len(client.jobs()) == len(kept)
 

@@ -67,7 +67,7 @@ def test_an_export_is_right_while_a_server_writes_and_compacts(daemon: Daemon) -
                 acknowledged = len(kept)
                 db("export", "jobengine.jedb", f"{number}.jsonl")
                 lines = (db.home / f"{number}.jsonl").read_text().splitlines()
-                # A long one may be there, and a job of which the answer is under way.
+                # There may be one long job more, and one job whose answer is under way.
                 assert acknowledged <= json.loads(lines[-1])["jobs"] <= len(kept) + 2
                 assert len(lines) == 3 + json.loads(lines[-1])["jobs"]
     db("import", f"{number}.jsonl", "copy.jedb")
@@ -114,7 +114,7 @@ def test_the_page_on_coming_from_the_go_version_is_run_and_its_keys_open_their_q
 
 
 def _digests(home: Path, secret: str) -> list[str]:
-    """What stands before the 64 digits in the digest of each queue."""
+    """The prefix before the 64 digits of each queue's digest."""
     db = Db(home, {"SECRET": secret})
     db("export", "jobengine.jedb", "now.jsonl")
     lines = [json.loads(line) for line in (home / "now.jsonl").read_text().splitlines()]

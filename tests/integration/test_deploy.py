@@ -17,7 +17,7 @@ DEPLOY = ROOT / "deploy"
 
 
 def _logrotate(config: Path, *options: str) -> str:
-    """What it says; the state of its own is beside its configuration."""
+    """Run logrotate, with its state beside its configuration; returns its output."""
     command = ["logrotate", *options, "--state", str(config.with_name("state")), str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,7 @@ class Language:
     heading: str
     language: str
     file: str
-    #: The end of the work, and in its place what takes a minute for long@x, unless it is told to stop.
+    #: The last line of the work, and its replacement, which takes a minute for long@x unless it is told to stop.
     work: tuple[str, str]
     start: Sequence[str]
     build: Sequence[str] = ()

@@ -24,7 +24,7 @@ def mail(make_daemon: MakeDaemon) -> Daemon:
 
 
 def _run(daemon: Daemon, *code: str) -> list[str]:
-    """What each line of output was, after the code of a page has run."""
+    """Run the code of a page; returns the lines of its output."""
     done = shell(at_port("\n".join(code), daemon.port), daemon.home, daemon.environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -43,7 +43,7 @@ def _answers(daemon: Daemon, *code: str) -> list[dict[str, object]]:
 
 @contextmanager
 def _finished_by_a_worker(daemon: Daemon) -> Iterator[None]:
-    """Complete the first job of the queue meanwhile."""
+    """Complete the first job of the queue while the block runs."""
 
     def work() -> None:
         with Client(daemon.port, key=KEY) as client:

@@ -13,7 +13,7 @@ from .conftest import MakeDaemon
 from .daemons import ROOT, Daemon, free_port, until
 from .documents import at_port, blocks, shell
 
-#: Between what two steps print.
+#: A line between the outputs of two steps.
 MARK = "\n--- next step ---\n"
 
 
@@ -42,7 +42,7 @@ def test_the_walk_in_the_readme_does_the_same_with_commands(daemon: Daemon) -> N
 
 
 def _run(daemon: Daemon, steps: list[str]) -> list[str]:
-    """What each of the steps prints."""
+    """Run the steps; returns the output of each."""
     code = f"printf '{MARK}'\n".join(at_port(step, daemon.port) for step in steps)
     ours = {"PATH": _path_with_twistd(daemon), "JOBENGINE_URL": f"http://127.0.0.1:{daemon.port}"}
     done = shell(code, daemon.home, {**daemon.environment, **ours})

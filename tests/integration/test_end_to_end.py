@@ -1,5 +1,5 @@
 """
-All of it at once: a file of jobs, workers in a shell and in Python, and most of them ended while they work.
+Everything together: a file of jobs, workers in a shell and in Python, most of which are killed or stopped at work.
 
 JOBENGINE_TEST_JOBS is how many jobs there are, 10,000 if it is not set.
 """
@@ -25,7 +25,7 @@ from .daemons import DEADLINE, Daemon, free_port, until
 from .shells import ADMIN_KEY, KEY, Shell
 
 JOBS = int(os.environ.get("JOBENGINE_TEST_JOBS", "10000"))
-#: Seconds without a word after which a job is given to another worker.
+#: Seconds without an update after which a job is given to another worker.
 TIMEOUT = 5
 #: bash has the time of day as a variable: no process is started to ask for it.
 IN_SHELL = """
@@ -63,7 +63,7 @@ def square(content, job):
 
 @frozen
 class Run:
-    """A job was worked on, as its worker noted it; times are microseconds of the time of day."""
+    """A worker's own record of working on a job; times are microseconds of the wall clock."""
 
     uid: str
     attempt: int
@@ -184,7 +184,7 @@ def _restart(server: Daemon) -> None:
 
 
 def _judge(jobs: Mapping[str, client.Job], runs: Sequence[Run], killed: int) -> None:
-    """Hold what the server says of each job against what its workers noted."""
+    """Compare each job on the server with its workers' records."""
     by_uid: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_uid[run.uid].append(run)
@@ -201,7 +201,7 @@ def _judge(jobs: Mapping[str, client.Job], runs: Sequence[Run], killed: int) -> 
 
 
 def _is_as_noted(job: client.Job, runs: Sequence[Run]) -> bool:
-    """Whether its attempts are those that were noted, one after the other, and only the last one counted."""
+    """Whether its attempts are the recorded ones, in order, and only the last one counted."""
     attempts = [attempt for attempt in job.history if attempt.outcome != "released"]
     noted = sorted(runs, key=lambda run: run.attempt)
     return (
@@ -218,7 +218,7 @@ def _is_as_noted(job: client.Job, runs: Sequence[Run]) -> bool:
 
 
 def _is_of(attempt: client.Attempt, run: Run) -> bool:
-    """Whether it was held by who noted the run; times in a job are whole seconds."""
+    """Whether the attempt is that of the worker that recorded the run; times in a job are whole seconds."""
     last = run.ended or run.began
     return (
         str(attempt.worker).endswith(f"-{run.worker}")

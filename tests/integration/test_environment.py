@@ -4,7 +4,7 @@ import sys
 
 from .daemons import ROOT
 
-#: What the README has people set in the terminal in which they run tests later, and what some terminals are.
+#: Variables that a user sets while following the README, and may still have when running tests; and kinds of terminals.
 OF_A_USER = {
     "JOBENGINE_URL": "http://127.0.0.1:1",
     "JOBENGINE_ACCESS_KEY": "mine",

@@ -1,4 +1,4 @@
-"""Streams of events under load: nothing is missing, nothing is out of order, and who does not read costs nothing."""
+"""Streams of events under load: none missing, none out of order, and a client that does not read costs little."""
 
 import json
 import socket
@@ -20,7 +20,7 @@ _CREATED_CLAIMED_DONE: Final = [(None, "queued"), ("queued", "inprogress"), ("in
 
 @define
 class Reader:
-    """Reads a stream until it ends or is left; comes back with the id of the last event."""
+    """Reads a stream until it ends or is left; can return with the id of the last event."""
 
     daemon: Daemon
     #: The data of each event `job`, with its id; None for a `gone`.
@@ -88,7 +88,7 @@ def _reading(daemon: Daemon) -> Iterator[Reader]:
 
 
 def _live(daemon: Daemon, jobs: int) -> None:
-    """Add so many jobs, take each and complete it, on one connection."""
+    """Add this many jobs, claim and complete each, on one connection."""
     with daemon.client(sampled=True) as client:
         for _ in range(jobs):
             client.add()
@@ -98,7 +98,7 @@ def _live(daemon: Daemon, jobs: int) -> None:
 
 @contextmanager
 def _load(daemon: Daemon, threads: int = 8, jobs: int = 60) -> Iterator[int]:
-    """How many jobs live their lives while the body of the `with` is run."""
+    """Run lives of jobs while the block runs; yields their number."""
     all_threads = [threading.Thread(target=_live, args=[daemon, jobs]) for _ in range(threads)]
     for thread in all_threads:
         thread.start()
@@ -151,7 +151,7 @@ def test_a_watcher_that_returns_with_the_last_id_misses_nothing(daemon: Daemon) 
     assert list(reader.changes().values()) == [_CREATED_CLAIMED_DONE] * jobs
 
 
-def test_what_is_no_longer_known_after_a_restart_is_gone(daemon: Daemon) -> None:
+def test_after_a_restart_a_watcher_is_told_that_older_events_are_gone(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         with _reading(daemon) as reader:
@@ -201,7 +201,7 @@ def test_a_client_that_does_not_read_events_is_dropped_and_memory_stays_flat(dae
 
 
 def _turn_all(client: Client, times: int) -> None:
-    """Change the state of all jobs so often."""
+    """Change the state of all jobs this many times."""
     for turn in range(times):
         state = "queued" if turn % 2 else "failed"
         answer = client.call("POST", "/api/v1/jobs", body={"queue_name": "q", "all": True, "new_status": state})

@@ -1,4 +1,4 @@
-"""The system fails at the worst moments: a sync that fails, a kill at each single call that writes."""
+"""Failures at the worst moments: a sync that fails, a kill at every single call that writes."""
 
 import os
 import re
@@ -19,14 +19,14 @@ STRACE = ("strace", "-D", "-f", "-qq", "-o", "/dev/null")
 
 
 def _faults(call: str, fault: str) -> list[str]:
-    # Which of its kind a rename is differs from one processor to the other.
+    # The system call of a rename differs between processors.
     calls = "/^rename" if call == "rename" else call
     return ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
 
 
 @contextmanager
 def _injected(daemon: Daemon, call: str, fault: str) -> Iterator[None]:
-    """Have strace put a fault into a daemon that is running."""
+    """Have strace inject a fault into a running daemon."""
     command = ["strace", "-f", "-o", str(daemon.home / "strace"), "-p", str(daemon.pid), *_faults(call, fault)]
     strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert strace.stderr is not None
@@ -152,7 +152,7 @@ def test_killed_in_a_compaction_it_has_what_was_acknowledged(daemon: Daemon, cal
 
 
 def _is_killed_at(daemon: Daemon, call: str, nth: int) -> bool:
-    """Whether a start is killed at the nth such call; if there are not that many, the daemon is then killed idle."""
+    """Whether a start is killed at its nth such call; if it has fewer, the idle daemon is killed then."""
     daemon.prefix = (*STRACE, *_faults(call, f"signal=KILL:when={nth}"))
     daemon.launch()
     process = daemon.process

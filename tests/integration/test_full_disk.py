@@ -1,4 +1,4 @@
-"""When the disk is full: changes are refused, reads answered, and all goes on by itself when there is room."""
+"""When the disk is full: changes are refused, reads are answered, and changes resume when there is room."""
 
 import os
 import resource
@@ -28,7 +28,7 @@ def _fill(client: Client) -> list[str]:
 
 
 def _changes(client: Client, uid: str) -> list[int]:
-    """What each kind of change is answered."""
+    """The status for each kind of change."""
     return [
         client.add().status,
         client.claim().status,
@@ -53,7 +53,7 @@ def _is_full_but_readable(client: Client, uids: list[str]) -> None:
 
 
 def _works_again(daemon: Daemon, client: Client, uids: list[str]) -> dict[str, Any]:
-    """Wait until changes are taken, make some; the jobs as they then are."""
+    """Wait until changes are accepted, and make some; returns the jobs."""
     until("it goes on by itself", lambda: client.ready().status == 200)
     assert client.metric("jobengine_accepts_changes") == 1
     assert client.claim().json["uid"] == uids[0]

@@ -1,4 +1,4 @@
-"""What get-from-debian.sh does where programs are missing, with a PATH on which there are only doubles."""
+"""get-from-debian.sh where programs are missing, with a PATH that has only doubles."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from .daemons import ROOT
 
 LIST = "# a comment\n\nsh dash shells\nno-such-program some-package for a test\nnone-at-all other-package\n"
 MISSING = "Missing here: no-such-program, none-at-all."
-#: Pythons, as far as the script asks them something.
+#: Doubles of Python, for the questions of the script.
 GOOD = "case $2 in *print*) echo 3.13 ;; esac"
 NO_VENV = "case $2 in *print*) echo 3.13 ;; *ensurepip*) exit 1 ;; esac"
 OLD = f'exec {sys.executable} -c "import sys; sys.version_info = (3, 10, 9); exec(sys.argv[1])" "$2"'
@@ -42,7 +42,7 @@ def get(tmp_path: Path) -> Get:
 
 
 def _said(done: "subprocess.CompletedProcess[str]") -> str:
-    """The one line that it said as it refused."""
+    """The one line that it printed when it failed."""
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     return line

@@ -13,7 +13,7 @@ STRACE = ("strace", "-D", "-f", "-qq", "-s", "48", "-o")
 
 
 def _burst(daemon: Daemon, requests: int) -> list[bytes]:
-    """Send so many PUTs, each on its own connection, before any answer is read; the answers."""
+    """Send this many PUTs, each on its own connection, before any answer is read; returns the answers."""
     body = json.dumps({"queue_name": "q", "job": {"content": {}}}).encode()
     head = (
         "PUT /api/v1/job HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\nContent-Type: application/json\r\n"
@@ -72,7 +72,7 @@ def _events(trace: str) -> str:
     }
     events = [event for line in trace.splitlines() for event, pattern in calls.items() if re.search(pattern, line)]
     text = "".join(events)
-    # Before the first change stands the making of the file, and behind the last answer its closing.
+    # Before the first change the file is made, and after the last answer it is closed.
     return text[text.index("r") : text.rindex("a") + 1]
 
 

@@ -1,4 +1,4 @@
-"""What was said of queues and jobs is there after kill -9, exactly: leases, attempts, pauses, keys and all."""
+"""Everything about queues and jobs survives kill -9 exactly: leases, attempts, pauses, keys and all else."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from .daemons import Client, Daemon, until
 
 
 def _killed(daemon: Daemon, deaths: int) -> Daemon:
-    """Killed so often, and started again; from the second time on it reads a snapshot, made by the first recovery."""
+    """Kill it this many times, and start it again; the second start reads the snapshot of the first recovery."""
     for _ in range(deaths):
         daemon.kill()
         daemon.start()
@@ -21,7 +21,7 @@ def _killed(daemon: Daemon, deaths: int) -> Daemon:
 
 @define
 class Told:
-    """A job that was claimed, and the work that was told of it."""
+    """A claimed job, and the updates that its worker sent."""
 
     uid: str
     lease: str
@@ -34,7 +34,7 @@ def _held(client: Client, **job: Any) -> Told:
 
 
 def _everything(client: Client) -> Any:
-    """All that the API shows of the queue but for what is counted since the start."""
+    """Everything that the API shows of the queue, except counts since the start."""
     stats = client.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
     since_start = ("last_minute", "last_hour", "minutes", "wait_seconds", "run_seconds", "oldest_ready_seconds")
     keys = client.call("GET", "/api/v1/queue/key", query={"name": "q"}).json
@@ -65,7 +65,7 @@ def test_jobs_in_every_condition_are_there_as_they_were(daemon: Daemon, deaths: 
         assert heartbeat.json["cancel_requested"] is True
         finished = client.change(working.uid, lease=working.lease, new_status="complete")
         assert (finished.json["progress"], finished.json["result"]) == (40, {"half": 1})
-        # Its answer may have been lost with the server: the same again is the same.
+        # Its answer may have been lost with the server: repeating it changes nothing.
         assert client.change(done.uid, lease=done.lease, new_status="complete").status == 200
         lost = client.change(tried.uid, lease=tried.lease, new_status="complete")
         assert (lost.status, lost.json["state"], lost.json["worker"]) == (409, "inprogress", "w2")
@@ -181,7 +181,7 @@ def _demanding(client: Client) -> Callable[[Client], None]:
 
 
 @pytest.mark.parametrize("fact", [_paused, _draining, _keys, _new_key, _once, _demanding])
-def test_how_a_queue_is_set_up_holds_over_kill_9(
+def test_the_settings_of_a_queue_survive_kill_9(
     make_daemon: MakeDaemon, fact: Callable[[Client], Callable[[Client], None]]
 ) -> None:
     daemon = make_daemon().start()

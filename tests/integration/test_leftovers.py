@@ -9,7 +9,7 @@ import pytest
 from .daemons import ROOT, TWISTD, until
 
 MARK = "MARK_OF_THE_TEST"
-#: Bash code that ends at once, and leaves so many processes behind, or more for a moment.
+#: Bash code that ends at once, and leaves this many processes behind, or more for a moment.
 LEAVING = {
     "a daemon that forks": (f"API_PORT=0 SECRET=s {' '.join(TWISTD)} jobengine", 1),
     "a loop of a shell, in a session of its own": ("setsid bash -c 'while :; do sleep 1000; done' &", 2),

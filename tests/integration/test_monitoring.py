@@ -1,4 +1,4 @@
-"""The board and the alerts in deploy/, run by a Prometheus that scrapes the server."""
+"""The dashboard and the alerts in deploy/, with a Prometheus that scrapes the server."""
 
 import json
 import re
@@ -18,12 +18,12 @@ from .daemons import ROOT, free_port, until
 ALERTS = ROOT / "deploy" / "alerts.yml"
 ADMIN_KEY = "the admin's"
 BOARD = json.loads((ROOT / "deploy" / "grafana.json").read_text())
-#: What Grafana puts in the place of its variables.
+#: The values that Grafana substitutes for its variables.
 FILLED = {"$__rate_interval": "10s", "$instance": ".+", "$queue": ".+"}
 
 
 class Prometheus:
-    """One that scrapes a daemon four times a second, as deploy/prometheus.yml says."""
+    """A Prometheus that scrapes a daemon four times a second, with deploy/prometheus.yml."""
 
     def __init__(self, home: Path, target: int) -> None:
         self.port = free_port()
@@ -68,7 +68,7 @@ class Prometheus:
 
 @pytest.fixture
 def prometheus(make_daemon: MakeDaemon, tmp_path: Path) -> Iterator[Prometheus]:
-    """One that scrapes a daemon with an admin key, on which something of each kind happened."""
+    """A Prometheus that scrapes a daemon with an admin key, on which each kind of thing has happened."""
     daemon = make_daemon("watched", settings={"ADMIN_KEY": ADMIN_KEY}).start()
     with daemon.client(admin_key=ADMIN_KEY) as client:
         client.make_queue()
@@ -80,7 +80,7 @@ def prometheus(make_daemon: MakeDaemon, tmp_path: Path) -> Iterator[Prometheus]:
         prometheus = Prometheus(tmp_path, daemon.port)
         process = prometheus.start()
         until("it scrapes", lambda: prometheus.result("jobengine_waiting_request_seconds_count"))
-        # What is counted meanwhile has a rate.
+        # Counters that grow meanwhile have a rate.
         client.add()
         client.take(wait=1)
     yield prometheus
@@ -93,7 +93,7 @@ def _of_the_board() -> list[str]:
 
 
 def _of_its_variables() -> list[str]:
-    """Queries that give something if there are values to choose from."""
+    """The queries that return something if its variables have values."""
     asked = " ".join(one["query"] for one in BOARD["templating"]["list"])
     return [f'{metric}{{{label}!=""}}' for metric, label in re.findall(r"label_values\((\w+)[^,]*, (\w+)\)", asked)]
 

@@ -16,14 +16,14 @@ from .daemons import Client, Daemon, Reply, free_port, until
 from .nginx import AS_IT_COMES, as_documented, nginx
 from .polls import system_calls
 
-#: More than nginx passes on as it comes.
+#: More than nginx passes on with its default settings.
 CONTENT = {"text": "x" * (500 << 10)}
 LARGE = {"queue_name": "q", "jobs": [{"content": CONTENT}] * 3}
 
 
 @pytest.fixture
 def port(daemon: Daemon, tmp_path: Path) -> Iterator[int]:
-    """Where nginx listens as it comes, in front of a daemon with a queue."""
+    """The port of nginx with default settings, in front of a daemon with a queue."""
     with daemon.client() as client:
         client.make_queue()
     port = free_port()
@@ -78,7 +78,7 @@ def test_a_large_body_is_refused_by_nginx_as_it_comes_as_the_page_says(port: int
 
 @frozen
 class Documented:
-    """nginx as the page has it, over TLS, in front of a daemon with a queue."""
+    """nginx with the page's configuration, over TLS, in front of a daemon with a queue."""
 
     daemon: Daemon
     connection: HTTPSConnection

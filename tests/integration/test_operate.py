@@ -14,7 +14,7 @@ from .documents import at_port, blocks, shell
 from .shells import BIN
 
 PAGE = "docs/operate.md"
-#: What would change the machine of the tests, or takes minutes; each notes that it was called.
+#: Doubles of commands that would change the machine of the tests, or take minutes; each records its call.
 CALLED = ("apt-get", "python3", "useradd", "chown")
 #: systemd, as far as the page needs it, for a server that forks.
 SYSTEMCTL = """\
@@ -76,7 +76,7 @@ class Host:
         return (self.root / "called").read_text().splitlines()
 
     def run(self, *code: str, environment: Mapping[str, str] | None = None) -> str:
-        """What the code prints, which has to be right."""
+        """Run the code, which must succeed; returns its output."""
         ours = {
             "HOST": str(self.root),
             "PATH": f"{self.root}/stubs:{self.root}/opt/jobengine/bin:{os.environ['PATH']}",

@@ -23,7 +23,7 @@ from tests.postgres import Cluster, Database, running
 from .conftest import MakeDaemon
 from .daemons import SECRET, Client, Daemon, until
 
-#: What breaks the way to a server.
+#: The errors of a client whose server or connection is gone.
 LOST = (OSError, HTTPException)
 
 
@@ -100,12 +100,12 @@ def test_migrate_refuses_a_mistyped_address_with_2_and_does_not_repeat_it(make_d
     assert "hunter2" not in migrate.stderr
 
 
-def test_who_uses_a_file_never_loads_the_driver(make_daemon: MakeDaemon) -> None:
+def test_a_server_on_a_file_never_loads_the_driver(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon().start()
     assert "psycopg" not in Path(f"/proc/{daemon.pid}/maps").read_text()
 
 
-def test_a_job_added_at_one_server_goes_to_one_who_waits_at_another(make_server: Callable[..., Daemon]) -> None:
+def test_a_job_added_at_one_server_goes_to_a_client_that_waits_at_another(make_server: Callable[..., Daemon]) -> None:
     one, other = make_server("one").start(), make_server("other").start()
     given: list[Any] = []
     with one.client() as here, other.client() as there:
@@ -126,7 +126,7 @@ def _waits(daemon: Daemon) -> bool:
 
 @define
 class _Book:
-    """What clients were told."""
+    """The record of what clients were told."""
 
     attempted: set[str] = field(factory=set)
     added: set[str] = field(factory=set)
@@ -136,7 +136,7 @@ class _Book:
     stop: Event = field(factory=Event)
 
     def work(self, daemon: Daemon, number: int) -> None:
-        """Add, claim and complete, whatever happens to the server."""
+        """Add, claim and complete jobs, whatever happens to the server."""
         at = 0
         while not self.stop.is_set():
             with suppress(*LOST), Client(daemon.port, sampled=True, timeout=15) as client:
@@ -171,7 +171,7 @@ def _work(book: _Book, *daemons: Daemon) -> list[Thread]:
 
 
 def _judge(book: _Book, workers: list[Thread], daemon: Daemon) -> None:
-    """Acknowledged are recovered, recovered are attempted, and no job was finished that was not given out once."""
+    """Check that acknowledged jobs are there, that all jobs were requested, and that each was claimed once at most."""
     book.stop.set()
     for worker in workers:
         worker.join()

@@ -1,4 +1,4 @@
-"""While the database is read back the port is open, and says how far that is."""
+"""While the database is read back, the port is open and reports the progress."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What was answered is there again, however the daemon ended."""
+"""Everything that was answered is there again, however the daemon ended."""
 
 import random
 import signal
@@ -104,7 +104,7 @@ def test_a_client_that_has_sent_something_does_not_keep_it_from_ending(daemon: D
         if sent.endswith(b"\r\n\r\n"):
             assert connection.recv(8).startswith(b"HTTP/1.1")
         else:
-            with daemon.client() as client:  # what was sent before this is answered has come to the daemon
+            with daemon.client() as client:  # once this is answered, everything sent before has reached the daemon
                 assert client.call("GET", "/test").status == 200
         assert daemon.stop(seconds=5) == 0
     assert "Traceback" not in daemon.log

@@ -1,4 +1,4 @@
-"""Schemathesis makes requests from api_schema.yml, good and bad ones, and holds the live daemon to every answer."""
+"""Schemathesis makes good and bad requests from api_schema.yml, and checks every answer of the live daemon."""
 
 import re
 import threading
@@ -26,21 +26,21 @@ from .daemons import Client, Daemon
 KEY: Final = "key"
 ADMIN_KEY: Final = "admin key"
 SCHEMA: Final = schemathesis.openapi.from_path(SCHEMA_PATH)
-#: Makes no requests from the limits of the schema: where a queue is there, all of them are made.
+#: Without requests at the limits of the schema: they are made where the queue exists.
 AT_RANDOM: Final = schemathesis.openapi.from_path(SCHEMA_PATH)
 AT_RANDOM.config.phases.update(phases=["examples", "fuzzing"])
-#: Calls that take the admin key and no other.
+#: Calls that need the admin key.
 ADMIN_CALLS: Final = ["createQueue", "deleteQueue", "listQueues", "metrics"]
 #: A cursor of the form that the server gives.
 CURSOR: Final = "WzAsMSwiMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwIl0"
-#: What an update can change: all that the schema has in one of all that match, but for what says which.
+#: The fields of an update: those of an update of all that match, without the fields that select jobs.
 CHANGES: Final = frozenset(schema()["components"]["schemas"]["UpdateMatchingJobs"]["properties"]) - {
     "queue_name",
     "filter",
     "all",
     "dry_run",
 }
-#: What a filter may have.
+#: The fields of a filter.
 FILTER: Final = frozenset(schema()["components"]["schemas"]["Filter"]["properties"])
 
 bounded = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -49,7 +49,7 @@ bounded = settings(max_examples=25, deadline=None, derandomize=True, suppress_he
 @AT_RANDOM.auth()
 @SCHEMA.auth()
 class _Keys:
-    """Sends the key that a call takes, where Schemathesis does not leave it out or makes up its own."""
+    """Sends the right key for a call, unless Schemathesis leaves it out or sends its own."""
 
     def get(self, _case: Any, _context: Any) -> str:
         return KEY
@@ -82,7 +82,7 @@ def _name(case: Any) -> str:
 
 
 def _is_refused_beyond_the_schema(case: Any) -> bool:
-    """Whether the request is wrong in a way that the schema says in prose."""
+    """Whether the request breaks a rule that is only in the schema's descriptions."""
     headers, query, body = (part if isinstance(part, Mapping) else {} for part in (case.headers, case.query, case.body))
     job = body.get("job")
     jobs = [job, *body.get("jobs", ())] if isinstance(body.get("jobs", ()), list) else [job]
@@ -106,13 +106,13 @@ def _traces(parts: list[Any]) -> list[str]:
 
 
 def _is_trace(trace: str) -> bool:
-    """Whether it has the right form and no part of zeros alone; Schemathesis takes any header for a good one."""
+    """Whether it has the right form, and no part is all zeros; to Schemathesis any header is good."""
     found = re.fullmatch("00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", trace)
     return found is not None and all(part.strip("0") for part in found.groups())
 
 
 def _changes_what_can_not_be(case: Any) -> bool:
-    """Whether the request has an update that changes nothing, or what does not go together."""
+    """Whether the request has an update that changes nothing, or that combines fields that exclude each other."""
     if _name(case) not in ("updateJob", "updateJobs", "claimJobs") or not isinstance(case.body, dict):
         return False
     if _name(case) == "claimJobs":
@@ -126,7 +126,7 @@ def _changes_what_can_not_be(case: Any) -> bool:
 
 
 def _says_which(case: Any) -> bool:
-    """Whether what acts on many jobs has a filter, or says that it means all of them, and not both."""
+    """Whether a change of many jobs has either a filter or `all`, and not both."""
     if _name(case) == "deleteJobs":
         query = case.query or {}
         return bool(FILTER & query.keys()) != (str(query.get("all")).lower() == "true")
@@ -147,7 +147,7 @@ def _is_no_change(update: Any) -> bool:
 
 
 def _is_good_without_null(case: Any) -> bool:
-    """Whether a body is one that the schema takes, but for members that are null, which are as good as left out."""
+    """Whether the schema accepts a body without its null members, which count as left out."""
     body = case.operation.definition.raw.get("requestBody")
     if body is None or not isinstance(case.body, dict):
         return False
@@ -162,7 +162,7 @@ def _without_null(value: Any) -> Any:
 
 
 def _has_such_a_number(value: Any) -> bool:
-    """Whether there is a number in it that JSON Schema can't refuse: 1.0 for 1, or one beyond 64 bits."""
+    """Whether it has a number that JSON Schema can't refuse: 1.0 for 1, or one beyond 64 bits."""
     if isinstance(value, dict | list):
         return any(map(_has_such_a_number, value.values() if isinstance(value, dict) else value))
     if isinstance(value, float):
@@ -173,7 +173,7 @@ def _has_such_a_number(value: Any) -> bool:
 def _call_and_validate(case: Any, live: Daemon) -> None:
     _wait_for_a_moment_only(case)
     response = case.call(base_url=f"http://127.0.0.1:{live.port}")
-    # It would have 401 where the key is missing, which in the first version of the API is 400, as all that is missing.
+    # It would expect 401 for a missing key; in the first version of the API everything that is missing is 400.
     excluded = [ignored_auth]
     if _is_refused_beyond_the_schema(case):
         excluded.append(positive_data_acceptance)
@@ -186,7 +186,7 @@ def _call_and_validate(case: Any, live: Daemon) -> None:
 
 
 def _wait_for_a_moment_only(case: Any) -> None:
-    """Make good waits short; those that are bad are to stay so."""
+    """Make valid waits short; invalid ones stay invalid."""
     for place in (case.query, case.body):
         wait: Any = place.get("wait") if isinstance(place, dict) else None
         if re.fullmatch(r"[0-9.e-]+", str(wait)) and 0 <= float(wait) <= 60:
@@ -197,7 +197,7 @@ def _wait_for_a_moment_only(case: Any) -> None:
 
 
 def _put(place: Any, values: dict[str, str]) -> None:
-    """Put values in the place of others that are as good; those that are bad are to stay so."""
+    """Replace valid values by equally valid ones; invalid values stay."""
     if isinstance(place, dict):
         for name, value in values.items():
             if isinstance(place.get(name), str) and 0 < len(place[name]) < 200:
@@ -231,7 +231,7 @@ def _names(found: schemathesis.BaseSchema) -> list[str]:
     return [operation.ok().label for operation in operations]
 
 
-#: What is tried again where the queue and the job are there.
+#: The operations that are tried again where the queue and the job exist.
 IN_A_QUEUE: Final = _names(
     SCHEMA.include(path_regex="^/api/").exclude(operation_id=["createQueue", "deleteQueue", "watchEvents"])
 )
@@ -262,7 +262,7 @@ def test_every_answer_to_any_request_is_one_that_the_schema_documents(operation:
 
 
 @pytest.mark.parametrize("operation", IN_A_QUEUE)
-def test_so_it_is_where_the_queue_and_the_job_are_there(operation: str, live: Daemon) -> None:
+def test_every_answer_is_documented_where_the_queue_and_the_job_exist(operation: str, live: Daemon) -> None:
     def run(case: Any) -> None:
         uid = _with_a_fresh_job(live)
         _put(case.query, {"name": "q", "queueName": "q", "jobUID": uid, "cursor": CURSOR})
@@ -273,7 +273,7 @@ def test_so_it_is_where_the_queue_and_the_job_are_there(operation: str, live: Da
 
 
 @pytest.mark.parametrize("operation", _names(SCHEMA.include(operation_id="watchEvents")))
-def test_so_it_is_with_events_until_the_queue_is_deleted(operation: str, live: Daemon) -> None:
+def test_streams_of_events_are_as_documented_until_the_queue_is_deleted(operation: str, live: Daemon) -> None:
     def run(case: Any) -> None:
         with _owner(live) as client:
             client.make_queue("watched")

@@ -1,4 +1,4 @@
-"""What is secret in the memory of the server stays there."""
+"""Secrets in the memory of the server stay there."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import pytest
 from .daemons import SECRET, Daemon, Forked, until
 
 ADMIN_KEY = "battery staple"
-#: A user of the server's own, as it were: root without any rights of root. Another might not even reach it.
+#: A user for the server: root without root's rights, since another user might not be able to reach its files.
 AS_ITS_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
 
@@ -41,7 +41,7 @@ def test_no_secret_can_be_read_in_its_environment_or_memory_and_none_gets_into_a
             assert (refused.stdout, b"Permission denied" in refused.stderr) == (b"", True)
     finally:
         os.kill(pid, signal.SIGABRT)
-    # The forked one is a child of the tests as well: what it was a child of has ended.
+    # The forked process is a child of the tests too: its own parent has ended.
     ended = os.waitid(os.P_PID, pid, os.WEXITED)
     assert ended is not None
     assert ended.si_code == os.CLD_KILLED  # and not CLD_DUMPED

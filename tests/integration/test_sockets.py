@@ -1,4 +1,4 @@
-"""What is sent where it meets the system: over TLS, and to a client that reads slowly."""
+"""Answers over real sockets: over TLS, and to a client that reads slowly."""
 
 import json
 import socket
@@ -76,7 +76,7 @@ def test_a_client_that_takes_no_answers_is_not_read_without_end(daemon: Daemon, 
         client.add_many([{"content": {"text": "x" * 10_000, "n": n}} for n in range(1_000)])
     before = daemon.memory("VmRSS")
     flood = socket.create_connection(("127.0.0.1", daemon.port), timeout=1)
-    # The first is under way, or its answer is, when the others come.
+    # The first one, or its answer, is under way when the others come.
     one = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\n\r\n".encode()
     flood.sendall(one)
     sent = 0
@@ -85,7 +85,7 @@ def test_a_client_that_takes_no_answers_is_not_read_without_end(daemon: Daemon, 
             sent += flood.send(one * 2_000)
     except TimeoutError:
         pass
-    # What is beyond is in the buffers of both sockets.
+    # The rest is in the buffers of both sockets.
     assert sent < 50 << 20
     assert daemon.memory("VmRSS") < before + (100 << 20)
     with daemon.client() as client:

@@ -199,7 +199,7 @@ def test_a_bad_setting_ends_it_with_1_before_a_file_is_made(
         ({"DB_PATH": "log/db"}, "DB_PATH"),
     ],
 )
-def test_what_only_the_system_can_tell_is_wrong_ends_it_with_1_too(
+def test_a_setting_that_only_the_system_can_refuse_ends_it_with_1_too(
     make_daemon: MakeDaemon, settings: dict[str, str], reason: str
 ) -> None:
     daemon = make_daemon(settings=settings)

@@ -1,4 +1,4 @@
-"""The daemon behind TLS: what is refused is said and closed in good order, and leaves no traceback in the log."""
+"""The daemon with TLS: a refusal is sent, closed in good order, and leaves no traceback in the log."""
 
 import datetime
 import socket
@@ -55,7 +55,7 @@ def _connect(daemon: Daemon) -> ssl.SSLSocket:
 
 
 def _exchange(daemon: Daemon, sent: bytes) -> bytes:
-    """All that comes until the server says that it is the end."""
+    """The bytes until the server announces the end."""
     parts = []
     with _connect(daemon) as connection:
         connection.sendall(sent)

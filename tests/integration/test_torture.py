@@ -30,7 +30,7 @@ def _in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Forgetful(Daemon):
-    """One that has lost a job when it was started again."""
+    """A daemon that loses a job at its restart."""
 
     def start(self) -> Self:
         began_before = self.process is not None
@@ -61,7 +61,7 @@ def test_a_daemon_that_loses_a_job_fails_and_its_database_and_log_are_kept(tmp_p
 
 
 def _tried(trial: Trial) -> tuple[Tally, str]:
-    """One round of it, and what was printed."""
+    """Run one round of a trial; returns its tally and its output."""
     out = io.StringIO()
     return run([trial], seconds=0, seed=1, out=out)[trial.name], out.getvalue()
 
@@ -84,7 +84,7 @@ def _is_seen(trial: Trial, what: str) -> None:
 
 
 class Emptied(Daemon):
-    """One whose database is gone when it is started again."""
+    """A daemon whose database is gone at its restart."""
 
     def launch(self) -> None:
         if self.process is not None:
@@ -93,7 +93,7 @@ class Emptied(Daemon):
 
 
 class Losing(Daemon):
-    """One that has lost a queue when it was started again."""
+    """A daemon that loses a queue at its restart."""
 
     def start(self) -> Self:
         began_before = self.process is not None
@@ -105,7 +105,7 @@ class Losing(Daemon):
 
 
 def _back_up_nothing(daemon: Daemon, copy: Path, *, over_http: bool) -> None:
-    """Write a whole database with nothing in it."""
+    """Write a valid but empty database."""
     write(copy, [], orderly=True, secret=SECRET.encode())
 
 

@@ -1,4 +1,4 @@
-"""The ways to run it: as a daemon, from a .tac file, with or without a SECRET, and what it leaves on disk."""
+"""The ways to run it: as a daemon, from a .tac file, with or without a SECRET; and its files."""
 
 import json
 import os
@@ -115,7 +115,7 @@ def test_without_a_secret_it_makes_a_key_file_warns_and_finds_it_again(make_daem
     with daemon.client() as client:
         assert client.jobs() == {}
     assert daemon.stop() == 0
-    # What is in the key file is the SECRET, and nothing else is.
+    # The content of the key file is the SECRET, and nothing else is.
     daemon.settings["SECRET"] = secret
     daemon.start()
 

@@ -19,7 +19,7 @@ RELEASED = sorted((ROOT / "tests" / "golden").glob("*.db"))
 
 
 def _check(daemon: Daemon) -> dict[str, Any]:
-    """What `jobengine db check` says of the database."""
+    """The report of `jobengine db check` on the database."""
     program = str(Path(sys.executable).with_name("jobengine"))
     command = [program, "db", "check", "--json", str(daemon.db_path)]
     done = subprocess.run(command, env=daemon.environment, capture_output=True, text=True, check=False)
@@ -37,7 +37,7 @@ def test_a_database_of_an_earlier_version_is_whole_is_served_and_takes_changes(
     shutil.copy(released, daemon.db_path)
     before = _check(daemon)["jobs"]
     with daemon.start().client(admin_key=ADMIN_KEY) as client:
-        # What had finished is past its retention by now, and what was in progress is past its time-out.
+        # Finished jobs are past their retention by now, and jobs in progress past their time-out.
         jobs = client.jobs("mail")
         assert [job["error"] for job in jobs.values()] == ["timed out"] * before["inprogress"]
         assert all(job["content"] == {"n": int(uid[-1]), "text": "Grüße\n"} for uid, job in jobs.items())

@@ -1,4 +1,4 @@
-"""Many who wait for jobs: they cost nothing, are served in order, and who has gone gets none."""
+"""Many waiters for jobs: they cost nothing, are served in order, and get nothing once they have gone."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -98,7 +98,7 @@ def test_jobs_for_waiters_that_are_just_leaving_all_reach_another_in_the_end(pol
     with polls.daemon.client(sampled=True) as client:
         going = polls.add(number)
         for n, poll in enumerate(going):
-            # It goes while the job is on its way: it may have been given one, and then the lease ends.
+            # It leaves while a job may be on its way to it: then that lease expires.
             (Poll.close, Poll.half_close, Poll.reset)[n % 3](poll)
             client.add({"n": n}, timeout_seconds=1, max_attempts=2)
         seen: set[int] = set()

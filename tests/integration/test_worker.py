@@ -1,4 +1,4 @@
-"""The Python worker with a real daemon: what becomes of jobs when workers and servers end, and how they end."""
+"""The Python worker with a real daemon: the outcomes of jobs when workers and servers end, and how workers end."""
 
 import json
 import os
@@ -41,12 +41,12 @@ class Program:
         assert self.process.stdout.readline() == b"ready\n", self.errors.read_text()
 
     def lines(self, what: str) -> list[tuple[int, int]]:
-        """The numbers of the jobs of which it was noted, and the processes that did."""
+        """The numbers of the jobs with this entry in the journal, and the processes that wrote it."""
         text = self.journal.read_text() if self.journal.exists() else ""
         return [(int(n), int(pid)) for n, pid in re.findall(rf"^{what} (\d+) (\d+)$", text, re.MULTILINE)]
 
     def stop(self) -> float:
-        """SIGTERM; the seconds that it took to end, with success."""
+        """Send SIGTERM; returns the seconds until it has ended, which must be with success."""
         began = time.monotonic()
         self.process.terminate()
         assert self.process.wait(DEADLINE) == 0, self.errors.read_text()
@@ -165,7 +165,7 @@ def test_an_idle_worker_ends_at_once_and_is_given_no_job_after_that(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_what_runs_after_the_grace_is_given_back_with_no_attempt_spent(
+def test_a_job_that_runs_after_the_grace_is_released_and_no_attempt_is_spent(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
 ) -> None:
     job = queue.add({"n": 1, "seconds": 60})
@@ -189,7 +189,7 @@ def test_a_job_that_ends_within_the_grace_is_complete(
     assert queue.get(other.uid).state == "queued"
 
 
-def test_a_second_signal_ends_it_at_once_and_its_job_is_given_back(
+def test_a_second_signal_ends_it_at_once_and_its_job_is_released(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
 ) -> None:
     job = queue.add({"n": 1, "seconds": 60})

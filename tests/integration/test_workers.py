@@ -1,4 +1,4 @@
-"""50 workers of all kinds at one queue: each job has one holder at a time, and its account of them is right."""
+"""50 workers of all kinds at one queue: each job has one holder at a time, and its history of them is right."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from .conftest import MakeDaemon
 from .daemons import Daemon
 from .workers import Hold, Kind, Worker, Workforce, add_jobs, all_finished, held_twice, judge
 
-#: Seconds in which jobs are added; the tail of time-outs and retries comes on top.
+#: Seconds during which jobs are added; then come the last time-outs and retries.
 SECONDS: Final = float(os.environ.get("WORKERS_SECONDS", "8"))
 #: Jobs that are added each second.
 JOBS: Final = 60
@@ -50,7 +50,7 @@ def test_50_workers_hold_no_job_twice_at_once_though_some_die_some_are_late_and_
 
 
 def _was_a_test(workers: list[Worker], jobs: dict[str, Any]) -> None:
-    """All that can happen to a job did."""
+    """Check that each thing that can happen to a job did happen."""
     outcomes = [attempt["outcome"] for job in jobs.values() for attempt in job["history"]]
     assert min(outcomes.count(kind) for kind in ("complete", "failed", "timeout")) > SECONDS
     assert {job["state"] for job in jobs.values()} == {"complete", "failed"}

@@ -1,7 +1,7 @@
 """
 A program with a worker, as users write them: python -m tests.integration.worker_program OPTIONS, options as JSON.
 
-It says "ready" before it works, and each job that it begins and ends, in the file that `journal` names.
+In the file that `journal` names, it writes "ready" before it works, and each job that it begins and ends.
 """
 
 import asyncio

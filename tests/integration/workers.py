@@ -1,7 +1,7 @@
 """
-Workers with a record of what each held and when, and the judgement of these records against the jobs' own.
+Workers that record which job each held and when, and the comparison of these records with the jobs' histories.
 
-Some work as they should, some stop without a word, some go on after their lease has ended and try to finish then.
+Some work correctly, some die silently, and some go on after their lease has expired and try to finish then.
 """
 
 import random
@@ -26,13 +26,13 @@ ROUNDING: Final = 0.005
 
 
 class Kind(Enum):
-    """What a worker does with its jobs."""
+    """How a worker behaves."""
 
-    #: Beats while it works, and finishes in time.
+    #: Sends heartbeats while it works, and finishes in time.
     GOOD = "good"
-    #: Works without a word for longer than its lease, and tries to finish then.
+    #: Works without heartbeats for longer than its lease, and tries to finish then.
     SLOW = "slow"
-    #: Dies over every other job, and another is started in its place.
+    #: Dies at every other job, and another worker replaces it.
     MORTAL = "mortal"
 
 
@@ -49,13 +49,13 @@ class Hold:
     began: float
     #: When the last request that was answered with the lease still held was sent, which is before it was carried out.
     renewed: float
-    #: Before this the last request that may have renewed the lease was carried out, if it was.
+    #: The last request that may have renewed the lease was carried out before this time, if at all.
     touched: float
     #: When the request that finished it was sent, if it was answered with 200.
     finished: float | None = None
     #: "complete" or "failed" if it was finished, "timeout" if the lease was lost or left to end.
     outcome: str = "timeout"
-    #: When the first request to finish it was sent that got no answer, and the outcome that it asked for.
+    #: When the first request to finish it that got no answer was sent, and its outcome.
     unanswered: tuple[float, str] | None = None
 
     @property
@@ -70,7 +70,7 @@ class Hold:
 
     @property
     def outcomes(self) -> set[str]:
-        """What the job may say of it: a job that failed without an answer and is tried again refuses the repetition."""
+        """The outcomes that its history may show: after a failure without an answer, the repetition may be refused."""
         if self.finished is not None or self.unanswered is None:
             return {self.outcome}
         return {self.outcome, self.unanswered[1]}
@@ -88,7 +88,7 @@ class Worker:
     holds: list[Hold] = field(factory=list)
     #: Names of workers that asked for a job and got no answer: each may have claimed one.
     unanswered: list[str] = field(factory=list)
-    #: Answers that ought not to be.
+    #: Answers that are wrong.
     wrong: list[tuple[str, Hold | None, Reply]] = field(factory=list)
     deaths: int = 0
     #: Finishes that were refused because the lease was over.
@@ -130,7 +130,7 @@ class Worker:
         return hold
 
     def _work(self, hold: Hold) -> bool:
-        """Whether the worker is still alive then."""
+        """Work on a job; whether the worker is still alive afterwards."""
         if self.kind is Kind.SLOW and self._random.random() < 0.5:
             time.sleep(hold.timeout + self._random.uniform(0.05, 0.5))
         elif self.kind is Kind.MORTAL and self._random.random() < 0.5:
@@ -142,7 +142,7 @@ class Worker:
         return True
 
     def _beat(self, hold: Hold, seconds: float) -> bool:
-        """Work for so long, with heartbeats; whether the job is still held then."""
+        """Work for this many seconds, with heartbeats; whether the job is still held afterwards."""
         end = monotonic() + seconds
         while (left := end - monotonic()) > 0:
             time.sleep(min(left, hold.timeout / 4))
@@ -162,7 +162,7 @@ class Worker:
             self.refused += 1
 
     def _update(self, hold: Hold, **changes: Any) -> bool:
-        """Whether the job was still held; asked again, as a client should, until there is an answer."""
+        """Update the job, and repeat that until there is an answer, as clients should; whether it was still held."""
         while True:
             sent = monotonic()
             try:
@@ -173,7 +173,7 @@ class Worker:
                     hold.unanswered = (sent, changes["new_status"])
                 self._hang_up()
                 if self.stop.is_set():
-                    # The server may be gone, and not answer.
+                    # The server may be down, and not answer.
                     return False
                 time.sleep(0.05)
                 continue
@@ -212,7 +212,7 @@ class Workforce:
 
     @classmethod
     def of(cls, make_client: Callable[[], Client], queue: str = "q", **numbers: int) -> "Workforce":
-        """So many of each kind, by its name in small letters."""
+        """A workforce with this many workers of each kind, by its name in lower case."""
         stop = threading.Event()
         kinds = [Kind(name) for name, number in numbers.items() for _ in range(number)]
         return cls([Worker(place, kind, make_client, stop, queue) for place, kind in enumerate(kinds)], stop)
@@ -250,7 +250,7 @@ def add_jobs(client: Client, number: int, queue: str = "q", **content: Any) -> N
 
 
 def all_finished(client: Client, queue: str = "q") -> dict[str, Any]:
-    """All jobs by uid, once none of them is queued or in progress."""
+    """Wait until no job is queued or in progress; returns all jobs by uid."""
 
     def nothing_left() -> bool:
         counts = client.call("GET", "/api/v1/queue/stats", query={"name": queue}).json["counts"]
@@ -261,7 +261,7 @@ def all_finished(client: Client, queue: str = "q") -> dict[str, Any]:
 
 
 def held_twice(holds: Iterable[Hold]) -> list[tuple[Hold, Hold]]:
-    """Pairs of holds of one job at one time, or of one number."""
+    """Pairs of holds of one job at the same time, or with the same number."""
     by_uid: dict[str, list[Hold]] = defaultdict(list)
     for hold in holds:
         by_uid[hold.uid].append(hold)
@@ -278,7 +278,7 @@ def held_twice(holds: Iterable[Hold]) -> list[tuple[Hold, Hold]]:
 
 @frozen
 class Verdict:
-    """How the jobs' own accounts differ from the workers' records."""
+    """The differences between the jobs' histories and the workers' records."""
 
     #: Jobs that are neither complete nor failed after all their attempts.
     unfinished: list[Any]
@@ -291,7 +291,7 @@ class Verdict:
 
 
 def judge(workforce: Workforce, jobs: Mapping[str, Any]) -> Verdict:
-    """Hold the jobs as they are in the end against what the workers wrote down."""
+    """Compare the jobs at the end with the workers' records."""
     by_uid: dict[str, list[Hold]] = defaultdict(list)
     for hold in workforce.holds:
         by_uid[hold.uid].append(hold)
@@ -309,7 +309,7 @@ def _has_finished(job: Any) -> bool:
 
 
 def _is_as_counted(job: Any, holds: Iterable[Hold], unanswered: Counter[str]) -> bool:
-    """Whether each attempt is one that a worker knows of, or that one may have been given without an answer."""
+    """Whether each attempt is in a worker's record, or may belong to a claim without an answer."""
     history = job.get("history", [])
     known = {hold.number: hold for hold in holds}
     if len(history) != job.get("attempts", 0) or not set(known) <= set(range(1, len(history) + 1)):
@@ -327,5 +327,5 @@ def _is_as_counted(job: Any, holds: Iterable[Hold], unanswered: Counter[str]) ->
 
 
 def _is_starting(reply: Reply) -> bool:
-    """Whether the server reads its database back, and so has carried nothing out."""
+    """Whether the server is still reading its database, and has carried nothing out."""
     return reply.status == 503 and "recovering" in reply.json["detail"]

@@ -291,7 +291,7 @@ OF_FILES: Final = (
         _TARGET,
         "        files.link(temporary, path)\n",
         "        files.rename(temporary, path)\n",
-        ("tests/tools/test_copying.py::test_nor_is_one_that_comes_while_the_copy_is_made",),
+        ("tests/tools/test_copying.py::test_a_file_that_appears_while_the_copy_is_made_is_not_written_over",),
     ),
     Mutant(
         "target-sync",

@@ -57,5 +57,5 @@ def frame_starts(data: bytes) -> list[int]:
 
 
 def listing(folder: Path) -> list[str]:
-    """The names in a folder but for the lock's."""
+    """The names in a folder, without that of the lock."""
     return sorted(name for name in os.listdir(folder) if not name.endswith(".lock"))

@@ -1,4 +1,4 @@
-"""Databases on a simulated disk, and the judgement of what a power cut may leave of them."""
+"""Databases on a simulated disk, and the check of the states that a power cut may leave."""
 
 from collections.abc import Callable
 from itertools import count
@@ -15,18 +15,18 @@ from tests.storage.simulated_files import Disk, SimulatedFiles
 __all__ = ["PATH", "TIMES", "Killed", "Run", "Violation", "check_every_crash", "judge", "numbers", "record", "reopened"]
 
 PATH: Final = "/data/db"
-#: A later one at each start.
+#: A time that is later at each start.
 TIMES: Final = count(NOW)
 #: Longer than two sectors, so that a frame can lose its middle.
 PADDING: Final = 1300
 
 
 class Violation(AssertionError):
-    """A crash left something that recovery made a wrong state of."""
+    """After a crash, recovery has read a wrong state."""
 
 
 class Killed(Exception):
-    """The process is gone; what the kernel has in its cache is not."""
+    """The process was killed; the kernel's cache remains."""
 
 
 def record(number: int, padding: int = PADDING) -> bytes:
@@ -38,7 +38,7 @@ def numbers(records: list[tuple[bytes, ...]]) -> set[int]:
 
 
 def reopened(files: SimulatedFiles) -> tuple[Journal, set[int]]:
-    """A journal as the engine opens it: read back and confirmed, or made."""
+    """Open a journal as the engine does: read back and confirmed, or made."""
     journal, commits = recovered(Journal(PATH, files=files, kdf=QUICK_KDF), now=next(TIMES))
     if commits:
         journal.confirm()
@@ -61,7 +61,7 @@ class Run:
         self.use(self.files)
 
     def use(self, files: SimulatedFiles) -> None:
-        """Go on with another disk."""
+        """Continue with another disk."""
         self.files = files
         files.moment = lambda: self.check(self)
 
@@ -72,7 +72,7 @@ class Run:
         return found
 
     def commit(self, slice_: list[int] | None = None, *, records: int = 1, padding: int = PADDING) -> None:
-        """Commit so many records, and copy those of the slice."""
+        """Commit this many records, and copy those of the slice."""
         new = [record(self.attempted + n, padding) for n in range(records)]
         self.attempted += records
         self.journal.append(new, [record(number) for number in slice_ or []])
@@ -80,13 +80,13 @@ class Run:
 
 
 def judge(run: Run, disk: Disk) -> set[int]:
-    """The state after a crash that left `disk`; raises Violation if it is not one that may be."""
+    """The state after a crash that left `disk`; raises Violation if it is not allowed."""
     run.states += 1
     try:
         _, found = reopened(SimulatedFiles(disk))
     except StorageError as error:
         raise Violation(f"refused: {error}") from error
-    # A commit is there as a whole or not at all.
+    # A commit is there completely or not at all.
     if found != set(range(len(found))) or len(found) not in (run.acknowledged, run.attempted):
         raise Violation(f"{sorted(found)} of {run.acknowledged} acknowledged and {run.attempted} attempted")
     return found

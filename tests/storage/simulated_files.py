@@ -1,8 +1,8 @@
 """
 A file system in memory that knows what a power cut may leave of it.
 
-What was written and not synced may be there in part: up to some byte, or with some sectors still zeros. Names that were
-given or taken and whose directory was not synced may be there or not, in the order in which that happened.
+Data that was not synced may be there in part: up to some byte, or with some sectors still zeros. Of changes of names
+whose directory was not synced, only the first ones may be there.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ from jobengine.storage.files import Files
 __all__ = ["FaultyFiles", "SimulatedFiles"]
 
 SECTOR = 512
-#: What is on a disk: bytes by path.
+#: The contents of a disk: bytes by path.
 Disk = Mapping[str, bytes]
 
 
@@ -29,7 +29,7 @@ class _Write:
         return content[: self.position] + self.data + content[self.position + len(self.data) :]
 
     def torn(self, content: bytes) -> Iterator[bytes]:
-        """Some of what may be there when only a part of it reached the disk."""
+        """Some contents that are possible when only a part has reached the disk."""
         borders = [at for at in range(len(self.data)) if (self.position + at) % SECTOR == 0]
         for length in {0, 1, 3, 11, 13, len(self.data) - 1, *borders}:
             if length < len(self.data):
@@ -39,7 +39,7 @@ class _Write:
         for lost in [*([piece] for piece in pieces), pieces, pieces[1:], pieces[:-1], pieces[::2], pieces[1::2]]:
             data = bytearray(self.data)
             for begin, end in lost:
-                # A sector that the disk has not come to is as it was.
+                # A sector that the disk has not written yet is as before.
                 was = content[self.position + begin : self.position + end]
                 data[begin:end] = was.ljust(end - begin, b"\0")
             yield _Write(bytes(data), self.position).done(content)
@@ -72,7 +72,7 @@ class _Inode:
         self.pending = []
 
     def after_a_crash(self) -> Iterator[bytes]:
-        """What may be on disk: nothing of what is pending, all of it, or a part."""
+        """The possible contents on disk: without the pending writes, with all of them, or with a part."""
         content = self.durable
         yield content
         for step in self.pending:
@@ -87,7 +87,7 @@ class SimulatedFiles(Files):
 
     disk: Disk = field(factory=dict)
     moment: Callable[[], None] = lambda: None
-    #: What the steps that make things durable do; taken out to show that they are needed.
+    #: Whether syncs do anything; tests switch them off to show that they are needed.
     syncs: bool = True
     directory_syncs: bool = True
     _names: dict[str, _Inode] = field(init=False)
@@ -101,7 +101,7 @@ class SimulatedFiles(Files):
         self._durable_names = dict(self._names)
 
     def after_a_crash(self) -> Iterator[Disk]:
-        """The disks to look at: for each state of the names, one file after the other in each of its states."""
+        """Possible disks: for each state of the names, each file in turn in each of its states."""
         for names in [self._durable_names, *self._name_steps]:
             for whole in (False, True):
                 base = {path: inode.content if whole else inode.durable for path, inode in names.items()}
@@ -111,12 +111,12 @@ class SimulatedFiles(Files):
                         yield {**base, path: content}
 
     def fail_to_sync(self) -> None:
-        """Do as a kernel whose disk fails: regard unwritten pages as written, and report no error later."""
+        """Behave like a kernel whose disk fails: regard unwritten pages as written, and report no error later."""
         for inode in self._names.values():
             inode.pending = []
 
     def now(self) -> Disk:
-        """What a process that starts without a power cut in between would see."""
+        """The disk that a process sees that starts now, without a power cut."""
         return {path: inode.content for path, inode in self._names.items()}
 
     def create(self, path: str) -> int:
@@ -171,7 +171,7 @@ class SimulatedFiles(Files):
         self.moment()
 
     def begin_sync(self, descriptor: int, position: int, length: int) -> None:
-        """Do nothing: what is not synced may be on the disk at any time."""
+        """Do nothing: data that is not synced may reach the disk at any time."""
 
     def open_directory(self, path: str) -> int:
         return next(self._numbers)
@@ -203,7 +203,7 @@ class SimulatedFiles(Files):
 
 @define
 class FaultyFiles(Files):
-    """The real file system, but for the calls that are told to fail."""
+    """The real file system, except for the calls that are set to fail."""
 
     #: By method: which error each of the next calls raises; None lets it through.
     faults: dict[str, list[OSError | None]] = field(factory=dict)

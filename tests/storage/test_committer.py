@@ -1,4 +1,4 @@
-"""Group commit: what is collected into one write, who waits for what, and what happens when a write fails."""
+"""Group commit: which records go into one write, which write releases a waiter, and what happens when one fails."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ BROKEN = StorageBroken("sync failed")
 
 @define
 class Written:
-    """A writer that keeps what it was given, or fails as told."""
+    """A writer that records its calls, or fails when it is told to."""
 
     frames: list[list[bytes]] = field(factory=list)
     slices: list[list[bytes]] = field(factory=list)
@@ -44,7 +44,7 @@ class Written:
 
 @define
 class Bench:
-    """A committer whose thread is stepped by hand, and what it told its owner."""
+    """A committer whose thread is stepped by hand, with a record of its calls to its owner."""
 
     interval: float = 0
     max_backlog: int = 1000
@@ -95,7 +95,7 @@ class Bench:
 
 
 class Waiter:
-    """What came of a Deferred of the committer."""
+    """The outcome of a Deferred of the committer."""
 
     def __init__(self, deferred: "Deferred[None] | None") -> None:
         assert deferred is not None, "there was nothing to wait for"
@@ -256,7 +256,7 @@ def test_changes_made_without_room_are_written_after_those_kept_before() -> None
 
 
 def full_bench() -> Bench:
-    """One that holds a and b back."""
+    """A bench with a full disk, on which a and b wait to be written."""
     bench = Bench()
     bench.submit("a", "b")
     bench.turn()
@@ -334,7 +334,7 @@ def test_a_failure_in_a_try_to_write_again_is_a_failure() -> None:
     assert bench.committer.phase is Phase.FAILED
 
 
-def test_more_than_may_wait_is_refused_until_it_is_on_its_way() -> None:
+def test_submissions_beyond_the_backlog_are_refused_until_it_is_being_written() -> None:
     bench = Bench(max_backlog=10)
     bench.submit("a")
     bench.turn()

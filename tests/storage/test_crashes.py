@@ -23,7 +23,7 @@ from tests.storage.simulated_files import SimulatedFiles
 
 
 def live(run: Run) -> None:
-    """A life with a compaction and two restarts, the second after an end without order."""
+    """A life with a compaction and two restarts, the second after a kill."""
     run.open()
     for _ in range(3):
         run.commit()
@@ -42,7 +42,7 @@ def live(run: Run) -> None:
 
 
 def check_a_crash_in_recovery(run: Run) -> None:
-    """For some disks a crash leaves, what a second crash leaves while the first is recovered from; ends the run."""
+    """For some disks after a crash, check the disks after a second crash during recovery; ends the run."""
     for disk in list(run.files.after_a_crash())[::3]:
         found = judge(run, disk)
         again = SimulatedFiles(disk)

@@ -1,4 +1,4 @@
-"""A file that is not as it was written gives an exact earlier commit or is refused; never another state."""
+"""A damaged file gives an exact earlier commit or is refused; never another state."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.storage.files_of_commits import Commit, frame_starts, listing, opened
 
 #: Short, so that every byte can be tried; the last is long enough to span a sector.
 COMMITS: list[Commit] = [(b"one",), (b"two", b"and more"), (b"three",)]
-#: Each an exact state of the file.
+#: The states of the file, one for each number of commits.
 EARLIER = [COMMITS[:n] for n in range(len(COMMITS) + 1)]
 NOISE = bytes((at * 151 + 7) % 251 + 1 for at in range(2000))
 
@@ -134,7 +134,7 @@ def test_frames_that_are_not_in_their_order_are_refused(
 
 
 def test_frames_of_one_length_are_refused_in_each_others_place(path: Path) -> None:
-    """Their heads are right for where they stand: only what is inside shows that they are not."""
+    """Their heads are right for their places: only the box shows that they are not."""
     header, end, a, b, c = _split(write(path, [(b"aa",), (b"bb",), (b"cc",)]))
     assert len(a) == len(b) == len(c)
     swapped = a[:FRAME_HEAD] + b[FRAME_HEAD:] + b[:FRAME_HEAD] + a[FRAME_HEAD:]
@@ -154,7 +154,7 @@ def test_a_frame_of_another_file_is_refused(path: Path, frames: list[bytes], tmp
 
 
 def test_an_older_end_of_the_same_file_does_not_fit_a_newer_beginning(path: Path) -> None:
-    """As when a backup was put back and the file went its own way: same key, other frames."""
+    """As when a backup was restored and used: the same key, but other frames."""
     backup = write(path, COMMITS[:1])
     first = _split(write(path, [(b"x1",), (b"y",)]))
     path.write_bytes(backup)

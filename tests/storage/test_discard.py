@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The lengths that files are cut to."""
+    """The lengths to which files are cut."""
     lengths: list[int] = []
     cut = os.ftruncate
 
@@ -47,7 +47,7 @@ def test_a_file_without_a_name_is_freed_in_steps(path: Path, steps: list[int]) -
     assert steps == [2 * files._FREED_AT_ONCE + 5, files._FREED_AT_ONCE + 5, 5, 0]
 
 
-def test_who_reads_it_still_reads_all_of_it(path: Path, steps: list[int]) -> None:
+def test_another_process_that_reads_it_still_reads_all_of_it(path: Path, steps: list[int]) -> None:
     descriptor = Files().open(str(path))
     with path.open("rb") as reader:
         path.unlink()

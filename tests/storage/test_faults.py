@@ -1,4 +1,4 @@
-"""Writes, syncs and renames that fail: what the journal does, and what is in the file afterwards."""
+"""Writes, syncs and renames that fail: what the journal does, and the contents of the file afterwards."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ def files() -> FaultyFiles:
 
 @pytest.fixture
 def journal(path: Path, files: FaultyFiles) -> Journal:
-    """One that is open and holds one commit."""
+    """An open journal with one commit."""
     journal, _ = opened(path, files)
     journal.append([b"first"])
     return journal

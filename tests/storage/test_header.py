@@ -1,4 +1,4 @@
-"""The header: parameters are bounded before they are worked with, and every damage has its own answer."""
+"""The header: parameters are checked before they are used, and each kind of damage has its own error."""
 
 import struct
 from zlib import crc32
@@ -18,7 +18,7 @@ def header() -> bytes:
 
 
 def sealed_again(data: bytes) -> bytes:
-    """The header with its checksum made right."""
+    """The header with a right checksum."""
     return data[:-4] + crc32(data[:-4]).to_bytes(4, "big")
 
 

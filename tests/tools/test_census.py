@@ -1,4 +1,4 @@
-"""Counting jobs without keeping them comes to what the tables come to."""
+"""Counting jobs without keeping them has the same result as the tables."""
 
 from collections import Counter
 from random import Random
@@ -37,7 +37,7 @@ def test_live_bytes_are_the_length_of_the_records_that_are_needed() -> None:
     assert census.live_bytes == sum(lengths) - lengths[1] + len(encode(longer))
 
 
-def test_what_is_said_of_a_job_counts_once_and_goes_with_it() -> None:
+def test_the_records_of_a_job_count_once_and_are_gone_with_it() -> None:
     census = Census()
     census.add([encode(fact) for fact in FACTS])
     before = census.live_bytes

@@ -1,4 +1,4 @@
-"""What a check says of a database, whole or not."""
+"""The report of a check on a database, damaged or not."""
 
 from itertools import pairwise
 
@@ -91,7 +91,7 @@ class _Rewritten(SimulatedFiles):
 def test_a_frame_that_is_rewritten_while_it_is_read_is_not_damage(data: bytes) -> None:
     last, end = frame_starts(data)[-3:-1]
     half = (end + last) // 2
-    # The end of the frame was written while a server had no room, and is not what it will be.
+    # The end of the frame was written while a server had no room, and will be written again.
     torn = data[:half] + bytes(byte ^ 1 for byte in data[half:end])
     assert checked(torn).damage is not None
     files = _Rewritten(disk={PATH: torn})

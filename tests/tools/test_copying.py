@@ -58,7 +58,7 @@ def test_a_file_that_is_there_is_not_written_over(tool: Callable[..., object]) -
     assert files.now() == before
 
 
-def test_nor_is_one_that_comes_while_the_copy_is_made() -> None:
+def test_a_file_that_appears_while_the_copy_is_made_is_not_written_over() -> None:
     files = made()
 
     def come() -> None:

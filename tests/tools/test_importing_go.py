@@ -1,4 +1,4 @@
-"""A database of the Go version goes on here: jobs, their order, and the keys of its queues."""
+"""A database of the Go version is imported: jobs, their order, and the keys of its queues."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def of(data: bytes) -> SimulatedFiles:
 
 
 def jobs_of(*jobs: Mapping[str, Any]) -> Sequence[Job]:
-    """What becomes of the jobs of a queue, in execution order."""
+    """The imported jobs of a queue, in execution order."""
     files = of(go_file(go_queue("mail", b"key", jobs)))
     taken_over(files)
     ((_, found),) = whole_state(tables(files, PATH))[1]
@@ -111,7 +111,7 @@ def test_a_content_longer_than_usual_is_taken_over_and_named() -> None:
 
 
 def refused(data: bytes, error: type[Exception], secret: bytes = GO_SECRET) -> str:
-    """Why a file is refused; nothing is made of it."""
+    """Why a file is refused; no file is made."""
     files = of(data)
     with pytest.raises(error) as raised:
         taken_over(files, secret)

@@ -1,4 +1,4 @@
-"""A database under another SECRET has all that it had; a crash leaves the old one or the new one."""
+"""A re-keyed database has all of its records; a crash leaves the old file or the new one."""
 
 import os
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_a_file_in_use_is_left_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("secret", [b"wrong", SECRET])
-def test_one_that_can_not_be_read_is_left_alone(path: Path, secret: bytes) -> None:
+def test_a_database_that_can_not_be_read_is_left_alone(path: Path, secret: bytes) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
@@ -103,7 +103,7 @@ def test_one_that_can_not_be_read_is_left_alone(path: Path, secret: bytes) -> No
     assert (path.read_bytes(), listing(path.parent)) == (bytes(data), ["db"])
 
 
-def test_one_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         rekey(str(tmp_path / "folder" / "db"), SECRET, NEW)
     assert os.listdir(tmp_path) == []

@@ -1,4 +1,4 @@
-"""A new file goes to the disk while it is written, so that its end waits for little."""
+"""A new file goes to the disk while it is written, so that the last sync is short."""
 
 from attrs import define, field
 
@@ -10,7 +10,7 @@ MIB = 1 << 20
 
 @define
 class Asked(Files):
-    """Writes nothing, and keeps what was asked for, in MiB."""
+    """Writes nothing, and records the calls, in MiB."""
 
     calls: list[tuple[str, int, int]] = field(factory=list)
 

@@ -1,4 +1,4 @@
-"""An export is a text of all that is in a database, and a database made of it is equal."""
+"""An export has everything in a database, and a database made from it is equal."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def text(*made_of: Fact) -> bytes:
 
 
 def refusal(lines: bytes) -> str:
-    """Why a text is refused; there is no file then."""
+    """Why a text is refused; no file is made."""
     files = SimulatedFiles(disk={TEXT: lines})
     with pytest.raises(BadExport) as refused:
         imported(files)
@@ -80,7 +80,7 @@ def test_a_database_of_every_released_version_goes_the_same_way(path: Path) -> N
 
 
 OTHER = Queue(name="other", salt="t", digest="e" * 64, created=2)
-#: Beside what is there, two changes of one job, one that is gone, a queue that was made again, and another clock.
+#: More facts: two changes of one job, a job that is gone, a queue that was made again, and a clock that was set.
 MIXED: list[Fact] = [
     *FACTS,
     JobChanged("mail", "uid-1", Standing(state=State.INPROGRESS, updated=2, lease="token")),
@@ -270,7 +270,7 @@ def test_every_crash_leaves_the_source_as_it_was_and_the_target_whole_or_absent(
     assert set(files.now()) == {source, target}
 
 
-def test_each_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_both_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "db").write_bytes(made().now()[PATH])
     export(str(tmp_path / "db"), str(tmp_path / "text"), SECRET)
     import_lines(str(tmp_path / "text"), str(tmp_path / "copy"), SECRET, kdf=QUICK_KDF)

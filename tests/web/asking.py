@@ -1,4 +1,4 @@
-"""Short forms of what tests ask again and again."""
+"""Short forms of requests that many tests make."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ __all__ = [
     "waiting",
 ]
 
-#: What a job had in the first version of the API.
+#: The fields of a job in the first version of the API.
 V1_FIELDS = frozenset(
     [
         "uid",

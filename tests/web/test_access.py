@@ -1,4 +1,4 @@
-"""What a key may do, as a program asks before it offers something."""
+"""GET /api/v1/access: what a key may do."""
 
 from collections.abc import Callable
 from typing import Any, Final

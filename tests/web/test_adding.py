@@ -1,4 +1,4 @@
-"""Adding a job later, once, or only while there is none like it."""
+"""Adding a job: for later, once, or only while there is none with its unique key."""
 
 import json
 from typing import Any

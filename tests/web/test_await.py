@@ -1,4 +1,4 @@
-"""Waiting for a job to be finished, and asking why it is not."""
+"""Waiting until a job is finished, and explaining why it is not."""
 
 from typing import Any
 

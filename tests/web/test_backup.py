@@ -49,7 +49,7 @@ def test_without_an_admin_key_of_the_server_the_call_is_always_refused(start: Ca
 
 
 class _Elsewhere:
-    """An engine that keeps its jobs where there is no file to be copied."""
+    """An engine without a file that could be copied."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -61,6 +61,6 @@ class _Elsewhere:
         return getattr(self._engine, verb)
 
 
-def test_an_engine_that_has_no_such_thing_says_so(start: Callable[..., MemoryServer]) -> None:
+def test_an_engine_without_backups_says_so(start: Callable[..., MemoryServer]) -> None:
     answer = backup(start(admin_key=b"admin", door=_Elsewhere))
     assert (answer.status, answer.json["detail"]) == (501, "The jobs are elsewhere; back them up there.")

@@ -1,4 +1,4 @@
-"""What one key or queue must not learn of another, and what must not be got around."""
+"""What one key or queue must not learn of another, and limits that must not be bypassed."""
 
 import pytest
 

@@ -25,7 +25,7 @@ def _update_many(server: MemoryServer, *updates: Any) -> Answer:
 
 
 def _sweep(server: MemoryServer, wanted: Any, **changes: Any) -> Answer:
-    """A change to the jobs that a filter means, or to all if there is none."""
+    """A change of the jobs that match a filter, or of all without one."""
     which = {"filter": wanted} if wanted else {"all": True}
     return server.call("POST", "/api/v1/jobs", body={"queue_name": "q", **which, **changes})
 

@@ -22,9 +22,9 @@ KEYED: list[tuple[str, str, dict[str, str] | None, Any]] = [
     ("POST", "/api/v1/job", None, {"queue_name": "q", "uid": UID, "new_status": "complete"}),
     ("DELETE", "/api/v1/job", {"queueName": "q", "jobUID": UID}, None),
 ]
-#: Those of them that name a job.
+#: The calls that name a job.
 OF_A_JOB = [call for call in KEYED if UID in str(call)]
-#: What each path takes.
+#: The methods of each path.
 METHODS = {
     "/test": "GET, HEAD",
     "/api/v1/queue": "DELETE, GET, HEAD, POST, PUT",
@@ -35,7 +35,7 @@ METHODS = {
     "/readyz": "GET, HEAD",
     "/metrics": "GET, HEAD",
 }
-#: What is no integer within 64 bits.
+#: Values that are no integers within 64 bits.
 _NOT_COUNTS: list[Any] = ["1", 1.5, 1.0, True, [], 1 << 63, -(1 << 63) - 1]
 keyed = pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
 of_a_job = pytest.mark.parametrize(("method", "path", "query", "body"), OF_A_JOB)
@@ -302,7 +302,7 @@ BODIES = [("PUT", "/api/v1/queue"), ("PUT", "/api/v1/job"), ("POST", "/api/v1/jo
 
 
 def _good_body(server: MemoryServer, method: str, path: str) -> tuple[Any, int]:
-    """A body that the call takes, and the status it takes it with."""
+    """A valid body for the call, and the status of its answer."""
     if path == "/api/v1/queue":
         return {"name": "other", "access_key": "k"}, 201
     if method == "PUT":

@@ -1,4 +1,4 @@
-"""The files of the dashboard as they come to a browser, and to whoever else asks."""
+"""The files of the dashboard, as browsers and other programs get them."""
 
 import gzip
 import re
@@ -29,7 +29,7 @@ def browsed(start: Callable[..., MemoryServer]) -> MemoryServer:
 
 
 def _get(server: MemoryServer, path: str, *headers: str, method: str = "GET") -> RawAnswer:
-    """The answer; to HEAD its body is taken to be what its length says, so that it can be parsed."""
+    """The answer; for HEAD a body of the stated length is added, so that it can be parsed."""
     connection = Connection(server)
     connection.send(request(method, path, *headers))
     if method != "HEAD":
@@ -42,7 +42,7 @@ def _get(server: MemoryServer, path: str, *headers: str, method: str = "GET") ->
 
 
 def _place(server: MemoryServer) -> str:
-    """Where the files are, as the page says."""
+    """The path of the files, from the page."""
     (place,) = set(re.findall(r'"(dashboard/[0-9a-f]{16}/)a', _get(server, "/", HTML).body.decode()))
     return f"/{place}"
 
@@ -170,7 +170,7 @@ def test_where_other_pages_may_read_the_api_the_answer_depends_on_the_origin_too
     assert re.findall(rb"\r\nVary: ([^\r]*)", sent) == [b"Origin", b"Accept, Accept-Encoding"]
 
 
-def test_what_is_installed_is_read_whole_and_names_no_file_that_is_not_there() -> None:
+def test_the_installed_dashboard_is_complete_and_names_no_missing_file() -> None:
     names = {file.name for file in FOLDER.iterdir()}
     assert {Path(name).suffix for name in names} <= set(_TYPES)
     files = read_dashboard()

@@ -1,4 +1,4 @@
-"""The stream of events: what is sent, from where on, and when it ends."""
+"""The stream of events: its content, where it begins, and when it ends."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class _Watcher:
 
     @property
     def text(self) -> str:
-        """What was sent of the body, which may have no end yet."""
+        """The body so far, which may not be complete."""
         head, _, data = self.connection.sent.partition(b"\r\n\r\n")
         assert b"Content-Type: text/event-stream" in head
         body = b""

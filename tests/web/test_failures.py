@@ -1,4 +1,4 @@
-"""What a client gets when the engine can't, and readiness."""
+"""The answers when the engine fails or is unavailable, and readiness."""
 
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -36,7 +36,7 @@ class _Refusing:
 
 @frozen
 class _Opened:
-    """Stands in for the engine once the queue was made."""
+    """Replaces the engine once the queue was made."""
 
     engine: Any
     others: list[Any]
@@ -120,7 +120,7 @@ def test_a_live_server_is_ready(server: MemoryServer) -> None:
     assert (answer.status, answer.json) == (200, {"status": "ready", "durability": "commit"})
 
 
-def test_durability_by_interval_is_said(start: Callable[..., MemoryServer]) -> None:
+def test_readyz_shows_durability_by_interval(start: Callable[..., MemoryServer]) -> None:
     answer = start(engine_parts={"sync_interval": 0.05}).call("GET", "/readyz")
     assert answer.json["durability"] == "interval (50 ms)"
 

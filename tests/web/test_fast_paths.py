@@ -1,4 +1,4 @@
-"""Requests to fixed paths pass by Klein, and plain answers by Twisted's headers: both must answer as those would."""
+"""Requests to fixed paths bypass Klein, and plain answers bypass Twisted's headers: the answers must be the same."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is said in headers: keys, preferences, ids, encodings."""
+"""Headers: keys, preferences, ids, encodings."""
 
 import gzip
 import json

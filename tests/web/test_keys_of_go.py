@@ -1,4 +1,4 @@
-"""Queues that were taken over from the Go version open with their old keys, which get a digest of our own."""
+"""Queues imported from the Go version open with their old keys, which then get a digest of our own."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database that was made of one of the Go version, a moment ago."""
+    """A database that was just imported from the Go version."""
     (tmp_path / "go").write_bytes(go_file(go_queue("q", b"key", [go_job(1)]), go_queue("other", b"others", [])))
     import_go(str(tmp_path / "go"), str(tmp_path / "db"), GO_SECRET, SECRET, kdf=QUICK_KDF)
     return tmp_path / "db"

@@ -13,7 +13,7 @@ from tests.web.asking import add, change, claim, hold, listed, page, peek, put, 
 
 
 def _lost(answer: Answer) -> tuple[Any, ...]:
-    """What a 409 says of who holds the job."""
+    """The members of a 409 about the holder of the job."""
     assert answer.status == 409
     return answer.json["state"], answer.json["worker"]
 

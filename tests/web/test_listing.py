@@ -1,4 +1,4 @@
-"""Lists: filters, text search, pages, cursors, and links to what follows."""
+"""Lists: filters, text search, pages, cursors, and links to the next page."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def _uids(shown: Any) -> list[str]:
 
 
 def _all(server: MemoryServer, **query: Any) -> list[str]:
-    """What is read from cursor to cursor."""
+    """All jobs, read page by page by the cursors."""
     found: list[str] = []
     cursor: dict[str, str] = {}
     while True:
@@ -39,7 +39,7 @@ def test_a_list_is_in_execution_order_and_disturbs_nothing(server: MemoryServer)
     assert peek(server).json["uid"] == high
 
 
-def test_a_list_has_100_jobs_unless_it_is_said_and_1000_at_most(server: MemoryServer) -> None:
+def test_a_list_has_100_jobs_by_default_and_1000_at_most(server: MemoryServer) -> None:
     body = {"queue_name": "q", "jobs": [{"content": {}}] * 1001}
     server.call("PUT", "/api/v1/jobs", body=body)
     assert len(page(server)["jobs"]) == 100

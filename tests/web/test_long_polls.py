@@ -41,7 +41,7 @@ def test_a_claim_that_finds_a_job_does_not_wait(server: MemoryServer) -> None:
     assert _uids(waiting(server)) == [uid]
 
 
-def test_the_time_is_over_with_204(server: MemoryServer) -> None:
+def test_a_wait_that_ends_without_a_job_is_answered_with_204(server: MemoryServer) -> None:
     answers = waiting(server, wait=2.5)
     server.clock.advance(2.4)
     server.pump()

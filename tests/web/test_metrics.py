@@ -1,4 +1,4 @@
-"""What Prometheus reads, held against the parser of its own client."""
+"""The metrics, read by the parser of Prometheus's own client."""
 
 import platform
 import re

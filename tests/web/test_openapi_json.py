@@ -1,4 +1,4 @@
-"""GET /openapi.json, and whether the calls read just the parameters that it documents."""
+"""GET /openapi.json, and whether calls read exactly the parameters that it documents."""
 
 import json
 import sysconfig
@@ -13,7 +13,7 @@ from tests.doubles import MemoryServer
 from tests.schema import operations, resolve, schema
 from tests.web.asking import make_queue
 
-#: What every call may be sent.
+#: The headers that every call accepts.
 FOR_ALL = {"X-Access-Key", "X-Admin-Key", "Authorization", "Content-Type", "Content-Encoding", "X-Request-Id"}
 
 
@@ -56,7 +56,7 @@ def _example(holder: Any) -> Any:
 
 
 class _Query(dict[bytes, list[bytes]]):
-    """A query that knows what of it was read."""
+    """A query that records which parameters were read."""
 
     def __init__(self, read: set[str]) -> None:
         super().__init__()

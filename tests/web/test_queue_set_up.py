@@ -1,4 +1,4 @@
-"""How a queue is set up, what that does, and its numbers."""
+"""The settings of a queue, their effects, and its statistics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -112,7 +112,7 @@ def test_a_queue_has_its_own_defaults_and_a_job_its_own_again(server: MemoryServ
     assert {name: job[name] for name in own} == own
 
 
-def test_defaults_that_are_not_said_are_the_servers(start: Callable[..., MemoryServer]) -> None:
+def test_defaults_that_are_not_set_are_the_servers(start: Callable[..., MemoryServer]) -> None:
     server = start(defaults=Defaults(keep_minutes=77))
     assert set_up(server, defaults={"max_attempts": 2}).json["defaults"] == {
         "keep_minutes": 77,
@@ -185,7 +185,7 @@ def test_how_long_the_old_key_stays_good_goes_with_a_new_one(server: MemoryServe
     assert _status(server, "key") == 200
 
 
-def test_strangers_make_a_limited_number_of_queues(start: Callable[..., MemoryServer]) -> None:
+def test_callers_without_the_admin_key_make_a_limited_number_of_queues(start: Callable[..., MemoryServer]) -> None:
     server = start(wire_parts={"max_queues": 2})
     statuses = []
     for name in ("a", "a", "b"):

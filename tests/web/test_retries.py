@@ -1,4 +1,4 @@
-"""Attempts, the time between them, and what is remembered of them."""
+"""Attempts, the delays between them, and their history."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def test_a_time_out_waits_for_the_delay_as_well(server: MemoryServer) -> None:
     assert hold(server)["uid"] == uid
 
 
-def test_a_worker_may_say_that_another_attempt_is_in_vain(server: MemoryServer) -> None:
+def test_a_worker_may_fail_a_job_without_further_attempts(server: MemoryServer) -> None:
     uid = add(server, max_attempts=9)["uid"]
     lease = hold(server)["lease"]
     assert _fail(server, uid, lease=lease, retry=False, error="no such address")["state"] == "failed"

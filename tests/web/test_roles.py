@@ -1,4 +1,4 @@
-"""Who may do what: every call with every kind of key, from one table."""
+"""Every call with every kind of key, from one table."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -11,23 +11,23 @@ from tests.doubles import Answer, MemoryServer
 from tests.web.asking import add, listed
 
 ADMIN: Final = "admin"
-#: Whose key is shown: in what it may do, they differ.
+#: The roles of a queue's keys, which differ in what they may do.
 ROLES: Final = ("owner", "producer", "worker", "viewer")
 OWNER, READ, WORK, PRODUCE = {"owner"}, {"owner", "viewer"}, {"owner", "worker"}, {"owner", "producer"}
 
 
 @frozen
 class Call:
-    """One call: a request that is as it should be, who may make it, and what they are answered."""
+    """A call: a valid request, the roles that may make it, and the status of its answer."""
 
     method: str
     path: str
-    #: Which roles of the queue's own keys may; None if it asks for no key of a queue.
+    #: The roles that may make it; None if it needs no key of a queue.
     allowed: set[str] | None
     status: int
     query: dict[str, str] | None = None
     body: Any = None
-    #: What it is without a key where it needs none; for the admin the status is the same.
+    #: The status without any key, if it needs no key of a queue; the admin gets `status`.
     open_status: int | None = None
 
 

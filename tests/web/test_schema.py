@@ -1,4 +1,4 @@
-"""api_schema.yml itself, and the checker that holds answers against it."""
+"""api_schema.yml itself, and the checker that compares answers with it."""
 
 import json
 from collections.abc import Iterator
@@ -158,7 +158,7 @@ def test_the_checker_refuses_text_that_is_not_json() -> None:
 
 
 class _Ill(Resource):
-    """Answers what is not documented."""
+    """Gives answers that are not documented."""
 
     def render_GET(self, request: Any) -> bytes:
         request.setHeader(b"Content-Type", b"application/json")

@@ -1,4 +1,4 @@
-"""What is not known is refused, and named: a typo must not vanish, least of all in what deletes."""
+"""Unknown fields and parameters are refused and named: a typo must not be ignored, least of all in a deletion."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.schema import operations, resolve, schema
 from tests.web.asking import add, each, hold, listed, put, read, update, v1
 
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
-#: A body that each call with a body takes, as far as it is looked at before the queue is.
+#: A valid body of each call with a body, as far as it is checked before the queue is.
 BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/api/v1/queue"): {"name": "new", "access_key": "k"},
     ("POST", "/api/v1/queue"): {"name": "q", "defaults": {"max_attempts": 2}},
@@ -29,7 +29,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/api/v1/jobs"): {"queue_name": "q", "jobs": [{"content": {}}]},
     ("POST", "/api/v1/jobs"): {"queue_name": "q", "updates": [{"uid": UID, "progress": 1}]},
 }
-#: The calls of the first version that take something.
+#: The calls of the first version that take fields or parameters.
 V1_BODIES = [call for call in BODIES if CALLS[call].v1]
 
 
@@ -38,7 +38,7 @@ def _put(server: MemoryServer, job: dict[str, Any]) -> Answer:
 
 
 def _places(value: Any, at: str = "") -> list[str]:
-    """Where in a body there are objects of the API's own, as paths."""
+    """The places of the API's own objects in a body, as paths."""
     if isinstance(value, list):
         return _places(value[0], f"{at}[0]")
     if not isinstance(value, dict) or at.endswith("content"):
@@ -201,7 +201,7 @@ def test_the_schema_has_no_parameter_that_may_be_empty() -> None:
     assert [text for text in texts if "enum" not in text and not text.get("minLength")] == []
 
 
-#: What in a body is which component of the schema.
+#: The struct for each component of the schema that is a body, or a part of one.
 COMPONENTS: dict[str, type[Struct]] = {
     "NewQueue": requests._NewQueue,
     "ChangeQueue": requests._ChangeQueue,
@@ -254,7 +254,7 @@ def test_ignored_fields_of_a_job_may_have_any_value(server: MemoryServer) -> Non
 
 
 def _asked_for() -> set[str]:
-    """What of a job that is added means something."""
+    """The fields of a job to be added that are not ignored."""
     return {field.name for field in fields(requests._NewJob) if field.type != Ignored}
 
 

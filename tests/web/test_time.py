@@ -14,7 +14,7 @@ MINUTE = 60
 
 
 class _Late(Clock):
-    """Keeps the time of another clock, but what is to happen later never does."""
+    """Has the time of another clock, but never makes calls that are scheduled."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class _Late(Clock):
 
 
 def _states(server: MemoryServer) -> dict[State, int]:
-    """The jobs of `q` by state, as the engine counts them; counting moves nothing on."""
+    """The engine's count of the jobs of `q` by state; counting expires nothing."""
     counts = server.engine.executor.tables.queues["q"].counts().states
     return {state: count for state, count in counts.items() if count}
 

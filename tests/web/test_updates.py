@@ -1,4 +1,4 @@
-"""Updates of every field, cancelling, and what is refused."""
+"""Updates of every field, cancelling, and refusals."""
 
 from typing import Any
 
@@ -76,7 +76,7 @@ def test_a_queued_job_is_put_off_and_brought_back(server: MemoryServer) -> None:
     assert claim(server).json["uid"] == uid
 
 
-def test_a_job_is_given_back_for_later(server: MemoryServer) -> None:
+def test_a_job_is_released_for_later(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     lease = hold(server)["lease"]
     assert change(server, uid, lease=lease, new_status="queued", delay_seconds=10).json["state"] == "queued"

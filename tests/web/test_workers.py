@@ -1,4 +1,4 @@
-"""Who holds the jobs of a queue that are in progress."""
+"""The workers that hold jobs of a queue."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A second reader of strict JSON, slow and plain, to hold jobengine.wire.strict_json against."""
+"""A second reader of strict JSON, slow and plain, to compare jobengine.wire.strict_json with."""
 
 import json
 import re

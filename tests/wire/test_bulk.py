@@ -1,4 +1,4 @@
-"""A long body is read in pieces: it comes to what the whole comes to, and others are let in between."""
+"""A long body is read in pieces: the result is that of the whole, and others are let in between."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ ACCESS = {"access_key": b"key"}
 
 
 def _read(method: str, body: bytes, pauses: list[None] | None = None, **more: Any) -> Any:
-    """What the body comes to; a pause is noted and costs nothing."""
+    """The command of a body; pauses are recorded and take no time."""
 
     async def pause() -> None:
         if pauses is not None:

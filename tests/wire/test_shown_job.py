@@ -18,7 +18,7 @@ from jobengine.wire.shown_job import ShownJob, job_json, job_value, to_json
 from tests.golden.facts import FULL_JOB
 from tests.schema import resolve
 
-#: What is sent and not shown: it is shown as `not_before`.
+#: The field that is sent but not shown as such: it is shown as `not_before`.
 _SENT_ALONE: Final = {"delay_seconds"}
 #: Each field of FULL_JOB as it should be shown.
 _SHOWN: Final = {
@@ -56,7 +56,7 @@ _SHOWN: Final = {
 
 
 def _full_job() -> Job:
-    """A job that has all there is, no two numbers of it alike."""
+    """A job with every field, and no two equal numbers."""
     spec, standing = FULL_JOB.spec, FULL_JOB.standing
     return Job(
         msgspec.structs.replace(spec, priority=-7, keep_minutes=61, timeout_seconds=602, timeout_time=4_000_000_000),
@@ -138,7 +138,7 @@ def _schema(name: str) -> Any:
 
 
 def _properties(name: str) -> dict[str, Any]:
-    """The fields of an object, those of what it is made of among them."""
+    """The fields of an object, including those of its parts."""
     part = _schema(name)
     found = dict(part.get("properties", {}))
     for other in part.get("allOf", ()):

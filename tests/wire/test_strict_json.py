@@ -1,4 +1,4 @@
-"""What JSON the API takes, and that content comes back as it was sent."""
+"""The JSON that the API accepts, and that content comes back as it was sent."""
 
 import gc
 import json
@@ -124,7 +124,7 @@ def test_depth_counts_open_brackets_and_not_closed_ones() -> None:
         check(b"[" + b",".join([b"[" * 30 + b"]" * 30] * 10 + [b"[" * 32 + b"]" * 32]) + b"]", 32)
 
 
-#: What is slow for one reader or another, a mebibyte of each.
+#: A mebibyte each of texts that are slow for some reader.
 _WORST = [
     b'"' + b'\\"' * 500_000 + b"[" * 40,
     b"[" * 40 + b'"' + b"\\" * 1_000_001,
@@ -147,7 +147,7 @@ _WORST = [
 @pytest.mark.parametrize("text", _WORST, ids=range(len(_WORST)))
 def test_any_text_is_checked_in_a_fixed_number_of_steps(text: bytes) -> None:
     steps: list[str] = []
-    # What is told of collections would be counted too.
+    # The garbage collector's callbacks would be counted too.
     gc.disable()
     sys.setprofile(lambda _frame, event, _what: steps.append(event))
     try:
@@ -174,7 +174,7 @@ def test_values_are_counted_before_anything_is_made_of_them() -> None:
     for many in (b"0", b"{}", b'""', b'{"a":[]}', b'"\\"{,"'):
         with pytest.raises(NotStrict, match="more than 100000 values"):
             check(b"[" + (many + b",") * 100_000 + b"0]", 32)
-    # What only looks like values does not count.
+    # Text that only looks like values does not count.
     check(b'{"a":"' + b"[{,}]," * 100_000 + b'\\",,,"}', 32)
 
 
@@ -263,7 +263,7 @@ def _containers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 def _outcome(read: Callable[[bytes, int], Any], text: bytes, max_depth: int) -> Any:
-    """What a reader makes of a text: a value, or that it is not taken. Floats are told from integers."""
+    """The result of a reader: a value, in which floats differ from integers, or that the text is refused."""
     try:
         return repr(read(text, max_depth))
     except NotStrict:
@@ -278,7 +278,7 @@ def test_texts_are_accepted_and_refused_as_by_a_plain_reader(text: str, max_dept
 
 
 def _taken_or_refused(data: bytes) -> None:
-    """A plain reader takes the same; and the decoder behind the check meets no surprise."""
+    """A plain reader accepts the same texts; and the decoder after the check raises nothing unexpected."""
     assert _outcome(check, data, 32) == _outcome(reference, data, 32)
     wire = Wire()
     with suppress(BadInput):

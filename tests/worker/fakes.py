@@ -1,4 +1,4 @@
-"""A supervisor under a clock that is set by hand, with jobs as a client would give them."""
+"""A supervisor with a clock that is set by hand, and claimed jobs."""
 
 from itertools import count
 from typing import Any
@@ -26,7 +26,7 @@ class FakeJob:
 
 @define
 class Bench:
-    """A supervisor, the time, and what it wants to be done that was not done yet."""
+    """A supervisor, the time, and its orders that were not carried out yet."""
 
     supervisor: Supervisor
     now: float = 1_000.0
@@ -41,7 +41,7 @@ class Bench:
         return [order for order in self.supervisor.plan(self.now) if kind is None or isinstance(order, kind)]
 
     def give(self, *jobs: FakeJob, source: int = 0) -> list[Hold]:
-        """Answer the claim that was planned; the jobs that are started."""
+        """Answer the planned claim; returns the jobs that are started."""
         self.supervisor.claimed(self.now, source, jobs)
         self.orders = self.plan()
         return [order.hold for order in self.orders if isinstance(order, Start)]
@@ -52,7 +52,7 @@ class Bench:
         return self.give(*[FakeJob(**of) for _ in range(jobs)])
 
     def end(self, *holds: Hold, changes: JobChanges = DONE) -> Report:
-        """Let handlers end; the one report that follows."""
+        """Let handlers end; returns the one report that follows."""
         for hold in holds:
             self.supervisor.finished(hold, changes)
         (report,) = self.plan(Report)

@@ -1,4 +1,4 @@
-"""What a worker claims ahead when jobs end fast, and what becomes of it."""
+"""Jobs that a worker claims ahead when jobs end fast, and their outcomes."""
 
 from typing import Any
 
@@ -19,9 +19,9 @@ def started(orders: list[Order]) -> list[Hold]:
 
 def at_pace(concurrency: int = 2, **of: Any) -> tuple[Bench, list[Hold], list[Hold]]:
     """
-    A worker whose jobs end in an instant, at the moment when it was given all that it asked for.
+    A worker whose jobs end at once, when it has just been given all the jobs that it asked for.
 
-    Gives it, the jobs that run, and those that were claimed ahead.
+    Returns it, the running jobs, and the jobs claimed ahead.
     """
     bench = Bench.of(concurrency)
     running = bench.run(concurrency, **of)
@@ -37,7 +37,7 @@ def at_pace(concurrency: int = 2, **of: Any) -> tuple[Bench, list[Hold], list[Ho
 
 
 def _ended(pace: Pace, jobs: int, now: float) -> int:
-    """How many jobs are claimed ahead after so many have ended."""
+    """How many jobs are claimed ahead after this many have ended."""
     for _ in range(jobs):
         pace.count()
     pace.measure(now)
@@ -103,7 +103,7 @@ def test_leases_of_jobs_claimed_ahead_are_extended() -> None:
     assert set(beat.holds) == {*running, *waiting}
 
 
-def test_what_is_cancelled_or_lost_before_it_is_begun_is_never_begun() -> None:
+def test_a_job_that_is_cancelled_or_lost_before_it_is_started_is_never_started() -> None:
     bench, (one,), waiting = at_pace(1, beat_seconds=0.2)
     bench.now += 0.2
     (beat,) = bench.plan(Beat)

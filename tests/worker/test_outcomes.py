@@ -1,4 +1,4 @@
-"""What a handler returns or raises, and what is sent for it."""
+"""What a handler returns or raises, and the changes that are sent for it."""
 
 import asyncio
 from collections.abc import Callable
@@ -66,11 +66,11 @@ def test_an_error_that_utf_8_can_not_hold_is_sent_all_the_same() -> None:
 
 
 @pytest.mark.parametrize(("delay", "seconds"), [(0, 0), (30, 30), (timedelta(minutes=2), 120)])
-def test_retry_gives_the_job_back(delay: Any, seconds: float) -> None:
+def test_retry_releases_the_job(delay: Any, seconds: float) -> None:
     assert _raise(Retry(delay)) == {"new_status": "queued", "delay_seconds": seconds}
 
 
-def test_a_retry_in_the_past_is_a_mistake() -> None:
+def test_a_negative_delay_of_a_retry_is_an_error() -> None:
     with pytest.raises(ValueError, match="negative"):
         Retry(-1)
 
@@ -97,7 +97,7 @@ def test_progress_of_a_cancelled_job_raises_what_except_exception_lets_through()
 
 
 @pytest.mark.parametrize("percent", [-1, 101, 1.5, True, "5"])
-def test_progress_that_is_none_is_a_mistake_of_the_handler(percent: Any) -> None:
+def test_invalid_progress_is_an_error_of_the_handler(percent: Any) -> None:
     changes = _perform(lambda content, job: job.progress(percent))
     assert "from 0 to 100" in changes["error"]
 

@@ -19,15 +19,15 @@ ERRORS = (Unavailable("Away."), OutcomeUnknown("Lost."), LeaseLost("Late."), Bad
 
 
 class World:
-    """A server and handlers that do as chance will have it."""
+    """A server and handlers that behave at random."""
 
     def __init__(self, seed: int, sources: int, pause: float) -> None:
         self.random = random.Random(seed)
         self.supervisor = Supervisor(sources, CONCURRENCY, wait=50, random=self.random.random)
         self.now = 0.0
-        #: Seconds that pass at a time at most, when nothing else happens.
+        #: The most seconds that pass at a time when nothing else happens.
         self.pause = pause
-        #: Where jobs end fast, trouble is rare: after it nothing ends for a while.
+        #: Where jobs end fast, errors are rare, because no job ends for a while after one.
         self.trouble = 0.6 if pause == 1 else 0.02
         self.ahead = 0
         self.requests: list[Any] = []
@@ -61,7 +61,7 @@ class World:
         return False
 
     def _check(self, order: Order) -> None:
-        """At most two reports, and one request of another kind, are under way; nothing is asked for without room."""
+        """At most two reports and one other request are under way, and no job is claimed without room for it."""
         alike = [other for other in self.requests if _kind(other) == _kind(order)]
         assert len(alike) < (2 if isinstance(order, Report) else 1)
         if isinstance(order, Claim):

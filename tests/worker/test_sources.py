@@ -1,4 +1,4 @@
-"""Queues that no key opens together are claimed from apart, within the same room."""
+"""Queues without a common key have separate claims, but share the worker's concurrency."""
 
 from jobengine.worker.orders import Abort, Claim, Report, Start
 
@@ -32,7 +32,7 @@ def test_a_claim_that_waits_is_ended_when_there_is_no_room_for_it_any_more() -> 
     assert bench.end(one).room == 1
 
 
-def test_when_both_bring_a_job_at_one_time_the_one_beyond_the_room_is_given_back() -> None:
+def test_when_both_bring_a_job_at_one_time_the_one_beyond_the_room_is_released() -> None:
     bench = _waiting(1)
     bench.give(FakeJob())
     assert bench.give(FakeJob(), source=1) == []
@@ -40,7 +40,7 @@ def test_when_both_bring_a_job_at_one_time_the_one_beyond_the_room_is_given_back
     assert (report.source, [hold.changes for hold in report.holds]) == (1, [{"new_status": "queued"}])
 
 
-def test_a_source_that_is_busy_does_not_keep_another_one_waiting_for_more_than_a_second() -> None:
+def test_a_busy_source_delays_another_by_a_second_at_most() -> None:
     bench = _waiting(1)
     (one,) = bench.give(FakeJob())
     bench.supervisor.aborted(bench.now, 1)

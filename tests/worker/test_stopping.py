@@ -8,7 +8,7 @@ from .fakes import DONE, Bench, FakeJob, ended, interrupted
 AWAY = Unavailable("No answer.")
 
 
-def test_an_idle_worker_that_is_told_to_stop_ends_its_claim_and_is_over() -> None:
+def test_an_idle_worker_that_is_told_to_stop_aborts_its_claim_and_ends() -> None:
     bench = Bench.of(2)
     bench.plan()
     bench.supervisor.stop(bench.now, 30)
@@ -19,7 +19,7 @@ def test_an_idle_worker_that_is_told_to_stop_ends_its_claim_and_is_over() -> Non
     assert (bench.plan(), bench.over) == ([], True)
 
 
-def test_jobs_that_come_while_it_stops_are_given_back_and_not_started() -> None:
+def test_jobs_that_come_while_it_stops_are_released_and_not_started() -> None:
     bench = Bench.of(2)
     bench.plan()
     bench.supervisor.stop(bench.now, 30)
@@ -50,7 +50,7 @@ def test_leases_are_extended_during_the_grace() -> None:
     bench.beat()
 
 
-def test_what_runs_after_the_grace_is_interrupted_and_given_back_and_its_result_is_not_taken() -> None:
+def test_a_job_that_runs_after_the_grace_is_interrupted_and_released_and_its_result_is_discarded() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     bench.supervisor.stop(bench.now, 30)
@@ -66,7 +66,7 @@ def test_what_runs_after_the_grace_is_interrupted_and_given_back_and_its_result_
     assert bench.over
 
 
-def test_the_second_time_it_gives_back_at_once_what_it_holds() -> None:
+def test_told_to_stop_twice_it_releases_at_once_all_that_it_holds() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     bench.supervisor.stop(bench.now, 30)

@@ -44,7 +44,7 @@ def test_it_claims_no_more_than_it_has_room_for() -> None:
     assert bench.plan(Claim) == []
 
 
-def test_a_job_beyond_its_room_is_given_back_and_not_started() -> None:
+def test_a_job_beyond_its_room_is_released_and_not_started() -> None:
     bench = Bench.of(1)
     bench.plan()
     assert len(bench.give(FakeJob(), FakeJob())) == 1

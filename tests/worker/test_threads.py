@@ -1,4 +1,4 @@
-"""Calls in threads, and how the loop learns what they returned."""
+"""Calls in threads, and how the loop gets their results."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ from jobengine.worker.threads import Threads
 
 
 async def _calls(number: int) -> tuple[list[Any], int]:
-    """What so many calls at one time returned, and by how many threads."""
+    """The results of this many concurrent calls, and the number of threads."""
     loop, all_done = asyncio.get_running_loop(), asyncio.Event()
     ended: list[Any] = []
     meeting = threading.Barrier(number)
