@@ -34,12 +34,13 @@ ALLOWED = {
     "testing": {"client"},
     "cli": {"cli", "client", "worker", "tools"},
     "tools": {"tools", "storage", "core", "daemon.secret_file", "daemon.secrecy"},
-    "tools.migrating": {
+    "tools.postgres": {"daemon.secret_file", "storage.errors", "engine.postgres.connection"},
+    "tools.migrating": {"tools", "storage.frames", "engine.postgres.schema"},
+    "tools.moving": {
         "tools",
         "storage",
-        "daemon.secret_file",
-        "engine.postgres.connection",
-        "engine.postgres.schema",
+        "core",
+        *(f"engine.postgres.{module}" for module in ("moving", "rows", "schema")),
     },
 }
 #: The packages of others that the pure room may import.

@@ -46,9 +46,9 @@ def file_command(name: str, examples: str) -> Callable[[Callable[..., Any]], Fil
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Progress]:
-    """A progress bar for bytes, at a terminal."""
-    with Bar(1, shown=not current().json, what=what, in_bytes=True) as shown:
+def bar(what: str, *, in_bytes: bool = True) -> Iterator[Progress]:
+    """A progress bar, at a terminal."""
+    with Bar(1, shown=not current().json, what=what, in_bytes=in_bytes) as shown:
         yield shown.at
 
 

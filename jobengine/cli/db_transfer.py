@@ -5,29 +5,38 @@ import click
 from jobengine.tools.exporting import export as write_lines
 from jobengine.tools.importing import import_lines
 from jobengine.tools.importing_go import import_go as take_over
+from jobengine.tools.moving import export_database, import_into_database
+from jobengine.tools.postgres import is_set
 from jobengine.tools.secret import find_go_secret, find_new_secret, find_secret
 
-from .db_common import FILE, bar, file_command
+from .db_common import bar, file_command
 from .session import current
 
 __all__ = ["export", "import_", "import_go"]
 
 
 @file_command(
-    "export", "jobengine db export jobengine.jedb all.jsonl\njobengine db export jobengine.jedb mail.jsonl --queue mail"
+    "export",
+    "jobengine db export jobengine.jedb all.jsonl\njobengine db export jobengine.jedb mail.jsonl --queue mail",
 )
-@FILE
-@click.argument("target", metavar="OUT.jsonl")
+@click.argument("names", nargs=-1, metavar="[FILE] OUT.jsonl")
 @click.option("--queue", metavar="Q", help="Only this queue and its jobs.")
-def export(path: str, target: str, queue: str | None) -> None:
+def export(names: tuple[str, ...], queue: str | None) -> None:
     """
     Write all queues and jobs as lines of JSON, also while a server runs.
 
     The new file is not encrypted: it has contents, leases and digests of the keys. Only its owner can read it; keep it
     so. `jobengine db import` makes an equal database from it.
+
+    Without FILE, the database is the PostgreSQL of DATABASE_URL or DATABASE_URL_FILE.
     """
-    with bar("exporting") as progress:
-        exported = write_lines(path, target, find_secret(path), progress, queue=queue)
+    path, target = _database_and_text(names)
+    if path is None:
+        with bar("exporting", in_bytes=False) as progress:
+            exported = export_database(target, progress, queue=queue)
+    else:
+        with bar("exporting") as progress:
+            exported = write_lines(path, target, find_secret(path), progress, queue=queue)
     _say(target, size=exported.size, queues=exported.queues, jobs=exported.jobs)
     if exported.unfinished:
         current().output.note(
@@ -38,16 +47,40 @@ def export(path: str, target: str, queue: str | None) -> None:
 
 @file_command("import", "jobengine db import text.jsonl new.jedb")
 @click.argument("source", metavar="IN.jsonl")
-@FILE
-def import_(source: str, path: str) -> None:
+@click.argument("path", metavar="[FILE]", required=False)
+def import_(source: str, path: str | None) -> None:
     """
     Make a database from the lines that `export` has written.
 
     It has the SECRET that is set, or the one in the key file beside it; the exported database may have had another.
+
+    Without FILE, they go into the PostgreSQL of DATABASE_URL or DATABASE_URL_FILE: all of them, or none. It must have
+    been made by `jobengine db migrate`, and have no queues.
     """
+    if path is None:
+        _check_database("jobengine db import IN.jsonl FILE")
     with bar("importing") as progress:
-        imported = import_lines(source, path, find_new_secret(path), progress)
+        imported = (
+            import_into_database(source, progress)
+            if path is None
+            else import_lines(source, path, find_new_secret(path), progress)
+        )
     _say(path, size=imported.size, queues=imported.queues, jobs=imported.jobs)
+
+
+def _database_and_text(names: tuple[str, ...]) -> tuple[str | None, str]:
+    """What to export, None for PostgreSQL, and where to."""
+    usage = "jobengine db export FILE OUT.jsonl"
+    if not 1 <= len(names) <= 2:
+        raise click.UsageError(f"Name the database and the new file: {usage}")
+    if len(names) == 1:
+        _check_database(usage)
+    return names[0] if len(names) == 2 else None, names[-1]
+
+
+def _check_database(usage: str) -> None:
+    if not is_set():
+        raise click.UsageError(f"Name the database file: {usage}; or set DATABASE_URL to that of a PostgreSQL.")
 
 
 @file_command("import-go", "jobengine db import-go database.db new.jedb --go-secret-file old-secret")
@@ -72,9 +105,13 @@ def import_go(source: str, path: str, go_secret_file: str | None) -> None:
         )
 
 
-def _say(target: str, *, size: int, queues: int, jobs: int) -> None:
+def _say(target: str | None, *, size: int | None, queues: int, jobs: int) -> None:
+    """Say what was made: a file, or None for what is in PostgreSQL now."""
     session = current()
+    file = {} if target is None else {"file": target, "bytes": size}
     if session.json:
-        session.output.json({"file": target, "bytes": size, "queues": queues, "jobs": jobs})
-        return
-    session.output.note(f"{target} is whole and on disk; bytes: {size:,}, queues: {queues:,}, jobs: {jobs:,}.")
+        session.output.json({**file, "queues": queues, "jobs": jobs})
+    elif target is None:
+        session.output.note(f"The database has all of it; queues: {queues:,}, jobs: {jobs:,}.")
+    else:
+        session.output.note(f"{target} is whole and on disk; bytes: {size:,}, queues: {queues:,}, jobs: {jobs:,}.")

@@ -16,7 +16,7 @@ from .latest import AS_ADDED, GONE, Latest
 from .source import Progress, Source, no_progress, open_source
 from .target import NewFile, check_free, new_target, unnamed_file
 
-__all__ = ["Exported", "NoSuchQueue", "export"]
+__all__ = ["Exported", "NoSuchQueue", "export", "named"]
 
 
 class NoSuchQueue(Exception):
@@ -58,13 +58,14 @@ def export(
             for frame in source.frames(lambda done, size: progress(done, 2 * size)):
                 add_to(latest, path, frame.records)
             unfinished = source.unfinished
-            queues = latest.queues if queue is None else [_named(queue, path, latest.queues)]
+            queues = latest.queues if queue is None else [named(queue, path, latest.queues)]
             source.begin_again()
             jobs = _write(file, queues, latest, _added(source, progress))
         return Exported(size=file.size, queues=len(queues), jobs=jobs, unfinished=unfinished)
 
 
-def _named(name: str, path: str, queues: Sequence[Queue]) -> Queue:
+def named(name: str, path: str, queues: Sequence[Queue]) -> Queue:
+    """The queue of that name; raises NoSuchQueue."""
     by_name = {queue.name: queue for queue in queues}
     if name in by_name:
         return by_name[name]

@@ -1,6 +1,7 @@
 """Makes a database from the lines of an export."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from attrs import define, field, frozen
@@ -22,7 +23,7 @@ from ..storage.frames import MAX_BOX, Kdf
 from .source import Progress, no_progress, open_file
 from .target import NewDatabase, check_free, new_target
 
-__all__ = ["BadExport", "Imported", "import_lines"]
+__all__ = ["BadExport", "Imported", "import_lines", "reading"]
 
 #: Bytes that are read at a time.
 _BLOCK: Final = 1 << 16
@@ -38,8 +39,8 @@ class BadExport(Exception):
 class Imported:
     """The result of an import."""
 
-    #: The length of the database in bytes.
-    size: int
+    #: The length of the database in bytes; None if it is not a file.
+    size: int | None
     queues: int
     jobs: int
 
@@ -61,20 +62,27 @@ def import_lines(
     """
     files = files or Files()
     check_free(target, files)
-    with open_file(path, files) as descriptor, new_target(target, files) as file:
-        reader, database = _Reader(path), NewDatabase(file, secret, kdf or Kdf())
-        for lines in _blocks(path, descriptor, files, progress):
-            database.add(reader.records(lines))
-        reader.check_end()
+    with reading(path, files, progress) as read, new_target(target, files) as file:
+        database = NewDatabase(file, secret, kdf or Kdf())
+        for records in read.blocks():
+            database.add(records)
         database.finish()
-        return Imported(size=file.size, queues=reader.queues, jobs=reader.jobs)
+        return Imported(size=file.size, queues=read.queues, jobs=read.jobs)
+
+
+@contextmanager
+def reading(path: str, files: Files, progress: Progress) -> Iterator["Reader"]:
+    """Open an export to read it; raises NotADatabase and OSError."""
+    with open_file(path, files) as descriptor:
+        yield Reader(path, _blocks(path, descriptor, files, progress))
 
 
 @define
-class _Reader:
+class Reader:
     """Turns lines into records, and checks that they belong together."""
 
     _path: str
+    _lines: Iterator[list[bytes]]
     jobs: int = field(default=0, init=False)
     _number: int = field(default=0, init=False)
     _uids: dict[str, set[str]] = field(factory=dict, init=False)
@@ -85,15 +93,19 @@ class _Reader:
         """How many there are so far."""
         return len(self._uids)
 
-    def records(self, lines: list[bytes]) -> list[bytes]:
-        """The records for the next lines; raises BadExport."""
+    def blocks(self) -> Iterator[list[bytes]]:
+        """All records, some at a time; raises BadExport, at the latest when lines are missing at the end."""
+        for lines in self._lines:
+            yield self._records(lines)
+        self._check_end()
+
+    def _records(self, lines: list[bytes]) -> list[bytes]:
         try:
             return [record for line in lines if (record := self._record(line)) is not None]
         except (BadLine, NewerLines) as error:
             raise BadExport(f"{self._path}: line {self._number}: {error}") from None
 
-    def check_end(self) -> None:
-        """Raise BadExport if lines are missing."""
+    def _check_end(self) -> None:
         if self._end is None:
             raise BadExport(
                 f"{self._path}: it ends after line {self._number} without the line that says `end`: the rest is missing"

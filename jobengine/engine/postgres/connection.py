@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
 from attrs import frozen
-from psycopg import Connection, OperationalError, ProgrammingError, connect
-from psycopg.errors import InsufficientPrivilege
+from psycopg import Connection, InterfaceError, OperationalError, ProgrammingError, connect
+from psycopg.errors import DiskFull, InsufficientPrivilege
 
 from ...storage.errors import StorageError
 from .arrays import register
 
-__all__ = ["BadUrl", "Row", "Statement", "connected", "rights_told", "together"]
+__all__ = ["BadUrl", "Row", "Statement", "connected", "failures_told", "rights_told", "together"]
 
 #: A row of an answer.
 Row = tuple[Any, ...]
@@ -60,6 +60,18 @@ def rights_told() -> Iterator[None]:
         yield
     except InsufficientPrivilege as error:
         raise StorageError(f"the user of DATABASE_URL lacks a right: {error.diag.message_primary}") from None
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """Raises StorageError if the database fails during what is within, which is to be one transaction."""
+    try:
+        with rights_told():
+            yield
+    except DiskFull:
+        raise StorageError("the database has no room for it; nothing was changed") from None
+    except (OperationalError, InterfaceError) as error:
+        raise StorageError(f"the database has failed, and nothing was changed; run it again: {error}") from None
 
 
 def together(connection: "Connection[Row]", *statements: Statement) -> list[list[Row]]:

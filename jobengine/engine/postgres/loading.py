@@ -19,10 +19,10 @@ from .connection import Row, Statement, together
 from .pages import PageRows, find_page
 from .rows import PLACES, Known, Rows
 
-__all__ = ["Loaded", "Now", "Redo", "begin", "load", "load_due"]
+__all__ = ["ARRIVALS", "Loaded", "Now", "Redo", "begin", "load", "load_due"]
 
 #: A batch has 2 to this power arrival numbers, more than it can add jobs.
-_ARRIVALS: Final = 20
+ARRIVALS: Final = 20
 #: Bytes of contents that are loaded for all claims with the same queue and tags; the rules hand out no more.
 _CLAIMED_BYTES: Final = 16 << 20
 #: How many priorities are looked at for the oldest job; see QueueTable.oldest_ready.
@@ -342,7 +342,7 @@ class _Loading:
         self.loaded.sizes |= {self._names[queue_id]: size for queue_id, size in answer}
 
     def _take_arrival(self, answer: list[Row]) -> None:
-        self._arrival = answer[0][0] << _ARRIVALS
+        self._arrival = answer[0][0] << ARRIVALS
 
     def _figures(self, parts: Sequence[Part]) -> list[_Query]:
         names = self._counted(parts)

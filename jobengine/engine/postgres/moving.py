@@ -1,0 +1,165 @@
+"""Takes all queues and jobs out of a database, and puts those of another one into it."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final, LiteralString
+
+from attrs import define, field
+from psycopg import Connection
+
+from ...core.facts import ClockSet, Fact, JobAdded, QueueCreated
+from ...core.model import Queue
+from ...core.wall_time import shown
+from ...storage.errors import StorageError
+from .connection import Row, together
+from .loading import ARRIVALS
+from .rows import Known, Rows
+from .writing import Change, statements_of
+
+__all__ = ["Contents", "Filling", "contents", "filling"]
+
+#: Jobs that are written at a time, and the bytes of contents after which fewer are.
+_JOBS, _BYTES = 1_000, 4 << 20
+
+#: All that follows is as it is at the first of these. A table that is read whole is read in its order, from its first
+#: row on; the plans of servers (see connection.py) read it by an index.
+_SNAPSHOT: Final[tuple[LiteralString, ...]] = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+    "SET LOCAL enable_seqscan = on",
+    "SET LOCAL synchronize_seqscans = off",
+)
+_QUEUES: Final[LiteralString] = "SELECT id, rev, sealed FROM queue ORDER BY id"
+_COUNT: Final[LiteralString] = "SELECT coalesce(sum(jobs), 0)::bigint FROM tally WHERE queue_id = ANY(%s)"
+_ALL: Final[LiteralString] = "COPY (SELECT queue_id, uid, sealed, said FROM job) TO STDOUT (FORMAT BINARY)"
+_OF_QUEUE: Final[LiteralString] = (
+    "COPY (SELECT queue_id, uid, sealed, said FROM job WHERE queue_id = %s) TO STDOUT (FORMAT BINARY)"
+)
+#: Until the commit nobody else makes a queue.
+_ALONE: Final[LiteralString] = "SELECT ahead, EXISTS (SELECT FROM queue) FROM meta FOR UPDATE OF meta"
+_QUEUE: Final[LiteralString] = "INSERT INTO queue (name_digest, sealed) VALUES (%s, %s) RETURNING id"
+#: So that what is added from now on comes later than what was put in.
+_ARRIVED: Final[LiteralString] = (
+    "SELECT setval('batch', %s) WHERE %s >= (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM batch)"
+)
+
+
+@define
+class Contents:
+    """What a database has at one moment."""
+
+    _connection: "Connection[Row]"
+    _rows: Rows
+    #: How far the wall clock is ahead of elapsed time, in milliseconds.
+    ahead: int
+    _known: dict[int, Queue]
+
+    @property
+    def queues(self) -> list[Queue]:
+        """The queues, in the order in which they were made."""
+        return [*self._known.values()]
+
+    def only(self, name: str) -> None:
+        """Have one of the queues, and its jobs."""
+        self._known = {number: queue for number, queue in self._known.items() if queue.name == name}
+
+    def size(self) -> int:
+        """How many jobs there are."""
+        row = self._connection.execute(_COUNT, [[*self._known]]).fetchone()
+        return row[0] if row is not None else 0
+
+    def jobs(self) -> Iterator[JobAdded]:
+        """Each job, with its queue's name; no more than a few of them are in memory."""
+        query, values = (_OF_QUEUE, [*self._known]) if len(self._known) == 1 else (_ALL, [])
+        with self._connection.cursor().copy(query, values) as rows:
+            rows.set_types(["int8", "text", "bytea", "bytea"])
+            for number, uid, sealed, said in rows.rows():
+                # Rows of a queue that was deleted may be left.
+                queue = self._known.get(number)
+                if queue is not None:
+                    yield JobAdded(queue.name, self._rows.job(queue, uid, sealed, said))
+
+
+@contextmanager
+def contents(connection: "Connection[Row]", rows: Rows) -> Iterator[Contents]:
+    """What the database has now, while others go on changing it."""
+    with connection.transaction():
+        for statement in _SNAPSHOT:
+            connection.execute(statement)
+        ((ahead,),) = connection.execute("SELECT ahead FROM meta").fetchall()
+        found = connection.execute(_QUEUES, binary=True).fetchall()
+        yield Contents(connection, rows, ahead, {number: rows.queue(number, *its) for number, *its in found})
+
+
+@define
+class Filling:
+    """Puts queues and jobs into a database that has none."""
+
+    _connection: "Connection[Row]"
+    _rows: Rows
+    #: How far the wall clock is ahead here.
+    _ahead: int
+    #: By how many milliseconds elapsed time here is later than where the facts come from, by the same wall clock.
+    _later: int = field(init=False)
+    _known: dict[str, Known] = field(factory=dict, init=False)
+    _changes: list[Change] = field(factory=list, init=False)
+    _bytes: int = field(default=0, init=False)
+    _last_arrival: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._later = -self._ahead
+
+    def add(self, facts: Iterable[Fact]) -> None:
+        """
+        Put in what these make: how far the clock is ahead comes first, if it is, and a queue before its jobs.
+
+        Times are moved, so that a lease which has 40 seconds left has them afterwards.
+        """
+        for fact in facts:
+            match fact:
+                case ClockSet(ahead):
+                    self._later = ahead - self._ahead
+                case QueueCreated(queue):
+                    self._add_queue(shown(queue, self._later))
+                case JobAdded():
+                    self._add_job(fact)
+
+    def finish(self) -> None:
+        """Write what is left."""
+        self._write()
+        batch = self._last_arrival >> ARRIVALS
+        if batch:
+            self._connection.execute(_ARRIVED, [batch, batch])
+        # Else plans are made for empty tables.
+        self._connection.execute("ANALYZE queue, job, tag, tally")
+
+    def _add_queue(self, queue: Queue) -> None:
+        values = [self._rows.name(queue.name), self._rows.sealed_queue(queue)]
+        ((number,),) = self._connection.execute(_QUEUE, values).fetchall()
+        self._known[queue.name] = Known(id=number, rev=0, queue=queue, watched=False, due=False)
+
+    def _add_job(self, fact: JobAdded) -> None:
+        job = shown(fact.job, self._later)
+        self._changes.append(Change(self._known[fact.queue], job.spec.uid, None, job))
+        self._bytes += job.size
+        self._last_arrival = max(self._last_arrival, job.spec.arrival)
+        if len(self._changes) >= _JOBS or self._bytes >= _BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        together(self._connection, *statements_of(self._rows, self._changes, 0))
+        self._changes, self._bytes = [], 0
+
+
+@contextmanager
+def filling(connection: "Connection[Row]", rows: Rows) -> Iterator[Filling]:
+    """Put in all of it, or nothing; raises StorageError if the database has queues."""
+    with connection.transaction():
+        ((ahead, is_used),) = connection.execute(_ALONE).fetchall()
+        if is_used:
+            raise StorageError(
+                "the database has queues already, and an import does not mix with them; make another database, run "
+                "`jobengine db migrate` on it, and import into that"
+            )
+        made = Filling(connection, rows, ahead)
+        yield made
+        made.finish()

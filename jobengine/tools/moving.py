@@ -1,0 +1,75 @@
+"""Moves what is in a PostgreSQL to lines of text, and back."""
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from ..core.fact_codec import decode, encode
+from ..core.fact_lines import BeginLine, EndLine, job_line, line_of, queue_line
+from ..storage.files import Files
+from .exporting import Exported, named
+from .importing import Imported, reading
+from .postgres import database, driver
+from .secret import find_set_secret
+from .source import Progress, no_progress
+from .target import check_free, new_target
+
+__all__ = ["export_database", "import_into_database"]
+
+#: How many jobs are written between reports of the progress.
+_REPORTED: Final = 1_000
+
+
+def export_database(
+    target: str,
+    progress: Progress = no_progress,
+    *,
+    queue: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+    files: Files | None = None,
+) -> Exported:
+    """
+    Write the queues and jobs of the database, or one queue and its jobs, as it is when this begins.
+
+    Servers may work on it meanwhile, and no job is kept in memory. `progress` counts jobs. Raises BadSecret,
+    NoSuchQueue, StorageError, TargetExists and OSError; there is no `target` then.
+    """
+    files = files or Files()
+    check_free(target, files)
+    with database(environment) as connection, driver():
+        from ..engine.postgres import moving, rows, schema
+
+        opener = rows.Rows(schema.opened(connection, find_set_secret(environment)))
+        with moving.contents(connection, opener) as found, new_target(target, files) as file:
+            if queue is not None:
+                found.only(named(queue, "the database", found.queues).name)
+            file.write(line_of(BeginLine(ahead=found.ahead)), *map(queue_line, found.queues))
+            jobs, size = 0, found.size()
+            for jobs, fact in enumerate(found.jobs(), 1):
+                file.write(job_line(encode(fact)))
+                if not jobs % _REPORTED:
+                    progress(jobs, size)
+            file.write(line_of(EndLine(queues=len(found.queues), jobs=jobs)))
+            return Exported(size=file.size, queues=len(found.queues), jobs=jobs, unfinished=0)
+
+
+def import_into_database(
+    path: str,
+    progress: Progress = no_progress,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    files: Files | None = None,
+) -> Imported:
+    """
+    Put all of an export into the database, which must have no queues, or nothing of it.
+
+    It keeps the uids in memory, some 110 bytes for each job. Raises BadSecret, BadExport, StorageError and OSError.
+    """
+    with database(environment) as connection, driver():
+        from ..engine.postgres import moving, rows, schema
+
+        opener = rows.Rows(schema.opened(connection, find_set_secret(environment)))
+        with reading(path, files or Files(), progress) as read, moving.filling(connection, opener) as filled:
+            for records in read.blocks():
+                filled.add(map(decode, records))
+            return Imported(size=None, queues=read.queues, jobs=read.jobs)

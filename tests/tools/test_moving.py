@@ -1,0 +1,141 @@
+"""What is moved from a file into PostgreSQL, or the other way, is the same there."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from jobengine.core.facts import ClockSet, Fact, JobAdded, QueueCreated
+from jobengine.core.model import Job, Standing, State
+from jobengine.engine.postgres.connection import connected
+from jobengine.storage.errors import NotADatabase, StorageError, WrongSecret
+from jobengine.tools.exporting import NoSuchQueue
+from jobengine.tools.importing import BadExport
+from jobengine.tools.moving import export_database, import_into_database
+from tests.core.random_facts import facts
+from tests.doubles import SECRET
+from tests.postgres import Cluster, Database
+from tests.storage.simulated_files import SimulatedFiles
+
+from .databases import COPY, FACTS, MAIL, PATH, job, made, tables, whole_state
+from .test_transfer import TEXT, exported, imported
+
+pytestmark = pytest.mark.slow
+
+AGAIN = "/data/again.jsonl"
+
+
+def _environment(database: Database) -> Mapping[str, str]:
+    return {"DATABASE_URL": database.url, "SECRET": SECRET.decode()}
+
+
+def _put(database: Database, files: SimulatedFiles) -> None:
+    import_into_database(TEXT, environment=_environment(database), files=files)
+
+
+def _take(database: Database, files: SimulatedFiles, queue: str | None = None) -> None:
+    export_database(AGAIN, environment=_environment(database), files=files, queue=queue)
+
+
+def _lines(files: SimulatedFiles) -> list[bytes]:
+    return files.now()[AGAIN].splitlines()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(facts.filter(lambda fact: not isinstance(fact, ClockSet)), max_size=60))
+def test_a_file_goes_into_a_database_and_comes_out_with_the_same_lines(database: Database, made_up: list[Fact]) -> None:
+    database.clear()
+    files = made(made_up)
+    exported(files)
+    _put(database, files)
+    _take(database, files)
+    # Jobs are in another order, which has no meaning.
+    assert sorted(_lines(files)) == sorted(files.now()[TEXT].splitlines())
+    imported(files, AGAIN)
+    assert whole_state(tables(files, COPY)) == whole_state(tables(files, PATH))
+    _check_columns(database)
+
+
+def _check_columns(database: Database) -> None:
+    """The tally counts all jobs where they are, and the tags are those of jobs that can be claimed."""
+    counted = (
+        "SELECT queue_id, place, sum(jobs)::bigint FROM tally GROUP BY 1, 2 HAVING sum(jobs) <> 0 EXCEPT "
+        "SELECT queue_id, place, count(*) FROM job GROUP BY 1, 2"
+    )
+    strays = "SELECT 1 FROM tag t LEFT JOIN job j USING (queue_id, uid) WHERE j.place IS DISTINCT FROM 0"
+    with connected(database.url) as connection:
+        assert connection.execute(counted).fetchall() == []
+        assert connection.execute(strays).fetchall() == []
+
+
+@pytest.mark.parametrize(("there", "here"), [(0, 7_000), (7_000, 0), (-7_000, 9_000)])
+def test_what_is_left_of_a_lease_is_left_of_it_wherever_the_clocks_were_set(
+    database: Database, there: int, here: int
+) -> None:
+    database.clear()
+    held = job(1, State.INPROGRESS)
+    files = made([ClockSet(there), QueueCreated(MAIL), held])
+    exported(files)
+    with connected(database.url) as connection:
+        connection.execute("UPDATE meta SET ahead = %s", [here])
+    _put(database, files)
+    _take(database, files)
+    begin, _, line, _ = map(json.loads, _lines(files))
+    assert begin["ahead"] == here
+    # The lease ends so long after `updated`, which is elapsed time.
+    assert line["updated"] + begin["ahead"] == held.job.standing.updated + there
+
+
+def test_what_is_added_after_an_import_comes_after_what_was_imported(database: Database) -> None:
+    database.clear()
+    late = replace(job(1).job.spec, arrival=5 << 40)
+    files = made([QueueCreated(MAIL), JobAdded("mail", Job(late, Standing(state=State.QUEUED, updated=1)))])
+    exported(files)
+    _put(database, files)
+    with connected(database.url) as connection:
+        ((batch,),) = connection.execute("SELECT nextval('batch')").fetchall()
+    assert batch << 20 > late.arrival
+
+
+def test_one_queue_goes_alone_and_an_unknown_one_is_refused(database: Database) -> None:
+    database.clear()
+    files = made([*FACTS, QueueCreated(evolve(MAIL, name="other", salt="t"))])
+    exported(files)
+    _put(database, files)
+    with pytest.raises(NoSuchQueue, match="the database: there is no queue 'mial'; did you mean 'mail'"):
+        _take(database, files, "mial")
+    _take(database, files, "mail")
+    _, mail, *jobs, end = map(json.loads, _lines(files))
+    assert (mail["name"], len(jobs), end) == ("mail", 3, {"kind": "end", "queues": 1, "jobs": 3})
+
+
+def test_of_a_file_that_is_not_whole_or_into_a_database_with_queues_nothing_is_imported(database: Database) -> None:
+    database.clear()
+    files = made()
+    exported(files)
+    whole = files.now()[TEXT]
+    half = SimulatedFiles(disk={TEXT: whole.rpartition(b'{"kind":"end"')[0]})
+    with pytest.raises(BadExport, match="the rest is missing"):
+        _put(database, half)
+    _put(database, files)
+    with pytest.raises(StorageError, match="the database has queues already"):
+        _put(database, files)
+    _take(database, files)
+    assert sorted(_lines(files)) == sorted(whole.splitlines())
+
+
+def test_another_secret_or_a_database_without_tables_is_refused(database: Database, cluster: Cluster) -> None:
+    files = made()
+    exported(files)
+    before = files.now()
+    with pytest.raises(WrongSecret):
+        export_database(AGAIN, environment={**_environment(database), "SECRET": "another"}, files=files)
+    bare = Database(cluster.make_database("bare_of_moving"))
+    for move in (_put, _take):
+        with pytest.raises(NotADatabase, match="jobengine db migrate"):
+            move(bare, files)
+    assert files.now() == before
