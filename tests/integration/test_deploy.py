@@ -1,5 +1,6 @@
-"""The files in deploy/ for logrotate and Kubernetes."""
+"""docker-compose.yml, and the files in deploy/ for logrotate, Kubernetes and a proxy."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -9,11 +10,16 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from jobengine.daemon.settings import SETTINGS
+from jobengine.daemon.settings import SETTINGS, read_settings
+from tests.postgres import Database
 
-from .daemons import ROOT, Forked, until
+from .conftest import MakeDaemon
+from .daemons import ROOT, SECRET, Client, Forked, free_port, until
+from .nginx import nginx
 
 DEPLOY = ROOT / "deploy"
+#: The settings that are files.
+FILES = ("SECRET_FILE", "ADMIN_KEY_FILE", "DATABASE_URL_FILE")
 
 
 def _logrotate(config: Path, *options: str) -> str:
@@ -45,13 +51,22 @@ def test_logrotate_rotates_the_log_of_a_server_and_no_line_is_lost(tmp_path: Pat
     assert forked.stop() == 0
 
 
-def _resources() -> dict[str, Any]:
-    return {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())}
+def _resources(name: str = "kubernetes.yaml") -> dict[str, Any]:
+    return {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / name).read_text())}
 
 
-@pytest.mark.parametrize("kind", ["Service", "StatefulSet"])
-def test_kubernetes_knows_every_field_of_it(kind: str) -> None:
-    kubernetes_validate.validate(_resources()[kind], kubernetes_validate.latest_version(), strict=True)
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("kubernetes.yaml", ["Service", "StatefulSet"]),
+        ("kubernetes-cluster.yaml", ["Service", "PodDisruptionBudget", "Deployment"]),
+    ],
+)
+def test_kubernetes_knows_every_field_of_it(name: str, kinds: list[str]) -> None:
+    found = _resources(name)
+    assert list(found) == kinds
+    for resource in found.values():
+        kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
 
 
 def test_kubernetes_finds_the_server_where_it_listens_and_asks_it_whether_it_is_ready() -> None:
@@ -70,3 +85,70 @@ def test_kubernetes_gives_the_server_settings_that_there_are_and_a_place_for_its
     places = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert all(any(value.startswith(place + "/") for place in places) for value in environment.values())
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_kubernetes_starts_two_servers_on_postgresql_once_the_tables_are_made() -> None:
+    resources = _resources("kubernetes-cluster.yaml")
+    pod = resources["Deployment"]["spec"]["template"]
+    (migrate,), (server,) = pod["spec"]["initContainers"], pod["spec"]["containers"]
+    assert resources["Deployment"]["spec"]["replicas"] == 2
+    assert migrate["command"][1:] == ["db", "migrate"]
+    assert migrate["env"] == server["env"]
+    environment = {one["name"]: one["value"] for one in server["env"]}
+    read = read_settings({}, {**environment, **dict.fromkeys(FILES, __file__)})
+    assert (read.database_url is not None, read.secret is not None) == (True, True)
+    (secret,) = (volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume)
+    assert secret["secretName"] == "jobengine"
+    assert server["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    for name in ("Service", "PodDisruptionBudget", "Deployment"):
+        selector = resources[name]["spec"]["selector"]
+        assert selector.get("matchLabels", selector).items() <= pod["metadata"]["labels"].items()
+
+
+def _services() -> dict[str, Any]:
+    command = ["docker-compose", "--profile", "cluster", "config", "--format", "json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    services: dict[str, Any] = json.loads(done.stdout)["services"]
+    return services
+
+
+def test_compose_starts_two_servers_with_few_rights_once_the_tables_are_made() -> None:
+    services = _services()
+    one = services["one"]
+    assert services["two"] == one
+    assert (one["read_only"], one["cap_drop"], one["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert one["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+    assert services["migrate"]["entrypoint"][1:] == ["db", "migrate"]
+    assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
+    assert {name for name, its in services.items() if its.get("profiles") != ["cluster"]} == {"jobengine"}
+    read = read_settings({}, {**one["environment"], **dict.fromkeys(FILES, __file__)})
+    assert (read.database_url is not None, read.secret is not None) == (True, True)
+
+
+def test_no_secret_of_the_cluster_is_in_the_environment_of_a_container() -> None:
+    for name, service in _services().items():
+        given = {one["source"]: one["target"] for one in service.get("secrets", ())}
+        for variable, value in service.get("environment", {}).items():
+            if variable.endswith("_FILE"):
+                assert given[value.rpartition("/")[2]], (name, variable)
+            assert name == "jobengine" or variable in ("ADMIN_KEY", "DB_PATH") or "/" in value or value == "jobengine"
+
+
+def test_the_proxy_passes_on_to_both_servers_and_when_one_has_gone_to_the_other(
+    make_daemon: MakeDaemon, database: Database, tmp_path: Path
+) -> None:
+    database.clear(secret=SECRET.encode())
+    one, two = (make_daemon(name, settings={"DATABASE_URL": database.url}).start() for name in ("one", "two"))
+    port = free_port()
+    config = (DEPLOY / "nginx-cluster.conf").read_text().replace("listen 6006", "listen 127.0.0.1:443")
+    for name, daemon in (("one", one), ("two", two)):
+        config = config.replace(f"{name}:6006", f"127.0.0.1:{daemon.port}")
+    with nginx(tmp_path / "nginx", config, port, one.port), Client(port) as client:
+        client.make_queue()
+        added = {client.add().json["uid"] for _ in range(4)}
+        assert {client.claim().json["uid"] for _ in added} == added
+        assert all("/api/v1/job" in daemon.log for daemon in (one, two))
+        assert two.stop() == 0
+        until("it is ready", lambda: client.ready().status == 200)
+        assert sorted({client.add().status for _ in range(4)}) in ([201], [201, 502])
+        assert {client.add().status for _ in range(4)} == {201}

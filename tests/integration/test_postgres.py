@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from shlex import quote
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import psycopg
@@ -64,6 +65,29 @@ def test_without_tables_it_ends_with_4_and_migrate_makes_them(
         client.make_queue()
         assert client.add().status == 201
     assert daemon.stop() == 0
+
+
+def test_several_that_migrate_at_once_make_the_tables_once(cluster: Cluster) -> None:
+    url = cluster.make_database("at_once")
+    barrier = Barrier(4)
+
+    def migrate() -> int:
+        with connected(url) as connection:
+            barrier.wait()
+            return schema.migrate(connection, SECRET.encode(), QUICK_KDF)
+
+    with ThreadPoolExecutor(4) as pool:
+        had = [future.result() for future in [pool.submit(migrate) for _ in range(4)]]
+    assert sorted(had) == [0, *[schema.VERSION] * 3]
+
+
+def test_a_role_needs_no_right_to_make_schemas_if_one_was_made_for_it(cluster: Cluster) -> None:
+    url = cluster.make_database("given")
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute("CREATE ROLE tenant LOGIN")
+        owner.execute("CREATE SCHEMA jobengine AUTHORIZATION tenant")
+    with connected(url.replace("user=jobengine", "user=tenant")) as connection:
+        assert schema.migrate(connection, SECRET.encode(), QUICK_KDF) == 0
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from typing import Final, LiteralString
 
 from psycopg import Connection
-from psycopg.errors import UndefinedTable
+from psycopg.errors import DuplicateSchema, DuplicateTable, UndefinedTable, UniqueViolation
 
 from ...storage.errors import NewerFormat, NotADatabase
 from ...storage.frames import Kdf
@@ -55,6 +55,7 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)
 
+_FOUND: Final = "SELECT to_regnamespace('jobengine') IS NULL, to_regclass('jobengine.meta') IS NOT NULL"
 _META: Final = "SELECT version, passes, kib, salt, sealed FROM meta"
 
 
@@ -63,12 +64,23 @@ def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     """
     Bring the schema to VERSION, in one transaction; returns the version that it had, 0 for none.
 
-    Raises NewerFormat if it is newer than that, WrongSecret, and StorageError if the user lacks a right.
+    Several at once do no harm. Raises NewerFormat if it is newer than that, WrongSecret, and StorageError if the user
+    lacks a right.
     """
+    try:
+        return _migrate(connection, secret, kdf)
+    except (UniqueViolation, DuplicateTable, DuplicateSchema):
+        # Another has made the first tables at the same time.
+        return _migrate(connection, secret, kdf)
+
+
+def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     with connection.transaction():
-        connection.execute("CREATE SCHEMA IF NOT EXISTS jobengine")
-        found = connection.execute("SELECT to_regclass('jobengine.meta') IS NOT NULL").fetchone()
-        version = _version(connection, secret) if found is not None and found[0] else 0
+        ((is_bare, has_tables),) = connection.execute(_FOUND).fetchall()
+        if is_bare:
+            # Even with IF NOT EXISTS it takes the right to make schemas, which is not needed if there is one.
+            connection.execute("CREATE SCHEMA jobengine")
+        version = _version(connection, secret) if has_tables else 0
         for step in _STEPS[version:]:
             for statement in step:
                 connection.execute(statement)
@@ -76,7 +88,7 @@ def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
             _insert_meta(connection, new_key(secret, kdf))
         elif version < VERSION:
             connection.execute("UPDATE meta SET version = %s", [VERSION])
-        connection.execute("ANALYZE")
+        connection.execute("ANALYZE queue, job, tag, tally")
     return version
 
 
@@ -100,7 +112,8 @@ def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
 
 
 def _version(connection: "Connection[Row]", secret: bytes) -> int:
-    row = connection.execute(_META).fetchone()
+    # Another that is under way is waited for.
+    row = connection.execute(_META + " FOR UPDATE").fetchone()
     if row is None:
         raise NotADatabase("the table meta is empty")
     if row[0] > VERSION:
