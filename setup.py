@@ -13,14 +13,14 @@ class BuildWithSchema(build_py):
     """Builds the package with its schema as JSON, so that the server needs no reader of YAML."""
 
     def run(self) -> None:
-        """Make openapi.json of api_schema.yml, in the sources, from where it is packed and tests have it too."""
+        """Make openapi.json from api_schema.yml in the source tree, where the package and the tests find it."""
         schema = yaml.safe_load(Path("api_schema.yml").read_text(encoding="utf-8"))
         made = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
         Path("jobengine/web/openapi.json").write_text(made, encoding="utf-8")
         super().run()
 
 
-#: The one place where the version stands; the package can't be imported before what it needs is installed.
+#: Finds the version in its only place, as text: the package can't be imported before its requirements are installed.
 VERSION = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
 
 #: The driver of the second engine.

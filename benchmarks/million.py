@@ -26,7 +26,7 @@ _CONNECTIONS = 4
 #: Turns of adding and claiming whose median is a rate.
 _TURNS = 5
 _MEMORY, _SHARE, _P99 = 700, 0.9, 25
-#: After a stop or a kill: at most so many seconds until it is ready, for each million jobs, and so many bytes a job.
+#: Targets after a stop or a kill: seconds until it is ready, for each million jobs, and bytes of memory a job.
 _READY, _MEMORY_AGAIN = 5, 550
 _MANY = 5 * JOBS
 #: Seconds that are drawn before and after a compaction.

@@ -53,7 +53,7 @@ def _add(add: Callable[[int], object], threads: int, jobs: int, bulk: int) -> No
 
 
 def main() -> None:
-    """Be the end that is asked for."""
+    """Run the end that the arguments name."""
     role, name, *numbers = sys.argv[1:]
     port, threads, jobs, bulk, concurrency = map(int, numbers)
     library = import_module(f"{__package__}.{name}")

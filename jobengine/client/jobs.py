@@ -179,7 +179,7 @@ _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
 _OPTIONS: Final = JobOptions.__optional_keys__
 _CHANGES: Final = JobChanges.__optional_keys__
 _FILTERS: Final = JobFilter.__optional_keys__
-#: What a worker sends of most jobs: the fast encoder would write a NaN as null, and here there are no numbers.
+#: The fields that a worker sends for most jobs. The fast encoder writes a NaN as null, but none of these is a number.
 _ONLY_WORDS: Final = frozenset({"new_status", "lease"})
 
 

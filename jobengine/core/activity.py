@@ -19,7 +19,7 @@ __all__ = ["Activity"]
 
 #: How many of the latest waiting times, and running times, are kept of each queue.
 _SAMPLES: Final = 1_000
-#: What is counted.
+#: The kinds of changes that are counted.
 _COUNTED: Final = ("added", "claimed", "complete", "failed", "timed_out")
 #: The counts to show for the last minute and hour.
 _SHOWN: Final = ("added", "claimed", "complete", "failed")

@@ -26,7 +26,7 @@ class ReadyOf:
 
     #: At most this many.
     count: int
-    #: Those with all of these tags.
+    #: Only jobs with all of these tags.
     tags: tuple[str, ...]
 
 

@@ -1,4 +1,4 @@
-"""What an engine runs its blocking calls on."""
+"""The threads on which an engine runs its blocking calls."""
 
 from typing import Protocol
 

@@ -23,7 +23,7 @@ _NOT_PLAIN: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"co
 _DIGITS: Final = 12
 
 
-#: What precedes the path in a target in absolute form (RFC 9112, 3.2.2).
+#: The scheme and host before the path in a target in absolute form (RFC 9112, 3.2.2).
 _ABSOLUTE: Final = re.compile(rb"([^ ]+ )https?://[^ /?#]+", re.IGNORECASE)
 
 

@@ -35,7 +35,7 @@ class Files:
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
     def keep_owner(self, descriptor: int, path: str) -> None:
-        """Give the file the owner and group of another one, whose place it is to take."""
+        """Give the file the owner and group of the file at `path`, which it will replace."""
         there = os.stat(path)
         os.fchown(descriptor, there.st_uid, there.st_gid)
 
@@ -115,7 +115,7 @@ class Files:
         os.fsync(descriptor)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file a new name; one that has it is replaced in the same instant."""
+        """Give a file a new name, atomically; a file of that name is replaced."""
         os.replace(old, new)
 
     def link(self, old: str, new: str) -> None:

@@ -25,7 +25,7 @@ class NoSuchQueue(Exception):
 
 @frozen(kw_only=True)
 class Exported:
-    """What was written."""
+    """The result of an export."""
 
     #: The length of the new file in bytes.
     size: int

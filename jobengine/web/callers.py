@@ -1,4 +1,4 @@
-"""Adds to the log which queue and jobs a request is about, and whose key it has."""
+"""Adds to the log the queue and jobs of a request, and the role of its key."""
 
 import re
 from collections import OrderedDict

@@ -55,7 +55,7 @@ class _File:
     plain: bytes
     packed: bytes
     caching: bytes
-    #: What the answer depends on beside the path.
+    #: The header Vary: what the answer depends on besides the path.
     vary: bytes = b"Accept-Encoding"
     tag: bytes = b""
 

@@ -31,7 +31,7 @@ def test_the_client_loads_nothing_of_the_server_and_little_else() -> None:
     ours = {name for name in loaded if name.startswith("jobengine.")}
     assert ours
     assert all(name.startswith("jobengine.client") for name in ours)
-    # What costs most is not there unless it is used; inspect is, for msgspec, which reads answers.
+    # The slowest modules are not loaded unless they are used; inspect is, for msgspec, which reads answers.
     assert not loaded & {"asyncio", "ssl", "http.client", "email", "tomllib", "platformdirs", "logging"}
     assert len(loaded - bare - ours) < 120
 

@@ -222,7 +222,7 @@ class JobsContract(Contract):
         assert ask.read(running).state is State.INPROGRESS
         assert ask.read(waiting).state is State.QUEUED
 
-    def test_changes_of_time_happen_without_any_request(self, world: World, ask: Asker) -> None:
+    def test_jobs_expire_without_any_request(self, world: World, ask: Asker) -> None:
         ask.add(timeout_seconds=MINUTE, keep_minutes=1)
         ask.claim()
         world.advance(MINUTE)
@@ -268,7 +268,7 @@ class JobsContract(Contract):
         world.reopen()
         assert ask.read(job).state is State.FAILED
 
-    # How it is
+    # Its state and figures
 
     def test_an_engine_that_runs_is_ready(self, world: World, ask: Asker) -> None:
         readiness = ask.get(world.engine.readiness())

@@ -1,4 +1,4 @@
-"""Who may do what: the whole table of commands and roles."""
+"""The whole table of commands and the roles that may give them."""
 
 from contextlib import suppress
 from hashlib import sha512
@@ -171,7 +171,7 @@ def test_no_other_key_opens_a_queue_of_the_go_version_or_changes_it(world: World
     assert world.tables.queues["q"].queue == taken_over
 
 
-def test_a_key_of_the_go_version_stays_good_for_a_while_after_another_took_its_place(world: World) -> None:
+def test_a_key_of_the_go_version_stays_valid_for_a_while_after_it_was_replaced(world: World) -> None:
     of_go(world)
     world.ask(c.ChangeQueue(queue="q", access_key=b"", admin=True, new_access_key=b"new", old_key_seconds=60))
     for key in (KEY, b"new"):

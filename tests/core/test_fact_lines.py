@@ -64,14 +64,14 @@ def test_content_is_kept_byte_for_byte(content: bytes) -> None:
         JobAdded, st.text(alphabet='a,"\\\\]'), st.builds(Job, random_facts.any_specs, random_facts.any_standings)
     )
 )
-def test_a_line_put_together_from_texts_is_the_one_that_is_made_of_values(fact: JobAdded) -> None:
+def test_a_line_joined_from_texts_is_equal_to_the_one_made_from_values(fact: JobAdded) -> None:
     record = encode(fact)
     plain = fact_lines._plain_line(record)
     with_values = job_line(record, encode(JobChanged(fact.queue, fact.job.spec.uid, fact.job.standing)))
     assert plain in (None, with_values)
 
 
-def test_a_usual_job_has_a_line_that_is_put_together_from_texts() -> None:
+def test_the_line_of_a_usual_job_is_joined_from_texts() -> None:
     record = encode(JobAdded("mail", golden.job(1)))
     assert fact_lines._plain_line(record) == job_line(record)
     assert fact_lines._plain_line(encode(JobAdded("a,b", golden.job(1)))) is None
@@ -123,6 +123,6 @@ def altered(kind: str, **fields: Any) -> bytes:
         (altered("job", content=1).replace(b'"content": 1', b'"content": ' + b"[" * 100_000 + b"]" * 100_000), "depth"),
     ],
 )
-def test_a_line_that_could_not_be_of_an_export_is_refused(line: bytes, reason: str) -> None:
+def test_an_invalid_line_is_refused(line: bytes, reason: str) -> None:
     with pytest.raises(BadLine, match=reason):
         read_back(line + b"\n")

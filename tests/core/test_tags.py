@@ -47,7 +47,7 @@ def test_a_claim_for_two_tags_looks_at_no_job_that_has_one_of_them(world: World,
     assert picture(world.tables)
 
 
-def test_a_claim_for_two_tags_where_each_job_has_its_own_looks_at_those_with_the_rarest(world: World) -> None:
+def test_a_claim_for_two_tags_looks_only_at_jobs_with_the_rarer_one(world: World) -> None:
     for number in range(MANY):
         world.add(tags=("gpu", f"customer-{number}"))
     jobs = counted(world)

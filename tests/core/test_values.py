@@ -26,7 +26,7 @@ SHOWN = """
 
 
 def kinds(kind: type[Value] = Value) -> Iterator[type[Value]]:
-    """The kinds of values of the product."""
+    """All classes of values in JobEngine."""
     for below in kind.__subclasses__():
         if below.__module__ in MODULES:
             yield below

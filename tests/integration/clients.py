@@ -1,4 +1,4 @@
-"""What tests of the Python client have in common."""
+"""Parts that tests of the Python client share."""
 
 from jobengine.client import Queue
 

@@ -87,13 +87,13 @@ def longest_poll(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Future[t
 
 @pytest.fixture(scope="session", autouse=True)
 def begun_first(request: pytest.FixtureRequest) -> None:
-    """Start work that takes a minute beside the tests, if a test asks for it."""
+    """Start the poll that takes a minute before the other tests, if a test needs it."""
     if any(map(_takes_a_minute, request.session.items)):
         request.getfixturevalue("longest_poll")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that ask for it last."""
+    """Run the tests that need it last."""
     items.sort(key=_takes_a_minute)
 
 

@@ -77,7 +77,7 @@ def test_a_body_of_10_gib_is_refused_with_413_while_it_arrives_and_memory_stays_
         began = time.monotonic()
         sent = _offer(connection, piece, TEN_GIB)
         assert time.monotonic() - began < 10
-        assert sent < READ, "it was read on after the answer"
+        assert sent < READ, "reading went on after the answer"
     with _connected(daemon) as connection:
         connection.sendall(HEAD + head)
         # As much as a client would send before it looks for an answer.
@@ -137,7 +137,7 @@ def test_with_1100_connections_1000_are_served_and_the_others_get_503(make_daemo
             connections = [stack.enter_context(_connected(daemon)) for _ in range(1100)]
             answers = []
             for connection in connections:
-                with suppress(OSError):  # it may be refused before it has asked; the answer is there all the same
+                with suppress(OSError):  # it may be refused before it sends a request; it has its answer anyway
                     connection.sendall(b"GET /test HTTP/1.1\r\nHost: x\r\n\r\n")
                 answers.append(connection.recv(65536))
         assert [answer[:13] for answer in answers] == [b"HTTP/1.1 200 "] * 1000 + [b"HTTP/1.1 503 "] * 100

@@ -285,7 +285,7 @@ def test_serve_refuses_what_twistd_refuses_and_shows_its_help(shell: Shell) -> N
 
 
 def _completed(shell: Shell, line: str) -> set[str]:
-    """What bash offers for a command line, with the script of the command."""
+    """The completions of bash for a command line, with the script that the command prints."""
     words = line.split(" ")
     script = f"""
         source <(jobengine completion bash)
@@ -325,7 +325,7 @@ def _examples() -> list[str]:
     return list(within(app))
 
 
-#: Those that go on until they are stopped: what they print before, and the exit code when they are.
+#: Commands that run until they are stopped: what they print before that, and their exit code.
 ENDLESS = {
     "jobengine events mail --json": ("", 130),
     "jobengine work mail -- sh -c 'cat >> sent.jsonl'": ("", 130),

@@ -52,7 +52,7 @@ class Reader:
         self._socket.close()
 
     def changes(self) -> dict[str, list[tuple[str | None, str | None]]]:
-        """What was seen of each job, in order."""
+        """The changes of each job that were seen, in order."""
         by_uid = defaultdict(list)
         for event in self.seen:
             by_uid[event["uid"]].append((event["before"], event["state"]))

@@ -12,7 +12,7 @@ import pytest
 from .conftest import MakeDaemon
 from .daemons import Client, Daemon, until
 
-#: Those of a start that has a torn tail to copy and to cut.
+#: The calls of a start that has a torn tail to copy and to cut off.
 CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate")
 #: Not with --seccomp-bpf, with which some faults are not injected. With -D the process is the daemon, not strace.
 STRACE = ("strace", "-D", "-f", "-qq", "-o", "/dev/null")

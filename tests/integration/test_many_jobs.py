@@ -35,7 +35,7 @@ def long_queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @define
 class Download:
-    """The whole of a long queue, read in a thread of its own."""
+    """Reads a whole long queue, in a thread of its own."""
 
     daemon: Daemon
     began: float = 0
@@ -64,7 +64,7 @@ class Download:
 
 
 def _work(client: Client, n: int) -> tuple[float, float]:
-    """Add a job, take it, and complete it; when that began and ended."""
+    """Add a job, claim it, and complete it; returns when that began and ended."""
     began = monotonic()
     client.add({"n": n})
     job = client.claim().json
@@ -108,7 +108,7 @@ def test_a_request_for_thousands_of_jobs_is_one_commit(daemon: Daemon) -> None:
         client.make_queue()
 
         def commits(body: Any, method: str) -> tuple[float, Any]:
-            """How many the request made, and its answer."""
+            """Make a request; returns the number of commits that it made, and its answer."""
             before = client.metric("jobengine_commits_total")
             reply = client.call(method, "/api/v1/jobs", body={"queue_name": "q", **body})
             return client.metric("jobengine_commits_total") - before, reply.json
@@ -125,11 +125,11 @@ def test_a_request_for_thousands_of_jobs_is_one_commit(daemon: Daemon) -> None:
 
 def test_only_requests_for_many_jobs_may_be_longer_than_1_mib_and_they_no_longer_than_16(daemon: Daemon) -> None:
     def contents(size: int) -> list[dict[str, Any]]:
-        """Contents that have so many bytes together; no job may have more than 1 MiB."""
+        """Contents with this many bytes together; no job may have more than 1 MiB."""
         return [{"text": "x" * (size // 20)} for _ in range(20)]
 
     def status(path: str, size: int, query: dict[str, str] | None = None) -> int:
-        """For a body that is as long, in a connection of its own, as a refusal ends it."""
+        """The status for a body of this length, on a connection of its own, since a refusal ends the connection."""
         with daemon.client() as client:
             return client.call("PUT", path, query=query, body={"a": "x" * size}).status
 

@@ -100,7 +100,7 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
 
 
 def _traces(parts: list[Any]) -> list[str]:
-    """Those in headers and jobs that are text, as the schema says."""
+    """The traces in headers and jobs that are text, as the schema demands."""
     traces = [part.get("traceparent") for part in parts if isinstance(part, Mapping)]
     return [trace for trace in traces if isinstance(trace, str)]
 

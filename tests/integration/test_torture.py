@@ -129,7 +129,7 @@ def test_power_cuts_on_an_image_find_that_nothing_is_synced(tmp_path: Path) -> N
     _is_seen(ImageCuts(cuts=1, loader=False, settings={"PYTHONPATH": path}), "in the copy is none of the")
 
 
-def test_on_a_full_disk_it_is_seen_that_a_daemon_has_lost_its_database() -> None:
+def test_a_database_that_is_lost_on_a_full_disk_is_noticed() -> None:
     _is_seen(FullDisks(times=1, kills=1, make_daemon=Emptied), "queue 'owner 1'")
 
 
@@ -137,7 +137,7 @@ def test_through_cut_connections_each_request_is_carried_out_or_not() -> None:
     assert _went_well(Connections(cuts=4)).cuts == 4
 
 
-def test_an_answer_that_is_cut_at_any_byte_of_its_head_is_none(daemon: Daemon) -> None:
+def test_an_answer_that_is_cut_at_any_byte_of_its_head_counts_as_none(daemon: Daemon) -> None:
     with CuttingProxy(daemon.port) as proxy, Caller(proxy.port) as client:
         for after in count(1, 5):
             proxy.cut("answer", after)
@@ -151,13 +151,13 @@ def test_an_answer_that_is_cut_at_any_byte_of_its_head_is_none(daemon: Daemon) -
         assert after > 200, "the head was not passed"
 
 
-def test_through_cut_connections_it_is_seen_that_something_else_was_done() -> None:
+def test_a_change_that_no_owner_made_is_noticed_through_cut_connections() -> None:
     _is_seen(Connections(cuts=2, make_proxy=Meddling), "queue 'owner 1'")
 
 
-def test_a_backup_that_has_less_is_seen() -> None:
+def test_a_backup_with_less_is_noticed() -> None:
     _is_seen(Backups(times=1, loader=False, back_up=_back_up_nothing), "in the copy is none of the")
 
 
-def test_a_queue_that_was_lost_in_a_re_key_is_seen() -> None:
+def test_a_queue_that_was_lost_in_a_re_key_is_noticed() -> None:
     _is_seen(Rekeys(times=1, make_daemon=Losing), "queue 'owner 1'")

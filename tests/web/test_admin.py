@@ -74,7 +74,7 @@ def test_the_list_of_queues_has_their_numbers_by_name(guarded: MemoryServer) -> 
     assert shown[1] == guarded.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
 
 
-def test_a_wrong_admin_key_is_not_made_good_by_a_right_key(guarded: MemoryServer) -> None:
+def test_a_wrong_admin_key_is_refused_even_with_a_right_access_key(guarded: MemoryServer) -> None:
     headers = {"X-Admin-Key": "wrong"}
     for name, status in (("q", 401), ("none", 404)):
         answer = guarded.call("GET", "/api/v1/queue", query={"name": name}, headers=headers)

@@ -122,7 +122,7 @@ def test_defaults_that_are_not_set_are_the_servers(start: Callable[..., MemorySe
     }
 
 
-def test_a_new_key_of_the_owner_takes_the_place_of_the_old(server: MemoryServer) -> None:
+def test_a_new_key_of_the_owner_replaces_the_old_one(server: MemoryServer) -> None:
     body = {"queue_name": "q", "role": "viewer", "access_key": "v"}
     assert server.call("PUT", "/api/v1/queue/key", body=body).status == 201
     answer = set_up(server, new_access_key="new \u00fc")
@@ -139,7 +139,7 @@ def _status(server: MemoryServer, key: str) -> int:
     return server.call("GET", "/api/v1/queue", query={"name": "q"}, key=key).status
 
 
-def test_the_old_key_of_the_owner_may_stay_good_for_a_while(server: MemoryServer) -> None:
+def test_the_old_key_of_the_owner_may_stay_valid_for_a_while(server: MemoryServer) -> None:
     answer = set_up(server, new_access_key="new", old_key_seconds=60)
     assert (answer.status, "old" in answer.body.decode()) == (200, False)
     server.clock.advance(59)
@@ -150,7 +150,7 @@ def test_the_old_key_of_the_owner_may_stay_good_for_a_while(server: MemoryServer
     assert [_status(server, key) for key in ("key", "new")] == [401, 200]
 
 
-def test_only_the_last_key_before_it_stays_good(server: MemoryServer) -> None:
+def test_only_the_key_before_it_stays_valid(server: MemoryServer) -> None:
     set_up(server, new_access_key="second", old_key_seconds=60)
     set_up(server, key="second", new_access_key="third", old_key_seconds=60)
     assert [_status(server, key) for key in ("key", "second", "third")] == [401, 200, 200]
@@ -165,7 +165,7 @@ def test_the_old_key_may_be_made_the_key_again(server: MemoryServer) -> None:
     assert set_up(server, new_access_key="key", old_key_seconds=60).status == 200
 
 
-def test_the_old_key_is_not_given_out_with_a_role_while_it_is_good(server: MemoryServer) -> None:
+def test_the_old_key_can_not_be_added_with_a_role_while_it_is_valid(server: MemoryServer) -> None:
     set_up(server, new_access_key="second", old_key_seconds=60)
     body = {"queue_name": "q", "role": "viewer", "access_key": "key"}
     assert server.call("PUT", "/api/v1/queue/key", body=body, key="second").status == 409
@@ -180,7 +180,7 @@ def test_the_old_key_is_not_given_out_with_a_role_while_it_is_good(server: Memor
         *[{"new_access_key": "n", "old_key_seconds": value} for value in each(-1, 2_592_001, "5", 1.5, True)],
     ],
 )
-def test_how_long_the_old_key_stays_good_goes_with_a_new_one(server: MemoryServer, fields: Any) -> None:
+def test_old_key_seconds_needs_a_new_key(server: MemoryServer, fields: Any) -> None:
     assert set_up(server, **fields).status == 400
     assert _status(server, "key") == 200
 

@@ -127,7 +127,7 @@ def test_a_finished_job_that_is_queued_again_starts_afresh_and_keeps_its_history
     assert hold(server)["attempts"] == 1
 
 
-def test_a_job_that_is_given_back_has_spent_an_attempt(server: MemoryServer) -> None:
+def test_a_job_that_is_queued_again_without_its_lease_has_spent_an_attempt(server: MemoryServer) -> None:
     uid = add(server, max_attempts=2)["uid"]
     hold(server)
     update(server, uid, "queued")
@@ -152,7 +152,7 @@ def test_a_retry_keeps_its_place_in_line(server: MemoryServer) -> None:
     assert claim(server).json["uid"] == uid
 
 
-def test_a_queue_may_have_attempts_for_all_its_jobs(server: MemoryServer) -> None:
+def test_a_queue_may_set_attempts_for_all_its_jobs(server: MemoryServer) -> None:
     set_up(server, defaults={"max_attempts": 4, "retry_delay_seconds": 7})
     added = add(server)
     assert (added["max_attempts"], added["retry_delay_seconds"]) == (4, 7)

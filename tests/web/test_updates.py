@@ -47,7 +47,7 @@ def test_several_fields_are_changed_at_once_with_the_state(server: MemoryServer)
     assert shown == {"state": "failed", "error": "e", "progress": 40, "result": [1], "tags": ["t"], "priority": 2}
 
 
-def test_no_tags_are_none(server: MemoryServer) -> None:
+def test_an_empty_list_of_tags_removes_all_tags(server: MemoryServer) -> None:
     uid = add(server, tags=["t"])["uid"]
     assert "tags" not in change(server, uid, tags=[]).json
     assert take(server, tags=["t"]).status == 204
@@ -61,14 +61,14 @@ def test_a_result_is_given_back_byte_for_byte(server: MemoryServer) -> None:
     assert b'"result":{"b" : 1.0, "a":[ ]}' in read(server, uid).body
 
 
-def test_a_new_priority_is_a_new_place_and_new_tags_are_claimed_by(server: MemoryServer) -> None:
+def test_a_new_priority_changes_the_place_and_new_tags_can_be_claimed_by(server: MemoryServer) -> None:
     first, second = add(server)["uid"], add(server)["uid"]
     change(server, second, priority=1, tags=["t"])
     assert [job["uid"] for job in listed(server)["jobs"]] == [second, first]
     assert hold(server, tags=["t"])["uid"] == second
 
 
-def test_a_queued_job_is_put_off_and_brought_back(server: MemoryServer) -> None:
+def test_a_queued_job_is_delayed_and_made_ready_again(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     assert change(server, uid, delay_seconds=10).json["not_before"] == int(server.clock.seconds()) + 10
     assert claim(server).status == 204
@@ -160,7 +160,7 @@ def test_a_cancelled_job_may_still_be_completed(server: MemoryServer) -> None:
     assert change(server, uid, lease=lease, new_status="complete").json["state"] == "complete"
 
 
-def test_cancelling_is_no_sign_of_life_of_the_worker(server: MemoryServer) -> None:
+def test_cancelling_does_not_extend_the_lease(server: MemoryServer) -> None:
     uid = add(server, timeout_seconds=10, max_attempts=5)["uid"]
     hold(server)
     server.clock.advance(6)

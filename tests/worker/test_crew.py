@@ -1,4 +1,4 @@
-"""What handlers leave behind."""
+"""Handlers leave nothing behind for the garbage collector."""
 
 import asyncio
 import gc

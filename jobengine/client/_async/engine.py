@@ -272,7 +272,7 @@ def _with_updates(body: bytes, updates: Sequence[bytes]) -> bytes:
 
 
 def _heard(finished: Sequence[AsyncFinished], items: Sequence[Item]) -> list[JobEngineError | None]:
-    """Tell the jobs what came of their updates, and return it."""
+    """Tell the jobs the outcomes of their updates, and return the errors."""
     for one, item in zip(finished, items, strict=True):
         one.job.heard(item)
     return [item.error for item in items]

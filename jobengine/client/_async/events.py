@@ -17,7 +17,7 @@ from .transport import Stream, monotonic, sleep
 
 __all__ = ["watch"]
 
-#: After so many silent seconds a connection counts as broken; the server sends something every 20.
+#: Seconds of silence after which a connection counts as broken; the server sends something every 20.
 _SILENCE = 50.0
 _LOST = "The next events are no longer kept: read the jobs again, then watch again."
 

@@ -2,7 +2,7 @@
 Sends the calls of lanes, in the threads that make these calls.
 
 If no request is under way, the calling thread sends one, and calls that come meanwhile wait. When its own call has its
-outcome, the thread that has waited longest sends the next request, after a short wait for those that may return.
+outcome, the thread that has waited longest sends the next request, after a short wait for callers that may return.
 """
 
 import threading
@@ -28,7 +28,7 @@ class LaneDriver:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._returning = Returning()
-        #: Notified when all who may return are there.
+        #: Notified when all expected callers are there.
         self._returned = threading.Condition(self._lock)
         self._led = False
 

@@ -182,7 +182,7 @@ class PostgresEngine:
         return self._lanes[hash(task.queue_names[0]) % _LANES]
 
     def _applied(self, result: Result) -> None:
-        """Note what a batch has changed, before those who asked for it are answered."""
+        """Note the changes of a batch, before its callers are answered."""
         self._ahead = result.now.ahead
         self._activity.note(result)
 

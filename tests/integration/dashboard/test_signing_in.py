@@ -11,7 +11,7 @@ from tests.integration.shells import ADMIN_KEY
 from .conftest import Arrive
 from .person import Person
 
-#: What stands on the page of a queue for each role, and what does not.
+#: For each role, what the page of a queue shows, and what it does not.
 SHOWN = {
     "owner": ({"Add job", "Pause", "More actions"}, set[str]()),
     "viewer": (set[str](), {"Add job", "Pause", "More actions"}),

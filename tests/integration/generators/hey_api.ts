@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { client } from "./hey-api/client.gen.js";
 import * as api from "./hey-api/index.js";
 
-// The types are real ones: what is none is refused.
+// The types are checked: wrong values are refused.
 // @ts-expect-error
 export const noUpdate: api.UpdateJob = 42;
 // @ts-expect-error

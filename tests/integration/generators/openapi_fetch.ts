@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import createClient from "openapi-fetch";
 import type { components, paths } from "./api.js";
 
-// The types are real ones: what is none is refused.
+// The types are checked: wrong values are refused.
 // @ts-expect-error
 export const noUpdate: components["schemas"]["UpdateJob"] = 42;
 // @ts-expect-error
