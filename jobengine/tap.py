@@ -121,6 +121,7 @@ def _postgres_engine(settings: Settings, url: str, reactor: Any) -> Engine:
         clock=reactor,
         new_id=new_uuid,
         interval=bool(settings.sync_interval),
+        readers=reactor,
     )
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
 from attrs import frozen
-from psycopg import Connection, InterfaceError, OperationalError, ProgrammingError, connect
+from psycopg import Connection, InterfaceError, Notify, OperationalError, ProgrammingError, connect
 from psycopg.errors import DiskFull, InsufficientPrivilege
 
 from ...storage.errors import StorageError
@@ -50,7 +50,13 @@ def connected(url: str, *, interval: bool = False) -> "Connection[Row]":
     except OperationalError as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
     register(made.adapters)
+    # Behind a pooler it may get the notifications that another connection listens for. The driver would keep them all.
+    made.add_notify_handler(_pass_over)
     return made
+
+
+def _pass_over(_: Notify) -> None:
+    """Drop a notification; only Listening takes them, in a way of its own."""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from attrs import define, field
 from msgspec.structs import replace
 from psycopg import Connection
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from ...core import commands as c
 from ...core.errors import DomainError, JobNotFound
@@ -26,6 +26,7 @@ from .connection import Row, connected
 from .figures import figures_of
 from .lane import Lane
 from .looking import Looking
+from .notices import listening
 from .recent import RecentActivity
 from .rows import Rows
 from .schema import opened
@@ -33,6 +34,7 @@ from .session import DATABASE_CLOCK, Session
 from .sweeper import Sweeper
 from .views import jobs_of, view_of
 from .waiting import Waiting, jobs_in
+from .wakeups import WakeUps
 from .watching import Watches, begin_watch
 
 __all__ = ["PostgresEngine"]
@@ -60,6 +62,8 @@ class PostgresEngine:
     new_id: NewId
     #: Whether commits do not wait for the disk.
     interval: bool = False
+    #: Waits for sockets; without it other servers are neither told nor heard.
+    readers: IReactorFDSet | None = None
     #: The SQL expression that reads the time.
     time: LiteralString = DATABASE_CLOCK
     _rows: Rows = field(init=False)
@@ -76,12 +80,15 @@ class PostgresEngine:
     _looking: Looking = field(init=False)
     #: The lane of the sweeper and the looks, which are short and must not wait.
     _side: Lane = field(init=False)
+    _wakeups: WakeUps = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._activity = RecentActivity(self.clock.seconds)
         self._waiting = Waiting(ask_first=self._ask_first, put_back=self._put_back)
         self._sweeper = Sweeper(clock=self.clock, sweep=self._sweep)
-        self._looking = Looking(clock=self.clock, waiting=self._waiting, watches=self._watches)
+        self._looking = Looking(
+            clock=self.clock, waiting=self._waiting, watches=self._watches, hears=lambda: self._wakeups.hears
+        )
 
     # Its life
 
@@ -94,6 +101,14 @@ class PostgresEngine:
             connection.close()
         self._lanes = [self._lane(name) for name in (*(f"lane {number}" for number in range(_LANES)), "long", "side")]
         self._side = self._lanes[-1]
+        self._wakeups = WakeUps(
+            clock=self.clock,
+            waiting=self._waiting,
+            watches=self._watches,
+            looking=self._looking,
+            digest=self._rows.name,
+            lane=self._side,
+        )
 
     def _lane(self, name: str) -> Lane:
         session = Session(
@@ -122,6 +137,8 @@ class PostgresEngine:
             lane.thread.start()
         self._started = True
         self._looking.begin(self._side, self.time)
+        if self.readers is not None:
+            self._wakeups.begin(partial(listening, self.url), self.thread("listener"), self.readers)
         self._sweeper.start()
 
     def abandon(self) -> None:
@@ -144,6 +161,7 @@ class PostgresEngine:
         self._sweeper.stop()
         self._looking.stop()
         if self._started:
+            self._wakeups.stop()
             await gatherResults([lane.thread(lane.session.close) for lane in self._lanes])
             for lane in self._lanes:
                 lane.thread.stop()
@@ -158,7 +176,9 @@ class PostgresEngine:
     async def figures(self) -> Sequence[Figure]:
         """See Engine."""
         self._check_started()
-        return figures_of([lane.session.totals for lane in self._lanes], self._waiting, len(self._watches))
+        return figures_of(
+            [lane.session.totals for lane in self._lanes], self._waiting, len(self._watches), self._wakeups
+        )
 
     # Plain questions
 
@@ -189,6 +209,7 @@ class PostgresEngine:
     def _told(self, result: Result) -> None:
         """Wake waiters and watchers. The batch's callers were answered first: one of them may wait already."""
         self._waiting.note(result)
+        self._wakeups.note(result)
         if result.soonest is not None:
             self._sweeper.no_later((result.soonest - result.now.elapsed) / 1000)
         if result.swaps:
@@ -271,10 +292,14 @@ class PostgresEngine:
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> Outcome[Any]:
         """Claim or peek, and wait up to `wait` seconds for a job; a claim is undone if its caller has gone."""
         until = self.clock.seconds() + wait
-        outcome = await self._ask(command)
+        with self._waiting.asking(command.queue_names if wait else ()) as asking:
+            outcome = await self._ask(command)
         if wait and _is_empty(outcome) and self._may_wait(until):
             waiting = self._waiting.line.add(command)
-            self._looking.later()
+            if asking.stirred:
+                self._looking.soon()
+            else:
+                self._looking.later()
             return await in_time(self.clock, waiting, until - self.clock.seconds(), _NO_JOBS)
         return outcome
 

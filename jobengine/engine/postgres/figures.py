@@ -6,6 +6,7 @@ from typing import Final
 from ..door import Figure, FigureKind
 from .session import Totals
 from .waiting import Waiting
+from .wakeups import WakeUps
 
 __all__ = ["figures_of"]
 
@@ -14,9 +15,14 @@ _BATCHES: Final = "Transactions that carried out what clients asked for, and the
 _REDONE: Final = "Batches that were carried out again after a conflict with another connection."
 
 
-def figures_of(sessions: Sequence[Totals], waiting: Waiting, watching: int) -> Sequence[Figure]:
+_HEARS: Final = "1 if the database's notifications are heard; 0 if not, as behind some poolers."
+
+
+def figures_of(sessions: Sequence[Totals], waiting: Waiting, watching: int, wakeups: WakeUps) -> Sequence[Figure]:
     """The figures of the engine; totals count from its start."""
     batches = sum(one.batches for one in sessions)
+    listening = wakeups.listening
+    connected, received = (0, 0) if listening is None else (listening.connected, listening.received)
     return [
         _waiters("job", len(waiting.line)),
         _waiters("end", len(waiting.ends)),
@@ -24,7 +30,12 @@ def figures_of(sessions: Sequence[Totals], waiting: Waiting, watching: int) -> S
         _summary("batch_tasks", "Requests in a batch.", sum(one.tasks for one in sessions), batches),
         _summary("batch_seconds", _BATCHES, sum(one.seconds for one in sessions), batches),
         _counter("batches_redone", _REDONE, sum(one.redone for one in sessions)),
-        _counter("connections_made", "Connections to the database.", sum(one.connected for one in sessions)),
+        _counter(
+            "connections_made", "Connections to the database.", connected + sum(one.connected for one in sessions)
+        ),
+        Figure(name="hears_notifications", help=_HEARS, kind=FigureKind.GAUGE, value=wakeups.hears),
+        _counter("notifications_sent", "Notifications sent to other servers.", wakeups.notices.sent),
+        _counter("notifications_received", "Notifications heard of other servers.", received),
     ]
 
 

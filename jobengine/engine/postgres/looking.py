@@ -1,5 +1,6 @@
-"""Looks for the changes of other servers while somebody waits or watches here."""
+"""Looks for changes by other servers while a client waits or watches here."""
 
+from collections.abc import Callable
 from typing import Final, LiteralString
 
 from attrs import define, field
@@ -16,8 +17,13 @@ from .watching import Read, Watches, read_watched
 
 __all__ = ["Looking"]
 
-#: Seconds between two looks.
+#: Seconds to the first look for a waiter: jobs that another connection has locked and does not take are news to nobody.
+#: Also the seconds between looks while no notifications are heard.
 _PAUSE: Final = 0.25
+#: Seconds between looks while they are heard.
+_HEARING: Final = 2.0
+#: Seconds between looks that follow notifications.
+_PACE: Final = 0.05
 _Seen = tuple[Found, Read | None]
 
 
@@ -28,12 +34,15 @@ class Looking:
     clock: IReactorTime
     waiting: Waiting
     watches: Watches
+    #: Whether other servers are heard.
+    hears: Callable[[], bool]
     _lane: Lane | None = field(default=None, init=False)
     _time: LiteralString = field(default="", init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _under_way: bool = field(default=False, init=False)
-    #: Whether to look again at once.
-    _again: bool = field(default=False, init=False)
+    #: When to look next, and when the last look began, by the monotonic clock.
+    _wanted: float | None = field(default=None, init=False)
+    _began: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def begin(self, lane: Lane, time: LiteralString) -> None:
@@ -43,33 +52,43 @@ class Looking:
     def stop(self) -> None:
         """Look no more."""
         self._lane = None
-        self._cancel()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
 
     def later(self) -> None:
-        """Look after the pause."""
-        if self._timer is None and not self._under_way:
-            self._timer = self.clock.callLater(_PAUSE, self._look)
+        """Look after the first pause, because a client begins to wait, or nothing is heard any more."""
+        self._look_within(_PAUSE)
+
+    def soon(self) -> None:
+        """Look at once, or a little later if that was just done: another server has told of changes, maybe of many."""
+        self._look_within(self._began + _PACE - self.clock.seconds())
 
     def hurry(self) -> None:
         """Look now if anybody watches, because something has happened on this server."""
-        if not self.watches:
-            return
-        self._again = self._under_way
-        if not self._under_way:
-            self._cancel()
-            self._timer = self.clock.callLater(0, self._look)
+        if self.watches:
+            self._look_within(0)
 
-    def _cancel(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+    def _look_within(self, seconds: float) -> None:
+        when = self.clock.seconds() + max(0.0, seconds)
+        self._wanted = when if self._wanted is None else min(self._wanted, when)
+        if not self._under_way:
+            self._set()
+
+    def _set(self) -> None:
+        if self._lane is None or self._wanted is None:
+            return
+        wait = max(0.0, self._wanted - self.clock.seconds())
+        if self._timer is None:
+            self._timer = self.clock.callLater(wait, self._look)
+        elif self._timer.getTime() > self._wanted:
+            self._timer.reset(wait)
 
     def _look(self) -> None:
-        self._timer = None
+        self._timer, self._wanted = None, None
         lane = self._lane
         if lane is None or not (self.waiting or self.watches):
             return
-        self._under_way, self._again = True, False
+        self._under_way, self._began = True, self.clock.seconds()
         names, ends, numbers = self.waiting.line.names(), self.waiting.ends.places(), self.watches.numbers()
 
         def work(connection: "Connection[Row]") -> _Seen:
@@ -92,7 +111,6 @@ class Looking:
 
     def _go_on(self, _: object) -> None:
         self._under_way = False
-        if self._again:
-            self.hurry()
-        elif self._lane is not None and (self.waiting or self.watches):
-            self.later()
+        if self.waiting or self.watches:
+            self._look_within(_HEARING if self.hears() else _PAUSE)
+        self._set()

@@ -1,10 +1,12 @@
 """
 The waiters: for jobs, first come first served on each server, and for the end of a job.
 
-Changes by this server wake them at once; small queries look for changes by others.
+Changes by this server wake them at once. Small queries look for changes by others: when these tell of some, and now and
+then.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final, LiteralString
 
@@ -23,9 +25,10 @@ from ..waiters import Ends, has_become_ready
 from .asked import Task
 from .batch import Result
 from .connection import Row
+from .notices import ENDED, READY, News
 from .rows import FINISHED_FROM, Rows
 
-__all__ = ["Found", "Waiting", "jobs_in", "look"]
+__all__ = ["Asking", "Found", "Waiting", "jobs_in", "look"]
 
 #: Waiters that are served in one batch.
 _SERVED: Final = 200
@@ -83,6 +86,15 @@ class _Stir:
         return self.concerns_all or any(waiter.tags.issubset(tags) for tags in self.kinds)
 
 
+@define(eq=False)
+class Asking:
+    """A claim that is under way. Its client is no waiter yet, but may be one next."""
+
+    queues: Sequence[str]
+    #: Whether jobs have become ready in its queues meanwhile: its answer may not know of them.
+    stirred: bool = False
+
+
 @define(kw_only=True, eq=False)
 class Waiting:
     """All waiters, and what has happened since they were last served."""
@@ -93,6 +105,7 @@ class Waiting:
     put_back: Callable[[Outcome[Any]], None]
     line: Line = field(factory=Line)
     ends: Ends = field(factory=Ends)
+    _asking: set[Asking] = field(factory=set, init=False)
     _stirred: dict[str, _Stir] = field(factory=dict, init=False)
     _serving: bool = field(default=False, init=False)
     #: The number and revision of each queue at the last look.
@@ -101,6 +114,27 @@ class Waiting:
     def __bool__(self) -> bool:
         """Whether anybody waits."""
         return bool(self.line) or bool(self.ends)
+
+    @contextmanager
+    def asking(self, queues: Sequence[str]) -> Iterator[Asking]:
+        """Keep account of a claim while it is under way."""
+        one = Asking(queues)
+        self._asking.add(one)
+        try:
+            yield one
+        finally:
+            self._asking.remove(one)
+
+    def news(self) -> News:
+        """The news that waiters, and claims under way, are waiting for."""
+        asked = {name for one in self._asking for name in one.queues}
+        ready = {(READY, name) for name in asked.union(self.line.names())}
+        return ready | {(ENDED, name) for name, _ in self.ends.places()}
+
+    def note_news(self, news: News) -> None:
+        """Note which queues of claims under way have got ready jobs."""
+        for one in self._asking:
+            one.stirred = one.stirred or any((READY, name) in news for name in one.queues)
 
     def note(self, result: Result) -> None:
         """Wake the waiters that a batch concerns."""

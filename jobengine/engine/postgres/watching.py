@@ -16,6 +16,7 @@ from ...core.model import EventBatch, JobEvent
 from ..event_feed import Stream, Watcher
 from .batch import read_events
 from .connection import Row, Statement, together
+from .notices import EVENTS, News
 from .rows import Rows
 
 __all__ = ["Begun", "Read", "Watch", "Watches", "begin_watch", "read_watched"]
@@ -43,6 +44,8 @@ _READ: Final[LiteralString] = (
 class Begun:
     """A watch that has begun."""
 
+    #: The queue's name.
+    queue: str
     #: The queue's number, and the number of the last event that the watcher has.
     queue_id: int
     number: int
@@ -54,6 +57,8 @@ class Begun:
 class Watch:
     """A watcher of this server."""
 
+    #: The queue's name and number.
+    queue: str
     queue_id: int
     #: The last event that it was given.
     number: int
@@ -78,7 +83,8 @@ def begin_watch(connection: "Connection[Row]", rows: Rows, clock: LiteralString,
     queue_id, last, first = row
     number = None if after is None else _number_in(after, queue_id)
     is_kept = number is not None and first <= number <= last
-    return Begun(queue_id, number if number is not None and is_kept else last, gone=after is not None and not is_kept)
+    has = number if number is not None and is_kept else last
+    return Begun(name, queue_id, has, gone=after is not None and not is_kept)
 
 
 def read_watched(
@@ -128,7 +134,8 @@ class Watches:
 
     def add(self, begun: Begun) -> Watch:
         """Add a watcher."""
-        watch = Watch(begun.queue_id, begun.number, Watcher(Stream(str(begun.queue_id)), gone=begun.gone))
+        watcher = Watcher(Stream(str(begun.queue_id)), gone=begun.gone)
+        watch = Watch(begun.queue, begun.queue_id, begun.number, watcher)
         self._watches.append(watch)
         return watch
 
@@ -136,6 +143,10 @@ class Watches:
         """Remove a watcher."""
         if watch in self._watches:
             self._watches.remove(watch)
+
+    def news(self) -> News:
+        """The news that the watchers are waiting for."""
+        return {(EVENTS, watch.queue) for watch in self._watches}
 
     def numbers(self) -> list[tuple[Watch, int]]:
         """Each watcher, with the number of the last event that it was given."""

@@ -1,0 +1,82 @@
+"""The engine on PostgreSQL in a world whose time goes by only when it is told to."""
+
+from typing import Any
+
+import psycopg
+from twisted.internet.defer import Deferred
+
+from jobengine.engine.door import Engine
+from jobengine.engine.postgres.engine import PostgresEngine
+from tests.contract.pending import ToldWorld
+from tests.doubles import SECRET, AtOnce, CountedIds
+
+__all__ = ["PostgresWorld"]
+
+#: The table from which a database with a clock of its own reads the time.
+PRETENDED = "(SELECT at FROM pretended)"
+
+
+class PostgresWorld(ToldWorld):
+    """A PostgresEngine whose database has a clock of its own."""
+
+    def __init__(self, url: str, **parts: Any) -> None:
+        """`parts` are given to the engine."""
+        super().__init__()
+        self._url = url
+        self._parts = parts
+        self._new_id = CountedIds()
+        self.control = psycopg.connect(
+            url, autocommit=True, options="-c search_path=jobengine -c synchronous_commit=off"
+        )
+        self.control.execute("CREATE TABLE IF NOT EXISTS pretended (at bigint)")
+        self.control.execute("DELETE FROM pretended")
+        self.control.execute("INSERT INTO pretended VALUES (%s)", [self.now])
+        self._start()
+
+    def _start(self) -> None:
+        self._postgres = PostgresEngine(
+            url=self._url,
+            secret=lambda: SECRET,
+            clock=self._clock,
+            new_id=self._new_id,
+            time=PRETENDED,
+            interval=True,
+            **{"thread": lambda _name: AtOnce(), **self._parts},
+        )
+        self._postgres.open()
+        Deferred.fromCoroutine(self._postgres.start())
+        self.settle()
+
+    @property
+    def engine(self) -> Engine:
+        return self._postgres
+
+    def settle(self) -> None:
+        for _ in range(5):
+            self._clock.advance(0)
+
+    def advance(self, seconds: float) -> None:
+        self._clock.rightNow += seconds
+        self._set_time()
+        self.settle()
+
+    def set_wall_clock(self, seconds: int) -> None:
+        self._ahead += seconds
+        self._set_time()
+        self._postgres.wall_clock_was_set()
+        self.settle()
+
+    def _set_time(self) -> None:
+        self.control.execute("UPDATE pretended SET at = %s", [self.now])
+
+    def reopen(self) -> None:
+        self._stop()
+        self._start()
+
+    def close(self) -> None:
+        self._stop()
+        self.control.close()
+
+    def _stop(self) -> None:
+        stopped = Deferred.fromCoroutine(self._postgres.stop())
+        self._run_until(lambda: bool(stopped.called))

@@ -1,0 +1,272 @@
+"""Servers on one PostgreSQL that tell each other what has changed."""
+
+import select
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from jobengine.core.model import State
+from jobengine.engine.postgres.notices import ENDED, READY, Notices
+from tests.contract.asking import Asker, Pending
+from tests.contract.postgres_world import PostgresWorld
+from tests.doubles import AtOnce
+from tests.postgres import Database
+
+pytestmark = pytest.mark.slow
+
+R = TypeVar("R")
+
+
+class Sockets:
+    """Where a reactor waits for sockets; here one waits by hand."""
+
+    def __init__(self) -> None:
+        self.readers: list[Any] = []
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.append(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.remove(reader)
+
+    def wait(self) -> None:
+        """Have one thing read that comes."""
+        readable, _, _ = select.select(self.readers, [], [], 10)
+        assert readable, "nothing comes"
+        for reader in readable:
+            reader.doRead()
+
+
+class Held(AtOnce):
+    """A thread that keeps what came of its calls while it is told to."""
+
+    def __init__(self) -> None:
+        self.holds = False
+        self._kept: list[tuple[Deferred[Any], Any]] = []
+
+    def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":
+        if not self.holds:
+            return super().__call__(call)
+        later: Deferred[R] = Deferred()
+        self._kept.append((later, call()))
+        return later
+
+    def let_go(self) -> None:
+        self.holds = False
+        for later, result in self._kept:
+            later.callback(result)
+
+
+class HearingWorld(PostgresWorld):
+    """One of several servers."""
+
+    def __init__(self, url: str) -> None:
+        self.sockets = Sockets()
+        self.thread = Held()
+        super().__init__(url, readers=self.sockets, thread=self._thread)
+        self.ask = Asker(self)
+
+    def _thread(self, name: str) -> AtOnce:
+        return self.thread if name.startswith("lane") else AtOnce()
+
+    @property
+    def hears(self) -> bool:
+        return self.figure("hears_notifications") == 1
+
+    def figure(self, name: str) -> float:
+        (value,) = [one.value for one in self.ask.get(self.engine.figures()) if one.name == name]
+        return value
+
+    def hear(self) -> None:
+        self.sockets.wait()
+        self.settle()
+
+    def hear_echo(self) -> None:
+        while not self.hears:
+            self.hear()
+        # What it says next, it may say at once.
+        self.advance(0.05)
+
+    def hear_until(self, other: "HearingWorld", done: Callable[[], bool]) -> None:
+        """Hear what another server tells; so little time goes by that no look is due by itself."""
+        for _ in range(19):
+            if done():
+                return
+            other.advance(0.05)
+            self.hear()
+            self.advance(0.05)
+        raise AssertionError("it is not told")
+
+
+@pytest.fixture
+def worlds(database: Database) -> Iterator[tuple[HearingWorld, HearingWorld]]:
+    """Two servers that hear each other, and a queue."""
+    database.clear()
+    worlds = HearingWorld(database.url), HearingWorld(database.url)
+    for world in worlds:
+        world.hear_echo()
+    worlds[0].ask.create()
+    yield worlds
+    for world in worlds:
+        world.close()
+
+
+def _given(pending: Pending) -> list[str]:
+    return [one.job.spec.uid for one in pending.answer.jobs]
+
+
+def test_who_waits_at_one_server_is_woken_by_a_change_at_another(worlds: tuple[HearingWorld, HearingWorld]) -> None:
+    here, there = worlds
+    first = there.ask.add()
+    claim, end = here.ask.claiming(), here.ask.awaiting(first)
+    assert _given(claim) == [first.spec.uid]
+    event = here.begin(anext(here.ask.watch()))
+    there.ask.update(first, State.COMPLETE)
+    here.hear_until(there, lambda: end.answered and event.answered)
+    assert end.answer.state is State.COMPLETE
+    assert [one.state for batch in event.answer for one in batch.events] == [State.COMPLETE]
+
+
+def test_a_job_goes_to_who_waits_at_another_server_without_a_look_that_is_due(
+    worlds: tuple[HearingWorld, HearingWorld],
+) -> None:
+    here, there = worlds
+    claim, peek = here.ask.claiming(tags=("a",)), here.ask.peeking()
+    job = there.ask.add(tags=("a", "b"))
+    here.hear_until(there, lambda: claim.answered)
+    assert _given(claim) == [job.spec.uid]
+    peek.cancel()
+
+
+def test_a_job_that_comes_between_an_empty_claim_and_waiting_is_not_missed(
+    worlds: tuple[HearingWorld, HearingWorld],
+) -> None:
+    here, there = worlds
+    here.thread.holds = True
+    claim = here.ask.claiming()
+    job = there.ask.add()
+    here.hear()
+    here.thread.let_go()
+    here.advance(0.05)
+    assert _given(claim) == [job.spec.uid]
+
+
+def test_without_being_told_it_looks_every_two_seconds(
+    worlds: tuple[HearingWorld, HearingWorld], database: Database
+) -> None:
+    here, _ = worlds
+    silent = PostgresWorld(database.url)
+    claim = here.ask.claiming()
+    # Jobs may have been locked when it asked.
+    here.advance(0.25)
+    Asker(silent).add()
+    here.advance(1.999)
+    assert not claim.answered
+    here.advance(0.001)
+    assert claim.answered
+    silent.close()
+
+
+def test_without_its_own_echo_it_looks_every_quarter_of_a_second(worlds: tuple[HearingWorld, HearingWorld]) -> None:
+    here, there = worlds
+    # It says hello, and nothing comes.
+    here.advance(30)
+    claim = here.ask.claiming()
+    here.advance(2)
+    assert not here.hears
+    there.ask.add()
+    here.advance(0.249)
+    assert not claim.answered
+    here.advance(0.001)
+    assert claim.answered
+
+
+def test_a_connection_that_is_lost_is_made_anew_and_counts_again_when_the_echo_is_heard(
+    worlds: tuple[HearingWorld, HearingWorld],
+) -> None:
+    here, there = worlds
+    listeners = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN jobengine'"
+    here.control.execute(listeners)
+    claim = here.ask.claiming()
+    while here.hears:
+        here.hear()
+    assert here.sockets.readers == []
+    there.ask.add()
+    here.advance(0.25)
+    assert claim.answered
+    here.advance(5)
+    assert not here.hears
+    here.hear_echo()
+    claim = here.ask.claiming()
+    job = there.ask.add()
+    here.hear_until(there, lambda: claim.answered)
+    assert _given(claim) == [job.spec.uid]
+
+
+def test_a_notification_names_no_queue_and_one_that_nobody_understands_is_passed_over(
+    worlds: tuple[HearingWorld, HearingWorld],
+) -> None:
+    here, there = worlds
+    there.control.execute("LISTEN jobengine")
+    for strange in ("", "R", "one R two", f"one {READY}{'0' * 32}"):
+        there.control.execute("SELECT pg_notify('jobengine', %s)", [strange])
+    there.ask.create("secret")
+    claim = here.ask.claiming("secret")
+    there.advance(0.05)
+    there.ask.add("secret")
+    here.hear_until(there, lambda: claim.answered)
+    said = [one.payload for one in there.control.notifies(timeout=5, stop_after=6)]
+    assert not any("secret" in one for one in said)
+    assert len(said[-1].split()) == 2
+
+
+# What is sent
+
+
+def test_the_first_news_are_told_at_once_and_all_others_at_most_twenty_times_a_second() -> None:
+    clock, sent = Clock(), list[list[str]]()
+
+    def send(said: list[str]) -> "Deferred[None]":
+        sent.append(said)
+        return succeed(None)
+
+    notices = Notices(clock=clock, digest=str.encode, send=send)
+    clock.advance(1)
+    notices.tell({(READY, "first")})
+    clock.advance(0)
+    assert len(sent) == 1
+    for at in range(1000):
+        notices.tell({(READY, f"q{at}"), (ENDED, "first")})
+        clock.advance(0.001)
+    assert len(sent) in (20, 21)
+    clock.advance(1)
+    wanted = {(READY, f"q{at}") for at in range(1000)}
+    told = {one for said in sent for part in said for one in notices.told(part, wanted)}
+    assert len(told) == 1000
+    assert all(len(part) < 8000 for said in sent for part in said)
+
+
+def test_many_news_are_told_in_parts_and_what_comes_meanwhile_is_told_next() -> None:
+    clock, sent = Clock(), list[tuple[list[str], Deferred[None]]]()
+
+    def send(said: list[str]) -> "Deferred[None]":
+        sent.append((said, Deferred()))
+        return sent[-1][1]
+
+    notices = Notices(clock=clock, digest=lambda name: name.encode().rjust(16), send=send)
+    clock.advance(1)
+    notices.tell({(READY, str(at)) for at in range(1000)})
+    clock.advance(0)
+    ((said, done),) = sent
+    assert [len(part) < 8000 for part in said] == [True] * 5
+    notices.tell({(READY, "later")})
+    clock.advance(1)
+    assert len(sent) == 1
+    done.errback(OSError())
+    clock.advance(0)
+    assert [notices.told(part, {(READY, "later")}) for part in sent[1][0]] == [{(READY, "later")}]
+    sent[1][1].callback(None)
+    assert notices.sent == 1
