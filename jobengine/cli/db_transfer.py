@@ -80,7 +80,7 @@ def _database_and_text(names: tuple[str, ...]) -> tuple[str | None, str]:
 
 def _check_database(usage: str) -> None:
     if not is_set():
-        raise click.UsageError(f"Name the database file: {usage}; or set DATABASE_URL to that of a PostgreSQL.")
+        raise click.UsageError(f"Name the database file: {usage}; or set DATABASE_URL to use PostgreSQL.")
 
 
 @file_command("import-go", "jobengine db import-go database.db new.jedb --go-secret-file old-secret")

@@ -152,7 +152,7 @@ class QueueTable:
         return oldest
 
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """The jobs that can be claimed, in execution order, those with all of `tags`. Not valid after a change."""
+        """The jobs that can be claimed and have all of `tags`, in execution order. Not valid after a change."""
         if not tags:
             return (self.jobs[rank[2]] for rank in self.ready)
         wanted = frozenset(tags)
@@ -300,7 +300,7 @@ class QueueTable:
             self._leave_names(place, job)
 
     def _enter_names(self, place: Place, job: Job) -> None:
-        """Enters a job under its tags and its unique key."""
+        """Enter a job under its tags and its unique key."""
         spec = job.spec
         for tag in spec.tags if place is _READY else ():
             self._entering[self.ready_by_tag.setdefault(tag, Ordered())].append(spec.rank)
@@ -331,7 +331,7 @@ class QueueTable:
             self._entering[index].append((now, rank))
 
     def update_indexes(self) -> None:
-        """Brings the indexes up to date with the jobs that were put."""
+        """Bring the indexes up to date with the jobs that were put."""
         entering, self._entering = self._entering, defaultdict(list)
         leaving, self._leaving = self._leaving, defaultdict(list)
         for index, values in entering.items():

@@ -1,4 +1,4 @@
-"""What rules ask of a queue's table. An engine may implement it whole, or load only what a command needs."""
+"""A queue's table as the rules use it. An engine may implement all of it, or load only what a command needs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Protocol
@@ -33,7 +33,7 @@ class Table(Protocol):
         """How many jobs there are, of every state."""
 
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """The jobs that can be claimed, in execution order, those with all of `tags`. Not valid after a change."""
+        """The jobs that can be claimed and have all of `tags`, in execution order. Not valid after a change."""
 
     def page(
         self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None

@@ -94,7 +94,7 @@ class Reader:
         return len(self._uids)
 
     def blocks(self) -> Iterator[list[bytes]]:
-        """All records, some at a time; raises BadExport, at the latest when lines are missing at the end."""
+        """All records, some at a time; raises BadExport, after the last of them if lines are missing at the end."""
         for lines in self._lines:
             yield self._records(lines)
         self._check_end()

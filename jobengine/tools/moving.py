@@ -1,4 +1,4 @@
-"""Moves what is in a PostgreSQL to lines of text, and back."""
+"""Moves queues and jobs from PostgreSQL to lines of text, and back."""
 
 import os
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ def import_into_database(
     files: Files | None = None,
 ) -> Imported:
     """
-    Put all of an export into the database, which must have no queues, or nothing of it.
+    Put all of an export into the database, or nothing of it; the database must have no queues.
 
     It keeps the uids in memory, some 110 bytes for each job. Raises BadSecret, BadExport, StorageError and OSError.
     """

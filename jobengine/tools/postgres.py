@@ -1,4 +1,4 @@
-"""Opens the PostgreSQL that the environment names. Who does not use one needs no driver, and loads none."""
+"""Opens the PostgreSQL that the environment names. Without one, no driver is needed, and none is loaded."""
 
 import os
 from collections.abc import Iterator, Mapping

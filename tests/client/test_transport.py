@@ -35,7 +35,7 @@ class Server:
     def __init__(self) -> None:
         self.requests: queue.Queue[tuple[int, bytes]] = queue.Queue()
         self.replies: queue.Queue[bytes | None] = queue.Queue()
-        #: When a client has closed its connection.
+        #: The numbers of the connections that clients have closed.
         self.gone: queue.Queue[int] = queue.Queue()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -133,7 +133,7 @@ def test_an_answer_that_does_not_come_in_time_is_given_up(server: Server) -> Non
     assert server.gone.get(timeout=PATIENCE) == 0
 
 
-def test_an_answer_before_the_request_was_taken_whole_is_heard(server: Server) -> None:
+def test_an_answer_that_comes_before_the_whole_request_was_sent_is_read(server: Server) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     too_long = _reply(413, {"detail": "The body is too long."})
 
@@ -232,7 +232,7 @@ def test_in_a_loop_an_answer_that_does_not_come_in_time_is_given_up(server: Serv
     _run(test)
 
 
-def test_in_a_loop_no_more_connections_are_made_than_a_server_bears(server: Server) -> None:
+def test_in_a_loop_at_most_100_connections_are_made(server: Server) -> None:
     async def test() -> None:
         async with AsyncJobEngine(server.url, access_key="k") as engine:
             for _ in range(300):

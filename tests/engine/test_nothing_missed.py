@@ -23,7 +23,7 @@ def claiming(desk: Desk, wait: float = 30) -> Asked:
     return desk.ask(desk.engine.claim(c.Claims(queues=("q",), access_key=KEY, wait=wait)))
 
 
-def test_a_job_that_comes_while_the_claimer_sees_others_changes_written_is_given_to_it(desk: Desk) -> None:
+def test_a_job_that_is_added_while_a_claim_waits_for_other_changes_is_given_to_it(desk: Desk) -> None:
     desk.ask(desk.adding("other"))
     desk.turn()
     claim = claiming(desk)
@@ -54,7 +54,7 @@ def test_a_waiter_that_leaves_while_its_job_is_written_leaves_the_job_to_the_nex
     assert [one.job.standing.attempts for one in next_one.answer.jobs] == [1]
 
 
-def test_thousands_of_jobs_that_come_due_at_once_hold_up_their_own_queue_alone(tmp_path: Path) -> None:
+def test_thousands_of_jobs_that_come_due_at_once_delay_only_their_own_queue(tmp_path: Path) -> None:
     clock = new_clock()
     engine = make_engine(tmp_path / "db", clock, thread=AtOnce())
     start(engine, lambda: clock.advance(0))
@@ -75,7 +75,7 @@ def test_thousands_of_jobs_that_come_due_at_once_hold_up_their_own_queue_alone(t
     assert busy.answer.ready == 2_000
 
 
-def test_a_request_for_many_that_can_not_be_taken_in_whole_is_not_begun(tmp_path: Path) -> None:
+def test_a_request_with_many_updates_that_exceed_the_backlog_is_not_begun(tmp_path: Path) -> None:
     clock = new_clock()
     engine = make_engine(tmp_path / "db", clock, thread=AtOnce(), max_backlog=1)
     start(engine, lambda: clock.advance(0))

@@ -119,5 +119,5 @@ CALLS = ("pwrite64", "fdatasync", "fsync", "/^link", "/^unlink", "/^rename")
 
 
 def at(call: str, fault: str) -> list[str]:
-    """The words before a command with which it has a fault at this call."""
+    """A prefix for a command, by which strace injects a fault into it at this call."""
     return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]

@@ -1,4 +1,4 @@
-"""What is moved from a file into PostgreSQL, or the other way, is the same there."""
+"""What is moved between a file and PostgreSQL stays the same."""
 
 import json
 from collections.abc import Mapping
@@ -73,7 +73,7 @@ def _check_columns(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("there", "here"), [(0, 7_000), (7_000, 0), (-7_000, 9_000)])
-def test_what_is_left_of_a_lease_is_left_of_it_wherever_the_clocks_were_set(
+def test_a_lease_has_the_same_time_left_after_a_move_wherever_the_clocks_were_set(
     database: Database, there: int, here: int
 ) -> None:
     database.clear()
@@ -86,11 +86,11 @@ def test_what_is_left_of_a_lease_is_left_of_it_wherever_the_clocks_were_set(
     _take(database, files)
     begin, _, line, _ = map(json.loads, _lines(files))
     assert begin["ahead"] == here
-    # The lease ends so long after `updated`, which is elapsed time.
+    # `updated` is elapsed time, and the lease ends a fixed time after it.
     assert line["updated"] + begin["ahead"] == held.job.standing.updated + there
 
 
-def test_what_is_added_after_an_import_comes_after_what_was_imported(database: Database) -> None:
+def test_jobs_added_after_an_import_come_after_the_imported_jobs(database: Database) -> None:
     database.clear()
     late = replace(job(1).job.spec, arrival=5 << 40)
     files = made([QueueCreated(MAIL), JobAdded("mail", Job(late, Standing(state=State.QUEUED, updated=1)))])
@@ -101,7 +101,7 @@ def test_what_is_added_after_an_import_comes_after_what_was_imported(database: D
     assert batch << 20 > late.arrival
 
 
-def test_one_queue_goes_alone_and_an_unknown_one_is_refused(database: Database) -> None:
+def test_one_queue_is_exported_alone_and_an_unknown_one_is_refused(database: Database) -> None:
     database.clear()
     files = made([*FACTS, QueueCreated(evolve(MAIL, name="other", salt="t"))])
     exported(files)
@@ -113,7 +113,7 @@ def test_one_queue_goes_alone_and_an_unknown_one_is_refused(database: Database) 
     assert (mail["name"], len(jobs), end) == ("mail", 3, {"kind": "end", "queues": 1, "jobs": 3})
 
 
-def test_of_a_file_that_is_not_whole_or_into_a_database_with_queues_nothing_is_imported(database: Database) -> None:
+def test_nothing_is_imported_from_a_file_that_is_not_whole_or_into_a_database_with_queues(database: Database) -> None:
     database.clear()
     files = made()
     exported(files)

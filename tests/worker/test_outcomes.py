@@ -84,7 +84,7 @@ def test_any_exception_fails_the_job_and_not_the_worker(error: BaseException) ->
     assert _raise(error)["new_status"] == "failed"
 
 
-def test_progress_of_a_cancelled_job_raises_what_except_exception_lets_through() -> None:
+def test_progress_of_a_cancelled_job_raises_cancelled_which_except_exception_does_not_catch() -> None:
     def handler(content: Any, job: RunningJob) -> str:
         try:
             job.progress(10)

@@ -70,7 +70,7 @@ def rights_told() -> Iterator[None]:
 
 @contextmanager
 def failures_told() -> Iterator[None]:
-    """Raises StorageError if the database fails during what is within, which is to be one transaction."""
+    """Raises StorageError if the database fails within the block, which must be one transaction."""
     try:
         with rights_told():
             yield

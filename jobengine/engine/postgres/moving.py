@@ -1,4 +1,4 @@
-"""Takes all queues and jobs out of a database, and puts those of another one into it."""
+"""Reads all queues and jobs of a database, and puts exported ones into a database that has none."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,11 +18,11 @@ from .writing import Change, statements_of
 
 __all__ = ["Contents", "Filling", "contents", "filling"]
 
-#: Jobs that are written at a time, and the bytes of contents after which fewer are.
+#: Jobs are written when there are so many, or when their contents have so many bytes.
 _JOBS, _BYTES = 1_000, 4 << 20
 
-#: All that follows is as it is at the first of these. A table that is read whole is read in its order, from its first
-#: row on; the plans of servers (see connection.py) read it by an index.
+#: The transaction sees the database at one moment. A table that is read whole is read in its order, from its first row
+#: on; with the settings that servers use (see connection.py) it would be read by an index.
 _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     "SET LOCAL enable_seqscan = on",
@@ -37,7 +37,7 @@ _OF_QUEUE: Final[LiteralString] = (
 #: Until the commit nobody else makes a queue.
 _ALONE: Final[LiteralString] = "SELECT ahead, EXISTS (SELECT FROM queue) FROM meta FOR UPDATE OF meta"
 _QUEUE: Final[LiteralString] = "INSERT INTO queue (name_digest, sealed) VALUES (%s, %s) RETURNING id"
-#: So that what is added from now on comes later than what was put in.
+#: Jobs that are added from now on come after those that were put in.
 _ARRIVED: Final[LiteralString] = (
     "SELECT setval('batch', %s) WHERE %s >= (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM batch)"
 )
@@ -59,7 +59,7 @@ class Contents:
         return [*self._known.values()]
 
     def only(self, name: str) -> None:
-        """Have one of the queues, and its jobs."""
+        """Leave out all but this queue and its jobs."""
         self._known = {number: queue for number, queue in self._known.items() if queue.name == name}
 
     def size(self) -> int:
@@ -98,7 +98,7 @@ class Filling:
     _rows: Rows
     #: How far the wall clock is ahead here.
     _ahead: int
-    #: By how many milliseconds elapsed time here is later than where the facts come from, by the same wall clock.
+    #: What is added to elapsed times in the facts, in milliseconds, to make them elapsed times here.
     _later: int = field(init=False)
     _known: dict[str, Known] = field(factory=dict, init=False)
     _changes: list[Change] = field(factory=list, init=False)
@@ -110,9 +110,9 @@ class Filling:
 
     def add(self, facts: Iterable[Fact]) -> None:
         """
-        Put in what these make: how far the clock is ahead comes first, if it is, and a queue before its jobs.
+        Put in the queues and jobs of these facts. ClockSet, if there is one, comes first, and a queue before its jobs.
 
-        Times are moved, so that a lease which has 40 seconds left has them afterwards.
+        Times are moved: a lease that has 40 seconds left still has them afterwards.
         """
         for fact in facts:
             match fact:
@@ -129,7 +129,7 @@ class Filling:
         batch = self._last_arrival >> ARRIVALS
         if batch:
             self._connection.execute(_ARRIVED, [batch, batch])
-        # Else plans are made for empty tables.
+        # Otherwise PostgreSQL would plan for empty tables.
         self._connection.execute("ANALYZE queue, job, tag, tally")
 
     def _add_queue(self, queue: Queue) -> None:

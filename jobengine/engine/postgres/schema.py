@@ -78,7 +78,7 @@ def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     with connection.transaction():
         ((is_bare, has_tables),) = connection.execute(_FOUND).fetchall()
         if is_bare:
-            # Even with IF NOT EXISTS it takes the right to make schemas, which is not needed if there is one.
+            # With IF NOT EXISTS this would need the right to make schemas even if there is one already.
             connection.execute("CREATE SCHEMA jobengine")
         version = _version(connection, secret) if has_tables else 0
         for step in _STEPS[version:]:
@@ -112,7 +112,7 @@ def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
 
 
 def _version(connection: "Connection[Row]", secret: bytes) -> int:
-    # Another that is under way is waited for.
+    # Wait for another migration that is under way.
     row = connection.execute(_META + " FOR UPDATE").fetchone()
     if row is None:
         raise NotADatabase("the table meta is empty")
