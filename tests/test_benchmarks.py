@@ -135,13 +135,13 @@ def test_a_row_has_the_median_of_the_ratios_of_each_round_and_tells_of_a_busy_cl
 _RATES = (("ours", 0.2, (100, 100, 200)), ("theirs", 0.96, (200, 100, 100)))
 
 
-def test_the_lines_that_are_imported_are_an_export(tmp_path: Path) -> None:
+def test_the_lines_written_for_the_import_are_a_valid_export(tmp_path: Path) -> None:
     write_lines(tmp_path / "lines", 1_000)
     made = import_lines(str(tmp_path / "lines"), str(tmp_path / "db"), b"secret", kdf=QUICK_KDF)
     assert (made.queues, made.jobs) == (1, 1_000)
 
 
-def test_the_rate_of_a_backup_is_without_what_the_command_takes_to_start() -> None:
+def test_the_rate_of_a_backup_leaves_out_the_start_of_the_command() -> None:
     few, many = (Round({"backup": Ran(seconds, 1 << 20)}, size, copied=2) for seconds, size in _BACKUPS)
     row = _backup_row(few, [many])
     assert (row.ours, row.contender, row.ratio, row.met) == ("300 MB/s", "a plain copy: 200 MB/s", "1.50", True)

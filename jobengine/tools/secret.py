@@ -45,7 +45,7 @@ def find_set_secret(environment: Mapping[str, str] = os.environ) -> bytes:
     forbid_dumps()
     secret = _set_secret(environment)
     if secret is None:
-        raise BadSecret("SECRET is not set; a database in PostgreSQL has no key file beside it")
+        raise BadSecret("set SECRET or SECRET_FILE: a database in PostgreSQL has no key file beside it")
     return secret
 
 

@@ -14,7 +14,7 @@ from tests.contract.asking import KEY, Asker, Contract, World, every_question, n
 
 __all__ = ["AccessContract"]
 
-#: The commands that keys with a role may give, beside the owner's, in the words of the documentation.
+#: The commands that each role may give, as the documentation has them; the owner may give all.
 MAY = {
     Role.PRODUCER: {c.AddJobs, c.CheckKey, c.ReadJob},
     Role.WORKER: {c.CheckKey, c.Claim, c.Claims, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},
@@ -25,7 +25,7 @@ MAY = {
 class AccessContract(Contract):
     """Keys, roles, and the settings of a queue."""
 
-    def test_the_questions_are_all_that_there_are(self, world: World) -> None:
+    def test_every_command_and_every_verb_of_an_engine_is_among_the_questions(self, world: World) -> None:
         asked = every_question(world.engine)
         assert {type(command) for _, command, _ in asked} == {*ALLOWED, c.Claims}
         verbs = {name for name in vars(Engine) if not name.startswith("_")}
@@ -101,7 +101,7 @@ class AccessContract(Contract):
             ask.add()
         assert ask.jobs() == []
 
-    def test_a_full_queue_takes_nothing_in_and_of_many_says_which(self, world: World, ask: Asker) -> None:
+    def test_a_full_queue_takes_nothing_in_and_says_which_of_many_did_not_fit(self, world: World, ask: Asker) -> None:
         ask.reconfigure(max_jobs=2)
         ask.add()
         many = c.AddJobs(queue="q", access_key=KEY, jobs=(c.NewJob(content=b"{}"),) * 3, defaults=Defaults(), many=True)
@@ -115,7 +115,7 @@ class AccessContract(Contract):
         job = ask.add(max_attempts=2)
         assert (job.spec.keep_minutes, job.spec.max_attempts) == (7, 2)
 
-    def test_a_queue_that_requires_the_lease_is_updated_with_nothing_else(self, ask: Asker) -> None:
+    def test_a_queue_that_requires_the_lease_refuses_updates_without_it(self, ask: Asker) -> None:
         ask.reconfigure(require_lease=True)
         ask.add()
         job = ask.hold()
@@ -128,7 +128,7 @@ class AccessContract(Contract):
     # Once
 
     @pytest.mark.parametrize("once", [{"uid": "00000000-0000-4000-8000-000000000001"}, {"idempotency_key": "once"}])
-    def test_the_same_job_again_is_the_job_as_it_is_and_another_is_refused(
+    def test_adding_the_same_job_again_returns_it_and_a_different_job_is_refused(
         self, world: World, ask: Asker, once: dict[str, Any]
     ) -> None:
         job = ask.add(**once)
@@ -139,7 +139,7 @@ class AccessContract(Contract):
         with pytest.raises(e.UidTaken):
             ask.add(**once, priority=1)
 
-    def test_a_unique_key_is_one_job_while_that_is_unfinished(self, ask: Asker) -> None:
+    def test_a_unique_key_belongs_to_one_job_until_that_is_finished(self, ask: Asker) -> None:
         job = ask.add(unique_key="u")
         assert ask.add(unique_key="u") == job
         ask.update(job, State.COMPLETE)

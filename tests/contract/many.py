@@ -31,7 +31,7 @@ class ManyContract(Contract):
         failed = [] if dry_run else jobs[1::2]
         assert [job.spec for job in ask.jobs(state=State.FAILED)] == [job.spec for job in failed]
 
-    def test_a_change_of_priority_comes_by_each_job_once(self, world: World, ask: Asker) -> None:
+    def test_a_change_of_priority_by_filter_changes_each_job_once(self, world: World, ask: Asker) -> None:
         for at in range(7):
             ask.add(tags=("a",), priority=at)
         command = matching(c.UpdateMatching, changes=c.Changes(priority=3))
@@ -44,7 +44,7 @@ class ManyContract(Contract):
         assert ask.get(world.engine.delete_matching(matching(c.DeleteMatching, dry_run))) == 5
         assert ask.jobs() == (jobs if dry_run else jobs[::2])
 
-    def test_updates_of_many_are_item_by_item(self, ask: Asker) -> None:
+    def test_updates_of_many_jobs_have_one_result_each(self, ask: Asker) -> None:
         job = ask.add()
         done = c.Changes(state=State.COMPLETE)
         updates = tuple(c.JobUpdate(uid=uid, changes=done) for uid in (job.spec.uid, "none"))

@@ -66,7 +66,7 @@ def test_a_row_that_was_put_in_the_place_of_another_is_refused(world: PostgresWo
         ask.read(second)
 
 
-def test_nothing_of_a_clients_is_in_the_tables_in_clear(world: PostgresWorld) -> None:
+def test_no_data_of_clients_is_in_the_tables_in_clear(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     world.begin(anext(ask.watch()))

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class Sockets:
-    """Where a reactor waits for sockets; here one waits by hand."""
+    """The sockets of a reactor that waits for them only when the test says so."""
 
     def __init__(self) -> None:
         self.readers: list[Any] = []
@@ -33,7 +33,7 @@ class Sockets:
         self.readers.remove(reader)
 
     def wait(self) -> None:
-        """Have one thing read that comes."""
+        """Wait until something has come, and have it read."""
         readable, _, _ = select.select(self.readers, [], [], 10)
         assert readable, "nothing comes"
         for reader in readable:
@@ -41,7 +41,7 @@ class Sockets:
 
 
 class Held(AtOnce):
-    """A thread that keeps what came of its calls while it is told to."""
+    """A thread that keeps the results of its calls while `holds` is true."""
 
     def __init__(self) -> None:
         self.holds = False
@@ -87,11 +87,11 @@ class HearingWorld(PostgresWorld):
     def hear_echo(self) -> None:
         while not self.hears:
             self.hear()
-        # What it says next, it may say at once.
+        # So that its next notification is sent at once.
         self.advance(0.05)
 
     def hear_until(self, other: "HearingWorld", done: Callable[[], bool]) -> None:
-        """Hear what another server tells; so little time goes by that no look is due by itself."""
+        """Hear what another server tells, within less time than until the next look."""
         for _ in range(19):
             if done():
                 return
@@ -118,7 +118,9 @@ def _given(pending: Pending) -> list[str]:
     return [one.job.spec.uid for one in pending.answer.jobs]
 
 
-def test_who_waits_at_one_server_is_woken_by_a_change_at_another(worlds: tuple[HearingWorld, HearingWorld]) -> None:
+def test_a_client_that_waits_at_one_server_is_woken_by_a_change_at_another(
+    worlds: tuple[HearingWorld, HearingWorld],
+) -> None:
     here, there = worlds
     first = there.ask.add()
     claim, end = here.ask.claiming(), here.ask.awaiting(first)
@@ -130,7 +132,7 @@ def test_who_waits_at_one_server_is_woken_by_a_change_at_another(worlds: tuple[H
     assert [one.state for batch in event.answer for one in batch.events] == [State.COMPLETE]
 
 
-def test_a_job_goes_to_who_waits_at_another_server_without_a_look_that_is_due(
+def test_a_job_goes_to_a_client_at_another_server_before_a_look_is_due(
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds
@@ -154,7 +156,7 @@ def test_a_job_that_comes_between_an_empty_claim_and_waiting_is_not_missed(
     assert _given(claim) == [job.spec.uid]
 
 
-def test_without_being_told_it_looks_every_two_seconds(
+def test_without_notifications_a_server_looks_every_two_seconds(
     worlds: tuple[HearingWorld, HearingWorld], database: Database
 ) -> None:
     here, _ = worlds
@@ -226,7 +228,7 @@ def test_a_notification_names_no_queue_and_one_that_nobody_understands_is_passed
 # What is sent
 
 
-def test_the_first_news_are_told_at_once_and_all_others_at_most_twenty_times_a_second() -> None:
+def test_the_first_news_are_sent_at_once_and_later_ones_at_most_twenty_times_a_second() -> None:
     clock, sent = Clock(), list[list[str]]()
 
     def send(said: list[str]) -> "Deferred[None]":
@@ -249,7 +251,7 @@ def test_the_first_news_are_told_at_once_and_all_others_at_most_twenty_times_a_s
     assert all(len(part) < 8000 for said in sent for part in said)
 
 
-def test_many_news_are_told_in_parts_and_what_comes_meanwhile_is_told_next() -> None:
+def test_many_news_are_sent_in_parts_and_those_that_come_meanwhile_are_sent_next() -> None:
     clock, sent = Clock(), list[tuple[list[str], Deferred[None]]]()
 
     def send(said: list[str]) -> "Deferred[None]":

@@ -71,7 +71,7 @@ def test_without_tables_it_ends_with_4_and_migrate_makes_them(
         ({"DATABASE_URL": "postgresq://me:hunter2@db/jobs"}, 1, "DATABASE_URL must be like postgresql://"),
     ],
 )
-def test_it_does_not_start_on_what_is_not_its_own(
+def test_it_does_not_start_with_settings_that_are_wrong_and_says_why(
     make_server: Callable[..., Daemon], settings: dict[str, str], code: int, reason: str
 ) -> None:
     daemon = make_server(**settings)

@@ -205,10 +205,7 @@ OF_FILES: Final = (
         _FRAMES,
         "    if opened[32:] != _digest(clear):\n",
         "    if len(opened) < 32:\n",
-        (
-            "tests/storage/test_header.py::"
-            "test_a_header_is_not_the_one_its_key_was_sealed_with_if_its_file_id_was_changed",
-        ),
+        ("tests/storage/test_header.py::test_a_header_with_a_changed_file_id_is_refused",),
     ),
     Mutant(
         "newer-format",

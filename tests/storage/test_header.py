@@ -74,7 +74,7 @@ def test_weaker_parameters_put_into_a_header_do_not_pass_for_its_own() -> None:
         open_header(with_kdf(2, 8), SECRET)
 
 
-def test_a_header_is_not_the_one_its_key_was_sealed_with_if_its_file_id_was_changed() -> None:
+def test_a_header_with_a_changed_file_id_is_refused() -> None:
     data = header()
     other_id = sealed_again(data[:12] + bytes(16) + data[28:])
     with pytest.raises(Damaged, match="sealed with"):

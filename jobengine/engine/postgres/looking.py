@@ -17,8 +17,8 @@ from .watching import Read, Watches, read_watched
 
 __all__ = ["Looking"]
 
-#: Seconds to the first look for a waiter: jobs that another connection has locked and does not take are news to nobody.
-#: Also the seconds between looks while no notifications are heard.
+#: Seconds to the first look for a waiter: its claim may have passed over jobs that another connection had locked, and
+#: if that does not take them, nobody is told. Also the seconds between looks while no notifications are heard.
 _PAUSE: Final = 0.25
 #: Seconds between looks while they are heard.
 _HEARING: Final = 2.0

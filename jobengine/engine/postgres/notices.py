@@ -25,7 +25,7 @@ __all__ = ["ENDED", "EVENTS", "READY", "News", "Notices", "listening", "news_of"
 READY, ENDED, EVENTS = "R", "E", "W"
 #: Kinds of news, each with the name of a queue.
 News = Set[tuple[str, str]]
-#: Seconds from one sending to the next at least.
+#: The least seconds from one sending to the next.
 _PAUSE: Final = 0.05
 #: News in one notification: PostgreSQL takes less than 8,000 bytes.
 _MOST: Final = 200
@@ -68,7 +68,7 @@ def notify(connection: "Connection[Row]", said: list[str]) -> None:
 
 @define(kw_only=True, eq=False)
 class Notices:
-    """Gathers news and sends them: the first at once, and what comes within the pause after it."""
+    """Gathers news and sends them: the first at once, and those that come within the pause after it at its end."""
 
     clock: IReactorTime
     #: The digest of a queue's name: notifications hold no name.

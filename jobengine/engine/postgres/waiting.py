@@ -1,8 +1,8 @@
 """
 The waiters: for jobs, first come first served on each server, and for the end of a job.
 
-Changes by this server wake them at once. Small queries look for changes by others: when these tell of some, and now and
-then.
+Changes by this server wake them at once. Small queries look for changes by other servers: when a notification tells of
+some, and now and then.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

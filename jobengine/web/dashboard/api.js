@@ -22,8 +22,8 @@ export class NoAnswer extends Error {
 }
 
 /**
- * Send a request. `key` is the headers that open it, `query` leaves out what is empty, and `text` is a body that is JSON
- * already.
+ * Send a request. `key` has the headers with the access key, empty values of `query` are left out, and `text` is a body
+ * that is JSON already.
  */
 export async function send(method, path, { key = {}, query = {}, body, text, headers = {}, signal } = {}) {
   const sent = body === undefined ? text : JSON.stringify(body);
