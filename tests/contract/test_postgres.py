@@ -55,6 +55,31 @@ def test_of_a_deleted_queue_no_row_is_left(world: PostgresWorld) -> None:
     assert set(_rows(world).values()) == {0}
 
 
+def test_what_a_server_has_written_reads_the_same_at_one_that_must_open_it(database: Database) -> None:
+    database.clear()
+    first, second = PostgresWorld(database.url), PostgresWorld(database.url)
+    here, there = Asker(first), Asker(second)
+    here.create()
+    jobs = [here.add(content=b'{"a":1}', tags=("a",), unique_key="k", uid=None), here.add()]
+    assert [here.read(job) for job in jobs] == [there.read(job) for job in jobs] == jobs
+    held = here.hold(worker="w")
+    here.update(held, State.FAILED, error="e", result=b"1")
+    assert here.read(held) == there.read(held)
+    first.close()
+    second.close()
+
+
+def test_a_unique_key_that_no_job_has_any_more_is_forgotten(world: PostgresWorld) -> None:
+    ask = Asker(world)
+    ask.create()
+    first, second = ask.add(unique_key="1"), ask.add(unique_key="2")
+    ask.update(ask.hold(), State.COMPLETE)
+    world.advance(10)
+    assert _rows(world)["unique_key"] == 1
+    assert ask.add(unique_key="1") != first
+    assert ask.add(unique_key="2") == second
+
+
 def test_a_row_that_was_put_in_the_place_of_another_is_refused(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()

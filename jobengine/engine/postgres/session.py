@@ -20,7 +20,7 @@ from .clock import Pace
 from .connection import Row, Statement, connected, together
 from .loading import Now, Redo, begin, load, load_due
 from .rows import Rows
-from .tidying import tidy
+from .tidying import Tidying
 
 __all__ = ["DATABASE_CLOCK", "Session", "Totals"]
 
@@ -88,6 +88,7 @@ class Session:
     _batch: int = field(default=0, init=False)
     #: When to tidy up next, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
+    _tidying: Tidying = field(factory=Tidying, init=False)
     #: The effects of expiring jobs before the tasks of this batch.
     _expired: list[Swap] = field(factory=list, init=False)
 
@@ -205,7 +206,7 @@ class Session:
     def _sweep(self, connection: "Connection[Row]") -> Result:
         result = self._expire(connection, self._read_now(connection, None))
         if self.steady() >= self._tidy_at:
-            self._tidy_at = self.steady() + (0 if tidy(connection, result.now.wall) else _TIDY)
+            self._tidy_at = self.steady() + (0 if self._tidying.tidy(connection, result.now.wall) else _TIDY)
         row = connection.execute(_SOONEST, [result.now.ahead]).fetchone()
         return evolve(result, soonest=None if row is None else row[0])
 

@@ -1,15 +1,18 @@
-"""Removes the rows of deleted queues, old events and old lanes, some rows at a time."""
+"""Removes the rows of deleted queues, unused unique keys, old events and old lanes, some rows at a time."""
 
 from typing import Final, LiteralString
 
+from attrs import define, field
 from psycopg import Connection
 
 from .connection import Row
 
-__all__ = ["tidy"]
+__all__ = ["Tidying"]
 
 #: Rows that are removed from a table at a time.
 _SLICE: Final = 1_000
+#: So many unused keys in a slice, and there are more.
+_MANY: Final = 100
 #: Milliseconds after which no transaction that has seen a deleted queue is still under way.
 _UNSEEN: Final = 60_000
 #: Milliseconds for which events are kept, and for which the last batch of a connection is.
@@ -39,15 +42,46 @@ _OLD_EVENTS: Final[LiteralString] = (
 _OLD_LANES: Final[LiteralString] = "DELETE FROM lane WHERE at < %s"
 
 
-def tidy(connection: "Connection[Row]", wall: int) -> bool:
-    """Remove some rows; returns whether to go on at once."""
-    with connection.transaction():
-        connection.execute(_EVENTS_FROM, [wall - _EVENTS])
-        connection.execute(_OLD_EVENTS)
-        connection.execute(_OLD_LANES, [wall - _LANES])
-    with connection.transaction():
-        gone = connection.execute(_GONE).fetchone()
-        return gone is not None and _tidy_queue(connection, gone[0], is_unseen=gone[1] < wall - _UNSEEN)
+#: The end of a slice of the unique keys.
+_SLICE_OF_KEYS: Final[LiteralString] = (
+    "SELECT queue_id, key FROM unique_key WHERE (queue_id, key) > (%s, %s) ORDER BY queue_id, key OFFSET %s LIMIT 1"
+)
+#: One that is about to be used is locked. One that is used again at once is made again.
+_UNUSED_KEYS: Final[LiteralString] = (
+    "DELETE FROM unique_key WHERE (queue_id, key) IN (SELECT k.queue_id, k.key FROM unique_key k "
+    "WHERE (k.queue_id, k.key) > (%s, %s) AND (k.queue_id, k.key) <= (%s, %s) AND NOT EXISTS "
+    "(SELECT FROM job j WHERE j.queue_id = k.queue_id AND j.unique_key = k.key) FOR UPDATE OF k SKIP LOCKED)"
+)
+_FIRST: Final = (-1, b"")
+_LAST: Final = ((1 << 63) - 1, b"")
+
+
+@define
+class Tidying:
+    """Goes through the tables again and again."""
+
+    #: The last unique key that was looked at.
+    _key: tuple[int, bytes] = field(default=_FIRST, init=False)
+
+    def tidy(self, connection: "Connection[Row]", wall: int) -> bool:
+        """Remove some rows; returns whether to go on at once."""
+        with connection.transaction():
+            connection.execute(_EVENTS_FROM, [wall - _EVENTS])
+            connection.execute(_OLD_EVENTS)
+            connection.execute(_OLD_LANES, [wall - _LANES])
+        removed = self._tidy_keys(connection)
+        with connection.transaction():
+            gone = connection.execute(_GONE).fetchone()
+            more = gone is not None and _tidy_queue(connection, gone[0], is_unseen=gone[1] < wall - _UNSEEN)
+        return more or removed >= _MANY
+
+    def _tidy_keys(self, connection: "Connection[Row]") -> int:
+        """Remove the unused ones of a slice of the unique keys; returns how many."""
+        with connection.transaction():
+            end = connection.execute(_SLICE_OF_KEYS, [*self._key, _SLICE - 1]).fetchone()
+            removed = connection.execute(_UNUSED_KEYS, [*self._key, *(end or _LAST)]).rowcount
+        self._key = _FIRST if end is None else (end[0], end[1])
+        return removed
 
 
 def _tidy_queue(connection: "Connection[Row]", queue_id: int, *, is_unseen: bool) -> bool:

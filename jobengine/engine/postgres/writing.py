@@ -18,17 +18,25 @@ from .rows import Known, Rows, place_of
 __all__ = ["Change", "changes_of", "statements_of", "write_queues"]
 
 _INSERT: Final[LiteralString] = (
-    "INSERT INTO job (queue_id, uid, place, inv_prio, arrival, due, due_wall, created, updated, unique_key, bytes, "
-    "sealed, said) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], "
-    "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[])"
+    "INSERT INTO job (queue_id, uid, place, due, due_wall, updated, unique_key, bytes, inv_prio, arrival, created, "
+    "sealed) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], "
+    "%s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[])"
 )
-_UPDATE: Final[LiteralString] = (
-    "UPDATE job j SET place = n.place, inv_prio = n.inv_prio, arrival = n.arrival, due = n.due, due_wall = n.due_wall, "
-    "created = n.created, updated = n.updated, unique_key = n.unique_key, bytes = n.bytes, "
-    "sealed = coalesce(n.sealed, j.sealed), said = n.said FROM unnest(%s::bigint[], %s::text[], %s::bigint[], "
-    "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[], "
-    "%s::bytea[], %s::bytea[]) AS n (queue_id, uid, place, inv_prio, arrival, due, due_wall, created, updated, "
-    "unique_key, bytes, sealed, said) WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
+#: Of jobs whose fixed half has changed, by a client or since their place was taken by another with the same uid.
+_RENEW: Final[LiteralString] = (
+    "UPDATE job j SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = "
+    "n.unique_key, bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, "
+    "sealed = n.sealed, said = NULL FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], "
+    "%s::bigint[], %s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[]) AS n (queue_id, "
+    "uid, place, due, due_wall, updated, unique_key, bytes, inv_prio, arrival, created, sealed) "
+    "WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
+)
+#: Of jobs of which only the standing has changed, as most do.
+_MOVE: Final[LiteralString] = (
+    "UPDATE job j SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = "
+    "n.unique_key, bytes = n.bytes, said = n.said FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], "
+    "%s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[], %s::bytea[]) AS n (queue_id, uid, place, due, due_wall, "
+    "updated, unique_key, bytes, said) WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
 )
 _DELETE: Final[LiteralString] = (
     "DELETE FROM job j USING unnest(%s::bigint[], %s::text[]) AS n (queue_id, uid) "
@@ -55,7 +63,8 @@ _Kinds = Sequence[Callable[[Any], Array]]
 _UIDS: Final[_Kinds] = (bigints, texts)
 _TAGS: Final[_Kinds] = (bigints, byteas, bigints, bigints, texts)
 _NUMBERS: Final[_Kinds] = (bigints,) * 4
-_JOBS: Final[_Kinds] = (bigints, texts, *(bigints,) * 7, byteas, bigints, byteas, byteas)
+_STANDINGS: Final[_Kinds] = (bigints, texts, *(bigints,) * 4, byteas, bigints, byteas)
+_JOBS: Final[_Kinds] = (*_STANDINGS[:-1], *(bigints,) * 3, byteas)
 
 #: A row of the table tag.
 _TagRow = tuple[int, bytes, int, int, str]
@@ -117,7 +126,7 @@ class _Writing:
     changes: Sequence[Change]
     _tagged: list[_TagRow] = field(factory=list, init=False)
     _untagged: list[_TagRow] = field(factory=list, init=False)
-    _moved: Counter[tuple[int, int]] = field(factory=Counter, init=False)
+    _counted: Counter[tuple[int, int]] = field(factory=Counter, init=False)
 
     def statements(self, slot: int) -> list[Statement]:
         """In the order of locks. New rows are sorted: another connection may insert the same keys."""
@@ -125,34 +134,43 @@ class _Writing:
             self._note(change.queue.id, change.old, -1, self._untagged)
             self._note(change.queue.id, change.new, 1, self._tagged)
         removed = [(one.queue.id, one.uid) for one in self.changes if one.new is None]
-        changed = [self._row(one, one.new) for one in self.changes if one.old is not None and one.new is not None]
-        new = [self._row(one, one.new) for one in self.changes if one.old is None and one.new is not None]
-        moved = sorted((queue_id, slot, place, by) for (queue_id, place), by in self._moved.items() if by)
+        moved: list[tuple[Any, ...]] = []
+        renewed: list[tuple[Any, ...]] = []
+        new: list[tuple[Any, ...]] = []
+        for change in self.changes:
+            if change.new is not None and change.old is not None and change.old.spec is change.new.spec:
+                moved.append(self._moved(change.queue, change.new))
+            elif change.new is not None:
+                (new if change.old is None else renewed).append(self._whole(change.queue, change.new))
         stays = set(self._tagged) & set(self._untagged)
         return [
             *_statement(_DELETE, _UIDS, removed),
-            *_statement(_UPDATE, _JOBS, changed),
+            *_statement(_MOVE, _STANDINGS, moved),
+            *_statement(_RENEW, _JOBS, renewed),
             *_statement(_INSERT, _JOBS, sorted(new, key=_uid_of)),
             *_statement(_UNTAG, _TAGS, sorted(set(self._untagged) - stays)),
             *_statement(_TAG, _TAGS, sorted(set(self._tagged) - stays)),
-            *_statement(_TALLY, _NUMBERS, moved),
+            *_statement(_TALLY, _NUMBERS, self._tally(slot)),
         ]
+
+    def _tally(self, slot: int) -> list[tuple[int, int, int, int]]:
+        return sorted((queue_id, slot, place, by) for (queue_id, place), by in self._counted.items() if by)
 
     def _note(self, queue_id: int, job: Job | None, by: int, tags: list[_TagRow]) -> None:
         """Count a job where it was or is, and its tags if it can be claimed there."""
         if job is None:
             return
-        self._moved[queue_id, place_of(job)] += by
+        self._counted[queue_id, place_of(job)] += by
         if job.ready and job.spec.tags:
             spec = job.spec
             digests = self.rows.tags(spec.tags)
             tags += [(queue_id, digest, ~spec.priority, spec.arrival, spec.uid) for digest in digests]
 
-    def _row(self, change: Change, job: Job) -> tuple[Any, ...]:
-        queue, old = change.queue.queue, change.old
-        if old is not None and old.spec is job.spec:
-            return (change.queue.id, *self.rows.columns(job), None, self.rows.said(queue, job))
-        return (change.queue.id, *self.rows.columns(job), self.rows.sealed_job(queue, job), None)
+    def _moved(self, queue: Known, job: Job) -> tuple[Any, ...]:
+        return (queue.id, *self.rows.standing(job), self.rows.said(queue.queue, job))
+
+    def _whole(self, queue: Known, job: Job) -> tuple[Any, ...]:
+        return (queue.id, *self.rows.columns(job), self.rows.sealed_job(queue.queue, job))
 
 
 def _statement(text: LiteralString, kinds: _Kinds, rows: Sequence[tuple[Any, ...]]) -> list[Statement]:
