@@ -36,7 +36,7 @@ class Systemd:
             self._steps.start(_STEP)
 
     async def tell_readiness(self) -> None:
-        """Tell that the server is ready, or why it is not and that it is to be waited for."""
+        """Tell that the server is ready; or why it is not, and to go on waiting for it."""
         readiness = await self._readiness()
         if self._ended:
             return
