@@ -24,7 +24,7 @@ from .shells import ADMIN_KEY, KEY, UID, Shell, stop
 # The life of jobs
 
 
-def test_a_job_goes_its_way_by_commands_alone(shell: Shell) -> None:
+def test_a_job_goes_through_its_life_by_commands_alone(shell: Shell) -> None:
     uid = shell("add", "mail", '{"to": "ada"}', "--priority", "5", "--tag", "news").stdout.strip()
     assert shell("jobs", "mail").stdout.split("\t")[:3] == [uid, "queued", "5"]
     assert "It is the next." in shell("explain", "mail", uid).stdout
@@ -215,7 +215,7 @@ def _numbers(shell: Shell) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_file_that_was_broken_off_is_added_to_the_end_and_nothing_twice(shell: Shell, number: int) -> None:
+def test_an_interrupted_add_of_a_file_is_resumed_and_adds_no_job_twice(shell: Shell, number: int) -> None:
     numbers = _lines(shell, 30_000)
     process = shell.start("add", "mail", "--many", "jobs.jsonl")
 
