@@ -147,8 +147,13 @@ Conversation = Generator[bytes, bytes, None]
 
 def converse(port: int, conversations: Iterable[Conversation]) -> None:
     """Hold conversations at the same time, each on its own connection, until all have ended."""
+    converse_with((port, conversation) for conversation in conversations)
+
+
+def converse_with(conversations: Iterable[tuple[int, Conversation]]) -> None:
+    """The same with several servers, each conversation with the one at its port."""
     with selectors.DefaultSelector() as selector:
-        for conversation in conversations:
+        for port, conversation in conversations:
             connection = Connection(port)
             selector.register(connection, selectors.EVENT_READ, conversation)
             connection.send(next(conversation))

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from attrs import define
+from attrs import define, evolve
 
 from benchmarks import results
 from benchmarks.all import write
@@ -14,6 +14,8 @@ from benchmarks.amqp import Channel
 from benchmarks.contenders import End, Way
 from benchmarks.libraries.count import Count
 from benchmarks.results import Outcome, Results, rounds
+from benchmarks.scaling.parameters import BIG, COSTS, formula
+from benchmarks.scaling.simulation import Load, simulate
 from benchmarks.servers import Failed, JobEngine, Run, Server
 from benchmarks.tools import Ran, Round, _backup_row, write_lines
 from benchmarks.worker import idle_requests
@@ -161,6 +163,22 @@ def test_the_daemon_that_is_measured_lives_through_a_restart_and_is_gone_at_the_
         home = server.home
     assert not home.exists()
     assert not server.listens()
+
+
+@pytest.mark.parametrize("standby", [None, 5_000])
+@pytest.mark.parametrize("size", [1, 100])
+def test_one_simulated_daemon_with_one_client_does_what_the_formula_says(size: int, standby: float | None) -> None:
+    load, place = Load(daemons=1, clients=1, size=size), evolve(BIG, standby=standby)
+    for spread, off in ((0.0, 0.003), (0.5, 0.02)):
+        done = simulate(load, place, evolve(COSTS, wal_removal=0), seconds=20, spread=spread)
+        assert done.jobs == pytest.approx(formula(load, place), rel=off)
+
+
+def test_simulated_daemons_share_what_limits_them() -> None:
+    one, many = (simulate(Load(daemons=n, clients=4, size=100), BIG, COSTS, seconds=0.2) for n in (1, 64))
+    assert one.busy["daemons"] > one.busy["standby"]
+    assert many.busy["standby"] == pytest.approx(1, abs=0.1)
+    assert many.written == pytest.approx(1e9 / COSTS.replay, rel=0.1)
 
 
 def test_confirms_count_once_in_any_order() -> None:

@@ -75,11 +75,6 @@ class JobEngine(Server):
         return False
 
     @property
-    def pid(self) -> int:
-        """The id of its process."""
-        return self._processes[-1].pid
-
-    @property
     def memory(self) -> int:
         """The bytes of memory that it has."""
         return resident(self.pid)

@@ -36,7 +36,7 @@ UPDATE jobs SET state = 'complete', updated = now() WHERE id = :id;
 _RESERVE = "INSERT INTO jobs (content) SELECT '{}' FROM generate_series(1, 100);"
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
     """The path of one of its programs, of the newest version; empty if there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
     return str(found[-1]) if found else shutil.which(name) or ""
@@ -51,24 +51,24 @@ class PostgreSQL(Server):
 
     def found(self) -> bool:
         """Whether it is installed."""
-        return all(_tool(name) for name in ("initdb", "postgres", "psql", "pgbench"))
+        return all(tool(name) for name in ("initdb", "postgres", "psql", "pgbench"))
 
     def version(self) -> str:
         """Its name and version."""
-        return "PostgreSQL " + version([_tool("postgres"), "--version"], r"PostgreSQL\) (\S+)")
+        return "PostgreSQL " + version([tool("postgres"), "--version"], r"PostgreSQL\) (\S+)")
 
     def start(self, home: Path) -> None:
         """Make a cluster in the directory and start it, with an empty table."""
         given_to(_USER, home)
         data = str(home / "data")
-        _run([_tool("initdb"), "--pgdata", data, "--auth=trust", "--username=bench", "--no-sync"], _USER)
+        _run([tool("initdb"), "--pgdata", data, "--auth=trust", "--username=bench", "--no-sync"], _USER)
         where = ["-D", data, "-k", str(home), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"]
         # A kill would leave its shared memory behind.
-        self.launch([_tool("postgres"), *where], home, self.listens, user=_USER, ends_at=signal.SIGQUIT)
+        self.launch([tool("postgres"), *where], home, self.listens, user=_USER, ends_at=signal.SIGQUIT)
         self._sql(_TABLE + _RESERVE)
 
     def _sql(self, text: str) -> None:
-        _run([_tool("psql"), *self._where(), "--quiet", "--set=ON_ERROR_STOP=1", "--command", text, "postgres"])
+        _run([tool("psql"), *self._where(), "--quiet", "--set=ON_ERROR_STOP=1", "--command", text, "postgres"])
 
     def _where(self) -> list[str]:
         return ["--host=127.0.0.1", f"--port={self.port}", "--username=bench"]
@@ -78,7 +78,7 @@ class PostgreSQL(Server):
         script = ["--no-vacuum", "--protocol=prepared", "--file=/dev/stdin"]
         load = [f"--client={_CONNECTIONS}", "--jobs=1", f"--time={seconds:.0f}"]
         with Effort.measured() as effort:
-            said = _run([_tool("pgbench"), *self._where(), *script, *load, "postgres"], given=_LIFE)
+            said = _run([tool("pgbench"), *self._where(), *script, *load, "postgres"], given=_LIFE)
         found = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
         if found is None:
             raise Failed(f"pgbench said: {said}")

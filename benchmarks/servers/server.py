@@ -98,6 +98,11 @@ class Server(ABC):
         process.start()
         process.until(ready)
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was launched last."""
+        return self._processes[-1].pid
+
     def listens(self) -> bool:
         """Whether the port has a listener."""
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):

@@ -1,0 +1,1 @@
+"""Daemons on PostgreSQL past one machine: what their work costs, and what a simulation makes of it."""

@@ -1,0 +1,70 @@
+"""Simulated time, and what those wait for who work in it."""
+
+import heapq
+from collections.abc import Generator
+
+from attrs import define, field
+
+__all__ = ["Clock", "Disk", "Process", "Station"]
+
+
+@define(eq=False)
+class Station:
+    """Cores, or another resource, that serve in the order of arrival."""
+
+    cores: int = 1
+    #: How long they have worked, or are going to.
+    busy: float = 0
+    _free: list[float] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._free = [0.0] * self.cores
+
+    def done(self, now: float, work: float) -> float:
+        """When work that comes now is done."""
+        end = max(now, self._free[0]) + work
+        heapq.heapreplace(self._free, end)
+        self.busy += work
+        return end
+
+
+@define(eq=False)
+class Disk:
+    """Syncs for all who have committed since the last sync began."""
+
+    sync: float
+    _begin: float = -1
+    _end: float = 0
+
+    def done(self, now: float) -> float:
+        """When a commit that comes now is on the disk."""
+        if now > self._begin:
+            self._begin = max(now, self._end)
+            self._end = self._begin + self.sync
+        return self._end
+
+
+#: Yields the time at which it goes on, or None to wait until it is woken.
+Process = Generator[float | None, None, None]
+
+
+@define(eq=False)
+class Clock:
+    """Time, and who goes on when."""
+
+    now: float = 0
+    _next: list[tuple[float, int, Process]] = field(factory=list)
+    _count: int = 0
+
+    def wake(self, process: Process, at: float = 0) -> None:
+        """Let it go on now, or at a later time."""
+        self._count += 1
+        heapq.heappush(self._next, (max(at, self.now), self._count, process))
+
+    def run(self, until: float) -> None:
+        """Let time pass."""
+        while self._next and self._next[0][0] <= until:
+            self.now, _, process = heapq.heappop(self._next)
+            at = next(process)
+            if at is not None:
+                self.wake(process, at)
