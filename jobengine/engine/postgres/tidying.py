@@ -11,7 +11,7 @@ __all__ = ["Tidying"]
 
 #: Rows that are removed from a table at a time.
 _SLICE: Final = 1_000
-#: So many unused keys in a slice, and there are more.
+#: If a slice had so many unused keys, the next one follows at once.
 _MANY: Final = 100
 #: Milliseconds after which no transaction that has seen a deleted queue is still under way.
 _UNSEEN: Final = 60_000
@@ -46,7 +46,7 @@ _OLD_LANES: Final[LiteralString] = "DELETE FROM lane WHERE at < %s"
 _SLICE_OF_KEYS: Final[LiteralString] = (
     "SELECT queue_id, key FROM unique_key WHERE (queue_id, key) > (%s, %s) ORDER BY queue_id, key OFFSET %s LIMIT 1"
 )
-#: One that is about to be used is locked. One that is used again at once is made again.
+#: A key that is about to be used is locked, and is left alone. One that is used just after its removal is made again.
 _UNUSED_KEYS: Final[LiteralString] = (
     "DELETE FROM unique_key WHERE (queue_id, key) IN (SELECT k.queue_id, k.key FROM unique_key k "
     "WHERE (k.queue_id, k.key) > (%s, %s) AND (k.queue_id, k.key) <= (%s, %s) AND NOT EXISTS "

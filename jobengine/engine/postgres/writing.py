@@ -22,7 +22,7 @@ _INSERT: Final[LiteralString] = (
     "sealed) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], "
     "%s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[])"
 )
-#: Of jobs whose fixed half has changed, by a client or since their place was taken by another with the same uid.
+#: For jobs whose fixed half has changed: a client has edited them, or a new job has the uid of a removed one.
 _RENEW: Final[LiteralString] = (
     "UPDATE job j SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = "
     "n.unique_key, bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, "
@@ -31,7 +31,7 @@ _RENEW: Final[LiteralString] = (
     "uid, place, due, due_wall, updated, unique_key, bytes, inv_prio, arrival, created, sealed) "
     "WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
 )
-#: Of jobs of which only the standing has changed, as most do.
+#: For jobs of which only the standing has changed, which are most.
 _MOVE: Final[LiteralString] = (
     "UPDATE job j SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = "
     "n.unique_key, bytes = n.bytes, said = n.said FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], "
