@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import define, field
 
-from .model import INPROGRESS, MINUTE, QUEUED, SECOND, Job, Recent, Standing, State, Times
+from .model import COMPLETE, INPROGRESS, MINUTE, QUEUED, SECOND, Job, Recent, Standing, Times
 from .state import JobSwap
 
 __all__ = ["Activity"]
@@ -33,14 +33,18 @@ class _Window:
     width: int
     buckets: int
     _counts: deque[tuple[int, Counter[str]]] = field(factory=deque)
+    #: The newest bucket, and when it ends.
+    _newest: Counter[str] = field(factory=Counter)
+    _end: int = 0
 
-    def add(self, what: str, times: int, now: int) -> None:
-        """Count something that has happened `times` times."""
-        number = now // self.width
-        if not self._counts or self._counts[-1][0] != number:
-            self._counts.append((number, Counter()))
+    def newest(self, now: int) -> Counter[str]:
+        """The counts of the bucket that is not over, to add to."""
+        if now >= self._end:
+            number = now // self.width
+            self._newest, self._end = Counter(), (number + 1) * self.width
+            self._counts.append((number, self._newest))
             self._forget(number)
-        self._counts[-1][1][what] += times
+        return self._newest
 
     def totals(self, now: int) -> Counter[str]:
         """The counts of all buckets together."""
@@ -83,18 +87,20 @@ class _QueueActivity:
             old, new = swap.old, swap.new
             if old is None or new is None:
                 what = self._came_or_went(old, new)
-            elif old.standing is new.standing:
-                continue
             else:
-                what = self._moved(old.standing, new.standing, swap.uid, now)
-                if _timed_out(old.standing, new.standing):
+                was, standing = old.standing, new.standing
+                if was is standing:
+                    continue
+                what = self._moved(was, standing, swap.uid, now)
+                if what is not COMPLETE and was.state is INPROGRESS and _timed_out(standing):
                     moves["timed_out"] = moves.get("timed_out", 0) + 1
             if what is not None:
                 moves[what] = moves.get(what, 0) + 1
-        self.totals.update(moves)
+        minute, hour = self.minute.newest(steady), self.hour.newest(steady)
         for what, times in moves.items():
-            self.minute.add(what, times, steady)
-            self.hour.add(what, times, steady)
+            self.totals[what] += times
+            minute[what] += times
+            hour[what] += times
 
     def _came_or_went(self, old: Job | None, new: Job | None) -> str | None:
         if old is not None:
@@ -104,7 +110,7 @@ class _QueueActivity:
     def _moved(self, was: Standing, standing: Standing, uid: str, now: int) -> str | None:
         """What a change of a job is counted as, if anything."""
         state = standing.state
-        if _delayed(was) and state is QUEUED and not _delayed(standing):
+        if state is QUEUED and _delayed(was) and not _delayed(standing):
             # The claim computes the waiting time from it, and drops it.
             self.ready_since[uid] = now
         elif self.ready_since and state is not INPROGRESS:
@@ -162,12 +168,10 @@ def _delayed(standing: Standing) -> bool:
     return bool(standing.ready_at or standing.not_before)
 
 
-def _timed_out(was: Standing, standing: Standing) -> bool:
-    """Whether a job left `inprogress` because it timed out."""
-    if was.state is not INPROGRESS or standing.state is INPROGRESS or standing.state is State.COMPLETE:
-        return False
+def _timed_out(standing: Standing) -> bool:
+    """Whether a job that was in progress is not any more because it timed out."""
     history = standing.notes.history
-    return bool(history) and history[-1].outcome == "timeout"
+    return standing.state is not INPROGRESS and bool(history) and history[-1].outcome == "timeout"
 
 
 def _shown(totals: Counter[str]) -> dict[str, int]:

@@ -63,10 +63,13 @@ class _Batch:
 
         Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken.
         """
-        uid, fingerprint = self._identity(asked)
-        there = self._there(asked, uid, fingerprint)
-        if there is not None:
-            return Added(there, new=False)
+        uid = fingerprint = None
+        # Most jobs have nothing by which they could be there already.
+        if asked.uid is not None or asked.idempotency_key is not None or asked.unique_key is not None:
+            uid, fingerprint = self._identity(asked)
+            there = self._there(asked, uid, fingerprint)
+            if there is not None:
+                return Added(there, new=False)
         job = self._make(asked, uid or self.new_id(), fingerprint)
         self._admit()
         self.new.append(job)
@@ -119,24 +122,24 @@ class _Batch:
             uid=uid,
             priority=asked.priority,
             arrival=self.table.next_arrival + len(self.new),
-            keep_minutes=_given(asked.keep_minutes, defaults.keep_minutes),
-            timeout_seconds=_given(asked.timeout_seconds, defaults.timeout_seconds),
+            keep_minutes=defaults.keep_minutes if asked.keep_minutes is None else asked.keep_minutes,
+            timeout_seconds=defaults.timeout_seconds if asked.timeout_seconds is None else asked.timeout_seconds,
             timeout_time=asked.timeout_time,
             content=asked.content,
             created=self.now,
             tags=asked.tags,
-            max_attempts=_given(asked.max_attempts, defaults.max_attempts),
-            retry_delay_seconds=_given(asked.retry_delay_seconds, defaults.retry_delay_seconds),
+            max_attempts=defaults.max_attempts if asked.max_attempts is None else asked.max_attempts,
+            retry_delay_seconds=(
+                defaults.retry_delay_seconds if asked.retry_delay_seconds is None else asked.retry_delay_seconds
+            ),
             unique_key=asked.unique_key,
             fingerprint=fingerprint,
             author=self.grant.key_id,
             context=asked.context,
         )
-        return Job(spec, self._standing(asked))
+        return Job(spec, self._delayed(asked) if asked.delay_seconds or asked.not_before else self.queued)
 
-    def _standing(self, asked: NewJob) -> Standing:
-        if not asked.delay_seconds and not asked.not_before:
-            return self.queued
+    def _delayed(self, asked: NewJob) -> Standing:
         ready_at = self.now + asked.delay_seconds * SECOND if asked.delay_seconds else 0
         not_before = asked.not_before * SECOND
         if not_before <= self.table.wall(self.now):
@@ -144,10 +147,6 @@ class _Batch:
         if not ready_at and not not_before:
             return self.queued
         return Standing(state=State.QUEUED, updated=self.now, ready_at=ready_at, not_before=not_before)
-
-
-def _given(value: int | None, default: int) -> int:
-    return default if value is None else value
 
 
 def _fingerprint(asked: NewJob) -> str:

@@ -47,6 +47,7 @@ __all__ = [
     "head_of",
     "is_job_added",
     "length_of_more",
+    "length_of_reported",
     "record_of",
 ]
 
@@ -135,7 +136,7 @@ def _queue_line(kind: str, queue: Queue) -> bytes:
 
 
 def _notes(notes: Notes) -> NotesExtras | UnsetType:
-    if notes is NO_NOTES or notes == NO_NOTES:
+    if notes == NO_NOTES:
         return UNSET
     return NotesExtras(
         notes.progress,
@@ -154,7 +155,12 @@ def _standing(standing: Standing) -> tuple[Any, ...]:
         standing.claimed,
         standing.lease,
         standing.worker,
-        StandingExtras(standing.shift, standing.ready_at, standing.not_before, _notes(standing.notes)),
+        StandingExtras(
+            standing.shift,
+            standing.ready_at,
+            standing.not_before,
+            UNSET if standing.notes is NO_NOTES else _notes(standing.notes),
+        ),
     )
 
 
@@ -200,12 +206,17 @@ def length_of_more(job: Job) -> int:
 
     It depends on these alone, so it stays the same when other fields change.
     """
-    spec, standing, notes = job.spec, job.standing, job.standing.notes
-    length = 0
+    spec, length = job.spec, length_of_reported(job.standing)
     if spec.tags or spec.unique_key:
         length += len(_line((spec.tags, spec.unique_key)))
     if spec.context is not NO_CONTEXT:
         length += len(_line(spec.context))
+    return length
+
+
+def length_of_reported(standing: Standing) -> int:
+    """The part of worker and notes in `length_of_more`."""
+    length, notes = 0, standing.notes
     if standing.worker:
         length += len(_line(standing.worker))
     if notes is not NO_NOTES and _is_long(notes):

@@ -17,6 +17,7 @@ from msgspec.structs import force_setattr
 from .values import Value
 
 __all__ = [
+    "COMPLETE",
     "DAY",
     "FINISHED",
     "HISTORY_LENGTH",
@@ -75,6 +76,7 @@ class State(StrEnum):
 #: For the hot paths: through the class each takes 75 ns on Python 3.11, three times as long.
 QUEUED: Final = State.QUEUED
 INPROGRESS: Final = State.INPROGRESS
+COMPLETE: Final = State.COMPLETE
 #: The states of a job that is only kept to be read.
 FINISHED: Final = frozenset({State.COMPLETE, State.FAILED})
 #: The states of a job that is not done.

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from .fact_codec import encode, length_of_more
+from .fact_codec import encode, length_of_more, length_of_reported
 from .facts import QueueCreated, QueueDeleted
 from .model import QUEUED, UNFINISHED, Job, Position, Queue, QueueCounts, Rank, Standing, State
 from .sorted_blocks import Ordered
@@ -46,13 +46,15 @@ _PLACES: Final = {
     State.COMPLETE: (Place.COMPLETE,),
     State.FAILED: (Place.FAILED,),
 }
+#: The place of a job in each state, unless it is delayed.
+_PLACE: Final = {state: places[0] for state, places in _PLACES.items()}
 
 
 def _place(standing: Standing) -> Place:
     state = standing.state
     if state is QUEUED and (standing.ready_at or standing.not_before):
         return _DELAYED
-    return _PLACES[state][0]
+    return _PLACE[state]
 
 
 class WallClock:
@@ -266,14 +268,18 @@ class QueueTable:
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
         # Nothing else that the weight depends on has changed.
         if before.notes is not after.notes or before.worker != after.worker:
-            self.live_bytes += length_of_more(new) - length_of_more(old)
+            self.live_bytes += length_of_reported(after) - length_of_reported(before)
 
     def _put_in(self, job: Job) -> None:
-        self.next_arrival = max(self.next_arrival, job.spec.arrival + 1)
+        spec = job.spec
+        if spec.arrival >= self.next_arrival:
+            self.next_arrival = spec.arrival + 1
         self._enter(_place(job.standing), job)
-        self._set_deadline(self.deadlines, job.spec.rank, None, job.deadline)
-        self._set_deadline(self.wall_deadlines, job.spec.rank, None, job.wall_deadline)
-        self._sort(None, job)
+        self._set_deadline(self.deadlines, spec.rank, None, job.deadline)
+        if spec.timeout_time or job.standing.not_before:
+            self._set_deadline(self.wall_deadlines, spec.rank, None, job.wall_deadline)
+        if self.sort_indexes:
+            self._sort(None, job)
         self.live_bytes += self.weight(job)
 
     def _take_out(self, job: Job) -> None:
@@ -332,12 +338,12 @@ class QueueTable:
 
     def update_indexes(self) -> None:
         """Bring the indexes up to date with the jobs that were put."""
-        entering, self._entering = self._entering, defaultdict(list)
-        leaving, self._leaving = self._leaving, defaultdict(list)
-        for index, values in entering.items():
+        for index, values in self._entering.items():
             index.add_all(values)
-        for index, values in leaving.items():
+        for index, values in self._leaving.items():
             index.remove_all(values)
+        self._entering.clear()
+        self._leaving.clear()
         self.find_deadline()
         if self._left_tags:
             self._forget_tags()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from hmac import compare_digest
 from itertools import islice
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar
 
 from attrs import evolve
 from msgspec.structs import replace
@@ -105,11 +105,11 @@ def decide(
     """
     other = _OTHERS.get(type(command))
     if other is not None:
-        return cast("Decision[A]", other(tables, command, now, new_id, lately))
+        return other(tables, command, now, new_id, lately)
     assert isinstance(command, c.QueueCommand)
     table = _table(tables, command.queue)
     grant = authorise(table.queue, command, now)
-    return cast("Decision[A]", _OF_A_QUEUE[type(command)](table, grant, command, now, new_id))
+    return _OF_A_QUEUE[type(command)](table, grant, command, now, new_id)
 
 
 def _table(tables: TableSet, name: str) -> Table:
@@ -458,7 +458,7 @@ def _sweep(
 
 
 #: The rule of each command about one queue; the key is checked before it is called.
-_OF_A_QUEUE: Final[dict[type, Callable[..., Decision[object]]]] = {
+_OF_A_QUEUE: Final[dict[type, Callable[..., Decision[Any]]]] = {
     c.DeleteQueue: _delete_queue,
     c.ChangeQueue: _change_queue,
     c.AddKey: _add_key,
@@ -480,7 +480,7 @@ _OF_A_QUEUE: Final[dict[type, Callable[..., Decision[object]]]] = {
     c.DeleteMatching: _delete_matching,
 }
 #: The rules of the other commands.
-_OTHERS: Final[dict[type, Callable[..., Decision[object]]]] = {
+_OTHERS: Final[dict[type, Callable[..., Decision[Any]]]] = {
     c.CreateQueue: _create_queue,
     c.ReadStats: _read_stats,
     c.ListQueues: _list_queues,

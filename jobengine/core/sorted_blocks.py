@@ -116,7 +116,7 @@ class Ordered(Generic[T]):
 
     def _put_in(self, at: int, run: list[T], start: int) -> int:
         """Insert the values from `run[start]` on that fit one gap of a block; returns the index after them."""
-        block = self._own(at)
+        block = self._blocks[at] if self._seen is None else self._own(at)
         gap = bisect_right(block, run[start])
         end = bisect_left(run, block[gap], start + 1)
         block[gap:gap] = run[start:end]
@@ -129,7 +129,7 @@ class Ordered(Generic[T]):
         if not self._blocks:
             self._blocks.append([])
             self._lasts.append(run[-1])
-        block = self._own(len(self._blocks) - 1)
+        block = self._blocks[-1] if self._seen is None else self._own(len(self._blocks) - 1)
         block += run[start:] if start else run
         self._lasts[-1] = run[-1]
         if len(block) > _LONGEST:
@@ -144,7 +144,8 @@ class Ordered(Generic[T]):
         place = bisect_left(block, value)
         if block[place] != value:
             raise LookupError(value)
-        block = self._own(at)
+        if self._seen is not None:
+            block = self._own(at)
         length = 1 if start + 1 == len(run) else _alike(block, place, run, start)
         del block[place : place + length]
         if not block:

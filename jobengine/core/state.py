@@ -193,12 +193,11 @@ class Tables:
             deadline = table.next_deadline
             table.update_indexes()
             self.live_bytes += table.live_bytes - size
-            self._move_deadline(name, deadline, table.next_deadline)
+            if table.next_deadline != deadline:
+                self._move_deadline(name, deadline, table.next_deadline)
         self._outdated.clear()
 
     def _move_deadline(self, name: str, was: int | None, now: int | None) -> None:
-        if was == now:
-            return
         if was is not None:
             self.deadlines.remove_all([(was, name)])
         if now is not None:

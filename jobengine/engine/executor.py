@@ -8,9 +8,11 @@ changes on the reactor thread. When a change is applied, one call serves the wai
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
+from msgspec import Struct
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -50,13 +52,14 @@ _CLOCK_STEP: Final = 250
 A = TypeVar("A")
 
 
-@frozen
-class _Change:
+class _Change(Struct, frozen=True):
     """Facts that were applied and are not on disk yet, with their effects and events."""
 
     facts: Sequence[Fact]
     swaps: list[Swap]
     events: list[Events]
+    #: Whether it has effects on queues or the clock.
+    of_queues: bool
 
 
 @define(kw_only=True, eq=False)
@@ -91,6 +94,8 @@ class Executor:
     totals: Counter[str] = field(factory=Counter, init=False)
     _freeing: Freeing = field(init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
+    #: The deadline that the timer is set for, or infinity without a timer; it may fire earlier.
+    _timer_due: float = field(default=inf, init=False)
     #: Whether the database was read.
     started: bool = field(default=False, init=False)
     _running: bool = field(default=False, init=False)
@@ -142,7 +147,8 @@ class Executor:
     def wall_clock_was_set(self) -> None:
         """Note the new wall clock, if the executor has started."""
         if self._running:
-            self._wake()
+            self._tick()
+            self._set_timer()
 
     def stop(self) -> "Deferred[None]":
         """Stop expiring jobs; fires when the last commit was made."""
@@ -173,7 +179,7 @@ class Executor:
         Raises Starting.
         """
         self.check_started()
-        return any(self._behind(name) for name in names)
+        return self._is_due(self.tables.next_deadline) and any(map(self._behind, names))
 
     def execute(self, command: Command[A]) -> Outcome[A]:
         """Carry out a command. Its outcome may be told once it is `durable`. Raises Unavailable."""
@@ -228,7 +234,9 @@ class Executor:
 
         With `admitted` a backlog does not refuse it: another part of the same request was carried out already.
         """
-        self._renew_key(command, now)
+        renewed = renew_key(self.tables, command)
+        if renewed:
+            self._renew_key(renewed, now)
         facts, answer = decide(self.tables, command, now, self.new_id, self)
         if facts:
             if not admitted:
@@ -236,13 +244,11 @@ class Executor:
             self._commit(facts, now)
         return Done(answer, bool(facts))
 
-    def _renew_key(self, command: Command[A], now: int) -> None:
-        """Give the command's key a digest of its own if it needs one and changes are accepted: reads go on without."""
-        facts = renew_key(self.tables, command)
-        if facts:
-            with suppress(Unavailable):
-                self._admit()
-                self._commit(facts, now)
+    def _renew_key(self, facts: Sequence[Fact], now: int) -> None:
+        """Give a key a digest of its own if changes are accepted: reads go on without."""
+        with suppress(Unavailable):
+            self._admit()
+            self._commit(facts, now)
 
     def _claim(self, claims: Claims, now: int) -> Done[ClaimResult]:
         """Update, then claim; the key is checked for every queue before anything is changed."""
@@ -303,10 +309,14 @@ class Executor:
         if not facts or self.committer.phase is Phase.FAILED:
             return
         # Encode first: an error must come before anything is changed.
-        records = [encode(fact) for fact in facts]
+        records = list(map(encode, facts))
         swaps = self.tables.apply(facts)
         self.waiters.note(swaps)
-        self.committer.submit(records, _Change(facts, swaps, self._events(swaps, now)))
+        jobs = [swap for swap in swaps if type(swap) is JobSwap]
+        of_queues = len(jobs) < len(swaps)
+        if of_queues:
+            self._forget_queues(swaps)
+        self.committer.submit(records, _Change(facts, swaps, self._events(jobs, now), of_queues))
         self._set_timer()
 
     # The recent activity that rules may ask for
@@ -317,7 +327,7 @@ class Executor:
 
     def recent(self, name: str) -> Recent:
         """See Lately."""
-        return self.activity.recent(name, self._monotonic())
+        return self.activity.recent(name, self.timeline.elapsed())
 
     # Waiters
 
@@ -361,21 +371,22 @@ class Executor:
 
     def _behind(self, name: str) -> bool:
         """Apply a slice of what is due in a queue; returns whether more is due."""
-        if not self._is_due(name):
+        if not self._is_due(self._deadline_of(name)):
             return False
         self._tick()
-        return self._is_due(name) and self._running and self.committer.phase is not Phase.FAILED
+        return self._is_due(self._deadline_of(name)) and self._running and self.committer.phase is not Phase.FAILED
 
-    def _is_due(self, name: str) -> bool:
+    def _deadline_of(self, name: str) -> int | None:
         table = self.tables.queues.get(name)
-        return table is not None and table.next_deadline is not None and table.next_deadline <= self.timeline.elapsed()
+        return None if table is None else table.next_deadline
 
-    def _events(self, swaps: Sequence[Swap], now: int) -> list[Events]:
-        """Count changes that were just applied; returns their events."""
-        jobs = [swap for swap in swaps if isinstance(swap, JobSwap)]
-        if len(jobs) < len(swaps):
-            self._forget_queues(swaps)
-        self.activity.note(jobs, now, self._monotonic())
+    def _is_due(self, deadline: int | None) -> bool:
+        return deadline is not None and deadline <= self.timeline.elapsed()
+
+    def _events(self, jobs: Sequence[JobSwap], now: int) -> list[Events]:
+        """Count changes of jobs that were just applied; returns their events."""
+        # Elapsed time runs by the monotonic clock.
+        self.activity.note(jobs, now, now)
         return self.feed.events(jobs, self.tables.wall(now))
 
     def _forget_queues(self, swaps: Sequence[Swap]) -> None:
@@ -387,12 +398,10 @@ class Executor:
 
     # Time
 
-    def _monotonic(self) -> int:
-        return int(self.clock.seconds() * 1000)
-
     def _tick(self) -> int:
         """Read the clock and apply what is due; returns the time."""
-        now, ahead = self.timeline.elapsed(), self.timeline.ahead()
+        now = self.timeline.elapsed()
+        ahead = self.timeline.ahead(now)
         step = ahead - self.tables.ahead
         if abs(step) > _CLOCK_STEP:
             self._log.warn("the wall clock was set by {ms} ms", ms=step)
@@ -410,19 +419,20 @@ class Executor:
             self._commit(expire(self.tables, now, _EXPIRY_SLICE), now)
 
     def _wake(self) -> None:
-        self._timer = None
+        self._timer, self._timer_due = None, inf
         self._tick()
         self._set_timer()
 
     def _set_timer(self) -> None:
         """Set the timer for the earliest deadline, or earlier."""
         deadline = self.tables.next_deadline
-        if deadline is None or not self._running or self.committer.phase is Phase.FAILED:
+        if deadline is None or deadline >= self._timer_due or not self._running or self.committer.phase is Phase.FAILED:
             return
         wait = max(0.0, min((deadline - self.timeline.elapsed()) / 1000, _LONGEST_WAIT))
+        self._timer_due = deadline
         if self._timer is None:
             self._timer = self.clock.callLater(wait, self._wake)
-        elif self._timer.getTime() > self.clock.seconds() + wait:
+        else:
             self._timer.reset(wait)
 
     # Storage
@@ -444,7 +454,8 @@ class Executor:
         if records:
             self.totals.update(commits=1, records=records, bytes=size)
         for change in changes:
-            self._freeing.add_deleted(change.swaps, self.tables)
+            if change.of_queues:
+                self._freeing.add_deleted(change.swaps, self.tables)
             for events in change.events:
                 self.feed.publish(events)
         self.compaction.after_write()

@@ -212,7 +212,7 @@ class LocalEngine:
     async def ask(self, command: c.Command[A]) -> A:
         """See Engine."""
         while True:
-            while isinstance(command, c.ListJobs) and self._is_unsorted(command):
+            while type(command) is c.ListJobs and self._is_unsorted(command):
                 await deferLater(self.clock, 0)
             while self.executor.is_behind(command.queue_names):
                 await deferLater(self.clock, 0)

@@ -25,15 +25,12 @@ class Timeline:
         It never starts before `latest`, the newest recorded time: if the wall clock was set back while the server was
         stopped, no time counts as elapsed.
         """
-        self._origin = max(self.wall() - ahead, latest) - self._steady()
+        self._origin = max(self.wall() - ahead, latest) - int(self.clock.seconds() * 1000)
 
     def elapsed(self) -> int:
         """Elapsed time now."""
-        return self._steady() + self._origin
+        return int(self.clock.seconds() * 1000) + self._origin
 
-    def ahead(self) -> int:
-        """How far the wall clock is ahead of it."""
-        return self.wall() - self.elapsed()
-
-    def _steady(self) -> int:
-        return int(self.clock.seconds() * 1000)
+    def ahead(self, elapsed: int) -> int:
+        """How far the wall clock is ahead of what has just elapsed."""
+        return self.wall() - elapsed

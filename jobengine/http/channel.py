@@ -26,7 +26,7 @@ from .limits import Limits
 from .problem import Problem
 from .progress import is_all_taken, taken
 from .refusals import raw_response
-from .request import JobRequest
+from .request import JobRequest, by_name
 from .turns import Turns
 
 __all__ = ["Host", "LimitedChannel"]
@@ -349,10 +349,11 @@ class LimitedChannel(HTTPChannel):
         self._enter(_Phase.IDLE)
         if self.site.draining:
             self.persistent = False
-        # Twisted would handle the rest at once: hundreds of short requests in one turn.
-        behind = [*self._dataBuffer, self._buffer, *self._kept]
-        self._dataBuffer, self._buffer = [], b""
-        self._kept, self._behind = [b"".join(behind)], sum(map(len, behind))
+        if self._kept or not self._whole:
+            # Twisted would handle the rest at once: hundreds of short requests in one turn.
+            behind = b"".join([*self._dataBuffer, self._buffer, *self._kept])
+            self._dataBuffer, self._buffer = [], b""
+            self._kept, self._behind = [behind] if behind else [], len(behind)
         if self._whole:
             self._whole = False
             self.requests.remove(request)
@@ -393,7 +394,7 @@ class LimitedChannel(HTTPChannel):
             return
         self._checked = True
         request = self.requests[-1]
-        request.foresee(self._target)
+        request.foresee(self._target, by_name(request.requestHeaders))
         checking = Deferred.fromCoroutine(self._check_key(request))
         checking.addErrback(lambda failure: _log.failure("a key could not be checked", failure))
 

@@ -27,7 +27,7 @@ class Cors:
 
     def answers(self, request: JobRequest) -> bool:
         """Allow the page to read the answer, if it may. True if this was a preflight request, which is now answered."""
-        origin = b"".join(request.sent(b"origin")[:1])
+        origin = b"".join(request.sent.get(b"origin", ())[:1])
         if not self.origins:
             return False
         request.setHeader(b"Vary", b"Origin")
@@ -35,7 +35,7 @@ class Cors:
             return False
         request.setHeader(b"Access-Control-Allow-Origin", origin)
         request.setHeader(b"Access-Control-Expose-Headers", _SHOWN)
-        if request.method != b"OPTIONS" or not request.sent(b"access-control-request-method"):
+        if request.method != b"OPTIONS" or not request.sent.get(b"access-control-request-method", ()):
             return False
         request.setHeader(b"Access-Control-Allow-Methods", _METHODS)
         request.setHeader(b"Access-Control-Allow-Headers", _SENT)

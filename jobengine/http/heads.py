@@ -7,6 +7,7 @@ that are not plain are left to Twisted, to parse or to refuse.
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -77,7 +78,10 @@ def plain_head(data: bytes, limit: int) -> Head | None:
         name = _plain_name(raw)
         if name is None or not colon:
             return None
-        headers.setdefault(name, []).append(value.strip(b" \t"))
+        if name in headers:
+            headers[name].append(value.strip(b" \t"))
+        else:
+            headers[name] = [value.strip(b" \t")]
     length = _length(headers.get(b"content-length"))
     return None if length is None else Head(line[1], line[2], headers, len(lines), end + 4, length)
 
@@ -90,6 +94,7 @@ def _length(values: list[bytes] | None) -> int | None:
     return int(values[0]) if plain else None
 
 
+@lru_cache(maxsize=1_000)
 def _plain_name(raw: bytes) -> bytes | None:
     """The name of a header in lower case, or None if it is not plain."""
     name = raw.lower()

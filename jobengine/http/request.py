@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString, parse_qs
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request, version
 
 from .access_log import Line, host_of
@@ -23,7 +24,7 @@ from .heads import Head
 from .limits import Limits
 from .problem import Problem
 
-__all__ = ["Connection", "JobRequest", "RequestSite", "answer"]
+__all__ = ["Connection", "JobRequest", "RequestSite", "answer", "by_name"]
 
 _log: Final = Logger(namespace="jobengine.web")
 _PROCESS: Final = token_hex(4)
@@ -35,6 +36,8 @@ _PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
+#: To look for a number takes a tenth of the time of `b"=" in part`.
+_EQUALS: Final = ord("=")
 _NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
 #: Statuses without a body, and so without its length.
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
@@ -102,8 +105,10 @@ class JobRequest(Request):
     _caching = b"no-store"
     #: Whether the server is breaking the connection because the answer is incomplete.
     broken = False
-    #: The headers, if the request was read in one piece.
-    _taken: Mapping[bytes, Sequence[bytes]] | None = None
+    #: The values of each header, by its name in lower case.
+    sent: Mapping[bytes, Sequence[bytes]]
+    #: Whether Twisted has not seen the headers: the request was read in one piece.
+    _unseen = False
     #: In the log and in X-Request-Id: the client's own id, or a unique one.
     id = ""
     #: When the request was complete, on the reactor's clock; None before.
@@ -120,33 +125,30 @@ class JobRequest(Request):
         # Don't parse it as a form, which would be refused anyway. The name is private to Twisted: without
         # it, forms are parsed in vain.
         self._parsePOSTFormSubmission = False
+        self.sent = by_name(self.requestHeaders)
 
     def take(self, head: Head, body: bytes) -> None:
         """Fill in a whole request, whose body is within the limit."""
         self.method, self.clientproto = head.method, b"HTTP/1.1"
-        self.foresee(head.uri)
-        self._taken = head.headers
+        self.foresee(head.uri, head.headers)
+        self._unseen = True
         if b"connection" in head.headers:
             self._fill_headers()
         self.content = BytesIO(body)
 
-    def foresee(self, target: bytes) -> None:
-        """Set the target and an id before the request is complete."""
+    def foresee(self, target: bytes, headers: Mapping[bytes, Sequence[bytes]]) -> None:
+        """Set the target, the headers and an id before the request is complete."""
+        self.sent = headers
         self.id = f"{_PROCESS}-{next(_numbers)}"
         self.uri = target
         self.path, _, query = target.partition(b"?")
         self.args = _parameters(query) if query else {}
 
-    def sent(self, header: bytes) -> Sequence[bytes]:
-        """The values of a header; its name must be in lower case."""
-        if self._taken is not None:
-            return self._taken.get(header, ())
-        return self.requestHeaders.getRawHeaders(header, ())
-
     def _fill_headers(self) -> None:
         """Put the headers where Twisted looks for them."""
-        for name, values in (self._taken or {}).items():
-            self.requestHeaders.setRawHeaders(name, values)
+        if self._unseen:
+            for name, values in self.sent.items():
+                self.requestHeaders.setRawHeaders(name, values)
 
     def getRequestHostname(self) -> bytes:
         """Return nothing: the server answers to any name. Klein would route by it, and fail on an invalid one."""
@@ -175,7 +177,8 @@ class JobRequest(Request):
 
     def process(self) -> None:
         """Set the request's id, and start to answer it."""
-        self.id = _sent_id(self.sent(b"x-request-id")) or self.id or f"{_PROCESS}-{next(_numbers)}"
+        sent = self.sent.get(b"x-request-id")
+        self.id = (sent and _sent_id(sent)) or self.id or f"{_PROCESS}-{next(_numbers)}"
         self.notes = {}
         site = self.channel.site
         self.site = site  # type: ignore[assignment]  # as for channel
@@ -222,7 +225,7 @@ class JobRequest(Request):
 
     def reply(self, body: bytes, status: HTTPStatus = HTTPStatus.OK, type_: bytes = b"application/json") -> bytes:
         """Set the status and headers of the answer. Returns the body, to pass to `end` or `write`."""
-        self.code, self.code_message = status.value, status.phrase.encode()
+        self.code, self.code_message = int(status), status.phrase.encode()
         self._type = type_ if body else b""
         self._length = None if status in _BODILESS else len(body)
         return body
@@ -307,9 +310,14 @@ class JobRequest(Request):
         self.finish()
 
 
+def by_name(headers: Headers) -> dict[bytes, Sequence[bytes]]:
+    """The values of each header, by its name in lower case."""
+    return {name.lower(): values for name, values in headers.getAllRawHeaders()}
+
+
 def _parameters(query: bytes) -> dict[bytes, list[bytes]]:
     """The parameters in a query, also those with an empty value. Twisted takes 3 ms for 8 KiB without a "="."""
-    parts = [part for part in query.replace(b";", b"&").split(b"&") if b"=" in part]
+    parts = [part for part in query.replace(b";", b"&").split(b"&") if _EQUALS in part]
     return parse_qs(b"&".join(parts), True) if parts else {}
 
 

@@ -83,19 +83,16 @@ class JobSite(Site):
     def log(self, request: _HTTPRequest) -> None:
         """Record a request that was answered."""
         assert isinstance(request, JobRequest)
-        self._ended(request)
+        assert request.began is not None
+        self._record(request.line(self.reactor.seconds() - request.began))
 
     def cut_off(self, request: JobRequest) -> None:
         """Record a request whose connection was lost before the end of its answer."""
-        self._ended(request)
+        self.log(request)
 
     def refused(self, status: HTTPStatus, address: IAddress | None = None) -> None:
         """Record a request that was refused before it was complete; `address` is the client's."""
         self._record(Line("-", host_of(address), b"", b"", status.value, 0.0, time(), {"refused": status.phrase}))
-
-    def _ended(self, request: JobRequest) -> None:
-        assert request.began is not None
-        self._record(request.line(self.reactor.seconds() - request.began))
 
     def _record(self, line: Line) -> None:
         self._observe(line)

@@ -4,11 +4,11 @@ The calls of the API: each decodes a request, asks the engine and encodes the an
 jobengine.wire validates requests, and jobengine.web.errors maps errors to statuses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from attrs import Factory, define, field
 from klein import KleinRenderable
@@ -46,10 +46,10 @@ from ..wire.parameters import (
 from ..wire.requests import Wire
 from ..wire.responses import (
     access_value,
-    added_value,
     brief_added,
     explanation_json,
     job_json,
+    job_value,
     jobs_json,
     key_value,
     list_json,
@@ -214,11 +214,11 @@ class Api:
     @_app.route("/api/v1/job", methods=["PUT"])
     async def add_job(self, request: JobRequest) -> bytes:
         """Add a job to a queue, and wait for its end if the client prefers that."""
-        key = idempotency_key(request.sent(b"idempotency-key"))
-        trace = sent_trace(request.sent(b"traceparent"))
+        key = idempotency_key(request.sent.get(b"idempotency-key", ()))
+        trace = sent_trace(request.sent.get(b"traceparent", ()))
         command = self.wire.add_job(await self._body(request), self.keys.access(request), key, trace)
         (added,) = await self.engine.ask(self._callers.noted(request, command))
-        job, wait = added.job, preferred_wait(request.sent(b"prefer"))
+        job, wait = added.job, preferred_wait(request.sent.get(b"prefer", ()))
         note_job(request, job)
         if wait:
             request.waits = True
@@ -247,7 +247,7 @@ class Api:
     async def update_job(self, request: JobRequest) -> bytes:
         """Change a job. The answer is the job, except to a request in the form of the first version."""
         command, v1 = self.wire.update_job(await self._body(request), self.keys.access(request))
-        preferred = preferred_return(request.sent(b"prefer"))
+        preferred = preferred_return(request.sent.get(b"prefer", ()))
         job = await self.engine.ask(self._callers.noted(request, command))
         is_empty = v1 and preferred != "representation"
         return empty(request, HTTPStatus.OK) if is_empty else request.reply(job_json(job))
@@ -303,8 +303,11 @@ class Api:
         command = await self.wire.add_jobs(body, access, self.turns.next, most)
         check_named(request.args, command.queue)
         added = await self.engine.ask(self._callers.noted(request, command))
-        show = brief_added if is_minimal(request) else added_value
-        return request.reply(await list_json("jobs", added, show, self.turns.next), HTTPStatus.CREATED)
+        if is_minimal(request):
+            body = await list_json("jobs", added, brief_added, self.turns.next)
+        else:
+            body = await list_json("jobs", [one.job for one in added], job_value, self.turns.next)
+        return request.reply(body, HTTPStatus.CREATED)
 
     @_app.route("/api/v1/jobs", methods=["GET"])
     async def list_jobs(self, request: JobRequest) -> bytes:
@@ -357,7 +360,7 @@ class Api:
     async def events(self, request: JobRequest) -> bytes | None:
         """Stream changes of jobs as they happen, as server-sent events."""
         name, access = one(request.args, "queueName"), self.keys.access(request)
-        last = once(request.sent(b"last-event-id"), "Last-Event-ID").decode("latin-1")
+        last = once(request.sent.get(b"last-event-id", ()), "Last-Event-ID").decode("latin-1")
         watching = await self.engine.watch(
             self._callers.noted(request, c.Subscribe(queue=name, **access, after=last or None))
         )
@@ -431,6 +434,6 @@ class Api:
             return None
         return answer(request, self.keys.problem(request, failure.value) or request.incident(failure))
 
-    async def _body(self, request: JobRequest) -> bytes:
+    def _body(self, request: JobRequest) -> Coroutine[Any, Any, bytes]:
         """A JSON body; raises BadInput."""
-        return await self.wire.checked(json_body(request), self.turns.next)
+        return self.wire.checked(json_body(request), self.turns.next)

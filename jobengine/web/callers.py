@@ -3,7 +3,7 @@
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -23,7 +23,6 @@ _MOST: Final = 1_000
 _SECONDS: Final = 10.0
 #: A uid. Anything else that a client sends in its place may be a secret.
 _UID: Final = re.compile("[0-9A-Fa-f-]{36}")
-_ADMIN: Final[dict[str, str]] = {"role": "admin"}
 
 
 def note_claimed(request: JobRequest, claimed: Sequence[c.Claimed]) -> None:
@@ -43,18 +42,6 @@ def note_job(request: JobRequest, job: Job) -> None:
         request.notes["traceparent"] = trace
 
 
-def _notes_of(command: c.Command[object]) -> dict[str, str | int]:
-    """The first queue that a command names, and the uid of its job or the number of its jobs."""
-    notes: dict[str, str | int] = {"queue": command.queue_names[0]}
-    uid = getattr(command, "uid", None)
-    if uid is not None and _UID.fullmatch(uid):
-        notes["uid"] = uid
-    many = getattr(command, "jobs", None) or getattr(command, "updates", None)
-    if many:
-        notes["jobs"] = len(many)
-    return notes
-
-
 @define
 class Callers:
     """The roles and ids of the keys in requests."""
@@ -62,49 +49,49 @@ class Callers:
     _engine: Engine
     #: The monotonic clock, in seconds.
     _now: Callable[[], float]
-    #: By queue and hash of the key: when it expires, and role and id. The keys themselves are not kept.
-    _known: "OrderedDict[tuple[str, int], tuple[float, dict[str, str]]]" = field(factory=OrderedDict)
+    #: By queue and hash of the key: when it expires, and what to log. The keys themselves are not kept.
+    _known: "OrderedDict[tuple[str, int], tuple[float, dict[str, str | int]]]" = field(factory=OrderedDict)
 
     def noted(self, request: JobRequest, command: C) -> C:
         """Return the command, after adding to the log what it is about and who calls."""
-        request.notes = notes = _notes_of(command)
+        # To ask getattr for a field that is not there takes a microsecond.
+        fields, asked = command.__struct_fields__, cast("Any", command)
+        request.notes = notes = self._caller(command)
+        if "uid" in fields and _UID.fullmatch(asked.uid):
+            notes["uid"] = asked.uid
+        many = asked.jobs if "jobs" in fields else asked.updates if "updates" in fields else ()
+        if many:
+            notes["jobs"] = len(many)
         # A claim with updates never waits.
-        wait = 0 if getattr(command, "updates", ()) else getattr(command, "wait", 0)
-        request.waits = wait > 0 or isinstance(command, c.Subscribe)
-        # The key of a queue that is being made opens nothing yet.
-        if not isinstance(command, c.CreateQueue):
-            known = self._known_caller(command)
-            if known is not None:
-                notes.update(known)
-            else:
-                # The request does not wait for this. The engine answers it by the time it carries out the command; if
-                # it fails, so does the command.
-                Deferred.fromCoroutine(self._identify(command, notes)).addErrback(lambda _: None)
+        request.waits = ("wait" in fields and not many and asked.wait > 0) or type(command) is c.Subscribe
         return command
 
-    def _known_caller(self, command: c.QueueCommand[object] | c.Claims) -> dict[str, str] | None:
-        """The role, and the id of a key with a role, if they are remembered; otherwise None."""
-        if command.admin:
-            return _ADMIN
-        found = self._known.get(_place(command))
-        return None if found is None or found[0] < self._now() else found[1]
+    def _caller(self, command: c.QueueCommand[object] | c.Claims) -> dict[str, str | int]:
+        """The first queue of a command, and role and id of its key, which may come later."""
+        queue = command.queue_names[0]
+        if command.admin or type(command) is c.CreateQueue:
+            # The key of a queue that is being made opens nothing yet.
+            return {"queue": queue} if type(command) is c.CreateQueue else {"queue": queue, "role": "admin"}
+        place = queue, hash(command.access_key)
+        found = self._known.get(place)
+        if found is not None and found[0] >= self._now():
+            return found[1].copy()
+        notes: dict[str, str | int] = {"queue": queue}
+        # The request does not wait for this. The engine answers it by the time it carries out the command; if it fails,
+        # so does the command.
+        Deferred.fromCoroutine(self._identify(place, command.access_key, notes)).addErrback(lambda _: None)
+        return notes
 
-    async def _identify(self, command: c.QueueCommand[object] | c.Claims, notes: dict[str, str | int]) -> None:
+    async def _identify(self, place: tuple[str, int], access_key: bytes, notes: dict[str, str | int]) -> None:
         """Ask the engine for role and id, and add them to the log."""
         try:
-            grant = await self._engine.ask(c.CheckKey(queue=command.queue_names[0], access_key=command.access_key))
+            grant = await self._engine.ask(c.CheckKey(queue=place[0], access_key=access_key))
         except QueueNotFound:
             # If there is no such queue, its name may be anything, such as a key in the wrong place.
             del notes["queue"]
             raise
-        said = {"role": grant.role.value}
-        if grant.key_id is not None:
-            said["key"] = grant.key_id
+        said = {"role": grant.role.value} if grant.key_id is None else {"role": grant.role.value, "key": grant.key_id}
         notes.update(said)
-        self._known[_place(command)] = (self._now() + _SECONDS, said)
+        self._known[place] = (self._now() + _SECONDS, {"queue": place[0], **said})
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
-
-
-def _place(command: c.QueueCommand[object] | c.Claims) -> tuple[str, int]:
-    return command.queue_names[0], hash(command.access_key)

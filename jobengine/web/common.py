@@ -21,8 +21,8 @@ def next_link(request: JobRequest, cursor: str) -> bytes:
 
 def json_body(request: JobRequest) -> bytes:
     """The body of a request with the media type of JSON; raises BadInput or UnsupportedEncoding."""
-    check_encoding(request.sent(b"content-encoding"))
-    kind = once(request.sent(b"content-type"), "Content-Type")
+    check_encoding(request.sent.get(b"content-encoding", ()))
+    kind = once(request.sent.get(b"content-type", ()), "Content-Type")
     if kind != _JSON and kind.split(b";")[0].strip().lower() != _JSON:
         raise BadInput("The body must be JSON, with the header Content-Type: application/json.")
     return request.body()
@@ -30,7 +30,7 @@ def json_body(request: JobRequest) -> bytes:
 
 def is_minimal(request: JobRequest) -> bool:
     """Whether the client prefers a short answer; if so, a header of the answer says that it is (RFC 7240)."""
-    minimal = preferred_return(request.sent(b"prefer")) == "minimal"
+    minimal = preferred_return(request.sent.get(b"prefer", ())) == "minimal"
     if minimal:
         request.setHeader(b"Preference-Applied", b"return=minimal")
     return minimal

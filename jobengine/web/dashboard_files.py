@@ -108,7 +108,7 @@ def _file(name: str, content: bytes, caching: bytes, vary: bytes = b"Accept-Enco
 
 
 def _wants_html(request: JobRequest) -> bool:
-    return b"text/html" in b",".join(request.sent(b"accept")).lower()
+    return b"text/html" in b",".join(request.sent.get(b"accept", ())).lower()
 
 
 def _send(request: JobRequest, file: _File) -> None:
@@ -128,12 +128,12 @@ def _send(request: JobRequest, file: _File) -> None:
 
 def _tags(request: JobRequest) -> list[bytes]:
     """The versions of the page that the browser has."""
-    return [tag.strip() for tag in b",".join(request.sent(b"if-none-match")).split(b",")]
+    return [tag.strip() for tag in b",".join(request.sent.get(b"if-none-match", ())).split(b",")]
 
 
 def _encoded(request: JobRequest, file: _File) -> bytes:
     """The content, compressed if the client takes that."""
-    if not _TAKES_GZIP.search(b",".join(request.sent(b"accept-encoding")).lower()):
+    if not _TAKES_GZIP.search(b",".join(request.sent.get(b"accept-encoding", ())).lower()):
         return file.plain
     request.setHeader(b"Content-Encoding", b"gzip")
     return file.packed

@@ -90,7 +90,7 @@ def result_of(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
     """The result of one update of many, with the uid that was sent."""
     uid, outcome = result
     if isinstance(outcome, Job):
-        return {"uid": uid, "status": HTTPStatus.OK.value, "job": job_value(outcome)}
+        return {"uid": uid, "status": 200, "job": job_value(outcome)}
     status = _STATUS[type(outcome)]
     return {"uid": uid, "status": status.value, "error": str(outcome), **_more(outcome)}
 
@@ -101,7 +101,7 @@ def brief_result(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
     if not isinstance(outcome, Job):
         return result_of(result)
     asked_to_stop = {"cancel_requested": True} if is_cancelled(outcome) else {}
-    return {"uid": uid, "status": HTTPStatus.OK.value, **asked_to_stop}
+    return {"uid": uid, "status": 200, **asked_to_stop}
 
 
 def _headers(kind: type[Exception]) -> dict[str, str]:

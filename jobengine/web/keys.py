@@ -33,10 +33,10 @@ class Keys:
 
     def access(self, request: JobRequest) -> Access:
         """The key that was sent; raises BadInput if there is none, or more than one."""
-        if self._admin_keys(request):
+        if self.admin_key is not None and self._admin_keys(request):
             # A wrong admin key must be reported, even if a good access key came with it; no queue has an empty key.
             return {"admin": True} if self.is_admin(request) else {"access_key": b""}
-        return {"access_key": access_key(request.sent(b"x-access-key"), request.sent(b"authorization"))}
+        return {"access_key": access_key(request.sent.get(b"x-access-key", ()), request.sent.get(b"authorization", ()))}
 
     def is_admin(self, request: JobRequest) -> bool:
         """Whether the request has the admin key; raises BadInput if it has several."""
@@ -61,7 +61,7 @@ class Keys:
         It may be sent as `Authorization: Bearer` too: before 2.55, Prometheus sends no other header. Raises BadInput if
         it has several.
         """
-        sent = None if self.admin_key is None else bearer(request.sent(b"authorization"))
+        sent = None if self.admin_key is None else bearer(request.sent.get(b"authorization", ()))
         if sent is None:
             self.check_admin(request)
         elif self._admin_keys(request):
@@ -101,4 +101,4 @@ class Keys:
 
     def _admin_keys(self, request: JobRequest) -> Sequence[bytes]:
         """The admin keys that were sent, if the server has one."""
-        return () if self.admin_key is None else request.sent(b"x-admin-key")
+        return () if self.admin_key is None else request.sent.get(b"x-admin-key", ())

@@ -56,23 +56,28 @@ class Metrics:
     def __init__(self, paths: Iterable[str]) -> None:
         """`paths` are the known paths; all others are counted together."""
         self._paths = {path.encode(): path for path in paths}
+        #: Method and route by what was sent.
+        self._known = {
+            (sent, path): (method, route) for path, route in self._paths.items() for sent, method in _METHODS.items()
+        }
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         #: By method, route and status.
-        self._answers: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        self._answers: defaultdict[tuple[tuple[str, str], int], int] = defaultdict(int)
         #: By method and route: requests that are answered at once, and those that wait.
         self._prompt: defaultdict[tuple[str, str], _Times] = defaultdict(_Times)
         self._waiting: defaultdict[tuple[str, str], _Times] = defaultdict(_Times)
 
     def observe(self, line: Line) -> None:
         """Count a request that has ended."""
-        # Text from clients must not become a label: it could fill the memory.
-        route = self._paths.get(line.sent_path, "")
-        method = _METHODS.get(line.sent_method, "") if route else ""
-        self._answers[method, route, line.status] += 1
-        if method:
-            times = self._waiting if line.waits else self._prompt
-            times[method, route].add(line.ms / 1000)
+        place = self._known.get((line.sent_method, line.sent_path))
+        if place is None:
+            # Text from clients must not become a label: it could fill the memory.
+            self._answers[("", self._paths.get(line.sent_path, "")), line.status] += 1
+            return
+        self._answers[place, line.status] += 1
+        times = self._waiting if line.waits else self._prompt
+        times[place].add(line.ms / 1000)
 
     def text(self, figures: Sequence[Figure], connections: int) -> bytes:
         """All metrics except those of queues, with the engine's figures; `connections` are open."""
@@ -84,7 +89,7 @@ class Metrics:
         build.add(1, labels_of({"version": __version__, "python": platform.python_version()}))
         yield build
         requests = Family("jobengine_requests_total", "counter", "Requests that have ended.")
-        for (method, route, status), count in self._answers.items():
+        for ((method, route), status), count in self._answers.items():
             requests.add(count, labels_of({"method": method, "route": route, "status": str(status)}))
         yield requests
         prompt = Family("jobengine_request_seconds", "histogram", "Time to the answer, of requests that do not wait.")

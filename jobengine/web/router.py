@@ -58,7 +58,7 @@ class Routes(Klein):
             @wraps(handler)
             def checked(api: Any, request: JobRequest) -> Any:
                 """Check the query, then handle the request."""
-                if b"?" in request.uri:
+                if len(request.uri) > len(request.path):
                     api.check_query(call, request)
                 return handler(api, request)
 

@@ -7,7 +7,9 @@ piece, and validated with the first.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import accumulate
 from typing import Final, TypeVar
 
 import msgspec
@@ -17,7 +19,7 @@ from msgspec import Raw
 from .parameters import BadInput
 from .strict_json import NotStrict, check_steps, count_values
 
-__all__ = ["MOST_BULK_VALUES", "Bounds", "Checked", "Pause", "checked", "field_names", "read_in_pieces"]
+__all__ = ["MOST_BULK_VALUES", "Bounds", "Checked", "Pause", "checked", "read_in_pieces"]
 
 T = TypeVar("T")
 
@@ -55,11 +57,6 @@ class Checked(bytes):
     fields: frozenset[str]
 
 
-def field_names(value: object) -> frozenset[str]:
-    """The names of the fields of a JSON value; none if it is not an object."""
-    return frozenset(value) if isinstance(value, dict) else frozenset()
-
-
 async def checked(body: bytes, max_depth: int, pause: Pause) -> bytes:
     """
     Return the body, checked in steps if it is long, with a `pause` between steps. Raises BadInput.
@@ -76,7 +73,7 @@ async def checked(body: bytes, max_depth: int, pause: Pause) -> bytes:
             next(steps)
             await pause()
     except StopIteration as end:
-        result.fields = field_names(end.value)
+        result.fields = frozenset(end.value if isinstance(end.value, dict) else ())
     except NotStrict as error:
         raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
     await pause()
@@ -178,20 +175,20 @@ def _items_of(listed: bytes, bounds: Bounds) -> Sequence[bytes]:
         raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
     if len(items) > bounds.items:
         raise BadInput(f"The body has more than {bounds.items} items; send them in several requests.")
-    return [bytes(item) for item in items]
+    return list(map(bytes, items))
 
 
 def _slices(items: Sequence[bytes], bounds: Bounds) -> list[tuple[int, int]]:
     """The start and end of each piece; without items, one empty piece."""
-    most = 2 * bounds.content_bytes + _MOST_BESIDE
-    slices, first, size = [], 0, 0
-    for index, item in enumerate(items, 1):
-        if len(item) > most:
-            raise BadInput(f"Item {index - 1} of the list is longer than {most} bytes.", index - 1)
-        size += len(item)
-        if size >= _PIECE:
-            slices.append((first, index))
-            first, size = index, 0
-    if first < len(items) or not slices:
-        slices.append((first, len(items)))
+    most, lengths = 2 * bounds.content_bytes + _MOST_BESIDE, list(map(len, items))
+    if max(lengths, default=0) > most:
+        index = next(index for index, length in enumerate(lengths) if length > most)
+        raise BadInput(f"Item {index} of the list is longer than {most} bytes.", index)
+    ends = list(accumulate(lengths))
+    slices: list[tuple[int, int]] = []
+    first = size = 0
+    while not slices or first < len(items):
+        last = min(bisect_left(ends, size + _PIECE) + 1, len(items))
+        slices.append((first, last))
+        first, size = last, ends[last - 1] if last else 0
     return slices

@@ -77,8 +77,13 @@ def check_query(call: Call, text: bytes, query: Query, *, pass_unknown: bool = F
             raise BadInput(f"The query parameter {name.decode()} occurs more than once.")
         elif not values[0]:
             raise BadInput(f"The query parameter {name.decode()} is empty: give it a value, or leave it out.")
+    if text.count(b"&") + text.count(b";") >= len(query):
+        # There are more parts than parameters: `query` has none without "=".
+        _check_parts(call, text, passed=passed)
+
+
+def _check_parts(call: Call, text: bytes, *, passed: bool) -> None:
     for part in text.replace(b";", b"&").split(b"&"):
-        # `query` has no parameters without "=".
         if part and b"=" not in part and (part in call.parameters or not passed):
             raise _without_value(call, part)
 

@@ -83,7 +83,7 @@ def access_key(values: Sequence[bytes], authorization: Sequence[bytes] = ()) -> 
 
     Raises BadInput unless there is exactly one. Other Authorization schemes are left to proxies, and ignored.
     """
-    sent = bearer(authorization)
+    sent = bearer(authorization) if authorization else None
     if sent is not None:
         if values:
             raise BadInput("Send the access key in X-Access-Key or as Authorization: Bearer, not in both.")
@@ -116,6 +116,8 @@ def once(values: Sequence[bytes], name: str) -> bytes:
 
 def check_encoding(values: Sequence[bytes]) -> None:
     """Raise UnsupportedEncoding if the Content-Encoding headers name an encoding."""
+    if not values:
+        return
     named = b", ".join(values).strip().lower()
     if named not in (b"", b"identity"):
         raise UnsupportedEncoding(
@@ -151,13 +153,17 @@ def trace_of(text: str, what: str) -> str:
 
 def preferred_wait(values: Sequence[bytes] | None) -> float:
     """The seconds of `wait` in the Prefer headers (RFC 7240), at most MAX_WAIT; 0 if there is none."""
-    found = _PREFER_WAIT.search(b",".join(values or ()).decode("latin-1"))
+    if not values:
+        return 0
+    found = _PREFER_WAIT.search(b",".join(values).decode("latin-1"))
     return min(int(found.group(1)), LONGEST_WAIT) if found else 0
 
 
 def preferred_return(values: Sequence[bytes] | None) -> str | None:
     """The value of `return` in the Prefer headers (RFC 7240), `minimal` or `representation`; None without one."""
-    found = _PREFER_RETURN.search(b",".join(values or ()).decode("latin-1"))
+    if not values:
+        return None
+    found = _PREFER_RETURN.search(b",".join(values).decode("latin-1"))
     return found.group(1).lower() if found else None
 
 

@@ -1,7 +1,7 @@
 """Turns the bodies of requests into commands."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Annotated, Any, Final, TypeVar
 
@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 from ..core import commands as c
 from ..core.model import NO_CONTEXT, Context, Defaults, Role, State
 from ..core.values import Value
-from .bulk import Bounds, Checked, Pause, checked, field_names, read_in_pieces
+from .bulk import Bounds, Checked, Pause, checked, read_in_pieces
 from .fields import Ignored, known_only, unknown_field
 from .parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of, trace_of
 from .strict_json import MOST_VALUES, NotStrict, check
@@ -209,9 +209,9 @@ class Wire:
     #: Whether calls of the first version ignore unknown fields and parameters.
     pass_unknown: bool = False
 
-    async def checked(self, body: bytes, pause: Pause) -> bytes:
+    def checked(self, body: bytes, pause: Pause) -> Coroutine[Any, Any, bytes]:
         """The body of any call but those for many jobs; a long one is checked in steps, with a `pause` between them."""
-        return await checked(body, self.max_depth, pause)
+        return checked(body, self.max_depth, pause)
 
     def create_queue(self, body: bytes, admin: bool) -> c.CreateQueue:
         """The body of PUT /api/v1/queue."""
@@ -257,7 +257,10 @@ class Wire:
     ) -> c.AddJobs:
         """The body of PUT /api/v1/job; `trace` is the request's, and applies to a job that has none."""
         asked, _ = self._decode(body, _add_job, v1=True)
-        job = _new_job(asked.job, "job", self.max_job_bytes)
+        try:
+            job = _new_job(asked.job, self.max_job_bytes)
+        except BadInput as error:
+            raise BadInput(f"job{error}") from None
         if idempotency_key is not None:
             if job.uid is not None:
                 raise BadInput("Send a uid or the header Idempotency-Key, not both.")
@@ -274,7 +277,12 @@ class Wire:
 
     def _add_some(self, body: bytes, access: Access) -> c.AddJobs:
         asked, _ = self._decode(body, _add_jobs)
-        jobs = [_new_job(job, f"jobs[{index}]", self.max_job_bytes) for index, job in enumerate(asked.jobs)]
+        jobs: list[c.NewJob] = []
+        try:
+            for job in asked.jobs:
+                jobs.append(_new_job(job, self.max_job_bytes))
+        except BadInput as error:
+            raise BadInput(f"jobs[{len(jobs)}]{error}") from None
         return self._adding(asked.queue_name, access, tuple(jobs), many=True)
 
     def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob, bool]:
@@ -282,7 +290,7 @@ class Wire:
         asked, fields = self._decode(body, _update_job, v1=True)
         changes = _changes(asked, self.max_job_bytes)
         command = c.UpdateJob(queue=asked.queue_name, **access, uid=asked.uid, changes=changes, lease=asked.lease)
-        return command, fields <= _V1_UPDATE
+        return command, _V1_UPDATE.issuperset(fields)
 
     async def update_jobs(
         self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES
@@ -351,10 +359,11 @@ class Wire:
             many=many,
         )
 
-    def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]", *, v1: bool = False) -> tuple[T, frozenset[str]]:
+    def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]", *, v1: bool = False) -> tuple[T, Iterable[str]]:
         """The decoded body, and the names of its fields; `v1` is whether the call was in the first version."""
         try:
-            names = body.fields if isinstance(body, Checked) else field_names(check(body, self.max_depth))
+            # The keys of a dict are its items.
+            names = body.fields if isinstance(body, Checked) else check(body, self.max_depth)
             return decoder.decode(body), names
         except NotStrict as error:
             raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
@@ -368,42 +377,43 @@ class Wire:
         return self._decode(known_only(body, decoder.type), decoder)
 
 
-def _new_job(asked: _NewJob, place: str, most: int) -> c.NewJob:
+def _new_job(asked: _NewJob, most: int) -> c.NewJob:
+    """The job; raises BadInput, with a text that goes on after the job's place."""
     return c.NewJob(
-        content=_object(asked.content, f"{place}.content", most),
+        content=_object(asked.content, ".content", most),
         priority=asked.priority or 0,
         keep_minutes=asked.keep_minutes,
-        timeout_seconds=_timeout(asked, place),
+        timeout_seconds=asked.timeout_seconds
+        if asked.timeout_minutes is None
+        else _timeout(asked, asked.timeout_minutes),
         timeout_time=asked.timeout_time or 0,
-        tags=_unique(asked.tags),
+        tags=_unique(asked.tags) if asked.tags else (),
         max_attempts=asked.max_attempts,
         retry_delay_seconds=asked.retry_delay_seconds,
         unique_key=asked.unique_key,
         delay_seconds=asked.delay_seconds or 0,
         not_before=asked.not_before or 0,
         uid=asked.uid,
-        context=_context(asked, place),
+        context=NO_CONTEXT if asked.meta is _NOTHING and asked.traceparent is None else _context(asked),
     )
 
 
-def _context(asked: _NewJob, place: str) -> Context:
+def _context(asked: _NewJob) -> Context:
     if asked.traceparent is None and bytes(asked.meta) in _NO_META:
         return NO_CONTEXT
     return Context(
-        meta=None if bytes(asked.meta) in _NO_META else _object(asked.meta, f"{place}.meta", _META_LENGTH).decode(),
-        traceparent=None if asked.traceparent is None else trace_of(asked.traceparent, f"{place}.traceparent"),
+        meta=None if bytes(asked.meta) in _NO_META else _object(asked.meta, ".meta", _META_LENGTH).decode(),
+        traceparent=None if asked.traceparent is None else trace_of(asked.traceparent, ".traceparent"),
     )
 
 
-def _timeout(asked: _NewJob, place: str) -> int | None:
+def _timeout(asked: _NewJob, minutes: int) -> int:
     """The time-out in seconds; a job that was read has it in minutes too."""
-    minutes, seconds = asked.timeout_minutes, asked.timeout_seconds
-    if minutes is None:
-        return seconds
+    seconds = asked.timeout_seconds
     if seconds is None:
         return minutes * 60
     if minutes != -(-seconds // 60):
-        raise BadInput(f"{place}: timeout_minutes and timeout_seconds differ; send one of them.")
+        raise BadInput(": timeout_minutes and timeout_seconds differ; send one of them.")
     return seconds
 
 
@@ -458,8 +468,9 @@ def _bounded(raw: Raw, place: str, most: int) -> bytes:
 
 
 def _object(raw: Raw, place: str, most: int) -> bytes:
-    text = _bounded(raw, place, most)
-    if not text.startswith(b"{"):
+    text = bytes(raw)
+    if not text.startswith(b"{") or len(text) > most:
+        _bounded(raw, place, most)
         raise BadInput(f"{place} must be a JSON object.")
     return text
 

@@ -24,7 +24,6 @@ from .shown_job import is_cancelled, job_json, job_value, not_before_of, to_json
 __all__ = [
     "Holder",
     "access_value",
-    "added_value",
     "brief_added",
     "explanation_json",
     "is_cancelled",
@@ -49,11 +48,6 @@ T = TypeVar("T")
 _SLICE: Final = 1_000
 #: The most workers in one answer.
 _MOST_WORKERS: Final = 1_000
-
-
-def added_value(added: Added) -> Any:
-    """A job to be added, as it is now."""
-    return job_value(added.job)
 
 
 def brief_added(added: Added) -> dict[str, Any]:

@@ -117,7 +117,8 @@ def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any
     The queue is shown if it is given, and the lease if `lease` is true.
     """
     standing = job.standing
-    return _shown(job.spec, standing, standing.notes, job.lease_expires, standing.lease if lease else None, queue)
+    expires = job.lease_expires if standing.state is INPROGRESS else None
+    return _shown(job.spec, standing, standing.notes, expires, standing.lease if lease else None, queue)
 
 
 def job_json(job: Job, *, lease: bool = False) -> bytes:

@@ -168,7 +168,7 @@ class _Later(Timeline):
     def elapsed(self) -> int:
         return self.look()
 
-    def ahead(self) -> int:
+    def ahead(self, elapsed: int) -> int:
         return 0
 
 

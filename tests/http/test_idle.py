@@ -1,4 +1,6 @@
-"""Idle connections have a timer each; a connection with a request has none."""
+"""Idle connections: they have one timer, and none is idle during a request."""
+
+from typing import Any
 
 from twisted.internet.task import Clock
 
@@ -40,29 +42,32 @@ def test_a_request_in_between_starts_the_time_again() -> None:
     assert ended[1:] == [("a", 110)]
 
 
-def test_a_removed_connection_leaves_no_timer() -> None:
+def test_there_is_one_timer_for_all_and_none_once_nobody_is_idle() -> None:
     clock = Clock()
-    idle, _ = _idle(clock)
+    idle, ended = _idle(clock)
     idle.discard("a")
-    idle.add("a")
-    idle.add("a")
-    idle.add("b")
-    assert len(clock.getDelayedCalls()) == 2
-    idle.discard("a")
-    assert len(clock.getDelayedCalls()) == 1
-    idle.discard("b")
     assert clock.getDelayedCalls() == []
+    for name in "aab":
+        idle.add(name)
+    assert len(clock.getDelayedCalls()) == 1
+    idle.discard("a")
+    idle.discard("b")
+    clock.advance(60)
+    assert (ended, clock.getDelayedCalls()) == ([], [])
+    idle.add("c")
+    clock.advance(60)
+    assert ended == [("c", 120)]
 
 
-def test_a_connection_has_no_timer_during_a_request_or_after_it_was_lost(server: MemoryServer) -> None:
-    reactor = server.site.reactor
+def test_a_connection_is_not_idle_during_a_request_or_after_it_was_lost(server: MemoryServer) -> None:
+    idle: Any = server.site.idle
     for channel in list(server.site.channels):
         channel.loseConnection()
-    assert reactor.getDelayedCalls() == []
+    assert not idle._until
     waits, goes = Connection(server), Connection(server)
     for connection in (waits, goes):
         connection.send(request("GET", "/test"))
-    assert len(reactor.getDelayedCalls()) == 2
+    assert len(idle._until) == 2
     waits.send(request("GET", "/api/v1/job/next?queueName=q&markQueued=true&wait=30", "X-Access-Key: key"))
     goes.go()
-    assert reactor.getDelayedCalls() == []
+    assert not idle._until

@@ -9,5 +9,5 @@ from jobengine.http.request import JobRequest
 def test_a_query_is_read_as_twisted_reads_it(text: str) -> None:
     query = text.encode()
     request = JobRequest.__new__(JobRequest)
-    request.foresee(b"/path?" + query)
+    request.foresee(b"/path?" + query, {})
     assert request.args == parse_qs(query, True)
