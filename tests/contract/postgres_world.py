@@ -51,6 +51,12 @@ class PostgresWorld(ToldWorld):
     def engine(self) -> Engine:
         return self._postgres
 
+    def figure(self, name: str) -> float:
+        """One of the engine's figures."""
+        asked = self.begin(self.engine.figures())
+        (value,) = [one.value for one in asked.answer if one.name == name]
+        return float(value)
+
     def settle(self) -> None:
         for _ in range(5):
             self._clock.advance(0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from jobengine.core.commands import ChangeQueue, DeleteQueue
@@ -139,3 +140,19 @@ def test_a_lost_connection_is_made_anew_and_nothing_is_done_twice(world: Postgre
         world.control.execute(f"{others} pg_backend_pid()")
         ask.add()
         assert len(ask.jobs()) == count
+
+
+def test_the_oldest_snapshot_that_is_open_and_round_trips_are_measured(
+    world: PostgresWorld, database: Database
+) -> None:
+    before = world.figure("round_trips")
+    with psycopg.connect(database.url) as other:
+        for is_open in (False, True, False):
+            # A transaction has a snapshot from its first statement on.
+            other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            if is_open:
+                other.execute("SELECT 1 FROM pg_class LIMIT 1")
+            world.advance(10)
+            assert (world.figure("oldest_snapshot_seconds") > 0) is is_open
+            other.rollback()
+    assert world.figure("round_trips") > before

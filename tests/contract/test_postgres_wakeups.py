@@ -76,10 +76,6 @@ class HearingWorld(PostgresWorld):
     def hears(self) -> bool:
         return self.figure("hears_notifications") == 1
 
-    def figure(self, name: str) -> float:
-        (value,) = [one.value for one in self.ask.get(self.engine.figures()) if one.name == name]
-        return value
-
     def hear(self) -> None:
         self.sockets.wait()
         self.settle()

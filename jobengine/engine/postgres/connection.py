@@ -1,12 +1,13 @@
 """Connections to PostgreSQL, and statements that are sent to it together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
 from attrs import frozen
-from psycopg import Connection, InterfaceError, Notify, OperationalError, ProgrammingError, connect
+from psycopg import Connection, Cursor, InterfaceError, Notify, OperationalError, Pipeline, ProgrammingError
 from psycopg.errors import DiskFull, InsufficientPrivilege
+from psycopg.pq import PipelineStatus
 
 from ...storage.errors import StorageError
 from .arrays import register
@@ -36,19 +37,43 @@ class Statement:
     values: Sequence[object] = ()
 
 
-def connected(url: str, *, interval: bool = False) -> "Connection[Row]":
+class _Counted(Connection[Row]):
+    """A connection that tells of each round trip."""
+
+    told: Callable[[], None]
+
+    def execute(self, query: Any, params: Any = None, **how: Any) -> "Cursor[Row]":
+        """See Connection."""
+        if self.pgconn.pipeline_status == PipelineStatus.OFF:
+            self.told()
+        return super().execute(query, params, **how)
+
+    @contextmanager
+    def pipeline(self) -> Iterator[Pipeline]:
+        """See Connection: all that is within goes in one round trip."""
+        self.told()
+        with super().pipeline() as pipeline:
+            yield pipeline
+
+
+def _nothing() -> None:
+    pass
+
+
+def connected(url: str, *, interval: bool = False, round_trip: Callable[[], None] = _nothing) -> "Connection[Row]":
     """
-    A new connection; with `interval` commits do not wait for the disk.
+    A new connection; with `interval` commits do not wait for the disk. `round_trip` is called for each round trip.
 
     Raises BadUrl, and StorageError if there is no connection: its text has host and port, but never the password.
     """
     try:
-        made = connect(url, autocommit=True, options=_OPTIONS + ("off" if interval else "on"))
+        made = _Counted.connect(url, autocommit=True, options=_OPTIONS + ("off" if interval else "on"))
     except ProgrammingError:
         # It quotes the string, and with it the password.
         raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
     except OperationalError as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
+    made.told = round_trip
     register(made.adapters)
     # Behind a pooler it may get the notifications that another connection listens for. The driver would keep them all.
     made.add_notify_handler(_pass_over)

@@ -15,6 +15,8 @@ _BATCHES: Final = "Transactions that carried out what clients asked for, and the
 _REDONE: Final = "Batches that were carried out again after a conflict with another connection."
 
 
+_ROUND_TRIPS: Final = "Round trips to the database."
+_SNAPSHOT: Final = "Seconds for which the oldest snapshot of the database is open, as of the last ten seconds."
 _HEARS: Final = "1 if the database's notifications are heard; 0 if not, as behind some poolers."
 
 
@@ -33,7 +35,9 @@ def figures_of(sessions: Sequence[Totals], waiting: Waiting, watching: int, wake
         _counter(
             "connections_made", "Connections to the database.", connected + sum(one.connected for one in sessions)
         ),
-        Figure(name="hears_notifications", help=_HEARS, kind=FigureKind.GAUGE, value=wakeups.hears),
+        _counter("round_trips", _ROUND_TRIPS, sum(one.round_trips for one in sessions)),
+        _gauge("oldest_snapshot_seconds", _SNAPSHOT, max(one.oldest_snapshot for one in sessions)),
+        _gauge("hears_notifications", _HEARS, wakeups.hears),
         _counter("notifications_sent", "Notifications sent to other servers.", wakeups.notices.sent),
         _counter("notifications_received", "Notifications heard of other servers.", received),
     ]
@@ -41,6 +45,10 @@ def figures_of(sessions: Sequence[Totals], waiting: Waiting, watching: int, wake
 
 def _waiters(on: str, value: float) -> Figure:
     return Figure(name="waiters", help=_WAITERS, kind=FigureKind.GAUGE, value=value, labels={"on": on})
+
+
+def _gauge(name: str, sentence: str, value: float) -> Figure:
+    return Figure(name=name, help=sentence, kind=FigureKind.GAUGE, value=value)
 
 
 def _counter(name: str, sentence: str, value: float) -> Figure:

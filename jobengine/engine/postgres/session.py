@@ -20,6 +20,7 @@ from .clock import Pace
 from .connection import Row, Statement, connected, together
 from .loading import Now, Redo, begin, load, load_due
 from .rows import Rows
+from .snapshots import oldest_snapshot
 from .tidying import Tidying
 
 __all__ = ["DATABASE_CLOCK", "Session", "Totals"]
@@ -62,6 +63,13 @@ class Totals:
     seconds: float = 0
     redone: int = 0
     connected: int = 0
+    round_trips: int = 0
+    #: The seconds for which the oldest snapshot of the database is open, when it was last looked for.
+    oldest_snapshot: float = 0
+
+    def count_round_trip(self) -> None:
+        """One more."""
+        self.round_trips += 1
 
 
 @define(kw_only=True, eq=False)
@@ -135,7 +143,7 @@ class Session:
     def _connected(self) -> "Connection[Row]":
         if self._connection is None:
             try:
-                self._connection = connected(self.url, interval=self.interval)
+                self._connection = connected(self.url, interval=self.interval, round_trip=self.totals.count_round_trip)
             except StorageError as error:
                 self.trouble = str(error)
                 raise Busy("The database can't be reached now; nothing was carried out. Try again.") from None
@@ -207,6 +215,7 @@ class Session:
         result = self._expire(connection, self._read_now(connection, None))
         if self.steady() >= self._tidy_at:
             self._tidy_at = self.steady() + (0 if self._tidying.tidy(connection, result.now.wall) else _TIDY)
+            self.totals.oldest_snapshot = oldest_snapshot(connection)
         row = connection.execute(_SOONEST, [result.now.ahead]).fetchone()
         return evolve(result, soonest=None if row is None else row[0])
 
