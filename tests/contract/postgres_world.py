@@ -1,19 +1,40 @@
 """The engine on PostgreSQL in a world whose time goes by only when it is told to."""
 
+import time
 from typing import Any
 
 import psycopg
 from twisted.internet.defer import Deferred
 
 from jobengine.engine.door import Engine
+from jobengine.engine.ids import new_uuid
+from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.engine import PostgresEngine
+from jobengine.engine.postgres.recent import RecentActivity
+from jobengine.engine.postgres.rows import Rows
+from jobengine.engine.postgres.schema import opened
+from jobengine.engine.postgres.session import Session
 from tests.contract.pending import ToldWorld
 from tests.doubles import SECRET, AtOnce, CountedIds
 
-__all__ = ["PostgresWorld"]
+__all__ = ["PostgresWorld", "session_on"]
 
 #: The table from which a database with a clock of its own reads the time.
 PRETENDED = "(SELECT at FROM pretended)"
+
+
+def session_on(url: str, **parts: Any) -> Session:
+    """A session on a database, with a seal of its own."""
+    with connected(url) as connection:
+        seal = opened(connection, SECRET)
+    return Session(
+        url=url,
+        interval=True,
+        rows=Rows(seal),
+        lately=RecentActivity(time.monotonic),
+        steady=time.monotonic,
+        **{"new_id": new_uuid, **parts},
+    )
 
 
 class PostgresWorld(ToldWorld):

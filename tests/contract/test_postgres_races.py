@@ -1,7 +1,6 @@
 """Several connections that change the same jobs at the same time."""
 
 import random
-import time
 from collections import Counter
 from threading import Thread
 from typing import Any
@@ -12,15 +11,11 @@ from attrs import define, field
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.door import Busy
-from jobengine.engine.ids import new_uuid
 from jobengine.engine.outcome import Done
 from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.recent import RecentActivity
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.schema import opened
-from jobengine.engine.postgres.sealing import Seal
+from jobengine.engine.postgres.profile import LOCKING, OPTIMISTIC, Profile
 from jobengine.engine.postgres.session import Session
-from tests.doubles import SECRET
+from tests.contract.postgres_world import session_on
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
@@ -95,22 +90,13 @@ class _Client:
         )
 
 
-def _session(url: str, seal: Seal) -> Session:
-    return Session(
-        url=url,
-        interval=True,
-        rows=Rows(seal),
-        new_id=new_uuid,
-        lately=RecentActivity(time.monotonic),
-        steady=time.monotonic,
-    )
-
-
-def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice(database: Database) -> None:
+@pytest.mark.parametrize("profile", [LOCKING, OPTIMISTIC], ids=["locking", "optimistic"])
+def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice(
+    database: Database, profile: Profile
+) -> None:
     database.clear()
     with connected(database.url) as control:
-        seal = opened(control, SECRET)
-        clients = [_Client(_session(database.url, seal), random.Random(at)) for at in range(4)]
+        clients = [_Client(session_on(database.url, profile=profile), random.Random(at)) for at in range(4)]
         clients[0].session.carry_out([c.CreateQueue(**WHO)])
         threads = [Thread(target=client.ask, args=(40,)) for client in clients]
         for thread in threads:

@@ -146,7 +146,8 @@ def test_a_job_that_comes_between_an_empty_claim_and_waiting_is_not_missed(
     here.thread.holds = True
     claim = here.ask.claiming()
     job = there.ask.add()
-    here.hear()
+    while here.figure("notifications_received") < there.figure("notifications_sent"):
+        here.hear()
     here.thread.let_go()
     here.advance(0.05)
     assert _given(claim) == [job.spec.uid]

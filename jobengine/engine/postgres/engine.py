@@ -27,6 +27,7 @@ from .figures import figures_of
 from .lane import Lane
 from .looking import Looking
 from .notices import listening
+from .profile import Profile, profile_of
 from .recent import RecentActivity
 from .rows import Rows
 from .schema import opened
@@ -64,9 +65,12 @@ class PostgresEngine:
     interval: bool = False
     #: Waits for sockets; without it other servers are neither told nor heard.
     readers: IReactorFDSet | None = None
+    #: How transactions keep out of each other's way; None: as the database can.
+    profile: Profile | None = None
     #: The SQL expression that reads the time.
     time: LiteralString = DATABASE_CLOCK
     _rows: Rows = field(init=False)
+    _profile: Profile = field(init=False)
     _lanes: list[Lane] = field(factory=list, init=False)
     _waiting: Waiting = field(init=False)
     _watches: Watches = field(factory=Watches, init=False)
@@ -97,6 +101,7 @@ class PostgresEngine:
         connection = connected(self.url)
         try:
             self._rows = Rows(opened(connection, self.secret()))
+            self._profile = self.profile or profile_of(connection)
         finally:
             connection.close()
         self._lanes = [self._lane(name) for name in (*(f"lane {number}" for number in range(_LANES)), "long", "side")]
@@ -120,6 +125,7 @@ class PostgresEngine:
             lately=self._activity,
             steady=self.clock.seconds,
             clock=self.time,
+            profile=self._profile,
         )
         return Lane(
             session=session,
@@ -137,7 +143,7 @@ class PostgresEngine:
             lane.thread.start()
         self._started = True
         self._looking.begin(self._side, self.time)
-        if self.readers is not None:
+        if self.readers is not None and self._profile.notifies:
             self._wakeups.begin(partial(listening, self.url), self.thread("listener"), self.readers)
         self._sweeper.start()
 

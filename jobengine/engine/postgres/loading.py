@@ -17,12 +17,11 @@ from .arrays import bigints, byteas, texts
 from .asked import Asked, Part, changes_jobs
 from .connection import Row, Statement, together
 from .pages import PageRows, find_page
+from .profile import LOCKING, Profile
 from .rows import PLACES, Known, Rows
 
-__all__ = ["ARRIVALS", "Loaded", "Now", "Redo", "begin", "load", "load_due"]
+__all__ = ["Loaded", "Now", "Redo", "begin", "load", "load_due"]
 
-#: A batch has 2 to this power arrival numbers, more than it can add jobs.
-ARRIVALS: Final = 20
 #: Bytes of contents that are loaded for all claims with the same queue and tags; the rules hand out no more.
 _CLAIMED_BYTES: Final = 16 << 20
 #: How many priorities are looked at for the oldest job; see QueueTable.oldest_ready.
@@ -98,6 +97,7 @@ class Now:
     elapsed: int
     wall: int
     known: dict[str, Known]
+    profile: Profile = LOCKING
 
     @property
     def ahead(self) -> int:
@@ -169,20 +169,27 @@ class Loaded:
 
 
 def begin(
-    connection: "Connection[Row]", rows: Rows, clock: LiteralString, names: Sequence[str] | None, *, alone: bool = False
+    connection: "Connection[Row]",
+    rows: Rows,
+    clock: LiteralString,
+    names: Sequence[str] | None,
+    *,
+    profile: Profile = LOCKING,
+    alone: bool = False,
 ) -> Now:
     """Begin a transaction: read the time and these queues (None: all). With `alone`, no other may make queues."""
     which: LiteralString = "true" if names is None else "q.name_digest = ANY(%s)"
     values = [] if names is None else [[rows.name(name) for name in names]]
     query = Statement(_QUEUES.format(clock=clock, which=which), values)
-    *_, found = together(connection, Statement("BEGIN"), *([Statement(_ALONE)] if alone else []), query)
+    first = [profile.of(Statement(_ALONE))] if alone else []
+    *_, found = together(connection, Statement(profile.begin), *first, query)
     known = {}
     for _wall, _ahead, number, rev, watched, sealed, due in found:
         if number is not None:
             queue = rows.queue(number, rev, sealed)
             known[queue.name] = Known(id=number, rev=rev, queue=queue, watched=watched, due=due)
     wall, ahead = found[0][:2]
-    return Now(wall - ahead, wall, known)
+    return Now(wall - ahead, wall, known, profile)
 
 
 def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> Loaded:
@@ -244,7 +251,8 @@ class _Loading:
 
     def _ask(self, queries: Sequence[_Query]) -> None:
         if queries:
-            answers = together(self.connection, *(query.statement for query in queries))
+            profile = self.loaded.now.profile
+            answers = together(self.connection, *(profile.of(query.statement) for query in queries))
             for query, answer in zip(queries, answers, strict=True):
                 query.take(answer)
 
@@ -335,14 +343,14 @@ class _Loading:
             queries += [_Query(Statement(_SIZES, [limited]), self._take_sizes)]
             self.loaded.sizes = {self._names[queue_id]: 0 for queue_id in limited}
         if any(isinstance(part.command, c.AddJobs) for part in parts):
-            queries.append(_Query(Statement("SELECT nextval('batch')"), self._take_arrival))
+            queries.append(_Query(Statement(self.loaded.now.profile.arrival), self._take_arrival))
         return queries
 
     def _take_sizes(self, answer: list[Row]) -> None:
         self.loaded.sizes |= {self._names[queue_id]: size for queue_id, size in answer}
 
     def _take_arrival(self, answer: list[Row]) -> None:
-        self._arrival = answer[0][0] << ARRIVALS
+        self._arrival = answer[0][0]
 
     def _figures(self, parts: Sequence[Part]) -> list[_Query]:
         names = self._counted(parts)

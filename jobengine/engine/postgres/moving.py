@@ -12,7 +12,7 @@ from ...core.model import Queue
 from ...core.wall_time import shown
 from ...storage.errors import StorageError
 from .connection import Row, together
-from .loading import ARRIVALS
+from .profile import ARRIVALS
 from .rows import Known, Rows
 from .writing import Change, statements_of
 

@@ -7,7 +7,7 @@ from typing import Final, LiteralString, TypeVar
 
 from attrs import define, evolve, field
 from psycopg import Connection, InterfaceError, OperationalError
-from psycopg.errors import DeadlockDetected, DiskFull, SerializationFailure, UniqueViolation
+from psycopg.errors import DeadlockDetected, DiskFull, InvalidSqlStatementName, SerializationFailure, UniqueViolation
 
 from ...core import commands as c
 from ...core.rules import Lately, NewId
@@ -19,6 +19,7 @@ from .batch import Batch, Result
 from .clock import Pace
 from .connection import Row, Statement, connected, together
 from .loading import Now, Redo, begin, load, load_due
+from .profile import LOCKING, Profile
 from .rows import Rows
 from .snapshots import oldest_snapshot
 from .tidying import Tidying
@@ -86,6 +87,7 @@ class Session:
     steady: Callable[[], float]
     #: The SQL expression that reads the time.
     clock: LiteralString = DATABASE_CLOCK
+    profile: Profile = LOCKING
     totals: Totals = field(factory=Totals, init=False)
     #: Why the last attempt to connect failed; empty if it succeeded.
     trouble: str = field(default="", init=False)
@@ -131,7 +133,8 @@ class Session:
             except DiskFull:
                 self._roll_back()
                 raise Full("The database has no room for the change; it was not made.") from None
-            except (OperationalError, InterfaceError):
+            except (OperationalError, InterfaceError, InvalidSqlStatementName):
+                # The last: after a conflict the driver may count on statements that the database did not prepare.
                 self.close()
             except BaseException:
                 self._roll_back()
@@ -204,7 +207,7 @@ class Session:
         """Begin a transaction. If the database's clock was set, write by how much it is ahead, and begin anew."""
         while True:
             before = int(self.steady() * 1000)
-            now = begin(connection, self.rows, self.clock, names, alone=alone)
+            now = begin(connection, self.rows, self.clock, names, profile=self.profile, alone=alone)
             step = self._pace.step(now.elapsed, before, int(self.steady() * 1000))
             if not step:
                 return now

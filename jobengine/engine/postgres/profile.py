@@ -1,0 +1,59 @@
+"""
+How the transactions of several connections keep out of each other's way, and in which order jobs have arrived.
+
+PostgreSQL itself locks rows. Databases that speak its protocol and keep rows on many machines do that badly or not at
+all, but find out that two transactions would have to come one after the other: one of them is done again.
+"""
+
+import re
+from typing import Final, LiteralString
+
+from attrs import evolve, frozen
+from psycopg import Connection
+
+from .connection import Row, Statement
+
+__all__ = ["ARRIVALS", "LOCKING", "OPTIMISTIC", "Profile", "profile_of"]
+
+#: A batch has 2 to this power arrival numbers, more than it can add jobs.
+ARRIVALS: Final = 20
+_LOCKS: Final = re.compile(r" ?FOR UPDATE( OF \w+)?( SKIP LOCKED)?")
+#: What the version of a database says that is one of those.
+_KIN: Final = ("CockroachDB", "-YB-")
+
+
+@frozen(kw_only=True)
+class Profile:
+    """What differs between databases."""
+
+    #: Begins a transaction.
+    begin: LiteralString
+    #: Whether rows are locked when they are loaded. If not, the isolation of transactions must be SERIALIZABLE.
+    locks: bool
+    #: Whether servers can tell each other what has changed.
+    notifies: bool
+    #: The arrival number of the first job that a batch adds.
+    arrival: LiteralString
+
+    def of(self, statement: Statement) -> Statement:
+        """A statement that loads rows, as it is sent to such a database."""
+        if self.locks:
+            return statement
+        return evolve(statement, text=_LOCKS.sub("", statement.text))
+
+
+LOCKING: Final = Profile(begin="BEGIN", locks=True, notifies=True, arrival=f"SELECT nextval('batch') << {ARRIVALS}")
+#: Arrivals go by the clock, as a sequence would be one row for all machines: microseconds, until the year 2112, and a
+#: random number, so that batches of the same microsecond hardly ever have the same arrivals.
+OPTIMISTIC: Final = Profile(
+    begin="BEGIN ISOLATION LEVEL SERIALIZABLE",
+    locks=False,
+    notifies=False,
+    arrival="SELECT ((extract(epoch FROM clock_timestamp()) * 1000000)::bigint << 11) + (random() * 2047)::bigint",
+)
+
+
+def profile_of(connection: "Connection[Row]") -> Profile:
+    """The profile for a database, by what it says that it is."""
+    ((version,),) = connection.execute("SELECT version()").fetchall()
+    return OPTIMISTIC if any(name in version for name in _KIN) else LOCKING
