@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from jobengine.client.jobs import encode_text
+from jobengine.client.encoding import encode_text
 
 __all__ = ["QUEUE", "UID", "Content", "Seconds", "State", "filters", "parse_content", "parse_json", "read_text"]
 

@@ -4,28 +4,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from . import calls
-from .coalescing import MOST, MOST_BYTES, Item
+from .coalescing import MOST, MOST_BYTES
 from .errors import JobEngineError
 from .http import Response
-from .jobs import NewJob, job_json
+from .jobs import NewJob, job_json, written_job, written_options
 from .values import Job
 
 __all__ = ["chunks", "is_good", "read"]
 
 
-def chunks(contents: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str, Any]) -> Iterator[list[Item]]:
+def chunks(contents: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str, Any]) -> Iterator[list[bytes]]:
     """Encode new jobs as JSON, and yield as many at a time as fit in one request."""
-    chunk: list[Item] = []
+    usual = written_options(options)
+    chunk: list[bytes] = []
     size = 0
     for content in contents:
         if isinstance(content, NewJob):
             data = job_json(content.content, {**options, **content.options})
         else:
-            data = job_json(content, options)
+            data = written_job(content, usual)
         if chunk and (size + len(data) > MOST_BYTES or len(chunk) == MOST):
             yield chunk
             chunk, size = [], 0
-        chunk.append(Item(data))
+        chunk.append(data)
         size += len(data) + 1
     if chunk:
         yield chunk

@@ -1,13 +1,13 @@
-"""Encodes new jobs, changes and filters as JSON."""
+"""Writes new jobs, changes and filters as they are on the wire."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, Final, Literal, TypedDict, Unpack
-from uuid import uuid4
 
 from msgspec.json import encode as encode_fast
+
+from .encoding import encode_text, new_uid
 
 __all__ = [
     "ERROR_LENGTH",
@@ -19,11 +19,12 @@ __all__ = [
     "changes_json",
     "changes_of_all",
     "changes_value",
-    "encode",
     "filter_query",
     "filter_value",
     "given",
     "job_json",
+    "written_job",
+    "written_options",
 ]
 
 #: The longest error that the server accepts, in characters; of a longer one the end is sent, with the reason.
@@ -126,20 +127,6 @@ class NewJob:
         return f"NewJob({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
 
 
-#: Rejects NaN, which is not JSON, and leaves non-ASCII as it is, which is UTF-8 on the wire.
-encode_text: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-_encode_keys: Final = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=lambda key: key.reveal()
-).encode
-
-
-def encode(value: Any) -> bytes:
-    """The body of a call, which may contain a Secret."""
-    return _encode_keys(value).encode()
-
-
 def given(**values: Any) -> dict[str, Any]:
     """The values that were given: those that are not None."""
     return {name: value for name, value in values.items() if value is not None}
@@ -185,8 +172,17 @@ _ONLY_WORDS: Final = frozenset({"new_status", "lease"})
 
 def job_json(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
     """A new job as JSON. It always gets a uid, so that the same bytes can be sent again."""
-    value = {"uid": str(uuid4()), **_written(options, _OPTIONS), "content": _object(content)}
-    return encode_text(value).encode()
+    return written_job(content, written_options(options))
+
+
+def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of new jobs as they are on the wire; raises TypeError."""
+    return _written(options, _OPTIONS)
+
+
+def written_job(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
+    """As `job_json`, with options from `written_options`."""
+    return encode_text({"uid": new_uid(), **options, "content": _object(content)}).encode()
 
 
 def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
@@ -237,6 +233,8 @@ def _unknown(name: str, known: frozenset[str]) -> str:
 
 
 def _object(content: Any) -> Any:
+    if isinstance(content, dict):
+        return content
     if not isinstance(content, Mapping):
         raise TypeError(f"the content of a job must be a dict (a JSON object), not {type(content).__name__}")
-    return content if isinstance(content, dict) else dict(content)
+    return dict(content)

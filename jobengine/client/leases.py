@@ -1,11 +1,13 @@
 """Schedules heartbeats. Pure: the caller passes in the time."""
 
-from heapq import heappop, heappush
-from typing import Generic, TypeVar
+from heapq import heapify, heappop, heappush
+from typing import Final, Generic, TypeVar
 
 __all__ = ["Beats"]
 
 T = TypeVar("T")
+#: Entries of stopped holders that are kept, beyond as many as there are active ones: removing them all takes time.
+_FEW: Final = 1_000
 
 
 class Beats(Generic[T]):
@@ -29,6 +31,9 @@ class Beats(Generic[T]):
     def remove(self, holder: T) -> None:
         """Stop a holder, if it was not stopped before."""
         self._going.pop(holder, None)
+        if len(self._heap) > 2 * len(self._going) + _FEW:
+            self._heap = [entry for entry in self._heap if self._is_going(entry)]
+            heapify(self._heap)
 
     def next_at(self) -> float | None:
         """When the next beat is due, or None."""
@@ -45,5 +50,8 @@ class Beats(Generic[T]):
         return holders
 
     def _forget_ended(self) -> None:
-        while self._heap and self._going.get(self._heap[0][2], (0, 0))[0] != self._heap[0][1]:
+        while self._heap and not self._is_going(self._heap[0]):
             heappop(self._heap)
+
+    def _is_going(self, entry: tuple[float, int, T]) -> bool:
+        return self._going.get(entry[2], (0, 0))[0] == entry[1]

@@ -7,7 +7,8 @@ from logging import getLogger
 from traceback import format_exception
 from typing import Any, Final, NamedTuple, Self
 
-from ..client.jobs import ERROR_LENGTH, JobChanges, encode_text
+from ..client.encoding import encode_text
+from ..client.jobs import ERROR_LENGTH, JobChanges
 from .running import Cancelled, RunningJob
 
 __all__ = ["Attempt", "Fail", "Hooks", "Retry", "failure"]

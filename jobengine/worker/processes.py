@@ -20,7 +20,8 @@ from functools import partial
 from threading import Lock
 from typing import Any, Final
 
-from ..client.jobs import JobChanges, encode_text
+from ..client.encoding import encode_text
+from ..client.jobs import JobChanges
 from ..client.values import Job
 from .outcomes import failure
 from .running import RunningJob

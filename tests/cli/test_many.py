@@ -1,6 +1,7 @@
 """Jobs from the lines of a file: each is added once, however often the command is run."""
 
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,23 @@ def test_line_ends_of_another_system_make_no_other_job() -> None:
 def test_a_line_that_is_no_job_is_named(line: bytes) -> None:
     with pytest.raises(BadLine, match=r"^line 5: "):
         JobFile.read(io.BytesIO(LINES + line), None)
+
+
+def test_a_line_is_sent_as_it_was_checked() -> None:
+    line = b' {"a": [1.50, -0, 1e2, "\\ud83d\\ude00"], "b": 123456789012345678901, "a": {"x": null}} '
+    jobs = JobFile.read(io.BytesIO(line), None)
+    assert [job.content for job in jobs.new_jobs([])] == [json.loads(line)]
+
+
+@pytest.mark.parametrize("line", [b'{"n": 1', b"[11111]"])
+def test_a_line_that_was_changed_after_the_check_is_named(line: bytes) -> None:
+    file = io.BytesIO(b'{"n": 0}\n{"n": 1}')
+    jobs = JobFile.read(file, None)
+    file.seek(9)
+    file.write(line)
+    file.truncate()
+    with pytest.raises(BadLine, match=r"^line 2: "):
+        list(jobs.new_jobs([]))
 
 
 def _file(home: Path, data: bytes = LINES) -> str:

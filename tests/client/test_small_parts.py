@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import weakref
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,6 +72,24 @@ def test_one_that_ends_and_begins_again_has_one_beat() -> None:
     beats.add("a", 5, 10)
     assert beats.due(100) == ["a"]
     assert beats.next_at() == 110
+
+
+def test_holders_that_have_stopped_are_forgotten_though_one_goes_on_that_was_first() -> None:
+    class Holder:
+        """Can be referred to weakly, as a text can't."""
+
+    beats: Beats[Holder] = Beats()
+    first = Holder()
+    beats.add(first, 0, 1_000)
+    references = []
+    for number in range(10_000):
+        holder = Holder()
+        references.append(weakref.ref(holder))
+        beats.add(holder, number, 1_000)
+        beats.remove(holder)
+    del holder
+    assert sum(reference() is not None for reference in references) < 1_100
+    assert (len(beats), beats.next_at(), beats.due(1_000)) == (1, 1_000, [first])
 
 
 def test_beats_that_are_late_come_once() -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..chunks import chunks, is_good, read
-from ..coalescing import MOST, AddLane
+from ..coalescing import add_body, add_call
+from ..encoding import encode
 from ..http import long_body_query
 from ..jobs import NewJob
 from ..secret import Secret
@@ -26,13 +27,13 @@ async def add_in_chunks(
 ) -> Stream[list[Job]]:
     """Add jobs, and yield those of each request; one request is under way at a time, so they stay in order."""
     added, under_way = 0, None
-    lane = AddLane(queue, MOST)
+    name = encode(queue)
     headers = {"Prefer": "return=minimal"} if brief else None
     try:
         for chunk in chunks(contents, options):
-            body = lane.body(chunk)
+            body = add_body(name, chunk)
             query = long_body_query(queue, body)
-            request = caller.request(lane.call(chunk), key=key, query=query, body=body, headers=headers)
+            request = caller.request(add_call(chunk), key=key, query=query, body=body, headers=headers)
             response = None if under_way is None else await caller.answer(*under_way)
             under_way = (request, await caller.begin(request)) if response is None or is_good(response) else None
             if response is not None:

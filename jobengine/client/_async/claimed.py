@@ -35,6 +35,8 @@ class AsyncClaimedJob:
     block that has ended the job itself is left alone.
     """
 
+    __slots__ = ("cancel_requested", "ended", "job", "lost", "queue", "uncertain")
+
     def __init__(self, queue: AsyncHolder, job: Job) -> None:
         #: Its queue.
         self.queue = queue

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, Unpack
 
 from .. import calls
-from ..coalescing import AddLane, Item, UpdateLane
+from ..coalescing import AddLane, Item, UpdateLane, single_body
+from ..encoding import encode
 from ..errors import QueueExists
 from ..jobs import (
     JobChanges,
@@ -13,7 +14,6 @@ from ..jobs import (
     JobOrder,
     NewJob,
     changes_of_all,
-    encode,
     filter_query,
     filter_value,
     given,
@@ -217,11 +217,11 @@ class AsyncQueue:
         self, content: Mapping[str, Any], *, timeout: float = 30, **options: Unpack[JobOptions]
     ) -> Job:
         """Add a job, and return it when it is finished or after `timeout` seconds; `finished` tells which."""
-        lane, item = AddLane(self.name, 1), Item(job_json(content, options))
+        body = single_body(encode(self.name), job_json(content, options))
         wait = int(min(timeout, LONGEST_WAIT))
         deadline = self.engine.now() + timeout
         request = self._caller.request(
-            calls.ADD_JOB, key=self.key, body=lane.body([item]), headers={"Prefer": f"wait={wait}"}, wait=wait
+            calls.ADD_JOB, key=self.key, body=body, headers={"Prefer": f"wait={wait}"}, wait=wait
         )
         response, _ = await self._caller.exchange(request)
         job = calls.read_answer(calls.ADD_JOB, response)

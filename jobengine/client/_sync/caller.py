@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from ..calls import Call, failure, read_answer
 from ..coalescing import Item, Lane
+from ..encoding import encode
 from ..errors import JobEngineError, OutcomeUnknown, Unavailable
 from ..http import Broken, NotConnected, Request, Response, long_body_query
-from ..jobs import encode
 from ..retrying import REPEATED, UNCERTAIN, Patience
 from ..secret import Secret
 from .transport import Pool, monotonic, sleep

@@ -36,6 +36,8 @@ class ClaimedJob:
     block that has ended the job itself is left alone.
     """
 
+    __slots__ = ("cancel_requested", "ended", "job", "lost", "queue", "uncertain")
+
     def __init__(self, queue: Holder, job: Job) -> None:
         #: Its queue.
         self.queue = queue

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from .. import calls, settings
 from ..coalescing import Item, settle_update
+from ..encoding import encode
 from ..errors import JobEngineError, OutcomeUnknown
 from ..forks import forget_in_children
 from ..http import Response
-from ..jobs import JobChanges, encode
+from ..jobs import JobChanges
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
 from . import backup

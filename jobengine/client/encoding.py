@@ -1,0 +1,51 @@
+"""Encodes values as JSON, as the module json does, and new uids."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+__all__ = ["encode", "encode_text", "new_uid"]
+
+#: Rejects NaN, which is not JSON, and leaves non-ASCII as it is, which is UTF-8 on the wire.
+_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_encode_keys: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=lambda key: key.reveal()
+).encode
+
+
+def encode(value: Any) -> bytes:
+    """The body of a call, which may contain a Secret."""
+    return _encode_keys(value).encode()
+
+
+def _kept() -> Callable[[Any], str]:
+    """
+    An encoder in C that is made once: `JSONEncoder.encode` makes one for each call.
+
+    The content of a job takes 1.3 microseconds with it, and 3.5 without. It doesn't look for circular references, of
+    which the usual one says what they are. Without json's part in C, the usual one does it all.
+    """
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return _json.encode
+    in_c = make(None, _json.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
+
+    def encode_text(value: Any) -> str:
+        """A value as JSON; raises TypeError or ValueError."""
+        try:
+            return "".join(in_c(value, 0))
+        except RecursionError:
+            return _json.encode(value)
+
+    return encode_text
+
+
+encode_text: Final = _kept()
+
+
+def new_uid() -> str:
+    """A random UUID (version 4) as text, in a quarter of the time that `str(uuid4())` takes."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
