@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def _programs() -> Path:
     """The directory with the programs of the newest installed PostgreSQL; on Debian it is not on the PATH."""
     found = shutil.which("initdb")
     if found is not None:
-        return Path(found).parent
+        return Path(found).resolve().parent
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
     assert versions, "PostgreSQL is not installed: see tests/debian-packages.txt"
     return versions[-1].parent
@@ -49,23 +49,34 @@ class Cluster:
     """A running PostgreSQL; databases are made in it."""
 
     path: Path
+    #: Beside SETTINGS.
+    settings: Mapping[str, str] = field(factory=dict)
     _server: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
+    @property
+    def port(self) -> str:
+        return self.settings.get("port", "5432")
+
     def url(self, name: str) -> str:
-        return f"host={self.path} user=jobengine dbname={name}"
+        return f"host={self.path} port={self.port} user=jobengine dbname={name}"
+
+    def own(self, path: Path) -> None:
+        """Give a file or directory to the user that PostgreSQL runs as."""
+        if os.getuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
 
     def make(self) -> None:
         self.path.chmod(0o755)
-        if os.getuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            os.chown(self.path, nobody.pw_uid, nobody.pw_gid)
+        self.own(self.path)
         options = ("-U", "jobengine", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions")
         subprocess.run(
             self._command("initdb", "-D", str(self.path / "data"), *options), check=True, capture_output=True
         )
 
     def start(self) -> None:
-        settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        every = {**SETTINGS, **self.settings}
+        settings = [part for name, value in every.items() for part in ("-c", f"{name}={value}")]
         command = self._command("postgres", "-D", str(self.path / "data"), "-k", str(self.path), *settings)
         self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 30
@@ -77,6 +88,15 @@ class Cluster:
                 time.sleep(0.02)
             else:
                 return
+
+    def make_standby(self, primary: "Cluster") -> None:
+        """A copy of a running cluster, which follows it."""
+        self.path.chmod(0o755)
+        self.own(self.path)
+        source = primary.url("postgres")
+        subprocess.run(
+            self._command("pg_basebackup", "-R", "-c", "fast", "-D", str(self.path / "data"), "-d", source), check=True
+        )
 
     def make_database(self, name: str) -> str:
         """A new database, without tables; returns its URL."""
@@ -93,9 +113,12 @@ class Cluster:
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         """A command line for a program; PostgreSQL refuses to be run by root."""
-        command = [str(_programs() / program), *arguments]
+        return self.as_its_user(str(_programs() / program), *arguments)
+
+    def as_its_user(self, *command: str) -> list[str]:
+        """A command for the user that PostgreSQL runs as, who may read what that owns."""
         as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-        return [*as_nobody, *command] if os.getuid() == 0 else command
+        return [*as_nobody, *command] if os.getuid() == 0 else [*command]
 
 
 @define
@@ -125,12 +148,15 @@ class Database:
 
 
 @contextmanager
-def running() -> Iterator[Cluster]:
-    """A cluster, which is removed at the end."""
+def running(primary: Cluster | None = None, **settings: str) -> Iterator[Cluster]:
+    """A cluster with these settings, which is removed at the end; a standby of `primary`, if there is one."""
     path = Path(tempfile.mkdtemp(prefix="je-pg-"))
-    made = Cluster(path)
+    made = Cluster(path, settings)
     try:
-        made.make()
+        if primary is None:
+            made.make()
+        else:
+            made.make_standby(primary)
         made.start()
         yield made
     finally:

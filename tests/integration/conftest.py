@@ -104,6 +104,12 @@ def _takes_a_minute(item: pytest.Item) -> bool:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A directory with key.pem and cert.pem of a server on localhost."""
+    make_certificate(tmp_path)
+    return tmp_path
+
+
+def make_certificate(path: Path) -> None:
+    """Make key.pem and cert.pem of a server on localhost, which has signed it itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -114,11 +120,10 @@ def certificate(tmp_path: Path) -> Path:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    (tmp_path / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (tmp_path / "key.pem").write_bytes(
+    (path / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (path / "key.pem").write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    return tmp_path
 
 
 @pytest.fixture(scope="session")

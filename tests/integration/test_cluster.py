@@ -2,22 +2,39 @@
 
 import os
 import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 from threading import Barrier
+from typing import Any
 
 import psycopg
+import pytest
 
+from jobengine.core import commands as c
+from jobengine.core.model import Defaults
+from jobengine.engine.ids import new_uuid
 from jobengine.engine.postgres import schema
 from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.recent import RecentActivity
+from jobengine.engine.postgres.rows import Rows
+from jobengine.engine.postgres.session import Session
+from jobengine.storage.errors import NotADatabase, StorageError
 from tests.doubles import QUICK_KDF
-from tests.postgres import Cluster
+from tests.doubles import SECRET as SEALED
+from tests.postgres import Cluster, Database, running
 
-from .conftest import MakeDaemon
-from .daemons import SECRET
+from .conftest import MakeDaemon, make_certificate
+from .daemons import ROOT, SECRET, free_port, until
 from .documents import blocks, shell
 from .shells import BIN
+
+CONTENT = b'{"text":"secret contents"}'
 
 
 def _page(home: Path, url: str, heading: str, *which: int) -> str:
@@ -81,3 +98,149 @@ def test_a_role_needs_no_right_to_make_schemas_if_one_was_made_for_it(cluster: C
         owner.execute("CREATE SCHEMA jobengine AUTHORIZATION tenant")
     with connected(url.replace("user=jobengine", "user=tenant")) as connection:
         assert schema.migrate(connection, SECRET.encode(), QUICK_KDF) == 0
+
+
+def test_the_secrets_for_docker_compose_are_made_as_the_page_says(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    (code,) = blocks("docs/cluster.md", heading="## Ready-made files")
+    assert code.count("up proxy") == 1
+    done = shell(code.replace("up proxy", "config --quiet"), tmp_path, {"PATH": os.environ["PATH"]})
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    secret, url, password = (
+        (tmp_path / "secrets" / name).read_text() for name in ("secret", "database-url", "database-password")
+    )
+    assert url == f"postgresql://jobengine:{password}@postgres/jobengine\n"
+    assert (len(secret), len(password)) == (45, 48)
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_dump_is_made_and_restored_as_the_page_says_and_the_secret_opens_it(
+    cluster: Cluster, database: Database, tmp_path: Path
+) -> None:
+    database.clear()
+    one, other = _session(database.url), _session(database.url)
+    _hand_over(one, other)
+    restored = cluster.make_database("restored")
+    code = "\n".join(blocks("docs/cluster.md", heading="## Back up, upgrade"))
+    code = re.sub(r"postgresql://\S+/restored", quote(restored), code)
+    code = re.sub(r"postgresql://\S+/jobengine", quote(database.url), code)
+    done = shell(code, tmp_path, {"PATH": os.environ["PATH"]})
+    assert done.returncode == 0, done.stderr
+    assert b"secret contents" not in (tmp_path / "jobengine.dump").read_bytes()
+    again = _session(restored)
+    (listed,) = again.carry_out([c.ListJobs(queue="q", access_key=b"key", limit=20)]).outcomes
+    assert [job.spec.content for job in listed.get().jobs] == [CONTENT] * 10
+    again.close()
+
+
+# Through what a database is reached
+
+
+def test_the_certificate_of_the_database_is_checked(cluster: Cluster, certificate: Path, tmp_path: Path) -> None:
+    port = str(free_port())
+    for name in ("key.pem", "cert.pem"):
+        shutil.copy(certificate / name, cluster.path / name)
+        (cluster.path / name).chmod(0o600)
+        cluster.own(cluster.path / name)
+    files = {"ssl_key_file": str(cluster.path / "key.pem"), "ssl_cert_file": str(cluster.path / "cert.pem")}
+    with running(None, listen_addresses="127.0.0.1", port=port, ssl="on", **files):
+        url = f"host=localhost port={port} user=jobengine dbname=postgres sslmode=verify-full sslrootcert="
+        with psycopg.connect(f"{url}{certificate}/cert.pem") as connection:
+            assert connection.pgconn.ssl_in_use
+        # Its settings are right, and there are no tables.
+        with connected(f"{url}{certificate}/cert.pem") as connection, pytest.raises(NotADatabase):
+            schema.opened(connection, SECRET.encode())
+        another = tmp_path / "another"
+        another.mkdir()
+        make_certificate(another)
+        with pytest.raises(StorageError, match=r"check DATABASE_URL: .*certificate verify failed"):
+            connected(f"{url}{another}/cert.pem")
+        with pytest.raises(StorageError, match=r"does not match host name"):
+            connected(f"{url}{certificate}/cert.pem".replace("localhost", "127.0.0.1"))
+
+
+def test_of_several_hosts_the_one_that_takes_changes_is_found(cluster: Cluster) -> None:
+    url = cluster.url("postgres").replace("host=", "host=/nowhere,").replace("port=", "port=5432,")
+    with connected(f"{url} target_session_attrs=read-write") as connection:
+        assert connection.info.host == str(cluster.path)
+
+
+@contextmanager
+def _pgbouncer(cluster: Cluster, home: Path, *settings: str) -> Iterator[str]:
+    """Starts it in front of the cluster; gives its address without the database."""
+    home = cluster.path / home.name
+    home.mkdir(mode=0o755)
+    (home / "users").write_text('"jobengine" ""\n')
+    lines = [
+        "[databases]",
+        f"* = host={cluster.path}",
+        "[pgbouncer]",
+        f"unix_socket_dir = {home}",
+        f"auth_type = trust\nauth_file = {home}/users",
+        *settings,
+    ]
+    (home / "pgbouncer.ini").write_text("\n".join(lines))
+    for path in (home, *home.iterdir()):
+        cluster.own(path)
+    process = subprocess.Popen(cluster.as_its_user("pgbouncer", "-q", str(home / "pgbouncer.ini")))
+    url = f"host={home} port=6432 user=jobengine dbname="
+    try:
+        until("it listens", (home / ".s.PGSQL.6432").exists)
+        yield url
+    finally:
+        # Asked to end, it would wait for its clients.
+        process.kill()
+        process.wait()
+
+
+#: As few connections as possible, which all share; older releases know nothing of what was prepared.
+TRANSACTION = ("pool_mode = transaction", "default_pool_size = 1", "max_prepared_statements = 0")
+
+
+@pytest.mark.parametrize(
+    "settings", [("pool_mode = session",), TRANSACTION, (*TRANSACTION, "ignore_startup_parameters = options")]
+)
+def test_through_pgbouncer_jobs_go_the_same_way_once_the_role_has_the_settings(
+    cluster: Cluster, database: Database, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    database.clear()
+    name = database.url.rpartition("=")[2]
+    with _pgbouncer(cluster, tmp_path, *settings) as url, pytest.raises(StorageError, match="ALTER ROLE") as refused:
+        connected(url + name)
+    with psycopg.connect(database.url, autocommit=True) as control:
+        statements = re.findall("ALTER ROLE [^;]*", str(refused.value))
+        for statement in statements:
+            control.execute(statement)
+        ours = [statement.replace(f"DATABASE {name}", "DATABASE jobengine") for statement in statements]
+        assert ours == blocks("docs/cluster.md", "sql")[0].replace(";", "").splitlines()
+        try:
+            shutil.rmtree(cluster.path / tmp_path.name)
+            with _pgbouncer(cluster, tmp_path, *settings) as url:
+                _hand_over(_session(url + name), _session(url + name))
+        finally:
+            control.execute(f"ALTER ROLE jobengine IN DATABASE {name} RESET ALL")
+
+
+def _session(url: str) -> Session:
+    with connected(url) as connection:
+        rows = Rows(schema.opened(connection, SEALED))
+    return Session(
+        url=url,
+        interval=False,
+        rows=rows,
+        new_id=new_uuid,
+        lately=RecentActivity(time.monotonic),
+        steady=time.monotonic,
+    )
+
+
+def _hand_over(one: Session, other: Session) -> None:
+    """More often than it takes to have a statement prepared, one adds a job and the other claims it."""
+    who: dict[str, Any] = {"queue": "q", "access_key": b"key"}
+    one.carry_out([c.CreateQueue(**who)])
+    for _ in range(10):
+        (added,) = one.carry_out([c.AddJobs(**who, jobs=(c.NewJob(content=CONTENT),), defaults=Defaults())]).outcomes
+        (claimed,) = other.carry_out([c.Claims(queues=("q",), access_key=b"key")]).outcomes
+        assert [job.job.spec.uid for job in claimed.get().jobs] == [new.job.spec.uid for new in added.get()]
+    one.close()
+    other.close()

@@ -1,5 +1,6 @@
 """Daemons on PostgreSQL: several on one database, and what is left when one of them, or the database, is killed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -224,3 +225,49 @@ def test_the_database_is_killed_and_what_was_acknowledged_is_there_and_the_serve
         _progress(book)
         _judge(book, workers, other)
         assert (one.stop(), other.stop()) == (0, 0)
+
+
+def test_the_primary_is_killed_its_standby_takes_over_and_nothing_is_lost_or_held_twice(
+    make_daemon: MakeDaemon, book: _Book
+) -> None:
+    # Without the standby's answer nothing is committed; the servers know both, and use the one that takes changes.
+    with running(synchronous_commit="remote_apply") as primary:
+        database = Database.make(primary, "followed")
+        database.clear(secret=SECRET.encode())
+        with running(primary) as standby:
+            _follow(primary, standby)
+            hosts = f"{primary.path},{standby.path}"
+            url = f"host={hosts} user=jobengine dbname=followed target_session_attrs=read-write"
+            one, other = (make_daemon(name, settings={"DATABASE_URL": url}).start() for name in ("one", "other"))
+            with one.client() as client:
+                client.make_queue()
+            workers = _work(book, one, other)
+            _progress(book)
+            with psycopg.connect(standby.url("postgres"), autocommit=True) as connection:
+                ((receiver,),) = connection.execute("SELECT pid FROM pg_stat_wal_receiver").fetchall()
+                os.kill(receiver, signal.SIGSTOP)
+                until("a commit waits for the standby", lambda: _waits_for_standby(primary))
+                primary.stop(signal.SIGQUIT)
+                os.kill(receiver, signal.SIGCONT)
+                connection.execute("SELECT pg_promote()")
+            _progress(book)
+            until("both are ready", lambda: one.is_ready() and other.is_ready())
+            _judge(book, workers, other)
+            assert (one.stop(), other.stop()) == (0, 0)
+
+
+def _waits_for_standby(primary: Cluster) -> bool:
+    with psycopg.connect(primary.url("postgres")) as connection:
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        return connection.execute(waiting).fetchone() is not None
+
+
+def _follow(primary: Cluster, standby: Cluster) -> None:
+    """From now on the primary waits for its standby."""
+    with psycopg.connect(primary.url("postgres"), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        connection.execute("SELECT pg_reload_conf()")
+        state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+        until("it is followed", lambda: connection.execute(state).fetchone() == (1,))
+    with psycopg.connect(standby.url("postgres")) as connection:
+        assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)

@@ -46,6 +46,21 @@ def test_systemd_finds_no_mistake_in_it(tmp_path: Path) -> None:
     _analyze("verify", copy)
 
 
+def test_systemd_finds_no_mistake_in_what_has_it_work_on_postgresql(tmp_path: Path) -> None:
+    here = str(Path(sys.executable).parent)
+    (tmp_path / UNIT.name).write_text(UNIT.read_text().replace("/opt/jobengine/bin", here))
+    places = tmp_path / f"{UNIT.name}.d"
+    places.mkdir()
+    drop_in = UNIT.with_name("cluster.conf").read_text()
+    (places / "cluster.conf").write_text(drop_in)
+    _analyze("verify", tmp_path / UNIT.name)
+    (environment,) = re.findall(r"^Environment=(.*)$", drop_in, re.MULTILINE)
+    (place,) = re.findall(r"^LoadCredential=(.*):", drop_in, re.MULTILINE)
+    given = dict(pair.split("=") for line in (*_settings("Environment"), environment) for pair in line.split())
+    assert given["DATABASE_URL_FILE"] == f"%d/{place}"
+    assert given["DB_PATH"] == ""
+
+
 def test_systemd_counts_its_exposure_below_2() -> None:
     _analyze("security", "--offline=true", "--threshold=20", UNIT)
 

@@ -1,6 +1,6 @@
 """Connections to PostgreSQL, and statements that are sent to it together."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
@@ -19,9 +19,20 @@ Row = tuple[Any, ...]
 
 #: The schema, and plans that always use the indexes: a plan that was made for an empty table would otherwise go on
 #: scanning the whole table when it is long.
-_OPTIONS: Final = (
-    "-c search_path=jobengine -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off "
-    "-c enable_mergejoin=off -c jit=off -c synchronous_commit="
+_SETTINGS: Final = {
+    "search_path": "jobengine",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+#: Set with them: a connection that has not this one goes through a pooler, which did not pass them on.
+_MARK: Final = "jobengine.direct"
+_READ: Final = (
+    "SELECT format('ALTER ROLE %%I IN DATABASE %%I SET ', current_user, current_database()), "
+    "current_setting('synchronous_commit'), current_setting(%s, true), ARRAY(SELECT current_setting(name, true) "
+    "FROM unnest(%s::text[]) WITH ORDINALITY AS o (name, at) ORDER BY at)"
 )
 
 
@@ -60,14 +71,21 @@ def _nothing() -> None:
     pass
 
 
-def connected(url: str, *, interval: bool = False, round_trip: Callable[[], None] = _nothing) -> "Connection[Row]":
+def connected(
+    url: str, *, interval: bool | None = None, round_trip: Callable[[], None] = _nothing
+) -> "Connection[Row]":
     """
-    A new connection; with `interval` commits do not wait for the disk. `round_trip` is called for each round trip.
+    A new connection; commits do not wait for the disk with `interval`, and do without. None is for one without commits.
+    `round_trip` is called for each round trip from now on.
 
-    Raises BadUrl, and StorageError if there is no connection: its text has host and port, but never the password.
+    Raises BadUrl, and StorageError if there is no connection, or one with other settings: its text has host and port,
+    but never the password.
     """
+    settings = {**_SETTINGS, **({"synchronous_commit": "off"} if interval else {})}
+    options = " ".join(f"-c {name}={value}" for name, value in {**settings, _MARK: "on"}.items())
     try:
-        made = _Counted.connect(url, autocommit=True, options=_OPTIONS + ("off" if interval else "on"))
+        made = _connected(url, options)
+        _check(made, settings, waits=interval is False)
     except ProgrammingError:
         # It quotes the string, and with it the password.
         raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
@@ -82,6 +100,33 @@ def connected(url: str, *, interval: bool = False, round_trip: Callable[[], None
 
 def _pass_over(_: Notify) -> None:
     """Drop a notification; only Listening takes them, in a way of its own."""
+
+
+def _connected(url: str, options: str) -> _Counted:
+    try:
+        return _Counted.connect(url, autocommit=True, options=options)
+    except OperationalError as error:
+        # What pgbouncer says of options that it does not know.
+        if "startup parameter" not in str(error):
+            raise
+        return _Counted.connect(url, autocommit=True)
+
+
+def _check(made: "Connection[Row]", settings: Mapping[str, str], *, waits: bool) -> None:
+    """Close the connection and raise StorageError if it has other settings, or if commits are to wait and do not."""
+    ((role, durability, mark, found),) = made.cursor().execute(_READ, [_MARK, [*settings]]).fetchall()
+    if not mark:
+        # The next transaction may be on another connection, on which nothing was prepared.
+        made.prepare_threshold = None
+    wrong = [f"{name} = {value}" for (name, value), has in zip(settings.items(), found, strict=True) if has != value]
+    if waits and durability == "off":
+        wrong.append("synchronous_commit = on")
+    if wrong:
+        made.close()
+        raise StorageError(
+            "the database does not have the settings that JobEngine needs; give them to the role, and have a pooler "
+            "connect anew: " + "; ".join(role + one for one in wrong)
+        )
 
 
 @contextmanager

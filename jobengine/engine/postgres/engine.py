@@ -98,7 +98,7 @@ class PostgresEngine:
 
     def open(self) -> None:
         """See Engine; raises StorageError."""
-        connection = connected(self.url)
+        connection = connected(self.url, interval=self.interval)
         try:
             self._rows = Rows(opened(connection, self.secret()))
             self._profile = self.profile or profile_of(connection)
