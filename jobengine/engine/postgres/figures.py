@@ -37,7 +37,7 @@ def figures_of(sessions: Sequence[Totals], waiting: Waiting, watching: int, wake
         ),
         _counter("round_trips", _ROUND_TRIPS, sum(one.round_trips for one in sessions)),
         _gauge("oldest_snapshot_seconds", _SNAPSHOT, max(one.oldest_snapshot for one in sessions)),
-        _gauge("hears_notifications", _HEARS, wakeups.hears),
+        _gauge("hears_notifications", _HEARS, int(wakeups.hears)),
         _counter("notifications_sent", "Notifications sent to other servers.", wakeups.notices.sent),
         _counter("notifications_received", "Notifications heard of other servers.", received),
     ]
