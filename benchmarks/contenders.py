@@ -79,10 +79,11 @@ class End:
     arguments: Sequence[str]
     #: The file for its standard error.
     errors: Path
+    module: str = "benchmarks.libraries.play"
     _process: "subprocess.Popen[str]" = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        command = [sys.executable, "-m", "benchmarks.libraries.play", *self.arguments]
+        command = [sys.executable, "-m", self.module, *self.arguments]
         with self.errors.open("wb") as errors:
             self._process = subprocess.Popen(
                 command,
@@ -96,14 +97,18 @@ class End:
 
     def hear(self, word: str) -> None:
         """Wait until the process says `word`; raises Failed if it ends, says something else, or takes too long."""
-        timer = Timer(_PATIENCE, self._kill)
-        timer.start()
-        try:
-            said = _pipe(self._process.stdout).readline().strip()
-        finally:
-            timer.cancel()
+        said = self.line(_PATIENCE)
         if said != word:
             raise Failed(f"{' '.join(self.arguments[:2])} did not come to {word!r}: {said} {last_words(self.errors)}")
+
+    def line(self, patience: float) -> str:
+        """The next line that it says within so many seconds; empty if it says none."""
+        timer = Timer(patience, self._kill)
+        timer.start()
+        try:
+            return _pipe(self._process.stdout).readline().strip()
+        finally:
+            timer.cancel()
 
     def go(self) -> None:
         """Let it begin."""

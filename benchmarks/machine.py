@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 
@@ -25,7 +25,12 @@ SERVER_CORE, CLIENT_CORE = _CORES[0], _CORES[-1]
 
 def on_server_core(command: Sequence[str]) -> list[str]:
     """The command, to be run on the core of the servers."""
-    return ["taskset", "--cpu-list", str(SERVER_CORE), *command]
+    return on_core(SERVER_CORE, command)
+
+
+def on_core(core: int, command: Sequence[str]) -> list[str]:
+    """The command, to be run on a core."""
+    return ["taskset", "--cpu-list", str(core), *command]
 
 
 def be_a_client() -> None:
@@ -96,6 +101,19 @@ def used(pid: int) -> float:
     """The seconds of processor time that a process has used, in all of its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def used_in_all(pid: int) -> float:
+    """The seconds of processor time that a process, its children and those of them that have ended have used."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(path.parent.name) == pid:
+                ticks += sum(map(int, fields[11:15]))
+            elif int(fields[1]) == pid:
+                ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> int:

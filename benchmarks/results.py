@@ -130,11 +130,11 @@ def _digits(target: float) -> int:
 Work = Callable[[Server], Run]
 
 
-def rounds(servers: Sequence[tuple[Server, Work]]) -> list[Outcome]:
-    """Measure all in turn, in three rounds. A server that fails is left out of later rounds; its row has the error."""
+def rounds(servers: Sequence[tuple[Server, Work]], times: int = TIMES) -> list[Outcome]:
+    """Measure all in turn, so often. A server that fails is left out of later rounds; its row has the error."""
     runs: list[list[Run]] = [[] for _ in servers]
     why = [_missing(server) for server, _ in servers]
-    for _ in range(TIMES):
+    for _ in range(times):
         for number, (server, work) in enumerate(servers):
             if not why[number]:
                 why[number] = _once(server, work, runs[number])

@@ -25,7 +25,7 @@ from ..calls import (
     request,
     uids_in,
 )
-from ..machine import Effort, resident
+from ..machine import SERVER_CORE, Effort, resident
 from .server import Failed, Run, Server
 
 _ROOT = Path(__file__).parents[2]
@@ -47,6 +47,7 @@ class JobEngine(Server):
     #: More environment variables than the necessary ones.
     settings: dict[str, str] = field(factory=dict)
     home: Path = Path()
+    core: int = SERVER_CORE
 
     def start(self, home: Path) -> None:
         """Start it with an empty queue "bench"."""
@@ -59,7 +60,7 @@ class JobEngine(Server):
         least = {"PYTHONPATH": str(_ROOT), "API_PORT": str(self.port), "SECRET": "the secret of the benchmark"}
         settings = {**_DEFAULTS, **least, **self.settings}
         began = perf_counter()
-        self.launch(_COMMAND, self.home, self._is_ready, environment=settings)
+        self.launch(_COMMAND, self.home, self._is_ready, environment=settings, core=self.core)
         return perf_counter() - began
 
     def again(self, how: signal.Signals) -> float:

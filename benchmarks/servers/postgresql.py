@@ -1,19 +1,25 @@
-"""PostgreSQL with its default settings, which sync at every commit; jobs in a table are claimed with SKIP LOCKED."""
+"""
+PostgreSQL with its default settings, which sync at every commit, and what can be done with it by SQL alone.
+
+Either a table of jobs that are claimed with SKIP LOCKED and kept, or the SQL of pgmq: a table of messages that are
+hidden for a while when they are read, and then deleted. It is written from pgmq's documentation, not its extension.
+"""
 
 import re
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define
 
 from ..calls import CONTENT_BYTES
-from ..machine import Effort, version
+from ..machine import Effort, used_in_all, version
 from .server import Failed, Run, Server, as_user, given_to
 
 _USER = "postgres"
-_CONNECTIONS = 32
+_CONNECTIONS, _BULK_CONNECTIONS = 32, 4
 _TABLE = """
 CREATE TABLE jobs (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -31,9 +37,48 @@ UPDATE jobs SET state = 'inprogress', updated = now() WHERE id = (
     SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED
 ) RETURNING id, content \\gset
 UPDATE jobs SET state = 'complete', updated = now() WHERE id = :id;
-""".replace("CONTENT", CONTENT_BYTES.decode())
+"""
+_LIVES = """
+INSERT INTO jobs (content) SELECT 'CONTENT' FROM generate_series(1, SIZE);
+WITH claimed AS (
+    UPDATE jobs SET state = 'inprogress', updated = now() WHERE id IN (
+        SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, id LIMIT SIZE FOR UPDATE SKIP LOCKED
+    ) RETURNING id, content
+) SELECT array_agg(id) AS ids, sum(length(content::text)) AS bytes FROM claimed \\gset
+UPDATE jobs SET state = 'complete', updated = now() WHERE id = ANY(:ids::bigint[]);
+"""
 #: A claim beside others may find no job, because all that it sees are locked. Some spare jobs prevent that.
-_RESERVE = "INSERT INTO jobs (content) SELECT '{}' FROM generate_series(1, 100);"
+_RESERVE = "INSERT INTO jobs (content) SELECT '{}' FROM generate_series(1, 4000);"
+_MESSAGES = """
+CREATE TABLE q_bench (
+    msg_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    read_ct int NOT NULL DEFAULT 0,
+    enqueued_at timestamptz NOT NULL DEFAULT now(),
+    vt timestamptz NOT NULL,
+    message jsonb,
+    headers jsonb
+);
+CREATE INDEX q_bench_vt_idx ON q_bench (vt ASC);
+INSERT INTO q_bench (vt, message) SELECT now(), '{}' FROM generate_series(1, 4000);
+"""
+_MESSAGE_LIFE = """
+INSERT INTO q_bench (vt, message) VALUES (clock_timestamp(), 'CONTENT');
+WITH cte AS (
+    SELECT msg_id FROM q_bench WHERE vt <= clock_timestamp() ORDER BY msg_id ASC LIMIT 1 FOR UPDATE SKIP LOCKED
+) UPDATE q_bench m SET vt = clock_timestamp() + interval '600 s', read_ct = read_ct + 1 FROM cte
+WHERE m.msg_id = cte.msg_id RETURNING m.msg_id, m.message \\gset
+DELETE FROM q_bench WHERE msg_id = :msg_id;
+"""
+_MESSAGE_LIVES = """
+INSERT INTO q_bench (vt, message) SELECT clock_timestamp(), 'CONTENT' FROM generate_series(1, SIZE);
+WITH cte AS (
+    SELECT msg_id FROM q_bench WHERE vt <= clock_timestamp() ORDER BY msg_id ASC LIMIT SIZE FOR UPDATE SKIP LOCKED
+), read AS (
+    UPDATE q_bench m SET vt = clock_timestamp() + interval '600 s', read_ct = read_ct + 1 FROM cte
+    WHERE m.msg_id = cte.msg_id RETURNING m.msg_id, m.message
+) SELECT array_agg(msg_id) AS ids, sum(length(message::text)) AS bytes FROM read \\gset
+DELETE FROM q_bench WHERE msg_id = ANY(:ids::bigint[]);
+"""
 
 
 def tool(name: str) -> str:
@@ -48,6 +93,10 @@ class PostgreSQL(Server):
 
     name: str = "PostgreSQL SKIP LOCKED"
     package: str = "postgresql"
+    #: What makes its table, and scripts of pgbench for one job and for many.
+    table: str = _TABLE + _RESERVE
+    life: str = _LIFE
+    lives: str = _LIVES
 
     def found(self) -> bool:
         """Whether it is installed."""
@@ -64,8 +113,24 @@ class PostgreSQL(Server):
         _run([tool("initdb"), "--pgdata", data, "--auth=trust", "--username=bench", "--no-sync"], _USER)
         where = ["-D", data, "-k", str(home), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"]
         # A kill would leave its shared memory behind.
-        self.launch([tool("postgres"), *where], home, self.listens, user=_USER, ends_at=signal.SIGQUIT)
-        self._sql(_TABLE + _RESERVE)
+        self.launch([tool("postgres"), *where], home, self._answers, user=_USER, ends_at=signal.SIGQUIT)
+        self._sql(self.table)
+
+    def _answers(self) -> bool:
+        """It listens before it is ready."""
+        with suppress(Failed):
+            self._sql("SELECT 1")
+            return True
+        return False
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"postgresql://bench@127.0.0.1:{self.port}/postgres"
+
+    def cost(self) -> float:
+        """The seconds of processor time that all of its processes have used."""
+        return used_in_all(self._processes[0].pid)
 
     def _sql(self, text: str) -> None:
         _run([tool("psql"), *self._where(), "--quiet", "--set=ON_ERROR_STOP=1", "--command", text, "postgres"])
@@ -75,14 +140,29 @@ class PostgreSQL(Server):
 
     def singles(self, seconds: float) -> Run:
         """See Server; the load is made by pgbench, with prepared statements."""
-        script = ["--no-vacuum", "--protocol=prepared", "--file=/dev/stdin"]
-        load = [f"--client={_CONNECTIONS}", "--jobs=1", f"--time={seconds:.0f}"]
+        return self._bench(self.life, 1, _CONNECTIONS, seconds)
+
+    def bulk(self, size: int, seconds: float) -> Run:
+        """See Server; pgbench is not sent the contents of jobs."""
+        return self._bench(self.lives, size, _BULK_CONNECTIONS, seconds)
+
+    def _bench(self, script: str, size: int, connections: int, seconds: float) -> Run:
+        script = script.replace("CONTENT", CONTENT_BYTES.decode()).replace("SIZE", str(size))
+        options = ["--no-vacuum", "--protocol=prepared", "--file=/dev/stdin"]
+        load = [f"--client={connections}", "--jobs=1", f"--time={seconds:.0f}"]
+        before = self.cost()
         with Effort.measured() as effort:
-            said = _run([tool("pgbench"), *self._where(), *script, *load, "postgres"], given=_LIFE)
+            said = _run([tool("pgbench"), *self._where(), *options, *load, "postgres"], given=script)
         found = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
         if found is None:
             raise Failed(f"pgbench said: {said}")
-        return Run(float(found[1]), effort.share)
+        jobs = float(found[1]) * size
+        return Run(jobs, effort.share, cost=(self.cost() - before) / effort.seconds / jobs)
+
+
+def pgmq() -> PostgreSQL:
+    """The SQL of pgmq."""
+    return PostgreSQL(name="pgmq's SQL", table=_MESSAGES, life=_MESSAGE_LIFE, lives=_MESSAGE_LIVES)
 
 
 def _run(command: list[str], user: str = "", given: str = "") -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from ..machine import directory, free_port, on_server_core
+from ..machine import SERVER_CORE, directory, free_port, on_core
 
 #: Seconds in which a server must be ready.
 _DEADLINE = 60.0
@@ -34,6 +34,8 @@ class Run:
     client: float
     #: Requests a second, if it speaks HTTP.
     requests: float = 0
+    #: Seconds of processor time that its database used for each job, if that was measured.
+    cost: float = 0
 
 
 @define(eq=False, kw_only=True)
@@ -91,9 +93,10 @@ class Server(ABC):
         user: str = "",
         environment: Mapping[str, str] | None = None,
         ends_at: signal.Signals = signal.SIGKILL,
+        core: int = SERVER_CORE,
     ) -> None:
         """Start one of its processes; raises Failed with the process's output if it does not become ready."""
-        process = Process(command, home, user, environment or {}, ends_at)
+        process = Process(command, home, user, environment or {}, ends_at, core)
         self._processes.append(process)
         process.start()
         process.until(ready)
@@ -134,13 +137,14 @@ class Process:
     environment: Mapping[str, str]
     #: The signal that ends it at once, and leaves nothing behind outside its directory.
     ends_at: signal.Signals
+    core: int = SERVER_CORE
     _process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         """Start it; its output is kept in its directory."""
         with open(self.home / "output", "ab") as output:
             self._process = subprocess.Popen(
-                on_server_core([*as_user(self.user), *self.command]),
+                on_core(self.core, [*as_user(self.user), *self.command]),
                 cwd=self.home,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,148 @@
+"""
+A server on PostgreSQL without its HTTP, in a process: `python -m benchmarks.door URL CLIENTS SIZE SECONDS JOBS`.
+
+Clients in the process ask its engine to add, claim and complete jobs in the queue "bench", so many at a time. It says
+"warm" when the first are through, waits for a line, and works for so many seconds or through so many jobs. Then it
+prints a Work as JSON.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from attrs import define, field
+from msgspec import Struct
+from msgspec.json import encode
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.python.failure import Failure
+
+from jobengine.core import commands as c
+from jobengine.core.errors import QueueExists
+from jobengine.core.model import Defaults, State
+from jobengine.engine.ids import new_uuid
+from jobengine.engine.postgres.engine import PostgresEngine
+from jobengine.storage.thread import DiskThread
+
+from .calls import CONTENT_BYTES
+
+__all__ = ["SECRET", "Work"]
+
+SECRET = "the secret of the benchmark"  # noqa: S105 (it protects nothing)
+_QUEUE = "bench"
+_WHO: dict[str, Any] = {"queue": _QUEUE, "access_key": b"key"}
+#: Slices of the work whose rates are told.
+_SLICES = 10
+reactor: Any = _reactor
+
+
+class Work(Struct):
+    """What was done."""
+
+    jobs: int
+    #: How long that took, and the processor time of this process, in seconds.
+    seconds: float
+    used: float
+    #: Jobs a second in each tenth of the jobs that were asked for.
+    rates: list[float]
+
+
+@define(eq=False)
+class Door:
+    """Clients of an engine, and what they have done."""
+
+    engine: PostgresEngine
+    size: int
+    jobs: int = 0
+    #: When each tenth of the jobs was done.
+    _marks: list[float] = field(factory=list)
+
+    async def life(self) -> None:
+        """Add, claim and complete some jobs; claims again what others are about to commit."""
+        added = tuple(c.NewJob(content=CONTENT_BYTES) for _ in range(self.size))
+        await self.engine.ask(c.AddJobs(**_WHO, jobs=added, defaults=Defaults()))
+        left = self.size
+        while left:
+            claim = c.Claims(queues=(_QUEUE,), access_key=b"key", count=left, wait=1)
+            claimed = (await self.engine.claim(claim)).jobs
+            await self._complete([one.job.spec.uid for one in claimed])
+            left -= len(claimed)
+
+    async def _complete(self, uids: list[str]) -> None:
+        changes = c.Changes(state=State.COMPLETE)
+        updates = tuple(c.JobUpdate(uid=uid, changes=changes) for uid in uids)
+        outcomes = await self.engine.ask(c.UpdateJobs(**_WHO, updates=updates)) if uids else []
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def work(self, seconds: float, jobs: int) -> None:
+        """Go on for so many seconds, or until so many jobs are done; 0 is no limit."""
+        until = time.perf_counter() + seconds if seconds else float("inf")
+        while time.perf_counter() < until and (not jobs or self.jobs < jobs):
+            await self.life()
+            before, self.jobs = self.jobs, self.jobs + self.size
+            if jobs and before * _SLICES // jobs < min(self.jobs, jobs) * _SLICES // jobs:
+                self._marks.append(time.perf_counter())
+
+    def rates(self, began: float, jobs: int) -> list[float]:
+        """See Work."""
+        starts = [began, *self._marks]
+        return [jobs / _SLICES / (end - start) for start, end in zip(starts, self._marks, strict=False)]
+
+
+def _all(works: Iterable[Any]) -> "Deferred[Any]":
+    return gatherResults([Deferred.fromCoroutine(one) for one in works], consumeErrors=True)
+
+
+async def _run(engine: PostgresEngine, clients: int, size: int, seconds: float, jobs: int) -> None:
+    engine.open()
+    await engine.start()
+    with suppress(QueueExists):
+        await engine.ask(c.CreateQueue(**_WHO))
+    door = Door(engine, size)
+    await _all(door.life() for _ in range(clients))
+    sys.stdout.write("warm\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    began, used = time.perf_counter(), time.process_time()
+    await _all(door.work(seconds, jobs) for _ in range(clients))
+    taken = time.perf_counter() - began
+    work = Work(door.jobs, taken, time.process_time() - used, door.rates(began, jobs))
+    sys.stdout.write(encode(work).decode() + "\n")
+    sys.stdout.flush()
+    await engine.stop()
+
+
+def main() -> None:
+    """Be the process."""
+    url, clients, size, seconds, jobs = sys.argv[1:]
+    reactor.seconds = time.monotonic
+    engine = PostgresEngine(
+        url=url,
+        secret=SECRET.encode,
+        thread=lambda name: DiskThread(reactor, name),
+        clock=reactor,
+        new_id=new_uuid,
+    )
+    failures: list[Failure] = []
+
+    def begin() -> None:
+        """When the reactor runs."""
+        done = Deferred.fromCoroutine(_run(engine, int(clients), int(size), float(seconds), int(jobs)))
+        done.addErrback(failures.append).addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if failures:
+        # Its threads would keep the process.
+        sys.stderr.write(failures[0].getTraceback())
+        sys.stderr.flush()
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""
+How fast is JobEngine on PostgreSQL? Run from the root: `python -m benchmarks.postgres`, or with `short` for a minute.
+
+PostgreSQL has a core of its own, with its default settings. Servers are measured without HTTP (benchmarks/door.py), so
+that they share the other core with no client, and with it. Beside them, pgbench does the same work by SQL alone, in a
+plain table and by the SQL of pgmq, and procrastinate is used as in benchmarks.contenders.
+"""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+from attrs import define, field
+from msgspec.json import decode
+
+from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.schema import migrate
+from jobengine.storage.frames import Kdf
+
+from .contenders import End, Way
+from .door import SECRET, Work
+from .machine import CLIENT_CORE, directory
+from .results import TIMES, Outcome, Results, rounds, run_alone, say
+from .servers import Failed, JobEngine, PostgreSQL, Run, Server
+from .servers.postgresql import pgmq
+
+_SECONDS = 4.0
+_JOBS = 1_000_000
+_CLIENTS, _BULK_CLIENTS = 32, 4
+#: Seconds for so many jobs at the slowest.
+_PATIENCE = 1_800.0
+_BULK, _TWO, _FOUR, _LAST = 20_000, 1.2, 1, 0.9
+
+
+def _migrated(server: PostgreSQL) -> None:
+    with connected(server.url) as connection:
+        migrate(connection, SECRET.encode(), Kdf(passes=1, kib=1024))
+
+
+@define(eq=False, kw_only=True)
+class Doors(PostgreSQL):
+    """Servers without HTTP on one PostgreSQL and one queue, with clients in each of them."""
+
+    name: str = "JobEngine on PostgreSQL, without HTTP"
+    daemons: int = 1
+
+    def start(self, home: Path) -> None:
+        """Start PostgreSQL, with the tables."""
+        super().start(home)
+        _migrated(self)
+
+    def singles(self, seconds: float) -> Run:
+        """One by one: the clients are spread over the servers."""
+        return self._run(_CLIENTS // self.daemons, 1, seconds)
+
+    def bulk(self, size: int, seconds: float) -> Run:
+        """So many at a time."""
+        return self._run(_BULK_CLIENTS, size, seconds)
+
+    def _run(self, clients: int, size: int, seconds: float) -> Run:
+        before = self.cost()
+        works = self.work(clients, size, seconds, 0)
+        jobs = sum(work.jobs for work in works)
+        rate = sum(work.jobs / work.seconds for work in works)
+        return Run(rate, 0, cost=(self.cost() - before) / jobs)
+
+    def work(self, clients: int, size: int, seconds: float, jobs: int) -> list[Work]:
+        """What each server has done; see benchmarks/door.py. Raises Failed."""
+        arguments = [self.url, *map(str, (clients, size, seconds, jobs))]
+        with directory() as home, ExitStack() as stack:
+            ends = [End(arguments, home / str(number), "benchmarks.door") for number in range(self.daemons)]
+            for end in ends:
+                stack.callback(end.stop)
+            for end in ends:
+                end.hear("warm")
+            for end in ends:
+                end.go()
+            return [_work(end) for end in ends]
+
+
+def _work(end: End) -> Work:
+    said = end.line(_PATIENCE)
+    if not said:
+        raise Failed(f"a server ended: {end.errors.read_text()[-300:]}")
+    return decode(said, type=Work)
+
+
+@define(eq=False, kw_only=True)
+class OnPostgres(JobEngine):
+    """The daemon on a PostgreSQL of its own."""
+
+    name: str = "JobEngine on PostgreSQL"
+    core: int = CLIENT_CORE
+    database: PostgreSQL = field(factory=PostgreSQL)
+
+    def found(self) -> bool:
+        """Whether PostgreSQL is installed."""
+        return self.database.found()
+
+    def start(self, home: Path) -> None:
+        """Start both."""
+        (home / "database").mkdir()
+        self.database.start(home / "database")
+        _migrated(self.database)
+        self.settings = {"DATABASE_URL": self.database.url, "SECRET": SECRET}
+        super().start(home)
+
+    def stop(self) -> None:
+        """End both."""
+        super().stop()
+        self.database.stop()
+
+
+def measure(results: Results) -> None:
+    """Add the rows."""
+    _measure(results, _SECONDS, TIMES, _JOBS)
+
+
+def _short(results: Results) -> None:
+    _measure(results, 1, 1, 20_000)
+
+
+def _measure(results: Results, seconds: float, times: int, jobs: int) -> None:
+    results.saw(PostgreSQL())
+    _bulk(results, seconds, times)
+    _singles(results, seconds, times)
+    _several(results, seconds, times)
+    if jobs == _JOBS:
+        _through_http(results, seconds, times)
+    _many(results, jobs)
+
+
+def _bulk(results: Results, seconds: float, times: int) -> None:
+    what = "PostgreSQL: bulk of 1,000, add → claim → complete"
+    servers: list[Server] = [Doors(), PostgreSQL(name="SQL alone"), pgmq()]
+    ours, *theirs = rounds([(server, lambda server: server.bulk(1_000, seconds)) for server in servers], times)
+    results.bound(f"{what}, without HTTP", [run.jobs for run in ours.runs], "jobs/s", _BULK, least=True)
+    _compare(results, what, ours, theirs, [None, None])
+
+
+def _singles(results: Results, seconds: float, times: int) -> None:
+    what = f"PostgreSQL: one by one, {_CLIENTS} at the same time, add → claim → complete"
+    servers: list[Server] = [Doors(), PostgreSQL(name="pgbench, SKIP LOCKED"), pgmq()]
+    ours, *theirs = rounds([(server, lambda server: server.singles(seconds)) for server in servers], times)
+    _compare(results, what, ours, theirs, [1, None])
+
+
+def _several(results: Results, seconds: float, times: int) -> None:
+    doors = [Doors(name=f"{number} servers", daemons=number) for number in (1, 2, 4)]
+    one, two, four = rounds([(server, lambda server: server.bulk(100, seconds)) for server in doors], times)
+    for many, target in ((two, _TWO), (four, _FOUR)):
+        results.compare(f"PostgreSQL: bulk of 100, {many.name} on one queue, without HTTP", many, one, target)
+
+
+def _through_http(results: Results, seconds: float, times: int) -> None:
+    """The daemon shares its core with the client; procrastinate's two processes are on that core as well."""
+    both: tuple[Server, Server] = OnPostgres(), PostgreSQL(name="SQL alone")
+    ours, theirs = rounds([(one, lambda server: server.singles(seconds)) for one in both], times)
+    results.compare("PostgreSQL: one by one over HTTP, add → claim → complete", ours, theirs)
+    ours, theirs = rounds([(one, lambda server: server.bulk(1_000, seconds)) for one in both], times)
+    results.compare("PostgreSQL: bulk of 1,000 over HTTP, add → claim → complete", ours, theirs)
+    procrastinate = PostgreSQL(name="procrastinate", library="procrastinate")
+    pairs = [(OnPostgres(), Way("jobengine", 4_000).measured), (procrastinate, Way("procrastinate", 800).measured)]
+    ours, theirs = rounds(pairs, times)
+    results.compare("PostgreSQL: one process adds, one works off: 8 threads each, one job in a call", ours, theirs)
+
+
+def _compare(
+    results: Results, what: str, ours: Outcome, theirs: Sequence[Outcome], targets: Sequence[float | None]
+) -> None:
+    """The rates, and what each costs PostgreSQL."""
+    for outcome, target in zip(theirs, targets, strict=True):
+        results.compare(f"{what}, without HTTP", ours, outcome, target)
+    for outcome in (ours, *theirs):
+        if outcome.runs:
+            say(f"{outcome.name}: {median(run.cost for run in outcome.runs) * 1e6:.0f} µs of PostgreSQL for each job")
+
+
+def _many(results: Results, jobs: int) -> None:
+    """The last tenth of many jobs that are kept, beside the third."""
+    server = Doors()
+    with server.running():
+        rates = server.work(_BULK_CLIENTS, 1_000, 0, jobs)[0].rates
+    say(f"{jobs:,} jobs, a tenth each: {', '.join(f'{rate:,.0f}' for rate in rates)} jobs/s")
+    tenth = f"{jobs // 10:,}"
+    what = f"PostgreSQL: of {jobs:,} jobs that are kept, the last {tenth} beside the third"
+    results.bound(what, [rates[-1] / rates[2]], "", _LAST, least=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_alone(_short if sys.argv[1:] == ["short"] else measure))

@@ -1,0 +1,156 @@
+"""The plans that PostgreSQL makes: what is asked for often must not read a whole queue."""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attrs import define, field
+from psycopg.errors import Diagnostic
+
+from jobengine.core import commands as c
+from jobengine.core.model import Defaults, State
+from jobengine.core.sorting import Sort
+from jobengine.engine.ids import new_uuid
+from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.recent import RecentActivity
+from jobengine.engine.postgres.rows import Rows
+from jobengine.engine.postgres.schema import opened
+from jobengine.engine.postgres.session import Session
+from tests.doubles import SECRET
+from tests.postgres import Database
+
+pytestmark = pytest.mark.slow
+
+WHO: dict[str, Any] = {"queue": "q", "access_key": b"key"}
+#: Jobs in the queue, and the most rows that a step of a plan may handle for a few of them.
+JOBS, FEW = 1_000, 40
+#: Makes PostgreSQL send the plan of each statement that it has carried out.
+_TOLD = {
+    "session_preload_libraries": "auto_explain",
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_analyze": "on",
+    "auto_explain.log_format": "json",
+    "client_min_messages": "log",
+}
+
+
+@define
+class _Plans:
+    """The plans of the statements that a session has sent."""
+
+    session: Session
+    uids: list[str] = field(factory=list)
+    _plans: list[dict[str, Any]] = field(factory=list)
+
+    def begin(self) -> None:
+        self.session.run(lambda connection: connection.add_notice_handler(self._note))
+
+    def _note(self, told: Diagnostic) -> None:
+        _, _, plan = (told.message_primary or "").partition("plan:")
+        if plan:
+            self._plans.append(json.loads(plan))
+
+    def most(self, *tasks: c.Command[Any]) -> int:
+        """The most rows that a step of any of the plans has handled."""
+        # A statement is planned for all parameters at its sixth time, and may have another plan from then on.
+        for _ in range(8):
+            self._plans.clear()
+            for outcome in self.session.carry_out(tasks).outcomes:
+                outcome.get()
+        return self._most()
+
+    def sweep(self) -> int:
+        """The same of a sweep."""
+        for _ in range(8):
+            self._plans.clear()
+            self.session.sweep()
+        return self._most()
+
+    def _most(self) -> int:
+        assert self._plans
+        return max(rows for plan in self._plans for rows in _rows(plan["Plan"]))
+
+
+def _rows(node: dict[str, Any]) -> Iterator[int]:
+    removed = sum(value for name, value in node.items() if name.startswith("Rows Removed"))
+    yield int((node["Actual Rows"] + removed) * node["Actual Loops"])
+    for child in node.get("Plans", ()):
+        yield from _rows(child)
+
+
+@pytest.fixture(scope="module")
+def plans(database: Database) -> Iterator[_Plans]:
+    """Of a session on a queue with many jobs in each place."""
+    database.clear()
+    with connected(database.url) as control:
+        session = Session(
+            url=database.url,
+            interval=True,
+            rows=Rows(opened(control, SECRET)),
+            new_id=new_uuid,
+            lately=RecentActivity(time.monotonic),
+            steady=time.monotonic,
+        )
+        uids = _fill(session)
+        name = control.info.dbname
+        for setting, value in _TOLD.items():
+            control.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+        control.execute("ANALYZE")
+    session.close()
+    made = _Plans(session, uids)
+    made.begin()
+    yield made
+    session.close()
+
+
+def _fill(session: Session) -> list[str]:
+    """Jobs of some priorities, a quarter of them in each of four places; returns the uids of those in progress."""
+    choose = random.Random(1).choice
+    jobs = tuple(c.NewJob(content=b"{}", priority=choose([1, 2, 3]), tags=choose([(), ("t",)])) for _ in range(JOBS))
+    session.carry_out([c.CreateQueue(**WHO)])
+    session.carry_out([c.AddJobs(**WHO, jobs=jobs, defaults=Defaults())])
+    uids: list[str] = []
+    for state in (None, State.COMPLETE, State.FAILED):
+        claims = c.Claims(queues=("q",), access_key=b"key", count=JOBS // 4)
+        uids = [one.job.spec.uid for one in session.carry_out([claims]).outcomes[0].get().jobs]
+        updates = tuple(c.JobUpdate(uid=uid, changes=c.Changes(state=state)) for uid in uids)
+        session.carry_out([c.UpdateJobs(**WHO, updates=updates)])
+    return uids
+
+
+@pytest.mark.parametrize("tags", [(), ("t",)])
+def test_a_claim_reads_as_many_rows_as_it_takes(plans: _Plans, tags: tuple[str, ...]) -> None:
+    assert plans.most(c.Claims(queues=("q",), access_key=b"key", count=5, tags=tags)) <= FEW
+
+
+def test_a_job_is_found_by_its_uid_and_changed_there(plans: _Plans) -> None:
+    tasks = [c.ReadJob(**WHO, uid=uid) for uid in plans.uids[:9]]
+    changes = c.Changes(progress=1)
+    update = c.UpdateJobs(**WHO, updates=tuple(c.JobUpdate(uid=uid, changes=changes) for uid in plans.uids[:9]))
+    assert plans.most(*tasks, update) <= FEW
+
+
+def test_adding_looks_at_no_other_job(plans: _Plans) -> None:
+    jobs = (c.NewJob(content=b"{}", uid=new_uuid(), tags=("t",), unique_key="k"), c.NewJob(content=b"{}"))
+    assert plans.most(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults())) <= FEW
+
+
+def test_a_sweep_reads_only_what_is_due(plans: _Plans) -> None:
+    assert plans.sweep() <= FEW
+
+
+@pytest.mark.parametrize("state", [None, *State])
+def test_a_page_in_execution_order_reads_only_its_jobs(plans: _Plans, state: State | None) -> None:
+    assert plans.most(c.ListJobs(**WHO, filter=c.Filter(state=state), limit=5, scan=5)) <= FEW
+
+
+def test_a_page_by_time_sorts_the_queue(plans: _Plans) -> None:
+    """An index for it would cost each change of a job a write: see docs/cluster.md."""
+    assert plans.most(c.ListJobs(**WHO, filter=c.Filter(), limit=5, scan=5, sort=Sort.CREATED)) >= JOBS
+
+
+def test_figures_are_read_from_the_tally(plans: _Plans) -> None:
+    assert plans.most(c.ReadStats(**WHO)) <= FEW
