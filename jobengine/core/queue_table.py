@@ -369,10 +369,11 @@ class QueueTable:
 
     def dismantle(self) -> Iterator[None]:
         """Free the memory of a table that is no longer used; each step frees a slice."""
-        indexes: list[Ordered[Any]] = [*self.places.values(), *self.ready_by_tag.values()]
-        indexes += (self.deadlines, self.wall_deadlines)
+        indexes: list[Ordered[Any]] = [*self.places.values(), self.deadlines, self.wall_deadlines]
+        indexes += (*self.ready_by_tag.values(), *self.ready_by_tags.values())
         indexes += (part for index in self.sort_indexes.values() for part in index.states.values())
         self.ready_by_tag.clear()
+        self.ready_by_tags.clear()
         self.sort_indexes.clear()
         while indexes:
             if not indexes[-1].drop_block():
