@@ -1,6 +1,7 @@
 # make run      a virtual environment, the server in it, its database in ./data
 # make test     the same environment with what tests need, and all tests
 # make quick    the tests that take less than a minute in all, and no programs beside Python
+# make test-postgres   run all tests of the API in memory on PostgreSQL; make test runs a part of them there
 # make check    what a change must pass: linters, type checker, audit, all tests, and the quick ones on every other Python here
 # make audit    look for known vulnerabilities in what requirements.lock pins; says if the service can't be reached
 # make torture  kills, power cuts, full disks and more, for MINUTES where the tests take seconds, against a plain model
@@ -26,7 +27,10 @@ BY_FILE := --dist loadfile --no-loadscope-reorder
 PYTHONS = $(shell for minor in 11 12 13 14 15 16 17 18 19; do python3.$$minor -c '' 2>&- && echo python3.$$minor; done)
 OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d" % sys.version_info[1])'),$(PYTHONS))
 
-.PHONY: run programs test quick quick-on-others lint audit check torture fuzz mutants pictures bench clean
+# What rules, time and waiting make of a request: the rest of tests/web is about requests, which know no engine.
+ON_POSTGRES := $(patsubst %,tests/web/test_%.py,finish_and_claim leases long_polls retries time workers)
+
+.PHONY: run programs test test-postgres quick quick-on-others lint audit check torture fuzz mutants pictures bench clean
 # Missing programs are installed first, before anything that takes time.
 .NOTPARALLEL:
 
@@ -40,6 +44,10 @@ programs:
 test: programs $(VENV)/installed-test
 	@echo "All tests, on $$($(BIN)/python --version)"
 	$(BIN)/python -m pytest -n $$(expr $$(nproc) + 1) $(BY_FILE) $(PYTEST_ARGS)
+	$(IN_MEMORY) $(BIN)/python -m pytest --engine=postgres -n $$(nproc) $(BY_FILE) $(ON_POSTGRES)
+
+test-postgres: programs $(VENV)/installed-test
+	$(IN_MEMORY) $(BIN)/python -m pytest -rs --engine=postgres -n $$(expr $$(nproc) + 1) $(BY_FILE) tests/web
 
 quick: $(VENV)/installed-test
 	@echo "Quick tests, on $$($(BIN)/python --version)"

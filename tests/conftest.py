@@ -13,6 +13,7 @@ pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection")
 
 from jobengine.daemon.settings import SETTINGS  # noqa: E402  # as below
 from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import modules whose asserts pytest rewrites
+from tests.kinds import Kind, OnFile, OnPostgres, run_until  # noqa: E402  # as above
 from tests.postgres import cluster, database  # noqa: E402, F401  # for tests of the engine on PostgreSQL
 from tests.processes import nothing_outlives_its_test, nothing_outlives_the_tests  # noqa: E402, F401  # for all tests
 
@@ -21,8 +22,17 @@ _OF_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option of the dashboard's tests: their own conftest is read too late for that."""
+    """Add options of some tests: their own conftest is read too late for that."""
     parser.addoption("--pictures", metavar="DIRECTORY", help="keep pictures of every page of the dashboard there")
+    engines = ["file", "postgres"]
+    parser.addoption("--engine", choices=engines, default="file", help="what servers in memory keep their jobs in")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out tests of what an engine on a file does in another way, and say in which."""
+    marker = item.get_closest_marker("only_on_a_file")
+    if marker is not None and item.config.getoption("--engine") != "file":
+        pytest.skip(f"on PostgreSQL {marker.args[0]}")
 
 
 def pytest_configure() -> None:
@@ -47,32 +57,36 @@ class _Keeper:
         self.events.append(event)
 
 
+@pytest.fixture(scope="session")
+def kind_of_engine(request: pytest.FixtureRequest) -> Iterator[Kind]:
+    """What servers in memory keep their jobs in."""
+    if request.config.getoption("--engine") == "file":
+        yield OnFile()
+        return
+    on_postgres = OnPostgres(request.getfixturevalue("cluster"))
+    yield on_postgres
+    on_postgres.close()
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., MemoryServer]]:
+def start(kind_of_engine: Kind, tmp_path: Path) -> Iterator[Callable[..., MemoryServer]]:
     """Starts a server with a queue `q` that `key` opens."""
     started: list[MemoryServer] = []
 
     def start(**parts: Any) -> MemoryServer:
-        server = MemoryServer(tmp_path / f"db{len(started)}", **parts)
+        server = kind_of_engine.make(tmp_path / f"db{len(started)}", **parts)
         started.append(server)
         made: list[Any] = []
         admin = {"X-Admin-Key": server.admin_key.decode()} if server.admin_key else {}
         body = {"name": "q", "access_key": "key"}
         server.ask("PUT", "/api/v1/queue", body=body, key=None, headers=admin).addBoth(made.append)
-        while not made:
-            step = getattr(server.engine.thread, "step", None)
-            server.pump()
-            if step is not None and not made:
-                step()
+        run_until(server, lambda: bool(made))
         assert made[0].status == 201
         return server
 
     yield start
     for server in started:
-        # End streams that are still open now, and not when the garbage collector finds them.
-        server.engine.release()
-        server.pump()
-        server.engine.journal.close(orderly=False)
+        kind_of_engine.end(server)
 
 
 @pytest.fixture

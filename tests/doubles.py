@@ -10,7 +10,7 @@ from uuid import UUID
 from attrs import define, field, frozen
 from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -103,10 +103,24 @@ class CountedIds:
         return str(UUID(int=self.given))
 
 
-def new_clock() -> Clock:
-    clock = Clock()
-    clock.rightNow = float(START)
-    return clock
+class ToldClock(Clock):
+    """A clock that tells what time it is before anything happens at that time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rightNow = float(START)
+        self.told: list[Callable[[float], None]] = []
+
+    def advance(self, amount: float) -> None:
+        self.rightNow += amount
+        if amount:
+            for tell in self.told:
+                tell(self.rightNow)
+        super().advance(0)
+
+
+def new_clock() -> ToldClock:
+    return ToldClock()
 
 
 def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
@@ -127,11 +141,11 @@ def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
     return engine
 
 
-def start(engine: LocalEngine, settle: Callable[[], None]) -> None:
+def start(engine: Any, settle: Callable[[], None]) -> None:
     """Start an engine; `settle` lets everything happen that needs no time. Raises the error of a failed start."""
     engine.open()
     results: list[Any] = []
-    engine.start().addBoth(results.append)
+    ensureDeferred(engine.start()).addBoth(results.append)
     settle()
     (result,) = results
     if isinstance(result, Failure):
@@ -216,9 +230,11 @@ class MemoryServer:
     others: Others = no_others
     #: Makes the turns for long work.
     turns: Callable[[Clock], Turns] = Turns
+    #: Makes its engine; see make_engine.
+    make: Callable[..., Any] = make_engine
     #: Wraps the engine for the API, for example in one that fails.
-    door: Callable[[LocalEngine], Any] = lambda engine: engine
-    engine: LocalEngine = field(init=False)
+    door: Callable[[Any], Any] = lambda engine: engine
+    engine: Any = field(init=False)
     site: JobSite = field(init=False)
     _agent: "_Agent" = field(init=False)
 
@@ -226,7 +242,7 @@ class MemoryServer:
         self.start()
 
     def start(self) -> None:
-        self.engine = make_engine(self.path, **{"clock": self.clock, **self.engine_parts})
+        self.engine = self.make(self.path, **{"clock": self.clock, **self.engine_parts})
         start(self.engine, lambda: self.clock.advance(0))
         wire = Wire(defaults=self.defaults, max_depth=self.limits.json_depth, **self.wire_parts)
         turns = self.turns(self.clock)
@@ -239,7 +255,7 @@ class MemoryServer:
         self._agent = _Agent(self.site)
 
     def stop(self) -> None:
-        done = self.engine.stop()
+        done = ensureDeferred(self.engine.stop())
         self.pump()
         assert done.called
 

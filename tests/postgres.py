@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -20,10 +21,12 @@ from jobengine.engine.postgres.schema import migrate
 from jobengine.engine.postgres.sealing import SealedKey, new_key
 from tests.doubles import QUICK_KDF, SECRET
 
-__all__ = ["Cluster", "Database", "cluster", "database", "running"]
+__all__ = ["PRETENDED", "Cluster", "Database", "Pretended", "cluster", "database", "running"]
 
 #: The tables of a database, without meta.
 TABLES = ("queue", "job", "tag", "unique_key", "tally", "lane", "event", "gone")
+#: Reads the time of a database with a clock of its own, in SQL.
+PRETENDED: Final = "(SELECT at FROM pretended)"
 #: Settings of a small cluster, which syncs like any other.
 SETTINGS = {
     "listen_addresses": "",
@@ -137,14 +140,27 @@ class Database:
     def clear(self, secret: bytes | None = None) -> None:
         """Remove all queues and jobs, and take another SECRET."""
         with connected(self.url, interval=True) as connection, connection.transaction():
-            for table in TABLES:
-                connection.execute(f"DELETE FROM {table}")
-            connection.execute("UPDATE meta SET ahead = 0")
+            connection.execute("; ".join([*(f"DELETE FROM {table}" for table in TABLES), "UPDATE meta SET ahead = 0"]))
             if secret is not None:
                 self._rekey(connection, new_key(secret, QUICK_KDF))
 
     def _rekey(self, connection: "psycopg.Connection[Row]", key: SealedKey) -> None:
         connection.execute("UPDATE meta SET salt = %s, sealed = %s", [key.salt, key.sealed])
+
+
+class Pretended:
+    """The clock of a database that has one of its own, and a connection for what a test reads."""
+
+    def __init__(self, url: str) -> None:
+        options = "-c search_path=jobengine -c synchronous_commit=off"
+        self.connection: psycopg.Connection[Any] = psycopg.connect(url, autocommit=True, options=options)
+        self.connection.execute("CREATE TABLE IF NOT EXISTS pretended (at bigint)")
+        self.connection.execute("DELETE FROM pretended")
+        self.connection.execute("INSERT INTO pretended VALUES (0)")
+
+    def tell(self, seconds: float) -> None:
+        """Set the clock."""
+        self.connection.execute("UPDATE pretended SET at = %s", [int(seconds * 1000)])
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-import psycopg
 from twisted.internet.defer import Deferred
 
 from jobengine.engine.door import Engine
@@ -16,11 +15,9 @@ from jobengine.engine.postgres.schema import opened
 from jobengine.engine.postgres.session import Session
 from tests.contract.pending import ToldWorld
 from tests.doubles import SECRET, AtOnce, CountedIds
+from tests.postgres import PRETENDED, Pretended
 
 __all__ = ["PostgresWorld", "session_on"]
-
-#: The table from which a database with a clock of its own reads the time.
-PRETENDED = "(SELECT at FROM pretended)"
 
 
 def session_on(url: str, **parts: Any) -> Session:
@@ -46,23 +43,19 @@ class PostgresWorld(ToldWorld):
         self._url = url
         self._parts = parts
         self._new_id = CountedIds()
-        self.control = psycopg.connect(
-            url, autocommit=True, options="-c search_path=jobengine -c synchronous_commit=off"
-        )
-        self.control.execute("CREATE TABLE IF NOT EXISTS pretended (at bigint)")
-        self.control.execute("DELETE FROM pretended")
-        self.control.execute("INSERT INTO pretended VALUES (%s)", [self.now])
+        self._pretended = Pretended(url)
+        self.control = self._pretended.connection
+        self._set_time()
         self._start()
 
     def _start(self) -> None:
         self._postgres = PostgresEngine(
-            url=self._url,
             secret=lambda: SECRET,
             clock=self._clock,
             new_id=self._new_id,
             time=PRETENDED,
             interval=True,
-            **{"thread": lambda _name: AtOnce(), **self._parts},
+            **{"url": self._url, "thread": lambda _name: AtOnce(), **self._parts},
         )
         self._postgres.open()
         Deferred.fromCoroutine(self._postgres.start())
@@ -96,7 +89,7 @@ class PostgresWorld(ToldWorld):
         self.settle()
 
     def _set_time(self) -> None:
-        self.control.execute("UPDATE pretended SET at = %s", [self.now])
+        self._pretended.tell(self.now / 1000)
 
     def reopen(self) -> None:
         self._stop()

@@ -1,5 +1,6 @@
 """Short forms of requests that many tests make."""
 
+import re
 from typing import Any
 
 from tests.doubles import Answer, MemoryServer
@@ -21,6 +22,7 @@ __all__ = [
     "take",
     "update",
     "v1",
+    "waiters",
     "waiting",
 ]
 
@@ -106,6 +108,13 @@ def waiting(server: MemoryServer, *names: str, **more: Any) -> list[Answer]:
     server.ask("POST", "/api/v1/job/next", body=body).addBoth(answers.append)
     server.pump()
     return answers
+
+
+def waiters(server: MemoryServer, on: str) -> int:
+    """How many wait for jobs, for ends or for events."""
+    figures = server.call("GET", "/metrics", key=None).body.decode()
+    (found,) = re.findall(rf'^jobengine_waiters{{on="{on}"}} (\d+)', figures, re.MULTILINE)
+    return int(found)
 
 
 def make_queue(server: MemoryServer, name: str, key: str = "key") -> None:

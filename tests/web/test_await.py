@@ -6,7 +6,7 @@ import pytest
 
 from tests.doubles import Answer, MemoryServer
 from tests.http.connection import Connection, request
-from tests.web.asking import add, change, claim, hold, listed, put, read, set_up, update
+from tests.web.asking import add, change, claim, hold, listed, put, read, set_up, update, waiters
 
 
 def _await(server: MemoryServer, uid: str, wait: str = "30", key: str = "key") -> list[Answer]:
@@ -100,7 +100,7 @@ def test_nothing_is_left_of_a_client_that_has_gone(server: MemoryServer) -> None
     uid = add(server)["uid"]
     asked = request("GET", f"/api/v1/job?queueName=q&jobUID={uid}&wait=30", "X-Access-Key: key")
     Connection(server).send(asked).go()
-    assert not server.engine.executor.waiters.ends
+    assert waiters(server, "end") == 0
     assert update(server, uid, "complete").status == 200
 
 

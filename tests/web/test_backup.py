@@ -13,6 +13,7 @@ from tests.doubles import SECRET, Answer, MemoryServer
 from .asking import add
 
 ADMIN = {"X-Admin-Key": "admin"}
+ELSEWHERE = pytest.mark.only_on_a_file("a backup is made with its own tools")
 
 
 def backup(server: MemoryServer, method: str = "GET") -> Answer:
@@ -24,6 +25,7 @@ def guarded(start: Callable[..., MemoryServer]) -> MemoryServer:
     return start(admin_key=b"admin")
 
 
+@ELSEWHERE
 def test_the_answer_is_a_database_with_all_that_was_answered(guarded: MemoryServer, tmp_path: Path) -> None:
     for _ in range(3):
         add(guarded, {"text": "x" * 200_000})
@@ -36,6 +38,7 @@ def test_the_answer_is_a_database_with_all_that_was_answered(guarded: MemoryServ
     assert (report.damage, report.states["queued"]) == (None, 3)
 
 
+@ELSEWHERE
 def test_head_has_no_body_and_leaves_nothing_open(guarded: MemoryServer) -> None:
     for _ in range(10):
         assert backup(guarded, "HEAD").status == 200

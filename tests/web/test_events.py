@@ -8,51 +8,13 @@ import pytest
 from twisted.logger import LogEvent
 
 from tests.doubles import MemoryServer, Stepped
-from tests.http.connection import Connection, request
-from tests.web.asking import add, change, hold, make_queue, set_up, update
-
-
-class _Watcher:
-    """A client that watches the queue `q`."""
-
-    def __init__(self, server: MemoryServer, *headers: str, key: str = "key") -> None:
-        asked = request("GET", "/api/v1/events?queueName=q", f"X-Access-Key: {key}", *headers)
-        self.connection = Connection(server).send(asked)
-
-    @property
-    def text(self) -> str:
-        """The body so far, which may not be complete."""
-        head, _, data = self.connection.sent.partition(b"\r\n\r\n")
-        assert b"Content-Type: text/event-stream" in head
-        body = b""
-        while data:
-            size, _, data = data.partition(b"\r\n")
-            body, data = body + data[: int(size, 16)], data[int(size, 16) + 2 :]
-        return body.decode()
-
-    @property
-    def events(self) -> list[dict[str, str]]:
-        """Its events, by field; comments are left out."""
-        blocks = [block for block in self.text.split("\n\n") if block.strip(":\n")]
-        return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
-
-    @property
-    def changes(self) -> list[tuple[str, str | None, str | None]]:
-        """Uid, state before and state now, of each event of a job."""
-        told = [json.loads(event["data"]) for event in self.events if event["event"] == "job"]
-        return [(each["uid"], each["before"], each["state"]) for each in told]
-
-    @property
-    def ended(self) -> bool:
-        return self.connection.sent.endswith(b"0\r\n\r\n")
-
-
-def _watchers(server: MemoryServer) -> int:
-    return server.engine.executor.feed.watching
+from tests.kinds import run_until
+from tests.web.asking import add, change, hold, make_queue, set_up, update, waiters
+from tests.web.watching import Watcher
 
 
 def test_every_change_of_state_is_an_event(server: MemoryServer) -> None:
-    watcher = _Watcher(server)
+    watcher = Watcher(server)
     assert watcher.text == ":\n\n"
     uid = add(server, timeout_seconds=5, max_attempts=2, keep_minutes=1)["uid"]
     job = hold(server)
@@ -75,7 +37,7 @@ def test_every_change_of_state_is_an_event(server: MemoryServer) -> None:
 
 
 def test_an_event_has_an_id_a_kind_and_its_time(server: MemoryServer) -> None:
-    watcher = _Watcher(server)
+    watcher = Watcher(server)
     server.clock.advance(0.25)
     add(server)
     (event,) = watcher.events
@@ -85,25 +47,25 @@ def test_an_event_has_an_id_a_kind_and_its_time(server: MemoryServer) -> None:
 
 
 def test_the_changes_of_other_queues_are_not_told(server: MemoryServer) -> None:
-    watcher = _Watcher(server)
+    watcher = Watcher(server)
     make_queue(server, "r")
     server.call("PUT", "/api/v1/job", body={"queue_name": "r", "job": {"content": {}}})
     assert watcher.events == []
 
 
 def test_all_watchers_get_the_event(server: MemoryServer) -> None:
-    watchers = [_Watcher(server) for _ in range(3)]
+    watchers = [Watcher(server) for _ in range(3)]
     add(server)
     assert [len(watcher.events) for watcher in watchers] == [1, 1, 1]
 
 
 def test_a_stream_goes_on_behind_the_last_event_that_was_seen(server: MemoryServer) -> None:
-    first = _Watcher(server)
+    first = Watcher(server)
     uids = [add(server)["uid"] for _ in range(3)]
     first.connection.go()
     uids.append(add(server)["uid"])
     for seen in range(3):
-        resumed = _Watcher(server, f"Last-Event-ID: {first.events[seen]['id']}")
+        resumed = Watcher(server, f"Last-Event-ID: {first.events[seen]['id']}")
         assert [uid for uid, _, _ in resumed.changes] == uids[seen + 1 :]
     add(server)
     assert len(resumed.events) == 2
@@ -112,53 +74,55 @@ def test_a_stream_goes_on_behind_the_last_event_that_was_seen(server: MemoryServ
 
 
 def test_a_stream_that_goes_on_tells_nothing_of_other_queues(server: MemoryServer) -> None:
-    first = _Watcher(server)
+    first = Watcher(server)
     add(server)
     make_queue(server, "r")
     server.call("PUT", "/api/v1/job", body={"queue_name": "r", "job": {"content": {}}})
     mine = add(server)["uid"]
-    resumed = _Watcher(server, f"Last-Event-ID: {first.events[0]['id']}")
+    resumed = Watcher(server, f"Last-Event-ID: {first.events[0]['id']}")
     assert [uid for uid, _, _ in resumed.changes] == [mine]
 
 
 @pytest.mark.parametrize("last", ["x", "0-1", "1", "-", "\u00fc", "00000000-999999", "00000000-\u00b2"])
 def test_a_stream_that_cannot_go_on_there_begins_with_gone(server: MemoryServer, last: str) -> None:
     add(server)
-    watcher = _Watcher(server, f"Last-Event-ID: {last}")
+    watcher = Watcher(server, f"Last-Event-ID: {last}")
     assert [event["event"] for event in watcher.events] == ["gone"]
     add(server)
     assert [event["event"] for event in watcher.events] == ["gone", "job"]
 
 
+@pytest.mark.only_on_a_file("events are kept for ten minutes, also over a restart")
 def test_an_event_of_before_a_restart_is_gone(server: MemoryServer) -> None:
-    first = _Watcher(server)
+    first = Watcher(server)
     add(server)
     last = first.events[0]["id"]
     server.engine_parts["new_id"] = lambda: "feedfeed-0000-0000-0000-000000000000"
     server.restart()
     assert first.ended
-    assert [event["event"] for event in _Watcher(server, f"Last-Event-ID: {last}").events] == ["gone"]
+    assert [event["event"] for event in Watcher(server, f"Last-Event-ID: {last}").events] == ["gone"]
 
 
+@pytest.mark.only_on_a_file("events are kept for ten minutes, also over a restart")
 def test_what_is_no_longer_kept_is_gone(server: MemoryServer) -> None:
-    first = _Watcher(server)
+    first = Watcher(server)
     add(server)
     first.connection.go()
     for _ in range(2):
         jobs: Any = [{"content": {}}] * 5001
         assert server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": jobs}).status == 201
-    resumed = _Watcher(server, f"Last-Event-ID: {first.events[0]['id']}")
+    resumed = Watcher(server, f"Last-Event-ID: {first.events[0]['id']}")
     assert [event["event"] for event in resumed.events] == ["gone"]
 
 
 def test_an_event_is_told_when_it_is_on_disk(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
     server = start(engine_parts={"thread": stepped})
-    watcher = _Watcher(server)
+    watcher = Watcher(server)
+    run_until(server, lambda: bool(watcher.connection.sent) and not stepped.waiting)
     server.ask("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}})
     server.pump()
     assert watcher.events == []
-    stepped.step()
-    server.pump()
+    run_until(server, lambda: not stepped.waiting)
     assert len(watcher.events) == 1
 
 
@@ -173,13 +137,13 @@ def _change_all(server: MemoryServer, status: str) -> None:
 
 
 def test_a_reader_that_is_too_slow_is_dropped_and_others_are_not(server: MemoryServer) -> None:
-    slow, quick = _Watcher(server), _Watcher(server)
+    slow, quick = Watcher(server), Watcher(server)
     slow.connection.channel.pauseProducing()
     _add_2000(server)
     for _ in range(3):
         _change_all(server, "failed")
         _change_all(server, "queued")
-    assert _watchers(server) == 1
+    assert waiters(server, "events") == 1
     assert len(quick.events) == 14_000
     slow.connection.channel.resumeProducing()
     server.pump()
@@ -189,7 +153,7 @@ def test_a_reader_that_is_too_slow_is_dropped_and_others_are_not(server: MemoryS
 def test_a_reader_that_is_behind_for_a_moment_is_not_dropped_for_a_request_that_changes_many_jobs(
     server: MemoryServer,
 ) -> None:
-    watcher = _Watcher(server)
+    watcher = Watcher(server)
     watcher.connection.channel.pauseProducing()
     _add_2000(server)
     for status in ("failed", "queued", "failed"):
@@ -203,18 +167,18 @@ def test_a_reader_that_is_behind_for_a_moment_is_not_dropped_for_a_request_that_
 def test_a_reader_that_takes_nothing_is_cut_off_and_that_is_no_incident(
     server: MemoryServer, events: list[LogEvent]
 ) -> None:
-    watcher = _Watcher(server)
+    watcher = Watcher(server)
     watcher.connection.channel.pauseProducing()
     add(server)
     server.clock.advance(31)
     server.pump()
     assert not watcher.connection.open
-    assert _watchers(server) == 0
+    assert waiters(server, "events") == 0
     assert [event for event in events if "log_failure" in event] == []
 
 
 def test_a_silent_stream_has_signs_of_life(server: MemoryServer) -> None:
-    watcher = _Watcher(server)
+    watcher = Watcher(server)
     for _ in range(3):
         server.clock.advance(20)
         server.pump()
@@ -223,7 +187,7 @@ def test_a_silent_stream_has_signs_of_life(server: MemoryServer) -> None:
 
 @pytest.mark.parametrize("end", ["deleted", "stopped"])
 def test_a_stream_ends_with_its_queue_and_with_the_server(server: MemoryServer, end: str) -> None:
-    watcher = _Watcher(server)
+    watcher = Watcher(server)
     add(server)
     if end == "deleted":
         server.call("DELETE", "/api/v1/queue", query={"name": "q"})
@@ -232,21 +196,28 @@ def test_a_stream_ends_with_its_queue_and_with_the_server(server: MemoryServer, 
     assert watcher.ended
 
 
+def _timers(server: MemoryServer) -> int:
+    """How many there are, but for the one that lets events go that nobody watches any more."""
+    return len([call for call in server.clock.getDelayedCalls() if call.getTime() - server.clock.seconds() < 500])
+
+
 def test_nothing_is_left_of_a_client_that_has_gone(server: MemoryServer) -> None:
-    watcher, behind = _Watcher(server), _Watcher(server)
+    before = _timers(server)
+    watcher, behind = Watcher(server), Watcher(server)
     behind.connection.channel.pauseProducing()
     add(server)
     for each in (watcher, behind):
         each.connection.go()
-    assert _watchers(server) == 0
-    assert [call for call in server.clock.getDelayedCalls() if call.getTime() - server.clock.seconds() < 600] == []
+    assert waiters(server, "events") == 0
+    server.clock.advance(1)
+    assert _timers(server) == before
     assert add(server)["state"] == "queued"
 
 
 def test_a_key_that_was_revoked_learns_nothing_more(server: MemoryServer) -> None:
     body = {"queue_name": "q", "role": "viewer", "access_key": "v"}
     key_id = server.call("PUT", "/api/v1/queue/key", body=body).json["id"]
-    watcher, owner = _Watcher(server, key="v"), _Watcher(server)
+    watcher, owner = Watcher(server, key="v"), Watcher(server)
     add(server)
     server.call("DELETE", "/api/v1/queue/key", query={"name": "q", "keyID": key_id})
     add(server)
@@ -259,7 +230,7 @@ def test_a_key_that_was_revoked_learns_nothing_more(server: MemoryServer) -> Non
 def test_head_does_not_wait_for_events(server: MemoryServer) -> None:
     answer = server.call("HEAD", "/api/v1/events", query={"queueName": "q"})
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
-    assert _watchers(server) == 0
+    assert waiters(server, "events") == 0
 
 
 def test_errors_are_reported_before_the_stream_begins(server: MemoryServer) -> None:
@@ -271,11 +242,11 @@ def test_errors_are_reported_before_the_stream_begins(server: MemoryServer) -> N
 
 
 def test_a_queue_of_the_same_name_begins_its_own_stream(server: MemoryServer) -> None:
-    first = _Watcher(server)
+    first = Watcher(server)
     add(server)
     last = first.events[0]["id"]
     stream = last.rpartition("-")[0]
     assert server.call("DELETE", "/api/v1/queue", query={"name": "q"}).status == 204
     assert server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}).status == 201
     for event_id in (last, f"{stream}-0", f"{stream}-{'9' * 30}"):
-        assert [event["event"] for event in _Watcher(server, f"Last-Event-ID: {event_id}").events] == ["gone"]
+        assert [event["event"] for event in Watcher(server, f"Last-Event-ID: {event_id}").events] == ["gone"]

@@ -120,6 +120,7 @@ def test_a_live_server_is_ready(server: MemoryServer) -> None:
     assert (answer.status, answer.json) == (200, {"status": "ready", "durability": "commit"})
 
 
+@pytest.mark.only_on_a_file("the database has the interval")
 def test_readyz_shows_durability_by_interval(start: Callable[..., MemoryServer]) -> None:
     answer = start(engine_parts={"sync_interval": 0.05}).call("GET", "/readyz")
     assert answer.json["durability"] == "interval (50 ms)"

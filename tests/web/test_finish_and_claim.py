@@ -14,6 +14,7 @@ def _done(job: Any, **more: Any) -> dict[str, Any]:
     return {"queue_name": "q", "uid": job["uid"], "lease": job["lease"], "new_status": "complete", **more}
 
 
+@pytest.mark.only_on_a_file("there are batches, and reads are in them")
 def test_a_worker_finishes_a_job_and_gets_the_next_in_one_commit(server: MemoryServer) -> None:
     first, second = add(server)["uid"], add(server)["uid"]
     job = hold(server, worker="w")

@@ -19,6 +19,8 @@ from tests.web.asking import peek, put
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+pytestmark = pytest.mark.only_on_a_file("no database was ever of the Go version")
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -33,7 +33,7 @@ def _key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
     return name, frozenset(labels.items())
 
 
-def test_metrics_count_jobs_requests_and_commits(server: MemoryServer) -> None:
+def test_metrics_count_jobs_and_requests(server: MemoryServer) -> None:
     for _ in range(3):
         add(server)
     claim(server)
@@ -45,6 +45,14 @@ def test_metrics_count_jobs_requests_and_commits(server: MemoryServer) -> None:
     assert seen[_key("jobengine_requests_total", method="GET", route="/api/v1/job", status="404")] == 1
     assert seen[_key("jobengine_request_seconds_count", method="PUT", route="/api/v1/job")] == 3
     assert seen[_key("jobengine_request_seconds_count", method="GET", route="/api/v1/job")] == 1
+
+
+@pytest.mark.only_on_a_file("an engine has figures of its own")
+def test_metrics_count_commits(server: MemoryServer) -> None:
+    for _ in range(3):
+        add(server)
+    claim(server)
+    seen = _samples(server)
     assert seen[_key("jobengine_commits_total")] == 5
     assert seen[_key("jobengine_batch_records_sum")] == 5
     assert seen[_key("jobengine_sync_seconds_count")] >= 5

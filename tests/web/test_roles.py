@@ -1,6 +1,6 @@
 """Every call with every kind of key, from one table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import pytest
@@ -74,8 +74,11 @@ KEYED: Final = [call for call in CALLS if call.allowed is not None]
 UNKEYED: Final = [call for call in CALLS if call.allowed is None]
 
 
-def _named(calls: list[Call]) -> Any:
-    return pytest.mark.parametrize("call", [pytest.param(call, id=f"{call.method} {call.path}") for call in calls])
+def _named(calls: list[Call], marks: Mapping[str, pytest.MarkDecorator] | None = None) -> Any:
+    """Calls as parameters; `marks` are of some paths."""
+    marked = [(call, [marks[call.path]] if marks and call.path in marks else []) for call in calls]
+    params = [pytest.param(call, id=f"{call.method} {call.path}", marks=its) for call, its in marked]
+    return pytest.mark.parametrize("call", params)
 
 
 class _Table:
@@ -207,7 +210,7 @@ def test_the_role_comes_before_the_job(table: _Table, call: Call) -> None:
         assert there.json["title"] == missing.json["title"]
 
 
-@_named(CALLS)
+@_named(CALLS, {"/api/v1/backup": pytest.mark.only_on_a_file("a backup is made with its own tools")})
 def test_the_admin_may_make_every_call(guarded: _Table, call: Call) -> None:
     assert guarded.ask(call, None, {"X-Admin-Key": ADMIN}).status == call.status
 

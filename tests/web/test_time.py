@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from jobengine.core.model import State
 from tests.doubles import MemoryServer, Stepped, new_clock
 from tests.web.asking import add, claim, listed, peek, read, update, v1
+from tests.web.watching import Watcher
 
 MINUTE = 60
 
@@ -27,12 +27,6 @@ class _Late(Clock):
         if delay:
             return super().callLater(delay, callable, *args, **kw)
         return self._clock.callLater(delay, callable, *args, **kw)
-
-
-def _states(server: MemoryServer) -> dict[State, int]:
-    """The engine's count of the jobs of `q` by state; counting expires nothing."""
-    counts = server.engine.executor.tables.queues["q"].counts().states
-    return {state: count for state, count in counts.items() if count}
 
 
 def test_jobs_go_by_priority_and_then_by_arrival(server: MemoryServer) -> None:
@@ -156,16 +150,17 @@ def test_a_job_that_is_past_its_time_when_it_is_added_is_gone(server: MemoryServ
 
 
 def test_all_changes_of_time_happen_on_time_without_any_request(server: MemoryServer) -> None:
-    add(server, timeout_minutes=1, keep_minutes=2)
+    first = add(server, timeout_minutes=1, keep_minutes=2)["uid"]
     claim(server)
-    add(server, timeout_time=int(server.clock.seconds()) + 30)
-    assert _states(server) == {State.INPROGRESS: 1, State.QUEUED: 1}
-    server.clock.advance(30)
-    assert _states(server) == {State.INPROGRESS: 1}
-    server.clock.advance(30)
-    assert _states(server) == {State.FAILED: 1}
-    server.clock.advance(120)
-    assert _states(server) == {}
+    second = add(server, timeout_time=int(server.clock.seconds()) + 30)["uid"]
+    watcher = Watcher(server)
+    told = []
+    for seconds in (29.999, 0.001, 29.999, 0.001, 119.999, 0.001):
+        server.clock.advance(seconds)
+        server.pump()
+        told.append(watcher.changes)
+    gone, failed, removed = (second, "queued", None), (first, "inprogress", "failed"), (first, "failed", None)
+    assert told == [[], [gone], [gone], [gone, failed], [gone, failed], [gone, failed, removed]]
 
 
 def test_a_job_past_its_time_is_never_shown_in_its_old_state_even_if_the_timer_is_late(
@@ -200,6 +195,7 @@ def test_jobs_that_expired_while_the_server_was_stopped_are_expired_at_the_first
     assert read(server, uid).json["state"] == "failed"
 
 
+@pytest.mark.only_on_a_file("a server sweeps each second")
 def test_an_idle_server_sets_no_timers(server: MemoryServer) -> None:
     add(server)
     server.pump()

@@ -160,6 +160,8 @@ class Watches:
                 watch.watcher.give([batch])
         for watch in read.ended:
             watch.watcher.end()
+        # Whoever reads slowly may be long in noticing that its stream has ended.
+        self._watches = [watch for watch in self._watches if not watch.watcher.ended]
 
     def end(self) -> None:
         """End all streams."""
