@@ -21,7 +21,17 @@ from jobengine.engine.postgres.schema import migrate
 from jobengine.engine.postgres.sealing import SealedKey, new_key
 from tests.doubles import QUICK_KDF, SECRET
 
-__all__ = ["PRETENDED", "Cluster", "Database", "Pretended", "cluster", "database", "running"]
+__all__ = [
+    "PRETENDED",
+    "Cluster",
+    "Database",
+    "Pretended",
+    "cluster",
+    "database",
+    "is_installed",
+    "running",
+    "until_waiting",
+]
 
 #: The tables of a database, without meta.
 TABLES = ("queue", "job", "tag", "unique_key", "tally", "lane", "event", "gone")
@@ -35,6 +45,11 @@ SETTINGS = {
     "autovacuum_naptime": "10",
     "log_min_messages": "panic",
 }
+
+
+def is_installed() -> bool:
+    """Whether there is a PostgreSQL."""
+    return shutil.which("initdb") is not None or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 def _programs() -> Path:
@@ -77,13 +92,19 @@ class Cluster:
             self._command("initdb", "-D", str(self.path / "data"), *options), check=True, capture_output=True
         )
 
+    @property
+    def socket(self) -> Path:
+        return self.path / ".s.PGSQL.5432"
+
     def start(self) -> None:
         every = {**SETTINGS, **self.settings}
         settings = [part for name, value in every.items() for part in ("-c", f"{name}={value}")]
         command = self._command("postgres", "-D", str(self.path / "data"), "-k", str(self.path), *settings)
-        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 30
         while True:
+            if self._server is None or self._server.poll() is not None:
+                # It does not start while processes of one that was killed are still there.
+                self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 psycopg.connect(self.url("postgres")).close()
             except psycopg.OperationalError:
@@ -101,10 +122,10 @@ class Cluster:
             self._command("pg_basebackup", "-R", "-c", "fast", "-D", str(self.path / "data"), "-d", source), check=True
         )
 
-    def make_database(self, name: str) -> str:
-        """A new database, without tables; returns its URL."""
+    def make_database(self, name: str, how: str = "") -> str:
+        """A new database, without tables, with options of CREATE DATABASE; returns its URL."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} {how}")
         return self.url(name)
 
     def stop(self, how: int = signal.SIGINT) -> None:
@@ -131,8 +152,8 @@ class Database:
     url: str
 
     @classmethod
-    def make(cls, cluster: Cluster, name: str) -> "Database":
-        database = cls(cluster.make_database(name))
+    def make(cls, cluster: Cluster, name: str, how: str = "") -> "Database":
+        database = cls(cluster.make_database(name, how))
         with connected(database.url) as connection:
             migrate(connection, SECRET, QUICK_KDF)
         return database
@@ -161,6 +182,16 @@ class Pretended:
     def tell(self, seconds: float) -> None:
         """Set the clock."""
         self.connection.execute("UPDATE pretended SET at = %s", [int(seconds * 1000)])
+
+
+def until_waiting(connection: "psycopg.Connection[Any]", count: int) -> None:
+    """Return when so many connections to the database wait for a lock."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    for _ in range(20_000):
+        if len(connection.execute(waiting).fetchall()) >= count:
+            return
+        connection.execute("SELECT pg_sleep(0.001), pg_stat_clear_snapshot()")
+    raise AssertionError(f"there were never {count} that waited")
 
 
 @contextmanager

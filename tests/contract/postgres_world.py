@@ -37,10 +37,10 @@ def session_on(url: str, **parts: Any) -> Session:
 class PostgresWorld(ToldWorld):
     """A PostgresEngine whose database has a clock of its own."""
 
-    def __init__(self, url: str, **parts: Any) -> None:
-        """`parts` are given to the engine."""
+    def __init__(self, url: str, *, through: str | None = None, **parts: Any) -> None:
+        """The engine reaches the database `through` another URL, if one is given, and has these `parts`."""
         super().__init__()
-        self._url = url
+        self._url = through or url
         self._parts = parts
         self._new_id = CountedIds()
         self._pretended = Pretended(url)
@@ -55,7 +55,8 @@ class PostgresWorld(ToldWorld):
             new_id=self._new_id,
             time=PRETENDED,
             interval=True,
-            **{"url": self._url, "thread": lambda _name: AtOnce(), **self._parts},
+            url=self._url,
+            **{"thread": lambda _name: AtOnce(), **self._parts},
         )
         self._postgres.open()
         Deferred.fromCoroutine(self._postgres.start())

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from threading import Thread
 from typing import Any
 
@@ -16,7 +17,7 @@ from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.profile import LOCKING, OPTIMISTIC, Profile
 from jobengine.engine.postgres.session import Session
 from tests.contract.postgres_world import session_on
-from tests.postgres import Database
+from tests.postgres import Database, until_waiting
 
 pytestmark = pytest.mark.slow
 
@@ -123,3 +124,71 @@ def _ready(session: Session) -> list[Any]:
     page = c.ListJobs(**WHO, filter=c.Filter(state=State.QUEUED), limit=100_000, scan=100_000)
     (outcome,) = session.carry_out([page]).outcomes
     return [job for job in outcome.get().jobs if job.ready]
+
+
+@define
+class _Two:
+    """Two sessions that are held up before their commits, until both have decided or wait for the other."""
+
+    database: Database
+    sessions: list[Session]
+
+    def ask(self, task: c.Command[Any]) -> Any:
+        """The answer to one task."""
+        (outcome,) = self.sessions[0].carry_out([task]).outcomes
+        return outcome.get()
+
+    def at_once(self, task: c.Command[Any]) -> list[Any]:
+        """The outcomes of a task that both carry out at the same time."""
+        outcomes: list[Any] = []
+
+        def carry_out(session: Session) -> None:
+            outcomes.extend(session.carry_out([task]).outcomes)
+
+        threads = [Thread(target=carry_out, args=(session,)) for session in self.sessions]
+        with connected(self.database.url) as holder:
+            holder.execute("BEGIN")
+            # Each batch counts its changes there, as the last thing before its commit.
+            holder.execute("LOCK TABLE tally IN EXCLUSIVE MODE")
+            for thread in threads:
+                thread.start()
+            until_waiting(holder, 2)
+            holder.execute("ROLLBACK")
+        for thread in threads:
+            thread.join()
+        return outcomes
+
+
+@pytest.fixture
+def two(database: Database) -> Iterator[_Two]:
+    database.clear()
+    two = _Two(database, [session_on(database.url) for _ in range(2)])
+    two.ask(c.CreateQueue(**WHO))
+    yield two
+    for session in two.sessions:
+        session.close()
+
+
+def _new(**job: Any) -> c.AddJobs:
+    return c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}", **job),), defaults=Defaults())
+
+
+def test_two_adds_at_once_with_one_unique_key_add_one_job(two: _Two) -> None:
+    (added,) = two.ask(_new(unique_key="k"))
+    done = c.Changes(state=State.COMPLETE)
+    two.ask(c.UpdateJob(**WHO, uid=added.job.spec.uid, changes=done))
+    outcomes = two.at_once(_new(unique_key="k"))
+    (one,), (other,) = (outcome.get() for outcome in outcomes)
+    assert one.job.spec.uid == other.job.spec.uid
+    assert {one.new, other.new} == {True, False}
+
+
+def test_two_adds_at_once_with_one_uid_add_one_job(two: _Two) -> None:
+    outcomes = two.at_once(_new(uid=UIDS[0]))
+    assert sorted(outcome.get()[0].new for outcome in outcomes) == [False, True]
+
+
+def test_of_two_who_delete_a_job_at_once_one_is_told_that_it_is_gone(two: _Two) -> None:
+    (added,) = two.ask(_new())
+    outcomes = two.at_once(c.DeleteJob(**WHO, uid=added.job.spec.uid))
+    assert sorted(isinstance(outcome, Done) for outcome in outcomes) == [False, True]

@@ -3,6 +3,7 @@
 import socket
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Self
 
 
@@ -16,6 +17,8 @@ class CuttingProxy:
     def __init__(self, port: int) -> None:
         #: Where the server is; it may be another one later.
         self.server_port = port
+        #: Whether new connections are closed at once.
+        self.refuses = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
@@ -59,12 +62,23 @@ class CuttingProxy:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
+    def passed(self, direction: str, before: int) -> int:
+        """The bytes that have passed since it was told to cut after `before` of them, which it will not do any more."""
+        with self._lock:
+            left, self._left[direction] = self._left[direction], None
+            return before - (left or 0)
+
+    def _connect(self) -> socket.socket:
+        if self.refuses:
+            raise ConnectionRefusedError
+        return socket.create_connection(("127.0.0.1", self.server_port))
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
                 try:
-                    server = socket.create_connection(("127.0.0.1", self.server_port))
+                    server = self._connect()
                 except OSError:
                     client.close()
                     continue
@@ -102,3 +116,18 @@ class CuttingProxy:
                 return data, False
             self._left[direction] = None
             return data[:left], True
+
+
+class UnixProxy(CuttingProxy):
+    """The same for a server with a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        super().__init__(0)
+
+    def _connect(self) -> socket.socket:
+        if self.refuses:
+            raise ConnectionRefusedError
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(str(self._path))
+        return server

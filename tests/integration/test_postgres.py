@@ -1,6 +1,7 @@
 """Daemons on PostgreSQL: several on one database, and what is left when one of them, or the database, is killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,9 +21,11 @@ from jobengine.engine.postgres import schema
 from jobengine.engine.postgres.connection import connected
 from tests.doubles import QUICK_KDF
 from tests.postgres import Cluster, Database, running
+from tests.torture.postgres_kills import PostgresKills
+from tests.torture.trials import Tally
 
 from .conftest import MakeDaemon
-from .daemons import SECRET, Client, Daemon, until
+from .daemons import SECRET, Client, Daemon, Reply, until
 
 #: The errors of a client whose server or connection is gone.
 LOST = (OSError, HTTPException)
@@ -271,3 +274,57 @@ def _follow(primary: Cluster, standby: Cluster) -> None:
         until("it is followed", lambda: connection.execute(state).fetchone() == (1,))
     with psycopg.connect(standby.url("postgres")) as connection:
         assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+
+
+@pytest.fixture
+def small(cluster: Cluster) -> Iterator[tuple[Path, Database]]:
+    """A disk of a few megabytes, and a database on it."""
+    place = cluster.path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", place], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.fail(f"this test mounts a tmpfs, and may not do so here; run it as root: {mounted.stderr}")
+    (place / "space").mkdir()
+    shutil.chown(place / "space", "nobody")
+    try:
+        with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE TABLESPACE small LOCATION '{place / 'space'}'")
+            yield place, Database.make(cluster, "small", "TABLESPACE small")
+            connection.execute("DROP DATABASE small WITH (FORCE)")
+            connection.execute("DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_without_room_in_the_database_changes_get_507_and_are_made_again_when_there_is_room(
+    make_daemon: MakeDaemon, small: tuple[Path, Database]
+) -> None:
+    place, database = small
+    database.clear(secret=SECRET.encode())
+    filler = place / "filler"
+    filler.write_bytes(bytes(4 << 20))
+    daemon = make_daemon(settings={"DATABASE_URL": database.url}).start()
+    # It can't be compressed.
+    content = {"text": os.urandom(30_000).hex()}
+    with daemon.client() as client:
+        client.make_queue()
+        replies: list[Reply] = []
+        while not replies or replies[-1].status == 201:
+            replies.append(client.add(content))
+        assert replies[-1].status == 507
+        assert "no room" in replies[-1].json["detail"]
+        added = {reply.json["uid"] for reply in replies[:-1]}
+        assert client.jobs().keys() == added
+        filler.unlink()
+        until("a change is made", lambda: client.add(content).status == 201)
+        assert client.jobs().keys() > added
+    assert daemon.stop() == 0
+
+
+def test_a_daemon_a_server_process_and_the_postmaster_are_killed_and_each_job_is_as_its_owner_knows(
+    tmp_path: Path,
+) -> None:
+    tally = Tally()
+    PostgresKills(kills=1, daemons=2).run(1, tmp_path, tally)
+    assert tally.kills == 3
+    assert tally.operations > 50

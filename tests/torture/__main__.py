@@ -17,12 +17,14 @@ from .full_disks import FullDisks
 from .images import ImageCuts
 from .kills import Kills
 from .machines import Lives
+from .postgres_kills import PostgresKills
 from .power_cuts import PowerCuts
 from .rekeys import Rekeys
 from .trials import run
 
 TRIALS = (
     Kills(),
+    PostgresKills(),
     PowerCuts(),
     ImageCuts(),
     FullDisks(),

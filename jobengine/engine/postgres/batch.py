@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from ...core import commands as c
 from ...core.errors import DomainError
-from ...core.facts import Fact
+from ...core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
 from ...core.model import Job, State
 from ...core.needs import PartialTables
 from ...core.rules import Lately, NewId, decide, expire, renew_key
@@ -78,6 +78,11 @@ class Batch:
         outcomes = [self._outcome(one) for one in self.loaded.asked]
         self._changes = changes_of(self._jobs(), self._now.known)
         return Result(now=self._now, outcomes=outcomes, swaps=self._swaps, soonest=self._soonest())
+
+    @property
+    def changes_queues(self) -> bool:
+        """Whether queues were made, changed or deleted."""
+        return any(isinstance(fact, QueueCreated | QueueChanged | QueueDeleted) for fact in self._facts)
 
     def write_queues(self, connection: "Connection[Row]") -> None:
         """Write the changes of queues; raises Redo if another connection has changed one."""

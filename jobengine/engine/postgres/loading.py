@@ -173,16 +173,21 @@ def begin(
     rows: Rows,
     clock: LiteralString,
     names: Sequence[str] | None,
+    first: Sequence[Statement] = (),
     *,
     profile: Profile = LOCKING,
     alone: bool = False,
 ) -> Now:
-    """Begin a transaction: read the time and these queues (None: all). With `alone`, no other may make queues."""
+    """
+    Begin a transaction: carry out `first`, and read the time and these queues (None: all).
+
+    With `alone`, no other may make queues.
+    """
     which: LiteralString = "true" if names is None else "q.name_digest = ANY(%s)"
     values = [] if names is None else [[rows.name(name) for name in names]]
     query = Statement(_QUEUES.format(clock=clock, which=which), values)
-    first = [profile.of(Statement(_ALONE))] if alone else []
-    *_, found = together(connection, Statement(profile.begin), *first, query)
+    alone_first = [profile.of(Statement(_ALONE))] if alone else []
+    *_, found = together(connection, Statement(profile.begin), *first, *alone_first, query)
     known = {}
     for _wall, _ahead, number, rev, watched, sealed, due in found:
         if number is not None:

@@ -14,7 +14,7 @@ from ...core.rules import Lately, NewId
 from ...core.state import Swap
 from ...storage.errors import StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
-from .asked import Task, asked, names_of
+from .asked import Task, asked, changes_jobs, names_of
 from .batch import Batch, Result
 from .clock import Pace
 from .connection import Row, Statement, connected, together
@@ -44,9 +44,12 @@ _TIDY: Final = 10
 _SLOTS: Final = 64
 
 _LANE: Final[LiteralString] = (
-    "INSERT INTO lane VALUES (%s, %s, %s) ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at"
+    "INSERT INTO lane VALUES (%s, %s, {clock}) ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at"
 )
-_LAST: Final[LiteralString] = "SELECT batch FROM lane WHERE id = %s FOR UPDATE"
+#: Waits for a transaction that has written the row, also for one that has inserted it: a SELECT would not see that.
+_LAST: Final[LiteralString] = (
+    "INSERT INTO lane VALUES (%s, 0, {clock}) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"
+)
 _AHEAD: Final[LiteralString] = "UPDATE meta SET ahead = %s WHERE ahead = %s"
 _SOONEST: Final[LiteralString] = (
     "SELECT min(least((SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1), "
@@ -96,6 +99,8 @@ class Session:
     _lane: int = field(factory=lambda: randbelow(1 << 62), init=False)
     _slot: int = field(factory=lambda: randbelow(_SLOTS), init=False)
     _batch: int = field(default=0, init=False)
+    #: Whether the transaction that is under way has written its number.
+    _noted: bool = field(default=False, init=False)
     #: When to tidy up next, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
@@ -171,8 +176,8 @@ class Session:
         """Whether the last commit was made although its connection was lost; raises OutcomeUnknown."""
         for _ in range(_RETURNS):
             try:
-                # If the old backend is still committing, it holds the row's lock: this waits for it.
-                row = self._connected().execute(_LAST, [self._lane]).fetchone()
+                # If the old backend has not ended yet, it holds the row's lock: this waits for it.
+                row = self._connected().execute(_LAST.format(clock=self.clock), [self._lane]).fetchone()
                 return row is not None and row[0] == self._batch
             except (OperationalError, InterfaceError):
                 self.close()
@@ -187,27 +192,35 @@ class Session:
     def _carry_out(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Result:
         alone = any(isinstance(task, c.CreateQueue) for task in tasks)
         every = any(isinstance(task, c.CreateQueue | c.AllQueues) for task in tasks)
-        now = self._begin(connection, None if every else names_of(tasks), alone=alone)
+        now = self._begin(connection, None if every else names_of(tasks), alone=alone, writes=changes_jobs(tasks))
         loaded = load(connection, self.rows, now, [asked(task, now.known, now.elapsed) for task in tasks])
         return self._commit(connection, Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded))
 
-    def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool) -> Now:
+    def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, **how: bool) -> Now:
         """Begin a transaction in which no job is due, except jobs that others have locked."""
         for _ in range(_SLICES):
-            now = self._read_now(connection, names, alone=alone)
+            now = self._read_now(connection, names, **how)
             if not any(one.due for one in now.known.values()):
                 break
             expired = self._expire(connection, now)
             self._expired += expired.swaps
             if not expired.swaps:
-                return self._read_now(connection, names, alone=alone)
+                return self._read_now(connection, names, **how)
         return now
 
-    def _read_now(self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool = False) -> Now:
-        """Begin a transaction. If the database's clock was set, write by how much it is ahead, and begin anew."""
+    def _read_now(
+        self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool = False, writes: bool = False
+    ) -> Now:
+        """
+        Begin a transaction; one that `writes` locks its lane's row first.
+
+        If the database's clock was set, write by how much it is ahead, and begin anew.
+        """
         while True:
             before = int(self.steady() * 1000)
-            now = begin(connection, self.rows, self.clock, names, profile=self.profile, alone=alone)
+            first = [self._note()] if writes else []
+            self._noted = writes
+            now = begin(connection, self.rows, self.clock, names, first, profile=self.profile, alone=alone)
             step = self._pace.step(now.elapsed, before, int(self.steady() * 1000))
             if not step:
                 return now
@@ -226,20 +239,32 @@ class Session:
         loaded = load_due(connection, self.rows, now, _SLICE)
         return self._commit(connection, Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded))
 
+    def _note(self) -> Statement:
+        """
+        Writes the number of the batch into the lane's row.
+
+        It is carried out in an earlier round trip than the COMMIT: whoever asks afterwards whether the batch was made
+        then waits for the row's lock, even if the COMMIT has not reached the backend yet.
+        """
+        self._batch += 1
+        return Statement(_LANE.format(clock=self.clock), [self._lane, self._batch])
+
     def _commit(self, connection: "Connection[Row]", batch: Batch) -> Result:
         """Decide, write, commit."""
         result = batch.decide()
-        batch.write_queues(connection)
         statements = batch.statements(self._slot)
-        if statements:
-            self._batch += 1
-            statements.append(Statement(_LANE, [self._lane, self._batch, result.now.wall]))
+        changes = bool(statements) or batch.changes_queues
+        if changes and not self._noted:
+            together(connection, self._note())
+        batch.write_queues(connection)
+        # Under SERIALIZABLE, what was read is true only once it is committed.
+        end = Statement("COMMIT" if changes or not self.profile.locks else "ROLLBACK")
         try:
-            together(connection, *statements, Statement("COMMIT"))
+            together(connection, *statements, end)
         except (DeadlockDetected, SerializationFailure, UniqueViolation, DiskFull):
             raise
         except (OperationalError, InterfaceError):
             self.close()
-            if not statements or not self._was_made():
+            if not changes or not self._was_made():
                 raise Redo from None
         return result

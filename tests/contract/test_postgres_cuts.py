@@ -1,0 +1,147 @@
+"""The connection to PostgreSQL breaks before, in or after a commit: a change is made once, or its outcome unknown."""
+
+import time
+from collections.abc import Iterator
+from threading import Thread
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from jobengine.engine.door import OutcomeUnknown, Unavailable
+from tests.contract.asking import Asker
+from tests.contract.postgres_world import PostgresWorld
+from tests.integration.cutting import UnixProxy
+from tests.postgres import Cluster, Database, until_waiting
+
+pytestmark = pytest.mark.slow
+
+#: Bytes from one cut to the next; the answer to a COMMIT is short.
+STEP = {"request": 197, "answer": 23}
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[UnixProxy]:
+    with UnixProxy(cluster.socket) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def world(database: Database, proxy: UnixProxy, monkeypatch: pytest.MonkeyPatch) -> PostgresWorld:
+    """An engine that reaches its database through the proxy; it waits for nothing."""
+    database.clear()
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    through = make_conninfo(database.url, host="127.0.0.1", port=proxy.port, sslmode="disable")
+    return PostgresWorld(database.url, through=through)
+
+
+@pytest.fixture
+def ask(world: PostgresWorld) -> Iterator[Asker]:
+    asker = Asker(world)
+    asker.create()
+    yield asker
+    world.close()
+
+
+def _redone(world: PostgresWorld) -> float:
+    """Batches that were carried out again."""
+    (figures,) = world.all_of(world.engine.figures())
+    (found,) = [one.value for one in figures if one.name == "batches_redone"]
+    return float(found)
+
+
+def _is_ready(world: PostgresWorld) -> bool:
+    (readiness,) = world.all_of(world.engine.readiness())
+    return bool(readiness.ready)
+
+
+@pytest.mark.parametrize(("direction", "is_redone"), [("request", True), ("answer", False)])
+def test_cut_at_any_byte_an_add_is_made_once(
+    world: PostgresWorld, ask: Asker, proxy: UnixProxy, direction: str, is_redone: bool
+) -> None:
+    ask.add()
+    before, cuts = _redone(world), 0
+    while True:
+        proxy.cut(direction, cuts * STEP[direction])
+        ask.add()
+        if not proxy.has_cut():
+            break
+        cuts += 1
+    assert len(ask.jobs()) == cuts + 2
+    assert cuts > 3
+    # A commit whose answer is lost was made; one whose request is cut was not, and is redone.
+    assert (_redone(world) > before) == is_redone
+
+
+@pytest.mark.parametrize("direction", ["request", "answer"])
+def test_a_claim_is_made_once_too(ask: Asker, proxy: UnixProxy, direction: str) -> None:
+    uids = [ask.add().spec.uid for _ in range(80)]
+    claimed: list[str] = []
+    while len(claimed) < len(uids):
+        proxy.cut(direction, len(claimed) * STEP[direction])
+        claimed.append(ask.hold().spec.uid)
+        if not proxy.has_cut():
+            break
+    assert claimed == uids[: len(claimed)]
+    assert len(claimed) > 3
+
+
+def test_a_queue_is_made_and_changed_once_though_the_answer_is_lost(ask: Asker, proxy: UnixProxy) -> None:
+    for number in range(1, 40):
+        proxy.cut("answer", number * 49)
+        ask.create(f"queue {number}")
+        if not proxy.has_cut():
+            break
+    assert number > 3
+
+
+def test_a_batch_is_not_redone_while_the_server_may_still_commit_it(
+    world: PostgresWorld, ask: Asker, proxy: UnixProxy
+) -> None:
+    ask.add()
+    world.control.execute("BEGIN")
+    world.control.execute("LOCK TABLE tally IN EXCLUSIVE MODE")
+    breaker = Thread(target=_break_while_it_waits, args=(world.control, proxy))
+    breaker.start()
+    ask.add()
+    breaker.join()
+    assert len(ask.jobs()) == 2
+
+
+def _break_while_it_waits(control: "psycopg.Connection[object]", proxy: UnixProxy) -> None:
+    """Break the connection of the server process that waits for the lock, and give it up when another waits."""
+    until_waiting(control, 1)
+    proxy.break_all()
+    until_waiting(control, 2)
+    control.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize(("direction", "is_made"), [("request", False), ("answer", True)])
+def test_if_the_database_stays_away_the_outcome_is_unknown_and_the_next_sweep_finds_it_back(
+    world: PostgresWorld, ask: Asker, proxy: UnixProxy, direction: str, is_made: bool
+) -> None:
+    length, jobs = _length(ask, proxy, direction), len(ask.jobs())
+    # The COMMIT is in the last bytes of a request; all of its answer may be lost but the last byte.
+    proxy.cut(direction, length - 1 if is_made else length - 100)
+    proxy.refuses = True
+    with pytest.raises(OutcomeUnknown):
+        ask.add()
+    assert proxy.has_cut()
+    with pytest.raises(Unavailable):
+        ask.add()
+    proxy.break_all()
+    world.advance(1)
+    assert not _is_ready(world)
+    proxy.refuses = False
+    world.advance(1)
+    assert _is_ready(world)
+    assert len(ask.jobs()) == jobs + is_made
+
+
+def _length(ask: Asker, proxy: UnixProxy, direction: str) -> int:
+    """Bytes that an add sends in this direction, once its statements are prepared."""
+    for _ in range(6):
+        ask.add()
+    proxy.cut(direction, 1 << 30)
+    ask.add()
+    return proxy.passed(direction, 1 << 30)

@@ -1,0 +1,100 @@
+"""A snapshot that is held open for long: what claims then cost, in pages, and that they get cheap again."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from attrs import define, field
+
+from jobengine.core import commands as c
+from jobengine.core.model import Defaults, State
+from jobengine.engine.postgres.connection import connected
+from tests.contract.asking import KEY, Asker
+from tests.contract.postgres_world import PostgresWorld
+from tests.postgres import Database
+
+pytestmark = pytest.mark.slow
+
+#: Jobs that go through at a time, and how often.
+JOBS, TIMES = 100, 10
+
+
+@define
+class _Claims:
+    """The last statement that claimed jobs."""
+
+    text: str = ""
+    values: Any = field(default=None)
+
+    def pages(self, url: str) -> int:
+        """Pages that it visits now."""
+        with connected(url) as connection, connection.transaction(force_rollback=True):
+            explained = connection.execute(
+                "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + self.text,
+                self.values,
+            ).fetchone()
+        assert explained is not None
+        plan = explained[0][0]["Plan"]
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+@pytest.fixture
+def claims(monkeypatch: pytest.MonkeyPatch) -> _Claims:
+    claims, execute = _Claims(), psycopg.Connection.execute
+
+    def note(self: Any, query: Any, params: Any = None, **how: Any) -> Any:
+        if isinstance(query, str) and query.startswith("WITH") and "SKIP LOCKED" in query:
+            claims.text, claims.values = query, params
+        return execute(self, query, params, **how)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", note)
+    return claims
+
+
+@pytest.fixture
+def world(database: Database, claims: _Claims) -> Iterator[PostgresWorld]:
+    database.clear()
+    world = PostgresWorld(database.url)
+    yield world
+    world.close()
+
+
+def _go_through(world: PostgresWorld, ask: Asker) -> None:
+    """Add jobs, claim them and complete them."""
+    new = tuple(c.NewJob(content=b"{}") for _ in range(JOBS))
+    ask.ask(c.AddJobs, jobs=new, defaults=Defaults())
+    claimed = ask.get(world.engine.claim(c.Claims(queues=("q",), access_key=KEY, count=JOBS))).jobs
+    assert len(claimed) == JOBS
+    done = c.Changes(state=State.COMPLETE)
+    updates = tuple(c.JobUpdate(uid=one.job.spec.uid, lease=one.job.standing.lease, changes=done) for one in claimed)
+    ask.ask(c.UpdateJobs, updates=updates)
+
+
+def test_after_a_snapshot_was_held_open_claims_visit_as_few_pages_as_before(
+    world: PostgresWorld, database: Database, claims: _Claims
+) -> None:
+    ask = Asker(world)
+    ask.create()
+    _go_through(world, ask)
+    _vacuum(database)
+    before = claims.pages(database.url)
+    with psycopg.connect(database.url) as holder:
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT 1")
+        during = []
+        for _ in range(TIMES):
+            _go_through(world, ask)
+            _vacuum(database)
+            during.append(claims.pages(database.url))
+    _vacuum(database)
+    after = claims.pages(database.url)
+    assert after <= before + 5, during
+    # Each job that went through meanwhile has left a part of a page to be walked past.
+    assert during[-1] < before + JOBS * TIMES / 5
+
+
+def _vacuum(database: Database) -> None:
+    """As autovacuum does now and then."""
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute("VACUUM jobengine.job")

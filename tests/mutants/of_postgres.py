@@ -1,0 +1,63 @@
+"""Safeties of the engine on PostgreSQL."""
+
+from typing import Final
+
+from .mutant import Mutant
+
+__all__ = ["OF_POSTGRES"]
+
+_SESSION: Final = "jobengine/engine/postgres/session.py"
+_LOADING: Final = "jobengine/engine/postgres/loading.py"
+_RACES: Final = "tests/contract/test_postgres_races.py"
+_CUTS: Final = "tests/contract/test_postgres_cuts.py"
+
+OF_POSTGRES: Final = (
+    Mutant(
+        "unique-key-lock",
+        "that whoever adds a job with a unique key locks the key",
+        _LOADING,
+        '"ORDER BY k.queue_id, k.key FOR UPDATE OF k"',
+        '"ORDER BY k.queue_id, k.key"',
+        (f"{_RACES}::test_two_adds_at_once_with_one_unique_key_add_one_job",),
+    ),
+    Mutant(
+        "job-lock",
+        "that whoever changes a job locks it before the rules are asked",
+        _LOADING,
+        'text = _BY_UID + " FOR UPDATE OF j" if self.locks else _BY_UID',
+        "text = _BY_UID",
+        (f"{_RACES}::test_of_two_who_delete_a_job_at_once_one_is_told_that_it_is_gone",),
+    ),
+    Mutant(
+        "redo-conflict",
+        "that a batch is carried out again if another connection was faster",
+        _SESSION,
+        "except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):\n                self.totals",
+        "except (Redo, SerializationFailure, DeadlockDetected):\n                self.totals",
+        (f"{_RACES}::test_two_adds_at_once_with_one_uid_add_one_job",),
+    ),
+    Mutant(
+        "lane-asked",
+        "that the database is asked whether a commit was made whose answer was lost",
+        _SESSION,
+        "            if not changes or not self._was_made():\n",
+        "            if True:\n",
+        (f"{_CUTS}::test_cut_at_any_byte_an_add_is_made_once",),
+    ),
+    Mutant(
+        "lane-waited-for",
+        "that who asks whether a commit was made waits for a server process that may still make it",
+        _SESSION,
+        '"INSERT INTO lane VALUES (%s, 0, {clock}) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"',
+        '"SELECT batch FROM lane WHERE id = %s"',
+        (f"{_CUTS}::test_a_batch_is_not_redone_while_the_server_may_still_commit_it",),
+    ),
+    Mutant(
+        "sealed-for-uid",
+        "that a record is refused in the row of another job",
+        "jobengine/engine/postgres/rows.py",
+        "(fact.queue, fact.job.spec.uid) != (queue.salt, uid):",
+        "fact.queue != queue.salt:",
+        ("tests/contract/test_postgres.py::test_a_row_that_was_put_in_the_place_of_another_is_refused",),
+    ),
+)
