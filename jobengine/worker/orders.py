@@ -1,10 +1,13 @@
 """The supervisor's orders to the driver, and its record of each job that the worker holds."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ..client.jobs import JobChanges
 
 __all__ = ["Abort", "Beat", "Claim", "Claimed", "Ended", "Hold", "Interrupt", "Order", "Report", "Start"]
+
+#: Seconds between heartbeats of a job without a time-out: they only ask whether it was cancelled.
+_WITHOUT_TIMEOUT: Final = 60.0
 
 
 class Claimed(Protocol):
@@ -25,11 +28,24 @@ class Claimed(Protocol):
 class Hold:
     """A job that the worker holds."""
 
-    __slots__ = ("began", "changes", "claimed", "interrupted", "progress", "refused", "running", "source", "uncertain")
+    __slots__ = (
+        "beat_seconds",
+        "began",
+        "changes",
+        "claimed",
+        "interrupted",
+        "progress",
+        "refused",
+        "running",
+        "source",
+        "uncertain",
+    )
 
     def __init__(self, claimed: Any, source: int) -> None:
         #: The client's object.
         self.claimed = claimed
+        #: Seconds between heartbeats.
+        self.beat_seconds: float = claimed.beat_seconds or _WITHOUT_TIMEOUT
         #: The number of its source.
         self.source = source
         #: The changes to report; None while the handler runs.

@@ -31,7 +31,9 @@ async def _outcomes(handler: Handler, jobs: int) -> list[Any]:
     ended: asyncio.Queue[Ends] = asyncio.Queue()
     crew = Crew(Handlers({"q": handler}, Hooks([], [], [])), None, ended.put_nowait, _unexpected, _unexpected)
     for number in range(jobs):
-        claimed = SimpleNamespace(queue=SimpleNamespace(name="q"), job=Job({"content": {"n": number}}))
+        claimed = SimpleNamespace(
+            beat_seconds=None, queue=SimpleNamespace(name="q"), job=Job({"content": {"n": number}})
+        )
         crew.start(Hold(claimed, 0))
     results: list[Any] = []
     while len(results) < jobs:

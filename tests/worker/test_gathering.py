@@ -1,0 +1,90 @@
+"""Outcomes that are gathered into few reports while many jobs wait to be started, and those that are not."""
+
+from typing import Any
+
+import pytest
+
+from jobengine.client.errors import Unavailable
+from jobengine.client.jobs import JobChanges
+from jobengine.worker.orders import Beat, Hold, Report
+
+from .fakes import DONE, Bench
+from .test_ahead import at_pace, started
+
+AWAY = Unavailable("No answer.")
+RELEASED: JobChanges = {"new_status": "queued"}
+
+
+def busy(**of: Any) -> tuple[Bench, list[Hold]]:
+    """A worker that runs 10 jobs, and these; 110 wait to be started."""
+    bench, running, waiting = at_pace(10, **of)
+    assert len(waiting) == 110
+    return bench, running
+
+
+def end(bench: Bench, running: list[Hold], jobs: int = 1, changes: JobChanges = DONE) -> list[Report]:
+    """Let jobs end one after the other at the same time; returns the reports that follow."""
+    reports = []
+    for _ in range(jobs):
+        bench.supervisor.finished(running.pop(0), changes)
+        orders = bench.plan()
+        running += started(orders)
+        reports += [order for order in orders if isinstance(order, Report)]
+    return reports
+
+
+def test_while_many_jobs_wait_outcomes_are_gathered_until_half_of_the_held_jobs_are_done() -> None:
+    bench, running = busy()
+    assert end(bench, running, 59) == []
+    (report,) = end(bench, running)
+    assert (len(report.holds), len(running)) == (60, 10)
+
+
+def test_when_few_jobs_wait_what_was_gathered_is_reported_at_once() -> None:
+    assert [len(report.holds) for report in end(*busy(), 78)] == [60, 18]
+
+
+def test_the_first_outcome_is_kept_for_20_ms() -> None:
+    bench, running = busy()
+    assert end(bench, running) == []
+    assert bench.next_in() == pytest.approx(0.02)
+    bench.now += 0.019
+    assert end(bench, running) == []
+    bench.now += 0.001
+    (report,) = bench.plan(Report)
+    assert len(report.holds) == 2
+
+
+def test_a_released_job_is_reported_at_once_as_another_worker_may_claim_it() -> None:
+    assert len(end(*busy(), changes=RELEASED)) == 1
+
+
+def test_the_outcome_of_a_job_with_a_short_lease_is_reported_at_once() -> None:
+    assert len(end(*busy(beat_seconds=0.9))) == 1
+
+
+def test_outcomes_are_reported_at_once_while_heartbeats_fail() -> None:
+    bench, running = busy()
+    bench.supervisor.progressed(running[0], 50)
+    (beat,) = bench.plan(Beat)
+    bench.supervisor.beaten(bench.now, beat, [AWAY])
+    assert len(end(bench, running)) == 1
+
+
+def test_outcomes_whose_report_has_failed_are_reported_without_another_delay() -> None:
+    bench, running = busy()
+    (failed,) = end(bench, running, 60)
+    bench.answer(failed, AWAY, *[None] * 59)
+    bench.now += bench.next_in() or 0
+    (report,) = bench.plan(Report)
+    assert len(report.holds) == 1
+
+
+def test_what_was_gathered_is_reported_at_once_when_the_worker_is_told_to_stop() -> None:
+    bench, running = busy()
+    one = running[0]
+    assert end(bench, running) == []
+    bench.supervisor.stop(bench.now, 30)
+    (report,) = bench.plan(Report)
+    assert one in report.holds
+    assert [len(report.holds) for report in end(bench, running)] == [1]
