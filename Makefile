@@ -3,7 +3,7 @@
 # make quick    the tests that take less than a minute in all, and no programs beside Python
 # make test-postgres   run all tests of the API in memory on PostgreSQL; make test runs a part of them there
 # make check    what a change must pass: linters, type checker, audit, all tests, and the quick ones on every other Python here
-# make audit    look for known vulnerabilities in what requirements.lock pins; says if the service can't be reached
+# make audit    look for known vulnerabilities in what *.lock pins; says if the service can't be reached
 # make torture  kills, power cuts, full disks and more, for MINUTES where the tests take seconds, against a plain model
 # make fuzz     run a fuzzer (atheris) on each parser of bytes, or on TARGET, for MINUTES each
 # make mutants  remove one safety at a time (or NAMES), and print which test fails then: one must

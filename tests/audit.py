@@ -1,5 +1,5 @@
 """
-`make audit`: looks for known vulnerabilities in the packages that requirements.lock pins.
+`make audit`: looks for known vulnerabilities in the packages that the files *.lock pin.
 
 Fails if there is one. If the service can't be reached it says so and passes: CI may have no network.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["verdict"]
 
-LOCK = Path(__file__).parents[1] / "requirements.lock"
+LOCKS = sorted(Path(__file__).parents[1].glob("requirements*.lock"))
 #: Seconds for one answer of the service, and for the whole audit.
 ANSWER, ALL = 5, 60
 #: What pip-audit writes to stderr if it gets no answer.
@@ -21,8 +21,9 @@ NO_ANSWER = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Could not conn
 
 def audit() -> tuple[str, int]:
     """Run pip-audit; what to print, and the exit code."""
+    locks = [f"--requirement={lock}" for lock in LOCKS]
     options = ["--disable-pip", "--require-hashes", f"--timeout={ANSWER}", "--format=json", "--progress-spinner=off"]
-    command = [sys.executable, "-m", "pip_audit", "--requirement", str(LOCK), *options]
+    command = [sys.executable, "-m", "pip_audit", *locks, *options]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ALL, check=False)
     except subprocess.TimeoutExpired:
@@ -39,7 +40,7 @@ def verdict(report: str, errors: str) -> tuple[str, int]:
     packages: list[dict[str, Any]] = json.loads(report)["dependencies"]
     found = [f"{one['name']} {one['version']}: {bug['id']}" for one in packages for bug in one.get("vulns", ())]
     if found:
-        return "\n".join(["known vulnerabilities in requirements.lock:", *found]), 1
+        return "\n".join(["known vulnerabilities in what is locked:", *found]), 1
     # If a mirror of the index has no answers for pip-audit, every package looks unknown.
     skipped = [one["name"] for one in packages if "skip_reason" in one]
     if skipped:
@@ -47,7 +48,7 @@ def verdict(report: str, errors: str) -> tuple[str, int]:
             f"not audited: the service can't be reached, or does not know {len(skipped)} of {len(packages)} packages",
             0,
         )
-    return f"no known vulnerabilities in the {len(packages)} packages of requirements.lock", 0
+    return f"no known vulnerabilities in the {len(packages)} packages that are locked", 0
 
 
 if __name__ == "__main__":
