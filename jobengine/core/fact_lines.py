@@ -167,8 +167,8 @@ def _plain_line(added: bytes) -> bytes | None:
     """
     The line of a job whose record is of the newest version and has no commas but those between its fields; else None.
 
-    The texts of the values are put together, and not read and written again. That takes 2.0 of 3.6 microseconds, a
-    seventh of the time of an export (CPython 3.11, two cores).
+    The texts of the values are put together, and not read and written again. That takes 2.0 microseconds instead
+    of 3.6, and saves a seventh of the time of an export (CPython 3.11, two cores).
     """
     line, _, content = added.partition(b"\n")
     texts = line[:-1].split(b",")

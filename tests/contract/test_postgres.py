@@ -4,10 +4,13 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from jobengine.core.commands import ChangeQueue, DeleteQueue
 from jobengine.core.errors import QueueNotFound
 from jobengine.core.model import State
+from jobengine.engine.door import Busy
+from jobengine.engine.postgres.connection import connected
 from jobengine.storage.errors import Damaged
 from tests.contract.asking import Asker
 from tests.contract.postgres_world import PostgresWorld
@@ -140,6 +143,32 @@ def test_a_lost_connection_is_made_anew_and_nothing_is_done_twice(world: Postgre
         world.control.execute(f"{others} pg_backend_pid()")
         ask.add()
         assert len(ask.jobs()) == count
+
+
+def test_a_host_that_takes_no_changes_any_more_is_left_and_the_next_request_looks_for_another(
+    world: PostgresWorld,
+) -> None:
+    ask = Asker(world)
+    ask.create()
+    change = "ALTER DATABASE {} {} default_transaction_read_only"
+    name = sql.Identifier(world.control.info.dbname)
+    world.control.execute(sql.SQL(change + " = on").format(name, sql.SQL("SET")))
+    world.control.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    with pytest.raises(Busy, match="lost again and again; nothing was carried out"):
+        ask.add()
+    world.control.execute(sql.SQL(change).format(name, sql.SQL("RESET")))
+    ask.add()
+    assert len(ask.jobs()) == 1
+
+
+@pytest.mark.parametrize(("more", "seconds"), [("", "10"), (" keepalives_idle=99", "99")])
+def test_a_host_that_is_not_heard_of_is_given_up_soon_unless_the_url_says_otherwise(
+    database: Database, more: str, seconds: str
+) -> None:
+    with connected(database.url + more) as connection:
+        given = connection.info.get_parameters()
+        (idle,) = connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() or ()
+    assert (given["keepalives_idle"], given["tcp_user_timeout"], idle) == (seconds, "25000", "1min")
 
 
 def test_the_oldest_snapshot_that_is_open_and_round_trips_are_measured(

@@ -6,6 +6,7 @@ from typing import Any, Final, LiteralString
 
 from attrs import frozen
 from psycopg import Connection, Cursor, InterfaceError, Notify, OperationalError, Pipeline, ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import DiskFull, InsufficientPrivilege
 from psycopg.pq import PipelineStatus
 
@@ -26,6 +27,24 @@ _SETTINGS: Final = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
+}
+#: Wished for, and not insisted on: the database ends the connection, and with it its locks, half a minute after it has
+#: heard the last of this server, and a minute after a server that stands still in a transaction.
+_WISHES: Final = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+#: Unless DATABASE_URL says otherwise, this server too gives a host up that it does not hear of for half a minute, and
+#: goes on to the next one if it can't connect within 10 seconds. The system's defaults are hours.
+_PATIENCE: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
 }
 #: Set with them: a connection that has not this one goes through a pooler, which did not pass them on.
 _MARK: Final = "jobengine.direct"
@@ -82,9 +101,9 @@ def connected(
     but never the password.
     """
     settings = {**_SETTINGS, **({"synchronous_commit": "off"} if interval else {})}
-    options = " ".join(f"-c {name}={value}" for name, value in {**settings, _MARK: "on"}.items())
+    options = " ".join(f"-c {name}={value}" for name, value in {**settings, **_WISHES, _MARK: "on"}.items())
     try:
-        made = _connected(url, options)
+        made = _connected(_patient(url), options)
         _check(made, settings, waits=interval is False)
     except ProgrammingError:
         # It quotes the string, and with it the password.
@@ -100,6 +119,12 @@ def connected(
 
 def _pass_over(_: Notify) -> None:
     """Drop a notification; only Listening takes them, in a way of its own."""
+
+
+def _patient(url: str) -> str:
+    """DATABASE_URL, with what it does not say itself of _PATIENCE; raises ProgrammingError."""
+    given = conninfo_to_dict(url)
+    return make_conninfo(url, **{name: value for name, value in _PATIENCE.items() if name not in given})
 
 
 def _connected(url: str, options: str) -> _Counted:
@@ -147,7 +172,10 @@ def failures_told() -> Iterator[None]:
     except DiskFull:
         raise StorageError("the database has no room for it; nothing was changed") from None
     except (OperationalError, InterfaceError) as error:
-        raise StorageError(f"the database has failed, and nothing was changed; run it again: {error}") from None
+        raise StorageError(
+            "the connection to the database was lost: either all was done or nothing. Run it again; an import that was "
+            f"done says that there are queues already: {error}"
+        ) from None
 
 
 def together(connection: "Connection[Row]", *statements: Statement) -> list[list[Row]]:

@@ -7,7 +7,14 @@ from typing import Final, LiteralString, TypeVar
 
 from attrs import define, evolve, field
 from psycopg import Connection, InterfaceError, OperationalError
-from psycopg.errors import DeadlockDetected, DiskFull, InvalidSqlStatementName, SerializationFailure, UniqueViolation
+from psycopg.errors import (
+    DeadlockDetected,
+    DiskFull,
+    InvalidSqlStatementName,
+    ReadOnlySqlTransaction,
+    SerializationFailure,
+    UniqueViolation,
+)
 
 from ...core import commands as c
 from ...core.rules import Lately, NewId
@@ -129,22 +136,26 @@ class Session:
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
         """Do `work` with the connection, again after a conflict or a lost connection. Raises Unavailable."""
+        reason = ""
         for _ in range(_ATTEMPTS):
             try:
                 return work(self._connected())
             except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):
+                reason = "Other servers changed the same jobs at the same time"
                 self.totals.redone += 1
                 self._roll_back()
             except DiskFull:
                 self._roll_back()
                 raise Full("The database has no room for the change; it was not made.") from None
-            except (OperationalError, InterfaceError, InvalidSqlStatementName):
-                # The last: after a conflict the driver may count on statements that the database did not prepare.
+            except (OperationalError, InterfaceError, ReadOnlySqlTransaction, InvalidSqlStatementName):
+                # A host that takes no changes any more has become a standby: another one has its place. The last:
+                # after a conflict the driver may count on statements that the database did not prepare.
+                reason = "The connection to the database was lost again and again"
                 self.close()
             except BaseException:
                 self._roll_back()
                 raise
-        raise Busy("Other servers changed the same jobs at the same time; nothing was carried out. Try again.")
+        raise Busy(f"{reason}; nothing was carried out. Try again.")
 
     # The connection
 
@@ -201,12 +212,12 @@ class Session:
         for _ in range(_SLICES):
             now = self._read_now(connection, names, **how)
             if not any(one.due for one in now.known.values()):
-                break
+                return now
             expired = self._expire(connection, now)
             self._expired += expired.swaps
             if not expired.swaps:
-                return self._read_now(connection, names, **how)
-        return now
+                break
+        return self._read_now(connection, names, **how)
 
     def _read_now(
         self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool = False, writes: bool = False
