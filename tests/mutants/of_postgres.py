@@ -32,8 +32,8 @@ OF_POSTGRES: Final = (
         "redo-conflict",
         "that a batch is carried out again if another connection was faster",
         _SESSION,
-        "except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):\n                self.totals",
-        "except (Redo, SerializationFailure, DeadlockDetected):\n                self.totals",
+        "except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):\n                reason",
+        "except (Redo, SerializationFailure, DeadlockDetected):\n                reason",
         (f"{_RACES}::test_two_adds_at_once_with_one_uid_add_one_job",),
     ),
     Mutant(
