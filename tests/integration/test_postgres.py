@@ -21,8 +21,6 @@ from jobengine.engine.postgres import schema
 from jobengine.engine.postgres.connection import connected
 from tests.doubles import QUICK_KDF
 from tests.postgres import Cluster, Database, running
-from tests.torture.postgres_kills import PostgresKills
-from tests.torture.trials import Tally
 
 from .conftest import MakeDaemon
 from .daemons import SECRET, Client, Daemon, Reply, until
@@ -319,12 +317,3 @@ def test_without_room_in_the_database_changes_get_507_and_are_made_again_when_th
         until("a change is made", lambda: client.add(content).status == 201)
         assert client.jobs().keys() > added
     assert daemon.stop() == 0
-
-
-def test_a_daemon_a_server_process_and_the_postmaster_are_killed_and_each_job_is_as_its_owner_knows(
-    tmp_path: Path,
-) -> None:
-    tally = Tally()
-    PostgresKills(kills=1, daemons=2).run(1, tmp_path, tally)
-    assert tally.kills == 3
-    assert tally.operations > 50

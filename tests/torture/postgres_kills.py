@@ -73,6 +73,8 @@ class _Campaign:
         self._kill(kind)
         crew.end()
         self.tally.kills += 1
+        # A daemon says that it is ready until it has noticed: what counts is that the database answers.
+        until("the database answers", lambda: _answers(self.database), 60)
         until("all are ready", lambda: all(_is_ready(daemon) for daemon in self.daemons), 60)
         judge_all(self.owners, self.connect, Owner.judge)
         require(not any("Traceback" in daemon.log for daemon in self.daemons), "there is a traceback in a log")
@@ -112,6 +114,14 @@ class _Campaign:
         for daemon in self.daemons:
             daemon.kill()
         self.workforce.end()
+
+
+def _answers(database: Database) -> bool:
+    try:
+        psycopg.connect(database.url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _is_ready(daemon: Daemon) -> bool:
