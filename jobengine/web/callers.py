@@ -69,9 +69,11 @@ class Callers:
     def _caller(self, command: c.QueueCommand[object] | c.Claims) -> dict[str, str | int]:
         """The first queue of a command, and role and id of its key, which may come later."""
         queue = command.queue_names[0]
-        if command.admin or type(command) is c.CreateQueue:
+        if type(command) is c.CreateQueue:
             # The key of a queue that is being made opens nothing yet.
-            return {"queue": queue} if type(command) is c.CreateQueue else {"queue": queue, "role": "admin"}
+            return {"queue": queue}
+        if command.admin:
+            return {"queue": queue, "role": "admin"}
         place = queue, hash(command.access_key)
         found = self._known.get(place)
         if found is not None and found[0] >= self._now():

@@ -168,6 +168,8 @@ def test_a_job_that_is_finished_is_waited_for(engine: JobEngine) -> None:
     assert (job.finished, job.result) == (True, {"sent": True})
     assert queue.wait(job.uid, timeout=5).result == {"sent": True}
     assert not queue.add_and_wait({}, timeout=0.1).finished
+    # Longer than the body of a bulk may be.
+    assert queue.add_and_wait({"text": "x" * 950_000}, timeout=0.1).state == "queued"
 
 
 def test_closing_a_client_ends_the_claim_of_another_thread(url: str, engine: JobEngine) -> None:

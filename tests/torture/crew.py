@@ -14,6 +14,8 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from tests.integration.daemons import DEADLINE, Client, Daemon, Reply
+from tests.integration.workers import Workforce, all_finished
+from tests.integration.workers import judge as judge_workers
 from tests.machine.api_driver import ApiDriver
 
 from .owner import Disagreement, Owner
@@ -22,6 +24,7 @@ __all__ = [
     "Caller",
     "Crew",
     "TracedOwner",
+    "end_work",
     "free_port",
     "judge_all",
     "judge_copy",
@@ -134,6 +137,16 @@ def judge_all(owners: Sequence[Owner], connect: Callable[[], Client], judge: Cal
         for owner in owners:
             owner.api.server = server_over(client)
             judge(owner)
+
+
+def end_work(workforce: Workforce, connect: Callable[[], Client]) -> None:
+    """Let the workers finish the jobs in the queue `work`, and compare these with the workers' records."""
+    with connect() as client:
+        jobs = all_finished(client, "work")
+    workforce.end()
+    verdict = judge_workers(workforce, jobs)
+    require(verdict.good, f"queue 'work': {verdict}")
+    require(not workforce.wrong, f"answers to workers: {workforce.wrong[:3]}")
 
 
 def judge_copy(owners: Sequence[TracedOwner], begins: Sequence[int], daemon: Daemon) -> None:

@@ -17,10 +17,9 @@ from attrs import define, field, frozen
 from tests.integration.daemons import Client, Daemon
 from tests.integration.load import Load
 from tests.integration.load import judge as judge_load
-from tests.integration.workers import Workforce, add_jobs, all_finished, held_twice
-from tests.integration.workers import judge as judge_workers
+from tests.integration.workers import Workforce, add_jobs, held_twice
 
-from .crew import Caller, Crew, free_port, judge_all, make_owners, require
+from .crew import Caller, Crew, end_work, free_port, judge_all, make_owners, require
 from .owner import Owner
 from .trials import Tally
 
@@ -112,12 +111,7 @@ class _Campaign:
 
     def end(self) -> None:
         """Let the workers finish, and compare the jobs with the workers' records."""
-        with self.connect() as client:
-            jobs = all_finished(client, "work")
-        self.workforce.end()
-        verdict = judge_workers(self.workforce, jobs)
-        require(verdict.good, f"queue 'work': {verdict}")
-        require(not self.workforce.wrong, f"answers to workers: {self.workforce.wrong[:3]}")
+        end_work(self.workforce, self.connect)
         self._count_compactions()
         require(self.daemon.stop() == 0, "when told to stop, it did not exit with 0")
         self.tally.operations += len(self.workforce.holds) + sum(owner.answered.total() for owner in self.owners)

@@ -18,11 +18,10 @@ import psycopg
 from attrs import define, field, frozen
 
 from tests.integration.daemons import SECRET, Client, Daemon, until
-from tests.integration.workers import Workforce, add_jobs, all_finished, held_twice
-from tests.integration.workers import judge as judge_workers
+from tests.integration.workers import Workforce, add_jobs, held_twice
 from tests.postgres import Cluster, Database, is_installed, running
 
-from .crew import Caller, Crew, free_port, judge_all, make_owners, require
+from .crew import Caller, Crew, end_work, free_port, judge_all, make_owners, require
 from .owner import Owner
 from .trials import NotHere, Tally
 
@@ -99,12 +98,7 @@ class _Campaign:
 
     def end(self) -> None:
         """Let the workers finish, and compare the jobs with the workers' records."""
-        with self.connect() as client:
-            jobs = all_finished(client, "work")
-        self.workforce.end()
-        verdict = judge_workers(self.workforce, jobs)
-        require(verdict.good, f"queue 'work': {verdict}")
-        require(not self.workforce.wrong, f"answers to workers: {self.workforce.wrong[:3]}")
+        end_work(self.workforce, self.connect)
         codes = [daemon.stop() for daemon in self.daemons]
         require(not any(codes), f"asked to stop they did not end with 0 but with {codes}")
         self.tally.operations += len(self.workforce.holds) + sum(owner.answered.total() for owner in self.owners)
