@@ -7,7 +7,7 @@ import pytest
 from psycopg import sql
 
 from jobengine.core.commands import ChangeQueue, DeleteQueue
-from jobengine.core.errors import QueueNotFound
+from jobengine.core.errors import QueueDraining, QueueNotFound
 from jobengine.core.model import State
 from jobengine.engine.door import Busy
 from jobengine.engine.postgres.connection import connected
@@ -69,6 +69,29 @@ def test_what_a_server_has_written_reads_the_same_at_one_that_must_open_it(datab
     held = here.hold(worker="w")
     here.update(held, State.FAILED, error="e", result=b"1")
     assert here.read(held) == there.read(held)
+    first.close()
+    second.close()
+
+
+def test_a_queue_that_another_server_has_changed_is_used_as_it_is_now(database: Database) -> None:
+    database.clear()
+    first, second = PostgresWorld(database.url), PostgresWorld(database.url)
+    here, there = Asker(first), Asker(second)
+    here.create()
+    for _ in range(3):
+        here.add(unique_key="k")
+    there.ask(ChangeQueue, draining=True)
+    with pytest.raises(QueueDraining):
+        here.add()
+    there.ask(DeleteQueue)
+    with pytest.raises(QueueNotFound):
+        here.add()
+    there.create()
+    here.add(unique_key="k")
+    there.ask(DeleteQueue)
+    there.create()
+    job = there.add(unique_key="k")
+    assert here.hold().spec == job.spec
     first.close()
     second.close()
 

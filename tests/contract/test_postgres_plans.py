@@ -152,5 +152,15 @@ def test_a_page_by_time_sorts_the_queue(plans: _Plans) -> None:
     assert plans.most(c.ListJobs(**WHO, filter=c.Filter(), limit=5, scan=5, sort=Sort.CREATED)) >= JOBS
 
 
+def test_a_batch_takes_two_round_trips_once_its_queue_is_known(plans: _Plans) -> None:
+    jobs = (c.NewJob(content=b"{}", unique_key="u"),)
+    add, claim = c.AddJobs(**WHO, jobs=jobs, defaults=Defaults()), c.Claims(queues=("q",), access_key=b"key", count=1)
+    for _ in range(2):
+        before = plans.session.totals.round_trips
+        plans.session.carry_out([add, claim])
+        trips = plans.session.totals.round_trips - before
+    assert trips == 2
+
+
 def test_figures_are_read_from_the_tally(plans: _Plans) -> None:
     assert plans.most(c.ReadStats(**WHO)) <= FEW

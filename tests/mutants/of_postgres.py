@@ -53,6 +53,14 @@ OF_POSTGRES: Final = (
         (f"{_CUTS}::test_a_batch_is_not_redone_while_the_server_may_still_commit_it",),
     ),
     Mutant(
+        "queues-confirmed",
+        "that jobs are not taken from a queue as it was, if another server has changed it",
+        _LOADING,
+        "if not now.confirms(guess):",
+        "if False:",
+        ("tests/contract/test_postgres.py::test_a_queue_that_another_server_has_changed_is_used_as_it_is_now",),
+    ),
+    Mutant(
         "sealed-for-uid",
         "that a record is refused in the row of another job",
         "jobengine/engine/postgres/rows.py",

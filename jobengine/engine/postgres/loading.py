@@ -1,6 +1,6 @@
 """Loads what a batch needs from the database, as tables on which the rules can decide."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, LiteralString
 
 from attrs import define, field, frozen
@@ -14,13 +14,13 @@ from ...core.queue_table import Place
 from ...core.sorting import Sort
 from ...core.state import Tables
 from .arrays import bigints, byteas, texts
-from .asked import Asked, Part, changes_jobs
+from .asked import Asked, Part, Task, asked, changes_jobs
 from .connection import Row, Statement, together
 from .pages import PageRows, find_page
 from .profile import LOCKING, Profile
 from .rows import PLACES, Known, Rows
 
-__all__ = ["Loaded", "Now", "Redo", "begin", "load", "load_due"]
+__all__ = ["Loaded", "Now", "Redo", "begin", "begin_and_load", "load", "load_due"]
 
 #: Bytes of contents that are loaded for all claims with the same queue and tags; the rules hand out no more.
 _CLAIMED_BYTES: Final = 16 << 20
@@ -104,6 +104,12 @@ class Now:
         """By how many milliseconds the wall clock is ahead of elapsed time."""
         return self.wall - self.elapsed
 
+    def confirms(self, guess: Mapping[str, Known]) -> bool:
+        """Whether these queues, and no others, are as they were guessed, and have no jobs that are due."""
+        return self.known.keys() == guess.keys() and all(
+            (one.id, one.rev, one.due) == (guess[name].id, guess[name].rev, False) for name, one in self.known.items()
+        )
+
 
 @frozen(kw_only=True)
 class _Part(PartialTable):
@@ -183,11 +189,50 @@ def begin(
 
     With `alone`, no other may make queues.
     """
+    alone_first = [profile.of(Statement(_ALONE))] if alone else []
+    begun = together(connection, Statement(profile.begin), *first, *alone_first, _queues(rows, clock, names))
+    return _now(rows, begun[-1], profile)
+
+
+def begin_and_load(
+    connection: "Connection[Row]",
+    rows: Rows,
+    clock: LiteralString,
+    guess: dict[str, Known],
+    tasks: Sequence[Task],
+    first: Sequence[Statement],
+    *,
+    profile: Profile,
+) -> tuple[Now, Loaded | None]:
+    """
+    Begin, and load what tasks need, in one round trip: for tasks that may share a batch.
+
+    What they need depends on their queues, which are guessed. If one of these has changed, or has jobs that are due, no
+    jobs are given.
+    """
+    # At time 0 no key and no job has run out: at least as much is loaded as is needed.
+    loaded = Loaded(now=Now(0, 0, guess, profile), asked=[asked(task, guess, 0) for task in tasks])
+    loading = _Loading(connection, rows, loaded, locks=changes_jobs(tasks))
+    queries = loading.queries()
+    opening = [Statement(profile.begin), *first, _queues(rows, clock, list(guess))]
+    answers = together(connection, *opening, *(profile.of(one.statement) for one in queries))
+    now = _now(rows, answers[len(opening) - 1], profile)
+    if not now.confirms(guess):
+        return now, None
+    loaded.now, loaded.asked = now, [asked(task, now.known, now.elapsed) for task in tasks]
+    loading.take(queries, answers[len(opening) :])
+    loading.fill()
+    return now, loaded
+
+
+def _queues(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -> Statement:
+    """Reads the time and these queues (None: all)."""
     which: LiteralString = "true" if names is None else "q.name_digest = ANY(%s)"
     values = [] if names is None else [[rows.name(name) for name in names]]
-    query = Statement(_QUEUES.format(clock=clock, which=which), values)
-    alone_first = [profile.of(Statement(_ALONE))] if alone else []
-    *_, found = together(connection, Statement(profile.begin), *first, *alone_first, query)
+    return Statement(_QUEUES.format(clock=clock, which=which), values)
+
+
+def _now(rows: Rows, found: Sequence[Row], profile: Profile) -> Now:
     known = {}
     for _wall, _ahead, number, rev, watched, sealed, due in found:
         if number is not None:
@@ -238,12 +283,29 @@ class _Loading:
 
     def load(self) -> None:
         """Load jobs first, locked in the order queue, job, unique key; then figures."""
-        parts = [part for one in self.loaded.asked for part in one.parts]
+        parts = self._parts()
         self._find_page(parts)
-        uids = self._uids(parts)
-        self._ask([*self._sizes(parts), *self._by_uid(uids), *self._by_key(parts), *self._claims(parts, len(uids))])
-        self.loaded.fill(((name, job) for (name, _), job in self._jobs.items()), self._arrival)
+        self._ask(self.queries())
+        self.fill()
         self._ask(self._figures(parts))
+
+    def queries(self) -> list[_Query]:
+        """What loads jobs, in the order of locks."""
+        parts = self._parts()
+        uids = self._uids(parts)
+        return [*self._sizes(parts), *self._by_uid(uids), *self._by_key(parts), *self._claims(parts, len(uids))]
+
+    def take(self, queries: Sequence[_Query], answers: Sequence[list[Row]]) -> None:
+        """Take the answers to queries."""
+        for query, answer in zip(queries, answers, strict=True):
+            query.take(answer)
+
+    def fill(self) -> None:
+        """Put the jobs that were taken into the tables."""
+        self.loaded.fill(((name, job) for (name, _), job in self._jobs.items()), self._arrival)
+
+    def _parts(self) -> list[Part]:
+        return [part for one in self.loaded.asked for part in one.parts]
 
     def load_due(self, most: int) -> None:
         """Load only what is due: in each queue at most `most` jobs by each of the two clocks."""
@@ -252,14 +314,13 @@ class _Loading:
             if one.due:
                 texts = ((_DUE.format(due="due"), now.elapsed), (_DUE.format(due="due_wall"), now.wall))
                 self._ask([_Query(Statement(text, [one.id, until, most]), self._take_jobs) for text, until in texts])
-        self.loaded.fill(((name, job) for (name, _), job in self._jobs.items()), 0)
+        self.fill()
 
     def _ask(self, queries: Sequence[_Query]) -> None:
         if queries:
             profile = self.loaded.now.profile
             answers = together(self.connection, *(profile.of(query.statement) for query in queries))
-            for query, answer in zip(queries, answers, strict=True):
-                query.take(answer)
+            self.take(queries, answers)
 
     def _id(self, part: Part) -> int:
         return self.loaded.now.known[part.command.queue].id

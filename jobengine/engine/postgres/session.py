@@ -21,13 +21,13 @@ from ...core.rules import Lately, NewId
 from ...core.state import Swap
 from ...storage.errors import StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
-from .asked import Task, asked, changes_jobs, names_of
+from .asked import BATCHED, Task, asked, changes_jobs, names_of
 from .batch import Batch, Result
 from .clock import Pace
 from .connection import Row, Statement, connected, together
-from .loading import Now, Redo, begin, load, load_due
+from .loading import Loaded, Now, Redo, begin, begin_and_load, load, load_due
 from .profile import LOCKING, Profile
-from .rows import Rows
+from .rows import Known, Rows
 from .snapshots import oldest_snapshot
 from .tidying import Tidying
 
@@ -111,6 +111,9 @@ class Session:
     #: When to tidy up next, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
+    #: The queues as they were when they were last read, and whether the next batch relies on that.
+    _known: dict[str, Known] = field(factory=dict, init=False)
+    _guesses: bool = field(default=True, init=False)
     #: The effects of expiring jobs before the tasks of this batch.
     _expired: list[Swap] = field(factory=list, init=False)
 
@@ -201,11 +204,34 @@ class Session:
     # Transactions
 
     def _carry_out(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Result:
+        loaded = self._load_by_guess(connection, tasks) or self._load(connection, tasks)
+        self._known |= loaded.now.known
+        return self._commit(connection, Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded))
+
+    def _load_by_guess(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Loaded | None:
+        """Begin and load in one round trip if the queues are as they were in the last batches; None if not."""
+        names = names_of(tasks)
+        guess = {name: self._known[name] for name in names if name in self._known}
+        if not self._guesses or len(guess) < len(names) or not all(isinstance(task, BATCHED) for task in tasks):
+            # After a wrong guess one batch is carried out without.
+            self._guesses = True
+            return None
+        before, first = self._milliseconds(), self._first(writes=changes_jobs(tasks))
+        now, loaded = begin_and_load(connection, self.rows, self.clock, guess, tasks, first, profile=self.profile)
+        if self._is_steady(connection, now, before):
+            if loaded is not None:
+                return loaded
+            connection.execute("ROLLBACK")
+        self._guesses = False
+        for name in names:
+            del self._known[name]
+        return None
+
+    def _load(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Loaded:
         alone = any(isinstance(task, c.CreateQueue) for task in tasks)
         every = any(isinstance(task, c.CreateQueue | c.AllQueues) for task in tasks)
         now = self._begin(connection, None if every else names_of(tasks), alone=alone, writes=changes_jobs(tasks))
-        loaded = load(connection, self.rows, now, [asked(task, now.known, now.elapsed) for task in tasks])
-        return self._commit(connection, Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded))
+        return load(connection, self.rows, now, [asked(task, now.known, now.elapsed) for task in tasks])
 
     def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, **how: bool) -> Now:
         """Begin a transaction in which no job is due, except jobs that others have locked."""
@@ -228,15 +254,26 @@ class Session:
         If the database's clock was set, write by how much it is ahead, and begin anew.
         """
         while True:
-            before = int(self.steady() * 1000)
-            first = [self._note()] if writes else []
-            self._noted = writes
+            before, first = self._milliseconds(), self._first(writes=writes)
             now = begin(connection, self.rows, self.clock, names, first, profile=self.profile, alone=alone)
-            step = self._pace.step(now.elapsed, before, int(self.steady() * 1000))
-            if not step:
+            if self._is_steady(connection, now, before):
                 return now
+
+    def _first(self, *, writes: bool) -> list[Statement]:
+        """What begins a transaction; one that writes locks its lane's row."""
+        self._noted = writes
+        return [self._note()] if writes else []
+
+    def _is_steady(self, connection: "Connection[Row]", now: Now, before: int) -> bool:
+        """Whether the clock was not set. If it was, roll back, and write by how much it is ahead."""
+        step = self._pace.step(now.elapsed, before, self._milliseconds())
+        if step:
             connection.execute("ROLLBACK")
             connection.execute(_AHEAD, [now.ahead + step, now.ahead])
+        return not step
+
+    def _milliseconds(self) -> int:
+        return int(self.steady() * 1000)
 
     def _sweep(self, connection: "Connection[Row]") -> Result:
         result = self._expire(connection, self._read_now(connection, None))
