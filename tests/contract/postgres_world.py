@@ -29,8 +29,7 @@ def session_on(url: str, **parts: Any) -> Session:
         interval=True,
         rows=Rows(seal),
         lately=RecentActivity(time.monotonic),
-        steady=time.monotonic,
-        **{"new_id": new_uuid, **parts},
+        **{"steady": time.monotonic, "new_id": new_uuid, **parts},
     )
 
 

@@ -22,8 +22,9 @@ from ...core.rules import Lately, NewId, decide, expire, renew_key
 from ...core.state import JobSwap, Swap
 from ..outcome import Done, Outcome, Refused
 from .asked import Asked, Part
+from .beginning import Now
 from .connection import Row, Statement
-from .loading import Loaded, Now
+from .loading import Loaded
 from .rows import Known, Rows
 from .writing import Change, changes_of, statements_of, write_queues
 

@@ -1,6 +1,6 @@
 """Loads what a batch needs from the database, as tables on which the rules can decide."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, LiteralString
 
 from attrs import define, field, frozen
@@ -15,26 +15,19 @@ from ...core.sorting import Sort
 from ...core.state import Tables
 from .arrays import bigints, byteas, texts
 from .asked import Asked, Part, Task, asked, changes_jobs
+from .beginning import Now, now_of, queues_read
 from .connection import Row, Statement, together
 from .pages import PageRows, find_page
-from .profile import LOCKING, Profile
+from .profile import Profile
 from .rows import PLACES, Known, Rows
 
-__all__ = ["Loaded", "Now", "Redo", "begin", "begin_and_load", "load", "load_due"]
+__all__ = ["Loaded", "Redo", "begin_and_load", "load", "load_due"]
 
 #: Bytes of contents that are loaded for all claims with the same queue and tags; the rules hand out no more.
 _CLAIMED_BYTES: Final = 16 << 20
 #: How many priorities are looked at for the oldest job; see QueueTable.oldest_ready.
 _PRIORITIES: Final = 100
 
-_QUEUES: Final[LiteralString] = (
-    "SELECT t.wall, t.ahead, q.id, q.rev, q.watched_until > t.wall, q.sealed, "
-    "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due <= t.wall - t.ahead) OR "
-    "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due_wall <= t.wall) "
-    "FROM (SELECT {clock} AS wall, ahead FROM meta) t LEFT JOIN queue q ON {which}"
-)
-#: Held until the commit.
-_ALONE: Final[LiteralString] = "SELECT 1 FROM meta FOR UPDATE"
 _DUE: Final[LiteralString] = (
     "SELECT queue_id, uid, sealed, said FROM job WHERE queue_id = %s AND {due} <= %s ORDER BY {due} LIMIT %s "
     "FOR UPDATE SKIP LOCKED"
@@ -87,28 +80,6 @@ _AHEAD: Final[LiteralString] = (
 
 class Redo(Exception):
     """Another connection has changed the same rows first; the batch must be carried out again."""
-
-
-@frozen
-class Now:
-    """The time of a batch, and the queues that it names."""
-
-    #: Elapsed time and the wall clock, in milliseconds.
-    elapsed: int
-    wall: int
-    known: dict[str, Known]
-    profile: Profile = LOCKING
-
-    @property
-    def ahead(self) -> int:
-        """By how many milliseconds the wall clock is ahead of elapsed time."""
-        return self.wall - self.elapsed
-
-    def confirms(self, guess: Mapping[str, Known]) -> bool:
-        """Whether these queues, and no others, are as they were guessed, and have no jobs that are due."""
-        return self.known.keys() == guess.keys() and all(
-            (one.id, one.rev, one.due) == (guess[name].id, guess[name].rev, False) for name, one in self.known.items()
-        )
 
 
 @frozen(kw_only=True)
@@ -174,26 +145,6 @@ class Loaded:
         return PartialTables(parts, self.now.ahead)
 
 
-def begin(
-    connection: "Connection[Row]",
-    rows: Rows,
-    clock: LiteralString,
-    names: Sequence[str] | None,
-    first: Sequence[Statement] = (),
-    *,
-    profile: Profile = LOCKING,
-    alone: bool = False,
-) -> Now:
-    """
-    Begin a transaction: carry out `first`, and read the time and these queues (None: all).
-
-    With `alone`, no other may make queues.
-    """
-    alone_first = [profile.of(Statement(_ALONE))] if alone else []
-    begun = together(connection, Statement(profile.begin), *first, *alone_first, _queues(rows, clock, names))
-    return _now(rows, begun[-1], profile)
-
-
 def begin_and_load(
     connection: "Connection[Row]",
     rows: Rows,
@@ -214,32 +165,15 @@ def begin_and_load(
     loaded = Loaded(now=Now(0, 0, guess, profile), asked=[asked(task, guess, 0) for task in tasks])
     loading = _Loading(connection, rows, loaded, locks=changes_jobs(tasks))
     queries = loading.queries()
-    opening = [Statement(profile.begin), *first, _queues(rows, clock, list(guess))]
+    opening = [Statement(profile.begin), *first, queues_read(rows, clock, list(guess))]
     answers = together(connection, *opening, *(profile.of(one.statement) for one in queries))
-    now = _now(rows, answers[len(opening) - 1], profile)
+    now = now_of(rows, answers[len(opening) - 1], profile)
     if not now.confirms(guess):
         return now, None
     loaded.now, loaded.asked = now, [asked(task, now.known, now.elapsed) for task in tasks]
     loading.take(queries, answers[len(opening) :])
     loading.fill()
     return now, loaded
-
-
-def _queues(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -> Statement:
-    """Reads the time and these queues (None: all)."""
-    which: LiteralString = "true" if names is None else "q.name_digest = ANY(%s)"
-    values = [] if names is None else [[rows.name(name) for name in names]]
-    return Statement(_QUEUES.format(clock=clock, which=which), values)
-
-
-def _now(rows: Rows, found: Sequence[Row], profile: Profile) -> Now:
-    known = {}
-    for _wall, _ahead, number, rev, watched, sealed, due in found:
-        if number is not None:
-            queue = rows.queue(number, rev, sealed)
-            known[queue.name] = Known(id=number, rev=rev, queue=queue, watched=watched, due=due)
-    wall, ahead = found[0][:2]
-    return Now(wall - ahead, wall, known, profile)
 
 
 def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> Loaded:
@@ -310,10 +244,11 @@ class _Loading:
     def load_due(self, most: int) -> None:
         """Load only what is due: in each queue at most `most` jobs by each of the two clocks."""
         now = self.loaded.now
-        for one in now.known.values():
-            if one.due:
-                texts = ((_DUE.format(due="due"), now.elapsed), (_DUE.format(due="due_wall"), now.wall))
-                self._ask([_Query(Statement(text, [one.id, until, most]), self._take_jobs) for text, until in texts])
+        clocks = ((_DUE.format(due="due"), now.elapsed), (_DUE.format(due="due_wall"), now.wall))
+        due = [one.id for one in now.known.values() if one.due]
+        self._ask(
+            [_Query(Statement(text, [id_, until, most]), self._take_jobs) for id_ in due for text, until in clocks]
+        )
         self.fill()
 
     def _ask(self, queries: Sequence[_Query]) -> None:

@@ -23,9 +23,10 @@ from ...storage.errors import StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
 from .asked import BATCHED, Task, asked, changes_jobs, names_of
 from .batch import Batch, Result
+from .beginning import Now, begin, begin_sweep
 from .clock import Pace
 from .connection import Row, Statement, connected, together
-from .loading import Loaded, Now, Redo, begin, begin_and_load, load, load_due
+from .loading import Loaded, Redo, begin_and_load, load, load_due
 from .profile import LOCKING, Profile
 from .rows import Known, Rows
 from .snapshots import oldest_snapshot
@@ -58,11 +59,6 @@ _LAST: Final[LiteralString] = (
     "INSERT INTO lane VALUES (%s, 0, {clock}) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"
 )
 _AHEAD: Final[LiteralString] = "UPDATE meta SET ahead = %s WHERE ahead = %s"
-_SOONEST: Final[LiteralString] = (
-    "SELECT min(least((SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1), "
-    "(SELECT due_wall - %s FROM job WHERE queue_id = q.id AND due_wall IS NOT NULL ORDER BY due_wall LIMIT 1))) "
-    "FROM queue q"
-)
 
 
 @define
@@ -129,9 +125,9 @@ class Session:
 
     def sweep(self) -> Result:
         """
-        Expire what is due in all queues, up to a number of jobs in each, and tidy up now and then.
+        Expire what is due in all queues, up to a number of jobs and queues, and tidy up now and then.
 
-        `soonest` is when the next job is due.
+        `soonest` is when the next job is due, unless jobs have expired: then more of their queues may be.
 
         Raises Unavailable.
         """
@@ -259,6 +255,14 @@ class Session:
             if self._is_steady(connection, now, before):
                 return now
 
+    def _look(self, connection: "Connection[Row]") -> Now:
+        """Begin a transaction that knows the queues in which jobs are due."""
+        while True:
+            before, _ = self._milliseconds(), self._first(writes=False)
+            now = begin_sweep(connection, self.rows, self.clock, profile=self.profile)
+            if self._is_steady(connection, now, before):
+                return now
+
     def _first(self, *, writes: bool) -> list[Statement]:
         """What begins a transaction; one that writes locks its lane's row."""
         self._noted = writes
@@ -276,12 +280,13 @@ class Session:
         return int(self.steady() * 1000)
 
     def _sweep(self, connection: "Connection[Row]") -> Result:
-        result = self._expire(connection, self._read_now(connection, None))
+        now = self._look(connection)
+        result = self._expire(connection, now)
         if self.steady() >= self._tidy_at:
             self._tidy_at = self.steady() + (0 if self._tidying.tidy(connection, result.now.wall) else _TIDY)
             self.totals.oldest_snapshot = oldest_snapshot(connection)
-        row = connection.execute(_SOONEST, [result.now.ahead]).fetchone()
-        return evolve(result, soonest=None if row is None else row[0])
+        soonest = [one for one in (result.soonest, now.soonest) if one is not None]
+        return evolve(result, soonest=min(soonest, default=None))
 
     def _expire(self, connection: "Connection[Row]", now: Now) -> Result:
         loaded = load_due(connection, self.rows, now, _SLICE)

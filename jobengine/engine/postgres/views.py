@@ -12,8 +12,9 @@ from ...core.model import Job
 from ...core.needs import Needs
 from ...core.rules import expire
 from .asked import Asked, Part
+from .beginning import begin
 from .connection import Row
-from .loading import begin, load
+from .loading import load
 from .rows import Rows
 
 __all__ = ["View", "jobs_of", "view_of"]

@@ -11,8 +11,9 @@ from ...core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
 from ...core.model import Job
 from ...core.state import JobSwap
 from .arrays import Array, bigints, byteas, texts
+from .beginning import Now
 from .connection import Row, Statement, together
-from .loading import Now, Redo
+from .loading import Redo
 from .rows import Known, Rows, place_of
 
 __all__ = ["Change", "changes_of", "statements_of", "write_queues"]

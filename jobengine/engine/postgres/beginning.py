@@ -1,0 +1,101 @@
+"""Begins transactions: reads the time, and the queues that a batch is about."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, LiteralString
+
+from attrs import evolve, frozen
+from psycopg import Connection
+
+from .connection import Row, Statement, together
+from .profile import LOCKING, Profile
+from .rows import Known, Rows
+
+__all__ = ["Now", "begin", "begin_sweep", "now_of", "queues_read"]
+
+_QUEUES: Final[LiteralString] = (
+    "SELECT t.wall, t.ahead, q.id, q.rev, q.watched_until > t.wall, q.sealed, "
+    "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due <= t.wall - t.ahead) OR "
+    "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due_wall <= t.wall) "
+    "FROM (SELECT {clock} AS wall, ahead FROM meta) t LEFT JOIN queue q ON {which}"
+)
+#: Some queues in which jobs are due, and when the next job of the others is. Each queue costs two looks into an index.
+#: An index over the deadlines of all queues would cost less, but a queue with many due jobs would slow down all others.
+_DUE_QUEUES: Final[LiteralString] = (
+    "WITH t AS MATERIALIZED (SELECT {clock} AS wall, ahead FROM meta), first AS MATERIALIZED (SELECT q.id, least("
+    "(SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1), (SELECT due_wall - t.ahead "
+    "FROM job WHERE queue_id = q.id AND due_wall IS NOT NULL ORDER BY due_wall LIMIT 1)) AS soonest FROM t, queue q) "
+    "SELECT t.wall, t.ahead, q.id, q.rev, q.watched_until > t.wall, q.sealed, true, "
+    "(SELECT min(soonest) FROM first WHERE soonest > t.wall - t.ahead) "
+    "FROM t LEFT JOIN (SELECT f.soonest, q.* FROM first f JOIN queue q USING (id)) q ON q.soonest <= t.wall - t.ahead "
+    "ORDER BY q.soonest LIMIT 50"
+)
+#: Held until the commit.
+_ALONE: Final[LiteralString] = "SELECT 1 FROM meta FOR UPDATE"
+
+
+@frozen
+class Now:
+    """The time of a batch, and the queues that it names."""
+
+    #: Elapsed time and the wall clock, in milliseconds.
+    elapsed: int
+    wall: int
+    known: dict[str, Known]
+    profile: Profile = LOCKING
+    #: When the next job is due, by elapsed time, in the queues that are not known; only for a sweep.
+    soonest: int | None = None
+
+    @property
+    def ahead(self) -> int:
+        """By how many milliseconds the wall clock is ahead of elapsed time."""
+        return self.wall - self.elapsed
+
+    def confirms(self, guess: Mapping[str, Known]) -> bool:
+        """Whether these queues, and no others, are as they were guessed, and have no jobs that are due."""
+        return self.known.keys() == guess.keys() and all(
+            (one.id, one.rev, one.due) == (guess[name].id, guess[name].rev, False) for name, one in self.known.items()
+        )
+
+
+def begin(
+    connection: "Connection[Row]",
+    rows: Rows,
+    clock: LiteralString,
+    names: Sequence[str] | None,
+    first: Sequence[Statement] = (),
+    *,
+    profile: Profile = LOCKING,
+    alone: bool = False,
+) -> Now:
+    """
+    Begin a transaction: carry out `first`, and read the time and these queues (None: all).
+
+    With `alone`, no other may make queues.
+    """
+    alone_first = [profile.of(Statement(_ALONE))] if alone else []
+    begun = together(connection, Statement(profile.begin), *first, *alone_first, queues_read(rows, clock, names))
+    return now_of(rows, begun[-1], profile)
+
+
+def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -> Statement:
+    """Reads the time and these queues (None: all)."""
+    which: LiteralString = "true" if names is None else "q.name_digest = ANY(%s)"
+    values = [] if names is None else [[rows.name(name) for name in names]]
+    return Statement(_QUEUES.format(clock=clock, which=which), values)
+
+
+def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString, *, profile: Profile) -> Now:
+    """Begin a transaction: read the time, and the queues in which jobs are due."""
+    _, found = together(connection, Statement(profile.begin), Statement(_DUE_QUEUES.format(clock=clock)))
+    return evolve(now_of(rows, [row[:-1] for row in found], profile), soonest=found[0][-1])
+
+
+def now_of(rows: Rows, found: Sequence[Row], profile: Profile) -> Now:
+    """The time and the queues in the answer to `queues_read`."""
+    known = {}
+    for _wall, _ahead, number, rev, watched, sealed, due in found:
+        if number is not None:
+            queue = rows.queue(number, rev, sealed)
+            known[queue.name] = Known(id=number, rev=rev, queue=queue, watched=watched, due=due)
+    wall, ahead = found[0][:2]
+    return Now(wall - ahead, wall, known, profile)

@@ -1,0 +1,142 @@
+"""Sweeps: what they read, and when they are made."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from jobengine.core import commands as c
+from jobengine.core.model import Defaults
+from jobengine.core.state import JobSwap
+from jobengine.engine.postgres.batch import Result
+from jobengine.engine.postgres.beginning import Now
+from jobengine.engine.postgres.rows import Rows
+from jobengine.engine.postgres.session import Session
+from jobengine.engine.postgres.sweeper import Sweeper
+from tests.contract.asking import KEY
+from tests.contract.postgres_world import session_on
+from tests.postgres import PRETENDED, Database, Pretended
+
+pytestmark = pytest.mark.slow
+
+QUEUES = 12
+
+
+@define
+class _Time:
+    """The database's time and the monotonic clock, which go on together."""
+
+    database: Pretended
+    now: float = 0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def set(self, seconds: float) -> None:
+        self.now = seconds
+        self.database.tell(seconds)
+
+
+@pytest.fixture
+def time(database: Database) -> Iterator[_Time]:
+    database.clear()
+    time = _Time(Pretended(database.url))
+    yield time
+    time.database.connection.close()
+
+
+@pytest.fixture
+def session(database: Database, time: _Time) -> Iterator[Session]:
+    """Of queues with a job each, which is delayed: the n-th for n + 1 seconds."""
+    session = session_on(database.url, steady=time, clock=PRETENDED)
+    for at in range(QUEUES):
+        who: dict[str, Any] = {"queue": f"q{at}", "access_key": KEY}
+        session.carry_out([c.CreateQueue(**who)])
+        new = c.NewJob(content=b"{}", delay_seconds=at + 1)
+        session.carry_out([c.AddJobs(**who, jobs=(new,), defaults=Defaults())])
+    session.sweep()
+    yield session
+    session.close()
+
+
+def test_a_sweep_reads_only_queues_in_which_jobs_are_due_in_as_many_round_trips_as_for_one(
+    session: Session, time: _Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    queue = Rows.queue
+
+    def note(self: Rows, number: int, rev: int, sealed: bytes) -> Any:
+        found = queue(self, number, rev, sealed)
+        read.append(found.name)
+        return found
+
+    monkeypatch.setattr(Rows, "queue", note)
+    found = []
+    for seconds in (0.5, 1, 4):
+        read.clear()
+        time.set(seconds)
+        before = session.totals.round_trips
+        result = session.sweep()
+        found.append((sorted(read), len(result.swaps), result.soonest, session.totals.round_trips - before))
+    # A sweep with nothing due is: begin and read, roll back. Else it also loads, notes its batch, and commits.
+    assert found == [([], 0, 1000, 2), (["q0"], 1, 2000, 4), (["q1", "q2", "q3"], 3, 5000, 4)]
+
+
+# When
+
+
+@define
+class _Sweeps:
+    """Sweeps that take a while, and the times at which they began."""
+
+    clock: Clock = field(factory=Clock)
+    #: The seconds that each takes, and the jobs that it expires.
+    seconds: float = 0.01
+    jobs: int = 0
+    #: After how many milliseconds the next job is due; None: never.
+    soonest: int | None = None
+    began: list[float] = field(factory=list)
+
+    def __call__(self) -> "Deferred[Result]":
+        self.began.append(self.clock.seconds())
+        swaps = [JobSwap("q", "u", None, None)] * self.jobs
+        result = Result(now=Now(0, 0, {}), outcomes=(), swaps=swaps, soonest=self.soonest)
+        later: Deferred[Result] = Deferred()
+        self.clock.callLater(self.seconds, later.callback, result)
+        return later
+
+    def within_a_second(self) -> int:
+        """How many begin in the next second."""
+        self.began.clear()
+        self.clock.pump([0.001] * 1000)
+        return len(self.began)
+
+
+@pytest.fixture
+def sweeps() -> _Sweeps:
+    sweeps = _Sweeps()
+    Sweeper(clock=sweeps.clock, sweep=sweeps).start()
+    sweeps.clock.pump([0.001] * 1000)
+    return sweeps
+
+
+def test_a_sweep_comes_each_second_if_nothing_is_due(sweeps: _Sweeps) -> None:
+    assert sweeps.within_a_second() == 1
+
+
+@pytest.mark.parametrize(("jobs", "soonest"), [(0, 1), (3, None)])
+def test_while_jobs_become_due_all_the_time_sweeps_take_a_tenth_of_it(
+    sweeps: _Sweeps, jobs: int, soonest: int | None
+) -> None:
+    sweeps.jobs, sweeps.soonest = jobs, soonest
+    sweeps.clock.pump([0.001] * 1000)
+    assert sweeps.within_a_second() in (9, 10, 11)
+
+
+def test_while_many_jobs_are_due_sweeps_do_not_rest(sweeps: _Sweeps) -> None:
+    sweeps.jobs = 50
+    sweeps.clock.pump([0.001] * 1000)
+    assert sweeps.within_a_second() > 80
