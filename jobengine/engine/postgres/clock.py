@@ -9,23 +9,23 @@ from typing import Final
 
 from attrs import define, field
 
-__all__ = ["Pace"]
+__all__ = ["ClockSteps"]
 
-#: Milliseconds by which the database's clock and the monotonic clock may drift apart between two looks. If they drift
-#: further, the database's clock was set.
+#: Milliseconds by which the database's clock and the monotonic clock may drift apart between two looks. If it is more,
+#: the database's clock was set.
 _STEP: Final = 2_000
-#: Milliseconds for which this server makes no second correction: perhaps its own machine stood still, and then the
-#: others correct the first one.
+#: After a correction this server makes no other for this many milliseconds. If its own machine had stood still, the
+#: correction was wrong, and the other servers undo it.
 _TRUSTING: Final = 600_000
 #: A look that took longer than this many milliseconds is too inexact to be compared with the next one.
 _LONG: Final = 1_000
 
 
 @define
-class Pace:
-    """Compares elapsed time with the monotonic clock, all in milliseconds."""
+class ClockSteps:
+    """Finds the steps of the database's clock: compares elapsed time with the monotonic clock, in milliseconds."""
 
-    #: The bounds of the difference: elapsed time minus the monotonic clock.
+    #: The bounds of their difference at the last look; None before the first.
     _least: int | None = field(default=None, init=False)
     _most: int = field(default=0, init=False)
     _trusts_until: int | None = field(default=None, init=False)

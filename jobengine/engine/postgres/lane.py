@@ -43,7 +43,7 @@ class Lane:
     clock: IReactorTime
     #: Called with each result before the batch's callers are answered.
     applied: Callable[[Result], None]
-    #: Called with it again after they are answered.
+    #: Called with the same result after they are answered.
     told: Callable[[Result], None]
     #: Called with the outcome of a task whose caller left while it was carried out.
     dropped: Callable[[Outcome[Any]], None]

@@ -158,10 +158,10 @@ def begin_and_load(
     """
     Begin, and load what tasks need, in one round trip: for tasks that may share a batch.
 
-    What they need depends on their queues, which are guessed. If one of these has changed, or has jobs that are due, no
-    jobs are given.
+    What they need depends on their queues, which are guessed. If one has changed since, or has jobs that are due, there
+    is no Loaded.
     """
-    # At time 0 no key and no job has run out: at least as much is loaded as is needed.
+    # At time 0 no key and no job has expired, so at least what is needed is loaded.
     loaded = Loaded(now=Now(0, 0, guess, profile), asked=[asked(task, guess, 0) for task in tasks])
     loading = _Loading(connection, rows, loaded, locks=changes_jobs(tasks))
     queries = loading.queries()

@@ -2,7 +2,7 @@
 Jobs and queues as rows of the database, and back.
 
 What was sealed or opened lately is kept, since most jobs are claimed and finished where they were added: that saves a
-fifth of a job's time in bulk, see docs/performance.md.
+tenth of a job's time in bulk, see docs/performance.md.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, P
 #: The number of the place of jobs that can be claimed, and the first number of finished ones.
 READY: Final = 0
 FINISHED_FROM: Final = 3
-#: How many records each lane keeps, and how long one may be, in bytes: 16 MiB in all, and twice that with its fact.
+#: The most records in each half of a lane's cache, and the most bytes of one: 16 MiB, and as much again for facts.
 _KEPT: Final = 4_096
 _LONG: Final = 2_048
 #: The largest number in a column; later than any time.
@@ -53,8 +53,8 @@ JobRow = tuple[str, int, int | None, int | None, int, bytes | None, int, int, in
 
 
 @define
-class _Lately:
-    """The facts of the records that were sealed or opened last: of _KEPT to twice as many."""
+class _RecordCache:
+    """The facts of the records that were sealed or opened last, at most twice _KEPT of them."""
 
     _young: dict[bytes, Fact] = field(factory=dict)
     _old: dict[bytes, Fact] = field(factory=dict)
@@ -77,7 +77,7 @@ class Rows:
     """Turns values into rows and rows into values."""
 
     seal: Seal
-    _lately: _Lately = field(factory=_Lately, init=False)
+    _cache: _RecordCache = field(factory=_RecordCache, init=False)
     #: A cache of queues by number, each with its revision, so that each revision is decrypted once.
     _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
 
@@ -112,10 +112,10 @@ class Rows:
         return Job(fact.job.spec, change.standing)
 
     def _record(self, sealed: bytes) -> Fact:
-        fact = self._lately.get(sealed)
+        fact = self._cache.get(sealed)
         if fact is None:
             fact = self._opened(sealed)
-            self._lately.keep(sealed, fact)
+            self._cache.keep(sealed, fact)
         return fact
 
     def _opened(self, sealed: bytes) -> Fact:
@@ -126,15 +126,15 @@ class Rows:
 
     def _sealed(self, fact: Fact) -> bytes:
         sealed = self.seal.seal(encode(fact))
-        self._lately.keep(sealed, fact)
+        self._cache.keep(sealed, fact)
         return sealed
 
     def sealed_job(self, queue: Queue, job: Job) -> bytes:
         """The sealed record of a whole job."""
         return self._sealed(JobAdded(queue.salt, job))
 
-    def said(self, queue: Queue, job: Job) -> bytes:
-        """The sealed record of a job's changing half."""
+    def sealed_standing(self, queue: Queue, job: Job) -> bytes:
+        """The sealed record of a job's changing half, for the column `said`."""
         return self._sealed(JobChanged(queue.salt, job.spec.uid, job.standing))
 
     def columns(self, job: Job) -> JobRow:
@@ -143,7 +143,7 @@ class Rows:
         return (*self.standing(job), ~spec.priority, spec.arrival, spec.created)
 
     def standing(self, job: Job) -> StandingRow:
-        """Those of its changing half."""
+        """The columns of a job's changing half."""
         spec = job.spec
         key = spec.unique_key if spec.unique_key is not None and job.state in UNFINISHED else None
         return (

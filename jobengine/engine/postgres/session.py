@@ -24,7 +24,7 @@ from ..door import Busy, Full, OutcomeUnknown, Unavailable
 from .asked import BATCHED, Task, asked, changes_jobs, names_of
 from .batch import Batch, Result
 from .beginning import Now, begin, begin_sweep
-from .clock import Pace
+from .clock import ClockSteps
 from .connection import Row, Statement, connected, together
 from .loading import Loaded, Redo, begin_and_load, load, load_due
 from .profile import LOCKING, Profile
@@ -39,16 +39,16 @@ R = TypeVar("R")
 DATABASE_CLOCK: Final[LiteralString] = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 #: How often a batch is tried in all.
 _ATTEMPTS: Final = 5
-#: When a connection is lost in a commit: how often to connect again to ask whether it was made, and the seconds
-#: between.
+#: After a connection is lost in a commit: how often to connect again to ask whether the commit was made, and the
+#: seconds between.
 _RETURNS, _PAUSE = 10, 0.5
 #: Jobs that expire in one transaction, in each queue.
 _SLICE: Final = 200
 #: The most transactions that expire jobs before a batch is carried out.
 _SLICES: Final = 10_000
-#: Seconds between tidying up, if there is little to do.
+#: Seconds between two times of tidying up, if there is little to do.
 _TIDY: Final = 10
-#: Over how many rows the tally of a queue is spread.
+#: The most rows over which connections spread the count of each place of a queue; see `tally` in schema.py.
 _SLOTS: Final = 64
 
 _LANE: Final[LiteralString] = (
@@ -98,7 +98,7 @@ class Session:
     #: Why the last attempt to connect failed; empty if it succeeded.
     trouble: str = field(default="", init=False)
     _connection: "Connection[Row] | None" = field(default=None, init=False)
-    _pace: Pace = field(factory=Pace, init=False)
+    _clock_steps: ClockSteps = field(factory=ClockSteps, init=False)
     _lane: int = field(factory=lambda: randbelow(1 << 62), init=False)
     _slot: int = field(factory=lambda: randbelow(_SLOTS), init=False)
     _batch: int = field(default=0, init=False)
@@ -107,7 +107,7 @@ class Session:
     #: When to tidy up next, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
-    #: The queues as they were when they were last read, and whether the next batch relies on that.
+    #: The queues as they were last read, and whether the next batch may guess that they are still so.
     _known: dict[str, Known] = field(factory=dict, init=False)
     _guesses: bool = field(default=True, init=False)
     #: The effects of expiring jobs before the tasks of this batch.
@@ -147,8 +147,8 @@ class Session:
                 self._roll_back()
                 raise Full("The database has no room for the change; it was not made.") from None
             except (OperationalError, InterfaceError, ReadOnlySqlTransaction, InvalidSqlStatementName):
-                # A host that takes no changes any more has become a standby: another one has its place. The last:
-                # after a conflict the driver may count on statements that the database did not prepare.
+                # ReadOnlySqlTransaction: this host has become a standby, and another one has taken its place.
+                # InvalidSqlStatementName: after a conflict the driver may use a statement that was never prepared.
                 reason = "The connection to the database was lost again and again"
                 self.close()
             except BaseException:
@@ -194,7 +194,8 @@ class Session:
             except Unavailable:
                 time.sleep(_PAUSE)
         raise OutcomeUnknown(
-            "The database was lost while a change was under way: it may or may not be there. Look before you repeat it."
+            "The database was lost while a change was under way, which may or may not be there. Look before you "
+            "repeat it."
         )
 
     # Transactions
@@ -209,7 +210,7 @@ class Session:
         names = names_of(tasks)
         guess = {name: self._known[name] for name in names if name in self._known}
         if not self._guesses or len(guess) < len(names) or not all(isinstance(task, BATCHED) for task in tasks):
-            # After a wrong guess one batch is carried out without.
+            # After a wrong guess, one batch is carried out without a guess.
             self._guesses = True
             return None
         before, first = self._milliseconds(), self._first(writes=changes_jobs(tasks))
@@ -264,13 +265,13 @@ class Session:
                 return now
 
     def _first(self, *, writes: bool) -> list[Statement]:
-        """What begins a transaction; one that writes locks its lane's row."""
+        """The statements that begin a transaction; one that writes locks its lane's row."""
         self._noted = writes
         return [self._note()] if writes else []
 
     def _is_steady(self, connection: "Connection[Row]", now: Now, before: int) -> bool:
-        """Whether the clock was not set. If it was, roll back, and write by how much it is ahead."""
-        step = self._pace.step(now.elapsed, before, self._milliseconds())
+        """Whether the clock runs on. If it was set, roll back, and write by how much it is ahead now."""
+        step = self._clock_steps.step(now.elapsed, before, self._milliseconds())
         if step:
             connection.execute("ROLLBACK")
             connection.execute(_AHEAD, [now.ahead + step, now.ahead])

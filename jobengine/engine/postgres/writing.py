@@ -168,7 +168,7 @@ class _Writing:
             tags += [(queue_id, digest, ~spec.priority, spec.arrival, spec.uid) for digest in digests]
 
     def _moved(self, queue: Known, job: Job) -> tuple[Any, ...]:
-        return (queue.id, *self.rows.standing(job), self.rows.said(queue.queue, job))
+        return (queue.id, *self.rows.standing(job), self.rows.sealed_standing(queue.queue, job))
 
     def _whole(self, queue: Known, job: Job) -> tuple[Any, ...]:
         return (queue.id, *self.rows.columns(job), self.rows.sealed_job(queue.queue, job))
