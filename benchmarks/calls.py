@@ -151,7 +151,7 @@ def converse(port: int, conversations: Iterable[Conversation]) -> None:
 
 
 def converse_with(conversations: Iterable[tuple[int, Conversation]]) -> None:
-    """The same with several servers, each conversation with the one at its port."""
+    """As `converse`, but each conversation is with the server at its own port."""
     with selectors.DefaultSelector() as selector:
         for port, conversation in conversations:
             connection = Connection(port)

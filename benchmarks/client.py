@@ -68,7 +68,7 @@ def _alone(server: Server) -> Run:
 
 
 def _from_file(server: Server) -> Run:
-    """A command adds a file of jobs; its start-up and its check of the file count too."""
+    """A command adds a file of jobs; the start of the command and its check of the file count too."""
     with NamedTemporaryFile("w", suffix=".jsonl") as file, Effort.measured() as effort:
         file.writelines(json.dumps({**CONTENT, "number": number}) + "\n" for number in range(_LINES))
         file.flush()
@@ -84,7 +84,7 @@ def _from_file(server: Server) -> Run:
 
 
 def _by_hand(server: Server) -> Run:
-    """The code of a user who wants no job twice: it sends a uid, and reads the answer."""
+    """Code as a user would write it who wants no job twice: it sends a uid, and reads the answer."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
 
     def add(content: Mapping[str, Any]) -> Any:

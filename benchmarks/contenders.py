@@ -27,9 +27,9 @@ from .servers.server import last_words
 
 #: Jobs in a call of libraries that can add many at a time.
 _BULK = 500
-#: Threads that add, and threads that work: as many in the first rows, and in the others.
+#: The number of threads that add, and of threads that work: in the first rows, and in the others.
 _SOME, _MANY = 8, 32
-#: Seconds to wait for a process to say its next word, as in play.py.
+#: Seconds to wait for the next word of a process; see play.py.
 _PATIENCE = 120.0
 
 
@@ -52,9 +52,9 @@ class Way:
         """Start both processes, warm them up, and time the jobs that go from one to the other. Raises Failed."""
         with ExitStack() as stack:
             home = stack.enter_context(directory())
-            adder = stack.enter_context(self._end("add", server, home))
+            adder = stack.enter_context(self._player("add", server, home))
             adder.hear("warm")
-            worker = stack.enter_context(self._end("work", server, home))
+            worker = stack.enter_context(self._player("work", server, home))
             worker.hear("warm")
             before, began = adder.used() + worker.used(), perf_counter()
             adder.go()
@@ -63,18 +63,18 @@ class Way:
             return Run(self.jobs / seconds, (adder.used() + worker.used() - before) / seconds)
 
     @contextmanager
-    def _end(self, role: str, server: Server, home: Path) -> Iterator["End"]:
+    def _player(self, role: str, server: Server, home: Path) -> Iterator["Player"]:
         numbers = map(str, (server.port, self.threads, self.jobs, self.bulk, self.concurrency))
-        end = End([role, self.library, *numbers], home / role)
+        player = Player([role, self.library, *numbers], home / role)
         try:
-            yield end
+            yield player
         finally:
-            end.stop()
+            player.stop()
 
 
 @define(eq=False)
-class End:
-    """The process that adds jobs, or the one that does them; it runs until it is stopped."""
+class Player:
+    """A process that plays one part of a measurement, such as adding jobs; it runs until it is stopped."""
 
     arguments: Sequence[str]
     #: The file for its standard error.
@@ -102,7 +102,7 @@ class End:
             raise Failed(f"{' '.join(self.arguments[:2])} did not come to {word!r}: {said} {last_words(self.errors)}")
 
     def line(self, patience: float) -> str:
-        """The next line that it says within so many seconds; empty if it says none."""
+        """The next line that it prints; empty, and the process is killed, if none comes within `patience` seconds."""
         timer = Timer(patience, self._kill)
         timer.start()
         try:

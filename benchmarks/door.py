@@ -1,9 +1,10 @@
 """
-A server on PostgreSQL without its HTTP, in a process: `python -m benchmarks.door URL CLIENTS SIZE SECONDS JOBS`.
+A process that works on PostgreSQL as a server does, without HTTP: `python -m benchmarks.door URL CLIENTS SIZE SECONDS
+JOBS`.
 
-Clients in the process ask its engine to add, claim and complete jobs in the queue "bench", so many at a time. It says
-"warm" when the first are through, waits for a line, and works for so many seconds or through so many jobs. Then it
-prints a Work as JSON.
+CLIENTS in the process ask its engine to add, claim and complete jobs in the queue "bench", SIZE at a time. It says
+"warm" when the first are through, waits for a line, and works for SECONDS or until JOBS are done; 0 is no limit. Then
+it prints a Work as JSON.
 """
 
 import os
@@ -34,7 +35,7 @@ __all__ = ["SECRET", "Work"]
 SECRET = "the secret of the benchmark"  # noqa: S105 (it protects nothing)
 _QUEUE = "bench"
 _WHO: dict[str, Any] = {"queue": _QUEUE, "access_key": b"key"}
-#: Slices of the work whose rates are told.
+#: The number of parts of the work whose rates are in `Work.rates`.
 _SLICES = 10
 reactor: Any = _reactor
 
@@ -43,7 +44,7 @@ class Work(Struct):
     """What was done."""
 
     jobs: int
-    #: How long that took, and the processor time of this process, in seconds.
+    #: The seconds that it took, and the seconds of processor time that this process used.
     seconds: float
     used: float
     #: Jobs a second in each tenth of the jobs that were asked for.
@@ -51,8 +52,8 @@ class Work(Struct):
 
 
 @define(eq=False)
-class Door:
-    """Clients of an engine, and what they have done."""
+class Clients:
+    """The clients of an engine, and what they have done."""
 
     engine: PostgresEngine
     size: int
@@ -61,7 +62,7 @@ class Door:
     _marks: list[float] = field(factory=list)
 
     async def life(self) -> None:
-        """Add, claim and complete some jobs; claims again what others are about to commit."""
+        """Add `size` jobs, then claim and complete as many; a claim may get fewer while others are about to commit."""
         added = tuple(c.NewJob(content=CONTENT_BYTES) for _ in range(self.size))
         await self.engine.ask(c.AddJobs(**_WHO, jobs=added, defaults=Defaults()))
         left = self.size
@@ -80,7 +81,7 @@ class Door:
                 raise outcome
 
     async def work(self, seconds: float, jobs: int) -> None:
-        """Go on for so many seconds, or until so many jobs are done; 0 is no limit."""
+        """Add, claim and complete for this many seconds, or until this many jobs are done; 0 is no limit."""
         until = time.perf_counter() + seconds if seconds else float("inf")
         while time.perf_counter() < until and (not jobs or self.jobs < jobs):
             await self.life()
@@ -103,15 +104,15 @@ async def _run(engine: PostgresEngine, clients: int, size: int, seconds: float, 
     await engine.start()
     with suppress(QueueExists):
         await engine.ask(c.CreateQueue(**_WHO))
-    door = Door(engine, size)
-    await _all(door.life() for _ in range(clients))
+    crowd = Clients(engine, size)
+    await _all(crowd.life() for _ in range(clients))
     sys.stdout.write("warm\n")
     sys.stdout.flush()
     sys.stdin.readline()
     began, used = time.perf_counter(), time.process_time()
-    await _all(door.work(seconds, jobs) for _ in range(clients))
+    await _all(crowd.work(seconds, jobs) for _ in range(clients))
     taken = time.perf_counter() - began
-    work = Work(door.jobs, taken, time.process_time() - used, door.rates(began, jobs))
+    work = Work(crowd.jobs, taken, time.process_time() - used, crowd.rates(began, jobs))
     sys.stdout.write(encode(work).decode() + "\n")
     sys.stdout.flush()
     await engine.stop()
@@ -131,7 +132,7 @@ def main() -> None:
     failures: list[Failure] = []
 
     def begin() -> None:
-        """When the reactor runs."""
+        """Begin the work, once the reactor runs."""
         done = Deferred.fromCoroutine(_run(engine, int(clients), int(size), float(seconds), int(jobs)))
         done.addErrback(failures.append).addBoth(lambda _: reactor.stop())
 

@@ -53,7 +53,7 @@ def _calls(server: JobEngine) -> int:
         assert tracer.stderr is not None
         if "attached" not in (said := tracer.stderr.readline()):
             raise Failed(said)
-        time.sleep(1)  # strace's attaching interrupts the calls that wait, and they are made again
+        time.sleep(1)  # when strace attaches it interrupts the calls that wait, and they are made again
         began = time.time()
         time.sleep(_SECONDS)
     finally:

@@ -120,7 +120,7 @@ class OpenLoop:
                 self._claimed += uids_in(answer)
 
     def in_compaction(self) -> list[float]:
-        """The same as `during`, for the compaction and the time in which the old file is freed."""
+        """As `during`, for the compaction and the time in which the old file is freed."""
         begin, end = self.compaction
         return self.during(begin, end + _FREED)
 

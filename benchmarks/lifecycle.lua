@@ -1,5 +1,5 @@
 -- wrk's load: the life of a job over version 1 of the API, added, claimed and completed, in the queue "bench".
--- A connection asks for whatever is next, so that all three are under way at any time.
+-- A connection sends whatever request is next, so that all three kinds are under way at any time.
 local uids = {}
 local turn = 0
 local headers = {["X-Access-Key"] = "key", ["Content-Type"] = "application/json"}

@@ -1,10 +1,10 @@
 """
-How fast is a waiting worker woken? Run from the root: `python -m benchmarks.long_polls [rate] [seconds] [each]`.
+How soon does a waiting worker get a job? Run from the root: `python -m benchmarks.long_polls [rate] [seconds] [each]`.
 
 Workers wait for jobs of a live daemon by long polls, each on its own connection. Jobs are added at a steady rate, one
 in a request, on other connections; a worker that gets a job waits again. Jobs are completed 50 at a time, or with
-`each` one by one by their workers, which makes three requests a job. The time from sending the request that adds a job
-until a worker has the job is printed: adding, claim and commits are part of it.
+`each` one by one by their workers, which makes three requests a job. It prints the time from sending the request that
+adds a job until a worker has the job: adding, claim and commits are part of it.
 """
 
 import json

@@ -25,6 +25,7 @@ _LENGTHS = (0, 1_000, 10_000, 100_000, 300_000)
 _CONNECTIONS = 4
 #: Turns of adding and claiming whose median is a rate.
 _TURNS = 5
+#: Targets: bytes of memory a job; rates beside those of an empty queue; milliseconds through a compaction.
 _MEMORY, _SHARE, _P99 = 700, 0.9, 25
 #: Targets after a stop or a kill: seconds until it is ready, for each million jobs, and bytes of memory a job.
 _READY, _MEMORY_AGAIN = 5, 550
@@ -125,7 +126,7 @@ def _compact(results: Results, server: JobEngine) -> None:
 
 
 def _share_of_limit(server: JobEngine, longest: int) -> float:
-    """The greatest length of the file, divided by the greatest that it may have."""
+    """The greatest length that the file had, divided by the greatest that it may have."""
     live = server.metric("jobengine_live_bytes")
     say(f"the file had {longest / (1 << 20):,.0f} MiB at most, {live / (1 << 20):,.0f} MiB of them live")
     return longest / (2 * live + _SLACK)

@@ -1,9 +1,9 @@
 """
 How fast is JobEngine on PostgreSQL? Run from the root: `python -m benchmarks.postgres`, or with `short` for a minute.
 
-PostgreSQL has a core of its own, with its default settings. Servers are measured without HTTP (benchmarks/door.py), so
-that they share the other core with no client, and with it. Beside them, pgbench does the same work by SQL alone, in a
-plain table and by the SQL of pgmq, and procrastinate is used as in benchmarks.contenders.
+PostgreSQL has a core of its own, with its default settings. Servers are measured on the other core: without HTTP
+(benchmarks/door.py), and over HTTP from clients on that core. Beside them, pgbench does the same work by SQL alone, in
+a plain table and by the SQL of pgmq, and procrastinate is used as in benchmarks.contenders.
 """
 
 import sys
@@ -19,7 +19,7 @@ from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.schema import migrate
 from jobengine.storage.frames import Kdf
 
-from .contenders import End, Way
+from .contenders import Player, Way
 from .door import SECRET, Work
 from .machine import CLIENT_CORE, directory
 from .results import TIMES, Outcome, Results, rounds, run_alone, say
@@ -29,8 +29,9 @@ from .servers.postgresql import pgmq
 _SECONDS = 4.0
 _JOBS = 1_000_000
 _CLIENTS, _BULK_CLIENTS = 32, 4
-#: Seconds for so many jobs at the slowest.
+#: The most seconds that a process may take for its work.
 _PATIENCE = 1_800.0
+#: Targets: jobs a second in bulk; two and four servers beside one; the last tenth of many jobs beside the third.
 _BULK, _TWO, _FOUR, _LAST = 20_000, 1.2, 1, 0.9
 
 
@@ -40,7 +41,7 @@ def _migrated(server: PostgreSQL) -> None:
 
 
 @define(eq=False, kw_only=True)
-class Doors(PostgreSQL):
+class WithoutHttp(PostgreSQL):
     """Servers without HTTP on one PostgreSQL and one queue, with clients in each of them."""
 
     name: str = "JobEngine on PostgreSQL, without HTTP"
@@ -52,11 +53,11 @@ class Doors(PostgreSQL):
         _migrated(self)
 
     def singles(self, seconds: float) -> Run:
-        """One by one: the clients are spread over the servers."""
+        """See Server; the clients are spread over the servers."""
         return self._run(_CLIENTS // self.daemons, 1, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """So many at a time."""
+        """See Server; a few clients in each server."""
         return self._run(_BULK_CLIENTS, size, seconds)
 
     def _run(self, clients: int, size: int, seconds: float) -> Run:
@@ -70,20 +71,20 @@ class Doors(PostgreSQL):
         """What each server has done; see benchmarks/door.py. Raises Failed."""
         arguments = [self.url, *map(str, (clients, size, seconds, jobs))]
         with directory() as home, ExitStack() as stack:
-            ends = [End(arguments, home / str(number), "benchmarks.door") for number in range(self.daemons)]
-            for end in ends:
-                stack.callback(end.stop)
-            for end in ends:
-                end.hear("warm")
-            for end in ends:
-                end.go()
-            return [_work(end) for end in ends]
+            players = [Player(arguments, home / str(number), "benchmarks.door") for number in range(self.daemons)]
+            for one in players:
+                stack.callback(one.stop)
+            for one in players:
+                one.hear("warm")
+            for one in players:
+                one.go()
+            return [_work(one) for one in players]
 
 
-def _work(end: End) -> Work:
-    said = end.line(_PATIENCE)
+def _work(player: Player) -> Work:
+    said = player.line(_PATIENCE)
     if not said:
-        raise Failed(f"a server ended: {end.errors.read_text()[-300:]}")
+        raise Failed(f"a server ended: {player.errors.read_text()[-300:]}")
     return decode(said, type=Work)
 
 
@@ -134,7 +135,7 @@ def _measure(results: Results, seconds: float, times: int, jobs: int) -> None:
 
 def _bulk(results: Results, seconds: float, times: int) -> None:
     what = "PostgreSQL: bulk of 1,000, add → claim → complete"
-    servers: list[Server] = [Doors(), PostgreSQL(name="SQL alone"), pgmq()]
+    servers: list[Server] = [WithoutHttp(), PostgreSQL(name="SQL alone"), pgmq()]
     ours, *theirs = rounds([(server, lambda server: server.bulk(1_000, seconds)) for server in servers], times)
     results.bound(f"{what}, without HTTP", [run.jobs for run in ours.runs], "jobs/s", _BULK, least=True)
     _compare(results, what, ours, theirs, [None, None])
@@ -142,20 +143,20 @@ def _bulk(results: Results, seconds: float, times: int) -> None:
 
 def _singles(results: Results, seconds: float, times: int) -> None:
     what = f"PostgreSQL: one by one, {_CLIENTS} at the same time, add → claim → complete"
-    servers: list[Server] = [Doors(), PostgreSQL(name="pgbench, SKIP LOCKED"), pgmq()]
+    servers: list[Server] = [WithoutHttp(), PostgreSQL(name="pgbench, SKIP LOCKED"), pgmq()]
     ours, *theirs = rounds([(server, lambda server: server.singles(seconds)) for server in servers], times)
     _compare(results, what, ours, theirs, [1, None])
 
 
 def _several(results: Results, seconds: float, times: int) -> None:
-    doors = [Doors(name=f"{number} servers", daemons=number) for number in (1, 2, 4)]
-    one, two, four = rounds([(server, lambda server: server.bulk(100, seconds)) for server in doors], times)
+    some = [WithoutHttp(name=f"{number} servers", daemons=number) for number in (1, 2, 4)]
+    one, two, four = rounds([(server, lambda server: server.bulk(100, seconds)) for server in some], times)
     for many, target in ((two, _TWO), (four, _FOUR)):
         results.compare(f"PostgreSQL: bulk of 100, {many.name} on one queue, without HTTP", many, one, target)
 
 
 def _through_http(results: Results, seconds: float, times: int) -> None:
-    """The daemon shares its core with the client; procrastinate's two processes are on that core as well."""
+    """Measure over HTTP: the daemon shares its core with the client, as procrastinate's two processes do."""
     both: tuple[Server, Server] = OnPostgres(), PostgreSQL(name="SQL alone")
     ours, theirs = rounds([(one, lambda server: server.singles(seconds)) for one in both], times)
     results.compare("PostgreSQL: one by one over HTTP, add → claim → complete", ours, theirs)
@@ -170,7 +171,7 @@ def _through_http(results: Results, seconds: float, times: int) -> None:
 def _compare(
     results: Results, what: str, ours: Outcome, theirs: Sequence[Outcome], targets: Sequence[float | None]
 ) -> None:
-    """The rates, and what each costs PostgreSQL."""
+    """Add the rates, and print what a job costs PostgreSQL."""
     for outcome, target in zip(theirs, targets, strict=True):
         results.compare(f"{what}, without HTTP", ours, outcome, target)
     for outcome in (ours, *theirs):
@@ -179,8 +180,8 @@ def _compare(
 
 
 def _many(results: Results, jobs: int) -> None:
-    """The last tenth of many jobs that are kept, beside the third."""
-    server = Doors()
+    """Compare the rates of the last and the third tenth of many jobs that are kept."""
+    server = WithoutHttp()
     with server.running():
         rates = server.work(_BULK_CLIENTS, 1_000, 0, jobs)[0].rates
     say(f"{jobs:,} jobs, a tenth each: {', '.join(f'{rate:,.0f}' for rate in rates)} jobs/s")

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from .machine import be_a_client
 from .servers import Failed, Run, Server
 
-#: How often everything is measured.
+#: The number of rounds in which everything is measured.
 TIMES = 3
 #: From this share of a core on, the client may limit the figure.
 _BUSY = 0.95
@@ -64,7 +64,8 @@ class Results:
     versions: list[str] = field(factory=list)
     #: Requests a second by length of the queue: (jobs, adding, claiming).
     rates: list[tuple[int, float, float]] = field(factory=list)
-    #: Of each request the seconds from the beginning of a compaction, and its milliseconds; and when that ended.
+    #: For each request, the seconds from the beginning of a compaction to the time at which it was due, and the
+    #: milliseconds that it took; below, the seconds that the compaction took.
     compaction: list[tuple[float, float]] = field(factory=list)
     compaction_seconds: float = 0
 
@@ -111,7 +112,7 @@ class Results:
         self.rows.append(Row(what, f"failed: {' '.join(str(why).split())[:300] or type(why).__name__}"))
 
     def saw(self, *servers: Server) -> None:
-        """Remember the versions of the servers that are installed."""
+        """Note the versions of the servers that are installed."""
         installed = [server.version() for server in servers if server.found()]
         self.versions = list(dict.fromkeys([*self.versions, *installed]))
 
@@ -131,7 +132,7 @@ Work = Callable[[Server], Run]
 
 
 def rounds(servers: Sequence[tuple[Server, Work]], times: int = TIMES) -> list[Outcome]:
-    """Measure all in turn, so often. A server that fails is left out of later rounds; its row has the error."""
+    """Measure all in turn, in `times` rounds. A server that fails is left out of later ones; its row has the error."""
     runs: list[list[Run]] = [[] for _ in servers]
     why = [_missing(server) for server, _ in servers]
     for _ in range(times):

@@ -1,8 +1,8 @@
 """
 How long does one request delay all others? Run from the root: `python -m benchmarks.stalls`.
 
-Clients with and without a key send the requests that take the daemon longest. Meanwhile another client, the ping, sends
-a cheap request every millisecond. Each row has the longest time that a ping took; the first row has it without other
+Clients with and without a key send the requests that take the daemon longest. Meanwhile another client sends a cheap
+request, a ping, every millisecond. Each row has the longest time that a ping took; in the first row there are no other
 requests. The clients share one core, so the times include waiting for that core.
 """
 
@@ -21,7 +21,7 @@ from .servers import JobEngine
 from .servers.jobengine import QUEUE
 
 MIB = 1 << 20
-#: Targets: the longest delay of others in milliseconds by a client without a key, and by any client.
+#: Targets: the most milliseconds by which a client without a key, and any client, may delay others.
 _STRANGER, _ANY = 20, 100
 _PING = request("GET", "/test")
 #: Seconds between pings, and seconds for which pings go on after the answer.

@@ -28,7 +28,8 @@ from .results import TIMES, Results, Row, run_alone, say
 
 JOBS = 1_000_000
 FEW = 100_000
-#: Targets: least jobs and bytes a second, most seconds, and by what factor memory may grow with ten times the jobs.
+#: Targets: the least jobs and bytes a second, the most seconds of a check, and the most by which ten times the jobs may
+#: multiply the memory.
 _RATE, _BYTES, _CHECK, _GROWTH = 100_000, 200_000_000, 10, 1.5
 _ROOT = Path(__file__).parents[1]
 #: Bytes of a copy that are read at a time.

@@ -1,9 +1,9 @@
 """
 How fast is the Python worker? Run from the root: `python -m benchmarks.worker`.
 
-A worker's handler does nothing. One job at a time, the worker is compared with a client that claims and completes by
-two requests; then it runs jobs in threads. The jobs are added before. Last, the requests of a worker without jobs are
-counted for a minute.
+The handler does nothing, and all jobs are added before the worker starts. A worker that runs one job at a time is
+compared with a client that claims and completes by two requests; then a worker runs jobs in threads. Last, the requests
+of a worker without jobs are counted for a minute.
 """
 
 import time
@@ -52,7 +52,7 @@ def idle_requests(seconds: float) -> float:
             time.sleep(_BEGINNING)
             before = server.requests()
             time.sleep(seconds)
-            # Without the request that read the metric before.
+            # The request that read the metric before is not the worker's.
             ended = server.requests() - before - 1
         finally:
             worker.stop()

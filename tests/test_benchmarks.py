@@ -11,7 +11,7 @@ from attrs import define, evolve
 from benchmarks import results
 from benchmarks.all import write
 from benchmarks.amqp import Channel
-from benchmarks.contenders import End, Way
+from benchmarks.contenders import Player, Way
 from benchmarks.libraries.count import Count
 from benchmarks.results import Outcome, Results, rounds
 from benchmarks.scaling.parameters import BIG, COSTS, formula
@@ -104,7 +104,7 @@ def test_jobs_go_from_one_process_to_another_and_all_are_complete(threads: int, 
 
 @pytest.mark.slow
 def test_an_end_that_breaks_is_named_with_its_last_words(tmp_path: Path) -> None:
-    end = End(["add", "no_such_library", "1", "1", "1", "1", "1"], tmp_path / "errors")
+    end = Player(["add", "no_such_library", "1", "1", "1", "1", "1"], tmp_path / "errors")
     try:
         with pytest.raises(Failed, match=r"add no_such_library did not come to 'warm': .* No module named"):
             end.hear("warm")

@@ -1,8 +1,8 @@
 """
-One end of a measurement: `python -m benchmarks.libraries.play add|work LIBRARY PORT THREADS JOBS BULK CONCURRENCY`.
+One part of a measurement: `python -m benchmarks.libraries.play add|work LIBRARY PORT THREADS JOBS BULK CONCURRENCY`.
 
-Each end says "warm" when the first jobs are through: they make the connections and load the modules. Then the end that
-adds waits for a line on its input. The end that works says "done" at the last job.
+Both processes say "warm" when the first jobs are through, so that connections are made and modules loaded. Then the one
+that adds waits for a line on its input. The one that works says "done" at the last job.
 """
 
 import os
@@ -31,7 +31,7 @@ def _add(add: Callable[[int], object], threads: int, jobs: int, bulk: int) -> No
     calls, rest = divmod(jobs, threads * bulk)
     if rest:
         raise ValueError(f"{jobs} jobs can't be added by {threads} threads, {bulk} in a call")
-    # The first call goes alone: what it makes is then there for all threads, and an error shows at once.
+    # The first call goes alone: what it makes is there for all threads, and an error shows at once.
     add(1)
     warm, begin = Barrier(threads + 1), Barrier(threads + 1)
 
@@ -53,7 +53,7 @@ def _add(add: Callable[[int], object], threads: int, jobs: int, bulk: int) -> No
 
 
 def main() -> None:
-    """Run the end that the arguments name."""
+    """Play the part that the arguments name."""
     role, name, *numbers = sys.argv[1:]
     port, threads, jobs, bulk, concurrency = map(int, numbers)
     library = import_module(f"{__package__}.{name}")

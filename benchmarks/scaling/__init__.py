@@ -1,1 +1,1 @@
-"""Daemons on PostgreSQL past one machine: what their work costs, and what a simulation makes of it."""
+"""How far many daemons on one PostgreSQL go: measures what their work costs, and simulates large machines with that."""

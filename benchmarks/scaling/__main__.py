@@ -1,5 +1,5 @@
 """
-How many jobs a second past one machine? Run from the root: `python -m benchmarks.scaling`.
+How many jobs a second do many daemons on one PostgreSQL do? Run from the root: `python -m benchmarks.scaling`.
 
 Prints the table of docs/scaling.md, which says what was measured and what is assumed.
 """
@@ -12,7 +12,7 @@ from attrs import evolve
 from .parameters import BIG, COSTS
 from .simulation import Load, simulate
 
-#: One request for each job over many connections, and many jobs in a request over a few.
+#: Jobs in a request, and clients of each daemon: one by one over many connections, and in bulk over a few.
 _SINGLE, _BULK = (1, 32), (100, 4)
 _DAEMONS = (1, 8, 64)
 _QUEUES, _SERVERS = 64, 4

@@ -1,4 +1,4 @@
-"""A database of daemons that is measured: what work on it takes of this process, of PostgreSQL and of WAL."""
+"""Measures what work on a database takes: processor time of this process and of PostgreSQL, and bytes of WAL."""
 
 import sys
 import time
@@ -35,14 +35,14 @@ JOB: Final = c.NewJob(content=CONTENT_BYTES)
 
 
 def work_of(pid: int) -> float:
-    """Microseconds of a core that all threads of a process have used."""
+    """The microseconds of processor time that all threads of a process have used."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1_000
 
 
 @define
 class Used:
-    """What something has used: microseconds of a core, and bytes."""
+    """What something has used: microseconds of processor time, and bytes of WAL."""
 
     daemon: float
     postgres: float
@@ -58,7 +58,7 @@ class Used:
 
     @staticmethod
     def of(how: Callable[[Sequence[float]], float], *those: "Used") -> "Used":
-        """The least or the mean, or what else, of each."""
+        """Each figure as `how` combines it, such as min or mean."""
         return Used(*map(how, zip(*((one.daemon, one.postgres, one.wal) for one in those), strict=True)))
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Used:
 
 @define(eq=False)
 class Bench:
-    """A database, and a session of the engine on it."""
+    """A database with one queue, and a session of the engine on it."""
 
     server: PostgreSQL
     url: str
@@ -79,7 +79,7 @@ class Bench:
         self.session = self.new_session(DATABASE_CLOCK)
 
     def new_session(self, clock: Any) -> Session:
-        """Another one, that takes the time from this SQL."""
+        """A new session that reads the time by the SQL expression `clock`."""
         return Session(
             url=self.url,
             interval=False,
@@ -91,7 +91,7 @@ class Bench:
         )
 
     def use(self, session: Session, work: Callable[[], R]) -> tuple[R, Used]:
-        """Do it; returns what this process, the session's backend and WAL took for it."""
+        """Do `work`; returns its answer, and what it took of this process, of the session's backend and of WAL."""
         backend = session.run(lambda connection: connection.info.backend_pid)
         wal, postgres, own = self.wal(), work_of(backend), time.process_time()
         answer = work()
@@ -99,7 +99,7 @@ class Bench:
         return answer, Used(own * 1e6, postgres, self.wal() - wal)
 
     def wal(self) -> float:
-        """Bytes that were ever written."""
+        """The bytes of WAL that were ever written."""
         return float(self.one("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
 
     def one(self, text: Any) -> Any:
@@ -113,12 +113,12 @@ class Bench:
         self.control.execute("TRUNCATE job, tally, lane")
 
     def claim(self, size: int, tasks: int = 1) -> tuple[Result, Used]:
-        """Claim so many jobs in each of some tasks."""
+        """Claim `size` jobs in each of `tasks` tasks."""
         claiming = [c.Claims(queues=("q",), access_key=b"key", count=size)] * tasks
         return self.use(self.session, lambda: self.session.carry_out(claiming))
 
     def lives(self, size: int, tasks: int = 1) -> Used:
-        """Add, claim and complete so many jobs in each of some tasks; returns the mean for each of the batches."""
+        """Add, claim and complete `size` jobs in each of `tasks` tasks; returns the mean of the three batches."""
         who, session = WHO, self.session
         adding = [c.AddJobs(**who, jobs=(JOB,) * size, defaults=Defaults())] * tasks
         _, added = self.use(session, lambda: session.carry_out(adding))
@@ -135,7 +135,7 @@ def _completed(jobs: Sequence[c.Claimed]) -> tuple[c.JobUpdate, ...]:
 
 @contextmanager
 def running() -> Iterator[Bench]:
-    """One with a queue, on a PostgreSQL that is removed at the end."""
+    """A Bench on a PostgreSQL that is removed at the end."""
     server = PostgreSQL()
     with server.running():
         base = f"host=127.0.0.1 port={server.port} user=bench dbname="

@@ -1,5 +1,5 @@
 """
-1, 2 and 4 daemons on PostgreSQL, as measured and as benchmarks.scaling computes them; and what the standby takes.
+Compares 1, 2 and 4 daemons on PostgreSQL, measured, with what the simulation computes; and measures the standby's work.
 
 PostgreSQL has one core; daemons, clients and the standby share the other.
 """
@@ -32,9 +32,9 @@ from .slowly import slowly
 __all__ = ["a_daemon", "far", "near", "standby"]
 
 _ROUNDS: Final = 2
-#: Of a core.
+#: The share of a core that other processes take at most in a quiet round.
 _LITTLE: Final = 0.05
-#: Seconds that the standby is away.
+#: Seconds by which what the standby sends is delayed.
 _FAR: Final = 0.02
 
 
@@ -49,12 +49,12 @@ def _conversation(size: int, deadline: float, done: list[int]) -> Conversation:
 
 
 def near(bench: Bench) -> None:
-    """1, 2 and 4 of them, as measured and as computed."""
+    """Compare without a standby."""
     _compare(bench, Place(cores=1, daemon_cores=1, trip=_trip(bench), sync=0))
 
 
 def far(bench: Bench) -> None:
-    """The same with a standby that is far away, so that they wait more than they work."""
+    """Compare with a standby that is far away, so that daemons wait more than they work."""
     with directory() as home, _standby(bench, home, delay=_FAR):
         _compare(bench, Place(cores=1, daemon_cores=1, trip=_trip(bench), sync=0, standby=_commit(bench)))
 
@@ -73,7 +73,7 @@ def _compare(bench: Bench, place: Place) -> None:
 
 
 def _best(bench: Bench, load: Load) -> "_Round":
-    """The fastest of some rounds, if possible of those in which others took little."""
+    """The fastest round, among the quiet ones if there are any."""
     with ExitStack() as stack:
         servers = [stack.enter_context(a_daemon(bench)) for _ in range(load.daemons)]
         _round(bench, servers, load)
@@ -85,7 +85,7 @@ def _best(bench: Bench, load: Load) -> "_Round":
 
 @contextmanager
 def a_daemon(bench: Bench) -> Iterator[JobEngine]:
-    """One that runs, on the core of the clients."""
+    """A running daemon, on the core of the clients."""
     server = JobEngine(settings={"DATABASE_URL": bench.url, "SECRET": SECRET})
     with directory() as server.home:
         try:
@@ -99,8 +99,9 @@ def a_daemon(bench: Bench) -> Iterator[JobEngine]:
 
 @frozen
 class _Round:
-    """Jobs a second; and for each job the work of daemons and clients, that of PostgreSQL, and batches."""
+    """What was measured in one round; work is in microseconds of processor time."""
 
+    #: Jobs a second; then, for each job, the work of daemons and clients, that of PostgreSQL, and batches.
     rate: float
     work: float
     postgres: float
@@ -120,7 +121,7 @@ def _round(bench: Bench, servers: Sequence[JobEngine], load: Load) -> _Round:
 
 
 def _counted(bench: Bench, servers: Sequence[JobEngine]) -> tuple[float, float, float, float]:
-    """Until now: the work of daemons and clients, of PostgreSQL and of all processes, and batches."""
+    """Until now: the work of daemons and clients, of PostgreSQL, the number of batches, and all processes' work."""
     backends = _named(bench.server.pid, "postgres")
     work = sum(map(work_of, (os.getpid(), *(server.pid for server in servers))))
     ticks = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
@@ -133,7 +134,7 @@ def _batches(servers: Sequence[JobEngine]) -> float:
 
 
 def _commit(bench: Bench) -> float:
-    """Microseconds that a commit waits."""
+    """The microseconds that a commit takes."""
     found = []
     for _ in range(20):
         began = time.perf_counter()
@@ -143,7 +144,7 @@ def _commit(bench: Bench) -> float:
 
 
 def _trip(bench: Bench) -> float:
-    """Microseconds that a message takes there and back beside the work of both ends."""
+    """The microseconds that a question and its answer are on the way, without the work of both ends."""
     found = []
     with connected(bench.url) as connection:
         for _ in range(500):
@@ -158,7 +159,7 @@ def _trip(bench: Bench) -> float:
 
 
 def standby(bench: Bench) -> None:
-    """What the processes of replication take for each 1,000 bytes of WAL; the standby has the core of the clients."""
+    """Measure the processes of replication for each 1,000 bytes of WAL; the standby has the core of the clients."""
     with directory() as home, _standby(bench, home) as pid:
         bench.lives(1_000)
         pids = {**_named(bench.server.pid, "walsender"), **_named(pid, "walreceiver|startup")}
@@ -177,7 +178,7 @@ def standby(bench: Bench) -> None:
 
 @contextmanager
 def _standby(bench: Bench, home: Path, delay: float = 0) -> Iterator[int]:
-    """A PostgreSQL that commits wait for, and whose answers take so many seconds; gives its process."""
+    """A standby that commits wait for, and whose answers are delayed by `delay` seconds; gives its process id."""
     given_to("postgres", home)
     port = slowly(bench.server.port, delay)
     data, programs = str(home / "data"), Path(tool("postgres")).parent
@@ -201,7 +202,7 @@ def _standby(bench: Bench, home: Path, delay: float = 0) -> Iterator[int]:
 
 
 def _named(parent: int, pattern: str) -> dict[int, str]:
-    """The children of a process whose titles have one of these words, with the word."""
+    """The children of a process whose command lines match, each with the text that matched."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     titles = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
     return {pid: found[0] for pid, title in titles.items() if (found := re.search(pattern, title))}

@@ -1,8 +1,8 @@
 """
 What does the work of daemons on PostgreSQL cost? Run from the root: `python -m benchmarks.scaling.measured`.
 
-Measures the parameters of benchmarks.scaling, or those of the parts that are named: door, near, far, standby, upkeep.
-PostgreSQL has a core of its own. Work is the least of some rounds, as what else runs only adds to it.
+Measures what parameters.py has; name parts to measure only these: door, near, far, standby, upkeep. PostgreSQL has a
+core of its own. Work is the least of several rounds, because other processes only add to it.
 """
 
 import re
@@ -32,7 +32,7 @@ from .simulation import Costs
 _SIZES: Final = (1, 32, 100, 1_000)
 _ROUNDS: Final = 5
 _UPDATES: Final = "SELECT sum(n_tup_upd), sum(n_tup_hot_upd) FROM pg_stat_user_tables WHERE relname = 'job'"
-#: Two hours ahead: all that was done now has been kept for long enough.
+#: The time in two hours, in SQL: then all jobs that are complete now have been kept for long enough.
 _LATER = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 7200000"
 _FIRST: Final = (
     "SELECT uid FROM job WHERE queue_id = %s AND place = 0 ORDER BY inv_prio, arrival LIMIT 100 FOR UPDATE SKIP LOCKED"
@@ -43,7 +43,7 @@ _FIRST: Final = (
 
 
 def _at_the_door(bench: Bench) -> Costs:
-    """What a batch costs at these sizes, and the straight line through them."""
+    """The costs of a batch, a task and a job, on a straight line through batches of different sizes."""
     at: dict[tuple[int, int], Used] = {}
     for size, tasks in (*((size, 1) for size in _SIZES), (1, 32)):
         at[size, tasks] = _least_of_means(bench, size, tasks)
@@ -77,7 +77,7 @@ def _full_pages(bench: Bench) -> None:
 
 
 def _removed(bench: Bench) -> Used:
-    """What it costs to remove a job whose time is over."""
+    """What it costs to remove a job that has been kept for long enough."""
     bench.clear()
     for _ in range(4):
         bench.lives(1_000)
@@ -92,7 +92,7 @@ def _removed(bench: Bench) -> Used:
 
 
 def _walk(bench: Bench) -> float:
-    """Microseconds for each locked row that a claim passes over; says how many it walks."""
+    """The microseconds for each locked row that a claim passes over."""
     bench.clear()
     for _ in range(5):
         bench.session.carry_out([c.AddJobs(**WHO, jobs=(JOB,) * 1_000, defaults=Defaults())])
@@ -122,7 +122,7 @@ def _claim_cost(bench: Bench, queue: int) -> float:
 
 
 def door(bench: Bench) -> None:
-    """What batches cost, without HTTP."""
+    """Measure batches without HTTP: at the engine's door."""
     costs = evolve(_at_the_door(bench), pg_walk=_walk(bench))
     _full_pages(bench)
     gone = _removed(bench)
@@ -134,7 +134,7 @@ def door(bench: Bench) -> None:
 
 
 def upkeep(bench: Bench) -> None:
-    """Rows at rest, vacuum, sweeps and looks of idle daemons, and NOTIFY."""
+    """Measure rows at rest, vacuum, sweeps and looks of idle daemons, and NOTIFY."""
     _vacuum(bench)
     for queues in (1, 100, 1_000):
         while bench.one("SELECT count(*) FROM queue") < queues:
@@ -174,7 +174,7 @@ def _vacuum(bench: Bench) -> None:
 
 
 def _held(bench: Bench) -> None:
-    """What claims take of PostgreSQL while a snapshot is held, after some jobs and after many."""
+    """Measure claims while a snapshot is held, after few jobs and after many."""
     bench.clear()
     with psycopg.connect(bench.url) as holder:
         holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -188,7 +188,7 @@ def _held(bench: Bench) -> None:
 
 
 def _heard(bench: Bench) -> None:
-    """What a daemon takes to hear of a change in a queue for which nobody waits."""
+    """Measure a daemon that hears of changes in a queue for which nobody waits."""
     with a_daemon(bench) as server:
         time.sleep(1)  # it has started to listen
         before = work_of(server.pid)
@@ -199,7 +199,7 @@ def _heard(bench: Bench) -> None:
 
 
 def _notify(bench: Bench, number: int) -> None:
-    """What a NOTIFY takes of the backend that sends it and of those that deliver it."""
+    """Measure a NOTIFY: the backend that sends it, and those that deliver it to listeners."""
     with ExitStack() as stack:
         listeners = [stack.enter_context(psycopg.connect(bench.url, autocommit=True)) for _ in range(number)]
         for listener in listeners:

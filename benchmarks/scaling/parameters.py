@@ -1,4 +1,4 @@
-"""The parameters, and what they make in the simplest case."""
+"""The parameters of the simulation, and a formula for its simplest case."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ BIG: Final = Place(cores=32, trip=200, sync=100, standby=1_000)
 
 
 def formula(load: Load, place: Place, costs: Costs = COSTS) -> float:
-    """Jobs a second of one daemon with one client, if jobs are kept: nothing waits but for what went before."""
+    """Jobs a second of one daemon with one client, if jobs are kept: then no request waits for another."""
     written = costs.wal_batch + costs.wal_job * load.size
     daemon = costs.request + costs.batch + costs.task + (costs.request_job + costs.job) * load.size
     commit = place.sync

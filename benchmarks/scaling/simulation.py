@@ -1,6 +1,6 @@
 """
-A simulation of daemons on PostgreSQL: each batch takes its time of the daemon's core, of PostgreSQL's cores, the disk
-and the standby, and waits where they are taken.
+A simulation of daemons on PostgreSQL: each batch uses the daemon's core, PostgreSQL's cores, the disk and the standby
+for some time, and waits for each while others use it.
 """
 
 import random
@@ -17,7 +17,8 @@ __all__ = ["LIFE", "TRIPS", "Answer", "Costs", "Load", "Place", "simulate"]
 
 #: What happens to each job.
 LIFE: Final = ("add", "claim", "complete")
-#: What a batch sends and waits for: time and queues; what it needs; what it writes, with COMMIT.
+#: The round trips of a batch: time and queues; jobs; what it writes, with COMMIT. Most batches need only two, as the
+#: first two go together (see begin_and_load); COSTS was measured before that.
 TRIPS: Final = 3
 #: Jobs in a batch at most; see jobengine.engine.postgres.lane.
 _MOST: Final = 2_000
@@ -39,7 +40,7 @@ class Costs:
     pg_walk: float
     wal_batch: float
     wal_job: float
-    #: To remove a job that has been kept: at the daemon, at PostgreSQL, in WAL.
+    #: To remove a job that has been kept: at the daemon; at PostgreSQL and in WAL, with the vacuum.
     removal: float
     pg_removal: float
     wal_removal: float
@@ -49,17 +50,17 @@ class Costs:
 
 @frozen(kw_only=True)
 class Place:
-    """Machines; times in microseconds."""
+    """The machines; times are in microseconds."""
 
-    #: Of PostgreSQL.
+    #: The cores of PostgreSQL.
     cores: int
-    #: Of all daemons and their clients, if they share some; otherwise each daemon has a core of its own.
+    #: The cores that all daemons and their clients share; 0: each daemon has one of its own.
     daemon_cores: int = 0
-    #: There and back, between daemon and PostgreSQL.
+    #: A round trip between daemon and PostgreSQL.
     trip: float
-    #: Until the disk has what was written.
+    #: A sync of the disk.
     sync: float
-    #: There and back, between PostgreSQL and its synchronous standby; None if there is none.
+    #: A round trip between PostgreSQL and its synchronous standby; None if there is none.
     standby: float | None = None
 
 
@@ -91,7 +92,7 @@ class Database:
         self.cores, self._disk = Station(self.place.cores), Disk(self.place.sync)
 
     def committed(self, now: float, written: float) -> float:
-        """When a commit of so many bytes is on the disk and, if there is a standby, replayed there."""
+        """When a commit of this many bytes of WAL is on the disk and, if there is a standby, replayed there."""
         self.written += written
         end = self._disk.done(now)
         if self.place.standby is None:
@@ -113,7 +114,7 @@ class Lane:
         self._process = self._run()
 
     def ask(self, client: "Client") -> None:
-        """Carry out what it asks, and wake it."""
+        """Carry out the client's request in a batch, and wake it."""
         self._waiting.append(client)
         if self._idle:
             self._idle = False
@@ -138,18 +139,18 @@ class Lane:
         world, costs, clock, database = self.world, self.world.costs, self.world.clock, self.world.database
         size = world.load.size
         claimed = Counter({queue: size * its for queue, its in _queues(batch, "claim").items()})
-        yield self.core.done(clock.now, world.about(costs.batch + costs.task * len(batch) + costs.job * jobs))
+        yield self.core.done(clock.now, world.varied(costs.batch + costs.task * len(batch) + costs.job * jobs))
         yield clock.now + (TRIPS - 1) * world.place.trip
         walked = sum(database.locked[queue] for queue in claimed)
         database.locked.update(claimed)
         work = costs.pg_batch + costs.pg_job * jobs + costs.pg_walk * walked
-        yield database.cores.done(clock.now, world.about(work))
+        yield database.cores.done(clock.now, world.varied(work))
         yield database.committed(clock.now, costs.wal_batch + costs.wal_job * jobs) + world.place.trip
         database.locked.subtract(claimed)
         self._remove(size * _queues(batch, "complete").total())
 
     def _remove(self, jobs: int) -> None:
-        """Nobody waits for that, but it takes its share of everything."""
+        """Remove jobs: nobody waits for it, but it uses all resources."""
         now, costs, database = self.world.clock.now, self.world.costs, self.world.database
         if jobs and costs.wal_removal:
             self.core.done(now, jobs * costs.removal)
@@ -163,7 +164,7 @@ def _queues(batch: "list[Client]", kind: str) -> Counter[int]:
 
 @define(eq=False)
 class Client:
-    """One who asks, waits for the answer, and asks again."""
+    """A client: it sends a request, waits for the answer, and sends the next."""
 
     lane: Lane
     queue: int
@@ -179,7 +180,7 @@ class Client:
         while True:
             for self.kind in LIFE:
                 work = world.costs.request + world.costs.request_job * world.load.size
-                yield self.lane.core.done(world.clock.now, world.about(work))
+                yield self.lane.core.done(world.clock.now, world.varied(work))
                 self.lane.ask(self)
                 yield None
             world.done += world.load.size
@@ -192,7 +193,7 @@ class World:
     costs: Costs
     place: Place
     load: Load
-    #: By how much work varies, as a share of it.
+    #: The share by which the time of a piece of work varies, up and down.
     spread: float
     random: random.Random
     clock: Clock = field(factory=Clock)
@@ -212,12 +213,12 @@ class World:
             lane = lanes.setdefault((number, queue % 2), Lane(self, self.daemons[number]))
             self.clock.wake(Client(lane, queue).process)
 
-    def about(self, work: float) -> float:
-        """So much work, more or less."""
+    def varied(self, work: float) -> float:
+        """The work, varied at random."""
         return work * (1 + self.spread * (2 * self.random.random() - 1))
 
-    def at(self, until: float) -> Counter[str]:
-        """Let time pass; returns what was done and used until then."""
+    def run(self, until: float) -> Counter[str]:
+        """Let time pass until `until`, in microseconds; returns what was done and used by then."""
         self.clock.run(until)
         stations = set(self.daemons)
         database = self.database
@@ -234,7 +235,7 @@ class World:
 
 @frozen
 class Answer:
-    """What a second brings."""
+    """The result, for each second."""
 
     jobs: float
     #: Bytes of WAL.
@@ -244,16 +245,16 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """For a table."""
+        """The jobs a second, and the resource that is busiest."""
         name = max(self.busy, key=lambda name: self.busy[name])
         return f"{self.jobs:,.0f} ({name} {self.busy[name]:.0%})"
 
 
 def simulate(load: Load, place: Place, costs: Costs, *, seconds: float = 2, spread: float = 0.5) -> Answer:
-    """Let so many seconds pass; what was done after the first quarter counts."""
+    """Simulate this many seconds; what is done after the first quarter counts."""
     world = World(costs, place, load, spread, random.Random(1))  # noqa: S311  # the same each time
-    before = world.at(seconds * 0.25e6)
-    done = world.at(seconds * 1e6)
+    before = world.run(seconds * 0.25e6)
+    done = world.run(seconds * 1e6)
     rates = {name: (done[name] - before[name]) / (seconds * 0.75e6) for name in done}
     jobs, written = rates.pop("jobs") * 1e6, rates.pop("bytes") * 1e6
     return Answer(jobs, written, rates)

@@ -1,4 +1,4 @@
-"""A way to a server that takes longer, as if it were further away."""
+"""A proxy that delays what is sent to a server, as if the server were further away."""
 
 import socket
 import time
@@ -11,7 +11,7 @@ __all__ = ["slowly"]
 
 
 def slowly(port: int, delay: float) -> int:
-    """A port that leads to another one of this machine; what is sent there takes so many seconds longer."""
+    """Open a port that leads to `port` on this machine; what is sent there arrives `delay` seconds later."""
     listener = socket.create_server(("127.0.0.1", 0))
     _start(lambda: _serve(listener, port, delay))
     return int(listener.getsockname()[1])
@@ -36,7 +36,7 @@ def _connect(near: socket.socket, far: socket.socket, delay: float) -> None:
 
 
 def _copy(source: socket.socket, take: Callable[[bytes], None]) -> None:
-    """Until either connection ends."""
+    """Copy until either connection ends."""
     with suppress(OSError):
         while data := source.recv(1 << 16):
             take(data)

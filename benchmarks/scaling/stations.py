@@ -1,4 +1,4 @@
-"""Simulated time, and what those wait for who work in it."""
+"""Simulated time, and the resources that simulated processes wait for."""
 
 import heapq
 from collections.abc import Generator
@@ -10,10 +10,10 @@ __all__ = ["Clock", "Disk", "Process", "Station"]
 
 @define(eq=False)
 class Station:
-    """Cores, or another resource, that serve in the order of arrival."""
+    """Cores, or another resource, which take work in the order of arrival."""
 
     cores: int = 1
-    #: How long they have worked, or are going to.
+    #: The time of all work so far, including what is still to be done.
     busy: float = 0
     _free: list[float] = field(init=False)
 
@@ -30,7 +30,7 @@ class Station:
 
 @define(eq=False)
 class Disk:
-    """Syncs for all who have committed since the last sync began."""
+    """A disk: one sync is for all commits that came during the sync before it."""
 
     sync: float
     _begin: float = -1
@@ -44,25 +44,25 @@ class Disk:
         return self._end
 
 
-#: Yields the time at which it goes on, or None to wait until it is woken.
+#: A simulated process: it yields the time at which it goes on, or None to wait until it is woken.
 Process = Generator[float | None, None, None]
 
 
 @define(eq=False)
 class Clock:
-    """Time, and who goes on when."""
+    """The simulated time, and when each process goes on."""
 
     now: float = 0
     _next: list[tuple[float, int, Process]] = field(factory=list)
     _count: int = 0
 
     def wake(self, process: Process, at: float = 0) -> None:
-        """Let it go on now, or at a later time."""
+        """Let a process go on now, or at a later time."""
         self._count += 1
         heapq.heappush(self._next, (max(at, self.now), self._count, process))
 
     def run(self, until: float) -> None:
-        """Let time pass."""
+        """Let time pass, and all processes go on that are due."""
         while self._next and self._next[0][0] <= until:
             self.now, _, process = heapq.heappop(self._next)
             at = next(process)

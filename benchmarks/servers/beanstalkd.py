@@ -21,7 +21,7 @@ _SINGLES, _PIPELINES = 32, 4
 
 @define(eq=False, kw_only=True)
 class Beanstalkd(Server):
-    """Either kind; the client is one process with plain sockets, which writes to all and then reads from all."""
+    """Syncing at every write or not; its client is one process with plain sockets: it writes to all, then reads all."""
 
     name: str = "beanstalkd"
     package: str = "beanstalkd"
@@ -75,7 +75,7 @@ class Beanstalkd(Server):
 
 @frozen
 class _Crowd:
-    """Connections that all send at once; their methods are looked up before, so they cost the client little."""
+    """Connections that all send at once; their methods are looked up once, which saves the client time."""
 
     sockets: Sequence[socket.socket]
     send: Sequence[Callable[[bytes], object]]

@@ -1,8 +1,8 @@
 """
-PostgreSQL with its default settings, which sync at every commit, and what can be done with it by SQL alone.
+PostgreSQL with its default settings, which sync at every commit, used as a queue by SQL alone.
 
-Either a table of jobs that are claimed with SKIP LOCKED and kept, or the SQL of pgmq: a table of messages that are
-hidden for a while when they are read, and then deleted. It is written from pgmq's documentation, not its extension.
+There are two ways. In a table of jobs, these are claimed with SKIP LOCKED, and kept. By the SQL of pgmq, messages are
+hidden for a while when they are read, and then deleted; that SQL is from pgmq's documentation, not its extension.
 """
 
 import re
@@ -93,7 +93,7 @@ class PostgreSQL(Server):
 
     name: str = "PostgreSQL SKIP LOCKED"
     package: str = "postgresql"
-    #: What makes its table, and scripts of pgbench for one job and for many.
+    #: The SQL that makes its table, and scripts of pgbench for one job and for many.
     table: str = _TABLE + _RESERVE
     life: str = _LIFE
     lives: str = _LIVES
@@ -117,7 +117,7 @@ class PostgreSQL(Server):
         self._sql(self.table)
 
     def _answers(self) -> bool:
-        """It listens before it is ready."""
+        """Whether it answers: it listens before it is ready."""
         with suppress(Failed):
             self._sql("SELECT 1")
             return True
@@ -125,7 +125,7 @@ class PostgreSQL(Server):
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL of its database."""
         return f"postgresql://bench@127.0.0.1:{self.port}/postgres"
 
     def cost(self) -> float:

@@ -93,7 +93,7 @@ class RabbitMQ(Server):
 
 
 def _drive(channels: list[Channel], size: int, deadline: float) -> int:
-    """Run lives of jobs on all channels until the deadline; returns their number."""
+    """Publish, take and acknowledge jobs on all channels until the deadline; returns their number."""
     messages = channels[0].message(CONTENT_BYTES) * size
     times = dict.fromkeys(channels, 1)
     with selectors.DefaultSelector() as selector:

@@ -177,12 +177,12 @@ class Process:
 
 
 def as_user(user: str) -> list[str]:
-    """The words before a command with which root runs it as this user: some servers refuse to run as root."""
+    """What to put before a command so that root runs it as this user: some servers refuse to run as root."""
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user and os.geteuid() == 0 else []
 
 
 def given_to(user: str, home: Path) -> None:
-    """Give a directory to the user that as_user chooses."""
+    """Make this user the owner of a directory, if root runs this."""
     if user and os.geteuid() == 0:
         owner = pwd.getpwnam(user)
         os.chown(home, owner.pw_uid, owner.pw_gid)
