@@ -1,7 +1,8 @@
 """The engine on PostgreSQL in a world whose time goes by only when it is told to."""
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -17,7 +18,9 @@ from tests.contract.pending import ToldWorld
 from tests.doubles import SECRET, AtOnce, CountedIds
 from tests.postgres import PRETENDED, Pretended
 
-__all__ = ["PostgresWorld", "session_on"]
+__all__ = ["Held", "PostgresWorld", "session_on"]
+
+R = TypeVar("R")
 
 
 def session_on(url: str, **parts: Any) -> Session:
@@ -31,6 +34,27 @@ def session_on(url: str, **parts: Any) -> Session:
         lately=RecentActivity(time.monotonic),
         **{"steady": time.monotonic, "new_id": new_uuid, **parts},
     )
+
+
+class Held(AtOnce):
+    """A thread that keeps the results of its calls while `holds` is true."""
+
+    def __init__(self) -> None:
+        self.holds = False
+        self.kept: list[tuple[Deferred[Any], Any]] = []
+
+    def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":
+        if not self.holds:
+            return super().__call__(call)
+        later: Deferred[R] = Deferred()
+        self.kept.append((later, call()))
+        return later
+
+    def let_go(self) -> None:
+        self.holds = False
+        kept, self.kept = self.kept, []
+        for later, result in kept:
+            later.callback(result)
 
 
 class PostgresWorld(ToldWorld):

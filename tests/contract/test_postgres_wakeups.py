@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
@@ -11,13 +11,11 @@ from twisted.internet.task import Clock
 from jobengine.core.model import State
 from jobengine.engine.postgres.notices import ENDED, READY, Notices
 from tests.contract.asking import Asker, Pending
-from tests.contract.postgres_world import PostgresWorld
+from tests.contract.postgres_world import Held, PostgresWorld
 from tests.doubles import AtOnce
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
-
-R = TypeVar("R")
 
 
 class Sockets:
@@ -38,26 +36,6 @@ class Sockets:
         assert readable, "nothing comes"
         for reader in readable:
             reader.doRead()
-
-
-class Held(AtOnce):
-    """A thread that keeps the results of its calls while `holds` is true."""
-
-    def __init__(self) -> None:
-        self.holds = False
-        self._kept: list[tuple[Deferred[Any], Any]] = []
-
-    def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":
-        if not self.holds:
-            return super().__call__(call)
-        later: Deferred[R] = Deferred()
-        self._kept.append((later, call()))
-        return later
-
-    def let_go(self) -> None:
-        self.holds = False
-        for later, result in self._kept:
-            later.callback(result)
 
 
 class HearingWorld(PostgresWorld):

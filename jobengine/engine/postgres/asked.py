@@ -11,7 +11,7 @@ from ...core.errors import DomainError, QueueNotFound
 from ...core.needs import Needs, needs
 from .rows import Known
 
-__all__ = ["BATCHED", "Asked", "Part", "Task", "asked", "changes_jobs", "names_of", "parts_of"]
+__all__ = ["BATCHED", "Asked", "Part", "Task", "asked", "changes_jobs", "names_of", "overlaps", "parts_of"]
 
 #: A command to the engine, which the rules decide.
 Task = c.Command[object]
@@ -44,6 +44,16 @@ _READING: Final = (
     c.ReadStats,
     c.Subscribe,
 )
+#: Commands that may overlap with others, beside AddJobs.
+_OVERLAPPING: Final = (
+    c.CheckKey,
+    c.DeleteJob,
+    c.ListKeys,
+    c.ReadJob,
+    c.Subscribe,
+    c.UpdateJob,
+    c.UpdateJobs,
+)
 
 
 @frozen
@@ -72,6 +82,17 @@ def names_of(tasks: Iterable[Task]) -> list[str]:
 def changes_jobs(tasks: Iterable[Task]) -> bool:
     """Whether any of them may change a job."""
     return any(not isinstance(task, _READING) for task in tasks)
+
+
+def overlaps(task: Task) -> bool:
+    """
+    Whether a task may overlap with others about its queue on another connection.
+
+    A claim would pass over jobs that another one holds, and adding a job with a unique key waits for others.
+    """
+    if isinstance(task, c.AddJobs):
+        return all(job.unique_key is None for job in task.jobs)
+    return isinstance(task, _OVERLAPPING)
 
 
 def parts_of(task: Task) -> list[c.QueueCommand[object]]:

@@ -20,11 +20,11 @@ from ..outcome import Done, Outcome
 from ..slices import sweep, update_matching
 from ..threads import Thread
 from ..waiters import in_time
-from .asked import BATCHED, Task
+from .asked import BATCHED, Task, overlaps
 from .batch import Result
 from .connection import Row, connected
 from .figures import figures_of
-from .lane import Lane
+from .lane import Lane, Shared
 from .looking import Looking
 from .notices import listening
 from .profile import Profile, profile_of
@@ -72,6 +72,7 @@ class PostgresEngine:
     _rows: Rows = field(init=False)
     _profile: Profile = field(init=False)
     _lanes: list[Lane] = field(factory=list, init=False)
+    _shared: Shared = field(factory=Shared, init=False)
     _waiting: Waiting = field(init=False)
     _watches: Watches = field(factory=Watches, init=False)
     _sweeper: Sweeper = field(init=False)
@@ -104,7 +105,8 @@ class PostgresEngine:
             self._profile = self.profile or profile_of(connection)
         finally:
             connection.close()
-        self._lanes = [self._lane(name) for name in (*(f"lane {number}" for number in range(_LANES)), "long", "side")]
+        self._shared.lanes = [self._lane(f"lane {number}", self._shared) for number in range(_LANES)]
+        self._lanes = [*self._shared.lanes, self._lane("long", Shared()), self._lane("side", Shared())]
         self._side = self._lanes[-1]
         self._wakeups = WakeUps(
             clock=self.clock,
@@ -115,12 +117,11 @@ class PostgresEngine:
             lane=self._side,
         )
 
-    def _lane(self, name: str) -> Lane:
+    def _lane(self, name: str, shared: Shared) -> Lane:
         session = Session(
             url=self.url,
             interval=self.interval,
-            # One for each lane: its cache of queues belongs to the lane's thread.
-            rows=Rows(self._rows.seal),
+            rows=self._rows,
             new_id=self.new_id,
             lately=self._activity,
             steady=self.clock.seconds,
@@ -129,6 +130,7 @@ class PostgresEngine:
         )
         return Lane(
             session=session,
+            shared=shared,
             thread=self.thread(name),
             clock=self.clock,
             applied=self._applied,
@@ -195,6 +197,9 @@ class PostgresEngine:
 
     def _ask(self, task: Task) -> "Deferred[Outcome[Any]]":
         self._check_started()
+        # Where no rows are locked, of two batches that overlap one would be carried out again.
+        if self._profile.locks and overlaps(task):
+            return self._shared.ask(task, self._lane_for(task))
         return self._lane_for(task).ask(task)
 
     def _check_started(self) -> None:
@@ -202,7 +207,7 @@ class PostgresEngine:
             raise Starting("The server is starting; nothing was carried out. Try again.")
 
     def _lane_for(self, task: Task) -> Lane:
-        """Batched commands about a queue take one lane, so they stay in order; long commands take another."""
+        """Batched commands about a queue that may not overlap take one lane; long commands take another."""
         if not isinstance(task, BATCHED):
             return self._lanes[_LANES]
         return self._lanes[hash(task.queue_names[0]) % _LANES]

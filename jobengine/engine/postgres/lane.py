@@ -1,11 +1,13 @@
 """
 A lane gathers the tasks of a turn of the reactor, and carries them out as one batch on a thread of its own.
 
-While a batch is under way, the next one gathers.
+While a batch is under way, the next one gathers. Tasks that may overlap with others are shared by lanes: while the
+database works for one lane, or writes to its disk, this server works for another.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import Any, Final
 
 from attrs import define, field
@@ -20,7 +22,7 @@ from .asked import BATCHED, Task
 from .batch import Result
 from .session import Session
 
-__all__ = ["Lane"]
+__all__ = ["Lane", "Shared"]
 
 #: How much a batch may hold, counted in tasks and in jobs that they add, claim or change.
 _MOST: Final = 2_000
@@ -32,6 +34,44 @@ class _Waiting:
 
     task: Task
     done: "Deferred[Outcome[Any]]"
+    #: Of two that wait in different lines, the one with the lower number is carried out first.
+    number: int
+
+
+class _Line(deque[_Waiting]):
+    """Tasks that wait."""
+
+    def enter(self, task: Task, number: int) -> "Deferred[Outcome[Any]]":
+        """Wait at the end of the line, until the Deferred is cancelled."""
+        waiting = _Waiting(task, Deferred(lambda _: self._leave(waiting)), number)
+        self.append(waiting)
+        return waiting.done
+
+    def _leave(self, waiting: _Waiting) -> None:
+        if waiting in self:
+            self.remove(waiting)
+
+
+@define(eq=False)
+class Shared:
+    """Tasks for any of some lanes."""
+
+    lanes: "list[Lane]" = field(factory=list)
+    line: _Line = field(factory=_Line, init=False)
+    #: The numbers of tasks; 0 is for those that come before all others.
+    numbers: Iterator[int] = field(factory=lambda: count(1), init=False)
+
+    def ask(self, task: Task, first: "Lane") -> "Deferred[Outcome[Any]]":
+        """Carry out a task on this lane if it is free, or else on the first one that is; see Lane.ask."""
+        done = self.line.enter(task, next(self.numbers))
+        if not first.begin_soon():
+            self.begin_soon()
+        return done
+
+    def begin_soon(self) -> None:
+        """Let a lane that is free take what waits."""
+        if self.line:
+            any(lane.begin_soon() for lane in self.lanes)
 
 
 @define(kw_only=True, eq=False)
@@ -39,6 +79,8 @@ class Lane:
     """Tasks in order, and the session that carries them out."""
 
     session: Session
+    #: The tasks that it shares with others.
+    shared: Shared = field(factory=Shared)
     thread: Thread
     clock: IReactorTime
     #: Called with each result before the batch's callers are answered.
@@ -49,42 +91,37 @@ class Lane:
     dropped: Callable[[Outcome[Any]], None]
     #: Whether a claim must begin a new batch, because waiters wait for the same jobs.
     waits_behind: Callable[[Task], bool]
-    _waiting: deque[_Waiting] = field(factory=deque, init=False)
-    _running: bool = field(default=False, init=False)
+    _line: _Line = field(factory=_Line, init=False)
+    #: Whether it will begin at the end of this turn, and whether a batch is under way.
+    _begins: bool = field(default=False, init=False)
+    _runs: bool = field(default=False, init=False)
 
     def ask(self, task: Task) -> "Deferred[Outcome[Any]]":
         """Carry out a task, unless the Deferred is cancelled before it begins."""
-        waiting = _Waiting(task, Deferred(lambda _: self._leave(waiting)))
-        self._waiting.append(waiting)
-        self._begin_soon()
-        return waiting.done
+        done = self._line.enter(task, next(self.shared.numbers))
+        self.begin_soon()
+        return done
 
     def ask_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
         """Carry out tasks, in their order, before those that wait."""
-        first = [_Waiting(task, Deferred()) for task in tasks]
-        self._waiting.extendleft(reversed(first))
-        self._begin_soon()
+        first = [_Waiting(task, Deferred(), 0) for task in tasks]
+        self._line.extendleft(reversed(first))
+        self.begin_soon()
         return [one.done for one in first]
 
-    def __len__(self) -> int:
-        """How many tasks wait."""
-        return len(self._waiting)
-
-    def _leave(self, waiting: _Waiting) -> None:
-        if waiting in self._waiting:
-            self._waiting.remove(waiting)
-
-    def _begin_soon(self) -> None:
-        """Begin at the end of this turn of the reactor, with all tasks that it brings."""
-        if not self._running:
-            self._running = True
+    def begin_soon(self) -> bool:
+        """Begin at the end of this turn of the reactor, with all that it brings; False if a batch is under way."""
+        if not self._runs and not self._begins:
+            self._begins = True
             self.clock.callLater(0, self._begin)
+        return not self._runs
 
     def _begin(self) -> None:
         batch = self._next_batch()
+        self._begins, self._runs = False, bool(batch)
         if not batch:
-            self._running = False
             return
+        self.shared.begin_soon()
         tasks = [one.task for one in batch]
         done = self.thread(lambda: self.session.carry_out(tasks))
         done.addCallback(self._answer, batch).addErrback(self._fail, batch)
@@ -93,13 +130,20 @@ class Lane:
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         room = _MOST
-        while self._waiting and room > 0:
-            task = self._waiting[0].task
+        while room > 0 and (line := self._next_line()):
+            task = line[0].task
             if batch and (not isinstance(task, BATCHED) or self.waits_behind(task)):
                 break
-            batch.append(self._waiting.popleft())
+            batch.append(line.popleft())
             room = room - _weight(task) if isinstance(task, BATCHED) else 0
         return batch
+
+    def _next_line(self) -> _Line:
+        """The line whose first task comes next; an empty one if there is none."""
+        mine, shared = self._line, self.shared.line
+        if mine and shared:
+            return mine if mine[0].number < shared[0].number else shared
+        return mine or shared
 
     def _answer(self, result: Result, batch: list[_Waiting]) -> None:
         self.applied(result)

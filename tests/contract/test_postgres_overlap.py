@@ -1,0 +1,130 @@
+"""Batches of one server that overlap: while the database works for one, the server works for another."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.model import State
+from jobengine.engine.postgres.profile import OPTIMISTIC
+from tests.contract.asking import KEY, Asker, Pending, new_job
+from tests.contract.postgres_world import Held, PostgresWorld
+from tests.doubles import AtOnce
+from tests.postgres import Database
+
+pytestmark = pytest.mark.slow
+
+COMPLETE = c.Changes(state=State.COMPLETE)
+
+
+class OverlappingWorld(PostgresWorld):
+    """A server whose lanes keep their results until they are let go."""
+
+    def __init__(self, url: str, **parts: Any) -> None:
+        self.lanes: list[Held] = []
+        super().__init__(url, thread=self._thread, **parts)
+        self.ask = Asker(self)
+
+    def _thread(self, name: str) -> AtOnce:
+        if not name.startswith("lane"):
+            return AtOnce()
+        self.lanes.append(Held())
+        return self.lanes[-1]
+
+    def adding(self, *, settle: bool = True, **job: Any) -> Pending:
+        return self.begin(self.engine.ask(new_job(**job)), settle=settle)
+
+    def hold(self) -> None:
+        for lane in self.lanes:
+            lane.holds = True
+
+    @property
+    def under_way(self) -> list[Held]:
+        return [lane for lane in self.lanes if lane.kept]
+
+    def let_go(self) -> None:
+        for lane in self.lanes:
+            lane.let_go()
+        self.settle()
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[OverlappingWorld]:
+    database.clear()
+    world = OverlappingWorld(database.url)
+    world.ask.create()
+    yield world
+    world.let_go()
+    world.close()
+
+
+def test_while_one_add_is_under_way_the_next_is_carried_out(world: OverlappingWorld) -> None:
+    world.hold()
+    first = world.adding()
+    (lane,) = world.under_way
+    second = world.adding()
+    (other,) = (one for one in world.under_way if one is not lane)
+    other.let_go()
+    assert second.answered
+    assert not first.answered
+    lane.let_go()
+    assert first.answered
+    assert len(world.ask.jobs()) == 2
+
+
+def test_what_comes_in_one_turn_is_one_batch(world: OverlappingWorld) -> None:
+    world.hold()
+    for _ in range(3):
+        world.adding(settle=False)
+    world.settle()
+    assert len(world.under_way) == 1
+
+
+def test_a_job_is_completed_while_another_is_claimed_but_claims_wait_for_claims(world: OverlappingWorld) -> None:
+    for _ in range(3):
+        world.ask.add()
+    job = world.ask.hold()
+    world.hold()
+    claim, later = world.ask.claiming(), world.ask.claiming()
+    (lane,) = world.under_way
+    update = world.begin(world.engine.ask(c.UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, changes=COMPLETE)))
+    (other,) = (one for one in world.under_way if one is not lane)
+    other.let_go()
+    assert update.answered
+    assert not claim.answered
+    world.let_go()
+    assert claim.answer.jobs[0].job.spec.arrival < later.answer.jobs[0].job.spec.arrival
+
+
+def test_adds_with_a_unique_key_wait_for_each_other(world: OverlappingWorld) -> None:
+    world.hold()
+    adding = [world.adding(unique_key="k") for _ in range(2)]
+    assert len(world.under_way) == 1
+    world.let_go()
+    assert adding[0].answer[0].job.spec.uid == adding[1].answer[0].job.spec.uid
+
+
+def test_a_job_that_is_added_while_an_empty_claim_is_under_way_is_not_missed(world: OverlappingWorld) -> None:
+    world.hold()
+    claim = world.ask.claiming()
+    (lane,) = world.under_way
+    world.adding()
+    (other,) = (one for one in world.under_way if one is not lane)
+    other.let_go()
+    world.settle()
+    lane.let_go()
+    world.advance(0.05)
+    assert claim.answered
+
+
+def test_where_no_rows_are_locked_batches_of_a_queue_come_one_after_the_other(database: Database) -> None:
+    database.clear()
+    world = OverlappingWorld(database.url, profile=OPTIMISTIC)
+    world.ask.create()
+    world.hold()
+    for _ in range(2):
+        world.adding()
+    assert len(world.under_way) == 1
+    world.let_go()
+    world.close()
