@@ -26,7 +26,7 @@ __all__ = ["add"]
 _RETRY_FOR: Final = 60.0
 #: Seconds to wait for an outcome without --wait-at-most: years.
 _LONG: Final = 10.0 * 365 * 24 * 3600
-#: The status of a job that existed before.
+#: The HTTP status for a job that existed before.
 _THERE: Final = 200
 
 
@@ -43,7 +43,7 @@ _THERE: Final = 200
 @click.option("--priority", type=int, help="Higher goes first; default 0.")
 @click.option("--tag", multiple=True, metavar="TAG", help="A word by which to find and claim it; may be repeated.")
 @click.option("--delay", type=Seconds(), help="The job can't be claimed before this time has passed.")
-@click.option("--unique-key", metavar="TEXT", help="Adds no second job while one with this key is unfinished.")
+@click.option("--unique-key", metavar="TEXT", help="Adds nothing while a job with this key is unfinished.")
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts.")
 @click.option("--retry-delay", type=Seconds(), help="The time before the second attempt.")
 @click.option("--timeout", type=Seconds(), help="How long it may be in progress without an update.")
@@ -54,7 +54,7 @@ _THERE: Final = 200
 @click.option("--batch", metavar="NAME", help="With --many: the name of the batch; each line is added once in a batch.")
 def add(queue_name: str, content: Any, wait: bool, wait_at_most: float | None, **more: Any) -> None:
     """
-    Add a job, whose content is a JSON object: CONTENT itself, - for standard input, or @FILE. Prints its uid.
+    Add a job and print its uid. The content is a JSON object: CONTENT itself, - for standard input, or @FILE.
 
     With --many, each line of a file is the content of a job. After an interruption, run the same command again: it adds
     the missing jobs, and none twice, as long as the queue keeps finished jobs. By default the batch is named for the

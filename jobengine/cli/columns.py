@@ -33,7 +33,7 @@ class Column(NamedTuple, Generic[T]):
     #: The text for an item.
     of: Callable[[T], str]
     number: bool = False
-    #: The least width, if it must be fixed before the texts are known; longer texts are cut if there is no room.
+    #: The least width; below, whether longer texts are cut to it if there is no room.
     least: int = 0
     cut: bool = False
     #: In a narrow terminal, the columns with the highest numbers are left out first; those with 0 never.

@@ -16,7 +16,7 @@ __all__ = ["Command", "Group", "command", "common_options", "group", "json_optio
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Store an option in the session, whether it was given before or after the command's name."""
+    """Store an option in the session; it may be given before or after the command's name."""
     if value:
         setattr(context.ensure_object(Session), str(parameter.name), value)
 

@@ -151,7 +151,7 @@ class CommandRunner:
 
     async def _start(self, run: "_Run", environment: Mapping[str, str], write_end: int) -> None:
         try:
-            # Nothing runs between these two lines: the call starts the process before it first waits.
+            # No other task runs between these two lines: the call starts the process before it first waits.
             descriptor = write_end if self._slot is None else os.dup2(write_end, self._slot, inheritable=False)
             await asyncio.get_running_loop().subprocess_exec(
                 lambda: run,
@@ -226,7 +226,7 @@ class _Run(asyncio.SubprocessProtocol):
             self._untold.append(number)
 
     def feed(self, content: bytes) -> None:
-        """Write its standard input, which it may not read."""
+        """Write its standard input, even if it does not read it."""
         pipe = self._transport.get_pipe_transport(0)
         pipe.write(content)
         pipe.close()
@@ -302,7 +302,7 @@ def _signal(group: int, number: int) -> bool:
 
 
 def _short_descriptor() -> int | None:
-    """Reserve a file descriptor of one digit, if one is free."""
+    """Reserve a file descriptor of one digit; None if none is free."""
     descriptor = os.open(os.devnull, os.O_WRONLY)
     if descriptor <= _LAST_SHORT_FD:
         return descriptor

@@ -37,8 +37,8 @@ def check(path: str) -> None:
         )
     if report.damage is not None:
         raise Failed(
-            f"{report.damage}. `jobengine db repair` writes everything before byte {report.good} to a new file; "
-            "use `jobengine db check` to see whether the last backup is whole.",
+            f"{report.damage}. `jobengine db repair` writes everything before byte {report.good} to a new file. "
+            "Use `jobengine db check` to see whether the last backup is whole.",
             Ending.DAMAGED,
         )
 

@@ -33,7 +33,7 @@ class FileCommand(Command):
         signal.signal(signal.SIGTERM, _stop)
         try:
             return super().invoke(ctx)
-        except Exception as error:  # of any kind: one that has no ending is a bug, and keeps its traceback
+        except Exception as error:  # one without an exit code of its own is a bug, and keeps its traceback
             ending = ending_of(error)
             if ending is None:
                 raise

@@ -24,7 +24,7 @@ class Exit(IntEnum):
     """The exit codes of commands."""
 
     DONE = 0
-    #: The server refused, or the job that was waited for has failed.
+    #: The server refused, the awaited job has failed or is not finished, or a question was answered with no.
     REFUSED = 1
     USAGE = 2
     NOT_FOUND = 3

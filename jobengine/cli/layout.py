@@ -1,4 +1,4 @@
-"""Tables for a terminal. Imported only for one: rich is slow to load."""
+"""Tables for a terminal. It is imported only at a terminal, because rich is slow to load."""
 
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar

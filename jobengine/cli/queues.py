@@ -89,7 +89,9 @@ def stats(queue_name: str) -> None:
 @click.option("--timeout", type=Seconds(), help="How long a job may be in progress without an update, by default.")
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts at a job, by default.")
 @click.option("--retry-delay", type=Seconds(), help="The time before the second attempt, by default.")
-@click.option("--new-key", is_flag=True, help="Give it a new key: one is made and printed, unless --key-file has it.")
+@click.option(
+    "--new-key", is_flag=True, help="Give it a new key, which is made and printed unless --key-file names it."
+)
 @KEY_FILE
 @click.option("--old-key-for", type=Seconds(), help="How long the old key stays valid beside the new one.")
 def configure(queue_name: str, **asked: Any) -> None:

@@ -36,7 +36,7 @@ def _workers_at(time: datetime) -> Sequence[Column[Holder]]:
     """The columns of workers, with times relative to `time`."""
 
     def silence(holder: Holder) -> str:
-        """How long nothing was heard of a worker."""
+        """How long a worker has been silent."""
         return duration(max(time - holder.silent_since, timedelta()))
 
     return (*WORKERS[:-1], Column("silent", silence, number=True))

@@ -65,7 +65,7 @@ class Selection(NamedTuple):
         return cls(queue, uids, wanted, every, asked.pop("dry_run"), asked.pop("yes"))
 
 
-#: From this number on, the command asks.
+#: The command asks before it changes this many jobs or more.
 _MANY: Final = 2
 #: Acts on all that match; takes the arguments of Queue.cancel_all.
 ToAll = Callable[..., int]

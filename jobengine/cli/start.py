@@ -26,7 +26,7 @@ def main() -> None:
 
 def _open_what_is_closed() -> None:
     """
-    Open standard input and outputs that were closed at the start, as by `<&-`, on /dev/null.
+    Connect standard input and outputs that were closed at the start, as by `<&-`, with /dev/null.
 
     Otherwise the next file or connection would get one of their numbers.
     """

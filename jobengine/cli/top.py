@@ -18,7 +18,7 @@ from .snapshot import Holder, Snapshot, workers_of
 
 __all__ = ["top"]
 
-#: Calls are hardly retried: the next refresh is soon.
+#: Seconds for which a call is retried: next to none, because the next refresh is soon.
 _RETRY_FOR: Final = 0.001
 #: The most jobs in progress to read from a queue.
 _LOOKED_AT: Final = 500

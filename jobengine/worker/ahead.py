@@ -14,7 +14,7 @@ _AHEAD: Final = 0.1
 _MOST: Final = 1_000
 #: The least seconds over which the pace is measured.
 _MEASURED: Final = 0.01
-#: Seconds over which what was measured is averaged: jobs end in bursts, as answers bring them.
+#: Seconds over which the pace is averaged: jobs end in bursts, because answers bring many of them at a time.
 _REMEMBERED: Final = 0.1
 #: Seconds within which a job that was claimed ahead must be started.
 _PATIENCE: Final = 0.5

@@ -82,7 +82,7 @@ class Driver:
         for hold in self._supervisor.unsent:
             _log.error("%s could not be reported; its lease will expire.", _name(hold))
 
-    # Turns. A turn is delayed while more events may follow at once, so that all are reported together.
+    # Turns. A turn comes at the end of the loop's present round, so that all events of the round are reported together.
 
     def _turn_soon(self) -> None:
         if not self._turning and not self._over.done():
@@ -187,7 +187,7 @@ class Driver:
                     finished, queues, order.room, tags=self._tags, worker=self._name
                 )
             except BadRequest:
-                pass  # one of them is to blame: each is sent by itself
+                pass  # one of them is bad: send each by itself
             except JobEngineError as error:
                 return [error] * len(finished), None
         return await self._engine.report(finished), None

@@ -31,8 +31,8 @@ class Fail(Exception):
     """
     Raise it to fail the job without further attempts; its text becomes the job's error.
 
-    With `retry`, the job is tried again if it has attempts left. That is also what any other exception does, with the
-    whole traceback as the error.
+    With `retry`, the job is tried again if it has attempts left. So it is after any other exception, with the traceback
+    as the error.
     """
 
     def __init__(self, error: str = "", *, retry: bool = False) -> None:

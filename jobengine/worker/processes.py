@@ -140,8 +140,8 @@ class _Child:
 def _live(life: Callable[[], object]) -> None:
     """Run a forked process to its end; never returns."""
     try:
-        # An ignored signal would also be ignored by programs that handlers start. The worker decides about the end,
-        # even if a terminal or a service manager signals all of its processes.
+        # The worker decides when this process ends, even if a terminal or a service manager signals all processes.
+        # SIG_IGN would not do: programs that handlers start would inherit it.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(-1)

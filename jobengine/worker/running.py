@@ -55,8 +55,8 @@ class RunningJob:
 
     def progress(self, percent: int) -> None:
         """
-        Report the progress, from 0 to 100. Does not wait: the latest value is sent with the next heartbeat, which is
-        soon. Raises Cancelled if the work is no longer needed, and ValueError.
+        Report the progress, from 0 to 100. Does not wait: the latest value is sent within half a second, if the server
+        answers. Raises Cancelled if the work is no longer needed, and ValueError.
         """
         if isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100:
             raise ValueError("progress must be a whole number from 0 to 100")

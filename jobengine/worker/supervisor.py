@@ -43,14 +43,14 @@ _LAST_WORD: Final = 1.0
 _MOST: Final = 1_000
 #: The most reports under way for a source: while one is written to disk, the next is made and read.
 _REPORTS: Final = 2
-#: While more jobs than this wait to be started, outcomes are gathered. Otherwise two small reports take both places,
-#: and all that ends while they are under way waits: 40,000 jobs that do nothing took 1,250 reports, and now 90.
+#: While more jobs than this wait to be started, outcomes are gathered. Without that, two small reports would be under
+#: way, and later outcomes would wait for them: 40,000 jobs that do nothing took 1,250 reports, and take 90 with it.
 _MANY: Final = 32
-#: They are gathered until they are this share of the jobs held, so that the other jobs last until more are claimed, or
-#: until this many seconds after the first.
+#: Outcomes are gathered until they are this share of the held jobs, so that the other jobs last until more are claimed;
+#: or for this many seconds.
 _SHARE: Final = 0.5
 _GATHER: Final = 0.02
-#: The outcome of a job whose heartbeats are less than this many seconds apart is not kept: its lease may end soon.
+#: The outcome of a job whose heartbeats are less than this many seconds apart is not gathered: its lease may end soon.
 _SHORT: Final = 1.0
 _REFUSALS: Final = (BadRequest, AccessDenied, Forbidden, QueueNotFound)
 _RELEASE: Final[JobChanges] = {"new_status": "queued"}
@@ -80,7 +80,7 @@ class _Source:
         self.number = number
         #: Jobs whose outcomes are not reported yet.
         self.done: list[Hold] = []
-        #: When they are reported at the latest, once gathered; whether one of them is not to be kept.
+        #: When they are reported at the latest, if they are gathered; below, whether one must be reported at once.
         self.gathers_until: float | None = None
         self.is_urgent = False
         #: How many reports are under way, and the most jobs that they may return.
@@ -121,7 +121,7 @@ class _Source:
         self.asking, self.waiting, self.aborting = count, waiting, False
 
     def is_asked(self) -> bool:
-        """Whether an answer with jobs is due at once."""
+        """Whether a request is under way that may bring jobs and that the server answers at once."""
         return bool(self.expected or (self.asking and not self.waiting))
 
     def answered(self) -> None:
@@ -140,7 +140,7 @@ class Supervisor:
 
     #: The number of jobs that have ended, with any outcome.
     ended = 0
-    #: Why it can't start: the server refuses its key or queue.
+    #: Why the worker can't start: the server refuses its key or queue.
     fatal: JobEngineError | None = None
     #: When running jobs are released, if the worker is stopping.
     _deadline: float | None = None
@@ -394,7 +394,7 @@ class Supervisor:
         return source.reports < _REPORTS and (now >= source.gathers_until or not self._gathers(source))
 
     def _gathers(self, source: _Source) -> bool:
-        """Whether outcomes may wait for others. Not at a stop: then no jobs wait to be started."""
+        """Whether outcomes may wait for others. When the worker stops they do not: then no jobs wait to be started."""
         return (
             len(self._backlog) > _MANY
             and len(source.done) < min(len(self._holds) * _SHARE, _MOST)

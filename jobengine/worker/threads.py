@@ -18,8 +18,8 @@ class Threads(Generic[K]):
     Threads that are made on demand. They do not keep the process alive.
 
     Why no ThreadPoolExecutor: the process waits for its threads, even for one that hangs; and it wakes the loop for
-    each call, where several short calls together are cheaper. Here one sleeping thread is woken at a time, and it wakes
-    the next if there is more to do: short calls end before that, and needless threads only cost time.
+    each call, although it is cheaper to do so once for several short calls. Here one sleeping thread is woken at a
+    time, and wakes the next if there is more to do, so that short calls wake no more threads than they need.
     """
 
     def __init__(self, loop: AbstractEventLoop, done: Callable[[list[tuple[K, Any]]], object]) -> None:

@@ -28,8 +28,8 @@ _SETTINGS: Final = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-#: Wished for, and not insisted on: the database ends the connection, and with it its locks, half a minute after it has
-#: heard the last of this server, and a minute after a server that stands still in a transaction.
+#: Asked for, but a connection without them is used too. The database ends the connection, and so frees its locks, when
+#: it has not heard of this server for half a minute, or when a transaction has been idle for a minute.
 _WISHES: Final = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -37,8 +37,8 @@ _WISHES: Final = {
     "tcp_user_timeout": "25s",
     "idle_in_transaction_session_timeout": "60s",
 }
-#: Unless DATABASE_URL says otherwise, this server too gives a host up that it does not hear of for half a minute, and
-#: goes on to the next one if it can't connect within 10 seconds. The system's defaults are hours.
+#: Unless DATABASE_URL says otherwise, this server gives up a connection that is silent for half a minute, and tries the
+#: next host if it can't connect within 10 seconds. The system's defaults are hours.
 _PATIENCE: Final = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -46,7 +46,7 @@ _PATIENCE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-#: Set with them: a connection that has not this one goes through a pooler, which did not pass them on.
+#: Set together with them: a connection without it goes through a pooler, which did not pass them on.
 _MARK: Final = "jobengine.direct"
 _READ: Final = (
     "SELECT format('ALTER ROLE %%I IN DATABASE %%I SET ', current_user, current_database()), "
@@ -68,7 +68,7 @@ class Statement:
 
 
 class _Counted(Connection[Row]):
-    """A connection that tells of each round trip."""
+    """A connection that calls `told` for each round trip."""
 
     told: Callable[[], None]
 
@@ -94,8 +94,9 @@ def connected(
     url: str, *, interval: bool | None = None, round_trip: Callable[[], None] = _nothing
 ) -> "Connection[Row]":
     """
-    A new connection; commits do not wait for the disk with `interval`, and do without. None is for one without commits.
-    `round_trip` is called for each round trip from now on.
+    A new connection. With `interval` its commits do not wait for the disk; with False they do, and it is refused if
+    they would not; None leaves it to the database. `round_trip` is called for each round trip from now
+    on.
 
     Raises BadUrl, and StorageError if there is no connection, or one with other settings: its text has host and port,
     but never the password.
@@ -122,7 +123,7 @@ def _pass_over(_: Notify) -> None:
 
 
 def _patient(url: str) -> str:
-    """DATABASE_URL, with what it does not say itself of _PATIENCE; raises ProgrammingError."""
+    """DATABASE_URL, with those settings of _PATIENCE that it does not have itself; raises ProgrammingError."""
     given = conninfo_to_dict(url)
     return make_conninfo(url, **{name: value for name, value in _PATIENCE.items() if name not in given})
 
@@ -138,7 +139,7 @@ def _connected(url: str, options: str) -> _Counted:
 
 
 def _check(made: "Connection[Row]", settings: Mapping[str, str], *, waits: bool) -> None:
-    """Close the connection and raise StorageError if it has other settings, or if commits are to wait and do not."""
+    """Close the connection and raise StorageError if its settings differ, or if its commits should wait and do not."""
     ((role, durability, mark, found),) = made.cursor().execute(_READ, [_MARK, [*settings]]).fetchall()
     if not mark:
         # The next transaction may be on another connection, on which nothing was prepared.

@@ -63,9 +63,9 @@ class PostgresEngine:
     new_id: NewId
     #: Whether commits do not wait for the disk.
     interval: bool = False
-    #: Waits for sockets; without it other servers are neither told nor heard.
+    #: Waits for sockets; None: this server sends no notifications to others, and hears none.
     readers: IReactorFDSet | None = None
-    #: How transactions keep out of each other's way; None: as the database can.
+    #: How transactions keep out of each other's way; None: by what the database says that it is.
     profile: Profile | None = None
     #: The SQL expression that reads the time.
     time: LiteralString = DATABASE_CLOCK

@@ -16,7 +16,7 @@ _REDONE: Final = "Batches that were carried out again after a conflict with anot
 
 
 _ROUND_TRIPS: Final = "Round trips to the database."
-_SNAPSHOT: Final = "Seconds for which the oldest snapshot of the database is open, as of the last ten seconds."
+_SNAPSHOT: Final = "Seconds for which the oldest snapshot of the database has been open, looked up every ten seconds."
 _HEARS: Final = "1 if the database's notifications are heard; 0 if not, as behind some poolers."
 
 

@@ -19,7 +19,7 @@ from .connection import Row
 
 __all__ = ["Listening"]
 
-#: Seconds within which it must hear the echo of a notification of its own; seconds from an echo to the next such trial.
+#: Seconds within which it must hear the echo of its server's notification; seconds from an echo to the next such trial.
 _ECHO, _PAUSE = 2.0, 30.0
 #: Seconds until a connection that was lost, or on which no echo came, is made anew.
 _RETRY: Final = 5.0
@@ -31,9 +31,9 @@ class Listening:
     """
     A connection that listens, and is made anew when it is lost.
 
-    Notifications count as heard while it hears those that this server sends over another connection. Behind a pooler in
-    transaction mode it does not: it has no connection to the database between two statements. If it sent them itself it
-    would hear them even there.
+    Notifications count as heard while it hears the echo of those that this server sends over another connection. Behind
+    a pooler in transaction mode there is no echo: between two statements it has no connection to the database. It must
+    be another connection that sends, because a connection hears its own notifications even there.
     """
 
     #: Makes the connection, which listens; blocks.

@@ -17,8 +17,8 @@ from .watching import Read, Watches, read_watched
 
 __all__ = ["Looking"]
 
-#: Seconds to the first look for a waiter: its claim may have passed over jobs that another connection had locked, and
-#: if that does not take them, nobody is told. Also the seconds between looks while no notifications are heard.
+#: Seconds to the first look for a waiter. Its claim may have passed over jobs that another connection had locked; if
+#: that connection does not take them, there is no notification. Also the seconds between looks while none are heard.
 _PAUSE: Final = 0.25
 #: Seconds between looks while they are heard.
 _HEARING: Final = 2.0
@@ -29,7 +29,7 @@ _Seen = tuple[Found, Read | None]
 
 @define(kw_only=True, eq=False)
 class Looking:
-    """One look after the other, as long as there are waiters or watchers."""
+    """Looks one after the other, as long as there are waiters or watchers."""
 
     clock: IReactorTime
     waiting: Waiting

@@ -18,7 +18,7 @@ from .writing import Change, statements_of
 
 __all__ = ["Contents", "Filling", "contents", "filling"]
 
-#: Jobs are written when there are so many, or when their contents have so many bytes.
+#: Jobs are written when there are this many, or when they have this many bytes.
 _JOBS, _BYTES = 1_000, 4 << 20
 
 #: The transaction sees the database at one moment. A table that is read whole is read in its order, from its first row
@@ -98,7 +98,7 @@ class Filling:
     _rows: Rows
     #: How far the wall clock is ahead here.
     _ahead: int
-    #: What is added to elapsed times in the facts, in milliseconds, to make them elapsed times here.
+    #: The milliseconds to add to an elapsed time in the facts, so that it is an elapsed time of this database.
     _later: int = field(init=False)
     _known: dict[str, Known] = field(factory=dict, init=False)
     _changes: list[Change] = field(factory=list, init=False)

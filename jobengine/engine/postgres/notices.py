@@ -68,7 +68,7 @@ def notify(connection: "Connection[Row]", said: list[str]) -> None:
 
 @define(kw_only=True, eq=False)
 class Notices:
-    """Gathers news and sends them: the first at once, and those that come within the pause after it at its end."""
+    """Gathers news and sends them: the first at once, and those that come in the pause that follows at its end."""
 
     clock: IReactorTime
     #: The digest of a queue's name: notifications hold no name.
@@ -136,4 +136,4 @@ class Notices:
 
 
 def _ignore(_: object) -> None:
-    """Nothing is told again: other servers find it by looking."""
+    """Ignore a failure: other servers find the changes by looking."""

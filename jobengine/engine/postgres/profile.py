@@ -2,7 +2,7 @@
 How the transactions of several connections keep out of each other's way, and in which order jobs have arrived.
 
 PostgreSQL itself locks rows. Databases that speak its protocol and keep rows on many machines do that badly or not at
-all, but find out that two transactions would have to come one after the other: one of them is done again.
+all. But they notice when two transactions conflict, and one of them is carried out again.
 """
 
 import re
@@ -18,7 +18,7 @@ __all__ = ["ARRIVALS", "LOCKING", "OPTIMISTIC", "Profile", "profile_of"]
 #: A batch has 2 to this power arrival numbers, more than it can add jobs.
 ARRIVALS: Final = 20
 _LOCKS: Final = re.compile(r" ?FOR UPDATE( OF \w+)?( SKIP LOCKED)?")
-#: What the version of a database says that is one of those.
+#: What `SELECT version()` has in it at one of those databases.
 _KIN: Final = ("CockroachDB", "-YB-")
 
 

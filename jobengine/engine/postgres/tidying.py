@@ -11,11 +11,11 @@ __all__ = ["Tidying"]
 
 #: Rows that are removed from a table at a time.
 _SLICE: Final = 1_000
-#: If a slice had so many unused keys, the next one follows at once.
+#: If a slice had this many unused keys, the next one follows at once.
 _MANY: Final = 100
 #: Milliseconds after which no transaction that has seen a deleted queue is still under way.
 _UNSEEN: Final = 60_000
-#: Milliseconds for which events are kept, and for which the last batch of a connection is.
+#: Milliseconds for which events are kept, and for which the number of a connection's last batch is kept.
 _EVENTS: Final = 600_000
 _LANES: Final = 86_400_000
 

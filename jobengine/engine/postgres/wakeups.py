@@ -1,4 +1,4 @@
-"""Wakes waiters and watchers when another server has changed something, and has other servers do the same."""
+"""Wakes waiters and watchers when another server has changed something, and tells others what this one has changed."""
 
 from collections.abc import Callable
 from functools import lru_cache

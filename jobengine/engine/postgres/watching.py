@@ -49,7 +49,7 @@ class Begun:
     #: The queue's number, and the number of the last event that the watcher has.
     queue_id: int
     number: int
-    #: Whether those after the one that it asked for are no longer kept.
+    #: Whether some of the events that it asked for are no longer kept.
     gone: bool
 
 
@@ -160,7 +160,7 @@ class Watches:
                 watch.watcher.give([batch])
         for watch in read.ended:
             watch.watcher.end()
-        # Whoever reads slowly may be long in noticing that its stream has ended.
+        # Not only those in `ended`: a client that reads slowly may notice late that its stream has ended.
         self._watches = [watch for watch in self._watches if not watch.watcher.ended]
 
     def end(self) -> None:
