@@ -35,7 +35,7 @@ __all__ = [
 
 #: The tables of a database, without meta.
 TABLES = ("queue", "job", "tag", "unique_key", "tally", "lane", "event", "gone")
-#: Reads the time of a database with a clock of its own, in SQL.
+#: The SQL expression that reads the clock of Pretended.
 PRETENDED: Final = "(SELECT at FROM pretended)"
 #: Settings of a small cluster, which syncs like any other.
 SETTINGS = {
@@ -103,7 +103,7 @@ class Cluster:
         until = time.monotonic() + 30
         while True:
             if self._server is None or self._server.poll() is not None:
-                # It does not start while processes of one that was killed are still there.
+                # After a kill it does not start until all old processes are gone.
                 self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 psycopg.connect(self.url("postgres")).close()
@@ -140,7 +140,7 @@ class Cluster:
         return self.as_its_user(str(_programs() / program), *arguments)
 
     def as_its_user(self, *command: str) -> list[str]:
-        """A command for the user that PostgreSQL runs as, who may read what that owns."""
+        """The command as the user that PostgreSQL runs as, who may read the files of the cluster."""
         as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
         return [*as_nobody, *command] if os.getuid() == 0 else [*command]
 
@@ -170,7 +170,7 @@ class Database:
 
 
 class Pretended:
-    """The clock of a database that has one of its own, and a connection for what a test reads."""
+    """A clock for a database, set by a test, and a connection with which the test reads the database."""
 
     def __init__(self, url: str) -> None:
         options = "-c search_path=jobengine -c synchronous_commit=off"
@@ -185,18 +185,18 @@ class Pretended:
 
 
 def until_waiting(connection: "psycopg.Connection[Any]", count: int) -> None:
-    """Return when so many connections to the database wait for a lock."""
+    """Return when this many connections to the database wait for a lock."""
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     for _ in range(20_000):
         if len(connection.execute(waiting).fetchall()) >= count:
             return
         connection.execute("SELECT pg_sleep(0.001), pg_stat_clear_snapshot()")
-    raise AssertionError(f"there were never {count} that waited")
+    raise AssertionError(f"there were never {count} connections that waited for a lock")
 
 
 @contextmanager
 def running(primary: Cluster | None = None, **settings: str) -> Iterator[Cluster]:
-    """A cluster with these settings, which is removed at the end; a standby of `primary`, if there is one."""
+    """A running cluster with these settings, which is removed at the end; with `primary`, a standby of it."""
     path = Path(tempfile.mkdtemp(prefix="je-pg-"))
     made = Cluster(path, settings)
     try:

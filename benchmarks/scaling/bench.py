@@ -26,7 +26,7 @@ from jobengine.storage.frames import Kdf
 from ..calls import CONTENT_BYTES
 from ..servers.postgresql import PostgreSQL
 
-__all__ = ["JOB", "SECRET", "WHO", "Bench", "Used", "running", "say_so", "work_of"]
+__all__ = ["JOB", "SECRET", "WHO", "Bench", "Used", "print_line", "running", "work_of"]
 
 R = TypeVar("R")
 SECRET: Final = "the secret of the benchmark"  # noqa: S105  # of nothing but the benchmark
@@ -152,7 +152,7 @@ def running() -> Iterator[Bench]:
             yield bench
 
 
-def say_so(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -24,7 +24,7 @@ from ..machine import CLIENT_CORE, directory, free_port
 from ..servers import JobEngine
 from ..servers.postgresql import tool
 from ..servers.server import as_user, given_to
-from .bench import SECRET, Bench, say_so, work_of
+from .bench import SECRET, Bench, print_line, work_of
 from .parameters import COSTS
 from .simulation import Load, Place, simulate
 from .slowly import slowly
@@ -61,15 +61,18 @@ def far(bench: Bench) -> None:
 
 def _compare(bench: Bench, place: Place) -> None:
     for clients, size in ((32, 1), (4, 100)):
-        say_so(f"{clients} clients of each daemon, {size} jobs a request, standby {place.standby or 0:.0f} µs away")
+        print_line(f"{clients} clients of each daemon, {size} jobs a request, standby {place.standby or 0:.0f} µs away")
         for number in (1, 2, 4):
             load = Load(daemons=number, clients=clients, size=size)
             best, computed = _best(bench, load), simulate(load, place, evolve(COSTS, wal_removal=0)).jobs
             tasks = 3 / load.size
+            # Without rules and driver, HTTP and JSON are left, and the work of the client.
             request = (best.work - COSTS.batch * best.batches - COSTS.task * tasks - COSTS.job * 3) / tasks
             said = f"{best.rate:,.0f} jobs/s measured, {computed:,.0f} computed ({computed / best.rate - 1:+.0%})"
             work = f"{best.work:,.0f} µs a job at daemons and clients ({request:.0f} a request without its batch)"
-            say_so(f"  {number} daemons: {said}; {work}, {best.postgres:,.0f} at PostgreSQL, others {best.others:.0%}")
+            print_line(
+                f"  {number} daemons: {said}; {work}, {best.postgres:,.0f} at PostgreSQL, others {best.others:.0%}"
+            )
 
 
 def _best(bench: Bench, load: Load) -> "_Round":
@@ -111,12 +114,13 @@ class _Round:
 
 
 def _round(bench: Bench, servers: Sequence[JobEngine], load: Load) -> _Round:
-    done, began, before = list[int](), time.perf_counter(), _counted(bench, servers)
+    done, began, start = list[int](), time.perf_counter(), _counted(bench, servers)
     ports = [server.port for server in servers for _ in range(load.clients)]
     converse_with([(port, _conversation(load.size, began + 2, done)) for port in ports])
     seconds, jobs = time.perf_counter() - began, sum(done)
-    work, postgres, batches, all_ = (after - its for after, its in zip(_counted(bench, servers), before, strict=True))
-    others = (all_ - work - postgres) / seconds / 1e6
+    used = (after - before for after, before in zip(_counted(bench, servers), start, strict=True))
+    work, postgres, batches, every = used
+    others = (every - work - postgres) / seconds / 1e6
     return _Round(jobs / seconds, work / jobs, postgres / jobs, batches / jobs, others)
 
 
@@ -173,7 +177,7 @@ def standby(bench: Bench) -> None:
             for one, name in pids.items():
                 found.setdefault(name, []).append((work_of(one) - before[one]) / wal * 1_000)
         for name, costs in found.items():
-            say_so(f"{name}: {min(costs):.2f} µs for each 1,000 bytes of WAL")
+            print_line(f"{name}: {min(costs):.2f} µs for each 1,000 bytes of WAL")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from jobengine.engine.postgres.rows import Rows
 from jobengine.engine.postgres.waiting import look
 
 from ..machine import be_a_client
-from .bench import JOB, WHO, Bench, Used, running, say_so, work_of
+from .bench import JOB, WHO, Bench, Used, print_line, running, work_of
 from .compared import a_daemon, far, near, standby
 from .parameters import COSTS
 from .simulation import Costs
@@ -47,7 +47,7 @@ def _at_the_door(bench: Bench) -> Costs:
     at: dict[tuple[int, int], Used] = {}
     for size, tasks in (*((size, 1) for size in _SIZES), (1, 32)):
         at[size, tasks] = _least_of_means(bench, size, tasks)
-        say_so(f"a batch of {tasks} tasks of {size} jobs, for each job: {at[size, tasks] / (size * tasks)}")
+        print_line(f"a batch of {tasks} tasks of {size} jobs, for each job: {at[size, tasks] / (size * tasks)}")
     one, many, tasks_ = at[1, 1], at[1_000, 1], at[1, 32]
     job = Used.of(lambda two: (two[1] - two[0]) / 999, one, many)
     task = (tasks_.daemon - one.daemon) / 31 - job.daemon
@@ -73,7 +73,7 @@ def _full_pages(bench: Bench) -> None:
     for size in (1, 100, 1_000):
         bench.control.execute("CHECKPOINT")
         first, second = bench.lives(size), bench.lives(size)
-        say_so(f"{size} jobs: WAL {first.wal / size:,.0f} bytes after a checkpoint, then {second.wal / size:,.0f}")
+        print_line(f"{size} jobs: WAL {first.wal / size:,.0f} bytes after a checkpoint, then {second.wal / size:,.0f}")
 
 
 def _removed(bench: Bench) -> Used:
@@ -102,7 +102,7 @@ def _walk(bench: Bench) -> float:
         for others in range(32):
             if others in (0, 1, 3, 7, 31):
                 costs.append((others, _claim_cost(bench, queue)))
-                say_so(f"a claim of 100 beside {others} that hold 100 each: PostgreSQL {costs[-1][1]:,.0f} µs")
+                print_line(f"a claim of 100 beside {others} that hold 100 each: PostgreSQL {costs[-1][1]:,.0f} µs")
             holder = held.enter_context(connected(bench.url))
             holder.execute("BEGIN")
             holder.execute(_FIRST, [queue])
@@ -126,8 +126,8 @@ def door(bench: Bench) -> None:
     costs = evolve(_at_the_door(bench), pg_walk=_walk(bench))
     _full_pages(bench)
     gone = _removed(bench)
-    say_so(f"to remove a job: {gone}")
-    say_so(str(evolve(costs, removal=gone.daemon, pg_removal=gone.postgres, wal_removal=gone.wal)))
+    print_line(f"to remove a job: {gone}")
+    print_line(str(evolve(costs, removal=gone.daemon, pg_removal=gone.postgres, wal_removal=gone.wal)))
 
 
 # What goes on beside the jobs
@@ -141,10 +141,10 @@ def upkeep(bench: Bench) -> None:
             bench.session.carry_out([c.CreateQueue(queue=new_uuid(), access_key=b"key")])
         bench.session.sweep()
         found = [bench.use(bench.session, bench.session.sweep)[1] for _ in range(20)]
-        say_so(f"a sweep of {queues} idle queues: {Used.best(found)}")
+        print_line(f"a sweep of {queues} idle queues: {Used.best(found)}")
     rows, session = Rows(bench.seal), bench.session
     found = [bench.use(session, lambda: session.run(lambda on: look(on, rows, ["q"], [])))[1] for _ in range(50)]
-    say_so(f"a look at one queue: {Used.best(found)}")
+    print_line(f"a look at one queue: {Used.best(found)}")
     _held(bench)
     _heard(bench)
     for listeners in (0, 1, 8, 64):
@@ -157,20 +157,21 @@ def _vacuum(bench: Bench) -> None:
     for _ in range(10):
         bench.session.carry_out([c.AddJobs(**WHO, jobs=(JOB,) * 1_000, defaults=Defaults())])
     size = "SELECT pg_relation_size('job') / 1e4 || ' in the table, ' || pg_indexes_size('job') / 1e4 || ' in indexes'"
-    say_so(f"bytes for each job that was added: {bench.one(size)}")
+    print_line(f"bytes for each job that was added: {bench.one(size)}")
     bench.clear()
     for _ in range(10):
         bench.lives(1_000)
     bench.control.execute("CHECKPOINT")
     said: list[str] = []
     bench.control.add_notice_handler(lambda notice: said.append(f"{notice.message_detail or notice.message_primary}"))
-    (before, wal), backend = (work_of(bench.control.info.backend_pid), bench.wal()), bench.control.info.backend_pid
+    backend = bench.control.info.backend_pid
+    before, wal = work_of(backend), bench.wal()
     bench.control.execute("VACUUM (VERBOSE, PARALLEL 0, PROCESS_TOAST false) job")
     hits, misses, dirtied = map(int, re.findall(r"(\d+) (?:hits|misses|dirtied)", " ".join(said))[:3])
     took = f"{(work_of(backend) - before) / 1e4:.2f} µs, WAL {(bench.wal() - wal) / 1e4:.0f} bytes"
-    say_so(f"to vacuum for each job: {took}, {(hits + 2 * misses + 20 * dirtied) / 1e4:.1f} units of cost")
+    print_line(f"to vacuum for each job: {took}, {(hits + 2 * misses + 20 * dirtied) / 1e4:.1f} units of cost")
     updated, hot = bench.control.execute(_UPDATES).fetchone() or (0, 0)
-    say_so(f"updates of jobs: {updated}, of which HOT: {hot}")
+    print_line(f"updates of jobs: {updated}, of which HOT: {hot}")
 
 
 def _held(bench: Bench) -> None:
@@ -183,7 +184,7 @@ def _held(bench: Bench) -> None:
             if lives in (1, 5, 10):
                 bench.session.carry_out([c.AddJobs(**WHO, jobs=(JOB,) * 400, defaults=Defaults())])
                 found = [bench.claim(100)[1].postgres for _ in range(4)]
-                say_so(f"a claim of 100 after {lives},000 jobs since a snapshot was taken: {min(found):,.0f} µs")
+                print_line(f"a claim of 100 after {lives},000 jobs since a snapshot was taken: {min(found):,.0f} µs")
             bench.lives(1_000)
 
 
@@ -195,7 +196,7 @@ def _heard(bench: Bench) -> None:
         for _ in range(500):
             bench.control.execute("NOTIFY jobengine, 'another Rqueue'")
             time.sleep(0.002)
-        say_so(f"a notification, at a daemon that hears it: {(work_of(server.pid) - before) / 500:.0f} µs")
+        print_line(f"a notification, at a daemon that hears it: {(work_of(server.pid) - before) / 500:.0f} µs")
 
 
 def _notify(bench: Bench, number: int) -> None:
@@ -213,7 +214,7 @@ def _notify(bench: Bench, number: int) -> None:
                 list(listener.notifies(timeout=5, stop_after=1))
             found.append((work_of(backend) - before[0], sum(map(work_of, pids)) - before[1]))
         own, theirs = (median(column) for column in zip(*found, strict=True))
-        say_so(f"NOTIFY with {number} listeners: {own:.0f} µs, and {theirs:.0f} µs of all their backends")
+        print_line(f"NOTIFY with {number} listeners: {own:.0f} µs, and {theirs:.0f} µs of all their backends")
 
 
 _PARTS: Final = {part.__name__: part for part in (door, near, far, standby, upkeep)}

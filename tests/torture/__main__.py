@@ -1,5 +1,5 @@
 """
-Runs for minutes the trials that tests run for seconds: python -m tests.torture --minutes 5 --seed 1
+Runs trials for minutes, which tests run for seconds: python -m tests.torture --minutes 5 --seed 1
 
 Prints the seed of each round, and a table. If a round fails, it ends with 1 and leaves the round's database and log.
 """
@@ -37,9 +37,9 @@ TRIALS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code."""
+    """Run all trials in turn; 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description="Torture JobEngine with random work.")
-    parser.add_argument("--minutes", type=float, default=5, help="how long to go on; the last round is finished")
+    parser.add_argument("--minutes", type=float, default=5, help="how long to run; the round under way is finished")
     parser.add_argument("--seed", type=int, help="the seed of the first round; each round adds one")
     given = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed

@@ -1,4 +1,4 @@
-"""Connections that break at any byte while owners work. A request without an answer was carried out or was not."""
+"""Connections that break at any byte while owners work: a request without an answer may or may not be carried out."""
 
 import random
 import time
@@ -23,7 +23,7 @@ PASSED: Final = 20_000
 LOADED: Final = (0.02, 0.4)
 #: Seconds to wait for a cut.
 PATIENCE: Final = 10.0
-#: ESTABLISHED, SYN_RECV and CLOSE_WAIT in /proc/net/tcp: the server has not closed the connection.
+#: ESTABLISHED, SYN_RECV and CLOSE_WAIT in /proc/net/tcp: connections that the server has not closed yet.
 OPEN: Final = ("01", "03", "08")
 
 

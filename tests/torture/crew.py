@@ -40,7 +40,7 @@ NO_ANSWER: Final = (503, 507)
 
 
 class _WholeHead(HTTPResponse):
-    """An answer with a complete head. http.client alone takes the end of the connection for the end of the head."""
+    """An answer whose head must be complete: http.client takes the end of the connection for the end of the head."""
 
     def begin(self) -> None:
         super().begin()
@@ -49,7 +49,7 @@ class _WholeHead(HTTPResponse):
 
 
 class Caller(Client):
-    """A client that treats an incomplete answer, or one that leaves the outcome open, as no answer."""
+    """A client that raises ConnectionError for an incomplete answer, or for one after which the outcome is unknown."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -64,7 +64,7 @@ class Caller(Client):
 
 @frozen
 class _Server:
-    """The server of an ApiDriver, over one connection."""
+    """The server that an ApiDriver calls, over one connection."""
 
     client: Client
 
@@ -78,7 +78,7 @@ class _Server:
 
 
 def server_over(client: Client) -> Any:
-    """The server of an ApiDriver."""
+    """A server for an ApiDriver, over this client."""
     return _Server(client)
 
 
@@ -115,7 +115,7 @@ class TracedOwner(Owner):
     def judge_copy(self, begin: int) -> None:
         """Raise Disagreement unless the server holds a state that the queue has had since trace[begin]."""
         found = self.found()
-        which = f"none of the {len(self.trace) - begin} states of its time"
+        which = f"none of the {len(self.trace) - begin} states that it had meanwhile"
         require(_digest(found) in self.trace[begin:], f"queue {self.name!r} in the copy is {which}: {str(found)[:500]}")
 
 

@@ -15,7 +15,7 @@ from .trials import NotHere
 
 __all__ = ["Image", "mounted_image", "small_disk"]
 
-#: Seconds after which the disk must be quiet once nothing writes to it.
+#: The most seconds that the disk is still written to once no process writes.
 PATIENCE: Final = 20.0
 
 
@@ -36,7 +36,7 @@ def mounted_image(path: Path, place: Path) -> "Iterator[Image]":
 
 @frozen
 class Image:
-    """A mounted image. It has the bytes that the kernel has sent to the disk, and not those in its cache."""
+    """A mounted image. It has the bytes that the kernel has sent to the disk, but not those in its cache."""
 
     path: Path
     _statistics: Path

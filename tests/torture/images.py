@@ -1,8 +1,8 @@
 """
 Power cuts on a real file system: an image of ext4 is copied while a daemon uses it, and another starts on the copy.
 
-The daemon is paused by a signal while the image is copied. The image has the bytes that the kernel has sent to the
-disk, and not those in its cache: so the copy is a disk that a power cut could have left.
+A signal pauses the daemon while the image is copied. The image has the bytes that the kernel has sent to the disk, but
+not those in its cache, so the copy is a disk as a power cut could leave it.
 """
 
 import random

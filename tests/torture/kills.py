@@ -1,8 +1,8 @@
 """
-A daemon that is killed again and again under mixed load, often while it compacts, and the checks afterwards.
+A daemon that is killed again and again under mixed load, often while it compacts, and the checks after each kill.
 
 Three kinds of clients use it at the same time. Each owner has its own queue, and knows every field of every job in it.
-The threads of a Load all claim, change and delete the jobs of one queue by the rules of version 1. Workers hold jobs of
+The threads of a Load claim, change and delete jobs of one queue together, by version 1 of the API. Workers hold jobs of
 one queue by short leases, and some of them die.
 """
 
@@ -100,7 +100,7 @@ class _Campaign:
         with self.connect() as client:
             verdict = judge_load(attempts, client.jobs(queue))
             require(verdict.good, f"queue {queue!r}: {verdict}")
-            require(client.jobs("cargo") == self._cargo, "queue 'cargo', which nobody has touched, has changed")
+            require(client.jobs("cargo") == self._cargo, "queue 'cargo', which no client changes, has changed")
             # Half of these queues are kept, so that later recoveries read them back.
             if self.chance.random() < 0.5:
                 client.call("DELETE", "/api/v1/queue", query={"name": queue})
@@ -127,7 +127,7 @@ class Kills:
     """A trial: one database and a number of kills."""
 
     kills: int = 10
-    #: Jobs that only make a compaction long enough for a kill.
+    #: Jobs that are never changed; they make a compaction long enough for a kill.
     cargo: int = 8_000
     #: The most seconds that a kill waits for a compaction.
     patience: float = 8.0

@@ -1,8 +1,8 @@
 """
-A client with its own queue and a plain model of it, so it always knows what the queue must hold.
+A client with its own queue and a plain model of it, so that it always knows what the queue must hold.
 
-No other client changes this queue. So each answer must be the model's. After a crash the queue must be as in the model,
-or as in the model after the one request that was not answered.
+No other client changes the queue, so each answer must be the model's. After a crash the queue must be as in the model,
+with or without the one request that was not answered.
 """
 
 import random
@@ -21,7 +21,7 @@ from tests.machine.model import Model, Queue, Refused
 
 __all__ = ["Disagreement", "Owner", "Step"]
 
-#: Seconds, longer than any trial: the model's clock does not move, so nothing may expire.
+#: Seconds, more than any trial takes: the model's clock does not move, so nothing may expire.
 LONG: Final = 80_000
 #: Fields with times, which are not compared.
 TIMES: Final = ("created", "last_updated", "timeout_time", "lease_expires", "not_before", "started", "ended")
@@ -62,7 +62,7 @@ def _outcome(act: Callable[[], Any]) -> Any:
 
 @define
 class Owner:
-    """See above; `weights` says how often it takes each step, by the name of its method."""
+    """See the module; `weights` says how often it takes each step, by the name of its method."""
 
     name: str
     api: ApiDriver

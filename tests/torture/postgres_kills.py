@@ -1,5 +1,5 @@
 """
-Four daemons on one PostgreSQL, of which a daemon, a backend or the postmaster is killed again and again under load.
+Four daemons on one PostgreSQL under load, while a daemon, a backend or the postmaster is killed again and again.
 
 Owners know every field of the jobs in their own queues. Fifty workers hold jobs of one queue by short leases, and some
 of them die.
@@ -72,7 +72,7 @@ class _Campaign:
         self._kill(kind)
         crew.end()
         self.tally.kills += 1
-        # A daemon says that it is ready until it has noticed: what counts is that the database answers.
+        # A daemon says that it is ready until it notices that the database is away: so ask the database first.
         until("the database answers", lambda: _answers(self.database), 60)
         until("all are ready", lambda: all(_is_ready(daemon) for daemon in self.daemons), 60)
         judge_all(self.owners, self.connect, Owner.judge)
@@ -88,7 +88,7 @@ class _Campaign:
                 daemon.kill()
                 daemon.launch()
             case "backend":
-                # The postmaster then ends all others, and recovers.
+                # The postmaster then ends all other backends, and recovers.
                 with psycopg.connect(self.database.url) as connection:
                     pids = [pid for (pid,) in connection.execute(_BACKENDS)]
                 os.kill(self.chance.choice(pids), signal.SIGKILL)
@@ -100,7 +100,7 @@ class _Campaign:
         """Let the workers finish, and compare the jobs with the workers' records."""
         end_work(self.workforce, self.connect)
         codes = [daemon.stop() for daemon in self.daemons]
-        require(not any(codes), f"asked to stop they did not end with 0 but with {codes}")
+        require(not any(codes), f"when told to stop, they exited with {codes} instead of 0")
         self.tally.operations += len(self.workforce.holds) + sum(owner.answered.total() for owner in self.owners)
 
     def abandon(self) -> None:
@@ -143,7 +143,7 @@ def _on_a_cluster(chance: random.Random, folder: Path, tally: Tally, daemons: in
 
 @frozen
 class PostgresKills:
-    """A trial: one database, and so many kills of each kind, in any order."""
+    """A trial: one database, and a number of kills of each kind, in random order."""
 
     kills: int = 4
     daemons: int = 4

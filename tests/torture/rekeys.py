@@ -1,8 +1,8 @@
 """
 Re-keys of a database between a kill and the next start.
 
-After a re-key the new SECRET opens the database; after a killed one, the old or the new one. The owners find all jobs
-unchanged.
+After a re-key the new SECRET opens the database; after one that was killed, either the old or the new SECRET does. The
+owners find all jobs unchanged.
 """
 
 import random
@@ -70,7 +70,7 @@ class _Campaign:
         require(right == new or killed, f"a re-key that was not killed left the old SECRET: {opens}")
         require(
             opens == {right: 0, wrong: db_tool.WRONG_SECRET},
-            f"not just one SECRET opens the file after a re-key: {opens}",
+            f"exactly one SECRET must open the file after a re-key: {opens}",
         )
         return right
 

@@ -14,7 +14,7 @@ __all__ = ["NotHere", "Tally", "Trial", "run"]
 
 
 class NotHere(Exception):
-    """This machine does not allow something that a trial needs; the message names it."""
+    """This machine lacks or forbids something that a trial needs; the message names it."""
 
 
 @define

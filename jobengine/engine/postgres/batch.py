@@ -59,7 +59,7 @@ class Result:
 
 @define(kw_only=True)
 class Batch:
-    """Tasks that are carried out together."""
+    """Tasks that are carried out in one transaction."""
 
     rows: Rows
     new_id: NewId

@@ -71,7 +71,7 @@ def _fitting(found: list[Row], limit: int) -> int:
 
 def _position(row: Row, sort: Sort | None) -> Position:
     uid, _, value, arrival = row
-    # The column holds ~priority, and a rank begins with -priority, which is one more.
+    # The column holds ~priority. A position begins with -priority, which is one more.
     return (value + 1 if sort is None else value, arrival, uid)
 
 

@@ -16,7 +16,7 @@ __all__ = ["RecentActivity"]
 
 @define(eq=False)
 class RecentActivity:
-    """Counts the changes of batches; the rules read it on other threads (see Lately)."""
+    """Counts the changes of batches, for the rules, which read the counts on other threads (see Lately)."""
 
     #: The monotonic clock, in seconds.
     _steady: Callable[[], float]

@@ -64,8 +64,8 @@ def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     """
     Bring the schema to VERSION, in one transaction; returns the version that it had, 0 for none.
 
-    Several at once do no harm. Raises NewerFormat if it is newer than that, WrongSecret, and StorageError if the user
-    lacks a right.
+    Several migrations at once do no harm. Raises NewerFormat if the schema is newer than that, WrongSecret, and
+    StorageError if the user lacks a right.
     """
     try:
         return _migrate(connection, secret, kdf)
@@ -78,7 +78,7 @@ def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     with connection.transaction():
         ((is_bare, has_tables),) = connection.execute(_FOUND).fetchall()
         if is_bare:
-            # With IF NOT EXISTS this would need the right to make schemas even if there is one already.
+            # IF NOT EXISTS would need the right to make schemas even if the schema is there.
             connection.execute("CREATE SCHEMA jobengine")
         version = _version(connection, secret) if has_tables else 0
         for step in _STEPS[version:]:

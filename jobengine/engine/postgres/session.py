@@ -215,7 +215,7 @@ class Session:
             return None
         before, first = self._milliseconds(), self._first(writes=changes_jobs(tasks))
         now, loaded = begin_and_load(connection, self.rows, self.clock, guess, tasks, first, profile=self.profile)
-        if self._is_steady(connection, now, before):
+        if self._check_clock(connection, now, before):
             if loaded is not None:
                 return loaded
             connection.execute("ROLLBACK")
@@ -253,7 +253,7 @@ class Session:
         while True:
             before, first = self._milliseconds(), self._first(writes=writes)
             now = begin(connection, self.rows, self.clock, names, first, profile=self.profile, alone=alone)
-            if self._is_steady(connection, now, before):
+            if self._check_clock(connection, now, before):
                 return now
 
     def _look(self, connection: "Connection[Row]") -> Now:
@@ -261,7 +261,7 @@ class Session:
         while True:
             before, _ = self._milliseconds(), self._first(writes=False)
             now = begin_sweep(connection, self.rows, self.clock, profile=self.profile)
-            if self._is_steady(connection, now, before):
+            if self._check_clock(connection, now, before):
                 return now
 
     def _first(self, *, writes: bool) -> list[Statement]:
@@ -269,8 +269,8 @@ class Session:
         self._noted = writes
         return [self._note()] if writes else []
 
-    def _is_steady(self, connection: "Connection[Row]", now: Now, before: int) -> bool:
-        """Whether the clock runs on. If it was set, roll back, and write by how much it is ahead now."""
+    def _check_clock(self, connection: "Connection[Row]", now: Now, before: int) -> bool:
+        """Whether the transaction goes on. If the clock was set, roll back, and write by how much it is ahead now."""
         step = self._clock_steps.step(now.elapsed, before, self._milliseconds())
         if step:
             connection.execute("ROLLBACK")

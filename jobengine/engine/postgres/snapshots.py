@@ -19,7 +19,7 @@ _OLDEST: Final[LiteralString] = (
 
 def oldest_snapshot(connection: "Connection[Row]") -> float:
     """
-    For how many seconds the oldest snapshot of this database is open; 0 if there is none.
+    For how many seconds the oldest snapshot of this database has been open; 0 if there is none.
 
     Without the role pg_read_all_stats it sees only the snapshots of its own user, and prepared transactions.
     """

@@ -73,9 +73,9 @@ def look(connection: "Connection[Row]", rows: Rows, names: Sequence[str], ends: 
 
 @define
 class _Stir:
-    """What has happened in a queue since its waiters were last served."""
+    """What has changed in a queue since its waiters were last served."""
 
-    #: How many jobs have become ready, and their tags.
+    #: How many jobs have become ready; below, their tags, each combination once.
     jobs: int = 0
     kinds: set[tuple[str, ...]] = field(factory=set)
     #: Whether it concerns all waiters, as when the queue was reconfigured.
@@ -137,7 +137,7 @@ class Waiting:
             one.stirred = one.stirred or any((READY, name) in news for name in one.queues)
 
     def note(self, result: Result) -> None:
-        """Wake the waiters that a batch concerns."""
+        """Wake the waiters that the changes of a batch concern."""
         if self:
             for swap in result.swaps:
                 self._note_change(swap)
@@ -192,13 +192,13 @@ class Waiting:
         jobs = None if any(one.concerns_all for one in stirred.values()) else sum(one.jobs for one in stirred.values())
         self._serve_some(concerned, jobs, jobs)
 
-    def _serve_some(self, concerned: Iterator[Waiter], jobs: int | None, count: int | None) -> None:
+    def _serve_some(self, concerned: Iterator[Waiter], jobs_left: int | None, most: int | None) -> None:
         """
-        Serve the next waiters, at most `count` of them (None: as many as a batch takes).
+        Serve the next waiters, at most `most` of them (None: as many as a batch takes).
 
-        The round is over when they have claimed `jobs` jobs (None: no limit), or when no waiter is left.
+        The round is over when they have claimed `jobs_left` jobs (None: no limit), or when no waiter is left.
         """
-        waiters = [] if jobs == 0 else list(islice(concerned, min(_SERVED, count or _SERVED)))
+        waiters = [] if jobs_left == 0 else list(islice(concerned, min(_SERVED, most or _SERVED)))
         if not waiters:
             self._serving = False
             self._serve()
@@ -207,8 +207,8 @@ class Waiting:
 
         def go_on(claimed: list[int]) -> None:
             """Serve the waiters after these."""
-            left = None if jobs is None else max(0, jobs - sum(claimed))
-            # If these got nothing, another server has the jobs: the rest are served in full batches.
+            left = None if jobs_left is None else max(0, jobs_left - sum(claimed))
+            # If they got nothing, another server has the jobs. Then the other waiters are served in full batches.
             self._serve_some(concerned, left, left if any(claimed) else None)
 
         gatherResults(served).addCallback(go_on)

@@ -60,7 +60,7 @@ class Watch:
     #: The queue's name and number.
     queue: str
     queue_id: int
-    #: The last event that it was given.
+    #: The number of the last event that it was given.
     number: int
     watcher: Watcher
 
