@@ -19,6 +19,7 @@ __all__ = [
     "changes_json",
     "changes_of_all",
     "changes_value",
+    "claimed_json",
     "filter_query",
     "filter_value",
     "given",
@@ -190,6 +191,13 @@ def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
     if changes.keys() <= _ONLY_WORDS and None not in changes.values():
         return encode_fast({"uid": uid, **changes})
     return encode_text(changes_value(uid, changes)).encode()
+
+
+def claimed_json(queue: str, uid: str, changes: Mapping[str, Any]) -> bytes:
+    """As `changes_json`, with the name of the job's queue: an update that goes with a claim."""
+    if changes.keys() <= _ONLY_WORDS and None not in changes.values():
+        return encode_fast({"queue_name": queue, "uid": uid, **changes})
+    return encode_text({"queue_name": queue, **changes_value(uid, changes)}).encode()
 
 
 def changes_value(uid: str, changes: Mapping[str, Any]) -> dict[str, Any]:

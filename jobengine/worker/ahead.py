@@ -50,35 +50,36 @@ class Backlog:
     """Jobs that are held but not started, in the order of their claims."""
 
     def __init__(self) -> None:
-        self._entries: deque[tuple[float, Hold]] = deque()
+        self._holds: deque[Hold] = deque()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._holds)
 
     def add(self, now: float, hold: Hold) -> None:
         """Add a job that was claimed."""
-        self._entries.append((now + _PATIENCE, hold))
+        hold.start_by = now + _PATIENCE
+        self._holds.append(hold)
 
     def take(self) -> Hold:
         """Take the next job to start."""
-        return self._entries.popleft()[1]
+        return self._holds.popleft()
 
     def next_at(self) -> float | None:
         """When the first of them will have waited too long."""
-        return self._entries[0][0] if self._entries else None
+        return self._holds[0].start_by if self._holds else None
 
     def take_late(self, now: float) -> list[Hold]:
         """Take the jobs that have waited too long: another worker may be free."""
         late = []
-        while self._entries and self._entries[0][0] <= now:
+        while self._holds and self._holds[0].start_by <= now:
             late.append(self.take())
         return late
 
     def take_if(self, unwanted: Callable[[Hold], bool]) -> list[Hold]:
         """Take the jobs that match."""
-        taken = [hold for _, hold in self._entries if unwanted(hold)]
+        taken = [hold for hold in self._holds if unwanted(hold)]
         if taken:
-            self._entries = deque(entry for entry in self._entries if not unwanted(entry[1]))
+            self._holds = deque(hold for hold in self._holds if not unwanted(hold))
         return taken
 
     def take_all(self) -> list[Hold]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from ..client.jobs import JobChanges
@@ -16,10 +17,6 @@ __all__ = ["Crew", "Ends", "Handler", "Handlers"]
 #: Jobs whose handlers have ended, and their outcomes.
 Ends = list[tuple[Hold, JobChanges]]
 _CANCELLED: Final = failure("cancelled", retry=False)
-
-
-def _do_nothing() -> None:
-    """Stops a handler that has ended."""
 
 
 class Handler(NamedTuple):
@@ -37,15 +34,19 @@ class Handlers(NamedTuple):
 
     def perform(self, job: RunningJob) -> JobChanges:
         """Run the handler of a job here, and return the outcome."""
-        with Attempt(job, self.hooks) as attempt:
-            attempt.returned(self.by_queue[job.queue].function(job.content, job))
-        return attempt.changes
+        attempt = Attempt(job, self.hooks)
+        try:
+            return attempt.returned(self.by_queue[job.queue].function(job.content, job))
+        except BaseException as error:
+            return attempt.failed(error)
 
     async def perform_in_loop(self, job: RunningJob) -> JobChanges:
         """As `perform`, for a coroutine."""
-        with Attempt(job, self.hooks) as attempt:
-            attempt.returned(await self.by_queue[job.queue].function(job.content, job))
-        return attempt.changes
+        attempt = Attempt(job, self.hooks)
+        try:
+            return attempt.returned(await self.by_queue[job.queue].function(job.content, job))
+        except BaseException as error:
+            return attempt.failed(error)
 
 
 class Crew:
@@ -71,59 +72,54 @@ class Crew:
         self._loop = asyncio.get_running_loop()
         self._threads: Threads[Hold] = Threads(self._loop, self._ended)
         self._processes = None if nursery is None else Processes(nursery)
-        self._tasks: set[asyncio.Task[JobChanges]] = set()
+        self._tasks: dict[Hold, asyncio.Task[JobChanges]] = {}
 
     def start(self, hold: Hold) -> None:
         """Run the handler for a job."""
         queue = hold.claimed.queue.name
-        job = RunningJob(queue, hold.claimed.job, lambda percent: self._say(hold, percent))
+        hold.running = job = RunningJob(queue, hold.claimed.job, partial(self._say, hold))
         if self._handlers.by_queue[queue].is_coroutine:
-            self._start_task(hold, job, self._handlers.perform_in_loop(job))
+            self._start_task(hold, self._handlers.perform_in_loop(job))
         elif self._processes is not None:
-            self._start_task(hold, job, self._processes.perform(job))
+            self._start_task(hold, self._processes.perform(job))
         else:
-            hold.running = lambda: setattr(job, "cancelled", True)
-            self._threads.start(hold, lambda: self._handlers.perform(job))
+            self._threads.start(hold, partial(self._handlers.perform, job))
 
     def interrupt(self, hold: Hold) -> None:
         """Tell a handler to stop; a coroutine is cancelled, a process is killed."""
-        hold.running()
+        if hold.running is not None:  # otherwise it has just ended
+            hold.running.cancelled = True
+        if (task := self._tasks.get(hold)) is not None:
+            task.cancel()
 
     async def close(self) -> None:
         """Stop all handlers that can be stopped."""
-        for task in self._tasks:
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1)
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
         self._threads.close()
         if self._processes is not None:
             self._processes.close()
 
-    def _start_task(self, hold: Hold, job: RunningJob, work: Coroutine[Any, Any, JobChanges]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
+    def _start_task(self, hold: Hold, work: Coroutine[Any, Any, JobChanges]) -> None:
+        self._tasks[hold] = task = self._loop.create_task(work)
+        task.add_done_callback(partial(self._task_ended, hold))
 
-        def interrupt() -> None:
-            """Cancel the task, and tell the handler why."""
-            job.cancelled = True
-            task.cancel()
-
-        def ended(task: "asyncio.Task[JobChanges]") -> None:
-            """Report the outcome, or an error that is none of a handler."""
-            self._tasks.discard(task)
-            error = None if task.cancelled() else task.exception()
-            if error is not None:
-                self._broken(error)
-            else:
-                self._ended([(hold, _CANCELLED if task.cancelled() else task.result())])
-
-        hold.running = interrupt
-        task.add_done_callback(ended)
+    def _task_ended(self, hold: Hold, task: "asyncio.Task[JobChanges]") -> None:
+        """Report the outcome, or an error that is none of a handler."""
+        del self._tasks[hold]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._broken(error)
+        else:
+            self._ended([(hold, _CANCELLED if task.cancelled() else task.result())])
 
     def _ended(self, ends: Ends) -> None:
-        """Forget what stops the handlers. It refers to their holds: to collect such cycles took a third of the time."""
+        """Forget the running jobs. They refer to their holds: to collect such cycles took a third of the time."""
         for hold, _ in ends:
-            hold.running = _do_nothing
+            hold.running = None
         self._done(ends)
 
     def _say(self, hold: Hold, percent: int) -> None:

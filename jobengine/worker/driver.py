@@ -126,8 +126,10 @@ class Driver:
     # Handlers
 
     def _start(self, order: Start) -> None:
-        order.hold.began = self._loop.time()
-        self._crew.start(order.hold)
+        now = self._loop.time()
+        for hold in order.holds:
+            hold.began = now
+            self._crew.start(hold)
 
     def _ended(self, ends: Ends) -> None:
         for hold, changes in ends:
@@ -214,10 +216,10 @@ class Driver:
         level = WARNING if order.note else INFO
         if not _log.isEnabledFor(level):
             return
-        hold = order.hold
-        state = _SAID[(hold.changes or {}).get("new_status", "failed")] if not order.note else order.note
-        seconds = self._loop.time() - hold.began if hold.began else 0
-        _log.log(level, "%s: %s, after %.3f s", _name(hold), state, seconds)
+        now = self._loop.time()
+        for hold in order.holds:
+            state = order.note or _SAID[(hold.changes or {}).get("new_status", "failed")]
+            _log.log(level, "%s: %s, after %.3f s", _name(hold), state, now - hold.began if hold.began else 0)
 
 
 def _beat_of(hold: Hold) -> JobChanges:

@@ -1,5 +1,6 @@
 """The supervisor's orders to the driver, and its record of each job that the worker holds."""
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from ..client.jobs import JobChanges
@@ -38,6 +39,7 @@ class Hold:
         "refused",
         "running",
         "source",
+        "start_by",
         "uncertain",
     )
 
@@ -58,15 +60,17 @@ class Hold:
         self.refused = False
         #: Whether the answer to a report was lost.
         self.uncertain = False
-        #: For the driver: what stops the handler, and when it started.
+        #: For the backlog: when it must be started.
+        self.start_by = 0.0
+        #: For the crew: the job as its handler sees it, while that runs; for the driver: when that started.
         self.running: Any = None
         self.began = 0.0
 
 
 class Start(NamedTuple):
-    """Run a handler."""
+    """Run a handler for each of these."""
 
-    hold: Hold
+    holds: Sequence[Hold]
 
 
 class Interrupt(NamedTuple):
@@ -104,9 +108,9 @@ class Beat(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The worker no longer holds a job; `note` says what was unusual, for the log."""
+    """The worker no longer holds these jobs; `note` says what was unusual, for the log."""
 
-    hold: Hold
+    holds: Sequence[Hold]
     note: str = ""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from logging import getLogger
 from traceback import format_exception
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from ..client.encoding import encode_text
 from ..client.jobs import ERROR_LENGTH, JobChanges
@@ -14,6 +14,8 @@ from .running import Cancelled, RunningJob
 __all__ = ["Attempt", "Fail", "Hooks", "Retry", "failure"]
 
 _log: Final = getLogger("jobengine.worker")
+#: The changes of a job without a result; nobody changes them.
+_COMPLETE: Final[JobChanges] = {"new_status": "complete"}
 
 
 class Retry(Exception):
@@ -49,32 +51,29 @@ class Hooks(NamedTuple):
 
 
 class Attempt:
-    """A context manager around one call of a handler; turns its result or exception into `changes`."""
+    """One call of a handler; turns its result or exception into the changes of its job, and calls the hooks."""
 
-    changes: JobChanges
+    __slots__ = ("_hooks", "_job")
 
     def __init__(self, job: RunningJob, hooks: Hooks) -> None:
         self._job = job
         self._hooks = hooks
+        if hooks.before:
+            _call(hooks.before, job)
 
-    def __enter__(self) -> Self:
-        _call(self._hooks.before, self._job)
-        return self
-
-    def returned(self, result: Any) -> None:
-        """Record the handler's result; raises TypeError or ValueError if it can't be JSON."""
-        self.changes = {"new_status": "complete"}
+    def returned(self, result: Any) -> JobChanges:
+        """The changes for the handler's result; raises TypeError or ValueError if it can't be JSON."""
         if result is not None:
             encode_text(result).encode()  # an error here fails only this job
-            self.changes["result"] = result
-        _call(self._hooks.after, self._job, result)
+        if self._hooks.after:
+            _call(self._hooks.after, self._job, result)
+        return _COMPLETE if result is None else {"new_status": "complete", "result": result}
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if error is not None:
-            self.changes = _changes_for(error, self._job)
-            if not isinstance(error, Cancelled | Retry):
-                _call(self._hooks.failed, self._job, error)
-        return True
+    def failed(self, error: BaseException) -> JobChanges:
+        """The changes for the handler's exception, or for one of `returned`."""
+        if not isinstance(error, Cancelled | Retry):
+            _call(self._hooks.failed, self._job, error)
+        return _changes_for(error, self._job)
 
 
 def failure(error: str, *, retry: bool = True) -> JobChanges:

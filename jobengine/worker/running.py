@@ -41,7 +41,7 @@ class RunningJob:
     @property
     def content(self) -> Any:
         """The JSON object that was sent."""
-        return self.job.content
+        return self.job.raw.get("content")
 
     @property
     def attempts(self) -> int:

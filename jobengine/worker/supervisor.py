@@ -206,7 +206,7 @@ class Supervisor:
             return  # the job was released before
         self._beats.remove(hold)
         if hold.claimed.lost:
-            self._end(hold, "the lease was lost, so the outcome is discarded")
+            self._end([hold], "the lease was lost, so the outcome is discarded")
             return
         cancelled = hold.interrupted and changes["new_status"] == "complete"
         hold.changes = _CANCELLED if cancelled else changes
@@ -228,12 +228,10 @@ class Supervisor:
         source.reports -= 1
         source.expected -= report.room
         self._leaving -= len(report.holds) if report.room else 0
-        unsent = []
-        for hold, error in zip(report.holds, errors, strict=True):
-            if error is None:
-                self._end(hold)
-            elif self._is_unsent(hold, error):
-                unsent.append(error)
+        outcomes = list(zip(report.holds, errors, strict=True))
+        if accepted := [hold for hold, error in outcomes if error is None]:
+            self._end(accepted)
+        unsent = [error for hold, error in outcomes if error is not None and self._is_unsent(hold, error)]
         if jobs is not None and report.room:
             self._given(now, source, jobs, report.room)
         if unsent:
@@ -328,9 +326,10 @@ class Supervisor:
 
     def _begin(self, now: float) -> None:
         """Start as many handlers as allowed, and release jobs that have waited too long for one."""
-        while self._backlog and self._running < self._concurrency:
-            self._running += 1
-            self._orders.append(Start(self._backlog.take()))
+        count = min(self._concurrency - self._running, len(self._backlog))
+        if count > 0:
+            self._running += count
+            self._orders.append(Start([self._backlog.take() for _ in range(count)]))
         for hold in self._backlog.take_late(now):
             self._put_back(hold, _RELEASE)
 
@@ -339,7 +338,7 @@ class Supervisor:
         self._beats.remove(hold)
         hold.changes = changes
         if hold.claimed.lost:
-            self._end(hold, "the lease was lost")
+            self._end([hold], "the lease was lost")
         else:
             self._sources[hold.source].add(hold)
 
@@ -425,7 +424,7 @@ class Supervisor:
         if isinstance(error, Conflict | JobNotFound | QueueNotFound):
             assert hold.changes is not None
             known = hold.uncertain and hold.changes["new_status"] != "complete"
-            self._end(hold, "" if known else f"the outcome is discarded: {error.detail}")
+            self._end([hold], "" if known else f"the outcome is discarded: {error.detail}")
         elif isinstance(error, BadRequest):
             self._refused(hold, error)
         else:
@@ -436,17 +435,19 @@ class Supervisor:
 
     def _refused(self, hold: Hold, error: JobEngineError) -> None:
         if hold.refused:
-            self._end(hold, f"the server refuses the report: {error.detail}")
+            self._end([hold], f"the server refuses the report: {error.detail}")
             return
         hold.refused = True
         hold.changes = failure(f"The server has refused the result: {error.detail}", retry=False)
         self._sources[hold.source].add(hold)
 
-    def _end(self, hold: Hold, note: str = "") -> None:
-        self._holds.discard(hold)
-        self._soon.pop(hold, None)
-        self.ended += 1
-        self._orders.append(Ended(hold, note))
+    def _end(self, holds: Sequence[Hold], note: str = "") -> None:
+        self._holds.difference_update(holds)
+        if self._soon:
+            for hold in holds:
+                self._soon.pop(hold, None)
+        self.ended += len(holds)
+        self._orders.append(Ended(holds, note))
 
     # Heartbeats and the end
 

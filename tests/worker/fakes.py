@@ -44,7 +44,7 @@ class Bench:
         """Answer the planned claim; returns the jobs that are started."""
         self.supervisor.claimed(self.now, source, jobs)
         self.orders = self.plan()
-        return [order.hold for order in self.orders if isinstance(order, Start)]
+        return [hold for order in self.orders if isinstance(order, Start) for hold in order.holds]
 
     def run(self, jobs: int = 1, **of: Any) -> list[Hold]:
         """Let it claim and start some jobs."""
@@ -82,7 +82,7 @@ class Bench:
 
 def ended(orders: list[Order]) -> list[tuple[Hold, bool]]:
     """The jobs that have ended, and whether with a note."""
-    return [(order.hold, bool(order.note)) for order in orders if isinstance(order, Ended)]
+    return [(hold, bool(order.note)) for order in orders if isinstance(order, Ended) for hold in order.holds]
 
 
 def interrupted(orders: list[Order]) -> list[Hold]:

@@ -14,7 +14,7 @@ AN_INSTANT = 0.001
 
 
 def started(orders: list[Order]) -> list[Hold]:
-    return [order.hold for order in orders if isinstance(order, Start)]
+    return [hold for order in orders if isinstance(order, Start) for hold in order.holds]
 
 
 def at_pace(concurrency: int = 2, **of: Any) -> tuple[Bench, list[Hold], list[Hold]]:

@@ -38,14 +38,14 @@ class World:
 
     def obey(self, order: Order) -> None:
         match order:
-            case Start(hold):
-                self.started[hold.claimed.uid] += 1
-                self.running.append(hold)
+            case Start(holds):
+                self.started.update(hold.claimed.uid for hold in holds)
+                self.running += holds
                 assert len(self.running) <= CONCURRENCY
             case Interrupt(hold):
                 assert hold in self.running
-            case Ended(hold):
-                self.ended[hold.claimed.uid] += 1
+            case Ended(holds):
+                self.ended.update(hold.claimed.uid for hold in holds)
             case Abort(source):
                 assert self._end_claim(source)
             case _:

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from .. import calls, settings
-from ..coalescing import Item, settle_update
+from ..coalescing import Item
 from ..encoding import encode
 from ..errors import JobEngineError, OutcomeUnknown
 from ..forks import forget_in_children
@@ -157,8 +156,7 @@ class AsyncJobEngine:
         """
         for one in finished:
             self.keeper.remove(one.job)
-        items = [one.job.item(one.changes) for one in finished]
-        updates = [_named(one.job.queue.name, item) for one, item in zip(finished, items, strict=True)]
+        updates = [one.job.json(one.changes) for one in finished]
         try:
             jobs, results, request_id = await self._claim(queues, count, 0, tags, worker, updates)
         except OutcomeUnknown:
@@ -167,9 +165,9 @@ class AsyncJobEngine:
             return await self.report(finished), []
         if results is None:  # an old server: it has ignored the updates
             return await self.report(finished), jobs
-        for item, result in zip(items, results, strict=True):
-            settle_update(item, result, request_id=request_id, repeated=item.repeated)
-        return _heard(finished, items), jobs
+        return [
+            one.job.told(one.changes, result, request_id) for one, result in zip(finished, results, strict=True)
+        ], jobs
 
     async def report(self, reports: Sequence[AsyncFinished]) -> list[JobEngineError | None]:
         """
@@ -184,7 +182,9 @@ class AsyncJobEngine:
             by_queue.setdefault(one.job.queue, []).append(item)
         for queue, some in by_queue.items():
             await queue.updates.submit(some)
-        return _heard(reports, items)
+        for one, item in zip(reports, items, strict=True):
+            one.job.heard(item)
+        return [item.error for item in items]
 
     async def _claim(
         self,
@@ -258,22 +258,5 @@ def _claimed(queues: Mapping[str, AsyncQueue], answer: Mapping[str, Any]) -> lis
     return [AsyncClaimedJob(queues[job["queue_name"]], Job(job)) for job in answer["jobs"]]
 
 
-def _named(queue: str, item: Item) -> bytes:
-    """An update as JSON, with the name of its queue."""
-    return _beginning(queue) + item.data[1:]
-
-
-@lru_cache(maxsize=100)
-def _beginning(queue: str) -> bytes:
-    return b'{"queue_name":%b,' % encode(queue)
-
-
 def _with_updates(body: bytes, updates: Sequence[bytes]) -> bytes:
     return b'%b,"updates":[%b]}' % (body[:-1], b",".join(updates)) if updates else body
-
-
-def _heard(finished: Sequence[AsyncFinished], items: Sequence[Item]) -> list[JobEngineError | None]:
-    """Tell the jobs the outcomes of their updates, and return the errors."""
-    for one, item in zip(finished, items, strict=True):
-        one.job.heard(item)
-    return [item.error for item in items]

@@ -3,11 +3,10 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from .. import calls, settings
-from ..coalescing import Item, settle_update
+from ..coalescing import Item
 from ..encoding import encode
 from ..errors import JobEngineError, OutcomeUnknown
 from ..forks import forget_in_children
@@ -158,8 +157,7 @@ class JobEngine:
         """
         for one in finished:
             self.keeper.remove(one.job)
-        items = [one.job.item(one.changes) for one in finished]
-        updates = [_named(one.job.queue.name, item) for one, item in zip(finished, items, strict=True)]
+        updates = [one.job.json(one.changes) for one in finished]
         try:
             jobs, results, request_id = self._claim(queues, count, 0, tags, worker, updates)
         except OutcomeUnknown:
@@ -168,9 +166,9 @@ class JobEngine:
             return self.report(finished), []
         if results is None:  # an old server: it has ignored the updates
             return self.report(finished), jobs
-        for item, result in zip(items, results, strict=True):
-            settle_update(item, result, request_id=request_id, repeated=item.repeated)
-        return _heard(finished, items), jobs
+        return [
+            one.job.told(one.changes, result, request_id) for one, result in zip(finished, results, strict=True)
+        ], jobs
 
     def report(self, reports: Sequence[Finished]) -> list[JobEngineError | None]:
         """
@@ -185,7 +183,9 @@ class JobEngine:
             by_queue.setdefault(one.job.queue, []).append(item)
         for queue, some in by_queue.items():
             queue.updates.submit(some)
-        return _heard(reports, items)
+        for one, item in zip(reports, items, strict=True):
+            one.job.heard(item)
+        return [item.error for item in items]
 
     def _claim(
         self,
@@ -259,22 +259,5 @@ def _claimed(queues: Mapping[str, Queue], answer: Mapping[str, Any]) -> list[Cla
     return [ClaimedJob(queues[job["queue_name"]], Job(job)) for job in answer["jobs"]]
 
 
-def _named(queue: str, item: Item) -> bytes:
-    """An update as JSON, with the name of its queue."""
-    return _beginning(queue) + item.data[1:]
-
-
-@lru_cache(maxsize=100)
-def _beginning(queue: str) -> bytes:
-    return b'{"queue_name":%b,' % encode(queue)
-
-
 def _with_updates(body: bytes, updates: Sequence[bytes]) -> bytes:
     return b'%b,"updates":[%b]}' % (body[:-1], b",".join(updates)) if updates else body
-
-
-def _heard(finished: Sequence[Finished], items: Sequence[Item]) -> list[JobEngineError | None]:
-    """Tell the jobs the outcomes of their updates, and return the errors."""
-    for one, item in zip(finished, items, strict=True):
-        one.job.heard(item)
-    return [item.error for item in items]
