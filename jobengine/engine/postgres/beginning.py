@@ -29,7 +29,7 @@ _DUE_QUEUES: Final[LiteralString] = (
     "FROM t LEFT JOIN (SELECT f.soonest, q.* FROM first f JOIN queue q USING (id)) q ON q.soonest <= t.wall - t.ahead "
     "ORDER BY q.soonest LIMIT 50"
 )
-#: Held until the commit.
+#: Until the commit nobody else makes a queue.
 _ALONE: Final[LiteralString] = "SELECT 1 FROM meta FOR UPDATE"
 
 
@@ -78,7 +78,7 @@ def begin(
 
 
 def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -> Statement:
-    """Reads the time and these queues (None: all)."""
+    """The statement that reads the time and these queues (None: all)."""
     which: LiteralString = "true" if names is None else "q.name_digest = ANY(%s)"
     values = [] if names is None else [[rows.name(name) for name in names]]
     return Statement(_QUEUES.format(clock=clock, which=which), values)

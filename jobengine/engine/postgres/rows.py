@@ -24,7 +24,7 @@ PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, P
 #: The number of the place of jobs that can be claimed, and the first number of finished ones.
 READY: Final = 0
 FINISHED_FROM: Final = 3
-#: The most records in each half of a lane's cache, and the most bytes of one: 16 MiB, and as much again for facts.
+#: The most records in each half of the cache, and the most bytes of one: 16 MiB, and as much again for facts.
 _KEPT: Final = 4_096
 _LONG: Final = 2_048
 #: The largest number in a column; later than any time.

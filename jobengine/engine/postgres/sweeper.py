@@ -2,7 +2,7 @@
 Expires jobs each second, and at the nearest deadline that is known.
 
 No server leads: each sweeps, and skips jobs that another has locked. Each sweep looks at all queues, so sweeps take at
-most a tenth of the time, unless there is much to expire.
+most a tenth of the time, unless there is much to expire, or one takes more than 0.1 s.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,8 @@ __all__ = ["Sweeper"]
 
 #: Seconds between two sweeps at most: deadlines that other servers have set are not known here.
 _PAUSE: Final = 1.0
-#: A sweep is followed by a rest of so many times the seconds that it took, unless it has expired as many jobs as _MANY.
+#: After a sweep follows a rest of this many times the seconds that it took, but no longer than _PAUSE; none after a
+#: sweep that has expired _MANY jobs or more.
 _REST: Final = 9
 _MANY: Final = 50
 
