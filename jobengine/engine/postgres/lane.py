@@ -95,6 +95,8 @@ class Lane:
     #: Whether it will begin at the end of this turn, and whether a batch is under way.
     _begins: bool = field(default=False, init=False)
     _runs: bool = field(default=False, init=False)
+    #: What the last batch has left undone.
+    _rest: list[_Waiting] = field(factory=list, init=False)
 
     def ask(self, task: Task) -> "Deferred[Outcome[Any]]":
         """Carry out a task, unless the Deferred is cancelled before it begins."""
@@ -128,7 +130,9 @@ class Lane:
         done.addBoth(lambda _: self._begin())
 
     def _next_batch(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+        batch, self._rest = self._rest, []
+        if batch:
+            return batch
         room = _MOST
         while room > 0 and (line := self._next_line()):
             task = line[0].task
@@ -147,7 +151,8 @@ class Lane:
 
     def _answer(self, result: Result, batch: list[_Waiting]) -> None:
         self.applied(result)
-        for one, outcome in zip(batch, result.outcomes, strict=True):
+        self._rest = batch[len(result.outcomes) :]
+        for one, outcome in zip(batch, result.outcomes, strict=False):
             if one.done.called:
                 self.dropped(outcome)
             else:

@@ -25,6 +25,7 @@ from .asked import BATCHED, Task, asked, changes_jobs, names_of
 from .batch import Batch, Result
 from .beginning import Now, begin, begin_sweep
 from .clock import ClockSteps
+from .conflicts import BackOff, share
 from .connection import Row, Statement, connected, together
 from .loading import Loaded, Redo, begin_and_load, load, load_due
 from .profile import LOCKING, Profile
@@ -94,6 +95,7 @@ class Session:
     #: The SQL expression that reads the time.
     clock: LiteralString = DATABASE_CLOCK
     profile: Profile = LOCKING
+    back_off: BackOff = field(factory=BackOff)
     totals: Totals = field(factory=Totals, init=False)
     #: Why the last attempt to connect failed; empty if it succeeded.
     trouble: str = field(default="", init=False)
@@ -104,6 +106,8 @@ class Session:
     _batch: int = field(default=0, init=False)
     #: Whether the transaction that is under way has written its number.
     _noted: bool = field(default=False, init=False)
+    #: Conflicts in a row.
+    _conflicts: int = field(default=0, init=False)
     #: When to tidy up next, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
@@ -114,12 +118,16 @@ class Session:
     _expired: list[Swap] = field(factory=list, init=False)
 
     def carry_out(self, tasks: Sequence[Task]) -> Result:
-        """Carry out tasks in one transaction. Raises Unavailable."""
+        """
+        Carry out tasks in one transaction; after conflicts only the first of them, as many as there are outcomes.
+
+        Raises Unavailable.
+        """
         began = self.steady()
         self._expired = []
-        result = self.run(lambda connection: self._carry_out(connection, tasks))
+        result = self.run(lambda connection: self._carry_out(connection, share(tasks, self._conflicts)))
         self.totals.batches += 1
-        self.totals.tasks += len(tasks)
+        self.totals.tasks += len(result.outcomes)
         self.totals.seconds += self.steady() - began
         return evolve(result, swaps=[*self._expired, *result.swaps])
 
@@ -136,13 +144,14 @@ class Session:
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
         """Do `work` with the connection, again after a conflict or a lost connection. Raises Unavailable."""
         reason = ""
+        self._conflicts = 0
         for _ in range(_ATTEMPTS):
             try:
                 return work(self._connected())
             except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):
                 reason = "Other servers changed the same jobs at the same time"
-                self.totals.redone += 1
                 self._roll_back()
+                self._meet_conflict()
             except DiskFull:
                 self._roll_back()
                 raise Full("The database has no room for the change; it was not made.") from None
@@ -155,6 +164,13 @@ class Session:
                 self._roll_back()
                 raise
         raise Busy(f"{reason}; nothing was carried out. Try again.")
+
+    def _meet_conflict(self) -> None:
+        self.totals.redone += 1
+        self._conflicts += 1
+        # Where rows are locked, the other one has finished.
+        if not self.profile.locks and self._conflicts < _ATTEMPTS:
+            self.back_off.wait(self._conflicts)
 
     # The connection
 
