@@ -33,7 +33,8 @@ def in_time(clock: IReactorTime, waiting: "Deferred[T]", seconds: float, otherwi
         late.append(True)
         waiting.cancel()
 
-    timer = clock.callLater(seconds, give_up)
+    # The time may be over already: it has gone on since the caller looked.
+    timer = clock.callLater(max(0.0, seconds), give_up)
 
     def done(result: T) -> T:
         """Stop the timer."""

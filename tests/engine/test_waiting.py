@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueNotFound
 from jobengine.core.model import Defaults, Role, State
 from jobengine.engine.timeline import Timeline
+from jobengine.engine.waiters import in_time
 from tests.engine.engines import KEY, Asked, Desk
 from tests.engine.test_durability import FULL
 
@@ -240,3 +242,11 @@ def test_an_end_that_found_no_room_wakes_no_waiter(desk: Desk) -> None:
     desk.clock.advance(30)
     desk.settle()
     assert waiting.answer.state is State.QUEUED
+
+
+def test_a_wait_whose_time_is_over_before_it_begins_is_given_up_at_once() -> None:
+    clock, answers = Clock(), list[str]()
+    waiting: Deferred[str] = Deferred()
+    in_time(clock, waiting, -0.001, "nothing").addCallback(answers.append)
+    clock.advance(0)
+    assert answers == ["nothing"]
