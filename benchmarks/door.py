@@ -7,6 +7,7 @@ CLIENTS in the process ask its engine to add, claim and complete jobs in the que
 it prints a Work as JSON.
 """
 
+import gc
 import os
 import sys
 import time
@@ -106,6 +107,9 @@ async def _run(engine: PostgresEngine, clients: int, size: int, seconds: float, 
         await engine.ask(c.CreateQueue(**_WHO))
     crowd = Clients(engine, size)
     await _all(crowd.life() for _ in range(clients))
+    # As the daemon does.
+    gc.freeze()
+    gc.set_threshold(10_000)
     sys.stdout.write("warm\n")
     sys.stdout.flush()
     sys.stdin.readline()

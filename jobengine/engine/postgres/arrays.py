@@ -73,6 +73,8 @@ def register(adapters: AdaptersMap) -> None:
 def bigints(numbers: Sequence[int | None]) -> Bigints:
     """A column of whole numbers."""
     if None in numbers:
+        if numbers.count(None) == len(numbers):
+            return Bigints(_head(_BIGINT, numbers) + _NULL * len(numbers))
         parts = [_NULL if one is None else _NUMBER.pack(8, one) for one in numbers]
         return Bigints(_head(_BIGINT, parts) + b"".join(parts))
     items: list[int | None] = [8] * (2 * len(numbers))
@@ -91,6 +93,8 @@ def texts(values: Sequence[str]) -> Texts:
 
 
 def _packed(oid: int, values: Sequence[bytes | None]) -> bytes:
+    if values.count(None) == len(values):
+        return _head(oid, values) + _NULL * len(values)
     parts = [_head(oid, values)]
     for value in values:
         if value is None:

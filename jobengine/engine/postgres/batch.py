@@ -26,7 +26,7 @@ from .beginning import Now
 from .connection import Row, Statement
 from .loading import Loaded
 from .rows import Known, Rows
-from .writing import Change, changes_of, statements_of, write_queues
+from .writing import Writing, changes_of, write_queues
 
 __all__ = ["Batch", "EventRecord", "Result", "read_events"]
 
@@ -65,9 +65,14 @@ class Batch:
     new_id: NewId
     lately: Lately
     loaded: Loaded
+    #: Where the tally is kept; see Writing.
+    slot: int
+    #: The statements that write jobs and events; empty if nothing has changed.
+    statements: list[Statement] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
     _swaps: list[Swap] = field(factory=list, init=False)
-    _changes: list[Change] = field(factory=list, init=False)
+    #: Those about queues.
+    _of_queues: list[Fact] = field(factory=list, init=False)
 
     @property
     def _now(self) -> Now:
@@ -77,21 +82,20 @@ class Batch:
         """Expire, then decide the tasks in order; each sees the changes of those before it."""
         self._expire()
         outcomes = [self._outcome(one) for one in self.loaded.asked]
-        self._changes = changes_of(self._jobs(), self._now.known)
-        return Result(now=self._now, outcomes=outcomes, swaps=self._swaps, soonest=self._soonest())
+        self._of_queues = [fact for fact in self._facts if isinstance(fact, QueueCreated | QueueChanged | QueueDeleted)]
+        writing = Writing(self.rows, changes_of(self._jobs(), self._now.known))
+        self.statements = [*writing.statements(self.slot), *self._events()]
+        soonest = writing.soonest(self._now.ahead)
+        return Result(now=self._now, outcomes=outcomes, swaps=self._swaps, soonest=soonest)
 
     @property
     def changes_queues(self) -> bool:
         """Whether queues were made, changed or deleted."""
-        return any(isinstance(fact, QueueCreated | QueueChanged | QueueDeleted) for fact in self._facts)
+        return bool(self._of_queues)
 
     def write_queues(self, connection: "Connection[Row]") -> None:
         """Write the changes of queues; raises Redo if another connection has changed one."""
-        write_queues(connection, self.rows, self._facts, self._now)
-
-    def statements(self, slot: int) -> list[Statement]:
-        """The statements that write jobs and events; empty if nothing has changed."""
-        return [*statements_of(self.rows, self._changes, slot), *self._events()]
+        write_queues(connection, self.rows, self._of_queues, self._now)
 
     def _expire(self) -> None:
         """Expire what is due. Jobs that are not locked expire for these decisions only: another batch writes them."""
@@ -151,12 +155,6 @@ class Batch:
 
     def _jobs(self) -> Iterator[JobSwap]:
         return (one for one in self._swaps if isinstance(one, JobSwap))
-
-    def _soonest(self) -> int | None:
-        ahead = self._now.ahead
-        jobs = [one.new for one in self._changes if one.new is not None]
-        elapsed = [job.deadline for job in jobs if job.deadline is not None]
-        return min([*elapsed, *(job.wall_deadline - ahead for job in jobs if job.wall_deadline)], default=None)
 
     def _events(self) -> list[Statement]:
         """The statements that store the events of watched queues, by queue number: that is the order of locks."""

@@ -14,7 +14,7 @@ from ...storage.errors import StorageError
 from .connection import Row, together
 from .profile import ARRIVALS
 from .rows import Known, Rows
-from .writing import Change, statements_of
+from .writing import Change, Writing
 
 __all__ = ["Contents", "Filling", "contents", "filling"]
 
@@ -146,7 +146,7 @@ class Filling:
             self._write()
 
     def _write(self) -> None:
-        together(self._connection, *statements_of(self._rows, self._changes, 0))
+        together(self._connection, *Writing(self._rows, self._changes).statements(0))
         self._changes, self._bytes = [], 0
 
 

@@ -6,7 +6,7 @@ tenth of a job's time in bulk, see docs/performance.md.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, field, frozen
 
@@ -17,7 +17,7 @@ from ...core.queue_table import Place
 from ...storage.errors import Damaged, NewerFormat
 from .sealing import Seal
 
-__all__ = ["FINISHED_FROM", "PLACES", "READY", "JobRow", "Known", "Rows", "place_of"]
+__all__ = ["FINISHED_FROM", "PLACES", "READY", "Known", "Rows", "place_of"]
 
 #: The column `place` is an index into these.
 PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, Place.FAILED)
@@ -44,12 +44,6 @@ class Known:
     watched: bool
     #: Whether some of its jobs are due.
     due: bool
-
-
-#: The columns of a job that change with its standing, in the order of writing.py.
-StandingRow = tuple[str, int, int | None, int | None, int, bytes | None, int]
-#: The columns of a job but for its queue's number and its records, in the order of writing.py.
-JobRow = tuple[str, int, int | None, int | None, int, bytes | None, int, int, int, int]
 
 
 @define
@@ -124,37 +118,46 @@ class Rows:
         except UnknownRecord as error:
             raise NewerFormat(f"the database has records that this JobEngine can't read: {error}") from None
 
-    def _sealed(self, fact: Fact) -> bytes:
-        sealed = self.seal.seal(encode(fact))
-        self._cache.keep(sealed, fact)
+    def _sealed(self, facts: Sequence[Fact]) -> list[bytes]:
+        return self.seal.seal_all([encode(fact) for fact in facts])
+
+    def sealed_jobs(self, jobs: "Sequence[tuple[Queue, Job]]") -> list[bytes]:
+        """The sealed records of whole jobs."""
+        added = [JobAdded(queue.salt, job) for queue, job in jobs]
+        sealed = self._sealed(added)
+        for record, fact in zip(sealed, added, strict=True):
+            self._cache.keep(record, fact)
         return sealed
 
-    def sealed_job(self, queue: Queue, job: Job) -> bytes:
-        """The sealed record of a whole job."""
-        return self._sealed(JobAdded(queue.salt, job))
+    def sealed_standings(self, jobs: "Sequence[tuple[Queue, Job]]") -> list[bytes]:
+        """
+        The sealed records of the changing halves of jobs, for the column `said`.
 
-    def sealed_standing(self, queue: Queue, job: Job) -> bytes:
-        """The sealed record of a job's changing half, for the column `said`."""
-        return self._sealed(JobChanged(queue.salt, job.spec.uid, job.standing))
+        Those of finished jobs are hardly read again, and not kept.
+        """
+        changed = [JobChanged(queue.salt, job.spec.uid, job.standing) for queue, job in jobs]
+        sealed = self._sealed(changed)
+        for record, fact in zip(sealed, changed, strict=True):
+            state = fact.standing.state
+            if state is INPROGRESS or state is QUEUED:
+                self._cache.keep(record, fact)
+        return sealed
 
-    def columns(self, job: Job) -> JobRow:
-        """The columns of a job."""
-        spec = job.spec
-        return (*self.standing(job), ~spec.priority, spec.arrival, spec.created)
+    def standings(self, jobs: Sequence[Job]) -> list[Sequence[Any]]:
+        """The columns of jobs that change with their standing, and the uid, in the order of writing.py."""
+        return [
+            [job.spec.uid for job in jobs],
+            [place_of(job) for job in jobs],
+            [_time(job.deadline) for job in jobs],
+            [_time(job.wall_deadline) for job in jobs],
+            [job.standing.updated for job in jobs],
+            [self._key(job) for job in jobs],
+            [job.size for job in jobs],
+        ]
 
-    def standing(self, job: Job) -> StandingRow:
-        """The columns of a job's changing half."""
-        spec = job.spec
-        key = spec.unique_key if spec.unique_key is not None and job.state in UNFINISHED else None
-        return (
-            spec.uid,
-            place_of(job),
-            _time(job.deadline),
-            _time(job.wall_deadline),
-            job.standing.updated,
-            None if key is None else self.unique_key(key),
-            job.size,
-        )
+    def _key(self, job: Job) -> bytes | None:
+        key = job.spec.unique_key
+        return None if key is None or job.state not in UNFINISHED else self.unique_key(key)
 
     def name(self, name: str) -> bytes:
         """The digest by which a queue is looked up."""

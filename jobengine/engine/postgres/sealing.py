@@ -5,10 +5,12 @@ The SECRET opens the data key; the data key seals records, and keys the digests 
 looked up.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
 from attrs import field, frozen
+from nacl.bindings import crypto_secretbox_easy
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 from nacl.utils import random
@@ -44,7 +46,14 @@ class Seal:
 
     def seal(self, record: bytes) -> bytes:
         """The record, encrypted and authenticated; 40 bytes longer."""
-        return bytes(self._box.encrypt(record))
+        return self.seal_all([record])[0]
+
+    def seal_all(self, records: Sequence[bytes]) -> list[bytes]:
+        """Each record, sealed as SecretBox does it, without what that costs beside: a third."""
+        key, size = self._key, SecretBox.NONCE_SIZE
+        random_bytes = random(size * len(records))
+        nonces = [random_bytes[at : at + size] for at in range(0, len(random_bytes), size)]
+        return [nonce + crypto_secretbox_easy(one, nonce, key) for nonce, one in zip(nonces, records, strict=True)]
 
     def open(self, sealed: bytes) -> bytes:
         """The record; raises Damaged if it was altered."""

@@ -219,7 +219,7 @@ class Session:
     def _carry_out(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Result:
         loaded = self._load_by_guess(connection, tasks) or self._load(connection, tasks)
         self._known |= loaded.now.known
-        return self._commit(connection, Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded))
+        return self._commit(connection, loaded)
 
     def _load_by_guess(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Loaded | None:
         """Begin and load in one round trip if the queues are as they were in the last batches; None if not."""
@@ -307,7 +307,7 @@ class Session:
 
     def _expire(self, connection: "Connection[Row]", now: Now) -> Result:
         loaded = load_due(connection, self.rows, now, _SLICE)
-        return self._commit(connection, Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded))
+        return self._commit(connection, loaded)
 
     def _note(self) -> Statement:
         """
@@ -319,18 +319,18 @@ class Session:
         self._batch += 1
         return Statement(_LANE.format(clock=self.clock), [self._lane, self._batch])
 
-    def _commit(self, connection: "Connection[Row]", batch: Batch) -> Result:
+    def _commit(self, connection: "Connection[Row]", loaded: Loaded) -> Result:
         """Decide, write, commit."""
+        batch = Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded, slot=self._slot)
         result = batch.decide()
-        statements = batch.statements(self._slot)
-        changes = bool(statements) or batch.changes_queues
+        changes = bool(batch.statements) or batch.changes_queues
         if changes and not self._noted:
             together(connection, self._note())
         batch.write_queues(connection)
         # Under SERIALIZABLE, what was read is true only once it is committed.
         end = Statement("COMMIT" if changes or not self.profile.locks else "ROLLBACK")
         try:
-            together(connection, *statements, end)
+            together(connection, *batch.statements, end)
         except (DeadlockDetected, SerializationFailure, UniqueViolation, DiskFull):
             raise
         except (OperationalError, InterfaceError):
