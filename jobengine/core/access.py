@@ -18,7 +18,15 @@ from . import commands as c
 from .errors import AccessDenied, NotAllowed
 from .model import Grant, Queue, Role
 
-__all__ = ["ALLOWED", "authorise", "derived_uid", "digest_of", "digest_of_sha512", "with_own_digest"]
+__all__ = [
+    "ALLOWED",
+    "authorise",
+    "derived_uid",
+    "digest_of",
+    "digest_of_sha512",
+    "is_of_go_version",
+    "with_own_digest",
+]
 
 _OWNER: Final = frozenset({Role.OWNER})
 _READ: Final = frozenset({Role.OWNER, Role.VIEWER})
@@ -66,13 +74,18 @@ def digest_of_sha512(hexadecimal: str, salt: str) -> str:
     return _OF_SHA512 + digest_of(hexadecimal.encode(), salt)
 
 
+def is_of_go_version(queue: Queue) -> bool:
+    """Whether only the SHA-512 of the owner's key is known."""
+    return queue.digest.startswith(_OF_SHA512)
+
+
 def with_own_digest(queue: Queue, access_key: bytes) -> Queue | None:
     """
-        The queue with a digest of `access_key` itself, if that is the owner's key and only its SHA-512 was known.
+    The queue with a digest of `access_key` itself, if that is the owner's key and only its SHA-512 was known.
 
     None if there is nothing to change.
     """
-    if not queue.digest.startswith(_OF_SHA512):
+    if not is_of_go_version(queue):
         return None
     digest = digest_of(access_key, queue.salt)
     return evolve(queue, digest=digest) if _is_of(queue.digest, queue, access_key, digest) else None

@@ -5,9 +5,7 @@ Every change is noted as it is applied. This is kept in memory only and starts f
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import define, field
@@ -23,7 +21,6 @@ _SAMPLES: Final = 1_000
 _COUNTED: Final = ("added", "claimed", "complete", "failed", "timed_out")
 #: The counts to show for the last minute and hour.
 _SHOWN: Final = ("added", "claimed", "complete", "failed")
-_queue_of: Final = attrgetter("queue")
 
 
 @define
@@ -33,18 +30,14 @@ class _Window:
     width: int
     buckets: int
     _counts: deque[tuple[int, Counter[str]]] = field(factory=deque)
-    #: The newest bucket, and when it ends.
-    _newest: Counter[str] = field(factory=Counter)
-    _end: int = 0
 
-    def newest(self, now: int) -> Counter[str]:
-        """The counts of the bucket that is not over, to add to."""
-        if now >= self._end:
-            number = now // self.width
-            self._newest, self._end = Counter(), (number + 1) * self.width
-            self._counts.append((number, self._newest))
+    def add(self, counts: Mapping[str, int], at: int) -> None:
+        """Add counts of the time `at`, which is not before that of earlier ones."""
+        number = at // self.width
+        if not self._counts or self._counts[-1][0] != number:
+            self._counts.append((number, Counter()))
             self._forget(number)
-        return self._newest
+        self._counts[-1][1].update(counts)
 
     def totals(self, now: int) -> Counter[str]:
         """The counts of all buckets together."""
@@ -79,10 +72,25 @@ class _QueueActivity:
     run: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
     #: When the delay of a queued job ended, by uid.
     ready_since: dict[str, int] = field(factory=dict)
+    #: The counts of one second that are not in the windows and totals yet, and when it ends.
+    _newest: Counter[str] = field(factory=Counter)
+    _end: int = 0
 
-    def note(self, swaps: Iterable[JobSwap], now: int, steady: int) -> None:
+    def gather(self) -> None:
+        """Add the newest counts to the windows and totals; call it before these are read."""
+        if self._newest:
+            at = self._end - 1
+            self.minute.add(self._newest, at)
+            self.hour.add(self._newest, at)
+            self.totals.update(self._newest)
+            self._newest.clear()
+
+    def note(self, swaps: Sequence[JobSwap], now: int, steady: int) -> None:
         """Note the times of changes, and count them."""
-        moves: dict[str, int] = {}
+        if steady >= self._end:
+            self.gather()
+            self._end = (steady // SECOND + 1) * SECOND
+        counts = self._newest
         for swap in swaps:
             old, new = swap.old, swap.new
             if old is None or new is None:
@@ -93,14 +101,9 @@ class _QueueActivity:
                     continue
                 what = self._moved(was, standing, swap.uid, now)
                 if what is not COMPLETE and was.state is INPROGRESS and _timed_out(standing):
-                    moves["timed_out"] = moves.get("timed_out", 0) + 1
+                    counts["timed_out"] += 1
             if what is not None:
-                moves[what] = moves.get(what, 0) + 1
-        minute, hour = self.minute.newest(steady), self.hour.newest(steady)
-        for what, times in moves.items():
-            self.totals[what] += times
-            minute[what] += times
-            hour[what] += times
+                counts[what] += 1
 
     def _came_or_went(self, old: Job | None, new: Job | None) -> str | None:
         if old is not None:
@@ -131,17 +134,16 @@ class Activity:
 
     _queues: dict[str, _QueueActivity] = field(factory=dict)
 
-    def note(self, swaps: Sequence[JobSwap], now: int, steady: int) -> None:
+    def note(self, name: str, swaps: Sequence[JobSwap], now: int, steady: int) -> None:
         """
-        Count changes of jobs.
+        Count changes of jobs in a queue.
 
         `steady` is the monotonic clock in milliseconds, by which counts age; `now` is elapsed time.
         """
-        for name, its_swaps in groupby(swaps, _queue_of):
-            activity = self._queues.get(name)
-            if activity is None:
-                activity = self._queues[name] = _QueueActivity()
-            activity.note(its_swaps, now, steady)
+        activity = self._queues.get(name)
+        if activity is None:
+            activity = self._queues[name] = _QueueActivity()
+        activity.note(swaps, now, steady)
 
     def forget(self, name: str) -> None:
         """Drop the activity of a deleted queue."""
@@ -149,12 +151,14 @@ class Activity:
 
     def totals(self, name: str) -> Mapping[str, int]:
         """Counts of one queue since the start: jobs added, claimed and so on."""
-        activity = self._queues.get(name)
-        return {what: 0 if activity is None else activity.totals[what] for what in _COUNTED}
+        activity = self._queues.get(name) or _QueueActivity()
+        activity.gather()
+        return {what: activity.totals[what] for what in _COUNTED}
 
     def recent(self, name: str, steady: int) -> Recent:
         """Recent activity of one queue."""
         activity = self._queues.get(name) or _QueueActivity()
+        activity.gather()
         return Recent(
             last_minute=_shown(activity.minute.totals(steady)),
             last_hour=_shown(activity.hour.totals(steady)),

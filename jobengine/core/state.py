@@ -6,16 +6,18 @@ so that adjacent entries of an index are inserted as one slice at the end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
+from itertools import groupby, takewhile
+from operator import attrgetter
 from typing import Any, Final
 
+from .access import is_of_go_version
 from .facts import ClockSet, Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from .model import Job, Queue
 from .queue_table import QueueTable, WallClock
 from .sorted_blocks import Ordered
 from .values import Value
 
-__all__ = ["ClockSwap", "JobSwap", "QueueSwap", "Swap", "Tables"]
+__all__ = ["ClockSwap", "JobSwap", "QueueSwap", "Swap", "Tables", "by_queue"]
 
 
 class JobSwap(Value, frozen=True):
@@ -47,6 +49,14 @@ class ClockSwap(Value, frozen=True):
 
 
 Swap = ClockSwap | JobSwap | QueueSwap
+_queue_of: Final = attrgetter("queue")
+
+
+def by_queue(swaps: Sequence[JobSwap]) -> Iterable[tuple[str, Sequence[JobSwap]]]:
+    """Changes of jobs by queue, in order: runs of changes in the same queue."""
+    if len(swaps) == 1:
+        return ((swaps[0].queue, swaps),)
+    return [(name, list(run)) for name, run in groupby(swaps, _queue_of)]
 
 
 class Tables:
@@ -55,10 +65,14 @@ class Tables:
     def __init__(self) -> None:
         self.queues: dict[str, QueueTable] = {}
         self._clock = WallClock()
+        #: How far the wall clock is ahead of elapsed time, in milliseconds.
+        self.ahead = 0
         #: (next deadline, name) of every queue that has one.
         self.deadlines: Ordered[tuple[int, str]] = Ordered()
         #: The first of them, or None.
         self.next_deadline: int | None = None
+        #: The names of the queues whose owner's key is known as the Go version kept it (see access).
+        self.of_go_version: set[str] = set()
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
         #: The queues whose indexes are out of date, by name, and their live bytes before the change.
@@ -98,14 +112,9 @@ class Tables:
                 self._swap_queue(swap.queue, swap.old)
         self._update_indexes()
 
-    @property
-    def ahead(self) -> int:
-        """How far the wall clock is ahead of elapsed time, in milliseconds."""
-        return self._clock.ahead
-
     def wall(self, now: int) -> int:
         """The wall clock at an elapsed time."""
-        return now + self._clock.ahead
+        return now + self.ahead
 
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
         """The jobs whose deadline has come, with their queue's name. Not valid after a change."""
@@ -118,7 +127,8 @@ class Tables:
     def _set_clock(self, ahead: int) -> int:
         """Sets how far the wall clock is ahead; returns how far it was before."""
         self._update_indexes()
-        old, self._clock.ahead = self._clock.ahead, ahead
+        old, self.ahead = self.ahead, ahead
+        self._clock.ahead = ahead
         for name, table in self.queues.items():
             deadline = table.next_deadline
             table.find_deadline()
@@ -164,10 +174,12 @@ class Tables:
         old = self.queues.pop(name, None)
         if old is not None:
             self.live_bytes -= old.live_bytes
+            self.of_go_version.discard(name)
             self._move_deadline(name, old.next_deadline, None)
         if new is not None:
             self.queues[name] = new
             self.live_bytes += new.live_bytes
+            self._note_digest(new.queue)
             self._move_deadline(name, None, new.next_deadline)
         return old
 
@@ -175,8 +187,13 @@ class Tables:
         self._update_indexes()
         old, size = table.queue, table.live_bytes
         table.reconfigure(queue)
+        self._note_digest(queue)
         self.live_bytes += table.live_bytes - size
         return old
+
+    def _note_digest(self, queue: Queue) -> None:
+        note = self.of_go_version.add if is_of_go_version(queue) else self.of_go_version.discard
+        note(queue.name)
 
     def _swap_job(self, name: str, uid: str, new: Job | None) -> JobSwap:
         """Replace the job `uid` by `new`, or remove it."""

@@ -6,9 +6,7 @@ kept for all queues together, and a watcher that falls too far behind is dropped
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from attrs import define, field
@@ -28,7 +26,6 @@ _DIGITS: Final = 19
 _BACKLOG: Final = 10_000
 #: Events that a watcher gets at a time. Their encoded form is in memory as well, once for all watchers.
 _PIECE: Final = 500
-_queue_of: Final = attrgetter("queue")
 
 
 class Events(Struct, frozen=True):
@@ -147,21 +144,20 @@ class Feed:
     _number: int = 0
     _streams: dict[str, Stream] = field(factory=dict)
 
-    def events(self, swaps: Iterable[JobSwap], at: int) -> list[Events]:
-        """The events of changes, not published yet: one for each job whose state has changed."""
-        made = []
-        for queue, its_swaps in groupby(swaps, _queue_of):
-            changes = [
-                (swap.uid, before, state)
-                for swap in its_swaps
-                if (before := None if swap.old is None else swap.old.standing.state)
-                is not (state := None if swap.new is None else swap.new.standing.state)
-            ]
-            if changes:
-                stream = self._stream(queue)
-                made.append(Events(stream, stream.made + 1, changes, at))
-                stream.made += len(changes)
-        return made
+    def events(self, queue: str, swaps: Sequence[JobSwap], at: int) -> Events | None:
+        """The events of changes in a queue, not published yet: one for each job whose state has changed, if any."""
+        changes = [
+            (swap.uid, before, state)
+            for swap in swaps
+            if (before := None if swap.old is None else swap.old.standing.state)
+            is not (state := None if swap.new is None else swap.new.standing.state)
+        ]
+        if not changes:
+            return None
+        stream = self._stream(queue)
+        first = stream.made + 1
+        stream.made += len(changes)
+        return Events(stream, first, changes, at)
 
     def publish(self, events: Events) -> None:
         """Publish events whose changes are on disk."""

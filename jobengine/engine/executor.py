@@ -25,7 +25,7 @@ from ..core.fact_codec import encode
 from ..core.facts import ClockSet, Fact
 from ..core.model import Job, Recent
 from ..core.rules import NewId, decide, expire, latest_change, renew_key
-from ..core.state import JobSwap, QueueSwap, Swap, Tables
+from ..core.state import JobSwap, QueueSwap, Swap, Tables, by_queue
 from ..storage.committer import Committer, Hooks, Phase, Run
 from ..storage.errors import NoRoom, StorageError
 from ..storage.journal import Journal
@@ -48,6 +48,8 @@ _EXPIRY_SLICE: Final = 200
 _LONGEST_WAIT: Final = 86_400.0
 #: Milliseconds by which the wall clock may drift before it counts as set.
 _CLOCK_STEP: Final = 250
+#: See core.model.QUEUED.
+_FAILED: Final = Phase.FAILED
 
 A = TypeVar("A")
 
@@ -172,14 +174,18 @@ class Executor:
         """The progress of reading the database, in words."""
         return f"recovering, {int(self.journal.progress * 100)} %"
 
-    def is_behind(self, names: Iterable[str]) -> bool:
+    def is_behind(self, command: Command[A]) -> bool:
         """
-        Apply a slice of what is due in these queues; returns whether more is due. Let others in, then call it again.
+        Apply a slice of what is due in the queues of a command; returns whether more is due.
 
-        Raises Starting.
+        Let others in, then call it again. Raises Starting.
         """
-        self.check_started()
-        return self._is_due(self.tables.next_deadline) and any(map(self._behind, names))
+        if not self.started:
+            self.check_started()
+        deadline = self.tables.next_deadline
+        return (
+            deadline is not None and deadline <= self.timeline.elapsed() and any(map(self._behind, command.queue_names))
+        )
 
     def execute(self, command: Command[A]) -> Outcome[A]:
         """Carry out a command. Its outcome may be told once it is `durable`. Raises Unavailable."""
@@ -188,7 +194,8 @@ class Executor:
             outcome: Outcome[A] = self._decide(command, now)
         except DomainError as error:
             outcome = Refused(error)
-        self._serve(now)
+        if self.waiters.stirred:
+            self._serve(now)
         return outcome
 
     def take(self, command: Claims | Peek) -> Outcome[ClaimResult]:
@@ -234,9 +241,8 @@ class Executor:
 
         With `admitted` a backlog does not refuse it: another part of the same request was carried out already.
         """
-        renewed = renew_key(self.tables, command)
-        if renewed:
-            self._renew_key(renewed, now)
+        if self.tables.of_go_version:
+            self._renew_key(command, now)
         facts, answer = decide(self.tables, command, now, self.new_id, self)
         if facts:
             if not admitted:
@@ -244,11 +250,13 @@ class Executor:
             self._commit(facts, now)
         return Done(answer, bool(facts))
 
-    def _renew_key(self, facts: Sequence[Fact], now: int) -> None:
-        """Give a key a digest of its own if changes are accepted: reads go on without."""
-        with suppress(Unavailable):
-            self._admit()
-            self._commit(facts, now)
+    def _renew_key(self, command: Command[A], now: int) -> None:
+        """Give the key of a command a digest of its own if changes are accepted: reads go on without."""
+        facts = renew_key(self.tables, command)
+        if facts:
+            with suppress(Unavailable):
+                self._admit()
+                self._commit(facts, now)
 
     def _claim(self, claims: Claims, now: int) -> Done[ClaimResult]:
         """Update, then claim; the key is checked for every queue before anything is changed."""
@@ -306,7 +314,7 @@ class Executor:
 
     def _commit(self, facts: Sequence[Fact], now: int) -> None:
         """Apply facts and submit them for writing."""
-        if not facts or self.committer.phase is Phase.FAILED:
+        if not facts or self.committer.phase is _FAILED:
             return
         # Encode first: an error must come before anything is changed.
         records = list(map(encode, facts))
@@ -374,7 +382,7 @@ class Executor:
         if not self._is_due(self._deadline_of(name)):
             return False
         self._tick()
-        return self._is_due(self._deadline_of(name)) and self._running and self.committer.phase is not Phase.FAILED
+        return self._is_due(self._deadline_of(name)) and self._running and self.committer.phase is not _FAILED
 
     def _deadline_of(self, name: str) -> int | None:
         table = self.tables.queues.get(name)
@@ -385,9 +393,14 @@ class Executor:
 
     def _events(self, jobs: Sequence[JobSwap], now: int) -> list[Events]:
         """Count changes of jobs that were just applied; returns their events."""
-        # Elapsed time runs by the monotonic clock.
-        self.activity.note(jobs, now, now)
-        return self.feed.events(jobs, self.tables.wall(now))
+        made, at = [], self.tables.wall(now)
+        for name, changed in by_queue(jobs):
+            # Elapsed time runs by the monotonic clock.
+            self.activity.note(name, changed, now, now)
+            events = self.feed.events(name, changed, at)
+            if events is not None:
+                made.append(events)
+        return made
 
     def _forget_queues(self, swaps: Sequence[Swap]) -> None:
         """Drop what is kept of deleted queues."""
@@ -401,21 +414,23 @@ class Executor:
     def _tick(self) -> int:
         """Read the clock and apply what is due; returns the time."""
         now = self.timeline.elapsed()
-        ahead = self.timeline.ahead(now)
+        ahead = self.now() - now
         step = ahead - self.tables.ahead
         if abs(step) > _CLOCK_STEP:
             self._log.warn("the wall clock was set by {ms} ms", ms=step)
             self._commit([ClockSet(ahead)], now)
             self._set_timer()
-        self._expire(now)
+        deadline = self.tables.next_deadline
+        if deadline is not None and deadline <= now:
+            self._expire(now)
         # Jobs whose delay has ended go to waiters first, since those came before this caller.
-        self._serve(now)
+        if self.waiters.stirred:
+            self._serve(now)
         return now
 
     def _expire(self, now: int) -> None:
         """Apply a slice of what is due; the timer fires again at once for the rest."""
-        deadline = self.tables.next_deadline
-        if deadline is not None and deadline <= now and self.committer.phase is not Phase.FAILED:
+        if self.committer.phase is not _FAILED:
             self._commit(expire(self.tables, now, _EXPIRY_SLICE), now)
 
     def _wake(self) -> None:
@@ -426,7 +441,7 @@ class Executor:
     def _set_timer(self) -> None:
         """Set the timer for the earliest deadline, or earlier."""
         deadline = self.tables.next_deadline
-        if deadline is None or deadline >= self._timer_due or not self._running or self.committer.phase is Phase.FAILED:
+        if deadline is None or deadline >= self._timer_due or not self._running or self.committer.phase is _FAILED:
             return
         wait = max(0.0, min((deadline - self.timeline.elapsed()) / 1000, _LONGEST_WAIT))
         self._timer_due = deadline

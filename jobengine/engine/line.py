@@ -49,23 +49,24 @@ class Line:
     a job is compared only with waiters that want one of its tags.
     """
 
-    _queues: dict[str, dict[str | None, dict[Tags, dict[int, Waiter]]]] = field(factory=dict)
+    #: Empty if nobody waits.
+    queues: dict[str, dict[str | None, dict[Tags, dict[int, Waiter]]]] = field(factory=dict)
     _numbers: "count[int]" = field(factory=count)
 
     def __bool__(self) -> bool:
         """Whether anybody waits."""
-        return bool(self._queues)
+        return bool(self.queues)
 
     def __len__(self) -> int:
         """The number of waiters."""
-        return sum(1 for _ in self.of(self._queues))
+        return sum(1 for _ in self.of(self.queues))
 
     def add(self, command: Claims | Peek) -> "Deferred[Outcome[ClaimResult]]":
         """Join the line; cancel the Deferred to leave it."""
         done: Deferred[Outcome[ClaimResult]] = Deferred(lambda _: self.remove(waiter))
         waiter = Waiter(command, next(self._numbers), done)
         for name in waiter.queues:
-            groups = self._queues.setdefault(name, {}).setdefault(_filed_under(waiter.tags), {})
+            groups = self.queues.setdefault(name, {}).setdefault(_filed_under(waiter.tags), {})
             groups.setdefault(waiter.tags, {})[waiter.number] = waiter
         return done
 
@@ -73,7 +74,7 @@ class Line:
         """Remove a waiter."""
         under = _filed_under(waiter.tags)
         for name in waiter.queues:
-            queue = self._queues.get(name, {})
+            queue = self.queues.get(name, {})
             groups = queue.get(under, {})
             group = groups.get(waiter.tags, {})
             group.pop(waiter.number, None)
@@ -83,15 +84,15 @@ class Line:
             if not groups:
                 queue.pop(under, None)
             if not queue:
-                self._queues.pop(name, None)
+                self.queues.pop(name, None)
 
     def names(self) -> list[str]:
         """The queues that anybody waits for."""
-        return list(self._queues)
+        return list(self.queues)
 
     def waits_for(self, name: str) -> bool:
         """Whether anybody waits for jobs of a queue."""
-        return name in self._queues
+        return name in self.queues
 
     def wanted(self, name: str) -> list[tuple[tuple[str, ...], int]]:
         """How many jobs the waiters of a queue would take, by the tags that they want."""
@@ -105,7 +106,7 @@ class Line:
         """The waiters whose tags a ready job with these tags has."""
         groups = []
         for name, jobs in ready.items():
-            queue = self._queues.get(name, {})
+            queue = self.queues.get(name, {})
             # By tag, then by all their tags: each waiter once.
             for under in {None, *(tag for tags in jobs.kinds for tag in tags)} & queue.keys():
                 groups += [group for tags, group in queue[under].items() if jobs.any_with(tags)]
@@ -113,12 +114,12 @@ class Line:
 
     def end(self) -> None:
         """Wake all waiters, with no jobs."""
-        for waiter in self.of(list(self._queues)):
+        for waiter in self.of(list(self.queues)):
             self.remove(waiter)
             waiter.done.callback(Done(ClaimResult(), changed=False))
 
     def _groups(self, name: str) -> Iterator[tuple[Tags, dict[int, Waiter]]]:
-        for groups in self._queues.get(name, {}).values():
+        for groups in self.queues.get(name, {}).values():
             yield from groups.items()
 
 

@@ -1,8 +1,8 @@
 """The engine on one machine: tables in memory, and a journal in one file."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import define, field
 from msgspec.structs import replace
@@ -214,11 +214,12 @@ class LocalEngine:
         while True:
             while type(command) is c.ListJobs and self._is_unsorted(command):
                 await deferLater(self.clock, 0)
-            while self.executor.is_behind(command.queue_names):
+            while self.executor.is_behind(command):
                 await deferLater(self.clock, 0)
             outcome = self.executor.execute(command)
             if await self.executor.durable(changed=outcome.changed):
-                return shown(outcome.get(), self.executor.tables.ahead)
+                answer, ahead = outcome.get(), self.executor.tables.ahead
+                return shown(answer, ahead) if ahead else answer
 
     def _is_unsorted(self, command: c.ListJobs) -> bool:
         """
@@ -234,9 +235,9 @@ class LocalEngine:
 
     # What waits
 
-    async def claim(self, command: c.Claims) -> c.ClaimResult:
+    def claim(self, command: c.Claims) -> Coroutine[Any, Any, c.ClaimResult]:
         """See Engine."""
-        return await self._take(command, 0 if command.updates else command.wait)
+        return self._take(command, 0 if command.updates else command.wait)
 
     async def peek(self, command: c.Peek) -> Job | None:
         """See Engine."""
@@ -275,14 +276,15 @@ class LocalEngine:
         outcome: Outcome[c.ClaimResult] = _NO_JOBS
         try:
             while True:
-                while self.executor.is_behind(command.queue_names):
+                while self.executor.is_behind(command):
                     await deferLater(self.clock, 0)
                 outcome = self.executor.take(command)
                 if wait and _is_empty(outcome) and self._may_wait(until):
                     waiting = self.executor.waiters.line.add(command)
                     outcome = await in_time(self.clock, waiting, until - self.clock.seconds(), _NO_JOBS)
                 if await self.executor.durable(changed=outcome.changed):
-                    return shown(outcome.get(), self.executor.tables.ahead)
+                    answer, ahead = outcome.get(), self.executor.tables.ahead
+                    return shown(answer, ahead) if ahead else answer
         except CancelledError:
             # The caller has disconnected and would not work on these jobs.
             if outcome.changed:
@@ -336,7 +338,7 @@ class LocalEngine:
     async def _still_there(self, command: c.ListJobs, view: View, ranks: Sequence[Rank]) -> list[Job]:
         """The jobs of a view at these places, as they are on disk."""
         while True:
-            while self.executor.is_behind(command.queue_names):
+            while self.executor.is_behind(command):
                 await deferLater(self.clock, 0)
             if self.executor.tables.queues.get(command.queue) is not view.table:
                 raise QueueNotFound(command.queue)

@@ -30,7 +30,3 @@ class Timeline:
     def elapsed(self) -> int:
         """Elapsed time now."""
         return int(self.clock.seconds() * 1000) + self._origin
-
-    def ahead(self, elapsed: int) -> int:
-        """How far the wall clock is ahead of what has just elapsed."""
-        return self.wall() - elapsed

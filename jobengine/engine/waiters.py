@@ -47,21 +47,22 @@ def in_time(clock: IReactorTime, waiting: "Deferred[T]", seconds: float, otherwi
 
 @define
 class Ends:
-    """All waiters for a job to finish, by queue and uid."""
+    """All waiters for a job to finish."""
 
-    _jobs: "dict[tuple[str, str], list[Deferred[Job | None]]]" = field(factory=dict)
+    #: By queue and uid; empty if nobody waits.
+    jobs: "dict[tuple[str, str], list[Deferred[Job | None]]]" = field(factory=dict)
 
     def __bool__(self) -> bool:
         """Whether anybody waits."""
-        return bool(self._jobs)
+        return bool(self.jobs)
 
     def __len__(self) -> int:
         """The number of waiters."""
-        return sum(map(len, self._jobs.values()))
+        return sum(map(len, self.jobs.values()))
 
     def places(self) -> list[tuple[str, str]]:
         """The jobs that are awaited: queue and uid of each."""
-        return list(self._jobs)
+        return list(self.jobs)
 
     def add(self, queue: str, uid: str) -> "Deferred[Job | None]":
         """
@@ -70,25 +71,25 @@ class Ends:
         `remove` it to stop waiting.
         """
         done: Deferred[Job | None] = Deferred(lambda _: self.remove(queue, uid, done))
-        self._jobs.setdefault((queue, uid), []).append(done)
+        self.jobs.setdefault((queue, uid), []).append(done)
         return done
 
     def remove(self, queue: str, uid: str, done: "Deferred[Job | None]") -> None:
         """Remove a waiter, if it still waits."""
-        waiting = self._jobs.get((queue, uid), [])
+        waiting = self.jobs.get((queue, uid), [])
         if done in waiting:
             waiting.remove(done)
         if not waiting:
-            self._jobs.pop((queue, uid), None)
+            self.jobs.pop((queue, uid), None)
 
     def tell(self, queue: str, uid: str, job: Job | None) -> None:
         """Wake the waiters for a job that is finished or gone."""
-        for done in self._jobs.pop((queue, uid), ()):
+        for done in self.jobs.pop((queue, uid), ()):
             done.callback(job)
 
     def end(self, queues: Iterable[str] | None = None) -> None:
         """Wake all waiters, or those for jobs of some queues."""
-        for queue, uid in [place for place in self._jobs if queues is None or place[0] in queues]:
+        for queue, uid in [place for place in self.jobs if queues is None or place[0] in queues]:
             self.tell(queue, uid, None)
 
 
@@ -110,7 +111,7 @@ class Waiters:
 
     def note(self, swaps: Sequence[Swap]) -> None:
         """Note changes that were just applied."""
-        if not self.line and not self.ends:
+        if not self.line.queues and not self.ends.jobs:
             return
         for swap in swaps:
             if isinstance(swap, JobSwap):

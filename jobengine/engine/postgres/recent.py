@@ -8,7 +8,7 @@ from attrs import define, field
 from ...core.activity import Activity
 from ...core.model import Recent
 from ...core.queue_table import QueueTable
-from ...core.state import JobSwap, QueueSwap
+from ...core.state import JobSwap, QueueSwap, by_queue
 from .batch import Result
 
 __all__ = ["RecentActivity"]
@@ -27,7 +27,8 @@ class RecentActivity:
         """Count what a batch has changed."""
         with self._lock:
             jobs = [one for one in result.swaps if isinstance(one, JobSwap)]
-            self._activity.note(jobs, result.now.elapsed, self._now())
+            for name, changed in by_queue(jobs):
+                self._activity.note(name, changed, result.now.elapsed, self._now())
             for swap in result.swaps:
                 if isinstance(swap, QueueSwap) and isinstance(swap.old, QueueTable):
                     self._activity.forget(swap.queue)
