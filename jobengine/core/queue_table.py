@@ -98,6 +98,8 @@ class QueueTable:
     #: enter a place and leave it in one batch.
     _entering: defaultdict[Ordered[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
     _leaving: defaultdict[Ordered[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
+    #: Whether any of them is of a deadline.
+    _deadlines_changed: bool = field(default=False, init=False)
     #: Tags, and combinations of tags, that may have no ready job left.
     _left_tags: dict[str, None] = field(factory=dict, init=False)
     _left_combinations: dict[tuple[str, ...], None] = field(factory=dict, init=False)
@@ -261,8 +263,11 @@ class QueueTable:
             self._sort(old, new)
         was, now = _place(before), _place(after)
         if was is not now:
-            self._leave(was, old)
-            self._enter(now, new)
+            self._leaving[self.places[was]].append(spec.rank)
+            self._entering[self.places[now]].append(spec.rank)
+            if spec.tags or spec.unique_key is not None:
+                self._leave_names(was, old)
+                self._enter_names(now, new)
         self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
         if spec.timeout_time or before.not_before or after.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
@@ -331,6 +336,7 @@ class QueueTable:
     def _set_deadline(self, index: Ordered[tuple[int, Rank]], rank: Rank, was: int | None, now: int | None) -> None:
         if was == now:
             return
+        self._deadlines_changed = True
         if was is not None:
             self._leaving[index].append((was, rank))
         if now is not None:
@@ -344,7 +350,9 @@ class QueueTable:
             index.remove_all(values)
         self._entering.clear()
         self._leaving.clear()
-        self.find_deadline()
+        if self._deadlines_changed:
+            self._deadlines_changed = False
+            self.find_deadline()
         if self._left_tags:
             self._forget_tags()
 

@@ -38,7 +38,9 @@ class Ordered(Generic[T]):
         """Insert values in any order; sorts the list that is passed."""
         run.sort()
         self._length += len(run)
-        done = 0
+        # Most come after all others.
+        is_last = run and (not self._lasts or not run[0] < self._lasts[-1])
+        done = self._append(run, 0) if is_last else 0
         while done < len(run):
             at = bisect_right(self._lasts, run[done])
             done = self._put_in(at, run, done) if at < len(self._blocks) else self._append(run, done)
@@ -139,11 +141,15 @@ class Ordered(Generic[T]):
     def _take_out(self, run: list[T], start: int) -> int:
         """Remove the values from `run[start]` on that are adjacent in one block; returns the index after them."""
         value = run[start]
-        at = bisect_left(self._lasts, value)
-        block = self._blocks[at]
-        place = bisect_left(block, value)
-        if block[place] != value:
-            raise LookupError(value)
+        at = place = 0
+        block = self._blocks[0]
+        # Most are the first of all.
+        if block[0] != value:
+            at = bisect_left(self._lasts, value)
+            block = self._blocks[at]
+            place = bisect_left(block, value)
+            if block[place] != value:
+                raise LookupError(value)
         if self._seen is not None:
             block = self._own(at)
         length = 1 if start + 1 == len(run) else _alike(block, place, run, start)

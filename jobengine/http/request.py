@@ -11,20 +11,19 @@ from time import time
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import datetimeToString, parse_qs
+from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.server import Request, version
 
-from .access_log import Line, host_of
+from .access_log import Line
 from .heads import Head
 from .limits import Limits
 from .problem import Problem
 
-__all__ = ["Connection", "JobRequest", "RequestSite", "answer", "by_name"]
+__all__ = ["Cancellable", "Connection", "JobRequest", "RequestSite", "answer", "by_name"]
 
 _log: Final = Logger(namespace="jobengine.web")
 _PROCESS: Final = token_hex(4)
@@ -36,8 +35,10 @@ _PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
-#: To look for a number takes a tenth of the time of `b"=" in part`.
+#: To look for a number takes a tenth of the time of `b"%" in query`.
 _EQUALS: Final = ord("=")
+_PERCENT: Final = ord("%")
+_PLUS: Final = ord("+")
 _NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
 #: Statuses without a body, and so without its length.
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
@@ -66,6 +67,13 @@ class RequestSite(Protocol):
         """Record a request whose connection was lost before the end of its answer."""
 
 
+class Cancellable(Protocol):
+    """Work for a request."""
+
+    def cancel(self) -> None:
+        """Cancel it."""
+
+
 class Connection(Protocol):
     """The connection, as a request uses it."""
 
@@ -75,6 +83,8 @@ class Connection(Protocol):
     paused: bool
     limits: Limits
     site: RequestSite
+    #: The client's IP address for the log.
+    peer_host: str
 
     def write(self, data: bytes) -> None:
         """Send bytes of the answer."""
@@ -97,7 +107,7 @@ class JobRequest(Request):
 
     channel: Connection  # type: ignore[assignment]  # Twisted names its own class; this is all that is used
     #: What makes the answer; cancelled if the client disconnects.
-    answering: "Deferred[None] | None" = None
+    answering: "Cancellable | None" = None
     #: The answer's content type, set by `reply`.
     _type = b""
     _length: int | None = None
@@ -202,7 +212,7 @@ class JobRequest(Request):
         """The line for the log; the request has ended after `seconds`."""
         return Line(
             self.id,
-            host_of(self.client),
+            self.channel.peer_host,
             self.method,
             self.path,
             self.code,
@@ -317,8 +327,19 @@ def by_name(headers: Headers) -> dict[bytes, Sequence[bytes]]:
 
 def _parameters(query: bytes) -> dict[bytes, list[bytes]]:
     """The parameters in a query, also those with an empty value. Twisted takes 3 ms for 8 KiB without a "="."""
-    parts = [part for part in query.replace(b";", b"&").split(b"&") if _EQUALS in part]
-    return parse_qs(b"&".join(parts), True) if parts else {}
+    quoted = _PERCENT in query or _PLUS in query
+    found: dict[bytes, list[bytes]] = {}
+    for part in query.replace(b";", b"&").split(b"&"):
+        if _EQUALS in part:
+            name, _, value = part.partition(b"=")
+            if quoted:
+                name, value = _unquoted(name), _unquoted(value)
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def _unquoted(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
 
 
 def _sent_id(values: Sequence[bytes]) -> str | None:

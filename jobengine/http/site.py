@@ -84,7 +84,9 @@ class JobSite(Site):
         """Record a request that was answered."""
         assert isinstance(request, JobRequest)
         assert request.began is not None
-        self._record(request.line(self.reactor.seconds() - request.began))
+        line = request.line(self.reactor.seconds() - request.began)
+        self._observe(line)
+        self._recorder.add(line)
 
     def cut_off(self, request: JobRequest) -> None:
         """Record a request whose connection was lost before the end of its answer."""
@@ -92,9 +94,7 @@ class JobSite(Site):
 
     def refused(self, status: HTTPStatus, address: IAddress | None = None) -> None:
         """Record a request that was refused before it was complete; `address` is the client's."""
-        self._record(Line("-", host_of(address), b"", b"", status.value, 0.0, time(), {"refused": status.phrase}))
-
-    def _record(self, line: Line) -> None:
+        line = Line("-", host_of(address), b"", b"", status.value, 0.0, time(), {"refused": status.phrase})
         self._observe(line)
         self._recorder.add(line)
 

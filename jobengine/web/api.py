@@ -4,11 +4,11 @@ The calls of the API: each decodes a request, asks the engine and encodes the an
 jobengine.wire validates requests, and jobengine.web.errors maps errors to statuses.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from attrs import Factory, define, field
 from klein import KleinRenderable
@@ -24,6 +24,7 @@ from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
 from ..http.turns import Turns
+from ..wire.bulk import SHORT
 from ..wire.calls import Call, check_query
 from ..wire.parameters import (
     BadInput,
@@ -77,6 +78,9 @@ from .throttle import Guard
 
 __all__ = ["Api"]
 
+#: See core.model.QUEUED.
+_OK: Final = HTTPStatus.OK
+_CREATED: Final = HTTPStatus.CREATED
 #: Jobs that a list reads from the engine at a time; they take about a millisecond to encode.
 _PAGE: Final = 500
 #: Jobs in a page of a list: the default, and the limit.
@@ -111,7 +115,7 @@ class Api:
 
     def resource(self, cors: Cors = Cors(), others: Others = no_others) -> Dispatcher:  # noqa: B008  # it never changes
         """The root resource; `others` answers requests that are no calls of the API."""
-        return Dispatcher(self._app, partial(getattr, self), self.failed, cors, others)
+        return Dispatcher(self._app, partial(getattr, self), self.check_query, self.failed, cors, others)
 
     def check_query(self, call: Call, request: JobRequest) -> None:
         """Raise BadInput if the query of a request is not valid for its call."""
@@ -214,13 +218,14 @@ class Api:
     @_app.route("/api/v1/job", methods=["PUT"])
     async def add_job(self, request: JobRequest) -> bytes:
         """Add a job to a queue, and wait for its end if the client prefers that."""
-        key = idempotency_key(request.sent.get(b"idempotency-key", ()))
-        trace = sent_trace(request.sent.get(b"traceparent", ()))
+        sent = request.sent
+        key = idempotency_key(sent[b"idempotency-key"]) if b"idempotency-key" in sent else None
+        trace = sent_trace(sent[b"traceparent"]) if b"traceparent" in sent else None
         command = self.wire.add_job(await self._body(request), self.keys.access(request), key, trace)
         (added,) = await self.engine.ask(self._callers.noted(request, command))
-        job, wait = added.job, preferred_wait(request.sent.get(b"prefer", ()))
+        job = added.job
         note_job(request, job)
-        if wait:
+        if b"prefer" in sent and (wait := preferred_wait(sent[b"prefer"])):
             request.waits = True
             job = await self.engine.read_job(
                 c.ReadJob(
@@ -231,7 +236,7 @@ class Api:
                     wait=wait,
                 )
             )
-        return request.reply(job_json(job), HTTPStatus.CREATED if added.new else HTTPStatus.OK)
+        return request.reply(job_json(job), _CREATED if added.new else _OK)
 
     @_app.route("/api/v1/job", methods=["GET"])
     async def read_job(self, request: JobRequest) -> bytes:
@@ -247,10 +252,10 @@ class Api:
     async def update_job(self, request: JobRequest) -> bytes:
         """Change a job. The answer is the job, except to a request in the form of the first version."""
         command, v1 = self.wire.update_job(await self._body(request), self.keys.access(request))
-        preferred = preferred_return(request.sent.get(b"prefer", ()))
+        prefer = request.sent.get(b"prefer")
+        is_empty = v1 and (prefer is None or preferred_return(prefer) != "representation")
         job = await self.engine.ask(self._callers.noted(request, command))
-        is_empty = v1 and preferred != "representation"
-        return empty(request, HTTPStatus.OK) if is_empty else request.reply(job_json(job))
+        return request.reply(b"" if is_empty else job_json(job))
 
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
@@ -434,6 +439,7 @@ class Api:
             return None
         return answer(request, self.keys.problem(request, failure.value) or request.incident(failure))
 
-    def _body(self, request: JobRequest) -> Coroutine[Any, Any, bytes]:
+    async def _body(self, request: JobRequest) -> bytes:
         """A JSON body; raises BadInput."""
-        return self.wire.checked(json_body(request), self.turns.next)
+        body = json_body(request)
+        return body if len(body) <= SHORT else await self.wire.checked(body, self.turns.next)

@@ -3,9 +3,11 @@
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Final, TypeVar, cast
 
 from attrs import define, field
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 
 from ..core import commands as c
@@ -23,6 +25,25 @@ _MOST: Final = 1_000
 _SECONDS: Final = 10.0
 #: A uid. Anything else that a client sends in its place may be a secret.
 _UID: Final = re.compile("[0-9A-Fa-f-]{36}")
+
+
+class _Told(Struct, frozen=True):
+    """What there is to tell of a type of commands."""
+
+    #: Whether it has a uid.
+    uid: bool
+    #: Its field with many jobs, if it has one.
+    many: str
+    #: Whether it may wait, and whether it always does.
+    wait: bool
+    endless: bool
+
+
+@cache
+def _told_of(kind: type[Struct]) -> _Told:
+    fields = kind.__struct_fields__
+    many = next((name for name in ("jobs", "updates") if name in fields), "")
+    return _Told("uid" in fields, many, "wait" in fields, kind is c.Subscribe)
 
 
 def note_claimed(request: JobRequest, claimed: Sequence[c.Claimed]) -> None:
@@ -54,21 +75,22 @@ class Callers:
 
     def noted(self, request: JobRequest, command: C) -> C:
         """Return the command, after adding to the log what it is about and who calls."""
-        # To ask getattr for a field that is not there takes a microsecond.
-        fields, asked = command.__struct_fields__, cast("Any", command)
+        asked = cast("Any", command)
+        told = _told_of(asked.__class__)
         request.notes = notes = self._caller(command)
-        if "uid" in fields and _UID.fullmatch(asked.uid):
+        if told.uid and _UID.fullmatch(asked.uid):
             notes["uid"] = asked.uid
-        many = asked.jobs if "jobs" in fields else asked.updates if "updates" in fields else ()
+        many = getattr(asked, told.many) if told.many else ()
         if many:
             notes["jobs"] = len(many)
         # A claim with updates never waits.
-        request.waits = ("wait" in fields and not many and asked.wait > 0) or type(command) is c.Subscribe
+        if (told.wait and asked.wait and not many) or told.endless:
+            request.waits = True
         return command
 
     def _caller(self, command: c.QueueCommand[object] | c.Claims) -> dict[str, str | int]:
         """The first queue of a command, and role and id of its key, which may come later."""
-        queue = command.queue_names[0]
+        queue = command.queues[0] if isinstance(command, c.Claims) else command.queue
         if type(command) is c.CreateQueue:
             # The key of a queue that is being made opens nothing yet.
             return {"queue": queue}

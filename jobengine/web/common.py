@@ -4,12 +4,14 @@ from http import HTTPStatus
 from typing import Final
 
 from ..http.request import JobRequest
-from ..wire.parameters import BadInput, check_encoding, once, preferred_return
+from ..wire.parameters import BadInput, Query, check_encoding, once, preferred_return
 
 __all__ = ["empty", "is_minimal", "json_body", "next_link", "nothing"]
 
 #: The media type of bodies.
 _JSON: Final = b"application/json"
+#: The values of Content-Type in nearly all requests.
+_JSON_ALONE: Final = [_JSON]
 
 
 def next_link(request: JobRequest, cursor: str) -> bytes:
@@ -21,11 +23,17 @@ def next_link(request: JobRequest, cursor: str) -> bytes:
 
 def json_body(request: JobRequest) -> bytes:
     """The body of a request with the media type of JSON; raises BadInput or UnsupportedEncoding."""
-    check_encoding(request.sent.get(b"content-encoding", ()))
-    kind = once(request.sent.get(b"content-type", ()), "Content-Type")
-    if kind != _JSON and kind.split(b";")[0].strip().lower() != _JSON:
-        raise BadInput("The body must be JSON, with the header Content-Type: application/json.")
+    sent = request.sent
+    if b"content-encoding" in sent or sent.get(b"content-type") != _JSON_ALONE:
+        _check_media(sent)
     return request.body()
+
+
+def _check_media(sent: Query) -> None:
+    check_encoding(sent.get(b"content-encoding", ()))
+    kind = once(sent.get(b"content-type", ()), "Content-Type")
+    if kind.split(b";")[0].strip().lower() != _JSON:
+        raise BadInput("The body must be JSON, with the header Content-Type: application/json.")
 
 
 def is_minimal(request: JobRequest) -> bool:

@@ -21,6 +21,7 @@ __all__ = ["Metrics", "QueueMetrics"]
 _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "PUT", "POST", "DELETE")}
 #: In seconds; the last ones are for long answers and for waits.
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0)
+_BUCKETS_MS: Final = tuple([bound * 1000 for bound in _BUCKETS])
 
 
 @define
@@ -29,12 +30,7 @@ class _Times:
 
     #: The number in each bucket; the last counts those above all buckets.
     counts: list[int] = field(factory=lambda: [0] * (len(_BUCKETS) + 1))
-    seconds: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count a request that took so long."""
-        self.counts[bisect_left(_BUCKETS, seconds)] += 1
-        self.seconds += seconds
+    ms: float = 0.0
 
     def add_to(self, family: Family, labels: dict[str, str]) -> None:
         """Add the samples; in Prometheus's format each bucket includes all smaller ones."""
@@ -42,7 +38,24 @@ class _Times:
         for bound, count in zip([*map(str, _BUCKETS), "+Inf"], counts, strict=True):
             family.add(count, labels_of({**labels, "le": bound}), "_bucket")
         family.add(counts[-1], labels_of(labels), "_count")
-        family.add(self.seconds, labels_of(labels), "_sum")
+        family.add(self.ms / 1000, labels_of(labels), "_sum")
+
+
+@define
+class _Place:
+    """The requests by one method to one route; both empty for all that are not known."""
+
+    method: str
+    route: str
+    #: By status.
+    answers: defaultdict[int, int] = field(factory=lambda: defaultdict(int))
+    #: Requests that are answered at once, and those that wait.
+    prompt: _Times = field(factory=_Times)
+    waiting: _Times = field(factory=_Times)
+
+    def labels(self, **more: str) -> dict[str, str]:
+        """Its labels, and more."""
+        return {"method": self.method, "route": self.route, **more}
 
 
 class Metrics:
@@ -55,29 +68,28 @@ class Metrics:
 
     def __init__(self, paths: Iterable[str]) -> None:
         """`paths` are the known paths; all others are counted together."""
-        self._paths = {path.encode(): path for path in paths}
-        #: Method and route by what was sent.
-        self._known = {
-            (sent, path): (method, route) for path, route in self._paths.items() for sent, method in _METHODS.items()
+        known = {path.encode(): path for path in paths}
+        #: By method and path as they were sent.
+        self._places = {
+            (sent, path): _Place(method, route) for path, route in known.items() for sent, method in _METHODS.items()
         }
+        #: For all other methods, by path; and for all other paths.
+        self._other_methods = {path: _Place("", route) for path, route in known.items()}
+        self._others = _Place("", "")
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
-        #: By method, route and status.
-        self._answers: defaultdict[tuple[tuple[str, str], int], int] = defaultdict(int)
-        #: By method and route: requests that are answered at once, and those that wait.
-        self._prompt: defaultdict[tuple[str, str], _Times] = defaultdict(_Times)
-        self._waiting: defaultdict[tuple[str, str], _Times] = defaultdict(_Times)
 
     def observe(self, line: Line) -> None:
         """Count a request that has ended."""
-        place = self._known.get((line.sent_method, line.sent_path))
+        place = self._places.get((line.sent_method, line.sent_path))
         if place is None:
             # Text from clients must not become a label: it could fill the memory.
-            self._answers[("", self._paths.get(line.sent_path, "")), line.status] += 1
+            self._other_methods.get(line.sent_path, self._others).answers[line.status] += 1
             return
-        self._answers[place, line.status] += 1
-        times = self._waiting if line.waits else self._prompt
-        times[place].add(line.ms / 1000)
+        place.answers[line.status] += 1
+        times = place.waiting if line.waits else place.prompt
+        times.counts[bisect_left(_BUCKETS_MS, line.ms)] += 1
+        times.ms += line.ms
 
     def text(self, figures: Sequence[Figure], connections: int) -> bytes:
         """All metrics except those of queues, with the engine's figures; `connections` are open."""
@@ -89,15 +101,18 @@ class Metrics:
         build.add(1, labels_of({"version": __version__, "python": platform.python_version()}))
         yield build
         requests = Family("jobengine_requests_total", "counter", "Requests that have ended.")
-        for ((method, route), status), count in self._answers.items():
-            requests.add(count, labels_of({"method": method, "route": route, "status": str(status)}))
+        for place in (*self._places.values(), *self._other_methods.values(), self._others):
+            for status, count in place.answers.items():
+                requests.add(count, labels_of(place.labels(status=str(status))))
         yield requests
         prompt = Family("jobengine_request_seconds", "histogram", "Time to the answer, of requests that do not wait.")
         waiting = Family("jobengine_waiting_request_seconds", "histogram", "Time to the answer, of requests that wait.")
-        for family, times in ((prompt, self._prompt), (waiting, self._waiting)):
-            for (method, route), taken in times.items():
-                taken.add_to(family, {"method": method, "route": route})
-            yield family
+        for place in self._places.values():
+            for family, times in ((prompt, place.prompt), (waiting, place.waiting)):
+                if any(times.counts):
+                    times.add_to(family, place.labels())
+        yield prompt
+        yield waiting
 
 
 def _connections(count: int) -> Family:

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any, Final
 
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -21,7 +21,8 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from ..http.cors import Cors
 from ..http.request import JobRequest
-from ..wire.calls import CALLS
+from ..wire.calls import CALLS, Call
+from .running import Running
 
 __all__ = ["Dispatcher", "Handler", "Others", "Routes", "no_others"]
 
@@ -31,6 +32,8 @@ Handler = Callable[[JobRequest], Awaitable[bytes | None]]
 #: Answers a request that is not a call of the API, or returns False.
 Others = Callable[[JobRequest], bool]
 
+#: The calls by path and method, as they are sent.
+_CALLS: Final = {(path.encode(), method.encode()): call for (method, path), call in CALLS.items()}
 #: Methods that Klein answers, even for known paths.
 _KLEINS: Final = frozenset({"HEAD", "OPTIONS"})
 
@@ -62,7 +65,9 @@ class Routes(Klein):
                     api.check_query(call, request)
                 return handler(api, request)
 
-            return register(checked)
+            register(checked)
+            # Dispatcher checks the query itself: that saves a call.
+            return handler
 
         return routed
 
@@ -76,6 +81,7 @@ class Dispatcher(Resource):
         self,
         app: Klein,
         handler: Callable[[str], Handler],
+        check_query: Callable[[Call, JobRequest], None],
         failed: Callable[[IRequest, Failure], Any],
         cors: Cors,
         others: Others,
@@ -83,10 +89,12 @@ class Dispatcher(Resource):
         """
         `handler` finds the handler of an endpoint; `failed` makes the body for an error.
 
+        `check_query` raises BadInput if the query of a request is not valid for its call.
         `others` is asked about requests without a handler.
         """
         super().__init__()
         self._klein = app.resource()
+        self._check_query = check_query
         self._failed = failed
         self._cors = cors
         self._others = others
@@ -109,8 +117,8 @@ class Dispatcher(Resource):
         if handler is None:
             return self._others(request)
         # One coroutine does everything: callbacks and errbacks would double the cost.
-        answering = Deferred.fromCoroutine(self._answer(request, handler))
-        if not answering.called:
+        answering = Running(self._answer(request, handler))
+        if not answering.ended:
             request.answering = answering
         return True
 
@@ -128,6 +136,8 @@ class Dispatcher(Resource):
         """Call the handler, and write its answer or the answer to its error."""
         try:
             try:
+                if len(request.uri) > len(request.path):
+                    self._check_query(_CALLS[request.path, request.method], request)
                 body = await handler(request)
             except Exception:  # every error is answered, an unexpected one with an incident id
                 body = self._answer_for(Failure(), request)

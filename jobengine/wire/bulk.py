@@ -19,7 +19,7 @@ from msgspec import Raw
 from .parameters import BadInput
 from .strict_json import NotStrict, check_steps, count_values
 
-__all__ = ["MOST_BULK_VALUES", "Bounds", "Checked", "Pause", "checked", "read_in_pieces"]
+__all__ = ["MOST_BULK_VALUES", "SHORT", "Bounds", "Checked", "Pause", "checked", "read_in_pieces"]
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _PIECE: Final = 128 << 10
 #: A body without a list that has more bytes is checked in steps.
 _LONG: Final = 64 << 10
 #: A body of at most this many bytes is read without a pause: that takes no longer than the rest of the request.
-_SHORT: Final = 8 << 10
+SHORT: Final = 8 << 10
 #: The most bytes of a body beside its list.
 _MOST_AROUND: Final = 4 << 10
 #: The most bytes of an item beside its content and its result.
@@ -66,7 +66,7 @@ async def checked(body: bytes, max_depth: int, pause: Pause) -> bytes:
 
     A body that is not long is not checked here: that happens when it is read.
     """
-    if len(body) > _SHORT:
+    if len(body) > SHORT:
         await pause()
     if len(body) <= _LONG:
         return body
@@ -98,7 +98,7 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
 
     A short body, or one without a list of items, is one piece.
     """
-    if len(body) > _SHORT:
+    if len(body) > SHORT:
         await pause()
     if len(body) <= _PIECE:
         return [_read(read, body, 0)]

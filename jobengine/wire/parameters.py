@@ -83,6 +83,8 @@ def access_key(values: Sequence[bytes], authorization: Sequence[bytes] = ()) -> 
 
     Raises BadInput unless there is exactly one. Other Authorization schemes are left to proxies, and ignored.
     """
+    if len(values) == 1 and values[0] and not authorization:
+        return values[0]
     sent = bearer(authorization) if authorization else None
     if sent is not None:
         if values:

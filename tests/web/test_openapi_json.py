@@ -66,6 +66,11 @@ class _Noted(dict[bytes, list[bytes]]):
         self._read.add(name.decode())
         return super().get(name, default)
 
+    def __contains__(self, name: object) -> bool:
+        assert isinstance(name, bytes)
+        self._read.add(name.decode())
+        return super().__contains__(name)
+
 
 @pytest.mark.parametrize(
     ("method", "path", "operation"), [pytest.param(*each, id=each[2]["operationId"]) for each in operations()]
