@@ -45,7 +45,7 @@ _THERE: Final = 200
 @click.option("--delay", type=Seconds(), help="The job can't be claimed before this time has passed.")
 @click.option("--unique-key", metavar="TEXT", help="Adds nothing while a job with this key is unfinished.")
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts.")
-@click.option("--retry-delay", type=Seconds(), help="The time before the second attempt.")
+@click.option("--retry-delay", type=Seconds(), help="The time before the second attempt; doubled for each further one.")
 @click.option("--timeout", type=Seconds(), help="How long it may be in progress without an update.")
 @click.option("--keep", type=Seconds(), help="How long it is kept after it has finished.")
 @click.option("--wait", is_flag=True, help="Wait until it is finished, and print the result.")

@@ -39,5 +39,5 @@ def app() -> None:
     Work with the queues of a JobEngine.
 
     The address and the keys come from JOBENGINE_URL, JOBENGINE_ACCESS_KEY and JOBENGINE_ADMIN_KEY, or from a profile in
-    the file config.toml. No key is ever an argument.
+    the file config.toml. No key is ever an argument. A TIME is in seconds, or has a unit: 90, 90s, 5m, 2h, 1d.
     """

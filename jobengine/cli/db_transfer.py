@@ -23,10 +23,10 @@ __all__ = ["export", "import_", "import_go"]
 @click.option("--queue", metavar="Q", help="Only this queue and its jobs.")
 def export(names: tuple[str, ...], queue: str | None) -> None:
     """
-    Write all queues and jobs as lines of JSON, also while a server runs.
+    Write all queues and jobs as lines of JSON, even while a server runs.
 
     The new file is not encrypted: it has contents, leases and digests of the keys. Only its owner can read it; keep it
-    so. `jobengine db import` makes an equal database from it.
+    so. `jobengine db import` makes a database with the same contents from it.
 
     Without FILE, the database is the PostgreSQL of DATABASE_URL or DATABASE_URL_FILE.
     """
@@ -52,10 +52,11 @@ def import_(source: str, path: str | None) -> None:
     """
     Make a database from the lines that `export` has written.
 
-    It has the SECRET that is set, or the one in the key file beside it; the exported database may have had another.
+    The new database has the SECRET that is set, or the one in the key file beside it; the exported database may have
+    had another.
 
-    Without FILE, they go into the PostgreSQL of DATABASE_URL or DATABASE_URL_FILE: all of them, or none. It must have
-    been made by `jobengine db migrate`, and have no queues.
+    Without FILE, the queues and jobs go into the PostgreSQL of DATABASE_URL or DATABASE_URL_FILE: all of them, or none.
+    First make its tables by `jobengine db migrate`. It must have no queues.
     """
     if path is None:
         _check_database("jobengine db import IN.jsonl FILE")

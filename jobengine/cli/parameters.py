@@ -27,7 +27,8 @@ UID: Final = click.argument("uid")
 class Seconds(click.ParamType[float]):
     """A time span: 90, 90s, 5m, 2h, 1d."""
 
-    name = "seconds"
+    #: What the help shows.
+    name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The seconds."""

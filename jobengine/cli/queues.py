@@ -84,11 +84,19 @@ def stats(queue_name: str) -> None:
 )
 @QUEUE
 @click.option("--max-jobs", type=click.IntRange(0), help="The most jobs in the queue; 0 is no limit.")
-@click.option("--require-lease/--no-require-lease", default=None, help="Only the holder of a job may update it.")
+@click.option(
+    "--require-lease/--no-require-lease",
+    default=None,
+    help="Whether only the holder of a job in progress may update it.",
+)
 @click.option("--keep", type=Seconds(), help="How long finished jobs are kept, by default.")
 @click.option("--timeout", type=Seconds(), help="How long a job may be in progress without an update, by default.")
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts at a job, by default.")
-@click.option("--retry-delay", type=Seconds(), help="The time before the second attempt, by default.")
+@click.option(
+    "--retry-delay",
+    type=Seconds(),
+    help="The time before the second attempt, by default; doubled for each further one.",
+)
 @click.option(
     "--new-key", is_flag=True, help="Give it a new key, which is made and printed unless --key-file names it."
 )

@@ -88,7 +88,8 @@ def overlaps(task: Task) -> bool:
     """
     Whether a task may overlap with others about its queue on another connection.
 
-    A claim would pass over jobs that another one holds, and adding a job with a unique key waits for others.
+    Claims may not: one would pass over jobs that another one has locked. Nor may adding with a unique key, which waits
+    for others that add with the same key.
     """
     if isinstance(task, c.AddJobs):
         return all(job.unique_key is None for job in task.jobs)
