@@ -21,6 +21,7 @@ from jobengine.core.model import Defaults
 from jobengine.engine.ids import new_uuid
 from jobengine.engine.postgres import schema
 from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.moving import contents
 from jobengine.engine.postgres.recent import RecentActivity
 from jobengine.engine.postgres.rows import Rows
 from jobengine.engine.postgres.session import Session
@@ -157,6 +158,23 @@ def test_the_certificate_of_the_database_is_checked(cluster: Cluster, certificat
             connected(f"{url}{another}/cert.pem")
         with pytest.raises(StorageError, match=r"does not match host name"):
             connected(f"{url}{certificate}/cert.pem".replace("localhost", "127.0.0.1"))
+
+
+def test_an_export_that_stands_still_is_given_longer_than_a_server_that_does() -> None:
+    """The database can't tell it from one that is lost; on a Unix socket it does not try."""
+    port = str(free_port())
+    with running(None, listen_addresses="127.0.0.1", port=port) as cluster:
+        Database.make(cluster, "exported")
+        with connected(f"host=127.0.0.1 port={port} user=jobengine dbname=exported") as connection:
+            patience = [_shown(connection, "tcp_user_timeout")]
+            with contents(connection, Rows(schema.opened(connection, SEALED))):
+                patience.append(_shown(connection, "tcp_user_timeout"))
+    assert patience == ["25000", "600000"]
+
+
+def _shown(connection: "psycopg.Connection[Any]", setting: str) -> str:
+    ((value,),) = connection.execute("SELECT current_setting(%s)", [setting]).fetchall()
+    return str(value)
 
 
 def test_of_several_hosts_the_one_that_takes_changes_is_found(cluster: Cluster) -> None:

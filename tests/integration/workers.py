@@ -85,9 +85,14 @@ class Worker:
     make_client: Callable[[], Client]
     stop: threading.Event
     queue: str = "q"
+    #: Whether a server may still claim a job for a claim that it has answered with nothing. It puts the job back then,
+    #: unless it is killed before that.
+    puts_back: bool = False
     holds: list[Hold] = field(factory=list)
     #: Names of workers that asked for a job and got no answer: each may have claimed one.
     unanswered: list[str] = field(factory=list)
+    #: When claims were last answered with nothing.
+    _empty: list[float] = field(factory=list, init=False)
     #: Answers that are wrong.
     wrong: list[tuple[str, Hold | None, Reply]] = field(factory=list)
     deaths: int = 0
@@ -113,7 +118,7 @@ class Worker:
         try:
             reply = self._connected().take(self.queue, wait=WAIT, worker=name)
         except (OSError, HTTPException):
-            self.unanswered.append(name)
+            self.unanswered += [name] * (1 + self._just_empty(sent))
             self._hang_up()
             time.sleep(0.05)
             return None
@@ -123,11 +128,18 @@ class Worker:
             return None
         if reply.status != 200:
             self._expect(reply.status == 204, "claim", None, reply)
+            self._empty.append(began)
             return None
         (job,) = reply.json["jobs"]
         hold = Hold(name, job["uid"], job["attempts"], job["lease"], job["timeout_seconds"], began, sent, began)
         self.holds.append(hold)
         return hold
+
+    def _just_empty(self, now: float) -> int:
+        """How many claims were answered with nothing within the last second, and may still have got a job."""
+        recent = [one for one in self._empty if one > now - 1]
+        self._empty = []
+        return len(recent) if self.puts_back else 0
 
     def _work(self, hold: Hold) -> bool:
         """Work on a job; whether the worker is still alive afterwards."""
@@ -211,11 +223,13 @@ class Workforce:
     _threads: list[threading.Thread] = field(factory=list)
 
     @classmethod
-    def of(cls, make_client: Callable[[], Client], queue: str = "q", **numbers: int) -> "Workforce":
+    def of(
+        cls, make_client: Callable[[], Client], queue: str = "q", *, puts_back: bool = False, **numbers: int
+    ) -> "Workforce":
         """A workforce with this many workers of each kind, by its name in lower case."""
         stop = threading.Event()
         kinds = [Kind(name) for name, number in numbers.items() for _ in range(number)]
-        return cls([Worker(place, kind, make_client, stop, queue) for place, kind in enumerate(kinds)], stop)
+        return cls([Worker(place, kind, make_client, stop, queue, puts_back) for place, kind in enumerate(kinds)], stop)
 
     def start(self) -> None:
         self._threads = [threading.Thread(target=worker.run) for worker in self.workers]

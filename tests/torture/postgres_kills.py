@@ -51,7 +51,7 @@ class _Campaign:
 
     def __attrs_post_init__(self) -> None:
         self.owners = make_owners(self.chance, loader=False)
-        self.workforce = Workforce.of(self.connect, "work", good=30, slow=10, mortal=10)
+        self.workforce = Workforce.of(self.connect, "work", puts_back=True, good=30, slow=10, mortal=10)
 
     def connect(self) -> Client:
         return Caller(self.chance.choice(self.daemons).port, sampled=True)

@@ -22,11 +22,13 @@ __all__ = ["Contents", "Filling", "contents", "filling"]
 _JOBS, _BYTES = 1_000, 4 << 20
 
 #: The transaction sees the database at one moment. A table that is read whole is read in its order, from its first row
-#: on; with the settings that servers use (see connection.py) it would be read by an index.
+#: on; with the settings that servers use (see connection.py) it would be read by an index. It may stand still for ten
+#: minutes, such as for a slow disk or while its user has stopped it, before the database takes it for lost.
 _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     "SET LOCAL enable_seqscan = on",
     "SET LOCAL synchronize_seqscans = off",
+    "SET LOCAL tcp_user_timeout = '10min'",
 )
 _QUEUES: Final[LiteralString] = "SELECT id, rev, sealed FROM queue ORDER BY id"
 _COUNT: Final[LiteralString] = "SELECT coalesce(sum(jobs), 0)::bigint FROM tally WHERE queue_id = ANY(%s)"
