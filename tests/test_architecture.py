@@ -76,7 +76,8 @@ def imports(path: Path) -> Iterator[str]:
 def _imported(module: str, name: str) -> str:
     """What `from module import name` imports: the module, or the one of that name in it, or a name that is pure."""
     below = f"{module}.{name}"
-    is_module = (ROOT / below.replace(".", "/")).with_suffix(".py").exists()
+    file = ROOT / below.replace(".", "/")
+    is_module = file.with_suffix(".py").exists() or (file / "__init__.py").exists()
     return below if is_module or below in PURE_NAMES else module
 
 
@@ -130,7 +131,7 @@ def test_no_module_imports_tap(path: Path) -> None:
     assert not [name for name in ours(path) if name and allows({"tap"}, name)]
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=name_of)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").rglob("*.py")), ids=name_of)
 def test_core_is_pure(path: Path) -> None:
     others = {room_of(name) for name in imports(path) if name not in PURE_NAMES} - {"jobengine"}
     assert others <= PURE

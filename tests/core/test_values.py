@@ -28,7 +28,7 @@ SHOWN = """
 def kinds(kind: type[Value] = Value) -> Iterator[type[Value]]:
     """All classes of values in JobEngine."""
     for below in kind.__subclasses__():
-        if below.__module__ in MODULES:
+        if below.__module__ in MODULES or below.__module__.startswith(commands.__name__):
             yield below
             yield from kinds(below)
 

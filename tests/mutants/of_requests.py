@@ -89,7 +89,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "key=salt.encode(), digest_size=32",
         "digest_size=32",
-        ("tests/core/test_rules.py::test_the_key_is_kept_as_a_digest_of_the_queues_own",),
+        ("tests/core/test_reconfiguring.py::test_the_key_is_kept_as_a_digest_of_the_queues_own",),
     ),
     Mutant(
         "role-check",

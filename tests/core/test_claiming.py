@@ -1,0 +1,41 @@
+"""Which jobs a claim gets, and that a peek shows the next of them."""
+
+from jobengine.core.model import State
+from tests.core.worlds import NOW, World, picture
+
+
+def test_higher_priority_goes_first_and_equal_ones_by_arrival(world: World) -> None:
+    jobs = [world.add(priority=priority) for priority in (0, 5, -1, 5, 0)]
+    order = [jobs[at] for at in (1, 3, 0, 4, 2)]
+    assert world.list() == order
+    claimed = [world.claim() for _ in range(5)]
+    assert [job.spec for job in claimed if job] == [job.spec for job in order]
+    assert world.claim() is None
+
+
+def test_two_claims_never_get_the_same_job(world: World) -> None:
+    for _ in range(50):
+        world.add()
+    claimed = [job.spec.uid for _ in range(60) if (job := world.claim())]
+    assert len(claimed) == len(set(claimed)) == 50
+
+
+def test_a_requeued_job_keeps_its_old_place(world: World) -> None:
+    first, second = world.add(), world.add()
+    claimed = world.hold()
+    assert (claimed.spec, claimed.state, claimed.updated) == (first.spec, State.INPROGRESS, NOW)
+    world.update(first.spec.uid, State.QUEUED)
+    world.add()
+    assert [world.hold().spec, world.hold().spec] == [first.spec, second.spec]
+
+
+def test_a_peek_changes_nothing(world: World) -> None:
+    world.add()
+    world.add(priority=1)
+    before = picture(world.tables)
+    assert world.peek() == world.peek()
+    assert picture(world.tables) == before
+    peeked, claimed = world.peek(), world.claim()
+    assert peeked
+    assert claimed
+    assert peeked.spec == claimed.spec

@@ -1,0 +1,108 @@
+"""What time alone brings about."""
+
+import pytest
+
+from jobengine.core.errors import JobNotFound
+from jobengine.core.expiring import expire
+from jobengine.core.facts import JobChanged, JobRemoved
+from jobengine.core.model import State
+from tests.core.worlds import MINUTE, NOW, World, picture
+
+FAR = 1 << 40
+
+
+def test_in_progress_without_an_update_fails_at_the_exact_time(world: World) -> None:
+    uid = world.add(timeout_seconds=600).spec.uid
+    world.claim()
+    world.now += 10 * MINUTE - 1
+    assert world.read(uid).state is State.INPROGRESS
+    world.now += 1
+    job = world.read(uid)
+    assert (job.state, job.updated) == (State.FAILED, world.now)
+
+
+def test_an_update_to_in_progress_restarts_the_time(world: World) -> None:
+    uid = world.add(timeout_seconds=600).spec.uid
+    world.claim()
+    world.now += 9 * MINUTE
+    world.update(uid, State.INPROGRESS)
+    world.now += 9 * MINUTE
+    assert world.read(uid).state is State.INPROGRESS
+
+
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
+def test_a_finished_job_is_removed_at_the_exact_time(world: World, state: State) -> None:
+    uid = world.add(keep_minutes=60).spec.uid
+    world.update(uid, state)
+    world.now += 60 * MINUTE - 1
+    assert world.read(uid).state is state
+    world.now += 1
+    with pytest.raises(JobNotFound):
+        world.read(uid)
+
+
+def test_a_queued_job_is_removed_at_its_timeout_time(world: World) -> None:
+    uid = world.add(timeout_time=NOW // 1000 + 5).spec.uid
+    world.now += 4_999
+    assert world.read(uid).state is State.QUEUED
+    world.now += 1
+    assert world.peek() is None
+    with pytest.raises(JobNotFound):
+        world.read(uid)
+
+
+def test_the_timeout_time_counts_while_queued_only(world: World) -> None:
+    uid = world.add(timeout_time=NOW // 1000 + 5, timeout_seconds=0).spec.uid
+    world.claim()
+    world.now += 10_000
+    assert world.read(uid).state is State.INPROGRESS
+    world.update(uid, State.QUEUED)
+    with pytest.raises(JobNotFound):
+        world.read(uid)
+
+
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
+def test_a_job_that_is_kept_for_0_minutes_is_removed_right_after_the_answer(world: World, state: State) -> None:
+    uid = world.add(keep_minutes=0).spec.uid
+    assert world.update(uid, state).state is state
+    with pytest.raises(JobNotFound):
+        world.read(uid)
+
+
+def test_a_timed_out_job_that_is_not_kept_goes_in_one_step(world: World) -> None:
+    uid = world.add(keep_minutes=0, timeout_seconds=60).spec.uid
+    world.claim()
+    world.now += MINUTE
+    failed, removed = world.expire()
+    assert isinstance(failed, JobChanged)
+    assert (failed.uid, failed.standing.state, failed.standing.updated) == (uid, State.FAILED, world.now)
+    assert removed == JobRemoved("q", uid)
+
+
+def test_zero_is_never_for_timeouts(world: World) -> None:
+    queued, claimed = world.add(priority=-1, timeout_time=0), world.add(timeout_seconds=0)
+    world.claim()
+    world.now += FAR
+    assert world.read(queued.spec.uid).state is State.QUEUED
+    assert world.read(claimed.spec.uid).state is State.INPROGRESS
+    assert not world.tables.deadlines
+
+
+def test_a_clock_that_goes_back_brings_nothing_about(world: World) -> None:
+    uid = world.add().spec.uid
+    world.claim()
+    world.now -= 60 * MINUTE
+    assert world.expire() == []
+    assert world.update(uid, State.COMPLETE).updated == world.now
+    assert picture(world.tables)
+
+
+def test_time_goes_by_in_slices_over_all_queues(world: World) -> None:
+    world.create("other")
+    for queue in ("q", "other"):
+        for _ in range(5):
+            world.add(queue, timeout_time=NOW // 1000 + 1)
+    world.now += 1_000
+    assert len(expire(world.tables, world.now, 7)) == 7
+    assert len(world.expire()) == 10
+    assert not world.tables.deadlines

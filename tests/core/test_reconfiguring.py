@@ -1,0 +1,20 @@
+"""Making queues and their keys."""
+
+import pytest
+
+from jobengine.core.errors import QueueExists
+from tests.core.worlds import KEY, World
+
+
+@pytest.mark.parametrize("key", [KEY, b"another"])
+def test_a_name_is_taken_with_any_key(world: World, key: bytes) -> None:
+    with pytest.raises(QueueExists):
+        world.create(key=key)
+
+
+def test_the_key_is_kept_as_a_digest_of_the_queues_own(world: World) -> None:
+    world.create("other")
+    one, other = (world.tables.queues[name].queue for name in ("q", "other"))
+    assert one.digest != other.digest
+    assert one.salt != other.salt
+    assert one.digest not in repr(one)
