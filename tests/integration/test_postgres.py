@@ -226,6 +226,8 @@ def test_the_database_is_killed_and_what_was_acknowledged_is_there_and_the_serve
         _progress(book)
         _judge(book, workers, other)
         assert (one.stop(), other.stop()) == (0, 0)
+        # The driver's own lines would say nothing new.
+        assert "psycopg" not in one.log + other.log
 
 
 def test_the_primary_is_killed_its_standby_takes_over_and_nothing_is_lost_or_held_twice(

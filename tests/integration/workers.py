@@ -21,6 +21,8 @@ from .daemons import Client, Reply, until
 
 #: Seconds that a claim waits. Short, since a hold counts from when the claim was sent.
 WAIT: Final = 0.2
+#: If a server was killed within this many seconds of a claim that was answered with nothing, that may have got a job.
+NEAR: Final = 1
 #: Seconds by which the clocks of the worker and of the server may differ in counting a lease: both in milliseconds.
 ROUNDING: Final = 0.005
 
@@ -85,14 +87,11 @@ class Worker:
     make_client: Callable[[], Client]
     stop: threading.Event
     queue: str = "q"
-    #: Whether a server may still claim a job for a claim that it has answered with nothing. It puts the job back then,
-    #: unless it is killed before that.
-    puts_back: bool = False
     holds: list[Hold] = field(factory=list)
     #: Names of workers that asked for a job and got no answer: each may have claimed one.
     unanswered: list[str] = field(factory=list)
-    #: When claims were last answered with nothing.
-    _empty: list[float] = field(factory=list, init=False)
+    #: Names of workers whose claim was answered with nothing, and when.
+    empty: list[tuple[str, float]] = field(factory=list)
     #: Answers that are wrong.
     wrong: list[tuple[str, Hold | None, Reply]] = field(factory=list)
     deaths: int = 0
@@ -118,7 +117,7 @@ class Worker:
         try:
             reply = self._connected().take(self.queue, wait=WAIT, worker=name)
         except (OSError, HTTPException):
-            self.unanswered += [name] * (1 + self._just_empty(sent))
+            self.unanswered.append(name)
             self._hang_up()
             time.sleep(0.05)
             return None
@@ -128,18 +127,12 @@ class Worker:
             return None
         if reply.status != 200:
             self._expect(reply.status == 204, "claim", None, reply)
-            self._empty.append(began)
+            self.empty.append((name, began))
             return None
         (job,) = reply.json["jobs"]
         hold = Hold(name, job["uid"], job["attempts"], job["lease"], job["timeout_seconds"], began, sent, began)
         self.holds.append(hold)
         return hold
-
-    def _just_empty(self, now: float) -> int:
-        """How many claims were answered with nothing within the last second, and may still have got a job."""
-        recent = [one for one in self._empty if one > now - 1]
-        self._empty = []
-        return len(recent) if self.puts_back else 0
 
     def _work(self, hold: Hold) -> bool:
         """Work on a job; whether the worker is still alive afterwards."""
@@ -220,16 +213,17 @@ class Workforce:
 
     workers: list[Worker]
     stop: threading.Event
+    #: When servers were killed that may still claim a job for a claim that they have answered with nothing. They put it
+    #: back, unless they are killed before that.
+    kills: list[float] = field(factory=list)
     _threads: list[threading.Thread] = field(factory=list)
 
     @classmethod
-    def of(
-        cls, make_client: Callable[[], Client], queue: str = "q", *, puts_back: bool = False, **numbers: int
-    ) -> "Workforce":
+    def of(cls, make_client: Callable[[], Client], queue: str = "q", **numbers: int) -> "Workforce":
         """A workforce with this many workers of each kind, by its name in lower case."""
         stop = threading.Event()
         kinds = [Kind(name) for name, number in numbers.items() for _ in range(number)]
-        return cls([Worker(place, kind, make_client, stop, queue, puts_back) for place, kind in enumerate(kinds)], stop)
+        return cls([Worker(place, kind, make_client, stop, queue) for place, kind in enumerate(kinds)], stop)
 
     def start(self) -> None:
         self._threads = [threading.Thread(target=worker.run) for worker in self.workers]
@@ -247,7 +241,9 @@ class Workforce:
 
     @property
     def unanswered(self) -> Counter[str]:
-        return Counter(name for worker in self.workers for name in worker.unanswered)
+        names = Counter(name for worker in self.workers for name in worker.unanswered)
+        empty = (one for worker in self.workers for one in worker.empty)
+        return names + Counter(name for name, at in empty if any(abs(at - kill) < NEAR for kill in self.kills))
 
     @property
     def wrong(self) -> list[Any]:

@@ -51,7 +51,7 @@ class _Campaign:
 
     def __attrs_post_init__(self) -> None:
         self.owners = make_owners(self.chance, loader=False)
-        self.workforce = Workforce.of(self.connect, "work", puts_back=True, good=30, slow=10, mortal=10)
+        self.workforce = Workforce.of(self.connect, "work", good=30, slow=10, mortal=10)
 
     def connect(self) -> Client:
         return Caller(self.chance.choice(self.daemons).port, sampled=True)
@@ -82,6 +82,7 @@ class _Campaign:
         require(not self.workforce.wrong, f"answers to workers: {self.workforce.wrong[:3]}")
 
     def _kill(self, kind: str) -> None:
+        self.workforce.kills.append(time.monotonic())
         match kind:
             case "daemon":
                 daemon = self.chance.choice(self.daemons)

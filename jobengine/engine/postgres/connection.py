@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from logging import NullHandler, getLogger
 from typing import Any, Final, LiteralString
 
 from attrs import frozen
@@ -14,6 +15,10 @@ from ...storage.errors import StorageError
 from .arrays import register
 
 __all__ = ["BadUrl", "Row", "Statement", "connected", "failures_told", "rights_told", "together"]
+
+# The driver writes a line for each pipeline that an error has ended. The error is raised too, and most are conflicts,
+# after which the batch is carried out again.
+getLogger("psycopg").addHandler(NullHandler())
 
 #: A row of an answer.
 Row = tuple[Any, ...]
