@@ -14,10 +14,11 @@ class Beats(Generic[T]):
     """Repeated beats for several holders, each at its own interval."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, T]] = []
+        #: When each beat is due, the number of the entry, the holder, and the seconds between its beats.
+        self._heap: list[tuple[float, int, T, float]] = []
         self._number = 0
-        #: The active holders: the number of their entry in the heap, and the seconds between beats.
-        self._going: dict[T, tuple[int, float]] = {}
+        #: The active holders, and the numbers of their entries in the heap.
+        self._going: dict[T, int] = {}
 
     def __len__(self) -> int:
         return len(self._going)
@@ -25,8 +26,8 @@ class Beats(Generic[T]):
     def add(self, holder: T, now: float, interval: float) -> None:
         """Start a holder; its first beat is one interval from now."""
         self._number += 1
-        self._going[holder] = (self._number, interval)
-        heappush(self._heap, (now + interval, self._number, holder))
+        self._going[holder] = self._number
+        heappush(self._heap, (now + interval, self._number, holder, interval))
 
     def remove(self, holder: T) -> None:
         """Stop a holder, if it was not stopped before."""
@@ -44,14 +45,14 @@ class Beats(Generic[T]):
         """The holders whose beat is due; the next beat of each is one interval from now."""
         holders = []
         while (at := self.next_at()) is not None and at <= now:
-            holder = heappop(self._heap)[2]
+            _, _, holder, interval = heappop(self._heap)
             holders.append(holder)
-            self.add(holder, now, self._going[holder][1])
+            self.add(holder, now, interval)
         return holders
 
     def _forget_ended(self) -> None:
         while self._heap and not self._is_going(self._heap[0]):
             heappop(self._heap)
 
-    def _is_going(self, entry: tuple[float, int, T]) -> bool:
-        return self._going.get(entry[2], (0, 0))[0] == entry[1]
+    def _is_going(self, entry: tuple[float, int, T, float]) -> bool:
+        return self._going.get(entry[2]) == entry[1]

@@ -7,7 +7,9 @@ of newer servers are kept. Seconds and minutes become timedelta, times become da
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+
+from msgspec.json import decode
 
 __all__ = [
     "Access",
@@ -140,8 +142,25 @@ def _attempts(history: list[Any]) -> tuple[Attempt, ...]:
 class Job(Answer):
     """A job as it was when the server answered."""
 
-    __slots__ = ()
+    __slots__ = ("_json",)
     _shown = ("uid", "state", "priority")
+
+    @classmethod
+    def later(cls, json: bytes) -> Self:
+        """A job from its JSON, which is read when the job is first looked at: most that were added never are."""
+        job = cls.__new__(cls)
+        object.__setattr__(job, "_json", json)
+        return job
+
+    if not TYPE_CHECKING:  # otherwise every misspelt name would have a type
+
+        def __getattr__(self, name: str) -> Any:
+            """Read the JSON; called for what the job does not have, and that is `raw` at first."""
+            if name != "raw":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            raw = decode(self._json)
+            object.__setattr__(self, "raw", raw)
+            return raw
 
     #: Identifies it in its queue: a UUID as text.
     uid = Field[str]("uid")

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import Job, JobEvent, NewJob, QueueStats, TooManyRequests
+from jobengine.client import Job, JobEvent, NewJob, QueueStats, TooManyRequests, values
+from jobengine.client.chunks import read
 from jobengine.client.errors import JobEngineError, JobNotFound, QueueExists, QueueNotFound, Unavailable, error_of
 from jobengine.client.event_stream import EventParser
+from jobengine.client.http import Response
 from jobengine.client.jobs import changes_json, changes_value, filter_query, filter_value, job_json
 from jobengine.client.leases import Beats
 from jobengine.client.retrying import Patience
@@ -158,6 +160,38 @@ def test_an_answer_can_not_be_changed_and_is_equal_to_another_like_it() -> None:
     assert job == copy.deepcopy(job) == pickle.loads(pickle.dumps(job))
     event = JobEvent({"uid": "u", "at": 1.5}, "e-1")
     assert (pickle.loads(pickle.dumps(event)).id, event.at.microsecond) == ("e-1", 500_000)
+
+
+def test_jobs_that_were_added_are_decoded_when_they_are_looked_at_and_then_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded: list[bytes] = []
+
+    def decode(text: bytes) -> Any:
+        decoded.append(text)
+        return json.loads(text)
+
+    monkeypatch.setattr(values, "decode", decode)
+    first, second = read(Response(201, {}, b'{"jobs":[{"uid":"u","priority":3},{"uid":"v"}]}'), 0)
+    assert decoded == []
+    assert (first.uid, first.priority, first.raw) == ("u", 3, {"uid": "u", "priority": 3})
+    assert decoded == [b'{"uid":"u","priority":3}']
+    assert second == Job({"uid": "v"}) == pickle.loads(pickle.dumps(second))
+
+
+def test_a_job_that_is_not_decoded_yet_has_no_other_attributes_than_one_that_is() -> None:
+    (job,) = read(Response(201, {}, b'{"jobs":[{"uid":"u"}]}'), 0)
+    with pytest.raises(AttributeError, match="'Job' object has no attribute 'prioritty'"):
+        job.prioritty  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError):
+        job.raw = {}
+    assert (job.uid, copy.deepcopy(job)) == ("u", job)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"jobs":'])
+def test_an_answer_to_many_jobs_that_is_not_json_is_an_error(body: bytes) -> None:
+    with pytest.raises(JobEngineError, match="not JSON"):
+        read(Response(201, {}, body), 0)
 
 
 def test_the_repr_of_an_answer_is_short_and_has_no_lease_and_no_content() -> None:

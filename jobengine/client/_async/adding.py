@@ -37,12 +37,12 @@ async def add_in_chunks(
             response = None if under_way is None else await caller.answer(*under_way)
             under_way = (request, await caller.begin(request)) if response is None or is_good(response) else None
             if response is not None:
-                jobs = read(response, added)
+                jobs = read(response, added, brief=brief)
                 added += len(jobs)
                 yield jobs
         if under_way is not None:
             last, under_way = under_way, None
-            yield read(await caller.answer(*last), added)
+            yield read(await caller.answer(*last), added, brief=brief)
     finally:
         if under_way is not None and under_way[1] is not None:
             under_way[1].abort()

@@ -38,12 +38,12 @@ def add_in_chunks(
             response = None if under_way is None else caller.answer(*under_way)
             under_way = (request, caller.begin(request)) if response is None or is_good(response) else None
             if response is not None:
-                jobs = read(response, added)
+                jobs = read(response, added, brief=brief)
                 added += len(jobs)
                 yield jobs
         if under_way is not None:
             last, under_way = under_way, None
-            yield read(caller.answer(*last), added)
+            yield read(caller.answer(*last), added, brief=brief)
     finally:
         if under_way is not None and under_way[1] is not None:
             under_way[1].abort()
