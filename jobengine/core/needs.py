@@ -16,12 +16,12 @@ from .access import derived_uid
 from .model import Grant, Job, Position, Queue, QueueCounts, Rank, State
 from .sorting import Sort
 from .tables import Table
+from .values import Value
 
 __all__ = ["Needs", "NotLoaded", "PageOf", "PartialTable", "PartialTables", "ReadyOf", "needs"]
 
 
-@frozen
-class ReadyOf:
+class ReadyOf(Value, frozen=True):
     """The first jobs that can be claimed."""
 
     #: At most this many.
@@ -30,8 +30,7 @@ class ReadyOf:
     tags: tuple[str, ...]
 
 
-@frozen
-class PageOf:
+class PageOf(Value, frozen=True):
     """Jobs in some order, and whether more follow: see Table.page."""
 
     after: Position | None
@@ -40,8 +39,7 @@ class PageOf:
     sort: Sort | None = None
 
 
-@frozen(kw_only=True)
-class Needs:
+class Needs(Value, frozen=True, kw_only=True):
     """What a command needs besides the queue itself and its next arrival number."""
 
     #: The jobs with these uids, if they are there.

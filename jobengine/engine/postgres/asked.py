@@ -9,6 +9,7 @@ from ...core import commands as c
 from ...core.access import authorise
 from ...core.errors import DomainError, QueueNotFound
 from ...core.needs import Needs, needs
+from ...core.values import Value
 from .rows import Known
 
 __all__ = ["BATCHED", "Asked", "Part", "Task", "asked", "changes_jobs", "names_of", "overlaps", "parts_of"]
@@ -56,8 +57,7 @@ _OVERLAPPING: Final = (
 )
 
 
-@frozen
-class Part:
+class Part(Value, frozen=True):
     """A command about one queue, and what it needs of it."""
 
     command: c.QueueCommand[object]

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from logging import NullHandler, getLogger
 from typing import Any, Final, LiteralString
 
-from attrs import frozen
 from psycopg import Connection, Cursor, InterfaceError, Notify, OperationalError, Pipeline, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import DiskFull, InsufficientPrivilege
 from psycopg.pq import PipelineStatus
 
+from ...core.values import Value
 from ...storage.errors import StorageError
 from .arrays import register
 
@@ -64,8 +64,7 @@ class BadUrl(StorageError):
     """DATABASE_URL is not a connection string."""
 
 
-@frozen
-class Statement:
+class Statement(Value, frozen=True):
     """A statement and its parameters."""
 
     text: LiteralString

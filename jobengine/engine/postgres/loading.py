@@ -170,10 +170,17 @@ def begin_and_load(
     now = now_of(rows, answers[len(opening) - 1], profile)
     if not now.confirms(guess):
         return now, None
-    loaded.now, loaded.asked = now, [asked(task, now.known, now.elapsed) for task in tasks]
+    loaded.now = now
+    if _has_old_keys(now):
+        loaded.asked = [asked(task, now.known, now.elapsed) for task in tasks]
     loading.take(queries, answers[len(opening) :])
     loading.fill()
     return now, loaded
+
+
+def _has_old_keys(now: Now) -> bool:
+    """Whether there are keys that run out."""
+    return any(one.queue.old_key is not None for one in now.known.values())
 
 
 def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> Loaded:

@@ -35,17 +35,18 @@ _NOTIFY: Final[LiteralString] = "SELECT pg_notify('jobengine', said) FROM unnest
 
 def news_of(result: Result) -> News:
     """The news that a batch makes."""
-    news = set()
+    ready, ended, changed = set[str](), set[str](), set[str]()
     for swap in result.swaps:
-        if isinstance(swap, QueueSwap):
-            news |= {(kind, swap.queue) for kind in (READY, ENDED, EVENTS)}
-        elif isinstance(swap, JobSwap):
-            if swap.new is None or swap.new.state in FINISHED:
-                news.add((ENDED, swap.queue))
-            elif has_become_ready(swap.old, swap.new):
-                news.add((READY, swap.queue))
-    changed = {swap.queue for swap in result.swaps if isinstance(swap, JobSwap)}
-    return news | {(EVENTS, name) for name in changed if result.now.known[name].watched}
+        if isinstance(swap, JobSwap):
+            changed.add(swap.queue)
+            if swap.new is None or swap.new.standing.state in FINISHED:
+                ended.add(swap.queue)
+            elif swap.queue not in ready and has_become_ready(swap.old, swap.new):
+                ready.add(swap.queue)
+    queues = {swap.queue for swap in result.swaps if isinstance(swap, QueueSwap)}
+    watched = {name for name in changed if result.now.known[name].watched}
+    kinds = ((READY, ready | queues), (ENDED, ended | queues), (EVENTS, watched | queues))
+    return {(kind, name) for kind, names in kinds for name in names}
 
 
 def listening(url: str) -> "Connection[Row]":

@@ -8,7 +8,8 @@ all. But they notice when two transactions conflict, and one of them is carried 
 import re
 from typing import Final, LiteralString
 
-from attrs import evolve, frozen
+from attrs import frozen
+from msgspec.structs import replace
 from psycopg import Connection
 
 from .connection import Row, Statement
@@ -39,7 +40,7 @@ class Profile:
         """A statement that loads rows, as it is sent to such a database."""
         if self.locks:
             return statement
-        return evolve(statement, text=_LOCKS.sub("", statement.text))
+        return replace(statement, text=_LOCKS.sub("", statement.text))
 
 
 LOCKING: Final = Profile(begin="BEGIN", locks=True, notifies=True, arrival=f"SELECT nextval('batch') << {ARRIVALS}")
