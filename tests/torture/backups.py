@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from tests.integration.daemons import DEADLINE, SECRET, Client, Daemon
+from tests.integration.daemons import DEADLINE, SECRET, Client, Daemon, until
 
 from . import db_tool
 from .crew import Caller, Crew, TracedOwner, judge_all, judge_copy, make_owners, require
@@ -56,6 +56,8 @@ class _Campaign:
     def back_up(self, copy: Path, *, over_http: bool) -> None:
         with Crew(self.owners, self.connect).at_work():
             time.sleep(self.chance.uniform(*LOADED))
+            # On a slow machine an owner may not have had its first answer yet.
+            until("each owner has a state", lambda: all(owner.trace for owner in self.owners))
             begins = [len(owner.trace) - 1 for owner in self.owners]
             self.trial.back_up(self.daemon, copy, over_http=over_http)
         self._judge(copy, begins)
