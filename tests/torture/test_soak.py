@@ -1,0 +1,58 @@
+"""A soak of seconds, and that its judge notices what is wrong."""
+
+import io
+
+import pytest
+
+from tests.integration.daemons import Reply
+from tests.integration.workers import Hold
+
+from .owner import Disagreement
+from .soak import Soak, judge, run
+
+
+@pytest.mark.slow
+def test_servers_that_are_killed_in_turn_lose_nothing() -> None:
+    out = io.StringIO()
+    run(seconds=4, every=1.5, rate=40, out=out)
+    *_, last = out.getvalue().splitlines()
+    assert last.startswith("2 kills, 1")
+    assert last.endswith("nothing lost, nothing held twice")
+
+
+def soak_of_two_jobs() -> Soak:
+    soak = Soak([], rate=1)
+    soak.added = {"a": 0.001, "b": 0.002}
+    soak.finished = {"a"}
+    return soak
+
+
+def test_what_was_not_acknowledged_may_be_there() -> None:
+    verdict = judge(soak_of_two_jobs(), {"a": "complete", "b": "queued", "c": "queued"})
+    assert verdict == "3 jobs are there, 2 were acknowledged, 0 claims"
+
+
+@pytest.mark.parametrize(
+    ("kept", "why"),
+    [({"a": "complete"}, "lost"), ({"a": "inprogress", "b": "complete"}, "reported complete")],
+)
+def test_what_is_missing_or_undone_is_noticed(kept: dict[str, str], why: str) -> None:
+    with pytest.raises(Disagreement, match=why):
+        judge(soak_of_two_jobs(), kept)
+
+
+def test_a_job_with_two_holders_is_noticed() -> None:
+    soak = soak_of_two_jobs()
+    soak.holds = [
+        Hold(worker, "a", number, "", 5, began, began, began)
+        for worker, number, began in [("v", 1, 0.0), ("w", 2, 3.0)]
+    ]
+    with pytest.raises(Disagreement, match="two holders"):
+        judge(soak, {"a": "complete", "b": "queued"})
+
+
+def test_a_wrong_answer_is_noticed() -> None:
+    soak = soak_of_two_jobs()
+    soak.wrong = [Reply(500, {}, b"")]
+    with pytest.raises(Disagreement, match="wrong answers"):
+        judge(soak, {"a": "complete", "b": "queued"})
