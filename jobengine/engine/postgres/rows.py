@@ -6,7 +6,7 @@ tenth of a job's time in bulk, see docs/performance.md.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import define, field, frozen
 
@@ -17,7 +17,10 @@ from ...core.queue_table import Place
 from ...storage.errors import Damaged, NewerFormat
 from .sealing import Seal
 
-__all__ = ["FINISHED_FROM", "PLACES", "READY", "Known", "Rows", "place_of"]
+__all__ = ["FINISHED_FROM", "MOST_QUEUES", "PLACES", "READY", "Known", "Rows", "keep", "place_of"]
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 #: The column `place` is an index into these.
 PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, Place.FAILED)
@@ -27,6 +30,8 @@ FINISHED_FROM: Final = 3
 #: The most records in each half of the cache, and the most bytes of one: 16 MiB, and as much again for facts.
 _KEPT: Final = 4_096
 _LONG: Final = 2_048
+#: The most queues that a cache keeps.
+MOST_QUEUES: Final = 20_000
 #: The largest number in a column; later than any time.
 _MOST: Final = (1 << 63) - 1
 
@@ -44,6 +49,13 @@ class Known:
     watched: bool
     #: Whether some of its jobs are due.
     due: bool
+
+
+def keep(queues: dict[K, V], key: K, value: V) -> None:
+    """Put a value into a cache of queues. It is emptied when it is full: only so it loses queues that were deleted."""
+    if len(queues) >= MOST_QUEUES:
+        queues.clear()
+    queues[key] = value
 
 
 @define
@@ -72,14 +84,15 @@ class Rows:
 
     seal: Seal
     _cache: _RecordCache = field(factory=_RecordCache, init=False)
-    #: A cache of queues by number, each with its revision, so that each revision is decrypted once.
+    #: A cache of queues by number, each with its revision, so that a revision is seldom decrypted twice.
     _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
 
     def queue(self, number: int, rev: int, sealed: bytes) -> Queue:
         """The queue in a row."""
         kept = self._queues.get(number)
         if kept is None or kept[0] != rev:
-            kept = self._queues[number] = (rev, self._open_queue(sealed))
+            kept = (rev, self._open_queue(sealed))
+            keep(self._queues, number, kept)
         return kept[1]
 
     def _open_queue(self, sealed: bytes) -> Queue:

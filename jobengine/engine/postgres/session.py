@@ -29,7 +29,7 @@ from .conflicts import BackOff, share
 from .connection import Row, Statement, connected, together
 from .loading import Loaded, Redo, begin_and_load, load, load_due
 from .profile import LOCKING, Profile
-from .rows import Known, Rows
+from .rows import Known, Rows, keep
 from .snapshots import oldest_snapshot
 from .tidying import Tidying
 
@@ -218,7 +218,8 @@ class Session:
 
     def _carry_out(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Result:
         loaded = self._load_by_guess(connection, tasks) or self._load(connection, tasks)
-        self._known |= loaded.now.known
+        for name, known in loaded.now.known.items():
+            keep(self._known, name, known)
         return self._commit(connection, loaded)
 
     def _load_by_guess(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Loaded | None:
