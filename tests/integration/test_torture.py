@@ -54,7 +54,7 @@ def test_a_daemon_that_loses_a_job_fails_and_its_database_and_log_are_kept(tmp_p
     out = io.StringIO()
     trial = Kills(kills=1, cargo=10, patience=1, make_daemon=Forgetful)
     assert run([trial], seconds=0, seed=1, out=out)["kills"].problems == 1
-    assert "queue 'cargo', which nobody has touched, has changed" in out.getvalue()
+    assert "queue 'cargo', which no client changes, has changed" in out.getvalue()
     assert "kills failed with seed 1" in out.getvalue()
     (left,) = tmp_path.iterdir()
     assert {"jobengine.jedb", "log"} <= {path.name for path in (left / "home").iterdir()}
