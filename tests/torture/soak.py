@@ -36,6 +36,8 @@ from .crew import Caller, require
 CONNECTIONS: Final = 8
 #: Seconds of a lease. A job of a worker whose answer was lost goes to another one after it.
 LEASE: Final = 5
+#: All are kept until the database is compared with the record.
+HOW: Final = {"timeout_seconds": LEASE, "max_attempts": 100, "keep_minutes": 10_000}
 #: Seconds between two attempts of a request without an answer.
 AGAIN: Final = 0.1
 
@@ -119,7 +121,7 @@ class Soak:
         caller = _Caller(self.daemons, random.Random(place))
         while (due := self._due.get()) is not None:
             uid = str(uuid4())
-            job = {"uid": uid, "content": {"number": len(self.added)}, "timeout_seconds": LEASE, "max_attempts": 100}
+            job = {"uid": uid, "content": {"number": len(self.added)}, **HOW}
             reply = caller.call("PUT", "/api/v1/job", {"queue_name": "q", "job": job})
             self._expect(reply, 200, 201)
             self.added[uid] = time.monotonic() - due
