@@ -47,13 +47,13 @@ def read(response: Response, added: int, *, brief: bool = False) -> list[Job]:
     """
     The jobs of an answer. An error names the bad job by its index among all; `added` were added before.
 
-    Whole jobs are decoded later, if somebody looks at them: to split the answer takes a third of the time.
+    Whole jobs are decoded when they are first looked at: only to split the answer takes a third of the time.
     """
     if not is_good(response):
         error = calls.failure(response, calls.ADD_JOBS.special)
         raise _placed(error, added)
     if not brief:
-        with suppress(ValueError):  # it is one job, that was sent alone, or no JSON
+        with suppress(ValueError):  # one job that was sent alone, or no JSON
             return [Job.later(bytes(job)) for job in _added(response.body).jobs]
     answer = calls.json_of(response)
     return [Job(job) for job in answer["jobs"]] if "jobs" in answer else [Job(answer)]

@@ -155,7 +155,7 @@ class Job(Answer):
     if not TYPE_CHECKING:  # otherwise every misspelt name would have a type
 
         def __getattr__(self, name: str) -> Any:
-            """Read the JSON; called for what the job does not have, and that is `raw` at first."""
+            """Read the JSON. Python calls this for attributes that are not set, such as `raw` of a job from `later`."""
             if name != "raw":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
             raw = decode(self._json)

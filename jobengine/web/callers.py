@@ -28,7 +28,7 @@ _UID: Final = re.compile("[0-9A-Fa-f-]{36}")
 
 
 class _Told(Struct, frozen=True):
-    """What there is to tell of a type of commands."""
+    """How the log describes commands of one type."""
 
     #: Whether it has a uid.
     uid: bool

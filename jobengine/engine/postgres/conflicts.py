@@ -29,10 +29,10 @@ class BackOff:
     chance: Callable[[], float] = random.random
 
     def wait(self, conflicts: int) -> None:
-        """Wait after so many conflicts in a row."""
+        """Wait after this many conflicts in a row."""
         self.sleep(self.chance() * _FIRST * 2 ** (conflicts - 1))
 
 
 def share(tasks: Sequence[T], conflicts: int) -> Sequence[T]:
-    """What to carry out after so many conflicts in a row: all of it, half of it after two, a quarter after three …"""
+    """The tasks to carry out after this many conflicts in a row: all; half of them after two, a quarter after three."""
     return tasks[: max(1, len(tasks) >> max(0, conflicts - 1))]

@@ -52,7 +52,7 @@ class Known:
 
 
 def keep(queues: dict[K, V], key: K, value: V) -> None:
-    """Put a value into a cache of queues. It is emptied when it is full: only so it loses queues that were deleted."""
+    """Put a value into a cache of queues, and empty it first if it is full: deleted queues leave it in no other way."""
     if len(queues) >= MOST_QUEUES:
         queues.clear()
     queues[key] = value

@@ -1,4 +1,4 @@
-"""Writes the changes of a batch: a column after the other, which takes less time than a row after the other."""
+"""Writes the changes of a batch column by column, which takes less time than row by row."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
