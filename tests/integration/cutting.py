@@ -111,15 +111,24 @@ class CuttingProxy:
             left = self._left[direction]
             if left is None:
                 return data, False
-            if len(data) < left:
+            if self._spares(direction, len(data), left):
                 self._left[direction] = left - len(data)
                 return data, False
             self._left[direction] = None
             return data[:left], True
 
+    def _spares(self, direction: str, length: int, left: int) -> bool:
+        """Whether bytes of this length are passed without a cut, of which `left` are to pass before it."""
+        return length < left
+
 
 class UnixProxy(CuttingProxy):
-    """The same for a server with a Unix socket."""
+    """
+    The same for a server with a Unix socket.
+
+    It does not cut just after a whole answer: the client would notice it only at its next request, and connect anew
+    while the next cut is prepared.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -131,3 +140,6 @@ class UnixProxy(CuttingProxy):
         server = socket.socket(socket.AF_UNIX)
         server.connect(str(self._path))
         return server
+
+    def _spares(self, direction: str, length: int, left: int) -> bool:
+        return super()._spares(direction, length, left) or (direction == "answer" and length == left)

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -203,12 +204,18 @@ def _pgbouncer(cluster: Cluster, home: Path, *settings: str) -> Iterator[str]:
     process = subprocess.Popen(cluster.as_its_user("pgbouncer", "-q", str(home / "pgbouncer.ini")))
     url = f"host={home} port=6432 user=jobengine dbname="
     try:
-        until("it listens", (home / ".s.PGSQL.6432").exists)
+        until("it listens", lambda: _listens(home / ".s.PGSQL.6432"))
         yield url
     finally:
         # Asked to end, it would wait for its clients.
         process.kill()
         process.wait()
+
+
+def _listens(path: Path) -> bool:
+    """Whether a Unix socket takes connections; its file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as tried:
+        return tried.connect_ex(str(path)) == 0
 
 
 #: As few connections as possible, which all share; older releases know nothing of what was prepared.
