@@ -24,8 +24,8 @@ OF_POSTGRES: Final = (
         "job-lock",
         "that whoever changes a job locks it before the rules are asked",
         _LOADING,
-        'text = _BY_UID + " FOR UPDATE OF j" if self.locks else _BY_UID',
-        "text = _BY_UID",
+        '(" FOR UPDATE OF j" if self.locks else "")',
+        '""',
         (f"{_RACES}::test_of_two_who_delete_a_job_at_once_one_is_told_that_it_is_gone",),
     ),
     Mutant(

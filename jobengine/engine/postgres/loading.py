@@ -13,7 +13,7 @@ from ...core.needs import Needs, NotLoaded, PartialTable, PartialTables
 from ...core.queue_table import Place
 from ...core.sorting import Sort
 from ...core.state import Tables
-from .arrays import bigints, byteas, texts
+from .arrays import Array, bigints, byteas, texts
 from .asked import Asked, Part, Task, asked, changes_jobs
 from .beginning import Now, now_of, queues_read
 from .connection import Row, Statement, together
@@ -32,14 +32,19 @@ _DUE: Final[LiteralString] = (
     "SELECT queue_id, uid, sealed, said FROM job WHERE queue_id = %s AND {due} <= %s ORDER BY {due} LIMIT %s "
     "FOR UPDATE SKIP LOCKED"
 )
-_BY_UID: Final[LiteralString] = (
-    "SELECT j.queue_id, j.uid, j.sealed, j.said FROM unnest(%s::bigint[], %s::text[]) AS w (queue_id, uid) "
-    "JOIN job j USING (queue_id, uid) ORDER BY j.queue_id, j.uid"
+_NAMED: Final[LiteralString] = (
+    "SELECT j.queue_id, j.uid, j.sealed, j.said FROM ({which}) w JOIN job j USING (queue_id, uid) "
+    "ORDER BY j.queue_id, j.uid"
 )
+_BY_UID: Final[LiteralString] = "SELECT * FROM unnest(%s::bigint[], %s::text[]) AS u (queue_id, uid)"
 _BY_KEY: Final[LiteralString] = (
-    "SELECT j.queue_id, j.uid, j.sealed, j.said FROM unnest(%s::bigint[], %s::bytea[]) AS w (queue_id, unique_key) "
-    "JOIN job j USING (queue_id, unique_key) ORDER BY j.queue_id, j.uid FOR UPDATE OF j"
+    "SELECT j.queue_id, j.uid FROM unnest(%s::bigint[], %s::bytea[]) AS k (queue_id, unique_key) "
+    "JOIN job j USING (queue_id, unique_key)"
 )
+_UNION: Final[LiteralString] = " UNION "
+#: Whoever adds jobs to a queue with a limit locks this as a unique key; the keys of jobs are never empty. The queue's
+#: row will not do: with events it is locked last, after the jobs.
+_LIMIT: Final = b""
 #: Makes the rows that are locked next.
 _KEYS: Final[LiteralString] = (
     "INSERT INTO unique_key SELECT * FROM unnest(%s::bigint[], %s::bytea[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING"
@@ -60,7 +65,6 @@ _TAGGED: Final[LiteralString] = (
     "WHERE o.queue_id = t.queue_id AND o.tag = ANY(%s) AND o.inv_prio = t.inv_prio AND o.arrival = t.arrival "
     "AND o.uid = t.uid) = %s"
 )
-_LOCK_QUEUES: Final[LiteralString] = "SELECT 1 FROM queue WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 _SIZES: Final[LiteralString] = "SELECT queue_id, sum(jobs)::bigint FROM tally WHERE queue_id = ANY(%s) GROUP BY 1"
 _COUNTS: Final[LiteralString] = (
     "SELECT queue_id, place, sum(jobs)::bigint FROM tally WHERE queue_id = ANY(%s) GROUP BY 1, 2"
@@ -223,7 +227,7 @@ class _Loading:
         self._names = {one.id: name for name, one in self.loaded.now.known.items()}
 
     def load(self) -> None:
-        """Load jobs first, locked in the order queue, job, unique key; then figures."""
+        """Load jobs first, then figures."""
         parts = self._parts()
         self._find_page(parts)
         self._ask(self.queries())
@@ -231,10 +235,22 @@ class _Loading:
         self._ask(self._figures(parts))
 
     def queries(self) -> list[_Query]:
-        """What loads jobs, in the order of locks."""
+        """
+        What loads jobs, in the order of locks.
+
+        Unique keys come first, then jobs by uid, then claims, which wait for nobody. New jobs, the tally and queues
+        follow when the batch is written. So batches that wait for each other do not deadlock.
+        """
         parts = self._parts()
-        uids = self._uids(parts)
-        return [*self._sizes(parts), *self._by_uid(uids), *self._by_key(parts), *self._claims(parts, len(uids))]
+        uids, keys = self._uids(parts), self._keys(parts)
+        limited = sorted({self._id(part) for part in parts if part.needs.size})
+        return [
+            *self._lock_keys(sorted([*keys, *((queue_id, _LIMIT) for queue_id in limited)])),
+            *self._sizes(limited),
+            *self._next_arrival(parts),
+            *self._named(uids, keys),
+            *self._claims(parts, len(uids)),
+        ]
 
     def take(self, queries: Sequence[_Query], answers: Sequence[list[Row]]) -> None:
         """Take the answers to queries."""
@@ -283,34 +299,30 @@ class _Loading:
             wanted |= {(self._id(parts[0]), uid) for uid in self.loaded.page.uids}
         return sorted(wanted)
 
-    def _by_uid(self, uids: Sequence[tuple[int, str]]) -> list[_Query]:
-        if not uids:
-            return []
-        text = _BY_UID + " FOR UPDATE OF j" if self.locks else _BY_UID
-        return [
-            _Query(
-                Statement(text, [bigints([one[0] for one in uids]), texts([one[1] for one in uids])]), self._take_jobs
-            )
-        ]
+    def _keys(self, parts: Sequence[Part]) -> list[tuple[int, bytes]]:
+        return sorted({(self._id(part), self.rows.unique_key(key)) for part in parts for key in part.needs.unique_keys})
 
-    def _by_key(self, parts: Sequence[Part]) -> list[_Query]:
-        keys = sorted({(self._id(part), self.rows.unique_key(key)) for part in parts for key in part.needs.unique_keys})
-        if not keys:
-            return []
-        columns = [bigints([one[0] for one in keys]), byteas([one[1] for one in keys])]
-
+    def _lock_keys(self, keys: Sequence[tuple[int, bytes]]) -> list[_Query]:
         def check(answer: list[Row]) -> None:
             """Check that all keys are locked."""
             if len(answer) < len(keys):
                 # Another connection has just removed a key that no job used.
                 raise Redo
 
-        return [
-            _Query(Statement(_KEYS, columns), _ignore),
-            _Query(Statement(_LOCK_KEYS, columns), check),
-            # Their jobs are locked as well: a claim in the same batch may take them.
-            _Query(Statement(_BY_KEY, columns), self._take_jobs),
-        ]
+        columns = _key_columns(keys)
+        return (
+            [_Query(Statement(_KEYS, columns), _ignore), _Query(Statement(_LOCK_KEYS, columns), check)] if keys else []
+        )
+
+    def _named(self, uids: Sequence[tuple[int, str]], keys: Sequence[tuple[int, bytes]]) -> list[_Query]:
+        """The jobs with these uids, and the holders of these keys: a claim in the same batch may take those, too."""
+        named = [(_BY_UID, _uid_columns(uids))] if uids else []
+        named += [(_BY_KEY, _key_columns(keys))] if keys else []
+        if not named:
+            return []
+        which = _UNION.join(text for text, _ in named)
+        text = _NAMED.format(which=which) + (" FOR UPDATE OF j" if self.locks else "")
+        return [_Query(Statement(text, [column for _, columns in named for column in columns]), self._take_jobs)]
 
     def _claims(self, parts: Sequence[Part], others: int) -> list[_Query]:
         """The first jobs that can be claimed: as many as all claims take, and as many as other commands may change."""
@@ -342,17 +354,14 @@ class _Loading:
 
     # Numbers
 
-    def _sizes(self, parts: Sequence[Part]) -> list[_Query]:
-        """The next arrival number, and the sizes of queues with a limit; these queues stay locked."""
-        limited = sorted({self._id(part) for part in parts if part.needs.size})
-        queries = []
-        if limited:
-            queries = [_Query(Statement(_LOCK_QUEUES, [limited]), _ignore)]
-            queries += [_Query(Statement(_SIZES, [limited]), self._take_sizes)]
-            self.loaded.sizes = {self._names[queue_id]: 0 for queue_id in limited}
-        if any(isinstance(part.command, c.AddJobs) for part in parts):
-            queries.append(_Query(Statement(self.loaded.now.profile.arrival), self._take_arrival))
-        return queries
+    def _sizes(self, limited: Sequence[int]) -> list[_Query]:
+        """How many jobs these queues have; nobody else adds any, since their keys are locked."""
+        self.loaded.sizes = {self._names[queue_id]: 0 for queue_id in limited}
+        return [_Query(Statement(_SIZES, [limited]), self._take_sizes)] if limited else []
+
+    def _next_arrival(self, parts: Sequence[Part]) -> list[_Query]:
+        adds = any(isinstance(part.command, c.AddJobs) for part in parts)
+        return [_Query(Statement(self.loaded.now.profile.arrival), self._take_arrival)] if adds else []
 
     def _take_sizes(self, answer: list[Row]) -> None:
         self.loaded.sizes |= {self._names[queue_id]: size for queue_id, size in answer}
@@ -404,6 +413,14 @@ class _Loading:
 
         inv_prio, arrival = (0, 0) if job is None else (~job.spec.priority, job.spec.arrival)
         return _Query(Statement(_AHEAD, [self._id(part), inv_prio, arrival]), take)
+
+
+def _uid_columns(uids: Sequence[tuple[int, str]]) -> list[Array]:
+    return [bigints([one[0] for one in uids]), texts([one[1] for one in uids])]
+
+
+def _key_columns(keys: Sequence[tuple[int, bytes]]) -> list[Array]:
+    return [bigints([one[0] for one in keys]), byteas([one[1] for one in keys])]
 
 
 def _counts(jobs: "dict[Place, int]") -> QueueCounts:

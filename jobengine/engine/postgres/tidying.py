@@ -20,15 +20,18 @@ _EVENTS: Final = 600_000
 _LANES: Final = 86_400_000
 
 _GONE: Final[LiteralString] = "SELECT queue_id, at FROM gone ORDER BY at LIMIT 1 FOR UPDATE SKIP LOCKED"
+#: Rows that are locked are left for later: a batch that began before the queue was deleted may wait for others of them.
 _OF_QUEUE: Final[tuple[LiteralString, ...]] = (
-    "DELETE FROM job WHERE (queue_id, uid) IN (SELECT queue_id, uid FROM job WHERE queue_id = %s LIMIT %s)",
+    "DELETE FROM job WHERE (queue_id, uid) IN "
+    "(SELECT queue_id, uid FROM job WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
     "DELETE FROM tag WHERE (queue_id, tag, inv_prio, arrival, uid) IN "
-    "(SELECT queue_id, tag, inv_prio, arrival, uid FROM tag WHERE queue_id = %s LIMIT %s)",
+    "(SELECT queue_id, tag, inv_prio, arrival, uid FROM tag WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
     "DELETE FROM unique_key WHERE (queue_id, key) IN "
-    "(SELECT queue_id, key FROM unique_key WHERE queue_id = %s LIMIT %s)",
-    "DELETE FROM event WHERE (queue_id, last) IN (SELECT queue_id, last FROM event WHERE queue_id = %s LIMIT %s)",
+    "(SELECT queue_id, key FROM unique_key WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
+    "DELETE FROM event WHERE (queue_id, last) IN "
+    "(SELECT queue_id, last FROM event WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
     "DELETE FROM tally WHERE (queue_id, slot, place) IN "
-    "(SELECT queue_id, slot, place FROM tally WHERE queue_id = %s LIMIT %s)",
+    "(SELECT queue_id, slot, place FROM tally WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
 )
 _FORGET: Final[LiteralString] = "DELETE FROM gone WHERE queue_id = %s"
 #: First note which events are still kept, so that a watcher that asks for earlier ones is told that they are gone.
@@ -68,7 +71,8 @@ class Tidying:
         with connection.transaction():
             connection.execute(_EVENTS_FROM, [wall - _EVENTS])
             connection.execute(_OLD_EVENTS)
-            connection.execute(_OLD_LANES, [wall - _LANES])
+        # Alone, since batches lock their lane first and queues last.
+        connection.execute(_OLD_LANES, [wall - _LANES])
         removed = self._tidy_keys(connection)
         with connection.transaction():
             gone = connection.execute(_GONE).fetchone()

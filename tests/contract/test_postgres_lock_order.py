@@ -1,0 +1,115 @@
+"""Batches that wait for each other lock in one order, so none has to be carried out again after a deadlock."""
+
+from collections.abc import Callable, Iterator, Sequence
+from threading import Thread
+from typing import Any, Final, LiteralString
+
+import pytest
+from attrs import define
+from psycopg import Connection
+
+from jobengine.core import commands as c
+from jobengine.core.model import Defaults, State
+from jobengine.engine.postgres.asked import Task
+from jobengine.engine.postgres.connection import Row, connected
+from jobengine.engine.postgres.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.watching import Watch, Watches, begin_watch, read_watched
+from tests.contract.asking import KEY
+from tests.contract.postgres_world import session_on
+from tests.postgres import Database, until_waiting
+
+pytestmark = pytest.mark.slow
+
+WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
+FIRST, LAST = (f"00000000-0000-4000-8000-{at:012}" for at in range(2))
+#: Holds up batches that have locked all jobs and are about to commit: they count their changes there.
+_TALLY: Final[LiteralString] = "LOCK TABLE tally IN EXCLUSIVE MODE"
+_KEYS: Final[LiteralString] = "SELECT 1 FROM unique_key FOR UPDATE"
+
+
+@define
+class _Two:
+    """Two sessions, as the lanes of one server or those of two servers have."""
+
+    database: Database
+    one: Session
+    other: Session
+
+    def ask(self, *tasks: Task) -> None:
+        for outcome in self.one.carry_out(tasks).outcomes:
+            outcome.get()
+
+    def watch(self, queue: str) -> Watch:
+        rows = self.one.rows
+        return Watches().add(self.one.run(lambda its: begin_watch(its, rows, DATABASE_CLOCK, queue, None)))
+
+    def redone(self, locks: Sequence[LiteralString], tasks: Sequence[Task], others: Sequence[Task]) -> int:
+        """How many batches are redone if the second comes while the first waits for these locks."""
+        with connected(self.database.url) as holder:
+            holder.execute("BEGIN")
+            for lock in locks:
+                holder.execute(lock)
+            threads = [
+                _started(lambda: self.one.carry_out(tasks), holder, 1),
+                _started(lambda: self.other.carry_out(others), holder, 2),
+            ]
+            holder.execute("ROLLBACK")
+        for thread in threads:
+            thread.join()
+        return self.one.totals.redone + self.other.totals.redone
+
+
+def _started(work: Callable[[], object], holder: "Connection[Row]", waiting: int) -> Thread:
+    """A thread that does `work`, when so many connections wait."""
+    thread = Thread(target=work)
+    thread.start()
+    until_waiting(holder, waiting)
+    return thread
+
+
+@pytest.fixture
+def two(database: Database) -> Iterator[_Two]:
+    database.clear()
+    two = _Two(database, session_on(database.url), session_on(database.url))
+    two.ask(c.CreateQueue(**WHO))
+    two.ask(_new(uid=FIRST, unique_key="k"), _new(uid=LAST))
+    yield two
+    two.one.close()
+    two.other.close()
+
+
+def _new(**job: Any) -> c.AddJobs:
+    return c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}", **job),), defaults=Defaults())
+
+
+def _updates(*uids: str) -> c.UpdateJobs:
+    changes = c.Changes(state=State.COMPLETE)
+    return c.UpdateJobs(**WHO, updates=tuple(c.JobUpdate(uid=uid, changes=changes) for uid in uids))
+
+
+def test_in_a_watched_queue_with_a_limit_an_update_and_an_add_do_not_deadlock(two: _Two) -> None:
+    two.ask(c.ChangeQueue(**WHO, max_jobs=100))
+    two.watch("q")
+    assert two.redone([_TALLY], [_updates(LAST)], [_new(), _updates(LAST)]) == 0
+
+
+def test_an_add_with_the_unique_key_of_a_job_that_others_update_does_not_deadlock(two: _Two) -> None:
+    assert two.redone([_TALLY, _KEYS], [_updates(LAST), _new(unique_key="k")], [_updates(FIRST, LAST)]) == 0
+
+
+def test_a_look_for_the_events_of_several_queues_locks_the_first_queue_first(two: _Two) -> None:
+    two.ask(c.CreateQueue(queue="r", access_key=KEY))
+    watches = [(two.watch(queue), 0) for queue in ("q", "r")]
+    with connected(two.database.url) as holder:
+        # A read of the whole table finds the first one last.
+        holder.execute("UPDATE queue SET rev = rev WHERE id = (SELECT min(id) FROM queue)")
+        holder.execute("BEGIN")
+        holder.execute("SELECT 1 FROM queue ORDER BY id LIMIT 1 FOR UPDATE")
+
+        def look() -> None:
+            two.one.run(lambda connection: read_watched(connection, two.one.rows, DATABASE_CLOCK, watches))
+
+        thread = _started(look, holder, 1)
+        assert holder.execute("SELECT 1 FROM queue ORDER BY id OFFSET 1 FOR UPDATE NOWAIT").fetchall()
+        holder.execute("ROLLBACK")
+    thread.join()
