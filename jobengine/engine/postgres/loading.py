@@ -1,5 +1,6 @@
 """Loads what a batch needs from the database, as tables on which the rules can decide."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, LiteralString
 
@@ -56,9 +57,14 @@ _LOCK_KEYS: Final[LiteralString] = (
 #: A job whose time has come is not ready any more, even if that is not written yet.
 _CLAIM: Final[LiteralString] = (
     "WITH first AS MATERIALIZED (SELECT j.queue_id, j.uid, j.inv_prio, j.arrival, j.bytes, j.sealed, j.said "
-    "FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true) ORDER BY {order} LIMIT %s {lock}) "
+    "FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true) ORDER BY {order} LIMIT {most} {lock}) "
     "SELECT queue_id, uid, sealed, said FROM (SELECT *, sum(bytes) OVER (ORDER BY inv_prio, arrival) - bytes AS before "
     "FROM first) f WHERE before <= %s"
+)
+#: As many as claims take, and as many as other commands, whose jobs are locked already, may take from them.
+_MOST: Final[LiteralString] = (
+    "%s + (SELECT count(*) FROM unnest(%s::text[]) AS u (uid) JOIN job n USING (uid) "
+    "WHERE n.queue_id = %s AND n.place = 0)"
 )
 _TAGGED: Final[LiteralString] = (
     "tag t JOIN job j USING (queue_id, uid) WHERE t.queue_id = %s AND t.tag = %s AND (SELECT count(*) FROM tag o "
@@ -249,7 +255,7 @@ class _Loading:
             *self._sizes(limited),
             *self._next_arrival(parts),
             *self._named(uids, keys),
-            *self._claims(parts, len(uids)),
+            *self._claims(parts, uids),
         ]
 
     def take(self, queries: Sequence[_Query], answers: Sequence[list[Row]]) -> None:
@@ -324,25 +330,27 @@ class _Loading:
         text = _NAMED.format(which=which) + (" FOR UPDATE OF j" if self.locks else "")
         return [_Query(Statement(text, [column for _, columns in named for column in columns]), self._take_jobs)]
 
-    def _claims(self, parts: Sequence[Part], others: int) -> list[_Query]:
-        """The first jobs that can be claimed: as many as all claims take, and as many as other commands may change."""
-        wanted: dict[tuple[int, tuple[str, ...]], int] = {}
+    def _claims(self, parts: Sequence[Part], uids: Sequence[tuple[int, str]]) -> list[_Query]:
+        """The first jobs for each kind of claim: as many as all claims from the queue may take."""
+        most = Counter[int]()
+        kinds: set[tuple[int, tuple[str, ...]]] = set()
         for part in parts:
             if part.needs.ready is not None:
-                kind = (self._id(part), part.needs.ready.tags)
-                wanted[kind] = wanted.get(kind, 0) + part.needs.ready.count
-        total = sum(wanted.values()) + others
-        return [_Query(self._claim(queue_id, tags, total), self._take_jobs) for queue_id, tags in sorted(wanted)]
+                most[self._id(part)] += part.needs.ready.count
+                kinds.add((self._id(part), part.needs.ready.tags))
+        named = {queue_id: texts([uid for its, uid in uids if its == queue_id]) for queue_id in most}
+        return [_Query(self._claim(*kind, most[kind[0]], named[kind[0]]), self._take_jobs) for kind in sorted(kinds)]
 
-    def _claim(self, queue_id: int, tags: Sequence[str], most: int) -> Statement:
+    def _claim(self, queue_id: int, tags: Sequence[str], most: int, named: Array) -> Statement:
         lock: LiteralString = "FOR UPDATE OF j SKIP LOCKED" if self.locks else ""
         wall = self.loaded.now.wall
+        limits = [wall, most, named, queue_id, _CLAIMED_BYTES]
         if not tags:
-            text = _CLAIM.format(source="job j WHERE j.queue_id = %s", order="j.inv_prio, j.arrival", lock=lock)
-            return Statement(text, [queue_id, wall, most, _CLAIMED_BYTES])
+            source, order = "job j WHERE j.queue_id = %s", "j.inv_prio, j.arrival"
+            return Statement(_CLAIM.format(source=source, order=order, most=_MOST, lock=lock), [queue_id, *limits])
         digests = self.rows.tags(tags)
-        text = _CLAIM.format(source=_TAGGED, order="t.inv_prio, t.arrival", lock=lock)
-        return Statement(text, [queue_id, digests[0], digests, len(digests), wall, most, _CLAIMED_BYTES])
+        text = _CLAIM.format(source=_TAGGED, order="t.inv_prio, t.arrival", most=_MOST, lock=lock)
+        return Statement(text, [queue_id, digests[0], digests, len(digests), *limits])
 
     def _take_jobs(self, answer: list[Row]) -> None:
         for queue_id, uid, sealed, said in answer:
