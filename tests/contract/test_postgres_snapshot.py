@@ -1,15 +1,15 @@
 """A snapshot that is held open for long: what claims then cost, in pages, and that they get cheap again."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import psycopg
 import pytest
-from attrs import define, field
+from attrs import define
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
-from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.connection import Row, Statement, connected, together
+from jobengine.engine.postgres.trips import Trips
 from tests.contract.asking import KEY, Asker
 from tests.contract.postgres_world import PostgresWorld
 from tests.postgres import Database
@@ -24,31 +24,29 @@ JOBS, TIMES = 100, 10
 class _Claims:
     """The last statement that claimed jobs."""
 
-    text: str = ""
-    values: Any = field(default=None)
+    last: Statement | None = None
 
     def pages(self, url: str) -> int:
         """Pages that it visits now."""
+        assert self.last is not None
         with connected(url) as connection, connection.transaction(force_rollback=True):
-            explained = connection.execute(
-                "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + self.text,
-                self.values,
-            ).fetchone()
-        assert explained is not None
-        plan = explained[0][0]["Plan"]
+            explained = Statement("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + self.last.text, self.last.values)
+            ((((told,),),),) = together(connection, explained)
+        plan = told["Plan"]
         return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
 @pytest.fixture
 def claims(monkeypatch: pytest.MonkeyPatch) -> _Claims:
-    claims, execute = _Claims(), psycopg.Connection.execute
+    claims, make = _Claims(), Trips.make
 
-    def note(self: Any, query: Any, params: Any = None, **how: Any) -> Any:
-        if isinstance(query, str) and query.startswith("WITH") and "SKIP LOCKED" in query:
-            claims.text, claims.values = query, params
-        return execute(self, query, params, **how)
+    def note(self: Trips, statements: Sequence[Statement]) -> list[list[Row]]:
+        for one in statements:
+            if one.text.startswith("WITH") and "SKIP LOCKED" in one.text:
+                claims.last = one
+        return make(self, statements)
 
-    monkeypatch.setattr(psycopg.Connection, "execute", note)
+    monkeypatch.setattr(Trips, "make", note)
     return claims
 
 

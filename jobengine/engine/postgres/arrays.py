@@ -8,10 +8,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from psycopg.adapt import AdaptersMap, Dumper
-from psycopg.pq import Format
-
-__all__ = ["Array", "Bigints", "Byteas", "Texts", "bigints", "byteas", "register", "texts"]
+__all__ = ["Array", "Bigints", "Byteas", "Texts", "bigints", "byteas", "texts"]
 
 #: The types of items in pg_type.
 _BIGINT, _BYTEA, _TEXT = 20, 17, 25
@@ -44,30 +41,6 @@ class Texts(Array):
     """A packed array of text."""
 
     __slots__ = ()
-
-
-class _BigintsDumper(Dumper):
-    format = Format.BINARY
-    oid = 1016
-
-    def dump(self, obj: Array) -> bytes:
-        """The packed bytes, as they are."""
-        return obj
-
-
-class _ByteasDumper(_BigintsDumper):
-    oid = 1001
-
-
-class _TextsDumper(_BigintsDumper):
-    oid = 1009
-
-
-def register(adapters: AdaptersMap) -> None:
-    """Let a connection take packed arrays as parameters."""
-    adapters.register_dumper(Bigints, _BigintsDumper)
-    adapters.register_dumper(Byteas, _ByteasDumper)
-    adapters.register_dumper(Texts, _TextsDumper)
 
 
 def bigints(numbers: Sequence[int | None]) -> Bigints:

@@ -6,6 +6,7 @@ from typing import Final, LiteralString
 from attrs import evolve, frozen
 from psycopg import Connection
 
+from .arrays import byteas
 from .connection import Row, Statement, together
 from .profile import LOCKING, Profile
 from .rows import Known, Rows
@@ -80,7 +81,7 @@ def begin(
 def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -> Statement:
     """The statement that reads the time and these queues (None: all)."""
     which: LiteralString = "true" if names is None else "q.name_digest = ANY(%s)"
-    values = [] if names is None else [[rows.name(name) for name in names]]
+    values = [] if names is None else [byteas([rows.name(name) for name in names])]
     return Statement(_QUEUES.format(clock=clock, which=which), values)
 
 

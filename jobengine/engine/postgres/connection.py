@@ -2,26 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from logging import NullHandler, getLogger
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 
-from psycopg import Connection, Cursor, InterfaceError, Notify, OperationalError, Pipeline, ProgrammingError
+from psycopg import Connection, Cursor, InterfaceError, Notify, OperationalError, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import DiskFull, InsufficientPrivilege
-from psycopg.pq import PipelineStatus
+from psycopg.pq.abc import PGconn
 
-from ...core.values import Value
 from ...storage.errors import StorageError
-from .arrays import register
+from .trips import Row, Statement, Trips
 
 __all__ = ["BadUrl", "Row", "Statement", "connected", "failures_told", "rights_told", "together"]
-
-# The driver writes a line for each pipeline that an error has ended. The error is raised too, and most are conflicts,
-# after which the batch is carried out again.
-getLogger("psycopg").addHandler(NullHandler())
-
-#: A row of an answer.
-Row = tuple[Any, ...]
 
 #: The schema, and plans that always use the indexes: a plan that was made for an empty table would otherwise go on
 #: scanning the whole table when it is long.
@@ -64,30 +55,26 @@ class BadUrl(StorageError):
     """DATABASE_URL is not a connection string."""
 
 
-class Statement(Value, frozen=True):
-    """A statement and its parameters."""
-
-    text: LiteralString
-    values: Sequence[object] = ()
-
-
 class _Counted(Connection[Row]):
     """A connection that calls `told` for each round trip."""
 
     told: Callable[[], None]
+    trips: Trips
+
+    def __init__(self, pgconn: PGconn, *how: Any) -> None:
+        """See Connection."""
+        super().__init__(pgconn, *how)
+        self.trips = Trips(self)
 
     def execute(self, query: Any, params: Any = None, **how: Any) -> "Cursor[Row]":
         """See Connection."""
-        if self.pgconn.pipeline_status == PipelineStatus.OFF:
-            self.told()
+        self.told()
         return super().execute(query, params, **how)
 
-    @contextmanager
-    def pipeline(self) -> Iterator[Pipeline]:
-        """See Connection: all that is within goes in one round trip."""
+    def together(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """See together."""
         self.told()
-        with super().pipeline() as pipeline:
-            yield pipeline
+        return self.trips.make(statements)
 
 
 def _nothing() -> None:
@@ -116,7 +103,6 @@ def connected(
     except OperationalError as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
     made.told = round_trip
-    register(made.adapters)
     # Behind a pooler it may get the notifications that another connection listens for. The driver would keep them all.
     made.add_notify_handler(_pass_over)
     return made
@@ -142,12 +128,13 @@ def _connected(url: str, options: str) -> _Counted:
         return _Counted.connect(url, autocommit=True)
 
 
-def _check(made: "Connection[Row]", settings: Mapping[str, str], *, waits: bool) -> None:
+def _check(made: _Counted, settings: Mapping[str, str], *, waits: bool) -> None:
     """Close the connection and raise StorageError if its settings differ, or if its commits should wait and do not."""
     ((role, durability, mark, found),) = made.cursor().execute(_READ, [_MARK, [*settings]]).fetchall()
     if not mark:
         # The next transaction may be on another connection, on which nothing was prepared.
         made.prepare_threshold = None
+        made.trips.prepares = False
     wrong = [f"{name} = {value}" for (name, value), has in zip(settings.items(), found, strict=True) if has != value]
     if waits and durability == "off":
         wrong.append("synchronous_commit = on")
@@ -185,6 +172,5 @@ def failures_told() -> Iterator[None]:
 
 def together(connection: "Connection[Row]", *statements: Statement) -> list[list[Row]]:
     """The rows of each statement, all sent at once: one round trip."""
-    with connection.pipeline():
-        cursors = [connection.execute(one.text, one.values, binary=True) for one in statements]
-    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+    assert isinstance(connection, _Counted)
+    return connection.together(statements)

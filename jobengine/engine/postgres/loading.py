@@ -350,7 +350,7 @@ class _Loading:
             return Statement(_CLAIM.format(source=source, order=order, most=_MOST, lock=lock), [queue_id, *limits])
         digests = self.rows.tags(tags)
         text = _CLAIM.format(source=_TAGGED, order="t.inv_prio, t.arrival", most=_MOST, lock=lock)
-        return Statement(text, [queue_id, digests[0], digests, len(digests), *limits])
+        return Statement(text, [queue_id, digests[0], byteas(digests), len(digests), *limits])
 
     def _take_jobs(self, answer: list[Row]) -> None:
         for queue_id, uid, sealed, said in answer:
@@ -365,7 +365,7 @@ class _Loading:
     def _sizes(self, limited: Sequence[int]) -> list[_Query]:
         """How many jobs these queues have; nobody else adds any, since their keys are locked."""
         self.loaded.sizes = {self._names[queue_id]: 0 for queue_id in limited}
-        return [_Query(Statement(_SIZES, [limited]), self._take_sizes)] if limited else []
+        return [_Query(Statement(_SIZES, [bigints(limited)]), self._take_sizes)] if limited else []
 
     def _next_arrival(self, parts: Sequence[Part]) -> list[_Query]:
         adds = any(isinstance(part.command, c.AddJobs) for part in parts)
@@ -383,7 +383,7 @@ class _Loading:
         if names:
             self.loaded.counts = {name: _no_jobs() for name in names}
             ids = [self.loaded.now.known[name].id for name in names]
-            queries.append(_Query(Statement(_COUNTS, [ids]), self._take_counts))
+            queries.append(_Query(Statement(_COUNTS, [bigints(ids)]), self._take_counts))
         return queries + [self._ahead(part) for part in parts if part.needs.ahead]
 
     def _counted(self, parts: Sequence[Part]) -> list[str]:

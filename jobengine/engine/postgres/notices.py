@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ...core.model import FINISHED
 from ...core.state import JobSwap, QueueSwap
 from ..waiters import has_become_ready
+from .arrays import texts
 from .batch import Result
 from .connection import Row, Statement, connected, together
 
@@ -62,7 +63,7 @@ def notify(connection: "Connection[Row]", said: list[str]) -> None:
         connection,
         Statement("BEGIN"),
         Statement("SET LOCAL synchronous_commit TO off"),
-        Statement(_NOTIFY, [said]),
+        Statement(_NOTIFY, [texts(said)]),
         Statement("COMMIT"),
     )
 

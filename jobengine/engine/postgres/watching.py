@@ -14,6 +14,7 @@ from psycopg import Connection
 from ...core.errors import QueueNotFound
 from ...core.model import EventBatch, JobEvent
 from ..event_feed import Stream, Watcher
+from .arrays import bigints
 from .batch import read_events
 from .connection import Row, Statement, together
 from .notices import EVENTS, News
@@ -34,7 +35,7 @@ _BEGIN: Final[LiteralString] = (
 )
 _GO_ON: Final[LiteralString] = "UPDATE queue SET watched_until = {clock} + %s WHERE id = ANY(%s) RETURNING id"
 _READ: Final[LiteralString] = (
-    "SELECT w.watch, e.last, e.number, e.at, e.sealed FROM unnest(%s::int[], %s::bigint[], %s::bigint[]) "
+    "SELECT w.watch, e.last, e.number, e.at, e.sealed FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) "
     "AS w (watch, queue_id, after), LATERAL (SELECT * FROM event e WHERE e.queue_id = w.queue_id AND e.last > w.after "
     "ORDER BY e.last LIMIT %s) e ORDER BY 1, 2"
 )
@@ -92,9 +93,11 @@ def read_watched(
 ) -> Read:
     """The events after these numbers; also marks their queues as still watched."""
     ids = sorted({watch.queue_id for watch, _ in watches})
-    columns = [list(range(len(watches))), [watch.queue_id for watch, _ in watches], [after for _, after in watches]]
+    columns = [range(len(watches)), [watch.queue_id for watch, _ in watches], [after for _, after in watches]]
     there, found = together(
-        connection, Statement(_GO_ON.format(clock=clock), [_KEPT, ids]), Statement(_READ, [*columns, _ROWS])
+        connection,
+        Statement(_GO_ON.format(clock=clock), [_KEPT, bigints(ids)]),
+        Statement(_READ, [*map(bigints, columns), _ROWS]),
     )
     events = []
     for index, last, count, at, sealed in found:
