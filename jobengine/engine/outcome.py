@@ -22,6 +22,8 @@ class Done(Struct, Generic[A_co], frozen=True):
     answer: A_co
     #: Whether it changed anything.
     changed: bool
+    #: Whether a claim without updates got nothing because others had locked all ready jobs: it may be repeated.
+    passed_over: bool = False
 
     def get(self) -> A_co:
         """The answer."""

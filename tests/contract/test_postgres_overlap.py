@@ -118,6 +118,20 @@ def test_a_job_that_is_added_while_an_empty_claim_is_under_way_is_not_missed(wor
     assert claim.answered
 
 
+@pytest.mark.parametrize("frees", [True, False])
+def test_a_claim_that_finds_all_ready_jobs_locked_is_repeated_once(world: OverlappingWorld, frees: bool) -> None:
+    job = world.ask.add()
+    world.control.execute("BEGIN")
+    world.control.execute("SELECT 1 FROM job FOR UPDATE")
+    world.hold()
+    claim = world.ask.claiming(wait=0)
+    if frees:
+        world.control.execute("ROLLBACK")
+    world.let_go()
+    assert [one.job.spec.uid for one in claim.answer.jobs] == [job.spec.uid] * frees
+    world.control.execute("ROLLBACK")
+
+
 def test_where_no_rows_are_locked_batches_of_a_queue_come_one_after_the_other(database: Database) -> None:
     database.clear()
     world = OverlappingWorld(database.url, profile=OPTIMISTIC)

@@ -21,7 +21,7 @@ from ...core.needs import PartialTables
 from ...core.rules import Lately, NewId, decide, expire, renew_key
 from ...core.state import JobSwap, Swap
 from ..outcome import Done, Outcome, Refused
-from .asked import Asked, Part
+from .asked import Asked, Part, Task
 from .beginning import Now
 from .connection import Row, Statement
 from .loading import Loaded
@@ -114,7 +114,13 @@ class Batch:
             answer = self._answer(one)
         except DomainError as error:
             return Refused(error)
-        return Done(answer, changed=len(self._facts) > before)
+        return Done(answer, changed=len(self._facts) > before, passed_over=self._has_passed_over(one.task, answer))
+
+    def _has_passed_over(self, task: Task, answer: object) -> bool:
+        is_empty = (
+            isinstance(task, c.Claims) and not task.updates and isinstance(answer, c.ClaimResult) and not answer.jobs
+        )
+        return is_empty and not self.loaded.passed_over.isdisjoint(task.queue_names)
 
     def _answer(self, one: Asked) -> object:
         if isinstance(one.task, c.Claims):

@@ -305,6 +305,8 @@ class PostgresEngine:
         until = self.clock.seconds() + wait
         with self._waiting.asking(command.queue_names if wait else ()) as asking:
             outcome = await self._ask(command)
+        if isinstance(outcome, Done) and outcome.passed_over and not wait:
+            return await self._ask(command)
         if wait and _is_empty(outcome) and self._may_wait(until):
             waiting = self._waiting.line.add(command)
             if asking.stirred:

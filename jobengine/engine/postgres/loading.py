@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString
 
 from attrs import define, field, frozen
 from psycopg import Connection
@@ -54,18 +54,21 @@ _LOCK_KEYS: Final[LiteralString] = (
     "SELECT 1 FROM unnest(%s::bigint[], %s::bytea[]) AS w (queue_id, key) JOIN unique_key k USING (queue_id, key) "
     "ORDER BY k.queue_id, k.key FOR UPDATE OF k"
 )
-#: A job whose time has come is not ready any more, even if that is not written yet.
+#: A job whose time has come is not ready any more, even if that is not written yet. A row of NULLs: jobs are ready, but
+#: others have locked them all.
 _CLAIM: Final[LiteralString] = (
     "WITH first AS MATERIALIZED (SELECT j.queue_id, j.uid, j.inv_prio, j.arrival, j.bytes, j.sealed, j.said "
     "FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true) ORDER BY {order} LIMIT {most} {lock}) "
     "SELECT queue_id, uid, sealed, said FROM (SELECT *, sum(bytes) OVER (ORDER BY inv_prio, arrival) - bytes AS before "
-    "FROM first) f WHERE before <= %s"
+    "FROM first) f WHERE before <= %s UNION ALL SELECT NULL, NULL, NULL, NULL WHERE NOT EXISTS (SELECT FROM first) "
+    "AND EXISTS (SELECT FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true))"
 )
 #: As many as claims take, and as many as other commands, whose jobs are locked already, may take from them.
 _MOST: Final[LiteralString] = (
     "%s + (SELECT count(*) FROM unnest(%s::text[]) AS u (uid) JOIN job n USING (uid) "
     "WHERE n.queue_id = %s AND n.place = 0)"
 )
+_UNTAGGED: Final[LiteralString] = "job j WHERE j.queue_id = %s"
 _TAGGED: Final[LiteralString] = (
     "tag t JOIN job j USING (queue_id, uid) WHERE t.queue_id = %s AND t.tag = %s AND (SELECT count(*) FROM tag o "
     "WHERE o.queue_id = t.queue_id AND o.tag = ANY(%s) AND o.inv_prio = t.inv_prio AND o.arrival = t.arrival "
@@ -123,6 +126,8 @@ class Loaded:
     oldest: dict[str, int | None] = field(factory=dict)
     places: dict[Rank, int] = field(factory=dict)
     page: PageRows | None = None
+    #: The queues in which a claim has found no job but locked ones.
+    passed_over: set[str] = field(factory=set)
     #: How many jobs of each queue were loaded.
     _loaded: dict[str, int] = field(factory=dict)
 
@@ -339,18 +344,23 @@ class _Loading:
                 most[self._id(part)] += part.needs.ready.count
                 kinds.add((self._id(part), part.needs.ready.tags))
         named = {queue_id: texts([uid for its, uid in uids if its == queue_id]) for queue_id in most}
-        return [_Query(self._claim(*kind, most[kind[0]], named[kind[0]]), self._take_jobs) for kind in sorted(kinds)]
+        return [self._claim(*kind, most[kind[0]], named[kind[0]]) for kind in sorted(kinds)]
 
-    def _claim(self, queue_id: int, tags: Sequence[str], most: int, named: Array) -> Statement:
-        lock: LiteralString = "FOR UPDATE OF j SKIP LOCKED" if self.locks else ""
-        wall = self.loaded.now.wall
-        limits = [wall, most, named, queue_id, _CLAIMED_BYTES]
-        if not tags:
-            source, order = "job j WHERE j.queue_id = %s", "j.inv_prio, j.arrival"
-            return Statement(_CLAIM.format(source=source, order=order, most=_MOST, lock=lock), [queue_id, *limits])
+    def _claim(self, queue_id: int, tags: Sequence[str], most: int, named: Array) -> _Query:
+        source, order = (_TAGGED, "t.inv_prio, t.arrival") if tags else (_UNTAGGED, "j.inv_prio, j.arrival")
         digests = self.rows.tags(tags)
-        text = _CLAIM.format(source=_TAGGED, order="t.inv_prio, t.arrival", most=_MOST, lock=lock)
-        return Statement(text, [queue_id, digests[0], byteas(digests), len(digests), *limits])
+        values: list[Any] = [queue_id, digests[0], byteas(digests), len(digests)] if tags else [queue_id]
+        lock: LiteralString = "FOR UPDATE OF j SKIP LOCKED" if self.locks else ""
+        text, wall = _CLAIM.format(source=source, order=order, most=_MOST, lock=lock), self.loaded.now.wall
+
+        def take(answer: list[Row]) -> None:
+            """Take the jobs, or note that all were locked."""
+            if answer and answer[0][1] is None:
+                self.loaded.passed_over.add(self._names[queue_id])
+            else:
+                self._take_jobs(answer)
+
+        return _Query(Statement(text, [*values, wall, most, named, queue_id, _CLAIMED_BYTES, *values, wall]), take)
 
     def _take_jobs(self, answer: list[Row]) -> None:
         for queue_id, uid, sealed, said in answer:
