@@ -1,6 +1,7 @@
 """Sweeps: what they read, and when they are made."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -134,6 +135,13 @@ def test_while_jobs_become_due_all_the_time_sweeps_take_a_tenth_of_it(
     sweeps.jobs, sweeps.soonest = jobs, soonest
     sweeps.clock.pump([0.001] * 1000)
     assert sweeps.within_a_second() in (9, 10, 11)
+
+
+def test_the_rest_after_a_long_sweep_is_a_second(sweeps: _Sweeps) -> None:
+    sweeps.seconds, sweeps.soonest = 0.5, 1
+    sweeps.clock.pump([0.01] * 1000)
+    began = sweeps.began[-3:]
+    assert [b - a for a, b in pairwise(began)] == pytest.approx([1.5, 1.5], abs=0.05)
 
 
 def test_while_many_jobs_are_due_sweeps_do_not_rest(sweeps: _Sweeps) -> None:

@@ -1,8 +1,10 @@
 """
 Expires jobs each second, and at the nearest deadline that is known.
 
-No server leads: each sweeps, and skips jobs that another has locked. Each sweep looks at all queues, so sweeps take at
-most a tenth of the time, unless there is much to expire, or one takes more than 0.1 s.
+No server leads: each sweeps, and skips jobs that another has locked. A sweep looks at all queues, 2.5 µs each. After it
+comes a rest, so that sweeps take at most a tenth of the time. But while there is much to expire there is no rest, and
+no rest is longer than a second, so that jobs expire in time: with 100,000 queues a sweep took 0.26 s, and sweeps took
+a fifth of the time.
 """
 
 from collections.abc import Callable
