@@ -9,7 +9,7 @@ Each step is one pass at C speed, and the costly ones come after the limits: the
 
 import json
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from itertools import repeat
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ __all__ = ["MOST_VALUES", "NotStrict", "check", "check_steps", "count_values"]
 MOST_VALUES: Final = 100_000
 #: The most numbers with an exponent of three digits or more: they are slow to read.
 _MOST_EXTREME: Final = 20_000
-#: Bytes that are counted in one step.
+#: Bytes that are looked at in one step, where a step would take long: values are counted, long integers checked.
 _SLICE: Final = 1 << 18
 #: Only texts of at most this many bytes are searched for the repeated key, or for the lone surrogate.
 _SHORT: Final = 4 << 10
@@ -65,7 +65,10 @@ class NotStrict(ValueError):
 def check(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Any:
     """Parse a JSON text and return its value; raises NotStrict."""
     outside = _within_limits(text, max_depth, max_values)
-    value = _decode(text, _decoder_for(outside))
+    digits = outside.translate(_DIGITS, _NO_DIGITS)
+    if _LONG in digits:
+        _check_integers(outside)
+    value = _decode(text, _decoder_for(digits))
     _check_encoded(value, text, outside, max_values)
     return value
 
@@ -73,8 +76,13 @@ def check(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Any:
 def check_steps(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Generator[None, None, Any]:
     """Do as `check`, in steps: other work can be done between them."""
     outside = _within_limits(text, max_depth, max_values)
+    digits = outside.translate(_DIGITS, _NO_DIGITS)
     yield
-    decoder = _decoder_for(outside)
+    if _LONG in digits:
+        for piece in _pieces(outside):
+            _check_integers(piece)
+            yield
+    decoder = _decoder_for(digits)
     yield
     value = _decode(text, decoder)
     yield
@@ -150,14 +158,11 @@ def _is_deeper(outside: bytes, max_depth: int) -> bool:
     return bool(brackets)
 
 
-def _decoder_for(outside: bytes) -> Callable[[bytes], Any]:
-    """The decoder that reads a text with such numbers in bounded time; raises NotStrict if any number is invalid."""
-    digits = outside.translate(_DIGITS, _NO_DIGITS)
+def _decoder_for(digits: bytes) -> Callable[[bytes], Any]:
+    """The decoder that reads a text with such numbers in bounded time; raises NotStrict if there is none."""
     # Most texts have short numbers only.
     if digits.find(_FINE) < 0 and digits.find(_EXTREME) < 0:
         return _decode_usual
-    if _LONG in digits:
-        _check_integers(_LONG_NUMBER.findall(outside))
     extreme = digits.count(_EXTREME)
     if extreme > _MOST_EXTREME:
         raise NotStrict(f"it has more than {_MOST_EXTREME} numbers with an exponent of three digits")
@@ -166,7 +171,19 @@ def _decoder_for(outside: bytes) -> Callable[[bytes], Any]:
     return _decode_fine if digits.count(_FINE) > _MANY_FINE else _decode_usual
 
 
-def _check_integers(numbers: Sequence[bytes]) -> None:
+def _pieces(outside: bytes) -> Iterator[bytes]:
+    """Slices of a text between strings; none ends within a number, as a comma follows each."""
+    start = 0
+    while start < len(outside):
+        comma = outside.find(b",", start + _SLICE)
+        end = len(outside) if comma < 0 else comma
+        yield outside[start:end]
+        start = end + 1
+
+
+def _check_integers(outside: bytes) -> None:
+    """Raise NotStrict if an integer is beyond 64 bits."""
+    numbers = _LONG_NUMBER.findall(outside)
     # The first pass finds positive numbers that are too large; the second, without signs, negative ones.
     for some, most in ((numbers, _LARGEST), (map(bytes.lstrip, numbers, repeat(b"-")), _LEAST)):
         integers = list(filter(bytes.isdigit, some))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jobengine.http.limits import Limits
 from jobengine.wire.parameters import BadInput
 from jobengine.wire.requests import Wire
-from jobengine.wire.strict_json import NotStrict, check, count_values
+from jobengine.wire.strict_json import NotStrict, check, check_steps, count_values
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
 from tests.wire.reference_json import reference
@@ -167,6 +167,20 @@ def test_many_long_integers_are_taken_to_the_last_within_64_bits(number: bytes) 
     for beyond in (b"9223372036854775808", b"-9223372036854775809", b"10000000000000000000", b"-18446744073709551616"):
         with pytest.raises(NotStrict, match="64 bits"):
             check(text % beyond, 32)
+
+
+def test_long_integers_are_checked_a_quarter_of_a_mebibyte_at_a_time() -> None:
+    long, short = (b"[" + number * ((1 << 20) // len(number)) + b"0]" for number in (b"-1234567890123456789,", b"  0,"))
+    steps = [sum(1 for _ in check_steps(text, 32, 1 << 20)) for text in (long, short)]
+    assert steps[0] - steps[1] == 4
+
+
+@pytest.mark.parametrize("before", range(21))
+def test_an_integer_beyond_64_bits_is_found_wherever_a_slice_is_cut(before: int) -> None:
+    at = (1 << 18) - before
+    start = (b"[" + b"1234567890123456789," * 10).ljust(at)
+    with pytest.raises(NotStrict, match="64 bits"):
+        list(check_steps(start + b"9223372036854775808" + b",1" * 100 + b"]", 32))
 
 
 def test_values_are_counted_before_anything_is_made_of_them() -> None:
