@@ -32,6 +32,8 @@ __all__ = ["Asking", "Found", "Waiting", "jobs_in", "look"]
 
 #: Waiters that are served in one batch.
 _SERVED: Final = 200
+#: More jobs than there are.
+_ANY_NUMBER: Final = 1 << 62
 #: The queues, with their revisions, and whether a job can be claimed.
 _QUEUES: Final[LiteralString] = (
     "SELECT name_digest, id, rev, EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.place = 0) "
@@ -183,35 +185,29 @@ class Waiting:
     # Serving
 
     def _serve(self) -> None:
-        """Let the concerned waiters claim in the order in which they came; one round at a time."""
-        if self._serving or not self._stirred:
-            return
+        """Serve the waiters that changes concern; one round at a time."""
+        if self._stirred and not self._serving:
+            Deferred.fromCoroutine(self._serve_rounds())
+
+    async def _serve_rounds(self) -> None:
         self._serving = True
-        stirred, self._stirred = self._stirred, {}
+        while self._stirred:
+            stirred, self._stirred = self._stirred, {}
+            await self._serve_round(stirred)
+        self._serving = False
+
+    async def _serve_round(self, stirred: Mapping[str, _Stir]) -> None:
+        """Let the concerned waiters claim, in the order in which they came, as long as there are jobs for them."""
         concerned = (one for one in self.line.of(stirred) if _concerns(stirred, one))
-        jobs = None if any(one.concerns_all for one in stirred.values()) else sum(one.jobs for one in stirred.values())
-        self._serve_some(concerned, jobs, jobs)
-
-    def _serve_some(self, concerned: Iterator[Waiter], jobs_left: int | None, most: int | None) -> None:
-        """
-        Serve the next waiters, at most `most` of them (None: as many as a batch takes).
-
-        The round is over when they have claimed `jobs_left` jobs (None: no limit), or when no waiter is left.
-        """
-        waiters = [] if jobs_left == 0 else list(islice(concerned, min(_SERVED, most or _SERVED)))
-        if not waiters:
-            self._serving = False
-            self._serve()
-            return
-        served = [self._served(*one) for one in zip(waiters, self.ask_first(_tasks(waiters)), strict=True)]
-
-        def go_on(claimed: list[int]) -> None:
-            """Serve the waiters after these."""
-            left = None if jobs_left is None else max(0, jobs_left - sum(claimed))
+        concerns_all = any(one.concerns_all for one in stirred.values())
+        jobs = _ANY_NUMBER if concerns_all else sum(one.jobs for one in stirred.values())
+        most = jobs
+        while jobs > 0 and (waiters := list(islice(concerned, min(most, _SERVED)))):
+            served = [self._served(*one) for one in zip(waiters, self.ask_first(_tasks(waiters)), strict=True)]
+            claimed = sum(await gatherResults(served))
+            jobs -= claimed
             # If they got nothing, another server has the jobs. Then the other waiters are served in full batches.
-            self._serve_some(concerned, left, left if any(claimed) else None)
-
-        gatherResults(served).addCallback(go_on)
+            most = jobs if claimed else _SERVED
 
     def _served(self, waiter: Waiter, asked: "Deferred[Outcome[Any]]") -> "Deferred[int]":
         """How many jobs a waiter has claimed."""
