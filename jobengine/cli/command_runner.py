@@ -9,8 +9,8 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from io import FileIO
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
@@ -114,7 +114,7 @@ class CommandRunner:
         self._grace = grace
         #: Where the commands' standard error is also written.
         self._echo = echo
-        self._slot = _short_descriptor()
+        self._slot = _Slot()
         self._running: set[_Run] = set()
 
     def signal(self, number: int) -> None:
@@ -150,9 +150,7 @@ class CommandRunner:
         return run.ending()
 
     async def _start(self, run: "_Run", environment: Mapping[str, str], write_end: int) -> None:
-        try:
-            # No other task runs between these two lines: the call starts the process before it first waits.
-            descriptor = write_end if self._slot is None else os.dup2(write_end, self._slot, inheritable=False)
+        with self._slot.holding(write_end) as descriptor:
             await asyncio.get_running_loop().subprocess_exec(
                 lambda: run,
                 *self._command,
@@ -160,9 +158,6 @@ class CommandRunner:
                 pass_fds=(descriptor,),
                 process_group=0,
             )
-        finally:
-            os.close(write_end)
-            self._free_slot()
 
     async def _attend(self, run: "_Run", content: bytes, said: FileIO, progress: Callable[[int], object]) -> None:
         """Write its input and read its outputs and progress until it has ended."""
@@ -175,13 +170,6 @@ class CommandRunner:
             await _at_most(_LINGER, asyncio.gather(run.silent.wait(), numbers.ended.wait()))
         finally:
             closing()
-
-    def _free_slot(self) -> None:
-        """Close the pipe: it ends when the processes that have it end."""
-        if self._slot is not None:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self._slot, inheritable=False)
-            os.close(null)
 
     async def _end(self, run: "_Run") -> None:
         """End the process group, and wait until it has ended."""
@@ -301,13 +289,31 @@ def _signal(group: int, number: int) -> bool:
     return True
 
 
-def _short_descriptor() -> int | None:
-    """Reserve a file descriptor of one digit; None if none is free."""
-    descriptor = os.open(os.devnull, os.O_WRONLY)
-    if descriptor <= _LAST_SHORT_FD:
-        return descriptor
-    os.close(descriptor)
-    return None
+class _Slot:
+    """The file descriptor at which a command finds the pipe for its progress: of one digit, if one is free."""
+
+    def __init__(self) -> None:
+        #: Kept open by /dev/null between two commands; None if no descriptor of one digit was free.
+        self._number: int | None = os.open(os.devnull, os.O_WRONLY)
+        if self._number > _LAST_SHORT_FD:
+            os.close(self._number)
+            self._number = None
+
+    @contextmanager
+    def holding(self, write_end: int) -> Iterator[int]:
+        """
+        Put a pipe there, and close it afterwards: then it ends when the processes that have inherited it end.
+
+        Two commands may be starting at the same time, since a process is started before anything is waited for.
+        """
+        try:
+            yield write_end if self._number is None else os.dup2(write_end, self._number, inheritable=False)
+        finally:
+            os.close(write_end)
+            if self._number is not None:
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self._number, inheritable=False)
+                os.close(null)
 
 
 async def _listen(pipe: FileIO, numbers: "_Numbers") -> Callable[[], None]:

@@ -79,6 +79,24 @@ class Hold:
 
 
 @define
+class Reconnecting:
+    """A client that connects when it is needed, and anew after it has hung up."""
+
+    make_client: Callable[[], Client]
+    _client: Client | None = None
+
+    def client(self) -> Client:
+        if self._client is None:
+            self._client = self.make_client()
+        return self._client
+
+    def hang_up(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+
+@define
 class Worker:
     """One worker after the other in one place: a new one, with a new name, for each that dies."""
 
@@ -97,28 +115,27 @@ class Worker:
     deaths: int = 0
     #: Finishes that were refused because the lease was over.
     refused: int = 0
-    _client: Client | None = None
+    _connection: Reconnecting = field(init=False)
+    _random: random.Random = field(init=False)
 
     def run(self) -> None:
-        self._random = random.Random(self.place)
+        self._connection, self._random = Reconnecting(self.make_client), random.Random(self.place)
         names = (f"{self.kind.value}-{self.place}-{life}" for life in count())
         name = next(names)
         while not self.stop.is_set():
             if (hold := self._claim(name)) is not None and not self._work(hold):
-                self._hang_up()
+                self._connection.hang_up()
                 self.deaths += 1
                 name = next(names)
-        self._hang_up()
-
-    _random: random.Random = field(init=False)
+        self._connection.hang_up()
 
     def _claim(self, name: str) -> Hold | None:
         sent = monotonic()
         try:
-            reply = self._connected().take(self.queue, wait=WAIT, worker=name)
+            reply = self._connection.client().take(self.queue, wait=WAIT, worker=name)
         except (OSError, HTTPException):
             self.unanswered.append(name)
-            self._hang_up()
+            self._connection.hang_up()
             time.sleep(0.05)
             return None
         began = monotonic()
@@ -171,12 +188,12 @@ class Worker:
         while True:
             sent = monotonic()
             try:
-                reply = self._connected().change(hold.uid, self.queue, lease=hold.lease, **changes)
+                reply = self._connection.client().change(hold.uid, self.queue, lease=hold.lease, **changes)
             except (OSError, HTTPException):
                 hold.touched = monotonic()
                 if hold.unanswered is None and changes["new_status"] != "inprogress":
                     hold.unanswered = (sent, changes["new_status"])
-                self._hang_up()
+                self._connection.hang_up()
                 if self.stop.is_set():
                     # The server may be down, and not answer.
                     return False
@@ -195,16 +212,6 @@ class Worker:
     def _expect(self, right: bool, what: str, hold: Hold | None, reply: Reply) -> None:
         if not right:
             self.wrong.append((what, hold, reply))
-
-    def _connected(self) -> Client:
-        if self._client is None:
-            self._client = self.make_client()
-        return self._client
-
-    def _hang_up(self) -> None:
-        if self._client is not None:
-            self._client.close()
-        self._client = None
 
 
 @define

@@ -25,9 +25,9 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from tests.integration.daemons import SECRET, Client, Daemon, Reply, until
+from tests.integration.daemons import SECRET, Daemon, Reply, until
 from tests.integration.shells import BIN
-from tests.integration.workers import Hold, held_twice
+from tests.integration.workers import Hold, Reconnecting, held_twice
 from tests.postgres import Database, running
 
 from .crew import Caller, require
@@ -42,31 +42,19 @@ HOW: Final = {"timeout_seconds": LEASE, "max_attempts": 100, "keep_minutes": 10_
 AGAIN: Final = 0.1
 
 
-@define
-class _Caller:
+class _Caller(Reconnecting):
     """Calls any daemon that answers, and repeats what has no answer until one comes."""
 
-    daemons: Sequence[Daemon]
-    chance: random.Random
-    _client: Client | None = None
+    def __init__(self, daemons: Sequence[Daemon], chance: random.Random) -> None:
+        super().__init__(lambda: Caller(chance.choice(daemons).port, sampled=True, timeout=15))
 
     def call(self, method: str, path: str, body: Any) -> Reply:
         while True:
             try:
-                return self._connected().call(method, path, body=body)
+                return self.client().call(method, path, body=body)
             except (OSError, HTTPException, AssertionError):
                 self.hang_up()
                 time.sleep(AGAIN)
-
-    def _connected(self) -> Client:
-        if self._client is None:
-            self._client = Caller(self.chance.choice(self.daemons).port, sampled=True, timeout=15)
-        return self._client
-
-    def hang_up(self) -> None:
-        if self._client is not None:
-            self._client.close()
-        self._client = None
 
 
 @define
