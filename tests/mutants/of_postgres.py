@@ -8,6 +8,7 @@ __all__ = ["OF_POSTGRES"]
 
 _SESSION: Final = "jobengine/engine/postgres/session.py"
 _LOADING: Final = "jobengine/engine/postgres/loading.py"
+_STATEMENTS: Final = "jobengine/engine/postgres/statements.py"
 _RACES: Final = "tests/contract/test_postgres_races.py"
 _CUTS: Final = "tests/contract/test_postgres_cuts.py"
 
@@ -15,7 +16,7 @@ OF_POSTGRES: Final = (
     Mutant(
         "unique-key-lock",
         "that whoever adds a job with a unique key locks the key",
-        _LOADING,
+        _STATEMENTS,
         '"ORDER BY k.queue_id, k.key FOR UPDATE OF k"',
         '"ORDER BY k.queue_id, k.key"',
         (f"{_RACES}::test_two_adds_at_once_with_one_unique_key_add_one_job",),
@@ -23,9 +24,9 @@ OF_POSTGRES: Final = (
     Mutant(
         "job-lock",
         "that whoever changes a job locks it before the rules are asked",
-        _LOADING,
-        '(" FOR UPDATE OF j" if self.locks else "")',
-        '""',
+        _STATEMENTS,
+        ' + (_LOCKED if locks else "")',
+        "",
         (f"{_RACES}::test_of_two_who_delete_a_job_at_once_one_is_told_that_it_is_gone",),
     ),
     Mutant(

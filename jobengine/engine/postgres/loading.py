@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, LiteralString
+from typing import LiteralString
 
 from attrs import define, field, frozen
 from psycopg import Connection
@@ -14,81 +14,16 @@ from ...core.needs import Needs, NotLoaded, PartialTable, PartialTables
 from ...core.queue_table import Place
 from ...core.sorting import Sort
 from ...core.state import Tables
-from .arrays import Array, bigints, byteas, texts
+from . import statements
 from .asked import Asked, Part, Task, asked, changes_jobs
 from .beginning import Now, now_of, queues_read
 from .connection import Row, Statement, together
 from .pages import PageRows, find_page
 from .profile import Profile
 from .rows import PLACES, Known, Rows
+from .statements import Claiming
 
 __all__ = ["Loaded", "Redo", "begin_and_load", "load", "load_due"]
-
-#: Bytes of contents that are loaded for all claims with the same queue and tags; the rules hand out no more.
-_CLAIMED_BYTES: Final = 16 << 20
-#: How many priorities are looked at for the oldest job; see QueueTable.oldest_ready.
-_PRIORITIES: Final = 100
-
-_DUE: Final[LiteralString] = (
-    "SELECT queue_id, uid, sealed, said FROM job WHERE queue_id = %s AND {due} <= %s ORDER BY {due} LIMIT %s "
-    "FOR UPDATE SKIP LOCKED"
-)
-_NAMED: Final[LiteralString] = (
-    "SELECT j.queue_id, j.uid, j.sealed, j.said FROM ({which}) w JOIN job j USING (queue_id, uid) "
-    "ORDER BY j.queue_id, j.uid"
-)
-_BY_UID: Final[LiteralString] = "SELECT * FROM unnest(%s::bigint[], %s::text[]) AS u (queue_id, uid)"
-_BY_KEY: Final[LiteralString] = (
-    "SELECT j.queue_id, j.uid FROM unnest(%s::bigint[], %s::bytea[]) AS k (queue_id, unique_key) "
-    "JOIN job j USING (queue_id, unique_key)"
-)
-_UNION: Final[LiteralString] = " UNION "
-#: Whoever adds jobs to a queue with a limit locks this as a unique key; the keys of jobs are never empty. The queue's
-#: row will not do: with events it is locked last, after the jobs.
-_LIMIT: Final = b""
-#: Makes the rows that are locked next.
-_KEYS: Final[LiteralString] = (
-    "INSERT INTO unique_key SELECT * FROM unnest(%s::bigint[], %s::bytea[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING"
-)
-_LOCK_KEYS: Final[LiteralString] = (
-    "SELECT 1 FROM unnest(%s::bigint[], %s::bytea[]) AS w (queue_id, key) JOIN unique_key k USING (queue_id, key) "
-    "ORDER BY k.queue_id, k.key FOR UPDATE OF k"
-)
-#: A job whose time has come is not ready any more, even if that is not written yet. A row of NULLs: jobs are ready, but
-#: others have locked them all.
-_CLAIM: Final[LiteralString] = (
-    "WITH first AS MATERIALIZED (SELECT j.queue_id, j.uid, j.inv_prio, j.arrival, j.bytes, j.sealed, j.said "
-    "FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true) ORDER BY {order} LIMIT {most} {lock}) "
-    "SELECT queue_id, uid, sealed, said FROM (SELECT *, sum(bytes) OVER (ORDER BY inv_prio, arrival) - bytes AS before "
-    "FROM first) f WHERE before <= %s UNION ALL SELECT NULL, NULL, NULL, NULL WHERE NOT EXISTS (SELECT FROM first) "
-    "AND EXISTS (SELECT FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true))"
-)
-#: As many as claims take, and as many as other commands, whose jobs are locked already, may take from them.
-_MOST: Final[LiteralString] = (
-    "%s + (SELECT count(*) FROM unnest(%s::text[]) AS u (uid) JOIN job n USING (uid) "
-    "WHERE n.queue_id = %s AND n.place = 0)"
-)
-_UNTAGGED: Final[LiteralString] = "job j WHERE j.queue_id = %s"
-_TAGGED: Final[LiteralString] = (
-    "tag t JOIN job j USING (queue_id, uid) WHERE t.queue_id = %s AND t.tag = %s AND (SELECT count(*) FROM tag o "
-    "WHERE o.queue_id = t.queue_id AND o.tag = ANY(%s) AND o.inv_prio = t.inv_prio AND o.arrival = t.arrival "
-    "AND o.uid = t.uid) = %s"
-)
-_SIZES: Final[LiteralString] = "SELECT queue_id, sum(jobs)::bigint FROM tally WHERE queue_id = ANY(%s) GROUP BY 1"
-_COUNTS: Final[LiteralString] = (
-    "SELECT queue_id, place, sum(jobs)::bigint FROM tally WHERE queue_id = ANY(%s) GROUP BY 1, 2"
-)
-#: The first of each priority is its oldest.
-_OLDEST: Final[LiteralString] = (
-    "WITH RECURSIVE first AS ("
-    "(SELECT inv_prio, created, 1 AS n FROM job WHERE queue_id = %s AND place = 0 ORDER BY inv_prio, arrival LIMIT 1) "
-    "UNION ALL SELECT o.inv_prio, o.created, f.n + 1 FROM first f, LATERAL (SELECT inv_prio, created FROM job "
-    "WHERE queue_id = %s AND place = 0 AND inv_prio > f.inv_prio ORDER BY inv_prio, arrival LIMIT 1) o "
-    "WHERE f.n < %s) SELECT min(created) FROM first"
-)
-_AHEAD: Final[LiteralString] = (
-    "SELECT count(*) FROM job WHERE queue_id = %s AND place = 0 AND (inv_prio, arrival) < (%s, %s)"
-)
 
 
 class Redo(Exception):
@@ -222,13 +157,18 @@ class _Query:
 
 @define
 class _Loading:
-    """Loads what one batch needs; used once."""
+    """
+    Loads what one batch needs; used once.
+
+    Queries for jobs are sent first, then what was found is put into the tables. Figures follow, which depend on it.
+    """
 
     connection: "Connection[Row]"
     rows: Rows
     loaded: Loaded
     #: Whether jobs are locked.
     locks: bool
+    #: What was found: the jobs by queue and uid, and the arrival number of the next job that is added.
     _jobs: dict[tuple[str, str], Job] = field(factory=dict, init=False)
     _arrival: int = field(default=0, init=False)
     #: The names of queues by number.
@@ -238,12 +178,20 @@ class _Loading:
         self._names = {one.id: name for name, one in self.loaded.now.known.items()}
 
     def load(self) -> None:
-        """Load jobs first, then figures."""
+        """Load what the tasks need."""
         parts = self._parts()
         self._find_page(parts)
         self._ask(self.queries())
         self.fill()
         self._ask(self._figures(parts))
+
+    def load_due(self, most: int) -> None:
+        """Load only what is due: in each queue at most `most` jobs by each of the two clocks."""
+        now = self.loaded.now
+        queues = [one.id for one in now.known.values() if one.due]
+        due = [one for queue_id in queues for one in statements.due(queue_id, now.elapsed, now.wall, most)]
+        self._ask([_Query(one, self._take_jobs) for one in due])
+        self.fill()
 
     def queries(self) -> list[_Query]:
         """
@@ -256,10 +204,11 @@ class _Loading:
         uids, keys = self._uids(parts), self._keys(parts)
         limited = sorted({self._id(part) for part in parts if part.needs.size})
         return [
-            *self._lock_keys(sorted([*keys, *((queue_id, _LIMIT) for queue_id in limited)])),
+            *self._lock_keys(sorted([*keys, *((queue_id, statements.LIMIT) for queue_id in limited)])),
             *self._sizes(limited),
             *self._next_arrival(parts),
-            *self._named(uids, keys),
+            # Holders of unique keys are locked as well: a claim in the same batch may take them.
+            *(_Query(one, self._take_jobs) for one in statements.named(uids, keys, locks=self.locks)),
             *self._claims(parts, uids),
         ]
 
@@ -272,24 +221,14 @@ class _Loading:
         """Put the jobs that were taken into the tables."""
         self.loaded.fill(((name, job) for (name, _), job in self._jobs.items()), self._arrival)
 
-    def _parts(self) -> list[Part]:
-        return [part for one in self.loaded.asked for part in one.parts]
-
-    def load_due(self, most: int) -> None:
-        """Load only what is due: in each queue at most `most` jobs by each of the two clocks."""
-        now = self.loaded.now
-        clocks = ((_DUE.format(due="due"), now.elapsed), (_DUE.format(due="due_wall"), now.wall))
-        due = [one.id for one in now.known.values() if one.due]
-        self._ask(
-            [_Query(Statement(text, [id_, until, most]), self._take_jobs) for id_ in due for text, until in clocks]
-        )
-        self.fill()
-
     def _ask(self, queries: Sequence[_Query]) -> None:
         if queries:
             profile = self.loaded.now.profile
             answers = together(self.connection, *(profile.of(query.statement) for query in queries))
             self.take(queries, answers)
+
+    def _parts(self) -> list[Part]:
+        return [part for one in self.loaded.asked for part in one.parts]
 
     def _id(self, part: Part) -> int:
         return self.loaded.now.known[part.command.queue].id
@@ -320,20 +259,7 @@ class _Loading:
                 # Another connection has just removed a key that no job used.
                 raise Redo
 
-        columns = _key_columns(keys)
-        return (
-            [_Query(Statement(_KEYS, columns), _ignore), _Query(Statement(_LOCK_KEYS, columns), check)] if keys else []
-        )
-
-    def _named(self, uids: Sequence[tuple[int, str]], keys: Sequence[tuple[int, bytes]]) -> list[_Query]:
-        """The jobs with these uids, and the holders of these keys: a claim in the same batch may take those, too."""
-        named = [(_BY_UID, _uid_columns(uids))] if uids else []
-        named += [(_BY_KEY, _key_columns(keys))] if keys else []
-        if not named:
-            return []
-        which = _UNION.join(text for text, _ in named)
-        text = _NAMED.format(which=which) + (" FOR UPDATE OF j" if self.locks else "")
-        return [_Query(Statement(text, [column for _, columns in named for column in columns]), self._take_jobs)]
+        return [_Query(*one) for one in zip(statements.keys_locked(keys), (_ignore, check), strict=False)]
 
     def _claims(self, parts: Sequence[Part], uids: Sequence[tuple[int, str]]) -> list[_Query]:
         """The first jobs for each kind of claim: as many as all claims from the queue may take."""
@@ -343,24 +269,22 @@ class _Loading:
             if part.needs.ready is not None:
                 most[self._id(part)] += part.needs.ready.count
                 kinds.add((self._id(part), part.needs.ready.tags))
-        named = {queue_id: texts([uid for its, uid in uids if its == queue_id]) for queue_id in most}
-        return [self._claim(*kind, most[kind[0]], named[kind[0]]) for kind in sorted(kinds)]
+        named = {queue_id: [uid for its, uid in uids if its == queue_id] for queue_id in most}
+        wall = self.loaded.now.wall
+        return [
+            self._claim(Claiming(queue_id=its, tags=self.rows.tags(tags), most=most[its], uids=named[its], wall=wall))
+            for its, tags in sorted(kinds)
+        ]
 
-    def _claim(self, queue_id: int, tags: Sequence[str], most: int, named: Array) -> _Query:
-        source, order = (_TAGGED, "t.inv_prio, t.arrival") if tags else (_UNTAGGED, "j.inv_prio, j.arrival")
-        digests = self.rows.tags(tags)
-        values: list[Any] = [queue_id, digests[0], byteas(digests), len(digests)] if tags else [queue_id]
-        lock: LiteralString = "FOR UPDATE OF j SKIP LOCKED" if self.locks else ""
-        text, wall = _CLAIM.format(source=source, order=order, most=_MOST, lock=lock), self.loaded.now.wall
-
+    def _claim(self, claiming: Claiming) -> _Query:
         def take(answer: list[Row]) -> None:
             """Take the jobs, or note that all were locked."""
             if answer and answer[0][1] is None:
-                self.loaded.passed_over.add(self._names[queue_id])
+                self.loaded.passed_over.add(self._names[claiming.queue_id])
             else:
                 self._take_jobs(answer)
 
-        return _Query(Statement(text, [*values, wall, most, named, queue_id, _CLAIMED_BYTES, *values, wall]), take)
+        return _Query(statements.claim(claiming, locks=self.locks), take)
 
     def _take_jobs(self, answer: list[Row]) -> None:
         for queue_id, uid, sealed, said in answer:
@@ -375,7 +299,7 @@ class _Loading:
     def _sizes(self, limited: Sequence[int]) -> list[_Query]:
         """How many jobs these queues have; nobody else adds any, since their keys are locked."""
         self.loaded.sizes = {self._names[queue_id]: 0 for queue_id in limited}
-        return [_Query(Statement(_SIZES, [bigints(limited)]), self._take_sizes)] if limited else []
+        return [_Query(statements.sizes(limited), self._take_sizes)] if limited else []
 
     def _next_arrival(self, parts: Sequence[Part]) -> list[_Query]:
         adds = any(isinstance(part.command, c.AddJobs) for part in parts)
@@ -393,7 +317,7 @@ class _Loading:
         if names:
             self.loaded.counts = {name: _no_jobs() for name in names}
             ids = [self.loaded.now.known[name].id for name in names]
-            queries.append(_Query(Statement(_COUNTS, [bigints(ids)]), self._take_counts))
+            queries.append(_Query(statements.counts(ids), self._take_counts))
         return queries + [self._ahead(part) for part in parts if part.needs.ahead]
 
     def _counted(self, parts: Sequence[Part]) -> list[str]:
@@ -412,7 +336,7 @@ class _Loading:
             """Note when the oldest job was added, or None."""
             self.loaded.oldest[name] = answer[0][0]
 
-        return _Query(Statement(_OLDEST, [queue_id, queue_id, _PRIORITIES]), take)
+        return _Query(statements.oldest(queue_id), take)
 
     def _take_counts(self, answer: list[Row]) -> None:
         numbers: dict[str, dict[Place, int]] = {}
@@ -430,15 +354,7 @@ class _Loading:
                 self.loaded.places[job.spec.rank] = answer[0][0]
 
         inv_prio, arrival = (0, 0) if job is None else (~job.spec.priority, job.spec.arrival)
-        return _Query(Statement(_AHEAD, [self._id(part), inv_prio, arrival]), take)
-
-
-def _uid_columns(uids: Sequence[tuple[int, str]]) -> list[Array]:
-    return [bigints([one[0] for one in uids]), texts([one[1] for one in uids])]
-
-
-def _key_columns(keys: Sequence[tuple[int, bytes]]) -> list[Array]:
-    return [bigints([one[0] for one in keys]), byteas([one[1] for one in keys])]
+        return _Query(statements.ahead(self._id(part), inv_prio, arrival), take)
 
 
 def _counts(jobs: "dict[Place, int]") -> QueueCounts:
