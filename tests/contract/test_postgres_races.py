@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from threading import Thread
-from typing import Any
+from typing import Any, Final, LiteralString
 
 import pytest
 from attrs import define, field
@@ -15,7 +15,8 @@ from jobengine.engine.door import Busy
 from jobengine.engine.outcome import Done
 from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.profile import LOCKING, OPTIMISTIC, Profile
-from jobengine.engine.postgres.session import Session
+from jobengine.engine.postgres.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.watching import begin_watch
 from tests.contract.postgres_world import session_on
 from tests.postgres import Database, until_waiting
 
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.slow
 KEY = b"key"
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 #: Few unique keys, so that clients collide.
+_DEADLOCKS: Final[LiteralString] = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 UIDS = [f"00000000-0000-4000-8000-{at:012}" for at in range(40)]
 
 
@@ -92,13 +94,16 @@ class _Client:
 
 
 @pytest.mark.parametrize("profile", [LOCKING, OPTIMISTIC], ids=["locking", "optimistic"])
-def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice(
+def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_and_do_not_deadlock(
     database: Database, profile: Profile
 ) -> None:
     database.clear()
     with connected(database.url) as control:
+        deadlocks = control.execute(_DEADLOCKS).fetchall()
         clients = [_Client(session_on(database.url, profile=profile), random.Random(at)) for at in range(4)]
-        clients[0].session.carry_out([c.CreateQueue(**WHO)])
+        session = clients[0].session
+        session.carry_out([c.CreateQueue(**WHO)])
+        session.run(lambda connection: begin_watch(connection, session.rows, DATABASE_CLOCK, "q", None))
         threads = [Thread(target=client.ask, args=(40,)) for client in clients]
         for thread in threads:
             thread.start()
@@ -117,7 +122,10 @@ def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice(
         ready = {job.spec.uid for job in _ready(clients[0].session) if job.spec.tags}
         assert {row[0] for row in control.execute(tagged)} == ready
         for client in clients:
+            client.session.run(lambda connection: connection.execute("SELECT pg_stat_force_next_flush()"))
             client.session.close()
+        if profile is LOCKING:
+            assert control.execute(_DEADLOCKS).fetchall() == deadlocks
 
 
 def _ready(session: Session) -> list[Any]:
