@@ -65,6 +65,8 @@ _read_line: Final = Decoder(list[Any]).decode
 #: The newest version of the records of queues, and of those of jobs.
 _QUEUE: Final = 4
 _JOB: Final = 3
+#: About how many bytes a past attempt takes in a record, without its worker and its error.
+_ATTEMPT_BYTES: Final = 50
 #: The kinds that have other versions as well.
 _NEWEST: Final = {"queue-created": _QUEUE, "queue-changed": _QUEUE, "job-added": _JOB, "job-changed": _JOB}
 
@@ -215,18 +217,23 @@ def length_of_more(job: Job) -> int:
 
 
 def length_of_reported(standing: Standing) -> int:
-    """The part of worker and notes in `length_of_more`."""
-    length, notes = 0, standing.notes
-    if standing.worker:
-        length += len(_line(standing.worker))
-    if notes is not NO_NOTES and _is_long(notes):
-        length += len(_line(_notes(notes)))
+    """The part of worker and notes in `length_of_more`. Attempts are estimated, as each end of a job adds one."""
+    length = _length_of_name(standing.worker) if standing.worker else 0
+    notes = standing.notes
+    if notes is NO_NOTES:
+        return length
+    if notes.error or notes.result:
+        length += len(_line((notes.error, None if notes.result is None else notes.result.decode())))
+    for attempt in notes.history:
+        length += _ATTEMPT_BYTES + (_length_of_name(attempt.worker) if attempt.worker else 0)
+        length += len(_line(attempt.error)) if attempt.error else 0
     return length
 
 
-def _is_long(notes: Notes) -> bool:
-    history = notes.history
-    return bool(notes.result or notes.error or len(history) > 1 or (history and history[0].worker))
+@lru_cache(maxsize=1024)
+def _length_of_name(worker: str) -> int:
+    """The bytes of a worker's name in a record; many jobs have the same."""
+    return len(_line(worker))
 
 
 # Reading: every version

@@ -8,7 +8,20 @@ from msgspec.structs import replace
 from .commands import Changes
 from .errors import ClaimRequired, LeaseLost, LeaseRequired
 from .facts import Fact, JobAdded, JobChanged
-from .model import DAY, FINISHED, HISTORY_LENGTH, INPROGRESS, SECOND, Attempt, Job, Queue, Spec, Standing, State
+from .model import (
+    COMPLETE,
+    DAY,
+    FINISHED,
+    HISTORY_LENGTH,
+    INPROGRESS,
+    SECOND,
+    Attempt,
+    Job,
+    Queue,
+    Spec,
+    Standing,
+    State,
+)
 
 __all__ = ["retry_delay", "timed_out", "update"]
 
@@ -89,9 +102,10 @@ def _spec(spec: Spec, changes: Changes) -> Spec:
 
 def _moved(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Standing:
     standing = job.standing
+    # First, and by its constant, as it is what most updates ask for: see core.model.QUEUED.
+    if changes.state is COMPLETE:
+        return _complete(standing, changes, now)
     match changes.state:
-        case State.COMPLETE:
-            return _complete(standing, changes, now)
         case State.QUEUED:
             return _requeued(job, now, _ready_at(changes, now), by_holder=by_holder)
         case State.INPROGRESS:
@@ -111,7 +125,7 @@ def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
     notes = standing.notes
     history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
     notes = replace(notes, error=changes.error, cancel_requested=False, history=history)
-    return replace(standing, state=State.COMPLETE, updated=now, shift=0, ready_at=0, not_before=0, notes=notes)
+    return replace(standing, state=COMPLETE, updated=now, shift=0, ready_at=0, not_before=0, notes=notes)
 
 
 def _with_notes(standing: Standing, changes: Changes) -> Standing:

@@ -6,7 +6,7 @@ import pytest
 
 from jobengine.core.commands import AddKey, NewJob
 from jobengine.core.errors import BadItem, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
-from jobengine.core.model import Defaults, Role, State
+from jobengine.core.model import Context, Defaults, Role, State
 from tests.core.worlds import KEY, NOW, World, picture
 
 UID = "00000000-0000-4000-8000-000000000001"
@@ -79,6 +79,22 @@ def test_another_request_of_that_name_is_refused(world: World, named: dict[str, 
     with pytest.raises(UidTaken, match=first.job.spec.uid):
         world.add_all(new(**named, **more), many=False)
     assert picture(world.tables) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "digest"),
+    [
+        ({}, "e464b6ae4de9bf1041ba692269d193c5"),
+        ({"unique_key": "k"}, "95645cf01975cf84a5ad872c67c6a65b"),
+        ({"context": Context(meta='{"a":1}')}, "cca0deb46bf9891aa4944a81a9a3eb10"),
+        (
+            {"unique_key": "k", "priority": 5, "tags": ("a", "b"), "context": Context(meta='{"a":1}', traceparent="x")},
+            "7530139194d8e465991b0a0fe5cff6e6",
+        ),
+    ],
+)
+def test_the_digest_of_a_request_is_the_one_that_files_have(world: World, more: dict[str, Any], digest: str) -> None:
+    assert world.add(uid=UID, content=b'{"n":1}', **more).spec.fingerprint == digest
 
 
 def test_a_repeated_request_is_recognised_although_the_job_was_changed(world: World) -> None:

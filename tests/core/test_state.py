@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jobengine.core.fact_codec import decode, encode
-from jobengine.core.facts import Fact, JobAdded, JobRemoved, QueueCreated
-from jobengine.core.model import State
+from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated
+from jobengine.core.model import HISTORY_LENGTH, Attempt, Job, Notes, State
 from jobengine.core.queue_table import Place
 from jobengine.core.snapshot import Snapshot
 from jobengine.core.sorted_blocks import Ordered
@@ -130,6 +131,30 @@ def test_live_bytes_are_about_the_length_of_a_fresh_snapshot() -> None:
     assert world.tables.live_bytes == empty
     world.delete_queue()
     assert world.tables.live_bytes == 0
+
+
+ENDED = Attempt(worker="列" * 20, started=1_700_000_000_000, ended=1_700_000_000_000, outcome="complete")
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        Notes(history=(ENDED,)),
+        Notes(history=(ENDED,) * HISTORY_LENGTH),
+        Notes(history=(replace(ENDED, outcome="failed", error='"\n' * 1_000),) * HISTORY_LENGTH, error="列" * 4_000),
+        Notes(history=(ENDED,), result=b'["' + b"x" * 10_000 + b'"]'),
+    ],
+    ids=["one attempt", "many attempts", "errors", "a result"],
+)
+def test_live_bytes_are_about_the_length_of_records_with_what_workers_have_reported(notes: Notes) -> None:
+    world = World()
+    world.create("q")
+    job = world.add()
+    empty = world.tables.live_bytes
+    standing = replace(job.standing, worker="列" * 20, notes=notes)
+    world.tables.apply([JobChanged("q", job.spec.uid, standing)])
+    more = len(encode(JobAdded("q", Job(job.spec, standing)))) - len(encode(JobAdded("q", job)))
+    assert more / 1.2 < world.tables.live_bytes - empty < more * 1.2
 
 
 class Counted(Ordered[Any]):
