@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from jobengine.core import commands as c
 from jobengine.core.errors import QueueExists
 from jobengine.core.model import Defaults, State
-from jobengine.engine.ids import new_uuid
+from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres.engine import PostgresEngine
 from jobengine.storage.thread import DiskThread
 
@@ -131,7 +131,7 @@ def main() -> None:
         secret=SECRET.encode,
         thread=lambda name: DiskThread(reactor, name),
         clock=reactor,
-        new_id=new_uuid,
+        new_id=ordered_uuid,
     )
     failures: list[Failure] = []
 

@@ -20,7 +20,7 @@ from .daemon.service import Daemon, end_start
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
 from .daemon.systemd import Systemd
 from .engine.door import Engine
-from .engine.ids import new_uuid
+from .engine.ids import new_uuid, ordered_uuid
 from .engine.local import LocalEngine
 from .http.cors import Cors
 from .http.site import JobSite
@@ -119,7 +119,7 @@ def _postgres_engine(settings: Settings, url: str, reactor: Any) -> Engine:
         secret=_secret(settings),
         thread=lambda name: DiskThread(reactor, name),
         clock=reactor,
-        new_id=new_uuid,
+        new_id=ordered_uuid,
         interval=bool(settings.sync_interval),
         readers=reactor,
     )

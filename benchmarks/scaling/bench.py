@@ -13,7 +13,7 @@ from attrs import define, evolve, field
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
-from jobengine.engine.ids import new_uuid
+from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres.batch import Result
 from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.recent import RecentActivity
@@ -84,7 +84,7 @@ class Bench:
             url=self.url,
             interval=False,
             rows=Rows(self.seal),
-            new_id=new_uuid,
+            new_id=ordered_uuid,
             lately=RecentActivity(time.monotonic),
             steady=time.monotonic,
             clock=clock,

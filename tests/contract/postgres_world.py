@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 
 from jobengine.engine.door import Engine
-from jobengine.engine.ids import new_uuid
+from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.engine import PostgresEngine
 from jobengine.engine.postgres.recent import RecentActivity
@@ -32,7 +32,7 @@ def session_on(url: str, **parts: Any) -> Session:
         interval=True,
         rows=Rows(seal),
         lately=RecentActivity(time.monotonic),
-        **{"steady": time.monotonic, "new_id": new_uuid, **parts},
+        **{"steady": time.monotonic, "new_id": ordered_uuid, **parts},
     )
 
 

@@ -1,15 +1,16 @@
 """Batches of one server that overlap: while the database works for one, the server works for another."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.model import State
+from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.profile import OPTIMISTIC
 from tests.contract.asking import KEY, Asker, Pending, new_job
-from tests.contract.postgres_world import Held, PostgresWorld
+from tests.contract.postgres_world import Held, PostgresWorld, session_on
 from tests.doubles import AtOnce
 from tests.postgres import Database
 
@@ -142,3 +143,27 @@ def test_where_no_rows_are_locked_batches_of_a_queue_come_one_after_the_other(da
     assert len(world.under_way) == 1
     world.let_go()
     world.close()
+
+
+class CountedTurn(AbstractContextManager[None]):
+    """A turn that is always free."""
+
+    taken = 0
+
+    def __exit__(self, *_: object) -> None:
+        self.taken += 1
+
+
+@pytest.mark.parametrize(("jobs", "taken"), [(100, 0), (101, 1)])
+def test_a_large_batch_is_decided_in_turn_with_those_of_other_lanes_and_a_small_one_at_once(
+    database: Database, jobs: int, taken: int
+) -> None:
+    database.clear()
+    turn = CountedTurn()
+    session = session_on(database.url, turn=turn)
+    session.carry_out([c.CreateQueue(queue="q", access_key=KEY)])
+    many = tuple(c.NewJob(content=b"{}") for _ in range(jobs))
+    added = session.carry_out([c.AddJobs(queue="q", access_key=KEY, jobs=many, defaults=Defaults())])
+    assert len(added.outcomes[0].get()) == jobs
+    assert turn.taken == taken
+    session.close()

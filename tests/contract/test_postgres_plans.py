@@ -13,7 +13,7 @@ from psycopg.errors import Diagnostic
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.core.sorting import Sort
-from jobengine.engine.ids import new_uuid
+from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.recent import RecentActivity
 from jobengine.engine.postgres.rows import Rows
@@ -90,7 +90,7 @@ def plans(database: Database) -> Iterator[_Plans]:
             url=database.url,
             interval=True,
             rows=Rows(opened(control, SECRET)),
-            new_id=new_uuid,
+            new_id=ordered_uuid,
             lately=RecentActivity(time.monotonic),
             steady=time.monotonic,
         )
@@ -134,7 +134,7 @@ def test_a_job_is_found_by_its_uid_and_changed_there(plans: _Plans) -> None:
 
 
 def test_adding_looks_at_no_other_job(plans: _Plans) -> None:
-    jobs = (c.NewJob(content=b"{}", uid=new_uuid(), tags=("t",), unique_key="k"), c.NewJob(content=b"{}"))
+    jobs = (c.NewJob(content=b"{}", uid=ordered_uuid(), tags=("t",), unique_key="k"), c.NewJob(content=b"{}"))
     assert plans.most(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults())) <= FEW
 
 

@@ -1,6 +1,8 @@
 from uuid import RFC_4122, UUID
 
-from jobengine.engine.ids import new_uuid
+import pytest
+
+from jobengine.engine.ids import new_uuid, ordered_uuid
 
 
 def test_a_new_id_is_a_random_uuid_in_its_usual_form() -> None:
@@ -10,12 +12,29 @@ def test_a_new_id_is_a_random_uuid_in_its_usual_form() -> None:
         assert (parsed.version, parsed.variant, str(parsed)) == (4, RFC_4122, text)
 
 
-def test_no_two_ids_are_alike_and_every_random_bit_takes_both_values() -> None:
-    ids = {UUID(new_uuid()).int for _ in range(1000)}
-    assert len(ids) == 1000
+def random_bits(ids: set[int]) -> int:
+    """How many bits take both values in these ids."""
     ones, zeros = 0, 0
     for number in ids:
         ones |= number
         zeros |= ~number
+    return (ones & zeros & ((1 << 128) - 1)).bit_count()
+
+
+def test_no_two_ids_are_alike_and_every_random_bit_takes_both_values() -> None:
+    ids = {UUID(new_uuid()).int for _ in range(1000)}
+    assert len(ids) == 1000
     # Six bits say that it is a random UUID, and are always the same.
-    assert (ones & zeros & ((1 << 128) - 1)).bit_count() == 122
+    assert random_bits(ids) == 122
+
+
+def test_an_ordered_id_begins_with_the_time_and_the_rest_is_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of RFC 9562, A.6: 0x017F22E279B0 are the milliseconds of its time."""
+    monkeypatch.setattr("time.time_ns", lambda: 0x017F22E279B0 * 1_000_000 + 999_999)
+    texts = {ordered_uuid() for _ in range(1000)}
+    assert len(texts) == 1000
+    assert all(text.startswith("017f22e2-79b0-7") for text in texts)
+    assert {(UUID(text).version, UUID(text).variant, str(UUID(text)) == text) for text in texts} == {
+        (7, RFC_4122, True)
+    }
+    assert random_bits({UUID(text).int for text in texts}) == 74

@@ -7,7 +7,7 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults
-from jobengine.engine.ids import new_uuid
+from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres import rows
 from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.recent import RecentActivity
@@ -34,7 +34,7 @@ def session(database: Database) -> Iterator[Session]:
             url=database.url,
             interval=True,
             rows=rows.Rows(opened(control, SECRET)),
-            new_id=new_uuid,
+            new_id=ordered_uuid,
             lately=RecentActivity(time.monotonic),
             steady=time.monotonic,
         )

@@ -12,7 +12,7 @@ from ...core.needs import Needs, needs
 from ...core.values import Value
 from .rows import Known
 
-__all__ = ["BATCHED", "Asked", "Part", "Task", "asked", "changes_jobs", "names_of", "overlaps", "parts_of"]
+__all__ = ["BATCHED", "Asked", "Part", "Task", "asked", "changes_jobs", "names_of", "overlaps", "parts_of", "weight_of"]
 
 #: A command to the engine, which the rules decide.
 Task = c.Command[object]
@@ -94,6 +94,18 @@ def overlaps(task: Task) -> bool:
     if isinstance(task, c.AddJobs):
         return all(job.unique_key is None for job in task.jobs)
     return isinstance(task, _OVERLAPPING)
+
+
+def weight_of(task: Task) -> int:
+    """How much a batch holds of it: the jobs that it may add, claim or change."""
+    match task:
+        case c.AddJobs():
+            return len(task.jobs)
+        case c.UpdateJobs():
+            return len(task.updates)
+        case c.Claim() | c.Claims():
+            return 1 + task.count
+    return 1
 
 
 def parts_of(task: Task) -> list[c.QueueCommand[object]]:

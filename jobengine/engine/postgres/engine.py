@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
+from threading import Lock
 from typing import Any, Final, LiteralString, TypeVar
 
 from attrs import define, field
@@ -43,7 +44,7 @@ __all__ = ["PostgresEngine"]
 A = TypeVar("A")
 R = TypeVar("R")
 #: Lanes for batched commands. Commands that take long have one more.
-_LANES: Final = 2
+_LANES: Final = 4
 _NO_JOBS: Final[Outcome[Any]] = Done(c.ClaimResult(), changed=False)
 
 
@@ -71,6 +72,8 @@ class PostgresEngine:
     time: LiteralString = DATABASE_CLOCK
     _rows: Rows = field(init=False)
     _profile: Profile = field(init=False)
+    #: See Session.
+    _turn: Lock = field(factory=Lock, init=False)
     _lanes: list[Lane] = field(factory=list, init=False)
     _shared: Shared = field(factory=Shared, init=False)
     _waiting: Waiting = field(init=False)
@@ -127,6 +130,7 @@ class PostgresEngine:
             steady=self.clock.seconds,
             clock=self.time,
             profile=self._profile,
+            turn=self._turn,
         )
         return Lane(
             session=session,

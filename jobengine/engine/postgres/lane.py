@@ -15,17 +15,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from ...core import commands as c
 from ..outcome import Outcome
 from ..threads import Thread
-from .asked import BATCHED, Task
+from .asked import BATCHED, Task, weight_of
 from .batch import Result
 from .session import Session
 
 __all__ = ["Lane", "Shared"]
 
-#: How much a batch may hold, counted in tasks and in jobs that they add, claim or change.
-_MOST: Final = 2_000
+#: How much a batch may hold, counted in tasks and in jobs that they add, claim or change. Larger batches cost a job
+#: hardly less, and leave the other lanes without work.
+_MOST: Final = 1_000
 
 
 @define(eq=False)
@@ -139,7 +139,7 @@ class Lane:
             if batch and (not isinstance(task, BATCHED) or self.waits_behind(task)):
                 break
             batch.append(line.popleft())
-            room = room - _weight(task) if isinstance(task, BATCHED) else 0
+            room = room - weight_of(task) if isinstance(task, BATCHED) else 0
         return batch
 
     def _next_line(self) -> _Line:
@@ -163,14 +163,3 @@ class Lane:
         for one in batch:
             if not one.done.called:
                 one.done.errback(failure)
-
-
-def _weight(task: Task) -> int:
-    match task:
-        case c.AddJobs():
-            return len(task.jobs)
-        case c.UpdateJobs():
-            return len(task.updates)
-        case c.Claim() | c.Claims():
-            return 1 + task.count
-    return 1

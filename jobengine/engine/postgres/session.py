@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from secrets import randbelow
+from threading import Lock
 from typing import Final, LiteralString, TypeVar
 
 from attrs import define, evolve, field
@@ -21,7 +23,7 @@ from ...core.rules import Lately, NewId
 from ...core.state import Swap
 from ...storage.errors import StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
-from .asked import BATCHED, Task, asked, changes_jobs, names_of
+from .asked import BATCHED, Task, asked, changes_jobs, names_of, weight_of
 from .batch import Batch, Result
 from .beginning import Now, begin, begin_sweep
 from .clock import ClockSteps
@@ -45,6 +47,8 @@ _ATTEMPTS: Final = 5
 _RETURNS, _PAUSE = 10, 0.5
 #: Jobs that expire in one transaction, in each queue.
 _SLICE: Final = 200
+#: The weight of a batch that does not wait for its turn to be decided: it takes a few milliseconds.
+_SMALL: Final = 100
 #: The most transactions that expire jobs before a batch is carried out.
 _SLICES: Final = 10_000
 #: Seconds between two times of tidying up, if there is little to do.
@@ -96,6 +100,9 @@ class Session:
     clock: LiteralString = DATABASE_CLOCK
     profile: Profile = LOCKING
     back_off: BackOff = field(factory=BackOff)
+    #: Held while a batch that is not small is decided. Without it, threads would share the interpreter, finish at
+    #: the same time, and then wait for the database together; so one waits for it while another decides.
+    turn: AbstractContextManager[object] = field(factory=Lock)
     totals: Totals = field(factory=Totals, init=False)
     #: Why the last attempt to connect failed; empty if it succeeded.
     trouble: str = field(default="", init=False)
@@ -323,7 +330,8 @@ class Session:
     def _commit(self, connection: "Connection[Row]", loaded: Loaded) -> Result:
         """Decide, write, commit."""
         batch = Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded, slot=self._slot)
-        result = batch.decide()
+        with self.turn if sum(weight_of(one.task) for one in loaded.asked) > _SMALL else nullcontext():
+            result = batch.decide()
         changes = bool(batch.statements) or batch.changes_queues
         if changes and not self._noted:
             together(connection, self._note())
