@@ -80,7 +80,7 @@ def begin(
 
 def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -> Statement:
     """The statement that reads the time and these queues (None: all)."""
-    which: LiteralString = "true" if names is None else "q.name_digest = ANY(%s)"
+    which: LiteralString = "true" if names is None else "q.name_digest = ANY((SELECT %s)::bytea[])"
     values = [] if names is None else [byteas([rows.name(name) for name in names])]
     return Statement(_QUEUES.format(clock=clock, which=which), values)
 

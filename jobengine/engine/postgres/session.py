@@ -53,6 +53,9 @@ _SMALL: Final = 100
 _SLICES: Final = 10_000
 #: Seconds between two times of tidying up, if there is little to do.
 _TIDY: Final = 10
+#: Seconds for which plans are kept. One that was made for a short queue may read all of it for each job that it is
+#: about; PostgreSQL itself makes it anew when it has new statistics, which may take a minute.
+_PLANNED: Final = 1
 #: The most rows over which connections spread the count of each place of a queue; see `tally` in schema.py.
 _SLOTS: Final = 64
 
@@ -118,6 +121,8 @@ class Session:
     #: When to tidy up next, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
+    #: When to make plans anew, by the monotonic clock.
+    _plan_at: float = field(default=0, init=False)
     #: The queues as they were last read, and whether the next batch may guess that they are still so.
     _known: dict[str, Known] = field(factory=dict, init=False)
     _guesses: bool = field(default=True, init=False)
@@ -291,7 +296,11 @@ class Session:
     def _first(self, *, writes: bool) -> list[Statement]:
         """The statements that begin a transaction; one that writes locks its lane's row."""
         self._noted = writes
-        return [self._note()] if writes else []
+        first = [self._note()] if writes else []
+        if self.profile.locks and self.steady() >= self._plan_at:
+            self._plan_at = self.steady() + _PLANNED
+            first.append(Statement("DISCARD PLANS"))
+        return first
 
     def _check_clock(self, connection: "Connection[Row]", now: Now, before: int) -> bool:
         """Whether the transaction goes on. If the clock was set, roll back, and write by how much it is ahead now."""

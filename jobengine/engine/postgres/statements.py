@@ -30,19 +30,19 @@ _NAMED: Final[LiteralString] = (
     "SELECT j.queue_id, j.uid, j.sealed, j.said FROM ({which}) w JOIN job j USING (queue_id, uid) "
     "ORDER BY j.queue_id, j.uid"
 )
-_BY_UID: Final[LiteralString] = "SELECT * FROM unnest(%s::bigint[], %s::text[]) AS u (queue_id, uid)"
+_BY_UID: Final[LiteralString] = "SELECT * FROM unnest((SELECT %s), %s::text[]) AS u (queue_id, uid)"
 _BY_KEY: Final[LiteralString] = (
-    "SELECT j.queue_id, j.uid FROM unnest(%s::bigint[], %s::bytea[]) AS k (queue_id, unique_key) "
+    "SELECT j.queue_id, j.uid FROM unnest((SELECT %s), %s::bytea[]) AS k (queue_id, unique_key) "
     "JOIN job j USING (queue_id, unique_key)"
 )
 _UNION: Final[LiteralString] = " UNION "
 _LOCKED: Final[LiteralString] = " FOR UPDATE OF j"
 #: Makes the rows that are locked next.
 _KEYS: Final[LiteralString] = (
-    "INSERT INTO unique_key SELECT * FROM unnest(%s::bigint[], %s::bytea[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+    "INSERT INTO unique_key SELECT * FROM unnest((SELECT %s), %s::bytea[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING"
 )
 _LOCK_KEYS: Final[LiteralString] = (
-    "SELECT 1 FROM unnest(%s::bigint[], %s::bytea[]) AS w (queue_id, key) JOIN unique_key k USING (queue_id, key) "
+    "SELECT 1 FROM unnest((SELECT %s), %s::bytea[]) AS w (queue_id, key) JOIN unique_key k USING (queue_id, key) "
     "ORDER BY k.queue_id, k.key FOR UPDATE OF k"
 )
 #: A job whose time has come is not ready any more, even if that is not written yet. A row of NULLs: jobs are ready, but
@@ -54,10 +54,11 @@ _CLAIM: Final[LiteralString] = (
     "FROM first) f WHERE before <= %s UNION ALL SELECT NULL, NULL, NULL, NULL WHERE NOT EXISTS (SELECT FROM first) "
     "AND EXISTS (SELECT FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true))"
 )
-#: As many as claims take, and as many as other commands, whose jobs are locked already, may take from them.
+#: As many as claims take, and as many as other commands, whose jobs are locked already, may take from them. Each OFFSET
+#: keeps PostgreSQL from reading all ready jobs to find these.
 _MOST: Final[LiteralString] = (
-    "%s + (SELECT count(*) FROM unnest(%s::text[]) AS u (uid) JOIN job n USING (uid) "
-    "WHERE n.queue_id = %s AND n.place = 0)"
+    "%s + (SELECT count(*) FROM (SELECT unnest(%s::text[]) AS uid OFFSET 0) u, "
+    "LATERAL (SELECT place FROM job WHERE queue_id = %s AND uid = u.uid OFFSET 0) n WHERE n.place = 0)"
 )
 _UNTAGGED: Final[LiteralString] = "job j WHERE j.queue_id = %s"
 _TAGGED: Final[LiteralString] = (
@@ -121,9 +122,10 @@ def claim(claiming: Claiming, *, locks: bool) -> Statement:
     tags, queue_id, wall = claiming.tags, claiming.queue_id, claiming.wall
     source, order = (_TAGGED, "t.inv_prio, t.arrival") if tags else (_UNTAGGED, "j.inv_prio, j.arrival")
     values: list[Any] = [queue_id, tags[0], byteas(tags), len(tags)] if tags else [queue_id]
-    text = _CLAIM.format(source=source, order=order, most=_MOST, lock=_LOCKED + " SKIP LOCKED" if locks else "")
-    most = [claiming.most, texts(claiming.uids), queue_id]
-    return Statement(text, [*values, wall, *most, _CLAIMED_BYTES, *values, wall])
+    most: LiteralString = _MOST if claiming.uids else "%s"
+    others = [texts(claiming.uids), queue_id] if claiming.uids else []
+    text = _CLAIM.format(source=source, order=order, most=most, lock=_LOCKED + " SKIP LOCKED" if locks else "")
+    return Statement(text, [*values, wall, claiming.most, *others, _CLAIMED_BYTES, *values, wall])
 
 
 def sizes(queue_ids: Sequence[int]) -> Statement:

@@ -43,7 +43,13 @@ _KINDS: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
 
 
 class Statement(Value, frozen=True):
-    """A statement and its parameters: numbers, texts, bytes and packed arrays."""
+    """
+    A statement and its parameters: numbers, texts, bytes and packed arrays.
+
+    PostgreSQL keeps a plan only if a plan for the lengths of the arrays that it is sent would not be cheaper. It does
+    not see the length of an array in `(SELECT %s)`, and soon keeps the plan. Without that, reading a queue at the
+    beginning of a batch takes PostgreSQL 128 microseconds instead of 31.
+    """
 
     text: LiteralString
     values: Sequence[object] = ()

@@ -35,7 +35,7 @@ _BEGIN: Final[LiteralString] = (
 )
 _GO_ON: Final[LiteralString] = "UPDATE queue SET watched_until = {clock} + %s WHERE id = ANY(%s) RETURNING id"
 _READ: Final[LiteralString] = (
-    "SELECT w.watch, e.last, e.number, e.at, e.sealed FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) "
+    "SELECT w.watch, e.last, e.number, e.at, e.sealed FROM unnest((SELECT %s), %s::bigint[], %s::bigint[]) "
     "AS w (watch, queue_id, after), LATERAL (SELECT * FROM event e WHERE e.queue_id = w.queue_id AND e.last > w.after "
     "ORDER BY e.last LIMIT %s) e ORDER BY 1, 2"
 )
