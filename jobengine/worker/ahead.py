@@ -10,40 +10,51 @@ __all__ = ["Backlog", "Pace"]
 
 #: Fast jobs are claimed ahead: as many as will be started within this many seconds.
 _AHEAD: Final = 0.1
-#: The most jobs to claim ahead.
-_MOST: Final = 1_000
-#: The least seconds over which the pace is measured.
-_MEASURED: Final = 0.01
-#: Seconds over which the pace is averaged: jobs end in bursts, because answers bring many of them at a time.
+#: The most jobs to claim ahead: 20,000 jobs/s are more than a worker in Python does.
+_MOST: Final = 2_000
+#: Seconds over which the pace is averaged.
 _REMEMBERED: Final = 0.1
+#: Fewer seconds of work say nothing of the pace; below, those that are added, so that a few fast jobs do not make it
+#: claim many.
+_LEAST: Final = 0.001
+_DOUBT: Final = 0.01
 #: Seconds within which a job that was claimed ahead must be started.
 _PATIENCE: Final = 0.5
 
 
 class Pace:
-    """How fast jobs have ended lately."""
+    """
+    How fast jobs have ended lately, while handlers ran.
+
+    Time without a running handler does not count: then the worker waits for jobs, and would do more if it had more. So
+    it takes a few requests to come from one job at a time to as many as it can do.
+    """
 
     def __init__(self) -> None:
-        self._since = float("-inf")
+        self._now = float("-inf")
         self._ended = 0
-        #: Jobs in a second.
-        self._rate = 0.0
+        #: Jobs, and the seconds that they took.
+        self._jobs = 0.0
+        self._seconds = 0.0
 
     @property
     def ahead(self) -> int:
         """How many jobs will be started within 100 ms at this pace."""
-        return min(int(self._rate * _AHEAD), _MOST)
+        if self._seconds < _LEAST:
+            return 0
+        return min(int(self._jobs / (self._seconds + _DOUBT) * _AHEAD), _MOST)
 
     def count(self) -> None:
         """Count a job that has ended."""
         self._ended += 1
 
-    def measure(self, now: float) -> None:
-        """Measure the pace since the last time, if that was at least 10 ms ago."""
-        seconds = now - self._since
-        if seconds >= _MEASURED:
-            self._rate += (self._ended / seconds - self._rate) * min(seconds / _REMEMBERED, 1)
-            self._since, self._ended = now, 0
+    def measure(self, now: float, *, busy: bool) -> None:
+        """Measure the pace since the last time; `busy` is whether handlers have run since then."""
+        seconds = now - self._now
+        kept = max(1 - seconds / _REMEMBERED, 0)
+        self._jobs = self._jobs * kept + self._ended
+        self._seconds = self._seconds * kept + (seconds if busy else 0)
+        self._now, self._ended = now, 0
 
 
 class Backlog:

@@ -36,28 +36,72 @@ def at_pace(concurrency: int = 2, **of: Any) -> tuple[Bench, list[Hold], list[Ho
     raise AssertionError("it claimed nothing ahead")
 
 
-def _ended(pace: Pace, jobs: int, now: float) -> int:
+def _ended(pace: Pace, jobs: int, now: float, *, busy: bool = True) -> int:
     """How many jobs are claimed ahead after this many have ended."""
     for _ in range(jobs):
         pace.count()
-    pace.measure(now)
+    pace.measure(now, busy=busy)
     return pace.ahead
 
 
-def test_jobs_that_end_fast_are_claimed_ahead_as_many_as_will_be_begun_in_100_ms() -> None:
+def _at_200() -> Pace:
+    """The pace at the time 0.1, since when 200 jobs have ended."""
     pace = Pace()
-    assert _ended(pace, 0, 0) == 0
-    assert _ended(pace, 200, 0.009) == 0  # too soon to say
-    assert _ended(pace, 0, 0.1) == 200
-    assert _ended(pace, 0, 60) == 0
+    assert _ended(pace, 0, 0, busy=False) == 0
+    assert 180 < _ended(pace, 200, 0.1) <= 200
+    return pace
+
+
+def test_jobs_that_end_fast_are_claimed_ahead_as_many_as_will_be_begun_in_100_ms() -> None:
+    assert _ended(_at_200(), 0, 60, busy=False) == 0
+    pace = Pace()
+    _ended(pace, 0, 0, busy=False)
+    assert _ended(pace, 50, 0.0009) == 0  # too soon to say
+    assert _ended(pace, 50_000, 0.1) == 2_000  # the most
+
+
+def test_a_few_fast_jobs_do_not_make_it_claim_many() -> None:
+    pace = Pace()
+    _ended(pace, 0, 0, busy=False)
+    assert 0 < _ended(pace, 2, 0.001) < 20
 
 
 def test_a_burst_of_ends_and_a_pause_change_the_number_claimed_ahead_little() -> None:
-    pace = Pace()
-    _ended(pace, 0, 0)
-    assert _ended(pace, 200, 0.1) == 200
+    pace = _at_200()
     assert 200 < _ended(pace, 160, 0.12) < 400
     assert 200 < _ended(pace, 0, 0.14) < 320
+
+
+def test_the_time_in_which_no_handler_runs_does_not_lower_the_number_claimed_ahead() -> None:
+    assert 160 < _ended(_at_200(), 0, 0.15, busy=False) <= 200
+    assert _ended(_at_200(), 0, 0.15) < 100
+
+
+def _work_off(bench: Bench, running: list[Hold]) -> list[Report]:
+    """Let all handlers run, for 0.03 ms each; returns the reports that follow."""
+    reports: list[Report] = []
+    while running:
+        bench.now += 0.00003 * len(running)
+        for hold in running:
+            bench.supervisor.finished(hold, DONE)
+        orders = bench.plan()
+        running = started(orders)
+        reports += [order for order in orders if isinstance(order, Report)]
+    return reports
+
+
+def test_a_worker_with_fast_jobs_comes_in_four_answers_to_the_most_jobs_that_it_may_hold() -> None:
+    bench = Bench.of(32)
+    running, held = bench.run(32), []
+    for _ in range(4):
+        reports = _work_off(bench, running)
+        bench.now += 0.01  # until the answers come nothing runs
+        running = []
+        for report in reports:
+            running += started(bench.answer(report, jobs=[FakeJob() for _ in range(report.room)]))
+        held.append(len(list(bench.supervisor.unsent)))
+    assert held[0] < 500
+    assert held[-1] == 2_032
 
 
 def test_claiming_ahead_does_not_run_more_handlers_at_a_time() -> None:

@@ -16,9 +16,9 @@ RELEASED: JobChanges = {"new_status": "queued"}
 
 
 def busy(**of: Any) -> tuple[Bench, list[Hold]]:
-    """A worker that runs 10 jobs, and these; 110 wait to be started."""
+    """A worker that runs 10 jobs, and these; 165 wait to be started."""
     bench, running, waiting = at_pace(10, **of)
-    assert len(waiting) == 110
+    assert len(waiting) == 165
     return bench, running
 
 
@@ -33,15 +33,15 @@ def end(bench: Bench, running: list[Hold], jobs: int = 1, changes: JobChanges = 
     return reports
 
 
-def test_while_many_jobs_wait_outcomes_are_gathered_until_half_of_the_held_jobs_are_done() -> None:
+def test_while_many_jobs_wait_outcomes_are_gathered_until_a_third_of_the_held_jobs_are_done() -> None:
     bench, running = busy()
-    assert end(bench, running, 59) == []
+    assert end(bench, running, 58) == []
     (report,) = end(bench, running)
-    assert (len(report.holds), len(running)) == (60, 10)
+    assert (len(report.holds), len(running)) == (59, 10)
 
 
 def test_when_few_jobs_wait_what_was_gathered_is_reported_at_once() -> None:
-    assert [len(report.holds) for report in end(*busy(), 78)] == [60, 18]
+    assert [len(report.holds) for report in end(*busy(), 151)] == [59, 59, 33]
 
 
 def test_the_first_outcome_is_kept_for_20_ms() -> None:
@@ -73,8 +73,8 @@ def test_outcomes_are_reported_at_once_while_heartbeats_fail() -> None:
 
 def test_outcomes_whose_report_has_failed_are_reported_without_another_delay() -> None:
     bench, running = busy()
-    (failed,) = end(bench, running, 60)
-    bench.answer(failed, AWAY, *[None] * 59)
+    (failed,) = end(bench, running, 59)
+    bench.answer(failed, AWAY, *[None] * 58)
     bench.now += bench.next_in() or 0
     (report,) = bench.plan(Report)
     assert len(report.holds) == 1

@@ -70,6 +70,28 @@ def test_two_reports_are_under_way_at_most_and_what_ends_meanwhile_goes_into_the
     assert report == Report(0, (three, four), 3)
 
 
+def test_a_third_report_is_under_way_if_it_has_many_outcomes() -> None:
+    bench = Bench.of(70)
+    running = bench.run(70)
+    bench.end(running[0]), bench.end(running[1])
+    for hold in running[2:34]:
+        bench.supervisor.finished(hold, DONE)
+    assert bench.plan(Report) == []
+    assert len(bench.end(running[34]).holds) == 33
+    for hold in running[35:]:
+        bench.supervisor.finished(hold, DONE)
+    assert bench.plan(Report) == []
+
+
+def test_no_request_asks_for_more_than_a_thousand_jobs() -> None:
+    bench = Bench.of(2_500)
+    (claim,) = bench.plan(Claim)
+    running = bench.give(*[FakeJob() for _ in range(claim.room)])
+    assert claim.room == 1_000
+    assert bench.end(running[0]).room == 0  # a claim waits beside it
+    assert [order.room for order in bench.orders if isinstance(order, Claim)] == [1_000]
+
+
 def test_it_waits_for_jobs_only_when_no_report_can_bring_any() -> None:
     bench = Bench.of(2)
     one, two = bench.run(2)

@@ -1,0 +1,100 @@
+"""A group of queues with the same key: what is done and under way for it, and its pauses after errors. Pure."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from ..client.errors import AccessDenied, BadRequest, Forbidden, JobEngineError, QueueNotFound
+from ..client.retrying import Patience
+from .orders import Hold
+
+__all__ = ["MOST", "REFUSALS", "Pauses", "Source"]
+
+#: The most outcomes in one request, and the most jobs to ask for.
+MOST: Final = 1_000
+#: The server refuses the key or the queue.
+REFUSALS: Final = (BadRequest, AccessDenied, Forbidden, QueueNotFound)
+#: Seconds to wait after that: 10 failed keys a minute throttle the whole address.
+_REFUSED: Final = 30.0
+#: The most seconds between attempts while the server can't be reached, if the worker holds no job.
+_LONGEST_PAUSE: Final = 60.0
+#: The outcome of a job whose heartbeats are less than this many seconds apart is not gathered: its lease may end soon.
+_SHORT: Final = 1.0
+
+
+class Pauses:
+    """Pauses between attempts while the server can't be reached."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._patience = Patience(float("inf"), random)
+
+    def next(self, now: float, error: JobEngineError, holds: Iterable[Hold]) -> float:
+        """Seconds until the next attempt, short enough that the leases of the holds do not expire."""
+        most = min([hold.beat_seconds for hold in holds], default=_LONGEST_PAUSE)
+        least = _REFUSED if isinstance(error, REFUSALS) else error.retry_after or 0
+        pause = self._patience.delay(now)
+        assert pause is not None  # there is no deadline
+        return max(min(pause, most), least * (1 + self._random() / 10))
+
+
+class Source:
+    """Queues with the same key."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        #: Jobs whose outcomes are not reported yet.
+        self.done: list[Hold] = []
+        #: When they are reported at the latest, if they are gathered; below, whether one must be reported at once.
+        self.gathers_until: float | None = None
+        self.is_urgent = False
+        #: How many reports are under way, and the most jobs that they may return.
+        self.reports = 0
+        self.expected = 0
+        #: The most jobs that the claim under way may return; 0 without a claim.
+        self.asking = 0
+        #: Whether that claim waits for jobs; below, whether it was aborted.
+        self.waiting = False
+        self.aborting = False
+        #: Whether the last claim got fewer jobs than it asked for; below, when.
+        self.empty = False
+        self.looked_at = float("-inf")
+        #: Whether it has ever answered a claim.
+        self.known = False
+        #: Nothing is sent before this time.
+        self.not_before = float("-inf")
+        self.pauses: Pauses | None = None
+
+    def add(self, hold: Hold) -> None:
+        """Keep an outcome until it is reported."""
+        self.done.append(hold)
+        self.is_urgent = self.is_urgent or _is_urgent(hold)
+
+    def take(self) -> tuple[Hold, ...]:
+        """Take the outcomes for one report."""
+        holds, self.done = tuple(self.done[:MOST]), self.done[MOST:]
+        self.gathers_until, self.is_urgent = None, any(map(_is_urgent, self.done))
+        return holds
+
+    def rest(self, now: float, error: JobEngineError, random: Callable[[], float]) -> None:
+        """Send nothing for a while: longer each time, but short enough that no lease expires."""
+        self.pauses = self.pauses or Pauses(random)
+        self.not_before = now + self.pauses.next(now, error, self.done)
+
+    def begin_claim(self, count: int, *, waiting: bool) -> None:
+        """A claim was sent."""
+        self.asking, self.waiting, self.aborting = count, waiting, False
+
+    @property
+    def coming(self) -> int:
+        """The most jobs that requests under way may bring, without a claim that waits at the server."""
+        return self.expected + (0 if self.waiting else self.asking)
+
+    def answered(self) -> None:
+        """The server has answered."""
+        self.pauses, self.not_before = None, float("-inf")
+
+
+def _is_urgent(hold: Hold) -> bool:
+    """Whether to report it at once: another worker may claim a job that is released, or the lease is short."""
+    assert hold.changes is not None
+    return hold.changes["new_status"] == "queued" or hold.beat_seconds < _SHORT
