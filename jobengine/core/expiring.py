@@ -7,13 +7,13 @@ from msgspec.structs import replace
 from .facts import Fact, JobChanged, JobRemoved
 from .model import SECOND, Job, State
 from .state import Tables
-from .tables import TableSet
+from .tables import JobTableSet
 from .updating import timed_out
 
 __all__ = ["expire", "latest_change"]
 
 
-def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
+def expire(tables: JobTableSet, now: int, limit: int) -> list[Fact]:
     """
     The facts that time alone has brought about by `now`, for at most `limit` jobs, in each queue by deadline.
 

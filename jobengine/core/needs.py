@@ -15,7 +15,7 @@ from . import commands as c
 from .access import derived_uid
 from .model import Grant, Job, Position, Queue, QueueCounts, Rank, State
 from .sorting import Sort
-from .tables import Table
+from .tables import JobTable
 from .values import Value
 
 __all__ = ["Needs", "NotLoaded", "PageOf", "PartialTable", "PartialTables", "ReadyOf", "needs"]
@@ -69,8 +69,8 @@ def needs(command: c.QueueCommand[object], queue: Queue, grant: Grant) -> Needs:
 class PartialTable:
     """A table of which only some is loaded. See Table for all that it does."""
 
-    #: A small table with the queue, the jobs that were loaded, and the next arrival number.
-    loaded: Table
+    #: The queue, the jobs that were loaded, and the next arrival number.
+    loaded: JobTable
     #: What was loaded.
     needs: Needs
     #: Figures that can't be computed from what was loaded; None where they are not needed.
@@ -132,10 +132,8 @@ class PartialTable:
     def page(
         self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
     ) -> tuple[list[Job], Position | None]:
-        """See Table; one job more than the limit is loaded, if there is one."""
-        if self.needs.page != PageOf(after, limit, state, sort):
-            raise NotLoaded(f"a page of {self.queue.name!r} behind {after}, sorted by {sort}")
-        return self.loaded.page(after, limit, state, sort)
+        """See Table; an engine that loads pages has its own way to find them."""
+        raise NotLoaded(f"a page of {self.queue.name!r} behind {after}, sorted by {sort}")
 
     def ahead(self, rank: Rank) -> int:
         """See Table."""

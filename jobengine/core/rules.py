@@ -15,7 +15,7 @@ from .decision import NOTHING, Decision, Lately, NewId, Rules, table_of
 from .expiring import expire, latest_change
 from .facts import Fact, QueueChanged
 from .model import Recent
-from .tables import TableSet
+from .tables import JobTableSet, TableSet
 
 __all__ = ["Decision", "Lately", "NewId", "decide", "expire", "latest_change", "renew_key"]
 
@@ -55,7 +55,7 @@ def decide(
     return _OF_A_QUEUE[type(command)](table, grant, command, now, new_id)
 
 
-def renew_key(tables: TableSet, command: c.Command[A]) -> Sequence[Fact]:
+def renew_key(tables: JobTableSet, command: c.Command[A]) -> Sequence[Fact]:
     """
     The fact by which the key of a command gets a digest of its own, if it opens a queue of the Go version.
 

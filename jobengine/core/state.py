@@ -15,6 +15,7 @@ from .facts import ClockSet, Fact, JobAdded, JobChanged, JobRemoved, QueueChange
 from .model import Job, Queue
 from .queue_table import QueueTable, WallClock
 from .sorted_blocks import Ordered
+from .tables import JobTable
 from .values import Value
 
 __all__ = ["ClockSwap", "JobSwap", "QueueSwap", "Swap", "Tables", "by_queue"]
@@ -38,7 +39,7 @@ class QueueSwap(Value, frozen=True):
     #: The queue's name.
     queue: str
     #: What was there before: the queue with its jobs; its configuration alone if only that changed; or nothing.
-    old: "QueueTable | Queue | None"
+    old: "JobTable | Queue | None"
 
 
 class ClockSwap(Value, frozen=True):
@@ -108,7 +109,7 @@ class Tables:
                 self._set_clock(swap.old)
             elif isinstance(swap.old, Queue):
                 self._reconfigure(self.queues[swap.queue], swap.old)
-            else:
+            elif swap.old is None or isinstance(swap.old, QueueTable):
                 self._swap_queue(swap.queue, swap.old)
         self._update_indexes()
 

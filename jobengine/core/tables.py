@@ -6,11 +6,11 @@ from typing import Protocol
 from .model import Job, Position, Queue, QueueCounts, Rank, State
 from .sorting import Sort
 
-__all__ = ["Table", "TableSet"]
+__all__ = ["JobTable", "JobTableSet", "Table", "TableSet"]
 
 
-class Table(Protocol):
-    """One queue and its jobs."""
+class JobTable(Protocol):
+    """One queue, and all of its jobs or some."""
 
     @property
     def queue(self) -> Queue:
@@ -29,11 +29,18 @@ class Table(Protocol):
     def holders(self, unique_key: str) -> list[Job]:
         """The unfinished jobs with this unique key: one, unless a finished one was queued again."""
 
-    def size(self) -> int:
-        """How many jobs there are, of every state."""
-
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
         """The jobs that can be claimed and have all of `tags`, in execution order. Not valid after a change."""
+
+    def due(self, now: int) -> Iterator[Job]:
+        """The jobs whose deadline has come, by deadline. Not valid after a change."""
+
+
+class Table(JobTable, Protocol):
+    """One queue with all of its jobs, and the figures that need them all."""
+
+    def size(self) -> int:
+        """How many jobs there are, of every state."""
 
     def page(
         self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
@@ -48,9 +55,6 @@ class Table(Protocol):
     def ahead(self, rank: Rank) -> int:
         """How many ready jobs come before a place."""
 
-    def due(self, now: int) -> Iterator[Job]:
-        """The jobs whose deadline has come, by deadline. Not valid after a change."""
-
     def counts(self) -> QueueCounts:
         """How many jobs there are of each kind."""
 
@@ -58,15 +62,23 @@ class Table(Protocol):
         """When the oldest job that can be claimed was added; None if there is none."""
 
 
-class TableSet(Protocol):
+class JobTableSet(Protocol):
+    """Tables of some queues."""
+
+    @property
+    def queues(self) -> Mapping[str, JobTable]:
+        """The tables by the names of their queues."""
+
+    def wall(self, now: int) -> int:
+        """See JobTable."""
+
+    def due(self, now: int) -> Iterator[tuple[str, Job]]:
+        """The jobs whose deadline has come, with their queue's name. Not valid after a change."""
+
+
+class TableSet(JobTableSet, Protocol):
     """The tables of all queues, or of some."""
 
     @property
     def queues(self) -> Mapping[str, Table]:
         """The tables by the names of their queues."""
-
-    def wall(self, now: int) -> int:
-        """See Table."""
-
-    def due(self, now: int) -> Iterator[tuple[str, Job]]:
-        """The jobs whose deadline has come, with their queue's name. Not valid after a change."""

@@ -1,9 +1,11 @@
 """A command has the same outcome on a partial table, with only what it needs, as on the whole table."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,10 +13,10 @@ from jobengine.core import commands as c
 from jobengine.core import needs as n
 from jobengine.core.access import ALLOWED, authorise
 from jobengine.core.errors import DomainError
-from jobengine.core.facts import ClockSet, JobAdded, QueueCreated
-from jobengine.core.model import Defaults, Job, Queue, Role, State
+from jobengine.core.model import Defaults, Job, Role, State
 from jobengine.core.queue_table import QueueTable
 from jobengine.core.rules import decide
+from jobengine.core.small_table import SmallTable
 from jobengine.core.sorting import Sort
 from jobengine.core.state import Tables
 from tests.core.test_rules import every_command
@@ -75,13 +77,19 @@ COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
 )
 
 
-def _small(queue: Queue, jobs: list[Job], whole: QueueTable, ahead: int) -> QueueTable:
-    """A real table of these jobs alone."""
-    tables = Tables()
-    tables.apply([ClockSet(ahead), QueueCreated(queue), *(JobAdded(queue.name, job) for job in jobs)])
-    table = tables.queues[queue.name]
-    table.next_arrival = whole.next_arrival
-    return table
+def _small(whole: QueueTable, jobs: list[Job], ahead: int) -> SmallTable:
+    """A table of these jobs alone."""
+    return SmallTable(whole.queue, ahead, {job.spec.uid: job for job in jobs}, whole.next_arrival)
+
+
+@frozen(kw_only=True)
+class Paged(n.PartialTable):
+    """Finds pages in the whole table."""
+
+    whole: QueueTable
+
+    def page(self, *place: Any) -> Any:
+        return self.whole.page(*place)
 
 
 def _ready(whole: QueueTable, asked: n.ReadyOf) -> list[Job]:
@@ -103,18 +111,16 @@ def load(tables: Tables, command: c.QueueCommand[object], now: int) -> n.Partial
     found = [job for key in asked.unique_keys for job in whole.holders(key)]
     if asked.ready is not None:
         found += _ready(whole, asked.ready)
-    if asked.page is not None:
-        found += whole.page(asked.page.after, asked.page.limit + 1, asked.page.state, asked.page.sort)[0]
     jobs |= {job.spec.uid: job for job in found}
-    partial = n.PartialTable(
-        loaded=_small(whole.queue, list(jobs.values()), whole, tables.ahead),
+    part = (n.PartialTable if asked.page is None else partial(Paged, whole=whole))(
+        loaded=_small(whole, list(jobs.values()), tables.ahead),
         needs=asked,
         total=whole.size() if asked.size else None,
         kinds=whole.counts() if asked.counts else None,
         oldest=whole.oldest_ready() if asked.counts else None,
         places=places,
     )
-    return n.PartialTables({command.queue: partial}, tables.ahead)
+    return n.PartialTables({command.queue: part}, tables.ahead)
 
 
 def outcome(decided: Callable[[], Any]) -> Any:
@@ -179,7 +185,7 @@ def test_every_command_on_a_queue_is_tried() -> None:
 def _empty(world: World) -> n.PartialTable:
     """A table of which nothing is loaded."""
     whole = world.tables.queues["q"]
-    return n.PartialTable(loaded=_small(whole.queue, [], whole, 0), needs=n.Needs())
+    return n.PartialTable(loaded=_small(whole, [], 0), needs=n.Needs())
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,12 @@ class Batch:
 
     def _expire(self) -> None:
         """Expire what is due. Jobs that are not locked expire for these decisions only: another batch writes them."""
-        tables, locked = self.loaded.tables, self.loaded.locked
+        tables = self.loaded.tables
+        if not any(one.due for one in self._now.known.values()):
+            return
         while due := expire(tables, self._now.elapsed, _ALL):
             swaps = tables.apply(due)
-            self._swaps += [one for one in swaps if isinstance(one, JobSwap) and (one.queue, one.uid) in locked]
+            self._swaps += swaps if self.loaded.locked else []
 
     # Deciding
 

@@ -1,19 +1,20 @@
 """Loads what a batch needs from the database, as tables on which the rules can decide."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import LiteralString
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, LiteralString
 
 from attrs import define, field, frozen
 from psycopg import Connection
 
 from ...core import commands as c
-from ...core.facts import ClockSet, Fact, JobAdded, QueueCreated
 from ...core.model import Job, Position, QueueCounts, Rank, State
 from ...core.needs import Needs, NotLoaded, PartialTable, PartialTables
 from ...core.queue_table import Place
+from ...core.small_table import SmallTables
 from ...core.sorting import Sort
-from ...core.state import Tables
 from . import statements
 from .asked import Asked, Part, Task, asked, changes_jobs
 from .beginning import Now, now_of, queues_read
@@ -24,6 +25,8 @@ from .rows import PLACES, Known, Rows
 from .statements import Claiming
 
 __all__ = ["Loaded", "Redo", "begin_and_load", "load", "load_due"]
+
+_first: Final = itemgetter(0)
 
 
 class Redo(Exception):
@@ -52,9 +55,9 @@ class Loaded:
 
     now: Now
     asked: Sequence[Asked]
-    tables: Tables = field(factory=Tables)
-    #: The locked jobs, by queue and uid: all that were loaded, or none. Only these may be changed.
-    locked: set[tuple[str, str]] = field(factory=set)
+    tables: SmallTables = field(init=False)
+    #: Whether all jobs that were loaded are locked, or none; only locked ones may be changed.
+    locked: bool
     #: How many jobs each limited queue had.
     sizes: dict[str, int] = field(factory=dict)
     counts: dict[str, QueueCounts] = field(factory=dict)
@@ -66,19 +69,18 @@ class Loaded:
     #: How many jobs of each queue were loaded.
     _loaded: dict[str, int] = field(factory=dict)
 
-    def fill(self, jobs: Iterable[tuple[str, Job]], arrival: int) -> None:
+    def fill(self, jobs: Mapping[str, dict[str, Job]], arrival: int) -> None:
         """Put loaded jobs into the tables; `arrival` is the arrival number of the next job that is added."""
-        facts: list[Fact] = [ClockSet(self.now.ahead)]
-        facts += [QueueCreated(one.queue) for one in self.now.known.values()]
-        self.tables.apply([*facts, *(JobAdded(name, job) for name, job in jobs)])
-        for name, table in self.tables.queues.items():
-            table.next_arrival = arrival
-            self._loaded[name] = table.size()
+        self.tables = SmallTables(self.now.ahead)
+        for name, known in self.now.known.items():
+            its = jobs.get(name, {})
+            self.tables.add(known.queue, its, arrival)
+            self._loaded[name] = len(its)
 
     def part(self, name: str, its_needs: Needs) -> PartialTable:
         """The table of a queue, as far as a command needs it."""
         table = self.tables.queues[name]
-        added = table.size() - self._loaded[name]
+        added = len(table.jobs) - self._loaded[name]
         return _Part(
             loaded=table,
             paged=self.page,
@@ -108,12 +110,12 @@ def begin_and_load(
     """
     Begin, and load what tasks need, in one round trip: for tasks that may share a batch.
 
-    What they need depends on their queues, which are guessed. If one has changed since, or has jobs that are due, there
-    is no Loaded.
+    Their queues are guessed. If one has changed since, or has jobs that are due, there is no Loaded.
     """
     # At time 0 no key and no job has expired, so at least what is needed is loaded.
-    loaded = Loaded(now=Now(0, 0, guess, profile), asked=[asked(task, guess, 0) for task in tasks])
-    loading = _Loading(connection, rows, loaded, locks=changes_jobs(tasks))
+    wanted = [asked(task, guess, 0) for task in tasks]
+    loaded = Loaded(now=Now(0, 0, guess, profile), asked=wanted, locked=changes_jobs(tasks))
+    loading = _Loading(connection, rows, loaded)
     queries = loading.queries()
     opening = [Statement(profile.begin), *first, queues_read(rows, clock, list(guess))]
     answers = together(connection, *opening, *(profile.of(one.statement) for one in queries))
@@ -135,15 +137,15 @@ def _has_old_keys(now: Now) -> bool:
 
 def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> Loaded:
     """Load and lock the jobs that are due, at most `most` a queue and clock; skips those that others have locked."""
-    loaded = Loaded(now=now, asked=())
-    _Loading(connection, rows, loaded, locks=True).load_due(most)
+    loaded = Loaded(now=now, asked=(), locked=True)
+    _Loading(connection, rows, loaded).load_due(most)
     return loaded
 
 
 def load(connection: "Connection[Row]", rows: Rows, now: Now, asked: Sequence[Asked]) -> Loaded:
     """Load what tasks need; raises Redo if a unique key was removed meanwhile."""
-    loaded = Loaded(now=now, asked=asked)
-    _Loading(connection, rows, loaded, locks=changes_jobs(one.task for one in asked)).load()
+    loaded = Loaded(now=now, asked=asked, locked=changes_jobs(one.task for one in asked))
+    _Loading(connection, rows, loaded).load()
     return loaded
 
 
@@ -166,10 +168,8 @@ class _Loading:
     connection: "Connection[Row]"
     rows: Rows
     loaded: Loaded
-    #: Whether jobs are locked.
-    locks: bool
     #: What was found: the jobs by queue and uid, and the arrival number of the next job that is added.
-    _jobs: dict[tuple[str, str], Job] = field(factory=dict, init=False)
+    _jobs: dict[str, dict[str, Job]] = field(factory=dict, init=False)
     _arrival: int = field(default=0, init=False)
     #: The names of queues by number.
     _names: dict[int, str] = field(factory=dict, init=False)
@@ -208,7 +208,7 @@ class _Loading:
             *self._sizes(limited),
             *self._next_arrival(parts),
             # Holders of unique keys are locked as well: a claim in the same batch may take them.
-            *(_Query(one, self._take_jobs) for one in statements.named(uids, keys, locks=self.locks)),
+            *(_Query(one, self._take_jobs) for one in statements.named(uids, keys, locks=self.loaded.locked)),
             *self._claims(parts, uids),
         ]
 
@@ -219,7 +219,7 @@ class _Loading:
 
     def fill(self) -> None:
         """Put the jobs that were taken into the tables."""
-        self.loaded.fill(((name, job) for (name, _), job in self._jobs.items()), self._arrival)
+        self.loaded.fill(self._jobs, self._arrival)
 
     def _ask(self, queries: Sequence[_Query]) -> None:
         if queries:
@@ -284,15 +284,15 @@ class _Loading:
             else:
                 self._take_jobs(answer)
 
-        return _Query(statements.claim(claiming, locks=self.locks), take)
+        return _Query(statements.claim(claiming, locks=self.loaded.locked), take)
 
     def _take_jobs(self, answer: list[Row]) -> None:
-        for queue_id, uid, sealed, said in answer:
+        for queue_id, rows in groupby(answer, _first):
             name = self._names[queue_id]
-            if (name, uid) not in self._jobs:
-                self._jobs[name, uid] = self.rows.job(self.loaded.now.known[name].queue, uid, sealed, said)
-        if self.locks:
-            self.loaded.locked.update((self._names[row[0]], row[1]) for row in answer)
+            jobs, queue = self._jobs.setdefault(name, {}), self.loaded.now.known[name].queue
+            for _, uid, sealed, said in rows:
+                if uid not in jobs:
+                    jobs[uid] = self.rows.job(queue, uid, sealed, said)
 
     # Numbers
 
@@ -346,7 +346,7 @@ class _Loading:
 
     def _ahead(self, part: Part) -> _Query:
         (uid,) = part.needs.uids
-        job = self._jobs.get((part.command.queue, uid))
+        job = self._jobs.get(part.command.queue, {}).get(uid)
 
         def take(answer: list[Row]) -> None:
             """Note how many jobs are ahead of it."""

@@ -7,7 +7,7 @@ from attrs import define, field
 
 from ...core.activity import Activity
 from ...core.model import Recent
-from ...core.queue_table import QueueTable
+from ...core.small_table import SmallTable
 from ...core.state import JobSwap, QueueSwap, by_queue
 from .batch import Result
 
@@ -30,7 +30,7 @@ class RecentActivity:
             for name, changed in by_queue(jobs):
                 self._activity.note(name, changed, result.now.elapsed, self._now())
             for swap in result.swaps:
-                if isinstance(swap, QueueSwap) and isinstance(swap.old, QueueTable):
+                if isinstance(swap, QueueSwap) and isinstance(swap.old, SmallTable):
                     self._activity.forget(swap.queue)
 
     def recent(self, name: str) -> Recent:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from ...core.commands import Claimed, ClaimResult, Peek
 from ...core.model import FINISHED, Job
-from ...core.queue_table import QueueTable
+from ...core.small_table import SmallTable
 from ...core.state import JobSwap, QueueSwap, Swap
 from ..line import Line, Waiter
 from ..outcome import Done, Outcome, Refused
@@ -168,7 +168,7 @@ class Waiting:
         elif isinstance(swap, QueueSwap):
             if self.line.waits_for(swap.queue):
                 self._stir(swap.queue).concerns_all = True
-            if isinstance(swap.old, QueueTable):
+            if isinstance(swap.old, SmallTable):
                 self.ends.end([swap.queue])
 
     def _note_job(self, name: str, uid: str, old: Job | None, new: Job | None) -> None:
