@@ -209,7 +209,7 @@ class World:
         lanes: dict[tuple[int, int], Lane] = {}
         for number, client in product(range(load.daemons), range(load.clients)):
             queue = (number * load.clients + client) % load.queues
-            # A daemon has two lanes. Here each queue uses one; in fact, adds and updates use any that is free.
+            # A daemon has four lanes. Here each queue uses one of two; in fact, adds and updates use any that is free.
             lane = lanes.setdefault((number, queue % 2), Lane(self, self.daemons[number]))
             self.clock.wake(Client(lane, queue).process)
 

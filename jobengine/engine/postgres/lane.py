@@ -34,15 +34,15 @@ class _Waiting:
 
     task: Task
     done: "Deferred[Outcome[Any]]"
-    #: Of two that wait in different lines, the one with the lower number is carried out first.
+    #: Of two that wait in different backlogs, the one with the lower number is carried out first.
     number: int
 
 
-class _Line(deque[_Waiting]):
-    """Tasks that wait."""
+class _Backlog(deque[_Waiting]):
+    """Tasks that wait for a batch."""
 
     def enter(self, task: Task, number: int) -> "Deferred[Outcome[Any]]":
-        """Wait at the end of the line, until the Deferred is cancelled."""
+        """Wait at its end, until the Deferred is cancelled."""
         waiting = _Waiting(task, Deferred(lambda _: self._leave(waiting)), number)
         self.append(waiting)
         return waiting.done
@@ -57,20 +57,20 @@ class Shared:
     """Tasks for any of some lanes."""
 
     lanes: "list[Lane]" = field(factory=list)
-    line: _Line = field(factory=_Line, init=False)
+    backlog: _Backlog = field(factory=_Backlog, init=False)
     #: The numbers of tasks; 0 is for those that come before all others.
     numbers: Iterator[int] = field(factory=lambda: count(1), init=False)
 
     def ask(self, task: Task, first: "Lane") -> "Deferred[Outcome[Any]]":
         """Carry out a task on this lane if it is free, or else on the first one that is; see Lane.ask."""
-        done = self.line.enter(task, next(self.numbers))
+        done = self.backlog.enter(task, next(self.numbers))
         if not first.begin_soon():
             self.begin_soon()
         return done
 
     def begin_soon(self) -> None:
         """Let a lane that is free take what waits."""
-        if self.line:
+        if self.backlog:
             any(lane.begin_soon() for lane in self.lanes)
 
 
@@ -91,7 +91,7 @@ class Lane:
     dropped: Callable[[Outcome[Any]], None]
     #: Whether a claim must begin a new batch, because waiters wait for the same jobs.
     waits_behind: Callable[[Task], bool]
-    _line: _Line = field(factory=_Line, init=False)
+    _backlog: _Backlog = field(factory=_Backlog, init=False)
     #: Whether it will begin at the end of this turn, and whether a batch is under way.
     _begins: bool = field(default=False, init=False)
     _runs: bool = field(default=False, init=False)
@@ -100,14 +100,14 @@ class Lane:
 
     def ask(self, task: Task) -> "Deferred[Outcome[Any]]":
         """Carry out a task, unless the Deferred is cancelled before it begins."""
-        done = self._line.enter(task, next(self.shared.numbers))
+        done = self._backlog.enter(task, next(self.shared.numbers))
         self.begin_soon()
         return done
 
     def ask_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
         """Carry out tasks, in their order, before those that wait."""
         first = [_Waiting(task, Deferred(), 0) for task in tasks]
-        self._line.extendleft(reversed(first))
+        self._backlog.extendleft(reversed(first))
         self.begin_soon()
         return [one.done for one in first]
 
@@ -134,17 +134,17 @@ class Lane:
         if batch:
             return batch
         room = _MOST
-        while room > 0 and (line := self._next_line()):
-            task = line[0].task
+        while room > 0 and (backlog := self._next_backlog()):
+            task = backlog[0].task
             if batch and (not isinstance(task, BATCHED) or self.waits_behind(task)):
                 break
-            batch.append(line.popleft())
+            batch.append(backlog.popleft())
             room = room - weight_of(task) if isinstance(task, BATCHED) else 0
         return batch
 
-    def _next_line(self) -> _Line:
-        """The line whose first task comes next; an empty one if there is none."""
-        mine, shared = self._line, self.shared.line
+    def _next_backlog(self) -> _Backlog:
+        """The backlog whose first task comes next; an empty one if there is none."""
+        mine, shared = self._backlog, self.shared.backlog
         if mine and shared:
             return mine if mine[0].number < shared[0].number else shared
         return mine or shared
