@@ -85,9 +85,11 @@ def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -
     return Statement(_QUEUES.format(clock=clock, which=which), values)
 
 
-def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString, *, profile: Profile) -> Now:
-    """Begin a transaction: read the time, and the queues in which jobs are due."""
-    _, found = together(connection, Statement(profile.begin), Statement(_DUE_QUEUES.format(clock=clock)))
+def begin_sweep(
+    connection: "Connection[Row]", rows: Rows, clock: LiteralString, first: Sequence[Statement], *, profile: Profile
+) -> Now:
+    """Begin a transaction: carry out `first`, and read the time, and the queues in which jobs are due."""
+    found = together(connection, Statement(profile.begin), *first, Statement(_DUE_QUEUES.format(clock=clock)))[-1]
     return evolve(now_of(rows, [row[:-1] for row in found], profile), soonest=found[0][-1])
 
 

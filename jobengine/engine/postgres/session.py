@@ -288,8 +288,8 @@ class Session:
     def _look(self, connection: "Connection[Row]") -> Now:
         """Begin a transaction that knows the queues in which jobs are due."""
         while True:
-            before, _ = self._milliseconds(), self._first(writes=False)
-            now = begin_sweep(connection, self.rows, self.clock, profile=self.profile)
+            before, first = self._milliseconds(), self._first(writes=False)
+            now = begin_sweep(connection, self.rows, self.clock, first, profile=self.profile)
             if self._check_clock(connection, now, before):
                 return now
 
