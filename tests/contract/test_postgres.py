@@ -59,6 +59,23 @@ def test_of_a_deleted_queue_no_row_is_left(world: PostgresWorld) -> None:
     assert set(_rows(world).values()) == {0}
 
 
+def test_a_row_of_a_deleted_queue_that_is_locked_for_minutes_is_removed_once_it_is_free(
+    world: PostgresWorld, database: Database
+) -> None:
+    ask = Asker(world)
+    ask.create()
+    ask.add()
+    with connected(database.url) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT 1 FROM job FOR UPDATE")
+        ask.ask(DeleteQueue)
+        for _ in range(9):
+            world.advance(10)
+    for _ in range(3):
+        world.advance(10)
+    assert set(_rows(world).values()) == {0}
+
+
 def test_what_a_server_has_written_reads_the_same_at_one_that_must_open_it(database: Database) -> None:
     database.clear()
     first, second = PostgresWorld(database.url), PostgresWorld(database.url)

@@ -33,7 +33,14 @@ _OF_QUEUE: Final[tuple[LiteralString, ...]] = (
     "DELETE FROM tally WHERE (queue_id, slot, place) IN "
     "(SELECT queue_id, slot, place FROM tally WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
 )
-_FORGET: Final[LiteralString] = "DELETE FROM gone WHERE queue_id = %s"
+#: Not while rows are left, which were locked.
+_FORGET: Final[LiteralString] = (
+    "DELETE FROM gone g WHERE queue_id = %s AND NOT EXISTS (SELECT FROM job WHERE queue_id = g.queue_id) "
+    "AND NOT EXISTS (SELECT FROM tag WHERE queue_id = g.queue_id) "
+    "AND NOT EXISTS (SELECT FROM unique_key WHERE queue_id = g.queue_id) "
+    "AND NOT EXISTS (SELECT FROM event WHERE queue_id = g.queue_id) "
+    "AND NOT EXISTS (SELECT FROM tally WHERE queue_id = g.queue_id)"
+)
 #: First note which events are still kept, so that a watcher that asks for earlier ones is told that they are gone.
 _EVENTS_FROM: Final[LiteralString] = (
     "UPDATE queue q SET events_from = o.last FROM (SELECT queue_id, max(last) AS last FROM event WHERE at < %s "
@@ -92,6 +99,4 @@ def _tidy_queue(connection: "Connection[Row]", queue_id: int, *, is_unseen: bool
     removed = [connection.execute(text, [queue_id, _SLICE]).rowcount for text in _OF_QUEUE]
     if max(removed) == _SLICE:
         return True
-    if is_unseen:
-        connection.execute(_FORGET, [queue_id])
-    return is_unseen
+    return is_unseen and connection.execute(_FORGET, [queue_id]).rowcount == 1
