@@ -132,7 +132,7 @@ class PartialTable:
     def page(
         self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
     ) -> tuple[list[Job], Position | None]:
-        """See Table; an engine that loads pages has its own way to find them."""
+        """See Table; an engine that loads pages overrides this."""
         raise NotLoaded(f"a page of {self.queue.name!r} behind {after}, sorted by {sort}")
 
     def ahead(self, rank: Rank) -> int:

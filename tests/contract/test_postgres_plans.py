@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,11 +14,8 @@ from jobengine.core.model import Defaults, State
 from jobengine.core.sorting import Sort
 from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.recent import RecentActivity
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.schema import opened
 from jobengine.engine.postgres.session import Session
-from tests.doubles import SECRET
+from tests.contract.postgres_world import session_on
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
@@ -86,14 +82,7 @@ def plans(database: Database) -> Iterator[_Plans]:
     """Of a session on a queue with many jobs in each place."""
     database.clear()
     with connected(database.url) as control:
-        session = Session(
-            url=database.url,
-            interval=True,
-            rows=Rows(opened(control, SECRET)),
-            new_id=ordered_uuid,
-            lately=RecentActivity(time.monotonic),
-            steady=time.monotonic,
-        )
+        session = session_on(database.url)
         uids = _fill(session)
         name = control.info.dbname
         for setting, value in _TOLD.items():

@@ -9,13 +9,10 @@ from psycopg import Connection
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
-from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres import rows
-from jobengine.engine.postgres.connection import Row, connected
-from jobengine.engine.postgres.recent import RecentActivity
-from jobengine.engine.postgres.schema import opened
+from jobengine.engine.postgres.connection import Row
 from jobengine.engine.postgres.session import Session
-from tests.doubles import SECRET
+from tests.contract.postgres_world import session_on
 from tests.postgres import Database
 
 WHO: dict[str, Any] = {"queue": "q", "access_key": b"key"}
@@ -33,15 +30,7 @@ def test_a_cache_of_queues_that_is_full_is_emptied() -> None:
 @pytest.fixture
 def session(database: Database) -> Iterator[Session]:
     database.clear()
-    with connected(database.url) as control:
-        session = Session(
-            url=database.url,
-            interval=True,
-            rows=rows.Rows(opened(control, SECRET)),
-            new_id=ordered_uuid,
-            lately=RecentActivity(time.monotonic),
-            steady=time.monotonic,
-        )
+    session = session_on(database.url)
     yield session
     session.close()
 

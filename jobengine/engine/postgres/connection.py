@@ -86,8 +86,7 @@ def connected(
 ) -> "Connection[Row]":
     """
     A new connection. With `interval` its commits do not wait for the disk; with False they do, and it is refused if
-    they would not; None leaves it to the database. `round_trip` is called for each round trip from now
-    on.
+    they would not; None leaves it to the database. `round_trip` is called for each round trip from now on.
 
     Raises BadUrl, and StorageError if there is no connection, or one with other settings: its text has host and port,
     but never the password.
