@@ -68,16 +68,47 @@ def mail(server: Daemon) -> Iterator[client.Queue]:
 
 
 @pytest.fixture(params=[NODE, GO], ids=["node", "go"])
-def start(request: pytest.FixtureRequest, server: Daemon, tmp_path: Path) -> Start:
-    """Starts the worker of a section, with work that takes longer than a second for long@x."""
-    example: Language = request.param
-    code = at_port(blocks(PAGE, example.language, example.heading)[0], server.port)
+def example(request: pytest.FixtureRequest) -> Language:
+    language: Language = request.param
+    return language
+
+
+@pytest.fixture
+def start(example: Language, server: Daemon, tmp_path: Path) -> Start:
+    """Starts the long worker of a section, with work that takes longer than a second for long@x."""
+    _, code = blocks(PAGE, example.language, example.heading)
     assert code.count(example.work[0]) == 1
-    (tmp_path / example.file).write_text(code.replace(*example.work))
+    return _built(example, code.replace(*example.work), server, tmp_path)
+
+
+@pytest.fixture
+def start_short(example: Language, server: Daemon, tmp_path: Path) -> Start:
+    """Starts the short worker of a section."""
+    code, _ = blocks(PAGE, example.language, example.heading)
+    assert len(code.splitlines()) <= 30
+    return _built(example, code, server, tmp_path)
+
+
+def _built(example: Language, code: str, server: Daemon, home: Path) -> Start:
+    (home / example.file).write_text(at_port(code, server.port))
     if example.build:
         # The first time on a machine it compiles the standard library.
-        subprocess.run(example.build, cwd=tmp_path, env={**os.environ, "GO111MODULE": "off"}, check=True, timeout=300)
-    return lambda: subprocess.Popen(example.start, cwd=tmp_path)
+        subprocess.run(example.build, cwd=home, env={**os.environ, "GO111MODULE": "off"}, check=True, timeout=300)
+    return lambda: subprocess.Popen(example.start, cwd=home)
+
+
+def test_the_short_worker_ends_jobs_as_their_work_does(start_short: Start, mail: client.Queue) -> None:
+    start_short()
+    sent, refused = (mail.add({"to": to}, max_attempts=1) for to in ("ada@example.org", "nobody"))
+    failed = _finished(mail, refused)
+    assert (failed.state, failed.error) == ("failed", "no such address")
+    assert _finished(mail, sent).state == "complete"
+
+
+def test_the_short_worker_ends_with_an_error_if_its_key_is_wrong(start_short: Start, server: Daemon) -> None:
+    with server.client(key="another") as others:
+        others.make_queue("mail")
+    assert start_short().wait(DEADLINE) == 1
 
 
 def test_jobs_end_as_their_work_does_and_a_restart_of_the_server_is_waited_for(
