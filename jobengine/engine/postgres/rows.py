@@ -1,7 +1,7 @@
 """
 Jobs and queues as rows of the database, and back.
 
-What was sealed or opened lately is kept, since most jobs are claimed and finished where they were added: that saves a
+Jobs that were sealed or opened lately are kept, since most are claimed and finished where they were added: that saves a
 tenth of a job's time in bulk, see docs/performance.md.
 """
 
@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from ...core.fact_codec import UnknownRecord, decode, encode
 from ...core.facts import Fact, JobAdded, JobChanged, QueueCreated
-from ...core.model import INPROGRESS, QUEUED, UNFINISHED, Job, Queue, State
+from ...core.model import INPROGRESS, QUEUED, UNFINISHED, Job, Queue, Standing, State
 from ...core.queue_table import Place
 from ...storage.errors import Damaged, NewerFormat
 from .sealing import Seal
@@ -27,7 +27,8 @@ PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, P
 #: The number of the place of jobs that can be claimed, and the first number of finished ones.
 READY: Final = 0
 FINISHED_FROM: Final = 3
-#: The most records in each half of the cache, and the most bytes of one: 16 MiB, and as much again for facts.
+#: The most jobs in each half of the cache, and the most bytes of the records of one: 16 MiB in all, and as much again
+#: for the jobs.
 _KEPT: Final = 4_096
 _LONG: Final = 2_048
 #: The most queues that a cache keeps.
@@ -58,24 +59,28 @@ def keep(queues: dict[K, V], key: K, value: V) -> None:
     queues[key] = value
 
 
+#: The records of a job as the database has them: the salt of its queue, and the columns `sealed` and `said`.
+_Records = tuple[str, bytes, bytes | None]
+
+
 @define
-class _RecordCache:
-    """The facts of the records that were sealed or opened last, at most twice _KEPT of them."""
+class _JobCache:
+    """The jobs that were sealed or opened last by uid, with their records: at most twice _KEPT of them."""
 
-    _young: dict[bytes, Fact] = field(factory=dict)
-    _old: dict[bytes, Fact] = field(factory=dict)
+    _young: dict[str, tuple[_Records, Job]] = field(factory=dict)
+    _old: dict[str, tuple[_Records, Job]] = field(factory=dict)
 
-    def get(self, sealed: bytes) -> Fact | None:
-        """The fact of a record, if it is kept."""
-        return self._young.get(sealed) or self._old.get(sealed)
+    def get(self, uid: str) -> tuple[_Records, Job] | None:
+        """What is kept of a job."""
+        return self._young.get(uid) or self._old.get(uid)
 
-    def keep(self, sealed: bytes, fact: Fact) -> None:
-        """Keep it, unless it is long."""
-        if len(sealed) > _LONG:
+    def keep(self, records: _Records, job: Job) -> None:
+        """Keep a job, unless its records are long."""
+        if len(records[1]) + len(records[2] or b"") > _LONG:
             return
         if len(self._young) >= _KEPT:
             self._old, self._young = self._young, {}
-        self._young[sealed] = fact
+        self._young[job.spec.uid] = (records, job)
 
 
 @define
@@ -83,7 +88,7 @@ class Rows:
     """Turns values into rows and rows into values."""
 
     seal: Seal
-    _cache: _RecordCache = field(factory=_RecordCache, init=False)
+    _cache: _JobCache = field(factory=_JobCache, init=False)
     #: A cache of queues by number, each with its revision, so that a revision is seldom decrypted twice.
     _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
 
@@ -107,23 +112,28 @@ class Rows:
 
     def job(self, queue: Queue, uid: str, sealed: bytes, said: bytes | None) -> Job:
         """The job in a row; raises Damaged if the records were sealed for another row."""
-        fact = self._record(sealed)
+        records = (queue.salt, sealed, said)
+        kept = self._cache.get(uid)
+        if kept is not None and kept[0] == records:
+            return kept[1]
+        job = self._whole(queue, uid, sealed)
+        if said is not None:
+            job = Job(job.spec, self._standing(queue, uid, said))
+        self._cache.keep(records, job)
+        return job
+
+    def _whole(self, queue: Queue, uid: str, sealed: bytes) -> Job:
+        fact = self._opened(sealed)
         # Records hold the salt, not the name: a record of a deleted queue with the same name does not fit.
         if not isinstance(fact, JobAdded) or (fact.queue, fact.job.spec.uid) != (queue.salt, uid):
             raise Damaged("a row of the table job holds the record of another job")
-        if said is None:
-            return fact.job
-        change = self._record(said)
-        if not isinstance(change, JobChanged) or (change.queue, change.uid) != (queue.salt, uid):
-            raise Damaged("a row of the table job holds the change of another job")
-        return Job(fact.job.spec, change.standing)
+        return fact.job
 
-    def _record(self, sealed: bytes) -> Fact:
-        fact = self._cache.get(sealed)
-        if fact is None:
-            fact = self._opened(sealed)
-            self._cache.keep(sealed, fact)
-        return fact
+    def _standing(self, queue: Queue, uid: str, said: bytes) -> Standing:
+        fact = self._opened(said)
+        if not isinstance(fact, JobChanged) or (fact.queue, fact.uid) != (queue.salt, uid):
+            raise Damaged("a row of the table job holds the change of another job")
+        return fact.standing
 
     def _opened(self, sealed: bytes) -> Fact:
         try:
@@ -136,25 +146,24 @@ class Rows:
 
     def sealed_jobs(self, jobs: "Sequence[tuple[Queue, Job]]") -> list[bytes]:
         """The sealed records of whole jobs."""
-        added = [JobAdded(queue.salt, job) for queue, job in jobs]
-        sealed = self._sealed(added)
-        for record, fact in zip(sealed, added, strict=True):
-            self._cache.keep(record, fact)
-        return sealed
+        records = self._sealed([JobAdded(queue.salt, job) for queue, job in jobs])
+        for (queue, job), record in zip(jobs, records, strict=True):
+            self._cache.keep((queue.salt, record, None), job)
+        return records
 
     def sealed_standings(self, jobs: "Sequence[tuple[Queue, Job]]") -> list[bytes]:
         """
         The sealed records of the changing halves of jobs, for the column `said`.
 
-        Those of finished jobs are hardly read again, and not kept.
+        Finished jobs are hardly read again, and not kept.
         """
-        changed = [JobChanged(queue.salt, job.spec.uid, job.standing) for queue, job in jobs]
-        sealed = self._sealed(changed)
-        for record, fact in zip(sealed, changed, strict=True):
-            state = fact.standing.state
-            if state is INPROGRESS or state is QUEUED:
-                self._cache.keep(record, fact)
-        return sealed
+        records = self._sealed([JobChanged(queue.salt, job.spec.uid, job.standing) for queue, job in jobs])
+        for (queue, job), record in zip(jobs, records, strict=True):
+            kept = self._cache.get(job.spec.uid) if job.state in UNFINISHED else None
+            # While the fixed half is the same, so is its record.
+            if kept is not None and kept[1].spec is job.spec:
+                self._cache.keep((queue.salt, kept[0][1], record), job)
+        return records
 
     def standings(self, jobs: Sequence[Job]) -> list[Sequence[Any]]:
         """The columns of jobs that change with their standing, and the uid, in the order of writing.py."""
