@@ -82,7 +82,7 @@ def test_what_comes_in_one_turn_is_one_batch(world: OverlappingWorld) -> None:
     assert len(world.under_way) == 1
 
 
-def test_a_job_is_completed_while_another_is_claimed_but_claims_wait_for_claims(world: OverlappingWorld) -> None:
+def test_a_job_is_completed_while_another_is_claimed_but_small_claims_wait_for_claims(world: OverlappingWorld) -> None:
     for _ in range(3):
         world.ask.add()
     job = world.ask.hold()
@@ -96,6 +96,19 @@ def test_a_job_is_completed_while_another_is_claimed_but_claims_wait_for_claims(
     assert not claim.answered
     world.let_go()
     assert claim.answer.jobs[0].job.spec.arrival < later.answer.jobs[0].job.spec.arrival
+
+
+@pytest.mark.parametrize(("jobs", "under_way"), [(99, 1), (100, 2)])
+def test_a_large_claim_does_not_wait_for_another(world: OverlappingWorld, jobs: int, under_way: int) -> None:
+    many = tuple(c.NewJob(content=b"{}") for _ in range(2 * jobs))
+    world.ask.ask(c.AddJobs, jobs=many, defaults=Defaults())
+    world.hold()
+    claims = [world.ask.claiming(count=jobs) for _ in range(2)]
+    assert len(world.under_way) == under_way
+    world.let_go()
+    claimed = [[one.job.spec.arrival for one in claim.answer.jobs] for claim in claims]
+    assert list(map(len, claimed)) == [jobs, jobs]
+    assert max(claimed[0]) < min(claimed[1])
 
 
 def test_adds_with_a_unique_key_wait_for_each_other(world: OverlappingWorld) -> None:

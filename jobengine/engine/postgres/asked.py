@@ -12,7 +12,19 @@ from ...core.needs import Needs, needs
 from ...core.values import Value
 from .rows import Known
 
-__all__ = ["BATCHED", "Asked", "Part", "Task", "asked", "changes_jobs", "names_of", "overlaps", "parts_of", "weight_of"]
+__all__ = [
+    "BATCHED",
+    "SMALL",
+    "Asked",
+    "Part",
+    "Task",
+    "asked",
+    "changes_jobs",
+    "names_of",
+    "overlaps",
+    "parts_of",
+    "weight_of",
+]
 
 #: A command to the engine, which the rules decide.
 Task = c.Command[object]
@@ -55,6 +67,8 @@ _OVERLAPPING: Final = (
     c.UpdateJob,
     c.UpdateJobs,
 )
+#: The most that a small batch, or a small claim, weighs; see weight_of. It is carried out in a few milliseconds.
+SMALL: Final = 100
 
 
 class Part(Value, frozen=True):
@@ -88,11 +102,14 @@ def overlaps(task: Task) -> bool:
     """
     Whether a task may overlap with others about its queue on another connection.
 
-    Claims may not: one would pass over jobs that another one has locked. Nor may adding with a unique key, which waits
-    for others that add with the same key.
+    Small claims may not: they cost less in one batch, and each would pass over the jobs that another has locked. For a
+    large one, to pass over them costs less than to wait. Nor may adding with a unique key, which waits for others that
+    add with the same key.
     """
     if isinstance(task, c.AddJobs):
         return all(job.unique_key is None for job in task.jobs)
+    if isinstance(task, c.Claims):
+        return weight_of(task) > SMALL
     return isinstance(task, _OVERLAPPING)
 
 

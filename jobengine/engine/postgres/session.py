@@ -23,7 +23,7 @@ from ...core.rules import Lately, NewId
 from ...core.state import Swap
 from ...storage.errors import StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
-from .asked import BATCHED, Task, asked, changes_jobs, names_of, weight_of
+from .asked import BATCHED, SMALL, Task, asked, changes_jobs, names_of, weight_of
 from .batch import Batch, Result
 from .beginning import Now, begin, begin_sweep
 from .clock import ClockSteps
@@ -47,8 +47,6 @@ _ATTEMPTS: Final = 5
 _RETURNS, _PAUSE = 10, 0.5
 #: Jobs that expire in one transaction, in each queue.
 _SLICE: Final = 200
-#: The weight of a batch that does not wait for its turn to be decided: it takes a few milliseconds.
-_SMALL: Final = 100
 #: The most transactions that expire jobs before a batch is carried out.
 _SLICES: Final = 10_000
 #: Seconds between two times of tidying up, if there is little to do.
@@ -339,7 +337,7 @@ class Session:
     def _commit(self, connection: "Connection[Row]", loaded: Loaded) -> Result:
         """Decide, write, commit."""
         batch = Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded, slot=self._slot)
-        with self.turn if sum(weight_of(one.task) for one in loaded.asked) > _SMALL else nullcontext():
+        with self.turn if sum(weight_of(one.task) for one in loaded.asked) > SMALL else nullcontext():
             result = batch.decide()
         changes = bool(batch.statements) or batch.changes_queues
         if changes and not self._noted:
