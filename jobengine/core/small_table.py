@@ -114,19 +114,19 @@ class SmallTables:
         self.queues[queue.name] = SmallTable(queue, self._clock_ahead, jobs, next_arrival)
 
     def _applied(self, fact: Fact) -> Swap:
-        match fact:
-            case JobChanged(name, uid, standing):
-                table = self.queues[name]
-                old = table.jobs[uid]
-                new = Job(old.spec, standing)
-                table.put(uid, new)
-                return JobSwap(name, uid, old, new)
-            case JobAdded(name, job):
-                return JobSwap(name, job.spec.uid, self.queues[name].put(job.spec.uid, job), job)
-            case JobRemoved(name, uid):
-                return JobSwap(name, uid, self.queues[name].put(uid, None), None)
-            case _:
-                return self._applied_to_queue(fact)
+        # By isinstance, because `match` takes three times as long, and there is one for each change of a job.
+        if isinstance(fact, JobChanged):
+            table = self.queues[fact.queue]
+            old = table.jobs[fact.uid]
+            new = Job(old.spec, fact.standing)
+            table.put(fact.uid, new)
+            return JobSwap(fact.queue, fact.uid, old, new)
+        if isinstance(fact, JobAdded):
+            uid = fact.job.spec.uid
+            return JobSwap(fact.queue, uid, self.queues[fact.queue].put(uid, fact.job), fact.job)
+        if isinstance(fact, JobRemoved):
+            return JobSwap(fact.queue, fact.uid, self.queues[fact.queue].put(fact.uid, None), None)
+        return self._applied_to_queue(fact)
 
     def _applied_to_queue(self, fact: Fact) -> Swap:
         match fact:

@@ -34,6 +34,8 @@ A = TypeVar("A")
 #: The uid of a job, its state before, and its state after; see JobEvent.
 EventRecord = tuple[str, State | None, State | None]
 
+#: The facts about queues.
+_OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
 #: The limit for expiring: all jobs that were loaded.
 _ALL: Final = 1 << 30
 _NUMBER: Final[LiteralString] = "UPDATE queue SET events = events + %s WHERE id = %s"
@@ -82,7 +84,7 @@ class Batch:
         """Expire, then decide the tasks in order; each sees the changes of those before it."""
         self._expire()
         outcomes = [self._outcome(one) for one in self.loaded.asked]
-        self._of_queues = [fact for fact in self._facts if isinstance(fact, QueueCreated | QueueChanged | QueueDeleted)]
+        self._of_queues = [fact for fact in self._facts if type(fact) in _OF_QUEUES]
         writing = Writing(self.rows, changes_of(self._jobs(), self._now.known))
         self.statements = [*writing.statements(self.slot), *self._events()]
         soonest = writing.soonest(self._now.ahead)
@@ -167,10 +169,10 @@ class Batch:
     def _events(self) -> list[Statement]:
         """The statements that store the events of watched queues, by queue number: that is the order of locks."""
         statements = []
-        swaps = sorted(self._jobs(), key=lambda swap: self._now.known[swap.queue].id)
-        for name, its_swaps in groupby(swaps, _queue_of):
-            known = self._now.known[name]
-            records = _records(its_swaps) if known.watched else []
+        watched = {name: known for name, known in self._now.known.items() if known.watched}
+        swaps = [one for one in self._jobs() if one.queue in watched] if watched else []
+        for name, its_swaps in groupby(sorted(swaps, key=lambda swap: watched[swap.queue].id), _queue_of):
+            known, records = watched[name], _records(its_swaps)
             if records:
                 statements += self._event(known, records)
         return statements

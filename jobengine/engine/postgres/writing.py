@@ -124,6 +124,8 @@ class Writing:
     #: When jobs change by themselves, by elapsed time and by the wall clock.
     _dues: list[int | None] = field(factory=list, init=False)
     _walls: list[int | None] = field(factory=list, init=False)
+    #: How many of the changed jobs are in each place of a queue now, less those that were there before.
+    _counted: Counter[tuple[int, int]] = field(factory=Counter, init=False)
 
     def statements(self, slot: int) -> list[Statement]:
         """In the order of locks, the tally in this slot. New rows are sorted: others may insert the same keys."""
@@ -131,8 +133,9 @@ class Writing:
         new = sorted((one for one in self.changes if one.old is None), key=_key_of)
         moved = [one for one in self.changes if _keeps_spec(one)]
         renewed = [one for one in self.changes if one.old is not None and one.new is not None and not _keeps_spec(one)]
-        untagged = self._tags((one.queue.id, one.old) for one in self.changes)
-        tagged = self._tags((one.queue.id, one.new) for one in self.changes)
+        tagging = [one for one in self.changes if _has_tags(one.old) or _has_tags(one.new)]
+        untagged = self._tags((one.queue.id, one.old) for one in tagging)
+        tagged = self._tags((one.queue.id, one.new) for one in tagging)
         return [
             *_statement(_DELETE, _UIDS, [_ids_of(removed), [one.uid for one in removed]]),
             *_statement(_MOVE, _STANDINGS, [*self._standings(moved), self.rows.sealed_standings(_jobs_of(moved))]),
@@ -149,10 +152,11 @@ class Writing:
         return min([*walls, *(due for due in self._dues if due is not None)], default=None)
 
     def _standings(self, changes: Sequence[Change]) -> list[Sequence[Any]]:
-        columns = self.rows.standings([job for _, job in _jobs_of(changes)])
+        ids, columns = _ids_of(changes), self.rows.standings([one.new for one in changes if one.new is not None])
+        self._counted.update(zip(ids, columns[1], strict=True))
         self._dues += columns[2]
         self._walls += columns[3]
-        return [_ids_of(changes), *columns]
+        return [ids, *columns]
 
     def _whole(self, changes: Sequence[Change]) -> list[Sequence[Any]]:
         jobs = _jobs_of(changes)
@@ -170,14 +174,18 @@ class Writing:
         return {
             (queue_id, digest, ~job.spec.priority, job.spec.arrival, job.spec.uid)
             for queue_id, job in jobs
-            if job is not None and job.spec.tags and job.ready
+            if job is not None and job.ready
             for digest in self.rows.tags(job.spec.tags)
         }
 
     def _tally(self, slot: int) -> list[tuple[int, int, int, int]]:
-        counted = Counter((one.queue.id, place_of(one.new)) for one in self.changes if one.new is not None)
-        counted.subtract(Counter((one.queue.id, place_of(one.old)) for one in self.changes if one.old is not None))
-        return [(queue_id, slot, place, by) for (queue_id, place), by in counted.items() if by]
+        """Of all changes, once the other statements are made."""
+        self._counted.subtract((one.queue.id, place_of(one.old)) for one in self.changes if one.old is not None)
+        return [(queue_id, slot, place, by) for (queue_id, place), by in self._counted.items() if by]
+
+
+def _has_tags(job: Job | None) -> bool:
+    return job is not None and bool(job.spec.tags)
 
 
 def _keeps_spec(change: Change) -> bool:
