@@ -123,6 +123,10 @@ class StandingExtras(Extras):
     notes: NotesExtras | UnsetType = UNSET
 
 
+#: Most standings have no rare field.
+_NO_MORE: Final = StandingExtras()
+
+
 def _queue_line(kind: str, queue: Queue) -> bytes:
     old_key = queue.old_key
     more = QueueExtras(
@@ -150,6 +154,10 @@ def _notes(notes: Notes) -> NotesExtras | UnsetType:
 
 
 def _standing(standing: Standing) -> tuple[Any, ...]:
+    more, notes = _NO_MORE, standing.notes
+    if notes is not NO_NOTES or standing.ready_at or standing.not_before or standing.shift:
+        shown = UNSET if notes is NO_NOTES else _notes(notes)
+        more = StandingExtras(standing.shift, standing.ready_at, standing.not_before, shown)
     return (
         standing.state,
         standing.updated,
@@ -157,12 +165,7 @@ def _standing(standing: Standing) -> tuple[Any, ...]:
         standing.claimed,
         standing.lease,
         standing.worker,
-        StandingExtras(
-            standing.shift,
-            standing.ready_at,
-            standing.not_before,
-            UNSET if standing.notes is NO_NOTES else _notes(standing.notes),
-        ),
+        more,
     )
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Final
 
-from attrs import Factory, frozen
+from attrs import frozen
+from msgspec import field
 
 from . import commands as c
 from .access import derived_uid
@@ -65,8 +66,7 @@ def needs(command: c.QueueCommand[object], queue: Queue, grant: Grant) -> Needs:
     return _NEEDS[type(command)](command, queue, grant) if type(command) in _NEEDS else Needs()
 
 
-@frozen(kw_only=True)
-class PartialTable:
+class PartialTable(Value, frozen=True, kw_only=True):
     """A table of which only some is loaded. See Table for all that it does."""
 
     #: The queue, the jobs that were loaded, and the next arrival number.
@@ -77,7 +77,7 @@ class PartialTable:
     total: int | None = None
     kinds: QueueCounts | None = None
     oldest: int | None = None
-    places: Mapping[Rank, int] = Factory(dict)
+    places: Mapping[Rank, int] = field(default_factory=dict)
 
     @property
     def queue(self) -> Queue:

@@ -14,10 +14,20 @@ from .adding import add_jobs
 from .decision import NOTHING, Decision, Lately, NewId, Rules, table_of
 from .expiring import expire, latest_change
 from .facts import Fact, QueueChanged
-from .model import Recent
-from .tables import JobTableSet, TableSet
+from .model import Grant, Recent
+from .tables import JobTableSet, Table, TableSet
 
-__all__ = ["Decision", "Lately", "NewId", "decide", "expire", "latest_change", "renew_key"]
+__all__ = [
+    "Decision",
+    "Lately",
+    "NewId",
+    "decide",
+    "decide_granted",
+    "expire",
+    "is_about_its_queue",
+    "latest_change",
+    "renew_key",
+]
 
 A = TypeVar("A")
 
@@ -51,8 +61,17 @@ def decide(
         return other(tables, command, now, new_id, lately)
     assert isinstance(command, c.QueueCommand)
     table = table_of(tables, command.queue)
-    grant = authorise(table.queue, command, now)
+    return decide_granted(table, authorise(table.queue, command, now), command, now, new_id)
+
+
+def decide_granted(table: Table, grant: Grant, command: c.QueueCommand[A], now: int, new_id: NewId) -> Decision[A]:
+    """As `decide`, for a command whose key has this grant; only if `is_about_its_queue`."""
     return _OF_A_QUEUE[type(command)](table, grant, command, now, new_id)
+
+
+def is_about_its_queue(command: c.Command[object]) -> bool:
+    """Whether the rule of a command needs no more than the table of its queue."""
+    return type(command) in _OF_A_QUEUE
 
 
 def renew_key(tables: JobTableSet, command: c.Command[A]) -> Sequence[Fact]:

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,8 +81,7 @@ def _small(whole: QueueTable, jobs: list[Job], ahead: int) -> SmallTable:
     return SmallTable(whole.queue, ahead, {job.spec.uid: job for job in jobs}, whole.next_arrival)
 
 
-@frozen(kw_only=True)
-class Paged(n.PartialTable):
+class Paged(n.PartialTable, frozen=True, kw_only=True):
     """Finds pages in the whole table."""
 
     whole: QueueTable

@@ -3,23 +3,22 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from attrs import field, frozen
-
 from ...core import commands as c
 from ...core.access import authorise
 from ...core.errors import DomainError, QueueNotFound
+from ...core.model import Grant
 from ...core.needs import Needs, needs
 from ...core.values import Value
 from .rows import Known
 
 __all__ = [
-    "BATCHED",
     "SMALL",
     "Asked",
     "Part",
     "Task",
     "asked",
     "changes_jobs",
+    "is_batched",
     "names_of",
     "overlaps",
     "parts_of",
@@ -30,19 +29,21 @@ __all__ = [
 Task = c.Command[object]
 
 #: Commands that may share a batch: they need only jobs that are named, or the first ones of a queue.
-BATCHED: Final = (
-    c.AddJobs,
-    c.CheckKey,
-    c.Claim,
-    c.Claims,
-    c.DeleteJob,
-    c.ListKeys,
-    c.Peek,
-    c.ReadJob,
-    c.ReturnClaims,
-    c.Subscribe,
-    c.UpdateJob,
-    c.UpdateJobs,
+_BATCHED: Final = frozenset(
+    {
+        c.AddJobs,
+        c.CheckKey,
+        c.Claim,
+        c.Claims,
+        c.DeleteJob,
+        c.ListKeys,
+        c.Peek,
+        c.ReadJob,
+        c.ReturnClaims,
+        c.Subscribe,
+        c.UpdateJob,
+        c.UpdateJobs,
+    }
 )
 #: Commands that change no jobs, so their jobs are not locked.
 _READING: Final = (
@@ -72,25 +73,30 @@ SMALL: Final = 100
 
 
 class Part(Value, frozen=True):
-    """A command about one queue, and what it needs of it."""
+    """A command about one queue, what its key may do there, and what it needs of the queue."""
 
     command: c.QueueCommand[object]
+    grant: Grant
     needs: Needs
 
 
-@frozen
-class Asked:
+class Asked(Value, frozen=True):
     """A task and its parts. It has none if it is about no queue, or is refused."""
 
     task: Task
     parts: Sequence[Part] = ()
     #: Why it is refused; None if it is not.
-    refused: DomainError | None = field(default=None)
+    refused: DomainError | None = None
 
 
 def names_of(tasks: Iterable[Task]) -> list[str]:
     """The names of the queues that tasks name, each once."""
     return list(dict.fromkeys(name for task in tasks for name in task.queue_names))
+
+
+def is_batched(task: Task) -> bool:
+    """Whether a task may share a batch with others."""
+    return type(task) in _BATCHED
 
 
 def changes_jobs(tasks: Iterable[Task]) -> bool:
@@ -115,14 +121,11 @@ def overlaps(task: Task) -> bool:
 
 def weight_of(task: Task) -> int:
     """How much a batch holds of it: the jobs that it may add, claim or change."""
-    match task:
-        case c.AddJobs():
-            return len(task.jobs)
-        case c.UpdateJobs():
-            return len(task.updates)
-        case c.Claim() | c.Claims():
-            return 1 + task.count
-    return 1
+    if isinstance(task, c.AddJobs):
+        return len(task.jobs)
+    if isinstance(task, c.UpdateJobs):
+        return len(task.updates)
+    return 1 + task.count if isinstance(task, c.Claim | c.Claims) else 1
 
 
 def parts_of(task: Task) -> list[c.QueueCommand[object]]:
@@ -144,4 +147,5 @@ def _part(command: c.QueueCommand[object], known: "dict[str, Known]", now: int) 
     if command.queue not in known:
         raise QueueNotFound(command.queue)
     queue = known[command.queue].queue
-    return Part(command, needs(command, queue, authorise(queue, command, now)))
+    grant = authorise(queue, command, now)
+    return Part(command, grant, needs(command, queue, grant))

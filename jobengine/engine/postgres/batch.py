@@ -18,7 +18,7 @@ from ...core.errors import DomainError
 from ...core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
 from ...core.model import Job, State
 from ...core.needs import PartialTables
-from ...core.rules import Lately, NewId, decide, expire, renew_key
+from ...core.rules import Lately, NewId, decide, decide_granted, expire, is_about_its_queue, renew_key
 from ...core.state import JobSwap, Swap
 from ..outcome import Done, Outcome, Refused
 from .asked import Asked, Part, Task
@@ -149,7 +149,12 @@ class Batch:
     def _decide(self, part: Part, command: c.QueueCommand[A]) -> A:
         self._apply(renew_key(self.loaded.tables, command))
         table = self.loaded.part(command.queue, part.needs)
-        return self._decide_on(PartialTables({command.queue: table}, self._now.ahead), command)
+        if not is_about_its_queue(command):
+            return self._decide_on(PartialTables({command.queue: table}, self._now.ahead), command)
+        # Its key was checked when the batch was loaded, and no command that shares a batch changes keys.
+        facts, answer = decide_granted(table, part.grant, command, self._now.elapsed, self.new_id)
+        self._apply(facts)
+        return answer
 
     def _decide_on(self, tables: PartialTables, command: c.Command[A]) -> A:
         facts, answer = decide(tables, command, self._now.elapsed, self.new_id, self.lately)

@@ -21,7 +21,7 @@ from ..outcome import Done, Outcome
 from ..slices import sweep, update_matching
 from ..threads import Thread
 from ..waiters import in_time
-from .asked import BATCHED, Task, overlaps
+from .asked import Task, is_batched, overlaps
 from .batch import Result
 from .connection import Row, connected
 from .figures import figures_of
@@ -212,7 +212,7 @@ class PostgresEngine:
 
     def _lane_for(self, task: Task) -> Lane:
         """Batched commands about a queue that may not overlap take one lane; long commands take another."""
-        if not isinstance(task, BATCHED):
+        if not is_batched(task):
             return self._lanes[_LANES]
         return self._lanes[hash(task.queue_names[0]) % _LANES]
 

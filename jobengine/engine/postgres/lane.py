@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from ..outcome import Outcome
 from ..threads import Thread
-from .asked import BATCHED, Task, weight_of
+from .asked import Task, is_batched, weight_of
 from .batch import Result
 from .session import Session
 
@@ -136,10 +136,10 @@ class Lane:
         room = _MOST
         while room > 0 and (backlog := self._next_backlog()):
             task = backlog[0].task
-            if batch and (not isinstance(task, BATCHED) or self.waits_behind(task)):
+            if batch and (not is_batched(task) or self.waits_behind(task)):
                 break
             batch.append(backlog.popleft())
-            room = room - weight_of(task) if isinstance(task, BATCHED) else 0
+            room = room - weight_of(task) if is_batched(task) else 0
         return batch
 
     def _next_backlog(self) -> _Backlog:

@@ -23,7 +23,7 @@ from ...core.rules import Lately, NewId
 from ...core.state import Swap
 from ...storage.errors import StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
-from .asked import BATCHED, SMALL, Task, asked, changes_jobs, names_of, weight_of
+from .asked import SMALL, Task, asked, changes_jobs, is_batched, names_of, weight_of
 from .batch import Batch, Result
 from .beginning import Now, begin, begin_sweep
 from .clock import ClockSteps
@@ -139,7 +139,7 @@ class Session:
         self.totals.batches += 1
         self.totals.tasks += len(result.outcomes)
         self.totals.seconds += self.steady() - began
-        return evolve(result, swaps=[*self._expired, *result.swaps])
+        return evolve(result, swaps=[*self._expired, *result.swaps]) if self._expired else result
 
     def sweep(self) -> Result:
         """
@@ -236,7 +236,7 @@ class Session:
         """Begin and load in one round trip if the queues are as they were in the last batches; None if not."""
         names = names_of(tasks)
         guess = {name: self._known[name] for name in names if name in self._known}
-        if not self._guesses or len(guess) < len(names) or not all(isinstance(task, BATCHED) for task in tasks):
+        if not self._guesses or len(guess) < len(names) or not all(map(is_batched, tasks)):
             # After a wrong guess, one batch is carried out without a guess.
             self._guesses = True
             return None

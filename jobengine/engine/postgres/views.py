@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from ...core.commands import ListJobs
 from ...core.errors import QueueNotFound
-from ...core.model import Job
+from ...core.model import Grant, Job, Role
 from ...core.needs import Needs
 from ...core.rules import expire
 from .asked import Asked, Part
@@ -19,6 +19,8 @@ from .rows import Rows
 
 __all__ = ["View", "jobs_of", "view_of"]
 
+#: The key was checked before the view was made.
+_READS: Final = Grant(Role.VIEWER)
 _UIDS: Final[LiteralString] = (
     "SELECT q.id, j.uid FROM queue q LEFT JOIN job j ON j.queue_id = q.id WHERE q.name_digest = %s "
     "ORDER BY j.inv_prio, j.arrival"
@@ -55,7 +57,7 @@ def jobs_of(
     now = begin(connection, rows, time, [name])
     if name not in now.known or now.known[name].id != view.queue_id:
         raise QueueNotFound(name)
-    loaded = load(connection, rows, now, [Asked(command, [Part(command, Needs(uids=frozenset(uids)))])])
+    loaded = load(connection, rows, now, [Asked(command, [Part(command, _READS, Needs(uids=frozenset(uids)))])])
     connection.execute("ROLLBACK")
     while due := expire(loaded.tables, now.elapsed, len(uids)):
         loaded.tables.apply(due)

@@ -60,6 +60,8 @@ _GONE: Final[LiteralString] = "DELETE FROM queue WHERE id = %s AND rev = %s RETU
 _RECONFIGURED: Final[LiteralString] = (
     "UPDATE queue SET sealed = %s, rev = rev + 1 WHERE id = %s AND rev = %s RETURNING id"
 )
+#: Columns of rows, each as long as there are rows.
+_Columns = Sequence[Sequence[Any]]
 #: How the columns of statements are sent.
 _Kinds = Sequence[Callable[[Any], Array]]
 _UIDS: Final[_Kinds] = (bigints, texts)
@@ -133,32 +135,32 @@ class Writing:
         new = sorted((one for one in self.changes if one.old is None), key=_key_of)
         moved = [one for one in self.changes if _keeps_spec(one)]
         renewed = [one for one in self.changes if one.old is not None and one.new is not None and not _keeps_spec(one)]
-        tagging = [one for one in self.changes if _has_tags(one.old) or _has_tags(one.new)]
-        untagged = self._tags((one.queue.id, one.old) for one in tagging)
-        tagged = self._tags((one.queue.id, one.new) for one in tagging)
-        return [
-            *_statement(_DELETE, _UIDS, [_ids_of(removed), [one.uid for one in removed]]),
-            *_statement(_MOVE, _STANDINGS, [*self._standings(moved), self.rows.sealed_standings(_jobs_of(moved))]),
-            *_statement(_RENEW, _JOBS, self._whole(renewed)),
-            *_statement(_INSERT, _JOBS, self._whole(new)),
-            *_statement(_UNTAG, _TAGS, _columns(untagged - tagged)),
-            *_statement(_TAG, _TAGS, _columns(tagged - untagged)),
-            *_statement(_TALLY, _NUMBERS, _columns(self._tally(slot))),
+        # Most batches have changes of one sort; the columns of the others are not made.
+        sorts: list[tuple[LiteralString, _Kinds, Sequence[Change], Callable[[Sequence[Change]], _Columns]]] = [
+            (_DELETE, _UIDS, removed, _uids_of),
+            (_MOVE, _STANDINGS, moved, self._moved),
+            (_RENEW, _JOBS, renewed, self._whole),
+            (_INSERT, _JOBS, new, self._whole),
         ]
+        jobs = [_statement(text, kinds, columns(changes)) for text, kinds, changes, columns in sorts if changes]
+        return [*jobs, *self._retagged(), *self._tally(slot)]
 
     def soonest(self, ahead: int) -> int | None:
         """The first time at which one of the written jobs changes by itself, in elapsed milliseconds."""
         walls = [wall - ahead for wall in self._walls if wall is not None]
         return min([*walls, *(due for due in self._dues if due is not None)], default=None)
 
-    def _standings(self, changes: Sequence[Change]) -> list[Sequence[Any]]:
+    def _standings(self, changes: Sequence[Change]) -> _Columns:
         ids, columns = _ids_of(changes), self.rows.standings([one.new for one in changes if one.new is not None])
         self._counted.update(zip(ids, columns[1], strict=True))
         self._dues += columns[2]
         self._walls += columns[3]
         return [ids, *columns]
 
-    def _whole(self, changes: Sequence[Change]) -> list[Sequence[Any]]:
+    def _moved(self, changes: Sequence[Change]) -> _Columns:
+        return [*self._standings(changes), self.rows.sealed_standings(_jobs_of(changes))]
+
+    def _whole(self, changes: Sequence[Change]) -> _Columns:
         jobs = _jobs_of(changes)
         specs = [job.spec for _, job in jobs]
         return [
@@ -169,6 +171,13 @@ class Writing:
             self.rows.sealed_jobs(jobs),
         ]
 
+    def _retagged(self) -> list[Statement]:
+        changes = [one for one in self.changes if _has_tags(one.old) or _has_tags(one.new)]
+        was = self._tags((one.queue.id, one.old) for one in changes)
+        now = self._tags((one.queue.id, one.new) for one in changes)
+        sorts: list[tuple[LiteralString, set[_TagRow]]] = [(_UNTAG, was - now), (_TAG, now - was)]
+        return [_statement(text, _TAGS, _columns(rows)) for text, rows in sorts if rows]
+
     def _tags(self, jobs: Iterable[tuple[int, Job | None]]) -> set[_TagRow]:
         """The tags of those that can be claimed."""
         return {
@@ -178,10 +187,11 @@ class Writing:
             for digest in self.rows.tags(job.spec.tags)
         }
 
-    def _tally(self, slot: int) -> list[tuple[int, int, int, int]]:
-        """Of all changes, once the other statements are made."""
+    def _tally(self, slot: int) -> list[Statement]:
+        """Counts all changes, once the other statements are made."""
         self._counted.subtract((one.queue.id, place_of(one.old)) for one in self.changes if one.old is not None)
-        return [(queue_id, slot, place, by) for (queue_id, place), by in self._counted.items() if by]
+        rows = [(queue_id, slot, place, by) for (queue_id, place), by in self._counted.items() if by]
+        return [_statement(_TALLY, _NUMBERS, _columns(rows))] if rows else []
 
 
 def _has_tags(job: Job | None) -> bool:
@@ -206,13 +216,15 @@ def _jobs_of(changes: Sequence[Change]) -> list[tuple[Queue, Job]]:
     return [(one.queue.queue, one.new) for one in changes if one.new is not None]
 
 
-def _columns(rows: Iterable[tuple[Any, ...]]) -> list[Sequence[Any]]:
+def _uids_of(changes: Sequence[Change]) -> _Columns:
+    return [_ids_of(changes), [one.uid for one in changes]]
+
+
+def _columns(rows: Iterable[tuple[Any, ...]]) -> _Columns:
     """The columns of sorted rows."""
     return list(zip(*sorted(rows), strict=True))
 
 
-def _statement(text: LiteralString, kinds: _Kinds, columns: Sequence[Sequence[Any]]) -> list[Statement]:
-    """The statement that sends these columns, each as one array; no statement if they are empty."""
-    if not columns or not columns[0]:
-        return []
-    return [Statement(text, [kind(column) for kind, column in zip(kinds, columns, strict=True)])]
+def _statement(text: LiteralString, kinds: _Kinds, columns: _Columns) -> Statement:
+    """The statement that sends these columns, each as one array."""
+    return Statement(text, [kind(column) for kind, column in zip(kinds, columns, strict=True)])
