@@ -19,27 +19,32 @@ from .rows import Known, Rows, place_of
 
 __all__ = ["Change", "Writing", "changes_of", "write_queues"]
 
+#: The rows that are written. Several `unnest` in the FROM clause would each be carried out as a whole and kept.
+_STANDING_ROWS: Final[LiteralString] = (
+    "SELECT unnest(%s::bigint[]) AS queue_id, unnest(%s::text[]) AS uid, unnest(%s::bigint[]) AS place, "
+    "unnest(%s::bigint[]) AS due, unnest(%s::bigint[]) AS due_wall, unnest(%s::bigint[]) AS updated, "
+    "unnest(%s::bytea[]) AS unique_key, unnest(%s::bigint[]) AS bytes"
+)
+_MOVED_ROWS: Final[LiteralString] = _STANDING_ROWS + ", unnest(%s::bytea[]) AS said"
+_JOB_ROWS: Final[LiteralString] = (
+    _STANDING_ROWS + ", unnest(%s::bigint[]) AS inv_prio, unnest(%s::bigint[]) AS arrival, "
+    "unnest(%s::bigint[]) AS created, unnest(%s::bytea[]) AS sealed"
+)
 _INSERT: Final[LiteralString] = (
     "INSERT INTO job (queue_id, uid, place, due, due_wall, updated, unique_key, bytes, inv_prio, arrival, created, "
-    "sealed) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], "
-    "%s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[])"
+    "sealed) " + _JOB_ROWS
+)
+_CHANGE: Final[LiteralString] = (
+    "UPDATE job j SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = "
+    "n.unique_key, bytes = n.bytes, {more} FROM ({rows}) n WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
 )
 #: For jobs whose fixed half has changed: a client has edited them, or a new job has the uid of a removed one.
-_RENEW: Final[LiteralString] = (
-    "UPDATE job j SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = "
-    "n.unique_key, bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, "
-    "sealed = n.sealed, said = NULL FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], "
-    "%s::bigint[], %s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[]) AS n (queue_id, "
-    "uid, place, due, due_wall, updated, unique_key, bytes, inv_prio, arrival, created, sealed) "
-    "WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
+_RENEW: Final[LiteralString] = _CHANGE.format(
+    more="inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, sealed = n.sealed, said = NULL",
+    rows=_JOB_ROWS,
 )
 #: For jobs of which only the standing has changed, which are most.
-_MOVE: Final[LiteralString] = (
-    "UPDATE job j SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = "
-    "n.unique_key, bytes = n.bytes, said = n.said FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], "
-    "%s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[], %s::bytea[]) AS n (queue_id, uid, place, due, due_wall, "
-    "updated, unique_key, bytes, said) WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
-)
+_MOVE: Final[LiteralString] = _CHANGE.format(more="said = n.said", rows=_MOVED_ROWS)
 _DELETE: Final[LiteralString] = (
     "DELETE FROM job j USING unnest(%s::bigint[], %s::text[]) AS n (queue_id, uid) "
     "WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
