@@ -5,10 +5,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from attrs import define
+from psycopg import Connection
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.profile import OPTIMISTIC
+from jobengine.engine.postgres.rows import Rows
 from tests.contract.asking import KEY, Asker, Pending, new_job
 from tests.contract.postgres_world import Held, PostgresWorld, session_on
 from tests.doubles import AtOnce
@@ -158,25 +161,50 @@ def test_where_no_rows_are_locked_batches_of_a_queue_come_one_after_the_other(da
     world.close()
 
 
-class CountedTurn(AbstractContextManager[None]):
+@define
+class NotedTurn(AbstractContextManager[None]):
     """A turn that is always free."""
 
-    taken = 0
+    seen: list[str]
+
+    def __enter__(self) -> None:
+        self.seen.append("turn begins")
 
     def __exit__(self, *_: object) -> None:
-        self.taken += 1
+        self.seen.append("turn ends")
 
 
-@pytest.mark.parametrize(("jobs", "taken"), [(100, 0), (101, 1)])
-def test_a_large_batch_is_decided_in_turn_with_those_of_other_lanes_and_a_small_one_at_once(
-    database: Database, jobs: int, taken: int
+@pytest.mark.parametrize(
+    ("jobs", "steps"),
+    [
+        (100, ["trip", "made", "trip"]),
+        (101, ["trip", "turn begins", "made", "turn ends", "trip"]),
+        (501, ["trip", "turn begins", "made", "made", "made", "turn ends", "trip"]),
+    ],
+)
+def test_a_large_batch_is_decided_and_sent_in_turn_with_those_of_other_lanes_and_a_small_one_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch, jobs: int, steps: list[str]
 ) -> None:
     database.clear()
-    turn = CountedTurn()
-    session = session_on(database.url, turn=turn)
+    seen: list[str] = []
+    session = session_on(database.url, turn=NotedTurn(seen))
     session.carry_out([c.CreateQueue(queue="q", access_key=KEY)])
+    session.carry_out([new_job()])
+    note(monkeypatch, Rows, "sealed_jobs", seen, "made")
+    note(monkeypatch, Connection, "wait", seen, "trip")
     many = tuple(c.NewJob(content=b"{}") for _ in range(jobs))
     added = session.carry_out([c.AddJobs(queue="q", access_key=KEY, jobs=many, defaults=Defaults())])
     assert len(added.outcomes[0].get()) == jobs
-    assert turn.taken == taken
+    assert seen == steps
     session.close()
+
+
+def note(monkeypatch: pytest.MonkeyPatch, kind: type, method: str, seen: list[str], what: str) -> None:
+    """Note each call of a method."""
+    real = getattr(kind, method)
+
+    def noted(*args: Any, **how: Any) -> Any:
+        seen.append(what)
+        return real(*args, **how)
+
+    monkeypatch.setattr(kind, method, noted)

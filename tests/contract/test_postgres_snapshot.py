@@ -1,6 +1,6 @@
 """A snapshot that is held open for long: what claims then cost, in pages, and that they get cheap again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import psycopg
 import pytest
@@ -40,11 +40,12 @@ class _Claims:
 def claims(monkeypatch: pytest.MonkeyPatch) -> _Claims:
     claims, make = _Claims(), Trips.make
 
-    def note(self: Trips, statements: Sequence[Statement]) -> list[list[Row]]:
-        for one in statements:
+    def note(self: Trips, statements: Iterable[Statement], sent: Callable[[], None]) -> list[list[Row]]:
+        made = list(statements)
+        for one in made:
             if one.text.startswith("WITH") and "SKIP LOCKED" in one.text:
                 claims.last = one
-        return make(self, statements)
+        return make(self, made, sent)
 
     monkeypatch.setattr(Trips, "make", note)
     return claims

@@ -1,7 +1,7 @@
 """Round trips, compared with the driver's own way: one statement after the other."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -15,6 +15,7 @@ from tests.postgres import Database
 pytestmark = pytest.mark.slow
 
 #: More bytes than both ends of a connection keep, in a few parameters.
+_LOCKED: Final = "SELECT FROM pg_locks WHERE locktype = 'advisory'"
 LONG = b"\0" * 4_000_000
 
 
@@ -84,6 +85,33 @@ def test_a_statement_is_prepared_once_for_each_combination_of_types(connection: 
 def test_long_parameters_and_long_answers_do_not_wait_for_each_other(trips: Trips) -> None:
     answers = trips.make([Statement("SELECT %s", [LONG])] * 5)
     assert answers == [[(LONG,)]] * 5
+
+
+def test_a_large_statement_is_carried_out_while_the_next_is_made(database: Database, trips: Trips) -> None:
+    def made() -> Iterator[Statement]:
+        yield Statement("BEGIN")
+        yield Statement("SELECT length(%s), pg_advisory_xact_lock(1)", [bytes(100_000)])
+        with psycopg.connect(database.url, autocommit=True) as other:
+            assert any(other.execute(_LOCKED).fetchall() for _ in range(10_000))
+        yield Statement("ROLLBACK")
+
+    seen: list[str] = []
+    assert trips.make(made(), lambda: seen.append("sent")) == [[], [(100_000, b"")], []]
+    assert seen == ["sent"]
+
+
+def test_a_statement_that_cannot_be_made_leaves_nothing_behind(database: Database, trips: Trips) -> None:
+    def made() -> Iterator[Statement]:
+        yield Statement("BEGIN")
+        yield Statement("INSERT INTO jobengine.gone VALUES (%s, %s)", [1, 1])
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trips.make(made())
+    with pytest.raises(psycopg.OperationalError):
+        trips.make([Statement("COMMIT")])
+    with psycopg.connect(database.url) as other:
+        assert other.execute("SELECT * FROM jobengine.gone").fetchall() == []
 
 
 def test_a_lost_connection_is_an_error_of_the_driver(database: Database, trips: Trips) -> None:

@@ -69,31 +69,40 @@ class Batch:
     loaded: Loaded
     #: Where the tally is kept; see Writing.
     slot: int
-    #: The statements that write jobs and events; empty if nothing has changed.
-    statements: list[Statement] = field(factory=list, init=False)
+    _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
     _swaps: list[Swap] = field(factory=list, init=False)
-    #: Those about queues.
+    #: The facts about queues, the changes of jobs, and the statements that write events.
     _of_queues: list[Fact] = field(factory=list, init=False)
+    _writing: Writing = field(init=False)
+    _events: list[Statement] = field(factory=list, init=False)
 
     @property
     def _now(self) -> Now:
         return self.loaded.now
 
-    def decide(self) -> Result:
+    def decide(self) -> None:
         """Expire, then decide the tasks in order; each sees the changes of those before it."""
         self._expire()
-        outcomes = [self._outcome(one) for one in self.loaded.asked]
+        self._outcomes = [self._outcome(one) for one in self.loaded.asked]
         self._of_queues = [fact for fact in self._facts if type(fact) in _OF_QUEUES]
-        writing = Writing(self.rows, changes_of(self._jobs(), self._now.known))
-        self.statements = [*writing.statements(self.slot), *self._events()]
-        soonest = writing.soonest(self._now.ahead)
-        return Result(now=self._now, outcomes=outcomes, swaps=self._swaps, soonest=soonest)
+        self._writing = Writing(self.rows, changes_of(self._jobs(), self._now.known))
+        self._events = self._made_events()
 
     @property
-    def changes_queues(self) -> bool:
-        """Whether queues were made, changed or deleted."""
-        return bool(self._of_queues)
+    def changes(self) -> bool:
+        """Whether anything was changed."""
+        return bool(self._writing.changes or self._events or self._of_queues)
+
+    def statements(self) -> Iterator[Statement]:
+        """The statements that write jobs and events."""
+        yield from self._writing.statements(self.slot)
+        yield from self._events
+
+    def result(self) -> Result:
+        """The result, once all statements are made."""
+        soonest = self._writing.soonest(self._now.ahead)
+        return Result(now=self._now, outcomes=self._outcomes, swaps=self._swaps, soonest=soonest)
 
     def write_queues(self, connection: "Connection[Row]") -> None:
         """Write the changes of queues; raises Redo if another connection has changed one."""
@@ -171,7 +180,7 @@ class Batch:
     def _jobs(self) -> Iterator[JobSwap]:
         return (one for one in self._swaps if isinstance(one, JobSwap))
 
-    def _events(self) -> list[Statement]:
+    def _made_events(self) -> list[Statement]:
         """The statements that store the events of watched queues, by queue number: that is the order of locks."""
         statements = []
         watched = {name: known for name, known in self._now.known.items() if known.watched}

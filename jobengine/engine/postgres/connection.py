@@ -1,6 +1,6 @@
 """Connections to PostgreSQL, and statements that are sent to it together."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -10,9 +10,9 @@ from psycopg.errors import DiskFull, InsufficientPrivilege
 from psycopg.pq.abc import PGconn
 
 from ...storage.errors import StorageError
-from .trips import Row, Statement, Trips
+from .trips import Row, Statement, Trips, nothing
 
-__all__ = ["BadUrl", "Row", "Statement", "connected", "failures_told", "rights_told", "together"]
+__all__ = ["BadUrl", "Row", "Statement", "connected", "failures_told", "rights_told", "sent_as_made", "together"]
 
 #: The schema, and plans that always use the indexes: a plan that was made for an empty table would otherwise go on
 #: scanning the whole table when it is long.
@@ -71,19 +71,13 @@ class _Counted(Connection[Row]):
         self.told()
         return super().execute(query, params, **how)
 
-    def together(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """See together."""
+    def together(self, statements: Iterable[Statement], sent: Callable[[], None]) -> list[list[Row]]:
+        """See sent_as_made."""
         self.told()
-        return self.trips.make(statements)
+        return self.trips.make(statements, sent)
 
 
-def _nothing() -> None:
-    pass
-
-
-def connected(
-    url: str, *, interval: bool | None = None, round_trip: Callable[[], None] = _nothing
-) -> "Connection[Row]":
+def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[], None] = nothing) -> "Connection[Row]":
     """
     A new connection. With `interval` its commits do not wait for the disk; with False they do, and it is refused if
     they would not; None leaves it to the database. `round_trip` is called for each round trip from now on.
@@ -171,5 +165,12 @@ def failures_told() -> Iterator[None]:
 
 def together(connection: "Connection[Row]", *statements: Statement) -> list[list[Row]]:
     """The rows of each statement, all sent at once: one round trip."""
+    return sent_as_made(connection, statements)
+
+
+def sent_as_made(
+    connection: "Connection[Row]", statements: Iterable[Statement], sent: Callable[[], None] = nothing
+) -> list[list[Row]]:
+    """The same; while the next statement is made, the database carries out those before it. See Trips.make."""
     assert isinstance(connection, _Counted)
-    return connection.together(statements)
+    return connection.together(statements, sent)

@@ -11,7 +11,7 @@ from ...core.facts import ClockSet, Fact, JobAdded, QueueCreated
 from ...core.model import Queue
 from ...core.wall_time import shown
 from ...storage.errors import StorageError
-from .connection import Row, together
+from .connection import Row, sent_as_made
 from .profile import ARRIVALS
 from .rows import Known, Rows
 from .writing import Change, Writing
@@ -148,7 +148,7 @@ class Filling:
             self._write()
 
     def _write(self) -> None:
-        together(self._connection, *Writing(self._rows, self._changes).statements(0))
+        sent_as_made(self._connection, Writing(self._rows, self._changes).statements(0))
         self._changes, self._bytes = [], 0
 
 

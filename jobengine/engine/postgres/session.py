@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
+from itertools import chain
 from secrets import randbelow
 from threading import Lock
 from typing import Final, LiteralString, TypeVar
@@ -28,7 +29,7 @@ from .batch import Batch, Result
 from .beginning import Now, begin, begin_sweep
 from .clock import ClockSteps
 from .conflicts import BackOff, share
-from .connection import Row, Statement, connected, together
+from .connection import Row, Statement, connected, sent_as_made, together
 from .loading import Loaded, Redo, begin_and_load, load, load_due
 from .profile import LOCKING, Profile
 from .rows import Known, Rows, keep
@@ -337,20 +338,25 @@ class Session:
     def _commit(self, connection: "Connection[Row]", loaded: Loaded) -> Result:
         """Decide, write, commit."""
         batch = Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded, slot=self._slot)
-        with self.turn if sum(weight_of(one.task) for one in loaded.asked) > SMALL else nullcontext():
-            result = batch.decide()
-        changes = bool(batch.statements) or batch.changes_queues
-        if changes and not self._noted:
-            together(connection, self._note())
-        batch.write_queues(connection)
+        with ExitStack() as turn:
+            if sum(weight_of(one.task) for one in loaded.asked) > SMALL:
+                turn.enter_context(self.turn)
+            batch.decide()
+            if batch.changes and not self._noted:
+                together(connection, self._note())
+            batch.write_queues(connection)
+            self._write(connection, batch, turn.close)
+        return batch.result()
+
+    def _write(self, connection: "Connection[Row]", batch: Batch, sent: Callable[[], None]) -> None:
+        """Write and commit; `sent` is called when all is under way."""
         # Under SERIALIZABLE, what was read is true only once it is committed.
-        end = Statement("COMMIT" if changes or not self.profile.locks else "ROLLBACK")
+        end = Statement("COMMIT" if batch.changes or not self.profile.locks else "ROLLBACK")
         try:
-            together(connection, *batch.statements, end)
+            sent_as_made(connection, chain(batch.statements(), [end]), sent)
         except (DeadlockDetected, SerializationFailure, UniqueViolation, DiskFull):
             raise
         except (OperationalError, InterfaceError):
             self.close()
-            if not changes or not self._was_made():
+            if not batch.changes or not self._was_made():
                 raise Redo from None
-        return result

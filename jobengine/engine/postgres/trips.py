@@ -6,7 +6,7 @@ to send each value, and without asking the system before each statement whether 
 """
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, count
 from typing import Any, Final, LiteralString
 
@@ -21,10 +21,14 @@ from psycopg.waiting import Wait
 from ...core.values import Value
 from .arrays import Array, Bigints, Byteas, Texts
 
-__all__ = ["Row", "Statement", "Trips"]
+__all__ = ["Row", "Statement", "Trips", "nothing"]
 
 #: A row of an answer.
 Row = tuple[Any, ...]
+
+
+def nothing() -> None:
+    """Do nothing."""
 
 
 def _as_it_is(packed: Array) -> bytes:
@@ -55,6 +59,8 @@ class Statement(Value, frozen=True):
     values: Sequence[object] = ()
 
 
+#: The bytes of values from which on a statement is sent at once. Until then libpq sends it together with others.
+_LARGE: Final = 16_384
 #: What is prepared: a text, with the types of its parameters.
 _Form = tuple[str, tuple[int, ...]]
 
@@ -75,15 +81,20 @@ class Trips:
     def _make_transformer(self) -> abc.Transformer:
         return Transformer(self._connection)
 
-    def make(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """The rows of each statement; raises the error of the first one that fails."""
-        packed = [_packed(one.values) for one in statements]
+    def make(self, statements: Iterable[Statement], sent: Callable[[], None] = nothing) -> list[list[Row]]:
+        """
+        The rows of each statement; raises the error of the first one that fails.
+
+        A statement is sent as soon as it is made, and `sent` is called after the last. If one can't be made, the
+        connection is closed.
+        """
         new: dict[_Form, bytes] = {}
         pgconn = self._connection.pgconn
         pgconn.enter_pipeline_mode()
         try:
-            counts = [self._send(one.text, *its, new) for one, its in zip(statements, packed, strict=True)]
+            counts = self._send_all(statements, new)
             pgconn.pipeline_sync()
+            sent()
             results = self._connection.wait(_results(pgconn))
         finally:
             if pgconn.status != ConnStatus.BAD:
@@ -91,6 +102,22 @@ class Trips:
         _check(results)
         self._names |= new
         return [self._rows(results[end - 1]) for end in accumulate(counts)]
+
+    def _send_all(self, statements: Iterable[Statement], new: dict[_Form, bytes]) -> list[int]:
+        """Send statements; returns how many results each will have. If that fails, the connection is closed."""
+        counts = []
+        try:
+            for one in statements:
+                types, values = _packed(one.values)
+                counts.append(self._send(one.text, types, values, new))
+                if sum(map(len, values)) > _LARGE:
+                    # The database begins with it now, as far as it can be sent without waiting.
+                    self._connection.pgconn.flush()
+        except BaseException:
+            # What it was sent is half of a batch.
+            self._connection.close()
+            raise
+        return counts
 
     def _send(self, text: str, types: tuple[int, ...], values: list[bytes], new: dict[_Form, bytes]) -> int:
         """Send a statement, and note the name of one that is `new`; returns how many results that will have."""

@@ -1,7 +1,7 @@
 """Writes the changes of a batch column by column, which takes less time than row by row."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, LiteralString
 
 from attrs import define, field
@@ -67,6 +67,8 @@ _RECONFIGURED: Final[LiteralString] = (
 )
 #: Columns of rows, each as long as there are rows.
 _Columns = Sequence[Sequence[Any]]
+#: The rows of a statement. While the database works at one, the next is made.
+_SLICE: Final = 250
 #: How the columns of statements are sent.
 _Kinds = Sequence[Callable[[Any], Array]]
 _UIDS: Final[_Kinds] = (bigints, texts)
@@ -134,24 +136,30 @@ class Writing:
     #: How many of the changed jobs are in each place of a queue now, less those that were there before.
     _counted: Counter[tuple[int, int]] = field(factory=Counter, init=False)
 
-    def statements(self, slot: int) -> list[Statement]:
+    def statements(self, slot: int) -> Iterator[Statement]:
         """In the order of locks, the tally in this slot. New rows are sorted: others may insert the same keys."""
         removed = [one for one in self.changes if one.new is None]
         new = sorted((one for one in self.changes if one.old is None), key=_key_of)
         moved = [one for one in self.changes if _keeps_spec(one)]
         renewed = [one for one in self.changes if one.old is not None and one.new is not None and not _keeps_spec(one)]
-        # Most batches have changes of one sort; the columns of the others are not made.
         sorts: list[tuple[LiteralString, _Kinds, Sequence[Change], Callable[[Sequence[Change]], _Columns]]] = [
             (_DELETE, _UIDS, removed, _uids_of),
             (_MOVE, _STANDINGS, moved, self._moved),
             (_RENEW, _JOBS, renewed, self._whole),
             (_INSERT, _JOBS, new, self._whole),
         ]
-        jobs = [_statement(text, kinds, columns(changes)) for text, kinds, changes, columns in sorts if changes]
-        return [*jobs, *self._retagged(), *self._tally(slot)]
+        for text, kinds, changes, columns in sorts:
+            for start in range(0, len(changes), _SLICE):
+                yield _statement(text, kinds, columns(changes[start : start + _SLICE]))
+        yield from self._retagged()
+        yield from self._tally(slot)
 
     def soonest(self, ahead: int) -> int | None:
-        """The first time at which one of the written jobs changes by itself, in elapsed milliseconds."""
+        """
+        The first time at which one of the written jobs changes by itself, in elapsed milliseconds.
+
+        It is known once all statements are made.
+        """
         walls = [wall - ahead for wall in self._walls if wall is not None]
         return min([*walls, *(due for due in self._dues if due is not None)], default=None)
 
