@@ -41,7 +41,7 @@ OF_POSTGRES: Final = (
         "lane-asked",
         "that the database is asked whether a commit was made whose answer was lost",
         _SESSION,
-        "            if not changes or not self._was_made():\n",
+        "            if not batch.changes or not self._was_made():\n",
         "            if True:\n",
         (f"{_CUTS}::test_cut_at_any_byte_an_add_is_made_once",),
     ),
