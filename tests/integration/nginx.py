@@ -50,7 +50,7 @@ def nginx(home: Path, servers: str, port: int, behind: int) -> Iterator[Path]:
     assert program is not None, "this test needs nginx"
     home.mkdir()
     servers = at_port(servers, behind)
-    servers, listens = re.subn(r"127\.0\.0\.1:443", f"127.0.0.1:{port}", servers)
+    servers, listens = re.subn(r"127\.0\.0\.1:443\b", f"127.0.0.1:{port}", servers)
     assert listens == 1
     (home / "nginx.conf").write_text(_FRAME.format(home=home, servers=servers))
     process = subprocess.Popen([program, "-c", home / "nginx.conf", "-e", home / "error.log"])
