@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from psycopg import Connection
@@ -15,10 +15,6 @@ from jobengine.engine.postgres.session import Session
 from tests.contract.postgres_world import session_on
 from tests.postgres import Database
 
-#: The statements for which PostgreSQL makes a plan each time: it makes five before it chooses.
-_MADE_AGAIN: Final = (
-    "SELECT left(statement, 50), custom_plans FROM pg_prepared_statements WHERE custom_plans > 5 ORDER BY 2"
-)
 WHO: dict[str, Any] = {"queue": "q", "access_key": b"key"}
 
 
@@ -58,23 +54,14 @@ def test_a_queue_that_left_a_full_cache_is_read_again(
 def test_plans_that_were_made_for_a_short_queue_are_made_anew(session: Session) -> None:
     session.carry_out([c.CreateQueue(**WHO)])
     for _ in range(8):
-        _go_through(session, 1)
-    _go_through(session, 500)
+        go_through(session, 1)
+    go_through(session, 500)
     session.steady = lambda: time.monotonic() + 2
-    _go_through(session, 1)
+    go_through(session, 1)
     assert "job_pkey" in _plan_of_changes(session)
 
 
-@pytest.mark.slow
-def test_plans_are_made_for_the_first_batches_only(session: Session) -> None:
-    session.carry_out([c.CreateQueue(**WHO)])
-    for count in (1, 1, 1000, *[1] * 8):
-        _go_through(session, count)
-    found = session.run(lambda connection: connection.execute(_MADE_AGAIN).fetchall())
-    assert found == []
-
-
-def _go_through(session: Session, count: int) -> None:
+def go_through(session: Session, count: int) -> None:
     """Add jobs, claim and complete them."""
     jobs = tuple(c.NewJob(content=b"{}") for _ in range(count))
     session.carry_out([c.AddJobs(**WHO, jobs=jobs, defaults=Defaults())])
