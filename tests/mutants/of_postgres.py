@@ -62,6 +62,17 @@ OF_POSTGRES: Final = (
         ("tests/contract/test_postgres.py::test_a_queue_that_another_server_has_changed_is_used_as_it_is_now",),
     ),
     Mutant(
+        "old-key-asked-again",
+        "that a key is refused which has run out since its queue was last read",
+        _LOADING,
+        "if _has_old_keys(now):",
+        "if False:",
+        (
+            "tests/contract/test_postgres_old_key.py::"
+            "test_an_old_key_opens_a_queue_that_is_known_until_its_time_has_passed",
+        ),
+    ),
+    Mutant(
         "sealed-for-uid",
         "that a record is refused in the row of another job",
         "jobengine/engine/postgres/rows.py",

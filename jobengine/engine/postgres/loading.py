@@ -123,6 +123,7 @@ def begin_and_load(
         return now, None
     loaded.now = now
     if _has_old_keys(now):
+        # One may have run out by now, and with it what it may do.
         loaded.asked = [asked(task, now.known, now.elapsed) for task in tasks]
     loading.take(queries, answers[len(opening) :])
     loading.fill()
