@@ -123,7 +123,6 @@ def begin_and_load(
         return now, None
     loaded.now = now
     if _has_old_keys(now):
-        # One may have run out by now, and with it what it may do.
         loaded.asked = [asked(task, now.known, now.elapsed) for task in tasks]
     loading.take(queries, answers[len(opening) :])
     loading.fill()
@@ -131,7 +130,7 @@ def begin_and_load(
 
 
 def _has_old_keys(now: Now) -> bool:
-    """Whether there are keys that run out."""
+    """Whether there are keys that run out: one may have, since what it may do was looked up."""
     return any(one.queue.old_key is not None for one in now.known.values())
 
 
