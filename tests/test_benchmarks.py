@@ -16,6 +16,7 @@ from benchmarks.libraries.count import Count
 from benchmarks.results import Outcome, Results, rounds
 from benchmarks.scaling.parameters import BIG, COSTS, formula
 from benchmarks.scaling.simulation import Load, simulate
+from benchmarks.scaling.stations import Clock, Lock, Process
 from benchmarks.servers import Failed, JobEngine, Run, Server
 from benchmarks.tools import Ran, Round, _backup_row, write_lines
 from benchmarks.worker import idle_requests
@@ -175,10 +176,37 @@ def test_one_simulated_daemon_with_one_client_does_what_the_formula_says(size: i
 
 
 def test_simulated_daemons_share_what_limits_them() -> None:
-    one, many = (simulate(Load(daemons=n, clients=4, size=100), BIG, COSTS, seconds=0.2) for n in (1, 64))
+    one, many = (simulate(Load(daemons=n, clients=4, size=100), BIG, COSTS, seconds=0.5) for n in (1, 64))
     assert one.busy["daemons"] > one.busy["standby"]
     assert many.busy["standby"] == pytest.approx(1, abs=0.1)
     assert many.written == pytest.approx(1e9 / COSTS.replay, rel=0.1)
+
+
+def test_a_simulated_lock_goes_to_one_after_the_other() -> None:
+    clock, order = Clock(), list[tuple[str, float]]()
+    lock = Lock(clock)
+
+    def process(name: str) -> Process:
+        yield from lock.taken(processes[name])
+        yield clock.now + 10
+        order.append((name, clock.now))
+        lock.give_back()
+        yield None
+
+    processes = {name: process(name) for name in "abc"}
+    for number, one in enumerate(processes.values()):
+        clock.wake(one, number)
+    clock.run(100)
+    assert order == [("a", 10), ("b", 20), ("c", 30)]
+
+
+def test_simulated_batches_about_a_limited_or_watched_queue_wait_for_each_other() -> None:
+    load = Load(daemons=8, clients=4, size=100)
+    free, limited, watched = (
+        simulate(one, BIG, COSTS, seconds=1).jobs
+        for one in (load, evolve(load, limited=True), evolve(load, watched=True))
+    )
+    assert limited < watched < 0.8 * free
 
 
 def test_confirms_count_once_in_any_order() -> None:

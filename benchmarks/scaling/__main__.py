@@ -1,10 +1,11 @@
 """
 How many jobs a second do many daemons on one PostgreSQL do? Run from the root: `python -m benchmarks.scaling`.
 
-Prints the table of docs/scaling.md, which says what was measured and what is assumed.
+Prints the tables of docs/scaling.md, which says what was measured and what is assumed.
 """
 
 import sys
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 from attrs import evolve
@@ -16,9 +17,20 @@ from .simulation import Load, simulate
 _SINGLE, _BULK = (1, 32), (100, 4)
 _DAEMONS = (1, 8, 64)
 _QUEUES, _SERVERS = 64, 4
+_HEAD = (
+    "daemons",
+    "jobs a request",
+    "one queue",
+    f"{_QUEUES} queues",
+    f"{_SERVERS} servers",
+    "WAL, MB/s",
+    "PostgreSQL, cores",
+)
+_FEW = 8
+_ON_ONE_QUEUE = ("jobs a request", f"{_FEW} daemons on one queue", "with `max_jobs`", "watched")
 
 
-def _row(daemons: int, size: int, clients: int) -> str:
+def _row(daemons: int, size: int, clients: int) -> list[str]:
     load = Load(daemons=daemons, clients=clients, size=size)
     one, many = simulate(load, BIG, COSTS), simulate(evolve(load, queues=_QUEUES), BIG, COSTS)
     cells = [
@@ -33,23 +45,25 @@ def _row(daemons: int, size: int, clients: int) -> str:
     if daemons >= _SERVERS:
         share = simulate(evolve(load, daemons=daemons // _SERVERS, queues=_QUEUES // _SERVERS), BIG, COSTS)
         cells[4] = evolve(share, jobs=share.jobs * _SERVERS).text
-    return f"| {' | '.join(cells)} |\n"
+    return cells
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    for cells in (head, ["---"] * len(head), *rows):
+        sys.stdout.write(f"| {' | '.join(cells)} |\n")
+    sys.stdout.write("\n")
+
+
+def _on_one_queue(size: int, clients: int) -> list[str]:
+    load = Load(daemons=_FEW, clients=clients, size=size)
+    loads = (load, evolve(load, limited=True), evolve(load, watched=True))
+    return [f"{size}", *(simulate(one, BIG, COSTS).text for one in loads)]
 
 
 def main() -> int:
-    """Print the table of docs/scaling.md."""
-    head = (
-        "daemons",
-        "jobs a request",
-        "one queue",
-        f"{_QUEUES} queues",
-        f"{_SERVERS} servers",
-        "WAL, MB/s",
-        "PostgreSQL, cores",
-    )
-    sys.stdout.write(f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n")
-    for (size, clients), daemons in product((_SINGLE, _BULK), _DAEMONS):
-        sys.stdout.write(_row(daemons, size, clients))
+    """Print the tables of docs/scaling.md."""
+    _table(_HEAD, (_row(daemons, size, clients) for (size, clients), daemons in product((_SINGLE, _BULK), _DAEMONS)))
+    _table(_ON_ONE_QUEUE, (_on_one_queue(size, clients) for size, clients in (_SINGLE, _BULK)))
     return 0
 
 

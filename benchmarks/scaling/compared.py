@@ -31,9 +31,7 @@ from .slowly import slowly
 
 __all__ = ["a_daemon", "far", "near", "standby"]
 
-_ROUNDS: Final = 2
-#: The share of a core that other processes take at most in a quiet round.
-_LITTLE: Final = 0.05
+_ROUNDS: Final = 3
 #: Seconds by which what the standby sends is delayed.
 _FAR: Final = 0.02
 
@@ -64,26 +62,22 @@ def _compare(bench: Bench, place: Place) -> None:
         print_line(f"{clients} clients of each daemon, {size} jobs a request, standby {place.standby or 0:.0f} µs away")
         for number in (1, 2, 4):
             load = Load(daemons=number, clients=clients, size=size)
-            best, computed = _best(bench, load), simulate(load, place, evolve(COSTS, wal_removal=0)).jobs
-            tasks = 3 / load.size
-            # Without rules and driver, HTTP and JSON are left, and the work of the client.
-            request = (best.work - COSTS.batch * best.batches - COSTS.task * tasks - COSTS.job * 3) / tasks
-            said = f"{best.rate:,.0f} jobs/s measured, {computed:,.0f} computed ({computed / best.rate - 1:+.0%})"
-            work = f"{best.work:,.0f} µs a job at daemons and clients ({request:.0f} a request without its batch)"
-            print_line(
-                f"  {number} daemons: {said}; {work}, {best.postgres:,.0f} at PostgreSQL, others {best.others:.0%}"
-            )
+            found, computed = _middle(bench, load), simulate(load, place, evolve(COSTS, wal_removal=0)).jobs
+            requests = 3 / load.size
+            # Without rules and driver, HTTP and JSON are left.
+            request = (found.daemons - COSTS.batch * found.batches - COSTS.task * requests - COSTS.job * 3) / requests
+            said = f"{found.rate:,.0f} jobs/s, computed {computed:,.0f} ({computed / found.rate - 1:+.0%})"
+            each = f"HTTP {request:.0f} µs a request, client {found.clients / requests:.0f}"
+            work = f"{found.daemons:,.0f} µs at daemons, {found.postgres:,.0f} at PostgreSQL"
+            print_line(f"  {number} daemons: {said}; {each}; a job {work}, in {found.batches:.4f} batches")
 
 
-def _best(bench: Bench, load: Load) -> "_Round":
-    """The fastest round, among the quiet ones if there are any."""
+def _middle(bench: Bench, load: Load) -> "_Round":
+    """The median of some rounds, by jobs a second."""
     with ExitStack() as stack:
         servers = [stack.enter_context(a_daemon(bench)) for _ in range(load.daemons)]
         _round(bench, servers, load)
-        done: list[_Round] = []
-        while len(done) < 2 * _ROUNDS and sum(one.others < _LITTLE for one in done) < _ROUNDS:
-            done.append(_round(bench, servers, load))
-        return max(done, key=lambda one: (one.others < _LITTLE, one.rate))
+        return sorted((_round(bench, servers, load) for _ in range(_ROUNDS)), key=lambda one: one.rate)[_ROUNDS // 2]
 
 
 @contextmanager
@@ -104,13 +98,12 @@ def a_daemon(bench: Bench) -> Iterator[JobEngine]:
 class _Round:
     """What was measured in one round; work is in microseconds of processor time."""
 
-    #: Jobs a second; then, for each job, the work of daemons and clients, that of PostgreSQL, and batches.
+    #: Jobs a second; then, for each job, the work of daemons, clients and PostgreSQL, and batches.
     rate: float
-    work: float
+    daemons: float
+    clients: float
     postgres: float
     batches: float
-    #: Cores that other processes took.
-    others: float
 
 
 def _round(bench: Bench, servers: Sequence[JobEngine], load: Load) -> _Round:
@@ -118,19 +111,17 @@ def _round(bench: Bench, servers: Sequence[JobEngine], load: Load) -> _Round:
     ports = [server.port for server in servers for _ in range(load.clients)]
     converse_with([(port, _conversation(load.size, began + 2, done)) for port in ports])
     seconds, jobs = time.perf_counter() - began, sum(done)
-    used = (after - before for after, before in zip(_counted(bench, servers), start, strict=True))
-    work, postgres, batches, every = used
-    others = (every - work - postgres) / seconds / 1e6
-    return _Round(jobs / seconds, work / jobs, postgres / jobs, batches / jobs, others)
+    return _Round(
+        jobs / seconds,
+        *((after - before) / jobs for after, before in zip(_counted(bench, servers), start, strict=True)),
+    )
 
 
 def _counted(bench: Bench, servers: Sequence[JobEngine]) -> tuple[float, float, float, float]:
-    """Until now: the work of daemons and clients, of PostgreSQL, the number of batches, and all processes' work."""
+    """Until now: the work of daemons, clients and PostgreSQL, and the number of batches."""
     backends = _named(bench.server.pid, "postgres")
-    work = sum(map(work_of, (os.getpid(), *(server.pid for server in servers))))
-    ticks = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    all_ = (sum(ticks) - ticks[3] - ticks[4]) * 1e6 / os.sysconf("SC_CLK_TCK")
-    return work, sum(map(work_of, backends)), _batches(servers), all_
+    daemons = sum(work_of(server.pid) for server in servers)
+    return daemons, work_of(os.getpid()), sum(map(work_of, backends)), _batches(servers)
 
 
 def _batches(servers: Sequence[JobEngine]) -> float:

@@ -170,6 +170,7 @@ def _vacuum(bench: Bench) -> None:
     hits, misses, dirtied = map(int, re.findall(r"(\d+) (?:hits|misses|dirtied)", " ".join(said))[:3])
     took = f"{(work_of(backend) - before) / 1e4:.2f} µs, WAL {(bench.wal() - wal) / 1e4:.0f} bytes"
     print_line(f"to vacuum for each job: {took}, {(hits + 2 * misses + 20 * dirtied) / 1e4:.1f} units of cost")
+    bench.session.run(lambda on: on.execute("SELECT pg_stat_force_next_flush()"))
     updated, hot = bench.control.execute(_UPDATES).fetchone() or (0, 0)
     print_line(f"updates of jobs: {updated}, of which HOT: {hot}")
 

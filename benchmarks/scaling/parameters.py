@@ -8,20 +8,22 @@ __all__ = ["BIG", "COSTS", "formula"]
 
 #: Measured; see docs/scaling.md.
 COSTS: Final = Costs(
-    request=125,
-    request_job=8,
-    batch=750,
-    task=20,
-    job=26,
-    pg_batch=535,
-    pg_job=15.5,
-    pg_walk=0.78,
-    wal_batch=310,
-    wal_job=980,
-    removal=29,
-    pg_removal=12.7,
-    wal_removal=530,
-    replay=3.5,
+    request=112,
+    request_job=7.4,
+    client=22,
+    client_job=0.6,
+    batch=340,
+    task=8.5,
+    job=10.5,
+    pg_batch=337,
+    pg_job=10.7,
+    pg_walk=0.71,
+    wal_batch=328,
+    wal_job=974,
+    removal=19,
+    pg_removal=8.6,
+    wal_removal=544,
+    replay=3.8,
 )
 #: Assumed; see docs/scaling.md.
 BIG: Final = Place(cores=32, trip=200, sync=100, standby=1_000)

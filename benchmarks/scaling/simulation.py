@@ -5,23 +5,25 @@ for some time, and waits for each while others use it.
 
 import random
 from collections import Counter
-from collections.abc import Mapping
-from itertools import product
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from attrs import define, field, frozen
 
-from .stations import Clock, Disk, Process, Station
+from jobengine.engine.postgres.asked import SMALL
+
+from .stations import Clock, Disk, Lock, Process, Station
 
 __all__ = ["LIFE", "TRIPS", "Answer", "Costs", "Load", "Place", "simulate"]
 
 #: What happens to each job.
 LIFE: Final = ("add", "claim", "complete")
-#: The round trips of a batch: time and queues; jobs; what it writes, with COMMIT. Most batches need only two, as the
-#: first two go together (see begin_and_load); COSTS was measured before that.
-TRIPS: Final = 3
-#: Jobs in a batch at most; see jobengine.engine.postgres.lane.
-_MOST: Final = 2_000
+#: The round trips of a batch: time, queues and jobs; what it writes, with COMMIT.
+TRIPS: Final = 2
+#: Jobs in a batch at most, and lanes of a daemon; see jobengine.engine.postgres.lane and .engine.
+_MOST: Final = 1_000
+_LANES: Final = 4
 
 
 @frozen(kw_only=True)
@@ -34,6 +36,9 @@ class Costs:
     batch: float
     task: float
     job: float
+    #: At the client, for each request and each job in it.
+    client: float
+    client_job: float
     #: At PostgreSQL. `pg_walk` is for each row that another claim has locked and that is passed over.
     pg_batch: float
     pg_job: float
@@ -73,6 +78,10 @@ class Load:
     clients: int
     size: int
     queues: int = 1
+    #: Whether a queue has `max_jobs`: then a batch that adds to it holds it from loading to commit.
+    limited: bool = False
+    #: Whether a queue is watched: then batches about it commit one after the other.
+    watched: bool = False
 
 
 @define(eq=False)
@@ -101,59 +110,110 @@ class Database:
 
 
 @define(eq=False)
-class Lane:
-    """Gathers tasks, and carries them out a batch at a time."""
+class Daemon:
+    """Requests that wait for a lane. As in the engine, small claims from a queue have one lane; the rest take any."""
 
     world: "World"
     core: Station
+    waiting: "list[Client]" = field(factory=list)
+    lanes: "list[Lane]" = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.lanes = [Lane(self) for _ in range(_LANES)]
+
+    def ask(self, client: "Client") -> None:
+        """Carry out the client's request in a batch, and wake it."""
+        own = self.lanes[client.queue % _LANES]
+        is_bound = client.kind == "claim" and self.world.load.size <= SMALL
+        client.lane = own if is_bound else None
+        self.waiting.append(client)
+        if not own.begin_soon() and not is_bound:
+            self.begin_soon()
+
+    def begin_soon(self) -> None:
+        """Let a lane that is free take what any may take."""
+        if any(client.lane is None for client in self.waiting):
+            any(lane.begin_soon() for lane in self.lanes)
+
+
+@define(eq=False)
+class Lane:
+    """Carries out requests, a batch at a time."""
+
+    daemon: Daemon
     _process: Process = field(init=False)
-    _waiting: "list[Client]" = field(factory=list)
-    _idle: bool = True
+    #: Whether it will begin, and whether a batch is under way.
+    _begins: bool = False
+    _runs: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._process = self._run()
 
-    def ask(self, client: "Client") -> None:
-        """Carry out the client's request in a batch, and wake it."""
-        self._waiting.append(client)
-        if self._idle:
-            self._idle = False
-            self.world.clock.wake(self._process)
+    def begin_soon(self) -> bool:
+        """Begin when the daemon has read what has arrived; False if a batch is under way."""
+        if not self._runs and not self._begins:
+            self._begins = True
+            self.daemon.world.clock.wake(self._process, self.daemon.core.free)
+        return not self._runs
 
     def _run(self) -> Process:
         while True:
-            while self._waiting:
-                batch = self._next_batch()
-                yield from self._carry_out(batch, self.world.load.size * len(batch))
+            while batch := self._next_batch():
+                self._begins, self._runs = False, True
+                self.daemon.begin_soon()
+                yield from self._carry_out(batch, self.daemon.world.load.size * len(batch))
                 for client in batch:
-                    self.world.clock.wake(client.process)
-            self._idle = True
+                    self.daemon.world.clock.wake(client.process)
+            self._begins = self._runs = False
             yield None
 
     def _next_batch(self) -> "list[Client]":
-        most = -(-_MOST // self.world.load.size)
-        batch, self._waiting = self._waiting[:most], self._waiting[most:]
+        waiting, most = self.daemon.waiting, -(-_MOST // self.daemon.world.load.size)
+        batch = [client for client in waiting if client.lane in (None, self)][:most]
+        self.daemon.waiting = [client for client in waiting if client not in batch]
         return batch
 
     def _carry_out(self, batch: "list[Client]", jobs: int) -> Process:
-        world, costs, clock, database = self.world, self.world.costs, self.world.clock, self.world.database
-        size = world.load.size
-        claimed = Counter({queue: size * its for queue, its in _queues(batch, "claim").items()})
-        yield self.core.done(clock.now, world.varied(costs.batch + costs.task * len(batch) + costs.job * jobs))
-        yield clock.now + (TRIPS - 1) * world.place.trip
+        world = self.daemon.world
+        with ExitStack() as held:
+            if world.load.limited:
+                yield from self._hold(world.limits, _queues(batch, "add"), held)
+            yield from self._load_and_write(batch, jobs)
+            if world.load.watched:
+                yield from self._hold(world.events, {client.queue for client in batch}, held)
+            written = world.costs.wal_batch + world.costs.wal_job * jobs
+            yield world.database.committed(world.clock.now, written)
+        yield world.clock.now + world.place.trip
+        world.database.locked.subtract(self._claimed(batch))
+        self._remove(world.load.size * _queues(batch, "complete").total())
+
+    def _hold(self, locks: Sequence[Lock], queues: Iterable[int], held: ExitStack) -> Process:
+        for queue in sorted(queues):
+            yield from locks[queue].taken(self._process)
+            held.callback(locks[queue].give_back)
+
+    def _load_and_write(self, batch: "list[Client]", jobs: int) -> Process:
+        world, costs, database = self.daemon.world, self.daemon.world.costs, self.daemon.world.database
+        work = costs.batch + costs.task * len(batch) + costs.job * jobs
+        yield self.daemon.core.done(world.clock.now, world.varied(work))
+        yield world.clock.now + (TRIPS - 1) * world.place.trip
+        claimed = self._claimed(batch)
         walked = sum(database.locked[queue] for queue in claimed)
         database.locked.update(claimed)
         work = costs.pg_batch + costs.pg_job * jobs + costs.pg_walk * walked
-        yield database.cores.done(clock.now, world.varied(work))
-        yield database.committed(clock.now, costs.wal_batch + costs.wal_job * jobs) + world.place.trip
-        database.locked.subtract(claimed)
-        self._remove(size * _queues(batch, "complete").total())
+        yield database.cores.done(world.clock.now, world.varied(work))
+
+    def _claimed(self, batch: "list[Client]") -> Counter[int]:
+        """The jobs that a batch claims from each queue."""
+        size = self.daemon.world.load.size
+        return Counter({queue: size * its for queue, its in _queues(batch, "claim").items()})
 
     def _remove(self, jobs: int) -> None:
         """Remove jobs: nobody waits for it, but it uses all resources."""
-        now, costs, database = self.world.clock.now, self.world.costs, self.world.database
+        world = self.daemon.world
+        now, costs, database = world.clock.now, world.costs, world.database
         if jobs and costs.wal_removal:
-            self.core.done(now, jobs * costs.removal)
+            self.daemon.core.done(now, jobs * costs.removal)
             database.committed(database.cores.done(now, jobs * costs.pg_removal), jobs * costs.wal_removal)
 
 
@@ -166,22 +226,22 @@ def _queues(batch: "list[Client]", kind: str) -> Counter[int]:
 class Client:
     """A client: it sends a request, waits for the answer, and sends the next."""
 
-    lane: Lane
+    daemon: Daemon
     queue: int
-    #: What it asks for.
+    #: What it asks for, and the lane that must do it; None if any may.
     kind: str = field(default="", init=False)
+    lane: Lane | None = field(default=None, init=False)
     process: Process = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.process = self._run(self.lane.world)
+        self.process = self._run(self.daemon.world)
 
     def _run(self, world: "World") -> Process:
         yield world.random.random() * 10_000  # they do not all begin at the same moment
         while True:
             for self.kind in LIFE:
-                work = world.costs.request + world.costs.request_job * world.load.size
-                yield self.lane.core.done(world.clock.now, world.varied(work))
-                self.lane.ask(self)
+                yield self.daemon.core.done(world.clock.now, world.varied(world.request))
+                self.daemon.ask(self)
                 yield None
             world.done += world.load.size
 
@@ -198,20 +258,30 @@ class World:
     random: random.Random
     clock: Clock = field(factory=Clock)
     database: Database = field(init=False)
+    #: The locks of each queue, by its number: for adding, if it has `max_jobs`, and for events.
+    limits: list[Lock] = field(init=False)
+    events: list[Lock] = field(init=False)
     daemons: list[Station] = field(init=False)
     done: int = 0
 
     def __attrs_post_init__(self) -> None:
         place, load = self.place, self.load
         self.database = Database(place, self.costs)
+        self.limits, self.events = ([Lock(self.clock) for _ in range(load.queues)] for _ in range(2))
         shared = Station(place.daemon_cores) if place.daemon_cores else None
         self.daemons = [shared or Station() for _ in range(load.daemons)]
-        lanes: dict[tuple[int, int], Lane] = {}
-        for number, client in product(range(load.daemons), range(load.clients)):
-            queue = (number * load.clients + client) % load.queues
-            # A daemon has four lanes. Here each queue uses one of two; in fact, adds and updates use any that is free.
-            lane = lanes.setdefault((number, queue % 2), Lane(self, self.daemons[number]))
-            self.clock.wake(Client(lane, queue).process)
+        for number, core in enumerate(self.daemons):
+            daemon = Daemon(self, core)
+            for client in range(load.clients):
+                queue = (number * load.clients + client) % load.queues
+                self.clock.wake(Client(daemon, queue).process)
+
+    @property
+    def request(self) -> float:
+        """The work of a request on the daemon's core, without its batch; with the client's, if it has the same core."""
+        costs, size = self.costs, self.load.size
+        client = costs.client + costs.client_job * size if self.place.daemon_cores else 0
+        return costs.request + costs.request_job * size + client
 
     def varied(self, work: float) -> float:
         """The work, varied at random."""
@@ -226,9 +296,9 @@ class World:
             {
                 "jobs": self.done,
                 "bytes": database.written,
-                "daemons": sum(one.busy for one in stations) / sum(one.cores for one in stations),
-                "PostgreSQL": database.cores.busy / database.cores.cores,
-                "standby": database.replay.busy,
+                "daemons": sum(one.busy(until) for one in stations) / sum(one.cores for one in stations),
+                "PostgreSQL": database.cores.busy(until) / database.cores.cores,
+                "standby": database.replay.busy(until),
             }
         )
 
@@ -250,7 +320,7 @@ class Answer:
         return f"{self.jobs:,.0f} ({name} {self.busy[name]:.0%})"
 
 
-def simulate(load: Load, place: Place, costs: Costs, *, seconds: float = 2, spread: float = 0.5) -> Answer:
+def simulate(load: Load, place: Place, costs: Costs, *, seconds: float = 4, spread: float = 0.5) -> Answer:
     """Simulate this many seconds; what is done after the first quarter counts."""
     world = World(costs, place, load, spread, random.Random(1))  # noqa: S311  # the same each time
     before = world.run(seconds * 0.25e6)

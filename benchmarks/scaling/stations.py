@@ -1,11 +1,12 @@
 """Simulated time, and the resources that simulated processes wait for."""
 
 import heapq
+from collections import deque
 from collections.abc import Generator
 
 from attrs import define, field
 
-__all__ = ["Clock", "Disk", "Process", "Station"]
+__all__ = ["Clock", "Disk", "Lock", "Process", "Station"]
 
 
 @define(eq=False)
@@ -13,19 +14,28 @@ class Station:
     """Cores, or another resource, which take work in the order of arrival."""
 
     cores: int = 1
-    #: The time of all work so far, including what is still to be done.
-    busy: float = 0
+    #: The time of all work that has come, including what is still to be done.
+    _asked: float = 0
     _free: list[float] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._free = [0.0] * self.cores
 
+    @property
+    def free(self) -> float:
+        """When the first core has done all that has come."""
+        return self._free[0]
+
     def done(self, now: float, work: float) -> float:
         """When work that comes now is done."""
         end = max(now, self._free[0]) + work
         heapq.heapreplace(self._free, end)
-        self.busy += work
+        self._asked += work
         return end
+
+    def busy(self, now: float) -> float:
+        """The time that its cores have worked until now."""
+        return self._asked - sum(max(0.0, free - now) for free in self._free)
 
 
 @define(eq=False)
@@ -68,3 +78,26 @@ class Clock:
             at = next(process)
             if at is not None:
                 self.wake(process, at)
+
+
+@define(eq=False)
+class Lock:
+    """Held by one process at a time; the others get it in the order in which they came."""
+
+    clock: Clock
+    _held: bool = False
+    _waiting: deque[Process] = field(factory=deque)
+
+    def taken(self, process: Process) -> Process:
+        """Let a process wait until it holds the lock."""
+        if self._held:
+            self._waiting.append(process)
+            yield None
+        self._held = True
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        if self._waiting:
+            self.clock.wake(self._waiting.popleft())
+        else:
+            self._held = False
