@@ -209,6 +209,24 @@ def test_simulated_batches_about_a_limited_or_watched_queue_wait_for_each_other(
     assert limited < watched < 0.8 * free
 
 
+@pytest.mark.parametrize(("size", "in_turn"), [(1, True), (99, True), (100, False), (1_000, False)])
+def test_simulated_claims_use_the_lanes_that_claims_use(size: int, in_turn: bool) -> None:
+    assert Load(daemons=1, clients=1, size=size).claims_in_turn is in_turn
+
+
+def test_simulated_lanes_overlap_claims_that_may_overlap() -> None:
+    load, far = Load(daemons=1, clients=4, size=99), evolve(BIG, standby=20_000)
+    in_turn, overlapping = (simulate(evolve(load, size=size), far, COSTS, seconds=1).jobs / size for size in (99, 100))
+    assert overlapping > 1.2 * in_turn
+
+
+def test_simulated_commits_do_not_wait_for_removals_to_come() -> None:
+    load = Load(daemons=1, clients=1, size=1)
+    slow = evolve(COSTS, removal=0, pg_removal=100_000, wal_removal=1)
+    done, alone = (simulate(load, BIG, costs, seconds=1).jobs for costs in (slow, evolve(slow, wal_removal=0)))
+    assert done == pytest.approx(alone, rel=0.02)
+
+
 def test_confirms_count_once_in_any_order() -> None:
     channel = Channel.__new__(Channel)
     channel._all_up_to, channel._beyond = 0, set()

@@ -11,7 +11,8 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from jobengine.engine.postgres.asked import SMALL
+from jobengine.core import commands as c
+from jobengine.engine.postgres.asked import overlaps
 
 from .stations import Clock, Disk, Lock, Process, Station
 
@@ -83,6 +84,11 @@ class Load:
     #: Whether a queue is watched: then batches about it commit one after the other.
     watched: bool = False
 
+    @property
+    def claims_in_turn(self) -> bool:
+        """Whether claims from a queue go to one lane of a daemon, and so come one after the other."""
+        return not overlaps(c.Claims(queues=("q",), access_key=b"", count=self.size))
+
 
 @define(eq=False)
 class Database:
@@ -115,16 +121,23 @@ class Daemon:
 
     world: "World"
     core: Station
+    #: When it will have read all requests that have arrived.
+    reads_until: float = 0
     waiting: "list[Client]" = field(factory=list)
     lanes: "list[Lane]" = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.lanes = [Lane(self) for _ in range(_LANES)]
 
+    def receive(self, work: float) -> float:
+        """Read a request, which takes this much work; returns when that is done."""
+        self.reads_until = self.core.done(self.world.clock.now, work)
+        return self.reads_until
+
     def ask(self, client: "Client") -> None:
         """Carry out the client's request in a batch, and wake it."""
         own = self.lanes[client.queue % _LANES]
-        is_bound = client.kind == "claim" and self.world.load.size <= SMALL
+        is_bound = client.kind == "claim" and self.world.load.claims_in_turn
         client.lane = own if is_bound else None
         self.waiting.append(client)
         if not own.begin_soon() and not is_bound:
@@ -153,7 +166,7 @@ class Lane:
         """Begin when the daemon has read what has arrived; False if a batch is under way."""
         if not self._runs and not self._begins:
             self._begins = True
-            self.daemon.world.clock.wake(self._process, self.daemon.core.free)
+            self.daemon.world.clock.wake(self._process, self.daemon.reads_until)
         return not self._runs
 
     def _run(self) -> Process:
@@ -185,7 +198,9 @@ class Lane:
             yield world.database.committed(world.clock.now, written)
         yield world.clock.now + world.place.trip
         world.database.locked.subtract(self._claimed(batch))
-        self._remove(world.load.size * _queues(batch, "complete").total())
+        removed = world.load.size * _queues(batch, "complete").total()
+        if removed and world.costs.wal_removal:
+            world.clock.wake(self._remove(removed))
 
     def _hold(self, locks: Sequence[Lock], queues: Iterable[int], held: ExitStack) -> Process:
         for queue in sorted(queues):
@@ -208,13 +223,13 @@ class Lane:
         size = self.daemon.world.load.size
         return Counter({queue: size * its for queue, its in _queues(batch, "claim").items()})
 
-    def _remove(self, jobs: int) -> None:
+    def _remove(self, jobs: int) -> Process:
         """Remove jobs: nobody waits for it, but it uses all resources."""
-        world = self.daemon.world
-        now, costs, database = world.clock.now, world.costs, world.database
-        if jobs and costs.wal_removal:
-            self.daemon.core.done(now, jobs * costs.removal)
-            database.committed(database.cores.done(now, jobs * costs.pg_removal), jobs * costs.wal_removal)
+        clock, costs, database = self.daemon.world.clock, self.daemon.world.costs, self.daemon.world.database
+        yield self.daemon.core.done(clock.now, jobs * costs.removal)
+        yield database.cores.done(clock.now, jobs * costs.pg_removal)
+        database.committed(clock.now, jobs * costs.wal_removal)
+        yield None
 
 
 def _queues(batch: "list[Client]", kind: str) -> Counter[int]:
@@ -240,7 +255,7 @@ class Client:
         yield world.random.random() * 10_000  # they do not all begin at the same moment
         while True:
             for self.kind in LIFE:
-                yield self.daemon.core.done(world.clock.now, world.varied(world.request))
+                yield self.daemon.receive(world.varied(world.request))
                 self.daemon.ask(self)
                 yield None
             world.done += world.load.size
@@ -315,14 +330,16 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The jobs a second, and the resource that is busiest."""
+        """The jobs a second, to two digits, and the resource that is busiest."""
         name = max(self.busy, key=lambda name: self.busy[name])
-        return f"{self.jobs:,.0f} ({name} {self.busy[name]:.0%})"
+        return f"{float(f'{self.jobs:.2g}'):,.0f} ({name} {self.busy[name]:.0%})"
 
 
-def simulate(load: Load, place: Place, costs: Costs, *, seconds: float = 4, spread: float = 0.5) -> Answer:
-    """Simulate this many seconds; what is done after the first quarter counts."""
-    world = World(costs, place, load, spread, random.Random(1))  # noqa: S311  # the same each time
+def simulate(
+    load: Load, place: Place, costs: Costs, *, seconds: float = 4, spread: float = 0.5, seed: int = 1
+) -> Answer:
+    """Simulate this many seconds; what is done after the first quarter counts. The same seed gives the same answer."""
+    world = World(costs, place, load, spread, random.Random(seed))  # noqa: S311  # it protects nothing
     before = world.run(seconds * 0.25e6)
     done = world.run(seconds * 1e6)
     rates = {name: (done[name] - before[name]) / (seconds * 0.75e6) for name in done}

@@ -21,11 +21,6 @@ class Station:
     def __attrs_post_init__(self) -> None:
         self._free = [0.0] * self.cores
 
-    @property
-    def free(self) -> float:
-        """When the first core has done all that has come."""
-        return self._free[0]
-
     def done(self, now: float, work: float) -> float:
         """When work that comes now is done."""
         end = max(now, self._free[0]) + work
