@@ -130,7 +130,7 @@ def begin_and_load(
 
 
 def _has_old_keys(now: Now) -> bool:
-    """Whether there are keys that run out: one may have, since what it may do was looked up."""
+    """Whether there are keys that run out. One may have run out since what it may do was looked up."""
     return any(one.queue.old_key is not None for one in now.known.values())
 
 
