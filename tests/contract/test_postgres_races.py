@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Final, LiteralString
 
 import pytest
@@ -14,7 +14,9 @@ from jobengine.core.model import Defaults, State
 from jobengine.engine.door import Busy
 from jobengine.engine.outcome import Done
 from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.floors import raise_floor
 from jobengine.engine.postgres.profile import LOCKING, OPTIMISTIC, Profile
+from jobengine.engine.postgres.rows import NO_FLOOR
 from jobengine.engine.postgres.session import DATABASE_CLOCK, Session
 from jobengine.engine.postgres.watching import begin_watch
 from tests.contract.postgres_world import session_on
@@ -26,6 +28,11 @@ KEY = b"key"
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 #: Few unique keys, so that clients collide.
 _DEADLOCKS: Final[LiteralString] = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+#: How many jobs claims miss, and whether there is a floor.
+_BEFORE_THE_FLOOR: Final[LiteralString] = (
+    "SELECT count(*) FILTER (WHERE j.place = 0 AND (j.inv_prio, j.arrival) < (q.floor_prio, q.floor_arrival)), "
+    f"bool_and(q.floor_prio > {NO_FLOOR[0]}) FROM queue q JOIN job j ON j.queue_id = q.id"
+)
 UIDS = [f"00000000-0000-4000-8000-{at:012}" for at in range(40)]
 
 
@@ -79,6 +86,8 @@ class _Client:
             uid=choose([None, None, choose(UIDS)]),
             unique_key=choose([None, None, "a", "b"]),
             tags=choose([(), ("t",)]),
+            priority=choose([0, 0, 1]),
+            delay_seconds=choose([0, 0, 1]),
             keep_minutes=choose([0, 60]),
         )
 
@@ -93,6 +102,17 @@ class _Client:
         )
 
 
+def _raise_floors(url: str, over: Event) -> None:
+    """Propose the rank of any job as the floor, or raise it, again and again."""
+    with connected(url) as connection:
+        while not over.wait(0.001):
+            some = connection.execute(
+                "SELECT queue_id, inv_prio, arrival FROM job ORDER BY random() LIMIT 1"
+            ).fetchone()
+            if some is not None:
+                raise_floor(connection, some[0], (some[1], some[2]))
+
+
 @pytest.mark.parametrize("profile", [LOCKING, OPTIMISTIC], ids=["locking", "optimistic"])
 def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_and_do_not_deadlock(
     database: Database, profile: Profile
@@ -105,10 +125,17 @@ def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_
         session.carry_out([c.CreateQueue(**WHO)])
         session.run(lambda connection: begin_watch(connection, session.rows, DATABASE_CLOCK, "q", None))
         threads = [Thread(target=client.ask, args=(40,)) for client in clients]
+        over = Event()
+        raising = Thread(target=_raise_floors, args=(database.url, over))
+        if profile.locks:
+            raising.start()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        over.set()
+        if profile.locks:
+            raising.join()
         assert [error for client in clients for error in client.failed] == []
         leases = Counter(lease for client in clients for lease in client.leases)
         assert leases
@@ -118,6 +145,7 @@ def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_
         )
         jobs = control.execute("SELECT place, count(*)::int FROM job GROUP BY place ORDER BY 1")
         assert tally.fetchall() == jobs.fetchall()
+        assert control.execute(_BEFORE_THE_FLOOR).fetchall() == [(0, profile.locks)]
         tagged = "SELECT uid, inv_prio, arrival FROM tag ORDER BY 1"
         ready = {job.spec.uid for job in _ready(clients[0].session) if job.spec.tags}
         assert {row[0] for row in control.execute(tagged)} == ready

@@ -9,6 +9,7 @@ from attrs import define
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.connection import Row, Statement, connected, together
+from jobengine.engine.postgres.floors import raise_floor
 from jobengine.engine.postgres.trips import Trips
 from tests.contract.asking import KEY, Asker
 from tests.contract.postgres_world import PostgresWorld
@@ -89,8 +90,34 @@ def test_after_a_snapshot_was_held_open_claims_visit_as_few_pages_as_before(
     _vacuum(database)
     after = claims.pages(database.url)
     assert after <= before + 5, during
-    # Each job that went through meanwhile has left a part of a page to be walked past.
+    # There was no floor. Each job that went through meanwhile has left a part of a page to be walked past.
     assert during[-1] < before + JOBS * TIMES / 5
+
+
+def test_above_a_floor_claims_walk_past_nothing_while_a_snapshot_is_held_open(
+    world: PostgresWorld, database: Database, claims: _Claims
+) -> None:
+    ask = Asker(world)
+    ask.create()
+    _go_through(world, ask)
+    _vacuum(database)
+    before = claims.pages(database.url)
+    with psycopg.connect(database.url) as holder:
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT 1")
+        for _ in range(TIMES):
+            _go_through(world, ask)
+            _raise_floor(database)
+        # What stays of the queue's own row is on a few pages.
+        assert claims.pages(database.url) <= before + 2 * TIMES
+
+
+def _raise_floor(database: Database) -> None:
+    """Propose the place of the last job that went through, and raise the floor to it."""
+    with connected(database.url) as connection:
+        ((queue_id, last),) = connection.execute("SELECT queue_id, max(arrival) FROM job GROUP BY 1").fetchall()
+        for _ in range(2):
+            raise_floor(connection, queue_id, (~0, last))
 
 
 def _vacuum(database: Database) -> None:

@@ -10,6 +10,8 @@ _SESSION: Final = "jobengine/engine/postgres/session.py"
 _LOADING: Final = "jobengine/engine/postgres/loading.py"
 _STATEMENTS: Final = "jobengine/engine/postgres/statements.py"
 _RACES: Final = "tests/contract/test_postgres_races.py"
+_FLOORS: Final = "jobengine/engine/postgres/floors.py"
+_OF_FLOORS: Final = "tests/contract/test_postgres_floors.py"
 _CUTS: Final = "tests/contract/test_postgres_cuts.py"
 
 OF_POSTGRES: Final = (
@@ -49,8 +51,9 @@ OF_POSTGRES: Final = (
         "lane-waited-for",
         "that who asks whether a commit was made waits for a server process that may still make it",
         _SESSION,
-        '"INSERT INTO lane VALUES (%s, 0, {clock}) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"',
-        '"SELECT batch FROM lane WHERE id = %s"',
+        '"INSERT INTO last_batch VALUES (%s, 0, {clock}) '
+        'ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"',
+        '"SELECT batch FROM last_batch WHERE id = %s"',
         (f"{_CUTS}::test_a_batch_is_not_redone_while_the_server_may_still_commit_it",),
     ),
     Mutant(
@@ -79,5 +82,21 @@ OF_POSTGRES: Final = (
         "(fact.queue, fact.job.spec.uid) != (queue.salt, uid):",
         "fact.queue != queue.salt:",
         ("tests/contract/test_postgres.py::test_a_row_that_was_put_in_the_place_of_another_is_refused",),
+    ),
+    Mutant(
+        "floor-lowered",
+        "that whoever makes a job ready before the floor lowers it",
+        _FLOORS,
+        "        if floor is None or rank < floor:\n",
+        "        if False:\n",
+        (f"{_OF_FLOORS}::test_a_job_of_higher_priority_that_another_server_adds_comes_first",),
+    ),
+    Mutant(
+        "floor-waits",
+        "that a floor is raised only when all transactions have ended that may not know of it",
+        _FLOORS,
+        "    if seen.oldest < floor.known_from:\n",
+        "    if False:\n",
+        (f"{_OF_FLOORS}::test_a_job_that_is_being_added_while_the_floor_is_raised_is_claimed",),
     ),
 )

@@ -6,7 +6,7 @@ The rules are those of jobengine.core; none is repeated in SQL.
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, LiteralString, TypeVar
 
 from attrs import define, field, frozen
@@ -24,6 +24,7 @@ from ..outcome import Done, Outcome, Refused
 from .asked import Asked, Part, Task
 from .beginning import Now
 from .connection import Row, Statement
+from .floors import lowered
 from .loading import Loaded
 from .rows import Known, Rows
 from .writing import Writing, changes_of, write_queues
@@ -44,6 +45,7 @@ _EVENT: Final[LiteralString] = "INSERT INTO event SELECT id, events, %s, %s, %s 
 _encode: Final = Encoder().encode
 read_events: Final = Decoder(list[EventRecord]).decode
 _queue_of: Final = attrgetter("queue")
+_first: Final = itemgetter(0)
 
 
 @frozen(kw_only=True)
@@ -69,13 +71,15 @@ class Batch:
     loaded: Loaded
     #: Where the tally is kept; see Writing.
     slot: int
+    #: Whether the floors of queues are known; see floors.py.
+    knows_floors: bool
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
     _swaps: list[Swap] = field(factory=list, init=False)
-    #: The facts about queues, the changes of jobs, and the statements that write events.
+    #: The facts about queues, the changes of jobs, and the statements that lock rows of queues.
     _of_queues: list[Fact] = field(factory=list, init=False)
     _writing: Writing = field(init=False)
-    _events: list[Statement] = field(factory=list, init=False)
+    _last: list[Statement] = field(factory=list, init=False)
 
     @property
     def _now(self) -> Now:
@@ -87,17 +91,17 @@ class Batch:
         self._outcomes = [self._outcome(one) for one in self.loaded.asked]
         self._of_queues = [fact for fact in self._facts if type(fact) in _OF_QUEUES]
         self._writing = Writing(self.rows, changes_of(self._jobs(), self._now.known))
-        self._events = self._made_events()
+        self._last = self._made_last()
 
     @property
     def changes(self) -> bool:
         """Whether anything was changed."""
-        return bool(self._writing.changes or self._events or self._of_queues)
+        return bool(self._writing.changes or self._last or self._of_queues)
 
     def statements(self) -> Iterator[Statement]:
-        """The statements that write jobs and events."""
+        """The statements that write jobs, events and floors."""
         yield from self._writing.statements(self.slot)
-        yield from self._events
+        yield from self._last
 
     def result(self) -> Result:
         """The result, once all statements are made."""
@@ -180,16 +184,23 @@ class Batch:
     def _jobs(self) -> Iterator[JobSwap]:
         return (one for one in self._swaps if isinstance(one, JobSwap))
 
-    def _made_events(self) -> list[Statement]:
-        """The statements that store the events of watched queues, by queue number: that is the order of locks."""
-        statements = []
+    def _made_last(self) -> list[Statement]:
+        """The statements that store events and lower floors, by queue number: that is the order of locks."""
+        made = self._made_events()
+        for queue_id, statement in lowered(self._writing.changes, is_known=self.knows_floors).items():
+            made.setdefault(queue_id, []).append(statement)
+        return [statement for _, its in sorted(made.items(), key=_first) for statement in its]
+
+    def _made_events(self) -> dict[int, list[Statement]]:
+        """The statements that store the events of watched queues, by queue number."""
+        made = {}
         watched = {name: known for name, known in self._now.known.items() if known.watched}
         swaps = [one for one in self._jobs() if one.queue in watched] if watched else []
-        for name, its_swaps in groupby(sorted(swaps, key=lambda swap: watched[swap.queue].id), _queue_of):
+        for name, its_swaps in groupby(sorted(swaps, key=_queue_of), _queue_of):
             known, records = watched[name], _records(its_swaps)
             if records:
-                statements += self._event(known, records)
-        return statements
+                made[known.id] = self._event(known, records)
+        return made
 
     def _event(self, known: Known, records: list[EventRecord]) -> list[Statement]:
         count, sealed = len(records), self.rows.seal.seal(_encode(records))

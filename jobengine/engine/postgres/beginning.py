@@ -13,10 +13,12 @@ from .rows import Known, Rows
 
 __all__ = ["Now", "begin", "begin_sweep", "now_of", "queues_read"]
 
+#: A proposed floor never comes before the floor.
+_FLOOR: Final[LiteralString] = "coalesce(q.proposed_prio, q.floor_prio), coalesce(q.proposed_arrival, q.floor_arrival)"
 #: With LIMIT 1 PostgreSQL knows that `meta` has one row. Otherwise it expects hundreds, for each of which it would look
 #: for due jobs, finds the plan for any queues too costly, and makes a new one for each batch: 90 microseconds.
 _QUEUES: Final[LiteralString] = (
-    "SELECT t.wall, t.ahead, q.id, q.rev, q.watched_until > t.wall, q.sealed, "
+    "SELECT t.wall, t.ahead, q.id, q.rev, q.watched_until > t.wall, q.sealed, {floor}, "
     "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due <= t.wall - t.ahead) OR "
     "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due_wall <= t.wall) "
     "FROM (SELECT {clock} AS wall, ahead FROM meta LIMIT 1) t LEFT JOIN queue q ON {which}"
@@ -27,7 +29,7 @@ _DUE_QUEUES: Final[LiteralString] = (
     "WITH t AS MATERIALIZED (SELECT {clock} AS wall, ahead FROM meta), first AS MATERIALIZED (SELECT q.id, least("
     "(SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1), (SELECT due_wall - t.ahead "
     "FROM job WHERE queue_id = q.id AND due_wall IS NOT NULL ORDER BY due_wall LIMIT 1)) AS soonest FROM t, queue q) "
-    "SELECT t.wall, t.ahead, q.id, q.rev, q.watched_until > t.wall, q.sealed, true, "
+    "SELECT t.wall, t.ahead, q.id, q.rev, q.watched_until > t.wall, q.sealed, {floor}, true, "
     "(SELECT min(soonest) FROM first WHERE soonest > t.wall - t.ahead) "
     "FROM t LEFT JOIN (SELECT f.soonest, q.* FROM first f JOIN queue q USING (id)) q ON q.soonest <= t.wall - t.ahead "
     "ORDER BY q.soonest LIMIT 50"
@@ -84,23 +86,26 @@ def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -
     """The statement that reads the time and these queues (None: all)."""
     which: LiteralString = "true" if names is None else "q.name_digest = ANY((SELECT %s)::bytea[])"
     values = [] if names is None else [byteas([rows.name(name) for name in names])]
-    return Statement(_QUEUES.format(clock=clock, which=which), values)
+    return Statement(_QUEUES.format(clock=clock, which=which, floor=_FLOOR), values)
 
 
 def begin_sweep(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, first: Sequence[Statement], *, profile: Profile
 ) -> Now:
     """Begin a transaction: carry out `first`, and read the time, and the queues in which jobs are due."""
-    found = together(connection, Statement(profile.begin), *first, Statement(_DUE_QUEUES.format(clock=clock)))[-1]
+    found = together(
+        connection, Statement(profile.begin), *first, Statement(_DUE_QUEUES.format(clock=clock, floor=_FLOOR))
+    )[-1]
     return evolve(now_of(rows, [row[:-1] for row in found], profile), soonest=found[0][-1])
 
 
 def now_of(rows: Rows, found: Sequence[Row], profile: Profile) -> Now:
     """The time and the queues in the answer to `queues_read`."""
     known = {}
-    for _wall, _ahead, number, rev, watched, sealed, due in found:
+    for _wall, _ahead, number, rev, watched, sealed, *floor, due in found:
         if number is not None:
             queue = rows.queue(number, rev, sealed)
-            known[queue.name] = Known(id=number, rev=rev, queue=queue, watched=watched, due=due)
+            its = Known(id=number, rev=rev, queue=queue, watched=watched, due=due, floor=(floor[0], floor[1]))
+            known[queue.name] = its
     wall, ahead = found[0][:2]
     return Now(wall - ahead, wall, known, profile)

@@ -25,6 +25,7 @@ from .asked import Task, is_batched, overlaps
 from .batch import Result
 from .connection import Row, connected
 from .figures import figures_of
+from .floors import Floors
 from .lane import Lane, Shared
 from .looking import Looking
 from .notices import listening
@@ -74,6 +75,7 @@ class PostgresEngine:
     _profile: Profile = field(init=False)
     #: See Session.
     _turn: Lock = field(factory=Lock, init=False)
+    _floors: Floors = field(factory=Floors, init=False)
     _lanes: list[Lane] = field(factory=list, init=False)
     _shared: Shared = field(factory=Shared, init=False)
     _waiting: Waiting = field(init=False)
@@ -131,6 +133,7 @@ class PostgresEngine:
             clock=self.time,
             profile=self._profile,
             turn=self._turn,
+            floors=self._floors,
         )
         return Lane(
             session=session,

@@ -21,7 +21,7 @@ from .beginning import Now, now_of, queues_read
 from .connection import Row, Statement, together
 from .pages import PageRows, find_page
 from .profile import Profile
-from .rows import PLACES, Known, Rows
+from .rows import PLACES, Known, RowRank, Rows
 from .statements import Claiming
 
 __all__ = ["Loaded", "Redo", "begin_and_load", "load", "load_due"]
@@ -65,6 +65,8 @@ class Loaded:
     page: PageRows | None = None
     #: The queues in which a claim has found no job but locked ones.
     passed_over: set[str] = field(factory=set)
+    #: By queue number: how many jobs were locked for claims, and the rank of the last one.
+    claimed: dict[int, tuple[int, RowRank]] = field(factory=dict)
     #: How many jobs of each queue were loaded.
     _loaded: dict[str, int] = field(factory=dict)
 
@@ -280,10 +282,16 @@ class _Loading:
             """Take the jobs, or note that all were locked."""
             if answer and answer[0][1] is None:
                 self.loaded.passed_over.add(self._names[claiming.queue_id])
-            else:
+            elif answer:
                 self._take_jobs(answer)
+                self._note_claimed(answer)
 
         return _Query(statements.claim(claiming, locks=self.loaded.locked), take)
+
+    def _note_claimed(self, answer: list[Row]) -> None:
+        queue_id, uid = answer[-1][:2]
+        spec = self._jobs[self._names[queue_id]][uid].spec
+        self.loaded.claimed[queue_id] = (len(answer), (~spec.priority, spec.arrival))
 
     def _take_jobs(self, answer: list[Row]) -> None:
         for queue_id, rows in groupby(answer, _first):

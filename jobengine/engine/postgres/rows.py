@@ -17,7 +17,18 @@ from ...core.queue_table import Place
 from ...storage.errors import Damaged, NewerFormat
 from .sealing import Seal
 
-__all__ = ["FINISHED_FROM", "MOST_QUEUES", "PLACES", "READY", "Known", "Rows", "keep", "place_of"]
+__all__ = [
+    "FINISHED_FROM",
+    "MOST_QUEUES",
+    "NO_FLOOR",
+    "PLACES",
+    "READY",
+    "Known",
+    "RowRank",
+    "Rows",
+    "keep",
+    "place_of",
+]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -33,6 +44,10 @@ _KEPT: Final = 4_096
 _LONG: Final = 2_048
 #: The most queues that a cache keeps.
 MOST_QUEUES: Final = 20_000
+#: A place in execution order: the columns `inv_prio` and `arrival`.
+RowRank = tuple[int, int]
+#: No job comes before it.
+NO_FLOOR: Final[RowRank] = (-(1 << 63), -1)
 #: The largest number in a column; later than any time.
 _MOST: Final = (1 << 63) - 1
 
@@ -50,6 +65,8 @@ class Known:
     watched: bool
     #: Whether some of its jobs are due.
     due: bool
+    #: Whoever makes a job ready that comes before this lowers the queue's floor, or the one that is proposed.
+    floor: RowRank = NO_FLOOR
 
 
 def keep(queues: dict[K, V], key: K, value: V) -> None:

@@ -8,6 +8,7 @@ from psycopg.errors import DuplicateSchema, DuplicateTable, UndefinedTable, Uniq
 from ...storage.errors import NewerFormat, NotADatabase
 from ...storage.frames import Kdf
 from .connection import Row, rights_told
+from .rows import NO_FLOOR
 from .sealing import Seal, SealedKey, new_key, open_key
 
 __all__ = ["VERSION", "migrate", "opened"]
@@ -50,6 +51,14 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # Deleted queues, and when they were deleted: some of their rows may still be there.
         "CREATE TABLE gone (queue_id bigint PRIMARY KEY, at bigint NOT NULL)",
         "CREATE SEQUENCE batch",
+    ),
+    (
+        # See floors.py.
+        f"ALTER TABLE queue ADD COLUMN floor_prio bigint NOT NULL DEFAULT {NO_FLOOR[0]}, "
+        f"ADD COLUMN floor_arrival bigint NOT NULL DEFAULT {NO_FLOOR[1]}, "
+        "ADD COLUMN proposed_prio bigint, ADD COLUMN proposed_arrival bigint, ADD COLUMN known_from bigint",
+        # Servers of version 1 make jobs ready without lowering floors. Without this table they change nothing any more.
+        "ALTER TABLE lane RENAME TO last_batch",
     ),
 )
 #: The version of the schema that this JobEngine works with.

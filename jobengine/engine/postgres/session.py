@@ -30,6 +30,7 @@ from .beginning import Now, begin, begin_sweep
 from .clock import ClockSteps
 from .conflicts import BackOff, share
 from .connection import Row, Statement, connected, sent_as_made, together
+from .floors import Floors, raise_floor
 from .loading import Loaded, Redo, begin_and_load, load, load_due
 from .profile import LOCKING, Profile
 from .rows import Known, Rows, keep
@@ -59,11 +60,12 @@ _PLANNED: Final = 1
 _SLOTS: Final = 64
 
 _LANE: Final[LiteralString] = (
-    "INSERT INTO lane VALUES (%s, %s, {clock}) ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at"
+    "INSERT INTO last_batch VALUES (%s, %s, {clock}) "
+    "ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at"
 )
 #: Waits for a transaction that has written the row, also for one that has inserted it: a SELECT would not see that.
 _LAST: Final[LiteralString] = (
-    "INSERT INTO lane VALUES (%s, 0, {clock}) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"
+    "INSERT INTO last_batch VALUES (%s, 0, {clock}) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"
 )
 _AHEAD: Final[LiteralString] = "UPDATE meta SET ahead = %s WHERE ahead = %s"
 
@@ -105,6 +107,8 @@ class Session:
     #: Held while a batch that is not small is decided. Without it, threads would share the interpreter, finish at
     #: the same time, and then wait for the database together; so one waits for it while another decides.
     turn: AbstractContextManager[object] = field(factory=Lock)
+    #: The floors that are worth raising, for all sessions of a server.
+    floors: Floors = field(factory=Floors)
     totals: Totals = field(factory=Totals, init=False)
     #: Why the last attempt to connect failed; empty if it succeeded.
     trouble: str = field(default="", init=False)
@@ -318,6 +322,9 @@ class Session:
         if self.steady() >= self._tidy_at:
             self._tidy_at = self.steady() + (0 if self._tidying.tidy(connection, result.now.wall) else _TIDY)
             self.totals.oldest_snapshot = oldest_snapshot(connection)
+        if self.profile.locks:
+            for queue_id, claimed in self.floors.take(self._milliseconds()):
+                raise_floor(connection, queue_id, claimed)
         soonest = [one for one in (result.soonest, now.soonest) if one is not None]
         return evolve(result, soonest=min(soonest, default=None))
 
@@ -337,7 +344,15 @@ class Session:
 
     def _commit(self, connection: "Connection[Row]", loaded: Loaded) -> Result:
         """Decide, write, commit."""
-        batch = Batch(rows=self.rows, new_id=self.new_id, lately=self.lately, loaded=loaded, slot=self._slot)
+        batch = Batch(
+            rows=self.rows,
+            new_id=self.new_id,
+            lately=self.lately,
+            loaded=loaded,
+            slot=self._slot,
+            # Without locks no floor is ever raised.
+            knows_floors=self._noted or not self.profile.locks,
+        )
         with ExitStack() as turn:
             if sum(weight_of(one.task) for one in loaded.asked) > SMALL:
                 turn.enter_context(self.turn)
@@ -346,6 +361,8 @@ class Session:
                 together(connection, self._note())
             batch.write_queues(connection)
             self._write(connection, batch, turn.close)
+        for queue_id, (jobs, last) in loaded.claimed.items():
+            self.floors.note(queue_id, jobs, last)
         return batch.result()
 
     def _write(self, connection: "Connection[Row]", batch: Batch, sent: Callable[[], None]) -> None:

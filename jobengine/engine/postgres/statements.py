@@ -45,8 +45,8 @@ _LOCK_KEYS: Final[LiteralString] = (
     "SELECT 1 FROM unnest((SELECT %s), %s::bytea[]) AS w (queue_id, key) JOIN unique_key k USING (queue_id, key) "
     "ORDER BY k.queue_id, k.key FOR UPDATE OF k"
 )
-#: A job whose time has come is not ready any more, even if that is not written yet. A row of NULLs: jobs are ready, but
-#: others have locked them all.
+#: Begins at the queue's floor; see floors.py. A job whose time has come is not ready any more, even if that is not
+#: written yet. A row of NULLs: jobs are ready, but others have locked them all.
 _CLAIM: Final[LiteralString] = (
     "WITH first AS MATERIALIZED (SELECT j.queue_id, j.uid, j.inv_prio, j.arrival, j.bytes, j.sealed, j.said "
     "FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true) ORDER BY {order} LIMIT {most} {lock}) "
@@ -60,9 +60,14 @@ _MOST: Final[LiteralString] = (
     "%s + (SELECT count(*) FROM (SELECT unnest(%s::text[]) AS uid OFFSET 0) u, "
     "LATERAL (SELECT place FROM job WHERE queue_id = %s AND uid = u.uid OFFSET 0) n WHERE n.place = 0)"
 )
-_UNTAGGED: Final[LiteralString] = "job j WHERE j.queue_id = %s"
+_UNTAGGED: Final[LiteralString] = (
+    "job j WHERE j.queue_id = %s AND (j.inv_prio, j.arrival) >= "
+    "((SELECT floor_prio FROM queue WHERE id = %s), (SELECT floor_arrival FROM queue WHERE id = %s))"
+)
 _TAGGED: Final[LiteralString] = (
-    "tag t JOIN job j USING (queue_id, uid) WHERE t.queue_id = %s AND t.tag = %s AND (SELECT count(*) FROM tag o "
+    "tag t JOIN job j USING (queue_id, uid) WHERE t.queue_id = %s AND (t.inv_prio, t.arrival) >= "
+    "((SELECT floor_prio FROM queue WHERE id = %s), (SELECT floor_arrival FROM queue WHERE id = %s)) "
+    "AND t.tag = %s AND (SELECT count(*) FROM tag o "
     "WHERE o.queue_id = t.queue_id AND o.tag = ANY(%s) AND o.inv_prio = t.inv_prio AND o.arrival = t.arrival "
     "AND o.uid = t.uid) = %s"
 )
@@ -121,7 +126,8 @@ def claim(claiming: Claiming, *, locks: bool) -> Statement:
     """Load the first jobs; skips those that others have locked. Returns one row of NULLs if these are all."""
     tags, queue_id, wall = claiming.tags, claiming.queue_id, claiming.wall
     source, order = (_TAGGED, "t.inv_prio, t.arrival") if tags else (_UNTAGGED, "j.inv_prio, j.arrival")
-    values: list[Any] = [queue_id, tags[0], byteas(tags), len(tags)] if tags else [queue_id]
+    values: list[Any] = [queue_id] * 3
+    values += [tags[0], byteas(tags), len(tags)] if tags else []
     most: LiteralString = _MOST if claiming.uids else "%s"
     others = [texts(claiming.uids), queue_id] if claiming.uids else []
     text = _CLAIM.format(source=source, order=order, most=most, lock=_LOCKED + " SKIP LOCKED" if locks else "")

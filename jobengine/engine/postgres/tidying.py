@@ -49,7 +49,7 @@ _EVENTS_FROM: Final[LiteralString] = (
 _OLD_EVENTS: Final[LiteralString] = (
     "DELETE FROM event e USING queue q WHERE q.id = e.queue_id AND e.last <= q.events_from"
 )
-_OLD_LANES: Final[LiteralString] = "DELETE FROM lane WHERE at < %s"
+_OLD_LANES: Final[LiteralString] = "DELETE FROM last_batch WHERE at < %s"
 
 
 #: The end of a slice of the unique keys.

@@ -36,7 +36,8 @@ _SERVED: Final = 200
 _ANY_NUMBER: Final = 1 << 62
 #: The queues, with their revisions, and whether a job can be claimed.
 _QUEUES: Final[LiteralString] = (
-    "SELECT name_digest, id, rev, EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.place = 0) "
+    "SELECT name_digest, id, rev, EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.place = 0 "
+    "AND (j.inv_prio, j.arrival) >= (q.floor_prio, q.floor_arrival)) "
     "FROM queue q WHERE name_digest = ANY(%s)"
 )
 _UNFINISHED: Final[LiteralString] = (

@@ -1,0 +1,166 @@
+"""
+The floor of a queue: no job that can be claimed comes before this place in execution order. Claims begin there.
+
+Until PostgreSQL vacuums, its indexes have entries of all jobs that went through. Without a floor, each claim would walk
+past them.
+
+Whoever makes a job ready that comes before the floor lowers it in the same transaction. So in any snapshot the floor is
+right, and a claim reads both in one statement.
+
+To raise it takes care: a transaction may have read the old floor, and be about to add a job that comes before the new
+one. So a new floor is first proposed, and committed. From then on a job that comes before it lowers the proposal, too.
+Once all transactions have ended that may not know of the proposal, it becomes the floor, or the first ready job does if
+that comes before it. Transactions that write get their number before they read the queue, so those are the ones with
+numbers below that of the next transaction after the commit.
+"""
+
+from collections.abc import Iterable
+from typing import Final, LiteralString
+
+from attrs import define, evolve, field, frozen
+from psycopg import Connection
+
+from .connection import Row, Statement
+from .rows import NO_FLOOR, RowRank, keep
+from .writing import Change
+
+__all__ = ["Floor", "Floors", "Seen", "lowered", "raise_floor", "raised"]
+
+_LOWER: Final[LiteralString] = (
+    "UPDATE queue SET "
+    "floor_prio = CASE WHEN (floor_prio, floor_arrival) > (n.prio, n.arrival) THEN n.prio ELSE floor_prio END, "
+    "floor_arrival = CASE WHEN (floor_prio, floor_arrival) > (n.prio, n.arrival) THEN n.arrival ELSE floor_arrival END,"
+    " proposed_prio = CASE WHEN (proposed_prio, proposed_arrival) > (n.prio, n.arrival) THEN n.prio "
+    "ELSE proposed_prio END, proposed_arrival = CASE WHEN (proposed_prio, proposed_arrival) > (n.prio, n.arrival) "
+    "THEN n.arrival ELSE proposed_arrival END FROM (SELECT %s AS prio, %s AS arrival) n WHERE id = %s "
+    "AND ((floor_prio, floor_arrival) > (n.prio, n.arrival) OR (proposed_prio, proposed_arrival) > (n.prio, n.arrival))"
+)
+_FLOOR: Final[LiteralString] = (
+    "SELECT floor_prio, floor_arrival, proposed_prio, proposed_arrival, known_from FROM queue WHERE id = %s FOR UPDATE"
+)
+#: Sent once the queue's row is locked: its snapshot has all that was committed until then.
+_SEEN: Final[LiteralString] = (
+    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, "
+    "pg_snapshot_xmax(pg_current_snapshot())::text::bigint, j.inv_prio, j.arrival "
+    "FROM (SELECT) one LEFT JOIN LATERAL (SELECT inv_prio, arrival FROM job WHERE queue_id = %s AND place = 0 "
+    "AND (inv_prio, arrival) >= (%s, %s) ORDER BY inv_prio, arrival LIMIT 1) j ON true"
+)
+_RAISE: Final[LiteralString] = (
+    "UPDATE queue SET floor_prio = %s, floor_arrival = %s, proposed_prio = %s, proposed_arrival = %s, known_from = %s "
+    "WHERE id = %s"
+)
+
+
+@frozen
+class Floor:
+    """The floor of a queue, and the one that is proposed, if any."""
+
+    at: RowRank
+    proposed: RowRank | None = None
+    #: All transactions from this number on know of the proposal; None if it is not known from which number on.
+    known_from: int | None = None
+
+
+@frozen
+class Seen:
+    """What a snapshot shows."""
+
+    #: The number of the oldest transaction that has not ended, and the number of the next one.
+    oldest: int
+    next: int
+    #: The first job from the floor on that can be claimed.
+    first: RowRank | None
+
+
+def raised(floor: Floor, seen: Seen, claimed: RowRank) -> Floor:
+    """The floor after one more step; `claimed` is proposed if no job can be claimed."""
+    if floor.proposed is None:
+        return _proposing(floor.at, seen.first or claimed)
+    if floor.known_from is None or floor.known_from > seen.next:
+        # In a database that was restored, numbers begin anew.
+        return evolve(floor, known_from=seen.next)
+    if seen.oldest < floor.known_from:
+        return floor
+    return _proposing(min(floor.proposed, seen.first or floor.proposed), seen.first or claimed)
+
+
+def _proposing(at: RowRank, proposed: RowRank) -> Floor:
+    return Floor(at, proposed if proposed > at else None)
+
+
+def raise_floor(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> None:
+    """Raise the floor of a queue if it can be raised by now, and propose the next one; see `raised`."""
+    floor = _step(connection, queue_id, claimed)
+    if floor is not None and floor.proposed is not None and floor.known_from is None:
+        # The proposal is committed now.
+        _step(connection, queue_id, claimed)
+
+
+def _step(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> Floor | None:
+    """Take one step in a transaction; returns the floor after it, or None if the queue is gone."""
+    with connection.transaction():
+        row = connection.execute(_FLOOR, [queue_id]).fetchone()
+        if row is None:
+            return None
+        before = Floor((row[0], row[1]), _rank(row[2], row[3]), row[4])
+        ((oldest, following, *first),) = connection.execute(_SEEN, [queue_id, *before.at]).fetchall()
+        after = raised(before, Seen(oldest, following, _rank(*first)), claimed)
+        if after != before:
+            proposed = after.proposed or (None, None)
+            connection.execute(_RAISE, [*after.at, *proposed, after.known_from, queue_id])
+        return after
+
+
+def _rank(inv_prio: int | None, arrival: int | None) -> RowRank | None:
+    return None if inv_prio is None or arrival is None else (inv_prio, arrival)
+
+
+def lowered(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statement]:
+    """
+    The statements that lower the floors of queues by number: at most one for each in which jobs become ready.
+
+    With `is_known`, the floors of the queues were read after the transaction had its number, so most need none.
+    """
+    lowest: dict[int, RowRank] = {}
+    for one in changes:
+        floor = one.queue.floor if is_known else None
+        if floor == NO_FLOOR or one.new is None or not _becomes_ready(one):
+            continue
+        rank = (~one.new.spec.priority, one.new.spec.arrival)
+        if floor is None or rank < floor:
+            lowest[one.queue.id] = min(rank, lowest.get(one.queue.id, rank))
+    return {queue_id: Statement(_LOWER, [*rank, queue_id]) for queue_id, rank in lowest.items()}
+
+
+def _becomes_ready(change: Change) -> bool:
+    old, new = change.old, change.new
+    return new is not None and new.ready and (old is None or not old.ready or old.spec is not new.spec)
+
+
+@define
+class Floors:
+    """Says which floors are worth raising: lanes note what they claim."""
+
+    #: The jobs that are claimed from a queue until its floor is raised: to walk past fewer costs less than that.
+    worth: int = 2_000
+    #: Milliseconds between two times of raising floors.
+    pause: int = 1_000
+    #: By queue: how many jobs were claimed since its floor was raised, and the rank of the last one.
+    _claimed: dict[int, tuple[int, RowRank]] = field(factory=dict, init=False)
+    #: When to raise floors next, by the monotonic clock in milliseconds.
+    _next: int = field(default=0, init=False)
+
+    def note(self, queue_id: int, jobs: int, last: RowRank) -> None:
+        """Some jobs were claimed; called by any thread: to miss some of them now and then does no harm."""
+        before, _ = self._claimed.get(queue_id, (0, last))
+        keep(self._claimed, queue_id, (before + jobs, last))
+
+    def take(self, now: int) -> list[tuple[int, RowRank]]:
+        """The queues whose floors are to be raised now, each with the rank of the last job that was claimed."""
+        if now < self._next:
+            return []
+        self._next = now + self.pause
+        worth = [(queue_id, last) for queue_id, (jobs, last) in [*self._claimed.items()] if jobs >= self.worth]
+        for queue_id, _ in worth:
+            self._claimed.pop(queue_id, None)
+        return worth
