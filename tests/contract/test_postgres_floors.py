@@ -15,7 +15,7 @@ from jobengine.engine.ids import new_uuid
 from jobengine.engine.postgres.asked import Task
 from jobengine.engine.postgres.beginning import begin
 from jobengine.engine.postgres.connection import Row, connected, together
-from jobengine.engine.postgres.floors import Floors, lowered, raise_floor
+from jobengine.engine.postgres.floors import Floors, _step, lowered, raise_floor
 from jobengine.engine.postgres.rows import NO_FLOOR, RowRank
 from jobengine.engine.postgres.session import DATABASE_CLOCK, Session
 from jobengine.engine.postgres.writing import Change
@@ -179,6 +179,23 @@ def test_a_job_that_is_being_added_while_the_floor_is_raised_is_claimed(two: _Tw
     assert two.other.claim(9) == [*added, others[1]]
 
 
+def test_a_transaction_that_began_just_before_the_proposal_was_committed_is_waited_for(two: _Two) -> None:
+    """Its number is higher than that of the transaction that made the proposal."""
+    two.one.add(2)
+    with connected(two.url) as proposing, connected(two.url) as control:
+        proposing.execute("BEGIN")
+        _step(proposing, _queue_id(control), NO_FLOOR)
+
+        def meanwhile() -> None:
+            proposing.execute("COMMIT")
+            for _ in range(TIMES):
+                raise_floor(control, _queue_id(control), NO_FLOOR)
+
+        two.one.meanwhile = meanwhile
+        first = two.one.add(priority=1)
+    assert two.other.claim() == first
+
+
 def test_a_job_that_is_being_added_before_the_proposal_that_is_raised_meanwhile_comes_first(two: _Two) -> None:
     """Its transaction knows of the proposal, so nobody waits for it."""
     two.one.add(2)
@@ -208,6 +225,14 @@ def test_a_job_whose_delay_ends_while_the_floor_is_raised_is_claimed(
     monkeypatch.setattr(Session, "_expire", slowly)
     two.other.session.sweep()
     assert two.one.claim(9) == [*delayed, *uids[1:]]
+
+
+def test_who_lowers_a_proposal_makes_others_with_such_jobs_leave_it_alone(two: _Two) -> None:
+    two.one.add(2)
+    two.raise_floor(1)
+    two.other.add(priority=1)
+    with connected(two.url) as connection:
+        assert connection.execute("SELECT proposed_prio FROM queue").fetchall() == [(~1,)]
 
 
 def test_a_floor_is_not_raised_while_a_transaction_lowers_its_proposal(two: _Two) -> None:

@@ -10,8 +10,8 @@ right, and a claim reads both in one statement.
 To raise it takes care: a transaction may have read the old floor, and be about to add a job that comes before the new
 one. So a new floor is first proposed, and committed. From then on a job that comes before it lowers the proposal, too.
 Once all transactions have ended that may not know of the proposal, it becomes the floor, or the first ready job does if
-that comes before it. Transactions that write get their number before they read the queue, so those are the ones with
-numbers below that of the next transaction after the commit.
+that comes before it. Transactions that write get their number before they read the queue. So the ones that may not know
+of it have lower numbers than one that is begun after the commit.
 """
 
 from collections.abc import Iterable
@@ -26,22 +26,24 @@ from .writing import Change
 
 __all__ = ["Floor", "Floors", "Seen", "lowered", "raise_floor", "raised"]
 
-_LOWER: Final[LiteralString] = (
-    "UPDATE queue SET "
-    "floor_prio = CASE WHEN (floor_prio, floor_arrival) > (n.prio, n.arrival) THEN n.prio ELSE floor_prio END, "
-    "floor_arrival = CASE WHEN (floor_prio, floor_arrival) > (n.prio, n.arrival) THEN n.arrival ELSE floor_arrival END,"
-    " proposed_prio = CASE WHEN (proposed_prio, proposed_arrival) > (n.prio, n.arrival) THEN n.prio "
-    "ELSE proposed_prio END, proposed_arrival = CASE WHEN (proposed_prio, proposed_arrival) > (n.prio, n.arrival) "
-    "THEN n.arrival ELSE proposed_arrival END FROM (SELECT %s AS prio, %s AS arrival) n WHERE id = %s "
-    "AND ((floor_prio, floor_arrival) > (n.prio, n.arrival) OR (proposed_prio, proposed_arrival) > (n.prio, n.arrival))"
+_LOWERED: Final[LiteralString] = (
+    "{which}_prio = CASE WHEN (n.prio, n.arrival) < ({which}_prio, {which}_arrival) THEN n.prio ELSE {which}_prio END, "
+    "{which}_arrival = CASE WHEN (n.prio, n.arrival) < ({which}_prio, {which}_arrival) THEN n.arrival "
+    "ELSE {which}_arrival END"
 )
+#: To lock the row would do for a proposal; but then all who follow would have to lock it, too.
+_LOWER_BOTH: Final[LiteralString] = (
+    "UPDATE queue SET {floor}, {proposed} FROM (SELECT %s AS prio, %s AS arrival) n WHERE id = %s AND "
+    "((n.prio, n.arrival) < (floor_prio, floor_arrival) OR (n.prio, n.arrival) < (proposed_prio, proposed_arrival))"
+)
+_LOWER: Final = _LOWER_BOTH.format(floor=_LOWERED.format(which="floor"), proposed=_LOWERED.format(which="proposed"))
 _FLOOR: Final[LiteralString] = (
     "SELECT floor_prio, floor_arrival, proposed_prio, proposed_arrival, known_from FROM queue WHERE id = %s FOR UPDATE"
 )
 #: Sent once the queue's row is locked: its snapshot has all that was committed until then.
 _SEEN: Final[LiteralString] = (
-    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, "
-    "pg_snapshot_xmax(pg_current_snapshot())::text::bigint, j.inv_prio, j.arrival "
+    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id()::text::bigint, "
+    "j.inv_prio, j.arrival "
     "FROM (SELECT) one LEFT JOIN LATERAL (SELECT inv_prio, arrival FROM job WHERE queue_id = %s AND place = 0 "
     "AND (inv_prio, arrival) >= (%s, %s) ORDER BY inv_prio, arrival LIMIT 1) j ON true"
 )
@@ -57,17 +59,17 @@ class Floor:
 
     at: RowRank
     proposed: RowRank | None = None
-    #: All transactions from this number on know of the proposal; None if it is not known from which number on.
+    #: All transactions with this number or a higher one know of the proposal; None: that is not known yet.
     known_from: int | None = None
 
 
 @frozen
 class Seen:
-    """What a snapshot shows."""
+    """What a transaction sees."""
 
-    #: The number of the oldest transaction that has not ended, and the number of the next one.
+    #: The number of the oldest transaction that has not ended, and its own.
     oldest: int
-    next: int
+    number: int
     #: The first job from the floor on that can be claimed.
     first: RowRank | None
 
@@ -76,9 +78,9 @@ def raised(floor: Floor, seen: Seen, claimed: RowRank) -> Floor:
     """The floor after one more step; `claimed` is proposed if no job can be claimed."""
     if floor.proposed is None:
         return _proposing(floor.at, seen.first or claimed)
-    if floor.known_from is None or floor.known_from > seen.next:
+    if floor.known_from is None or floor.known_from > seen.number:
         # In a database that was restored, numbers begin anew.
-        return evolve(floor, known_from=seen.next)
+        return evolve(floor, known_from=seen.number)
     if seen.oldest < floor.known_from:
         return floor
     return _proposing(min(floor.proposed, seen.first or floor.proposed), seen.first or claimed)
@@ -103,8 +105,8 @@ def _step(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> Flo
         if row is None:
             return None
         before = Floor((row[0], row[1]), _rank(row[2], row[3]), row[4])
-        ((oldest, following, *first),) = connection.execute(_SEEN, [queue_id, *before.at]).fetchall()
-        after = raised(before, Seen(oldest, following, _rank(*first)), claimed)
+        ((oldest, number, *first),) = connection.execute(_SEEN, [queue_id, *before.at]).fetchall()
+        after = raised(before, Seen(oldest, number, _rank(*first)), claimed)
         if after != before:
             proposed = after.proposed or (None, None)
             connection.execute(_RAISE, [*after.at, *proposed, after.known_from, queue_id])
