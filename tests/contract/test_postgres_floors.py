@@ -1,27 +1,30 @@
 """Claims begin at a queue's floor, and miss no job that becomes ready before it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from threading import Thread
 from typing import Any
 
 import psycopg
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from msgspec.structs import replace
-from psycopg.errors import LockNotAvailable
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.ids import new_uuid
+from jobengine.engine.postgres import floors
 from jobengine.engine.postgres.asked import Task
 from jobengine.engine.postgres.beginning import begin
-from jobengine.engine.postgres.connection import Row, connected, together
-from jobengine.engine.postgres.floors import Floors, _step, lowered, raise_floor
+from jobengine.engine.postgres.connection import Row, Statement, connected, together
+from jobengine.engine.postgres.floors import Floors, _note, _step, lowered, raise_floor
 from jobengine.engine.postgres.rows import NO_FLOOR, RowRank
 from jobengine.engine.postgres.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.trips import Trips
+from jobengine.engine.postgres.waiting import look
 from jobengine.engine.postgres.writing import Change
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on
-from tests.postgres import PRETENDED, Database, Pretended
+from tests.postgres import PRETENDED, Database, Pretended, until_waiting
 
 pytestmark = pytest.mark.slow
 
@@ -227,24 +230,152 @@ def test_a_job_whose_delay_ends_while_the_floor_is_raised_is_claimed(
     assert two.one.claim(9) == [*delayed, *uids[1:]]
 
 
-def test_who_lowers_a_proposal_makes_others_with_such_jobs_leave_it_alone(two: _Two) -> None:
-    two.one.add(2)
-    two.raise_floor(1)
-    two.other.add(priority=1)
-    with connected(two.url) as connection:
-        assert connection.execute("SELECT proposed_prio FROM queue").fetchall() == [(~1,)]
-
-
 def test_a_floor_is_not_raised_while_a_transaction_lowers_its_proposal(two: _Two) -> None:
     two.one.add(2)
     two.one.claim()
     two.raise_floor(1)
-    with connected(two.url) as connection, connected(two.url) as other, connection.transaction():
-        for statement in lowered([_of_high_priority(two)], is_known=False).values():
+    change = _of_high_priority(two)
+    with connected(two.url) as connection, connection.transaction():
+        for statement in lowered([change], is_known=False).values():
             together(connection, statement)
-        other.execute("SET lock_timeout = '50ms'")
-        with pytest.raises(LockNotAvailable):
-            raise_floor(other, _queue_id(other), NO_FLOOR)
+        # It does not wait for long.
+        assert two.raise_floor() == NO_FLOOR
+    with connected(two.url) as connection:
+        assert connection.execute("SELECT proposed_prio FROM queue").fetchall() == [(~1,)]
+
+
+@define
+class _Raiser:
+    """A server that raises floors, and can be held up before it commits."""
+
+    url: str
+    connection: "psycopg.Connection[Row]" = field(init=False)
+    _thread: Thread = field(init=False)
+
+    def begin(self) -> None:
+        """Propose a floor, in a transaction that stays open."""
+        self.connection = connected(self.url)
+        self.connection.execute("BEGIN")
+        self._do(lambda: _step(self.connection, _queue_id(self.connection), NO_FLOOR))
+
+    def raise_floor(self) -> None:
+        self.connection = connected(self.url)
+        self._do(lambda: raise_floor(self.connection, _queue_id(self.connection), NO_FLOOR))
+
+    def _do(self, work: Callable[[], object]) -> None:
+        self._thread = Thread(target=work)
+        self._thread.start()
+
+    def finish(self) -> None:
+        self._thread.join()
+        self.connection.execute("COMMIT")
+        self.connection.close()
+
+
+def test_a_floor_that_is_raised_just_after_its_proposal_was_lowered_stays_that_low(
+    two: _Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(floors, "_BEGUN", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    two.one.add(2)
+    two.one.claim()
+    two.raise_floor(1)
+    change, raiser = _of_high_priority(two), _Raiser(two.url)
+    with connected(two.url) as connection, connection.transaction():
+        for statement in lowered([change], is_known=False).values():
+            together(connection, statement)
+        raiser.raise_floor()
+        until_waiting(two.time.connection, 1)
+    raiser.finish()
+    assert two.raise_floor(0) == (~1, change.new.spec.arrival if change.new else None)
+
+
+def test_a_number_is_noted_only_for_the_proposal_that_was_seen(two: _Two) -> None:
+    two.one.add(2)
+    with connected(two.url) as connection:
+        proposed = _step(connection, _queue_id(connection), NO_FLOOR)
+        assert proposed is not None
+        _note(connection, _queue_id(connection), evolve(proposed, proposed_by=1))
+        assert connection.execute("SELECT known_from FROM queue").fetchall() == [(None,)]
+        _note(connection, _queue_id(connection), proposed)
+        ((known_from, proposed_by),) = connection.execute("SELECT known_from, proposed_by FROM queue").fetchall()
+        assert known_from > proposed_by
+
+
+def test_a_number_that_another_got_before_the_proposal_was_committed_is_not_noted(
+    two: _Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL gives a transaction its number while it still waits for the row's lock."""
+    monkeypatch.setattr(floors, "_BEGUN", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    two.one.add(2)
+    control, one, other = two.time.connection, _Raiser(two.url), _Raiser(two.url)
+    with connected(two.url) as holder:
+        holder.execute("BEGIN")
+        holder.execute("UPDATE queue SET events = events")
+        one.begin()
+        until_waiting(control, 1)
+        other.raise_floor()
+        until_waiting(control, 2)
+        holder.execute("COMMIT")
+
+    def meanwhile() -> None:
+        one.finish()
+        other.finish()
+        two.raise_floor()
+
+    two.one.meanwhile = meanwhile
+    first = two.one.add(priority=1)
+    assert two.other.claim() == first
+
+
+def test_jobs_of_several_priorities_that_are_added_at_once_lower_the_floor_to_the_first(two: _Two) -> None:
+    two.one.add(2)
+    two.one.claim()
+    assert two.raise_floor() > NO_FLOOR
+    jobs = tuple(c.NewJob(content=b"{}", priority=priority) for priority in (1, 3, 2))
+    (added,) = two.other.ask(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults()))
+    assert two.one.claim(3) == [added[at].job.spec.uid for at in (1, 2, 0)]
+
+
+def test_a_tagged_job_that_another_server_puts_back_is_claimed_by_its_tag_and_seen_by_those_who_wait(two: _Two) -> None:
+    uids = two.one.add(2, tags=("t",))
+    two.one.claim(2)
+    assert two.raise_floor() > NO_FLOOR
+    two.other.put_back(uids[0])
+    assert _is_ready(two)
+    tagged = c.Claims(queues=("q",), access_key=KEY, count=2, tags=("t",))
+    (claimed,) = two.one.ask(tagged)
+    assert [one.job.spec.uid for one in claimed.jobs] == uids[:1]
+    assert not _is_ready(two)
+
+
+def _is_ready(two: _Two) -> bool:
+    with connected(two.url) as connection:
+        return look(connection, two.one.session.rows, ["q"], []).ready == {"q"}
+
+
+def test_jobs_of_one_priority_lower_no_floor_and_a_batch_has_its_number_before_it_reads_the_queue(
+    two: _Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.one.add(2)
+    two.one.claim()
+    assert two.raise_floor() > NO_FLOOR
+    texts: list[str] = []
+    make = Trips.make
+
+    def note(trips: Trips, statements: Iterable[Statement], sent: Callable[[], None]) -> list[list[Row]]:
+        made = list(statements)
+        texts.extend(one.text for one in made)
+        return make(trips, made, sent)
+
+    monkeypatch.setattr(Trips, "make", note)
+    # The first batch of a server does not know the queue yet.
+    for server in (two.other, two.other, two.one):
+        texts.clear()
+        server.add()
+        numbered = [at for at, text in enumerate(texts) if text.startswith("INSERT INTO last_batch")]
+        read = [at for at, text in enumerate(texts) if "floor_prio" in text]
+        assert (len(numbered), len(read)) == (1, 1)
+        assert numbered < read
 
 
 def test_a_new_floor_goes_with_a_proposal_that_was_lowered(two: _Two) -> None:

@@ -126,16 +126,14 @@ def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_
         session.run(lambda connection: begin_watch(connection, session.rows, DATABASE_CLOCK, "q", None))
         threads = [Thread(target=client.ask, args=(40,)) for client in clients]
         over = Event()
-        raising = Thread(target=_raise_floors, args=(database.url, over))
-        if profile.locks:
-            raising.start()
-        for thread in threads:
+        raising = [Thread(target=_raise_floors, args=(database.url, over)) for _ in range(3 if profile.locks else 0)]
+        for thread in (*raising, *threads):
             thread.start()
         for thread in threads:
             thread.join()
         over.set()
-        if profile.locks:
-            raising.join()
+        for thread in raising:
+            thread.join()
         assert [error for client in clients for error in client.failed] == []
         leases = Counter(lease for client in clients for lease in client.leases)
         assert leases

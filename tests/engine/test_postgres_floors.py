@@ -13,15 +13,15 @@ LOW, MIDDLE, HIGH = (-1, 10), (-1, 20), (-1, 30)
 @pytest.mark.parametrize(
     ("before", "seen", "after"),
     [
-        pytest.param(Floor(NO_FLOOR), Seen(5, 9, MIDDLE), Floor(NO_FLOOR, MIDDLE), id="proposes the first ready job"),
-        pytest.param(Floor(NO_FLOOR), Seen(5, 9, None), Floor(NO_FLOOR, HIGH), id="or the last one that was claimed"),
+        pytest.param(Floor(NO_FLOOR), Seen(5, 9, MIDDLE), Floor(NO_FLOOR, MIDDLE, 9), id="proposes the first ready"),
+        pytest.param(Floor(NO_FLOOR), Seen(5, 9, None), Floor(NO_FLOOR, HIGH, 9), id="or the last that was claimed"),
         pytest.param(Floor(MIDDLE), Seen(5, 9, MIDDLE), Floor(MIDDLE), id="proposes nothing that is no higher"),
-        pytest.param(Floor(LOW, MIDDLE), Seen(5, 9, HIGH), Floor(LOW, MIDDLE, 9), id="notes its own number"),
-        pytest.param(Floor(LOW, MIDDLE, 9), Seen(8, 12, HIGH), Floor(LOW, MIDDLE, 9), id="waits for those before it"),
-        pytest.param(Floor(LOW, MIDDLE, 9), Seen(9, 12, HIGH), Floor(MIDDLE, HIGH), id="raises, and proposes again"),
-        pytest.param(Floor(LOW, HIGH, 9), Seen(9, 12, MIDDLE), Floor(MIDDLE), id="stays at a job that came meanwhile"),
-        pytest.param(Floor(LOW, MIDDLE, 9), Seen(9, 12, None), Floor(MIDDLE, HIGH), id="raises without ready jobs"),
-        pytest.param(Floor(LOW, MIDDLE, 99), Seen(5, 9, HIGH), Floor(LOW, MIDDLE, 9), id="notes again after a restore"),
+        pytest.param(Floor(LOW, MIDDLE, 7), Seen(9, 9, HIGH), Floor(LOW, MIDDLE, 7), id="leaves it to be noted"),
+        pytest.param(Floor(LOW, MIDDLE, 7, 8), Seen(7, 12, HIGH), Floor(LOW, MIDDLE, 7, 8), id="waits for all before"),
+        pytest.param(Floor(LOW, MIDDLE, 7, 8), Seen(8, 12, HIGH), Floor(MIDDLE, HIGH, 12), id="raises, proposes again"),
+        pytest.param(Floor(LOW, HIGH, 7, 8), Seen(8, 12, MIDDLE), Floor(MIDDLE), id="stays at a job that came"),
+        pytest.param(Floor(LOW, MIDDLE, 7, 8), Seen(8, 12, None), Floor(MIDDLE, HIGH, 12), id="raises without jobs"),
+        pytest.param(Floor(LOW, MIDDLE, 7, 99), Seen(5, 9, HIGH), Floor(LOW, MIDDLE, 7), id="forgets after a restore"),
     ],
 )
 def test_a_step(before: Floor, seen: Seen, after: Floor) -> None:
@@ -40,7 +40,7 @@ def test_a_floor_is_never_raised_past_a_ready_job_nor_a_proposal_put_before_it(
     first: RowRank | None,
     claimed: RowRank,
 ) -> None:
-    before = Floor(at, None if proposed is None else max(at, proposed), known_from)
+    before = Floor(at, None if proposed is None else max(at, proposed), 1, known_from)
     # Jobs before the floor are not looked for.
     seen = Seen(oldest, 10, None if first is None else max(at, first))
     after = raised(before, seen, claimed)

@@ -13,7 +13,7 @@ from .rows import Known, Rows
 
 __all__ = ["Now", "begin", "begin_sweep", "now_of", "queues_read"]
 
-#: A proposed floor never comes before the floor.
+#: A proposed floor never comes before the floor, so a job that comes after the proposal comes after both.
 _FLOOR: Final[LiteralString] = "coalesce(q.proposed_prio, q.floor_prio), coalesce(q.proposed_arrival, q.floor_arrival)"
 #: With LIMIT 1 PostgreSQL knows that `meta` has one row. Otherwise it expects hundreds, for each of which it would look
 #: for due jobs, finds the plan for any queues too costly, and makes a new one for each batch: 90 microseconds.

@@ -4,21 +4,25 @@ The floor of a queue: no job that can be claimed comes before this place in exec
 Until PostgreSQL vacuums, its indexes have entries of all jobs that went through. Without a floor, each claim would walk
 past them.
 
-Whoever makes a job ready that comes before the floor lowers it in the same transaction. So in any snapshot the floor is
-right, and a claim reads both in one statement.
+A transaction that makes a job ready whose place is before the floor also lowers the floor. So in any snapshot the floor
+is right, and a claim reads both in one statement.
 
-To raise it takes care: a transaction may have read the old floor, and be about to add a job that comes before the new
-one. So a new floor is first proposed, and committed. From then on a job that comes before it lowers the proposal, too.
-Once all transactions have ended that may not know of the proposal, it becomes the floor, or the first ready job does if
-that comes before it. Transactions that write get their number before they read the queue. So the ones that may not know
-of it have lower numbers than one that is begun after the commit.
+A floor is raised in three steps, each a transaction of its own:
+
+1. A new floor is proposed. From now on, a job whose place is before the proposal lowers it, too.
+2. A transaction that begins after that notes its number. All that write with a higher number know of the proposal: they
+   get their number before they read the queue.
+3. Once all transactions with lower numbers have ended, the proposal becomes the floor, or the first ready job does if
+   it comes before that.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final, LiteralString
 
 from attrs import define, evolve, field, frozen
 from psycopg import Connection
+from psycopg.errors import LockNotAvailable
 
 from .connection import Row, Statement
 from .rows import NO_FLOOR, RowRank, keep
@@ -31,14 +35,17 @@ _LOWERED: Final[LiteralString] = (
     "{which}_arrival = CASE WHEN (n.prio, n.arrival) < ({which}_prio, {which}_arrival) THEN n.arrival "
     "ELSE {which}_arrival END"
 )
-#: To lock the row would do for a proposal; but then all who follow would have to lock it, too.
+#: For a proposal, to lock the row would be enough. But then each later batch with such a job would have to lock it.
 _LOWER_BOTH: Final[LiteralString] = (
     "UPDATE queue SET {floor}, {proposed} FROM (SELECT %s AS prio, %s AS arrival) n WHERE id = %s AND "
     "((n.prio, n.arrival) < (floor_prio, floor_arrival) OR (n.prio, n.arrival) < (proposed_prio, proposed_arrival))"
 )
 _LOWER: Final = _LOWER_BOTH.format(floor=_LOWERED.format(which="floor"), proposed=_LOWERED.format(which="proposed"))
+#: Other batches hold the row's lock until they are committed. Not to wait for long: a later time will do.
+_BEGUN: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'"
 _FLOOR: Final[LiteralString] = (
-    "SELECT floor_prio, floor_arrival, proposed_prio, proposed_arrival, known_from FROM queue WHERE id = %s FOR UPDATE"
+    "SELECT floor_prio, floor_arrival, proposed_prio, proposed_arrival, proposed_by, known_from FROM queue "
+    "WHERE id = %s FOR UPDATE"
 )
 #: Sent once the queue's row is locked: its snapshot has all that was committed until then.
 _SEEN: Final[LiteralString] = (
@@ -48,8 +55,13 @@ _SEEN: Final[LiteralString] = (
     "AND (inv_prio, arrival) >= (%s, %s) ORDER BY inv_prio, arrival LIMIT 1) j ON true"
 )
 _RAISE: Final[LiteralString] = (
-    "UPDATE queue SET floor_prio = %s, floor_arrival = %s, proposed_prio = %s, proposed_arrival = %s, known_from = %s "
-    "WHERE id = %s"
+    "UPDATE queue SET floor_prio = %s, floor_arrival = %s, proposed_prio = %s, proposed_arrival = %s, "
+    "proposed_by = %s, known_from = %s WHERE id = %s"
+)
+#: A transaction gets its number when it asks for it, before it may have to wait for a lock.
+_NUMBER: Final[LiteralString] = "SELECT pg_current_xact_id()::text::bigint"
+_NOTE: Final[LiteralString] = (
+    "UPDATE queue SET known_from = %s WHERE id = %s AND proposed_by = %s AND known_from IS NULL"
 )
 
 
@@ -59,7 +71,9 @@ class Floor:
 
     at: RowRank
     proposed: RowRank | None = None
-    #: All transactions with this number or a higher one know of the proposal; None: that is not known yet.
+    #: The number of the transaction that proposed it.
+    proposed_by: int | None = None
+    #: All transactions with higher numbers know of the proposal; None: that is not noted yet.
     known_from: int | None = None
 
 
@@ -75,42 +89,53 @@ class Seen:
 
 
 def raised(floor: Floor, seen: Seen, claimed: RowRank) -> Floor:
-    """The floor after one more step; `claimed` is proposed if no job can be claimed."""
+    """The floor after the first or the third step; `claimed` is proposed if no job can be claimed."""
     if floor.proposed is None:
-        return _proposing(floor.at, seen.first or claimed)
-    if floor.known_from is None or floor.known_from > seen.number:
-        # In a database that was restored, numbers begin anew.
-        return evolve(floor, known_from=seen.number)
+        return _proposing(floor.at, seen.first or claimed, seen.number)
+    if floor.known_from is None:
+        return floor
+    if floor.known_from > seen.number:
+        # In a database that was restored, numbers begin anew. It does no harm to note one again.
+        return evolve(floor, known_from=None)
     if seen.oldest < floor.known_from:
         return floor
-    return _proposing(min(floor.proposed, seen.first or floor.proposed), seen.first or claimed)
+    return _proposing(min(floor.proposed, seen.first or floor.proposed), seen.first or claimed, seen.number)
 
 
-def _proposing(at: RowRank, proposed: RowRank) -> Floor:
-    return Floor(at, proposed if proposed > at else None)
+def _proposing(at: RowRank, proposed: RowRank, number: int) -> Floor:
+    return Floor(at, proposed, number) if proposed > at else Floor(at)
 
 
 def raise_floor(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> None:
     """Raise the floor of a queue if it can be raised by now, and propose the next one; see `raised`."""
-    floor = _step(connection, queue_id, claimed)
-    if floor is not None and floor.proposed is not None and floor.known_from is None:
-        # The proposal is committed now.
-        _step(connection, queue_id, claimed)
+    with suppress(LockNotAvailable):
+        floor = _step(connection, queue_id, claimed)
+        if floor is not None and floor.proposed is not None and floor.known_from is None:
+            _note(connection, queue_id, floor)
 
 
 def _step(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> Floor | None:
-    """Take one step in a transaction; returns the floor after it, or None if the queue is gone."""
+    """Take the first or the third step; returns the floor as it is committed then, or None if the queue is gone."""
     with connection.transaction():
+        connection.execute(_BEGUN)
         row = connection.execute(_FLOOR, [queue_id]).fetchone()
         if row is None:
             return None
-        before = Floor((row[0], row[1]), _rank(row[2], row[3]), row[4])
+        before = Floor((row[0], row[1]), _rank(row[2], row[3]), row[4], row[5])
         ((oldest, number, *first),) = connection.execute(_SEEN, [queue_id, *before.at]).fetchall()
         after = raised(before, Seen(oldest, number, _rank(*first)), claimed)
         if after != before:
             proposed = after.proposed or (None, None)
-            connection.execute(_RAISE, [*after.at, *proposed, after.known_from, queue_id])
+            connection.execute(_RAISE, [*after.at, *proposed, after.proposed_by, after.known_from, queue_id])
         return after
+
+
+def _note(connection: "Connection[Row]", queue_id: int, floor: Floor) -> None:
+    """Take the second step, for a proposal that is committed, unless there is another one by now."""
+    with connection.transaction():
+        connection.execute(_BEGUN)
+        ((number,),) = connection.execute(_NUMBER).fetchall()
+        connection.execute(_NOTE, [number, queue_id, floor.proposed_by])
 
 
 def _rank(inv_prio: int | None, arrival: int | None) -> RowRank | None:
@@ -162,7 +187,7 @@ class Floors:
         if now < self._next:
             return []
         self._next = now + self.pause
-        worth = [(queue_id, last) for queue_id, (jobs, last) in [*self._claimed.items()] if jobs >= self.worth]
+        worth = [(queue_id, last) for queue_id, (jobs, last) in self._claimed.copy().items() if jobs >= self.worth]
         for queue_id, _ in worth:
             self._claimed.pop(queue_id, None)
         return worth

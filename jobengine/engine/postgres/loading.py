@@ -21,7 +21,7 @@ from .beginning import Now, now_of, queues_read
 from .connection import Row, Statement, together
 from .pages import PageRows, find_page
 from .profile import Profile
-from .rows import PLACES, Known, RowRank, Rows
+from .rows import NO_FLOOR, PLACES, Known, RowRank, Rows
 from .statements import Claiming
 
 __all__ = ["Loaded", "Redo", "begin_and_load", "load", "load_due"]
@@ -284,14 +284,16 @@ class _Loading:
                 self.loaded.passed_over.add(self._names[claiming.queue_id])
             elif answer:
                 self._take_jobs(answer)
-                self._note_claimed(answer)
+                if self.loaded.locked:
+                    self._note_claimed(answer)
 
         return _Query(statements.claim(claiming, locks=self.loaded.locked), take)
 
     def _note_claimed(self, answer: list[Row]) -> None:
         queue_id, uid = answer[-1][:2]
         spec = self._jobs[self._names[queue_id]][uid].spec
-        self.loaded.claimed[queue_id] = (len(answer), (~spec.priority, spec.arrival))
+        jobs, last = self.loaded.claimed.get(queue_id, (0, NO_FLOOR))
+        self.loaded.claimed[queue_id] = (jobs + len(answer), max(last, (~spec.priority, spec.arrival)))
 
     def _take_jobs(self, answer: list[Row]) -> None:
         for queue_id, rows in groupby(answer, _first):

@@ -43,7 +43,13 @@ class Profile:
         return replace(statement, text=_LOCKS.sub("", statement.text))
 
 
-LOCKING: Final = Profile(begin="BEGIN", locks=True, notifies=True, arrival=f"SELECT nextval('batch') << {ARRIVALS}")
+LOCKING: Final = Profile(
+    # Also where the database has another default: each statement must see what is committed when it begins.
+    begin="BEGIN ISOLATION LEVEL READ COMMITTED",
+    locks=True,
+    notifies=True,
+    arrival=f"SELECT nextval('batch') << {ARRIVALS}",
+)
 #: Arrivals go by the clock, as a sequence would be one row for all machines: microseconds, until the year 2112, and a
 #: random number, so that batches of the same microsecond hardly ever have the same arrivals.
 OPTIMISTIC: Final = Profile(

@@ -65,7 +65,7 @@ class Known:
     watched: bool
     #: Whether some of its jobs are due.
     due: bool
-    #: Whoever makes a job ready that comes before this lowers the queue's floor, or the one that is proposed.
+    #: The floor that is proposed, or else the floor; see floors.py.
     floor: RowRank = NO_FLOOR
 
 

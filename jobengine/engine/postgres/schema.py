@@ -56,7 +56,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # See floors.py.
         f"ALTER TABLE queue ADD COLUMN floor_prio bigint NOT NULL DEFAULT {NO_FLOOR[0]}, "
         f"ADD COLUMN floor_arrival bigint NOT NULL DEFAULT {NO_FLOOR[1]}, "
-        "ADD COLUMN proposed_prio bigint, ADD COLUMN proposed_arrival bigint, ADD COLUMN known_from bigint",
+        "ADD COLUMN proposed_prio bigint, ADD COLUMN proposed_arrival bigint, ADD COLUMN proposed_by bigint, "
+        "ADD COLUMN known_from bigint",
         # Servers of version 1 make jobs ready without lowering floors. Without this table they change nothing any more.
         "ALTER TABLE lane RENAME TO last_batch",
     ),

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from itertools import chain
 from secrets import randbelow
 from threading import Lock
@@ -148,13 +149,22 @@ class Session:
 
     def sweep(self) -> Result:
         """
-        Expire what is due in all queues, up to a number of jobs and queues, and tidy up now and then.
+        Expire what is due in all queues, up to a number of jobs and queues; tidy up and raise floors now and then.
 
         `soonest` is when the next job is due, unless jobs have expired: then more of their queues may be.
 
         Raises Unavailable.
         """
-        return self.run(self._sweep)
+        result = self.run(self._sweep)
+        self._raise_floors()
+        return result
+
+    def _raise_floors(self) -> None:
+        """Raise the floors that are worth it, as far as that can be done now."""
+        due = self.floors.take(self._milliseconds()) if self.profile.locks else []
+        with suppress(Unavailable):
+            for queue_id, claimed in due:
+                self.run(partial(raise_floor, queue_id=queue_id, claimed=claimed))
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
         """Do `work` with the connection, again after a conflict or a lost connection. Raises Unavailable."""
@@ -322,9 +332,6 @@ class Session:
         if self.steady() >= self._tidy_at:
             self._tidy_at = self.steady() + (0 if self._tidying.tidy(connection, result.now.wall) else _TIDY)
             self.totals.oldest_snapshot = oldest_snapshot(connection)
-        if self.profile.locks:
-            for queue_id, claimed in self.floors.take(self._milliseconds()):
-                raise_floor(connection, queue_id, claimed)
         soonest = [one for one in (result.soonest, now.soonest) if one is not None]
         return evolve(result, soonest=min(soonest, default=None))
 
