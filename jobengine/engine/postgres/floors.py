@@ -5,15 +5,16 @@ Until PostgreSQL vacuums, its indexes have entries of all jobs that went through
 past them.
 
 A transaction that makes a job ready whose place is before the floor also lowers the floor. So in any snapshot the floor
-is right, and a claim reads both in one statement.
+is right, and one statement reads the floor and the jobs from there on.
 
 A floor is raised in three steps, each a transaction of its own:
 
-1. A new floor is proposed. From now on, a job whose place is before the proposal lowers it, too.
-2. A transaction that begins after that notes its number. All that write with a higher number know of the proposal: they
-   get their number before they read the queue.
-3. Once all transactions with lower numbers have ended, the proposal becomes the floor, or the first ready job does if
-   it comes before that.
+1. A new floor is proposed. Transactions that know of the proposal, and make a job ready whose place is before it, lower
+   it.
+2. Then a new transaction notes its own number. All transactions with a higher number know of the proposal: those that
+   write get their number before they read the queue, or lower both floors without reading it first (see `lowered`).
+3. Once all transactions with lower numbers have ended, the proposal becomes the floor; or the first ready job does, if
+   that job comes before the proposal.
 """
 
 from collections.abc import Iterable
@@ -35,19 +36,19 @@ _LOWERED: Final[LiteralString] = (
     "{which}_arrival = CASE WHEN (n.prio, n.arrival) < ({which}_prio, {which}_arrival) THEN n.arrival "
     "ELSE {which}_arrival END"
 )
-#: For a proposal, to lock the row would be enough. But then each later batch with such a job would have to lock it.
+#: A proposal need not be lowered: to lock the row is enough. But then each later batch with such a job would lock it.
 _LOWER_BOTH: Final[LiteralString] = (
     "UPDATE queue SET {floor}, {proposed} FROM (SELECT %s AS prio, %s AS arrival) n WHERE id = %s AND "
     "((n.prio, n.arrival) < (floor_prio, floor_arrival) OR (n.prio, n.arrival) < (proposed_prio, proposed_arrival))"
 )
 _LOWER: Final = _LOWER_BOTH.format(floor=_LOWERED.format(which="floor"), proposed=_LOWERED.format(which="proposed"))
-#: Other batches hold the row's lock until they are committed. Not to wait for long: a later time will do.
+#: Batches that have locked the row hold it until they are committed. This does not wait for them long: it comes again.
 _BEGUN: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'"
 _FLOOR: Final[LiteralString] = (
     "SELECT floor_prio, floor_arrival, proposed_prio, proposed_arrival, proposed_by, known_from FROM queue "
     "WHERE id = %s FOR UPDATE"
 )
-#: Sent once the queue's row is locked: its snapshot has all that was committed until then.
+#: Sent after the queue's row is locked, so its snapshot has all that was committed until then.
 _SEEN: Final[LiteralString] = (
     "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id()::text::bigint, "
     "j.inv_prio, j.arrival "
@@ -58,7 +59,7 @@ _RAISE: Final[LiteralString] = (
     "UPDATE queue SET floor_prio = %s, floor_arrival = %s, proposed_prio = %s, proposed_arrival = %s, "
     "proposed_by = %s, known_from = %s WHERE id = %s"
 )
-#: A transaction gets its number when it asks for it, before it may have to wait for a lock.
+#: Asked for alone, in a new transaction: one that waits for the row may have got its number before the proposal.
 _NUMBER: Final[LiteralString] = "SELECT pg_current_xact_id()::text::bigint"
 _NOTE: Final[LiteralString] = (
     "UPDATE queue SET known_from = %s WHERE id = %s AND proposed_by = %s AND known_from IS NULL"
@@ -73,7 +74,7 @@ class Floor:
     proposed: RowRank | None = None
     #: The number of the transaction that proposed it.
     proposed_by: int | None = None
-    #: All transactions with higher numbers know of the proposal; None: that is not noted yet.
+    #: All transactions with higher numbers know of the proposal; None if no such number is noted yet.
     known_from: int | None = None
 
 
@@ -95,7 +96,8 @@ def raised(floor: Floor, seen: Seen, claimed: RowRank) -> Floor:
     if floor.known_from is None:
         return floor
     if floor.known_from > seen.number:
-        # In a database that was restored, numbers begin anew. It does no harm to note one again.
+        # The database was restored, and its numbers began anew; or another has noted one while this waited for the row.
+        # It does no harm to note a new number.
         return evolve(floor, known_from=None)
     if seen.oldest < floor.known_from:
         return floor
@@ -168,7 +170,7 @@ def _becomes_ready(change: Change) -> bool:
 class Floors:
     """Says which floors are worth raising: lanes note what they claim."""
 
-    #: The jobs that are claimed from a queue until its floor is raised: to walk past fewer costs less than that.
+    #: How many jobs are claimed from a queue until its floor is raised. Walking past fewer costs less than raising it.
     worth: int = 2_000
     #: Milliseconds between two times of raising floors.
     pause: int = 1_000
@@ -178,7 +180,7 @@ class Floors:
     _next: int = field(default=0, init=False)
 
     def note(self, queue_id: int, jobs: int, last: RowRank) -> None:
-        """Some jobs were claimed; called by any thread: to miss some of them now and then does no harm."""
+        """Some jobs were claimed. Any thread may call this; now and then it misses some of them, which does no harm."""
         before, _ = self._claimed.get(queue_id, (0, last))
         keep(self._claimed, queue_id, (before + jobs, last))
 
