@@ -4,7 +4,9 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from select import select
 
 import pytest
 from attrs import frozen
@@ -173,16 +175,22 @@ def test_the_worker_in_a_shell_ends_jobs_as_the_page_says(server: Daemon, mail: 
 
 
 def _lose_a_request(port: int, text: bytes) -> None:
-    """Take the next connection to this port, and close it without an answer when it has sent the text."""
-    with socket.create_server(("127.0.0.1", port)) as listener:
-        listener.settimeout(DEADLINE)
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(DEADLINE)
-            sent = b""
-            while text not in sent:
-                sent += (data := connection.recv(65536))
-                assert data
+    """Take connections to this port until one has sent the text, and close all of them without an answer."""
+    sent: dict[socket.socket, bytes] = {}
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        while not any(text in its for its in sent.values()):
+            # The worker may ask for its next job on one of them.
+            ready, _, _ = select([listener, *sent], [], [], DEADLINE)
+            assert ready, "nothing was sent"
+            for one in ready:
+                if one is listener:
+                    connection, _ = listener.accept()
+                    sent[stack.enter_context(connection)] = b""
+                elif data := one.recv(65536):
+                    sent[one] += data
+                else:
+                    del sent[one]
 
 
 def _finished(mail: client.Queue, job: client.Job) -> client.Job:
