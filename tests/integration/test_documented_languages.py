@@ -1,6 +1,7 @@
 """The workers in a shell, in Node and in Go on the page about workers, run as a reader would run them."""
 
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -175,22 +176,38 @@ def test_the_worker_in_a_shell_ends_jobs_as_the_page_says(server: Daemon, mail: 
 
 
 def _lose_a_request(port: int, text: bytes) -> None:
-    """Take connections to this port until one has sent the text, and close all of them without an answer."""
+    """Close each connection to this port without an answer when it has sent a request, until one has sent the text."""
     sent: dict[socket.socket, bytes] = {}
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", port)))
         while not any(text in its for its in sent.values()):
             # The worker may ask for its next job on one of them.
             ready, _, _ = select([listener, *sent], [], [], DEADLINE)
-            assert ready, "nothing was sent"
+            assert ready, f"sent: {[*sent.values()]}"
             for one in ready:
                 if one is listener:
                     connection, _ = listener.accept()
                     sent[stack.enter_context(connection)] = b""
-                elif data := one.recv(65536):
-                    sent[one] += data
-                else:
+                    continue
+                data = _received(one)
+                sent[one] += data
+                if text not in sent[one] and (not data or _is_whole(sent[one])):
+                    one.close()
                     del sent[one]
+
+
+def _received(connection: socket.socket) -> bytes:
+    """What it has sent; nothing if it was closed."""
+    try:
+        return connection.recv(65536)
+    except ConnectionError:
+        return b""
+
+
+def _is_whole(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\ncontent-length: (\d+)", head)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
 
 
 def _finished(mail: client.Queue, job: client.Job) -> client.Job:
