@@ -1,72 +1,43 @@
 """Claims begin at a queue's floor, and miss no job that becomes ready before it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from threading import Thread
 from typing import Any
+from unittest.mock import Mock
 
 import psycopg
 import pytest
 from attrs import define, evolve, field
 from msgspec.structs import replace
+from psycopg import OperationalError
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
-from jobengine.engine.ids import new_uuid
+from jobengine.core.state import JobSwap
 from jobengine.engine.postgres import floors
-from jobengine.engine.postgres.asked import Task
 from jobengine.engine.postgres.beginning import begin
-from jobengine.engine.postgres.connection import Row, Statement, connected, together
+from jobengine.engine.postgres.connection import Row, connected, together
 from jobengine.engine.postgres.floors import Floors, _note, _step, lowered, raise_floor
 from jobengine.engine.postgres.rows import NO_FLOOR, RowRank
 from jobengine.engine.postgres.session import DATABASE_CLOCK, Session
-from jobengine.engine.postgres.trips import Trips
 from jobengine.engine.postgres.waiting import look
 from jobengine.engine.postgres.writing import Change
 from tests.contract.asking import KEY
-from tests.contract.postgres_world import session_on
+from tests.contract.postgres_server import WHO, Server, statements_sent
 from tests.postgres import PRETENDED, Database, Pretended, until_waiting
 
 pytestmark = pytest.mark.slow
 
-WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 #: The first time a floor is proposed, the second time it is raised.
 TIMES = 2
-
-
-@define
-class _Server:
-    """A session, and what happens as soon as it has loaded what it needs to add a job."""
-
-    session: Session = field(init=False)
-    meanwhile: Callable[[], object] = int
-
-    def new_id(self) -> str:
-        happens, self.meanwhile = self.meanwhile, int
-        happens()
-        return new_uuid()
-
-    def ask(self, *tasks: Task) -> list[Any]:
-        return [outcome.get() for outcome in self.session.carry_out(tasks).outcomes]
-
-    def add(self, number: int = 1, *, delay: int = 0, **spec: Any) -> list[str]:
-        jobs = tuple(c.NewJob(content=b"{}", delay_seconds=delay, **spec) for _ in range(number))
-        (added,) = self.ask(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults()))
-        return [one.job.spec.uid for one in added]
-
-    def claim(self, count: int = 1) -> list[str]:
-        (claimed,) = self.ask(c.Claims(queues=("q",), access_key=KEY, count=count))
-        return [one.job.spec.uid for one in claimed.jobs]
-
-    def put_back(self, uid: str) -> None:
-        self.ask(c.UpdateJobs(**WHO, updates=(c.JobUpdate(uid=uid, changes=c.Changes(state=State.QUEUED)),)))
 
 
 @define
 class _Two:
     """Two servers, and the time of their database."""
 
-    one: _Server
-    other: _Server
+    one: Server
+    other: Server
     url: str
     time: Pretended
 
@@ -80,6 +51,10 @@ class _Two:
                 raise_floor(connection, _queue_id(connection), (last[0], last[1]) if last else NO_FLOOR)
             (prio, arrival) = connection.execute("SELECT floor_prio, floor_arrival FROM queue").fetchall()[0]
             return prio, arrival
+
+
+def _put_back(server: Server, uid: str) -> None:
+    server.ask(c.UpdateJobs(**WHO, updates=(c.JobUpdate(uid=uid, changes=c.Changes(state=State.QUEUED)),)))
 
 
 def _queue_id(connection: "psycopg.Connection[Row]") -> int:
@@ -102,9 +77,7 @@ def two(database: Database) -> Iterator[_Two]:
     database.clear()
     time = Pretended(database.url)
     time.tell(1_000)
-    servers = _Server(), _Server()
-    for server in servers:
-        server.session = session_on(database.url, new_id=server.new_id, clock=PRETENDED)
+    servers = Server.on(database.url, clock=PRETENDED), Server.on(database.url, clock=PRETENDED)
     servers[0].ask(c.CreateQueue(**WHO))
     yield _Two(*servers, database.url, time)
     for server in servers:
@@ -117,7 +90,7 @@ def test_claims_raise_the_floor_and_begin_there(two: _Two) -> None:
     session.floors = Floors(worth=1, pause=0)
     uids = two.one.add(20)
     for count in range(TIMES):
-        assert two.one.claim(4) == uids[4 * count : 4 * count + 4]
+        assert two.one.claim(count=4) == uids[4 * count : 4 * count + 4]
         session.sweep()
     with psycopg.connect(two.url) as connection:
         before = connection.execute(
@@ -126,7 +99,7 @@ def test_claims_raise_the_floor_and_begin_there(two: _Two) -> None:
         ).fetchone()
     # It was proposed after the first claim.
     assert before == (4,)
-    assert two.other.claim(20) == uids[4 * TIMES :]
+    assert two.other.claim(count=20) == uids[4 * TIMES :]
 
 
 def test_a_job_of_higher_priority_that_another_server_adds_comes_first(two: _Two) -> None:
@@ -139,10 +112,10 @@ def test_a_job_of_higher_priority_that_another_server_adds_comes_first(two: _Two
 
 def test_a_job_that_another_server_puts_back_comes_first(two: _Two) -> None:
     uids = two.one.add(3)
-    two.one.claim(2)
+    two.one.claim(count=2)
     assert two.raise_floor() > NO_FLOOR
-    two.other.put_back(uids[0])
-    assert two.one.claim(2) == [uids[0], uids[2]]
+    _put_back(two.other, uids[0])
+    assert two.one.claim(count=2) == [uids[0], uids[2]]
 
 
 def test_a_job_whose_priority_is_changed_comes_at_its_new_place(two: _Two) -> None:
@@ -150,17 +123,17 @@ def test_a_job_whose_priority_is_changed_comes_at_its_new_place(two: _Two) -> No
     two.one.claim()
     two.raise_floor()
     two.other.ask(c.UpdateJob(**WHO, uid=uids[2], changes=c.Changes(priority=1)))
-    assert two.one.claim(2) == [uids[2], uids[1]]
+    assert two.one.claim(count=2) == [uids[2], uids[1]]
 
 
 def test_a_job_whose_delay_is_over_comes_at_its_place(two: _Two) -> None:
-    delayed = two.one.add(delay=60)
+    delayed = two.one.add(delay_seconds=60)
     uids = two.one.add(2)
     two.one.claim()
     assert two.raise_floor() > NO_FLOOR
     two.time.tell(1_061)
     two.other.session.sweep()
-    assert two.one.claim(2) == [*delayed, uids[1]]
+    assert two.one.claim(count=2) == [*delayed, uids[1]]
 
 
 @pytest.mark.parametrize("times", range(TIMES + 1))
@@ -173,13 +146,13 @@ def test_a_job_that_is_being_added_while_the_floor_is_raised_is_claimed(two: _Tw
 
     def meanwhile() -> None:
         others.extend(two.other.add(2))
-        two.other.claim(2)
+        two.other.claim(count=2)
         two.raise_floor(2 * TIMES)
 
     two.one.meanwhile = meanwhile
     added = two.one.add()
     two.raise_floor(2 * TIMES)
-    assert two.other.claim(9) == [*added, others[1]]
+    assert two.other.claim(count=9) == [*added, others[1]]
 
 
 def test_a_transaction_that_began_just_before_the_proposal_was_committed_is_waited_for(two: _Two) -> None:
@@ -213,7 +186,7 @@ def test_a_job_that_is_being_added_before_the_proposal_that_is_raised_meanwhile_
 def test_a_job_whose_delay_ends_while_the_floor_is_raised_is_claimed(
     two: _Two, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    delayed = two.one.add(delay=60)
+    delayed = two.one.add(delay_seconds=60)
     uids = two.one.add(3)
     two.one.claim()
     two.raise_floor(times)
@@ -227,7 +200,7 @@ def test_a_job_whose_delay_ends_while_the_floor_is_raised_is_claimed(
 
     monkeypatch.setattr(Session, "_expire", slowly)
     two.other.session.sweep()
-    assert two.one.claim(9) == [*delayed, *uids[1:]]
+    assert two.one.claim(count=9) == [*delayed, *uids[1:]]
 
 
 def test_a_floor_is_not_raised_while_a_transaction_lowers_its_proposal(two: _Two) -> None:
@@ -333,14 +306,35 @@ def test_jobs_of_several_priorities_that_are_added_at_once_lower_the_floor_to_th
     assert two.raise_floor() > NO_FLOOR
     jobs = tuple(c.NewJob(content=b"{}", priority=priority) for priority in (1, 3, 2))
     (added,) = two.other.ask(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults()))
-    assert two.one.claim(3) == [added[at].job.spec.uid for at in (1, 2, 0)]
+    assert two.one.claim(count=3) == [added[at].job.spec.uid for at in (1, 2, 0)]
+
+
+def test_the_floor_of_a_queue_that_is_gone_is_left_alone(two: _Two) -> None:
+    with connected(two.url) as connection:
+        queue_id = _queue_id(connection)
+        two.one.ask(c.DeleteQueue(**WHO))
+        raise_floor(connection, queue_id, NO_FLOOR)
+
+
+def test_a_sweep_that_can_not_raise_floors_tells_what_has_expired(two: _Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    two.one.session.floors = two.other.session.floors = Floors(worth=1, pause=0)
+    two.one.add()
+    two.one.claim()
+    (delayed,) = two.one.add(delay_seconds=60)
+    two.time.tell(1_061)
+    fails = Mock(side_effect=OperationalError)
+    monkeypatch.setattr("jobengine.engine.postgres.session.raise_floor", fails)
+    (swap,) = two.other.session.sweep().swaps
+    assert isinstance(swap, JobSwap)
+    assert swap.uid == delayed
+    assert fails.called
 
 
 def test_a_tagged_job_that_another_server_puts_back_is_claimed_by_its_tag_and_seen_by_those_who_wait(two: _Two) -> None:
     uids = two.one.add(2, tags=("t",))
-    two.one.claim(2)
+    two.one.claim(count=2)
     assert two.raise_floor() > NO_FLOOR
-    two.other.put_back(uids[0])
+    _put_back(two.other, uids[0])
     assert _is_ready(two)
     tagged = c.Claims(queues=("q",), access_key=KEY, count=2, tags=("t",))
     (claimed,) = two.one.ask(tagged)
@@ -359,21 +353,13 @@ def test_jobs_of_one_priority_lower_no_floor_and_a_batch_has_its_number_before_i
     two.one.add(2)
     two.one.claim()
     assert two.raise_floor() > NO_FLOOR
-    texts: list[str] = []
-    make = Trips.make
-
-    def note(trips: Trips, statements: Iterable[Statement], sent: Callable[[], None]) -> list[list[Row]]:
-        made = list(statements)
-        texts.extend(one.text for one in made)
-        return make(trips, made, sent)
-
-    monkeypatch.setattr(Trips, "make", note)
+    sent = statements_sent(monkeypatch)
     # The first batch of a server does not know the queue yet.
     for server in (two.other, two.other, two.one):
-        texts.clear()
+        sent.clear()
         server.add()
-        numbered = [at for at, text in enumerate(texts) if text.startswith("INSERT INTO last_batch")]
-        read = [at for at, text in enumerate(texts) if "floor_prio" in text]
+        numbered = [at for at, one in enumerate(sent) if one.text.startswith("INSERT INTO last_batch")]
+        read = [at for at, one in enumerate(sent) if "floor_prio" in one.text]
         assert (len(numbered), len(read)) == (1, 1)
         assert numbered < read
 

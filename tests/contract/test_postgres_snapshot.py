@@ -1,6 +1,7 @@
 """A snapshot that is held open for long: what claims then cost, in pages, and that they get cheap again."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -8,10 +9,10 @@ from attrs import define
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
-from jobengine.engine.postgres.connection import Row, Statement, connected, together
+from jobengine.engine.postgres.connection import Statement, connected, together
 from jobengine.engine.postgres.floors import raise_floor
-from jobengine.engine.postgres.trips import Trips
 from tests.contract.asking import KEY, Asker
+from tests.contract.postgres_server import statements_sent
 from tests.contract.postgres_world import PostgresWorld
 from tests.postgres import Database
 
@@ -25,31 +26,22 @@ JOBS, TIMES = 100, 10
 class _Claims:
     """The last statement that claimed jobs."""
 
-    last: Statement | None = None
+    _sent: list[Statement]
 
     def pages(self, url: str) -> int:
         """Pages that it visits now."""
-        assert self.last is not None
+        last = [one for one in self._sent if one.text.startswith("WITH") and "SKIP LOCKED" in one.text][-1]
         with connected(url) as connection, connection.transaction(force_rollback=True):
-            explained = Statement("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + self.last.text, self.last.values)
-            ((((told,),),),) = together(connection, explained)
+            ((((told,),),),) = together(
+                connection, Statement("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + last.text, last.values)
+            )
         plan = told["Plan"]
         return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
 @pytest.fixture
 def claims(monkeypatch: pytest.MonkeyPatch) -> _Claims:
-    claims, make = _Claims(), Trips.make
-
-    def note(self: Trips, statements: Iterable[Statement], sent: Callable[[], None]) -> list[list[Row]]:
-        made = list(statements)
-        for one in made:
-            if one.text.startswith("WITH") and "SKIP LOCKED" in one.text:
-                claims.last = one
-        return make(self, made, sent)
-
-    monkeypatch.setattr(Trips, "make", note)
-    return claims
+    return _Claims(statements_sent(monkeypatch))
 
 
 @pytest.fixture
@@ -58,6 +50,24 @@ def world(database: Database, claims: _Claims) -> Iterator[PostgresWorld]:
     world = PostgresWorld(database.url)
     yield world
     world.close()
+
+
+@pytest.fixture
+def ask(world: PostgresWorld, database: Database) -> Asker:
+    """Asks about a queue through which some jobs went before the table was vacuumed."""
+    ask = Asker(world)
+    ask.create()
+    _go_through(world, ask)
+    _vacuum(database)
+    return ask
+
+
+@contextmanager
+def _snapshot_held(database: Database) -> Iterator[None]:
+    with psycopg.connect(database.url) as holder:
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT 1")
+        yield
 
 
 def _go_through(world: PostgresWorld, ask: Asker) -> None:
@@ -72,16 +82,10 @@ def _go_through(world: PostgresWorld, ask: Asker) -> None:
 
 
 def test_after_a_snapshot_was_held_open_claims_visit_as_few_pages_as_before(
-    world: PostgresWorld, database: Database, claims: _Claims
+    world: PostgresWorld, ask: Asker, database: Database, claims: _Claims
 ) -> None:
-    ask = Asker(world)
-    ask.create()
-    _go_through(world, ask)
-    _vacuum(database)
     before = claims.pages(database.url)
-    with psycopg.connect(database.url) as holder:
-        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        holder.execute("SELECT 1")
+    with _snapshot_held(database):
         during = []
         for _ in range(TIMES):
             _go_through(world, ask)
@@ -95,16 +99,10 @@ def test_after_a_snapshot_was_held_open_claims_visit_as_few_pages_as_before(
 
 
 def test_above_a_floor_claims_walk_past_nothing_while_a_snapshot_is_held_open(
-    world: PostgresWorld, database: Database, claims: _Claims
+    world: PostgresWorld, ask: Asker, database: Database, claims: _Claims
 ) -> None:
-    ask = Asker(world)
-    ask.create()
-    _go_through(world, ask)
-    _vacuum(database)
     before = claims.pages(database.url)
-    with psycopg.connect(database.url) as holder:
-        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        holder.execute("SELECT 1")
+    with _snapshot_held(database):
         for _ in range(TIMES):
             _go_through(world, ask)
             _raise_floor(database)

@@ -25,6 +25,7 @@ from attrs import define, evolve, field, frozen
 from psycopg import Connection
 from psycopg.errors import LockNotAvailable
 
+from ...core.model import Job
 from .connection import Row, Statement
 from .rows import NO_FLOOR, RowRank, keep
 from .writing import Change
@@ -153,17 +154,19 @@ def lowered(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statement
     lowest: dict[int, RowRank] = {}
     for one in changes:
         floor = one.queue.floor if is_known else None
-        if floor == NO_FLOOR or one.new is None or not _becomes_ready(one):
+        if floor == NO_FLOOR or (job := _made_ready(one)) is None:
             continue
-        rank = (~one.new.spec.priority, one.new.spec.arrival)
+        rank = (~job.spec.priority, job.spec.arrival)
         if floor is None or rank < floor:
             lowest[one.queue.id] = min(rank, lowest.get(one.queue.id, rank))
     return {queue_id: Statement(_LOWER, [*rank, queue_id]) for queue_id, rank in lowest.items()}
 
 
-def _becomes_ready(change: Change) -> bool:
+def _made_ready(change: Change) -> Job | None:
+    """The job, if it is ready now and was not, or may have been at another place."""
     old, new = change.old, change.new
-    return new is not None and new.ready and (old is None or not old.ready or old.spec is not new.spec)
+    was_there = old is not None and new is not None and old.ready and old.spec is new.spec
+    return None if new is None or not new.ready or was_there else new
 
 
 @define
