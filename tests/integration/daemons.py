@@ -223,9 +223,10 @@ class Daemon:
     @property
     def port(self) -> int:
         """Where it listens."""
-        if self._port is None:
-            self._port = int(until("it listens", self._find_port)[1])
-        return self._port
+        port = self._port
+        if port is None:
+            port = self._port = int(until("it listens", self._find_port)[1])
+        return port
 
     def client(self, **more: Any) -> Client:
         return Client(self.port, **more)
@@ -233,8 +234,7 @@ class Daemon:
     def launch(self) -> None:
         """Start its process, without waiting until it is ready."""
         self.home.mkdir(exist_ok=True)
-        self._port = None
-        self._log_begins = self.log_path.stat().st_size if self.log_path.exists() else 0
+        log_begins = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as log, open(self.home / "stderr", "wb") as errors:
             self.process = subprocess.Popen(
                 [*self.prefix, *TWISTD, *self.command, *self.options],
@@ -244,6 +244,9 @@ class Daemon:
                 stdout=log,
                 stderr=errors,
             )
+        # The port last: a thread that asks for it meanwhile looks at the new process and its log.
+        self._log_begins = log_begins
+        self._port = None
 
     def start(self) -> Self:
         """Start it; when this returns, it takes changes."""
