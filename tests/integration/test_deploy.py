@@ -125,6 +125,14 @@ def test_compose_starts_two_servers_with_few_rights_once_the_tables_are_made() -
     assert (read.database_url is not None, read.secret is not None) == (True, True)
 
 
+def test_the_user_of_the_image_may_enter_the_directory_that_its_servers_on_postgresql_start_in() -> None:
+    (user,) = re.findall("^USER (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    (home,) = re.findall("^WORKDIR (/jobengine)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    uid, gid = user.split(":")
+    for name in ("one", "two", "migrate"):
+        assert f"{home}:uid={uid},gid={gid},mode=0700" in _services()[name]["tmpfs"]
+
+
 def test_no_secret_of_the_cluster_is_in_the_environment_of_a_container() -> None:
     for name, service in _services().items():
         given = {one["source"]: one["target"] for one in service.get("secrets", ())}
