@@ -221,8 +221,12 @@ def test_the_database_is_killed_and_what_was_acknowledged_is_there_and_the_serve
         cluster.stop(signal.SIGQUIT)
         with one.client() as client:
             until("it says that it is not ready", lambda: client.ready().status == 503)
+            # Without the metrics of queues, which it can't read.
+            assert client.metric("jobengine_accepts_changes") == 0
         cluster.start()
         until("both are ready", lambda: one.is_ready() and other.is_ready())
+        with one.client() as client:
+            assert client.metric("jobengine_accepts_changes") == 1
         _progress(book)
         _judge(book, workers, other)
         assert (one.stop(), other.stop()) == (0, 0)

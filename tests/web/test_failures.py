@@ -7,7 +7,7 @@ import pytest
 from attrs import frozen
 from twisted.logger import LogEvent
 
-from jobengine.engine.door import Busy, Full, OutcomeUnknown, Readiness, Starting
+from jobengine.engine.door import Busy, Figure, FigureKind, Full, OutcomeUnknown, Readiness, Starting
 from jobengine.http.request import JobRequest
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
@@ -32,6 +32,13 @@ class _Refusing:
             raise self._error
 
         return refuse
+
+
+class _Away(_Refusing):
+    """An engine that can't reach its database, and knows it."""
+
+    async def figures(self) -> list[Figure]:
+        return [Figure(name="accepts_changes", help="", kind=FigureKind.GAUGE, value=0)]
 
 
 @frozen
@@ -132,6 +139,13 @@ def test_a_server_that_takes_no_changes_is_alive_but_not_ready_and_says_why(brok
     answer = server.call("GET", "/readyz", key=None)
     assert (answer.status, answer.json["detail"]) == (503, "no room for the database")
     assert server.call("GET", "/healthz", key=None).status == 200
+
+
+def test_metrics_do_without_those_of_queues_while_a_database_is_away(broken: Any) -> None:
+    answer = broken(_Away(Busy("the database can't be reached"))).call("GET", "/metrics", key=None)
+    assert answer.status == 200
+    assert b"jobengine_accepts_changes 0" in answer.body
+    assert b"jobengine_jobs{" not in answer.body
 
 
 @pytest.mark.parametrize(("what", "method"), [("end", "GET"), ("reply", "GET"), ("reply", "get")])

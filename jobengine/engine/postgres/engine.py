@@ -183,17 +183,19 @@ class PostgresEngine:
 
     async def readiness(self) -> Readiness:
         """See Engine."""
-        # The sweeper connects each second, even without requests: a proxy sends none to a server that is not ready.
-        is_away = self._started and bool(self._side.session.trouble)
-        reason = "the database can't be reached" if is_away else "" if self._started else "starting"
+        reason = "the database can't be reached" if self._is_away() else "" if self._started else "starting"
         return Readiness(ready=not reason, reason=reason, durability="interval" if self.interval else "commit")
 
     async def figures(self) -> Sequence[Figure]:
         """See Engine."""
         self._check_started()
-        return figures_of(
-            [lane.session.totals for lane in self._lanes], self._waiting, len(self._watches), self._wakeups
-        )
+        totals = [lane.session.totals for lane in self._lanes]
+        return figures_of(totals, self._waiting, len(self._watches), self._wakeups, is_away=self._is_away())
+
+    def _is_away(self) -> bool:
+        """Whether the database can't be reached."""
+        # The sweeper connects each second, even without requests: a proxy sends none to a server that is not ready.
+        return self._started and bool(self._side.session.trouble)
 
     # Plain questions
 

@@ -11,16 +11,17 @@ from .wakeups import WakeUps
 __all__ = ["figures_of"]
 
 _WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch events."
+_ACCEPTS: Final = "1 if changes are accepted; 0 while the database can't be reached."
 _BATCHES: Final = "Transactions that carried out what clients asked for, and the seconds that they took."
 _REDONE: Final = "Batches that were carried out again after a conflict with another connection."
-
-
 _ROUND_TRIPS: Final = "Round trips to the database."
 _SNAPSHOT: Final = "Seconds for which the oldest snapshot of the database has been open, looked up every ten seconds."
 _HEARS: Final = "1 if the database's notifications are heard; 0 if not, as behind some poolers."
 
 
-def figures_of(sessions: Sequence[Totals], waiting: Waiting, watching: int, wakeups: WakeUps) -> Sequence[Figure]:
+def figures_of(
+    sessions: Sequence[Totals], waiting: Waiting, watching: int, wakeups: WakeUps, *, is_away: bool
+) -> Sequence[Figure]:
     """The figures of the engine; totals count from its start."""
     batches = sum(one.batches for one in sessions)
     listening = wakeups.listening
@@ -29,6 +30,7 @@ def figures_of(sessions: Sequence[Totals], waiting: Waiting, watching: int, wake
         _waiters("job", len(waiting.line)),
         _waiters("end", len(waiting.ends)),
         _waiters("events", watching),
+        _gauge("accepts_changes", _ACCEPTS, int(not is_away)),
         _summary("batch_tasks", "Requests in a batch.", sum(one.tasks for one in sessions), batches),
         _summary("batch_seconds", _BATCHES, sum(one.seconds for one in sessions), batches),
         _counter("batches_redone", _REDONE, sum(one.redone for one in sessions)),
