@@ -104,9 +104,9 @@ def test_a_role_needs_no_right_to_make_schemas_if_one_was_made_for_it(cluster: C
 
 def test_the_secrets_for_docker_compose_are_made_as_the_page_says(tmp_path: Path) -> None:
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
-    (code,) = blocks("docs/cluster.md", heading="## Ready-made files")
+    code, _ = blocks("docs/cluster.md", heading="## Ready-made files")
     assert code.count("up proxy") == 1
-    done = shell(code.replace("up proxy", "config --quiet"), tmp_path, {"PATH": os.environ["PATH"]})
+    done = shell("umask 077\n" + code.replace("up proxy", "config --quiet"), tmp_path, {"PATH": os.environ["PATH"]})
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     secret, url, password = (
         (tmp_path / "secrets" / name).read_text() for name in ("secret", "database-url", "database-password")
@@ -114,6 +114,8 @@ def test_the_secrets_for_docker_compose_are_made_as_the_page_says(tmp_path: Path
     assert url == f"postgresql://jobengine:{password}@postgres/jobengine\n"
     assert (len(secret), len(password)) == (45, 48)
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    # The servers' user is another one.
+    assert {one.stat().st_mode & 0o777 for one in (tmp_path / "secrets").iterdir()} == {0o644}
 
 
 def test_a_dump_is_made_and_restored_as_the_page_says_and_the_secret_opens_it(
@@ -122,8 +124,9 @@ def test_a_dump_is_made_and_restored_as_the_page_says_and_the_secret_opens_it(
     database.clear()
     one, other = _session(database.url), _session(database.url)
     _hand_over(one, other)
-    restored = cluster.make_database("restored")
+    restored = cluster.url("restored")
     code = "\n".join(blocks("docs/cluster.md", heading="## Back up, upgrade"))
+    code = re.sub(r"postgresql://\S+/postgres", quote(cluster.url("postgres")), code)
     code = re.sub(r"postgresql://\S+/restored", quote(restored), code)
     code = re.sub(r"postgresql://\S+/jobengine", quote(database.url), code)
     done = shell(code, tmp_path, {"PATH": os.environ["PATH"]})

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
+from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.schema import opened
+from tests.postgres import Cluster
+
 from .daemons import ROOT, Client, free_port
 from .documents import at_port, blocks, shell
 from .shells import BIN
@@ -191,3 +195,15 @@ def test_the_page_names_each_of_its_sections() -> None:
     listed = re.findall(r"^- \[(.+)\]\(#(.+)\)$", text, re.MULTILINE)
     assert [name for name, _ in listed] == re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert all(anchor == name.lower().replace(" ", "-") for name, anchor in listed)
+
+
+def test_a_host_becomes_one_of_several_on_postgresql_as_the_page_on_them_says(host: Host, cluster: Cluster) -> None:
+    url = cluster.make_database("of_hosts")
+    (host.root / "etc/jobengine/database-url").write_text(url)
+    _, code = blocks("docs/cluster.md", heading="## Ready-made files")
+    host.run(code)
+    assert host.called[-1] == "pip install --no-deps --require-hashes -r requirements-postgres.lock"
+    settings = (host.root / "etc/systemd/system/jobengine.service.d/cluster.conf").read_text()
+    assert f"LoadCredential=database-url:{host.root}/etc/jobengine/database-url" in settings
+    with connected(url) as connection:
+        opened(connection, (host.root / "etc/jobengine/secret").read_text().strip().encode())
