@@ -6,6 +6,7 @@ from threading import Thread
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from jobengine.engine.door import OutcomeUnknown, Unavailable
@@ -145,3 +146,18 @@ def _length(ask: Asker, proxy: UnixProxy, direction: str) -> int:
     proxy.cut(direction, 1 << 30)
     ask.add()
     return proxy.passed(direction, 1 << 30)
+
+
+def test_if_only_a_standby_can_be_reached_the_outcome_is_unknown_and_nothing_is_done_twice(
+    world: PostgresWorld, ask: Asker, proxy: UnixProxy
+) -> None:
+    length, jobs = _length(ask, proxy, "answer"), len(ask.jobs())
+    change = "ALTER DATABASE {} {} default_transaction_read_only"
+    name = sql.Identifier(world.control.info.dbname)
+    world.control.execute(sql.SQL(change + " = on").format(name, sql.SQL("SET")))
+    proxy.cut("answer", length - 1)
+    with pytest.raises(OutcomeUnknown):
+        ask.add()
+    assert proxy.has_cut()
+    world.control.execute(sql.SQL(change).format(name, sql.SQL("RESET")))
+    assert len(ask.jobs()) == jobs + 1

@@ -1,4 +1,4 @@
-"""Sweeps: what they read, and when they are made."""
+"""Sweeps: what they read and do, and when they are made."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from psycopg.errors import SerializationFailure
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -17,6 +18,7 @@ from jobengine.engine.postgres.beginning import Now
 from jobengine.engine.postgres.rows import Rows
 from jobengine.engine.postgres.session import Session
 from jobengine.engine.postgres.sweeper import Sweeper
+from jobengine.engine.postgres.tidying import Tidying
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on
 from tests.postgres import PRETENDED, Database, Pretended
@@ -148,3 +150,28 @@ def test_while_many_jobs_are_due_sweeps_do_not_rest(sweeps: _Sweeps) -> None:
     sweeps.jobs = 50
     sweeps.clock.pump([0.001] * 1000)
     assert sweeps.within_a_second() > 80
+
+
+# What else a sweep does
+
+
+def test_what_a_sweep_has_expired_is_told_though_tidying_up_fails(
+    session: Session, time: _Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: Tidying, _connection: object, wall: int) -> bool:
+        raise SerializationFailure
+
+    monkeypatch.setattr(Tidying, "tidy", fail)
+    time.set(10.5)
+    assert len(session.sweep().swaps) == 10
+
+
+def test_if_much_is_to_be_tidied_up_a_sweep_goes_on_with_it_for_a_while(session: Session, time: _Time) -> None:
+    def left() -> int:
+        ((left,),) = time.database.connection.execute("SELECT count(*) FROM unique_key").fetchall()
+        return int(left)
+
+    time.database.connection.execute("INSERT INTO unique_key SELECT 1, int4send(n) FROM generate_series(1, 5500) n")
+    time.set(100)
+    session.sweep()
+    assert left() == 0

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Final, LiteralString, TypeVar
 
 from attrs import define, evolve, field
-from psycopg import Connection, InterfaceError, OperationalError
+from psycopg import Connection, DatabaseError, InterfaceError, OperationalError
 from psycopg.errors import (
     DeadlockDetected,
     DiskFull,
@@ -52,8 +52,8 @@ _RETURNS, _PAUSE = 10, 0.5
 _SLICE: Final = 200
 #: The most transactions that expire jobs before a batch is carried out.
 _SLICES: Final = 10_000
-#: Seconds between two times of tidying up, if there is little to do.
-_TIDY: Final = 10
+#: Seconds between two times of tidying up, if there is little to do, and the seconds that one takes if there is much.
+_TIDY, _TIDYING = 10, 0.1
 #: Seconds for which plans are kept. One that was made for a short queue may read all of it for each job that it is
 #: about; PostgreSQL itself makes it anew when it has new statistics, which may take a minute.
 _PLANNED: Final = 1
@@ -93,7 +93,7 @@ class Totals:
 class Session:
     """Carries out tasks on a connection of its own."""
 
-    url: str
+    url: str = field(repr=False)
     #: Whether commits do not wait for the disk.
     interval: bool
     rows: Rows
@@ -156,15 +156,29 @@ class Session:
         Raises Unavailable.
         """
         result = self.run(self._sweep)
-        self._raise_floors()
+        # These are transactions of their own: if they fail, what has expired is told all the same.
+        with suppress(Unavailable):
+            self._tidy(result.now.wall)
+            self._raise_floors()
         return result
+
+    def _tidy(self, wall: int) -> None:
+        """Tidy up if it is time to."""
+        now = self.steady()
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + _TIDY
+        while self.run(partial(self._tidying.tidy, wall=wall)):
+            if self.steady() >= now + _TIDYING:
+                self._tidy_at = now
+                break
+        self.totals.oldest_snapshot = self.run(oldest_snapshot)
 
     def _raise_floors(self) -> None:
         """Raise the floors that are worth it, as far as that can be done now."""
         due = self.floors.take(self._milliseconds()) if self.profile.locks else []
-        with suppress(Unavailable):
-            for queue_id, claimed in due:
-                self.run(partial(raise_floor, queue_id=queue_id, claimed=claimed))
+        for queue_id, claimed in due:
+            self.run(partial(raise_floor, queue_id=queue_id, claimed=claimed))
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
         """Do `work` with the connection, again after a conflict or a lost connection. Raises Unavailable."""
@@ -232,7 +246,9 @@ class Session:
                 return row is not None and row[0] == self._batch
             except (OperationalError, InterfaceError):
                 self.close()
-            except Unavailable:
+            except (Unavailable, DatabaseError):
+                # DatabaseError: as by a standby, which takes no changes, before the new primary is found.
+                self.close()
                 time.sleep(_PAUSE)
         raise OutcomeUnknown(
             "The database was lost while a change was under way, which may or may not be there. Look before you "
@@ -329,9 +345,6 @@ class Session:
     def _sweep(self, connection: "Connection[Row]") -> Result:
         now = self._look(connection)
         result = self._expire(connection, now)
-        if self.steady() >= self._tidy_at:
-            self._tidy_at = self.steady() + (0 if self._tidying.tidy(connection, result.now.wall) else _TIDY)
-            self.totals.oldest_snapshot = oldest_snapshot(connection)
         soonest = [one for one in (result.soonest, now.soonest) if one is not None]
         return evolve(result, soonest=min(soonest, default=None))
 
