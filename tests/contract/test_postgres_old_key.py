@@ -1,12 +1,19 @@
-"""A batch is loaded before the time is known; a key that has run out by then is refused all the same."""
+"""Keys of a queue that are not its own for good: an old one that runs out, and one of the Go version."""
 
 from collections.abc import Iterator
+from hashlib import sha512
 
 import pytest
+from attrs import evolve
 
-from jobengine.core.errors import AccessDenied
+from jobengine.core.access import digest_of_sha512
+from jobengine.core.commands import ChangeQueue, DeleteQueue
+from jobengine.core.errors import AccessDenied, QueueNotFound
+from jobengine.engine.postgres.rows import Rows
+from jobengine.engine.postgres.schema import opened
 from tests.contract.asking import KEY, Asker
 from tests.contract.postgres_world import PostgresWorld
+from tests.doubles import SECRET
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
@@ -32,3 +39,23 @@ def test_an_old_key_opens_a_queue_that_is_known_until_its_time_has_passed(world:
         with pytest.raises(AccessDenied):
             ask.add(key=KEY)
         ask.add(key=b"new")
+
+
+def _have_the_key_of_go(world: PostgresWorld) -> None:
+    """Give the queue the digest that it has after an import from the Go version."""
+    rows = Rows(opened(world.control, SECRET))
+    ((number, rev, sealed),) = world.control.execute("SELECT id, rev, sealed FROM queue").fetchall()
+    queue = rows.queue(number, rev, sealed)
+    queue = evolve(queue, digest=digest_of_sha512(sha512(KEY).hexdigest(), queue.salt))
+    world.control.execute("UPDATE queue SET rev = rev + 1, sealed = %s", [rows.sealed_queue(queue)])
+
+
+def test_a_key_of_the_go_version_may_be_used_first_to_change_or_delete_the_queue(world: PostgresWorld) -> None:
+    ask = Asker(world)
+    ask.create()
+    _have_the_key_of_go(world)
+    assert ask.ask(ChangeQueue, paused=True).paused
+    _have_the_key_of_go(world)
+    ask.ask(DeleteQueue)
+    with pytest.raises(QueueNotFound):
+        ask.jobs()

@@ -86,10 +86,15 @@ class Batch:
         return self.loaded.now
 
     def decide(self) -> None:
-        """Expire, then decide the tasks in order; each sees the changes of those before it."""
+        """Expire, then decide the tasks in order, or the first of them; each sees the changes of those before it."""
         self._expire()
-        self._outcomes = [self._outcome(one) for one in self.loaded.asked]
-        self._of_queues = [fact for fact in self._facts if type(fact) in _OF_QUEUES]
+        for one in self.loaded.asked:
+            outcome = self._outcome(one)
+            if self._outcomes and self._lacks_jobs(one.task, outcome):
+                # It and those after it are for the next batch.
+                break
+            self._outcomes.append(outcome)
+        self._of_queues = _last_of_each_queue([fact for fact in self._facts if type(fact) in _OF_QUEUES])
         self._writing = Writing(self.rows, changes_of(self._jobs(), self._now.known))
         self._last = self._made_last()
 
@@ -134,10 +139,12 @@ class Batch:
         return Done(answer, changed=len(self._facts) > before, passed_over=self._has_passed_over(one.task, answer))
 
     def _has_passed_over(self, task: Task, answer: object) -> bool:
-        is_empty = (
-            isinstance(task, c.Claims) and not task.updates and isinstance(answer, c.ClaimResult) and not answer.jobs
-        )
-        return is_empty and not self.loaded.passed_over.isdisjoint(task.queue_names)
+        return not self.loaded.passed_over.isdisjoint(task.queue_names) and _is_empty_claim(task, answer)
+
+    def _lacks_jobs(self, task: Task, outcome: Outcome[Any]) -> bool:
+        """Whether a claim got nothing because those before it have got all that was loaded."""
+        is_cut = not self.loaded.cut.isdisjoint(task.queue_names)
+        return is_cut and isinstance(outcome, Done) and _is_empty_claim(task, outcome.answer)
 
     def _answer(self, one: Asked) -> object:
         if isinstance(one.task, c.Claims):
@@ -208,6 +215,26 @@ class Batch:
             Statement(_NUMBER, [count, known.id]),
             Statement(_EVENT, [count, self._now.wall, sealed, known.id]),
         ]
+
+
+def _last_of_each_queue(facts: Sequence[Fact]) -> list[Fact]:
+    """Without the changes of a queue that are followed by others: its row is written once."""
+    changed, kept = set[str](), list[Fact]()
+    for fact in reversed(facts):
+        match fact:
+            case QueueChanged(queue) if queue.name in changed:
+                continue
+            case QueueChanged(queue):
+                changed.add(queue.name)
+            case QueueDeleted(name):
+                changed.add(name)
+        kept.append(fact)
+    return kept[::-1]
+
+
+def _is_empty_claim(task: Task, answer: object) -> bool:
+    """Whether it is the answer to a claim without updates, and has no jobs."""
+    return isinstance(task, c.Claims) and not task.updates and isinstance(answer, c.ClaimResult) and not answer.jobs
 
 
 def _records(swaps: Iterator[JobSwap]) -> list[EventRecord]:

@@ -13,8 +13,10 @@ from typing import Any, Final
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..door import Unavailable
 from ..outcome import Outcome
 from ..threads import Thread
 from .asked import Task, is_batched, weight_of
@@ -97,6 +99,7 @@ class Lane:
     _runs: bool = field(default=False, init=False)
     #: What the last batch has left undone.
     _rest: list[_Waiting] = field(factory=list, init=False)
+    _log: Logger = field(factory=Logger, init=False)
 
     def ask(self, task: Task) -> "Deferred[Outcome[Any]]":
         """Carry out a task, unless the Deferred is cancelled before it begins."""
@@ -135,12 +138,18 @@ class Lane:
             return batch
         room = _MOST
         while room > 0 and (backlog := self._next_backlog()):
-            task = backlog[0].task
-            if batch and (not is_batched(task) or self.waits_behind(task)):
+            if batch and self._begins_another(backlog[0]):
                 break
+            task = backlog[0].task
             batch.append(backlog.popleft())
             room = room - weight_of(task) if is_batched(task) else 0
         return batch
+
+    def _begins_another(self, waiting: _Waiting) -> bool:
+        """Whether a task must not be in the same batch as those before it."""
+        # What comes first is for the waiters themselves.
+        is_first = waiting.number == 0
+        return not is_batched(waiting.task) or (not is_first and self.waits_behind(waiting.task))
 
     def _next_backlog(self) -> _Backlog:
         """The backlog whose first task comes next; an empty one if there is none."""
@@ -160,6 +169,8 @@ class Lane:
         self.told(result)
 
     def _fail(self, failure: Failure, batch: list[_Waiting]) -> None:
-        for one in batch:
-            if not one.done.called:
-                one.done.errback(failure)
+        left = [one for one in batch if not one.done.called]
+        for one in left:
+            one.done.errback(failure)
+        if not left and not failure.check(Unavailable):
+            self._log.failure("a batch was answered, and then waiters or other servers could not be told", failure)

@@ -65,6 +65,8 @@ class Loaded:
     page: PageRows | None = None
     #: The queues in which a claim has found no job but locked ones.
     passed_over: set[str] = field(factory=set)
+    #: The queues of which fewer jobs were loaded than claims ask for, since their contents are long.
+    cut: set[str] = field(factory=set)
     #: By queue number: how many jobs were locked for claims, and the rank of the last one.
     claimed: dict[int, tuple[int, RowRank]] = field(factory=dict)
     #: How many jobs of each queue were loaded.
@@ -284,10 +286,18 @@ class _Loading:
                 self.loaded.passed_over.add(self._names[claiming.queue_id])
             elif answer:
                 self._take_jobs(answer)
+                if len(answer) < claiming.most:
+                    self._note_cut(answer)
                 if self.loaded.locked:
                     self._note_claimed(answer)
 
         return _Query(statements.claim(claiming, locks=self.loaded.locked), take)
+
+    def _note_cut(self, answer: list[Row]) -> None:
+        name = self._names[answer[0][0]]
+        jobs = self._jobs[name]
+        if sum(jobs[row[1]].size for row in answer) > statements.CLAIMED_BYTES:
+            self.loaded.cut.add(name)
 
     def _note_claimed(self, answer: list[Row]) -> None:
         queue_id, uid = answer[-1][:2]

@@ -97,7 +97,9 @@ class Looking:
             read = read_watched(connection, rows, self._time, numbers) if numbers else None
             return look(connection, rows, names, ends), read
 
-        lane.thread(lambda: lane.session.run(work)).addCallbacks(self._seen, self._failed).addBoth(self._go_on)
+        lane.thread(lambda: lane.session.run(work)).addCallback(self._seen).addErrback(self._failed).addBoth(
+            self._go_on
+        )
 
     def _seen(self, seen: _Seen) -> None:
         found, read = seen

@@ -117,6 +117,11 @@ class Rows:
             keep(self._queues, number, kept)
         return kept[1]
 
+    def is_paused(self, number: int, rev: int) -> bool:
+        """Whether a queue is known to be paused in this revision."""
+        kept = self._queues.get(number)
+        return kept is not None and kept[0] == rev and kept[1].paused
+
     def _open_queue(self, sealed: bytes) -> Queue:
         fact = self._opened(sealed)
         if not isinstance(fact, QueueCreated):

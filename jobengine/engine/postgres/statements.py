@@ -8,7 +8,19 @@ from attrs import frozen
 from .arrays import Array, bigints, byteas, texts
 from .connection import Statement
 
-__all__ = ["LIMIT", "Claiming", "ahead", "claim", "counts", "due", "keys_locked", "named", "oldest", "sizes"]
+__all__ = [
+    "CLAIMED_BYTES",
+    "LIMIT",
+    "Claiming",
+    "ahead",
+    "claim",
+    "counts",
+    "due",
+    "keys_locked",
+    "named",
+    "oldest",
+    "sizes",
+]
 
 #: A queue's number with the uid of a job, or with a unique key, as a digest.
 Uid = tuple[int, str]
@@ -17,8 +29,8 @@ Key = tuple[int, bytes]
 #: Whoever adds jobs to a queue with a limit locks this as a unique key; the keys of jobs are never empty. The queue's
 #: row will not do: with events it is locked last, after the jobs.
 LIMIT: Final = b""
-#: Bytes of contents that are loaded for all claims with the same queue and tags; the rules hand out no more.
-_CLAIMED_BYTES: Final = 16 << 20
+#: Bytes of contents that are loaded for all claims with the same queue and tags. The rules hand out no more to one.
+CLAIMED_BYTES: Final = 16 << 20
 #: How many priorities are looked at for the oldest job; see QueueTable.oldest_ready.
 _PRIORITIES: Final = 100
 
@@ -131,7 +143,7 @@ def claim(claiming: Claiming, *, locks: bool) -> Statement:
     most: LiteralString = _MOST if claiming.uids else "%s"
     others = [texts(claiming.uids), queue_id] if claiming.uids else []
     text = _CLAIM.format(source=source, order=order, most=most, lock=_LOCKED + " SKIP LOCKED" if locks else "")
-    return Statement(text, [*values, wall, claiming.most, *others, _CLAIMED_BYTES, *values, wall])
+    return Statement(text, [*values, wall, claiming.most, *others, CLAIMED_BYTES, *values, wall])
 
 
 def sizes(queue_ids: Sequence[int]) -> Statement:

@@ -79,7 +79,7 @@ class Sweeper:
     def _begin(self) -> None:
         self._noted = None
         self._began = self.clock.seconds()
-        self.sweep().addCallbacks(self._swept, self._failed).addBoth(self._go_on)
+        self.sweep().addCallback(self._swept).addErrback(self._failed).addBoth(self._go_on)
 
     def _swept(self, result: Result) -> None:
         now = self.clock.seconds()

@@ -52,7 +52,7 @@ class Found:
 
     #: The number and revision of each queue that is there, by name.
     revisions: dict[str, tuple[int, int]] = field(factory=dict)
-    #: The names of queues with jobs that can be claimed.
+    #: The names of queues with jobs that can be claimed, without those that are known to be paused.
     ready: set[str] = field(factory=set)
     #: The awaited jobs, by queue and uid, that are neither finished nor gone.
     unfinished: set[tuple[str, str]] = field(factory=set)
@@ -65,7 +65,7 @@ def look(connection: "Connection[Row]", rows: Rows, names: Sequence[str], ends: 
     for digest, number, rev, ready in connection.execute(_QUEUES, [list(digests)], binary=True):
         name = digests[digest]
         found.revisions[name] = (number, rev)
-        if ready:
+        if ready and not rows.is_paused(number, rev):
             found.ready.add(name)
     if ends:
         columns = [[rows.name(name) for name, _ in ends], [uid for _, uid in ends], FINISHED_FROM]

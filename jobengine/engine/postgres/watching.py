@@ -26,14 +26,17 @@ __all__ = ["Begun", "Read", "Watch", "Watches", "begin_watch", "read_watched"]
 _KEPT: Final = 60_000
 #: Rows that are read at a time for each watcher.
 _ROWS: Final = 100
+#: More than the number of any event.
+_MOST: Final = 1 << 63
 
-_BEGIN: Final[LiteralString] = (
+#: If it was not watched, there were changes without events: none before this one is kept.
+_WATCH: Final[LiteralString] = (
     "UPDATE queue SET watched_until = {clock} + %s, "
     "events = events + CASE WHEN watched_until < {clock} THEN 1 ELSE 0 END, "
     "events_from = CASE WHEN watched_until < {clock} THEN events + 1 ELSE events_from END "
-    "WHERE name_digest = %s RETURNING id, events, events_from"
 )
-_GO_ON: Final[LiteralString] = "UPDATE queue SET watched_until = {clock} + %s WHERE id = ANY(%s) RETURNING id"
+_BEGIN: Final[LiteralString] = _WATCH + "WHERE name_digest = %s RETURNING id, events, events_from"
+_GO_ON: Final[LiteralString] = _WATCH + "WHERE id = ANY(%s) RETURNING id, events_from"
 _READ: Final[LiteralString] = (
     "SELECT w.watch, e.last, e.number, e.at, e.sealed FROM unnest((SELECT %s), %s::bigint[], %s::bigint[]) "
     "AS w (watch, queue_id, after), LATERAL (SELECT * FROM event e WHERE e.queue_id = w.queue_id AND e.last > w.after "
@@ -72,7 +75,7 @@ class Read:
 
     #: Events for a watcher, with the number of the last one.
     events: Sequence[tuple[Watch, int, EventBatch]]
-    #: The watchers whose queue is gone.
+    #: The watchers whose queue is gone, and those that have missed events: their clients ask again, and are told so.
     ended: Sequence[Watch]
 
 
@@ -104,8 +107,9 @@ def read_watched(
         watch, after = watches[index]
         batch = _batch(rows, watch.queue_id, last, count, at, sealed)
         events.append((watch, last, EventBatch(tuple(one for one in batch if _number(one) > after))))
-    kept = {row[0] for row in there}
-    return Read(events, [watch for watch, _ in watches if watch.queue_id not in kept])
+    kept_from: dict[int, int] = dict(there)
+    ended = [watch for watch, after in watches if after < kept_from.get(watch.queue_id, _MOST)]
+    return Read(events, ended)
 
 
 def _batch(rows: Rows, queue_id: int, last: int, count: int, at: int, sealed: bytes) -> Iterator[JobEvent]:
@@ -156,9 +160,10 @@ class Watches:
         return [(watch, watch.number) for watch in self._watches]
 
     def note(self, read: Read) -> None:
-        """Hand out what was read, and end the streams of queues that are gone."""
+        """Hand out what was read, and end streams that can't go on."""
+        ended = set(map(id, read.ended))
         for watch, last, batch in read.events:
-            if last > watch.number:
+            if last > watch.number and id(watch) not in ended:
                 watch.number = last
                 watch.watcher.give([batch])
         for watch in read.ended:
