@@ -17,6 +17,8 @@ __all__ = ["Activity"]
 
 #: How many of the latest waiting times, and running times, are kept of each queue.
 _SAMPLES: Final = 1_000
+#: The most ends of delays that are kept of each queue: a job may be claimed, or removed, by another server.
+_READY: Final = 10_000
 #: The kinds of changes that are counted.
 _COUNTED: Final = ("added", "claimed", "complete", "failed", "timed_out")
 #: The counts to show for the last minute and hour.
@@ -116,6 +118,8 @@ class _QueueActivity:
         if state is QUEUED and _delayed(was) and not _delayed(standing):
             # The claim computes the waiting time from it, and drops it.
             self.ready_since[uid] = now
+            if len(self.ready_since) > _READY:
+                del self.ready_since[next(iter(self.ready_since))]
         elif self.ready_since and state is not INPROGRESS:
             self.ready_since.pop(uid, None)
         if state is was.state:

@@ -10,6 +10,7 @@ from jobengine.core.commands import ChangeQueue, DeleteQueue
 from jobengine.core.errors import QueueDraining, QueueNotFound
 from jobengine.core.model import State
 from jobengine.engine.door import Busy
+from jobengine.engine.postgres import views
 from jobengine.engine.postgres.connection import connected
 from jobengine.storage.errors import Damaged
 from tests.contract.asking import Asker
@@ -209,6 +210,23 @@ def test_a_host_that_is_not_heard_of_is_given_up_soon_unless_the_url_says_otherw
         given = connection.info.get_parameters()
         (idle,) = connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() or ()
     assert (given["keepalives_idle"], given["tcp_user_timeout"], idle) == (seconds, "25000", "1min")
+
+
+def test_options_of_the_url_hold_beside_our_own(database: Database) -> None:
+    with connected(database.url + " options='-c statement_timeout=12s'") as connection:
+        shown = [connection.execute(f"SHOW {name}").fetchone() for name in ("statement_timeout", "search_path")]
+    assert shown == [("12s",), ("jobengine",)]
+
+
+def test_a_queue_is_read_in_parts_of_as_many_bytes_as_a_page_has(
+    world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Asker(world)
+    ask.create()
+    for length in (1, 1, 30, 1, 1, 1):
+        ask.add(content=b'{"a":"%s"}' % (b"x" * length))
+    monkeypatch.setattr(views, "PAGE_BYTES", 30)
+    assert [len(part) for part in ask.read_queue(limit=2)] == [2, 1, 2, 1]
 
 
 def test_the_oldest_snapshot_that_is_open_and_round_trips_are_measured(

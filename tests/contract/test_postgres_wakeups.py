@@ -9,7 +9,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from jobengine.core.model import State
-from jobengine.engine.postgres.notices import ENDED, READY, Notices
+from jobengine.core.state import JobSwap
+from jobengine.engine.postgres.batch import Result
+from jobengine.engine.postgres.beginning import Now
+from jobengine.engine.postgres.notices import ENDED, READY, Notices, news_of
 from tests.contract.asking import Asker, Pending
 from tests.contract.postgres_world import Held, PostgresWorld
 from tests.doubles import AtOnce
@@ -247,3 +250,19 @@ def test_many_news_are_sent_in_parts_and_those_that_come_meanwhile_are_sent_next
     assert [notices.told(part, {(READY, "later")}) for part in sent[1][0]] == [{(READY, "later")}]
     sent[1][1].callback(None)
     assert notices.sent == 1
+
+
+def test_after_a_stop_nothing_is_sent_though_a_send_was_under_way() -> None:
+    clock, done = Clock(), Deferred[None]()
+    notices = Notices(clock=clock, digest=str.encode, send=lambda _said: done)
+    notices.tell({(READY, "first")})
+    clock.advance(0)
+    notices.tell({(READY, "second")})
+    notices.stop()
+    done.callback(None)
+    assert clock.getDelayedCalls() == []
+
+
+def test_of_a_job_that_expired_before_its_queue_was_deleted_there_are_news_but_no_events() -> None:
+    removed = [JobSwap("gone", "uid", None, None)]
+    assert news_of(Result(now=Now(0, 0, {}), outcomes=(), swaps=removed, soonest=None)) == {(ENDED, "gone")}

@@ -127,3 +127,13 @@ def test_notifications_that_nobody_reads_are_not_kept(connection: "psycopg.Conne
     trips.make([Statement("LISTEN things"), Statement("NOTIFY things")])
     assert trips.make([Statement("SELECT 1")]) == [[(1,)]]
     assert connection.pgconn.notifies() is None
+
+
+def test_what_was_prepared_before_an_error_is_not_prepared_again(connection: "psycopg.Connection[Row]") -> None:
+    trips = Trips(connection)
+    for _ in range(3):
+        with pytest.raises(DivisionByZero):
+            trips.make([Statement("BEGIN"), Statement("SELECT 1 / %s", [0]), Statement("SELECT 7")])
+        trips.make([Statement("ROLLBACK")])
+    (prepared,) = _driver(connection, "SELECT count(*) FROM pg_prepared_statements WHERE statement <> 'SELECT 7'", [])
+    assert prepared == (3,)

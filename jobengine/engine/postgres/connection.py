@@ -112,8 +112,10 @@ def _patient(url: str) -> str:
 
 
 def _connected(url: str, options: str) -> _Counted:
+    # The URL may have some of its own, as Neon needs them.
+    its = conninfo_to_dict(url).get("options") or ""
     try:
-        return _Counted.connect(url, autocommit=True, options=options)
+        return _Counted.connect(url, autocommit=True, options=f"{its} {options}".lstrip())
     except OperationalError as error:
         # What pgbouncer says of options that it does not know.
         if "startup parameter" not in str(error):

@@ -346,10 +346,10 @@ class PostgresEngine:
         return self._pages(command)
 
     async def _pages(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
-        view = await self._run(lambda connection: view_of(connection, self._rows, command.queue))
-        for start in range(0, len(view.uids), command.limit):
-            part = partial(jobs_of, rows=self._rows, time=self.time, view=view, command=command, start=start)
-            jobs = await self._run(part)
+        view = await self._run(lambda connection: view_of(connection, self._rows, command))
+        read = partial(jobs_of, rows=self._rows, time=self.time, queue_id=view.queue_id, command=command)
+        for uids in view.parts:
+            jobs = await self._run(partial(read, uids=uids))
             if jobs:
                 yield shown(jobs, self._ahead)
 

@@ -45,7 +45,9 @@ def news_of(result: Result) -> News:
             elif swap.queue not in ready and has_become_ready(swap.old, swap.new):
                 ready.add(swap.queue)
     queues = {swap.queue for swap in result.swaps if isinstance(swap, QueueSwap)}
-    watched = {name for name in changed if result.now.known[name].watched}
+    # Jobs may have expired in a queue that was deleted since.
+    known = result.now.known
+    watched = {name for name in changed if name in known and known[name].watched}
     kinds = ((READY, ready | queues), (ENDED, ended | queues), (EVENTS, watched | queues))
     return {(kind, name) for kind, names in kinds for name in names}
 
@@ -85,6 +87,7 @@ class Notices:
     #: Whether to send, even if there are no news.
     _wanted: bool = field(default=False, init=False)
     _under_way: bool = field(default=False, init=False)
+    _stopped: bool = field(default=False, init=False)
     _not_before: float = field(default=0, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
 
@@ -101,7 +104,7 @@ class Notices:
 
     def stop(self) -> None:
         """Send no more."""
-        self._under_way = True
+        self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
@@ -119,7 +122,7 @@ class Notices:
         return kind + self.digest(name).hex()
 
     def _set(self) -> None:
-        if self._wanted and not self._under_way and self._timer is None:
+        if self._wanted and not self._under_way and not self._stopped and self._timer is None:
             self._timer = self.clock.callLater(max(0.0, self._not_before - self.clock.seconds()), self._send)
 
     def _send(self) -> None:

@@ -10,6 +10,7 @@ from ...core.model import Recent
 from ...core.small_table import SmallTable
 from ...core.state import JobSwap, QueueSwap, by_queue
 from .batch import Result
+from .rows import MOST_QUEUES
 
 __all__ = ["RecentActivity"]
 
@@ -21,6 +22,8 @@ class RecentActivity:
     #: The monotonic clock, in seconds.
     _steady: Callable[[], float]
     _activity: Activity = field(factory=Activity, init=False)
+    #: The numbers of the queues that it has.
+    _ids: dict[str, int] = field(factory=dict, init=False)
     _lock: Lock = field(factory=Lock, init=False)
 
     def note(self, result: Result) -> None:
@@ -28,10 +31,20 @@ class RecentActivity:
         with self._lock:
             jobs = [one for one in result.swaps if isinstance(one, JobSwap)]
             for name, changed in by_queue(jobs):
+                self._check(name, result)
                 self._activity.note(name, changed, result.now.elapsed, self._now())
             for swap in result.swaps:
                 if isinstance(swap, QueueSwap) and isinstance(swap.old, SmallTable):
                     self._activity.forget(swap.queue)
+
+    def _check(self, name: str, result: Result) -> None:
+        """Forget a queue that was made again since, through whichever server; and all, if there are too many."""
+        known = result.now.known.get(name)
+        if known is not None and self._ids.get(name) != known.id:
+            self._activity.forget(name)
+            if len(self._ids) >= MOST_QUEUES:
+                self._activity, self._ids = Activity(), {}
+            self._ids[name] = known.id
 
     def recent(self, name: str) -> Recent:
         """See Lately."""

@@ -99,9 +99,16 @@ class Trips:
         finally:
             if pgconn.status != ConnStatus.BAD:
                 pgconn.exit_pipeline_mode()
+        ends = list(accumulate(counts))
+        # What is prepared stays so, even if its transaction is rolled back.
+        prepared = [results[end - 2] for count, end in zip(counts, ends, strict=True) if count > 1]
+        self._names |= {
+            form: name
+            for (form, name), result in zip(new.items(), prepared, strict=True)
+            if result.status == ExecStatus.COMMAND_OK
+        }
         _check(results)
-        self._names |= new
-        return [self._rows(results[end - 1]) for end in accumulate(counts)]
+        return [self._rows(results[end - 1]) for end in ends]
 
     def _send_all(self, statements: Iterable[Statement], new: dict[_Form, bytes]) -> list[int]:
         """Send statements; returns how many results each will have. If that fails, the connection is closed."""

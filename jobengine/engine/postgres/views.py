@@ -1,6 +1,6 @@
 """Reads a whole queue in parts: the jobs that it has at the beginning, each as it is when its part is read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, LiteralString
 
 from attrs import frozen
@@ -10,6 +10,7 @@ from ...core.commands import ListJobs
 from ...core.errors import QueueNotFound
 from ...core.model import Grant, Job, Role
 from ...core.needs import Needs
+from ...core.queue_table import PAGE_BYTES
 from ...core.rules import expire
 from .asked import Asked, Part
 from .beginning import begin
@@ -22,7 +23,7 @@ __all__ = ["View", "jobs_of", "view_of"]
 #: The key was checked before the view was made.
 _READS: Final = Grant(Role.VIEWER)
 _UIDS: Final[LiteralString] = (
-    "SELECT q.id, j.uid FROM queue q LEFT JOIN job j ON j.queue_id = q.id WHERE q.name_digest = %s "
+    "SELECT q.id, j.uid, j.bytes FROM queue q LEFT JOIN job j ON j.queue_id = q.id WHERE q.name_digest = %s "
     "ORDER BY j.inv_prio, j.arrival"
 )
 
@@ -33,29 +34,51 @@ class View:
 
     #: The queue's number: a queue that is deleted and made again gets another one.
     queue_id: int
-    #: In execution order.
-    uids: Sequence[str]
+    #: The uids of its jobs in execution order, in parts.
+    parts: Sequence[Sequence[str]]
 
 
-def view_of(connection: "Connection[Row]", rows: Rows, name: str) -> View:
-    """The jobs that a queue has now; raises QueueNotFound."""
-    found = connection.execute(_UIDS, [rows.name(name)], binary=True).fetchall()
+def view_of(connection: "Connection[Row]", rows: Rows, command: ListJobs) -> View:
+    """
+    The jobs that a queue has now, in parts of as many as the command asks for, or fewer if they are long.
+
+    Raises QueueNotFound.
+    """
+    found = connection.execute(_UIDS, [rows.name(command.queue)], binary=True).fetchall()
     if not found:
-        raise QueueNotFound(name)
-    return View(found[0][0], [uid for _, uid in found if uid is not None])
+        raise QueueNotFound(command.queue)
+    return View(found[0][0], list(_parts([row[1:] for row in found if row[1] is not None], command.limit)))
+
+
+def _parts(jobs: Sequence[Row], limit: int) -> Iterator[list[str]]:
+    """The uids of jobs; in each part only the last may exceed PAGE_BYTES."""
+    part, size = list[str](), 0
+    for uid, length in jobs:
+        part.append(uid)
+        size += length
+        if len(part) == limit or size > PAGE_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def jobs_of(
-    connection: "Connection[Row]", rows: Rows, time: LiteralString, view: View, command: ListJobs, start: int
+    connection: "Connection[Row]",
+    rows: Rows,
+    time: LiteralString,
+    queue_id: int,
+    uids: Sequence[str],
+    command: ListJobs,
 ) -> list[Job]:
     """
-    The jobs of a view from `start` on, as many as the command asks for, as they are now.
+    The jobs of a part as they are now.
 
     Jobs that are gone are left out; raises QueueNotFound if the queue is gone.
     """
-    name, uids = command.queue, view.uids[start : start + command.limit]
+    name = command.queue
     now = begin(connection, rows, time, [name])
-    if name not in now.known or now.known[name].id != view.queue_id:
+    if name not in now.known or now.known[name].id != queue_id:
         raise QueueNotFound(name)
     loaded = load(connection, rows, now, [Asked(command, [Part(command, _READS, Needs(uids=frozenset(uids)))])])
     connection.execute("ROLLBACK")
