@@ -17,8 +17,6 @@ __all__ = ["Activity"]
 
 #: How many of the latest waiting times, and running times, are kept of each queue.
 _SAMPLES: Final = 1_000
-#: The most ends of delays that are kept of each queue: a job may be claimed, or removed, by another server.
-_READY: Final = 10_000
 #: The kinds of changes that are counted.
 _COUNTED: Final = ("added", "claimed", "complete", "failed", "timed_out")
 #: The counts to show for the last minute and hour.
@@ -118,8 +116,6 @@ class _QueueActivity:
         if state is QUEUED and _delayed(was) and not _delayed(standing):
             # The claim computes the waiting time from it, and drops it.
             self.ready_since[uid] = now
-            if len(self.ready_since) > _READY:
-                del self.ready_since[next(iter(self.ready_since))]
         elif self.ready_since and state is not INPROGRESS:
             self.ready_since.pop(uid, None)
         if state is was.state:
@@ -148,6 +144,12 @@ class Activity:
         if activity is None:
             activity = self._queues[name] = _QueueActivity()
         activity.note(swaps, now, steady)
+
+    def forget_delays(self, name: str, most: int) -> None:
+        """Forget when the delays of a queue's jobs ended, if it has more than `most` of these times."""
+        times = self._queues[name].ready_since
+        if len(times) > most:
+            times.clear()
 
     def forget(self, name: str) -> None:
         """Drop the activity of a deleted queue."""

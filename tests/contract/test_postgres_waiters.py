@@ -7,7 +7,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults
 from jobengine.engine.postgres import statements
-from tests.contract.asking import KEY, Asker
+from tests.contract.asking import KEY, Asker, new_job
 from tests.contract.postgres_world import PostgresWorld
 from tests.postgres import Database
 
@@ -100,7 +100,53 @@ def test_a_watcher_whose_server_was_cut_off_is_told_that_events_may_be_missing(
     # Meanwhile the queue counts as not watched any more.
     world.control.execute("UPDATE queue SET watched_until = 0")
     other.add()
-    event = world.begin(anext(stream, "the end"))
+    told, end = world.begin(anext(stream)), "the end"
     world.advance(2)
-    assert event.answer == "the end"
+    assert (told.answer, ask.get(anext(stream, end))) == (None, end)
     assert ask.get(anext(ask.watch(after=last))) is None
+
+
+def test_who_waits_for_the_first_job_of_a_paused_queue_sees_it_though_another_server_has_added_it(
+    world: PostgresWorld, ask: Asker, other: Asker
+) -> None:
+    ask.reconfigure(paused=True)
+    waiting = ask.peeking()
+    world.advance(2)
+    added = other.add()
+    world.advance(2)
+    assert waiting.answer.spec == added.spec
+
+
+def test_a_claim_at_the_end_of_what_was_loaded_does_not_take_a_job_that_comes_later(
+    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [ask.add(content=b'{"long":"job"}') for _ in range(5)]
+    monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
+    claims = c.Claims(queues=("q",), access_key=KEY)
+    asked = [world.engine.claim(claims) for _ in range(3)]
+    *first, _, last = world.all_of(*asked[:2], world.engine.ask(new_job(priority=0)), asked[2])
+    assert [one.jobs[0].job.spec.uid for one in (*first, last)] == [one.spec.uid for one in jobs[:3]]
+
+
+def test_who_wants_to_see_the_first_job_after_claims_of_long_ones_sees_it(
+    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [ask.add(content=b'{"long":"job"}') for _ in range(3)]
+    monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
+    claims = [world.engine.claim(c.Claims(queues=("q",), access_key=KEY)) for _ in range(2)]
+    *_, seen = world.all_of(*claims, world.engine.peek(c.Peek(queue="q", access_key=KEY)))
+    assert seen.spec == jobs[2].spec
+
+
+def test_claims_of_other_tags_are_answered_though_long_jobs_of_some_are_left(
+    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        ask.add(content=b'{"long":"job"}')
+    monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
+    before = _batches(world)
+    kinds = [("no", "such")] * 5 + [()]
+    claims = [c.Claims(queues=("q",), access_key=KEY, tags=tags) for tags in kinds]
+    answers = world.all_of(*map(world.engine.claim, claims))
+    assert [len(one.jobs) for one in answers] == [0] * 5 + [1]
+    assert _batches(world) - before == 1

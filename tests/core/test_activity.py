@@ -1,11 +1,6 @@
 """Counts of changes age by the second and by the minute in which they were made, however often they are read."""
 
-import pytest
-from msgspec.structs import replace
-
-from jobengine.core import activity as activity_of
 from jobengine.core.activity import Activity
-from jobengine.core.model import Job
 from jobengine.core.state import JobSwap
 from tests.core.worlds import World
 
@@ -39,15 +34,3 @@ def test_reading_in_between_changes_no_count(world: World) -> None:
 def test_a_queue_without_changes_counts_nothing() -> None:
     assert set(Activity().totals("q").values()) == {0}
     assert Activity().recent("q", 0).last_minute["added"] == 0
-
-
-def test_the_ends_of_delays_are_not_kept_without_bound(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity_of, "_READY", 2)
-    activity, kept = Activity(), []
-    for _ in range(4):
-        old = world.add(delay_seconds=1)
-        ready = Job(old.spec, replace(old.standing, ready_at=0))
-        # Another server claims it.
-        activity.note("q", [JobSwap("q", old.spec.uid, old, ready)], 0, 0)
-        kept.append(old.spec.uid)
-    assert list(activity._queues["q"].ready_since) == kept[-2:]

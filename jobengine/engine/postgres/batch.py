@@ -89,11 +89,10 @@ class Batch:
         """Expire, then decide the tasks in order, or the first of them; each sees the changes of those before it."""
         self._expire()
         for one in self.loaded.asked:
-            outcome = self._outcome(one)
-            if self._outcomes and self._lacks_jobs(one.task, outcome):
+            if self._outcomes and self.loaded.cut and any(map(self.loaded.lacks_jobs, one.parts)):
                 # It and those after it are for the next batch.
                 break
-            self._outcomes.append(outcome)
+            self._outcomes.append(self._outcome(one))
         self._of_queues = _last_of_each_queue([fact for fact in self._facts if type(fact) in _OF_QUEUES])
         self._writing = Writing(self.rows, changes_of(self._jobs(), self._now.known))
         self._last = self._made_last()
@@ -139,12 +138,10 @@ class Batch:
         return Done(answer, changed=len(self._facts) > before, passed_over=self._has_passed_over(one.task, answer))
 
     def _has_passed_over(self, task: Task, answer: object) -> bool:
-        return not self.loaded.passed_over.isdisjoint(task.queue_names) and _is_empty_claim(task, answer)
-
-    def _lacks_jobs(self, task: Task, outcome: Outcome[Any]) -> bool:
-        """Whether a claim got nothing because those before it have got all that was loaded."""
-        is_cut = not self.loaded.cut.isdisjoint(task.queue_names)
-        return is_cut and isinstance(outcome, Done) and _is_empty_claim(task, outcome.answer)
+        is_empty = (
+            isinstance(task, c.Claims) and not task.updates and isinstance(answer, c.ClaimResult) and not answer.jobs
+        )
+        return is_empty and not self.loaded.passed_over.isdisjoint(task.queue_names)
 
     def _answer(self, one: Asked) -> object:
         if isinstance(one.task, c.Claims):
@@ -230,11 +227,6 @@ def _last_of_each_queue(facts: Sequence[Fact]) -> list[Fact]:
                 changed.add(name)
         kept.append(fact)
     return kept[::-1]
-
-
-def _is_empty_claim(task: Task, answer: object) -> bool:
-    """Whether it is the answer to a claim without updates, and has no jobs."""
-    return isinstance(task, c.Claims) and not task.updates and isinstance(answer, c.ClaimResult) and not answer.jobs
 
 
 def _records(swaps: Iterator[JobSwap]) -> list[EventRecord]:

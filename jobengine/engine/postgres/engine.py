@@ -371,6 +371,8 @@ class PostgresEngine:
                 yield None
             while (batches := await watch.watcher.next()) is not None and await self._is_open(command):
                 yield batches
+            if watch.missed:
+                yield None
         finally:
             self._watches.leave(watch)
 

@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..door import Unavailable
 from ..outcome import Outcome
 from ..threads import Thread
 from .asked import Task, is_batched, weight_of
@@ -130,10 +129,11 @@ class Lane:
         tasks = [one.task for one in batch]
         done = self.thread(lambda: self.session.carry_out(tasks))
         done.addCallback(self._answer, batch).addErrback(self._fail, batch)
+        done.addCallback(self._tell).addErrback(self._fail_to_tell)
         done.addBoth(lambda _: self._begin())
 
     def _next_batch(self) -> list[_Waiting]:
-        batch, self._rest = self._rest, []
+        batch, self._rest = [one for one in self._rest if not one.done.called], []
         if batch:
             return batch
         room = _MOST
@@ -158,7 +158,7 @@ class Lane:
             return mine if mine[0].number < shared[0].number else shared
         return mine or shared
 
-    def _answer(self, result: Result, batch: list[_Waiting]) -> None:
+    def _answer(self, result: Result, batch: list[_Waiting]) -> Result:
         self.applied(result)
         self._rest = batch[len(result.outcomes) :]
         for one, outcome in zip(batch, result.outcomes, strict=False):
@@ -166,11 +166,16 @@ class Lane:
                 self.dropped(outcome)
             else:
                 one.done.callback(outcome)
-        self.told(result)
+        return result
 
     def _fail(self, failure: Failure, batch: list[_Waiting]) -> None:
-        left = [one for one in batch if not one.done.called]
-        for one in left:
-            one.done.errback(failure)
-        if not left and not failure.check(Unavailable):
-            self._log.failure("a batch was answered, and then waiters or other servers could not be told", failure)
+        for one in batch:
+            if not one.done.called:
+                one.done.errback(failure)
+
+    def _tell(self, result: Result | None) -> None:
+        if result is not None:
+            self.told(result)
+
+    def _fail_to_tell(self, failure: Failure) -> None:
+        self._log.failure("a batch was answered, but waiters and other servers were not told", failure)

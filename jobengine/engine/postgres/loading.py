@@ -1,8 +1,8 @@
 """Loads what a batch needs from the database, as tables on which the rules can decide."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby, takewhile
 from operator import itemgetter
 from typing import Final, LiteralString
 
@@ -21,12 +21,14 @@ from .beginning import Now, now_of, queues_read
 from .connection import Row, Statement, together
 from .pages import PageRows, find_page
 from .profile import Profile
-from .rows import NO_FLOOR, PLACES, Known, RowRank, Rows
+from .rows import NO_FLOOR, PLACES, Known, RowRank, Rows, rank_of
 from .statements import Claiming
 
 __all__ = ["Loaded", "Redo", "begin_and_load", "load", "load_due"]
 
 _first: Final = itemgetter(0)
+#: A kind of claim: the name of a queue, and tags.
+Kind = tuple[str, tuple[str, ...]]
 
 
 class Redo(Exception):
@@ -37,6 +39,13 @@ class _Part(PartialTable, frozen=True, kw_only=True):
     """A part of a table; the database finds its page."""
 
     paged: PageRows | None = None
+    #: See Loaded.
+    cut: Mapping[Kind, RowRank]
+
+    def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
+        """See Table; none that come after jobs which were not loaded."""
+        jobs, last = super().ready_jobs(tags), self.cut.get((self.queue.name, tags))
+        return jobs if last is None else takewhile(lambda job: rank_of(job) <= last, jobs)
 
     def page(
         self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
@@ -65,8 +74,8 @@ class Loaded:
     page: PageRows | None = None
     #: The queues in which a claim has found no job but locked ones.
     passed_over: set[str] = field(factory=set)
-    #: The queues of which fewer jobs were loaded than claims ask for, since their contents are long.
-    cut: set[str] = field(factory=set)
+    #: By queue and tags: the last job that was loaded for claims, if there may be others, since contents are long.
+    cut: dict[Kind, RowRank] = field(factory=dict)
     #: By queue number: how many jobs were locked for claims, and the rank of the last one.
     claimed: dict[int, tuple[int, RowRank]] = field(factory=dict)
     #: How many jobs of each queue were loaded.
@@ -87,12 +96,20 @@ class Loaded:
         return _Part(
             loaded=table,
             paged=self.page,
+            cut=self.cut,
             needs=its_needs,
             total=self.sizes[name] + added if its_needs.size else None,
             kinds=self.counts[name] if its_needs.counts else None,
             oldest=self.oldest[name] if its_needs.counts else None,
             places=self.places,
         )
+
+    def lacks_jobs(self, part: Part) -> bool:
+        """Whether all that was loaded for such a claim is taken, although there is more."""
+        ready, name = part.needs.ready, part.command.queue
+        if ready is None or (name, ready.tags) not in self.cut:
+            return False
+        return next(self.part(name, part.needs).ready_jobs(ready.tags), None) is None
 
     def all_queues(self) -> PartialTables:
         """All queues, with the figures of those that were asked for."""
@@ -275,11 +292,13 @@ class _Loading:
         named = {queue_id: [uid for its, uid in uids if its == queue_id] for queue_id in most}
         wall = self.loaded.now.wall
         return [
-            self._claim(Claiming(queue_id=its, tags=self.rows.tags(tags), most=most[its], uids=named[its], wall=wall))
+            self._claim(
+                tags, Claiming(queue_id=its, tags=self.rows.tags(tags), most=most[its], uids=named[its], wall=wall)
+            )
             for its, tags in sorted(kinds)
         ]
 
-    def _claim(self, claiming: Claiming) -> _Query:
+    def _claim(self, tags: tuple[str, ...], claiming: Claiming) -> _Query:
         def take(answer: list[Row]) -> None:
             """Take the jobs, or note that all were locked."""
             if answer and answer[0][1] is None:
@@ -287,23 +306,23 @@ class _Loading:
             elif answer:
                 self._take_jobs(answer)
                 if len(answer) < claiming.most:
-                    self._note_cut(answer)
+                    self._note_cut(answer, tags)
                 if self.loaded.locked:
                     self._note_claimed(answer)
 
         return _Query(statements.claim(claiming, locks=self.loaded.locked), take)
 
-    def _note_cut(self, answer: list[Row]) -> None:
+    def _note_cut(self, answer: list[Row], tags: tuple[str, ...]) -> None:
         name = self._names[answer[0][0]]
-        jobs = self._jobs[name]
-        if sum(jobs[row[1]].size for row in answer) > statements.CLAIMED_BYTES:
-            self.loaded.cut.add(name)
+        jobs = [self._jobs[name][row[1]] for row in answer]
+        if sum(job.size for job in jobs) > statements.CLAIMED_BYTES:
+            self.loaded.cut[name, tags] = rank_of(jobs[-1])
 
     def _note_claimed(self, answer: list[Row]) -> None:
         queue_id, uid = answer[-1][:2]
-        spec = self._jobs[self._names[queue_id]][uid].spec
+        found = rank_of(self._jobs[self._names[queue_id]][uid])
         jobs, last = self.loaded.claimed.get(queue_id, (0, NO_FLOOR))
-        self.loaded.claimed[queue_id] = (jobs + len(answer), max(last, (~spec.priority, spec.arrival)))
+        self.loaded.claimed[queue_id] = (jobs + len(answer), max(last, found))
 
     def _take_jobs(self, answer: list[Row]) -> None:
         for queue_id, rows in groupby(answer, _first):

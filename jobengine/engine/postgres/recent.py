@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from threading import Lock
+from typing import Final
 
 from attrs import define, field
 
@@ -13,6 +14,9 @@ from .batch import Result
 from .rows import MOST_QUEUES
 
 __all__ = ["RecentActivity"]
+
+#: The most ends of delays that are kept of a queue: their jobs may be claimed, or removed, by another server.
+_DELAYS: Final = 10_000
 
 
 @define(eq=False)
@@ -33,6 +37,7 @@ class RecentActivity:
             for name, changed in by_queue(jobs):
                 self._check(name, result)
                 self._activity.note(name, changed, result.now.elapsed, self._now())
+                self._activity.forget_delays(name, _DELAYS)
             for swap in result.swaps:
                 if isinstance(swap, QueueSwap) and isinstance(swap.old, SmallTable):
                     self._activity.forget(swap.queue)

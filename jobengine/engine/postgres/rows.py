@@ -28,6 +28,7 @@ __all__ = [
     "Rows",
     "keep",
     "place_of",
+    "rank_of",
 ]
 
 K = TypeVar("K")
@@ -214,6 +215,11 @@ class Rows:
     def tags(self, tags: Sequence[str]) -> list[bytes]:
         """The digests by which tags are looked up."""
         return [self.seal.digest(b"je-tag", tag) for tag in tags]
+
+
+def rank_of(job: Job) -> RowRank:
+    """Its place in execution order."""
+    return ~job.spec.priority, job.spec.arrival
 
 
 def place_of(job: Job) -> int:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from itertools import chain
 from secrets import randbelow
@@ -19,6 +19,7 @@ from psycopg.errors import (
     SerializationFailure,
     UniqueViolation,
 )
+from twisted.logger import Logger
 
 from ...core import commands as c
 from ...core.rules import Lately, NewId
@@ -132,6 +133,7 @@ class Session:
     _guesses: bool = field(default=True, init=False)
     #: The effects of expiring jobs before the tasks of this batch.
     _expired: list[Swap] = field(factory=list, init=False)
+    _log: Logger = field(factory=Logger, init=False)
 
     def carry_out(self, tasks: Sequence[Task]) -> Result:
         """
@@ -157,9 +159,13 @@ class Session:
         """
         result = self.run(self._sweep)
         # These are transactions of their own: if they fail, what has expired is told all the same.
-        with suppress(Unavailable):
+        try:
             self._tidy(result.now.wall)
             self._raise_floors()
+        except Unavailable:
+            pass
+        except DatabaseError:
+            self._log.failure("tidying up has failed")
         return result
 
     def _tidy(self, wall: int) -> None:

@@ -52,8 +52,9 @@ class Found:
 
     #: The number and revision of each queue that is there, by name.
     revisions: dict[str, tuple[int, int]] = field(factory=dict)
-    #: The names of queues with jobs that can be claimed, without those that are known to be paused.
+    #: The names of queues with jobs that can be claimed, and of those that are known to be paused.
     ready: set[str] = field(factory=set)
+    paused: set[str] = field(factory=set)
     #: The awaited jobs, by queue and uid, that are neither finished nor gone.
     unfinished: set[tuple[str, str]] = field(factory=set)
 
@@ -65,8 +66,8 @@ def look(connection: "Connection[Row]", rows: Rows, names: Sequence[str], ends: 
     for digest, number, rev, ready in connection.execute(_QUEUES, [list(digests)], binary=True):
         name = digests[digest]
         found.revisions[name] = (number, rev)
-        if ready and not rows.is_paused(number, rev):
-            found.ready.add(name)
+        if ready:
+            (found.paused if rows.is_paused(number, rev) else found.ready).add(name)
     if ends:
         columns = [[rows.name(name) for name, _ in ends], [uid for _, uid in ends], FINISHED_FROM]
         answer = connection.execute(_UNFINISHED, columns, binary=True)
@@ -150,13 +151,18 @@ class Waiting:
         """Wake the waiters that changes by other servers concern."""
         for name in self.line.names():
             revision = found.revisions.get(name)
-            if name in found.ready or revision is None or self._revisions.get(name) != revision:
+            is_ready = name in found.ready or (name in found.paused and self._has_peeks(name))
+            if is_ready or revision is None or self._revisions.get(name) != revision:
                 self._stir(name).concerns_all = True
         self._revisions = found.revisions
         for name, uid in self.ends.places():
             if (name, uid) not in found.unfinished:
                 self.ends.tell(name, uid, None)
         self._serve()
+
+    def _has_peeks(self, name: str) -> bool:
+        """Whether somebody waits to see the first job of a queue: that can be done while it is paused."""
+        return any(isinstance(one.command, Peek) for one in self.line.of([name]))
 
     def end(self) -> None:
         """Answer all waiters, with no jobs."""

@@ -26,14 +26,13 @@ __all__ = ["Begun", "Read", "Watch", "Watches", "begin_watch", "read_watched"]
 _KEPT: Final = 60_000
 #: Rows that are read at a time for each watcher.
 _ROWS: Final = 100
-#: More than the number of any event.
-_MOST: Final = 1 << 63
 
 #: If it was not watched, there were changes without events: none before this one is kept.
 _WATCH: Final[LiteralString] = (
-    "UPDATE queue SET watched_until = {clock} + %s, "
-    "events = events + CASE WHEN watched_until < {clock} THEN 1 ELSE 0 END, "
-    "events_from = CASE WHEN watched_until < {clock} THEN events + 1 ELSE events_from END "
+    "UPDATE queue SET watched_until = now + %s, "
+    "events = events + CASE WHEN watched_until < now THEN 1 ELSE 0 END, "
+    "events_from = CASE WHEN watched_until < now THEN events + 1 ELSE events_from END "
+    "FROM (SELECT {clock} AS now OFFSET 0) t "
 )
 _BEGIN: Final[LiteralString] = _WATCH + "WHERE name_digest = %s RETURNING id, events, events_from"
 _GO_ON: Final[LiteralString] = _WATCH + "WHERE id = ANY(%s) RETURNING id, events_from"
@@ -67,6 +66,8 @@ class Watch:
     #: The number of the last event that it was given.
     number: int
     watcher: Watcher
+    #: Whether it has ended because events are missing.
+    missed: bool = field(default=False, init=False)
 
 
 @frozen
@@ -75,8 +76,9 @@ class Read:
 
     #: Events for a watcher, with the number of the last one.
     events: Sequence[tuple[Watch, int, EventBatch]]
-    #: The watchers whose queue is gone, and those that have missed events: their clients ask again, and are told so.
+    #: The watchers whose queue is gone, and those that miss events which were not kept.
     ended: Sequence[Watch]
+    missed: Sequence[Watch]
 
 
 def begin_watch(connection: "Connection[Row]", rows: Rows, clock: LiteralString, name: str, after: str | None) -> Begun:
@@ -108,8 +110,9 @@ def read_watched(
         batch = _batch(rows, watch.queue_id, last, count, at, sealed)
         events.append((watch, last, EventBatch(tuple(one for one in batch if _number(one) > after))))
     kept_from: dict[int, int] = dict(there)
-    ended = [watch for watch, after in watches if after < kept_from.get(watch.queue_id, _MOST)]
-    return Read(events, ended)
+    ended = [watch for watch, _ in watches if watch.queue_id not in kept_from]
+    missed = [watch for watch, after in watches if after < kept_from.get(watch.queue_id, after)]
+    return Read(events, ended, missed)
 
 
 def _batch(rows: Rows, queue_id: int, last: int, count: int, at: int, sealed: bytes) -> Iterator[JobEvent]:
@@ -161,9 +164,11 @@ class Watches:
 
     def note(self, read: Read) -> None:
         """Hand out what was read, and end streams that can't go on."""
-        ended = set(map(id, read.ended))
+        for watch in read.missed:
+            watch.missed = True
+            watch.watcher.end()
         for watch, last, batch in read.events:
-            if last > watch.number and id(watch) not in ended:
+            if last > watch.number and not watch.missed:
                 watch.number = last
                 watch.watcher.give([batch])
         for watch in read.ended:
