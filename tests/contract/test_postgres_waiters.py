@@ -1,11 +1,12 @@
 """Clients that wait, claim or watch at one server: what they cost the database, and what they must not miss."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.model import Defaults
+from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres import statements
 from tests.contract.asking import KEY, Asker, new_job
 from tests.contract.postgres_world import PostgresWorld
@@ -150,3 +151,16 @@ def test_claims_of_other_tags_are_answered_though_long_jobs_of_some_are_left(
     answers = world.all_of(*map(world.engine.claim, claims))
     assert [len(one.jobs) for one in answers] == [0] * 5 + [1]
     assert _batches(world) - before == 1
+
+
+def test_a_claim_gets_a_job_though_others_change_all_the_long_ones_that_were_loaded(
+    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [ask.add(content=b'{"long":"job"}') for _ in range(4)]
+    monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
+    who: dict[str, Any] = {"queue": "q", "access_key": KEY}
+    changes = [c.UpdateJob(**who, uid=job.spec.uid, changes=c.Changes(state=State.COMPLETE)) for job in jobs[:2]]
+    *_, claimed = world.all_of(
+        *map(world.engine.ask, changes), world.engine.claim(c.Claims(queues=("q",), access_key=KEY))
+    )
+    assert [one.job.spec for one in claimed.jobs] == [jobs[2].spec]

@@ -305,7 +305,8 @@ class _Loading:
                 self.loaded.passed_over.add(self._names[claiming.queue_id])
             elif answer:
                 self._take_jobs(answer)
-                if len(answer) < claiming.most:
+                # Others in the batch may take as many as they name.
+                if len(answer) < claiming.most + len(claiming.uids):
                     self._note_cut(answer, tags)
                 if self.loaded.locked:
                     self._note_claimed(answer)

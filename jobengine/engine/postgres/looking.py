@@ -97,9 +97,8 @@ class Looking:
             read = read_watched(connection, rows, self._time, numbers) if numbers else None
             return look(connection, rows, names, ends), read
 
-        lane.thread(lambda: lane.session.run(work)).addCallback(self._seen).addErrback(self._failed).addBoth(
-            self._go_on
-        )
+        looked = lane.thread(lambda: lane.session.run(work))
+        looked.addCallback(self._seen).addErrback(self._failed).addBoth(self._go_on)
 
     def _seen(self, seen: _Seen) -> None:
         found, read = seen
