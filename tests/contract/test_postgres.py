@@ -1,7 +1,5 @@
 """The engine on PostgreSQL keeps the contract of all engines."""
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 from psycopg import sql
@@ -23,14 +21,6 @@ pytestmark = pytest.mark.slow
 
 class TestPostgresEngine(EngineContract):
     """PostgresEngine, alone on its database."""
-
-
-@pytest.fixture
-def world(database: Database) -> Iterator[PostgresWorld]:
-    database.clear()
-    world = PostgresWorld(database.url)
-    yield world
-    world.close()
 
 
 def _rows(world: PostgresWorld) -> dict[str, int]:

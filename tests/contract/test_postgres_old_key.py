@@ -1,6 +1,5 @@
 """Keys of a queue that are not its own for good: an old one that runs out, and one of the Go version."""
 
-from collections.abc import Iterator
 from hashlib import sha512
 
 import pytest
@@ -14,17 +13,8 @@ from jobengine.engine.postgres.schema import opened
 from tests.contract.asking import KEY, Asker
 from tests.contract.postgres_world import PostgresWorld
 from tests.doubles import SECRET
-from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def world(database: Database) -> Iterator[PostgresWorld]:
-    database.clear()
-    world = PostgresWorld(database.url)
-    yield world
-    world.close()
 
 
 def test_an_old_key_opens_a_queue_that_is_known_until_its_time_has_passed(world: PostgresWorld) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 from psycopg.errors import SerializationFailure
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from jobengine.core import commands as c
@@ -175,3 +175,17 @@ def test_if_much_is_to_be_tidied_up_a_sweep_goes_on_with_it_for_a_while(session:
     time.set(100)
     session.sweep()
     assert left() == 0
+
+
+def test_a_result_that_can_not_be_used_is_logged_and_sweeps_go_on(events: list[Any]) -> None:
+    clock, broken = Clock(), Result(now=Now(0, 0, {}), outcomes=(), swaps=None, soonest=None)  # type: ignore[arg-type]
+    sweeps: list[float] = []
+
+    def sweep() -> "Deferred[Result]":
+        sweeps.append(clock.seconds())
+        return succeed(broken)
+
+    Sweeper(clock=clock, sweep=sweep).start()
+    clock.pump([0, 1, 1])
+    assert len(sweeps) == 3
+    assert [event["log_failure"].check(TypeError) for event in events if "log_failure" in event] == [TypeError] * 3

@@ -1,26 +1,21 @@
 """Clients that wait, claim or watch at one server: what they cost the database, and what they must not miss."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.model import Defaults, State
+from jobengine.core.model import Defaults, Job, State
 from jobengine.engine.postgres import statements
+from jobengine.engine.postgres.waiting import Waiting
 from tests.contract.asking import KEY, Asker, new_job
 from tests.contract.postgres_world import PostgresWorld
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
 
-
-@pytest.fixture
-def world(database: Database) -> Iterator[PostgresWorld]:
-    database.clear()
-    world = PostgresWorld(database.url)
-    yield world
-    world.close()
+LongJobs = Callable[[int], list[Job]]
 
 
 @pytest.fixture
@@ -36,6 +31,13 @@ def other(database: Database, ask: Asker) -> Iterator[Asker]:
     world = PostgresWorld(database.url)
     yield Asker(world)
     world.close()
+
+
+@pytest.fixture
+def long_jobs(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> LongJobs:
+    """Adds jobs, only two of which are loaded at a time: as many as fit, and the one that does not."""
+    monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
+    return lambda number: [ask.add(content=b'{"long":"job"}') for _ in range(number)]
 
 
 def _batches(world: PostgresWorld) -> int:
@@ -79,13 +81,8 @@ def test_at_a_queue_that_another_server_resumes_a_waiter_gets_the_job(
     assert waiting.answered
 
 
-def test_claims_of_long_jobs_in_one_batch_each_get_one(
-    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for _ in range(7):
-        ask.add(content=b'{"long":"job"}')
-    # As many are loaded as fit, and the one that does not: two.
-    monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
+def test_claims_of_long_jobs_in_one_batch_each_get_one(world: PostgresWorld, long_jobs: LongJobs) -> None:
+    long_jobs(7)
     claims = c.Claims(queues=("q",), access_key=KEY)
     answers = world.all_of(*(world.engine.claim(claims) for _ in range(8)))
     assert [len(one.jobs) for one in answers] == [1] * 7 + [0]
@@ -119,10 +116,9 @@ def test_who_waits_for_the_first_job_of_a_paused_queue_sees_it_though_another_se
 
 
 def test_a_claim_at_the_end_of_what_was_loaded_does_not_take_a_job_that_comes_later(
-    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+    world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
-    jobs = [ask.add(content=b'{"long":"job"}') for _ in range(5)]
-    monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
+    jobs = long_jobs(5)
     claims = c.Claims(queues=("q",), access_key=KEY)
     asked = [world.engine.claim(claims) for _ in range(3)]
     *first, _, last = world.all_of(*asked[:2], world.engine.ask(new_job(priority=0)), asked[2])
@@ -130,21 +126,18 @@ def test_a_claim_at_the_end_of_what_was_loaded_does_not_take_a_job_that_comes_la
 
 
 def test_who_wants_to_see_the_first_job_after_claims_of_long_ones_sees_it(
-    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+    world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
-    jobs = [ask.add(content=b'{"long":"job"}') for _ in range(3)]
-    monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
+    jobs = long_jobs(3)
     claims = [world.engine.claim(c.Claims(queues=("q",), access_key=KEY)) for _ in range(2)]
     *_, seen = world.all_of(*claims, world.engine.peek(c.Peek(queue="q", access_key=KEY)))
     assert seen.spec == jobs[2].spec
 
 
 def test_claims_of_other_tags_are_answered_though_long_jobs_of_some_are_left(
-    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+    world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
-    for _ in range(3):
-        ask.add(content=b'{"long":"job"}')
-    monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
+    long_jobs(3)
     before = _batches(world)
     kinds = [("no", "such")] * 5 + [()]
     claims = [c.Claims(queues=("q",), access_key=KEY, tags=tags) for tags in kinds]
@@ -154,13 +147,26 @@ def test_claims_of_other_tags_are_answered_though_long_jobs_of_some_are_left(
 
 
 def test_a_claim_gets_a_job_though_others_change_all_the_long_ones_that_were_loaded(
-    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+    world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
-    jobs = [ask.add(content=b'{"long":"job"}') for _ in range(4)]
-    monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
+    jobs = long_jobs(4)
     who: dict[str, Any] = {"queue": "q", "access_key": KEY}
     changes = [c.UpdateJob(**who, uid=job.spec.uid, changes=c.Changes(state=State.COMPLETE)) for job in jobs[:2]]
     *_, claimed = world.all_of(
         *map(world.engine.ask, changes), world.engine.claim(c.Claims(queues=("q",), access_key=KEY))
     )
     assert [one.job.spec for one in claimed.jobs] == [jobs[2].spec]
+
+
+def test_a_look_that_can_not_be_used_is_logged_and_looks_go_on(
+    world: PostgresWorld, ask: Asker, other: Asker, monkeypatch: pytest.MonkeyPatch, events: list[Any]
+) -> None:
+    waiting = ask.claiming()
+    with monkeypatch.context() as broken:
+        broken.setattr(Waiting, "note_found", lambda _self, _found: 1 // 0)
+        world.advance(2)
+    (failure,) = [event["log_failure"] for event in events if "log_failure" in event]
+    assert failure.check(ZeroDivisionError)
+    other.add()
+    world.advance(2)
+    assert waiting.answered

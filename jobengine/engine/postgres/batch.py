@@ -215,7 +215,7 @@ class Batch:
 
 
 def _last_of_each_queue(facts: Sequence[Fact]) -> list[Fact]:
-    """Without the changes of a queue that are followed by others: its row is written once."""
+    """Leave out changes of a queue that a later fact replaces, so that its row is written once."""
     changed, kept = set[str](), list[Fact]()
     for fact in reversed(facts):
         match fact:

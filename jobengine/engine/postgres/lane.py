@@ -147,9 +147,9 @@ class Lane:
 
     def _begins_another(self, waiting: _Waiting) -> bool:
         """Whether a task must not be in the same batch as those before it."""
-        # What comes first is for the waiters themselves.
-        is_first = waiting.number == 0
-        return not is_batched(waiting.task) or (not is_first and self.waits_behind(waiting.task))
+        # The claims of the waiters themselves have the number 0.
+        is_of_waiter = waiting.number == 0
+        return not is_batched(waiting.task) or (not is_of_waiter and self.waits_behind(waiting.task))
 
     def _next_backlog(self) -> _Backlog:
         """The backlog whose first task comes next; an empty one if there is none."""

@@ -43,7 +43,7 @@ class _Part(PartialTable, frozen=True, kw_only=True):
     cut: Mapping[Kind, RowRank]
 
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """See Table; none that come after jobs which were not loaded."""
+        """See Table; ends where loading did, since jobs that come later may be loaded for other reasons."""
         jobs, last = super().ready_jobs(tags), self.cut.get((self.queue.name, tags))
         return jobs if last is None else takewhile(lambda job: rank_of(job) <= last, jobs)
 
@@ -74,7 +74,7 @@ class Loaded:
     page: PageRows | None = None
     #: The queues in which a claim has found no job but locked ones.
     passed_over: set[str] = field(factory=set)
-    #: By queue and tags: the last job that was loaded for claims, if there may be others, since contents are long.
+    #: By queue and tags: the last job that was loaded for claims, where others were not, since contents are long.
     cut: dict[Kind, RowRank] = field(factory=dict)
     #: By queue number: how many jobs were locked for claims, and the rank of the last one.
     claimed: dict[int, tuple[int, RowRank]] = field(factory=dict)
@@ -105,7 +105,7 @@ class Loaded:
         )
 
     def lacks_jobs(self, part: Part) -> bool:
-        """Whether all that was loaded for such a claim is taken, although there is more."""
+        """Whether a claim finds no job, because those before it took all that were loaded; the database has more."""
         ready, name = part.needs.ready, part.command.queue
         if ready is None or (name, ready.tags) not in self.cut:
             return False
@@ -305,7 +305,7 @@ class _Loading:
                 self.loaded.passed_over.add(self._names[claiming.queue_id])
             elif answer:
                 self._take_jobs(answer)
-                # Others in the batch may take as many as they name.
+                # Other commands of the batch may take as many as they name.
                 if len(answer) < claiming.most + len(claiming.uids):
                     self._note_cut(answer, tags)
                 if self.loaded.locked:

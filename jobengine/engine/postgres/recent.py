@@ -35,15 +35,15 @@ class RecentActivity:
         with self._lock:
             jobs = [one for one in result.swaps if isinstance(one, JobSwap)]
             for name, changed in by_queue(jobs):
-                self._check(name, result)
+                self._forget_outdated(name, result)
                 self._activity.note(name, changed, result.now.elapsed, self._now())
                 self._activity.forget_delays(name, _DELAYS)
             for swap in result.swaps:
                 if isinstance(swap, QueueSwap) and isinstance(swap.old, SmallTable):
                     self._activity.forget(swap.queue)
 
-    def _check(self, name: str, result: Result) -> None:
-        """Forget a queue that was made again since, through whichever server; and all, if there are too many."""
+    def _forget_outdated(self, name: str, result: Result) -> None:
+        """Forget a queue if it was made again since, by any server; forget all queues if there are too many."""
         known = result.now.known.get(name)
         if known is not None and self._ids.get(name) != known.id:
             self._activity.forget(name)

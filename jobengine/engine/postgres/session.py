@@ -53,7 +53,8 @@ _RETURNS, _PAUSE = 10, 0.5
 _SLICE: Final = 200
 #: The most transactions that expire jobs before a batch is carried out.
 _SLICES: Final = 10_000
-#: Seconds between two times of tidying up, if there is little to do, and the seconds that one takes if there is much.
+#: Seconds from one tidying up to the next, and seconds after which one that is not done leaves the rest to the next
+#: sweep.
 _TIDY, _TIDYING = 10, 0.1
 #: Seconds for which plans are kept. One that was made for a short queue may read all of it for each job that it is
 #: about; PostgreSQL itself makes it anew when it has new statistics, which may take a minute.
@@ -253,7 +254,7 @@ class Session:
             except (OperationalError, InterfaceError):
                 self.close()
             except (Unavailable, DatabaseError):
-                # DatabaseError: as by a standby, which takes no changes, before the new primary is found.
+                # DatabaseError: a standby refuses to write. The next attempt may find the new primary.
                 self.close()
                 time.sleep(_PAUSE)
         raise OutcomeUnknown(
