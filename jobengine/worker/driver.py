@@ -67,7 +67,9 @@ class Driver:
 
     def stop(self, grace: float) -> None:
         """Start to stop; see Supervisor.stop."""
-        self._supervisor.stop(self._loop.time(), grace)
+        if running := self._supervisor.stop(self._loop.time(), grace):
+            jobs = "1 job has" if running == 1 else f"{running} jobs have"
+            _log.info("Stopping: %s %g seconds to end. A second signal releases them at once.", jobs, grace)
         self._turn_soon()
 
     async def _close(self) -> None:

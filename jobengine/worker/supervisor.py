@@ -177,12 +177,17 @@ class Supervisor:
             if _is_unwanted(hold):
                 self._interrupt(hold)
 
-    def stop(self, now: float, grace: float) -> None:
-        """Claim nothing more, and release running jobs after `grace` seconds. The second call releases them at once."""
+    def stop(self, now: float, grace: float) -> int:
+        """
+        Claim nothing more, and release running jobs after `grace` seconds. Returns how many have that time.
+
+        The second call releases them at once, and returns 0.
+        """
         if self._deadline is None:
             self._deadline = now + grace
-        else:
-            self._deadline, self._last_words = min(self._deadline, now), _LAST_WORD
+            return self._running
+        self._deadline, self._last_words = min(self._deadline, now), _LAST_WORD
+        return 0
 
     # Orders
 

@@ -69,9 +69,9 @@ def test_a_job_that_runs_after_the_grace_is_interrupted_and_released_and_its_res
 def test_told_to_stop_twice_it_releases_at_once_all_that_it_holds() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
-    bench.supervisor.stop(bench.now, 30)
+    assert bench.supervisor.stop(bench.now, 30) == 1
     bench.plan()
-    bench.supervisor.stop(bench.now, 30)
+    assert bench.supervisor.stop(bench.now, 30) == 0
     orders = bench.plan()
     assert interrupted(orders) == [one]
     assert [type(order) for order in orders][1:] == [Report]

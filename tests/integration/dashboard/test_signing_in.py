@@ -53,6 +53,7 @@ def test_a_tab_can_be_signed_in_to_several_queues(person: Person, engine: JobEng
     other.create(access_key="another key")
     person.open()
     person.sign_in(queue.name)
+    person.sees("Queues")
     person.page.get_by_role("link", name="Sign in").click()
     person.sees("Sign in to another queue")
     person.sign_in(other.name, "another key")
