@@ -352,26 +352,35 @@ class Executor:
         """Wake a waiter with an error if its key no longer opens its queues, or one of them is gone."""
         command = waiter.command
         try:
-            for name in waiter.queues:
-                self._decide(command.of(name, 0) if isinstance(command, Claims) else command, now)
+            if isinstance(command, Claims):
+                self._check_all(command, now)
+            else:
+                self._decide(command, now)
         except DomainError as error:
             self._tell(waiter, Refused(error))
 
     def _offer(self, waiter: Waiter, found: list[tuple[str, tuple[str, ...]]], now: int) -> None:
-        """Claim the jobs that are offered to a waiter."""
-        command = waiter.command
+        """Give a waiter the jobs that are offered to it."""
         try:
-            if isinstance(command, Claims):
-                jobs = self._claim_from(found, command, now)
-                done = Done(ClaimResult(jobs=jobs), bool(jobs))
-            else:
-                done = self._peek(command, now)
+            done = self._given(waiter.command, found, now)
+        except DomainError as error:
+            # Its key was an old one, which ends by time: no change told `concerned` of it.
+            self._tell(waiter, Refused(error))
         except Unavailable as error:
             self.waiters.line.remove(waiter)
             waiter.done.errback(error)
         else:
             if done.answer.jobs:
                 self._tell(waiter, done)
+
+    def _given(self, command: Claims | Peek, found: list[tuple[str, tuple[str, ...]]], now: int) -> Done[ClaimResult]:
+        """Claim the jobs that were found for a waiter, or peek."""
+        if isinstance(command, Peek):
+            return self._peek(command, now)
+        if len(command.queues) > 1:
+            self._check_all(command, now)
+        jobs = self._claim_from(found, command, now)
+        return Done(ClaimResult(jobs=jobs), bool(jobs))
 
     def _tell(self, waiter: Waiter, outcome: Outcome[ClaimResult]) -> None:
         self.waiters.line.remove(waiter)

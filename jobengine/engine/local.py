@@ -21,6 +21,7 @@ from ..core.wall_time import shown
 from ..storage.committer import Phase
 from ..storage.errors import StorageError
 from ..storage.journal import Journal
+from ..storage.prefix import Prefix
 from .compaction import PAUSE, SLACK
 from .door import Busy, Figure, Readiness
 from .executor import Executor
@@ -353,7 +354,8 @@ class LocalEngine:
 
     async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         feed = self.executor.feed
-        if self._released:
+        # Its queue may have been deleted since: then nothing would end the stream.
+        if self._released or not self._is_open(command):
             return
         watcher = feed.watch(command.queue, command.after)
         try:
@@ -377,8 +379,7 @@ class LocalEngine:
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         self._backups += 1
         try:
-            # On the thread that writes, where no frame is half written.
-            prefix = await self.thread(self.journal.prefix)
+            prefix = await self._prefix()
             try:
                 position = 0
                 while piece := await self.reader(partial(prefix.read, position)):
@@ -388,6 +389,21 @@ class LocalEngine:
                 prefix.close()
         finally:
             self._backups -= 1
+
+    def _prefix(self) -> "Deferred[Prefix]":
+        """What the file has now; it is closed if the caller has left before it came."""
+        waiting: Deferred[Prefix] = Deferred()
+
+        def made(prefix: Prefix) -> None:
+            """Hand it over, or close it."""
+            if waiting.called:
+                prefix.close()
+            else:
+                waiting.callback(prefix)
+
+        # On the thread that writes, where no frame is half written.
+        self.thread(self.journal.prefix).addCallbacks(made, waiting.errback)
+        return waiting
 
     def _is_open(self, command: c.QueueCommand[A]) -> bool:
         """Whether the key still opens the queue: it may have been revoked since the stream began."""

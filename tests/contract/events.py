@@ -78,6 +78,12 @@ class EventsContract(Contract):
         with pytest.raises(StopAsyncIteration):
             assert next_one.answer
 
+    def test_a_stream_of_a_queue_that_was_deleted_before_it_is_read_ends_at_once(self, ask: Asker) -> None:
+        stream = ask.watch()
+        ask.ask(c.DeleteQueue)
+        with pytest.raises(StopAsyncIteration):
+            ask.get(anext(stream))
+
     def test_a_queue_that_is_made_anew_has_a_stream_of_its_own(self, world: World, ask: Asker) -> None:
         next_one = world.begin(anext(ask.watch()))
         ask.add()

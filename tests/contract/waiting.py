@@ -101,6 +101,31 @@ class WaitingContract(Contract):
         with pytest.raises(e.QueueNotFound):
             assert owner.answer
 
+    @pytest.mark.parametrize("queues", [("q",), ("other", "q")])
+    def test_a_waiter_whose_old_key_has_run_out_is_refused_and_disturbs_nobody(
+        self, world: World, ask: Asker, queues: tuple[str, ...]
+    ) -> None:
+        ask.create("other")
+        ask.reconfigure(new_access_key=b"new", old_key_seconds=10)
+        old, new = ask.claiming(*queues), ask.claiming(key=b"new")
+        delayed = ask.add(key=b"new", delay_seconds=20)
+        world.advance(20)
+        assert given(new) == [uid_of(delayed)]
+        with pytest.raises(e.AccessDenied):
+            assert old.answer
+
+    def test_a_waiter_for_two_queues_whose_key_still_opens_one_gets_no_job_of_it(
+        self, world: World, ask: Asker
+    ) -> None:
+        ask.create("other")
+        ask.reconfigure(new_access_key=b"new", old_key_seconds=10)
+        waiting = ask.claiming("other", "q")
+        world.advance(20)
+        job = ask.add("other")
+        with pytest.raises(e.AccessDenied):
+            assert waiting.answer
+        assert ask.read(job, "other") == job
+
     def test_releasing_an_engine_answers_all_waiters_now_and_later(self, world: World, ask: Asker) -> None:
         job = ask.add(delay_seconds=60)
         waiting = [ask.claiming(), ask.peeking(), ask.awaiting(job)]

@@ -1,15 +1,18 @@
 """A backup is what was on disk when it began, even with writes, a compaction or a stop meanwhile."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError
 
 from jobengine.core.model import State
 from jobengine.engine.door import Busy
 from jobengine.tools.checking import check
 from tests.doubles import SECRET
 from tests.engine.engines import Desk
+from tests.storage.simulated_files import FaultyFiles
 
 #: Bytes of a content that takes several pieces.
 LONG = b'{"text":"%s"}' % (b"x" * 700_000)
@@ -42,6 +45,11 @@ def all_of(desk: Desk, pieces: Any) -> bytes:
     return whole
 
 
+def times_open(path: Path) -> int:
+    """How many descriptors of this process are of a file."""
+    return sum(one.exists() and one.samefile(path) for one in Path("/proc/self/fd").iterdir())
+
+
 def jobs_in(data: bytes, tmp_path: Path) -> int:
     path = tmp_path / "copy"
     path.write_bytes(data)
@@ -72,6 +80,20 @@ def test_a_write_under_way_when_it_begins_is_in_it_whole(desk: Desk, tmp_path: P
     desk.turn()
     assert not adding.answered
     assert jobs_in(all_of(desk, begun(desk)), tmp_path) == 1
+
+
+def test_one_that_is_given_up_before_it_has_begun_leaves_no_file_open(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # At once instead of in the background.
+    monkeypatch.setattr(FaultyFiles, "discard", lambda _, descriptor: os.close(descriptor))
+    pieces, before = begun(desk), times_open(desk.path)
+    asked = desk.ask(anext(pieces, b""))
+    desk.turn()
+    asked.deferred.cancel()
+    desk.settle()
+    assert asked.error is CancelledError
+    assert times_open(desk.path) == before
 
 
 def test_a_compaction_does_not_take_the_file_away(desk: Desk, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from ...core import commands as c
-from ...core.errors import DomainError, JobNotFound
+from ...core.errors import DomainError, JobNotFound, QueueNotFound
 from ...core.model import FINISHED, EventBatch, Job
 from ...core.rules import NewId
 from ...core.wall_time import shown
@@ -361,9 +361,12 @@ class PostgresEngine:
     async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         if self._released:
             return
-        begun = await self._run(
-            lambda connection: begin_watch(connection, self._rows, self.time, command.queue, command.after)
-        )
+        try:
+            begun = await self._run(
+                lambda connection: begin_watch(connection, self._rows, self.time, command.queue, command.after)
+            )
+        except QueueNotFound:  # it was deleted since
+            return
         watch = self._watches.add(begun)
         self._looking.hurry()
         try:
