@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
@@ -42,6 +43,9 @@ def pytest_configure() -> None:
         if name in ours or name.startswith("JOBENGINE_") or name in _OF_TERMINALS:
             del os.environ[name]
     os.environ["TERM"] = "xterm"
+    # A process that is held up for a moment is no failure.
+    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any machine")
     # A shell makes its background processes ignore SIGINT, and programs that tests start and interrupt inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

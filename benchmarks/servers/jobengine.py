@@ -133,23 +133,27 @@ class JobEngine(Server):
 
 
 def _lives(size: int, deadline: float, done: list[int]) -> Conversation:
-    """Add, claim and complete `size` jobs at a time until the deadline, and note each time in `done`."""
+    """Add, claim and complete `size` jobs at a time until the deadline, at least once; note each time in `done`."""
     addition, claiming = add_many(QUEUE, size), claim_many(QUEUE, size)
-    while perf_counter() < deadline:
+    while True:
         yield addition
         uids = uids_in((yield claiming))
         answer = yield complete_many(QUEUE, uids)
         if len(uids) != size or answer.count(b'"status":200') != size:
             raise Failed(f"{len(uids)} of {size} jobs were claimed; then came: {answer[:200]!r}")
         done.append(size)
+        if perf_counter() >= deadline:
+            return
 
 
 def _additions(size: int, deadline: float, done: list[int]) -> Conversation:
-    """Add `size` jobs at a time until the deadline, and note each time in `done`."""
+    """Add `size` jobs at a time until the deadline, at least once; note each time in `done`."""
     addition = add_many(QUEUE, size)
-    while perf_counter() < deadline:
+    while True:
         yield addition
         done.append(size)
+        if perf_counter() >= deadline:
+            return
 
 
 def additions(queue: str, jobs: int, size: int = 1_000, content: object = CONTENT) -> Conversation:

@@ -127,7 +127,7 @@ def test_a_connection_that_was_idle_is_looked_at_before_a_claim_goes_over_it(
 
 
 def test_an_answer_that_does_not_come_in_time_is_given_up(server: Server) -> None:
-    with _engine(server, timeout=0.05, retry_for=0) as engine, pytest.raises(OutcomeUnknown, match="in time"):
+    with _engine(server, timeout=1, retry_for=0) as engine, pytest.raises(OutcomeUnknown, match="in time"):
         engine.test()
     server.replies.put(_EMPTY)
     assert server.gone.get(timeout=PATIENCE) == 0
@@ -164,6 +164,7 @@ def test_an_interrupted_claim_releases_the_jobs_under_way(server: Server, monkey
         raise Interrupted
 
     monkeypatch.setattr(transport._Connection, "receive", interrupted)
+    monkeypatch.setattr(transport, "_RESCUE", PATIENCE)
     server.replies.put(_CLAIMED)
     server.replies.put(_UPDATED)
     with _engine(server) as engine, pytest.raises(Interrupted):
@@ -180,7 +181,9 @@ async def _asked(server: Server) -> tuple[int, str]:
     return await asyncio.get_running_loop().run_in_executor(None, server.next)
 
 
-def test_a_cancelled_claim_releases_the_jobs_under_way(server: Server) -> None:
+def test_a_cancelled_claim_releases_the_jobs_under_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobengine.client._async.transport._RESCUE", PATIENCE)
+
     async def test() -> None:
         async with AsyncJobEngine(server.url, access_key="k") as engine:
             claim = asyncio.create_task(engine.queue("q").claim(wait=20))
@@ -225,7 +228,7 @@ def test_in_a_loop_a_connection_is_used_again_or_replaced(server: Server) -> Non
 
 def test_in_a_loop_an_answer_that_does_not_come_in_time_is_given_up(server: Server) -> None:
     async def test() -> None:
-        async with AsyncJobEngine(server.url, access_key="k", timeout=0.05, retry_for=0) as engine:
+        async with AsyncJobEngine(server.url, access_key="k", timeout=1, retry_for=0) as engine:
             with pytest.raises(OutcomeUnknown, match="in time"):
                 await engine.test()
 

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from threading import Event, Thread
 from typing import Any, Final, LiteralString
 
@@ -53,7 +54,8 @@ class _Client:
                 self._ask([self._any() for _ in range(self.random.randrange(1, 8))])
                 if not self.random.randrange(8):
                     self._ask([self._many()])
-                    self.session.sweep()
+                    with suppress(Busy):
+                        self.session.sweep()
         except BaseException as error:
             self.failed.append(error)
 

@@ -10,6 +10,7 @@ from psycopg.pq import PipelineStatus
 
 from jobengine.engine.postgres.arrays import bigints, byteas, texts
 from jobengine.engine.postgres.trips import Row, Statement, Trips
+from tests.integration.daemons import until
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
@@ -92,7 +93,7 @@ def test_a_large_statement_is_carried_out_while_the_next_is_made(database: Datab
         yield Statement("BEGIN")
         yield Statement("SELECT length(%s), pg_advisory_xact_lock(1)", [bytes(100_000)])
         with psycopg.connect(database.url, autocommit=True) as other:
-            assert any(other.execute(_LOCKED).fetchall() for _ in range(10_000))
+            until("the lock is taken", lambda: bool(other.execute(_LOCKED).fetchall()))
         yield Statement("ROLLBACK")
 
     seen: list[str] = []

@@ -107,7 +107,7 @@ class SimulatedFiles(Files):
                 base = {path: inode.content if whole else inode.durable for path, inode in names.items()}
                 yield base
                 for path, inode in names.items():
-                    for content in set(inode.after_a_crash()):
+                    for content in dict.fromkeys(inode.after_a_crash()):
                         yield {**base, path: content}
 
     def fail_to_sync(self) -> None:

@@ -1,6 +1,7 @@
 """A soak of seconds, and that its judge notices what is wrong."""
 
 import io
+import re
 
 import pytest
 
@@ -14,9 +15,11 @@ from .soak import Soak, judge, run
 @pytest.mark.slow
 def test_servers_that_are_killed_in_turn_lose_nothing() -> None:
     out = io.StringIO()
-    run(seconds=4, every=1.5, rate=40, out=out)
+    run(seconds=6, every=1.5, rate=40, out=out)
     *_, last = out.getvalue().splitlines()
-    assert last.startswith("2 kills, 1")
+    kills, jobs = map(int, re.findall(r"^(\d+) kills, (\d+) jobs", last)[0])
+    assert kills >= 2
+    assert jobs >= 100
     assert last.endswith("nothing lost, nothing held twice")
 
 
