@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -39,11 +41,12 @@ def until(what: str, happened: Callable[[], Any], seconds: float = DEADLINE) -> 
 
 
 def free_port() -> int:
-    """A port without a listener."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """A port without a listener, below those that the system gives to others: it stays free during a restart."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
 
 
 @frozen
@@ -321,7 +324,7 @@ class Forked(Daemon):
         # The parent ends when the child has started, and with 0 if it could.
         assert self.wait() == 0, self.errors
 
-    def stop(self, seconds: float = 5) -> int:
+    def stop(self, seconds: float = DEADLINE) -> int:
         pid = self.pid
         os.kill(pid, signal.SIGTERM)
         # It is a child of the tests now: its own parent has ended.

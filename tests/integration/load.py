@@ -160,6 +160,11 @@ class Load:
             self._threads.append((client, thread))
             thread.start()
 
+    @property
+    def sent(self) -> int:
+        """How many requests it has sent so far."""
+        return sum(len(client.attempts) for client, _ in self._threads)
+
     def end(self) -> list[Attempt]:
         """Wait until every thread has stopped; returns all requests."""
         self._stop.set()

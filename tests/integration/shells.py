@@ -55,13 +55,15 @@ class Shell:
         assert done.returncode == code, (arguments, done)
         return done
 
-    def start(self, *arguments: str, **more: Any) -> "subprocess.Popen[bytes]":
+    def start(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, **more: Any
+    ) -> "subprocess.Popen[bytes]":
         """Start a command that goes on; `output` and `errors` are its outputs."""
         with open(self.home / "output", "wb") as output, open(self.home / "errors", "wb") as errors:
             return subprocess.Popen(
                 ["jobengine", *arguments],
                 cwd=self.home,
-                env=self.environment,
+                env={**self.environment, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,

@@ -17,6 +17,7 @@ from jobengine.tools.exporting import export
 from tests.storage.files_of_commits import write
 from tests.tools.go_files import GO_SECRET, go_file
 
+from .cutting import CuttingProxy
 from .daemons import Daemon, free_port, until
 from .db_files import RECORDS
 from .shells import ADMIN_KEY, KEY, UID, Shell, stop
@@ -214,19 +215,30 @@ def _numbers(shell: Shell) -> list[int]:
         return sorted(job["content"]["n"] for job in client.jobs("mail").values())
 
 
+class _Stuck(CuttingProxy):
+    """After it has cut a connection it takes no other."""
+
+    def _passed(self, direction: str, data: bytes) -> tuple[bytes, bool]:
+        passed, cut = super()._passed(direction, data)
+        self.refuses = self.refuses or cut
+        return passed, cut
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_add_of_a_file_is_resumed_and_adds_no_job_twice(shell: Shell, number: int) -> None:
     numbers = _lines(shell, 30_000)
-    process = shell.start("add", "mail", "--many", "jobs.jsonl")
 
     def some() -> int:
         with shell.daemon.client(key=KEY) as client:
             return int(client.call("GET", "/api/v1/queue/stats", query={"name": "mail"}).json["size"])
 
-    until("some are there", some)
-    code = stop(process, number)
-    there = some()
-    assert 0 < there < 30_000
+    with _Stuck(shell.daemon.port) as proxy:
+        proxy.cut("request", 1_000_000)
+        process = shell.start("add", "mail", "--many", "jobs.jsonl", environment={"JOBENGINE_URL": proxy.url})
+        until("it can't go on", lambda: proxy.refuses)
+        until("some are there", some)
+        code = stop(process, number)
+    assert some() < 30_000
     if number == signal.SIGINT:
         assert code == 130
         assert "of 30,000 jobs are in the queue" in (shell.home / "errors").read_text()
@@ -389,8 +401,10 @@ def _meanwhile(shell: Shell, example: str) -> None:
     if "events" in example:
         shell.add([{}])
     if "--wait " in example and "add" in example and "queued" in [job["state"] for job in shell.jobs().values()]:
-        claimed = shell("next", "mail", "--claim", "--wait", "5s", "--json")
-        shell("update", "mail", json.loads(claimed.stdout)["uid"], "--new-status", "complete")
+        with shell.daemon.client(key=KEY) as client:
+            taken = client.take("mail", count=10)
+            for job in taken.json["jobs"] if taken.status == 200 else ():
+                client.change(job["uid"], "mail", lease=job["lease"], new_status="complete")
 
 
 @pytest.mark.parametrize("example", [example for example in _examples() if example != MIGRATE])

@@ -79,7 +79,7 @@ def test_a_command_knows_its_job_and_no_key(shell: Shell) -> None:
 
 #: Starts a child process, prints its id, and runs until it is killed.
 _STARTED = "sleep 600 & echo $! > pid; echo 40 >&$JOBENGINE_PROGRESS; mv pid running; wait"
-_LASTING = f"trap 'echo told > told; exit 1' TERM; {_STARTED}"
+_LASTING = f"trap 'echo told > told; wait; exit 1' TERM; {_STARTED}"
 
 
 def _running(shell: Shell) -> int:
@@ -106,7 +106,7 @@ def test_a_worker_that_is_stopped_releases_its_job_and_leaves_nothing_running(sh
     worker = shell.start("work", "mail", "--grace", "0.3s", "--", "sh", "-c", _LASTING)
     pid = _running(shell)
     assert stop(worker, number) == (130 if number == signal.SIGINT else 0)
-    assert not _alive(pid)
+    until("it is gone", lambda: not _alive(pid))
     job = shell.jobs()[uid]
     assert (job["state"], job.get("attempts", 0)) == ("queued", 0)
     assert "Traceback" not in (shell.home / "errors").read_text()
@@ -149,7 +149,7 @@ def test_many_runs_leave_no_zombie_and_no_open_file(shell: Shell) -> None:
     shell.add([{"n": number} for number in range(200)])
     until("all are complete", lambda: finished(220), 60)
     assert nothing == held()[0] == ""
-    assert held()[1] <= files + 2  # connections
+    assert held()[1] <= files + 20  # connections; a leak would be 200
     assert [job["result"] for job in shell.jobs().values()] == [job["content"] for job in shell.jobs().values()]
     assert stop(worker, signal.SIGTERM) == 0
     assert worker.pid not in children()

@@ -19,7 +19,7 @@ from jobengine.client import (
 
 from .clients import states
 from .cutting import CuttingProxy
-from .daemons import Daemon
+from .daemons import Daemon, until
 
 
 @pytest.fixture
@@ -185,11 +185,17 @@ def test_a_claim_is_never_sent_twice(engine: JobEngine, proxy: CuttingProxy, cut
 
 
 def test_events_go_on_after_the_last_one_when_the_connection_breaks(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
+    daemon: Daemon, engine: JobEngine, proxy: CuttingProxy, cut: Queue
 ) -> None:
     queue = engine.queue("q")
     events = cut.events()
-    first = threading.Timer(0.2, lambda: queue.add({"n": 0}))
+
+    def add_first() -> None:
+        with daemon.client() as client:
+            until("it watches", lambda: client.metric('jobengine_waiters{on="events"}') == 1)
+        queue.add({"n": 0})
+
+    first = threading.Thread(target=add_first)
     first.start()
     seen = [next(events)]
     first.join()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from select import select
+from time import monotonic
 
 import pytest
 from attrs import frozen
@@ -29,7 +30,7 @@ class Language:
     heading: str
     language: str
     file: str
-    #: The last line of the work, and its replacement, which takes 2.5 seconds for long@x.
+    #: The last line of the work, and its replacement, which takes 5 seconds for long@x.
     work: tuple[str, str]
     start: Sequence[str]
     build: Sequence[str] = ()
@@ -39,7 +40,7 @@ NODE = Language(
     "## In Node",
     "js",
     "worker.mjs",
-    ("  return { sent_to", '  if (content.to === "long@x") await pause(2_500);\n  return { sent_to'),
+    ("  return { sent_to", '  if (content.to === "long@x") await pause(5_000);\n  return { sent_to'),
     ("node", "worker.mjs"),
 )
 GO = Language(
@@ -48,7 +49,7 @@ GO = Language(
     "worker.go",
     (
         "\treturn fields{",
-        '\tif to == "long@x" {\n\t\ttime.Sleep(2500 * time.Millisecond)\n\t}\n\treturn fields{',
+        '\tif to == "long@x" {\n\t\ttime.Sleep(5 * time.Second)\n\t}\n\treturn fields{',
     ),
     ("./worker",),
     ("go", "build", "-o", "worker", "worker.go"),
@@ -143,7 +144,7 @@ def test_an_outcome_that_the_server_did_not_take_is_sent_again(
 
 def test_a_job_that_takes_longer_than_its_timeout_is_held_until_it_ends(start: Start, mail: client.Queue) -> None:
     start()
-    done = _finished(mail, mail.add({"to": "long@x"}, timeout_seconds=1, max_attempts=2))
+    done = _finished(mail, mail.add({"to": "long@x"}, timeout_seconds=4, max_attempts=2))
     assert (done.state, done.attempts) == ("complete", 1)
 
 
@@ -180,7 +181,9 @@ def _lose_a_request(port: int, text: bytes) -> None:
     sent: dict[socket.socket, bytes] = {}
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        until_then = monotonic() + 3 * DEADLINE
         while not any(text in its for its in sent.values()):
+            assert monotonic() < until_then, "the job was complete before the server was killed"
             # The worker may ask for its next job on one of them.
             ready, _, _ = select([listener, *sent], [], [], DEADLINE)
             assert ready, f"sent: {[*sent.values()]}"

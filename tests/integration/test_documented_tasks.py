@@ -82,7 +82,7 @@ def test_the_queue_of_the_pages_is_made_as_they_say(daemon: Daemon) -> None:
 
 
 def test_the_worker_in_python_works_off_the_queue(mail: Daemon) -> None:
-    _add(mail, 3, timeout_seconds=2)
+    _add(mail, 3, timeout_seconds=20)
     (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
     done = subprocess.run(
         [sys.executable, "-c", at_port(code, mail.port)], capture_output=True, text=True, timeout=60, check=False
@@ -94,9 +94,9 @@ def test_the_worker_in_python_works_off_the_queue(mail: Daemon) -> None:
 
 
 def test_the_worker_in_python_keeps_a_long_job_by_heartbeats(mail: Daemon) -> None:
-    _add(mail, 1, timeout_seconds=1)
+    _add(mail, 1, timeout_seconds=4)
     (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
-    slow = "    import time\n    time.sleep(2.5)\n    return {"
+    slow = "    import time\n    time.sleep(5)\n    return {"
     slow_code = at_port(code, mail.port).replace("    return {", slow, 1)
     subprocess.run([sys.executable, "-c", slow_code], timeout=60, check=True)
     assert _states(mail) == ["complete"]

@@ -70,7 +70,7 @@ def test_when_a_sync_fails_nothing_is_acknowledged_and_it_ends_with_6(daemon: Da
         client.make_queue()
         with _injected(daemon, "fdatasync", f"error={error}:when={nth}"):
             uids = _add_until_it_ends(client)
-            assert daemon.wait(seconds=5) == 6
+            assert daemon.wait() == 6
     assert len(uids) == nth - 1
     assert "storage has failed" in daemon.log
     found = _found(daemon)
@@ -83,7 +83,7 @@ def test_when_a_write_fails_for_another_reason_than_room_it_ends_with_6(daemon: 
         client.make_queue()
         with _injected(daemon, "pwrite64", "error=EIO:when=3"):
             uids = _add_until_it_ends(client)
-            assert daemon.wait(seconds=5) == 6
+            assert daemon.wait() == 6
     assert len(uids) == 2
     assert _found(daemon) == uids
 
@@ -145,7 +145,7 @@ def test_killed_in_a_compaction_it_has_what_was_acknowledged(daemon: Daemon, cal
                     deleted = False
                 if not deleted:
                     break
-            assert daemon.wait(seconds=5) == -9
+            assert daemon.wait() == -9
     found = _found(daemon)
     assert found[: len(kept)] == kept
     assert len(found) <= len(kept) + 1

@@ -95,7 +95,7 @@ def test_acknowledged_changes_are_there_after_an_end_on_a_full_disk(
     if by_kill:
         on_small_disk.kill()
     else:
-        assert on_small_disk.stop(seconds=5) == 0
+        assert on_small_disk.stop() == 0
     with on_small_disk.start().client() as client:
         jobs = client.jobs()
     assert set(uids) <= set(jobs)

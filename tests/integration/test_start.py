@@ -144,7 +144,7 @@ def test_a_taken_port_ends_it_with_1_soon_and_the_database_is_free_again(make_da
         port = str(taken.getsockname()[1])
         daemon = make_daemon(settings={"API_PORT": port})
         daemon.launch()
-        assert daemon.wait(seconds=5) == 1
+        assert daemon.wait() == 1
         assert port in _reason(daemon)
     assert not daemon.db_path.exists()
     daemon.settings["API_PORT"] = "0"
@@ -225,5 +225,5 @@ def test_ctrl_c_is_an_orderly_end_as_well(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(prefix=("env", "--default-signal=INT")).start()
     assert daemon.process is not None
     daemon.process.send_signal(signal.SIGINT)
-    assert daemon.wait(seconds=5) == 0
+    assert daemon.wait() == 0
     assert "not closed in good order" not in daemon.start().log

@@ -92,15 +92,21 @@ class Emptied(Daemon):
         super().launch()
 
 
+def _delete_the_queues(client: Client) -> None:
+    """Those of all owners: one of them may just be deleting its own."""
+    for number in (1, 2, 3):
+        client.call("DELETE", "/api/v1/queue", query={"name": f"owner {number}"})
+
+
 class Losing(Daemon):
-    """A daemon that loses a queue at its restart."""
+    """A daemon that loses its queues at its restart."""
 
     def start(self) -> Self:
         began_before = self.process is not None
         super().start()
         if began_before:
             with self.client() as client:
-                client.call("DELETE", "/api/v1/queue", query={"name": "owner 1"})
+                _delete_the_queues(client)
         return self
 
 
@@ -110,12 +116,12 @@ def _back_up_nothing(daemon: Daemon, copy: Path, *, over_http: bool) -> None:
 
 
 class Meddling(CuttingProxy):
-    """Deletes a queue when it breaks the connections."""
+    """Deletes the queues when it breaks the connections."""
 
     def break_all(self) -> None:
         super().break_all()
         with Client(self.server_port) as client:
-            client.call("DELETE", "/api/v1/queue", query={"name": "owner 1"})
+            _delete_the_queues(client)
 
 
 def test_power_cuts_on_an_image_lose_nothing_that_was_acknowledged() -> None:
@@ -130,7 +136,7 @@ def test_power_cuts_on_an_image_find_that_nothing_is_synced(tmp_path: Path) -> N
 
 
 def test_a_database_that_is_lost_on_a_full_disk_is_noticed() -> None:
-    _is_seen(FullDisks(times=1, kills=1, make_daemon=Emptied), "queue 'owner 1'")
+    _is_seen(FullDisks(times=1, kills=1, make_daemon=Emptied), "queue 'owner ")
 
 
 def test_through_cut_connections_each_request_is_carried_out_or_not() -> None:
@@ -152,7 +158,7 @@ def test_an_answer_that_is_cut_at_any_byte_of_its_head_counts_as_none(daemon: Da
 
 
 def test_a_change_that_no_owner_made_is_noticed_through_cut_connections() -> None:
-    _is_seen(Connections(cuts=2, make_proxy=Meddling), "queue 'owner 1'")
+    _is_seen(Connections(cuts=2, make_proxy=Meddling), "queue 'owner ")
 
 
 def test_a_backup_with_less_is_noticed() -> None:
@@ -160,4 +166,4 @@ def test_a_backup_with_less_is_noticed() -> None:
 
 
 def test_a_queue_that_was_lost_in_a_re_key_is_noticed() -> None:
-    _is_seen(Rekeys(times=1, make_daemon=Losing), "queue 'owner 1'")
+    _is_seen(Rekeys(times=1, make_daemon=Losing), "queue 'owner ")

@@ -66,7 +66,7 @@ def test_from_the_tac_file_it_is_configured_by_the_environment(make_daemon: Make
     with daemon.client() as client:
         client.make_queue()
         assert client.add().json["keep_minutes"] == 7
-    assert daemon.stop(seconds=5) == 0
+    assert daemon.stop() == 0
     assert (daemon.home / "tac.db").exists()
 
 

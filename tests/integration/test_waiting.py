@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from .conftest import MakeDaemon
-from .daemons import Client, Daemon
+from .daemons import DEADLINE, Client, Daemon
 from .polls import Poll, Polls, system_calls
 
 MANY = 1_000
@@ -100,15 +100,16 @@ def test_jobs_for_waiters_that_are_just_leaving_all_reach_another_in_the_end(pol
         for n, poll in enumerate(going):
             # It leaves while a job may be on its way to it: then that lease expires.
             (Poll.close, Poll.half_close, Poll.reset)[n % 3](poll)
-            client.add({"n": n}, timeout_seconds=1, max_attempts=2)
+            client.add({"n": n}, timeout_seconds=1, max_attempts=50)
         seen: set[int] = set()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 3 * DEADLINE
         while len(seen) < number and time.monotonic() < deadline:
             reply = client.take(wait=2, count=number)
             if reply.status == 200:
                 for job in reply.json["jobs"]:
-                    seen.add(job["content"]["n"])
-                    client.change(job["uid"], lease=job["lease"], new_status="complete")
+                    # On a slow machine this lease may end as well.
+                    if client.change(job["uid"], lease=job["lease"], new_status="complete").status == 200:
+                        seen.add(job["content"]["n"])
         assert seen == set(range(number))
         assert {job["state"] for job in client.jobs().values()} == {"complete"}
 

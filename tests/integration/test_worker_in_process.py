@@ -32,7 +32,7 @@ def test_jobs_are_worked_off_and_those_that_they_add_as_well(jobengine_server: S
         return int(content["n"]) * 2
 
     queue.add_many([{"n": n} for n in range(20)])
-    assert _work("q", double, concurrency=4) == 21
+    assert _work("q", double, concurrency=4) >= 21  # more if one was released and claimed again
     assert sorted(job.result for job in queue.jobs(state="complete")) == sorted([*range(0, 40, 2), 100])
 
 
@@ -40,12 +40,13 @@ def test_a_busy_worker_makes_at_most_one_request_for_each_job(jobengine_server: 
     queue = jobengine_server.queue("q")
     queue.add_many([{"n": n} for n in range(30)])
     before = _requests(jobengine_server)
-    assert _work("q", lambda content, job: None) == 30
+    assert _work("q", lambda content, job: None) >= 30
     after = _requests(jobengine_server)
     made = {route: after[route] - before[route] for route in after if after[route] > before[route]}
     made.pop("/metrics")
     assert made.keys() <= {"/api/v1/job/next", "/api/v1/jobs"}
     assert sum(made.values()) <= 31
+    assert queue.stats().counts.complete == 30
 
 
 def _requests(server: Server) -> dict[str, float]:
@@ -66,7 +67,7 @@ def test_queues_with_keys_of_their_own_are_worked_off_together(jobengine_server:
             queue.create()
             queue.add_many([{"n": n} for n in range(10)])
         keys = {name: f"key of {name}" for name in ("p", "q")}
-        assert _work(["p", "q"], lambda content, job: job.queue, concurrency=3, keys=keys) == 20
+        assert _work(["p", "q"], lambda content, job: job.queue, concurrency=3, keys=keys) >= 20
         for queue in queues:
             assert {job.result for job in queue.jobs()} == {queue.name}
 
@@ -74,7 +75,7 @@ def test_queues_with_keys_of_their_own_are_worked_off_together(jobengine_server:
 def test_a_result_that_the_server_refuses_fails_its_job_and_no_other(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
     queue.add_many([{"n": n} for n in range(8)], max_attempts=3)
-    assert _work("q", lambda content, job: 2**70 if content["n"] == 5 else content["n"], concurrency=4) == 8
+    assert _work("q", lambda content, job: 2**70 if content["n"] == 5 else content["n"], concurrency=4) >= 8
     (failed,) = queue.jobs(state="failed")
     assert failed.content == {"n": 5}
     assert (failed.error or "").startswith("The server has refused the result:")

@@ -9,7 +9,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from tests.integration.cutting import CuttingProxy
-from tests.integration.daemons import Client, Daemon, until
+from tests.integration.daemons import DEADLINE, Client, Daemon, until
 
 from .crew import Caller, Crew, judge_all, make_owners
 from .owner import Owner
@@ -47,6 +47,7 @@ class _Campaign:
         """Break one connection after some bytes, or all connections at a random moment."""
         crew = Crew(self.owners, self.through_proxy)
         crew.start()
+        crew.wait_for_answers(DEADLINE)
         if self.chance.random() < 0.5:
             self.proxy.cut(self.chance.choice(["request", "answer"]), self.chance.randrange(PASSED))
             crew.wait_for_one(PATIENCE)

@@ -2,7 +2,6 @@
 
 import json
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,6 @@ __all__ = [
     "Crew",
     "TracedOwner",
     "end_work",
-    "free_port",
     "judge_all",
     "judge_copy",
     "make_owners",
@@ -33,8 +31,6 @@ __all__ = [
     "server_over",
 ]
 
-#: Connections use local ports from 32768 on, so that they can't take the daemon's port while it is down.
-PORTS: Final = range(20_000, 32_000)
 #: Answers of a server that is starting, and of one whose disk is full: the outcome is unknown.
 NO_ANSWER: Final = (503, 507)
 
@@ -80,14 +76,6 @@ class _Server:
 def server_over(client: Client) -> Any:
     """A server for an ApiDriver, over this client."""
     return _Server(client)
-
-
-def free_port(chance: random.Random) -> int:
-    while True:
-        port = chance.choice(PORTS)
-        with socket.socket() as tried:
-            if tried.connect_ex(("127.0.0.1", port)):
-                return port
 
 
 def require(right: bool, what: str) -> None:

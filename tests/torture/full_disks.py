@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from tests.integration.daemons import Client, Daemon, until
+from tests.integration.daemons import DEADLINE, Client, Daemon, until
 
 from .crew import Caller, Crew, judge_all, make_owners
 from .disks import small_disk
@@ -44,6 +44,7 @@ class _Campaign:
         """Fill the disk under load, kill the daemon or not, and free the disk."""
         crew = Crew(self.owners, self.connect)
         crew.start()
+        crew.wait_for_answers(DEADLINE)
         time.sleep(self.chance.uniform(*LOADED))
         self._take_room()
         crew.wait(PATIENCE)

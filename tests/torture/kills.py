@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from tests.integration.daemons import Client, Daemon
+from tests.integration.daemons import Client, Daemon, free_port
 from tests.integration.load import Load
 from tests.integration.load import judge as judge_load
 from tests.integration.workers import Workforce, add_jobs, held_twice
 
-from .crew import Caller, Crew, end_work, free_port, judge_all, make_owners, require
+from .crew import Caller, Crew, end_work, judge_all, make_owners, require
 from .owner import Owner
 from .trials import Tally
 
@@ -136,7 +136,7 @@ class Kills:
 
     def run(self, seed: int, folder: Path, tally: Tally) -> None:
         chance = random.Random(seed)
-        port = free_port(chance)
+        port = free_port()
         settings = {"API_PORT": str(port), "LOG_REQUESTS": "errors"}
         campaign = _Campaign(self.make_daemon(folder / "home", settings), chance, tally, port, self)
         try:

@@ -17,11 +17,11 @@ from typing import Final
 import psycopg
 from attrs import define, field, frozen
 
-from tests.integration.daemons import SECRET, Client, Daemon, until
+from tests.integration.daemons import SECRET, Client, Daemon, free_port, until
 from tests.integration.workers import Workforce, add_jobs, held_twice
 from tests.postgres import Cluster, Database, is_installed, running
 
-from .crew import Caller, Crew, end_work, free_port, judge_all, make_owners, require
+from .crew import Caller, Crew, end_work, judge_all, make_owners, require
 from .owner import Owner
 from .trials import NotHere, Tally
 
@@ -132,9 +132,7 @@ def _on_a_cluster(chance: random.Random, folder: Path, tally: Tally, daemons: in
         database = Database.make(cluster, "killed")
         database.clear(secret=SECRET.encode())
         settings = {"DATABASE_URL": database.url, "LOG_REQUESTS": "errors"}
-        made = [
-            Daemon(folder / f"home {at}", {**settings, "API_PORT": str(free_port(chance))}) for at in range(daemons)
-        ]
+        made = [Daemon(folder / f"home {at}", {**settings, "API_PORT": str(free_port())}) for at in range(daemons)]
         campaign = _Campaign(cluster, database, made, chance, tally)
         try:
             yield campaign
