@@ -1,10 +1,12 @@
 """`jobengine queue`: creates, shows, configures and deletes queues."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from jobengine.client import OutcomeUnknown, Queue
+from jobengine.client import OutcomeUnknown, Queue, Secret
 
 from .asking import ask
 from .columns import QUEUES
@@ -37,12 +39,8 @@ def create(queue_name: str, key_file: str | None) -> None:
     """
     session = current()
     key, new = key_from(key_file)
-    try:
+    with _not_lost(queue_name, key if new else None):
         session.engine.queue(queue_name).create(access_key=key)
-    except OutcomeUnknown:
-        if new:  # once the queue exists, only this key opens it
-            session.output.value(key.reveal(), name=queue_name, access_key=key.reveal())
-        raise
     session.output.note(f"The queue {queue_name!r} was created.")
     if new:
         session.output.note("This is its key, which can't be shown again; put it in JOBENGINE_ACCESS_KEY or a profile:")
@@ -107,12 +105,13 @@ def configure(queue_name: str, **asked: Any) -> None:
     session = current()
     queue = session.queue(queue_name)
     new_key, key_file = asked.pop("new_key"), asked.pop("key_file")
-    changes = _changes(queue, asked)
+    changes, made = _changes(queue, asked), False
     if new_key or key_file:
         changes["new_access_key"], made = key_from(key_file)
     if not changes:
         raise click.UsageError("Name a change, such as --max-jobs.")
-    setup = queue.configure(**changes)
+    with _not_lost(queue_name, changes["new_access_key"] if made else None):
+        setup = queue.configure(**changes)
     if "new_access_key" not in changes:
         session.output.record(setup.raw)
         return
@@ -120,6 +119,19 @@ def configure(queue_name: str, **asked: Any) -> None:
     if made:
         key = changes["new_access_key"].reveal()
         session.output.value(key, **setup.raw, access_key=key)
+
+
+@contextmanager
+def _not_lost(queue_name: str, made: Secret | None) -> Iterator[None]:
+    """Print a key that was made here if the answer is lost: it may be the only key of the queue by now."""
+    try:
+        yield
+    except OutcomeUnknown:
+        if made is not None:
+            output = current().output
+            output.note(f"This is the key of the queue {queue_name!r} if the server has carried this out:")
+            output.value(made.reveal(), name=queue_name, access_key=made.reveal())
+        raise
 
 
 def _changes(queue: Queue, asked: dict[str, Any]) -> dict[str, Any]:

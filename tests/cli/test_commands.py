@@ -194,6 +194,19 @@ def test_a_new_key_of_a_queue_is_printed(shell: Shell) -> None:
     assert asked == {"new_access_key": Secret(done.stdout.strip()), "old_key_seconds": 3600}
 
 
+def test_a_new_key_is_shown_even_if_it_is_unknown_whether_the_queue_has_it_now(shell: Shell) -> None:
+    shell.mail.answers["configure"] = OutcomeUnknown("lost")
+    done = shell("queue", "configure", "mail", "--new-key")
+    assert done.exit_code == 5
+    assert shell.mail.asked == [("configure", {"new_access_key": Secret(done.stdout.strip())})]
+
+
+def test_a_given_key_is_not_shown_when_the_answer_is_lost(shell: Shell) -> None:
+    shell.mail.answers["configure"] = OutcomeUnknown("lost")
+    done = shell("queue", "configure", "mail", "--key-file", "-", sent="mine\n")
+    assert (done.exit_code, done.output) == (5, "jobengine: lost\n")
+
+
 def test_a_queue_with_jobs_is_not_removed_unasked(shell: Shell) -> None:
     done = shell("queue", "delete", "mail")
     assert done.exit_code == 2
