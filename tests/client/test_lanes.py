@@ -13,7 +13,7 @@ from jobengine.client import coalescing
 from jobengine.client._async import lanes as async_lanes
 from jobengine.client._sync import lanes as sync_lanes
 from jobengine.client.coalescing import MOST, AddLane, Item, Lane
-from jobengine.client.errors import BadRequest, Unavailable
+from jobengine.client.errors import BadRequest, OutcomeUnknown, Unavailable
 from jobengine.client.http import Response
 
 #: Seconds within which threads must reach the point that the test waits for.
@@ -184,6 +184,42 @@ def test_a_thread_that_is_interrupted_leaves_the_others_to_go_on(lane: AddLane) 
     threads.join()
     assert other.result() == {"uid": "other"}
     assert [type(error) for error in threads.interrupted] == [KeyboardInterrupt]
+
+
+def _interrupt_the_leader_of(server: Held, lane: Lane, items: Sequence[Item]) -> Threads:
+    """Have threads send these items in one request, and interrupt the one that leads."""
+    threads = Threads(sync_lanes.LaneDriver(lane, server.send))
+    threads.submit(Item(b"first"))
+    server.next()
+    for count, item in enumerate(items):
+        threads.submit(item)
+        _until_waiting(lane, count + 1)
+    server.replies.put(b"")
+    assert server.next() == [item.data for item in items]
+    server.replies.put(KeyboardInterrupt())
+    return threads
+
+
+def test_calls_that_are_not_safe_to_repeat_are_not_sent_again_after_the_leader_was_interrupted(lane: AddLane) -> None:
+    server = Held()
+    leader, other = (Item(name, safe=False) for name in (b"leader", b"other"))
+    threads = _interrupt_the_leader_of(server, lane, (leader, other))
+    server.replies.put(b"")
+    threads.join()
+    assert isinstance(other.error, OutcomeUnknown)
+    assert server.batches.empty()
+    assert len(lane) == 0
+
+
+def test_calls_that_are_sent_again_after_the_leader_was_interrupted_may_have_been_carried_out(lane: AddLane) -> None:
+    server = Held()
+    leader, other = Item(b"leader"), Item(b"other")
+    threads = _interrupt_the_leader_of(server, lane, (leader, other))
+    assert server.next() == [b"other"]
+    assert other.repeated
+    server.replies.put(b"")
+    threads.join()
+    assert other.result() == {"uid": "other"}
 
 
 def test_each_caller_in_a_request_learns_that_the_server_can_not_be_reached(lane: AddLane) -> None:

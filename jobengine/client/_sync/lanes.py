@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from ..coalescing import Item, Lane, Returning
-from ..errors import JobEngineError
+from ..errors import JobEngineError, OutcomeUnknown
 from ..http import Response
 from .transport import monotonic
 
@@ -88,13 +88,23 @@ class LaneDriver:
                 self._wake(batch)
         except BaseException:
             with self._lock:
-                self._lane.put_back(batch)
+                self._interrupted(batch)
             raise
         else:
             with self._lock:
                 self._lane.answered(batch, response, repeated=repeated)
                 self._returning.released(batch, len(self._lane), began, monotonic())
                 self._wake(batch)
+
+    def _interrupted(self, batch: Sequence[Item]) -> None:
+        """The batch may have been sent: put back only what may be sent again."""
+        again = [item for item in batch if item.safe]
+        for item in again:
+            item.repeated = True
+        self._lane.put_back(again)
+        unsafe = [item for item in batch if not item.safe]
+        self._lane.lost(unsafe, OutcomeUnknown("The sending thread was interrupted before the answer came."))
+        self._wake(unsafe)
 
     def _wait_for_others(self) -> None:
         while (seconds := self._returning.patience(len(self._lane), monotonic())) > 0:
