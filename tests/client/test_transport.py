@@ -13,7 +13,8 @@ import pytest
 
 from jobengine.client import AsyncJobEngine, JobEngine, OutcomeUnknown
 from jobengine.client._sync import transport
-from jobengine.client.errors import BadRequest
+from jobengine.client.coalescing import MOST
+from jobengine.client.errors import BadRequest, Unavailable
 
 PATIENCE = 20
 _EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -173,6 +174,33 @@ def test_an_interrupted_claim_releases_the_jobs_under_way(server: Server, monkey
     assert '"new_status":"queued","lease":"secret"' in server.next()[1]
 
 
+_BUSY = _reply(503, {"detail": "busy"})
+_MANY_ADDED = _reply(201, {"jobs": []})
+#: As many jobs as make two requests.
+_TWO_REQUESTS: list[dict[str, Any]] = [{}] * (MOST + 1)
+
+
+def test_a_failed_add_many_leaves_the_connection_that_it_gave_back_alone(server: Server) -> None:
+    for reply in (_BUSY, _BUSY, _EMPTY):
+        server.replies.put(reply)
+    with _engine(server, retry_for=0) as engine:
+        with pytest.raises(Unavailable):
+            engine.queue("q").add_many(_TWO_REQUESTS)
+        engine.test()
+    assert [server.next()[0] for _ in range(3)] == [0, 0, 0]
+
+
+def test_an_add_many_that_is_given_up_closes_its_connection_and_forgets_it(server: Server) -> None:
+    server.replies.put(_MANY_ADDED)
+    with _engine(server) as engine:
+        chunks = engine.queue("q").add_in_chunks(_TWO_REQUESTS)
+        next(chunks)
+        chunks.close()
+        assert engine.caller.pool._used == set()
+        server.replies.put(_EMPTY)
+        assert server.gone.get(timeout=PATIENCE) == 0
+
+
 def _run(test: Callable[[], Any]) -> None:
     asyncio.run(asyncio.wait_for(test(), PATIENCE))
 
@@ -233,6 +261,33 @@ def test_in_a_loop_an_answer_that_does_not_come_in_time_is_given_up(server: Serv
                 await engine.test()
 
     _run(test)
+
+
+def test_in_a_loop_a_failed_add_many_leaves_the_connection_that_it_gave_back_alone(server: Server) -> None:
+    async def test() -> None:
+        async with AsyncJobEngine(server.url, access_key="k", retry_for=0) as engine:
+            with pytest.raises(Unavailable):
+                await engine.queue("q").add_many(_TWO_REQUESTS)
+            await engine.test()
+
+    for reply in (_BUSY, _BUSY, _EMPTY):
+        server.replies.put(reply)
+    _run(test)
+    assert [server.next()[0] for _ in range(3)] == [0, 0, 0]
+
+
+def test_in_a_loop_an_add_many_that_is_given_up_closes_its_connection_and_forgets_it(server: Server) -> None:
+    async def test() -> None:
+        async with AsyncJobEngine(server.url, access_key="k") as engine:
+            chunks = engine.queue("q").add_in_chunks(_TWO_REQUESTS)
+            await anext(chunks)
+            await chunks.aclose()
+            assert engine.caller.pool._used == set()
+
+    server.replies.put(_MANY_ADDED)
+    server.replies.put(_EMPTY)
+    _run(test)
+    assert server.gone.get(timeout=PATIENCE) == 0
 
 
 def test_in_a_loop_at_most_100_connections_are_made(server: Server) -> None:

@@ -76,13 +76,18 @@ class Pool:
         try:
             response = await connection.receive()
         except Broken:
-            self._drop(connection)
+            self.drop(connection)
             raise
         except BaseException:
             self._abandon(request, connection)
             raise
         self._keep(connection)
         return response
+
+    def drop(self, connection: "_Connection") -> None:
+        """Close a connection whose answer is not wanted or can't be had."""
+        self._used.discard(connection)
+        connection.abort()
 
     async def stream(self, request: Request, silence: float) -> Stream[Response | bytes]:
         """Yield the head of an answer, then parts of its body; raises Broken after `silence` seconds without any."""
@@ -92,7 +97,7 @@ class Pool:
             async for part in connection.parts(silence):
                 yield part
         finally:
-            self._drop(connection)
+            self.drop(connection)
 
     def _check(self) -> None:
         if self.closed:
@@ -131,14 +136,10 @@ class Pool:
         else:
             connection.abort()
 
-    def _drop(self, connection: "_Connection") -> None:
-        self._used.discard(connection)
-        connection.abort()
-
     def _abandon(self, request: Request, connection: "_Connection") -> None:
         """The caller was cancelled: release jobs in the answer, in a task of its own."""
         if request.abandoned is None:
-            self._drop(connection)
+            self.drop(connection)
             return
         task = asyncio.get_running_loop().create_task(self._rescue(request, connection))
         self._rescues.add(task)
@@ -150,7 +151,7 @@ class Pool:
             with suppress(Broken):
                 response = await connection.receive(_RESCUE)
         finally:
-            self._drop(connection)  # which tells the server that this client is gone
+            self.drop(connection)  # which tells the server that this client is gone
         giving_back = None if response is None or request.abandoned is None else request.abandoned(response)
         if isinstance(giving_back, Coroutine):
             await giving_back

@@ -7,7 +7,7 @@ from typing import Any
 from ..chunks import chunks, is_good, read
 from ..coalescing import add_body, add_call
 from ..encoding import encode
-from ..http import long_body_query
+from ..http import Request, long_body_query
 from ..jobs import NewJob
 from ..secret import Secret
 from ..values import Job
@@ -27,15 +27,16 @@ def add_in_chunks(
     brief: bool = False,
 ) -> Stream[list[Job]]:
     """Add jobs, and yield those of each request; one request is under way at a time, so they stay in order."""
-    added, under_way = 0, None
-    name = encode(queue)
+    added = 0
+    under_way: tuple[Request, Any] | None = None
     headers = {"Prefer": "return=minimal"} if brief else None
     try:
         for chunk in chunks(contents, options):
-            body = add_body(name, chunk)
+            body = add_body(encode(queue), chunk)
             query = long_body_query(queue, body)
             request = caller.request(add_call(chunk), key=key, query=query, body=body, headers=headers)
-            response = None if under_way is None else caller.answer(*under_way)
+            last, under_way = under_way, None  # whose connection `answer` gives back
+            response = None if last is None else caller.answer(*last)
             under_way = (request, caller.begin(request)) if response is None or is_good(response) else None
             if response is not None:
                 jobs = read(response, added, brief=brief)
@@ -46,4 +47,4 @@ def add_in_chunks(
             yield read(caller.answer(*last), added, brief=brief)
     finally:
         if under_way is not None and under_way[1] is not None:
-            under_way[1].abort()
+            caller.pool.drop(under_way[1])

@@ -68,7 +68,7 @@ class Pool:
         try:
             connection.send(request)
         except BaseException:
-            self._drop(connection)
+            self.drop(connection)
             raise
         return connection
 
@@ -77,13 +77,19 @@ class Pool:
         try:
             response = connection.receive()
         except Broken:
-            self._drop(connection)
+            self.drop(connection)
             raise
         except BaseException:
             self._rescue(request, connection)
             raise
         self._keep(connection)
         return response
+
+    def drop(self, connection: "_Connection") -> None:
+        """Close a connection whose answer is not wanted or can't be had."""
+        with self._lock:
+            self._used.discard(connection)
+        connection.abort()
 
     def stream(self, request: Request, silence: float) -> Stream[Response | bytes]:
         """Yield the head of an answer, then parts of its body; raises Broken after `silence` seconds without any."""
@@ -92,7 +98,7 @@ class Pool:
             connection.send(request)
             yield from connection.parts(silence)
         finally:
-            self._drop(connection)
+            self.drop(connection)
 
     def _connection(self, request: Request) -> "_Connection":
         while True:
@@ -121,11 +127,6 @@ class Pool:
                 return
         connection.abort()
 
-    def _drop(self, connection: "_Connection") -> None:
-        with self._lock:
-            self._used.discard(connection)
-        connection.abort()
-
     def _rescue(self, request: Request, connection: "_Connection") -> None:
         """The caller was interrupted: release jobs in the answer, and close the connection."""
         response = None
@@ -133,7 +134,7 @@ class Pool:
             connection.deadline = monotonic() + _RESCUE
             with suppress(Broken):
                 response = connection.receive()
-        self._drop(connection)
+        self.drop(connection)
         if response is not None and request.abandoned is not None:
             request.abandoned(response)
 
