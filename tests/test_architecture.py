@@ -33,6 +33,7 @@ ALLOWED = {
     "worker": {"worker", "client"},
     "testing": {"client"},
     "cli": {"cli", "client", "worker", "tools"},
+    "cli.command_runner": {"client.encoding", "wire.strict_json"},
     "tools": {"tools", "storage", "core", "daemon.secret_file", "daemon.secrecy"},
     "tools.postgres": {"daemon.secret_file", "storage.errors", "engine.postgres.connection"},
     "tools.migrating": {"tools", "storage.frames", "engine.postgres.schema"},

@@ -14,10 +14,16 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
+from ..client.encoding import encode_text
+from ..wire.strict_json import MOST_VALUES, NotStrict, check
+
 __all__ = ["CommandRunner", "Ending", "Verdict", "environment_of", "verdict"]
 
 #: The most bytes of standard output to keep: a result can't be longer.
 MOST_OUTPUT: Final = 1 << 20
+#: The server's limits for a body, less what the update has around its result: three levels, and its other fields.
+_DEPTH: Final = 32 - 3
+_VALUES: Final = MOST_VALUES - 100
 #: The most bytes of standard error to keep, from its end: an error can't be longer.
 MOST_ERRORS: Final = 4096
 #: Seconds between SIGTERM and SIGKILL.
@@ -85,13 +91,30 @@ def verdict(ending: Ending) -> Verdict:
 
 def _complete(ending: Ending) -> Verdict:
     if ending.cut:
-        return Verdict("complete", note=f"its output is longer than {MOST_OUTPUT} bytes and was not kept as its result")
+        return _without_result(f"it is longer than {MOST_OUTPUT} bytes")
     try:
         result = json.loads(ending.output, parse_constant=_no_constant)
-        json.dumps(result, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        result = None  # the command may print anything
+        return Verdict("complete")  # the command may print anything
+    try:
+        _check(result)
+    except UnicodeEncodeError:
+        return _without_result("it has half of a surrogate pair in a string")
+    except (ValueError, RecursionError) as error:
+        return _without_result(str(error))
     return Verdict("complete", result=result)
+
+
+def _without_result(why: str) -> Verdict:
+    return Verdict("complete", note=f"its output was not kept as its result: {why}")
+
+
+def _check(result: Any) -> None:
+    """Raise ValueError or RecursionError if the server, with its usual limits, would refuse this as a result."""
+    text = encode_text(result).encode()
+    if len(text) > MOST_OUTPUT:
+        raise NotStrict(f"it is longer than {MOST_OUTPUT} bytes")
+    check(text, _DEPTH, _VALUES)
 
 
 def _no_constant(name: str) -> Any:

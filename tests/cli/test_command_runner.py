@@ -12,10 +12,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from jobengine.cli.command_runner import CommandRunner, Ending, Verdict, environment_of, verdict
+from jobengine.client.encoding import encode
+from jobengine.core.commands import UpdateJobs
+from jobengine.wire.requests import Wire
 from tests.processes import children
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -227,7 +231,6 @@ def test_the_environment_has_the_job_and_no_key() -> None:
         (Ending(0, b"sent 3 mails"), Verdict("complete")),
         (Ending(0, b""), Verdict("complete")),
         (Ending(0, b"NaN"), Verdict("complete")),
-        (Ending(0, b'"\\ud800"'), Verdict("complete")),
         (Ending(0, b"[" * 500_000), Verdict("complete")),
         (Ending(75, b"", errors=b"later"), Verdict("release")),
         (Ending(65, errors=b" bad \n"), Verdict("failed permanently", error="bad")),
@@ -239,6 +242,51 @@ def test_the_environment_has_the_job_and_no_key() -> None:
 )
 def test_the_end_of_a_command_decides_on_its_job(ending: Ending, wanted: Verdict) -> None:
     assert verdict(ending) == wanted
+
+
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [
+        (b"12345678901234567890", "beyond 64 bits"),
+        (b"[-9223372036854775809]", "beyond 64 bits"),
+        (b"[" * 30 + b"]" * 30, "deeper than 29"),
+        (b"[" * 900 + b"]" * 900, "deeper than 29"),
+        (b"[" + b"1," * 100_000 + b"1]", "values"),
+        (b'{"a": 1e400}', "float"),
+        (b'"\\ud800"', "surrogate"),
+        (b"[" + b"1e5," * 180_000 + b"1]", "longer"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_json_that_the_server_refuses_is_no_result_and_the_note_says_why(output: bytes, why: str) -> None:
+    said = verdict(Ending(0, output))
+    assert (said.kind, said.result) == ("complete", None)
+    assert why in said.note
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        b"9223372036854775807",
+        b"-9223372036854775808",
+        b"[" * 29 + b"]" * 29,
+        b"[" + b"1," * 99_000 + b"1]",
+        b"[1e308, -0.0, 5e-324]",
+        json.dumps("x" * ((1 << 20) - 2)).encode(),
+    ],
+    ids=["largest", "least", "deep", "many", "floats", "long"],
+)
+def test_the_server_takes_every_result_that_is_kept(output: bytes) -> None:
+    async def no_pause() -> None:
+        pass
+
+    said = verdict(Ending(0, output))
+    assert said.result == json.loads(output)
+    update = {"uid": str(UUID(int=0)), "lease": "a" * 36, "new_status": "complete", "result": said.result}
+    body = encode({"queue_name": "q", "updates": [update]})
+    read = asyncio.run(Wire().update_jobs(body, {"access_key": b"k"}, no_pause))
+    assert isinstance(read, UpdateJobs)
+    assert len(read.updates) == 1
 
 
 def test_an_output_that_was_cut_is_no_result_and_the_note_says_so() -> None:
