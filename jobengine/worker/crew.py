@@ -36,6 +36,7 @@ class Handlers(NamedTuple):
         """Run the handler of a job here, and return the outcome."""
         attempt = Attempt(job, self.hooks)
         try:
+            attempt.begins()
             return attempt.returned(self.by_queue[job.queue].function(job.content, job))
         except BaseException as error:
             return attempt.failed(error)
@@ -44,6 +45,7 @@ class Handlers(NamedTuple):
         """As `perform`, for a coroutine."""
         attempt = Attempt(job, self.hooks)
         try:
+            attempt.begins()
             return attempt.returned(await self.by_queue[job.queue].function(job.content, job))
         except BaseException as error:
             return attempt.failed(error)

@@ -58,8 +58,11 @@ class Attempt:
     def __init__(self, job: RunningJob, hooks: Hooks) -> None:
         self._job = job
         self._hooks = hooks
-        if hooks.before:
-            _call(hooks.before, job)
+
+    def begins(self) -> None:
+        """Call the hooks before the handler."""
+        if self._hooks.before:
+            _call(self._hooks.before, self._job)
 
     def returned(self, result: Any) -> JobChanges:
         """The changes for the handler's result; raises TypeError or ValueError if it can't be JSON."""
@@ -105,5 +108,5 @@ def _call(hooks: list[Any], *arguments: Any) -> None:
     for hook in hooks:
         try:
             hook(*arguments)
-        except Exception:
+        except BaseException:  # as for a handler: Cancelled, for one, would end the thread and lose the job's slot
             _log.exception("The hook %r failed; the job continues.", getattr(hook, "__qualname__", hook))

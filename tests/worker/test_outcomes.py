@@ -121,3 +121,23 @@ def test_hooks_are_called_around_the_handler_and_one_that_fails_changes_nothing(
     assert _perform(lambda content, job: 42, hooks)["new_status"] == "complete"
     assert _perform(fails, hooks)["new_status"] == "failed"
     assert called == ["broken", "u", 42, "broken", "u", "bad"]
+
+
+@pytest.mark.parametrize("error", [Cancelled(), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_a_hook_that_raises_what_is_no_exception_changes_nothing_either(error: BaseException) -> None:
+    def broken(*arguments: Any) -> None:
+        raise error
+
+    def fails(content: Any, job: RunningJob) -> None:
+        raise Fail("bad")
+
+    assert _perform(lambda content, job: 42, Hooks([broken], [broken], [])) == {"new_status": "complete", "result": 42}
+    assert _perform(fails, Hooks([], [], [broken])) == {"new_status": "failed", "retry": False, "error": "bad"}
+
+
+def test_a_hook_may_report_progress_of_a_job_that_was_cancelled() -> None:
+    def fails(content: Any, job: RunningJob) -> None:
+        raise Fail("bad")
+
+    hooks = Hooks([], [], [lambda job, error: job.progress(50)])
+    assert _perform(fails, hooks, cancelled=True) == {"new_status": "failed", "retry": False, "error": "bad"}
