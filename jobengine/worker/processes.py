@@ -72,7 +72,7 @@ class Processes:
 
     async def perform(self, job: RunningJob) -> JobChanges:
         """Run a job's handler in a child. Cancelling this kills the child."""
-        child = self._idle.pop() if self._idle else await _Child.born(self._nursery.fork())
+        child = self._free() or await _Child.born(self._nursery.fork())
         try:
             changes = await child.perform(job)
         except BaseException:
@@ -83,6 +83,15 @@ class Processes:
             return failure("The process of the job ended before the job did.")
         self._idle.append(child)
         return changes
+
+    def _free(self) -> "_Child | None":
+        """An idle child, if there is one; one that was killed meanwhile would fail a job that never began."""
+        while self._idle:
+            child = self._idle.pop()
+            if not child.ended():
+                return child
+            child.dismiss()
+        return None
 
     def close(self) -> None:
         """End the children that are idle."""
@@ -107,6 +116,10 @@ class _Child:
         except BaseException:
             writer.close()
             raise
+
+    def ended(self) -> bool:
+        """Whether an idle child has ended."""
+        return self._reader.at_eof()
 
     async def perform(self, job: RunningJob) -> JobChanges | None:
         """The outcome of a job; None if the child ended before it."""
