@@ -201,6 +201,13 @@ def test_an_add_many_that_is_given_up_closes_its_connection_and_forgets_it(serve
         assert server.gone.get(timeout=PATIENCE) == 0
 
 
+def test_a_request_that_can_not_be_written_leaves_no_connection_behind(server: Server) -> None:
+    with _engine(server) as engine:
+        with pytest.raises(ValueError, match="header"):
+            next(engine.queue("q").events(after="a\r\nb: c"))
+        assert engine.caller.pool._used == set()
+
+
 def _run(test: Callable[[], Any]) -> None:
     asyncio.run(asyncio.wait_for(test(), PATIENCE))
 
@@ -288,6 +295,16 @@ def test_in_a_loop_an_add_many_that_is_given_up_closes_its_connection_and_forget
     server.replies.put(_EMPTY)
     _run(test)
     assert server.gone.get(timeout=PATIENCE) == 0
+
+
+def test_in_a_loop_a_request_that_can_not_be_written_leaves_no_connection_behind(server: Server) -> None:
+    async def test() -> None:
+        async with AsyncJobEngine(server.url, access_key="k") as engine:
+            with pytest.raises(ValueError, match="header"):
+                await anext(engine.queue("q").events(after="a\r\nb: c"))
+            assert engine.caller.pool._used == set()
+
+    _run(test)
 
 
 def test_in_a_loop_at_most_100_connections_are_made(server: Server) -> None:

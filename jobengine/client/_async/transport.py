@@ -68,7 +68,11 @@ class Pool:
         self._check()
         connection = self._free() or await self._connect(min(request.seconds, _CONNECTING))
         self._used.add(connection)
-        connection.send(request)
+        try:
+            connection.send(request)
+        except BaseException:
+            self.drop(connection)
+            raise
         return connection
 
     async def finish(self, request: Request, connection: "_Connection") -> Response:
