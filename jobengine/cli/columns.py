@@ -121,10 +121,10 @@ TOP: Final[Sequence[Column[QueueStats]]] = (
     Column("run p99", lambda queue: duration(queue.run.p99), number=True, spare=9),
 )
 WORKERS: Final[Sequence[Column[Holder]]] = (
-    Column("worker", lambda holder: holder.name or "(no name)", least=12, cut=True),
+    Column("worker", lambda holder: holder.held.worker or "(no name)", least=12, cut=True),
     Column("queue", lambda holder: holder.queue, least=8, cut=True),
-    Column("jobs", lambda holder: f"{holder.jobs}", number=True),
-    Column("silent since", lambda holder: moment(holder.silent_since)),
+    Column("jobs", lambda holder: f"{holder.held.jobs}", number=True),
+    Column("silent since", lambda holder: moment(holder.held.last_updated)),
 )
 EVENTS: Final[Sequence[Column[JobEvent]]] = (
     Column("at", lambda event: moment(event.at), least=20),

@@ -37,6 +37,6 @@ def _workers_at(time: datetime) -> Sequence[Column[Holder]]:
 
     def silence(holder: Holder) -> str:
         """How long a worker has been silent."""
-        return duration(max(time - holder.silent_since, timedelta()))
+        return duration(max(time - holder.held.last_updated, timedelta()))
 
     return (*WORKERS[:-1], Column("silent", silence, number=True))

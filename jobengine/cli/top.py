@@ -14,14 +14,12 @@ from .command import command
 from .failures import Exit, Failed
 from .parameters import Seconds
 from .session import Session, current
-from .snapshot import Holder, Snapshot, workers_of
+from .snapshot import Holder, Snapshot
 
 __all__ = ["top"]
 
 #: Seconds for which a call is retried: next to none, because the next refresh is soon.
 _RETRY_FOR: Final = 0.001
-#: The most jobs in progress to read from a queue.
-_LOOKED_AT: Final = 500
 
 
 @command("top", "jobengine top mail --once\njobengine top mail thumbnails --interval 5s\njobengine top --once --json")
@@ -50,11 +48,8 @@ def _look(session: Session, names: Sequence[str]) -> Snapshot:
     engine = session.engine
     queues = [session.queue(name).stats() for name in names] if names else engine.queues()
     queues.sort(key=lambda queue: (-queue.counts.queued - queue.counts.inprogress, queue.name))
-    holders: list[Holder] = []
-    for queue in queues:
-        if queue.counts.inprogress:
-            holders += workers_of(queue.name, session.queue(queue.name).jobs(state="inprogress", limit=_LOOKED_AT))
-    return Snapshot(queues, holders)
+    busy = [queue.name for queue in queues if queue.counts.inprogress]
+    return Snapshot(queues, [Holder(name, held) for name in busy for held in session.queue(name).workers()])
 
 
 def _print(session: Session, seen: Snapshot) -> None:

@@ -118,6 +118,9 @@ class FakeQueue:
         self._note("jobs", limit, more)
         yield from self.found[:limit]
 
+    def workers(self) -> Any:
+        return self._note("workers", default=[])
+
     def explain(self, uid: str) -> Any:
         return self._note("explain", uid, default=Explanation({"uid": uid, "state": "queued", "reason": "It is next."}))
 

@@ -26,6 +26,7 @@ from jobengine.client import (
     Secret,
     TooManyRequests,
     Unavailable,
+    WorkerJobs,
 )
 
 from .fakes import KEY, UID, FakeEngine, Shell, job_of
@@ -323,12 +324,16 @@ def test_events_come_as_lines_or_json_with_their_ids(shell: Shell) -> None:
 
 
 def test_top_without_a_terminal_looks_once(shell: Shell) -> None:
-    shell.mail.found = [job_of(worker="w1"), job_of(worker="w2"), job_of(worker="w2")]
+    held: list[dict[str, Any]] = [{"worker": "w2", "jobs": 700}, {"worker": None, "jobs": 1}]
+    shell.mail.answers["workers"] = [WorkerJobs({**one, "last_updated": 1800000000}) for one in held]
     queues, workers = shell("top", "mail").stdout.split("\n\n")
     assert queues.split("\t")[:7] == ["mail", "open", "2", "0", "1", "3", "1m 15s"]
-    assert [line.split("\t")[:3] for line in workers.splitlines()] == [["w2", "mail", "2"], ["w1", "mail", "1"]]
+    assert [line.split("\t")[:3] for line in workers.splitlines()] == [
+        ["w2", "mail", "700"],
+        ["(no name)", "mail", "1"],
+    ]
     (line,) = shell("top", "mail", "--json").stdout.splitlines()
-    assert [one["worker"] for one in json.loads(line)["workers"]] == ["w2", "w1"]
+    assert [one["worker"] for one in json.loads(line)["workers"]] == ["w2", None]
 
 
 def test_top_of_all_queues_needs_the_admin_key() -> None:

@@ -1,7 +1,7 @@
 """Tables at a terminal."""
 
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from rich.console import Console
@@ -10,6 +10,7 @@ from jobengine.cli.columns import JOBS, QUEUES, TOP, duration
 from jobengine.cli.layout import table_of
 from jobengine.cli.screen import screen
 from jobengine.cli.snapshot import Holder, Snapshot
+from jobengine.client import WorkerJobs
 
 from .fakes import UID, job_of, stats_of
 
@@ -54,7 +55,8 @@ def test_a_terminal_of_80_columns_shows_that_a_queue_is_paused_and_how_much_ther
 
 
 def test_workers_are_shown_with_how_long_they_have_been_silent() -> None:
-    workers = [Holder(name, "mail", 1, datetime.fromtimestamp(at, UTC)) for name, at in (("ada", 58), ("bob", 101))]
+    held = [{"worker": name, "jobs": 1, "last_updated": at} for name, at in (("ada", 58), ("bob", 101))]
+    workers = [Holder("mail", WorkerJobs(one)) for one in held]
     drawn = _drawn(screen(Snapshot([BUSY], workers), "", "http://x", 100, 80), 80)
     ada, bob = drawn.splitlines()[-2:]
     assert (ada.split(), bob.split()) == (["ada", "mail", "1", "42s"], ["bob", "mail", "1", "0.0s"])
