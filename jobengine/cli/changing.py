@@ -24,7 +24,7 @@ _LEASE = "JOBENGINE_LEASE"
     "jobengine update mail --tag news --state queued --delay 1h --yes\n"
     "jobengine update mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --new-status complete --result '{\"sent\": true}'",
 )
-@selection
+@selection()
 @click.option("--priority", type=int, help="Higher goes first.")
 @click.option("--delay", type=Seconds(), help="The jobs can't be claimed before this time has passed.")
 @click.option("--new-tag", multiple=True, metavar="TAG", help="The new tags, which replace the old ones.")
@@ -84,7 +84,7 @@ def _with_lease(changes: JobChanges) -> JobChanges:
     "cancel",
     "jobengine cancel mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine cancel mail --tag news --dry-run",
 )
-@selection
+@selection()
 def cancel(**asked: Any) -> None:
     """Cancel jobs: queued ones fail, and the workers of those in progress are told to stop."""
     session = current()
@@ -96,7 +96,7 @@ def cancel(**asked: Any) -> None:
     "retry",
     "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine retry mail --state failed --tag news --yes",
 )
-@selection
+@selection("All failed jobs of the queue.")
 def retry(**asked: Any) -> None:
     """Queue jobs again: some by uid, or all that match; failed ones unless --state says otherwise."""
     session = current()
@@ -114,7 +114,7 @@ def retry(**asked: Any) -> None:
     "delete",
     "jobengine delete mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine delete mail --state complete --yes",
 )
-@selection
+@selection()
 def delete(**asked: Any) -> None:
     """Delete jobs: some by uid, or all that match."""
     session = current()

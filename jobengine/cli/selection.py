@@ -29,19 +29,24 @@ def chosen(state: str | None, tag: str | None, search: str | None) -> JobFilter:
     return wanted
 
 
-def selection(function: F) -> F:
-    """Add the arguments and options from which `Selection` is made."""
+def selection(every: str = "All jobs of the queue.") -> Callable[[F], F]:
+    """Adds the arguments and options from which `Selection` is made; `every` is the help text of --all."""
     options = (
         click.argument("queue_name", metavar="QUEUE"),
         click.argument("uids", metavar="[UID]...", nargs=-1),
         filters,
-        click.option("--all", "every", is_flag=True, help="All jobs of the queue."),
+        click.option("--all", "every", is_flag=True, help=every),
         click.option("--dry-run", is_flag=True, help="Only count the jobs."),
         click.option("--yes", is_flag=True, help="Don't ask before changing many."),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+
+    def add_to(function: F) -> F:
+        """Add them to a command."""
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add_to
 
 
 class Selection(NamedTuple):

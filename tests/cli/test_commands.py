@@ -348,6 +348,14 @@ def test_top_of_all_queues_needs_the_admin_key() -> None:
 # Acting on jobs
 
 
+@pytest.mark.parametrize(
+    ("name", "which"),
+    [("retry", "All failed jobs"), ("cancel", "All jobs"), ("delete", "All jobs"), ("update", "All jobs")],
+)
+def test_the_help_says_which_jobs_all_of_them_are(shell: Shell, name: str, which: str) -> None:
+    assert re.search(rf"--all +{which} of the queue\.", shell(name, "--help").stdout)
+
+
 @pytest.mark.parametrize("arguments", [(), (UID, "--tag", "x"), ("--tag", "x", "--all"), (UID, "--all")])
 def test_jobs_are_selected_in_exactly_one_way(shell: Shell, arguments: tuple[str, ...]) -> None:
     assert shell("cancel", "mail", *arguments).exit_code == 2
