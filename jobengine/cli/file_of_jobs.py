@@ -46,11 +46,11 @@ class JobFile(NamedTuple):
             jobs += 1
         return cls(file, batch or digest.hexdigest(), jobs)
 
-    def new_jobs(self, names: list[int]) -> Iterator[NewJob]:
-        """Read the jobs as they are needed; the numbers of their lines are appended to `names`."""
+    def new_jobs(self, numbers: list[int]) -> Iterator[NewJob]:
+        """Read the jobs as they are needed; the numbers of their lines are appended to `numbers`."""
         key = self.batch.encode()
         for number, line in _lines(self.file):
-            names.append(number)
+            numbers.append(number)
             yield NewJob(_parsed_again(number, line), uid=uid_of(key, number, line))
 
 
