@@ -201,6 +201,24 @@ def test_an_add_many_that_is_given_up_closes_its_connection_and_forgets_it(serve
         assert server.gone.get(timeout=PATIENCE) == 0
 
 
+def test_a_pool_can_be_told_to_drop_a_connection_at_any_moment_by_the_thread_that_has_locked_it(server: Server) -> None:
+    server.replies.put(_MANY_ADDED)
+    engine = _engine(server)
+    pool, chunks = engine.caller.pool, engine.queue("q").add_in_chunks(_TWO_REQUESTS)
+    next(chunks)
+
+    def collect() -> None:
+        """As the garbage collector does with a generator that was given up."""
+        with pool._lock:
+            chunks.close()
+
+    collecting = threading.Thread(target=collect, daemon=True)
+    collecting.start()
+    collecting.join(PATIENCE)
+    assert pool._used == set()
+    engine.close()
+
+
 def test_a_request_that_can_not_be_written_leaves_no_connection_behind(server: Server) -> None:
     with _engine(server) as engine:
         with pytest.raises(ValueError, match="header"):

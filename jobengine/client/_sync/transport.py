@@ -45,7 +45,8 @@ class Pool:
 
     def after_fork(self) -> None:
         """Forget all connections: they belong to the parent process."""
-        self._lock = threading.Lock()
+        # The garbage collector may end a generator, and so drop its connection, in a thread that has the lock.
+        self._lock = threading.RLock()
         self._idle: list[_Connection] = []
         self._used: set[_Connection] = set()
 
