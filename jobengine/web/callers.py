@@ -11,7 +11,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 
 from ..core import commands as c
-from ..core.errors import QueueNotFound
+from ..core.errors import AccessDenied
 from ..core.model import Job
 from ..engine.door import Engine
 from ..http.request import JobRequest
@@ -110,8 +110,10 @@ class Callers:
         """Ask the engine for role and id, and add them to the log."""
         try:
             grant = await self._engine.ask(c.CheckKey(queue=place[0], access_key=access_key))
-        except QueueNotFound:
-            # If there is no such queue, its name may be anything, such as a key in the wrong place.
+        except AccessDenied:
+            raise  # There is such a queue.
+        except Exception:
+            # If there may be no such queue, its name may be anything, such as a key in the wrong place.
             del notes["queue"]
             raise
         said = {"role": grant.role.value} if grant.key_id is None else {"role": grant.role.value, "key": grant.key_id}

@@ -85,6 +85,17 @@ def test_an_engine_that_cannot_says_why_and_when_to_try_again(
     assert answer.json["detail"] == str(error)
 
 
+@pytest.mark.parametrize("error", [Starting("recovering, 43 %"), Busy("too much waits"), ZeroDivisionError()])
+def test_the_name_of_a_queue_that_may_not_be_one_is_not_logged(
+    broken: Any, events: list[LogEvent], error: Exception
+) -> None:
+    # The key stands in the wrong place.
+    broken(_Refusing(error)).call("GET", "/api/v1/queue/stats", query={"name": CANARY})
+    logged = [line for event in events if "requests" in event for line in event["requests"].each]
+    assert logged[-1].path == "/api/v1/queue/stats"
+    assert CANARY not in str(logged[-1])
+
+
 @pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
 def test_an_unforeseen_error_is_500_with_an_incident_that_is_in_the_log(
     broken: Any, events: list[LogEvent], method: str, path: str, query: Any, body: Any
