@@ -294,6 +294,10 @@ class LimitedChannel(HTTPChannel):
         """Read a line of the head."""
         if self._phase is _Phase.REFUSED:
             return
+        if not line and not self._head_lines:
+            # Twisted passes over one empty line before a request (RFC 9112, 2.2), and refuses a second one.
+            super().lineReceived(line)
+            return
         self._head_bytes += len(line) + 2
         self._head_lines += 1
         if self._head_lines == 1:

@@ -220,6 +220,19 @@ def test_an_answer_may_take_longer_than_a_request(start: Callable[..., MemorySer
 # Keep-alive and pipelining
 
 
+def test_an_empty_line_before_a_request_changes_nothing(server: MemoryServer) -> None:
+    # Some old clients end a body with one that its length does not count (RFC 9112, 2.2).
+    absolute = b"\r\n" + request("GET", "http://x/test")
+    assert [answer.status for answer in Connection(server).send(absolute * 2).answers] == [200, 200]
+    assert Connection(server).send(b"\r\n" + request("GET", "/test", *_headers(64))).answers[0].status == 200
+    head = request("PUT", "/api/v1/jobs?queueName=q", JSON, KEY, f"Content-Length: {2 * MIB}")
+    assert Connection(server).send(b"\r\n" + head).sent == b""
+
+
+def test_a_second_empty_line_before_a_request_is_400(server: MemoryServer) -> None:
+    assert Connection(server).send(b"\r\n\r\n").refusal().status == 400
+
+
 @pytest.mark.parametrize("count", [2, 50])
 def test_pipelined_requests_are_answered_in_order(server: MemoryServer, count: int) -> None:
     connection = Connection(server).send(b"".join(_put_job(b'{"n":%d}' % n) for n in range(count)))
