@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlencode
 
 from ..http.request import JobRequest
 from ..wire.parameters import BadInput, Query, check_encoding, once, preferred_return
@@ -16,9 +17,8 @@ _JSON_ALONE: Final = [_JSON]
 
 def next_link(request: JobRequest, cursor: str) -> bytes:
     """A link (RFC 8288) to the same request with another cursor."""
-    kept = [part for part in request.uri.partition(b"?")[2].split(b"&") if part and not part.startswith(b"cursor=")]
-    query = b"&".join([*kept, b"cursor=" + cursor.encode()])
-    return b'<%b?%b>; rel="next"' % (request.path, query)
+    query = urlencode({**request.args, b"cursor": [cursor]}, doseq=True)
+    return b'<%b?%b>; rel="next"' % (request.path, query.encode())
 
 
 def json_body(request: JobRequest) -> bytes:

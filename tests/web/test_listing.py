@@ -224,6 +224,15 @@ def test_a_link_leads_to_the_next_page_with_the_same_query(server: MemoryServer)
     assert found == uids
 
 
+@pytest.mark.parametrize("cursor", ["&cursor=", ";cursor=", "&%63ursor="])
+def test_a_link_replaces_the_cursor_however_it_was_written(server: MemoryServer, cursor: str) -> None:
+    uids = [add(server)["uid"] for _ in range(3)]
+    following = page(server, limit=1)["next_cursor"]
+    answer = server.call("GET", f"/api/v1/jobs?limit=1;queueName=q{cursor}{following}")
+    target = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+    assert _uids(answer.json) + _uids(server.call("GET", target).json) == uids[1:]
+
+
 @pytest.mark.parametrize(
     ("sort", "order"),
     [("created", (0, 1, 2)), ("-created", (2, 1, 0)), ("updated", (1, 2, 0)), ("-updated", (0, 2, 1))],
