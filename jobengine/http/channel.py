@@ -25,7 +25,7 @@ from .heads import Head, origin_form, plain_head
 from .idle import Idle
 from .limits import Limits
 from .problem import Problem
-from .progress import is_all_taken, taken
+from .progress import Untaken, is_all_taken, untaken
 from .refusals import raw_response
 from .request import JobRequest, by_name
 from .turns import Turns
@@ -121,8 +121,8 @@ class LimitedChannel(HTTPChannel):
     #: Bytes to handle after the current request, or in the reactor's next turn if `_planned`.
     _kept: list[bytes]
     _planned = False
-    #: Bytes that the client had acknowledged at the last check for idleness.
-    _taken: int | None = None
+    #: What the client had yet to take at the last check for idleness.
+    _untaken: Untaken | None = None
     #: Whether the client has closed its sending side.
     _no_more = False
     #: Bytes of following requests that arrived during the current one.
@@ -387,14 +387,14 @@ class LimitedChannel(HTTPChannel):
         transport: Any = self.transport
         transport.abortConnection()
 
-    def taken(self) -> int | None:
-        """Bytes that the client has acknowledged, or None if that is unknown."""
-        return taken(self.transport)
+    def untaken(self) -> Untaken | None:
+        """What the client has yet to take, or None if that is unknown."""
+        return untaken(self.transport)
 
     def timeoutConnection(self) -> None:
         """Close a connection that was idle for too long, unless the client is still reading its last answer."""
-        before, self._taken = self._taken, self.taken()
-        if not is_all_taken(self.transport) and self._taken != before:
+        before, self._untaken = self._untaken, self.untaken()
+        if not is_all_taken(self.transport) and self._untaken != before:
             self.site.idle.add(self)
         else:
             super().timeoutConnection()

@@ -1,40 +1,32 @@
-"""How much of an answer the client has acknowledged, according to the operating system."""
+"""How much of an answer the client has yet to take, according to the operating system."""
 
 import struct
 from fcntl import ioctl
-from socket import IPPROTO_TCP, TCP_INFO
 from termios import TIOCOUTQ
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.interfaces import ISSLTransport
 
-__all__ = ["is_all_taken", "taken"]
+__all__ = ["Untaken", "is_all_taken", "untaken"]
 
-#: Where struct tcp_info of Linux has tcpi_bytes_acked, as 64 bits (since Linux 4.1).
-_ACKED_AT: Final = 120
-_ACKED: Final = struct.Struct("=Q")
+#: What the system holds for the other side of a connection, and the bytes behind that, which the system has not got
+#: yet. Of TCP the system counts the bytes that were not acknowledged; of a Unix socket the memory of what was not read,
+#: which becomes less in steps of up to 36 KiB. While nothing is written, two of them are the same only if the other
+#: side took nothing in between.
+Untaken = tuple[int, int]
 
 
-def taken(transport: Any) -> int | None:
-    """The bytes that the other side of a TCP connection has acknowledged; None if that is unknown."""
+def untaken(transport: Any) -> Untaken | None:
+    """What the other side of a connection has yet to take; None if that is unknown."""
+    beneath: Any = transport.transport if ISSLTransport.providedBy(transport) else transport  # type: ignore[attr-defined]  # TLS wraps it
     try:
-        info = _socket(transport).getsockopt(IPPROTO_TCP, TCP_INFO, _ACKED_AT + _ACKED.size)
-        acked: int = _ACKED.unpack_from(info, _ACKED_AT)[0]
-    except (AttributeError, OSError, struct.error):
+        (held,) = struct.unpack("=i", ioctl(beneath.getHandle().fileno(), TIOCOUTQ, bytes(4)))
+        return held, len(beneath.dataBuffer) - beneath.offset
+    except (AttributeError, OSError):
         return None
-    return acked
 
 
 def is_all_taken(transport: Any) -> bool:
-    """Whether the other side has acknowledged everything, as far as the system knows."""
-    try:
-        (waiting,) = struct.unpack("=i", ioctl(_socket(transport).fileno(), TIOCOUTQ, bytes(4)))
-    except (AttributeError, OSError):
-        return True
-    return not waiting
-
-
-def _socket(transport: Any) -> Any:
-    """The socket of a connection, also under TLS."""
-    beneath: Any = transport.transport if ISSLTransport.providedBy(transport) else transport  # type: ignore[attr-defined]  # TLS wraps it
-    return beneath.getHandle()
+    """Whether the other side has taken everything, as far as is known."""
+    left = untaken(transport)
+    return left is None or not any(left)

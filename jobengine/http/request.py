@@ -22,6 +22,7 @@ from .access_log import Line
 from .heads import Head
 from .limits import Limits
 from .problem import Problem
+from .progress import Untaken
 
 __all__ = ["Cancellable", "Connection", "JobRequest", "RequestSite", "answer", "by_name"]
 
@@ -98,8 +99,8 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Break the connection."""
 
-    def taken(self) -> int | None:
-        """Bytes that the client has acknowledged, or None if that is unknown."""
+    def untaken(self) -> Untaken | None:
+        """What the client has yet to take, or None if that is unknown."""
 
 
 class JobRequest(Request):
@@ -292,9 +293,9 @@ class JobRequest(Request):
             headers.append((b"Content-Length", b"%d" % self._length))
         return headers
 
-    def taken(self) -> int | None:
-        """Bytes that the client has acknowledged on this connection, or None if that is unknown."""
-        return None if self.channel is None else self.channel.taken()
+    def untaken(self) -> Untaken | None:
+        """What the client has yet to take on this connection, or None if that is unknown."""
+        return None if self.channel is None else self.channel.untaken()
 
     def abort(self) -> None:
         """Break the connection: it is the only way to say that the answer is missing or incomplete."""

@@ -1,17 +1,24 @@
 """A queue that is too long for one answer in one piece."""
 
 import json
+import socket
+from collections.abc import Iterator
+from select import select
 from typing import Any
 
 import pytest
+from twisted.internet import unix
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.logger import LogEvent
+from twisted.python.failure import Failure
 
 from jobengine.core.commands import AddJobs, DeleteJob, DeleteQueue, NewJob
 from jobengine.core.model import Defaults
 from jobengine.http import channel
 from tests.doubles import MemoryServer
-from tests.http.connection import Connection, request
+from tests.http.connection import Connection, parse, request
 from tests.schema import check_answer
 from tests.web.asking import listed
 
@@ -154,20 +161,20 @@ def test_a_client_that_goes_in_the_middle_leaves_nothing_behind(
     assert listed(server)["size"] == 1600
 
 
-class _Taken:
+class _Untaken:
     """Stands for the system's knowledge of the client's progress."""
 
     def __init__(self, connection: Connection) -> None:
         self.bytes: int | None = 0
-        connection.channel.taken = lambda: self.bytes
+        connection.channel.untaken = lambda: None if self.bytes is None else (self.bytes, 0)
 
 
 def test_a_client_that_takes_a_little_now_and_then_is_kept_for_as_long_as_it_takes(server: MemoryServer) -> None:
     _fill(server, 1600)
     connection = _begin(server)
-    taken = _Taken(connection)
+    untaken = _Untaken(connection)
     for number in range(100):
-        taken.bytes = number + 1
+        untaken.bytes = 100 - number
         connection.wait(29)
     assert connection.open
     assert _end(connection)["size"] == 1600
@@ -177,24 +184,88 @@ def test_a_client_that_takes_a_little_now_and_then_is_kept_for_as_long_as_it_tak
 def test_a_client_that_takes_nothing_for_thirty_seconds_is_cut(server: MemoryServer, known: int | None) -> None:
     _fill(server, 1600)
     connection = _begin(server)
-    taken = _Taken(connection)
-    taken.bytes = known
+    untaken = _Untaken(connection)
+    untaken.bytes = known
     server.pump()
     assert connection.wait(29).open
-    # The bytes that it has taken are checked every 30 seconds, and were unknown before.
+    # What it has yet to take is checked every 30 seconds, and was unknown before.
     for _ in range(2):
         connection.wait(31)
         server.pump()
     assert not connection.open
 
 
+class _OverUnixSocket:
+    """A client that reads from a Unix socket, of which the reactor in memory writes the other end."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+        self._reactor: Any = server.site.reactor
+        self._client, accepted = socket.socketpair()
+        self._client.settimeout(2)
+        accepted.setblocking(False)
+        channel = server.site.buildProtocol(UNIXAddress(None))
+        self._transport = unix.Server(accepted, channel, "", None, 0, self._reactor)
+        channel.makeConnection(self._transport)
+        channel.dataReceived(LIST)
+        server.pump()
+
+    def write(self) -> None:
+        """Let the server write as long as it has something and there is room."""
+        while self._transport in self._reactor.getWriters() and select([], [self._transport], [], 0)[1]:
+            self._transport.doWrite()
+            self._server.pump()
+
+    def wait(self, seconds: float) -> bool:
+        """Let time pass; returns whether the connection is still open."""
+        self._reactor.advance(seconds)
+        self._server.clock.advance(seconds)
+        self._server.pump()
+        return bool(self._transport.connected)
+
+    def read(self, size: int) -> bytes:
+        return self._client.recv(size)
+
+    def close(self) -> None:
+        self._client.close()
+        if self._transport.connected:
+            self._transport.connectionLost(Failure(ConnectionDone()))
+
+
+@pytest.fixture
+def over_unix_socket(server: MemoryServer) -> Iterator[_OverUnixSocket]:
+    """A client of a list of 2 MB that has read nothing yet."""
+    jobs = [{"content": {"text": "x" * 1000}}] * 1600
+    assert server.call("PUT", "/api/v1/jobs?queueName=q", body={"queue_name": "q", "jobs": jobs}).status == 201
+    connection = _OverUnixSocket(server)
+    connection.write()
+    yield connection
+    connection.close()
+
+
+def test_a_client_that_reads_a_little_from_a_unix_socket_is_kept(over_unix_socket: _OverUnixSocket) -> None:
+    answer = b""
+    while not answer.endswith(b"0\r\n\r\n"):
+        answer += over_unix_socket.read(50_000)
+        over_unix_socket.write()
+        assert over_unix_socket.wait(29)
+    (shown,) = parse(answer)
+    assert json.loads(shown.body)["size"] == 1600
+
+
+def test_a_client_that_reads_nothing_from_a_unix_socket_is_cut(over_unix_socket: _OverUnixSocket) -> None:
+    assert over_unix_socket.wait(29)
+    over_unix_socket.wait(2)
+    assert not over_unix_socket.wait(30)
+
+
 def test_an_idle_connection_is_kept_while_the_client_takes_the_last_answer(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = Connection(server).send(request("GET", "/test"))
-    taken = _Taken(connection)
+    untaken = _Untaken(connection)
     monkeypatch.setattr(channel, "is_all_taken", lambda _: False)
     for number in range(5):
-        taken.bytes = number + 1
+        untaken.bytes = 5 - number
         assert connection.wait(60).open
     assert not connection.wait(60).open
