@@ -17,8 +17,9 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from ..core import commands as c
+from ..core.errors import DomainError
 from ..core.model import Job
-from ..engine.door import Engine
+from ..engine.door import Engine, Unavailable
 from ..http.cors import Cors
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
@@ -433,7 +434,8 @@ class Api:
         assert isinstance(request, JobRequest)
         if request.startedWriting:
             # The status is sent already: only breaking the connection tells the client that its answer is incomplete.
-            if not failure.check(TooSlow):
+            # The queue may have been deleted meanwhile, or the database gone away.
+            if not failure.check(TooSlow, DomainError, Unavailable):
                 request.incident(failure)
             request.abort()
             return None

@@ -130,7 +130,9 @@ def test_a_list_whose_rest_was_deleted_still_ends_well(server: MemoryServer) -> 
     assert _end(connection)["size"] == 1000
 
 
-def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_list(server: MemoryServer) -> None:
+def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_list(
+    server: MemoryServer, events: list[LogEvent]
+) -> None:
     _fill(server, 1600)
     connection = _begin(server)
     _done(server, server.engine.ask(DeleteQueue(queue="q", access_key=b"key")))
@@ -138,6 +140,7 @@ def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_lis
     server.pump()
     assert not connection.open
     assert not connection.sent.endswith(b"0\r\n\r\n")
+    assert not [event for event in events if "log_failure" in event]
 
 
 @pytest.mark.parametrize("waits", [True, False], ids=["behind with reading", "reading"])

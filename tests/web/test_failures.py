@@ -111,23 +111,31 @@ def test_an_unforeseen_error_is_500_with_an_incident_that_is_in_the_log(
     assert logged["log_failure"].check(ZeroDivisionError)
 
 
-def test_an_error_in_the_middle_of_a_list_breaks_the_connection(broken: Any, events: list[LogEvent]) -> None:
-    server = broken(_Breaking())
+@pytest.mark.parametrize(
+    ("error", "logged"), [(ZeroDivisionError(), [ZeroDivisionError]), (Busy("the database went away"), [])]
+)
+def test_an_error_in_the_middle_of_a_list_breaks_the_connection(
+    broken: Any, events: list[LogEvent], error: Exception, logged: list[type[Exception]]
+) -> None:
+    server = broken(_Breaking(error))
     connection = Connection(server).send(request("GET", "/api/v1/queue?name=q", "X-Access-Key: key"))
     assert not connection.open
     assert not connection.sent.endswith(b"0\r\n\r\n")
     assert b"Traceback" not in connection.sent
-    assert [event["log_failure"].type for event in events if "log_failure" in event] == [ZeroDivisionError]
+    assert [event["log_failure"].type for event in events if "log_failure" in event] == logged
 
 
 class _Breaking:
     """An engine that gives two parts of a queue and then fails."""
 
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
     async def read_queue(self, _command: Any) -> AsyncGenerator[list[Any], None]:
         async def pages() -> AsyncGenerator[list[Any], None]:
             yield []
             yield []
-            raise ZeroDivisionError
+            raise self._error
 
         return pages()
 
