@@ -69,17 +69,21 @@ class Keys:
         elif not self._is_right(sent):
             raise WrongBearer
 
-    async def most_values(self, request: JobRequest, access: Access) -> int:
-        """The most values in a body for many jobs: more if the key opens the queue that the query names."""
+    async def check_named(self, request: JobRequest, access: Access) -> bool:
+        """Whether the query names a queue; if so, check that the key opens it. Raises BadInput and as Engine.ask."""
         if b"queueName" not in request.args:
-            return MOST_VALUES
+            return False
         await self.engine.ask(c.CheckKey(queue=one(request.args, "queueName"), **access))
-        return MOST_BULK_VALUES
+        return True
+
+    async def most_values(self, request: JobRequest, access: Access) -> int:
+        """The most values in a body for many jobs: more if the query names a queue, whose key is then checked."""
+        return MOST_BULK_VALUES if await self.check_named(request, access) else MOST_VALUES
 
     async def admit(self, request: JobRequest) -> Problem | None:
         """Check the key of a request before its long body has arrived: the problem to answer with, or None."""
         try:
-            await self.most_values(request, self.access(request))
+            await self.check_named(request, self.access(request))
         except Exception as error:
             if (problem := self.problem(request, error)) is None:
                 raise
