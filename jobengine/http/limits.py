@@ -16,7 +16,8 @@ class Limits:
     headers: int = 64
     #: Bytes of the request line and all headers.
     header_bytes: int = 8 << 10
-    #: Seconds from a request's first byte to the end of its headers.
+    #: Seconds from a request's first byte to the end of its headers; of the first request on a connection they count
+    #: from the start of the connection.
     header_seconds: float = 10
     #: Seconds from the end of the headers to the end of the body.
     body_seconds: float = 30

@@ -56,8 +56,8 @@ _PREFER_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:
 #: W3C Trace Context, version 00. Ids of zeros alone are invalid.
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
-#: As in JSON, and as libraries write floats.
 _STATES: Final = {state.value: state for state in State}
+#: As in JSON, and as libraries write floats.
 _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,9})?")
 
 _cursor: Final = msgspec.json.Decoder(tuple[int, int, str])
