@@ -11,7 +11,7 @@ from attrs import evolve
 from msgspec.structs import replace
 
 from . import commands as c
-from .model import AccessKey, Job, JobEvent, Notes, OldKey, Queue, QueueStats
+from .model import AccessKey, Job, Notes, OldKey, Queue, QueueStats
 
 __all__ = ["shown"]
 
@@ -55,8 +55,6 @@ def _value(value: object, ahead: int) -> object:
             return evolve(value, queue=_queue(value.queue, ahead))
         case AccessKey():
             return _access_key(value, ahead)
-        case JobEvent():
-            return evolve(value, at=value.at + ahead)
     return value
 
 
