@@ -62,7 +62,7 @@ class Readiness:
     ready: bool
     #: Why it does not, or an empty string.
     reason: str
-    #: "commit" or "interval"; see the README on DURABILITY.
+    #: "commit", "interval" or, if the server itself syncs, such as "interval (50 ms)"; see the README on DURABILITY.
     durability: str
 
 
@@ -103,7 +103,11 @@ class Engine(Protocol):
     # Its life
 
     def open(self) -> None:
-        """Check whether it can be started, without changing anything. Raises the errors of its storage, and OSError."""
+        """
+        Check whether it can be started, and lock what only one server may have; changes nothing that is stored.
+
+        Raises the errors of its storage, and OSError.
+        """
 
     def start(self) -> Awaitable[None]:
         """

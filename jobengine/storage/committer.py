@@ -6,8 +6,9 @@ The phases, and what happens to a submission in each:
 - IDLE: nothing to do; a submission begins a batch.
 - COLLECTING: a batch is open until the end of this reactor turn.
 - WRITING: one write is in flight; submissions gather in the next batch.
-- FULL: the disk has no room. What is not on disk yet is kept and tried again; submissions are refused.
-- FAILED: it is unknown what is on disk. Nothing more is written, and submissions are refused.
+- FULL: the disk has no room. What is not on disk yet is kept and tried again. `admit` refuses clients' changes; those
+  that time makes are submitted without it, and kept.
+- FAILED: it is unknown what is on disk. Nothing more is written, and `admit` refuses changes.
 - CLOSED: the last commit was made.
 """
 

@@ -1,7 +1,10 @@
 """
 The database file: lock and open it, append to it, sync it, and compact it into a new file.
 
-Everything here blocks. Once it is open, only the writer thread uses a journal.
+Everything here blocks. A server makes or reads the file on its reactor thread (`lock`, `open`, `make`, `recover`), and
+closes it there if it can't go on. From `confirm` on, it calls all that touches the file on the writer thread: `append`,
+`sync`, `prefix`, `start_copy`, `finish_copy` and the orderly `close`. Meanwhile the reactor thread looks only at
+`size`, `compacting`, `syncs` and `sync_seconds`, each of which is one value.
 """
 
 import errno

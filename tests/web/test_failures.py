@@ -152,6 +152,11 @@ def test_readyz_shows_durability_by_interval(start: Callable[..., MemoryServer])
     assert answer.json["durability"] == "interval (50 ms)"
 
 
+def test_readyz_shows_durability_by_the_interval_of_a_database(broken: Any) -> None:
+    readiness = Readiness(ready=True, reason="", durability="interval")
+    assert broken(_Refusing(Full("x"), readiness)).call("GET", "/readyz").json["durability"] == "interval"
+
+
 def test_a_server_that_takes_no_changes_is_alive_but_not_ready_and_says_why(broken: Any) -> None:
     readiness = Readiness(ready=False, reason="no room for the database", durability="commit")
     server = broken(_Refusing(Full("x"), readiness))
