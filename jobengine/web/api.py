@@ -425,7 +425,7 @@ class Api:
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
         self.keys.check_scraper(request)
-        body = await scrape(self.metrics, self.engine, request.connections, self.turns.next)
+        body = await scrape(self.metrics, self.engine, request.connections, self.turns.next, self.clock)
         return request.reply(body, type_=CONTENT_TYPE.encode())
 
     @_app.handle_errors(Exception)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent
 
 from jobengine.engine.door import Busy, Figure, FigureKind, Full, OutcomeUnknown, Readiness, Starting
@@ -32,6 +33,19 @@ class _Refusing:
             raise self._error
 
         return refuse
+
+
+class _Silent(_Refusing):
+    """An engine whose database does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(Busy("the database can't be reached"))
+
+    async def ask(self, _command: Any) -> None:
+        await Deferred()
+
+    async def figures(self) -> list[Figure]:
+        return []
 
 
 class _Away(_Refusing):
@@ -169,6 +183,21 @@ def test_metrics_do_without_those_of_queues_while_a_database_is_away(broken: Any
     answer = broken(_Away(Busy("the database can't be reached"))).call("GET", "/metrics", key=None)
     assert answer.status == 200
     assert b"jobengine_accepts_changes 0" in answer.body
+    assert b"jobengine_jobs{" not in answer.body
+
+
+def test_metrics_wait_five_seconds_for_those_of_queues(broken: Any) -> None:
+    server = broken(_Silent())
+    answers: list[Any] = []
+    server.ask("GET", "/metrics", key=None).addBoth(answers.append)
+    for seconds in (4.9, 0.2):
+        server.pump()
+        assert answers == []
+        server.clock.advance(seconds)
+    server.pump()
+    (answer,) = answers
+    assert answer.status == 200
+    assert b"jobengine_connections" in answer.body
     assert b"jobengine_jobs{" not in answer.body
 
 
