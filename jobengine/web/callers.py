@@ -100,24 +100,27 @@ class Callers:
         found = self._known.get(place)
         if found is not None and found[0] >= self._now():
             return found[1].copy()
-        notes: dict[str, str | int] = {"queue": queue}
+        notes: dict[str, str | int] = {}
         # The request does not wait for this. The engine answers it by the time it carries out the command; if it fails,
         # so does the command.
         Deferred.fromCoroutine(self._identify(place, command.access_key, notes)).addErrback(lambda _: None)
         return notes
 
     async def _identify(self, place: tuple[str, int], access_key: bytes, notes: dict[str, str | int]) -> None:
-        """Ask the engine for role and id, and add them to the log."""
+        """
+        Ask the engine for role and id, and add them and the queue to the log.
+
+        Until it is known that there is such a queue, its name may be anything, such as a key in the wrong place.
+        """
         try:
             grant = await self._engine.ask(c.CheckKey(queue=place[0], access_key=access_key))
         except AccessDenied:
-            raise  # There is such a queue.
-        except Exception:
-            # If there may be no such queue, its name may be anything, such as a key in the wrong place.
-            del notes["queue"]
+            notes["queue"] = place[0]
             raise
-        said = {"role": grant.role.value} if grant.key_id is None else {"role": grant.role.value, "key": grant.key_id}
+        said: dict[str, str | int] = {"queue": place[0], "role": grant.role.value}
+        if grant.key_id is not None:
+            said["key"] = grant.key_id
         notes.update(said)
-        self._known[place] = (self._now() + _SECONDS, {"queue": place[0], **said})
+        self._known[place] = (self._now() + _SECONDS, said)
         if len(self._known) > _MOST:
             self._known.popitem(last=False)

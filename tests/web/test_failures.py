@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent
 
 from jobengine.engine.door import Busy, Figure, FigureKind, Full, OutcomeUnknown, Readiness, Starting
+from jobengine.http.access_log import Line
 from jobengine.http.request import JobRequest
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
@@ -105,9 +106,22 @@ def test_the_name_of_a_queue_that_may_not_be_one_is_not_logged(
 ) -> None:
     # The key stands in the wrong place.
     broken(_Refusing(error)).call("GET", "/api/v1/queue/stats", query={"name": CANARY})
-    logged = [line for event in events if "requests" in event for line in event["requests"].each]
-    assert logged[-1].path == "/api/v1/queue/stats"
-    assert CANARY not in str(logged[-1])
+    line = _last_line(events)
+    assert line.path == "/api/v1/queue/stats"
+    assert CANARY not in str(line)
+
+
+def test_nor_is_it_for_a_client_that_goes_before_it_is_known(broken: Any, events: list[LogEvent]) -> None:
+    server = broken(_Silent())
+    Connection(server).send(request("GET", f"/api/v1/queue/stats?name={CANARY}", "X-Access-Key: key")).go()
+    line = _last_line(events)
+    assert line.status == 499
+    assert CANARY not in str(line)
+
+
+def _last_line(events: list[LogEvent]) -> Line:
+    """The last line of the access log."""
+    return [line for event in events if "requests" in event for line in event["requests"].each][-1]
 
 
 @pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
