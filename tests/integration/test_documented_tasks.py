@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from .conftest import MakeDaemon
-from .daemons import Client, Daemon
+from .daemons import DEADLINE, Client, Daemon
 from .documents import at_port, blocks, shell
 
 KEY = "correct horse"
@@ -100,6 +100,28 @@ def test_the_worker_in_python_keeps_a_long_job_by_heartbeats(mail: Daemon) -> No
     slow_code = at_port(code, mail.port).replace("    return {", slow, 1)
     subprocess.run([sys.executable, "-c", slow_code], timeout=60, check=True)
     assert _states(mail) == ["complete"]
+
+
+def test_the_worker_in_a_shell_ends_and_says_why_if_its_claim_is_refused(daemon: Daemon) -> None:
+    (code,) = blocks("docs/write-a-worker.md", heading="## In a shell")
+    with daemon.client(key="another") as client:
+        client.make_queue("mail")
+    done = shell(at_port(code, daemon.port), daemon.home, daemon.environment, DEADLINE)
+    assert done.stdout == ""
+    assert "does not open" in done.stderr
+
+
+def test_the_worker_in_python_ends_and_says_why_if_its_claim_is_refused(daemon: Daemon) -> None:
+    (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
+    done = subprocess.run(
+        [sys.executable, "-c", at_port(code, daemon.port)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("404: There is no queue")
 
 
 def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:

@@ -41,6 +41,14 @@ def test_the_walk_in_the_readme_does_the_same_with_commands(daemon: Daemon) -> N
     assert 'result\t{"sent": true}' in shown
 
 
+def test_the_queue_of_the_readme_has_the_key_that_the_pages_use(daemon: Daemon) -> None:
+    call = blocks("docs/run-queues.md")[0]
+    _, answer = _run(
+        daemon, [blocks("README.md", heading="## The life of a job")[0], f'{call}call "$api/queue?name=mail"']
+    )
+    assert json.loads(answer)["name"] == "mail"
+
+
 def _run(daemon: Daemon, steps: list[str]) -> list[str]:
     """Run the steps; returns the output of each."""
     code = f"printf '{MARK}'\n".join(at_port(step, daemon.port) for step in steps)
