@@ -13,9 +13,9 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 from . import __version__
-from .daemon.key_file import key_file_secret
 from .daemon.logs import observer
 from .daemon.secrecy import forbid_dumps, wipe_variables
+from .daemon.secret_source import SecretSource
 from .daemon.service import Daemon, end_start
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
 from .daemon.systemd import Systemd
@@ -84,19 +84,23 @@ def makeService(options: Options) -> IService:
 def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILogObserver] | None) -> IService:
     # Twisted's reactors use the wall clock: if it were set back by an hour, all time-outs would be an hour late.
     reactor.seconds = time.monotonic
-    engine = _engine(settings, reactor, on_failure=lambda error: daemon.fail(error))
+    secret = SecretSource(settings)
+    engine = _engine(settings, secret, reactor, on_failure=lambda error: daemon.fail(error))
     site = _site(settings, reactor, engine)
     systemd = Systemd(os.environ.get("NOTIFY_SOCKET", ""), engine.readiness, reactor)
-    daemon = Daemon(engine, site, _listener(settings.endpoint, site, reactor), reactor, systemd, log_observer)
+    listener = _listener(settings.endpoint, site, reactor)
+    daemon = Daemon(engine, site, listener, reactor, systemd, log_observer, secret.explain)
     return daemon
 
 
-def _engine(settings: Settings, reactor: Any, on_failure: Callable[[StorageError], None]) -> Engine:
+def _engine(
+    settings: Settings, secret: Callable[[], bytes], reactor: Any, on_failure: Callable[[StorageError], None]
+) -> Engine:
     if settings.database_url is not None:
-        return _postgres_engine(settings, settings.database_url, reactor)
+        return _postgres_engine(settings, settings.database_url, secret, reactor)
     return LocalEngine(
         journal=Journal(settings.db_path),
-        secret=_secret(settings),
+        secret=secret,
         thread=DiskThread(reactor, "writer"),
         reader=DiskThread(reactor, "reader"),
         clock=reactor,
@@ -108,7 +112,7 @@ def _engine(settings: Settings, reactor: Any, on_failure: Callable[[StorageError
     )
 
 
-def _postgres_engine(settings: Settings, url: str, reactor: Any) -> Engine:
+def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], reactor: Any) -> Engine:
     """The engine on PostgreSQL. Its driver is loaded only here, so a server on a file needs none."""
     try:
         from .engine.postgres.engine import PostgresEngine
@@ -116,7 +120,7 @@ def _postgres_engine(settings: Settings, url: str, reactor: Any) -> Engine:
         end_start(BadSetting(f"DATABASE_URL needs a driver: pip install 'jobengine[postgres]' ({error})"))
     return PostgresEngine(
         url=url,
-        secret=_secret(settings),
+        secret=secret,
         thread=lambda name: DiskThread(reactor, name),
         clock=reactor,
         new_id=ordered_uuid,
@@ -160,19 +164,15 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> IService:
     return service
 
 
-def _secret(settings: Settings) -> Callable[[], bytes]:
-    """A function that gives the SECRET when the database is opened or made."""
-    return lambda: settings.secret or key_file_secret(settings.db_path)
-
-
 def _check_before_fork(settings: Settings) -> None:
     """End the process here if the SECRET is wrong: after twistd has forked, its exit code can't say so."""
+    secret = SecretSource(settings)
     try:
         if settings.database_url is not None:
-            _postgres_engine(settings, settings.database_url, None).open()
+            _postgres_engine(settings, settings.database_url, secret, None).open()
         elif os.path.exists(settings.db_path):
-            check_secret(settings.db_path, settings.secret or key_file_secret(settings.db_path))
+            check_secret(settings.db_path, secret())
         elif settings.secret is None and os.path.exists(settings.db_path + ".key"):
-            key_file_secret(settings.db_path)
+            secret()
     except (StorageError, OSError) as error:
-        end_start(error)
+        end_start(secret.explain(error))

@@ -117,14 +117,20 @@ class Daemon(Service):
         reactor: Any,
         systemd: Systemd,
         observer: Callable[[], ILogObserver] | None = None,
+        explain: Callable[[Exception], Exception] = lambda error: error,
     ) -> None:
-        """`listener` is the service that makes `site` listen; `observer` makes the log observer, if not twistd's."""
+        """
+        `listener` is the service that makes `site` listen; `observer` makes the log observer, if not twistd's.
+
+        `explain` adds to an error of the start what to do.
+        """
         self._engine = engine
         self._site = site
         self._listener = listener
         self._reactor = reactor
         self._systemd = systemd
         self._observer = observer
+        self._explain = explain
         self._clock_watch: ClockWatch | None = None
         #: Why the engine could not start, if that happened before the reactor ran.
         self._start_error: Exception | None = None
@@ -142,8 +148,9 @@ class Daemon(Service):
         try:
             self._start()
         except _START_ERRORS as error:
-            self._log.critical("{error}", error=error)
-            end_start(error)
+            reason = self._explain(error)
+            self._log.critical("{error}", error=reason)
+            end_start(reason)
         super().startService()
         # Twisted installs its own handlers when the reactor starts to run.
         self._reactor.callWhenRunning(self._handle_signals)

@@ -188,6 +188,8 @@ class Settings:
     endpoint: str
     #: What encrypts the database; None to use or make the key file beside it.
     secret: bytes | None = field(repr=False)
+    #: The option or variable that gave the secret, for messages.
+    secret_origin: str
     #: The key of the operator; None if there is none.
     admin_key: bytes | None = field(repr=False)
     #: Seconds between syncs; 0 is a sync at each commit.
@@ -231,6 +233,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         database_url=database_url,
         endpoint=values["listen"] or _endpoint(values["api-host"], values["api-port"]),
         secret=secret,
+        secret_origin=_secret_origin(options, environment),
         admin_key=_secret("ADMIN_KEY", options.get("admin-key-file"), environment),
         sync_interval=_INTERVAL_SECONDS if values["durability"] == "interval" else 0,
         max_backlog=values["max-backlog-bytes"],
@@ -282,6 +285,12 @@ def _database_url(options: Mapping[str, str | None], environment: Mapping[str, s
     if options.get("db-path") is not None or environment.get("DB_PATH"):
         raise BadSetting("DATABASE_URL and DB_PATH are both set; keep only one")
     return os.fsdecode(url).strip()
+
+
+def _secret_origin(options: Mapping[str, str | None], environment: Mapping[str, str]) -> str:
+    if options.get("secret-file") is not None:
+        return "--secret-file"
+    return "SECRET_FILE" if environment.get("SECRET_FILE") else "SECRET"
 
 
 def _secret(variable: str, option: str | None, environment: Mapping[str, str]) -> bytes | None:

@@ -77,9 +77,11 @@ def test_the_tests_that_a_page_names_are_there(page: str) -> None:
     assert missing == []
 
 
-def test_a_daemon_is_started_asked_and_stopped_as_the_page_on_running_it_says(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon()
-    daemon.home.mkdir()
+def test_what_make_run_made_is_started_asked_and_stopped_as_the_page_on_running_it_says(
+    make_daemon: MakeDaemon,
+) -> None:
+    daemon = make_daemon(settings={"DB_PATH": "data/jobengine.jedb", "SECRET": ""}).start()
+    assert daemon.stop() == 0
     port = free_port()
     start, _ = blocks("docs/run.md", heading="## Start and stop")
     code = at_port(start, port).replace("curl -sS", "curl -sS --retry 20 --retry-connrefused --retry-delay 1")

@@ -66,7 +66,7 @@ def test_without_tables_it_ends_with_4_and_migrate_makes_them(
 @pytest.mark.parametrize(
     ("settings", "code", "reason"),
     [
-        ({"SECRET": "another"}, 3, "the SECRET is not the one"),
+        ({"SECRET": "another"}, 3, "the SECRET is not the one this database was made with. It came from SECRET"),
         ({"SECRET": ""}, 1, "SECRET must be set with DATABASE_URL"),
         ({"DB_PATH": "db"}, 1, "DATABASE_URL and DB_PATH are both set"),
         ({"DATABASE_URL": "host=/nowhere password=hunter2"}, 1, "the database can't be reached"),

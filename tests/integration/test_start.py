@@ -43,7 +43,9 @@ def test_a_wrong_secret_ends_it_with_3_and_not_a_byte_is_changed(
     stopped.settings["SECRET"] = wrong
     stopped.command = command
     assert stopped.run() == 3
-    assert "the SECRET is not the one" in _reason(stopped)
+    reason = _reason(stopped)
+    assert "the SECRET is not the one" in reason
+    assert "It came from SECRET" in reason
     assert SECRET[:-1] not in stopped.all_output()
     assert stopped.db_path.read_bytes() == before
     assert sorted(stopped.home.iterdir()) == files
