@@ -39,6 +39,7 @@ _OF_A_PROXY = (502, 504)
 _AT_A_SHELL: Final = {
     "create it with PUT /api/v1/queue.": "make it with `jobengine queue create`.",
     "send one that does in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to one that does, or use --profile.",
+    "send the server's in X-Admin-Key.": "set JOBENGINE_ADMIN_KEY to the server's.",
     "Send the server's admin key in X-Admin-Key.": "Set JOBENGINE_ADMIN_KEY to the server's admin key.",
 }
 

@@ -95,7 +95,7 @@ class LeaseLost(Conflict):
 
 
 class TooManyRequests(JobEngineError):
-    """The queue is full, or too many keys from this address have failed."""
+    """The queue is full, or the server has too many queues."""
 
 
 class Unavailable(JobEngineError):
@@ -129,6 +129,8 @@ _BY_STATUS: Final[Mapping[int, type[JobEngineError]]] = {
 }
 #: How a 404 for a missing queue begins; the type of the problem is the same for all.
 _NO_QUEUE: Final = "There is no queue"
+#: How a 429 ends for a wrong key after many others; for a full queue the type of the problem is the same.
+_KEY_REFUSED: Final = "a right key works at once."
 
 
 def error_of(
@@ -148,6 +150,8 @@ def error_of(
     kind = (special or {}).get(status) or _BY_STATUS.get(status, JobEngineError)
     if status == 404 and detail.startswith(_NO_QUEUE):
         kind = QueueNotFound
+    elif status == 429 and detail.endswith(_KEY_REFUSED):
+        kind = AccessDenied
     index = problem.get("index")
     return kind(
         detail,

@@ -19,8 +19,8 @@ __all__ = ["AdminRequired", "WrongBearer", "brief_result", "problem_of", "result
 class AdminRequired(Exception):
     """The call requires the admin key, and the request has none or a wrong one."""
 
-    def __init__(self) -> None:
-        super().__init__("Send the server's admin key in X-Admin-Key.")
+    def __init__(self, detail: str = "Send the server's admin key in X-Admin-Key.") -> None:
+        super().__init__(detail)
 
 
 class WrongBearer(Exception):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from hmac import compare_digest
 from http import HTTPStatus
+from typing import Final
 
 from attrs import frozen
 
@@ -19,6 +20,9 @@ from .errors import AdminRequired, WrongBearer, problem_of
 from .throttle import Guard
 
 __all__ = ["Keys"]
+
+_HAS_NONE: Final = "This server has no admin key; start it with ADMIN_KEY."
+_IS_WRONG: Final = "The admin key is not right; send the server's in X-Admin-Key."
 
 
 @frozen
@@ -46,12 +50,12 @@ class Keys:
     def check_admin(self, request: JobRequest) -> None:
         """Raise AdminRequired if the server has an admin key and the request does not."""
         if self.admin_key is not None and not self.is_admin(request):
-            raise AdminRequired
+            raise self._refusal(request)
 
     def check_is_admin(self, request: JobRequest) -> None:
         """Raise AdminRequired unless the server has an admin key and the request has it."""
         if self.admin_key is None:
-            raise AdminRequired
+            raise AdminRequired(_HAS_NONE)
         self.check_admin(request)
 
     def check_scraper(self, request: JobRequest) -> None:
@@ -93,12 +97,15 @@ class Keys:
     def problem(self, request: JobRequest, error: BaseException | None) -> Problem | None:
         """The problem to answer with, or None for an unexpected error. Counts wrong keys."""
         if isinstance(error, AccessDenied) and self._admin_keys(request):
-            error = AdminRequired()
+            error = self._refusal(request)
         problem = problem_of(error) if isinstance(error, Exception) else None
         shown = isinstance(error, AccessDenied | WrongBearer) or self._admin_keys(request)
         if problem is not None and problem.status is HTTPStatus.UNAUTHORIZED and shown:
             problem = self.guard.failed(request.getClientAddress(), problem)
         return problem
+
+    def _refusal(self, request: JobRequest) -> AdminRequired:
+        return AdminRequired(_IS_WRONG) if any(self._admin_keys(request)) else AdminRequired()
 
     def _is_right(self, sent: bytes) -> bool:
         return self.admin_key is not None and compare_digest(sent, self.admin_key)

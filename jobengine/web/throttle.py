@@ -35,7 +35,10 @@ class Guard:
             self._failures.popitem(last=False)
         if len(times) == _FAILURES and now - times[0] < _SECONDS:
             wait = int(_SECONDS - (now - times[0])) + 1
-            detail = f"{_FAILURES} keys from this address have failed within a minute; wait {wait} seconds."
+            detail = (
+                f"{problem.detail} {_FAILURES} keys from this address have failed within a minute: "
+                f"further wrong ones are refused for {wait} seconds; a right key works at once."
+            )
             return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(wait)})
         times.append(now)
         return problem

@@ -11,7 +11,15 @@ import pytest
 
 from jobengine.client import Job, JobEvent, NewJob, QueueStats, TooManyRequests, values
 from jobengine.client.chunks import read
-from jobengine.client.errors import JobEngineError, JobNotFound, QueueExists, QueueNotFound, Unavailable, error_of
+from jobengine.client.errors import (
+    AccessDenied,
+    JobEngineError,
+    JobNotFound,
+    QueueExists,
+    QueueNotFound,
+    Unavailable,
+    error_of,
+)
 from jobengine.client.event_stream import EventParser
 from jobengine.client.http import Response
 from jobengine.client.jobs import changes_json, changes_value, filter_query, filter_value, job_json
@@ -292,10 +300,12 @@ def test_an_error_has_the_words_of_the_server() -> None:
     assert (error.retry_after, error.index) == (5, 3)
 
 
-def test_the_call_and_the_text_decide_which_error_a_404_is() -> None:
+def test_the_call_and_the_text_decide_which_error_it_is() -> None:
     gone = {"detail": "There is no queue named 'q'; create it with PUT /api/v1/queue."}
     assert type(error_of(404, gone)) is QueueNotFound
     assert type(error_of(404, {"detail": "The queue holds no job"})) is JobNotFound
+    refused = {"detail": "10 keys have failed: further wrong ones are refused; a right key works at once."}
+    assert type(error_of(429, refused)) is AccessDenied
     assert type(error_of(409, {}, special={409: QueueExists})) is QueueExists
 
 

@@ -51,6 +51,22 @@ def test_a_job_goes_through_its_life_by_commands_alone(shell: Shell) -> None:
     assert shell.jobs() == {}
 
 
+def test_a_refused_key_says_what_to_do_even_after_many_others(shell: Shell) -> None:
+    wrong = {"JOBENGINE_ACCESS_KEY": "wrong", "JOBENGINE_ADMIN_KEY": ""}
+    with shell.daemon.client(key="wrong", sampled=True) as client:
+        while client.list("mail").status != 429:
+            pass
+    said = shell("jobs", "mail", code=4, environment=wrong).stderr
+    assert "set JOBENGINE_ACCESS_KEY to one that does" in said
+    assert "a right key works at once" in said
+    shell("jobs", "mail")
+
+
+def test_a_wrong_admin_key_says_which_variable_to_set(shell: Shell) -> None:
+    said = shell("queue", "list", code=4, environment={"JOBENGINE_ADMIN_KEY": "wrong"}).stderr
+    assert said.startswith("jobengine: The admin key is not right; set JOBENGINE_ADMIN_KEY to the server's.")
+
+
 def test_a_queue_is_made_set_up_and_removed_with_the_key_that_was_printed(shell: Shell) -> None:
     key = shell("queue", "create", "parcels").stdout.strip()
     mine = {"JOBENGINE_ACCESS_KEY": key, "JOBENGINE_ADMIN_KEY": ""}

@@ -58,6 +58,25 @@ def test_without_an_admin_key_the_header_means_nothing(server: MemoryServer) -> 
     assert _asks_for_admin(server.call("GET", "/api/v1/queues", headers=ADMIN))
 
 
+def test_without_an_admin_key_what_needs_one_says_so(server: MemoryServer) -> None:
+    assert "This server has no admin key; start it with ADMIN_KEY." in _detail(server, {})
+    assert "This server has no admin key" in _detail(server, {"X-Admin-Key": "any"})
+
+
+def test_a_wrong_admin_key_and_a_missing_one_are_told_apart(guarded: MemoryServer) -> None:
+    assert _detail(guarded, {}) == "Send the server's admin key in X-Admin-Key."
+    assert _detail(guarded, {"X-Admin-Key": "wrong"}).startswith("The admin key is not right; ")
+    read = guarded.call("GET", "/api/v1/queue", query={"name": "q"}, headers={"X-Admin-Key": "wrong"})
+    assert read.json["detail"].startswith("The admin key is not right; ")
+
+
+def _detail(server: MemoryServer, headers: dict[str, Any]) -> str:
+    """What is said of a list of all queues."""
+    answer = server.call("GET", "/api/v1/queues", headers=headers)
+    assert _asks_for_admin(answer)
+    return str(answer.json["detail"])
+
+
 @pytest.mark.parametrize("headers", WRONG)
 def test_the_list_of_queues_is_for_the_admin(guarded: MemoryServer, headers: dict[str, Any]) -> None:
     answer = guarded.call("GET", "/api/v1/queues", headers=headers)
@@ -172,6 +191,8 @@ def test_the_eleventh_failed_key_within_a_minute_is_429_until_the_first_is_a_min
         server.clock.advance(1)
     answer = _try(server)
     assert (answer.status, answer.headers["Retry-After"]) == (429, "51")
+    assert answer.json["detail"].startswith("The access key does not open this queue; ")
+    assert answer.json["detail"].endswith(" refused for 51 seconds; a right key works at once.")
     server.clock.advance(50)
     assert [_try(server).status for _ in range(2)] == [401, 429]
 
