@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
@@ -16,7 +16,7 @@ from . import __version__
 from .daemon.logs import observer
 from .daemon.secrecy import forbid_dumps, wipe_variables
 from .daemon.secret_source import SecretSource
-from .daemon.service import Daemon, end_start
+from .daemon.service import Daemon, end_early
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
 from .daemon.systemd import Systemd
 from .engine.door import Engine
@@ -54,14 +54,25 @@ class Options(_Options):
         print(f"JobEngine {__version__}, Twisted {twisted_version}")  # noqa: T201  # this option prints
         raise SystemExit(0)
 
-    def postOptions(self) -> None:
-        """Check every value; raises UsageError."""
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read and check them; ends the process with one line if one is wrong: twistd would show its whole usage."""
         try:
-            self.settings = read_settings(self)
+            super().parseOptions(options)
         except BadSetting as error:
-            raise UsageError(str(error)) from None
+            end_early(error)
+        except UsageError as error:
+            end_early(BadSetting(f"{error}; --help lists the options"))
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Raise UsageError for arguments that are no options."""
+        if arguments:
+            raise UsageError(f"{arguments[0]!r} is not an option")
+
+    def postOptions(self) -> None:
+        """Check every value; raises BadSetting."""
+        self.settings = read_settings(self)
         if self.settings.log_format == "json" and self.parent is None:
-            raise UsageError("LOG_FORMAT must be text with a .tac file, which does not know where twistd logs to")
+            raise BadSetting("LOG_FORMAT must be text with a .tac file, which does not know where twistd logs to")
 
 
 def makeService(options: Options) -> IService:
@@ -117,7 +128,7 @@ def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], 
     try:
         from .engine.postgres.engine import PostgresEngine
     except ImportError as error:
-        end_start(BadSetting(f"DATABASE_URL needs a driver: pip install 'jobengine[postgres]' ({error})"))
+        end_early(BadSetting(f"DATABASE_URL needs a driver: pip install 'jobengine[postgres]' ({error})"))
     return PostgresEngine(
         url=url,
         secret=secret,
@@ -160,7 +171,7 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> IService:
     try:
         service = listening_service(endpoint, site, reactor)
     except Exception as error:  # each kind of endpoint raises its own errors
-        end_start(BadSetting(f"LISTEN {endpoint!r} can't be used: {error}"))
+        end_early(BadSetting(f"LISTEN {endpoint!r} can't be used: {error}"))
     return service
 
 
@@ -175,4 +186,4 @@ def _check_before_fork(settings: Settings) -> None:
         elif settings.secret is None and os.path.exists(settings.db_path + ".key"):
             secret()
     except (StorageError, OSError) as error:
-        end_start(secret.explain(error))
+        end_early(secret.explain(error))

@@ -35,7 +35,7 @@ from ..storage.errors import (
 from .clock_watch import ClockWatch, watch_clock
 from .systemd import Systemd
 
-__all__ = ["Daemon", "Exit", "StartError", "end_start"]
+__all__ = ["Daemon", "Exit", "StartError", "end_early", "end_start"]
 
 #: Seconds in which open requests must be answered when the server stops.
 _DRAIN_SECONDS: Final = 3.0
@@ -95,6 +95,16 @@ def end_start(error: Exception) -> NoReturn:
     """End a process that can't start, with the reason and its exit code."""
     _say_why(error)
     raise StartError(error)
+
+
+def end_early(error: Exception) -> NoReturn:
+    """
+    End a process that twistd has not started yet, with the reason and its exit code.
+
+    There is nothing to clean up, and in a .tac file twistd would show a StartError with its traceback.
+    """
+    _say_why(error)
+    raise SystemExit(StartError(error).code) from None
 
 
 def _say_why(error: Exception) -> None:

@@ -182,13 +182,28 @@ def test_a_bad_setting_ends_it_with_1_before_a_file_is_made(
         settings["SECRET"] = ""
     daemon = make_daemon(settings={"DB_PATH": "data/db", **settings})
     assert daemon.run() == 1
-    # For a BadSetting twistd shows the usage first, and all of it on stdout.
-    last = (daemon.log + daemon.errors).splitlines()[-1]
-    assert name in last
-    assert reason in last
-    assert "Traceback" not in daemon.all_output()
+    told = _reason(daemon)
+    assert name in told
+    assert reason in told
     assert not (daemon.home / "data").exists()
     assert "starting on" not in daemon.log
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--api-port", "http"), "--api-port must be a whole number"),
+        (("--port", "1"), "option --port not recognized; --help lists the options"),
+        (("serve",), "'serve' is not an option; --help lists the options"),
+    ],
+)
+def test_a_bad_option_ends_it_with_1_and_one_line(
+    make_daemon: MakeDaemon, options: tuple[str, ...], reason: str
+) -> None:
+    daemon = make_daemon(options=options)
+    assert daemon.run() == 1
+    assert reason in _reason(daemon)
+    assert daemon.log == ""
 
 
 @pytest.mark.parametrize(

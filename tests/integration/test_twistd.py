@@ -70,18 +70,23 @@ def test_from_the_tac_file_it_is_configured_by_the_environment(make_daemon: Make
     assert (daemon.home / "tac.db").exists()
 
 
-def test_a_bad_setting_ends_the_tac_file_with_1_too(make_daemon: MakeDaemon) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("API_PORT", "http", "must be a whole number"),
+        ("LOG_FORMAT", "json", "must be text with a .tac file"),
+        ("LISTEN", "nonsense:1", "can't be used"),
+    ],
+)
+def test_a_bad_setting_ends_the_tac_file_with_1_and_one_line_too(
+    make_daemon: MakeDaemon, name: str, value: str, reason: str
+) -> None:
     command = ("--nodaemon", "--pidfile=", "-y", str(ROOT / "jobengine.tac"))
-    daemon = make_daemon(command=command, settings={"API_PORT": "http"})
+    daemon = make_daemon(command=command, settings={name: value})
     assert daemon.run() == 1
-    assert "API_PORT must be a whole number" in daemon.all_output()
-
-
-def test_the_tac_file_refuses_a_form_of_log_that_it_can_not_write(make_daemon: MakeDaemon) -> None:
-    command = ("--nodaemon", "--pidfile=", "-y", str(ROOT / "jobengine.tac"))
-    daemon = make_daemon(command=command, settings={"LOG_FORMAT": "json"})
-    assert daemon.run() == 1
-    assert "LOG_FORMAT must be text" in daemon.all_output()
+    (line,) = (daemon.log + daemon.errors).splitlines()
+    assert line.startswith(f"jobengine: {name} ")
+    assert reason in line
 
 
 def test_help_names_every_setting(make_daemon: MakeDaemon) -> None:
