@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService
-from twisted.application.strports import service as listening_service
 from twisted.copyright import version as twisted_version
 from twisted.logger import ILogObserver
 from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 from . import __version__
+from .daemon.listening import listener
 from .daemon.logs import observer
 from .daemon.secrecy import forbid_dumps, wipe_variables
 from .daemon.secret_source import SecretSource
@@ -99,8 +100,8 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
     engine = _engine(settings, secret, reactor, on_failure=lambda error: daemon.fail(error))
     site = _site(settings, reactor, engine)
     systemd = Systemd(os.environ.get("NOTIFY_SOCKET", ""), engine.readiness, reactor)
-    listener = _listener(settings.endpoint, site, reactor)
-    daemon = Daemon(engine, site, listener, reactor, systemd, log_observer, secret.explain)
+    listening = _listener(settings.endpoint, site, reactor)
+    daemon = Daemon(engine, site, listening, reactor, systemd, log_observer, secret.explain)
     return daemon
 
 
@@ -166,10 +167,10 @@ def _wire(settings: Settings) -> Wire:
     )
 
 
-def _listener(endpoint: str, site: JobSite, reactor: Any) -> IService:
+def _listener(endpoint: str, site: JobSite, reactor: Any) -> StreamServerEndpointService:
     """The service that makes the site listen; ends the process if the endpoint is invalid."""
     try:
-        service = listening_service(endpoint, site, reactor)
+        service = listener(endpoint, site, reactor)
     except Exception as error:  # each kind of endpoint raises its own errors
         end_early(BadSetting(f"LISTEN {endpoint!r} can't be used: {error}"))
     return service

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, Final, NoReturn
 
-from twisted.application.service import IService, Service
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
@@ -123,16 +124,16 @@ class Daemon(Service):
         self,
         engine: Engine,
         site: JobSite,
-        listener: IService,
+        listener: StreamServerEndpointService,
         reactor: Any,
         systemd: Systemd,
         observer: Callable[[], ILogObserver] | None = None,
         explain: Callable[[Exception], Exception] = lambda error: error,
     ) -> None:
         """
-        `listener` is the service that makes `site` listen; `observer` makes the log observer, if not twistd's.
+        `listener` makes `site` listen, and str() of its endpoint says where.
 
-        `explain` adds to an error of the start what to do.
+        `observer` makes the log observer, if not twistd's; `explain` adds to an error of the start what to do.
         """
         self._engine = engine
         self._site = site
@@ -196,6 +197,9 @@ class Daemon(Service):
         else:
             _spare_the_collector()
             await self._systemd.tell_readiness()
+            readiness = await self._engine.readiness()
+            ready = "is ready" if readiness.ready else f"is not ready ({readiness.reason})"
+            self._log.info("JobEngine {ready} at {place}", ready=ready, place=str(self._listener.endpoint))
 
     def _handle_signals(self) -> None:
         """

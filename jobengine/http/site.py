@@ -31,6 +31,8 @@ class JobSite(Site):
     """The root of the HTTP server."""
 
     protocol = LimitedChannel  # type: ignore[assignment]  # without the HTTP/2 of Twisted's channel
+    #: Twisted logs nothing of its start, which would show this object.
+    noisy = False
     #: Whether the server is stopping.
     draining = False
     _drained: "Deferred[None] | None" = None

@@ -148,6 +148,7 @@ def test_a_taken_port_ends_it_with_1_soon_and_the_database_is_free_again(make_da
         daemon.launch()
         assert daemon.wait() == 1
         assert port in _reason(daemon)
+        assert "Choose another port with --api-port or API_PORT" in _reason(daemon)
     assert not daemon.db_path.exists()
     daemon.settings["API_PORT"] = "0"
     assert "not closed in good order" not in daemon.start().log

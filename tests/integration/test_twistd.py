@@ -13,7 +13,7 @@ import jobengine
 from jobengine.daemon.settings import SETTINGS
 
 from .conftest import MakeDaemon
-from .daemons import ROOT, SECRET, TWISTD, Forked, until
+from .daemons import ROOT, SECRET, TWISTD, Daemon, Forked, until
 
 
 def _mode(path: Path) -> int:
@@ -249,6 +249,11 @@ def test_the_log_of_a_start_has_the_version_and_the_jobs_that_were_read_back(mak
     assert (read_back["database"], read_back["jobs"], read_back["queues"]) == (str(daemon.db_path), 1, 1)
     assert 0 < read_back["seconds"] < 20
     assert "1 jobs in 1 queues" in read_back["message"]
+
+
+def test_the_log_tells_where_it_is_ready_and_shows_no_objects(daemon: Daemon) -> None:
+    until("it tells", lambda: f"JobEngine is ready at http://127.0.0.1:{daemon.port}\n" in daemon.log)
+    assert " object at 0x" not in daemon.log
 
 
 def test_its_version_is_its_own_and_not_only_twisteds() -> None:

@@ -1,0 +1,61 @@
+"""Makes the site listen, and tells where it does."""
+
+import errno
+import os
+from typing import Any
+
+from attrs import define, field
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.strports import service
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+__all__ = ["PortTaken", "listener"]
+
+
+class PortTaken(OSError):
+    """Another process listens at the port; str() says what to do."""
+
+
+@implementer(IStreamServerEndpoint)
+@define
+class _Place:
+    """An endpoint; str() is the address at which it listens, such as http://127.0.0.1:6006."""
+
+    _endpoint: IStreamServerEndpoint
+    _scheme: str
+    _address: Any = field(default=None, init=False)
+
+    def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
+        """Start to listen; fails with PortTaken too."""
+        return self._endpoint.listen(factory).addCallbacks(self._note, _explain)
+
+    def _note(self, port: IListeningPort) -> IListeningPort:
+        self._address = port.getHost()
+        return port
+
+    def __str__(self) -> str:
+        if isinstance(self._address, UNIXAddress):
+            return f"unix:{os.fsdecode(self._address.name)}"
+        host, port = getattr(self._address, "host", None), getattr(self._address, "port", None)
+        if host is None:
+            return str(self._address or "an address that is not known yet")
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def listener(endpoint: str, factory: Any, reactor: Any) -> StreamServerEndpointService:
+    """The service that makes `factory` listen; str() of its `endpoint` says where. Raises any error for a bad one."""
+    made: StreamServerEndpointService = service(endpoint, factory, reactor)
+    made.endpoint = _Place(made.endpoint, "https" if endpoint.startswith("ssl:") else "http")
+    return made
+
+
+def _explain(failure: Failure) -> Failure:
+    error = failure.value
+    if isinstance(error, CannotListenError) and getattr(error.socketError, "errno", None) == errno.EADDRINUSE:
+        raise PortTaken(f"{error} Choose another port with --api-port or API_PORT, or in LISTEN if that is set.")
+    return failure

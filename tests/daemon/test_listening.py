@@ -1,0 +1,69 @@
+"""Where the server listens, as its log tells it."""
+
+import errno
+import os
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+
+from jobengine.daemon.listening import PortTaken, listener
+
+
+class _Port:
+    """A port that listens at an address."""
+
+    def __init__(self, address: Any) -> None:
+        self.address = address
+
+    def getHost(self) -> Any:
+        return self.address
+
+
+class _Reactor:
+    """Listens without a socket, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def listenTCP(self, port: int, factory: Factory, backlog: int = 0, interface: str = "") -> _Port:
+        if self.error is not None:
+            raise self.error
+        kind = IPv6Address if ":" in interface else IPv4Address
+        return _Port(kind("TCP", interface, port or 4711))
+
+    def listenUNIX(self, path: str, factory: Factory, **_more: Any) -> _Port:
+        return _Port(UNIXAddress(path))
+
+
+def _told(endpoint: str) -> str:
+    service = listener(endpoint, Factory(), _Reactor())
+    service.startService()
+    return str(service.endpoint)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "told"),
+    [
+        ("tcp:0:interface=127.0.0.1", "http://127.0.0.1:4711"),
+        (r"tcp:6006:interface=\:\:1", "http://[::1]:6006"),
+        ("unix:/run/jobs.sock", "unix:/run/jobs.sock"),
+    ],
+)
+def test_the_address_is_told_as_clients_write_it(endpoint: str, told: str) -> None:
+    assert _told(endpoint) == told
+
+
+def test_a_port_in_use_says_how_to_choose_another() -> None:
+    taken = CannotListenError("127.0.0.1", 6006, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
+    with pytest.raises(PortTaken, match=r"127\.0\.0\.1:6006.* Choose another port with --api-port or API_PORT"):
+        listener("tcp:6006", Factory(), _Reactor(taken)).startService()
+
+
+def test_other_errors_are_told_as_they_are() -> None:
+    denied = CannotListenError("127.0.0.1", 80, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+    with pytest.raises(CannotListenError) as raised:
+        listener("tcp:80", Factory(), _Reactor(denied)).startService()
+    assert raised.value is denied
