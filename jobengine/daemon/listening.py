@@ -40,7 +40,7 @@ class _Place:
 
     def __str__(self) -> str:
         if isinstance(self._address, UNIXAddress):
-            return f"unix:{os.fsdecode(self._address.name or b"")}"
+            return f"unix:{os.fsdecode(self._address.name or b'')}"
         host, port = getattr(self._address, "host", None), getattr(self._address, "port", None)
         if host is None:
             return str(self._address or "an address that is not known yet")

@@ -26,8 +26,10 @@ _log: Final = Logger(namespace="jobengine.web")
 _SHOWN: Final = 100
 #: One more than is shown; the rest is not looked at.
 _MANY: Final = _SHOWN + 1
-#: Notes that need no quotes, if there are no spaces in them.
+#: Notes that need no quotes, if there are no spaces and no further = in them.
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]{0,300}")
+#: The same for one value.
+_WORD: Final = re.compile(rf"[!#-<>-\[\]-~]{{0,{_SHOWN}}}")
 #: Shown as escapes: all but printable ASCII, and quotes and backslashes.
 _ESCAPED: Final = re.compile(rb"[^!#-\[\]-~]")
 
@@ -57,7 +59,7 @@ class Line(Struct, frozen=True, gc=False):
         what, notes = _what(self.sent_method[:_MANY], self.sent_path[:_MANY]), self.notes
         told = "".join([f" {name}={value}" for name, value in notes.items()])
         # Checking all of them together takes a third of the time.
-        if told.count(" ") != len(notes) or not _PLAIN.fullmatch(told):
+        if told.count(" ") != len(notes) or told.count("=") != len(notes) or not _PLAIN.fullmatch(told):
             told = "".join([f" {name}={_quoted(value)}" for name, value in notes.items()])
         return f"{self.id} {self.address} {what} {self.status} {self.ms:.1f}ms{told}"
 
@@ -119,8 +121,10 @@ def host_of(address: object) -> str:
 
 
 def _quoted(value: str | int) -> str:
-    """A number as it is, or a text in quotes with JSON's escapes."""
-    return str(value) if isinstance(value, int) else dumps(_cut(value)).replace("\x7f", "\\u007f")
+    """A number or a plain word as it is; another text in quotes, with JSON's escapes."""
+    if isinstance(value, int) or _WORD.fullmatch(value):
+        return str(value)
+    return dumps(_cut(value)).replace("\x7f", "\\u007f")
 
 
 def _cut(text: str) -> str:

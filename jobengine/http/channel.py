@@ -83,8 +83,10 @@ class Host(Protocol):
     def forget(self, channel: "LimitedChannel") -> None:
         """Note that a connection was lost."""
 
-    def refused(self, status: HTTPStatus, address: IAddress | None = None) -> None:
-        """Record a request from `address` that was refused before it was complete."""
+    def refused(
+        self, status: HTTPStatus, address: IAddress | None = None, method: bytes = b"", path: bytes = b""
+    ) -> None:
+        """Record a request from `address` that was refused before it was complete; method and path if known."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -112,7 +114,8 @@ class LimitedChannel(HTTPChannel):
     _head_lines = 0
     #: The most bytes of the current request's body.
     body_limit = 0
-    #: The target of the current request.
+    #: Method and target of the current request.
+    _method = b""
     _target = b""
     #: Whether the key for a long body was, or is being, checked.
     _checked = False
@@ -302,7 +305,8 @@ class LimitedChannel(HTTPChannel):
         self._head_lines += 1
         if self._head_lines == 1:
             line = origin_form(line)
-            self._target = line.partition(b" ")[2].partition(b" ")[0]
+            self._method, _, rest = line.partition(b" ")
+            self._target = rest.partition(b" ")[0]
             self.body_limit = self._body_limit_of(self._target)
             self._checked = False
         # The request line and the empty line at the end are not headers.
@@ -432,9 +436,11 @@ class LimitedChannel(HTTPChannel):
         """Answer at once, and close after the client had time to read the answer."""
         if self._phase is _Phase.REFUSED:
             return
+        # What is in an incomplete head may be anything, such as a key.
+        known = (self._method, self._target.partition(b"?")[0]) if self._phase is _Phase.BODY else ()
         self._enter(_Phase.REFUSED)
         self._set_timer()
-        self.site.refused(problem.status, self.getPeer())
+        self.site.refused(problem.status, self.getPeer(), *known)
         transport: Any = self.transport
         transport.write(raw_response(problem))
         # Closing with unread data would reset the connection, and the answer could be lost.

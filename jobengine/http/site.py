@@ -94,9 +94,11 @@ class JobSite(Site):
         """Record a request whose connection was lost before the end of its answer."""
         self.log(request)
 
-    def refused(self, status: HTTPStatus, address: IAddress | None = None) -> None:
+    def refused(
+        self, status: HTTPStatus, address: IAddress | None = None, method: bytes = b"", path: bytes = b""
+    ) -> None:
         """Record a request that was refused before it was complete; `address` is the client's."""
-        line = Line("-", host_of(address), b"", b"", status.value, 0.0, time(), {"refused": status.phrase})
+        line = Line("-", host_of(address), method, path, status.value, 0.0, time(), {"refused": status.phrase})
         self._observe(line)
         self._recorder.add(line)
 

@@ -127,17 +127,21 @@ def test_a_long_list_has_one_line_as_well(server: MemoryServer, events: list[Log
 
 
 @pytest.mark.parametrize(
-    ("data", "status"),
-    [(b"nonsense\r\n", 400), (b"GET /" + b"x" * 9000, 431), (request("PUT", "/test", "Content-Length: 9999999"), 413)],
+    ("data", "status", "what"),
+    [
+        (b"nonsense\r\n", 400, "- -"),
+        (b"GET /" + b"x" * 9000, 431, "- -"),
+        (request("PUT", "/test?key=k", "Content-Length: 9999999"), 413, "PUT /test"),
+    ],
 )
 def test_a_request_that_was_refused_before_it_was_whole_has_its_line(
-    server: MemoryServer, events: list[LogEvent], data: bytes, status: int
+    server: MemoryServer, events: list[LogEvent], data: bytes, status: int, what: str
 ) -> None:
     before = len(_lines(events))
     refused = Connection(server).send(data)
     (line,) = _lines(events)[before:]
     assert (line.status, line.address) == (status, refused.transport.getPeer().host)
-    assert f"{status} 0.0ms refused=" in str(line)
+    assert f" {what} {status} 0.0ms refused=" in str(line)
 
 
 def test_a_client_that_has_gone_before_its_answer_has_its_line(server: MemoryServer, events: list[LogEvent]) -> None:
@@ -305,10 +309,16 @@ def test_a_line_has_the_client_the_request_and_its_outcome() -> None:
     assert str(line) == "7 192.0.2.1 GET /api/v1/job 200 12.3ms queue=mail jobs=3"
 
 
+def test_only_values_that_need_quotes_have_them() -> None:
+    line = _line(7, sent_path=b"/x", notes={"queue": "mail", "role": "owner", "end": "client gone"})
+    assert str(line) == '7 192.0.2.1 GET /x 200 12.3ms queue=mail role=owner end="client gone"'
+
+
 @pytest.mark.parametrize(
     ("told", "shown"),
     [
         ("a b=c", '"a b=c"'),
+        ("a=c", '"a=c"'),
         ('"', '"\\""'),
         ("\\", '"\\\\"'),
         ("a\nb\x1b[0m\x7f", '"a\\nb\\u001b[0m\\u007f"'),
