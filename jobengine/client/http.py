@@ -13,7 +13,16 @@ from httptools import HttpParserError, HttpResponseParser
 from .errors import BadSettings
 from .secret import Secret
 
-__all__ = ["Address", "Broken", "NotConnected", "Request", "Response", "ResponseParser", "long_body_query"]
+__all__ = [
+    "Address",
+    "Broken",
+    "NotConnected",
+    "Request",
+    "Response",
+    "ResponseParser",
+    "long_body_query",
+    "why_not_connected",
+]
 
 #: A request with a longer body names its queue in the query too: the server checks the key before it reads the body.
 _LONG_BODY: Final = 1 << 20
@@ -22,6 +31,14 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 class NotConnected(Exception):
     """The connection failed, so nothing was sent; str() says why."""
+
+
+def why_not_connected(error: OSError) -> str:
+    """Why a connection failed, for NotConnected."""
+    # An ssl.SSLError; the module is loaded only for TLS.
+    if getattr(error, "reason", None) == "WRONG_VERSION_NUMBER":
+        return "it does not speak TLS; try http:// instead of https://"
+    return error.strerror or str(error) or type(error).__name__
 
 
 class Broken(Exception):

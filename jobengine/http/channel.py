@@ -26,7 +26,7 @@ from .idle import Idle
 from .limits import Limits
 from .problem import Problem
 from .progress import Untaken, is_all_taken, untaken
-from .refusals import raw_response
+from .refusals import NO_REQUEST, first_byte_problem, raw_response
 from .request import JobRequest, by_name
 from .turns import Turns
 
@@ -182,6 +182,10 @@ class LimitedChannel(HTTPChannel):
             if not self._buffer and self._take_whole(data):
                 return
             self._enter(_Phase.HEAD)
+        begins = self._phase is _Phase.HEAD and not self._head_lines and not self._buffer
+        if begins and (problem := first_byte_problem(data)):
+            self.refuse(problem)
+            return
         super().dataReceived(data)
         self._set_timer()
 
@@ -466,7 +470,7 @@ class LimitedChannel(HTTPChannel):
 
         The name is private to Twisted. Without it, Twisted's own answer would be sent.
         """
-        self.refuse(Problem(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request."))
+        self.refuse(NO_REQUEST)
 
     def _body_limit_of(self, uri: bytes) -> int:
         """The most bytes of a request's body: one with many jobs may be longer if the query names its queue."""

@@ -1,12 +1,25 @@
 """Answers without a request: to one that is refused before it is complete, and to a connection beyond the limit."""
 
 from http import HTTPStatus
+from typing import Final
 
 from twisted.internet.protocol import Protocol
 
 from .problem import Problem
 
-__all__ = ["Overflow", "raw_response"]
+__all__ = ["NO_REQUEST", "Overflow", "first_byte_problem", "raw_response"]
+
+NO_REQUEST: Final = Problem(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request.")
+_NO_TLS: Final = Problem(HTTPStatus.BAD_REQUEST, "This port speaks HTTP without TLS; begin the address with http://.")
+#: Control bytes, except those of an empty line before a request; TLS begins with 0x16.
+_NEVER_FIRST: Final = frozenset(range(0x20)) - frozenset(b"\r\n")
+
+
+def first_byte_problem(data: bytes) -> Problem | None:
+    """The problem to answer with if no request begins like this; there might never be a line end to refuse it at."""
+    if not data or data[0] not in _NEVER_FIRST:
+        return None
+    return _NO_TLS if data[0] == 0x16 else NO_REQUEST
 
 
 def raw_response(problem: Problem) -> bytes:

@@ -127,6 +127,41 @@ def test_a_connection_that_was_idle_is_looked_at_before_a_claim_goes_over_it(
         assert len(engine.queue("q").claim()) == 1
 
 
+@pytest.fixture
+def without_tls() -> Iterator[str]:
+    """The https address of a server that speaks only HTTP."""
+
+    def refuse() -> None:
+        with suppress(OSError):
+            while True:
+                connection = listener.accept()[0]
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=refuse, daemon=True).start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_server_without_tls_is_told_from_one_that_is_away(without_tls: str) -> None:
+    with (
+        JobEngine(without_tls, access_key="k", retry_for=0) as engine,
+        pytest.raises(Unavailable, match="does not speak TLS; try http:// instead of https://\\."),
+    ):
+        engine.queue("q").stats()
+
+
+def test_in_a_loop_a_server_without_tls_is_told_from_one_that_is_away(without_tls: str) -> None:
+    async def ask() -> None:
+        async with AsyncJobEngine(without_tls, access_key="k", retry_for=0) as engine:
+            await engine.queue("q").stats()
+
+    with pytest.raises(Unavailable, match="does not speak TLS; try http:// instead of https://\\."):
+        asyncio.run(ask())
+
+
 def test_an_answer_that_does_not_come_in_time_is_given_up(server: Server) -> None:
     with _engine(server, timeout=1, retry_for=0) as engine, pytest.raises(OutcomeUnknown, match="in time"):
         engine.test()

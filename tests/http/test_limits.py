@@ -332,6 +332,29 @@ def test_an_odd_request_line_is_never_an_error_of_the_server(server: MemoryServe
     assert [answer.status < 500 for answer in connection.answers] == [True]
 
 
+@pytest.mark.parametrize("before", [b"", request("GET", "/test")])
+@pytest.mark.parametrize(
+    ("data", "detail"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "without TLS; begin the address with http://."),
+        (b"\x16", "without TLS; begin the address with http://."),
+        (b"\x00\x01", "not an HTTP/1.1 request."),
+    ],
+)
+def test_bytes_that_can_not_begin_a_request_are_refused_at_once(
+    server: MemoryServer, before: bytes, data: bytes, detail: str
+) -> None:
+    refusal = Connection(server).send(before).send(data).answers[-1]
+    assert refusal.status == 400
+    assert detail in refusal.body.decode()
+
+
+def test_a_body_may_begin_with_any_byte(server: MemoryServer) -> None:
+    head = request("PUT", "/api/v1/job", JSON, KEY, "Content-Length: 3")
+    (answer,) = Connection(server).send(head).send(b"\x16\x03\x01").answers
+    assert (answer.status, b"JSON" in answer.body) == (400, True)
+
+
 def test_a_form_is_refused_for_its_type_and_not_parsed(server: MemoryServer) -> None:
     for kind in ("multipart/form-data", "multipart/form-data; boundary=\xff", "application/x-www-form-urlencoded"):
         sent = request("POST", "/api/v1/job", f"Content-Type: {kind}", KEY, body=b"queue_name=q")

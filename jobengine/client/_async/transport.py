@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from ..http import Address, Broken, NotConnected, Request, Response, ResponseParser
+from ..http import Address, Broken, NotConnected, Request, Response, ResponseParser, why_not_connected
 
 __all__ = ["Pool", "Stream", "blocking", "monotonic", "sleep"]
 
@@ -129,7 +129,7 @@ class Pool:
         except TimeoutError:
             raise NotConnected("no connection was made in time") from None
         except OSError as error:
-            raise NotConnected(error.strerror or str(error)) from None
+            raise NotConnected(why_not_connected(error)) from None
         return connection
 
     def _keep(self, connection: "_Connection") -> None:

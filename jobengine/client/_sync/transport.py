@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from ..http import Address, Broken, NotConnected, Request, Response, ResponseParser
+from ..http import Address, Broken, NotConnected, Request, Response, ResponseParser, why_not_connected
 
 __all__ = ["Pool", "Stream", "blocking", "monotonic", "sleep"]
 
@@ -255,7 +255,7 @@ def _connect(address: Address, tls: Callable[[], Any], seconds: float) -> socket
             raise
         return secured
     except OSError as error:
-        raise NotConnected(_text(error)) from None
+        raise NotConnected(why_not_connected(error)) from None
 
 
 def _wants_read(error: OSError) -> bool:
