@@ -63,15 +63,17 @@ class QueuePage extends HTMLElement {
   #addButtons() {
     const done = () => this.changed();
     const gone = () => { location.hash = '#/queues'; };
-    const act = (what) => () => this.stats && what(this.stats, done);
+    const act = (what, then = done) => () => what(this.stats, then);
     if (session.may(this.name, 'add')) this.buttons.append(h('button', { type: 'button', class: 'primary', onclick: () => this.addJob() }, 'Add job'));
     if (!session.may(this.name, 'manage')) return;
-    this.pause = h('button', { type: 'button', onclick: act(pause) }, 'Pause');
+    // They act on the figures, which are not there yet.
+    this.pause = h('button', { type: 'button', disabled: true, onclick: act(pause) }, 'Pause');
     const more = menu('More', [
       ['Drain', act(drain), { 'data-act': 'drain' }],
       ['Purge', act(purge), { class: 'danger' }],
-      ['Delete queue', () => this.stats && remove(this.stats, gone), { class: 'danger' }],
-    ], { 'aria-label': 'More actions' });
+      ['Delete queue', act(remove, gone), { class: 'danger' }],
+    ], { 'aria-label': 'More actions', disabled: true });
+    this.more = more.querySelector('button');
     this.drain = more.querySelector('[data-act=drain]');
     this.buttons.append(this.pause, more);
   }
@@ -148,9 +150,16 @@ class QueuePage extends HTMLElement {
     setText(this.rates, `${brief(added)} added, ${brief(complete)} complete, ${brief(failed)} failed`);
     this.minutes.show(stats.minutes);
     this.times.show([['Wait', stats.wait_seconds], ['Run', stats.run_seconds]]);
-    if (this.pause) setText(this.pause, stats.paused ? 'Resume' : 'Pause');
-    if (this.drain) setText(this.drain, stats.draining ? 'Stop draining' : 'Drain');
+    this.#drawActs(stats);
     this.lower?.stats?.(stats);
+  }
+
+  #drawActs({ paused, draining }) {
+    if (!this.pause) return;
+    this.pause.disabled = false;
+    this.more.disabled = false;
+    setText(this.pause, paused ? 'Resume' : 'Pause');
+    setText(this.drain, draining ? 'Stop draining' : 'Drain');
   }
 
   #happened(changes) {

@@ -73,6 +73,7 @@ def test_the_keys_are_listed_and_can_be_turned_off(person: Person, queue: Queue)
 def test_a_menu_opens_moves_and_closes_by_keys_and_gives_the_focus_back(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     more = person.button("More actions")
+    expect(more).to_be_enabled()
     more.focus()
     keys = person.page.keyboard
     keys.press("Enter")
@@ -95,6 +96,7 @@ def test_the_tab_key_reaches_every_control_and_the_focus_is_visible(person: Pers
     queue.add_many([{"to": "alice"}] * 2)
     person.look_at(queue.name)
     expect(person.jobs()).to_have_count(2)
+    expect(person.button("More actions")).to_be_enabled()
     usable = person.page.locator(
         "a:visible, button:visible:not([disabled]), input:visible:not([disabled]), select:visible, summary:visible"
     )
