@@ -26,7 +26,7 @@ class SettingsPart extends HTMLElement {
     if (this.page.stats) this.stats(this.page.stats);
   }
 
-  /** Show the present settings; input stays. */
+  /** Show the settings as they are at first; input stays. */
   stats(stats) {
     if (this.built) return;
     this.built = true;
@@ -52,14 +52,17 @@ class SettingsPart extends HTMLElement {
       const { max_jobs: most, require_lease: lease, ...defaults } = values(element);
       const filled = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined));
       await api.changeQueue(this.queue, { max_jobs: most ?? 0, require_lease: lease, ...(Object.keys(filled).length || stats.defaults ? { defaults: filled } : {}) });
+      // Figures that the page asks for by itself may be older than the change.
+      const fresh = await api.stats(this.queue);
       draft.forget();
+      section.replaceWith(this.#setUp(fresh));
       tell('Saved.');
-      this.built = false;
       this.page.changed();
     };
     const element = form('Save', save, fields);
+    const section = h('section', { class: 'panel', 'aria-labelledby': 'set-up' }, h('h2', { id: 'set-up' }, 'Defaults and limits'), element);
     draft.follow(element);
-    return h('section', { class: 'panel', 'aria-labelledby': 'set-up' }, h('h2', { id: 'set-up' }, 'Defaults and limits'), element);
+    return section;
   }
 
   // Keys
