@@ -18,7 +18,8 @@ function onReturn(signal, act) {
 
 /**
  * Calls `read(signal)`, which is async, now, every `idle` milliseconds, and soon after `soon()` was called; never twice at a
- * time, and never for more than a sixth of the time. It rests while nobody looks or the server does not answer.
+ * time, and on a slow server not for more than a sixth of the time. It rests while nobody looks or the server does not
+ * answer.
  */
 export class Refresher {
   #read;
@@ -29,6 +30,8 @@ export class Refresher {
   #due = Infinity;
   #busy = false;
   #earliest = 0;
+  /** Milliseconds that the last read took. */
+  #took = 0;
 
   constructor(read, { gap = 1000, idle = 15000, signal }) {
     this.#read = read;
@@ -71,7 +74,10 @@ export class Refresher {
     }
     this.#busy = false;
     const now = performance.now();
-    this.#earliest = now + Math.max(this.#gap, 5 * (now - begun));
+    const took = now - begun;
+    // One slow answer is no slow server.
+    this.#earliest = now + Math.max(this.#gap, 5 * Math.min(took, this.#took));
+    this.#took = took;
     const asked = this.#due;
     this.#due = Infinity;
     this.#at(asked === AT_ONCE ? AT_ONCE : Math.min(Math.max(asked, this.#earliest), this.#earliest + this.#idle));

@@ -11,7 +11,7 @@ from jobengine.client import JobEngine, Queue
 from tests.integration.daemons import Daemon
 from tests.integration.shells import ADMIN_KEY
 
-from .browsers import Watch, chromium
+from .browsers import DEADLINE, Watch, chromium
 from .person import Person
 
 Arrive = Callable[..., Person]
@@ -60,6 +60,7 @@ def arrive(browser: Browser, url: str) -> Iterator[Arrive]:
 
     def arrive(url: str = url, **how: Any) -> Person:
         context = browser.new_context(**{"locale": "en-GB", "timezone_id": "UTC", **how})
+        context.set_default_timeout(DEADLINE)
         watch = Watch(url)
         watch.follow(context)
         people.append(Person(context.new_page(), url, watch))
