@@ -2,6 +2,7 @@
 
 import { NoAnswer, Refused, events } from './api.js';
 import { connection } from './connection.js';
+import { session } from './session.js';
 
 /** After this many milliseconds without an answer the server counts as lost. */
 const LONGEST_READ = 30000;
@@ -9,17 +10,21 @@ const LONGEST_READ = 30000;
 const LONGEST_SILENCE = 50000;
 const AT_ONCE = -1;
 
-/** Called when the page becomes visible or the server answers again, until `signal` aborts. */
+/** Called when the page becomes visible, the server answers again or the keys change, until `signal` aborts. */
 function onReturn(signal, act) {
   const look = () => !document.hidden && connection.found && act();
   document.addEventListener('visibilitychange', look, { signal });
   connection.addEventListener('change', look, { signal });
+  session.addEventListener('change', look, { signal });
 }
+
+/** Whether a key is wrong. It stays so, and the server throttles those who send many. */
+const isWrongKey = (error) => error instanceof Refused && error.status === 401;
 
 /**
  * Calls `read(signal)`, which is async, now, every `idle` milliseconds, and soon after `soon()` was called; never twice at a
  * time, and on a slow server not for more than a sixth of the time. It rests while nobody looks or the server does not
- * answer.
+ * answer, and after a wrong key until the keys change or the user asks.
  */
 export class Refresher {
   #read;
@@ -32,6 +37,8 @@ export class Refresher {
   #earliest = 0;
   /** Milliseconds that the last read took. */
   #took = 0;
+  /** The `session.changes` with which the key was wrong. */
+  #refused = null;
 
   constructor(read, { gap = 1000, idle = 15000, signal }) {
     this.#read = read;
@@ -39,7 +46,7 @@ export class Refresher {
     this.#idle = idle;
     this.#signal = signal;
     signal.addEventListener('abort', () => clearTimeout(this.#timer));
-    onReturn(signal, () => this.now());
+    onReturn(signal, () => this.#at(AT_ONCE));
     this.now();
   }
 
@@ -50,6 +57,7 @@ export class Refresher {
 
   /** The user waits for it. */
   now() {
+    this.#refused = null;
     this.#at(AT_ONCE);
   }
 
@@ -62,13 +70,15 @@ export class Refresher {
 
   async #run() {
     this.#due = Infinity;
-    if (document.hidden || !connection.found) return;
+    if (document.hidden || !connection.found || this.#refused === session.changes) return;
     this.#busy = true;
     const begun = performance.now();
+    const keys = session.changes;
     const limit = AbortSignal.timeout(LONGEST_READ);
     try {
       await this.#read(AbortSignal.any([this.#signal, limit]));
     } catch (error) {
+      if (isWrongKey(error)) this.#refused = keys;
       if (limit.aborted) connection.lost();
       else if (!this.#signal.aborted && !(error instanceof NoAnswer || error instanceof Refused)) console.error(error);
     }
@@ -87,7 +97,8 @@ export class Refresher {
 /**
  * Watches the jobs of a queue until `signal` aborts. `onChanges(changes)` is called once a frame with what came, as
  * `{uid: {before, state, at}}` where `before` is as it was at first; null means that some were missed: read anew. The
- * stream is open while somebody looks, so that the tabs of a browser do not use up its six connections.
+ * stream is open while somebody looks, so that the tabs of a browser do not use up its six connections. After a wrong key
+ * it stays closed until the keys change.
  */
 export class Feed {
   #queue;
@@ -97,6 +108,8 @@ export class Feed {
   #last = null;
   #changes = new Map();
   #wait = 1000;
+  /** The `session.changes` with which the key was wrong. */
+  #refused = null;
 
   constructor(queue, onChanges, signal) {
     this.#queue = queue;
@@ -109,7 +122,8 @@ export class Feed {
   }
 
   async #open() {
-    if (this.#stream || this.#signal.aborted || document.hidden) return;
+    if (this.#stream || this.#signal.aborted || document.hidden || this.#refused === session.changes) return;
+    const keys = session.changes;
     const stream = new AbortController();
     this.#stream = stream;
     try {
@@ -119,6 +133,7 @@ export class Feed {
       await this.#follow(answer.body.pipeThrough(new TextDecoderStream()).getReader(), stream);
       this.#again();
     } catch (error) {
+      if (isWrongKey(error)) this.#refused = keys;
       const refused = error instanceof Refused && error.status < 500 && error.status !== 429;
       const left = stream.signal.aborted && stream.signal.reason !== 'silent';
       if (!refused && !left && !(error instanceof NoAnswer)) this.#again();

@@ -135,7 +135,7 @@ class QueuePage extends HTMLElement {
       dispatchEvent(new HashChangeEvent('hashchange'));
     };
     const button = error.status === 401 && session.admin === null && h('button', { type: 'button', onclick: again }, 'Sign in again');
-    return h('div', { class: 'stack' }, failure(error, () => this.changed()), button && h('div', { class: 'buttons' }, button));
+    return h('div', { class: 'stack' }, failure(error, button ? null : () => this.changed()), button && h('div', { class: 'buttons' }, button));
   }
 
   #draw(stats) {

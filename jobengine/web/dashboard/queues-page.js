@@ -29,6 +29,8 @@ class QueuesPage extends HTMLElement {
   #queues = [];
   #inView = new Set();
   #counted = new Map();
+  /** The rows of queues whose key is wrong, by what the session has of them. */
+  #refused = new WeakMap();
 
   connectedCallback() {
     if (this.firstChild) return;
@@ -78,15 +80,19 @@ class QueuesPage extends HTMLElement {
     this.#draw();
   }
 
-  /** The queues with a key. A key that can't read, or was revoked, still has its row. */
+  /** The queues with a key. A key that can't read, or was revoked, still has its row; a wrong one is not sent again. */
   #readOwn(signal) {
-    return Promise.all([...session.queues].map(async ([name, { role }]) => {
+    return Promise.all([...session.queues].map(async ([name, known]) => {
+      const { role } = known;
+      if (this.#refused.has(known)) return this.#refused.get(known);
       if (!session.may(name, 'read')) return { name, role, note: `signed in as ${role}` };
       try {
         return { ...await api.stats(name, signal), role };
       } catch (error) {
         if (!(error instanceof api.Refused)) throw error;
-        return { name, role, note: error.message, bad: true };
+        const row = { name, role, note: error.message, bad: true };
+        if (error.status === 401) this.#refused.set(known, row);
+        return row;
       }
     }));
   }

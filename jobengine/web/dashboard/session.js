@@ -13,6 +13,9 @@ const RIGHTS = {
 };
 
 class Session extends EventTarget {
+  /** How often the keys have changed. */
+  changes = 0;
+
   constructor() {
     super();
     const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? '{}');
@@ -74,6 +77,7 @@ class Session extends EventTarget {
   }
 
   #tell() {
+    this.changes += 1;
     this.dispatchEvent(new Event('change'));
   }
 }

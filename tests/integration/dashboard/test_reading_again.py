@@ -1,8 +1,13 @@
 """When a page reads again by itself. The browser's clock goes on only as the tests say."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import Route, expect
+
+from jobengine.client import Queue
+from tests.integration.daemons import until
 
 from .person import Person
 
@@ -44,3 +49,61 @@ def test_one_slow_answer_does_not_silence_a_page(later: Person) -> None:
 def test_a_slow_server_is_asked_for_a_sixth_of_the_time(later: Person) -> None:
     """The shorter of the last two reads counts."""
     assert _starts(later, [10_000, 6_000, 6_000, 6_000]) == [0, 11_000, 47_000, 83_000]
+
+
+def _refuse_all(person: Person) -> set[str]:
+    """Answer all calls from now on as if the key had been revoked; the paths that were called are added to the set."""
+    refused: set[str] = set()
+
+    def refuse(route: Route) -> None:
+        route.fulfill(status=401, json={"detail": "The key is wrong."}, content_type="application/problem+json")
+        refused.add(urlsplit(route.request.url).path.removeprefix("/api/v1/"))
+
+    person.page.route("**/api/v1/**", refuse)
+    return refused
+
+
+def _pass(person: Person, milliseconds: int) -> bool:
+    person.page.clock.run_for(milliseconds)
+    return True
+
+
+def _calls(person: Person) -> list[str]:
+    """What is sent within ten minutes from now, in which the person looks at the page again now and then."""
+    before = len(person.watch.requests)
+    for _ in range(10):
+        _pass(person, 60_000)
+        person.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    _pass(person, 1_000)
+    return [request.url for request in person.watch.requests[before:]]
+
+
+def test_a_page_sends_a_wrong_key_no_more_until_the_person_signs_in_again(person: Person, queue: Queue) -> None:
+    """The server throttles addresses that send many."""
+    person.page.clock.install()
+    person.look_at(queue.name)
+    expect(person.page.get_by_text("There is no job here")).to_be_visible()
+    refused = _refuse_all(person)
+    until("all is refused", lambda: _pass(person, 1_000) and refused == {"queue/stats", "jobs", "events"})
+    again = person.button("Sign in again")
+    again.focus()
+    assert _calls(person) == []
+    expect(again).to_be_focused()
+    person.page.unroute_all()
+    again.click()
+    person.field("Access key").fill("key")
+    person.press("Sign in")
+    queue.add({"to": "alice"})
+    expect(person.page.get_by_text("alice")).to_be_visible()
+
+
+def test_the_table_of_queues_sends_a_wrong_key_once(person: Person, queue: Queue) -> None:
+    person.page.clock.install()
+    person.open()
+    person.sign_in(queue.name)
+    row = person.row("Queues", queue.name)
+    expect(row.get_by_role("cell").nth(1)).to_have_text("0")
+    refused = _refuse_all(person)
+    until("it is refused", lambda: _pass(person, 1_000) and refused)
+    expect(row).to_contain_text("The key is wrong.")
+    assert _calls(person) == []
