@@ -123,6 +123,8 @@ class JobsPart extends HTMLElement {
   }
 
   #turn(step) {
+    // The next page is known once this one is there.
+    if (!this.#shown) return;
     if (step > 0) this.#cursors.push(this.#next);
     else this.#cursors.pop();
     this.#begin();

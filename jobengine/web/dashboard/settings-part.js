@@ -15,6 +15,7 @@ const DEFAULTS = [
 
 class SettingsPart extends HTMLElement {
   #stop = new AbortController();
+  #asked = 0;
 
   disconnectedCallback() {
     this.#stop.abort();
@@ -77,13 +78,17 @@ class SettingsPart extends HTMLElement {
   }
 
   async #readKeys() {
+    this.#asked += 1;
+    const asked = this.#asked;
     try {
       const { keys } = await api.listKeys(this.queue, this.#stop.signal);
+      // An answer that comes after a later one is older.
+      if (asked !== this.#asked) return;
       replace(this.state, keys.length === 0 && h('p', { class: 'muted' }, 'There is only the owner’s key.'));
       this.keys.closest('.table-frame').hidden = keys.length === 0;
       keyed(this.keys, keys, ({ id }) => id, (key) => this.#keyRow(key), () => {});
     } catch (error) {
-      if (!this.#stop.signal.aborted) replace(this.state, failure(error, () => this.#readKeys()));
+      if (asked === this.#asked && !this.#stop.signal.aborted) replace(this.state, failure(error, () => this.#readKeys()));
     }
   }
 
