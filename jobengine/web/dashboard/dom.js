@@ -63,6 +63,15 @@ export function keyed(parent, items, key, make, update) {
   for (const left of old.values()) left.remove();
 }
 
+/**
+ * Remember, before a call, at which page the person is. The result says whether they are still there, and still have
+ * `element`, if it is given: the form that they sent, which is gone if they closed its dialog.
+ */
+export function whereabouts(element = null) {
+  const page = document.querySelector('main > *');
+  return () => [page, element ?? page].every((each) => each.isConnected);
+}
+
 let names = 0;
 /** An id that no other element has. */
 export const newId = () => `n${(names += 1)}`;

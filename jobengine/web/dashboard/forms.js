@@ -183,14 +183,14 @@ export const keep = (close, label = 'Keep as it is') => h('button', { type: 'but
 
 /**
  * Ask before something that can't be taken back. `text` is what will happen, `typed` the word to type first, if there is
- * one, and `act()` does it.
+ * one, and `act(form)` does it.
  */
 export function confirm(heading, text, button, act, { typed = null, danger = true } = {}) {
   return dialog(heading, (close) => {
     const word = typed !== null && field('Type the queue’s name to confirm', { required: true, autofocus: true }, typed);
     const run = async (element) => {
       if (word && element.querySelector('input').value !== typed) throw new Wrong(`That is not the name. It is: ${typed}`);
-      await act();
+      await act(element);
       close();
     };
     return form(button, run, [h('p', {}, text), word], { danger, more: keep(close) });

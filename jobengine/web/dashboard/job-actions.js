@@ -49,6 +49,7 @@ export function actOnMatching(queue, action, filter, done) {
     const begin = async () => {
       try {
         const { made } = await count();
+        if (!box.open) return;
         box.close();
         ask(action, { count: made, note: `These are all jobs ${filterInWords(filters)}.`, run, done });
       } catch (error) {

@@ -2,7 +2,7 @@
 
 import { openAddJob } from './add-job.js';
 import * as api from './api.js';
-import { copyButton, h, menu, replace, setText, tell } from './dom.js';
+import { copyButton, h, menu, replace, setText, tell, whereabouts } from './dom.js';
 import { duration, exact, number, setTime, time } from './format.js';
 import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
 import { timeline } from './attempts.js';
@@ -101,10 +101,11 @@ class JobPage extends HTMLElement {
   }
 
   #delete() {
-    confirm('Delete the job', `The job ${this.uid} will be deleted. This can’t be taken back.`, 'Delete', async () => {
+    confirm('Delete the job', `The job ${this.uid} will be deleted. This can’t be taken back.`, 'Delete', async (element) => {
+      const isHere = whereabouts(element);
       await api.deleteJob(this.queue, this.uid);
       tell('The job is deleted.');
-      location.hash = queueLink(this.queue);
+      if (isHere()) location.hash = queueLink(this.queue);
     });
   }
 

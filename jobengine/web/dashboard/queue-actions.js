@@ -1,7 +1,7 @@
 // Actions on a whole queue.
 
 import * as api from './api.js';
-import { h, tell } from './dom.js';
+import { h, tell, whereabouts } from './dom.js';
 import { number, jobs } from './format.js';
 import { confirm } from './forms.js';
 import { session } from './session.js';
@@ -25,9 +25,11 @@ export const drain = (queue, done) => (queue.draining
   ? change(queue.name, { draining: false }, 'takes jobs in again.', done)
   : change(queue.name, { draining: true }, 'draining, it takes no jobs in.', done));
 
-/** Ask, with the number of jobs, then remove all jobs. */
+/** Ask, with the number of jobs, then remove all jobs. It is not asked elsewhere than at the page of the click. */
 export async function purge(queue, done) {
+  const isHere = whereabouts();
   const { matched } = await api.deleteMatching(queue.name, {}, true).catch(() => ({ matched: queue.size }));
+  if (!isHere()) return;
   const text = `${jobs(matched)} of “${queue.name}” will be deleted, those in progress as well. This can’t be taken back.`;
   confirm('Purge the queue', text, 'Purge', async () => {
     const deleted = await api.deleteMatching(queue.name, {}, false);
@@ -36,14 +38,15 @@ export async function purge(queue, done) {
   }, { typed: queue.name });
 }
 
-/** Ask, then delete a queue with its jobs. */
+/** Ask, then delete a queue with its jobs, and call `done(isHere)`: whether the person is still where they confirmed it. */
 export function remove(queue, done) {
   const text = `The queue “${queue.name}”, its keys and its ${jobs(queue.size)} will be deleted. This can’t be taken back.`;
-  confirm('Delete the queue', text, 'Delete queue', async () => {
+  confirm('Delete the queue', text, 'Delete queue', async (element) => {
+    const isHere = whereabouts(element);
     await api.deleteQueue(queue.name);
     session.removeQueue(queue.name);
     tell(`The queue ${queue.name} is deleted.`);
-    done();
+    done(isHere());
   }, { typed: queue.name });
 }
 

@@ -62,7 +62,7 @@ class QueuePage extends HTMLElement {
 
   #addButtons() {
     const done = () => this.changed();
-    const gone = () => { location.hash = '#/queues'; };
+    const gone = (isHere) => { if (isHere) location.hash = '#/queues'; };
     const act = (what, then = done) => () => what(this.stats, then);
     if (session.may(this.name, 'add')) this.buttons.append(h('button', { type: 'button', class: 'primary', onclick: () => this.addJob() }, 'Add job'));
     if (!session.may(this.name, 'manage')) return;

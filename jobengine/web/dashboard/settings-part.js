@@ -134,7 +134,7 @@ class SettingsPart extends HTMLElement {
     const act = (what, done) => () => what(this.page.stats, done);
     return h('section', { class: 'panel', 'aria-labelledby': 'end' }, h('h2', { id: 'end' }, 'Purge or delete'),
       h('div', { class: 'buttons' }, h('button', { type: 'button', class: 'danger', onclick: act(purge, () => this.page.changed()) }, 'Purge'),
-        h('button', { type: 'button', class: 'danger', onclick: act(remove, () => { location.hash = '#/queues'; }) }, 'Delete queue')));
+        h('button', { type: 'button', class: 'danger', onclick: act(remove, (isHere) => { if (isHere) location.hash = '#/queues'; }) }, 'Delete queue')));
   }
 }
 customElements.define('je-settings', SettingsPart);

@@ -1,7 +1,7 @@
 // Signing in with the key of a queue or the admin key, and creating a queue.
 
 import * as api from './api.js';
-import { copyButton, h, replace, tell } from './dom.js';
+import { copyButton, h, replace, tell, whereabouts } from './dom.js';
 import { Draft, dialog, field, form, keep, values } from './forms.js';
 import { queueLink } from './links.js';
 import { newKey, session } from './session.js';
@@ -19,9 +19,9 @@ class SignIn extends HTMLElement {
       route.queue && h('p', {}, 'This address belongs to the queue ', h('b', {}, route.queue), '. Its key is not in the address.'),
       h('div', { class: 'panels' },
         h('section', { class: 'panel', 'aria-labelledby': 'of-queue' }, h('h2', { id: 'of-queue' }, 'One queue'),
-          form('Sign in', (element) => signInToQueue(values(element), then), [queue, key])),
+          form('Sign in', (element) => signInToQueue(element, then), [queue, key])),
         h('section', { class: 'panel', 'aria-labelledby': 'of-all' }, h('h2', { id: 'of-all' }, 'All queues'),
-          form('Sign in as admin', (element) => signInAsAdmin(values(element), then), [admin]))),
+          form('Sign in as admin', (element) => signInAsAdmin(element, then), [admin]))),
       h('p', { class: 'muted' }, 'Keys are kept for this tab only, and forgotten when you sign out. ',
         h('button', { type: 'button', class: 'link', onclick: createQueue }, 'Create queue')));
     this.querySelector(route.queue ? 'input[type=password]' : 'input').focus();
@@ -29,14 +29,22 @@ class SignIn extends HTMLElement {
 }
 customElements.define('je-sign-in', SignIn);
 
-async function signInToQueue({ queue, key }, then) {
+// Who has left the form, or signed out, is not signed in by a late answer.
+
+async function signInToQueue(element, then) {
+  const { queue, key } = values(element);
+  const isHere = whereabouts(element);
   const { role } = await api.access(queue, key);
+  if (!isHere()) return;
   session.addQueue(queue, key, role);
   go(then ?? location.hash);
 }
 
-async function signInAsAdmin({ key }, then) {
+async function signInAsAdmin(element, then) {
+  const { key } = values(element);
+  const isHere = whereabouts(element);
   await api.adminAccess(key);
+  if (!isHere()) return;
   session.addAdmin(key);
   go(then ?? location.hash);
 }
@@ -56,12 +64,13 @@ export function createQueue() {
     key.append(copyButton('Copy the key', () => key.querySelector('input').value));
     const create = async (element) => {
       const given = values(element);
+      const isHere = whereabouts(element);
       await api.createQueue(given.name, given.key);
       draft.forget();
       if (session.admin === null) session.addQueue(given.name, given.key, 'owner');
-      close();
       tell(`The queue ${given.name} is there. `, h('a', { href: queueLink(given.name) }, 'Show it'));
-      go('#/queues');
+      if (isHere()) go('#/queues');
+      close();
     };
     const element = form('Create', create, [name, key], { more: keep(close, 'Not now') });
     draft.follow(element);

@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from jobengine.client import Queue
+from tests.integration.shells import ADMIN_KEY
 
 from .holding import Held
 from .person import Person
@@ -70,3 +71,92 @@ def test_the_keys_that_were_asked_for_last_are_shown(person: Person, queue: Queu
         expect(key).to_be_visible()
         older.let_go()
         expect(key).to_be_visible()
+
+
+def _leave(person: Person, route: str) -> None:
+    """Close the dialog, if there is one, and go elsewhere."""
+    person.page.keyboard.press("Escape")
+    person.open(route)
+
+
+def _admin_at(person: Person, route: str) -> None:
+    person.open(route)
+    person.sign_in_as_admin(ADMIN_KEY)
+
+
+@pytest.mark.parametrize("admin", [False, True])
+def test_who_has_left_the_form_is_not_signed_in(person: Person, queue: Queue, admin: bool) -> None:
+    person.open()
+    with Held(person.page, "access") as access:
+        if admin:
+            person.sign_in_as_admin(ADMIN_KEY)
+        else:
+            person.sign_in(queue.name)
+        access.wait()
+        person.open("queue/another")
+        expect(person.field("Queue")).to_have_value("another")
+        access.let_go()
+    assert person.page.url.endswith("#/queue/another")
+    person.sees("Sign in")
+    expect(person.field("Queue")).to_have_value("another")
+
+
+def test_a_queue_that_was_made_meanwhile_is_told_and_not_shown(person: Person, queue: Queue) -> None:
+    _admin_at(person, "queues")
+    person.press("Create queue")
+    dialog = person.dialog("Create queue")
+    dialog.get_by_label("Name").fill(f"{queue.name} late")
+    with Held(person.page, "queue", "PUT") as made:
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        made.wait()
+        _leave(person, "server")
+        person.sees("Server")
+        made.let_go()
+    person.is_told(f"The queue {queue.name} late is there.")
+    assert person.page.url.endswith("#/server")
+
+
+def test_a_job_or_queue_that_was_deleted_meanwhile_leads_nowhere(person: Person, queue: Queue) -> None:
+    uid = queue.add({}).uid
+    _admin_at(person, f"queue/{queue.name}/job/{uid}")
+    person.choose("More actions", "Delete")
+    with Held(person.page, "job", "DELETE") as deleted:
+        person.dialog("Delete the job").get_by_role("button", name="Delete").click()
+        deleted.wait()
+        _leave(person, "server")
+        person.sees("Server")
+        deleted.let_go()
+    person.is_told("The job is deleted.")
+    assert person.page.url.endswith("#/server")
+    person.open(f"queue/{queue.name}")
+    person.choose("More actions", "Delete queue")
+    dialog = person.dialog("Delete the queue")
+    dialog.get_by_label("Type the queue’s name to confirm").fill(queue.name)  # noqa: RUF001  # as it is on the page
+    with Held(person.page, "queue", "DELETE") as deleted:
+        dialog.get_by_role("button", name="Delete queue").click()
+        deleted.wait()
+        _leave(person, "server")
+        person.sees("Server")
+        deleted.let_go()
+    person.is_told(f"The queue {queue.name} is deleted.")
+    assert person.page.url.endswith("#/server")
+
+
+def test_who_has_closed_or_left_a_count_is_asked_no_more(person: Person, queue: Queue) -> None:
+    queue.update(queue.add({}).uid, new_status="failed", error="no route")
+    dialogs = person.page.get_by_role("dialog")
+    person.look_at(queue.name, part="/errors")
+    with Held(person.page, "jobs", "POST") as count:
+        person.press("Retry")
+        count.wait()
+        person.page.keyboard.press("Escape")
+        expect(dialogs).to_have_count(0)
+        count.let_go()
+        expect(dialogs).to_have_count(0)
+    with Held(person.page, "jobs", "DELETE") as count:
+        person.choose("More actions", "Purge")
+        count.wait()
+        _leave(person, "queues")
+        person.sees("Queues")
+        count.let_go()
+        expect(dialogs).to_have_count(0)
