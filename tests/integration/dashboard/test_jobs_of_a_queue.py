@@ -40,7 +40,7 @@ def test_the_counts_and_the_charts_stand_above(owner: Person, queue: Queue) -> N
         expect(owner.page.get_by_role("link", name=name, exact=True)).to_be_visible()
     chart = owner.page.get_by_role("group", name="The last hour: 5 added, 1 complete, 1 failed")
     expect(chart).to_be_visible()
-    expect(owner.page.get_by_role("region", name="Wait and run times")).to_contain_text(re.compile("99 %.*ms"))
+    expect(owner.page.get_by_role("region", name="Wait and run times")).to_contain_text(re.compile(r"99 % \d"))
 
 
 def test_the_filter_is_by_state_tag_and_text_and_stands_in_the_address(owner: Person, queue: Queue) -> None:
@@ -127,7 +127,7 @@ def test_nothing_moves_under_the_pointer(owner: Person, queue: Queue) -> None:
     news = owner.button("1 new job")
     expect(news).to_be_visible()
     expect(_shown(owner)).to_have_text(uids[::-1])
-    news.click()
+    news.press("Enter")  # the button may be gone soon after the pointer has left the rows
     expect(_shown(owner)).to_have_text([new, *uids[::-1]])
 
 
