@@ -22,6 +22,7 @@ const TILES = [['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In pr
 class QueuePage extends HTMLElement {
   #stop = new AbortController();
   #started = false;
+  #changes = 0;
 
   disconnectedCallback() {
     this.#stop.abort();
@@ -36,6 +37,7 @@ class QueuePage extends HTMLElement {
 
   /** Read everything again after an action on this page. */
   changed() {
+    this.#changes += 1;
     this.refresher?.now();
     this.lower?.changed?.();
   }
@@ -114,8 +116,12 @@ class QueuePage extends HTMLElement {
   }
 
   async #read(signal) {
+    const changes = this.#changes;
     try {
-      this.stats = await api.stats(this.name, signal);
+      const stats = await api.stats(this.name, signal);
+      // They may be from before the change; after it they are read again at once.
+      if (changes !== this.#changes) return;
+      this.stats = stats;
     } catch (error) {
       if (!signal.aborted && error instanceof api.Refused) replace(this.state, this.#refused(error));
       throw error;

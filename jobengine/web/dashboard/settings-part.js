@@ -55,6 +55,7 @@ class SettingsPart extends HTMLElement {
       await api.changeQueue(this.queue, { max_jobs: most ?? 0, require_lease: lease, ...(Object.keys(filled).length || stats.defaults ? { defaults: filled } : {}) });
       // Figures that the page asks for by itself may be older than the change.
       const fresh = await api.stats(this.queue);
+      this.page.stats = fresh;
       draft.forget();
       section.replaceWith(this.#setUp(fresh));
       tell('Saved.');

@@ -45,6 +45,25 @@ def test_settings_that_were_read_before_a_change_do_not_come_back_after_it(perso
     assert queue.stats().max_jobs == 500
 
 
+def test_settings_are_not_built_from_what_was_read_before_a_change(person: Person, queue: Queue) -> None:
+    person.look_at(queue.name, part="/settings")
+    most = person.field("Most jobs")
+    expect(most).to_have_value("0")
+    with Held(person.page, "queue/stats", most=1) as older:
+        queue.add({})
+        older.wait()
+        most.fill("500")
+        person.press("Save")
+        person.is_told("Saved.")
+        person.page.get_by_role("link", name="Jobs", exact=True).click()
+        expect(person.jobs()).to_have_count(1)
+        with Held(person.page, "queue/stats") as newer:
+            older.let_go()
+            newer.wait()
+            person.page.get_by_role("link", name="Settings").click()
+            expect(most).to_have_value("500")
+
+
 @pytest.mark.parametrize("name", ["Next page", "Previous page"])
 def test_a_page_is_turned_once_however_often_it_is_asked_for(person: Person, queue: Queue, name: str) -> None:
     queue.add_many([{"number": number} for number in range(160)])
