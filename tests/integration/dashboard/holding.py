@@ -10,8 +10,8 @@ from tests.integration.daemons import until
 
 __all__ = ["Held"]
 
-#: Ends in a task after those of all answers that have come.
-_SETTLED = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
+#: Ends after the tasks of all answers that have come. No frame is waited for: a busy machine may draw none for seconds.
+_SETTLED = "() => new Promise((done) => setTimeout(() => setTimeout(done)))"
 
 
 @define(slots=False)  # Playwright sets attributes on the methods that it calls
@@ -44,6 +44,8 @@ class Held:
         self._answers.clear()
         for route, answer in answers:
             route.fulfill(response=answer)
+            if (response := route.request.response()) is not None:  # there is none if the page gave it up meanwhile
+                response.finished()
         self.page.evaluate(_SETTLED)
 
     def _take(self, route: Route) -> None:
