@@ -1,21 +1,23 @@
 """Commands that change jobs: `update`, `cancel`, `retry` and `delete`."""
 
 import os
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import click
 
-from jobengine.client import JobChanges
+from jobengine.client import Job, JobChanges
 
 from .command import command
 from .parameters import Content, Seconds, State, parse_json, read_text
-from .selection import Selection, act, selection
+from .selection import Said, Selection, Words, act, selection
 from .session import current
 
 __all__ = ["cancel", "delete", "retry", "update"]
 
 #: A lease is a secret, like a key, so it is not an argument.
 _LEASE = "JOBENGINE_LEASE"
+#: The error that the server gives to a queued job that is cancelled, and a worker to one that it has stopped.
+_CANCELLED_ERROR: Final = "cancelled"
 
 
 @command(
@@ -51,7 +53,7 @@ def update(**asked: Any) -> None:
         """Update all that match."""
         return queue.update_all(changes, **wanted)
 
-    act(session, selected, "updated", lambda uid: queue.update(uid, **_with_lease(changes)), all_of_them)
+    act(session, selected, Words.of("updated"), lambda uid: queue.update(uid, **_with_lease(changes)), all_of_them)
 
 
 def _changes(asked: dict[str, Any]) -> JobChanges:
@@ -80,6 +82,28 @@ def _with_lease(changes: JobChanges) -> JobChanges:
     return {**changes, "lease": lease} if lease else changes
 
 
+_WAS_CANCELLED: Final = Said("was cancelled", "were cancelled")
+
+
+def _cancelled(job: Job) -> Said:
+    """What cancelling has done to a job."""
+    if job.state == "inprogress":
+        return Said("is running; its worker is asked to stop", "are running; their workers are asked to stop")
+    if job.state == "complete":
+        return Said("is complete already", "are complete already")
+    return _WAS_CANCELLED if job.error == _CANCELLED_ERROR else Said("has failed already", "have failed already")
+
+
+_WHICH: Final = (
+    "queued ones are cancelled, the workers of running ones are asked to stop; finished ones stay as they are"
+)
+_CANCELLED: Final = Words(
+    Said("would be cancelled, unless it is finished", "would be cancelled, except finished ones"),
+    Said(f"matched: {_WHICH}", f"matched: {_WHICH}"),
+    _cancelled,
+)
+
+
 @command(
     "cancel",
     "jobengine cancel mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine cancel mail --tag news --dry-run",
@@ -89,7 +113,7 @@ def cancel(**asked: Any) -> None:
     """Cancel jobs: queued ones fail, and the workers of those in progress are told to stop."""
     session = current()
     selected = Selection.of(session, asked)
-    act(session, selected, "cancelled", selected.queue.cancel, selected.queue.cancel_all)
+    act(session, selected, _CANCELLED, selected.queue.cancel, selected.queue.cancel_all)
 
 
 @command(
@@ -107,7 +131,8 @@ def retry(**asked: Any) -> None:
         """Queue all that match."""
         return queue.retry(**wanted)
 
-    act(session, selected, "queued again", lambda uid: queue.update(uid, new_status="queued"), all_of_them)
+    again = Words.of("queued again")
+    act(session, selected, again, lambda uid: queue.update(uid, new_status="queued"), all_of_them)
 
 
 @command(
@@ -119,4 +144,4 @@ def delete(**asked: Any) -> None:
     """Delete jobs: some by uid, or all that match."""
     session = current()
     selected = Selection.of(session, asked)
-    act(session, selected, "deleted", selected.queue.delete, selected.queue.delete_all)
+    act(session, selected, Words.of("deleted"), selected.queue.delete, selected.queue.delete_all)

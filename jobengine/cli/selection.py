@@ -1,5 +1,6 @@
 """The jobs that a command acts on: some by uid, or all that match."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -12,7 +13,7 @@ from .failures import Exit, exit_of, what_is_wrong
 from .parameters import filters
 from .session import Session
 
-__all__ = ["Selection", "act", "chosen", "selection"]
+__all__ = ["Said", "Selection", "Words", "act", "chosen", "selection"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -78,10 +79,40 @@ ToAll = Callable[..., int]
 ToOne = Callable[[str], Job | None]
 
 
-def act(session: Session, selected: Selection, verb: str, to_one: ToOne, to_all: ToAll) -> None:
-    """Act on the jobs; `verb` is a participle, such as "cancelled"."""
+class Said(NamedTuple):
+    """What is said of one job, and of several."""
+
+    one: str
+    several: str
+
+    def of(self, count: int, where: str = "") -> str:
+        """A sentence about so many jobs."""
+        return f"{_jobs(count)}{where} {self.one if count == 1 else self.several}."
+
+
+class Words(NamedTuple):
+    """How a command says what it does."""
+
+    #: Of the jobs that match, before and after.
+    before: Said
+    after: Said
+    #: What has happened to one job, from the server's answer; None if it is the same for all.
+    outcome: Callable[[Job], Said] | None = None
+
+    @classmethod
+    def of(cls, verb: str) -> "Words":
+        """The words for what happens to every job that matches; `verb` is a participle, such as "deleted"."""
+        return cls(Said(f"would be {verb}", f"would be {verb}"), Said(f"was {verb}", f"were {verb}"))
+
+    def of_answer(self, job: Job | None) -> Said:
+        """What has happened to one job."""
+        return self.after if job is None or self.outcome is None else self.outcome(job)
+
+
+def act(session: Session, selected: Selection, words: Words, to_one: ToOne, to_all: ToAll) -> None:
+    """Act on the jobs, and say so in `words`."""
     if selected.uids:
-        _to_each(session, selected, verb, selected.queue.get if selected.dry_run else to_one)
+        _to_each(session, selected, words, selected.queue.get if selected.dry_run else to_one)
         return
     wanted: dict[str, Any] = dict(selected.filter)
     if selected.every:
@@ -89,16 +120,15 @@ def act(session: Session, selected: Selection, verb: str, to_one: ToOne, to_all:
     if selected.dry_run or not selected.yes:
         matched = to_all(dry_run=True, **wanted)
         if selected.dry_run:
-            _say(session, matched, f"would be {verb}")
+            _say(session, matched, words.before)
             return
-        ask(f"{_jobs(matched)} of {selected.queue.name!r} would be {verb}. Continue?", yes=matched < _MANY)
-    matched = to_all(**wanted)
-    _say(session, matched, _past(verb, matched))
+        ask(f"{words.before.of(matched, f' of {selected.queue.name!r}')} Continue?", yes=matched < _MANY)
+    _say(session, to_all(**wanted), words.after)
 
 
-def _to_each(session: Session, selected: Selection, verb: str, do: ToOne) -> None:
+def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> None:
     """Act on each job in turn; one that fails does not stop the others."""
-    done, code = 0, Exit.DONE
+    said, code = Counter[Said](), Exit.DONE
     for uid in selected.uids:
         try:
             job = do(uid)
@@ -107,23 +137,20 @@ def _to_each(session: Session, selected: Selection, verb: str, do: ToOne) -> Non
                 raise
             session.output.note(f"jobengine: {uid}: {what_is_wrong(error)}")
         else:
-            done += 1
+            said[words.before if selected.dry_run else words.of_answer(job)] += 1
             if session.json:
                 session.output.json({"uid": uid} if job is None else job.raw)
     if not session.json:
-        session.output.note(f"{_jobs(done)} {f'would be {verb}' if selected.dry_run else _past(verb, done)}.")
+        for one, count in (said or {words.after: 0}).items():
+            session.output.note(one.of(count))
     raise click.exceptions.Exit(code)
 
 
-def _say(session: Session, matched: int, what: str) -> None:
+def _say(session: Session, matched: int, said: Said) -> None:
     if session.json:
         session.output.json({"matched": matched})
     else:
-        session.output.note(f"{_jobs(matched)} {what}.")
-
-
-def _past(verb: str, count: int) -> str:
-    return f"{'was' if count == 1 else 'were'} {verb}"
+        session.output.note(said.of(matched))
 
 
 def _jobs(count: int) -> str:

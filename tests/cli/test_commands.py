@@ -382,6 +382,27 @@ def test_a_dry_run_only_counts(shell: Shell) -> None:
     assert shell.mail.asked == [("update_all", {"priority": 3}, {"dry_run": True, "state": "queued"})]
 
 
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (job_of(state="failed", error="cancelled"), "1 job was cancelled."),
+        (job_of(state="inprogress", cancel_requested=True), "1 job is running; its worker is asked to stop."),
+        (job_of(state="complete"), "1 job is complete already."),
+        (job_of(state="failed", error="no such mailbox"), "1 job has failed already."),
+    ],
+)
+def test_cancel_says_what_became_of_the_job(shell: Shell, job: Any, said: str) -> None:
+    shell.mail.answers["cancel"] = job
+    done = shell("cancel", "mail", UID)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"{said}\n")
+
+
+def test_cancel_of_many_claims_nothing_for_finished_ones(shell: Shell) -> None:
+    done = shell("cancel", "mail", "--all", "--yes")
+    assert done.stderr.startswith("7 jobs matched: queued ones are cancelled")
+    assert "7 jobs would be cancelled, except finished ones" in shell("cancel", "mail", "--all", "--dry-run").stderr
+
+
 def test_one_job_alone_is_not_asked_about(shell: Shell) -> None:
     done = shell("retry", "mail", "--tag", "x")
     assert (done.exit_code, done.stderr) == (0, "1 job was queued again.\n")
