@@ -76,7 +76,7 @@ def _parsed_again(number: int, line: bytes) -> Any:
 
 def _parsed(number: int, line: bytes) -> Any:
     try:
-        return parse_content(line.decode())
+        return parse_content(line.decode().rstrip("\r\n"))
     except UnicodeDecodeError:
         raise BadLine(f"line {number}: It is not UTF-8.") from None
     except ValueError as error:

@@ -91,7 +91,20 @@ def _finite(text: str) -> float:
     return number
 
 
-_parse: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
+class _Repeated(ValueError):
+    """A key occurs twice in an object: one of its values would be lost."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in made if names.count(name) > 1)
+        raise _Repeated(f"The key {repeated!r} occurs twice in an object.")
+    return made
+
+
+_parse: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_object).decode
 
 
 def parse_json(text: str) -> Any:
@@ -105,8 +118,17 @@ def parse_json(text: str) -> Any:
         raise ValueError("It is nested too deeply.") from None
     except UnicodeEncodeError:
         raise ValueError("It has half of a surrogate pair, which is not a character.") from None
+    except _Repeated:
+        raise
     except ValueError as error:
-        raise ValueError(f"It is not JSON: {error}.") from None
+        raise ValueError(f"It is not JSON: {_where(error, text)}.") from None
+
+
+def _where(error: ValueError, text: str) -> str:
+    """What is wrong, and where; the number of the line only if there are several."""
+    if isinstance(error, json.JSONDecodeError) and "\n" not in text:
+        return f"{error.msg}, at column {error.colno}"
+    return str(error)
 
 
 def parse_content(text: str) -> dict[str, Any]:

@@ -246,6 +246,18 @@ def test_content_that_is_no_object_is_wrong_usage(shell: Shell, content: str) ->
     assert shell.engine.made == []
 
 
+def test_content_with_a_key_twice_is_wrong_usage(shell: Shell) -> None:
+    done = shell("add", "mail", '{"b": 1, "to": {"a": 1, "c": 2, "a": 3}}')
+    assert done.exit_code == 2
+    assert "The key 'a' occurs twice in an object." in done.stderr
+    assert shell.engine.made == []
+
+
+@pytest.mark.parametrize(("content", "where"), [('{"a" 1}', "at column 6."), ('{"a":\nx}', "line 2 column 1")])
+def test_content_that_is_no_json_is_pointed_at(shell: Shell, content: str, where: str) -> None:
+    assert where in shell("add", "mail", content).stderr
+
+
 def test_wait_prints_the_result(shell: Shell) -> None:
     done = shell("add", "mail", "{}", "--wait", "--wait-at-most", "30s")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"sent": True})

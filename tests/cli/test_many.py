@@ -47,14 +47,19 @@ def test_line_ends_of_another_system_make_no_other_job() -> None:
     assert _uids(LINES, "b") == _uids(LINES.replace(b"\n", b"\r\n"), "b")
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b'"x"', b"\xff", b'{"n": NaN}'])
+@pytest.mark.parametrize("line", [b"{", b"[]", b'"x"', b"\xff", b'{"n": NaN}', b'{"n": 1, "n": 1}'])
 def test_a_line_that_is_no_job_is_named(line: bytes) -> None:
     with pytest.raises(BadLine, match=r"^line 5: "):
         JobFile.read(io.BytesIO(LINES + line), None)
 
 
+def test_the_only_line_number_of_a_bad_line_is_that_of_the_file() -> None:
+    with pytest.raises(BadLine, match=r"^line 2: It is not JSON: Expecting value, at column 7\.$"):
+        JobFile.read(io.BytesIO(b'{}\n{"a": \n{}\n'), None)
+
+
 def test_a_line_is_sent_as_it_was_checked() -> None:
-    line = b' {"a": [1.50, -0, 1e2, "\\ud83d\\ude00"], "b": 123456789012345678901, "a": {"x": null}} '
+    line = b' {"a": [1.50, -0, 1e2, "\\ud83d\\ude00"], "b": 123456789012345678901, "c": {"x": null}} '
     jobs = JobFile.read(io.BytesIO(line), None)
     assert [job.content for job in jobs.new_jobs([])] == [json.loads(line)]
 
