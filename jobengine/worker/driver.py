@@ -215,13 +215,19 @@ class Driver:
         self._away = error is not None
 
     def _log_end(self, order: Ended) -> None:
-        level = WARNING if order.note else INFO
-        if not _log.isEnabledFor(level):
-            return
+        least = INFO if _log.isEnabledFor(INFO) else WARNING
         now = self._loop.time()
         for hold in order.holds:
-            state = order.note or _SAID[(hold.changes or {}).get("new_status", "failed")]
-            _log.log(level, "%s: %s, after %.3f s", _name(hold), state, now - hold.began if hold.began else 0)
+            # Python shows warnings even where nobody has set up logging.
+            level = WARNING if order.note or _has_failed(hold) else INFO
+            if level >= least:
+                state = order.note or _SAID[(hold.changes or {}).get("new_status", "failed")]
+                _log.log(level, "%s: %s, after %.3f s", _name(hold), state, now - hold.began if hold.began else 0)
+
+
+def _has_failed(hold: Hold) -> bool:
+    """Whether it has failed by itself, not because it was told to stop."""
+    return hold.changes is not None and hold.changes["new_status"] == "failed" and not hold.interrupted
 
 
 def _beat_of(hold: Hold) -> JobChanges:

@@ -7,7 +7,8 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
+from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..client import AsyncJobEngine
@@ -28,6 +29,7 @@ __all__ = ["Worker"]
 
 #: The longest wait of a claim, in seconds: proxies give up after 60.
 _WAIT: Final = 50.0
+_log: Final = getLogger("jobengine.worker")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,12 +92,15 @@ class Worker:
         It is called with the content and the RunningJob. A plain function runs in a thread, or in a process with
         `processes`; a coroutine function runs in the loop, which it must not block.
         """
+        if any(map(callable, queues)):
+            raise TypeError(f"Write @worker.handler({self.queues[0]!r}), or @worker.handler() for all queues.")
         named = queues or self.queues
         if unknown := [queue for queue in named if queue not in self.queues]:
             raise ValueError(f"The worker does not work on the queue {unknown[0]!r}.")
 
         def decorate(function: F) -> F:
-            """Add the function; raises ValueError if a queue has one already."""
+            """Add the function; raises TypeError if it can't be called, ValueError if a queue has one already."""
+            _check_handler(function)
             for queue in named:
                 if queue in self._handlers:
                     raise ValueError(f"The queue {queue!r} has a handler already.")
@@ -155,6 +160,7 @@ class Worker:
             supervisor = Supervisor(len(sources), self._concurrency, wait=self._wait, until_empty=until_empty)
             driver = Driver(engine, sources, supervisor, name=self._name, tags=self._tags)
             with self._stoppable(driver):
+                _log.info("Working on %s at %s.", ", ".join(self.queues), self._settings.address.url)
                 await driver.run(lambda *told: Crew(handlers, nursery, *told))
         return supervisor.ended
 
@@ -209,3 +215,18 @@ def _check(queues: Sequence[str], concurrency: int, grace: float, wait: float) -
             f"A worker needs a queue, a concurrency of at least 1, a wait of more than 0 and at most {_WAIT:g} "
             "seconds, and a grace that is not negative."
         )
+
+
+def _check_handler(function: Callable[..., Any]) -> None:
+    """Raise TypeError if the function does not take what a handler is called with."""
+    try:
+        taken = signature(function)
+    except ValueError:  # some functions in C don't say what they take
+        return
+    try:
+        taken.bind(None, None)
+    except TypeError:
+        name = getattr(function, "__name__", repr(function))
+        raise TypeError(
+            f"The handler {name} must take two arguments, the content and the job: def {name}(content, job)."
+        ) from None

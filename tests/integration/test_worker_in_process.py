@@ -147,12 +147,13 @@ def test_the_log_has_one_line_for_each_job_and_no_content(
         return content
 
     _work("q", handler)
-    messages = [record.getMessage() for record in caplog.records if record.name == "jobengine.worker"]
-    assert [message.partition(", after")[0] for message in messages] == [
-        f"q {jobs[0].uid}, attempt 1: complete",
-        f"q {jobs[1].uid}, attempt 1: failed",
+    records = [record for record in caplog.records if record.name == "jobengine.worker"]
+    assert [(record.levelname, record.getMessage().partition(", after")[0]) for record in records] == [
+        ("INFO", f"Working on q at {jobengine_server.url}."),
+        ("INFO", f"q {jobs[0].uid}, attempt 1: complete"),
+        ("WARNING", f"q {jobs[1].uid}, attempt 1: failed"),
     ]
-    assert "hush" not in "".join(messages)
+    assert "hush" not in caplog.text
 
 
 def test_a_worker_waits_for_a_queue_that_is_paused(jobengine_server: Server) -> None:

@@ -15,6 +15,11 @@ def _handle(content: Any, job: Any) -> None:
     pass
 
 
+class _Task:
+    def handle(self, content: Any, job: Any) -> None:
+        pass
+
+
 def test_importing_the_worker_loads_nothing_of_the_server() -> None:
     code = "import jobengine.worker, sys; print(*sys.modules)"
     loaded = set(
@@ -42,6 +47,23 @@ def test_a_queue_has_one_handler() -> None:
     worker.handler("q")(_handle)
     with pytest.raises(ValueError, match="has a handler already"):
         worker.handler("q")(_handle)
+
+
+@pytest.mark.parametrize("function", [lambda content: None, lambda: None, lambda content, job, more: None, _Task])
+def test_a_handler_that_does_not_take_the_content_and_the_job_is_refused(function: Any) -> None:
+    with pytest.raises(TypeError, match="must take two arguments, the content and the job"):
+        Worker(["q"], url=_URL).handler("q")(function)
+
+
+@pytest.mark.parametrize("function", [_handle, _Task().handle, lambda *both: None, lambda a, b, c=1: None, max])
+def test_a_handler_may_be_anything_that_can_be_called_with_both(function: Any) -> None:
+    worker = Worker(["q"], url=_URL)
+    assert worker.handler("q")(function) is function
+
+
+def test_a_decorator_without_its_parentheses_is_refused_with_what_to_write() -> None:
+    with pytest.raises(TypeError, match=r"Write @worker\.handler\('q'\)"):
+        Worker(["q"], url=_URL).handler(_handle)  # type: ignore[arg-type]
 
 
 def test_a_handler_is_for_queues_of_the_worker() -> None:
