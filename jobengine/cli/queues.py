@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,6 +21,10 @@ __all__ = ["queue"]
 _NUMBERS = frozenset(
     {"ready", "delayed", "oldest_ready_seconds", "last_minute", "last_hour", "minutes", "wait_seconds", "run_seconds"}
 )
+
+#: What is said of a new key: it is on the next line, or where standard output was redirected to.
+_TO_KEEP: Final = "This is its key, which can't be shown again; put it in JOBENGINE_ACCESS_KEY or a profile:"
+_KEPT_BY_THE_SHELL: Final = "Its key went to standard output; it can't be shown again."
 
 
 @group("queue")
@@ -43,7 +47,7 @@ def create(queue_name: str, key_file: str | None) -> None:
         session.engine.queue(queue_name).create(access_key=key)
     session.output.note(f"The queue {queue_name!r} was created.")
     if new:
-        session.output.note("This is its key, which can't be shown again; put it in JOBENGINE_ACCESS_KEY or a profile:")
+        session.output.note(_TO_KEEP if session.output.at_terminal else _KEPT_BY_THE_SHELL)
         session.output.value(key.reveal(), name=queue_name, access_key=key.reveal())
     elif session.json:
         session.output.json({"name": queue_name})

@@ -145,6 +145,7 @@ def test_create_prints_a_new_key_alone_on_standard_output(shell: Shell) -> None:
     assert shell.mail.asked == [("create", {"access_key": Secret(key)})]
     assert len(key) > 40
     assert key not in done.stderr
+    assert done.stderr.endswith("Its key went to standard output; it can't be shown again.\n")
     assert shell("queue", "create", "mail").stdout != done.stdout
 
 

@@ -59,6 +59,12 @@ def terminal(shell: Shell) -> Iterator[Terminal]:
     terminal.close()
 
 
+def test_a_new_key_stands_below_what_is_said_of_it(shell: Shell, terminal: Terminal) -> None:
+    terminal.type("jobengine queue create parcels")
+    terminal.wait_for(r"This is its key, .* or a profile:\n\S{43}$")
+    shell("queue", "delete", "parcels", "--yes")
+
+
 def test_top_shows_queues_and_workers_live_and_ends_with_ctrl_c(shell: Shell, terminal: Terminal) -> None:
     shell.add([{"n": number} for number in range(7)])
     shell("next", "mail", "--claim", "--worker", "ada-1")

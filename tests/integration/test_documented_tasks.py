@@ -10,6 +10,7 @@ import pytest
 from .conftest import MakeDaemon
 from .daemons import DEADLINE, Client, Daemon
 from .documents import at_port, blocks, shell
+from .shells import Shell
 
 KEY = "correct horse"
 
@@ -156,6 +157,19 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     assert viewed[0]["name"] == "mail"
     (limited,) = _answers(mail, setup, *blocks(page, heading="## Set limits"))
     assert limited["max_jobs"] == 100000
+
+
+def test_a_lost_key_is_replaced_as_the_page_says(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"ADMIN_KEY": "the admin key"}).start()
+    ours = Shell(daemon, daemon.home)
+    with daemon.client(key=KEY, admin_key="the admin key") as client:
+        client.make_queue("mail")
+    environment = {**ours.environment, "JOBENGINE_ADMIN_KEY": "", "JOBENGINE_ACCESS_KEY": ""}
+    (exports,) = blocks("docs/run-queues.md", heading="## A lost key")
+    done = shell(f"{exports}\nunset JOBENGINE_ADMIN_KEY\njobengine jobs mail", daemon.home, environment)
+    assert done.returncode == 0, done.stderr
+    with daemon.client(key=KEY) as client:
+        assert client.call("GET", "/api/v1/queue/stats", query={"name": "mail"}).status == 401
 
 
 def test_failed_jobs_are_tried_again_as_the_page_says(mail: Daemon) -> None:
