@@ -62,7 +62,7 @@ def terminal(shell: Shell) -> Iterator[Terminal]:
 def test_a_new_key_stands_below_what_is_said_of_it(shell: Shell, terminal: Terminal) -> None:
     terminal.type("jobengine queue create parcels")
     terminal.wait_for(r"This is its key, .* or a profile:\n\S{43}$")
-    shell("queue", "delete", "parcels", "--yes")
+    shell("queue", "delete", "parcels", "--yes", environment={"JOBENGINE_ACCESS_KEY": ""})
 
 
 def test_top_shows_queues_and_workers_live_and_ends_with_ctrl_c(shell: Shell, terminal: Terminal) -> None:
