@@ -1,16 +1,17 @@
 """`jobengine events`: follows the changes of a queue's jobs."""
 
+from collections.abc import Iterator
 from itertools import islice
 
 import click
 
-from jobengine.client import JobEvent
+from jobengine.client import EventsLost, JobEvent, Unavailable
 
 from .columns import EVENTS
 from .command import command
 from .output import json_text
 from .parameters import QUEUE
-from .session import current
+from .session import Session, current
 
 __all__ = ["events"]
 
@@ -20,10 +21,36 @@ __all__ = ["events"]
 @click.option("--after", metavar="ID", help="Start after the event with this id, which --json shows.")
 @click.option("--count", type=click.IntRange(1), help="Stop after this many events.")
 def events(queue_name: str, after: str | None, count: int | None) -> None:
-    """Follow the changes of state of a queue's jobs, until Ctrl-C."""
+    """
+    Follow the changes of state of a queue's jobs, until Ctrl-C.
+
+    A server that goes away is waited for. A message says if events may be missing.
+    """
     session = current()
-    for event in islice(session.queue(queue_name).events(after=after), count):
+    for event in islice(_followed(session, queue_name, after), count):
         click.echo(json_text({"id": event.id, **event.raw}) if session.json else _line(event))
+
+
+def _followed(session: Session, queue_name: str, after: str | None) -> Iterator[JobEvent]:
+    """The events, for ever. Raises JobEngineError if the server does not answer at the start, or refuses."""
+    queue = session.queue(queue_name)
+    queue.stats()
+    last, away, began = after, False, after is None
+    while True:
+        try:
+            for event in queue.events(after=last):
+                last, away, began = event.id, False, True
+                yield event
+            return  # it was closed
+        except EventsLost:
+            if not began:
+                raise
+            session.output.note("Events are missing: the server no longer has them. Read the jobs again.")
+            last = None
+        except Unavailable as error:
+            if not away:
+                session.output.note(f"{error.detail} Trying until it answers; events may be missing then.")
+            away = began = True
 
 
 def _line(event: JobEvent) -> str:

@@ -16,8 +16,10 @@ from jobengine.client import (
     BadRequest,
     BadSettings,
     Conflict,
+    EventsLost,
     Forbidden,
     JobEngineError,
+    JobEvent,
     JobNotFound,
     KeyNotFound,
     OutcomeUnknown,
@@ -334,6 +336,48 @@ def test_events_come_as_lines_or_json_with_their_ids(shell: Shell) -> None:
     events = [json.loads(line) for line in shell("events", "mail", "--json", "--after", "e").stdout.splitlines()]
     assert [event["id"] for event in events] == ["e0", "e1", "e2"]
     assert shell.mail.asked[-1] == ("events", {"after": "e"})
+
+
+class _Outages:
+    """Streams of events that break off: each has its number of events, and the error that ends it."""
+
+    def __init__(self, *streams: tuple[int, JobEngineError]) -> None:
+        self._streams = list(streams)
+        self.after: list[str | None] = []
+
+    def __call__(self, after: str | None) -> Iterator[JobEvent]:
+        self.after.append(after)
+        number = len(self.after)
+        count, error = self._streams.pop(0)
+        for one in range(count):
+            yield JobEvent({"uid": UID, "before": None, "state": "queued", "at": 1800000000}, f"{number}.{one}")
+        raise error
+
+
+_AWAY = Unavailable("No answer.")
+
+
+def test_events_are_followed_over_outages_of_the_server(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = _Outages((1, _AWAY), (0, _AWAY), (0, EventsLost("lost")), (1, QueueNotFound("no", status=404)))
+    monkeypatch.setattr(shell.mail, "events", streams)
+    done = shell("events", "mail")
+    assert (done.exit_code, len(done.stdout.splitlines())) == (3, 2)
+    assert streams.after == [None, "1.0", "1.0", None]
+    assert done.stderr.splitlines() == [
+        "No answer. Trying until it answers; events may be missing then.",
+        "Events are missing: the server no longer has them. Read the jobs again.",
+        "jobengine: no",
+    ]
+
+
+def test_a_server_that_is_not_there_at_the_start_is_not_waited_for(shell: Shell) -> None:
+    shell.mail.answers["stats"] = _AWAY
+    assert shell("events", "mail").exit_code == 5
+
+
+def test_events_that_are_missing_from_the_start_are_an_error(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell.mail, "events", _Outages((0, EventsLost("lost"))))
+    assert shell("events", "mail", "--after", "e").exit_code == 1
 
 
 def test_top_without_a_terminal_looks_once(shell: Shell) -> None:
