@@ -166,15 +166,24 @@ def _switch(name: str, method: str, help_text: str) -> Command:
     @command(name, f"jobengine queue {name} mail", help=help_text)
     @QUEUE
     def switch(queue_name: str) -> None:
-        """Switch the setting, and show the queue."""
+        """Switch the setting, and say what holds now."""
         session = current()
         setup = getattr(session.queue(queue_name), method)()
         if session.json:
             session.output.json(setup.raw)
         else:
-            session.output.note(f"The queue {queue_name!r}: {help_text[0].lower()}{help_text[1:]}")
+            session.output.note(f"The queue {queue_name!r}: {_WHAT_HOLDS[setup.paused, setup.draining]}")
 
     return switch
+
+
+#: What holds for a queue, by whether it is paused and draining.
+_WHAT_HOLDS: Final = {
+    (False, False): "jobs can be added and claimed.",
+    (True, False): "no job can be claimed; jobs can be added.",
+    (False, True): "no job can be added; jobs can be claimed.",
+    (True, True): "no job can be added or claimed.",
+}
 
 
 @command("delete", "jobengine queue delete mail --yes")
@@ -198,10 +207,10 @@ for one in (
     show,
     stats,
     configure,
-    _switch("pause", "pause", "No job can be claimed; jobs can be added."),
-    _switch("resume", "resume", "Jobs can be claimed again."),
-    _switch("drain", "drain", "No job can be added; jobs can be claimed."),
-    _switch("undrain", "undrain", "Jobs can be added again."),
+    _switch("pause", "pause", "Let no job be claimed; jobs can still be added."),
+    _switch("resume", "resume", "Let jobs be claimed again."),
+    _switch("drain", "drain", "Let no job be added; jobs can still be claimed."),
+    _switch("undrain", "undrain", "Let jobs be added again."),
     delete,
 ):
     queue.add_command(one)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -136,7 +137,7 @@ def _with_command(session: Session, queues: Sequence[str], argv: Sequence[str], 
     if not queues:
         raise click.UsageError("Name the queues to work on.")
     if shutil.which(argv[0]) is None:
-        raise Failed(f"There is no command {argv[0]!r}.", Exit.USAGE)
+        raise Failed(_not_found(argv[0]), Exit.USAGE)
     for queue in queues:
         session.queue(queue)  # raises an error with advice if there is no key
     runner = CommandRunner(argv, echo=sys.stderr.buffer)
@@ -159,6 +160,13 @@ def _with_command(session: Session, queues: Sequence[str], argv: Sequence[str], 
     for number in _PASSED_ON:
         signal.signal(number, lambda number, frame: runner.signal(number))
     return worker
+
+
+def _not_found(command: str) -> str:
+    if os.path.isfile(command):
+        called = shlex.quote(command)
+        return f"{command!r} is not executable: chmod +x {called}, or name its interpreter, as in -- sh {called}"
+    return f"There is no command {command!r}."
 
 
 async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:

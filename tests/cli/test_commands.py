@@ -25,6 +25,7 @@ from jobengine.client import (
     OutcomeUnknown,
     QueueExists,
     QueueNotFound,
+    QueueSetup,
     Secret,
     TooManyRequests,
     Unavailable,
@@ -209,6 +210,30 @@ def test_a_given_key_is_not_shown_when_the_answer_is_lost(shell: Shell) -> None:
     shell.mail.answers["configure"] = OutcomeUnknown("lost")
     done = shell("queue", "configure", "mail", "--key-file", "-", sent="mine\n")
     assert (done.exit_code, done.output) == (5, "jobengine: lost\n")
+
+
+@pytest.mark.parametrize(
+    ("setup", "said"),
+    [
+        ({"paused": True}, "no job can be claimed; jobs can be added."),
+        ({"paused": True, "draining": True}, "no job can be added or claimed."),
+    ],
+)
+def test_a_switch_of_a_queue_says_what_holds_now(shell: Shell, setup: Any, said: str) -> None:
+    shell.mail.answers["pause"] = QueueSetup({"name": "mail", **setup})
+    assert shell("queue", "pause", "mail").stderr == f"The queue 'mail': {said}\n"
+
+
+def test_a_file_that_is_not_executable_is_no_command(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "send it.py").touch(mode=0o644)
+    for command in ("send it.py", str(tmp_path / "send it.py")):
+        done = shell("work", "mail", "--", command)
+        assert done.exit_code == 2
+        assert f"is not executable: chmod +x '{command}', or name its interpreter" in done.stderr
+    assert "There is no command 'nosuch'." in shell("work", "mail", "--", "nosuch").stderr
 
 
 def test_a_queue_with_jobs_is_not_removed_unasked(shell: Shell) -> None:
