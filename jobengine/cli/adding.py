@@ -1,5 +1,6 @@
 """`jobengine add`: adds a job, or one job for each line of a file."""
 
+import shlex
 import shutil
 import sys
 import time
@@ -7,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO, Any, Final
+from uuid import uuid4
 
 import click
 
 from jobengine.client import BadRequest, Conflict, Job, JobEngineError, Queue
 
 from .command import command
-from .failures import Exit, Failed, exit_of, what_is_wrong
+from .failures import Exit, Failed, exit_of
 from .file_of_jobs import LONGEST_BATCH, BadLine, JobFile
 from .output import json_text
 from .parameters import QUEUE, Content, Seconds
@@ -91,13 +93,23 @@ def _options(asked: dict[str, Any]) -> Any:
 
 def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float | None, options: Any) -> None:
     """Wait for the job, and print its result or end with its error."""
-    job: Job = queue.add_and_wait(content, timeout=_LONG if at_most is None else at_most, **options)
+    uid = str(uuid4())
+    try:
+        job: Job = queue.add_and_wait(content, timeout=_LONG if at_most is None else at_most, uid=uid, **options)
+    except KeyboardInterrupt:
+        raise Failed(_left(queue, uid, options), Exit.INTERRUPTED) from None
     if session.json:
         session.output.json(job.raw)
     elif job.state == "complete":
         click.echo(json_text(job.result))
     if job.state != "complete":
         raise Failed(_outcome(job), Exit.REFUSED)
+
+
+def _left(queue: Queue, uid: str, options: Any) -> str:
+    if "unique_key" in options:  # it may be another job that had the key before
+        return "The job stays in the queue."
+    return f"The job {uid} stays in the queue; `jobengine cancel {shlex.quote(queue.name)} {uid}` cancels it."
 
 
 def _outcome(job: Job) -> str:
@@ -111,6 +123,7 @@ def _add_many(session: Session, queue_name: str, path: str, batch: str | None, o
         raise click.UsageError(f"The name of a batch has at most {LONGEST_BATCH} bytes.")
     session.retry_for = _RETRY_FOR
     queue = session.queue(queue_name)
+    session.engine.caller.tell = _Once(session)
     with _opened(path) as file:
         try:
             jobs = JobFile.read(file, batch)
@@ -119,6 +132,20 @@ def _add_many(session: Session, queue_name: str, path: str, batch: str | None, o
         began = time.monotonic()
         there = _send(session, queue, path, jobs, options)
         _done(session, queue, path, jobs, there, time.monotonic() - began)
+
+
+class _Once:
+    """Says once that the server does not answer, as it may take a minute until the command gives up."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._said = False
+
+    def __call__(self, error: JobEngineError) -> None:
+        """Say so."""
+        if not self._said:
+            self._said = True
+            self._session.output.note(f"{self._session.what_is_wrong(error)} Trying for a minute.")
 
 
 @contextmanager
@@ -150,7 +177,7 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
         except JobEngineError as error:
             progress.stop()
             raise Failed(
-                f"{path}{_place(error, added, numbers)}: {what_is_wrong(error)}\n{_again(added, jobs, error)}",
+                f"{path}{_place(error, added, numbers)}: {session.what_is_wrong(error)}\n{_again(added, jobs, error)}",
                 exit_of(error),
             ) from None
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ import click
 
 from jobengine.client import JobEngineError
 
-from .failures import Exit, Failed, failed
+from .failures import Exit, Failed, exit_of
 from .session import Session
 
 __all__ = ["Command", "Group", "command", "common_options", "group", "json_option"]
@@ -115,16 +115,16 @@ class Group(click.Group):
         if ctx.parent is not None:
             return super().invoke(ctx)
         ctx.call_on_close(ctx.ensure_object(Session).close)
-        with _ended():
+        with _ended(ctx.ensure_object(Session)):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _ended() -> Iterator[None]:
+def _ended(session: Session) -> Iterator[None]:
     try:
         yield
     except JobEngineError as error:
-        raise failed(error) from None
+        raise Failed(session.what_is_wrong(error), exit_of(error)) from None
     except UnicodeEncodeError:  # arguments and the environment may hold any bytes
         raise Failed("An argument or environment variable is not UTF-8.", Exit.USAGE) from None
     except (KeyboardInterrupt, click.Abort):

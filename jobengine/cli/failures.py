@@ -17,7 +17,7 @@ from jobengine.client import (
     Unavailable,
 )
 
-__all__ = ["Exit", "Failed", "exit_of", "failed", "what_is_wrong"]
+__all__ = ["Exit", "Failed", "exit_of", "what_is_wrong"]
 
 
 class Exit(IntEnum):
@@ -57,11 +57,6 @@ class Failed(click.ClickException):
         """Print the message on standard error."""
         if self.message:
             click.echo(f"jobengine: {self.message}", file=file, err=file is None)
-
-
-def failed(error: JobEngineError) -> Failed:
-    """The failure of a command whose call failed."""
-    return Failed(what_is_wrong(error), exit_of(error))
 
 
 def what_is_wrong(error: JobEngineError) -> str:

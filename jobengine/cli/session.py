@@ -1,13 +1,14 @@
 """What all parts of one command share: common options, the client, and the output."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from jobengine.client import JobEngine, Queue
+from jobengine.client import JobEngine, JobEngineError, Queue, Unavailable
 
-from .failures import Exit, Failed
+from .failures import Exit, Failed, what_is_wrong
 from .output import Output
 
 __all__ = ["Session", "current"]
@@ -50,6 +51,15 @@ class Session:
                 Exit.KEY_REFUSED,
             )
         return queue
+
+    def what_is_wrong(self, error: JobEngineError) -> str:
+        """The text of a client's error in the terms of the command line, and what to do if there was no server."""
+        text = what_is_wrong(error)
+        if type(error) is not Unavailable or not error.detail.startswith("No answer from "):
+            return text
+        profile = self.profile or os.environ.get("JOBENGINE_PROFILE")
+        source = "--url" if self.url else f"JOBENGINE_URL or the profile {profile!r}" if profile else "JOBENGINE_URL"
+        return f"{text} Is the server running? Its address comes from {source}."
 
     def close(self) -> None:
         """Close the connections."""

@@ -5,17 +5,22 @@ A call that is safe to repeat is sent again when its answer was lost: repeating 
 """
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from msgspec.json import decode
 
 from . import errors as e
-from .http import Response
+from .encoding import encode
+from .http import Address, Response
 from .values import Access, AccessKey, Explanation, Job, QueueSetup, QueueStats, Readiness, WorkerJobs
 
-__all__ = ["CALLS", "Call", "failure", "read_answer"]
+__all__ = ["CALLS", "Call", "advised", "failure", "read_answer"]
 
 T = TypeVar("T")
+
+#: In the answer to a path that is none of the API.
+_NOWHERE: Final = b"There is nothing at this path"
 
 
 class Call(NamedTuple, Generic[T]):
@@ -71,6 +76,17 @@ def failure(response: Response, special: Mapping[int, type[e.JobEngineError]] | 
         retry_after=response.retry_after,
         special=special,
     )
+
+
+def advised(response: Response, address: Address) -> Response:
+    """The answer, with advice if the path in the server's URL may be why there is nothing at the call's path."""
+    if response.status != HTTPStatus.NOT_FOUND or not address.prefix or _NOWHERE not in response.body:
+        return response
+    detail = (
+        f"There is nothing under {address.url}. Set the URL (JOBENGINE_URL) to the server's address alone, without "
+        "/api/v1; only a proxy may need a path in it."
+    )
+    return Response(response.status, response.headers, encode({"detail": detail}))
 
 
 def _nothing(response: Response) -> None:

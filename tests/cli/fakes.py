@@ -1,6 +1,7 @@
 """A client without a server, and commands that are run with it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from click.testing import CliRunner, Result
@@ -152,6 +153,7 @@ class FakeEngine:
         self.settings = load(access_key=access_key, admin_key=admin_key, environment={})
         self.made: list[FakeQueue] = []
         self.closed = False
+        self.caller = SimpleNamespace(tell=None)
         self.listed: list[QueueStats] = [stats_of("mail"), stats_of("thumbnails", paused=True)]
         self.with_options: tuple[Any, ...] = ()
 

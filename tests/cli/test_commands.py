@@ -65,6 +65,22 @@ def test_errors_go_to_standard_error_and_set_the_exit_code(shell: Shell, error: 
     assert (done.exit_code, done.stdout, done.stderr) == (code, "", "jobengine: no\n")
 
 
+@pytest.mark.parametrize(
+    ("options", "source"),
+    [
+        ((), "JOBENGINE_URL"),
+        (("--url", "http://localhost:1"), "--url"),
+        (("--profile", "home"), "JOBENGINE_URL or the profile 'home'"),
+    ],
+)
+def test_without_an_answer_the_source_of_the_address_is_named(
+    shell: Shell, options: tuple[str, ...], source: str
+) -> None:
+    shell.mail.answers["stats"] = Unavailable("No answer from http://localhost:1: Connection refused.")
+    done = shell("queue", "stats", "mail", *options)
+    assert done.stderr.endswith(f"refused. Is the server running? Its address comes from {source}.\n")
+
+
 def test_text_that_is_not_utf_8_is_wrong_usage(shell: Shell) -> None:
     shell.mail.answers["stats"] = UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
     done = shell("queue", "stats", "mail")
@@ -289,7 +305,18 @@ def test_content_that_is_no_json_is_pointed_at(shell: Shell, content: str, where
 def test_wait_prints_the_result(shell: Shell) -> None:
     done = shell("add", "mail", "{}", "--wait", "--wait-at-most", "30s")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"sent": True})
-    assert shell.mail.asked == [("add_and_wait", {}, {"timeout": 30.0})]
+    ((name, content, more),) = shell.mail.asked
+    assert (name, content, more) == ("add_and_wait", {}, {"timeout": 30.0, "uid": more["uid"]})
+
+
+def test_ctrl_c_while_it_waits_says_which_job_is_left(shell: Shell) -> None:
+    shell.mail.answers["add_and_wait"] = KeyboardInterrupt()
+    done = shell("add", "mail", "{}", "--wait")
+    ((_, _, more),) = shell.mail.asked
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert f"`jobengine cancel mail {more['uid']}` cancels it." in done.stderr
+    done = shell("add", "mail", "{}", "--wait", "--unique-key", "k")
+    assert (done.exit_code, done.stderr) == (130, "jobengine: The job stays in the queue.\n")
 
 
 @pytest.mark.parametrize(

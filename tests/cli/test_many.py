@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from jobengine.cli.file_of_jobs import BadLine, JobFile
-from jobengine.client import BadRequest, JobEngineError, OutcomeUnknown, QueueNotFound, TooManyRequests
+from jobengine.client import BadRequest, JobEngineError, OutcomeUnknown, QueueNotFound, TooManyRequests, Unavailable
 
 from .fakes import Shell
 
@@ -114,6 +114,19 @@ def test_an_interruption_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None
     done = shell("add", "mail", "--many", _file(tmp_path))
     assert done.exit_code == 130
     assert "0 of 3" in done.stderr
+
+
+def test_a_server_that_does_not_answer_is_told_of_once(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def added(*what: Any, **more: Any) -> Any:
+        for _ in range(2):
+            shell.engine.caller.tell(Unavailable("No answer."))
+        yield []
+
+    monkeypatch.setattr(shell.mail, "add_in_chunks", added)
+    said = shell("add", "mail", "--many", _file(tmp_path)).stderr
+    assert said.count("No answer. Trying for a minute.\n") == 1
 
 
 def test_a_line_that_the_server_can_not_read_is_looked_for_from_the_first_that_was_not_added(

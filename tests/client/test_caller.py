@@ -19,7 +19,7 @@ from jobengine.client.errors import (
     TooManyRequests,
     Unavailable,
 )
-from jobengine.client.http import Broken, NotConnected, Request, Response
+from jobengine.client.http import Address, Broken, NotConnected, Request, Response
 
 from .doubles import FakePool, Reply, answer
 
@@ -54,6 +54,26 @@ def _engine(replies: Any, **more: Any) -> tuple[JobEngine, FakePool]:
     engine = JobEngine("http://server.example:6006", access_key=KEY, **more)
     engine.caller.pool = pool = FakePool(replies)
     return engine, pool
+
+
+def test_each_attempt_that_is_repeated_is_told_of(clock: Clock) -> None:
+    engine, _ = _engine([NotConnected("refused"), answer(503, {"detail": "starting"}), answer(201, JOB)])
+    told: list[str] = []
+    engine.caller.tell = lambda error: told.append(error.detail)
+    engine.queue("q").add({})
+    assert told == ["No answer from http://server.example:6006: refused.", "starting"]
+
+
+def test_nothing_at_a_path_below_the_path_of_the_url_is_advised_on(clock: Clock) -> None:
+    nowhere = {"detail": "There is nothing at this path; GET /openapi.json lists the calls."}
+    engine, pool = _engine([answer(404, nowhere)] * 2 + [answer(404, {"detail": "no such queue"})])
+    with pytest.raises(QueueNotFound, match="There is nothing at this path"):
+        engine.queue("q").stats()
+    pool.address = Address("http://server.example:6006/api/v1/")
+    with pytest.raises(QueueNotFound, match=r"nothing under http://server\.example:6006/api/v1\. .* without /api/v1;"):
+        engine.queue("q").stats()
+    with pytest.raises(QueueNotFound, match="no such queue"):
+        engine.queue("q").stats()
 
 
 _LOST: list[Reply] = [

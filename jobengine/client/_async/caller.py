@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ..calls import Call, failure, read_answer
+from ..calls import Call, advised, failure, read_answer
 from ..coalescing import Item, Lane
 from ..encoding import encode
 from ..errors import JobEngineError, OutcomeUnknown, Unavailable
@@ -26,6 +26,8 @@ class AsyncCaller:
         self.admin_key = admin_key
         self.timeout = timeout
         self.retry_for = retry_for
+        #: Called with what is wrong before a call is sent again.
+        self.tell: Callable[[JobEngineError], object] | None = None
 
     def request(
         self,
@@ -95,7 +97,7 @@ class AsyncCaller:
                     continue
             else:
                 if response.status not in REPEATED:
-                    return response, uncertain
+                    return advised(response, self.pool.address), uncertain
                 uncertain = uncertain or response.status in UNCERTAIN
                 trouble, again = failure(response), request.safe
             await self._pause(patience, trouble, again=again, uncertain=uncertain)
@@ -122,6 +124,8 @@ class AsyncCaller:
         """Wait before the next attempt; raise the error if there is none."""
         delay = patience.delay(monotonic(), trouble.retry_after) if again else None
         if delay is not None:
+            if self.tell is not None:
+                self.tell(trouble)
             await sleep(delay)
         elif uncertain and not isinstance(trouble, OutcomeUnknown):
             raise OutcomeUnknown(
