@@ -1,0 +1,113 @@
+"""The commands for queues and keys, and for workers that can't start."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobengine.client import OutcomeUnknown, QueueSetup, Secret
+
+from .fakes import Shell
+
+
+def test_create_prints_a_new_key_alone_on_standard_output(shell: Shell) -> None:
+    done = shell("queue", "create", "mail")
+    (key,) = done.stdout.splitlines()
+    assert shell.mail.asked == [("create", {"access_key": Secret(key)})]
+    assert len(key) > 40
+    assert key not in done.stderr
+    assert done.stderr.endswith("Its key went to standard output; it can't be shown again.\n")
+    assert shell("queue", "create", "mail").stdout != done.stdout
+
+
+def test_create_takes_a_key_from_a_file_or_standard_input_and_does_not_print_it(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("mine\n")
+    path.chmod(0o600)
+    by_file = shell("queue", "create", "mail", "--key-file", str(path))
+    by_input = shell("queue", "create", "mail", "--key-file", "-", sent="mine\n")
+    assert shell.mail.asked == [("create", {"access_key": Secret("mine")})] * 2
+    assert "mine" not in by_file.output + by_input.output
+
+
+def test_a_file_with_a_key_that_others_may_read_is_refused(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("mine\n")
+    path.chmod(0o644)
+    done = shell("queue", "create", "mail", "--key-file", str(path))
+    assert done.exit_code == 2
+    assert "chmod 600" in done.stderr
+    assert shell.mail.asked == []
+
+
+def test_a_new_key_is_shown_even_if_it_is_unknown_whether_the_queue_was_created(shell: Shell) -> None:
+    shell.mail.answers["create"] = OutcomeUnknown("lost")
+    done = shell("queue", "create", "mail")
+    assert done.exit_code == 5
+    assert shell.mail.asked == [("create", {"access_key": Secret(done.stdout.strip())})]
+
+
+LIMITS = ("--retry-delay", "1h", "--require-lease")
+
+
+def test_a_queue_is_set_up_in_the_units_of_the_server(shell: Shell) -> None:
+    done = shell("queue", "configure", "mail", "--max-jobs", "9", "--keep", "90s", "--timeout", "1.5m", *LIMITS)
+    assert done.exit_code == 0
+    defaults = {"keep_minutes": 2, "timeout_seconds": 90, "retry_delay_seconds": 3600}
+    assert shell.mail.asked == [("configure", {"max_jobs": 9, "require_lease": True, "defaults": defaults})]
+
+
+def test_configure_with_nothing_to_change_is_wrong_usage(shell: Shell) -> None:
+    assert shell("queue", "configure", "mail").exit_code == 2
+
+
+def test_a_new_key_of_a_queue_is_printed(shell: Shell) -> None:
+    done = shell("queue", "configure", "mail", "--new-key", "--old-key-for", "1h")
+    ((_, asked),) = shell.mail.asked
+    assert asked == {"new_access_key": Secret(done.stdout.strip()), "old_key_seconds": 3600}
+
+
+def test_a_new_key_is_shown_even_if_it_is_unknown_whether_the_queue_has_it_now(shell: Shell) -> None:
+    shell.mail.answers["configure"] = OutcomeUnknown("lost")
+    done = shell("queue", "configure", "mail", "--new-key")
+    assert done.exit_code == 5
+    assert shell.mail.asked == [("configure", {"new_access_key": Secret(done.stdout.strip())})]
+
+
+def test_a_given_key_is_not_shown_when_the_answer_is_lost(shell: Shell) -> None:
+    shell.mail.answers["configure"] = OutcomeUnknown("lost")
+    done = shell("queue", "configure", "mail", "--key-file", "-", sent="mine\n")
+    assert (done.exit_code, done.output) == (5, "jobengine: lost\n")
+
+
+@pytest.mark.parametrize(
+    ("setup", "said"),
+    [
+        ({"paused": True}, "no job can be claimed; jobs can be added."),
+        ({"paused": True, "draining": True}, "no job can be added or claimed."),
+    ],
+)
+def test_a_switch_of_a_queue_says_what_holds_now(shell: Shell, setup: Any, said: str) -> None:
+    shell.mail.answers["pause"] = QueueSetup({"name": "mail", **setup})
+    assert shell("queue", "pause", "mail").stderr == f"The queue 'mail': {said}\n"
+
+
+def test_a_file_that_is_not_executable_is_no_command(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "send it.py").touch(mode=0o644)
+    for command in ("send it.py", str(tmp_path / "send it.py")):
+        done = shell("work", "mail", "--", command)
+        assert done.exit_code == 2
+        assert f"is not executable: chmod +x '{command}', or name its interpreter" in done.stderr
+    assert "There is no command 'nosuch'." in shell("work", "mail", "--", "nosuch").stderr
+
+
+def test_a_queue_with_jobs_is_not_removed_unasked(shell: Shell) -> None:
+    done = shell("queue", "delete", "mail")
+    assert done.exit_code == 2
+    assert "--yes" in done.stderr
+    assert shell.mail.asked == [("stats",)]
+    assert shell("queue", "delete", "mail", "--yes").exit_code == 0
+    assert shell.mail.asked[-1] == ("remove",)
