@@ -26,7 +26,7 @@ from .engine.local import LocalEngine
 from .http.cors import Cors
 from .http.site import JobSite
 from .storage.errors import StorageError
-from .storage.journal import Journal, check_secret
+from .storage.journal import Journal, check_beginning, check_secret
 from .storage.thread import DiskThread
 from .web.api import Api
 from .web.dashboard_files import read_dashboard
@@ -85,6 +85,7 @@ def makeService(options: Options) -> IService:
     wipe_variables("SECRET", "ADMIN_KEY", "DATABASE_URL")
     settings = options.settings
     twistd = options.parent
+    _check_place(settings)
     if twistd is not None and not twistd["nodaemon"]:
         _check_before_fork(settings)
     log_observer = None
@@ -174,6 +175,15 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> StreamServerEndpoin
     except Exception as error:  # each kind of endpoint raises its own errors
         end_early(BadSetting(f"LISTEN {endpoint!r} can't be used: {error}"))
     return service
+
+
+def _check_place(settings: Settings) -> None:
+    """End the process here if something else is in the place of the database, before a missing SECRET is blamed."""
+    try:
+        if settings.database_url is None and os.path.exists(settings.db_path):
+            check_beginning(settings.db_path)
+    except (StorageError, OSError) as error:
+        end_early(error)
 
 
 def _check_before_fork(settings: Settings) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "Kind",
     "Lock",
     "box_length",
+    "check_magic",
     "format_version",
     "new_file",
     "open_header",
@@ -198,6 +199,12 @@ def new_file(lock: Lock) -> tuple[bytes, Chain]:
     return body + _LENGTH.pack(crc32(body)), Chain(box=SecretBox(data_key), file_id=file_id)
 
 
+def check_magic(header: bytes) -> None:
+    """Raise NotADatabase unless the first bytes are those of a database."""
+    if header[: len(_MAGIC)] != _MAGIC:
+        raise NotADatabase("it does not begin as a JobEngine database does")
+
+
 def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
     """
     Read the first HEADER_SIZE bytes of a file and decrypt its data key with the SECRET.
@@ -205,8 +212,7 @@ def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
     Raises NotADatabase, NewerFormat, Damaged or WrongSecret. The parameters are checked against bounds before a key is
     derived.
     """
-    if header[: len(_MAGIC)] != _MAGIC:
-        raise NotADatabase("it does not begin as a JobEngine database does")
+    check_magic(header)
     if len(header) < HEADER_SIZE:
         raise Damaged("its header is cut short")
     clear, sealed = header[: _CLEAR.size], header[_CLEAR.size : -4]

@@ -8,7 +8,8 @@ closes it there if it can't go on. From `confirm` on, it calls all that touches 
 """
 
 import errno
-import os.path
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import perf_counter
@@ -18,11 +19,11 @@ from attrs import define, field, frozen
 
 from .errors import Damaged, Locked, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
 from .files import Files
-from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, new_file, open_header
+from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, check_magic, new_file, open_header
 from .prefix import Prefix
 from .recovery import Recovery
 
-__all__ = ["Journal", "Torn", "check_secret", "frames_of"]
+__all__ = ["Journal", "Torn", "check_beginning", "check_secret", "frames_of"]
 
 #: Errors after which a write can succeed later: no room, quota, file-size limit.
 _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -447,6 +448,17 @@ def _advice(error: StorageError) -> str:
     if isinstance(error, NotADatabase):
         return ". Nothing was changed. Is DB_PATH right?"
     return ""
+
+
+def check_beginning(path: str) -> None:
+    """Raise NotADatabase unless the file begins as a database does, which is seen without the SECRET; and OSError."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+            raise NotADatabase("it is not a file")
+        with open(path, "rb") as file:
+            check_magic(file.read(HEADER_SIZE))
+    except NotADatabase as error:
+        raise NotADatabase(f"{path}: {error}{_advice(error)}") from None
 
 
 def check_secret(path: str, secret: bytes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from ..daemon.secrecy import forbid_dumps
 from ..daemon.secret_file import BadSecret, BlankSecret, read_key_file, read_secret_file, secret_from
 from ..storage.errors import WrongSecret
+from ..storage.journal import check_beginning
 
 __all__ = ["find_go_secret", "find_new_secret", "find_secret", "find_set_secret", "is_in_key_file", "read_new_secret"]
 
@@ -14,26 +15,39 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
     """
     The SECRET from SECRET or SECRET_FILE, or from the key file of the first of `databases` that has one.
 
-    Also forbids core dumps of this process. Raises BadSecret, WrongSecret if there is none, and OSError.
+    Also forbids core dumps of this process. Raises BadSecret, WrongSecret if there is none, NotADatabase if the first
+    is none, and OSError, also if that is missing.
     """
-    return _find(databases, f"set the SECRET that {databases[0]} was made with", environment)
+    secret = _find(databases, environment)
+    if secret is None:
+        check_beginning(databases[0])
+        raise _missing(databases, "set SECRET, or SECRET_FILE to the key file of the database that it was copied from")
+    return secret
 
 
 def find_new_secret(database: str, environment: Mapping[str, str] = os.environ) -> bytes:
     """The same for a database that is to be made."""
-    return _find([database], f"set the SECRET that {database} is to have", environment)
+    secret = _find([database], environment)
+    if secret is None:
+        raise _missing([database], f"set the SECRET that {database} is to have")
+    return secret
 
 
-def _find(databases: Sequence[str], what_to_do: str, environment: Mapping[str, str]) -> bytes:
+def _find(databases: Sequence[str], environment: Mapping[str, str]) -> bytes | None:
     forbid_dumps()
     secret = _set_secret(environment)
     if secret is not None:
         return secret
-    key_files = [path + ".key" for path in databases]
-    for key_file in key_files:
-        if os.path.lexists(key_file):
-            return read_key_file(key_file)
-    raise WrongSecret(f"no SECRET is set and there is no {' nor '.join(key_files)}; {what_to_do}")
+    key_file = next(filter(os.path.lexists, _key_files(databases)), None)
+    return None if key_file is None else read_key_file(key_file)
+
+
+def _missing(databases: Sequence[str], what_to_do: str) -> WrongSecret:
+    return WrongSecret(f"no SECRET is set and there is no {' nor '.join(_key_files(databases))}; {what_to_do}")
+
+
+def _key_files(databases: Sequence[str]) -> list[str]:
+    return [path + ".key" for path in databases]
 
 
 def find_set_secret(environment: Mapping[str, str] = os.environ) -> bytes:

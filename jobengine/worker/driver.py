@@ -227,7 +227,7 @@ class Driver:
 
 def _has_failed(hold: Hold) -> bool:
     """Whether it has failed by itself, not because it was told to stop."""
-    return hold.changes is not None and hold.changes["new_status"] == "failed" and not hold.interrupted
+    return (hold.changes or {}).get("new_status") == "failed" and not hold.interrupted
 
 
 def _beat_of(hold: Hold) -> JobChanges:

@@ -130,9 +130,13 @@ def test_each_failing_command_ends_with_its_exit_code_and_makes_no_file(db: Db, 
     os.mkfifo(db.home / "pipe")
     (db.home / "folder").mkdir()
     before = sorted(os.listdir(db.home))
-    assert "missing: No such file" in db(command, "missing", *more, code=1).stderr
+    for secret in (SECRET, ""):
+        assert "missing: No such file" in db(command, "missing", *more, code=1, SECRET=secret).stderr
+        assert "text: it does not begin as" in db(command, "text", *more, code=4, SECRET=secret).stderr
     assert "the SECRET is not the one" in db(command, "jobengine.jedb", *more, code=3, SECRET="wrong").stderr
-    assert "no SECRET is set" in db(command, "jobengine.jedb", *more, code=3, SECRET="").stderr
+    said = db(command, "jobengine.jedb", *more, code=3, SECRET="").stderr
+    assert "no SECRET is set" in said
+    assert "SECRET_FILE to the key file of the database that it was copied from" in said
     for name in ("text", "pipe", "folder"):
         # rekey opens files to write them, as the server does: a folder can't be, and a pipe would wait for ever.
         if command != "rekey" or name == "text":

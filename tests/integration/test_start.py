@@ -126,6 +126,22 @@ def test_a_file_with_a_damaged_header_ends_it_with_4_and_is_left_as_it_is(
     _refused(stopped, command)
 
 
+@pytest.mark.parametrize("secret", [SECRET, ""])
+@pytest.mark.parametrize("command", [("--nodaemon", "--pidfile=", "jobengine"), AS_A_DAEMON])
+def test_what_is_no_database_ends_it_with_4_whether_there_is_a_secret_or_not(
+    make_daemon: MakeDaemon, command: tuple[str, ...], secret: str
+) -> None:
+    daemon = make_daemon(settings={"SECRET": secret}, command=command)
+    daemon.db_path.parent.mkdir(parents=True, exist_ok=True)
+    daemon.db_path.write_text("some text")
+    _refused(daemon, command)
+    daemon.db_path.unlink()
+    daemon.db_path.mkdir()
+    assert daemon.run() == 4
+    assert "it is not a file" in _reason(daemon)
+    assert [path.name for path in daemon.db_path.parent.iterdir() if path.suffix in (".key", ".lock")] == []
+
+
 def test_a_file_damaged_in_its_middle_ends_it_with_4_and_is_left_as_it_is(stopped: Daemon) -> None:
     whole = bytearray(stopped.db_path.read_bytes())
     whole[-300] ^= 1
