@@ -7,6 +7,7 @@ Threads wait a moment between two requests: see Returning. Coroutines are all ba
 """
 
 import json
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -29,6 +30,8 @@ _WAITING_BYTES: Final = 64 << 20
 #: The most and the least share of the last round trip for which a request waits for callers that may return.
 _SHARE: Final = 0.25
 _LEAST_SHARE: Final = 0.004
+#: How the detail of an error begins that is about one of many.
+_PLACE: Final = re.compile(r"^(?:jobs|updates)\[\d+\](?:\.|: )")
 
 
 class Item:
@@ -220,7 +223,7 @@ class Lane:
     def _refused(self, batch: list[Item], error: JobEngineError) -> None:
         """Settle a request that was refused: because of one item, or for a reason that holds for all."""
         if len(batch) == 1 or not _concerns_one(error):
-            self.lost(batch, error)
+            self.lost(batch, _of_one(error) if len(batch) == 1 else error)
             return
         self._most = max(len(batch) // 2, 1)
         if error.index is None or error.index >= len(batch):
@@ -231,8 +234,15 @@ class Lane:
             self.lost(batch[error.index :], error)
             self.put_back(batch[: error.index])
             return
-        batch[error.index].failed(error)
+        batch[error.index].failed(_of_one(error))
         self.put_back([item for item in batch if not item.settled])
+
+
+def _of_one(error: JobEngineError) -> JobEngineError:
+    """The error for the caller whose item it is about: it does not know of the list that the item was sent in."""
+    error.detail = _PLACE.sub("", error.detail)
+    error.args = (error.detail,)
+    return error
 
 
 def _concerns_one(error: JobEngineError) -> bool:

@@ -14,6 +14,7 @@ from ..client.errors import (
     Conflict,
     JobEngineError,
     JobNotFound,
+    LeaseLost,
     OutcomeUnknown,
     QueueNotFound,
 )
@@ -46,6 +47,8 @@ _LARGE: Final = 32
 _SHARE: Final = 1 / 3
 _GATHER: Final = 0.02
 _RELEASE: Final[JobChanges] = {"new_status": "queued"}
+#: What the log says of a job that another worker has, or had, meanwhile.
+_LOST: Final = "the lease was lost, so the outcome is discarded"
 _CANCELLED: Final = failure("cancelled", retry=False)
 
 
@@ -128,7 +131,7 @@ class Supervisor:
             return  # the job was released before
         self._beats.remove(hold)
         if hold.claimed.lost:
-            self._end([hold], "the lease was lost, so the outcome is discarded")
+            self._end([hold], _LOST)
             return
         cancelled = hold.interrupted and changes["new_status"] == "complete"
         hold.changes = _CANCELLED if cancelled else changes
@@ -364,7 +367,8 @@ class Supervisor:
         if isinstance(error, Conflict | JobNotFound | QueueNotFound):
             assert hold.changes is not None
             known = hold.uncertain and hold.changes["new_status"] != "complete"
-            self._end([hold], "" if known else f"the outcome is discarded: {error.detail}")
+            why = _LOST if isinstance(error, LeaseLost) else f"the outcome is discarded: {error.detail}"
+            self._end([hold], "" if known else why)
         elif isinstance(error, BadRequest):
             self._refused(hold, error)
         else:

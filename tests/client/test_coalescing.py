@@ -62,6 +62,15 @@ def test_one_job_goes_in_a_single_call_and_several_in_a_bulk_call() -> None:
     assert [lane.call(batch).path for batch in ([one], [one, two])] == ["/api/v1/job", "/api/v1/jobs"]
 
 
+def test_an_error_about_one_of_several_says_nothing_of_a_list_that_its_caller_did_not_send() -> None:
+    items = _items(3)
+    lane = _filled(items)
+    problem = {"detail": "jobs[1].content is longer than 1048576 bytes.", "index": 1}
+    lane.answered(lane.take(), _answer(400, problem), repeated=False)
+    assert str(items[1].error) == "content is longer than 1048576 bytes."
+    assert lane.take() == [items[0]], "half as many are sent, in case there are more bad ones"
+
+
 def test_items_go_in_order_and_a_request_has_no_more_than_is_allowed() -> None:
     items = _items(MOST + 5)
     lane = _filled(items)
