@@ -179,9 +179,13 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> StreamServerEndpoin
 
 def _check_place(settings: Settings) -> None:
     """End the process here if something else is in the place of the database, before a missing SECRET is blamed."""
+    path = settings.db_path
+    if settings.database_url is not None or not os.path.exists(path):
+        return
+    if not os.path.isfile(path):
+        end_early(BadSetting(f"DB_PATH {path!r} is not a file"))
     try:
-        if settings.database_url is None and os.path.exists(settings.db_path):
-            check_beginning(settings.db_path)
+        check_beginning(path)
     except (StorageError, OSError) as error:
         end_early(error)
 

@@ -303,7 +303,8 @@ def test_serve_runs_the_server_with_the_options_of_twistd(shell: Shell) -> None:
 
 
 def test_serve_refuses_what_twistd_refuses_and_shows_its_help(shell: Shell) -> None:
-    assert "API_PORT" in shell("serve", "--api-port", "x", code=1).stdout
+    why = "jobengine: --api-port must be a whole number from 0 to 65535, not 'x'\n"
+    assert shell("serve", "--api-port", "x", code=1).stderr == why
     said = shell("serve", "--help").stdout
     assert "jobengine serve --db-path" in said
     assert "--max-bulk-body-bytes" in said

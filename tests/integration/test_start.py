@@ -128,7 +128,7 @@ def test_a_file_with_a_damaged_header_ends_it_with_4_and_is_left_as_it_is(
 
 @pytest.mark.parametrize("secret", [SECRET, ""])
 @pytest.mark.parametrize("command", [("--nodaemon", "--pidfile=", "jobengine"), AS_A_DAEMON])
-def test_what_is_no_database_ends_it_with_4_whether_there_is_a_secret_or_not(
+def test_what_is_no_database_is_said_to_be_none_whether_there_is_a_secret_or_not(
     make_daemon: MakeDaemon, command: tuple[str, ...], secret: str
 ) -> None:
     daemon = make_daemon(settings={"SECRET": secret}, command=command)
@@ -137,8 +137,8 @@ def test_what_is_no_database_ends_it_with_4_whether_there_is_a_secret_or_not(
     _refused(daemon, command)
     daemon.db_path.unlink()
     daemon.db_path.mkdir()
-    assert daemon.run() == 4
-    assert "it is not a file" in _reason(daemon)
+    assert daemon.run() == 1
+    assert "db' is not a file" in _reason(daemon)
     assert [path.name for path in daemon.db_path.parent.iterdir() if path.suffix in (".key", ".lock")] == []
 
 
