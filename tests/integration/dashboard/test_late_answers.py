@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from jobengine.client import Queue
+from tests.integration.daemons import until
 from tests.integration.shells import ADMIN_KEY
 
 from .holding import Held
@@ -41,7 +42,7 @@ def test_settings_that_were_read_before_a_change_do_not_come_back_after_it(perso
     expect(most).to_have_value("500")
     person.field("Attempts").fill("3")
     person.press("Save")
-    expect(person.page.locator(".notes").get_by_text("Saved.")).to_have_count(2)
+    until("it is saved", lambda: (queue.stats().raw["defaults"] or {}).get("max_attempts") == 3)
     assert queue.stats().max_jobs == 500
 
 
@@ -101,6 +102,7 @@ def _leave(person: Person, route: str) -> None:
 def _admin_at(person: Person, route: str) -> None:
     person.open(route)
     person.sign_in_as_admin(ADMIN_KEY)
+    expect(person.page.get_by_role("link", name="Server")).to_be_visible()
 
 
 @pytest.mark.parametrize("admin", [False, True])
