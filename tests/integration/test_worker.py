@@ -252,6 +252,19 @@ def test_a_process_that_ends_over_a_job_fails_the_job_and_nothing_else(
     assert _finished(queue, alive.uid).result == 4
 
 
+def test_an_idle_process_that_was_killed_is_replaced_before_it_gets_a_job(
+    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
+) -> None:
+    worker = program(daemon.port, processes=True)
+    assert _finished(queue, queue.add({"n": 1}).uid).result == 2
+    ((_, pid),) = _begun(worker)
+    os.kill(pid, signal.SIGKILL)
+    until("it is gone", lambda: not _is_alive_and_no_zombie(pid))
+    assert _finished(queue, queue.add({"n": 2}).uid).result == 4
+    ((_, other),) = [line for line in worker.lines("begun") if line[0] == 2]
+    assert other != pid
+
+
 def test_a_worker_whose_processes_can_not_be_made_any_more_ends_with_an_error(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
 ) -> None:
