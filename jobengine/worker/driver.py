@@ -68,8 +68,8 @@ class Driver:
     def stop(self, grace: float) -> None:
         """Start to stop; see Supervisor.stop."""
         if running := self._supervisor.stop(self._loop.time(), grace):
-            jobs = "1 job has" if running == 1 else f"{running} jobs have"
-            _log.info("Stopping: %s %g seconds to end. A second signal releases them at once.", jobs, grace)
+            jobs, them = ("1 job has", "it") if running == 1 else (f"{running} jobs have", "them")
+            _log.info("Stopping: %s %g seconds to end. A second signal releases %s at once.", jobs, grace, them)
         self._turn_soon()
 
     async def _close(self) -> None:
