@@ -314,10 +314,11 @@ def test_an_idle_worker_wakes_up_for_its_claims_and_for_nothing_else(
         made = calls.read_text().splitlines()[skip:]
     sent = [line for line in made if re.search(r"\b(sendto|send|write)\(", line)]
     waits = [line for line in made if re.search(r"epoll_wait.*= \d+$|futex.*= ", line)]
-    # Each claim sends a request and reads an answer: it wakes up for the answer alone.
+    # Each claim sends a request and reads an answer: it wakes up for the answer alone. One claim may be cut in two by
+    # the ends of what was read.
     assert len(sent) >= 3
     assert [line for line in sent if "/api/v1/job/next" not in line] == []
-    assert len(waits) <= 3 * len(sent), "\n".join(waits)
+    assert len(waits) <= 3 * (len(sent) + 1), "\n".join(waits)
 
 
 def _claims(metrics: str) -> float:
