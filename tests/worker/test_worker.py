@@ -63,7 +63,7 @@ def test_a_handler_may_be_anything_that_can_be_called_with_both(function: Any) -
 
 def test_a_decorator_without_its_parentheses_is_refused_with_what_to_write() -> None:
     with pytest.raises(TypeError, match=r"Write @worker\.handler\('q'\)"):
-        Worker(["q"], url=_URL).handler(_handle)  # type: ignore[arg-type]
+        Worker(["q"], url=_URL).handler(_handle)  # type: ignore[arg-type]  # the mistake that is tried
 
 
 def test_a_handler_is_for_queues_of_the_worker() -> None:

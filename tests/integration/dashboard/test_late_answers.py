@@ -1,5 +1,8 @@
 """Answers that come late: what the person does meanwhile counts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from playwright.sync_api import expect
 
@@ -25,8 +28,9 @@ def test_nothing_can_be_done_with_a_queue_before_its_figures_are_there(person: P
     expect(person.button("Resume")).to_be_visible()
 
 
-def test_settings_that_were_read_before_a_change_do_not_come_back_after_it(person: Person, queue: Queue) -> None:
-    """The next change would write them."""
+@contextmanager
+def _settings_read_before(person: Person, queue: Queue) -> Iterator[Held]:
+    """Change the most jobs from 0 to 500, and hold back the figures that the page has asked for before."""
     person.look_at(queue.name, part="/settings")
     most = person.field("Most jobs")
     expect(most).to_have_value("0")
@@ -36,10 +40,16 @@ def test_settings_that_were_read_before_a_change_do_not_come_back_after_it(perso
         most.fill("500")
         person.press("Save")
         person.is_told("Saved.")
-        # The page asks again once it has the older answer.
-        with person.page.expect_request("**/api/v1/queue/stats*"):
-            older.let_go()
-    expect(most).to_have_value("500")
+        yield older
+
+
+def test_settings_that_were_read_before_a_change_do_not_come_back_after_it(person: Person, queue: Queue) -> None:
+    """The next change would write them."""
+    # The page asks again once it has the older answer.
+    asked = "**/api/v1/queue/stats*"
+    with _settings_read_before(person, queue) as older, person.page.expect_request(asked):
+        older.let_go()
+    expect(person.field("Most jobs")).to_have_value("500")
     person.field("Attempts").fill("3")
     person.press("Save")
     until("it is saved", lambda: (queue.stats().raw["defaults"] or {}).get("max_attempts") == 3)
@@ -47,22 +57,14 @@ def test_settings_that_were_read_before_a_change_do_not_come_back_after_it(perso
 
 
 def test_settings_are_not_built_from_what_was_read_before_a_change(person: Person, queue: Queue) -> None:
-    person.look_at(queue.name, part="/settings")
-    most = person.field("Most jobs")
-    expect(most).to_have_value("0")
-    with Held(person.page, "queue/stats", most=1) as older:
-        queue.add({})
-        older.wait()
-        most.fill("500")
-        person.press("Save")
-        person.is_told("Saved.")
+    with _settings_read_before(person, queue) as older:
         person.page.get_by_role("link", name="Jobs", exact=True).click()
         expect(person.jobs()).to_have_count(1)
         with Held(person.page, "queue/stats") as newer:
             older.let_go()
             newer.wait()
             person.page.get_by_role("link", name="Settings").click()
-            expect(most).to_have_value("500")
+            expect(person.field("Most jobs")).to_have_value("500")
 
 
 @pytest.mark.parametrize("name", ["Next page", "Previous page"])
