@@ -1,5 +1,6 @@
 """Prints tables to a terminal, lines with tabs to a pipe, or JSON; messages go to standard error."""
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,15 +9,19 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from .columns import Column, rows_of
-from .terminal_text import json_text, plain, plain_lines
+from .columns import Column, plain, rows_of
 
-__all__ = ["Output"]
+__all__ = ["Output", "json_text"]
 
 T = TypeVar("T", bound="Shown")
 
 #: Rows that are laid out together: the first ones of a long list appear while others are read.
 _ROWS = 500
+
+
+def json_text(value: Any) -> str:
+    """JSON on one line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 class Shown(Protocol):
@@ -41,11 +46,11 @@ class Output:
 
     def note(self, message: str) -> None:
         """Print a message for a person, on standard error."""
-        click.echo(plain_lines(message), err=True)
+        click.echo(message, err=True)
 
     def value(self, text: str, **more: Any) -> None:
         """Print one text on its line or, with --json, `more` as an object."""
-        click.echo(json_text(more) if self.as_json else plain(text))
+        click.echo(json_text(more) if self.as_json else text)
 
     def json(self, value: Any) -> None:
         """Print JSON on one line."""

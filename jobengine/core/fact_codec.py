@@ -385,7 +385,7 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
 }
 
 
-class Head(Struct, array_like=True, gc=False):
+class Head(Struct, array_like=True):
     """The beginning of a record, in every version: for a job its queue's name and its uid, for a queue its name."""
 
     kind: str

@@ -66,7 +66,7 @@ def needs(command: c.QueueCommand[object], queue: Queue, grant: Grant) -> Needs:
     return _NEEDS[type(command)](command, queue, grant) if type(command) in _NEEDS else Needs()
 
 
-class PartialTable(Value, frozen=True, kw_only=True):
+class PartialTable(Value, frozen=True, kw_only=True, gc=True):
     """A table of which only some is loaded. See Table for all that it does."""
 
     #: The queue, the jobs that were loaded, and the next arrival number.

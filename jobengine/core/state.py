@@ -33,7 +33,7 @@ class JobSwap(Value, frozen=True):
     new: Job | None
 
 
-class QueueSwap(Value, frozen=True):
+class QueueSwap(Value, frozen=True, gc=True):
     """The effect of a fact about a queue."""
 
     #: The queue's name.

@@ -1,5 +1,7 @@
 """What keys with a role may do, and what settings of a queue allow."""
 
+import gc
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
@@ -10,7 +12,7 @@ from jobengine.core import errors as e
 from jobengine.core.access import ALLOWED
 from jobengine.core.model import Defaults, Role, State
 from jobengine.engine.door import Engine
-from tests.contract.asking import KEY, Asker, Contract, World, every_question, new_job
+from tests.contract.asking import ANY_UID, KEY, Asker, Contract, World, every_question, new_job
 
 __all__ = ["AccessContract"]
 
@@ -20,6 +22,23 @@ MAY = {
     Role.WORKER: {c.CheckKey, c.Claim, c.Claims, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},
     Role.VIEWER: {c.CheckKey, c.ListJobs, c.ReadJob, c.ReadStats, c.ExplainJob, c.Peek, c.Subscribe},
 }
+#: The most objects that may be left of 2,000 refusals: a tenth of one for each.
+REFUSED = 200
+
+
+def _objects_left_by(act: Callable[[], None], times: int) -> int:
+    """How many objects more there are after acting so many times."""
+    # The first time fills caches.
+    act()
+    before = _objects()
+    for _ in range(times):
+        act()
+    return _objects() - before
+
+
+def _objects() -> int:
+    gc.collect()
+    return len(gc.get_objects())
 
 
 class AccessContract(Contract):
@@ -48,6 +67,30 @@ class AccessContract(Contract):
             if type(command) in MAY[role]:
                 (result,) = world.all_of(verb(command))
                 assert not isinstance(result, e.NotAllowed | e.AccessDenied)
+
+    @pytest.mark.parametrize(("queue", "key"), [("none", KEY), ("q", b"wrong"), ("q", b"viewer")])
+    def test_refused_commands_leave_nothing_in_memory(self, world: World, ask: Asker, queue: str, key: bytes) -> None:
+        ask.add_key(Role.VIEWER, b"viewer")
+        claims = c.Claims(queues=(queue,), access_key=key)
+
+        def refuse() -> None:
+            """Have 100 commands refused, half of them by each verb."""
+            asked = [(world.engine.ask(new_job(queue, key)), world.engine.claim(claims)) for _ in range(50)]
+            errors = world.all_of(*chain.from_iterable(asked))
+            assert all(isinstance(one, e.DomainError) for one in errors)
+
+        assert _objects_left_by(refuse, times=20) < REFUSED
+
+    def test_refused_updates_of_a_claim_leave_nothing_in_memory(self, world: World, ask: Asker) -> None:
+        update = c.QueueUpdate("q", c.JobUpdate(uid=ANY_UID, changes=c.Changes(state=State.COMPLETE)))
+        claims = c.Claims(queues=("q",), access_key=KEY, updates=(update,))
+
+        def refuse() -> None:
+            """Have 100 updates refused."""
+            for found in world.all_of(*(world.engine.claim(claims) for _ in range(100))):
+                assert [type(one) for one in found.results] == [e.JobNotFound]
+
+        assert _objects_left_by(refuse, times=20) < REFUSED
 
     def test_a_producer_reads_only_jobs_that_it_has_added(self, ask: Asker) -> None:
         ask.add_key(Role.PRODUCER, b"p")

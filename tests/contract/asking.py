@@ -10,12 +10,12 @@ from jobengine.core.model import Defaults, EventBatch, Job, Position, Queue, Rol
 from jobengine.core.sorting import Sort
 from jobengine.engine.door import Engine
 
-__all__ = ["KEY", "MINUTE", "Asker", "Contract", "Pending", "Verb", "World", "every_question", "new_job"]
+__all__ = ["ANY_UID", "KEY", "MINUTE", "Asker", "Contract", "Pending", "Verb", "World", "every_question", "new_job"]
 
 T = TypeVar("T")
 MINUTE = 60
 KEY = b"key"
-_ANY_UID = "00000000-0000-0000-0000-00000000dead"
+ANY_UID = "00000000-0000-0000-0000-00000000dead"
 #: A function that gives an engine a command, that command, and whether it names a job.
 Verb = tuple[Callable[[Any], Awaitable[Any]], Any, bool]
 
@@ -189,7 +189,7 @@ def new_job(queue: str = "q", key: bytes = KEY, **spec: Any) -> c.AddJobs:
     return c.AddJobs(queue=queue, access_key=key, jobs=(job,), defaults=Defaults())
 
 
-def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str = _ANY_UID) -> list[Verb]:
+def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str = ANY_UID) -> list[Verb]:
     """Every command about an existing queue, by every verb that takes it; by default its job does not exist."""
     named: dict[str, Any] = {"queue": queue, "access_key": key}
     done = c.Changes(state=State.QUEUED)

@@ -39,7 +39,7 @@ def _driver(connection: "psycopg.Connection[Row]", text: Any, values: list[objec
 
 
 def test_rows_are_those_that_the_driver_reads(connection: "psycopg.Connection[Row]", trips: Trips) -> None:
-    plain: list[tuple[Any, list[object]]] = [
+    plain: list[tuple[Any, list[Any]]] = [
         ("SELECT %s + 1, 'ä' || %s, %s || '\\x00'::bytea, NULL, true", [-5, "ö%", b"\xff"]),
         ("CREATE TEMPORARY TABLE things (a bigint, b text, c bytea)", []),
         ("SELECT a, b FROM things WHERE a > %s", [1 << 62]),

@@ -16,6 +16,14 @@ _CUTS: Final = "tests/contract/test_postgres_cuts.py"
 
 OF_POSTGRES: Final = (
     Mutant(
+        "refusals-collected",
+        "that the garbage collector sees refused commands, which hold an exception",
+        "jobengine/engine/postgres/asked.py",
+        "class Asked(Value, frozen=True, gc=True):",
+        "class Asked(Value, frozen=True):",
+        ("tests/test_reference_cycles.py::test_no_struct_without_gc_can_be_part_of_a_reference_cycle",),
+    ),
+    Mutant(
         "unique-key-lock",
         "that whoever adds a job with a unique key locks the key",
         _STATEMENTS,

@@ -88,7 +88,7 @@ class Claimed(Value, frozen=True):
     job: Job
 
 
-class ClaimResult(Value, frozen=True, kw_only=True):
+class ClaimResult(Value, frozen=True, kw_only=True, gc=True):
     """The answer to Claims."""
 
     #: The jobs that were claimed.

@@ -80,7 +80,7 @@ class Part(Value, frozen=True):
     needs: Needs
 
 
-class Asked(Value, frozen=True):
+class Asked(Value, frozen=True, gc=True):
     """A task and its parts. It has none if it is about no queue, or is refused."""
 
     task: Task

@@ -35,7 +35,7 @@ class Redo(Exception):
     """Another connection has changed the same rows first; the batch must be carried out again."""
 
 
-class _Part(PartialTable, frozen=True, kw_only=True):
+class _Part(PartialTable, frozen=True, kw_only=True, gc=True):
     """A part of a table; the database finds its page."""
 
     paged: PageRows | None = None

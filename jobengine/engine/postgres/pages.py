@@ -79,7 +79,7 @@ def _by_place(queue_id: int, page: PageOf, elapsed: int, wall: int) -> Statement
     value, arrival, _ = page.after or (_LEAST + 1, -1, "")
     limit = page.limit + 1
     places = _PLACES[page.state]
-    values: list[object] = []
+    values: list[int] = []
     for place in places:
         values += [queue_id, place, _bounded(value - 1), _bounded(arrival), elapsed, wall, limit]
     text = _OF_PLACES.format(places=" UNION ALL ".join([_OF_PLACE] * len(places)))

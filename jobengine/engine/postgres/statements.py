@@ -141,7 +141,7 @@ def claim(claiming: Claiming, *, locks: bool) -> Statement:
     values: list[Any] = [queue_id] * 3
     values += [tags[0], byteas(tags), len(tags)] if tags else []
     most: LiteralString = _MOST if claiming.uids else "%s"
-    others = [texts(claiming.uids), queue_id] if claiming.uids else []
+    others: list[Any] = [texts(claiming.uids), queue_id] if claiming.uids else []
     text = _CLAIM.format(source=source, order=order, most=most, lock=_LOCKED + " SKIP LOCKED" if locks else "")
     return Statement(text, [*values, wall, claiming.most, *others, CLAIMED_BYTES, *values, wall])
 

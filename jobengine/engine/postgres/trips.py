@@ -21,7 +21,7 @@ from psycopg.waiting import Wait
 from ...core.values import Value
 from .arrays import Array, Bigints, Byteas, Texts
 
-__all__ = ["Row", "Statement", "Trips", "nothing"]
+__all__ = ["Parameter", "Row", "Statement", "Trips", "nothing"]
 
 #: A row of an answer.
 Row = tuple[Any, ...]
@@ -46,6 +46,10 @@ _KINDS: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
 }
 
 
+#: A parameter of a statement. Only psycopg's own cursors take lists.
+Parameter = int | str | bytes | list[int]
+
+
 class Statement(Value, frozen=True):
     """
     A statement and its parameters: numbers, texts, bytes and packed arrays.
@@ -56,7 +60,7 @@ class Statement(Value, frozen=True):
     """
 
     text: LiteralString
-    values: Sequence[object] = ()
+    values: Sequence[Parameter] = ()
 
 
 #: The bytes of values from which on a statement is sent at once. Until then libpq sends it together with others.

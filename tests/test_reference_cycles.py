@@ -1,0 +1,124 @@
+"""
+Structs without gc are never part of a reference cycle: no garbage collection would find it.
+
+The types of their fields show it. None leads to a type that may hold anything, such as an exception (which holds the
+frames that it has passed), a callable or a class with attributes of its own; and none leads back to itself.
+"""
+
+import pkgutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from enum import Enum
+from importlib import import_module
+from types import NoneType, UnionType
+from typing import Annotated, Any, LiteralString, Union, get_args, get_origin, get_type_hints
+
+import attrs
+import msgspec
+import pytest
+from msgspec import Raw, Struct, UnsetType
+
+import jobengine
+from jobengine.core.model import Job
+
+for module in pkgutil.walk_packages(jobengine.__path__, "jobengine."):
+    import_module(module.name)
+
+#: Values that hold no other values.
+_ATOMS = frozenset({bool, int, float, str, bytes, LiteralString, Raw, NoneType, UnsetType})
+#: They hold what their parameters say, and nothing else.
+_CONTAINERS = frozenset({tuple, list, dict, set, frozenset, Sequence, Mapping, Union, UnionType})
+
+
+def _below(kind: Any) -> Iterator[Any]:
+    """A class and all that are derived from it."""
+    yield kind
+    for derived in kind.__subclasses__():
+        yield from _below(derived)
+
+
+def without_gc() -> list[type[Struct]]:
+    """The structs of the project that the garbage collector skips."""
+    kinds = {kind for kind in _below(Struct) if kind.__module__.startswith("jobengine.")}
+    return sorted((kind for kind in kinds if not kind.__struct_config__.gc), key=lambda kind: kind.__qualname__)
+
+
+def risks(kind: Any, path: Sequence[type] = ()) -> Iterator[str]:
+    """Where a field of this type leads to what may be part of a cycle: the names of the classes on the way."""
+    parts = _parts(kind)
+    if kind in path:
+        yield f"{_way(path)} > itself"
+    elif parts:
+        for part in parts:
+            yield from risks(part, path)
+    elif _is_record(kind):
+        for one in _below(kind):
+            yield from _risks_of_record(one, path)
+    elif not _is_atom(kind):
+        yield f"{_way(path)} > {kind}"
+
+
+def _parts(kind: Any) -> list[Any]:
+    """The types that a composed type consists of."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return [parts[0]]
+    if origin in _CONTAINERS:
+        return [part for part in parts if part is not Ellipsis]
+    # The parameter of a command is the type of its answer, which the command does not hold.
+    return [origin] if isinstance(origin, type) and issubclass(origin, Struct) else []
+
+
+def _way(path: Sequence[type]) -> str:
+    return " > ".join(one.__name__ for one in path)
+
+
+def _risks_of_record(kind: type, path: Sequence[type]) -> Iterator[str]:
+    if not _is_record(kind):
+        yield f"{_way((*path, kind))} > any attribute"
+        return
+    hints = get_type_hints(kind, include_extras=True)
+    for name in _fields(kind):
+        yield from risks(hints[name], (*path, kind))
+
+
+def _fields(kind: Any) -> Collection[str]:
+    return kind.__struct_fields__ if issubclass(kind, Struct) else [one.name for one in attrs.fields(kind)]
+
+
+def _is_atom(kind: Any) -> bool:
+    if not isinstance(kind, type):
+        return kind in _ATOMS
+    has_attributes = bool(kind.__dictoffset__)
+    return kind in _ATOMS or issubclass(kind, Enum) or (issubclass(kind, bytes | str | int) and not has_attributes)
+
+
+def _is_record(kind: Any) -> bool:
+    """Whether it is a class of values that hold their declared fields and nothing else."""
+    return isinstance(kind, type) and not kind.__dictoffset__ and (issubclass(kind, Struct) or attrs.has(kind))
+
+
+def test_there_are_structs_without_gc() -> None:
+    assert len(without_gc()) > 50
+
+
+@pytest.mark.parametrize("kind", without_gc(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_no_struct_without_gc_can_be_part_of_a_reference_cycle(kind: type[Struct]) -> None:
+    assert list(_risks_of_record(kind, ())) == []
+
+
+class _Plain:
+    pass
+
+
+@pytest.mark.parametrize("kind", [Exception, Any, object, _Plain, Callable[[], int], list[Any], Job | BaseException])
+def test_a_field_that_may_hold_anything_is_a_risk(kind: Any) -> None:
+    made = msgspec.defstruct("Made", [("name", str), ("field", kind)], gc=False)
+    assert len(list(_risks_of_record(made, ()))) == 1
+
+
+def test_a_struct_that_may_hold_itself_is_a_risk() -> None:
+    assert list(_risks_of_record(_Node, ())) == ["_Node > itself"]
+
+
+class _Node(Struct, gc=False):
+    nodes: "list[_Node]"
