@@ -136,9 +136,9 @@ def _strangers() -> Iterator[Call]:
         yield Call(f"{name}, wrong key", lambda path=path, body=body: _put(path, body), _STRANGER)  # type: ignore[misc]
     integers = _put("/api/v1/job", _filled(b"-1234567890123456789,", 90_000))
     yield Call("1 MiB of long integers, wrong key, 100 at once", lambda: integers, _STRANGER, connections=100)
-    head = b"PUT /api/v1/job HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"PUT /api/v1/job HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     yield Call("1 MiB in chunks of a byte", lambda: head + b"1\r\n \r\n" * (MIB // 6), _STRANGER)
-    yield Call("3,000 requests at once", lambda: b"GET /x HTTP/1.1\r\n\r\n" * 3_000, _STRANGER)
+    yield Call("3,000 requests at once", lambda: b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n" * 3_000, _STRANGER)
     yield Call("a query of 8 KiB", lambda: request("GET", "/api/v1/jobs?" + "a&" * 3_900), _STRANGER)
 
 

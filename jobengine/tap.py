@@ -23,7 +23,9 @@ from .daemon.systemd import Systemd
 from .engine.door import Engine
 from .engine.ids import new_uuid, ordered_uuid
 from .engine.local import LocalEngine
+from .http.browsers import Browsers
 from .http.cors import Cors
+from .http.hosts import Hosts
 from .http.site import JobSite
 from .storage.errors import StorageError
 from .storage.journal import Journal, check_beginning, check_secret
@@ -145,7 +147,9 @@ def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], 
 def _site(settings: Settings, reactor: Any, engine: Engine) -> JobSite:
     api = Api(engine=engine, wire=_wire(settings), clock=reactor, admin_key=settings.admin_key)
     others = read_dashboard().answers if settings.dashboard else no_others
-    resource = api.resource(Cors(settings.cors_origins), others)
+    # With an admin key, a page can do nothing without a key.
+    allowed = settings.allowed_hosts if settings.admin_key is None else frozenset({"*"})
+    resource = api.resource(Browsers(Cors(settings.cors_origins), Hosts(allowed)), others)
     return JobSite(
         resource,
         settings.limits,

@@ -20,7 +20,9 @@ from zope.interface import implementer
 
 from jobengine.core.model import Defaults
 from jobengine.engine.local import LocalEngine
+from jobengine.http.browsers import Browsers
 from jobengine.http.cors import Cors
+from jobengine.http.hosts import Hosts
 from jobengine.http.limits import Limits
 from jobengine.http.site import JobSite
 from jobengine.http.turns import Turns
@@ -221,6 +223,7 @@ class MemoryServer:
     path: Path
     limits: Limits = field(factory=Limits)
     cors_origins: frozenset[bytes] = frozenset()
+    allowed_hosts: frozenset[str] = frozenset()
     admin_key: bytes | None = None
     defaults: Defaults = field(factory=Defaults)
     wire_parts: dict[str, Any] = field(factory=dict)
@@ -249,7 +252,7 @@ class MemoryServer:
         api = Api(engine=self.door(self.engine), wire=wire, clock=self.clock, admin_key=self.admin_key, turns=turns)
         reactor = MemoryReactorClock()
         reactor.rightNow = self.clock.rightNow
-        resource = api.resource(Cors(self.cors_origins), self.others)
+        resource = api.resource(Browsers(Cors(self.cors_origins), Hosts(self.allowed_hosts)), self.others)
         observe, begin = api.metrics.observe, resource.begin
         self.site = JobSite(resource, self.limits, observe, reactor, begin, admit=api.keys.admit, turns=turns)
         self._agent = _Agent(self.site)

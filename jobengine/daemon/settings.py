@@ -24,6 +24,9 @@ _LEAST_STATUS: Final = {"all": 0, "errors": 400, "none": 1000}
 #: An origin as browsers send it: in lower case, without a path.
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
+#: A host name as browsers send it, in lower case.
+_NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
+
 
 class BadSetting(ValueError):
     """An invalid value; str() names the setting and its valid values."""
@@ -76,6 +79,13 @@ def _origins(text: str) -> frozenset[bytes]:
     if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in origins):
         raise ValueError("origins such as https://example.org, with commas between them, or *")
     return frozenset(origin.encode() for origin in origins)
+
+
+def _hosts(text: str) -> frozenset[str]:
+    names = [name.strip().lower().removesuffix(".") for name in text.split(",") if name.strip()]
+    if not all(name == "*" or _NAME.fullmatch(name) for name in names):
+        raise ValueError("host names such as jobs.example.org, without a port, with commas between them, or *")
+    return frozenset(names)
 
 
 def _choice(*choices: str) -> Callable[[str], str]:
@@ -165,6 +175,14 @@ SETTINGS: Final = (
         _origins,
         "The origins whose pages browsers let use the API, separated by commas; * is any.",
     ),
+    Setting(
+        "allowed-hosts",
+        "ALLOWED_HOSTS",
+        "",
+        _hosts,
+        "Without an admin key: the names, besides localhost and any without a dot, under which browsers may use the "
+        "server, separated by commas; * is any.",
+    ),
     Setting("dashboard", "DASHBOARD", "on", _choice("on", "off"), "Whether browsers get the dashboard at /."),
     Setting(
         "max-backlog-bytes",
@@ -202,6 +220,8 @@ class Settings:
     limits: Limits
     #: See Cors.
     cors_origins: frozenset[bytes]
+    #: See Hosts.
+    allowed_hosts: frozenset[str]
     #: Whether browsers get a dashboard.
     dashboard: bool
     #: The most queues that callers without the admin key may make.
@@ -225,20 +245,18 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
     """
     values = {setting.option: _value(setting, options.get(setting.option), environment) for setting in SETTINGS}
     database_url = _database_url(options, environment)
-    secret = _secret("SECRET", options.get("secret-file"), environment)
-    if database_url is not None and secret is None:
-        raise BadSetting("SECRET must be set with DATABASE_URL, the same for all servers: there is no key file")
     return Settings(
         db_path=os.path.abspath(values["db-path"]),
         database_url=database_url,
         endpoint=values["listen"] or _endpoint(values["api-host"], values["api-port"]),
-        secret=secret,
+        secret=(_own_secret if database_url is None else _shared_secret)(options, environment),
         secret_origin=_secret_origin(options, environment),
         admin_key=_secret("ADMIN_KEY", options.get("admin-key-file"), environment),
         sync_interval=_INTERVAL_SECONDS if values["durability"] == "interval" else 0,
         max_backlog=values["max-backlog-bytes"],
         defaults=Defaults(keep_minutes=values["job-keep-minutes"], timeout_seconds=values["job-timeout-minutes"] * 60),
         cors_origins=values["cors-origins"],
+        allowed_hosts=values["allowed-hosts"],
         dashboard=values["dashboard"] == "on",
         limits=_limits(values),
         max_queues=values["max-queues"],
@@ -285,6 +303,18 @@ def _database_url(options: Mapping[str, str | None], environment: Mapping[str, s
     if options.get("db-path") is not None or environment.get("DB_PATH"):
         raise BadSetting("DATABASE_URL and DB_PATH are both set; keep only one")
     return os.fsdecode(url).strip()
+
+
+def _own_secret(options: Mapping[str, str | None], environment: Mapping[str, str]) -> bytes | None:
+    return _secret("SECRET", options.get("secret-file"), environment)
+
+
+def _shared_secret(options: Mapping[str, str | None], environment: Mapping[str, str]) -> bytes:
+    """The secret of servers on one PostgreSQL."""
+    secret = _own_secret(options, environment)
+    if secret is None:
+        raise BadSetting("SECRET must be set with DATABASE_URL, the same for all servers: there is no key file")
+    return secret
 
 
 def _secret_origin(options: Mapping[str, str | None], environment: Mapping[str, str]) -> str:

@@ -61,8 +61,8 @@ def plain_head(data: bytes, limit: int) -> Head | None:
     Parse the head at the beginning of the data; None if it is not plain, longer than the limit, or incomplete.
 
     A plain head has a path and HTTP/1.1 in its request line. Each line ends in CRLF and has no other CR or LF and no
-    NUL. Each header name is a token, with a colon right after it. There is at most one Content-Length, of digits only.
-    No other header changes how the body is read.
+    NUL. Each header name is a token, with a colon right after it. There is one Host, and at most one Content-Length, of
+    digits only. No other header changes how the body is read.
     """
     end = data.find(b"\r\n\r\n", 0, limit)
     if end < 0:
@@ -82,6 +82,8 @@ def plain_head(data: bytes, limit: int) -> Head | None:
             headers[name].append(value.strip(b" \t"))
         else:
             headers[name] = [value.strip(b" \t")]
+    if len(headers.get(b"host", ())) != 1:
+        return None
     length = _length(headers.get(b"content-length"))
     return None if length is None else Head(line[1], line[2], headers, len(lines), end + 4, length)
 

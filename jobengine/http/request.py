@@ -45,6 +45,9 @@ _NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 #: The client disconnected before its answer (nginx's number). Only the log and the metrics show it.
 _CLIENT_GONE: Final = 499
+_HOST_COUNT: Final = Problem(
+    HTTPStatus.BAD_REQUEST, "A request must have one Host header; only HTTP/1.0 may leave it out (RFC 9112, 3.2)."
+)
 
 
 def answer(request: "JobRequest", problem: Problem) -> bytes:
@@ -194,6 +197,9 @@ class JobRequest(Request):
         site = self.channel.site
         self.site = site  # type: ignore[assignment]  # as for channel
         self.began = site.reactor.seconds()
+        if not (self._unseen or self._has_its_host()):
+            self._end_with(_HOST_COUNT)
+            return
         if site.begin(self):
             return
         self._fill_headers()
@@ -203,6 +209,11 @@ class JobRequest(Request):
             self._end_with(Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8."))
         else:
             super().process()
+
+    def _has_its_host(self) -> bool:
+        """Whether it has one Host header, or none in HTTP/1.0. Requests that were read in one piece have one."""
+        count = len(self.sent.get(b"host", ()))
+        return count == 1 or (count == 0 and self.clientproto == b"HTTP/1.0")
 
     @property
     def connections(self) -> int:

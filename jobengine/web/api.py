@@ -20,7 +20,7 @@ from ..core import commands as c
 from ..core.errors import DomainError
 from ..core.model import Job
 from ..engine.door import Engine, Unavailable
-from ..http.cors import Cors
+from ..http.browsers import Browsers
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
@@ -114,9 +114,9 @@ class Api:
         self.keys = Keys(self.engine, self.admin_key, Guard(self.clock.seconds))
         self._callers = Callers(self.engine, self.clock.seconds)
 
-    def resource(self, cors: Cors = Cors(), others: Others = no_others) -> Dispatcher:  # noqa: B008  # it never changes
+    def resource(self, browsers: Browsers, others: Others = no_others) -> Dispatcher:
         """The root resource; `others` answers requests that are no calls of the API."""
-        return Dispatcher(self._app, partial(getattr, self), self.check_query, self.failed, cors, others)
+        return Dispatcher(self._app, partial(getattr, self), self.check_query, self.failed, browsers, others)
 
     def check_query(self, call: Call, request: JobRequest) -> None:
         """Raise BadInput if the query of a request is not valid for its call."""

@@ -19,7 +19,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import MethodNotAllowed
 
-from ..http.cors import Cors
+from ..http.browsers import Browsers
 from ..http.request import JobRequest
 from ..wire.calls import CALLS, Call
 from .running import Running
@@ -83,7 +83,7 @@ class Dispatcher(Resource):
         handler: Callable[[str], Handler],
         check_query: Callable[[Call, JobRequest], None],
         failed: Callable[[IRequest, Failure], Any],
-        cors: Cors,
+        browsers: Browsers,
         others: Others,
     ) -> None:
         """
@@ -96,7 +96,7 @@ class Dispatcher(Resource):
         self._klein = app.resource()
         self._check_query = check_query
         self._failed = failed
-        self._cors = cors
+        self._browsers = browsers
         self._others = others
         self._log = Logger()
         self._handlers = {
@@ -111,7 +111,7 @@ class Dispatcher(Resource):
 
     def begin(self, request: JobRequest) -> bool:
         """Start to answer a request to a fixed path, or return False."""
-        if self._cors.origins and self._cors.answers(request):
+        if self._browsers.answers(request):
             return True
         handler = self._handlers.get((request.path, request.method))
         if handler is None:

@@ -217,3 +217,20 @@ def test_the_log_files_are_ten_of_ten_million_bytes_unless_others_are_asked_for(
     for bad in ({"LOG_FILES": "0"}, {"LOG_FILE_BYTES": "0"}, {"LOG_REQUESTS": "some"}):
         with pytest.raises(BadSetting, match=next(iter(bad))):
             read(**bad)
+
+
+def test_hosts_are_named_without_ports_in_any_case() -> None:
+    assert read().allowed_hosts == frozenset()
+    assert read(ALLOWED_HOSTS="*").allowed_hosts == {"*"}
+    assert read(ALLOWED_HOSTS=" Jobs.Example.org., b.example ,").allowed_hosts == {"jobs.example.org", "b.example"}
+    assert read(ALLOWED_HOSTS="10.0.0.1,localhost").allowed_hosts == {"10.0.0.1", "localhost"}
+
+
+@pytest.mark.parametrize(
+    "value", ["https://a.example", "a.example:80", "*.example.org", ".example.org", "a b", "a.example/", "é.example"]
+)
+def test_a_host_that_no_browser_would_name_so_is_refused(value: str) -> None:
+    with pytest.raises(
+        BadSetting, match=r"ALLOWED_HOSTS must be host names such as jobs\.example\.org, without a port"
+    ):
+        read(ALLOWED_HOSTS=value)

@@ -33,7 +33,7 @@ class _Transport(StringTransportWithDisconnection):
 
 def request(method: str, target: str, *headers: str, body: bytes = b"", version: str = "HTTP/1.1") -> bytes:
     """A request as bytes, with a Content-Length if there is a body."""
-    lines = [f"{method} {target} {version}", "Host: jobengine.test", *headers]
+    lines = [f"{method} {target} {version}", "Host: jobengine", *headers]
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body

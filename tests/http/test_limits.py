@@ -202,7 +202,7 @@ def test_the_second_request_on_a_connection_has_its_own_ten_seconds(server: Memo
 
 
 def test_a_request_that_begins_with_the_end_of_a_slow_one_has_its_own_ten_seconds(server: MemoryServer) -> None:
-    connection = Connection(server).send(b"GET /te").wait(8).send(b"st HTTP/1.1\r\n\r\nGET /te")
+    connection = Connection(server).send(b"GET /te").wait(8).send(b"st HTTP/1.1\r\nHost: x\r\n\r\nGET /te")
     assert [answer.status for answer in connection.wait(9.9).answers] == [200]
     assert [answer.status for answer in connection.wait(0.2).answers] == [200, 408]
 

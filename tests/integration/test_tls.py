@@ -70,7 +70,7 @@ _KEYED = b"X-Access-Key: wrong\r\nContent-Type: application/json\r\n"
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (b"GET /test HTTP/1.1\r\nConnection: close\r\n\r\n", 200),
+        (b"GET /test HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
         (b"nonsense\r\n\r\n", 400),
         (b"GET /test HTTP/1.1\r\nX: " + b"x" * 10_000 + b"\r\n\r\n", 431),
         (b"PUT /api/v1/job HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 100_000, 413),

@@ -204,6 +204,22 @@ OF_REQUESTS: Final = (
         ("tests/http/test_long_bodies.py::test_a_long_body_with_a_wrong_key_is_refused_before_any_of_it_is_read",),
     ),
     Mutant(
+        "host-name",
+        "that a browser is not answered under a name that a stranger may have chosen",
+        "jobengine/http/hosts.py",
+        "        return None if self._is_known(host) else _refusal(host)\n",
+        "        return None\n",
+        ("tests/http/test_hosts.py::test_a_browser_under_any_other_name_is_refused_with_what_to_set",),
+    ),
+    Mutant(
+        "one-host",
+        "that a request with two Hosts is refused, which a proxy and the server could read differently",
+        _REQUEST,
+        '        return count == 1 or (count == 0 and self.clientproto == b"HTTP/1.0")\n',
+        "        return count >= 0\n",
+        ("tests/http/test_hosts.py::test_a_request_has_one_host_which_only_http_1_0_may_leave_out",),
+    ),
+    Mutant(
         "throttle",
         "that an address which tries many keys is told to wait",
         "jobengine/web/throttle.py",

@@ -14,7 +14,11 @@ from tests.schema import operations, resolve, schema
 from tests.web.asking import make_queue
 
 #: The headers that every call accepts.
-FOR_ALL = {"X-Access-Key", "X-Admin-Key", "Authorization", "Content-Type", "Content-Encoding", "X-Request-Id"}
+FOR_ALL = {"X-Access-Key", "X-Admin-Key", "Authorization", "Content-Type", "Content-Encoding", "X-Request-Id"} | {
+    "Host",
+    "Origin",
+    "Sec-Fetch-Site",
+}
 
 
 def _references(node: Any) -> Iterator[str]:
