@@ -133,6 +133,8 @@ class Attempt(Answer):
     outcome = Field[str]("outcome")
     #: What went wrong.
     error = Field[str | None]("error")
+    #: The number of releases in a row, which are one entry; 1 for any other outcome.
+    times = Field[int]("times", default=1)
 
 
 def _attempts(history: list[Any]) -> tuple[Attempt, ...]:
@@ -206,6 +208,8 @@ class Job(Answer):
     error = Field[str | None]("error")
     #: Whether it should stop.
     cancel_requested = Field[bool]("cancel_requested", default=False)
+    #: Whether it failed because it was cancelled.
+    cancelled = Field[bool]("cancelled", default=False)
     #: The last attempts that have ended, oldest first.
     history = Field[tuple[Attempt, ...]]("history", _attempts, ())
     #: The JSON object that it was added with, unchanged.

@@ -64,7 +64,7 @@ _read_line: Final = Decoder(list[Any]).decode
 
 #: The newest version of the records of queues, and of those of jobs.
 _QUEUE: Final = 4
-_JOB: Final = 3
+_JOB: Final = 4
 #: About how many bytes a past attempt takes in a record, without its worker and its error.
 _ATTEMPT_BYTES: Final = 50
 #: The kinds that have other versions as well.
@@ -104,6 +104,17 @@ class SpecExtras(Extras):
     context: Context = NO_CONTEXT
 
 
+class AttemptFields(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An attempt; records up to version 3 have no `times`."""
+
+    worker: str | None
+    started: Count
+    ended: Count
+    outcome: str
+    error: str | None
+    times: Annotated[int, Meta(ge=1)] = 1
+
+
 class NotesExtras(Extras):
     """The rare fields of Notes."""
 
@@ -111,7 +122,9 @@ class NotesExtras(Extras):
     error: str | None = None
     cancel_requested: bool = False
     result: str | UnsetType = UNSET
-    history: list[tuple[str | None, Count, Count, str, str | None]] | UnsetType = UNSET
+    history: list[AttemptFields] | UnsetType = UNSET
+    retrying: bool = False
+    cancelled: bool = False
 
 
 class StandingExtras(Extras):
@@ -144,12 +157,16 @@ def _queue_line(kind: str, queue: Queue) -> bytes:
 def _notes(notes: Notes) -> NotesExtras | UnsetType:
     if notes == NO_NOTES:
         return UNSET
+    # As tuples, which are encoded as AttemptFields are and take less time to make.
+    history: Any = [(a.worker, a.started, a.ended, a.outcome, a.error, a.times) for a in notes.history]
     return NotesExtras(
         notes.progress,
         notes.error,
         notes.cancel_requested,
         UNSET if notes.result is None else notes.result.decode(),
-        [(a.worker, a.started, a.ended, a.outcome, a.error) for a in notes.history] or UNSET,
+        history or UNSET,
+        notes.retrying,
+        notes.cancelled,
     )
 
 
@@ -287,8 +304,10 @@ def _read_notes(written: dict[str, Any] | None) -> Notes:
         return NO_NOTES
     result = written.pop("result", None)
     history = [
-        Attempt(worker=worker, started=started, ended=ended, outcome=outcome, error=error)
-        for worker, started, ended, outcome, error in written.pop("history", ())
+        Attempt(
+            worker=worker, started=started, ended=ended, outcome=outcome, error=error, times=times[0] if times else 1
+        )
+        for worker, started, ended, outcome, error, *times in written.pop("history", ())
     ]
     return Notes(result=None if result is None else result.encode(), history=tuple(history), **written)
 
@@ -364,7 +383,7 @@ def _read_job_changed(written: list[Any], _content: bytes) -> JobChanged:
     return JobChanged(queue, uid, _read_standing(standing))
 
 
-# Version 3 of job records only added optional fields, so those of version 2 are read in the same way.
+# Versions 3 and 4 of job records only added optional fields, so those of version 2 are read in the same way.
 _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("clock-set", 1): lambda written, _: ClockSet(*written),
     ("queue-created", 1): lambda written, _: QueueCreated(_read_queue([*written, {}])),
@@ -378,9 +397,11 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("job-added", 1): _read_job_added_1,
     ("job-added", 2): _read_job_added,
     ("job-added", 3): _read_job_added,
+    ("job-added", 4): _read_job_added,
     ("job-changed", 1): lambda written, _: _read_job_changed([*written[:2], *_standing_1(*written[2:])], b""),
     ("job-changed", 2): _read_job_changed,
     ("job-changed", 3): _read_job_changed,
+    ("job-changed", 4): _read_job_changed,
     ("job-removed", 1): lambda written, _: JobRemoved(*written),
 }
 

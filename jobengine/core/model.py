@@ -161,18 +161,20 @@ class Spec(Value, frozen=True, kw_only=True):
 
 
 class Attempt(Value, frozen=True, kw_only=True):
-    """A past attempt: one time that the job was in progress."""
+    """A past attempt: one time that the job was in progress. Consecutive releases are one."""
 
-    #: The name the worker gave, if any.
+    #: The name the worker gave, if any; of several releases, the last worker's.
     worker: str | None
-    #: When it was claimed.
+    #: When it was claimed; of several releases, when first.
     started: int
-    #: When it ended.
+    #: When it ended; of several releases, when last.
     ended: int
     #: "complete", "failed", "timeout" or "released".
     outcome: str
     #: What the worker said went wrong, if anything.
     error: str | None = None
+    #: The number of releases; 1 for any other outcome.
+    times: int = 1
 
 
 class Notes(Value, frozen=True, kw_only=True):
@@ -188,6 +190,10 @@ class Notes(Value, frozen=True, kw_only=True):
     cancel_requested: bool = False
     #: The last attempts that have ended, oldest first; at most HISTORY_LENGTH.
     history: tuple[Attempt, ...] = ()
+    #: The last attempt that was not released failed or timed out, and the job is tried again.
+    retrying: bool = False
+    #: The job failed because it was cancelled.
+    cancelled: bool = False
 
 
 #: For a job of which nothing was reported.
@@ -245,6 +251,17 @@ class Job(Value, frozen=True):
         """Whether it can be claimed."""
         standing = self.standing
         return standing.state is QUEUED and not standing.ready_at and not standing.not_before
+
+    @property
+    def retrying(self) -> bool:
+        """Whether it is queued again after an attempt that failed or timed out."""
+        standing = self.standing
+        return standing.state is QUEUED and standing.notes.retrying
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it failed because it was cancelled."""
+        return self.standing.notes.cancelled
 
     @property
     def lease_expires(self) -> int | None:

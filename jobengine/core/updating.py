@@ -17,6 +17,7 @@ from .model import (
     SECOND,
     Attempt,
     Job,
+    Notes,
     Queue,
     Spec,
     Standing,
@@ -29,6 +30,8 @@ __all__ = ["retry_delay", "timed_out", "update"]
 _CANCELLED: Final = "cancelled"
 #: The error of a job whose lease ran out.
 _TIMED_OUT: Final = "timed out"
+#: The outcome of an attempt that was given back.
+_RELEASED: Final = "released"
 #: The changes of an update that leaves the fixed half alone.
 _NOT_ASKED: Final = (None, None, None, None)
 
@@ -125,6 +128,8 @@ def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
     notes = standing.notes
     history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
     notes = replace(notes, error=changes.error, cancel_requested=False, history=history)
+    if notes.retrying or notes.cancelled:
+        notes = _restarted(notes)
     return replace(standing, state=COMPLETE, updated=now, shift=0, ready_at=0, not_before=0, notes=notes)
 
 
@@ -162,11 +167,15 @@ def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing
     """
     standing, notes = job.standing, replace(job.standing.notes, cancel_requested=False)
     if standing.state is State.INPROGRESS:
-        notes = replace(notes, history=_remembered(standing, now, "released", None))
+        notes = replace(notes, history=_remembered(standing, now, _RELEASED, None))
         if standing.notes.cancel_requested:
-            notes = replace(notes, error=_CANCELLED)
+            notes = replace(notes, error=_CANCELLED, retrying=False, cancelled=True)
             return replace(standing, state=State.FAILED, updated=now, lease=None, shift=0, notes=notes)
-    attempts = 0 if standing.state in FINISHED else standing.attempts - by_holder
+    if standing.state in FINISHED:
+        attempts, notes = 0, _restarted(notes)
+    else:
+        # `retrying` stays as it is: a release tells nothing new about the job.
+        attempts = standing.attempts - by_holder
     return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, notes=notes)
 
 
@@ -176,21 +185,26 @@ def _held(job: Job, now: int) -> Standing:
     if standing.state is State.INPROGRESS:
         return replace(standing, updated=now, shift=0)
     attempts = standing.attempts + 1
-    return Standing(state=State.INPROGRESS, updated=now, attempts=attempts, claimed=now, notes=standing.notes)
+    notes = _restarted(standing.notes) if standing.state in FINISHED else standing.notes
+    return Standing(state=State.INPROGRESS, updated=now, attempts=attempts, claimed=now, notes=notes)
 
 
 def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool) -> Standing:
     spec, standing = job.spec, job.standing
     if standing.state is not State.INPROGRESS:
-        return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0)
+        notes = replace(standing.notes, retrying=False) if standing.notes.retrying else standing.notes
+        return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0, notes=notes)
     cancelled = standing.notes.cancel_requested
+    retrying = retry and standing.attempts < spec.max_attempts and not cancelled
     notes = replace(
         standing.notes,
         history=_remembered(standing, now, outcome, error),
         error=error if error is not None else standing.notes.error,
         cancel_requested=False,
+        retrying=retrying,
+        cancelled=cancelled,
     )
-    if retry and standing.attempts < spec.max_attempts and not cancelled:
+    if retrying:
         delay = retry_delay(spec, standing.attempts)
         ready_at = now + delay if delay else 0
         return Standing(state=State.QUEUED, updated=now, attempts=standing.attempts, ready_at=ready_at, notes=notes)
@@ -202,7 +216,7 @@ def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool)
 def _cancelled(job: Job, now: int) -> Standing:
     standing = job.standing
     if standing.state is State.QUEUED:
-        notes = replace(standing.notes, error=_CANCELLED)
+        notes = replace(standing.notes, error=_CANCELLED, retrying=False, cancelled=True)
         return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0, notes=notes)
     if standing.state is State.INPROGRESS:
         # This update is not the worker's: the lease must end when it would have ended.
@@ -211,6 +225,16 @@ def _cancelled(job: Job, now: int) -> Standing:
     return standing
 
 
+def _restarted(notes: Notes) -> Notes:
+    """The notes of a finished job that a client changes: its end does not count any more."""
+    return replace(notes, retrying=False, cancelled=False) if notes.retrying or notes.cancelled else notes
+
+
 def _remembered(standing: Standing, now: int, outcome: str, error: str | None) -> tuple[Attempt, ...]:
+    """The history with the attempt that ends now; releases in a row are one entry, so that they displace no failure."""
+    history = standing.notes.history
+    if outcome == _RELEASED and history and history[-1].outcome == _RELEASED:
+        latest = replace(history[-1], worker=standing.worker, ended=now, times=history[-1].times + 1)
+        return (*history[:-1], latest)
     attempt = Attempt(worker=standing.worker, started=standing.claimed, ended=now, outcome=outcome, error=error)
-    return (*standing.notes.history, attempt)[-HISTORY_LENGTH:]
+    return (*history, attempt)[-HISTORY_LENGTH:]

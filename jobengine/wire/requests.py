@@ -116,6 +116,7 @@ class _NewJob(_Fields, frozen=True, kw_only=True):
     result: Ignored = _NOTHING
     error: Ignored = _NOTHING
     cancel_requested: Ignored = _NOTHING
+    cancelled: Ignored = _NOTHING
     history: Ignored = _NOTHING
     queue_name: Ignored = _NOTHING
 

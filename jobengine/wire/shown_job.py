@@ -38,6 +38,7 @@ class ShownAttempt(Value, frozen=True, omit_defaults=True):
     outcome: str
     worker: str | None = None
     error: str | None = None
+    times: int = 1
 
 
 class ShownJob(Value, frozen=True, omit_defaults=True):
@@ -69,6 +70,7 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     cancel_requested: Annotated[
         bool | None, From("notes.cancel_requested if standing.state is INPROGRESS else None")
     ] = None
+    cancelled: Annotated[bool, From("notes.cancelled")] = False
     history: Annotated[
         tuple[ShownAttempt, ...], From("tuple([attempt(one) for one in notes.history]) if notes.history else ()")
     ] = ()
@@ -82,14 +84,15 @@ def not_before_of(standing: Standing) -> int:
 
 
 def _attempt(attempt: Attempt) -> ShownAttempt:
-    return ShownAttempt(attempt.started // 1000, attempt.ended // 1000, attempt.outcome, attempt.worker, attempt.error)
+    started, ended = attempt.started // 1000, attempt.ended // 1000
+    return ShownAttempt(started, ended, attempt.outcome, attempt.worker, attempt.error, attempt.times)
 
 
 def _maker() -> Callable[..., ShownJob]:
     """
     Compile the function that makes a ShownJob from the expressions in it.
 
-    It passes 27 values by position, which takes 0.15 us in place of 0.9 by name; being generated, it can't mix them up.
+    It passes 28 values by position, which takes 0.15 us in place of 0.9 by name; being generated, it can't mix them up.
     """
     types = get_type_hints(ShownJob, include_extras=True)
     given = ", ".join(types[name].__metadata__[0].expression for name in ShownJob.__struct_fields__)

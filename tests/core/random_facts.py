@@ -33,7 +33,12 @@ _STANDINGS = st.builds(
     shift=st.sampled_from([0, 0, -MINUTE, MINUTE]),
     ready_at=st.sampled_from([0, 0, NOW + MINUTE, NOW + 3 * MINUTE]),
     not_before=st.sampled_from([0, 0, NOW + 2 * MINUTE]),
-    notes=st.builds(Notes, error=st.sampled_from([None, "e"])),
+    notes=st.builds(
+        Notes,
+        error=st.sampled_from([None, "e"]),
+        retrying=st.booleans(),
+        cancelled=st.sampled_from([False, False, True]),
+    ),
 )
 
 
@@ -96,6 +101,7 @@ _ATTEMPTS = st.builds(
     ended=_INT,
     outcome=st.sampled_from(["failed", "timeout"]),
     error=_MAYBE_TEXT,
+    times=st.integers(1, 3),
 )
 _ANY_NOTES = st.builds(
     Notes,
@@ -104,6 +110,8 @@ _ANY_NOTES = st.builds(
     error=_MAYBE_TEXT,
     cancel_requested=st.booleans(),
     history=st.lists(_ATTEMPTS, max_size=3).map(tuple),
+    retrying=st.booleans(),
+    cancelled=st.booleans(),
 )
 any_standings = st.builds(
     Standing,

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobengine.core.commands import ReturnClaims
 from jobengine.core.model import DAY, HISTORY_LENGTH, Attempt, Job, State
 from jobengine.core.updating import retry_delay
-from tests.core.worlds import NOW, World, picture
+from tests.core.worlds import KEY, NOW, World, picture
 
 
 def fail(world: World, **more: Any) -> Job:
@@ -136,6 +137,68 @@ def test_a_complete_job_shows_no_error_of_earlier_attempts(world: World) -> None
     assert world.update(uid, State.COMPLETE).standing.notes.error is None
 
 
+def test_releases_in_a_row_are_one_entry_from_the_first_start_to_the_last_end(world: World) -> None:
+    uid = world.add(max_attempts=3).spec.uid
+    fail(world, error="e")
+    started = world.now
+    for number in range(HISTORY_LENGTH + 5):
+        job = world.hold(worker=f"w{number}")
+        world.now += 10
+        world.update(uid, State.QUEUED, lease=job.standing.lease)
+    failure, releases = world.read(uid).standing.notes.history
+    assert failure.error == "e"
+    times = HISTORY_LENGTH + 5
+    assert releases == Attempt(
+        worker=f"w{times - 1}", started=started, ended=world.now, outcome="released", times=times
+    )
+    fail(world)
+    world.hold()
+    released = world.update(uid, State.QUEUED)
+    assert [(one.outcome, one.times) for one in released.standing.notes.history] == [
+        ("failed", 1),
+        ("released", times),
+        ("failed", 1),
+        ("released", 1),
+    ]
+
+
+# Retrying
+
+
+def test_a_job_is_retrying_while_it_is_queued_again_after_a_failed_attempt(world: World) -> None:
+    uid = world.add(max_attempts=3, timeout_seconds=5).spec.uid
+    assert not world.read(uid).retrying
+    assert fail(world).retrying
+    assert not world.hold().retrying
+    world.now += 5_000
+    assert world.read(uid).retrying
+    assert not fail(world).retrying
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_release_leaves_retrying_as_the_last_other_attempt_made_it(world: World, failed: bool) -> None:
+    uid = world.add(max_attempts=3).spec.uid
+    if failed:
+        fail(world)
+    for lease in (True, False, True):
+        job = world.hold()
+        released = world.update(uid, State.QUEUED, lease=job.standing.lease if lease else None)
+        assert released.retrying == failed
+    job = world.hold()
+    world.ask(ReturnClaims(queue="q", access_key=KEY, claims=((uid, job.standing.lease or ""),)))
+    assert world.read(uid).retrying == failed
+
+
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
+def test_a_finished_job_that_is_queued_again_starts_over_and_is_not_retrying(world: World, state: State) -> None:
+    uid = world.add(max_attempts=3).spec.uid
+    fail(world)
+    world.update(uid, state)
+    assert not world.update(uid, State.QUEUED).retrying
+    world.hold()
+    assert not world.update(uid, State.QUEUED).retrying
+
+
 # Moves
 
 
@@ -209,6 +272,7 @@ def test_a_queued_job_that_is_cancelled_has_failed(world: World) -> None:
     uid = world.add(max_attempts=3, delay_seconds=9).spec.uid
     job = world.update(uid, cancel=True)
     assert (job.state, job.standing.notes.error, job.standing.ready_at) == (State.FAILED, "cancelled", 0)
+    assert job.cancelled
 
 
 def test_one_in_progress_is_marked_and_its_lease_ends_when_it_would_have(world: World) -> None:
@@ -235,8 +299,36 @@ def test_a_job_whose_end_was_asked_for_is_not_tried_again(world: World, how: str
         world.update(uid, State.FAILED if how == "failed" else State.QUEUED)
     job = world.read(uid)
     assert (job.state, job.standing.notes.cancel_requested, outcomes(job)) == (State.FAILED, False, [how])
+    assert job.cancelled
     again = world.update(uid, State.QUEUED)
     assert (again.standing.attempts, outcomes(again)) == (0, [how])
+    assert not again.cancelled
+    assert not again.retrying
+
+
+def test_a_job_that_completes_after_its_end_was_asked_for_is_complete(world: World) -> None:
+    uid = world.add().spec.uid
+    world.hold()
+    world.update(uid, cancel=True)
+    assert not world.update(uid, State.COMPLETE).cancelled
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.INPROGRESS, State.COMPLETE])
+def test_a_cancelled_job_that_is_changed_is_cancelled_no_more(world: World, state: State) -> None:
+    uid = world.add(max_attempts=2).spec.uid
+    fail(world)
+    assert not world.read(uid).cancelled
+    assert world.update(uid, cancel=True).cancelled
+    assert world.update(uid, State.FAILED).cancelled
+    assert not world.update(uid, state).cancelled
+    failed = world.update(uid, State.FAILED, retry=False)
+    assert not failed.cancelled
+    assert not failed.retrying
+
+
+def test_a_job_that_fails_by_itself_is_not_cancelled(world: World) -> None:
+    world.add()
+    assert not fail(world, error="cancelled").cancelled
 
 
 @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])

@@ -22,6 +22,7 @@ SHOWN = """
     max_queues old_key_seconds older_than updated_before sort
     require_lease results retry retry_delay_seconds role scan shift spec standing started state tag tags text
     timeout_minutes timeout_seconds timeout_time traceparent uid uids unique_key update updated updates wait worker
+    cancelled retrying times
 """
 
 

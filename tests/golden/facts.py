@@ -35,6 +35,7 @@ __all__ = [
     "COMMITS",
     "COMMITS_2",
     "COMMITS_3",
+    "COMMITS_4",
     "FULL_JOB",
     "FULL_QUEUE",
     "FULL_QUEUE_2",
@@ -48,6 +49,7 @@ __all__ = [
     "SLICES",
     "SLICES_2",
     "SLICES_3",
+    "SLICES_4",
     "job",
 ]
 
@@ -110,8 +112,10 @@ FULL_STANDING = Standing(
         cancel_requested=True,
         history=(
             Attempt(worker=None, started=CREATED + 10, ended=CREATED + 20, outcome="timeout", error="timed out"),
-            Attempt(worker="w", started=CREATED + 30, ended=CREATED + 35, outcome="released"),
+            Attempt(worker="w", started=CREATED + 30, ended=CREATED + 35, outcome="released", times=3),
         ),
+        retrying=True,
+        cancelled=True,
     ),
 )
 FULL_JOB = Job(
@@ -130,8 +134,18 @@ FULL_JOB = Job(
     FULL_STANDING,
 )
 
-#: The same as version 2 knew them.
-FULL_STANDING_2 = replace(FULL_STANDING, not_before=0)
+#: The same as versions 3 and 2 knew them.
+FULL_STANDING_3 = replace(
+    FULL_STANDING,
+    notes=replace(
+        FULL_STANDING.notes,
+        history=tuple(replace(one, times=1) for one in FULL_STANDING.notes.history),
+        retrying=False,
+        cancelled=False,
+    ),
+)
+FULL_JOB_3 = Job(FULL_JOB.spec, FULL_STANDING_3)
+FULL_STANDING_2 = replace(FULL_STANDING_3, not_before=0)
 FULL_JOB_2 = Job(replace(FULL_JOB.spec, context=NO_CONTEXT), FULL_STANDING_2)
 
 #: By file: a record of each kind and version that is not written any more.
@@ -153,6 +167,10 @@ OLDER: dict[str, Fact] = {
     "job-added-2-full.record": JobAdded("mail", FULL_JOB_2),
     "job-changed-2.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
     "job-changed-2-full.record": JobChanged("mail", uid(8), FULL_STANDING_2),
+    "job-added-3.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
+    "job-added-3-full.record": JobAdded("mail", FULL_JOB_3),
+    "job-changed-3.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-3-full.record": JobChanged("mail", uid(8), FULL_STANDING_3),
 }
 
 #: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
@@ -163,10 +181,10 @@ RECORDS: dict[str, Fact] = {
     "queue-changed-4.record": QueueChanged(OTHER),
     "queue-changed-4-full.record": QueueChanged(FULL_QUEUE),
     "queue-deleted-1.record": QueueDeleted('Grüße "七"\n'),
-    "job-added-3.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
-    "job-added-3-full.record": JobAdded("mail", FULL_JOB),
-    "job-changed-3.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
-    "job-changed-3-full.record": JobChanged("mail", uid(8), FULL_STANDING),
+    "job-added-4.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
+    "job-added-4-full.record": JobAdded("mail", FULL_JOB),
+    "job-changed-4.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-4-full.record": JobChanged("mail", uid(8), FULL_STANDING),
     "job-removed-1.record": JobRemoved("mail", uid(7)),
 }
 
@@ -202,7 +220,7 @@ COMMITS_2: list[list[Fact]] = [
 SLICES_3 = SLICES_2
 COMMITS_3: list[list[Fact]] = [
     COMMITS_2[0],
-    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    [JobChanged("mail", uid(1), FULL_STANDING_3), JobAdded("mail", FULL_JOB_3)],
     [ClockSet(3_600_000)],
     COMMITS_2[2],
     [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE_3)],
@@ -210,9 +228,17 @@ COMMITS_3: list[list[Fact]] = [
 ]
 
 #: The same of the fourth one, in which the records of queues are of version 4.
-SLICES = SLICES_3
-COMMITS: list[list[Fact]] = [
+SLICES_4 = SLICES_3
+COMMITS_4: list[list[Fact]] = [
     *COMMITS_3[:4],
     [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
     COMMITS_3[5],
+]
+
+#: The same of the fifth one, in which the records of jobs are of version 4.
+SLICES = SLICES_4
+COMMITS: list[list[Fact]] = [
+    COMMITS_4[0],
+    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    *COMMITS_4[2:],
 ]

@@ -20,6 +20,7 @@ from tests.golden.facts import (
     COMMITS,
     COMMITS_2,
     COMMITS_3,
+    COMMITS_4,
     FULL_JOB,
     FULL_QUEUE,
     FULL_QUEUE_2,
@@ -33,6 +34,7 @@ from tests.golden.facts import (
     SLICES,
     SLICES_2,
     SLICES_3,
+    SLICES_4,
 )
 from tests.storage.files_of_commits import opened
 
@@ -42,7 +44,8 @@ DATABASES = {
     "format-1.0.db": [*OLD_SLICES, *OLD_COMMITS],
     "format-1.0-records-2.db": [*SLICES_2, *COMMITS_2],
     "format-1.0-records-3.db": [*SLICES_3, *COMMITS_3],
-    "format-1.0-records-4.db": [*SLICES, *COMMITS],
+    "format-1.0-records-4.db": [*SLICES_4, *COMMITS_4],
+    "format-1.0-records-5.db": [*SLICES, *COMMITS],
 }
 #: Their jobs in execution order: uid's last digit, priority, state, attempts, updated, timeout_time.
 EXPECTED = {
@@ -58,12 +61,14 @@ EXPECTED = {
         (3, -1, State.FAILED, 1, 1_700_000_000_153, 4_000_000_000),
     ],
 }
-EXPECTED["format-1.0-records-4.db"] = EXPECTED["format-1.0-records-3.db"] = EXPECTED["format-1.0-records-2.db"]
+for number in (3, 4, 5):
+    EXPECTED[f"format-1.0-records-{number}.db"] = EXPECTED["format-1.0-records-2.db"]
 QUEUES = {
     "format-1.0.db": MAIL,
     "format-1.0-records-2.db": FULL_QUEUE_2,
     "format-1.0-records-3.db": FULL_QUEUE_3,
     "format-1.0-records-4.db": FULL_QUEUE,
+    "format-1.0-records-5.db": FULL_QUEUE,
 }
 ALL_RECORDS = {**OLDER, **RECORDS}
 
@@ -208,10 +213,10 @@ def test_a_record_of_an_unknown_kind_or_version_is_not_guessed_at(record: bytes)
 def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "db"
     journal, _ = opened(path)
-    journal.append([encode(RECORDS["queue-created-4.record"]), b'["job-added",4,"mail",{}]'])
+    journal.append([encode(RECORDS["queue-created-4.record"]), b'["job-added",5,"mail",{}]'])
     journal.close(orderly=False)
     before, clock = path.read_bytes(), new_clock()
-    with pytest.raises(NewerFormat, match="'job-added' of version 4"):
+    with pytest.raises(NewerFormat, match="'job-added' of version 5"):
         start(make_engine(path, clock), lambda: clock.advance(0))
     assert path.read_bytes() == before
 

@@ -240,12 +240,15 @@ class ApiDriver:
             "progress": job["progress"],
             "error": job["error"],
             "cancel_requested": job["cancel"] if job["state"] == "inprogress" else None,
+            "cancelled": job["cancelled"] or None,
             "history": [self._attempt(*one) for one in job["history"]] or None,
         }
         said = {} if job["result"] is None else {"result": json.loads(job["result"])}
         return without_nothing(value) | said
 
-    def _attempt(self, worker: str | None, started: int, ended: int, outcome: str, error: str | None) -> Any:
+    def _attempt(
+        self, worker: str | None, started: int, ended: int, outcome: str, error: str | None, times: int
+    ) -> Any:
         return without_nothing(
             {
                 "worker": worker,
@@ -253,5 +256,6 @@ class ApiDriver:
                 "ended": ended // 1000,
                 "outcome": outcome,
                 "error": error,
+                "times": times if times > 1 else None,
             }
         )

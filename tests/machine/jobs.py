@@ -66,7 +66,10 @@ class Job:
     result: bytes | None = None
     error: str | None = None
     cancel: bool = False
-    history: list[tuple[str | None, int, int, str, str | None]] = field(factory=list)
+    #: Whether it was cancelled, and whether its last attempt that was not released failed.
+    cancelled: bool = False
+    retrying: bool = False
+    history: list[tuple[str | None, int, int, str, str | None, int]] = field(factory=list)
 
 
 def shown(job: Job, ahead: int) -> dict[str, Any]:
@@ -95,9 +98,10 @@ def shown(job: Job, ahead: int) -> dict[str, Any]:
         "result": job.result,
         "error": job.error,
         "cancel": job.cancel,
+        "cancelled": job.cancelled,
         "history": [
-            (worker, started + ahead, ended + ahead, outcome, error)
-            for worker, started, ended, outcome, error in job.history
+            (worker, started + ahead, ended + ahead, outcome, error, times)
+            for worker, started, ended, outcome, error, times in job.history
         ],
     }
 
@@ -163,6 +167,7 @@ class Lives:
                 self._remember(job, "complete", None)
             job.updated, job.ready_at, job.not_before = self.now, 0, 0
             job.error, job.cancel = changes.get("error"), False
+            job.retrying = job.cancelled = False
             self._finish(job, "complete")
         else:
             self._fail(job, "failed", changes.get("error"), retry=changes.get("retry", True))
@@ -174,12 +179,15 @@ class Lives:
             self._remember(job, "released", None)
             if job.cancel:
                 job.updated, job.lease, job.error, job.cancel = self.now, None, "cancelled", False
+                job.retrying, job.cancelled = False, True
                 self._finish(job, "failed")
                 return
         job.attempts = 0 if job.state in FINISHED else job.attempts - given_back
+        self._restart(job)
         self._queue_again(job, ready_at)
 
     def _hold(self, job: Job) -> None:
+        self._restart(job)
         if job.state != "inprogress":
             job.attempts, job.claimed = job.attempts + 1, self.now
             job.lease, job.leased, job.worker, job.ready_at, job.not_before = None, False, None, 0, 0
@@ -187,14 +195,16 @@ class Lives:
 
     def _fail(self, job: Job, outcome: str, error: str | None, *, retry: bool) -> None:
         if job.state != "inprogress":
-            job.updated, job.ready_at, job.not_before = self.now, 0, 0
+            job.updated, job.ready_at, job.not_before, job.retrying = self.now, 0, 0, False
             self._finish(job, "failed")
             return
         self.counted[outcome] += 1
         self._remember(job, outcome, error)
         job.error = job.error if error is None else error
         cancelled, job.cancel = job.cancel, False
-        if retry and job.attempts < job.max_attempts and not cancelled:
+        job.cancelled = cancelled
+        job.retrying = retry and job.attempts < job.max_attempts and not cancelled
+        if job.retrying:
             self.counted["tried again"] += 1
             delay = min(job.retry_delay * 1000 * 2 ** (job.attempts - 1), DAY)
             self._queue_again(job, self.now + delay if delay else 0)
@@ -206,6 +216,7 @@ class Lives:
     def _cancel(self, job: Job) -> None:
         if job.state == "queued":
             job.updated, job.ready_at, job.not_before, job.error = self.now, 0, 0, "cancelled"
+            job.retrying, job.cancelled = False, True
             self._finish(job, "failed")
         elif job.state == "inprogress":
             self.counted["cancelled"] += 1
@@ -215,5 +226,14 @@ class Lives:
         job.state, job.updated, job.ready_at, job.not_before = "queued", self.now, ready_at, 0
         job.claimed, job.lease, job.leased, job.worker, job.cancel = 0, None, False, None, False
 
+    def _restart(self, job: Job) -> None:
+        if job.state in FINISHED:
+            job.retrying = job.cancelled = False
+
     def _remember(self, job: Job, outcome: str, error: str | None) -> None:
-        job.history = [*job.history, (job.worker, job.claimed, self.now, outcome, error)][-20:]
+        before, started, times = job.history, job.claimed, 1
+        if outcome == "released" and before and before[-1][3] == "released":
+            started, times = before[-1][1], before[-1][5] + 1
+            self.counted["released again"] += 1
+            before = before[:-1]
+        job.history = [*before, (job.worker, started, self.now, outcome, error, times)][-20:]

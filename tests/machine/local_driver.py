@@ -85,7 +85,8 @@ def seen(job: m.Job) -> dict[str, Any]:
         "result": notes.result,
         "error": notes.error,
         "cancel": notes.cancel_requested,
-        "history": [(one.worker, one.started, one.ended, one.outcome, one.error) for one in notes.history],
+        "cancelled": job.cancelled,
+        "history": [(one.worker, one.started, one.ended, one.outcome, one.error, one.times) for one in notes.history],
     }
 
 

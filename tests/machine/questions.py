@@ -93,6 +93,7 @@ def _goes_together(asked: Any) -> bool:
 _NOTHING: dict[str, st.SearchStrategy[Any]] = {}
 CHANGES = st.one_of(
     st.fixed_dictionaries({"state": _STATES}),
+    st.just({"state": "queued"}),
     st.fixed_dictionaries({"state": _STATES}, optional=_FIELDS).filter(_goes_together),
     st.fixed_dictionaries({"state": st.just("failed"), "retry": st.booleans()}, optional=_FIELDS),
     st.just({"cancel": True}),

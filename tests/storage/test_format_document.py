@@ -86,7 +86,7 @@ def apply(state: State, record: bytes) -> None:
 
 def in_version_2(kind: str, version: int, fields: list[Any]) -> list[Any]:
     """The fields as the newest version of the kind has them."""
-    newest = {"queue-created": 4, "queue-changed": 4, "job-added": 3, "job-changed": 3}.get(kind, 1)
+    newest = {"queue-created": 4, "queue-changed": 4, "job-added": 4, "job-changed": 4}.get(kind, 1)
     assert version in range(1, newest + 1)
     if version > 1 or newest == 1:
         return fields

@@ -46,9 +46,10 @@ _SHOWN: Final = {
     "result": {"sum": 1.5, "text": "Grüße"},
     "error": "no\nroom",
     "cancel_requested": True,
+    "cancelled": True,
     "history": [
         {"started": 1_700_000_000, "ended": 1_700_000_000, "outcome": "timeout", "error": "timed out"},
-        {"started": 1_700_000_000, "ended": 1_700_000_000, "outcome": "released", "worker": "w"},
+        {"started": 1_700_000_000, "ended": 1_700_000_000, "outcome": "released", "worker": "w", "times": 3},
     ],
     "lease": "00000000-0000-0000-0000-0000000000c1",
     "queue_name": "mail",
