@@ -17,10 +17,10 @@ from jobengine.client import BadRequest, Conflict, Job, JobEngineError, Queue
 from .command import command
 from .failures import Exit, Failed, exit_of
 from .file_of_jobs import LONGEST_BATCH, BadLine, JobFile
-from .output import json_text
 from .parameters import QUEUE, Content, Seconds
 from .progress import Progress
 from .session import Session, current
+from .terminal_text import json_text
 
 __all__ = ["add"]
 

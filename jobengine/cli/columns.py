@@ -8,8 +8,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from jobengine.client import AccessKey, Job, JobEvent, QueueStats
 
 from .snapshot import Holder
+from .terminal_text import plain
 
-__all__ = ["EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WORKERS", "Column", "duration", "moment", "plain", "rows_of"]
+__all__ = ["EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WORKERS", "Column", "duration", "moment", "rows_of"]
 
 T = TypeVar("T")
 
@@ -42,13 +43,6 @@ class Column(NamedTuple, Generic[T]):
     def style(self, text: str) -> str:
         """The colour of a text."""
         return _COLOURS.get(text, "") if self.heading in ("state", "to", "now") else ""
-
-
-def plain(text: str) -> str:
-    """The text on one line, with escapes for characters that can't be printed or would control a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def moment(time: datetime | None) -> str:

@@ -9,9 +9,9 @@ from jobengine.client import EventsLost, JobEvent, Unavailable
 
 from .columns import EVENTS
 from .command import command
-from .output import json_text
 from .parameters import QUEUE
 from .session import Session, current
+from .terminal_text import json_text, plain
 
 __all__ = ["events"]
 
@@ -49,10 +49,10 @@ def _followed(session: Session, queue_name: str, after: str | None) -> Iterator[
             last = None
         except Unavailable as error:
             if not away:
-                session.output.note(f"{error.detail} Trying until it answers; events may be missing then.")
+                session.output.note(f"{plain(error.detail)} Trying until it answers; events may be missing then.")
             away = began = True
 
 
 def _line(event: JobEvent) -> str:
     """One line for an event; the columns are of fixed width, because each line is printed as it comes."""
-    return "  ".join(column.of(event).ljust(column.least) for column in EVENTS).rstrip()
+    return "  ".join(plain(column.of(event)).ljust(column.least) for column in EVENTS).rstrip()

@@ -17,6 +17,8 @@ from jobengine.client import (
     Unavailable,
 )
 
+from .terminal_text import plain, plain_lines
+
 __all__ = ["Exit", "Failed", "exit_of", "what_is_wrong"]
 
 
@@ -41,6 +43,8 @@ _AT_A_SHELL: Final = {
     "send one that does in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to one that does, or use --profile.",
     "send the server's in X-Admin-Key.": "set JOBENGINE_ADMIN_KEY to the server's.",
     "Send the server's admin key in X-Admin-Key.": "Set JOBENGINE_ADMIN_KEY to the server's admin key.",
+    "The argument url is ": "--url is ",
+    "leave the URL out": "leave --url out",
 }
 
 
@@ -56,12 +60,12 @@ class Failed(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Print the message on standard error."""
         if self.message:
-            click.echo(f"jobengine: {self.message}", file=file, err=file is None)
+            click.echo(f"jobengine: {plain_lines(self.message)}", file=file, err=file is None)
 
 
 def what_is_wrong(error: JobEngineError) -> str:
-    """The text of a client's error, in the terms of the command line."""
-    detail = error.detail
+    """The text of a client's error on one line, in the terms of the command line."""
+    detail = plain(error.detail)
     for said, meant in _AT_A_SHELL.items():
         detail = detail.replace(said, meant)
     return detail

@@ -7,7 +7,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from .columns import Column, plain
+from .columns import Column
+from .terminal_text import plain
 
 __all__ = ["grid_of", "table_of"]
 

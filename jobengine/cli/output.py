@@ -1,6 +1,5 @@
 """Prints tables to a terminal, lines with tabs to a pipe, or JSON; messages go to standard error."""
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,19 +8,15 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from .columns import Column, plain, rows_of
+from .columns import Column, rows_of
+from .terminal_text import json_text, plain, plain_lines
 
-__all__ = ["Output", "json_text"]
+__all__ = ["Output"]
 
 T = TypeVar("T", bound="Shown")
 
 #: Rows that are laid out together: the first ones of a long list appear while others are read.
 _ROWS = 500
-
-
-def json_text(value: Any) -> str:
-    """JSON on one line."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 class Shown(Protocol):
@@ -46,11 +41,11 @@ class Output:
 
     def note(self, message: str) -> None:
         """Print a message for a person, on standard error."""
-        click.echo(message, err=True)
+        click.echo(plain_lines(message), err=True)
 
     def value(self, text: str, **more: Any) -> None:
         """Print one text on its line or, with --json, `more` as an object."""
-        click.echo(json_text(more) if self.as_json else text)
+        click.echo(json_text(more) if self.as_json else plain(text))
 
     def json(self, value: Any) -> None:
         """Print JSON on one line."""

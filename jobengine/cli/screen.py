@@ -7,9 +7,10 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from .columns import TOP, WORKERS, Column, duration, plain
+from .columns import TOP, WORKERS, Column, duration
 from .layout import table_of
 from .snapshot import Holder, Snapshot
+from .terminal_text import plain
 
 __all__ = ["screen"]
 

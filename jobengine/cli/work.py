@@ -33,6 +33,11 @@ _log: Final = logging.getLogger("jobengine.work")
 _LEAST_DELAY: Final = 1.0
 #: Signals that are passed on to running commands.
 _PASSED_ON: Final = (signal.SIGUSR1, signal.SIGUSR2)
+#: Variables that a worker reads its settings from.
+_URL: Final = "JOBENGINE_URL"
+_PROFILE: Final = "JOBENGINE_PROFILE"
+_ACCESS_KEY: Final = "JOBENGINE_ACCESS_KEY"
+_ADMIN_KEY: Final = "JOBENGINE_ADMIN_KEY"
 #: The key under which the arguments after `--` are kept.
 _COMMAND: Final = "jobengine.command"
 
@@ -106,9 +111,7 @@ def work(
 def _imported(session: Session, app: str, queues: Sequence[str]) -> "Worker":
     from jobengine.worker import Worker
 
-    for name, value in (("JOBENGINE_URL", session.url), ("JOBENGINE_PROFILE", session.profile)):
-        if value:
-            os.environ[name] = value
+    _put_in_environment(session)
     module, _, name = app.partition(":")
     if not module or not name:
         raise Failed(f"--app {app}: write MODULE:WORKER, as in tasks:worker.", Exit.USAGE)
@@ -124,6 +127,19 @@ def _imported(session: Session, app: str, queues: Sequence[str]) -> "Worker":
     if unknown := [queue for queue in queues if queue not in worker.queues]:
         raise Failed(f"The worker {app} does not work on {unknown[0]!r}.", Exit.USAGE)
     return worker
+
+
+def _put_in_environment(session: Session) -> None:
+    """Put --url and --profile into the environment, where the imported worker finds them, with the same precedence."""
+    if not session.url and not session.profile:
+        return
+    settings = session.engine.settings
+    os.environ[_URL] = settings.address.url
+    if session.profile:
+        os.environ[_PROFILE] = session.profile
+        for name, key in ((_ACCESS_KEY, settings.access_key), (_ADMIN_KEY, settings.admin_key)):
+            if key is not None and key.reveal() != os.environ.get(name):  # the profile's, which comes first
+                os.environ.pop(name, None)
 
 
 # A worker that runs a command

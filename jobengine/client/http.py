@@ -67,6 +67,10 @@ class Address:
     def __repr__(self) -> str:
         return f"Address({self.url!r})"
 
+    def is_same(self, other: "Address") -> bool:
+        """Whether both URLs mean the same, however they are written."""
+        return (self.tls, self.host, self.port, self.prefix) == (other.tls, other.host, other.port, other.prefix)
+
 
 def _split(url: str) -> Any:
     try:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +13,7 @@ from .secret import Secret, as_secret, secret
 __all__ = ["Settings", "load", "profile_path", "read_key_file"]
 
 _URL: Final = "http://127.0.0.1:6006"
+_URL_VARIABLE: Final = "JOBENGINE_URL"
 _NAMES: Final = frozenset({"url", "access_key", "access_key_file", "admin_key", "admin_key_file", "keys"})
 _SECRET_NAMES: Final = frozenset({"access_key", "admin_key", "keys"})
 
@@ -39,6 +40,15 @@ class _Layer(NamedTuple):
     access_key: Secret | None = None
     admin_key: Secret | None = None
     keys: Mapping[str, Secret] = {}
+    #: How a message names the source of `url`.
+    source: str = ""
+    #: The name of the profile; None if the layer is not a profile.
+    profile: str | None = None
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether it has a key of any kind."""
+        return bool(self.access_key or self.admin_key or self.keys)
 
 
 def load(
@@ -55,17 +65,19 @@ def load(
     The settings, in order of precedence: arguments, a profile that they name, environment variables, the profile in
     JOBENGINE_PROFILE.
 
-    `environment` and `path` (the file with the profiles) default to those of the process. Raises BadSettings.
+    The keys of a profile are for its own address, http://127.0.0.1:6006 if it names none: BadSettings is raised if
+    another source sets another address. `environment` and `path` (the file with the profiles) default to those of the
+    process. Raises BadSettings.
     """
     given = os.environ if environment is None else environment
-    layers = [_Layer(url, secret(access_key), secret(admin_key), _secrets(keys or {}))]
+    layers = [_Layer(url, secret(access_key), secret(admin_key), _secrets(keys or {}), "The argument url")]
     if profile is not None:
         layers.append(_profile(profile, path))
     layers.append(_environment(given))
     if profile is None and given.get("JOBENGINE_PROFILE"):
         layers.append(_profile(given["JOBENGINE_PROFILE"], path))
     return Settings(
-        Address(next((layer.url for layer in layers if layer.url), _URL)),
+        _address(layers),
         next((layer.access_key for layer in layers if layer.access_key), None),
         next((layer.admin_key for layer in layers if layer.admin_key), None),
         {name: key for layer in reversed(layers) for name, key in layer.keys.items()},
@@ -81,9 +93,32 @@ def profile_path() -> Path:
 
 def _environment(given: Mapping[str, str]) -> _Layer:
     return _Layer(
-        given.get("JOBENGINE_URL"),
+        given.get(_URL_VARIABLE),
         secret(given.get("JOBENGINE_ACCESS_KEY") or None),
         secret(given.get("JOBENGINE_ADMIN_KEY") or None),
+        source=_URL_VARIABLE,
+    )
+
+
+def _address(layers: Sequence[_Layer]) -> Address:
+    """The address of the first layer that has one; raises BadSettings if a profile has keys for another."""
+    chosen = next((layer for layer in layers if layer.url), _Layer())
+    address = Address(chosen.url or _URL)
+    for layer in layers:
+        if layer.profile is not None and layer.has_keys and not address.is_same(Address(layer.url or _URL)):
+            raise BadSettings(_for_another_address(layer, chosen, address))
+    return address
+
+
+def _for_another_address(profile: _Layer, chosen: _Layer, address: Address) -> str:
+    """The message for a profile whose keys would be sent to another server than its own."""
+    whose = f"{chosen.source} is {address.url}, but the profile {profile.profile!r} has keys"
+    leave_out = f"unset {_URL_VARIABLE}" if chosen.source == _URL_VARIABLE else "leave the URL out"
+    if profile.url:
+        return f"{whose} for {Address(profile.url).url}, which are sent nowhere else: {leave_out}, or use no profile."
+    return (
+        f"{whose} and no url, so they are for {_URL} and sent nowhere else: {leave_out}, or, if they are for "
+        f'{address.url}, add url = "{address.url}" to the profile.'
     )
 
 
@@ -104,6 +139,8 @@ def _profile(name: str, path: Path | None) -> _Layer:
         _key(table, "access_key", path),
         _key(table, "admin_key", path),
         _secrets({queue: _text(keys, queue, path) or "" for queue in keys}),
+        source=f"url of the profile {name!r}",
+        profile=name,
     )
 
 
@@ -119,6 +156,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise BadSettings(f"{path} can't be read: {error.strerror}.") from None
     except ValueError as error:  # bad TOML or UTF-8; the text has no values in it
         raise BadSettings(f"{path} is not TOML: {error}.") from None
+    _refuse_if_others_write(path, status)
     if any(table.keys() & _SECRET_NAMES for table in (profiles, *profiles.values()) if isinstance(table, dict)):
         _refuse_if_others_read(path, status)
     return profiles
@@ -141,6 +179,12 @@ def read_key_file(path: Path) -> Secret:
         raise BadSettings(f"The file with the key, {path}, can't be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise BadSettings(f"The file with the key, {path}, is not UTF-8.") from None
+
+
+def _refuse_if_others_write(path: Path, status: os.stat_result) -> None:
+    """Refuse a file in which others could set the address to which keys from elsewhere are sent."""
+    if os.name == "posix" and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise BadSettings(f"Others may write {path}, and so choose where keys are sent: run `chmod 600 {path}`.")
 
 
 def _refuse_if_others_read(path: Path, status: os.stat_result) -> None:

@@ -79,6 +79,29 @@ def test_without_an_answer_the_source_of_the_address_is_named(
     assert done.stderr.endswith(f"refused. Is the server running? Its address comes from {source}.\n")
 
 
+_HOSTILE = "no \x1b]0;owned\x07\x9b2J\n\u202ejobengine: done"
+_ESCAPED = r"no \x1b]0;owned\x07\x9b2J\n\u202ejobengine: done"
+
+
+def test_text_in_a_servers_error_can_not_control_the_terminal(shell: Shell) -> None:
+    shell.mail.answers["add"] = shell.mail.answers["cancel"] = BadRequest(_HOSTILE, status=400)
+    assert shell("add", "mail", "{}").stderr == f"jobengine: {_ESCAPED}\n"
+    assert shell("cancel", "mail", UID).stderr.splitlines()[0] == f"jobengine: {UID}: {_ESCAPED}"
+    shell.mail.answers["add_and_wait"] = job_of(state="failed", error=_HOSTILE)
+    said = shell("add", "mail", "{}", "--wait").stderr.partition(" has failed: ")[2]
+    assert said == _ESCAPED.replace(r"\n", "\n") + "\n"  # the lines of an error stay lines
+
+
+def test_text_in_results_and_events_can_not_control_the_terminal(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell.mail.answers["add_and_wait"] = job_of(state="complete", result={"\x9b": "\x7f\u202e\U000e0001 Zoë"})
+    printed = shell("add", "mail", "{}", "--wait").stdout
+    assert printed == '{"\\u009b":"\\u007f\\u202e\\udb40\\udc01 Zoë"}\n'
+    assert json.loads(printed) == {"\x9b": "\x7f\u202e\U000e0001 Zoë"}
+    event = JobEvent({"uid": "\x1b[2J", "before": None, "state": "queued", "at": 1800000000}, "e")
+    monkeypatch.setattr(shell.mail, "events", lambda after: iter([event]))
+    assert r"\x1b[2J" in shell("events", "mail").stdout
+
+
 def test_text_that_is_not_utf_8_is_wrong_usage(shell: Shell) -> None:
     shell.mail.answers["stats"] = UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
     done = shell("queue", "stats", "mail")

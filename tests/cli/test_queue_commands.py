@@ -1,5 +1,6 @@
 """The commands for queues and keys, and for workers that can't start."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,21 @@ def test_a_file_that_is_not_executable_is_no_command(
         assert done.exit_code == 2
         assert f"is not executable: chmod +x '{command}', or name its interpreter" in done.stderr
     assert "There is no command 'nosuch'." in shell("work", "mail", "--", "nosuch").stderr
+
+
+def test_an_imported_worker_has_the_settings_of_the_command(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("URL", "http://elsewhere"), ("ACCESS_KEY", "of elsewhere"), ("ADMIN_KEY", "of all")):
+        monkeypatch.setenv(f"JOBENGINE_{name}", value)
+    monkeypatch.setenv("JOBENGINE_PROFILE", "none")
+    (tmp_path / "no_worker.py").write_text("import os\nSEEN = dict(os.environ)\n")
+    assert shell("work", "--app", "no_worker:worker", "--profile", "home").exit_code == 2
+    seen = sys.modules.pop("no_worker").SEEN
+    assert (seen["JOBENGINE_PROFILE"], seen["JOBENGINE_URL"]) == ("home", shell.engine.settings.address.url)
+    assert "JOBENGINE_ACCESS_KEY" not in seen  # the profile has another
+    assert seen["JOBENGINE_ADMIN_KEY"] == "of all"
 
 
 def test_a_queue_with_jobs_is_not_removed_unasked(shell: Shell) -> None:

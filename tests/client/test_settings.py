@@ -53,11 +53,54 @@ def test_settings_come_from_a_profile(path: Path) -> None:
 
 
 def test_arguments_come_before_a_named_profile_the_environment_and_its_profile(path: Path) -> None:
-    environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_PROFILE": "work"}
-    assert _shown(load(environment=environment, path=path))[:3] == ("http://e:2", "a", "of the admin")
-    assert _shown(load(profile="work", environment=environment, path=path))[0] == "https://work.example"
-    assert _shown(load("http://x", profile="work", environment=environment, path=path))[0] == "http://x"
+    environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_PROFILE": "default"}
+    assert _shown(load(environment=environment, path=path))[:3] == ("http://e:2", "a", None)
+    assert _shown(load(profile="work", environment=environment, path=path))[:2] == (
+        "https://work.example",
+        "of the profile",
+    )
+    assert _shown(load("http://x", profile="default", environment=environment, path=path))[0] == "http://x"
+    environment = {"JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_PROFILE": "work"}
+    assert _shown(load(environment=environment, path=path))[1:3] == ("a", "of the admin")
     assert _shown(load(keys={"mail": "mine"}, profile="work", environment={}, path=path))[3] == {"mail": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "says"),
+    [
+        (
+            "access_key",
+            "https://elsewhere",
+            r"^The argument url is https://elsewhere, but .*'p' has keys for http://own",
+        ),
+        (
+            "access_key",
+            None,
+            r"^JOBENGINE_URL is http://e:2, .*nowhere else: unset JOBENGINE_URL, or use no profile\.$",
+        ),
+        ("admin_key", None, r"keys for http://own, which are sent nowhere else"),
+        ("keys.mail", None, r"keys for http://own, which are sent nowhere else"),
+    ],
+)
+def test_keys_of_a_profile_are_sent_only_to_its_own_address(path: Path, key: str, url: str | None, says: str) -> None:
+    path.write_text(f'[p]\nurl = "http://own"\n{key} = "k"\n')
+    environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_PROFILE": "p"}
+    with pytest.raises(BadSettings, match=says):
+        load(url, environment=environment, path=path)
+    if url:
+        with pytest.raises(BadSettings, match=says):
+            load(url, profile="p", environment={}, path=path)
+    for same in ("http://own:80", "http://OWN/"):
+        assert load(same, environment=environment, path=path).address.host == "own"
+
+
+def test_keys_of_a_profile_without_a_url_are_for_the_server_on_this_machine(path: Path) -> None:
+    path.write_text('[p]\naccess_key = "k"\n')
+    for profile in ("p", None):
+        environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_PROFILE": "p"}
+        with pytest.raises(BadSettings, match=r"for http://127.0.0.1:6006 .*add url = \"http://e:2\" to the profile"):
+            load(profile=profile, environment=environment, path=path)
+    assert _shown(load(profile="p", environment={}, path=path))[:2] == ("http://127.0.0.1:6006", "k")
 
 
 def test_a_queue_is_opened_by_its_own_key_or_else_by_the_one_for_all(path: Path) -> None:
@@ -67,7 +110,7 @@ def test_a_queue_is_opened_by_its_own_key_or_else_by_the_one_for_all(path: Path)
 
 
 def test_a_file_with_keys_that_others_can_read_is_refused(path: Path) -> None:
-    for mode in (0o640, 0o604, 0o622):
+    for mode in (0o640, 0o604):
         path.chmod(mode)
         with pytest.raises(BadSettings, match=r"^Others may read .*chmod 600"):
             load(profile="default", environment={}, path=path)
@@ -75,6 +118,16 @@ def test_a_file_with_keys_that_others_can_read_is_refused(path: Path) -> None:
     with pytest.raises(BadSettings, match=r"^Others may read"):
         load(profile="default", environment={}, path=path)
     path.write_text('[default]\nurl = "http://one:1"\n')
+    assert _shown(load(profile="default", environment={}, path=path))[0] == "http://one:1"
+
+
+def test_a_file_that_others_can_write_is_refused_whatever_is_in_it(path: Path) -> None:
+    path.write_text('[default]\nurl = "http://one:1"\n')
+    for mode in (0o620, 0o602, 0o664):
+        path.chmod(mode)
+        with pytest.raises(BadSettings, match=r"^Others may write .*chmod 600"):
+            load(profile="default", environment={}, path=path)
+    path.chmod(0o644)
     assert _shown(load(profile="default", environment={}, path=path))[0] == "http://one:1"
 
 

@@ -275,4 +275,28 @@ OF_REQUESTS: Final = (
         '        return f"Secret({self._text!r})"\n',
         ("tests/client/test_caller.py::test_no_key_is_in_a_repr_or_in_a_traceback_with_all_its_variables",),
     ),
+    Mutant(
+        "profile-elsewhere",
+        "that the keys of a profile are sent to no other address",
+        "jobengine/client/settings.py",
+        "        if layer.profile is not None and layer.has_keys and",
+        "        if layer.profile is None and layer.has_keys and",
+        ("tests/client/test_settings.py::test_keys_of_a_profile_are_sent_only_to_its_own_address",),
+    ),
+    Mutant(
+        "profile-written-by-others",
+        "that a file with profiles that others can write is refused",
+        "jobengine/client/settings.py",
+        "    _refuse_if_others_write(path, status)\n",
+        "",
+        ("tests/client/test_settings.py::test_a_file_that_others_can_write_is_refused_whatever_is_in_it",),
+    ),
+    Mutant(
+        "terminal-escapes",
+        "that a server's text can't control the terminal",
+        "jobengine/cli/terminal_text.py",
+        '    if text.isprintable():\n        return text\n    return "".join(one if one.isprintable() else one.encode',
+        '    if text:\n        return text\n    return "".join(one if one.isprintable() else one.encode',
+        ("tests/cli/test_commands.py::test_text_in_a_servers_error_can_not_control_the_terminal",),
+    ),
 )

@@ -1,6 +1,7 @@
 // The attempts of a job as a timeline: worker, time, duration and error.
 
 import { h, keyed, replace } from './dom.js';
+import { errorView } from './error-view.js';
 import { duration, exact, setTime, time } from './format.js';
 
 const OUTCOMES = { complete: 'Complete', failed: 'Failed', timeout: 'Timed out', released: 'Released', running: 'In progress', added: 'Added' };
@@ -23,10 +24,12 @@ function draw(item, event, longest) {
   item.dataset.said = said;
   item.className = event.outcome;
   const { outcome, worker, started, ended, error } = event;
+  const view = error && errorView();
+  if (view) view.show(error);
   const bar = longest > 1 && ended > started && h('span', { class: 'took' });
   if (bar) bar.style.width = `${Math.max(2, (100 * (ended - started)) / longest)}%`;
   replace(item, h('div', { class: 'line' }, h('b', {}, OUTCOMES[outcome] ?? outcome), worker && h('span', { class: 'muted' }, `by ${worker}`),
     h('span', { class: 'gap' }), (ended ?? started) && setTime(time(null, { tabindex: 0 }), ended ?? started)),
   ended !== undefined && h('p', { class: 'hint' }, `took ${ended - started < 1 ? 'less than a second' : duration(ended - started)}, from ${exact(started)}`), bar,
-  error && h('pre', { class: 'why' }, error));
+  view);
 }

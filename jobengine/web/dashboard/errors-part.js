@@ -1,7 +1,8 @@
 // The failed jobs of a queue, grouped by their error.
 
 import * as api from './api.js';
-import { h, keyed, replace, setText } from './dom.js';
+import { h, keyed, menu, replace, setText } from './dom.js';
+import { errorView } from './error-view.js';
 import { gist, jobs, number, setTime, time } from './format.js';
 import { empty, failure, loading } from './forms.js';
 import { ACTIONS, actOnMatching } from './job-actions.js';
@@ -52,8 +53,8 @@ class ErrorsPart extends HTMLElement {
   }
 
   #draw({ failed, more }) {
-    const told = failed.length === 0 ? empty('No job has failed', 'What fails is shown here, with what went wrong first.')
-      : h('p', { class: 'muted' }, `${more ? `Of the ${number(failed.length)} jobs that failed last` : `Of ${jobs(failed.length)} that failed`}, by what went wrong.`);
+    const told = failed.length === 0 ? empty('No job has failed', 'Failed jobs are shown here, grouped by error.')
+      : h('p', { class: 'muted' }, `${more ? `The latest ${number(failed.length)} failed jobs` : `${number(failed.length)} failed ${failed.length === 1 ? 'job' : 'jobs'}`}, grouped by error`);
     replace(this.state, told);
     // The order stays while the pointer is on the list.
     const groups = grouped(failed);
@@ -67,21 +68,21 @@ class ErrorsPart extends HTMLElement {
   #make() {
     const element = h('li', { class: 'panel' });
     element.count = h('b', { class: 'count' });
-    element.text = h('pre', { class: 'why' });
+    element.error = errorView();
     element.last = time(null);
     element.example = h('a', {}, 'Show the last one');
     element.jobs = h('a', {}, 'Show these jobs');
     const act = (action) => () => actOnMatching(this.queue, action, element.filter, () => this.page.changed());
-    const button = (action) => h('button', { type: 'button', class: action.danger ? 'danger' : null, onclick: act(action) }, action.name);
-    element.buttons = h('div', { class: 'buttons' }, button(ACTIONS.retry), button(ACTIONS.delete));
-    element.append(h('div', { class: 'title-line' }, element.count, h('span', { class: 'muted' }, 'last ', element.last), h('span', { class: 'gap' }), element.buttons),
-      element.text, h('p', { class: 'line' }, element.jobs, element.example));
+    element.buttons = h('span', { class: 'buttons' }, h('button', { type: 'button', onclick: act(ACTIONS.retry) }, 'Retry'),
+      menu('More', [['Delete', act(ACTIONS.delete), { class: 'danger' }]], { 'aria-label': 'More for this error' }));
+    element.append(element.error, h('div', { class: 'line' }, element.count, h('span', { class: 'muted' }, 'last ', element.last), element.jobs, element.example,
+      h('span', { class: 'gap' }), element.buttons));
     return element;
   }
 
   #update(element, group) {
     setText(element.count, jobs(group.jobs.length));
-    setText(element.text, group.jobs[0].error ?? NONE);
+    element.error.show(group.jobs[0].error ?? NONE);
     setTime(element.last, group.jobs[0].last_updated);
     element.example.href = jobLink(this.queue, group.jobs[0].uid);
     element.filter = { state: 'failed', error: group.filter };

@@ -31,12 +31,24 @@ export function duration(seconds) {
   return `${Math.floor(seconds / size)} ${unit}${more ? ` ${more} ${rest[1]}` : ''}`;
 }
 
-/** The most useful line of an error: the last one of a traceback, otherwise the first. */
-export function gist(error) {
-  const lines = (error ?? '').split('\n').map((line) => line.trim()).filter(Boolean);
-  const line = lines[0]?.startsWith('Traceback') ? lines.at(-1) : lines[0];
-  return (line ?? '').slice(0, 300);
+/** The line of a Python exception group, which has a margin. */
+const GROUP = /^\s*\|\s?(\S.* \(\d+ sub-exceptions?\))$/;
+const TRACEBACK = /^[\s+|]*Traceback \(most recent call last\):|^\s+File ".+", line \d+/;
+
+/**
+ * The line that names an error: after the last Python traceback its exception, in other texts the first line. A worker
+ * cuts the head of a long traceback, so the word Traceback may be missing.
+ */
+export function errorLine(error) {
+  const lines = (error ?? '').split('\n').map((line) => line.trimEnd()).filter(Boolean);
+  const last = lines.findLastIndex((line) => TRACEBACK.test(line));
+  const group = lines.find((line) => GROUP.test(line));
+  const found = group ? GROUP.exec(group)[1] : last < 0 ? lines[0] : lines.slice(last + 1).find((line) => !/^\s/.test(line)) ?? lines.at(-1);
+  return (found ?? '').trim();
 }
+
+/** The same for narrow places, cut to 300 characters. */
+export const gist = (error) => errorLine(error).slice(0, 300);
 
 /** Bytes as 1.2 MiB. */
 export function bytes(count) {

@@ -12,7 +12,7 @@ const STATES = ['queued', 'inprogress', 'complete', 'failed'];
  * `done` say what becomes of the jobs, and `change` is what is sent; without it they are deleted.
  */
 export const ACTIONS = {
-  retry: { name: 'Retry', states: ['failed', 'complete'], usual: ['failed'], will: 'begin anew, with all their attempts', done: 'queued again', change: () => ({ new_status: 'queued' }) },
+  retry: { name: 'Retry', states: ['failed', 'complete'], usual: ['failed'], will: 'be queued again, with all their attempts', done: 'queued again', change: () => ({ new_status: 'queued' }) },
   cancel: {
     name: 'Cancel', states: ['queued', 'inprogress'], usual: ['queued', 'inprogress'], done: 'cancelled',
     will: 'be cancelled: those that are queued fail now, and the workers of the others are asked to stop', change: () => ({ cancel: true }),

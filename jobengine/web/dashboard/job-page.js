@@ -3,6 +3,7 @@
 import { openAddJob } from './add-job.js';
 import * as api from './api.js';
 import { copyButton, h, menu, replace, setText, tell, whereabouts } from './dom.js';
+import { errorView } from './error-view.js';
 import { duration, exact, number, setTime, time } from './format.js';
 import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
 import { timeline } from './attempts.js';
@@ -143,9 +144,9 @@ class JobPage extends HTMLElement {
 
   #build() {
     this.why = h('p', { class: 'reason' });
-    this.error = h('pre', { class: 'why' });
+    this.error = errorView();
     this.errorPanel = h('section', { class: 'panel failed', 'aria-labelledby': 'error', hidden: true },
-      h('div', { class: 'title-line' }, h('h2', { id: 'error' }, 'What went wrong'), copyButton('Copy', () => this.job.error, { 'aria-label': 'Copy the error' })), this.error);
+      h('div', { class: 'title-line' }, h('h2', { id: 'error' }, 'Error'), copyButton('Copy', () => this.job.error, { 'aria-label': 'Copy the error' })), this.error);
     this.progress = h('progress', { max: 100, 'aria-label': 'Progress', hidden: true });
     this.facts = h('dl', { class: 'facts' });
     this.attempts = h('section', { class: 'panel', 'aria-labelledby': 'attempts' }, h('h2', { id: 'attempts' }, 'Attempts'));
@@ -190,8 +191,8 @@ class JobPage extends HTMLElement {
     setText(this.why, reason ? readable(reason, Boolean(this.acts.retry)) : '');
     this.errorPanel.hidden = job.error === undefined;
     this.errorPanel.classList.toggle('failed', job.state === 'failed');
-    setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'What went wrong' : 'What went wrong last');
-    setText(this.error, job.error ?? '');
+    setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'Error' : 'Last error');
+    this.error.show(job.error);
     this.progress.hidden = job.state !== 'inprogress' || job.progress === undefined;
     this.progress.value = job.progress ?? 0;
     for (const [name, panel] of this.trees) {
@@ -243,6 +244,6 @@ function factsOf(job, raw) {
 
 /** The reason in words. The server's own text has Unix seconds and names of the API; here are times and a button. */
 function readable({ state, reason, not_before: from, lease_expires: until }, retries) {
-  if (FINISHED.includes(state)) return `It ${state === 'failed' ? 'has failed for good' : 'is complete'}.${retries ? ' Retry lets it begin anew.' : ''}`;
+  if (FINISHED.includes(state)) return `${state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${retries ? ' Retry starts it again with all its attempts.' : ''}`;
   return [from, until].filter(Boolean).reduce((text, seconds) => text.replaceAll(String(seconds), exact(seconds)), reason);
 }

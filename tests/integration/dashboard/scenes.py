@@ -263,7 +263,7 @@ def job_held(person: Person, shop: Shop) -> None:
 @_scene
 def job_complete(person: Person, shop: Shop) -> None:
     _admin(person, f"queue/mail/job/{shop.complete}")
-    _wait(person, "It is complete.")
+    _wait(person, "Complete. Retry")
 
 
 @_scene

@@ -68,7 +68,7 @@ def test_why_it_does_not_run_is_explained_and_kept_up_to_date(person: Person, qu
     queue.claim(2, worker="ann")
     expect(person.page.get_by_text("held by 'ann'")).to_be_visible()
     queue.update(uid, new_status="failed", error="no route to host")
-    expect(person.page.get_by_role("heading", name="What went wrong")).to_be_visible()
+    expect(person.page.get_by_role("heading", name="Error", exact=True)).to_be_visible()
     expect(person.page.get_by_text("no route to host").first).to_be_visible()
 
 

@@ -1,0 +1,78 @@
+"""Errors of jobs: the line that names an error comes first, and the trace is folded below it."""
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from jobengine.client import Queue
+
+from .person import Person
+
+#: Longer than what any page shows of an error at once.
+_TRACE = "Traceback (most recent call last):\n" + "".join(
+    f'  File "/srv/app/mailer.py", line {line}, in send_{line}\n    server.sendmail(sender, [recipient], text)\n'
+    for line in range(30)
+)
+_EXCEPTION = "ConnectionRefusedError: [Errno 111] Connection refused"
+
+
+def _fail(queue: Queue, error: str) -> str:
+    uid = queue.add({}).uid
+    queue.update(queue.claim()[0].uid, new_status="failed", error=error)
+    return uid
+
+
+def _shows_the_exception_and_folds_the_trace(view: Locator) -> None:
+    expect(view.get_by_role("strong")).to_have_text(_EXCEPTION)
+    expect(view.get_by_role("strong")).to_be_in_viewport()
+    trace = view.get_by_text("Traceback (most recent call last)")
+    expect(trace).to_be_hidden()
+    view.get_by_text("Traceback: mailer.py, line 29, in send_29").click()
+    expect(trace).to_be_visible()
+    expect(trace).to_contain_text("in send_0")
+    expect(trace).to_contain_text(_EXCEPTION)
+
+
+@pytest.mark.parametrize("part", ["/errors", "/job/{uid}"])
+def test_the_exception_comes_first_and_its_trace_is_folded(person: Person, queue: Queue, part: str) -> None:
+    uid = _fail(queue, _TRACE + _EXCEPTION)
+    person.look_at(queue.name)
+    person.open(f"queue/{queue.name}" + part.format(uid=uid))
+    _shows_the_exception_and_folds_the_trace(person.page.locator("je-error").first)
+
+
+def test_a_trace_that_was_opened_stays_open_while_its_errors_become_more(person: Person, queue: Queue) -> None:
+    _fail(queue, _TRACE + _EXCEPTION)
+    person.look_at(queue.name)
+    person.open(f"queue/{queue.name}/errors")
+    _shows_the_exception_and_folds_the_trace(person.page.locator("je-error"))
+    _fail(queue, _TRACE + _EXCEPTION)
+    expect(person.page.get_by_role("listitem").filter(has_text="2 jobs")).to_be_visible()
+    expect(person.page.get_by_text("Traceback (most recent call last)")).to_be_visible()
+
+
+_DURING = "During handling of the above exception, another exception occurred:"
+_LINES = """async (errors) => {
+    const { errorLine } = await import(new URL('format.js', document.querySelector('script[src$="app.js"]').src));
+    return errors.map(errorLine);
+}"""
+#: Errors, and the line that names each.
+_ERRORS = {
+    "no route to host": "no route to host",
+    "java.io.IOException: refused\n\tat a.B.c(B.java:1)": "java.io.IOException: refused",
+    f"{_TRACE}ValueError: not\n  an address\nnor a name": "ValueError: not",
+    _TRACE[400:] + _EXCEPTION: _EXCEPTION,
+    f"{_TRACE}KeyError: 1\n\n{_DURING}\n\n{_TRACE}OSError: 2": "OSError: 2",
+    '  + Exception Group Traceback (most recent call last):\n  |   File "a.py", line 1, in <module>\n'
+    "  | ExceptionGroup: both (2 sub-exceptions)\n  +-+---------------- 1 ----------------\n"
+    "    | ValueError: 1\n    +------------------------------------": "ExceptionGroup: both (2 sub-exceptions)",
+    '  File "a.py", line 1\n    x = = 1\n        ^\nSyntaxError: invalid syntax': "SyntaxError: invalid syntax",
+    _TRACE: "server.sendmail(sender, [recipient], text)",
+    "": "",
+}
+
+
+def test_the_line_that_names_an_error_is_found_in_texts_of_many_kinds(person: Person) -> None:
+    person.open()
+    person.sees("Sign in")
+    lines = person.page.evaluate(_LINES, list(_ERRORS))
+    assert lines == list(_ERRORS.values())
