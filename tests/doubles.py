@@ -18,7 +18,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from jobengine.core.model import Defaults
+from jobengine.core.model import Defaults, Recent
 from jobengine.engine.local import LocalEngine
 from jobengine.http.browsers import Browsers
 from jobengine.http.cors import Cors
@@ -103,6 +103,16 @@ class CountedIds:
     def __call__(self) -> str:
         self.given += 1
         return str(UUID(int=self.given))
+
+
+class NoActivity:
+    """The recent activity of queues in which nothing was counted."""
+
+    def recent(self, _name: str) -> Recent:
+        return Recent(last_minute={}, last_hour={})
+
+    def since_start(self, _name: str) -> Mapping[str, int]:
+        return {}
 
 
 class ToldClock(Clock):

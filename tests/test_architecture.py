@@ -108,7 +108,7 @@ def _and_above(name: str) -> Iterator[str]:
 
 
 def test_the_walk_sees_the_imports() -> None:
-    assert {"core.model", "core.commands"} <= set(ours(PACKAGE / "core" / "rules.py"))
+    assert {"core.model", "core.tables"} <= set(ours(PACKAGE / "core" / "expiring.py"))
     assert {"engine.door", "core.commands"} <= set(ours(PACKAGE / "web" / "api.py"))
     assert "klein" in {room_of(name) for name in imports(PACKAGE / "web" / "api.py")}
 
@@ -176,8 +176,13 @@ def test_functions_are_short() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > 31} == {}
 
 
-def test_every_public_function_has_a_docstring() -> None:
-    assert [name for name, node in functions() if node.name[0] != "_" and not ast.get_docstring(node)] == []
+def test_every_public_function_of_a_module_has_a_docstring() -> None:
+    """A method may do without one, where its class or protocol says what it is for."""
+    top = [(path, node) for path in MODULES for node in ast.parse(path.read_text()).body]
+    functions = [(path, node) for path, node in top if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert [
+        f"{path} {node.name}" for path, node in functions if node.name[0] != "_" and not ast.get_docstring(node)
+    ] == []
 
 
 @pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])

@@ -85,7 +85,7 @@ class Bench:
             interval=False,
             rows=Rows(self.seal),
             new_id=ordered_uuid,
-            lately=RecentActivity(time.monotonic),
+            activity=RecentActivity(time.monotonic),
             steady=time.monotonic,
             clock=clock,
         )

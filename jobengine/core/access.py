@@ -1,25 +1,27 @@
 """
-Access keys and roles: keys are kept as keyed digests and compared in constant time; one table says what a role may do.
+Access keys and roles: keys are kept as keyed digests and compared in constant time; each command names its roles.
 
 A key is checked at every request, so the digest is one fast keyed hash (BLAKE2b, RFC 7693) and not a slow one; the
 database that holds it is encrypted as a whole. Of keys from the Go version only the SHA-512 is known: a digest of that
 is kept, marked as such, until the key is first used.
 """
 
-from collections.abc import Mapping
 from hashlib import blake2b, sha512
 from hmac import compare_digest
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from attrs import evolve
 
-from . import commands as c
 from .errors import AccessDenied, NotAllowed
 from .model import Grant, Queue, Role
 
 __all__ = [
-    "ALLOWED",
+    "OWNERS",
+    "PRODUCERS",
+    "READERS",
+    "WORKERS",
+    "Keyed",
     "authorise",
     "derived_uid",
     "digest_of",
@@ -28,35 +30,11 @@ __all__ = [
     "with_own_digest",
 ]
 
-_OWNER: Final = frozenset({Role.OWNER})
-_READ: Final = frozenset({Role.OWNER, Role.VIEWER})
-_WORK: Final = frozenset({Role.OWNER, Role.WORKER})
-_PRODUCE: Final = frozenset({Role.OWNER, Role.PRODUCER})
-
-#: Which roles may give which command. A producer reads only the jobs that it added; rules.py sees to that.
-ALLOWED: Final[Mapping[type[c.QueueCommand[object]], frozenset[Role]]] = {
-    c.DeleteQueue: _OWNER,
-    c.ChangeQueue: _OWNER,
-    c.AddKey: _OWNER,
-    c.RevokeKey: _OWNER,
-    c.ListKeys: _OWNER,
-    c.CheckKey: frozenset(Role),
-    c.ReadStats: _READ,
-    c.ListJobs: _READ,
-    c.ExplainJob: _READ,
-    c.Subscribe: _READ,
-    c.ReadJob: _READ | _PRODUCE,
-    c.Peek: _READ | _WORK,
-    c.Claim: _WORK,
-    c.ReturnClaims: _WORK,
-    c.UpdateJob: _WORK,
-    c.UpdateJobs: _WORK,
-    c.AddJobs: _PRODUCE,
-    c.DeleteJob: _OWNER,
-    c.UpdateMatching: _OWNER,
-    c.DeleteMatching: _OWNER,
-}
-
+#: Roles that a command names as those that may give it; every set has the owner.
+OWNERS: Final = frozenset({Role.OWNER})
+READERS: Final = frozenset({Role.OWNER, Role.VIEWER})
+WORKERS: Final = frozenset({Role.OWNER, Role.WORKER})
+PRODUCERS: Final = frozenset({Role.OWNER, Role.PRODUCER})
 
 #: The beginning of digests that were made of a key's SHA-512, not of the key.
 _OF_SHA512: Final = "sha512:"
@@ -98,14 +76,30 @@ def derived_uid(queue: Queue, idempotency_key: str, key_id: str | None) -> str:
     return str(UUID(bytes=digest, version=4))
 
 
-def authorise(queue: Queue, command: c.QueueCommand[object], now: int) -> Grant:
+class Keyed(Protocol):
+    """A command about one queue, as far as its key is concerned; see QueueCommand."""
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """The roles that may give it."""
+
+    @property
+    def access_key(self) -> bytes:
+        """The key; ignored if `admin`."""
+
+    @property
+    def admin(self) -> bool:
+        """Whether the server's admin key was shown."""
+
+
+def authorise(queue: Queue, command: Keyed, now: int) -> Grant:
     """
     Check the key of a command and return its grant for `queue` at `now`; raises AccessDenied or NotAllowed.
 
     Takes the same time for every wrong key.
     """
     grant = _ALL if command.admin else _grant(queue, command.access_key, now)
-    if grant.role not in ALLOWED[type(command)]:
+    if grant.role not in command.roles:
         raise NotAllowed(grant.role)
     return grant
 

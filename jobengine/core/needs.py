@@ -1,25 +1,23 @@
 """
 What a command needs of a queue's table, for an engine that keeps tables elsewhere and loads parts of them.
 
-`needs` derives it from the command, the queue and the key's grant. A PartialTable holds exactly that. A rule that asks
+QueueCommand.needs derives it from the queue and the key's grant. A PartialTable holds exactly that. A rule that asks
 for more raises NotLoaded instead of getting a wrong answer: then `needs` is wrong.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Final
 
 from attrs import frozen
 from msgspec import field
 
-from . import commands as c
-from .access import derived_uid
-from .model import Grant, Job, Position, Queue, QueueCounts, Rank, State
+from .model import Job, Position, Queue, QueueCounts, Rank, State
 from .sorting import Sort
 from .tables import JobTable
 from .values import Value
 
-__all__ = ["Needs", "NotLoaded", "PageOf", "PartialTable", "PartialTables", "ReadyOf", "needs"]
+__all__ = ["NOTHING_MORE", "Needs", "NotLoaded", "PageOf", "PartialTable", "PartialTables", "ReadyOf"]
 
 
 class ReadyOf(Value, frozen=True):
@@ -57,13 +55,12 @@ class Needs(Value, frozen=True, kw_only=True):
     ahead: bool = False
 
 
+#: For a command that needs only the queue.
+NOTHING_MORE: Final = Needs()
+
+
 class NotLoaded(Exception):
     """A rule asked for something that `needs` did not name."""
-
-
-def needs(command: c.QueueCommand[object], queue: Queue, grant: Grant) -> Needs:
-    """What `command` needs of the table of `queue`."""
-    return _NEEDS[type(command)](command, queue, grant) if type(command) in _NEEDS else Needs()
 
 
 class PartialTable(Value, frozen=True, kw_only=True, gc=True):
@@ -173,73 +170,3 @@ class PartialTables:
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
         """See TableSet: of those that are loaded."""
         return chain.from_iterable(((name, job) for job in table.due(now)) for name, table in self.queues.items())
-
-
-# Each command
-
-
-def _add(command: c.AddJobs, queue: Queue, grant: Grant) -> Needs:
-    uids = {job.uid for job in command.jobs if job.uid is not None}
-    derived = {
-        derived_uid(queue, job.idempotency_key, grant.key_id)
-        for job in command.jobs
-        if job.uid is None and job.idempotency_key is not None
-    }
-    keys = frozenset(job.unique_key for job in command.jobs if job.unique_key is not None)
-    return Needs(uids=frozenset(uids | derived), unique_keys=keys, size=queue.max_jobs > 0)
-
-
-def _claim(command: c.Claim, queue: Queue, _grant: Grant) -> Needs:
-    if queue.paused:
-        return Needs()
-    if command.uids is not None:
-        return Needs(uids=frozenset(command.uids))
-    return Needs(ready=ReadyOf(command.count, command.tags))
-
-
-def _one(command: c.ReadJob | c.UpdateJob | c.DeleteJob, _queue: Queue, _grant: Grant) -> Needs:
-    return Needs(uids=frozenset([command.uid]))
-
-
-def _update_many(command: c.UpdateJobs, _queue: Queue, _grant: Grant) -> Needs:
-    return Needs(uids=frozenset(one.uid for one in command.updates))
-
-
-def _list(command: c.ListJobs, _queue: Queue, _grant: Grant) -> Needs:
-    return Needs(page=PageOf(command.after, command.scan, command.filter.state, command.sort))
-
-
-def _delete_matching(command: c.DeleteMatching, _queue: Queue, _grant: Grant) -> Needs:
-    return Needs(page=PageOf(command.after, command.limit, command.filter.state))
-
-
-def _update_matching(command: c.UpdateMatching, _queue: Queue, _grant: Grant) -> Needs:
-    if command.uids is not None:
-        return Needs(uids=frozenset(command.uids))
-    return Needs(page=PageOf(command.after, command.limit, command.filter.state))
-
-
-def _return_claims(command: c.ReturnClaims, _queue: Queue, _grant: Grant) -> Needs:
-    return Needs(uids=frozenset(uid for uid, _ in command.claims))
-
-
-def _explain(command: c.ExplainJob, _queue: Queue, _grant: Grant) -> Needs:
-    return Needs(uids=frozenset([command.uid]), ahead=True)
-
-
-#: Commands that need only the queue are left out.
-_NEEDS: Final[dict[type, Callable[..., Needs]]] = {
-    c.AddJobs: _add,
-    c.Claim: _claim,
-    c.Peek: lambda _command, _queue, _grant: Needs(ready=ReadyOf(1, ())),
-    c.ReadJob: _one,
-    c.UpdateJob: _one,
-    c.DeleteJob: _one,
-    c.UpdateJobs: _update_many,
-    c.ReturnClaims: _return_claims,
-    c.ListJobs: _list,
-    c.UpdateMatching: _update_matching,
-    c.DeleteMatching: _delete_matching,
-    c.ExplainJob: _explain,
-    c.ReadStats: lambda _command, _queue, _grant: Needs(counts=True),
-}

@@ -1,11 +1,11 @@
-"""Matches jobs against filters."""
+"""Filters, and which jobs match them."""
 
 from typing import Final
 
-from .commands import Filter
-from .model import SECOND, Job
+from .model import SECOND, Job, State
+from .values import Value
 
-__all__ = ["matches"]
+__all__ = ["Filter", "matches"]
 
 #: The short escapes of JSON, except the backslash, which must be replaced first.
 _ESCAPED: Final = (
@@ -17,6 +17,24 @@ _ESCAPED: Final = (
     ("\\b", "\b"),
     ("\\f", "\f"),
 )
+
+
+class Filter(Value, frozen=True, kw_only=True):
+    """Selects the jobs of a queue that match every condition."""
+
+    #: In this state; None is any.
+    state: State | None = None
+    #: With this tag; None is any.
+    tag: str | None = None
+    #: With this text in their content, in any case; it must be casefolded (str.casefold). None is any.
+    text: str | None = None
+    #: Held, or last held, by a worker of this name; None is any.
+    worker: str | None = None
+    #: With this text in their error, casefolded as well; None is any.
+    error: str | None = None
+    #: Added, or last changed, at least this many seconds ago; None is any time.
+    older_than: int | None = None
+    updated_before: int | None = None
 
 
 def matches(job: Job, wanted: Filter, now: int) -> bool:

@@ -1,12 +1,39 @@
-"""A queue's table as the rules use it. An engine may implement all of it, or load only what a command needs."""
+"""
+What rules decide on, and what they return.
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+A rule sees a queue's table through these protocols: an engine may implement all of it, or load only what a command
+needs. A rule changes nothing; it returns facts and an answer.
+"""
 
-from .model import Job, Position, Queue, QueueCounts, Rank, State
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
+
+from .errors import JobNotFound, QueueNotFound
+from .facts import Fact
+from .model import Job, Position, Queue, QueueCounts, Rank, Recent, State
 from .sorting import Sort
 
-__all__ = ["JobTable", "JobTableSet", "Table", "TableSet"]
+__all__ = [
+    "NOTHING",
+    "Decision",
+    "JobTable",
+    "JobTableSet",
+    "NewId",
+    "RecentActivity",
+    "Table",
+    "TableSet",
+    "job_of",
+    "table_of",
+]
+
+A = TypeVar("A")
+#: Facts, and the answer.
+Decision = tuple[Sequence[Fact], A]
+#: Makes a random UUID as text at each call.
+NewId = Callable[[], str]
+
+#: The facts of a command that changes nothing.
+NOTHING: Final[tuple[Fact, ...]] = ()
 
 
 class JobTable(Protocol):
@@ -82,3 +109,29 @@ class TableSet(JobTableSet, Protocol):
     @property
     def queues(self) -> Mapping[str, Table]:
         """The tables by the names of their queues."""
+
+
+class RecentActivity(Protocol):
+    """Gives the recent activity of a queue by its name."""
+
+    def recent(self, name: str) -> Recent:
+        """In the last minute and hour."""
+
+    def since_start(self, name: str) -> Mapping[str, int]:
+        """Since the engine was started; see QueueTotals."""
+
+
+def table_of(tables: TableSet, name: str) -> Table:
+    """The table of a queue; raises QueueNotFound."""
+    table = tables.queues.get(name)
+    if table is None:
+        raise QueueNotFound(name)
+    return table
+
+
+def job_of(table: Table, uid: str) -> Job:
+    """A job of a queue; raises JobNotFound."""
+    job = table.job(uid)
+    if job is None:
+        raise JobNotFound(uid)
+    return job

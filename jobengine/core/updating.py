@@ -5,7 +5,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from .commands import Changes
 from .errors import ClaimRequired, LeaseLost, LeaseRequired
 from .facts import Fact, JobAdded, JobChanged
 from .model import (
@@ -23,8 +22,9 @@ from .model import (
     Standing,
     State,
 )
+from .values import Value
 
-__all__ = ["retry_delay", "timed_out", "update"]
+__all__ = ["Changes", "retry_delay", "timed_out", "update"]
 
 #: The error of a queued job that was cancelled.
 _CANCELLED: Final = "cancelled"
@@ -34,6 +34,28 @@ _TIMED_OUT: Final = "timed out"
 _RELEASED: Final = "released"
 #: The changes of an update that leaves the fixed half alone.
 _NOT_ASKED: Final = (None, None, None, None)
+
+
+class Changes(Value, frozen=True, kw_only=True):
+    """The changes of an update; what is None stays as it is."""
+
+    #: The new state; a failure with attempts left becomes queued.
+    state: State | None = None
+    #: Whether a failure may be tried again.
+    retry: bool = True
+    #: Request cancellation: a queued job fails, the worker of one in progress is told.
+    cancel: bool = False
+    #: See Notes.
+    progress: int | None = None
+    result: bytes | None = None
+    error: str | None = None
+    #: See Spec.
+    priority: int | None = None
+    content: bytes | None = None
+    tags: tuple[str, ...] | None = None
+    timeout_time: int | None = None
+    #: Seconds until it can be claimed, if it is queued.
+    delay_seconds: int | None = None
 
 
 def update(

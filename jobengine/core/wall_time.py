@@ -5,15 +5,14 @@ The state counts elapsed time, so that setting the wall clock moves no delay, le
 the present wall clock: what happened an hour ago is shown as an hour ago, even if the clock was set since.
 """
 
-from typing import TypeVar, cast
+from typing import Protocol, Self, TypeVar, cast, runtime_checkable
 
 from attrs import evolve
 from msgspec.structs import replace
 
-from . import commands as c
 from .model import AccessKey, Job, Notes, OldKey, Queue, QueueStats
 
-__all__ = ["shown"]
+__all__ = ["HasTimes", "shown"]
 
 A = TypeVar("A")
 
@@ -23,26 +22,19 @@ def shown(answer: A, ahead: int) -> A:
     return _moved(answer, ahead) if ahead else answer
 
 
+@runtime_checkable
+class HasTimes(Protocol):
+    """An answer made of other values, which converts their times by itself."""
+
+    def at_wall_clock(self, ahead: int) -> Self:
+        """The same with its times converted; see shown."""
+
+
 def _moved(answer: A, ahead: int) -> A:
     """An answer of any type; one without times comes back as it is."""
     if isinstance(answer, list | tuple):
         return cast("A", type(answer)(_moved(item, ahead) for item in answer))
-    return cast("A", _answer(answer, ahead))
-
-
-def _answer(answer: object, ahead: int) -> object:
-    match answer:
-        case c.Added():
-            return c.Added(_job(answer.job, ahead), answer.new)
-        case c.Claimed():
-            return c.Claimed(answer.queue, _job(answer.job, ahead))
-        case c.ClaimResult():
-            return c.ClaimResult(jobs=_moved(answer.jobs, ahead), results=_moved(answer.results, ahead))
-        case c.Page():
-            return replace(answer, jobs=_moved(answer.jobs, ahead))
-        case c.Explanation():
-            return replace(answer, job=_job(answer.job, ahead), queue=_queue(answer.queue, ahead))
-    return _value(answer, ahead)
+    return cast("A", _value(answer, ahead))
 
 
 def _value(value: object, ahead: int) -> object:
@@ -55,6 +47,8 @@ def _value(value: object, ahead: int) -> object:
             return evolve(value, queue=_queue(value.queue, ahead))
         case AccessKey():
             return _access_key(value, ahead)
+        case HasTimes():
+            return value.at_wall_clock(ahead)
     return value
 
 

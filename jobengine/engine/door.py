@@ -97,7 +97,7 @@ class Engine(Protocol):
     What an engine does.
 
     Every verb raises QueueNotFound, AccessDenied, NotAllowed and the kinds of Unavailable; the queue is checked first,
-    then the key, then the job. The rules of a command (jobengine.core.rules) say what else it can raise.
+    then the key, then the job. The rule of a command, in jobengine.core.commands, says what else it can raise.
     """
 
     # Its life

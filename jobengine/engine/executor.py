@@ -21,11 +21,12 @@ from twisted.logger import Logger
 from ..core.activity import Activity
 from ..core.commands import Claimed, ClaimResult, Claims, Command, Peek, ReturnClaims
 from ..core.errors import DomainError, QueueNotFound
+from ..core.expiring import expire, latest_change
 from ..core.fact_codec import encode
 from ..core.facts import ClockSet, Fact
 from ..core.model import Job, Recent
-from ..core.rules import NewId, decide, expire, latest_change, renew_key
 from ..core.state import JobSwap, QueueSwap, Swap, Tables, by_queue
+from ..core.tables import NewId
 from ..storage.committer import Committer, Hooks, Phase, Run
 from ..storage.errors import NoRoom, StorageError
 from ..storage.journal import Journal
@@ -243,7 +244,7 @@ class Executor:
         """
         if self.tables.of_go_version:
             self._renew_key(command, now)
-        facts, answer = decide(self.tables, command, now, self.new_id, self)
+        facts, answer = command.decide(self.tables, now, self.new_id, self)
         if facts:
             if not admitted:
                 self._admit()
@@ -252,7 +253,7 @@ class Executor:
 
     def _renew_key(self, command: Command[A], now: int) -> None:
         """Give the key of a command a digest of its own if changes are accepted: reads go on without."""
-        facts = renew_key(self.tables, command)
+        facts = command.renew_key(self.tables)
         if facts:
             with suppress(Unavailable):
                 self._admit()
@@ -330,11 +331,11 @@ class Executor:
     # The recent activity that rules may ask for
 
     def since_start(self, name: str) -> Mapping[str, int]:
-        """See Lately."""
+        """See RecentActivity."""
         return self.activity.totals(name)
 
     def recent(self, name: str) -> Recent:
-        """See Lately."""
+        """See RecentActivity."""
         return self.activity.recent(name, self.timeline.elapsed())
 
     # Waiters

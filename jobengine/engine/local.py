@@ -15,7 +15,7 @@ from ..core import commands as c
 from ..core.access import authorise
 from ..core.errors import DomainError, JobNotFound, QueueNotFound
 from ..core.model import FINISHED, EventBatch, Job, Rank
-from ..core.rules import NewId
+from ..core.tables import NewId
 from ..core.view import View
 from ..core.wall_time import shown
 from ..storage.committer import Phase

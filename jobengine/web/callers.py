@@ -18,7 +18,7 @@ from ..http.request import JobRequest
 
 __all__ = ["Callers", "note_claimed", "note_job"]
 
-C = TypeVar("C", bound=c.QueueCommand[Any] | c.Claims)
+C = TypeVar("C", bound=c.QueueCommand[object] | c.Claims | c.CreateQueue)
 
 #: How many keys to remember, and for how many seconds: asking the engine each time takes 15 % longer.
 _MOST: Final = 1_000
@@ -88,10 +88,10 @@ class Callers:
             request.waits = True
         return command
 
-    def _caller(self, command: c.QueueCommand[object] | c.Claims) -> dict[str, str | int]:
+    def _caller(self, command: c.QueueCommand[object] | c.Claims | c.CreateQueue) -> dict[str, str | int]:
         """The first queue of a command, and role and id of its key, which may come later."""
         queue = command.queues[0] if isinstance(command, c.Claims) else command.queue
-        if type(command) is c.CreateQueue:
+        if isinstance(command, c.CreateQueue):
             # The key of a queue that is being made opens nothing yet.
             return {"queue": queue}
         if command.admin:

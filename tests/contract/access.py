@@ -9,10 +9,10 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core import errors as e
-from jobengine.core.access import ALLOWED
 from jobengine.core.model import Defaults, Role, State
 from jobengine.engine.door import Engine
 from tests.contract.asking import ANY_UID, KEY, Asker, Contract, World, every_question, new_job
+from tests.core.test_rules import kinds
 
 __all__ = ["AccessContract"]
 
@@ -46,7 +46,7 @@ class AccessContract(Contract):
 
     def test_every_command_and_every_verb_of_an_engine_is_among_the_questions(self, world: World) -> None:
         asked = every_question(world.engine)
-        assert {type(command) for _, command, _ in asked} == {*ALLOWED, c.Claims}
+        assert {type(command) for _, command, _ in asked} == {*kinds(), c.Claims}
         verbs = {name for name in vars(Engine) if not name.startswith("_")}
         life = {"open", "start", "abandon", "release", "stop", "readiness", "figures", "wall_clock_was_set"}
         of_no_queue = {"backup"}

@@ -31,7 +31,7 @@ def session_on(url: str, **parts: Any) -> Session:
         url=url,
         interval=True,
         rows=Rows(seal),
-        lately=RecentActivity(time.monotonic),
+        activity=RecentActivity(time.monotonic),
         **{"steady": time.monotonic, "new_id": ordered_uuid, **parts},
     )
 

@@ -18,6 +18,7 @@ from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, World, every_question
 from tests.contract.events import EventsContract
 from tests.contract.many import ManyContract
+from tests.contract.new_command import NewCommandContract
 from tests.contract.sorted_lists import SortedListsContract
 from tests.contract.waiting import WaitingContract
 
@@ -327,5 +328,7 @@ class JobsContract(Contract):
             ask.read_queue(2, lambda: ask.ask(c.DeleteQueue))
 
 
-class EngineContract(JobsContract, SortedListsContract, AccessContract, ManyContract, WaitingContract, EventsContract):
+class EngineContract(
+    JobsContract, SortedListsContract, AccessContract, ManyContract, WaitingContract, EventsContract, NewCommandContract
+):
     """The promises of an engine."""

@@ -10,17 +10,16 @@ from hypothesis import strategies as st
 
 from jobengine.core import commands as c
 from jobengine.core import needs as n
-from jobengine.core.access import ALLOWED, authorise
+from jobengine.core.access import authorise
 from jobengine.core.errors import DomainError
 from jobengine.core.model import Defaults, Job, Role, State
 from jobengine.core.queue_table import QueueTable
-from jobengine.core.rules import decide
 from jobengine.core.small_table import SmallTable
 from jobengine.core.sorting import Sort
 from jobengine.core.state import Tables
-from tests.core.test_rules import every_command
+from tests.core.test_rules import every_command, kinds
 from tests.core.worlds import KEY, World
-from tests.doubles import CountedIds
+from tests.doubles import CountedIds, NoActivity
 
 TAGS = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3, unique=True).map(tuple)
 UIDS = [f"00000000-0000-4000-8000-00000000000{at}" for at in range(6)]
@@ -101,7 +100,7 @@ def load(tables: Tables, command: c.QueueCommand[object], now: int) -> n.Partial
     if whole is None:
         return n.PartialTables({}, tables.ahead)
     try:
-        asked = n.needs(command, whole.queue, authorise(whole.queue, command, now))
+        asked = command.needs(whole.queue, authorise(whole.queue, command, now))
     except DomainError:
         asked = n.Needs()
     jobs = {uid: job for uid in asked.uids if (job := whole.job(uid)) is not None}
@@ -121,10 +120,14 @@ def load(tables: Tables, command: c.QueueCommand[object], now: int) -> n.Partial
     return n.PartialTables({command.queue: part}, tables.ahead)
 
 
-def outcome(decided: Callable[[], Any]) -> Any:
+def decided(tables: Any, command: c.QueueCommand[Any], now: int) -> Any:
+    return command.decide(tables, now, CountedIds(), NoActivity())
+
+
+def outcome(decide: Callable[[], Any]) -> Any:
     """The facts and the answer, or the error; NotLoaded is no answer."""
     try:
-        facts, answer = decided()
+        facts, answer = decide()
     except DomainError as error:
         return type(error), str(error)
     return list(facts), [str(one) if isinstance(one, DomainError) else one for one in answer] if isinstance(
@@ -162,20 +165,20 @@ def test_a_command_has_the_same_outcome_on_a_partial_table_as_on_the_whole_one(
     """Without a command, the first one is repeated, as by a client that got no answer."""
     command = command or adds[0]
     world = after([c.ChangeQueue(queue="q", access_key=KEY, max_jobs=max_jobs), *adds, *others])
-    whole = outcome(lambda: decide(world.tables, command, world.now, CountedIds()))
-    part = outcome(lambda: decide(load(world.tables, command, world.now), command, world.now, CountedIds()))
+    whole = outcome(lambda: decided(world.tables, command, world.now))
+    part = outcome(lambda: decided(load(world.tables, command, world.now), command, world.now))
     assert part == whole
 
 
 def test_every_command_on_a_queue_is_tried() -> None:
     """Except those that need only the queue."""
     tried = {type(one) for one in every_command()}
-    assert tried == set(ALLOWED)
+    assert tried == kinds()
     world = after([])
     for command in every_command():
-        whole = outcome(lambda: decide(world.tables, command, world.now, CountedIds()))  # noqa: B023  # called at once
+        whole = outcome(lambda: decided(world.tables, command, world.now))  # noqa: B023  # called at once
         part = outcome(
-            lambda: decide(load(world.tables, command, world.now), command, world.now, CountedIds())  # noqa: B023  # called at once
+            lambda: decided(load(world.tables, command, world.now), command, world.now)  # noqa: B023  # called at once
         )
         assert part == whole
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from jobengine.core.access import ALLOWED
 from jobengine.core.commands import (
     AddJobs,
     AddKey,
@@ -35,9 +34,10 @@ from jobengine.core.commands import (
     UpdateMatching,
 )
 from jobengine.core.errors import AccessDenied, JobNotFound, KeyNotFound, QueueNotFound
+from jobengine.core.expiring import expire
 from jobengine.core.model import Defaults, Job, Role, State
-from jobengine.core.rules import decide, expire
 from tests.core.worlds import KEY, NOW, World, picture
+from tests.doubles import NoActivity
 
 FAR = 1 << 40
 
@@ -69,8 +69,22 @@ def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list
     ]
 
 
+def kinds(base: type[QueueCommand[Any]] = QueueCommand) -> set[type[QueueCommand[Any]]]:
+    """All commands about a queue, without those that only share what others have."""
+    ours = [kind for kind in base.__subclasses__() if kind.__module__.startswith("jobengine.")]
+    return {kind for one in ours for kind in kinds(one)} or {base}
+
+
 def test_every_command_on_a_queue_is_among_them() -> None:
-    assert {type(command) for command in every_command()} == set(ALLOWED)
+    assert {type(command) for command in every_command()} == kinds()
+
+
+def test_a_command_that_only_reads_makes_no_fact(world: World) -> None:
+    job = world.add()
+    reading = [command for command in every_command(uid=job.spec.uid) if command.reads]
+    facts = [command.decide(world.tables, NOW, world.new_id, NoActivity())[0] for command in reading]
+    assert not any(facts)
+    assert len(facts) > 5
 
 
 @pytest.mark.parametrize("command", every_command(queue="other", key=b"wrong"), ids=lambda c: type(c).__name__)
@@ -100,8 +114,8 @@ def test_deciding_changes_nothing(world: World, command: QueueCommand[object]) -
     world.add()
     before = picture(world.tables)
     with suppress(KeyNotFound):
-        decide(world.tables, command, NOW, world.new_id)
-    decide(world.tables, CreateQueue(queue="new", access_key=KEY), NOW, world.new_id)
+        command.decide(world.tables, NOW, world.new_id, NoActivity())
+    CreateQueue(queue="new", access_key=KEY).decide(world.tables, NOW, world.new_id, NoActivity())
     expire(world.tables, FAR * 1000, 100)
     assert picture(world.tables) == before
 

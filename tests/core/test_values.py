@@ -5,14 +5,16 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from jobengine.core import commands, model, state
+from jobengine.core import commands, model, searching, state, updating
 from jobengine.core import facts as events
 from jobengine.core.values import _HIDDEN, Value
 from jobengine.wire import requests, shown_job
 from jobengine.wire import responses as answers
 
 #: The modules with values.
-MODULES = {module.__name__ for module in (commands, events, model, state, answers, requests, shown_job)}
+MODULES = {
+    module.__name__ for module in (commands, events, model, state, searching, updating, answers, requests, shown_job)
+}
 #: Fields that may be shown. Decide about each new field: it belongs here, or among the hidden ones.
 SHOWN = """
     admin after ahead all arrival attempts author cancel cancel_requested changes claimed context count created defaults

@@ -18,14 +18,14 @@ from jobengine.core.commands import (
     ReadJob,
     UpdateJob,
 )
+from jobengine.core.expiring import expire
 from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, QueueCreated
 from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, State
 from jobengine.core.queue_table import Place
-from jobengine.core.rules import decide, expire, renew_key
 from jobengine.core.sorting import SortIndex, position
 from jobengine.core.state import Tables
-from tests.doubles import START, CountedIds
+from tests.doubles import START, CountedIds, NoActivity
 
 __all__ = ["KEY", "MINUTE", "NOW", "World", "picture"]
 
@@ -45,8 +45,8 @@ class World:
     def ask(self, command: Any) -> Any:
         """Do what an engine does: expire, renew the key, decide, apply."""
         self.expire()
-        self.apply(renew_key(self.tables, command))
-        decided, answer = decide(self.tables, command, self.now, self.new_id)
+        self.apply(command.renew_key(self.tables))
+        decided, answer = command.decide(self.tables, self.now, self.new_id, NoActivity())
         self.apply(decided)
         return answer
 

@@ -257,7 +257,7 @@ def _session(url: str) -> Session:
         interval=False,
         rows=rows,
         new_id=new_uuid,
-        lately=RecentActivity(time.monotonic),
+        activity=RecentActivity(time.monotonic),
         steady=time.monotonic,
     )
 

@@ -1,8 +1,10 @@
-"""Commands: what an engine can be asked, as frozen values, each typed by its answer."""
+"""Commands: what an engine can be asked, as frozen values, each typed by its answer, with the rule that decides it."""
 
 # Each module lists its names in `__all__`, so a new command is named in one file.
-from .changes import *
+from .adding import *
 from .claims import *
 from .command import *
-from .jobs import *
 from .queues import *
+from .reading import *
+from .stats import *
+from .updates import *

@@ -1,19 +1,51 @@
-"""Commands that claim jobs, and undo claims."""
+"""Claiming jobs, looking at the next one to be claimed, and undoing claims."""
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
+from typing import Final
 
+from ..access import READERS, WORKERS
 from ..errors import DomainError
-from ..model import Job
+from ..facts import Fact, JobChanged
+from ..model import INPROGRESS, QUEUED, SECOND, Grant, Job, Queue, Standing
+from ..needs import NOTHING_MORE, Needs, ReadyOf
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table
 from ..values import Value
-from .changes import JobUpdate, UpdateJobs
+from ..wall_time import shown
 from .command import Command, QueueCommand
+from .updates import JobUpdate, UpdateJobs
 
-__all__ = ["Claim", "ClaimResult", "Claimed", "Claims", "QueueUpdate", "ReturnClaims"]
+__all__ = ["Claim", "ClaimResult", "Claimed", "Claims", "Peek", "QueueUpdate", "ReturnClaims"]
+
+#: A claim of many jobs ends before their contents exceed this many bytes: the answer is built in memory.
+_CLAIMED_BYTES: Final = 16 << 20
+
+
+class Peek(QueueCommand[Job | None], frozen=True, kw_only=True):
+    """Look at the first ready job, without changing it."""
+
+    roles = READERS | WORKERS
+    reads = True
+    is_batched = True
+
+    #: How many seconds to wait for one.
+    wait: float = 0
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(ready=ReadyOf(1, ()))
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Job | None]:
+        return NOTHING, next(_claimable(table, now), None)
 
 
 class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
     """Claim the first ready jobs: they become `inprogress`."""
+
+    roles = WORKERS
+    reads = False
+    is_batched = True
 
     #: At most this many.
     count: int = 1
@@ -24,6 +56,50 @@ class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
     #: Only jobs with these uids, claimed in this order; None is all ready jobs in execution order.
     uids: tuple[str, ...] | None = None
 
+    @property
+    def weight(self) -> int:
+        return 1 + self.count
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        if queue.paused:
+            return NOTHING_MORE
+        if self.uids is not None:
+            return Needs(uids=frozenset(self.uids))
+        return Needs(ready=ReadyOf(self.count, self.tags))
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Sequence[Job]]:
+        """None of a paused queue."""
+        if table.queue.paused:
+            return NOTHING, []
+        facts: list[Fact] = []
+        claimed: list[Job] = []
+        size = 0
+        for job in islice(self._wanted(table, now), self.count):
+            size += job.size
+            if claimed and size > _CLAIMED_BYTES:
+                break
+            standing = Standing(
+                state=INPROGRESS,
+                updated=now,
+                attempts=job.standing.attempts + 1,
+                claimed=now,
+                lease=new_id(),
+                worker=self.worker,
+                notes=job.standing.notes,
+            )
+            facts.append(JobChanged(self.queue, job.spec.uid, standing))
+            claimed.append(Job(job.spec, standing))
+        return facts, claimed
+
+    def _wanted(self, table: Table, now: int) -> Iterator[Job]:
+        if self.uids is None:
+            return _claimable(table, now, self.tags)
+        tags, wall = frozenset(self.tags), table.wall(now)
+        jobs = (job for uid in self.uids if (job := table.job(uid)) is not None and job.ready)
+        return (job for job in jobs if tags.issubset(job.spec.tags) and not 0 < job.spec.timeout_time * SECOND <= wall)
+
 
 class QueueUpdate(Value, frozen=True):
     """One update of many in several queues."""
@@ -33,13 +109,39 @@ class QueueUpdate(Value, frozen=True):
     update: JobUpdate
 
 
-class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
+class Claimed(Value, frozen=True):
+    """A claimed job and its queue."""
+
+    #: The queue's name.
+    queue: str
+    job: Job
+
+    def at_wall_clock(self, ahead: int) -> "Claimed":
+        return Claimed(self.queue, shown(self.job, ahead))
+
+
+class ClaimResult(Value, frozen=True, kw_only=True, gc=True):
+    """The answer to Claims."""
+
+    #: The jobs that were claimed.
+    jobs: Sequence[Claimed] = ()
+    #: The outcome of each update that came with it; see UpdateJobs.
+    results: Sequence[Job | DomainError] = ()
+
+    def at_wall_clock(self, ahead: int) -> "ClaimResult":
+        return ClaimResult(jobs=shown(self.jobs, ahead), results=shown(self.results, ahead))
+
+
+class Claims(Command[ClaimResult], frozen=True, kw_only=True):
     """Update jobs, then claim the first ready jobs of several queues, in one commit; one key opens all the queues."""
+
+    reads = False
+    is_batched = True
 
     #: The queues' names; jobs of an earlier one go first.
     queues: tuple[str, ...]
     #: Updates to carry out before the claim.
-    updates: tuple["QueueUpdate", ...] = ()
+    updates: tuple[QueueUpdate, ...] = ()
     #: See QueueCommand.
     access_key: bytes = b""
     admin: bool = False
@@ -52,8 +154,15 @@ class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
 
     @property
     def queue_names(self) -> tuple[str, ...]:
-        """See Command."""
         return (*self.queues, *(one.queue for one in self.updates)) if self.updates else self.queues
+
+    @property
+    def parts(self) -> Sequence[QueueCommand[object]]:
+        return [*self.update_commands(), *(self.of(name, self.count) for name in self.queues)]
+
+    @property
+    def weight(self) -> int:
+        return 1 + self.count
 
     def of(self, queue: str, count: int, uids: tuple[str, ...] | None = None) -> Claim:
         """The claim from one of its queues."""
@@ -67,7 +176,7 @@ class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
             uids=uids,
         )
 
-    def update_commands(self) -> "list[UpdateJobs]":
+    def update_commands(self) -> list[UpdateJobs]:
         """Its updates as commands, in order: one command for consecutive updates in the same queue."""
         return [
             UpdateJobs(
@@ -80,23 +189,6 @@ class Claims(Command["ClaimResult"], frozen=True, kw_only=True):
         ]
 
 
-class Claimed(Value, frozen=True):
-    """A claimed job and its queue."""
-
-    #: The queue's name.
-    queue: str
-    job: Job
-
-
-class ClaimResult(Value, frozen=True, kw_only=True, gc=True):
-    """The answer to Claims."""
-
-    #: The jobs that were claimed.
-    jobs: Sequence[Claimed] = ()
-    #: The outcome of each update that came with it; see UpdateJobs.
-    results: Sequence[Job | DomainError] = ()
-
-
 class ReturnClaims(QueueCommand[None], frozen=True, kw_only=True):
     """
     Undo claims: put the jobs back at their places and give the attempts back.
@@ -104,5 +196,33 @@ class ReturnClaims(QueueCommand[None], frozen=True, kw_only=True):
     A job that another lease holds by now is left as it is.
     """
 
+    roles = WORKERS
+    reads = False
+    is_batched = True
+
     #: (uid, lease) of each.
     claims: tuple[tuple[str, str], ...]
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(uids=frozenset(uid for uid, _ in self.claims))
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[None]:
+        held = ((table.job(uid), lease) for uid, lease in self.claims)
+        facts = [
+            JobChanged(self.queue, job.spec.uid, _returned(job.standing, now))
+            for job, lease in held
+            if job is not None and job.state is INPROGRESS and job.standing.lease == lease
+        ]
+        return facts, None
+
+
+def _claimable(table: Table, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:
+    """The ready jobs, without those whose `timeout_time` has passed."""
+    wall = table.wall(now)
+    return (job for job in table.ready_jobs(tags) if not (until := job.spec.timeout_time) or until * SECOND > wall)
+
+
+def _returned(standing: Standing, now: int) -> Standing:
+    return Standing(state=QUEUED, updated=now, attempts=standing.attempts - 1, notes=standing.notes)

@@ -1,7 +1,18 @@
-"""What all commands have in common."""
+"""
+What all commands have in common.
 
-from typing import Generic, TypeVar
+The class of a command says all about it: who may give it, whether it changes anything, whether it may share a batch,
+which rows it needs, and by which rule it is decided. Engines read that; no command is listed anywhere else.
+"""
 
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from ..access import authorise, with_own_digest
+from ..facts import Fact, QueueChanged
+from ..model import Grant, Queue, Role
+from ..needs import NOTHING_MORE, Needs
+from ..tables import NOTHING, Decision, JobTableSet, NewId, RecentActivity, Table, TableSet, table_of
 from ..values import Value
 
 __all__ = ["AllQueues", "Command", "QueueCommand"]
@@ -12,14 +23,52 @@ A_co = TypeVar("A_co", covariant=True)
 class Command(Value, Generic[A_co], frozen=True, kw_only=True):
     """A question or an order to an engine; A_co is the type of its answer."""
 
+    #: Whether it changes nothing: then an engine locks no job for it, and writes nothing.
+    reads: ClassVar[bool]
+    #: Whether it may share a batch: it needs only jobs that are named, or the first ones of a queue.
+    is_batched: ClassVar[bool] = False
+    #: Whether it may be carried out beside others about its queue: none of them minds which is first.
+    overlaps: ClassVar[bool] = False
+
     @property
     def queue_names(self) -> tuple[str, ...]:
         """The queues that it names."""
         return ()
 
+    @property
+    def parts(self) -> "Sequence[QueueCommand[object]]":
+        """The commands that it is made of, each about one queue; none if it is about no queue that must exist."""
+        return ()
+
+    @property
+    def weight(self) -> int:
+        """How many jobs it may add, claim or change; at least 1."""
+        return 1
+
+    def renew_key(self, tables: JobTableSet) -> Sequence[Fact]:
+        """
+        The fact by which its key gets a digest of its own, if it opens a queue of the Go version.
+
+        Apply it before the command is decided. Leaving it out does no harm: the key still opens the queue.
+        """
+        return NOTHING
+
+    def decide(self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity) -> Decision[A_co]:
+        """
+        Its facts at `now` (elapsed milliseconds), and its answer. Changes nothing.
+
+        Nothing may be due at `now`: apply the facts of `expire` first. The queue is checked first, then the key, then
+        the job. Raises a DomainError if it can't be carried out.
+        """
+        # A Struct can't be an abstract class. Each command overrides this, or `decide_in`.
+        raise NotImplementedError
+
 
 class QueueCommand(Command[A_co], frozen=True, kw_only=True):
     """A command about one queue, with the caller's key."""
+
+    #: The roles that may give it. A producer reads only the jobs that it added; the rules see to that.
+    roles: ClassVar[frozenset[Role]]
 
     #: The queue's name.
     queue: str
@@ -30,12 +79,37 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
 
     @property
     def queue_names(self) -> tuple[str, ...]:
-        """See Command."""
         return (self.queue,)
+
+    @property
+    def parts(self) -> "Sequence[QueueCommand[object]]":
+        return (self,)
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        """What it needs of the table of its queue."""
+        return NOTHING_MORE
+
+    def renew_key(self, tables: JobTableSet) -> Sequence[Fact]:
+        table = None if self.admin else tables.queues.get(self.queue)
+        queue = None if table is None else with_own_digest(table.queue, self.access_key)
+        return NOTHING if queue is None else [QueueChanged(queue)]
+
+    def decide(self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity) -> Decision[A_co]:
+        table = table_of(tables, self.queue)
+        return self.decide_in(table, authorise(table.queue, self, now), now, new_id, activity)
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[A_co]:
+        """Its rule: as `decide`, in the table of its queue, for a key that has this grant."""
+        # See Command.decide.
+        raise NotImplementedError
 
 
 class AllQueues(Command[A_co], frozen=True, kw_only=True):
     """A page of all queues, by name, empty after the last; the caller must have been authenticated."""
+
+    reads = True
 
     #: Start after this name; None starts at the first.
     after: str | None = None

@@ -1,46 +1,79 @@
-"""Commands about queues, their keys and their figures."""
+"""Making, reconfiguring and deleting queues, and their keys."""
 
 from collections.abc import Sequence
+from hmac import compare_digest
+from typing import Any, Final
 
-from ..model import AccessKey, Defaults, Grant, Queue, QueueStats, QueueTotals, Role
-from .command import AllQueues, QueueCommand
+from attrs import evolve
+
+from ..access import OWNERS, READERS, digest_of
+from ..errors import KeyNotFound, KeyTaken, QueueExists, TooManyKeys, TooManyQueues
+from ..facts import QueueChanged, QueueCreated, QueueDeleted
+from ..model import SECOND, AccessKey, Defaults, Grant, OldKey, Queue, Role
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet
+from .command import Command, QueueCommand
 
 __all__ = [
     "AddKey",
     "ChangeQueue",
     "CheckKey",
-    "CountQueues",
     "CreateQueue",
     "DeleteQueue",
     "ListKeys",
-    "ListQueues",
-    "ReadStats",
     "RevokeKey",
     "Subscribe",
 ]
 
-
-class ListQueues(AllQueues[Sequence[QueueStats]], frozen=True, kw_only=True):
-    """All figures of the queues."""
-
-
-class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
-    """The figures of queues that are cheap to compute."""
+#: How many keys a queue may have beside the owner's.
+_MOST_KEYS: Final = 100
 
 
-class CreateQueue(QueueCommand[None], frozen=True, kw_only=True):
+class CreateQueue(Command[None], frozen=True, kw_only=True):
     """Make an empty queue whose owner's key is `access_key`."""
 
+    reads = False
+
+    #: The queue's name.
+    queue: str
+    #: The access key as bytes.
+    access_key: bytes = b""
+    #: The caller has shown the server's admin key.
+    admin: bool = False
     #: How many queues there may be, for callers without the admin key; None is any number.
     max_queues: int | None = None
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        return (self.queue,)
+
+    def decide(self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity) -> Decision[None]:
+        """Raises QueueExists or TooManyQueues."""
+        if self.queue in tables.queues:
+            raise QueueExists(self.queue)
+        if self.max_queues is not None and not self.admin and len(tables.queues) >= self.max_queues:
+            raise TooManyQueues(self.max_queues)
+        salt = new_id()
+        digest = digest_of(self.access_key, salt)
+        return [QueueCreated(Queue(name=self.queue, salt=salt, digest=digest, created=now))], None
 
 
 class DeleteQueue(QueueCommand[None], frozen=True, kw_only=True):
     """Remove the queue and every job in it."""
 
+    roles = OWNERS
+    reads = False
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[None]:
+        return [QueueDeleted(self.queue)], None
+
 
 class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     """Reconfigure a queue; what is None stays as it is."""
+
+    roles = OWNERS
+    reads = False
 
     #: See Queue.
     paused: bool | None = None
@@ -52,37 +85,122 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     new_access_key: bytes | None = None
     old_key_seconds: int = 0
 
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Queue]:
+        """Raises KeyTaken."""
+        names = ("paused", "draining", "require_lease", "max_jobs", "defaults")
+        changes = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.new_access_key is not None:
+            changes |= _new_owner_key(table.queue, self.new_access_key, now + self.old_key_seconds * SECOND, now)
+        return _reconfigured(table, evolve(table.queue, **changes))
+
 
 class AddKey(QueueCommand[AccessKey], frozen=True, kw_only=True):
     """Add a key with a role."""
+
+    roles = OWNERS
+    reads = False
 
     #: What it may do.
     role: Role
     #: The key.
     new_access_key: bytes
 
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[AccessKey]:
+        """Raises TooManyKeys or KeyTaken."""
+        if len(table.queue.keys) >= _MOST_KEYS:
+            raise TooManyKeys(_MOST_KEYS)
+        old = table.queue.old_key
+        taken = [table.queue.digest, *([old.digest] if old is not None and old.until > now else ())]
+        digest = _new_digest(table.queue, self.new_access_key, taken)
+        key = AccessKey(id=new_id(), role=self.role, digest=digest, created=now)
+        facts, _ = _reconfigured(table, evolve(table.queue, keys=(*table.queue.keys, key)))
+        return facts, key
+
 
 class RevokeKey(QueueCommand[None], frozen=True, kw_only=True):
     """Revoke a key with a role."""
 
+    roles = OWNERS
+    reads = False
+
     #: See AccessKey.id.
     key_id: str
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[None]:
+        """Raises KeyNotFound."""
+        keys = tuple(key for key in table.queue.keys if key.id != self.key_id)
+        if len(keys) == len(table.queue.keys):
+            raise KeyNotFound(self.key_id)
+        facts, _ = _reconfigured(table, evolve(table.queue, keys=keys))
+        return facts, None
 
 
 class ListKeys(QueueCommand[Sequence[AccessKey]], frozen=True, kw_only=True):
     """The keys beside the owner's."""
 
+    roles = OWNERS
+    reads = True
+    is_batched = True
+    overlaps = True
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Sequence[AccessKey]]:
+        return NOTHING, table.queue.keys
+
 
 class CheckKey(QueueCommand[Grant], frozen=True, kw_only=True):
     """See whether the key opens the queue, with any role."""
 
+    roles = frozenset(Role)
+    reads = True
+    is_batched = True
+    overlaps = True
 
-class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):
-    """Counts and times of the queue."""
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Grant]:
+        return NOTHING, grant
 
 
 class Subscribe(QueueCommand[Queue], frozen=True, kw_only=True):
     """Watch the events of a queue, which come through Engine.watch."""
 
+    roles = READERS
+    reads = True
+    is_batched = True
+    overlaps = True
+
     #: Resume after the event with this id; None starts with the next event.
     after: str | None = None
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Queue]:
+        return NOTHING, table.queue
+
+
+def _new_owner_key(queue: Queue, access_key: bytes, old_until: int, now: int) -> dict[str, Any]:
+    """The changes for a new owner's key, with the present one valid until `old_until`."""
+    digest = _new_digest(queue, access_key, [])
+    if digest == queue.digest:
+        return {}
+    return {"digest": digest, "old_key": OldKey(digest=queue.digest, until=old_until) if old_until > now else None}
+
+
+def _new_digest(queue: Queue, access_key: bytes, taken: list[str]) -> str:
+    """The digest of a new key; raises KeyTaken if a key with a role has it, or if it is in `taken`."""
+    digest = digest_of(access_key, queue.salt)
+    if any(compare_digest(digest, known) for known in (*taken, *(key.digest for key in queue.keys))):
+        raise KeyTaken
+    return digest
+
+
+def _reconfigured(table: Table, queue: Queue) -> Decision[Queue]:
+    return ([QueueChanged(queue)] if queue != table.queue else NOTHING), queue

@@ -7,7 +7,7 @@ from ...core import commands as c
 from ...core.access import authorise
 from ...core.errors import DomainError, QueueNotFound
 from ...core.model import Grant
-from ...core.needs import Needs, needs
+from ...core.needs import Needs
 from ...core.values import Value
 from .rows import Known
 
@@ -18,57 +18,14 @@ __all__ = [
     "Task",
     "asked",
     "changes_jobs",
-    "is_batched",
     "names_of",
     "overlaps",
-    "parts_of",
-    "weight_of",
 ]
 
 #: A command to the engine, which the rules decide.
 Task = c.Command[object]
 
-#: Commands that may share a batch: they need only jobs that are named, or the first ones of a queue.
-_BATCHED: Final = frozenset(
-    {
-        c.AddJobs,
-        c.CheckKey,
-        c.Claim,
-        c.Claims,
-        c.DeleteJob,
-        c.ListKeys,
-        c.Peek,
-        c.ReadJob,
-        c.ReturnClaims,
-        c.Subscribe,
-        c.UpdateJob,
-        c.UpdateJobs,
-    }
-)
-#: Commands that change no jobs, so their jobs are not locked.
-_READING: Final = (
-    c.CheckKey,
-    c.CountQueues,
-    c.ExplainJob,
-    c.ListJobs,
-    c.ListKeys,
-    c.ListQueues,
-    c.Peek,
-    c.ReadJob,
-    c.ReadStats,
-    c.Subscribe,
-)
-#: Commands that may overlap with others, beside AddJobs.
-_OVERLAPPING: Final = (
-    c.CheckKey,
-    c.DeleteJob,
-    c.ListKeys,
-    c.ReadJob,
-    c.Subscribe,
-    c.UpdateJob,
-    c.UpdateJobs,
-)
-#: The most that a small batch, or a small claim, weighs; see weight_of. It is carried out in a few milliseconds.
+#: The most that a small batch, or a small claim, weighs; see Command.weight. It is carried out in a few milliseconds.
 SMALL: Final = 100
 
 
@@ -94,14 +51,9 @@ def names_of(tasks: Iterable[Task]) -> list[str]:
     return list(dict.fromkeys(name for task in tasks for name in task.queue_names))
 
 
-def is_batched(task: Task) -> bool:
-    """Whether a task may share a batch with others."""
-    return type(task) in _BATCHED
-
-
 def changes_jobs(tasks: Iterable[Task]) -> bool:
     """Whether any of them may change a job."""
-    return any(not isinstance(task, _READING) for task in tasks)
+    return not all(task.reads for task in tasks)
 
 
 def overlaps(task: Task) -> bool:
@@ -112,33 +64,15 @@ def overlaps(task: Task) -> bool:
     large one, to pass over them costs less than to wait. Nor may adding with a unique key, which waits for others that
     add with the same key.
     """
-    if isinstance(task, c.AddJobs):
-        return all(job.unique_key is None for job in task.jobs)
     if isinstance(task, c.Claims):
-        return weight_of(task) > SMALL
-    return isinstance(task, _OVERLAPPING)
-
-
-def weight_of(task: Task) -> int:
-    """How much a batch holds of it: the jobs that it may add, claim or change."""
-    if isinstance(task, c.AddJobs):
-        return len(task.jobs)
-    if isinstance(task, c.UpdateJobs):
-        return len(task.updates)
-    return 1 + task.count if isinstance(task, c.Claim | c.Claims) else 1
-
-
-def parts_of(task: Task) -> list[c.QueueCommand[object]]:
-    """The commands that a task is made of, each about one queue."""
-    if isinstance(task, c.Claims):
-        return [*task.update_commands(), *(task.of(name, task.count) for name in task.queues)]
-    return [task] if isinstance(task, c.QueueCommand) and not isinstance(task, c.CreateQueue) else []
+        return task.weight > SMALL
+    return task.overlaps and not (isinstance(task, c.AddJobs) and any(job.unique_key is not None for job in task.jobs))
 
 
 def asked(task: Task, known: "dict[str, Known]", now: int) -> Asked:
     """The parts of a task; refused if a queue does not exist, or the key does not open it."""
     try:
-        return Asked(task, [_part(command, known, now) for command in parts_of(task)])
+        return Asked(task, [_part(command, known, now) for command in task.parts])
     except DomainError as error:
         return Asked(task, refused=error)
 
@@ -148,4 +82,4 @@ def _part(command: c.QueueCommand[object], known: "dict[str, Known]", now: int) 
         raise QueueNotFound(command.queue)
     queue = known[command.queue].queue
     grant = authorise(queue, command, now)
-    return Part(command, grant, needs(command, queue, grant))
+    return Part(command, grant, command.needs(queue, grant))

@@ -15,11 +15,11 @@ from psycopg import Connection
 
 from ...core import commands as c
 from ...core.errors import DomainError
+from ...core.expiring import expire
 from ...core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
 from ...core.model import Job, State
-from ...core.needs import PartialTables
-from ...core.rules import Lately, NewId, decide, decide_granted, expire, is_about_its_queue, renew_key
 from ...core.state import JobSwap, Swap
+from ...core.tables import NewId, RecentActivity
 from ..outcome import Done, Outcome, Refused
 from .asked import Asked, Part, Task
 from .beginning import Now
@@ -67,7 +67,7 @@ class Batch:
 
     rows: Rows
     new_id: NewId
-    lately: Lately
+    activity: RecentActivity
     loaded: Loaded
     #: Where the tally is kept; see Writing.
     slot: int
@@ -148,7 +148,9 @@ class Batch:
             return self._claim(one.task, one.parts)
         if one.parts:
             return self._decide(one.parts[0], one.parts[0].command)
-        return self._decide_on(self.loaded.all_queues(), one.task)
+        facts, answer = one.task.decide(self.loaded.all_queues(), self._now.elapsed, self.new_id, self.activity)
+        self._apply(facts)
+        return answer
 
     def _claim(self, claims: c.Claims, parts: Sequence[Part]) -> c.ClaimResult:
         """Update, then claim from one queue after the other."""
@@ -164,17 +166,10 @@ class Batch:
         return c.ClaimResult(jobs=jobs, results=results)
 
     def _decide(self, part: Part, command: c.QueueCommand[A]) -> A:
-        self._apply(renew_key(self.loaded.tables, command))
+        self._apply(command.renew_key(self.loaded.tables))
         table = self.loaded.part(command.queue, part.needs)
-        if not is_about_its_queue(command):
-            return self._decide_on(PartialTables({command.queue: table}, self._now.ahead), command)
         # Its key was checked when the batch was loaded, and no command that shares a batch changes keys.
-        facts, answer = decide_granted(table, part.grant, command, self._now.elapsed, self.new_id)
-        self._apply(facts)
-        return answer
-
-    def _decide_on(self, tables: PartialTables, command: c.Command[A]) -> A:
-        facts, answer = decide(tables, command, self._now.elapsed, self.new_id, self.lately)
+        facts, answer = command.decide_in(table, part.grant, self._now.elapsed, self.new_id, self.activity)
         self._apply(facts)
         return answer
 

@@ -14,14 +14,14 @@ from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from ...core import commands as c
 from ...core.errors import DomainError, JobNotFound, QueueNotFound
 from ...core.model import FINISHED, EventBatch, Job
-from ...core.rules import NewId
+from ...core.tables import NewId
 from ...core.wall_time import shown
 from ..door import Figure, NotOffered, Readiness, Starting
 from ..outcome import Done, Outcome
 from ..slices import sweep, update_matching
 from ..threads import Thread
 from ..waiters import in_time
-from .asked import Task, is_batched, overlaps
+from .asked import Task, overlaps
 from .batch import Result
 from .connection import Row, connected
 from .figures import figures_of
@@ -128,7 +128,7 @@ class PostgresEngine:
             interval=self.interval,
             rows=self._rows,
             new_id=self.new_id,
-            lately=self._activity,
+            activity=self._activity,
             steady=self.clock.seconds,
             clock=self.time,
             profile=self._profile,
@@ -217,7 +217,7 @@ class PostgresEngine:
 
     def _lane_for(self, task: Task) -> Lane:
         """Batched commands about a queue that may not overlap take one lane; long commands take another."""
-        if not is_batched(task):
+        if not task.is_batched:
             return self._lanes[_LANES]
         return self._lanes[hash(task.queue_names[0]) % _LANES]
 

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from ..outcome import Outcome
 from ..threads import Thread
-from .asked import Task, is_batched, weight_of
+from .asked import Task
 from .batch import Result
 from .session import Session
 
@@ -142,14 +142,14 @@ class Lane:
                 break
             task = backlog[0].task
             batch.append(backlog.popleft())
-            room = room - weight_of(task) if is_batched(task) else 0
+            room = room - task.weight if task.is_batched else 0
         return batch
 
     def _begins_another(self, waiting: _Waiting) -> bool:
         """Whether a task must not be in the same batch as those before it."""
         # The claims of the waiters themselves have the number 0.
         is_of_waiter = waiting.number == 0
-        return not is_batched(waiting.task) or (not is_of_waiter and self.waits_behind(waiting.task))
+        return not waiting.task.is_batched or (not is_of_waiter and self.waits_behind(waiting.task))
 
     def _next_backlog(self) -> _Backlog:
         """The backlog whose first task comes next; an empty one if there is none."""

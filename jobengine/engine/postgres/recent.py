@@ -21,7 +21,7 @@ _DELAYS: Final = 10_000
 
 @define(eq=False)
 class RecentActivity:
-    """Counts the changes of batches, for the rules, which read the counts on other threads (see Lately)."""
+    """Counts the changes of batches, for the rules, which read the counts on other threads (see RecentActivity)."""
 
     #: The monotonic clock, in seconds.
     _steady: Callable[[], float]
@@ -52,12 +52,12 @@ class RecentActivity:
             self._ids[name] = known.id
 
     def recent(self, name: str) -> Recent:
-        """See Lately."""
+        """See RecentActivity."""
         with self._lock:
             return self._activity.recent(name, self._now())
 
     def since_start(self, name: str) -> Mapping[str, int]:
-        """See Lately."""
+        """See RecentActivity."""
         with self._lock:
             return self._activity.totals(name)
 

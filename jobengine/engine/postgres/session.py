@@ -22,11 +22,11 @@ from psycopg.errors import (
 from twisted.logger import Logger
 
 from ...core import commands as c
-from ...core.rules import Lately, NewId
 from ...core.state import Swap
+from ...core.tables import NewId, RecentActivity
 from ...storage.errors import StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
-from .asked import SMALL, Task, asked, changes_jobs, is_batched, names_of, weight_of
+from .asked import SMALL, Task, asked, changes_jobs, names_of
 from .batch import Batch, Result
 from .beginning import Now, begin, begin_sweep
 from .clock import ClockSteps
@@ -100,7 +100,7 @@ class Session:
     interval: bool
     rows: Rows
     new_id: NewId
-    lately: Lately
+    activity: RecentActivity
     #: The monotonic clock, in seconds.
     steady: Callable[[], float]
     #: The SQL expression that reads the time.
@@ -274,7 +274,7 @@ class Session:
         """Begin and load in one round trip if the queues are as they were in the last batches; None if not."""
         names = names_of(tasks)
         guess = {name: self._known[name] for name in names if name in self._known}
-        if not self._guesses or len(guess) < len(names) or not all(map(is_batched, tasks)):
+        if not self._guesses or len(guess) < len(names) or not all(task.is_batched for task in tasks):
             # After a wrong guess, one batch is carried out without a guess.
             self._guesses = True
             return None
@@ -374,14 +374,14 @@ class Session:
         batch = Batch(
             rows=self.rows,
             new_id=self.new_id,
-            lately=self.lately,
+            activity=self.activity,
             loaded=loaded,
             slot=self._slot,
             # Without locks no floor is ever raised.
             knows_floors=self._noted or not self.profile.locks,
         )
         with ExitStack() as turn:
-            if sum(weight_of(one.task) for one in loaded.asked) > SMALL:
+            if sum(one.task.weight for one in loaded.asked) > SMALL:
                 turn.enter_context(self.turn)
             batch.decide()
             if batch.changes and not self._noted:

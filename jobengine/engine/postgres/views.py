@@ -8,10 +8,10 @@ from psycopg import Connection
 
 from ...core.commands import ListJobs
 from ...core.errors import QueueNotFound
+from ...core.expiring import expire
 from ...core.model import Grant, Job, Role
 from ...core.needs import Needs
 from ...core.queue_table import PAGE_BYTES
-from ...core.rules import expire
 from .asked import Asked, Part
 from .beginning import begin
 from .connection import Row

@@ -1,40 +1,108 @@
-"""The rules for adding jobs: defaults, limits, and which requests repeat an earlier one."""
+"""Adding jobs: defaults, limits, and which requests repeat an earlier one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
 from attrs import define, field
 
-from .access import derived_uid
-from .commands import Added, AddJobs, NewJob
-from .errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
-from .facts import Fact, JobAdded
-from .model import SECOND, Defaults, Grant, Job, Spec, Standing, State
-from .tables import Table
+from ..access import PRODUCERS, derived_uid
+from ..errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
+from ..facts import JobAdded
+from ..model import NO_CONTEXT, SECOND, Context, Defaults, Grant, Job, Queue, Spec, Standing, State
+from ..needs import Needs
+from ..tables import Decision, NewId, RecentActivity, Table
+from ..values import Value
+from ..wall_time import shown
+from .command import QueueCommand
 
-__all__ = ["add_jobs"]
+__all__ = ["AddJobs", "Added", "NewJob"]
 
 
-def add_jobs(
-    table: Table, grant: Grant, command: AddJobs, now: int, new_id: Callable[[], str]
-) -> tuple[Sequence[Fact], list[Added]]:
-    """
-    See AddJobs. Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken, within a BadItem if `command.many`.
+class NewJob(Value, frozen=True, kw_only=True):
+    """A job to be added; None stands for the default of the queue or the server."""
 
-    A job that an earlier request added is returned as it is, without a fact.
-    """
-    batch = _Batch(table, grant, command.defaults, now, new_id)
-    added = []
-    for index, asked in enumerate(command.jobs):
-        try:
-            added.append(batch.add(asked))
-        except DomainError as error:
-            if command.many:
-                raise BadItem(index, error) from None
-            raise
-    return [JobAdded(command.queue, job) for job in batch.new], added
+    #: See Spec.
+    content: bytes
+    priority: int = 0
+    keep_minutes: int | None = None
+    timeout_seconds: int | None = None
+    timeout_time: int = 0
+    tags: tuple[str, ...] = ()
+    max_attempts: int | None = None
+    retry_delay_seconds: int | None = None
+    unique_key: str | None = None
+    context: Context = NO_CONTEXT
+    #: Seconds until it can be claimed.
+    delay_seconds: int = 0
+    #: The Unix time in seconds from which it can be claimed; 0 is at once.
+    not_before: int = 0
+    #: Its uid, if the client chose one.
+    uid: str | None = None
+    #: The uid is derived from this, so that the same key means the same job.
+    idempotency_key: str | None = None
+
+
+class Added(Value, frozen=True):
+    """The outcome of adding one job."""
+
+    #: The job as it is now.
+    job: Job
+    #: Whether this request added it; otherwise an earlier one did.
+    new: bool
+
+    def at_wall_clock(self, ahead: int) -> "Added":
+        return Added(shown(self.job, ahead), self.new)
+
+
+class AddJobs(QueueCommand[Sequence[Added]], frozen=True, kw_only=True):
+    """Add jobs, all or none."""
+
+    roles = PRODUCERS
+    reads = False
+    is_batched = True
+    overlaps = True
+
+    #: Which ones.
+    jobs: tuple[NewJob, ...]
+    #: The server's defaults, for a queue without its own.
+    defaults: Defaults
+    #: Whether the request is for many, so that an error names the index of its job.
+    many: bool = False
+
+    @property
+    def weight(self) -> int:
+        return len(self.jobs)
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        uids = {job.uid for job in self.jobs if job.uid is not None}
+        derived = {
+            derived_uid(queue, job.idempotency_key, grant.key_id)
+            for job in self.jobs
+            if job.uid is None and job.idempotency_key is not None
+        }
+        keys = frozenset(job.unique_key for job in self.jobs if job.unique_key is not None)
+        return Needs(uids=frozenset(uids | derived), unique_keys=keys, size=queue.max_jobs > 0)
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[list[Added]]:
+        """
+        Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken, within a BadItem if `many`.
+
+        A job that an earlier request added is returned as it is, without a fact.
+        """
+        batch = _Batch(table, grant, self.defaults, now, new_id)
+        added = []
+        for index, wanted in enumerate(self.jobs):
+            try:
+                added.append(batch.add(wanted))
+            except DomainError as error:
+                if self.many:
+                    raise BadItem(index, error) from None
+                raise
+        return [JobAdded(self.queue, job) for job in batch.new], added
 
 
 @define
@@ -45,7 +113,7 @@ class _Batch:
     grant: Grant
     server_defaults: Defaults
     now: int
-    new_id: Callable[[], str]
+    new_id: NewId
     new: list[Job] = field(factory=list)
     _by_uid: dict[str, Job] = field(factory=dict)
     _by_unique_key: dict[str, Job] = field(factory=dict)

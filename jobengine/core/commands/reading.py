@@ -1,0 +1,119 @@
+"""Looking at jobs: one, a page of many, and why one is not running."""
+
+from ..access import PRODUCERS, READERS
+from ..errors import JobNotFound
+from ..model import Grant, Job, Position, Queue
+from ..needs import Needs, PageOf
+from ..searching import Filter, matches
+from ..sorting import Sort, position
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, job_of
+from ..values import Value
+from ..wall_time import shown
+from .command import QueueCommand
+
+__all__ = ["ExplainJob", "Explanation", "Filter", "ListJobs", "Page", "ReadJob"]
+
+
+class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
+    """Look at one job."""
+
+    roles = READERS | PRODUCERS
+    reads = True
+    is_batched = True
+    overlaps = True
+
+    #: Which one.
+    uid: str
+    #: How many seconds to wait for it to finish.
+    wait: float = 0
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(uids=frozenset([self.uid]))
+
+    def decide_in(self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity) -> Decision[Job]:
+        """Raises JobNotFound, also for a producer that did not add it."""
+        job = job_of(table, self.uid)
+        if grant.is_producer and job.spec.author != grant.key_id:
+            raise JobNotFound(self.uid)
+        return NOTHING, job
+
+
+class Page(Value, frozen=True, kw_only=True):
+    """Some jobs of a queue in the order that was asked for."""
+
+    #: At most `limit` jobs; a short or empty page need not be the last.
+    jobs: list[Job]
+    #: The `after` of the next page, with the same `sort`; None after the last page.
+    following: Position | None
+
+    def at_wall_clock(self, ahead: int) -> "Page":
+        return Page(jobs=shown(self.jobs, ahead), following=self.following)
+
+
+class ListJobs(QueueCommand[Page], frozen=True, kw_only=True):
+    """Read jobs in some order."""
+
+    roles = READERS
+    reads = True
+
+    #: Which ones.
+    filter: Filter = Filter()
+    #: The order; None is execution order.
+    sort: Sort | None = None
+    #: Start after this place in that order; None starts at the front.
+    after: Position | None = None
+    #: At most this many jobs.
+    limit: int
+    #: Examine at most this many, whether they match or not.
+    scan: int = 500
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(page=PageOf(self.after, self.scan, self.filter.state, self.sort))
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Page]:
+        jobs_there, following = table.page(self.after, self.scan, self.filter.state, self.sort)
+        jobs: list[Job] = []
+        for index, job in enumerate(jobs_there):
+            if matches(job, self.filter, now):
+                jobs.append(job)
+            if len(jobs) == self.limit and index + 1 < len(jobs_there):
+                following = position(job, self.sort)
+                break
+        return NOTHING, Page(jobs=jobs, following=following)
+
+
+class Explanation(Value, frozen=True, kw_only=True):
+    """Why a job is where it is."""
+
+    #: The job.
+    job: Job
+    #: Its queue, which may be paused.
+    queue: Queue
+    #: How many jobs will be claimed before it; None if it can't be claimed now.
+    ahead: int | None
+
+    def at_wall_clock(self, ahead: int) -> "Explanation":
+        return Explanation(job=shown(self.job, ahead), queue=shown(self.queue, ahead), ahead=self.ahead)
+
+
+class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
+    """Say why a job is not running."""
+
+    roles = READERS
+    reads = True
+
+    #: Which one.
+    uid: str
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(uids=frozenset([self.uid]), ahead=True)
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Explanation]:
+        """Raises JobNotFound."""
+        job = job_of(table, self.uid)
+        ahead = table.ahead(job.spec.rank) if job.ready else None
+        return NOTHING, Explanation(job=job, queue=table.queue, ahead=ahead)

@@ -1,0 +1,79 @@
+"""The figures of queues."""
+
+from collections.abc import Sequence
+from heapq import nsmallest
+
+from ..access import READERS
+from ..model import Grant, Queue, QueueStats, QueueTotals
+from ..needs import Needs
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet
+from .command import AllQueues, QueueCommand
+
+__all__ = ["CountQueues", "ListQueues", "ReadStats"]
+
+
+class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):
+    """Counts and times of the queue."""
+
+    roles = READERS
+    reads = True
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(counts=True)
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[QueueStats]:
+        return NOTHING, _stats(table, now, activity)
+
+
+class ListQueues(AllQueues[Sequence[QueueStats]], frozen=True, kw_only=True):
+    """All figures of the queues."""
+
+    def decide(
+        self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Sequence[QueueStats]]:
+        return NOTHING, [_stats(table, now, activity) for table in _some_tables(tables, self.after, self.limit)]
+
+
+class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
+    """The figures of queues that are cheap to compute."""
+
+    def decide(
+        self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Sequence[QueueTotals]]:
+        return NOTHING, [
+            QueueTotals(
+                name=table.queue.name,
+                counts=table.counts().states,
+                oldest_ready=_age(table.oldest_ready(), now),
+                totals=activity.since_start(table.queue.name),
+            )
+            for table in _some_tables(tables, self.after, self.limit)
+        ]
+
+
+def _some_tables(tables: TableSet, after: str | None, limit: int) -> list[Table]:
+    names = nsmallest(limit, (name for name in tables.queues if after is None or name > after))
+    return [tables.queues[name] for name in names]
+
+
+def _age(since: int | None, now: int) -> int | None:
+    """Milliseconds since a time; 0 if it is ahead, since the wall clock may have been set back between two runs."""
+    return None if since is None else max(0, now - since)
+
+
+def _stats(table: Table, now: int, activity: RecentActivity) -> QueueStats:
+    counts, recent = table.counts(), activity.recent(table.queue.name)
+    return QueueStats(
+        queue=table.queue,
+        counts=counts.states,
+        ready=counts.ready,
+        delayed=counts.delayed,
+        oldest_ready=_age(table.oldest_ready(), now),
+        last_minute=recent.last_minute,
+        last_hour=recent.last_hour,
+        minutes=recent.minutes,
+        wait=recent.wait,
+        run=recent.run,
+    )

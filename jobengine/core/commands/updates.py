@@ -1,0 +1,194 @@
+"""Changing and deleting jobs: one, several, or all that match."""
+
+from collections.abc import Callable, Sequence
+
+from ..access import OWNERS, WORKERS
+from ..errors import ClaimRequired, DomainError, JobNotFound, LeaseLost, LeaseRequired
+from ..facts import Fact, JobRemoved
+from ..model import Grant, Job, Queue, Rank, State
+from ..needs import Needs, PageOf
+from ..searching import Filter, matches
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, job_of
+from ..updating import Changes, update
+from ..values import Value
+from .command import QueueCommand
+
+__all__ = [
+    "Changes",
+    "DeleteJob",
+    "DeleteMatching",
+    "JobUpdate",
+    "Swept",
+    "UpdateJob",
+    "UpdateJobs",
+    "UpdateMatching",
+]
+
+
+class UpdateJob(QueueCommand[Job], frozen=True, kw_only=True):
+    """Change a job; an update of one in progress extends its lease."""
+
+    roles = WORKERS
+    reads = False
+    is_batched = True
+    overlaps = True
+
+    #: Which one.
+    uid: str
+    #: How.
+    changes: Changes
+    #: The caller's lease, which must be the one that holds the job; None skips the check.
+    lease: str | None = None
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(uids=frozenset([self.uid]))
+
+    def decide_in(self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity) -> Decision[Job]:
+        """Raises JobNotFound, or as `update`."""
+        job = job_of(table, self.uid)
+        fact, updated = update(table.queue, job, self.changes, now, lease=self.lease)
+        return ([fact] if fact is not None else NOTHING), updated
+
+
+class JobUpdate(Value, frozen=True, kw_only=True):
+    """One update of many; see UpdateJob."""
+
+    uid: str
+    changes: Changes
+    lease: str | None = None
+
+
+class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only=True):
+    """
+    Change jobs one by one; the answer has for each the changed job, or the error that prevented the change.
+
+    That is a JobNotFound, LeaseLost, LeaseRequired or ClaimRequired.
+    """
+
+    roles = WORKERS
+    reads = False
+    is_batched = True
+    overlaps = True
+
+    #: Which ones, and how.
+    updates: tuple[JobUpdate, ...]
+
+    @property
+    def weight(self) -> int:
+        return len(self.updates)
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(uids=frozenset(one.uid for one in self.updates))
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Sequence[Job | DomainError]]:
+        facts: list[Fact] = []
+        outcomes: list[Job | DomainError] = []
+        # A job that comes twice is changed on top of its first change, which is not in the tables yet.
+        changed: dict[str, Job] = {}
+        for asked in self.updates:
+            try:
+                job = changed.get(asked.uid) or job_of(table, asked.uid)
+                fact, updated = update(table.queue, job, asked.changes, now, lease=asked.lease)
+            except (JobNotFound, LeaseLost, LeaseRequired, ClaimRequired) as error:
+                outcomes.append(error)
+                continue
+            if fact is not None:
+                facts.append(fact)
+                changed[asked.uid] = updated
+            outcomes.append(updated)
+        return facts, outcomes
+
+
+class DeleteJob(QueueCommand[None], frozen=True, kw_only=True):
+    """Remove a job."""
+
+    roles = OWNERS
+    reads = False
+    is_batched = True
+    overlaps = True
+
+    #: Which one.
+    uid: str
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(uids=frozenset([self.uid]))
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[None]:
+        """Raises JobNotFound."""
+        job_of(table, self.uid)
+        return [JobRemoved(self.queue, self.uid)], None
+
+
+class Swept(Value, frozen=True):
+    """The outcome of one slice."""
+
+    #: How many jobs of the slice matched.
+    matched: int
+    #: Where the next slice begins, or None if this was the last.
+    following: Rank | None
+
+
+class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
+    """A change of all jobs that match, one slice at a time."""
+
+    roles = OWNERS
+    reads = False
+
+    #: Which ones.
+    filter: Filter
+    #: Start after this place; None starts at the front.
+    after: Rank | None = None
+    #: Examine at most this many jobs, in one commit.
+    limit: int = 500
+    #: Change nothing, only count.
+    dry_run: bool = False
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(page=PageOf(self.after, self.limit, self.filter.state))
+
+    def _sweep(
+        self, change: Callable[[Job], Fact | None], jobs: Sequence[Job], following: Rank | None, now: int
+    ) -> Decision[Swept]:
+        matching = [job for job in jobs if matches(job, self.filter, now)]
+        facts = [] if self.dry_run else [fact for fact in map(change, matching) if fact is not None]
+        return facts, Swept(len(matching), following)
+
+
+class UpdateMatching(_Sweep, frozen=True, kw_only=True):
+    """Change the jobs that match."""
+
+    #: How.
+    changes: Changes
+    #: Only these, instead of a page after `after`: a new priority moves jobs, and a walk by place could meet one twice.
+    uids: tuple[str, ...] | None = None
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return super().needs(queue, grant) if self.uids is None else Needs(uids=frozenset(self.uids))
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Swept]:
+        """Raises ClaimRequired."""
+        if self.changes.state is State.INPROGRESS and table.queue.require_lease:
+            raise ClaimRequired(State.QUEUED)
+
+        def change(job: Job) -> Fact | None:
+            return update(table.queue, job, self.changes, now, by_owner=True)[0]
+
+        if self.uids is None:
+            return self._sweep(change, *table.page(self.after, self.limit, self.filter.state), now)
+        return self._sweep(change, [job for uid in self.uids if (job := table.job(uid)) is not None], None, now)
+
+
+class DeleteMatching(_Sweep, frozen=True, kw_only=True):
+    """Remove the jobs that match."""
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Swept]:
+        page = table.page(self.after, self.limit, self.filter.state)
+        return self._sweep(lambda job: JobRemoved(self.queue, job.spec.uid), *page, now)

@@ -1,0 +1,48 @@
+"""A command that only reads locks no row, and writes none."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.model import Defaults
+from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.session import Session
+from tests.contract.new_command import ReadTwo
+from tests.contract.postgres_world import session_on
+from tests.postgres import Database
+
+pytestmark = pytest.mark.slow
+
+WHO: dict[str, Any] = {"queue": "q", "access_key": b"key"}
+
+
+@pytest.fixture
+def session(database: Database) -> Iterator[Session]:
+    database.clear()
+    session = session_on(database.url)
+    session.carry_out([c.CreateQueue(**WHO)])
+    yield session
+    session.close()
+
+
+def _written(database: Database) -> list[Any]:
+    """What a transaction that writes leaves behind: the rows of lanes, with the transactions that wrote them."""
+    with connected(database.url) as connection:
+        return connection.execute("SELECT id, batch, xmin::text FROM last_batch ORDER BY id").fetchall()
+
+
+def test_a_new_command_that_reads_waits_for_no_lock_and_writes_nothing(session: Session, database: Database) -> None:
+    added = c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}"),), defaults=Defaults())
+    ((one,),) = [outcome.get() for outcome in session.carry_out([added]).outcomes]
+    uid, before = one.job.spec.uid, _written(database)
+    with connected(database.url) as rival:
+        rival.execute("BEGIN")
+        rival.execute("SELECT uid FROM job FOR UPDATE")
+        rival.execute("SELECT id FROM last_batch FOR UPDATE")
+        session.run(lambda connection: connection.execute("SET lock_timeout = '100ms'"))
+        (outcome,) = session.carry_out([ReadTwo(**WHO, first=uid, second=uid)]).outcomes
+        assert outcome.get().size == 4
+        rival.execute("ROLLBACK")
+    assert _written(database) == before
