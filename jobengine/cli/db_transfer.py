@@ -1,5 +1,7 @@
 """`jobengine db export`, `import` and `import-go`."""
 
+from typing import Final
+
 import click
 
 from jobengine.tools.exporting import export as write_lines
@@ -11,6 +13,9 @@ from jobengine.tools.secret import find_go_secret, find_new_secret, find_secret
 
 from .db_common import bar, file_command
 from .session import current
+
+#: The most damaged rows that are named.
+_NAMED: Final = 10
 
 __all__ = ["export", "import_", "import_go"]
 
@@ -42,6 +47,11 @@ def export(names: tuple[str, ...], queue: str | None) -> None:
         current().output.note(
             f"An incomplete last frame of {exported.unfinished:,} bytes was not exported: it was being written, or a "
             "crash has cut it short."
+        )
+    if exported.damaged:
+        current().output.note(
+            f"{len(exported.damaged):,} damaged rows were not exported: {'; '.join(exported.damaged[:_NAMED])}"
+            + ("." if len(exported.damaged) <= _NAMED else " and others.")
         )
 
 

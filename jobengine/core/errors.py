@@ -7,12 +7,14 @@ __all__ = [
     "BadItem",
     "ClaimRequired",
     "DomainError",
+    "JobDamaged",
     "JobNotFound",
     "KeyNotFound",
     "KeyTaken",
     "LeaseLost",
     "LeaseRequired",
     "NotAllowed",
+    "QueueDamaged",
     "QueueDraining",
     "QueueExists",
     "QueueFull",
@@ -82,6 +84,27 @@ class JobNotFound(DomainError):
 
     def __init__(self, uid: str) -> None:
         super().__init__(f"The queue holds no job with uid {uid!r}; it may have been deleted or have expired.")
+
+
+class JobDamaged(DomainError):
+    """The stored job can't be read; only its deletion can be carried out."""
+
+    def __init__(self, uid: str) -> None:
+        super().__init__(
+            f"The job with uid {uid!r} is damaged: its row in the database was altered and can't be read. All other "
+            "jobs are served. The owner of the queue, or the server's admin, can delete it, or have its row restored "
+            "from a backup."
+        )
+
+
+class QueueDamaged(DomainError):
+    """The stored queue can't be read; only an admin's deletion of it can be carried out."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The queue named {name!r} is damaged: its row in the database was altered and can't be read. All other "
+            "queues are served. The server's admin can delete it with its jobs, or have its row restored from a backup."
+        )
 
 
 class UidTaken(DomainError):

@@ -24,6 +24,8 @@ __all__ = [
     "HEADER_SIZE",
     "MARKER",
     "MAX_BOX",
+    "MAX_KIB",
+    "MAX_PASSES",
     "BadFrame",
     "Chain",
     "Frame",
@@ -46,8 +48,8 @@ _CLEAR: Final = struct.Struct(">8sHH16sII16s")
 _SEALED: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + 32 + 32
 HEADER_SIZE: Final = _CLEAR.size + _SEALED + 4
 #: The largest parameters to accept: they are used before they can be authenticated.
-_MAX_PASSES: Final = 10
-_MAX_KIB: Final = 1 << 20
+MAX_PASSES: Final = 10
+MAX_KIB: Final = 1 << 20
 
 #: Begins every frame, so that a good frame after a damaged place is found quickly.
 MARKER: Final = b"\xf2JEF"
@@ -221,7 +223,7 @@ def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
         raise NewerFormat(f"its format is version {major}, this JobEngine reads up to {_MAJOR}")
     if _LENGTH.pack(crc32(clear + sealed)) != header[-4:]:
         raise Damaged("its header is not as it was written")
-    if not (1 <= passes <= _MAX_PASSES and 8 <= kib <= _MAX_KIB):
+    if not (1 <= passes <= MAX_PASSES and 8 <= kib <= MAX_KIB):
         raise Damaged("its key derivation parameters are out of bounds")
     lock = Lock.derive(secret, Kdf(passes=passes, kib=kib), salt)
     return lock, Chain(box=SecretBox(_data_key(lock, clear, sealed)), file_id=file_id)

@@ -33,6 +33,8 @@ class Exported:
     jobs: int
     #: The bytes of an incomplete last frame, which is not exported.
     unfinished: int
+    #: The damaged rows of PostgreSQL, which are not exported.
+    damaged: tuple[str, ...] = ()
 
 
 def export(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..core.fact_codec import decode, encode
 from ..core.fact_lines import BeginLine, EndLine, job_line, line_of, queue_line
@@ -12,7 +12,10 @@ from .importing import Imported, reading
 from .postgres import database, driver
 from .secret import find_set_secret
 from .source import Progress, no_progress
-from .target import check_free, new_target
+from .target import NewFile, check_free, new_target
+
+if TYPE_CHECKING:
+    from ..engine.postgres.moving import Contents
 
 __all__ = ["export_database", "import_into_database"]
 
@@ -43,14 +46,21 @@ def export_database(
         with moving.contents(connection, opener) as found, new_target(target, files) as file:
             if queue is not None:
                 found.only(named(queue, "the database", found.queues).name)
-            file.write(line_of(BeginLine(ahead=found.ahead)), *map(queue_line, found.queues))
-            jobs, size = 0, found.size()
-            for jobs, fact in enumerate(found.jobs(), 1):
-                file.write(job_line(encode(fact)))
-                if not jobs % _REPORTED:
-                    progress(jobs, size)
-            file.write(line_of(EndLine(queues=len(found.queues), jobs=jobs)))
-            return Exported(size=file.size, queues=len(found.queues), jobs=jobs, unfinished=0)
+            jobs = _write(found, file, progress)
+            queues, damaged = len(found.queues), tuple(found.damaged)
+            return Exported(size=file.size, queues=queues, jobs=jobs, unfinished=0, damaged=damaged)
+
+
+def _write(found: "Contents", file: NewFile, progress: Progress) -> int:
+    """Write the lines of an export; returns how many jobs it has."""
+    file.write(line_of(BeginLine(ahead=found.ahead)), *map(queue_line, found.queues))
+    jobs, size = 0, found.size()
+    for jobs, fact in enumerate(found.jobs(), 1):
+        file.write(job_line(encode(fact)))
+        if not jobs % _REPORTED:
+            progress(jobs, size)
+    file.write(line_of(EndLine(queues=len(found.queues), jobs=jobs)))
+    return jobs
 
 
 def import_into_database(

@@ -89,6 +89,11 @@ class PostgresWorld(ToldWorld):
     def engine(self) -> Engine:
         return self._postgres
 
+    @property
+    def url(self) -> str:
+        """The database."""
+        return self._url
+
     def figure(self, name: str) -> float:
         """One of the engine's figures."""
         asked = self.begin(self.engine.figures())
@@ -96,6 +101,12 @@ class PostgresWorld(ToldWorld):
         # /metrics shows it as it is.
         assert not isinstance(value, bool)
         return value
+
+    def figure_of(self, name: str, **labels: str) -> float:
+        """The one of the engine's figures of this name that has these labels."""
+        asked = self.begin(self.engine.figures())
+        (value,) = [one.value for one in asked.answer if (one.name, one.labels) == (name, labels)]
+        return float(value)
 
     def settle(self) -> None:
         for _ in range(5):

@@ -5,12 +5,11 @@ import pytest
 from psycopg import sql
 
 from jobengine.core.commands import ChangeQueue, DeleteQueue
-from jobengine.core.errors import QueueDraining, QueueNotFound
+from jobengine.core.errors import JobDamaged, QueueDraining, QueueNotFound
 from jobengine.core.model import State
 from jobengine.engine.door import Busy
 from jobengine.engine.postgres import views
 from jobengine.engine.postgres.connection import connected
-from jobengine.storage.errors import Damaged
 from tests.contract.asking import Asker
 from tests.contract.postgres_world import PostgresWorld
 from tests.contract.suite import EngineContract
@@ -122,7 +121,7 @@ def test_a_row_that_was_put_in_the_place_of_another_is_refused(world: PostgresWo
     sealed = "SELECT sealed FROM job WHERE uid = %s"
     world.control.execute(f"UPDATE job SET sealed = ({sealed}) WHERE uid = %s", [first.spec.uid, second.spec.uid])
     assert ask.read(first) == first
-    with pytest.raises(Damaged):
+    with pytest.raises(JobDamaged):
         ask.read(second)
 
 

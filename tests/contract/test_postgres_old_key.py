@@ -34,8 +34,10 @@ def test_an_old_key_opens_a_queue_that_is_known_until_its_time_has_passed(world:
 def _have_the_key_of_go(world: PostgresWorld) -> None:
     """Give the queue the digest that it has after an import from the Go version."""
     rows = Rows(opened(world.control, SECRET))
-    ((number, rev, sealed),) = world.control.execute("SELECT id, rev, sealed FROM queue").fetchall()
-    queue = rows.queue(number, rev, sealed)
+    ((number, rev, digest, sealed),) = world.control.execute(
+        "SELECT id, rev, name_digest, sealed FROM queue"
+    ).fetchall()
+    queue = rows.queue(number, rev, digest, sealed)
     queue = evolve(queue, digest=digest_of_sha512(sha512(KEY).hexdigest(), queue.salt))
     world.control.execute("UPDATE queue SET rev = rev + 1, sealed = %s", [rows.sealed_queue(queue)])
 

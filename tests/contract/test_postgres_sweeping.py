@@ -71,8 +71,8 @@ def test_a_sweep_reads_only_queues_in_which_jobs_are_due_in_as_many_round_trips_
     read: list[str] = []
     queue = Rows.queue
 
-    def note(self: Rows, number: int, rev: int, sealed: bytes) -> Any:
-        found = queue(self, number, rev, sealed)
+    def note(self: Rows, number: int, rev: int, digest: bytes, sealed: bytes) -> Any:
+        found = queue(self, number, rev, digest, sealed)
         read.append(found.name)
         return found
 

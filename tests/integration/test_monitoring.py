@@ -19,7 +19,7 @@ ALERTS = ROOT / "deploy" / "alerts.yml"
 ADMIN_KEY = "the admin's"
 BOARD = json.loads((ROOT / "deploy" / "grafana.json").read_text())
 #: Metrics of servers on PostgreSQL alone; tests/contract/test_postgres.py looks for them.
-ON_POSTGRES = {"jobengine_oldest_snapshot_seconds"}
+ON_POSTGRES = {"jobengine_oldest_snapshot_seconds", "jobengine_damaged_rows"}
 #: The values that Grafana substitutes for its variables.
 FILLED = {"$__rate_interval": "10s", "$instance": ".+", "$queue": ".+"}
 

@@ -187,7 +187,7 @@ OF_FILES: Final = (
         "kdf-bounds",
         "that a header can't ask for any time and memory",
         _FRAMES,
-        "    if not (1 <= passes <= _MAX_PASSES and 8 <= kib <= _MAX_KIB):\n",
+        "    if not (1 <= passes <= MAX_PASSES and 8 <= kib <= MAX_KIB):\n",
         "    if not (passes and kib):\n",
         ("tests/storage/test_header.py::test_absurd_parameters_are_refused_before_anything_is_derived",),
     ),

@@ -12,6 +12,10 @@ _STATEMENTS: Final = "jobengine/engine/postgres/statements.py"
 _RACES: Final = "tests/contract/test_postgres_races.py"
 _FLOORS: Final = "jobengine/engine/postgres/floors.py"
 _OF_FLOORS: Final = "tests/contract/test_postgres_floors.py"
+_DAMAGE: Final = "jobengine/engine/postgres/damage.py"
+_RECHECK: Final = "jobengine/engine/postgres/recheck.py"
+_ROWS: Final = "jobengine/engine/postgres/rows.py"
+_OF_DAMAGE: Final = "tests/contract/test_postgres_damage.py"
 _CUTS: Final = "tests/contract/test_postgres_cuts.py"
 
 OF_POSTGRES: Final = (
@@ -106,5 +110,37 @@ OF_POSTGRES: Final = (
         "    if seen.oldest < floor.known_from:\n",
         "    if False:\n",
         (f"{_OF_FLOORS}::test_a_job_that_is_being_added_while_the_floor_is_raised_is_claimed",),
+    ),
+    Mutant(
+        "damaged-count",
+        "that a damaged job that was set apart is counted no more",
+        _DAMAGE,
+        "{key: -count for",
+        "{key: 0 * count for",
+        (f"{_OF_DAMAGE}::test_claims_pass_over_a_damaged_job_at_the_head",),
+    ),
+    Mutant(
+        "damaged-place",
+        "that a row is damaged if its records are not those of its place",
+        _ROWS,
+        "if place_of(job) != place:",
+        "if False:",
+        (f"{_OF_DAMAGE}::test_claims_pass_over_a_finished_job_at_the_place_of_a_ready_one",),
+    ),
+    Mutant(
+        "damaged-queue",
+        "that the record of a queue is not taken for that of another",
+        _ROWS,
+        " or self.name(fact.queue.name) != digest",
+        "",
+        (f"{_OF_DAMAGE}::test_what_names_a_damaged_queue_fails_alone",),
+    ),
+    Mutant(
+        "damaged-restored",
+        "that a restored row goes back only to the place that it had",
+        _RECHECK,
+        "if place == -1 - place_of(job) else None",
+        "",
+        (f"{_OF_DAMAGE}::test_a_row_whose_records_are_those_of_another_place_stays_apart",),
     ),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..access import OWNERS, WORKERS
-from ..errors import ClaimRequired, DomainError, JobNotFound, LeaseLost, LeaseRequired
+from ..errors import ClaimRequired, DomainError, JobDamaged, JobNotFound, LeaseLost, LeaseRequired
 from ..facts import Fact, JobRemoved
 from ..model import Grant, Job, Queue, Rank, State
 from ..needs import Needs, PageOf
@@ -62,7 +62,7 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
     """
     Change jobs one by one; the answer has for each the changed job, or the error that prevented the change.
 
-    That is a JobNotFound, LeaseLost, LeaseRequired or ClaimRequired.
+    That is a JobNotFound, JobDamaged, LeaseLost, LeaseRequired or ClaimRequired.
     """
 
     roles = WORKERS
@@ -91,7 +91,7 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
             try:
                 job = changed.get(asked.uid) or job_of(table, asked.uid)
                 fact, updated = update(table.queue, job, asked.changes, now, lease=asked.lease)
-            except (JobNotFound, LeaseLost, LeaseRequired, ClaimRequired) as error:
+            except (JobNotFound, JobDamaged, LeaseLost, LeaseRequired, ClaimRequired) as error:
                 outcomes.append(error)
                 continue
             if fact is not None:

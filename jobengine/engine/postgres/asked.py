@@ -1,11 +1,11 @@
 """The tasks of a batch, and what each needs to be loaded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from ...core import commands as c
 from ...core.access import authorise
-from ...core.errors import DomainError, QueueNotFound
+from ...core.errors import DomainError, QueueDamaged, QueueNotFound
 from ...core.model import Grant
 from ...core.needs import Needs
 from ...core.values import Value
@@ -69,15 +69,37 @@ def overlaps(task: Task) -> bool:
     return task.overlaps and not (isinstance(task, c.AddJobs) and any(job.unique_key is not None for job in task.jobs))
 
 
-def asked(task: Task, known: "dict[str, Known]", now: int) -> Asked:
-    """The parts of a task; refused if a queue does not exist, or the key does not open it."""
+def asked(task: Task, known: "dict[str, Known]", now: int, damaged: Container[str] = ()) -> Asked:
+    """
+    The parts of a task; refused if a queue does not exist, or the key does not open it.
+
+    `damaged` are queues that can't be opened. A claim passes over them if it names others too.
+    """
     try:
-        return Asked(task, [_part(command, known, now) for command in task.parts])
+        if damaged and _deletes_damaged(task, damaged):
+            return Asked(task)
+        commands = _without(damaged, task) if damaged else task.parts
+        return Asked(task, [_part(command, known, now, damaged) for command in commands])
     except DomainError as error:
         return Asked(task, refused=error)
 
 
-def _part(command: c.QueueCommand[object], known: "dict[str, Known]", now: int) -> Part:
+def _deletes_damaged(task: Task, damaged: Container[str]) -> bool:
+    """Whether an admin deletes a queue that can't be opened. No other key can be checked."""
+    return isinstance(task, c.DeleteQueue) and task.admin and task.queue in damaged
+
+
+def _without(damaged: Container[str], task: Task) -> Sequence[c.QueueCommand[object]]:
+    """The parts of a task, without its claims from damaged queues; raises QueueDamaged if it can't go on."""
+    if isinstance(task, c.CreateQueue) and task.queue in damaged:
+        raise QueueDamaged(task.queue)
+    sound = [one for one in task.parts if not (isinstance(one, c.Claim) and one.queue in damaged)]
+    return sound if any(isinstance(one, c.Claim) for one in sound) else task.parts
+
+
+def _part(command: c.QueueCommand[object], known: "dict[str, Known]", now: int, damaged: Container[str]) -> Part:
+    if command.queue in damaged:
+        raise QueueDamaged(command.queue)
     if command.queue not in known:
         raise QueueNotFound(command.queue)
     queue = known[command.queue].queue

@@ -18,7 +18,7 @@ from ...core.errors import DomainError
 from ...core.expiring import expire
 from ...core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
 from ...core.model import Job, State
-from ...core.state import JobSwap, Swap
+from ...core.state import JobSwap, QueueSwap, Swap
 from ...core.tables import NewId, RecentActivity
 from ..outcome import Done, Outcome, Refused
 from .asked import Asked, Part, Task
@@ -41,6 +41,9 @@ _OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
 _ALL: Final = 1 << 30
 _NUMBER: Final[LiteralString] = "UPDATE queue SET events = events + %s WHERE id = %s"
 _EVENT: Final[LiteralString] = "INSERT INTO event SELECT id, events, %s, %s, %s FROM queue WHERE id = %s"
+
+#: A damaged job that was set apart has no tags, and no place counts it.
+_DISCARD: Final[LiteralString] = "DELETE FROM job WHERE queue_id = %s AND uid = %s"
 
 _encode: Final = Encoder().encode
 read_events: Final = Decoder(list[EventRecord]).decode
@@ -78,6 +81,8 @@ class Batch:
     _swaps: list[Swap] = field(factory=list, init=False)
     #: The facts about queues, the changes of jobs, and the statements that lock rows of queues.
     _of_queues: list[Fact] = field(factory=list, init=False)
+    #: The statements that delete damaged jobs.
+    _discarded: list[Statement] = field(factory=list, init=False)
     _writing: Writing = field(init=False)
     _last: list[Statement] = field(factory=list, init=False)
 
@@ -100,10 +105,16 @@ class Batch:
     @property
     def changes(self) -> bool:
         """Whether anything was changed."""
-        return bool(self._writing.changes or self._last or self._of_queues)
+        return bool(self._writing.changes or self._last or self._of_queues or self._discarded)
+
+    @property
+    def _written(self) -> int:
+        """How many changes were decided."""
+        return len(self._facts) + len(self._discarded)
 
     def statements(self) -> Iterator[Statement]:
         """The statements that write jobs, events and floors."""
+        yield from self._discarded
         yield from self._writing.statements(self.slot)
         yield from self._last
 
@@ -130,12 +141,12 @@ class Batch:
     def _outcome(self, one: Asked) -> Outcome[Any]:
         if one.refused is not None:
             return Refused(one.refused)
-        before = len(self._facts)
+        before = self._written
         try:
             answer = self._answer(one)
         except DomainError as error:
             return Refused(error)
-        return Done(answer, changed=len(self._facts) > before, passed_over=self._has_passed_over(one.task, answer))
+        return Done(answer, changed=self._written > before, passed_over=self._has_passed_over(one.task, answer))
 
     def _has_passed_over(self, task: Task, answer: object) -> bool:
         is_empty = (
@@ -146,11 +157,28 @@ class Batch:
     def _answer(self, one: Asked) -> object:
         if isinstance(one.task, c.Claims):
             return self._claim(one.task, one.parts)
+        if isinstance(one.task, c.DeleteJob | c.DeleteQueue) and self._has_deleted_damaged(one.task):
+            return None
         if one.parts:
             return self._decide(one.parts[0], one.parts[0].command)
         facts, answer = one.task.decide(self.loaded.all_queues(), self._now.elapsed, self.new_id, self.activity)
         self._apply(facts)
         return answer
+
+    def _has_deleted_damaged(self, command: c.DeleteJob | c.DeleteQueue) -> bool:
+        """Delete a job or a queue that can't be opened; returns whether this is one."""
+        name = command.queue
+        if isinstance(command, c.DeleteQueue):
+            if name in self._now.known or not self._now.damaged_among([name], self.rows):
+                return False
+            self._facts.append(QueueDeleted(name))
+            self._swaps.append(QueueSwap(name, None))
+            return True
+        if command.uid not in self.loaded.damaged.get(name, ()):
+            return False
+        self.loaded.damaged[name].remove(command.uid)
+        self._discarded.append(Statement(_DISCARD, [self._now.known[name].id, command.uid]))
+        return True
 
     def _claim(self, claims: c.Claims, parts: Sequence[Part]) -> c.ClaimResult:
         """Update, then claim from one queue after the other."""
@@ -167,7 +195,7 @@ class Batch:
 
     def _decide(self, part: Part, command: c.QueueCommand[A]) -> A:
         self._apply(command.renew_key(self.loaded.tables))
-        table = self.loaded.part(command.queue, part.needs)
+        table = self.loaded.part(command.queue, part.needs, command)
         # Its key was checked when the batch was loaded, and no command that shares a batch changes keys.
         facts, answer = command.decide_in(table, part.grant, self._now.elapsed, self.new_id, self.activity)
         self._apply(facts)

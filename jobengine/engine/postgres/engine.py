@@ -183,19 +183,28 @@ class PostgresEngine:
 
     async def readiness(self) -> Readiness:
         """See Engine."""
-        reason = "the database can't be reached" if self._is_away() else "" if self._started else "starting"
+        reason = self._reason() if self._started else "starting"
         return Readiness(ready=not reason, reason=reason, durability="interval" if self.interval else "commit")
 
     async def figures(self) -> Sequence[Figure]:
         """See Engine."""
         self._check_started()
         totals = [lane.session.totals for lane in self._lanes]
-        return figures_of(totals, self._waiting, len(self._watches), self._wakeups, is_away=self._is_away())
+        return figures_of(
+            totals,
+            self._waiting,
+            len(self._watches),
+            self._wakeups,
+            damaged_queues=len(self._rows.damaged.numbers()),
+            accepts=not self._reason(),
+        )
 
-    def _is_away(self) -> bool:
-        """Whether the database can't be reached."""
-        # The sweeper connects each second, even without requests: a proxy sends none to a server that is not ready.
-        return self._started and bool(self._side.session.trouble)
+    def _reason(self) -> str:
+        """Why a started server accepts no changes; empty if it does."""
+        # The sweeper uses the database each second, even without requests: a proxy sends none to a server that is not
+        # ready.
+        session = self._side.session
+        return "the database can't be reached" if session.trouble else session.lacking
 
     # Plain questions
 

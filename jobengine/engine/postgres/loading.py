@@ -1,7 +1,7 @@
 """Loads what a batch needs from the database, as tables on which the rules can decide."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from itertools import groupby, takewhile
 from operator import itemgetter
 from typing import Final, LiteralString
@@ -10,23 +10,28 @@ from attrs import define, field, frozen
 from psycopg import Connection
 
 from ...core import commands as c
+from ...core.errors import JobDamaged
 from ...core.model import Job, Position, QueueCounts, Rank, State
 from ...core.needs import Needs, NotLoaded, PartialTable, PartialTables
 from ...core.queue_table import Place
 from ...core.small_table import SmallTables
 from ...core.sorting import Sort
+from ...storage.errors import Damaged
 from . import statements
 from .asked import Asked, Part, Task, asked, changes_jobs
 from .beginning import Now, now_of, queues_read
 from .connection import Row, Statement, together
+from .damaged import DamageFound, SuspectJob
 from .pages import PageRows, find_page
 from .profile import Profile
-from .rows import NO_FLOOR, PLACES, Known, RowRank, Rows, rank_of
+from .rows import NO_FLOOR, PLACES, Known, RowRank, Rows, check_place, is_set_apart, rank_of
 from .statements import Claiming
 
 __all__ = ["Loaded", "Redo", "begin_and_load", "load", "load_due"]
 
 _first: Final = itemgetter(0)
+#: Commands whose caller is told of a damaged job. Others pass over it.
+_NAMING: Final = (c.AddJobs, c.DeleteJob, c.ExplainJob, c.ReadJob, c.UpdateJob, c.UpdateJobs)
 #: A kind of claim: the name of a queue, and tags.
 Kind = tuple[str, tuple[str, ...]]
 
@@ -41,6 +46,14 @@ class _Part(PartialTable, frozen=True, kw_only=True, gc=True):
     paged: PageRows | None = None
     #: See Loaded.
     cut: Mapping[Kind, RowRank]
+    #: The uids of damaged jobs that a command names.
+    damaged: Container[str] = ()
+
+    def job(self, uid: str) -> Job | None:
+        """See Table; raises JobDamaged."""
+        if self.damaged and uid in self.damaged:
+            raise JobDamaged(uid)
+        return super().job(uid)
 
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
         """See Table; ends where loading did, since jobs that come later may be loaded for other reasons."""
@@ -78,6 +91,8 @@ class Loaded:
     cut: dict[Kind, RowRank] = field(factory=dict)
     #: By queue number: how many jobs were locked for claims, and the rank of the last one.
     claimed: dict[int, tuple[int, RowRank]] = field(factory=dict)
+    #: The uids of damaged jobs that were loaded by uid.
+    damaged: dict[str, set[str]] = field(factory=dict)
     #: How many jobs of each queue were loaded.
     _loaded: dict[str, int] = field(factory=dict)
 
@@ -89,14 +104,15 @@ class Loaded:
             self.tables.add(known.queue, its, arrival)
             self._loaded[name] = len(its)
 
-    def part(self, name: str, its_needs: Needs) -> PartialTable:
-        """The table of a queue, as far as a command needs it."""
+    def part(self, name: str, its_needs: Needs, command: Task | None = None) -> PartialTable:
+        """The table of a queue, as far as a command needs it. Commands that name jobs fail for damaged ones."""
         table = self.tables.queues[name]
         added = len(table.jobs) - self._loaded[name]
         return _Part(
             loaded=table,
             paged=self.page,
             cut=self.cut,
+            damaged=self.damaged.get(name, ()) if self.damaged and isinstance(command, _NAMING) else (),
             needs=its_needs,
             total=self.sizes[name] + added if its_needs.size else None,
             kinds=self.counts[name] if its_needs.counts else None,
@@ -191,6 +207,8 @@ class _Loading:
     #: What was found: the jobs by queue and uid, and the arrival number of the next job that is added.
     _jobs: dict[str, dict[str, Job]] = field(factory=dict, init=False)
     _arrival: int = field(default=0, init=False)
+    #: Those whose rows are damaged and not set apart yet.
+    _suspects: list[SuspectJob] = field(factory=list, init=False)
     #: The names of queues by number.
     _names: dict[int, str] = field(factory=dict, init=False)
 
@@ -210,7 +228,7 @@ class _Loading:
         now = self.loaded.now
         queues = [one.id for one in now.known.values() if one.due]
         due = [one for queue_id in queues for one in statements.due(queue_id, now.elapsed, now.wall, most)]
-        self._ask([_Query(one, self._take_jobs) for one in due])
+        self._ask([_Query(one, self._take_due) for one in due])
         self.fill()
 
     def queries(self) -> list[_Query]:
@@ -238,7 +256,9 @@ class _Loading:
             query.take(answer)
 
     def fill(self) -> None:
-        """Put the jobs that were taken into the tables."""
+        """Put the jobs that were taken into the tables; raises DamageFound."""
+        if self._suspects:
+            raise DamageFound(self._suspects)
         self.loaded.fill(self._jobs, self._arrival)
 
     def _ask(self, queries: Sequence[_Query]) -> None:
@@ -304,7 +324,9 @@ class _Loading:
             if answer and answer[0][1] is None:
                 self.loaded.passed_over.add(self._names[claiming.queue_id])
             elif answer:
-                self._take_jobs(answer)
+                self._take_jobs(answer, is_claimed=True)
+                if self._suspects:
+                    return
                 # Other commands of the batch may take as many as they name.
                 if len(answer) < claiming.most + len(claiming.uids):
                     self._note_cut(answer, tags)
@@ -325,13 +347,37 @@ class _Loading:
         jobs, last = self.loaded.claimed.get(queue_id, (0, NO_FLOOR))
         self.loaded.claimed[queue_id] = (jobs + len(answer), max(last, found))
 
-    def _take_jobs(self, answer: list[Row]) -> None:
+    def _take_jobs(self, answer: list[Row], *, is_claimed: bool = False) -> None:
         for queue_id, rows in groupby(answer, _first):
             name = self._names[queue_id]
-            jobs, queue = self._jobs.setdefault(name, {}), self.loaded.now.known[name].queue
-            for _, uid, sealed, said in rows:
-                if uid not in jobs:
-                    jobs[uid] = self.rows.job(queue, uid, sealed, said)
+            jobs, known = self._jobs.setdefault(name, {}), self.loaded.now.known[name]
+            for _, uid, sealed, said, place in rows:
+                if uid in jobs:
+                    continue
+                try:
+                    job = self.rows.job(known.queue, uid, sealed, said)
+                    check_place(job, place)
+                except Damaged:
+                    self._pass_over(SuspectJob(known.id, known.queue, uid, is_claimed), place)
+                else:
+                    jobs[uid] = job
+
+    def _pass_over(self, suspect: SuspectJob, place: int) -> None:
+        """A damaged job that is set apart was named by a command: no claim, page or deadline leads to it."""
+        if is_set_apart(place):
+            self.loaded.damaged.setdefault(suspect.queue.name, set()).add(suspect.uid)
+        else:
+            self._suspects.append(suspect)
+
+    def _take_due(self, answer: list[Row]) -> None:
+        """Take jobs that are due by the columns of their rows, but not those that are not due by their records."""
+        self._take_jobs([row for row in answer if not is_set_apart(row[4])])
+        now = self.loaded.now
+        for queue_id, uid, *_, place in answer:
+            name = self._names[queue_id]
+            job = self._jobs.get(name, {}).get(uid)
+            if is_set_apart(place) or (job is not None and not _is_due(job, now)):
+                self._suspects.append(SuspectJob(queue_id, now.known[name].queue, uid))
 
     # Numbers
 
@@ -394,6 +440,11 @@ class _Loading:
 
         inv_prio, arrival = (0, 0) if job is None else (~job.spec.priority, job.spec.arrival)
         return _Query(statements.ahead(self._id(part), inv_prio, arrival), take)
+
+
+def _is_due(job: Job, now: Now) -> bool:
+    deadline, wall = job.deadline, job.wall_deadline
+    return (deadline is not None and deadline <= now.elapsed) or (wall is not None and wall <= now.wall)
 
 
 def _counts(jobs: "dict[Place, int]") -> QueueCounts:

@@ -10,10 +10,10 @@ from psycopg import Connection
 from ...core.facts import ClockSet, Fact, JobAdded, QueueCreated
 from ...core.model import Queue
 from ...core.wall_time import shown
-from ...storage.errors import StorageError
+from ...storage.errors import Damaged, StorageError
 from .connection import Row, sent_as_made
 from .profile import ARRIVALS
-from .rows import Known, Rows
+from .rows import Known, Rows, check_place
 from .writing import Change, Writing
 
 __all__ = ["Contents", "Filling", "contents", "filling"]
@@ -30,11 +30,11 @@ _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET LOCAL synchronize_seqscans = off",
     "SET LOCAL tcp_user_timeout = '10min'",
 )
-_QUEUES: Final[LiteralString] = "SELECT id, rev, sealed FROM queue ORDER BY id"
+_QUEUES: Final[LiteralString] = "SELECT id, rev, name_digest, sealed FROM queue ORDER BY id"
 _COUNT: Final[LiteralString] = "SELECT coalesce(sum(jobs), 0)::bigint FROM tally WHERE queue_id = ANY(%s)"
-_ALL: Final[LiteralString] = "COPY (SELECT queue_id, uid, sealed, said FROM job) TO STDOUT (FORMAT BINARY)"
+_ALL: Final[LiteralString] = "COPY (SELECT queue_id, uid, sealed, said, place FROM job) TO STDOUT (FORMAT BINARY)"
 _OF_QUEUE: Final[LiteralString] = (
-    "COPY (SELECT queue_id, uid, sealed, said FROM job WHERE queue_id = %s) TO STDOUT (FORMAT BINARY)"
+    "COPY (SELECT queue_id, uid, sealed, said, place FROM job WHERE queue_id = %s) TO STDOUT (FORMAT BINARY)"
 )
 #: Until the commit nobody else makes a queue.
 _ALONE: Final[LiteralString] = "SELECT ahead, EXISTS (SELECT FROM queue) FROM meta FOR UPDATE OF meta"
@@ -54,6 +54,8 @@ class Contents:
     #: How far the wall clock is ahead of elapsed time, in milliseconds.
     ahead: int
     _known: dict[int, Queue]
+    #: The damaged rows, which are passed over: queues at once, and jobs as they are read.
+    damaged: list[str]
 
     @property
     def queues(self) -> list[Queue]:
@@ -73,12 +75,19 @@ class Contents:
         """Each job, with its queue's name; no more than a few of them are in memory."""
         query, values = (_OF_QUEUE, [*self._known]) if len(self._known) == 1 else (_ALL, [])
         with self._connection.cursor().copy(query, values) as rows:
-            rows.set_types(["int8", "text", "bytea", "bytea"])
-            for number, uid, sealed, said in rows.rows():
+            rows.set_types(["int8", "text", "bytea", "bytea", "int2"])
+            for number, uid, sealed, said, place in rows.rows():
                 # Rows of a queue that was deleted may be left.
                 queue = self._known.get(number)
-                if queue is not None:
-                    yield JobAdded(queue.name, self._rows.job(queue, uid, sealed, said))
+                if queue is None:
+                    continue
+                try:
+                    job = self._rows.job(queue, uid, sealed, said)
+                    check_place(job, place)
+                except Damaged:
+                    self.damaged.append(f"job {uid} of queue {queue.name!r}")
+                else:
+                    yield JobAdded(queue.name, job)
 
 
 @contextmanager
@@ -89,7 +98,13 @@ def contents(connection: "Connection[Row]", rows: Rows) -> Iterator[Contents]:
             connection.execute(statement)
         ((ahead,),) = connection.execute("SELECT ahead FROM meta").fetchall()
         found = connection.execute(_QUEUES, binary=True).fetchall()
-        yield Contents(connection, rows, ahead, {number: rows.queue(number, *its) for number, *its in found})
+        queues, damaged = {}, []
+        for number, *its in found:
+            try:
+                queues[number] = rows.queue(number, *its)
+            except Damaged:
+                damaged.append(f"queue number {number}, with its jobs")
+        yield Contents(connection, rows, ahead, queues, damaged)
 
 
 @define

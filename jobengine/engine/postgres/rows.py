@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from attrs import define, field, frozen
+from msgspec import MsgspecError
 
 from ...core.fact_codec import UnknownRecord, decode, encode
 from ...core.facts import Fact, JobAdded, JobChanged, QueueCreated
 from ...core.model import INPROGRESS, QUEUED, UNFINISHED, Job, Queue, Standing, State
 from ...core.queue_table import Place
 from ...storage.errors import Damaged, NewerFormat
+from .damaged import DamagedQueues
 from .sealing import Seal
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "Known",
     "RowRank",
     "Rows",
+    "check_place",
+    "is_set_apart",
     "keep",
     "place_of",
     "rank_of",
@@ -109,12 +113,13 @@ class Rows:
     _cache: _JobCache = field(factory=_JobCache, init=False)
     #: A cache of queues by number, each with its revision, so that a revision is seldom decrypted twice.
     _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
+    damaged: DamagedQueues = field(factory=DamagedQueues, init=False)
 
-    def queue(self, number: int, rev: int, sealed: bytes) -> Queue:
-        """The queue in a row."""
+    def queue(self, number: int, rev: int, digest: bytes, sealed: bytes) -> Queue:
+        """The queue in a row; raises Damaged if the record was sealed for another row."""
         kept = self._queues.get(number)
         if kept is None or kept[0] != rev:
-            kept = (rev, self._open_queue(sealed))
+            kept = (rev, self._open_queue(digest, sealed))
             keep(self._queues, number, kept)
         return kept[1]
 
@@ -123,10 +128,10 @@ class Rows:
         kept = self._queues.get(number)
         return kept is not None and kept[0] == rev and kept[1].paused
 
-    def _open_queue(self, sealed: bytes) -> Queue:
+    def _open_queue(self, digest: bytes, sealed: bytes) -> Queue:
         fact = self._opened(sealed)
-        if not isinstance(fact, QueueCreated):
-            raise Damaged("a row of the table queue holds something else")
+        if not isinstance(fact, QueueCreated) or self.name(fact.queue.name) != digest:
+            raise Damaged("a row of the table queue holds the record of another queue")
         return fact.queue
 
     def sealed_queue(self, queue: Queue) -> bytes:
@@ -163,6 +168,9 @@ class Rows:
             return decode(self.seal.open(sealed))
         except UnknownRecord as error:
             raise NewerFormat(f"the database has records that this JobEngine can't read: {error}") from None
+        except (MsgspecError, TypeError, ValueError):
+            # It was sealed for another table, where there are no facts.
+            raise Damaged("a row of the database holds no fact") from None
 
     def _sealed(self, facts: Sequence[Fact]) -> list[bytes]:
         return self.seal.seal_all([encode(fact) for fact in facts])
@@ -200,6 +208,10 @@ class Rows:
             [job.size for job in jobs],
         ]
 
+    def deadlines(self, job: Job) -> tuple[int | None, int | None]:
+        """The columns `due` and `due_wall` of a job."""
+        return _time(job.deadline), _time(job.wall_deadline)
+
     def _key(self, job: Job) -> bytes | None:
         key = job.spec.unique_key
         return None if key is None or job.state not in UNFINISHED else self.unique_key(key)
@@ -229,6 +241,17 @@ def place_of(job: Job) -> int:
     if job.state is INPROGRESS:
         return 2
     return FINISHED_FROM if job.state is State.COMPLETE else 4
+
+
+def check_place(job: Job, place: int) -> None:
+    """Raise Damaged if the column `place` of a row is not that of the job in its records."""
+    if place_of(job) != place:
+        raise Damaged("the records of a row of the table job are not those of its place")
+
+
+def is_set_apart(place: int) -> bool:
+    """Whether the row with this `place` was set apart because it is damaged; see damage.py."""
+    return place < 0
 
 
 def _time(when: int | None) -> int | None:

@@ -12,15 +12,18 @@ from typing import Final
 from attrs import field, frozen
 from nacl.bindings import crypto_secretbox_easy
 from nacl.exceptions import CryptoError
+from nacl.pwhash import argon2id
 from nacl.secret import SecretBox
 from nacl.utils import random
 
 from ...storage.errors import Damaged, WrongSecret
-from ...storage.frames import Kdf, Lock
+from ...storage.frames import MAX_KIB, MAX_PASSES, Kdf, Lock
 
 __all__ = ["Seal", "SealedKey", "new_key", "open_key"]
 
 _DIGEST_BYTES: Final = 16
+#: The bytes of a sealed data key.
+_SEALED_KEY: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + SecretBox.KEY_SIZE
 
 
 @frozen
@@ -73,8 +76,17 @@ def new_key(secret: bytes, kdf: Kdf) -> SealedKey:
     return SealedKey(kdf, lock.salt, bytes(SecretBox(lock.key).encrypt(random(SecretBox.KEY_SIZE))))
 
 
+def _may_be_key(kept: SealedKey) -> bool:
+    """Whether a row may hold a data key. Others would fail in ways that say nothing, or take all memory."""
+    kdf = kept.kdf
+    is_kdf = 1 <= kdf.passes <= MAX_PASSES and 8 <= kdf.kib <= MAX_KIB
+    return is_kdf and len(kept.salt) == argon2id.SALTBYTES and len(kept.sealed) == _SEALED_KEY
+
+
 def open_key(kept: SealedKey, secret: bytes) -> Seal:
-    """Open the data key, for a Seal; raises WrongSecret."""
+    """Open the data key, for a Seal; raises WrongSecret, and Damaged if the row can't hold a key."""
+    if not _may_be_key(kept):
+        raise Damaged("the row of the table meta was altered; restore it from a backup")
     lock = Lock.derive(secret, kept.kdf, kept.salt)
     try:
         return Seal(bytes(SecretBox(lock.key).decrypt(kept.sealed)))

@@ -14,9 +14,12 @@ from psycopg import Connection, DatabaseError, InterfaceError, OperationalError
 from psycopg.errors import (
     DeadlockDetected,
     DiskFull,
+    InsufficientPrivilege,
     InvalidSqlStatementName,
     ReadOnlySqlTransaction,
     SerializationFailure,
+    UndefinedColumn,
+    UndefinedTable,
     UniqueViolation,
 )
 from twisted.logger import Logger
@@ -28,13 +31,16 @@ from ...storage.errors import StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
 from .asked import SMALL, Task, asked, changes_jobs, names_of
 from .batch import Batch, Result
-from .beginning import Now, begin, begin_sweep
+from .beginning import Lacking, Now, begin, begin_sweep
 from .clock import ClockSteps
 from .conflicts import BackOff, share
 from .connection import Row, Statement, connected, sent_as_made, together
+from .damage import set_apart
+from .damaged import DamageFound, SuspectJob
 from .floors import Floors, raise_floor
 from .loading import Loaded, Redo, begin_and_load, load, load_due
 from .profile import LOCKING, Profile
+from .recheck import Recheck
 from .rows import Known, Rows, keep
 from .snapshots import oldest_snapshot
 from .tidying import Tidying
@@ -70,6 +76,9 @@ _LANE: Final[LiteralString] = (
 _LAST: Final[LiteralString] = (
     "INSERT INTO last_batch VALUES (%s, 0, {clock}) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"
 )
+_DAMAGED: Final = (
+    "job {uid} of queue {queue} is damaged and was passed over: {why}. See 'A row is damaged' in docs/cluster.md."
+)
 _AHEAD: Final[LiteralString] = "UPDATE meta SET ahead = %s WHERE ahead = %s"
 
 
@@ -85,6 +94,8 @@ class Totals:
     round_trips: int = 0
     #: The seconds for which the oldest snapshot of the database is open, when it was last looked for.
     oldest_snapshot: float = 0
+    #: The jobs of all queues whose rows are damaged, when they were last counted.
+    damaged_jobs: int = 0
 
     def count_round_trip(self) -> None:
         """One more."""
@@ -115,6 +126,9 @@ class Session:
     totals: Totals = field(factory=Totals, init=False)
     #: Why the last attempt to connect failed; empty if it succeeded.
     trouble: str = field(default="", init=False)
+    #: What the database lacked in the last sweep or since: tables, columns or rights; empty if nothing.
+    lacking: str = field(default="", init=False)
+    _logged_lack: str = field(default="", init=False)
     _connection: "Connection[Row] | None" = field(default=None, init=False)
     _clock_steps: ClockSteps = field(factory=ClockSteps, init=False)
     _lane: int = field(factory=lambda: randbelow(1 << 62), init=False)
@@ -127,6 +141,7 @@ class Session:
     #: When to tidy up next, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
+    _recheck: Recheck = field(factory=Recheck, init=False)
     #: When to make plans anew, by the monotonic clock.
     _plan_at: float = field(default=0, init=False)
     #: The queues as they were last read, and whether the next batch may guess that they are still so.
@@ -158,7 +173,13 @@ class Session:
 
         Raises Unavailable.
         """
-        result = self.run(self._sweep)
+        try:
+            result = self.run(self._sweep)
+        except Unavailable:
+            self._log_lack()
+            raise
+        self.lacking = ""
+        self._log_lack()
         # These are transactions of their own: if they fail, what has expired is told all the same.
         try:
             self._tidy(result.now.wall)
@@ -168,6 +189,16 @@ class Session:
         except DatabaseError:
             self._log.failure("tidying up has failed")
         return result
+
+    def _log_lack(self) -> None:
+        """Log once that the database lacks something, and once that it lacks nothing any more."""
+        if self.lacking == self._logged_lack:
+            return
+        self._logged_lack = self.lacking
+        if self.lacking:
+            self._log.error("the database is not usable: {what}", what=self.lacking)
+        else:
+            self._log.info("the database is usable again")
 
     def _tidy(self, wall: int) -> None:
         """Tidy up if it is time to."""
@@ -180,6 +211,7 @@ class Session:
                 self._tidy_at = now
                 break
         self.totals.oldest_snapshot = self.run(oldest_snapshot)
+        self.totals.damaged_jobs = self.run(partial(self._recheck.recheck, rows=self.rows, slot=self._slot))
 
     def _raise_floors(self) -> None:
         """Raise the floors that are worth it, as far as that can be done now."""
@@ -188,7 +220,31 @@ class Session:
             self.run(partial(raise_floor, queue_id=queue_id, claimed=claimed))
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
-        """Do `work` with the connection, again after a conflict or a lost connection. Raises Unavailable."""
+        """
+        Do `work` with the connection, again after a conflict, a lost connection, or once damaged rows are set apart.
+
+        Raises Unavailable.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._run(work)
+            except DamageFound as damage:
+                found = damage.jobs
+            while self._set_apart(found):
+                try:
+                    return self._run(work)
+                except DamageFound as damage:
+                    found = damage.jobs
+        raise Busy("Damaged rows were found that other servers changed at the same time; nothing was carried out.")
+
+    def _set_apart(self, found: Sequence[SuspectJob]) -> bool:
+        """Set damaged jobs apart, and log them; whether any was damaged."""
+        changed = self._run(lambda connection: set_apart(connection, self.rows, found, self._slot))
+        for queue, uid, why in changed:
+            self._log.error(_DAMAGED, queue=queue, uid=uid, why=why)
+        return bool(changed)
+
+    def _run(self, work: "Callable[[Connection[Row]], R]") -> R:
         reason = ""
         self._conflicts = 0
         for _ in range(_ATTEMPTS):
@@ -198,6 +254,10 @@ class Session:
                 reason = "Other servers changed the same jobs at the same time"
                 self._roll_back()
                 self._meet_conflict()
+            except (Lacking, UndefinedTable, UndefinedColumn, InsufficientPrivilege) as error:
+                self._roll_back()
+                self.lacking = _what(error)
+                raise Busy(f"The database is not usable now: {self.lacking}; nothing was carried out.") from None
             except DiskFull:
                 self._roll_back()
                 raise Full("The database has no room for the change; it was not made.") from None
@@ -293,7 +353,8 @@ class Session:
         alone = any(isinstance(task, c.CreateQueue) for task in tasks)
         every = any(isinstance(task, c.CreateQueue | c.AllQueues) for task in tasks)
         now = self._begin(connection, None if every else names_of(tasks), alone=alone, writes=changes_jobs(tasks))
-        return load(connection, self.rows, now, [asked(task, now.known, now.elapsed) for task in tasks])
+        damaged = now.damaged_among(names_of(tasks), self.rows)
+        return load(connection, self.rows, now, [asked(task, now.known, now.elapsed, damaged) for task in tasks])
 
     def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, **how: bool) -> Now:
         """Begin a transaction in which no job is due, except jobs that others have locked."""
@@ -404,3 +465,8 @@ class Session:
             self.close()
             if not batch.changes or not self._was_made():
                 raise Redo from None
+
+
+def _what(error: Lacking | DatabaseError) -> str:
+    """What the database lacks."""
+    return str(error) if isinstance(error, Lacking) else str(error.diag.message_primary)

@@ -35,11 +35,11 @@ CLAIMED_BYTES: Final = 16 << 20
 _PRIORITIES: Final = 100
 
 _DUE: Final[LiteralString] = (
-    "SELECT queue_id, uid, sealed, said FROM job WHERE queue_id = %s AND {due} <= %s ORDER BY {due} LIMIT %s "
+    "SELECT queue_id, uid, sealed, said, place FROM job WHERE queue_id = %s AND {due} <= %s ORDER BY {due} LIMIT %s "
     "FOR UPDATE SKIP LOCKED"
 )
 _NAMED: Final[LiteralString] = (
-    "SELECT j.queue_id, j.uid, j.sealed, j.said FROM ({which}) w JOIN job j USING (queue_id, uid) "
+    "SELECT j.queue_id, j.uid, j.sealed, j.said, j.place FROM ({which}) w JOIN job j USING (queue_id, uid) "
     "ORDER BY j.queue_id, j.uid"
 )
 _BY_UID: Final[LiteralString] = "SELECT * FROM unnest((SELECT %s), %s::text[]) AS u (queue_id, uid)"
@@ -62,8 +62,9 @@ _LOCK_KEYS: Final[LiteralString] = (
 _CLAIM: Final[LiteralString] = (
     "WITH first AS MATERIALIZED (SELECT j.queue_id, j.uid, j.inv_prio, j.arrival, j.bytes, j.sealed, j.said "
     "FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true) ORDER BY {order} LIMIT {most} {lock}) "
-    "SELECT queue_id, uid, sealed, said FROM (SELECT *, sum(bytes) OVER (ORDER BY inv_prio, arrival) - bytes AS before "
-    "FROM first) f WHERE before <= %s UNION ALL SELECT NULL, NULL, NULL, NULL WHERE NOT EXISTS (SELECT FROM first) "
+    "SELECT queue_id, uid, sealed, said, 0::smallint FROM (SELECT *, sum(bytes) OVER (ORDER BY inv_prio, arrival) - "
+    "bytes AS before FROM first) f WHERE before <= %s UNION ALL SELECT NULL, NULL, NULL, NULL, NULL "
+    "WHERE NOT EXISTS (SELECT FROM first) "
     "AND EXISTS (SELECT FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true))"
 )
 #: As many as claims take, and as many as other commands, whose jobs are locked already, may take from them. Each OFFSET
@@ -83,10 +84,11 @@ _TAGGED: Final[LiteralString] = (
     "WHERE o.queue_id = t.queue_id AND o.tag = ANY(%s) AND o.inv_prio = t.inv_prio AND o.arrival = t.arrival "
     "AND o.uid = t.uid) = %s"
 )
-_SIZES: Final[LiteralString] = "SELECT queue_id, sum(jobs)::bigint FROM tally WHERE queue_id = ANY(%s) GROUP BY 1"
-_COUNTS: Final[LiteralString] = (
-    "SELECT queue_id, place, sum(jobs)::bigint FROM tally WHERE queue_id = ANY(%s) GROUP BY 1, 2"
-)
+#: A damaged count shows as a wrong number, never as an error.
+_JOBS: Final[LiteralString] = "least(greatest(sum(jobs), 0), 4611686018427387904)::bigint"
+_OF_QUEUES: Final[LiteralString] = "FROM tally WHERE queue_id = ANY(%s) AND place BETWEEN 0 AND 4"
+_SIZES: Final[LiteralString] = f"SELECT queue_id, {_JOBS} {_OF_QUEUES} GROUP BY 1"
+_COUNTS: Final[LiteralString] = f"SELECT queue_id, place, {_JOBS} {_OF_QUEUES} GROUP BY 1, 2"
 #: The first of each priority is its oldest.
 _OLDEST: Final[LiteralString] = (
     "WITH RECURSIVE first AS ("

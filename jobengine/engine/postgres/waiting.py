@@ -42,7 +42,8 @@ _QUEUES: Final[LiteralString] = (
 )
 _UNFINISHED: Final[LiteralString] = (
     "SELECT w.name_digest, w.uid FROM unnest(%s::bytea[], %s::text[]) AS w (name_digest, uid) "
-    "JOIN queue q USING (name_digest) JOIN job j ON j.queue_id = q.id AND j.uid = w.uid WHERE j.place < %s"
+    "JOIN queue q USING (name_digest) JOIN job j ON j.queue_id = q.id AND j.uid = w.uid "
+    "WHERE j.place >= 0 AND j.place < %s"
 )
 
 

@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 from typing import Final, LiteralString
 
 from attrs import define, field, frozen
+from msgspec import MsgspecError
 from psycopg import Connection
+from twisted.logger import Logger
 
 from ...core.errors import QueueNotFound
 from ...core.model import EventBatch, JobEvent
+from ...storage.errors import Damaged
 from ..event_feed import Stream, Watcher
 from .arrays import bigints
-from .batch import read_events
+from .batch import EventRecord, read_events
 from .connection import Row, Statement, together
 from .notices import EVENTS, News
 from .rows import Rows
@@ -41,6 +44,11 @@ _READ: Final[LiteralString] = (
     "AS w (watch, queue_id, after), LATERAL (SELECT * FROM event e WHERE e.queue_id = w.queue_id AND e.last > w.after "
     "ORDER BY e.last LIMIT %s) e ORDER BY 1, 2"
 )
+_GONE_UNTIL: Final[LiteralString] = (
+    "UPDATE queue SET events_from = greatest(events_from, least(%s, events)) WHERE id = %s"
+)
+_DAMAGED: Final = "events of queue number {queue_id} were damaged and are deleted; its watchers read the jobs again"
+_log: Final = Logger()
 
 
 @frozen
@@ -104,19 +112,48 @@ def read_watched(
         Statement(_GO_ON.format(clock=clock), [_KEPT, bigints(ids)]),
         Statement(_READ, [*map(bigints, columns), _ROWS]),
     )
-    events = []
+    events, damaged = [], dict[Watch, int]()
     for index, last, count, at, sealed in found:
         watch, after = watches[index]
-        batch = _batch(rows, watch.queue_id, last, count, at, sealed)
+        try:
+            batch = _batch(watch.queue_id, last, _records(rows, count, sealed), at)
+        except Damaged:
+            damaged[watch] = last
+            continue
         events.append((watch, last, EventBatch(tuple(one for one in batch if _number(one) > after))))
+    for queue_id, last in {(watch.queue_id, last) for watch, last in damaged.items()}:
+        _drop(connection, queue_id, last)
     kept_from: dict[int, int] = dict(there)
     ended = [watch for watch, _ in watches if watch.queue_id not in kept_from]
-    missed = [watch for watch, after in watches if after < kept_from.get(watch.queue_id, after)]
+    missed = [watch for watch, after in watches if after < kept_from.get(watch.queue_id, after) or watch in damaged]
     return Read(events, ended, missed)
 
 
-def _batch(rows: Rows, queue_id: int, last: int, count: int, at: int, sealed: bytes) -> Iterator[JobEvent]:
-    for number, (uid, before, state) in enumerate(read_events(rows.seal.open(sealed)), last - count + 1):
+def _drop(connection: "Connection[Row]", queue_id: int, last: int) -> None:
+    """Delete a damaged row: to watchers its events, and those before, are no longer kept."""
+    together(
+        connection,
+        Statement("BEGIN"),
+        Statement(_GONE_UNTIL, [last, queue_id]),
+        Statement("DELETE FROM event WHERE queue_id = %s AND last = %s", [queue_id, last]),
+        Statement("COMMIT"),
+    )
+    _log.error(_DAMAGED, queue_id=queue_id)
+
+
+def _records(rows: Rows, count: int, sealed: bytes) -> list[EventRecord]:
+    """The records of a row of events; raises Damaged."""
+    try:
+        records = read_events(rows.seal.open(sealed))
+    except MsgspecError:
+        raise Damaged("a row of the table event holds something else") from None
+    if len(records) != count:
+        raise Damaged("a row of the table event holds other events")
+    return records
+
+
+def _batch(queue_id: int, last: int, records: Sequence[EventRecord], at: int) -> Iterator[JobEvent]:
+    for number, (uid, before, state) in enumerate(records, last - len(records) + 1):
         yield JobEvent(id=f"{queue_id}-{number}", uid=uid, before=before, state=state, at=at)
 
 

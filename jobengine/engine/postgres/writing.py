@@ -17,7 +17,7 @@ from .connection import Row, Statement, together
 from .loading import Redo
 from .rows import Known, Rows, place_of
 
-__all__ = ["Change", "Writing", "changes_of", "write_queues"]
+__all__ = ["Change", "Writing", "changes_of", "tally", "write_queues"]
 
 #: The rows that are written. Several `unnest` in the FROM clause would each be carried out as a whole and kept.
 _STANDING_ROWS: Final[LiteralString] = (
@@ -118,9 +118,10 @@ def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:
             its = now.known[queue.name]
             return [Statement(_RECONFIGURED, [rows.sealed_queue(queue), its.id, its.rev])]
         case QueueDeleted(name):
-            its = now.known[name]
-            gone = Statement("INSERT INTO gone VALUES (%s, %s) RETURNING queue_id", [its.id, now.wall])
-            return [Statement(_GONE, [its.id, its.rev]), gone]
+            its_known = now.known.get(name)
+            number, rev = (its_known.id, its_known.rev) if its_known else now.damaged[rows.name(name)]
+            gone = Statement("INSERT INTO gone VALUES (%s, %s) RETURNING queue_id", [number, now.wall])
+            return [Statement(_GONE, [number, rev]), gone]
     return []
 
 
@@ -203,8 +204,13 @@ class Writing:
     def _tally(self, slot: int) -> list[Statement]:
         """Counts all changes, once the other statements are made."""
         self._counted.subtract((one.queue.id, place_of(one.old)) for one in self.changes if one.old is not None)
-        rows = [(queue_id, slot, place, by) for (queue_id, place), by in self._counted.items() if by]
-        return [_statement(_TALLY, _NUMBERS, _columns(rows))] if rows else []
+        return tally(self._counted, slot)
+
+
+def tally(counted: Mapping[tuple[int, int], int], slot: int) -> list[Statement]:
+    """The statement that adds to the counts of places, by queue number and place, in this slot."""
+    rows = [(queue_id, slot, place, by) for (queue_id, place), by in counted.items() if by]
+    return [_statement(_TALLY, _NUMBERS, _columns(rows))] if rows else []
 
 
 def _has_tags(job: Job | None) -> bool:

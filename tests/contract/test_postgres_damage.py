@@ -1,0 +1,466 @@
+"""Damaged rows: each stops nothing but itself, and can be deleted."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.errors import JobDamaged, JobNotFound, QueueDamaged, QueueNotFound
+from jobengine.core.model import Defaults, Job, State
+from jobengine.engine.door import Busy
+from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.moving import contents
+from jobengine.engine.postgres.rows import Rows
+from jobengine.engine.postgres.schema import opened
+from tests.contract.asking import Asker, new_job
+from tests.contract.postgres_world import PostgresWorld
+from tests.doubles import SECRET
+
+pytestmark = pytest.mark.slow
+
+#: What may happen to a row of a job: an assignment. The row `other` is another job of the same queue.
+DAMAGE = {
+    "altered": "sealed = set_byte(sealed, 50, get_byte(sealed, 50) # 1)",
+    "cut": "sealed = substr(sealed, 1, 60)",
+    "shorter than a nonce": "sealed = substr(sealed, 1, 7)",
+    "empty": "sealed = ''",
+    "of another job": "sealed = (SELECT sealed FROM job o WHERE o.uid = %(other)s)",
+    "of a queue": "sealed = (SELECT sealed FROM queue LIMIT 1)",
+    "of another place": "place = (place + 1) %% 5",
+    "of no place": "place = 32767",
+}
+#: The same for the record of the changing half, which a claimed job has.
+CHANGED = {
+    "altered": "said = set_byte(said, 50, get_byte(said, 50) # 1)",
+    "missing": "said = NULL",
+    "of another job": "said = (SELECT said FROM job o WHERE o.uid = %(other)s)",
+    "of the fixed half": "said = sealed",
+}
+
+
+@pytest.fixture
+def ask(world: PostgresWorld) -> Asker:
+    ask = Asker(world)
+    ask.create()
+    return ask
+
+
+def damage(world: PostgresWorld, job: Job, how: str = DAMAGE["altered"], other: Job | None = None) -> None:
+    """Damage the row of a job; the server does not know its records any more."""
+    values = {"uid": job.spec.uid, "other": (other or job).spec.uid}
+    world.control.execute(f"UPDATE job SET {how} WHERE uid = %(uid)s", values)
+    world.reopen()
+
+
+# Jobs
+
+
+@pytest.mark.parametrize("how", DAMAGE.values(), ids=DAMAGE)
+def test_claims_pass_over_a_damaged_job_at_the_head(world: PostgresWorld, ask: Asker, how: str) -> None:
+    first, second, third = ask.add(tags=("t",)), ask.add(tags=("t",)), ask.add(tags=("t",))
+    damage(world, first, how, second)
+    assert ask.peek() == second
+    assert ask.hold(tags=("t",)).spec == second.spec
+    assert ask.hold().spec == third.spec
+    assert ask.claim() is None
+    if "place" not in how:
+        assert ask.counts() == {State.INPROGRESS: 2}
+
+
+def test_claims_pass_over_a_finished_job_at_the_place_of_a_ready_one(world: PostgresWorld, ask: Asker) -> None:
+    first, second = ask.add(), ask.add()
+    ask.update(ask.hold(), State.COMPLETE)
+    damage(world, first, "place = 0")
+    assert ask.hold().spec == second.spec
+
+
+@pytest.mark.parametrize("how", CHANGED.values(), ids=CHANGED)
+def test_a_sweep_passes_over_a_damaged_job_that_is_due(world: PostgresWorld, ask: Asker, how: str) -> None:
+    for _ in range(2):
+        ask.add(timeout_seconds=10, max_attempts=2)
+    first, second = ask.hold(), ask.hold()
+    damage(world, first, how, second)
+    world.advance(11)
+    assert ask.read(second).state is State.QUEUED
+    with pytest.raises(JobDamaged):
+        ask.read(first)
+    before = world.figure("round_trips")
+    world.advance(1)
+    # A sweep that finds nothing begins and rolls back.
+    assert world.figure("round_trips") - before == 2
+    assert ask.counts() == {State.QUEUED: 1}
+
+
+def test_a_wrong_deadline_in_a_row_is_corrected(world: PostgresWorld, ask: Asker) -> None:
+    ask.add(timeout_seconds=10)
+    job = ask.hold()
+    damage(world, job, "due = 1")
+    world.advance(1)
+    assert ask.read(job) == job
+    world.advance(10)
+    assert ask.read(job).state is State.FAILED
+
+
+@pytest.mark.parametrize("how", DAMAGE.values(), ids=DAMAGE)
+def test_what_names_a_damaged_job_fails_alone(world: PostgresWorld, ask: Asker, how: str) -> None:
+    first, second = ask.add(), ask.add()
+    damage(world, first, how, second)
+    uid = first.spec.uid
+    changes = c.Changes(progress=5)
+    failing: list[Callable[[], Any]] = [
+        lambda: ask.read(first),
+        lambda: ask.update(first, progress=5),
+        lambda: ask.ask(c.ExplainJob, uid=uid),
+        lambda: ask.add(uid=uid),
+    ]
+    for call in failing:
+        with pytest.raises(JobDamaged, match=uid):
+            call()
+    updates = tuple(c.JobUpdate(uid=one, changes=changes) for one in (uid, second.spec.uid))
+    failed, done = ask.ask(c.UpdateJobs, updates=updates)
+    assert isinstance(failed, JobDamaged)
+    assert isinstance(done, Job)
+    assert done.standing.notes.progress == 5
+
+
+def test_commands_in_the_same_batch_are_carried_out(world: PostgresWorld, ask: Asker) -> None:
+    ask.create("other")
+    first = ask.add()
+    damage(world, first)
+    asked = [world.engine.ask(new_job("other", b"key")) for _ in range(100)]
+    reads = [world.engine.ask(c.ReadJob(queue="q", access_key=b"key", uid=first.spec.uid)) for _ in range(3)]
+    results = world.all_of(*asked[:50], *reads, *asked[50:])
+    assert [type(one) for one in results if isinstance(one, Exception)] == [JobDamaged] * 3
+    assert len(ask.jobs()) == 0
+    assert ask.counts("other")[State.QUEUED] == 100
+
+
+def test_lists_streams_counts_and_changes_of_all_pass_over_a_damaged_job(world: PostgresWorld, ask: Asker) -> None:
+    jobs = [ask.add(priority=priority) for priority in (3, 2, 1)]
+    damage(world, jobs[1])
+    sound = [jobs[0], jobs[2]]
+    assert ask.read_queue(10) == [sound]
+    assert ask.jobs() == sound
+    assert ask.jobs(limit=1) == sound
+    matching: dict[str, Any] = {"queue": "q", "access_key": b"key", "filter": c.Filter()}
+    changed = ask.get(world.engine.update_matching(c.UpdateMatching(**matching, changes=c.Changes(priority=7))))
+    assert changed == 2
+    assert ask.get(world.engine.delete_matching(c.DeleteMatching(**matching))) == 2
+    assert ask.jobs() == []
+
+
+def test_a_waiting_claim_gets_the_next_sound_job(world: PostgresWorld, ask: Asker) -> None:
+    first = ask.add(delay_seconds=5)
+    damage(world, first)
+    waiting = ask.claiming()
+    world.advance(6)
+    assert not waiting.answered
+    second = ask.add()
+    assert [one.job.spec for one in waiting.answer.jobs] == [second.spec]
+
+
+def test_who_awaits_a_job_that_is_damaged_meanwhile_is_told(world: PostgresWorld, ask: Asker) -> None:
+    ask.add(timeout_seconds=5)
+    job = ask.hold()
+    damage(world, job)
+    awaiting = ask.awaiting(job)
+    with pytest.raises(JobDamaged):
+        assert awaiting.answer
+
+
+def test_many_damaged_jobs_at_the_head_cost_few_transactions(world: PostgresWorld, ask: Asker) -> None:
+    new = (c.NewJob(content=b"{}"),) * 1000
+    jobs = ask.get(world.engine.ask(c.AddJobs(queue="q", access_key=b"key", jobs=new, defaults=Defaults())))
+    last = jobs[-1].job
+    world.control.execute(f"UPDATE job SET {DAMAGE['altered']} WHERE uid <> %s", [last.spec.uid])
+    world.reopen()
+    before = world.figure("round_trips")
+    assert ask.hold().spec == last.spec
+    assert world.figure("round_trips") - before < 100
+    assert ask.claim() is None
+
+
+def test_a_damaged_job_holds_its_unique_key_no_longer(world: PostgresWorld, ask: Asker) -> None:
+    first = ask.add(unique_key="k")
+    damage(world, first)
+    assert ask.add(unique_key="k").spec.uid != first.spec.uid
+    assert len(ask.jobs()) == 1
+
+
+@pytest.mark.parametrize("admin", [False, True], ids=["owner", "admin"])
+def test_a_damaged_job_is_deleted_by_its_uid(world: PostgresWorld, ask: Asker, admin: bool) -> None:
+    first, second = ask.add(tags=("a",)), ask.add(tags=("a",))
+    damage(world, first)
+    ask.ask(c.DeleteJob, uid=first.spec.uid, admin=admin, key=b"" if admin else b"key")
+    with pytest.raises(JobNotFound):
+        ask.delete(first)
+    with pytest.raises(JobNotFound):
+        ask.read(first)
+    ask.delete(second)
+    world.advance(10)
+    assert world.control.execute("SELECT sum(jobs) FROM tally").fetchall() == [(0,)]
+    for table in ("job", "tag"):
+        assert world.control.execute(f"SELECT 1 FROM {table}").fetchall() == []
+
+
+def test_a_damaged_job_is_logged_once(world: PostgresWorld, ask: Asker, events: list[Any]) -> None:
+    first = ask.add()
+    damage(world, first)
+    for _ in range(3):
+        assert ask.claim() is None
+        world.advance(10)
+    (logged,) = [event for event in events if event.get("uid") == first.spec.uid]
+    assert (logged["queue"], logged["log_level"].name) == ("q", "error")
+
+
+# Queues
+
+
+QUEUE_DAMAGE = {
+    "altered": DAMAGE["altered"],
+    "cut": DAMAGE["cut"],
+    "empty": DAMAGE["empty"],
+    "of another queue": "sealed = (SELECT sealed FROM queue o ORDER BY id LIMIT 1)",
+    "of a job": "sealed = (SELECT sealed FROM job LIMIT 1)",
+}
+
+
+@pytest.fixture(params=QUEUE_DAMAGE.values(), ids=list(QUEUE_DAMAGE))
+def damaged(world: PostgresWorld, ask: Asker, request: pytest.FixtureRequest) -> str:
+    """The name of a damaged queue, in which a job is due after 5 seconds."""
+    ask.create("bad")
+    ask.add("bad", delay_seconds=5)
+    world.control.execute(f"UPDATE queue SET {request.param} WHERE id = (SELECT max(id) FROM queue)")
+    world.reopen()
+    return "bad"
+
+
+def test_everything_but_a_damaged_queue_goes_on(world: PostgresWorld, ask: Asker, damaged: str) -> None:
+    delayed = ask.add(delay_seconds=5)
+    waiting = ask.claiming()
+    world.advance(6)
+    assert [one.job.spec for one in waiting.answer.jobs] == [delayed.spec]
+    ask.create("new")
+    ask.add("new")
+    assert [one.name for one in ask.get(world.engine.ask(c.CountQueues()))] == ["new", "q"]
+    assert [one.queue.name for one in ask.get(world.engine.ask(c.ListQueues()))] == ["new", "q"]
+
+
+def test_what_names_a_damaged_queue_fails_alone(world: PostgresWorld, ask: Asker, damaged: str) -> None:
+    added = [world.engine.ask(new_job("q", b"key")) for _ in range(10)]
+    failed = [world.engine.ask(new_job(damaged, b"key")) for _ in range(10)]
+    results = world.all_of(*(one for pair in zip(added, failed, strict=True) for one in pair))
+    assert [type(one) for one in results if isinstance(one, Exception)] == [QueueDamaged] * 10
+    assert len(ask.jobs()) == 10
+    kinds: tuple[Callable[..., c.Command[Any]], ...] = (c.ReadStats, c.CreateQueue, c.DeleteQueue, c.Subscribe)
+    for kind in kinds:
+        with pytest.raises(QueueDamaged, match="bad"):
+            ask.ask(kind, damaged)
+
+
+def test_a_claim_from_several_queues_passes_over_a_damaged_one(world: PostgresWorld, ask: Asker, damaged: str) -> None:
+    job = ask.add()
+    claims = c.Claims(queues=(damaged, "q"), access_key=b"key")
+    assert [one.job.spec for one in ask.get(world.engine.claim(claims)).jobs] == [job.spec]
+    with pytest.raises(QueueDamaged):
+        ask.claim(damaged)
+
+
+def test_an_admin_deletes_a_damaged_queue(world: PostgresWorld, ask: Asker, damaged: str) -> None:
+    ask.ask(c.DeleteQueue, damaged, b"", admin=True)
+    with pytest.raises(QueueNotFound):
+        ask.ask(c.DeleteQueue, damaged, b"", admin=True)
+    for _ in range(9):
+        world.advance(10)
+    assert world.control.execute("SELECT 1 FROM job").fetchall() == []
+    ask.create(damaged)
+    ask.add(damaged)
+
+
+def test_a_sweep_leaves_out_damaged_queues(world: PostgresWorld, ask: Asker) -> None:
+    for at in range(60):
+        ask.create(f"bad{at}")
+        ask.add(f"bad{at}", delay_seconds=1)
+    world.control.execute(f"UPDATE queue SET {DAMAGE['altered']} WHERE id > (SELECT min(id) FROM queue)")
+    world.reopen()
+    job = ask.add(delay_seconds=5)
+    waiting = ask.claiming()
+    for _ in range(8):
+        world.advance(1)
+    assert [one.job.spec for one in waiting.answer.jobs] == [job.spec]
+    # Nothing is due in the other queues.
+    before = world.figure("round_trips")
+    world.advance(1)
+    assert world.figure("round_trips") - before == 2
+
+
+# Exports
+
+
+def test_an_export_passes_over_damaged_rows(world: PostgresWorld, ask: Asker) -> None:
+    jobs = [ask.add() for _ in range(3)]
+    ask.create("bad")
+    ask.add("bad")
+    damage(world, jobs[1])
+    world.control.execute(f"UPDATE queue SET {DAMAGE['altered']} WHERE id = (SELECT max(id) FROM queue)")
+    with connected(world.url) as connection, contents(connection, Rows(opened(connection, SECRET))) as found:
+        assert [queue.name for queue in found.queues] == ["q"]
+        assert [fact.job.spec for fact in found.jobs()] == [jobs[0].spec, jobs[2].spec]
+        number, job = found.damaged
+    assert (number[:13], job) == ("queue number ", f"job {jobs[1].spec.uid} of queue 'q'")
+
+
+# Restored rows
+
+
+def test_a_job_whose_row_is_restored_goes_back_to_its_place(world: PostgresWorld, ask: Asker) -> None:
+    first, second = ask.add(tags=("t",), unique_key="k", timeout_seconds=10), ask.add()
+    held = ask.hold()
+    ((sealed, said),) = world.control.execute(
+        "SELECT sealed, said FROM job WHERE uid = %s", [first.spec.uid]
+    ).fetchall()
+    damage(world, held, CHANGED["missing"])
+    world.advance(9)
+    with pytest.raises(JobDamaged):
+        ask.read(first)
+    world.control.execute("UPDATE job SET sealed = %s, said = %s WHERE uid = %s", [sealed, said, first.spec.uid])
+    world.advance(11)
+    assert world.figure_of("damaged_rows", table="job") == 0
+    # Its lease has run out meanwhile.
+    assert ask.read(first).state is State.FAILED
+    assert ask.counts() == {State.QUEUED: 1, State.FAILED: 1}
+    assert ask.hold().spec == second.spec
+
+
+def test_a_ready_job_whose_row_is_restored_is_claimed_in_its_order(world: PostgresWorld, ask: Asker) -> None:
+    first, second = ask.add(tags=("t",), unique_key="k"), ask.add(tags=("t",))
+    ((sealed,),) = world.control.execute("SELECT sealed FROM job WHERE uid = %s", [first.spec.uid]).fetchall()
+    damage(world, first)
+    assert ask.peek() == second
+    world.control.execute("UPDATE queue SET floor_prio = -1, floor_arrival = %s", [second.spec.arrival])
+    world.control.execute("UPDATE job SET sealed = %s WHERE uid = %s", [sealed, first.spec.uid])
+    world.advance(11)
+    assert ask.add(unique_key="k") == first
+    assert ask.counts() == {State.QUEUED: 2}
+    assert [ask.hold(tags=("t",)).spec, ask.hold(tags=("t",)).spec] == [first.spec, second.spec]
+
+
+def test_a_queue_whose_row_is_restored_is_used_again(world: PostgresWorld, ask: Asker) -> None:
+    job = ask.add(delay_seconds=5)
+    ((sealed,),) = world.control.execute("SELECT sealed FROM queue").fetchall()
+    world.control.execute(f"UPDATE queue SET {DAMAGE['altered']}")
+    world.reopen()
+    world.advance(6)
+    assert world.figure_of("damaged_rows", table="queue") == 1
+    world.control.execute("UPDATE queue SET sealed = %s", [sealed])
+    world.advance(11)
+    assert world.figure_of("damaged_rows", table="queue") == 0
+    assert ask.hold().spec == job.spec
+
+
+def test_a_row_whose_records_are_those_of_another_place_stays_apart(world: PostgresWorld, ask: Asker) -> None:
+    job = ask.add()
+    ask.update(ask.hold(), State.COMPLETE)
+    # With the first record alone, it would be done again.
+    damage(world, job, CHANGED["missing"])
+    assert ask.jobs() == []
+    world.advance(11)
+    world.advance(11)
+    assert world.figure_of("damaged_rows", table="job") == 1
+    assert ask.claim() is None
+
+
+def test_damaged_rows_are_counted(world: PostgresWorld, ask: Asker) -> None:
+    jobs = [ask.add() for _ in range(3)]
+    damage(world, jobs[0])
+    damage(world, jobs[2])
+    assert [ask.hold().spec, ask.claim()] == [jobs[1].spec, None]
+    world.advance(10)
+    assert world.figure_of("damaged_rows", table="job") == 2
+    ask.delete(jobs[0])
+    world.advance(10)
+    assert world.figure_of("damaged_rows", table="job") == 1
+
+
+# Events
+
+
+EVENT_DAMAGE = {
+    "altered": DAMAGE["altered"],
+    "cut": DAMAGE["cut"],
+    "of a job": QUEUE_DAMAGE["of a job"],
+    "another number": "number = number + 1",
+}
+
+
+@pytest.mark.parametrize("how", EVENT_DAMAGE.values(), ids=list(EVENT_DAMAGE))
+def test_watchers_are_told_that_damaged_events_are_not_kept(world: PostgresWorld, ask: Asker, how: str) -> None:
+    ask.create("other")
+    other = ask.get(world.engine.watch(c.Subscribe(queue="other", access_key=b"key")))
+    stream = ask.watch()
+    of_other, first = world.begin(anext(other)), world.begin(anext(stream))
+    ask.add()
+    after = first.answer[0].events[0].id
+    second = world.begin(anext(stream))
+    ask.add()
+    assert len(second.answer[0].events) == 1
+    world.control.execute(f"UPDATE event SET {how} WHERE last = (SELECT max(last) FROM event)".replace("%%", "%"))
+    third = world.begin(anext(ask.watch(after=after)))
+    assert third.answer is None
+    fourth = ask.watch(after=after)
+    assert world.begin(anext(fourth)).answer is None
+    streams = [world.begin(anext(one)) for one in (stream, fourth)]
+    ask.add()
+    assert [len(one.answer[0].events) for one in streams] == [1, 1]
+    ask.add("other")
+    assert len(of_other.answer[0].events) == 1
+
+
+# Tables
+
+
+@pytest.mark.parametrize("table", ["job", "queue", "tag", "tally", "last_batch", "gone", "event", "unique_key", "meta"])
+def test_a_server_is_not_ready_while_a_table_is_missing(
+    world: PostgresWorld, ask: Asker, table: str, events: list[Any]
+) -> None:
+    world.control.execute(f"ALTER TABLE {table} RENAME TO away")
+    world.advance(1)
+    world.advance(1)
+    readiness = ask.get(world.engine.readiness())
+    assert (readiness.ready, table in readiness.reason) == (False, True)
+    assert world.figure("accepts_changes") == 0
+    with pytest.raises(Busy) if table not in ("gone", "event") else nullcontext():
+        ask.add(tags=("t",), unique_key="k")
+    world.control.execute(f"ALTER TABLE away RENAME TO {table}")
+    world.advance(1)
+    assert ask.get(world.engine.readiness()).ready
+    ask.add(tags=("t",), unique_key="k")
+    told = [event["log_level"].name for event in events if "usable" in event.get("log_format", "")]
+    assert told == ["error", "info"]
+    assert [event for event in events if "log_failure" in event] == []
+
+
+def test_a_server_is_not_ready_while_meta_is_empty(world: PostgresWorld, ask: Asker) -> None:
+    world.control.execute("CREATE TABLE kept AS SELECT * FROM meta")
+    world.control.execute("DELETE FROM meta")
+    world.advance(1)
+    assert ask.get(world.engine.readiness()).reason == "the table meta is empty"
+    with pytest.raises(Busy, match="meta is empty"):
+        ask.add()
+    world.control.execute("INSERT INTO meta SELECT * FROM kept")
+    world.control.execute("DROP TABLE kept")
+    world.advance(1)
+    assert ask.get(world.engine.readiness()).ready
+    ask.add()
+
+
+def test_wrong_counts_do_not_fail(world: PostgresWorld, ask: Asker) -> None:
+    ask.add()
+    world.control.execute("UPDATE tally SET place = 77")
+    world.control.execute("INSERT INTO tally SELECT queue_id, slot, 0, -5 FROM tally")
+    world.control.execute("INSERT INTO tally SELECT queue_id, slot, 1, 9223372036854775807 FROM tally WHERE place = 0")
+    world.control.execute("INSERT INTO tally SELECT queue_id, slot + 1, 1, 2 FROM tally WHERE place = 0")
+    assert ask.counts()[State.QUEUED] > 0
+    assert len(ask.jobs()) == 1
