@@ -130,6 +130,7 @@ def _engine(
 def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], reactor: Any) -> Engine:
     """The engine on PostgreSQL. Its driver is loaded only here, so a server on a file needs none."""
     try:
+        from .engine.postgres.clock import this_machine
         from .engine.postgres.engine import PostgresEngine
     except ImportError as error:
         end_early(BadSetting(f"DATABASE_URL needs a driver: pip install 'jobengine[postgres]' ({error})"))
@@ -141,6 +142,7 @@ def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], 
         new_id=ordered_uuid,
         interval=bool(settings.sync_interval),
         readers=reactor,
+        machine=this_machine(),
     )
 
 

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 #: The tables of a database, without meta.
-TABLES = ("queue", "job", "tag", "unique_key", "tally", "last_batch", "event", "gone")
+TABLES = ("queue", "job", "tag", "unique_key", "tally", "last_batch", "event", "gone", "clock")
 #: The SQL expression that reads the clock of Pretended.
 PRETENDED: Final = "(SELECT at FROM pretended)"
 #: Settings of a small cluster, which syncs like any other.
@@ -69,6 +69,8 @@ class Cluster:
     path: Path
     #: Beside SETTINGS.
     settings: Mapping[str, str] = field(factory=dict)
+    #: Environment variables beside those of the tests.
+    environment: Mapping[str, str] = field(factory=dict)
     _server: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
@@ -104,7 +106,12 @@ class Cluster:
         while True:
             if self._server is None or self._server.poll() is not None:
                 # After a kill it does not start until all old processes are gone.
-                self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                self._server = subprocess.Popen(
+                    command,
+                    env={**os.environ, **self.environment},
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
             try:
                 psycopg.connect(self.url("postgres")).close()
             except psycopg.OperationalError:
@@ -161,7 +168,9 @@ class Database:
     def clear(self, secret: bytes | None = None) -> None:
         """Remove all queues and jobs, and take another SECRET."""
         with connected(self.url, interval=True) as connection, connection.transaction():
-            connection.execute("; ".join([*(f"DELETE FROM {table}" for table in TABLES), "UPDATE meta SET ahead = 0"]))
+            connection.execute(
+                "; ".join([*(f"DELETE FROM {table}" for table in TABLES), "UPDATE meta SET ahead = 0, undone = 0"])
+            )
             if secret is not None:
                 self._rekey(connection, new_key(secret, QUICK_KDF))
 
@@ -195,10 +204,12 @@ def until_waiting(connection: "psycopg.Connection[Any]", count: int) -> None:
 
 
 @contextmanager
-def running(primary: Cluster | None = None, **settings: str) -> Iterator[Cluster]:
+def running(
+    primary: Cluster | None = None, environment: Mapping[str, str] | None = None, /, **settings: str
+) -> Iterator[Cluster]:
     """A running cluster with these settings, which is removed at the end; with `primary`, a standby of it."""
     path = Path(tempfile.mkdtemp(prefix="je-pg-"))
-    made = Cluster(path, settings)
+    made = Cluster(path, settings, environment or {})
     try:
         if primary is None:
             made.make()

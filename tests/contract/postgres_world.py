@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from jobengine.engine.door import Engine
 from jobengine.engine.ids import ordered_uuid
+from jobengine.engine.postgres.clock import Machine
 from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.engine import PostgresEngine
 from jobengine.engine.postgres.recent import RecentActivity
@@ -79,6 +80,7 @@ class PostgresWorld(ToldWorld):
             time=PRETENDED,
             interval=True,
             url=self._url,
+            machine=Machine(lambda: int(self._clock.seconds() * 1000), f"machine {id(self)}"),
             **{"thread": lambda _name: AtOnce(), **self._parts},
         )
         self._postgres.open()
@@ -118,16 +120,22 @@ class PostgresWorld(ToldWorld):
         self.settle()
 
     def set_wall_clock(self, seconds: int) -> None:
-        self._ahead += seconds
-        self._set_time()
+        self.set_clock_of_database(seconds)
         self._postgres.wall_clock_was_set()
         self.settle()
+
+    def set_clock_of_database(self, seconds: int) -> None:
+        """Set the clock of the database, which is on another machine: no connection looks at it before it is used."""
+        self._ahead += seconds
+        self._set_time()
 
     def _set_time(self) -> None:
         self._pretended.tell(self.now / 1000)
 
-    def reopen(self) -> None:
+    def reopen(self, meanwhile: Callable[[], object] = int) -> None:
+        """Stop the engine, do something, and start a new one."""
         self._stop()
+        meanwhile()
         self._start()
 
     def close(self) -> None:

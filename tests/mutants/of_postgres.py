@@ -16,6 +16,7 @@ _DAMAGE: Final = "jobengine/engine/postgres/damage.py"
 _RECHECK: Final = "jobengine/engine/postgres/recheck.py"
 _ROWS: Final = "jobengine/engine/postgres/rows.py"
 _OF_DAMAGE: Final = "tests/contract/test_postgres_damage.py"
+_CLOCK: Final = "tests/contract/test_postgres_clock.py"
 _CUTS: Final = "tests/contract/test_postgres_cuts.py"
 
 OF_POSTGRES: Final = (
@@ -26,6 +27,30 @@ OF_POSTGRES: Final = (
         "class Asked(Value, frozen=True, gc=True):",
         "class Asked(Value, frozen=True):",
         ("tests/test_reference_cycles.py::test_no_struct_without_gc_can_be_part_of_a_reference_cycle",),
+    ),
+    Mutant(
+        "one-clock-reference",
+        "that all connections of a server compare the database's clock with one reference",
+        "jobengine/engine/postgres/engine.py",
+        "            clock_steps=self._clock_steps,\n",
+        "",
+        (f"{_CLOCK}::test_the_first_use_of_any_connection_after_a_restart_finds_the_step",),
+    ),
+    Mutant(
+        "clock-reference-at-start",
+        "that the reference is taken at the start, from what the last server on the machine has saved",
+        "jobengine/engine/postgres/engine.py",
+        "            begin_clock(connection, self.time, self._clock_steps)\n",
+        "",
+        (f"{_CLOCK}::test_a_step_while_no_server_runs_is_found_at_the_start",),
+    ),
+    Mutant(
+        "stood-still",
+        "that a server accepts it when others undo its correction",
+        "jobengine/engine/postgres/clock.py",
+        "        if look.undone != reference.undone:\n            return True\n",
+        "",
+        ("tests/engine/test_postgres_clock.py::test_a_machine_that_stood_still_moves_no_time_for_long",),
     ),
     Mutant(
         "unique-key-lock",

@@ -19,20 +19,21 @@ _FLOOR: Final[LiteralString] = "coalesce(q.proposed_prio, q.floor_prio), coalesc
 #: With LIMIT 1 PostgreSQL knows that `meta` has one row. Otherwise it expects hundreds, for each of which it would look
 #: for due jobs, finds the plan for any queues too costly, and makes a new one for each batch: 90 microseconds.
 _QUEUES: Final[LiteralString] = (
-    "SELECT t.wall, t.ahead, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed, {floor}, "
+    "SELECT t.wall, t.ahead, t.undone, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed, {floor}, "
     "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due <= t.wall - t.ahead) OR "
     "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due_wall <= t.wall) "
-    "FROM (SELECT {clock} AS wall, ahead FROM meta LIMIT 1) t LEFT JOIN queue q ON {which}"
+    "FROM (SELECT {clock} AS wall, ahead, undone FROM meta LIMIT 1) t LEFT JOIN queue q ON {which}"
 )
 #: Some queues in which jobs are due, and when the next job of the others is; not those that are known to be damaged.
 #: Each queue costs two looks into an index.
 #: An index over the deadlines of all queues would cost less, but a queue with many due jobs would slow down all others.
 _DUE_QUEUES: Final[LiteralString] = (
-    "WITH t AS MATERIALIZED (SELECT {clock} AS wall, ahead FROM meta), first AS MATERIALIZED (SELECT q.id, least("
+    "WITH t AS MATERIALIZED (SELECT {clock} AS wall, ahead, undone FROM meta), "
+    "first AS MATERIALIZED (SELECT q.id, least("
     "(SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1), (SELECT due_wall - t.ahead "
     "FROM job WHERE queue_id = q.id AND due_wall IS NOT NULL ORDER BY due_wall LIMIT 1)) AS soonest FROM t, queue q "
     "WHERE q.id <> ALL(%s)) "
-    "SELECT t.wall, t.ahead, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed, {floor}, true, "
+    "SELECT t.wall, t.ahead, t.undone, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed, {floor}, true, "
     "(SELECT min(soonest) FROM first WHERE soonest > t.wall - t.ahead) "
     "FROM t LEFT JOIN (SELECT f.soonest, q.* FROM first f JOIN queue q USING (id)) q ON q.soonest <= t.wall - t.ahead "
     "ORDER BY q.soonest LIMIT 50"
@@ -61,6 +62,8 @@ class Now:
     wall: int
     known: dict[str, Known]
     profile: Profile = LOCKING
+    #: How often a correction of `ahead` was undone; see clock.py.
+    undone: int = 0
     #: When the next job is due, by elapsed time, in the queues that are not known; only for a sweep.
     soonest: int | None = None
     #: The numbers and revisions of queues that can't be opened, by the digests of their names.
@@ -129,7 +132,7 @@ def begin_sweep(
 def now_of(rows: Rows, found: Sequence[Row], profile: Profile) -> Now:
     """The time and the queues in the answer to `queues_read`."""
     known, damaged = {}, {}
-    for _wall, _ahead, number, rev, watched, digest, sealed, *floor, due in found:
+    for _wall, _ahead, _undone, number, rev, watched, digest, sealed, *floor, due in found:
         if number is None:
             continue
         try:
@@ -142,5 +145,5 @@ def now_of(rows: Rows, found: Sequence[Row], profile: Profile) -> Now:
         known[queue.name] = its
     if not found:
         raise Lacking("the table meta is empty")
-    wall, ahead = found[0][:2]
-    return Now(wall - ahead, wall, known, profile, damaged=damaged)
+    wall, ahead, undone = found[0][:3]
+    return Now(wall - ahead, wall, known, profile, undone, damaged=damaged)

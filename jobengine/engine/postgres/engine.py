@@ -23,6 +23,7 @@ from ..threads import Thread
 from ..waiters import in_time
 from .asked import Task, overlaps
 from .batch import Result
+from .clock import ClockSteps, Machine, begin_clock
 from .connection import Row, connected
 from .figures import figures_of
 from .floors import Floors
@@ -71,11 +72,14 @@ class PostgresEngine:
     profile: Profile | None = None
     #: The SQL expression that reads the time.
     time: LiteralString = DATABASE_CLOCK
+    #: The clock with which the database's is compared; None: the monotonic clock, which no other server shares.
+    machine: Machine | None = None
     _rows: Rows = field(init=False)
     _profile: Profile = field(init=False)
     #: See Session.
     _turn: Lock = field(factory=Lock, init=False)
     _floors: Floors = field(factory=Floors, init=False)
+    _clock_steps: ClockSteps = field(init=False)
     _lanes: list[Lane] = field(factory=list, init=False)
     _shared: Shared = field(factory=Shared, init=False)
     _waiting: Waiting = field(init=False)
@@ -94,6 +98,7 @@ class PostgresEngine:
 
     def __attrs_post_init__(self) -> None:
         self._activity = RecentActivity(self.clock.seconds)
+        self._clock_steps = ClockSteps(self.machine or Machine(lambda: int(self.clock.seconds() * 1000)))
         self._waiting = Waiting(ask_first=self._ask_first, put_back=self._put_back)
         self._sweeper = Sweeper(clock=self.clock, sweep=self._sweep)
         self._looking = Looking(
@@ -108,6 +113,7 @@ class PostgresEngine:
         try:
             self._rows = Rows(opened(connection, self.secret()))
             self._profile = self.profile or profile_of(connection)
+            begin_clock(connection, self.time, self._clock_steps)
         finally:
             connection.close()
         self._shared.lanes = [self._lane(f"lane {number}", self._shared) for number in range(_LANES)]
@@ -134,6 +140,7 @@ class PostgresEngine:
             profile=self._profile,
             turn=self._turn,
             floors=self._floors,
+            clock_steps=self._clock_steps,
         )
         return Lane(
             session=session,

@@ -61,6 +61,13 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # Servers of version 1 make jobs ready without lowering floors. Without this table they change nothing any more.
         "ALTER TABLE lane RENAME TO last_batch",
     ),
+    (
+        # How often a correction of `ahead` was undone, and by how much elapsed time differed from the clock of each
+        # machine with servers, `at` this time of that clock; see clock.py.
+        "ALTER TABLE meta ADD COLUMN undone bigint NOT NULL DEFAULT 0",
+        "CREATE TABLE clock (machine text PRIMARY KEY, ahead bigint NOT NULL, difference bigint NOT NULL, "
+        "at bigint NOT NULL, saved bigint NOT NULL)",
+    ),
 )
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)

@@ -32,7 +32,7 @@ from ..door import Busy, Full, OutcomeUnknown, Unavailable
 from .asked import SMALL, Task, asked, changes_jobs, names_of
 from .batch import Batch, Result
 from .beginning import Lacking, Now, begin, begin_sweep
-from .clock import ClockSteps
+from .clock import ClockSteps, Look, Machine, corrected, save_clock
 from .conflicts import BackOff, share
 from .connection import Row, Statement, connected, sent_as_made, together
 from .damage import set_apart
@@ -79,7 +79,6 @@ _LAST: Final[LiteralString] = (
 _DAMAGED: Final = (
     "job {uid} of queue {queue} is damaged and was passed over: {why}. See 'A row is damaged' in docs/cluster.md."
 )
-_AHEAD: Final[LiteralString] = "UPDATE meta SET ahead = %s WHERE ahead = %s"
 
 
 @define
@@ -123,6 +122,8 @@ class Session:
     turn: AbstractContextManager[object] = field(factory=Lock)
     #: The floors that are worth raising, for all sessions of a server.
     floors: Floors = field(factory=Floors)
+    #: The reference of the server's time, for all its sessions.
+    clock_steps: ClockSteps = field()
     totals: Totals = field(factory=Totals, init=False)
     #: Why the last attempt to connect failed; empty if it succeeded.
     trouble: str = field(default="", init=False)
@@ -130,7 +131,6 @@ class Session:
     lacking: str = field(default="", init=False)
     _logged_lack: str = field(default="", init=False)
     _connection: "Connection[Row] | None" = field(default=None, init=False)
-    _clock_steps: ClockSteps = field(factory=ClockSteps, init=False)
     _lane: int = field(factory=lambda: randbelow(1 << 62), init=False)
     _slot: int = field(factory=lambda: randbelow(_SLOTS), init=False)
     _batch: int = field(default=0, init=False)
@@ -150,6 +150,10 @@ class Session:
     #: The effects of expiring jobs before the tasks of this batch.
     _expired: list[Swap] = field(factory=list, init=False)
     _log: Logger = field(factory=Logger, init=False)
+
+    @clock_steps.default
+    def _make_clock_steps(self) -> ClockSteps:
+        return ClockSteps(Machine(self._milliseconds))
 
     def carry_out(self, tasks: Sequence[Task]) -> Result:
         """
@@ -212,6 +216,7 @@ class Session:
                 break
         self.totals.oldest_snapshot = self.run(oldest_snapshot)
         self.totals.damaged_jobs = self.run(partial(self._recheck.recheck, rows=self.rows, slot=self._slot))
+        self.run(partial(save_clock, clock=self.clock, steps=self.clock_steps))
 
     def _raise_floors(self) -> None:
         """Raise the floors that are worth it, as far as that can be done now."""
@@ -338,7 +343,7 @@ class Session:
             # After a wrong guess, one batch is carried out without a guess.
             self._guesses = True
             return None
-        before, first = self._milliseconds(), self._first(writes=changes_jobs(tasks))
+        before, first = self.clock_steps.machine.now(), self._first(writes=changes_jobs(tasks))
         now, loaded = begin_and_load(connection, self.rows, self.clock, guess, tasks, first, profile=self.profile)
         if self._check_clock(connection, now, before):
             if loaded is not None:
@@ -377,7 +382,7 @@ class Session:
         If the database's clock was set, write by how much it is ahead, and begin anew.
         """
         while True:
-            before, first = self._milliseconds(), self._first(writes=writes)
+            before, first = self.clock_steps.machine.now(), self._first(writes=writes)
             now = begin(connection, self.rows, self.clock, names, first, profile=self.profile, alone=alone)
             if self._check_clock(connection, now, before):
                 return now
@@ -385,7 +390,7 @@ class Session:
     def _look(self, connection: "Connection[Row]") -> Now:
         """Begin a transaction that knows the queues in which jobs are due."""
         while True:
-            before, first = self._milliseconds(), self._first(writes=False)
+            before, first = self.clock_steps.machine.now(), self._first(writes=False)
             now = begin_sweep(connection, self.rows, self.clock, first, profile=self.profile)
             if self._check_clock(connection, now, before):
                 return now
@@ -401,11 +406,12 @@ class Session:
 
     def _check_clock(self, connection: "Connection[Row]", now: Now, before: int) -> bool:
         """Whether the transaction goes on. If the clock was set, roll back, and write by how much it is ahead now."""
-        step = self._clock_steps.step(now.elapsed, before, self._milliseconds())
-        if step:
+        look = Look(now.elapsed, now.ahead, now.undone, before, self.clock_steps.machine.now())
+        correction = self.clock_steps.check(look)
+        if correction is not None:
             connection.execute("ROLLBACK")
-            connection.execute(_AHEAD, [now.ahead + step, now.ahead])
-        return not step
+            together(connection, corrected(correction, look))
+        return correction is None
 
     def _milliseconds(self) -> int:
         return int(self.steady() * 1000)
