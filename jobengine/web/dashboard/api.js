@@ -2,11 +2,12 @@
 
 import { connection } from './connection.js';
 import { asHeader, session } from './session.js';
+import { inWordsOf } from './words.js';
 
-/** The server refused the call; the message is its detail. */
+/** The server refused the call; the message is its detail in the words of the dashboard. */
 export class Refused extends Error {
   constructor(status, problem) {
-    super(problem.detail ?? `The server answered ${status}.`);
+    super(inWordsOf(status, problem.detail ?? `The server answered ${status}.`));
     this.status = status;
   }
 }

@@ -2,6 +2,7 @@
 
 import { connection } from './connection.js';
 import { h, replace, set, setText } from './dom.js';
+import './errors-page.js';
 import { tick } from './format.js';
 import './job-page.js';
 import { listen, showKeys } from './keyboard.js';
@@ -34,6 +35,7 @@ class App extends HTMLElement {
 
   #head() {
     this.queues = h('a', { href: '#/queues' }, 'Queues');
+    this.errors = h('a', { href: '#/errors' }, 'All errors');
     this.server = h('a', { href: '#/server' }, 'Server');
     this.another = h('a', { href: '#/sign-in' }, 'Sign in');
     this.out = h('button', { type: 'button', class: 'quiet', onclick: () => this.#signOut() }, 'Sign out');
@@ -41,12 +43,13 @@ class App extends HTMLElement {
     this.#drawTheme();
     this.#drawHead();
     return h('header', { class: 'top' }, h('a', { class: 'brand', href: '#/queues' }, 'JobEngine'),
-      h('nav', { 'aria-label': 'Pages' }, this.queues, this.server, this.another), h('span', { class: 'gap' }),
-      this.theme, h('button', { type: 'button', class: 'quiet', onclick: showKeys, 'aria-label': 'Keys' }, h('kbd', {}, '?')), this.out);
+      h('nav', { 'aria-label': 'Pages' }, this.queues, this.errors, this.server, this.another), h('span', { class: 'gap' }),
+      this.theme, h('button', { type: 'button', class: 'quiet wide', onclick: showKeys, 'aria-label': 'Keys' }, h('kbd', {}, '?')), this.out);
   }
 
   #drawHead() {
     this.queues.hidden = !session.open;
+    this.errors.hidden = !session.open;
     this.server.hidden = session.admin === null;
     this.another.hidden = session.admin !== null;
     this.out.hidden = !session.open;
@@ -67,7 +70,9 @@ class App extends HTMLElement {
   }
 
   #drawTheme() {
-    setText(this.theme, `Theme: ${document.documentElement.dataset.theme ?? 'auto'}`);
+    const name = `Theme: ${document.documentElement.dataset.theme ?? 'auto'}`;
+    set(this.theme, 'aria-label', name);
+    replace(this.theme, h('span', { class: 'wide' }, name), h('span', { class: 'narrow', 'aria-hidden': 'true' }, '◐'));
   }
 
   #drawBanner() {
@@ -107,14 +112,15 @@ class App extends HTMLElement {
       return part === 'job' && uid ? 'je-job' : 'je-queue';
     }
     if (!session.open || page === 'sign-in') return 'je-sign-in';
+    if (page === 'errors') return 'je-all-errors';
     return page === 'server' && session.admin !== null ? 'je-server' : 'je-queues';
   }
 
   #drawPlace({ queue, uid }, tag) {
-    const titles = { 'je-sign-in': 'Sign in', 'je-queues': 'Queues', 'je-server': 'Server', 'je-queue': queue, 'je-job': `${uid?.slice(0, 8)} in ${queue}` };
+    const titles = { 'je-sign-in': 'Sign in', 'je-queues': 'Queues', 'je-all-errors': 'Errors', 'je-server': 'Server', 'je-queue': queue, 'je-job': `${uid?.slice(0, 8)} in ${queue}` };
     document.title = `${titles[tag]} – JobEngine`;
-    const here = { 'je-queues': this.queues, 'je-server': this.server, 'je-sign-in': this.another }[tag];
-    for (const link of [this.queues, this.server, this.another]) set(link, 'aria-current', link === here ? 'page' : null);
+    const here = { 'je-queues': this.queues, 'je-all-errors': this.errors, 'je-server': this.server, 'je-sign-in': this.another }[tag];
+    for (const link of [this.queues, this.errors, this.server, this.another]) set(link, 'aria-current', link === here ? 'page' : null);
   }
 
   #focus() {

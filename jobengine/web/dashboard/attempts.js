@@ -18,6 +18,9 @@ export function timeline(list, job) {
   keyed(list, events, ({ number, outcome }) => `${number}/${outcome}`, () => h('li'), (item, event) => draw(item, event, longest));
 }
 
+/** How long an attempt took, in words. */
+export const took = ({ started, ended }) => (ended - started < 1 ? 'less than a second' : duration(ended - started));
+
 function draw(item, event, longest) {
   const said = JSON.stringify([event, longest]);
   if (item.dataset.said === said) return;
@@ -30,6 +33,6 @@ function draw(item, event, longest) {
   if (bar) bar.style.width = `${Math.max(2, (100 * (ended - started)) / longest)}%`;
   replace(item, h('div', { class: 'line' }, h('b', {}, OUTCOMES[outcome] ?? outcome), worker && h('span', { class: 'muted' }, `by ${worker}`),
     h('span', { class: 'gap' }), (ended ?? started) && setTime(time(null, { tabindex: 0 }), ended ?? started)),
-  ended !== undefined && h('p', { class: 'hint' }, `took ${ended - started < 1 ? 'less than a second' : duration(ended - started)}, from ${exact(started)}`), bar,
+  ended !== undefined && h('p', { class: 'hint' }, `took ${took(event)}, from ${exact(started)}`), bar,
   view);
 }

@@ -2,8 +2,9 @@
 
 import * as api from './api.js';
 import { h, keyed, menu, replace, setText } from './dom.js';
+import { grouped, jobsWithErrors, keepOrder } from './error-groups.js';
 import { errorView } from './error-view.js';
-import { gist, jobs, number, setTime, time } from './format.js';
+import { jobs, number, setTime, time } from './format.js';
 import { empty, failure, loading } from './forms.js';
 import { ACTIONS, actOnMatching } from './job-actions.js';
 import { jobLink, queueLink } from './links.js';
@@ -12,10 +13,7 @@ import { session } from './session.js';
 
 /** The API does not group: this many of the latest failed jobs are read. */
 const MOST = 1000;
-const PAGE = 200;
-const NONE = 'no error was given';
-/** The parts in which equal errors differ: uids, hexadecimal and other numbers. */
-const VARYING = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|0x[0-9a-f]+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+/gi;
+export const NO_ERROR = 'no error was given';
 
 class ErrorsPart extends HTMLElement {
   #stop = new AbortController();
@@ -45,24 +43,19 @@ class ErrorsPart extends HTMLElement {
 
   async #read(signal) {
     try {
-      this.#draw(await failedJobs(this.queue, signal));
+      this.#draw(await jobsWithErrors(this.queue, { state: 'failed' }, MOST, signal));
     } catch (error) {
       if (!signal.aborted && error instanceof api.Refused) replace(this.state, failure(error, () => this.refresher.now()));
       throw error;
     }
   }
 
-  #draw({ failed, more }) {
-    const told = failed.length === 0 ? empty('No job has failed', 'Failed jobs are shown here, grouped by error.')
-      : h('p', { class: 'muted' }, `${more ? `The latest ${number(failed.length)} failed jobs` : `${number(failed.length)} failed ${failed.length === 1 ? 'job' : 'jobs'}`}, grouped by error`);
-    replace(this.state, told);
-    // The order stays while the pointer is on the list.
+  #draw({ jobs: failed, more }) {
+    replace(this.state, failed.length === 0 ? empty('No job has failed', 'Failed jobs are shown here, grouped by error.')
+      : h('p', { class: 'muted' }, `${more ? 'The latest ' : ''}${number(failed.length)} failed ${failed.length === 1 ? 'job' : 'jobs'}, grouped by error`));
     const groups = grouped(failed);
-    if (this.list.matches(':hover, :focus-within')) {
-      const order = new Map([...this.list.children].map((each, at) => [each.dataset.key, at]));
-      groups.sort((one, other) => (order.get(one.key) ?? 1e9) - (order.get(other.key) ?? 1e9));
-    }
-    keyed(this.list, groups, ({ key }) => key, (group) => this.#make(group), (element, group) => this.#update(element, group));
+    keepOrder(this.list, groups);
+    keyed(this.list, groups, ({ key }) => key, () => this.#make(), (element, group) => this.#update(element, group));
   }
 
   #make() {
@@ -82,7 +75,7 @@ class ErrorsPart extends HTMLElement {
 
   #update(element, group) {
     setText(element.count, jobs(group.jobs.length));
-    element.error.show(group.jobs[0].error ?? NONE);
+    element.error.show(group.jobs[0].error ?? NO_ERROR);
     setTime(element.last, group.jobs[0].last_updated);
     element.example.href = jobLink(this.queue, group.jobs[0].uid);
     element.filter = { state: 'failed', error: group.filter };
@@ -91,35 +84,3 @@ class ErrorsPart extends HTMLElement {
   }
 }
 customElements.define('je-errors', ErrorsPart);
-
-async function failedJobs(queue, signal) {
-  const failed = [];
-  let cursor;
-  do {
-    const page = await api.listJobs(queue, { state: 'failed' }, { sort: '-updated', limit: PAGE, cursor, signal });
-    failed.push(...page.jobs.map(({ uid, error, last_updated }) => ({ uid, error, last_updated })));
-    cursor = page.next_cursor;
-  } while (cursor && failed.length < MOST);
-  return { failed, more: Boolean(cursor) };
-}
-
-/** Groups of jobs with similar errors, the largest first. `filter` is a text that all errors of a group contain. */
-export function grouped(failed) {
-  const groups = new Map();
-  for (const job of failed) {
-    const line = gist(job.error);
-    const key = line.replace(VARYING, '…');
-    if (!groups.has(key)) groups.set(key, { key, jobs: [] });
-    groups.get(key).jobs.push(job);
-  }
-  const all = [...groups.values()].sort((one, other) => other.jobs.length - one.jobs.length);
-  for (const group of all) group.filter = common(group);
-  return all;
-}
-
-/** The line itself if all errors have it; otherwise its longest piece that does not vary. */
-function common({ key, jobs: alike }) {
-  const line = gist(alike[0].error);
-  if (alike.every(({ error }) => gist(error) === line)) return line;
-  return key.split('…').map((piece) => piece.trim()).reduce((longest, piece) => (piece.length > longest.length ? piece : longest), '');
-}

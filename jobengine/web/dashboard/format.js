@@ -9,6 +9,10 @@ const exactly = new Intl.DateTimeFormat('en-GB', {
   timeZoneName: 'short',
 });
 
+const inUtc = new Intl.DateTimeFormat('en-GB', {
+  weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', timeZone: 'UTC',
+});
+
 /** 12,345 */
 export const number = (value) => whole.format(value);
 
@@ -59,8 +63,18 @@ export function bytes(count) {
   return `${at === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[at]}`;
 }
 
-/** Unix seconds as "Fri, 2 Jan 2026, 13:04:05 UTC", in the browser's time zone. */
-export const exact = (seconds) => exactly.format(new Date(seconds * 1000));
+/** Unix seconds as "Fri, 2 Jan 2026, 14:04:05 CET (13:04:05 UTC)": in the browser's time zone, and in UTC. */
+export function exact(seconds) {
+  const date = new Date(seconds * 1000);
+  const here = exactly.format(date);
+  if (here.endsWith(' UTC')) return here;
+  const there = inUtc.format(date);
+  const [day, clock] = [there.slice(0, -10), there.slice(-8)];
+  return `${here} (${here.startsWith(day) ? '' : `${day}, `}${clock} UTC)`;
+}
+
+/** The time of `seconds` ago, for a duration that goes on. */
+export const since = (seconds) => exact(Date.now() / 1000 - seconds);
 
 function relative(seconds) {
   const ago = Date.now() / 1000 - seconds;
@@ -72,7 +86,12 @@ function relative(seconds) {
   return ago > 0 ? `${text} ago` : `in ${text}`;
 }
 
-/** A time as "3 min ago", with the exact time on hover; it is kept up to date. */
+const shown = (element, seconds) => ('duration' in element.dataset ? duration(Math.max(0, Math.floor(Date.now() / 1000 - seconds))) : relative(seconds));
+
+/**
+ * A time as "3 min ago", or with the attribute `data-duration` as "3 min 5 s", with the exact time on hover; it is kept up to
+ * date.
+ */
 export function time(seconds, attributes = {}) {
   return setTime(h('time', attributes), seconds);
 }
@@ -83,13 +102,13 @@ export function setTime(element, seconds) {
   element.dataset.at = known ? seconds : '';
   set(element, 'datetime', known ? new Date(seconds * 1000).toISOString() : null);
   set(element, 'title', known ? exact(seconds) : null);
-  setText(element, known ? relative(seconds) : '–');
+  setText(element, known ? shown(element, seconds) : '–');
   return element;
 }
 
 /** Bring all times on the page up to date; call it every second. */
 export function tick() {
   for (const element of document.querySelectorAll('time[data-at]')) {
-    if (element.dataset.at) setText(element, relative(Number(element.dataset.at)));
+    if (element.dataset.at) setText(element, shown(element, Number(element.dataset.at)));
   }
 }

@@ -5,6 +5,8 @@ import { Wrong, inWords } from './api.js';
 import { h, newId, replace, setText } from './dom.js';
 import { mistake, pretty } from './json.js';
 
+/** Keys with fewer characters can be guessed. */
+const SHORT_KEY = 16;
 const DRAFT = 'jobengine.draft.';
 
 /** Keeps the input of the named fields of a form, by the form's name; keys (`data-secret`) are left out. */
@@ -60,6 +62,14 @@ export function field(label, attributes = {}, hint = null) {
   const { long, ...rest } = attributes;
   const input = h(long ? 'textarea' : 'input', { id, autocomplete: 'off', spellcheck: 'false', ...rest, 'aria-describedby': hint && `${id}h` });
   return h('div', { class: 'field' }, h('label', { for: id }, label), input, hint && h('p', { id: `${id}h`, class: 'hint' }, hint));
+}
+
+/** A warning that comes when a key that is typed into a field is short. The server takes it all the same. */
+export function keyWarning(element) {
+  const warning = h('p', { class: 'warning', role: 'status' });
+  const input = element.querySelector('input');
+  input.addEventListener('input', () => setText(warning, input.value && [...input.value].length < SHORT_KEY ? `Fewer than ${SHORT_KEY} characters: others could guess this key.` : ''));
+  return warning;
 }
 
 /** A labelled list to choose from; `options` are pairs of a value and its text. */

@@ -6,7 +6,7 @@ import { copyButton, h, menu, replace, setText, tell, whereabouts } from './dom.
 import { errorView } from './error-view.js';
 import { duration, exact, number, setTime, time } from './format.js';
 import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
-import { timeline } from './attempts.js';
+import { timeline, took } from './attempts.js';
 import { setBadge } from './job-rows.js';
 import { members, pretty } from './json.js';
 import './json-view.js';
@@ -30,10 +30,12 @@ class JobPage extends HTMLElement {
     this.state = h('div');
     this.body = h('div', { class: 'stack', hidden: true });
     this.badge = h('span');
+    this.attempt = h('span', { class: 'muted' });
     this.buttons = h('div', { class: 'buttons' });
     this.deeds = h('span', { class: 'buttons', hidden: true });
-    this.append(h('nav', { class: 'crumbs', 'aria-label': 'Where this is' }, h('a', { href: '#/queues' }, 'Queues'), ' / ', h('a', { href: queueLink(queue) }, queue), ' / ', h('span', { 'aria-current': 'page', class: 'code' }, uid)),
-      h('div', { class: 'title-line' }, h('h1', { tabindex: -1 }, 'Job ', h('span', { class: 'code' }, uid.slice(0, 8))), this.badge, this.buttons), this.state, this.body);
+    this.append(h('div', { class: 'title-line' },
+      h('nav', { class: 'crumbs', 'aria-label': 'Where this is' }, h('a', { href: '#/queues' }, 'Queues'), ' / ', h('a', { href: queueLink(queue) }, queue), ' /'),
+      h('h1', { tabindex: -1, title: uid }, 'Job ', h('span', { class: 'code' }, uid.slice(0, 8))), this.badge, this.attempt, this.buttons), this.state, this.body);
     loading(this.state);
     this.#addButtons();
     this.#build();
@@ -60,7 +62,7 @@ class JobPage extends HTMLElement {
     const [updates, manages, adds] = ['update', 'manage', 'add'].map((right) => session.may(queue, right));
     const button = (name, act, more = {}) => h('button', { type: 'button', onclick: act, ...more }, name);
     this.acts = {
-      retry: updates && button('Retry', () => this.#change({ new_status: 'queued' }, 'It is queued again.'), { class: 'primary' }),
+      retry: updates && button('Retry', () => this.#retry(), { class: 'primary' }),
       release: updates && button('Release', () => this.#release()),
       cancel: updates && button('Cancel', () => this.#cancel()),
     };
@@ -71,6 +73,17 @@ class JobPage extends HTMLElement {
     this.deeds.append(...Object.values(this.acts).filter(Boolean), ...(more.length ? [menu('More', more, { 'aria-label': 'More actions' })] : []));
     this.deeds.addEventListener('pointerleave', () => this.job && this.#drawActs());
     this.buttons.append(this.deeds, link);
+  }
+
+  #retry() {
+    this.#change({ new_status: 'queued' }, 'It is queued again.');
+  }
+
+  /** For the key `r`: retry a job that failed; returns whether it is one. A complete job is not repeated by a key. */
+  retry() {
+    if (this.job?.state !== 'failed' || !this.acts.retry || this.acts.retry.disabled || this.deeds.hidden) return false;
+    this.#retry();
+    return true;
   }
 
   async #change(change, said) {
@@ -147,14 +160,17 @@ class JobPage extends HTMLElement {
     this.error = errorView();
     this.errorPanel = h('section', { class: 'panel failed', 'aria-labelledby': 'error', hidden: true },
       h('div', { class: 'title-line' }, h('h2', { id: 'error' }, 'Error'), copyButton('Copy', () => this.job.error, { 'aria-label': 'Copy the error' })), this.error);
-    this.progress = h('progress', { max: 100, 'aria-label': 'Progress', hidden: true });
+    this.bar = h('progress', { max: 100, 'aria-label': 'Progress' });
+    this.percent = h('b');
+    this.progress = h('div', { class: 'progress', hidden: true }, this.bar, this.percent);
+    this.due = h('p', { class: 'line' });
     this.facts = h('dl', { class: 'facts' });
     this.attempts = h('section', { class: 'panel', 'aria-labelledby': 'attempts' }, h('h2', { id: 'attempts' }, 'Attempts'));
     this.attempts.append(this.line = h('ol', { class: 'timeline' }));
     this.trees = ['content', 'result', 'meta'].map((name) => [name, h('section', { class: 'panel', hidden: true }, document.createElement('je-json'))]);
     this.trouble = h('div');
     const [content, ...rest] = this.trees.map(([, panel]) => panel);
-    this.body.append(this.trouble, this.why, this.progress, this.errorPanel,
+    this.body.append(this.trouble, this.why, this.due, this.progress, this.errorPanel,
       h('div', { class: 'panels job' }, h('div', {}, content, rest), h('div', {}, h('section', { class: 'panel', 'aria-labelledby': 'facts' }, h('h2', { id: 'facts' }, 'Facts'), this.facts), this.attempts)));
   }
 
@@ -194,13 +210,27 @@ class JobPage extends HTMLElement {
     setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'Error' : 'Last error');
     this.error.show(job.error);
     this.progress.hidden = job.state !== 'inprogress' || job.progress === undefined;
-    this.progress.value = job.progress ?? 0;
+    this.bar.value = job.progress ?? 0;
+    setText(this.percent, `${job.progress ?? 0} %`);
+    setText(this.attempt, attemptText(job));
+    this.#drawTimes(job);
     for (const [name, panel] of this.trees) {
       panel.hidden = !raw.has(name);
       if (raw.has(name)) panel.firstElementChild.show(name[0].toUpperCase() + name.slice(1), raw.get(name));
     }
     this.#drawFacts(factsOf(job, raw));
     timeline(this.line, job);
+  }
+
+  /** When the job was started and how long it has run, or when it is due. */
+  #drawTimes(job) {
+    const shown = timesOf(job);
+    const said = JSON.stringify(shown);
+    if (this.timesSaid === said) return;
+    this.timesSaid = said;
+    this.due.hidden = shown.length === 0;
+    replace(this.due, shown.map(([text, at, going]) => h('span', {}, `${text} `, typeof at === 'string' ? h('b', {}, at)
+      : setTime(time(null, { tabindex: 0, class: 'strong', 'data-duration': going ? '' : null }), at))));
   }
 
   /**
@@ -228,6 +258,19 @@ class JobPage extends HTMLElement {
   }
 }
 customElements.define('je-job', JobPage);
+
+/** "attempt 2 of 3", or nothing before the first. */
+function attemptText({ attempts, max_attempts: most = 1 }) {
+  return attempts ? `attempt ${number(attempts)} of ${number(Math.max(attempts, most))}` : '';
+}
+
+/** Texts with a time, or with `true` the time since when it goes on; or a text with a duration in words. */
+function timesOf(job) {
+  const last = job.history?.at(-1);
+  if (job.state === 'inprogress') return job.started ? [['Started', job.started], ['Running for', job.started, true]] : [];
+  if (job.state === 'queued') return job.not_before ? [[job.error === undefined ? 'Ready' : 'Retry due', job.not_before]] : [];
+  return last ? [['Started', last.started], ['Ended', last.ended], ['Ran for', took(last)]] : [];
+}
 
 /** Pairs of a name and a text; with a third value, a time. */
 function factsOf(job, raw) {

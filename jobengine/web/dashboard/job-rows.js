@@ -168,15 +168,17 @@ export class JobRows {
     row.content = h('span');
     row.tags = h('span', { class: 'tags' });
     row.error = h('span', { class: 'why' });
+    row.second = h('span', { class: 'second' }, row.error, row.content);
     row.badge = h('span');
     row.progress = h('small');
+    row.due = time(null, { class: 'due' });
     row.figures = ['priority', 'attempts'].map((name) => h('td', { class: `num c-${name}` }));
     row.worker = h('td', { class: 'c-worker' });
     row.times = [time(null), time(null), time(null, { class: 'phone' })];
     row.box = h('input', { type: 'checkbox', onchange: () => { this.#choose(row, row.box.checked); this.#drawBoxes(); this.onSelect(); } });
     row.append(...[this.selectable && h('td', { class: 'c-box' }, row.box),
-      h('th', { scope: 'row', class: 'c-job' }, row.link, row.tags, h('span', { class: 'second' }, row.error, row.content)),
-      h('td', { class: 'c-state' }, row.badge, row.progress, row.times[2]), ...row.figures, row.worker,
+      h('th', { scope: 'row', class: 'c-job' }, row.link, row.tags, row.second),
+      h('td', { class: 'c-state' }, row.badge, ' ', row.progress, row.due, row.times[2]), ...row.figures, row.worker,
       h('td', { class: 'c-created' }, row.times[0]), h('td', { class: 'c-updated' }, row.times[1])].filter(Boolean));
     return row;
   }
@@ -190,10 +192,14 @@ export class JobRows {
     if (row.tags.dataset.tags !== tags.join('\n')) replace(row.tags, tags.map((tag) => h('span', { class: 'tag' }, tag)));
     row.tags.dataset.tags = tags.join('\n');
     setText(row.error, job.state === 'complete' ? '' : gist(job.error));
+    set(row.second, 'title', row.error.textContent || null);
     row.classList.toggle('failed', job.state === 'failed');
     row.classList.remove('removed');
     setBadge(row.badge, job.state);
     setText(row.progress, progressText(job));
+    const due = job.state === 'queued' && job.not_before * 1000 > Date.now() ? job.not_before : null;
+    row.due.hidden = due === null;
+    setTime(row.due, due);
     const values = [job.priority, job.max_attempts ? `${job.attempts ?? 0} of ${job.max_attempts}` : job.attempts ?? 0];
     row.figures.forEach((cell, at) => setText(cell, values[at]));
     setText(row.worker, job.worker ?? '–');
@@ -220,7 +226,7 @@ export class JobRows {
 }
 
 function progressText(job) {
-  if (job.state === 'queued' && job.not_before * 1000 > Date.now()) return 'delayed';
+  if (job.state === 'queued' && job.not_before * 1000 > Date.now()) return job.error === undefined ? 'ready ' : 'retry ';
   if (job.state !== 'inprogress') return '';
   return [job.progress !== undefined && `${job.progress} %`, job.cancel_requested && 'cancelling'].filter(Boolean).join(', ');
 }

@@ -2,6 +2,7 @@
 
 import * as api from './api.js';
 import { h, replace, set, setText } from './dom.js';
+import { firstJob } from './first-job.js';
 import { number } from './format.js';
 import { choice, empty, failure, field, loading } from './forms.js';
 import { ACTIONS, actOnMatching, actOnSome, countMatching, fits } from './job-actions.js';
@@ -11,7 +12,7 @@ import { Refresher } from './live.js';
 import { session } from './session.js';
 
 const PAGE = 50;
-const STATES = [['', 'All'], ['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
+const STATES = [['', 'All states'], ['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
 /** The API's `sort`; it has no name for execution order, which is `run` here. */
 const SORTS = [['run', 'Next to run first'], ['-updated', 'Newest change first'], ['updated', 'Oldest change first'], ['-created', 'Newest first'], ['created', 'Oldest first']];
 const FILTERS = ['state', 'tag', 'q', 'error', 'worker'];
@@ -44,7 +45,7 @@ class JobsPart extends HTMLElement {
     this.#sort = SORTS.some(([value]) => value === query.sort) ? query.sort : '';
     for (const name of FILTERS) this.#input(name).value = this.#filter[name];
     this.#input('sort').value = this.#order();
-    this.more.open ||= Boolean(this.#filter.error || this.#filter.worker);
+    this.more.open ||= ['tag', 'error', 'worker'].some((name) => this.#filter[name]);
     this.#restart();
   }
 
@@ -73,21 +74,22 @@ class JobsPart extends HTMLElement {
 
   #build() {
     const manages = session.may(this.queue, 'manage');
-    this.more = h('details', { class: 'more' }, h('summary', {}, 'More filters'),
-      h('div', { class: 'line' }, field('Error', { name: 'error', type: 'search' }), field('Worker', { name: 'worker', type: 'search' })));
-    this.bar = h('form', { class: 'filters', role: 'search', 'aria-label': 'Jobs', onsubmit: (event) => { event.preventDefault(); this.#filterBy(); } },
-      choice('State', STATES, { name: 'state' }), field('Tag', { name: 'tag', type: 'search' }), field('Search', { name: 'q', type: 'search', 'data-key': 'search' }),
-      choice('Order', SORTS, { name: 'sort' }), this.more);
-    this.bar.addEventListener('input', (event) => this.#typed(event));
+    const hidden = (element) => { element.querySelector('label').className = 'unseen'; return element; };
     this.live = h('button', { type: 'button', class: 'news', onclick: () => this.#put(this.#waiting) });
     this.range = h('span', { role: 'status' });
-    this.back = h('button', { type: 'button', 'data-key': 'back', disabled: true, onclick: () => this.#turn(-1) }, 'Previous page');
-    this.on = h('button', { type: 'button', 'data-key': 'on', disabled: true, onclick: () => this.#turn(1) }, 'Next page');
+    this.back = h('button', { type: 'button', 'data-key': 'back', 'aria-label': 'Previous page', title: 'Previous page', disabled: true, onclick: () => this.#turn(-1) }, '‹');
+    this.on = h('button', { type: 'button', 'data-key': 'on', 'aria-label': 'Next page', title: 'Next page', disabled: true, onclick: () => this.#turn(1) }, '›');
+    const input = (label, name, more = {}) => hidden(field(label, { name, type: 'search', placeholder: label, ...more }));
+    this.more = h('details', { class: 'more' }, h('summary', {}, 'More filters'), h('div', { class: 'line' },
+      field('Tag', { name: 'tag', type: 'search' }), field('Error', { name: 'error', type: 'search' }), field('Worker', { name: 'worker', type: 'search' }), choice('Order', SORTS, { name: 'sort' })));
+    this.bar = h('form', { class: 'filters', role: 'search', 'aria-label': 'Jobs', onsubmit: (event) => { event.preventDefault(); this.#filterBy(); } },
+      hidden(choice('State', STATES, { name: 'state' })), input('Search', 'q', { 'data-key': 'search' }), this.more, h('span', { class: 'gap' }), this.live, this.range,
+      h('span', { class: 'buttons' }, this.back, this.on));
+    this.bar.addEventListener('input', (event) => this.#typed(event));
     this.state = h('div');
     this.rows = new JobRows(this.queue, { selectable: manages, onSelect: () => this.#selected(), onFree: () => this.#settle(), onSort: (sort) => this.#sortBy(sort) });
     this.selection = h('div', { class: 'selection', role: 'region', 'aria-label': 'Selected jobs', hidden: true });
-    this.append(this.bar, h('div', { class: 'line above' }, this.range, this.live, h('span', { class: 'gap' }), h('span', { class: 'buttons' }, this.back, this.on)),
-      this.state, this.rows.element, this.selection);
+    this.append(this.bar, this.state, this.rows.element, this.selection);
     loading(this.state);
     this.#buildSelection();
     this.refresher = new Refresher((signal) => this.#read(signal), { idle: 15000, signal: this.#stop.signal });
@@ -214,7 +216,17 @@ class JobsPart extends HTMLElement {
     this.on.disabled = this.#next === null;
     this.rows.element.hidden = count === 0;
     const filtered = FILTERS.some((name) => this.#filter[name]);
-    replace(this.state, count === 0 && (filtered ? empty('No job matches', 'Change the filter to see others.') : empty('There is no job here', 'New jobs appear here at once.')));
+    if (count === 0) this.#drawEmpty(filtered);
+    else replace(this.state);
+  }
+
+  /** Say that there is no job; what is shown stays, so that text can be selected and copied. */
+  #drawEmpty(filtered) {
+    if (this.state.firstChild?.dataset?.filtered === String(filtered)) return;
+    const shown = filtered ? empty('No job matches', 'Change the filter to see others.') : empty('There is no job here', 'New jobs appear here at once.');
+    shown.dataset.filtered = filtered;
+    if (!filtered && session.may(this.queue, 'add')) shown.append(firstJob(this.queue));
+    replace(this.state, shown);
   }
 
   // Selection

@@ -1,14 +1,17 @@
 // Keyboard shortcuts: the pointer can do the same. They can be turned off, for users who dictate to their
 // computer or hit keys by mistake.
 
-import { h } from './dom.js';
+import { h, tell } from './dom.js';
 import { dialog, tick } from './forms.js';
+import { queueLink, routeOf } from './links.js';
 
 const OFF = 'jobengine.keys-off';
 const KEYS = [
   ['?', 'Show these keys', () => showKeys()],
   ['g q', 'Go to the queues', () => { location.hash = '#/queues'; }],
+  ['e', 'Go to the errors, in a queue to its own', () => { location.hash = errorsHere(); }],
   ['g s', 'Go to the server', () => { location.hash = '#/server'; }],
+  ['r', 'Retry the failed job or the selected jobs; elsewhere refresh the page', () => retryOrRefresh()],
   ['n', 'Add a job', () => document.querySelector('je-queue')?.addJob?.()],
   ['/', 'Search', () => (document.querySelector('[data-key=search]') ?? document.querySelector('input[type=search]:not([hidden])'))?.focus()],
   ['j', 'Next row', () => step(1)],
@@ -20,6 +23,21 @@ const KEYS = [
   ['u', 'Go up, from a job to its queue', () => [...document.querySelectorAll('.crumbs a')].at(-1)?.click()],
   ['Esc', 'Leave a field, clear the selection, close a dialog', null],
 ];
+
+function errorsHere() {
+  const { queue } = routeOf(location.hash);
+  return queue ? queueLink(queue, 'errors') : '#/errors';
+}
+
+function retryOrRefresh() {
+  const page = document.querySelector('main > *');
+  const selected = document.querySelector('.selection:not([hidden]) [data-action=retry]:not([disabled])');
+  if (selected) selected.click();
+  else if (!page?.retry?.() && page?.changed) {
+    page.changed();
+    tell('The page is refreshed.');
+  }
+}
 
 const press = (key) => document.querySelector(`[data-key=${key}]:not([disabled])`)?.click();
 const rowHere = () => document.activeElement?.closest('tbody tr');

@@ -1,23 +1,26 @@
-// One queue: its state, its charts, and one of its parts: jobs, errors, workers or settings.
+// One queue: its state in one line, and one of its parts: overview, jobs, errors, workers or settings.
 
 import * as api from './api.js';
-import './chart.js';
 import { openAddJob } from './add-job.js';
+import { setSparkline, sparkline } from './chart.js';
 import { h, menu, replace, set, setText } from './dom.js';
-import { brief, duration, number } from './format.js';
+import { number } from './format.js';
 import { failure } from './forms.js';
 import { queueLink } from './links.js';
 import { Feed, Refresher } from './live.js';
-import { badges, drain, pause, purge, queuedText, remove } from './queue-actions.js';
+import { COUNTS, count, ratesText, setOldest } from './overview-part.js';
+import { badges, drain, pause, purge, remove } from './queue-actions.js';
 import { session } from './session.js';
-import './jobs-part.js';
 import './errors-part.js';
+import './jobs-part.js';
 import './workers-part.js';
 import './settings-part.js';
 import './narrow-part.js';
 
-const PARTS = [['', 'Jobs', 'je-jobs'], ['errors', 'Errors', 'je-errors'], ['workers', 'Workers', 'je-workers'], ['settings', 'Settings', 'je-settings']];
-const TILES = [['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
+const PARTS = [
+  ['overview', 'Overview', 'je-overview'], ['', 'Jobs', 'je-jobs'], ['errors', 'Errors', 'je-errors'], ['workers', 'Workers', 'je-workers'],
+  ['settings', 'Settings', 'je-settings'],
+];
 
 class QueuePage extends HTMLElement {
   #stop = new AbortController();
@@ -47,8 +50,8 @@ class QueuePage extends HTMLElement {
     const { name } = this;
     this.marks = h('span', { class: 'marks' });
     this.buttons = h('div', { class: 'buttons' });
-    this.append(h('nav', { class: 'crumbs', 'aria-label': 'Where this is' }, h('a', { href: '#/queues' }, 'Queues'), ' / ', h('span', { 'aria-current': 'page' }, name)),
-      h('div', { class: 'title-line' }, h('h1', { tabindex: -1 }, name), this.marks, this.buttons));
+    this.append(h('div', { class: 'title-line' }, h('nav', { class: 'crumbs', 'aria-label': 'Where this is' }, h('a', { href: '#/queues' }, 'Queues'), ' /'),
+      h('h1', { tabindex: -1 }, name), this.marks, this.buttons));
     this.#addButtons();
     if (!session.may(name, 'read')) {
       const part = document.createElement('je-narrow');
@@ -87,25 +90,23 @@ class QueuePage extends HTMLElement {
 
   #build() {
     this.state = h('div');
-    this.tiles = Object.fromEntries(TILES.map(([key, label]) => [key, tile(this.name, key, label)]));
+    this.counts = Object.fromEntries(COUNTS.map(([key, label]) => [key, count(this.name, key, label, 'count')]));
     this.oldest = h('b', {}, '–');
-    this.rates = h('b', {}, '–');
-    this.minutes = document.createElement('je-minutes');
-    this.times = document.createElement('je-times');
+    this.rates = h('span');
+    this.spark = sparkline();
+    this.line = h('div', { class: 'summary', role: 'group', 'aria-label': 'State of the queue' }, Object.values(this.counts).map(({ element }) => element),
+      h('span', { class: 'more-figures' }, 'Oldest ready ', this.oldest), h('span', { class: 'more-figures rates' }, 'Last minute: ', this.rates),
+      h('a', { class: 'more-figures', href: queueLink(this.name, 'overview'), title: 'The last hour' }, this.spark));
     this.tabs = h('nav', { class: 'tabs', 'aria-label': 'Parts of the queue' }, PARTS.map(([part, text]) => h('a', { href: queueLink(this.name, part), 'data-part': part }, text)));
     this.below = h('div', { class: 'part' });
     this.whole = h('div', { class: 'stack' });
     this.append(this.state, this.whole);
-    this.whole.append(h('div', { class: 'tiles' }, Object.values(this.tiles).map(({ element }) => element)),
-      h('p', { class: 'facts-line' }, h('span', {}, 'Oldest ready ', this.oldest), h('span', {}, 'In the last minute ', this.rates)),
-      h('div', { class: 'panels charts' },
-        h('section', { class: 'panel', 'aria-label': 'Jobs by minute' }, h('h2', {}, 'Jobs by minute'), this.minutes),
-        h('section', { class: 'panel', 'aria-label': 'Wait and run times' }, h('h2', {}, 'Wait and run times'), this.times)),
-      this.tabs, this.below);
+    this.whole.append(this.line, this.tabs, this.below);
   }
 
   #showPart(route) {
     const [part, , tag] = PARTS.find(([key]) => key === route.part) ?? PARTS[0];
+    this.line.hidden = part === 'overview';
     for (const tab of this.tabs.children) set(tab, 'aria-current', tab.dataset.part === part ? 'page' : null);
     if (this.lower?.localName !== tag) {
       this.lower = document.createElement(tag);
@@ -145,17 +146,15 @@ class QueuePage extends HTMLElement {
   }
 
   #draw(stats) {
-    for (const [key] of TILES) this.tiles[key].show(stats.counts[key]);
-    setText(this.tiles.queued.more, stats.counts.queued ? queuedText(stats) : '');
+    for (const [key] of COUNTS) this.counts[key].show(stats.counts[key]);
+    setText(this.counts.queued.more, stats.delayed ? `${number(stats.delayed)} delayed` : '');
     const marks = badges(stats);
     const role = session.role(this.name);
     if (role !== 'owner') marks.push(h('span', { class: 'badge' }, role));
     if (this.marks.textContent !== marks.map((mark) => mark.textContent).join('')) replace(this.marks, marks);
-    setText(this.oldest, stats.oldest_ready_seconds === null ? 'none' : duration(Math.floor(stats.oldest_ready_seconds)));
-    const { added, complete, failed } = stats.last_minute;
-    setText(this.rates, `${brief(added)} added, ${brief(complete)} complete, ${brief(failed)} failed`);
-    this.minutes.show(stats.minutes);
-    this.times.show([['Wait', stats.wait_seconds], ['Run', stats.run_seconds]]);
+    setOldest(this.oldest, stats.oldest_ready_seconds);
+    setText(this.rates, ratesText(stats.last_minute));
+    setSparkline(this.spark, stats.minutes);
     this.#drawActs(stats);
     this.lower?.stats?.(stats);
   }
@@ -174,15 +173,3 @@ class QueuePage extends HTMLElement {
   }
 }
 customElements.define('je-queue', QueuePage);
-
-/** A count that links to its jobs. */
-function tile(queue, key, label) {
-  const count = h('b', {}, '–');
-  const more = h('small');
-  const element = h('a', { class: `tile ${key}`, href: queueLink(queue, '', { state: key }) }, h('span', {}, label), count, more);
-  const show = (value) => {
-    setText(count, number(value));
-    element.classList.toggle('some', value > 0);
-  };
-  return { element, more, show };
-}

@@ -1,45 +1,52 @@
 // All queues: those that the tab is signed in to, or all of the server with the admin key.
 
 import * as api from './api.js';
-import { h, keyed, menu, replace, setText } from './dom.js';
-import { brief, duration, number } from './format.js';
 import { setSparkline, sparkline } from './chart.js';
+import { h, keyed, menu, replace, set, setText } from './dom.js';
+import { brief, duration, number, since } from './format.js';
 import { empty, failure, loading } from './forms.js';
-import { queueLink } from './links.js';
+import { jobLink, queueLink } from './links.js';
 import { Refresher } from './live.js';
-import { badges, drain, pause, purge, queuedText, remove } from './queue-actions.js';
+import { badges, drain, pause, purge, remove } from './queue-actions.js';
+import { allQueues, queueOf } from './queues.js';
 import { session } from './session.js';
 import { createQueue } from './sign-in.js';
+import { byTrouble, troubleMarks } from './trouble.js';
 
 const COLUMNS = [
-  ['name', 'Queue'], ['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete'],
+  ['name', 'Queue'], ['trouble', 'Trouble'], ['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete'],
   ['oldest', 'Oldest ready'], ['workers', 'Workers'], ['rate', 'Last hour'],
 ];
+/** What each order compares; a text goes up, a number down. */
 const SORTS = {
-  name: (queue) => queue.name, failed: (queue) => -queue.counts.failed, queued: (queue) => -queue.counts.queued,
-  inprogress: (queue) => -queue.counts.inprogress, complete: (queue) => -queue.counts.complete,
-  oldest: (queue) => -(queue.oldest_ready_seconds ?? -1), rate: (queue) => -queue.last_hour.added,
+  name: (queue) => queue.name, failed: (queue) => queue.counts.failed, queued: (queue) => queue.counts.queued,
+  inprogress: (queue) => queue.counts.inprogress, complete: (queue) => queue.counts.complete,
+  oldest: (queue) => queue.oldest_ready_seconds ?? -1, rate: (queue) => queue.last_hour.added,
 };
+const USUAL = 'trouble';
+const SORT = 'jobengine.queues-order';
+const UID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 /** Milliseconds after which the workers of a visible queue are counted again. */
 const WORKERS = 15000;
 
 class QueuesPage extends HTMLElement {
   #stop = new AbortController();
-  #sort = 'name';
+  #sort = USUAL;
+  /** Stops the search for a job. */
+  #finding = new AbortController();
   #queues = [];
   #inView = new Set();
   #counted = new Map();
-  /** The rows of queues whose key is wrong, by what the session has of them. */
-  #refused = new WeakMap();
 
   connectedCallback() {
     if (this.firstChild) return;
     this.body = h('tbody');
     this.table = h('div', { class: 'table-frame', hidden: true }, h('table', { class: 'queues' }, h('caption', { class: 'unseen' }, 'Queues'), this.#head(), this.body));
     this.state = h('div');
-    this.find = h('input', { type: 'search', 'aria-label': 'Find a queue', placeholder: 'Find a queue', hidden: true, oninput: () => this.#draw() });
+    this.find = h('input', { type: 'search', 'aria-label': 'Find a queue or a job’s uid', placeholder: 'Find a queue or a job’s uid', oninput: () => this.#found() });
+    this.told = h('p', { role: 'status' });
     this.append(h('div', { class: 'title-line' }, h('h1', { tabindex: -1 }, 'Queues'), this.find,
-      h('button', { type: 'button', class: 'primary', onclick: createQueue }, 'Create queue')), this.state, this.table);
+      h('button', { type: 'button', class: 'primary', onclick: createQueue }, 'Create queue')), this.told, this.state, this.table);
     loading(this.state);
     this.seen = new IntersectionObserver((entries) => this.#look(entries), { rootMargin: '100px' });
     const { signal } = this.#stop;
@@ -49,29 +56,78 @@ class QueuesPage extends HTMLElement {
 
   disconnectedCallback() {
     this.#stop.abort();
+    this.#finding.abort();
     this.seen.disconnect();
   }
 
-  show() {}
+  /** Show the queues in the order of the route's query, or else in the order chosen last. */
+  show({ query }) {
+    const known = [query.sort, localStorage.getItem(SORT)].find((sort) => sort && (sort === USUAL || sort.replace('-', '') in SORTS));
+    this.#sortBy(known ?? USUAL);
+  }
+
+  /** Read again. */
+  changed() {
+    this.refresher.now();
+  }
 
   #head() {
-    const heads = COLUMNS.map(([key, text]) => h('th', { scope: 'col', class: `c-${key}`, 'data-sort': SORTS[key] && key, 'aria-sort': key === this.#sort ? 'ascending' : null },
-      SORTS[key] ? h('button', { type: 'button', class: 'sort', onclick: () => this.#sortBy(key) }, text) : text));
+    const button = (key, text) => h('button', { type: 'button', class: 'sort', onclick: () => this.#choose(key) }, text);
+    const heads = COLUMNS.map(([key, text]) => h('th', { scope: 'col', class: `c-${key}`, 'data-sort': key }, key in SORTS || key === USUAL ? button(key, text) : text));
     return h('thead', {}, h('tr', {}, heads, h('th', { scope: 'col', class: 'c-actions' }, h('span', { class: 'unseen' }, 'Actions'))));
   }
 
-  #sortBy(key) {
-    this.#sort = key;
-    for (const head of this.querySelectorAll('th[data-sort]')) {
-      head.toggleAttribute('aria-sort', false);
-      if (head.dataset.sort === key) head.setAttribute('aria-sort', key === 'name' ? 'ascending' : 'descending');
-    }
+  /** Sort by a column, or turn its order round; it is kept in the address, and for the next visit. */
+  #choose(key) {
+    const turned = key !== USUAL && this.#sort.replace('-', '') === key;
+    const first = key === 'name' || key === USUAL ? key : `-${key}`;
+    this.#sortBy(turned ? (this.#sort.startsWith('-') ? key : `-${key}`) : first);
+    localStorage.setItem(SORT, this.#sort);
+    history.replaceState(null, '', `#/queues?sort=${this.#sort}`);
+  }
+
+  #sortBy(sort) {
+    this.#sort = sort;
+    const key = sort.replace('-', '');
+    const down = sort.startsWith('-') || sort === USUAL;
+    for (const head of this.querySelectorAll('th[data-sort]')) set(head, 'aria-sort', head.dataset.sort === key ? (down ? 'descending' : 'ascending') : null);
     this.#draw();
+  }
+
+  /** Compare two queues; those without figures come last, by name. */
+  #compare(one, other) {
+    const names = one.name < other.name ? -1 : 1;
+    if (!one.counts || !other.counts) return one.counts ? -1 : other.counts ? 1 : names;
+    if (this.#sort === USUAL) return byTrouble(one, other) || names;
+    const value = SORTS[this.#sort.replace('-', '')];
+    const [mine, others] = [value(one), value(other)];
+    return (mine < others ? -1 : mine > others ? 1 : 0) * (this.#sort.startsWith('-') ? -1 : 1) || names;
+  }
+
+  /** The text to find has changed: a job's uid leads to the job, other text narrows the table. */
+  async #found() {
+    this.#finding.abort();
+    this.#finding = new AbortController();
+    const { signal } = this.#finding;
+    const uid = this.find.value.trim().toLowerCase();
+    setText(this.told, '');
+    this.#draw();
+    if (!UID.test(uid)) return;
+    setText(this.told, 'Looking for the job …');
+    try {
+      const place = await queueOf(uid, this.#queues.map(({ name }) => name), signal);
+      if (signal.aborted) return;
+      if (place !== null) location.hash = jobLink(place, uid);
+      else setText(this.told, `No job has the uid ${uid}. It may have been removed.`);
+    } catch (error) {
+      if (!signal.aborted) setText(this.told, api.inWords(error));
+    }
   }
 
   async #read(signal) {
     try {
-      this.#queues = session.admin === null ? await this.#readOwn(signal) : (await api.listQueues(signal)).queues;
+      this.#queues = await allQueues(signal);
+      this.known = true;
       replace(this.state);
     } catch (error) {
       if (!signal.aborted && error instanceof api.Refused) replace(this.state, failure(error, () => this.refresher.now()));
@@ -80,33 +136,13 @@ class QueuesPage extends HTMLElement {
     this.#draw();
   }
 
-  /** The queues with a key. A key that can't read, or was revoked, still has its row; a wrong one is not sent again. */
-  #readOwn(signal) {
-    return Promise.all([...session.queues].map(async ([name, known]) => {
-      const { role } = known;
-      if (this.#refused.has(known)) return this.#refused.get(known);
-      if (!session.may(name, 'read')) return { name, role, note: `signed in as ${role}` };
-      try {
-        return { ...await api.stats(name, signal), role };
-      } catch (error) {
-        if (!(error instanceof api.Refused)) throw error;
-        const row = { name, role, note: error.message, bad: true };
-        if (error.status === 401) this.#refused.set(known, row);
-        return row;
-      }
-    }));
-  }
-
   #draw() {
-    this.find.hidden = this.#queues.length < 8;
-    const wanted = this.find.value.toLowerCase();
-    const by = SORTS[this.#sort];
-    const value = (queue) => (queue.counts ? by(queue) : queue.name);
-    const listed = this.#queues.filter((queue) => queue.name.toLowerCase().includes(wanted));
-    if (!this.body.matches(':hover, :focus-within') || !this.body.firstChild) listed.sort((one, other) => (value(one) < value(other) ? -1 : value(one) > value(other) ? 1 : 0));
+    const wanted = this.find.value.trim().toLowerCase();
+    const listed = this.#queues.filter(({ name }) => UID.test(wanted) || name.toLowerCase().includes(wanted));
+    if (!this.body.matches(':hover, :focus-within') || !this.body.firstChild) listed.sort((one, other) => this.#compare(one, other));
     else this.#inPlace(listed);
     this.table.hidden = this.#queues.length === 0;
-    if (this.#queues.length === 0) replace(this.state, empty('There is no queue yet', 'Create one here, or by PUT /api/v1/queue.'));
+    if (this.known && this.#queues.length === 0) replace(this.state, empty('There is no queue yet', 'Create queue makes the first one.'));
     keyed(this.body, listed, (queue) => `${queue.name}/${queue.counts ? '' : 'x'}`, (queue) => this.#row(queue), (row, queue) => this.#update(row, queue));
   }
 
@@ -119,16 +155,17 @@ class QueuesPage extends HTMLElement {
   #row(queue) {
     const row = h('tr');
     row.name = h('span', { class: 'marks' });
+    row.trouble = h('td', { class: 'c-trouble' });
     row.append(h('th', { scope: 'row', class: 'c-name' }, h('a', { href: queueLink(queue.name), class: 'strong', title: queue.name }, queue.name), row.name));
     if (!queue.counts) {
       row.note = h('td', { colspan: COLUMNS.length, class: 'muted' });
       row.append(row.note);
       return row;
     }
-    row.figures = Object.fromEntries(COLUMNS.slice(1, -1).map(([key]) => [key, h('td', { class: `num c-${key}` })]));
+    row.figures = Object.fromEntries(COLUMNS.slice(2, -1).map(([key]) => [key, h('td', { class: `num c-${key}` })]));
     row.spark = sparkline();
     row.rate = h('span', { class: 'muted' });
-    row.append(...Object.values(row.figures), h('td', { class: 'c-rate' }, row.spark, row.rate), h('td', { class: 'c-actions' }, this.#actions(row, queue)));
+    row.append(row.trouble, ...Object.values(row.figures), h('td', { class: 'c-rate' }, row.spark, row.rate), h('td', { class: 'c-actions' }, this.#actions(row, queue)));
     this.seen.observe(row);
     return row;
   }
@@ -153,13 +190,14 @@ class QueuesPage extends HTMLElement {
       setText(row.note, queue.note);
       return;
     }
-    const marks = [...badges(queue), queue.role && queue.role !== 'owner' && h('span', { class: 'badge' }, queue.role)].filter(Boolean);
-    if (row.name.textContent !== marks.map((mark) => mark.textContent).join('')) replace(row.name, marks);
+    show(row.name, [...badges(queue), queue.role && queue.role !== 'owner' && h('span', { class: 'badge' }, queue.role)].filter(Boolean));
+    show(row.trouble, troubleMarks(queue));
     const { counts } = queue;
-    replace(row.figures.queued, number(counts.queued), h('small', {}, counts.queued ? queuedText(queue) : ''));
+    replace(row.figures.queued, number(counts.queued), queue.delayed > 0 && h('small', {}, ` ${number(queue.delayed)} delayed`));
     for (const key of ['failed', 'inprogress', 'complete']) setText(row.figures[key], number(counts[key]));
     row.figures.failed.classList.toggle('bad', counts.failed > 0);
     setText(row.figures.oldest, duration(queue.oldest_ready_seconds === null ? null : Math.floor(queue.oldest_ready_seconds)));
+    set(row.figures.oldest, 'title', queue.oldest_ready_seconds === null ? null : `Ready since ${since(queue.oldest_ready_seconds)}`);
     setText(row.rate, `${brief(queue.last_minute.added)} in, ${brief(queue.last_minute.complete)} done in a minute`);
     setSparkline(row.spark, queue.minutes);
     if (counts.inprogress === 0) setText(row.figures.workers, '0');
@@ -187,3 +225,8 @@ class QueuesPage extends HTMLElement {
   }
 }
 customElements.define('je-queues', QueuesPage);
+
+/** Show marks in a place, unless they are there already. */
+function show(place, marks) {
+  if (place.textContent !== marks.map((mark) => mark.textContent).join('')) replace(place, marks);
+}

@@ -24,6 +24,11 @@ class ServerPage extends HTMLElement {
     this.refresher = new Refresher((limit) => this.#read(limit), { idle: 5000, signal: this.#stop.signal });
   }
 
+  /** Read again. */
+  changed() {
+    this.refresher.now();
+  }
+
   async #read(signal) {
     try {
       const [text, { status, durability }] = await Promise.all([api.metrics(signal), api.ready(signal)]);

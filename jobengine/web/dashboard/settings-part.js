@@ -3,7 +3,7 @@
 import * as api from './api.js';
 import { copyButton, h, keyed, replace, tell } from './dom.js';
 import { duration, number, setTime, time } from './format.js';
-import { Draft, choice, confirm, dialog, failure, field, form, keep, loading, tick, values } from './forms.js';
+import { Draft, choice, confirm, dialog, failure, field, form, keep, keyWarning, loading, tick, values } from './forms.js';
 import { purge, remove } from './queue-actions.js';
 import { newKey, session } from './session.js';
 
@@ -142,7 +142,7 @@ customElements.define('je-settings', SettingsPart);
 
 function keyField(label) {
   const element = field(label, { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code' }, 'It can’t be shown again: copy it before you go on.');
-  element.append(copyButton('Copy the key', () => element.querySelector('input').value));
+  element.append(keyWarning(element), copyButton('Copy the key', () => element.querySelector('input').value));
   return element;
 }
 

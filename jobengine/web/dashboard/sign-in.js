@@ -2,8 +2,8 @@
 
 import * as api from './api.js';
 import { copyButton, h, replace, tell, whereabouts } from './dom.js';
-import { Draft, dialog, field, form, keep, values } from './forms.js';
-import { queueLink } from './links.js';
+import { Draft, dialog, field, form, keep, keyWarning, values } from './forms.js';
+import { queueLink, routeOf } from './links.js';
 import { newKey, session } from './session.js';
 
 /** The page to sign in; if the address names a queue, it is filled in. */
@@ -13,15 +13,15 @@ class SignIn extends HTMLElement {
     const queue = field('Queue', { name: 'queue', required: true, value: route.queue ?? '', autocapitalize: 'off' });
     const key = field('Access key', { name: 'key', type: 'password', required: true });
     const admin = field('Admin key', { name: 'key', type: 'password', required: true });
-    const then = route.queue ? null : '#/queues';
+    const back = route.queue ? location.hash : null;
     replace(this,
       h('h1', { tabindex: -1 }, session.open ? 'Sign in to another queue' : 'Sign in'),
       route.queue && h('p', {}, 'This address belongs to the queue ', h('b', {}, route.queue), '. Its key is not in the address.'),
       h('div', { class: 'panels' },
         h('section', { class: 'panel', 'aria-labelledby': 'of-queue' }, h('h2', { id: 'of-queue' }, 'One queue'),
-          form('Sign in', (element) => signInToQueue(element, then), [queue, key])),
+          form('Sign in', (element) => signInToQueue(element, back), [queue, key])),
         h('section', { class: 'panel', 'aria-labelledby': 'of-all' }, h('h2', { id: 'of-all' }, 'All queues'),
-          form('Sign in as admin', (element) => signInAsAdmin(element, then), [admin]))),
+          form('Sign in as admin', (element) => signInAsAdmin(element, back), [admin]))),
       h('p', { class: 'muted' }, 'Keys are kept for this tab only, and forgotten when you sign out. ',
         h('button', { type: 'button', class: 'link', onclick: createQueue }, 'Create queue')));
     this.querySelector(route.queue ? 'input[type=password]' : 'input').focus();
@@ -31,22 +31,22 @@ customElements.define('je-sign-in', SignIn);
 
 // Who has left the form, or signed out, is not signed in by a late answer.
 
-async function signInToQueue(element, then) {
+async function signInToQueue(element, back) {
   const { queue, key } = values(element);
   const isHere = whereabouts(element);
   const { role } = await api.access(queue, key);
   if (!isHere()) return;
   session.addQueue(queue, key, role);
-  go(then ?? location.hash);
+  go(routeOf(back ?? '').queue === queue ? back : queueLink(queue));
 }
 
-async function signInAsAdmin(element, then) {
+async function signInAsAdmin(element, back) {
   const { key } = values(element);
   const isHere = whereabouts(element);
   await api.adminAccess(key);
   if (!isHere()) return;
   session.addAdmin(key);
-  go(then ?? location.hash);
+  go(back ?? '#/queues');
 }
 
 function go(hash) {
@@ -61,7 +61,7 @@ export function createQueue() {
     const name = field('Name', { name: 'name', required: true, maxlength: 256, autofocus: true });
     const key = field('Key of the owner', { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code', 'data-secret': '' },
       'It can’t be shown again: copy it before you go on. Whoever has it may do everything with the queue.');
-    key.append(copyButton('Copy the key', () => key.querySelector('input').value));
+    key.append(keyWarning(key), copyButton('Copy the key', () => key.querySelector('input').value));
     const create = async (element) => {
       const given = values(element);
       const isHere = whereabouts(element);

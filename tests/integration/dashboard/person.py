@@ -45,6 +45,14 @@ class Person:
         page.get_by_role("button", name="Sign in", exact=True).click()
         self.sees(queue)
 
+    def list_queues(self, queue: str, key: str = "key") -> None:
+        """Sign in to a queue, and go to the table of queues."""
+        self.open()
+        self.sign_in(queue, key)
+        self.sees(queue)
+        self.page.get_by_role("link", name="Queues", exact=True).first.click()
+        self.sees("Queues")
+
     def sees(self, heading: str) -> None:
         """Wait for the page with this heading."""
         expect(self.page.get_by_role("heading", level=1, name=heading, exact=True)).to_be_visible()

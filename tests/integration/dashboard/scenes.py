@@ -73,7 +73,7 @@ def create_queue(person: Person, _shop: Shop) -> None:
 def queues(person: Person, _shop: Shop) -> None:
     _admin(person)
     expect(person.table("Queues").locator("tbody").get_by_role("row")).to_have_count(7)
-    expect(person.row("Queues", "mail").get_by_role("cell").nth(5)).to_have_text("2")
+    expect(person.row("Queues", "mail").get_by_role("cell").nth(6)).to_have_text("2")
 
 
 @_scene
@@ -118,6 +118,12 @@ def purge(person: Person, shop: Shop) -> None:
 def queue(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/mail")
     expect(person.jobs()).to_have_count(31)
+
+
+@_scene
+def overview(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/mail/overview")
+    expect(person.page.get_by_role("region", name="Jobs by minute")).to_contain_text("Complete 3")
 
 
 @_scene
@@ -195,6 +201,12 @@ def errors(person: Person, _shop: Shop) -> None:
 def errors_empty(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/empty/errors")
     _wait(person, "No job has failed")
+
+
+@_scene
+def errors_of_all(person: Person, _shop: Shop) -> None:
+    _admin(person, "errors")
+    _wait(person, "ConnectionRefusedError")
 
 
 @_scene

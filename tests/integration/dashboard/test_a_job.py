@@ -10,6 +10,12 @@ from jobengine.client import JobNotFound, Queue
 from .conftest import Arrive
 from .person import Person
 
+#: Makes the text of a time in Unix seconds.
+_TIME = """async (seconds) => {
+    const { exact } = await import(new URL('format.js', document.querySelector('script[src$="app.js"]').src));
+    return exact(seconds);
+}"""
+
 
 def _look_at(person: Person, queue: Queue, uid: str) -> None:
     """Go to a job's page by its address, and sign in there."""
@@ -70,6 +76,36 @@ def test_why_it_does_not_run_is_explained_and_kept_up_to_date(person: Person, qu
     queue.update(uid, new_status="failed", error="no route to host")
     expect(person.page.get_by_role("heading", name="Error", exact=True)).to_be_visible()
     expect(person.page.get_by_text("no route to host").first).to_be_visible()
+
+
+def test_the_attempt_the_progress_and_the_time_of_the_retry_are_shown_as_text(person: Person, queue: Queue) -> None:
+    uid = queue.add({}, max_attempts=3, retry_delay_seconds=600).uid
+    queue.claim(worker="ann")
+    queue.update(uid, progress=40)
+    _look_at(person, queue, uid)
+    main = person.page.get_by_role("main")
+    expect(main).to_contain_text("attempt 1 of 3")
+    expect(main).to_contain_text("40 %")
+    queue.update(uid, new_status="failed", error="no route")
+    expect(main).to_contain_text(re.compile(r"Retry due in \d+ min"))
+    queue.update(uid, new_status="complete")
+    expect(main).to_contain_text(re.compile(r"Started .*Ended .*Ran for (less than|\d)"))
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [
+        ("UTC", "Sat, 28 Feb 2026, 23:30:00 UTC"),
+        ("Europe/Berlin", "Sun, 1 Mar 2026, 00:30:00 CET (Sat, 28 Feb 2026, 23:30:00 UTC)"),
+        ("Africa/Lagos", "Sun, 1 Mar 2026, 00:30:00 GMT+1 (Sat, 28 Feb 2026, 23:30:00 UTC)"),
+        ("America/New_York", "Sat, 28 Feb 2026, 18:30:00 GMT-5 (23:30:00 UTC)"),
+    ],
+)
+def test_a_time_is_exact_on_hover_with_utc_beside_it(arrive: Arrive, zone: str, shown: str) -> None:
+    person = arrive(timezone_id=zone)
+    person.open()
+    person.sees("Sign in")
+    assert person.page.evaluate(_TIME, 1772321400) == shown
 
 
 def test_priority_and_content_are_edited(person: Person, queue: Queue) -> None:

@@ -92,4 +92,4 @@ def test_a_server_that_was_down_at_first_is_found_with_a_button(
     person.page.evaluate("[...document.querySelectorAll('.banner:not([hidden]) button')].forEach(each => each.click())")
     expect(person.page.get_by_text(LOST)).to_be_hidden()
     person.press("Sign in")
-    person.sees("Queues")
+    person.sees("mail")

@@ -1,10 +1,14 @@
 """Adding a job: a new one, or a copy of another."""
 
+import os
 import re
+import subprocess
 
+import pytest
 from playwright.sync_api import expect
 
-from jobengine.client import Queue
+from jobengine.client import JobEngine, Queue
+from tests.integration.shells import BIN
 
 from .person import Person
 
@@ -22,6 +26,19 @@ def test_a_job_is_added(person: Person, queue: Queue) -> None:
     expect(person.jobs().first).to_contain_text("alice")
     (job,) = queue.jobs()
     assert (job.priority, job.tags, job.content) == (5, ("red", "large"), {"to": "alice", "exact": 12345678901234567})
+
+
+@pytest.mark.parametrize("name", ["Command line", "curl"])
+def test_the_lines_for_a_first_job_add_one(person: Person, engine: JobEngine, queue: Queue, name: str) -> None:
+    """They are run as they stand on the page of a queue whose name is not one word of a shell."""
+    quoted = engine.queue(f'{queue.name}\'s "first"')
+    quoted.create()
+    person.look_at(quoted.name)
+    text = person.page.get_by_role("region", name=name).locator("pre").inner_text().replace("'KEY'", "key")
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": "/nonexistent"}
+    subprocess.run(["sh", "-euc", text], env=environment, check=True, capture_output=True, timeout=60)
+    expect(person.jobs()).to_have_count(1)
+    assert [job.content for job in quoted.jobs()] == [{"to": "ada@example.org"}]
 
 
 def test_json_is_checked_while_it_is_typed(person: Person, queue: Queue) -> None:

@@ -3,6 +3,7 @@
 from playwright.sync_api import expect
 
 from jobengine.client import Queue
+from tests.integration.daemons import until
 
 from .person import Person
 
@@ -18,6 +19,9 @@ def test_a_job_is_found_opened_retried_and_left_by_keys_alone(person: Person, qu
     keys.press("Tab")
     keys.type("key")
     keys.press("Enter")
+    person.sees(queue.name)
+    keys.press("g")
+    keys.press("q")
     person.sees("Queues")
     expect(person.row("Queues", queue.name)).to_be_visible()
     keys.press("j")
@@ -53,6 +57,35 @@ def test_a_job_is_found_opened_retried_and_left_by_keys_alone(person: Person, qu
     keys.press("g")
     keys.press("q")
     person.sees("Queues")
+
+
+def test_r_retries_and_refreshes_and_e_leads_to_the_errors(person: Person, queue: Queue) -> None:
+    failed, complete = (job.uid for job in queue.add_many([{}, {}]))
+    queue.update(failed, new_status="failed", error="no route")
+    queue.update(complete, new_status="complete")
+    person.look_at(queue.name)
+    expect(person.jobs()).to_have_count(2)
+    keys = person.page.keyboard
+    keys.press("r")
+    person.is_told("The page is refreshed.")
+    person.field(f"Select {failed[:8]}").check()
+    keys.press("r")
+    person.dialog("Retry: 1 job")
+    keys.press("Escape")
+    keys.press("Escape")
+    keys.press("e")
+    expect(person.page.get_by_text("1 failed job, grouped by error")).to_be_visible()
+    person.open(f"queue/{queue.name}/job/{complete}")
+    expect(person.button("Retry")).to_be_visible()
+    before = len(person.watch.requests)
+    keys.press("r")
+    until("it is read again", lambda: person.page.evaluate("true") and len(person.watch.requests) > before)
+    assert queue.get(complete).state == "complete"
+    person.open(f"queue/{queue.name}/job/{failed}")
+    expect(person.page.get_by_role("heading", name="Error", exact=True)).to_be_visible()
+    keys.press("r")
+    person.is_told("It is queued again.")
+    assert queue.get(failed).state == "queued"
 
 
 def test_the_keys_are_listed_and_can_be_turned_off(person: Person, queue: Queue) -> None:

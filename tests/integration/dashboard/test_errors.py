@@ -3,8 +3,10 @@
 import pytest
 from playwright.sync_api import Locator, expect
 
-from jobengine.client import Queue
+from jobengine.client import JobEngine, Queue
+from tests.integration.shells import ADMIN_KEY
 
+from .conftest import Arrive
 from .person import Person
 
 #: Longer than what any page shows of an error at once.
@@ -48,6 +50,34 @@ def test_a_trace_that_was_opened_stays_open_while_its_errors_become_more(person:
     _fail(queue, _TRACE + _EXCEPTION)
     expect(person.page.get_by_role("listitem").filter(has_text="2 jobs")).to_be_visible()
     expect(person.page.get_by_text("Traceback (most recent call last)")).to_be_visible()
+
+
+def test_the_errors_of_all_queues_are_grouped_on_one_page(arrive: Arrive, engine: JobEngine, queue: Queue) -> None:
+    other = engine.queue(f"{queue.name} too")
+    other.create()
+    error = f"no route to {queue.name}"
+    for failing in (queue, queue, other):
+        _fail(failing, error)
+    person = arrive()
+    person.open()
+    person.sign_in_as_admin(ADMIN_KEY)
+    person.page.get_by_role("link", name="All errors").click()
+    person.sees("Errors of all queues")
+    group = person.page.get_by_role("listitem").filter(has_text=error)
+    expect(group).to_contain_text("3 jobs")
+    expect(group.get_by_role("link", name=f"{other.name}: 1")).to_be_visible()
+    group.get_by_role("link", name=f"{queue.name}: 2").click()
+    person.sees(queue.name)
+    expect(person.jobs()).to_have_count(2)
+
+
+def test_delete_is_not_beside_retry(person: Person, queue: Queue) -> None:
+    _fail(queue, "no route")
+    person.look_at(queue.name, part="/errors")
+    expect(person.button("Retry")).to_be_visible()
+    expect(person.button("Delete")).to_be_hidden()
+    person.choose("More for this error", "Delete")
+    expect(person.dialog("Delete: 1 job")).to_be_visible()
 
 
 _DURING = "During handling of the above exception, another exception occurred:"

@@ -15,7 +15,7 @@ def owner(person: Person, queue: Queue) -> Person:
     """A user who has signed in to the queue and looks at its jobs."""
     person.open()
     person.sign_in(queue.name)
-    person.sees("Queues")
+    person.sees(queue.name)
     return person
 
 
@@ -31,11 +31,11 @@ def _fail(queue: Queue, error: str, count: int = 1) -> list[str]:
     return uids
 
 
-def test_the_counts_and_the_charts_stand_above(owner: Person, queue: Queue) -> None:
+def test_the_counts_and_the_charts_are_in_the_overview(owner: Person, queue: Queue) -> None:
     queue.add_many([{}] * 4)
     _fail(queue, "no route")
     queue.update(queue.claim()[0].uid, new_status="complete")
-    owner.open(f"queue/{queue.name}")
+    owner.open(f"queue/{queue.name}/overview")
     for name in ("Failed 1", "Queued 3 all ready", "In progress 0", "Complete 1"):
         expect(owner.page.get_by_role("link", name=name, exact=True)).to_be_visible()
     chart = owner.page.get_by_role("group", name="The last hour: 5 added, 1 complete, 1 failed")
@@ -50,7 +50,8 @@ def test_the_filter_is_by_state_tag_and_text_and_stands_in_the_address(owner: Pe
     expect(owner.jobs()).to_have_count(3)
     owner.field("State").select_option("Failed")
     expect(_shown(owner)).to_have_text([failed[:8]])
-    owner.field("State").select_option("All")
+    owner.field("State").select_option("All states")
+    owner.page.get_by_text("More filters").click()
     owner.field("Tag").fill("blue")
     expect(_shown(owner)).to_have_text([blue[:8]])
     owner.field("Tag").fill("")
@@ -68,6 +69,7 @@ def test_the_filter_is_by_state_tag_and_text_and_stands_in_the_address(owner: Pe
 def test_the_order_is_chosen_in_the_heads(owner: Person, queue: Queue) -> None:
     first, second, third = (queue.add({}, priority=priority).uid[:8] for priority in (1, 9, 5))
     owner.open(f"queue/{queue.name}")
+    owner.page.get_by_text("More filters").click()
     owner.field("Order").select_option("Next to run first")
     expect(_shown(owner)).to_have_text([second, third, first])
     head = owner.page.get_by_role("columnheader", name="Added")
@@ -177,7 +179,7 @@ def test_failed_jobs_are_grouped_by_error(owner: Person, queue: Queue) -> None:
         _fail(queue, f"no route to host 10.0.0.{number}")
     _fail(queue, "Traceback (most recent call last):\n  File x\nValueError: not an address")
     owner.open(f"queue/{queue.name}")
-    owner.page.get_by_role("link", name="Errors").click()
+    owner.page.get_by_role("link", name="Errors", exact=True).click()
     groups = owner.page.get_by_role("listitem").filter(has=owner.button("Retry"))
     expect(groups).to_have_count(2)
     expect(groups.nth(0)).to_contain_text(re.compile(r"^no route to host.*3 jobs", re.DOTALL))

@@ -1,5 +1,6 @@
 """Numbers change and jobs go through: nothing jumps, and nothing moves under the pointer."""
 
+import re
 from typing import Any
 
 import pytest
@@ -45,15 +46,14 @@ def _places(person: Person) -> Any:
 
 def test_the_table_of_queues_stands_still_while_its_numbers_grow(arrive: Arrive, queue: Queue) -> None:
     person = _arrive(arrive, WIDE)
-    person.open()
-    person.sign_in(queue.name)
+    person.list_queues(queue.name)
     cells = person.row("Queues", queue.name).get_by_role("cell")
-    expect(cells.nth(1)).to_have_text("0")
+    expect(cells.nth(2)).to_have_text("0")
     _jumps(person)
     queue.add_many([{}] * 10_000)
     queue.claim(50, worker="ann")
-    expect(cells.nth(1)).to_contain_text("9,950")
-    expect(cells.nth(2)).to_have_text("50")
+    expect(cells.nth(2)).to_contain_text("9,950")
+    expect(cells.nth(3)).to_have_text("50")
     assert _jumps(person) == []
 
 
@@ -66,15 +66,15 @@ def test_the_page_of_a_queue_stands_still_while_jobs_go_through(
     person = _arrive(arrive, size)
     person.look_at(queue.name)
     expect(person.jobs()).to_have_count(12)
-    chart = person.page.get_by_role("region", name="Jobs by minute")
-    expect(chart).to_contain_text("Added 12")
+    complete = person.page.get_by_role("link", name=re.compile(r"^Complete \d"))
+    expect(complete).to_contain_text("Complete 0")
     person.jobs().nth(2).hover()
     before = _places(person)
     _jumps(person)
     queue.add_many([{}] * 12_000)
     for job in queue.claim(11, worker="ann"):
         queue.update(job.uid, new_status="complete")
-    expect(chart).to_contain_text("Complete 11")
+    expect(complete).to_contain_text("Complete 11")
     expect(person.button("39 new jobs")).to_be_visible()
     expect(person.jobs().filter(has_text="Complete")).to_have_count(11)
     assert _jumps(person) == []
@@ -118,3 +118,23 @@ def test_no_other_button_comes_under_the_pointer(arrive: Arrive, queue: Queue) -
     person.page.mouse.move(0, 0)
     expect(retry).to_be_visible()
     expect(cancel).to_be_hidden()
+
+
+@pytest.mark.parametrize(("size", "most"), [(WIDE, 300), (PHONE, 400)], ids=["wide", "phone"])
+@pytest.mark.parametrize("part", ["", "/errors", "/workers"])
+def test_the_first_row_is_high_on_the_page(
+    arrive: Arrive, queue: Queue, size: tuple[int, int], most: int, part: str
+) -> None:
+    """Counts and charts take one line; they took half of a screen, and all of a phone's."""
+    failed, _ = (job.uid for job in queue.add_many([{}] * 2))
+    queue.update(failed, new_status="failed", error="no route")
+    queue.claim(worker="ann")
+    person = _arrive(arrive, size)
+    person.look_at(queue.name, part=part)
+    row = person.page.locator("main tbody tr, main ol.errors > li").first
+    expect(row).to_be_visible()
+    box = row.bounding_box()
+    assert box is not None
+    assert box["y"] < most
+    if size == WIDE and not part:
+        assert box["height"] < 40

@@ -26,24 +26,72 @@ def test_the_table_has_the_counts_the_age_the_rates_and_the_workers(person: Pers
     for worker in ("ann", "bob"):
         queue.claim(worker=worker)
     queue.update(queue.claim(worker="bob")[0].uid, new_status="failed", error="no route")
-    person.open()
-    person.sign_in(queue.name)
+    person.list_queues(queue.name)
     cells = person.row("Queues", queue.name).get_by_role("cell")
-    for at, text in enumerate(["1", "5.*4 ready, 1 delayed", "2", "0"]):
-        expect(cells.nth(at)).to_have_text(re.compile(f"^{text}$"))
-    expect(cells.nth(4)).to_contain_text("s")
-    expect(cells.nth(5)).to_have_text("2")
-    expect(cells.nth(6)).to_contain_text("8 in, 0 done in a minute")
-    expect(cells.nth(6).locator("svg")).to_be_visible()
+    for at, text in enumerate(["1 failed in the last hour", "1", "5 1 delayed", "2", "0"]):
+        expect(cells.nth(at)).to_have_text(text)
+    expect(cells.nth(5)).to_contain_text("s")
+    expect(cells.nth(5)).to_have_attribute("title", re.compile(r"^Ready since .* UTC"))
+    expect(cells.nth(6)).to_have_text("2")
+    expect(cells.nth(7)).to_contain_text("8 in, 0 done in a minute")
+    expect(cells.nth(7).locator("svg")).to_be_visible()
 
 
 def test_the_counts_are_kept_true(person: Person, queue: Queue) -> None:
-    person.open()
-    person.sign_in(queue.name)
-    queued = person.row("Queues", queue.name).get_by_role("cell").nth(1)
+    person.list_queues(queue.name)
+    queued = person.row("Queues", queue.name).get_by_role("cell").nth(2)
     expect(queued).to_have_text("0")
     queue.add_many([{}] * 3)
     expect(queued).to_contain_text("3")
+
+
+def test_queues_in_trouble_come_first_and_another_order_is_kept(admin: Person, engine: JobEngine, queue: Queue) -> None:
+    calm, failing = queue, engine.queue(f"{queue.name} failing")
+    failing.create()
+    failing.update(failing.add({}).uid, new_status="failed", error="no route")
+    calm.add_many([{}] * 2)
+    names = admin.table("Queues").locator("tbody").get_by_role("rowheader").get_by_role("link")
+    admin.field("Find a queue or a job’s uid").fill(queue.name)  # noqa: RUF001  # as it is on the page
+    expect(names).to_have_text([failing.name, calm.name])
+    head = admin.table("Queues").get_by_role("columnheader", name="Queued")
+    for order, shown in (("descending", [calm, failing]), ("ascending", [failing, calm])):
+        head.get_by_role("button").click()
+        expect(head).to_have_attribute("aria-sort", order)
+        expect(names).to_have_text([one.name for one in shown])
+    assert admin.page.url.endswith("#/queues?sort=queued")
+    admin.open("queues")
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    admin.open("queues?sort=-name")
+    expect(admin.table("Queues").get_by_role("columnheader", name="Queue", exact=True)).to_have_attribute(
+        "aria-sort", "descending"
+    )
+
+
+def test_a_jobs_uid_leads_to_it_whatever_its_queue(admin: Person, queue: Queue) -> None:
+    uid = queue.add({}).uid
+    expect(admin.row("Queues", queue.name).first).to_be_visible()
+    find = admin.field("Find a queue or a job’s uid")  # noqa: RUF001  # as it is on the page
+    find.fill("0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")
+    expect(admin.page.get_by_role("main").get_by_role("status")).to_contain_text("No job has the uid 0b8c9e1c")
+    find.fill(f" {uid} ")
+    admin.sees(f"Job {uid[:8]}")
+
+
+def test_a_short_key_gets_a_warning(admin: Person, queue: Queue) -> None:
+    admin.press("Create queue")
+    dialog = admin.dialog("Create queue")
+    warning = dialog.get_by_text("Fewer than 16 characters")
+    key = dialog.get_by_label("Key of the owner")
+    expect(warning).to_have_count(0)
+    key.fill("fifteen letters")
+    expect(warning).to_be_visible()
+    key.fill("sixteen letters.")
+    expect(warning).to_have_count(0)
+    admin.page.keyboard.press("Escape")
+    admin.open(f"queue/{queue.name}/settings")
+    admin.press("Add key")
+    admin.dialog("Add key").get_by_label("Key", exact=True).fill("short")
+    expect(admin.dialog("Add key").get_by_text("Fewer than 16 characters")).to_be_visible()
 
 
 def test_a_queue_is_made_with_a_key_that_is_shown_once(admin: Person, engine: JobEngine, queue: Queue) -> None:

@@ -27,8 +27,6 @@ def test_a_key_shows_what_it_may_do_and_no_more(person: Person, queue: Queue, ro
         queue.keys.add(role, key)
     person.open()
     person.sign_in(queue.name, key)
-    person.sees("Queues")
-    person.page.get_by_role("link", name=queue.name).click()
     person.sees(queue.name)
     there, missing = SHOWN[role]
     for name in there:
@@ -53,10 +51,12 @@ def test_a_tab_can_be_signed_in_to_several_queues(person: Person, engine: JobEng
     other.create(access_key="another key")
     person.open()
     person.sign_in(queue.name)
-    person.sees("Queues")
+    person.sees(queue.name)
     person.page.get_by_role("link", name="Sign in").click()
     person.sees("Sign in to another queue")
     person.sign_in(other.name, "another key")
+    person.sees(other.name)
+    person.page.get_by_role("link", name="Queues", exact=True).first.click()
     expect(person.table("Queues").locator("tbody").get_by_role("row")).to_have_count(2)
     for name in (queue.name, other.name):
         person.open(f"queue/{name}")
@@ -65,9 +65,7 @@ def test_a_tab_can_be_signed_in_to_several_queues(person: Person, engine: JobEng
 
 
 def test_a_key_is_kept_for_the_tab_only_and_until_signing_out(person: Person, queue: Queue) -> None:
-    person.open()
-    person.sign_in(queue.name)
-    person.sees("Queues")
+    person.list_queues(queue.name)
     person.page.reload()
     expect(person.row("Queues", queue.name)).to_be_visible()
     other_tab = person.page.context.new_page()
@@ -94,6 +92,39 @@ def test_an_error_about_a_key_or_a_name_is_shown_at_the_form(person: Person, que
         expect(person.field("Queue")).to_have_value(name)
     person.sign_in_as_admin("wrong")
     expect(person.page.get_by_role("region", name="All queues").get_by_role("alert")).to_contain_text("admin key")
+
+
+_IN_WORDS = """async (errors) => {
+    const { inWordsOf } = await import(new URL('words.js', document.querySelector('script[src$="app.js"]').src));
+    return errors.map(([status, detail]) => inWordsOf(status, detail));
+}"""
+#: Errors of the server, with their statuses, and what the dashboard makes of them.
+_WORDS = {
+    (404, "There is no queue named 'PUT /api my_queue'; create it with PUT /api/v1/queue."): (
+        "There is no queue named 'PUT /api my_queue'."
+    ),
+    (401, "The access key does not open this queue; send one that does in X-Access-Key."): (
+        "The access key does not open this queue."
+    ),
+    (401, "The admin key is not right; send the server's in X-Admin-Key."): "The admin key is not right.",
+    (400, "The body is invalid: Expected `int` >= 1 - at `$.job.max_attempts`"): (
+        "The server can’t use this input: look at “Attempts”."  # noqa: RUF001  # as it is on the page
+    ),
+    (409, "The queue takes no more than 100 jobs; try again when some are done and removed."): (
+        "The queue takes no more than 100 jobs; try again when some are done and removed."
+    ),
+    (418, "Send it with GET /brew."): "The server refused this.",
+}
+
+
+def test_errors_of_the_server_are_told_without_words_of_the_api(person: Person) -> None:
+    person.open()
+    person.sees("Sign in")
+    told = person.page.evaluate(_IN_WORDS, [list(error) for error in _WORDS])
+    assert told == list(_WORDS.values())
+    person.sign_in("no such queue")
+    alert = person.page.get_by_role("alert")
+    expect(alert).to_have_text("There is no queue named 'no such queue'.")
 
 
 def test_an_address_that_was_shared_asks_for_the_key_and_leads_there(

@@ -1,0 +1,85 @@
+// The errors of all queues that the tab may read, grouped.
+
+import * as api from './api.js';
+import { h, keyed, replace, setText } from './dom.js';
+import { grouped, jobsWithErrors, keepOrder } from './error-groups.js';
+import { errorView } from './error-view.js';
+import { NO_ERROR } from './errors-part.js';
+import { jobs, number, setTime, time } from './format.js';
+import { empty, failure, loading } from './forms.js';
+import { jobLink, queueLink } from './links.js';
+import { Refresher } from './live.js';
+import { allQueues, inTurns } from './queues.js';
+
+/** The latest failed jobs that are read of each queue, and from how many queues, those with the most failures. */
+const MOST_OF_A_QUEUE = 200;
+const MOST_QUEUES = 50;
+
+class ErrorsPage extends HTMLElement {
+  #stop = new AbortController();
+
+  disconnectedCallback() {
+    this.#stop.abort();
+  }
+
+  show() {
+    if (this.list) return;
+    this.state = h('div');
+    this.list = h('ol', { class: 'errors' });
+    this.append(h('div', { class: 'title-line' }, h('h1', { tabindex: -1 }, 'Errors of all queues')), this.state, this.list);
+    loading(this.state);
+    this.refresher = new Refresher((limit) => this.#read(limit), { gap: 10000, idle: 30000, signal: this.#stop.signal });
+  }
+
+  /** Read again. */
+  changed() {
+    this.refresher.now();
+  }
+
+  async #read(signal) {
+    try {
+      const failing = (await allQueues(signal)).filter(({ counts }) => counts?.failed).sort((one, other) => other.counts.failed - one.counts.failed);
+      const found = [];
+      await inTurns(failing.slice(0, MOST_QUEUES), async ({ name }) => found.push(await jobsWithErrors(name, { state: 'failed' }, MOST_OF_A_QUEUE, signal)));
+      this.#draw(found, failing.length);
+    } catch (error) {
+      if (!signal.aborted && error instanceof api.Refused) replace(this.state, failure(error, () => this.refresher.now()));
+      throw error;
+    }
+  }
+
+  #draw(found, queues) {
+    const failed = found.flatMap((each) => each.jobs).sort((one, other) => other.last_updated - one.last_updated);
+    const part = [found.some(({ more }) => more) && `the latest ${MOST_OF_A_QUEUE} of each queue`, queues > MOST_QUEUES && `the ${MOST_QUEUES} queues with the most failures`].filter(Boolean);
+    replace(this.state, failed.length === 0 ? empty('No job has failed', 'Failed jobs of all queues are shown here, grouped by error.')
+      : h('p', { class: 'muted' }, `${number(failed.length)} failed ${failed.length === 1 ? 'job' : 'jobs'} in ${number(found.length)} ${found.length === 1 ? 'queue' : 'queues'}, grouped by error${part.length ? ` (${part.join(', of ')})` : ''}`));
+    const groups = grouped(failed);
+    keepOrder(this.list, groups);
+    keyed(this.list, groups, ({ key }) => key, make, update);
+  }
+}
+customElements.define('je-all-errors', ErrorsPage);
+
+function make() {
+  const element = h('li', { class: 'panel' });
+  element.count = h('b', { class: 'count' });
+  element.error = errorView();
+  element.last = time(null);
+  element.example = h('a', {}, 'Show the last one');
+  element.queues = h('span', { class: 'line' });
+  element.append(element.error, h('div', { class: 'line' }, element.count, h('span', { class: 'muted' }, 'last ', element.last), element.example, element.queues));
+  return element;
+}
+
+function update(element, group) {
+  const [latest] = group.jobs;
+  setText(element.count, jobs(group.jobs.length));
+  element.error.show(latest.error ?? NO_ERROR);
+  setTime(element.last, latest.last_updated);
+  element.example.href = jobLink(latest.queue, latest.uid);
+  const counts = Map.groupBy(group.jobs, ({ queue }) => queue);
+  keyed(element.queues, [...counts], ([queue]) => queue, () => h('a'), (link, [queue, some]) => {
+    link.href = queueLink(queue, '', { state: 'failed', error: group.filter });
+    setText(link, `${queue}: ${number(some.length)}`);
+  });
+}

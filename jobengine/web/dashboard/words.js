@@ -1,0 +1,37 @@
+// The server's errors in the words of the dashboard: no names of headers, calls or fields of the API.
+
+/** Labels of the fields of the API, as they stand on the forms. */
+const LABELS = {
+  max_jobs: 'Most jobs', require_lease: 'Require the lease', keep_minutes: 'Keep finished jobs', keep_failed_minutes: 'Keep failed jobs',
+  timeout_seconds: 'Time-out', max_attempts: 'Attempts', retry_delay_seconds: 'Retry delay', delay_seconds: 'Delay', unique_key: 'Unique key',
+  access_key: 'Key', new_access_key: 'New key', old_key_seconds: 'Seconds for which the old key stays valid', queue_name: 'Queue',
+  name: 'Name', priority: 'Priority', content: 'Content', tags: 'Tags', meta: 'Meta', error: 'Error', worker: 'Worker', q: 'Search', tag: 'Tag',
+};
+
+const KNOWN = [
+  [/; create it with PUT \S+\.$/, '.'],
+  [/; send one that does in X-Access-Key\.$/, '.'],
+  [/; send the server's in X-Admin-Key\.$/, '.'],
+  [/^Send the server's admin key in X-Admin-Key\.$/, 'This needs the server’s admin key: sign in with it.'],
+  [/^The header X-Access-Key is missing.*$/s, 'This needs the key of the queue: sign in with it.'],
+  [/^This queue requires leases.*$/s, 'This queue requires the lease: only the worker that holds the job may change it while it is in progress.'],
+  [/^The body is invalid: /, ''],
+  [/ - at `\$\.?([\w.[\]]*)`\.?/g, (_, path) => { const label = LABELS[path.split('.').at(-1)]; return label ? `: “${label}”` : ''; }],
+  [/[`“"]([a-z]\w*)[`”"]|\b([a-z]+(?:_[a-z]+)+)\b/g, (found, quoted, bare) => { const label = LABELS[quoted ?? bare]; return label ? `“${label}”` : found; }],
+];
+
+/** The text has words of the API; what stands in quotes comes from users. */
+const hasApiWords = (text) => /\b(?:GET|PUT|POST|DELETE|query parameter|header|body)\b|\/api\/|\bX-[A-Z]|`|\$\.|\b[a-z]+_[a-z_]+\b/.test(text.replace(/'[^']*'|“[^”]*”/g, ''));
+
+const BY_STATUS = {
+  400: 'The server can’t use this input.', 401: 'The key does not open this.', 403: 'This key may not do this.', 404: 'The server does not have this.',
+  409: 'This does not fit the present state.', 413: 'This is too long.', 429: 'Too many requests; try again later.',
+};
+
+/** An error of the server, with its HTTP status, for people at the dashboard. */
+export function inWordsOf(status, detail) {
+  const text = KNOWN.reduce((before, [pattern, words]) => before.replace(pattern, words), detail);
+  if (!hasApiWords(text)) return text;
+  const label = /“[^”]+”/.exec(text)?.[0];
+  return status === 400 && label ? `The server can’t use this input: look at ${label}.` : BY_STATUS[status] ?? 'The server refused this.';
+}
