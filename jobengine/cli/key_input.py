@@ -9,6 +9,8 @@ import click
 from jobengine.client import BadSettings, Secret
 from jobengine.client.settings import read_key_file
 
+from .session import current
+
 __all__ = ["KEY_FILE", "key_from"]
 
 KEY_FILE = click.option(
@@ -16,15 +18,25 @@ KEY_FILE = click.option(
 )
 #: The most bytes of a key: a longer one fits in no header.
 _LONGEST = 1 << 16
+#: A key with fewer characters gets a warning.
+_SHORT = 16
 
 
 def key_from(path: str | None) -> tuple[Secret, bool]:
-    """The key, and whether it was made here; raises BadSettings."""
+    """The key, and whether it was made here; warns of a short one. Raises BadSettings."""
     if path is None:
         return Secret(secrets.token_urlsafe(32)), True
-    if path != "-":
-        return read_key_file(Path(path)), False
+    key = _from_standard_input() if path == "-" else read_key_file(Path(path))
+    if (length := len(key.reveal())) < _SHORT:
+        current().output.note(
+            f"Warning: the key has only {length} characters and can be guessed; use {_SHORT} or more, or let this "
+            "command make one."
+        )
+    return key, False
+
+
+def _from_standard_input() -> Secret:
     try:
-        return Secret(sys.stdin.buffer.read(_LONGEST).decode().removesuffix("\n").removesuffix("\r")), False
+        return Secret(sys.stdin.buffer.read(_LONGEST).decode().removesuffix("\n").removesuffix("\r"))
     except UnicodeDecodeError:
         raise BadSettings("The key on standard input is not UTF-8.") from None

@@ -77,8 +77,18 @@ def test_a_new_key_is_shown_even_if_it_is_unknown_whether_the_queue_has_it_now(s
 
 def test_a_given_key_is_not_shown_when_the_answer_is_lost(shell: Shell) -> None:
     shell.mail.answers["configure"] = OutcomeUnknown("lost")
-    done = shell("queue", "configure", "mail", "--key-file", "-", sent="mine\n")
+    done = shell("queue", "configure", "mail", "--key-file", "-", sent="mine, with over 16\n")
     assert (done.exit_code, done.output) == (5, "jobengine: lost\n")
+
+
+@pytest.mark.parametrize(
+    "command", [("queue", "create", "mail"), ("queue", "configure", "mail"), ("key", "add", "mail", "--role", "worker")]
+)
+def test_a_key_of_less_than_16_characters_gets_a_warning(shell: Shell, command: tuple[str, ...]) -> None:
+    warning = "Warning: the key has only 15 characters and can be guessed; use 16 or more"
+    assert warning in shell(*command, "--key-file", "-", sent="k" * 15).stderr
+    assert "Warning" not in shell(*command, "--key-file", "-", sent="k" * 16).stderr
+    assert "k" * 15 not in shell(*command, "--key-file", "-", sent="k" * 15).output
 
 
 @pytest.mark.parametrize(
