@@ -107,8 +107,16 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command to run; for an unknown one the error names the nearest."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            ctx.fail(_unknown(args[0], self.list_commands(ctx)))
+            ctx.fail(f"There is no command {args[0]!r}{self._advice(ctx, args[0])}")
         return super().resolve_command(ctx, args)
+
+    def _advice(self, ctx: click.Context, name: str) -> str:
+        """What to write instead of a name that is not known."""
+        from .mistakes import meant  # only needed after a mistake
+
+        commands = {one: found for one in self.list_commands(ctx) if (found := self.get_command(ctx, one)) is not None}
+        instead = meant(name, ctx.command_path, commands)
+        return f"; {instead}" if instead else "."
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; errors of the client end it with their exit codes."""
@@ -129,13 +137,6 @@ def _ended(session: Session) -> Iterator[None]:
         raise Failed("An argument or environment variable is not UTF-8.", Exit.USAGE) from None
     except (KeyboardInterrupt, click.Abort):
         raise Failed("", Exit.INTERRUPTED) from None
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    from difflib import get_close_matches  # only needed after a mistake
-
-    near = get_close_matches(name, known, 1)
-    return f"There is no command {name!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
 
 
 def command(name: str, examples: str, **more: Any) -> Callable[[Callable[..., Any]], Command]:

@@ -1,0 +1,85 @@
+"""What to write instead of a command that does not exist."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Final
+
+import click
+
+__all__ = ["meant"]
+
+#: Commands of other programs, and those of this one that do the same.
+_SAME: Final = {
+    "list": "jobs",
+    "ls": "jobs",
+    "get": "show",
+    "info": "status",
+    "stat": "status",
+    "ping": "status",
+    "health": "status",
+    "push": "add",
+    "put": "add",
+    "enqueue": "add",
+    "submit": "add",
+    "pop": "next",
+    "peek": "next",
+    "claim": "next",
+    "worker": "work",
+    "consume": "work",
+    "run": "work",
+    "start": "serve",
+    "server": "serve",
+    "daemon": "serve",
+    "watch": "events",
+    "tail": "events",
+    "log": "events",
+    "logs": "events",
+    "failed": "errors",
+    "failures": "errors",
+    "requeue": "retry",
+    "rm": "delete",
+    "remove": "delete",
+    "purge": "delete",
+    "edit": "update",
+    "set": "update",
+    "workers": "top",
+    "monitor": "top",
+    "queues": "queue list",
+    "keys": "key list",
+}
+#: The same, within a group such as `jobengine queue`.
+_SAME_IN_A_GROUP: Final = {
+    "ls": "list",
+    "get": "show",
+    "info": "show",
+    "status": "show",
+    "new": "create",
+    "make": "create",
+    "rm": "delete",
+    "remove": "delete",
+    "set": "configure",
+    "update": "configure",
+    "stop": "pause",
+    "start": "resume",
+    "unpause": "resume",
+}
+
+
+def meant(name: str, path: str, commands: Mapping[str, click.Command]) -> str:
+    """
+    What to write instead of the command `name`, as the end of a sentence; empty if nothing is like it.
+
+    `path` is what comes before it on the command line, and `commands` are those that can follow.
+    """
+    if name == "help":
+        return f"write `{path} --help`, or --help after any command."
+    at_top = any(isinstance(command, click.Group) for command in commands.values())
+    same = (_SAME if at_top else _SAME_IN_A_GROUP).get(name)
+    if same is not None and same.split()[0] in commands:
+        return f"did you mean `{path} {same}`?"
+    if near := get_close_matches(name, commands, 1):
+        return f"did you mean {near[0]!r}?"
+    for group, command in commands.items():
+        if isinstance(command, click.Group) and name in command.list_commands(click.Context(command)):
+            return f"did you mean `{path} {group} {name}`?"
+    return ""
