@@ -17,7 +17,7 @@ from jobengine.client import BadRequest, Conflict, Job, JobEngineError, Queue
 from .command import command
 from .failures import Exit, Failed, exit_of
 from .file_of_jobs import LONGEST_BATCH, BadLine, JobFile
-from .parameters import QUEUE, Content, Seconds
+from .parameters import QUEUE, Content, Moment, Seconds
 from .progress import Progress
 from .session import Session, current
 from .terminal_text import json_text
@@ -37,6 +37,7 @@ _THERE: Final = 200
     'jobengine add mail \'{"to": "ada@example.org"}\' --priority 5 --tag news\n'
     'echo \'{"to": "bob@example.org"}\' | jobengine add mail -\n'
     "jobengine add mail @job.json --delay 10m --max-attempts 3\n"
+    'jobengine add mail \'{"to": "di@example.org"}\' --not-before 2027-01-15T08:00Z --meta \'{"by": "shop"}\'\n'
     'jobengine add mail \'{"to": "cy@example.org"}\' --wait --wait-at-most 30s\n'
     "jobengine add mail --many jobs.jsonl",
 )
@@ -45,6 +46,15 @@ _THERE: Final = 200
 @click.option("--priority", type=int, help="Higher goes first; default 0.")
 @click.option("--tag", multiple=True, metavar="TAG", help="A word by which to find and claim it; may be repeated.")
 @click.option("--delay", type=Seconds(), help="The job can't be claimed before this time has passed.")
+@click.option(
+    "--not-before", type=Moment(), help="The job can't be claimed before this time: 2027-01-15T08:00, in UTC with a Z."
+)
+@click.option(
+    "--uid", metavar="UUID", help="Its uid; if a job has it already, nothing is added. By default one is made."
+)
+@click.option(
+    "--meta", type=Content(), metavar="JSON", help="A JSON object that is kept with it, for programs: as CONTENT."
+)
 @click.option("--unique-key", metavar="TEXT", help="Adds nothing while a job with this key is unfinished.")
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts.")
 @click.option("--retry-delay", type=Seconds(), help="The time before the second attempt; doubled for each further one.")
@@ -67,6 +77,8 @@ def add(queue_name: str, content: Any, wait: bool, wait_at_most: float | None, *
     if (content is None) == (many is None) or (many and wait) or (batch and not many):
         raise click.UsageError("Give either CONTENT or --many FILE; --wait needs CONTENT, and --batch needs --many.")
     options = _options(more)
+    if many and "uid" in options:
+        raise click.UsageError("--uid is for one job: with --many, each line has its own.")
     if many:
         _add_many(session, queue_name, many, batch, options)
     elif wait:
@@ -82,6 +94,9 @@ def _options(asked: dict[str, Any]) -> Any:
         "priority": asked["priority"],
         "tags": list(asked["tag"]) or None,
         "delay_seconds": asked["delay"],
+        "not_before": asked["not_before"],
+        "uid": asked["uid"],
+        "meta": asked["meta"],
         "unique_key": asked["unique_key"],
         "max_attempts": asked["max_attempts"],
         "retry_delay_seconds": asked["retry_delay"],
@@ -93,7 +108,7 @@ def _options(asked: dict[str, Any]) -> Any:
 
 def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float | None, options: Any) -> None:
     """Wait for the job, and print its result or end with its error."""
-    uid = str(uuid4())
+    uid = options.pop("uid", None) or str(uuid4())
     try:
         job: Job = queue.add_and_wait(content, timeout=_LONG if at_most is None else at_most, uid=uid, **options)
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "key": "keys:key",
     "add": "adding:add",
     "jobs": "looking:jobs",
+    "errors": "looking:errors",
     "show": "looking:show",
     "next": "looking:next_job",
     "explain": "looking:explain",

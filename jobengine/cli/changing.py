@@ -18,6 +18,7 @@ __all__ = ["cancel", "delete", "retry", "update"]
 _LEASE = "JOBENGINE_LEASE"
 #: The error that the server gives to a queued job that is cancelled, and a worker to one that it has stopped.
 _CANCELLED_ERROR: Final = "cancelled"
+_NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it."
 
 
 @command(
@@ -26,7 +27,7 @@ _CANCELLED_ERROR: Final = "cancelled"
     "jobengine update mail --tag news --state queued --delay 1h --yes\n"
     "jobengine update mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --new-status complete --result '{\"sent\": true}'",
 )
-@selection()
+@selection(all_conditions=False)
 @click.option("--priority", type=int, help="Higher goes first.")
 @click.option("--delay", type=Seconds(), help="The jobs can't be claimed before this time has passed.")
 @click.option("--new-tag", multiple=True, metavar="TAG", help="The new tags, which replace the old ones.")
@@ -34,7 +35,7 @@ _CANCELLED_ERROR: Final = "cancelled"
 @click.option("--new-status", type=State(), help="The new state.")
 @click.option("--progress", type=click.IntRange(0, 100), help="The progress, in per cent.")
 @click.option("--result", metavar="JSON", help="The result: JSON, - for standard input, or @FILE.")
-@click.option("--error", metavar="TEXT", help="What went wrong.")
+@click.option("--error", "new_error", metavar="TEXT", help="What went wrong.")
 @click.option("--no-retry", is_flag=True, help="With --new-status failed: the job is not retried.")
 def update(**asked: Any) -> None:
     """
@@ -43,10 +44,11 @@ def update(**asked: Any) -> None:
     For a job that is held under a lease, set JOBENGINE_LEASE to the lease.
     """
     session = current()
-    selected = Selection.of(session, asked)
+    advice = _NEW_STATUS if asked["state"] else ""
+    selected = Selection.of(session, asked, advice)
     changes = _changes(asked)
     if not changes:
-        raise click.UsageError("Name a change, such as --priority.")
+        raise click.UsageError(f"Name a change, such as --priority.{advice}")
     queue = selected.queue
 
     def all_of_them(**wanted: Any) -> int:
@@ -65,7 +67,7 @@ def _changes(asked: dict[str, Any]) -> JobChanges:
         "content": asked["content"],
         "new_status": asked["new_status"],
         "progress": asked["progress"],
-        "error": asked["error"],
+        "error": asked["new_error"],
         "retry": False if asked["no_retry"] else None,
     }
     changes = {name: value for name, value in named.items() if value is not None}
@@ -97,8 +99,10 @@ def _cancelled(job: Job) -> Said:
 _WHICH: Final = (
     "queued ones are cancelled, the workers of running ones are asked to stop; finished ones stay as they are"
 )
+#: The states of jobs that cancelling changes.
+_UNFINISHED: Final = ("queued", "inprogress")
 _CANCELLED: Final = Words(
-    Said("would be cancelled, unless it is finished", "would be cancelled, except finished ones"),
+    Said("would be cancelled", "would be cancelled"),
     Said(f"matched: {_WHICH}", f"matched: {_WHICH}"),
     _cancelled,
 )
@@ -113,7 +117,14 @@ def cancel(**asked: Any) -> None:
     """Cancel jobs: queued ones fail, and the workers of those in progress are told to stop."""
     session = current()
     selected = Selection.of(session, asked)
-    act(session, selected, _CANCELLED, selected.queue.cancel, selected.queue.cancel_all)
+    to_all = selected.queue.cancel_all
+
+    def unfinished(*, state: str | None = None, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # named as in the API; a state is a filter
+        """Count the jobs that cancelling would change: finished ones stay as they are."""
+        states = [one for one in _UNFINISHED if state in (None, one)]
+        return sum(to_all(dry_run=True, state=one, **wanted) for one in states)
+
+    act(session, selected, _CANCELLED, selected.queue.cancel, to_all, unfinished)
 
 
 @command(

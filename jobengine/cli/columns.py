@@ -7,10 +7,11 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from jobengine.client import AccessKey, Job, JobEvent, QueueStats
 
+from .error_groups import ErrorGroup, error_line
 from .snapshot import Holder
 from .terminal_text import plain
 
-__all__ = ["EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WORKERS", "Column", "duration", "moment", "rows_of"]
+__all__ = ["ERRORS", "EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WORKERS", "Column", "duration", "moment", "rows_of"]
 
 T = TypeVar("T")
 
@@ -37,6 +38,8 @@ class Column(NamedTuple, Generic[T]):
     #: The least width; below, whether longer texts are cut to it if there is no room.
     least: int = 0
     cut: bool = False
+    #: Whether it gets room before other columns that are cut.
+    first_to_grow: bool = False
     #: In a narrow terminal, the columns with the highest numbers are left out first; those with 0 never.
     spare: int = 0
 
@@ -81,6 +84,13 @@ JOBS: Final[Sequence[Column[Job]]] = (
     Column("worker", lambda job: job.worker or "", least=8, cut=True, spare=1),
     Column("tags", lambda job: ",".join(job.tags), least=8, cut=True, spare=3),
     Column("content", lambda job: _json(job.content), least=16, cut=True),
+    # Last, so that the fields before it keep their places for programs.
+    Column("error", lambda job: error_line(job.error), least=16, cut=True, first_to_grow=True),
+)
+ERRORS: Final[Sequence[Column[ErrorGroup]]] = (
+    Column("jobs", lambda group: f"{group.jobs}", number=True),
+    Column("last", lambda group: moment(group.last)),
+    Column("error", lambda group: group.name, least=16, cut=True),
 )
 QUEUES: Final[Sequence[Column[QueueStats]]] = (
     Column("name", lambda queue: queue.name, least=8, cut=True),
@@ -128,17 +138,17 @@ EVENTS: Final[Sequence[Column[JobEvent]]] = (
 )
 
 
-def rows_of(raw: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def rows_of(raw: Mapping[str, Any], escape: Callable[[str], str] = plain, above: str = "") -> Iterator[tuple[str, str]]:
     """Names and values of an object from the server; a nested object becomes `outer.inner`."""
     for name, value in raw.items():
         full = f"{above}{name}"
         if isinstance(value, dict) and name not in ("content", "meta", "result"):
-            yield from rows_of(value, f"{full}.")
+            yield from rows_of(value, escape, f"{full}.")
         elif name in ("history",):
             for number, attempt in enumerate(value, 1):
-                yield from rows_of(attempt, f"{full}.{number}.")
+                yield from rows_of(attempt, escape, f"{full}.{number}.")
         else:
-            yield full, plain(_text(name, value))
+            yield full, escape(_text(name, value))
 
 
 def _text(name: str, value: Any) -> str:

@@ -45,7 +45,7 @@ def _widths(texts: dict[Column[Any], list[str]], width: int) -> dict[Column[Any]
         if not spare.spare:
             break
         del needed[spare]
-    for column in needed:
+    for column in sorted(needed, key=lambda column: not column.first_to_grow):
         needed[column] += max(min(longest[column] - needed[column], width - _total(needed)), 0)
     return needed
 

@@ -1,47 +1,48 @@
-"""Commands that show jobs: `jobs`, `show`, `next` and `explain`."""
+"""Commands that show jobs: `jobs`, `errors`, `show`, `next` and `explain`."""
 
 from collections.abc import Iterable, Iterator
-from typing import get_args
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
 
 import click
 
-from jobengine.client import Job, JobOrder, Queue
+from jobengine.client import Explanation, Job, JobOrder, Queue
 
-from .columns import JOBS
+from .columns import ERRORS, JOBS, duration, moment
 from .command import command
+from .error_groups import grouped
 from .failures import Exit, Failed
-from .parameters import QUEUE, UID, Seconds, filters
+from .parameters import QUEUE, UID, Seconds, all_filters
 from .selection import chosen
 from .session import current
 
-__all__ = ["explain", "jobs", "next_job", "show"]
+__all__ = ["errors", "explain", "jobs", "next_job", "show"]
 
 _LIMIT = 50
+#: Jobs of which the errors are grouped; as many as in the dashboard.
+_GROUPED = 1000
 
 
 @command(
     "jobs",
-    "jobengine jobs mail\njobengine jobs mail --state failed --search example.org\n"
-    "jobengine jobs mail --state failed --sort -updated --limit 20\njobengine jobs mail --all --json",
+    "jobengine jobs mail\njobengine jobs mail --state failed --error 'Connection refused'\n"
+    "jobengine jobs mail --state failed --sort -updated --limit 20\njobengine jobs mail --worker ada-1\n"
+    "jobengine jobs mail --all --json",
 )
 @QUEUE
-@filters
+@all_filters
 @click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="The most jobs to list.")
 @click.option("--all", "every", is_flag=True, help="List all that match.")
 @click.option("--sort", type=click.Choice(get_args(JobOrder)), help='By time, oldest first; with a "-" newest first.')
-def jobs(
-    queue_name: str,
-    limit: int,
-    every: bool,
-    sort: JobOrder | None,
-    state: str | None,
-    tag: str | None,
-    search: str | None,
-) -> None:
-    """List jobs, in execution order or by time."""
+def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **asked: Any) -> None:
+    """
+    List jobs, in execution order or by time.
+
+    Of an error it shows the line that names it; `jobengine show` has the whole text.
+    """
     session = current()
     queue = session.queue(queue_name)
-    wanted = chosen(state, tag, search)
+    wanted = chosen(asked)
     if every:
         session.output.list(JOBS, queue.jobs(sort=sort, **wanted))
         return
@@ -50,6 +51,28 @@ def jobs(
     session.output.list(JOBS, _first(found, limit))
     if next(found, None) is not None:
         session.output.note(f"There are more than {limit}: use --limit or --all to see them.")
+
+
+@command("errors", "jobengine errors mail\njobengine errors mail --json")
+@QUEUE
+@click.option(
+    "--limit", type=click.IntRange(1), default=_GROUPED, show_default=True, help="The most jobs to read, newest first."
+)
+def errors(queue_name: str, limit: int) -> None:
+    """
+    Show what went wrong: the failed jobs of a queue, grouped by error.
+
+    Errors that differ only in numbers and uids are a group. It has the line that names the newest one; with --json also
+    its whole text, and a text for the option --error of other commands, which selects the jobs of the group.
+    """
+    session = current()
+    found = iter(session.queue(queue_name).jobs(limit=limit + 1, sort="-updated", state="failed"))
+    groups = grouped(_first(found, limit))
+    session.output.list(ERRORS, groups)
+    if not groups:
+        session.output.note(f"No job of {queue_name!r} has failed.")
+    elif next(found, None) is not None:
+        session.output.note(f"These are the latest {limit}; more jobs have failed: use --limit.")
 
 
 def _first(found: Iterator[Job], limit: int) -> Iterable[Job]:
@@ -99,4 +122,14 @@ def explain(queue_name: str, uid: str) -> None:
     """Explain why a job is in its place."""
     session = current()
     explanation = session.queue(queue_name).explain(uid)
-    session.output.record(explanation.raw)
+    session.output.record(explanation.raw if session.json else {**explanation.raw, "reason": _readable(explanation)})
+
+
+def _readable(explanation: Explanation) -> str:
+    """The reason, with its time in UTC and relative to now instead of in Unix seconds."""
+    reason = explanation.reason
+    for name, time in (("not_before", explanation.not_before), ("lease_expires", explanation.lease_expires)):
+        if time is not None:
+            ahead = duration(max(time - datetime.now(UTC), timedelta()))
+            reason = reason.replace(str(explanation.raw[name]), f"{moment(time)} (in {ahead})")
+    return reason

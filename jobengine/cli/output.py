@@ -73,7 +73,7 @@ class Output:
         elif self.at_terminal:
             from .layout import grid_of  # only for a terminal
 
-            _console().print(grid_of(list(rows_of(raw))))
+            _console().print(grid_of(list(rows_of(raw, plain_lines))))
         else:
             for name, value in rows_of(raw):
                 click.echo(f"{name}\t{value}")

@@ -3,7 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from math import isinf
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -12,7 +13,21 @@ import click
 
 from jobengine.client.encoding import encode_text
 
-__all__ = ["QUEUE", "UID", "Content", "Seconds", "State", "filters", "parse_content", "parse_json", "read_text"]
+__all__ = [
+    "CONDITIONS",
+    "QUEUE",
+    "UID",
+    "Content",
+    "Moment",
+    "Seconds",
+    "State",
+    "all_filters",
+    "filters",
+    "parse_content",
+    "parse_json",
+    "read_text",
+    "with_options",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,6 +53,24 @@ class Seconds(click.ParamType[float]):
         if found is None:
             self.fail(f"{value!r} is not a time span; write 90, 90s, 5m, 2h or 1d.", param, ctx)
         return float(found[1]) * _UNITS[found[2]]
+
+
+class Moment(click.ParamType[datetime | float]):
+    """A time: as in ISO 8601, or Unix seconds. Without a zone it is local time."""
+
+    #: What the help shows.
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | float:
+        """The time; one without a zone is local."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]  # converted already
+        try:
+            return float(value) if value.isdecimal() else datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not a time; write 2027-01-15T08:00, 2027-01-15T08:00Z or Unix seconds.", param, ctx
+            )
 
 
 class State(click.Choice[str]):
@@ -139,12 +172,31 @@ def parse_content(text: str) -> dict[str, Any]:
     return content
 
 
+_FILTERS: Final = (
+    click.option("--state", type=State(), help="Jobs in this state."),
+    click.option("--tag", metavar="TAG", help="Jobs with this tag."),
+    click.option("--search", metavar="TEXT", help="Jobs with this text in their content."),
+)
+_MORE_FILTERS: Final = (
+    click.option("--error", metavar="TEXT", help="Jobs with this text in their last error."),
+    click.option("--worker", metavar="NAME", help="Jobs that this worker holds, or held last."),
+)
+#: The conditions of the client's filter, by the names of their options.
+CONDITIONS: Final = {"state": "state", "tag": "tag", "search": "q", "error": "error", "worker": "worker"}
+
+
 def filters(function: F) -> F:
-    """Add the options that select jobs; `chosen` turns those that were given into `filters`."""
-    for option in (
-        click.option("--search", metavar="TEXT", help="Jobs with this text in their content."),
-        click.option("--tag", metavar="TAG", help="Jobs with this tag."),
-        click.option("--state", type=State(), help="Jobs in this state."),
-    ):
+    """Add the options that select jobs, except those whose names an update needs."""
+    return with_options(function, _FILTERS)
+
+
+def all_filters(function: F) -> F:
+    """Add all options that select jobs."""
+    return with_options(function, (*_FILTERS, *_MORE_FILTERS))
+
+
+def with_options(function: F, options: Sequence[Callable[[F], F]]) -> F:
+    """Add options to a command; its help has them in this order."""
+    for option in reversed(options):
         function = option(function)
     return function

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import click
 
@@ -10,7 +10,7 @@ from jobengine.client import Job, JobEngineError, JobFilter, Queue
 
 from .asking import ask
 from .failures import Exit, exit_of, what_is_wrong
-from .parameters import filters
+from .parameters import CONDITIONS, all_filters, filters, with_options
 from .session import Session
 
 __all__ = ["Said", "Selection", "Words", "act", "chosen", "selection"]
@@ -18,36 +18,27 @@ __all__ = ["Said", "Selection", "Words", "act", "chosen", "selection"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def chosen(state: str | None, tag: str | None, search: str | None) -> JobFilter:
-    """The filter that the options make."""
-    wanted: JobFilter = {}
-    if state is not None:
-        wanted["state"] = state
-    if tag is not None:
-        wanted["tag"] = tag
-    if search is not None:
-        wanted["q"] = search
-    return wanted
+def chosen(asked: dict[str, Any]) -> JobFilter:
+    """The filter that the options make; they are taken out of `asked`."""
+    given = {condition: asked.pop(option, None) for option, condition in CONDITIONS.items()}
+    return cast(JobFilter, {name: value for name, value in given.items() if value is not None})
 
 
-def selection(every: str = "All jobs of the queue.") -> Callable[[F], F]:
-    """Adds the arguments and options from which `Selection` is made; `every` is the help text of --all."""
+def selection(every: str = "All jobs of the queue.", *, all_conditions: bool = True) -> Callable[[F], F]:
+    """
+    Adds the arguments and options from which `Selection` is made.
+
+    `every` is the help text of --all; without `all_conditions`, --error and --worker are left to the command.
+    """
     options = (
         click.argument("queue_name", metavar="QUEUE"),
         click.argument("uids", metavar="[UID]...", nargs=-1),
-        filters,
+        all_filters if all_conditions else filters,
         click.option("--all", "every", is_flag=True, help=every),
         click.option("--dry-run", is_flag=True, help="Only count the jobs."),
         click.option("--yes", is_flag=True, help="Don't ask before changing many."),
     )
-
-    def add_to(function: F) -> F:
-        """Add them to a command."""
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return add_to
+    return lambda function: with_options(function, options)
 
 
 class Selection(NamedTuple):
@@ -61,12 +52,16 @@ class Selection(NamedTuple):
     yes: bool
 
     @classmethod
-    def of(cls, session: Session, asked: dict[str, Any]) -> "Selection":
-        """Take the selection's options out of `asked`. Raises UsageError unless exactly one way to select was used."""
-        wanted = chosen(asked.pop("state"), asked.pop("tag"), asked.pop("search"))
+    def of(cls, session: Session, asked: dict[str, Any], advice: str = "") -> "Selection":
+        """
+        Take the selection's options out of `asked`.
+
+        Raises UsageError, which ends with `advice`, unless exactly one way to select was used.
+        """
+        wanted = chosen(asked)
         uids, every = asked.pop("uids"), asked.pop("every")
         if sum(map(bool, (uids, wanted, every))) != 1:
-            raise click.UsageError("Choose the jobs: by uid, by --state, --tag or --search, or with --all.")
+            raise click.UsageError(f"Choose the jobs: by uid, by a filter such as --state, or with --all.{advice}")
         queue = session.queue(asked.pop("queue_name"))
         return cls(queue, uids, wanted, every, asked.pop("dry_run"), asked.pop("yes"))
 
@@ -109,8 +104,10 @@ class Words(NamedTuple):
         return self.after if job is None or self.outcome is None else self.outcome(job)
 
 
-def act(session: Session, selected: Selection, words: Words, to_one: ToOne, to_all: ToAll) -> None:
-    """Act on the jobs, and say so in `words`."""
+def act(
+    session: Session, selected: Selection, words: Words, to_one: ToOne, to_all: ToAll, count: ToAll | None = None
+) -> None:
+    """Act on the jobs, and say so in `words`; `count` counts those that would change, if not all that match."""
     if selected.uids:
         _to_each(session, selected, words, selected.queue.get if selected.dry_run else to_one)
         return
@@ -118,7 +115,7 @@ def act(session: Session, selected: Selection, words: Words, to_one: ToOne, to_a
     if selected.every:
         wanted["all"] = True
     if selected.dry_run or not selected.yes:
-        matched = to_all(dry_run=True, **wanted)
+        matched = count(**wanted) if count else to_all(dry_run=True, **wanted)
         if selected.dry_run:
             _say(session, matched, words.before)
             return

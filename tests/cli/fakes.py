@@ -70,7 +70,7 @@ class FakeQueue:
         self._note("create", more)
 
     def add(self, content: Any, **more: Any) -> Any:
-        return self._note("add", content, more, default=job_of())
+        return self._note("add", content, more, default=job_of(more.get("uid", UID)))
 
     def add_and_wait(self, content: Any, **more: Any) -> Any:
         return self._note("add_and_wait", content, more, default=job_of(state="complete", result={"sent": True}))
