@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -18,6 +17,7 @@ from .command import Command
 from .failures import Exit, Failed
 from .parameters import Seconds
 from .session import Session, current
+from .terminal_text import plain
 
 if TYPE_CHECKING:
     from jobengine.worker import RunningJob, Worker
@@ -61,7 +61,7 @@ class _WithCommand(Command):
     examples="""
         jobengine work mail -- sh -c 'cat >> sent.jsonl'
         jobengine work mail thumbnails -j 4 --tag news --until-empty -- cat
-        jobengine work mail --app tasks:worker --until-empty
+        jobengine work mail --app tasks:worker --log-format json --until-empty
     """,
 )
 @click.argument("queues", metavar="-- COMMAND [ARG]...", nargs=-1)
@@ -70,6 +70,13 @@ class _WithCommand(Command):
 @click.option("--name", help="The worker's name; default HOST-PROCESS.")
 @click.option("--grace", type=Seconds(), help="How long running jobs may take after SIGTERM; default 30 seconds.")
 @click.option("--app", metavar="MODULE:WORKER", help="Run this Worker of jobengine.worker instead of a command.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Lines of text, or one JSON object a line.",
+)
 @click.option("--until-empty", is_flag=True, help="End when no job is ready.")
 @click.pass_context
 def work(
@@ -89,7 +96,7 @@ def work(
     argv: Sequence[str] = context.meta.get(_COMMAND, ())
     if bool(argv) == bool(app):
         raise click.UsageError("Give the command to run, as in -- COMMAND, or --app MODULE:WORKER.")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    _log_to_standard_error(options.pop("log_format"))
     given = {name: value for name, value in options.items() if value}
     if app:
         if given:
@@ -105,25 +112,30 @@ def work(
         raise Failed("", Exit.INTERRUPTED)
 
 
+class _TextFormatter(logging.Formatter):
+    """Formats a record as a line of text, in which a server's text can't control the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # named by logging
+        """The line, without a traceback."""
+        return plain(super().formatMessage(record))
+
+
+def _log_to_standard_error(log_format: str) -> None:
+    from jobengine.worker import JsonFormatter
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if log_format == "json" else _TextFormatter("%(asctime)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 # A worker that is imported
 
 
 def _imported(session: Session, app: str, queues: Sequence[str]) -> "Worker":
-    from jobengine.worker import Worker
+    from .imported_worker import imported_worker
 
     _put_in_environment(session)
-    module, _, name = app.partition(":")
-    if not module or not name:
-        raise Failed(f"--app {app}: write MODULE:WORKER, as in tasks:worker.", Exit.USAGE)
-    sys.path.insert(0, os.getcwd())
-    try:
-        worker = getattr(import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        if not f"{module}.".startswith(f"{error.name}."):
-            raise  # another module, which this one imports, is missing
-        raise Failed(f"--app {app}: {error}.", Exit.USAGE) from None
-    if not isinstance(worker, Worker):
-        raise Failed(f"--app {app} is not a jobengine.worker.Worker.", Exit.USAGE)
+    worker = imported_worker(app)
     if unknown := [queue for queue in queues if queue not in worker.queues]:
         raise Failed(f"The worker {app} does not work on {unknown[0]!r}.", Exit.USAGE)
     return worker

@@ -4,8 +4,9 @@ The worker: claims jobs, runs their handlers in threads, processes or an event l
 Importing it loads nothing of the server.
 """
 
+from .log import JsonFormatter
 from .outcomes import Fail, Retry
 from .running import Cancelled, RunningJob
 from .worker import Worker
 
-__all__ = ["Cancelled", "Fail", "Retry", "RunningJob", "Worker"]
+__all__ = ["Cancelled", "Fail", "JsonFormatter", "Retry", "RunningJob", "Worker"]

@@ -5,9 +5,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from ..client.jobs import JobChanges
 from .orders import Hold
-from .outcomes import Attempt, Hooks, failure
+from .outcomes import Attempt, Hooks, Outcome, failure
 from .processes import Nursery, Processes
 from .running import RunningJob
 from .threads import Threads
@@ -15,7 +14,7 @@ from .threads import Threads
 __all__ = ["Crew", "Ends", "Handler", "Handlers"]
 
 #: Jobs whose handlers have ended, and their outcomes.
-Ends = list[tuple[Hold, JobChanges]]
+Ends = list[tuple[Hold, Outcome]]
 _CANCELLED: Final = failure("cancelled", retry=False)
 
 
@@ -32,7 +31,7 @@ class Handlers(NamedTuple):
     by_queue: Mapping[str, Handler]
     hooks: Hooks
 
-    def perform(self, job: RunningJob) -> JobChanges:
+    def perform(self, job: RunningJob) -> Outcome:
         """Run the handler of a job here, and return the outcome."""
         attempt = Attempt(job, self.hooks)
         try:
@@ -41,7 +40,7 @@ class Handlers(NamedTuple):
         except BaseException as error:
             return attempt.failed(error)
 
-    async def perform_in_loop(self, job: RunningJob) -> JobChanges:
+    async def perform_in_loop(self, job: RunningJob) -> Outcome:
         """As `perform`, for a coroutine."""
         attempt = Attempt(job, self.hooks)
         try:
@@ -74,7 +73,7 @@ class Crew:
         self._loop = asyncio.get_running_loop()
         self._threads: Threads[Hold] = Threads(self._loop, self._ended)
         self._processes = None if nursery is None else Processes(nursery)
-        self._tasks: dict[Hold, asyncio.Task[JobChanges]] = {}
+        self._tasks: dict[Hold, asyncio.Task[Outcome]] = {}
 
     def start(self, hold: Hold) -> None:
         """Run the handler for a job."""
@@ -105,11 +104,11 @@ class Crew:
         if self._processes is not None:
             self._processes.close()
 
-    def _start_task(self, hold: Hold, work: Coroutine[Any, Any, JobChanges]) -> None:
+    def _start_task(self, hold: Hold, work: Coroutine[Any, Any, Outcome]) -> None:
         self._tasks[hold] = task = self._loop.create_task(work)
         task.add_done_callback(partial(self._task_ended, hold))
 
-    def _task_ended(self, hold: Hold, task: "asyncio.Task[JobChanges]") -> None:
+    def _task_ended(self, hold: Hold, task: "asyncio.Task[Outcome]") -> None:
         """Report the outcome, or an error that is none of a handler."""
         del self._tasks[hold]
         error = None if task.cancelled() else task.exception()

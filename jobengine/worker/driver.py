@@ -3,20 +3,20 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from logging import INFO, WARNING, getLogger
+from time import time
 from typing import Any, Final
 
 from ..client import AsyncFinished, AsyncJobEngine
 from ..client.errors import BadRequest, Conflict, JobEngineError, JobNotFound
 from ..client.jobs import JobChanges
 from .crew import Crew, Ends
+from .log import end_fields, end_message
 from .orders import Abort, Beat, Claim, Ended, Hold, Interrupt, Report, Start
 from .supervisor import Supervisor
 
 __all__ = ["Driver"]
 
 _log: Final = getLogger("jobengine.worker")
-#: How the log names a reported state.
-_SAID: Final = {"complete": "complete", "failed": "failed", "queued": "released"}
 
 #: Makes the crew from three functions to call: when handlers have ended, report progress, or can't run.
 MakeCrew = Callable[[Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], Crew]
@@ -134,8 +134,10 @@ class Driver:
             self._crew.start(hold)
 
     def _ended(self, ends: Ends) -> None:
-        for hold, changes in ends:
-            self._supervisor.finished(hold, changes)
+        for hold, outcome in ends:
+            if "error_type" in outcome:  # it is not for the server
+                hold.error_type = outcome.pop("error_type")
+            self._supervisor.finished(hold, outcome)
         self._turn_soon()
 
     def _said(self, hold: Hold, percent: int) -> None:
@@ -221,8 +223,9 @@ class Driver:
             # Python shows warnings even where nobody has set up logging.
             level = WARNING if order.note or _has_failed(hold) else INFO
             if level >= least:
-                state = order.note or _SAID[(hold.changes or {}).get("new_status", "failed")]
-                _log.log(level, "%s: %s, after %.3f s", _name(hold), state, now - hold.began if hold.began else 0)
+                seconds = now - hold.began if hold.began else 0.0
+                fields = end_fields(hold, order.note, seconds, time())
+                _log.log(level, "%s", end_message(fields, order.note), extra=fields)
 
 
 def _has_failed(hold: Hold) -> bool:

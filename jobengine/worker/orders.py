@@ -34,6 +34,7 @@ class Hold:
         "began",
         "changes",
         "claimed",
+        "error_type",
         "interrupted",
         "progress",
         "refused",
@@ -52,6 +53,8 @@ class Hold:
         self.source = source
         #: The changes to report; None while the handler runs.
         self.changes: JobChanges | None = None
+        #: The class of the exception that ended the handler, for the log.
+        self.error_type: str | None = None
         #: The progress that the handler has reported, in per cent.
         self.progress: int | None = None
         #: Whether the handler was told to stop.

@@ -11,11 +11,22 @@ from ..client.encoding import encode_text
 from ..client.jobs import ERROR_LENGTH, JobChanges
 from .running import Cancelled, RunningJob
 
-__all__ = ["Attempt", "Fail", "Hooks", "Retry", "failure"]
+__all__ = ["Attempt", "Fail", "Hooks", "Outcome", "Retry", "failure"]
 
 _log: Final = getLogger("jobengine.worker")
+
+
+class Outcome(JobChanges, total=False):
+    """The changes of a job, and what only the log says."""
+
+    #: The class of the exception that ended the handler; see `error_type`.
+    error_type: str
+
+
 #: The changes of a job without a result; nobody changes them.
-_COMPLETE: Final[JobChanges] = {"new_status": "complete"}
+_COMPLETE: Final[Outcome] = {"new_status": "complete"}
+#: Modules that are left out of the names of exceptions' classes.
+_OWN_MODULES: Final = frozenset({"builtins", "__main__", "jobengine"})
 
 
 class Retry(Exception):
@@ -64,7 +75,7 @@ class Attempt:
         if self._hooks.before:
             _call(self._hooks.before, self._job)
 
-    def returned(self, result: Any) -> JobChanges:
+    def returned(self, result: Any) -> Outcome:
         """The changes for the handler's result; raises TypeError or ValueError if it can't be JSON."""
         if result is not None:
             encode_text(result).encode()  # an error here fails only this job
@@ -72,31 +83,41 @@ class Attempt:
             _call(self._hooks.after, self._job, result)
         return _COMPLETE if result is None else {"new_status": "complete", "result": result}
 
-    def failed(self, error: BaseException) -> JobChanges:
+    def failed(self, error: BaseException) -> Outcome:
         """The changes for the handler's exception, or for one of `returned`."""
         if not isinstance(error, Cancelled | Retry):
             _call(self._hooks.failed, self._job, error)
-        return _changes_for(error, self._job)
+        return _outcome_of(error, self._job)
 
 
-def failure(error: str, *, retry: bool = True) -> JobChanges:
+def failure(error: str, *, retry: bool = True) -> Outcome:
     """A failed attempt. A long error keeps its end, where a traceback names the reason."""
-    changes: JobChanges = {"new_status": "failed", "error": error[-ERROR_LENGTH:]}
+    changes: Outcome = {"new_status": "failed", "error": error[-ERROR_LENGTH:]}
     if not retry:
         changes["retry"] = False
     return changes
 
 
-def _changes_for(error: BaseException, job: RunningJob) -> JobChanges:
+def error_type(error: BaseException) -> str:
+    """The name of an exception's class, with its module unless that is Python's own, the program's or this package."""
+    kind = type(error)
+    module = kind.__module__.partition(".")[0]
+    return kind.__qualname__ if module in _OWN_MODULES else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _outcome_of(error: BaseException, job: RunningJob) -> Outcome:
     if isinstance(error, Retry):
         return {"new_status": "queued", "delay_seconds": error.seconds}
     if isinstance(error, Cancelled) or (isinstance(error, asyncio.CancelledError) and job.cancelled):
         return failure("cancelled", retry=False)
     if isinstance(error, Fail):
-        return failure(_clean(str(error)), retry=error.retry)
-    # The first entry of the traceback is the worker's own.
-    below = error.__traceback__ and error.__traceback__.tb_next
-    return failure(_clean("".join(format_exception(type(error), error, below))))
+        outcome = failure(_clean(str(error)), retry=error.retry)
+    else:
+        # The first entry of the traceback is the worker's own.
+        below = error.__traceback__ and error.__traceback__.tb_next
+        outcome = failure(_clean("".join(format_exception(type(error), error, below))))
+    outcome["error_type"] = error_type(error)
+    return outcome
 
 
 def _clean(text: str) -> str:

@@ -21,9 +21,8 @@ from threading import Lock
 from typing import Any, Final
 
 from ..client.encoding import encode_text
-from ..client.jobs import JobChanges
 from ..client.values import Job
-from .outcomes import failure
+from .outcomes import Outcome, failure
 from .running import RunningJob
 
 __all__ = ["Nursery", "Processes"]
@@ -33,7 +32,7 @@ _LINE: Final = 64 << 20
 #: From linux/prctl.h.
 _PR_SET_PDEATHSIG: Final = 1
 
-Perform = Callable[[RunningJob], JobChanges]
+Perform = Callable[[RunningJob], Outcome]
 
 
 class Nursery:
@@ -70,7 +69,7 @@ class Processes:
         self._nursery = nursery
         self._idle: list[_Child] = []
 
-    async def perform(self, job: RunningJob) -> JobChanges:
+    async def perform(self, job: RunningJob) -> Outcome:
         """Run a job's handler in a child. Cancelling this kills the child."""
         child = self._free() or await _Child.born(self._nursery.fork())
         try:
@@ -121,7 +120,7 @@ class _Child:
         """Whether an idle child has ended."""
         return self._reader.at_eof()
 
-    async def perform(self, job: RunningJob) -> JobChanges | None:
+    async def perform(self, job: RunningJob) -> Outcome | None:
         """The outcome of a job; None if the child ended before it."""
         raw = {name: value for name, value in job.job.raw.items() if name != "lease"}
         self._writer.write(encode_text([job.queue, raw]).encode() + b"\n")
@@ -129,7 +128,7 @@ class _Child:
             while line := await self._reader.readline():
                 said = json.loads(line)
                 if not isinstance(said, int):
-                    changes: JobChanges = said
+                    changes: Outcome = said
                     return changes
                 job.progress(said)
         except (ConnectionError, ValueError):  # the child has ended, or its line was too long or incomplete

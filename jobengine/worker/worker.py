@@ -143,9 +143,13 @@ class Worker:
                 loop, driver = self._running
                 loop.call_soon_threadsafe(driver.stop, self._grace)
 
-    def _run(self, *, until_empty: bool) -> int:
+    def check_handlers(self) -> None:
+        """Raise ValueError if one of its queues has no handler; `run` does so too."""
         if missing := [queue for queue in self.queues if queue not in self._handlers]:
             raise ValueError(f"The queue {missing[0]!r} has no handler.")
+
+    def _run(self, *, until_empty: bool) -> int:
+        self.check_handlers()
         handlers = Handlers(self._handlers, self._hooks)
         nursery = Nursery(handlers.perform) if self._processes else None
         try:

@@ -1,5 +1,6 @@
 """`jobengine work`: commands that work on jobs, and the outcomes of the jobs."""
 
+import json
 import os
 import signal
 import time
@@ -166,8 +167,33 @@ def test_a_worker_in_python_is_run_by_its_name(shell: Shell) -> None:
     for app in ("tasks", "tasks:nothing", "no_such_module:worker", "os:path"):
         assert app in shell("work", "mail", "--app", app, code=2).stderr
     assert "thumbnails" in shell("work", "thumbnails", "--app", "tasks:worker", code=2).stderr
-    (shell.home / "broken.py").write_text("import no_such_module\n")
-    assert "broken.py" in shell("work", "--app", "broken:worker", code=1).stderr
+
+
+def test_a_worker_that_can_not_be_imported_is_one_line_and_the_frames_of_its_own(shell: Shell) -> None:
+    (shell.home / "broken.py").write_text("def begin():\n    import no_such_module\nbegin()\n")
+    assert shell("work", "--app", "broken:worker", code=2).stderr == (
+        "jobengine: --app broken:worker can't be imported: ModuleNotFoundError: No module named 'no_such_module'\n"
+        f'  File "{shell.home}/broken.py", line 3, in <module>\n    begin()\n'
+        f'  File "{shell.home}/broken.py", line 2, in begin\n    import no_such_module\n'
+    )
+    (shell.home / "wrong.py").write_text("x = = 1\n")
+    assert shell("work", "--app", "wrong:worker", code=2).stderr.startswith(
+        "jobengine: --app wrong:worker can't be imported: SyntaxError: invalid syntax\n"
+        f'  File "{shell.home}/wrong.py", line 1\n'
+    )
+    (shell.home / "bare.py").write_text("from jobengine.worker import Worker\nmine = Worker('mail')\n")
+    assert "It has the Worker mine." in shell("work", "--app", "bare:worker", code=2).stderr
+    assert "The queue 'mail' has no handler." in shell("work", "--app", "bare:mine", code=2).stderr
+
+
+def test_the_log_can_be_lines_of_json(shell: Shell) -> None:
+    (uid,) = shell.add([{}], max_attempts=2, retry_delay_seconds=600)
+    done = shell("work", "mail", "--log-format", "json", "--until-empty", "--", "false")
+    start, end = map(json.loads, done.stderr.splitlines())
+    assert start["message"].startswith("Working on mail at http://127.0.0.1")
+    fields = {"queue": "mail", "uid": uid, "attempt": 1, "outcome": "failed", "level": "warning"}
+    assert fields.items() <= end.items()
+    assert (end["seconds"] > 0, end["retry_at"] > end["time"]) == (True, True)
 
 
 def test_a_worker_that_can_never_work_ends_at_once(shell: Shell) -> None:

@@ -1,5 +1,6 @@
 """The Python on the page about workers, run as a reader would run it."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -100,3 +101,11 @@ def _target(link: Path) -> str:
         return str(link.readlink())
     except OSError:
         return ""
+
+
+def test_the_log_is_lines_of_json_as_the_page_says(daemon: Daemon) -> None:
+    log = "\nlogging.getLogger('mine').info('hello', extra={'number': 1})\n"
+    code = _code(daemon, "### The log for programs") + log
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    fields = {"level": "info", "logger": "mine", "message": "hello", "number": 1}
+    assert fields.items() <= json.loads(done.stderr).items()

@@ -6,6 +6,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -154,6 +155,24 @@ def test_the_log_has_one_line_for_each_job_and_no_content(
         ("WARNING", f"q {jobs[1].uid}, attempt 1: failed"),
     ]
     assert "hush" not in caplog.text
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_the_lines_of_the_log_have_fields(
+    jobengine_server: Server, caplog: pytest.LogCaptureFixture, *, processes: bool
+) -> None:
+    queue = jobengine_server.queue("q")
+    job = queue.add({}, max_attempts=2, retry_delay_seconds=600)
+
+    def handler(content: Any, job: RunningJob) -> Any:
+        raise LookupError
+
+    _work("q", handler, processes=processes)
+    (record,) = [record for record in caplog.records if hasattr(record, "uid")]
+    fields = {name: record.__dict__[name] for name in ("queue", "uid", "attempt", "outcome", "error_type")}
+    assert fields == {"queue": "q", "uid": job.uid, "attempt": 1, "outcome": "failed", "error_type": "LookupError"}
+    assert record.__dict__["retry_at"] > datetime.now(UTC).isoformat()
+    assert queue.get(job.uid).state == "queued"
 
 
 def test_a_worker_waits_for_a_queue_that_is_paused(jobengine_server: Server) -> None:

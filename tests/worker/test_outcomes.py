@@ -3,27 +3,28 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from json import JSONDecodeError
 from typing import Any
 
 import pytest
 
 from jobengine.client import Job
-from jobengine.client.jobs import JobChanges
+from jobengine.client.errors import Unavailable
 from jobengine.worker import Cancelled, Fail, Retry, RunningJob
 from jobengine.worker.crew import Handler, Handlers
-from jobengine.worker.outcomes import Hooks
+from jobengine.worker.outcomes import Hooks, Outcome
 
 JOB = {"uid": "u", "content": {"n": 1}, "attempts": 2, "tags": ["a"]}
 
 
-def _perform(function: Callable[[Any, RunningJob], Any], hooks: Hooks | None = None, **job: Any) -> JobChanges:
+def _perform(function: Callable[[Any, RunningJob], Any], hooks: Hooks | None = None, **job: Any) -> Outcome:
     running = RunningJob("q", Job(JOB), lambda percent: None)
     for name, value in job.items():
         setattr(running, name, value)
     return Handlers({"q": Handler(function, False)}, hooks or Hooks([], [], [])).perform(running)
 
 
-def _raise(error: BaseException) -> JobChanges:
+def _raise(error: BaseException) -> Outcome:
     def handler(content: Any, job: RunningJob) -> None:
         raise error
 
@@ -76,7 +77,25 @@ def test_a_negative_delay_of_a_retry_is_an_error() -> None:
 
 
 def test_fail_ends_the_job_permanently_with_its_text() -> None:
-    assert _raise(Fail("no such address")) == {"new_status": "failed", "retry": False, "error": "no such address"}
+    expected = {"new_status": "failed", "retry": False, "error": "no such address", "error_type": "Fail"}
+    assert _raise(Fail("no such address")) == expected
+
+
+class _Mine(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (ValueError("bad"), "ValueError"),
+        (JSONDecodeError("bad", "", 0), "json.decoder.JSONDecodeError"),
+        (Unavailable("away"), "Unavailable"),
+        (_Mine(), f"{__name__}._Mine"),
+    ],
+)
+def test_the_class_of_an_exception_is_named_for_the_log(error: Exception, name: str) -> None:
+    assert _raise(error).get("error_type") == name
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
@@ -132,7 +151,12 @@ def test_a_hook_that_raises_what_is_no_exception_changes_nothing_either(error: B
         raise Fail("bad")
 
     assert _perform(lambda content, job: 42, Hooks([broken], [broken], [])) == {"new_status": "complete", "result": 42}
-    assert _perform(fails, Hooks([], [], [broken])) == {"new_status": "failed", "retry": False, "error": "bad"}
+    assert _perform(fails, Hooks([], [], [broken])) == {
+        "new_status": "failed",
+        "retry": False,
+        "error": "bad",
+        "error_type": "Fail",
+    }
 
 
 def test_a_hook_may_report_progress_of_a_job_that_was_cancelled() -> None:
@@ -140,4 +164,9 @@ def test_a_hook_may_report_progress_of_a_job_that_was_cancelled() -> None:
         raise Fail("bad")
 
     hooks = Hooks([], [], [lambda job, error: job.progress(50)])
-    assert _perform(fails, hooks, cancelled=True) == {"new_status": "failed", "retry": False, "error": "bad"}
+    assert _perform(fails, hooks, cancelled=True) == {
+        "new_status": "failed",
+        "retry": False,
+        "error": "bad",
+        "error_type": "Fail",
+    }

@@ -1,0 +1,96 @@
+"""The worker's log: a line for each job that has ended, with fields for programs, and lines of JSON."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from logging import Formatter, LogRecord
+from typing import Any, Final
+
+from .orders import Hold
+
+__all__ = ["JsonFormatter", "end_fields", "end_message"]
+
+#: How the log names a reported state.
+_OUTCOMES: Final = {"complete": "complete", "failed": "failed", "queued": "released"}
+#: The longest delay of a retry, in seconds, and after how many attempts it is no longer doubled; as in the server.
+_DAY: Final = 86400
+_DOUBLINGS: Final = 17
+#: Attributes that every record has; all others are fields.
+_OF_EVERY_RECORD: Final = frozenset(LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
+
+
+def end_fields(hold: Hold, note: str, seconds: float, now: float) -> dict[str, Any]:
+    """
+    The fields of the line for a job that the worker no longer holds.
+
+    `note` says what was unusual, `seconds` is how long the handler has run, `now` is Unix seconds.
+    """
+    changes = hold.changes or {}
+    outcome = _OUTCOMES[changes.get("new_status", "failed")]
+    if note:
+        outcome = "discarded"
+    elif outcome == "failed" and hold.interrupted:
+        outcome = "cancelled"
+    return {
+        "queue": hold.claimed.queue.name,
+        "uid": hold.claimed.uid,
+        "attempt": hold.claimed.attempts,
+        "outcome": outcome,
+        "seconds": round(seconds, 3),
+        "error_type": hold.error_type,
+        "retry_at": None if note else _retry_at(hold, now),
+    }
+
+
+def _retry_at(hold: Hold, now: float) -> str | None:
+    """When the job is to be tried again, without the server's jitter; None if it is not."""
+    changes = hold.changes or {}
+    state, job = changes.get("new_status"), hold.claimed.job
+    if state == "queued":
+        given = changes.get("delay_seconds", 0)
+        delay = given.total_seconds() if isinstance(given, timedelta) else given
+    elif state == "failed" and changes.get("retry", True) and job.attempts < job.max_attempts:
+        delay = min(job.retry_delay.total_seconds() * 2 ** min(job.attempts - 1, _DOUBLINGS), _DAY)
+    else:
+        return None
+    try:
+        return _utc(now + delay, "seconds")
+    except (OverflowError, ValueError):  # after the year 9999
+        return None
+
+
+def end_message(fields: dict[str, Any], note: str) -> str:
+    """The text of the same line."""
+    error_type, retry_at = fields["error_type"], fields["retry_at"]
+    return (
+        f"{fields['queue']} {fields['uid']}, attempt {fields['attempt']}: {note or fields['outcome']}, "
+        f"after {fields['seconds']:.3f} s"
+        + (f", with {error_type}" if error_type else "")
+        + (f"; to be tried again at {retry_at}" if retry_at else "")
+    )
+
+
+def _utc(time: float, precision: str) -> str:
+    """RFC 3339, in UTC."""
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec=precision)
+
+
+class JsonFormatter(Formatter):
+    """
+    Formats a record of `logging` as a line of JSON: time (RFC 3339), level, logger, message, and the record's fields.
+
+    The fields of the worker's lines are queue, uid, attempt, outcome, seconds, error_type and retry_at; those of your
+    own lines are what you pass as `extra`. A traceback is in `traceback`.
+    """
+
+    def format(self, record: LogRecord) -> str:
+        """The line, without its end."""
+        head = {
+            "time": _utc(record.created, "milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields = {name: value for name, value in record.__dict__.items() if name not in _OF_EVERY_RECORD}
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps({**fields, **head}, default=str)

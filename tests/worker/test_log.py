@@ -1,0 +1,107 @@
+"""Lines of the worker's log: their fields, their text, and lines of JSON."""
+
+import json
+import logging
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobengine.client import Job
+from jobengine.client.jobs import JobChanges
+from jobengine.worker import JsonFormatter
+from jobengine.worker.log import end_fields, end_message
+from jobengine.worker.orders import Hold
+
+#: 2027-01-15T08:00:00Z
+NOW = 1800000000.0
+
+
+def _hold(changes: JobChanges, *, interrupted: bool = False, error_type: str | None = None, **job: Any) -> Hold:
+    raw = {"uid": "u", "attempts": 2, "max_attempts": 3, "retry_delay_seconds": 30, **job}
+    claimed = SimpleNamespace(queue=SimpleNamespace(name="mail"), uid="u", job=Job(raw), beat_seconds=1)
+    claimed.attempts = claimed.job.attempts
+    hold = Hold(claimed, 0)
+    hold.changes, hold.interrupted, hold.error_type = changes, interrupted, error_type
+    return hold
+
+
+FAILED: JobChanges = {"new_status": "failed", "error": "bad"}
+
+
+@pytest.mark.parametrize(
+    ("hold", "note", "outcome", "retry_at"),
+    [
+        (_hold({"new_status": "complete"}), "", "complete", None),
+        (_hold(FAILED), "", "failed", "2027-01-15T08:01:00+00:00"),
+        (_hold(FAILED, attempts=1), "", "failed", "2027-01-15T08:00:30+00:00"),
+        (_hold(FAILED, attempts=60, max_attempts=99), "", "failed", "2027-01-16T08:00:00+00:00"),
+        (_hold(FAILED, attempts=3), "", "failed", None),
+        (_hold({**FAILED, "retry": False}), "", "failed", None),
+        (_hold({**FAILED, "retry": False}, interrupted=True), "", "cancelled", None),
+        (_hold({"new_status": "queued"}), "", "released", "2027-01-15T08:00:00+00:00"),
+        (_hold({"new_status": "queued", "delay_seconds": 5.5}), "", "released", "2027-01-15T08:00:05+00:00"),
+        (_hold({"new_status": "queued", "delay_seconds": 1e300}), "", "released", None),
+        (_hold(FAILED), "the lease was lost", "discarded", None),
+    ],
+)
+def test_the_line_of_a_job_has_its_outcome_and_when_it_is_tried_again(
+    hold: Hold, note: str, outcome: str, retry_at: str | None
+) -> None:
+    fields = end_fields(hold, note, 0.12345, NOW)
+    assert (fields["outcome"], fields["retry_at"]) == (outcome, retry_at)
+    assert [fields[name] for name in ("queue", "uid", "attempt", "seconds")] == [
+        "mail",
+        "u",
+        hold.claimed.attempts,
+        0.123,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hold", "note", "text"),
+    [
+        (_hold({"new_status": "complete"}), "", "mail u, attempt 2: complete, after 0.123 s"),
+        (
+            _hold(FAILED, error_type="OSError"),
+            "",
+            "mail u, attempt 2: failed, after 0.123 s, with OSError; to be tried again at 2027-01-15T08:01:00+00:00",
+        ),
+        (_hold(FAILED), "the lease was lost", "mail u, attempt 2: the lease was lost, after 0.123 s"),
+    ],
+)
+def test_the_text_of_a_line_can_be_read(hold: Hold, note: str, text: str) -> None:
+    assert end_message(end_fields(hold, note, 0.123, NOW), note) == text
+
+
+def _record(message: str, *arguments: Any, exc_info: Any = None, **fields: Any) -> logging.LogRecord:
+    return logging.getLogger("jobengine.worker").makeRecord(
+        "jobengine.worker", logging.WARNING, "", 0, message, arguments, exc_info, extra=fields
+    )
+
+
+def test_a_record_is_one_line_of_json_with_its_fields() -> None:
+    record = _record("%s\n\x9b", "hello", queue="mail", retry_at=None, other={1})
+    record.created = NOW + 0.25
+    line = JsonFormatter().format(record)
+    assert line.isprintable()
+    assert line.isascii()
+    assert json.loads(line) == {
+        "time": "2027-01-15T08:00:00.250+00:00",
+        "level": "warning",
+        "logger": "jobengine.worker",
+        "message": "hello\n\x9b",
+        "queue": "mail",
+        "retry_at": None,
+        "other": "{1}",
+    }
+
+
+def test_a_traceback_is_a_field_of_the_line() -> None:
+    try:
+        raise OSError("no")
+    except OSError:
+        line = JsonFormatter().format(_record("failed", exc_info=sys.exc_info()))
+    assert "\n" not in line
+    assert json.loads(line)["traceback"].endswith("OSError: no")
