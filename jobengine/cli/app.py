@@ -13,6 +13,7 @@ __all__ = ["app"]
 #: Each command is a module, which is loaded when the command is called.
 _COMMANDS: Final = {
     "serve": "serve:serve",
+    "status": "status:status",
     "queue": "queues:queue",
     "key": "keys:key",
     "add": "adding:add",
@@ -27,6 +28,7 @@ _COMMANDS: Final = {
     "delete": "changing:delete",
     "events": "events:events",
     "top": "top:top",
+    "workers": "workers:workers",
     "work": "work:work",
     "db": "db:db",
     "completion": "completion:completion",

@@ -2,25 +2,42 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from jobengine.client import AccessKey, Job, JobEvent, QueueStats
 
 from .error_groups import ErrorGroup, error_line
 from .snapshot import Holder
+from .spans import duration, moment
 from .terminal_text import plain
+from .troubles import lacks_workers
 
-__all__ = ["ERRORS", "EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WORKERS", "Column", "duration", "moment", "rows_of"]
+__all__ = ["ERRORS", "EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WAITING", "WORKERS", "Column", "rows_of"]
 
 T = TypeVar("T")
 
 #: The fields of the API that are Unix seconds.
 _MOMENTS: Final = frozenset(
-    {"created", "last_updated", "timeout_time", "lease_expires", "not_before", "started", "ended", "at"}
+    {
+        "created",
+        "last_updated",
+        "timeout_time",
+        "lease_expires",
+        "not_before",
+        "started",
+        "ended",
+        "at",
+        "removed_at",
+        "last_claim",
+        "since",
+    }
 )
+#: Stands for a queue in which jobs wait and no worker is.
+_NO_WORKER: Final = "no worker"
 _COLOURS: Final = {
     "failed": "red",
+    _NO_WORKER: "red",
     "complete": "green",
     "inprogress": "yellow",
     "paused": "yellow",
@@ -38,6 +55,8 @@ class Column(NamedTuple, Generic[T]):
     #: The least width; below, whether longer texts are cut to it if there is no room.
     least: int = 0
     cut: bool = False
+    #: At a terminal, the heading of the column that it follows instead of its place in the list.
+    shown_after: str = ""
     #: Whether it gets room before other columns that are cut.
     first_to_grow: bool = False
     #: In a narrow terminal, the columns with the highest numbers are left out first; those with 0 never.
@@ -48,31 +67,22 @@ class Column(NamedTuple, Generic[T]):
         return _COLOURS.get(text, "") if self.heading in ("state", "to", "now") else ""
 
 
-def moment(time: datetime | None) -> str:
-    """A time, in UTC."""
-    return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def duration(span: timedelta | None) -> str:
-    """A time span in one or two words: 0.2s, 42s, 5m 10s, 3h 5m, 2d 4h."""
-    if span is None:
-        return ""
-    seconds = span.total_seconds()
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    for name, size, part, part_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
-        if seconds >= size:
-            more = int(seconds % size // part_size)
-            return f"{int(seconds // size)}{name}" + (f" {more}{part}" if more else "")
-    return f"{int(seconds)}s"
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
 def _standing(queue: QueueStats) -> str:
-    return " ".join(word for word, so in (("paused", queue.paused), ("draining", queue.draining)) if so) or "open"
+    words = (("paused", queue.paused), ("draining", queue.draining), (_NO_WORKER, lacks_workers(queue)))
+    return " ".join(word for word, so in words if so) or "open"
+
+
+def _count(name: str) -> Callable[[QueueStats], str]:
+    """The text of a count that older servers do not have."""
+    return lambda queue: f"{queue.raw.get(name, '')}"
+
+
+def _worker(holder: Holder) -> str:
+    return holder.held.worker or "(no name)"
 
 
 JOBS: Final[Sequence[Column[Job]]] = (
@@ -102,6 +112,9 @@ QUEUES: Final[Sequence[Column[QueueStats]]] = (
     Column("complete", lambda queue: f"{queue.counts.complete}", number=True, spare=1),
     Column("failed", lambda queue: f"{queue.counts.failed}", number=True),
     Column("oldest", lambda queue: duration(queue.oldest_ready), number=True, spare=4),
+    Column("retrying", _count("retrying"), number=True),
+    Column("cancelled", _count("cancelled"), number=True, spare=5),
+    Column("idle workers", _count("workers_waiting"), number=True, spare=6),
 )
 KEYS: Final[Sequence[Column[AccessKey]]] = (
     Column("id", lambda key: key.id),
@@ -112,23 +125,36 @@ TOP: Final[Sequence[Column[QueueStats]]] = (
     Column("queue", lambda queue: queue.name, least=10, cut=True),
     Column("now", _standing, spare=2),
     Column("ready", lambda queue: f"{queue.ready}", number=True),
-    Column("delayed", lambda queue: f"{queue.delayed}", number=True, spare=7),
+    Column("delayed", lambda queue: f"{queue.delayed}", number=True, spare=8),
     Column("running", lambda queue: f"{queue.counts.inprogress}", number=True),
-    Column("failed", lambda queue: f"{queue.counts.failed}", number=True, spare=1),
+    Column("failed", lambda queue: f"{queue.counts.failed}", number=True, spare=3),
     Column("oldest", lambda queue: duration(queue.oldest_ready), number=True),
-    Column("added/min", lambda queue: f"{queue.last_minute.added}", number=True),
+    Column("added/min", lambda queue: f"{queue.last_minute.added}", number=True, spare=1),
     Column("done/min", lambda queue: f"{queue.last_minute.complete}", number=True),
-    Column("failed/min", lambda queue: f"{queue.last_minute.failed}", number=True, spare=6),
-    Column("wait p50", lambda queue: duration(queue.wait.p50), number=True, spare=4),
-    Column("wait p99", lambda queue: duration(queue.wait.p99), number=True, spare=8),
-    Column("run p50", lambda queue: duration(queue.run.p50), number=True, spare=5),
-    Column("run p99", lambda queue: duration(queue.run.p99), number=True, spare=9),
+    Column("failed/min", lambda queue: f"{queue.last_minute.failed}", number=True, spare=7),
+    Column("wait p50", lambda queue: duration(queue.wait.p50), number=True, spare=5),
+    Column("wait p99", lambda queue: duration(queue.wait.p99), number=True, spare=9),
+    Column("run p50", lambda queue: duration(queue.run.p50), number=True, spare=6),
+    Column("run p99", lambda queue: duration(queue.run.p99), number=True, spare=10),
+    # Last, so that the fields before them keep their places for programs.
+    Column("retrying", _count("retrying"), number=True, shown_after="failed"),
+    Column("idle", _count("workers_waiting"), number=True, spare=4, shown_after="running"),
 )
 WORKERS: Final[Sequence[Column[Holder]]] = (
-    Column("worker", lambda holder: holder.held.worker or "(no name)", least=12, cut=True),
+    Column("worker", _worker, least=12, cut=True),
     Column("queue", lambda holder: holder.queue, least=8, cut=True),
     Column("jobs", lambda holder: f"{holder.held.jobs}", number=True),
     Column("silent since", lambda holder: moment(holder.held.last_updated)),
+)
+#: Of claims that wait for jobs.
+WAITING: Final[Sequence[Column[Holder]]] = (
+    Column("idle worker", _worker, least=12, cut=True),
+    Column("queues", lambda holder: ",".join(holder.queues), least=8, cut=True),
+    Column("host", lambda holder: holder.text("host"), least=8, cut=True, spare=2),
+    Column("pid", lambda holder: holder.text("pid"), spare=3),
+    Column("client", lambda holder: holder.text("client"), least=8, cut=True, spare=4),
+    Column("last claim", lambda holder: moment(holder.time("last_claim")), spare=1),
+    Column("idle since", lambda holder: moment(holder.time("since"))),
 )
 EVENTS: Final[Sequence[Column[JobEvent]]] = (
     Column("at", lambda event: moment(event.at), least=20),

@@ -11,6 +11,7 @@ from jobengine.client import JobEngineError
 
 from .failures import Exit, Failed, exit_of
 from .session import Session
+from .suggestions import complete_profiles
 
 __all__ = ["Command", "Group", "command", "common_options", "group", "json_option"]
 
@@ -36,6 +37,7 @@ def common_options() -> list[click.Parameter]:
             metavar="NAME",
             expose_value=False,
             callback=_keep,
+            shell_complete=complete_profiles,
             help="A profile in config.toml with address and keys.  [JOBENGINE_PROFILE]",
         ),
         json_option(),

@@ -22,6 +22,7 @@ _GAP: Final = 2
 
 def table_of(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> Table:
     """A table with a row for each item. Optional columns are left out before any number is cut."""
+    columns = _in_order(columns)
     texts = {column: [plain(column.of(item))[:_SHOWN] for item in items] for column in columns}
     widths = _widths({column: texts[column] for column in columns if any(texts[column])}, width)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
@@ -30,6 +31,16 @@ def table_of(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> Ta
     for number in range(len(items)):
         table.add_row(*[_cell(column, texts[column][number]) for column in widths])
     return table
+
+
+def _in_order(columns: Sequence[Column[T]]) -> list[Column[T]]:
+    """The columns with each in its place at a terminal."""
+    ordered = [column for column in columns if not column.shown_after]
+    for column in columns:
+        if column.shown_after:
+            headings = [one.heading for one in ordered]
+            ordered.insert(headings.index(column.shown_after) + 1, column)
+    return ordered
 
 
 def _cell(column: Column[Any], text: str) -> Text:

@@ -8,13 +8,14 @@ import click
 
 from jobengine.client import Explanation, Job, JobOrder, Queue
 
-from .columns import ERRORS, JOBS, duration, moment
+from .columns import ERRORS, JOBS
 from .command import command
 from .error_groups import grouped
 from .failures import Exit, Failed
 from .parameters import QUEUE, UID, Seconds, all_filters
 from .selection import chosen
 from .session import current
+from .spans import duration, moment
 
 __all__ = ["errors", "explain", "jobs", "next_job", "show"]
 

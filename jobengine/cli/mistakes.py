@@ -42,7 +42,6 @@ _SAME: Final = {
     "purge": "delete",
     "edit": "update",
     "set": "update",
-    "workers": "top",
     "monitor": "top",
     "queues": "queue list",
     "keys": "key list",

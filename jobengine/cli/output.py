@@ -70,12 +70,17 @@ class Output:
         """Print an object from the server."""
         if self.as_json:
             self.json(raw)
-        elif self.at_terminal:
+        else:
+            self.rows(list(rows_of(raw, plain_lines if self.at_terminal else plain)))
+
+    def rows(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Print names and values, in which nothing controls the terminal."""
+        if self.at_terminal:
             from .layout import grid_of  # only for a terminal
 
-            _console().print(grid_of(list(rows_of(raw, plain_lines))))
+            _console().print(grid_of(rows))
         else:
-            for name, value in rows_of(raw):
+            for name, value in rows:
                 click.echo(f"{name}\t{value}")
 
 

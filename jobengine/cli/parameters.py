@@ -13,6 +13,8 @@ import click
 
 from jobengine.client.encoding import encode_text
 
+from .suggestions import complete_queues
+
 __all__ = [
     "CONDITIONS",
     "QUEUE",
@@ -35,7 +37,7 @@ _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _ESCAPE: Final = "\\u"
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
-QUEUE: Final = click.argument("queue_name", metavar="QUEUE")
+QUEUE: Final = click.argument("queue_name", metavar="QUEUE", shell_complete=complete_queues)
 UID: Final = click.argument("uid")
 
 

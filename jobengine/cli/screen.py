@@ -7,37 +7,40 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from .columns import TOP, WORKERS, Column, duration
+from .columns import TOP, WAITING, WORKERS, Column
 from .layout import table_of
 from .snapshot import Holder, Snapshot
+from .spans import duration
 from .terminal_text import plain
 
 __all__ = ["screen"]
 
 
-def screen(seen: Snapshot, trouble: str, url: str, now: float, width: int) -> Any:
+def screen(seen: Snapshot, trouble: str, url: str, now: float, width: int, sort: str = "unfinished") -> Any:
     """The whole screen."""
     time = datetime.fromtimestamp(now, UTC).astimezone()
     total = sum(queue.counts.queued for queue in seen.queues)
     running = sum(queue.counts.inprogress for queue in seen.queues)
     title = f"JobEngine at {url}  {time:%H:%M:%S}  queues {len(seen.queues)}  queued {total:,}  in progress {running:,}"
     parts: list[Any] = [Text(title, style="bold")]
-    parts.append(Text(plain(trouble), style="red"))
+    parts.append(Text(plain(trouble), style="red") if trouble else Text(f"q quit  s sort: {sort}", style="dim"))
     parts.append(
         table_of(TOP, seen.queues, width)
         if seen.queues
         else Text("No queue has been read yet." if trouble else "No queues.")
     )
-    if seen.workers:
-        parts += [Text(""), table_of(_workers_at(time), seen.workers, width)]
+    for columns, heading, holders in ((WORKERS, "silent", seen.workers), (WAITING, "idle", seen.waiting)):
+        if holders:
+            parts += [Text(""), table_of(_spans_at(time, columns, heading), holders, width)]
     return Group(*parts)
 
 
-def _workers_at(time: datetime) -> Sequence[Column[Holder]]:
-    """The columns of workers, with times relative to `time`."""
+def _spans_at(time: datetime, columns: Sequence[Column[Holder]], heading: str) -> Sequence[Column[Holder]]:
+    """The columns of workers, with the last one, a time, as how long ago that was."""
 
-    def silence(holder: Holder) -> str:
-        """How long a worker has been silent."""
-        return duration(max(time - holder.held.last_updated, timedelta()))
+    def span(holder: Holder) -> str:
+        """How long a worker has been silent or idle."""
+        since = holder.time("since" if holder.waits else "last_updated")
+        return "" if since is None else duration(max(time - since, timedelta()))
 
-    return (*WORKERS[:-1], Column("silent", silence, number=True))
+    return (*columns[:-1], Column(heading, span, number=True))

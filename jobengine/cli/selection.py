@@ -10,7 +10,7 @@ from jobengine.client import Job, JobEngineError, JobFilter, Queue
 
 from .asking import ask
 from .failures import Exit, exit_of, what_is_wrong
-from .parameters import CONDITIONS, all_filters, filters, with_options
+from .parameters import CONDITIONS, QUEUE, all_filters, filters, with_options
 from .session import Session
 
 __all__ = ["Said", "Selection", "Words", "act", "chosen", "selection"]
@@ -31,7 +31,7 @@ def selection(every: str = "All jobs of the queue.", *, all_conditions: bool = T
     `every` is the help text of --all; without `all_conditions`, --error and --worker are left to the command.
     """
     options = (
-        click.argument("queue_name", metavar="QUEUE"),
+        QUEUE,
         click.argument("uids", metavar="[UID]...", nargs=-1),
         all_filters if all_conditions else filters,
         click.option("--all", "every", is_flag=True, help=every),

@@ -15,6 +15,8 @@ __all__ = ["Session", "current"]
 
 #: Seconds for which a call is retried if the server can't be reached.
 _RETRY_FOR = 5.0
+#: Seconds for an answer while a command line is completed.
+_QUICK = 1.0
 
 
 class Session:
@@ -40,6 +42,11 @@ class Session:
         """The client, made when it is first used. Raises BadSettings."""
         if self._engine is None:
             self._engine = self._make_engine(self.url, profile=self.profile, retry_for=self.retry_for)
+        return self._engine
+
+    def quick_engine(self) -> JobEngine:
+        """A client that gives up soon, for the completion of a command line. Raises BadSettings."""
+        self._engine = self._make_engine(self.url, profile=self.profile, retry_for=0, timeout=_QUICK)
         return self._engine
 
     def queue(self, name: str) -> Queue:

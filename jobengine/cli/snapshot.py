@@ -1,15 +1,16 @@
 """What `jobengine top` shows: queues and workers."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
-from jobengine.client import QueueStats, WorkerJobs
+from jobengine.client import JobEngine, QueueStats, WorkerJobs
 
-__all__ = ["Holder", "Snapshot"]
+__all__ = ["SORTS", "Holder", "Snapshot", "holders", "snapshot"]
 
 
 class Holder(NamedTuple):
-    """A worker that holds jobs of a queue."""
+    """A worker that holds jobs of a queue, or a claim that waits for jobs of one or more queues."""
 
     queue: str
     held: WorkerJobs
@@ -19,9 +20,62 @@ class Holder(NamedTuple):
         """As JSON."""
         return self.held.raw
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for jobs."""
+        return bool(self.raw.get("waiting"))
+
+    @property
+    def queues(self) -> Sequence[str]:
+        """The queues from which it claims."""
+        return self.raw.get("queues") or (self.queue,)
+
+    def text(self, name: str) -> str:
+        """A field that says who the worker is; empty if it did not say so."""
+        return str(self.raw.get(name) or "")
+
+    def time(self, name: str) -> datetime | None:
+        """A field that is a time, or None."""
+        seconds = self.raw.get(name)
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
 
 class Snapshot(NamedTuple):
     """The queues and workers at one time."""
 
     queues: Sequence[QueueStats]
+    #: Workers that hold jobs and, below, claims that wait for jobs.
     workers: Sequence[Holder]
+    waiting: Sequence[Holder] = ()
+
+
+def _unfinished(queue: QueueStats) -> int:
+    return queue.counts.queued + queue.counts.inprogress
+
+
+#: By what queues can be sorted: the largest first.
+SORTS: Final[dict[str, Callable[[QueueStats], float]]] = {
+    "unfinished": _unfinished,
+    "ready": lambda queue: queue.ready,
+    "retrying": lambda queue: queue.raw.get("retrying", 0),
+    "failed": lambda queue: queue.counts.failed,
+    "oldest": lambda queue: queue.oldest_ready.total_seconds() if queue.oldest_ready else 0,
+    "added": lambda queue: queue.last_minute.added,
+    "name": lambda queue: 0,
+}
+
+
+def snapshot(engine: JobEngine, names: Sequence[str], sort: str) -> Snapshot:
+    """Read the queues of these names, or all queues, and the workers of those that have any."""
+    queues = [engine.queue(name).stats() for name in names] if names else engine.queues()
+    queues.sort(key=lambda queue: (-SORTS[sort](queue), queue.name))
+    manned = [queue.name for queue in queues if queue.counts.inprogress or queue.raw.get("workers_waiting")]
+    found = [one for name in manned for one in holders(engine, name)]
+    # A claim of several queues is listed by each of them.
+    waiting = {repr(one.raw): one for one in found if one.waits}
+    return Snapshot(queues, [one for one in found if not one.waits], list(waiting.values()))
+
+
+def holders(engine: JobEngine, queue: str) -> list[Holder]:
+    """The workers of a queue."""
+    return [Holder(queue, held) for held in engine.queue(queue).workers()]

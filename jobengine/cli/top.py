@@ -3,32 +3,37 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from jobengine.client import Unavailable
 
-from .columns import TOP, WORKERS
+from .columns import TOP, WAITING, WORKERS
 from .command import command
 from .failures import Exit, Failed
 from .parameters import Seconds
 from .session import Session, current
-from .snapshot import Holder, Snapshot
+from .snapshot import SORTS, Snapshot, snapshot
+from .suggestions import complete_queues
 
 __all__ = ["top"]
 
 #: Seconds for which a call is retried: next to none, because the next refresh is soon.
 _RETRY_FOR: Final = 0.001
+_ORDERS: Final = tuple(SORTS)
 
 
 @command("top", "jobengine top mail --once\njobengine top mail thumbnails --interval 5s\njobengine top --once --json")
-@click.argument("queue_names", metavar="[QUEUE]...", nargs=-1)
+@click.argument("queue_names", metavar="[QUEUE]...", nargs=-1, shell_complete=complete_queues)
 @click.option("--interval", type=Seconds(), default=2.0, help="The time between refreshes; default 2 seconds.")
+@click.option("--sort", type=click.Choice(_ORDERS), default=_ORDERS[0], show_default=True, help="What comes first.")
 @click.option("--once", is_flag=True, help="Print once and stop, which is the default without a terminal.")
-def top(queue_names: tuple[str, ...], interval: float, once: bool) -> None:
+def top(queue_names: tuple[str, ...], interval: float, sort: str, once: bool) -> None:
     """
-    Show the length of queues, how fast jobs come and go, how long they wait, and the workers. Ctrl-C stops it.
+    Show the length of queues, how fast jobs come and go, how long they wait, and the workers.
+
+    Keys: q ends it, s sorts by the next of the orders of --sort, the space bar refreshes.
 
     Without QUEUE it shows all queues: this needs the server's admin key, or a profile with a key for each queue.
     """
@@ -37,54 +42,74 @@ def top(queue_names: tuple[str, ...], interval: float, once: bool) -> None:
     names = queue_names or tuple(session.engine.settings.keys)
     if not names and session.engine.settings.admin_key is None:
         raise Failed("Name the queues, or set JOBENGINE_ADMIN_KEY to see all of them.", Exit.USAGE)
+    for name in names:
+        session.queue(name)  # raises an error with advice if there is no key
     if once or session.json or not sys.stdout.isatty():
-        _print(session, _look(session, names))
+        _print(session, snapshot(session.engine, names, sort))
     else:
-        _live(_looks(session, names), interval, session.engine.settings.address.url)
-
-
-def _look(session: Session, names: Sequence[str]) -> Snapshot:
-    """Read the queues of these names, or all queues; those with the most unfinished jobs first."""
-    engine = session.engine
-    queues = [session.queue(name).stats() for name in names] if names else engine.queues()
-    queues.sort(key=lambda queue: (-queue.counts.queued - queue.counts.inprogress, queue.name))
-    busy = [queue.name for queue in queues if queue.counts.inprogress]
-    return Snapshot(queues, [Holder(name, held) for name in busy for held in session.queue(name).workers()])
+        _live(_Screen(session, names, sort), interval)
 
 
 def _print(session: Session, seen: Snapshot) -> None:
     output = session.output
     if session.json:
+        workers = (*seen.workers, *seen.waiting)
         for queue in seen.queues:
-            output.json({**queue.raw, "workers": [worker.raw for worker in seen.workers if worker.queue == queue.name]})
+            output.json(
+                {**queue.raw, "workers": [one.raw for one in workers if queue.name in (one.queue, *one.queues)]}
+            )
         return
     output.list(TOP, seen.queues)
-    if seen.workers:
-        click.echo()
-        output.list(WORKERS, seen.workers)
+    for columns, holders in ((WORKERS, seen.workers), (WAITING, seen.waiting)):
+        if holders:
+            click.echo()
+            output.list(columns, holders)
 
 
-def _looks(session: Session, names: Sequence[str]) -> Iterator[tuple[Snapshot, str]]:
-    """Yield a snapshot at each refresh, with an error text if the server did not answer."""
-    seen = Snapshot((), ())
-    while True:
+class _Screen:
+    """What is on the screen, and what keys have changed."""
+
+    def __init__(self, session: Session, names: Sequence[str], sort: str) -> None:
+        self._session = session
+        self._names = names
+        self._seen = Snapshot((), ())
+        self._trouble = ""
+        #: By what queues are sorted.
+        self.sort = sort
+
+    def drawn(self, width: int) -> Any:
+        """The whole screen, read anew."""
+        from .screen import screen  # only for a terminal
+
+        engine = self._session.engine
         try:
-            seen, trouble = _look(session, names), ""
+            self._seen, self._trouble = snapshot(engine, self._names, self.sort), ""
         except Unavailable as error:
-            trouble = error.detail
-        yield seen, trouble
+            self._trouble = error.detail
+        return screen(self._seen, self._trouble, engine.settings.address.url, time.time(), width, sort=self.sort)
+
+    def take(self, key: str) -> bool:
+        """React to a key; returns whether to go on."""
+        if key in ("s", "S"):
+            self.sort = _ORDERS[(_ORDERS.index(self.sort) + 1) % len(_ORDERS)]
+        return key not in ("q", "Q")
 
 
-def _live(
-    looks: Iterator[tuple[Snapshot, str]], interval: float, url: str, sleep: Callable[[float], None] = time.sleep
-) -> None:
+def _live(screen: _Screen, interval: float) -> None:
     from rich.console import Console  # only for a terminal
     from rich.live import Live
 
-    from .screen import screen
+    from .keyboard import keyboard
 
     console = Console(highlight=False)
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        for seen, trouble in looks:
-            live.update(screen(seen, trouble, url, time.time(), console.width), refresh=True)
-            sleep(interval)
+    with keyboard() as next_key, Live(console=console, screen=True, auto_refresh=False) as live:
+        for _ in _turns(screen, interval, next_key):
+            live.update(screen.drawn(console.width), refresh=True)
+
+
+def _turns(screen: _Screen, interval: float, next_key: Callable[[float], str]) -> Iterator[None]:
+    """Yield before each refresh: after the interval, or after a key; stop at the key q."""
+    while True:
+        yield
+        if not screen.take(next_key(interval)):
+            return

@@ -17,6 +17,7 @@ from .command import Command
 from .failures import Exit, Failed
 from .parameters import Seconds
 from .session import Session, current
+from .suggestions import complete_queues
 from .terminal_text import plain
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class _WithCommand(Command):
         jobengine work mail --app tasks:worker --log-format json --until-empty
     """,
 )
-@click.argument("queues", metavar="-- COMMAND [ARG]...", nargs=-1)
+@click.argument("queues", metavar="-- COMMAND [ARG]...", nargs=-1, shell_complete=complete_queues)
 @click.option("-j", "--jobs", type=click.IntRange(1), help="The most jobs at a time; default 1.")
 @click.option("--tag", multiple=True, metavar="TAG", help="Only jobs with this tag; if repeated, with all of the tags.")
 @click.option("--name", help="The worker's name; default HOST-PROCESS.")

@@ -10,7 +10,7 @@ from .errors import BadSettings
 from .http import Address
 from .secret import Secret, as_secret, secret
 
-__all__ = ["Settings", "load", "profile_path", "read_key_file"]
+__all__ = ["Settings", "load", "profile_names", "profile_path", "read_key_file"]
 
 _URL: Final = "http://127.0.0.1:6006"
 _URL_VARIABLE: Final = "JOBENGINE_URL"
@@ -89,6 +89,12 @@ def profile_path() -> Path:
     from platformdirs import user_config_path  # only needed for a profile
 
     return user_config_path("jobengine", appauthor=False) / "config.toml"
+
+
+def profile_names(path: Path | None = None) -> list[str]:
+    """The names of the profiles; none if there is no file. Raises BadSettings if the file can't be used."""
+    path = path or profile_path()
+    return [name for name, table in _read(path).items() if isinstance(table, dict)] if path.exists() else []
 
 
 def _environment(given: Mapping[str, str]) -> _Layer:

@@ -17,6 +17,7 @@ from jobengine.client import (
     NewJob,
     QueueSetup,
     QueueStats,
+    Readiness,
     Secret,
 )
 from jobengine.client.settings import load
@@ -45,6 +46,7 @@ def stats_of(name: str = "mail", **more: Any) -> QueueStats:
     counts = {"queued": 2, "inprogress": 1, "complete": 0, "failed": 3}
     lately = {"added": 5, "claimed": 4, "complete": 3, "failed": 1}
     raw = {"name": name, "size": 6, "counts": counts, "ready": 2, "oldest_ready_seconds": 75.0, "last_minute": lately}
+    raw["last_hour"] = {**lately, "failed": 0}
     return QueueStats({**raw, "wait_seconds": {"p50": None}, "run_seconds": {"p50": None}, **more})
 
 
@@ -156,6 +158,7 @@ class FakeEngine:
         self.caller = SimpleNamespace(tell=None)
         self.listed: list[QueueStats] = [stats_of("mail"), stats_of("thumbnails", paused=True)]
         self.with_options: tuple[Any, ...] = ()
+        self.readiness: Readiness | JobEngineError = Readiness({"status": "ready", "durability": "commit"})
 
     def queue(self, name: str) -> FakeQueue:
         for queue in self.made:
@@ -166,6 +169,14 @@ class FakeEngine:
 
     def queues(self) -> list[QueueStats]:
         return list(self.listed)
+
+    def readyz(self) -> Readiness:
+        if isinstance(self.readiness, JobEngineError):
+            raise self.readiness
+        return self.readiness
+
+    def openapi(self) -> Any:
+        return {"info": {"version": "9.9.9"}}
 
     def close(self) -> None:
         self.closed = True

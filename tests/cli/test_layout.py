@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
-from jobengine.cli.columns import JOBS, QUEUES, TOP, duration
+from jobengine.cli.columns import JOBS, QUEUES, TOP
 from jobengine.cli.layout import table_of
 from jobengine.cli.screen import screen
 from jobengine.cli.snapshot import Holder, Snapshot
+from jobengine.cli.spans import duration
 from jobengine.client import WorkerJobs
 
 from .fakes import UID, job_of, stats_of
@@ -29,6 +30,8 @@ BUSY = stats_of(
     last_minute={"added": 999999, "complete": 888888, "failed": 111111},
     wait_seconds={"p50": 0.2, "p99": 3.25},
     run_seconds={"p50": 12.0, "p99": 4000.0},
+    retrying=6666666,
+    workers_waiting=5555555,
 )
 
 
@@ -36,13 +39,16 @@ BUSY = stats_of(
 def test_numbers_are_never_cut_however_narrow_the_terminal_is(width: int) -> None:
     drawn = _drawn(table_of(TOP, [BUSY], width), width)
     assert all(len(line) <= width for line in drawn.splitlines())
-    assert {"123456789", "1234567", "999999", "888888"} <= set(drawn.split())
+    assert {"123456789", "1234567", "6666666", "888888"} <= set(drawn.split())
     assert drawn.count("…") <= 1  # the name
 
 
 def test_a_wide_terminal_shows_all() -> None:
     drawn = _drawn(table_of(TOP, [BUSY], 250), 250)
-    assert all(column.heading in drawn for column in TOP if column.heading != "delayed")
+    headings = drawn.splitlines()[0]
+    places = [headings.index(heading) for heading in ("running", "idle", "failed", "retrying", "oldest")]
+    assert places == sorted(places)
+    assert all(column.heading in headings for column in TOP)
     assert "1h 6m" in drawn
     assert "…" not in drawn
 
@@ -60,6 +66,22 @@ def test_workers_are_shown_with_how_long_they_have_been_silent() -> None:
     drawn = _drawn(screen(Snapshot([BUSY], workers), "", "http://x", 100, 80), 80)
     ada, bob = drawn.splitlines()[-2:]
     assert (ada.split(), bob.split()) == (["ada", "mail", "1", "42s"], ["bob", "mail", "1", "0.0s"])
+
+
+def test_idle_workers_are_shown_with_their_queues_and_how_long_they_have_been_idle() -> None:
+    claim = {"worker": "ada", "waiting": True, "since": 58, "queues": ["mail", "news"], "host": "h1", "pid": "7"}
+    drawn = _drawn(screen(Snapshot([BUSY], (), [Holder("mail", WorkerJobs(claim))]), "", "http://x", 100, 100), 100)
+    headings, ada = drawn.splitlines()[-2:]
+    assert headings.split() == ["idle", "worker", "queues", "host", "pid", "idle"]
+    assert ada.split() == ["ada", "mail,news", "h1", "7", "42s"]
+
+
+def test_a_queue_with_jobs_and_no_worker_says_so_in_red() -> None:
+    lonely = stats_of(ready=292, oldest_ready_seconds=780.0, workers_waiting=0, counts={"queued": 292})
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
+    console.print(table_of(TOP, [lonely], 80))
+    assert isinstance(console.file, io.StringIO)
+    assert "\x1b[31mno worker" in console.file.getvalue()
 
 
 def test_a_job_has_its_whole_uid_and_columns_with_nothing_in_them_are_left_out() -> None:

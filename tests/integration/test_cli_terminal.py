@@ -78,8 +78,20 @@ def test_top_shows_queues_and_workers_live_and_ends_with_ctrl_c(shell: Shell, te
     shell("queue", "pause", "thumbnails")
     shell.add([{}], "thumbnails")
     terminal.wait_for(r"^thumbnails +paused +1 ")
+    assert re.search(r"^mail .*\n(.*\n)*thumbnails ", terminal.seen(), re.MULTILINE)
+    terminal.press("s")
+    terminal.wait_for("s sort: ready")
     terminal.press("C-c")
     assert "Traceback" not in terminal.wait_for("^ended with 130$")
+
+
+def test_the_key_q_ends_top_at_once_and_leaves_the_terminal_as_it_was(shell: Shell, terminal: Terminal) -> None:
+    terminal.type("jobengine top --interval 1h; echo ended with $?")
+    terminal.wait_for("q quit")
+    terminal.press("q")
+    terminal.wait_for("^ended with 0$")
+    terminal.type("stty -a | grep -o ' icanon' | tr -d ' '")
+    terminal.wait_for("^icanon$")
 
 
 def test_top_goes_on_when_the_server_does_not_answer(terminal: Terminal) -> None:

@@ -1,0 +1,46 @@
+"""Reads single keys from a terminal, without waiting for the end of a line."""
+
+import os
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["keyboard"]
+
+
+@contextmanager
+def keyboard() -> Iterator[Callable[[float], str]]:
+    """
+    A function that waits up to so many seconds for a key, and returns it; without a key the text is empty.
+
+    Ctrl-C still interrupts. If standard input is no terminal, the function only waits.
+    """
+    if not sys.stdin.isatty():
+        yield _no_key
+        return
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    tty.setcbreak(descriptor)
+    try:
+        yield lambda seconds: _key(descriptor, seconds)
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _no_key(seconds: float) -> str:
+    time.sleep(seconds)
+    return ""
+
+
+def _key(descriptor: int, seconds: float) -> str:
+    """The key; one that sends several bytes, such as an arrow, counts as one without a meaning."""
+    if not select.select([descriptor], [], [], seconds)[0]:
+        return ""
+    pressed = os.read(descriptor, 32).decode(errors="replace")
+    if not pressed:  # the terminal is gone
+        return "q"
+    return pressed if len(pressed) == 1 else " "

@@ -1,0 +1,24 @@
+"""Times and time spans for people."""
+
+from datetime import UTC, datetime, timedelta
+
+__all__ = ["duration", "moment"]
+
+
+def moment(time: datetime | None) -> str:
+    """A time, in UTC."""
+    return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(span: timedelta | None) -> str:
+    """A time span in one or two words: 0.2s, 42s, 5m 10s, 3h 5m, 2d 4h."""
+    if span is None:
+        return ""
+    seconds = span.total_seconds()
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    for name, size, part, part_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if seconds >= size:
+            more = int(seconds % size // part_size)
+            return f"{int(seconds // size)}{name}" + (f" {more}{part}" if more else "")
+    return f"{int(seconds)}s"

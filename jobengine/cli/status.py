@@ -1,0 +1,82 @@
+"""`jobengine status`: one look at the server and its queues."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from jobengine.client import QueueStats, Unavailable
+
+from .command import command
+from .failures import Exit, what_is_wrong
+from .session import Session, current
+from .suggestions import complete_queues
+from .terminal_text import plain
+from .troubles import troubles
+
+__all__ = ["status"]
+
+#: Seconds for which a call is retried: next to none, because the answer is about now.
+_RETRY_FOR: Final = 0.001
+#: The status of a server that is there and not ready.
+_NOT_READY: Final = 503
+
+
+@command("status", "jobengine status\njobengine status mail thumbnails\njobengine status --json")
+@click.argument("queue_names", metavar="[QUEUE]...", nargs=-1, shell_complete=complete_queues)
+def status(queue_names: tuple[str, ...]) -> None:
+    """
+    Show whether the server is up and ready, its version, and the queues that have trouble.
+
+    Trouble is: paused, jobs that wait without a worker, jobs that are retried after a failure, jobs that failed in the
+    last hour, and a full queue. Without QUEUE it looks at all queues, which needs the server's admin key, or a profile
+    with a key for each queue. The exit code is 0 if the server is ready, 1 if it is not, as while it recovers, and 5 if
+    it does not answer.
+    """
+    session = current()
+    session.retry_for = _RETRY_FOR
+    server = _server(session)
+    queues = _queues(session, queue_names) if server["status"] == "ready" else None
+    _print(session, server, queues)
+    if server["status"] != "ready":
+        raise click.exceptions.Exit(Exit.REFUSED)
+
+
+def _server(session: Session) -> dict[str, Any]:
+    """The state of the server. Raises JobEngineError if it does not answer."""
+    engine = session.engine
+    server: dict[str, Any] = {"server": engine.settings.address.url}
+    try:
+        readiness = engine.readyz()
+    except Unavailable as error:
+        if error.status != _NOT_READY:
+            raise
+        return {**server, "status": f"not ready: {what_is_wrong(error)}"}
+    version = engine.openapi().get("info", {}).get("version")
+    return {**server, "version": version, "status": readiness.status, "durability": readiness.durability}
+
+
+def _queues(session: Session, queue_names: Sequence[str]) -> list[QueueStats] | None:
+    """The queues of these names, or all; None if no key opens all of them."""
+    settings = session.engine.settings
+    if names := queue_names or tuple(settings.keys):
+        return [session.queue(name).stats() for name in names]
+    return session.engine.queues() if settings.admin_key is not None else None
+
+
+def _print(session: Session, server: dict[str, Any], queues: list[QueueStats] | None) -> None:
+    output = session.output
+    found = [(queue.name, troubles(queue)) for queue in queues or ()]
+    if session.json:
+        known = queues is not None
+        output.json({**server, "queues": [{"name": name, "troubles": what} for name, what in found] if known else None})
+        return
+    rows = [(name, plain(str(value))) for name, value in server.items() if value is not None]
+    if queues is not None:
+        queued, running = (sum(getattr(queue.counts, state) for queue in queues) for state in ("queued", "inprogress"))
+        bad = sum(bool(what) for _, what in found)
+        rows.append(("queues", f"{len(queues):,}, with {queued:,} jobs queued and {running:,} in progress"))
+        rows.append(("in trouble", f"{bad:,}" if bad else "none"))
+    output.rows(rows + [(plain(name), "; ".join(what)) for name, what in found if what])
+    if queues is None and server["status"] == "ready":
+        output.note("Name queues, or set JOBENGINE_ADMIN_KEY, to see which have trouble.")

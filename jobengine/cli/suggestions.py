@@ -1,0 +1,33 @@
+"""The names that a shell completes: of queues and of profiles."""
+
+import click
+
+from jobengine.client import BadSettings, JobEngineError
+
+from .session import Session
+
+__all__ = ["complete_profiles", "complete_queues"]
+
+
+def complete_queues(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The queues that a profile has keys for and, with the admin key, all queues of a server that answers at once."""
+    names: set[str] = set()
+    session = context.ensure_object(Session)
+    try:
+        engine = session.quick_engine()
+        names.update(engine.settings.keys)
+        if engine.settings.admin_key is not None:
+            names.update(queue.name for queue in engine.queues())
+    except JobEngineError:  # nothing can be printed while a line is edited
+        pass
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def complete_profiles(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The profiles in config.toml."""
+    from jobengine.client.settings import profile_names
+
+    try:
+        return sorted(name for name in profile_names() if name.startswith(incomplete))
+    except BadSettings:  # as above
+        return []

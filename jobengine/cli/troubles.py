@@ -1,0 +1,35 @@
+"""What is wrong with a queue, from its statistics."""
+
+from typing import Final
+
+from jobengine.client import QueueStats
+
+from .spans import duration
+
+__all__ = ["lacks_workers", "troubles"]
+
+#: Seconds that a job must have waited before a lack of workers is worth a word: one may be restarting.
+_PATIENCE: Final = 60
+
+
+def lacks_workers(queue: QueueStats) -> bool:
+    """Whether jobs have waited for a minute, and no worker holds a job of the queue or waits; false if unknown."""
+    waited = queue.oldest_ready
+    idle = queue.raw.get("workers_waiting") == 0 and not queue.counts.inprogress and not queue.paused
+    return idle and waited is not None and waited.total_seconds() >= _PATIENCE
+
+
+def troubles(queue: QueueStats) -> list[str]:
+    """What is wrong with the queue, the worst first; empty if nothing is."""
+    found = []
+    if queue.paused:
+        found.append(f"paused, {queue.ready:,} ready" if queue.ready else "paused")
+    elif lacks_workers(queue):
+        found.append(f"{queue.ready:,} ready for {duration(queue.oldest_ready)}, no worker")
+    if retrying := queue.raw.get("retrying"):
+        found.append(f"{retrying:,} retrying after a failure")
+    if failed := queue.last_hour.failed:
+        found.append(f"{failed:,} failed in the last hour")
+    if queue.max_jobs and queue.size >= queue.max_jobs:
+        found.append(f"full, with {queue.size:,} jobs")
+    return found

@@ -1,0 +1,217 @@
+"""Commands that show whole queues and the server: `status`, `workers` and `top`, and the completion of names."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.shell_completion import ShellComplete
+
+from jobengine.cli import top
+from jobengine.cli.app import app
+from jobengine.cli.session import Session
+from jobengine.cli.snapshot import snapshot
+from jobengine.cli.troubles import troubles
+from jobengine.client import Forbidden, JobEngineError, Unavailable, WorkerJobs
+
+from .fakes import FakeEngine, Shell, stats_of
+
+# Trouble
+
+_FINE: dict[str, Any] = {
+    "counts": {"queued": 2, "inprogress": 0},
+    "oldest_ready_seconds": 780.0,
+    "workers_waiting": 1,
+    "retrying": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, []),
+        ({"workers_waiting": 0}, ["2 ready for 13m, no worker"]),
+        ({"workers_waiting": 0, "oldest_ready_seconds": 59.0}, []),
+        ({"workers_waiting": 0, "counts": {"queued": 2, "inprogress": 1}}, []),
+        ({"workers_waiting": None}, []),  # an older server
+        ({"workers_waiting": 0, "paused": True}, ["paused, 2 ready"]),
+        ({"paused": True, "ready": 0}, ["paused"]),
+        ({"retrying": 1200}, ["1,200 retrying after a failure"]),
+        ({"last_hour": {"failed": 5}}, ["5 failed in the last hour"]),
+        ({"max_jobs": 6}, ["full, with 6 jobs"]),
+    ],
+)
+def test_what_is_wrong_with_a_queue(fields: dict[str, Any], expected: list[str]) -> None:
+    assert troubles(stats_of(**{**_FINE, **fields})) == expected
+
+
+# status
+
+
+def test_status_shows_the_server_and_the_queues_in_trouble() -> None:
+    shell = Shell(FakeEngine(admin_key="admin"))
+    shell.engine.listed = [stats_of("mail", **_FINE), stats_of("news", **{**_FINE, "retrying": 3, "paused": True})]
+    done = shell("status")
+    assert done.exit_code == 0
+    assert [line.split("\t") for line in done.stdout.splitlines()] == [
+        ["server", "http://127.0.0.1:6006"],
+        ["version", "9.9.9"],
+        ["status", "ready"],
+        ["durability", "commit"],
+        ["queues", "2, with 4 jobs queued and 0 in progress"],
+        ["in trouble", "1"],
+        ["news", "paused, 2 ready; 3 retrying after a failure"],
+    ]
+    found = json.loads(shell("status", "--json").stdout)
+    assert found["queues"][0] == {"name": "mail", "troubles": []}
+    assert found["version"] == "9.9.9"
+
+
+def test_status_of_named_queues_needs_no_admin_key(shell: Shell) -> None:
+    shell.mail.answers["stats"] = stats_of(**_FINE)
+    assert "in trouble\tnone\n" in shell("status", "mail").stdout
+
+
+def test_status_without_a_key_for_queues_shows_the_server() -> None:
+    shell = Shell(FakeEngine(access_key=None))
+    done = shell("status")
+    assert (done.exit_code, "status\tready\n" in done.stdout) == (0, True)
+    assert done.stderr == "Name queues, or set JOBENGINE_ADMIN_KEY, to see which have trouble.\n"
+    assert json.loads(shell("status", "--json").stdout)["queues"] is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "output"),
+    [
+        (Unavailable("recovering, 40 %", status=503), 1, "status\tnot ready: recovering, 40 %\n"),
+        (Unavailable("No answer from http://x: refused."), 5, "Is the server running?"),
+        (JobEngineError("It is none.", status=500), 1, "jobengine: It is none.\n"),
+    ],
+)
+def test_the_exit_code_of_status_says_whether_the_server_is_ready(
+    shell: Shell, error: JobEngineError, code: int, output: str
+) -> None:
+    shell.engine.readiness = error
+    done = shell("status", "mail")
+    assert done.exit_code == code
+    assert output in done.output
+    assert shell.mail.asked == []
+
+
+# Workers
+
+_HELD = {"worker": "ada", "jobs": 2, "last_updated": 1800000000}
+_WAITS = {"worker": "bob", "waiting": True, "since": 1800000000, "last_claim": 1800000060, "queues": ["mail", "news"]}
+
+
+def test_workers_lists_those_that_hold_jobs_and_those_that_wait(shell: Shell) -> None:
+    shell.mail.answers["workers"] = [WorkerJobs(_HELD), WorkerJobs({**_WAITS, "host": "h", "pid": "7", "client": "c"})]
+    assert shell("workers", "mail").stdout == (
+        "ada\tmail\t2\t2027-01-15T08:00:00Z\n\nbob\tmail,news\th\t7\tc\t2027-01-15T08:01:00Z\t2027-01-15T08:00:00Z\n"
+    )
+    assert [json.loads(line)["worker"] for line in shell("workers", "mail", "--json").stdout.splitlines()] == [
+        "ada",
+        "bob",
+    ]
+    shell.mail.answers["workers"] = []
+    assert shell("workers", "mail").stderr == "No worker holds a job of 'mail' or waits for one.\n"
+
+
+def test_a_claim_of_several_queues_is_one_idle_worker(shell: Shell) -> None:
+    for name in ("mail", "news"):
+        shell.engine.queue(name).answers["stats"] = stats_of(name, workers_waiting=1)
+        shell.engine.queue(name).answers["workers"] = [WorkerJobs(_WAITS)]
+    printed = shell("top", "mail", "news", "--json").stdout.splitlines()
+    assert [[one["worker"] for one in json.loads(line)["workers"]] for line in printed] == [["bob"], ["bob"]]
+    assert shell("top", "mail", "news").stdout.count("bob") == 1
+
+
+# top
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [
+        ("unfinished", ["b", "a", "c"]),
+        ("retrying", ["c", "a", "b"]),
+        ("name", ["a", "b", "c"]),
+        ("oldest", ["a", "b", "c"]),
+    ],
+)
+def test_queues_are_sorted_as_was_asked(shell: Shell, sort: str, order: list[str]) -> None:
+    shell.engine.listed = [
+        stats_of("c", counts={"queued": 1}, retrying=9, oldest_ready_seconds=None),
+        stats_of("b", counts={"queued": 3}, oldest_ready_seconds=1.0),
+        stats_of("a", counts={"queued": 2}, oldest_ready_seconds=2.0),
+    ]
+    engine: Any = shell.engine
+    assert [queue.name for queue in snapshot(engine, (), sort).queues] == order
+
+
+def test_keys_sort_and_end_top(shell: Shell) -> None:
+    keys = iter(["", "s", "x", "S", "q"])
+    waited = []
+
+    def next_key(seconds: float) -> str:
+        waited.append(seconds)
+        return next(keys)
+
+    screen = top._Screen(Session(), (), "unfinished")
+    orders = [screen.sort for _ in top._turns(screen, 2.5, next_key)]
+    assert orders == ["unfinished", "unfinished", "ready", "ready", "retrying"]
+    assert waited == [2.5] * 5
+
+
+def test_a_server_that_is_away_leaves_what_was_seen_on_the_screen(shell: Shell) -> None:
+    answers: Iterator[Any] = iter([stats_of(), Unavailable("No answer.")])
+
+    class Away(FakeEngine):
+        def queues(self) -> Any:
+            answer = next(answers)
+            if isinstance(answer, JobEngineError):
+                raise answer
+            return [answer]
+
+    session = Session(lambda *options, **more: Away(admin_key="admin"))  # type: ignore[arg-type]
+    screen = top._Screen(session, (), "unfinished")
+    drawn = [str([getattr(part, "plain", "") for part in screen.drawn(80).renderables]) for _ in range(2)]
+    assert ["No answer." in text for text in drawn] == [False, True]
+    assert "queues 1" in drawn[1]
+
+
+# Completion
+
+
+def _completed(engine: FakeEngine, args: list[str], incomplete: str = "") -> list[str]:
+    session = Session(lambda *options, **more: engine)  # type: ignore[arg-type]
+    found = ShellComplete(app, {"obj": session}, "jobengine", "_X").get_completions(args, incomplete)
+    return [item.value for item in found]
+
+
+@pytest.mark.parametrize(
+    "args", [["jobs"], ["queue", "pause"], ["update"], ["top", "news"], ["work"], ["--profile", "p", "errors"]]
+)
+def test_queues_are_completed_from_the_server(args: list[str]) -> None:
+    assert _completed(FakeEngine(admin_key="admin"), args, "ma") == ["mail"]
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), Forbidden("no", status=403)])
+def test_queues_that_can_not_be_read_are_no_error(error: JobEngineError, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: FakeEngine) -> Any:
+        raise error
+
+    monkeypatch.setattr(FakeEngine, "queues", fail)
+    assert _completed(FakeEngine(admin_key="admin"), ["jobs"]) == []
+    assert _completed(FakeEngine(), ["jobs"]) == []
+
+
+def test_profiles_are_completed_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert _completed(FakeEngine(), ["--profile"]) == []
+    (tmp_path / "jobengine").mkdir()
+    (tmp_path / "jobengine" / "config.toml").write_text('title = "no profile"\n[home]\n[work]\n[hut]\n')
+    (tmp_path / "jobengine" / "config.toml").chmod(0o600)
+    assert _completed(FakeEngine(), ["jobs", "mail", "--profile"], "h") == ["home", "hut"]
+    (tmp_path / "jobengine" / "config.toml").chmod(0o666)
+    assert _completed(FakeEngine(), ["--profile"]) == []
