@@ -1,6 +1,7 @@
 """`twistd jobengine`: its options, and the only place where everything is constructed."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 from . import __version__
+from .daemon.announcement import Announcement
 from .daemon.listening import listener
 from .daemon.logs import observer
 from .daemon.secrecy import forbid_dumps, wipe_variables
@@ -56,6 +58,10 @@ class Options(_Options):
         """Display the versions of JobEngine and Twisted, and exit."""
         print(f"JobEngine {__version__}, Twisted {twisted_version}")  # noqa: T201  # this option prints
         raise SystemExit(0)
+
+    def getSynopsis(self) -> str:
+        """The usage; empty for `jobengine serve`, which prints its own before."""
+        return "" if os.path.basename(sys.argv[0]) == "jobengine" else str(super().getSynopsis())
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Read and check them; ends the process with one line if one is wrong: twistd would show its whole usage."""
@@ -104,8 +110,14 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
     site = _site(settings, reactor, engine)
     systemd = Systemd(os.environ.get("NOTIFY_SOCKET", ""), engine.readiness, reactor)
     listening = _listener(settings.endpoint, site, reactor)
-    daemon = Daemon(engine, site, listening, reactor, systemd, log_observer, secret.explain)
+    daemon = Daemon(engine, site, listening, reactor, systemd, _announcement(settings), log_observer, secret.explain)
     return daemon
+
+
+def _announcement(settings: Settings) -> Announcement:
+    path = settings.db_path if settings.database_url is None else None
+    is_new = path is not None and not os.path.exists(path)
+    return Announcement(db_path=path, is_new=is_new, dashboard=settings.dashboard)
 
 
 def _engine(

@@ -14,18 +14,19 @@ __all__ = ["serve"]
     "jobengine serve --db-path data/jobengine.jedb --api-port 6006",
     common=False,
     add_help_option=False,
+    options_metavar="",
     context_settings={"ignore_unknown_options": True},
 )
 @click.argument("options", metavar="[OPTION]...", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def serve(context: click.Context, options: tuple[str, ...]) -> None:
     """
-    Run the server in the foreground, with the options of `twistd jobengine`.
+    Run the server in the foreground. Its options are those of `twistd jobengine`.
 
     It logs to the terminal, and stops at Ctrl-C or SIGTERM.
     """
     if "--help" in options:
-        click.echo(context.get_help() + "\n")
+        click.echo(context.get_help())
     from twisted.scripts import twistd  # here, so that no other command loads Twisted
 
     # Options before the command's name are twistd's own.

@@ -33,6 +33,7 @@ from ..storage.errors import (
     Unclear,
     WrongSecret,
 )
+from .announcement import Announcement
 from .clock_watch import ClockWatch, watch_clock
 from .systemd import Systemd
 
@@ -127,6 +128,7 @@ class Daemon(Service):
         listener: StreamServerEndpointService,
         reactor: Any,
         systemd: Systemd,
+        announcement: Announcement,
         observer: Callable[[], ILogObserver] | None = None,
         explain: Callable[[Exception], Exception] = lambda error: error,
     ) -> None:
@@ -140,6 +142,7 @@ class Daemon(Service):
         self._listener = listener
         self._reactor = reactor
         self._systemd = systemd
+        self._announcement = announcement
         self._observer = observer
         self._explain = explain
         self._clock_watch: ClockWatch | None = None
@@ -198,8 +201,13 @@ class Daemon(Service):
             _spare_the_collector()
             await self._systemd.tell_readiness()
             readiness = await self._engine.readiness()
-            ready = "is ready" if readiness.ready else f"is not ready ({readiness.reason})"
-            self._log.info("JobEngine {ready} at {place}", ready=ready, place=str(self._listener.endpoint))
+            place = str(self._listener.endpoint)
+            if readiness.ready:
+                self._log.info("{text}", text=self._announcement.ready(place))
+            else:
+                self._log.info("JobEngine is not ready ({reason}) at {place}", reason=readiness.reason, place=place)
+            if warning := self._announcement.warning():
+                self._log.warn("{text}", text=warning)
 
     def _handle_signals(self) -> None:
         """

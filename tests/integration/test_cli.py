@@ -306,6 +306,8 @@ def test_serve_refuses_what_twistd_refuses_and_shows_its_help(shell: Shell) -> N
     why = "jobengine: --api-port must be a whole number from 0 to 65535, not 'x'\n"
     assert shell("serve", "--api-port", "x", code=1).stderr == why
     said = shell("serve", "--help").stdout
+    assert said.startswith("Usage: jobengine serve [OPTION]...\n")
+    assert said.count("Usage:") == 1
     assert "jobengine serve --db-path" in said
     assert "--max-bulk-body-bytes" in said
 

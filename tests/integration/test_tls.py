@@ -107,4 +107,6 @@ def test_a_client_that_never_closes_is_cut_after_two_seconds(secure: Daemon) -> 
 
 
 def test_the_log_tells_the_address_with_https(secure: Daemon) -> None:
-    until("it tells", lambda: f"JobEngine is ready at https://127.0.0.1:{secure.port}\n" in secure.log)
+    until(
+        "it tells", lambda: f"JobEngine is ready at https://127.0.0.1:{secure.port}, with the database " in secure.log
+    )

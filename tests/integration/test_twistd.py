@@ -252,8 +252,19 @@ def test_the_log_of_a_start_has_the_version_and_the_jobs_that_were_read_back(mak
 
 
 def test_the_log_tells_where_it_is_ready_and_shows_no_objects(daemon: Daemon) -> None:
-    until("it tells", lambda: f"JobEngine is ready at http://127.0.0.1:{daemon.port}\n" in daemon.log)
+    until("it tells", lambda: f"JobEngine is ready at http://127.0.0.1:{daemon.port}, with the database " in daemon.log)
+    assert f"with the database {daemon.db_path} and the dashboard http://127.0.0.1:{daemon.port}/\n" in daemon.log
     assert " object at 0x" not in daemon.log
+
+
+def test_the_log_warns_of_a_database_that_is_new_at_its_first_start_only(daemon: Daemon) -> None:
+    warning = f"the database {daemon.db_path} is new"
+    until("it warns", lambda: warning in daemon.log)
+    assert daemon.stop() == 0
+    daemon.start()
+    until("it tells", lambda: "JobEngine is ready at" in daemon.log)
+    assert daemon.stop() == 0
+    assert warning not in daemon.log
 
 
 def test_its_version_is_its_own_and_not_only_twisteds() -> None:

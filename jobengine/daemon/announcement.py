@@ -1,0 +1,38 @@
+"""What the log says when the server is ready: where its jobs are, and where to look at them."""
+
+from attrs import frozen
+
+__all__ = ["Announcement"]
+
+#: Addresses that mean every address of the machine, and what a browser on it would use.
+_EVERYWHERE = {"//0.0.0.0:": "//localhost:", "//[::]:": "//localhost:"}
+
+
+@frozen(kw_only=True)
+class Announcement:
+    """The lines of the log about a start."""
+
+    #: The absolute path of the database; None if PostgreSQL keeps the jobs.
+    db_path: str | None
+    #: Whether there was no such file before the start.
+    is_new: bool
+    #: Whether browsers get a dashboard.
+    dashboard: bool
+
+    def ready(self, place: str) -> str:
+        """The line for a server that is ready at `place`, an address such as http://127.0.0.1:6006."""
+        database = "PostgreSQL as its database" if self.db_path is None else f"the database {self.db_path}"
+        return f"JobEngine is ready at {place}, with {database}{self._dashboard(place)}"
+
+    def _dashboard(self, place: str) -> str:
+        if not self.dashboard or not place.startswith("http"):
+            return ""
+        for everywhere, here in _EVERYWHERE.items():
+            place = place.replace(everywhere, here)
+        return f" and the dashboard {place}/"
+
+    def warning(self) -> str:
+        """A warning after the first start of a new database, which may be a mistaken DB_PATH; otherwise empty."""
+        if not self.is_new:
+            return ""
+        return f"the database {self.db_path} is new: this start has made it; if it should have jobs, check DB_PATH"
