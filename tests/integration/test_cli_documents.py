@@ -18,7 +18,7 @@ def test_every_command_of_the_page_is_run_in_order(daemon: Daemon) -> None:
     # A second is not always enough for `events` to start.
     watches = """curl -sS "$JOBENGINE_URL/metrics" | grep -q '^jobengine_waiters{on="events"} 1'"""
     before, after = "\n".join(blocks(PAGE)).split("(sleep 1;")
-    done = shell(f"{before}(until {watches}; do sleep 0.1; done;{after}", daemon.home, environment, seconds=120)
+    done = shell(f"{before}(until {watches}; do sleep 0.1; done;{after}", daemon.home, environment, seconds=240)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert "42" in lines
