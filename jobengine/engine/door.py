@@ -64,6 +64,8 @@ class Readiness:
     reason: str
     #: "commit", "interval" or, if the server itself syncs, such as "interval (50 ms)"; see the README on DURABILITY.
     durability: str
+    #: Whether commands are carried out, at least those that change nothing; false while the database is being read.
+    started: bool = True
 
 
 class FigureKind(StrEnum):

@@ -200,7 +200,7 @@ class LocalEngine:
         trouble = self.executor.committer.trouble
         durability = f"interval ({self._interval_ms()} ms)" if self.sync_interval else "commit"
         if not self.executor.started:
-            return Readiness(ready=False, reason=self.executor.progress, durability=durability)
+            return Readiness(ready=False, reason=self.executor.progress, durability=durability, started=False)
         return Readiness(ready=trouble is None, reason=str(trouble or ""), durability=durability)
 
     async def figures(self) -> Sequence[Figure]:

@@ -19,7 +19,7 @@ from twisted.web.iweb import IRequest
 from ..core import commands as c
 from ..core.errors import DomainError
 from ..core.model import Job
-from ..engine.door import Engine, Unavailable
+from ..engine.door import Engine, Starting, Unavailable
 from ..http.browsers import Browsers
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
@@ -400,7 +400,10 @@ class Api:
 
     @_app.route("/test", methods=["GET"])
     async def test(self, request: JobRequest) -> bytes:
-        """Tell that this is a JobEngine."""
+        """Report that this is a JobEngine which accepts calls."""
+        readiness = await self.engine.readiness()
+        if not readiness.started:
+            raise Starting(f"The server is {readiness.reason}; nothing was carried out. Try again.")
         return empty(request, HTTPStatus.OK)
 
     @_app.route("/openapi.json", methods=["GET"])

@@ -193,6 +193,14 @@ def test_a_server_that_takes_no_changes_is_alive_but_not_ready_and_says_why(brok
     assert server.call("GET", "/healthz", key=None).status == 200
 
 
+def test_the_test_call_says_no_until_calls_are_accepted(broken: Any) -> None:
+    for started, status in ((False, 503), (True, 200)):
+        readiness = Readiness(ready=False, reason="recovering, 43 %", durability="commit", started=started)
+        answer = broken(_Refusing(Full("x"), readiness)).call("GET", "/test", key=None)
+        assert (answer.status, answer.headers.get("Retry-After")) == (status, None if started else "1")
+        assert (b"recovering, 43 %" in answer.body) is not started
+
+
 def test_metrics_do_without_those_of_queues_while_a_database_is_away(broken: Any) -> None:
     answer = broken(_Away(Busy("the database can't be reached"))).call("GET", "/metrics", key=None)
     assert answer.status == 200

@@ -191,7 +191,8 @@ class PostgresEngine:
     async def readiness(self) -> Readiness:
         """See Engine."""
         reason = self._reason() if self._started else "starting"
-        return Readiness(ready=not reason, reason=reason, durability="interval" if self.interval else "commit")
+        durability = "interval" if self.interval else "commit"
+        return Readiness(ready=not reason, reason=reason, durability=durability, started=self._started)
 
     async def figures(self) -> Sequence[Figure]:
         """See Engine."""
