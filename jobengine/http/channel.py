@@ -45,7 +45,7 @@ _THROWN_AWAY: Final = 64 << 20
 
 #: The call that accepts a longer body if the query names the queue.
 _BULK_PATH: Final = b"/api/v1/jobs"
-_NAMES_QUEUE: Final = re.compile(rb"(?:^|&)queueName=[^&]")
+_NAMES_QUEUE: Final = re.compile(rb"(?:^|&)(?:queueName|queue_name|name)=[^&]")
 
 
 class _Phase(Enum):
@@ -433,7 +433,7 @@ class LimitedChannel(HTTPChannel):
         detail = f"The body is longer than {self.body_limit} bytes."
         if self._target.partition(b"?")[0] == _BULK_PATH and self.body_limit == self.limits.body_bytes:
             most = self.limits.bulk_body_bytes
-            detail = f"{detail[:-1]}; name its queue in the query as well (?queueName=) to send up to {most}."
+            detail = f"{detail[:-1]}; name its queue in the query as well (?queue_name=) to send up to {most}."
         self.refuse(Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
 
     def refuse(self, problem: Problem) -> None:

@@ -12,8 +12,9 @@ from ..engine.door import Busy, Full, NotOffered, OutcomeUnknown, Starting
 from ..http.problem import Problem
 from ..wire.parameters import BadInput, UnsupportedEncoding
 from ..wire.responses import is_cancelled, job_value
+from .near_misses import near_method, near_path
 
-__all__ = ["AdminRequired", "WrongBearer", "brief_result", "problem_of", "result_of"]
+__all__ = ["AdminRequired", "WrongBearer", "brief_result", "problem_of", "result_of", "routing_problem"]
 
 
 class AdminRequired(Exception):
@@ -83,9 +84,17 @@ def problem_of(error: Exception) -> Problem | None:
     status = _STATUS.get(type(error))
     if status is not None:
         return Problem(status, str(error), _headers(type(error)), _more(error))
-    if isinstance(error, HTTPException):
-        return _routing_problem(error)
     return None
+
+
+def routing_problem(error: HTTPException, method: str, path: str) -> Problem:
+    """The problem to answer with if there is nothing at a path, or nothing for the method."""
+    status = HTTPStatus(error.code or 404)
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        detail = f"This path allows {allowed}. {near_method(method, path)}"
+        return Problem(status, detail.rstrip(), {"Allow": allowed})
+    return Problem(HTTPStatus.NOT_FOUND, f"There is nothing at this path. {near_path(path)}")
 
 
 def result_of(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
@@ -127,11 +136,3 @@ def _more(error: Exception) -> dict[str, Any]:
 def _item_problem(error: e.BadItem) -> Problem:
     why = type(error.why)
     return Problem(_STATUS[why], str(error), _headers(why), {"index": error.index})
-
-
-def _routing_problem(error: HTTPException) -> Problem:
-    status = HTTPStatus(error.code or 404)
-    if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-        return Problem(status, f"This path allows {allowed}.", {"Allow": allowed})
-    return Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path; GET /openapi.json lists the calls.")

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Final
 
 from attrs import frozen
+from werkzeug.exceptions import HTTPException
 
 from ..core import commands as c
 from ..core.errors import AccessDenied
@@ -13,10 +14,11 @@ from ..engine.door import Engine
 from ..http.problem import Problem
 from ..http.request import JobRequest
 from ..wire.bulk import MOST_BULK_VALUES
+from ..wire.calls import CALLS, use_main_names
 from ..wire.parameters import BadInput, access_key, bearer, once, one
 from ..wire.requests import Access
 from ..wire.strict_json import MOST_VALUES
-from .errors import AdminRequired, WrongBearer, problem_of
+from .errors import AdminRequired, WrongBearer, problem_of, routing_problem
 from .throttle import Guard
 
 __all__ = ["Keys"]
@@ -87,6 +89,7 @@ class Keys:
     async def admit(self, request: JobRequest) -> Problem | None:
         """Check the key of a request before its long body has arrived: the problem to answer with, or None."""
         try:
+            use_main_names(CALLS["PUT", "/api/v1/jobs"], request.args)
             await self.check_named(request, self.access(request))
         except Exception as error:
             if (problem := self.problem(request, error)) is None:
@@ -98,6 +101,8 @@ class Keys:
         """The problem to answer with, or None for an unexpected error. Counts wrong keys."""
         if isinstance(error, AccessDenied) and self._admin_keys(request):
             error = self._refusal(request)
+        if isinstance(error, HTTPException):
+            return routing_problem(error, request.method.decode("latin-1"), request.path.decode("utf-8", "replace"))
         problem = problem_of(error) if isinstance(error, Exception) else None
         shown = isinstance(error, AccessDenied | WrongBearer) or self._admin_keys(request)
         if problem is not None and problem.status is HTTPStatus.UNAUTHORIZED and shown:

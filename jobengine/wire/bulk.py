@@ -17,7 +17,8 @@ from attrs import frozen
 from msgspec import Raw
 
 from .parameters import BadInput
-from .strict_json import NotStrict, check_steps, count_values
+from .strict_json import NotStrict, check_steps, count_values, reason
+from .type_errors import type_error
 
 __all__ = ["MOST_BULK_VALUES", "SHORT", "Bounds", "Checked", "Pause", "checked", "read_in_pieces"]
 
@@ -149,7 +150,7 @@ async def _count(body: bytes, most: int, pause: Pause) -> None:
         for _ in count_values(body, most):
             await pause()
     except NotStrict as error:
-        more = f"; up to {MOST_BULK_VALUES} are accepted if the query names the queue (?queueName=)"
+        more = f"; up to {MOST_BULK_VALUES} are accepted if the query names the queue (?queue_name=)"
         raise BadInput(f"The body is too large: {error}{more if most < MOST_BULK_VALUES else ''}.") from None
 
 
@@ -157,8 +158,10 @@ def _listed(body: bytes) -> bytes | None:
     """The JSON text of the list of items; None unless there is exactly one list."""
     try:
         found = _lists(body)
+    except msgspec.ValidationError as error:
+        raise BadInput(type_error(error, _Lists)) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
+        raise BadInput(f"The body is not JSON that JobEngine accepts: {reason(error)}.") from None
     lists = [bytes(raw) for raw in (found.jobs, found.updates) if bytes(raw)]
     return lists[0] if len(lists) == 1 and lists[0].startswith(b"[") else None
 
@@ -175,7 +178,7 @@ def _items_of(listed: bytes, bounds: Bounds) -> Sequence[bytes]:
     try:
         items = _items(listed)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
+        raise BadInput(f"The body is not JSON that JobEngine accepts: {reason(error)}.") from None
     if len(items) > bounds.items:
         raise BadInput(f"The body has more than {bounds.items} items; send them in several requests.")
     return list(map(bytes, items))

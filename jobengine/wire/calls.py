@@ -1,14 +1,14 @@
 """The calls of the API and the query parameters of each, in one table; a test compares it with api_schema.yml."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Final
 
 from attrs import field, frozen
 
 from .nearest import meant, shown
-from .parameters import BadInput, Query
+from .parameters import BadInput
 
-__all__ = ["CALLS", "Call", "check_query"]
+__all__ = ["ALIASES", "CALLS", "Call", "check_query", "use_main_names"]
 
 
 def _names(text: str) -> frozenset[bytes]:
@@ -23,7 +23,27 @@ class Call:
     parameters: frozenset[bytes] = field(converter=_names)
     #: Whether the first version of the API had it. Older clients may send such a call unknown parameters.
     v1: bool = False
+    #: The names of parameters by their other names.
+    aliases: Mapping[bytes, bytes] = field(init=False)
 
+    @aliases.default
+    def _aliases(self) -> Mapping[bytes, bytes]:
+        others = {name.encode(): others.split() for name, others in ALIASES.items() if name.encode() in self.parameters}
+        return {other.encode(): name for name, names in others.items() for other in names}
+
+
+#: Other names of query parameters, separated by spaces: those in bodies, and for a queue every name that one has.
+ALIASES: Final[Mapping[str, str]] = {
+    "name": "queue_name queueName",
+    "queueName": "queue_name name",
+    "jobUID": "uid",
+    "keyID": "key_id",
+    "markQueued": "mark_queued",
+}
+
+#: Parameters of other APIs that read lists in pages.
+_OF_PAGES: Final = frozenset({"offset", "page", "page_size", "per_page", "pagesize", "size", "skip", "start"})
+_PAGES: Final = "To read the next page, send the next_cursor of an answer as cursor; limit is the size of a page."
 
 _FILTER: Final = "state tag q worker error older_than updated_before"
 
@@ -61,16 +81,22 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
 }
 
 
-def check_query(call: Call, text: bytes, query: Query, *, pass_unknown: bool = False) -> None:
+def check_query(
+    call: Call, text: bytes, query: MutableMapping[bytes, list[bytes]], *, pass_unknown: bool = False
+) -> None:
     """
     Raise BadInput unless each parameter belongs to the call, occurs once and has a value.
 
-    `text` is the query as it was sent, and `query` its parsed parameters. With `pass_unknown`, calls of the first
-    version ignore unknown parameters.
+    `text` is the query as it was sent, and `query` its parsed parameters: other names in it are replaced by those that
+    handlers read. With `pass_unknown`, calls of the first version ignore unknown parameters.
     """
     passed = pass_unknown and call.v1
     for name, values in query.items():
         if name not in call.parameters:
+            if name in call.aliases and not (passed and call.aliases[name] in query):
+                use_main_names(call, query)
+                check_query(call, text, query, pass_unknown=pass_unknown)
+                return
             if not passed:
                 raise _unknown(call, name)
         elif len(values) > 1:
@@ -82,20 +108,30 @@ def check_query(call: Call, text: bytes, query: Query, *, pass_unknown: bool = F
         _check_parts(call, text, passed=passed)
 
 
+def use_main_names(call: Call, query: MutableMapping[bytes, list[bytes]]) -> None:
+    """Replace other names of parameters by those that handlers read; raises BadInput if both are there."""
+    for other in [name for name in query if name in call.aliases]:
+        name = call.aliases[other]
+        if name in query:
+            names = " and ".join(sorted([name.decode(), other.decode()]))
+            raise BadInput(f"The query parameters {names} mean the same; send one of them.")
+        query[name] = query.pop(other)
+
+
 def _check_parts(call: Call, text: bytes, *, passed: bool) -> None:
     for part in text.replace(b";", b"&").split(b"&"):
-        if part and b"=" not in part and (part in call.parameters or not passed):
-            raise _without_value(call, part)
+        known = part in call.parameters or part in call.aliases
+        if part and b"=" not in part and (known or not passed):
+            raise _without_value(part) if known else _unknown(call, part)
 
 
 def _unknown(call: Call, name: bytes) -> BadInput:
     text = name.decode("utf-8", "replace")
-    return BadInput(f"This call has no query parameter {shown(text)}. {meant(text, _known(call))}")
+    advice = _PAGES if text.lower() in _OF_PAGES and b"cursor" in call.parameters else meant(text, _known(call))
+    return BadInput(f"This call has no query parameter {shown(text)}. {advice}")
 
 
-def _without_value(call: Call, name: bytes) -> BadInput:
-    if name not in call.parameters:
-        return _unknown(call, name)
+def _without_value(name: bytes) -> BadInput:
     return BadInput(f"The query parameter {name.decode()} has no value: send {name.decode()}=….")
 
 

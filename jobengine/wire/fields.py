@@ -1,38 +1,60 @@
 """Unknown fields of bodies: the error text for them, and a way to remove them."""
 
 import re
-from typing import Annotated, Any, Final, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, NamedTuple, get_args
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import fields
 
 from .nearest import meant, shown
+from .parameters import BadInput
 
-__all__ = ["Ignored", "known_only", "unknown_field"]
+__all__ = ["Ignored", "UnknownField", "advice_of", "known_only", "struct_at", "unknown_field", "with_main_names"]
 
 #: The type of a field that is accepted and ignored.
 Ignored = Annotated[Raw, Meta(description="ignored")]
 
+#: The names of a queue in bodies: each call has one as its field, and takes the other too.
+_OTHER: Final = {"name": "queue_name", "queue_name": "name"}
 #: How msgspec reports an unknown field, and its place.
 _UNKNOWN: Final = "Object contains unknown field `"
 _PLACE: Final = "` - at `$"
 _STEP: Final = re.compile(r"\.(\w+)")
 
 _read_object: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_read_list: Final = msgspec.json.Decoder(list[Raw]).decode
 _write: Final = msgspec.json.Encoder().encode
 
 
-def unknown_field(error: msgspec.ValidationError, kind: type[Struct]) -> str | None:
-    """The error text for a field that `kind` does not have; None if `error` is about something else."""
+class UnknownField(NamedTuple):
+    """A field that is unknown at its place."""
+
+    #: The error text.
+    text: str
+    #: Whether it may be the other name of a queue.
+    names_queue: bool
+
+
+def unknown_field(error: msgspec.ValidationError, kind: type[Struct]) -> UnknownField | None:
+    """The field that `kind` does not have; None if `error` is about something else."""
     text = str(error)
     if not text.startswith(_UNKNOWN):
         return None
     text = text.removeprefix(_UNKNOWN).removesuffix("`")
     name, _, place = text.rpartition(_PLACE) if _PLACE in text else (text, "", "")
-    known = [field.encode_name for field in fields(_at(kind, place)) if field.type != Ignored]
+    holder = struct_at(kind, place)
+    known = [field.encode_name for field in fields(holder) if field.type != Ignored]
     where = f" in {place.removeprefix('.')}" if place else ""
-    return f"There is no field {shown(name)}{where}. {meant(name, known)}"
+    advice = advice_of(holder).get(name) or meant(name, known)
+    return UnknownField(f"There is no field {shown(name)}{where}. {advice}", name in _OTHER)
+
+
+def advice_of(kind: type[Struct]) -> Mapping[str, str]:
+    """What to send instead of an unknown field, or of an object without a required one, by the field's name."""
+    advice: Mapping[str, str] = getattr(kind, "advice", {})
+    return advice
 
 
 def known_only(body: bytes, kind: type[Struct]) -> bytes:
@@ -49,7 +71,45 @@ def known_only(body: bytes, kind: type[Struct]) -> bytes:
     return _write(kept)
 
 
-def _at(kind: type[Struct], place: str) -> type[Struct]:
+def with_main_names(body: bytes, kind: type[Struct], *, pass_unknown: bool = False) -> bytes:
+    """
+    A JSON object in which a queue has the name of its field in `kind`, at any depth.
+
+    Raises BadInput for an object with both names of a queue, unless unknown fields are ignored.
+    """
+    if not body.startswith(b"{"):
+        return body
+    given, main = _read_object(body), _queue_field(kind)
+    changed = False
+    if main is not None and (other := _OTHER[main]) in given:
+        if main not in given:
+            given[main], changed = given.pop(other), True
+        elif not pass_unknown:
+            raise BadInput("name and queue_name mean the same; send one of them.")
+    for name, within in _structs_in(kind):
+        if name in given and _queue_field(within) is not None:
+            value = bytes(given[name])
+            items = _read_list(value) if value.startswith(b"[") else [given[name]]
+            renamed = [Raw(with_main_names(bytes(item), within, pass_unknown=pass_unknown)) for item in items]
+            given[name] = Raw(_write(renamed)) if value.startswith(b"[") else renamed[0]
+            changed = True
+    return _write(given) if changed else body
+
+
+def _queue_field(kind: type[Struct]) -> str | None:
+    """The field of a struct that names a queue."""
+    return next((field.name for field in fields(kind) if field.name in _OTHER and field.type != Ignored), None)
+
+
+def _structs_in(kind: type[Struct]) -> Iterator[tuple[str, type[Struct]]]:
+    """The fields of a struct that hold structs, and these."""
+    for field in fields(kind):
+        within = _struct_in(field.type)
+        if within is not None:
+            yield field.encode_name, within
+
+
+def struct_at(kind: type[Struct], place: str) -> type[Struct]:
     """The struct at a place like ".jobs[3]" in `kind`."""
     for step in _STEP.findall(place):
         types = {field.encode_name: field.type for field in fields(kind)}

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
 from attrs import evolve, frozen
@@ -13,10 +13,12 @@ from msgspec.structs import asdict, replace
 from ..core import commands as c
 from ..core.model import NO_CONTEXT, Context, Defaults, Role, State
 from ..core.values import Value
-from .bulk import Bounds, Checked, Pause, checked, read_in_pieces
-from .fields import Ignored, known_only, unknown_field
+from .advice import FOR_ADD_JOBS, FOR_CHANGE_QUEUE, FOR_UPDATE, FOR_UPDATE_JOB, FOR_UPDATE_JOBS, for_add_job
+from .bulk import Bounds, Pause, checked, read_in_pieces
+from .decoding import decode
+from .fields import Ignored
 from .parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of, trace_of
-from .strict_json import MOST_VALUES, NotStrict, check
+from .strict_json import MOST_VALUES
 
 __all__ = ["Access", "Wire"]
 
@@ -28,8 +30,6 @@ _ERROR_LENGTH: Final = 4096
 _META_LENGTH: Final = 4096
 _MOST_JOBS: Final = 10_000
 _MOST_CLAIMS: Final = 1_000
-#: How msgspec names a uid, the only field with a pattern.
-_A_UID: Final = re.compile(r"`str` matching regex '[^']*'")
 #: What a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _V1_UPDATE: Final = frozenset({"queue_name", "uid", "new_status"})
@@ -58,6 +58,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 class _Fields(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An object in a body; unknown fields are errors."""
 
+    #: See advice_of.
+    advice: ClassVar[Mapping[str, str]] = {}
+
 
 class _NewQueue(_Fields, frozen=True, kw_only=True):
     name: _Name
@@ -72,6 +75,8 @@ class _Defaults(_Fields, frozen=True, kw_only=True):
 
 
 class _ChangeQueue(_Fields, frozen=True, kw_only=True):
+    advice = FOR_CHANGE_QUEUE
+
     name: _Text
     paused: bool | None = None
     draining: bool | None = None
@@ -122,11 +127,15 @@ class _NewJob(_Fields, frozen=True, kw_only=True):
 
 
 class _AddJob(_Fields, frozen=True, kw_only=True):
+    advice = for_add_job(_NewJob.__struct_fields__)
+
     queue_name: _Text
     job: _NewJob
 
 
 class _AddJobs(_Fields, frozen=True, kw_only=True):
+    advice = FOR_ADD_JOBS
+
     queue_name: _Text
     jobs: Annotated[list[_NewJob], Meta(min_length=1, max_length=_MOST_JOBS)]
 
@@ -146,11 +155,15 @@ class _Changes(_Fields, frozen=True, kw_only=True):
 
 
 class _Update(_Changes, frozen=True, kw_only=True):
+    advice = FOR_UPDATE
+
     uid: _Text
     lease: _Text | None = None
 
 
 class _UpdateJob(_Update, frozen=True, kw_only=True):
+    advice = FOR_UPDATE_JOB
+
     queue_name: _Text
 
 
@@ -165,6 +178,8 @@ class _Filter(_Fields, frozen=True, kw_only=True):
 
 
 class _UpdateJobs(_Changes, frozen=True, kw_only=True):
+    advice = FOR_UPDATE_JOBS
+
     queue_name: _Text
     updates: Annotated[list[_Update], Meta(min_length=1, max_length=_MOST_JOBS)] | None = None
     filter: _Filter | None = None
@@ -362,20 +377,7 @@ class Wire:
 
     def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]", *, v1: bool = False) -> tuple[T, Iterable[str]]:
         """The decoded body, and the names of its fields; `v1` is whether the call was in the first version."""
-        try:
-            # The keys of a dict are its items.
-            names = body.fields if isinstance(body, Checked) else check(body, self.max_depth)
-            return decoder.decode(body), names
-        except NotStrict as error:
-            raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
-        except msgspec.ValidationError as error:
-            unknown = unknown_field(error, decoder.type)
-            if unknown is None:
-                said = _A_UID.sub("a UUID in lower case", str(error))
-                raise BadInput(f"The body is invalid: {said}.") from None
-            if not v1 or not self.pass_unknown:
-                raise BadInput(unknown) from None
-        return self._decode(known_only(body, decoder.type), decoder)
+        return decode(body, decoder, self.max_depth, pass_unknown=v1 and self.pass_unknown)
 
 
 def _new_job(asked: _NewJob, most: int) -> c.NewJob:

@@ -17,7 +17,7 @@ import msgspec
 
 from .nearest import shown
 
-__all__ = ["MOST_VALUES", "NotStrict", "check", "check_steps", "count_values"]
+__all__ = ["MOST_VALUES", "NotStrict", "check", "check_steps", "count_values", "reason"]
 
 #: The most values in a text, by default; keys of objects don't count.
 MOST_VALUES: Final = 100_000
@@ -237,8 +237,13 @@ def _decode(text: bytes, decode: Callable[[bytes], Any]) -> Any:
         raise NotStrict("a number is too large") from None
     except msgspec.DecodeError as error:
         # msgspec reports half a pair at the end of a string as a text that is cut off.
-        said = str(error).removeprefix("JSON is malformed: ")
-        raise NotStrict(_HALF if _has_half_a_pair(text) else said) from None
+        raise NotStrict(_HALF if _has_half_a_pair(text) else reason(error)) from None
+
+
+def reason(error: Exception) -> str:
+    """Why a text is no JSON, from msgspec's error; completes a sentence."""
+    text = str(error).removeprefix("JSON is malformed: ")
+    return "it ends too early" if text == "Input data was truncated" else text
 
 
 def _has_half_a_pair(text: bytes) -> bool:

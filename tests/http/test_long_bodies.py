@@ -42,11 +42,11 @@ def test_a_long_body_without_a_key_is_refused_before_any_of_it_is_read(server: M
     assert _refused(Connection(server).send(sent))[0] == 400
 
 
-@pytest.mark.parametrize("query", ["", "?", "?queueName=", "?name=q", "?xqueueName=q"])
+@pytest.mark.parametrize("query", ["", "?", "?queueName=", "?queue=q", "?xqueueName=q"])
 def test_a_long_body_whose_query_names_no_queue_is_refused_with_advice(server: MemoryServer, query: str) -> None:
     status, body = _refused(Connection(server).send(_head(query)))
     assert status == 413
-    assert b"?queueName=" in body
+    assert b"?queue_name=" in body
 
 
 def test_a_chunked_body_is_refused_when_it_becomes_long(server: MemoryServer) -> None:

@@ -193,7 +193,7 @@ def _twice(kind: str) -> dict[str, Any]:
 
 def test_the_error_for_an_invalid_uid_describes_a_valid_one(server: MemoryServer) -> None:
     answer = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}, "uid": UID.upper()}})
-    assert answer.json["detail"] == "The body is invalid: Expected a UUID in lower case - at `$.job.uid`."
+    assert answer.json["detail"] == "job.uid must be a UUID in lower case."
 
 
 @pytest.mark.parametrize("kind", ["uid", "key"])

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from jobengine.wire import requests
-from jobengine.wire.calls import CALLS
+from jobengine.wire.calls import ALIASES, CALLS
 from jobengine.wire.fields import Ignored
 from jobengine.wire.shown_job import ShownJob
 from tests.doubles import Answer, MemoryServer
@@ -163,11 +163,11 @@ def test_a_parameter_comes_once_and_with_a_value_in_every_call(server: MemorySer
             "/api/v1/jobs?queueName=q&all=true&dryRun=true",
             "This call has no query parameter 'dryRun'. Did you mean 'dry_run'?",
         ),
-        ("GET", "/api/v1/queue?queueName=q", "This call has no query parameter 'queueName'. Did you mean 'name'?"),
+        ("GET", "/api/v1/queue?names=q", "This call has no query parameter 'names'. Did you mean 'name'?"),
         (
             "GET",
-            "/api/v1/job/next?queue_name=q",
-            "This call has no query parameter 'queue_name'. Did you mean 'queueName'?",
+            "/api/v1/job/next?queue=q",
+            "This call has no query parameter 'queue'. Did you mean 'queueName'?",
         ),
         ("GET", "/test?x=1", "This call has no query parameter 'x'. There are none here."),
         ("DELETE", "/api/v1/jobs?queueName=q&q=", "The query parameter q is empty: give it a value, or leave it out."),
@@ -192,6 +192,14 @@ def test_the_table_of_parameters_is_that_of_the_schema() -> None:
         for method, path, operation in operations()
     }
     assert {call: known.parameters for call, known in CALLS.items()} == documented
+
+
+def test_the_other_names_of_parameters_are_those_in_the_schema() -> None:
+    documented = {name: set(other.split()) for name, other in ALIASES.items()}
+    for _, _, operation in operations():
+        for parameter in map(resolve, operation.get("parameters", ())):
+            if parameter["in"] == "query":
+                assert set(parameter.get("x-aliases", ())) == documented.get(parameter["name"], set()), parameter
 
 
 def test_the_schema_has_no_parameter_that_may_be_empty() -> None:

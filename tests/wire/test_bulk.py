@@ -76,9 +76,9 @@ def test_the_list_is_found_wherever_it_stands(spaced: bool, first: bool) -> None
     ("job", "error"),
     [
         ({"content": []}, r"jobs\[777\]\.content must be a JSON object"),
-        ({"content": {}, "priority": "high"}, r"\$\.jobs\[777\]\.priority"),
-        ({}, r"\$\.jobs\[777\]"),
-        (5, r"\$\.jobs\[777\]"),
+        ({"content": {}, "priority": "high"}, r"^jobs\[777\]\.priority must be a whole number, not a text\.$"),
+        ({}, r"^jobs\[777\]\.content is missing\.$"),
+        (5, r"^jobs\[777\] must be an object, not a whole number\.$"),
     ],
 )
 def test_an_error_of_one_job_names_its_index_in_the_whole_request(job: Any, error: str) -> None:

@@ -219,7 +219,7 @@ def test_half_of_a_surrogate_pair_is_named(half: str) -> None:
 
 @pytest.mark.parametrize("text", [b'{"a":"\\\\ud800"', b'{"a":"\\ud83d\\ude00', b'["ud800"'])
 def test_a_text_that_is_cut_off_is_not_reported_as_half_of_a_pair(text: bytes) -> None:
-    with pytest.raises(NotStrict, match="truncated"):
+    with pytest.raises(NotStrict, match="ends too early"):
         check(text, 32)
 
 

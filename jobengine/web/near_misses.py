@@ -1,0 +1,63 @@
+"""The call that is meant by a request for an unknown path, or with a method that its path does not have."""
+
+import re
+from difflib import get_close_matches
+from typing import Final
+
+from ..wire.calls import CALLS
+
+__all__ = ["near_method", "near_path"]
+
+_HEALTH: Final = "GET /healthz says whether the server is alive, GET /readyz whether it accepts changes."
+_QUEUE: Final = "A queue is named in the query: GET /api/v1/queue?name=NAME, or GET /api/v1/queue/stats?name=NAME."
+_JOB: Final = "A job is named in the query: GET /api/v1/job?queue_name=NAME&uid=UID."
+_JOBS: Final = "A queue is named in the query: GET /api/v1/jobs?queue_name=NAME."
+#: Usual paths of other servers. The first that fits counts.
+_PATHS: Final = [
+    (re.compile(pattern), advice)
+    for pattern, advice in (
+        (r"(/api/v1)?/(health|healthcheck|livez?|liveness|alive|ping|status|ready|readiness)z?", _HEALTH),
+        (
+            r"/(docs?|redoc|swagger|api-docs|openapi|schema)([./-].*)?|(/api)?(/v1)?",
+            "GET /openapi.json has the schema.",
+        ),
+        (r"/(dashboard|ui|admin|console)(/.*)?", "The dashboard is at /, for browsers."),
+        (r"(/api)?(/v1)?/queues?/[^/]+/jobs(/.*)?", _JOBS),
+        (r"(/api)?(/v1)?/queues?/[^/]+(/.*)?", _QUEUE),
+        (r"(/api)?(/v1)?/jobs?/[^/]+(/.*)?", _JOB),
+    )
+]
+_TO_CREATE: Final = "To create a queue, send PUT /api/v1/queue."
+_METHODS: Final = {
+    ("POST", "/api/v1/queues"): _TO_CREATE,
+    ("PUT", "/api/v1/queues"): _TO_CREATE,
+    ("DELETE", "/api/v1/queues"): "To delete a queue, send DELETE /api/v1/queue?name=NAME.",
+    ("PATCH", "/api/v1/queue"): "To change a queue, send POST /api/v1/queue.",
+    ("PATCH", "/api/v1/job"): "To change a job, send POST /api/v1/job.",
+    ("PATCH", "/api/v1/jobs"): "To change several jobs, send POST /api/v1/jobs.",
+    ("PUT", "/api/v1/job/next"): "To claim jobs, send POST /api/v1/job/next.",
+    ("POST", "/api/v1/queue/key"): "To add a key, send PUT /api/v1/queue/key.",
+}
+_KNOWN: Final = sorted({path for _, path in CALLS})
+_PREFIX: Final = "/api/v1"
+#: The most characters of a path that are compared.
+_LONGEST: Final = 64
+
+
+def near_path(path: str) -> str:
+    """A sentence that names the call that was meant by an unknown path, or says where all calls are listed."""
+    short = path[:_LONGEST]
+    bare = "/" + short.strip("/").lower()
+    for known in (bare, _PREFIX + bare):
+        if known in _KNOWN:
+            return f"Did you mean {known}?"
+    for pattern, advice in _PATHS:
+        if pattern.fullmatch(bare):
+            return advice
+    nearest = get_close_matches(bare, _KNOWN, n=1, cutoff=0.8)
+    return f"Did you mean {nearest[0]}?" if nearest else "GET /openapi.json lists the calls."
+
+
+def near_method(method: str, path: str) -> str:
+    """A sentence that names the call that was meant by a method which its path does not have, or nothing."""
+    return _METHODS.get((method.upper(), path), "")

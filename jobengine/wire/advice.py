@@ -1,0 +1,45 @@
+"""What to send in place of a field that a call does not have, or if a required one is missing; see fields.advice_of."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+__all__ = [
+    "FOR_ADD_JOBS",
+    "FOR_CHANGE_QUEUE",
+    "FOR_UPDATE",
+    "FOR_UPDATE_JOB",
+    "FOR_UPDATE_JOBS",
+    "for_add_job",
+]
+
+_TO_ADD: Final = "To add a job, send PUT /api/v1/job."
+_TO_ADD_MANY: Final = "To add several jobs, send PUT /api/v1/jobs."
+_TO_CHANGE: Final = "To change a job, send POST /api/v1/job."
+_TO_CHANGE_MANY: Final = "To change several jobs, send POST /api/v1/jobs."
+
+FOR_CHANGE_QUEUE: Final[Mapping[str, str]] = {
+    "access_key": "To create a queue, send PUT /api/v1/queue; to change its key, send new_access_key.",
+}
+FOR_ADD_JOBS: Final[Mapping[str, str]] = {"updates": _TO_CHANGE_MANY, "content": _TO_ADD}
+FOR_UPDATE: Final[Mapping[str, str]] = dict.fromkeys(("state", "status"), "Did you mean 'new_status'?")
+FOR_UPDATE_JOB: Final[Mapping[str, str]] = {
+    **FOR_UPDATE,
+    **dict.fromkeys(("job", "uid"), _TO_ADD),
+    "jobs": _TO_ADD_MANY,
+    "updates": _TO_CHANGE_MANY,
+}
+FOR_UPDATE_JOBS: Final[Mapping[str, str]] = {
+    **FOR_UPDATE,
+    **dict.fromkeys(("job", "jobs"), _TO_ADD_MANY),
+    "uid": _TO_CHANGE,
+}
+
+
+def for_add_job(fields: Iterable[str]) -> Mapping[str, str]:
+    """Advice for a request to add a job, whose job has these fields."""
+    return {
+        **dict.fromkeys(fields, 'The fields of a job belong in job: send {"queue_name": …, "job": {"content": {…}}}.'),
+        "job": 'Send {"queue_name": …, "job": {"content": {…}}}.',
+        "new_status": _TO_CHANGE,
+        "jobs": _TO_ADD_MANY,
+    }

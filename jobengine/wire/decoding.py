@@ -1,0 +1,53 @@
+"""Decodes a body into a struct, with errors that say what to send instead."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+
+from .bulk import Checked
+from .fields import UnknownField, known_only, unknown_field, with_main_names
+from .parameters import BadInput
+from .strict_json import NotStrict, check
+from .type_errors import type_error
+
+__all__ = ["decode"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def decode(
+    body: bytes, decoder: "msgspec.json.Decoder[T]", max_depth: int, *, pass_unknown: bool
+) -> tuple[T, Iterable[str]]:
+    """
+    The decoded body, and the names of its fields; raises BadInput.
+
+    With `pass_unknown`, unknown fields are ignored.
+    """
+    try:
+        # The keys of a dict are its items.
+        names = body.fields if isinstance(body, Checked) else check(body, max_depth)
+        return decoder.decode(body), names
+    except NotStrict as error:
+        raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
+    except msgspec.ValidationError as error:
+        unknown = unknown_field(error, decoder.type)
+        if unknown is None:
+            raise BadInput(type_error(error, decoder.type)) from None
+    return _decode_unusual(body, decoder, unknown, pass_unknown=pass_unknown)
+
+
+def _decode_unusual(
+    body: bytes, decoder: "msgspec.json.Decoder[T]", unknown: UnknownField, *, pass_unknown: bool
+) -> tuple[T, Iterable[str]]:
+    """Decode a body that has a field which its struct has not: the other name of a queue, or an unknown field."""
+    changed = with_main_names(body, decoder.type, pass_unknown=pass_unknown) if unknown.names_queue else body
+    if pass_unknown:
+        changed = known_only(changed, decoder.type)
+    elif changed == body:
+        raise BadInput(unknown.text)
+    try:
+        return decoder.decode(changed), msgspec.json.decode(changed, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError as error:
+        further = unknown_field(error, decoder.type)
+        raise BadInput(further.text if further else type_error(error, decoder.type)) from None

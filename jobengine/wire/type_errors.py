@@ -1,0 +1,64 @@
+"""Error texts for values of a wrong type or size: the field's place, what it must be, and what it is."""
+
+import re
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from .fields import advice_of
+
+__all__ = ["type_error"]
+
+#: How msgspec says what is wrong, and where; only this module knows its words.
+_PLACE: Final = " - at `$"
+_MISSING: Final = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
+_TYPE: Final = re.compile(r"Expected `([a-z]+)(?: \| null)?`, got `([a-z]+)`")
+_LENGTH: Final = re.compile(r"Expected `(str|array)` of length (>=|<=) ([0-9]+)")
+_BOUND: Final = re.compile(r"Expected `(?:int|float)` (>=|<=) ([0-9]+)(?:\.0)?")
+_PATTERN: Final = "Expected `str` matching regex "
+_RANGE: Final = "out of range"
+#: Types by msgspec's names.
+_NAMES: Final = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "null": "null",
+    "object": "an object",
+    "str": "a text",
+}
+#: What a value is, by the type that msgspec reports.
+_GIVEN: Final = {**_NAMES, "bool": "a boolean"}
+_UNITS: Final = {"array": "items", "str": "characters"}
+
+
+def type_error(error: msgspec.ValidationError, kind: type[Struct]) -> str:
+    """A sentence for the client, such as `jobs[3].priority must be a whole number, not a text.`"""
+    said, _, place = str(error).rpartition(_PLACE) if _PLACE in str(error) else (str(error), "", "`")
+    place = place.removesuffix("`").removeprefix(".")
+    missing = _MISSING.fullmatch(said)
+    if missing is not None:
+        advice = "" if place else advice_of(kind).get(missing[1], "")
+        return f"{place}.{missing[1]} is missing. {advice}".strip(". ") + "."
+    return f"{place or 'The body'} {_rule(said)}."
+
+
+def _rule(said: str) -> str:
+    """What the value must be."""
+    if (found := _TYPE.fullmatch(said)) is not None:
+        return f"must be {_NAMES.get(found[1], found[1])}, not {_GIVEN.get(found[2], found[2])}"
+    if (found := _LENGTH.fullmatch(said)) is not None:
+        return _length(*found.groups())
+    if (found := _BOUND.fullmatch(said)) is not None:
+        return f"must be {found[2]} or more" if found[1] == ">=" else f"must be at most {found[2]}"
+    if said.startswith(_PATTERN):
+        # The only field with a pattern is a uid.
+        return "must be a UUID in lower case"
+    return "must be a smaller number" if _RANGE in said else "is not valid"
+
+
+def _length(kind: str, sign: str, number: str) -> str:
+    if sign == ">=":
+        return "must not be empty" if number == "1" else f"must have {number} {_UNITS[kind]} or more"
+    return f"must have at most {number} {_UNITS[kind]}"
