@@ -2,16 +2,21 @@
 
 import time
 from collections.abc import Iterator
+from itertools import count
 from threading import Thread
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from twisted.internet.task import Clock
 
 from jobengine.engine.door import OutcomeUnknown, Unavailable
+from jobengine.engine.postgres.engine import PostgresEngine
+from jobengine.storage.errors import StorageError
 from tests.contract.asking import Asker
 from tests.contract.postgres_world import PostgresWorld
+from tests.doubles import SECRET, AtOnce
 from tests.integration.cutting import UnixProxy
 from tests.postgres import Cluster, Database, until_waiting
 
@@ -19,6 +24,8 @@ pytestmark = pytest.mark.slow
 
 #: Bytes from one cut to the next; the answer to a COMMIT is short.
 STEP = {"request": 197, "answer": 23}
+#: The same for the start: less than a message.
+START_STEP = 13
 
 
 @pytest.fixture
@@ -115,6 +122,27 @@ def _break_while_it_waits(control: "psycopg.Connection[object]", proxy: UnixProx
     proxy.break_all()
     until_waiting(control, 2)
     control.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("direction", ["request", "answer"])
+def test_cut_at_any_byte_the_start_fails_with_a_message(database: Database, proxy: UnixProxy, direction: str) -> None:
+    through = make_conninfo(database.url, host="127.0.0.1", port=proxy.port, sslmode="disable")
+    told = set[str]()
+    for cuts in count():
+        engine = PostgresEngine(
+            url=through, secret=lambda: SECRET, thread=lambda _: AtOnce(), clock=Clock(), new_id=str
+        )
+        proxy.cut(direction, cuts * START_STEP)
+        try:
+            engine.open()
+        except StorageError as error:
+            told.add(str(error).partition(";")[0].partition(",")[0])
+            assert proxy.has_cut()
+        else:
+            assert not proxy.has_cut()
+            break
+    assert cuts > 20
+    assert told == {"the database can't be reached", "the connection to the database was lost during the start"}
 
 
 @pytest.mark.parametrize(("direction", "is_made"), [("request", False), ("answer", True)])

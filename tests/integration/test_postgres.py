@@ -1,6 +1,7 @@
 """Daemons on PostgreSQL: several on one database, and what is left when one of them, or the database, is killed."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 from attrs import define, field
+from psycopg.conninfo import make_conninfo
 
 from jobengine.engine.postgres import schema
 from jobengine.engine.postgres.connection import connected
@@ -23,6 +25,7 @@ from tests.doubles import QUICK_KDF
 from tests.postgres import Cluster, Database, running
 
 from .conftest import MakeDaemon
+from .cutting import UnixProxy
 from .daemons import SECRET, Client, Daemon, Reply, until
 
 #: The errors of a client whose server or connection is gone.
@@ -80,6 +83,22 @@ def test_it_does_not_start_with_settings_that_are_wrong_and_says_why(
     assert daemon.run() == code
     assert reason in daemon.log + daemon.errors
     assert "hunter2" not in daemon.log + daemon.errors
+
+
+@pytest.mark.parametrize("passed", [150, 900, 1_300])
+def test_a_connection_that_is_cut_during_the_start_is_told_without_a_traceback(
+    make_daemon: MakeDaemon, cluster: Cluster, database: Database, passed: int
+) -> None:
+    database.clear(secret=SECRET.encode())
+    with UnixProxy(cluster.socket) as proxy:
+        proxy.cut("answer", passed)
+        through = make_conninfo(database.url, host="127.0.0.1", port=proxy.port, sslmode="disable")
+        daemon = make_daemon(settings={"DATABASE_URL": through})
+        assert daemon.run() == 1
+        assert proxy.has_cut()
+    told = daemon.log + daemon.errors
+    assert re.search("the database can't be reached|the connection to the database was lost during the start", told)
+    assert "Traceback" not in told
 
 
 def test_a_user_without_rights_is_told_which_is_missing(make_daemon: MakeDaemon, cluster: Cluster) -> None:

@@ -12,7 +12,17 @@ from psycopg.pq.abc import PGconn
 from ...storage.errors import StorageError
 from .trips import Row, Statement, Trips, nothing
 
-__all__ = ["BadUrl", "Row", "Statement", "connected", "failures_told", "rights_told", "sent_as_made", "together"]
+__all__ = [
+    "BadUrl",
+    "Row",
+    "Statement",
+    "connected",
+    "failures_told",
+    "loss_at_start_told",
+    "rights_told",
+    "sent_as_made",
+    "together",
+]
 
 #: The schema, and plans that always use the indexes: a plan that was made for an empty table would otherwise go on
 #: scanning the whole table when it is long.
@@ -93,7 +103,7 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
     except ProgrammingError:
         # It quotes the string, and with it the password.
         raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
-    except OperationalError as error:
+    except (OperationalError, InterfaceError) as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
     made.told = round_trip
     # Behind a pooler it may get the notifications that another connection listens for. The driver would keep them all.
@@ -148,6 +158,18 @@ def rights_told() -> Iterator[None]:
         yield
     except InsufficientPrivilege as error:
         raise StorageError(f"the user of DATABASE_URL lacks a right: {error.diag.message_primary}") from None
+
+
+@contextmanager
+def loss_at_start_told() -> Iterator[None]:
+    """Raises StorageError if the connection is lost within the block, which only reads, before a server starts."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise StorageError(
+            "the connection to the database was lost during the start, and nothing was changed. See that the database "
+            f"runs and can be reached, and start again: {error}"
+        ) from None
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from ..waiters import in_time
 from .asked import Task, overlaps
 from .batch import Result
 from .clock import ClockSteps, Machine, begin_clock
-from .connection import Row, connected
+from .connection import Row, connected, loss_at_start_told
 from .figures import figures_of
 from .floors import Floors
 from .lane import Lane, Shared
@@ -111,9 +111,10 @@ class PostgresEngine:
         """See Engine; raises StorageError."""
         connection = connected(self.url, interval=self.interval)
         try:
-            self._rows = Rows(opened(connection, self.secret()))
-            self._profile = self.profile or profile_of(connection)
-            begin_clock(connection, self.time, self._clock_steps)
+            with loss_at_start_told():
+                self._rows = Rows(opened(connection, self.secret()))
+                self._profile = self.profile or profile_of(connection)
+                begin_clock(connection, self.time, self._clock_steps)
         finally:
             connection.close()
         self._shared.lanes = [self._lane(f"lane {number}", self._shared) for number in range(_LANES)]
