@@ -200,9 +200,10 @@ def _not_found(command: str) -> str:
 
 async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:
     """Run the command for a job: returns its result, or raises what its exit code means."""
-    from jobengine.worker import Cancelled, Fail, Retry
+    from jobengine.worker import Cancelled, Retry
 
     from .command_runner import environment_of, verdict
+    from .failed_command import CommandFailed
 
     def progress(percent: int) -> None:
         """Report how far the command is."""
@@ -217,5 +218,5 @@ async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:
     if said.kind == "release":
         raise Retry(max(job.job.retry_delay.total_seconds(), _LEAST_DELAY))
     if said.kind != "complete":
-        raise Fail(said.error, retry=said.kind == "failed")
+        raise CommandFailed(said.error, retry=said.kind == "failed")
     return said.result

@@ -191,8 +191,9 @@ def test_the_log_can_be_lines_of_json(shell: Shell) -> None:
     done = shell("work", "mail", "--log-format", "json", "--until-empty", "--", "false")
     start, end = map(json.loads, done.stderr.splitlines())
     assert start["message"].startswith("Working on mail at http://127.0.0.1")
-    fields = {"queue": "mail", "uid": uid, "attempt": 1, "outcome": "failed", "level": "warning"}
+    fields = {"queue": "mail", "uid": uid, "attempt": 1, "outcome": "failed", "error_type": "CommandFailed"}
     assert fields.items() <= end.items()
+    assert end["level"] == "warning"
     assert (end["seconds"] > 0, end["retry_at"] > end["time"]) == (True, True)
 
 
