@@ -336,6 +336,7 @@ def test_bash_completes_commands_options_and_choices(shell: Shell) -> None:
     assert _completed(shell, "jobengine queue dr") == {"drain"}
     assert {"--priority", "--many"} <= _completed(shell, "jobengine add mail --")
     assert _completed(shell, "jobengine jobs mail --state in") == {"inprogress"}
+    assert _completed(shell, "jobengine queue pause ma") == {"mail"}
 
 
 # Examples
