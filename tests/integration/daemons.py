@@ -23,7 +23,12 @@ from tests.schema import check_answer
 ROOT = Path(__file__).parents[2]
 TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
 SECRET = "the secret of the tests"
-#: Seconds within which a process must do what a test expects; more on a busy machine.
+#: Runs a program under strace, which needs no privilege so; attaching to a server takes CAP_SYS_PTRACE. With -D the
+#: process is the program, not strace.
+STRACE = ("strace", "-D", "-f", "-qq", "-o", "/dev/null")
+#: Options of strace with which a server does not protect its memory: else strace sees no texts, such as paths.
+READABLE = ("-e", "trace=prctl", "-e", "inject=prctl:retval=0")
+#: Seconds within which a process must do what a test expects. More on a busy machine.
 DEADLINE = float(os.environ.get("TEST_DEADLINE", "20"))
 #: Bytes of an answer that is long.
 _LONG = 200_000

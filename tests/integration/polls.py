@@ -4,16 +4,15 @@ import json
 import re
 import socket
 import struct
-import subprocess
 import time
 from collections.abc import Callable, Iterable
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from .daemons import DEADLINE, Daemon, until
+from .daemons import DEADLINE, STRACE, Daemon
 
 _KEY: Final = "Host: x\r\nX-Access-Key: key\r\n"
 
@@ -109,22 +108,24 @@ class Polls:
             poll.close()
 
 
-def system_calls(daemon: Daemon, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
-    """The system calls of its threads in this many seconds, without those in which they were waiting already."""
-    path = Path(daemon.home / "calls")
-    tracer = subprocess.Popen(
-        ["strace", "-f", "-ttt", "-p", str(daemon.pid), "-o", str(path)], stderr=subprocess.PIPE, text=True
-    )
-    assert tracer.stderr is not None
-    assert "attached" in tracer.stderr.readline()
-    # strace's attaching interrupts the calls that wait, and they are made again.
-    until("strace sees the calls", lambda: path.exists() and "epoll_wait" in path.read_text())
-    time.sleep(0.3)
-    began = time.time()
-    meanwhile()
-    time.sleep(seconds)
-    tracer.terminate()
-    tracer.communicate()
-    calls = [re.split(r" +", line, maxsplit=2) for line in path.read_text().splitlines()]
-    assert any("epoll_wait" in call for _, _, call in calls)
-    return [call for _, at, call in calls if float(at) > began and "<detached" not in call]
+@frozen
+class Traced:
+    """The system calls of a daemon that strace starts."""
+
+    path: Path
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What runs the daemon."""
+        return (*STRACE, "-ttt", "-o", str(self.path))
+
+    def calls(self, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
+        """The calls of all threads in this many seconds, without those in which they were waiting already."""
+        # What the last request has left to do is done.
+        time.sleep(0.3)
+        began = time.time()
+        meanwhile()
+        time.sleep(seconds)
+        calls = re.findall(r"^\d+ +(\d+\.\d+) (.*)$", self.path.read_text(), re.MULTILINE)
+        assert any("epoll_wait(" in call for _, call in calls)
+        return [call for at, call in calls if float(at) > began]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import MakeDaemon
-from .daemons import SECRET, Daemon
+from .daemons import READABLE, SECRET, STRACE, Daemon
 
 HEAD = b"PUT /api/v1/job HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\nContent-Type: application/json\r\n"
 TEN_GIB = 10 << 30
@@ -198,7 +198,7 @@ def test_secrets_are_only_in_memory(make_daemon: MakeDaemon, tmp_path: Path) -> 
     temporary.mkdir()
     # A temporary file may have no name, so every file that is opened is checked.
     opened = tmp_path / "opened"
-    strace = ("strace", "-D", "-f", "-qq", "-o", str(opened), "-e", "trace=openat")
+    strace = (*STRACE, "-o", str(opened), *READABLE, "-e", "trace=openat,prctl")
     settings = {"TMPDIR": str(temporary), "ADMIN_KEY": "canary-of-admin"}
     daemon = make_daemon(settings=settings, prefix=strace).start()
     with daemon.client(key=key, admin_key="canary-of-admin") as client:

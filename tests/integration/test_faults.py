@@ -2,42 +2,47 @@
 
 import os
 import re
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
 from http.client import HTTPException
 
 import pytest
 
 from .conftest import MakeDaemon
-from .daemons import Client, Daemon, until
+from .daemons import STRACE, Client, Daemon, until
 
 #: The calls of a start that has a torn tail to copy and to cut off.
 CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate")
-#: Not with --seccomp-bpf, with which some faults are not injected. With -D the process is the daemon, not strace.
-STRACE = ("strace", "-D", "-f", "-qq", "-o", "/dev/null")
 
 
 def _faults(call: str, fault: str) -> list[str]:
+    # Without --seccomp-bpf, with which some faults are not injected.
     # The system call of a rename differs between processors.
     calls = "/^rename" if call == "rename" else call
     return ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
 
 
-@contextmanager
-def _injected(daemon: Daemon, call: str, fault: str) -> Iterator[None]:
-    """Have strace inject a fault into a running daemon."""
-    command = ["strace", "-f", "-o", str(daemon.home / "strace"), "-p", str(daemon.pid), *_faults(call, fault)]
-    strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert strace.stderr is not None
-    attached = strace.stderr.readline()
-    assert "attached" in attached, attached
-    try:
-        yield
-    finally:
-        strace.terminate()
-        strace.wait()
-        strace.stderr.close()
+@pytest.fixture(scope="module")
+def calls_of_a_start(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+    """How often a start makes each call that writes. One thread makes them all: strace counts them by thread."""
+    daemon = Daemon(tmp_path_factory.mktemp("counted") / "home").start()
+    with daemon.client() as client:
+        client.make_queue()
+    assert daemon.stop() == 0
+    trace = daemon.home / "trace"
+    written = f"{','.join(CALLS)},/^rename"
+    daemon.prefix = ("strace", "-D", "-f", "-qq", "-o", str(trace), "-e", f"trace={written}", "-e", "signal=none")
+    daemon.start()
+    calls = re.findall(r"^(\d+) +(\w+)\(", trace.read_text(), re.MULTILINE)
+    daemon.kill()
+    assert len({thread for thread, _ in calls}) == 1
+    return Counter("rename" if call.startswith("rename") else call for _, call in calls)
+
+
+def _restart(daemon: Daemon, counted: Counter[str], call: str, fault: str, nth: int) -> None:
+    """Restart it under strace, which injects a fault into its nth such call after the start."""
+    assert daemon.stop() == 0
+    daemon.prefix = (*STRACE, *_faults(call, f"{fault}:when={counted[call] + nth}"))
+    daemon.start()
 
 
 def _add_until_it_ends(client: Client, most: int = 100, content: object = None) -> list[str]:
@@ -65,12 +70,15 @@ def _found(daemon: Daemon) -> list[str]:
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 @pytest.mark.parametrize("nth", [1, 5])
-def test_when_a_sync_fails_nothing_is_acknowledged_and_it_ends_with_6(daemon: Daemon, error: str, nth: int) -> None:
+def test_when_a_sync_fails_nothing_is_acknowledged_and_it_ends_with_6(
+    daemon: Daemon, calls_of_a_start: Counter[str], error: str, nth: int
+) -> None:
     with daemon.client() as client:
         client.make_queue()
-        with _injected(daemon, "fdatasync", f"error={error}:when={nth}"):
-            uids = _add_until_it_ends(client)
-            assert daemon.wait() == 6
+    _restart(daemon, calls_of_a_start, "fdatasync", f"error={error}", nth)
+    with daemon.client() as client:
+        uids = _add_until_it_ends(client)
+        assert daemon.wait() == 6
     assert len(uids) == nth - 1
     assert "storage has failed" in daemon.log
     found = _found(daemon)
@@ -78,24 +86,30 @@ def test_when_a_sync_fails_nothing_is_acknowledged_and_it_ends_with_6(daemon: Da
     assert len(found) <= len(uids) + 1
 
 
-def test_when_a_write_fails_for_another_reason_than_room_it_ends_with_6(daemon: Daemon) -> None:
+def test_when_a_write_fails_for_another_reason_than_room_it_ends_with_6(
+    daemon: Daemon, calls_of_a_start: Counter[str]
+) -> None:
     with daemon.client() as client:
         client.make_queue()
-        with _injected(daemon, "pwrite64", "error=EIO:when=3"):
-            uids = _add_until_it_ends(client)
-            assert daemon.wait() == 6
+    _restart(daemon, calls_of_a_start, "pwrite64", "error=EIO", 3)
+    with daemon.client() as client:
+        uids = _add_until_it_ends(client)
+        assert daemon.wait() == 6
     assert len(uids) == 2
     assert _found(daemon) == uids
 
 
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_killed_at_any_call_of_a_commit_it_keeps_what_was_acknowledged(daemon: Daemon, call: str, nth: int) -> None:
+def test_killed_at_any_call_of_a_commit_it_keeps_what_was_acknowledged(
+    daemon: Daemon, calls_of_a_start: Counter[str], call: str, nth: int
+) -> None:
     with daemon.client() as client:
         client.make_queue()
-        with _injected(daemon, call, f"signal=KILL:when={nth}"):
-            uids = _add_until_it_ends(client)
-            assert daemon.wait() == -9
+    _restart(daemon, calls_of_a_start, call, "signal=KILL", nth)
+    with daemon.client() as client:
+        uids = _add_until_it_ends(client)
+        assert daemon.wait() == -9
     assert len(uids) == nth - 1
     found = _found(daemon)
     assert found[: len(uids)] == uids
@@ -131,21 +145,25 @@ def test_killed_at_any_call_of_a_recovery_it_recovers_at_the_next_start(daemon: 
 
 
 @pytest.mark.parametrize("call", ["rename", "fsync"])
-def test_killed_in_a_compaction_it_has_what_was_acknowledged(daemon: Daemon, call: str) -> None:
+def test_killed_in_a_compaction_it_has_what_was_acknowledged(
+    daemon: Daemon, calls_of_a_start: Counter[str], call: str
+) -> None:
     content = {"text": "x" * 900_000}
     with daemon.client() as client:
         client.make_queue()
         kept = [client.add().json["uid"] for _ in range(5)]
-        with _injected(daemon, call, "signal=KILL:when=1"):
-            for _ in range(100):
-                big = _add_until_it_ends(client, most=1, content=content)
-                try:
-                    deleted = bool(big) and client.delete(big[0]).status == 204
-                except (OSError, HTTPException):
-                    deleted = False
-                if not deleted:
-                    break
-            assert daemon.wait() == -9
+    _restart(daemon, calls_of_a_start, call, "signal=KILL", 1)
+    with daemon.client() as client:
+        for _ in range(100):
+            big = _add_until_it_ends(client, most=1, content=content)
+            try:
+                deleted = bool(big) and client.delete(big[0]).status == 204
+            except (OSError, HTTPException):
+                deleted = False
+            if not deleted:
+                break
+        assert daemon.wait() == -9
+    assert "compaction begins" in daemon.log
     found = _found(daemon)
     assert found[: len(kept)] == kept
     assert len(found) <= len(kept) + 1

@@ -7,9 +7,7 @@ import socket
 from pathlib import Path
 
 from .conftest import MakeDaemon
-from .daemons import Daemon, until
-
-STRACE = ("strace", "-D", "-f", "-qq", "-s", "48", "-o")
+from .daemons import READABLE, STRACE, Daemon, until
 
 
 def _burst(daemon: Daemon, requests: int) -> list[bytes]:
@@ -30,7 +28,7 @@ def _burst(daemon: Daemon, requests: int) -> list[bytes]:
 
 def test_200_puts_at_once_make_far_fewer_than_200_syncs(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    daemon = make_daemon(prefix=(*STRACE, str(trace), "-e", "trace=fdatasync")).start()
+    daemon = make_daemon(prefix=(*STRACE, "-o", str(trace), "-e", "trace=fdatasync")).start()
     with daemon.client() as client:
         client.make_queue()
         counted = client.metric("jobengine_sync_seconds_count")
@@ -49,8 +47,8 @@ def _syncs(trace: Path) -> int:
 
 def test_one_client_has_its_change_on_disk_before_each_reply(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    calls = "trace=recvfrom,sendto,pwrite64,fdatasync"
-    daemon = make_daemon(prefix=(*STRACE, str(trace), "-e", calls)).start()
+    calls = "trace=recvfrom,sendto,pwrite64,fdatasync,prctl"
+    daemon = make_daemon(prefix=(*STRACE, "-o", str(trace), *READABLE, "-e", calls)).start()
     with daemon.client() as client:
         client.make_queue()
         uids = [client.add().json["uid"] for _ in range(10)]
@@ -89,7 +87,7 @@ def test_a_read_that_sees_a_change_in_flight_waits_until_it_is_on_disk(make_daem
     # Every sync takes half a second; a read meanwhile must not be answered with what is not on disk.
     trace = tmp_path / "trace"
     slow = "inject=fdatasync:delay_enter=500000"
-    daemon = make_daemon(prefix=(*STRACE, str(trace), "-e", "trace=fdatasync", "-e", slow)).start()
+    daemon = make_daemon(prefix=(*STRACE, "-o", str(trace), "-e", "trace=fdatasync", "-e", slow)).start()
     with daemon.client() as client:
         client.make_queue()
         with socket.create_connection(("127.0.0.1", daemon.port)) as writer:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+from .conftest import MakeDaemon
 from .daemons import Client, Daemon, Reply, free_port, until
 from .nginx import AS_IT_COMES, as_documented, nginx
-from .polls import system_calls
+from .polls import Traced
 
 #: More than nginx passes on with its default settings.
 CONTENT = {"text": "x" * (500 << 10)}
@@ -80,7 +81,8 @@ def test_a_large_body_is_refused_by_nginx_as_it_comes_as_the_page_says(port: int
 class Documented:
     """nginx with the page's configuration, over TLS, in front of a daemon with a queue."""
 
-    daemon: Daemon
+    #: The system calls of the daemon behind nginx.
+    traced: Traced
     connection: HTTPSConnection
     errors: Path
 
@@ -92,14 +94,16 @@ class Documented:
 
 
 @pytest.fixture
-def documented(daemon: Daemon, certificate: Path, tmp_path: Path) -> Iterator[Documented]:
+def documented(make_daemon: MakeDaemon, certificate: Path, tmp_path: Path) -> Iterator[Documented]:
+    traced = Traced(tmp_path / "calls")
+    daemon = make_daemon(prefix=traced.prefix).start()
     with daemon.client() as client:
         client.make_queue()
     port = free_port()
     context = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
     with nginx(tmp_path / "nginx", as_documented(certificate), port, daemon.port) as errors:
         connection = HTTPSConnection("localhost", port, timeout=30, context=context)
-        yield Documented(daemon, connection, errors)
+        yield Documented(traced, connection, errors)
         connection.close()
 
 
@@ -111,7 +115,7 @@ def test_nginx_as_documented_uses_its_connections_again(documented: Documented) 
             added = documented.call("PUT", "/api/v1/job", {"queue_name": "q", "job": {"content": {}}})
             assert added.status == 201
 
-    calls = system_calls(documented.daemon, 0.1, work)
+    calls = documented.traced.calls(0.1, work)
     accepted = sum("accept4(" in call and "EAGAIN" not in call for call in calls)
     assert accepted < requests / 5
 

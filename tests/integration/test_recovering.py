@@ -11,22 +11,11 @@ from pathlib import Path
 import pytest
 
 from .conftest import MakeDaemon
-from .daemons import DEADLINE, Daemon, Reply, until
+from .daemons import DEADLINE, STRACE, Daemon, Reply, until
 
 BULK, REQUESTS = 1_000, 15
-#: Makes each read of the database slow. With -D the process is the daemon, not strace.
-SLOWLY = (
-    "strace",
-    "-D",
-    "-f",
-    "-qq",
-    "-o",
-    "/dev/null",
-    "-e",
-    "trace=pread64",
-    "-e",
-    "inject=pread64:delay_enter=50ms",
-)
+#: Makes each read of the database slow.
+SLOWLY = (*STRACE, "-e", "trace=pread64", "-e", "inject=pread64:delay_enter=50ms")
 
 
 @pytest.fixture(scope="module")

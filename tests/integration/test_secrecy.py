@@ -9,19 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from .daemons import SECRET, Daemon, Forked, until
+from .daemons import ROOT, SECRET, Daemon, Forked, until
 
 ADMIN_KEY = "battery staple"
 #: A user for the server: root without root's rights, since another user might not be able to reach its files.
 AS_ITS_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+COPYING = """
+import os, signal
+from pathlib import Path
+
+def copy(*_):
+    Path("copy").write_bytes(Path("/proc/self/environ").read_bytes())
+    os.rename("copy", "environment")
+
+signal.signal(signal.SIGUSR1, copy)
+"""
 
 
 @pytest.fixture(params=[Daemon, Forked], ids=["in the foreground", "forked"])
 def secretive(request: pytest.FixtureRequest, tmp_path: Path) -> Daemon:
-    """A daemon of its own user, on a system that would write core dumps."""
+    """A daemon of its own user, on a system that would write core dumps. SIGUSR1 has it copy its environment."""
     kind: type[Daemon] = request.param
+    # Without CAP_SYS_PTRACE only the process itself can read it.
+    (tmp_path / "sitecustomize.py").write_text(COPYING)
     prefix = ("prlimit", "--core=unlimited", *AS_ITS_USER)
-    return kind(tmp_path / "home", settings={"ADMIN_KEY": ADMIN_KEY}, prefix=prefix)
+    settings = {"ADMIN_KEY": ADMIN_KEY, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    return kind(tmp_path / "home", settings=settings, prefix=prefix)
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
 
 
 def _read_as_its_user(pid: int, what: str) -> "subprocess.CompletedProcess[bytes]":
@@ -31,7 +48,8 @@ def _read_as_its_user(pid: int, what: str) -> "subprocess.CompletedProcess[bytes
 def test_no_secret_can_be_read_in_its_environment_or_memory_and_none_gets_into_a_core_dump(secretive: Daemon) -> None:
     pid = secretive.start().pid
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        os.kill(pid, signal.SIGUSR1)
+        environment = until("it has copied its environment", lambda: _content(secretive.home / "environment"))
         assert b"API_PORT=0\0" in environment
         assert SECRET.encode() not in environment
         assert ADMIN_KEY.encode() not in environment

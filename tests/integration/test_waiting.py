@@ -2,20 +2,28 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from .conftest import MakeDaemon
 from .daemons import DEADLINE, Client, Daemon
-from .polls import Poll, Polls, system_calls
+from .polls import Poll, Polls, Traced
 
 MANY = 1_000
 
 
 @pytest.fixture
-def polls(make_daemon: MakeDaemon) -> Iterator[Polls]:
+def traced(tmp_path: Path) -> Traced:
+    """The system calls of the daemon; they are recorded for the tests that ask for this."""
+    return Traced(tmp_path / "calls")
+
+
+@pytest.fixture
+def polls(make_daemon: MakeDaemon, request: pytest.FixtureRequest) -> Iterator[Polls]:
     """Polls at a daemon that takes enough connections, with a queue."""
-    daemon = make_daemon(settings={"MAX_CONNECTIONS": str(MANY + 100)}).start()
+    prefix = request.getfixturevalue("traced").prefix if "traced" in request.fixturenames else ()
+    daemon = make_daemon(settings={"MAX_CONNECTIONS": str(MANY + 100)}, prefix=prefix).start()
     with daemon.client() as client:
         client.make_queue()
     polls = Polls(daemon)
@@ -39,11 +47,9 @@ def _held(daemon: Daemon) -> list[int]:
         return sorted(job["content"]["n"] for job in client.jobs().values() if job["state"] == "inprogress")
 
 
-def test_1000_waiters_cost_nothing_while_nothing_happens_and_are_served_in_order(
-    polls: Polls,
-) -> None:
+def test_1000_waiters_cost_nothing_while_nothing_happens_and_are_served_in_order(polls: Polls, traced: Traced) -> None:
     waiting = polls.add(MANY)
-    assert system_calls(polls.daemon, 2) == []
+    assert traced.calls(2) == []
     with polls.daemon.client(sampled=True) as client:
         for n in range(20):
             assert client.add({"n": n}).status == 201
@@ -56,11 +62,11 @@ def test_1000_waiters_cost_nothing_while_nothing_happens_and_are_served_in_order
         assert _given(waiting[-5:] + waiting[:5]) == list(range(MANY - 5, MANY + 5))
 
 
-def test_an_idle_daemon_does_not_wake_up(polls: Polls) -> None:
+def test_an_idle_daemon_does_not_wake_up(polls: Polls, traced: Traced) -> None:
     with polls.daemon.client() as client:
         client.add(delay_seconds=3600)
-        assert system_calls(polls.daemon, 2) == []
-        assert system_calls(polls.daemon, 0.1, client.peek), "a request was not seen: nothing would be"
+        assert traced.calls(2) == []
+        assert traced.calls(0.1, client.peek), "a request was not seen: nothing would be"
 
 
 def _time_out(poll: Poll) -> None:
