@@ -1,5 +1,5 @@
 # make run      a virtual environment, the server in it, its database in ./data
-# make test     the same environment with what tests need, and all tests
+# make test     the same environment with what tests need, and all tests that the machine allows; EVERYTHING=1: all
 # make quick    the tests that take less than a minute in all, and no programs beside Python
 # make test-postgres   run all tests of the API in memory on PostgreSQL; make test runs a part of them there
 # make check    what a change must pass: linters, type checker, audit, all tests, and the quick ones on every other Python here
@@ -18,8 +18,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := setup.py pyproject.toml api_schema.yml $(shell find jobengine twisted -name '*.py') $(wildcard jobengine/web/dashboard/*)
 NOT_QUICK := --ignore=tests/integration --ignore=tests/machine -m 'not slow'
-# They sync thousands of small files; in memory no disk holds them up.
-IN_MEMORY := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)
+# They sync thousands of small files; in memory no disk holds them up. A container may have only 64 MiB there.
+IN_MEMORY := $(shell [ "$$(df -k --output=avail /dev/shm 2>&- | tail -n 1)" -ge 1000000 ] 2>&- && \
+	echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
 # Tests in a file share what is costly to start, so they stay together.
 # In their own order the quick files come last, so that all processes end at about the same time.
 BY_FILE := --dist loadfile --no-loadscope-reorder
@@ -40,11 +41,12 @@ run: $(VENV)/installed
 programs:
 	@sh get-from-debian.sh $(PYTHON) tests/debian-packages.txt
 
-# One process more than cores: many of these tests wait.
+# One process more than cores: many of these tests wait. The longer run comes last: it ends with a list of what the
+# machine does not allow.
 test: programs $(VENV)/installed-test
 	@echo "All tests, on $$($(BIN)/python --version)"
-	$(BIN)/python -m pytest -n $$(expr $$(nproc) + 1) $(BY_FILE) $(PYTEST_ARGS)
 	$(IN_MEMORY) $(BIN)/python -m pytest --engine=postgres -n $$(nproc) $(BY_FILE) $(ON_POSTGRES)
+	$(BIN)/python -m pytest -n $$(expr $$(nproc) + 1) $(BY_FILE) $(PYTEST_ARGS)
 
 test-postgres: programs $(VENV)/installed-test
 	$(IN_MEMORY) $(BIN)/python -m pytest -rs --engine=postgres -n $$(expr $$(nproc) + 1) $(BY_FILE) tests/web

@@ -15,6 +15,7 @@ pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection")
 from jobengine.daemon.settings import SETTINGS  # noqa: E402  # as below
 from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import modules whose asserts pytest rewrites
 from tests.kinds import Kind, OnFile, OnPostgres, run_until  # noqa: E402  # as above
+from tests.machine_allows import pytest_terminal_summary  # noqa: E402, F401  # for all tests
 from tests.postgres import cluster, database  # noqa: E402, F401  # for tests of the engine on PostgreSQL
 from tests.processes import nothing_outlives_its_test, nothing_outlives_the_tests  # noqa: E402, F401  # for all tests
 

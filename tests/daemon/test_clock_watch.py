@@ -2,12 +2,13 @@
 
 import os
 import select
-import time
 from typing import Any
 
 import pytest
 
+from jobengine.daemon import clock_watch
 from jobengine.daemon.clock_watch import ClockWatch, watch_clock
+from tests.machine_allows import CLOCK, require, set_clock
 
 
 class _Reactor:
@@ -21,11 +22,6 @@ class _Reactor:
 
     def removeReader(self, reader: Any) -> None:
         self.readers.discard(reader)
-
-
-def set_clock() -> None:
-    """Set the wall clock to its own time; the time service corrects the few microseconds that this loses."""
-    time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME))
 
 
 def readable(watch: ClockWatch) -> bool:
@@ -43,6 +39,12 @@ def reactor() -> _Reactor:
 
 
 @pytest.fixture
+def settable() -> None:
+    """A clock that may be set; to be taken before a watch, since this is tried."""
+    require(CLOCK)
+
+
+@pytest.fixture
 def watch(reactor: _Reactor, told: list[str]) -> Any:
     watch = watch_clock(reactor, lambda: told.append("set"))
     assert watch is not None
@@ -50,7 +52,9 @@ def watch(reactor: _Reactor, told: list[str]) -> Any:
     watch.stop()
 
 
-def test_it_tells_each_time_that_the_clock_is_set(watch: ClockWatch, reactor: _Reactor, told: list[str]) -> None:
+def test_it_tells_each_time_that_the_clock_is_set(
+    settable: None, watch: ClockWatch, reactor: _Reactor, told: list[str]
+) -> None:
     assert watch in reactor.readers
     for times in (1, 2):
         assert not readable(watch)
@@ -58,6 +62,23 @@ def test_it_tells_each_time_that_the_clock_is_set(watch: ClockWatch, reactor: _R
         assert readable(watch)
         watch.doRead()
         assert told == ["set"] * times
+
+
+def test_it_tells_each_time_that_its_timer_wakes_it(
+    reactor: _Reactor, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A machine may refuse to set its clock, but a timer that has expired wakes the watch as a cancelled one does.
+    with monkeypatch.context() as patch:
+        patch.setattr(clock_watch, "_FAR", 1)
+        watch = watch_clock(reactor, lambda: told.append("set"))
+    assert watch is not None
+    assert readable(watch)
+    watch.doRead()
+    assert told == ["set"]
+    assert not readable(watch), "it is armed again, for a time far away"
+    watch.doRead()
+    assert told == ["set"]
+    watch.stop()
 
 
 def test_it_tells_nothing_while_the_clock_goes_on(watch: ClockWatch, told: list[str]) -> None:

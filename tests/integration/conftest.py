@@ -1,7 +1,6 @@
 """Daemons that end with their test, and disks that can be full."""
 
 import datetime
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from jobengine.client import JobEngine
+from tests.machine_allows import SMALL_DISK, require
+from tests.torture import disks
 
 from . import nginx, node
 from .daemons import Daemon, Reply
@@ -66,16 +67,11 @@ def shell(shared_daemon: Daemon, tmp_path: Path) -> Shell:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MiB."""
-    path = tmp_path / "small disk"
-    path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", path], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.fail(f"this test mounts a tmpfs, and may not do so here; run it as root: {mounted.stderr}")
-    yield path
-    # The daemon may still be there: its fixture was made first.
-    subprocess.run(["umount", "--lazy", path], check=True)
+def small_disk() -> Iterator[Path]:
+    """A directory with room for 2 MiB."""
+    require(SMALL_DISK)
+    with disks.small_disk(2 << 20) as path:
+        yield path
 
 
 @pytest.fixture(scope="session")

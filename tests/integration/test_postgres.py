@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,11 +21,13 @@ from psycopg.conninfo import make_conninfo
 from jobengine.engine.postgres import schema
 from jobengine.engine.postgres.connection import connected
 from tests.doubles import QUICK_KDF
+from tests.machine_allows import SMALL_DISK, require
 from tests.postgres import Cluster, Database, running
+from tests.torture.disks import small_disk
 
 from .conftest import MakeDaemon
 from .cutting import UnixProxy
-from .daemons import SECRET, Client, Daemon, Reply, until
+from .daemons import READABLE, SECRET, STRACE, Client, Daemon, Reply, until
 
 #: The errors of a client whose server or connection is gone.
 LOST = (OSError, HTTPException)
@@ -122,7 +123,7 @@ def test_migrate_refuses_a_mistyped_address_with_2_and_does_not_repeat_it(make_d
 
 
 def test_a_server_on_a_file_never_loads_the_driver(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon().start()
+    daemon = make_daemon(prefix=(*STRACE, *READABLE)).start()
     assert "psycopg" not in Path(f"/proc/{daemon.pid}/maps").read_text()
 
 
@@ -308,21 +309,14 @@ def _follow(primary: Cluster, standby: Cluster) -> None:
 @pytest.fixture
 def small(cluster: Cluster) -> Iterator[tuple[Path, Database]]:
     """A disk of a few megabytes, and a database on it."""
-    place = cluster.path / "small"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", place], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.fail(f"this test mounts a tmpfs, and may not do so here; run it as root: {mounted.stderr}")
-    (place / "space").mkdir()
-    shutil.chown(place / "space", "nobody")
-    try:
-        with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE TABLESPACE small LOCATION '{place / 'space'}'")
-            yield place, Database.make(cluster, "small", "TABLESPACE small")
-            connection.execute("DROP DATABASE small WITH (FORCE)")
-            connection.execute("DROP TABLESPACE small")
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
+    require(SMALL_DISK)
+    with small_disk(24 << 20) as place, psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        (place / "space").mkdir()
+        cluster.own(place / "space")
+        connection.execute(f"CREATE TABLESPACE small LOCATION '{place / 'space'}'")
+        yield place, Database.make(cluster, "small", "TABLESPACE small")
+        connection.execute("DROP DATABASE small WITH (FORCE)")
+        connection.execute("DROP TABLESPACE small")
 
 
 def test_without_room_in_the_database_changes_get_507_and_are_made_again_when_there_is_room(

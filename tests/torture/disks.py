@@ -1,11 +1,14 @@
-"""Separate file systems for trials, where root may mount them."""
+"""Separate file systems for tests and trials, where the machine allows them."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -13,22 +16,90 @@ from attrs import frozen
 
 from .trials import NotHere
 
-__all__ = ["Image", "mounted_image", "small_disk"]
+__all__ = ["Image", "mounted_image", "shared_disk", "small_disk"]
 
 #: The most seconds that the disk is still written to once no process writes.
 PATIENCE: Final = 20.0
+#: In a container a file system in memory, usually of 64 MiB, that holds no files.
+DEVICES: Final = Path("/dev")
+#: The most bytes of a file system that is filled for a test.
+FILLABLE: Final = 256 << 20
+_PREFIX: Final = "je-disk-"
 
 
 @contextmanager
-def small_disk(place: Path, size: str) -> Iterator[Path]:
-    """A file system in memory of a size such as "12m"."""
-    with _mounted(place, "-t", "tmpfs", "-o", f"size={size}", "tmpfs"):
+def small_disk(size: int) -> Iterator[Path]:
+    """A directory with room for `size` bytes, on a file system in memory. Raises NotHere where there can be none."""
+    with _memory(size) if _may_mount() else shared_disk(DEVICES, size) as place:
         yield place
+
+
+@cache
+def _may_mount() -> bool:
+    try:
+        with _memory(1 << 20):
+            return True
+    except NotHere:
+        return False
+
+
+@contextmanager
+def _memory(size: int) -> Iterator[Path]:
+    place = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    try:
+        with _mounted(place, "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs"):
+            yield place
+    finally:
+        place.rmdir()
+
+
+@contextmanager
+def shared_disk(disk: Path, size: int) -> Iterator[Path]:
+    """
+    A directory with room for `size` bytes on a small file system: a ballast takes the rest.
+
+    Needs no right but to write there. One process at a time has the file system; others wait.
+    """
+    whole = os.statvfs(disk)
+    if whole.f_blocks * whole.f_frsize > FILLABLE:
+        raise NotHere(f"{disk} is too large to be filled")
+    handle = os.open(disk, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        # A process that was killed may have left its own.
+        _remove_all(disk)
+        yield _with_ballast(disk, size)
+    finally:
+        _remove_all(disk)
+        os.close(handle)
+
+
+def _with_ballast(disk: Path, size: int) -> Path:
+    try:
+        place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=disk))
+    except OSError as error:
+        raise NotHere(str(error)) from error
+    place.chmod(0o755)
+    free = place / "free"
+    free.mkdir()
+    now = os.statvfs(disk)
+    taken = now.f_bavail * now.f_frsize - size
+    if taken <= 0:
+        raise NotHere(f"{disk} has no room for {size} bytes")
+    with (place / "ballast").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, taken)
+    return free
+
+
+def _remove_all(disk: Path) -> None:
+    for place in disk.glob(f"{_PREFIX}*"):
+        shutil.rmtree(place)
 
 
 @contextmanager
 def mounted_image(path: Path, place: Path) -> "Iterator[Image]":
     """An ext4 file system in the file `path`; mounting replays its journal, as a start after a power cut does."""
+    place.mkdir()
     with _mounted(place, "-o", "loop", str(path)):
         device = _run("losetup", "--noheadings", "--output", "NAME", "--associated", str(path)).strip()
         yield Image(path, Path("/sys/class/block") / Path(device).name / "stat")
@@ -66,7 +137,6 @@ class Image:
 
 @contextmanager
 def _mounted(place: Path, *how: str) -> Iterator[None]:
-    place.mkdir()
     _run("mount", *how, str(place))
     try:
         yield

@@ -17,7 +17,8 @@ from .trials import Tally
 
 __all__ = ["FullDisks"]
 
-SIZE: Final = "12m"
+#: Bytes.
+SIZE: Final = 12 << 20
 #: The most bytes that are left free, so that some changes still succeed.
 LEFT: Final = 50_000
 #: Seconds under load before the disk is full.
@@ -92,7 +93,7 @@ class FullDisks:
 
     def run(self, seed: int, folder: Path, tally: Tally) -> None:
         chance = random.Random(seed)
-        with small_disk(folder / "disk", SIZE) as disk:
+        with small_disk(SIZE) as disk:
             settings = {"DB_PATH": str(disk / "jobengine.jedb"), "LOG_REQUESTS": "errors"}
             campaign = _Campaign(self.make_daemon(folder / "home", settings), disk, chance, tally)
             try:

@@ -1,0 +1,96 @@
+"""
+What some tests need beyond what every machine allows. Each need is tried, once in a process, and never guessed.
+
+A test that needs what the machine refuses is left out, and the run ends with a list of those tests and the reasons.
+With EVERYTHING=1, or under CI (CI=true), such a test fails instead; EVERYTHING=0 leaves tests out under CI too.
+"""
+
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+from attrs import frozen
+
+from tests.torture.disks import Image, mounted_image, small_disk
+from tests.torture.trials import NotHere
+
+__all__ = ["CLOCK", "DISK_IMAGE", "SMALL_DISK", "Need", "pytest_terminal_summary", "require", "set_clock"]
+
+#: Begins the reason of a test that was left out.
+_REFUSES: Final = "this machine refuses "
+_NO: Final = ("", "0", "false")
+
+
+@frozen
+class Need:
+    """Something that a machine may refuse to tests."""
+
+    #: Completes "this machine refuses …"; names what would allow it.
+    what: str
+    #: Does it once; raises OSError or NotHere if it is refused.
+    attempt: Callable[[], None]
+
+
+def set_clock() -> None:
+    """Set the wall clock to its own time; the time service corrects the few microseconds that this loses."""
+    time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME))
+
+
+def _mount_image() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Image.make(Path(folder, "image"), 1 << 20)
+        with mounted_image(Path(folder, "image"), Path(folder, "place")):
+            pass
+
+
+def _make_small_disk() -> None:
+    with small_disk(1 << 20):
+        pass
+
+
+CLOCK: Final = Need("to set the clock (CAP_SYS_TIME)", set_clock)
+DISK_IMAGE: Final = Need("to mount a disk image (CAP_SYS_ADMIN and loop devices)", _mount_image)
+SMALL_DISK: Final = Need("a small file system (CAP_SYS_ADMIN, or a small /dev as in a container)", _make_small_disk)
+
+
+def require(need: Need) -> None:
+    """Leave the running test out if the machine refuses what it needs, or fail it where all tests must run."""
+    refusal = _refusal(need)
+    if refusal is not None:
+        end = pytest.fail if _all_must_run(os.environ) else pytest.skip
+        end(f"{_REFUSES}{need.what}: {refusal}")
+
+
+@cache
+def _refusal(need: Need) -> Exception | None:
+    try:
+        need.attempt()
+    except (OSError, NotHere) as refusal:
+        # Without its traceback, which would keep frames alive.
+        return refusal.with_traceback(None)
+    return None
+
+
+def _all_must_run(environment: Mapping[str, str]) -> bool:
+    return environment.get("EVERYTHING", environment.get("CI", "")).lower() not in _NO
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which tests were left out, by reason."""
+    left_out = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        if reason.startswith(_REFUSES):
+            left_out[reason].append(report.nodeid)
+    if left_out:
+        terminalreporter.section("tests that were left out; EVERYTHING=1 makes them fail")
+    for reason, tests in sorted(left_out.items()):
+        terminalreporter.write_line(f"{reason}:")
+        for test in sorted(tests):
+            terminalreporter.write_line(f"    {test}")
