@@ -76,4 +76,5 @@ def failed_tests(root: Path, tests: Sequence[str], *options: str, seconds: float
 def _environment(root: Path) -> dict[str, str]:
     """This environment, with the copy of the tree before the installed package."""
     memory = {"PYTEST_DEBUG_TEMPROOT": str(_MEMORY)} if _MEMORY.is_dir() else {}
-    return {**os.environ, **memory, "PYTHONPATH": str(root), "COLUMNS": "1000"}
+    # Most of these tests fail, some by waiting that long.
+    return {"TEST_DEADLINE": "20", **os.environ, **memory, "PYTHONPATH": str(root), "COLUMNS": "1000"}

@@ -13,9 +13,8 @@ from tests.integration import daemons
 
 __all__ = ["DEADLINE", "Watch", "chromium"]
 
-#: Milliseconds within which an expected state must come. A page makes several calls one after the other, and its
-#: browser has several processes: on a busy machine that takes longer than one program does.
-DEADLINE: Final = 3 * 1000 * daemons.DEADLINE
+#: Milliseconds within which an expected state must come.
+DEADLINE: Final = 1000 * daemons.DEADLINE
 _ARGUMENTS: Final = (
     "--no-sandbox",
     "--disable-gpu",
