@@ -72,7 +72,7 @@ class ForgetfulMachine(LocalMachine):
 
 def test_lives_against_an_engine_that_forgets_fail_with_their_seed() -> None:
     out = io.StringIO()
-    tallies = run([Lives("lives", ForgetfulMachine, lives=20, steps=10, shrink=False)], seconds=0, seed=3, out=out)
+    tallies = run([Lives("lives", ForgetfulMachine, lives=200, steps=10, shrink=False)], seconds=0, seed=3, out=out)
     assert tallies["lives"].problems == 1
     assert "lives failed with seed 3" in out.getvalue()
     assert "state.delete" in out.getvalue(), "the steps that lead to it are shown"
