@@ -17,6 +17,7 @@ from tests.postgres import Cluster, Database
 from .conftest import MakeDaemon
 from .daemons import SECRET, Daemon, until
 from .documents import at_port, blocks, shell
+from .shells import BIN
 
 ADMIN_KEY = "the admin's"
 DAMAGE = "UPDATE jobengine.job SET sealed = set_byte(sealed, 50, get_byte(sealed, 50) # 1) WHERE uid = ANY(%s)"
@@ -32,7 +33,7 @@ ALTER_QUEUE = "UPDATE jobengine.queue SET sealed = set_byte(sealed, 50, get_byte
 
 
 def _run(code: str, daemon: Daemon, **variables: str) -> "subprocess.CompletedProcess[str]":
-    environment: Mapping[str, str] = {"PATH": os.environ["PATH"], "ADMIN_KEY": ADMIN_KEY, **variables}
+    environment: Mapping[str, str] = {"PATH": f"{BIN}:{os.environ['PATH']}", "ADMIN_KEY": ADMIN_KEY, **variables}
     done = shell(at_port(code, daemon.port), daemon.home, environment)
     assert done.returncode == 0, done.stderr
     return done
@@ -63,6 +64,9 @@ def test_damaged_rows_are_listed_restored_and_deleted_as_the_page_says(
         assert client.ready().status == 200
     listed = _run(listing, daemon, **urls).stdout
     assert re.findall("[-0-9a-f]{36}", listed) == uids[:2]
+    exported = _run("jobengine db export out.jsonl", daemon, SECRET=SECRET, **urls)
+    assert "3 damaged rows were not exported: queue number" in exported.stderr
+    assert [uid in exported.stderr for uid in uids] == [True, True, False]
     _run(restoring, daemon, JOB_UID=uids[0], **urls)
     # A server looks for restored rows when it starts.
     assert daemon.stop() == 0

@@ -57,7 +57,7 @@ _ATTEMPTS: Final = 5
 _RETURNS, _PAUSE = 10, 0.5
 #: Jobs that expire in one transaction, in each queue.
 _SLICE: Final = 200
-#: The most transactions that expire jobs before a batch is carried out.
+#: The most transactions that expire jobs, or set damaged ones apart, before a batch is carried out.
 _SLICES: Final = 10_000
 #: Seconds from one tidying up to the next, and seconds after which one that is not done leaves the rest to the next
 #: sweep.
@@ -230,17 +230,17 @@ class Session:
 
         Raises Unavailable.
         """
-        for _ in range(_ATTEMPTS):
+        attempts = _ATTEMPTS
+        for _ in range(_SLICES):
             try:
                 return self._run(work)
             except DamageFound as damage:
                 found = damage.jobs
-            while self._set_apart(found):
-                try:
-                    return self._run(work)
-                except DamageFound as damage:
-                    found = damage.jobs
-        raise Busy("Damaged rows were found that other servers changed at the same time; nothing was carried out.")
+            # Another server may have set them apart first.
+            attempts -= not self._set_apart(found)
+            if not attempts:
+                break
+        raise Busy("Damaged rows were found that can't be set apart now; nothing was carried out. Try again.")
 
     def _set_apart(self, found: Sequence[SuspectJob]) -> bool:
         """Set damaged jobs apart, and log them; whether any was damaged."""
