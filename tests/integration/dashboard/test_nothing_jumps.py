@@ -25,6 +25,7 @@ _NOTE_JUMPS = """
 _JUMPS = """() => new Promise((resolve) =>
     requestAnimationFrame(() => requestAnimationFrame(() => resolve(takeJumps()))))"""
 WIDE, PHONE = (1280, 900), (360, 900)
+_COUNT = re.compile(r"^(Failed|Retrying|Queued|In progress|Complete) \d")
 
 
 def _arrive(arrive: Arrive, size: tuple[int, int]) -> Person:
@@ -136,5 +137,7 @@ def test_the_first_row_is_high_on_the_page(
     box = row.bounding_box()
     assert box is not None
     assert box["y"] < most
+    for count in person.page.get_by_role("group", name="State of the queue").get_by_role("link", name=_COUNT).all():
+        expect(count).to_be_in_viewport(ratio=1)
     if size == WIDE and not part:
         assert box["height"] < 40
