@@ -18,6 +18,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from jobengine.core.claimers import Claimers
 from jobengine.core.model import Defaults, Recent
 from jobengine.engine.local import LocalEngine
 from jobengine.http.browsers import Browsers
@@ -113,6 +114,15 @@ class NoActivity:
 
     def since_start(self, _name: str) -> Mapping[str, int]:
         return {}
+
+    def claimers(self, _name: str) -> Claimers:
+        return Claimers()
+
+    def waiting(self, _name: str) -> int:
+        return 0
+
+    def claims(self, _name: str) -> tuple[int, int | None]:
+        return 0, None
 
 
 class ToldClock(Clock):

@@ -378,10 +378,18 @@ class QueueStats(QueueSetup):
     wait = Field[Times]("wait_seconds", Times)
     #: From claim to end.
     run = Field[Times]("run_seconds", Times)
+    #: How many claims wait for jobs.
+    workers_waiting = Field[int]("workers_waiting", default=0)
+    #: When a worker last asked for jobs, even if it got none; None if that is not known.
+    last_claim = Field[datetime | None]("last_claim", _time)
 
 
 class WorkerJobs(Answer):
-    """A worker, or all workers without a name, and the jobs that they hold."""
+    """
+    A worker, or all workers without a name, and the jobs that they hold; or a claim that waits for jobs.
+
+    A worker that holds jobs and waits for more is there twice.
+    """
 
     __slots__ = ()
     _shown = ("worker", "jobs")
@@ -391,9 +399,21 @@ class WorkerJobs(Answer):
     #: The number of its jobs.
     jobs = Field[int]("jobs", default=0)
     #: When it claimed its oldest job.
-    oldest_claimed = Field[datetime]("oldest_claimed", _time)
+    oldest_claimed = Field[datetime | None]("oldest_claimed", _time)
     #: When it last claimed or updated any of them.
-    last_updated = Field[datetime]("last_updated", _time)
+    last_updated = Field[datetime | None]("last_updated", _time)
+    #: Whether it is a claim that waits for jobs: the following three are about such claims.
+    waiting = Field[bool]("waiting", default=False)
+    #: Since when its worker waits; claims in a row that got nothing count as one wait.
+    since = Field[datetime | None]("since", _time)
+    #: When it was sent.
+    last_claim = Field[datetime | None]("last_claim", _time)
+    #: The queues from which it claims.
+    queues = Field[list[str]]("queues", default=[])
+    #: The machine and the process of the last claim, and its client, if that said so.
+    host = Field[str | None]("host")
+    pid = Field[str | None]("pid")
+    client = Field[str | None]("client")
 
 
 class Access(Answer):

@@ -414,6 +414,10 @@ class QueueStats:
     #: The time from ready to claimed, and from claimed to the end of the attempt.
     wait: Times
     run: Times
+    #: How many claims wait for jobs.
+    workers_waiting: int = 0
+    #: When jobs were last claimed, or a claim got nothing; None if that is not known.
+    last_claim: int | None = None
 
     @property
     def name(self) -> str:
@@ -433,6 +437,10 @@ class QueueTotals:
     oldest_ready: int | None
     #: "added", "claimed", "complete", "failed" and "timed_out" since the engine was started.
     totals: Mapping[str, int]
+    #: How many claims wait for jobs at this server.
+    workers_waiting: int = 0
+    #: Whether no job can be claimed.
+    paused: bool = False
 
 
 @frozen(kw_only=True)

@@ -8,6 +8,7 @@ needs. A rule changes nothing; it returns facts and an answer.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
+from .claimers import Claimers
 from .errors import JobNotFound, QueueNotFound
 from .facts import Fact
 from .model import Job, Position, Queue, QueueCounts, Rank, Recent, State
@@ -119,6 +120,15 @@ class RecentActivity(Protocol):
 
     def since_start(self, name: str) -> Mapping[str, int]:
         """Since the engine was started; see QueueTotals."""
+
+    def claimers(self, name: str) -> Claimers:
+        """Who claims from it now."""
+
+    def waiting(self, name: str) -> int:
+        """How many claims wait for its jobs at this server."""
+
+    def claims(self, name: str) -> tuple[int, int | None]:
+        """How many claims wait for its jobs at all servers, and when the last request to claim some came."""
 
 
 def table_of(tables: TableSet, name: str) -> Table:

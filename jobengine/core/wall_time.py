@@ -10,6 +10,7 @@ from typing import Protocol, Self, TypeVar, cast, runtime_checkable
 from attrs import evolve
 from msgspec.structs import replace
 
+from .claimers import Claimers, WaitingClaim
 from .model import AccessKey, Job, Notes, OldKey, Queue, QueueStats
 
 __all__ = ["HasTimes", "shown"]
@@ -44,7 +45,10 @@ def _value(value: object, ahead: int) -> object:
         case Queue():
             return _queue(value, ahead)
         case QueueStats():
-            return evolve(value, queue=_queue(value.queue, ahead))
+            last_claim = value.last_claim and value.last_claim + ahead
+            return evolve(value, queue=_queue(value.queue, ahead), last_claim=last_claim)
+        case Claimers():
+            return replace(value, waiting=[_waiting(one, ahead) for one in value.waiting])
         case AccessKey():
             return _access_key(value, ahead)
         case HasTimes():
@@ -78,6 +82,10 @@ def _queue(queue: Queue, ahead: int) -> Queue:
         keys=tuple(_access_key(key, ahead) for key in queue.keys),
         old_key=_old_key(queue.old_key, ahead),
     )
+
+
+def _waiting(claim: WaitingClaim, ahead: int) -> WaitingClaim:
+    return replace(claim, since=claim.since + ahead, last_claim=claim.last_claim + ahead)
 
 
 def _access_key(key: AccessKey, ahead: int) -> AccessKey:

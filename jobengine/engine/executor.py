@@ -6,7 +6,7 @@ changes on the reactor thread. When a change is applied, one call serves the wai
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from math import inf
 from typing import Final, TypeVar
@@ -18,24 +18,25 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ..core.activity import Activity
 from ..core.commands import Claimed, ClaimResult, Claims, Command, Peek, ReturnClaims
 from ..core.errors import DomainError, QueueNotFound
 from ..core.expiring import expire, latest_change
 from ..core.fact_codec import encode
 from ..core.facts import ClockSet, Fact
-from ..core.model import Job, Recent
+from ..core.model import Job
 from ..core.state import JobSwap, QueueSwap, Swap, Tables, by_queue
 from ..core.tables import NewId
 from ..storage.committer import Committer, Hooks, Phase, Run
 from ..storage.errors import NoRoom, StorageError
 from ..storage.journal import Journal
+from .claimers import ClaimLog
 from .compaction import PAUSE, SLACK, Compaction
 from .door import Starting, Unavailable
 from .event_feed import Events, Feed
 from .freeing import Freeing
 from .line import Waiter
 from .outcome import Done, Outcome, Refused
+from .recent_activity import LocalActivity
 from .replay import read_back
 from .timeline import Timeline
 from .unavailable import unavailable
@@ -88,7 +89,7 @@ class Executor:
     compaction_slack: int = SLACK
     compaction_pause: float = PAUSE
     tables: Tables = field(factory=Tables, init=False)
-    activity: Activity = field(factory=Activity, init=False)
+    activity: LocalActivity = field(init=False)
     feed: Feed = field(init=False)
     committer: Committer[_Change] = field(init=False)
     compaction: Compaction = field(init=False)
@@ -109,6 +110,7 @@ class Executor:
         self.feed = Feed(self.new_id)
         self.timeline = Timeline(self.clock, self.now)
         self.waiters = Waiters(self.tables)
+        self.activity = LocalActivity(ClaimLog(self.waiters.line), self.timeline.elapsed)
         self._freeing = Freeing(self.clock)
         self.committer = Committer(
             writer=self.journal,
@@ -244,7 +246,7 @@ class Executor:
         """
         if self.tables.of_go_version:
             self._renew_key(command, now)
-        facts, answer = command.decide(self.tables, now, self.new_id, self)
+        facts, answer = command.decide(self.tables, now, self.new_id, self.activity)
         if facts:
             if not admitted:
                 self._admit()
@@ -265,6 +267,7 @@ class Executor:
             self._check_all(claims, now)
         changed, results = self._update(claims, now) if claims.updates else (False, [])
         jobs = self._claim_from([(name, None) for name in claims.queues], claims, now, admitted=changed)
+        self.activity.claim_log.note(claims, now)
         return Done(ClaimResult(jobs=jobs, results=results), changed or bool(jobs))
 
     def _check_all(self, claims: Claims, now: int) -> None:
@@ -327,16 +330,6 @@ class Executor:
             self._forget_queues(swaps)
         self.committer.submit(records, _Change(facts, swaps, self._events(jobs, now), of_queues))
         self._set_timer()
-
-    # The recent activity that rules may ask for
-
-    def since_start(self, name: str) -> Mapping[str, int]:
-        """See RecentActivity."""
-        return self.activity.totals(name)
-
-    def recent(self, name: str) -> Recent:
-        """See RecentActivity."""
-        return self.activity.recent(name, self.timeline.elapsed())
 
     # Waiters
 
@@ -406,7 +399,7 @@ class Executor:
         made, at = [], self.tables.wall(now)
         for name, changed in by_queue(jobs):
             # Elapsed time runs by the monotonic clock.
-            self.activity.note(name, changed, now, now)
+            self.activity.counts.note(name, changed, now, now)
             events = self.feed.events(name, changed, at)
             if events is not None:
                 made.append(events)

@@ -28,6 +28,9 @@ class Waiter:
     number: int
     #: Fires with the jobs that it was given.
     done: "Deferred[Outcome[ClaimResult]]"
+    #: Since when its worker waits, and when the request came, in elapsed milliseconds; see WaitingClaim.
+    since: int = 0
+    asked: int = 0
     queues: tuple[str, ...] = field(init=False)
     tags: Tags = field(init=False)
     #: The most jobs that it takes.
@@ -61,10 +64,10 @@ class Line:
         """The number of waiters."""
         return sum(1 for _ in self.of(self.queues))
 
-    def add(self, command: Claims | Peek) -> "Deferred[Outcome[ClaimResult]]":
-        """Join the line; cancel the Deferred to leave it."""
+    def add(self, command: Claims | Peek, since: int = 0, asked: int = 0) -> "Deferred[Outcome[ClaimResult]]":
+        """Join the line; cancel the Deferred to leave it. For the times see Waiter."""
         done: Deferred[Outcome[ClaimResult]] = Deferred(lambda _: self.remove(waiter))
-        waiter = Waiter(command, next(self._numbers), done)
+        waiter = Waiter(command, next(self._numbers), done, since, asked)
         for name in waiter.queues:
             groups = self.queues.setdefault(name, {}).setdefault(_filed_under(waiter.tags), {})
             groups.setdefault(waiter.tags, {})[waiter.number] = waiter
@@ -93,6 +96,16 @@ class Line:
     def waits_for(self, name: str) -> bool:
         """Whether anybody waits for jobs of a queue."""
         return name in self.queues
+
+    def claims(self, name: str) -> Iterator[Waiter]:
+        """
+        The claims that wait for jobs of a queue, in no order; waiting peeks are left out.
+
+        May be called on any thread: each container is copied in one step of the interpreter.
+        """
+        for groups in list(self.queues.get(name, {}).values()):
+            for group in list(groups.values()):
+                yield from (one for one in list(group.values()) if isinstance(one.command, Claims))
 
     def wanted(self, name: str) -> list[tuple[tuple[str, ...], int]]:
         """How many jobs the waiters of a queue would take, by the tags that they want."""

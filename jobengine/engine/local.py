@@ -281,8 +281,7 @@ class LocalEngine:
                     await deferLater(self.clock, 0)
                 outcome = self.executor.take(command)
                 if wait and _is_empty(outcome) and self._may_wait(until):
-                    waiting = self.executor.waiters.line.add(command)
-                    outcome = await in_time(self.clock, waiting, until - self.clock.seconds(), _NO_JOBS)
+                    outcome = await self._wait(command, until)
                 if await self.executor.durable(changed=outcome.changed):
                     answer, ahead = outcome.get(), self.executor.tables.ahead
                     return shown(answer, ahead) if ahead else answer
@@ -291,6 +290,17 @@ class LocalEngine:
             if outcome.changed:
                 self.executor.put_back(outcome.get().jobs)
             raise
+
+    async def _wait(self, command: c.Claims | c.Peek, until: float) -> Outcome[c.ClaimResult]:
+        """Wait in line for jobs."""
+        claim_log, elapsed = self.executor.activity.claim_log, self.executor.timeline.elapsed
+        asked = elapsed()
+        since = claim_log.waits_since(command, asked) if isinstance(command, c.Claims) else asked
+        waiting = self.executor.waiters.line.add(command, since, asked)
+        outcome = await in_time(self.clock, waiting, until - self.clock.seconds(), _NO_JOBS)
+        if isinstance(command, c.Claims) and _is_empty(outcome):
+            claim_log.note_in_vain(command, since, elapsed())
+        return outcome
 
     def _may_wait(self, until: float) -> bool:
         return not self._released and self.clock.seconds() < until

@@ -27,6 +27,7 @@ from ..http.stream import TooSlow, write_all
 from ..http.turns import Turns
 from ..wire.bulk import SHORT
 from ..wire.calls import Call, check_query
+from ..wire.origins import claim_origin
 from ..wire.parameters import (
     BadInput,
     check_named,
@@ -44,6 +45,7 @@ from ..wire.parameters import (
     sent_trace,
     some_or_all,
     sort_of,
+    worker_of,
 )
 from ..wire.requests import Wire
 from ..wire.responses import (
@@ -272,7 +274,8 @@ class Api:
         wait, access = seconds(request.args, "wait"), self.keys.access(request)
         # HEAD is safe by definition, and its answer could not carry the job.
         if claim and request.method != b"HEAD":
-            claims = c.Claims(queues=(name,), **access, wait=wait)
+            worker, origin = worker_of(request.args), claim_origin(request.args)
+            claims = c.Claims(queues=(name,), **access, wait=wait, worker=worker, origin=origin)
             claimed = (await self.engine.claim(self._callers.noted(request, claims))).jobs
             note_claimed(request, claimed)
             return request.reply(job_json(claimed[0].job, lease=True)) if claimed else nothing(request)
@@ -380,9 +383,12 @@ class Api:
 
     @_app.route("/api/v1/workers", methods=["GET"])
     async def list_workers(self, request: JobRequest) -> bytes:
-        """The workers of a queue: how many jobs each holds, and since when."""
-        command = self._callers.noted(request, jobs_held(one(request.args, "queueName"), self.keys.access(request)))
-        return request.reply(to_json(workers_value(await count_holders(self.engine, command, self.turns.next))))
+        """The workers of a queue: how many jobs each holds, and since when; and the claims that wait."""
+        name, access = one(request.args, "queueName"), self.keys.access(request)
+        command = self._callers.noted(request, jobs_held(name, access))
+        holders = await count_holders(self.engine, command, self.turns.next)
+        claimers = await self.engine.ask(c.ListClaimers(queue=name, **access))
+        return request.reply(to_json(workers_value(holders, claimers)))
 
     # The server
 

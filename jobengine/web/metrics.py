@@ -144,6 +144,10 @@ class QueueMetrics:
         self._oldest = Family(
             "jobengine_oldest_ready_seconds", "gauge", "Age of the oldest job that can be claimed; 0 if there is none."
         )
+        self._waiting = Family(
+            "jobengine_workers_waiting", "gauge", "Claims that wait for jobs at this server, by queue."
+        )
+        self._paused = Family("jobengine_queue_paused", "gauge", "1 if the queue is paused, else 0.")
         self._totals = {
             what: Family(f"jobengine_jobs_{what}_total", "counter", sentence) for what, sentence in _TOTALS.items()
         }
@@ -155,6 +159,8 @@ class QueueMetrics:
             for state, count in one.counts.items():
                 self._jobs.add(count, f'{queue[:-1]},state="{state}"}}')
             self._oldest.add((one.oldest_ready or 0) / 1000, queue)
+            self._waiting.add(one.workers_waiting, queue)
+            self._paused.add(int(one.paused), queue)
             for what, family in self._totals.items():
                 family.add(one.totals.get(what, 0), queue)
         for family in self._families():
@@ -165,7 +171,7 @@ class QueueMetrics:
         return b"".join([family.text() for family in self._families()])
 
     def _families(self) -> list[Family]:
-        return [self._jobs, self._oldest, *self._totals.values()]
+        return [self._jobs, self._oldest, self._waiting, self._paused, *self._totals.values()]
 
 
 _TOTALS: Final = {

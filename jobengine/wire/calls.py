@@ -64,7 +64,7 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("GET", "/api/v1/job"): Call("queueName jobUID wait", v1=True),
     ("POST", "/api/v1/job"): Call("", v1=True),
     ("DELETE", "/api/v1/job"): Call("queueName jobUID", v1=True),
-    ("GET", "/api/v1/job/next"): Call("queueName markQueued wait", v1=True),
+    ("GET", "/api/v1/job/next"): Call("queueName markQueued wait worker host pid client", v1=True),
     ("POST", "/api/v1/job/next"): Call(""),
     ("GET", "/api/v1/job/explain"): Call("queueName jobUID"),
     ("PUT", "/api/v1/jobs"): Call("queueName"),

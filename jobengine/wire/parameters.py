@@ -37,6 +37,7 @@ __all__ = [
     "some_or_all",
     "sort_of",
     "trace_of",
+    "worker_of",
 ]
 
 #: A query string or a set of headers: the values of each name, as bytes.
@@ -229,6 +230,14 @@ def seconds(query: Query, name: str) -> float:
 def shortened(wait: float) -> float:
     """The wait in seconds that is granted: the answer must leave before a proxy gives up."""
     return min(wait, LONGEST_WAIT)
+
+
+def worker_of(query: Query) -> str | None:
+    """The worker's name in the query parameter worker, or None; raises BadInput."""
+    name = optional(query, "worker")
+    if name is not None and not 0 < len(name) <= _LONGEST_TEXT:
+        raise BadInput(f"The query parameter worker must have 1 to {_LONGEST_TEXT} characters.")
+    return name
 
 
 def filter_of(query: Query) -> Filter:

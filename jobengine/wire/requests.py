@@ -17,6 +17,7 @@ from .advice import FOR_ADD_JOBS, FOR_CHANGE_QUEUE, FOR_UPDATE, FOR_UPDATE_JOB, 
 from .bulk import Bounds, Pause, checked, read_in_pieces
 from .decoding import decode
 from .fields import Ignored
+from .origins import OriginText, origin_of
 from .parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of, trace_of
 from .strict_json import MOST_VALUES
 
@@ -192,6 +193,9 @@ class _Claim(_Fields, frozen=True, kw_only=True):
     count: Annotated[int, Meta(ge=1, le=_MOST_CLAIMS)] | None = None
     wait: Annotated[float, Meta(ge=0, le=MAX_WAIT)] | None = None
     worker: _Name | None = None
+    host: OriginText | None = None
+    pid: OriginText | None = None
+    client: OriginText | None = None
     tags: _Tags | None = None
     updates: Annotated[list[_UpdateJob], Meta(max_length=_MOST_CLAIMS)] | None = None
 
@@ -351,6 +355,7 @@ class Wire:
             worker=asked.worker,
             tags=_unique(asked.tags),
             updates=self._with_claim(asked.updates) if asked.updates else (),
+            origin=origin_of(asked.host, asked.pid, asked.client),
         )
 
     def _with_claim(self, asked: Sequence[_UpdateJob]) -> tuple[c.QueueUpdate, ...]:

@@ -6,19 +6,11 @@ from heapq import nsmallest
 from typing import Any, Final, TypeVar
 
 from attrs import asdict, define
+from msgspec.structs import asdict as asdict_of
 
+from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
-from ..core.model import (
-    AccessKey,
-    EventBatch,
-    Grant,
-    Job,
-    JobEvent,
-    Queue,
-    QueueStats,
-    State,
-    Times,
-)
+from ..core.model import AccessKey, EventBatch, Grant, Job, JobEvent, Queue, QueueStats, State, Times
 from .shown_job import is_cancelled, job_json, job_value, not_before_of, to_json
 
 __all__ = [
@@ -86,19 +78,44 @@ class Holder:
     last_updated: int
 
 
-def workers_value(holders: Sequence[Holder]) -> dict[str, Any]:
-    """The workers with the most jobs first, then those with the oldest job; and the number of all workers."""
+def workers_value(holders: Sequence[Holder], claimers: Claimers) -> dict[str, Any]:
+    """
+    The workers that hold jobs and the number of all of them, then the claims that wait.
+
+    The workers with the most jobs come first, then those with the oldest job; of the claims those that have waited
+    longest.
+    """
     most = nsmallest(_MOST_WORKERS, holders, key=lambda one: (-one.jobs, one.oldest_claimed, one.worker or ""))
-    return {"workers": [_worker(one) for one in most], "total": len(holders)}
+    held = [_worker(one, claimers.origins.get(one.worker or "")) for one in most]
+    waiting = [_waiting(one) for one in claimers.waiting[:_MOST_WORKERS]]
+    return {"workers": held + waiting, "total": len(holders)}
 
 
-def _worker(holder: Holder) -> dict[str, Any]:
+def _worker(holder: Holder, origin: Origin | None) -> dict[str, Any]:
     return {
         "worker": holder.worker,
         "jobs": holder.jobs,
         "oldest_claimed": holder.oldest_claimed // 1000,
         "last_updated": holder.last_updated // 1000,
+        **_origin(origin),
     }
+
+
+def _waiting(claim: WaitingClaim) -> dict[str, Any]:
+    return {
+        "worker": claim.worker,
+        "waiting": True,
+        "since": claim.since // 1000,
+        "queues": claim.queues,
+        "last_claim": claim.last_claim // 1000,
+        **_origin(claim.origin),
+    }
+
+
+def _origin(origin: Origin | None) -> dict[str, str]:
+    if origin is None:
+        return {}
+    return {name: said for name, said in asdict_of(origin).items() if said is not None}
 
 
 def queue_head(name: str) -> bytes:
@@ -150,6 +167,8 @@ def stats_value(stats: QueueStats) -> dict[str, Any]:
         "minutes": stats.minutes,
         "wait_seconds": _times(stats.wait),
         "run_seconds": _times(stats.run),
+        "workers_waiting": stats.workers_waiting,
+        "last_claim": None if stats.last_claim is None else stats.last_claim // 1000,
     }
 
 

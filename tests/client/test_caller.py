@@ -1,6 +1,8 @@
 """Retries of the client for threads, and the errors at their end; without sockets or real time."""
 
 import json
+import os
+import socket
 import traceback
 from typing import Any
 
@@ -269,6 +271,26 @@ def test_a_server_that_does_not_know_how_to_finish_with_a_claim_is_told_apart() 
     errors, jobs = engine.finish_and_claim([Finished(job, {"new_status": "complete"})], ["q"])
     assert (errors, len(jobs), job.ended) == ([None], 1, True)
     assert pool.requests[-1].path == "/api/v1/jobs"
+
+
+def test_a_claim_says_where_it_comes_from() -> None:
+    engine, pool = _engine(lambda _request: answer(204, None))
+    engine.claim(["q"])
+    said = json.loads(pool.requests[-1].body or b"")
+    assert (said["host"], said["pid"]) == (socket.gethostname()[:100], str(os.getpid()))
+    assert said["client"].startswith("jobengine-python/")
+
+
+def test_a_claim_does_not_say_it_to_a_server_that_does_not_know_these_fields() -> None:
+    def old_server(request: Request) -> Reply:
+        if "host" in json.loads(request.body or b""):
+            return answer(400, {"detail": "There is no field 'host'. Did you mean 'count'?"})
+        return answer(204, None)
+
+    engine, pool = _engine(old_server)
+    assert engine.claim(["q"]) == []
+    assert engine.claim(["q"]) == []
+    assert ["host" in json.loads(request.body or b"") for request in pool.requests] == [True, False, False]
 
 
 def test_jobs_whose_finish_was_lost_with_a_claim_are_finished_by_themselves_and_nothing_is_claimed(

@@ -118,7 +118,7 @@ def test_each_order_of_a_list_is_one_that_can_be_asked_for() -> None:
         (client.Queue.configure, "ChangeQueue", {"name"}),
         (client.Queue.create, "NewQueue", {"name"}),
         (client.Keys.add, "AddKey", {"queue_name", "access_key"}),
-        (client.JobEngine.claim, "Claim", {"queue_names", "updates"}),
+        (client.JobEngine.claim, "Claim", {"queue_names", "updates", "host", "pid", "client"}),
     ],
 )
 def test_each_field_of_a_body_is_an_argument(method: Any, body: str, elsewhere: set[str]) -> None:

@@ -20,7 +20,16 @@ __all__ = ["AccessContract"]
 MAY = {
     Role.PRODUCER: {c.AddJobs, c.CheckKey, c.ReadJob},
     Role.WORKER: {c.CheckKey, c.Claim, c.Claims, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},
-    Role.VIEWER: {c.CheckKey, c.ListJobs, c.ReadJob, c.ReadStats, c.ExplainJob, c.Peek, c.Subscribe},
+    Role.VIEWER: {
+        c.CheckKey,
+        c.ListClaimers,
+        c.ListJobs,
+        c.ReadJob,
+        c.ReadStats,
+        c.ExplainJob,
+        c.Peek,
+        c.Subscribe,
+    },
 }
 #: The most objects that may be left of 2,000 refusals: a tenth of one for each.
 REFUSED = 200

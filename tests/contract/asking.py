@@ -199,6 +199,7 @@ def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str 
     return [
         (engine.ask, c.ReadStats(**named), False),
         (engine.ask, c.ListKeys(**named), False),
+        (engine.ask, c.ListClaimers(**named), False),
         (engine.ask, c.Subscribe(**named), False),
         (engine.ask, c.CheckKey(**named), False),
         (engine.ask, c.ListJobs(**named, limit=1), False),

@@ -4,6 +4,7 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core import errors as e
+from jobengine.core.claimers import Origin
 from jobengine.core.model import Job, Role, State
 from tests.contract.asking import KEY, Asker, Contract, Pending, World
 
@@ -135,6 +136,77 @@ class WaitingContract(Contract):
         assert [given(one) for one in waiting[::3]] == [[], []]
         assert [one.answer for one in waiting[1::3]] == [None, None]
         assert [one.answer.state for one in waiting[2::3]] == [State.QUEUED, State.QUEUED]
+
+    # Who waits
+
+    def test_claims_that_wait_are_listed_and_counted_and_peeks_are_not(self, ask: Asker) -> None:
+        ask.create("other")
+        peek, first, second = ask.peeking(), ask.claiming("other", "q", worker="w"), ask.claiming()
+        claimers = ask.ask(c.ListClaimers)
+        assert [(one.worker, one.queues) for one in claimers.waiting] == [("w", ("other", "q")), (None, ("q",))]
+        assert ask.ask(c.ReadStats).workers_waiting == 2
+        assert [one.worker for one in ask.ask(c.ListClaimers, "other").waiting] == ["w"]
+        ask.add("other")
+        assert first.answered
+        second.cancel()
+        assert ask.ask(c.ListClaimers).waiting == []
+        assert (ask.ask(c.ReadStats).workers_waiting, peek.answered) == (0, False)
+
+    def test_claims_of_a_worker_in_a_row_that_get_nothing_are_one_wait(self, world: World, ask: Asker) -> None:
+        began = world.now
+        for gap in (9, 11, 0):
+            ask.claiming(worker="w", wait=20)
+            world.advance(20)
+            world.advance(gap)
+        ask.claiming(worker="w")
+        (waiting,) = ask.ask(c.ListClaimers).waiting
+        # After 11 seconds it was not taken for the same wait.
+        assert (waiting.since, waiting.last_claim) == (began + 60_000, began + 80_000)
+
+    def test_a_worker_that_got_a_job_begins_to_wait_after_it(self, world: World, ask: Asker) -> None:
+        claimed = ask.claiming(worker="w")
+        world.advance(5)
+        ask.add()
+        assert claimed.answered
+        ask.claiming(worker="w")
+        (waiting,) = ask.ask(c.ListClaimers).waiting
+        assert waiting.since == world.now
+
+    def test_the_last_claim_is_the_last_request_even_one_that_got_nothing(self, world: World, ask: Asker) -> None:
+        assert ask.ask(c.ReadStats).last_claim is None
+        ask.claim()
+        claimed = world.now
+        world.advance(5)
+        ask.peek()
+        assert ask.ask(c.ReadStats).last_claim == claimed
+        ask.ask(c.DeleteQueue)
+        ask.create()
+        assert ask.ask(c.ReadStats).last_claim is None
+
+    def test_times_of_claims_are_shown_by_the_wall_clock(self, world: World, ask: Asker) -> None:
+        ask.claiming()
+        before = world.now
+        world.set_wall_clock(3_600)
+        ask.add(tags=("other",))
+        shown = ask.ask(c.ReadStats).last_claim
+        assert shown == before + 3_600_000
+
+    def test_the_origin_of_a_workers_last_claim_is_kept(self, ask: Asker) -> None:
+        near, far = Origin(host="near", pid="1"), Origin(host="far")
+        ask.claim(worker="w", origin=near)
+        ask.claim(worker="w", origin=far)
+        ask.claim(origin=near)
+        ask.claiming(worker="x", origin=near)
+        claimers = ask.ask(c.ListClaimers)
+        assert claimers.origins == {"w": far, "x": near}
+        assert [one.origin for one in claimers.waiting] == [near]
+
+    def test_a_refused_claim_leaves_no_trace(self, ask: Asker) -> None:
+        with pytest.raises(e.AccessDenied):
+            ask.claim(key=b"wrong", worker="w", origin=Origin(host="h"))
+        assert ask.ask(c.ReadStats).last_claim is None
+        claimers = ask.ask(c.ListClaimers)
+        assert (list(claimers.waiting), claimers.origins) == ([], {})
 
     # Peeks
 

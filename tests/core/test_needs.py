@@ -65,6 +65,7 @@ COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
     st.builds(c.DeleteMatching, **SLICES),
     st.builds(c.ReadStats, **WHO),
     st.builds(c.ListKeys, **WHO),
+    st.builds(c.ListClaimers, **WHO),
     st.builds(c.DeleteQueue, **WHO),
     st.builds(c.ChangeQueue, **WHO, paused=st.none() | st.booleans(), max_jobs=st.sampled_from([None, 4])),
     st.builds(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from jobengine.core import commands, model, searching, state, updating
+from jobengine.core import claimers, commands, model, searching, state, updating
 from jobengine.core import facts as events
 from jobengine.core.values import _HIDDEN, Value
 from jobengine.wire import requests, shown_job
@@ -13,7 +13,8 @@ from jobengine.wire import responses as answers
 
 #: The modules with values.
 MODULES = {
-    module.__name__ for module in (commands, events, model, state, searching, updating, answers, requests, shown_job)
+    module.__name__
+    for module in (claimers, commands, events, model, state, searching, updating, answers, requests, shown_job)
 }
 #: Fields that may be shown. Decide about each new field: it belongs here, or among the hidden ones.
 SHOWN = """
@@ -25,6 +26,7 @@ SHOWN = """
     require_lease results retry retry_delay_seconds role scan shift spec standing started state tag tags text
     timeout_minutes timeout_seconds timeout_time traceparent uid uids unique_key update updated updates wait worker
     cancelled retrying times
+    client host last_claim origin origins pid since waiting
 """
 
 

@@ -36,7 +36,8 @@ def _held(client: Client, **job: Any) -> Told:
 def _everything(client: Client) -> Any:
     """Everything that the API shows of the queue, except counts since the start."""
     stats = client.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
-    since_start = ("last_minute", "last_hour", "minutes", "wait_seconds", "run_seconds", "oldest_ready_seconds")
+    ages = ("oldest_ready_seconds", "last_claim", "workers_waiting")
+    since_start = ("last_minute", "last_hour", "minutes", "wait_seconds", "run_seconds", *ages)
     keys = client.call("GET", "/api/v1/queue/key", query={"name": "q"}).json
     return client.list().json, {name: stats[name] for name in stats if name not in since_start}, keys
 

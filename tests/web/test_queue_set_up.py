@@ -228,6 +228,8 @@ def test_the_numbers_of_an_empty_queue(server: MemoryServer) -> None:
         "minutes": {what: [0] * 60 for what in zero},
         "wait_seconds": none,
         "run_seconds": none,
+        "workers_waiting": 0,
+        "last_claim": None,
     }
 
 

@@ -1,9 +1,13 @@
-"""The workers that hold jobs of a queue."""
+"""The workers that hold jobs of a queue, and the claims that wait for some."""
 
 from typing import Any
 
+import pytest
+
+from jobengine.engine import claimers
 from tests.doubles import MemoryServer
-from tests.web.asking import add, claim, hold, make_queue, read, update
+from tests.http.connection import Connection, request
+from tests.web.asking import add, claim, hold, make_queue, read, update, waiting
 
 
 def _workers(server: MemoryServer, queue: str = "q") -> Any:
@@ -73,3 +77,75 @@ def test_the_thousand_that_hold_most_are_named_and_all_are_counted(server: Memor
     assert (len(shown["workers"]), shown["total"]) == (1_000, 1_001)
     assert shown["workers"][0]["worker"] == "w1000"
     assert "w0999" not in {one["worker"] for one in shown["workers"]}
+
+
+def test_a_waiting_claim_is_listed_with_its_origin(server: MemoryServer) -> None:
+    make_queue(server, "other")
+    began = int(server.clock.seconds())
+    waiting(server, queue_names=["other", "q"], worker="w", host="node-7", pid="4711", client="curl/8")
+    claim(server)
+    shown = {
+        "worker": "w",
+        "waiting": True,
+        "since": began,
+        "queues": ["other", "q"],
+        "last_claim": began,
+        "host": "node-7",
+        "pid": "4711",
+        "client": "curl/8",
+    }
+    for queue in ("q", "other"):
+        assert _workers(server, queue) == {"workers": [shown], "total": 0}
+
+
+def test_a_waiting_claim_by_get_says_where_it_comes_from(server: MemoryServer) -> None:
+    query = "queueName=q&markQueued=true&wait=30&worker=w&host=node-7&client=curl"
+    Connection(server).send(request("GET", f"/api/v1/job/next?{query}", "X-Access-Key: key"))
+    (shown,) = _workers(server)["workers"]
+    assert (shown["worker"], shown["host"], shown["client"], "pid" in shown) == ("w", "node-7", "curl", False)
+
+
+def test_a_worker_that_holds_jobs_is_listed_with_the_origin_of_its_last_claim(server: MemoryServer) -> None:
+    for host in ("a", "b"):
+        add(server)
+        hold(server, worker="w", host=host)
+    add(server)
+    hold(server, worker="x")
+    assert [(one["worker"], one.get("host")) for one in _workers(server)["workers"]] == [("w", "b"), ("x", None)]
+
+
+def test_so_many_waiting_claims_are_listed_at_most_those_that_waited_longest(
+    server: MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claimers, "_LISTED", 2)
+    for name in "abc":
+        waiting(server, worker=name)
+        server.clock.advance(1)
+    assert [one["worker"] for one in _workers(server)["workers"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["host", "pid", "client"])
+def test_a_text_about_the_origin_of_a_claim_has_1_to_100_characters(server: MemoryServer, name: str) -> None:
+    add(server)
+    for bad in ("", "x" * 101, 7):
+        body = {"queue_names": ["q"], name: bad}
+        refused = server.call("POST", "/api/v1/job/next", body=body)
+        assert (refused.status, name in refused.json["detail"]) == (400, True), refused
+    refused = server.call("GET", "/api/v1/job/next", query={"queueName": "q", "markQueued": "true", name: "x" * 101})
+    assert (refused.status, name in refused.json["detail"]) == (400, True), refused
+    assert server.call("POST", "/api/v1/job/next", body={"queue_names": ["q"], name: "é" * 100}).status == 200
+
+
+def test_statistics_count_waiting_claims_and_say_when_the_last_claim_came(server: MemoryServer) -> None:
+    def shown() -> tuple[int, int | None]:
+        stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
+        return stats["workers_waiting"], stats["last_claim"]
+
+    began = int(server.clock.seconds())
+    waiting(server, wait=5)
+    assert shown() == (1, began)
+    server.clock.advance(10)
+    server.pump()
+    assert shown() == (0, began)
+    claim(server)
+    assert shown() == (0, began + 10)

@@ -11,6 +11,7 @@ from ..errors import JobEngineError, OutcomeUnknown
 from ..forks import forget_in_children
 from ..http import Response
 from ..jobs import JobChanges
+from ..origin import origin
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
 from . import backup
@@ -65,6 +66,8 @@ class AsyncJobEngine:
     ) -> None:
         access_key, admin_key = secret(access_key), secret(admin_key)
         keys = {name: as_secret(key) for name, key in (keys or {}).items()}
+        #: What claims say of where they come from.
+        self._origin = origin()
         self.settings = settings.load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
         self.max_pending = max_pending
         self._tls = ssl_context
@@ -77,6 +80,7 @@ class AsyncJobEngine:
     def after_fork(self) -> None:
         """Start afresh in a child process, without the connections and leases of its parent."""
         self._pool.after_fork()
+        self._origin = origin()
         self.keeper = Keeper(extend)
         for queue in self._queues.values():
             queue.begin()
@@ -199,6 +203,7 @@ class AsyncJobEngine:
         body: dict[str, Any] = {"queue_names": [queue.name for queue in asked], "count": count}
         more = {"wait": wait, "tags": list(tags), "worker": worker}
         body.update({name: value for name, value in more.items() if value})
+        body.update(self._origin)
         by_name = {queue.name: queue for queue in asked}
         request = self.caller.request(
             calls.CLAIM_JOBS,
@@ -209,6 +214,10 @@ class AsyncJobEngine:
             abandoned=lambda response: self._give_back(by_name, response),
         )
         response, _ = await self.caller.exchange(request)
+        if response.status == 400 and self._origin and b"no field 'host'" in response.body:
+            # A server of an earlier version does not know these fields.
+            self._origin = {}
+            return await self._claim(queues, count, wait, tags, worker, updates)
         answer = calls.read_answer(calls.CLAIM_JOBS, response)
         return _claimed(by_name, answer), answer.get("results"), response.request_id
 

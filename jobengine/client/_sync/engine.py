@@ -12,6 +12,7 @@ from ..errors import JobEngineError, OutcomeUnknown
 from ..forks import forget_in_children
 from ..http import Response
 from ..jobs import JobChanges
+from ..origin import origin
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
 from . import backup
@@ -66,6 +67,8 @@ class JobEngine:
     ) -> None:
         access_key, admin_key = secret(access_key), secret(admin_key)
         keys = {name: as_secret(key) for name, key in (keys or {}).items()}
+        #: What claims say of where they come from.
+        self._origin = origin()
         self.settings = settings.load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
         self.max_pending = max_pending
         self._tls = ssl_context
@@ -78,6 +81,7 @@ class JobEngine:
     def after_fork(self) -> None:
         """Start afresh in a child process, without the connections and leases of its parent."""
         self._pool.after_fork()
+        self._origin = origin()
         self.keeper = Keeper(extend)
         for queue in self._queues.values():
             queue.begin()
@@ -200,6 +204,7 @@ class JobEngine:
         body: dict[str, Any] = {"queue_names": [queue.name for queue in asked], "count": count}
         more = {"wait": wait, "tags": list(tags), "worker": worker}
         body.update({name: value for name, value in more.items() if value})
+        body.update(self._origin)
         by_name = {queue.name: queue for queue in asked}
         request = self.caller.request(
             calls.CLAIM_JOBS,
@@ -210,6 +215,10 @@ class JobEngine:
             abandoned=lambda response: self._give_back(by_name, response),
         )
         response, _ = self.caller.exchange(request)
+        if response.status == 400 and self._origin and b"no field 'host'" in response.body:
+            # A server of an earlier version does not know these fields.
+            self._origin = {}
+            return self._claim(queues, count, wait, tags, worker, updates)
         answer = calls.read_answer(calls.CLAIM_JOBS, response)
         return _claimed(by_name, answer), answer.get("results"), response.request_id
 

@@ -5,6 +5,7 @@ from itertools import groupby, islice
 from typing import Final
 
 from ..access import READERS, WORKERS
+from ..claimers import Claimers, Origin
 from ..errors import DomainError
 from ..facts import Fact, JobChanged
 from ..model import INPROGRESS, QUEUED, SECOND, Grant, Job, Queue, Standing
@@ -15,7 +16,7 @@ from ..wall_time import shown
 from .command import Command, QueueCommand
 from .updates import JobUpdate, UpdateJobs
 
-__all__ = ["Claim", "ClaimResult", "Claimed", "Claims", "Peek", "QueueUpdate", "ReturnClaims"]
+__all__ = ["Claim", "ClaimResult", "Claimed", "Claims", "ListClaimers", "Peek", "QueueUpdate", "ReturnClaims"]
 
 #: A claim of many jobs ends before their contents exceed this many bytes: the answer is built in memory.
 _CLAIMED_BYTES: Final = 16 << 20
@@ -151,6 +152,8 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
     worker: str | None = None
     #: How many seconds to wait for one; ignored if there are updates.
     wait: float = 0
+    #: Where it comes from, for others to see.
+    origin: Origin | None = None
 
     @property
     def queue_names(self) -> tuple[str, ...]:
@@ -216,6 +219,18 @@ class ReturnClaims(QueueCommand[None], frozen=True, kw_only=True):
             if job is not None and job.state is INPROGRESS and job.standing.lease == lease
         ]
         return facts, None
+
+
+class ListClaimers(QueueCommand[Claimers], frozen=True, kw_only=True):
+    """List the claims that wait for jobs of the queue, and where its workers run."""
+
+    roles = READERS
+    reads = True
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Claimers]:
+        return NOTHING, activity.claimers(self.queue)
 
 
 def _claimable(table: Table, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:

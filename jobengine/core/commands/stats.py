@@ -48,6 +48,8 @@ class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
                 counts=table.counts().states,
                 oldest_ready=_age(table.oldest_ready(), now),
                 totals=activity.since_start(table.queue.name),
+                workers_waiting=activity.waiting(table.queue.name),
+                paused=table.queue.paused,
             )
             for table in _some_tables(tables, self.after, self.limit)
         ]
@@ -65,6 +67,7 @@ def _age(since: int | None, now: int) -> int | None:
 
 def _stats(table: Table, now: int, activity: RecentActivity) -> QueueStats:
     counts, recent = table.counts(), activity.recent(table.queue.name)
+    waiting, last_claim = activity.claims(table.queue.name)
     return QueueStats(
         queue=table.queue,
         counts=counts.states,
@@ -76,4 +79,6 @@ def _stats(table: Table, now: int, activity: RecentActivity) -> QueueStats:
         minutes=recent.minutes,
         wait=recent.wait,
         run=recent.run,
+        workers_waiting=waiting,
+        last_claim=last_claim,
     )

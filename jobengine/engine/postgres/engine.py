@@ -16,6 +16,7 @@ from ...core.errors import DomainError, JobNotFound, QueueNotFound
 from ...core.model import FINISHED, EventBatch, Job
 from ...core.tables import NewId
 from ...core.wall_time import shown
+from ..claimers import ClaimLog
 from ..door import Figure, NotOffered, Readiness, Starting
 from ..outcome import Done, Outcome
 from ..slices import sweep, update_matching
@@ -23,6 +24,7 @@ from ..threads import Thread
 from ..waiters import in_time
 from .asked import Task, overlaps
 from .batch import Result
+from .claimers import SharedClaims
 from .clock import ClockSteps, Machine, begin_clock
 from .connection import Row, connected, loss_at_start_told
 from .figures import figures_of
@@ -47,6 +49,8 @@ A = TypeVar("A")
 R = TypeVar("R")
 #: Lanes for batched commands. Commands that take long have one more.
 _LANES: Final = 4
+#: Commands whose answers show the claims at all servers.
+_OF_ALL_SERVERS: Final = (c.ListClaimers, c.ListQueues, c.ReadStats)
 _NO_JOBS: Final[Outcome[Any]] = Done(c.ClaimResult(), changed=False)
 
 
@@ -86,6 +90,9 @@ class PostgresEngine:
     _watches: Watches = field(factory=Watches, init=False)
     _sweeper: Sweeper = field(init=False)
     _activity: RecentActivity = field(init=False)
+    _claims: SharedClaims = field(init=False)
+    #: By how many milliseconds elapsed time is ahead of the monotonic clock, as far as is known.
+    _offset: int = field(default=0, init=False)
     #: By how many milliseconds the wall clock was ahead of elapsed time at the last batch.
     _ahead: int = field(default=0, init=False)
     _started: bool = field(default=False, init=False)
@@ -97,9 +104,9 @@ class PostgresEngine:
     _wakeups: WakeUps = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._activity = RecentActivity(self.clock.seconds)
         self._clock_steps = ClockSteps(self.machine or Machine(lambda: int(self.clock.seconds() * 1000)))
         self._waiting = Waiting(ask_first=self._ask_first, put_back=self._put_back)
+        self._activity = RecentActivity(self.clock.seconds)
         self._sweeper = Sweeper(clock=self.clock, sweep=self._sweep)
         self._looking = Looking(
             clock=self.clock, waiting=self._waiting, watches=self._watches, hears=lambda: self._wakeups.hears
@@ -120,6 +127,14 @@ class PostgresEngine:
         self._shared.lanes = [self._lane(f"lane {number}", self._shared) for number in range(_LANES)]
         self._lanes = [*self._shared.lanes, self._lane("long", Shared()), self._lane("side", Shared())]
         self._side = self._lanes[-1]
+        self._claims = self._activity.shared = SharedClaims(
+            clock=self.clock,
+            own=ClaimLog(self._waiting.line),
+            elapsed=self._elapsed,
+            time=self.time,
+            lane=self._side,
+            rows=self._rows,
+        )
         self._wakeups = WakeUps(
             clock=self.clock,
             waiting=self._waiting,
@@ -185,6 +200,7 @@ class PostgresEngine:
         self._looking.stop()
         if self._started:
             self._wakeups.stop()
+            self._claims.stop()
             await gatherResults([lane.thread(lane.session.close) for lane in self._lanes])
             for lane in self._lanes:
                 lane.thread.stop()
@@ -219,6 +235,9 @@ class PostgresEngine:
 
     async def ask(self, command: c.Command[A]) -> A:
         """See Engine."""
+        if isinstance(command, _OF_ALL_SERVERS):
+            self._check_started()
+            await self._claims.refresh()
         answer: A = shown((await self._ask(command)).get(), self._ahead)
         return answer
 
@@ -242,7 +261,15 @@ class PostgresEngine:
     def _applied(self, result: Result) -> None:
         """Note the changes of a batch, before its callers are answered."""
         self._ahead = result.now.ahead
+        self._offset = result.now.elapsed - self._steady()
         self._activity.note(result)
+
+    def _steady(self) -> int:
+        return int(self.clock.seconds() * 1000)
+
+    def _elapsed(self) -> int:
+        """Elapsed time now, in milliseconds, as far as is known from the last batch."""
+        return self._steady() + self._offset
 
     def _told(self, result: Result) -> None:
         """Wake waiters and watchers. The batch's callers were answered first: one of them may wait already."""
@@ -332,15 +359,27 @@ class PostgresEngine:
         until = self.clock.seconds() + wait
         with self._waiting.asking(command.queue_names if wait else ()) as asking:
             outcome = await self._ask(command)
+        if isinstance(outcome, Done) and isinstance(command, c.Claims):
+            self._claims.own.note(command, self._elapsed())
+            self._claims.note()
         if isinstance(outcome, Done) and outcome.passed_over and not wait:
             return await self._ask(command)
         if wait and _is_empty(outcome) and self._may_wait(until):
-            waiting = self._waiting.line.add(command)
-            if asking.stirred:
-                self._looking.soon()
-            else:
-                self._looking.later()
-            return await in_time(self.clock, waiting, until - self.clock.seconds(), _NO_JOBS)
+            return await self._wait(command, until, soon=asking.stirred)
+        return outcome
+
+    async def _wait(self, command: c.Claims | c.Peek, until: float, *, soon: bool) -> Outcome[Any]:
+        """Wait in line for jobs; look for them `soon` if some became ready while the command was carried out."""
+        log, asked = self._claims.own, self._elapsed()
+        since = log.waits_since(command, asked) if isinstance(command, c.Claims) else asked
+        waiting = self._waiting.line.add(command, since, asked)
+        if soon:
+            self._looking.soon()
+        else:
+            self._looking.later()
+        outcome = await in_time(self.clock, waiting, until - self.clock.seconds(), _NO_JOBS)
+        if isinstance(command, c.Claims) and _is_empty(outcome):
+            log.note_in_vain(command, since, self._elapsed())
         return outcome
 
     def _may_wait(self, until: float) -> bool:

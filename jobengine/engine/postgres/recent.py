@@ -7,10 +7,12 @@ from typing import Final
 from attrs import define, field
 
 from ...core.activity import Activity
+from ...core.claimers import Claimers
 from ...core.model import Recent
 from ...core.small_table import SmallTable
 from ...core.state import JobSwap, QueueSwap, by_queue
 from .batch import Result
+from .claimers import SharedClaims
 from .rows import MOST_QUEUES
 
 __all__ = ["RecentActivity"]
@@ -25,6 +27,8 @@ class RecentActivity:
 
     #: The monotonic clock, in seconds.
     _steady: Callable[[], float]
+    #: The claims; None for a session without an engine.
+    shared: SharedClaims | None = None
     _activity: Activity = field(factory=Activity, init=False)
     #: The numbers of the queues that it has.
     _ids: dict[str, int] = field(factory=dict, init=False)
@@ -41,6 +45,8 @@ class RecentActivity:
             for swap in result.swaps:
                 if isinstance(swap, QueueSwap) and isinstance(swap.old, SmallTable):
                     self._activity.forget(swap.queue)
+                    if self.shared is not None:
+                        self.shared.own.forget(swap.queue)
 
     def _forget_outdated(self, name: str, result: Result) -> None:
         """Forget a queue if it was made again since, by any server; forget all queues if there are too many."""
@@ -60,6 +66,18 @@ class RecentActivity:
         """See RecentActivity."""
         with self._lock:
             return self._activity.totals(name)
+
+    def claimers(self, name: str) -> Claimers:
+        """See RecentActivity."""
+        return Claimers() if self.shared is None else self.shared.claimers(name)
+
+    def waiting(self, name: str) -> int:
+        """See RecentActivity."""
+        return 0 if self.shared is None else self.shared.own.waiting(name)
+
+    def claims(self, name: str) -> tuple[int, int | None]:
+        """See RecentActivity."""
+        return (0, None) if self.shared is None else self.shared.claims(name)
 
     def _now(self) -> int:
         return int(self._steady() * 1000)

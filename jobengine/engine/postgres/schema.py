@@ -67,6 +67,9 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "ALTER TABLE meta ADD COLUMN undone bigint NOT NULL DEFAULT 0",
         "CREATE TABLE clock (machine text PRIMARY KEY, ahead bigint NOT NULL, difference bigint NOT NULL, "
         "at bigint NOT NULL, saved bigint NOT NULL)",
+        # See claimers.py: for each server the claims that wait there, and when it wrote this, by the wall clock.
+        "CREATE TABLE claimers (server bigint PRIMARY KEY, at bigint NOT NULL, sealed bytea NOT NULL) "
+        "WITH (fillfactor = 50)",
     ),
 )
 #: The version of the schema that this JobEngine works with.

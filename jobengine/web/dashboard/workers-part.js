@@ -42,7 +42,8 @@ class WorkersPart extends HTMLElement {
       if (!signal.aborted && error instanceof api.Refused) replace(this.state, failure(error, () => this.refresher.now()));
       throw error;
     }
-    const { workers, total } = answer;
+    const workers = answer.workers.filter(({ waiting }) => !waiting);
+    const { total } = answer;
     replace(this.state, workers.length === 0 ? empty('No worker holds a job now') : total > workers.length && h('p', { class: 'muted' }, `The first ${number(workers.length)} of ${number(total)}.`));
     this.table.hidden = workers.length === 0;
     keyed(this.body, workers, ({ worker }) => JSON.stringify(worker), (each) => this.#row(each), update);

@@ -1,0 +1,19 @@
+"""Where the claims of this process come from: they say so, for the people who look after the queues."""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+from .. import __version__
+
+__all__ = ["origin"]
+
+#: The most characters of each text that a server takes.
+_LONGEST: Final = 100
+
+
+def origin() -> Mapping[str, str]:
+    """The fields `host`, `pid` and `client` of claims; without `host` if the machine has no name."""
+    said = {"host": socket.gethostname(), "pid": str(os.getpid()), "client": f"jobengine-python/{__version__}"}
+    return {name: text[:_LONGEST] for name, text in said.items() if text}

@@ -1,0 +1,110 @@
+"""
+Who claims from each queue: the claims that wait, when jobs were last claimed, and where workers run.
+
+All of it is kept in memory, and what grows with the names that clients send is bounded.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import define, field
+
+from ..core.claimers import Claimers, Origin, WaitingClaim
+from ..core.commands import Claims
+from .line import Line, Waiter
+
+__all__ = ["ClaimLog"]
+
+#: The most queues for which the time of the last claim is kept.
+_QUEUES: Final = 100_000
+#: The most workers of a queue whose origin is kept: those that claimed last.
+_WORKERS: Final = 1_000
+#: The most claims that are remembered after they got nothing.
+_REMEMBERED: Final = 10_000
+#: Milliseconds within which the next claim of a worker continues its wait.
+_GAP: Final = 10_000
+#: The most waiting claims of a queue that are listed.
+_LISTED: Final = 1_000
+
+
+@define(eq=False)
+class ClaimLog:
+    """Notes the claims of one server."""
+
+    line: Line
+    #: When each queue was last claimed from, by its name.
+    last: dict[str, int] = field(factory=dict)
+    #: Where the last claim of a worker came from, by queue and worker.
+    origins: dict[str, dict[str, Origin]] = field(factory=dict)
+    #: Claims that got nothing lately: since when their worker had waited, and until when.
+    _in_vain: dict[object, tuple[int, int]] = field(factory=dict)
+
+    def note(self, claims: Claims, now: int) -> None:
+        """Note a claim whose key opens its queues."""
+        last = self.last
+        if len(last) > _QUEUES:
+            # Other servers may have deleted queues.
+            last.clear()
+        for name in claims.queues:
+            last[name] = now
+        if claims.origin is not None and claims.worker is not None:
+            for name in claims.queues:
+                self._note_origin(name, claims.worker, claims.origin)
+
+    def _note_origin(self, name: str, worker: str, origin: Origin) -> None:
+        its = self.origins.setdefault(name, {})
+        if its.pop(worker, None) is None and len(its) >= _WORKERS:
+            del its[next(iter(its))]
+        its[worker] = origin
+
+    def waits_since(self, claims: Claims, now: int) -> int:
+        """Since when the worker of a claim that begins to wait has waited: its last claim may have got nothing."""
+        since, until = self._in_vain.pop(_identity(claims), (now, now))
+        return since if now - until <= _GAP else now
+
+    def note_in_vain(self, claims: Claims, since: int, now: int) -> None:
+        """Note that a claim has waited and got nothing. One that says neither worker nor origin can't be told apart."""
+        if claims.worker is None and claims.origin is None:
+            return
+        if len(self._in_vain) >= _REMEMBERED:
+            del self._in_vain[next(iter(self._in_vain))]
+        self._in_vain[_identity(claims)] = (since, now)
+
+    def forget(self, name: str) -> None:
+        """Drop what is kept of a deleted queue."""
+        self.last.pop(name, None)
+        self.origins.pop(name, None)
+
+    def waiting(self, name: str) -> int:
+        """How many claims wait for jobs of a queue."""
+        return sum(1 for _ in self.line.claims(name))
+
+    def claimers(self, name: str) -> Claimers:
+        """Who claims from a queue."""
+        found = sorted(self.line.claims(name), key=lambda one: (one.since, one.number))[:_LISTED]
+        return Claimers(
+            waiting=[shown for one in found if (shown := self.shown(one)) is not None],
+            origins=self.origins_of(name),
+        )
+
+    def shown(self, waiter: Waiter) -> WaitingClaim | None:
+        """A waiter as others see it; None unless it waits with a claim."""
+        claims = waiter.command
+        if not isinstance(claims, Claims):
+            return None
+        return WaitingClaim(
+            worker=claims.worker,
+            since=waiter.since,
+            last_claim=waiter.asked,
+            queues=claims.queues,
+            origin=claims.origin,
+        )
+
+    def origins_of(self, name: str) -> Mapping[str, Origin]:
+        """Where the workers of a queue run, by their names."""
+        return dict(self.origins.get(name, {}))
+
+
+def _identity(claims: Claims) -> object:
+    """Tells the claims of one worker from those of others."""
+    return (claims.worker, claims.origin, claims.queues, claims.tags)

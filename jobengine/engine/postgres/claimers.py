@@ -1,0 +1,195 @@
+"""
+Tells other servers which claims wait at this one, and when its queues were last claimed from; and reads what they tell.
+
+Each server has one row in the table `claimers`. It writes the row some seconds after a claim, and again while claims
+wait; a row that is not written again is out of date soon. What others tell is read when a client asks for it, at most
+once a second, so a server at which nobody claims and nobody looks does nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from secrets import randbits
+from typing import Final, LiteralString, TypeVar
+
+from attrs import define, field
+from msgspec import DecodeError, Struct
+from msgspec.json import Decoder, Encoder
+from psycopg import Connection
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...core.claimers import Claimers, Origin, WaitingClaim
+from ...storage.errors import Damaged
+from ..claimers import ClaimLog
+from ..door import Unavailable
+from .connection import Row
+from .lane import Lane
+from .rows import Rows
+
+__all__ = ["SharedClaims"]
+
+R = TypeVar("R")
+
+#: Seconds from a claim to the writing of the row, and between writings while claims wait.
+_FIRST, _PAUSE = 0.5, 5.0
+#: Milliseconds after which a row of another server is out of date: it has stopped, or lost the database.
+_VALID: Final = 12_000
+#: Milliseconds after which a row is removed.
+_OLD: Final = 3_600_000
+#: Seconds for which what was read is used again.
+_READ: Final = 1.0
+#: The most waiting claims, and the most origins of workers, that a row has.
+_MOST: Final = 1_000
+
+_WRITE: Final[LiteralString] = (
+    "INSERT INTO claimers (server, at, sealed) SELECT %s, {clock}, %s "
+    "ON CONFLICT (server) DO UPDATE SET at = excluded.at, sealed = excluded.sealed"
+)
+_CLEAN: Final[LiteralString] = "DELETE FROM claimers WHERE at < {clock} - %s OR at > {clock} + %s"
+_FIND: Final[LiteralString] = (
+    "SELECT sealed FROM claimers WHERE server <> %s AND at BETWEEN {clock} - %s AND {clock} + %s"
+)
+
+
+class _Told(Struct):
+    """What one server tells."""
+
+    #: Claims that wait, at most _MOST; and how many wait for each queue.
+    waiting: list[WaitingClaim] = []
+    counts: dict[str, int] = {}
+    #: When queues were last claimed from, in elapsed time, if that was lately.
+    last: dict[str, int] = {}
+    #: Where the workers of these queues run, by queue and worker.
+    origins: dict[str, dict[str, Origin]] = {}
+
+
+_encode: Final = Encoder().encode
+_decode: Final = Decoder(_Told).decode
+
+
+@define(kw_only=True, eq=False)
+class SharedClaims:
+    """The claims of all servers, as far as this one knows."""
+
+    clock: IReactorTime
+    own: ClaimLog
+    #: Elapsed time now, in milliseconds.
+    elapsed: Callable[[], int]
+    #: Reads the database's time, in SQL.
+    time: LiteralString
+    lane: Lane
+    rows: Rows
+    _server: int = field(factory=lambda: randbits(62), init=False)
+    _others: Sequence[_Told] = field(default=(), init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)
+    #: When the others were read, by the monotonic clock.
+    _read_at: float | None = field(default=None, init=False)
+    _log: Logger = field(factory=Logger, init=False)
+
+    # What rules ask for; they do so on the threads of lanes.
+
+    def claimers(self, name: str) -> Claimers:
+        """See RecentActivity."""
+        own = self.own.claimers(name)
+        waiting = [one for told in self._others for one in told.waiting if name in one.queues]
+        origins: dict[str, Origin] = {}
+        for told in self._others:
+            origins |= told.origins.get(name, {})
+        return Claimers(
+            waiting=sorted([*own.waiting, *waiting], key=lambda one: one.since),
+            origins={**origins, **own.origins},
+        )
+
+    def claims(self, name: str) -> tuple[int, int | None]:
+        """See RecentActivity."""
+        count = self.own.waiting(name) + sum(told.counts.get(name, 0) for told in self._others)
+        times = [self.own.last.get(name), *(told.last.get(name) for told in self._others)]
+        return count, max((one for one in times if one is not None), default=None)
+
+    # Reading
+
+    async def refresh(self) -> None:
+        """Read what other servers tell, unless that was done just now."""
+        now = self.clock.seconds()
+        if self._read_at is not None and now < self._read_at + _READ:
+            return
+        self._read_at = now
+        try:
+            self._others = await self._run(self._find)
+        except Unavailable:
+            # Then the command for which this is done fails as well.
+            self._read_at = None
+
+    def _find(self, connection: "Connection[Row]") -> Sequence[_Told]:
+        values = [self._server, _VALID, _VALID]
+        found = connection.execute(_FIND.format(clock=self.time), values, binary=True).fetchall()
+        return [told for (sealed,) in found if (told := self._opened(sealed)) is not None]
+
+    def _opened(self, sealed: bytes) -> _Told | None:
+        """What a server tells; None if the row is damaged, or of a version with other fields."""
+        try:
+            return _decode(self.rows.seal.open(sealed))
+        except (Damaged, DecodeError):
+            return None
+
+    # Telling
+
+    def note(self) -> None:
+        """Note that there was a claim: tell it in a while."""
+        if self._timer is None and not self._stopped:
+            self._timer = self.clock.callLater(_FIRST, self._tell)
+
+    def stop(self) -> None:
+        """Tell no more. The row is left: removing it could take as long as the database does not answer."""
+        self._stopped = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _tell(self) -> None:
+        told = self._told()
+        self._run(lambda connection: self._write(connection, told)).addErrback(self._failed).addBoth(
+            self._go_on, bool(told.waiting or told.last)
+        )
+
+    def _go_on(self, _: object, again: bool) -> None:  # an argument of a callback
+        self._timer = None
+        if again and not self._stopped:
+            self._timer = self.clock.callLater(_PAUSE, self._tell)
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(Unavailable):
+            self._log.failure("other servers could not be told of waiting claims", failure)
+
+    def _told(self) -> _Told:
+        log, lately = self.own, self.elapsed() - _VALID
+        last = {name: at for name, at in log.last.items() if at >= lately}
+        waiting: dict[int, WaitingClaim] = {}
+        counts = {name: log.waiting(name) for name in log.line.names()}
+        for name in counts:
+            if len(waiting) < _MOST:
+                waiting |= {id(one): shown for one in log.line.claims(name) if (shown := log.shown(one))}
+        return _Told(list(waiting.values())[:_MOST], counts, last, _some(log.origins, _MOST))
+
+    def _write(self, connection: "Connection[Row]", told: _Told) -> None:
+        sealed = self.rows.seal.seal(_encode(told))
+        with connection.transaction():
+            # The next writing makes up for a lost one.
+            connection.execute("SET LOCAL synchronous_commit TO off")
+            connection.execute(_WRITE.format(clock=self.time), [self._server, sealed])
+            connection.execute(_CLEAN.format(clock=self.time), [_OLD, _OLD])
+
+    def _run(self, work: "Callable[[Connection[Row]], R]") -> "Deferred[R]":
+        return self.lane.thread(lambda: self.lane.session.run(work))
+
+
+def _some(origins: Mapping[str, Mapping[str, Origin]], most: int) -> dict[str, dict[str, Origin]]:
+    """Origins of at most so many workers: in each queue those of the last claims."""
+    some: dict[str, dict[str, Origin]] = {}
+    for name, its in origins.items():
+        if most <= 0:
+            break
+        some[name] = dict(list(its.items())[-most:])
+        most -= len(some[name])
+    return some

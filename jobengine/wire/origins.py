@@ -1,0 +1,31 @@
+"""Where a claim comes from: the fields of a body, and the parameters of a query."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from ..core.claimers import Origin
+from .parameters import BadInput, Query, optional
+
+__all__ = ["OriginText", "claim_origin", "origin_of"]
+
+#: The most characters of each text.
+_LONGEST: Final = 100
+#: The type of each field of a body.
+OriginText = Annotated[str, Meta(min_length=1, max_length=_LONGEST)]
+
+
+def claim_origin(query: Query) -> Origin | None:
+    """Where a claim comes from, by the query parameters host, pid and client; raises BadInput."""
+    said = [optional(query, name) for name in ("host", "pid", "client")]
+    for name, value in zip(("host", "pid", "client"), said, strict=True):
+        if value is not None and not 0 < len(value) <= _LONGEST:
+            raise BadInput(f"The query parameter {name} must have 1 to {_LONGEST} characters.")
+    return origin_of(*said)
+
+
+def origin_of(host: str | None, pid: str | None, client: str | None) -> Origin | None:
+    """Where a claim comes from; None if it does not say."""
+    if host is None and pid is None and client is None:
+        return None
+    return Origin(host=host, pid=pid, client=client)
