@@ -162,6 +162,14 @@ class PartialTables:
     queues: Mapping[str, PartialTable]
     #: How far the wall clock is ahead of elapsed time, in milliseconds.
     clock_ahead: int = 0
+    #: The number of queues in the database; None if it was not loaded.
+    number: int | None = None
+
+    def count_queues(self) -> int:
+        """See TableSet."""
+        if self.number is None:
+            raise NotLoaded("the number of queues")
+        return self.number
 
     def wall(self, now: int) -> int:
         """See Table."""

@@ -117,6 +117,10 @@ class Tables:
         """The wall clock at an elapsed time."""
         return now + self.ahead
 
+    def count_queues(self) -> int:
+        """See TableSet."""
+        return len(self.queues)
+
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
         """The jobs whose deadline has come, with their queue's name. Not valid after a change."""
         for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):

@@ -111,6 +111,9 @@ class TableSet(JobTableSet, Protocol):
     def queues(self) -> Mapping[str, Table]:
         """The tables by the names of their queues."""
 
+    def count_queues(self) -> int:
+        """The number of queues, with those whose tables are not here."""
+
 
 class RecentActivity(Protocol):
     """Gives the recent activity of a queue by its name."""

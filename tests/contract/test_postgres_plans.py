@@ -13,6 +13,7 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.core.sorting import Sort
 from jobengine.engine.ids import ordered_uuid
+from jobengine.engine.postgres.beginning import queues_read
 from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.session import Session
 from tests.contract.postgres_world import session_on
@@ -153,3 +154,51 @@ def test_a_batch_takes_two_round_trips_once_its_queue_is_known(plans: _Plans) ->
 
 def test_figures_are_read_from_the_tally(plans: _Plans) -> None:
     assert plans.most(c.ReadStats(**WHO)) <= FEW
+
+
+@pytest.mark.parametrize("most", [None, 10_000])
+def test_making_a_queue_reads_few_rows_however_many_queues_there_are(plans: _Plans, most: int | None) -> None:
+    def made(number: int) -> int:
+        """The most rows that a step of a plan has handled when one more queue was made."""
+        plans._plans.clear()
+        (outcome,) = plans.session.carry_out(
+            [c.CreateQueue(queue=f"{most} {number}", access_key=b"key", max_queues=most)]
+        ).outcomes
+        outcome.get()
+        return plans._most()
+
+    assert max([made(number) for number in range(FEW * 3)][-FEW:]) <= 5
+
+
+@pytest.fixture(scope="module")
+def later(database: Database) -> Iterator[Session]:
+    """A session on a database in which each job of a long queue is due later, some by each clock."""
+    database.clear()
+    session = session_on(database.url)
+    session.carry_out([c.CreateQueue(**WHO)])
+    new = [c.NewJob(content=b"{}", delay_seconds=9_999), c.NewJob(content=b"{}", timeout_time=9_999_999_999)]
+    session.carry_out([c.AddJobs(**WHO, jobs=tuple(new * (JOBS // 2)), defaults=Defaults())])
+    with connected(database.url) as control:
+        control.execute("ANALYZE")
+    yield session
+    session.close()
+
+
+@pytest.mark.parametrize("settings", ["ours", "default"])
+@pytest.mark.parametrize("names", [["q"], None])
+def test_jobs_that_are_due_later_are_not_read_when_a_batch_begins(
+    later: Session, settings: str, names: list[str] | None
+) -> None:
+    begin = queues_read(later.rows, later.clock, names)
+    values = [] if names is None else [[later.rows.name(name) for name in names]]
+
+    def explain(connection: Any) -> Any:
+        """The plan, and the rows of the statement itself."""
+        with connection.transaction(force_rollback=True):
+            if settings == "default":
+                for name in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
+                    connection.execute(f"SET LOCAL enable_{name} = on")
+            return connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {begin.text}", values).fetchone()
+
+    ((plan,),) = later.run(explain)
+    assert max(_rows(plan["Plan"])) <= 2

@@ -50,7 +50,7 @@ class CreateQueue(Command[None], frozen=True, kw_only=True):
         """Raises QueueExists or TooManyQueues."""
         if self.queue in tables.queues:
             raise QueueExists(self.queue)
-        if self.max_queues is not None and not self.admin and len(tables.queues) >= self.max_queues:
+        if self.max_queues is not None and not self.admin and tables.count_queues() >= self.max_queues:
             raise TooManyQueues(self.max_queues)
         salt = new_id()
         digest = digest_of(self.access_key, salt)

@@ -16,12 +16,15 @@ __all__ = ["Now", "begin", "begin_sweep", "now_of", "queues_read"]
 
 #: A proposed floor never comes before the floor, so a job that comes after the proposal comes after both.
 _FLOOR: Final[LiteralString] = "coalesce(q.proposed_prio, q.floor_prio), coalesce(q.proposed_arrival, q.floor_arrival)"
+#: The first deadline by each clock is compared. Of `EXISTS (... due <= ...)` PostgreSQL expects that it is true of a
+#: third of the jobs, so it may read all jobs of the queue to find one, though none is due.
 #: With LIMIT 1 PostgreSQL knows that `meta` has one row. Otherwise it expects hundreds, for each of which it would look
 #: for due jobs, finds the plan for any queues too costly, and makes a new one for each batch: 90 microseconds.
 _QUEUES: Final[LiteralString] = (
     "SELECT t.wall, t.ahead, t.undone, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed, {floor}, "
-    "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due <= t.wall - t.ahead) OR "
-    "EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.due_wall <= t.wall) "
+    "coalesce((SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1) "
+    "<= t.wall - t.ahead, false) OR coalesce((SELECT due_wall FROM job WHERE queue_id = q.id "
+    "AND due_wall IS NOT NULL ORDER BY due_wall LIMIT 1) <= t.wall, false) "
     "FROM (SELECT {clock} AS wall, ahead, undone FROM meta LIMIT 1) t LEFT JOIN queue q ON {which}"
 )
 #: Some queues in which jobs are due, and when the next job of the others is; not those that are known to be damaged.

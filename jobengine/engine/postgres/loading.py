@@ -84,6 +84,8 @@ class Loaded:
     counts: dict[str, QueueCounts] = field(factory=dict)
     oldest: dict[str, int | None] = field(factory=dict)
     places: dict[Rank, int] = field(factory=dict)
+    #: How many queues there are; see statements.queues_counted. None if no command needs that.
+    number_of_queues: int | None = None
     page: PageRows | None = None
     #: The queues in which a claim has found no job but locked ones.
     passed_over: set[str] = field(factory=set)
@@ -130,7 +132,7 @@ class Loaded:
     def all_queues(self) -> PartialTables:
         """All queues, with the figures of those that were asked for."""
         parts = {name: self.part(name, Needs(counts=name in self.counts)) for name in self.tables.queues}
-        return PartialTables(parts, self.now.ahead)
+        return PartialTables(parts, self.now.ahead, self.number_of_queues)
 
 
 def begin_and_load(
@@ -221,7 +223,7 @@ class _Loading:
         self._find_page(parts)
         self._ask(self.queries())
         self.fill()
-        self._ask(self._figures(parts))
+        self._ask([*self._figures(parts), *self._number_of_queues()])
 
     def load_due(self, most: int) -> None:
         """Load only what is due: in each queue at most `most` jobs by each of the two clocks."""
@@ -404,6 +406,15 @@ class _Loading:
             ids = [self.loaded.now.known[name].id for name in names]
             queries.append(_Query(statements.counts(ids), self._take_counts))
         return queries + [self._ahead(part) for part in parts if part.needs.ahead]
+
+    def _number_of_queues(self) -> list[_Query]:
+        """The number of queues, for a caller who may not make any number of them."""
+        made = [one.task for one in self.loaded.asked if isinstance(one.task, c.CreateQueue) and not one.task.admin]
+        limits = [one.max_queues for one in made if one.max_queues is not None]
+        return [_Query(statements.queues_counted(most), self._take_number) for most in limits]
+
+    def _take_number(self, answer: list[Row]) -> None:
+        ((self.loaded.number_of_queues,),) = answer
 
     def _counted(self, parts: Sequence[Part]) -> list[str]:
         names = [part.command.queue for part in parts if part.needs.counts]

@@ -356,7 +356,7 @@ class Session:
 
     def _load(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Loaded:
         alone = any(isinstance(task, c.CreateQueue) for task in tasks)
-        every = any(isinstance(task, c.CreateQueue | c.AllQueues) for task in tasks)
+        every = any(isinstance(task, c.AllQueues) for task in tasks)
         now = self._begin(connection, None if every else names_of(tasks), alone=alone, writes=changes_jobs(tasks))
         damaged = now.damaged_among(names_of(tasks), self.rows)
         return load(connection, self.rows, now, [asked(task, now.known, now.elapsed, damaged) for task in tasks])

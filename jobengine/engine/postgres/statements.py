@@ -19,6 +19,7 @@ __all__ = [
     "keys_locked",
     "named",
     "oldest",
+    "queues_counted",
     "sizes",
 ]
 
@@ -89,6 +90,13 @@ _JOBS: Final[LiteralString] = "least(greatest(sum(jobs), 0), 4611686018427387904
 _OF_QUEUES: Final[LiteralString] = "FROM tally WHERE queue_id = ANY(%s) AND place BETWEEN 0 AND 4"
 _SIZES: Final[LiteralString] = f"SELECT queue_id, {_JOBS} {_OF_QUEUES} GROUP BY 1"
 _COUNTS: Final[LiteralString] = f"SELECT queue_id, place, {_JOBS} {_OF_QUEUES} GROUP BY 1, 2"
+#: Queues are numbered one after the other, so there are no more of them than numbers. They are counted only if that may
+#: be too many.
+_QUEUES_COUNTED: Final[LiteralString] = (
+    "SELECT CASE WHEN numbers < %s THEN numbers ELSE (SELECT count(*) FROM (SELECT FROM queue LIMIT %s) q) END "
+    "FROM (SELECT coalesce((SELECT id FROM queue ORDER BY id DESC LIMIT 1) + 1 "
+    "- (SELECT id FROM queue ORDER BY id LIMIT 1), 0) AS numbers) n"
+)
 #: The first of each priority is its oldest.
 _OLDEST: Final[LiteralString] = (
     "WITH RECURSIVE first AS ("
@@ -156,6 +164,11 @@ def sizes(queue_ids: Sequence[int]) -> Statement:
 def counts(queue_ids: Sequence[int]) -> Statement:
     """How many jobs are in each place of these queues."""
     return Statement(_COUNTS, [bigints(queue_ids)])
+
+
+def queues_counted(most: int) -> Statement:
+    """How many queues there are, if there may be `most` or more; or else a number of fewer than that."""
+    return Statement(_QUEUES_COUNTED, [most, most])
 
 
 def oldest(queue_id: int) -> Statement:
