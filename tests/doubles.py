@@ -19,7 +19,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from jobengine.core.claimers import Claimers
-from jobengine.core.model import Defaults, Recent
+from jobengine.core.model import Defaults, Recent, Spread
 from jobengine.engine.local import LocalEngine
 from jobengine.http.browsers import Browsers
 from jobengine.http.cors import Cors
@@ -109,8 +109,11 @@ class CountedIds:
 class NoActivity:
     """The recent activity of queues in which nothing was counted."""
 
-    def recent(self, _name: str) -> Recent:
+    def recent(self, _name: str, _now: int) -> Recent:
         return Recent(last_minute={}, last_hour={})
+
+    def times(self, _name: str) -> tuple[Spread, Spread]:
+        return Spread(), Spread()
 
     def since_start(self, _name: str) -> Mapping[str, int]:
         return {}

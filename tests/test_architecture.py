@@ -25,7 +25,7 @@ ALLOWED = {
     "wire": {"wire", "core"},
     "engine": {"engine", "core", "storage"},
     "engine.door": {"core"},
-    "web": {"web", "http", "wire", "engine.door", "core.model", "core.commands", "core.errors"},
+    "web": {"web", "http", "wire", "engine.door", "core.model", "core.commands", "core.durations", "core.errors"},
     "daemon": {"daemon", "engine.door", "storage.errors", "storage.files", "http", "core.model"},
     "daemon.settings": {"daemon.secret_file", "core.model", "http.limits"},
     "daemon.secret_file": {"storage.errors"},

@@ -322,15 +322,19 @@ class Counts(Answer):
 
 
 class Lately(Answer):
-    """How many jobs were added, claimed, completed and failed in a time span."""
+    """How many jobs were added, claimed, completed, failed and cancelled in a time, and how many attempts failed."""
 
     __slots__ = ()
-    _shown = ("added", "claimed", "complete", "failed")
+    _shown = ("added", "claimed", "complete", "failed", "attempts_failed", "cancelled")
 
     added = Field[int]("added", default=0)
     claimed = Field[int]("claimed", default=0)
     complete = Field[int]("complete", default=0)
+    #: Without cancelled jobs.
     failed = Field[int]("failed", default=0)
+    #: Attempts that failed or timed out, whether they were retried or not.
+    attempts_failed = Field[int]("attempts_failed", default=0)
+    cancelled = Field[int]("cancelled", default=0)
 
 
 class Minutes(Answer):
@@ -343,6 +347,8 @@ class Minutes(Answer):
     claimed = Field[tuple[int, ...]]("claimed", tuple, ())
     complete = Field[tuple[int, ...]]("complete", tuple, ())
     failed = Field[tuple[int, ...]]("failed", tuple, ())
+    attempts_failed = Field[tuple[int, ...]]("attempts_failed", tuple, ())
+    cancelled = Field[tuple[int, ...]]("cancelled", tuple, ())
 
 
 class Times(Answer):

@@ -1,89 +1,120 @@
 """
-Recent activity of each queue: counts over the last minute and hour, waiting and running times.
+Recent activity of each queue: what happens is counted, and how long jobs wait and run.
 
-Every change is noted as it is applied. This is kept in memory only and starts from zero after a restart.
+Changes are counted as they are applied. What was counted in a period is gathered here until the engine has kept it
+somewhere (see take_unsaved); what is kept comes back with each question.
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import define, field
 
-from .model import COMPLETE, INPROGRESS, MINUTE, QUEUED, SECOND, Job, Recent, Standing, Times
+from .durations import spread
+from .history import (
+    COUNTED,
+    MINUTES,
+    SECONDS,
+    SPANS,
+    KeptPeriod,
+    Period,
+    QueueHistory,
+    Tally,
+    history_of,
+    merged,
+    read_tally,
+    totals_of,
+)
+from .model import COMPLETE, INPROGRESS, MINUTE, QUEUED, SECOND, Job, Recent, Spread, Standing, State, Times
 from .state import JobSwap
 
-__all__ = ["Activity"]
+__all__ = ["Activity", "Unsaved", "nothing_kept"]
 
 #: How many of the latest waiting times, and running times, are kept of each queue.
 _SAMPLES: Final = 1_000
-#: The kinds of changes that are counted.
-_COUNTED: Final = ("added", "claimed", "complete", "failed", "timed_out")
-#: The counts to show for the last minute and hour.
-_SHOWN: Final = ("added", "claimed", "complete", "failed")
+#: See core.model.QUEUED.
+_FAILED: Final = State.FAILED
+#: Outcomes of attempts that count as failed.
+_FAILURES: Final = frozenset({"failed", "timeout"})
+#: What is counted since the start.
+_TOTALS: Final = (*COUNTED, "timed_out")
+
+#: Periods with what was counted in them.
+Unsaved = Sequence[Period]
+
+
+def nothing_kept(_name: str, _span: int, _number: int) -> str | None:
+    """For an engine that keeps periods elsewhere: none was begun before the start."""
+    return None
 
 
 @define
-class _Window:
-    """Counts over the last `buckets` times `width` milliseconds."""
+class _Open:
+    """A period that is not over, or not kept yet."""
 
-    width: int
-    buckets: int
-    _counts: deque[tuple[int, Counter[str]]] = field(factory=deque)
-
-    def add(self, counts: Mapping[str, int], at: int) -> None:
-        """Add counts of the time `at`, which is not before that of earlier ones."""
-        number = at // self.width
-        if not self._counts or self._counts[-1][0] != number:
-            self._counts.append((number, Counter()))
-            self._forget(number)
-        self._counts[-1][1].update(counts)
-
-    def totals(self, now: int) -> Counter[str]:
-        """The counts of all buckets together."""
-        self._forget(now // self.width)
-        total: Counter[str] = Counter()
-        for _, counts in self._counts:
-            total.update(counts)
-        return total
-
-    def series(self, now: int) -> dict[str, list[int]]:
-        """The counts of each bucket, oldest first; the last bucket is not over."""
-        first = now // self.width - self.buckets + 1
-        self._forget(now // self.width)
-        series = {what: [0] * self.buckets for what in _SHOWN}
-        for number, counts in self._counts:
-            for what, bucket in series.items():
-                bucket[number - first] = counts[what]
-        return series
-
-    def _forget(self, number: int) -> None:
-        while self._counts and self._counts[0][0] <= number - self.buckets:
-            self._counts.popleft()
+    number: int
+    tally: Tally
 
 
 @define
 class _QueueActivity:
-    minute: _Window = field(factory=lambda: _Window(SECOND, 60))
-    hour: _Window = field(factory=lambda: _Window(MINUTE, 60))
+    #: Finds a period that was begun before the start.
+    find: Callable[[int, int], str | None]
+    #: The last period of each span.
+    last: list[_Open | None] = field(factory=lambda: [None] * len(SPANS))
+    #: The periods that have changed since they were kept, by span and number.
+    unsaved: dict[tuple[int, int], Tally] = field(factory=dict)
     #: Counts since the start.
     totals: Counter[str] = field(factory=Counter)
+    #: Waiting and running times since the start, by bucket, and the sums of them.
+    wait_total: Counter[int] = field(factory=Counter)
+    run_total: Counter[int] = field(factory=Counter)
+    wait_sum: int = 0
+    run_sum: int = 0
+    #: The latest waiting and running times.
     wait: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
     run: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
     #: When the delay of a queued job ended, by uid.
     ready_since: dict[str, int] = field(factory=dict)
-    #: The counts of one second that are not in the windows and totals yet, and when it ends.
+    #: The counts and times of one second that are not in the periods and totals yet, and when it ends.
     _newest: Counter[str] = field(factory=Counter)
+    _waits: list[int] = field(factory=list)
+    _runs: list[int] = field(factory=list)
     _end: int = 0
 
     def gather(self) -> None:
-        """Add the newest counts to the windows and totals; call it before these are read."""
-        if self._newest:
-            at = self._end - 1
-            self.minute.add(self._newest, at)
-            self.hour.add(self._newest, at)
-            self.totals.update(self._newest)
-            self._newest.clear()
+        """Add the newest counts and times to the periods and totals; call it before these are read."""
+        if not self._newest:
+            return
+        newest = Tally(self._newest, spread(self._waits), spread(self._runs))
+        for span in range(len(SPANS)):
+            self._tally(span, (self._end - 1) // SPANS[span].width).add(newest, times=SPANS[span].has_times)
+        self.totals.update(newest.counts)
+        self.wait_total.update(newest.wait)
+        self.run_total.update(newest.run)
+        self.wait_sum += sum(self._waits)
+        self.run_sum += sum(self._runs)
+        self.wait.extend(self._waits)
+        self.run.extend(self._runs)
+        self._newest, self._waits, self._runs = Counter(), [], []
+
+    def _tally(self, span: int, number: int) -> Tally:
+        """The tally of a period; an earlier one than the last counts as the last."""
+        last = self.last[span]
+        if last is None or last.number < number:
+            text = self.find(span, number)
+            last = self.last[span] = _Open(number, Tally() if text is None else read_tally(text))
+            outdated = number - SPANS[span].kept
+            for place in [place for place in self.unsaved if place[0] == span and place[1] <= outdated]:
+                del self.unsaved[place]
+        self.unsaved[span, last.number] = last.tally
+        return last.tally
+
+    def live(self) -> dict[tuple[int, int], Tally]:
+        """The periods that are newer here than where they are kept."""
+        self.gather()
+        return {**self.unsaved, **{(span, one.number): one.tally for span, one in enumerate(self.last) if one}}
 
     def note(self, swaps: Sequence[JobSwap], now: int, steady: int) -> None:
         """Note the times of changes, and count them."""
@@ -100,8 +131,8 @@ class _QueueActivity:
                 if was is standing:
                     continue
                 what = self._moved(was, standing, swap.uid, now)
-                if what is not COMPLETE and was.state is INPROGRESS and _timed_out(standing):
-                    counts["timed_out"] += 1
+                if what is not COMPLETE and was.state is INPROGRESS:
+                    self._count_end(standing)
             if what is not None:
                 counts[what] += 1
 
@@ -111,7 +142,7 @@ class _QueueActivity:
         return None if new is None else "added"
 
     def _moved(self, was: Standing, standing: Standing, uid: str, now: int) -> str | None:
-        """What a change of a job is counted as, if anything."""
+        """The count that a change of a job adds to, or None."""
         state = standing.state
         if state is QUEUED and _delayed(was) and not _delayed(standing):
             # The claim computes the waiting time from it, and drops it.
@@ -121,29 +152,79 @@ class _QueueActivity:
         if state is was.state:
             return None
         if was.state is INPROGRESS and was.claimed:
-            self.run.append(max(0, now - was.claimed))
+            self._runs.append(max(0, now - was.claimed))
         if state is INPROGRESS:
-            self.wait.append(max(0, now - self.ready_since.pop(uid, was.updated)))
+            self._waits.append(max(0, now - self.ready_since.pop(uid, was.updated)))
             return "claimed"
+        if state is _FAILED and standing.notes.cancelled:
+            return "cancelled"
         return None if state is QUEUED else state
+
+    def _count_end(self, standing: Standing) -> None:
+        """Count the end of an attempt that was not completed, if it has ended."""
+        notes = standing.notes
+        if standing.state is INPROGRESS or not notes.history:
+            return
+        outcome = notes.history[-1].outcome
+        if outcome == "timeout":
+            self._newest["timed_out"] += 1
+        if outcome in _FAILURES and not notes.cancelled:
+            self._newest["attempts_failed"] += 1
 
 
 @define
 class Activity:
-    """The activity of all queues, by name."""
+    """The activity of all queues of one server, by name."""
 
+    #: Finds the text of a period that is kept, by queue, span and number.
+    find: Callable[[str, int, int], str | None] = nothing_kept
+    #: The server's number; see KeptPeriod.
+    source: int = 0
     _queues: dict[str, _QueueActivity] = field(factory=dict)
+    #: The names of queues with periods that are not kept.
+    _changed: set[str] = field(factory=set)
 
     def note(self, name: str, swaps: Sequence[JobSwap], now: int, steady: int) -> None:
         """
         Count changes of jobs in a queue.
 
-        `steady` is the monotonic clock in milliseconds, by which counts age; `now` is elapsed time.
+        `steady` is the clock in milliseconds by which counts age, which must not go back; `now` is elapsed time.
         """
         activity = self._queues.get(name)
         if activity is None:
-            activity = self._queues[name] = _QueueActivity()
+            activity = self._queues[name] = self._new(name)
         activity.note(swaps, now, steady)
+        self._changed.add(name)
+
+    def _new(self, name: str) -> _QueueActivity:
+        return _QueueActivity(lambda span, number: self.find(name, span, number))
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether there is anything to keep."""
+        return bool(self._changed)
+
+    def take_unsaved(self) -> dict[str, Unsaved]:
+        """The periods that have changed since the last call, by queue; each replaces what is kept of it."""
+        taken: dict[str, Unsaved] = {}
+        for name in self._changed:
+            activity = self._queues.get(name)
+            if activity is None:
+                continue
+            activity.gather()
+            taken[name] = [Period(*place, tally.text()) for place, tally in activity.unsaved.items()]
+            activity.unsaved.clear()
+        self._changed.clear()
+        return taken
+
+    def put_back(self, taken: Mapping[str, Unsaved]) -> None:
+        """Note that what was taken could not be kept."""
+        for name, periods in taken.items():
+            activity = self._queues.get(name)
+            if activity is not None:
+                old = {(one.span, one.number): read_tally(one.text) for one in periods}
+                activity.unsaved = {**old, **activity.live()}
+                self._changed.add(name)
 
     def forget_delays(self, name: str, most: int) -> None:
         """Forget when the delays of a queue's jobs ended, if it has more than `most` of these times."""
@@ -154,38 +235,47 @@ class Activity:
     def forget(self, name: str) -> None:
         """Drop the activity of a deleted queue."""
         self._queues.pop(name, None)
+        self._changed.discard(name)
 
     def totals(self, name: str) -> Mapping[str, int]:
         """Counts of one queue since the start: jobs added, claimed and so on."""
-        activity = self._queues.get(name) or _QueueActivity()
-        activity.gather()
-        return {what: activity.totals[what] for what in _COUNTED}
+        activity = self._of(name)
+        return {what: activity.totals[what] for what in _TOTALS}
 
-    def recent(self, name: str, steady: int) -> Recent:
-        """Recent activity of one queue."""
-        activity = self._queues.get(name) or _QueueActivity()
-        activity.gather()
+    def times(self, name: str) -> tuple[Spread, Spread]:
+        """Waiting and running times of one queue since the start."""
+        activity = self._of(name)
+        return (
+            Spread(buckets=dict(activity.wait_total), total=activity.wait_sum),
+            Spread(buckets=dict(activity.run_total), total=activity.run_sum),
+        )
+
+    def recent(self, name: str, now: int, kept: Iterable[KeptPeriod] = ()) -> Recent:
+        """Recent activity of one queue at an elapsed time; `kept` are its kept seconds and minutes."""
+        activity = self._of(name)
+        tallies = merged(kept, self.source, activity.live())
+        last = now // MINUTE
+        minutes = [tallies.get((MINUTES, number)) or Tally() for number in range(last - 59, last + 1)]
         return Recent(
-            last_minute=_shown(activity.minute.totals(steady)),
-            last_hour=_shown(activity.hour.totals(steady)),
-            minutes=activity.hour.series(steady),
+            last_minute=totals_of(tallies, SECONDS, now),
+            last_hour=totals_of(tallies, MINUTES, now),
+            minutes={what: [one.counts[what] for one in minutes] for what in COUNTED},
             wait=_times(activity.wait),
             run=_times(activity.run),
         )
 
+    def history(self, name: str, now: int, kept: Iterable[KeptPeriod] = ()) -> QueueHistory:
+        """The history of one queue at an elapsed time; `kept` are its kept periods."""
+        return history_of(merged(kept, self.source, self._of(name).live()), now)
+
+    def _of(self, name: str) -> _QueueActivity:
+        activity = self._queues.get(name) or self._new(name)
+        activity.gather()
+        return activity
+
 
 def _delayed(standing: Standing) -> bool:
     return bool(standing.ready_at or standing.not_before)
-
-
-def _timed_out(standing: Standing) -> bool:
-    """Whether a job that was in progress is not any more because it timed out."""
-    history = standing.notes.history
-    return standing.state is not INPROGRESS and bool(history) and history[-1].outcome == "timeout"
-
-
-def _shown(totals: Counter[str]) -> dict[str, int]:
-    return {what: totals[what] for what in _SHOWN}
 
 
 def _times(samples: Sequence[int]) -> Times:

@@ -47,6 +47,7 @@ __all__ = [
     "Recent",
     "Role",
     "Spec",
+    "Spread",
     "Standing",
     "State",
     "Times",
@@ -369,6 +370,16 @@ class Times:
 
 
 @frozen(kw_only=True)
+class Spread:
+    """How durations are spread."""
+
+    #: How many there are in each bucket, by its index in jobengine.core.durations.BOUNDS.
+    buckets: Mapping[int, int] = field(factory=dict)
+    #: Their sum in milliseconds.
+    total: int = 0
+
+
+@frozen(kw_only=True)
 class QueueCounts:
     """How many jobs a queue has of each kind."""
 
@@ -383,7 +394,7 @@ class QueueCounts:
 class Recent:
     """Recent activity of a queue, as far as this engine counted it."""
 
-    #: "added", "claimed", "complete" and "failed" in the last minute and hour.
+    #: In the last minute and hour, by what is counted: see COUNTED of jobengine.core.history.
     last_minute: dict[str, int]
     last_hour: dict[str, int]
     #: The same for each of the last 60 minutes, oldest first; the last minute is not over.
@@ -406,7 +417,7 @@ class QueueStats:
     delayed: int
     #: Milliseconds since the oldest job that can be claimed was added; None if there is none.
     oldest_ready: int | None
-    #: "added", "claimed", "complete" and "failed" in the last minute and hour.
+    #: See Recent.
     last_minute: dict[str, int]
     last_hour: dict[str, int]
     #: See Recent.
@@ -435,8 +446,11 @@ class QueueTotals:
     counts: Mapping[State, int]
     #: See QueueStats.
     oldest_ready: int | None
-    #: "added", "claimed", "complete", "failed" and "timed_out" since the engine was started.
+    #: The counts since the engine was started: those of a period and "timed_out".
     totals: Mapping[str, int]
+    #: Waiting and running times since the engine was started.
+    wait: Spread = Spread()
+    run: Spread = Spread()
     #: How many claims wait for jobs at this server.
     workers_waiting: int = 0
     #: Whether no job can be claimed.

@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeVar
 from .claimers import Claimers
 from .errors import JobNotFound, QueueNotFound
 from .facts import Fact
-from .model import Job, Position, Queue, QueueCounts, Rank, Recent, State
+from .model import Job, Position, Queue, QueueCounts, Rank, Recent, Spread, State
 from .sorting import Sort
 
 __all__ = [
@@ -118,8 +118,11 @@ class TableSet(JobTableSet, Protocol):
 class RecentActivity(Protocol):
     """Gives the recent activity of a queue by its name."""
 
-    def recent(self, name: str) -> Recent:
-        """In the last minute and hour."""
+    def recent(self, name: str, now: int) -> Recent:
+        """In the last minute and hour before `now`, an elapsed time."""
+
+    def times(self, name: str) -> tuple[Spread, Spread]:
+        """Waiting and running times since the engine was started."""
 
     def since_start(self, name: str) -> Mapping[str, int]:
         """Since the engine was started; see QueueTotals."""

@@ -110,7 +110,7 @@ class Executor:
         self.feed = Feed(self.new_id)
         self.timeline = Timeline(self.clock, self.now)
         self.waiters = Waiters(self.tables)
-        self.activity = LocalActivity(ClaimLog(self.waiters.line), self.timeline.elapsed)
+        self.activity = LocalActivity(ClaimLog(self.waiters.line))
         self._freeing = Freeing(self.clock)
         self.committer = Committer(
             writer=self.journal,

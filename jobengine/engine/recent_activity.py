@@ -1,12 +1,12 @@
 """The recent activity of the queues of one server, which the rules may ask for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from attrs import define, field
 
 from ..core.activity import Activity
 from ..core.claimers import Claimers
-from ..core.model import Recent
+from ..core.model import Recent, Spread
 from .claimers import ClaimLog
 
 __all__ = ["LocalActivity"]
@@ -17,8 +17,6 @@ class LocalActivity:
     """What has happened in the queues lately; see RecentActivity of jobengine.core.tables."""
 
     claim_log: ClaimLog
-    #: Elapsed time now, in milliseconds.
-    elapsed: Callable[[], int]
     counts: Activity = field(factory=Activity, init=False)
 
     def forget(self, name: str) -> None:
@@ -26,8 +24,11 @@ class LocalActivity:
         self.counts.forget(name)
         self.claim_log.forget(name)
 
-    def recent(self, name: str) -> Recent:
-        return self.counts.recent(name, self.elapsed())
+    def recent(self, name: str, now: int) -> Recent:
+        return self.counts.recent(name, now)
+
+    def times(self, name: str) -> tuple[Spread, Spread]:
+        return self.counts.times(name)
 
     def since_start(self, name: str) -> Mapping[str, int]:
         return self.counts.totals(name)

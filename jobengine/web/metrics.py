@@ -11,7 +11,8 @@ from attrs import define, field
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from .. import __version__
-from ..core.model import QueueTotals
+from ..core.durations import EXPORTED, cumulated
+from ..core.model import QueueTotals, Spread
 from ..engine.door import Figure, FigureKind
 from ..http.access_log import Line
 from .exposition import Family, labels_of
@@ -151,6 +152,12 @@ class QueueMetrics:
         self._totals = {
             what: Family(f"jobengine_jobs_{what}_total", "counter", sentence) for what, sentence in _TOTALS.items()
         }
+        self._totals["attempts_failed"] = Family(
+            "jobengine_attempts_failed_total", "counter", "Attempts that failed or timed out, retried or not."
+        )
+
+        self._wait = Family("jobengine_job_wait_seconds", "histogram", "Time from ready to claimed, by queue.")
+        self._run = Family("jobengine_job_run_seconds", "histogram", "Time from claimed to the end of the attempt.")
 
     def add(self, queues: Iterable[QueueTotals]) -> None:
         """Add some queues; takes a microsecond or two a line."""
@@ -163,6 +170,8 @@ class QueueMetrics:
             self._paused.add(int(one.paused), queue)
             for what, family in self._totals.items():
                 family.add(one.totals.get(what, 0), queue)
+            _add_spread(self._wait, one.wait, queue)
+            _add_spread(self._run, one.run, queue)
         for family in self._families():
             family.pack()
 
@@ -171,13 +180,27 @@ class QueueMetrics:
         return b"".join([family.text() for family in self._families()])
 
     def _families(self) -> list[Family]:
-        return [self._jobs, self._oldest, self._waiting, self._paused, *self._totals.values()]
+        return [self._jobs, self._oldest, self._waiting, self._paused, *self._totals.values(), self._wait, self._run]
 
 
+def _add_spread(family: Family, times: Spread, queue: str) -> None:
+    """Add a queue's histogram; a queue without any times has no series."""
+    if not times.buckets:
+        return
+    counts = cumulated(times.buckets)
+    for bound, count in zip(_QUEUE_BOUNDS, counts, strict=True):
+        family.add(count, f'{queue[:-1]},le="{bound}"}}', "_bucket")
+    family.add(counts[-1], queue, "_count")
+    family.add(times.total / 1000, queue, "_sum")
+
+
+#: The bounds of the times of queues, as they are written.
+_QUEUE_BOUNDS: Final = (*(f"{bound / 1000:g}" for bound in EXPORTED), "+Inf")
 _TOTALS: Final = {
     "added": "Jobs that were added.",
     "claimed": "Claims of jobs; a job that is retried is claimed again.",
     "complete": "Jobs that were completed.",
-    "failed": "Jobs that failed and have no attempt left.",
+    "failed": "Jobs that failed and have no attempt left; cancelled ones do not count.",
+    "cancelled": "Jobs that were ended by cancelling.",
     "timed_out": "Leases that expired while the job was in progress.",
 }

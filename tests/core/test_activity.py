@@ -1,8 +1,16 @@
 """Counts of changes age by the second and by the minute in which they were made, however often they are read."""
 
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
 from jobengine.core.activity import Activity
+from jobengine.core.durations import BOUNDS, EXPORTED, cumulated, percentile, read_spread, spread, spread_text
+from jobengine.core.history import COUNTED, HOURS, MINUTES, SECONDS, KeptPeriod, Period, read_tally
+from jobengine.core.model import Defaults, Job, State
 from jobengine.core.state import JobSwap
-from tests.core.worlds import World
+from tests.core.worlds import KEY, World
 
 
 def _add(activity: Activity, world: World, steady: int) -> None:
@@ -34,3 +42,165 @@ def test_reading_in_between_changes_no_count(world: World) -> None:
 def test_a_queue_without_changes_counts_nothing() -> None:
     assert set(Activity().totals("q").values()) == {0}
     assert Activity().recent("q", 0).last_minute["added"] == 0
+
+
+class Counted:
+    """A world whose changes are counted."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.activity = Activity()
+
+    def do(self, command: Any) -> Any:
+        before = self._jobs()
+        answer = self.world.ask(command)
+        after = self._jobs()
+        swaps = [JobSwap("q", uid, before.get(uid), after.get(uid)) for uid in {**before, **after}]
+        changed = [swap for swap in swaps if swap.old is not swap.new]
+        self.activity.note("q", changed, self.world.now, self.world.now)
+        return answer
+
+    def _jobs(self) -> dict[str, Job]:
+        return dict(self.world.tables.queues["q"].jobs)
+
+    def update(self, job: Job, **changes: Any) -> None:
+        self.do(c.UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, changes=c.Changes(**changes)))
+
+    def add(self, **spec: Any) -> Job:
+        new = c.NewJob(content=b"{}", **spec)
+        (added,) = self.do(c.AddJobs(queue="q", access_key=KEY, jobs=(new,), defaults=Defaults()))
+        job: Job = added.job
+        return job
+
+    def claim(self) -> Job:
+        (job,) = self.do(c.Claim(queue="q", access_key=KEY))
+        claimed: Job = job
+        return claimed
+
+    def counts(self) -> dict[str, int]:
+        return {what: count for what, count in self.activity.recent("q", self.world.now).last_hour.items() if count}
+
+
+@pytest.fixture
+def counted(world: World) -> Counted:
+    return Counted(world)
+
+
+def test_each_attempt_that_fails_is_counted_and_the_job_once_when_none_is_left(counted: Counted) -> None:
+    counted.add(max_attempts=2)
+    counted.update(counted.claim(), state=State.FAILED)
+    assert counted.counts() == {"added": 1, "claimed": 1, "attempts_failed": 1}
+    counted.update(counted.claim(), state=State.FAILED)
+    assert counted.counts() == {"added": 1, "claimed": 2, "attempts_failed": 2, "failed": 1}
+
+
+def test_an_attempt_that_times_out_has_failed_and_one_that_is_released_has_not(counted: Counted) -> None:
+    counted.add(max_attempts=3, timeout_seconds=5)
+    counted.update(counted.claim(), state=State.QUEUED)
+    assert "attempts_failed" not in counted.counts()
+    counted.claim()
+    counted.world.now += 5_000
+    counted.do(c.ListJobs(queue="q", access_key=KEY, limit=1))
+    assert counted.counts()["attempts_failed"] == 1
+    assert counted.activity.totals("q")["timed_out"] == 1
+
+
+def test_a_cancelled_job_is_counted_as_cancelled_and_its_attempt_not_as_failed(counted: Counted) -> None:
+    counted.update(counted.add(), cancel=True)
+    counted.add()
+    held = counted.claim()
+    counted.update(held, cancel=True)
+    counted.update(held, state=State.FAILED)
+    assert counted.counts() == {"added": 2, "claimed": 1, "cancelled": 2}
+
+
+def test_a_job_that_a_client_fails_before_its_claim_is_no_failed_attempt(counted: Counted) -> None:
+    counted.update(counted.add(), state=State.FAILED)
+    assert counted.counts() == {"added": 1, "failed": 1}
+
+
+# Durations
+
+
+@pytest.mark.parametrize("duration", [0, 1, 7, 60_000, 3_600_000])
+def test_a_duration_that_is_a_bound_is_in_the_bucket_below_it(duration: int) -> None:
+    assert spread([duration, duration]) == {BOUNDS.index(duration): 2}
+
+
+def test_percentiles_are_off_by_a_quarter_at_most() -> None:
+    for top in (100, 5_000, 123_456, 9_876_543):
+        durations = [top * number // 1_000 for number in range(1_001)]
+        for share in (50, 99):
+            exact = durations[len(durations) * share // 100]
+            found = percentile(spread(durations), share)
+            assert found is not None
+            assert abs(found - exact) <= exact / 4
+    assert percentile({}, 50) is None
+    assert percentile(spread([1 << 50]), 50) == BOUNDS[-1]
+
+
+def test_buckets_that_are_added_up_are_those_of_all_durations() -> None:
+    one, two = [5, 70, 900], [70, 1 << 40]
+    assert spread(one) + spread(two) == spread(one + two)
+    assert read_spread(spread_text(spread(one + two))) == spread(one + two)
+    assert cumulated(spread(one + two)) == [sum(each <= bound for each in one + two) for bound in EXPORTED] + [5]
+
+
+@pytest.mark.parametrize("text", ["x", "1", "1*2*3", "-1*2", "1*-2", "999*1"])
+def test_a_text_that_is_none_of_buckets_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # the text differs
+        read_spread(text)
+
+
+# What is kept
+
+
+def test_what_is_taken_to_be_kept_gives_the_same_history_in_another_life(world: World) -> None:
+    activity, at = Activity(), 3_600_000 * 1_000
+    for hour in range(3):
+        _add(activity, world, at + hour * 3_600_000)
+    now = at + 2 * 3_600_000
+    expected, recent = activity.history("q", now), activity.recent("q", now)
+    taken = activity.take_unsaved()["q"]
+    kept = [KeptPeriod(0, period) for period in taken]
+    later = Activity(find=lambda _name, span, number: dict(_places(taken)).get((span, number)))
+    assert later.history("q", now, kept) == expected
+    assert later.recent("q", now, kept).last_minute == recent.last_minute
+    # The minute that goes on is kept as a whole.
+    _add(later, world, now)
+    assert {read_tally(one.text).counts["added"] for one in later.take_unsaved()["q"]} == {2}
+    assert later.history("q", now, kept).hours["added"][-3:] == [1, 1, 2]
+
+
+def _places(periods: Any) -> list[tuple[tuple[int, int], str]]:
+    return [((one.span, one.number), one.text) for one in periods]
+
+
+def test_only_what_has_changed_is_taken_and_what_was_not_kept_is_taken_again(world: World) -> None:
+    activity = Activity()
+    _add(activity, world, 60_000)
+    taken = activity.take_unsaved()
+    assert {(one.span, one.number) for one in taken["q"]} == {(SECONDS, 60), (MINUTES, 1), (HOURS, 0)}
+    assert (activity.is_unsaved, activity.take_unsaved()) == (False, {})
+    activity.put_back(taken)
+    _add(activity, world, 61_000)
+    again = {(one.span, one.number): read_tally(one.text).counts["added"] for one in activity.take_unsaved()["q"]}
+    assert again == {(SECONDS, 60): 1, (SECONDS, 61): 1, (MINUTES, 1): 2, (HOURS, 0): 2}
+
+
+def test_what_several_servers_counted_is_added_up(world: World) -> None:
+    activity = Activity(source=7)
+    _add(activity, world, 60_000)
+    other = KeptPeriod(8, Period(MINUTES, 1, "5,4,3,2,1,0|3*1|"))
+    old_own = KeptPeriod(7, Period(MINUTES, 1, "9,9,9,9,9,9||"))
+    damaged = KeptPeriod(9, Period(MINUTES, 1, "no tally"))
+    history = activity.history("q", 60_000, [other, old_own, damaged])
+    assert [history.minutes[what][-1] for what in COUNTED] == [6, 4, 3, 2, 1, 0]
+    assert (history.minutes["wait_p50"][-1], history.minutes["run_p50"][-1]) == (3, None)
+
+
+def test_periods_that_are_out_of_date_are_not_gathered_for_ever(world: World) -> None:
+    activity = Activity()
+    for second in range(300):
+        _add(activity, world, second * 1_000)
+    assert len([one for one in activity.take_unsaved()["q"] if one.span == SECONDS]) == 60

@@ -15,7 +15,7 @@ from tests.doubles import Answer, Counting, MemoryServer
 from tests.http.connection import Connection
 from tests.web.asking import add, claim, make_queue, update, waiting
 
-_COUNTED = ("added", "claimed", "complete", "failed", "timed_out")
+_COUNTED = ("added", "claimed", "complete", "failed", "cancelled", "timed_out")
 
 
 def _samples(server: MemoryServer, **headers: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -93,7 +93,33 @@ def test_metrics_count_the_outcomes_of_jobs_by_queue(server: MemoryServer) -> No
     seen = _samples(server)
     counted = {what: seen[_key(f"jobengine_jobs_{what}_total", queue="q")] for what in _COUNTED}
     assert seen[_key("jobengine_oldest_ready_seconds", queue="q")] == 5
-    assert counted == {"added": 3, "claimed": 3, "complete": 1, "failed": 1, "timed_out": 2}
+    assert counted == {"added": 3, "claimed": 3, "complete": 1, "failed": 1, "cancelled": 0, "timed_out": 2}
+
+
+def test_metrics_count_failed_attempts_and_cancelled_jobs(server: MemoryServer) -> None:
+    add(server, max_attempts=2)
+    for _ in range(2):
+        update(server, claim(server).json["uid"], "failed")
+    server.call("POST", "/api/v1/job", body={"queue_name": "q", "uid": add(server)["uid"], "cancel": True})
+    seen = _samples(server)
+    assert seen[_key("jobengine_attempts_failed_total", queue="q")] == 2
+    assert seen[_key("jobengine_jobs_failed_total", queue="q")] == 1
+    assert seen[_key("jobengine_jobs_cancelled_total", queue="q")] == 1
+
+
+def test_metrics_have_histograms_of_waiting_and_running_times_of_queues_that_had_any(server: MemoryServer) -> None:
+    make_queue(server, "unused")
+    add(server)
+    server.clock.advance(0.07)
+    uid = claim(server).json["uid"]
+    server.clock.advance(400)
+    update(server, uid, "complete")
+    seen = _samples(server)
+    for name, seconds in (("jobengine_job_wait_seconds", 0.07), ("jobengine_job_run_seconds", 400)):
+        counts = {bound: seen[_key(f"{name}_bucket", queue="q", le=bound)] for bound in ("0.05", "0.1", "300", "+Inf")}
+        assert counts == {bound: float(float(bound) >= seconds) for bound in counts}
+        assert (seen[_key(f"{name}_count", queue="q")], seen[_key(f"{name}_sum", queue="q")]) == (1, seconds)
+        assert _key(f"{name}_count", queue="unused") not in seen
 
 
 def test_waiting_requests_are_counted_separately(server: MemoryServer) -> None:

@@ -213,7 +213,7 @@ def test_v1_shows_nothing_of_how_a_queue_is_set_up(server: MemoryServer) -> None
 
 def test_the_numbers_of_an_empty_queue(server: MemoryServer) -> None:
     none = {"p50": None, "p90": None, "p99": None}
-    zero = {"added": 0, "claimed": 0, "complete": 0, "failed": 0}
+    zero = {"added": 0, "claimed": 0, "complete": 0, "failed": 0, "attempts_failed": 0, "cancelled": 0}
     assert _stats(server) == {
         "name": "q",
         "created": int(server.clock.seconds()),
@@ -252,7 +252,7 @@ def test_events_of_the_last_minute_and_hour_are_counted(server: MemoryServer) ->
     take(server, count=2)
     update(server, uids[0], "complete")
     update(server, uids[1], "failed")
-    counted = {"added": 3, "claimed": 2, "complete": 1, "failed": 1}
+    counted = {"added": 3, "claimed": 2, "complete": 1, "failed": 1, "attempts_failed": 1, "cancelled": 0}
     assert (_stats(server)["last_minute"], _stats(server)["last_hour"]) == (counted, counted)
     server.clock.advance(61)
     shown = _stats(server)

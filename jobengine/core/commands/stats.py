@@ -48,10 +48,13 @@ class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
                 counts=table.counts().states,
                 oldest_ready=_age(table.oldest_ready(), now),
                 totals=activity.since_start(table.queue.name),
+                wait=wait,
+                run=run,
                 workers_waiting=activity.waiting(table.queue.name),
                 paused=table.queue.paused,
             )
             for table in _some_tables(tables, self.after, self.limit)
+            for wait, run in [activity.times(table.queue.name)]
         ]
 
 
@@ -66,7 +69,7 @@ def _age(since: int | None, now: int) -> int | None:
 
 
 def _stats(table: Table, now: int, activity: RecentActivity) -> QueueStats:
-    counts, recent = table.counts(), activity.recent(table.queue.name)
+    counts, recent = table.counts(), activity.recent(table.queue.name, now)
     waiting, last_claim = activity.claims(table.queue.name)
     return QueueStats(
         queue=table.queue,

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from ...core.activity import Activity
 from ...core.claimers import Claimers
-from ...core.model import Recent
+from ...core.model import Recent, Spread
 from ...core.small_table import SmallTable
 from ...core.state import JobSwap, QueueSwap, by_queue
 from .batch import Result
@@ -40,7 +40,7 @@ class RecentActivity:
             jobs = [one for one in result.swaps if isinstance(one, JobSwap)]
             for name, changed in by_queue(jobs):
                 self._forget_outdated(name, result)
-                self._activity.note(name, changed, result.now.elapsed, self._now())
+                self._activity.note(name, changed, result.now.elapsed, result.now.elapsed)
                 self._activity.forget_delays(name, _DELAYS)
             for swap in result.swaps:
                 if isinstance(swap, QueueSwap) and isinstance(swap.old, SmallTable):
@@ -57,10 +57,15 @@ class RecentActivity:
                 self._activity, self._ids = Activity(), {}
             self._ids[name] = known.id
 
-    def recent(self, name: str) -> Recent:
+    def recent(self, name: str, now: int) -> Recent:
         """See RecentActivity."""
         with self._lock:
-            return self._activity.recent(name, self._now())
+            return self._activity.recent(name, now)
+
+    def times(self, name: str) -> tuple[Spread, Spread]:
+        """See RecentActivity."""
+        with self._lock:
+            return self._activity.times(name)
 
     def since_start(self, name: str) -> Mapping[str, int]:
         """See RecentActivity."""

@@ -1,0 +1,162 @@
+"""
+The history of a queue: what happened in each of the last 60 seconds, 60 minutes and 168 hours.
+
+Periods are counted by elapsed time, so setting the wall clock moves none of them: the last minute is the last minute. A
+period that is kept is a line of text, since there may be some hundred of each queue.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from attrs import define, field, frozen
+
+from .durations import percentile, read_spread, spread_text
+from .model import MINUTE, SECOND
+from .values import Value
+
+__all__ = [
+    "COUNTED",
+    "HOURS",
+    "MINUTES",
+    "SECONDS",
+    "SPANS",
+    "KeptPeriod",
+    "Period",
+    "QueueHistory",
+    "Tally",
+    "history_of",
+    "merged",
+    "read_tally",
+    "totals_of",
+]
+
+#: What is counted in each period.
+COUNTED: Final = ("added", "claimed", "complete", "failed", "attempts_failed", "cancelled")
+
+
+@frozen
+class Span:
+    """Periods of one length."""
+
+    #: Milliseconds.
+    width: int
+    #: How many periods are kept, the present one among them.
+    kept: int
+    #: Whether waiting and running times are kept of each.
+    has_times: bool
+
+
+#: The spans by their number.
+SPANS: Final = (Span(SECOND, 60, False), Span(MINUTE, 60, True), Span(60 * MINUTE, 168, True))
+SECONDS, MINUTES, HOURS = range(3)
+
+
+class Period(Value, frozen=True):
+    """What happened in one period, as it is kept."""
+
+    #: See SPANS.
+    span: int
+    #: Elapsed time at its beginning, divided by its length.
+    number: int
+    #: See Tally.text.
+    text: str
+
+
+class KeptPeriod(Value, frozen=True):
+    """A period, and the server that counted it; 0 where there is only one."""
+
+    source: int
+    period: Period
+
+
+@define
+class Tally:
+    """What was counted in a period, of one server or of several."""
+
+    counts: Counter[str] = field(factory=Counter)
+    #: Times from ready to claimed and from claimed to the end of the attempt, by bucket; see durations.
+    wait: Counter[int] = field(factory=Counter)
+    run: Counter[int] = field(factory=Counter)
+
+    def add(self, other: "Tally", *, times: bool = True) -> None:
+        """Add what another counted; without `times` only its counts."""
+        self.counts.update(other.counts)
+        if times:
+            self.wait.update(other.wait)
+            self.run.update(other.run)
+
+    def text(self) -> str:
+        """As text: the counts in the order of COUNTED, the waiting times and the running times."""
+        counts = ",".join([str(self.counts[what]) for what in COUNTED])
+        return f"{counts}|{spread_text(self.wait)}|{spread_text(self.run)}"
+
+
+def read_tally(text: str) -> Tally:
+    """A tally from its text; raises ValueError."""
+    counts, wait, run = text.split("|")
+    numbers = [int(number) for number in counts.split(",")]
+    if len(numbers) != len(COUNTED) or min(numbers) < 0:
+        raise ValueError(text)
+    return Tally(
+        Counter(dict(zip(COUNTED, numbers, strict=True))), Counter(read_spread(wait)), Counter(read_spread(run))
+    )
+
+
+@frozen(kw_only=True)
+class QueueHistory:
+    """
+    The minutes of the last hour and the hours of the last week, oldest first; the last of each is not over.
+
+    For each of COUNTED its numbers; for wait_p50, wait_p99, run_p50 and run_p99 milliseconds, or None.
+    """
+
+    minutes: Mapping[str, Sequence[int | None]]
+    hours: Mapping[str, Sequence[int | None]]
+
+
+def history_of(tallies: Mapping[tuple[int, int], Tally], now: int) -> QueueHistory:
+    """The history at `now`, from the tallies by span and number."""
+    return QueueHistory(minutes=_columns(tallies, MINUTES, now), hours=_columns(tallies, HOURS, now))
+
+
+def _columns(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> dict[str, list[int | None]]:
+    last = now // SPANS[span].width
+    numbers = range(last - SPANS[span].kept + 1, last + 1)
+    found = [tallies.get((span, number)) or Tally() for number in numbers]
+    columns: dict[str, list[int | None]] = {what: [one.counts[what] for one in found] for what in COUNTED}
+    for share in (50, 99):
+        columns[f"wait_p{share}"] = [percentile(one.wait, share) for one in found]
+        columns[f"run_p{share}"] = [percentile(one.run, share) for one in found]
+    return columns
+
+
+def totals_of(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> dict[str, int]:
+    """The counts of all kept periods of a span together."""
+    last = now // SPANS[span].width
+    totals: Counter[str] = Counter()
+    for number in range(last - SPANS[span].kept + 1, last + 1):
+        tally = tallies.get((span, number))
+        if tally is not None:
+            totals.update(tally.counts)
+    return {what: totals[what] for what in COUNTED}
+
+
+def merged(kept: Iterable[KeptPeriod], own: int, live: Mapping[tuple[int, int], Tally]) -> dict[tuple[int, int], Tally]:
+    """
+    What all servers counted, by span and number: of the server `own` the newest, which is `live`.
+
+    A period that can't be read is passed over: it is of a newer version, or damaged.
+    """
+    found: defaultdict[tuple[int, int], Tally] = defaultdict(Tally)
+    for one in kept:
+        place = (one.period.span, one.period.number)
+        if one.source == own and place in live:
+            continue
+        try:
+            found[place].add(read_tally(one.period.text))
+        except ValueError:
+            continue
+    for place, tally in live.items():
+        found[place].add(tally)
+    return found
