@@ -19,7 +19,18 @@ __all__ = ["queue"]
 
 #: Fields that `queue show` leaves to `queue stats`.
 _NUMBERS = frozenset(
-    {"ready", "delayed", "oldest_ready_seconds", "last_minute", "last_hour", "minutes", "wait_seconds", "run_seconds"}
+    {
+        "ready",
+        "delayed",
+        "retrying",
+        "cancelled",
+        "oldest_ready_seconds",
+        "last_minute",
+        "last_hour",
+        "minutes",
+        "wait_seconds",
+        "run_seconds",
+    }
 )
 
 #: What is said of a new key: it is on the next line, or where standard output was redirected to.

@@ -113,6 +113,10 @@ class JobFilter(TypedDict, total=False):
     older_than: Span
     #: Was last updated at least this many seconds ago.
     updated_before: Span
+    #: Is queued again after an attempt that failed or timed out, or not.
+    retrying: bool
+    #: Failed because it was cancelled, or not.
+    cancelled: bool
 
 
 class NewJob:
@@ -220,7 +224,11 @@ def filter_value(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 def filter_query(filters: Mapping[str, Any]) -> dict[str, str]:
     """A filter as query parameters; raises TypeError for an unknown condition."""
-    return {name: str(value) for name, value in filter_value(filters).items()}
+    return {name: _in_query(value) for name, value in filter_value(filters).items()}
+
+
+def _in_query(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _written(given: Mapping[str, Any], known: frozenset[str], nullable: str = "") -> dict[str, Any]:

@@ -375,6 +375,10 @@ class QueueStats(QueueSetup):
     ready = Field[int]("ready", default=0)
     #: Queued jobs that can't be claimed yet.
     delayed = Field[int]("delayed", default=0)
+    #: Queued jobs whose last attempt failed or timed out; they are ready or delayed as well.
+    retrying = Field[int]("retrying", default=0)
+    #: Failed jobs that were cancelled.
+    cancelled = Field[int]("cancelled", default=0)
     #: How long the oldest job that can be claimed has waited; None if there is none.
     oldest_ready = Field[timedelta | None]("oldest_ready_seconds", _seconds)
     last_minute = Field[Lately]("last_minute", Lately)

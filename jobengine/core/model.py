@@ -388,6 +388,10 @@ class QueueCounts:
     #: Queued jobs that can be claimed, and those that can't be yet.
     ready: int
     delayed: int
+    #: Queued jobs whose last attempt failed or timed out; they are ready or delayed as well.
+    retrying: int
+    #: Failed jobs that were cancelled.
+    cancelled: int
 
 
 @frozen(kw_only=True)
@@ -415,6 +419,9 @@ class QueueStats:
     #: Queued jobs that can be claimed, and those that can't be yet.
     ready: int
     delayed: int
+    #: See QueueCounts.
+    retrying: int
+    cancelled: int
     #: Milliseconds since the oldest job that can be claimed was added; None if there is none.
     oldest_ready: int | None
     #: See Recent.
@@ -444,6 +451,8 @@ class QueueTotals:
     name: str
     #: Jobs by state.
     counts: Mapping[State, int]
+    #: See QueueCounts.
+    retrying: int
     #: See QueueStats.
     oldest_ready: int | None
     #: The counts since the engine was started: those of a period and "timed_out".

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from .fact_codec import encode, length_of_more, length_of_reported
 from .facts import QueueCreated, QueueDeleted
-from .model import QUEUED, UNFINISHED, Job, Position, Queue, QueueCounts, Rank, Standing, State
+from .model import NO_NOTES, QUEUED, UNFINISHED, Job, Position, Queue, QueueCounts, Rank, Standing, State
 from .sorted_blocks import Ordered
 from .sorting import Sort, SortIndex, position
 
@@ -103,6 +103,9 @@ class QueueTable:
     #: Tags, and combinations of tags, that may have no ready job left.
     _left_tags: dict[str, None] = field(factory=dict, init=False)
     _left_combinations: dict[tuple[str, ...], None] = field(factory=dict, init=False)
+    #: How many jobs are retrying, and how many were cancelled; see Job.
+    retrying: int = field(default=0, init=False)
+    cancelled: int = field(default=0, init=False)
     #: About how many bytes the records of this queue would take in a fresh snapshot.
     live_bytes: int = field(init=False)
     #: About how many of them the queue's name takes in each job's record.
@@ -141,6 +144,8 @@ class QueueTable:
             states={state: self.count(state) for state in State},
             ready=len(self.ready),
             delayed=len(self.places[Place.DELAYED]),
+            retrying=self.retrying,
+            cancelled=self.cancelled,
         )
 
     def oldest_ready(self) -> int | None:
@@ -271,8 +276,15 @@ class QueueTable:
         self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
         if spec.timeout_time or before.not_before or after.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
+        old_notes, new_notes = before.notes, after.notes
+        # Most jobs have no notes until they end, and most that end are neither.
+        if (new_notes is not NO_NOTES or old_notes is not NO_NOTES) and (
+            new_notes.retrying or new_notes.cancelled or old_notes.retrying or old_notes.cancelled
+        ):
+            self._count(old, -1)
+            self._count(new, 1)
         # Nothing else that the weight depends on has changed.
-        if before.notes is not after.notes or before.worker != after.worker:
+        if old_notes is not new_notes or before.worker != after.worker:
             self.live_bytes += length_of_reported(after) - length_of_reported(before)
 
     def _put_in(self, job: Job) -> None:
@@ -285,6 +297,8 @@ class QueueTable:
             self._set_deadline(self.wall_deadlines, spec.rank, None, job.wall_deadline)
         if self.sort_indexes:
             self._sort(None, job)
+        if job.standing.notes is not NO_NOTES:
+            self._count(job, 1)
         self.live_bytes += self.weight(job)
 
     def _take_out(self, job: Job) -> None:
@@ -292,7 +306,16 @@ class QueueTable:
         self._set_deadline(self.deadlines, job.spec.rank, job.deadline, None)
         self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
         self._sort(job, None)
+        self._count(job, -1)
         self.live_bytes -= self.weight(job)
+
+    def _count(self, job: Job, by: int) -> None:
+        """Count a job as retrying or cancelled, if it is; `by` is 1 or -1."""
+        notes = job.standing.notes
+        if notes.retrying and job.standing.state is QUEUED:
+            self.retrying += by
+        if notes.cancelled:
+            self.cancelled += by
 
     def _sort(self, old: Job | None, new: Job | None) -> None:
         for index in self.sort_indexes.values():

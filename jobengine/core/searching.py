@@ -35,12 +35,28 @@ class Filter(Value, frozen=True, kw_only=True):
     #: Added, or last changed, at least this many seconds ago; None is any time.
     older_than: int | None = None
     updated_before: int | None = None
+    #: Queued again after an attempt that failed, or not; failed because it was cancelled, or not. None is both.
+    retrying: bool | None = None
+    cancelled: bool | None = None
+
+    @property
+    def only_state(self) -> State | None:
+        """The only state in which jobs can match; None if there are several."""
+        if self.state is not None:
+            return self.state
+        if self.retrying:
+            return State.QUEUED
+        return State.FAILED if self.cancelled else None
 
 
 def matches(job: Job, wanted: Filter, now: int) -> bool:
     """Whether a job matches every condition of a filter at `now` (milliseconds)."""
     standing = job.standing
     if wanted.state is not None and standing.state is not wanted.state:
+        return False
+    if wanted.retrying is not None and wanted.retrying is not job.retrying:
+        return False
+    if wanted.cancelled is not None and wanted.cancelled is not job.cancelled:
         return False
     if wanted.tag is not None and wanted.tag not in job.spec.tags:
         return False

@@ -142,6 +142,9 @@ class QueueMetrics:
 
     def __init__(self) -> None:
         self._jobs = Family("jobengine_jobs", "gauge", "Jobs by queue and state.")
+        self._retrying = Family(
+            "jobengine_jobs_retrying", "gauge", "Queued jobs whose last attempt failed or timed out."
+        )
         self._oldest = Family(
             "jobengine_oldest_ready_seconds", "gauge", "Age of the oldest job that can be claimed; 0 if there is none."
         )
@@ -165,6 +168,7 @@ class QueueMetrics:
             queue = labels_of({"queue": one.name})
             for state, count in one.counts.items():
                 self._jobs.add(count, f'{queue[:-1]},state="{state}"}}')
+            self._retrying.add(one.retrying, queue)
             self._oldest.add((one.oldest_ready or 0) / 1000, queue)
             self._waiting.add(one.workers_waiting, queue)
             self._paused.add(int(one.paused), queue)
@@ -180,7 +184,16 @@ class QueueMetrics:
         return b"".join([family.text() for family in self._families()])
 
     def _families(self) -> list[Family]:
-        return [self._jobs, self._oldest, self._waiting, self._paused, *self._totals.values(), self._wait, self._run]
+        return [
+            self._jobs,
+            self._retrying,
+            self._oldest,
+            self._waiting,
+            self._paused,
+            *self._totals.values(),
+            self._wait,
+            self._run,
+        ]
 
 
 def _add_spread(family: Family, times: Spread, queue: str) -> None:

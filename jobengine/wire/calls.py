@@ -45,7 +45,7 @@ ALIASES: Final[Mapping[str, str]] = {
 _OF_PAGES: Final = frozenset({"offset", "page", "page_size", "per_page", "pagesize", "size", "skip", "start"})
 _PAGES: Final = "To read the next page, send the next_cursor of an answer as cursor; limit is the size of a page."
 
-_FILTER: Final = "state tag q worker error older_than updated_before"
+_FILTER: Final = "state tag q worker error older_than updated_before retrying cancelled"
 
 #: By method and path. HEAD takes the parameters of GET.
 CALLS: Final[Mapping[tuple[str, str], Call]] = {

@@ -192,11 +192,16 @@ def optional(query: Query, name: str) -> str | None:
 
 def flag(query: Query, name: str) -> bool:
     """The value of a query parameter that is true or false, in any case; false if it is missing. Raises BadInput."""
+    return _choice(query, name) or False
+
+
+def _choice(query: Query, name: str) -> bool | None:
+    """As `flag`, but None if the parameter is missing."""
     given = optional(query, name)
-    value = "false" if given is None else given.lower()
-    if value not in ("true", "false"):
+    value = None if given is None else given.lower()
+    if value not in (None, "true", "false"):
         raise BadInput(f"The query parameter {name} must be true or false.")
-    return value == "true"
+    return None if value is None else value == "true"
 
 
 def number(query: Query, name: str, default: int, most: int) -> int:
@@ -250,6 +255,8 @@ def filter_of(query: Query) -> Filter:
         error=optional(query, "error"),
         older_than=_span(query, "older_than"),
         updated_before=_span(query, "updated_before"),
+        retrying=_choice(query, "retrying"),
+        cancelled=_choice(query, "cancelled"),
     )
 
 
@@ -262,6 +269,8 @@ def make_filter(
     error: str | None,
     older_than: int | None,
     updated_before: int | None,
+    retrying: bool | None,
+    cancelled: bool | None,
 ) -> Filter:
     """Check the parts of a filter and make it; raises BadInput."""
     return Filter(
@@ -272,6 +281,8 @@ def make_filter(
         error=None if error is None else error.casefold(),
         older_than=older_than,
         updated_before=updated_before,
+        retrying=retrying,
+        cancelled=cancelled,
     )
 
 

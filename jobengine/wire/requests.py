@@ -176,6 +176,8 @@ class _Filter(_Fields, frozen=True, kw_only=True):
     error: _Text | None = None
     older_than: _Span | None = None
     updated_before: _Span | None = None
+    retrying: bool | None = None
+    cancelled: bool | None = None
 
 
 class _UpdateJobs(_Changes, frozen=True, kw_only=True):

@@ -161,6 +161,8 @@ def stats_value(stats: QueueStats) -> dict[str, Any]:
         "counts": {state.value: count for state, count in stats.counts.items()},
         "ready": stats.ready,
         "delayed": stats.delayed,
+        "retrying": stats.retrying,
+        "cancelled": stats.cancelled,
         "oldest_ready_seconds": _in_seconds(stats.oldest_ready),
         "last_minute": stats.last_minute,
         "last_hour": stats.last_hour,

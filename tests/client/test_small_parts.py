@@ -286,6 +286,7 @@ def test_a_result_of_none_is_sent_and_other_fields_without_a_value_are_not() -> 
 def test_a_filter_is_written_for_a_body_and_for_a_query() -> None:
     assert filter_value({"tag": "a", "older_than": timedelta(minutes=1)}) == {"tag": "a", "older_than": 60}
     assert filter_query({"older_than": 60}) == {"older_than": "60"}
+    assert filter_query({"retrying": True, "cancelled": False}) == {"retrying": "true", "cancelled": "false"}
     with pytest.raises(TypeError, match="did you mean 'state'"):
         filter_value({"stat": "failed"})
 

@@ -12,7 +12,7 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueExists, QueueNotFound
-from jobengine.core.model import Role, State
+from jobengine.core.model import Job, Role, State
 from jobengine.engine.door import NotOffered
 from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, World, every_question
@@ -285,6 +285,58 @@ class JobsContract(Contract):
         assert (empty.name, q.name) == ("empty", "q")
         assert empty.counts == dict.fromkeys(State, 0)
         assert q.counts == {State.QUEUED: 2, State.COMPLETE: 1, State.FAILED: 1, State.INPROGRESS: 1}
+
+    def test_stats_count_retrying_and_cancelled_jobs_through_every_change(self, world: World, ask: Asker) -> None:
+        jobs = [ask.add(max_attempts=3, timeout_seconds=MINUTE, retry_delay_seconds=n) for n in (0, 90, 0, 0)]
+
+        def counted() -> tuple[int, int]:
+            stats = ask.ask(c.ReadStats)
+            (totals,) = ask.get(world.engine.ask(c.CountQueues()))
+            assert totals.retrying == stats.retrying
+            return stats.retrying, stats.cancelled
+
+        assert counted() == (0, 0)
+        assert [ask.hold().spec.uid for _ in range(2)] == [job.spec.uid for job in jobs[:2]]
+        for job in jobs[:2]:
+            ask.update(job, State.FAILED)
+        ask.update(jobs[2], cancel=True)
+        assert counted() == (2, 1)
+        # The first is claimed again, and times out: it is retrying as before, and the second one is ready by now.
+        ask.hold()
+        assert counted() == (1, 1)
+        world.advance(2 * MINUTE)
+        assert counted() == (2, 1)
+        world.reopen()
+        assert counted() == (2, 1)
+        ask.update(jobs[0], priority=3)
+        ask.update(jobs[2], State.QUEUED)
+        ask.update(jobs[1], cancel=True)
+        assert counted() == (1, 1)
+        ask.delete(jobs[0])
+        ask.delete(jobs[1])
+        assert counted() == (0, 0)
+
+    def test_lists_and_changes_of_many_can_be_of_retrying_or_cancelled_jobs(self, world: World, ask: Asker) -> None:
+        retrying, cancelled, failed, queued = jobs = [ask.add(max_attempts=2) for _ in range(4)]
+        ask.update(ask.hold(), State.FAILED)
+        ask.update(cancelled, cancel=True)
+        ask.update(failed, State.FAILED)
+
+        def found(**wanted: Any) -> list[Job]:
+            uids = [one.spec.uid for one in ask.ask(c.ListJobs, filter=c.Filter(**wanted), limit=10).jobs]
+            return [job for job in jobs if job.spec.uid in uids]
+
+        assert found(retrying=True) == [retrying]
+        assert found(retrying=False) == [cancelled, failed, queued]
+        assert found(cancelled=True) == [cancelled]
+        assert found(cancelled=False, state=State.FAILED) == [failed]
+        mine: Any = {"queue": "q", "access_key": KEY}
+        again = c.UpdateMatching(
+            **mine, filter=c.Filter(cancelled=False, state=State.FAILED), changes=c.Changes(state=State.QUEUED)
+        )
+        assert ask.get(world.engine.update_matching(again)) == 1
+        assert ask.get(world.engine.delete_matching(c.DeleteMatching(**mine, filter=c.Filter(retrying=True)))) == 1
+        assert found() == [cancelled, failed, queued]
 
     def test_queues_come_some_at_a_time_by_their_names(self, world: World, ask: Asker) -> None:
         for name in ("z", "a", "m"):

@@ -5,9 +5,10 @@ import pytest
 from psycopg.errors import UndefinedTable
 
 from jobengine.core import commands as c
-from jobengine.core.model import Defaults
-from jobengine.engine.postgres import schema
-from jobengine.engine.postgres.connection import connected
+from jobengine.core.model import Defaults, State
+from jobengine.engine.outcome import Refused
+from jobengine.engine.postgres import schema, statements
+from jobengine.engine.postgres.connection import connected, together
 from jobengine.engine.postgres.rows import NO_FLOOR
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on
@@ -17,15 +18,21 @@ from tests.postgres import Database
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def old(database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a database of version 1, with a queue that nobody can read."""
+def make_old(database: Database, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the tables again as an older version had them."""
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA jobengine CASCADE")
     with monkeypatch.context() as patched, connected(database.url) as connection:
-        patched.setattr(schema, "_STEPS", schema._STEPS[:1])
-        patched.setattr(schema, "VERSION", 1)
+        patched.setattr(schema, "_STEPS", schema._STEPS[:version])
+        patched.setattr(schema, "VERSION", version)
         assert schema.migrate(connection, SECRET, QUICK_KDF) == 0
+
+
+@pytest.fixture
+def old(database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a database of version 1, with a queue that nobody can read."""
+    make_old(database, 1, monkeypatch)
+    with connected(database.url) as connection:
         connection.execute("INSERT INTO queue (name_digest, sealed) VALUES ('', '')")
     return database.url
 
@@ -45,3 +52,29 @@ def test_a_database_of_version_1_gets_floors_and_its_servers_change_nothing_any_
     (claimed,) = session.carry_out([c.Claims(queues=("q",), access_key=KEY, count=2)]).outcomes
     session.close()
     assert len(claimed.get().jobs) == 1
+
+
+def test_a_database_of_version_3_keeps_its_counts_and_has_none_of_retrying_or_cancelled_jobs(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_old(database, 3, monkeypatch)
+    with connected(database.url) as connection:
+        connection.execute("INSERT INTO tally VALUES (7, 1, 0, 3), (7, 2, 0, 4), (7, 1, 4, 5)")
+        assert schema.migrate(connection, SECRET, QUICK_KDF) == 3
+        (answer,) = together(connection, statements.counts([7]))
+        assert sorted(answer) == [(7, 0, 7), (7, 4, 5)]
+
+
+def test_jobs_that_retry_or_were_cancelled_do_not_count_twice_towards_the_size_of_a_queue(database: Database) -> None:
+    session = session_on(database.url)
+    session.carry_out([c.CreateQueue(queue="q", access_key=KEY)])
+    session.carry_out([c.ChangeQueue(queue="q", access_key=KEY, max_jobs=3)])
+    adding = c.AddJobs(queue="q", access_key=KEY, jobs=(c.NewJob(content=b"{}", max_attempts=2),), defaults=Defaults())
+    for change in (c.Changes(state=State.FAILED), c.Changes(cancel=True), None):
+        (added,) = session.carry_out([adding]).outcomes[0].get()
+        if change is not None and not change.cancel:
+            session.carry_out([c.Claims(queues=("q",), access_key=KEY)])
+        if change is not None:
+            session.carry_out([c.UpdateJob(queue="q", access_key=KEY, uid=added.job.spec.uid, changes=change)])
+    assert isinstance(session.carry_out([adding]).outcomes[0], Refused)
+    session.close()

@@ -234,3 +234,4 @@ def test_queues_are_counted_and_listed_some_at_a_time_by_name() -> None:
         counted += totals
     assert [one.name for one in counted] == names
     assert [one.name for one in counted if one.counts[State.QUEUED]] == [names[13]]
+    assert {one.retrying for one in counted} == {0}

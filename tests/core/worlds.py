@@ -135,6 +135,8 @@ def picture(tables: Tables) -> dict[str, Any]:
         deadlines = sorted((job.deadline, job.spec.rank) for job in jobs if job.deadline is not None)
         assert list(table.deadlines) == deadlines
         assert {state: table.count(state) for state in State} == _counts(jobs)
+        assert table.retrying == sum(job.retrying for job in jobs)
+        assert table.cancelled == sum(job.cancelled for job in jobs)
         for index in table.sort_indexes.values():
             assert {state: list(part) for state, part in index.states.items()} == _sorted(jobs, index)
         assert all(job.spec.arrival < table.next_arrival for job in jobs)

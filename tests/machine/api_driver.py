@@ -50,8 +50,14 @@ def without_nothing(value: dict[str, Any]) -> dict[str, Any]:
     return {name: given for name, given in value.items() if given is not None}
 
 
+def filter_body(which: dict[str, Any]) -> dict[str, Any]:
+    return without_nothing({("q" if name == "text" else name): value for name, value in which.items()})
+
+
 def filter_query(which: dict[str, Any]) -> dict[str, str]:
-    return without_nothing({"state": which["state"], "tag": which["tag"], "q": which["text"]})
+    return {
+        name: str(value).lower() if isinstance(value, bool) else value for name, value in filter_body(which).items()
+    }
 
 
 def changes_body(changes: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +189,7 @@ class ApiDriver:
         return [one["job"] if one["status"] == 200 else refused(one["status"], one) for one in results]
 
     def sweep(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> Any:
-        wanted = filter_query(which)
+        wanted = filter_body(which)
         meant = {"filter": wanted} if wanted else {"all": True}
         body = {"queue_name": name, **meant, "dry_run": dry, **changes_body(changes)}
         return self.ask("POST", "/api/v1/jobs", body=body, key=key)["matched"]

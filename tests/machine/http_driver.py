@@ -103,6 +103,7 @@ class HttpDriver(ApiDriver):
         for stats in self.ask("GET", "/api/v1/queues", key=None, headers=ADMIN)["queues"]:
             queue = self.ask("GET", "/api/v1/queue", query={"name": stats["name"]}, key=None, headers=ADMIN)
             assert stats["size"] == queue["size"] == len(queue["jobs"])
-            counts = {**stats["counts"], "ready": stats["ready"], "delayed": stats["delayed"]}
+            kinds = {kind: stats[kind] for kind in ("ready", "delayed", "retrying", "cancelled")}
+            counts = {**stats["counts"], **kinds}
             whole[stats["name"]] = (self.settings(stats), queue["jobs"], counts)
         return whole

@@ -176,6 +176,7 @@ class Lives:
 
     def _requeue(self, job: Job, ready_at: int, *, given_back: bool) -> None:
         if job.state == "inprogress":
+            self.counted["released"] += 1
             self._remember(job, "released", None)
             if job.cancel:
                 job.updated, job.lease, job.error, job.cancel = self.now, None, "cancelled", False
@@ -234,6 +235,5 @@ class Lives:
         before, started, times = job.history, job.claimed, 1
         if outcome == "released" and before and before[-1][3] == "released":
             started, times = before[-1][1], before[-1][5] + 1
-            self.counted["released again"] += 1
             before = before[:-1]
         job.history = [*before, (job.worker, started, self.now, outcome, error, times)][-20:]

@@ -96,6 +96,8 @@ def filter_of(which: dict[str, Any]) -> c.Filter:
         state=None if state is None else m.State(state),
         tag=which["tag"],
         text=None if text is None else text.casefold(),
+        retrying=which["retrying"],
+        cancelled=which["cancelled"],
     )
 
 
@@ -346,7 +348,7 @@ class LocalDriver:
         ahead = seen_whole.pop("")
         for name, (queue, jobs) in seen_whole.items():
             counts = {state.value: number for state, number in stats[name].counts.items()}
-            counts |= {"ready": stats[name].ready, "delayed": stats[name].delayed}
+            counts |= {kind: getattr(stats[name], kind) for kind in ("ready", "delayed", "retrying", "cancelled")}
             whole[name] = (self._settings(queue), [seen(shown(job, ahead)) for job in jobs], counts)
         return whole
 

@@ -117,7 +117,8 @@ class EngineMachine(RuleBasedStateMachine):
         states = [job.state for job in queue.jobs]
         counts = {state: states.count(state) for state in ("queued", "inprogress", "complete", "failed")}
         ready = len(self.model.ready(queue))
-        return {**counts, "ready": ready, "delayed": counts["queued"] - ready}
+        marked = queue.marked()
+        return {**counts, "ready": ready, "delayed": counts["queued"] - ready, **marked}
 
     # Choosing
 

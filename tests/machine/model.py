@@ -63,6 +63,11 @@ class Queue:
     #: The job of each Idempotency-Key, for each access key.
     once: dict[tuple[str | None, str], Job] = field(factory=dict)
 
+    def marked(self) -> dict[str, int]:
+        """How many jobs are retrying, and how many were cancelled."""
+        retrying = [job for job in self.jobs if job.retrying and job.state == "queued"]
+        return {"retrying": len(retrying), "cancelled": sum(job.cancelled for job in self.jobs)}
+
 
 @define(kw_only=True, eq=False)
 class Waiter:
@@ -350,13 +355,23 @@ class Model(Lives):
             raise Refused("JobNotFound")
         return job
 
-    def matching(self, queue: Queue, state: str | None, tag: str | None, text: str | None) -> Iterator[Job]:
+    def matching(
+        self,
+        queue: Queue,
+        state: str | None,
+        tag: str | None,
+        text: str | None,
+        retrying: bool | None,
+        cancelled: bool | None,
+    ) -> Iterator[Job]:
         for job in self.ordered(queue):
             words = as_it_reads(job.content.decode()).casefold()
             if (
                 (state is None or job.state == state)
                 and (tag is None or tag in job.tags)
                 and (text is None or text.casefold() in words)
+                and (retrying is None or retrying is (job.retrying and job.state == "queued"))
+                and (cancelled is None or cancelled is job.cancelled)
             ):
                 yield job
 
@@ -426,7 +441,8 @@ class Model(Lives):
             queue = self.open(name, key, "sweep")
             self.tick()
             behind = [job for job in self.ordered(queue) if after is None or (-job.priority, job.arrival) > after]
-            behind = [job for job in behind if which["state"] is None or job.state == which["state"]]
+            only = which["state"] or ("queued" if which["retrying"] else "failed" if which["cancelled"] else None)
+            behind = [job for job in behind if only is None or job.state == only]
             part = behind[: self.slice_size]
             found = [job for job in self.matching(queue, **which) if job in part]
             matched += len(found)

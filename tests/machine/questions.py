@@ -104,6 +104,8 @@ FILTERS = st.fixed_dictionaries(
         "state": st.none() | _STATES,
         "tag": _maybe(st.sampled_from(["x", "z"])),
         "text": _maybe(st.sampled_from(["GRÜSSE", "1.5", "nowhere"])),
+        "retrying": _maybe(st.booleans()),
+        "cancelled": _maybe(st.booleans()),
     }
 )
 SETTINGS = st.fixed_dictionaries(

@@ -13,7 +13,7 @@ ENOUGH = {
     "timeout": 10,
     "tried again": 10,
     "cancelled": 3,
-    "released again": 1,
+    "released": 1,
     "lease lost": 30,
     "end awaited": 1,
     "clock set": 50,

@@ -63,8 +63,8 @@ def test_a_file_goes_into_a_database_and_comes_out_with_the_same_lines(database:
 def _check_columns(database: Database) -> None:
     """The tally counts all jobs where they are, and the tags are those of jobs that can be claimed."""
     counted = (
-        "SELECT queue_id, place, sum(jobs)::bigint FROM tally GROUP BY 1, 2 HAVING sum(jobs) <> 0 EXCEPT "
-        "SELECT queue_id, place, count(*) FROM job GROUP BY 1, 2"
+        "SELECT queue_id, place, sum(jobs)::bigint FROM tally WHERE place < 5 GROUP BY 1, 2 HAVING sum(jobs) <> 0 "
+        "EXCEPT SELECT queue_id, place, count(*) FROM job GROUP BY 1, 2"
     )
     strays = "SELECT 1 FROM tag t LEFT JOIN job j USING (queue_id, uid) WHERE j.place IS DISTINCT FROM 0"
     with connected(database.url) as connection:

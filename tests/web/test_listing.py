@@ -177,8 +177,33 @@ def test_a_list_may_be_of_jobs_that_are_old_or_were_not_changed_for_long(server:
         assert _uids(page(server, updated_before=seconds)) == found
 
 
+def test_a_list_may_be_of_jobs_that_are_retrying_or_were_cancelled(server: MemoryServer) -> None:
+    failed, retrying, cancelled, queued = [add(server, max_attempts=2)["uid"] for _ in range(4)]
+    hold(server)
+    change(server, failed, new_status="failed", retry=False)
+    hold(server)
+    change(server, retrying, new_status="failed")
+    change(server, cancelled, cancel=True)
+    assert _uids(page(server, retrying="true")) == [retrying]
+    assert _uids(page(server, retrying="FALSE")) == [failed, cancelled, queued]
+    assert _uids(page(server, cancelled="true")) == [cancelled]
+    assert _uids(page(server, cancelled="false", state="failed")) == [failed]
+    assert _uids(page(server, cancelled="true", state="queued")) == []
+    assert server.call("GET", "/api/v1/jobs", query={"queueName": "q", "retrying": "maybe"}).status == 400
+    wanted = {"queue_name": "q", "filter": {"state": "failed", "cancelled": False}, "new_status": "queued"}
+    assert server.call("POST", "/api/v1/jobs", body=wanted).json == {"matched": 1}
+    assert _uids(page(server, state="failed")) == [cancelled]
+
+
 @pytest.mark.parametrize(
-    "wanted", [{"worker": "w"}, {"error": "REFUSED"}, {"older_than": 10}, {"updated_before": 10}], ids=str
+    "wanted",
+    [
+        {"worker": "w"},
+        {"error": "REFUSED"},
+        {"older_than": 10},
+        {"updated_before": 10},
+    ],
+    ids=str,
 )
 def test_each_filter_changes_and_removes_the_jobs_that_it_lists(server: MemoryServer, wanted: Any) -> None:
     uid = add(server)["uid"]

@@ -86,7 +86,9 @@ def test_metrics_count_the_outcomes_of_jobs_by_queue(server: MemoryServer) -> No
         if outcome:
             update(server, uid, outcome)
     server.clock.advance(11)
+    assert _samples(server)[_key("jobengine_jobs_retrying", queue="q")] == 1
     claim(server)
+    assert _samples(server)[_key("jobengine_jobs_retrying", queue="q")] == 0
     server.clock.advance(11)
     add(server)
     server.clock.advance(5)

@@ -222,6 +222,8 @@ def test_the_numbers_of_an_empty_queue(server: MemoryServer) -> None:
         "counts": {"queued": 0, "inprogress": 0, "complete": 0, "failed": 0},
         "ready": 0,
         "delayed": 0,
+        "retrying": 0,
+        "cancelled": 0,
         "oldest_ready_seconds": None,
         "last_minute": zero,
         "last_hour": zero,
@@ -245,6 +247,21 @@ def test_jobs_are_counted_by_state_and_as_ready_or_delayed(server: MemoryServer)
     assert (shown["size"], shown["ready"], shown["delayed"], shown["oldest_ready_seconds"]) == (7, 2, 1, 2)
     set_up(server, paused=True)
     assert (_stats(server)["paused"], _stats(server)["ready"]) == (True, 2)
+
+
+def test_retrying_and_cancelled_jobs_are_counted_beside_their_states(server: MemoryServer) -> None:
+    first, second, third = [add(server, max_attempts=2)["uid"] for _ in range(3)]
+    for uid in (first, second):
+        take(server)
+        change(server, uid, new_status="failed", delay_seconds=60 * (uid == first))
+    change(server, third, cancel=True)
+    shown = _stats(server)
+    assert shown["counts"] == {"queued": 2, "inprogress": 0, "complete": 0, "failed": 1}
+    assert (shown["ready"], shown["delayed"], shown["retrying"], shown["cancelled"]) == (1, 1, 2, 1)
+    server.restart()
+    change(server, second, cancel=True)
+    change(server, third, new_status="queued")
+    assert (_stats(server)["retrying"], _stats(server)["cancelled"]) == (1, 1)
 
 
 def test_events_of_the_last_minute_and_hour_are_counted(server: MemoryServer) -> None:

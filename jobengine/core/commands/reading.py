@@ -68,12 +68,12 @@ class ListJobs(QueueCommand[Page], frozen=True, kw_only=True):
     scan: int = 500
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(page=PageOf(self.after, self.scan, self.filter.state, self.sort))
+        return Needs(page=PageOf(self.after, self.scan, self.filter.only_state, self.sort))
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Page]:
-        jobs_there, following = table.page(self.after, self.scan, self.filter.state, self.sort)
+        jobs_there, following = table.page(self.after, self.scan, self.filter.only_state, self.sort)
         jobs: list[Job] = []
         for index, job in enumerate(jobs_there):
             if matches(job, self.filter, now):

@@ -42,20 +42,23 @@ class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
     def decide(
         self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Sequence[QueueTotals]]:
-        return NOTHING, [
-            QueueTotals(
-                name=table.queue.name,
-                counts=table.counts().states,
-                oldest_ready=_age(table.oldest_ready(), now),
-                totals=activity.since_start(table.queue.name),
-                wait=wait,
-                run=run,
-                workers_waiting=activity.waiting(table.queue.name),
-                paused=table.queue.paused,
-            )
-            for table in _some_tables(tables, self.after, self.limit)
-            for wait, run in [activity.times(table.queue.name)]
-        ]
+        return NOTHING, [_totals(table, now, activity) for table in _some_tables(tables, self.after, self.limit)]
+
+
+def _totals(table: Table, now: int, activity: RecentActivity) -> QueueTotals:
+    counts = table.counts()
+    wait, run = activity.times(table.queue.name)
+    return QueueTotals(
+        name=table.queue.name,
+        counts=counts.states,
+        retrying=counts.retrying,
+        oldest_ready=_age(table.oldest_ready(), now),
+        totals=activity.since_start(table.queue.name),
+        wait=wait,
+        run=run,
+        workers_waiting=activity.waiting(table.queue.name),
+        paused=table.queue.paused,
+    )
 
 
 def _some_tables(tables: TableSet, after: str | None, limit: int) -> list[Table]:
@@ -76,6 +79,8 @@ def _stats(table: Table, now: int, activity: RecentActivity) -> QueueStats:
         counts=counts.states,
         ready=counts.ready,
         delayed=counts.delayed,
+        retrying=counts.retrying,
+        cancelled=counts.cancelled,
         oldest_ready=_age(table.oldest_ready(), now),
         last_minute=recent.last_minute,
         last_hour=recent.last_hour,

@@ -148,7 +148,7 @@ class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
     dry_run: bool = False
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(page=PageOf(self.after, self.limit, self.filter.state))
+        return Needs(page=PageOf(self.after, self.limit, self.filter.only_state))
 
     def _sweep(
         self, change: Callable[[Job], Fact | None], jobs: Sequence[Job], following: Rank | None, now: int
@@ -180,7 +180,7 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
             return update(table.queue, job, self.changes, now, by_owner=True)[0]
 
         if self.uids is None:
-            return self._sweep(change, *table.page(self.after, self.limit, self.filter.state), now)
+            return self._sweep(change, *table.page(self.after, self.limit, self.filter.only_state), now)
         return self._sweep(change, [job for uid in self.uids if (job := table.job(uid)) is not None], None, now)
 
 
@@ -190,5 +190,5 @@ class DeleteMatching(_Sweep, frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Swept]:
-        page = table.page(self.after, self.limit, self.filter.state)
+        page = table.page(self.after, self.limit, self.filter.only_state)
         return self._sweep(lambda job: JobRemoved(self.queue, job.spec.uid), *page, now)

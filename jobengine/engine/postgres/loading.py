@@ -13,7 +13,6 @@ from ...core import commands as c
 from ...core.errors import JobDamaged
 from ...core.model import Job, Position, QueueCounts, Rank, State
 from ...core.needs import Needs, NotLoaded, PartialTable, PartialTables
-from ...core.queue_table import Place
 from ...core.small_table import SmallTables
 from ...core.sorting import Sort
 from ...storage.errors import Damaged
@@ -24,7 +23,18 @@ from .connection import Row, Statement, together
 from .damaged import DamageFound, SuspectJob
 from .pages import PageRows, find_page
 from .profile import Profile
-from .rows import NO_FLOOR, PLACES, Known, RowRank, Rows, check_place, is_set_apart, rank_of
+from .rows import (
+    CANCELLED,
+    NO_FLOOR,
+    PLACES,
+    RETRYING,
+    Known,
+    RowRank,
+    Rows,
+    check_place,
+    is_set_apart,
+    rank_of,
+)
 from .statements import Claiming
 
 __all__ = ["Loaded", "Redo", "begin_and_load", "load", "load_due"]
@@ -435,9 +445,9 @@ class _Loading:
         return _Query(statements.oldest(queue_id), take)
 
     def _take_counts(self, answer: list[Row]) -> None:
-        numbers: dict[str, dict[Place, int]] = {}
+        numbers: dict[str, dict[int, int]] = {}
         for queue_id, place, jobs in answer:
-            numbers.setdefault(self._names[queue_id], {})[PLACES[place]] = jobs
+            numbers.setdefault(self._names[queue_id], {})[place] = jobs
         self.loaded.counts |= {name: _counts(its) for name, its in numbers.items()}
 
     def _ahead(self, part: Part) -> _Query:
@@ -458,15 +468,17 @@ def _is_due(job: Job, now: Now) -> bool:
     return (deadline is not None and deadline <= now.elapsed) or (wall is not None and wall <= now.wall)
 
 
-def _counts(jobs: "dict[Place, int]") -> QueueCounts:
-    ready, delayed = jobs.get(Place.READY, 0), jobs.get(Place.DELAYED, 0)
-    states = {
-        State.QUEUED: ready + delayed,
-        State.INPROGRESS: jobs.get(Place.INPROGRESS, 0),
-        State.COMPLETE: jobs.get(Place.COMPLETE, 0),
-        State.FAILED: jobs.get(Place.FAILED, 0),
-    }
-    return QueueCounts(states=states, ready=ready, delayed=delayed)
+def _counts(jobs: "Mapping[int, int]") -> QueueCounts:
+    """The counts of a queue by place, with RETRYING and CANCELLED beside them; those that are left out are 0."""
+    ready, delayed, *held_or_finished = (jobs.get(number, 0) for number in range(len(PLACES)))
+    states = dict(zip(State, [ready + delayed, *held_or_finished], strict=True))
+    return QueueCounts(
+        states=states,
+        ready=ready,
+        delayed=delayed,
+        retrying=jobs.get(RETRYING, 0),
+        cancelled=jobs.get(CANCELLED, 0),
+    )
 
 
 def _no_jobs() -> QueueCounts:

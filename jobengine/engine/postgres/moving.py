@@ -31,7 +31,8 @@ _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET LOCAL tcp_user_timeout = '10min'",
 )
 _QUEUES: Final[LiteralString] = "SELECT id, rev, name_digest, sealed FROM queue ORDER BY id"
-_COUNT: Final[LiteralString] = "SELECT coalesce(sum(jobs), 0)::bigint FROM tally WHERE queue_id = ANY(%s)"
+#: From 5 on they are not places: see rows.RETRYING.
+_COUNT: Final[LiteralString] = "SELECT coalesce(sum(jobs), 0)::bigint FROM tally WHERE queue_id = ANY(%s) AND place < 5"
 _ALL: Final[LiteralString] = "COPY (SELECT queue_id, uid, sealed, said, place FROM job) TO STDOUT (FORMAT BINARY)"
 _OF_QUEUE: Final[LiteralString] = (
     "COPY (SELECT queue_id, uid, sealed, said, place FROM job WHERE queue_id = %s) TO STDOUT (FORMAT BINARY)"

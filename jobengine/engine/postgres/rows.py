@@ -20,17 +20,20 @@ from .damaged import DamagedQueues
 from .sealing import Seal
 
 __all__ = [
+    "CANCELLED",
     "FINISHED_FROM",
     "MOST_QUEUES",
     "NO_FLOOR",
     "PLACES",
     "READY",
+    "RETRYING",
     "Known",
     "RowRank",
     "Rows",
     "check_place",
     "is_set_apart",
     "keep",
+    "mark_of",
     "place_of",
     "rank_of",
 ]
@@ -40,6 +43,9 @@ V = TypeVar("V")
 
 #: The column `place` is an index into these.
 PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, Place.FAILED)
+#: In the table tally these stand beside the places: they count jobs that are in a place as well.
+RETRYING: Final = 5
+CANCELLED: Final = 6
 #: The number of the place of jobs that can be claimed, and the first number of finished ones.
 READY: Final = 0
 FINISHED_FROM: Final = 3
@@ -252,6 +258,13 @@ def check_place(job: Job, place: int) -> None:
 def is_set_apart(place: int) -> bool:
     """Whether the row with this `place` was set apart because it is damaged; see damage.py."""
     return place < 0
+
+
+def mark_of(job: Job) -> int | None:
+    """RETRYING or CANCELLED, or None for most jobs; none is both."""
+    if job.retrying:
+        return RETRYING
+    return CANCELLED if job.cancelled else None
 
 
 def _time(when: int | None) -> int | None:

@@ -85,11 +85,12 @@ _TAGGED: Final[LiteralString] = (
     "WHERE o.queue_id = t.queue_id AND o.tag = ANY(%s) AND o.inv_prio = t.inv_prio AND o.arrival = t.arrival "
     "AND o.uid = t.uid) = %s"
 )
+#: Places from 5 on are counts beside those of places: see rows.RETRYING.
 #: A damaged count shows as a wrong number, never as an error.
 _JOBS: Final[LiteralString] = "least(greatest(sum(jobs), 0), 4611686018427387904)::bigint"
-_OF_QUEUES: Final[LiteralString] = "FROM tally WHERE queue_id = ANY(%s) AND place BETWEEN 0 AND 4"
-_SIZES: Final[LiteralString] = f"SELECT queue_id, {_JOBS} {_OF_QUEUES} GROUP BY 1"
-_COUNTS: Final[LiteralString] = f"SELECT queue_id, place, {_JOBS} {_OF_QUEUES} GROUP BY 1, 2"
+_OF_QUEUES: Final[LiteralString] = "FROM tally WHERE queue_id = ANY(%s) AND place BETWEEN 0 AND"
+_SIZES: Final[LiteralString] = f"SELECT queue_id, {_JOBS} {_OF_QUEUES} 4 GROUP BY 1"
+_COUNTS: Final[LiteralString] = f"SELECT queue_id, place, {_JOBS} {_OF_QUEUES} 6 GROUP BY 1, 2"
 #: Queues are numbered one after the other, so there are no more of them than numbers. They are counted only if that may
 #: be too many.
 _QUEUES_COUNTED: Final[LiteralString] = (
@@ -162,7 +163,7 @@ def sizes(queue_ids: Sequence[int]) -> Statement:
 
 
 def counts(queue_ids: Sequence[int]) -> Statement:
-    """How many jobs are in each place of these queues."""
+    """How many jobs are in each place of these queues, how many are retrying, and how many were cancelled."""
     return Statement(_COUNTS, [bigints(queue_ids)])
 
 

@@ -8,14 +8,14 @@ from attrs import define, field
 from psycopg import Connection
 
 from ...core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
-from ...core.model import Job, Queue
+from ...core.model import NO_NOTES, Job, Queue
 from ...core.state import JobSwap
 from ...core.values import Value
 from .arrays import Array, bigints, byteas, texts
 from .beginning import Now
 from .connection import Row, Statement, together
 from .loading import Redo
-from .rows import Known, Rows, place_of
+from .rows import Known, Rows, mark_of, place_of
 
 __all__ = ["Change", "Writing", "changes_of", "tally", "write_queues"]
 
@@ -134,7 +134,8 @@ class Writing:
     #: When jobs change by themselves, by elapsed time and by the wall clock.
     _dues: list[int | None] = field(factory=list, init=False)
     _walls: list[int | None] = field(factory=list, init=False)
-    #: How many of the changed jobs are in each place of a queue now, less those that were there before.
+    #: How many of the changed jobs are in each place of a queue now, are retrying or cancelled, less those that were
+    #: before.
     _counted: Counter[tuple[int, int]] = field(factory=Counter, init=False)
 
     def statements(self, slot: int) -> Iterator[Statement]:
@@ -204,6 +205,10 @@ class Writing:
     def _tally(self, slot: int) -> list[Statement]:
         """Counts all changes, once the other statements are made."""
         self._counted.subtract((one.queue.id, place_of(one.old)) for one in self.changes if one.old is not None)
+        for one in self.changes:
+            for job, by in ((one.old, -1), (one.new, 1)):
+                if job is not None and job.standing.notes is not NO_NOTES and (mark := mark_of(job)) is not None:
+                    self._counted[one.queue.id, mark] += by
         return tally(self._counted, slot)
 
 
