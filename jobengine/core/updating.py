@@ -2,6 +2,7 @@
 
 from hmac import compare_digest
 from typing import Final
+from zlib import crc32
 
 from msgspec.structs import replace
 
@@ -32,6 +33,9 @@ _CANCELLED: Final = "cancelled"
 _TIMED_OUT: Final = "timed out"
 #: The outcome of an attempt that was given back.
 _RELEASED: Final = "released"
+#: The most by which a delay before an attempt is longer or shorter, in parts of 10,000.
+_JITTER: Final = 1_000
+_32_BITS: Final = 0xFFFFFFFF
 #: The changes of an update that leaves the fixed half alone.
 _NOT_ASKED: Final = (None, None, None, None)
 
@@ -84,9 +88,20 @@ def timed_out(job: Job, now: int) -> Standing:
 
 
 def retry_delay(spec: Spec, attempts: int) -> int:
-    """Milliseconds to wait after this many attempts: the first delay, doubled each time, at most a day."""
+    """
+    Milliseconds to wait after this many attempts: the first delay, doubled each time, at most a day.
+
+    It is up to 10 % longer or shorter, so that jobs which failed together are not tried again together. The difference
+    comes from the uid and the attempt: the same job always gets the same delays, and no randomness is needed here.
+    """
     # 2 ** 17 seconds are more than a day already.
-    return min(spec.retry_delay_seconds * SECOND << min(attempts - 1, 17), DAY)
+    delay = min(spec.retry_delay_seconds * SECOND << min(attempts - 1, 17), DAY)
+    if not delay:
+        return 0
+    per_myriad = crc32(spec.uid.encode(), attempts & _32_BITS) % (2 * _JITTER + 1) - _JITTER
+    delay += delay * per_myriad // 10_000
+    # What is above a day is reflected below it, since many delays of exactly a day would end together.
+    return delay if delay <= DAY else 2 * DAY - delay
 
 
 def _repeats(job: Job, changes: Changes, lease: str) -> bool:

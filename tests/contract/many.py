@@ -70,7 +70,8 @@ class ManyContract(Contract):
     def test_a_failure_is_tried_again_after_its_delay_until_there_are_no_attempts_left(
         self, world: World, ask: Asker
     ) -> None:
-        ask.add(max_attempts=2, retry_delay_seconds=10)
+        # The delay of a job with this uid is neither longer nor shorter than it was set.
+        ask.add(uid="00000000-0000-4000-8000-000000000179", max_attempts=2, retry_delay_seconds=10)
         job = ask.hold(worker="w")
         again = ask.update(job, State.FAILED, lease=job.standing.lease, error="first")
         assert again.state is State.QUEUED

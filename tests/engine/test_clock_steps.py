@@ -11,10 +11,12 @@ from tests.engine.engines import Desk
 
 HOUR = 3_600
 STEPS = [HOUR, -HOUR, 400_000_000]
+#: The uid of a job whose first delay is neither longer nor shorter than it was set.
+EVEN = "00000000-0000-4000-8000-000000000179"
 #: The kinds of spans, each of 120 seconds, and how a job enters one.
 SPANS: dict[str, Callable[[Desk], None]] = {
     "delay": lambda desk: _add(desk, delay_seconds=120),
-    "retry": lambda desk: _fail(desk, max_attempts=2, retry_delay_seconds=120),
+    "retry": lambda desk: _fail(desk, uid=EVEN, max_attempts=2, retry_delay_seconds=120),
     "lease": lambda desk: _hold(desk, timeout_seconds=120, keep_minutes=1_000_000),
     "retention": lambda desk: _fail(desk, keep_minutes=2),
 }

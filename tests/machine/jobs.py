@@ -1,5 +1,6 @@
 """A job of the plain model, and its changes."""
 
+import zlib
 from collections import Counter
 from typing import Any
 
@@ -70,6 +71,13 @@ class Job:
     cancelled: bool = False
     retrying: bool = False
     history: list[tuple[str | None, int, int, str, str | None, int]] = field(factory=list)
+
+
+def delay_after(job: Job) -> int:
+    """The delay after its last attempt: up to 10 % more or less, as a checksum of its uid says, and at most a day."""
+    delay = min(job.retry_delay * 1000 * 2 ** (job.attempts - 1), DAY)
+    delay += delay * (zlib.crc32((job.uid or "").encode(), job.attempts) % 2001 - 1000) // 10_000
+    return min(delay, 2 * DAY - delay)
 
 
 def shown(job: Job, ahead: int) -> dict[str, Any]:
@@ -207,7 +215,7 @@ class Lives:
         job.retrying = retry and job.attempts < job.max_attempts and not cancelled
         if job.retrying:
             self.counted["tried again"] += 1
-            delay = min(job.retry_delay * 1000 * 2 ** (job.attempts - 1), DAY)
+            delay = delay_after(job)
             self._queue_again(job, self.now + delay if delay else 0)
             return
         job.updated = self.now
