@@ -20,7 +20,7 @@ from jobengine.core.access import digest_of
 from jobengine.core.fact_codec import encode
 from jobengine.core.fact_lines import BeginLine, EndLine, job_line, line_of, queue_line
 from jobengine.core.facts import JobAdded
-from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
 
 from .calls import CONTENT_BYTES
 from .machine import directory
@@ -120,7 +120,7 @@ def _spec(number: int) -> Spec:
         uid=f"{number * 2654435761 % (1 << 32):08x}-0000-4000-8000-{number:012x}",
         priority=0,
         arrival=number,
-        keep_minutes=60,
+        keep=retention(60, 4_320),
         timeout_seconds=600,
         timeout_time=0,
         content=CONTENT_BYTES,

@@ -168,7 +168,7 @@ class Job(Answer):
     uid = Field[str]("uid")
     #: Higher goes first; equal ones in order of arrival.
     priority = Field[int]("priority", default=0)
-    #: How long it is kept after it has finished.
+    #: How long it is kept after it is complete; see `removed_at` for a failed one.
     keep = Field[timedelta]("keep_minutes", _minutes)
     #: As `timeout`, rounded up to whole minutes.
     timeout_in_minutes = Field[timedelta | None]("timeout_minutes", lambda minutes: _limit(minutes * 60))
@@ -208,6 +208,8 @@ class Job(Answer):
     error = Field[str | None]("error")
     #: Whether it should stop.
     cancel_requested = Field[bool]("cancel_requested", default=False)
+    #: When it is deleted, once it has finished.
+    removed_at = Field[datetime | None]("removed_at", _moment)
     #: Whether it failed because it was cancelled.
     cancelled = Field[bool]("cancelled", default=False)
     #: The last attempts that have ended, oldest first.
@@ -282,7 +284,10 @@ class QueueDefaults(Answer):
     __slots__ = ()
     _shown = ("keep", "timeout", "max_attempts", "retry_delay")
 
+    #: How long a complete job is kept.
     keep = Field[timedelta]("keep_minutes", _minutes)
+    #: How long a failed job is kept; None is the server's default.
+    keep_failed = Field[timedelta | None]("keep_failed_minutes", _minutes)
     #: None is for ever.
     timeout = Field[timedelta | None]("timeout_seconds", _limit)
     max_attempts = Field[int]("max_attempts", default=1)

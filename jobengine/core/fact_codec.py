@@ -26,10 +26,12 @@ from .model import (
     Notes,
     OldKey,
     Queue,
+    Retention,
     Role,
     Spec,
     Standing,
     State,
+    retention,
 )
 
 __all__ = [
@@ -63,7 +65,7 @@ _read_line: Final = Decoder(list[Any]).decode
 # Writing: always the newest version of a kind
 
 #: The newest version of the records of queues, and of those of jobs.
-_QUEUE: Final = 4
+_QUEUE: Final = 5
 _JOB: Final = 4
 #: About how many bytes a past attempt takes in a record, without its worker and its error.
 _ATTEMPT_BYTES: Final = 50
@@ -147,11 +149,15 @@ def _queue_line(kind: str, queue: Queue) -> bytes:
         draining=queue.draining,
         require_lease=queue.require_lease,
         max_jobs=queue.max_jobs,
-        defaults=None if queue.defaults is None else asdict(queue.defaults),
+        defaults=None if queue.defaults is None else _defaults(queue.defaults),
         keys=tuple((key.id, key.role, key.digest, key.created) for key in queue.keys),
         old_key=None if old_key is None else (old_key.digest, old_key.until),
     )
     return _line((kind, _QUEUE, queue.name, queue.salt, queue.digest, queue.created, more))
+
+
+def _defaults(defaults: Defaults) -> dict[str, int]:
+    return {name: value for name, value in asdict(defaults).items() if value is not None}
 
 
 def _notes(notes: Notes) -> NotesExtras | UnsetType:
@@ -188,7 +194,9 @@ def _standing(standing: Standing) -> tuple[Any, ...]:
 
 def _encode_job_added(fact: JobAdded) -> bytes:
     spec = fact.job.spec
-    asked = (spec.uid, spec.priority, spec.arrival, spec.keep_minutes, spec.timeout_seconds, spec.timeout_time)
+    keep = spec.keep
+    asked = (spec.uid, spec.priority, spec.arrival, keep.minutes, keep.failed_minutes)
+    limits = (spec.timeout_seconds, spec.timeout_time, spec.created)
     more = SpecExtras(
         tags=spec.tags,
         max_attempts=spec.max_attempts,
@@ -198,7 +206,7 @@ def _encode_job_added(fact: JobAdded) -> bytes:
         author=spec.author,
         context=spec.context,
     )
-    line = _line(("job-added", _JOB, fact.queue, *asked, spec.created, more, *_standing(fact.job.standing)))
+    line = _line(("job-added", _JOB, fact.queue, *asked, *limits, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content
 
 
@@ -275,11 +283,11 @@ def _shared(value: T) -> T:
 
 @lru_cache(maxsize=4096)
 def _bare(
-    state: str, updated: int, attempts: int, claimed: int, timeout: int, timeout_time: int, created: int
-) -> tuple[Standing, int, int, int]:
-    """A standing without notes, and times: interned together, for all jobs that were added at once."""
+    state: str, updated: int, attempts: int, claimed: int, keep: int, keep_failed: int, *times: int
+) -> tuple[Standing, Retention, tuple[int, ...]]:
+    """A standing without notes, retention and times: interned together, for all jobs that were added at once."""
     standing = Standing(state=_STATES[state], updated=updated, attempts=attempts, claimed=claimed)
-    return standing, timeout, timeout_time, created
+    return standing, retention(keep, keep_failed), times
 
 
 def _read_queue(written: list[Any]) -> Queue:
@@ -292,7 +300,8 @@ def _read_queue(written: list[Any]) -> Queue:
         salt=salt,
         digest=digest,
         created=created,
-        defaults=None if defaults is None else Defaults(**defaults),
+        # Up to version 4 without keep_failed_minutes.
+        defaults=None if defaults is None else Defaults(**{"keep_failed_minutes": None, **defaults}),
         keys=tuple(keys),
         old_key=None if old_key is None else OldKey(digest=old_key[0], until=old_key[1]),
         **more,
@@ -327,16 +336,18 @@ def _read_standing(written: list[Any]) -> Standing:
 
 
 def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
-    queue, uid, priority, arrival, keep, timeout, timeout_time, created, more, *standing = written
+    queue, uid, priority, arrival, keep, keep_failed, timeout, timeout_time, created, more, *standing = written
     state, updated, attempts, claimed, lease, worker, more_standing = standing
     if not more and not more_standing and lease is None and worker is None:
         # Most jobs are read here: without **more it takes half the time.
-        bare, timeout, timeout_time, created = _bare(state, updated, attempts, claimed, timeout, timeout_time, created)
+        bare, kept, (timeout, timeout_time, created) = _bare(
+            state, updated, attempts, claimed, keep, keep_failed, timeout, timeout_time, created
+        )
         spec = Spec(
             uid=uid,
             priority=priority,
             arrival=arrival,
-            keep_minutes=keep,
+            keep=kept,
             timeout_seconds=timeout,
             timeout_time=timeout_time,
             content=content,
@@ -347,7 +358,7 @@ def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
         uid=uid,
         priority=priority,
         arrival=arrival,
-        keep_minutes=keep,
+        keep=retention(keep, keep_failed),
         timeout_seconds=_shared(timeout),
         timeout_time=_shared(timeout_time),
         content=content,
@@ -367,10 +378,15 @@ def _read_spec_extras(more: dict[str, Any]) -> dict[str, Any]:
     return more
 
 
+def _read_job_added_2(written: list[Any], content: bytes) -> JobAdded:
+    """Versions 2 and 3 kept a failed job as long as a complete one."""
+    return _read_job_added([*written[:5], written[4], *written[5:]], content)
+
+
 def _read_job_added_1(written: list[Any], content: bytes) -> JobAdded:
     queue, uid, priority, arrival, keep, timeout_minutes, timeout_time, created, state, updated = written
     asked = [queue, uid, priority, arrival, keep, timeout_minutes * 60, timeout_time, created, {}]
-    return _read_job_added([*asked, *_standing_1(state, updated)], content)
+    return _read_job_added_2([*asked, *_standing_1(state, updated)], content)
 
 
 def _standing_1(state: str, updated: int) -> list[Any]:
@@ -383,20 +399,22 @@ def _read_job_changed(written: list[Any], _content: bytes) -> JobChanged:
     return JobChanged(queue, uid, _read_standing(standing))
 
 
-# Versions 3 and 4 of job records only added optional fields, so those of version 2 are read in the same way.
+# The other versions only added optional fields, so records of the version before are read in the same way.
 _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("clock-set", 1): lambda written, _: ClockSet(*written),
     ("queue-created", 1): lambda written, _: QueueCreated(_read_queue([*written, {}])),
     ("queue-created", 2): lambda written, _: QueueCreated(_read_queue(written)),
     ("queue-created", 3): lambda written, _: QueueCreated(_read_queue(written)),
     ("queue-created", 4): lambda written, _: QueueCreated(_read_queue(written)),
+    ("queue-created", 5): lambda written, _: QueueCreated(_read_queue(written)),
     ("queue-changed", 2): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-changed", 3): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-changed", 4): lambda written, _: QueueChanged(_read_queue(written)),
+    ("queue-changed", 5): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-deleted", 1): lambda written, _: QueueDeleted(*written),
     ("job-added", 1): _read_job_added_1,
-    ("job-added", 2): _read_job_added,
-    ("job-added", 3): _read_job_added,
+    ("job-added", 2): _read_job_added_2,
+    ("job-added", 3): _read_job_added_2,
     ("job-added", 4): _read_job_added,
     ("job-changed", 1): lambda written, _: _read_job_changed([*written[:2], *_standing_1(*written[2:])], b""),
     ("job-changed", 2): _read_job_changed,

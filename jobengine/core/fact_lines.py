@@ -8,9 +8,9 @@ checked: each field is there, is of its type and within its bounds, and nothing 
 from collections.abc import Callable
 from typing import Annotated, Final
 
-from msgspec import DecodeError, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
 from msgspec.json import Decoder, Encoder
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from .fact_codec import (
     Count,
@@ -77,7 +77,7 @@ class QueueLine(_Line, tag="queue"):
     set_up: QueueExtras
 
 
-class JobLine(_Line, tag="job"):
+class JobLine(_Line, tag="job", kw_only=True):
     """A job as it is; the line of its queue stands before it."""
 
     queue: Name
@@ -85,6 +85,8 @@ class JobLine(_Line, tag="job"):
     priority: int
     arrival: Count
     keep_minutes: Count
+    #: Older exports have none: a failed job was kept as long as a complete one.
+    keep_failed_minutes: Count | UnsetType = UNSET
     timeout_seconds: Count
     timeout_time: Count
     created: Count
@@ -148,7 +150,7 @@ def job_line(added: bytes, changed: bytes | None = None) -> bytes:
     if changed is not None:
         fields[_STANDING:] = fields_of(changed)[0][_CHANGED:]
     fields.append(Raw(_on_one_line(content)))
-    return _write(JobLine(*fields)) + b"\n"
+    return _write(JobLine(**dict(zip(_NAMES, fields, strict=True)))) + b"\n"
 
 
 def _on_one_line(content: bytes) -> bytes:
@@ -222,6 +224,8 @@ def _queue_record(line: QueueLine) -> bytes:
 
 
 def _job_record(line: JobLine) -> bytes:
+    if line.keep_failed_minutes is UNSET:
+        line = replace(line, keep_failed_minutes=line.keep_minutes)
     *fields, content = astuple(line)
     if line.more.notes:
         _check_json(line.more.notes.result)

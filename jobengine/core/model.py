@@ -14,6 +14,7 @@ from typing import Final
 from attrs import field, frozen
 from msgspec.structs import force_setattr
 
+from .retention import Retention, retention
 from .values import Value
 
 __all__ = [
@@ -45,12 +46,14 @@ __all__ = [
     "QueueTotals",
     "Rank",
     "Recent",
+    "Retention",
     "Role",
     "Spec",
     "Spread",
     "Standing",
     "State",
     "Times",
+    "retention",
 ]
 
 #: A place in execution order: negative priority, arrival, uid.
@@ -97,8 +100,10 @@ class Role(StrEnum):
 class Defaults:
     """The values of what a new job leaves out."""
 
-    #: Minutes a finished job is kept.
+    #: Minutes a complete job is kept.
     keep_minutes: int = 60
+    #: Minutes a failed job is kept; None, in a queue that was set up by a version without this, is the server's.
+    keep_failed_minutes: int | None = 4_320
     #: Seconds without an update until a job in progress has timed out; 0 is never.
     timeout_seconds: int = 600
     #: How often a job is tried.
@@ -129,8 +134,8 @@ class Spec(Value, frozen=True, kw_only=True):
     priority: int
     #: The job's place among those of equal priority; grows with every job added to the queue.
     arrival: int
-    #: Minutes a finished job is kept; 0 removes it at once.
-    keep_minutes: int
+    #: How long it is kept once it has finished. One value, since CPython 3.11 is slow at calls with over 15 keywords.
+    keep: Retention
     #: Seconds in progress without an update until it has timed out; 0 is never.
     timeout_seconds: int
     #: Unix seconds of the wall clock at which a job still queued is removed; 0 is never.
@@ -281,7 +286,9 @@ class Job(Value, frozen=True):
         if standing.state is INPROGRESS:
             seconds = self.spec.timeout_seconds
             return standing.updated + seconds * SECOND + standing.shift if seconds else None
-        return standing.updated + self.spec.keep_minutes * MINUTE
+        keep = self.spec.keep
+        minutes = keep.minutes if standing.state is COMPLETE else keep.failed_minutes
+        return standing.updated + minutes * MINUTE
 
     @property
     def wall_deadline(self) -> int | None:

@@ -120,7 +120,14 @@ SETTINGS: Final = (
         "commit: on disk before the reply. interval: synced every 50 ms; a power cut loses at most that much.",
     ),
     Setting(
-        "job-keep-minutes", "JOB_KEEP_MINUTES", "60", _whole(0), "How long a finished job is kept if it does not say."
+        "job-keep-minutes", "JOB_KEEP_MINUTES", "60", _whole(0), "How long a complete job is kept if it does not say."
+    ),
+    Setting(
+        "job-keep-failed-minutes",
+        "JOB_KEEP_FAILED_MINUTES",
+        "4320",
+        _whole(0),
+        "How long a failed job is kept if it does not say; 4320 is three days.",
     ),
     Setting(
         "job-timeout-minutes",
@@ -254,7 +261,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         admin_key=_secret("ADMIN_KEY", options.get("admin-key-file"), environment),
         sync_interval=_INTERVAL_SECONDS if values["durability"] == "interval" else 0,
         max_backlog=values["max-backlog-bytes"],
-        defaults=Defaults(keep_minutes=values["job-keep-minutes"], timeout_seconds=values["job-timeout-minutes"] * 60),
+        defaults=_defaults(values),
         cors_origins=values["cors-origins"],
         allowed_hosts=values["allowed-hosts"],
         dashboard=values["dashboard"] == "on",
@@ -265,6 +272,14 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         least_status_logged=_LEAST_STATUS[values["log-requests"]],
         log_file_bytes=values["log-file-bytes"],
         log_files=values["log-files"],
+    )
+
+
+def _defaults(values: Mapping[str, Any]) -> Defaults:
+    return Defaults(
+        keep_minutes=values["job-keep-minutes"],
+        keep_failed_minutes=values["job-keep-failed-minutes"],
+        timeout_seconds=values["job-timeout-minutes"] * 60,
     )
 
 

@@ -11,7 +11,7 @@ from attrs import frozen
 from ..core.access import digest_of_sha512
 from ..core.fact_codec import encode
 from ..core.facts import JobAdded, QueueCreated
-from ..core.model import SECOND, Job, Queue, Spec, Standing, State
+from ..core.model import SECOND, Job, Queue, Spec, Standing, State, retention
 from ..storage.errors import StorageError
 from ..storage.files import Files
 from ..storage.frames import Kdf
@@ -137,7 +137,7 @@ def _job(job: GoJob, arrival: int) -> Job:
         uid=job.uid,
         priority=job.priority,
         arrival=arrival,
-        keep_minutes=job.keep_minutes,
+        keep=retention(job.keep_minutes, job.keep_minutes),
         timeout_seconds=job.timeout_minutes * 60,
         timeout_time=job.timeout_time,
         content=_content(bytes(job.content)),

@@ -70,6 +70,7 @@ class _NewQueue(_Fields, frozen=True, kw_only=True):
 
 class _Defaults(_Fields, frozen=True, kw_only=True):
     keep_minutes: _Count | None = None
+    keep_failed_minutes: _Count | None = None
     timeout_seconds: _Count | None = None
     max_attempts: _Attempts | None = None
     retry_delay_seconds: _Count | None = None
@@ -124,6 +125,7 @@ class _NewJob(_Fields, frozen=True, kw_only=True):
     cancel_requested: Ignored = _NOTHING
     cancelled: Ignored = _NOTHING
     history: Ignored = _NOTHING
+    removed_at: Ignored = _NOTHING
     queue_name: Ignored = _NOTHING
 
 

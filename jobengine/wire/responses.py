@@ -10,7 +10,7 @@ from msgspec.structs import asdict as asdict_of
 
 from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
-from ..core.model import AccessKey, EventBatch, Grant, Job, JobEvent, Queue, QueueStats, State, Times
+from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, QueueStats, State, Times
 from .shown_job import is_cancelled, job_json, job_value, not_before_of, to_json
 
 __all__ = [
@@ -137,8 +137,12 @@ def queue_value(queue: Queue) -> dict[str, Any]:
         "draining": queue.draining,
         "require_lease": queue.require_lease,
         "max_jobs": queue.max_jobs,
-        "defaults": None if queue.defaults is None else asdict(queue.defaults),
+        "defaults": None if queue.defaults is None else _defaults_value(queue.defaults),
     }
+
+
+def _defaults_value(defaults: Defaults) -> dict[str, int]:
+    return {name: value for name, value in asdict(defaults).items() if value is not None}
 
 
 def key_value(key: AccessKey) -> dict[str, Any]:

@@ -165,7 +165,7 @@ class AccessContract(Contract):
     def test_defaults_of_the_queue_fill_the_missing_fields_of_a_job(self, ask: Asker) -> None:
         ask.reconfigure(defaults=Defaults(keep_minutes=7, max_attempts=3))
         job = ask.add(max_attempts=2)
-        assert (job.spec.keep_minutes, job.spec.max_attempts) == (7, 2)
+        assert (job.spec.keep.minutes, job.spec.max_attempts) == (7, 2)
 
     def test_a_queue_that_requires_the_lease_refuses_updates_without_it(self, ask: Asker) -> None:
         ask.reconfigure(require_lease=True)

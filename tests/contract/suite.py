@@ -12,7 +12,7 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueExists, QueueNotFound
-from jobengine.core.model import Job, Role, State
+from jobengine.core.model import Job, Role, State, retention
 from jobengine.engine.door import NotOffered
 from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, World, every_question
@@ -93,7 +93,9 @@ class JobsContract(Contract):
             "content": b'{"a" :  1.50,\n"b":"\xc3\xa9\\u00e9" }',
         }
         job = ask.add(**asked)
-        assert {name: getattr(job.spec, name) for name in asked} == asked
+        keep = retention(asked["keep_minutes"], asked["keep_minutes"])
+        wanted = {**{name: value for name, value in asked.items() if name != "keep_minutes"}, "keep": keep}
+        assert {name: getattr(job.spec, name) for name in wanted} == wanted
         assert (job.state, job.updated, job.spec.created) == (State.QUEUED, world.now, world.now)
         assert ask.read(job) == job
         assert ask.jobs() == [job]

@@ -12,7 +12,20 @@ from jobengine.core.facts import (
     QueueCreated,
     QueueDeleted,
 )
-from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, OldKey, Queue, Role, Spec, Standing, State
+from jobengine.core.model import (
+    AccessKey,
+    Attempt,
+    Defaults,
+    Job,
+    Notes,
+    OldKey,
+    Queue,
+    Role,
+    Spec,
+    Standing,
+    State,
+    retention,
+)
 from tests.core.worlds import MINUTE, NOW
 from tests.doubles import START
 
@@ -48,7 +61,7 @@ def _spec(uid: str, numbers: tuple[int, int, int, int, int], tags: tuple[str, ..
         uid=uid,
         priority=priority,
         arrival=arrival,
-        keep_minutes=keep,
+        keep=retention(keep, keep + 1),
         timeout_seconds=timeout * 60,
         timeout_time=timeout_time * (START + timeout_time),
         content=b'{"n":%d}' % arrival,
@@ -131,7 +144,7 @@ any_specs = st.builds(
     uid=_TEXT,
     priority=_INT,
     arrival=_INT,
-    keep_minutes=_INT,
+    keep=st.builds(retention, _INT, _INT),
     timeout_seconds=_INT,
     timeout_time=_INT,
     content=_JSON,
@@ -155,7 +168,14 @@ _ANY_QUEUES = st.builds(
     require_lease=st.booleans(),
     max_jobs=_INT,
     defaults=st.none()
-    | st.builds(Defaults, keep_minutes=_INT, timeout_seconds=_INT, max_attempts=_INT, retry_delay_seconds=_INT),
+    | st.builds(
+        Defaults,
+        keep_minutes=_INT,
+        keep_failed_minutes=st.none() | _INT,
+        timeout_seconds=_INT,
+        max_attempts=_INT,
+        retry_delay_seconds=_INT,
+    ),
     keys=st.lists(_KEYS, max_size=2).map(tuple),
     old_key=st.none() | st.builds(OldKey, digest=_TEXT, until=_INT),
 )

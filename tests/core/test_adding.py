@@ -32,7 +32,7 @@ def test_missing_fields_get_the_defaults_of_the_queue_or_the_server(world: World
     def numbers(**more: Any) -> tuple[int, ...]:
         (added,) = world.add_all(new(**more), defaults=server)
         spec = added.job.spec
-        return spec.keep_minutes, spec.timeout_seconds, spec.max_attempts, spec.retry_delay_seconds
+        return spec.keep.minutes, spec.timeout_seconds, spec.max_attempts, spec.retry_delay_seconds
 
     assert numbers() == (1, 2, 3, 4)
     world.set_up(defaults=queue)

@@ -5,7 +5,7 @@ import pytest
 from jobengine.core.errors import JobNotFound
 from jobengine.core.expiring import expire
 from jobengine.core.facts import JobChanged, JobRemoved
-from jobengine.core.model import State
+from jobengine.core.model import Defaults, State
 from tests.core.worlds import MINUTE, NOW, World, picture
 
 FAR = 1 << 40
@@ -106,3 +106,28 @@ def test_time_goes_by_in_slices_over_all_queues(world: World) -> None:
     assert len(expire(world.tables, world.now, 7)) == 7
     assert len(world.expire()) == 10
     assert not world.tables.deadlines
+
+
+@pytest.mark.parametrize(
+    ("defaults", "own", "complete", "failed"),
+    [
+        (None, None, 60, 4_320),
+        (None, 7, 7, 7),
+        (Defaults(keep_minutes=5, keep_failed_minutes=9), None, 5, 9),
+        (Defaults(keep_minutes=5, keep_failed_minutes=9), 7, 7, 7),
+        # Set up by a version without keep_failed_minutes.
+        (Defaults(keep_minutes=5, keep_failed_minutes=None), None, 5, 4_320),
+    ],
+)
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
+def test_a_finished_job_is_kept_as_long_as_it_says_or_as_jobs_with_its_end_are_by_default(
+    world: World, state: State, defaults: Defaults | None, own: int | None, complete: int, failed: int
+) -> None:
+    if defaults is not None:
+        world.set_up(defaults=defaults)
+    uid = world.add(keep_minutes=own).spec.uid
+    world.update(uid, state)
+    world.now += (complete if state is State.COMPLETE else failed) * MINUTE - 1
+    assert world.read(uid).state is state
+    world.now += 1
+    assert world.list() == []

@@ -4,13 +4,13 @@ from typing import Any
 
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
-from jobengine.core.model import Job, Spec, Standing, State
+from jobengine.core.model import Job, Spec, Standing, State, retention
 
 NOW = 1_764_000_000_123
 
 
 def read_back(number: int, standing: Standing, **more: Any) -> Job:
-    asked: dict[str, Any] = {"priority": 0, "keep_minutes": 60, "timeout_seconds": 6_000, "timeout_time": 0}
+    asked: dict[str, Any] = {"priority": 0, "keep": retention(60, 60), "timeout_seconds": 6_000, "timeout_time": 0}
     spec = Spec(uid=f"uid-{number}", arrival=number, content=b"{}", created=NOW, **asked, **more)
     fact = decode(encode(JobAdded("q", Job(spec, standing))))
     assert isinstance(fact, JobAdded)

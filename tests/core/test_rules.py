@@ -138,7 +138,7 @@ def test_a_new_job_is_queued_with_the_requested_fields(world: World) -> None:
     job = world.add(priority=-3, keep_minutes=1, timeout_seconds=2, timeout_time=FAR, content=b'{"a": 1}')
     spec = job.spec
     assert (job.state, job.updated, spec.created) == (State.QUEUED, NOW, NOW)
-    assert (spec.priority, spec.keep_minutes, spec.timeout_seconds, spec.timeout_time) == (-3, 1, 2, FAR)
+    assert (spec.priority, spec.keep.minutes, spec.timeout_seconds, spec.timeout_time) == (-3, 1, 2, FAR)
     assert spec.content == b'{"a": 1}'
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobengine.core.commands import Filter
-from jobengine.core.model import Job, Spec, Standing, State
+from jobengine.core.model import Job, Spec, Standing, State, retention
 from jobengine.core.searching import matches
 
 
@@ -14,7 +14,14 @@ from jobengine.core.searching import matches
 def test_any_text_is_found_however_it_was_escaped(ascii_only: bool, text: str) -> None:
     content = json.dumps({"a": text}, ensure_ascii=ascii_only).encode()
     spec = Spec(
-        uid="u", priority=0, arrival=0, keep_minutes=0, timeout_seconds=0, timeout_time=0, content=content, created=0
+        uid="u",
+        priority=0,
+        arrival=0,
+        keep=retention(0, 0),
+        timeout_seconds=0,
+        timeout_time=0,
+        content=content,
+        created=0,
     )
     job = Job(spec, Standing(state=State.QUEUED, updated=0))
     assert matches(job, Filter(text=f'"{text}"'.casefold()), 0)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
 from jobengine.core.small_table import SmallTable, SmallTables
 from jobengine.core.state import QueueSwap, Tables
 from tests.core.random_facts import facts
@@ -33,7 +33,7 @@ def ready_job(uid: str, priority: int) -> Job:
             uid=uid,
             priority=priority,
             arrival=0,
-            keep_minutes=1,
+            keep=retention(1, 1),
             timeout_seconds=1,
             timeout_time=0,
             content=b"{}",

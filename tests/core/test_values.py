@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from jobengine.core import claimers, commands, model, searching, state, updating
+from jobengine.core import claimers, commands, model, retention, searching, state, updating
 from jobengine.core import facts as events
 from jobengine.core.values import _HIDDEN, Value
 from jobengine.wire import requests, shown_job
@@ -14,7 +14,19 @@ from jobengine.wire import responses as answers
 #: The modules with values.
 MODULES = {
     module.__name__
-    for module in (claimers, commands, events, model, state, searching, updating, answers, requests, shown_job)
+    for module in (
+        claimers,
+        commands,
+        events,
+        model,
+        retention,
+        state,
+        searching,
+        updating,
+        answers,
+        requests,
+        shown_job,
+    )
 }
 #: Fields that may be shown. Decide about each new field: it belongs here, or among the hidden ones.
 SHOWN = """
@@ -25,7 +37,7 @@ SHOWN = """
     max_queues old_key_seconds older_than updated_before sort
     require_lease results retry retry_delay_seconds role scan shift spec standing started state tag tags text
     timeout_minutes timeout_seconds timeout_time traceparent uid uids unique_key update updated updates wait worker
-    cancelled retrying times
+    cancelled failed_minutes keep keep_failed_minutes minutes removed_at retrying times
     client host last_claim origin origins pid since waiting
 """
 

@@ -92,6 +92,7 @@ def test_each_limit_and_default_has_its_setting() -> None:
         MAX_JSON_DEPTH="8",
         MAX_BACKLOG_BYTES="9",
         JOB_KEEP_MINUTES="10",
+        JOB_KEEP_FAILED_MINUTES="20",
         JOB_TIMEOUT_MINUTES="0",
         DURABILITY="interval",
     )
@@ -105,7 +106,7 @@ def test_each_limit_and_default_has_its_setting() -> None:
         connections=7,
         json_depth=8,
     )
-    assert settings.defaults == Defaults(keep_minutes=10, timeout_seconds=0)
+    assert settings.defaults == Defaults(keep_minutes=10, keep_failed_minutes=20, timeout_seconds=0)
     assert settings.max_backlog == 9
     assert settings.sync_interval == 0.05
 

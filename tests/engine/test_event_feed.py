@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.model import Job, JobEvent, Spec, Standing, State
+from jobengine.core.model import Job, JobEvent, Spec, Standing, State, retention
 from jobengine.core.state import JobSwap
 from jobengine.engine.event_feed import _BACKLOG, _KEPT, _PIECE, Feed, Watcher
 from tests.doubles import CountedIds
@@ -179,7 +179,7 @@ def job(number: int) -> Job:
         uid=str(number),
         priority=0,
         arrival=number,
-        keep_minutes=0,
+        keep=retention(0, 0),
         timeout_seconds=0,
         timeout_time=0,
         content=b"{}",

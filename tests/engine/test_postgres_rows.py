@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
 from jobengine.engine.postgres import rows
 from jobengine.engine.postgres.rows import Rows
 from jobengine.engine.postgres.sealing import Seal
@@ -19,7 +19,14 @@ def queue(salt: str = SALT) -> Queue:
 
 def job(uid: str = UID, content: bytes = b"{}") -> Job:
     spec = Spec(
-        uid=uid, priority=0, arrival=1, keep_minutes=60, timeout_seconds=60, timeout_time=0, content=content, created=1
+        uid=uid,
+        priority=0,
+        arrival=1,
+        keep=retention(60, 60),
+        timeout_seconds=60,
+        timeout_time=0,
+        content=content,
+        created=1,
     )
     return Job(spec, Standing(state=State.QUEUED, updated=1))
 

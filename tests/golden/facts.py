@@ -29,6 +29,7 @@ from jobengine.core.model import (
     Spec,
     Standing,
     State,
+    retention,
 )
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "FULL_QUEUE",
     "FULL_QUEUE_2",
     "FULL_QUEUE_3",
+    "FULL_QUEUE_4",
     "FULL_STANDING",
     "MAIL",
     "OLDER",
@@ -66,7 +68,7 @@ FULL_QUEUE = Queue(
     draining=True,
     require_lease=True,
     max_jobs=(1 << 63) - 1,
-    defaults=Defaults(keep_minutes=1, timeout_seconds=2, max_attempts=3, retry_delay_seconds=4),
+    defaults=Defaults(keep_minutes=1, keep_failed_minutes=5, timeout_seconds=2, max_attempts=3, retry_delay_seconds=4),
     keys=(
         AccessKey(id="00000000-0000-0000-0000-0000000000b1", role=Role.PRODUCER, digest="b1" * 32, created=CREATED + 2),
         AccessKey(id="00000000-0000-0000-0000-0000000000b2", role=Role.WORKER, digest="b2" * 32, created=CREATED + 3),
@@ -74,8 +76,11 @@ FULL_QUEUE = Queue(
     ),
     old_key=OldKey(digest="ef" * 32, until=CREATED + 5),
 )
-#: The same as versions 3 and 2 knew it.
-FULL_QUEUE_3 = evolve(FULL_QUEUE, digest="cd" * 32)
+#: The same as versions 4, 3 and 2 knew it.
+FULL_QUEUE_4 = evolve(
+    FULL_QUEUE, defaults=FULL_QUEUE.defaults and evolve(FULL_QUEUE.defaults, keep_failed_minutes=None)
+)
+FULL_QUEUE_3 = evolve(FULL_QUEUE_4, digest="cd" * 32)
 FULL_QUEUE_2 = evolve(FULL_QUEUE_3, old_key=None)
 
 
@@ -85,7 +90,14 @@ def standing(state: State = State.QUEUED, updated: int = CREATED) -> Standing:
 
 
 def job(number: int, state: State = State.QUEUED, updated: int = CREATED, **more: Any) -> Job:
-    spec = {"priority": 0, "keep_minutes": 60, "timeout_seconds": 600, "timeout_time": 0, "created": CREATED, **more}
+    spec = {
+        "priority": 0,
+        "keep": retention(60, 60),
+        "timeout_seconds": 600,
+        "timeout_time": 0,
+        "created": CREATED,
+        **more,
+    }
     content = b'{"n": %d, "text": "Gr\xc3\xbc\xc3\x9fe\\n"}' % number
     return Job(Spec(uid=uid(number), arrival=number, content=content, **spec), standing(state, updated))
 
@@ -121,6 +133,7 @@ FULL_STANDING = Standing(
 FULL_JOB = Job(
     job(
         8,
+        keep=retention(60, 4_320),
         tags=("Grüße", "b"),
         max_attempts=4,
         retry_delay_seconds=5,
@@ -144,9 +157,9 @@ FULL_STANDING_3 = replace(
         cancelled=False,
     ),
 )
-FULL_JOB_3 = Job(FULL_JOB.spec, FULL_STANDING_3)
+FULL_JOB_3 = Job(replace(FULL_JOB.spec, keep=retention(60, 60)), FULL_STANDING_3)
 FULL_STANDING_2 = replace(FULL_STANDING_3, not_before=0)
-FULL_JOB_2 = Job(replace(FULL_JOB.spec, context=NO_CONTEXT), FULL_STANDING_2)
+FULL_JOB_2 = Job(replace(FULL_JOB_3.spec, context=NO_CONTEXT), FULL_STANDING_2)
 
 #: By file: a record of each kind and version that is not written any more.
 OLDER: dict[str, Fact] = {
@@ -159,15 +172,23 @@ OLDER: dict[str, Fact] = {
     "queue-changed-2-full.record": QueueChanged(FULL_QUEUE_2),
     "queue-changed-3.record": QueueChanged(OTHER),
     "queue-changed-3-full.record": QueueChanged(FULL_QUEUE_3),
+    "queue-created-4.record": QueueCreated(OTHER),
+    "queue-created-4-full.record": QueueCreated(FULL_QUEUE_4),
+    "queue-changed-4.record": QueueChanged(OTHER),
+    "queue-changed-4-full.record": QueueChanged(FULL_QUEUE_4),
     "job-added-1.record": JobAdded(
-        "mail", job(7, State.FAILED, CREATED + 5, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)
+        "mail", job(7, State.FAILED, CREATED + 5, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
     ),
     "job-changed-1.record": JobChanged("mail", uid(7), standing(State.INPROGRESS, CREATED + 9)),
-    "job-added-2.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
+    "job-added-2.record": JobAdded(
+        "mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
+    ),
     "job-added-2-full.record": JobAdded("mail", FULL_JOB_2),
     "job-changed-2.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
     "job-changed-2-full.record": JobChanged("mail", uid(8), FULL_STANDING_2),
-    "job-added-3.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
+    "job-added-3.record": JobAdded(
+        "mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
+    ),
     "job-added-3-full.record": JobAdded("mail", FULL_JOB_3),
     "job-changed-3.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
     "job-changed-3-full.record": JobChanged("mail", uid(8), FULL_STANDING_3),
@@ -176,12 +197,14 @@ OLDER: dict[str, Fact] = {
 #: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
 RECORDS: dict[str, Fact] = {
     "clock-set-1.record": ClockSet(-3_600_000),
-    "queue-created-4.record": QueueCreated(OTHER),
-    "queue-created-4-full.record": QueueCreated(FULL_QUEUE),
-    "queue-changed-4.record": QueueChanged(OTHER),
-    "queue-changed-4-full.record": QueueChanged(FULL_QUEUE),
+    "queue-created-5.record": QueueCreated(OTHER),
+    "queue-created-5-full.record": QueueCreated(FULL_QUEUE),
+    "queue-changed-5.record": QueueChanged(OTHER),
+    "queue-changed-5-full.record": QueueChanged(FULL_QUEUE),
     "queue-deleted-1.record": QueueDeleted('Grüße "七"\n'),
-    "job-added-4.record": JobAdded("mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep_minutes=0)),
+    "job-added-4.record": JobAdded(
+        "mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
+    ),
     "job-added-4-full.record": JobAdded("mail", FULL_JOB),
     "job-changed-4.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
     "job-changed-4-full.record": JobChanged("mail", uid(8), FULL_STANDING),
@@ -231,14 +254,16 @@ COMMITS_3: list[list[Fact]] = [
 SLICES_4 = SLICES_3
 COMMITS_4: list[list[Fact]] = [
     *COMMITS_3[:4],
-    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE_4)],
     COMMITS_3[5],
 ]
 
-#: The same of the fifth one, in which the records of jobs are of version 4.
+#: The same of the fifth one, in which the records of jobs are of version 4, and those of queues of version 5.
 SLICES = SLICES_4
 COMMITS: list[list[Fact]] = [
     COMMITS_4[0],
     [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
-    *COMMITS_4[2:],
+    *COMMITS_4[2:4],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    COMMITS_4[5],
 ]

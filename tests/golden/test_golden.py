@@ -25,6 +25,7 @@ from tests.golden.facts import (
     FULL_QUEUE,
     FULL_QUEUE_2,
     FULL_QUEUE_3,
+    FULL_QUEUE_4,
     FULL_STANDING,
     MAIL,
     OLD_COMMITS,
@@ -67,7 +68,7 @@ QUEUES = {
     "format-1.0.db": MAIL,
     "format-1.0-records-2.db": FULL_QUEUE_2,
     "format-1.0-records-3.db": FULL_QUEUE_3,
-    "format-1.0-records-4.db": FULL_QUEUE,
+    "format-1.0-records-4.db": FULL_QUEUE_4,
     "format-1.0-records-5.db": FULL_QUEUE,
 }
 ALL_RECORDS = {**OLDER, **RECORDS}
@@ -116,9 +117,12 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
     assert [job.spec.content for job in jobs] == [
         b'{"n": %d, "text": "Gr\xc3\xbc\xc3\x9fe\\n"}' % number for number, *_ in EXPECTED[name]
     ]
-    assert {(job.spec.keep_minutes, job.spec.timeout_seconds, job.spec.created) for job in jobs} == {
+    assert {(job.spec.keep.minutes, job.spec.timeout_seconds, job.spec.created) for job in jobs} == {
         (60, 600, 1_700_000_000_123)
     }
+    # Before there was a setting for it, failed jobs were kept as long as complete ones: these still are.
+    kept_longer = {8} if name == "format-1.0-records-5.db" else set()
+    assert {int(job.spec.uid[-1]) for job in jobs if job.spec.keep.failed_minutes != 60} == kept_longer
 
 
 def test_the_first_golden_database_is_served_as_it_always_was(database: Path) -> None:
@@ -202,7 +206,7 @@ def test_a_fact_is_written_in_the_newest_version_of_its_kind(name: str, fact: Fa
         b'["job-removed",2,"mail","u"]',
         b'["queue-created",0]',
         b'["queue-changed",1,"mail"]',
-        b'["queue-changed",5,"mail"]',
+        b'["queue-changed",6,"mail"]',
     ],
 )
 def test_a_record_of_an_unknown_kind_or_version_is_not_guessed_at(record: bytes) -> None:
@@ -213,7 +217,7 @@ def test_a_record_of_an_unknown_kind_or_version_is_not_guessed_at(record: bytes)
 def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "db"
     journal, _ = opened(path)
-    journal.append([encode(RECORDS["queue-created-4.record"]), b'["job-added",5,"mail",{}]'])
+    journal.append([encode(RECORDS["queue-created-5.record"]), b'["job-added",5,"mail",{}]'])
     journal.close(orderly=False)
     before, clock = path.read_bytes(), new_clock()
     with pytest.raises(NewerFormat, match="'job-added' of version 5"):

@@ -11,6 +11,8 @@ from tests.machine.model import Refused
 __all__ = ["ADMIN", "ApiDriver", "claim_body", "claimed", "refused"]
 
 ADMIN = {"X-Admin-Key": "admin"}
+#: The names of a queue's defaults, in the order of the model.
+DEFAULTS = ("keep_minutes", "keep_failed_minutes", "timeout_seconds", "max_attempts", "retry_delay_seconds")
 STATUS = {
     "QueueNotFound": 404,
     "QueueExists": 409,
@@ -125,8 +127,7 @@ class ApiDriver:
     def set_up(self, name: str, key: str, settings: dict[str, Any]) -> dict[str, Any]:
         given = dict(settings)
         if "defaults" in given:
-            names = ("keep_minutes", "timeout_seconds", "max_attempts", "retry_delay_seconds")
-            given["defaults"] = dict(zip(names, given["defaults"], strict=True))
+            given["defaults"] = dict(zip(DEFAULTS, given["defaults"], strict=True))
         return self.settings(self.ask("POST", "/api/v1/queue", body={"name": name, **given}, key=key))
 
     def settings(self, value: dict[str, Any]) -> dict[str, Any]:
@@ -134,13 +135,7 @@ class ApiDriver:
         names = ("paused", "draining", "require_lease", "max_jobs")
         return {
             **{name: value[name] for name in names},
-            "defaults": defaults
-            and (
-                defaults["keep_minutes"],
-                defaults["timeout_seconds"],
-                defaults["max_attempts"],
-                defaults["retry_delay_seconds"],
-            ),
+            "defaults": defaults and tuple(defaults[name] for name in DEFAULTS),
         }
 
     def add_key(self, name: str, key: str, role: str, new: str) -> str:
@@ -228,6 +223,7 @@ class ApiDriver:
             "uid": job["uid"],
             "priority": job["priority"],
             "keep_minutes": job["keep"],
+            "removed_at": None if job["removed_at"] is None else job["removed_at"] // 1000,
             "timeout_minutes": (job["timeout"] + 59) // 60,
             "created": job["created"] // 1000,
             "last_updated": job["updated"] // 1000,

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define, field
 
-__all__ = ["FINISHED", "Asked", "Job", "Lives", "shown"]
+__all__ = ["FINISHED", "Asked", "Job", "Lives", "removal", "shown"]
 
 DAY = 86_400_000
 FINISHED = ("complete", "failed")
@@ -40,6 +40,7 @@ class Job:
     content: bytes
     priority: int
     keep: int
+    keep_failed: int
     timeout: int
     until: int
     tags: tuple[str, ...]
@@ -80,6 +81,11 @@ def delay_after(job: Job) -> int:
     return min(delay, 2 * DAY - delay)
 
 
+def removal(job: Job) -> int:
+    """When a finished job is removed."""
+    return job.updated + (job.keep if job.state == "complete" else job.keep_failed) * 60_000
+
+
 def shown(job: Job, ahead: int) -> dict[str, Any]:
     """A job as callers see it; `ahead` turns elapsed time into wall-clock time."""
     leased = job.state == "inprogress" and job.timeout
@@ -88,6 +94,7 @@ def shown(job: Job, ahead: int) -> dict[str, Any]:
         "content": job.content,
         "priority": job.priority,
         "keep": job.keep,
+        "removed_at": removal(job) + ahead if job.state in FINISHED else None,
         "timeout": job.timeout,
         "until": job.until,
         "tags": job.tags,

@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import astuple, define, field, fields
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -66,7 +66,8 @@ def seen(job: m.Job) -> dict[str, Any]:
         "uid": spec.uid,
         "content": spec.content,
         "priority": spec.priority,
-        "keep": spec.keep_minutes,
+        "keep": spec.keep.minutes,
+        "removed_at": job.deadline if job.state in m.FINISHED else None,
         "timeout": spec.timeout_seconds,
         "until": spec.timeout_time,
         "tags": spec.tags,
@@ -197,10 +198,8 @@ class LocalDriver:
     def set_up(self, name: str, key: str, settings: dict[str, Any]) -> dict[str, Any]:
         given = dict(settings)
         if "defaults" in given:
-            keep, timeout, attempts, delay = given["defaults"]
-            given["defaults"] = m.Defaults(
-                keep_minutes=keep, timeout_seconds=timeout, max_attempts=attempts, retry_delay_seconds=delay
-            )
+            names = [one.name for one in fields(m.Defaults)]
+            given["defaults"] = m.Defaults(**dict(zip(names, given["defaults"], strict=True)))
         if "new_access_key" in given:
             given["new_access_key"] = given["new_access_key"].encode()
         command = c.ChangeQueue(queue=name, access_key=key.encode(), **given)
@@ -213,13 +212,7 @@ class LocalDriver:
             "draining": queue.draining,
             "require_lease": queue.require_lease,
             "max_jobs": queue.max_jobs,
-            "defaults": defaults
-            and (
-                defaults.keep_minutes,
-                defaults.timeout_seconds,
-                defaults.max_attempts,
-                defaults.retry_delay_seconds,
-            ),
+            "defaults": defaults and astuple(defaults),
         }
 
     def add_key(self, name: str, key: str, role: str, new: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from tests.machine.jobs import FINISHED, Asked, Job, Lives
+from tests.machine.jobs import FINISHED, Asked, Job, Lives, removal
 
 __all__ = ["Claimed", "Model", "Queue", "Refused", "Waiter"]
 
@@ -56,8 +56,8 @@ class Queue:
     draining: bool = False
     require_lease: bool = False
     max_jobs: int = 0
-    #: keep, timeout, max_attempts, retry_delay.
-    defaults: tuple[int, int, int, int] | None = None
+    #: keep, keep_failed, timeout, max_attempts, retry_delay.
+    defaults: tuple[int, int, int, int, int] | None = None
     #: (id, role, key) of each key beside the owner's.
     keys: list[tuple[str, str, str]] = field(factory=list)
     #: The job of each Idempotency-Key, for each access key.
@@ -121,7 +121,7 @@ class Model(Lives):
         if job.state == "queued":
             by_wall = [at - self.wall_ahead for at in (job.until * 1000, job.not_before) if at]
             return min([*by_wall, *([job.ready_at - self.origin] if job.ready_at else [])], default=NEVER)
-        return job.updated + job.keep * 60_000 - self.origin
+        return removal(job) - self.origin
 
     def next_time(self) -> tuple[int, int]:
         """When the next job changes by itself, and when the next wait ends."""
@@ -302,7 +302,7 @@ class Model(Lives):
             raise Refused("QueueDraining")
         if queue.max_jobs and len(queue.jobs) >= queue.max_jobs:
             raise Refused("QueueFull")
-        keep, timeout, attempts, delay = queue.defaults or (60, 600, 1, 0)
+        keep, keep_failed, timeout, attempts, delay = queue.defaults or (60, 4_320, 600, 1, 0)
         not_before = asked.not_before * 1000
         job = Job(
             uid=asked.uid,
@@ -310,6 +310,7 @@ class Model(Lives):
             content=asked.content,
             priority=asked.priority,
             keep=keep if asked.keep is None else asked.keep,
+            keep_failed=keep_failed if asked.keep is None else asked.keep,
             timeout=timeout if asked.timeout is None else asked.timeout,
             until=asked.until,
             tags=asked.tags,

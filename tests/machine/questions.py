@@ -115,7 +115,7 @@ SETTINGS = st.fixed_dictionaries(
         "draining": st.sampled_from([False, False, True]),
         "require_lease": st.sampled_from([False, False, True]),
         "max_jobs": st.sampled_from([0, 0, 5]),
-        "defaults": st.tuples(st.integers(0, 2), _SECONDS, st.integers(1, 3), _SECONDS),
+        "defaults": st.tuples(st.integers(0, 2), st.integers(0, 3), _SECONDS, st.integers(1, 3), _SECONDS),
     },
 )
 #: Milliseconds to wait, or to let go by; not all are whole seconds.

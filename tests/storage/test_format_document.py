@@ -66,7 +66,7 @@ def apply(state: State, record: bytes) -> None:
     kind, version, name, *fields = json.loads(line)
     if kind == "clock-set":
         return
-    fields = in_version_2(kind, version, fields)
+    fields = in_newest(kind, version, fields)
     queue = state.get(name)
     match kind:
         case "queue-created":
@@ -79,17 +79,25 @@ def apply(state: State, record: bytes) -> None:
         case "job-added" if queue is not None:
             queue["jobs"][fields[0]] = [*fields[1:], content]
         case "job-changed" if queue is not None and fields[0] in queue["jobs"]:
-            queue["jobs"][fields[0]][7:-1] = fields[1:]
+            queue["jobs"][fields[0]][8:-1] = fields[1:]
         case "job-removed" if queue is not None:
             queue["jobs"].pop(fields[0], None)
 
 
-def in_version_2(kind: str, version: int, fields: list[Any]) -> list[Any]:
+def in_newest(kind: str, version: int, fields: list[Any]) -> list[Any]:
     """The fields as the newest version of the kind has them."""
-    newest = {"queue-created": 4, "queue-changed": 4, "job-added": 4, "job-changed": 4}.get(kind, 1)
+    newest = {"queue-created": 5, "queue-changed": 5, "job-added": 4, "job-changed": 4}.get(kind, 1)
     assert version in range(1, newest + 1)
-    if version > 1 or newest == 1:
+    if newest == 1:
         return fields
+    fields = in_version_2(kind, fields) if version == 1 else fields
+    if kind == "job-added" and version < 4:
+        fields.insert(4, fields[3])
+    return fields
+
+
+def in_version_2(kind: str, fields: list[Any]) -> list[Any]:
+    """The fields of a record of version 1 as version 2 has them."""
     if kind == "queue-created":
         return [*fields, {}]
     *asked, state, updated = fields
@@ -117,8 +125,8 @@ def test_the_first_golden_file_is_as_the_document_says() -> None:
     assert list(state) == ["mail"]
     jobs = state["mail"]["jobs"]
     assert [int(uid[-1]) for uid in in_order(jobs)] == [2, 1, 3]
-    assert [jobs[uid][7] for uid in in_order(jobs)] == ["complete", "inprogress", "failed"]
-    assert {jobs[uid][3] for uid in jobs} == {600}
+    assert [jobs[uid][8] for uid in in_order(jobs)] == ["complete", "inprogress", "failed"]
+    assert {jobs[uid][4] for uid in jobs} == {600}
     assert json.loads(jobs[in_order(jobs)[0]][-1]) == {"n": 2, "text": "Grüße\n"}
 
 
@@ -130,7 +138,7 @@ def test_the_newest_golden_file_is_as_the_document_says() -> None:
     assert [key[1] for key in mail["set up"][3]["keys"]] == ["producer", "worker", "viewer"]
     jobs = mail["jobs"]
     assert [int(uid[-1]) for uid in in_order(jobs)] == [2, 1, 8, 3]
-    assert [jobs[uid][7] for uid in in_order(jobs)] == ["complete", "inprogress", "inprogress", "failed"]
+    assert [jobs[uid][8] for uid in in_order(jobs)] == ["complete", "inprogress", "inprogress", "failed"]
     *_, asked_more, state, _updated, attempts, _claimed, _lease, worker, more, content = jobs[in_order(jobs)[2]]
     assert (asked_more["tags"], state, attempts, worker) == (["Grüße", "b"], "inprogress", 3, 'Wörker "七"')
     assert json.loads(more["notes"]["result"]) == {"sum": 1.5, "text": "Grüße"}
@@ -154,10 +162,10 @@ def test_a_file_that_the_engine_wrote_is_as_the_document_says(tmp_path: Path) ->
     assert (created, set_up) == (1_800_000_000_000, {"paused": True})
     assert in_order(queue["jobs"]) == [added[1]["uid"], added[2]["uid"]]
     *fields, content = queue["jobs"][added[1]["uid"]]
-    lease = fields[11]
+    lease = fields[12]
     assert len(lease) == 36
     more = {"notes": {"progress": 30}}
-    assert fields == [7, 1, 60, 600, 0, created, {}, "inprogress", created, 1, created, lease, None, more]
+    assert fields == [7, 1, 60, 4_320, 600, 0, created, {}, "inprogress", created, 1, created, lease, None, more]
     assert json.loads(content) == {"p": 5}
 
 

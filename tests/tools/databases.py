@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, QueueCreated
-from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
 from jobengine.core.queue_table import QueueTable
 from jobengine.core.state import Tables
 from jobengine.storage.journal import Journal
@@ -22,7 +22,7 @@ def job(number: int, state: State = State.QUEUED, content: bytes = b"{}") -> Job
         uid=f"uid-{number}",
         priority=0,
         arrival=number,
-        keep_minutes=60,
+        keep=retention(60, 60),
         timeout_seconds=600,
         timeout_time=0,
         content=content,

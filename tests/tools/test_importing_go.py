@@ -53,7 +53,7 @@ def test_a_job_has_all_that_it_had() -> None:
         )
     )
     spec, standing = job.spec, job.standing
-    assert (spec.uid, spec.priority, spec.keep_minutes, spec.timeout_seconds) == (go_job(7)["uid"], -5, 3, 240)
+    assert (spec.uid, spec.priority, spec.keep.minutes, spec.timeout_seconds) == (go_job(7)["uid"], -5, 3, 240)
     assert (spec.created, spec.timeout_time) == (CREATED * 1000, CREATED + 9)
     assert json.loads(spec.content) == {"text": "Grüße\n"}
     assert (standing.state, standing.updated, standing.attempts) == (State.FAILED, (CREATED + 7) * 1000, 1)

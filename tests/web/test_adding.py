@@ -305,3 +305,13 @@ def test_an_answer_with_the_job_that_is_there_shows_no_lease(server: MemoryServe
     add(server, unique_key="k")
     lease = hold(server)["lease"]
     assert lease not in put(server, unique_key="k").body.decode()
+
+
+def test_a_cancelled_job_that_was_read_can_be_added_again(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    change(server, uid, cancel=True)
+    shown = read(server, uid).json
+    assert (shown["cancelled"], shown["removed_at"]) == (True, shown["last_updated"] + 4_320 * 60)
+    server.call("DELETE", "/api/v1/job", query={"queueName": "q", "jobUID": uid})
+    again = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": shown}).json
+    assert (again["uid"], again["state"], again.get("cancelled")) == (uid, "queued", None)

@@ -10,7 +10,13 @@ from tests.doubles import MemoryServer
 from tests.web.asking import add, change, claim, each, hold, listed, peek, put, set_up, take, update
 
 PLAIN = {"paused": False, "draining": False, "require_lease": False, "max_jobs": 0, "defaults": None}
-DEFAULTS = {"keep_minutes": 1, "timeout_seconds": 2, "max_attempts": 3, "retry_delay_seconds": 4}
+DEFAULTS = {
+    "keep_minutes": 1,
+    "keep_failed_minutes": 5,
+    "timeout_seconds": 2,
+    "max_attempts": 3,
+    "retry_delay_seconds": 4,
+}
 
 
 def _stats(server: MemoryServer) -> Any:
@@ -106,7 +112,7 @@ def test_a_queue_has_its_own_defaults_and_a_job_its_own_again(server: MemoryServ
     set_up(server, defaults=DEFAULTS)
     server.restart()
     job = add(server)
-    assert {name: job[name] for name in DEFAULTS} == DEFAULTS
+    assert {**job, **DEFAULTS, "keep_failed_minutes": None} == {**job, "keep_failed_minutes": None}
     own = {"keep_minutes": 9, "timeout_seconds": 8, "max_attempts": 7, "retry_delay_seconds": 6}
     job = add(server, **own)
     assert {name: job[name] for name in own} == own
@@ -116,6 +122,7 @@ def test_defaults_that_are_not_set_are_the_servers(start: Callable[..., MemorySe
     server = start(defaults=Defaults(keep_minutes=77))
     assert set_up(server, defaults={"max_attempts": 2}).json["defaults"] == {
         "keep_minutes": 77,
+        "keep_failed_minutes": 4_320,
         "timeout_seconds": 600,
         "max_attempts": 2,
         "retry_delay_seconds": 0,

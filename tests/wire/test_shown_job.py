@@ -11,7 +11,7 @@ from jobengine.core import fact_codec
 from jobengine.core.commands import NewJob
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
-from jobengine.core.model import Context, Job, Notes, Spec, Standing, State
+from jobengine.core.model import Context, Job, Notes, Spec, Standing, State, retention
 from jobengine.wire import requests
 from jobengine.wire.fields import Ignored
 from jobengine.wire.shown_job import ShownJob, job_json, job_value, to_json
@@ -54,22 +54,38 @@ _SHOWN: Final = {
     "lease": "00000000-0000-0000-0000-0000000000c1",
     "queue_name": "mail",
 }
+#: The fields that only a finished job shows.
+_SHOWN_AT_THE_END: Final = {"removed_at": 1_700_000_100 + 4_320 * 60}
 
 
 def _full_job() -> Job:
     """A job with every field, and no two equal numbers."""
     spec, standing = FULL_JOB.spec, FULL_JOB.standing
     return Job(
-        msgspec.structs.replace(spec, priority=-7, keep_minutes=61, timeout_seconds=602, timeout_time=4_000_000_000),
+        msgspec.structs.replace(
+            spec, priority=-7, keep=retention(61, 4_320), timeout_seconds=602, timeout_time=4_000_000_000
+        ),
         msgspec.structs.replace(
             standing, updated=1_700_000_100_999, ready_at=1_700_000_199_001, not_before=1_700_000_150_000
         ),
     )
 
 
+def _ended(state: State) -> Job:
+    job = _full_job()
+    return Job(job.spec, msgspec.structs.replace(job.standing, state=state))
+
+
 def test_each_field_is_shown_from_its_own_place() -> None:
-    assert set(_SHOWN) == set(ShownJob.__struct_fields__)
+    assert {*_SHOWN, *_SHOWN_AT_THE_END} == set(ShownJob.__struct_fields__)
     assert json.loads(to_json(job_value(_full_job(), lease=True, queue="mail"))) == _SHOWN
+    failed = json.loads(to_json(job_value(_ended(State.FAILED), lease=True, queue="mail")))
+    ended = {**_SHOWN, **_SHOWN_AT_THE_END, "state": "failed"}
+    assert failed == {name: value for name, value in ended.items() if name not in ("lease_expires", "cancel_requested")}
+
+
+def test_a_complete_job_is_removed_after_its_own_time() -> None:
+    assert job_value(_ended(State.COMPLETE)).removed_at == 1_700_000_100 + 61 * 60
 
 
 def test_a_job_without_rare_fields_shows_those_of_the_first_version_and_seconds() -> None:
@@ -77,7 +93,7 @@ def test_a_job_without_rare_fields_shows_those_of_the_first_version_and_seconds(
         uid="u",
         priority=0,
         arrival=0,
-        keep_minutes=60,
+        keep=retention(60, 60),
         timeout_seconds=600,
         timeout_time=0,
         content=b"{}",
@@ -112,7 +128,8 @@ def test_the_schema_has_each_field_that_is_taken_and_each_that_is_ignored() -> N
 
 def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_default() -> None:
     kept = set(Spec.__struct_fields__) & set(NewJob.__struct_fields__)
-    decided = {"arrival", "created", "fingerprint", "author", "rank"}
+    # `keep` is made of keep_minutes, or of the defaults.
+    decided = {"arrival", "created", "fingerprint", "author", "rank", "keep"}
     assert set(Spec.__struct_fields__) - kept == decided
 
 

@@ -124,8 +124,8 @@ class AsyncQueue:
         """
         Change the settings of the queue; what is left out stays as it is.
 
-        `defaults` has keep_minutes, timeout_seconds, max_attempts and retry_delay_seconds; `old_key_seconds` is how
-        long the owner's old key stays valid beside the new one.
+        `defaults` has keep_minutes, keep_failed_minutes, timeout_seconds, max_attempts and retry_delay_seconds;
+        `old_key_seconds` is how long the owner's old key stays valid beside the new one.
         """
         new_access_key = secret(new_access_key)
         body = given(name=self.name, paused=paused, draining=draining, require_lease=require_lease, max_jobs=max_jobs)

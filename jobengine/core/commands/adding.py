@@ -10,7 +10,20 @@ from attrs import define, field
 from ..access import PRODUCERS, derived_uid
 from ..errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
 from ..facts import JobAdded
-from ..model import NO_CONTEXT, SECOND, Context, Defaults, Grant, Job, Queue, Spec, Standing, State
+from ..model import (
+    NO_CONTEXT,
+    SECOND,
+    Context,
+    Defaults,
+    Grant,
+    Job,
+    Queue,
+    Retention,
+    Spec,
+    Standing,
+    State,
+    retention,
+)
 from ..needs import Needs
 from ..tables import Decision, NewId, RecentActivity, Table
 from ..values import Value
@@ -119,11 +132,16 @@ class _Batch:
     _by_unique_key: dict[str, Job] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.defaults = self.table.queue.defaults or self.server_defaults
+        defaults = self.defaults = self.table.queue.defaults or self.server_defaults
+        failed = defaults.keep_failed_minutes
+        if failed is None:
+            failed = self.server_defaults.keep_failed_minutes
+        self.keep = retention(defaults.keep_minutes, defaults.keep_minutes if failed is None else failed)
         # Shared by all jobs without a delay.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
 
     defaults: Defaults = field(init=False)
+    keep: Retention = field(init=False)
     queued: Standing = field(init=False)
 
     def add(self, asked: NewJob) -> Added:
@@ -191,7 +209,7 @@ class _Batch:
             uid=uid,
             priority=asked.priority,
             arrival=self.table.next_arrival + len(self.new),
-            keep_minutes=defaults.keep_minutes if asked.keep_minutes is None else asked.keep_minutes,
+            keep=self.keep if asked.keep_minutes is None else retention(asked.keep_minutes, asked.keep_minutes),
             timeout_seconds=defaults.timeout_seconds if asked.timeout_seconds is None else asked.timeout_seconds,
             timeout_time=asked.timeout_time,
             content=asked.content,

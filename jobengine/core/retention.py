@@ -1,0 +1,22 @@
+"""How long finished jobs are kept."""
+
+from functools import lru_cache
+
+from .values import Value
+
+__all__ = ["Retention", "retention"]
+
+
+class Retention(Value, frozen=True):
+    """How long a finished job is kept; made by `retention`."""
+
+    #: Minutes a complete job is kept; 0 removes it at once.
+    minutes: int
+    #: Minutes a failed job is kept.
+    failed_minutes: int
+
+
+@lru_cache(maxsize=1024)
+def retention(minutes: int, failed_minutes: int) -> Retention:
+    """The retention of these times; most jobs share one object."""
+    return Retention(minutes, failed_minutes)
