@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from jobengine import __version__
 from jobengine.daemon.settings import SETTINGS, read_settings
 from tests.postgres import Database
 
@@ -60,8 +61,8 @@ def _resources(name: str = "kubernetes.yaml") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "kinds"),
     [
-        ("kubernetes.yaml", ["Service", "StatefulSet"]),
-        ("kubernetes-cluster.yaml", ["Service", "PodDisruptionBudget", "Deployment"]),
+        ("kubernetes.yaml", ["Service", "NetworkPolicy", "StatefulSet"]),
+        ("kubernetes-cluster.yaml", ["Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment"]),
     ],
 )
 def test_kubernetes_knows_every_field_of_it(name: str, kinds: list[str]) -> None:
@@ -69,6 +70,23 @@ def test_kubernetes_knows_every_field_of_it(name: str, kinds: list[str]) -> None
     assert list(found) == kinds
     for resource in found.values():
         kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("kubernetes.yaml", "StatefulSet"), ("kubernetes-cluster.yaml", "Deployment")]
+)
+def test_kubernetes_runs_one_version_which_only_its_namespace_reaches(name: str, kind: str) -> None:
+    found = _resources(name)
+    pod = found[kind]["spec"]["template"]
+    containers = pod["spec"]["containers"] + pod["spec"].get("initContainers", [])
+    assert {container["image"] for container in containers} == {f"jobengine:{__version__}"}
+    policy = found["NetworkPolicy"]["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    (ingress,) = policy["ingress"]
+    assert ingress == {"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": "http"}]}
+    reached = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    assert reached == (set() if kind == "StatefulSet" else {53, 5432})
 
 
 def test_kubernetes_finds_the_server_where_it_listens_and_asks_it_whether_it_is_ready() -> None:
