@@ -140,7 +140,8 @@ def retry(**asked: Any) -> None:
 
     def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # named as in the API; retry takes failed jobs without it
         """Queue all that match."""
-        return queue.retry(**wanted)
+        matched: int = queue.retry(**wanted)
+        return matched
 
     again = Words.of("queued again")
     act(session, selected, again, lambda uid: queue.update(uid, new_status="queued"), all_of_them)

@@ -5,20 +5,42 @@ A call that is safe to repeat is sent again when its answer was lost: repeating 
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from http import HTTPStatus
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
-from msgspec.json import decode
+from msgspec import ValidationError
+from msgspec.json import Decoder, decode
 
 from . import errors as e
+from . import shapes as s
 from .encoding import encode
 from .http import Address, Response
-from .values import Access, AccessKey, Explanation, Job, QueueSetup, QueueStats, Readiness, WorkerJobs
+from .values import Access, AccessKey, Answer, Explanation, Job, QueueSetup, QueueStats, Readiness, WorkerJobs
 
-__all__ = ["CALLS", "Call", "advised", "failure", "read_answer"]
+__all__ = [
+    "CALLS",
+    "Call",
+    "advised",
+    "check_status",
+    "check_type",
+    "failure",
+    "is_refusal",
+    "json_of",
+    "not_jobengine",
+    "read_answer",
+]
 
 T = TypeVar("T")
 
+A = TypeVar("A", bound=Answer)
+
+#: The media types of JSON; the server always sends the header, but a test double may not.
+_JSON: Final = ("application/json", "")
+#: In the metrics of every JobEngine.
+_METRIC: Final = b"jobengine_"
+#: Statuses with which proxies answer for a server.
+_OF_PROXIES: Final = frozenset({408, 413, 429, 502, 503, 504})
 #: In the answer to a path that is none of the API.
 _NOWHERE: Final = b"There is nothing at this path"
 
@@ -40,42 +62,82 @@ class Call(NamedTuple, Generic[T]):
     admin: bool = False
     #: Whether a 404 to a repeated request means that an earlier one has succeeded.
     gone_is_done: bool = False
+    #: The statuses of a successful answer.
+    statuses: tuple[int, ...] = (200,)
     #: Errors for statuses that mean something special for this call.
     special: Mapping[int, type[e.JobEngineError]] | None = None
 
 
-def json_of(response: Response) -> Any:
-    """The JSON of an answer; raises JobEngineError if it is not JSON."""
+def not_jobengine(response: Response, seen: str) -> e.NotJobEngine:
+    """The error for an answer of another program; `seen` says what shows that."""
+    kind = f", {response.media_type}" if response.media_type else ""
+    status = f" with status {response.status}{kind}, and" if response.status else ";"
+    return e.NotJobEngine(
+        f"The answer did not come from a JobEngine: {response.url or 'the server'} answered{status} {seen}. "
+        "Check the URL (JOBENGINE_URL), and any proxy before the server.",
+        status=response.status,
+        request_id=response.request_id,
+    )
+
+
+def json_of(response: Response, shape: s.Shape) -> Any:
+    """The JSON of a successful answer; raises NotJobEngine if it has another shape."""
+    check_type(response)
     try:
+        shape(response.body)
         return decode(response.body)
-    except ValueError:
-        raise e.JobEngineError(
-            f"The answer, with status {response.status}, is not JSON: is there a JobEngine at this URL?",
-            status=response.status,
-            request_id=response.request_id,
-        ) from None
+    except (ValueError, RecursionError) as error:
+        seen = "its fields are others" if isinstance(error, ValidationError) else "it is not JSON"
+        raise not_jobengine(response, seen) from None
+
+
+def check_type(response: Response) -> None:
+    """Raise NotJobEngine unless the answer says that it is JSON."""
+    if response.media_type not in _JSON:
+        raise not_jobengine(response, "it is not JSON")
 
 
 def read_answer(call: Call[T], response: Response) -> T:
-    """The result of the call; raises JobEngineError if it was refused."""
+    """The result of the call; raises JobEngineError if it was refused, or NotJobEngine."""
+    check_status(call, response)
+    return call.read(response)
+
+
+def check_status(call: Call[Any], response: Response) -> None:
+    """Raise the error of a call that was refused, or NotJobEngine for a success that the call does not have."""
     if not 200 <= response.status < 300:
         raise failure(response, call.special)
-    return call.read(response)
+    if response.status not in call.statuses:
+        raise not_jobengine(response, "this call has no such status")
 
 
 def failure(response: Response, special: Mapping[int, type[e.JobEngineError]] | None = None) -> e.JobEngineError:
     """The error for an answer."""
-    try:
-        problem = decode(response.body)
-    except ValueError:
-        problem = {}
+    problem = _problem(response)
+    if problem is None and response.status not in _OF_PROXIES:
+        return not_jobengine(response, "no error of a JobEngine is in it")
     return e.error_of(
         response.status,
-        problem if isinstance(problem, dict) else {},
+        problem or {},
         request_id=response.request_id,
         retry_after=response.retry_after,
         special=special,
     )
+
+
+def is_refusal(response: Response, status: int) -> bool:
+    """Whether a JobEngine has refused the call with this status."""
+    return response.status == status and _problem(response) is not None
+
+
+def _problem(response: Response) -> dict[str, Any] | None:
+    """The problem in an answer of a JobEngine; None if there is none."""
+    try:
+        problem = decode(response.body)
+    except (ValueError, RecursionError):
+        return None
+    has_text = isinstance(problem, dict) and isinstance(problem.get("detail", problem.get("error")), str)
+    return problem if has_text else None
 
 
 def advised(response: Response, address: Address) -> Response:
@@ -86,44 +148,76 @@ def advised(response: Response, address: Address) -> Response:
         f"There is nothing under {address.url}. Set the URL (JOBENGINE_URL) to the server's address alone, without "
         "/api/v1; only a proxy may need a path in it."
     )
-    return Response(response.status, response.headers, encode({"detail": detail}))
+    return Response(response.status, response.headers, encode({"detail": detail}), response.url)
 
 
 def _nothing(response: Response) -> None:
-    return None
+    if response.body:
+        raise not_jobengine(response, "it should be empty")
 
 
 def _text(response: Response) -> str:
-    return response.body.decode()
+    if _METRIC not in response.body:
+        raise not_jobengine(response, "no metrics of a JobEngine are in it")
+    return response.body.decode("utf-8", "replace")
 
 
-def _value(kind: Callable[[Any], T]) -> Callable[[Response], T]:
-    return lambda response: kind(json_of(response))
+def _value(kind: type[A]) -> Callable[[Response], A]:
+    shape = _later(lambda: s.of(kind))
+    return lambda response: kind(json_of(response, shape))
 
 
-def _list(name: str, kind: Callable[[Any], T]) -> Callable[[Response], list[T]]:
-    return lambda response: [kind(one) for one in json_of(response)[name]]
+def _list(name: str, kind: type[A]) -> Callable[[Response], list[A]]:
+    shape = _later(lambda: s.list_of(name, s.of(kind)))
+    return lambda response: [kind(one) for one in json_of(response, shape)[name]]
+
+
+def _later(make: Callable[[], Any]) -> s.Shape:
+    """A shape that is made when it is first used: most programs use few."""
+    made = cache(lambda: Decoder(make()).decode)
+    return lambda body: made()(body)
+
+
+_read_job: Final = _value(Job)
+_page_shape: Final = _later(lambda: s.page_of("jobs", s.of(Job)))
+_matched_shape: Final = Decoder(dict[Literal["matched"], int]).decode
+_healthy: Final = Decoder(dict[Literal["status"], Literal["ok"]]).decode
 
 
 def _next(response: Response) -> Job | None:
-    return Job(json_of(response)) if response.status == 200 else None
+    return _read_job(response) if response.status == HTTPStatus.OK else None
 
 
 def _page(response: Response) -> tuple[list[Job], str | None]:
-    page = json_of(response)
+    page = json_of(response, _page_shape)
     return [Job(one) for one in page["jobs"]], page.get("next_cursor")
 
 
 def _claimed(response: Response) -> Mapping[str, Any]:
-    if response.status == 204:
+    if response.status == HTTPStatus.NO_CONTENT:
         return {"jobs": []}
-    answer: dict[str, Any] = json_of(response)
+    answer: dict[str, Any] = json_of(response, s.CLAIMED)
     return answer
 
 
 def _matched(response: Response) -> int:
-    matched: int = json_of(response)["matched"]
+    answer = json_of(response, _matched_shape)
+    if "matched" not in answer:
+        raise not_jobengine(response, "its fields are others")
+    matched: int = answer["matched"]
     return matched
+
+
+def _health(response: Response) -> None:
+    if not json_of(response, _healthy):
+        raise not_jobengine(response, "its fields are others")
+
+
+def _document(response: Response) -> Any:
+    document = json_of(response, Decoder(dict[str, Any]).decode)
+    if not isinstance(document.get("openapi"), str):
+        raise not_jobengine(response, "it is no OpenAPI document")
+    return document
 
 
 _QUEUE: Final = {404: e.QueueNotFound}
@@ -136,6 +230,7 @@ CREATE_QUEUE: Final = Call[None](
     _nothing,
     safe=False,
     admin=True,
+    statuses=(201,),
     special={409: e.QueueExists},
 )
 READ_QUEUE: Final = Call("readQueue", "GET", "/api/v1/queue", ("Queue.all_jobs",), _list("jobs", Job), special=_QUEUE)
@@ -155,6 +250,7 @@ DELETE_QUEUE: Final = Call[None](
     _nothing,
     admin=True,
     gone_is_done=True,
+    statuses=(204,),
     special=_QUEUE,
 )
 READ_STATS: Final = Call(
@@ -165,7 +261,7 @@ LIST_QUEUES: Final = Call(
 )
 READ_ACCESS: Final = Call("readAccess", "GET", "/api/v1/access", ("Queue.access",), _value(Access), special=_QUEUE)
 ADD_KEY: Final = Call(
-    "addKey", "PUT", "/api/v1/queue/key", ("Keys.add",), _value(AccessKey), safe=False, special=_QUEUE
+    "addKey", "PUT", "/api/v1/queue/key", ("Keys.add",), _value(AccessKey), safe=False, statuses=(201,), special=_QUEUE
 )
 LIST_KEYS: Final = Call(
     "listKeys", "GET", "/api/v1/queue/key", ("Keys.list",), _list("keys", AccessKey), special=_QUEUE
@@ -177,13 +273,32 @@ REVOKE_KEY: Final = Call[None](
     ("Keys.revoke",),
     _nothing,
     gone_is_done=True,
+    statuses=(204,),
     special={404: e.KeyNotFound},
 )
-ADD_JOB: Final = Call("addJob", "PUT", "/api/v1/job", ("Queue.add", "Queue.add_and_wait"), _value(Job), special=_QUEUE)
+ADD_JOB: Final = Call(
+    "addJob",
+    "PUT",
+    "/api/v1/job",
+    ("Queue.add", "Queue.add_and_wait"),
+    _value(Job),
+    statuses=(200, 201),
+    special=_QUEUE,
+)
 READ_JOB: Final = Call("readJob", "GET", "/api/v1/job", ("Queue.get", "Queue.wait"), _value(Job))
 UPDATE_JOB: Final = Call("updateJob", "POST", "/api/v1/job", ("Queue.update", "Queue.cancel"), _value(Job), safe=False)
-DELETE_JOB: Final = Call[None]("deleteJob", "DELETE", "/api/v1/job", ("Queue.delete",), _nothing, gone_is_done=True)
-NEXT_JOB: Final = Call("nextJob", "GET", "/api/v1/job/next", ("Queue.peek",), _next, special=_QUEUE)
+DELETE_JOB: Final = Call[None](
+    "deleteJob",
+    "DELETE",
+    "/api/v1/job",
+    ("Queue.delete", "Queue.remove_job"),
+    _nothing,
+    gone_is_done=True,
+    statuses=(204,),
+)
+NEXT_JOB: Final = Call(
+    "nextJob", "GET", "/api/v1/job/next", ("Queue.peek",), _next, statuses=(200, 204), special=_QUEUE
+)
 CLAIM_JOBS: Final = Call(
     "claimJobs",
     "POST",
@@ -191,11 +306,18 @@ CLAIM_JOBS: Final = Call(
     ("Queue.claim", "JobEngine.claim", "JobEngine.finish_and_claim"),
     _claimed,
     safe=False,
+    statuses=(200, 204),
     special=_QUEUE,
 )
 EXPLAIN_JOB: Final = Call("explainJob", "GET", "/api/v1/job/explain", ("Queue.explain",), _value(Explanation))
 ADD_JOBS: Final = Call(
-    "addJobs", "PUT", "/api/v1/jobs", ("Queue.add_many", "Queue.add"), _list("jobs", Job), special=_QUEUE
+    "addJobs",
+    "PUT",
+    "/api/v1/jobs",
+    ("Queue.add_many", "Queue.add"),
+    _list("jobs", Job),
+    statuses=(201,),
+    special=_QUEUE,
 )
 LIST_JOBS: Final = Call("listJobs", "GET", "/api/v1/jobs", ("Queue.jobs",), _page, special=_QUEUE)
 #: Safe if each of its updates is; a change of all matching jobs is not.
@@ -225,11 +347,11 @@ LIST_WORKERS: Final = Call(
 )
 BACKUP: Final = Call[None]("backup", "GET", "/api/v1/backup", ("JobEngine.backup",), _nothing, safe=False, admin=True)
 TEST: Final = Call[None]("test", "GET", "/test", ("JobEngine.test",), _nothing)
-HEALTHZ: Final = Call[None]("healthz", "GET", "/healthz", ("JobEngine.healthz",), _nothing)
+HEALTHZ: Final = Call[None]("healthz", "GET", "/healthz", ("JobEngine.healthz",), _health)
 READYZ: Final = Call("readyz", "GET", "/readyz", ("JobEngine.readyz",), _value(Readiness))
 METRICS: Final = Call("metrics", "GET", "/metrics", ("JobEngine.metrics",), _text, admin=True)
 
-OPENAPI: Final = Call[Any]("openapi", "GET", "/openapi.json", ("JobEngine.openapi",), json_of)
+OPENAPI: Final = Call[Any]("openapi", "GET", "/openapi.json", ("JobEngine.openapi",), _document)
 
 #: All calls, by operationId.
 CALLS: Final[Mapping[str, Call[Any]]] = {

@@ -1,13 +1,12 @@
 """Splits many new jobs into requests, and reads the answers."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from . import calls
+from . import calls, shapes
 from .coalescing import MOST, MOST_BYTES
 from .errors import JobEngineError
 from .http import Response
@@ -41,27 +40,49 @@ class _Added(Struct):
 
 
 _added: Final = Decoder(_Added).decode
+_job: Final = Decoder(shapes.of(Job)).decode
+#: How a server begins the JSON of a job. Any other JSON is decoded to find the uid.
+_BEGINS: Final = b'{"uid":"'
 
 
-def read(response: Response, added: int, *, brief: bool = False) -> list[Job]:
+def read(call: calls.Call[Any], response: Response, count: int, added: int, *, brief: bool = False) -> list[Job]:
     """
-    The jobs of an answer. An error names the bad job by its index among all; `added` were added before.
+    The `count` jobs of an answer to ADD_JOBS or ADD_JOB.
 
-    Whole jobs are decoded when they are first looked at: only to split the answer takes a third of the time.
+    An error names the bad job by its index among all; `added` were added before. Whole jobs are decoded when they are
+    first looked at: only to split the answer takes a third of the time. Raises JobEngineError.
     """
-    if not is_good(response):
-        error = calls.failure(response, calls.ADD_JOBS.special)
-        raise _placed(error, added)
-    if not brief:
-        with suppress(ValueError):  # one job that was sent alone, or no JSON
-            return [Job.later(bytes(job)) for job in _added(response.body).jobs]
-    answer = calls.json_of(response)
-    return [Job(job) for job in answer["jobs"]] if "jobs" in answer else [Job(answer)]
+    try:
+        calls.check_status(call, response)
+        if call is calls.ADD_JOB:
+            return [calls.ADD_JOB.read(response)]
+        jobs = _brief(response) if brief else _whole(response)
+    except JobEngineError as error:
+        raise _placed(error, added) from None
+    if len(jobs) != count:
+        raise calls.not_jobengine(response, f"it has {len(jobs)} jobs of {count}")
+    return jobs
 
 
-def is_good(response: Response) -> bool:
+def _brief(response: Response) -> list[Job]:
+    return [Job(one) for one in calls.json_of(response, shapes.brief_jobs)["jobs"]]
+
+
+def _whole(response: Response) -> list[Job]:
+    calls.check_type(response)
+    try:
+        jobs = list(map(bytes, _added(response.body).jobs))
+        for job in jobs:
+            if not job.startswith(_BEGINS):
+                _job(job)
+    except (ValueError, RecursionError):
+        raise calls.not_jobengine(response, "its fields are others") from None
+    return list(map(Job.later, jobs))
+
+
+def is_good(call: calls.Call[Any], response: Response) -> bool:
     """Whether the jobs were added."""
-    return 200 <= response.status < 300
+    return response.status in call.statuses
 
 
 def _placed(error: JobEngineError, added: int) -> JobEngineError:

@@ -12,9 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from msgspec.json import decode
-
-from . import calls
+from . import calls, shapes
 from .errors import BadRequest, Conflict, JobEngineError, JobNotFound, LeaseLost, QueueNotFound, error_of
 from .http import Response
 
@@ -205,13 +203,13 @@ class Lane:
             return
         self._most = min(self._most * 2, MOST)
         try:
-            self.taken(batch, decode(response.body), request_id=response.request_id, repeated=repeated)
-        except (ValueError, LookupError, TypeError):
-            said = "The answer did not come from a JobEngine."
-            self.lost(batch, JobEngineError(said, status=response.status, request_id=response.request_id))
+            calls.check_status(self.call(batch), response)
+            self.taken(batch, response, repeated=repeated)
+        except JobEngineError as error:
+            self.lost(batch, error)
 
-    def taken(self, batch: list[Item], answer: Any, *, request_id: str | None, repeated: bool) -> None:
-        """Settle items whose request succeeded."""
+    def taken(self, batch: list[Item], response: Response, *, repeated: bool) -> None:
+        """Settle items whose request succeeded; raises NotJobEngine."""
         raise NotImplementedError  # each kind of lane has its own
 
     def lost(self, batch: Sequence[Item], error: JobEngineError) -> None:
@@ -260,11 +258,13 @@ class AddLane(Lane):
         """See Lane."""
         return add_body(self._name, [item.data for item in batch])
 
-    def taken(self, batch: list[Item], answer: Any, *, request_id: str | None, repeated: bool) -> None:
+    def taken(self, batch: list[Item], response: Response, *, repeated: bool) -> None:
         """See Lane."""
-        jobs = [answer] if self.call(batch) is calls.ADD_JOB else answer["jobs"]
+        call = self.call(batch)
+        jobs = [calls.ADD_JOB.read(response)] if call is calls.ADD_JOB else calls.ADD_JOBS.read(response)
+        _check_count(response, jobs, batch)
         for item, job in zip(batch, jobs, strict=True):
-            item.done(job)
+            item.done(job.raw)
 
 
 def add_call(jobs: Sequence[bytes]) -> calls.Call[Any]:
@@ -300,10 +300,17 @@ class UpdateLane(Lane):
         """See Lane."""
         return b'{"queue_name":%b,"updates":[%b]}' % (self._name, b",".join([item.data for item in batch]))
 
-    def taken(self, batch: list[Item], answer: Any, *, request_id: str | None, repeated: bool) -> None:
+    def taken(self, batch: list[Item], response: Response, *, repeated: bool) -> None:
         """See Lane."""
-        for item, result in zip(batch, answer["results"], strict=True):
-            settle_update(item, result, request_id=request_id, repeated=repeated or item.repeated)
+        results = calls.json_of(response, shapes.RESULTS)["results"]
+        _check_count(response, results, batch)
+        for item, result in zip(batch, results, strict=True):
+            settle_update(item, result, request_id=response.request_id, repeated=repeated or item.repeated)
+
+
+def _check_count(response: Response, results: Sequence[Any], batch: Sequence[Item]) -> None:
+    if len(results) != len(batch):
+        raise calls.not_jobengine(response, f"it has {len(results)} outcomes of {len(batch)}")
 
 
 def settle_update(item: Item, result: Mapping[str, Any], *, request_id: str | None, repeated: bool) -> None:

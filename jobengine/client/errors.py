@@ -14,6 +14,7 @@ __all__ = [
     "JobNotFound",
     "KeyNotFound",
     "LeaseLost",
+    "NotJobEngine",
     "OutcomeUnknown",
     "QueueExists",
     "QueueNotFound",
@@ -56,6 +57,10 @@ class JobEngineError(Exception):
 
 class BadSettings(JobEngineError, ValueError):
     """A setting of the client is invalid."""
+
+
+class NotJobEngine(JobEngineError):
+    """The answer did not come from a JobEngine: the URL leads to another program, or a proxy has answered itself."""
 
 
 class BadRequest(JobEngineError):

@@ -5,6 +5,7 @@ httptools does the parsing; it is llhttp, the parser of Node.
 """
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -20,12 +21,15 @@ __all__ = [
     "Request",
     "Response",
     "ResponseParser",
+    "TooLong",
     "long_body_query",
     "why_not_connected",
 ]
 
 #: A request with a longer body names its queue in the query too: the server checks the key before it reads the body.
 _LONG_BODY: Final = 1 << 20
+#: The most bytes of an answer that is kept in memory.
+_LONGEST: Final = 1 << 30
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -48,6 +52,10 @@ class Broken(Exception):
         super().__init__(why)
         #: Whether a used connection broke before a byte of an answer: the server may have closed it while it was idle.
         self.stale = stale
+
+
+class TooLong(Broken):
+    """The answer is longer than any of a JobEngine."""
 
 
 class Address:
@@ -138,6 +146,17 @@ class Request:
     def __repr__(self) -> str:
         return f"Request({self.method} {self.path})"
 
+    @property
+    def opens_with_access_key(self) -> bool:
+        """Whether only an access key is sent."""
+        return self._key is not None and self._admin_key is None
+
+    def as_admin(self, admin_key: Secret) -> "Request":
+        """The same request with the admin key alone."""
+        other = copy(self)
+        other._key, other._admin_key = None, admin_key
+        return other
+
     def encode(self, address: Address) -> bytes:
         """The bytes to send. They contain the keys: don't keep them in a variable."""
         head = [f"{self.method} {address.prefix}{self.path}{self._query_text()} HTTP/1.1\r\n".encode("ascii")]
@@ -167,16 +186,23 @@ def long_body_query(queue: str, body: bytes) -> dict[str, str] | None:
 class Response:
     """An answer. Its repr hides the body, which may contain a lease."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "status", "url")
 
-    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    def __init__(self, status: int, headers: dict[str, str], body: bytes, url: str = "") -> None:
         self.status = status
+        #: The server's URL.
+        self.url = url
         #: By name in lower case.
         self.headers = headers
         self.body = body
 
     def __repr__(self) -> str:
         return f"Response({self.status}, {len(self.body)} bytes)"
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, in lower case; empty if the header is missing."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def request_id(self) -> str | None:
@@ -206,6 +232,7 @@ class ResponseParser:
         #: Whether the caller reads parts of the body before it is complete.
         self.streamed = False
         self._surplus = False
+        self._size = 0
         self._headers: dict[str, str] = {}
         self._parts: list[bytes] = []
 
@@ -221,6 +248,8 @@ class ResponseParser:
             self._parser.feed_data(data)
         except HttpParserError as error:
             raise Broken(f"the answer is not HTTP ({error})") from None
+        if self._size > _LONGEST and not self.streamed:
+            raise TooLong(f"it is longer than {_LONGEST} bytes")
         if self._surplus:
             self.reusable = False
 
@@ -259,6 +288,7 @@ class ResponseParser:
 
     def on_body(self, part: bytes) -> None:
         """A part of the body."""
+        self._size += len(part)
         self._parts.append(part)
 
     def on_message_complete(self) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from msgspec.json import decode
 
+from .errors import NotJobEngine
+
 __all__ = [
     "Access",
     "AccessKey",
@@ -39,7 +41,7 @@ class Field(Generic[T]):
 
     def __init__(self, wire: str, read: Callable[[Any], T] | None = None, default: Any = None) -> None:
         self.wire = wire
-        self._read = read
+        self.reads = read
         self._default = default
 
     @overload
@@ -52,7 +54,12 @@ class Field(Generic[T]):
         value = holder.raw.get(self.wire)
         if value is None:
             return self._default
-        return value if self._read is None else self._read(value)
+        if self.reads is None:
+            return value
+        try:
+            return self.reads(value)
+        except (TypeError, ValueError, OverflowError, OSError):
+            raise NotJobEngine(f"The answer did not come from a JobEngine: its {self.wire} is {value!r:.80}.") from None
 
     def __set__(self, holder: "Answer", value: T) -> None:
         raise AttributeError("an answer of the server can't be changed")
@@ -222,7 +229,7 @@ class Job(Answer):
     @property
     def finished(self) -> bool:
         """Whether it is complete or failed."""
-        return self.raw["state"] in ("complete", "failed")
+        return self.state in ("complete", "failed")
 
 
 class JobEvent(Answer):

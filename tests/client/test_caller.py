@@ -15,6 +15,7 @@ from jobengine.client.errors import (
     JobEngineError,
     JobNotFound,
     LeaseLost,
+    NotJobEngine,
     OutcomeUnknown,
     QueueExists,
     QueueNotFound,
@@ -192,8 +193,8 @@ def test_an_existing_queue_is_no_error_with_exist_ok(clock: Clock) -> None:
         (answer(404, {"detail": "There is no queue named 'q'"}), QueueNotFound),
         (answer(429, {"detail": "full"}), TooManyRequests),
         (answer(500, {"detail": "incident 7"}, x_request_id="r"), JobEngineError),
-        (answer(302, None), JobEngineError),
-        (Response(404, {}, b"<html>"), QueueNotFound),
+        (answer(302, None), NotJobEngine),
+        (Response(404, {}, b"<html>"), NotJobEngine),
     ],
 )
 def test_a_refused_item_is_not_sent_again(clock: Clock, reply: Reply, kind: type[Exception]) -> None:
@@ -205,7 +206,10 @@ def test_a_refused_item_is_not_sent_again(clock: Clock, reply: Reply, kind: type
 
 def test_a_web_page_is_no_answer(clock: Clock) -> None:
     engine, _ = _engine([Response(200, {}, b"<html>welcome</html>")])
-    with pytest.raises(JobEngineError, match="is there a JobEngine"):
+    with pytest.raises(
+        JobEngineError,
+        match=r"^The answer did not come from a JobEngine: http://server\.example:6006 answered with",
+    ):
         engine.queue("q").stats()
 
 

@@ -37,7 +37,7 @@ class Server:
         self.prefer.append((request.headers or {}).get("Prefer"))
         if self.broken:
             return Broken("cut")
-        job = {**_JOB, **self.answers}
+        job = {"uid": "u0", **_JOB, **self.answers}
         said = ({"job": job} if self.short is None else self.short) if self.status == 200 else {"error": "lost"}
         one = {"status": self.status, **said}
         return answer(200, {"results": [{"uid": update["uid"], **one} for update in body["updates"]]})

@@ -188,11 +188,15 @@ def _updated(status: int, *, repeated: bool, asked: str, lease: bool = True, **m
 def test_updates_are_carried_out_or_refused_one_by_one() -> None:
     items = _items(3)
     lane = _filled(items, UpdateLane)
-    results = [{"status": 200, "job": {"uid": "a"}}, {"status": 404, "error": "gone"}, {"status": 200}]
+    results = [
+        {"uid": "a", "status": 200, "job": {"uid": "a"}},
+        {"uid": "b", "status": 404, "error": "gone"},
+        {"uid": "c", "status": 200},
+    ]
     lane.answered(lane.take(), _answer(200, {"results": results}), repeated=False)
     assert items[0].result() == {"uid": "a"}
     assert isinstance(items[1].error, JobNotFound)
-    assert items[2].result() == {"status": 200}
+    assert items[2].result() == {"uid": "c", "status": 200}
 
 
 def test_a_refusal_within_an_answer_has_the_id_of_its_request() -> None:

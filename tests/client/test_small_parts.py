@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from jobengine.client import Job, JobEvent, NewJob, QueueStats, TooManyRequests, values
+from jobengine.client.calls import ADD_JOBS
 from jobengine.client.chunks import read
 from jobengine.client.errors import (
     AccessDenied,
     JobEngineError,
     JobNotFound,
+    NotJobEngine,
     QueueExists,
     QueueNotFound,
     Unavailable,
@@ -180,7 +182,7 @@ def test_jobs_that_were_added_are_decoded_when_they_are_looked_at_and_then_once(
         return json.loads(text)
 
     monkeypatch.setattr(values, "decode", decode)
-    first, second = read(Response(201, {}, b'{"jobs":[{"uid":"u","priority":3},{"uid":"v"}]}'), 0)
+    first, second = read(ADD_JOBS, Response(201, {}, b'{"jobs":[{"uid":"u","priority":3},{"uid":"v"}]}'), 2, 0)
     assert decoded == []
     assert (first.uid, first.priority, first.raw) == ("u", 3, {"uid": "u", "priority": 3})
     assert decoded == [b'{"uid":"u","priority":3}']
@@ -188,7 +190,7 @@ def test_jobs_that_were_added_are_decoded_when_they_are_looked_at_and_then_once(
 
 
 def test_a_job_that_is_not_decoded_yet_has_no_other_attributes_than_one_that_is() -> None:
-    (job,) = read(Response(201, {}, b'{"jobs":[{"uid":"u"}]}'), 0)
+    (job,) = read(ADD_JOBS, Response(201, {}, b'{"jobs":[{"uid":"u"}]}'), 1, 0)
     with pytest.raises(AttributeError, match="'Job' object has no attribute 'prioritty'"):
         job.prioritty  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(AttributeError):
@@ -198,8 +200,8 @@ def test_a_job_that_is_not_decoded_yet_has_no_other_attributes_than_one_that_is(
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"jobs":'])
 def test_an_answer_to_many_jobs_that_is_not_json_is_an_error(body: bytes) -> None:
-    with pytest.raises(JobEngineError, match="not JSON"):
-        read(Response(201, {}, body), 0)
+    with pytest.raises(NotJobEngine, match="did not come from a JobEngine"):
+        read(ADD_JOBS, Response(201, {}, body), 1, 0)
 
 
 def test_the_repr_of_an_answer_is_short_and_has_no_lease_and_no_content() -> None:

@@ -17,7 +17,7 @@ from jobengine.client.coalescing import MOST
 from jobengine.client.errors import BadRequest, Unavailable
 
 PATIENCE = 20
-_EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+_EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 def _reply(status: int, value: Any, *headers: str) -> bytes:
@@ -100,7 +100,7 @@ def _engine(server: Server, **more: Any) -> JobEngine:
 
 def test_a_connection_is_used_again_and_a_new_one_made_when_it_is_closed(server: Server) -> None:
     with _engine(server) as engine:
-        for reply in (_EMPTY, _reply(200, {}, "Connection: close"), _EMPTY):
+        for reply in (_EMPTY, _EMPTY.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"), _EMPTY):
             server.replies.put(reply)
             engine.test()
         assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
@@ -210,7 +210,7 @@ def test_an_interrupted_claim_releases_the_jobs_under_way(server: Server, monkey
 
 
 _BUSY = _reply(503, {"detail": "busy"})
-_MANY_ADDED = _reply(201, {"jobs": []})
+_MANY_ADDED = _reply(201, {"jobs": [{"uid": "u"}] * MOST})
 #: As many jobs as make two requests.
 _TWO_REQUESTS: list[dict[str, Any]] = [{}] * (MOST + 1)
 

@@ -1,6 +1,7 @@
 """The Python on the page about the client, run as a reader would run it."""
 
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -53,6 +54,17 @@ def test_jobs_are_added_as_the_page_says(daemon: Daemon) -> None:
     assert said.split() == ["500", "1000", "1500", "2000", "2500"]
     assert mail.stats().size == 2 + 2500 + 2 + 1
     assert [job.content["to"] for job in mail.jobs(limit=1)] == ["fay@example.org"]
+
+
+def test_a_web_handler_adds_a_job_and_does_not_hang_if_the_server_is_silent(daemon: Daemon) -> None:
+    mail = _mail(daemon)
+    (code,) = blocks(PAGE, "python", "## In a web server")
+    assert _run(daemon, code) == "202 A letter is on its way.\n"
+    assert [job.content for job in mail.jobs()] == [{"to": "ivy@example.org"}]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silence = at_port(code, silent.getsockname()[1])
+        done = subprocess.run([sys.executable, "-c", silence], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "503 Please try again in a minute.\n"
 
 
 def test_jobs_are_worked_off_as_the_page_says(daemon: Daemon) -> None:

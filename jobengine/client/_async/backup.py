@@ -2,6 +2,7 @@
 
 import os
 from contextlib import aclosing
+from http import HTTPStatus
 
 from .. import calls
 from ..errors import Unavailable
@@ -11,6 +12,8 @@ from .caller import AsyncCaller
 from .transport import blocking
 
 __all__ = ["save"]
+
+_BYTES = "application/octet-stream"
 
 
 async def save(caller: AsyncCaller, path: "str | os.PathLike[str]") -> int:
@@ -32,9 +35,13 @@ async def _receive(caller: AsyncCaller, file: NewFile) -> None:
         async for part in parts:
             if isinstance(part, Response):
                 head = part
-            elif head.status == 200:
+                head.url = caller.pool.address.url
+                if head.status == HTTPStatus.OK and head.media_type != _BYTES:
+                    raise calls.not_jobengine(head, "it is no copy of a database")
+            elif head.status == HTTPStatus.OK:
                 await blocking(file.write, part)
             else:
                 refusal += part
-    if head.status != 200:
-        raise calls.failure(Response(head.status, head.headers, refusal))
+    if head.status != HTTPStatus.OK:
+        head.body = refusal
+        raise calls.failure(head)

@@ -2,13 +2,15 @@
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from copy import copy
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
 
-from ..calls import Call, advised, failure, read_answer
+from ..calls import Call, advised, failure, is_refusal, not_jobengine, read_answer
 from ..coalescing import Item, Lane
 from ..encoding import encode
-from ..errors import JobEngineError, OutcomeUnknown, Unavailable
-from ..http import Broken, NotConnected, Request, Response, long_body_query
+from ..errors import AccessDenied, Forbidden, JobEngineError, OutcomeUnknown, Unavailable
+from ..http import Broken, NotConnected, Request, Response, TooLong, long_body_query
 from ..retrying import REPEATED, UNCERTAIN, Patience
 from ..secret import Secret
 from .transport import Pool, monotonic, sleep
@@ -16,6 +18,9 @@ from .transport import Pool, monotonic, sleep
 __all__ = ["AsyncCaller"]
 
 T = TypeVar("T")
+
+#: Statuses of a refused key; 429 is one after many wrong keys.
+_REFUSALS: Final = frozenset({401, 403, 429})
 
 
 class AsyncCaller:
@@ -60,8 +65,8 @@ class AsyncCaller:
         """Make a call and return its result; `more` is for `request`. Raises JobEngineError."""
         request = self.request(call, body=None if body is None else encode(body), **more)
         response, repeated = await self.exchange(request)
-        if repeated and response.status == 404 and call.gone_is_done:
-            return call.read(response)
+        if repeated and call.gone_is_done and is_refusal(response, HTTPStatus.NOT_FOUND):
+            return call.read(Response(HTTPStatus.NO_CONTENT, response.headers, b""))
         return read_answer(call, response)
 
     async def send_batch(self, lane: Lane, key: Secret | None, batch: Sequence[Item]) -> tuple[Response, bool]:
@@ -78,6 +83,12 @@ class AsyncCaller:
         return await self.exchange(request)
 
     async def exchange(self, request: Request) -> tuple[Response, bool]:
+        """As `repeat`; if the access key is refused, the admin key is sent instead, if there is one."""
+        response, uncertain = await self.repeat(request)
+        admin_key = self._other_key(request, response)
+        return (response, uncertain) if admin_key is None else await self.repeat(request.as_admin(admin_key))
+
+    async def repeat(self, request: Request) -> tuple[Response, bool]:
         """
         Send a request, and retry it if need be. Returns the answer, and whether an earlier attempt may have succeeded.
 
@@ -88,6 +99,8 @@ class AsyncCaller:
         while True:
             try:
                 response = await self.pool.exchange(request)
+            except TooLong as error:
+                raise not_jobengine(Response(0, {}, b"", self.pool.address.url), str(error)) from None
             except NotConnected as error:
                 trouble, again = self._trouble(Unavailable, error), not self.pool.closed
             except Broken as error:
@@ -96,6 +109,7 @@ class AsyncCaller:
                 if again and error.stale:
                     continue
             else:
+                response.url = self.pool.address.url
                 if response.status not in REPEATED:
                     return advised(response, self.pool.address), uncertain
                 uncertain = uncertain or response.status in UNCERTAIN
@@ -107,11 +121,25 @@ class AsyncCaller:
         if connection is not None:
             try:
                 response = await self.pool.finish(request, connection)
-                if response.status not in REPEATED:
+                response.url = self.pool.address.url
+                if response.status not in REPEATED and self._other_key(request, response) is None:
                     return response
             except Broken:
                 pass  # the request is safe to repeat
         return (await self.exchange(request))[0]
+
+    def _other_key(self, request: Request, response: Response) -> Secret | None:
+        """The admin key, if the access key alone was sent and refused."""
+        if response.status not in _REFUSALS or not request.opens_with_access_key:
+            return None
+        return self.admin_key if isinstance(failure(response), AccessDenied | Forbidden) else None
+
+    def limited(self, *, timeout: float | None, retry_for: float | None) -> "AsyncCaller":
+        """A caller with other time limits, which uses the same connections."""
+        other = copy(self)
+        other.timeout = self.timeout if timeout is None else timeout
+        other.retry_for = self.retry_for if retry_for is None else retry_for
+        return other
 
     async def begin(self, request: Request) -> Any:
         """Send a request, whose answer `answer` returns; None if it can't be sent now."""

@@ -1,7 +1,7 @@
 """A queue and its calls."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol, Unpack, overload
 
 from .. import calls
 from ..coalescing import AddLane, Item, UpdateLane, single_body
@@ -58,7 +58,8 @@ class AsyncClient(Protocol):
 class AsyncQueue:
     """A queue, by its name. Making this object sends nothing; all of its methods raise JobEngineError."""
 
-    def __init__(self, engine: AsyncClient, name: str, key: Secret | None) -> None:
+    def __init__(self, engine: AsyncClient, name: str, key: Secret | None, caller: AsyncCaller | None = None) -> None:
+        """`caller` sends the requests, by default that of `engine`."""
         self.engine = engine
         #: The queue's name.
         self.name = name
@@ -66,7 +67,7 @@ class AsyncQueue:
         self.key = key
         #: Its keys with a role.
         self.keys = AsyncKeys(self)
-        self._caller = engine.caller
+        self.caller = caller or engine.caller
         self.begin()
 
     def begin(self) -> None:
@@ -81,11 +82,11 @@ class AsyncQueue:
         return f"{type(self).__name__}({self.name!r})"
 
     async def _send(self, lane: Any, batch: Sequence[Item]) -> Any:
-        return await self._caller.send_batch(lane, self.key, batch)
+        return await self.caller.send_batch(lane, self.key, batch)
 
     async def ask(self, call: calls.Call[Any], **more: Any) -> Any:
         """Make a call with the queue's key, and return its result."""
-        return await self._caller.call(call, key=self.key, **more)
+        return await self.caller.call(call, key=self.key, **more)
 
     # The queue itself
 
@@ -211,7 +212,7 @@ class AsyncQueue:
         With `brief`, which is faster, a job has only its uid, and in `raw` a `status`: 201 if it is new, 200 if it
         existed. A job that was sent alone is complete.
         """
-        return add_in_chunks(self._caller, self.name, self.key, contents, options, brief=brief)
+        return add_in_chunks(self.caller, self.name, self.key, contents, options, brief=brief)
 
     async def add_and_wait(
         self, content: Mapping[str, Any], *, timeout: float = 30, **options: Unpack[JobOptions]
@@ -220,10 +221,10 @@ class AsyncQueue:
         body = single_body(encode(self.name), job_json(content, options))
         wait = int(min(timeout, LONGEST_WAIT))
         deadline = self.engine.now() + timeout
-        request = self._caller.request(
+        request = self.caller.request(
             calls.ADD_JOB, key=self.key, body=body, headers={"Prefer": f"wait={wait}"}, wait=wait
         )
-        response, _ = await self._caller.exchange(request)
+        response, _ = await self.caller.exchange(request)
         job = calls.read_answer(calls.ADD_JOB, response)
         left = deadline - self.engine.now()
         return job if job.finished or left <= 0 else await self.wait(job.uid, timeout=left)
@@ -267,9 +268,13 @@ class AsyncQueue:
         await self.updates.submit([item])
         return Job(item.result())
 
-    async def delete(self, uid: str) -> None:
-        """Delete the job."""
+    async def remove_job(self, uid: str) -> None:
+        """Delete the job. `remove` deletes the queue."""
         await self.ask(calls.DELETE_JOB, query=self._job(uid))
+
+    async def delete(self, uid: str) -> None:
+        """Delete the job, as `remove_job` does."""
+        await self.remove_job(uid)
 
     async def peek(self) -> Job | None:
         """The next job to run, if one is ready; changes nothing."""
@@ -316,8 +321,21 @@ class AsyncQueue:
         jobs: list[Job] = await self.ask(calls.READ_QUEUE, query={"name": self.name})
         return jobs
 
-    async def retry(self, *, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int:
-        """Queue matching jobs again, by default failed ones; returns how many. `dry_run`: only count."""
+    @overload
+    async def retry(self, uid: str) -> Job: ...
+    @overload
+    async def retry(self, *, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int: ...
+    async def retry(
+        self, uid: str | None = None, *, dry_run: bool = False, **filters: Unpack[JobFilter]
+    ) -> "Job | int":
+        """
+        Queue a job again, with all its attempts, and return it; or all jobs that match, by default failed ones, and
+        return how many. `dry_run`: only count.
+        """
+        if uid is not None:
+            if filters or dry_run:
+                raise TypeError("choose a job by its uid, or jobs by filters; only those can be counted")
+            return await self.update(uid, new_status="queued")
         wanted: JobFilter = {"state": "failed", **filters}
         return await self._change_all({"new_status": "queued"}, wanted, dry_run=dry_run)
 
@@ -366,7 +384,7 @@ class AsyncQueue:
         After a broken connection it reconnects and continues after the last event. Raises EventsLost if the next events
         are no longer kept: read the jobs again, then watch again.
         """
-        return watch(self._caller, self.name, self.key, after)
+        return watch(self.caller, self.name, self.key, after)
 
     def _job(self, uid: str) -> dict[str, str]:
         return {"queueName": self.name, "jobUID": uid}

@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .. import calls
 from ..chunks import chunks, is_good, read
 from ..coalescing import add_body, add_call
 from ..encoding import encode
@@ -28,23 +29,23 @@ def add_in_chunks(
 ) -> Stream[list[Job]]:
     """Add jobs, and yield those of each request; one request is under way at a time, so they stay in order."""
     added = 0
-    under_way: tuple[Request, Any] | None = None
+    under_way: tuple[calls.Call[Any], int, Request, Any] | None = None
     headers = {"Prefer": "return=minimal"} if brief else None
     try:
         for chunk in chunks(contents, options):
-            body = add_body(encode(queue), chunk)
-            query = long_body_query(queue, body)
-            request = caller.request(add_call(chunk), key=key, query=query, body=body, headers=headers)
+            call, body = add_call(chunk), add_body(encode(queue), chunk)
+            request = caller.request(call, key=key, query=long_body_query(queue, body), body=body, headers=headers)
             last, under_way = under_way, None  # whose connection `answer` gives back
-            response = None if last is None else caller.answer(*last)
-            under_way = (request, caller.begin(request)) if response is None or is_good(response) else None
-            if response is not None:
-                jobs = read(response, added, brief=brief)
+            response = None if last is None else caller.answer(*last[2:])
+            if last is None or response is None or is_good(last[0], response):
+                under_way = (call, len(chunk), request, caller.begin(request))
+            if last is not None and response is not None:
+                jobs = read(last[0], response, last[1], added, brief=brief)
                 added += len(jobs)
                 yield jobs
         if under_way is not None:
             last, under_way = under_way, None
-            yield read(caller.answer(*last), added, brief=brief)
+            yield read(last[0], caller.answer(*last[2:]), last[1], added, brief=brief)
     finally:
-        if under_way is not None and under_way[1] is not None:
-            caller.pool.drop(under_way[1])
+        if under_way is not None and under_way[3] is not None:
+            caller.pool.drop(under_way[3])

@@ -3,6 +3,7 @@
 
 import os
 from contextlib import closing
+from http import HTTPStatus
 
 from .. import calls
 from ..errors import Unavailable
@@ -12,6 +13,8 @@ from .caller import Caller
 from .transport import blocking
 
 __all__ = ["save"]
+
+_BYTES = "application/octet-stream"
 
 
 def save(caller: Caller, path: "str | os.PathLike[str]") -> int:
@@ -33,9 +36,13 @@ def _receive(caller: Caller, file: NewFile) -> None:
         for part in parts:
             if isinstance(part, Response):
                 head = part
-            elif head.status == 200:
+                head.url = caller.pool.address.url
+                if head.status == HTTPStatus.OK and head.media_type != _BYTES:
+                    raise calls.not_jobengine(head, "it is no copy of a database")
+            elif head.status == HTTPStatus.OK:
                 blocking(file.write, part)
             else:
                 refusal += part
-    if head.status != 200:
-        raise calls.failure(Response(head.status, head.headers, refusal))
+    if head.status != HTTPStatus.OK:
+        head.body = refusal
+        raise calls.failure(head)

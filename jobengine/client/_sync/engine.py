@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from .. import calls, settings
 from ..coalescing import Item
 from ..encoding import encode
-from ..errors import JobEngineError, OutcomeUnknown
+from ..errors import JobEngineError, NotJobEngine, OutcomeUnknown
 from ..forks import forget_in_children
 from ..http import Response
 from ..jobs import JobChanges
@@ -75,7 +75,7 @@ class JobEngine:
         self._pool = Pool(self.settings.address, self._context)
         self.caller = Caller(self._pool, admin_key=self.settings.admin_key, timeout=timeout, retry_for=retry_for)
         self.keeper: Keeper[ClaimedJob] = Keeper(extend)
-        self._queues: dict[tuple[str, Secret | None], Queue] = {}
+        self._queues: dict[tuple[str, Secret | None, float | None, float | None], Queue] = {}
         forget_in_children(self)
 
     def after_fork(self) -> None:
@@ -100,12 +100,27 @@ class JobEngine:
         self.keeper.close()
         self._pool.close()
 
-    def queue(self, name: str, *, access_key: str | Secret | None = None) -> Queue:
-        """The queue of that name, with `access_key` if it is given; sends nothing."""
+    def queue(
+        self,
+        name: str,
+        *,
+        access_key: str | Secret | None = None,
+        timeout: float | None = None,
+        retry_for: float | None = None,
+    ) -> Queue:
+        """
+        The queue of that name, with `access_key` if it is given; sends nothing.
+
+        `timeout` and `retry_for` are limits for the calls of the object that is returned, in place of the client's.
+        Calls with the same limits share requests.
+        """
         access_key = secret(access_key) or self.settings.key_for(name)
-        queue = self._queues.get((name, access_key))
+        place = name, access_key, timeout, retry_for
+        queue = self._queues.get(place)
         if queue is None:
-            queue = self._queues.setdefault((name, access_key), Queue(self, name, access_key))
+            limits = (timeout, retry_for) != (None, None)
+            caller = self.caller.limited(timeout=timeout, retry_for=retry_for) if limits else None
+            queue = self._queues.setdefault(place, Queue(self, name, access_key, caller))
         return queue
 
     def queues(self) -> list[QueueStats]:
@@ -201,12 +216,12 @@ class JobEngine:
         updates: Sequence[bytes],
     ) -> tuple[list[ClaimedJob], list[Any] | None, str | None]:
         asked = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
-        body: dict[str, Any] = {"queue_names": [queue.name for queue in asked], "count": count}
+        body: dict[str, Any] = {"queue_names": [queue.name for queue in asked], "count": count, **self._origin}
         more = {"wait": wait, "tags": list(tags), "worker": worker}
         body.update({name: value for name, value in more.items() if value})
-        body.update(self._origin)
         by_name = {queue.name: queue for queue in asked}
-        request = self.caller.request(
+        caller = asked[0].caller
+        request = caller.request(
             calls.CLAIM_JOBS,
             key=asked[0].key,
             body=_with_updates(encode(body), updates),
@@ -214,19 +229,24 @@ class JobEngine:
             wait=wait,
             abandoned=lambda response: self._give_back(by_name, response),
         )
-        response, _ = self.caller.exchange(request)
+        response, _ = caller.exchange(request)
         if response.status == 400 and self._origin and b"no field 'host'" in response.body:
             # A server of an earlier version does not know these fields.
             self._origin = {}
             return self._claim(queues, count, wait, tags, worker, updates)
         answer = calls.read_answer(calls.CLAIM_JOBS, response)
-        return _claimed(by_name, answer), answer.get("results"), response.request_id
+        results = _results(answer, len(updates), response)
+        return _claimed(by_name, answer, response), results, response.request_id
 
     def _give_back(self, queues: Mapping[str, Queue], response: Response) -> None:
         """Release the jobs of a claim whose caller has stopped waiting."""
         if response.status != 200:
             return
-        for job in _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response)):
+        try:
+            jobs = _claimed(queues, calls.read_answer(calls.CLAIM_JOBS, response), response)
+        except NotJobEngine:
+            return
+        for job in jobs:
             with suppress(JobEngineError):  # otherwise they are released when their leases expire
                 job.release()
 
@@ -264,8 +284,19 @@ class JobEngine:
         return self._tls
 
 
-def _claimed(queues: Mapping[str, Queue], answer: Mapping[str, Any]) -> list[ClaimedJob]:
-    return [ClaimedJob(queues[job["queue_name"]], Job(job)) for job in answer["jobs"]]
+def _claimed(queues: Mapping[str, Queue], answer: Mapping[str, Any], response: Response) -> list[ClaimedJob]:
+    try:
+        return [ClaimedJob(queues[job["queue_name"]], Job(job)) for job in answer["jobs"]]
+    except KeyError:
+        raise calls.not_jobengine(response, "its jobs are of other queues") from None
+
+
+def _results(answer: Mapping[str, Any], count: int, response: Response) -> list[Any] | None:
+    """The results of the updates; None from an old server, which has ignored them."""
+    results: list[Any] | None = answer.get("results")
+    if results is not None and len(results) != count:
+        raise calls.not_jobengine(response, f"it has {len(results)} outcomes of {count}")
+    return results
 
 
 def _with_updates(body: bytes, updates: Sequence[bytes]) -> bytes:

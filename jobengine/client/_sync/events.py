@@ -3,11 +3,13 @@
 
 import random
 from contextlib import closing
+from http import HTTPStatus
+from typing import Any
 
-from msgspec.json import decode
+from msgspec.json import Decoder
 
-from .. import calls
-from ..errors import EventsLost, OutcomeUnknown, Unavailable
+from .. import calls, shapes
+from ..errors import AccessDenied, EventsLost, Forbidden, OutcomeUnknown, Unavailable
 from ..event_stream import EventParser
 from ..http import Broken, NotConnected, Request, Response
 from ..retrying import Patience
@@ -20,11 +22,32 @@ __all__ = ["watch"]
 
 #: Seconds of silence after which a connection counts as broken; the server sends something every 20.
 _SILENCE = 50.0
+_STREAM = "text/event-stream"
+_event = Decoder(shapes.of(JobEvent)).decode
 _LOST = "The next events are no longer kept: read the jobs again, then watch again."
 
 
 def watch(caller: Caller, queue: str, key: Secret | None, after: str | None) -> Stream[JobEvent]:
-    """Watch the events of a queue; continues after the last one if the connection breaks. Raises EventsLost."""
+    """
+    Watch the events of a queue; continues after the last one if the connection breaks. Raises EventsLost.
+
+    If the access key is refused, the admin key is sent instead, if there is one.
+    """
+    try:
+        with closing(_watch(caller, queue, key, after)) as events:
+            for event in events:
+                after = event.id
+                yield event
+    except (AccessDenied, Forbidden):
+        if key is None or caller.admin_key is None:
+            raise
+    with closing(_watch(caller, queue, None, after)) as events:
+        for event in events:
+            yield event
+
+
+def _watch(caller: Caller, queue: str, key: Secret | None, after: str | None) -> Stream[JobEvent]:
+    """Watch with one key."""
     last, watched = after, False
     patience = Patience(caller.retry_for, random.random)
     while True:
@@ -59,7 +82,8 @@ def _events(caller: Caller, request: Request) -> Stream[JobEvent | None]:
     with closing(caller.pool.stream(request, _SILENCE)) as parts:
         for part in parts:
             if isinstance(part, Response):
-                refused = None if part.status == 200 else part
+                part.url = caller.pool.address.url
+                refused = None if _is_stream(part) else part
                 if refused is None:
                     yield None
             elif refused is not None:
@@ -68,6 +92,19 @@ def _events(caller: Caller, request: Request) -> Stream[JobEvent | None]:
                 for sent in parser.feed(part):
                     if sent.kind == "gone":
                         raise EventsLost(_LOST)
-                    yield JobEvent(decode(sent.data), sent.id)
+                    yield JobEvent(_read(sent.data, caller.pool.address.url), sent.id)
     if refused is not None:
-        raise calls.failure(Response(refused.status, refused.headers, body), calls.WATCH_EVENTS.special)
+        refused.body = body
+        raise calls.failure(refused, calls.WATCH_EVENTS.special)
+
+
+def _is_stream(head: Response) -> bool:
+    """Whether events follow; raises NotJobEngine if something else follows a 200."""
+    if head.status == HTTPStatus.OK and head.media_type != _STREAM:
+        raise calls.not_jobengine(head, "it is no stream of events")
+    return head.status == HTTPStatus.OK
+
+
+def _read(data: str, url: str) -> Any:
+    """The data of an event from the server at a URL."""
+    return calls.json_of(Response(HTTPStatus.OK, {}, data.encode(), url), _event)

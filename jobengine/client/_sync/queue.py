@@ -2,7 +2,7 @@
 """A queue and its calls."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol, Unpack, overload
 
 from .. import calls
 from ..coalescing import AddLane, Item, UpdateLane, single_body
@@ -59,7 +59,8 @@ class Client(Protocol):
 class Queue:
     """A queue, by its name. Making this object sends nothing; all of its methods raise JobEngineError."""
 
-    def __init__(self, engine: Client, name: str, key: Secret | None) -> None:
+    def __init__(self, engine: Client, name: str, key: Secret | None, caller: Caller | None = None) -> None:
+        """`caller` sends the requests, by default that of `engine`."""
         self.engine = engine
         #: The queue's name.
         self.name = name
@@ -67,7 +68,7 @@ class Queue:
         self.key = key
         #: Its keys with a role.
         self.keys = Keys(self)
-        self._caller = engine.caller
+        self.caller = caller or engine.caller
         self.begin()
 
     def begin(self) -> None:
@@ -82,11 +83,11 @@ class Queue:
         return f"{type(self).__name__}({self.name!r})"
 
     def _send(self, lane: Any, batch: Sequence[Item]) -> Any:
-        return self._caller.send_batch(lane, self.key, batch)
+        return self.caller.send_batch(lane, self.key, batch)
 
     def ask(self, call: calls.Call[Any], **more: Any) -> Any:
         """Make a call with the queue's key, and return its result."""
-        return self._caller.call(call, key=self.key, **more)
+        return self.caller.call(call, key=self.key, **more)
 
         # The queue itself
 
@@ -212,17 +213,17 @@ class Queue:
         With `brief`, which is faster, a job has only its uid, and in `raw` a `status`: 201 if it is new, 200 if it
         existed. A job that was sent alone is complete.
         """
-        return add_in_chunks(self._caller, self.name, self.key, contents, options, brief=brief)
+        return add_in_chunks(self.caller, self.name, self.key, contents, options, brief=brief)
 
     def add_and_wait(self, content: Mapping[str, Any], *, timeout: float = 30, **options: Unpack[JobOptions]) -> Job:
         """Add a job, and return it when it is finished or after `timeout` seconds; `finished` tells which."""
         body = single_body(encode(self.name), job_json(content, options))
         wait = int(min(timeout, LONGEST_WAIT))
         deadline = self.engine.now() + timeout
-        request = self._caller.request(
+        request = self.caller.request(
             calls.ADD_JOB, key=self.key, body=body, headers={"Prefer": f"wait={wait}"}, wait=wait
         )
-        response, _ = self._caller.exchange(request)
+        response, _ = self.caller.exchange(request)
         job = calls.read_answer(calls.ADD_JOB, response)
         left = deadline - self.engine.now()
         return job if job.finished or left <= 0 else self.wait(job.uid, timeout=left)
@@ -266,9 +267,13 @@ class Queue:
         self.updates.submit([item])
         return Job(item.result())
 
-    def delete(self, uid: str) -> None:
-        """Delete the job."""
+    def remove_job(self, uid: str) -> None:
+        """Delete the job. `remove` deletes the queue."""
         self.ask(calls.DELETE_JOB, query=self._job(uid))
+
+    def delete(self, uid: str) -> None:
+        """Delete the job, as `remove_job` does."""
+        self.remove_job(uid)
 
     def peek(self) -> Job | None:
         """The next job to run, if one is ready; changes nothing."""
@@ -315,8 +320,19 @@ class Queue:
         jobs: list[Job] = self.ask(calls.READ_QUEUE, query={"name": self.name})
         return jobs
 
-    def retry(self, *, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int:
-        """Queue matching jobs again, by default failed ones; returns how many. `dry_run`: only count."""
+    @overload
+    def retry(self, uid: str) -> Job: ...
+    @overload
+    def retry(self, *, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int: ...
+    def retry(self, uid: str | None = None, *, dry_run: bool = False, **filters: Unpack[JobFilter]) -> "Job | int":
+        """
+        Queue a job again, with all its attempts, and return it; or all jobs that match, by default failed ones, and
+        return how many. `dry_run`: only count.
+        """
+        if uid is not None:
+            if filters or dry_run:
+                raise TypeError("choose a job by its uid, or jobs by filters; only those can be counted")
+            return self.update(uid, new_status="queued")
         wanted: JobFilter = {"state": "failed", **filters}
         return self._change_all({"new_status": "queued"}, wanted, dry_run=dry_run)
 
@@ -365,7 +381,7 @@ class Queue:
         After a broken connection it reconnects and continues after the last event. Raises EventsLost if the next events
         are no longer kept: read the jobs again, then watch again.
         """
-        return watch(self._caller, self.name, self.key, after)
+        return watch(self.caller, self.name, self.key, after)
 
     def _job(self, uid: str) -> dict[str, str]:
         return {"queueName": self.name, "jobUID": uid}
