@@ -87,10 +87,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.stats.get("skipped", []):
         reason = str(report.longrepr[2]).removeprefix("Skipped: ")
         if reason.startswith(_REFUSES):
-            left_out[reason].append(report.nodeid)
+            # The refusal itself may name a temporary file, so each process has its own.
+            left_out[reason.partition(": ")[0]].append((reason, report.nodeid))
     if left_out:
         terminalreporter.section("tests that were left out; EVERYTHING=1 makes them fail")
-    for reason, tests in sorted(left_out.items()):
-        terminalreporter.write_line(f"{reason}:")
-        for test in sorted(tests):
+    for _, tests in sorted(left_out.items()):
+        terminalreporter.write_line(f"{tests[0][0]}:")
+        for _, test in sorted(tests, key=lambda pair: pair[1]):
             terminalreporter.write_line(f"    {test}")
