@@ -16,7 +16,7 @@ __all__ = ["cancel", "delete", "retry", "update"]
 
 #: A lease is a secret, like a key, so it is not an argument.
 _LEASE = "JOBENGINE_LEASE"
-#: The error that the server gives to a queued job that is cancelled, and a worker to one that it has stopped.
+#: The error of a job that was cancelled, for servers that do not say more.
 _CANCELLED_ERROR: Final = "cancelled"
 _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it."
 
@@ -93,7 +93,11 @@ def _cancelled(job: Job) -> Said:
         return Said("is running; its worker is asked to stop", "are running; their workers are asked to stop")
     if job.state == "complete":
         return Said("is complete already", "are complete already")
-    return _WAS_CANCELLED if job.error == _CANCELLED_ERROR else Said("has failed already", "have failed already")
+    return (
+        _WAS_CANCELLED
+        if job.cancelled or job.error == _CANCELLED_ERROR
+        else Said("has failed already", "have failed already")
+    )
 
 
 _WHICH: Final = (
@@ -131,15 +135,21 @@ def cancel(**asked: Any) -> None:
     "retry",
     "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine retry mail --state failed --tag news --yes",
 )
-@selection("All failed jobs of the queue.")
+@selection("All failed jobs of the queue, except cancelled ones.")
 def retry(**asked: Any) -> None:
-    """Queue jobs again: some by uid, or all that match; failed ones unless --state says otherwise."""
+    """
+    Queue jobs again: some by uid, or all that match; failed ones unless --state says otherwise.
+
+    --all leaves out the jobs that were cancelled; --cancelled queues these again.
+    """
     session = current()
     selected = Selection.of(session, asked)
     queue = selected.queue
 
     def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # named as in the API; retry takes failed jobs without it
         """Queue all that match."""
+        if all:
+            wanted["cancelled"] = False
         matched: int = queue.retry(**wanted)
         return matched
 

@@ -81,6 +81,12 @@ def _count(name: str) -> Callable[[QueueStats], str]:
     return lambda queue: f"{queue.raw.get(name, '')}"
 
 
+def _failed_attempts(queue: QueueStats) -> str:
+    """The attempts of the last minute that failed; older servers count only the last attempt of a job."""
+    last = queue.last_minute
+    return f"{last.raw.get('attempts_failed', last.failed)}"
+
+
 def _worker(holder: Holder) -> str:
     return holder.held.worker or "(no name)"
 
@@ -98,7 +104,8 @@ JOBS: Final[Sequence[Column[Job]]] = (
     Column("error", lambda job: error_line(job.error), least=16, cut=True, first_to_grow=True),
 )
 ERRORS: Final[Sequence[Column[ErrorGroup]]] = (
-    Column("jobs", lambda group: f"{group.jobs}", number=True),
+    Column("failed", lambda group: f"{group.failed}", number=True),
+    Column("retrying", lambda group: f"{group.retrying}", number=True),
     Column("last", lambda group: moment(group.last)),
     Column("error", lambda group: group.name, least=16, cut=True),
 )
@@ -131,7 +138,7 @@ TOP: Final[Sequence[Column[QueueStats]]] = (
     Column("oldest", lambda queue: duration(queue.oldest_ready), number=True),
     Column("added/min", lambda queue: f"{queue.last_minute.added}", number=True, spare=1),
     Column("done/min", lambda queue: f"{queue.last_minute.complete}", number=True),
-    Column("failed/min", lambda queue: f"{queue.last_minute.failed}", number=True, spare=7),
+    Column("failed/min", _failed_attempts, number=True, spare=7),
     Column("wait p50", lambda queue: duration(queue.wait.p50), number=True, spare=5),
     Column("wait p99", lambda queue: duration(queue.wait.p99), number=True, spare=9),
     Column("run p50", lambda queue: duration(queue.run.p50), number=True, spare=6),

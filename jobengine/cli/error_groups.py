@@ -52,11 +52,16 @@ class ErrorGroup:
         #: The line that names the newest error, cut; empty if there is none.
         self.line: Final = error_line(latest.error)[:_COMPARED]
         self._all_alike = True
-        self.jobs = 0
+        #: Jobs that have failed and, below, those that will be tried again.
+        self.failed = 0
+        self.retrying = 0
 
     def add(self, job: Job) -> None:
         """Count a job of the group."""
-        self.jobs += 1
+        if job.state == "failed":
+            self.failed += 1
+        else:
+            self.retrying += 1
         self._all_alike = self._all_alike and error_line(job.error)[:_COMPARED] == self.line
 
     @property
@@ -80,7 +85,8 @@ class ErrorGroup:
     def raw(self) -> dict[str, Any]:
         """As JSON."""
         return {
-            "jobs": self.jobs,
+            "failed": self.failed,
+            "retrying": self.retrying,
             "error": self.line or None,
             "filter": self.filter or None,
             "last": self.latest.raw["last_updated"],
@@ -97,4 +103,4 @@ def grouped(jobs: Iterable[Job]) -> list[ErrorGroup]:
         if key not in groups:
             groups[key] = ErrorGroup(job)
         groups[key].add(job)
-    return sorted(groups.values(), key=lambda group: -group.jobs)
+    return sorted(groups.values(), key=lambda group: -group.failed - group.retrying)

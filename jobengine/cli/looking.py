@@ -1,12 +1,14 @@
 """Commands that show jobs: `jobs`, `errors`, `show`, `next` and `explain`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from heapq import merge
+from itertools import islice
+from typing import Any, Final, get_args
 
 import click
 
-from jobengine.client import Explanation, Job, JobOrder, Queue
+from jobengine.client import Explanation, Job, JobFilter, JobOrder, Queue
 
 from .columns import ERRORS, JOBS
 from .command import command
@@ -54,26 +56,49 @@ def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **aske
         session.output.note(f"There are more than {limit}: use --limit or --all to see them.")
 
 
-@command("errors", "jobengine errors mail\njobengine errors mail --json")
+#: The filters for the jobs whose errors are shown, by option.
+_WITH_ERRORS: Final[dict[str, Sequence[JobFilter]]] = {
+    "failed": ({"state": "failed", "cancelled": False},),
+    "retrying": ({"retrying": True},),
+    "both": ({"state": "failed", "cancelled": False}, {"retrying": True}),
+}
+
+
+@command("errors", "jobengine errors mail\njobengine errors mail --retrying\njobengine errors mail --json")
 @QUEUE
+@click.option("--failed", "which", flag_value="failed", help="Only jobs that have failed.")
+@click.option(
+    "--retrying", "which", flag_value="retrying", help="Only queued jobs whose last attempt failed or timed out."
+)
+@click.option("--both", "which", flag_value="both", default="both", help="Both, which is the default.")
 @click.option(
     "--limit", type=click.IntRange(1), default=_GROUPED, show_default=True, help="The most jobs to read, newest first."
 )
-def errors(queue_name: str, limit: int) -> None:
+def errors(queue_name: str, which: str, limit: int) -> None:
     """
-    Show what went wrong: the failed jobs of a queue, grouped by error.
+    Show what went wrong: the failed jobs of a queue, and those that will be tried again, grouped by error.
 
     Errors that differ only in numbers and uids are a group. It has the line that names the newest one; with --json also
     its whole text, and a text for the option --error of other commands, which selects the jobs of the group.
     """
     session = current()
-    found = iter(session.queue(queue_name).jobs(limit=limit + 1, sort="-updated", state="failed"))
-    groups = grouped(_first(found, limit))
+    queue = session.queue(queue_name)
+    # One extra job tells whether there are more.
+    read = [queue.jobs(limit=limit + 1, sort="-updated", **wanted) for wanted in _WITH_ERRORS[which]]
+    found = list(islice(merge(*read, key=lambda job: -job.raw["last_updated"]), limit + 1))
+    groups = grouped(found[:limit])
     session.output.list(ERRORS, groups)
     if not groups:
-        session.output.note(f"No job of {queue_name!r} has failed.")
-    elif next(found, None) is not None:
-        session.output.note(f"These are the latest {limit}; more jobs have failed: use --limit.")
+        session.output.note(f"No job of {queue_name!r} {_NOTHING[which]}.")
+    elif len(found) > limit:
+        session.output.note(f"These are the latest {limit}; there are more: use --limit.")
+
+
+_NOTHING: Final = {
+    "failed": "has failed",
+    "retrying": "is to be tried again",
+    "both": "has failed or is to be tried again",
+}
 
 
 def _first(found: Iterator[Job], limit: int) -> Iterable[Job]:

@@ -178,13 +178,25 @@ _FILTERS: Final = (
     click.option("--state", type=State(), help="Jobs in this state."),
     click.option("--tag", metavar="TAG", help="Jobs with this tag."),
     click.option("--search", metavar="TEXT", help="Jobs with this text in their content."),
+    click.option("--retrying", is_flag=True, default=None, help="Queued jobs whose last attempt failed or timed out."),
+    click.option(
+        "--cancelled/--not-cancelled", default=None, help="Failed jobs that were cancelled, or jobs that were not."
+    ),
 )
 _MORE_FILTERS: Final = (
     click.option("--error", metavar="TEXT", help="Jobs with this text in their last error."),
     click.option("--worker", metavar="NAME", help="Jobs that this worker holds, or held last."),
 )
 #: The conditions of the client's filter, by the names of their options.
-CONDITIONS: Final = {"state": "state", "tag": "tag", "search": "q", "error": "error", "worker": "worker"}
+CONDITIONS: Final = {
+    "state": "state",
+    "tag": "tag",
+    "search": "q",
+    "retrying": "retrying",
+    "cancelled": "cancelled",
+    "error": "error",
+    "worker": "worker",
+}
 
 
 def filters(function: F) -> F:

@@ -22,8 +22,6 @@ _NUMBERS = frozenset(
     {
         "ready",
         "delayed",
-        "retrying",
-        "cancelled",
         "oldest_ready_seconds",
         "last_minute",
         "last_hour",

@@ -371,7 +371,7 @@ def test_top_of_all_queues_needs_the_admin_key() -> None:
     [("retry", "All failed jobs"), ("cancel", "All jobs"), ("delete", "All jobs"), ("update", "All jobs")],
 )
 def test_the_help_says_which_jobs_all_of_them_are(shell: Shell, name: str, which: str) -> None:
-    assert re.search(rf"--all +{which} of the queue\.", shell(name, "--help").stdout)
+    assert re.search(rf"--all +{which} of the\s+queue", shell(name, "--help").stdout)
 
 
 @pytest.mark.parametrize("arguments", [(), (UID, "--tag", "x"), ("--tag", "x", "--all"), (UID, "--all")])

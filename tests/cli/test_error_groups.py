@@ -46,12 +46,12 @@ def _failed(*errors: str | None) -> list[Job]:
 
 def test_errors_that_differ_in_numbers_and_uids_are_one_group() -> None:
     (group,) = grouped(_failed(f"job {UID} of 7 at 0xfe: no such user 12", "job 0x1 of 1 at 1: no such user 3"))
-    assert (group.jobs, group.latest.uid, group.filter) == (2, "0", ": no such user")
+    assert (group.failed, group.latest.uid, group.filter) == (2, "0", ": no such user")
 
 
 def test_the_largest_group_comes_first_and_a_missing_error_is_a_group() -> None:
     groups = grouped(_failed("a", None, "b", "b", None, "b"))
-    assert [(group.name, group.jobs, group.filter) for group in groups] == [
+    assert [(group.name, group.failed, group.filter) for group in groups] == [
         ("b", 3, "b"),
         ("no error was given", 2, ""),
         ("a", 1, "a"),
@@ -60,20 +60,31 @@ def test_the_largest_group_comes_first_and_a_missing_error_is_a_group() -> None:
 
 def test_errors_prints_groups_with_the_line_that_names_the_error(shell: Shell) -> None:
     shell.mail.found = _failed(f"{_TRACE}{_REFUSED}", "x\x1b[2J", f"{_TRACE}{_REFUSED}")
-    done = shell("errors", "mail")
-    assert done.stdout == f"2\t2027-01-15T08:01:40Z\t{_REFUSED}\n1\t2027-01-15T08:01:39Z\tx\\x1b[2J\n"
-    assert shell.mail.asked == [("jobs", 1001, {"sort": "-updated", "state": "failed"})]
+    done = shell("errors", "mail", "--failed")
+    assert done.stdout == f"2\t0\t2027-01-15T08:01:40Z\t{_REFUSED}\n1\t0\t2027-01-15T08:01:39Z\tx\\x1b[2J\n"
+    assert shell.mail.asked == [("jobs", 1001, {"sort": "-updated", "state": "failed", "cancelled": False})]
+
+
+def test_errors_of_jobs_that_are_tried_again_are_counted_apart(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {None: _failed("a", "b"), True: [job_of("r", error="a", last_updated=1800000099.5)]}
+    monkeypatch.setattr(shell.mail, "jobs", lambda limit, sort, **more: iter(found[more.get("retrying")]))
+    assert [line.split("\t")[:2] for line in shell("errors", "mail").stdout.splitlines()] == [["1", "1"], ["1", "0"]]
+    assert shell("errors", "mail", "--retrying").stdout.startswith("0\t1\t")
+    done = shell("errors", "mail", "--limit", "2", "--json")  # the newest of both: a, and then r
+    assert [json.loads(line)["retrying"] for line in done.stdout.splitlines()] == [1]
+    assert "there are more" in done.stderr
 
 
 def test_errors_as_json_have_a_filter_and_the_whole_text_of_the_newest(shell: Shell) -> None:
     shell.mail.found = _failed(f"{_TRACE}Error: 1", "Error: 2")
-    (line,) = shell("errors", "mail", "--json").stdout.splitlines()
-    expected: dict[str, Any] = {"jobs": 2, "error": "Error: 1", "filter": "Error:", "last": 1800000100, "last_uid": "0"}
-    assert json.loads(line) == {**expected, "last_error": f"{_TRACE}Error: 1"}
+    (line,) = shell("errors", "mail", "--failed", "--json").stdout.splitlines()
+    expected: dict[str, Any] = {"failed": 2, "retrying": 0, "error": "Error: 1", "filter": "Error:"}
+    assert json.loads(line) == {**expected, "last": 1800000100, "last_uid": "0", "last_error": f"{_TRACE}Error: 1"}
 
 
 def test_errors_says_that_nothing_has_failed_or_that_there_are_more(shell: Shell) -> None:
-    assert shell("errors", "mail").stderr == "No job of 'mail' has failed.\n"
+    assert shell("errors", "mail").stderr == "No job of 'mail' has failed or is to be tried again.\n"
+    assert shell("errors", "mail", "--failed").stderr == "No job of 'mail' has failed.\n"
     shell.mail.found = _failed("a", "a", "a")
-    done = shell("errors", "mail", "--limit", "2")
-    assert (done.stdout[:2], done.stderr) == ("2\t", "These are the latest 2; more jobs have failed: use --limit.\n")
+    done = shell("errors", "mail", "--failed", "--limit", "2")
+    assert (done.stdout[:2], done.stderr) == ("2\t", "These are the latest 2; there are more: use --limit.\n")

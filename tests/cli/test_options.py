@@ -53,6 +53,33 @@ def test_jobs_are_listed_by_error_and_worker(shell: Shell) -> None:
     assert shell.mail.asked == [("jobs", None, {"sort": None, "error": "no route", "worker": "ada-1"})]
 
 
+@pytest.mark.parametrize(
+    ("options", "filters"),
+    [
+        (("--retrying",), {"retrying": True}),
+        (("--cancelled",), {"cancelled": True}),
+        (("--not-cancelled", "--state", "failed"), {"cancelled": False, "state": "failed"}),
+    ],
+)
+def test_jobs_are_selected_by_retrying_and_cancelled(
+    shell: Shell, options: tuple[str, ...], filters: dict[str, Any]
+) -> None:
+    shell("jobs", "mail", *options, "--all")
+    shell("delete", "mail", *options, "--yes")
+    assert shell.mail.asked == [("jobs", None, {"sort": None, **filters}), ("delete_all", filters)]
+
+
+def test_retry_of_all_leaves_out_what_was_cancelled(shell: Shell) -> None:
+    shell("retry", "mail", "--all", "--yes")
+    shell("retry", "mail", "--cancelled", "--yes")
+    shell("retry", "mail", "--tag", "x", "--yes")
+    assert shell.mail.asked == [
+        ("retry", {"cancelled": False}),
+        ("retry", {"cancelled": True}),
+        ("retry", {"tag": "x"}),
+    ]
+
+
 @pytest.mark.parametrize("name", ["retry", "delete"])
 def test_jobs_are_changed_by_error_and_worker(shell: Shell, name: str) -> None:
     shell(name, "mail", "--error", "no route", "--worker", "ada-1", "--yes")
