@@ -91,6 +91,7 @@ def stats(queue_name: str) -> None:
 @command(
     "configure",
     "jobengine queue configure mail --max-jobs 100000 --max-attempts 3 --retry-delay 5s --timeout 1m --keep 1d\n"
+    "jobengine queue configure mail --keep-failed 7d\n"
     "jobengine queue configure mail --require-lease",
 )
 @QUEUE
@@ -100,7 +101,8 @@ def stats(queue_name: str) -> None:
     default=None,
     help="Whether only the holder of a job in progress may update it.",
 )
-@click.option("--keep", type=Seconds(), help="How long finished jobs are kept, by default.")
+@click.option("--keep", type=Seconds(), help="How long complete jobs are kept, by default.")
+@click.option("--keep-failed", type=Seconds(), help="How long failed jobs are kept, by default.")
 @click.option("--timeout", type=Seconds(), help="How long a job may be in progress without an update, by default.")
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts at a job, by default.")
 @click.option(
@@ -150,6 +152,7 @@ def _not_lost(queue_name: str, made: Secret | None) -> Iterator[None]:
 def _changes(queue: Queue, asked: dict[str, Any]) -> dict[str, Any]:
     defaults = {
         "keep_minutes": _whole(asked["keep"], 60),
+        "keep_failed_minutes": _whole(asked["keep_failed"], 60),
         "timeout_seconds": _whole(asked["timeout"], 1),
         "max_attempts": asked["max_attempts"],
         "retry_delay_seconds": _whole(asked["retry_delay"], 1),

@@ -53,9 +53,13 @@ LIMITS = ("--retry-delay", "1h", "--require-lease")
 
 def test_a_queue_is_set_up_in_the_units_of_the_server(shell: Shell) -> None:
     done = shell("queue", "configure", "mail", "--max-jobs", "9", "--keep", "90s", "--timeout", "1.5m", *LIMITS)
+    shell("queue", "configure", "mail", "--keep-failed", "7d")
     assert done.exit_code == 0
     defaults = {"keep_minutes": 2, "timeout_seconds": 90, "retry_delay_seconds": 3600}
-    assert shell.mail.asked == [("configure", {"max_jobs": 9, "require_lease": True, "defaults": defaults})]
+    assert shell.mail.asked == [
+        ("configure", {"max_jobs": 9, "require_lease": True, "defaults": defaults}),
+        ("configure", {"defaults": {"keep_failed_minutes": 10080}}),
+    ]
 
 
 def test_configure_with_nothing_to_change_is_wrong_usage(shell: Shell) -> None:
