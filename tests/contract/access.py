@@ -210,7 +210,8 @@ class AccessContract(Contract):
         assert (stats.queue.name, stats.ready, stats.delayed) == ("q", 1, 1)
         assert stats.counts == {**dict.fromkeys(State, 0), State.QUEUED: 2, State.COMPLETE: 1}
         assert stats.oldest_ready == world.now - jobs[1].spec.created
-        assert stats.last_minute == {"added": 3, "claimed": 1, "complete": 1, "failed": 0}
+        counted = {"added": 3, "claimed": 1, "complete": 1, "failed": 0, "attempts_failed": 0, "cancelled": 0}
+        assert stats.last_minute == counted
         assert stats.wait.p50 == 3_000
         assert [one.queue.name for one in ask.get(world.engine.ask(c.ListQueues()))] == ["empty", "q"]
 
