@@ -125,9 +125,11 @@ def test_a_worker_is_stopped_from_another_thread_and_can_run_again(jobengine_ser
 
 
 def test_a_worker_with_a_wrong_key_or_queue_says_so_and_not_that_it_goes_on(
-    jobengine_server: Server, caplog: pytest.LogCaptureFixture
+    jobengine_server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobengine_server.queue("q")
+    # The admin key would open what the wrong key does not.
+    monkeypatch.delenv("JOBENGINE_ADMIN_KEY")
     with pytest.raises(AccessDenied):
         _work("q", lambda content, job: None, access_key="wrong")
     with pytest.raises(QueueNotFound):
