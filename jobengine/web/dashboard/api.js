@@ -86,9 +86,18 @@ export const addKey = (queue, role, accessKey) => json('PUT', 'api/v1/queue/key'
 });
 export const revokeKey = (queue, id) => json('DELETE', 'api/v1/queue/key', { query: { name: queue, keyID: id }, key: keyOf(queue) });
 
-/** A page of jobs; `filter` has state, tag, q, worker and error. */
+/** States of the dashboard that are a part of a state of the API: cancelled jobs are apart from those that failed. */
+const PARTS = { failed: { state: 'failed', cancelled: false }, cancelled: { state: 'failed', cancelled: true }, retrying: { state: 'queued', retrying: true } };
+
+/** A filter as the API has it, without what is empty. */
+function asFilter({ state, ...rest }) {
+  const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value));
+  return state ? { ...given, ...PARTS[state] ?? { state } } : given;
+}
+
+/** A page of jobs; `filter` has state, tag, q, worker and error. The state may be retrying or cancelled as well. */
 export const listJobs = (queue, filter, { sort, limit, cursor, signal } = {}) => json('GET', 'api/v1/jobs', {
-  query: { queueName: queue, ...filter, sort, limit, cursor }, key: keyOf(queue), signal,
+  query: { queueName: queue, ...asFilter(filter), sort, limit, cursor }, key: keyOf(queue), signal,
 });
 
 /** A job, and the text of the answer, in which numbers are as they were sent. */
@@ -125,17 +134,16 @@ export const updateJobs = (queue, updates) => json('POST', 'api/v1/jobs', {
 });
 
 const isEmpty = (filter) => Object.values(filter).every((value) => !value);
-const given = (filter) => Object.fromEntries(Object.entries(filter).filter(([, value]) => value));
 
 /** Change all jobs that match, or with `dry` count them. */
 export const updateMatching = (queue, filter, change, dry) => json('POST', 'api/v1/jobs', {
-  body: { queue_name: queue, ...(isEmpty(filter) ? { all: true } : { filter: given(filter) }), ...change, dry_run: dry },
+  body: { queue_name: queue, ...(isEmpty(filter) ? { all: true } : { filter: asFilter(filter) }), ...change, dry_run: dry },
   key: keyOf(queue),
 });
 
 /** Remove all jobs that match, or with `dry` count them. */
 export const deleteMatching = (queue, filter, dry) => json('DELETE', 'api/v1/jobs', {
-  query: { queueName: queue, ...(isEmpty(filter) ? { all: true } : filter), dry_run: dry }, key: keyOf(queue),
+  query: { queueName: queue, ...(isEmpty(filter) ? { all: true } : asFilter(filter)), dry_run: dry }, key: keyOf(queue),
 });
 
 export const ready = (signal) => json('GET', 'readyz', { signal });

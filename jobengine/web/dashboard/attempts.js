@@ -12,7 +12,7 @@ export function timeline(list, job) {
   const before = Math.max(0, (job.attempts ?? 0) - ended.length - (job.state === 'inprogress' ? 1 : 0));
   const first = ended.length === 20 ? before : 0;
   const attempts = ended.map((attempt, at) => ({ ...attempt, number: first + at + 1 }));
-  if (job.state === 'inprogress') attempts.push({ outcome: 'running', worker: job.worker, number: first + ended.length + 1 });
+  if (job.state === 'inprogress') attempts.push({ outcome: 'running', worker: job.worker, started: job.started, number: first + ended.length + 1 });
   const longest = Math.max(1, ...attempts.map(({ started, ended: end }) => (end ?? 0) - (started ?? 0)));
   const events = [...attempts.reverse(), { outcome: 'added', started: job.created, number: 0 }];
   keyed(list, events, ({ number, outcome }) => `${number}/${outcome}`, () => h('li'), (item, event) => draw(item, event, longest));
@@ -26,12 +26,12 @@ function draw(item, event, longest) {
   if (item.dataset.said === said) return;
   item.dataset.said = said;
   item.className = event.outcome;
-  const { outcome, worker, started, ended, error } = event;
+  const { outcome, worker, started, ended, error, times } = event;
   const view = error && errorView();
   if (view) view.show(error);
   const bar = longest > 1 && ended > started && h('span', { class: 'took' });
   if (bar) bar.style.width = `${Math.max(2, (100 * (ended - started)) / longest)}%`;
-  replace(item, h('div', { class: 'line' }, h('b', {}, OUTCOMES[outcome] ?? outcome), worker && h('span', { class: 'muted' }, `by ${worker}`),
+  replace(item, h('div', { class: 'line' }, h('b', {}, `${OUTCOMES[outcome] ?? outcome}${times > 1 ? ` ${times} times` : ''}`), worker && h('span', { class: 'muted' }, `by ${worker}`),
     h('span', { class: 'gap' }), (ended ?? started) && setTime(time(null, { tabindex: 0 }), ended ?? started)),
   ended !== undefined && h('p', { class: 'hint' }, `took ${took(event)}, from ${exact(started)}`), bar,
   view);

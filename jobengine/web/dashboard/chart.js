@@ -1,14 +1,15 @@
-// Charts as SVG: the last hour by minutes, a small chart for tables, and times of waiting and running.
+// Charts as SVG: the last hour, day or week, a small chart for tables, and times of waiting and running.
 
 import { h, replace, set, setText, svg } from './dom.js';
-import { brief, duration, number } from './format.js';
+import { brief, clock, duration, number } from './format.js';
 
-const SERIES = [['added', 'Added'], ['complete', 'Complete'], ['failed', 'Failed']];
+const SERIES = [['added', 'Added'], ['complete', 'Complete'], ['failed', 'Failed attempts']];
 const sum = (values) => values.reduce((all, each) => all + each, 0);
-const last = (minutes, name) => `${number(sum(minutes[name]))} ${name}`;
+/** The numbers of a series; those of failures are of attempts, whether their jobs are tried again or not. */
+const of = (figures, name) => (name === 'failed' ? figures.attempts_failed ?? figures.failed : figures[name]);
 
 /** A chart in words, for screen readers. */
-const said = (minutes) => `The last hour: ${SERIES.map(([name]) => last(minutes, name)).join(', ')}`;
+const said = (figures, period) => `The ${period}: ${SERIES.map(([name]) => `${number(sum(of(figures, name)))} ${name}`).join(', ')}`;
 
 function line(values, top, width, height) {
   const step = width / (values.length - 1);
@@ -31,9 +32,9 @@ export function sparkline() {
 
 /** Bring a sparkline up to date. */
 export function setSparkline(element, minutes) {
-  const top = Math.max(1, ...SERIES.flatMap(([name]) => minutes[name]));
-  set(element, 'aria-label', said(minutes));
-  SERIES.forEach(([name], at) => set(element.children[at], 'd', sum(minutes[name]) ? shape(name, minutes[name], top, 120, 22) : ''));
+  const top = Math.max(1, ...SERIES.flatMap(([name]) => of(minutes, name)));
+  set(element, 'aria-label', said(minutes, 'last hour'));
+  SERIES.forEach(([name], at) => set(element.children[at], 'd', sum(of(minutes, name)) ? shape(name, of(minutes, name), top, 120, 22) : ''));
 }
 
 /** The next round number for an axis; half of it is round too. */
@@ -42,15 +43,21 @@ function round(value) {
   return [1, 2, 4, 6, 8, 10].map((each) => each * power).find((each) => each >= value);
 }
 
-/** Jobs by minute over the last hour. The pointer, or the arrow keys, read out a minute. */
-class MinutesChart extends HTMLElement {
-  #minutes = null;
+const [MINUTE, HOUR, DAY] = [60, 3600, 86400];
+const NAMES = { [MINUTE]: 'min', [HOUR]: 'h', [DAY]: 'd' };
+
+/** Jobs by minute or by hour up to now. The pointer, or the arrow keys, read out one of them. */
+class PeriodChart extends HTMLElement {
+  #series = null;
   #at = null;
+  /** Seconds of a value, and the period in words. */
+  #step = MINUTE;
+  #period = '';
 
   connectedCallback() {
     if (this.firstChild) return;
     this.values = SERIES.map(([name]) => h('b', { class: name }));
-    this.when = h('span', { class: 'muted' });
+    this.when = h('span', { class: 'muted when' });
     this.plot = h('div', { class: 'plot', tabindex: 0, role: 'group', 'aria-roledescription': 'chart', onpointermove: (event) => this.#point(event),
       onpointerleave: () => this.#read(null), onkeydown: (event) => this.#key(event), onblur: () => this.#read(null) });
     const legend = SERIES.map(([name, label], at) => h('span', {}, h('i', { class: `key ${name}` }), `${label} `, this.values[at]));
@@ -64,57 +71,69 @@ class MinutesChart extends HTMLElement {
     this.observer.disconnect();
   }
 
-  /** Show other figures: for each series 60 numbers, oldest first. */
-  show(minutes) {
-    if (JSON.stringify(minutes) === JSON.stringify(this.#minutes)) return;
-    this.#minutes = minutes;
-    set(this.plot, 'aria-label', `${said(minutes)}. The arrow keys read out single minutes.`);
+  /** Show other figures: for each series its numbers, oldest first, each of `step` seconds; `period` names the whole. */
+  show(series, step = MINUTE, period = 'last hour') {
+    if (JSON.stringify([series, step]) === JSON.stringify([this.#series, this.#step])) return;
+    if (series.added.length !== this.#series?.added.length) this.#at = null;
+    Object.assign(this, { last: series.added.length - 1 });
+    this.#series = series;
+    this.#step = step;
+    this.#period = period;
+    set(this.plot, 'aria-label', `${said(series, period)}. The arrow keys read out single ${step === MINUTE ? 'minutes' : 'hours'}.`);
     this.#draw();
     this.#read(this.#at);
   }
 
   #draw() {
     const width = Math.max(0, this.plot.clientWidth - 44);
-    if (!this.#minutes || !width) return;
+    if (!this.#series || !width) return;
     const height = 110;
-    const top = round(Math.max(4, ...SERIES.flatMap(([name]) => this.#minutes[name])));
+    const top = round(Math.max(4, ...SERIES.flatMap(([name]) => of(this.#series, name))));
     const at = (share) => height * (1 - share);
     const grid = [0, 0.5, 1].map((share) => [svg('line', { class: 'grid', x1: 0, x2: width, y1: at(share), y2: at(share) }),
       svg('text', { x: -6, y: at(share) + 4, 'text-anchor': 'end' }, brief(top * share))]);
-    const hours = (width < 360 ? [0, 30, 59] : [0, 15, 30, 45, 59]).map((each) => svg('text', { x: (each * width) / 59, y: height + 18, 'text-anchor': each === 0 ? 'start' : each === 59 ? 'end' : 'middle' },
-      each === 59 ? 'now' : `−${60 - each} min`));
-    const paths = SERIES.map(([name]) => svg('path', { class: `line ${name}`, d: shape(name, this.#minutes[name], top, width, height) }));
+    const marks = (width < 360 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]).map((share) => svg('text', { x: share * width, y: height + 18, 'text-anchor': share === 0 ? 'start' : share === 1 ? 'end' : 'middle' },
+      share === 1 ? 'now' : `−${this.#span((1 - share) * (this.last + 1))}`));
+    const paths = SERIES.map(([name]) => svg('path', { class: `line ${name}`, d: shape(name, of(this.#series, name), top, width, height) }));
     this.cross = svg('line', { class: 'cross', y1: 0, y2: height, visibility: 'hidden' });
     this.width = width;
     replace(this.plot, svg('svg', { viewBox: `-40 -8 ${width + 44} ${height + 32}`, width: width + 44, height: height + 32, 'aria-hidden': 'true' },
-      grid, hours, paths, this.cross));
+      grid, marks, paths, this.cross));
+  }
+
+  /** A number of values as "45 min", "6 h" or "3.5 d". */
+  #span(count) {
+    const seconds = count * this.#step;
+    const unit = seconds >= 2 * DAY ? DAY : this.#step;
+    return `${Math.round((10 * seconds) / unit) / 10} ${NAMES[unit]}`;
   }
 
   #point(event) {
     const { left } = this.plot.getBoundingClientRect();
-    this.#read(Math.min(59, Math.max(0, Math.round(((event.clientX - left - 40) * 59) / this.width))));
+    this.#read(Math.min(this.last, Math.max(0, Math.round(((event.clientX - left - 40) * this.last) / this.width))));
   }
 
   #key(event) {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    this.#read(Math.min(59, Math.max(0, (this.#at ?? 60) + step)));
+    this.#read(Math.min(this.last, Math.max(0, (this.#at ?? this.last + 1) + step)));
   }
 
-  #read(minute) {
-    this.#at = minute;
-    if (!this.#minutes) return;
+  #read(at) {
+    this.#at = at;
+    if (!this.#series) return;
     // A screen reader speaks only the numbers that the user asks for, not those that change by themselves.
-    set(this.legend, 'aria-live', minute === null ? 'off' : 'polite');
-    SERIES.forEach(([name], at) => setText(this.values[at], number(minute === null ? sum(this.#minutes[name]) : this.#minutes[name][minute])));
-    setText(this.when, minute === null ? 'in the last hour' : minute === 59 ? 'in this minute' : `${59 - minute} min ago`);
+    set(this.legend, 'aria-live', at === null ? 'off' : 'polite');
+    SERIES.forEach(([name], index) => setText(this.values[index], number(at === null ? sum(of(this.#series, name)) : of(this.#series, name)[at])));
+    const back = this.last - at;
+    setText(this.when, at === null ? `in the ${this.#period}` : back === 0 ? `in this ${this.#step === MINUTE ? 'minute' : 'hour'}` : `${this.#span(back)} ago, ${clock(Date.now() / 1000 - back * this.#step)}`);
     if (!this.cross) return;
-    const x = ((minute ?? 0) * this.width) / 59;
-    for (const [name, value] of [['x1', x], ['x2', x], ['visibility', minute === null ? 'hidden' : 'visible']]) set(this.cross, name, value);
+    const x = ((at ?? 0) * this.width) / this.last;
+    for (const [name, value] of [['x1', x], ['x2', x], ['visibility', at === null ? 'hidden' : 'visible']]) set(this.cross, name, value);
   }
 }
-customElements.define('je-minutes', MinutesChart);
+customElements.define('je-period', PeriodChart);
 
 const STEPS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 21600, 86400, 604800];
 

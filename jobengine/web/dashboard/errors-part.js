@@ -1,18 +1,23 @@
-// The failed jobs of a queue, grouped by their error.
+// The jobs of a queue that failed or are tried again, grouped by their error.
 
 import * as api from './api.js';
 import { h, keyed, menu, replace, setText } from './dom.js';
-import { grouped, jobsWithErrors, keepOrder } from './error-groups.js';
+import { KINDS, grouped, inKinds, jobsWithErrors, keepOrder } from './error-groups.js';
 import { errorView } from './error-view.js';
-import { jobs, number, setTime, time } from './format.js';
-import { empty, failure, loading } from './forms.js';
+import { setTime, time } from './format.js';
+import { choices, empty, failure, loading } from './forms.js';
 import { ACTIONS, actOnMatching } from './job-actions.js';
 import { jobLink, queueLink } from './links.js';
 import { Refresher } from './live.js';
 import { session } from './session.js';
 
-/** The API does not group: this many of the latest failed jobs are read. */
+/** The API does not group: this many of the latest jobs of each kind are read. */
 const MOST = 1000;
+export const NOTHING = {
+  both: ['No job has failed', 'Jobs whose attempts failed are shown here, grouped by error.'],
+  failed: ['No job has failed', 'Jobs that failed and have no attempts left are shown here, grouped by error.'],
+  retrying: ['No job is retrying', 'Jobs that are tried again after a failed attempt are shown here, grouped by error.'],
+};
 export const NO_ERROR = 'no error was given';
 
 class ErrorsPart extends HTMLElement {
@@ -22,12 +27,14 @@ class ErrorsPart extends HTMLElement {
     this.#stop.abort();
   }
 
-  show({ queue }) {
+  show({ queue, query }) {
     if (this.list) return;
     this.queue = queue;
+    this.kind = KINDS.some(([kind]) => kind === query.of) ? query.of : 'both';
     this.state = h('div');
+    this.told = h('p', { class: 'muted', role: 'status' });
     this.list = h('ol', { class: 'errors' });
-    this.append(this.state, this.list);
+    this.append(h('div', { class: 'line' }, choices('Which jobs', KINDS, this.kind, (kind) => this.#choose(kind)), this.told), this.state, this.list);
     loading(this.state);
     this.refresher = new Refresher((limit) => this.#read(limit), { gap: 5000, idle: 60000, signal: this.#stop.signal });
   }
@@ -36,14 +43,23 @@ class ErrorsPart extends HTMLElement {
     this.refresher.now();
   }
 
+  #choose(kind) {
+    this.kind = kind;
+    history.replaceState(null, '', queueLink(this.queue, 'errors', { of: kind }));
+    this.refresher.now();
+  }
+
   happened(changes) {
-    const some = changes === null || [...changes.values()].some(({ before, state }) => before === 'failed' || state === 'failed');
+    // A failed attempt leads from inprogress to failed or to queued.
+    const some = changes === null || [...changes.values()].some(({ before, state }) => before === 'failed' || state === 'failed' || (before === 'inprogress' && state === 'queued'));
     if (some) this.refresher.soon();
   }
 
   async #read(signal) {
+    const { kind } = this;
     try {
-      this.#draw(await jobsWithErrors(this.queue, { state: 'failed' }, MOST, signal));
+      const found = await jobsWithErrors(this.queue, kind, MOST, signal);
+      if (kind === this.kind) this.#draw(found);
     } catch (error) {
       if (!signal.aborted && error instanceof api.Refused) replace(this.state, failure(error, () => this.refresher.now()));
       throw error;
@@ -51,8 +67,8 @@ class ErrorsPart extends HTMLElement {
   }
 
   #draw({ jobs: failed, more }) {
-    replace(this.state, failed.length === 0 ? empty('No job has failed', 'Failed jobs are shown here, grouped by error.')
-      : h('p', { class: 'muted' }, `${more ? 'The latest ' : ''}${number(failed.length)} failed ${failed.length === 1 ? 'job' : 'jobs'}, grouped by error`));
+    replace(this.state, failed.length === 0 && empty(...NOTHING[this.kind]));
+    setText(this.told, failed.length === 0 ? '' : `${more ? 'The latest ' : ''}${inKinds(failed)}, grouped by error`);
     const groups = grouped(failed);
     keepOrder(this.list, groups);
     keyed(this.list, groups, ({ key }) => key, () => this.#make(), (element, group) => this.#update(element, group));
@@ -74,13 +90,14 @@ class ErrorsPart extends HTMLElement {
   }
 
   #update(element, group) {
-    setText(element.count, jobs(group.jobs.length));
+    setText(element.count, inKinds(group.jobs));
     element.error.show(group.jobs[0].error ?? NO_ERROR);
     setTime(element.last, group.jobs[0].last_updated);
     element.example.href = jobLink(this.queue, group.jobs[0].uid);
+    const kinds = new Set(group.jobs.map(({ state }) => state));
     element.filter = { state: 'failed', error: group.filter };
-    element.jobs.href = queueLink(this.queue, '', element.filter);
-    element.buttons.hidden = !group.filter || !session.may(this.queue, 'manage');
+    element.jobs.href = queueLink(this.queue, '', { ...element.filter, state: kinds.size === 1 ? [...kinds][0] : '' });
+    element.buttons.hidden = !kinds.has('failed') || !group.filter || !session.may(this.queue, 'manage');
   }
 }
 customElements.define('je-errors', ErrorsPart);

@@ -9,6 +9,8 @@ const exactly = new Intl.DateTimeFormat('en-GB', {
   timeZoneName: 'short',
 });
 
+const minute = new Intl.DateTimeFormat('en-GB', { weekday: 'short', hour: '2-digit', minute: '2-digit' });
+const minuteInUtc = new Intl.DateTimeFormat('en-GB', { weekday: 'short', hour: '2-digit', minute: '2-digit', timeZone: 'UTC' });
 const inUtc = new Intl.DateTimeFormat('en-GB', {
   weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', timeZone: 'UTC',
 });
@@ -71,6 +73,13 @@ export function exact(seconds) {
   const there = inUtc.format(date);
   const [day, clock] = [there.slice(0, -10), there.slice(-8)];
   return `${here} (${here.startsWith(day) ? '' : `${day}, `}${clock} UTC)`;
+}
+
+/** Unix seconds as "Fri 14:04 (13:04 UTC)". */
+export function clock(seconds) {
+  const date = new Date(seconds * 1000);
+  const [here, there] = [minute, minuteInUtc].map((format) => format.format(date).replace(',', ''));
+  return here === there ? `${here} UTC` : `${here} (${here.slice(0, 3) === there.slice(0, 3) ? there.slice(4) : there} UTC)`;
 }
 
 /** The time of `seconds` ago, for a duration that goes on. */

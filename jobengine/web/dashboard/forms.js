@@ -80,6 +80,13 @@ export function choice(label, options, attributes = {}) {
   return h('div', { class: 'field' }, h('label', { for: id }, label), select);
 }
 
+/** A switch between a few `options`, pairs of a value and its text; `onchange(value)` is called with the chosen one. */
+export function choices(label, options, value, onchange) {
+  const name = newId();
+  const one = ([each, text]) => h('label', {}, h('input', { type: 'radio', name, checked: each === value, onchange: () => onchange(each) }), h('span', {}, text));
+  return h('fieldset', { class: 'switch' }, h('legend', { class: 'unseen' }, label), options.map(one));
+}
+
 /** A labelled box to tick. */
 export function tick(label, attributes = {}, hint = null) {
   const id = newId();

@@ -21,15 +21,18 @@ export const ACTIONS = {
   delete: { name: 'Delete', states: STATES, will: 'be deleted. This can’t be taken back', done: 'deleted', danger: true },
 };
 
+/** The states of which the dashboard's own are parts. */
+const WHOLES = { retrying: 'queued', cancelled: 'failed' };
+
 /** The states of the matching jobs to act on; undefined means any. */
 function statesOf(action, { state }) {
   if (action.states.length === STATES.length) return [state];
   if (!state) return action.usual;
-  return action.states.includes(state) ? [state] : [];
+  return fits(action, state) ? [state] : [];
 }
 
 /** Whether an action applies to jobs in `state`. */
-export const fits = (action, state) => !state || action.states.includes(state);
+export const fits = (action, state) => !state || action.states.includes(WHOLES[state] ?? state);
 
 /** Ask, with the count, then act on the jobs, given as `{uid, state}`; then call `done()`. */
 export function actOnSome(queue, action, chosen, done) {
@@ -126,7 +129,7 @@ function outcome(action, { made, refused }) {
     refused.length > 0 && h('div', { class: 'error' }, h('p', {}, `${jobs(refused.length)} could not be changed:`), h('ul', {}, reasons.map((reason) => h('li', {}, reason)))));
 }
 
-const WORDS = { queued: 'queued', inprogress: 'in progress', complete: 'complete', failed: 'failed' };
+const WORDS = { retrying: 'retrying', cancelled: 'cancelled', queued: 'queued', inprogress: 'in progress', complete: 'complete', failed: 'failed' };
 const inWords = (states) => states.map((state) => WORDS[state]).join(' or ');
 
 function filterInWords(filters) {

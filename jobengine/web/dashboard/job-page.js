@@ -7,7 +7,7 @@ import { errorView } from './error-view.js';
 import { duration, exact, number, setTime, time } from './format.js';
 import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
 import { timeline, took } from './attempts.js';
-import { setBadge } from './job-rows.js';
+import { setBadge, shownState } from './job-rows.js';
 import { members, pretty } from './json.js';
 import './json-view.js';
 import { jobLink, queueLink, whole } from './links.js';
@@ -203,9 +203,9 @@ class JobPage extends HTMLElement {
     Object.assign(this, { job, text });
     this.body.hidden = false;
     this.deeds.hidden = false;
-    setBadge(this.badge, job.state);
-    setText(this.why, reason ? readable(reason, Boolean(this.acts.retry)) : '');
-    this.errorPanel.hidden = job.error === undefined;
+    setBadge(this.badge, shownState(job));
+    setText(this.why, reason ? readable(reason, job, Boolean(this.acts.retry)) : '');
+    this.errorPanel.hidden = job.error === undefined || job.cancelled === true;
     this.errorPanel.classList.toggle('failed', job.state === 'failed');
     setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'Error' : 'Last error');
     this.error.show(job.error);
@@ -269,7 +269,7 @@ function timesOf(job) {
   const last = job.history?.at(-1);
   if (job.state === 'inprogress') return job.started ? [['Started', job.started], ['Running for', job.started, true]] : [];
   if (job.state === 'queued') return job.not_before ? [[job.error === undefined ? 'Ready' : 'Retry due', job.not_before]] : [];
-  return last ? [['Started', last.started], ['Ended', last.ended], ['Ran for', took(last)]] : [];
+  return [...(last ? [['Started', last.started], ['Ended', last.ended], ['Ran for', took(last)]] : []), ...(job.removed_at ? [['Kept until', exact(job.removed_at)]] : [])];
 }
 
 /** Pairs of a name and a text; with a third value, a time. */
@@ -280,13 +280,13 @@ function factsOf(job, raw) {
     ['Added', '', job.created], ['Changed', '', job.last_updated], job.not_before && ['Not before', '', job.not_before],
     job.lease_expires && ['Lease expires', '', job.lease_expires], job.cancel_requested && ['Cancelling', 'the worker is asked to stop'],
     ['Time-out', job.timeout_seconds ? duration(job.timeout_seconds) : 'never'], job.retry_delay_seconds && ['Retry delay', duration(job.retry_delay_seconds)],
-    ['Kept when finished', job.keep_minutes ? duration(job.keep_minutes * 60) : 'not at all'], job.timeout_time > 0 && ['Removed if still queued', '', job.timeout_time],
+    job.removed_at ? ['Kept until', exact(job.removed_at)] : ['Kept when complete', job.keep_minutes ? duration(job.keep_minutes * 60) : 'not at all'], job.timeout_time > 0 && ['Removed if still queued', '', job.timeout_time],
     job.unique_key && ['Unique key', job.unique_key], job.traceparent && ['Trace', job.traceparent],
   ].filter(Boolean);
 }
 
 /** The reason in words. The server's own text has Unix seconds and names of the API; here are times and a button. */
-function readable({ state, reason, not_before: from, lease_expires: until }, retries) {
-  if (FINISHED.includes(state)) return `${state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${retries ? ' Retry starts it again with all its attempts.' : ''}`;
+function readable({ state, reason, not_before: from, lease_expires: until }, { cancelled }, retries) {
+  if (FINISHED.includes(state)) return `${cancelled ? 'Cancelled' : state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${retries ? ' Retry starts it again with all its attempts.' : ''}`;
   return [from, until].filter(Boolean).reduce((text, seconds) => text.replaceAll(String(seconds), exact(seconds)), reason);
 }

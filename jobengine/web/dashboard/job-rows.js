@@ -7,7 +7,10 @@ import { jobLink } from './links.js';
 const LONGEST_PREVIEW = 200;
 /** If more rows are new, none is marked: it would cost frames and tell nothing. */
 const MOST_MARKED = 10;
-const NAMES = { queued: 'Queued', inprogress: 'In progress', complete: 'Complete', failed: 'Failed' };
+const NAMES = { queued: 'Queued', inprogress: 'In progress', complete: 'Complete', failed: 'Failed', cancelled: 'Cancelled' };
+
+/** The state of a job as the dashboard shows it: a cancelled job is none that failed. */
+export const shownState = (job) => (job.cancelled ? 'cancelled' : job.state);
 
 /** Show the state of a job as a word with its own sign, so that it does not depend on colour. */
 export function setBadge(element, state) {
@@ -191,11 +194,11 @@ export class JobRows {
     const tags = job.tags ?? [];
     if (row.tags.dataset.tags !== tags.join('\n')) replace(row.tags, tags.map((tag) => h('span', { class: 'tag' }, tag)));
     row.tags.dataset.tags = tags.join('\n');
-    setText(row.error, job.state === 'complete' ? '' : gist(job.error));
+    setText(row.error, job.state === 'complete' || job.cancelled ? '' : gist(job.error));
     set(row.second, 'title', row.error.textContent || null);
-    row.classList.toggle('failed', job.state === 'failed');
+    row.classList.toggle('failed', shownState(job) === 'failed');
     row.classList.remove('removed');
-    setBadge(row.badge, job.state);
+    setBadge(row.badge, shownState(job));
     setText(row.progress, progressText(job));
     const due = job.state === 'queued' && job.not_before * 1000 > Date.now() ? job.not_before : null;
     row.due.hidden = due === null;

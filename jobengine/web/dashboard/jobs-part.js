@@ -12,7 +12,7 @@ import { Refresher } from './live.js';
 import { session } from './session.js';
 
 const PAGE = 50;
-const STATES = [['', 'All states'], ['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
+const STATES = [['', 'All states'], ['failed', 'Failed'], ['retrying', 'Retrying'], ['cancelled', 'Cancelled'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
 /** The API's `sort`; it has no name for execution order, which is `run` here. */
 const SORTS = [['run', 'Next to run first'], ['-updated', 'Newest change first'], ['updated', 'Oldest change first'], ['-created', 'Newest first'], ['created', 'Oldest first']];
 const FILTERS = ['state', 'tag', 'q', 'error', 'worker'];

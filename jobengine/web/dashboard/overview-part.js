@@ -5,8 +5,9 @@ import { h, setText } from './dom.js';
 import { brief, duration, number, since } from './format.js';
 import { queueLink } from './links.js';
 import { queuedText } from './queue-actions.js';
+import { failedAttempts, failedCount } from './trouble.js';
 
-export const COUNTS = [['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
+export const COUNTS = [['failed', 'Failed'], ['retrying', 'Retrying'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
 
 class OverviewPart extends HTMLElement {
   show({ queue }) {
@@ -14,7 +15,7 @@ class OverviewPart extends HTMLElement {
     this.tiles = Object.fromEntries(COUNTS.map(([key, label]) => [key, count(queue, key, label, 'tile')]));
     this.oldest = h('b', {}, '–');
     this.rates = h('b', {}, '–');
-    this.minutes = document.createElement('je-minutes');
+    this.minutes = document.createElement('je-period');
     this.times = document.createElement('je-times');
     this.append(h('div', { class: 'tiles' }, Object.values(this.tiles).map(({ element }) => element)),
       h('p', { class: 'facts-line' }, h('span', {}, 'Oldest ready ', this.oldest), h('span', {}, 'In the last minute ', this.rates)),
@@ -26,8 +27,9 @@ class OverviewPart extends HTMLElement {
 
   /** Show other figures. */
   stats(stats) {
-    for (const [key] of COUNTS) this.tiles[key].show(stats.counts[key]);
+    for (const [key] of COUNTS) this.tiles[key].show(countOf(stats, key));
     setText(this.tiles.queued.more, stats.counts.queued ? queuedText(stats) : '');
+    setText(this.tiles.failed.more, cancelledText(stats));
     setOldest(this.oldest, stats.oldest_ready_seconds);
     setText(this.rates, ratesText(stats.last_minute));
     this.minutes.show(stats.minutes);
@@ -35,6 +37,12 @@ class OverviewPart extends HTMLElement {
   }
 }
 customElements.define('je-overview', OverviewPart);
+
+/** The number of jobs in one of COUNTS. */
+export const countOf = (stats, key) => (key === 'failed' ? failedCount(stats) : key === 'retrying' ? stats.retrying : stats.counts[key]);
+
+/** "3 cancelled", which are kept as well, or nothing. */
+export const cancelledText = ({ cancelled }) => (cancelled ? `${number(cancelled)} cancelled` : '');
 
 /** A count that links to its jobs, with room for `more` text. */
 export function count(queue, key, label, kind) {
@@ -55,4 +63,4 @@ export function setOldest(element, seconds) {
 }
 
 /** "12 added, 10 complete, 1 failed" */
-export const ratesText = ({ added, complete, failed }) => `${brief(added)} added, ${brief(complete)} complete, ${brief(failed)} failed`;
+export const ratesText = (period) => `${brief(period.added)} added, ${brief(period.complete)} complete, ${brief(failedAttempts(period))} failed`;

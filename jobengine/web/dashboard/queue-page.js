@@ -8,9 +8,10 @@ import { number } from './format.js';
 import { failure } from './forms.js';
 import { queueLink } from './links.js';
 import { Feed, Refresher } from './live.js';
-import { COUNTS, count, ratesText, setOldest } from './overview-part.js';
+import { COUNTS, cancelledText, count, countOf, ratesText, setOldest } from './overview-part.js';
 import { badges, drain, pause, purge, remove } from './queue-actions.js';
 import { session } from './session.js';
+import { workerNote } from './trouble.js';
 import './errors-part.js';
 import './jobs-part.js';
 import './workers-part.js';
@@ -101,7 +102,8 @@ class QueuePage extends HTMLElement {
     this.below = h('div', { class: 'part' });
     this.whole = h('div', { class: 'stack' });
     this.append(this.state, this.whole);
-    this.whole.append(this.line, this.tabs, this.below);
+    this.note = h('p', { class: 'alarm', role: 'status', hidden: true });
+    this.whole.append(this.note, this.line, this.tabs, this.below);
   }
 
   #showPart(route) {
@@ -146,7 +148,9 @@ class QueuePage extends HTMLElement {
   }
 
   #draw(stats) {
-    for (const [key] of COUNTS) this.counts[key].show(stats.counts[key]);
+    for (const [key] of COUNTS) this.counts[key].show(countOf(stats, key));
+    setText(this.counts.failed.more, cancelledText(stats));
+    this.#drawNote(stats);
     setText(this.counts.queued.more, stats.delayed ? `${number(stats.delayed)} delayed` : '');
     const marks = badges(stats);
     const role = session.role(this.name);
@@ -157,6 +161,13 @@ class QueuePage extends HTMLElement {
     setSparkline(this.spark, stats.minutes);
     this.#drawActs(stats);
     this.lower?.stats?.(stats);
+  }
+
+  /** Say that jobs are ready and no worker takes them. */
+  #drawNote(stats) {
+    const note = workerNote(stats);
+    this.note.hidden = note === null;
+    if (note?.textContent !== this.note.textContent) replace(this.note, note);
   }
 
   #drawActs({ paused, draining }) {

@@ -7,19 +7,20 @@ import { brief, duration, number, since } from './format.js';
 import { empty, failure, loading } from './forms.js';
 import { jobLink, queueLink } from './links.js';
 import { Refresher } from './live.js';
+import { cancelledText } from './overview-part.js';
 import { badges, drain, pause, purge, remove } from './queue-actions.js';
 import { allQueues, queueOf } from './queues.js';
 import { session } from './session.js';
 import { createQueue } from './sign-in.js';
-import { byTrouble, troubleMarks } from './trouble.js';
+import { byTrouble, failedCount, troubleMarks } from './trouble.js';
 
 const COLUMNS = [
-  ['name', 'Queue'], ['trouble', 'Trouble'], ['failed', 'Failed'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete'],
+  ['name', 'Queue'], ['trouble', 'Trouble'], ['failed', 'Failed'], ['retrying', 'Retrying'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete'],
   ['oldest', 'Oldest ready'], ['workers', 'Workers'], ['rate', 'Last hour'],
 ];
 /** What each order compares; a text goes up, a number down. */
 const SORTS = {
-  name: (queue) => queue.name, failed: (queue) => queue.counts.failed, queued: (queue) => queue.counts.queued,
+  name: (queue) => queue.name, failed: failedCount, retrying: (queue) => queue.retrying, queued: (queue) => queue.counts.queued,
   inprogress: (queue) => queue.counts.inprogress, complete: (queue) => queue.counts.complete,
   oldest: (queue) => queue.oldest_ready_seconds ?? -1, rate: (queue) => queue.last_hour.added,
 };
@@ -156,7 +157,8 @@ class QueuesPage extends HTMLElement {
     const row = h('tr');
     row.name = h('span', { class: 'marks' });
     row.trouble = h('td', { class: 'c-trouble' });
-    row.append(h('th', { scope: 'row', class: 'c-name' }, h('a', { href: queueLink(queue.name), class: 'strong', title: queue.name }, queue.name), row.name));
+    row.brief = h('span', { class: 'narrow' });
+    row.append(h('th', { scope: 'row', class: 'c-name' }, h('a', { href: queueLink(queue.name), class: 'strong', title: queue.name }, queue.name), row.name, row.brief));
     if (!queue.counts) {
       row.note = h('td', { colspan: COLUMNS.length, class: 'muted' });
       row.append(row.note);
@@ -192,15 +194,21 @@ class QueuesPage extends HTMLElement {
     }
     show(row.name, [...badges(queue), queue.role && queue.role !== 'owner' && h('span', { class: 'badge' }, queue.role)].filter(Boolean));
     show(row.trouble, troubleMarks(queue));
+    show(row.brief, troubleMarks(queue));
     const { counts } = queue;
     replace(row.figures.queued, number(counts.queued), queue.delayed > 0 && h('small', {}, ` ${number(queue.delayed)} delayed`));
-    for (const key of ['failed', 'inprogress', 'complete']) setText(row.figures[key], number(counts[key]));
-    row.figures.failed.classList.toggle('bad', counts.failed > 0);
+    for (const key of ['inprogress', 'complete']) setText(row.figures[key], number(counts[key]));
+    for (const [key, value] of [['failed', failedCount(queue)], ['retrying', queue.retrying]]) {
+      setText(row.figures[key], number(value));
+      row.figures[key].classList.toggle('bad', value > 0);
+    }
+    set(row.figures.failed, 'title', cancelledText(queue) || null);
     setText(row.figures.oldest, duration(queue.oldest_ready_seconds === null ? null : Math.floor(queue.oldest_ready_seconds)));
     set(row.figures.oldest, 'title', queue.oldest_ready_seconds === null ? null : `Ready since ${since(queue.oldest_ready_seconds)}`);
     setText(row.rate, `${brief(queue.last_minute.added)} in, ${brief(queue.last_minute.complete)} done in a minute`);
     setSparkline(row.spark, queue.minutes);
-    if (counts.inprogress === 0) setText(row.figures.workers, '0');
+    if (counts.inprogress === 0) row.holding = 0;
+    drawWorkers(row, queue);
     if (row.pause) setText(row.pause, queue.paused ? 'Resume' : 'Pause');
     if (row.drain) setText(row.drain, queue.draining ? 'Stop draining' : 'Drain');
   }
@@ -212,11 +220,13 @@ class QueuesPage extends HTMLElement {
 
   /** Count the workers of visible rows whose count is old, one queue after another. */
   async #countWorkers(signal) {
-    for (const { queue: { name, counts }, figures } of [...this.#inView].filter((row) => row.isConnected)) {
+    for (const row of [...this.#inView].filter((each) => each.isConnected)) {
+      const { name, counts } = row.queue;
       if (counts.inprogress === 0 || Date.now() - (this.#counted.get(name) ?? 0) < WORKERS) continue;
       this.#counted.set(name, Date.now());
       try {
-        setText(figures.workers, number((await api.workers(name, signal)).total));
+        row.holding = (await api.workers(name, signal)).total;
+        drawWorkers(row, row.queue);
       } catch (error) {
         // A deleted queue leaves the table when it is read next.
         if (!(error instanceof api.Refused)) throw error;
@@ -225,6 +235,11 @@ class QueuesPage extends HTMLElement {
   }
 }
 customElements.define('je-queues', QueuesPage);
+
+/** Show how many workers hold jobs, once they were counted, and how many wait for some. */
+function drawWorkers({ figures, holding }, { workers_waiting: waiting }) {
+  if (holding !== undefined) setText(figures.workers, waiting ? `${number(holding)} + ${number(waiting)} idle` : number(holding));
+}
 
 /** Show marks in a place, unless they are there already. */
 function show(place, marks) {

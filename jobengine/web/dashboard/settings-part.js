@@ -9,7 +9,7 @@ import { newKey, session } from './session.js';
 
 const ROLES = [['worker', 'Worker: claims and updates'], ['producer', 'Producer: adds, and reads what it added'], ['viewer', 'Viewer: reads']];
 const DEFAULTS = [
-  ['keep_minutes', 'Keep finished jobs, minutes', 0], ['timeout_seconds', 'Time-out, seconds', 0],
+  ['keep_minutes', 'Keep complete jobs, minutes', 0], ['keep_failed_minutes', 'Keep failed jobs, minutes', 0], ['timeout_seconds', 'Time-out, seconds', 0],
   ['max_attempts', 'Attempts', 1], ['retry_delay_seconds', 'Retry delay, seconds', 0],
 ];
 
@@ -150,7 +150,7 @@ function keyField(label) {
 function shown(stats) {
   const { defaults } = stats;
   const facts = [['Most jobs', stats.max_jobs === 0 ? 'any number' : number(stats.max_jobs)], ['Requires the lease', stats.require_lease ? 'yes' : 'no'],
-    ...(defaults ? [['Keeps finished jobs', duration(defaults.keep_minutes * 60)], ['Time-out', defaults.timeout_seconds ? duration(defaults.timeout_seconds) : 'never'],
+    ...(defaults ? [['Keeps complete jobs', duration(defaults.keep_minutes * 60)], ['Keeps failed jobs', duration(defaults.keep_failed_minutes * 60)], ['Time-out', defaults.timeout_seconds ? duration(defaults.timeout_seconds) : 'never'],
       ['Attempts', number(defaults.max_attempts)], ['Retry delay', duration(defaults.retry_delay_seconds)]] : [['Defaults', 'the server’s']])];
   return h('section', { class: 'panel', 'aria-labelledby': 'set-up' }, h('h2', { id: 'set-up' }, 'Defaults and limits'),
     h('dl', { class: 'facts' }, facts.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value)))));

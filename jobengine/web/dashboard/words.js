@@ -15,8 +15,7 @@ const KNOWN = [
   [/^Send the server's admin key in X-Admin-Key\.$/, 'This needs the server’s admin key: sign in with it.'],
   [/^The header X-Access-Key is missing.*$/s, 'This needs the key of the queue: sign in with it.'],
   [/^This queue requires leases.*$/s, 'This queue requires the lease: only the worker that holds the job may change it while it is in progress.'],
-  [/^The body is invalid: /, ''],
-  [/ - at `\$\.?([\w.[\]]*)`\.?/g, (_, path) => { const label = LABELS[path.split('.').at(-1)]; return label ? `: “${label}”` : ''; }],
+  [/^(?:[a-z_]+(?:\[\d+\])?\.)*([a-z_]+)(?= (?:must|is|has|needs) )/, (found, name) => (LABELS[name] ? `“${LABELS[name]}”` : found)],
   [/[`“"]([a-z]\w*)[`”"]|\b([a-z]+(?:_[a-z]+)+)\b/g, (found, quoted, bare) => { const label = LABELS[quoted ?? bare]; return label ? `“${label}”` : found; }],
 ];
 

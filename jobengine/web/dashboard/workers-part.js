@@ -1,11 +1,13 @@
-// The workers that hold jobs of a queue.
+// The workers of a queue: those that hold jobs, and those that wait for some.
 
 import * as api from './api.js';
-import { h, keyed, replace, setText } from './dom.js';
-import { number, setTime, time } from './format.js';
+import { h, keyed, replace, set, setText } from './dom.js';
+import { jobs, number, setTime, time } from './format.js';
 import { empty, failure, loading } from './forms.js';
 import { queueLink } from './links.js';
 import { Refresher } from './live.js';
+
+const HEADS = ['Worker', 'State', 'Since', 'Last sign of life', 'Machine', 'Other queues'];
 
 class WorkersPart extends HTMLElement {
   #stop = new AbortController();
@@ -19,8 +21,8 @@ class WorkersPart extends HTMLElement {
     this.queue = queue;
     this.body = h('tbody');
     this.state = h('div');
-    const heads = ['Worker', 'Jobs', 'Longest held since', 'Last sign of life'].map((text, at) => h('th', { scope: 'col', class: at === 1 ? 'num' : null }, text));
-    this.table = h('div', { class: 'table-frame', hidden: true }, h('table', { class: 'workers' }, h('caption', { class: 'unseen' }, 'Workers'), h('thead', {}, h('tr', {}, heads)), this.body));
+    this.table = h('div', { class: 'table-frame', hidden: true }, h('table', { class: 'workers' }, h('caption', { class: 'unseen' }, 'Workers'),
+      h('thead', {}, h('tr', {}, HEADS.map((text) => h('th', { scope: 'col' }, text)))), this.body));
     this.append(this.state, this.table);
     loading(this.state);
     this.refresher = new Refresher((limit) => this.#read(limit), { gap: 2000, idle: 10000, signal: this.#stop.signal });
@@ -42,26 +44,41 @@ class WorkersPart extends HTMLElement {
       if (!signal.aborted && error instanceof api.Refused) replace(this.state, failure(error, () => this.refresher.now()));
       throw error;
     }
-    const workers = answer.workers.filter(({ waiting }) => !waiting);
-    const { total } = answer;
-    replace(this.state, workers.length === 0 ? empty('No worker holds a job now') : total > workers.length && h('p', { class: 'muted' }, `The first ${number(workers.length)} of ${number(total)}.`));
+    const { workers, total } = answer;
+    const holding = workers.filter(({ waiting }) => !waiting).length;
+    const idle = workers.length - holding;
+    replace(this.state, workers.length === 0 ? empty('No worker holds a job or waits for one') : h('p', { class: 'muted' },
+      `${number(total)} ${total === 1 ? 'worker holds' : 'workers hold'} jobs${total > holding ? ` (the first ${number(holding)} are shown)` : ''}, ${number(idle)} ${idle === 1 ? 'waits' : 'wait'} for some`));
     this.table.hidden = workers.length === 0;
-    keyed(this.body, workers, ({ worker }) => JSON.stringify(worker), (each) => this.#row(each), update);
+    keyed(this.body, named(workers), ({ key }) => key, (each) => this.#row(each), (row, each) => this.#update(row, each));
   }
 
-  #row({ worker }) {
-    const link = worker === null ? h('span', { class: 'muted' }, 'gave no name') : h('a', { href: queueLink(this.queue, '', { state: 'inprogress', worker }) }, worker);
-    const row = h('tr', {}, h('th', { scope: 'row' }, link));
-    row.figures = [h('td', { class: 'num' }), time(null), time(null)];
-    row.append(row.figures[0], h('td', {}, row.figures[1]), h('td', {}, row.figures[2]));
+  #row({ worker, waiting }) {
+    const name = worker === null ? h('span', { class: 'muted' }, 'gave no name')
+      : waiting ? worker : h('a', { href: queueLink(this.queue, '', { state: 'inprogress', worker }) }, worker);
+    const row = h('tr', {}, h('th', { scope: 'row' }, name));
+    row.figures = { state: h('td'), since: time(null), last: time(null), machine: h('td', { class: 'muted' }), queues: h('td', { class: 'muted' }) };
+    row.append(row.figures.state, h('td', {}, row.figures.since), h('td', {}, row.figures.last), row.figures.machine, row.figures.queues);
     return row;
+  }
+
+  #update({ figures: cells }, { waiting, jobs: count, oldest_claimed: oldest, last_updated: updated, since, last_claim: claim, queues = [], host, pid, client }) {
+    setText(cells.state, waiting ? 'Waits for a job' : `Holds ${jobs(count)}`);
+    setTime(cells.since, waiting ? since : oldest);
+    setTime(cells.last, waiting ? claim : updated);
+    setText(cells.machine, [host, pid && `process ${pid}`].filter(Boolean).join(', ') || '–');
+    set(cells.machine, 'title', client);
+    setText(cells.queues, queues.filter((name) => name !== this.queue).join(', ') || '–');
   }
 }
 customElements.define('je-workers', WorkersPart);
 
-function update(row, worker) {
-  const [count, oldest, last] = row.figures;
-  setText(count, number(worker.jobs));
-  setTime(oldest, worker.oldest_claimed);
-  setTime(last, worker.last_updated);
+/** The workers, each with a key of its own: several claims may wait under one name. */
+function named(workers) {
+  const seen = new Map();
+  return workers.map((each) => {
+    const key = JSON.stringify([each.worker, each.waiting, each.host, each.pid]);
+    seen.set(key, (seen.get(key) ?? 0) + 1);
+    return { ...each, key: `${key} ${seen.get(key)}` };
+  });
 }

@@ -86,6 +86,11 @@ def _fill_mail(mail: Queue, engine: JobEngine, url: str) -> Shop:
         _fail_twice(mail, uid, _ERRORS[number % len(_ERRORS)])
     for number in range(6):
         mail.add(_letter(number), tags=["order"], priority=7, meta={"from": "shop"})
+    for number in range(4):
+        uid = mail.add(_letter(number), tags=["order"], priority=9, max_attempts=5, retry_delay_seconds=900).uid
+        mail.claim(worker="mailer-1")
+        mail.update(uid, new_status="failed", error=_TRACEBACK)
+    mail.cancel(mail.add(_letter(2), tags=["order"]).uid)
     done, held = ([job.uid for job in mail.claim(3, worker=worker)] for worker in ("mailer-1", "mailer-2"))
     mail.update(held[0], progress=40)
     for uid in done:

@@ -62,6 +62,16 @@ def test_the_attempts_are_shown_with_worker_time_and_error(person: Person, queue
     expect(attempts.nth(3)).to_contain_text("Added")
 
 
+def test_releases_in_a_row_are_one_entry_of_the_attempts(person: Person, queue: Queue) -> None:
+    uid = queue.add({}).uid
+    for _ in range(3):
+        queue.claim(worker="ann")
+        queue.update(uid, new_status="queued")
+    _look_at(person, queue, uid)
+    attempts = person.page.get_by_role("region", name="Attempts").get_by_role("listitem")
+    expect(attempts).to_contain_text(["Released 3 times", "Added"])
+
+
 def test_why_it_does_not_run_is_explained_and_kept_up_to_date(person: Person, queue: Queue) -> None:
     queue.add({}, priority=9)
     uid = queue.add({}).uid
@@ -90,6 +100,7 @@ def test_the_attempt_the_progress_and_the_time_of_the_retry_are_shown_as_text(pe
     expect(main).to_contain_text(re.compile(r"Retry due in \d+ min"))
     queue.update(uid, new_status="complete")
     expect(main).to_contain_text(re.compile(r"Started .*Ended .*Ran for (less than|\d)"))
+    expect(main).to_contain_text(re.compile(r"Kept until \w{3}, .* \d\d:\d\d:\d\d UTC"))
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_r_retries_and_refreshes_and_e_leads_to_the_errors(person: Person, queue
     keys.press("Escape")
     keys.press("Escape")
     keys.press("e")
-    expect(person.page.get_by_text("1 failed job, grouped by error")).to_be_visible()
+    expect(person.page.get_by_text("1 failed, grouped by error")).to_be_visible()
     person.open(f"queue/{queue.name}/job/{complete}")
     expect(person.button("Retry")).to_be_visible()
     before = len(person.watch.requests)

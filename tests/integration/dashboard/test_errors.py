@@ -48,7 +48,7 @@ def test_a_trace_that_was_opened_stays_open_while_its_errors_become_more(person:
     person.open(f"queue/{queue.name}/errors")
     _shows_the_exception_and_folds_the_trace(person.page.locator("je-error"))
     _fail(queue, _TRACE + _EXCEPTION)
-    expect(person.page.get_by_role("listitem").filter(has_text="2 jobs")).to_be_visible()
+    expect(person.page.get_by_role("listitem").filter(has_text="2 failed")).to_be_visible()
     expect(person.page.get_by_text("Traceback (most recent call last)")).to_be_visible()
 
 
@@ -64,7 +64,7 @@ def test_the_errors_of_all_queues_are_grouped_on_one_page(arrive: Arrive, engine
     person.page.get_by_role("link", name="All errors").click()
     person.sees("Errors of all queues")
     group = person.page.get_by_role("listitem").filter(has_text=error)
-    expect(group).to_contain_text("3 jobs")
+    expect(group).to_contain_text("3 failed")
     expect(group.get_by_role("link", name=f"{other.name}: 1")).to_be_visible()
     group.get_by_role("link", name=f"{queue.name}: 2").click()
     person.sees(queue.name)

@@ -1,9 +1,12 @@
 """The jobs of a queue: filter, order, pages, what happens meanwhile, and acting on many."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from time import time
+from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from jobengine.client import Queue
 
@@ -32,11 +35,11 @@ def _fail(queue: Queue, error: str, count: int = 1) -> list[str]:
 
 
 def test_the_counts_and_the_charts_are_in_the_overview(owner: Person, queue: Queue) -> None:
-    queue.add_many([{}] * 4)
-    _fail(queue, "no route")
+    queue.add_many([{}] * 5)
+    queue.update(queue.claim()[0].uid, new_status="failed", error="no route")
     queue.update(queue.claim()[0].uid, new_status="complete")
     owner.open(f"queue/{queue.name}/overview")
-    for name in ("Failed 1", "Queued 3 all ready", "In progress 0", "Complete 1"):
+    for name in ("Failed 1", "Retrying 0", "Queued 3 all ready", "In progress 0", "Complete 1"):
         expect(owner.page.get_by_role("link", name=name, exact=True)).to_be_visible()
     chart = owner.page.get_by_role("group", name="The last hour: 5 added, 1 complete, 1 failed")
     expect(chart).to_be_visible()
@@ -161,6 +164,10 @@ def test_all_jobs_that_match_are_counted_before_an_action_and_the_result_is_show
         ("Retry", "Retry: 60 jobs", None, "60 jobs queued again."),
         ("Delete", "Delete: 60 jobs", None, "60 jobs deleted."),
     ):
+        if action == "Retry":
+            owner.field("State").select_option("Cancelled")
+        if action == "Delete":
+            owner.field("State").select_option("All states")
         if not owner.page.get_by_role("region", name="Selected jobs").is_visible():
             owner.field("Select this page").check()
             owner.press("Select all that match")
@@ -182,8 +189,8 @@ def test_failed_jobs_are_grouped_by_error(owner: Person, queue: Queue) -> None:
     owner.page.get_by_role("link", name="Errors", exact=True).click()
     groups = owner.page.get_by_role("listitem").filter(has=owner.button("Retry"))
     expect(groups).to_have_count(2)
-    expect(groups.nth(0)).to_contain_text(re.compile(r"^no route to host.*3 jobs", re.DOTALL))
-    expect(groups.nth(1)).to_contain_text(re.compile(r"^ValueError: not an address.*1 job", re.DOTALL))
+    expect(groups.nth(0)).to_contain_text(re.compile(r"^no route to host.*3 failed", re.DOTALL))
+    expect(groups.nth(1)).to_contain_text(re.compile(r"^ValueError: not an address.*1 failed", re.DOTALL))
     groups.nth(0).get_by_role("button", name="Retry").click()
     owner.dialog("Retry: 3 jobs").get_by_role("button", name="Retry 3 jobs").click()
     expect(owner.page.get_by_role("dialog").get_by_role("status")).to_contain_text("3 jobs queued again.")
@@ -198,7 +205,86 @@ def test_the_workers_that_hold_jobs_now_are_shown(owner: Person, queue: Queue) -
     queue.claim(worker="bob")
     owner.open(f"queue/{queue.name}")
     owner.page.get_by_role("link", name="Workers").click()
-    for worker, jobs in (("ann", "3"), ("bob", "1")):
-        expect(owner.row("Workers", worker).get_by_role("cell").first).to_have_text(jobs)
+    for worker, jobs in (("ann", "3 jobs"), ("bob", "1 job")):
+        expect(owner.row("Workers", worker).get_by_role("cell").first).to_have_text(f"Holds {jobs}")
     owner.page.get_by_role("link", name="ann").click()
     expect(owner.jobs()).to_have_count(3)
+
+
+def test_workers_that_wait_for_jobs_are_shown(owner: Person, queue: Queue) -> None:
+    with ThreadPoolExecutor() as pool:
+        claimed = pool.submit(queue.claim, wait=50, worker="ann")
+        owner.open(f"queue/{queue.name}/workers")
+        row = owner.row("Workers", "ann")
+        expect(row).to_contain_text("Waits for a job")
+        expect(row.locator("time").first).to_have_attribute("title", re.compile(r"\d\d:\d\d:\d\d UTC"))
+        queue.add({})
+        assert len(claimed.result()) == 1
+    expect(row).to_contain_text("Holds 1 job")
+
+
+def _figures(person: Person, **others: Any) -> None:
+    """Have the page of a queue get other figures than the server's."""
+
+    def answer(route: Route) -> None:
+        stats = route.fetch().json()
+        route.fulfill(json={**stats, **others, "last_claim": int(time() - 13 * 60)})
+
+    person.page.route("**/api/v1/queue/stats*", answer)
+
+
+def test_jobs_that_no_worker_takes_get_a_red_note(owner: Person, queue: Queue) -> None:
+    queue.add_many([{}] * 3)
+    note = owner.page.get_by_text("ready, no worker")
+    owner.open(f"queue/{queue.name}")
+    expect(owner.page.get_by_role("link", name="Queued 3")).to_be_visible()
+    expect(note).to_have_count(0)  # they have only just come
+    _figures(owner, oldest_ready_seconds=900, ready=292)
+    owner.page.reload()
+    expect(note).to_have_text("292 ready, no worker for 13 min")
+    owner.open("queues")
+    expect(owner.row("Queues", queue.name)).to_contain_text("no worker for 13 min")
+    _figures(owner, oldest_ready_seconds=900, ready=292, workers_waiting=1)
+    owner.open(f"queue/{queue.name}")
+    expect(owner.page.get_by_role("link", name="Queued 3")).to_be_visible()
+    expect(note).to_have_count(0)
+
+
+def test_jobs_that_are_tried_again_are_counted_listed_and_among_the_errors(owner: Person, queue: Queue) -> None:
+    _fail(queue, "no route")
+    queue.add({})
+    uid = queue.add({}, max_attempts=3, retry_delay_seconds=600, priority=1).uid
+    queue.claim()
+    queue.update(uid, new_status="failed", error="401 Unauthorized")
+    owner.open(f"queue/{queue.name}")
+    owner.page.get_by_role("link", name="Retrying 1").click()
+    expect(_shown(owner)).to_have_text([uid[:8]])
+    expect(owner.jobs()).to_contain_text(["401 Unauthorized"])
+    owner.page.get_by_role("link", name="Errors", exact=True).click()
+    groups = owner.page.locator("ol.errors > li")
+    expect(groups).to_have_count(2)
+    for kind, texts in (("Retrying", ["401 Unauthorized.*1 retrying"]), ("Failed", ["no route.*1 failed"])):
+        owner.page.get_by_role("group", name="Which jobs").get_by_text(kind).click()
+        expect(groups).to_have_text([re.compile(text, re.DOTALL) for text in texts])
+    assert owner.page.url.endswith("/errors?of=failed")
+    owner.open("queues")
+    expect(owner.row("Queues", queue.name).get_by_role("cell").nth(2)).to_have_text("1")
+
+
+def test_cancelled_jobs_are_apart_from_failed_ones_and_are_not_retried_with_them(owner: Person, queue: Queue) -> None:
+    (failed,) = _fail(queue, "no route")
+    cancelled = queue.cancel(queue.add({}).uid).uid
+    owner.open(f"queue/{queue.name}")
+    expect(owner.page.get_by_role("link", name="Failed 1 1 cancelled")).to_be_visible()
+    expect(owner.row("Jobs", cancelled[:8])).to_contain_text("Cancelled")
+    for state, uid in (("Cancelled", cancelled), ("Failed", failed)):
+        owner.field("State").select_option(state)
+        expect(_shown(owner)).to_have_text([uid[:8]])
+    owner.field("State").select_option("All states")
+    expect(owner.jobs()).to_have_count(2)
+    owner.field("Select this page").check()
+    owner.press("Select all that match")
+    owner.page.get_by_role("region", name="Selected jobs").get_by_role("button", name="Retry").click()
+    owner.dialog("Retry: 1 job").get_by_role("button", name="Retry 1 job").click()
+    expect(owner.page.get_by_role("dialog").get_by_role("status")).to_contain_text("1 job queued again.")
+    assert [queue.get(uid).state for uid in (failed, cancelled)] == ["queued", "failed"]

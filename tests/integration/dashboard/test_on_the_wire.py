@@ -57,7 +57,7 @@ def test_no_key_is_ever_in_an_address(person: Person, queue: Queue) -> None:
     queue.keys.add("viewer", secret)
     person.look_at(queue.name, secret)
     person.page.get_by_role("link", name="Workers").click()
-    expect(person.page.get_by_text("No worker holds a job now")).to_be_visible()
+    expect(person.page.get_by_text("No worker holds a job")).to_be_visible()
     assert person.watch.requests
     assert not [request.url for request in person.watch.requests if secret in request.url]
 

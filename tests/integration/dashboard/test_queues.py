@@ -28,18 +28,18 @@ def test_the_table_has_the_counts_the_age_the_rates_and_the_workers(person: Pers
     queue.update(queue.claim(worker="bob")[0].uid, new_status="failed", error="no route")
     person.list_queues(queue.name)
     cells = person.row("Queues", queue.name).get_by_role("cell")
-    for at, text in enumerate(["1 failed in the last hour", "1", "5 1 delayed", "2", "0"]):
+    for at, text in enumerate(["1 attempt failed", "1", "0", "5 1 delayed", "2", "0"]):
         expect(cells.nth(at)).to_have_text(text)
-    expect(cells.nth(5)).to_contain_text("s")
-    expect(cells.nth(5)).to_have_attribute("title", re.compile(r"^Ready since .* UTC"))
-    expect(cells.nth(6)).to_have_text("2")
-    expect(cells.nth(7)).to_contain_text("8 in, 0 done in a minute")
-    expect(cells.nth(7).locator("svg")).to_be_visible()
+    expect(cells.nth(6)).to_contain_text("s")
+    expect(cells.nth(6)).to_have_attribute("title", re.compile(r"^Ready since .* UTC"))
+    expect(cells.nth(7)).to_have_text("2")
+    expect(cells.nth(8)).to_contain_text("8 in, 0 done in a minute")
+    expect(cells.nth(8).locator("svg")).to_be_visible()
 
 
 def test_the_counts_are_kept_true(person: Person, queue: Queue) -> None:
     person.list_queues(queue.name)
-    queued = person.row("Queues", queue.name).get_by_role("cell").nth(2)
+    queued = person.row("Queues", queue.name).get_by_role("cell").nth(3)
     expect(queued).to_have_text("0")
     queue.add_many([{}] * 3)
     expect(queued).to_contain_text("3")
@@ -186,12 +186,14 @@ def test_defaults_and_limits_are_set(person: Person, queue: Queue) -> None:
     person.field("Require the lease").check()
     person.field("Attempts").fill("3")
     person.field("Time-out, seconds").fill("90")
+    person.field("Keep failed jobs, minutes").fill("60")
     person.press("Save")
     person.is_told("Saved.")
     stats = queue.stats()
     assert (stats.max_jobs, stats.require_lease) == (500, True)
     assert stats.defaults is not None
     assert (stats.defaults.max_attempts, stats.defaults.raw["timeout_seconds"]) == (3, 90)
+    assert stats.defaults.raw["keep_failed_minutes"] == 60
     person.field("Most jobs").fill("-1")
     person.press("Save")
     expect(person.page.get_by_role("alert").first).to_contain_text("Most jobs")

@@ -101,7 +101,7 @@ def test_the_table_of_queues_sends_a_wrong_key_once(person: Person, queue: Queue
     person.page.clock.install()
     person.list_queues(queue.name)
     row = person.row("Queues", queue.name)
-    expect(row.get_by_role("cell").nth(2)).to_have_text("0")
+    expect(row.get_by_role("cell").nth(3)).to_have_text("0")
     refused = _refuse_all(person)
     until("it is refused", lambda: _pass(person, 1_000) and refused)
     expect(row).to_contain_text("The key is wrong.")

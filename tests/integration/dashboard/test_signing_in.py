@@ -107,8 +107,9 @@ _WORDS = {
         "The access key does not open this queue."
     ),
     (401, "The admin key is not right; send the server's in X-Admin-Key."): "The admin key is not right.",
-    (400, "The body is invalid: Expected `int` >= 1 - at `$.job.max_attempts`"): (
-        "The server can’t use this input: look at “Attempts”."  # noqa: RUF001  # as it is on the page
+    (400, "job.max_attempts must be at least 1, not 0."): "“Attempts” must be at least 1, not 0.",
+    (400, "new_access_key must not contain `$.access_key`."): (
+        "The server can’t use this input: look at “New key”."  # noqa: RUF001  # as it is on the page
     ),
     (409, "The queue takes no more than 100 jobs; try again when some are done and removed."): (
         "The queue takes no more than 100 jobs; try again when some are done and removed."
