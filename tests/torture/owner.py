@@ -25,7 +25,7 @@ __all__ = ["Disagreement", "Owner", "Step"]
 LONG: Final = 80_000
 #: Fields with times, which are not compared.
 TIMES: Final = ("created", "last_updated", "timeout_time", "lease_expires", "not_before", "started", "ended")
-EVERYTHING: Final = {"state": None, "tag": None, "text": None}
+EVERYTHING: Final = {"state": None, "tag": None, "text": None, "retrying": None, "cancelled": None}
 STATES: Final = ("queued", "inprogress", "complete", "failed")
 WRONG_LEASE: Final = "00000000-0000-4000-8000-0000000001ea"
 #: A queue with more jobs is emptied: the model gets slower with each job.
@@ -206,7 +206,13 @@ class Owner:
 
     def _filter(self) -> dict[str, Any]:
         pick = self.random.choice
-        return {"state": pick([None, *STATES]), "tag": pick([None, "x", "y"]), "text": pick([None, None, "grüße"])}
+        return {
+            "state": pick([None, *STATES]),
+            "tag": pick([None, "x", "y"]),
+            "text": pick([None, None, "grüße"]),
+            "retrying": pick([None, None, None, True, False]),
+            "cancelled": pick([None, None, None, True, False]),
+        }
 
     def _create(self) -> Step:
         def tell(model: Model) -> None:

@@ -53,7 +53,7 @@ def _first_job(server: MemoryServer) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_it_agrees_with_a_server_that_is_right_through_steps_of_all_kinds(server: MemoryServer) -> None:
-    owner = _at_work(server, 300)
+    owner = _at_work(server, 400)
     assert owner.answered.keys() == {*WEIGHTS, "create"}
 
 
