@@ -138,7 +138,7 @@ def _add_many(session: Session, queue_name: str, path: str, batch: str | None, o
         raise click.UsageError(f"The name of a batch has at most {LONGEST_BATCH} bytes.")
     session.retry_for = _RETRY_FOR
     queue = session.queue(queue_name)
-    session.engine.caller.tell = _Once(session)
+    session.engine._caller.tell = _Once(session)
     with _opened(path) as file:
         try:
             jobs = JobFile.read(file, batch)

@@ -39,7 +39,7 @@ def imported_worker(app: str) -> Worker:
     if not isinstance(worker, Worker):
         raise Failed(f"--app {app} is not a jobengine.worker.Worker.{_workers_of(imported)}", Exit.USAGE)
     try:
-        worker.check_handlers()
+        worker._check_handlers()
     except ValueError as error:
         raise Failed(f"--app {app}: {error}", Exit.USAGE) from None
     return worker

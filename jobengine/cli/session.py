@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from jobengine.client import JobEngine, JobEngineError, Queue, Unavailable
+from jobengine.client.settings import Settings
 
 from .failures import Exit, Failed, what_is_wrong
 from .output import Output
@@ -44,6 +45,11 @@ class Session:
             self._engine = self._make_engine(self.url, profile=self.profile, retry_for=self.retry_for)
         return self._engine
 
+    @property
+    def settings(self) -> Settings:
+        """The address and the keys that the client uses. Raises BadSettings."""
+        return self.engine._settings
+
     def quick_engine(self) -> JobEngine:
         """A client that gives up soon, for the completion of a command line. Raises BadSettings."""
         self._engine = self._make_engine(self.url, profile=self.profile, retry_for=0, timeout=_QUICK)
@@ -52,7 +58,7 @@ class Session:
     def queue(self, name: str) -> Queue:
         """The queue, if there is a key that may open it."""
         queue = self.engine.queue(name)
-        if queue.key is None and self.engine.settings.admin_key is None:
+        if queue._key is None and self.settings.admin_key is None:
             raise Failed(
                 f"There is no key for the queue {name!r}: set JOBENGINE_ACCESS_KEY, or name a profile with --profile.",
                 Exit.KEY_REFUSED,

@@ -45,7 +45,7 @@ def status(queue_names: tuple[str, ...]) -> None:
 def _server(session: Session) -> dict[str, Any]:
     """The state of the server. Raises JobEngineError if it does not answer."""
     engine = session.engine
-    server: dict[str, Any] = {"server": engine.settings.address.url}
+    server: dict[str, Any] = {"server": session.settings.address.url}
     try:
         readiness = engine.readyz()
     except Unavailable as error:
@@ -58,7 +58,7 @@ def _server(session: Session) -> dict[str, Any]:
 
 def _queues(session: Session, queue_names: Sequence[str]) -> list[QueueStats] | None:
     """The queues of these names, or all; None if no key opens all of them."""
-    settings = session.engine.settings
+    settings = session.settings
     if names := queue_names or tuple(settings.keys):
         return [session.queue(name).stats() for name in names]
     return session.engine.queues() if settings.admin_key is not None else None

@@ -15,8 +15,8 @@ def complete_queues(context: click.Context, parameter: click.Parameter, incomple
     session = context.ensure_object(Session)
     try:
         engine = session.quick_engine()
-        names.update(engine.settings.keys)
-        if engine.settings.admin_key is not None:
+        names.update(session.settings.keys)
+        if session.settings.admin_key is not None:
             names.update(queue.name for queue in engine.queues())
     except JobEngineError:  # nothing can be printed while a line is edited
         pass

@@ -39,8 +39,8 @@ def top(queue_names: tuple[str, ...], interval: float, sort: str, once: bool) ->
     """
     session = current()
     session.retry_for = _RETRY_FOR
-    names = queue_names or tuple(session.engine.settings.keys)
-    if not names and session.engine.settings.admin_key is None:
+    names = queue_names or tuple(session.settings.keys)
+    if not names and session.settings.admin_key is None:
         raise Failed("Name the queues, or set JOBENGINE_ADMIN_KEY to see all of them.", Exit.USAGE)
     for name in names:
         session.queue(name)  # raises an error with advice if there is no key
@@ -86,7 +86,7 @@ class _Screen:
             self._seen, self._trouble = snapshot(engine, self._names, self.sort), ""
         except Unavailable as error:
             self._trouble = error.detail
-        return screen(self._seen, self._trouble, engine.settings.address.url, time.time(), width, sort=self.sort)
+        return screen(self._seen, self._trouble, self._session.settings.address.url, time.time(), width, sort=self.sort)
 
     def take(self, key: str) -> bool:
         """React to a key; returns whether to go on."""

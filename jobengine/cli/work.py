@@ -109,7 +109,7 @@ def work(
         worker.run_until_empty()
     else:
         worker.run()
-    if worker.stopped_by == signal.SIGINT:
+    if worker._stopped_by == signal.SIGINT:
         raise Failed("", Exit.INTERRUPTED)
 
 
@@ -146,7 +146,7 @@ def _put_in_environment(session: Session) -> None:
     """Put --url and --profile into the environment, where the imported worker finds them, with the same precedence."""
     if not session.url and not session.profile:
         return
-    settings = session.engine.settings
+    settings = session.settings
     os.environ[_URL] = settings.address.url
     if session.profile:
         os.environ[_PROFILE] = session.profile

@@ -77,7 +77,7 @@ def _whole(response: Response) -> list[Job]:
                 _job(job)
     except (ValueError, RecursionError):
         raise calls.not_jobengine(response, "its fields are others") from None
-    return list(map(Job.later, jobs))
+    return list(map(Job._later, jobs))
 
 
 def is_good(call: calls.Call[Any], response: Response) -> bool:

@@ -216,7 +216,7 @@ class Lane:
         """Settle items whose outcome is unknown, or whose server can't be reached."""
         for item in batch:
             if not item.settled:
-                item.failed(error.again())
+                item.failed(error._again())
 
     def _refused(self, batch: list[Item], error: JobEngineError) -> None:
         """Settle a request that was refused: because of one item, or for a reason that holds for all."""

@@ -48,7 +48,7 @@ class JobEngineError(Exception):
         #: The index of the item that was refused, from 0.
         self.index = index
 
-    def again(self) -> "JobEngineError":
+    def _again(self) -> "JobEngineError":
         """A copy of the error for another caller: raising one exception twice mixes up its tracebacks."""
         copy = type(self)(self.detail)
         copy.__dict__.update(self.__dict__)

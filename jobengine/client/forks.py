@@ -8,7 +8,7 @@ __all__ = ["forget_in_children"]
 
 
 class _Forgets(Protocol):
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Start afresh in the child process."""
 
 
@@ -16,13 +16,13 @@ _clients: "weakref.WeakSet[_Forgets]" = weakref.WeakSet()
 
 
 def forget_in_children(client: _Forgets) -> None:
-    """Call the client's `after_fork` in each child process, as long as the client exists."""
+    """Call the client's `_after_fork` in each child process, as long as the client exists."""
     _clients.add(client)
 
 
 def _after_fork() -> None:
     for client in list(_clients):
-        client.after_fork()
+        client._after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # not on systems without fork

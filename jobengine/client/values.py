@@ -155,7 +155,7 @@ class Job(Answer):
     _shown = ("uid", "state", "priority")
 
     @classmethod
-    def later(cls, json: bytes) -> Self:
+    def _later(cls, json: bytes) -> Self:
         """A job from its JSON, which is read when the job is first looked at: most that were added never are."""
         job = cls.__new__(cls)
         object.__setattr__(job, "_json", json)
@@ -164,7 +164,7 @@ class Job(Answer):
     if not TYPE_CHECKING:  # otherwise every misspelt name would have a type
 
         def __getattr__(self, name: str) -> Any:
-            """Read the JSON. Python calls this for attributes that are not set, such as `raw` of a job from `later`."""
+            """Read the JSON. Python calls this for attributes that are not set, as `raw` of a job from `_later`."""
             if name != "raw":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
             raw = decode(self._json)

@@ -47,7 +47,7 @@ class Worker:
     """
 
     #: The signal that stopped it, if one did.
-    stopped_by: signal.Signals | None = None
+    _stopped_by: signal.Signals | None = None
     _running: tuple[asyncio.AbstractEventLoop, Driver] | None = None
 
     def __init__(
@@ -143,13 +143,13 @@ class Worker:
                 loop, driver = self._running
                 loop.call_soon_threadsafe(driver.stop, self._grace)
 
-    def check_handlers(self) -> None:
+    def _check_handlers(self) -> None:
         """Raise ValueError if one of its queues has no handler; `run` does so too."""
         if missing := [queue for queue in self.queues if queue not in self._handlers]:
             raise ValueError(f"The queue {missing[0]!r} has no handler.")
 
     def _run(self, *, until_empty: bool) -> int:
-        self.check_handlers()
+        self._check_handlers()
         handlers = Handlers(self._handlers, self._hooks)
         nursery = Nursery(handlers.perform) if self._processes else None
         try:
@@ -185,11 +185,11 @@ class Worker:
         """The queues, grouped by key, in order."""
         groups: dict[Secret | None, list[str]] = {}
         for queue in self.queues:
-            groups.setdefault(engine.queue(queue).key, []).append(queue)
+            groups.setdefault(self._settings.key_for(queue), []).append(queue)
         return list(groups.values())
 
     def _told(self, number: signal.Signals, driver: Driver) -> None:
-        self.stopped_by = number
+        self._stopped_by = number
         driver.stop(self._grace)
 
     @contextmanager

@@ -55,7 +55,7 @@ class FakeQueue:
 
     def __init__(self, name: str, key: Secret | None) -> None:
         self.name = name
-        self.key = key
+        self._key = key
         self.keys = self
         self.asked: list[tuple[Any, ...]] = []
         self.answers: dict[str, Any] = {}
@@ -152,10 +152,10 @@ class FakeEngine:
     """One fake queue for each name."""
 
     def __init__(self, access_key: str | None = KEY, admin_key: str | None = None) -> None:
-        self.settings = load(access_key=access_key, admin_key=admin_key, environment={})
+        self._settings = load(access_key=access_key, admin_key=admin_key, environment={})
         self.made: list[FakeQueue] = []
         self.closed = False
-        self.caller = SimpleNamespace(tell=None)
+        self._caller = SimpleNamespace(tell=None)
         self.listed: list[QueueStats] = [stats_of("mail"), stats_of("thumbnails", paused=True)]
         self.with_options: tuple[Any, ...] = ()
         self.readiness: Readiness | JobEngineError = Readiness({"status": "ready", "durability": "commit"})
@@ -164,7 +164,7 @@ class FakeEngine:
         for queue in self.made:
             if queue.name == name:
                 return queue
-        self.made.append(FakeQueue(name, self.settings.access_key))
+        self.made.append(FakeQueue(name, self._settings.access_key))
         return self.made[-1]
 
     def queues(self) -> list[QueueStats]:

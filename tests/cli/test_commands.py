@@ -441,4 +441,4 @@ def test_no_error_output_has_a_key(shell: Shell) -> None:
     shell.mail.answers["stats"] = RuntimeError("a mistake")
     done = shell("queue", "stats", "mail")
     assert isinstance(done.exception, RuntimeError)
-    assert KEY not in repr(shell.engine.settings) + repr(done.exception) + done.output
+    assert KEY not in repr(shell.engine._settings) + repr(done.exception) + done.output

@@ -121,7 +121,7 @@ def test_a_server_that_does_not_answer_is_told_of_once(
 ) -> None:
     def added(*what: Any, **more: Any) -> Any:
         for _ in range(2):
-            shell.engine.caller.tell(Unavailable("No answer."))
+            shell.engine._caller.tell(Unavailable("No answer."))
         yield []
 
     monkeypatch.setattr(shell.mail, "add_in_chunks", added)

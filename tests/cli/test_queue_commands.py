@@ -129,7 +129,7 @@ def test_an_imported_worker_has_the_settings_of_the_command(
     (tmp_path / "no_worker.py").write_text("import os\nSEEN = dict(os.environ)\n")
     assert shell("work", "--app", "no_worker:worker", "--profile", "home").exit_code == 2
     seen = sys.modules.pop("no_worker").SEEN
-    assert (seen["JOBENGINE_PROFILE"], seen["JOBENGINE_URL"]) == ("home", shell.engine.settings.address.url)
+    assert (seen["JOBENGINE_PROFILE"], seen["JOBENGINE_URL"]) == ("home", shell.engine._settings.address.url)
     assert "JOBENGINE_ACCESS_KEY" not in seen  # the profile has another
     assert seen["JOBENGINE_ADMIN_KEY"] == "of all"
 

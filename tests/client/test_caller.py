@@ -55,14 +55,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def _engine(replies: Any, **more: Any) -> tuple[JobEngine, FakePool]:
     engine = JobEngine("http://server.example:6006", access_key=KEY, **more)
-    engine.caller.pool = pool = FakePool(replies)
+    engine._caller.pool = pool = FakePool(replies)
     return engine, pool
 
 
 def test_each_attempt_that_is_repeated_is_told_of(clock: Clock) -> None:
     engine, _ = _engine([NotConnected("refused"), answer(503, {"detail": "starting"}), answer(201, JOB)])
     told: list[str] = []
-    engine.caller.tell = lambda error: told.append(error.detail)
+    engine._caller.tell = lambda error: told.append(error.detail)
     engine.queue("q").add({})
     assert told == ["No answer from http://server.example:6006: refused.", "starting"]
 
@@ -223,7 +223,7 @@ def test_a_missing_job_and_a_missing_queue_are_different_errors() -> None:
 def test_no_key_is_in_a_repr_or_in_a_traceback_with_all_its_variables(clock: Clock) -> None:
     engine, _ = _engine(lambda request: Broken("cut"), admin_key="the key of the admin", retry_for=0)
     queue = engine.queue("other", access_key="another key")
-    shown = [repr(one) for one in (engine, queue, engine.settings, engine.caller, queue.key)]
+    shown = [repr(one) for one in (engine, queue, engine._settings, engine._caller, queue._key)]
     for call in (
         lambda: queue.add({}),
         lambda: queue.create(access_key="a new key"),
@@ -257,7 +257,7 @@ def test_a_change_of_many_jobs_must_say_which() -> None:
 def test_a_wait_that_is_longer_than_one_request_may_be_is_made_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, pool = _engine(lambda request: answer(200, {**JOB, "state": "inprogress"}))
     times = iter([0.0, 0.0, 50.0, 50.0, 100.0, 100.0, 120.0])
-    monkeypatch.setattr(engine, "now", lambda: next(times))
+    monkeypatch.setattr(engine, "_now", lambda: next(times))
     assert not engine.queue("q").wait("u", timeout=120).finished
     assert [request.query and request.query["wait"] for request in pool.requests] == ["50.000", "50.000", "20.000"]
 

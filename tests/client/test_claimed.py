@@ -45,7 +45,7 @@ class Server:
 
 def _claim(server: Server, count: int = 1) -> list[ClaimedJob]:
     engine = JobEngine("http://server.example", access_key="k", retry_for=0)
-    engine.caller.pool = FakePool(server)
+    engine._caller.pool = FakePool(server)
     return engine.queue("q").claim(count)
 
 

@@ -18,7 +18,7 @@ _THROTTLED = {"detail": "Too many wrong keys came from this address; a right key
 def _engine(reply: Any, **keys: Any) -> tuple[JobEngine, FakePool]:
     engine = JobEngine("http://server.example", retry_for=0, **keys)
     pool = FakePool(reply)
-    engine.caller.pool = pool
+    engine._caller.pool = pool
     return engine, pool
 
 
@@ -81,7 +81,7 @@ def test_a_queue_object_may_have_time_limits_of_its_own() -> None:
         return NotConnected("connection refused")
 
     engine, pool = _engine(refuse, access_key="k")
-    engine.caller.retry_for = 1_000_000
+    engine._caller.retry_for = 1_000_000
     quick = engine.queue("q", retry_for=0, timeout=2)
     for use in (
         lambda: quick.add({}),
@@ -94,4 +94,4 @@ def test_a_queue_object_may_have_time_limits_of_its_own() -> None:
     assert [request.seconds for request in pool.requests] == [2] * 4
     assert quick is engine.queue("q", retry_for=0, timeout=2)
     assert engine.queue("q") is engine.queue("q") is not quick
-    assert engine.queue("q").caller.retry_for == 1_000_000
+    assert engine.queue("q")._caller.retry_for == 1_000_000

@@ -175,7 +175,7 @@ def test_both_clients_take_their_settings_from_there(
     for name in ("config.toml", "admin.key"):
         (tmp_path / name).rename(tmp_path / "jobengine" / name)
     for kind in (JobEngine, AsyncJobEngine):
-        assert kind(profile="work").settings.address.url == "https://work.example"
+        assert kind(profile="work")._settings.address.url == "https://work.example"
 
 
 def test_one_line_end_of_a_key_file_does_not_count(tmp_path: Path) -> None:

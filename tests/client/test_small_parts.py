@@ -320,5 +320,5 @@ def test_an_unknown_status_is_an_error() -> None:
 
 def test_errors_can_be_pickled_and_raised_again() -> None:
     error = error_of(429, {"detail": "full"}, retry_after=5)
-    for other in (pickle.loads(pickle.dumps(error)), error.again()):
+    for other in (pickle.loads(pickle.dumps(error)), error._again()):
         assert (type(other), other.detail, other.retry_after) == (TooManyRequests, "full", 5)

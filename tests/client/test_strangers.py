@@ -260,7 +260,7 @@ def test_a_lost_deletion_is_done_only_if_a_jobengine_says_that_nothing_is_there(
     ]
     for then, error in thens:
         engine = JobEngine("http://server.example", access_key="k", retry_for=30)
-        engine.caller.pool = FakePool([Broken("cut", stale=True), then])
+        engine._caller.pool = FakePool([Broken("cut", stale=True), then])
         with nullcontext() if error is None else pytest.raises(error):
             engine.queue("q").remove_job("u")
 

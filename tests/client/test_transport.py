@@ -231,7 +231,7 @@ def test_an_add_many_that_is_given_up_closes_its_connection_and_forgets_it(serve
         chunks = engine.queue("q").add_in_chunks(_TWO_REQUESTS)
         next(chunks)
         chunks.close()
-        assert engine.caller.pool._used == set()
+        assert engine._caller.pool._used == set()
         server.replies.put(_EMPTY)
         assert server.gone.get(timeout=PATIENCE) == 0
 
@@ -239,7 +239,7 @@ def test_an_add_many_that_is_given_up_closes_its_connection_and_forgets_it(serve
 def test_a_pool_can_be_told_to_drop_a_connection_at_any_moment_by_the_thread_that_has_locked_it(server: Server) -> None:
     server.replies.put(_MANY_ADDED)
     engine = _engine(server)
-    pool, chunks = engine.caller.pool, engine.queue("q").add_in_chunks(_TWO_REQUESTS)
+    pool, chunks = engine._caller.pool, engine.queue("q").add_in_chunks(_TWO_REQUESTS)
     next(chunks)
 
     def collect() -> None:
@@ -258,7 +258,7 @@ def test_a_request_that_can_not_be_written_leaves_no_connection_behind(server: S
     with _engine(server) as engine:
         with pytest.raises(ValueError, match="header"):
             next(engine.queue("q").events(after="a\r\nb: c"))
-        assert engine.caller.pool._used == set()
+        assert engine._caller.pool._used == set()
 
 
 def _run(test: Callable[[], Any]) -> None:
@@ -342,7 +342,7 @@ def test_in_a_loop_an_add_many_that_is_given_up_closes_its_connection_and_forget
             chunks = engine.queue("q").add_in_chunks(_TWO_REQUESTS)
             await anext(chunks)
             await chunks.aclose()
-            assert engine.caller.pool._used == set()
+            assert engine._caller.pool._used == set()
 
     server.replies.put(_MANY_ADDED)
     server.replies.put(_EMPTY)
@@ -355,7 +355,7 @@ def test_in_a_loop_a_request_that_can_not_be_written_leaves_no_connection_behind
         async with AsyncJobEngine(server.url, access_key="k") as engine:
             with pytest.raises(ValueError, match="header"):
                 await anext(engine.queue("q").events(after="a\r\nb: c"))
-            assert engine.caller.pool._used == set()
+            assert engine._caller.pool._used == set()
 
     _run(test)
 

@@ -103,12 +103,12 @@ with queue.claim()[0] as held:
         if not pid:
             for number in range(20):
                 queue.add({"who": child, "number": number})
-            os._exit(0 if engine.keeper is not held.queue.engine.keeper or len(engine.keeper._beats) == 0 else 1)
+            os._exit(0 if engine._keeper is not held.queue._engine._keeper or len(engine._keeper._beats) == 0 else 1)
         pids.append(pid)
     for number in range(20):
         queue.add({"who": "parent", "number": number})
     codes = [os.waitpid(pid, 0)[1] for pid in pids]
-    assert len(engine.keeper._beats) == 1
+    assert len(engine._keeper._beats) == 1
 print(json.dumps(codes))
 """
 
@@ -176,7 +176,7 @@ def test_closing_a_client_ends_the_claim_of_another_thread(url: str, engine: Job
 
     worker = threading.Thread(target=work)
     worker.start()
-    until("it waits", lambda: other.caller.pool._used)
+    until("it waits", lambda: other._caller.pool._used)
     other.close()
     worker.join(10)
     assert len(errors) == 1
@@ -290,7 +290,7 @@ def test_both_clients_speak_tls_and_trust_no_unknown_certificate(
     with JobEngine(url, access_key="key", ssl_context=context) as engine:
         engine.queue("q").create(exist_ok=True)
         uids = [engine.queue("q").add({}).uid for _ in range(3)]
-        assert len(engine.caller.pool._idle) == 1
+        assert len(engine._caller.pool._idle) == 1
 
     async def test() -> list[str]:
         async with AsyncJobEngine(url, access_key="key", ssl_context=context) as client:

@@ -40,11 +40,11 @@ _PAGE = 500
 class AsyncClient(Protocol):
     """The client, as its queues use it."""
 
-    caller: AsyncCaller
-    keeper: Keeper[AsyncClaimedJob]
-    max_pending: int
+    _caller: AsyncCaller
+    _keeper: Keeper[AsyncClaimedJob]
+    _max_pending: int
 
-    def now(self) -> float:
+    def _now(self) -> float:
         """Seconds on the monotonic clock."""
         ...
 
@@ -60,33 +60,33 @@ class AsyncQueue:
 
     def __init__(self, engine: AsyncClient, name: str, key: Secret | None, caller: AsyncCaller | None = None) -> None:
         """`caller` sends the requests, by default that of `engine`."""
-        self.engine = engine
+        self._engine = engine
         #: The queue's name.
         self.name = name
         #: Its key; None stands for the admin key.
-        self.key = key
+        self._key = key
         #: Its keys with a role.
         self.keys = AsyncKeys(self)
-        self.caller = caller or engine.caller
-        self.begin()
+        self._caller = caller or engine._caller
+        self._begin()
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Start with empty lanes."""
         #: Extends leases.
-        self.keeper = self.engine.keeper
+        self._keeper = self._engine._keeper
         #: The lanes: jobs to add and, below, updates.
-        self.adds = LaneDriver(AddLane(self.name, self.engine.max_pending), self._send)
-        self.updates = LaneDriver(UpdateLane(self.name, self.engine.max_pending), self._send)
+        self._adds = LaneDriver(AddLane(self.name, self._engine._max_pending), self._send)
+        self._updates = LaneDriver(UpdateLane(self.name, self._engine._max_pending), self._send)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
     async def _send(self, lane: Any, batch: Sequence[Item]) -> Any:
-        return await self.caller.send_batch(lane, self.key, batch)
+        return await self._caller.send_batch(lane, self._key, batch)
 
-    async def ask(self, call: calls.Call[Any], **more: Any) -> Any:
+    async def _ask(self, call: calls.Call[Any], **more: Any) -> Any:
         """Make a call with the queue's key, and return its result."""
-        return await self.caller.call(call, key=self.key, **more)
+        return await self._caller.call(call, key=self._key, **more)
 
     # The queue itself
 
@@ -96,20 +96,20 @@ class AsyncQueue:
 
         `access_key` becomes the owner's key; by default it is the client's key for this queue.
         """
-        access_key = secret(access_key) or self.key
+        access_key = secret(access_key) or self._key
         if access_key is None:
             raise TypeError("a new queue needs an access_key")
         call = calls.CREATE_QUEUE
         try:
-            await self.ask(call, body={"name": self.name, "access_key": access_key}, safe=exist_ok)
+            await self._ask(call, body={"name": self.name, "access_key": access_key}, safe=exist_ok)
         except QueueExists:
             if not exist_ok:
                 raise
-        self.key = access_key
+        self._key = access_key
 
     async def remove(self) -> None:
         """Delete the queue and all its jobs."""
-        await self.ask(calls.DELETE_QUEUE, query={"name": self.name})
+        await self._ask(calls.DELETE_QUEUE, query={"name": self.name})
 
     async def configure(
         self,
@@ -133,9 +133,9 @@ class AsyncQueue:
         body |= given(defaults=None if defaults is None else dict(defaults))
         body |= given(new_access_key=new_access_key, old_key_seconds=old_key_seconds)
         # Repeating it would need the old key, which may be invalid by then.
-        setup: QueueSetup = await self.ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)
+        setup: QueueSetup = await self._ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)
         if new_access_key is not None:
-            self.key = new_access_key
+            self._key = new_access_key
         return setup
 
     async def pause(self) -> QueueSetup:
@@ -156,17 +156,17 @@ class AsyncQueue:
 
     async def stats(self) -> QueueStats:
         """The statistics of the queue."""
-        stats: QueueStats = await self.ask(calls.READ_STATS, query={"name": self.name})
+        stats: QueueStats = await self._ask(calls.READ_STATS, query={"name": self.name})
         return stats
 
     async def access(self) -> Access:
         """What the key for this queue may do."""
-        access: Access = await self.ask(calls.READ_ACCESS, query={"queueName": self.name})
+        access: Access = await self._ask(calls.READ_ACCESS, query={"queueName": self.name})
         return access
 
     async def workers(self) -> list[WorkerJobs]:
         """The workers that hold jobs, at most 1,000; those with the most jobs first."""
-        workers: list[WorkerJobs] = await self.ask(calls.LIST_WORKERS, query={"queueName": self.name})
+        workers: list[WorkerJobs] = await self._ask(calls.LIST_WORKERS, query={"queueName": self.name})
         return workers
 
     # Adding
@@ -179,7 +179,7 @@ class AsyncQueue:
         JSON.
         """
         item = Item(job_json(content, options))
-        await self.adds.submit([item])
+        await self._adds.submit([item])
         return Job(item.result())
 
     async def add_many(
@@ -212,7 +212,7 @@ class AsyncQueue:
         With `brief`, which is faster, a job has only its uid, and in `raw` a `status`: 201 if it is new, 200 if it
         existed. A job that was sent alone is complete.
         """
-        return add_in_chunks(self.caller, self.name, self.key, contents, options, brief=brief)
+        return add_in_chunks(self._caller, self.name, self._key, contents, options, brief=brief)
 
     async def add_and_wait(
         self, content: Mapping[str, Any], *, timeout: float = 30, **options: Unpack[JobOptions]
@@ -220,34 +220,34 @@ class AsyncQueue:
         """Add a job, and return it when it is finished or after `timeout` seconds; `finished` tells which."""
         body = single_body(encode(self.name), job_json(content, options))
         wait = int(min(timeout, LONGEST_WAIT))
-        deadline = self.engine.now() + timeout
-        request = self.caller.request(
-            calls.ADD_JOB, key=self.key, body=body, headers={"Prefer": f"wait={wait}"}, wait=wait
+        deadline = self._engine._now() + timeout
+        request = self._caller.request(
+            calls.ADD_JOB, key=self._key, body=body, headers={"Prefer": f"wait={wait}"}, wait=wait
         )
-        response, _ = await self.caller.exchange(request)
+        response, _ = await self._caller.exchange(request)
         job = calls.read_answer(calls.ADD_JOB, response)
-        left = deadline - self.engine.now()
+        left = deadline - self._engine._now()
         return job if job.finished or left <= 0 else await self.wait(job.uid, timeout=left)
 
     # One job
 
     async def get(self, uid: str) -> Job:
         """The job as it is now."""
-        job: Job = await self.ask(calls.READ_JOB, query=self._job(uid))
+        job: Job = await self._ask(calls.READ_JOB, query=self._job(uid))
         return job
 
     async def wait(self, uid: str, *, timeout: float = 30) -> Job:
         """The job when it is finished or after `timeout` seconds; `finished` tells which."""
-        deadline = self.engine.now() + timeout
+        deadline = self._engine._now() + timeout
         while True:
-            wait = max(min(deadline - self.engine.now(), LONGEST_WAIT), 0)
-            job: Job = await self.ask(calls.READ_JOB, query={**self._job(uid), "wait": f"{wait:.3f}"}, wait=wait)
-            if job.finished or self.engine.now() >= deadline:
+            wait = max(min(deadline - self._engine._now(), LONGEST_WAIT), 0)
+            job: Job = await self._ask(calls.READ_JOB, query={**self._job(uid), "wait": f"{wait:.3f}"}, wait=wait)
+            if job.finished or self._engine._now() >= deadline:
                 return job
 
     async def explain(self, uid: str) -> Explanation:
         """Why the job is in its place."""
-        explanation: Explanation = await self.ask(calls.EXPLAIN_JOB, query=self._job(uid))
+        explanation: Explanation = await self._ask(calls.EXPLAIN_JOB, query=self._job(uid))
         return explanation
 
     async def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
@@ -259,18 +259,18 @@ class AsyncQueue:
         """
         item = update_item(uid, changes)
         item.brief = False
-        await self.updates.submit([item])
+        await self._updates.submit([item])
         return Job(item.result())
 
     async def cancel(self, uid: str) -> Job:
         """Cancel the job: if it is queued it fails, and if it is in progress its worker is told to stop."""
         item = Item(b'{"uid":%b,"cancel":true}' % encode(uid))
-        await self.updates.submit([item])
+        await self._updates.submit([item])
         return Job(item.result())
 
     async def remove_job(self, uid: str) -> None:
         """Delete the job. `remove` deletes the queue."""
-        await self.ask(calls.DELETE_JOB, query=self._job(uid))
+        await self._ask(calls.DELETE_JOB, query=self._job(uid))
 
     async def delete(self, uid: str) -> None:
         """Delete the job, as `remove_job` does."""
@@ -278,7 +278,7 @@ class AsyncQueue:
 
     async def peek(self) -> Job | None:
         """The next job to run, if one is ready; changes nothing."""
-        job: Job | None = await self.ask(calls.NEXT_JOB, query={"queueName": self.name})
+        job: Job | None = await self._ask(calls.NEXT_JOB, query={"queueName": self.name})
         return job
 
     async def claim(
@@ -290,7 +290,7 @@ class AsyncQueue:
         `tags`: only jobs with all of these. If the answer is lost, the claim is not repeated: it raises OutcomeUnknown,
         and the jobs are released when their leases expire.
         """
-        return await self.engine.claim([self], count, wait=wait, tags=tags, worker=worker)
+        return await self._engine.claim([self], count, wait=wait, tags=tags, worker=worker)
 
     # Many jobs
 
@@ -308,7 +308,7 @@ class AsyncQueue:
             query["sort"] = sort
         while limit is None or limit > 0:
             query["limit"] = str(_PAGE if limit is None else min(limit, _PAGE))
-            page, cursor = await self.ask(calls.LIST_JOBS, query=query)
+            page, cursor = await self._ask(calls.LIST_JOBS, query=query)
             for job in page:
                 yield job
             if cursor is None:
@@ -318,7 +318,7 @@ class AsyncQueue:
 
     async def all_jobs(self) -> list[Job]:
         """All jobs in any state, from one answer."""
-        jobs: list[Job] = await self.ask(calls.READ_QUEUE, query={"name": self.name})
+        jobs: list[Job] = await self._ask(calls.READ_QUEUE, query={"name": self.name})
         return jobs
 
     @overload
@@ -362,7 +362,7 @@ class AsyncQueue:
             query["all"] = "true"
         if dry_run:
             query["dry_run"] = "true"
-        matched: int = await self.ask(calls.DELETE_JOBS, query=query, safe=dry_run)
+        matched: int = await self._ask(calls.DELETE_JOBS, query=query, safe=dry_run)
         return matched
 
     async def _change_all(
@@ -374,7 +374,7 @@ class AsyncQueue:
             body["all"] = True
         if dry_run:
             body["dry_run"] = True
-        matched: int = await self.ask(calls.UPDATE_JOBS, body=body, safe=dry_run)
+        matched: int = await self._ask(calls.UPDATE_JOBS, body=body, safe=dry_run)
         return matched
 
     def events(self, after: str | None = None) -> Stream[JobEvent]:
@@ -384,7 +384,7 @@ class AsyncQueue:
         After a broken connection it reconnects and continues after the last event. Raises EventsLost if the next events
         are no longer kept: read the jobs again, then watch again.
         """
-        return watch(self.caller, self.name, self.key, after)
+        return watch(self._caller, self.name, self._key, after)
 
     def _job(self, uid: str) -> dict[str, str]:
         return {"queueName": self.name, "jobUID": uid}
@@ -400,17 +400,17 @@ class AsyncKeys:
         """Add a key with a role: producer, worker or viewer."""
         key = as_secret(key)
         body = {"queue_name": self._queue.name, "role": role, "access_key": key}
-        added: AccessKey = await self._queue.ask(calls.ADD_KEY, body=body)
+        added: AccessKey = await self._queue._ask(calls.ADD_KEY, body=body)
         return added
 
     async def list(self) -> "list[AccessKey]":
         """The keys, in the order of their adding."""
-        keys: list[AccessKey] = await self._queue.ask(calls.LIST_KEYS, query={"name": self._queue.name})
+        keys: list[AccessKey] = await self._queue._ask(calls.LIST_KEYS, query={"name": self._queue.name})
         return keys
 
     async def revoke(self, id: str) -> None:  # noqa: A002  # the word of the API
         """Revoke the key with this id."""
-        await self._queue.ask(calls.REVOKE_KEY, query={"name": self._queue.name, "keyID": id})
+        await self._queue._ask(calls.REVOKE_KEY, query={"name": self._queue.name, "keyID": id})
 
 
 def _check_filter(filters: JobFilter, *, every: bool) -> None:

@@ -23,8 +23,8 @@ class Holder(Protocol):
     """The job's queue, as the job uses it."""
 
     name: str
-    updates: LaneDriver
-    keeper: "Keeper[ClaimedJob]"
+    _updates: LaneDriver
+    _keeper: "Keeper[ClaimedJob]"
 
 
 class ClaimedJob:
@@ -36,7 +36,7 @@ class ClaimedJob:
     block that has ended the job itself is left alone.
     """
 
-    __slots__ = ("cancel_requested", "ended", "job", "lost", "queue", "uncertain")
+    __slots__ = ("_uncertain", "cancel_requested", "ended", "job", "lost", "queue")
 
     def __init__(self, queue: Holder, job: Job) -> None:
         #: Its queue.
@@ -50,7 +50,7 @@ class ClaimedJob:
         #: Whether complete, fail or release succeeded.
         self.ended = False
         #: Whether one of them may have succeeded: its outcome is unknown.
-        self.uncertain = False
+        self._uncertain = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(uid={self.uid!r}, queue={self.queue.name!r})"
@@ -96,9 +96,9 @@ class ClaimedJob:
         changes: JobChanges = {"new_status": "inprogress"}
         if percent is not None:
             changes["progress"] = percent
-        item = self.item(changes)
-        self.queue.updates.submit([item])
-        self.heard(item)
+        item = self._item(changes)
+        self.queue._updates.submit([item])
+        self._heard(item)
         item.result()
         return not self.cancelled
 
@@ -126,23 +126,23 @@ class ClaimedJob:
         self._end(changes)
 
     def _end(self, changes: JobChanges) -> None:
-        self.queue.keeper.remove(self)
-        item = self.item(changes)
-        self.queue.updates.submit([item])
-        self.heard(item)
+        self.queue._keeper.remove(self)
+        item = self._item(changes)
+        self.queue._updates.submit([item])
+        self._heard(item)
         item.result()
 
-    def item(self, changes: JobChanges) -> Item:
+    def _item(self, changes: JobChanges) -> Item:
         """An update of the job, ready to be sent."""
         item = update_item(self.uid, {**changes, "lease": self.lease})
-        item.repeated = self.uncertain
+        item.repeated = self._uncertain
         return item
 
-    def json(self, changes: JobChanges) -> bytes:
+    def _json(self, changes: JobChanges) -> bytes:
         """An update of the job as JSON, to go with a claim."""
         return claimed_json(self.queue.name, self.uid, {**changes, "lease": self.lease})
 
-    def told(self, changes: JobChanges, result: Mapping[str, Any], request_id: str | None) -> JobEngineError | None:
+    def _told(self, changes: JobChanges, result: Mapping[str, Any], request_id: str | None) -> JobEngineError | None:
         """
         Note the result of such an update, from the answer to the request with that id, and return its error.
 
@@ -151,17 +151,17 @@ class ClaimedJob:
         if result["status"] == 200:
             self._accepted(changes.get("new_status"), result.get("job") or result)
             return None
-        item = self.item(changes)
+        item = self._item(changes)
         settle_update(item, result, request_id=request_id, repeated=item.repeated)
-        self.heard(item)
+        self._heard(item)
         return item.error
 
-    def heard(self, item: Item) -> None:
+    def _heard(self, item: Item) -> None:
         """Note the outcome of an update."""
         if isinstance(item.error, LeaseLost | JobNotFound):
             self.lost = True
         elif isinstance(item.error, OutcomeUnknown):
-            self.uncertain = self.uncertain or item.status in _ENDS
+            self._uncertain = self._uncertain or item.status in _ENDS
         elif item.error is None:
             self._accepted(item.status, item.answer)
 
@@ -170,11 +170,11 @@ class ClaimedJob:
         self.cancel_requested = bool(answer.get("cancel_requested", self.cancel_requested))
 
     def __enter__(self) -> Self:
-        self.queue.keeper.add(self)
+        self.queue._keeper.add(self)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self.queue.keeper.remove(self)
+        self.queue._keeper.remove(self)
         if self.ended or self.lost:
             return
         if error is None:
@@ -212,10 +212,10 @@ def extend(jobs: Iterable[ClaimedJob]) -> None:
     """Extend the leases of jobs, with one request for each queue, and note each outcome in its job."""
     by_queue = defaultdict(list)
     for job in jobs:
-        by_queue[job.queue].append((job, job.item({"new_status": "inprogress"})))
+        by_queue[job.queue].append((job, job._item({"new_status": "inprogress"})))
     for queue, beats in by_queue.items():
-        queue.updates.submit([item for _, item in beats])
+        queue._updates.submit([item for _, item in beats])
         for job, item in beats:
-            job.heard(item)
+            job._heard(item)
             if job.lost:
-                queue.keeper.remove(job)
+                queue._keeper.remove(job)

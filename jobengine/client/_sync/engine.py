@@ -69,25 +69,25 @@ class JobEngine:
         keys = {name: as_secret(key) for name, key in (keys or {}).items()}
         #: What claims say of where they come from.
         self._origin = origin()
-        self.settings = settings.load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
-        self.max_pending = max_pending
+        self._settings = settings.load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
+        self._max_pending = max_pending
         self._tls = ssl_context
-        self._pool = Pool(self.settings.address, self._context)
-        self.caller = Caller(self._pool, admin_key=self.settings.admin_key, timeout=timeout, retry_for=retry_for)
-        self.keeper: Keeper[ClaimedJob] = Keeper(extend)
+        self._pool = Pool(self._settings.address, self._context)
+        self._caller = Caller(self._pool, admin_key=self._settings.admin_key, timeout=timeout, retry_for=retry_for)
+        self._keeper: Keeper[ClaimedJob] = Keeper(extend)
         self._queues: dict[tuple[str, Secret | None, float | None, float | None], Queue] = {}
         forget_in_children(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Start afresh in a child process, without the connections and leases of its parent."""
         self._pool.after_fork()
         self._origin = origin()
-        self.keeper = Keeper(extend)
+        self._keeper = Keeper(extend)
         for queue in self._queues.values():
-            queue.begin()
+            queue._begin()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.settings.address.url!r})"
+        return f"{type(self).__name__}({self._settings.address.url!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +97,7 @@ class JobEngine:
 
     def close(self) -> None:
         """Close all connections; open calls and later ones fail."""
-        self.keeper.close()
+        self._keeper.close()
         self._pool.close()
 
     def queue(
@@ -114,18 +114,18 @@ class JobEngine:
         `timeout` and `retry_for` are limits for the calls of the object that is returned, in place of the client's.
         Calls with the same limits share requests.
         """
-        access_key = secret(access_key) or self.settings.key_for(name)
+        access_key = secret(access_key) or self._settings.key_for(name)
         place = name, access_key, timeout, retry_for
         queue = self._queues.get(place)
         if queue is None:
             limits = (timeout, retry_for) != (None, None)
-            caller = self.caller.limited(timeout=timeout, retry_for=retry_for) if limits else None
+            caller = self._caller.limited(timeout=timeout, retry_for=retry_for) if limits else None
             queue = self._queues.setdefault(place, Queue(self, name, access_key, caller))
         return queue
 
     def queues(self) -> list[QueueStats]:
         """The statistics of all queues; needs the admin key."""
-        return self.caller.call(calls.LIST_QUEUES)
+        return self._caller.call(calls.LIST_QUEUES)
 
     def backup(self, path: "str | PathLike[str]") -> int:
         """
@@ -135,7 +135,7 @@ class JobEngine:
         It is encrypted with the server's SECRET: `jobengine db check` reads it. Needs the admin key. Not retried.
         Raises FileExistsError and OSError.
         """
-        return backup.save(self.caller, path)
+        return backup.save(self._caller, path)
 
     def claim(
         self,
@@ -175,18 +175,18 @@ class JobEngine:
         when their leases expire.
         """
         for one in finished:
-            self.keeper.remove(one.job)
-        updates = [one.job.json(one.changes) for one in finished]
+            self._keeper.remove(one.job)
+        updates = [one.job._json(one.changes) for one in finished]
         try:
             jobs, results, request_id = self._claim(queues, count, 0, tags, worker, updates)
         except OutcomeUnknown:
             for one in finished:
-                one.job.uncertain = True
+                one.job._uncertain = True
             return self.report(finished), []
         if results is None:  # an old server: it has ignored the updates
             return self.report(finished), jobs
         return [
-            one.job.told(one.changes, result, request_id) for one, result in zip(finished, results, strict=True)
+            one.job._told(one.changes, result, request_id) for one, result in zip(finished, results, strict=True)
         ], jobs
 
     def report(self, reports: Sequence[Finished]) -> list[JobEngineError | None]:
@@ -196,14 +196,14 @@ class JobEngine:
 
         Returns the error, or None, for each. It is safe to repeat.
         """
-        items = [one.job.item(one.changes) for one in reports]
+        items = [one.job._item(one.changes) for one in reports]
         by_queue: dict[Holder, list[Item]] = {}
         for one, item in zip(reports, items, strict=True):
             by_queue.setdefault(one.job.queue, []).append(item)
         for queue, some in by_queue.items():
-            queue.updates.submit(some)
+            queue._updates.submit(some)
         for one, item in zip(reports, items, strict=True):
-            one.job.heard(item)
+            one.job._heard(item)
         return [item.error for item in items]
 
     def _claim(
@@ -220,10 +220,10 @@ class JobEngine:
         more = {"wait": wait, "tags": list(tags), "worker": worker}
         body.update({name: value for name, value in more.items() if value})
         by_name = {queue.name: queue for queue in asked}
-        caller = asked[0].caller
+        caller = asked[0]._caller
         request = caller.request(
             calls.CLAIM_JOBS,
-            key=asked[0].key,
+            key=asked[0]._key,
             body=_with_updates(encode(body), updates),
             headers=_BRIEF if updates else None,
             wait=wait,
@@ -254,25 +254,25 @@ class JobEngine:
 
     def test(self) -> None:
         """Return if a JobEngine answers."""
-        self.caller.call(calls.TEST)
+        self._caller.call(calls.TEST)
 
     def healthz(self) -> None:
         """Return if the server's process is alive."""
-        self.caller.call(calls.HEALTHZ)
+        self._caller.call(calls.HEALTHZ)
 
     def readyz(self) -> Readiness:
         """The state of the server, if it accepts changes; raises Unavailable otherwise."""
-        return self.caller.call(calls.READYZ, safe=False)
+        return self._caller.call(calls.READYZ, safe=False)
 
     def openapi(self) -> Any:
         """The server's API as an OpenAPI document."""
-        return self.caller.call(calls.OPENAPI)
+        return self._caller.call(calls.OPENAPI)
 
     def metrics(self) -> str:
         """Metrics in the text format of Prometheus."""
-        return self.caller.call(calls.METRICS)
+        return self._caller.call(calls.METRICS)
 
-    def now(self) -> float:
+    def _now(self) -> float:
         """Seconds on the monotonic clock."""
         return monotonic()
 

@@ -41,11 +41,11 @@ _PAGE = 500
 class Client(Protocol):
     """The client, as its queues use it."""
 
-    caller: Caller
-    keeper: Keeper[ClaimedJob]
-    max_pending: int
+    _caller: Caller
+    _keeper: Keeper[ClaimedJob]
+    _max_pending: int
 
-    def now(self) -> float:
+    def _now(self) -> float:
         """Seconds on the monotonic clock."""
         ...
 
@@ -61,33 +61,33 @@ class Queue:
 
     def __init__(self, engine: Client, name: str, key: Secret | None, caller: Caller | None = None) -> None:
         """`caller` sends the requests, by default that of `engine`."""
-        self.engine = engine
+        self._engine = engine
         #: The queue's name.
         self.name = name
         #: Its key; None stands for the admin key.
-        self.key = key
+        self._key = key
         #: Its keys with a role.
         self.keys = Keys(self)
-        self.caller = caller or engine.caller
-        self.begin()
+        self._caller = caller or engine._caller
+        self._begin()
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Start with empty lanes."""
         #: Extends leases.
-        self.keeper = self.engine.keeper
+        self._keeper = self._engine._keeper
         #: The lanes: jobs to add and, below, updates.
-        self.adds = LaneDriver(AddLane(self.name, self.engine.max_pending), self._send)
-        self.updates = LaneDriver(UpdateLane(self.name, self.engine.max_pending), self._send)
+        self._adds = LaneDriver(AddLane(self.name, self._engine._max_pending), self._send)
+        self._updates = LaneDriver(UpdateLane(self.name, self._engine._max_pending), self._send)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
     def _send(self, lane: Any, batch: Sequence[Item]) -> Any:
-        return self.caller.send_batch(lane, self.key, batch)
+        return self._caller.send_batch(lane, self._key, batch)
 
-    def ask(self, call: calls.Call[Any], **more: Any) -> Any:
+    def _ask(self, call: calls.Call[Any], **more: Any) -> Any:
         """Make a call with the queue's key, and return its result."""
-        return self.caller.call(call, key=self.key, **more)
+        return self._caller.call(call, key=self._key, **more)
 
         # The queue itself
 
@@ -97,20 +97,20 @@ class Queue:
 
         `access_key` becomes the owner's key; by default it is the client's key for this queue.
         """
-        access_key = secret(access_key) or self.key
+        access_key = secret(access_key) or self._key
         if access_key is None:
             raise TypeError("a new queue needs an access_key")
         call = calls.CREATE_QUEUE
         try:
-            self.ask(call, body={"name": self.name, "access_key": access_key}, safe=exist_ok)
+            self._ask(call, body={"name": self.name, "access_key": access_key}, safe=exist_ok)
         except QueueExists:
             if not exist_ok:
                 raise
-        self.key = access_key
+        self._key = access_key
 
     def remove(self) -> None:
         """Delete the queue and all its jobs."""
-        self.ask(calls.DELETE_QUEUE, query={"name": self.name})
+        self._ask(calls.DELETE_QUEUE, query={"name": self.name})
 
     def configure(
         self,
@@ -134,9 +134,9 @@ class Queue:
         body |= given(defaults=None if defaults is None else dict(defaults))
         body |= given(new_access_key=new_access_key, old_key_seconds=old_key_seconds)
         # Repeating it would need the old key, which may be invalid by then.
-        setup: QueueSetup = self.ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)
+        setup: QueueSetup = self._ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)
         if new_access_key is not None:
-            self.key = new_access_key
+            self._key = new_access_key
         return setup
 
     def pause(self) -> QueueSetup:
@@ -157,17 +157,17 @@ class Queue:
 
     def stats(self) -> QueueStats:
         """The statistics of the queue."""
-        stats: QueueStats = self.ask(calls.READ_STATS, query={"name": self.name})
+        stats: QueueStats = self._ask(calls.READ_STATS, query={"name": self.name})
         return stats
 
     def access(self) -> Access:
         """What the key for this queue may do."""
-        access: Access = self.ask(calls.READ_ACCESS, query={"queueName": self.name})
+        access: Access = self._ask(calls.READ_ACCESS, query={"queueName": self.name})
         return access
 
     def workers(self) -> list[WorkerJobs]:
         """The workers that hold jobs, at most 1,000; those with the most jobs first."""
-        workers: list[WorkerJobs] = self.ask(calls.LIST_WORKERS, query={"queueName": self.name})
+        workers: list[WorkerJobs] = self._ask(calls.LIST_WORKERS, query={"queueName": self.name})
         return workers
 
         # Adding
@@ -180,7 +180,7 @@ class Queue:
         JSON.
         """
         item = Item(job_json(content, options))
-        self.adds.submit([item])
+        self._adds.submit([item])
         return Job(item.result())
 
     def add_many(
@@ -213,40 +213,40 @@ class Queue:
         With `brief`, which is faster, a job has only its uid, and in `raw` a `status`: 201 if it is new, 200 if it
         existed. A job that was sent alone is complete.
         """
-        return add_in_chunks(self.caller, self.name, self.key, contents, options, brief=brief)
+        return add_in_chunks(self._caller, self.name, self._key, contents, options, brief=brief)
 
     def add_and_wait(self, content: Mapping[str, Any], *, timeout: float = 30, **options: Unpack[JobOptions]) -> Job:
         """Add a job, and return it when it is finished or after `timeout` seconds; `finished` tells which."""
         body = single_body(encode(self.name), job_json(content, options))
         wait = int(min(timeout, LONGEST_WAIT))
-        deadline = self.engine.now() + timeout
-        request = self.caller.request(
-            calls.ADD_JOB, key=self.key, body=body, headers={"Prefer": f"wait={wait}"}, wait=wait
+        deadline = self._engine._now() + timeout
+        request = self._caller.request(
+            calls.ADD_JOB, key=self._key, body=body, headers={"Prefer": f"wait={wait}"}, wait=wait
         )
-        response, _ = self.caller.exchange(request)
+        response, _ = self._caller.exchange(request)
         job = calls.read_answer(calls.ADD_JOB, response)
-        left = deadline - self.engine.now()
+        left = deadline - self._engine._now()
         return job if job.finished or left <= 0 else self.wait(job.uid, timeout=left)
 
         # One job
 
     def get(self, uid: str) -> Job:
         """The job as it is now."""
-        job: Job = self.ask(calls.READ_JOB, query=self._job(uid))
+        job: Job = self._ask(calls.READ_JOB, query=self._job(uid))
         return job
 
     def wait(self, uid: str, *, timeout: float = 30) -> Job:
         """The job when it is finished or after `timeout` seconds; `finished` tells which."""
-        deadline = self.engine.now() + timeout
+        deadline = self._engine._now() + timeout
         while True:
-            wait = max(min(deadline - self.engine.now(), LONGEST_WAIT), 0)
-            job: Job = self.ask(calls.READ_JOB, query={**self._job(uid), "wait": f"{wait:.3f}"}, wait=wait)
-            if job.finished or self.engine.now() >= deadline:
+            wait = max(min(deadline - self._engine._now(), LONGEST_WAIT), 0)
+            job: Job = self._ask(calls.READ_JOB, query={**self._job(uid), "wait": f"{wait:.3f}"}, wait=wait)
+            if job.finished or self._engine._now() >= deadline:
                 return job
 
     def explain(self, uid: str) -> Explanation:
         """Why the job is in its place."""
-        explanation: Explanation = self.ask(calls.EXPLAIN_JOB, query=self._job(uid))
+        explanation: Explanation = self._ask(calls.EXPLAIN_JOB, query=self._job(uid))
         return explanation
 
     def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
@@ -258,18 +258,18 @@ class Queue:
         """
         item = update_item(uid, changes)
         item.brief = False
-        self.updates.submit([item])
+        self._updates.submit([item])
         return Job(item.result())
 
     def cancel(self, uid: str) -> Job:
         """Cancel the job: if it is queued it fails, and if it is in progress its worker is told to stop."""
         item = Item(b'{"uid":%b,"cancel":true}' % encode(uid))
-        self.updates.submit([item])
+        self._updates.submit([item])
         return Job(item.result())
 
     def remove_job(self, uid: str) -> None:
         """Delete the job. `remove` deletes the queue."""
-        self.ask(calls.DELETE_JOB, query=self._job(uid))
+        self._ask(calls.DELETE_JOB, query=self._job(uid))
 
     def delete(self, uid: str) -> None:
         """Delete the job, as `remove_job` does."""
@@ -277,7 +277,7 @@ class Queue:
 
     def peek(self) -> Job | None:
         """The next job to run, if one is ready; changes nothing."""
-        job: Job | None = self.ask(calls.NEXT_JOB, query={"queueName": self.name})
+        job: Job | None = self._ask(calls.NEXT_JOB, query={"queueName": self.name})
         return job
 
     def claim(
@@ -289,7 +289,7 @@ class Queue:
         `tags`: only jobs with all of these. If the answer is lost, the claim is not repeated: it raises OutcomeUnknown,
         and the jobs are released when their leases expire.
         """
-        return self.engine.claim([self], count, wait=wait, tags=tags, worker=worker)
+        return self._engine.claim([self], count, wait=wait, tags=tags, worker=worker)
 
         # Many jobs
 
@@ -307,7 +307,7 @@ class Queue:
             query["sort"] = sort
         while limit is None or limit > 0:
             query["limit"] = str(_PAGE if limit is None else min(limit, _PAGE))
-            page, cursor = self.ask(calls.LIST_JOBS, query=query)
+            page, cursor = self._ask(calls.LIST_JOBS, query=query)
             for job in page:
                 yield job
             if cursor is None:
@@ -317,7 +317,7 @@ class Queue:
 
     def all_jobs(self) -> list[Job]:
         """All jobs in any state, from one answer."""
-        jobs: list[Job] = self.ask(calls.READ_QUEUE, query={"name": self.name})
+        jobs: list[Job] = self._ask(calls.READ_QUEUE, query={"name": self.name})
         return jobs
 
     @overload
@@ -359,7 +359,7 @@ class Queue:
             query["all"] = "true"
         if dry_run:
             query["dry_run"] = "true"
-        matched: int = self.ask(calls.DELETE_JOBS, query=query, safe=dry_run)
+        matched: int = self._ask(calls.DELETE_JOBS, query=query, safe=dry_run)
         return matched
 
     def _change_all(
@@ -371,7 +371,7 @@ class Queue:
             body["all"] = True
         if dry_run:
             body["dry_run"] = True
-        matched: int = self.ask(calls.UPDATE_JOBS, body=body, safe=dry_run)
+        matched: int = self._ask(calls.UPDATE_JOBS, body=body, safe=dry_run)
         return matched
 
     def events(self, after: str | None = None) -> Stream[JobEvent]:
@@ -381,7 +381,7 @@ class Queue:
         After a broken connection it reconnects and continues after the last event. Raises EventsLost if the next events
         are no longer kept: read the jobs again, then watch again.
         """
-        return watch(self.caller, self.name, self.key, after)
+        return watch(self._caller, self.name, self._key, after)
 
     def _job(self, uid: str) -> dict[str, str]:
         return {"queueName": self.name, "jobUID": uid}
@@ -397,17 +397,17 @@ class Keys:
         """Add a key with a role: producer, worker or viewer."""
         key = as_secret(key)
         body = {"queue_name": self._queue.name, "role": role, "access_key": key}
-        added: AccessKey = self._queue.ask(calls.ADD_KEY, body=body)
+        added: AccessKey = self._queue._ask(calls.ADD_KEY, body=body)
         return added
 
     def list(self) -> "list[AccessKey]":
         """The keys, in the order of their adding."""
-        keys: list[AccessKey] = self._queue.ask(calls.LIST_KEYS, query={"name": self._queue.name})
+        keys: list[AccessKey] = self._queue._ask(calls.LIST_KEYS, query={"name": self._queue.name})
         return keys
 
     def revoke(self, id: str) -> None:  # noqa: A002  # the word of the API
         """Revoke the key with this id."""
-        self._queue.ask(calls.REVOKE_KEY, query={"name": self._queue.name, "keyID": id})
+        self._queue._ask(calls.REVOKE_KEY, query={"name": self._queue.name, "keyID": id})
 
 
 def _check_filter(filters: JobFilter, *, every: bool) -> None:
