@@ -111,6 +111,10 @@ _ASYNC = {
 }
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 if not TYPE_CHECKING:  # the type checker would accept any name
 
     def __getattr__(name: str) -> Any:

@@ -10,3 +10,7 @@ from .running import Cancelled, RunningJob
 from .worker import Worker
 
 __all__ = ["Cancelled", "Fail", "JsonFormatter", "Retry", "RunningJob", "Worker"]
+
+
+def __dir__() -> list[str]:
+    return __all__
