@@ -67,6 +67,8 @@ def _all_jobs(table: QueueTable) -> Sequence[Job]:
     while after is not None:
         more, after = table.page(after, 1000)
         jobs += more
+    counted = (sum(job.retrying for job in jobs), sum(job.cancelled for job in jobs))
+    assert (table.retrying, table.cancelled) == counted
     return jobs
 
 
