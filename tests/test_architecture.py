@@ -37,6 +37,7 @@ ALLOWED = {
     "tools": {"tools", "storage", "core", "daemon.secret_file", "daemon.secrecy"},
     "tools.postgres": {"daemon.secret_file", "storage.errors", "engine.postgres.connection"},
     "tools.migrating": {"tools", "storage.frames", "engine.postgres.schema"},
+    "tools.recounting": {"tools", *(f"engine.postgres.{module}" for module in ("recount", "rows", "schema"))},
     "tools.moving": {
         "tools",
         "storage",

@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "import": "db_transfer:import_",
     "import-go": "db_transfer:import_go",
     "migrate": "db_migrate:migrate",
+    "recount": "db_recount:recount",
 }
 
 
@@ -25,6 +26,6 @@ def db() -> None:
     Check, back up, repair, re-key and export a database file.
 
     The commands work on the file itself, without a server; `check`, `backup` and `export` can be used while one runs.
-    The SECRET comes from SECRET or SECRET_FILE, or from the key file beside the database. `migrate` is for PostgreSQL,
-    and so are `export` and `import` if DATABASE_URL is set and no FILE is named.
+    The SECRET comes from SECRET or SECRET_FILE, or from the key file beside the database. `migrate` and `recount` are
+    for PostgreSQL, and so are `export` and `import` if DATABASE_URL is set and no FILE is named.
     """

@@ -17,10 +17,13 @@ from jobengine.engine.outcome import Done
 from jobengine.engine.postgres.connection import connected
 from jobengine.engine.postgres.floors import raise_floor
 from jobengine.engine.postgres.profile import LOCKING, OPTIMISTIC, Profile
-from jobengine.engine.postgres.rows import NO_FLOOR
+from jobengine.engine.postgres.recount import Correction, recount
+from jobengine.engine.postgres.rows import NO_FLOOR, Rows
+from jobengine.engine.postgres.schema import opened
 from jobengine.engine.postgres.session import DATABASE_CLOCK, Session
 from jobengine.engine.postgres.watching import begin_watch
 from tests.contract.postgres_world import session_on
+from tests.doubles import SECRET
 from tests.postgres import Database, until_waiting
 
 pytestmark = pytest.mark.slow
@@ -115,6 +118,17 @@ def _raise_floors(url: str, over: Event) -> None:
                 raise_floor(connection, some[0], (some[1], some[2]))
 
 
+def _recount(url: str, over: Event, corrections: list[Correction]) -> None:
+    """Recount again and again, for the last time when all is over; collect the corrections."""
+    with connected(url) as connection:
+        rows = Rows(opened(connection, SECRET))
+        while True:
+            is_last = over.wait(0.05)
+            corrections += recount(connection, rows, lambda _at, _size: None).corrections
+            if is_last:
+                return
+
+
 @pytest.mark.parametrize("profile", [LOCKING, OPTIMISTIC], ids=["locking", "optimistic"])
 def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_and_do_not_deadlock(
     database: Database, profile: Profile
@@ -129,6 +143,8 @@ def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_
         threads = [Thread(target=client.ask, args=(40,)) for client in clients]
         over = Event()
         raising = [Thread(target=_raise_floors, args=(database.url, over)) for _ in range(3 if profile.locks else 0)]
+        corrections = list[Correction]()
+        raising.append(Thread(target=_recount, args=(database.url, over, corrections)))
         for thread in (*raising, *threads):
             thread.start()
         for thread in threads:
@@ -137,6 +153,7 @@ def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_
         for thread in raising:
             thread.join()
         assert [error for client in clients for error in client.failed] == []
+        assert corrections == []
         leases = Counter(lease for client in clients for lease in client.leases)
         assert leases
         assert set(leases.values()) == {1}

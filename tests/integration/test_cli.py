@@ -365,8 +365,8 @@ ENDLESS = {
 }
 
 
-#: It needs PostgreSQL: tests/integration/test_postgres.py runs it.
-MIGRATE = "jobengine db migrate"
+#: They need PostgreSQL: tests/integration/test_postgres.py and test_postgres_damage.py run them.
+ON_POSTGRES = ("jobengine db migrate", "jobengine db recount")
 
 
 @pytest.fixture
@@ -427,7 +427,7 @@ def _meanwhile(shell: Shell, example: str) -> None:
                 client.change(job["uid"], "mail", lease=job["lease"], new_status="complete")
 
 
-@pytest.mark.parametrize("example", [example for example in _examples() if example != MIGRATE])
+@pytest.mark.parametrize("example", [example for example in _examples() if example not in ON_POSTGRES])
 def test_each_example_of_the_help_does_what_it_says(filled: Shell, example: str) -> None:
     with open(filled.home / "output", "wb") as output, open(filled.home / "errors", "wb") as errors:
         process = subprocess.Popen(

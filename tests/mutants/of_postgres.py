@@ -15,6 +15,7 @@ _OF_FLOORS: Final = "tests/contract/test_postgres_floors.py"
 _DAMAGE: Final = "jobengine/engine/postgres/damage.py"
 _RECHECK: Final = "jobengine/engine/postgres/recheck.py"
 _ROWS: Final = "jobengine/engine/postgres/rows.py"
+_OF_RECOUNT: Final = "tests/contract/test_postgres_recount.py"
 _OF_DAMAGE: Final = "tests/contract/test_postgres_damage.py"
 _CLOCK: Final = "tests/contract/test_postgres_clock.py"
 _CUTS: Final = "tests/contract/test_postgres_cuts.py"
@@ -164,8 +165,24 @@ OF_POSTGRES: Final = (
         "damaged-restored",
         "that a restored row goes back only to the place that it had",
         _RECHECK,
-        "if place == -1 - place_of(job) else None",
+        "if place in (had, had + MARKS_RECOUNTED) else None",
         "",
         (f"{_OF_DAMAGE}::test_a_row_whose_records_are_those_of_another_place_stays_apart",),
+    ),
+    Mutant(
+        "recounted-damage",
+        "that a restored job is counted as retrying or cancelled again if a recount has left it out",
+        _RECHECK,
+        "mark_of(job) if place <= MARKS_RECOUNTED else None",
+        "None",
+        (f"{_OF_RECOUNT}::test_restored_jobs_count_as_before_whether_recounted_meanwhile_or_not",),
+    ),
+    Mutant(
+        "recount-of-one-moment",
+        "that a recount compares rows and counts of one moment",
+        "jobengine/engine/postgres/recount.py",
+        '    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",\n',
+        "",
+        (f"{_RACES}::test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_and_do_not_deadlock",),
     ),
 )

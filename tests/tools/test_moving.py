@@ -12,10 +12,14 @@ from msgspec.structs import replace
 from jobengine.core.facts import ClockSet, Fact, JobAdded, QueueCreated
 from jobengine.core.model import Job, Standing, State
 from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.recount import recount
+from jobengine.engine.postgres.rows import Rows
+from jobengine.engine.postgres.schema import opened
 from jobengine.storage.errors import NotADatabase, StorageError, WrongSecret
 from jobengine.tools.exporting import NoSuchQueue
 from jobengine.tools.importing import BadExport
 from jobengine.tools.moving import export_database, import_into_database
+from jobengine.tools.source import no_progress
 from tests.core.random_facts import facts
 from tests.doubles import SECRET
 from tests.postgres import Cluster, Database
@@ -70,6 +74,8 @@ def _check_columns(database: Database) -> None:
     with connected(database.url) as connection:
         assert connection.execute(counted).fetchall() == []
         assert connection.execute(strays).fetchall() == []
+        rows = Rows(opened(connection, SECRET))
+        assert recount(connection, rows, no_progress).corrections == []
 
 
 @pytest.mark.parametrize(("there", "here"), [(0, 7_000), (7_000, 0), (-7_000, 9_000)])

@@ -15,7 +15,7 @@ from ...storage.errors import Damaged
 from .arrays import bigints, byteas, texts
 from .connection import Row, Statement, together
 from .floors import lowered
-from .rows import Known, Rows, place_of
+from .rows import MARKS_RECOUNTED, Known, Rows, mark_of, place_of
 from .writing import Change, tally
 
 __all__ = ["Recheck"]
@@ -86,9 +86,14 @@ def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], 
         known = _known(connection, rows, sorted({queue_id for queue_id, _ in places}))
         columns = (bigints([place[0] for place in places]), texts([place[1] for place in places]))
         (found,) = together(connection, Statement(_LOCKED, columns))
-        changes = [one for row in found if row[0] in known and (one := _change(rows, known[row[0]], row)) is not None]
+        changes, counted = [], Counter[tuple[int, int]]()
+        for row in found:
+            change = _change(rows, known[row[0]], row) if row[0] in known else None
+            if change is not None:
+                changes.append(change)
+                counted.update((row[0], count) for count in _counts_lacking(change, row[4]))
         if changes:
-            together(connection, *_written(rows, changes, slot))
+            together(connection, *_written(rows, changes, tally(counted, slot)))
     return len(changes)
 
 
@@ -111,21 +116,30 @@ def _change(rows: Rows, known: Known, row: Row) -> Change | None:
         job = rows.job(known.queue, uid, sealed, said)
     except Damaged:
         return None
-    return Change(known, uid, None, job) if place == -1 - place_of(job) else None
+    had = -1 - place_of(job)
+    return Change(known, uid, None, job) if place in (had, had + MARKS_RECOUNTED) else None
 
 
-def _written(rows: Rows, changes: list[Change], slot: int) -> list[Statement]:
-    """The statements that put jobs back, in the order of locks."""
+def _counts_lacking(change: Change, place: int) -> list[int]:
+    """The counts that lack a job while its row is at this negative place."""
+    job = change.new
+    if job is None:
+        return []
+    mark = mark_of(job) if place <= MARKS_RECOUNTED else None
+    return [place_of(job)] if mark is None else [place_of(job), mark]
+
+
+def _written(rows: Rows, changes: list[Change], counts: list[Statement]) -> list[Statement]:
+    """The statements that put jobs back and correct counts, in the order of locks."""
     jobs = [one.new for one in changes if one.new is not None]
     uids, *numbers, keys, sizes = rows.standings(jobs)
     columns = [byteas(column) if column is keys else bigints(column) for column in (*numbers, keys, sizes)]
     ranks = [bigints([~job.spec.priority for job in jobs]), bigints([job.spec.arrival for job in jobs])]
     ids = [one.queue.id for one in changes]
-    counted = Counter(zip(ids, map(place_of, jobs), strict=True))
     return [
         Statement(_PUT_BACK, [bigints(ids), texts(uids), *columns, *ranks]),
         *(_tagged(rows, queue_id, job) for queue_id, job in zip(ids, jobs, strict=True) if job.ready and job.spec.tags),
-        *tally(counted, slot),
+        *counts,
         *(statement for _, statement in sorted(lowered(changes, is_known=False).items())),
     ]
 

@@ -22,6 +22,7 @@ from .sealing import Seal
 __all__ = [
     "CANCELLED",
     "FINISHED_FROM",
+    "MARKS_RECOUNTED",
     "MOST_QUEUES",
     "NO_FLOOR",
     "PLACES",
@@ -46,6 +47,9 @@ PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, P
 #: In the table tally these stand beside the places: they count jobs that are in a place as well.
 RETRYING: Final = 5
 CANCELLED: Final = 6
+#: Added to the negative `place` of a damaged row by a recount. Setting a row apart leaves the counts of retrying and
+#: cancelled jobs as they are, since its records can't be read; after a recount they do not count it any more.
+MARKS_RECOUNTED: Final = -10
 #: The number of the place of jobs that can be claimed, and the first number of finished ones.
 READY: Final = 0
 FINISHED_FROM: Final = 3

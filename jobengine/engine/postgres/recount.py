@@ -1,0 +1,162 @@
+"""
+Counts all jobs from their rows, and corrects the table `tally`, while servers work.
+
+A server changes a job's row and its counts in one transaction. So the difference between the rows and the counts is the
+same in any snapshot until it is corrected, and a difference found in an older snapshot may be added to newer counts.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, LiteralString
+
+from attrs import define, field, frozen
+from psycopg import Connection
+from psycopg.errors import DeadlockDetected, SerializationFailure
+
+from ...core.model import Queue
+from ...storage.errors import Damaged, StorageError
+from .arrays import bigints
+from .connection import Row, Statement, together
+from .damage import set_apart
+from .damaged import DamageFound, SuspectJob
+from .rows import MARKS_RECOUNTED, PLACES, Rows, check_place, mark_of
+from .writing import tally
+
+__all__ = ["CORRECTIONS", "Correction", "Recount", "recount"]
+
+#: The slot of the corrections. Servers use slots from 0 on, so only another recount can change the same rows.
+CORRECTIONS: Final = -1
+#: How often a recount is started in all, if damaged rows are found or restored meanwhile.
+_TRIES: Final = 5
+#: How many jobs are read between reports of the progress.
+_REPORTED: Final = 1_000
+_NAMES: Final = (*(place.name.lower() for place in PLACES), "retrying", "cancelled")
+
+_SNAPSHOT: Final[tuple[LiteralString, ...]] = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    # The table is read whole: see moving.py.
+    "SET LOCAL enable_seqscan = on",
+)
+_QUEUES: Final[LiteralString] = "SELECT id, rev, name_digest, sealed FROM queue ORDER BY id"
+_JOBS: Final[LiteralString] = (
+    "COPY (SELECT queue_id, uid, sealed, said, place FROM job WHERE place >= 0) TO STDOUT (FORMAT BINARY)"
+)
+_COUNTED: Final[LiteralString] = (
+    "SELECT queue_id, place, sum(jobs) FROM tally WHERE queue_id = ANY(%s) AND place BETWEEN 0 AND 6 GROUP BY 1, 2"
+)
+_RECOUNTED: Final[LiteralString] = (
+    "UPDATE job SET place = place + %s WHERE queue_id = ANY(%s) AND place BETWEEN -5 AND -1"
+)
+#: Those of queues that were deleted during the recount. Their numbers are not used again.
+_STRAYS: Final[LiteralString] = (
+    "DELETE FROM tally WHERE slot = %s AND NOT EXISTS (SELECT FROM queue WHERE id = queue_id)"
+)
+
+
+@frozen
+class Correction:
+    """A count that was wrong."""
+
+    queue: str
+    #: A place in lower case, retrying, or cancelled.
+    count: str
+    #: What the count said, and how many jobs there were.
+    was: int
+    jobs: int
+
+
+@frozen(kw_only=True)
+class Recount:
+    """What a recount has done."""
+
+    queues: int
+    jobs: int
+    corrections: list[Correction]
+    #: The numbers of damaged queues, whose counts were left as they are.
+    damaged: list[int]
+
+
+def recount(connection: "Connection[Row]", rows: Rows, progress: Callable[[int, int], None]) -> Recount:
+    """
+    Count the jobs of all queues, and correct wrong counts. Damaged jobs that it finds are set apart, and not counted.
+
+    Raises StorageError if it was disturbed too often.
+    """
+    for _ in range(_TRIES):
+        try:
+            with connection.transaction():
+                done = _Counting.begin(connection, rows).correct(progress)
+            connection.execute(_STRAYS, [CORRECTIONS])
+        except DamageFound as found:
+            set_apart(connection, rows, found.jobs, 0)
+        except (SerializationFailure, DeadlockDetected):
+            # A damaged row was restored or deleted, or another recount was faster.
+            continue
+        else:
+            return done
+    raise StorageError("damaged rows, or another recount, have changed the counts meanwhile; run it again")
+
+
+@define
+class _Counting:
+    """A recount in one snapshot."""
+
+    _connection: "Connection[Row]"
+    _rows: Rows
+    _queues: Mapping[int, Queue]
+    _damaged: list[int]
+    #: The jobs by queue number and place, retrying and cancelled ones as well.
+    _jobs: Counter[tuple[int, int]] = field(factory=Counter, init=False)
+
+    @classmethod
+    def begin(cls, connection: "Connection[Row]", rows: Rows) -> "_Counting":
+        """Open the snapshot."""
+        for statement in _SNAPSHOT:
+            connection.execute(statement)
+        queues, damaged = {}, []
+        for number, *its in connection.execute(_QUEUES, binary=True).fetchall():
+            try:
+                queues[number] = rows.queue(number, *its)
+            except Damaged:
+                damaged.append(number)
+        return cls(connection, rows, queues, damaged)
+
+    def correct(self, progress: Callable[[int, int], None]) -> Recount:
+        """Count, and write the corrections; raises DamageFound."""
+        numbers = [*self._queues]
+        counted = Counter({row[:2]: int(row[2]) for row in self._connection.execute(_COUNTED, [numbers])})
+        self._count(progress, sum(count for (_, place), count in counted.items() if place < len(PLACES)))
+        wrong = sorted(key for key in self._jobs.keys() | counted.keys() if self._jobs[key] != counted[key])
+        corrections = {key: self._jobs[key] - counted[key] for key in wrong}
+        recounted = Statement(_RECOUNTED, [MARKS_RECOUNTED, bigints(numbers)])
+        together(self._connection, recounted, *tally(corrections, CORRECTIONS))
+        made = [
+            Correction(self._queues[number].name, _NAMES[place], counted[number, place], self._jobs[number, place])
+            for number, place in wrong
+        ]
+        jobs = sum(count for (_, place), count in self._jobs.items() if place < len(PLACES))
+        return Recount(queues=len(numbers), jobs=jobs, corrections=made, damaged=self._damaged)
+
+    def _count(self, progress: Callable[[int, int], None], size: int) -> None:
+        suspects = []
+        for at, (number, uid, sealed, said, place) in enumerate(self._records(), 1):
+            if not at % _REPORTED:
+                progress(at, max(at, size))
+            # Rows of a queue that was deleted may be left.
+            queue = self._queues.get(number)
+            if queue is None:
+                continue
+            try:
+                job = self._rows.job(queue, uid, sealed, said)
+                check_place(job, place)
+            except Damaged:
+                suspects.append(SuspectJob(number, queue, uid))
+            else:
+                self._jobs.update((number, count) for count in (place, mark_of(job)) if count is not None)
+        if suspects:
+            raise DamageFound(suspects)
+
+    def _records(self) -> Iterator[Row]:
+        with self._connection.cursor().copy(_JOBS) as found:
+            found.set_types(["int8", "text", "bytea", "bytea", "int2"])
+            yield from found.rows()

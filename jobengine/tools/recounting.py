@@ -1,0 +1,26 @@
+"""Corrects the counts of jobs in a PostgreSQL."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .postgres import database, driver
+from .secret import find_set_secret
+from .source import Progress, no_progress
+
+if TYPE_CHECKING:
+    from ..engine.postgres.recount import Recount
+
+__all__ = ["recount_database"]
+
+
+def recount_database(progress: Progress = no_progress, *, environment: Mapping[str, str] = os.environ) -> "Recount":
+    """
+    Count the jobs of all queues, and correct wrong counts; servers may work meanwhile. `progress` counts jobs.
+
+    Raises BadSecret for settings that are missing or malformed, WrongSecret, and other StorageErrors.
+    """
+    with database(environment) as connection, driver():
+        from ..engine.postgres import recount, rows, schema
+
+        return recount.recount(connection, rows.Rows(schema.opened(connection, find_set_secret(environment))), progress)

@@ -1,0 +1,138 @@
+"""A recount corrects what counts jobs, also those of retrying and cancelled jobs, which only their records know."""
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.model import Job, State
+from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.recount import Correction, Recount, recount
+from jobengine.engine.postgres.rows import Rows
+from jobengine.engine.postgres.schema import opened
+from tests.contract.asking import MINUTE, Asker
+from tests.contract.postgres_world import PostgresWorld
+from tests.doubles import SECRET
+
+pytestmark = pytest.mark.slow
+
+_DAMAGE = "UPDATE job SET sealed = set_byte(sealed, 50, get_byte(sealed, 50) # 1) WHERE uid = %s"
+
+
+@pytest.fixture
+def ask(world: PostgresWorld) -> Asker:
+    ask = Asker(world)
+    ask.create()
+    return ask
+
+
+def _recount(world: PostgresWorld, meanwhile: "list[Job] | None" = None, ask: Asker | None = None) -> Recount:
+    """Recount; other servers delete the jobs `meanwhile`, once the snapshot is open."""
+
+    class Meanwhile(Rows):
+        def queue(self, *row: object) -> object:  # type: ignore[override]
+            while meanwhile and ask is not None:
+                ask.delete(meanwhile.pop())
+            return super().queue(*row)  # type: ignore[arg-type]
+
+    with connected(world.url) as connection:
+        return recount(connection, Meanwhile(opened(connection, SECRET)), lambda _at, _of: None)
+
+
+def _counts(ask: Asker) -> tuple[int, int]:
+    stats = ask.ask(c.ReadStats)
+    return stats.retrying, stats.cancelled
+
+
+def _marked(ask: Asker) -> tuple[Job, Job]:
+    """A retrying job and a cancelled one."""
+    retrying = ask.add(max_attempts=2, retry_delay_seconds=MINUTE)
+    ask.update(ask.hold(), State.FAILED)
+    cancelled = ask.add()
+    ask.update(cancelled, cancel=True)
+    return retrying, cancelled
+
+
+def _records(world: PostgresWorld, job: Job) -> "list[object]":
+    (row,) = world.control.execute("SELECT sealed, said FROM job WHERE uid = %s", [job.spec.uid]).fetchall()
+    return [*row]
+
+
+def _damage(world: PostgresWorld, *jobs: Job) -> None:
+    for job in jobs:
+        world.control.execute(_DAMAGE, [job.spec.uid])
+    world.reopen()
+
+
+def _restore(world: PostgresWorld, job: Job, records: "list[object]") -> None:
+    world.control.execute("UPDATE job SET sealed = %s, said = %s WHERE uid = %s", [*records, job.spec.uid])
+    for _ in range(2):
+        world.advance(10)
+
+
+def test_a_recount_restores_lost_counts(world: PostgresWorld, ask: Asker) -> None:
+    _marked(ask)
+    ask.add()
+    right = (_counts(ask), ask.counts())
+    assert _recount(world) == Recount(queues=1, jobs=3, corrections=[], damaged=[])
+    world.control.execute("DELETE FROM tally")
+    wrong = ("ready", "delayed", "failed", "retrying", "cancelled")
+    assert _recount(world).corrections == [Correction("q", name, 0, 1) for name in wrong]
+    assert (_counts(ask), ask.counts()) == right
+    assert _recount(world).corrections == []
+
+
+def test_a_recount_leaves_out_damaged_jobs_that_were_deleted(world: PostgresWorld, ask: Asker) -> None:
+    jobs = _marked(ask)
+    _damage(world, *jobs)
+    for job in jobs:
+        ask.delete(job)
+    # What a damaged job counted as is in its records.
+    assert _counts(ask) == (1, 1)
+    assert _recount(world).corrections == [Correction("q", "retrying", 1, 0), Correction("q", "cancelled", 1, 0)]
+    assert _counts(ask) == (0, 0)
+
+
+@pytest.mark.parametrize("recounts", [0, 1, 2])
+def test_restored_jobs_count_as_before_whether_recounted_meanwhile_or_not(
+    world: PostgresWorld, ask: Asker, recounts: int
+) -> None:
+    jobs = _marked(ask)
+    records = [_records(world, job) for job in jobs]
+    _damage(world, *jobs)
+    for _ in range(recounts):
+        # It meets the damage itself.
+        assert _recount(world).jobs == 0
+        assert _counts(ask) == (0, 0)
+    for job, its in zip(jobs, records, strict=True):
+        _restore(world, job, its)
+    assert _counts(ask) == (1, 1)
+    assert ask.counts() == {State.QUEUED: 1, State.FAILED: 1}
+    assert _recount(world).corrections == []
+
+
+def test_changes_during_a_recount_are_counted(world: PostgresWorld, ask: Asker) -> None:
+    jobs = _marked(ask)
+    ask.add()
+    world.control.execute("DELETE FROM tally")
+    assert len(_recount(world, [*jobs], ask).corrections) == 5
+    assert (_counts(ask), ask.counts()) == ((0, 0), {State.QUEUED: 1})
+    assert _recount(world).corrections == []
+
+
+def test_a_damaged_job_that_is_deleted_during_a_recount_makes_it_start_again(world: PostgresWorld, ask: Asker) -> None:
+    retrying, _ = _marked(ask)
+    _damage(world, retrying)
+    with pytest.raises(Exception, match=retrying.spec.uid):
+        ask.read(retrying)
+    assert _recount(world, [retrying], ask).corrections == [Correction("q", "retrying", 1, 0)]
+    assert _counts(ask) == (0, 1)
+
+
+def test_corrections_of_a_queue_that_is_deleted_meanwhile_are_removed(world: PostgresWorld, ask: Asker) -> None:
+    _marked(ask)
+    world.control.execute("DELETE FROM tally")
+    _recount(world)
+    number = "SELECT DISTINCT queue_id FROM tally WHERE slot = -1"
+    assert len(world.control.execute(number).fetchall()) == 1
+    ask.ask(c.DeleteQueue)
+    _recount(world)
+    assert world.control.execute(number).fetchall() == []
