@@ -205,6 +205,8 @@ class Job(Answer):
     worker = Field[str | None]("worker")
     #: When its lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", _moment)
+    #: When its attempt in progress was claimed.
+    started = Field[datetime | None]("started", _moment)
     #: When it can be claimed; None is at once.
     not_before = Field[datetime | None]("not_before", _moment)
     #: Per cent.

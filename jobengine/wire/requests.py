@@ -119,6 +119,7 @@ class _NewJob(_Fields, frozen=True, kw_only=True):
     worker: Ignored = _NOTHING
     lease: Ignored = _NOTHING
     lease_expires: Ignored = _NOTHING
+    started: Ignored = _NOTHING
     progress: Ignored = _NOTHING
     result: Ignored = _NOTHING
     error: Ignored = _NOTHING

@@ -63,6 +63,7 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     attempts: Annotated[int, From("standing.attempts")] = 0
     worker: Annotated[str | None, From("standing.worker")] = None
     lease_expires: Annotated[int | None, From("None if expires is None else min(expires // 1000, LARGEST)")] = None
+    started: Annotated[int, From("standing.claimed // 1000 if standing.state is INPROGRESS else 0")] = 0
     not_before: Annotated[int, From("not_before(standing) if standing.ready_at or standing.not_before else 0")] = 0
     progress: Annotated[int | None, From("notes.progress")] = None
     result: Annotated[Raw | None, From("None if notes.result is None else Raw(notes.result)")] = None
@@ -93,7 +94,7 @@ def _maker() -> Callable[..., ShownJob]:
     """
     Compile the function that makes a ShownJob from the expressions in it.
 
-    It passes 29 values by position, which takes 0.15 us in place of 0.9 by name; being generated, it can't mix them up.
+    It passes 30 values by position, which takes 0.15 us in place of 0.9 by name; being generated, it can't mix them up.
     """
     types = get_type_hints(ShownJob, include_extras=True)
     given = ", ".join(types[name].__metadata__[0].expression for name in ShownJob.__struct_fields__)

@@ -238,6 +238,7 @@ class ApiDriver:
             "attempts": job["attempts"] or None,
             "worker": job["worker"],
             "lease_expires": None if job["lease_expires"] is None else job["lease_expires"] // 1000,
+            "started": None if job["started"] is None else job["started"] // 1000,
             "not_before": -(-max(job["ready_at"], job["not_before"]) // 1000) or None,
             "progress": job["progress"],
             "error": job["error"],

@@ -106,6 +106,7 @@ def shown(job: Job, ahead: int) -> dict[str, Any]:
         "state": job.state,
         "attempts": job.attempts,
         "worker": job.worker,
+        "started": job.claimed + ahead if job.state == "inprogress" else None,
         "lease_expires": job.held_from + ahead + job.timeout * 1000 if leased else None,
         "ready_at": job.ready_at and job.ready_at + ahead,
         "not_before": job.not_before,

@@ -79,6 +79,7 @@ def seen(job: m.Job) -> dict[str, Any]:
         "state": job.state.value,
         "attempts": standing.attempts,
         "worker": standing.worker,
+        "started": standing.claimed if job.state is m.State.INPROGRESS else None,
         "lease_expires": job.lease_expires,
         "ready_at": standing.ready_at,
         "not_before": standing.not_before,

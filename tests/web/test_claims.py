@@ -28,6 +28,7 @@ def test_a_claim_without_a_count_gets_one_job_with_its_queue_and_lease(server: M
         "attempts": 1,
         "worker": "w1",
         "lease_expires": now + 600,
+        "started": now,
         "cancel_requested": False,
     }
 

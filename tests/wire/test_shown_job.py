@@ -20,6 +20,8 @@ from tests.schema import resolve
 
 #: The field that is sent but not shown as such: it is shown as `not_before`.
 _SENT_ALONE: Final = {"delay_seconds"}
+#: Fields that are shown only while the job is in progress.
+_WHILE_HELD: Final = {"lease_expires", "started", "cancel_requested"}
 #: Each field of FULL_JOB as it should be shown.
 _SHOWN: Final = {
     "uid": "00000000-0000-0000-0000-000000000008",
@@ -41,6 +43,7 @@ _SHOWN: Final = {
     "attempts": 3,
     "worker": 'Wörker "七"',
     "lease_expires": 1_700_000_100 + 602 - 3_600,
+    "started": 1_700_000_000,
     "not_before": 1_700_000_200,
     "progress": 70,
     "result": {"sum": 1.5, "text": "Grüße"},
@@ -81,7 +84,7 @@ def test_each_field_is_shown_from_its_own_place() -> None:
     assert json.loads(to_json(job_value(_full_job(), lease=True, queue="mail"))) == _SHOWN
     failed = json.loads(to_json(job_value(_ended(State.FAILED), lease=True, queue="mail")))
     ended = {**_SHOWN, **_SHOWN_AT_THE_END, "state": "failed"}
-    assert failed == {name: value for name, value in ended.items() if name not in ("lease_expires", "cancel_requested")}
+    assert failed == {name: value for name, value in ended.items() if name not in _WHILE_HELD}
 
 
 def test_a_complete_job_is_removed_after_its_own_time() -> None:

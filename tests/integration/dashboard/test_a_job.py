@@ -96,6 +96,7 @@ def test_the_attempt_the_progress_and_the_time_of_the_retry_are_shown_as_text(pe
     main = person.page.get_by_role("main")
     expect(main).to_contain_text("attempt 1 of 3")
     expect(main).to_contain_text("40 %")
+    expect(main).to_contain_text(re.compile(r"Started .*Running for \d"))
     queue.update(uid, new_status="failed", error="no route")
     expect(main).to_contain_text(re.compile(r"Retry due in \d+ min"))
     queue.update(uid, new_status="complete")
