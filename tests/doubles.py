@@ -1,7 +1,7 @@
 """Stand-ins that are injected, and a server in memory to use them in."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -19,6 +19,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from jobengine.core.claimers import Claimers
+from jobengine.core.history import KeptPeriod, QueueHistory
 from jobengine.core.model import Defaults, Recent, Spread
 from jobengine.engine.local import LocalEngine
 from jobengine.http.browsers import Browsers
@@ -109,8 +110,11 @@ class CountedIds:
 class NoActivity:
     """The recent activity of queues in which nothing was counted."""
 
-    def recent(self, _name: str, _now: int) -> Recent:
+    def recent(self, _name: str, _now: int, _kept: Iterable[KeptPeriod]) -> Recent:
         return Recent(last_minute={}, last_hour={})
+
+    def history(self, _name: str, _now: int, _kept: Iterable[KeptPeriod]) -> QueueHistory:
+        return QueueHistory(minutes={}, hours={})
 
     def times(self, _name: str) -> tuple[Spread, Spread]:
         return Spread(), Spread()

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 #: The tables of a database, without meta.
-TABLES = ("queue", "job", "tag", "unique_key", "tally", "last_batch", "event", "gone", "clock", "claimers")
+TABLES = ("queue", "job", "tag", "unique_key", "tally", "last_batch", "event", "gone", "clock", "claimers", "history")
 #: The SQL expression that reads the clock of Pretended.
 PRETENDED: Final = "(SELECT at FROM pretended)"
 #: Settings of a small cluster, which syncs like any other.

@@ -27,6 +27,7 @@ from .errors import (
     TooManyRequests,
     Unavailable,
 )
+from .history import Periods, QueueHistory
 from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob
 from .secret import Secret
 from .values import (
@@ -88,9 +89,11 @@ __all__ = [
     "NewJob",
     "NotJobEngine",
     "OutcomeUnknown",
+    "Periods",
     "Queue",
     "QueueDefaults",
     "QueueExists",
+    "QueueHistory",
     "QueueNotFound",
     "QueueSetup",
     "QueueStats",

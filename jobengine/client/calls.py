@@ -15,8 +15,19 @@ from msgspec.json import Decoder, decode
 from . import errors as e
 from . import shapes as s
 from .encoding import encode
+from .history import QueueHistory
 from .http import Address, Response
-from .values import Access, AccessKey, Answer, Explanation, Job, QueueSetup, QueueStats, Readiness, WorkerJobs
+from .values import (
+    Access,
+    AccessKey,
+    Answer,
+    Explanation,
+    Job,
+    QueueSetup,
+    QueueStats,
+    Readiness,
+    WorkerJobs,
+)
 
 __all__ = [
     "CALLS",
@@ -258,6 +269,9 @@ READ_STATS: Final = Call(
 )
 LIST_QUEUES: Final = Call(
     "listQueues", "GET", "/api/v1/queues", ("JobEngine.queues",), _list("queues", QueueStats), admin=True
+)
+READ_HISTORY: Final = Call(
+    "readHistory", "GET", "/api/v1/queue/history", ("Queue.history",), _value(QueueHistory), special=_QUEUE
 )
 READ_ACCESS: Final = Call("readAccess", "GET", "/api/v1/access", ("Queue.access",), _value(Access), special=_QUEUE)
 ADD_KEY: Final = Call(

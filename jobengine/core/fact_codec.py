@@ -14,7 +14,18 @@ from attrs import asdict
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder, Encoder
 
-from .facts import ClockSet, Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from .facts import (
+    ClockSet,
+    Fact,
+    JobAdded,
+    JobChanged,
+    JobRemoved,
+    PeriodsCounted,
+    QueueChanged,
+    QueueCreated,
+    QueueDeleted,
+)
+from .history import Period
 from .model import (
     NO_CONTEXT,
     NO_NOTES,
@@ -222,6 +233,9 @@ _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     JobAdded: _encode_job_added,
     JobChanged: _encode_job_changed,
     JobRemoved: lambda fact: _line(("job-removed", 1, fact.queue, fact.uid)),
+    PeriodsCounted: lambda fact: _line(
+        ("periods-counted", 1, fact.queue, [(one.span, one.number, one.text) for one in fact.periods])
+    ),
 }
 
 
@@ -421,6 +435,7 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("job-changed", 3): _read_job_changed,
     ("job-changed", 4): _read_job_changed,
     ("job-removed", 1): lambda written, _: JobRemoved(*written),
+    ("periods-counted", 1): lambda written, _: PeriodsCounted(written[0], tuple(Period(*one) for one in written[1])),
 }
 
 

@@ -5,7 +5,7 @@ The lines of a queue and of a job have the fields of the newest records of them,
 checked: each field is there, is of its type and within its bounds, and nothing else is there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Final
 
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
@@ -24,17 +24,20 @@ from .fact_codec import (
     fields_of,
     record_of,
 )
-from .facts import QueueCreated
+from .facts import PeriodsCounted, QueueCreated
+from .history import Period, read_tally
 from .model import Queue, State
 
 __all__ = [
     "BadLine",
     "BeginLine",
     "EndLine",
+    "HistoryLine",
     "JobLine",
     "Line",
     "NewerLines",
     "QueueLine",
+    "history_line",
     "job_line",
     "line_of",
     "queue_line",
@@ -77,6 +80,14 @@ class QueueLine(_Line, tag="queue"):
     set_up: QueueExtras
 
 
+class HistoryLine(_Line, tag="history"):
+    """Periods of a queue's history; the line of the queue stands before it."""
+
+    queue: Name
+    #: The span, the number and the text of each.
+    periods: list[tuple[Annotated[int, Meta(ge=0, le=2)], Count, str]]
+
+
 class JobLine(_Line, tag="job", kw_only=True):
     """A job as it is; the line of its queue stands before it."""
 
@@ -109,7 +120,7 @@ class EndLine(_Line, tag="end"):
     jobs: int
 
 
-Line = BeginLine | QueueLine | JobLine | EndLine
+Line = BeginLine | QueueLine | HistoryLine | JobLine | EndLine
 
 
 class _AnyBegin(Struct, tag="jobengine-export", tag_field="kind"):
@@ -140,6 +151,11 @@ def queue_line(queue: Queue) -> bytes:
     """The line of a queue."""
     fields, _ = fields_of(encode(QueueCreated(queue)))
     return _write(QueueLine(*fields)) + b"\n"
+
+
+def history_line(name: str, periods: Iterable[Period]) -> bytes:
+    """The line of a queue's history."""
+    return _write(HistoryLine(name, [(one.span, one.number, one.text) for one in periods])) + b"\n"
 
 
 def job_line(added: bytes, changed: bytes | None = None) -> bytes:
@@ -208,9 +224,11 @@ def read_line(line: bytes) -> Line:
         raise BadLine(str(error)) from None
 
 
-def record_in(line: QueueLine | JobLine) -> bytes:
+def record_in(line: QueueLine | HistoryLine | JobLine) -> bytes:
     """The record that a line stands for; raises BadLine."""
     try:
+        if isinstance(line, HistoryLine):
+            return _history_record(line)
         return _job_record(line) if isinstance(line, JobLine) else _queue_record(line)
     except (DecodeError, TypeError, RecursionError) as error:
         raise BadLine(str(error)) from None
@@ -221,6 +239,16 @@ def _queue_record(line: QueueLine) -> bytes:
     # So that defaults which a queue can't have are found here.
     decode(record)
     return record
+
+
+def _history_record(line: HistoryLine) -> bytes:
+    periods = tuple(Period(*one) for one in line.periods)
+    try:
+        for one in periods:
+            read_tally(one.text)
+    except ValueError:
+        raise BadLine(f"a period of the queue {line.queue!r} is not as it is written") from None
+    return encode(PeriodsCounted(line.queue, periods))
 
 
 def _job_record(line: JobLine) -> bytes:

@@ -5,10 +5,21 @@ A fact is absolute: it says what is, not what to add or subtract, so applying it
 what lets a snapshot be taken in slices while the state keeps changing (docs/database-format.md).
 """
 
+from .history import Period
 from .model import Job, Queue, Standing
 from .values import Value
 
-__all__ = ["ClockSet", "Fact", "JobAdded", "JobChanged", "JobRemoved", "QueueChanged", "QueueCreated", "QueueDeleted"]
+__all__ = [
+    "ClockSet",
+    "Fact",
+    "JobAdded",
+    "JobChanged",
+    "JobRemoved",
+    "PeriodsCounted",
+    "QueueChanged",
+    "QueueCreated",
+    "QueueDeleted",
+]
 
 
 class QueueCreated(Value, frozen=True):
@@ -57,4 +68,11 @@ class ClockSet(Value, frozen=True):
     ahead: int
 
 
-Fact = ClockSet | QueueCreated | QueueChanged | QueueDeleted | JobAdded | JobChanged | JobRemoved
+class PeriodsCounted(Value, frozen=True):
+    """What happened in some periods of a queue: each replaces what was known of the same period."""
+
+    queue: str
+    periods: tuple[Period, ...]
+
+
+Fact = PeriodsCounted | ClockSet | QueueCreated | QueueChanged | QueueDeleted | JobAdded | JobChanged | JobRemoved

@@ -6,7 +6,7 @@ period that is kept is a line of text, since there may be some hundred of each q
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from attrs import define, field, frozen
@@ -22,6 +22,7 @@ __all__ = [
     "SECONDS",
     "SPANS",
     "KeptPeriod",
+    "KeptPeriods",
     "Period",
     "QueueHistory",
     "Tally",
@@ -50,6 +51,10 @@ class Span:
 #: The spans by their number.
 SPANS: Final = (Span(SECOND, 60, False), Span(MINUTE, 60, True), Span(60 * MINUTE, 168, True))
 SECONDS, MINUTES, HOURS = range(3)
+
+
+#: About how many bytes a period takes in a record beside its text.
+_PERIOD_BYTES: Final = 16
 
 
 class Period(Value, frozen=True):
@@ -101,6 +106,41 @@ def read_tally(text: str) -> Tally:
     return Tally(
         Counter(dict(zip(COUNTED, numbers, strict=True))), Counter(read_spread(wait)), Counter(read_spread(run))
     )
+
+
+class KeptPeriods:
+    """The periods of one queue that are kept: of each span the newest."""
+
+    def __init__(self) -> None:
+        #: The texts of periods, by number, for each span.
+        self._texts: list[dict[int, str]] = [{} for _ in SPANS]
+        #: About how many bytes they take in a record.
+        self.size = 0
+
+    def put(self, periods: Iterable[Period]) -> None:
+        """Keep periods in place of what is kept of them; drop those that are out of date."""
+        for one in periods:
+            texts = self._texts[one.span]
+            newest = max(texts, default=one.number)
+            outdated = max(newest, one.number) - SPANS[one.span].kept
+            if one.number > newest:
+                for number in [number for number in texts if number <= outdated]:
+                    self.size -= len(texts.pop(number)) + _PERIOD_BYTES
+            if one.number > outdated:
+                old = texts.pop(one.number, None)
+                self.size -= 0 if old is None else len(old) + _PERIOD_BYTES
+                texts[one.number] = one.text
+                self.size += len(one.text) + _PERIOD_BYTES
+
+    def get(self, span: int, number: int) -> str | None:
+        """The text of a period."""
+        return self._texts[span].get(number)
+
+    def all(self) -> Iterator[Period]:
+        """All of them, by span and number."""
+        for span, texts in enumerate(self._texts):
+            for number in sorted(texts):
+                yield Period(span, number, texts[number])
 
 
 @frozen(kw_only=True)

@@ -5,13 +5,14 @@ QueueCommand.needs derives it from the queue and the key's grant. A PartialTable
 for more raises NotLoaded instead of getting a wrong answer: then `needs` is wrong.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
 from attrs import frozen
 from msgspec import field
 
+from .history import KeptPeriod
 from .model import Job, Position, Queue, QueueCounts, Rank, State
 from .sorting import Sort
 from .tables import JobTable
@@ -51,6 +52,8 @@ class Needs(Value, frozen=True, kw_only=True):
     size: bool = False
     #: How many there are of each kind, and when the oldest of those that can be claimed was added.
     counts: bool = False
+    #: The kept periods of its history.
+    periods: bool = False
     #: How many jobs that can be claimed come before those with the uids.
     ahead: bool = False
 
@@ -75,6 +78,7 @@ class PartialTable(Value, frozen=True, kw_only=True, gc=True):
     kinds: QueueCounts | None = None
     oldest: int | None = None
     places: Mapping[Rank, int] = field(default_factory=dict)
+    periods: Sequence[KeptPeriod] = ()
 
     @property
     def queue(self) -> Queue:
@@ -149,6 +153,12 @@ class PartialTable(Value, frozen=True, kw_only=True, gc=True):
         if not self.needs.counts:
             raise NotLoaded(f"the oldest job of {self.queue.name!r} that can be claimed")
         return self.oldest
+
+    def kept_periods(self) -> Sequence[KeptPeriod]:
+        """See Table."""
+        if not self.needs.periods:
+            raise NotLoaded(f"the history of {self.queue.name!r}")
+        return self.periods
 
     def due(self, now: int) -> Iterator[Job]:
         """See Table: of those that are loaded."""

@@ -1,7 +1,7 @@
 """One queue and its jobs in memory, with the indexes that answer in O(log n)."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from heapq import merge
 from itertools import chain, islice, takewhile
@@ -11,6 +11,7 @@ from attrs import define, field
 
 from .fact_codec import encode, length_of_more, length_of_reported
 from .facts import QueueCreated, QueueDeleted
+from .history import KeptPeriod, KeptPeriods, Period
 from .model import NO_NOTES, QUEUED, UNFINISHED, Job, Position, Queue, QueueCounts, Rank, Standing, State
 from .sorted_blocks import Ordered
 from .sorting import Sort, SortIndex, position
@@ -112,6 +113,8 @@ class QueueTable:
     name_bytes: int = field(init=False)
     #: The arrival number of the next job to be added.
     next_arrival: int = field(default=0, init=False)
+    #: What happened in it, by seconds, minutes and hours.
+    history: KeptPeriods = field(factory=KeptPeriods, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ready = self.places[Place.READY]
@@ -133,6 +136,16 @@ class QueueTable:
     def size(self) -> int:
         """See Table."""
         return len(self.jobs)
+
+    def keep_periods(self, periods: Iterable[Period]) -> None:
+        """Keep periods of its history."""
+        size = self.history.size
+        self.history.put(periods)
+        self.live_bytes += self.history.size - size
+
+    def kept_periods(self) -> Iterator[KeptPeriod]:
+        """See Table."""
+        return (KeptPeriod(0, period) for period in self.history.all())
 
     def ahead(self, rank: Rank) -> int:
         """See Table."""

@@ -1,6 +1,6 @@
 """The whole state as facts, to be written to a fresh file."""
 
-from .facts import ClockSet, Fact, JobAdded, QueueCreated
+from .facts import ClockSet, Fact, JobAdded, PeriodsCounted, QueueCreated
 from .model import Rank
 from .queue_table import QueueTable
 from .state import Tables
@@ -34,7 +34,7 @@ class Snapshot:
             table = self._table
             if table is None or self._tables.queues.get(table.queue.name) is not table:
                 table = self._next_table()
-                return None if table is None else [QueueCreated(table.queue)]
+                return None if table is None else _queue_facts(table)
             jobs, self._after = table.page(self._after, most, arrived_before=self._end)
             if self._after is None:
                 self._table = None
@@ -48,3 +48,9 @@ class Snapshot:
             # Jobs added from now on are in the facts applied since. A walk that followed them might never end.
             self._after, self._end = None, self._table.next_arrival
         return self._table
+
+
+def _queue_facts(table: QueueTable) -> list[Fact]:
+    """A queue, and its history if it has any."""
+    periods = tuple(table.history.all())
+    return [QueueCreated(table.queue), *([PeriodsCounted(table.queue.name, periods)] if periods else [])]

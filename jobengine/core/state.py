@@ -11,14 +11,24 @@ from operator import attrgetter
 from typing import Any, Final
 
 from .access import is_of_go_version
-from .facts import ClockSet, Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from .facts import (
+    ClockSet,
+    Fact,
+    JobAdded,
+    JobChanged,
+    JobRemoved,
+    PeriodsCounted,
+    QueueChanged,
+    QueueCreated,
+    QueueDeleted,
+)
 from .model import Job, Queue
 from .queue_table import QueueTable, WallClock
 from .sorted_blocks import Ordered
 from .tables import JobTable
 from .values import Value
 
-__all__ = ["ClockSwap", "JobSwap", "QueueSwap", "Swap", "Tables", "by_queue"]
+__all__ = ["ClockSwap", "HistorySwap", "JobSwap", "QueueSwap", "Swap", "Tables", "by_queue"]
 
 
 class JobSwap(Value, frozen=True):
@@ -49,7 +59,13 @@ class ClockSwap(Value, frozen=True):
     old: int
 
 
-Swap = ClockSwap | JobSwap | QueueSwap
+class HistorySwap(Value, frozen=True):
+    """The effect of the fact that periods of a queue were counted; it is not rolled back, since the counts are true."""
+
+    queue: str
+
+
+Swap = ClockSwap | HistorySwap | JobSwap | QueueSwap
 _queue_of: Final = attrgetter("queue")
 
 
@@ -86,6 +102,7 @@ class Tables:
             JobAdded: self._job_added,
             JobChanged: self._job_changed,
             JobRemoved: self._job_removed,
+            PeriodsCounted: self._periods_counted,
         }
 
     def apply(self, facts: Iterable[Fact]) -> list[Swap]:
@@ -107,6 +124,8 @@ class Tables:
                 self._swap_job(swap.queue, swap.uid, swap.old)
             elif isinstance(swap, ClockSwap):
                 self._set_clock(swap.old)
+            elif isinstance(swap, HistorySwap):
+                continue
             elif isinstance(swap.old, Queue):
                 self._reconfigure(self.queues[swap.queue], swap.old)
             elif swap.old is None or isinstance(swap.old, QueueTable):
@@ -120,6 +139,11 @@ class Tables:
     def count_queues(self) -> int:
         """See TableSet."""
         return len(self.queues)
+
+    def kept_period(self, name: str, span: int, number: int) -> str | None:
+        """The text of a kept period of a queue."""
+        table = self.queues.get(name)
+        return None if table is None else table.history.get(span, number)
 
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
         """The jobs whose deadline has come, with their queue's name. Not valid after a change."""
@@ -173,6 +197,15 @@ class Tables:
 
     def _job_removed(self, fact: JobRemoved) -> Swap:
         return self._swap_job(fact.queue, fact.uid, None)
+
+    def _periods_counted(self, fact: PeriodsCounted) -> Swap:
+        table = self.queues.get(fact.queue)
+        if table is not None:
+            self._update_indexes()
+            size = table.live_bytes
+            table.keep_periods(fact.periods)
+            self.live_bytes += table.live_bytes - size
+        return HistorySwap(fact.queue)
 
     def _swap_queue(self, name: str, new: QueueTable | None) -> QueueTable | None:
         self._update_indexes()

@@ -5,12 +5,13 @@ A rule sees a queue's table through these protocols: an engine may implement all
 needs. A rule changes nothing; it returns facts and an answer.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 from .claimers import Claimers
 from .errors import JobNotFound, QueueNotFound
 from .facts import Fact
+from .history import KeptPeriod, QueueHistory
 from .model import Job, Position, Queue, QueueCounts, Rank, Recent, Spread, State
 from .sorting import Sort
 
@@ -89,6 +90,9 @@ class Table(JobTable, Protocol):
     def oldest_ready(self) -> int | None:
         """When the oldest job that can be claimed was added; None if there is none."""
 
+    def kept_periods(self) -> Iterable[KeptPeriod]:
+        """The periods of the queue's history that are kept."""
+
 
 class JobTableSet(Protocol):
     """Tables of some queues."""
@@ -118,8 +122,11 @@ class TableSet(JobTableSet, Protocol):
 class RecentActivity(Protocol):
     """Gives the recent activity of a queue by its name."""
 
-    def recent(self, name: str, now: int) -> Recent:
-        """In the last minute and hour before `now`, an elapsed time."""
+    def recent(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> Recent:
+        """In the last minute and hour before `now`, an elapsed time; `kept` are the kept periods of its table."""
+
+    def history(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> QueueHistory:
+        """In each of the last 60 minutes and 168 hours."""
 
     def times(self, name: str) -> tuple[Spread, Spread]:
         """Waiting and running times since the engine was started."""

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ..core.activity import Activity
 from ..core.commands import Claimed, ClaimResult, Claims, Command, Peek, ReturnClaims
 from ..core.errors import DomainError, QueueNotFound
 from ..core.expiring import expire, latest_change
@@ -48,6 +49,8 @@ __all__ = ["Executor"]
 _EXPIRY_SLICE: Final = 200
 #: The timer is never set further ahead than this many seconds.
 _LONGEST_WAIT: Final = 86_400.0
+#: Seconds from a change to the commit that keeps what was counted.
+_KEEPING: Final = 5.0
 #: Milliseconds by which the wall clock may drift before it counts as set.
 _CLOCK_STEP: Final = 250
 #: See core.model.QUEUED.
@@ -98,6 +101,8 @@ class Executor:
     totals: Counter[str] = field(factory=Counter, init=False)
     _freeing: Freeing = field(init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
+    #: Runs while there are counts that are not in the tables.
+    _keeping: IDelayedCall | None = field(default=None, init=False)
     #: The deadline that the timer is set for, or infinity without a timer; it may fire earlier.
     _timer_due: float = field(default=inf, init=False)
     #: Whether the database was read.
@@ -110,7 +115,7 @@ class Executor:
         self.feed = Feed(self.new_id)
         self.timeline = Timeline(self.clock, self.now)
         self.waiters = Waiters(self.tables)
-        self.activity = LocalActivity(ClaimLog(self.waiters.line))
+        self.activity = LocalActivity(ClaimLog(self.waiters.line), Activity(self.tables.kept_period))
         self._freeing = Freeing(self.clock)
         self.committer = Committer(
             writer=self.journal,
@@ -160,7 +165,10 @@ class Executor:
         if self._running:
             # Record it now if the wall clock was set: after a restart this could not be known.
             self._tick()
+            self._keep_counts()
         self._running = False
+        if self._keeping is not None:
+            self._keeping.cancel()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         return self.committer.drain()
@@ -403,7 +411,18 @@ class Executor:
             events = self.feed.events(name, changed, at)
             if events is not None:
                 made.append(events)
+        if self._keeping is None and jobs and self._running:
+            self._keeping = self.clock.callLater(_KEEPING, self._keep_counts)
         return made
+
+    def _keep_counts(self) -> None:
+        """Keep what was counted since the last time, with the next commit: a kill loses no more than that."""
+        if self._keeping is not None and self._keeping.active():
+            self._keeping.cancel()
+        self._keeping = None
+        if self.committer.trouble is None and (facts := self.activity.unsaved(self.tables)):
+            records, swaps = list(map(encode, facts)), self.tables.apply(facts)
+            self.committer.submit(records, _Change(facts, swaps, [], of_queues=False))
 
     def _forget_queues(self, swaps: Sequence[Swap]) -> None:
         """Drop what is kept of deleted queues."""

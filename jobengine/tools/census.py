@@ -6,7 +6,17 @@ from typing import Any, Final, Protocol
 from attrs import frozen
 
 from ..core.fact_codec import UnknownRecord, decode
-from ..core.facts import ClockSet, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from ..core.facts import (
+    ClockSet,
+    JobAdded,
+    JobChanged,
+    JobRemoved,
+    PeriodsCounted,
+    QueueChanged,
+    QueueCreated,
+    QueueDeleted,
+)
+from ..core.history import KeptPeriods
 from ..core.model import State
 from ..storage.errors import NewerFormat
 from .state_table import REMOVED, StateTable
@@ -35,6 +45,8 @@ class Census:
         self._salts: dict[str, str] = {}
         #: The length of the record of each queue.
         self._lengths: dict[str, int] = {}
+        #: The history of each queue.
+        self._histories: dict[str, KeptPeriods] = {}
         self._appliers: Final[dict[type, Callable[[Any, int], None]]] = {
             ClockSet: lambda _fact, _length: None,
             QueueCreated: self._queue_created,
@@ -43,6 +55,7 @@ class Census:
             JobAdded: self._job_added,
             JobChanged: self._job_changed,
             JobRemoved: self._job_removed,
+            PeriodsCounted: self._periods_counted,
         }
 
     def add(self, records: Iterable[bytes]) -> None:
@@ -64,7 +77,8 @@ class Census:
     @property
     def live_bytes(self) -> int:
         """About how many bytes the records of the present queues and jobs take."""
-        return sum(self._lengths.values()) + sum(table.total for table in self._queues.values())
+        histories = sum(history.size for history in self._histories.values())
+        return histories + sum(self._lengths.values()) + sum(table.total for table in self._queues.values())
 
     def _job_added(self, fact: JobAdded, length: int) -> None:
         if (table := self._queues.get(fact.queue)) is not None:
@@ -91,8 +105,12 @@ class Census:
         if self._salts.get(fact.queue.name) == fact.queue.salt:
             self._lengths[fact.queue.name] = length
 
+    def _periods_counted(self, fact: PeriodsCounted, _length: int) -> None:
+        if fact.queue in self._queues:
+            self._histories.setdefault(fact.queue, KeptPeriods()).put(fact.periods)
+
     def _delete(self, name: str) -> None:
-        for of_queue in (self._queues, self._salts, self._lengths):
+        for of_queue in (self._queues, self._salts, self._lengths, self._histories):
             of_queue.pop(name, None)
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from attrs import frozen
 
 from ..core.fact_codec import is_job_added
-from ..core.fact_lines import BeginLine, EndLine, job_line, line_of, queue_line
+from ..core.fact_lines import BeginLine, EndLine, history_line, job_line, line_of, queue_line
 from ..core.model import Queue
 from ..storage.errors import Damaged
 from ..storage.files import Files
@@ -87,6 +87,8 @@ def _added(source: Source, progress: Progress) -> Iterator[list[bytes]]:
 def _write(file: NewFile, queues: Sequence[Queue], latest: Latest, added: Iterator[list[bytes]]) -> int:
     """Write all lines; returns how many jobs there are."""
     file.write(line_of(BeginLine(ahead=latest.ahead)), *map(queue_line, queues))
+    histories = ((queue.name, latest.history(queue.name)) for queue in queues)
+    file.write(*(history_line(name, periods) for name, periods in histories if periods))
     jobs, marks = 0, iter(latest.marks)
     for records in added:
         lines = [

@@ -10,6 +10,7 @@ from ..core.fact_codec import encode
 from ..core.fact_lines import (
     BadLine,
     EndLine,
+    HistoryLine,
     JobLine,
     NewerLines,
     QueueLine,
@@ -123,6 +124,10 @@ class Reader:
             return self._job(line)
         if isinstance(line, QueueLine):
             return self._queue(line)
+        if isinstance(line, HistoryLine):
+            if line.queue not in self._uids:
+                raise BadLine(f"the line of its queue {line.queue!r} must come before it")
+            return record_in(line)
         if isinstance(line, EndLine):
             self._finish(line)
             return None

@@ -7,7 +7,8 @@ from typing import Final
 from attrs import define, field
 
 from ..core.fact_codec import Head, decode, head_of
-from ..core.facts import ClockSet, QueueChanged, QueueCreated
+from ..core.facts import ClockSet, PeriodsCounted, QueueChanged, QueueCreated
+from ..core.history import KeptPeriods, Period
 from ..core.model import Queue
 from .target import NewFile
 
@@ -26,6 +27,7 @@ class _QueueNow:
     queue: Queue
     #: By uid: the number of the record that added the job last.
     jobs: dict[str, int] = field(factory=dict)
+    history: KeptPeriods = field(factory=KeptPeriods)
 
 
 class Latest:
@@ -53,6 +55,7 @@ class Latest:
             "job-added": self._job_added,
             "job-changed": self._job_changed,
             "job-removed": self._job_removed,
+            "periods-counted": self._periods_counted,
         }
 
     def add(self, records: Iterable[bytes]) -> None:
@@ -65,6 +68,10 @@ class Latest:
     def queues(self) -> list[Queue]:
         """The present queues, in the order in which they were made."""
         return [now.queue for now in self._queues.values()]
+
+    def history(self, name: str) -> list[Period]:
+        """The kept periods of a queue's history."""
+        return list(self._queues[name].history.all())
 
     def change_at(self, mark: int) -> bytes:
         """The record of the last change of a job, for its mark; after the last record only."""
@@ -100,6 +107,13 @@ class Latest:
         if there is not None:
             for number in there.jobs.values():
                 self.marks[number] = GONE
+
+    def _periods_counted(self, head: Head, record: bytes) -> None:
+        fact = decode(record)
+        assert isinstance(fact, PeriodsCounted)
+        there = self._queues.get(head.queue)
+        if there is not None:
+            there.history.put(fact.periods)
 
     def _job_added(self, head: Head, _record: bytes) -> None:
         number = len(self.marks)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ..core.fact_codec import decode, encode
-from ..core.fact_lines import BeginLine, EndLine, job_line, line_of, queue_line
+from ..core.fact_lines import BeginLine, EndLine, history_line, job_line, line_of, queue_line
 from ..storage.files import Files
 from .exporting import Exported, named
 from .importing import Imported, reading
@@ -54,6 +54,8 @@ def export_database(
 def _write(found: "Contents", file: NewFile, progress: Progress) -> int:
     """Write the lines of an export; returns how many jobs it has."""
     file.write(line_of(BeginLine(ahead=found.ahead)), *map(queue_line, found.queues))
+    for name, periods in found.histories():
+        file.write(history_line(name, periods))
     jobs, size = 0, found.size()
     for jobs, fact in enumerate(found.jobs(), 1):
         file.write(job_line(encode(fact)))

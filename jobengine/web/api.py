@@ -52,6 +52,7 @@ from ..wire.responses import (
     access_value,
     brief_added,
     explanation_json,
+    history_value,
     job_json,
     job_value,
     jobs_json,
@@ -172,6 +173,13 @@ class Api:
         name, access = one(request.args, "name"), self.keys.access(request)
         stats = await self.engine.ask(self._callers.noted(request, c.ReadStats(queue=name, **access)))
         return request.reply(to_json(stats_value(stats)))
+
+    @_app.route("/api/v1/queue/history", methods=["GET"])
+    async def queue_history(self, request: JobRequest) -> bytes:
+        """The minutes of the last hour and the hours of the last week."""
+        name, access = one(request.args, "name"), self.keys.access(request)
+        history = await self.engine.ask(self._callers.noted(request, c.ReadHistory(queue=name, **access)))
+        return request.reply(to_json(history_value(history)))
 
     @_app.route("/api/v1/queues", methods=["GET"])
     async def list_queues(self, request: JobRequest) -> bytes:

@@ -55,6 +55,7 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("POST", "/api/v1/queue"): Call(""),
     ("DELETE", "/api/v1/queue"): Call("name", v1=True),
     ("GET", "/api/v1/queue/stats"): Call("name"),
+    ("GET", "/api/v1/queue/history"): Call("name"),
     ("GET", "/api/v1/queues"): Call(""),
     ("GET", "/api/v1/access"): Call("queueName"),
     ("PUT", "/api/v1/queue/key"): Call(""),

@@ -1,6 +1,6 @@
 """Turns the engine's answers into JSON."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from heapq import nsmallest
 from typing import Any, Final, TypeVar
@@ -10,6 +10,7 @@ from msgspec.structs import asdict as asdict_of
 
 from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
+from ..core.history import COUNTED, QueueHistory
 from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, QueueStats, State, Times
 from .shown_job import is_cancelled, job_json, job_value, not_before_of, to_json
 
@@ -18,6 +19,7 @@ __all__ = [
     "access_value",
     "brief_added",
     "explanation_json",
+    "history_value",
     "is_cancelled",
     "job_json",
     "job_value",
@@ -176,6 +178,15 @@ def stats_value(stats: QueueStats) -> dict[str, Any]:
         "workers_waiting": stats.workers_waiting,
         "last_claim": None if stats.last_claim is None else stats.last_claim // 1000,
     }
+
+
+def history_value(history: QueueHistory) -> dict[str, Any]:
+    """The history of a queue; times are in seconds."""
+    return {"minutes": _periods(history.minutes), "hours": _periods(history.hours)}
+
+
+def _periods(columns: Mapping[str, Sequence[int | None]]) -> dict[str, Any]:
+    return {what: numbers if what in COUNTED else [*map(_in_seconds, numbers)] for what, numbers in columns.items()}
 
 
 def explanation_json(explanation: Explanation) -> bytes:

@@ -23,6 +23,7 @@ MAY = {
     Role.VIEWER: {
         c.CheckKey,
         c.ListClaimers,
+        c.ReadHistory,
         c.ListJobs,
         c.ReadJob,
         c.ReadStats,

@@ -198,6 +198,7 @@ def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str 
     claims: dict[str, Any] = {"queues": (queue,), "access_key": key}
     return [
         (engine.ask, c.ReadStats(**named), False),
+        (engine.ask, c.ReadHistory(**named), False),
         (engine.ask, c.ListKeys(**named), False),
         (engine.ask, c.ListClaimers(**named), False),
         (engine.ask, c.Subscribe(**named), False),

@@ -6,7 +6,10 @@ from tests.postgres import Database
 
 # So that failed assertions in them show their values.
 pytest.register_assert_rewrite(
-    *(f"tests.contract.{name}" for name in ("access", "asking", "events", "many", "sorted_lists", "suite", "waiting"))
+    *(
+        f"tests.contract.{name}"
+        for name in ("access", "asking", "events", "history", "many", "sorted_lists", "suite", "waiting")
+    )
 )
 
 from tests.contract.postgres_world import PostgresWorld  # noqa: E402  # it imports some of these

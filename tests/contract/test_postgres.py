@@ -43,6 +43,7 @@ def test_of_a_deleted_queue_no_row_is_left(world: PostgresWorld) -> None:
         "event": 5,
         "gone": 0,
         "claimers": 0,
+        "history": 0,
     }
     ask.ask(DeleteQueue)
     for _ in range(9):

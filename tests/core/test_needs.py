@@ -64,6 +64,7 @@ COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
     st.builds(c.UpdateMatching, **SLICES, changes=CHANGES, uids=st.none() | SOME_UIDS),
     st.builds(c.DeleteMatching, **SLICES),
     st.builds(c.ReadStats, **WHO),
+    st.builds(c.ReadHistory, **WHO),
     st.builds(c.ListKeys, **WHO),
     st.builds(c.ListClaimers, **WHO),
     st.builds(c.DeleteQueue, **WHO),

@@ -38,7 +38,7 @@ SHOWN = """
     require_lease results retry retry_delay_seconds role scan shift spec standing started state tag tags text
     timeout_minutes timeout_seconds timeout_time traceparent uid uids unique_key update updated updates wait worker
     cancelled failed_minutes keep keep_failed_minutes minutes removed_at retrying times
-    client host last_claim origin origins pid since waiting
+    client host last_claim origin origins pid since waiting periods
 """
 
 

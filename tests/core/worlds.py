@@ -140,7 +140,8 @@ def picture(tables: Tables) -> dict[str, Any]:
         for index in table.sort_indexes.values():
             assert {state: list(part) for state, part in index.states.items()} == _sorted(jobs, index)
         assert all(job.spec.arrival < table.next_arrival for job in jobs)
-        assert table.live_bytes == len(encode(QueueCreated(table.queue))) + sum(map(table.weight, jobs))
+        of_jobs = sum(map(table.weight, jobs))
+        assert table.live_bytes == len(encode(QueueCreated(table.queue))) + of_jobs + table.history.size
         seen[name] = (table.queue, jobs)
     assert tables.live_bytes == sum(table.live_bytes for table in tables.queues.values())
     nexts = [(table.next_deadline, name) for name, table in tables.queues.items() if table.next_deadline is not None]

@@ -61,4 +61,4 @@ def test_when_delays_ended_is_kept_of_so_many_jobs_at_most(
     swap = JobSwap("q", "0", Job(delayed.spec, ready), Job(delayed.spec, claimed))
     _note(activity, "q", 1, swap, elapsed=15)
     # It was added at 0, and could be claimed from 10 on.
-    assert activity.recent("q", 15).wait.p50 == waited
+    assert activity.recent("q", 15, ()).wait.p50 == waited

@@ -11,10 +11,12 @@ from jobengine.core.facts import (
     JobAdded,
     JobChanged,
     JobRemoved,
+    PeriodsCounted,
     QueueChanged,
     QueueCreated,
     QueueDeleted,
 )
+from jobengine.core.history import HOURS, MINUTES, SECONDS, Period
 from jobengine.core.model import (
     NO_CONTEXT,
     AccessKey,
@@ -194,6 +196,16 @@ OLDER: dict[str, Fact] = {
     "job-changed-3-full.record": JobChanged("mail", uid(8), FULL_STANDING_3),
 }
 
+#: What was counted in a second, a minute and an hour.
+PERIODS = PeriodsCounted(
+    "mail",
+    (
+        Period(SECONDS, 1_700_000_000, "2,1,0,0,0,0||"),
+        Period(MINUTES, 28_333_333, "2,1,1,0,3,1|0*1 17*2|4*1"),
+        Period(HOURS, 472_222, "9,8,7,6,5,4|90*1|"),
+    ),
+)
+
 #: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
 RECORDS: dict[str, Fact] = {
     "clock-set-1.record": ClockSet(-3_600_000),
@@ -209,6 +221,7 @@ RECORDS: dict[str, Fact] = {
     "job-changed-4.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
     "job-changed-4-full.record": JobChanged("mail", uid(8), FULL_STANDING),
     "job-removed-1.record": JobRemoved("mail", uid(7)),
+    "periods-counted-1.record": PERIODS,
 }
 
 #: The snapshot of the first golden database, slice by slice.
@@ -266,4 +279,5 @@ COMMITS: list[list[Fact]] = [
     *COMMITS_4[2:4],
     [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
     COMMITS_4[5],
+    [PERIODS],
 ]

@@ -40,6 +40,28 @@ def test_added_claimed_and_completed_jobs_are_there_after_a_restart(daemon: Daem
         assert {uid: job["state"] for uid, job in client.jobs().items()} == states
 
 
+def test_a_history_survives_a_restart_and_a_kill_takes_no_more_than_its_last_seconds(daemon: Daemon) -> None:
+    def history(client: Client) -> list[int]:
+        """The jobs added in each hour of the last week."""
+        hours = client.call("GET", "/api/v1/queue/history", query={"name": "q"}).json["hours"]
+        added: list[int] = hours["added"]
+        return added
+
+    with daemon.client() as client:
+        client.make_queue()
+        client.add()
+        assert sum(history(client)) == 1
+    assert daemon.stop() == 0
+    daemon.start()
+    with daemon.client() as client:
+        assert sum(history(client)) == 1
+        client.add()
+    daemon.kill()
+    daemon.start()
+    with daemon.client() as client:
+        assert sum(history(client)) in (1, 2)
+
+
 def test_after_kill_9_it_says_that_it_rewrites_the_database_and_after_sigterm_it_does_not(daemon: Daemon) -> None:
     daemon.kill()
     assert UNCLEAN in daemon.start().log

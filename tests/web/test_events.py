@@ -202,6 +202,8 @@ def _timers(server: MemoryServer) -> int:
 
 
 def test_nothing_is_left_of_a_client_that_has_gone(server: MemoryServer) -> None:
+    # The change sets the timer that keeps the history.
+    add(server)
     before = _timers(server)
     watcher, behind = Watcher(server), Watcher(server)
     behind.connection.channel.pauseProducing()

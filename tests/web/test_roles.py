@@ -45,6 +45,7 @@ CALLS: Final = [
     Call("GET", "/api/v1/queue", READ, 200, {"name": "q"}),
     Call("POST", "/api/v1/queue", OWNER, 200, body={"name": "q", "paused": True}),
     Call("GET", "/api/v1/queue/stats", READ, 200, {"name": "q"}),
+    Call("GET", "/api/v1/queue/history", READ, 200, {"name": "q"}),
     Call("GET", "/api/v1/access", set(ROLES), 200, {"queueName": "q"}),
     Call("PUT", "/api/v1/queue/key", OWNER, 201, body={"queue_name": "q", "role": "viewer", "access_key": "k"}),
     Call("GET", "/api/v1/queue/key", OWNER, 200, {"name": "q"}),

@@ -199,6 +199,10 @@ def test_jobs_that_expired_while_the_server_was_stopped_are_expired_at_the_first
 def test_an_idle_server_sets_no_timers(server: MemoryServer) -> None:
     add(server)
     server.pump()
+    # One timer, which keeps what was counted; it is not set again.
+    (keeping,) = server.clock.getDelayedCalls()
+    server.clock.advance(keeping.getTime() - server.clock.seconds())
+    server.pump()
     assert server.clock.getDelayedCalls() == []
 
 

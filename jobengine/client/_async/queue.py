@@ -7,6 +7,7 @@ from .. import calls
 from ..coalescing import AddLane, Item, UpdateLane, single_body
 from ..encoding import encode
 from ..errors import QueueExists
+from ..history import QueueHistory
 from ..jobs import (
     JobChanges,
     JobFilter,
@@ -158,6 +159,11 @@ class AsyncQueue:
         """The statistics of the queue."""
         stats: QueueStats = await self._ask(calls.READ_STATS, query={"name": self.name})
         return stats
+
+    async def history(self) -> QueueHistory:
+        """What happened in each minute of the last hour and each hour of the last week."""
+        history: QueueHistory = await self._ask(calls.READ_HISTORY, query={"name": self.name})
+        return history
 
     async def access(self) -> Access:
         """What the key for this queue may do."""

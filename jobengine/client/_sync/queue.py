@@ -8,6 +8,7 @@ from .. import calls
 from ..coalescing import AddLane, Item, UpdateLane, single_body
 from ..encoding import encode
 from ..errors import QueueExists
+from ..history import QueueHistory
 from ..jobs import (
     JobChanges,
     JobFilter,
@@ -159,6 +160,11 @@ class Queue:
         """The statistics of the queue."""
         stats: QueueStats = self._ask(calls.READ_STATS, query={"name": self.name})
         return stats
+
+    def history(self) -> QueueHistory:
+        """What happened in each minute of the last hour and each hour of the last week."""
+        history: QueueHistory = self._ask(calls.READ_HISTORY, query={"name": self.name})
+        return history
 
     def access(self) -> Access:
         """What the key for this queue may do."""

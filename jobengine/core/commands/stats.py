@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from heapq import nsmallest
 
 from ..access import READERS
+from ..history import QueueHistory
 from ..model import Grant, Queue, QueueStats, QueueTotals
 from ..needs import Needs
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet
 from .command import AllQueues, QueueCommand
 
-__all__ = ["CountQueues", "ListQueues", "ReadStats"]
+__all__ = ["CountQueues", "ListQueues", "ReadHistory", "ReadStats"]
 
 
 class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):
@@ -19,12 +20,27 @@ class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):
     reads = True
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(counts=True)
+        return Needs(counts=True, periods=True)
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[QueueStats]:
         return NOTHING, _stats(table, now, activity)
+
+
+class ReadHistory(QueueCommand[QueueHistory], frozen=True, kw_only=True):
+    """What happened in each of the last 60 minutes and 168 hours."""
+
+    roles = READERS
+    reads = True
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(periods=True)
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[QueueHistory]:
+        return NOTHING, activity.history(self.queue, now, table.kept_periods())
 
 
 class ListQueues(AllQueues[Sequence[QueueStats]], frozen=True, kw_only=True):
@@ -72,7 +88,7 @@ def _age(since: int | None, now: int) -> int | None:
 
 
 def _stats(table: Table, now: int, activity: RecentActivity) -> QueueStats:
-    counts, recent = table.counts(), activity.recent(table.queue.name, now)
+    counts, recent = table.counts(), activity.recent(table.queue.name, now, table.kept_periods())
     waiting, last_claim = activity.claims(table.queue.name)
     return QueueStats(
         queue=table.queue,

@@ -25,7 +25,7 @@ from .asked import Asked, Part, Task
 from .beginning import Now
 from .connection import Row, Statement
 from .floors import lowered
-from .loading import Loaded
+from .loaded import Loaded
 from .rows import Known, Rows
 from .writing import Writing, changes_of, write_queues
 

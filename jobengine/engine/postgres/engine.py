@@ -29,6 +29,7 @@ from .clock import ClockSteps, Machine, begin_clock
 from .connection import Row, connected, loss_at_start_told
 from .figures import figures_of
 from .floors import Floors
+from .history import HistoryKeeper
 from .lane import Lane, Shared
 from .looking import Looking
 from .notices import listening
@@ -91,6 +92,7 @@ class PostgresEngine:
     _sweeper: Sweeper = field(init=False)
     _activity: RecentActivity = field(init=False)
     _claims: SharedClaims = field(init=False)
+    _history: HistoryKeeper = field(init=False)
     #: By how many milliseconds elapsed time is ahead of the monotonic clock, as far as is known.
     _offset: int = field(default=0, init=False)
     #: By how many milliseconds the wall clock was ahead of elapsed time at the last batch.
@@ -135,6 +137,7 @@ class PostgresEngine:
             lane=self._side,
             rows=self._rows,
         )
+        self._history = HistoryKeeper(clock=self.clock, activity=self._activity, lane=self._side)
         self._wakeups = WakeUps(
             clock=self.clock,
             waiting=self._waiting,
@@ -201,6 +204,7 @@ class PostgresEngine:
         if self._started:
             self._wakeups.stop()
             self._claims.stop()
+            await self._history.stop()
             await gatherResults([lane.thread(lane.session.close) for lane in self._lanes])
             for lane in self._lanes:
                 lane.thread.stop()
@@ -263,6 +267,8 @@ class PostgresEngine:
         self._ahead = result.now.ahead
         self._offset = result.now.elapsed - self._steady()
         self._activity.note(result)
+        if result.swaps:
+            self._history.note()
 
     def _steady(self) -> int:
         return int(self.clock.seconds() * 1000)

@@ -1,8 +1,8 @@
-"""Loads what a batch needs from the database, as tables on which the rules can decide."""
+"""Loads what a batch needs from the database."""
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from itertools import groupby, takewhile
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from operator import itemgetter
 from typing import Final, LiteralString
 
@@ -10,18 +10,17 @@ from attrs import define, field, frozen
 from psycopg import Connection
 
 from ...core import commands as c
-from ...core.errors import JobDamaged
-from ...core.model import Job, Position, QueueCounts, Rank, State
-from ...core.needs import Needs, NotLoaded, PartialTable, PartialTables
-from ...core.small_table import SmallTables
-from ...core.sorting import Sort
+from ...core.history import KeptPeriod, Period
+from ...core.model import Job, QueueCounts, State
 from ...storage.errors import Damaged
 from . import statements
 from .asked import Asked, Part, Task, asked, changes_jobs
 from .beginning import Now, now_of, queues_read
 from .connection import Row, Statement, together
 from .damaged import DamageFound, SuspectJob
-from .pages import PageRows, find_page
+from .history_rows import periods_of
+from .loaded import Loaded
+from .pages import find_page
 from .profile import Profile
 from .rows import (
     CANCELLED,
@@ -29,7 +28,6 @@ from .rows import (
     PLACES,
     RETRYING,
     Known,
-    RowRank,
     Rows,
     check_place,
     is_set_apart,
@@ -37,112 +35,13 @@ from .rows import (
 )
 from .statements import Claiming
 
-__all__ = ["Loaded", "Redo", "begin_and_load", "load", "load_due"]
+__all__ = ["Redo", "begin_and_load", "load", "load_due"]
 
 _first: Final = itemgetter(0)
-#: Commands whose caller is told of a damaged job. Others pass over it.
-_NAMING: Final = (c.AddJobs, c.DeleteJob, c.ExplainJob, c.ReadJob, c.UpdateJob, c.UpdateJobs)
-#: A kind of claim: the name of a queue, and tags.
-Kind = tuple[str, tuple[str, ...]]
 
 
 class Redo(Exception):
     """Another connection has changed the same rows first; the batch must be carried out again."""
-
-
-class _Part(PartialTable, frozen=True, kw_only=True, gc=True):
-    """A part of a table; the database finds its page."""
-
-    paged: PageRows | None = None
-    #: See Loaded.
-    cut: Mapping[Kind, RowRank]
-    #: The uids of damaged jobs that a command names.
-    damaged: Container[str] = ()
-
-    def job(self, uid: str) -> Job | None:
-        """See Table; raises JobDamaged."""
-        if self.damaged and uid in self.damaged:
-            raise JobDamaged(uid)
-        return super().job(uid)
-
-    def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """See Table; ends where loading did, since jobs that come later may be loaded for other reasons."""
-        jobs, last = super().ready_jobs(tags), self.cut.get((self.queue.name, tags))
-        return jobs if last is None else takewhile(lambda job: rank_of(job) <= last, jobs)
-
-    def page(
-        self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
-    ) -> tuple[list[Job], Position | None]:
-        """See Table; jobs that were removed since the page was found are left out."""
-        if self.paged is None:
-            raise NotLoaded(f"a page of {self.queue.name!r}")
-        jobs = [job for uid in self.paged.uids if (job := self.loaded.job(uid)) is not None]
-        return jobs, self.paged.following
-
-
-@define(kw_only=True)
-class Loaded:
-    """What was loaded for a batch."""
-
-    now: Now
-    asked: Sequence[Asked]
-    tables: SmallTables = field(init=False)
-    #: Whether all jobs that were loaded are locked, or none; only locked ones may be changed.
-    locked: bool
-    #: How many jobs each limited queue had.
-    sizes: dict[str, int] = field(factory=dict)
-    counts: dict[str, QueueCounts] = field(factory=dict)
-    oldest: dict[str, int | None] = field(factory=dict)
-    places: dict[Rank, int] = field(factory=dict)
-    #: How many queues there are; see statements.queues_counted. None if no command needs that.
-    number_of_queues: int | None = None
-    page: PageRows | None = None
-    #: The queues in which a claim has found no job but locked ones.
-    passed_over: set[str] = field(factory=set)
-    #: By queue and tags: the last job that was loaded for claims, where others were not, since contents are long.
-    cut: dict[Kind, RowRank] = field(factory=dict)
-    #: By queue number: how many jobs were locked for claims, and the rank of the last one.
-    claimed: dict[int, tuple[int, RowRank]] = field(factory=dict)
-    #: The uids of damaged jobs that were loaded by uid.
-    damaged: dict[str, set[str]] = field(factory=dict)
-    #: How many jobs of each queue were loaded.
-    _loaded: dict[str, int] = field(factory=dict)
-
-    def fill(self, jobs: Mapping[str, dict[str, Job]], arrival: int) -> None:
-        """Put loaded jobs into the tables; `arrival` is the arrival number of the next job that is added."""
-        self.tables = SmallTables(self.now.ahead)
-        for name, known in self.now.known.items():
-            its = jobs.get(name, {})
-            self.tables.add(known.queue, its, arrival)
-            self._loaded[name] = len(its)
-
-    def part(self, name: str, its_needs: Needs, command: Task | None = None) -> PartialTable:
-        """The table of a queue, as far as a command needs it. Commands that name jobs fail for damaged ones."""
-        table = self.tables.queues[name]
-        added = len(table.jobs) - self._loaded[name]
-        return _Part(
-            loaded=table,
-            paged=self.page,
-            cut=self.cut,
-            damaged=self.damaged.get(name, ()) if self.damaged and isinstance(command, _NAMING) else (),
-            needs=its_needs,
-            total=self.sizes[name] + added if its_needs.size else None,
-            kinds=self.counts[name] if its_needs.counts else None,
-            oldest=self.oldest[name] if its_needs.counts else None,
-            places=self.places,
-        )
-
-    def lacks_jobs(self, part: Part) -> bool:
-        """Whether a claim finds no job, because those before it took all that were loaded; the database has more."""
-        ready, name = part.needs.ready, part.command.queue
-        if ready is None or (name, ready.tags) not in self.cut:
-            return False
-        return next(self.part(name, part.needs).ready_jobs(ready.tags), None) is None
-
-    def all_queues(self) -> PartialTables:
-        """All queues, with the figures of those that were asked for."""
-        parts = {name: self.part(name, Needs(counts=name in self.counts)) for name in self.tables.queues}
-        return PartialTables(parts, self.now.ahead, self.number_of_queues)
 
 
 def begin_and_load(
@@ -412,9 +311,10 @@ class _Loading:
         names = self._counted(parts)
         queries = [self._oldest(name) for name in names]
         if names:
-            self.loaded.counts = {name: _no_jobs() for name in names}
+            self.loaded.counts = {name: _counts({}) for name in names}
             ids = [self.loaded.now.known[name].id for name in names]
             queries.append(_Query(statements.counts(ids), self._take_counts))
+        queries += self._histories(parts)
         return queries + [self._ahead(part) for part in parts if part.needs.ahead]
 
     def _number_of_queues(self) -> list[_Query]:
@@ -434,6 +334,18 @@ class _Loading:
                 known = self.loaded.now.known
                 names += sorted(name for name in known if task.after is None or name > task.after)[: task.limit]
         return names
+
+    def _histories(self, parts: Sequence[Part]) -> list[_Query]:
+        """The kept periods of queues; hours only for the one whose history is asked for."""
+        whole = [part.command.queue for part in parts if isinstance(part.command, c.ReadHistory)]
+        listed = any(isinstance(one.task, c.ListQueues | c.ReadStats) for one in self.loaded.asked)
+        ids = [self.loaded.now.known[name].id for name in whole or (self._counted(parts) if listed else [])]
+        return [_Query(periods_of(ids, hours=bool(whole)), self._take_periods)] if ids else []
+
+    def _take_periods(self, answer: list[Row]) -> None:
+        for queue_id, server, span, number, counted in answer:
+            kept = KeptPeriod(server, Period(span, number, counted))
+            self.loaded.periods.setdefault(self._names[queue_id], []).append(kept)
 
     def _oldest(self, name: str) -> _Query:
         queue_id = self.loaded.now.known[name].id
@@ -479,10 +391,6 @@ def _counts(jobs: "Mapping[int, int]") -> QueueCounts:
         retrying=jobs.get(RETRYING, 0),
         cancelled=jobs.get(CANCELLED, 0),
     )
-
-
-def _no_jobs() -> QueueCounts:
-    return _counts({})
 
 
 def _may_be_there(uid: str) -> bool:

@@ -7,11 +7,13 @@ from typing import Final, LiteralString
 from attrs import define, field
 from psycopg import Connection
 
-from ...core.facts import ClockSet, Fact, JobAdded, QueueCreated
+from ...core.facts import ClockSet, Fact, JobAdded, PeriodsCounted, QueueCreated
+from ...core.history import SPANS, Period, merged
 from ...core.model import Queue
 from ...core.wall_time import shown
 from ...storage.errors import Damaged, StorageError
 from .connection import Row, sent_as_made
+from .history_rows import kept_of, write_periods
 from .profile import ARRIVALS
 from .rows import Known, Rows, check_place
 from .writing import Change, Writing
@@ -66,6 +68,14 @@ class Contents:
     def only(self, name: str) -> None:
         """Leave out all but this queue and its jobs."""
         self._known = {number: queue for number, queue in self._known.items() if queue.name == name}
+
+    def histories(self) -> Iterator[tuple[str, list[Period]]]:
+        """The history of each queue that has one, added up over all servers."""
+        for number, queue in self._known.items():
+            kept = kept_of(self._connection, number)
+            periods = [Period(*place, tally.text()) for place, tally in merged(kept, -1, {}).items()]
+            if periods:
+                yield queue.name, sorted(periods, key=lambda one: (one.span, one.number))
 
     def size(self) -> int:
         """How many jobs there are."""
@@ -140,6 +150,8 @@ class Filling:
                     self._add_queue(shown(queue, self._later))
                 case JobAdded():
                     self._add_job(fact)
+                case PeriodsCounted():
+                    self._add_periods(fact)
 
     def finish(self) -> None:
         """Write what is left."""
@@ -154,6 +166,13 @@ class Filling:
         values = [self._rows.name(queue.name), self._rows.sealed_queue(queue)]
         ((number,),) = self._connection.execute(_QUEUE, values).fetchall()
         self._known[queue.name] = Known(id=number, rev=0, queue=queue, watched=False, due=False)
+
+    def _add_periods(self, fact: PeriodsCounted) -> None:
+        """Put in a history; its periods begin at elapsed times, which are moved by whole periods."""
+        moved = [
+            Period(one.span, one.number + round(self._later / SPANS[one.span].width), one.text) for one in fact.periods
+        ]
+        write_periods(self._connection, 0, [(self._known[fact.queue].id, moved)])
 
     def _add_job(self, fact: JobAdded) -> None:
         job = shown(fact.job, self._later)

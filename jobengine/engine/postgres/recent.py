@@ -1,13 +1,15 @@
-"""The recent activity of queues; only changes by this server count."""
+"""The recent activity of queues, as this server counts it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from secrets import randbits
 from threading import Lock
 from typing import Final
 
 from attrs import define, field
 
-from ...core.activity import Activity
+from ...core.activity import Activity, Unsaved
 from ...core.claimers import Claimers
+from ...core.history import KeptPeriod, QueueHistory
 from ...core.model import Recent, Spread
 from ...core.small_table import SmallTable
 from ...core.state import JobSwap, QueueSwap, by_queue
@@ -29,10 +31,15 @@ class RecentActivity:
     _steady: Callable[[], float]
     #: The claims; None for a session without an engine.
     shared: SharedClaims | None = None
-    _activity: Activity = field(factory=Activity, init=False)
+    #: The number of this server in the table of histories.
+    server: int = field(factory=lambda: randbits(62), init=False)
+    _activity: Activity = field(init=False)
     #: The numbers of the queues that it has.
-    _ids: dict[str, int] = field(factory=dict, init=False)
+    ids: dict[str, int] = field(factory=dict, init=False)
     _lock: Lock = field(factory=Lock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._activity = Activity(source=self.server)
 
     def note(self, result: Result) -> None:
         """Count what a batch has changed."""
@@ -51,16 +58,31 @@ class RecentActivity:
     def _forget_outdated(self, name: str, result: Result) -> None:
         """Forget a queue if it was made again since, by any server; forget all queues if there are too many."""
         known = result.now.known.get(name)
-        if known is not None and self._ids.get(name) != known.id:
+        if known is not None and self.ids.get(name) != known.id:
             self._activity.forget(name)
-            if len(self._ids) >= MOST_QUEUES:
-                self._activity, self._ids = Activity(), {}
-            self._ids[name] = known.id
+            if len(self.ids) >= MOST_QUEUES:
+                self._activity, self.ids = Activity(source=self.server), {}
+            self.ids[name] = known.id
 
-    def recent(self, name: str, now: int) -> Recent:
+    def recent(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> Recent:
         """See RecentActivity."""
         with self._lock:
-            return self._activity.recent(name, now)
+            return self._activity.recent(name, now, kept)
+
+    def history(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> QueueHistory:
+        """See RecentActivity."""
+        with self._lock:
+            return self._activity.history(name, now, kept)
+
+    def take_unsaved(self) -> dict[str, Unsaved]:
+        """See Activity."""
+        with self._lock:
+            return self._activity.take_unsaved()
+
+    def put_back(self, taken: Mapping[str, Unsaved]) -> None:
+        """See Activity."""
+        with self._lock:
+            self._activity.put_back(taken)
 
     def times(self, name: str) -> tuple[Spread, Spread]:
         """See RecentActivity."""

@@ -75,6 +75,13 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # No statement: from here on places 5 and 6 of tally count retrying and cancelled jobs (see rows.py), which
         # servers of version 3 do not know.
     ),
+    (
+        # See history_rows.py: what a server counted in a period of a queue. It is not sealed: counts are no secret.
+        "CREATE TABLE history (queue_id bigint NOT NULL, span bigint NOT NULL, number bigint NOT NULL, "
+        "server bigint NOT NULL, counted text NOT NULL, PRIMARY KEY (queue_id, span, number, server)) "
+        "WITH (fillfactor = 50)",
+        "CREATE INDEX history_number ON history (span, number)",
+    ),
 )
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)

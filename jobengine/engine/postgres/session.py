@@ -38,7 +38,8 @@ from .connection import Row, Statement, connected, sent_as_made, together
 from .damage import set_apart
 from .damaged import DamageFound, SuspectJob
 from .floors import Floors, raise_floor
-from .loading import Loaded, Redo, begin_and_load, load, load_due
+from .loaded import Loaded
+from .loading import Redo, begin_and_load, load, load_due
 from .profile import LOCKING, Profile
 from .recheck import Recheck
 from .rows import Known, Rows, keep
@@ -186,7 +187,7 @@ class Session:
         self._log_lack()
         # These are transactions of their own: if they fail, what has expired is told all the same.
         try:
-            self._tidy(result.now.wall)
+            self._tidy(result.now)
             self._raise_floors()
         except Unavailable:
             pass
@@ -204,13 +205,13 @@ class Session:
         else:
             self._log.info("the database is usable again")
 
-    def _tidy(self, wall: int) -> None:
+    def _tidy(self, at: Now) -> None:
         """Tidy up if it is time to."""
         now = self.steady()
         if now < self._tidy_at:
             return
         self._tidy_at = now + _TIDY
-        while self.run(partial(self._tidying.tidy, wall=wall)):
+        while self.run(partial(self._tidying.tidy, elapsed=at.elapsed, wall=at.wall)):
             if self.steady() >= now + _TIDYING:
                 self._tidy_at = now
                 break

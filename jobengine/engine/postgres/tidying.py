@@ -6,6 +6,7 @@ from attrs import define, field
 from psycopg import Connection
 
 from .connection import Row
+from .history_rows import OUTDATED, outdated
 
 __all__ = ["Tidying"]
 
@@ -24,6 +25,8 @@ _GONE: Final[LiteralString] = "SELECT queue_id, at FROM gone ORDER BY at LIMIT 1
 _OF_QUEUE: Final[tuple[LiteralString, ...]] = (
     "DELETE FROM job WHERE (queue_id, uid) IN "
     "(SELECT queue_id, uid FROM job WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
+    "DELETE FROM history WHERE (queue_id, span, number, server) IN "
+    "(SELECT queue_id, span, number, server FROM history WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
     "DELETE FROM tag WHERE (queue_id, tag, inv_prio, arrival, uid) IN "
     "(SELECT queue_id, tag, inv_prio, arrival, uid FROM tag WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
     "DELETE FROM unique_key WHERE (queue_id, key) IN "
@@ -38,6 +41,7 @@ _FORGET: Final[LiteralString] = (
     "DELETE FROM gone g WHERE queue_id = %s AND NOT EXISTS (SELECT FROM job WHERE queue_id = g.queue_id) "
     "AND NOT EXISTS (SELECT FROM tag WHERE queue_id = g.queue_id) "
     "AND NOT EXISTS (SELECT FROM unique_key WHERE queue_id = g.queue_id) "
+    "AND NOT EXISTS (SELECT FROM history WHERE queue_id = g.queue_id) "
     "AND NOT EXISTS (SELECT FROM event WHERE queue_id = g.queue_id) "
     "AND NOT EXISTS (SELECT FROM tally WHERE queue_id = g.queue_id)"
 )
@@ -73,13 +77,15 @@ class Tidying:
     #: The last unique key that was looked at.
     _key: tuple[int, bytes] = field(default=_FIRST, init=False)
 
-    def tidy(self, connection: "Connection[Row]", wall: int) -> bool:
+    def tidy(self, connection: "Connection[Row]", elapsed: int, wall: int) -> bool:
         """Remove some rows; returns whether to go on at once."""
         with connection.transaction():
             connection.execute(_EVENTS_FROM, [wall - _EVENTS])
             connection.execute(_OLD_EVENTS)
         # Alone, since batches lock their lane first and queues last.
         connection.execute(_OLD_LANES, [wall - _LANES])
+        for span, number in outdated(elapsed):
+            connection.execute(OUTDATED, [span, number, _SLICE])
         removed = self._tidy_keys(connection)
         with connection.transaction():
             gone = connection.execute(_GONE).fetchone()

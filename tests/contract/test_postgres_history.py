@@ -1,0 +1,86 @@
+"""Histories that several servers count on one PostgreSQL."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from jobengine.core import commands as c
+from tests.contract.asking import Asker
+from tests.contract.postgres_world import PostgresWorld
+from tests.postgres import Database
+
+pytestmark = pytest.mark.slow
+
+WEEK = 7 * 24 * 3_600
+
+
+@pytest.fixture
+def ask(world: PostgresWorld) -> Asker:
+    asker = Asker(world)
+    asker.create()
+    return asker
+
+
+@pytest.fixture
+def other(database: Database, ask: Asker) -> Iterator[Asker]:
+    """Asks another server."""
+    world = PostgresWorld(database.url)
+    yield Asker(world)
+    world.close()
+
+
+def _added(ask: Asker) -> list[int]:
+    history, stats = ask.ask(c.ReadHistory), ask.ask(c.ReadStats)
+    return [sum(history.minutes["added"]), sum(history.hours["added"]), stats.last_hour["added"]]  # type: ignore[arg-type]
+
+
+def test_what_all_servers_counted_is_added_up(ask: Asker, other: Asker) -> None:
+    ask.add()
+    other.add()
+    other.add()
+    # Each server knows its own at once.
+    assert (_added(ask), _added(other)) == ([1, 1, 1], [2, 2, 2])
+    for one in (ask, other):
+        one.world.advance(6)
+    assert (_added(ask), _added(other)) == ([3, 3, 3], [3, 3, 3])
+    listed = ask.get(ask.world.engine.ask(c.ListQueues()))
+    assert [one.last_hour["added"] for one in listed] == [3]
+
+
+def test_a_damaged_row_is_passed_over(world: PostgresWorld, ask: Asker, other: Asker) -> None:
+    ask.add()
+    world.advance(6)
+    world.control.execute("UPDATE history SET counted = 'no tally'")
+    assert _added(other) == [0, 0, 0]
+
+
+def test_nothing_is_written_while_nothing_changes(world: PostgresWorld, ask: Asker) -> None:
+    ask.add()
+    world.advance(6)
+    world.control.execute("DELETE FROM history")
+    for _ in range(5):
+        world.advance(6)
+        ask.peek()
+    assert world.control.execute("SELECT 1 FROM history").fetchall() == []
+
+
+def test_rows_that_are_out_of_date_are_removed(world: PostgresWorld, ask: Asker) -> None:
+    ask.add(keep_minutes=1 << 30)
+    world.advance(6)
+    spans = "SELECT span FROM history ORDER BY span"
+    assert world.control.execute(spans).fetchall() == [(0,), (1,), (2,)]
+    world.advance(3_700)
+    world.advance(11)
+    assert world.control.execute(spans).fetchall() == [(2,)]
+    world.advance(WEEK)
+    world.advance(11)
+    assert world.control.execute(spans).fetchall() == []
+
+
+def test_rows_of_a_queue_that_was_deleted_meanwhile_are_not_written(
+    world: PostgresWorld, ask: Asker, other: Asker
+) -> None:
+    ask.add()
+    other.ask(c.DeleteQueue)
+    world.advance(6)
+    assert world.control.execute("SELECT 1 FROM history").fetchall() == []
