@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "delete": "changing:delete",
     "events": "events:events",
     "top": "top:top",
+    "history": "history:history",
     "workers": "workers:workers",
     "work": "work:work",
     "db": "db:db",

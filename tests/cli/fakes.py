@@ -133,6 +133,9 @@ class FakeQueue:
     def stats(self) -> Any:
         return self._note("stats", default=stats_of(self.name))
 
+    def history(self) -> Any:
+        return self._note("history")
+
     def pause(self) -> Any:
         return self._note("pause", default=QueueSetup({"name": self.name, "paused": True}))
 

@@ -1,0 +1,106 @@
+"""`jobengine history`: what has happened in a queue in each minute of the last hour, and each hour of the last week."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import click
+
+from .command import command
+from .parameters import QUEUE
+from .session import current
+from .spans import duration, moment
+
+__all__ = ["history"]
+
+Numbers = Sequence[float | None]
+
+#: The counts, and the times in seconds, in the order in which they are shown.
+_COUNTS: Final = ("added", "claimed", "complete", "failed", "attempts_failed", "cancelled")
+_SPANS: Final = ("wait_p50", "wait_p99", "run_p50", "run_p99")
+_BARS: Final = "▁▂▃▄▅▆▇█"
+#: The widest chart, in characters.
+_WIDTH: Final = 60
+
+
+class _Unit(NamedTuple):
+    """One of the two parts of a history."""
+
+    #: Its name in the answer, and its first heading.
+    name: str
+    heading: str
+    #: Seconds of a step.
+    seconds: int
+
+
+_UNITS: Final = (_Unit("minutes", "last hour", 60), _Unit("hours", "last week", 3600))
+
+
+@command("history", "jobengine history mail\njobengine history mail --hours\njobengine history mail --json")
+@QUEUE
+@click.option("--minutes", "only", flag_value="minutes", help="Only the minutes of the last hour.")
+@click.option("--hours", "only", flag_value="hours", help="Only the hours of the last week.")
+def history(queue_name: str, only: str | None) -> None:
+    """
+    Show what has happened in a queue: in each minute of the last hour, and in each hour of the last week.
+
+    At a terminal it is a line of bars for each figure, from the oldest to now, with the sum or, of times, the longest.
+    Elsewhere it is a line for each minute and hour: unit, start, and the figures in the order added, claimed, complete,
+    failed, attempts_failed, cancelled, and wait_p50, wait_p99, run_p50, run_p99 in seconds.
+    """
+    session = current()
+    raw: Mapping[str, Any] = session.queue(queue_name).history().raw
+    shown = [unit for unit in _UNITS if only in (None, unit.name)]
+    if session.json:
+        session.output.json({unit.name: raw[unit.name] for unit in shown})
+        return
+    for unit in shown:
+        if session.output.at_terminal:
+            session.output.rows([(unit.heading, ""), *_charts(raw[unit.name])])
+        else:
+            for line in _lines(unit, raw[unit.name], time.time()):
+                click.echo("\t".join(line))
+
+
+def _charts(figures: Mapping[str, Numbers]) -> list[tuple[str, str]]:
+    """A line of bars for each figure that is not always 0 or unknown."""
+    rows = []
+    for name in (*_COUNTS, *_SPANS):
+        numbers = figures.get(name, ())
+        known = [number for number in numbers if number]
+        if known:
+            is_count = name in _COUNTS
+            total = f"{sum(known):,.0f}" if is_count else f"up to {duration(timedelta(seconds=max(known)))}"
+            rows.append((f"  {name.replace('_', ' ')}", f"{bars(numbers, add=is_count)} {total}"))
+    return rows or [("  nothing", "")]
+
+
+def bars(numbers: Numbers, *, add: bool) -> str:
+    """
+    A character for each number or, if there are too many, for each group of them: its sum with `add`, or its largest.
+
+    A space stands for 0 and for what is unknown.
+    """
+    size = -(-len(numbers) // _WIDTH)
+    groups = [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    together = [(sum if add else max)([number or 0 for number in group]) for group in groups]
+    most = max(together)
+    return "".join(_BARS[int((len(_BARS) - 1) * one / most)] if one else " " for one in together)
+
+
+def _lines(unit: _Unit, figures: Mapping[str, Numbers], now: float) -> list[list[str]]:
+    """The fields of a line for each step."""
+    count = len(figures["added"])
+    last = now // unit.seconds * unit.seconds
+    lines = []
+    for step in range(count):
+        start = datetime.fromtimestamp(last - (count - 1 - step) * unit.seconds, UTC)
+        values = [figures[name][step] if name in figures else None for name in (*_COUNTS, *_SPANS)]
+        lines.append([unit.name.removesuffix("s"), moment(start), *map(_number, values)])
+    return lines
+
+
+def _number(value: float | None) -> str:
+    """A count, or seconds to the millisecond; nothing for what is unknown."""
+    return "" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
