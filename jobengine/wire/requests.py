@@ -442,7 +442,7 @@ def _changes(asked: _Changes, most: int) -> c.Changes:
     changes = _read_changes(asked, most)
     if changes == _NO_CHANGES:
         raise BadInput("new_status is missing, and nothing else is changed.")
-    if changes.cancel and changes != _CANCEL:
+    if changes.cancel and changes != c.Changes(cancel=True):
         raise BadInput("cancel can't be combined with other changes.")
     if changes.delay_seconds is not None and changes.state in _NEVER_DELAYED:
         raise BadInput("delay_seconds is only for a job that is queued or will be.")
@@ -466,7 +466,6 @@ def _read_changes(asked: _Changes, most: int) -> c.Changes:
 
 
 _NO_CHANGES: Final = c.Changes()
-_CANCEL: Final = c.Changes(cancel=True)
 #: `meta` that is missing or null.
 _NO_META: Final = (b"", b"null")
 #: FAILED is not among them: a failed job is queued again if it has attempts left.
