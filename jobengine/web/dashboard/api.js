@@ -75,6 +75,8 @@ export const adminAccess = (key) => json('GET', 'api/v1/access', { key: { 'X-Adm
 
 export const listQueues = (signal) => json('GET', 'api/v1/queues', { key: keyOf(), signal });
 export const stats = (queue, signal) => json('GET', 'api/v1/queue/stats', { query: { name: queue }, key: keyOf(queue), signal });
+/** Figures of the minutes of the last hour and the hours of the last week. */
+export const queueHistory = (queue, signal) => json('GET', 'api/v1/queue/history', { query: { name: queue }, key: keyOf(queue), signal });
 export const workers = (queue, signal) => json('GET', 'api/v1/workers', { query: { queueName: queue }, key: keyOf(queue), signal });
 export const createQueue = (name, accessKey) => json('PUT', 'api/v1/queue', { body: { name, access_key: accessKey }, key: keyOf() });
 export const changeQueue = (name, change) => json('POST', 'api/v1/queue', { body: { name, ...change }, key: keyOf(name) });

@@ -1,4 +1,4 @@
-// Charts as SVG: the last hour, day or week, a small chart for tables, and times of waiting and running.
+// Charts as SVG: jobs and their times in the last hour, day or week, a small chart for tables, and the times of the last jobs.
 
 import { h, replace, set, setText, svg } from './dom.js';
 import { brief, clock, duration, number } from './format.js';
@@ -44,9 +44,14 @@ function round(value) {
 }
 
 const [MINUTE, HOUR, DAY] = [60, 3600, 86400];
+/** The room for the numbers of an axis, in pixels. */
+const LEFT = 50;
 const NAMES = { [MINUTE]: 'min', [HOUR]: 'h', [DAY]: 'd' };
 
-/** Jobs by minute or by hour up to now. The pointer, or the arrow keys, read out one of them. */
+/**
+ * A line or strokes for each of `lines`, by minute or by hour up to now. The pointer, or the arrow keys, read out one of them.
+ * A subclass has `lines` with names and labels, `values`, `whole`, `text`, `describe`, `scale` and `path`.
+ */
 class PeriodChart extends HTMLElement {
   #series = null;
   #at = null;
@@ -56,11 +61,11 @@ class PeriodChart extends HTMLElement {
 
   connectedCallback() {
     if (this.firstChild) return;
-    this.values = SERIES.map(([name]) => h('b', { class: name }));
+    this.numbers = this.lines.map(([name]) => h('b', { class: name }));
     this.when = h('span', { class: 'muted when' });
     this.plot = h('div', { class: 'plot', tabindex: 0, role: 'group', 'aria-roledescription': 'chart', onpointermove: (event) => this.#point(event),
       onpointerleave: () => this.#read(null), onkeydown: (event) => this.#key(event), onblur: () => this.#read(null) });
-    const legend = SERIES.map(([name, label], at) => h('span', {}, h('i', { class: `key ${name}` }), `${label} `, this.values[at]));
+    const legend = this.lines.map(([name, label], at) => h('span', {}, h('i', { class: `key ${name}` }), `${label} `, this.numbers[at]));
     this.legend = h('div', { class: 'legend' }, legend, this.when);
     this.append(this.legend, this.plot);
     this.observer = new ResizeObserver(() => this.#draw());
@@ -79,38 +84,38 @@ class PeriodChart extends HTMLElement {
     this.#series = series;
     this.#step = step;
     this.#period = period;
-    set(this.plot, 'aria-label', `${said(series, period)}. The arrow keys read out single ${step === MINUTE ? 'minutes' : 'hours'}.`);
+    set(this.plot, 'aria-label', `${this.describe(series, period)}. The arrow keys read out single ${step === MINUTE ? 'minutes' : 'hours'}.`);
     this.#draw();
     this.#read(this.#at);
   }
 
   #draw() {
-    const width = Math.max(0, this.plot.clientWidth - 44);
+    const width = Math.max(0, this.plot.clientWidth - LEFT - 4);
     if (!this.#series || !width) return;
     const height = 110;
-    const top = round(Math.max(4, ...SERIES.flatMap(([name]) => of(this.#series, name))));
-    const at = (share) => height * (1 - share);
-    const grid = [0, 0.5, 1].map((share) => [svg('line', { class: 'grid', x1: 0, x2: width, y1: at(share), y2: at(share) }),
-      svg('text', { x: -6, y: at(share) + 4, 'text-anchor': 'end' }, brief(top * share))]);
+    const all = this.lines.map(([name]) => this.values(this.#series, name));
+    const { share, ticks } = this.scale(all.flat().filter((value) => value !== null));
+    const grid = ticks.map(([value, text]) => [svg('line', { class: 'grid', x1: 0, x2: width, y1: height * (1 - share(value)), y2: height * (1 - share(value)) }),
+      svg('text', { x: -6, y: height * (1 - share(value)) + 4, 'text-anchor': 'end' }, text)]);
     const marks = (width < 360 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]).map((share) => svg('text', { x: share * width, y: height + 18, 'text-anchor': share === 0 ? 'start' : share === 1 ? 'end' : 'middle' },
       share === 1 ? 'now' : `−${this.#span((1 - share) * (this.last + 1))}`));
-    const paths = SERIES.map(([name]) => svg('path', { class: `line ${name}`, d: shape(name, of(this.#series, name), top, width, height) }));
+    const paths = this.lines.map(([name], index) => svg('path', { class: `line ${name}`, d: this.path(name, all[index].map((value) => (value === null ? null : share(value))), width, height) }));
     this.cross = svg('line', { class: 'cross', y1: 0, y2: height, visibility: 'hidden' });
     this.width = width;
-    replace(this.plot, svg('svg', { viewBox: `-40 -8 ${width + 44} ${height + 32}`, width: width + 44, height: height + 32, 'aria-hidden': 'true' },
+    replace(this.plot, svg('svg', { viewBox: `-${LEFT} -8 ${width + LEFT + 4} ${height + 32}`, width: width + LEFT + 4, height: height + 32, 'aria-hidden': 'true' },
       grid, marks, paths, this.cross));
   }
 
   /** A number of values as "45 min", "6 h" or "3.5 d". */
   #span(count) {
     const seconds = count * this.#step;
-    const unit = seconds >= 2 * DAY ? DAY : this.#step;
+    const unit = seconds >= DAY && this.last * this.#step > DAY ? DAY : this.#step;
     return `${Math.round((10 * seconds) / unit) / 10} ${NAMES[unit]}`;
   }
 
   #point(event) {
     const { left } = this.plot.getBoundingClientRect();
-    this.#read(Math.min(this.last, Math.max(0, Math.round(((event.clientX - left - 40) * this.last) / this.width))));
+    this.#read(Math.min(this.last, Math.max(0, Math.round(((event.clientX - left - LEFT) * this.last) / this.width))));
   }
 
   #key(event) {
@@ -125,31 +130,89 @@ class PeriodChart extends HTMLElement {
     if (!this.#series) return;
     // A screen reader speaks only the numbers that the user asks for, not those that change by themselves.
     set(this.legend, 'aria-live', at === null ? 'off' : 'polite');
-    SERIES.forEach(([name], index) => setText(this.values[index], number(at === null ? sum(of(this.#series, name)) : of(this.#series, name)[at])));
+    this.lines.forEach(([name], index) => {
+      const values = this.values(this.#series, name);
+      setText(this.numbers[index], this.text(at === null ? this.whole(values) : values[at]));
+    });
     const back = this.last - at;
-    setText(this.when, at === null ? `in the ${this.#period}` : back === 0 ? `in this ${this.#step === MINUTE ? 'minute' : 'hour'}` : `${this.#span(back)} ago, ${clock(Date.now() / 1000 - back * this.#step)}`);
+    setText(this.when, at === null ? this.caption(this.#period) : back === 0 ? `in this ${this.#step === MINUTE ? 'minute' : 'hour'}` : `${this.#span(back)} ago, ${clock(Date.now() / 1000 - back * this.#step)}`);
     if (!this.cross) return;
     const x = ((at ?? 0) * this.width) / this.last;
     for (const [name, value] of [['x1', x], ['x2', x], ['visibility', at === null ? 'hidden' : 'visible']]) set(this.cross, name, value);
   }
 }
-customElements.define('je-period', PeriodChart);
+
+/** How many jobs were added, completed and failed. */
+class JobsChart extends PeriodChart {
+  lines = SERIES;
+  values = of;
+  whole = sum;
+  text = number;
+  describe = said;
+  caption = (period) => `in the ${period}`;
+
+  scale(values) {
+    const top = round(Math.max(4, ...values));
+    return { share: (value) => value / top, ticks: [0, 0.5, 1].map((part) => [top * part, brief(top * part)]) };
+  }
+
+  path(name, shares, width, height) {
+    return shape(name, shares, 1, width, height);
+  }
+}
+customElements.define('je-period', JobsChart);
 
 const STEPS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 21600, 86400, 604800];
+
+/** A scale by powers for times in seconds: the share of its height that a time takes, from 0 to 1, and the times to mark. */
+function powers(known) {
+  const from = Math.max(0, STEPS.findLastIndex((each) => each <= Math.max(0.001, Math.min(...known))));
+  const found = STEPS.findIndex((each) => each >= Math.max(...known));
+  const to = Math.max(from + 1, found < 0 ? STEPS.length - 1 : found);
+  const share = (seconds) => Math.min(1, Math.log(Math.max(seconds, STEPS[from]) / STEPS[from]) / Math.log(STEPS[to] / STEPS[from]));
+  return { share, steps: known.length ? STEPS.slice(from, to + 1) : [] };
+}
+
+const TIMES = [['wait_p50', 'Wait 50 %'], ['wait_p99', 'Wait 99 %'], ['run_p50', 'Run 50 %'], ['run_p99', 'Run 99 %']];
+
+/** How long jobs waited and ran: the time of half of them and of 99 in 100; a gap where there were none. */
+class TimesByPeriod extends PeriodChart {
+  lines = TIMES;
+  values = (figures, name) => figures[name];
+  text = (seconds) => duration(seconds).replace('.0 ', ' ');
+  caption = (period) => `longest in the ${period}`;
+
+  whole(values) {
+    const known = values.filter((value) => value !== null);
+    return known.length ? Math.max(...known) : null;
+  }
+
+  describe(figures, period) {
+    return `The longest of the ${period}: ${['wait', 'run'].map((kind) => `${kind} ${this.text(this.whole(figures[`${kind}_p99`]))}`).join(', ')}`;
+  }
+
+  scale(values) {
+    const { share, steps } = powers(values.length ? values : [0.01, 1]);
+    return { share, ticks: steps.filter((_, at) => steps.length < 8 || (steps.length - at) % 2).map((step) => [step, this.text(step)]) };
+  }
+
+  path(name, shares, width, height) {
+    const step = width / (shares.length - 1);
+    const point = (share, at) => `${(at * step).toFixed(1)},${(height * (1 - share)).toFixed(1)}`;
+    const known = (at) => (shares[at] ?? null) !== null;
+    // A value between two gaps is a dash.
+    return shares.map((share, at) => (!known(at) ? '' : known(at - 1) ? `L${point(share, at)}` : `M${point(share, at)}${known(at + 1) ? '' : 'm-2,0h4'}`)).join('');
+  }
+}
+customElements.define('je-times-by-period', TimesByPeriod);
 
 /** How long jobs wait and run: half, nine in ten and 99 in 100 of the last 1,000, on a scale by powers. */
 class TimesChart extends HTMLElement {
   /** Show other figures: `rows` are pairs of a name and its `{p50, p90, p99}` in seconds. */
   show(rows) {
     const known = rows.flatMap(([, times]) => [times.p50, times.p99]).filter((each) => each !== null);
-    const from = Math.max(0, STEPS.findLastIndex((each) => each <= Math.max(0.001, Math.min(...known))));
-    const found = STEPS.findIndex((each) => each >= Math.max(...known));
-    const to = Math.max(from + 1, found < 0 ? STEPS.length - 1 : found);
-    const scale = (seconds) => {
-      const share = Math.log(Math.max(seconds, STEPS[from]) / STEPS[from]) / Math.log(STEPS[to] / STEPS[from]);
-      return 2 + 96 * Math.min(1, share);
-    };
-    const steps = known.length ? STEPS.slice(from, to + 1) : [];
+    const { share, steps } = powers(known);
+    const scale = (seconds) => 2 + 96 * share(seconds);
     replace(this, rows.map(([name, times]) => row(name, times, scale, steps)), axis(steps, scale),
       h('p', { class: 'hint' }, 'Half of the last 1,000 jobs took up to the first mark, 90 % to the second, 99 % to the third.'));
   }

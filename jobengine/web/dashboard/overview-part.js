@@ -1,28 +1,86 @@
 // The overview of a queue: its counts, and how many jobs came and went.
 
+import * as api from './api.js';
 import './chart.js';
-import { h, setText } from './dom.js';
+import { h, replace, setText } from './dom.js';
 import { brief, duration, number, since } from './format.js';
+import { choices, failure } from './forms.js';
 import { queueLink } from './links.js';
+import { Refresher } from './live.js';
 import { queuedText } from './queue-actions.js';
 import { failedAttempts, failedCount } from './trouble.js';
 
 export const COUNTS = [['failed', 'Failed'], ['retrying', 'Retrying'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
 
+const PERIODS = [['hour', 'Hour'], ['day', 'Day'], ['week', 'Week']];
+/** How many hours a period has; the last hour has minutes. */
+const HOURS = { day: 24, week: 168 };
+const [MINUTE, HOUR] = [60, 3600];
+
 class OverviewPart extends HTMLElement {
-  show({ queue }) {
+  #stop = new AbortController();
+
+  disconnectedCallback() {
+    this.#stop.abort();
+  }
+
+  show({ queue, query }) {
     if (this.tiles) return;
+    this.queue = queue;
+    this.period = PERIODS.some(([period]) => period === query.period) ? query.period : 'hour';
+    this.state = h('div');
+    this.heading = h('h2');
+    this.timesHeading = h('h2');
     this.tiles = Object.fromEntries(COUNTS.map(([key, label]) => [key, count(queue, key, label, 'tile')]));
     this.oldest = h('b', {}, '–');
     this.rates = h('b', {}, '–');
-    this.minutes = document.createElement('je-period');
+    this.jobs = document.createElement('je-period');
+    this.timesOverTime = document.createElement('je-times-by-period');
     this.times = document.createElement('je-times');
     this.append(h('div', { class: 'tiles' }, Object.values(this.tiles).map(({ element }) => element)),
       h('p', { class: 'facts-line' }, h('span', {}, 'Oldest ready ', this.oldest), h('span', {}, 'In the last minute ', this.rates)),
       h('div', { class: 'panels charts' },
-        h('section', { class: 'panel', 'aria-label': 'Jobs by minute' }, h('h2', {}, 'Jobs by minute'), this.minutes),
-        h('section', { class: 'panel', 'aria-label': 'Wait and run times' }, h('h2', {}, 'Wait and run times'), this.times)));
+        h('section', { class: 'panel', 'aria-label': 'Jobs over time' }, h('div', { class: 'title-line' }, this.heading,
+          choices('Period', PERIODS, this.period, (period) => this.#choose(period))), this.state, this.jobs),
+        h('section', { class: 'panel', 'aria-label': 'Times over time' }, this.timesHeading, this.timesOverTime),
+        h('section', { class: 'panel', 'aria-label': 'Wait and run times' }, h('h2', {}, 'Last 1,000 jobs'), this.times)));
+    this.refresher = new Refresher((limit) => this.#read(limit), { gap: 10000, idle: 60000, signal: this.#stop.signal });
+    this.#choose(this.period);
     if (this.page.stats) this.stats(this.page.stats);
+  }
+
+  /** Read again. */
+  changed() {
+    this.refresher.now();
+  }
+
+  #choose(period) {
+    this.period = period;
+    setText(this.heading, period === 'hour' ? 'Jobs by minute' : 'Jobs by hour');
+    setText(this.timesHeading, period === 'hour' ? 'Wait and run times by minute' : 'Wait and run times by hour');
+    history.replaceState(null, '', queueLink(this.queue, 'overview', { period: period === 'hour' ? '' : period }));
+    this.#draw();
+    this.refresher.now();
+  }
+
+  async #read(signal) {
+    try {
+      this.past = await api.queueHistory(this.queue, signal);
+      replace(this.state);
+      this.#draw();
+    } catch (error) {
+      if (!signal.aborted && error instanceof api.Refused) replace(this.state, failure(error, () => this.refresher.now()));
+      throw error;
+    }
+  }
+
+  #draw() {
+    const hours = HOURS[this.period];
+    const step = hours ? HOUR : MINUTE;
+    const figures = this.past && (hours ? lastOf(this.past.hours, hours) : this.past.minutes);
+    if (figures) this.timesOverTime.show(figures, step, `last ${this.period}`);
+    const jobs = hours ? figures : this.page.stats?.minutes;
+    if (jobs) this.jobs.show(jobs, step, `last ${this.period}`);
   }
 
   /** Show other figures. */
@@ -32,11 +90,13 @@ class OverviewPart extends HTMLElement {
     setText(this.tiles.failed.more, cancelledText(stats));
     setOldest(this.oldest, stats.oldest_ready_seconds);
     setText(this.rates, ratesText(stats.last_minute));
-    this.minutes.show(stats.minutes);
+    this.#draw();
     this.times.show([['Wait', stats.wait_seconds], ['Run', stats.run_seconds]]);
   }
 }
 customElements.define('je-overview', OverviewPart);
+
+const lastOf = (figures, count) => Object.fromEntries(Object.entries(figures).map(([name, values]) => [name, values.slice(-count)]));
 
 /** The number of jobs in one of COUNTS. */
 export const countOf = (stats, key) => (key === 'failed' ? failedCount(stats) : key === 'retrying' ? stats.retrying : stats.counts[key]);

@@ -8,7 +8,7 @@ from playwright.sync_api import Route, expect
 from tests.integration.shells import ADMIN_KEY
 
 from .person import Person
-from .shop import Shop
+from .shop import Shop, busy_history
 
 __all__ = ["SCENES"]
 
@@ -123,7 +123,15 @@ def queue(person: Person, _shop: Shop) -> None:
 @_scene
 def overview(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/mail/overview")
-    expect(person.page.get_by_role("region", name="Jobs by minute")).to_contain_text("Complete 3")
+    expect(person.page.get_by_role("region", name="Jobs over time")).to_contain_text("Complete 3")
+
+
+@_scene
+def overview_week(person: Person, _shop: Shop) -> None:
+    person.page.route("**/api/v1/queue/history*", lambda route: route.fulfill(json=busy_history()))
+    _admin(person, "queue/mail/overview?period=week")
+    expect(person.page.get_by_role("region", name="Times over time")).to_contain_text("longest in the last week")
+    expect(person.page.get_by_role("group", name="The longest of the last week").locator("path").last).to_be_attached()
 
 
 @_scene

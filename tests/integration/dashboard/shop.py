@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import cos, pi
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from jobengine.client import JobEngine, Queue
 from tests.integration.daemons import Daemon
 from tests.integration.shells import ADMIN_KEY
 
-__all__ = ["MANY", "Shop", "open_shop"]
+__all__ = ["MANY", "Shop", "busy_history", "open_shop"]
 
 #: Jobs in the longest queue, and how many are added in one request.
 MANY: Final = 100_000
@@ -110,3 +111,27 @@ def _fail_twice(queue: Queue, uid: str, error: str) -> None:
 def _letter(number: int) -> dict[str, Any]:
     who = ("ada", "alan", "barbara", "edsger", "grace")[number % 5]
     return {"to": f"{who}@example.org", "subject": f"Your order {2400 + number}", "items": [{"sku": 17, "count": 2}]}
+
+
+def busy_history() -> dict[str, dict[str, list[Any]]]:
+    """A history with days and nights, a trouble in one night, and hours without jobs."""
+    return {"minutes": _periods(60, 60), "hours": _periods(168, 24)}
+
+
+def _periods(count: int, wave: int) -> dict[str, list[Any]]:
+    loads = [max(0, round(60 - 70 * cos(2 * pi * at / wave))) for at in range(count)]
+    trouble = [max(0, 30 - 4 * abs(at - count * 3 // 4)) for at in range(count)]
+    return {
+        "added": loads,
+        "claimed": loads,
+        "complete": [max(0, load - bad) for load, bad in zip(loads, trouble, strict=True)],
+        "failed": [bad // 4 for bad in trouble],
+        "attempts_failed": trouble,
+        "cancelled": [0] * count,
+        **{
+            f"{kind}_p{part}": [
+                base * (1 + load / 40 + bad) if load else None for load, bad in zip(loads, trouble, strict=True)
+            ]
+            for kind, part, base in (("wait", 50, 0.02), ("wait", 99, 0.9), ("run", 50, 0.3), ("run", 99, 2.0))
+        },
+    }

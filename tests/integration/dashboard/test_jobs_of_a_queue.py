@@ -46,6 +46,28 @@ def test_the_counts_and_the_charts_are_in_the_overview(owner: Person, queue: Que
     expect(owner.page.get_by_role("region", name="Wait and run times")).to_contain_text(re.compile(r"99 % \d"))
 
 
+def test_the_chart_shows_the_last_hour_day_or_week(owner: Person, queue: Queue) -> None:
+    queue.add_many([{}] * 4)
+    (job,) = queue.claim()
+    queue.update(job.uid, new_status="complete")
+    owner.open(f"queue/{queue.name}/overview")
+    region = owner.page.get_by_role("region", name="Jobs over time")
+    expect(region.get_by_role("group", name="The last hour: 4 added")).to_be_visible()
+    for period, ago in (("Day", "1 h ago"), ("Week", "1 h ago"), ("Hour", "1 min ago")):
+        region.get_by_text(period, exact=True).click()
+        chart = region.get_by_role("group", name=f"The last {period.lower()}: 4 added")
+        expect(chart).to_be_visible()
+        chart.focus()
+        for _ in range(2):
+            owner.page.keyboard.press("ArrowLeft")
+        expect(region).to_contain_text(re.compile(rf"{ago}, \w{{3}} \d\d:\d\d UTC"))
+        times = region.page.get_by_role("region", name="Times over time")
+        label = rf"The longest of the last {period.lower()}: wait \d.*, run \d"
+        expect(times.get_by_role("group", name=re.compile(label))).to_be_visible()
+        if period == "Week":
+            assert owner.page.url.endswith("/overview?period=week")
+
+
 def test_the_filter_is_by_state_tag_and_text_and_stands_in_the_address(owner: Person, queue: Queue) -> None:
     red, blue = queue.add({"to": "alice"}, tags=["red"]).uid, queue.add({"to": "bob"}, tags=["blue"]).uid
     (failed,) = _fail(queue, "no route")
