@@ -303,10 +303,11 @@ def test_an_idle_worker_wakes_up_for_its_claims_and_for_nothing_else(
 ) -> None:
     calls = tmp_path / "calls"
     seconds = 1.0
-    queue.add({"n": 1})  # so that its thread is there
+    job = queue.add({"n": 1})  # so that its thread is there
     worker = program(daemon.port, ["strace", "-f", "-o", str(calls)], wait=seconds)
     until("it has worked", lambda: worker.lines("ended"))
-    until("it is idle", lambda: queue.stats().counts.complete == 1)
+    # Its log line comes after the answer to its report.
+    until("it is idle", lambda: f'write(2, "q {job.uid[:8]}' in calls.read_text())
     with daemon.client() as asking:
         begun = _claims(asking.call("GET", "/metrics").body.decode())
         skip = len(calls.read_text().splitlines())

@@ -24,7 +24,9 @@ __all__ = ["Disagreement", "Owner", "Step"]
 #: Seconds, more than any trial takes: the model's clock does not move, so nothing may expire.
 LONG: Final = 80_000
 #: Fields with times, which are not compared.
-TIMES: Final = ("created", "last_updated", "timeout_time", "lease_expires", "not_before", "started", "ended")
+TIMES: Final = (
+    *("created", "last_updated", "timeout_time", "lease_expires", "not_before", "started", "ended", "removed_at"),
+)
 EVERYTHING: Final = {"state": None, "tag": None, "text": None, "retrying": None, "cancelled": None}
 STATES: Final = ("queued", "inprogress", "complete", "failed")
 WRONG_LEASE: Final = "00000000-0000-4000-8000-0000000001ea"
