@@ -94,8 +94,9 @@ def test_after_a_snapshot_was_held_open_claims_visit_as_few_pages_as_before(
     _vacuum(database)
     after = claims.pages(database.url)
     assert after <= before + 5, during
-    # There was no floor. Each job that went through meanwhile has left a part of a page to be walked past.
-    assert during[-1] < before + JOBS * TIMES / 5
+    # There was no floor. Each job that went through meanwhile has left a part of a page to be walked past: a sixth to
+    # a third, by how rows of this length lie in pages.
+    assert during[-1] < before + JOBS * TIMES / 3
 
 
 def test_above_a_floor_claims_walk_past_nothing_while_a_snapshot_is_held_open(
