@@ -149,6 +149,7 @@ USES: dict[str, Use] = {
     "Queue.drain": lambda e, _: e.queue("q").drain(),
     "Queue.undrain": lambda e, _: e.queue("q").undrain(),
     "Queue.stats": lambda e, _: e.queue("q").stats(),
+    "Queue.history": lambda e, _: e.queue("q").history(),
     "Queue.access": lambda e, _: e.queue("q").access(),
     "Queue.workers": lambda e, _: e.queue("q").workers(),
     "Queue.all_jobs": lambda e, _: e.queue("q").all_jobs(),
