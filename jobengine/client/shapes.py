@@ -21,8 +21,9 @@ Shape = Callable[[bytes], object]
 _Uid = Annotated[str, Meta(min_length=1)]
 #: Seconds that datetime can represent.
 _Moment = Annotated[float, Meta(ge=-62_135_596_800, lt=253_402_300_800)]
-#: The fields that an answer must have, besides those of a class that has none.
+#: The fields that an answer must have, besides those of a class that has none: texts, and objects.
 _REQUIRED: Final = frozenset({"uid", "name", "role", "status", "id"})
+_REQUIRED_OBJECTS: Final = frozenset({"hours"})
 
 
 _made: Final[dict[type[Answer], Any]] = {}
@@ -66,6 +67,8 @@ def of(kind: type[Answer]) -> Any:
                 fields.append((wire, Raw, Raw()))
             elif wire in _REQUIRED and type_ is str:
                 fields.append((wire, _Uid))
+            elif wire in _REQUIRED_OBJECTS:
+                fields.append((wire, type_))
             else:
                 fields.append((wire, type_ | None, None))
         _made[kind] = defstruct(kind.__name__, fields, kw_only=True)
