@@ -15,8 +15,8 @@ from statistics import median
 from attrs import define, field
 from msgspec.json import decode
 
-from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.schema import migrate
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.schema import migrate
 from jobengine.storage.frames import Kdf
 
 from .contenders import Player, Way

@@ -24,7 +24,7 @@ from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
 from .daemon.systemd import Systemd
 from .engine.door import Engine
 from .engine.ids import new_uuid, ordered_uuid
-from .engine.local import LocalEngine
+from .engine.local.engine import LocalEngine
 from .http.browsers import Browsers
 from .http.cors import Cors
 from .http.hosts import Hosts
@@ -142,7 +142,7 @@ def _engine(
 def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], reactor: Any) -> Engine:
     """The engine on PostgreSQL. Its driver is loaded only here, so a server on a file needs none."""
     try:
-        from .engine.postgres.clock import this_machine
+        from .engine.postgres.batch.begin import this_machine
         from .engine.postgres.engine import PostgresEngine
     except ImportError as error:
         end_early(BadSetting(f"DATABASE_URL needs a driver: pip install 'jobengine[postgres]' ({error})"))

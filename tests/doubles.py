@@ -21,7 +21,7 @@ from zope.interface import implementer
 from jobengine.core.claimers import Claimers
 from jobengine.core.history import KeptPeriod, QueueHistory
 from jobengine.core.model import Defaults, Recent, Spread
-from jobengine.engine.local import LocalEngine
+from jobengine.engine.local.engine import LocalEngine
 from jobengine.http.browsers import Browsers
 from jobengine.http.cors import Cors
 from jobengine.http.hosts import Hosts

@@ -14,13 +14,13 @@ from attrs import define, evolve, field
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.ids import ordered_uuid
-from jobengine.engine.postgres.batch import Result
-from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.recent import RecentActivity
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.schema import migrate, opened
-from jobengine.engine.postgres.sealing import Seal
-from jobengine.engine.postgres.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.batch.decide import Result
+from jobengine.engine.postgres.batch.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.encryption import Seal
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.engine.postgres.database.schema import migrate, opened
+from jobengine.engine.postgres.stats import RecentActivity
 from jobengine.storage.frames import Kdf
 
 from ..calls import CONTENT_BYTES

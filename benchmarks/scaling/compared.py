@@ -17,7 +17,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.database.connection import connected
 
 from ..calls import Conversation, add_many, claim_many, complete_many, converse_with, uids_in
 from ..machine import CLIENT_CORE, directory, free_port

@@ -19,9 +19,9 @@ from attrs import evolve
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults
 from jobengine.engine.ids import new_uuid
-from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.waiting import look
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.engine.postgres.wake.waiters import look
 
 from ..machine import be_a_client
 from .bench import JOB, WHO, Bench, Used, print_line, running, work_of

@@ -12,7 +12,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from jobengine.core import commands as c
-from jobengine.engine.postgres.asked import overlaps
+from jobengine.engine.postgres.batch.plan import overlaps
 
 from .stations import Clock, Disk, Lock, Process, Station
 
@@ -22,7 +22,7 @@ __all__ = ["LIFE", "TRIPS", "Answer", "Costs", "Load", "Place", "simulate"]
 LIFE: Final = ("add", "claim", "complete")
 #: The round trips of a batch: time, queues and jobs; what it writes, with COMMIT.
 TRIPS: Final = 2
-#: Jobs in a batch at most, and lanes of a daemon; see jobengine.engine.postgres.lane and .engine.
+#: Jobs in a batch at most, and lanes of a daemon; see jobengine.engine.postgres.batch.lane and .engine.
 _MOST: Final = 1_000
 _LANES: Final = 4
 

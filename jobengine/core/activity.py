@@ -12,6 +12,7 @@ from typing import Final
 from attrs import define, field
 
 from .durations import spread
+from .effects import JobSwap
 from .history import (
     COUNTED,
     MINUTES,
@@ -27,7 +28,6 @@ from .history import (
     totals_of,
 )
 from .model import COMPLETE, INPROGRESS, MINUTE, QUEUED, SECOND, Job, Recent, Spread, Standing, State, Times
-from .state import JobSwap
 
 __all__ = ["Activity", "Unsaved", "nothing_kept"]
 

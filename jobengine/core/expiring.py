@@ -6,11 +6,8 @@ from msgspec.structs import replace
 
 from .facts import Fact, JobChanged, JobRemoved
 from .model import SECOND, Job, State
-from .state import Tables
 from .tables import JobTableSet
-from .updating import timed_out
-
-__all__ = ["expire", "latest_change"]
+from .transitions import timed_out
 
 
 def expire(tables: JobTableSet, now: int, limit: int) -> list[Fact]:
@@ -21,12 +18,6 @@ def expire(tables: JobTableSet, now: int, limit: int) -> list[Fact]:
     """
     wall = tables.wall(now)
     return [_outlived(name, job, now, wall) for name, job in islice(tables.due(now), limit)]
-
-
-def latest_change(tables: Tables) -> int:
-    """When a job in progress last changed; 0 if there is none."""
-    changes = (job.updated for table in tables.queues.values() for job in table.in_progress())
-    return max(changes, default=0)
 
 
 def _outlived(name: str, job: Job, now: int, wall: int) -> Fact:

@@ -6,27 +6,24 @@ needs. A rule changes nothing; it returns facts and an answer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
 from .claimers import Claimers
 from .errors import JobNotFound, QueueNotFound
 from .facts import Fact
 from .history import KeptPeriod, QueueHistory
-from .model import Job, Position, Queue, QueueCounts, Rank, Recent, Spread, State
+from .model import (
+    Job,
+    Position,
+    Queue,
+    QueueCounts,
+    Rank,
+    Recent,
+    Spread,
+    State,
+)
 from .sorting import Sort
-
-__all__ = [
-    "NOTHING",
-    "Decision",
-    "JobTable",
-    "JobTableSet",
-    "NewId",
-    "RecentActivity",
-    "Table",
-    "TableSet",
-    "job_of",
-    "table_of",
-]
 
 A = TypeVar("A")
 #: Facts, and the answer.
@@ -158,3 +155,17 @@ def job_of(table: Table, uid: str) -> Job:
     if job is None:
         raise JobNotFound(uid)
     return job
+
+
+#: A page of jobs ends when their contents exceed this in total.
+PAGE_BYTES: Final = 1 << 20
+
+
+class Place(StrEnum):
+    """Where in a queue a job is: its state, and if queued, whether it can be claimed."""
+
+    READY = "ready"
+    DELAYED = "delayed"
+    INPROGRESS = "inprogress"
+    COMPLETE = "complete"
+    FAILED = "failed"

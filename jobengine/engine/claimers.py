@@ -11,7 +11,7 @@ from attrs import define, field
 
 from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Claims
-from .line import Line, Waiter
+from .waiting_line import Line, Waiter
 
 __all__ = ["ClaimLog"]
 

@@ -13,8 +13,8 @@ from attrs import define, field
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 
+from ..core.effects import JobSwap
 from ..core.model import EventBatch, JobEvent, State
-from ..core.state import JobSwap
 
 __all__ = ["Events", "Feed", "Stream", "Watcher"]
 

@@ -1,4 +1,4 @@
-"""Counts the queues and jobs of a database from its records, by the rules of jobengine.core.state."""
+"""Counts the queues and jobs of a database from its records, by the rules of jobengine.engine.local.tables.state."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol

@@ -32,7 +32,7 @@ class _QueueNow:
 
 class Latest:
     """
-    The state that the records so far make, by the rules of jobengine.core.state, without the jobs themselves.
+    The state that the records so far make, by the rules of engine/local/tables/state.py, without the jobs themselves.
 
     It takes some 150 bytes for each job, its uid among them, and 8 for each record "job-added". Records "job-changed"
     go to a file.

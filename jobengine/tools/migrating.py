@@ -17,6 +17,6 @@ def migrate(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
     Raises BadSecret for settings that are missing or malformed, WrongSecret, and other StorageErrors.
     """
     with database(environment) as connection, driver():
-        from ..engine.postgres import schema
+        from ..engine.postgres.database import schema
 
         return schema.migrate(connection, find_set_secret(environment), Kdf()), schema.VERSION

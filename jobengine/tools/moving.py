@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..core.fact_codec import decode, encode
 from ..core.fact_lines import BeginLine, EndLine, history_line, job_line, line_of, queue_line
@@ -15,7 +15,7 @@ from .source import Progress, no_progress
 from .target import NewFile, check_free, new_target
 
 if TYPE_CHECKING:
-    from ..engine.postgres.moving import Contents
+    from ..engine.postgres.transfer import Contents
 
 __all__ = ["export_database", "import_into_database"]
 
@@ -40,10 +40,10 @@ def export_database(
     files = files or Files()
     check_free(target, files)
     with database(environment) as connection, driver():
-        from ..engine.postgres import moving, rows, schema
+        from ..engine.postgres import transfer
 
-        opener = rows.Rows(schema.opened(connection, find_set_secret(environment)))
-        with moving.contents(connection, opener) as found, new_target(target, files) as file:
+        rows = _rows(connection, environment)
+        with transfer.contents(connection, rows) as found, new_target(target, files) as file:
             if queue is not None:
                 found.only(named(queue, "the database", found.queues).name)
             jobs = _write(found, file, progress)
@@ -78,10 +78,17 @@ def import_into_database(
     It keeps the uids in memory, some 110 bytes for each job. Raises BadSecret, BadExport, StorageError and OSError.
     """
     with database(environment) as connection, driver():
-        from ..engine.postgres import moving, rows, schema
+        from ..engine.postgres import transfer
 
-        opener = rows.Rows(schema.opened(connection, find_set_secret(environment)))
-        with reading(path, files or Files(), progress) as read, moving.filling(connection, opener) as filled:
+        rows = _rows(connection, environment)
+        with reading(path, files or Files(), progress) as read, transfer.filling(connection, rows) as filled:
             for records in read.blocks():
                 filled.add(map(decode, records))
             return Imported(size=None, queues=read.queues, jobs=read.jobs)
+
+
+def _rows(connection: Any, environment: Mapping[str, str]) -> Any:
+    """Reads and writes the rows of the database, with the SECRET that is set; raises BadSecret."""
+    from ..engine.postgres.database import rows, schema
+
+    return rows.Rows(schema.opened(connection, find_set_secret(environment)))

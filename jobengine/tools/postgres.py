@@ -11,7 +11,7 @@ from ..storage.errors import StorageError
 if TYPE_CHECKING:
     from psycopg import Connection
 
-    from ..engine.postgres.connection import Row
+    from ..engine.postgres.database.connection import Row
 
 __all__ = ["database", "driver", "is_set"]
 
@@ -42,7 +42,7 @@ def database(environment: Mapping[str, str]) -> Iterator["Connection[Row]"]:
     if url is None:
         raise BadSecret("DATABASE_URL is not set: say which database, such as postgresql://jobengine@db/jobengine")
     with driver():
-        from ..engine.postgres import connection
+        from ..engine.postgres.database import connection
     try:
         made = connection.connected(os.fsdecode(url).strip())
     except connection.BadUrl as error:

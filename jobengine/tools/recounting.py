@@ -21,6 +21,7 @@ def recount_database(progress: Progress = no_progress, *, environment: Mapping[s
     Raises BadSecret for settings that are missing or malformed, WrongSecret, and other StorageErrors.
     """
     with database(environment) as connection, driver():
-        from ..engine.postgres import recount, rows, schema
+        from ..engine.postgres import recount
+        from ..engine.postgres.database import rows, schema
 
         return recount.recount(connection, rows.Rows(schema.opened(connection, find_set_secret(environment))), progress)

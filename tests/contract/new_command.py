@@ -3,7 +3,7 @@
 from jobengine.core import commands as c
 from jobengine.core.access import READERS
 from jobengine.core.model import Grant, Job, Queue
-from jobengine.core.needs import Needs
+from jobengine.core.required_rows import Needs
 from jobengine.core.tables import NOTHING, Decision, NewId, RecentActivity, Table, job_of
 from jobengine.core.values import Value
 from jobengine.core.wall_time import shown

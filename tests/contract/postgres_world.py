@@ -8,13 +8,13 @@ from twisted.internet.defer import Deferred
 
 from jobengine.engine.door import Engine
 from jobengine.engine.ids import ordered_uuid
-from jobengine.engine.postgres.clock import Machine
-from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.batch.begin import Machine
+from jobengine.engine.postgres.batch.session import Session
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.engine import PostgresEngine
-from jobengine.engine.postgres.recent import RecentActivity
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.schema import opened
-from jobengine.engine.postgres.session import Session
+from jobengine.engine.postgres.stats import RecentActivity
 from tests.contract.pending import ToldWorld
 from tests.doubles import SECRET, AtOnce, CountedIds
 from tests.postgres import PRETENDED, Pretended

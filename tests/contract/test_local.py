@@ -8,7 +8,7 @@ import pytest
 
 from jobengine.core.commands import Claimed, ClaimResult, Claims, Peek
 from jobengine.engine.door import Engine
-from jobengine.engine.local import LocalEngine
+from jobengine.engine.local.engine import LocalEngine
 from tests.contract.asking import Asker
 from tests.contract.pending import ToldWorld
 from tests.contract.suite import EngineContract

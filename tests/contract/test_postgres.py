@@ -8,8 +8,8 @@ from jobengine.core.commands import ChangeQueue, DeleteQueue
 from jobengine.core.errors import JobDamaged, QueueDraining, QueueNotFound
 from jobengine.core.model import State
 from jobengine.engine.door import Busy
-from jobengine.engine.postgres import views
-from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres import queue_scan as views
+from jobengine.engine.postgres.database.connection import connected
 from tests.contract.asking import Asker
 from tests.contract.postgres_world import PostgresWorld
 from tests.contract.suite import EngineContract

@@ -6,7 +6,7 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.model import State
-from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.database.connection import connected
 from tests.contract.postgres_server import WHO, Server
 from tests.postgres import Database
 

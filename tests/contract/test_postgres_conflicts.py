@@ -13,14 +13,14 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults
 from jobengine.engine.door import Busy
 from jobengine.engine.ids import new_uuid
-from jobengine.engine.outcome import Done
-from jobengine.engine.postgres.asked import Task
-from jobengine.engine.postgres.batch import Result
-from jobengine.engine.postgres.beginning import Now
-from jobengine.engine.postgres.conflicts import BackOff
-from jobengine.engine.postgres.lane import Lane
+from jobengine.engine.postgres.batch.begin import Now
+from jobengine.engine.postgres.batch.conflicts import BackOff
+from jobengine.engine.postgres.batch.decide import Result
+from jobengine.engine.postgres.batch.lane import Lane
+from jobengine.engine.postgres.batch.plan import Task
+from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.profile import LOCKING, OPTIMISTIC
-from jobengine.engine.postgres.session import Session
+from jobengine.engine.waiting_line import Done
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on
 from tests.doubles import AtOnce

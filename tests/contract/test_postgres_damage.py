@@ -10,10 +10,10 @@ from jobengine.core import commands as c
 from jobengine.core.errors import JobDamaged, JobNotFound, QueueDamaged, QueueNotFound
 from jobengine.core.model import Defaults, Job, State
 from jobengine.engine.door import Busy
-from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.moving import contents
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.schema import opened
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.engine.postgres.database.schema import opened
+from jobengine.engine.postgres.transfer import contents
 from tests.contract.asking import Asker, new_job
 from tests.contract.postgres_world import PostgresWorld
 from tests.doubles import SECRET

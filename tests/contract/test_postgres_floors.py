@@ -12,16 +12,16 @@ from msgspec.structs import replace
 from psycopg import OperationalError
 
 from jobengine.core import commands as c
+from jobengine.core.effects import JobSwap
 from jobengine.core.model import Defaults, State
-from jobengine.core.state import JobSwap
-from jobengine.engine.postgres import floors
-from jobengine.engine.postgres.beginning import begin
-from jobengine.engine.postgres.connection import Row, connected, together
-from jobengine.engine.postgres.floors import Floors, _note, _step, lowered, raise_floor
-from jobengine.engine.postgres.rows import NO_FLOOR, RowRank
-from jobengine.engine.postgres.session import DATABASE_CLOCK, Session
-from jobengine.engine.postgres.waiting import look
-from jobengine.engine.postgres.writing import Change
+from jobengine.engine.postgres.batch import claim_start as floors
+from jobengine.engine.postgres.batch.begin import begin
+from jobengine.engine.postgres.batch.claim_start import Floors, _note, _step, lowered, raise_floor
+from jobengine.engine.postgres.batch.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.batch.write import Change
+from jobengine.engine.postgres.database.connection import Row, connected, together
+from jobengine.engine.postgres.database.rows import NO_FLOOR, RowRank
+from jobengine.engine.postgres.wake.waiters import look
 from tests.contract.asking import KEY
 from tests.contract.postgres_server import WHO, Server, statements_sent
 from tests.postgres import PRETENDED, Database, Pretended, until_waiting
@@ -325,7 +325,7 @@ def test_a_sweep_that_can_not_raise_floors_tells_what_has_expired(two: _Two, mon
     (delayed,) = two.one.add(delay_seconds=60)
     two.time.tell(1_061)
     fails = Mock(side_effect=OperationalError)
-    monkeypatch.setattr("jobengine.engine.postgres.session.raise_floor", fails)
+    monkeypatch.setattr("jobengine.engine.postgres.batch.session.raise_floor", fails)
     (swap,) = two.other.session.sweep().swaps
     assert isinstance(swap, JobSwap)
     assert swap.uid == delayed

@@ -8,8 +8,8 @@ from attrs import evolve
 from jobengine.core.access import digest_of_sha512
 from jobengine.core.commands import ChangeQueue, DeleteQueue
 from jobengine.core.errors import AccessDenied, QueueNotFound
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.schema import opened
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.engine.postgres.database.schema import opened
 from tests.contract.asking import KEY, Asker
 from tests.contract.postgres_world import PostgresWorld
 from tests.doubles import SECRET

@@ -16,11 +16,11 @@ from jobengine.core import commands as c
 from jobengine.core.errors import QueueFull
 from jobengine.core.model import Defaults, State
 from jobengine.engine.ids import new_uuid
-from jobengine.engine.outcome import Refused
 from jobengine.engine.postgres import profile
-from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.batch.session import Session
+from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.profile import LOCKING, OPTIMISTIC, profile_of
-from jobengine.engine.postgres.session import Session
+from jobengine.engine.waiting_line import Refused
 from tests.contract.asking import KEY
 from tests.contract.many import ManyContract
 from tests.contract.postgres_world import PostgresWorld, session_on

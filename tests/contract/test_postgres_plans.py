@@ -13,9 +13,9 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.core.sorting import Sort
 from jobengine.engine.ids import ordered_uuid
-from jobengine.engine.postgres.beginning import queues_read
-from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.session import Session
+from jobengine.engine.postgres.batch.begin import queues_read
+from jobengine.engine.postgres.batch.session import Session
+from jobengine.engine.postgres.database.connection import connected
 from tests.contract.postgres_world import session_on
 from tests.postgres import Database
 

@@ -6,10 +6,10 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.errors import QueueExists, TooManyQueues
-from jobengine.engine.postgres.connection import Row, Statement
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.session import Session
-from jobengine.engine.postgres.trips import Trips
+from jobengine.engine.postgres.batch.session import Session
+from jobengine.engine.postgres.database.connection import Row, Statement
+from jobengine.engine.postgres.database.pipeline import Trips
+from jobengine.engine.postgres.database.rows import Rows
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on
 from tests.postgres import Database

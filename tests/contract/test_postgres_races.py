@@ -13,15 +13,15 @@ from attrs import define, field
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.door import Busy
-from jobengine.engine.outcome import Done
-from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.floors import raise_floor
+from jobengine.engine.postgres.batch.claim_start import raise_floor
+from jobengine.engine.postgres.batch.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.rows import NO_FLOOR, Rows
+from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.profile import LOCKING, OPTIMISTIC, Profile
 from jobengine.engine.postgres.recount import Correction, recount
-from jobengine.engine.postgres.rows import NO_FLOOR, Rows
-from jobengine.engine.postgres.schema import opened
-from jobengine.engine.postgres.session import DATABASE_CLOCK, Session
-from jobengine.engine.postgres.watching import begin_watch
+from jobengine.engine.postgres.wake.event_log import begin_watch
+from jobengine.engine.waiting_line import Done
 from tests.contract.postgres_world import session_on
 from tests.doubles import SECRET
 from tests.postgres import Database, until_waiting

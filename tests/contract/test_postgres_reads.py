@@ -7,8 +7,8 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults
-from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.session import Session
+from jobengine.engine.postgres.batch.session import Session
+from jobengine.engine.postgres.database.connection import connected
 from tests.contract.new_command import ReadTwo
 from tests.contract.postgres_world import session_on
 from tests.postgres import Database

@@ -4,10 +4,10 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.model import Job, State
-from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.recount import Correction, Recount, recount
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.schema import opened
 from tests.contract.asking import MINUTE, Asker
 from tests.contract.postgres_world import PostgresWorld
 from tests.doubles import SECRET

@@ -6,10 +6,11 @@ from psycopg.errors import UndefinedTable
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
-from jobengine.engine.outcome import Refused
-from jobengine.engine.postgres import schema, statements
-from jobengine.engine.postgres.connection import connected, together
-from jobengine.engine.postgres.rows import NO_FLOOR
+from jobengine.engine.postgres.batch import queries as statements
+from jobengine.engine.postgres.database import schema
+from jobengine.engine.postgres.database.connection import connected, together
+from jobengine.engine.postgres.database.rows import NO_FLOOR
+from jobengine.engine.waiting_line import Refused
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on
 from tests.doubles import QUICK_KDF, SECRET

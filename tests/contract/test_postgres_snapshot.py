@@ -9,8 +9,8 @@ from attrs import define
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
-from jobengine.engine.postgres.connection import Statement, connected, together
-from jobengine.engine.postgres.floors import raise_floor
+from jobengine.engine.postgres.batch.claim_start import raise_floor
+from jobengine.engine.postgres.database.connection import Statement, connected, together
 from tests.contract.asking import KEY, Asker
 from tests.contract.postgres_server import statements_sent
 from tests.contract.postgres_world import PostgresWorld

@@ -11,14 +11,14 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from jobengine.core import commands as c
+from jobengine.core.effects import JobSwap
 from jobengine.core.model import Defaults
-from jobengine.core.state import JobSwap
-from jobengine.engine.postgres.batch import Result
-from jobengine.engine.postgres.beginning import Now
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.session import Session
+from jobengine.engine.postgres.batch.begin import Now
+from jobengine.engine.postgres.batch.decide import Result
+from jobengine.engine.postgres.batch.session import Session
+from jobengine.engine.postgres.database.cleanup import Tidying
+from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.sweeper import Sweeper
-from jobengine.engine.postgres.tidying import Tidying
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on
 from tests.postgres import PRETENDED, Database, Pretended

@@ -7,8 +7,8 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, Job, State
-from jobengine.engine.postgres import statements
-from jobengine.engine.postgres.waiting import Waiting
+from jobengine.engine.postgres.batch import queries as statements
+from jobengine.engine.postgres.wake.waiters import Waiting
 from tests.contract.asking import KEY, Asker, new_job
 from tests.contract.postgres_world import PostgresWorld
 from tests.postgres import Database

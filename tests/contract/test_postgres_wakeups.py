@@ -8,11 +8,11 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
+from jobengine.core.effects import JobSwap
 from jobengine.core.model import State
-from jobengine.core.state import JobSwap
-from jobengine.engine.postgres.batch import Result
-from jobengine.engine.postgres.beginning import Now
-from jobengine.engine.postgres.notices import ENDED, READY, Notices, news_of
+from jobengine.engine.postgres.batch.begin import Now
+from jobengine.engine.postgres.batch.decide import Result
+from jobengine.engine.postgres.wake.news import ENDED, READY, Notices, news_of
 from tests.contract.asking import Asker, Pending
 from tests.contract.postgres_world import Held, PostgresWorld
 from tests.doubles import AtOnce

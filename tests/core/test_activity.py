@@ -7,9 +7,9 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.activity import Activity
 from jobengine.core.durations import BOUNDS, EXPORTED, cumulated, percentile, read_spread, spread, spread_text
+from jobengine.core.effects import JobSwap
 from jobengine.core.history import COUNTED, HOURS, MINUTES, SECONDS, KeptPeriod, Period, read_tally
 from jobengine.core.model import Defaults, Job, State
-from jobengine.core.state import JobSwap
 from tests.core.worlds import KEY, World
 
 

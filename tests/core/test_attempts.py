@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jobengine.core.commands import ReturnClaims
 from jobengine.core.model import DAY, HISTORY_LENGTH, Attempt, Job, State
-from jobengine.core.updating import retry_delay
+from jobengine.core.transitions import retry_delay
 from tests.core.worlds import KEY, NOW, World, picture
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from jobengine.core.errors import LeaseLost, LeaseRequired
-from jobengine.core.expiring import latest_change
 from jobengine.core.model import State
+from jobengine.engine.local.tables.state import latest_change
 from tests.core.worlds import NOW, World, picture
 
 

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from jobengine.core import sorted_blocks
 from jobengine.core.commands import Changes, Filter, ListJobs, NewJob, UpdateJob
 from jobengine.core.facts import Fact
 from jobengine.core.model import Position, State
-from jobengine.core.queue_table import QueueTable
-from jobengine.core.sorted_blocks import Ordered
 from jobengine.core.sorting import Sort, position
-from jobengine.core.state import Tables
+from jobengine.engine.local.tables import sorted_list as sorted_blocks
+from jobengine.engine.local.tables.queue_table import QueueTable
+from jobengine.engine.local.tables.sorted_list import Ordered
+from jobengine.engine.local.tables.state import Tables
 from tests.core.random_facts import facts
 from tests.core.worlds import KEY, World, picture
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from jobengine.core import claimers, commands, model, retention, searching, state, updating
+from jobengine.core import claimers, commands, effects, model, retention, transitions
 from jobengine.core import facts as events
+from jobengine.core import filter as filters
 from jobengine.core.values import _HIDDEN, Value
 from jobengine.wire import requests, shown_job
 from jobengine.wire import responses as answers
@@ -20,9 +21,9 @@ MODULES = {
         events,
         model,
         retention,
-        state,
-        searching,
-        updating,
+        effects,
+        filters,
+        transitions,
         answers,
         requests,
         shown_job,

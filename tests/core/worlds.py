@@ -22,9 +22,10 @@ from jobengine.core.expiring import expire
 from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, QueueCreated
 from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, State
-from jobengine.core.queue_table import Place
-from jobengine.core.sorting import SortIndex, position
-from jobengine.core.state import Tables
+from jobengine.core.sorting import position
+from jobengine.core.tables import Place
+from jobengine.engine.local.tables.sort_index import SortIndex
+from jobengine.engine.local.tables.state import Tables
 from tests.doubles import START, CountedIds, NoActivity
 
 __all__ = ["KEY", "MINUTE", "NOW", "World", "picture"]

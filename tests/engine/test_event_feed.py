@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from jobengine.core import commands as c
+from jobengine.core.effects import JobSwap
 from jobengine.core.model import Job, JobEvent, Spec, Standing, State, retention
-from jobengine.core.state import JobSwap
 from jobengine.engine.event_feed import _BACKLOG, _KEPT, _PIECE, Feed, Watcher
 from tests.doubles import CountedIds
-from tests.engine.engines import KEY, Asked, Desk
-from tests.engine.test_durability import FULL
+from tests.engine.local.engines import KEY, Asked, Desk
+from tests.engine.local.test_durability import FULL
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from jobengine.core import fact_codec as records
 from jobengine.core.fact_codec import UnknownRecord, decode, encode
 from jobengine.core.facts import Fact
 from jobengine.core.model import Context, Notes, Queue, Spec, Standing, State
-from jobengine.core.state import Tables
+from jobengine.engine.local.tables.state import Tables
 from jobengine.storage.errors import NewerFormat
 from tests.doubles import make_engine, new_clock, start
 from tests.golden.facts import (

@@ -20,12 +20,12 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults
 from jobengine.engine.ids import new_uuid
-from jobengine.engine.postgres import schema
-from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.moving import contents
-from jobengine.engine.postgres.recent import RecentActivity
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.session import Session
+from jobengine.engine.postgres.batch.session import Session
+from jobengine.engine.postgres.database import schema
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.engine.postgres.stats import RecentActivity
+from jobengine.engine.postgres.transfer import contents
 from jobengine.storage.errors import NotADatabase, StorageError
 from tests.doubles import QUICK_KDF
 from tests.doubles import SECRET as SEALED

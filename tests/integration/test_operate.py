@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from jobengine.engine.postgres.connection import connected
-from jobengine.engine.postgres.schema import opened
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.schema import opened
 from tests.postgres import Cluster
 
 from .daemons import ROOT, Client, free_port

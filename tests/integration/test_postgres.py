@@ -18,8 +18,8 @@ import pytest
 from attrs import define, field
 from psycopg.conninfo import make_conninfo
 
-from jobengine.engine.postgres import schema
-from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.database import schema
+from jobengine.engine.postgres.database.connection import connected
 from tests.doubles import QUICK_KDF
 from tests.machine_allows import SMALL_DISK, require
 from tests.postgres import Cluster, Database, running

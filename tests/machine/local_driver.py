@@ -15,7 +15,7 @@ from jobengine.core import commands as c
 from jobengine.core import errors
 from jobengine.core import model as m
 from jobengine.core.wall_time import shown
-from jobengine.engine.local import LocalEngine
+from jobengine.engine.local.engine import LocalEngine
 from tests.core.worlds import picture
 from tests.doubles import CountedIds, make_engine, new_clock, start
 from tests.machine.jobs import Asked

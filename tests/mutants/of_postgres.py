@@ -6,15 +6,15 @@ from .mutant import Mutant
 
 __all__ = ["OF_POSTGRES"]
 
-_SESSION: Final = "jobengine/engine/postgres/session.py"
-_LOADING: Final = "jobengine/engine/postgres/loading.py"
-_STATEMENTS: Final = "jobengine/engine/postgres/statements.py"
+_SESSION: Final = "jobengine/engine/postgres/batch/session.py"
+_LOADING: Final = "jobengine/engine/postgres/batch/load.py"
+_STATEMENTS: Final = "jobengine/engine/postgres/batch/queries.py"
 _RACES: Final = "tests/contract/test_postgres_races.py"
-_FLOORS: Final = "jobengine/engine/postgres/floors.py"
+_FLOORS: Final = "jobengine/engine/postgres/batch/claim_start.py"
 _OF_FLOORS: Final = "tests/contract/test_postgres_floors.py"
-_DAMAGE: Final = "jobengine/engine/postgres/damage.py"
-_RECHECK: Final = "jobengine/engine/postgres/recheck.py"
-_ROWS: Final = "jobengine/engine/postgres/rows.py"
+_DAMAGE: Final = "jobengine/engine/postgres/batch/damage.py"
+_RECHECK: Final = "jobengine/engine/postgres/database/recheck.py"
+_ROWS: Final = "jobengine/engine/postgres/database/rows.py"
 _OF_RECOUNT: Final = "tests/contract/test_postgres_recount.py"
 _OF_DAMAGE: Final = "tests/contract/test_postgres_damage.py"
 _CLOCK: Final = "tests/contract/test_postgres_clock.py"
@@ -24,7 +24,7 @@ OF_POSTGRES: Final = (
     Mutant(
         "refusals-collected",
         "that the garbage collector sees refused commands, which hold an exception",
-        "jobengine/engine/postgres/asked.py",
+        "jobengine/engine/postgres/batch/plan.py",
         "class Asked(Value, frozen=True, gc=True):",
         "class Asked(Value, frozen=True):",
         ("tests/test_reference_cycles.py::test_no_struct_without_gc_can_be_part_of_a_reference_cycle",),
@@ -48,10 +48,10 @@ OF_POSTGRES: Final = (
     Mutant(
         "stood-still",
         "that a server accepts it when others undo its correction",
-        "jobengine/engine/postgres/clock.py",
+        "jobengine/engine/postgres/batch/begin.py",
         "        if look.undone != reference.undone:\n            return True\n",
         "",
-        ("tests/engine/test_postgres_clock.py::test_a_machine_that_stood_still_moves_no_time_for_long",),
+        ("tests/engine/postgres/batch/test_clock.py::test_a_machine_that_stood_still_moves_no_time_for_long",),
     ),
     Mutant(
         "unique-key-lock",
@@ -116,7 +116,7 @@ OF_POSTGRES: Final = (
     Mutant(
         "sealed-for-uid",
         "that a record is refused in the row of another job",
-        "jobengine/engine/postgres/rows.py",
+        "jobengine/engine/postgres/database/rows.py",
         "(fact.queue, fact.job.spec.uid) != (queue.salt, uid):",
         "fact.queue != queue.salt:",
         ("tests/contract/test_postgres.py::test_a_row_that_was_put_in_the_place_of_another_is_refused",),

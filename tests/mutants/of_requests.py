@@ -6,7 +6,7 @@ from .mutant import Mutant
 
 __all__ = ["OF_REQUESTS"]
 
-_EXECUTOR: Final = "jobengine/engine/executor.py"
+_EXECUTOR: Final = "jobengine/engine/local/executor.py"
 _ACCESS: Final = "jobengine/core/access.py"
 _STRICT_JSON: Final = "jobengine/wire/strict_json.py"
 _CHANNEL: Final = "jobengine/http/channel.py"
@@ -19,11 +19,11 @@ OF_REQUESTS: Final = (
     Mutant(
         "put-back",
         "that a job claimed for a client who has gone is put back",
-        "jobengine/engine/local.py",
+        "jobengine/engine/local/engine.py",
         "                self.executor.put_back(outcome.get().jobs)\n",
         "                pass\n",
         (
-            "tests/engine/test_waiting.py::"
+            "tests/engine/local/test_waiters.py::"
             "test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_next",
         ),
     ),
@@ -33,20 +33,22 @@ OF_REQUESTS: Final = (
         _EXECUTOR,
         "            self.tables.restore(change.swaps)\n",
         "            pass\n",
-        ("tests/engine/test_durability.py::test_on_a_full_disk_changes_are_refused_and_reads_show_what_is_on_disk",),
+        (
+            "tests/engine/local/test_durability.py::test_on_a_full_disk_changes_are_refused_and_reads_show_what_is_on_disk",
+        ),
     ),
     Mutant(
         "monotonic-clock",
         "that leases and delays count elapsed time, however the wall clock is set",
-        "jobengine/engine/timeline.py",
+        "jobengine/engine/local/clock.py",
         "        return int(self.clock.seconds() * 1000) + self._origin\n",
         "        return self.wall()\n",
-        ("tests/engine/test_clock_steps.py::test_a_span_counts_elapsed_time_however_the_clock_is_set",),
+        ("tests/engine/local/test_clock_steps.py::test_a_span_counts_elapsed_time_however_the_clock_is_set",),
     ),
     Mutant(
         "lost-lease",
         "that a holder whose lease was lost can't change the job",
-        "jobengine/core/updating.py",
+        "jobengine/core/transitions.py",
         "    elif not held or not _holds(job.standing, lease):\n",
         "    elif not lease:\n",
         ("tests/core/test_leases.py::test_the_error_for_a_lost_lease_names_the_holder",),
@@ -54,7 +56,7 @@ OF_REQUESTS: Final = (
     Mutant(
         "lease-demanded",
         "that a queue may demand the lease",
-        "jobengine/core/updating.py",
+        "jobengine/core/transitions.py",
         "        if queue.require_lease and held and",
         "        if not queue.name and held and",
         ("tests/core/test_leases.py::test_a_queue_may_demand_the_lease_of_jobs_in_progress",),
@@ -89,7 +91,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "key=salt.encode(), digest_size=32",
         "digest_size=32",
-        ("tests/core/test_reconfiguring.py::test_the_key_is_kept_as_a_digest_of_the_queues_own",),
+        ("tests/core/test_queues.py::test_the_key_is_kept_as_a_digest_of_the_queues_own",),
     ),
     Mutant(
         "role-check",

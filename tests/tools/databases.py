@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, QueueCreated
 from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
-from jobengine.core.queue_table import QueueTable
-from jobengine.core.state import Tables
+from jobengine.engine.local.tables.queue_table import QueueTable
+from jobengine.engine.local.tables.state import Tables
 from jobengine.storage.journal import Journal
 from tests.doubles import QUICK_KDF, SECRET
 from tests.storage.files_of_commits import recovered

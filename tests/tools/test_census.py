@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, JobAdded, JobChanged
 from jobengine.core.model import Standing, State
-from jobengine.core.state import Tables
+from jobengine.engine.local.tables.state import Tables
 from jobengine.tools.census import Census
 from jobengine.tools.state_table import REMOVED, StateTable
 from tests.core.random_facts import facts

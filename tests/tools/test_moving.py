@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from jobengine.core.facts import ClockSet, Fact, JobAdded, QueueCreated
 from jobengine.core.model import Job, Standing, State
-from jobengine.engine.postgres.connection import connected
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.recount import recount
-from jobengine.engine.postgres.rows import Rows
-from jobengine.engine.postgres.schema import opened
 from jobengine.storage.errors import NotADatabase, StorageError, WrongSecret
 from jobengine.tools.exporting import NoSuchQueue
 from jobengine.tools.importing import BadExport

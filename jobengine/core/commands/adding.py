@@ -24,7 +24,7 @@ from ..model import (
     State,
     retention,
 )
-from ..needs import Needs
+from ..required_rows import Needs
 from ..tables import Decision, NewId, RecentActivity, Table
 from ..values import Value
 from ..wall_time import shown

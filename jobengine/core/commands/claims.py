@@ -9,7 +9,7 @@ from ..claimers import Claimers, Origin
 from ..errors import DomainError
 from ..facts import Fact, JobChanged
 from ..model import INPROGRESS, QUEUED, SECOND, Grant, Job, Queue, Standing
-from ..needs import NOTHING_MORE, Needs, ReadyOf
+from ..required_rows import NOTHING_MORE, Needs, ReadyOf
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table
 from ..values import Value
 from ..wall_time import shown

@@ -11,7 +11,7 @@ from typing import ClassVar, Generic, TypeVar
 from ..access import authorise, with_own_digest
 from ..facts import Fact, QueueChanged
 from ..model import Grant, Queue, Role
-from ..needs import NOTHING_MORE, Needs
+from ..required_rows import NOTHING_MORE, Needs
 from ..tables import NOTHING, Decision, JobTableSet, NewId, RecentActivity, Table, TableSet, table_of
 from ..values import Value
 

@@ -2,9 +2,9 @@
 
 from ..access import PRODUCERS, READERS
 from ..errors import JobNotFound
+from ..filter import Filter, matches
 from ..model import Grant, Job, Position, Queue
-from ..needs import Needs, PageOf
-from ..searching import Filter, matches
+from ..required_rows import Needs, PageOf
 from ..sorting import Sort, position
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, job_of
 from ..values import Value

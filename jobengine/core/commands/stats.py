@@ -6,7 +6,7 @@ from heapq import nsmallest
 from ..access import READERS
 from ..history import QueueHistory
 from ..model import Grant, Queue, QueueStats, QueueTotals
-from ..needs import Needs
+from ..required_rows import Needs
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet
 from .command import AllQueues, QueueCommand
 

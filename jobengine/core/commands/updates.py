@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from ..access import OWNERS, WORKERS
 from ..errors import ClaimRequired, DomainError, JobDamaged, JobNotFound, LeaseLost, LeaseRequired
 from ..facts import Fact, JobRemoved
+from ..filter import Filter, matches
 from ..model import Grant, Job, Queue, Rank, State
-from ..needs import Needs, PageOf
-from ..searching import Filter, matches
+from ..required_rows import Needs, PageOf
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, job_of
-from ..updating import Changes, update
+from ..transitions import Changes, update
 from ..values import Value
 from .command import QueueCommand
 

@@ -23,9 +23,9 @@ from ...core.claimers import Claimers, Origin, WaitingClaim
 from ...storage.errors import Damaged
 from ..claimers import ClaimLog
 from ..door import Unavailable
-from .connection import Row
-from .lane import Lane
-from .rows import Rows
+from .batch.lane import Lane
+from .database.connection import Row
+from .database.rows import Rows
 
 __all__ = ["SharedClaims"]
 

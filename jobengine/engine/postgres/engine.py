@@ -18,31 +18,29 @@ from ...core.tables import NewId
 from ...core.wall_time import shown
 from ..claimers import ClaimLog
 from ..door import Figure, NotOffered, Readiness, Starting
-from ..outcome import Done, Outcome
-from ..slices import sweep, update_matching
+from ..sweeps import sweep, update_matching
 from ..threads import Thread
-from ..waiters import in_time
-from .asked import Task, overlaps
-from .batch import Result
+from ..waiting_line import Done, Outcome, in_time
+from .batch.begin import ClockSteps, Machine, begin_clock
+from .batch.claim_start import Floors
+from .batch.decide import Result
+from .batch.lane import Lane, Shared
+from .batch.plan import Task, overlaps
+from .batch.session import DATABASE_CLOCK, Session
 from .claimers import SharedClaims
-from .clock import ClockSteps, Machine, begin_clock
-from .connection import Row, connected, loss_at_start_told
-from .figures import figures_of
-from .floors import Floors
+from .database.connection import Row, connected, loss_at_start_told
+from .database.rows import Rows
+from .database.schema import opened
 from .history import HistoryKeeper
-from .lane import Lane, Shared
-from .looking import Looking
-from .notices import listening
 from .profile import Profile, profile_of
-from .recent import RecentActivity
-from .rows import Rows
-from .schema import opened
-from .session import DATABASE_CLOCK, Session
+from .queue_scan import jobs_of, view_of
+from .stats import RecentActivity, figures_of
 from .sweeper import Sweeper
-from .views import jobs_of, view_of
-from .waiting import Waiting, jobs_in
-from .wakeups import WakeUps
-from .watching import Watches, begin_watch
+from .wake.event_log import Watches, begin_watch
+from .wake.news import listening
+from .wake.notifications import WakeUps
+from .wake.poller import Looking
+from .wake.waiters import Waiting, jobs_in
 
 __all__ = ["PostgresEngine"]
 

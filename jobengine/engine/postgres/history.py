@@ -18,10 +18,10 @@ from twisted.python.failure import Failure
 
 from ...core.activity import Unsaved
 from ..door import Unavailable
-from .connection import Row
-from .history_rows import write_periods
-from .lane import Lane
-from .recent import RecentActivity
+from .batch.lane import Lane
+from .database.connection import Row
+from .database.history_rows import write_periods
+from .stats import RecentActivity
 
 __all__ = ["HistoryKeeper"]
 

@@ -12,7 +12,7 @@ from attrs import frozen
 from msgspec.structs import replace
 from psycopg import Connection
 
-from .connection import Row, Statement
+from .database.connection import Row, Statement
 
 __all__ = ["ARRIVALS", "LOCKING", "OPTIMISTIC", "Profile", "profile_of"]
 

@@ -15,12 +15,12 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from ...core.model import Queue
 from ...storage.errors import Damaged, StorageError
-from .arrays import bigints
-from .connection import Row, Statement, together
-from .damage import set_apart
-from .damaged import DamageFound, SuspectJob
-from .rows import MARKS_RECOUNTED, PLACES, Rows, check_place, mark_of
-from .writing import tally
+from .batch.damage import set_apart
+from .batch.write import tally
+from .database.arrays import bigints
+from .database.connection import Row, Statement, together
+from .database.known_damage import DamageFound, SuspectJob
+from .database.rows import MARKS_RECOUNTED, PLACES, Rows, check_place, mark_of
 
 __all__ = ["CORRECTIONS", "Correction", "Recount", "recount"]
 

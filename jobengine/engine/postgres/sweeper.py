@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..door import Unavailable
-from .batch import Result
+from .batch.decide import Result
 
 __all__ = ["Sweeper"]
 

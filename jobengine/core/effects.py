@@ -1,0 +1,57 @@
+"""The effects of facts: what was there before each change, and what is there after it."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from .model import Job, Queue
+from .tables import JobTable
+from .values import Value
+
+
+class JobSwap(Value, frozen=True):
+    """The effect of a fact about a job; None is no job."""
+
+    #: The queue's name.
+    queue: str
+    #: The job's uid.
+    uid: str
+    #: The job before and after.
+    old: Job | None
+    new: Job | None
+
+
+class QueueSwap(Value, frozen=True, gc=True):
+    """The effect of a fact about a queue."""
+
+    #: The queue's name.
+    queue: str
+    #: What was there before: the queue with its jobs; its configuration alone if only that changed; or nothing.
+    old: "JobTable | Queue | None"
+
+
+class ClockSwap(Value, frozen=True):
+    """The effect of the fact that the wall clock was set."""
+
+    #: How far ahead of elapsed time it was before.
+    old: int
+
+
+class HistorySwap(Value, frozen=True):
+    """The effect of the fact that periods of a queue were counted; it is not rolled back, since the counts are true."""
+
+    queue: str
+
+
+Swap = ClockSwap | HistorySwap | JobSwap | QueueSwap
+
+
+_queue_of: Final = attrgetter("queue")
+
+
+def by_queue(swaps: Sequence[JobSwap]) -> Iterable[tuple[str, Sequence[JobSwap]]]:
+    """Changes of jobs by queue, in order: runs of changes in the same queue."""
+    if len(swaps) == 1:
+        return ((swaps[0].queue, swaps),)
+    return [(name, list(run)) for name, run in groupby(swaps, _queue_of)]

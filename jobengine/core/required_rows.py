@@ -1,0 +1,53 @@
+"""
+What a command needs of a queue's table, for an engine that keeps tables elsewhere and loads parts of them.
+
+QueueCommand.needs derives it from the queue and the key's grant. A PartialTable holds exactly that. A rule that asks
+for more raises NotLoaded instead of getting a wrong answer: then `needs` is wrong.
+"""
+
+from typing import Final
+
+from .model import Position, State
+from .sorting import Sort
+from .values import Value
+
+
+class ReadyOf(Value, frozen=True):
+    """The first jobs that can be claimed."""
+
+    #: At most this many.
+    count: int
+    #: Only jobs with all of these tags.
+    tags: tuple[str, ...]
+
+
+class PageOf(Value, frozen=True):
+    """Jobs in some order, and whether more follow: see Table.page."""
+
+    after: Position | None
+    limit: int
+    state: State | None
+    sort: Sort | None = None
+
+
+class Needs(Value, frozen=True, kw_only=True):
+    """What a command needs besides the queue itself and its next arrival number."""
+
+    #: The jobs with these uids, if they are there.
+    uids: frozenset[str] = frozenset()
+    #: The unfinished jobs with these unique keys.
+    unique_keys: frozenset[str] = frozenset()
+    ready: ReadyOf | None = None
+    page: PageOf | None = None
+    #: How many jobs there are.
+    size: bool = False
+    #: How many there are of each kind, and when the oldest of those that can be claimed was added.
+    counts: bool = False
+    #: The kept periods of its history.
+    periods: bool = False
+    #: How many jobs that can be claimed come before those with the uids.
+    ahead: bool = False
+
+
+#: For a command that needs only the queue.
+NOTHING_MORE: Final = Needs()

@@ -1,0 +1,1 @@
+"""The engine on a file: tables in memory, and a journal."""

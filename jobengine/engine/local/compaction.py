@@ -1,0 +1,167 @@
+"""
+Compaction: rewrites the file, in slices between commits, when too much of it is no longer needed.
+
+It never delays a commit for long: a small slice goes with each commit, and larger ones are written alone while no
+commit waits. docs/database-format.md says how the two files are kept in step.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeVar
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...core.fact_codec import encode
+from ...storage.committer import NextSlice, Run
+from ...storage.journal import Journal
+from .tables.snapshot import Snapshot
+from .tables.state import Tables
+
+__all__ = ["PAUSE", "SLACK", "Compaction"]
+
+R = TypeVar("R")
+
+#: Facts in a slice that is written alone: a fifth of a millisecond, for which requests wait.
+_SLICE: Final = 100
+#: A slice that goes with a commit has this many times its bytes. So the file grows by no more than half of its live
+#: bytes during a compaction, and ends below twice them.
+_SHARE: Final = 2
+#: Facts that are encoded at a time for such a slice.
+_FEW: Final = 8
+#: Seconds between slices that are written alone, so that most requests meet none.
+PAUSE: Final = 0.001
+#: Compaction begins when the file is longer than 1.5 times its live bytes plus this. So it ends well below the promise
+#: of twice the live bytes plus 64 MiB.
+SLACK: Final = 32 << 20
+
+
+class Carrier(Protocol):
+    """What a compaction needs of a committer; see jobengine.storage.committer.Committer."""
+
+    def carry(self, next_slice: NextSlice | None) -> None:
+        """Start, or with None stop, sending slices of a snapshot with the writes."""
+
+    def poke(self) -> None:
+        """Make a write soon."""
+
+    def give_up(self, failure: Failure) -> None:
+        """Stop writing permanently."""
+
+
+@define(kw_only=True)
+class Compaction:
+    """Watches the length of the journal and rewrites it when that is worthwhile."""
+
+    #: The state to write.
+    tables: Tables
+    #: The file to compact.
+    journal: Journal
+    #: Runs a call on the writer thread.
+    run: Run
+    #: Makes the writes that slices go with.
+    committer: Carrier
+    #: Waits between slices.
+    clock: IReactorTime
+    #: The wall clock, in milliseconds since the epoch.
+    now: Callable[[], int]
+    #: See SLACK and PAUSE; 0 is no pause.
+    slack: int = SLACK
+    pause: float = PAUSE
+    #: How many compactions were completed, and how many given up.
+    done: int = field(default=0, init=False)
+    given_up: int = field(default=0, init=False)
+    #: When the last one was completed, by the wall clock, and how many seconds it took; 0 before the first.
+    last_done: int = field(default=0, init=False)
+    last_seconds: float = field(default=0, init=False)
+    _snapshot: Snapshot | None = field(default=None, init=False)
+    _waking: bool = field(default=False, init=False)
+    _fresh_size: int = field(default=0, init=False)
+    _busy: bool = field(default=False, init=False)
+    _begun: float = field(default=0, init=False)
+    _log: Logger = field(factory=Logger, init=False)
+
+    def _next_slice(self, size: int) -> Sequence[bytes]:
+        """See NextSlice."""
+        if self._snapshot is None:
+            return ()
+        if not self.journal.compacting:
+            self._end(done=False)
+            return ()
+        slice_ = self._take(self._snapshot, size * _SHARE, _FEW if size else _SLICE)
+        if not slice_:
+            self._snapshot = None
+            self._do(self.journal.finish_copy, self._finished)
+        return slice_
+
+    def _take(self, snapshot: Snapshot, size: int, at_once: int) -> list[bytes]:
+        """The next records of a snapshot, about this many bytes of them; none at the end."""
+        records: list[bytes] = []
+        taken = 0
+        while not records or taken < size:
+            facts = snapshot.take(at_once)
+            if facts is None:
+                break
+            encoded = [encode(fact) for fact in facts]
+            records += encoded
+            taken += sum(map(len, encoded))
+            at_once = min(_SLICE, at_once * 2)
+        return records
+
+    def after_write(self) -> None:
+        """Begin or continue a compaction if needed."""
+        if self._snapshot is not None:
+            self._go_on()
+        elif not self._busy and self._pays(self.journal.size):
+            self._busy = True
+            self._begun = self.clock.seconds()
+            self._do(self.journal.start_copy, self._started)
+
+    def _go_on(self) -> None:
+        """Write the next slice alone, after a pause, if no commit waits that it could go with."""
+        if not self.pause:
+            self.committer.poke()
+        elif not self._waking:
+            self._waking = True
+            self.clock.callLater(self.pause, self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        if self._snapshot is not None:
+            self.committer.poke()
+
+    def _pays(self, size: int) -> bool:
+        # The live bytes are an estimate: if it is too low, a fresh file could seem to need another compaction.
+        grown = size - self._fresh_size > self.slack // 4
+        return grown and size > self.tables.live_bytes * 3 // 2 + self.slack
+
+    def _do(self, step: Callable[[], R], then: Callable[[R], None]) -> None:
+        """Run a step on the writer thread, then call `then` with its result."""
+        self.run(step).addCallbacks(then, self._failed).addErrback(self.committer.give_up)
+
+    def _started(self, _: None) -> None:
+        self._snapshot = Snapshot(self.tables)
+        self.committer.carry(self._next_slice)
+        self._log.info("compaction begins: {size} bytes", size=self.journal.size)
+        self.committer.poke()
+
+    def _finished(self, done: bool) -> None:
+        self._end(done=done)
+
+    def _failed(self, failure: Failure) -> None:
+        """A copy that can't be started does no harm; any other error goes to the committer."""
+        failure.trap(OSError)
+        self._end(done=False)
+
+    def _end(self, *, done: bool) -> None:
+        self._snapshot, self._busy = None, False
+        self.committer.carry(None)
+        self.done += done
+        self.given_up += not done
+        self._fresh_size = self.journal.size
+        if done:
+            self.last_done, self.last_seconds = self.now(), self.clock.seconds() - self._begun
+            self._log.info("compaction is done: {size} bytes", size=self.journal.size)
+        else:
+            self._log.warn("compaction was given up; it is tried again with a later write")

@@ -1,0 +1,45 @@
+"""Reads the file back at the start: its facts are applied again, without rules and without a clock."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from twisted.logger import Logger
+
+from ...core.fact_codec import UnknownRecord, decode
+from ...core.facts import Fact
+from ...storage.errors import NewerFormat
+from ...storage.journal import Journal
+from .gradual_free import Freeing
+from .tables.state import Tables
+
+__all__ = ["read_back"]
+
+#: Records that are read at a time: about five milliseconds.
+_AT_ONCE: Final = 1_000
+
+_log: Final = Logger()
+
+
+def read_back(journal: Journal, tables: Tables, freeing: Freeing, now: int) -> Iterator[None]:
+    """Read the file into the tables, a slice at each step; raises StorageError or OSError."""
+    done = 0
+    for records in journal.recover(now):
+        for start in range(0, len(records), _AT_ONCE):
+            some = records[start : start + _AT_ONCE]
+            freeing.add_deleted(tables.apply(_facts(some, journal.path)), tables)
+            done += len(some)
+            if done >= _AT_ONCE:
+                yield
+                done = 0
+    if journal.torn is not None:
+        n, path = journal.torn.length, journal.torn.copy
+        _log.warn("a crash had cut the last write short; its {n} bytes are in {path}", n=n, path=path)
+    if not journal.clean:
+        _log.info("the database was not closed in good order: making sure that what was read is on disk")
+
+
+def _facts(records: Sequence[bytes], path: str) -> list[Fact]:
+    try:
+        return [decode(record) for record in records]
+    except UnknownRecord as error:
+        raise NewerFormat(f"{path}: {error} is not known to this JobEngine; use a newer one") from None

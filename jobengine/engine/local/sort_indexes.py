@@ -1,0 +1,59 @@
+"""Builds indexes for lists by time when they are first used, and drops them when they are no longer used."""
+
+from typing import Final
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ...core.sorting import Sort
+from .gradual_free import Freeing
+from .tables.queue_table import QueueTable
+
+__all__ = ["SortIndexes"]
+
+#: A queue with at most this many jobs is sorted for each page, in about a millisecond.
+_FEW: Final = 1_000
+#: Jobs that are added to an index at a time: about two milliseconds.
+_SLICE: Final = 1_000
+#: Seconds that an index is kept after its last use. It takes 75 bytes a job, and time at each change of a job.
+_KEPT: Final = 300
+
+
+@define(eq=False)
+class SortIndexes:
+    """The indexes for lists by time, over all queues."""
+
+    clock: IReactorTime
+    _freeing: Freeing = field(init=False)
+    #: The timer that drops each index, by its table and ascending order.
+    _drops: dict[tuple[QueueTable, Sort], IDelayedCall] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._freeing = Freeing(self.clock)
+
+    def lack(self, table: QueueTable, sort: Sort) -> bool:
+        """Build a slice of an index; returns whether it is incomplete. Let others in, then call this again."""
+        by = sort.ascending
+        if table.size() <= _FEW and by not in table.sort_indexes:
+            return False
+        self._keep(table, by)
+        return not table.sort_some(by, _SLICE)
+
+    def stop(self) -> None:
+        """Cancel all timers."""
+        for drop in self._drops.values():
+            drop.cancel()
+        self._drops.clear()
+
+    def _keep(self, table: QueueTable, by: Sort) -> None:
+        drop = self._drops.get((table, by))
+        if drop is None:
+            self._drops[table, by] = self.clock.callLater(_KEPT, self._drop, table, by)
+        else:
+            drop.reset(_KEPT)
+
+    def _drop(self, table: QueueTable, by: Sort) -> None:
+        del self._drops[table, by]
+        index = table.sort_indexes.pop(by, None)
+        if index is not None:
+            self._freeing.add(index.dismantle())

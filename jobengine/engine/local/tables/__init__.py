@@ -1,0 +1,1 @@
+"""The tables of all queues and jobs in memory."""

@@ -1,0 +1,63 @@
+"""The jobs that a queue has at one moment, which can be read in parts while the queue keeps changing."""
+
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from itertools import islice
+
+from ....core.model import Job, Rank
+from ....core.tables import PAGE_BYTES
+from .queue_table import QueueTable
+
+__all__ = ["View"]
+
+
+class View:
+    """
+    The places of all jobs at the moment it is made, in execution order.
+
+    A job is shown as it is when its part is read; jobs that were removed or added meanwhile are left out. So a job that
+    is there throughout is in it exactly once, wherever a new priority has moved it.
+
+    It keeps the old blocks of indexes that were changed since and not read yet: at most eight bytes a job, and the
+    places of removed jobs. Call `close` at the end.
+    """
+
+    def __init__(self, table: QueueTable) -> None:
+        #: The table that it is a view of.
+        self.table = table
+        self._indexes = list(table.places.values())
+        self._ranks: Iterator[Rank] = merge(*[_values(index.freeze()) for index in self._indexes])
+
+    def take(self, most: int) -> list[Rank]:
+        """The next places, at most `most`, fewer if the jobs are long; none at the end."""
+        ranks, size = [], 0
+        for rank in islice(self._ranks, most):
+            ranks.append(rank)
+            job = self._job(rank)
+            size += 0 if job is None else job.size
+            if size > PAGE_BYTES:
+                break
+        return ranks
+
+    def jobs(self, ranks: Sequence[Rank]) -> list[Job]:
+        """The jobs that had these places, as they are now; removed ones are left out."""
+        return [job for rank in ranks if (job := self._job(rank)) is not None]
+
+    def close(self) -> None:
+        """Release the blocks."""
+        self._ranks = iter(())
+        for index in self._indexes:
+            index.thaw()
+        self._indexes.clear()
+
+    def _job(self, rank: Rank) -> Job | None:
+        job = self.table.jobs.get(rank[2])
+        # A job with the same uid that was added since is another one.
+        return job if job is not None and job.spec.arrival == rank[1] else None
+
+
+def _values(blocks: list[list[Rank]]) -> Iterator[Rank]:
+    """The values in blocks; each block is released once it is read."""
+    blocks.reverse()
+    while blocks:
+        yield from blocks.pop()

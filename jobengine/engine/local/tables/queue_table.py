@@ -1,0 +1,422 @@
+"""One queue and its jobs in memory, with the indexes that answer in O(log n)."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import chain, islice, takewhile
+from typing import Any, Final
+
+from attrs import define, field
+
+from ....core.fact_codec import encode, length_of_more, length_of_reported
+from ....core.facts import QueueCreated, QueueDeleted
+from ....core.history import KeptPeriod, KeptPeriods, Period
+from ....core.model import NO_NOTES, QUEUED, UNFINISHED, Job, Position, Queue, QueueCounts, Rank, Standing, State
+from ....core.sorting import Sort, position
+from ....core.tables import PAGE_BYTES, Place
+from .sort_index import SortIndex
+from .sorted_list import Ordered
+
+#: The bytes of a job's record beside its content and its queue's name; an estimate.
+_RECORD_OVERHEAD: Final = 200
+#: How many priorities are looked at for the oldest ready job.
+_PRIORITIES: Final = 100
+#: Jobs that are freed in one step.
+_FREED_AT_ONCE: Final = 1_000
+_EMPTY: Final[Ordered[Rank]] = Ordered()
+
+
+_READY: Final = Place.READY
+_DELAYED: Final = Place.DELAYED
+_PLACES: Final = {
+    State.QUEUED: (Place.READY, Place.DELAYED),
+    State.INPROGRESS: (Place.INPROGRESS,),
+    State.COMPLETE: (Place.COMPLETE,),
+    State.FAILED: (Place.FAILED,),
+}
+#: The place of a job in each state, unless it is delayed.
+_PLACE: Final = {state: places[0] for state, places in _PLACES.items()}
+
+
+def _place(standing: Standing) -> Place:
+    state = standing.state
+    if state is QUEUED and (standing.ready_at or standing.not_before):
+        return _DELAYED
+    return _PLACE[state]
+
+
+class WallClock:
+    """How far the wall clock is ahead of elapsed time, in milliseconds: one value that all tables share."""
+
+    ahead = 0
+
+
+@define(eq=False)
+class QueueTable:
+    """
+    One queue and its jobs.
+
+    Only Tables may change it.
+    """
+
+    queue: Queue
+    _clock: WallClock
+    #: Every job, by uid.
+    jobs: dict[str, Job] = field(factory=dict, init=False)
+    #: The ranks of the jobs in each place, in execution order.
+    places: dict[Place, Ordered[Rank]] = field(factory=lambda: {place: Ordered() for place in Place}, init=False)
+    #: The ranks of the ready jobs: of all of them, and by tag.
+    ready: Ordered[Rank] = field(init=False)
+    ready_by_tag: dict[str, Ordered[Rank]] = field(factory=dict, init=False)
+    #: The ranks of ready jobs with two tags or more, by all their tags: a claim with two tags skips jobs that have
+    #: only one of them.
+    ready_by_tags: dict[tuple[str, ...], Ordered[Rank]] = field(factory=dict, init=False)
+    #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
+    unique: dict[str, dict[str, None]] = field(factory=dict, init=False)
+    #: (deadline, rank) of every job that changes by itself at an elapsed time. Jobs that one request claimed or
+    #: finished are adjacent.
+    deadlines: Ordered[tuple[int, Rank]] = field(factory=Ordered, init=False)
+    #: The same for jobs that change at a time of the wall clock.
+    wall_deadlines: Ordered[tuple[int, Rank]] = field(factory=Ordered, init=False)
+    #: The earliest deadline, converted to elapsed time if it is one of the wall clock; None if there is none.
+    next_deadline: int | None = field(default=None, init=False)
+    #: The indexes for lists by time that are in use (see sort_some), by their ascending order.
+    sort_indexes: dict[Sort, SortIndex] = field(factory=dict, init=False)
+    #: Pending changes of the indexes: what to insert, and what to remove. Insertions come first, since a job may
+    #: enter a place and leave it in one batch.
+    _entering: defaultdict[Ordered[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
+    _leaving: defaultdict[Ordered[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
+    #: Whether any of them is of a deadline.
+    _deadlines_changed: bool = field(default=False, init=False)
+    #: Tags, and combinations of tags, that may have no ready job left.
+    _left_tags: dict[str, None] = field(factory=dict, init=False)
+    _left_combinations: dict[tuple[str, ...], None] = field(factory=dict, init=False)
+    #: How many jobs are retrying, and how many were cancelled; see Job.
+    retrying: int = field(default=0, init=False)
+    cancelled: int = field(default=0, init=False)
+    #: About how many bytes the records of this queue would take in a fresh snapshot.
+    live_bytes: int = field(init=False)
+    #: About how many of them the queue's name takes in each job's record.
+    name_bytes: int = field(init=False)
+    #: The arrival number of the next job to be added.
+    next_arrival: int = field(default=0, init=False)
+    #: What happened in it, by seconds, minutes and hours.
+    history: KeptPeriods = field(factory=KeptPeriods, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.ready = self.places[Place.READY]
+        self.live_bytes = len(encode(QueueCreated(self.queue)))
+        self.name_bytes = len(encode(QueueDeleted(self.queue.name)))
+
+    def wall(self, now: int) -> int:
+        """The wall clock at an elapsed time."""
+        return now + self._clock.ahead
+
+    def job(self, uid: str) -> Job | None:
+        """See Table, also for the following methods."""
+        return self.jobs.get(uid)
+
+    def holders(self, unique_key: str) -> list[Job]:
+        """See Table."""
+        return [self.jobs[uid] for uid in self.unique.get(unique_key, ())]
+
+    def size(self) -> int:
+        """See Table."""
+        return len(self.jobs)
+
+    def keep_periods(self, periods: Iterable[Period]) -> None:
+        """Keep periods of its history."""
+        size = self.history.size
+        self.history.put(periods)
+        self.live_bytes += self.history.size - size
+
+    def kept_periods(self) -> Iterator[KeptPeriod]:
+        """See Table."""
+        return (KeptPeriod(0, period) for period in self.history.all())
+
+    def ahead(self, rank: Rank) -> int:
+        """See Table."""
+        return self.ready.before(rank)
+
+    def counts(self) -> QueueCounts:
+        """See Table."""
+        return QueueCounts(
+            states={state: self.count(state) for state in State},
+            ready=len(self.ready),
+            delayed=len(self.places[Place.DELAYED]),
+            retrying=self.retrying,
+            cancelled=self.cancelled,
+        )
+
+    def oldest_ready(self) -> int | None:
+        """See Table. The first job of each priority is its oldest, so no index by age is needed."""
+        oldest: int | None = None
+        at = self.ready.first()
+        for _ in range(_PRIORITIES):
+            if at is None:
+                break
+            created = self.jobs[at[2]].spec.created
+            oldest = created if oldest is None else min(oldest, created)
+            at = next(self.ready.behind((at[0] + 1, -1, "")), None)
+        return oldest
+
+    def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
+        """The jobs that can be claimed and have all of `tags`, in execution order. Not valid after a change."""
+        if not tags:
+            return (self.jobs[rank[2]] for rank in self.ready)
+        wanted = frozenset(tags)
+        narrowest = min((self.ready_by_tag.get(tag, _EMPTY) for tag in wanted), key=len)
+        if len(wanted) == 1:
+            return (self.jobs[rank[2]] for rank in narrowest)
+        if len(self.ready_by_tags) <= len(narrowest):
+            matching = [ranks for combination, ranks in self.ready_by_tags.items() if wanted.issubset(combination)]
+            return (self.jobs[rank[2]] for rank in merge(*matching))
+        return (job for rank in narrowest if wanted.issubset((job := self.jobs[rank[2]]).spec.tags))
+
+    def in_progress(self) -> list[Job]:
+        """The jobs in progress."""
+        return [self.jobs[rank[2]] for rank in self.places[Place.INPROGRESS]]
+
+    def count(self, state: State) -> int:
+        """How many jobs are in a state."""
+        return sum(len(self.places[place]) for place in _PLACES[state])
+
+    def page(
+        self,
+        after: Position | None,
+        limit: int,
+        state: State | None = None,
+        sort: Sort | None = None,
+        arrived_before: int | None = None,
+    ) -> tuple[list[Job], Position | None]:
+        """See Table; a page of long jobs has fewer, at most PAGE_BYTES and one job."""
+        positions = self._ranks(after, state) if sort is None else self._positions(after, state, sort)
+        if arrived_before is not None:
+            positions = (one for one in positions if one[1] < arrived_before)
+        jobs, size, last = [], 0, None
+        for last in islice(positions, limit):
+            jobs.append(self.jobs[last[2]])
+            size += jobs[-1].size
+            if size > PAGE_BYTES:
+                break
+        return jobs, last if next(positions, None) is not None else None
+
+    def _ranks(self, after: Rank | None, state: State | None = None) -> Iterator[Rank]:
+        places = Place if state is None else _PLACES[state]
+        return merge(*(self.places[place].behind(after) for place in places))
+
+    def _positions(self, after: Position | None, state: State | None, sort: Sort) -> Iterator[Position]:
+        """The positions after `after`: from the index if it is complete, otherwise by sorting all jobs."""
+        index, descending = self.sort_indexes.get(sort.ascending), sort.is_descending
+        if index is not None and index.is_whole:
+            return index.behind(after, state, descending=descending)
+        positions = (position(self.jobs[rank[2]], sort) for rank in self._ranks(None, state))
+        behind = (one for one in positions if after is None or (one < after if descending else one > after))
+        return iter(sorted(behind, reverse=descending))
+
+    def sort_some(self, sort: Sort, most: int) -> bool:
+        """
+        Add at most `most` jobs to the index of an order; returns whether it is complete.
+
+        The index is kept up to date from then on: drop it when it is no longer used.
+        """
+        index = self.sort_indexes.setdefault(sort.ascending, SortIndex(sort.ascending))
+        if not index.is_whole:
+            ranks = list(islice(self._ranks(index.covered), most))
+            index.cover([self.jobs[rank[2]] for rank in ranks], are_last=len(ranks) < most)
+        return index.is_whole
+
+    def due(self, now: int) -> Iterator[Job]:
+        """The jobs whose deadline has come, by deadline. Not valid after a change."""
+        wall = self.wall(now)
+        elapsed = takewhile(lambda entry: entry[0] <= now, self.deadlines)
+        by_wall = takewhile(lambda entry: entry[0] <= wall, self.wall_deadlines)
+        # A job whose two deadlines have both come is given once.
+        ranks = dict.fromkeys(rank for _, rank in chain(elapsed, by_wall))
+        return (self.jobs[rank[2]] for rank in ranks)
+
+    def reconfigure(self, queue: Queue) -> None:
+        """Replace the configuration of the queue; its jobs stay."""
+        self.live_bytes += len(encode(QueueCreated(queue))) - len(encode(QueueCreated(self.queue)))
+        self.queue = queue
+
+    def put(self, uid: str, new: Job | None) -> Job | None:
+        """
+        Replace the job `uid` by `new`, or remove it if `new` is None; returns the old job.
+
+        Call `update_indexes` next.
+        """
+        old = self.jobs.get(uid)
+        if new is not None:
+            self.jobs[uid] = new
+        elif old is not None:
+            del self.jobs[uid]
+        if old is not None and new is not None and old.spec is new.spec:
+            self.change(old, new)
+            return old
+        if old is not None:
+            self._take_out(old)
+        if new is not None:
+            self._put_in(new)
+        return old
+
+    def change(self, old: Job, new: Job) -> None:
+        """Replace `old` by `new`, which has the same fixed half. Call `update_indexes` next."""
+        spec, before, after = new.spec, old.standing, new.standing
+        self.jobs[spec.uid] = new
+        if self.sort_indexes:
+            self._sort(old, new)
+        was, now = _place(before), _place(after)
+        if was is not now:
+            self._leaving[self.places[was]].append(spec.rank)
+            self._entering[self.places[now]].append(spec.rank)
+            if spec.tags or spec.unique_key is not None:
+                self._leave_names(was, old)
+                self._enter_names(now, new)
+        self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
+        if spec.timeout_time or before.not_before or after.not_before:
+            self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
+        old_notes, new_notes = before.notes, after.notes
+        # Most jobs have no notes until they end, and most that end are neither.
+        if (new_notes is not NO_NOTES or old_notes is not NO_NOTES) and (
+            new_notes.retrying or new_notes.cancelled or old_notes.retrying or old_notes.cancelled
+        ):
+            self._count(old, -1)
+            self._count(new, 1)
+        # Nothing else that the weight depends on has changed.
+        if old_notes is not new_notes or before.worker != after.worker:
+            self.live_bytes += length_of_reported(after) - length_of_reported(before)
+
+    def _put_in(self, job: Job) -> None:
+        spec = job.spec
+        if spec.arrival >= self.next_arrival:
+            self.next_arrival = spec.arrival + 1
+        self._enter(_place(job.standing), job)
+        self._set_deadline(self.deadlines, spec.rank, None, job.deadline)
+        if spec.timeout_time or job.standing.not_before:
+            self._set_deadline(self.wall_deadlines, spec.rank, None, job.wall_deadline)
+        if self.sort_indexes:
+            self._sort(None, job)
+        if job.standing.notes is not NO_NOTES:
+            self._count(job, 1)
+        self.live_bytes += self.weight(job)
+
+    def _take_out(self, job: Job) -> None:
+        self._leave(_place(job.standing), job)
+        self._set_deadline(self.deadlines, job.spec.rank, job.deadline, None)
+        self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
+        self._sort(job, None)
+        self._count(job, -1)
+        self.live_bytes -= self.weight(job)
+
+    def _count(self, job: Job, by: int) -> None:
+        """Count a job as retrying or cancelled, if it is; `by` is 1 or -1."""
+        notes = job.standing.notes
+        if notes.retrying and job.standing.state is QUEUED:
+            self.retrying += by
+        if notes.cancelled:
+            self.cancelled += by
+
+    def _sort(self, old: Job | None, new: Job | None) -> None:
+        for index in self.sort_indexes.values():
+            index.change(old, new, self._entering, self._leaving)
+
+    def _enter(self, place: Place, job: Job) -> None:
+        spec = job.spec
+        self._entering[self.places[place]].append(spec.rank)
+        if spec.tags or spec.unique_key is not None:
+            self._enter_names(place, job)
+
+    def _leave(self, place: Place, job: Job) -> None:
+        spec = job.spec
+        self._leaving[self.places[place]].append(spec.rank)
+        if spec.tags or spec.unique_key is not None:
+            self._leave_names(place, job)
+
+    def _enter_names(self, place: Place, job: Job) -> None:
+        """Enter a job under its tags and its unique key."""
+        spec = job.spec
+        for tag in spec.tags if place is _READY else ():
+            self._entering[self.ready_by_tag.setdefault(tag, Ordered())].append(spec.rank)
+        if len(spec.tags) > 1 and place is _READY:
+            self._entering[self.ready_by_tags.setdefault(spec.tags, Ordered())].append(spec.rank)
+        if spec.unique_key is not None and job.standing.state in UNFINISHED:
+            self.unique.setdefault(spec.unique_key, {})[spec.uid] = None
+
+    def _leave_names(self, place: Place, job: Job) -> None:
+        spec = job.spec
+        for tag in spec.tags if place is _READY else ():
+            self._leaving[self.ready_by_tag[tag]].append(spec.rank)
+            self._left_tags[tag] = None
+        if len(spec.tags) > 1 and place is _READY:
+            self._leaving[self.ready_by_tags[spec.tags]].append(spec.rank)
+            self._left_combinations[spec.tags] = None
+        if spec.unique_key is not None and job.standing.state in UNFINISHED:
+            del self.unique[spec.unique_key][spec.uid]
+            if not self.unique[spec.unique_key]:
+                del self.unique[spec.unique_key]
+
+    def _set_deadline(self, index: Ordered[tuple[int, Rank]], rank: Rank, was: int | None, now: int | None) -> None:
+        if was == now:
+            return
+        self._deadlines_changed = True
+        if was is not None:
+            self._leaving[index].append((was, rank))
+        if now is not None:
+            self._entering[index].append((now, rank))
+
+    def update_indexes(self) -> None:
+        """Bring the indexes up to date with the jobs that were put."""
+        for index, values in self._entering.items():
+            index.add_all(values)
+        for index, values in self._leaving.items():
+            index.remove_all(values)
+        self._entering.clear()
+        self._leaving.clear()
+        if self._deadlines_changed:
+            self._deadlines_changed = False
+            self.find_deadline()
+        if self._left_tags:
+            self._forget_tags()
+
+    def find_deadline(self) -> None:
+        """Bring `next_deadline` up to date."""
+        first, wall = self.deadlines.first(), self.wall_deadlines.first()
+        elapsed = None if first is None else first[0]
+        if wall is not None:
+            by_wall = wall[0] - self._clock.ahead
+            elapsed = by_wall if elapsed is None else min(elapsed, by_wall)
+        self.next_deadline = elapsed
+
+    def _forget_tags(self) -> None:
+        for tag in self._left_tags:
+            if not self.ready_by_tag[tag]:
+                del self.ready_by_tag[tag]
+        self._left_tags.clear()
+        for tags in self._left_combinations:
+            if not self.ready_by_tags[tags]:
+                del self.ready_by_tags[tags]
+        self._left_combinations.clear()
+
+    def dismantle(self) -> Iterator[None]:
+        """Free the memory of a table that is no longer used; each step frees a slice."""
+        indexes: list[Ordered[Any]] = [*self.places.values(), self.deadlines, self.wall_deadlines]
+        indexes += (*self.ready_by_tag.values(), *self.ready_by_tags.values())
+        indexes += (part for index in self.sort_indexes.values() for part in index.states.values())
+        self.ready_by_tag.clear()
+        self.ready_by_tags.clear()
+        self.sort_indexes.clear()
+        while indexes:
+            if not indexes[-1].drop_block():
+                indexes.pop()
+            yield
+        kinds: list[dict[str, Any]] = [self.unique, self.jobs]
+        for kept in kinds:
+            while kept:
+                for _ in range(min(_FREED_AT_ONCE, len(kept))):
+                    kept.popitem()
+                yield
+
+    def weight(self, job: Job) -> int:
+        """About how long the job's record is."""
+        return len(job.spec.content) + self.name_bytes + _RECORD_OVERHEAD + length_of_more(job)

@@ -1,0 +1,56 @@
+"""The whole state as facts, to be written to a fresh file."""
+
+from ....core.facts import ClockSet, Fact, JobAdded, PeriodsCounted, QueueCreated
+from ....core.model import Rank
+from .queue_table import QueueTable
+from .state import Tables
+
+__all__ = ["Snapshot"]
+
+
+class Snapshot:
+    """
+    Gives a state as facts, slice by slice, while it keeps changing.
+
+    Each slice shows the state at the moment it is taken. Later changes of that part are in the facts applied since:
+    replaying slices and facts in the order in which they were made gives the state.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._begun = False
+        self._names = iter(list(tables.queues))
+        self._table: QueueTable | None = None
+        self._after: Rank | None = None
+        self._end = 0
+
+    def take(self, most: int) -> list[Fact] | None:
+        """The next facts, at least one and at most `most`; None at the end."""
+        if not self._begun:
+            self._begun = True
+            if self._tables.ahead:
+                return [ClockSet(self._tables.ahead)]
+        while True:
+            table = self._table
+            if table is None or self._tables.queues.get(table.queue.name) is not table:
+                table = self._next_table()
+                return None if table is None else _queue_facts(table)
+            jobs, self._after = table.page(self._after, most, arrived_before=self._end)
+            if self._after is None:
+                self._table = None
+            if jobs:
+                return [JobAdded(table.queue.name, job) for job in jobs]
+
+    def _next_table(self) -> QueueTable | None:
+        tables = (self._tables.queues.get(name) for name in self._names)
+        self._table = next((table for table in tables if table is not None), None)
+        if self._table is not None:
+            # Jobs added from now on are in the facts applied since. A walk that followed them might never end.
+            self._after, self._end = None, self._table.next_arrival
+        return self._table
+
+
+def _queue_facts(table: QueueTable) -> list[Fact]:
+    """A queue, and its history if it has any."""
+    periods = tuple(table.history.all())
+    return [QueueCreated(table.queue), *([PeriodsCounted(table.queue.name, periods)] if periods else [])]

@@ -1,0 +1,218 @@
+"""
+All queues and jobs in memory.
+
+`apply` is the only way to change it, and `restore` the only way to roll a change back. Both take many changes at once,
+so that adjacent entries of an index are inserted as one slice at the end.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
+from typing import Any, Final
+
+from ....core.access import is_of_go_version
+from ....core.effects import ClockSwap, HistorySwap, JobSwap, QueueSwap, Swap
+from ....core.facts import (
+    ClockSet,
+    Fact,
+    JobAdded,
+    JobChanged,
+    JobRemoved,
+    PeriodsCounted,
+    QueueChanged,
+    QueueCreated,
+    QueueDeleted,
+)
+from ....core.model import Job, Queue
+from .queue_table import QueueTable, WallClock
+from .sorted_list import Ordered
+
+
+class Tables:
+    """The state of one engine: its queues by name, and their deadlines."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, QueueTable] = {}
+        self._clock = WallClock()
+        #: How far the wall clock is ahead of elapsed time, in milliseconds.
+        self.ahead = 0
+        #: (next deadline, name) of every queue that has one.
+        self.deadlines: Ordered[tuple[int, str]] = Ordered()
+        #: The first of them, or None.
+        self.next_deadline: int | None = None
+        #: The names of the queues whose owner's key is known as the Go version kept it (see access).
+        self.of_go_version: set[str] = set()
+        #: About how many bytes the records of a fresh snapshot would take, over all queues.
+        self.live_bytes = 0
+        #: The queues whose indexes are out of date, by name, and their live bytes before the change.
+        self._outdated: dict[str, int] = {}
+        self._appliers: Final[dict[type, Any]] = {
+            ClockSet: self._clock_set,
+            QueueCreated: self._queue_created,
+            QueueChanged: self._queue_changed,
+            QueueDeleted: self._queue_deleted,
+            JobAdded: self._job_added,
+            JobChanged: self._job_changed,
+            JobRemoved: self._job_removed,
+            PeriodsCounted: self._periods_counted,
+        }
+
+    def apply(self, facts: Iterable[Fact]) -> list[Swap]:
+        """
+        Apply facts in order; returns the effect of each.
+
+        A change of a job or queue that is missing is ignored: in a compacted file, a commit may name a job that was
+        removed before its slice of the snapshot was taken (docs/database-format.md).
+        """
+        try:
+            return [self._appliers[type(fact)](fact) for fact in facts]
+        finally:
+            self._update_indexes()
+
+    def restore(self, swaps: Sequence[Swap]) -> None:
+        """Roll back the newest changes, given the effects that `apply` returned."""
+        for swap in reversed(swaps):
+            if isinstance(swap, JobSwap):
+                self._swap_job(swap.queue, swap.uid, swap.old)
+            elif isinstance(swap, ClockSwap):
+                self._set_clock(swap.old)
+            elif isinstance(swap, HistorySwap):
+                continue
+            elif isinstance(swap.old, Queue):
+                self._reconfigure(self.queues[swap.queue], swap.old)
+            elif swap.old is None or isinstance(swap.old, QueueTable):
+                self._swap_queue(swap.queue, swap.old)
+        self._update_indexes()
+
+    def wall(self, now: int) -> int:
+        """The wall clock at an elapsed time."""
+        return now + self.ahead
+
+    def count_queues(self) -> int:
+        """See TableSet."""
+        return len(self.queues)
+
+    def kept_period(self, name: str, span: int, number: int) -> str | None:
+        """The text of a kept period of a queue."""
+        table = self.queues.get(name)
+        return None if table is None else table.history.get(span, number)
+
+    def due(self, now: int) -> Iterator[tuple[str, Job]]:
+        """The jobs whose deadline has come, with their queue's name. Not valid after a change."""
+        for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
+            yield from ((name, job) for job in self.queues[name].due(now))
+
+    def _clock_set(self, fact: ClockSet) -> Swap:
+        return ClockSwap(self._set_clock(fact.ahead))
+
+    def _set_clock(self, ahead: int) -> int:
+        """Sets how far the wall clock is ahead; returns how far it was before."""
+        self._update_indexes()
+        old, self.ahead = self.ahead, ahead
+        self._clock.ahead = ahead
+        for name, table in self.queues.items():
+            deadline = table.next_deadline
+            table.find_deadline()
+            self._move_deadline(name, deadline, table.next_deadline)
+        return old
+
+    def _queue_created(self, fact: QueueCreated) -> Swap:
+        name = fact.queue.name
+        old = self.queues.get(name)
+        if old is not None and old.queue.salt == fact.queue.salt:
+            # The same queue again, as a slice of a snapshot may have it.
+            return self._queue_changed(QueueChanged(fact.queue))
+        return QueueSwap(name, self._swap_queue(name, QueueTable(fact.queue, self._clock)))
+
+    def _queue_changed(self, fact: QueueChanged) -> Swap:
+        name = fact.queue.name
+        table = self.queues.get(name)
+        if table is None or table.queue.salt != fact.queue.salt:
+            return QueueSwap(name, table)
+        return QueueSwap(name, self._reconfigure(table, fact.queue))
+
+    def _queue_deleted(self, fact: QueueDeleted) -> Swap:
+        return QueueSwap(fact.name, self._swap_queue(fact.name, None))
+
+    def _job_added(self, fact: JobAdded) -> Swap:
+        return self._swap_job(fact.queue, fact.job.spec.uid, fact.job)
+
+    def _job_changed(self, fact: JobChanged) -> Swap:
+        table = self.queues.get(fact.queue)
+        old = None if table is None else table.jobs.get(fact.uid)
+        if table is None or old is None:
+            return JobSwap(fact.queue, fact.uid, None, None)
+        self._outdated.setdefault(fact.queue, table.live_bytes)
+        new = Job(old.spec, fact.standing)
+        table.change(old, new)
+        return JobSwap(fact.queue, fact.uid, old, new)
+
+    def _job_removed(self, fact: JobRemoved) -> Swap:
+        return self._swap_job(fact.queue, fact.uid, None)
+
+    def _periods_counted(self, fact: PeriodsCounted) -> Swap:
+        table = self.queues.get(fact.queue)
+        if table is not None:
+            self._update_indexes()
+            size = table.live_bytes
+            table.keep_periods(fact.periods)
+            self.live_bytes += table.live_bytes - size
+        return HistorySwap(fact.queue)
+
+    def _swap_queue(self, name: str, new: QueueTable | None) -> QueueTable | None:
+        self._update_indexes()
+        old = self.queues.pop(name, None)
+        if old is not None:
+            self.live_bytes -= old.live_bytes
+            self.of_go_version.discard(name)
+            self._move_deadline(name, old.next_deadline, None)
+        if new is not None:
+            self.queues[name] = new
+            self.live_bytes += new.live_bytes
+            self._note_digest(new.queue)
+            self._move_deadline(name, None, new.next_deadline)
+        return old
+
+    def _reconfigure(self, table: QueueTable, queue: Queue) -> Queue:
+        self._update_indexes()
+        old, size = table.queue, table.live_bytes
+        table.reconfigure(queue)
+        self._note_digest(queue)
+        self.live_bytes += table.live_bytes - size
+        return old
+
+    def _note_digest(self, queue: Queue) -> None:
+        note = self.of_go_version.add if is_of_go_version(queue) else self.of_go_version.discard
+        note(queue.name)
+
+    def _swap_job(self, name: str, uid: str, new: Job | None) -> JobSwap:
+        """Replace the job `uid` by `new`, or remove it."""
+        table = self.queues.get(name)
+        if table is None:
+            return JobSwap(name, uid, None, None)
+        self._outdated.setdefault(name, table.live_bytes)
+        return JobSwap(name, uid, table.put(uid, new), new)
+
+    def _update_indexes(self) -> None:
+        """Bring the indexes of changed queues up to date, and the deadlines and live bytes of the whole."""
+        for name, size in self._outdated.items():
+            table = self.queues[name]
+            deadline = table.next_deadline
+            table.update_indexes()
+            self.live_bytes += table.live_bytes - size
+            if table.next_deadline != deadline:
+                self._move_deadline(name, deadline, table.next_deadline)
+        self._outdated.clear()
+
+    def _move_deadline(self, name: str, was: int | None, now: int | None) -> None:
+        if was is not None:
+            self.deadlines.remove_all([(was, name)])
+        if now is not None:
+            self.deadlines.add_all([(now, name)])
+        first = self.deadlines.first()
+        self.next_deadline = None if first is None else first[0]
+
+
+def latest_change(tables: Tables) -> int:
+    """When a job in progress last changed; 0 if there is none."""
+    changes = (job.updated for table in tables.queues.values() for job in table.in_progress())
+    return max(changes, default=0)

@@ -1,0 +1,1 @@
+"""Commands in one transaction: plan, begin, load, decide, write."""

@@ -1,0 +1,362 @@
+"""Begins transactions: reads the time, and the queues that a batch is about."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Final, LiteralString
+
+from attrs import define, evolve, field, frozen
+from psycopg import Connection
+
+from ....storage.errors import Damaged
+from ..database.arrays import bigints, byteas, texts
+from ..database.connection import Row, Statement, together
+from ..database.rows import Known, Rows
+from ..profile import LOCKING, Profile
+
+#: A proposed floor never comes before the floor, so a job that comes after the proposal comes after both.
+_FLOOR: Final[LiteralString] = "coalesce(q.proposed_prio, q.floor_prio), coalesce(q.proposed_arrival, q.floor_arrival)"
+#: The first deadline by each clock is compared. Of `EXISTS (... due <= ...)` PostgreSQL expects that it is true of a
+#: third of the jobs, so it may read all jobs of the queue to find one, though none is due.
+#: With LIMIT 1 PostgreSQL knows that `meta` has one row. Otherwise it expects hundreds, for each of which it would look
+#: for due jobs, finds the plan for any queues too costly, and makes a new one for each batch: 90 microseconds.
+_QUEUES: Final[LiteralString] = (
+    "SELECT t.wall, t.ahead, t.undone, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed, {floor}, "
+    "coalesce((SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1) "
+    "<= t.wall - t.ahead, false) OR coalesce((SELECT due_wall FROM job WHERE queue_id = q.id "
+    "AND due_wall IS NOT NULL ORDER BY due_wall LIMIT 1) <= t.wall, false) "
+    "FROM (SELECT {clock} AS wall, ahead, undone FROM meta LIMIT 1) t LEFT JOIN queue q ON {which}"
+)
+#: Some queues in which jobs are due, and when the next job of the others is; not those that are known to be damaged.
+#: Each queue costs two looks into an index.
+#: An index over the deadlines of all queues would cost less, but a queue with many due jobs would slow down all others.
+_DUE_QUEUES: Final[LiteralString] = (
+    "WITH t AS MATERIALIZED (SELECT {clock} AS wall, ahead, undone FROM meta), "
+    "first AS MATERIALIZED (SELECT q.id, least("
+    "(SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1), (SELECT due_wall - t.ahead "
+    "FROM job WHERE queue_id = q.id AND due_wall IS NOT NULL ORDER BY due_wall LIMIT 1)) AS soonest FROM t, queue q "
+    "WHERE q.id <> ALL(%s)) "
+    "SELECT t.wall, t.ahead, t.undone, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed, {floor}, true, "
+    "(SELECT min(soonest) FROM first WHERE soonest > t.wall - t.ahead) "
+    "FROM t LEFT JOIN (SELECT f.soonest, q.* FROM first f JOIN queue q USING (id)) q ON q.soonest <= t.wall - t.ahead "
+    "ORDER BY q.soonest LIMIT 50"
+)
+#: Until the commit nobody else makes a queue.
+_ALONE: Final[LiteralString] = "SELECT 1 FROM meta FOR UPDATE"
+
+
+#: The tables, and the sequence of batches, that are not there.
+_MISSING: Final[LiteralString] = (
+    "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass('jobengine.' || name) IS NULL ORDER BY 1"
+)
+_TABLES: Final = ("batch", "event", "gone", "job", "last_batch", "meta", "queue", "tag", "tally", "unique_key")
+
+
+class Lacking(Exception):
+    """The database lacks tables or rows without which nothing can be carried out; str() says which."""
+
+
+@frozen
+class Now:
+    """The time of a batch, and the queues that it names."""
+
+    #: Elapsed time and the wall clock, in milliseconds.
+    elapsed: int
+    wall: int
+    known: dict[str, Known]
+    profile: Profile = LOCKING
+    #: How often a correction of `ahead` was undone; see clock.py.
+    undone: int = 0
+    #: When the next job is due, by elapsed time, in the queues that are not known; only for a sweep.
+    soonest: int | None = None
+    #: The numbers and revisions of queues that can't be opened, by the digests of their names.
+    damaged: Mapping[bytes, tuple[int, int]] = field(factory=dict)
+
+    @property
+    def ahead(self) -> int:
+        """By how many milliseconds the wall clock is ahead of elapsed time."""
+        return self.wall - self.elapsed
+
+    def damaged_among(self, names: Sequence[str], rows: Rows) -> frozenset[str]:
+        """Those of these queues that can't be opened."""
+        return frozenset(name for name in names if rows.name(name) in self.damaged) if self.damaged else frozenset()
+
+    def confirms(self, guess: Mapping[str, Known]) -> bool:
+        """Whether these queues, and no others, are as they were guessed, and have no jobs that are due."""
+        return self.known.keys() == guess.keys() and all(
+            (one.id, one.rev, one.due) == (guess[name].id, guess[name].rev, False) for name, one in self.known.items()
+        )
+
+
+def begin(
+    connection: "Connection[Row]",
+    rows: Rows,
+    clock: LiteralString,
+    names: Sequence[str] | None,
+    first: Sequence[Statement] = (),
+    *,
+    profile: Profile = LOCKING,
+    alone: bool = False,
+) -> Now:
+    """
+    Begin a transaction: carry out `first`, and read the time and these queues (None: all).
+
+    With `alone`, no other may make queues.
+    """
+    alone_first = [profile.of(Statement(_ALONE))] if alone else []
+    begun = together(connection, Statement(profile.begin), *first, *alone_first, queues_read(rows, clock, names))
+    return now_of(rows, begun[-1], profile)
+
+
+def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -> Statement:
+    """The statement that reads the time and these queues (None: all)."""
+    which: LiteralString = "true" if names is None else "q.name_digest = ANY((SELECT %s)::bytea[])"
+    values = [] if names is None else [byteas([rows.name(name) for name in names])]
+    return Statement(_QUEUES.format(clock=clock, which=which, floor=_FLOOR), values)
+
+
+def begin_sweep(
+    connection: "Connection[Row]", rows: Rows, clock: LiteralString, first: Sequence[Statement], *, profile: Profile
+) -> Now:
+    """Begin a transaction: carry out `first`, and read the time, and the queues in which jobs are due."""
+    *_, missing, found = together(
+        connection,
+        Statement(profile.begin),
+        *first,
+        Statement(_MISSING, [texts(_TABLES)]),
+        Statement(_DUE_QUEUES.format(clock=clock, floor=_FLOOR), [bigints(rows.damaged.numbers())]),
+    )
+    if missing:
+        raise Lacking("tables are missing: " + ", ".join(name for (name,) in missing))
+    now = now_of(rows, [row[:-1] for row in found], profile)
+    return evolve(now, soonest=found[0][-1])
+
+
+def now_of(rows: Rows, found: Sequence[Row], profile: Profile) -> Now:
+    """The time and the queues in the answer to `queues_read`."""
+    known, damaged = {}, {}
+    for _wall, _ahead, _undone, number, rev, watched, digest, sealed, *floor, due in found:
+        if number is None:
+            continue
+        try:
+            queue = rows.queue(number, rev, digest, sealed)
+        except Damaged as error:
+            rows.damaged.note(number, str(error))
+            damaged[digest] = (number, rev)
+            continue
+        its = Known(id=number, rev=rev, queue=queue, watched=watched, due=due, floor=(floor[0], floor[1]))
+        known[queue.name] = its
+    if not found:
+        raise Lacking("the table meta is empty")
+    wall, ahead, undone = found[0][:3]
+    return Now(wall - ahead, wall, known, profile, undone, damaged=damaged)
+
+
+#: Milliseconds by which the database's clock and the machine's may drift apart between two looks. If it is more, the
+#: database's clock was set.
+_STEP: Final = 2_000
+
+
+#: They may also drift apart by a millisecond in so many: each may be slowed or sped up a little.
+_DRIFT: Final = 2_000
+
+
+#: A look that took longer than this many milliseconds is too inexact to be compared with the next one.
+_LONG: Final = 1_000
+
+
+#: Milliseconds after its start for which a server without a saved reference does not doubt corrections by others: the
+#: step may have been before its start.
+_TRUSTS: Final = 60_000
+
+
+#: Milliseconds between two times of saving the reference, and milliseconds after which those of others are removed.
+_SAVED: Final = 600_000
+
+
+_FORGOTTEN: Final = 90 * 86_400_000
+
+
+_BEGIN: Final[LiteralString] = (
+    "SELECT {clock}, m.ahead, m.undone, c.ahead, c.difference, c.at FROM meta m LEFT JOIN clock c ON c.machine = %s"
+)
+
+
+_SAVE: Final[LiteralString] = (
+    "INSERT INTO clock (machine, ahead, difference, at, saved) VALUES (%s, %s, %s, %s, {clock}) "
+    "ON CONFLICT (machine) DO UPDATE SET ahead = excluded.ahead, difference = excluded.difference, at = excluded.at, "
+    "saved = excluded.saved"
+)
+
+
+_FORGET: Final[LiteralString] = "DELETE FROM clock WHERE saved < {clock} - %s"
+
+
+_CORRECT: Final[LiteralString] = "UPDATE meta SET ahead = %s, undone = undone + %s WHERE ahead = %s"
+
+
+@frozen
+class Machine:
+    """The clock of a machine, which nobody sets."""
+
+    #: Its milliseconds.
+    now: Callable[[], int]
+    #: What all servers have in common that use this clock, until the machine boots; None if they can't know.
+    name: str | None = None
+
+
+def this_machine() -> Machine:
+    """The time since this machine was booted, with that for which it was suspended."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # Containers may have a clock of their own.
+        return Machine(_since_boot, f"{boot} {Path('/proc/self/ns/time').readlink()}")
+    return Machine(lambda: time.monotonic_ns() // 1_000_000)
+
+
+def _since_boot() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+@frozen
+class Look:
+    """What a server has read of the database's clock."""
+
+    #: Elapsed time, in milliseconds.
+    elapsed: int
+    #: By how many milliseconds the database's clock is ahead of it, and how often a correction of that was undone.
+    ahead: int
+    undone: int
+    #: It was read between these two times of the machine's clock.
+    before: int
+    after: int
+
+
+@frozen
+class Correction:
+    """A change of `ahead`, which was wrong in a look."""
+
+    #: The milliseconds to add.
+    by: int
+    #: Whether it undoes the correction of another server, whose machine had stood still.
+    undoes: bool
+
+
+@frozen
+class _Reference:
+    """By how much elapsed time differs from the machine's clock."""
+
+    #: The bounds of the difference, in milliseconds.
+    least: int
+    most: int
+    #: See Look.
+    ahead: int
+    undone: int
+    #: When it was taken, by the machine's clock.
+    at: int
+
+    @classmethod
+    def of(cls, look: Look) -> "_Reference":
+        """The reference that a look gives."""
+        return cls(look.elapsed - look.after, look.elapsed - look.before, look.ahead, look.undone, look.after)
+
+    def jump(self, look: Look) -> int:
+        """By how many milliseconds elapsed time has jumped until a look; 0 if it may be drift."""
+        other = _Reference.of(look)
+        drift = _STEP + max(0, look.before - self.at) // _DRIFT
+        if other.least > self.most + drift:
+            return other.least - self.most
+        return other.most - self.least if other.most < self.least - drift else 0
+
+
+@define(eq=False)
+class ClockSteps:
+    """Finds the steps of the database's clock, for all connections of a server; any thread may call it."""
+
+    machine: Machine
+    _reference: _Reference | None = field(default=None, init=False)
+    #: From when on it doubts corrections by other servers, by the machine's clock.
+    _doubts_from: int = field(default=0, init=False)
+    #: When to save the reference next.
+    _save_at: int = field(default=0, init=False)
+    _lock: Lock = field(factory=Lock, init=False)
+
+    def begin(self, look: Look, saved: _Reference | None) -> None:
+        """Take the reference at the start of a server: the saved one if it may still hold, or else this look."""
+        # If `ahead` was changed since it was saved, and it does not fit now, whoever changed it knew more.
+        if saved is None or saved.at > look.after or (saved.jump(look) and saved.ahead != look.ahead):
+            self._reference, self._doubts_from = _Reference.of(look), look.after + _TRUSTS
+        else:
+            self._reference = saved
+
+    def check(self, look: Look) -> Correction | None:
+        """
+        The correction if elapsed time has jumped; None if it goes on as it should.
+
+        The correction fails if another server has changed `ahead` since. Then, as after a correction, look again.
+        """
+        with self._lock:
+            reference = self._reference
+            jump = 0 if reference is None else reference.jump(look)
+            if reference is None or (jump and self._accepts(look, jump, reference)):
+                self._reference, self._save_at = _Reference.of(look), 0
+            elif jump:
+                return Correction(jump, undoes=_only_ahead_has_changed(look, jump, reference))
+            elif look.after - look.before <= _LONG and look.after >= reference.at:
+                self._reference = _Reference.of(look)
+            return None
+
+    def _accepts(self, look: Look, jump: int, reference: _Reference) -> bool:
+        """
+        Whether elapsed time has jumped because another server has put it right.
+
+        A machine may stand still, and then its servers take that for a step of the database's clock. Others undo their
+        correction, and they accept that.
+        """
+        if look.before < reference.at:
+            # It may be older than the reference.
+            return False
+        if look.undone != reference.undone:
+            return True
+        return look.before < self._doubts_from and _only_ahead_has_changed(look, jump, reference)
+
+    def to_save(self) -> _Reference | None:
+        """The reference, if it is time to save it for the next servers on this machine."""
+        is_time = self.machine.name is not None and self.machine.now() >= self._save_at
+        return self._reference if is_time else None
+
+    def saved(self) -> None:
+        """The reference was saved."""
+        self._save_at = self.machine.now() + _SAVED
+
+
+def _only_ahead_has_changed(look: Look, jump: int, reference: _Reference) -> bool:
+    """Whether the database's clock went on as it should, and elapsed time has jumped since `ahead` was changed."""
+    return abs(jump + look.ahead - reference.ahead) <= _STEP
+
+
+def begin_clock(connection: "Connection[Row]", clock: LiteralString, steps: ClockSteps) -> None:
+    """Take the reference of a server at its start; `clock` reads the time, in SQL."""
+    before = steps.machine.now()
+    ((wall, ahead, undone, *saved),) = connection.execute(_BEGIN.format(clock=clock), [steps.machine.name]).fetchall()
+    look = Look(wall - ahead, ahead, undone, before, steps.machine.now())
+    its_ahead, difference, at = saved
+    steps.begin(look, None if at is None else _Reference(difference, difference, its_ahead, undone, at))
+
+
+def corrected(correction: Correction, look: Look) -> Statement:
+    """The statement that makes a correction, unless another server has made one since the look."""
+    return Statement(_CORRECT, [look.ahead + correction.by, int(correction.undoes), look.ahead])
+
+
+def save_clock(connection: "Connection[Row]", clock: LiteralString, steps: ClockSteps) -> None:
+    """Save the reference of a server if it is time to."""
+    reference = steps.to_save()
+    if reference is not None:
+        difference = (reference.least + reference.most) // 2
+        values = [steps.machine.name, reference.ahead, difference, reference.at]
+        connection.execute(_SAVE.format(clock=clock), values)
+        connection.execute(_FORGET.format(clock=clock), [_FORGOTTEN])
+        steps.saved()

@@ -1,0 +1,262 @@
+"""
+Carries out loaded tasks in one transaction: expire, decide, write.
+
+The rules are those of jobengine.core; none is repeated in SQL.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any, Final, LiteralString, TypeVar
+
+from attrs import define, field, frozen
+from msgspec.json import Decoder, Encoder
+from psycopg import Connection
+
+from ....core import commands as c
+from ....core.effects import JobSwap, QueueSwap, Swap
+from ....core.errors import DomainError
+from ....core.expiring import expire
+from ....core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
+from ....core.model import Job, State
+from ....core.tables import NewId, RecentActivity
+from ...waiting_line import Done, Outcome, Refused
+from ..database.connection import Row, Statement
+from ..database.rows import Known, Rows
+from .begin import Now
+from .claim_start import lowered
+from .loaded import Loaded
+from .plan import Asked, Part, Task
+from .write import Writing, changes_of, write_queues
+
+__all__ = ["Batch", "EventRecord", "Result", "read_events"]
+
+A = TypeVar("A")
+#: The uid of a job, its state before, and its state after; see JobEvent.
+EventRecord = tuple[str, State | None, State | None]
+
+#: The facts about queues.
+_OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
+#: The limit for expiring: all jobs that were loaded.
+_ALL: Final = 1 << 30
+_NUMBER: Final[LiteralString] = "UPDATE queue SET events = events + %s WHERE id = %s"
+_EVENT: Final[LiteralString] = "INSERT INTO event SELECT id, events, %s, %s, %s FROM queue WHERE id = %s"
+
+#: A damaged job that was set apart has no tags, and no place counts it.
+_DISCARD: Final[LiteralString] = "DELETE FROM job WHERE queue_id = %s AND uid = %s"
+
+_encode: Final = Encoder().encode
+read_events: Final = Decoder(list[EventRecord]).decode
+_queue_of: Final = attrgetter("queue")
+_first: Final = itemgetter(0)
+
+
+@frozen(kw_only=True)
+class Result:
+    """The result of a batch."""
+
+    now: Now
+    #: One for each task.
+    outcomes: Sequence[Outcome[Any]]
+    #: The effects that were written, in order.
+    swaps: Sequence[Swap]
+    #: The earliest deadline of the changed jobs, in elapsed milliseconds; None if they have none.
+    soonest: int | None
+
+
+@define(kw_only=True)
+class Batch:
+    """Tasks that are carried out in one transaction."""
+
+    rows: Rows
+    new_id: NewId
+    activity: RecentActivity
+    loaded: Loaded
+    #: Where the tally is kept; see Writing.
+    slot: int
+    #: Whether the floors of queues are known; see floors.py.
+    knows_floors: bool
+    _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
+    _facts: list[Fact] = field(factory=list, init=False)
+    _swaps: list[Swap] = field(factory=list, init=False)
+    #: The facts about queues, the changes of jobs, and the statements that lock rows of queues.
+    _of_queues: list[Fact] = field(factory=list, init=False)
+    #: The statements that delete damaged jobs.
+    _discarded: list[Statement] = field(factory=list, init=False)
+    _writing: Writing = field(init=False)
+    _last: list[Statement] = field(factory=list, init=False)
+
+    @property
+    def _now(self) -> Now:
+        return self.loaded.now
+
+    def decide(self) -> None:
+        """Expire, then decide the tasks in order, or the first of them; each sees the changes of those before it."""
+        self._expire()
+        for one in self.loaded.asked:
+            if self._outcomes and self.loaded.cut and any(map(self.loaded.lacks_jobs, one.parts)):
+                # It and those after it are for the next batch.
+                break
+            self._outcomes.append(self._outcome(one))
+        self._of_queues = _last_of_each_queue([fact for fact in self._facts if type(fact) in _OF_QUEUES])
+        self._writing = Writing(self.rows, changes_of(self._jobs(), self._now.known))
+        self._last = self._made_last()
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything was changed."""
+        return bool(self._writing.changes or self._last or self._of_queues or self._discarded)
+
+    @property
+    def _written(self) -> int:
+        """How many changes were decided."""
+        return len(self._facts) + len(self._discarded)
+
+    def statements(self) -> Iterator[Statement]:
+        """The statements that write jobs, events and floors."""
+        yield from self._discarded
+        yield from self._writing.statements(self.slot)
+        yield from self._last
+
+    def result(self) -> Result:
+        """The result, once all statements are made."""
+        soonest = self._writing.soonest(self._now.ahead)
+        return Result(now=self._now, outcomes=self._outcomes, swaps=self._swaps, soonest=soonest)
+
+    def write_queues(self, connection: "Connection[Row]") -> None:
+        """Write the changes of queues; raises Redo if another connection has changed one."""
+        write_queues(connection, self.rows, self._of_queues, self._now)
+
+    def _expire(self) -> None:
+        """Expire what is due. Jobs that are not locked expire for these decisions only: another batch writes them."""
+        tables = self.loaded.tables
+        if not any(one.due for one in self._now.known.values()):
+            return
+        while due := expire(tables, self._now.elapsed, _ALL):
+            swaps = tables.apply(due)
+            self._swaps += swaps if self.loaded.locked else []
+
+    # Deciding
+
+    def _outcome(self, one: Asked) -> Outcome[Any]:
+        if one.refused is not None:
+            return Refused(one.refused)
+        before = self._written
+        try:
+            answer = self._answer(one)
+        except DomainError as error:
+            return Refused(error)
+        return Done(answer, changed=self._written > before, passed_over=self._has_passed_over(one.task, answer))
+
+    def _has_passed_over(self, task: Task, answer: object) -> bool:
+        is_empty = (
+            isinstance(task, c.Claims) and not task.updates and isinstance(answer, c.ClaimResult) and not answer.jobs
+        )
+        return is_empty and not self.loaded.passed_over.isdisjoint(task.queue_names)
+
+    def _answer(self, one: Asked) -> object:
+        if isinstance(one.task, c.Claims):
+            return self._claim(one.task, one.parts)
+        if isinstance(one.task, c.DeleteJob | c.DeleteQueue) and self._has_deleted_damaged(one.task):
+            return None
+        if one.parts:
+            return self._decide(one.parts[0], one.parts[0].command)
+        facts, answer = one.task.decide(self.loaded.all_queues(), self._now.elapsed, self.new_id, self.activity)
+        self._apply(facts)
+        return answer
+
+    def _has_deleted_damaged(self, command: c.DeleteJob | c.DeleteQueue) -> bool:
+        """Delete a job or a queue that can't be opened; returns whether this is one."""
+        name = command.queue
+        if isinstance(command, c.DeleteQueue):
+            if name in self._now.known or not self._now.damaged_among([name], self.rows):
+                return False
+            self._facts.append(QueueDeleted(name))
+            self._swaps.append(QueueSwap(name, None))
+            return True
+        if command.uid not in self.loaded.damaged.get(name, ()):
+            return False
+        self.loaded.damaged[name].remove(command.uid)
+        self._discarded.append(Statement(_DISCARD, [self._now.known[name].id, command.uid]))
+        return True
+
+    def _claim(self, claims: c.Claims, parts: Sequence[Part]) -> c.ClaimResult:
+        """Update, then claim from one queue after the other."""
+        jobs: list[c.Claimed] = []
+        results: list[Job | DomainError] = []
+        for part in parts:
+            if isinstance(part.command, c.UpdateJobs):
+                results += self._decide(part, part.command)
+            else:
+                name = part.command.queue
+                claimed = self._decide(part, claims.of(name, claims.count - len(jobs)))
+                jobs += [c.Claimed(name, job) for job in claimed]
+        return c.ClaimResult(jobs=jobs, results=results)
+
+    def _decide(self, part: Part, command: c.QueueCommand[A]) -> A:
+        self._apply(command.renew_key(self.loaded.tables))
+        table = self.loaded.part(command.queue, part.needs, command)
+        # Its key was checked when the batch was loaded, and no command that shares a batch changes keys.
+        facts, answer = command.decide_in(table, part.grant, self._now.elapsed, self.new_id, self.activity)
+        self._apply(facts)
+        return answer
+
+    def _apply(self, facts: Sequence[Fact]) -> None:
+        if facts:
+            self._facts += facts
+            self._swaps += self.loaded.tables.apply(facts)
+
+    # What has changed
+
+    def _jobs(self) -> Iterator[JobSwap]:
+        return (one for one in self._swaps if isinstance(one, JobSwap))
+
+    def _made_last(self) -> list[Statement]:
+        """The statements that store events and lower floors, by queue number: that is the order of locks."""
+        made = self._made_events()
+        for queue_id, statement in lowered(self._writing.changes, is_known=self.knows_floors).items():
+            made.setdefault(queue_id, []).append(statement)
+        return [statement for _, its in sorted(made.items(), key=_first) for statement in its]
+
+    def _made_events(self) -> dict[int, list[Statement]]:
+        """The statements that store the events of watched queues, by queue number."""
+        made = {}
+        watched = {name: known for name, known in self._now.known.items() if known.watched}
+        swaps = [one for one in self._jobs() if one.queue in watched] if watched else []
+        for name, its_swaps in groupby(sorted(swaps, key=_queue_of), _queue_of):
+            known, records = watched[name], _records(its_swaps)
+            if records:
+                made[known.id] = self._event(known, records)
+        return made
+
+    def _event(self, known: Known, records: list[EventRecord]) -> list[Statement]:
+        count, sealed = len(records), self.rows.seal.seal(_encode(records))
+        return [
+            Statement(_NUMBER, [count, known.id]),
+            Statement(_EVENT, [count, self._now.wall, sealed, known.id]),
+        ]
+
+
+def _last_of_each_queue(facts: Sequence[Fact]) -> list[Fact]:
+    """Leave out changes of a queue that a later fact replaces, so that its row is written once."""
+    changed, kept = set[str](), list[Fact]()
+    for fact in reversed(facts):
+        match fact:
+            case QueueChanged(queue) if queue.name in changed:
+                continue
+            case QueueChanged(queue):
+                changed.add(queue.name)
+            case QueueDeleted(name):
+                changed.add(name)
+        kept.append(fact)
+    return kept[::-1]
+
+
+def _records(swaps: Iterator[JobSwap]) -> list[EventRecord]:
+    """The events: one for each change of a job's state."""
+    changes = ((one.uid, _state(one.old), _state(one.new)) for one in swaps)
+    return [record for record in changes if record[1] is not record[2]]
+
+
+def _state(job: Job | None) -> State | None:
+    return None if job is None else job.state

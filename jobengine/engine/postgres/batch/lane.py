@@ -1,0 +1,181 @@
+"""
+A lane gathers the tasks of a turn of the reactor, and carries them out as one batch on a thread of its own.
+
+While a batch is under way, the next one gathers. Tasks that may overlap with others are shared by lanes: while the
+database works for one lane, or writes to its disk, this server works for another.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Any, Final
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...threads import Thread
+from ...waiting_line import Outcome
+from .decide import Result
+from .plan import Task
+from .session import Session
+
+__all__ = ["Lane", "Shared"]
+
+#: How much a batch may hold, counted in tasks and in jobs that they add, claim or change. Larger batches cost a job
+#: hardly less, and leave the other lanes without work.
+_MOST: Final = 1_000
+
+
+@define(eq=False)
+class _Waiting:
+    """A task that waits to be carried out."""
+
+    task: Task
+    done: "Deferred[Outcome[Any]]"
+    #: Of two that wait in different backlogs, the one with the lower number is carried out first.
+    number: int
+
+
+class _Backlog(deque[_Waiting]):
+    """Tasks that wait for a batch."""
+
+    def enter(self, task: Task, number: int) -> "Deferred[Outcome[Any]]":
+        """Wait at its end, until the Deferred is cancelled."""
+        waiting = _Waiting(task, Deferred(lambda _: self._leave(waiting)), number)
+        self.append(waiting)
+        return waiting.done
+
+    def _leave(self, waiting: _Waiting) -> None:
+        if waiting in self:
+            self.remove(waiting)
+
+
+@define(eq=False)
+class Shared:
+    """Tasks for any of some lanes."""
+
+    lanes: "list[Lane]" = field(factory=list)
+    backlog: _Backlog = field(factory=_Backlog, init=False)
+    #: The numbers of tasks; 0 is for those that come before all others.
+    numbers: Iterator[int] = field(factory=lambda: count(1), init=False)
+
+    def ask(self, task: Task, first: "Lane") -> "Deferred[Outcome[Any]]":
+        """Carry out a task on this lane if it is free, or else on the first one that is; see Lane.ask."""
+        done = self.backlog.enter(task, next(self.numbers))
+        if not first.begin_soon():
+            self.begin_soon()
+        return done
+
+    def begin_soon(self) -> None:
+        """Let a lane that is free take what waits."""
+        if self.backlog:
+            any(lane.begin_soon() for lane in self.lanes)
+
+
+@define(kw_only=True, eq=False)
+class Lane:
+    """Tasks in order, and the session that carries them out."""
+
+    session: Session
+    #: The tasks that it shares with others.
+    shared: Shared = field(factory=Shared)
+    thread: Thread
+    clock: IReactorTime
+    #: Called with each result before the batch's callers are answered.
+    applied: Callable[[Result], None]
+    #: Called with the same result after they are answered.
+    told: Callable[[Result], None]
+    #: Called with the outcome of a task whose caller left while it was carried out.
+    dropped: Callable[[Outcome[Any]], None]
+    #: Whether a claim must begin a new batch, because waiters wait for the same jobs.
+    waits_behind: Callable[[Task], bool]
+    _backlog: _Backlog = field(factory=_Backlog, init=False)
+    #: Whether it will begin at the end of this turn, and whether a batch is under way.
+    _begins: bool = field(default=False, init=False)
+    _runs: bool = field(default=False, init=False)
+    #: What the last batch has left undone.
+    _rest: list[_Waiting] = field(factory=list, init=False)
+    _log: Logger = field(factory=Logger, init=False)
+
+    def ask(self, task: Task) -> "Deferred[Outcome[Any]]":
+        """Carry out a task, unless the Deferred is cancelled before it begins."""
+        done = self._backlog.enter(task, next(self.shared.numbers))
+        self.begin_soon()
+        return done
+
+    def ask_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
+        """Carry out tasks, in their order, before those that wait."""
+        first = [_Waiting(task, Deferred(), 0) for task in tasks]
+        self._backlog.extendleft(reversed(first))
+        self.begin_soon()
+        return [one.done for one in first]
+
+    def begin_soon(self) -> bool:
+        """Begin at the end of this turn of the reactor, with all that it brings; False if a batch is under way."""
+        if not self._runs and not self._begins:
+            self._begins = True
+            self.clock.callLater(0, self._begin)
+        return not self._runs
+
+    def _begin(self) -> None:
+        batch = self._next_batch()
+        self._begins, self._runs = False, bool(batch)
+        if not batch:
+            return
+        self.shared.begin_soon()
+        tasks = [one.task for one in batch]
+        done = self.thread(lambda: self.session.carry_out(tasks))
+        done.addCallback(self._answer, batch).addErrback(self._fail, batch)
+        done.addCallback(self._tell).addErrback(self._fail_to_tell)
+        done.addBoth(lambda _: self._begin())
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch, self._rest = [one for one in self._rest if not one.done.called], []
+        if batch:
+            return batch
+        room = _MOST
+        while room > 0 and (backlog := self._next_backlog()):
+            if batch and self._begins_another(backlog[0]):
+                break
+            task = backlog[0].task
+            batch.append(backlog.popleft())
+            room = room - task.weight if task.is_batched else 0
+        return batch
+
+    def _begins_another(self, waiting: _Waiting) -> bool:
+        """Whether a task must not be in the same batch as those before it."""
+        # The claims of the waiters themselves have the number 0.
+        is_of_waiter = waiting.number == 0
+        return not waiting.task.is_batched or (not is_of_waiter and self.waits_behind(waiting.task))
+
+    def _next_backlog(self) -> _Backlog:
+        """The backlog whose first task comes next; an empty one if there is none."""
+        mine, shared = self._backlog, self.shared.backlog
+        if mine and shared:
+            return mine if mine[0].number < shared[0].number else shared
+        return mine or shared
+
+    def _answer(self, result: Result, batch: list[_Waiting]) -> Result:
+        self.applied(result)
+        self._rest = batch[len(result.outcomes) :]
+        for one, outcome in zip(batch, result.outcomes, strict=False):
+            if one.done.called:
+                self.dropped(outcome)
+            else:
+                one.done.callback(outcome)
+        return result
+
+    def _fail(self, failure: Failure, batch: list[_Waiting]) -> None:
+        for one in batch:
+            if not one.done.called:
+                one.done.errback(failure)
+
+    def _tell(self, result: Result | None) -> None:
+        if result is not None:
+            self.told(result)
+
+    def _fail_to_tell(self, failure: Failure) -> None:
+        self._log.failure("a batch was answered, but waiters and other servers were not told", failure)

@@ -1,0 +1,107 @@
+"""The tasks of a batch, and what each needs to be loaded."""
+
+from collections.abc import Container, Iterable, Sequence
+from typing import Final
+
+from ....core import commands as c
+from ....core.access import authorise
+from ....core.errors import DomainError, QueueDamaged, QueueNotFound
+from ....core.model import Grant
+from ....core.required_rows import Needs
+from ....core.values import Value
+from ..database.rows import Known
+
+__all__ = [
+    "SMALL",
+    "Asked",
+    "Part",
+    "Task",
+    "asked",
+    "changes_jobs",
+    "names_of",
+    "overlaps",
+]
+
+#: A command to the engine, which the rules decide.
+Task = c.Command[object]
+
+#: The most that a small batch, or a small claim, weighs; see Command.weight. It is carried out in a few milliseconds.
+SMALL: Final = 100
+
+
+class Part(Value, frozen=True):
+    """A command about one queue, what its key may do there, and what it needs of the queue."""
+
+    command: c.QueueCommand[object]
+    grant: Grant
+    needs: Needs
+
+
+class Asked(Value, frozen=True, gc=True):
+    """A task and its parts. It has none if it is about no queue, or is refused."""
+
+    task: Task
+    parts: Sequence[Part] = ()
+    #: Why it is refused; None if it is not.
+    refused: DomainError | None = None
+
+
+def names_of(tasks: Iterable[Task]) -> list[str]:
+    """The names of the queues that tasks name, each once."""
+    return list(dict.fromkeys(name for task in tasks for name in task.queue_names))
+
+
+def changes_jobs(tasks: Iterable[Task]) -> bool:
+    """Whether any of them may change a job."""
+    return not all(task.reads for task in tasks)
+
+
+def overlaps(task: Task) -> bool:
+    """
+    Whether a task may overlap with others about its queue on another connection.
+
+    Small claims may not: they cost less in one batch, and each would pass over the jobs that another has locked. For a
+    large one, to pass over them costs less than to wait. Nor may adding with a unique key, which waits for others that
+    add with the same key.
+    """
+    if isinstance(task, c.Claims):
+        return task.weight > SMALL
+    return task.overlaps and not (isinstance(task, c.AddJobs) and any(job.unique_key is not None for job in task.jobs))
+
+
+def asked(task: Task, known: "dict[str, Known]", now: int, damaged: Container[str] = ()) -> Asked:
+    """
+    The parts of a task; refused if a queue does not exist, or the key does not open it.
+
+    `damaged` are queues that can't be opened. A claim passes over them if it names others too.
+    """
+    try:
+        if damaged and _deletes_damaged(task, damaged):
+            return Asked(task)
+        commands = _without(damaged, task) if damaged else task.parts
+        return Asked(task, [_part(command, known, now, damaged) for command in commands])
+    except DomainError as error:
+        return Asked(task, refused=error)
+
+
+def _deletes_damaged(task: Task, damaged: Container[str]) -> bool:
+    """Whether an admin deletes a queue that can't be opened. No other key can be checked."""
+    return isinstance(task, c.DeleteQueue) and task.admin and task.queue in damaged
+
+
+def _without(damaged: Container[str], task: Task) -> Sequence[c.QueueCommand[object]]:
+    """The parts of a task, without its claims from damaged queues; raises QueueDamaged if it can't go on."""
+    if isinstance(task, c.CreateQueue) and task.queue in damaged:
+        raise QueueDamaged(task.queue)
+    sound = [one for one in task.parts if not (isinstance(one, c.Claim) and one.queue in damaged)]
+    return sound if any(isinstance(one, c.Claim) for one in sound) else task.parts
+
+
+def _part(command: c.QueueCommand[object], known: "dict[str, Known]", now: int, damaged: Container[str]) -> Part:
+    if command.queue in damaged:
+        raise QueueDamaged(command.queue)
+    if command.queue not in known:
+        raise QueueNotFound(command.queue)
+    queue = known[command.queue].queue
+    grant = authorise(queue, command, now)
+    return Part(command, grant, command.needs(queue, grant))

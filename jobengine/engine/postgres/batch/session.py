@@ -1,0 +1,477 @@
+"""A connection that carries out batches, and repeats them after a conflict or a lost connection."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from itertools import chain
+from secrets import randbelow
+from threading import Lock
+from typing import Final, LiteralString, TypeVar
+
+from attrs import define, evolve, field
+from psycopg import Connection, DatabaseError, InterfaceError, OperationalError
+from psycopg.errors import (
+    DeadlockDetected,
+    DiskFull,
+    InsufficientPrivilege,
+    InvalidSqlStatementName,
+    ReadOnlySqlTransaction,
+    SerializationFailure,
+    UndefinedColumn,
+    UndefinedTable,
+    UniqueViolation,
+)
+from twisted.logger import Logger
+
+from ....core import commands as c
+from ....core.effects import Swap
+from ....core.tables import NewId, RecentActivity
+from ....storage.errors import StorageError
+from ...door import Busy, Full, OutcomeUnknown, Unavailable
+from ..database.cleanup import Tidying, oldest_snapshot
+from ..database.connection import Row, Statement, connected, sent_as_made, together
+from ..database.known_damage import DamageFound, SuspectJob
+from ..database.recheck import Recheck
+from ..database.rows import Known, Rows, keep
+from ..profile import LOCKING, Profile
+from .begin import ClockSteps, Lacking, Look, Machine, Now, begin, begin_sweep, corrected, save_clock
+from .claim_start import Floors, raise_floor
+from .conflicts import BackOff, share
+from .damage import set_apart
+from .decide import Batch, Result
+from .load import Redo, begin_and_load, load, load_due
+from .loaded import Loaded
+from .plan import SMALL, Task, asked, changes_jobs, names_of
+
+__all__ = ["DATABASE_CLOCK", "Session", "Totals"]
+
+R = TypeVar("R")
+#: The database's clock, in milliseconds since the Unix epoch.
+DATABASE_CLOCK: Final[LiteralString] = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+#: How often a batch is tried in all.
+_ATTEMPTS: Final = 5
+#: After a connection is lost in a commit: how often to connect again to ask whether the commit was made, and the
+#: seconds between.
+_RETURNS, _PAUSE = 10, 0.5
+#: Jobs that expire in one transaction, in each queue.
+_SLICE: Final = 200
+#: The most transactions that expire jobs, or set damaged ones apart, before a batch is carried out.
+_SLICES: Final = 10_000
+#: Seconds from one tidying up to the next, and seconds after which one that is not done leaves the rest to the next
+#: sweep.
+_TIDY, _TIDYING = 10, 0.1
+#: Seconds for which plans are kept. One that was made for a short queue may read all of it for each job that it is
+#: about; PostgreSQL itself makes it anew when it has new statistics, which may take a minute.
+_PLANNED: Final = 1
+#: The most rows over which connections spread the count of each place of a queue; see `tally` in schema.py.
+_SLOTS: Final = 64
+
+_LANE: Final[LiteralString] = (
+    "INSERT INTO last_batch VALUES (%s, %s, {clock}) "
+    "ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at"
+)
+#: Waits for a transaction that has written the row, also for one that has inserted it: a SELECT would not see that.
+_LAST: Final[LiteralString] = (
+    "INSERT INTO last_batch VALUES (%s, 0, {clock}) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"
+)
+_DAMAGED: Final = (
+    "job {uid} of queue {queue} is damaged and was passed over: {why}. See 'A row is damaged' in docs/cluster.md."
+)
+
+
+@define
+class Totals:
+    """What a session counts of itself since the start."""
+
+    batches: int = 0
+    tasks: int = 0
+    seconds: float = 0
+    redone: int = 0
+    connected: int = 0
+    round_trips: int = 0
+    #: The seconds for which the oldest snapshot of the database is open, when it was last looked for.
+    oldest_snapshot: float = 0
+    #: The jobs of all queues whose rows are damaged, when they were last counted.
+    damaged_jobs: int = 0
+
+    def count_round_trip(self) -> None:
+        """One more."""
+        self.round_trips += 1
+
+
+@define(kw_only=True, eq=False)
+class Session:
+    """Carries out tasks on a connection of its own."""
+
+    url: str = field(repr=False)
+    #: Whether commits do not wait for the disk.
+    interval: bool
+    rows: Rows
+    new_id: NewId
+    activity: RecentActivity
+    #: The monotonic clock, in seconds.
+    steady: Callable[[], float]
+    #: The SQL expression that reads the time.
+    clock: LiteralString = DATABASE_CLOCK
+    profile: Profile = LOCKING
+    back_off: BackOff = field(factory=BackOff)
+    #: Held while a batch that is not small is decided. Without it, threads would share the interpreter, finish at
+    #: the same time, and then wait for the database together; so one waits for it while another decides.
+    turn: AbstractContextManager[object] = field(factory=Lock)
+    #: The floors that are worth raising, for all sessions of a server.
+    floors: Floors = field(factory=Floors)
+    #: The reference of the server's time, for all its sessions.
+    clock_steps: ClockSteps = field()
+    totals: Totals = field(factory=Totals, init=False)
+    #: Why the last attempt to connect failed; empty if it succeeded.
+    trouble: str = field(default="", init=False)
+    #: What the database lacked in the last sweep or since: tables, columns or rights; empty if nothing.
+    lacking: str = field(default="", init=False)
+    _logged_lack: str = field(default="", init=False)
+    _connection: "Connection[Row] | None" = field(default=None, init=False)
+    _lane: int = field(factory=lambda: randbelow(1 << 62), init=False)
+    _slot: int = field(factory=lambda: randbelow(_SLOTS), init=False)
+    _batch: int = field(default=0, init=False)
+    #: Whether the transaction that is under way has written its number.
+    _noted: bool = field(default=False, init=False)
+    #: Conflicts in a row.
+    _conflicts: int = field(default=0, init=False)
+    #: When to tidy up next, by the monotonic clock.
+    _tidy_at: float = field(default=0, init=False)
+    _tidying: Tidying = field(factory=Tidying, init=False)
+    _recheck: Recheck = field(factory=Recheck, init=False)
+    #: When to make plans anew, by the monotonic clock.
+    _plan_at: float = field(default=0, init=False)
+    #: The queues as they were last read, and whether the next batch may guess that they are still so.
+    _known: dict[str, Known] = field(factory=dict, init=False)
+    _guesses: bool = field(default=True, init=False)
+    #: The effects of expiring jobs before the tasks of this batch.
+    _expired: list[Swap] = field(factory=list, init=False)
+    _log: Logger = field(factory=Logger, init=False)
+
+    @clock_steps.default
+    def _make_clock_steps(self) -> ClockSteps:
+        return ClockSteps(Machine(self._milliseconds))
+
+    def carry_out(self, tasks: Sequence[Task]) -> Result:
+        """
+        Carry out tasks in one transaction; after conflicts only the first of them, as many as there are outcomes.
+
+        Raises Unavailable.
+        """
+        began = self.steady()
+        self._expired = []
+        result = self.run(lambda connection: self._carry_out(connection, share(tasks, self._conflicts)))
+        self.totals.batches += 1
+        self.totals.tasks += len(result.outcomes)
+        self.totals.seconds += self.steady() - began
+        return evolve(result, swaps=[*self._expired, *result.swaps]) if self._expired else result
+
+    def sweep(self) -> Result:
+        """
+        Expire what is due in all queues, up to a number of jobs and queues; tidy up and raise floors now and then.
+
+        `soonest` is when the next job is due, unless jobs have expired: then more of their queues may be.
+
+        Raises Unavailable.
+        """
+        try:
+            result = self.run(self._sweep)
+        except Unavailable:
+            self._log_lack()
+            raise
+        self.lacking = ""
+        self._log_lack()
+        # These are transactions of their own: if they fail, what has expired is told all the same.
+        try:
+            self._tidy(result.now)
+            self._raise_floors()
+        except Unavailable:
+            pass
+        except DatabaseError:
+            self._log.failure("tidying up has failed")
+        return result
+
+    def _log_lack(self) -> None:
+        """Log once that the database lacks something, and once that it lacks nothing any more."""
+        if self.lacking == self._logged_lack:
+            return
+        self._logged_lack = self.lacking
+        if self.lacking:
+            self._log.error("the database is not usable: {what}", what=self.lacking)
+        else:
+            self._log.info("the database is usable again")
+
+    def _tidy(self, at: Now) -> None:
+        """Tidy up if it is time to."""
+        now = self.steady()
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + _TIDY
+        while self.run(partial(self._tidying.tidy, elapsed=at.elapsed, wall=at.wall)):
+            if self.steady() >= now + _TIDYING:
+                self._tidy_at = now
+                break
+        self.totals.oldest_snapshot = self.run(oldest_snapshot)
+        self.totals.damaged_jobs = self.run(partial(self._recheck.recheck, rows=self.rows, slot=self._slot))
+        self.run(partial(save_clock, clock=self.clock, steps=self.clock_steps))
+
+    def _raise_floors(self) -> None:
+        """Raise the floors that are worth it, as far as that can be done now."""
+        due = self.floors.take(self._milliseconds()) if self.profile.locks else []
+        for queue_id, claimed in due:
+            self.run(partial(raise_floor, queue_id=queue_id, claimed=claimed))
+
+    def run(self, work: "Callable[[Connection[Row]], R]") -> R:
+        """
+        Do `work` with the connection, again after a conflict, a lost connection, or once damaged rows are set apart.
+
+        Raises Unavailable.
+        """
+        attempts = _ATTEMPTS
+        for _ in range(_SLICES):
+            try:
+                return self._run(work)
+            except DamageFound as damage:
+                found = damage.jobs
+            # Another server may have set them apart first.
+            attempts -= not self._set_apart(found)
+            if not attempts:
+                break
+        raise Busy("Damaged rows were found that can't be set apart now; nothing was carried out. Try again.")
+
+    def _set_apart(self, found: Sequence[SuspectJob]) -> bool:
+        """Set damaged jobs apart, and log them; whether any was damaged."""
+        changed = self._run(lambda connection: set_apart(connection, self.rows, found, self._slot))
+        for queue, uid, why in changed:
+            self._log.error(_DAMAGED, queue=queue, uid=uid, why=why)
+        return bool(changed)
+
+    def _run(self, work: "Callable[[Connection[Row]], R]") -> R:
+        reason = ""
+        self._conflicts = 0
+        for _ in range(_ATTEMPTS):
+            try:
+                return work(self._connected())
+            except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):
+                reason = "Other servers changed the same jobs at the same time"
+                self._roll_back()
+                self._meet_conflict()
+            except (Lacking, UndefinedTable, UndefinedColumn, InsufficientPrivilege) as error:
+                self._roll_back()
+                self.lacking = _what(error)
+                raise Busy(f"The database is not usable now: {self.lacking}; nothing was carried out.") from None
+            except DiskFull:
+                self._roll_back()
+                raise Full("The database has no room for the change; it was not made.") from None
+            except (OperationalError, InterfaceError, ReadOnlySqlTransaction, InvalidSqlStatementName):
+                # ReadOnlySqlTransaction: this host has become a standby, and another one has taken its place.
+                # InvalidSqlStatementName: after a conflict the driver may use a statement that was never prepared.
+                reason = "The connection to the database was lost again and again"
+                self.close()
+            except BaseException:
+                self._roll_back()
+                raise
+        raise Busy(f"{reason}; nothing was carried out. Try again.")
+
+    def _meet_conflict(self) -> None:
+        self.totals.redone += 1
+        self._conflicts += 1
+        # Where rows are locked, the other one has finished.
+        if not self.profile.locks and self._conflicts < _ATTEMPTS:
+            self.back_off.wait(self._conflicts)
+
+    # The connection
+
+    def _connected(self) -> "Connection[Row]":
+        if self._connection is None:
+            try:
+                self._connection = connected(self.url, interval=self.interval, round_trip=self.totals.count_round_trip)
+            except StorageError as error:
+                self.trouble = str(error)
+                raise Busy("The database can't be reached now; nothing was carried out. Try again.") from None
+            self.trouble = ""
+            self.totals.connected += 1
+        return self._connection
+
+    def _roll_back(self) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.execute("ROLLBACK")
+            except (OperationalError, InterfaceError):
+                self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next task makes a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _was_made(self) -> bool:
+        """Whether the last commit was made although its connection was lost; raises OutcomeUnknown."""
+        for _ in range(_RETURNS):
+            try:
+                # If the old backend has not ended yet, it holds the row's lock: this waits for it.
+                row = self._connected().execute(_LAST.format(clock=self.clock), [self._lane]).fetchone()
+                return row is not None and row[0] == self._batch
+            except (OperationalError, InterfaceError):
+                self.close()
+            except (Unavailable, DatabaseError):
+                # DatabaseError: a standby refuses to write. The next attempt may find the new primary.
+                self.close()
+                time.sleep(_PAUSE)
+        raise OutcomeUnknown(
+            "The database was lost while a change was under way, which may or may not be there. Look before you "
+            "repeat it."
+        )
+
+    # Transactions
+
+    def _carry_out(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Result:
+        loaded = self._load_by_guess(connection, tasks) or self._load(connection, tasks)
+        for name, known in loaded.now.known.items():
+            keep(self._known, name, known)
+        return self._commit(connection, loaded)
+
+    def _load_by_guess(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Loaded | None:
+        """Begin and load in one round trip if the queues are as they were in the last batches; None if not."""
+        names = names_of(tasks)
+        guess = {name: self._known[name] for name in names if name in self._known}
+        if not self._guesses or len(guess) < len(names) or not all(task.is_batched for task in tasks):
+            # After a wrong guess, one batch is carried out without a guess.
+            self._guesses = True
+            return None
+        before, first = self.clock_steps.machine.now(), self._first(writes=changes_jobs(tasks))
+        now, loaded = begin_and_load(connection, self.rows, self.clock, guess, tasks, first, profile=self.profile)
+        if self._check_clock(connection, now, before):
+            if loaded is not None:
+                return loaded
+            connection.execute("ROLLBACK")
+        self._guesses = False
+        for name in names:
+            del self._known[name]
+        return None
+
+    def _load(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Loaded:
+        alone = any(isinstance(task, c.CreateQueue) for task in tasks)
+        every = any(isinstance(task, c.AllQueues) for task in tasks)
+        now = self._begin(connection, None if every else names_of(tasks), alone=alone, writes=changes_jobs(tasks))
+        damaged = now.damaged_among(names_of(tasks), self.rows)
+        return load(connection, self.rows, now, [asked(task, now.known, now.elapsed, damaged) for task in tasks])
+
+    def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, **how: bool) -> Now:
+        """Begin a transaction in which no job is due, except jobs that others have locked."""
+        for _ in range(_SLICES):
+            now = self._read_now(connection, names, **how)
+            if not any(one.due for one in now.known.values()):
+                return now
+            expired = self._expire(connection, now)
+            self._expired += expired.swaps
+            if not expired.swaps:
+                break
+        return self._read_now(connection, names, **how)
+
+    def _read_now(
+        self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool = False, writes: bool = False
+    ) -> Now:
+        """
+        Begin a transaction; one that `writes` locks its lane's row first.
+
+        If the database's clock was set, write by how much it is ahead, and begin anew.
+        """
+        while True:
+            before, first = self.clock_steps.machine.now(), self._first(writes=writes)
+            now = begin(connection, self.rows, self.clock, names, first, profile=self.profile, alone=alone)
+            if self._check_clock(connection, now, before):
+                return now
+
+    def _look(self, connection: "Connection[Row]") -> Now:
+        """Begin a transaction that knows the queues in which jobs are due."""
+        while True:
+            before, first = self.clock_steps.machine.now(), self._first(writes=False)
+            now = begin_sweep(connection, self.rows, self.clock, first, profile=self.profile)
+            if self._check_clock(connection, now, before):
+                return now
+
+    def _first(self, *, writes: bool) -> list[Statement]:
+        """The statements that begin a transaction; one that writes locks its lane's row."""
+        self._noted = writes
+        first = [self._note()] if writes else []
+        if self.profile.locks and self.steady() >= self._plan_at:
+            self._plan_at = self.steady() + _PLANNED
+            first.append(Statement("DISCARD PLANS"))
+        return first
+
+    def _check_clock(self, connection: "Connection[Row]", now: Now, before: int) -> bool:
+        """Whether the transaction goes on. If the clock was set, roll back, and write by how much it is ahead now."""
+        look = Look(now.elapsed, now.ahead, now.undone, before, self.clock_steps.machine.now())
+        correction = self.clock_steps.check(look)
+        if correction is not None:
+            connection.execute("ROLLBACK")
+            together(connection, corrected(correction, look))
+        return correction is None
+
+    def _milliseconds(self) -> int:
+        return int(self.steady() * 1000)
+
+    def _sweep(self, connection: "Connection[Row]") -> Result:
+        now = self._look(connection)
+        result = self._expire(connection, now)
+        soonest = [one for one in (result.soonest, now.soonest) if one is not None]
+        return evolve(result, soonest=min(soonest, default=None))
+
+    def _expire(self, connection: "Connection[Row]", now: Now) -> Result:
+        loaded = load_due(connection, self.rows, now, _SLICE)
+        return self._commit(connection, loaded)
+
+    def _note(self) -> Statement:
+        """
+        Writes the number of the batch into the lane's row.
+
+        It is carried out in an earlier round trip than the COMMIT: whoever asks afterwards whether the batch was made
+        then waits for the row's lock, even if the COMMIT has not reached the backend yet.
+        """
+        self._batch += 1
+        return Statement(_LANE.format(clock=self.clock), [self._lane, self._batch])
+
+    def _commit(self, connection: "Connection[Row]", loaded: Loaded) -> Result:
+        """Decide, write, commit."""
+        batch = Batch(
+            rows=self.rows,
+            new_id=self.new_id,
+            activity=self.activity,
+            loaded=loaded,
+            slot=self._slot,
+            # Without locks no floor is ever raised.
+            knows_floors=self._noted or not self.profile.locks,
+        )
+        with ExitStack() as turn:
+            if sum(one.task.weight for one in loaded.asked) > SMALL:
+                turn.enter_context(self.turn)
+            batch.decide()
+            if batch.changes and not self._noted:
+                together(connection, self._note())
+            batch.write_queues(connection)
+            self._write(connection, batch, turn.close)
+        for queue_id, (jobs, last) in loaded.claimed.items():
+            self.floors.note(queue_id, jobs, last)
+        return batch.result()
+
+    def _write(self, connection: "Connection[Row]", batch: Batch, sent: Callable[[], None]) -> None:
+        """Write and commit; `sent` is called when all is under way."""
+        # Under SERIALIZABLE, what was read is true only once it is committed.
+        end = Statement("COMMIT" if batch.changes or not self.profile.locks else "ROLLBACK")
+        try:
+            sent_as_made(connection, chain(batch.statements(), [end]), sent)
+        except (DeadlockDetected, SerializationFailure, UniqueViolation, DiskFull):
+            raise
+        except (OperationalError, InterfaceError):
+            self.close()
+            if not batch.changes or not self._was_made():
+                raise Redo from None
+
+
+def _what(error: Lacking | DatabaseError) -> str:
+    """What the database lacks."""
+    return str(error) if isinstance(error, Lacking) else str(error.diag.message_primary)

@@ -1,0 +1,1 @@
+"""Connections, statements in pipelines, rows and their encryption, the schema."""

@@ -1,0 +1,200 @@
+"""Connections to PostgreSQL, and statements that are sent to it together."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from psycopg import Connection, Cursor, InterfaceError, Notify, OperationalError, ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import DiskFull, InsufficientPrivilege
+from psycopg.pq.abc import PGconn
+
+from ....storage.errors import StorageError
+from .pipeline import Row, Statement, Trips, nothing
+
+__all__ = [
+    "BadUrl",
+    "Row",
+    "Statement",
+    "connected",
+    "failures_told",
+    "loss_at_start_told",
+    "rights_told",
+    "sent_as_made",
+    "together",
+]
+
+#: The schema, and plans that always use the indexes: a plan that was made for an empty table would otherwise go on
+#: scanning the whole table when it is long.
+_SETTINGS: Final = {
+    "search_path": "jobengine",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+#: Asked for, but a connection without them is used too. The database ends the connection, and so frees its locks, when
+#: it has not heard of this server for half a minute, or when a transaction has been idle for a minute.
+_WISHES: Final = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+#: Unless DATABASE_URL says otherwise, this server gives up a connection that is silent for half a minute, and tries the
+#: next host if it can't connect within 10 seconds. The system's defaults are hours.
+_PATIENCE: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+#: Set together with them: a connection without it goes through a pooler, which did not pass them on.
+_MARK: Final = "jobengine.direct"
+_READ: Final = (
+    "SELECT format('ALTER ROLE %%I IN DATABASE %%I SET ', current_user, current_database()), "
+    "current_setting('synchronous_commit'), current_setting(%s, true), ARRAY(SELECT current_setting(name, true) "
+    "FROM unnest(%s::text[]) WITH ORDINALITY AS o (name, at) ORDER BY at)"
+)
+
+
+class BadUrl(StorageError):
+    """DATABASE_URL is not a connection string."""
+
+
+class _Counted(Connection[Row]):
+    """A connection that calls `told` for each round trip."""
+
+    told: Callable[[], None]
+    trips: Trips
+
+    def __init__(self, pgconn: PGconn, *how: Any) -> None:
+        """See Connection."""
+        super().__init__(pgconn, *how)
+        self.trips = Trips(self)
+
+    def execute(self, query: Any, params: Any = None, **how: Any) -> "Cursor[Row]":
+        """See Connection."""
+        self.told()
+        return super().execute(query, params, **how)
+
+    def together(self, statements: Iterable[Statement], sent: Callable[[], None]) -> list[list[Row]]:
+        """See sent_as_made."""
+        self.told()
+        return self.trips.make(statements, sent)
+
+
+def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[], None] = nothing) -> "Connection[Row]":
+    """
+    A new connection. With `interval` its commits do not wait for the disk; with False they do, and it is refused if
+    they would not; None leaves it to the database. `round_trip` is called for each round trip from now on.
+
+    Raises BadUrl, and StorageError if there is no connection, or one with other settings: its text has host and port,
+    but never the password.
+    """
+    settings = {**_SETTINGS, **({"synchronous_commit": "off"} if interval else {})}
+    options = " ".join(f"-c {name}={value}" for name, value in {**settings, **_WISHES, _MARK: "on"}.items())
+    try:
+        made = _connected(_patient(url), options)
+        _check(made, settings, waits=interval is False)
+    except ProgrammingError:
+        # It quotes the string, and with it the password.
+        raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
+    except (OperationalError, InterfaceError) as error:
+        raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
+    made.told = round_trip
+    # Behind a pooler it may get the notifications that another connection listens for. The driver would keep them all.
+    made.add_notify_handler(_pass_over)
+    return made
+
+
+def _pass_over(_: Notify) -> None:
+    """Drop a notification; only Listening takes them, in a way of its own."""
+
+
+def _patient(url: str) -> str:
+    """DATABASE_URL, with those settings of _PATIENCE that it does not have itself; raises ProgrammingError."""
+    given = conninfo_to_dict(url)
+    return make_conninfo(url, **{name: value for name, value in _PATIENCE.items() if name not in given})
+
+
+def _connected(url: str, options: str) -> _Counted:
+    # The URL may have some of its own, as Neon needs them.
+    its = conninfo_to_dict(url).get("options") or ""
+    try:
+        return _Counted.connect(url, autocommit=True, options=f"{its} {options}".lstrip())
+    except OperationalError as error:
+        # What pgbouncer says of options that it does not know.
+        if "startup parameter" not in str(error):
+            raise
+        return _Counted.connect(url, autocommit=True)
+
+
+def _check(made: _Counted, settings: Mapping[str, str], *, waits: bool) -> None:
+    """Close the connection and raise StorageError if its settings differ, or if its commits should wait and do not."""
+    ((role, durability, mark, found),) = made.cursor().execute(_READ, [_MARK, [*settings]]).fetchall()
+    if not mark:
+        # The next transaction may be on another connection, on which nothing was prepared.
+        made.prepare_threshold = None
+        made.trips.prepares = False
+    wrong = [f"{name} = {value}" for (name, value), has in zip(settings.items(), found, strict=True) if has != value]
+    if waits and durability == "off":
+        wrong.append("synchronous_commit = on")
+    if wrong:
+        made.close()
+        raise StorageError(
+            "the database does not have the settings that JobEngine needs; give them to the role, and have a pooler "
+            "connect anew: " + "; ".join(role + one for one in wrong)
+        )
+
+
+@contextmanager
+def rights_told() -> Iterator[None]:
+    """Raises StorageError if the database's user lacks a right that the block needs."""
+    try:
+        yield
+    except InsufficientPrivilege as error:
+        raise StorageError(f"the user of DATABASE_URL lacks a right: {error.diag.message_primary}") from None
+
+
+@contextmanager
+def loss_at_start_told() -> Iterator[None]:
+    """Raises StorageError if the connection is lost within the block, which only reads, before a server starts."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise StorageError(
+            "the connection to the database was lost during the start, and nothing was changed. See that the database "
+            f"runs and can be reached, and start again: {error}"
+        ) from None
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """Raises StorageError if the database fails within the block, which must be one transaction."""
+    try:
+        with rights_told():
+            yield
+    except DiskFull:
+        raise StorageError("the database has no room for it; nothing was changed") from None
+    except (OperationalError, InterfaceError) as error:
+        raise StorageError(
+            "the connection to the database was lost: either all was done or nothing. Run it again; an import that was "
+            f"done says that there are queues already: {error}"
+        ) from None
+
+
+def together(connection: "Connection[Row]", *statements: Statement) -> list[list[Row]]:
+    """The rows of each statement, all sent at once: one round trip."""
+    return sent_as_made(connection, statements)
+
+
+def sent_as_made(
+    connection: "Connection[Row]", statements: Iterable[Statement], sent: Callable[[], None] = nothing
+) -> list[list[Row]]:
+    """The same; while the next statement is made, the database carries out those before it. See Trips.make."""
+    assert isinstance(connection, _Counted)
+    return connection.together(statements, sent)

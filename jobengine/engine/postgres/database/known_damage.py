@@ -1,0 +1,62 @@
+"""What this server knows of damaged rows."""
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Final
+
+from attrs import define, field, frozen
+from twisted.logger import Logger
+
+from ....core.model import Queue
+
+__all__ = ["DamageFound", "DamagedQueues", "SuspectJob"]
+
+_TOLD: Final = (
+    "queue number {queue_id} is damaged and is passed over: {why}. See 'A row is damaged' in docs/cluster.md."
+)
+
+
+@define(eq=False)
+class DamagedQueues:
+    """Each damaged queue is logged once. Any thread may call these methods."""
+
+    _numbers: set[int] = field(factory=set, init=False)
+    _lock: Lock = field(factory=Lock, init=False)
+    _log: Logger = field(factory=Logger, init=False)
+
+    def note(self, number: int, why: str) -> None:
+        """Note that the row of a queue can't be opened."""
+        with self._lock:
+            is_new = number not in self._numbers
+            self._numbers.add(number)
+        if is_new:
+            self._log.error(_TOLD, queue_id=number, why=why)
+
+    def numbers(self) -> list[int]:
+        """The numbers of the damaged queues."""
+        with self._lock:
+            return sorted(self._numbers)
+
+    def forget(self, number: int) -> None:
+        """The queue is gone, or its row can be opened again."""
+        with self._lock:
+            self._numbers.discard(number)
+
+
+@frozen
+class SuspectJob:
+    """A job whose row seems to be damaged."""
+
+    queue_id: int
+    queue: Queue
+    uid: str
+    #: Whether a claim has found it.
+    is_claimed: bool = False
+
+
+class DamageFound(Exception):
+    """A batch has loaded rows that seem to be damaged: they are set apart, and the batch is carried out again."""
+
+    def __init__(self, jobs: Sequence[SuspectJob]) -> None:
+        super().__init__(f"{len(jobs)} rows seem to be damaged")
+        self.jobs = jobs

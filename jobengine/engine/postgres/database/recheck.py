@@ -1,0 +1,149 @@
+"""
+Examines damaged rows again: those that were restored are used again, and the others are counted.
+
+A server may also have set a row apart by mistake, such as one with a fault in its memory.
+"""
+
+from collections import Counter
+from typing import Final, LiteralString
+
+from attrs import define, field
+from psycopg import Connection
+
+from ....core.model import Job
+from ....storage.errors import Damaged
+from ..batch.claim_start import lowered
+from ..batch.write import Change, tally
+from .arrays import bigints, byteas, texts
+from .connection import Row, Statement, together
+from .rows import MARKS_RECOUNTED, Known, Rows, mark_of, place_of
+
+__all__ = ["Recheck"]
+
+#: Jobs that are examined at a time.
+_SLICE: Final = 100
+
+_QUEUES: Final[LiteralString] = "SELECT id, rev, name_digest, sealed FROM queue WHERE id = ANY(%s)"
+#: One look into an index for each queue.
+_COUNT: Final[LiteralString] = (
+    "SELECT coalesce(sum((SELECT count(*) FROM job WHERE queue_id = q.id AND place < 0)), 0)::bigint FROM queue q"
+)
+_SET_APART: Final[LiteralString] = (
+    "SELECT q.id, j.uid FROM queue q, LATERAL (SELECT uid FROM job WHERE queue_id = q.id AND place < 0 OFFSET 0) j "
+    "WHERE (q.id, j.uid) > (%s, %s) ORDER BY 1, 2 LIMIT %s"
+)
+_LOCKED: Final[LiteralString] = (
+    "SELECT j.queue_id, j.uid, j.sealed, j.said, j.place FROM unnest((SELECT %s), %s::text[]) AS w (queue_id, uid) "
+    "JOIN job j USING (queue_id, uid) WHERE j.place < 0 ORDER BY j.queue_id, j.uid FOR UPDATE OF j SKIP LOCKED"
+)
+_PUT_BACK: Final[LiteralString] = (
+    "UPDATE job j SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = "
+    "n.unique_key, bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival FROM (SELECT unnest(%s::bigint[]) AS "
+    "queue_id, unnest(%s::text[]) AS uid, unnest(%s::bigint[]) AS place, unnest(%s::bigint[]) AS due, "
+    "unnest(%s::bigint[]) AS due_wall, unnest(%s::bigint[]) AS updated, unnest(%s::bytea[]) AS unique_key, "
+    "unnest(%s::bigint[]) AS bytes, unnest(%s::bigint[]) AS inv_prio, unnest(%s::bigint[]) AS arrival) n "
+    "WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
+)
+_TAG: Final[LiteralString] = "INSERT INTO tag SELECT %s, unnest(%s::bytea[]), %s, %s, %s ON CONFLICT DO NOTHING"
+_FIRST: Final = (-1, "")
+
+
+@define
+class Recheck:
+    """Goes through the damaged rows again and again."""
+
+    #: The last job that was examined.
+    _last: tuple[int, str] = field(default=_FIRST, init=False)
+
+    def recheck(self, connection: "Connection[Row]", rows: Rows, slot: int) -> int:
+        """Examine damaged queues and some damaged jobs; returns how many jobs are damaged now."""
+        _recheck_queues(connection, rows)
+        ((count,),) = connection.execute(_COUNT).fetchall()
+        if not count:
+            return 0
+        found = connection.execute(_SET_APART, [*self._last, _SLICE]).fetchall()
+        self._last = (found[-1][0], found[-1][1]) if len(found) == _SLICE else _FIRST
+        return int(count) - (_recheck_jobs(connection, rows, found, slot) if found else 0)
+
+
+def _recheck_queues(connection: "Connection[Row]", rows: Rows) -> None:
+    numbers = rows.damaged.numbers()
+    if not numbers:
+        return
+    there = {row[0]: row for row in connection.execute(_QUEUES, [numbers], binary=True)}
+    for number in numbers:
+        try:
+            if number in there:
+                rows.queue(*there[number])
+        except Damaged:
+            continue
+        rows.damaged.forget(number)
+
+
+def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], slot: int) -> int:
+    """Put jobs that can be read again back to their places; returns how many."""
+    with connection.transaction():
+        known = _known(connection, rows, sorted({queue_id for queue_id, _ in places}))
+        columns = (bigints([place[0] for place in places]), texts([place[1] for place in places]))
+        (found,) = together(connection, Statement(_LOCKED, columns))
+        changes, counted = [], Counter[tuple[int, int]]()
+        for row in found:
+            change = _change(rows, known[row[0]], row) if row[0] in known else None
+            if change is not None:
+                changes.append(change)
+                counted.update((row[0], count) for count in _counts_lacking(change, row[4]))
+        if changes:
+            together(connection, *_written(rows, changes, tally(counted, slot)))
+    return len(changes)
+
+
+def _known(connection: "Connection[Row]", rows: Rows, numbers: list[int]) -> dict[int, Known]:
+    """Those of these queues that can be opened."""
+    known = {}
+    for number, rev, digest, sealed in connection.execute(_QUEUES, [numbers], binary=True):
+        try:
+            queue = rows.queue(number, rev, digest, sealed)
+        except Damaged:
+            continue
+        known[number] = Known(id=number, rev=rev, queue=queue, watched=False, due=False)
+    return known
+
+
+def _change(rows: Rows, known: Known, row: Row) -> Change | None:
+    """The job of a row that can be read again, at the place that it had; None if it is damaged still."""
+    _, uid, sealed, said, place = row
+    try:
+        job = rows.job(known.queue, uid, sealed, said)
+    except Damaged:
+        return None
+    had = -1 - place_of(job)
+    return Change(known, uid, None, job) if place in (had, had + MARKS_RECOUNTED) else None
+
+
+def _counts_lacking(change: Change, place: int) -> list[int]:
+    """The counts that lack a job while its row is at this negative place."""
+    job = change.new
+    if job is None:
+        return []
+    mark = mark_of(job) if place <= MARKS_RECOUNTED else None
+    return [place_of(job)] if mark is None else [place_of(job), mark]
+
+
+def _written(rows: Rows, changes: list[Change], counts: list[Statement]) -> list[Statement]:
+    """The statements that put jobs back and correct counts, in the order of locks."""
+    jobs = [one.new for one in changes if one.new is not None]
+    uids, *numbers, keys, sizes = rows.standings(jobs)
+    columns = [byteas(column) if column is keys else bigints(column) for column in (*numbers, keys, sizes)]
+    ranks = [bigints([~job.spec.priority for job in jobs]), bigints([job.spec.arrival for job in jobs])]
+    ids = [one.queue.id for one in changes]
+    return [
+        Statement(_PUT_BACK, [bigints(ids), texts(uids), *columns, *ranks]),
+        *(_tagged(rows, queue_id, job) for queue_id, job in zip(ids, jobs, strict=True) if job.ready and job.spec.tags),
+        *counts,
+        *(statement for _, statement in sorted(lowered(changes, is_known=False).items())),
+    ]
+
+
+def _tagged(rows: Rows, queue_id: int, job: Job) -> Statement:
+    tags = byteas(rows.tags(job.spec.tags))
+    return Statement(_TAG, [queue_id, tags, ~job.spec.priority, job.spec.arrival, job.spec.uid])

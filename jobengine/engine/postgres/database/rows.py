@@ -1,0 +1,275 @@
+"""
+Jobs and queues as rows of the database, and back.
+
+Jobs that were sealed or opened lately are kept, since most are claimed and finished where they were added: that saves a
+tenth of a job's time in bulk, see docs/performance.md.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from attrs import define, field, frozen
+from msgspec import MsgspecError
+
+from ....core.fact_codec import UnknownRecord, decode, encode
+from ....core.facts import Fact, JobAdded, JobChanged, QueueCreated
+from ....core.model import INPROGRESS, QUEUED, UNFINISHED, Job, Queue, Standing, State
+from ....core.tables import Place
+from ....storage.errors import Damaged, NewerFormat
+from .encryption import Seal
+from .known_damage import DamagedQueues
+
+__all__ = [
+    "CANCELLED",
+    "FINISHED_FROM",
+    "MARKS_RECOUNTED",
+    "MOST_QUEUES",
+    "NO_FLOOR",
+    "PLACES",
+    "READY",
+    "RETRYING",
+    "Known",
+    "RowRank",
+    "Rows",
+    "check_place",
+    "is_set_apart",
+    "keep",
+    "mark_of",
+    "place_of",
+    "rank_of",
+]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+#: The column `place` is an index into these.
+PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, Place.FAILED)
+#: In the table tally these stand beside the places: they count jobs that are in a place as well.
+RETRYING: Final = 5
+CANCELLED: Final = 6
+#: Added to the negative `place` of a damaged row by a recount. Setting a row apart leaves the counts of retrying and
+#: cancelled jobs as they are, since its records can't be read; after a recount they do not count it any more.
+MARKS_RECOUNTED: Final = -10
+#: The number of the place of jobs that can be claimed, and the first number of finished ones.
+READY: Final = 0
+FINISHED_FROM: Final = 3
+#: The most jobs in each half of the cache, and the most bytes of the records of one: 16 MiB in all, and as much again
+#: for the jobs.
+_KEPT: Final = 4_096
+_LONG: Final = 2_048
+#: The most queues that a cache keeps.
+MOST_QUEUES: Final = 20_000
+#: A place in execution order: the columns `inv_prio` and `arrival`.
+RowRank = tuple[int, int]
+#: No job comes before it.
+NO_FLOOR: Final[RowRank] = (-(1 << 63), -1)
+#: The largest number in a column; later than any time.
+_MOST: Final = (1 << 63) - 1
+
+
+@frozen(kw_only=True)
+class Known:
+    """A queue as the database has it."""
+
+    #: Its number; a queue that is deleted and made again gets another one.
+    id: int
+    #: How often it was reconfigured.
+    rev: int
+    queue: Queue
+    #: Whether its events are kept for watchers.
+    watched: bool
+    #: Whether some of its jobs are due.
+    due: bool
+    #: The floor that is proposed, or else the floor; see floors.py.
+    floor: RowRank = NO_FLOOR
+
+
+def keep(queues: dict[K, V], key: K, value: V) -> None:
+    """Put a value into a cache of queues, and empty it first if it is full: deleted queues leave it in no other way."""
+    if len(queues) >= MOST_QUEUES:
+        queues.clear()
+    queues[key] = value
+
+
+#: The records of a job as the database has them: the salt of its queue, and the columns `sealed` and `said`.
+_Records = tuple[str, bytes, bytes | None]
+
+
+@define
+class _JobCache:
+    """The jobs that were sealed or opened last by uid, with their records: at most twice _KEPT of them."""
+
+    _young: dict[str, tuple[_Records, Job]] = field(factory=dict)
+    _old: dict[str, tuple[_Records, Job]] = field(factory=dict)
+
+    def get(self, uid: str) -> tuple[_Records, Job] | None:
+        """What is kept of a job."""
+        return self._young.get(uid) or self._old.get(uid)
+
+    def keep(self, records: _Records, job: Job) -> None:
+        """Keep a job, unless its records are long."""
+        if len(records[1]) + len(records[2] or b"") > _LONG:
+            return
+        if len(self._young) >= _KEPT:
+            self._old, self._young = self._young, {}
+        self._young[job.spec.uid] = (records, job)
+
+
+@define
+class Rows:
+    """Turns values into rows and rows into values."""
+
+    seal: Seal
+    _cache: _JobCache = field(factory=_JobCache, init=False)
+    #: A cache of queues by number, each with its revision, so that a revision is seldom decrypted twice.
+    _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
+    damaged: DamagedQueues = field(factory=DamagedQueues, init=False)
+
+    def queue(self, number: int, rev: int, digest: bytes, sealed: bytes) -> Queue:
+        """The queue in a row; raises Damaged if the record was sealed for another row."""
+        kept = self._queues.get(number)
+        if kept is None or kept[0] != rev:
+            kept = (rev, self._open_queue(digest, sealed))
+            keep(self._queues, number, kept)
+        return kept[1]
+
+    def is_paused(self, number: int, rev: int) -> bool:
+        """Whether a queue is known to be paused in this revision."""
+        kept = self._queues.get(number)
+        return kept is not None and kept[0] == rev and kept[1].paused
+
+    def _open_queue(self, digest: bytes, sealed: bytes) -> Queue:
+        fact = self._opened(sealed)
+        if not isinstance(fact, QueueCreated) or self.name(fact.queue.name) != digest:
+            raise Damaged("a row of the table queue holds the record of another queue")
+        return fact.queue
+
+    def sealed_queue(self, queue: Queue) -> bytes:
+        """The sealed record of a queue."""
+        return self.seal.seal(encode(QueueCreated(queue)))
+
+    def job(self, queue: Queue, uid: str, sealed: bytes, said: bytes | None) -> Job:
+        """The job in a row; raises Damaged if the records were sealed for another row."""
+        records = (queue.salt, sealed, said)
+        kept = self._cache.get(uid)
+        if kept is not None and kept[0] == records:
+            return kept[1]
+        job = self._whole(queue, uid, sealed)
+        if said is not None:
+            job = Job(job.spec, self._standing(queue, uid, said))
+        self._cache.keep(records, job)
+        return job
+
+    def _whole(self, queue: Queue, uid: str, sealed: bytes) -> Job:
+        fact = self._opened(sealed)
+        # Records hold the salt, not the name: a record of a deleted queue with the same name does not fit.
+        if not isinstance(fact, JobAdded) or (fact.queue, fact.job.spec.uid) != (queue.salt, uid):
+            raise Damaged("a row of the table job holds the record of another job")
+        return fact.job
+
+    def _standing(self, queue: Queue, uid: str, said: bytes) -> Standing:
+        fact = self._opened(said)
+        if not isinstance(fact, JobChanged) or (fact.queue, fact.uid) != (queue.salt, uid):
+            raise Damaged("a row of the table job holds the change of another job")
+        return fact.standing
+
+    def _opened(self, sealed: bytes) -> Fact:
+        try:
+            return decode(self.seal.open(sealed))
+        except UnknownRecord as error:
+            raise NewerFormat(f"the database has records that this JobEngine can't read: {error}") from None
+        except (MsgspecError, TypeError, ValueError):
+            # It was sealed for another table, where there are no facts.
+            raise Damaged("a row of the database holds no fact") from None
+
+    def _sealed(self, facts: Sequence[Fact]) -> list[bytes]:
+        return self.seal.seal_all([encode(fact) for fact in facts])
+
+    def sealed_jobs(self, jobs: "Sequence[tuple[Queue, Job]]") -> list[bytes]:
+        """The sealed records of whole jobs."""
+        records = self._sealed([JobAdded(queue.salt, job) for queue, job in jobs])
+        for (queue, job), record in zip(jobs, records, strict=True):
+            self._cache.keep((queue.salt, record, None), job)
+        return records
+
+    def sealed_standings(self, jobs: "Sequence[tuple[Queue, Job]]") -> list[bytes]:
+        """
+        The sealed records of the changing halves of jobs, for the column `said`.
+
+        Finished jobs are hardly read again, and not kept.
+        """
+        records = self._sealed([JobChanged(queue.salt, job.spec.uid, job.standing) for queue, job in jobs])
+        for (queue, job), record in zip(jobs, records, strict=True):
+            kept = self._cache.get(job.spec.uid) if job.state in UNFINISHED else None
+            # While the fixed half is the same, so is its record.
+            if kept is not None and kept[1].spec is job.spec:
+                self._cache.keep((queue.salt, kept[0][1], record), job)
+        return records
+
+    def standings(self, jobs: Sequence[Job]) -> list[Sequence[Any]]:
+        """The columns of jobs that change with their standing, and the uid, in the order of writing.py."""
+        return [
+            [job.spec.uid for job in jobs],
+            [place_of(job) for job in jobs],
+            [_time(job.deadline) for job in jobs],
+            [_time(job.wall_deadline) for job in jobs],
+            [job.standing.updated for job in jobs],
+            [self._key(job) for job in jobs],
+            [job.size for job in jobs],
+        ]
+
+    def deadlines(self, job: Job) -> tuple[int | None, int | None]:
+        """The columns `due` and `due_wall` of a job."""
+        return _time(job.deadline), _time(job.wall_deadline)
+
+    def _key(self, job: Job) -> bytes | None:
+        key = job.spec.unique_key
+        return None if key is None or job.state not in UNFINISHED else self.unique_key(key)
+
+    def name(self, name: str) -> bytes:
+        """The digest by which a queue is looked up."""
+        return self.seal.digest(b"je-queue", name)
+
+    def unique_key(self, key: str) -> bytes:
+        """The digest by which a unique key is looked up."""
+        return self.seal.digest(b"je-unique", key)
+
+    def tags(self, tags: Sequence[str]) -> list[bytes]:
+        """The digests by which tags are looked up."""
+        return [self.seal.digest(b"je-tag", tag) for tag in tags]
+
+
+def rank_of(job: Job) -> RowRank:
+    """Its place in execution order."""
+    return ~job.spec.priority, job.spec.arrival
+
+
+def place_of(job: Job) -> int:
+    """The number of the place that a job is in."""
+    if job.state is QUEUED:
+        return READY if job.ready else 1
+    if job.state is INPROGRESS:
+        return 2
+    return FINISHED_FROM if job.state is State.COMPLETE else 4
+
+
+def check_place(job: Job, place: int) -> None:
+    """Raise Damaged if the column `place` of a row is not that of the job in its records."""
+    if place_of(job) != place:
+        raise Damaged("the records of a row of the table job are not those of its place")
+
+
+def is_set_apart(place: int) -> bool:
+    """Whether the row with this `place` was set apart because it is damaged; see damage.py."""
+    return place < 0
+
+
+def mark_of(job: Job) -> int | None:
+    """RETRYING or CANCELLED, or None for most jobs; none is both."""
+    if job.retrying:
+        return RETRYING
+    return CANCELLED if job.cancelled else None
+
+
+def _time(when: int | None) -> int | None:
+    return None if when is None else min(when, _MOST)

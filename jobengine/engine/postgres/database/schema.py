@@ -1,0 +1,165 @@
+"""The tables of the database, and the steps that make them."""
+
+from typing import Final, LiteralString
+
+from psycopg import Connection
+from psycopg.errors import DuplicateSchema, DuplicateTable, UndefinedTable, UniqueViolation
+
+from ....storage.errors import NewerFormat, NotADatabase
+from ....storage.frames import Kdf
+from .connection import Row, rights_told
+from .encryption import Seal, SealedKey, new_key, open_key
+from .rows import NO_FLOOR
+
+__all__ = ["VERSION", "migrate", "opened"]
+
+#: Each step leads from one version to the next; a step that was released stays as it is.
+_STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
+    (
+        # One row. `ahead`: by how many milliseconds the wall clock is ahead of elapsed time.
+        "CREATE TABLE meta (version int NOT NULL, passes int NOT NULL, kib int NOT NULL, salt bytea NOT NULL, "
+        "sealed bytea NOT NULL, ahead bigint NOT NULL DEFAULT 0)",
+        # `events`: the number of the last event; those after `events_from` are kept. Both stand still unless it is
+        # watched, which ends at `watched_until` by the wall clock.
+        "CREATE TABLE queue (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name_digest bytea NOT NULL UNIQUE, "
+        "rev bigint NOT NULL DEFAULT 0, sealed bytea NOT NULL, watched_until bigint NOT NULL DEFAULT 0, "
+        "events bigint NOT NULL DEFAULT 0, events_from bigint NOT NULL DEFAULT 0) WITH (fillfactor = 50)",
+        # `place` is in the order of rows.PLACES. `due` and `due_wall`: when it changes by itself, by elapsed time and
+        # by the wall clock. `sealed`: the record of the whole job; `said`: that of its changing half, if it is newer.
+        'CREATE TABLE job (queue_id bigint NOT NULL, uid text COLLATE "C" NOT NULL, place smallint NOT NULL, '
+        "inv_prio bigint NOT NULL, arrival bigint NOT NULL, due bigint, due_wall bigint, created bigint NOT NULL, "
+        "updated bigint NOT NULL, unique_key bytea, bytes bigint NOT NULL, sealed bytea NOT NULL, said bytea, "
+        "PRIMARY KEY (queue_id, uid)) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
+        "CREATE INDEX job_order ON job (queue_id, place, inv_prio, arrival)",
+        "CREATE INDEX job_due ON job (queue_id, due) WHERE due IS NOT NULL",
+        "CREATE INDEX job_due_wall ON job (queue_id, due_wall) WHERE due_wall IS NOT NULL",
+        "CREATE INDEX job_unique_key ON job (queue_id, unique_key) WHERE unique_key IS NOT NULL",
+        # The tags of jobs that can be claimed.
+        "CREATE TABLE tag (queue_id bigint NOT NULL, tag bytea NOT NULL, inv_prio bigint NOT NULL, arrival bigint NOT "
+        'NULL, uid text COLLATE "C" NOT NULL, PRIMARY KEY (queue_id, tag, inv_prio, arrival, uid))',
+        # Adding a job with this key locks the row, so that two connections do not add one each.
+        "CREATE TABLE unique_key (queue_id bigint NOT NULL, key bytea NOT NULL, PRIMARY KEY (queue_id, key))",
+        # How many jobs are in each place: the sum over slots. Connections use different slots, so no row is hot.
+        "CREATE TABLE tally (queue_id bigint NOT NULL, slot smallint NOT NULL, place smallint NOT NULL, "
+        "jobs bigint NOT NULL, PRIMARY KEY (queue_id, slot, place)) WITH (fillfactor = 50)",
+        # The last batch of each connection that changed something: it shows whether a commit was made when the
+        # connection was lost during it.
+        "CREATE TABLE lane (id bigint PRIMARY KEY, batch bigint NOT NULL, at bigint NOT NULL) WITH (fillfactor = 50)",
+        # The events of a batch in one queue: `number` of them, the last of which has the number `last`.
+        "CREATE TABLE event (queue_id bigint NOT NULL, last bigint NOT NULL, number bigint NOT NULL, at bigint NOT "
+        "NULL, sealed bytea NOT NULL, PRIMARY KEY (queue_id, last))",
+        # Deleted queues, and when they were deleted: some of their rows may still be there.
+        "CREATE TABLE gone (queue_id bigint PRIMARY KEY, at bigint NOT NULL)",
+        "CREATE SEQUENCE batch",
+    ),
+    (
+        # See floors.py.
+        f"ALTER TABLE queue ADD COLUMN floor_prio bigint NOT NULL DEFAULT {NO_FLOOR[0]}, "
+        f"ADD COLUMN floor_arrival bigint NOT NULL DEFAULT {NO_FLOOR[1]}, "
+        "ADD COLUMN proposed_prio bigint, ADD COLUMN proposed_arrival bigint, ADD COLUMN proposed_by bigint, "
+        "ADD COLUMN known_from bigint",
+        # Servers of version 1 make jobs ready without lowering floors. Without this table they change nothing any more.
+        "ALTER TABLE lane RENAME TO last_batch",
+    ),
+    (
+        # How often a correction of `ahead` was undone, and by how much elapsed time differed from the clock of each
+        # machine with servers, `at` this time of that clock; see clock.py.
+        "ALTER TABLE meta ADD COLUMN undone bigint NOT NULL DEFAULT 0",
+        "CREATE TABLE clock (machine text PRIMARY KEY, ahead bigint NOT NULL, difference bigint NOT NULL, "
+        "at bigint NOT NULL, saved bigint NOT NULL)",
+        # See claimers.py: for each server the claims that wait there, and when it wrote this, by the wall clock.
+        "CREATE TABLE claimers (server bigint PRIMARY KEY, at bigint NOT NULL, sealed bytea NOT NULL) "
+        "WITH (fillfactor = 50)",
+    ),
+    (
+        # No statement: from here on places 5 and 6 of tally count retrying and cancelled jobs (see rows.py), which
+        # servers of version 3 do not know.
+    ),
+    (
+        # See history_rows.py: what a server counted in a period of a queue. It is not sealed: counts are no secret.
+        "CREATE TABLE history (queue_id bigint NOT NULL, span bigint NOT NULL, number bigint NOT NULL, "
+        "server bigint NOT NULL, counted text NOT NULL, PRIMARY KEY (queue_id, span, number, server)) "
+        "WITH (fillfactor = 50)",
+        "CREATE INDEX history_number ON history (span, number)",
+    ),
+)
+#: The version of the schema that this JobEngine works with.
+VERSION: Final = len(_STEPS)
+
+_FOUND: Final = "SELECT to_regnamespace('jobengine') IS NULL, to_regclass('jobengine.meta') IS NOT NULL"
+_META: Final = "SELECT version, passes, kib, salt, sealed FROM meta"
+
+
+@rights_told()
+def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
+    """
+    Bring the schema to VERSION, in one transaction; returns the version that it had, 0 for none.
+
+    Several migrations at once do no harm. Raises NewerFormat if the schema is newer than that, WrongSecret, and
+    StorageError if the user lacks a right.
+    """
+    try:
+        return _migrate(connection, secret, kdf)
+    except (UniqueViolation, DuplicateTable, DuplicateSchema):
+        # Another has made the first tables at the same time.
+        return _migrate(connection, secret, kdf)
+
+
+def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
+    with connection.transaction():
+        ((is_bare, has_tables),) = connection.execute(_FOUND).fetchall()
+        if is_bare:
+            # IF NOT EXISTS would need the right to make schemas even if the schema is there.
+            connection.execute("CREATE SCHEMA jobengine")
+        version = _version(connection, secret) if has_tables else 0
+        for step in _STEPS[version:]:
+            for statement in step:
+                connection.execute(statement)
+        if not version:
+            _insert_meta(connection, new_key(secret, kdf))
+        elif version < VERSION:
+            connection.execute("UPDATE meta SET version = %s", [VERSION])
+        connection.execute("ANALYZE queue, job, tag, tally")
+    return version
+
+
+@rights_told()
+def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
+    """
+    Open the database: a Seal that seals and opens its records.
+
+    Raises NewerFormat, NotADatabase or WrongSecret, and StorageError if the user lacks a right.
+    """
+    try:
+        row = connection.execute(_META).fetchone()
+    except UndefinedTable:
+        raise NotADatabase("the database has no tables of JobEngine; make them with: jobengine db migrate") from None
+    if row is None:
+        raise NotADatabase("the table meta is empty")
+    if row[0] != VERSION:
+        advice = "use a newer JobEngine" if row[0] > VERSION else "run: jobengine db migrate"
+        raise NewerFormat(f"the schema has version {row[0]}, this JobEngine works with {VERSION}; {advice}")
+    return _seal(row, secret)
+
+
+def _version(connection: "Connection[Row]", secret: bytes) -> int:
+    # Wait for another migration that is under way.
+    row = connection.execute(_META + " FOR UPDATE").fetchone()
+    if row is None:
+        raise NotADatabase("the table meta is empty")
+    if row[0] > VERSION:
+        raise NewerFormat(f"the schema has version {row[0]}, this JobEngine works with {VERSION}; use a newer one")
+    _seal(row, secret)
+    return int(row[0])
+
+
+def _seal(row: Row, secret: bytes) -> Seal:
+    _, passes, kib, salt, sealed = row
+    return open_key(SealedKey(Kdf(passes=passes, kib=kib), salt, sealed), secret)
+
+
+def _insert_meta(connection: "Connection[Row]", key: SealedKey) -> None:
+    connection.execute(
+        "INSERT INTO meta (version, passes, kib, salt, sealed) VALUES (%s, %s, %s, %s, %s)",
+        [VERSION, key.kdf.passes, key.kdf.kib, key.salt, key.sealed],
+    )

@@ -1,0 +1,88 @@
+"""Reads a whole queue in parts: the jobs that it has at the beginning, each as it is when its part is read."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, LiteralString
+
+from attrs import frozen
+from psycopg import Connection
+
+from ...core.commands import ListJobs
+from ...core.errors import QueueNotFound
+from ...core.expiring import expire
+from ...core.model import Grant, Job, Role
+from ...core.required_rows import Needs
+from ...core.tables import PAGE_BYTES
+from .batch.begin import begin
+from .batch.load import load
+from .batch.plan import Asked, Part
+from .database.connection import Row
+from .database.rows import Rows
+
+__all__ = ["View", "jobs_of", "view_of"]
+
+#: The key was checked before the view was made.
+_READS: Final = Grant(Role.VIEWER)
+_UIDS: Final[LiteralString] = (
+    "SELECT q.id, j.uid, j.bytes FROM queue q LEFT JOIN job j ON j.queue_id = q.id WHERE q.name_digest = %s "
+    "ORDER BY j.inv_prio, j.arrival"
+)
+
+
+@frozen
+class View:
+    """The jobs that a queue had at some moment."""
+
+    #: The queue's number: a queue that is deleted and made again gets another one.
+    queue_id: int
+    #: The uids of its jobs in execution order, in parts.
+    parts: Sequence[Sequence[str]]
+
+
+def view_of(connection: "Connection[Row]", rows: Rows, command: ListJobs) -> View:
+    """
+    The jobs that a queue has now, in parts of as many as the command asks for, or fewer if they are long.
+
+    Raises QueueNotFound.
+    """
+    found = connection.execute(_UIDS, [rows.name(command.queue)], binary=True).fetchall()
+    if not found:
+        raise QueueNotFound(command.queue)
+    return View(found[0][0], list(_parts([row[1:] for row in found if row[1] is not None], command.limit)))
+
+
+def _parts(jobs: Sequence[Row], limit: int) -> Iterator[list[str]]:
+    """The uids of jobs; in each part only the last may exceed PAGE_BYTES."""
+    part, size = list[str](), 0
+    for uid, length in jobs:
+        part.append(uid)
+        size += length
+        if len(part) == limit or size > PAGE_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def jobs_of(
+    connection: "Connection[Row]",
+    rows: Rows,
+    time: LiteralString,
+    queue_id: int,
+    uids: Sequence[str],
+    command: ListJobs,
+) -> list[Job]:
+    """
+    The jobs of a part as they are now.
+
+    Jobs that are gone are left out; raises QueueNotFound if the queue is gone.
+    """
+    name = command.queue
+    now = begin(connection, rows, time, [name])
+    if name not in now.known or now.known[name].id != queue_id:
+        raise QueueNotFound(name)
+    loaded = load(connection, rows, now, [Asked(command, [Part(command, _READS, Needs(uids=frozenset(uids)))])])
+    connection.execute("ROLLBACK")
+    while due := expire(loaded.tables, now.elapsed, len(uids)):
+        loaded.tables.apply(due)
+    table = loaded.tables.queues[name]
+    return [job for uid in uids if (job := table.job(uid)) is not None]

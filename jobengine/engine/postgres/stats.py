@@ -1,0 +1,172 @@
+"""The figures of the engine on PostgreSQL."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from secrets import randbits
+from threading import Lock
+from typing import Final
+
+from attrs import define, field
+
+from ...core.activity import Activity, Unsaved
+from ...core.claimers import Claimers
+from ...core.effects import JobSwap, QueueSwap, by_queue
+from ...core.history import KeptPeriod, QueueHistory
+from ...core.model import Recent, Spread
+from ..door import Figure, FigureKind
+from .batch.decide import Result
+from .batch.session import Totals
+from .batch.tables import SmallTable
+from .claimers import SharedClaims
+from .database.rows import MOST_QUEUES
+from .wake.notifications import WakeUps
+from .wake.waiters import Waiting
+
+_WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch events."
+_ACCEPTS: Final = "1 if changes are accepted; 0 while the database can't be reached."
+_BATCHES: Final = "Transactions that carried out what clients asked for, and the seconds that they took."
+_REDONE: Final = "Batches that were carried out again after a conflict with another connection."
+_ROUND_TRIPS: Final = "Round trips to the database."
+_SNAPSHOT: Final = "Seconds for which the oldest snapshot of the database has been open, looked up every ten seconds."
+_DAMAGED: Final = "Rows that were altered and can't be read, which are passed over; counted every ten seconds."
+_HEARS: Final = "1 if the database's notifications are heard; 0 if not, as behind some poolers."
+
+
+def figures_of(
+    sessions: Sequence[Totals], waiting: Waiting, watching: int, wakeups: WakeUps, *, damaged_queues: int, accepts: bool
+) -> Sequence[Figure]:
+    """The figures of the engine; totals count from its start."""
+    batches = sum(one.batches for one in sessions)
+    listening = wakeups.listening
+    connected, received = (0, 0) if listening is None else (listening.connected, listening.received)
+    return [
+        _waiters("job", len(waiting.line)),
+        _waiters("end", len(waiting.ends)),
+        _waiters("events", watching),
+        _gauge("accepts_changes", _ACCEPTS, int(accepts)),
+        _summary("batch_tasks", "Requests in a batch.", sum(one.tasks for one in sessions), batches),
+        _summary("batch_seconds", _BATCHES, sum(one.seconds for one in sessions), batches),
+        _counter("batches_redone", _REDONE, sum(one.redone for one in sessions)),
+        _counter(
+            "connections_made", "Connections to the database.", connected + sum(one.connected for one in sessions)
+        ),
+        _counter("round_trips", _ROUND_TRIPS, sum(one.round_trips for one in sessions)),
+        _gauge("oldest_snapshot_seconds", _SNAPSHOT, max(one.oldest_snapshot for one in sessions)),
+        *_damaged_rows(max(one.damaged_jobs for one in sessions), damaged_queues),
+        _gauge("hears_notifications", _HEARS, int(wakeups.hears)),
+        _counter("notifications_sent", "Notifications sent to other servers.", wakeups.notices.sent),
+        _counter("notifications_received", "Notifications heard of other servers.", received),
+    ]
+
+
+def _waiters(on: str, value: float) -> Figure:
+    return Figure(name="waiters", help=_WAITERS, kind=FigureKind.GAUGE, value=value, labels={"on": on})
+
+
+def _damaged_rows(jobs: int, queues: int) -> list[Figure]:
+    return [
+        Figure(name="damaged_rows", help=_DAMAGED, kind=FigureKind.GAUGE, value=value, labels={"table": table})
+        for table, value in (("job", jobs), ("queue", queues))
+    ]
+
+
+def _gauge(name: str, sentence: str, value: float) -> Figure:
+    return Figure(name=name, help=sentence, kind=FigureKind.GAUGE, value=value)
+
+
+def _counter(name: str, sentence: str, value: float) -> Figure:
+    return Figure(name=name, help=sentence, kind=FigureKind.COUNTER, value=value)
+
+
+def _summary(name: str, sentence: str, value: float, count: int) -> Figure:
+    return Figure(name=name, help=sentence, kind=FigureKind.SUMMARY, value=value, count=count)
+
+
+#: The most ends of delays that are kept of a queue: their jobs may be claimed, or removed, by another server.
+_DELAYS: Final = 10_000
+
+
+@define(eq=False)
+class RecentActivity:
+    """Counts the changes of batches, for the rules, which read the counts on other threads (see RecentActivity)."""
+
+    #: The monotonic clock, in seconds.
+    _steady: Callable[[], float]
+    #: The claims; None for a session without an engine.
+    shared: SharedClaims | None = None
+    #: The number of this server in the table of histories.
+    server: int = field(factory=lambda: randbits(62), init=False)
+    _activity: Activity = field(init=False)
+    #: The numbers of the queues that it has.
+    ids: dict[str, int] = field(factory=dict, init=False)
+    _lock: Lock = field(factory=Lock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._activity = Activity(source=self.server)
+
+    def note(self, result: Result) -> None:
+        """Count what a batch has changed."""
+        with self._lock:
+            jobs = [one for one in result.swaps if isinstance(one, JobSwap)]
+            for name, changed in by_queue(jobs):
+                self._forget_outdated(name, result)
+                self._activity.note(name, changed, result.now.elapsed, result.now.elapsed)
+                self._activity.forget_delays(name, _DELAYS)
+            for swap in result.swaps:
+                if isinstance(swap, QueueSwap) and isinstance(swap.old, SmallTable):
+                    self._activity.forget(swap.queue)
+                    if self.shared is not None:
+                        self.shared.own.forget(swap.queue)
+
+    def _forget_outdated(self, name: str, result: Result) -> None:
+        """Forget a queue if it was made again since, by any server; forget all queues if there are too many."""
+        known = result.now.known.get(name)
+        if known is not None and self.ids.get(name) != known.id:
+            self._activity.forget(name)
+            if len(self.ids) >= MOST_QUEUES:
+                self._activity, self.ids = Activity(source=self.server), {}
+            self.ids[name] = known.id
+
+    def recent(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> Recent:
+        """See RecentActivity."""
+        with self._lock:
+            return self._activity.recent(name, now, kept)
+
+    def history(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> QueueHistory:
+        """See RecentActivity."""
+        with self._lock:
+            return self._activity.history(name, now, kept)
+
+    def take_unsaved(self) -> dict[str, Unsaved]:
+        """See Activity."""
+        with self._lock:
+            return self._activity.take_unsaved()
+
+    def put_back(self, taken: Mapping[str, Unsaved]) -> None:
+        """See Activity."""
+        with self._lock:
+            self._activity.put_back(taken)
+
+    def times(self, name: str) -> tuple[Spread, Spread]:
+        """See RecentActivity."""
+        with self._lock:
+            return self._activity.times(name)
+
+    def since_start(self, name: str) -> Mapping[str, int]:
+        """See RecentActivity."""
+        with self._lock:
+            return self._activity.totals(name)
+
+    def claimers(self, name: str) -> Claimers:
+        """See RecentActivity."""
+        return Claimers() if self.shared is None else self.shared.claimers(name)
+
+    def waiting(self, name: str) -> int:
+        """See RecentActivity."""
+        return 0 if self.shared is None else self.shared.own.waiting(name)
+
+    def claims(self, name: str) -> tuple[int, int | None]:
+        """See RecentActivity."""
+        return (0, None) if self.shared is None else self.shared.claims(name)
+
+    def _now(self) -> int:
+        return int(self._steady() * 1000)

@@ -1,0 +1,202 @@
+"""Reads all queues and jobs of a database, and puts exported ones into a database that has none."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final, LiteralString
+
+from attrs import define, field
+from psycopg import Connection
+
+from ...core.facts import ClockSet, Fact, JobAdded, PeriodsCounted, QueueCreated
+from ...core.history import SPANS, Period, merged
+from ...core.model import Queue
+from ...core.wall_time import shown
+from ...storage.errors import Damaged, StorageError
+from .batch.write import Change, Writing
+from .database.connection import Row, sent_as_made
+from .database.history_rows import kept_of, write_periods
+from .database.rows import Known, Rows, check_place
+from .profile import ARRIVALS
+
+__all__ = ["Contents", "Filling", "contents", "filling"]
+
+#: Jobs are written when there are this many, or when they have this many bytes.
+_JOBS, _BYTES = 1_000, 4 << 20
+
+#: The transaction sees the database at one moment. A table that is read whole is read in its order, from its first row
+#: on; with the settings that servers use (see connection.py) it would be read by an index. It may stand still for ten
+#: minutes, such as for a slow disk or while its user has stopped it, before the database takes it for lost.
+_SNAPSHOT: Final[tuple[LiteralString, ...]] = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+    "SET LOCAL enable_seqscan = on",
+    "SET LOCAL synchronize_seqscans = off",
+    "SET LOCAL tcp_user_timeout = '10min'",
+)
+_QUEUES: Final[LiteralString] = "SELECT id, rev, name_digest, sealed FROM queue ORDER BY id"
+#: From 5 on they are not places: see rows.RETRYING.
+_COUNT: Final[LiteralString] = "SELECT coalesce(sum(jobs), 0)::bigint FROM tally WHERE queue_id = ANY(%s) AND place < 5"
+_ALL: Final[LiteralString] = "COPY (SELECT queue_id, uid, sealed, said, place FROM job) TO STDOUT (FORMAT BINARY)"
+_OF_QUEUE: Final[LiteralString] = (
+    "COPY (SELECT queue_id, uid, sealed, said, place FROM job WHERE queue_id = %s) TO STDOUT (FORMAT BINARY)"
+)
+#: Until the commit nobody else makes a queue.
+_ALONE: Final[LiteralString] = "SELECT ahead, EXISTS (SELECT FROM queue) FROM meta FOR UPDATE OF meta"
+_QUEUE: Final[LiteralString] = "INSERT INTO queue (name_digest, sealed) VALUES (%s, %s) RETURNING id"
+#: Jobs that are added from now on come after those that were put in.
+_ARRIVED: Final[LiteralString] = (
+    "SELECT setval('batch', %s) WHERE %s >= (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM batch)"
+)
+
+
+@define
+class Contents:
+    """What a database has at one moment."""
+
+    _connection: "Connection[Row]"
+    _rows: Rows
+    #: How far the wall clock is ahead of elapsed time, in milliseconds.
+    ahead: int
+    _known: dict[int, Queue]
+    #: The damaged rows, which are passed over: queues at once, and jobs as they are read.
+    damaged: list[str]
+
+    @property
+    def queues(self) -> list[Queue]:
+        """The queues, in the order in which they were made."""
+        return [*self._known.values()]
+
+    def only(self, name: str) -> None:
+        """Leave out all but this queue and its jobs."""
+        self._known = {number: queue for number, queue in self._known.items() if queue.name == name}
+
+    def histories(self) -> Iterator[tuple[str, list[Period]]]:
+        """The history of each queue that has one, added up over all servers."""
+        for number, queue in self._known.items():
+            kept = kept_of(self._connection, number)
+            periods = [Period(*place, tally.text()) for place, tally in merged(kept, -1, {}).items()]
+            if periods:
+                yield queue.name, sorted(periods, key=lambda one: (one.span, one.number))
+
+    def size(self) -> int:
+        """How many jobs there are."""
+        row = self._connection.execute(_COUNT, [[*self._known]]).fetchone()
+        return row[0] if row is not None else 0
+
+    def jobs(self) -> Iterator[JobAdded]:
+        """Each job, with its queue's name; no more than a few of them are in memory."""
+        query, values = (_OF_QUEUE, [*self._known]) if len(self._known) == 1 else (_ALL, [])
+        with self._connection.cursor().copy(query, values) as rows:
+            rows.set_types(["int8", "text", "bytea", "bytea", "int2"])
+            for number, uid, sealed, said, place in rows.rows():
+                # Rows of a queue that was deleted may be left.
+                queue = self._known.get(number)
+                if queue is None:
+                    continue
+                try:
+                    job = self._rows.job(queue, uid, sealed, said)
+                    check_place(job, place)
+                except Damaged:
+                    self.damaged.append(f"job {uid} of queue {queue.name!r}")
+                else:
+                    yield JobAdded(queue.name, job)
+
+
+@contextmanager
+def contents(connection: "Connection[Row]", rows: Rows) -> Iterator[Contents]:
+    """What the database has now, while others go on changing it."""
+    with connection.transaction():
+        for statement in _SNAPSHOT:
+            connection.execute(statement)
+        ((ahead,),) = connection.execute("SELECT ahead FROM meta").fetchall()
+        found = connection.execute(_QUEUES, binary=True).fetchall()
+        queues, damaged = {}, []
+        for number, *its in found:
+            try:
+                queues[number] = rows.queue(number, *its)
+            except Damaged:
+                damaged.append(f"queue number {number}, with its jobs")
+        yield Contents(connection, rows, ahead, queues, damaged)
+
+
+@define
+class Filling:
+    """Puts queues and jobs into a database that has none."""
+
+    _connection: "Connection[Row]"
+    _rows: Rows
+    #: How far the wall clock is ahead here.
+    _ahead: int
+    #: The milliseconds to add to an elapsed time in the facts, so that it is an elapsed time of this database.
+    _later: int = field(init=False)
+    _known: dict[str, Known] = field(factory=dict, init=False)
+    _changes: list[Change] = field(factory=list, init=False)
+    _bytes: int = field(default=0, init=False)
+    _last_arrival: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._later = -self._ahead
+
+    def add(self, facts: Iterable[Fact]) -> None:
+        """
+        Put in the queues and jobs of these facts. ClockSet, if there is one, comes first, and a queue before its jobs.
+
+        Times are moved: a lease that has 40 seconds left still has them afterwards.
+        """
+        for fact in facts:
+            match fact:
+                case ClockSet(ahead):
+                    self._later = ahead - self._ahead
+                case QueueCreated(queue):
+                    self._add_queue(shown(queue, self._later))
+                case JobAdded():
+                    self._add_job(fact)
+                case PeriodsCounted():
+                    self._add_periods(fact)
+
+    def finish(self) -> None:
+        """Write what is left."""
+        self._write()
+        batch = self._last_arrival >> ARRIVALS
+        if batch:
+            self._connection.execute(_ARRIVED, [batch, batch])
+        # Otherwise PostgreSQL would plan for empty tables.
+        self._connection.execute("ANALYZE queue, job, tag, tally")
+
+    def _add_queue(self, queue: Queue) -> None:
+        values = [self._rows.name(queue.name), self._rows.sealed_queue(queue)]
+        ((number,),) = self._connection.execute(_QUEUE, values).fetchall()
+        self._known[queue.name] = Known(id=number, rev=0, queue=queue, watched=False, due=False)
+
+    def _add_periods(self, fact: PeriodsCounted) -> None:
+        """Put in a history; its periods begin at elapsed times, which are moved by whole periods."""
+        moved = [
+            Period(one.span, one.number + round(self._later / SPANS[one.span].width), one.text) for one in fact.periods
+        ]
+        write_periods(self._connection, 0, [(self._known[fact.queue].id, moved)])
+
+    def _add_job(self, fact: JobAdded) -> None:
+        job = shown(fact.job, self._later)
+        self._changes.append(Change(self._known[fact.queue], job.spec.uid, None, job))
+        self._bytes += job.size
+        self._last_arrival = max(self._last_arrival, job.spec.arrival)
+        if len(self._changes) >= _JOBS or self._bytes >= _BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        sent_as_made(self._connection, Writing(self._rows, self._changes).statements(0))
+        self._changes, self._bytes = [], 0
+
+
+@contextmanager
+def filling(connection: "Connection[Row]", rows: Rows) -> Iterator[Filling]:
+    """Put in all of it, or nothing; raises StorageError if the database has queues."""
+    with connection.transaction():
+        ((ahead, is_used),) = connection.execute(_ALONE).fetchall()
+        if is_used:
+            raise StorageError(
+                "the database has queues already, and an import does not mix with them; make another database, run "
+                "`jobengine db migrate` on it, and import into that"
+            )
+        made = Filling(connection, rows, ahead)
+        yield made
+        made.finish()

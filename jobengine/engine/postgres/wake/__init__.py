@@ -1,0 +1,1 @@
+"""How waiters are woken by changes, those of other servers too."""

@@ -1,0 +1,219 @@
+"""
+Events of queues, for their watchers.
+
+A queue's events are kept while anybody watches it, on any server. Each batch numbers its events under the lock of the
+queue's row, so all watchers see them in one order.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, LiteralString
+
+from attrs import define, field, frozen
+from msgspec import MsgspecError
+from psycopg import Connection
+from twisted.logger import Logger
+
+from ....core.errors import QueueNotFound
+from ....core.model import EventBatch, JobEvent
+from ....storage.errors import Damaged
+from ...event_feed import Stream, Watcher
+from ..batch.decide import EventRecord, read_events
+from ..database.arrays import bigints
+from ..database.connection import Row, Statement, together
+from ..database.rows import Rows
+from .news import EVENTS, News
+
+__all__ = ["Begun", "Read", "Watch", "Watches", "begin_watch", "read_watched"]
+
+#: Milliseconds after a look for which a queue still counts as watched.
+_KEPT: Final = 60_000
+#: Rows that are read at a time for each watcher.
+_ROWS: Final = 100
+
+#: If it was not watched, there were changes without events: none before this one is kept.
+_WATCH: Final[LiteralString] = (
+    "UPDATE queue SET watched_until = now + %s, "
+    "events = events + CASE WHEN watched_until < now THEN 1 ELSE 0 END, "
+    "events_from = CASE WHEN watched_until < now THEN events + 1 ELSE events_from END "
+    "FROM (SELECT {clock} AS now OFFSET 0) t "
+)
+_BEGIN: Final[LiteralString] = _WATCH + "WHERE name_digest = %s RETURNING id, events, events_from"
+_GO_ON: Final[LiteralString] = _WATCH + "WHERE id = ANY(%s) RETURNING id, events_from"
+_READ: Final[LiteralString] = (
+    "SELECT w.watch, e.last, e.number, e.at, e.sealed FROM unnest((SELECT %s), %s::bigint[], %s::bigint[]) "
+    "AS w (watch, queue_id, after), LATERAL (SELECT * FROM event e WHERE e.queue_id = w.queue_id AND e.last > w.after "
+    "ORDER BY e.last LIMIT %s) e ORDER BY 1, 2"
+)
+_GONE_UNTIL: Final[LiteralString] = (
+    "UPDATE queue SET events_from = greatest(events_from, least(%s, events)) WHERE id = %s"
+)
+_DAMAGED: Final = "events of queue number {queue_id} were damaged and are deleted; its watchers read the jobs again"
+_log: Final = Logger()
+
+
+@frozen
+class Begun:
+    """A watch that has begun."""
+
+    #: The queue's name.
+    queue: str
+    #: The queue's number, and the number of the last event that the watcher has.
+    queue_id: int
+    number: int
+    #: Whether some of the events that it asked for are no longer kept.
+    gone: bool
+
+
+@define(eq=False)
+class Watch:
+    """A watcher of this server."""
+
+    #: The queue's name and number.
+    queue: str
+    queue_id: int
+    #: The number of the last event that it was given.
+    number: int
+    watcher: Watcher
+    #: Whether it has ended because events are missing.
+    missed: bool = field(default=False, init=False)
+
+
+@frozen
+class Read:
+    """What was read for the watchers."""
+
+    #: Events for a watcher, with the number of the last one.
+    events: Sequence[tuple[Watch, int, EventBatch]]
+    #: The watchers whose queue is gone, and those that miss events which were not kept.
+    ended: Sequence[Watch]
+    missed: Sequence[Watch]
+
+
+def begin_watch(connection: "Connection[Row]", rows: Rows, clock: LiteralString, name: str, after: str | None) -> Begun:
+    """Have the events of a queue kept from now on; raises QueueNotFound."""
+    row = connection.execute(_BEGIN.format(clock=clock), [_KEPT, rows.name(name)]).fetchone()
+    if row is None:
+        raise QueueNotFound(name)
+    queue_id, last, first = row
+    number = None if after is None else _number_in(after, queue_id)
+    is_kept = number is not None and first <= number <= last
+    has = number if number is not None and is_kept else last
+    return Begun(name, queue_id, has, gone=after is not None and not is_kept)
+
+
+def read_watched(
+    connection: "Connection[Row]", rows: Rows, clock: LiteralString, watches: Sequence[tuple[Watch, int]]
+) -> Read:
+    """The events after these numbers; also marks their queues as still watched."""
+    ids = sorted({watch.queue_id for watch, _ in watches})
+    columns = [range(len(watches)), [watch.queue_id for watch, _ in watches], [after for _, after in watches]]
+    there, found = together(
+        connection,
+        Statement(_GO_ON.format(clock=clock), [_KEPT, bigints(ids)]),
+        Statement(_READ, [*map(bigints, columns), _ROWS]),
+    )
+    events, damaged = [], dict[Watch, int]()
+    for index, last, count, at, sealed in found:
+        watch, after = watches[index]
+        try:
+            batch = _batch(watch.queue_id, last, _records(rows, count, sealed), at)
+        except Damaged:
+            damaged[watch] = last
+            continue
+        events.append((watch, last, EventBatch(tuple(one for one in batch if _number(one) > after))))
+    for queue_id, last in {(watch.queue_id, last) for watch, last in damaged.items()}:
+        _drop(connection, queue_id, last)
+    kept_from: dict[int, int] = dict(there)
+    ended = [watch for watch, _ in watches if watch.queue_id not in kept_from]
+    missed = [watch for watch, after in watches if after < kept_from.get(watch.queue_id, after) or watch in damaged]
+    return Read(events, ended, missed)
+
+
+def _drop(connection: "Connection[Row]", queue_id: int, last: int) -> None:
+    """Delete a damaged row: to watchers its events, and those before, are no longer kept."""
+    together(
+        connection,
+        Statement("BEGIN"),
+        Statement(_GONE_UNTIL, [last, queue_id]),
+        Statement("DELETE FROM event WHERE queue_id = %s AND last = %s", [queue_id, last]),
+        Statement("COMMIT"),
+    )
+    _log.error(_DAMAGED, queue_id=queue_id)
+
+
+def _records(rows: Rows, count: int, sealed: bytes) -> list[EventRecord]:
+    """The records of a row of events; raises Damaged."""
+    try:
+        records = read_events(rows.seal.open(sealed))
+    except MsgspecError:
+        raise Damaged("a row of the table event holds something else") from None
+    if len(records) != count:
+        raise Damaged("a row of the table event holds other events")
+    return records
+
+
+def _batch(queue_id: int, last: int, records: Sequence[EventRecord], at: int) -> Iterator[JobEvent]:
+    for number, (uid, before, state) in enumerate(records, last - len(records) + 1):
+        yield JobEvent(id=f"{queue_id}-{number}", uid=uid, before=before, state=state, at=at)
+
+
+def _number(event: JobEvent) -> int:
+    return int(event.id.rpartition("-")[2])
+
+
+def _number_in(event_id: str, queue_id: int) -> int | None:
+    """The number in an event's id, or None if it is not one of this queue's."""
+    queue, _, number = event_id.rpartition("-")
+    if queue != str(queue_id) or not (number.isascii() and number.isdigit() and len(number) < 19):
+        return None
+    return int(number)
+
+
+@define
+class Watches:
+    """All watchers on this server."""
+
+    _watches: list[Watch] = field(factory=list)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._watches)
+
+    def add(self, begun: Begun) -> Watch:
+        """Add a watcher."""
+        watcher = Watcher(Stream(str(begun.queue_id)), gone=begun.gone)
+        watch = Watch(begun.queue, begun.queue_id, begun.number, watcher)
+        self._watches.append(watch)
+        return watch
+
+    def leave(self, watch: Watch) -> None:
+        """Remove a watcher."""
+        if watch in self._watches:
+            self._watches.remove(watch)
+
+    def news(self) -> News:
+        """The news that the watchers are waiting for."""
+        return {(EVENTS, watch.queue) for watch in self._watches}
+
+    def numbers(self) -> list[tuple[Watch, int]]:
+        """Each watcher, with the number of the last event that it was given."""
+        return [(watch, watch.number) for watch in self._watches]
+
+    def note(self, read: Read) -> None:
+        """Hand out what was read, and end streams that can't go on."""
+        for watch in read.missed:
+            watch.missed = True
+            watch.watcher.end()
+        for watch, last, batch in read.events:
+            if last > watch.number and not watch.missed:
+                watch.number = last
+                watch.watcher.give([batch])
+        for watch in read.ended:
+            watch.watcher.end()
+        # Not only those in `ended`: a client that reads slowly may notice late that its stream has ended.
+        self._watches = [watch for watch in self._watches if not watch.watcher.ended]
+
+    def end(self) -> None:
+        """End all streams."""
+        for watch in self._watches:
+            watch.watcher.end()

@@ -1,0 +1,144 @@
+"""
+Tells other servers which queues have changed, so that they wake their waiters and watchers.
+
+This is done after the commits, a few times a second: PostgreSQL makes commits that notify one at a time.
+"""
+
+from collections.abc import Callable, Set
+from secrets import token_hex
+from typing import Final, LiteralString
+
+from attrs import define, field
+from psycopg import Connection
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ....core.effects import JobSwap, QueueSwap
+from ....core.model import FINISHED
+from ...waiting_line import has_become_ready
+from ..batch.decide import Result
+from ..database.arrays import texts
+from ..database.connection import Row, Statement, connected, together
+
+__all__ = ["ENDED", "EVENTS", "READY", "News", "Notices", "listening", "news_of", "notify"]
+
+#: Kinds of news of a queue: jobs have become ready; jobs were finished or are gone; there are events for watchers.
+READY, ENDED, EVENTS = "R", "E", "W"
+#: Kinds of news, each with the name of a queue.
+News = Set[tuple[str, str]]
+#: The least seconds from one sending to the next.
+_PAUSE: Final = 0.05
+#: News in one notification: PostgreSQL takes less than 8,000 bytes.
+_MOST: Final = 200
+_LISTEN: Final[LiteralString] = "LISTEN jobengine"
+_NOTIFY: Final[LiteralString] = "SELECT pg_notify('jobengine', said) FROM unnest(%s::text[]) said"
+
+
+def news_of(result: Result) -> News:
+    """The news that a batch makes."""
+    ready, ended, changed = set[str](), set[str](), set[str]()
+    for swap in result.swaps:
+        if isinstance(swap, JobSwap):
+            changed.add(swap.queue)
+            if swap.new is None or swap.new.standing.state in FINISHED:
+                ended.add(swap.queue)
+            elif swap.queue not in ready and has_become_ready(swap.old, swap.new):
+                ready.add(swap.queue)
+    queues = {swap.queue for swap in result.swaps if isinstance(swap, QueueSwap)}
+    # Jobs may have expired in a queue that was deleted since.
+    known = result.now.known
+    watched = {name for name in changed if name in known and known[name].watched}
+    kinds = ((READY, ready | queues), (ENDED, ended | queues), (EVENTS, watched | queues))
+    return {(kind, name) for kind, names in kinds for name in names}
+
+
+def listening(url: str) -> "Connection[Row]":
+    """A new connection that listens to the notifications of servers; raises StorageError."""
+    made = connected(url)
+    made.execute(_LISTEN)
+    return made
+
+
+def notify(connection: "Connection[Row]", said: list[str]) -> None:
+    """Send notifications. A server that misses some looks by itself, so this commit does not wait for the disk."""
+    together(
+        connection,
+        Statement("BEGIN"),
+        Statement("SET LOCAL synchronous_commit TO off"),
+        Statement(_NOTIFY, [texts(said)]),
+        Statement("COMMIT"),
+    )
+
+
+@define(kw_only=True, eq=False)
+class Notices:
+    """Gathers news and sends them: the first at once, and those that come in the pause that follows at its end."""
+
+    clock: IReactorTime
+    #: The digest of a queue's name: notifications hold no name.
+    digest: Callable[[str], bytes]
+    #: Sends notifications.
+    send: "Callable[[list[str]], Deferred[None]]"
+    #: How many notifications were sent.
+    sent: int = field(default=0, init=False)
+    #: What its own notifications begin with.
+    _server: str = field(factory=lambda: token_hex(8), init=False)
+    _news: set[tuple[str, str]] = field(factory=set, init=False)
+    #: Whether to send, even if there are no news.
+    _wanted: bool = field(default=False, init=False)
+    _under_way: bool = field(default=False, init=False)
+    _stopped: bool = field(default=False, init=False)
+    _not_before: float = field(default=0, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+
+    def tell(self, news: News) -> None:
+        """Tell other servers."""
+        if news:
+            self._news |= news
+            self.hello()
+
+    def hello(self) -> None:
+        """Send a notification, even if there are no news: this server listens for its echo."""
+        self._wanted = True
+        self._set()
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._stopped = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def is_own(self, said: str) -> bool:
+        """Whether this server has sent the notification."""
+        return said.partition(" ")[0] == self._server
+
+    def told(self, said: str, wanted: News) -> News:
+        """The wanted news that are in a notification."""
+        words = set(said.split(" ")[1:])
+        return {one for one in wanted if self._word(one) in words}
+
+    def _word(self, one: tuple[str, str]) -> str:
+        kind, name = one
+        return kind + self.digest(name).hex()
+
+    def _set(self) -> None:
+        if self._wanted and not self._under_way and not self._stopped and self._timer is None:
+            self._timer = self.clock.callLater(max(0.0, self._not_before - self.clock.seconds()), self._send)
+
+    def _send(self) -> None:
+        self._timer, self._wanted, self._under_way = None, False, True
+        self._not_before = self.clock.seconds() + _PAUSE
+        words, self._news = [self._word(one) for one in self._news], set()
+        said = [" ".join([self._server, *words[at : at + _MOST]]) for at in range(0, len(words) or 1, _MOST)]
+        self.send(said).addCallbacks(self._count, _ignore, (len(said),)).addBoth(self._go_on)
+
+    def _count(self, _: None, said: int) -> None:
+        self.sent += said
+
+    def _go_on(self, _: object) -> None:
+        self._under_way = False
+        self._set()
+
+
+def _ignore(_: object) -> None:
+    """Ignore a failure: other servers find the changes by looking."""

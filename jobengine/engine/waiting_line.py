@@ -1,0 +1,302 @@
+"""The line of waiters for jobs, and the jobs that have become ready for them, by queue and tags."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
+from itertools import count, islice
+from typing import Generic, NoReturn, TypeVar
+
+from attrs import define, field
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ..core.commands import ClaimResult, Claims, Peek
+from ..core.errors import DomainError
+from ..core.model import Job, Rank
+from ..core.tables import Table
+
+#: The tags that a waiter wants, or that a job has.
+Tags = frozenset[str]
+
+
+@define(eq=False)
+class Waiter:
+    """A waiter for jobs."""
+
+    command: Claims | Peek
+    #: Its place among all waiters.
+    number: int
+    #: Fires with the jobs that it was given.
+    done: "Deferred[Outcome[ClaimResult]]"
+    #: Since when its worker waits, and when the request came, in elapsed milliseconds; see WaitingClaim.
+    since: int = 0
+    asked: int = 0
+    queues: tuple[str, ...] = field(init=False)
+    tags: Tags = field(init=False)
+    #: The most jobs that it takes.
+    count: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        command = self.command
+        self.queues = command.queue_names
+        self.tags = frozenset(command.tags) if isinstance(command, Claims) else frozenset()
+        self.count = command.count if isinstance(command, Claims) else 1
+
+
+@define
+class Line:
+    """
+    All waiters for jobs, in the order in which they came.
+
+    They are kept by queue, then by one of the tags that they want (None if they want none), then by all their tags. So
+    a job is compared only with waiters that want one of its tags.
+    """
+
+    #: Empty if nobody waits.
+    queues: dict[str, dict[str | None, dict[Tags, dict[int, Waiter]]]] = field(factory=dict)
+    _numbers: "count[int]" = field(factory=count)
+
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self.queues)
+
+    def __len__(self) -> int:
+        """The number of waiters."""
+        return sum(1 for _ in self.of(self.queues))
+
+    def add(self, command: Claims | Peek, since: int = 0, asked: int = 0) -> "Deferred[Outcome[ClaimResult]]":
+        """Join the line; cancel the Deferred to leave it. For the times see Waiter."""
+        done: Deferred[Outcome[ClaimResult]] = Deferred(lambda _: self.remove(waiter))
+        waiter = Waiter(command, next(self._numbers), done, since, asked)
+        for name in waiter.queues:
+            groups = self.queues.setdefault(name, {}).setdefault(_filed_under(waiter.tags), {})
+            groups.setdefault(waiter.tags, {})[waiter.number] = waiter
+        return done
+
+    def remove(self, waiter: Waiter) -> None:
+        """Remove a waiter."""
+        under = _filed_under(waiter.tags)
+        for name in waiter.queues:
+            queue = self.queues.get(name, {})
+            groups = queue.get(under, {})
+            group = groups.get(waiter.tags, {})
+            group.pop(waiter.number, None)
+            # Keep no empty containers.
+            if not group:
+                groups.pop(waiter.tags, None)
+            if not groups:
+                queue.pop(under, None)
+            if not queue:
+                self.queues.pop(name, None)
+
+    def names(self) -> list[str]:
+        """The queues that anybody waits for."""
+        return list(self.queues)
+
+    def waits_for(self, name: str) -> bool:
+        """Whether anybody waits for jobs of a queue."""
+        return name in self.queues
+
+    def claims(self, name: str) -> Iterator[Waiter]:
+        """
+        The claims that wait for jobs of a queue, in no order; waiting peeks are left out.
+
+        May be called on any thread: each container is copied in one step of the interpreter.
+        """
+        for groups in list(self.queues.get(name, {}).values()):
+            for group in list(groups.values()):
+                yield from (one for one in list(group.values()) if isinstance(one.command, Claims))
+
+    def wanted(self, name: str) -> list[tuple[tuple[str, ...], int]]:
+        """How many jobs the waiters of a queue would take, by the tags that they want."""
+        return [(tuple(tags), sum(waiter.count for waiter in group.values())) for tags, group in self._groups(name)]
+
+    def of(self, names: Iterable[str]) -> Iterator[Waiter]:
+        """The waiters for any of these queues; one that leaves meanwhile is skipped."""
+        return _in_order([group for name in names for _, group in self._groups(name)])
+
+    def matching(self, ready: Mapping[str, "ReadyJobs"]) -> Iterator[Waiter]:
+        """The waiters whose tags a ready job with these tags has."""
+        groups = []
+        for name, jobs in ready.items():
+            queue = self.queues.get(name, {})
+            # By tag, then by all their tags: each waiter once.
+            for under in {None, *(tag for tags in jobs.kinds for tag in tags)} & queue.keys():
+                groups += [group for tags, group in queue[under].items() if jobs.any_with(tags)]
+        return _in_order(groups)
+
+    def end(self) -> None:
+        """Wake all waiters, with no jobs."""
+        for waiter in self.of(list(self.queues)):
+            self.remove(waiter)
+            waiter.done.callback(Done(ClaimResult(), changed=False))
+
+    def _groups(self, name: str) -> Iterator[tuple[Tags, dict[int, Waiter]]]:
+        for groups in self.queues.get(name, {}).values():
+            yield from groups.items()
+
+
+def _filed_under(tags: Tags) -> str | None:
+    return min(tags, default=None)
+
+
+def _in_order(groups: Iterable[Mapping[int, Waiter]]) -> Iterator[Waiter]:
+    previous = None
+    for waiter in merge(*(list(group.values()) for group in groups), key=lambda waiter: waiter.number):
+        if waiter is not previous and not waiter.done.called:
+            yield waiter
+        previous = waiter
+
+
+@define
+class ReadyJobs:
+    """Jobs of one queue that have become ready, by their tags."""
+
+    _table: Table
+    #: The ranks of the jobs by their tags.
+    kinds: dict[tuple[str, ...], dict[Rank, None]] = field(factory=dict)
+    #: How many of them are still ready, as far as is known.
+    left: int = 0
+    #: The ready jobs for waiters that want certain tags, in execution order; made when the first such waiter is served.
+    _choices: dict[Tags, deque[Rank]] = field(factory=dict)
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Add jobs that have become ready."""
+        for job in jobs:
+            kind = self.kinds.setdefault(job.spec.tags, {})
+            self.left += job.spec.rank not in kind
+            kind[job.spec.rank] = None
+
+    def any_with(self, tags: Tags) -> bool:
+        """Whether there is one with all of these tags."""
+        return any(tags.issubset(kind) for kind in self.kinds)
+
+    def uids(self, tags: Tags, most: int) -> tuple[str, ...]:
+        """The first jobs with all of these tags that are still ready, in execution order."""
+        choice = self._choices.get(tags)
+        if choice is None:
+            matching = (ranks for kind, ranks in self.kinds.items() if tags.issubset(kind))
+            choice = self._choices[tags] = deque(sorted(rank for ranks in matching for rank in ranks))
+        while choice and not self._is_ready(choice[0][2]):
+            choice.popleft()
+        return tuple(islice((rank[2] for rank in choice if self._is_ready(rank[2])), most))
+
+    def look_again(self, uids: Iterable[str]) -> None:
+        """After an offer: count which jobs are no longer ready."""
+        self.left -= sum(1 for uid in uids if not self._is_ready(uid))
+
+    def _is_ready(self, uid: str) -> bool:
+        job = self._table.job(uid)
+        return job is not None and job.ready
+
+
+T = TypeVar("T")
+
+
+def in_time(clock: IReactorTime, waiting: "Deferred[T]", seconds: float, otherwise: T) -> "Deferred[T]":
+    """The result of `waiting`, or `otherwise` if it has not fired after this many seconds; then it is cancelled."""
+    late: list[bool] = []
+
+    def give_up() -> None:
+        """Cancel the wait."""
+        late.append(True)
+        waiting.cancel()
+
+    # The time may be over already: it has gone on since the caller looked.
+    timer = clock.callLater(max(0.0, seconds), give_up)
+
+    def done(result: T) -> T:
+        """Stop the timer."""
+        if timer.active():
+            timer.cancel()
+        return otherwise if late else result
+
+    return waiting.addBoth(done)
+
+
+@define
+class Ends:
+    """All waiters for a job to finish."""
+
+    #: By queue and uid; empty if nobody waits.
+    jobs: "dict[tuple[str, str], list[Deferred[Job | None]]]" = field(factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self.jobs)
+
+    def __len__(self) -> int:
+        """The number of waiters."""
+        return sum(map(len, self.jobs.values()))
+
+    def places(self) -> list[tuple[str, str]]:
+        """The jobs that are awaited: queue and uid of each."""
+        return list(self.jobs)
+
+    def add(self, queue: str, uid: str) -> "Deferred[Job | None]":
+        """
+        A Deferred that fires with the finished job, or None if it is removed unfinished.
+
+        `remove` it to stop waiting.
+        """
+        done: Deferred[Job | None] = Deferred(lambda _: self.remove(queue, uid, done))
+        self.jobs.setdefault((queue, uid), []).append(done)
+        return done
+
+    def remove(self, queue: str, uid: str, done: "Deferred[Job | None]") -> None:
+        """Remove a waiter, if it still waits."""
+        waiting = self.jobs.get((queue, uid), [])
+        if done in waiting:
+            waiting.remove(done)
+        if not waiting:
+            self.jobs.pop((queue, uid), None)
+
+    def tell(self, queue: str, uid: str, job: Job | None) -> None:
+        """Wake the waiters for a job that is finished or gone."""
+        for done in self.jobs.pop((queue, uid), ()):
+            done.callback(job)
+
+    def end(self, queues: Iterable[str] | None = None) -> None:
+        """Wake all waiters, or those for jobs of some queues."""
+        for queue, uid in [place for place in self.jobs if queues is None or place[0] in queues]:
+            self.tell(queue, uid, None)
+
+
+def has_become_ready(old: Job | None, new: Job) -> bool:
+    """Whether a job can be claimed now and could not be before, or not under its present tags."""
+    return new.ready and (old is None or not old.ready or old.spec.tags != new.spec.tags)
+
+
+A_co = TypeVar("A_co", covariant=True)
+
+
+A = TypeVar("A")
+
+
+class Done(Struct, Generic[A_co], frozen=True):
+    """The command was carried out."""
+
+    answer: A_co
+    #: Whether it changed anything.
+    changed: bool
+    #: Whether a claim without updates got nothing because others had locked all ready jobs: it may be repeated.
+    passed_over: bool = False
+
+    def get(self) -> A_co:
+        """The answer."""
+        return self.answer
+
+
+class Refused(Struct, frozen=True):
+    """The command was refused, and nothing has changed."""
+
+    error: DomainError
+    changed: bool = False
+
+    def get(self) -> NoReturn:
+        """Raise the error."""
+        raise self.error
+
+
+Outcome = Done[A] | Refused

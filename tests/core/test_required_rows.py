@@ -1,0 +1,227 @@
+"""A command has the same outcome on a partial table, with only what it needs, as on the whole table."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobengine.core import commands as c
+from jobengine.core import required_rows as n
+from jobengine.core.access import authorise
+from jobengine.core.errors import DomainError
+from jobengine.core.model import Defaults, Job, Role, State
+from jobengine.core.sorting import Sort
+from jobengine.engine.local.tables.queue_table import QueueTable
+from jobengine.engine.local.tables.state import Tables
+from jobengine.engine.postgres.batch.tables import NotLoaded, PartialTable, PartialTables, SmallTable
+from tests.core.test_rules import every_command, kinds
+from tests.core.worlds import KEY, World
+from tests.doubles import CountedIds, NoActivity
+
+TAGS = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3, unique=True).map(tuple)
+UIDS = [f"00000000-0000-4000-8000-00000000000{at}" for at in range(6)]
+STATES = st.sampled_from(State)
+KEYS = {Role.PRODUCER: b"producer", Role.WORKER: b"worker", Role.VIEWER: b"viewer"}
+
+NEW_JOBS = st.builds(
+    c.NewJob,
+    content=st.just(b"{}"),
+    priority=st.integers(0, 2),
+    tags=TAGS,
+    uid=st.none() | st.sampled_from(UIDS),
+    idempotency_key=st.sampled_from([None, "once", "twice"]),
+    unique_key=st.none() | st.sampled_from(["u", "v"]),
+    delay_seconds=st.sampled_from([0, 0, 5]),
+)
+CHANGES = st.builds(c.Changes, state=st.none() | STATES, cancel=st.booleans(), priority=st.none() | st.integers(0, 2))
+FILTERS = st.builds(c.Filter, state=st.none() | STATES, tag=st.none() | st.sampled_from(["a", "b"]))
+SOME_UIDS = st.lists(st.sampled_from(UIDS), max_size=3).map(tuple)
+UPDATES = st.builds(c.JobUpdate, uid=st.sampled_from(UIDS), changes=CHANGES, lease=st.none() | st.just("wrong"))
+WHO: dict[str, Any] = {"queue": st.just("q"), "access_key": st.sampled_from([KEY] * 12 + [*KEYS.values(), b"wrong"])}
+SLICES: dict[str, Any] = {**WHO, "filter": FILTERS, "limit": st.integers(1, 4)}
+ONE: dict[str, Any] = {**WHO, "uid": st.sampled_from(UIDS)}
+
+ADDS = st.builds(
+    c.AddJobs,
+    **WHO,
+    jobs=st.lists(NEW_JOBS, min_size=1, max_size=3).map(tuple),
+    defaults=st.just(Defaults()),
+    many=st.booleans(),
+)
+COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
+    ADDS,
+    st.builds(c.Claim, **WHO, count=st.integers(0, 4), tags=TAGS, uids=st.none() | SOME_UIDS),
+    st.builds(c.Peek, **WHO),
+    st.builds(c.ReadJob, **ONE),
+    st.builds(c.DeleteJob, **ONE),
+    st.builds(c.ExplainJob, **ONE),
+    st.builds(c.UpdateJob, **ONE, changes=CHANGES),
+    st.builds(c.UpdateJobs, **WHO, updates=st.lists(UPDATES, max_size=3).map(tuple)),
+    st.builds(c.ListJobs, **SLICES, scan=st.integers(1, 4), sort=st.none() | st.sampled_from(Sort)),
+    st.builds(c.UpdateMatching, **SLICES, changes=CHANGES, uids=st.none() | SOME_UIDS),
+    st.builds(c.DeleteMatching, **SLICES),
+    st.builds(c.ReadStats, **WHO),
+    st.builds(c.ReadHistory, **WHO),
+    st.builds(c.ListKeys, **WHO),
+    st.builds(c.ListClaimers, **WHO),
+    st.builds(c.DeleteQueue, **WHO),
+    st.builds(c.ChangeQueue, **WHO, paused=st.none() | st.booleans(), max_jobs=st.sampled_from([None, 4])),
+    st.builds(
+        c.ReturnClaims,
+        **WHO,
+        claims=st.lists(st.tuples(st.sampled_from(UIDS), st.just("lease")), max_size=2).map(tuple),
+    ),
+)
+
+
+def _small(whole: QueueTable, jobs: list[Job], ahead: int) -> SmallTable:
+    """A table of these jobs alone."""
+    return SmallTable(whole.queue, ahead, {job.spec.uid: job for job in jobs}, whole.next_arrival)
+
+
+class Paged(PartialTable, frozen=True, kw_only=True):
+    """Finds pages in the whole table."""
+
+    whole: QueueTable
+
+    def page(self, *place: Any) -> Any:
+        return self.whole.page(*place)
+
+
+def _ready(whole: QueueTable, asked: n.ReadyOf) -> list[Job]:
+    # One more than needed, to see that no rule takes it.
+    return list(whole.ready_jobs(asked.tags))[: asked.count + 1]
+
+
+def load(tables: Tables, command: c.QueueCommand[object], now: int) -> PartialTables:
+    """What an engine would load for a command."""
+    whole = tables.queues.get(command.queue)
+    if whole is None:
+        return PartialTables({}, tables.ahead)
+    try:
+        asked = command.needs(whole.queue, authorise(whole.queue, command, now))
+    except DomainError:
+        asked = n.Needs()
+    jobs = {uid: job for uid in asked.uids if (job := whole.job(uid)) is not None}
+    places = {job.spec.rank: whole.ahead(job.spec.rank) for job in jobs.values()} if asked.ahead else {}
+    found = [job for key in asked.unique_keys for job in whole.holders(key)]
+    if asked.ready is not None:
+        found += _ready(whole, asked.ready)
+    jobs |= {job.spec.uid: job for job in found}
+    part = (PartialTable if asked.page is None else partial(Paged, whole=whole))(
+        loaded=_small(whole, list(jobs.values()), tables.ahead),
+        needs=asked,
+        total=whole.size() if asked.size else None,
+        kinds=whole.counts() if asked.counts else None,
+        oldest=whole.oldest_ready() if asked.counts else None,
+        places=places,
+    )
+    return PartialTables({command.queue: part}, tables.ahead)
+
+
+def decided(tables: Any, command: c.QueueCommand[Any], now: int) -> Any:
+    return command.decide(tables, now, CountedIds(), NoActivity())
+
+
+def outcome(decide: Callable[[], Any]) -> Any:
+    """The facts and the answer, or the error; NotLoaded is no answer."""
+    try:
+        facts, answer = decide()
+    except DomainError as error:
+        return type(error), str(error)
+    return list(facts), [str(one) if isinstance(one, DomainError) else one for one in answer] if isinstance(
+        answer, list
+    ) else answer
+
+
+def after(commands: list[Any]) -> World:
+    """A world after these commands, whose queue has a key for every role."""
+    world = World()
+    world.create()
+    for role, key in KEYS.items():
+        world.ask(c.AddKey(queue="q", access_key=KEY, role=role, new_access_key=key))
+    for command in commands:
+        try:
+            world.ask(command)
+        except DomainError:
+            continue
+    world.now += 3_000
+    world.expire()
+    return world
+
+
+@pytest.mark.slow
+@settings(max_examples=400)
+@given(
+    st.lists(ADDS, min_size=1, max_size=5),
+    st.lists(COMMANDS, max_size=3),
+    st.none() | COMMANDS,
+    st.sampled_from([None, 3, 100]),
+)
+def test_a_command_has_the_same_outcome_on_a_partial_table_as_on_the_whole_one(
+    adds: list[Any], others: list[Any], command: Any, max_jobs: int | None
+) -> None:
+    """Without a command, the first one is repeated, as by a client that got no answer."""
+    command = command or adds[0]
+    world = after([c.ChangeQueue(queue="q", access_key=KEY, max_jobs=max_jobs), *adds, *others])
+    whole = outcome(lambda: decided(world.tables, command, world.now))
+    part = outcome(lambda: decided(load(world.tables, command, world.now), command, world.now))
+    assert part == whole
+
+
+def test_every_command_on_a_queue_is_tried() -> None:
+    """Except those that need only the queue."""
+    tried = {type(one) for one in every_command()}
+    assert tried == kinds()
+    world = after([])
+    for command in every_command():
+        whole = outcome(lambda: decided(world.tables, command, world.now))  # noqa: B023  # called at once
+        part = outcome(
+            lambda: decided(load(world.tables, command, world.now), command, world.now)  # noqa: B023  # called at once
+        )
+        assert part == whole
+
+
+def _empty(world: World) -> PartialTable:
+    """A table of which nothing is loaded."""
+    whole = world.tables.queues["q"]
+    return PartialTable(loaded=_small(whole, [], 0), needs=n.Needs())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda table, job: table.job(job.spec.uid),
+        lambda table, job: table.holders("u"),
+        lambda table, job: table.size(),
+        lambda table, job: table.ready_jobs(),
+        lambda table, job: table.page(None, 1),
+        lambda table, job: table.ahead(job.spec.rank),
+        lambda table, job: table.counts(),
+        lambda table, job: table.oldest_ready(),
+    ],
+)
+def test_asking_for_a_part_that_was_not_loaded_is_an_error_and_never_none(
+    world: World, asked: Callable[[Any, Job], Any]
+) -> None:
+    job = world.add(unique_key="u")
+    with pytest.raises(NotLoaded):
+        asked(_empty(world), job)
+
+
+def test_a_rule_that_takes_more_ready_jobs_than_it_named_is_found_out(world: World) -> None:
+    for _ in range(3):
+        world.add()
+    partial = load(world.tables, c.Peek(queue="q", access_key=KEY), world.now).queues["q"]
+    ready = partial.ready_jobs()
+    next(ready)
+    with pytest.raises(NotLoaded, match="more than 1"):
+        next(ready)
+
+
+def test_a_job_that_is_known_not_to_be_there_is_none(world: World) -> None:
+    partial = load(world.tables, c.ReadJob(queue="q", access_key=KEY, uid="none"), world.now).queues["q"]
+    assert partial.job("none") is None

@@ -1,0 +1,254 @@
+"""The tables with any facts: rolling back restores them, and a snapshot in slices is the state."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from jobengine.core.effects import JobSwap
+from jobengine.core.fact_codec import decode, encode
+from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated
+from jobengine.core.model import HISTORY_LENGTH, Attempt, Job, Notes, State
+from jobengine.core.tables import Place
+from jobengine.engine.local.tables.snapshot import Snapshot
+from jobengine.engine.local.tables.sorted_list import Ordered
+from jobengine.engine.local.tables.state import Tables
+from tests.core.random_facts import any_facts, facts
+from tests.core.worlds import World, picture
+
+SOME = st.lists(facts, max_size=30)
+
+
+def tables_of(some: Iterable[Fact]) -> Tables:
+    tables = Tables()
+    tables.apply(some)
+    return tables
+
+
+@given(SOME, SOME)
+@settings(deadline=None)
+def test_rolling_back_restores_the_earlier_state(before: list[Fact], more: list[Fact]) -> None:
+    tables = tables_of(before)
+    was = picture(tables)
+    tables.restore(tables.apply(more))
+    assert picture(tables) == was
+
+
+@pytest.mark.slow
+@given(SOME, SOME)
+@settings(deadline=None)
+def test_changes_that_were_rolled_back_can_be_applied_again(before: list[Fact], more: list[Fact]) -> None:
+    tables = tables_of(before)
+    tables.restore(tables.apply(more))
+    tables.apply(more)
+    assert picture(tables) == picture(tables_of([*before, *more]))
+
+
+@given(SOME, SOME)
+@settings(deadline=None)
+def test_facts_applied_together_have_the_same_effect_as_one_by_one(before: list[Fact], more: list[Fact]) -> None:
+    together, one_by_one = tables_of(before), tables_of(before)
+    swaps = together.apply(more)
+    singly = [swap for fact in more for swap in one_by_one.apply([fact])]
+    assert [swap for swap in swaps if isinstance(swap, JobSwap)] == [s for s in singly if isinstance(s, JobSwap)]
+    assert picture(together) == picture(one_by_one)
+    for swap in reversed(singly):
+        one_by_one.restore([swap])
+    together.restore(swaps)
+    assert picture(together) == picture(one_by_one) == picture(tables_of(before))
+
+
+@given(SOME, facts)
+@settings(deadline=None)
+def test_a_fact_applied_twice_is_a_fact_applied_once(before: list[Fact], fact: Fact) -> None:
+    assert picture(tables_of([*before, fact, fact])) == picture(tables_of([*before, fact]))
+
+
+@pytest.mark.slow
+@given(any_facts)
+@settings(deadline=None, max_examples=500)
+def test_a_record_reads_as_the_fact_that_it_was_made_of(fact: Fact) -> None:
+    assert decode(encode(fact)) == fact
+
+
+def applied_as_made(tables: Tables, fact: Fact) -> bool:
+    """Apply a fact if rules could have made it; whether they could."""
+    if isinstance(fact, JobAdded) and fact.queue not in tables.queues:
+        return False
+    if isinstance(fact, QueueCreated) and fact.queue.name in tables.queues:
+        return False
+    tables.apply([fact])
+    return True
+
+
+@pytest.mark.slow
+@given(SOME, st.lists(st.lists(facts, max_size=4), max_size=15), st.integers(1, 4), st.booleans())
+@settings(deadline=None, max_examples=300)
+def test_a_snapshot_in_slices_between_changes_is_the_state(
+    before: list[Fact], commits: list[list[Fact]], size: int, slice_last: bool
+) -> None:
+    """
+    As in a compaction: each slice is taken after a commit was applied, and precedes it in the file.
+
+    Rules never add a job to a missing queue, and never create an existing queue, so such facts are left out.
+    """
+    tables = tables_of(before)
+    snapshot = Snapshot(tables)
+    copy: list[Fact] = []
+    for commit in commits:
+        made = [fact for fact in commit if applied_as_made(tables, fact)]
+        taken = snapshot.take(size) or []
+        copy += [*made, *taken] if slice_last else [*taken, *made]
+    while (rest := snapshot.take(size)) is not None:
+        copy += rest
+    assert picture(tables_of(decode(encode(fact)) for fact in copy)) == picture(tables)
+
+
+def test_a_snapshot_ends_under_a_steady_stream_of_jobs() -> None:
+    world = World()
+    world.create()
+    for _ in range(20):
+        world.add()
+    slices, snapshot = 0, Snapshot(world.tables)
+    while snapshot.take(5):
+        slices += 1
+        for _ in range(7):
+            world.add(priority=slices % 3 - 1)
+        assert slices < 20
+    assert slices == 1 + 4
+
+
+def test_live_bytes_are_about_the_length_of_a_fresh_snapshot() -> None:
+    world = World()
+    world.create("q")
+    empty = world.tables.live_bytes
+    jobs = [world.add(content=b'"' + b"x" * 1000 + b'"') for _ in range(10)]
+    assert 10_000 < world.tables.live_bytes - empty < 13_000
+    for job in jobs:
+        world.delete(job.spec.uid)
+    assert world.tables.live_bytes == empty
+    world.delete_queue()
+    assert world.tables.live_bytes == 0
+
+
+ENDED = Attempt(worker="列" * 20, started=1_700_000_000_000, ended=1_700_000_000_000, outcome="complete")
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        Notes(history=(ENDED,)),
+        Notes(history=(ENDED,) * HISTORY_LENGTH),
+        Notes(history=(replace(ENDED, outcome="failed", error='"\n' * 1_000),) * HISTORY_LENGTH, error="列" * 4_000),
+        Notes(history=(ENDED,), result=b'["' + b"x" * 10_000 + b'"]'),
+    ],
+    ids=["one attempt", "many attempts", "errors", "a result"],
+)
+def test_live_bytes_are_about_the_length_of_records_with_what_workers_have_reported(notes: Notes) -> None:
+    world = World()
+    world.create("q")
+    job = world.add()
+    empty = world.tables.live_bytes
+    standing = replace(job.standing, worker="列" * 20, notes=notes)
+    world.tables.apply([JobChanged("q", job.spec.uid, standing)])
+    more = len(encode(JobAdded("q", Job(job.spec, standing)))) - len(encode(JobAdded("q", job)))
+    assert more / 1.2 < world.tables.live_bytes - empty < more * 1.2
+
+
+class Counted(Ordered[Any]):
+    """A list that counts its operations."""
+
+    asked = 0
+
+    def add_all(self, run: list[Any]) -> None:
+        Counted.asked += len(run)
+        super().add_all(run)
+
+    def remove_all(self, run: list[Any]) -> None:
+        Counted.asked += len(run)
+        super().remove_all(run)
+
+    def first(self) -> Any:
+        Counted.asked += 1
+        return super().first()
+
+    def __iter__(self) -> Iterator[Any]:
+        for value in super().__iter__():
+            Counted.asked += 1
+            yield value
+
+
+def index_steps(jobs: int, work: Callable[[World], Any]) -> int:
+    """The number of index operations of some work, with this many jobs in the queue."""
+    world = World()
+    world.create()
+    table = world.tables.queues["q"]
+    table.deadlines = Counted()
+    table.places = {place: Counted() for place in Place}
+    table.ready = table.places[Place.READY]
+    world.tables.deadlines = Counted()
+    for _ in range(jobs):
+        world.add()
+    Counted.asked = 0
+    work(world)
+    return Counted.asked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda world: [world.claim() for _ in range(20)],
+        lambda world: [world.add(priority=n % 3) for n in range(20)],
+        lambda world: [world.update(world.claim().spec.uid, State.COMPLETE) for _ in range(20)],
+        lambda world: [world.peek() for _ in range(20)],
+    ],
+    ids=["claim", "add", "claim and complete", "peek"],
+)
+def test_the_steps_in_the_indexes_do_not_grow_with_the_number_of_jobs(work: Callable[[World], Any]) -> None:
+    few = index_steps(100, work)
+    assert few > 0
+    assert index_steps(20_000, work) == few
+
+
+@pytest.mark.slow
+def test_claiming_takes_the_same_steps_with_100000_jobs_as_with_100() -> None:
+    def claim(world: World) -> None:
+        for _ in range(50):
+            assert world.claim()
+
+    few = index_steps(100, claim)
+    assert 50 <= few <= 50 * 12
+    assert index_steps(100_000, claim) == few
+
+
+def test_facts_about_what_does_not_exist_are_ignored() -> None:
+    world = World()
+    world.create()
+    job = world.add()
+    before = picture(world.tables)
+    world.tables.apply([JobAdded("none", job)])
+    assert picture(world.tables) == before
+
+
+def test_a_mistake_among_facts_leaves_the_tables_in_step_with_those_before_it() -> None:
+    world = World()
+    world.create()
+    world.add()
+    other: Any = object()
+    with pytest.raises(KeyError):
+        world.tables.apply([JobRemoved("q", next(iter(world.tables.queues["q"].jobs))), other])
+    assert list(world.tables.queues["q"].ready_jobs()) == []
+    assert len(world.tables.queues["q"].ready) == 0
+
+
+def test_a_queue_created_again_as_it_is_keeps_its_jobs() -> None:
+    world = World()
+    world.create()
+    world.add()
+    before = picture(world.tables)
+    world.tables.apply([QueueCreated(world.tables.queues["q"].queue)])
+    assert picture(world.tables) == before

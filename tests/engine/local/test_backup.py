@@ -1,0 +1,158 @@
+"""A backup is what was on disk when it began, even with writes, a compaction or a stop meanwhile."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError
+
+from jobengine.core.model import State
+from jobengine.engine.door import Busy
+from jobengine.tools.checking import check
+from tests.doubles import SECRET
+from tests.engine.local.engines import Desk
+from tests.storage.simulated_files import FaultyFiles
+
+#: Bytes of a content that takes several pieces.
+LONG = b'{"text":"%s"}' % (b"x" * 700_000)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    desk = Desk(tmp_path / "db", parts={"compaction_pause": 0})
+    desk.create()
+    return desk
+
+
+def begun(desk: Desk) -> Any:
+    """The pieces of a backup, none of them read yet."""
+    return desk.told(desk.engine.backup())
+
+
+def piece(desk: Desk, pieces: Any) -> bytes:
+    """The next one; empty at the end."""
+    asked = desk.ask(anext(pieces, b""))
+    desk.settle()
+    read: bytes = asked.answer
+    return read
+
+
+def all_of(desk: Desk, pieces: Any) -> bytes:
+    whole = b""
+    while read := piece(desk, pieces):
+        whole += read
+    return whole
+
+
+def times_open(path: Path) -> int:
+    """How many descriptors of this process are of a file."""
+    return sum(one.exists() and one.samefile(path) for one in Path("/proc/self/fd").iterdir())
+
+
+def jobs_in(data: bytes, tmp_path: Path) -> int:
+    path = tmp_path / "copy"
+    path.write_bytes(data)
+    report = check(str(path), SECRET)
+    assert (report.damage, report.unfinished) == (None, 0)
+    return sum(report.states.values())
+
+
+def test_it_is_the_file_as_it_is(desk: Desk, tmp_path: Path) -> None:
+    desk.told(desk.adding(content=LONG))
+    whole = all_of(desk, begun(desk))
+    assert whole == desk.path.read_bytes()
+    assert jobs_in(whole, tmp_path) == 1
+
+
+def test_commits_made_during_a_backup_are_not_in_it(desk: Desk, tmp_path: Path) -> None:
+    desk.told(desk.adding(content=LONG))
+    pieces = begun(desk)
+    before, first = desk.path.read_bytes(), piece(desk, pieces)
+    desk.told(desk.adding(content=LONG))
+    whole = first + all_of(desk, pieces)
+    assert whole == before
+    assert jobs_in(whole, tmp_path) == 1
+
+
+def test_a_write_under_way_when_it_begins_is_in_it_whole(desk: Desk, tmp_path: Path) -> None:
+    adding = desk.ask(desk.adding())
+    desk.turn()
+    assert not adding.answered
+    assert jobs_in(all_of(desk, begun(desk)), tmp_path) == 1
+
+
+def test_one_that_is_given_up_before_it_has_begun_leaves_no_file_open(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # At once instead of in the background.
+    monkeypatch.setattr(FaultyFiles, "discard", lambda _, descriptor: os.close(descriptor))
+    pieces, before = begun(desk), times_open(desk.path)
+    asked = desk.ask(anext(pieces, b""))
+    desk.turn()
+    asked.deferred.cancel()
+    desk.settle()
+    assert asked.error is CancelledError
+    assert times_open(desk.path) == before
+
+
+def test_a_compaction_does_not_take_the_file_away(desk: Desk, tmp_path: Path) -> None:
+    job = desk.told(desk.adding(content=LONG))
+    pieces = begun(desk)
+    before, first = desk.path.read_bytes(), piece(desk, pieces)
+    desk.engine.executor.compaction.slack = 1000
+    for _ in range(10_000):
+        if desk.figure("compactions", outcome="done"):
+            break
+        desk.told(desk.updating(job.spec.uid, State.QUEUED))
+    assert desk.path.read_bytes()[:200] != before[:200], "the name stands for another file"
+    whole = first + all_of(desk, pieces)
+    assert whole == before
+    assert jobs_in(whole, tmp_path) == 1
+
+
+def test_nothing_is_read_before_it_is_asked_for(desk: Desk) -> None:
+    desk.told(desk.adding(content=LONG))
+    pieces = begun(desk)
+    piece(desk, pieces)
+    desk.settle()
+    assert not desk.thread.waiting
+
+
+def test_four_are_made_at_a_time_and_one_that_is_given_up_makes_room(desk: Desk) -> None:
+    several = [begun(desk) for _ in range(4)]
+    for pieces in several:
+        assert piece(desk, pieces)
+    with pytest.raises(Busy, match="Try again"):
+        desk.told(desk.engine.backup())
+    desk.told(several[0].aclose())
+    assert piece(desk, begun(desk))
+
+
+def test_it_lets_go_of_the_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    discarded: list[int] = []
+    real = desk.files.open
+
+    def note(path: str) -> int:
+        opened.append(real(path))
+        return opened[-1]
+
+    monkeypatch.setattr(desk.files, "open", note)
+    monkeypatch.setattr(desk.files, "discard", discarded.append)
+    all_of(desk, begun(desk))
+    given_up = begun(desk)
+    piece(desk, given_up)
+    desk.told(given_up.aclose())
+    assert len(opened) == 2
+    assert discarded == opened
+
+
+def test_a_read_that_fails_ends_it_with_the_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: int) -> bytes:
+        raise OSError("the disk has had enough")
+
+    pieces = begun(desk)
+    monkeypatch.setattr(desk.files, "read", fail)
+    with pytest.raises(OSError, match="had enough"):
+        piece(desk, pieces)

@@ -1,0 +1,94 @@
+"""No waiter misses a job or an end while a change is written, or while the engine is busy."""
+
+from pathlib import Path
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.model import Defaults, State
+from jobengine.engine.door import Busy
+from tests.doubles import AtOnce, make_engine, new_clock, start
+from tests.engine.local.engines import KEY, Asked, Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    desk = Desk(tmp_path / "db")
+    for name in ("q", "other"):
+        desk.told(desk.engine.ask(c.CreateQueue(queue=name, access_key=KEY)))
+    return desk
+
+
+def claiming(desk: Desk, wait: float = 30) -> Asked:
+    return desk.ask(desk.engine.claim(c.Claims(queues=("q",), access_key=KEY, wait=wait)))
+
+
+def test_a_job_that_is_added_while_a_claim_waits_for_other_changes_is_given_to_it(desk: Desk) -> None:
+    desk.ask(desk.adding("other"))
+    desk.turn()
+    claim = claiming(desk)
+    desk.ask(desk.adding("q"))
+    desk.settle()
+    assert [one.job.state for one in claim.answer.jobs] == [State.INPROGRESS]
+
+
+def test_a_job_that_ends_while_other_changes_are_written_wakes_its_waiter(desk: Desk) -> None:
+    uid = desk.told(desk.adding("q")).spec.uid
+    desk.ask(desk.adding("other"))
+    desk.turn()
+    waiting = desk.ask(desk.engine.read_job(c.ReadJob(queue="q", access_key=KEY, uid=uid, wait=30)))
+    desk.ask(desk.updating(uid, State.COMPLETE))
+    desk.settle()
+    assert waiting.answer.state is State.COMPLETE
+
+
+def test_a_waiter_that_leaves_while_its_job_is_written_leaves_the_job_to_the_next(desk: Desk) -> None:
+    desk.ask(desk.adding("other"))
+    desk.turn()
+    gone = claiming(desk)
+    desk.ask(desk.adding("q"))
+    gone.deferred.cancel()
+    desk.settle()
+    next_one = claiming(desk, wait=0)
+    desk.settle()
+    assert [one.job.standing.attempts for one in next_one.answer.jobs] == [1]
+
+
+def test_thousands_of_jobs_that_come_due_at_once_delay_only_their_own_queue(tmp_path: Path) -> None:
+    clock = new_clock()
+    engine = make_engine(tmp_path / "db", clock, thread=AtOnce())
+    start(engine, lambda: clock.advance(0))
+    for name in ("q", "other"):
+        Asked(engine.ask(c.CreateQueue(queue=name, access_key=KEY)))
+    jobs = (c.NewJob(content=b"{}", delay_seconds=10),) * 2_000
+    Asked(engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
+    clock.advance(0)
+    # The time has come, but the reactor has not come to its timers.
+    clock.rightNow += 10
+    answered: list[str] = []
+    busy = Asked(engine.ask(c.ReadStats(queue="q", access_key=KEY)))
+    busy.deferred.addCallback(lambda _: answered.append("q"))
+    other = Asked(engine.peek(c.Peek(queue="other", access_key=KEY)))
+    other.deferred.addCallback(lambda _: answered.append("other"))
+    clock.advance(0)
+    assert answered == ["other", "q"]
+    assert busy.answer.ready == 2_000
+
+
+def test_a_request_with_many_updates_that_exceed_the_backlog_is_not_begun(tmp_path: Path) -> None:
+    clock = new_clock()
+    engine = make_engine(tmp_path / "db", clock, thread=AtOnce(), max_backlog=1)
+    start(engine, lambda: clock.advance(0))
+    Asked(engine.ask(c.CreateQueue(queue="q", access_key=KEY)))
+    clock.advance(0)
+    jobs = (c.NewJob(content=b"{}"),) * 3
+    added = Asked(engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
+    clock.advance(0)
+    failed = c.Changes(state=State.FAILED)
+    each = tuple(c.JobUpdate(uid=one.job.spec.uid, changes=failed) for one in added.answer)
+    updates = c.UpdateJobs(queue="q", access_key=KEY, updates=each)
+    whole = Asked(engine.ask(updates))
+    refused = Asked(engine.ask(updates))
+    clock.advance(0)
+    assert [job.state for job in whole.answer] == [State.FAILED] * 3
+    assert refused.error is Busy

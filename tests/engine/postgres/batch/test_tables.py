@@ -1,0 +1,110 @@
+"""Small tables answer as tables with indexes do."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobengine.core.effects import QueueSwap
+from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
+from jobengine.engine.local.tables.state import Tables
+from jobengine.engine.postgres.batch.tables import SmallTable, SmallTables
+from tests.core.random_facts import facts
+from tests.core.worlds import MINUTE, NOW
+
+QUEUES = [Queue(name=name, salt="s", digest="d" * 64, created=NOW) for name in ("a", "b")]
+TIMES = [NOW + minutes * MINUTE for minutes in range(9)]
+QUEUED = Standing(state=State.QUEUED, updated=NOW)
+TAGS = [(), ("x",), ("x", "y")]
+
+
+def small(tables: Tables) -> SmallTables:
+    """All the jobs of these tables in small ones."""
+    made = SmallTables(tables.ahead)
+    for table in tables.queues.values():
+        made.add(table.queue, dict(table.jobs), table.next_arrival)
+    return made
+
+
+def ready_job(uid: str, priority: int) -> Job:
+    return Job(
+        Spec(
+            uid=uid,
+            priority=priority,
+            arrival=0,
+            keep=retention(1, 1),
+            timeout_seconds=1,
+            timeout_time=0,
+            content=b"{}",
+            created=NOW,
+        ),
+        QUEUED,
+    )
+
+
+def uids(table: SmallTable) -> list[str]:
+    return [job.spec.uid for job in table.ready_jobs()]
+
+
+def fits(tables: Tables, fact: Fact) -> bool:
+    """Whether a fact is about a queue and a job that are there, or a new job."""
+    match fact:
+        case JobAdded(name, _):
+            return name in tables.queues
+        case JobChanged(name, uid) | JobRemoved(name, uid):
+            return name in tables.queues and uid in tables.queues[name].jobs
+        case QueueChanged(queue):
+            return queue.name in tables.queues and tables.queues[queue.name].queue.salt == queue.salt
+    return False
+
+
+def answers(table: Any) -> list[Any]:
+    """What rules may ask of a table."""
+    keys = {job.spec.unique_key for job in table.jobs.values()} - {None}
+    holders = {key: {job.spec.uid for job in table.holders(key)} for key in keys}
+    due = [[job.spec.uid for job in table.due(now)] for now in TIMES]
+    return [table.queue, table.jobs, holders, due, *(list(table.ready_jobs(tags)) for tags in TAGS)]
+
+
+@settings(max_examples=200)
+@given(st.lists(facts, max_size=30), st.lists(facts, max_size=10))
+def test_a_small_table_answers_as_one_with_indexes_after_every_change(before: list[Fact], more: list[Fact]) -> None:
+    tables = Tables()
+    tables.apply([*(QueueCreated(queue) for queue in QUEUES), *before])
+    few = small(tables)
+    for fact in more:
+        if fits(tables, fact):
+            assert few.apply([fact]) == tables.apply([fact])
+        for name, table in tables.queues.items():
+            assert answers(few.queues[name]) == answers(table)
+
+
+def test_ready_jobs_are_in_order_after_they_were_claimed_released_edited_and_added() -> None:
+    few, held = SmallTables(0), Standing(state=State.INPROGRESS, updated=NOW)
+    few.add(QUEUES[0], {uid: ready_job(uid, 1) for uid in ("1", "2", "3")}, 0)
+    table = few.queues["a"]
+    assert uids(table) == ["1", "2", "3"]
+    few.apply([JobChanged("a", "1", held), JobChanged("a", "2", held)])
+    assert uids(table) == ["3"]
+    few.apply([JobChanged("a", "2", QUEUED), JobAdded("a", ready_job("4", 2)), JobAdded("a", ready_job("3", 0))])
+    assert uids(table) == ["4", "2", "3"]
+    few.apply([JobChanged("a", "4", QUEUED), JobRemoved("a", "2")])
+    assert uids(table) == ["4", "3"]
+
+
+def test_making_and_deleting_a_queue_have_the_effects_that_they_have_on_large_tables() -> None:
+    few = SmallTables(0)
+    (made,) = few.apply([QueueCreated(QUEUES[0])])
+    table = few.queues["a"]
+    assert made == QueueSwap("a", None)
+    assert few.apply([QueueDeleted("a")]) == [QueueSwap("a", table)]
+    assert not few.queues
+
+
+def test_a_change_of_a_job_that_is_not_there_is_an_error() -> None:
+    few = SmallTables(0)
+    few.add(QUEUES[0], {}, 0)
+    with pytest.raises(KeyError):
+        few.apply([JobChanged("a", "1", Standing(state=State.COMPLETE, updated=NOW))])

@@ -1,0 +1,32 @@
+"""
+Plans are kept, on a database as a migration leaves it.
+
+It has a file, and so a database, of its own: what PostgreSQL chooses depends on what was in the tables before.
+"""
+
+from typing import Final
+
+import pytest
+
+from jobengine.core import commands as c
+from tests.contract.postgres_world import session_on
+from tests.postgres import Database
+
+from .test_cache import WHO, go_through
+
+#: The statements for which PostgreSQL goes on making plans: it makes five before it chooses, and at times a few more.
+_MADE_AGAIN: Final = (
+    "SELECT left(statement, 50), custom_plans, generic_plans FROM pg_prepared_statements "
+    "WHERE custom_plans > generic_plans + 5"
+)
+
+
+@pytest.mark.slow
+def test_plans_are_made_for_the_first_batches_only(database: Database) -> None:
+    session = session_on(database.url)
+    session.carry_out([c.CreateQueue(**WHO)])
+    for count in (1, 1, 1000, *[1] * 8):
+        go_through(session, count)
+    found = session.run(lambda connection: connection.execute(_MADE_AGAIN).fetchall())
+    assert found == []
+    session.close()

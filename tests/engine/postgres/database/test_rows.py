@@ -1,0 +1,87 @@
+"""Jobs that a server has sealed are not opened again, but only in the very rows that it has written."""
+
+import pytest
+from msgspec.structs import replace
+
+from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
+from jobengine.engine.postgres.database import rows
+from jobengine.engine.postgres.database.encryption import Seal
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.storage.errors import Damaged
+
+UID, SALT, OTHER_SALT = (f"00000000-0000-4000-8000-{at:012}" for at in range(3))
+KEY = bytes(32)
+
+
+def queue(salt: str = SALT) -> Queue:
+    return Queue(name="q", salt=salt, digest="0" * 64, created=1)
+
+
+def job(uid: str = UID, content: bytes = b"{}") -> Job:
+    spec = Spec(
+        uid=uid,
+        priority=0,
+        arrival=1,
+        keep=retention(60, 60),
+        timeout_seconds=60,
+        timeout_time=0,
+        content=content,
+        created=1,
+    )
+    return Job(spec, Standing(state=State.QUEUED, updated=1))
+
+
+def claimed(one: Job) -> Job:
+    return Job(one.spec, replace(one.standing, state=State.INPROGRESS, updated=2, lease="lease"))
+
+
+@pytest.fixture
+def its_rows() -> Rows:
+    return Rows(Seal(KEY))
+
+
+def test_a_job_is_found_by_the_records_that_were_written(its_rows: Rows) -> None:
+    new = job()
+    (sealed,) = its_rows.sealed_jobs([(queue(), new)])
+    assert its_rows.job(queue(), UID, sealed, None) is new
+    its = claimed(new)
+    (said,) = its_rows.sealed_standings([(queue(), its)])
+    assert its_rows.job(queue(), UID, sealed, said) is its
+
+
+def test_other_records_of_a_kept_job_are_opened(its_rows: Rows) -> None:
+    new = job()
+    (sealed,) = its_rows.sealed_jobs([(queue(), new)])
+    elsewhere = Rows(Seal(KEY))
+    (said,) = elsewhere.sealed_standings([(queue(), claimed(new))])
+    assert its_rows.job(queue(), UID, sealed, said) == claimed(new)
+    (edited,) = elsewhere.sealed_jobs([(queue(), job(content=b"[1]"))])
+    assert its_rows.job(queue(), UID, edited, None).spec.content == b"[1]"
+
+
+def test_the_standing_of_an_edited_job_is_not_kept_with_its_old_record(its_rows: Rows) -> None:
+    new = job()
+    (sealed,) = its_rows.sealed_jobs([(queue(), new)])
+    (said,) = its_rows.sealed_standings([(queue(), claimed(job(content=b"[1]")))])
+    assert its_rows.job(queue(), UID, sealed, said).spec.content == b"{}"
+
+
+def test_a_kept_job_is_refused_in_a_row_of_another_queue_and_of_another_uid(its_rows: Rows) -> None:
+    (sealed,) = its_rows.sealed_jobs([(queue(), job())])
+    with pytest.raises(Damaged):
+        its_rows.job(queue(OTHER_SALT), UID, sealed, None)
+    with pytest.raises(Damaged):
+        its_rows.job(queue(), SALT, sealed, None)
+
+
+@pytest.mark.parametrize(
+    ("others", "content", "is_kept"), [(7, b"{}", True), (8, b"{}", False), (0, b"0" * 2_048, False)]
+)
+def test_what_is_kept_is_bounded_in_jobs_and_in_bytes(
+    its_rows: Rows, monkeypatch: pytest.MonkeyPatch, others: int, content: bytes, is_kept: bool
+) -> None:
+    monkeypatch.setattr(rows, "_KEPT", 4)
+    new = job(content=content)
+    (sealed,) = its_rows.sealed_jobs([(queue(), new)])
+    its_rows.sealed_jobs([(queue(), job(f"{at:036}")) for at in range(others)])
+    assert (its_rows.job(queue(), UID, sealed, None) is new) == is_kept

@@ -1,0 +1,264 @@
+"""The line of waiters for jobs: who is offered which job, and what it costs the others."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.errors import AccessDenied, QueueNotFound
+from jobengine.core.model import Defaults, Role, State
+from tests.core.test_tags import Counted
+from tests.engine.local.engines import KEY, Asked, Desk
+
+#: Jobs of each kind, and waiters.
+MANY, WAITERS = 300, 200
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    desk = Desk(tmp_path / "db")
+    desk.create()
+    return desk
+
+
+def claiming(desk: Desk, *tags: str, **more: Any) -> Asked:
+    command = c.Claims(**{"queues": ("q",), "access_key": KEY, "wait": 30, "tags": tags, **more})
+    asked = desk.ask(desk.engine.claim(command))
+    desk.settle()
+    return asked
+
+
+def peeking(desk: Desk, wait: float = 30, key: bytes = KEY) -> Asked:
+    asked = desk.ask(desk.engine.peek(c.Peek(queue="q", access_key=key, wait=wait)))
+    desk.settle()
+    return asked
+
+
+def given(asked: Asked) -> list[str]:
+    return [one.job.spec.uid for one in asked.answer.jobs]
+
+
+def add(desk: Desk, *tags: str, **more: Any) -> str:
+    uid: str = desk.told(desk.adding(tags=tags, **more)).spec.uid
+    return uid
+
+
+def add_many(desk: Desk, *kinds: tuple[str, ...]) -> list[str]:
+    jobs = tuple(c.NewJob(content=b"{}", tags=tags) for tags in kinds)
+    command = c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())
+    return [one.job.spec.uid for one in desk.told(desk.engine.ask(command))]
+
+
+def counted(desk: Desk) -> Counted:
+    table = desk.engine.executor.tables.queues["q"]
+    table.jobs = Counted(table.jobs)
+    return table.jobs
+
+
+def set_up(desk: Desk, **more: Any) -> None:
+    desk.told(desk.engine.ask(c.ChangeQueue(queue="q", access_key=KEY, **more)))
+
+
+# What it costs
+
+
+def test_waiters_for_two_tags_cost_nothing_when_jobs_with_one_of_them_come(desk: Desk) -> None:
+    add_many(desk, *[("gpu",), ("eu",)] * MANY)
+    waiting = [claiming(desk, "gpu", "eu") for _ in range(WAITERS)]
+    jobs = counted(desk)
+    for tag in ("gpu", "eu"):
+        before = jobs.looks
+        add(desk, tag)
+        assert jobs.looks - before < 10
+    before = jobs.looks
+    uid = add(desk, "eu", "gpu")
+    assert jobs.looks - before < 20
+    assert given(waiting[0]) == [uid]
+    assert not waiting[1].answered
+
+
+def test_reconfiguring_or_resuming_a_queue_does_not_look_at_every_waiter(desk: Desk) -> None:
+    add_many(desk, *[("gpu", "a"), ("eu", "b")] * MANY)
+    for _ in range(WAITERS):
+        claiming(desk, "gpu", "eu")
+    jobs = counted(desk)
+    for changes in ({"max_jobs": 10_000}, {"paused": True}, {"paused": False}):
+        set_up(desk, **changes)
+    assert jobs.looks < WAITERS
+
+
+def test_many_jobs_that_come_at_once_are_looked_at_a_few_times_each(desk: Desk) -> None:
+    waiting = [claiming(desk) for _ in range(WAITERS)]
+    jobs = counted(desk)
+    uids = add_many(desk, *[(f"customer-{number}",) for number in range(MANY)])
+    assert [given(one) for one in waiting] == [[uid] for uid in uids[:WAITERS]]
+    assert jobs.looks < 10 * MANY
+
+
+# Who is offered what
+
+
+def test_each_waiter_gets_a_job_with_its_tags_first_come_first_served(desk: Desk) -> None:
+    any_one, both, gpu = claiming(desk), claiming(desk, "gpu", "eu"), claiming(desk, "gpu")
+    uids = add_many(desk, ("gpu",), ("eu", "gpu"), ("gpu", "slow"))
+    assert [given(one) for one in (any_one, both, gpu)] == [[uids[0]], [uids[1]], [uids[2]]]
+
+
+def test_a_claim_of_several_jobs_gets_them_in_execution_order(desk: Desk) -> None:
+    waiting = claiming(desk, "a", count=3)
+    jobs = tuple(c.NewJob(content=b"{}", tags=("a", f"t{at % 2}"), priority=at) for at in range(5))
+    added = desk.told(desk.engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
+    assert given(waiting) == [added[at].job.spec.uid for at in (4, 3, 2)]
+
+
+def test_a_ready_job_whose_tags_change_goes_to_a_waiter_for_the_new_tags(desk: Desk) -> None:
+    uid = add(desk, "cpu")
+    waiting = claiming(desk, "gpu")
+    desk.told(desk.updating(uid, tags=("gpu",)))
+    assert given(waiting) == [uid]
+
+
+def test_the_end_of_a_pause_gives_waiters_the_jobs_added_meanwhile(desk: Desk) -> None:
+    set_up(desk, paused=True)
+    waiting = [claiming(desk, "gpu"), claiming(desk), claiming(desk, "gpu", "eu")]
+    uids = add_many(desk, ("eu",), ("gpu",), ("gpu", "eu"))
+    assert not any(one.answered for one in waiting)
+    set_up(desk, paused=False)
+    assert [given(one) for one in waiting] == [[uids[1]], [uids[0]], [uids[2]]]
+
+
+# Peeks that wait
+
+
+def test_a_peek_that_waits_is_shown_the_job_that_comes_and_leaves_it_to_the_next(desk: Desk) -> None:
+    peeker, claimer = peeking(desk), claiming(desk)
+    uid = add(desk)
+    assert (peeker.answer.spec.uid, peeker.answer.state) == (uid, State.QUEUED)
+    assert given(claimer) == [uid]
+    (job,) = desk.jobs()
+    assert job.standing.attempts == 1
+
+
+def test_a_peek_that_came_after_a_claim_is_not_shown_the_job_that_the_claim_takes(desk: Desk) -> None:
+    claimer, peeker = claiming(desk), peeking(desk)
+    add(desk)
+    assert claimer.answered
+    assert not peeker.answered
+    another = add(desk)
+    assert peeker.answer.spec.uid == another
+
+
+def test_a_peek_waits_as_long_as_requested_and_not_at_all_if_a_job_is_ready(desk: Desk) -> None:
+    waiting = peeking(desk, wait=5)
+    desk.clock.advance(4.999)
+    assert not waiting.answered
+    desk.clock.advance(0.001)
+    assert waiting.answer is None
+    uid = add(desk)
+    assert peeking(desk).answer.spec.uid == uid
+    assert not desk.engine.executor.waiters.line
+
+
+def test_a_peek_that_waits_is_told_when_its_key_or_its_queue_is_gone(desk: Desk) -> None:
+    add_key = c.AddKey(queue="q", access_key=KEY, role=Role.VIEWER, new_access_key=b"viewer")
+    key = desk.told(desk.engine.ask(add_key))
+    viewer, owner = peeking(desk, key=b"viewer"), peeking(desk)
+    desk.told(desk.engine.ask(c.RevokeKey(queue="q", access_key=KEY, key_id=key.id)))
+    assert (viewer.error, owner.answered) == (AccessDenied, False)
+    desk.told(desk.engine.ask(c.DeleteQueue(queue="q", access_key=KEY)))
+    assert owner.error is QueueNotFound
+
+
+def test_a_job_shown_to_a_waiting_peek_is_on_disk(desk: Desk) -> None:
+    waiting = peeking(desk)
+    desk.ask(desk.adding())
+    desk.turn()
+    assert not waiting.answered
+    desk.settle()
+    assert waiting.answered
+
+
+# Updates that come with a claim
+
+
+def finish(desk: Desk, uid: str, lease: str | None, queue: str = "q", state: State = State.COMPLETE) -> c.QueueUpdate:
+    return c.QueueUpdate(queue, c.JobUpdate(uid=uid, lease=lease, changes=c.Changes(state=state)))
+
+
+def held(desk: Desk) -> Any:
+    (one,) = desk.told(desk.claiming()).jobs
+    return one.job
+
+
+def test_finish_and_claim_are_one_commit(desk: Desk) -> None:
+    first, second = add(desk), add(desk)
+    job = held(desk)
+    desk.files.calls.clear()
+    claim = claiming(desk, updates=(finish(desk, first, job.standing.lease),))
+    assert [one.state for one in claim.answer.results] == [State.COMPLETE]
+    assert given(claim) == [second]
+    assert desk.files.calls == ["write", "sync"]
+
+
+def test_updates_that_come_with_a_claim_are_carried_out_one_by_one(desk: Desk) -> None:
+    first, _ = add(desk), add(desk)
+    job = held(desk)
+    updates = [
+        finish(desk, uid, lease) for uid, lease in (("none", None), (first, "wrong"), (first, job.standing.lease))
+    ]
+    claim = claiming(desk, updates=tuple(updates))
+    kinds = [type(one).__name__ for one in claim.answer.results]
+    assert kinds == ["JobNotFound", "LeaseLost", "Job"]
+    assert len(given(claim)) == 1
+
+
+def test_a_claim_with_updates_is_answered_at_once_though_there_is_nothing_to_claim(desk: Desk) -> None:
+    uid = add(desk)
+    job = held(desk)
+    claim = claiming(desk, updates=(finish(desk, uid, job.standing.lease),))
+    assert [one.state for one in claim.answer.results] == [State.COMPLETE]
+    assert given(claim) == []
+
+
+def test_jobs_that_an_update_makes_ready_go_to_earlier_waiters_before_its_own_claim(desk: Desk) -> None:
+    uid = add(desk)
+    job = held(desk)
+    waiting = claiming(desk)
+    claim = claiming(desk, updates=(finish(desk, uid, job.standing.lease, state=State.QUEUED),))
+    assert given(waiting) == [uid]
+    assert given(claim) == []
+
+
+def test_a_job_that_an_update_makes_ready_can_be_claimed_in_the_same_request(desk: Desk) -> None:
+    uid = add(desk)
+    job = held(desk)
+    claim = claiming(desk, updates=(finish(desk, uid, job.standing.lease, state=State.QUEUED),))
+    assert given(claim) == [uid]
+
+
+@pytest.mark.parametrize(("queue", "key", "error"), [("none", KEY, QueueNotFound), ("other", b"another", AccessDenied)])
+def test_nothing_is_done_if_a_queue_of_an_update_may_not_be_updated(
+    desk: Desk, queue: str, key: bytes, error: type[Exception]
+) -> None:
+    desk.told(desk.engine.ask(c.CreateQueue(queue="other", access_key=b"another")))
+    first, second = add(desk), add(desk)
+    job = held(desk)
+    updates = (finish(desk, first, job.standing.lease), finish(desk, second, None, queue))
+    claim = claiming(desk, updates=updates)
+    assert claim.error is error
+    assert [job.state for job in desk.jobs()] == [State.INPROGRESS, State.QUEUED]
+
+
+def test_a_client_that_leaves_after_finish_and_claim_has_finished_the_old_job_and_released_the_new_one(
+    desk: Desk,
+) -> None:
+    first, second = add(desk), add(desk)
+    job = held(desk)
+    command = c.Claims(queues=("q",), access_key=KEY, updates=(finish(desk, first, job.standing.lease),))
+    asked = desk.ask(desk.engine.claim(command))
+    desk.turn()
+    asked.deferred.cancel()
+    desk.settle()
+    states = {one.spec.uid: (one.state, one.standing.attempts) for one in desk.jobs()}
+    assert states == {first: (State.COMPLETE, 1), second: (State.QUEUED, 0)}
