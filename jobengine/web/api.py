@@ -280,9 +280,9 @@ class Api:
         """Show the next job to run, and claim it if markQueued is true."""
         name, claim = one(request.args, "queueName"), flag(request.args, "markQueued")
         wait, access = seconds(request.args, "wait"), self.keys.access(request)
+        worker, origin = worker_of(request.args), claim_origin(request.args)
         # HEAD is safe by definition, and its answer could not carry the job.
         if claim and request.method != b"HEAD":
-            worker, origin = worker_of(request.args), claim_origin(request.args)
             claims = c.Claims(queues=(name,), **access, wait=wait, worker=worker, origin=origin)
             claimed = (await self.engine.claim(self._callers.noted(request, claims))).jobs
             note_claimed(request, claimed)
