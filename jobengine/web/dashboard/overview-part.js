@@ -122,5 +122,8 @@ export function setOldest(element, seconds) {
   element.title = seconds === null ? '' : `Ready since ${since(seconds)}`;
 }
 
-/** "12 added, 10 complete, 1 failed" */
-export const ratesText = (period) => `${brief(period.added)} added, ${brief(period.complete)} complete, ${brief(failedAttempts(period))} failed`;
+/** "12 added, 10 complete, 1 failed attempt" */
+export function ratesText(period) {
+  const failed = failedAttempts(period);
+  return `${brief(period.added)} added, ${brief(period.complete)} complete, ${brief(failed)} failed ${failed === 1 ? 'attempt' : 'attempts'}`;
+}
