@@ -2,7 +2,8 @@
 -- A connection sends whatever request is next, so that all three kinds are under way at any time.
 local uids = {}
 local turn = 0
-local headers = {["X-Access-Key"] = "key", ["Content-Type"] = "application/json"}
+-- wrk knows its Host only after this file is read.
+local headers = {["Host"] = "localhost", ["X-Access-Key"] = "key", ["Content-Type"] = "application/json"}
 local job = '{"priority":50,"keep_minutes":60,"timeout_minutes":10,'
   .. '"content":{"foo":"bar","n":12345,"path":"/data/in/file-000123.csv"}}'
 local add = wrk.format("PUT", "/api/v1/job", headers, '{"queue_name":"bench","job":' .. job .. '}')
