@@ -1,6 +1,7 @@
 """Writes, syncs and renames that fail: what the journal does, and the contents of the file afterwards."""
 
 import errno
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -168,6 +169,9 @@ def compact(journal: Journal) -> bool:
 def no_descriptors_left() -> Iterator[None]:
     """Nothing more can be opened."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The collector may close files that earlier tests have left, which would make room for others.
+    gc.collect()
+    gc.disable()
     lowest = os.dup(0)
     os.close(lowest)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
@@ -177,6 +181,7 @@ def no_descriptors_left() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        gc.enable()
 
 
 def test_with_no_descriptors_left_a_copy_is_not_begun_and_one_that_was_comes_to_its_end(
