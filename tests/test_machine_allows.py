@@ -108,7 +108,7 @@ def test_ci_runs_everything() -> None:
 
 
 def _pretend_disk(monkeypatch: pytest.MonkeyPatch, disk: Path, size: int, free: int) -> None:
-    """Let `disk` be a file system of this size."""
+    """Use `disk` as a file system of this size."""
     block = 4096
     figures = os.statvfs_result((block, block, size // block, free // block, free // block, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _: figures)

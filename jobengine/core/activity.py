@@ -218,7 +218,7 @@ class Activity:
         return taken
 
     def put_back(self, taken: Mapping[str, Unsaved]) -> None:
-        """Note that what was taken could not be kept."""
+        """Mark periods as unsaved again, after an attempt to save them has failed."""
         for name, periods in taken.items():
             activity = self._queues.get(name)
             if activity is not None:

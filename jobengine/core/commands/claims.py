@@ -71,7 +71,7 @@ class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Sequence[Job]]:
-        """None of a paused queue."""
+        """A paused queue gives no job."""
         if table.queue.paused:
             return NOTHING, []
         facts: list[Fact] = []
