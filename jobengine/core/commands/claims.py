@@ -1,8 +1,8 @@
 """Claiming jobs, looking at the next one to be claimed, and undoing claims."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from ..access import READERS, WORKERS
 from ..claimers import Claimers, Origin
@@ -10,13 +10,25 @@ from ..errors import DomainError
 from ..facts import Fact, JobChanged
 from ..model import INPROGRESS, QUEUED, SECOND, Grant, Job, Queue, Standing
 from ..required_rows import NOTHING_MORE, Needs, ReadyOf
-from ..tables import NOTHING, Decision, NewId, RecentActivity, Table
+from ..tables import NOTHING, Decision, JobTableSet, NewId, RecentActivity, Table
 from ..values import Value
 from ..wall_time import shown
 from .command import Command, QueueCommand
 from .updates import JobUpdate, UpdateJobs
 
-__all__ = ["Claim", "ClaimResult", "Claimed", "Claims", "ListClaimers", "Peek", "QueueUpdate", "ReturnClaims"]
+__all__ = [
+    "Claim",
+    "ClaimResult",
+    "Claimed",
+    "Claims",
+    "DecidePart",
+    "ListClaimers",
+    "Peek",
+    "QueueUpdate",
+    "ReturnClaims",
+]
+
+A = TypeVar("A")
 
 #: A claim of many jobs ends before their contents exceed this many bytes: the answer is built in memory.
 _CLAIMED_BYTES: Final = 16 << 20
@@ -133,6 +145,17 @@ class ClaimResult(Value, frozen=True, kw_only=True, gc=True):
         return ClaimResult(jobs=shown(self.jobs, ahead), results=shown(self.results, ahead))
 
 
+class DecidePart(Protocol):
+    """Decides a part of a command and applies its facts, so that the next part sees them; returns the answer."""
+
+    def __call__(self, command: QueueCommand[A], /) -> A:
+        """Raises a DomainError."""
+
+
+def _nothing() -> None:
+    """What comes after updates where no waiter is served between them and the claim."""
+
+
 class Claims(Command[ClaimResult], frozen=True, kw_only=True):
     """Update jobs, then claim the first ready jobs of several queues, in one commit; one key opens all the queues."""
 
@@ -166,6 +189,36 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
     @property
     def weight(self) -> int:
         return 1 + self.count
+
+    def carry_out(
+        self, tables: JobTableSet, now: int, decide: DecidePart, after_updates: Callable[[], None] = _nothing
+    ) -> ClaimResult:
+        """
+        Its rule: update, then claim from one queue after the other until there are `count` jobs.
+
+        The key is checked for all parts before the first of them is decided. Then each of `parts` is decided once, in
+        that order; claims with the count that is left.
+        """
+        if self.updates or len(self.queues) > 1:
+            self.check(tables, now)
+        results = [result for command in self.update_commands() for result in decide(command)]
+        if self.updates:
+            after_updates()
+        return ClaimResult(jobs=self._claimed([(name, None) for name in self.queues], decide), results=results)
+
+    def carry_out_offer(
+        self, tables: JobTableSet, now: int, decide: DecidePart, offer: Iterable[tuple[str, tuple[str, ...]]]
+    ) -> ClaimResult:
+        """Claim only offered jobs, given by queue and uids; the key is checked as in `carry_out`."""
+        if len(self.queues) > 1:
+            self.check(tables, now)
+        return ClaimResult(jobs=self._claimed(offer, decide))
+
+    def _claimed(self, offer: Iterable[tuple[str, tuple[str, ...] | None]], decide: DecidePart) -> list[Claimed]:
+        claimed: list[Claimed] = []
+        for name, uids in offer:
+            claimed += [Claimed(name, job) for job in decide(self.of(name, self.count - len(claimed), uids))]
+        return claimed
 
     def of(self, queue: str, count: int, uids: tuple[str, ...] | None = None) -> Claim:
         """The claim from one of its queues."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from ..access import authorise, with_own_digest
+from ..errors import QueueNotFound
 from ..facts import Fact, QueueChanged
 from ..model import Grant, Queue, Role
 from ..required_rows import NOTHING_MORE, Needs
@@ -44,6 +45,13 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
     def weight(self) -> int:
         """How many jobs it may add, claim or change; at least 1."""
         return 1
+
+    def check(self, tables: JobTableSet, now: int) -> None:
+        """Raise QueueNotFound, AccessDenied or NotAllowed unless the key may do all of its parts at `now`."""
+        for part in self.parts:
+            if (table := tables.queues.get(part.queue)) is None:
+                raise QueueNotFound(part.queue)
+            authorise(table.queue, part, now)
 
     def renew_key(self, tables: JobTableSet) -> Sequence[Fact]:
         """

@@ -6,26 +6,24 @@ changes on the reactor thread. When a change is applied, one call serves the wai
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from math import inf
 from typing import Final, TypeVar
 
 from attrs import define, field
 from msgspec import Struct
-from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ...core.activity import Activity
-from ...core.commands import Claimed, ClaimResult, Claims, Command, Peek, ReturnClaims
+from ...core.commands import Claimed, ClaimResult, Claims, Command, Peek, QueueCommand, ReturnClaims
 from ...core.effects import JobSwap, QueueSwap, Swap, by_queue
 from ...core.errors import DomainError, QueueNotFound
 from ...core.expiring import expire
 from ...core.fact_codec import encode
 from ...core.facts import ClockSet, Fact
-from ...core.model import Job
 from ...core.tables import NewId
 from ...storage.committer import Committer, Hooks, Phase, Run
 from ...storage.errors import NoRoom, StorageError
@@ -67,6 +65,21 @@ class _Change(Struct, frozen=True):
     events: list[Events]
     #: Whether it has effects on queues or the clock.
     of_queues: bool
+
+
+@define
+class _Parts:
+    """Decides the parts of one request, at one time."""
+
+    _executor: "Executor"
+    _now: int
+    #: Whether a part has changed anything.
+    changed: bool = False
+
+    def __call__(self, command: QueueCommand[A]) -> A:
+        done = self._executor.decide(command, self._now, admitted=self.changed)
+        self.changed = self.changed or done.changed
+        return done.answer
 
 
 @define(kw_only=True, eq=False)
@@ -202,7 +215,7 @@ class Executor:
         """Carry out a command. Its outcome may be told once it is `durable`. Raises Unavailable."""
         now = self._tick()
         try:
-            outcome: Outcome[A] = self._decide(command, now)
+            outcome: Outcome[A] = self.decide(command, now)
         except DomainError as error:
             outcome = Refused(error)
         if self.waiters.stirred:
@@ -224,7 +237,7 @@ class Executor:
             lease = one.job.standing.lease or ""
             command = ReturnClaims(queue=one.queue, admin=True, claims=((one.job.spec.uid, lease),))
             with suppress(QueueNotFound):
-                self._decide(command, now, admitted=True)
+                self.decide(command, now, admitted=True)
         self._serve(now)
 
     async def durable(self, *, changed: bool) -> bool:
@@ -246,11 +259,11 @@ class Executor:
             raise unavailable(error) from None
         return True
 
-    def _decide(self, command: Command[A], now: int, *, admitted: bool = False) -> Done[A]:
+    def decide(self, command: Command[A], now: int, *, admitted: bool = False) -> Done[A]:
         """
         Decide, apply and submit. Raises DomainError or Unavailable.
 
-        With `admitted` a backlog does not refuse it: another part of the same request was carried out already.
+        `admitted` skips the back-pressure check: an earlier part of the same request was already applied.
         """
         if self.tables.of_go_version:
             self._renew_key(command, now)
@@ -270,50 +283,14 @@ class Executor:
                 self._commit(facts, now)
 
     def _claim(self, claims: Claims, now: int) -> Done[ClaimResult]:
-        """Update, then claim; the key is checked for every queue before anything is changed."""
-        if claims.updates or len(claims.queues) > 1:
-            self._check_all(claims, now)
-        changed, results = self._update(claims, now) if claims.updates else (False, [])
-        jobs = self._claim_from([(name, None) for name in claims.queues], claims, now, admitted=changed)
-        self.activity.claim_log.note(claims, now)
-        return Done(ClaimResult(jobs=jobs, results=results), changed or bool(jobs))
-
-    def _check_all(self, claims: Claims, now: int) -> None:
-        """Check for every queue whether the key may claim from it, or update it."""
-        for update in claims.update_commands():
-            self._decide(replace(update, updates=()), now)
-        for name in claims.queues:
-            self._decide(claims.of(name, 0), now)
-
-    def _update(self, claims: Claims, now: int) -> tuple[bool, list[Job | DomainError]]:
-        changed = False
-        results: list[Job | DomainError] = []
-        for one in claims.update_commands():
-            done = self._decide(one, now, admitted=changed)
-            changed = changed or done.changed
-            results += done.answer
         # Jobs that the updates made ready go to waiters first, since those came before.
-        self._serve(now)
-        return changed, results
-
-    def _claim_from(
-        self,
-        places: Iterable[tuple[str, tuple[str, ...] | None]],
-        claims: Claims,
-        now: int,
-        *,
-        admitted: bool = False,
-    ) -> list[Claimed]:
-        """Claim the first ready jobs of queues, or the first of the jobs with these uids."""
-        claimed: list[Claimed] = []
-        for name, uids in places:
-            command = claims.of(name, claims.count - len(claimed), uids)
-            done = self._decide(command, now, admitted=admitted or bool(claimed))
-            claimed += [Claimed(name, job) for job in done.answer]
-        return claimed
+        decide = _Parts(self, now)
+        result = claims.carry_out(self.tables, now, decide, lambda: self._serve(now))
+        self.activity.claim_log.note(claims, now)
+        return Done(result, decide.changed)
 
     def _peek(self, command: Peek, now: int) -> Done[ClaimResult]:
-        job = self._decide(command, now).answer
+        job = self.decide(command, now).answer
         jobs = [] if job is None else [Claimed(command.queue, job)]
         return Done(ClaimResult(jobs=jobs), changed=False)
 
@@ -352,12 +329,8 @@ class Executor:
 
     def _check(self, waiter: Waiter, now: int) -> None:
         """Wake a waiter with an error if its key no longer opens its queues, or one of them is gone."""
-        command = waiter.command
         try:
-            if isinstance(command, Claims):
-                self._check_all(command, now)
-            else:
-                self._decide(command, now)
+            waiter.command.check(self.tables, now)
         except DomainError as error:
             self._tell(waiter, Refused(error))
 
@@ -379,10 +352,8 @@ class Executor:
         """Claim the jobs that were found for a waiter, or peek."""
         if isinstance(command, Peek):
             return self._peek(command, now)
-        if len(command.queues) > 1:
-            self._check_all(command, now)
-        jobs = self._claim_from(found, command, now)
-        return Done(ClaimResult(jobs=jobs), bool(jobs))
+        decide = _Parts(self, now)
+        return Done(command.carry_out_offer(self.tables, now, decide, found), decide.changed)
 
     def _tell(self, waiter: Waiter, outcome: Outcome[ClaimResult]) -> None:
         self.waiters.line.remove(waiter)

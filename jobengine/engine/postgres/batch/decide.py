@@ -181,17 +181,13 @@ class Batch:
         return True
 
     def _claim(self, claims: c.Claims, parts: Sequence[Part]) -> c.ClaimResult:
-        """Update, then claim from one queue after the other."""
-        jobs: list[c.Claimed] = []
-        results: list[Job | DomainError] = []
-        for part in parts:
-            if isinstance(part.command, c.UpdateJobs):
-                results += self._decide(part, part.command)
-            else:
-                name = part.command.queue
-                claimed = self._decide(part, claims.of(name, claims.count - len(jobs)))
-                jobs += [c.Claimed(name, job) for job in claimed]
-        return c.ClaimResult(jobs=jobs, results=results)
+        rest = iter(parts)
+
+        def decide(command: c.QueueCommand[A]) -> A:
+            # The rule decides each part once, in order.
+            return self._decide(next(rest), command)
+
+        return claims.carry_out(self.loaded.tables, self._now.elapsed, decide)
 
     def _decide(self, part: Part, command: c.QueueCommand[A]) -> A:
         self._apply(command.renew_key(self.loaded.tables))

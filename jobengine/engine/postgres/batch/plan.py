@@ -3,6 +3,8 @@
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from ....core import commands as c
 from ....core.access import authorise
 from ....core.errors import DomainError, QueueDamaged, QueueNotFound
@@ -78,8 +80,8 @@ def asked(task: Task, known: "dict[str, Known]", now: int, damaged: Container[st
     try:
         if damaged and _deletes_damaged(task, damaged):
             return Asked(task)
-        commands = _without(damaged, task) if damaged else task.parts
-        return Asked(task, [_part(command, known, now, damaged) for command in commands])
+        task = _without(damaged, task) if damaged else task
+        return Asked(task, [_part(command, known, now, damaged) for command in task.parts])
     except DomainError as error:
         return Asked(task, refused=error)
 
@@ -89,12 +91,14 @@ def _deletes_damaged(task: Task, damaged: Container[str]) -> bool:
     return isinstance(task, c.DeleteQueue) and task.admin and task.queue in damaged
 
 
-def _without(damaged: Container[str], task: Task) -> Sequence[c.QueueCommand[object]]:
-    """The parts of a task, without its claims from damaged queues; raises QueueDamaged if it can't go on."""
+def _without(damaged: Container[str], task: Task) -> Task:
+    """The task, without its claims from damaged queues if it names others; raises QueueDamaged if it can't go on."""
     if isinstance(task, c.CreateQueue) and task.queue in damaged:
         raise QueueDamaged(task.queue)
-    sound = [one for one in task.parts if not (isinstance(one, c.Claim) and one.queue in damaged)]
-    return sound if any(isinstance(one, c.Claim) for one in sound) else task.parts
+    if not isinstance(task, c.Claims):
+        return task
+    sound = tuple(name for name in task.queues if name not in damaged)
+    return replace(task, queues=sound) if sound else task
 
 
 def _part(command: c.QueueCommand[object], known: "dict[str, Known]", now: int, damaged: Container[str]) -> Part:
