@@ -4,12 +4,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import count, islice
-from typing import Generic, NoReturn, TypeVar
+from typing import Final, Generic, NoReturn, TypeVar
 
 from attrs import define, field
 from msgspec import Struct
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
 from ..core.commands import ClaimResult, Claims, Peek
 from ..core.errors import DomainError
@@ -130,7 +129,7 @@ class Line:
         """Wake all waiters, with no jobs."""
         for waiter in self.of(list(self.queues)):
             self.remove(waiter)
-            waiter.done.callback(Done(ClaimResult(), changed=False))
+            waiter.done.callback(NO_JOBS)
 
     def _groups(self, name: str) -> Iterator[tuple[Tags, dict[int, Waiter]]]:
         for groups in self.queues.get(name, {}).values():
@@ -191,30 +190,6 @@ class ReadyJobs:
         return job is not None and job.ready
 
 
-T = TypeVar("T")
-
-
-def in_time(clock: IReactorTime, waiting: "Deferred[T]", seconds: float, otherwise: T) -> "Deferred[T]":
-    """The result of `waiting`, or `otherwise` if it has not fired after this many seconds; then it is cancelled."""
-    late: list[bool] = []
-
-    def give_up() -> None:
-        """Cancel the wait."""
-        late.append(True)
-        waiting.cancel()
-
-    # The time may be over already: it has gone on since the caller looked.
-    timer = clock.callLater(max(0.0, seconds), give_up)
-
-    def done(result: T) -> T:
-        """Stop the timer."""
-        if timer.active():
-            timer.cancel()
-        return otherwise if late else result
-
-    return waiting.addBoth(done)
-
-
 @define
 class Ends:
     """All waiters for a job to finish."""
@@ -268,10 +243,8 @@ def has_become_ready(old: Job | None, new: Job) -> bool:
     return new.ready and (old is None or not old.ready or old.spec.tags != new.spec.tags)
 
 
-A_co = TypeVar("A_co", covariant=True)
-
-
 A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
 
 
 class Done(Struct, Generic[A_co], frozen=True):
@@ -300,3 +273,5 @@ class Refused(Struct, frozen=True):
 
 
 Outcome = Done[A] | Refused
+#: The outcome for a request that has waited in vain.
+NO_JOBS: Final = Done(ClaimResult(), changed=False)

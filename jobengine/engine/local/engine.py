@@ -13,8 +13,8 @@ from twisted.logger import Logger
 
 from ...core import commands as c
 from ...core.access import authorise
-from ...core.errors import DomainError, JobNotFound, QueueNotFound
-from ...core.model import FINISHED, EventBatch, Job, Rank
+from ...core.errors import DomainError, QueueNotFound
+from ...core.model import EventBatch, Job, Rank
 from ...core.tables import NewId
 from ...core.wall_time import shown
 from ...storage.committer import Phase
@@ -24,7 +24,8 @@ from ...storage.prefix import Prefix
 from ..door import Busy, Figure, Readiness
 from ..sweeps import sweep, update_matching
 from ..threads import Thread
-from ..waiting_line import Done, Outcome, in_time
+from ..waiting_line import NO_JOBS, Done, Outcome
+from ..waits import Waits
 from .compaction import PAUSE, SLACK
 from .executor import Executor
 from .sort_indexes import SortIndexes
@@ -38,7 +39,6 @@ A = TypeVar("A")
 _MOST_VIEWS: Final = 32
 #: Backups that are made at a time.
 _MOST_BACKUPS: Final = 4
-_NO_JOBS: Final[Done[c.ClaimResult]] = Done(c.ClaimResult(), changed=False)
 
 
 @define(kw_only=True, eq=False)
@@ -79,8 +79,7 @@ class LocalEngine:
     _start_over: "Deferred[None]" = field(factory=lambda: succeed(None), init=False)
     #: Whether to stop reading the database.
     _stopping: bool = field(default=False, init=False)
-    #: Whether waiting has ended: commands are answered at once.
-    _released: bool = field(default=False, init=False)
+    _waits: Waits = field(init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -97,6 +96,8 @@ class LocalEngine:
             compaction_pause=self.compaction_pause,
         )
         self._sort_indexes = SortIndexes(self.clock)
+        executor = self.executor
+        self._waits = Waits(self.clock, executor.activity.claim_log, executor.waiters.ends, executor.timeline.elapsed)
 
     # Its life
 
@@ -165,9 +166,7 @@ class LocalEngine:
         self.journal.close(orderly=False)
 
     def release(self) -> None:
-        """See Engine. A request in progress may begin to wait only after this."""
-        self._released = True
-        self.executor.waiters.end()
+        self._waits.release()
         self.executor.feed.end()
 
     def stop(self) -> "Deferred[None]":
@@ -246,41 +245,25 @@ class LocalEngine:
 
     async def read_job(self, command: c.ReadJob) -> Job:
         """See Engine."""
-        if not command.wait:
-            return await self.ask(command)
-        until = self.clock.seconds() + command.wait
-        ends = self.executor.waiters.ends
-        finished: Job | None = None
-        while True:
-            # Start waiting before looking, so that the end of the job can't be missed in between.
-            end = ends.add(command.queue, command.uid)
-            try:
-                job = await self.ask(command)
-                if job.state in FINISHED or not self._may_wait(until):
-                    return job
-                finished = None
-                finished = await in_time(self.clock, end, until - self.clock.seconds(), None)
-                # Woken by a commit, so go on when that is on disk.
-                await self.executor.durable(changed=False)
-            except JobNotFound:
-                if finished is None:
-                    raise
-                # It was finished and removed at once.
-                return shown(finished, self.executor.tables.ahead)
-            finally:
-                ends.remove(command.queue, command.uid, end)
+        return await self._waits.read_job(self, command, self._finished)
+
+    async def _finished(self, end: "Deferred[Job | None]", until: float) -> Job | None:
+        job = await self._waits.in_time(end, until, None)
+        # Woken by a commit, so go on when that is on disk.
+        await self.executor.durable(changed=False)
+        return shown(job, self.executor.tables.ahead)
 
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> c.ClaimResult:
         """Claim or peek at jobs, or wait this many seconds for some."""
-        until = self.clock.seconds() + wait
-        outcome: Outcome[c.ClaimResult] = _NO_JOBS
+        until = self._waits.until(wait)
+        outcome: Outcome[c.ClaimResult] = NO_JOBS
         try:
             while True:
                 while self.executor.is_behind(command):
                     await deferLater(self.clock, 0)
                 outcome = self.executor.take(command)
-                if wait and _is_empty(outcome) and self._may_wait(until):
-                    outcome = await self._wait(command, until)
+                if wait and _is_empty(outcome) and self._waits.may_wait(until):
+                    outcome = await self._waits.in_line(command, until)
                 if await self.executor.durable(changed=outcome.changed):
                     answer, ahead = outcome.get(), self.executor.tables.ahead
                     return shown(answer, ahead) if ahead else answer
@@ -289,20 +272,6 @@ class LocalEngine:
             if outcome.changed:
                 self.executor.put_back(outcome.get().jobs)
             raise
-
-    async def _wait(self, command: c.Claims | c.Peek, until: float) -> Outcome[c.ClaimResult]:
-        """Wait in line for jobs."""
-        claim_log, elapsed = self.executor.activity.claim_log, self.executor.timeline.elapsed
-        asked = elapsed()
-        since = claim_log.waits_since(command, asked) if isinstance(command, c.Claims) else asked
-        waiting = self.executor.waiters.line.add(command, since, asked)
-        outcome = await in_time(self.clock, waiting, until - self.clock.seconds(), _NO_JOBS)
-        if isinstance(command, c.Claims) and _is_empty(outcome):
-            claim_log.note_in_vain(command, since, elapsed())
-        return outcome
-
-    def _may_wait(self, until: float) -> bool:
-        return not self._released and self.clock.seconds() < until
 
     # Changes in slices
 
@@ -364,7 +333,7 @@ class LocalEngine:
     async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         feed = self.executor.feed
         # Its queue may have been deleted since: then nothing would end the stream.
-        if self._released or not self._is_open(command):
+        if self._waits.released or not self._is_open(command):
             return
         watcher = feed.watch(command.queue, command.after)
         try:

@@ -81,11 +81,6 @@ class Waiters:
                 for name, uids in found:
                     ready[name].look_again(uids)
 
-    def end(self) -> None:
-        """Wake all waiters, with no jobs."""
-        self.line.end()
-        self.ends.end()
-
     def _note_job(self, swap: JobSwap) -> None:
         old, new = swap.old, swap.new
         if self.ends and (new is None or new.state in FINISHED):

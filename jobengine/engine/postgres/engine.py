@@ -12,15 +12,16 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from ...core import commands as c
-from ...core.errors import DomainError, JobNotFound, QueueNotFound
-from ...core.model import FINISHED, EventBatch, Job
+from ...core.errors import DomainError, QueueNotFound
+from ...core.model import EventBatch, Job
 from ...core.tables import NewId
 from ...core.wall_time import shown
 from ..claimers import ClaimLog
 from ..door import Figure, NotOffered, Readiness, Starting
 from ..sweeps import sweep, update_matching
 from ..threads import Thread
-from ..waiting_line import Done, Outcome, in_time
+from ..waiting_line import Done, Outcome
+from ..waits import Waits
 from .batch.begin import ClockSteps, Machine, begin_clock
 from .batch.claim_start import Floors
 from .batch.decide import Result
@@ -50,7 +51,6 @@ R = TypeVar("R")
 _LANES: Final = 4
 #: Commands whose answers show the claims at all servers.
 _OF_ALL_SERVERS: Final = (c.ListClaimers, c.ListQueues, c.ReadStats)
-_NO_JOBS: Final[Outcome[Any]] = Done(c.ClaimResult(), changed=False)
 
 
 @define(kw_only=True, eq=False)
@@ -96,7 +96,7 @@ class PostgresEngine:
     #: By how many milliseconds the wall clock was ahead of elapsed time at the last batch.
     _ahead: int = field(default=0, init=False)
     _started: bool = field(default=False, init=False)
-    _released: bool = field(default=False, init=False)
+    _waits: Waits = field(init=False)
     #: Looks for the changes of other servers.
     _looking: Looking = field(init=False)
     #: The lane of the sweeper and the looks, which are short and must not wait.
@@ -106,6 +106,7 @@ class PostgresEngine:
     def __attrs_post_init__(self) -> None:
         self._clock_steps = ClockSteps(self.machine or Machine(lambda: int(self.clock.seconds() * 1000)))
         self._waiting = Waiting(ask_first=self._ask_first, put_back=self._put_back)
+        self._waits = Waits(self.clock, ClaimLog(self._waiting.line), self._waiting.ends, self._elapsed)
         self._activity = RecentActivity(self.clock.seconds)
         self._sweeper = Sweeper(clock=self.clock, sweep=self._sweep)
         self._looking = Looking(
@@ -129,7 +130,7 @@ class PostgresEngine:
         self._side = self._lanes[-1]
         self._claims = self._activity.shared = SharedClaims(
             clock=self.clock,
-            own=ClaimLog(self._waiting.line),
+            own=self._waits.log,
             elapsed=self._elapsed,
             time=self.time,
             lane=self._side,
@@ -190,8 +191,7 @@ class PostgresEngine:
 
     def release(self) -> None:
         """See Engine."""
-        self._released = True
-        self._waiting.end()
+        self._waits.release()
         self._watches.end()
 
     async def stop(self) -> None:
@@ -337,30 +337,15 @@ class PostgresEngine:
 
     async def read_job(self, command: c.ReadJob) -> Job:
         """See Engine."""
-        until = self.clock.seconds() + command.wait
-        ends = self._waiting.ends
-        finished: Job | None = None
-        while True:
-            # Start waiting before looking, so that the end of the job can't be missed in between.
-            end = ends.add(command.queue, command.uid)
-            try:
-                job = await self.ask(command)
-                if job.state in FINISHED or not self._may_wait(until):
-                    return job
-                finished = None
-                self._looking.later()
-                finished = await in_time(self.clock, end, until - self.clock.seconds(), None)
-            except JobNotFound:
-                if finished is None:
-                    raise
-                # It was finished and removed at once.
-                return shown(finished, self._ahead)
-            finally:
-                ends.remove(command.queue, command.uid, end)
+        return await self._waits.read_job(self, command, self._finished)
+
+    async def _finished(self, end: "Deferred[Job | None]", until: float) -> Job | None:
+        self._looking.later()
+        return shown(await self._waits.in_time(end, until, None), self._ahead)
 
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> Outcome[Any]:
         """Claim or peek, and wait up to `wait` seconds for a job; a claim is undone if its caller has gone."""
-        until = self.clock.seconds() + wait
+        until = self._waits.until(wait)
         with self._waiting.asking(command.queue_names if wait else ()) as asking:
             outcome = await self._ask(command)
         if isinstance(outcome, Done) and isinstance(command, c.Claims):
@@ -368,26 +353,14 @@ class PostgresEngine:
             self._claims.note()
         if isinstance(outcome, Done) and outcome.passed_over and not wait:
             return await self._ask(command)
-        if wait and _is_empty(outcome) and self._may_wait(until):
-            return await self._wait(command, until, soon=asking.stirred)
-        return outcome
-
-    async def _wait(self, command: c.Claims | c.Peek, until: float, *, soon: bool) -> Outcome[Any]:
-        """Wait in line for jobs; look for them `soon` if some became ready while the command was carried out."""
-        log, asked = self._claims.own, self._elapsed()
-        since = log.waits_since(command, asked) if isinstance(command, c.Claims) else asked
-        waiting = self._waiting.line.add(command, since, asked)
-        if soon:
+        if not (wait and _is_empty(outcome) and self._waits.may_wait(until)):
+            return outcome
+        # Some jobs may have become ready while the command was carried out.
+        if asking.stirred:
             self._looking.soon()
         else:
             self._looking.later()
-        outcome = await in_time(self.clock, waiting, until - self.clock.seconds(), _NO_JOBS)
-        if isinstance(command, c.Claims) and _is_empty(outcome):
-            log.note_in_vain(command, since, self._elapsed())
-        return outcome
-
-    def _may_wait(self, until: float) -> bool:
-        return not self._released and self.clock.seconds() < until
+        return await self._waits.in_line(command, until)
 
     # Changes in slices
 
@@ -420,7 +393,7 @@ class PostgresEngine:
         return self._events(command)
 
     async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
-        if self._released:
+        if self._waits.released:
             return
         try:
             begun = await self._run(

@@ -11,8 +11,10 @@ from twisted.internet.task import Clock
 from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueNotFound
 from jobengine.core.model import Defaults, Role, State
+from jobengine.engine.claimers import ClaimLog
 from jobengine.engine.local.clock import Timeline
-from jobengine.engine.waiting_line import in_time
+from jobengine.engine.waiting_line import Ends, Line
+from jobengine.engine.waits import Waits
 from tests.engine.local.engines import KEY, Asked, Desk
 from tests.engine.local.test_durability import FULL
 
@@ -247,6 +249,7 @@ def test_an_end_that_found_no_room_wakes_no_waiter(desk: Desk) -> None:
 def test_a_wait_whose_time_is_over_before_it_begins_is_given_up_at_once() -> None:
     clock, answers = Clock(), list[str]()
     waiting: Deferred[str] = Deferred()
-    in_time(clock, waiting, -0.001, "nothing").addCallback(answers.append)
+    waits = Waits(clock, ClaimLog(Line()), Ends(), lambda: 0)
+    waits.in_time(waiting, clock.seconds() - 0.001, "nothing").addCallback(answers.append)
     clock.advance(0)
     assert answers == ["nothing"]

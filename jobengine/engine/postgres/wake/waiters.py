@@ -163,11 +163,6 @@ class Waiting:
         """Whether somebody waits to see the first job of a queue: that can be done while it is paused."""
         return any(isinstance(one.command, Peek) for one in self.line.of([name]))
 
-    def end(self) -> None:
-        """Answer all waiters, with no jobs."""
-        self.line.end()
-        self.ends.end()
-
     def _note_change(self, swap: Swap) -> None:
         if isinstance(swap, JobSwap):
             self._note_job(swap.queue, swap.uid, swap.old, swap.new)

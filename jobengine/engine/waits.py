@@ -1,0 +1,102 @@
+"""How requests of both engines wait: for jobs in line, and for a job to finish; and how long."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ..core.commands import ClaimResult, Claims, Peek, ReadJob
+from ..core.errors import JobNotFound
+from ..core.model import FINISHED, Job
+from .claimers import ClaimLog
+from .sweeps import Asks
+from .waiting_line import NO_JOBS, Done, Ends, Outcome
+
+T = TypeVar("T")
+
+
+@define
+class Waits:
+    """How requests wait; after `release` none does."""
+
+    clock: IReactorTime
+    #: The claims that wait, in line.
+    log: ClaimLog
+    ends: Ends
+    #: Elapsed time now, in milliseconds.
+    elapsed: Callable[[], int]
+    released: bool = False
+
+    def release(self) -> None:
+        """Wake all waiters, with no jobs. A request in progress may begin to wait only after this."""
+        self.released = True
+        self.log.line.end()
+        self.ends.end()
+
+    def until(self, seconds: float) -> float:
+        """When a wait that begins now ends, by the monotonic clock."""
+        return self.clock.seconds() + seconds
+
+    def may_wait(self, until: float) -> bool:
+        """Whether a request may wait now, and time is left."""
+        return not self.released and self.clock.seconds() < until
+
+    def in_time(self, waiting: "Deferred[T]", until: float, otherwise: T) -> "Deferred[T]":
+        """The result of `waiting`, or `otherwise` if it has not fired by then; it is cancelled in that case."""
+        late: list[bool] = []
+
+        def give_up() -> None:
+            late.append(True)
+            waiting.cancel()
+
+        # The time may be over already: it has gone on since the caller read the clock.
+        timer = self.clock.callLater(max(0.0, until - self.clock.seconds()), give_up)
+
+        def done(result: T) -> T:
+            if timer.active():
+                timer.cancel()
+            return otherwise if late else result
+
+        return waiting.addBoth(done)
+
+    async def in_line(self, command: Claims | Peek, until: float) -> Outcome[ClaimResult]:
+        """Wait in line for jobs."""
+        log, requested = self.log, self.elapsed()
+        since = log.waits_since(command, requested) if isinstance(command, Claims) else requested
+        outcome = await self.in_time(log.line.add(command, since, requested), until, NO_JOBS)
+        if isinstance(command, Claims) and isinstance(outcome, Done) and not outcome.answer.jobs:
+            log.note_in_vain(command, since, self.elapsed())
+        return outcome
+
+    async def read_job(
+        self,
+        engine: Asks,
+        command: ReadJob,
+        finished: "Callable[[Deferred[Job | None], float], Awaitable[Job | None]]",
+    ) -> Job:
+        """
+        Read a job once it is finished, or when its wait is over; raises JobNotFound.
+
+        `finished` waits until then for its end; it returns the finished job by the wall clock, or None.
+        """
+        if not command.wait:
+            return await engine.ask(command)
+        until = self.until(command.wait)
+        job: Job | None = None
+        while True:
+            # Start waiting before reading, so that the end of the job can't be missed in between.
+            end = self.ends.add(command.queue, command.uid)
+            try:
+                read = await engine.ask(command)
+                if read.state in FINISHED or not self.may_wait(until):
+                    return read
+                job = await finished(end, until)
+            except JobNotFound:
+                if job is None:
+                    raise
+                # It was finished and removed at once.
+                return job
+            finally:
+                self.ends.remove(command.queue, command.uid, end)
