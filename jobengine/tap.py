@@ -25,6 +25,7 @@ from .daemon.systemd import Systemd
 from .engine.door import Engine
 from .engine.ids import new_uuid, ordered_uuid
 from .engine.local.engine import LocalEngine
+from .engine.local.executor import Executor
 from .http.browsers import Browsers
 from .http.cors import Cors
 from .http.hosts import Hosts
@@ -125,11 +126,9 @@ def _engine(
 ) -> Engine:
     if settings.database_url is not None:
         return _postgres_engine(settings, settings.database_url, secret, reactor)
-    return LocalEngine(
+    executor = Executor(
         journal=Journal(settings.db_path),
-        secret=secret,
         thread=DiskThread(reactor, "writer"),
-        reader=DiskThread(reactor, "reader"),
         clock=reactor,
         now=lambda: time.time_ns() // 1_000_000,
         new_id=new_uuid,
@@ -137,6 +136,7 @@ def _engine(
         sync_interval=settings.sync_interval,
         max_backlog=settings.max_backlog,
     )
+    return LocalEngine(executor=executor, secret=secret, reader=DiskThread(reactor, "reader"))
 
 
 def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], reactor: Any) -> Engine:

@@ -22,6 +22,7 @@ from jobengine.core.claimers import Claimers
 from jobengine.core.history import KeptPeriod, QueueHistory
 from jobengine.core.model import Defaults, Recent, Spread
 from jobengine.engine.local.engine import LocalEngine
+from jobengine.engine.local.executor import Executor
 from jobengine.http.browsers import Browsers
 from jobengine.http.cors import Cors
 from jobengine.http.hosts import Hosts
@@ -155,19 +156,18 @@ def new_clock() -> ToldClock:
 def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
     """A LocalEngine, not started, on `path`; by default its parts are quick and quiet."""
     files = more.pop("files", None) or Files()
-    kind = more.pop("kind", LocalEngine)
+    kind = more.pop("kind", Executor)
     parts: dict[str, Any] = {
         "journal": Journal(str(path), files=files, kdf=QUICK_KDF),
-        "secret": lambda: SECRET,
         "thread": AtOnce(),
-        "reader": more.get("thread") or AtOnce(),
         "clock": clock,
         "now": lambda: int(clock.seconds() * 1000),
         "new_id": CountedIds(),
         "on_failure": lambda _error: None,
     }
-    engine: LocalEngine = kind(**{**parts, **more})
-    return engine
+    secret = more.pop("secret", lambda: SECRET)
+    reader = more.pop("reader", None) or more.get("thread") or AtOnce()
+    return LocalEngine(executor=kind(**{**parts, **more}), secret=secret, reader=reader)
 
 
 def start(engine: Any, settle: Callable[[], None]) -> None:

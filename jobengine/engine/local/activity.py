@@ -1,54 +1,90 @@
-"""The recent activity of the queues of one server, which the rules may ask for."""
+"""The recent activity of the queues of one server, which rules may read; what was counted is kept from time to time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...core.activity import Activity
 from ...core.claimers import Claimers
+from ...core.commands import Claims
+from ...core.effects import JobSwap
 from ...core.facts import Fact, PeriodsCounted
 from ...core.history import KeptPeriod, QueueHistory
 from ...core.model import Recent, Spread
 from ..claimers import ClaimLog
 from .tables.state import Tables
 
-__all__ = ["LocalActivity"]
+#: Seconds from a change to the commit that keeps what was counted.
+_KEEP_AFTER: Final = 5.0
 
 
 @define(eq=False)
 class LocalActivity:
-    """What has happened in the queues lately; see RecentActivity of jobengine.core.tables."""
+    """The RecentActivity (see jobengine.core.tables) of all queues."""
 
-    claim_log: ClaimLog
-    counts: Activity = field(factory=Activity)
+    _clock: IReactorTime
+    _claim_log: ClaimLog
+    _tables: Tables
+    #: Called some seconds after a change, to keep what is `unsaved`.
+    _keep: Callable[[], None]
+    _counts: Activity = field(init=False)
+    #: Runs while there are counts that are not in the tables.
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._counts = Activity(self._tables.kept_period)
+
+    def count(self, name: str, changes: Sequence[JobSwap], now: int) -> None:
+        """Count changes of jobs of a queue that were applied at `now`."""
+        # Elapsed time runs by the monotonic clock.
+        self._counts.note(name, changes, now, now)
+        if self._timer is None and not self._stopped:
+            self._timer = self._clock.callLater(_KEEP_AFTER, self._fire)
+
+    def record_claim(self, claims: Claims, now: int) -> None:
+        """Record a claim whose key opens its queues."""
+        self._claim_log.note(claims, now)
+
+    def unsaved(self) -> list[Fact]:
+        """The facts that keep what was counted since the last call."""
+        taken = self._counts.take_unsaved()
+        return [PeriodsCounted(name, tuple(its)) for name, its in taken.items() if name in self._tables.queues]
+
+    def stop(self) -> None:
+        """Keep nothing more by itself."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
 
     def forget(self, name: str) -> None:
         """Drop what is kept of a deleted queue."""
-        self.counts.forget(name)
-        self.claim_log.forget(name)
-
-    def unsaved(self, tables: Tables) -> list[Fact]:
-        """The facts that keep what was counted since the last call."""
-        taken = self.counts.take_unsaved()
-        return [PeriodsCounted(name, tuple(its)) for name, its in taken.items() if name in tables.queues]
+        self._counts.forget(name)
+        self._claim_log.forget(name)
 
     def recent(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> Recent:
-        return self.counts.recent(name, now, kept)
+        return self._counts.recent(name, now, kept)
 
     def history(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> QueueHistory:
-        return self.counts.history(name, now, kept)
+        return self._counts.history(name, now, kept)
 
     def times(self, name: str) -> tuple[Spread, Spread]:
-        return self.counts.times(name)
+        return self._counts.times(name)
 
     def since_start(self, name: str) -> Mapping[str, int]:
-        return self.counts.totals(name)
+        return self._counts.totals(name)
 
     def claimers(self, name: str) -> Claimers:
-        return self.claim_log.claimers(name)
+        return self._claim_log.claimers(name)
 
     def waiting(self, name: str) -> int:
-        return self.claim_log.waiting(name)
+        return self._claim_log.waiting(name)
 
     def claims(self, name: str) -> tuple[int, int | None]:
-        return self.claim_log.waiting(name), self.claim_log.last.get(name)
+        return self._claim_log.waiting(name), self._claim_log.last.get(name)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._keep()

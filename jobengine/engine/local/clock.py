@@ -1,11 +1,14 @@
-"""The engine's time: elapsed milliseconds by the monotonic clock, however the wall clock is set."""
+"""The engine's time, elapsed milliseconds by the monotonic clock however the wall clock is set; and its timer."""
 
 from collections.abc import Callable
+from math import inf
+from typing import Final
 
 from attrs import define, field
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-__all__ = ["Timeline"]
+#: The timer is never set further ahead than this many seconds.
+_LONGEST_WAIT: Final = 86_400.0
 
 
 @define
@@ -30,3 +33,34 @@ class Timeline:
     def elapsed(self) -> int:
         """Elapsed time now."""
         return int(self.clock.seconds() * 1000) + self._origin
+
+
+@define
+class DeadlineTimer:
+    """Calls back at the earliest deadline, or earlier."""
+
+    _clock: IReactorTime
+    _timeline: Timeline
+    _call: Callable[[], None]
+    #: The deadline that it is set for, in elapsed milliseconds; infinity if it is not set.
+    due: float = field(default=inf, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+
+    def no_later(self, deadline: int) -> None:
+        """Call back at this deadline, unless an earlier one is set."""
+        if deadline >= self.due:
+            return
+        self.due = deadline
+        wait = max(0.0, min((deadline - self._timeline.elapsed()) / 1000, _LONGEST_WAIT))
+        if self._timer is None:
+            self._timer = self._clock.callLater(wait, self._fire)
+        else:
+            self._timer.reset(wait)
+
+    def stop(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _fire(self) -> None:
+        self._timer, self.due = None, inf
+        self._call()

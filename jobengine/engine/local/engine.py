@@ -12,31 +12,27 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ...core import commands as c
-from ...core.access import authorise
-from ...core.errors import DomainError, QueueNotFound
+from ...core.errors import QueueNotFound
 from ...core.model import EventBatch, Job, Rank
-from ...core.tables import NewId
 from ...core.wall_time import shown
-from ...storage.committer import Phase
 from ...storage.errors import StorageError
 from ...storage.journal import Journal
 from ...storage.prefix import Prefix
 from ..door import Busy, Figure, Readiness
+from ..event_feed import Feed
 from ..sweeps import sweep, update_matching
 from ..threads import Thread
 from ..waiting_line import NO_JOBS, Done, Outcome
 from ..waits import Waits
-from .compaction import PAUSE, SLACK
 from .executor import Executor
 from .sort_indexes import SortIndexes
 from .stats import figures_of
 from .tables.queue_scan import View
-
-__all__ = ["LocalEngine"]
+from .tables.state import Tables
 
 A = TypeVar("A")
 #: How many queues may be read whole at a time: each keeps up to eight bytes a job, and the places of removed jobs.
-_MOST_VIEWS: Final = 32
+_MOST_SCANS: Final = 32
 #: Backups that are made at a time.
 _MOST_BACKUPS: Final = 4
 
@@ -45,64 +41,39 @@ _MOST_BACKUPS: Final = 4
 class LocalEngine:
     """The Engine (see jobengine.engine.door) that keeps its jobs in memory and in one encrypted file."""
 
-    #: The file.
-    journal: Journal
+    #: Carries out the commands.
+    executor: Executor
     #: Gives the SECRET when the file is opened; it is not kept.
     secret: Callable[[], bytes]
-    #: The thread that writes the journal.
-    thread: Thread
     #: Where backups are read: a slow read keeps no commit waiting.
     reader: Thread
-    #: Timers, the end of a reactor turn, and the monotonic clock.
-    clock: IReactorTime
-    #: The wall clock, in milliseconds since the epoch.
-    now: Callable[[], int]
-    #: See NewId.
-    new_id: NewId
-    #: Called once when storage has failed permanently; the process should end.
-    on_failure: Callable[[StorageError], None]
-    #: Seconds between syncs, or 0 for a sync at every commit.
-    sync_interval: float = 0
-    #: Bytes of records that may wait for a write.
-    max_backlog: int = 64 << 20
-    #: See Compaction.
-    compaction_slack: int = SLACK
-    compaction_pause: float = PAUSE
-    #: Carries out the commands; public for the tests of this engine alone.
-    executor: Executor = field(init=False)
+    journal: Journal = field(init=False)
+    _thread: Thread = field(init=False)
+    _clock: IReactorTime = field(init=False)
+    _tables: Tables = field(init=False)
+    _feed: Feed = field(init=False)
+    _waits: Waits = field(init=False)
     _sort_indexes: SortIndexes = field(init=False)
     #: How many queues are being read whole now.
-    _views: int = field(default=0, init=False)
+    _scans: int = field(default=0, init=False)
     #: How many backups are being made now.
     _backups: int = field(default=0, init=False)
     #: Fires when the database was read, or reading it has failed.
     _start_over: "Deferred[None]" = field(factory=lambda: succeed(None), init=False)
     #: Whether to stop reading the database.
     _stopping: bool = field(default=False, init=False)
-    _waits: Waits = field(init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.executor = Executor(
-            journal=self.journal,
-            thread=self.thread,
-            clock=self.clock,
-            now=self.now,
-            new_id=self.new_id,
-            on_failure=self.on_failure,
-            sync_interval=self.sync_interval,
-            max_backlog=self.max_backlog,
-            compaction_slack=self.compaction_slack,
-            compaction_pause=self.compaction_pause,
-        )
-        self._sort_indexes = SortIndexes(self.clock)
         executor = self.executor
-        self._waits = Waits(self.clock, executor.activity.claim_log, executor.waiters.ends, executor.timeline.elapsed)
+        self.journal, self._thread, self._clock = executor.journal, executor.thread, executor.clock
+        self._tables, self._feed, self._waits = executor.tables, executor.feed, executor.waits
+        self._sort_indexes = SortIndexes(self._clock)
 
     # Its life
 
     def open(self) -> None:
-        """See Engine; raises StorageError or OSError."""
+        """Raises StorageError or OSError."""
         try:
             if self.journal.lock():
                 self.journal.open(self.secret())
@@ -111,12 +82,12 @@ class LocalEngine:
             raise
 
     def start(self) -> "Deferred[None]":
-        """See Engine; raises StorageError or OSError. A new file is made at once."""
+        """Raises StorageError or OSError. A new file is made at once."""
         self._start_over = Deferred()
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        self.thread.start()
+        self._thread.start()
         self.reader.start()
         try:
             if self.journal.opened:
@@ -134,43 +105,40 @@ class LocalEngine:
 
     async def _recover(self) -> None:
         """Read the file back in slices, and confirm it; breaks off if the engine is stopped."""
-        began = told = self.clock.seconds()
+        began = logged = self._clock.seconds()
         for _ in self.executor.read_back():
-            await deferLater(self.clock, 0)
+            await deferLater(self._clock, 0)
             if self._stopping:
                 return
-            if self.clock.seconds() - told >= 1:
-                told = self.clock.seconds()
+            if self._clock.seconds() - logged >= 1:
+                logged = self._clock.seconds()
                 self._log.info("{progress}", progress=self.executor.progress)
-        await self.thread(self.journal.confirm)
-        queues = self.executor.tables.queues
+        await self._thread(self.journal.confirm)
+        queues = self._tables.queues
         self._log.info(
             "{database} has {jobs} jobs in {queues} queues; it was read back in {seconds:.2f} s",
             database=self.journal.path,
             jobs=sum(table.size() for table in queues.values()),
             queues=len(queues),
-            seconds=self.clock.seconds() - began,
+            seconds=self._clock.seconds() - began,
         )
 
     def _begin(self) -> None:
-        if self.sync_interval:
+        if self.executor.sync_interval:
             self._log.warn("DURABILITY=interval: the last {ms} ms can be lost in a power cut", ms=self._interval_ms())
         self.executor.start()
 
     def wall_clock_was_set(self) -> None:
-        """See Engine."""
         self.executor.wall_clock_was_set()
 
     def abandon(self) -> None:
-        """See Engine."""
         self.journal.close(orderly=False)
 
     def release(self) -> None:
         self._waits.release()
-        self.executor.feed.end()
+        self._feed.end()
 
     def stop(self) -> "Deferred[None]":
-        """See Engine."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -181,43 +149,37 @@ class LocalEngine:
         await self._start_over
         if not self.executor.started:
             self.journal.close(orderly=False)
-            self.thread.stop()
+            self._thread.stop()
             return
-        await self.executor.stop()
-        committer = self.executor.committer
-        orderly = committer.phase is Phase.IDLE
-        committer.close()
+        orderly = await self.executor.stop()
         try:
-            await self.thread(lambda: self.journal.close(orderly=orderly))
+            await self._thread(lambda: self.journal.close(orderly=orderly))
         except (OSError, StorageError):
             self._log.failure("the database was not closed in good order; it is checked at the next start")
-        self.thread.stop()
+        self._thread.stop()
 
     async def readiness(self) -> Readiness:
-        """See Engine."""
-        trouble = self.executor.committer.trouble
-        durability = f"interval ({self._interval_ms()} ms)" if self.sync_interval else "commit"
+        trouble = self.executor.trouble
+        durability = f"interval ({self._interval_ms()} ms)" if self.executor.sync_interval else "commit"
         if not self.executor.started:
             return Readiness(ready=False, reason=self.executor.progress, durability=durability, started=False)
         return Readiness(ready=trouble is None, reason=str(trouble or ""), durability=durability)
 
     async def figures(self) -> Sequence[Figure]:
-        """See Engine."""
         self.executor.check_started()
         return figures_of(self.executor)
 
     # Plain questions
 
     async def ask(self, command: c.Command[A]) -> A:
-        """See Engine."""
         while True:
             while type(command) is c.ListJobs and self._is_unsorted(command):
-                await deferLater(self.clock, 0)
+                await deferLater(self._clock, 0)
             while self.executor.is_behind(command):
-                await deferLater(self.clock, 0)
+                await deferLater(self._clock, 0)
             outcome = self.executor.execute(command)
             if await self.executor.durable(changed=outcome.changed):
-                answer, ahead = outcome.get(), self.executor.tables.ahead
+                answer, ahead = outcome.get(), self._tables.ahead
                 return shown(answer, ahead) if ahead else answer
 
     def _is_unsorted(self, command: c.ListJobs) -> bool:
@@ -227,31 +189,28 @@ class LocalEngine:
         A caller that may not list builds none.
         """
         self.executor.check_started()
-        table = self.executor.tables.queues.get(command.queue)
-        if command.sort is None or table is None or not self._is_open(command):
+        table = self._tables.queues.get(command.queue)
+        if command.sort is None or table is None or not self.executor.allows(command):
             return False
         return self._sort_indexes.lack(table, command.sort)
 
     # What waits
 
     def claim(self, command: c.Claims) -> Coroutine[Any, Any, c.ClaimResult]:
-        """See Engine."""
         return self._take(command, 0 if command.updates else command.wait)
 
     async def peek(self, command: c.Peek) -> Job | None:
-        """See Engine."""
         taken = await self._take(command, command.wait)
         return taken.jobs[0].job if taken.jobs else None
 
     async def read_job(self, command: c.ReadJob) -> Job:
-        """See Engine."""
         return await self._waits.read_job(self, command, self._finished)
 
     async def _finished(self, end: "Deferred[Job | None]", until: float) -> Job | None:
         job = await self._waits.in_time(end, until, None)
         # Woken by a commit, so go on when that is on disk.
         await self.executor.durable(changed=False)
-        return shown(job, self.executor.tables.ahead)
+        return shown(job, self._tables.ahead)
 
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> c.ClaimResult:
         """Claim or peek at jobs, or wait this many seconds for some."""
@@ -260,12 +219,12 @@ class LocalEngine:
         try:
             while True:
                 while self.executor.is_behind(command):
-                    await deferLater(self.clock, 0)
-                outcome = self.executor.take(command)
+                    await deferLater(self._clock, 0)
+                outcome = self.executor.execute_claim(command)
                 if wait and _is_empty(outcome) and self._waits.may_wait(until):
                     outcome = await self._waits.in_line(command, until)
                 if await self.executor.durable(changed=outcome.changed):
-                    answer, ahead = outcome.get(), self.executor.tables.ahead
+                    answer, ahead = outcome.get(), self._tables.ahead
                     return shown(answer, ahead) if ahead else answer
         except CancelledError:
             # The caller has disconnected and would not work on these jobs.
@@ -276,17 +235,15 @@ class LocalEngine:
     # Changes in slices
 
     async def update_matching(self, command: c.UpdateMatching) -> int:
-        """See Engine."""
-        return await update_matching(self, self.clock, command)
+        return await update_matching(self, self._clock, command)
 
     async def delete_matching(self, command: c.DeleteMatching) -> int:
-        """See Engine."""
-        return await sweep(self, self.clock, command)
+        return await sweep(self, self._clock, command)
 
     # What streams
 
     async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
-        """See Engine; raises Busy if too many are being read."""
+        """Raises Busy if too many are being read."""
         await self.ask(replace(command, limit=1, scan=1))
         return self._pages(command)
 
@@ -300,55 +257,52 @@ class LocalEngine:
                     yield jobs
                 ranks = view.take(command.limit)
                 if ranks:
-                    await deferLater(self.clock, 0)
+                    await deferLater(self._clock, 0)
         finally:
-            self._views -= 1
+            self._scans -= 1
             view.close()
 
     def _view(self, command: c.ListJobs) -> View:
-        table = self.executor.tables.queues.get(command.queue)
+        table = self._tables.queues.get(command.queue)
         if table is None:
             raise QueueNotFound(command.queue)
-        if self._views >= _MOST_VIEWS:
+        if self._scans >= _MOST_SCANS:
             raise Busy("As many queues are being read as may be at a time; this one was not begun. Try again.")
-        self._views += 1
+        self._scans += 1
         return View(table)
 
     async def _still_there(self, command: c.ListJobs, view: View, ranks: Sequence[Rank]) -> list[Job]:
         """The jobs of a view at these places, as they are on disk."""
         while True:
             while self.executor.is_behind(command):
-                await deferLater(self.clock, 0)
-            if self.executor.tables.queues.get(command.queue) is not view.table:
+                await deferLater(self._clock, 0)
+            if self._tables.queues.get(command.queue) is not view.table:
                 raise QueueNotFound(command.queue)
             jobs = view.jobs(ranks)
             if await self.executor.durable(changed=False):
-                return shown(jobs, self.executor.tables.ahead)
+                return shown(jobs, self._tables.ahead)
 
     async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
-        """See Engine."""
         await self.ask(command)
         return self._events(command)
 
     async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
-        feed = self.executor.feed
         # Its queue may have been deleted since: then nothing would end the stream.
-        if self._waits.released or not self._is_open(command):
+        if self._waits.released or not self.executor.allows(command):
             return
-        watcher = feed.watch(command.queue, command.after)
+        watcher = self._feed.watch(command.queue, command.after)
         try:
             if watcher.gone:
                 yield None
-            while (batches := await watcher.next()) is not None and self._is_open(command):
+            while (batches := await watcher.next()) is not None and self.executor.allows(command):
                 yield batches
                 if watcher.behind:
                     # There may be many: let others in between.
-                    await deferLater(self.clock, 0)
+                    await deferLater(self._clock, 0)
         finally:
-            feed.leave(watcher)
+            self._feed.leave(watcher)
 
     async def backup(self) -> AsyncGenerator[bytes, None]:
-        """See Engine: the whole frames that the file has."""
         self.executor.check_started()
         if self._backups >= _MOST_BACKUPS:
             raise Busy("As many backups are being made as may be at a time; this one was not begun. Try again.")
@@ -380,19 +334,11 @@ class LocalEngine:
                 waiting.callback(prefix)
 
         # On the thread that writes, where no frame is half written.
-        self.thread(self.journal.prefix).addCallbacks(made, waiting.errback)
+        self._thread(self.journal.prefix).addCallbacks(made, waiting.errback)
         return waiting
 
-    def _is_open(self, command: c.QueueCommand[A]) -> bool:
-        """Whether the key still opens the queue: it may have been revoked since the stream began."""
-        table, now = self.executor.tables.queues.get(command.queue), self.executor.timeline.elapsed()
-        try:
-            return table is not None and authorise(table.queue, command, now) is not None
-        except DomainError:
-            return False
-
     def _interval_ms(self) -> int:
-        return round(self.sync_interval * 1000)
+        return round(self.executor.sync_interval * 1000)
 
 
 def _is_empty(outcome: Outcome[c.ClaimResult]) -> bool:

@@ -1,5 +1,5 @@
 """
-Carries out commands: reads the clock, asks the rules, changes the tables and submits the records to be written.
+The owner of clock, tables and committer: reads the time, has the rules decide, applies facts and submits their records.
 
 Between reading the clock and submitting the facts there is no await: that unbroken stretch is what serialises all
 changes on the reactor thread. When a change is applied, one call serves the waiters.
@@ -8,16 +8,13 @@ changes on the reactor thread. When a change is applied, one call serves the wai
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from math import inf
 from typing import Final, TypeVar
 
 from attrs import define, field
 from msgspec import Struct
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ...core.activity import Activity
 from ...core.commands import Claimed, ClaimResult, Claims, Command, Peek, QueueCommand, ReturnClaims
 from ...core.effects import JobSwap, QueueSwap, Swap, by_queue
 from ...core.errors import DomainError, QueueNotFound
@@ -25,30 +22,28 @@ from ...core.expiring import expire
 from ...core.fact_codec import encode
 from ...core.facts import ClockSet, Fact
 from ...core.tables import NewId
-from ...storage.committer import Committer, Hooks, Phase, Run
+from ...storage.committer import Committer, Hooks, Phase
 from ...storage.errors import NoRoom, StorageError
 from ...storage.journal import Journal
 from ..claimers import ClaimLog
 from ..door import Starting, Unavailable
 from ..event_feed import Events, Feed
-from ..waiting_line import Done, Outcome, Refused, Waiter
+from ..threads import Thread
+from ..waiting_line import Done, Outcome, Refused
+from ..waits import Waits
 from .activity import LocalActivity
-from .clock import Timeline
+from .clock import DeadlineTimer, Timeline
 from .compaction import PAUSE, SLACK, Compaction
 from .errors import unavailable
 from .gradual_free import Freeing
 from .recovery import read_back
 from .tables.state import Tables, latest_change
-from .waiters import Waiters
+from .waiters import Offer, Waiters
 
 __all__ = ["Executor"]
 
 #: The most jobs that expire in one commit.
 _EXPIRY_SLICE: Final = 200
-#: The timer is never set further ahead than this many seconds.
-_LONGEST_WAIT: Final = 86_400.0
-#: Seconds from a change to the commit that keeps what was counted.
-_KEEPING: Final = 5.0
 #: Milliseconds by which the wall clock may drift before it counts as set.
 _CLOCK_STEP: Final = 250
 #: See core.model.QUEUED.
@@ -67,21 +62,6 @@ class _Change(Struct, frozen=True):
     of_queues: bool
 
 
-@define
-class _Parts:
-    """Decides the parts of one request, at one time."""
-
-    _executor: "Executor"
-    _now: int
-    #: Whether a part has changed anything.
-    changed: bool = False
-
-    def __call__(self, command: QueueCommand[A]) -> A:
-        done = self._executor.decide(command, self._now, admitted=self.changed)
-        self.changed = self.changed or done.changed
-        return done.answer
-
-
 @define(kw_only=True, eq=False)
 class Executor:
     """Carries out commands, one at a time, and knows when they are on disk."""
@@ -89,47 +69,48 @@ class Executor:
     #: The file.
     journal: Journal
     #: The thread that writes the journal.
-    thread: Run
+    thread: Thread
     #: Timers, the end of a reactor turn, and the monotonic clock.
     clock: IReactorTime
     #: The wall clock, in milliseconds since the epoch.
     now: Callable[[], int]
     #: See NewId.
     new_id: NewId
-    #: See LocalEngine.
+    #: Called once when storage has failed permanently; the process should end.
     on_failure: Callable[[StorageError], None]
-    #: See Committer.
+    #: Seconds between syncs, or 0 for a sync at every commit.
     sync_interval: float = 0
+    #: Bytes of records that may wait for a write.
     max_backlog: int = 64 << 20
     #: See Compaction.
     compaction_slack: int = SLACK
     compaction_pause: float = PAUSE
+    timeline: Timeline = field(init=False)
     tables: Tables = field(factory=Tables, init=False)
-    activity: LocalActivity = field(init=False)
-    feed: Feed = field(init=False)
     committer: Committer[_Change] = field(init=False)
     compaction: Compaction = field(init=False)
     waiters: Waiters = field(init=False)
+    waits: Waits = field(init=False)
+    feed: Feed = field(init=False)
     #: Totals since the start: "commits", "records" and "bytes".
     totals: Counter[str] = field(factory=Counter, init=False)
+    _activity: LocalActivity = field(init=False)
     _freeing: Freeing = field(init=False)
-    _timer: IDelayedCall | None = field(default=None, init=False)
-    #: Runs while there are counts that are not in the tables.
-    _keeping: IDelayedCall | None = field(default=None, init=False)
-    #: The deadline that the timer is set for, or infinity without a timer; it may fire earlier.
-    _timer_due: float = field(default=inf, init=False)
+    _timer: DeadlineTimer = field(init=False)
     #: Whether the database was read.
     started: bool = field(default=False, init=False)
     _running: bool = field(default=False, init=False)
-    timeline: Timeline = field(init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.feed = Feed(self.new_id)
         self.timeline = Timeline(self.clock, self.now)
-        self.waiters = Waiters(self.tables)
-        self.activity = LocalActivity(ClaimLog(self.waiters.line), Activity(self.tables.kept_period))
+        self.waiters = Waiters(self.tables, self.take)
+        claim_log = ClaimLog(self.waiters.line)
+        self.waits = Waits(self.clock, claim_log, self.waiters.ends, self.timeline.elapsed)
+        self.feed = Feed(self.new_id)
+        self._activity = LocalActivity(self.clock, claim_log, self.tables, self._keep_counts)
         self._freeing = Freeing(self.clock)
+        self._timer = DeadlineTimer(self.clock, self.timeline, self._wake)
         self.committer = Committer(
             writer=self.journal,
             run=self.thread,
@@ -137,10 +118,7 @@ class Executor:
             max_backlog=self.max_backlog,
             sync_interval=self.sync_interval,
             hooks=Hooks(
-                stalled=self._roll_back,
-                resumed=self._apply_again,
-                failed=self.on_failure,
-                written=self._written,
+                stalled=self._roll_back, resumed=self._apply_again, failed=self.on_failure, written=self._written
             ),
         )
         self.compaction = Compaction(
@@ -168,25 +146,30 @@ class Executor:
         self._set_timer()
 
     def wall_clock_was_set(self) -> None:
-        """Note the new wall clock, if the executor has started."""
         if self._running:
             self._tick()
             self._set_timer()
 
-    def stop(self) -> "Deferred[None]":
-        """Stop expiring jobs; fires when the last commit was made."""
+    async def stop(self) -> bool:
+        """Stop expiring jobs and make the last commit; returns whether all is on disk."""
         if self._running:
             # Record it now if the wall clock was set: after a restart this could not be known.
             self._tick()
             self._keep_counts()
         self._running = False
-        if self._keeping is not None:
-            self._keeping.cancel()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        return self.committer.drain()
+        self._activity.stop()
+        self._timer.stop()
+        await self.committer.drain()
+        is_orderly = self.committer.phase is Phase.IDLE
+        self.committer.close()
+        return is_orderly
 
     # Commands
+
+    @property
+    def trouble(self) -> StorageError | None:
+        """Why changes are refused, or None."""
+        return self.committer.trouble
 
     def check_started(self) -> None:
         """Raise Starting unless the executor has started."""
@@ -212,23 +195,46 @@ class Executor:
         )
 
     def execute(self, command: Command[A]) -> Outcome[A]:
-        """Carry out a command. Its outcome may be told once it is `durable`. Raises Unavailable."""
+        """Carry out a command. Its outcome may be shown once it is `durable`. Raises Unavailable."""
         now = self._tick()
         try:
-            outcome: Outcome[A] = self.decide(command, now)
+            outcome: Outcome[A] = self._decide(command, now)
         except DomainError as error:
             outcome = Refused(error)
-        if self.waiters.stirred:
-            self._serve(now)
+        if self.waiters.pending:
+            self.waiters.serve(now)
         return outcome
 
-    def take(self, command: Claims | Peek) -> Outcome[ClaimResult]:
+    def execute_claim(self, command: Claims | Peek) -> Outcome[ClaimResult]:
         """Carry out a claim or a peek, as `execute`. The job of a peek is in the answer and stays as it is."""
         now = self._tick()
         try:
-            return self._claim(command, now) if isinstance(command, Claims) else self._peek(command, now)
+            done = self.take(command, now)
         except DomainError as error:
             return Refused(error)
+        if isinstance(command, Claims):
+            self._activity.record_claim(command, now)
+        return done
+
+    def take(self, command: Claims | Peek, now: int, offer: Offer | None = None) -> Done[ClaimResult]:
+        """Claim or peek, as `execute_claim`; a claim takes only offered jobs if there is an offer."""
+        if isinstance(command, Peek):
+            job = self._decide(command, now).answer
+            return Done(ClaimResult(jobs=[] if job is None else [Claimed(command.queue, job)]), changed=False)
+        changed = False
+
+        def decide(part: QueueCommand[A]) -> A:
+            nonlocal changed
+            done = self._decide(part, now, admitted=changed)
+            changed = changed or done.changed
+            return done.answer
+
+        if offer is None:
+            # Jobs that the updates made ready go to waiters first, since those came before.
+            result = command.carry_out(self.tables, now, decide, lambda: self.waiters.serve(now))
+        else:
+            result = command.carry_out_offer(self.tables, now, decide, offer)
+        return Done(result, changed)
 
     def put_back(self, claimed: Sequence[Claimed]) -> None:
         """Undo a claim whose caller has gone, if that can be written now."""
@@ -237,8 +243,16 @@ class Executor:
             lease = one.job.standing.lease or ""
             command = ReturnClaims(queue=one.queue, admin=True, claims=((one.job.spec.uid, lease),))
             with suppress(QueueNotFound):
-                self.decide(command, now, admitted=True)
-        self._serve(now)
+                self._decide(command, now, admitted=True)
+        self.waiters.serve(now)
+
+    def allows(self, command: Command[A]) -> bool:
+        """Whether its queue exists, and its key may give it now."""
+        try:
+            command.check(self.tables, self.timeline.elapsed())
+        except DomainError:
+            return False
+        return True
 
     async def durable(self, *, changed: bool) -> bool:
         """
@@ -259,7 +273,7 @@ class Executor:
             raise unavailable(error) from None
         return True
 
-    def decide(self, command: Command[A], now: int, *, admitted: bool = False) -> Done[A]:
+    def _decide(self, command: Command[A], now: int, *, admitted: bool = False) -> Done[A]:
         """
         Decide, apply and submit. Raises DomainError or Unavailable.
 
@@ -267,7 +281,7 @@ class Executor:
         """
         if self.tables.of_go_version:
             self._renew_key(command, now)
-        facts, answer = command.decide(self.tables, now, self.new_id, self.activity)
+        facts, answer = command.decide(self.tables, now, self.new_id, self._activity)
         if facts:
             if not admitted:
                 self._admit()
@@ -281,18 +295,6 @@ class Executor:
             with suppress(Unavailable):
                 self._admit()
                 self._commit(facts, now)
-
-    def _claim(self, claims: Claims, now: int) -> Done[ClaimResult]:
-        # Jobs that the updates made ready go to waiters first, since those came before.
-        decide = _Parts(self, now)
-        result = claims.carry_out(self.tables, now, decide, lambda: self._serve(now))
-        self.activity.claim_log.note(claims, now)
-        return Done(result, decide.changed)
-
-    def _peek(self, command: Peek, now: int) -> Done[ClaimResult]:
-        job = self.decide(command, now).answer
-        jobs = [] if job is None else [Claimed(command.queue, job)]
-        return Done(ClaimResult(jobs=jobs), changed=False)
 
     def _admit(self) -> None:
         """Raise Unavailable if changes are not accepted now."""
@@ -316,82 +318,31 @@ class Executor:
         self.committer.submit(records, _Change(facts, swaps, self._events(jobs, now), of_queues))
         self._set_timer()
 
-    # Waiters
-
-    def _serve(self, now: int) -> None:
-        """Serve the waiters: check keys if a queue was reconfigured, hand out ready jobs, report finished ones."""
-        while self.waiters.stirred:
-            for waiter in self.waiters.concerned():
-                self._check(waiter, now)
-            for waiter, found in self.waiters.offers():
-                self._offer(waiter, found, now)
-            self.waiters.tell_ends()
-
-    def _check(self, waiter: Waiter, now: int) -> None:
-        """Wake a waiter with an error if its key no longer opens its queues, or one of them is gone."""
-        try:
-            waiter.command.check(self.tables, now)
-        except DomainError as error:
-            self._tell(waiter, Refused(error))
-
-    def _offer(self, waiter: Waiter, found: list[tuple[str, tuple[str, ...]]], now: int) -> None:
-        """Give a waiter the jobs that are offered to it."""
-        try:
-            done = self._given(waiter.command, found, now)
-        except DomainError as error:
-            # Its key was an old one, which ends by time: no change told `concerned` of it.
-            self._tell(waiter, Refused(error))
-        except Unavailable as error:
-            self.waiters.line.remove(waiter)
-            waiter.done.errback(error)
-        else:
-            if done.answer.jobs:
-                self._tell(waiter, done)
-
-    def _given(self, command: Claims | Peek, found: list[tuple[str, tuple[str, ...]]], now: int) -> Done[ClaimResult]:
-        """Claim the jobs that were found for a waiter, or peek."""
-        if isinstance(command, Peek):
-            return self._peek(command, now)
-        decide = _Parts(self, now)
-        return Done(command.carry_out_offer(self.tables, now, decide, found), decide.changed)
-
-    def _tell(self, waiter: Waiter, outcome: Outcome[ClaimResult]) -> None:
-        self.waiters.line.remove(waiter)
-        waiter.done.callback(outcome)
-
     def _behind(self, name: str) -> bool:
         """Apply a slice of what is due in a queue; returns whether more is due."""
-        if not self._is_due(self._deadline_of(name)):
+        if not self._is_due(name):
             return False
         self._tick()
-        return self._is_due(self._deadline_of(name)) and self._running and self.committer.phase is not _FAILED
+        return self._is_due(name) and self._expires
 
-    def _deadline_of(self, name: str) -> int | None:
+    def _is_due(self, name: str) -> bool:
         table = self.tables.queues.get(name)
-        return None if table is None else table.next_deadline
-
-    def _is_due(self, deadline: int | None) -> bool:
+        deadline = None if table is None else table.next_deadline
         return deadline is not None and deadline <= self.timeline.elapsed()
 
     def _events(self, jobs: Sequence[JobSwap], now: int) -> list[Events]:
         """Count changes of jobs that were just applied; returns their events."""
         made, at = [], self.tables.wall(now)
         for name, changed in by_queue(jobs):
-            # Elapsed time runs by the monotonic clock.
-            self.activity.counts.note(name, changed, now, now)
+            self._activity.count(name, changed, now)
             events = self.feed.events(name, changed, at)
             if events is not None:
                 made.append(events)
-        if self._keeping is None and jobs and self._running:
-            self._keeping = self.clock.callLater(_KEEPING, self._keep_counts)
         return made
 
     def _keep_counts(self) -> None:
         """Keep what was counted since the last time, with the next commit: a kill loses no more than that."""
-        if self._keeping is not None and self._keeping.active():
-            self._keeping.cancel()
-        self._keeping = None
-        if self.committer.trouble is None and (facts := self.activity.unsaved(self.tables)):
+        if self.committer.trouble is None and (facts := self._activity.unsaved()):
             records, swaps = list(map(encode, facts)), self.tables.apply(facts)
             self.committer.submit(records, _Change(facts, swaps, [], of_queues=False))
 
@@ -399,7 +350,7 @@ class Executor:
         """Drop what is kept of deleted queues."""
         for swap in swaps:
             if isinstance(swap, QueueSwap) and swap.queue not in self.tables.queues:
-                self.activity.forget(swap.queue)
+                self._activity.forget(swap.queue)
                 self.feed.end(swap.queue)
 
     # Time
@@ -417,9 +368,14 @@ class Executor:
         if deadline is not None and deadline <= now:
             self._expire(now)
         # Jobs whose delay has ended go to waiters first, since those came before this caller.
-        if self.waiters.stirred:
-            self._serve(now)
+        if self.waiters.pending:
+            self.waiters.serve(now)
         return now
+
+    @property
+    def _expires(self) -> bool:
+        """Whether what becomes due is applied."""
+        return self._running and self.committer.phase is not _FAILED
 
     def _expire(self, now: int) -> None:
         """Apply a slice of what is due; the timer fires again at once for the rest."""
@@ -427,21 +383,13 @@ class Executor:
             self._commit(expire(self.tables, now, _EXPIRY_SLICE), now)
 
     def _wake(self) -> None:
-        self._timer, self._timer_due = None, inf
         self._tick()
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """Set the timer for the earliest deadline, or earlier."""
         deadline = self.tables.next_deadline
-        if deadline is None or deadline >= self._timer_due or not self._running or self.committer.phase is _FAILED:
-            return
-        wait = max(0.0, min((deadline - self.timeline.elapsed()) / 1000, _LONGEST_WAIT))
-        self._timer_due = deadline
-        if self._timer is None:
-            self._timer = self.clock.callLater(wait, self._wake)
-        else:
-            self._timer.reset(wait)
+        if deadline is not None and deadline < self._timer.due and self._expires:
+            self._timer.no_later(deadline)
 
     # Storage
 

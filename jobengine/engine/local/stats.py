@@ -26,7 +26,7 @@ def figures_of(executor: Executor) -> Sequence[Figure]:
         _summary("batch_records", "Records in a commit.", totals["records"], totals["commits"]),
         _counter("record_bytes", "Bytes of the records written.", totals["bytes"]),
         _summary("sync_seconds", "Syncs of the file.", journal.sync_seconds, journal.syncs),
-        _gauge("accepts_changes", _ACCEPTS, int(executor.committer.trouble is None)),
+        _gauge("accepts_changes", _ACCEPTS, int(executor.trouble is None)),
         _gauge("file_bytes", "Length of the database file.", journal.size),
         _gauge("live_bytes", "About how many of these bytes a fresh file would take.", executor.tables.live_bytes),
         _gauge("durability_info", _DURABILITY, 1, mode="interval" if executor.sync_interval else "commit"),

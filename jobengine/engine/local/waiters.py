@@ -1,22 +1,32 @@
 """
 The waiters: for jobs to claim, first come first served, and for a job to finish.
 
-The executor calls `note` when facts are applied. Nothing here carries out commands: `offers` proposes jobs for waiters,
-and the executor claims them.
+The executor calls `note` when facts are applied, and `serve` once all facts of a command are.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Protocol
 
 from attrs import define, field
 
+from ...core.commands import ClaimResult, Claims, Peek
 from ...core.effects import JobSwap, QueueSwap, Swap
+from ...core.errors import DomainError
 from ...core.model import FINISHED, Job, Queue
-from ..waiting_line import Ends, Line, ReadyJobs, Waiter, has_become_ready
+from ..door import Unavailable
+from ..waiting_line import Done, Ends, Line, Outcome, ReadyJobs, Refused, Waiter, has_become_ready
 from .tables.state import Tables
 
-#: A waiter and the jobs proposed for it: uids by queue, in the order of its queues.
-Offer = tuple[Waiter, list[tuple[str, tuple[str, ...]]]]
+#: Jobs that are offered to a waiter: uids by queue, in the order of its queues.
+Offer = Sequence[tuple[str, tuple[str, ...]]]
+
+
+class Take(Protocol):
+    """Claims jobs of an offer, or peeks."""
+
+    def __call__(self, command: Claims | Peek, now: int, offer: Offer, /) -> Done[ClaimResult]:
+        """Raises DomainError or Unavailable."""
 
 
 @define
@@ -24,10 +34,11 @@ class Waiters:
     """All waiters, and the changes since they were last served that concern them."""
 
     _tables: Tables
+    _take: Take
     line: Line = field(factory=Line)
     ends: Ends = field(factory=Ends)
-    #: Whether there is anything to serve.
-    stirred: bool = False
+    #: Whether any changes wait to be served.
+    pending: bool = False
     #: The jobs that have become ready, by queue; only of queues with waiters.
     _ready: dict[str, ReadyJobs] = field(factory=dict)
     #: Queues that were created, reconfigured or deleted, and whether this ended a pause.
@@ -45,19 +56,23 @@ class Waiters:
             elif isinstance(swap, QueueSwap):
                 self._note_queue(swap)
 
-    def tell_ends(self) -> None:
-        """Wake the waiters for jobs that are finished or gone."""
-        ended, self._ended = self._ended, []
-        for queue, uid, job in ended:
-            self.ends.tell(queue, uid, job)
+    def serve(self, now: int) -> None:
+        """Check keys if a queue was reconfigured, hand out ready jobs, report finished ones."""
+        while self.pending:
+            for waiter in self._affected():
+                self._check(waiter, now)
+            self._offer_jobs(now)
+            ended, self._ended = self._ended, []
+            for queue, uid, job in ended:
+                self.ends.tell(queue, uid, job)
 
-    def concerned(self) -> Iterator[Waiter]:
+    def _affected(self) -> Iterator[Waiter]:
         """
         Begin a round: returns the waiters for queues that were created, reconfigured or deleted.
 
         Their keys may no longer open the queues. Ready jobs of a queue whose pause has ended are offered next.
         """
-        self.stirred = False
+        self.pending = False
         names, self._reconfigured = self._reconfigured, {}
         self.ends.end({name for name in names if name not in self._tables.queues})
         for name, resumed in names.items():
@@ -65,33 +80,64 @@ class Waiters:
                 self._note_all(name)
         return self.line.of(names)
 
-    def offers(self) -> Iterator[Offer]:
-        """
-        Propose jobs for waiters, first come first served; each offer is computed when it is asked for.
+    def _check(self, waiter: Waiter, now: int) -> None:
+        """Wake a waiter with an error if its key no longer opens its queues, or one of them is gone."""
+        try:
+            waiter.command.check(self._tables, now)
+        except DomainError as error:
+            self._wake(waiter, Refused(error))
 
-        It ends when as many jobs were claimed as have become ready.
-        """
+    def _offer_jobs(self, now: int) -> None:
+        """Offer the jobs that have become ready, first come first served, until as many were claimed."""
         ready, self._ready = self._ready, {}
         for waiter in self.line.matching(ready):
             if not any(one.left for one in ready.values()):
                 break
-            found = self._found(waiter, ready)
-            if found:
-                yield waiter, found
-                for name, uids in found:
+            offer = self._offer_for(waiter, ready)
+            if offer:
+                self._give(waiter, offer, now)
+                for name, uids in offer:
                     ready[name].look_again(uids)
+
+    def _offer_for(self, waiter: Waiter, ready: dict[str, ReadyJobs]) -> Offer:
+        """The jobs that have become ready for a waiter, at most as many as it takes."""
+        offer = []
+        count = waiter.count
+        for name in waiter.queues:
+            uids = ready[name].uids(waiter.tags, count) if name in ready and count else ()
+            if uids:
+                offer.append((name, uids))
+                count -= len(uids)
+        return offer
+
+    def _give(self, waiter: Waiter, offer: Offer, now: int) -> None:
+        try:
+            done = self._take(waiter.command, now, offer)
+        except DomainError as error:
+            # Its key was an old one, which ends by time: no change of the queue says so.
+            self._wake(waiter, Refused(error))
+        except Unavailable as error:
+            self.line.remove(waiter)
+            waiter.done.errback(error)
+        else:
+            if done.answer.jobs:
+                self._wake(waiter, done)
+
+    def _wake(self, waiter: Waiter, outcome: Outcome[ClaimResult]) -> None:
+        self.line.remove(waiter)
+        waiter.done.callback(outcome)
 
     def _note_job(self, swap: JobSwap) -> None:
         old, new = swap.old, swap.new
         if self.ends and (new is None or new.state in FINISHED):
             self._ended.append((swap.queue, swap.uid, new))
-            self.stirred = True
+            self.pending = True
         if new is not None and self.line.waits_for(swap.queue) and has_become_ready(old, new):
             self._note_ready(swap.queue, [new])
 
     def _note_queue(self, swap: QueueSwap) -> None:
         resumed = isinstance(swap.old, Queue) and swap.old.paused
-        self.stirred = True
+        self.pending = True
         self._reconfigured[swap.queue] = resumed or self._reconfigured.get(swap.queue, False)
 
     def _note_ready(self, name: str, jobs: Iterable[Job]) -> None:
@@ -99,7 +145,7 @@ class Waiters:
         # Jobs of a paused queue are collected at the end of its pause.
         if table is not None and not table.queue.paused:
             self._ready.setdefault(name, ReadyJobs(table)).add(jobs)
-            self.stirred = True
+            self.pending = True
 
     def _note_all(self, name: str) -> None:
         """Note ready jobs of a queue, as many as its waiters would take."""
@@ -107,14 +153,3 @@ class Waiters:
         if table is not None:
             for tags, count in self.line.wanted(name):
                 self._note_ready(name, islice(table.ready_jobs(tags), count))
-
-    def _found(self, waiter: Waiter, ready: dict[str, ReadyJobs]) -> list[tuple[str, tuple[str, ...]]]:
-        """The jobs that have become ready for a waiter, by queue: at most as many as it takes."""
-        found = []
-        count = waiter.count
-        for name in waiter.queues:
-            uids = ready[name].uids(waiter.tags, count) if name in ready and count else ()
-            if uids:
-                found.append((name, uids))
-                count -= len(uids)
-        return found

@@ -24,6 +24,7 @@ from jobengine.core.commands import (
 )
 from jobengine.core.model import Defaults, Job, State
 from jobengine.engine.local.engine import LocalEngine
+from jobengine.engine.local.executor import Executor
 from tests.doubles import CountedIds, Stepped, make_engine, new_clock, start
 from tests.storage.simulated_files import FaultyFiles
 
@@ -61,7 +62,7 @@ class Desk:
     """Gives an engine commands, and steps its thread and its clock."""
 
     path: Path
-    kind: type[LocalEngine] = LocalEngine
+    kind: type[Executor] = Executor
     sync_interval: float = 0
     #: Further parts of the engine.
     parts: dict[str, Any] = field(factory=dict)

@@ -12,7 +12,6 @@ from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueNotFound
 from jobengine.core.model import Defaults, Role, State
 from jobengine.engine.claimers import ClaimLog
-from jobengine.engine.local.clock import Timeline
 from jobengine.engine.waiting_line import Ends, Line
 from jobengine.engine.waits import Waits
 from tests.engine.local.engines import KEY, Asked, Desk
@@ -163,26 +162,21 @@ def test_waiters_get_no_job_during_a_pause_and_are_served_at_its_end(desk: Desk)
     assert [given(one) for one in waiting] == [[uid] for uid in uids]
 
 
-class _Later(Timeline):
-    """A time that advances at each reading."""
+class _Later(Clock):
+    """A clock that shows another time at each reading."""
 
-    def __init__(self, look: Callable[[], int]) -> None:
-        self.look = look
-
-    def elapsed(self) -> int:
-        return self.look()
-
-    def ahead(self, elapsed: int) -> int:
-        return 0
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        super().__init__()
+        self.seconds = seconds  # type: ignore[method-assign]
 
 
 def test_the_clock_is_read_once_for_a_command_and_the_waiters_that_it_serves(desk: Desk) -> None:
     """If it were read again, a job that is ready a millisecond later would come before the one that was added."""
     waiting = claiming(desk, "q")
     add(desk, delay_seconds=5, priority=1)
-    times = iter([5_000 - 1, 5_000 - 1, 5_000])
-    now = desk.engine.now()
-    desk.engine.executor.timeline = _Later(lambda: now + next(times, 5_000))
+    times = iter([4.999, 4.999, 5])
+    now = desk.clock.seconds()
+    desk.engine.executor.timeline.clock = _Later(lambda: now + next(times, 5))
     asked = desk.ask(desk.adding())
     desk.settle()
     assert given(waiting) == [asked.answer.spec.uid]
