@@ -13,8 +13,6 @@ from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Claims
 from .waiting_line import Line, Waiter
 
-__all__ = ["ClaimLog"]
-
 #: The most queues for which the time of the last claim is kept.
 _QUEUES: Final = 100_000
 #: The most workers of a queue whose origin is kept: those that claimed last.
@@ -29,7 +27,7 @@ _LISTED: Final = 1_000
 
 @define(eq=False)
 class ClaimLog:
-    """Notes the claims of one server."""
+    """Records the claims of one server."""
 
     line: Line
     #: When each queue was last claimed from, by its name.
@@ -37,10 +35,10 @@ class ClaimLog:
     #: Where the last claim of a worker came from, by queue and worker.
     origins: dict[str, dict[str, Origin]] = field(factory=dict)
     #: Claims that got nothing lately: since when their worker had waited, and until when.
-    _in_vain: dict[object, tuple[int, int]] = field(factory=dict)
+    _empty: dict[object, tuple[int, int]] = field(factory=dict)
 
-    def note(self, claims: Claims, now: int) -> None:
-        """Note a claim whose key opens its queues."""
+    def record(self, claims: Claims, now: int) -> None:
+        """Record a claim whose key opens its queues."""
         last = self.last
         if len(last) > _QUEUES:
             # Other servers may have deleted queues.
@@ -49,9 +47,9 @@ class ClaimLog:
             last[name] = now
         if claims.origin is not None and claims.worker is not None:
             for name in claims.queues:
-                self._note_origin(name, claims.worker, claims.origin)
+                self._record_origin(name, claims.worker, claims.origin)
 
-    def _note_origin(self, name: str, worker: str, origin: Origin) -> None:
+    def _record_origin(self, name: str, worker: str, origin: Origin) -> None:
         its = self.origins.setdefault(name, {})
         if its.pop(worker, None) is None and len(its) >= _WORKERS:
             del its[next(iter(its))]
@@ -59,16 +57,16 @@ class ClaimLog:
 
     def waits_since(self, claims: Claims, now: int) -> int:
         """Since when the worker of a claim that begins to wait has waited: its last claim may have got nothing."""
-        since, until = self._in_vain.pop(_identity(claims), (now, now))
+        since, until = self._empty.pop(_identity(claims), (now, now))
         return since if now - until <= _GAP else now
 
-    def note_in_vain(self, claims: Claims, since: int, now: int) -> None:
-        """Note that a claim has waited and got nothing. One that says neither worker nor origin can't be told apart."""
+    def record_empty(self, claims: Claims, since: int, now: int) -> None:
+        """Record that a claim has waited and got nothing, if its worker can be identified by name or origin."""
         if claims.worker is None and claims.origin is None:
             return
-        if len(self._in_vain) >= _REMEMBERED:
-            del self._in_vain[next(iter(self._in_vain))]
-        self._in_vain[_identity(claims)] = (since, now)
+        if len(self._empty) >= _REMEMBERED:
+            del self._empty[next(iter(self._empty))]
+        self._empty[_identity(claims)] = (since, now)
 
     def forget(self, name: str) -> None:
         """Drop what is kept of a deleted queue."""
@@ -95,7 +93,7 @@ class ClaimLog:
         return WaitingClaim(
             worker=claims.worker,
             since=waiter.since,
-            last_claim=waiter.asked,
+            last_claim=waiter.requested,
             queues=claims.queues,
             origin=claims.origin,
         )
@@ -106,5 +104,5 @@ class ClaimLog:
 
 
 def _identity(claims: Claims) -> object:
-    """Tells the claims of one worker from those of others."""
+    """Distinguishes the claims of one worker from those of others."""
     return (claims.worker, claims.origin, claims.queues, claims.tags)

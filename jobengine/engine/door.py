@@ -14,19 +14,6 @@ from attrs import Factory, frozen
 from ..core import commands as c
 from ..core.model import EventBatch, Job
 
-__all__ = [
-    "Busy",
-    "Engine",
-    "Figure",
-    "FigureKind",
-    "Full",
-    "NotOffered",
-    "OutcomeUnknown",
-    "Readiness",
-    "Starting",
-    "Unavailable",
-]
-
 A = TypeVar("A")
 
 

@@ -16,8 +16,6 @@ from twisted.internet.defer import Deferred
 from ..core.effects import JobSwap
 from ..core.model import EventBatch, JobEvent, State
 
-__all__ = ["Events", "Feed", "Stream", "Watcher"]
-
 #: Events that are kept for watchers that reconnect. The oldest are kept as long as others of the same request.
 _KEPT: Final = 10_000
 #: A number with more digits was never published.

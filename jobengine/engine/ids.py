@@ -5,8 +5,6 @@ import time
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["new_uuid", "ordered_uuid"]
-
 #: The digit with the variant, in which two bits are fixed, by a random digit.
 _VARIANTS: Final = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 

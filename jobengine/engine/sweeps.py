@@ -8,20 +8,18 @@ from twisted.internet.task import deferLater
 
 from ..core import commands as c
 
-__all__ = ["Asks", "sweep", "update_matching"]
-
 A = TypeVar("A")
 
 
 class Asks(Protocol):
-    """Carries out commands; see Engine."""
+    """What these functions use of an Engine."""
 
     async def ask(self, command: c.Command[A]) -> A:
-        """See Engine."""
+        """Carry out a command."""
 
 
 async def update_matching(engine: Asks, clock: IReactorTime, command: c.UpdateMatching) -> int:
-    """See Engine. A new priority moves jobs, so the jobs are picked before the first of them is changed."""
+    """Change all that match; returns how many did. If the priority changes, jobs move, so all are picked before."""
     if command.changes.priority is None or command.dry_run:
         return await sweep(engine, clock, command)
     # Some keys may list jobs and not change them: check that first, even if nothing matches.

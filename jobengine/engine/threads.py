@@ -4,8 +4,6 @@ from typing import Protocol
 
 from ..storage.committer import Run
 
-__all__ = ["Thread"]
-
 
 class Thread(Run, Protocol):
     """A thread for the disk, or for a connection; see jobengine.storage.thread.DiskThread."""

@@ -30,7 +30,7 @@ class Waiter:
     done: "Deferred[Outcome[ClaimResult]]"
     #: Since when its worker waits, and when the request came, in elapsed milliseconds; see WaitingClaim.
     since: int = 0
-    asked: int = 0
+    requested: int = 0
     queues: tuple[str, ...] = field(init=False)
     tags: Tags = field(init=False)
     #: The most jobs that it takes.
@@ -64,10 +64,10 @@ class Line:
         """The number of waiters."""
         return sum(1 for _ in self.of(self.queues))
 
-    def add(self, command: Claims | Peek, since: int = 0, asked: int = 0) -> "Deferred[Outcome[ClaimResult]]":
+    def add(self, command: Claims | Peek, since: int = 0, requested: int = 0) -> "Deferred[Outcome[ClaimResult]]":
         """Join the line; cancel the Deferred to leave it. For the times see Waiter."""
         done: Deferred[Outcome[ClaimResult]] = Deferred(lambda _: self.remove(waiter))
-        waiter = Waiter(command, next(self._numbers), done, since, asked)
+        waiter = Waiter(command, next(self._numbers), done, since, requested)
         for name in waiter.queues:
             groups = self.queues.setdefault(name, {}).setdefault(_filed_under(waiter.tags), {})
             groups.setdefault(waiter.tags, {})[waiter.number] = waiter
@@ -181,7 +181,7 @@ class ReadyJobs:
             choice.popleft()
         return tuple(islice((rank[2] for rank in choice if self._is_ready(rank[2])), most))
 
-    def look_again(self, uids: Iterable[str]) -> None:
+    def recount(self, uids: Iterable[str]) -> None:
         """After an offer: count which jobs are no longer ready."""
         self.left -= sum(1 for uid in uids if not self._is_ready(uid))
 
@@ -227,7 +227,7 @@ class Ends:
         if not waiting:
             self.jobs.pop((queue, uid), None)
 
-    def tell(self, queue: str, uid: str, job: Job | None) -> None:
+    def wake(self, queue: str, uid: str, job: Job | None) -> None:
         """Wake the waiters for a job that is finished or gone."""
         for done in self.jobs.pop((queue, uid), ()):
             done.callback(job)
@@ -235,7 +235,7 @@ class Ends:
     def end(self, queues: Iterable[str] | None = None) -> None:
         """Wake all waiters, or those for jobs of some queues."""
         for queue, uid in [place for place in self.jobs if queues is None or place[0] in queues]:
-            self.tell(queue, uid, None)
+            self.wake(queue, uid, None)
 
 
 def has_become_ready(old: Job | None, new: Job) -> bool:

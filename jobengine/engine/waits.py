@@ -67,7 +67,7 @@ class Waits:
         since = log.waits_since(command, requested) if isinstance(command, Claims) else requested
         outcome = await self.in_time(log.line.add(command, since, requested), until, NO_JOBS)
         if isinstance(command, Claims) and isinstance(outcome, Done) and not outcome.answer.jobs:
-            log.note_in_vain(command, since, self.elapsed())
+            log.record_empty(command, since, self.elapsed())
         return outcome
 
     async def read_job(

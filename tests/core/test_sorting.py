@@ -16,7 +16,7 @@ from jobengine.core.model import Position, State
 from jobengine.core.sorting import Sort, position
 from jobengine.engine.local.tables import sorted_list as sorted_blocks
 from jobengine.engine.local.tables.queue_table import QueueTable
-from jobengine.engine.local.tables.sorted_list import Ordered
+from jobengine.engine.local.tables.sorted_list import SortedList
 from jobengine.engine.local.tables.state import Tables
 from tests.core.random_facts import facts
 from tests.core.worlds import KEY, World, picture
@@ -185,12 +185,12 @@ def test_a_filter_goes_with_an_order(crowd: World) -> None:
         assert [job.spec.uid for job in listed] == [jobs[at].spec.uid for at in order]
 
 
-def indexes(table: QueueTable) -> list[Ordered[Any]]:
+def indexes(table: QueueTable) -> list[SortedList[Any]]:
     """All indexes of a table: attributes, values of dictionaries, and those that sort it."""
     held = [getattr(table, one.name) for one in attrs.fields(QueueTable)]
     held += [one for value in held if isinstance(value, dict) for one in value.values()]
     held += [part for index in table.sort_indexes.values() for part in index.states.values()]
-    return [one for one in held if isinstance(one, Ordered)]
+    return [one for one in held if isinstance(one, SortedList)]
 
 
 def test_indexes_are_freed_with_their_table(crowd: World) -> None:

@@ -46,7 +46,7 @@ class LocalActivity:
 
     def record_claim(self, claims: Claims, now: int) -> None:
         """Record a claim whose key opens its queues."""
-        self._claim_log.note(claims, now)
+        self._claim_log.record(claims, now)
 
     def unsaved(self) -> list[Fact]:
         """The facts that keep what was counted since the last call."""

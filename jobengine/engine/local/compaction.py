@@ -19,8 +19,6 @@ from ...storage.journal import Journal
 from .tables.snapshot import Snapshot
 from .tables.state import Tables
 
-__all__ = ["PAUSE", "SLACK", "Compaction"]
-
 R = TypeVar("R")
 
 #: Facts in a slice that is written alone: a fifth of a millisecond, for which requests wait.
@@ -83,7 +81,6 @@ class Compaction:
     _log: Logger = field(factory=Logger, init=False)
 
     def _next_slice(self, size: int) -> Sequence[bytes]:
-        """See NextSlice."""
         if self._snapshot is None:
             return ()
         if not self.journal.compacting:

@@ -27,7 +27,7 @@ from ..waits import Waits
 from .executor import Executor
 from .sort_indexes import SortIndexes
 from .stats import figures_of
-from .tables.queue_scan import View
+from .tables.queue_scan import QueueScan
 from .tables.state import Tables
 
 A = TypeVar("A")
@@ -248,37 +248,37 @@ class LocalEngine:
         return self._pages(command)
 
     async def _pages(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
-        view = self._view(command)
+        scan = self._scan(command)
         try:
-            ranks = view.take(command.limit)
+            ranks = scan.take(command.limit)
             while ranks:
-                jobs = await self._still_there(command, view, ranks)
+                jobs = await self._still_there(command, scan, ranks)
                 if jobs:
                     yield jobs
-                ranks = view.take(command.limit)
+                ranks = scan.take(command.limit)
                 if ranks:
                     await deferLater(self._clock, 0)
         finally:
             self._scans -= 1
-            view.close()
+            scan.close()
 
-    def _view(self, command: c.ListJobs) -> View:
+    def _scan(self, command: c.ListJobs) -> QueueScan:
         table = self._tables.queues.get(command.queue)
         if table is None:
             raise QueueNotFound(command.queue)
         if self._scans >= _MOST_SCANS:
             raise Busy("As many queues are being read as may be at a time; this one was not begun. Try again.")
         self._scans += 1
-        return View(table)
+        return QueueScan(table)
 
-    async def _still_there(self, command: c.ListJobs, view: View, ranks: Sequence[Rank]) -> list[Job]:
-        """The jobs of a view at these places, as they are on disk."""
+    async def _still_there(self, command: c.ListJobs, scan: QueueScan, ranks: Sequence[Rank]) -> list[Job]:
+        """The jobs of a scan at these places, as they are on disk."""
         while True:
             while self.executor.is_behind(command):
                 await deferLater(self._clock, 0)
-            if self._tables.queues.get(command.queue) is not view.table:
+            if self._tables.queues.get(command.queue) is not scan.table:
                 raise QueueNotFound(command.queue)
-            jobs = view.jobs(ranks)
+            jobs = scan.jobs(ranks)
             if await self.executor.durable(changed=False):
                 return shown(jobs, self._tables.ahead)
 

@@ -4,8 +4,6 @@ from ...storage.committer import Backlog
 from ...storage.errors import NoRoom, StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
 
-__all__ = ["unavailable"]
-
 
 def unavailable(error: StorageError) -> Unavailable:
     """What a caller gets for an error of storage: it says whether the change was made, and what to do."""

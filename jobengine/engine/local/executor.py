@@ -35,12 +35,10 @@ from .activity import LocalActivity
 from .clock import DeadlineTimer, Timeline
 from .compaction import PAUSE, SLACK, Compaction
 from .errors import unavailable
-from .gradual_free import Freeing
+from .gradual_free import GradualFree
 from .recovery import read_back
 from .tables.state import Tables, latest_change
 from .waiters import Offer, Waiters
-
-__all__ = ["Executor"]
 
 #: The most jobs that expire in one commit.
 _EXPIRY_SLICE: Final = 200
@@ -95,7 +93,7 @@ class Executor:
     #: Totals since the start: "commits", "records" and "bytes".
     totals: Counter[str] = field(factory=Counter, init=False)
     _activity: LocalActivity = field(init=False)
-    _freeing: Freeing = field(init=False)
+    _gradual_free: GradualFree = field(init=False)
     _timer: DeadlineTimer = field(init=False)
     #: Whether the database was read.
     started: bool = field(default=False, init=False)
@@ -109,7 +107,7 @@ class Executor:
         self.waits = Waits(self.clock, claim_log, self.waiters.ends, self.timeline.elapsed)
         self.feed = Feed(self.new_id)
         self._activity = LocalActivity(self.clock, claim_log, self.tables, self._keep_counts)
-        self._freeing = Freeing(self.clock)
+        self._gradual_free = GradualFree(self.clock)
         self._timer = DeadlineTimer(self.clock, self.timeline, self._wake)
         self.committer = Committer(
             writer=self.journal,
@@ -136,7 +134,7 @@ class Executor:
 
     def read_back(self) -> Iterator[None]:
         """Read the file back, a slice at each step; raises StorageError or OSError."""
-        return read_back(self.journal, self.tables, self._freeing, self.now())
+        return read_back(self.journal, self.tables, self._gradual_free, self.now())
 
     def start(self) -> None:
         """Begin to carry out commands and to expire jobs."""
@@ -310,7 +308,7 @@ class Executor:
         # Encode first: an error must come before anything is changed.
         records = list(map(encode, facts))
         swaps = self.tables.apply(facts)
-        self.waiters.note(swaps)
+        self.waiters.record(swaps)
         jobs = [swap for swap in swaps if type(swap) is JobSwap]
         of_queues = len(jobs) < len(swaps)
         if of_queues:
@@ -402,7 +400,7 @@ class Executor:
         """Apply again what was rolled back: there is room now."""
         for change in changes:
             change.swaps[:] = self.tables.apply(change.facts)
-            self.waiters.note(change.swaps)
+            self.waiters.record(change.swaps)
         self._set_timer()
         self._tick()
 
@@ -411,7 +409,7 @@ class Executor:
             self.totals.update(commits=1, records=records, bytes=size)
         for change in changes:
             if change.of_queues:
-                self._freeing.add_deleted(change.swaps, self.tables)
+                self._gradual_free.add_deleted(change.swaps, self.tables)
             for events in change.events:
                 self.feed.publish(events)
         self.compaction.after_write()

@@ -11,14 +11,12 @@ from ...core.effects import QueueSwap, Swap
 from .tables.queue_table import QueueTable
 from .tables.state import Tables
 
-__all__ = ["Freeing"]
-
 #: Slices that are freed in one turn: about two milliseconds.
 _AT_ONCE: Final = 4
 
 
 @define
-class Freeing:
+class GradualFree:
     """
     Objects to be freed in slices.
 

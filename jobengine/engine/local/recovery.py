@@ -9,10 +9,8 @@ from ...core.fact_codec import UnknownRecord, decode
 from ...core.facts import Fact
 from ...storage.errors import NewerFormat
 from ...storage.journal import Journal
-from .gradual_free import Freeing
+from .gradual_free import GradualFree
 from .tables.state import Tables
-
-__all__ = ["read_back"]
 
 #: Records that are read at a time: about five milliseconds.
 _AT_ONCE: Final = 1_000
@@ -20,13 +18,13 @@ _AT_ONCE: Final = 1_000
 _log: Final = Logger()
 
 
-def read_back(journal: Journal, tables: Tables, freeing: Freeing, now: int) -> Iterator[None]:
+def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: int) -> Iterator[None]:
     """Read the file into the tables, a slice at each step; raises StorageError or OSError."""
     done = 0
     for records in journal.recover(now):
         for start in range(0, len(records), _AT_ONCE):
             some = records[start : start + _AT_ONCE]
-            freeing.add_deleted(tables.apply(_facts(some, journal.path)), tables)
+            gradual_free.add_deleted(tables.apply(_facts(some, journal.path)), tables)
             done += len(some)
             if done >= _AT_ONCE:
                 yield

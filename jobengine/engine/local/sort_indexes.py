@@ -6,10 +6,8 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...core.sorting import Sort
-from .gradual_free import Freeing
+from .gradual_free import GradualFree
 from .tables.queue_table import QueueTable
-
-__all__ = ["SortIndexes"]
 
 #: A queue with at most this many jobs is sorted for each page, in about a millisecond.
 _FEW: Final = 1_000
@@ -24,12 +22,12 @@ class SortIndexes:
     """The indexes for lists by time, over all queues."""
 
     clock: IReactorTime
-    _freeing: Freeing = field(init=False)
+    _gradual_free: GradualFree = field(init=False)
     #: The timer that drops each index, by its table and ascending order.
     _drops: dict[tuple[QueueTable, Sort], IDelayedCall] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._freeing = Freeing(self.clock)
+        self._gradual_free = GradualFree(self.clock)
 
     def lack(self, table: QueueTable, sort: Sort) -> bool:
         """Build a slice of an index; returns whether it is incomplete. Let others in, then call this again."""
@@ -56,4 +54,4 @@ class SortIndexes:
         del self._drops[table, by]
         index = table.sort_indexes.pop(by, None)
         if index is not None:
-            self._freeing.add(index.dismantle())
+            self._gradual_free.add(index.dismantle())

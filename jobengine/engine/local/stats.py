@@ -6,8 +6,6 @@ from typing import Final
 from ..door import Figure, FigureKind
 from .executor import Executor
 
-__all__ = ["figures_of"]
-
 _LAST: Final = "The Unix time at which the last compaction since the start was done; 0 if there was none."
 _ACCEPTS: Final = "1 if changes are accepted; 0 while they are not, as on a full disk."
 _DURABILITY: Final = "When changes are synced: at each commit, or at an interval."

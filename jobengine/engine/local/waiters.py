@@ -1,7 +1,7 @@
 """
 The waiters: for jobs to claim, first come first served, and for a job to finish.
 
-The executor calls `note` when facts are applied, and `serve` once all facts of a command are.
+The executor calls `record` when facts are applied, and `serve` once all facts of a command are.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,15 +46,15 @@ class Waiters:
     #: Jobs that are finished, or None if they are gone.
     _ended: list[tuple[str, str, Job | None]] = field(factory=list)
 
-    def note(self, swaps: Sequence[Swap]) -> None:
-        """Note changes that were just applied."""
+    def record(self, swaps: Sequence[Swap]) -> None:
+        """Record changes that were just applied."""
         if not self.line.queues and not self.ends.jobs:
             return
         for swap in swaps:
             if isinstance(swap, JobSwap):
-                self._note_job(swap)
+                self._record_job(swap)
             elif isinstance(swap, QueueSwap):
-                self._note_queue(swap)
+                self._record_queue(swap)
 
     def serve(self, now: int) -> None:
         """Check keys if a queue was reconfigured, hand out ready jobs, report finished ones."""
@@ -64,7 +64,7 @@ class Waiters:
             self._offer_jobs(now)
             ended, self._ended = self._ended, []
             for queue, uid, job in ended:
-                self.ends.tell(queue, uid, job)
+                self.ends.wake(queue, uid, job)
 
     def _affected(self) -> Iterator[Waiter]:
         """
@@ -77,7 +77,7 @@ class Waiters:
         self.ends.end({name for name in names if name not in self._tables.queues})
         for name, resumed in names.items():
             if resumed:
-                self._note_all(name)
+                self._record_all(name)
         return self.line.of(names)
 
     def _check(self, waiter: Waiter, now: int) -> None:
@@ -97,7 +97,7 @@ class Waiters:
             if offer:
                 self._give(waiter, offer, now)
                 for name, uids in offer:
-                    ready[name].look_again(uids)
+                    ready[name].recount(uids)
 
     def _offer_for(self, waiter: Waiter, ready: dict[str, ReadyJobs]) -> Offer:
         """The jobs that have become ready for a waiter, at most as many as it takes."""
@@ -127,29 +127,29 @@ class Waiters:
         self.line.remove(waiter)
         waiter.done.callback(outcome)
 
-    def _note_job(self, swap: JobSwap) -> None:
+    def _record_job(self, swap: JobSwap) -> None:
         old, new = swap.old, swap.new
         if self.ends and (new is None or new.state in FINISHED):
             self._ended.append((swap.queue, swap.uid, new))
             self.pending = True
         if new is not None and self.line.waits_for(swap.queue) and has_become_ready(old, new):
-            self._note_ready(swap.queue, [new])
+            self._record_ready(swap.queue, [new])
 
-    def _note_queue(self, swap: QueueSwap) -> None:
+    def _record_queue(self, swap: QueueSwap) -> None:
         resumed = isinstance(swap.old, Queue) and swap.old.paused
         self.pending = True
         self._reconfigured[swap.queue] = resumed or self._reconfigured.get(swap.queue, False)
 
-    def _note_ready(self, name: str, jobs: Iterable[Job]) -> None:
+    def _record_ready(self, name: str, jobs: Iterable[Job]) -> None:
         table = self._tables.queues.get(name)
         # Jobs of a paused queue are collected at the end of its pause.
         if table is not None and not table.queue.paused:
             self._ready.setdefault(name, ReadyJobs(table)).add(jobs)
             self.pending = True
 
-    def _note_all(self, name: str) -> None:
-        """Note ready jobs of a queue, as many as its waiters would take."""
+    def _record_all(self, name: str) -> None:
+        """Record ready jobs of a queue, as many as its waiters would take."""
         table = self._tables.queues.get(name)
         if table is not None:
             for tags, count in self.line.wanted(name):
-                self._note_ready(name, islice(table.ready_jobs(tags), count))
+                self._record_ready(name, islice(table.ready_jobs(tags), count))

@@ -349,7 +349,7 @@ class PostgresEngine:
         with self._waiting.asking(command.queue_names if wait else ()) as asking:
             outcome = await self._ask(command)
         if isinstance(outcome, Done) and isinstance(command, c.Claims):
-            self._claims.own.note(command, self._elapsed())
+            self._claims.own.record(command, self._elapsed())
             self._claims.note()
         if isinstance(outcome, Done) and outcome.passed_over and not wait:
             return await self._ask(command)

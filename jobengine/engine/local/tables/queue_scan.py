@@ -8,10 +8,8 @@ from ....core.model import Job, Rank
 from ....core.tables import PAGE_BYTES
 from .queue_table import QueueTable
 
-__all__ = ["View"]
 
-
-class View:
+class QueueScan:
     """
     The places of all jobs at the moment it is made, in execution order.
 
@@ -23,7 +21,6 @@ class View:
     """
 
     def __init__(self, table: QueueTable) -> None:
-        #: The table that it is a view of.
         self.table = table
         self._indexes = list(table.places.values())
         self._ranks: Iterator[Rank] = merge(*[_values(index.freeze()) for index in self._indexes])

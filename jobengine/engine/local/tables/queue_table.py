@@ -15,7 +15,7 @@ from ....core.model import NO_NOTES, QUEUED, UNFINISHED, Job, Position, Queue, Q
 from ....core.sorting import Sort, position
 from ....core.tables import PAGE_BYTES, Place
 from .sort_index import SortIndex
-from .sorted_list import Ordered
+from .sorted_list import SortedList
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
 _RECORD_OVERHEAD: Final = 200
@@ -23,7 +23,7 @@ _RECORD_OVERHEAD: Final = 200
 _PRIORITIES: Final = 100
 #: Jobs that are freed in one step.
 _FREED_AT_ONCE: Final = 1_000
-_EMPTY: Final[Ordered[Rank]] = Ordered()
+_EMPTY: Final[SortedList[Rank]] = SortedList()
 
 
 _READY: Final = Place.READY
@@ -64,28 +64,28 @@ class QueueTable:
     #: Every job, by uid.
     jobs: dict[str, Job] = field(factory=dict, init=False)
     #: The ranks of the jobs in each place, in execution order.
-    places: dict[Place, Ordered[Rank]] = field(factory=lambda: {place: Ordered() for place in Place}, init=False)
+    places: dict[Place, SortedList[Rank]] = field(factory=lambda: {place: SortedList() for place in Place}, init=False)
     #: The ranks of the ready jobs: of all of them, and by tag.
-    ready: Ordered[Rank] = field(init=False)
-    ready_by_tag: dict[str, Ordered[Rank]] = field(factory=dict, init=False)
+    ready: SortedList[Rank] = field(init=False)
+    ready_by_tag: dict[str, SortedList[Rank]] = field(factory=dict, init=False)
     #: The ranks of ready jobs with two tags or more, by all their tags: a claim with two tags skips jobs that have
     #: only one of them.
-    ready_by_tags: dict[tuple[str, ...], Ordered[Rank]] = field(factory=dict, init=False)
+    ready_by_tags: dict[tuple[str, ...], SortedList[Rank]] = field(factory=dict, init=False)
     #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
     unique: dict[str, dict[str, None]] = field(factory=dict, init=False)
     #: (deadline, rank) of every job that changes by itself at an elapsed time. Jobs that one request claimed or
     #: finished are adjacent.
-    deadlines: Ordered[tuple[int, Rank]] = field(factory=Ordered, init=False)
+    deadlines: SortedList[tuple[int, Rank]] = field(factory=SortedList, init=False)
     #: The same for jobs that change at a time of the wall clock.
-    wall_deadlines: Ordered[tuple[int, Rank]] = field(factory=Ordered, init=False)
+    wall_deadlines: SortedList[tuple[int, Rank]] = field(factory=SortedList, init=False)
     #: The earliest deadline, converted to elapsed time if it is one of the wall clock; None if there is none.
     next_deadline: int | None = field(default=None, init=False)
     #: The indexes for lists by time that are in use (see sort_some), by their ascending order.
     sort_indexes: dict[Sort, SortIndex] = field(factory=dict, init=False)
     #: Pending changes of the indexes: what to insert, and what to remove. Insertions come first, since a job may
     #: enter a place and leave it in one batch.
-    _entering: defaultdict[Ordered[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
-    _leaving: defaultdict[Ordered[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
+    _entering: defaultdict[SortedList[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
+    _leaving: defaultdict[SortedList[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
     #: Whether any of them is of a deadline.
     _deadlines_changed: bool = field(default=False, init=False)
     #: Tags, and combinations of tags, that may have no ready job left.
@@ -117,11 +117,9 @@ class QueueTable:
         return self.jobs.get(uid)
 
     def holders(self, unique_key: str) -> list[Job]:
-        """See Table."""
         return [self.jobs[uid] for uid in self.unique.get(unique_key, ())]
 
     def size(self) -> int:
-        """See Table."""
         return len(self.jobs)
 
     def keep_periods(self, periods: Iterable[Period]) -> None:
@@ -131,15 +129,12 @@ class QueueTable:
         self.live_bytes += self.history.size - size
 
     def kept_periods(self) -> Iterator[KeptPeriod]:
-        """See Table."""
         return (KeptPeriod(0, period) for period in self.history.all())
 
     def ahead(self, rank: Rank) -> int:
-        """See Table."""
         return self.ready.before(rank)
 
     def counts(self) -> QueueCounts:
-        """See Table."""
         return QueueCounts(
             states={state: self.count(state) for state in State},
             ready=len(self.ready),
@@ -337,9 +332,9 @@ class QueueTable:
         """Enter a job under its tags and its unique key."""
         spec = job.spec
         for tag in spec.tags if place is _READY else ():
-            self._entering[self.ready_by_tag.setdefault(tag, Ordered())].append(spec.rank)
+            self._entering[self.ready_by_tag.setdefault(tag, SortedList())].append(spec.rank)
         if len(spec.tags) > 1 and place is _READY:
-            self._entering[self.ready_by_tags.setdefault(spec.tags, Ordered())].append(spec.rank)
+            self._entering[self.ready_by_tags.setdefault(spec.tags, SortedList())].append(spec.rank)
         if spec.unique_key is not None and job.standing.state in UNFINISHED:
             self.unique.setdefault(spec.unique_key, {})[spec.uid] = None
 
@@ -356,7 +351,7 @@ class QueueTable:
             if not self.unique[spec.unique_key]:
                 del self.unique[spec.unique_key]
 
-    def _set_deadline(self, index: Ordered[tuple[int, Rank]], rank: Rank, was: int | None, now: int | None) -> None:
+    def _set_deadline(self, index: SortedList[tuple[int, Rank]], rank: Rank, was: int | None, now: int | None) -> None:
         if was == now:
             return
         self._deadlines_changed = True
@@ -400,7 +395,7 @@ class QueueTable:
 
     def dismantle(self) -> Iterator[None]:
         """Free the memory of a table that is no longer used; each step frees a slice."""
-        indexes: list[Ordered[Any]] = [*self.places.values(), self.deadlines, self.wall_deadlines]
+        indexes: list[SortedList[Any]] = [*self.places.values(), self.deadlines, self.wall_deadlines]
         indexes += (*self.ready_by_tag.values(), *self.ready_by_tags.values())
         indexes += (part for index in self.sort_indexes.values() for part in index.states.values())
         self.ready_by_tag.clear()

@@ -5,8 +5,6 @@ from ....core.model import Rank
 from .queue_table import QueueTable
 from .state import Tables
 
-__all__ = ["Snapshot"]
-
 
 class Snapshot:
     """

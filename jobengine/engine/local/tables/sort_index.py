@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from ....core.model import Job, Position, Rank, State
 from ....core.sorting import Sort, position
-from .sorted_list import Ordered
+from .sorted_list import SortedList
 
 #: Values to insert into, or remove from, sorted blocks.
-Changed = Mapping[Ordered[Any], list[Any]]
+Changed = Mapping[SortedList[Any], list[Any]]
 
 
 #: Less and greater than every rank: priorities have 64 bits.
@@ -29,7 +29,7 @@ class SortIndex:
     def __init__(self, sort: Sort) -> None:
         self.sort = sort
         self.covered: Rank = _START
-        self.states: dict[State, Ordered[Position]] = {state: Ordered() for state in State}
+        self.states: dict[State, SortedList[Position]] = {state: SortedList() for state in State}
 
     @property
     def is_whole(self) -> bool:

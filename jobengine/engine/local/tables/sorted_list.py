@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["Ordered"]
-
 T = TypeVar("T", bound=Any)
 
 #: The length of a block after a split, the most it may grow to, and the least before it is merged with a neighbour.
@@ -15,7 +13,7 @@ _LONGEST: Final = 2 * _BLOCK
 _SHORTEST: Final = _BLOCK // 2
 
 
-class Ordered(Generic[T]):
+class SortedList(Generic[T]):
     """
     A sorted list of values that can be compared.
 

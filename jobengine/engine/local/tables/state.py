@@ -24,7 +24,7 @@ from ....core.facts import (
 )
 from ....core.model import Job, Queue
 from .queue_table import QueueTable, WallClock
-from .sorted_list import Ordered
+from .sorted_list import SortedList
 
 
 class Tables:
@@ -36,7 +36,7 @@ class Tables:
         #: How far the wall clock is ahead of elapsed time, in milliseconds.
         self.ahead = 0
         #: (next deadline, name) of every queue that has one.
-        self.deadlines: Ordered[tuple[int, str]] = Ordered()
+        self.deadlines: SortedList[tuple[int, str]] = SortedList()
         #: The first of them, or None.
         self.next_deadline: int | None = None
         #: The names of the queues whose owner's key is known as the Go version kept it (see access).
@@ -88,7 +88,6 @@ class Tables:
         return now + self.ahead
 
     def count_queues(self) -> int:
-        """See TableSet."""
         return len(self.queues)
 
     def kept_period(self, name: str, span: int, number: int) -> str | None:
@@ -168,7 +167,7 @@ class Tables:
         if new is not None:
             self.queues[name] = new
             self.live_bytes += new.live_bytes
-            self._note_digest(new.queue)
+            self._record_digest(new.queue)
             self._move_deadline(name, None, new.next_deadline)
         return old
 
@@ -176,13 +175,13 @@ class Tables:
         self._update_indexes()
         old, size = table.queue, table.live_bytes
         table.reconfigure(queue)
-        self._note_digest(queue)
+        self._record_digest(queue)
         self.live_bytes += table.live_bytes - size
         return old
 
-    def _note_digest(self, queue: Queue) -> None:
-        note = self.of_go_version.add if is_of_go_version(queue) else self.of_go_version.discard
-        note(queue.name)
+    def _record_digest(self, queue: Queue) -> None:
+        record = self.of_go_version.add if is_of_go_version(queue) else self.of_go_version.discard
+        record(queue.name)
 
     def _swap_job(self, name: str, uid: str, new: Job | None) -> JobSwap:
         """Replace the job `uid` by `new`, or remove it."""

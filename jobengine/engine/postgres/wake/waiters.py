@@ -156,7 +156,7 @@ class Waiting:
         self._revisions = found.revisions
         for name, uid in self.ends.places():
             if (name, uid) not in found.unfinished:
-                self.ends.tell(name, uid, None)
+                self.ends.wake(name, uid, None)
         self._serve()
 
     def _has_peeks(self, name: str) -> bool:
@@ -174,7 +174,7 @@ class Waiting:
 
     def _note_job(self, name: str, uid: str, old: Job | None, new: Job | None) -> None:
         if self.ends and (new is None or new.state in FINISHED):
-            self.ends.tell(name, uid, new)
+            self.ends.wake(name, uid, new)
         if new is not None and self.line.waits_for(name) and has_become_ready(old, new):
             stir = self._stir(name)
             stir.jobs += 1

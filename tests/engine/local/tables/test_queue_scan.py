@@ -7,8 +7,8 @@ import pytest
 
 from jobengine.core.commands import AddJobs, Changes, NewJob, UpdateJob
 from jobengine.core.model import Defaults, Job, State
-from jobengine.engine.local.tables import sorted_list as sorted_blocks
-from jobengine.engine.local.tables.queue_scan import View
+from jobengine.engine.local.tables import sorted_list
+from jobengine.engine.local.tables.queue_scan import QueueScan
 from tests.core.worlds import KEY, World
 
 
@@ -16,7 +16,7 @@ from tests.core.worlds import KEY, World
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A queue of 100 jobs in blocks so short that they are split and merged all the time."""
     for name, length in {"_BLOCK": 4, "_LONGEST": 8, "_SHORTEST": 2}.items():
-        monkeypatch.setattr(sorted_blocks, name, length)
+        monkeypatch.setattr(sorted_list, name, length)
     world = World()
     world.create()
     jobs = tuple(NewJob(content=b"{}", priority=n % 3) for n in range(100))
@@ -24,32 +24,32 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def view_of(world: World) -> View:
-    return View(world.tables.queues["q"])
+def scan_of(world: World) -> QueueScan:
+    return QueueScan(world.tables.queues["q"])
 
 
 def edit(world: World, job: Job, **changes: Any) -> None:
     world.ask(UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, changes=Changes(**changes)))
 
 
-def read_rest(view: View) -> list[str]:
+def read_rest(scan: QueueScan) -> list[str]:
     """The uids of all jobs not read yet."""
     uids = []
-    while ranks := view.take(7):
-        uids += [job.spec.uid for job in view.jobs(ranks)]
+    while ranks := scan.take(7):
+        uids += [job.spec.uid for job in scan.jobs(ranks)]
     return uids
 
 
 def test_it_shows_every_job_in_execution_order(world: World) -> None:
-    assert read_rest(view_of(world)) == [job.spec.uid for job in world.list()]
+    assert read_rest(scan_of(world)) == [job.spec.uid for job in world.list()]
 
 
 def test_jobs_that_exist_throughout_are_shown_once_even_if_jobs_change_meanwhile(world: World) -> None:
     random = Random(7)
     jobs = world.list()
-    view, shown = view_of(world), []
-    while ranks := view.take(5):
-        shown += [job.spec.uid for job in view.jobs(ranks)]
+    scan, shown = scan_of(world), []
+    while ranks := scan.take(5):
+        shown += [job.spec.uid for job in scan.jobs(ranks)]
         for job in random.sample(jobs, 20):
             edit(world, job, priority=random.randrange(-5, 5))
         edit(world, random.choice(jobs), state=random.choice(list(State)))
@@ -58,13 +58,13 @@ def test_jobs_that_exist_throughout_are_shown_once_even_if_jobs_change_meanwhile
 
 
 def test_a_job_is_shown_as_it_is_and_left_out_when_it_is_gone(world: World) -> None:
-    view = view_of(world)
+    scan = scan_of(world)
     first, second, *_, last = world.list()
     edit(world, last, priority=99, tags=("moved",))
     world.delete(first.spec.uid)
-    ranks = view.take(100)
+    ranks = scan.take(100)
     assert len(ranks) == 100
-    shown = view.jobs(ranks)
+    shown = scan.jobs(ranks)
     assert shown[0].spec.uid == second.spec.uid
     assert (shown[-1].spec.uid, shown[-1].spec.priority, shown[-1].spec.tags) == (last.spec.uid, 99, ("moved",))
     assert len(shown) == 99
@@ -72,20 +72,20 @@ def test_a_job_is_shown_as_it_is_and_left_out_when_it_is_gone(world: World) -> N
 
 def test_a_job_that_was_removed_and_added_again_is_another(world: World) -> None:
     uid = world.add(uid="00000000-0000-0000-0000-0000000000ff").spec.uid
-    view = view_of(world)
+    scan = scan_of(world)
     world.delete(uid)
     world.add(uid=uid)
-    assert uid not in read_rest(view)
+    assert uid not in read_rest(scan)
 
 
 def test_once_it_is_closed_nothing_is_copied_for_it_any_more(world: World) -> None:
     index = world.tables.queues["q"].ready
-    view, other = view_of(world), view_of(world)
+    scan, other = scan_of(world), scan_of(world)
     before = list(map(id, index._blocks))
     edit(world, world.list()[50], state=State.COMPLETE)
     assert list(map(id, index._blocks)) != before, "a block that is looked at was changed in its place"
-    view.close()
+    scan.close()
     assert index._seen is not None
     other.close()
     assert index._seen is None
-    assert read_rest(view) == []
+    assert read_rest(scan) == []

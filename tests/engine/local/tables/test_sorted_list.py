@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobengine.engine.local.tables import sorted_list as ordered
-from jobengine.engine.local.tables.sorted_list import Ordered
+from jobengine.engine.local.tables.sorted_list import SortedList
 
 #: Blocks so short that they are split and merged all the time.
 SHORT = {"_BLOCK": 4, "_LONGEST": 8, "_SHORTEST": 2}
@@ -22,13 +22,13 @@ def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ordered, name, length)
 
 
-def ordered_of(values: list[int]) -> Ordered[int]:
-    made: Ordered[int] = Ordered()
+def ordered_of(values: list[int]) -> SortedList[int]:
+    made: SortedList[int] = SortedList()
     made.add_all(list(values))
     return made
 
 
-def check(one: Ordered[int], model: list[int]) -> None:
+def check(one: SortedList[int], model: list[int]) -> None:
     """Check everything that it returns, and that its blocks are valid."""
     assert list(one) == model
     assert len(one) == len(model)
@@ -49,7 +49,7 @@ def check(one: Ordered[int], model: list[int]) -> None:
 @given(RUNS)
 @settings(deadline=None, max_examples=300)
 def test_it_holds_what_a_sorted_list_would(runs: list[tuple[bool, list[int]]]) -> None:
-    one: Ordered[int] = Ordered()
+    one: SortedList[int] = SortedList()
     model: list[int] = []
     frozen = []
     for number, (entering, values) in enumerate(runs):
@@ -72,7 +72,7 @@ def test_it_holds_what_a_sorted_list_would(runs: list[tuple[bool, list[int]]]) -
 
 def test_it_holds_what_a_sorted_list_would_when_there_is_much_of_it() -> None:
     random = Random(4)
-    one: Ordered[int] = Ordered()
+    one: SortedList[int] = SortedList()
     model: list[int] = []
     for number in range(60):
         start = random.randrange(0, 50_000)
@@ -127,7 +127,7 @@ class Compared(int):
 
 def test_adjacent_values_are_inserted_and_removed_with_few_comparisons() -> None:
     """One or two for each value: the run is sorted, and checked for being adjacent."""
-    one = Ordered[Compared]()
+    one = SortedList[Compared]()
     Compared.times = 0
     for start in (*range(0, 100_000, 2_000), *range(1_000, 100_000, 2_000)):
         one.add_all([Compared(value) for value in range(start, start + 1_000)])

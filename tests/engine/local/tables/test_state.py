@@ -14,7 +14,7 @@ from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueCr
 from jobengine.core.model import HISTORY_LENGTH, Attempt, Job, Notes, State
 from jobengine.core.tables import Place
 from jobengine.engine.local.tables.snapshot import Snapshot
-from jobengine.engine.local.tables.sorted_list import Ordered
+from jobengine.engine.local.tables.sorted_list import SortedList
 from jobengine.engine.local.tables.state import Tables
 from tests.core.random_facts import any_facts, facts
 from tests.core.worlds import World, picture
@@ -158,7 +158,7 @@ def test_live_bytes_are_about_the_length_of_records_with_what_workers_have_repor
     assert more / 1.2 < world.tables.live_bytes - empty < more * 1.2
 
 
-class Counted(Ordered[Any]):
+class Counted(SortedList[Any]):
     """A list that counts its operations."""
 
     asked = 0
