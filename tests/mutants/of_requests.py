@@ -46,6 +46,14 @@ OF_REQUESTS: Final = (
         ("tests/engine/local/test_clock_steps.py::test_a_span_counts_elapsed_time_however_the_clock_is_set",),
     ),
     Mutant(
+        "all-or-nothing-claim",
+        "that a key which may not do all of a claim does nothing",
+        "jobengine/core/commands/claims.py",
+        "        if self.updates or len(self.queues) > 1:\n            self.check(tables, now)\n",
+        "",
+        ("tests/core/test_claims.py::test_a_key_that_may_not_do_all_of_it_does_nothing",),
+    ),
+    Mutant(
         "lost-lease",
         "that a holder whose lease was lost can't change the job",
         "jobengine/core/transitions.py",
