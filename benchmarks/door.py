@@ -27,7 +27,7 @@ from jobengine.core.errors import QueueExists
 from jobengine.core.model import Defaults, State
 from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres.engine import PostgresEngine
-from jobengine.storage.thread import DiskThread
+from jobengine.storage.disk_thread import DiskThread
 
 from .calls import CONTENT_BYTES
 

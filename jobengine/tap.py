@@ -15,9 +15,9 @@ from twisted.python.usage import UsageError
 
 from . import __version__
 from .daemon.announcement import Announcement
+from .daemon.hardening import forbid_dumps, wipe_variables
 from .daemon.listening import listener
 from .daemon.logs import observer
-from .daemon.secrecy import forbid_dumps, wipe_variables
 from .daemon.secret_source import SecretSource
 from .daemon.service import Daemon, end_early
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
@@ -30,9 +30,9 @@ from .http.browsers import Browsers
 from .http.cors import Cors
 from .http.hosts import Hosts
 from .http.site import JobSite
+from .storage.disk_thread import DiskThread
 from .storage.errors import StorageError
 from .storage.journal import Journal, check_beginning, check_secret
-from .storage.thread import DiskThread
 from .web.api import Api
 from .web.dashboard_files import read_dashboard
 from .web.router import no_others

@@ -25,10 +25,10 @@ from jobengine.engine.local.engine import LocalEngine
 from jobengine.engine.local.executor import Executor
 from jobengine.http.browsers import Browsers
 from jobengine.http.cors import Cors
+from jobengine.http.fair_turns import Turns
 from jobengine.http.hosts import Hosts
 from jobengine.http.limits import Limits
 from jobengine.http.site import JobSite
-from jobengine.http.turns import Turns
 from jobengine.storage.files import Files
 from jobengine.storage.frames import Kdf
 from jobengine.storage.journal import Journal

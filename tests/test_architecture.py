@@ -43,14 +43,14 @@ ALLOWED = {
     "testing": {"client"},
     "cli": {"cli", "client", "worker", "tools"},
     "cli.command_runner": {"client.encoding", "wire.strict_json"},
-    "tools": {"tools", "storage", "core", "engine.local.tables", "daemon.secret_file", "daemon.secrecy"},
+    "tools": {"tools", "storage", "core", "engine.local.tables", "daemon.secret_file", "daemon.hardening"},
     "tools.postgres": {"daemon.secret_file", "storage.errors", "engine.postgres.database.connection"},
     "tools.migrating": {"tools", "storage.frames", "engine.postgres.database.schema"},
     "tools.recounting": {
         "tools",
         *(f"engine.postgres.{module}" for module in ("recount", "database.rows", "database.schema")),
     },
-    "tools.moving": {
+    "tools.postgres_transfer": {
         "tools",
         "storage",
         "core",

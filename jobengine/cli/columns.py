@@ -8,9 +8,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from jobengine.client import AccessKey, Job, JobEvent, QueueStats
 
 from .error_groups import ErrorGroup, error_line
-from .snapshot import Holder
 from .spans import duration, moment
 from .terminal_text import plain
+from .top_data import Holder
 from .troubles import lacks_workers
 
 __all__ = ["ERRORS", "EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WAITING", "WORKERS", "Column", "rows_of"]

@@ -9,7 +9,7 @@ import click
 
 from jobengine.client import JobEngineError
 
-from .failures import Exit, Failed, exit_of
+from .exit_codes import Exit, Failed, exit_of
 from .session import Session
 from .suggestions import complete_profiles
 
@@ -114,7 +114,7 @@ class Group(click.Group):
 
     def _advice(self, ctx: click.Context, name: str) -> str:
         """What to write instead of a name that is not known."""
-        from .mistakes import meant  # only needed after a mistake
+        from .unknown_command import meant  # only needed after a mistake
 
         commands = {one: found for one in self.list_commands(ctx) if (found := self.get_command(ctx, one)) is not None}
         instead = meant(name, ctx.command_path, commands)

@@ -5,11 +5,11 @@ from typing import Any
 
 from jobengine.tools.checking import Report
 from jobengine.tools.checking import check as read_all
-from jobengine.tools.endings import Ending
-from jobengine.tools.secret import find_secret
+from jobengine.tools.database_secret import find_secret
+from jobengine.tools.exit_codes import Ending
 
 from .db_common import FILE, bar, file_command
-from .failures import Failed
+from .exit_codes import Failed
 from .session import current
 
 __all__ = ["check"]

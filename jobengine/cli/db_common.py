@@ -7,12 +7,12 @@ from typing import Any, NoReturn
 
 import click
 
-from jobengine.tools.endings import ending_of
+from jobengine.tools.exit_codes import ending_of
 from jobengine.tools.source import Progress
 
 from .command import Command, json_option
-from .failures import Failed
-from .progress import Progress as Bar
+from .exit_codes import Failed
+from .progress_bar import Progress as Bar
 from .session import current
 
 __all__ = ["FILE", "bar", "file_command"]

@@ -4,7 +4,7 @@ import click
 
 from jobengine.tools import copying
 from jobengine.tools.copying import Copied
-from jobengine.tools.secret import find_secret
+from jobengine.tools.database_secret import find_secret
 
 from .db_common import FILE, bar, file_command
 from .session import current

@@ -2,8 +2,8 @@
 
 import click
 
+from jobengine.tools.database_secret import find_secret, is_in_key_file, read_new_secret
 from jobengine.tools.rekeying import rekey as rewrite
-from jobengine.tools.secret import find_secret, is_in_key_file, read_new_secret
 
 from .db_common import FILE, bar, file_command
 from .session import current

@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
+from jobengine.tools.database_secret import find_secret
 from jobengine.tools.repairing import Repaired
 from jobengine.tools.repairing import repair as rescue
-from jobengine.tools.secret import find_secret
 
 from .db_common import FILE, bar, file_command
 from .session import current

@@ -4,12 +4,12 @@ from typing import Final
 
 import click
 
+from jobengine.tools.database_secret import find_go_secret, find_new_secret, find_secret
 from jobengine.tools.exporting import export as write_lines
 from jobengine.tools.importing import import_lines
 from jobengine.tools.importing_go import import_go as take_over
-from jobengine.tools.moving import export_database, import_into_database
 from jobengine.tools.postgres import is_set
-from jobengine.tools.secret import find_go_secret, find_new_secret, find_secret
+from jobengine.tools.postgres_transfer import export_database, import_into_database
 
 from .db_common import bar, file_command
 from .session import current

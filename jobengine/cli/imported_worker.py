@@ -12,7 +12,7 @@ import jobengine
 from jobengine.client import JobEngineError
 from jobengine.worker import Worker
 
-from .failures import Exit, Failed
+from .exit_codes import Exit, Failed
 
 __all__ = ["imported_worker"]
 

@@ -9,7 +9,7 @@ import click
 from jobengine.client import Job, JobEngineError, JobFilter, Queue
 
 from .asking import ask
-from .failures import Exit, exit_of, what_is_wrong
+from .exit_codes import Exit, exit_of, what_is_wrong
 from .parameters import CONDITIONS, QUEUE, all_filters, filters, with_options
 from .session import Session
 

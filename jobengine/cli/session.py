@@ -9,7 +9,7 @@ import click
 from jobengine.client import JobEngine, JobEngineError, Queue, Unavailable
 from jobengine.client.settings import Settings
 
-from .failures import Exit, Failed, what_is_wrong
+from .exit_codes import Exit, Failed, what_is_wrong
 from .output import Output
 
 __all__ = ["Session", "current"]

@@ -8,7 +8,7 @@ import click
 from jobengine.client import QueueStats, Unavailable
 
 from .command import command
-from .failures import Exit, what_is_wrong
+from .exit_codes import Exit, what_is_wrong
 from .session import Session, current
 from .suggestions import complete_queues
 from .terminal_text import plain

@@ -11,11 +11,11 @@ from jobengine.client import Unavailable
 
 from .columns import TOP, WAITING, WORKERS
 from .command import command
-from .failures import Exit, Failed
+from .exit_codes import Exit, Failed
 from .parameters import Seconds
 from .session import Session, current
-from .snapshot import SORTS, Snapshot, snapshot
 from .suggestions import complete_queues
+from .top_data import SORTS, Snapshot, snapshot
 
 __all__ = ["top"]
 
@@ -79,7 +79,7 @@ class _Screen:
 
     def drawn(self, width: int) -> Any:
         """The whole screen, read anew."""
-        from .screen import screen  # only for a terminal
+        from .top_screen import screen  # only for a terminal
 
         engine = self._session.engine
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from .command import Command
-from .failures import Exit, Failed
+from .exit_codes import Exit, Failed
 from .parameters import Seconds
 from .session import Session, current
 from .suggestions import complete_queues

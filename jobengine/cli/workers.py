@@ -6,7 +6,7 @@ from .columns import WAITING, WORKERS
 from .command import command
 from .parameters import QUEUE
 from .session import current
-from .snapshot import Holder
+from .top_data import Holder
 
 __all__ = ["workers"]
 

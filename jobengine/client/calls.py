@@ -16,7 +16,7 @@ from . import errors as e
 from . import shapes as s
 from .encoding import encode
 from .history import QueueHistory
-from .http import Address, Response
+from .http_codec import Address, Response
 from .values import (
     Access,
     AccessKey,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from .errors import BadSettings
-from .http import Address
+from .http_codec import Address
 from .secret import Secret, as_secret, secret
 
 __all__ = ["Settings", "load", "profile_names", "profile_path", "read_key_file"]

@@ -6,7 +6,7 @@ from ..storage.committer import Run
 
 
 class Thread(Run, Protocol):
-    """A thread for the disk, or for a connection; see jobengine.storage.thread.DiskThread."""
+    """A thread for the disk, or for a connection; see jobengine.storage.disk_thread.DiskThread."""
 
     def start(self) -> None:
         """Begin to run calls."""

@@ -21,14 +21,14 @@ from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
 from .access_log import host_of
-from .heads import Head, origin_form, plain_head
-from .idle import Idle
+from .early_errors import NO_REQUEST, first_byte_problem, raw_response
+from .fair_turns import Turns
+from .fast_head_parser import Head, origin_form, plain_head
+from .idle_connections import Idle
 from .limits import Limits
 from .problem import Problem
-from .progress import Untaken, is_all_taken, untaken
-from .refusals import NO_REQUEST, first_byte_problem, raw_response
 from .request import JobRequest, by_name
-from .turns import Turns
+from .unsent_bytes import Untaken, is_all_taken, untaken
 
 __all__ = ["Host", "LimitedChannel"]
 

@@ -19,10 +19,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import Request, version
 
 from .access_log import Line
-from .heads import Head
+from .fast_head_parser import Head
 from .limits import Limits
 from .problem import Problem
-from .progress import Untaken
+from .unsent_bytes import Untaken
 
 __all__ = ["Cancellable", "Connection", "JobRequest", "RequestSite", "answer", "by_name"]
 

@@ -13,12 +13,12 @@ from twisted.web.server import Site
 
 from .access_log import Line, Recorder, host_of
 from .channel import LimitedChannel
-from .idle import Idle
+from .early_errors import Overflow
+from .fair_turns import Turns
+from .idle_connections import Idle
 from .limits import Limits
 from .problem import Problem
-from .refusals import Overflow
 from .request import JobRequest
-from .turns import Turns
 
 __all__ = ["JobSite"]
 

@@ -8,8 +8,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from .progress import Untaken
 from .request import JobRequest
+from .unsent_bytes import Untaken
 
 __all__ = ["TooSlow", "write_all"]
 

@@ -17,10 +17,10 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from .backup_reader import Prefix
 from .errors import Damaged, Locked, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
 from .files import Files
 from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, check_magic, new_file, open_header
-from .prefix import Prefix
 from .recovery import Recovery
 
 __all__ = ["Journal", "Torn", "check_beginning", "check_secret", "frames_of"]

@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 
 from ..storage.frames import Kdf
+from .database_secret import find_set_secret
 from .postgres import database, driver
-from .secret import find_set_secret
 
 __all__ = ["migrate"]
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from .database_secret import find_set_secret
 from .postgres import database, driver
-from .secret import find_set_secret
 from .source import Progress, no_progress
 
 if TYPE_CHECKING:

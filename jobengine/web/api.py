@@ -21,14 +21,14 @@ from ..core.errors import DomainError
 from ..core.model import Job
 from ..engine.door import Engine, Starting, Unavailable
 from ..http.browsers import Browsers
+from ..http.fair_turns import Turns
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
-from ..http.turns import Turns
-from ..wire.bulk import SHORT
-from ..wire.calls import Call, check_query
+from ..wire.call_table import Call, check_query
+from ..wire.long_bodies import SHORT
 from ..wire.origins import claim_origin
-from ..wire.parameters import (
+from ..wire.query_parameters import (
     BadInput,
     check_named,
     cursor,
@@ -66,14 +66,14 @@ from ..wire.responses import (
     to_json,
     workers_value,
 )
-from .callers import Callers, note_claimed, note_job
-from .common import empty, is_minimal, json_body, next_link, nothing
 from .errors import brief_result, result_of
 from .exposition import CONTENT_TYPE
 from .holders import count_holders, jobs_held
 from .keys import Keys
 from .metrics import Metrics
 from .pages import filled_page
+from .replies import empty, is_minimal, json_body, next_link, nothing
+from .request_log import Callers, note_claimed, note_job
 from .router import Dispatcher, Others, Routes, no_others
 from .schema import SCHEMA
 from .scrape import scrape

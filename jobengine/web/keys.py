@@ -13,9 +13,9 @@ from ..core.errors import AccessDenied
 from ..engine.door import Engine
 from ..http.problem import Problem
 from ..http.request import JobRequest
-from ..wire.bulk import MOST_BULK_VALUES
-from ..wire.calls import CALLS, use_main_names
-from ..wire.parameters import BadInput, access_key, bearer, once, one
+from ..wire.call_table import CALLS, use_main_names
+from ..wire.long_bodies import MOST_BULK_VALUES
+from ..wire.query_parameters import BadInput, access_key, bearer, once, one
 from ..wire.requests import Access
 from ..wire.strict_json import MOST_VALUES
 from .errors import AdminRequired, WrongBearer, problem_of, routing_problem

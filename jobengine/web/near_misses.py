@@ -4,7 +4,7 @@ import re
 from difflib import get_close_matches
 from typing import Final
 
-from ..wire.calls import CALLS
+from ..wire.call_table import CALLS
 
 __all__ = ["near_method", "near_path"]
 

@@ -21,7 +21,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from ..http.browsers import Browsers
 from ..http.request import JobRequest
-from ..wire.calls import CALLS, Call
+from ..wire.call_table import CALLS, Call
 from .running import Running
 
 __all__ = ["Dispatcher", "Handler", "Others", "Routes", "no_others"]
@@ -45,7 +45,7 @@ def no_others(_request: JobRequest) -> bool:
 
 class Routes(Klein):
     """
-    The routes of a class; each must be one of wire.calls.
+    The routes of a class; each must be in wire.call_table.
 
     For a request with a query, the class's `check_query` is called before the handler.
     """

@@ -1,4 +1,4 @@
-"""What to send in place of a field that a call does not have, or if a required one is missing; see fields.advice_of."""
+"""What to send in place of a field that a call does not have, or if a required one is missing; see advice_of."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final

@@ -5,11 +5,11 @@ from typing import TypeVar
 
 import msgspec
 
-from .bulk import Checked
-from .fields import UnknownField, known_only, unknown_field, with_main_names
-from .parameters import BadInput
+from .long_bodies import Checked
+from .query_parameters import BadInput
 from .strict_json import NotStrict, check
 from .type_errors import type_error
+from .unknown_fields import UnknownField, known_only, unknown_field, with_main_names
 
 __all__ = ["decode"]
 

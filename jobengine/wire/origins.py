@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from ..core.claimers import Origin
-from .parameters import BadInput, Query, optional
+from .query_parameters import BadInput, Query, optional
 
 __all__ = ["OriginText", "claim_origin", "origin_of"]
 

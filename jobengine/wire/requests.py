@@ -14,12 +14,12 @@ from ..core import commands as c
 from ..core.model import NO_CONTEXT, Context, Defaults, Role, State
 from ..core.values import Value
 from .advice import FOR_ADD_JOBS, FOR_CHANGE_QUEUE, FOR_UPDATE, FOR_UPDATE_JOB, FOR_UPDATE_JOBS, for_add_job
-from .bulk import Bounds, Pause, checked, read_in_pieces
 from .decoding import decode
-from .fields import Ignored
+from .long_bodies import Bounds, Pause, checked, read_in_pieces
 from .origins import OriginText, origin_of
-from .parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of, trace_of
+from .query_parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of, trace_of
 from .strict_json import MOST_VALUES
+from .unknown_fields import Ignored
 
 __all__ = ["Access", "Wire"]
 

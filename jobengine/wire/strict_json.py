@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .nearest import shown
+from .did_you_mean import shown
 
 __all__ = ["MOST_VALUES", "NotStrict", "check", "check_steps", "count_values", "reason"]
 

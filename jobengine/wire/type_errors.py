@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from .fields import advice_of
+from .unknown_fields import advice_of
 
 __all__ = ["type_error"]
 

@@ -6,7 +6,7 @@ Importing it loads nothing of the server.
 
 from .log import JsonFormatter
 from .outcomes import Fail, Retry
-from .running import Cancelled, RunningJob
+from .running_job import Cancelled, RunningJob
 from .worker import Worker
 
 __all__ = ["Cancelled", "Fail", "JsonFormatter", "Retry", "RunningJob", "Worker"]

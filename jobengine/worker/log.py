@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from logging import Formatter, LogRecord
 from typing import Any, Final
 
-from .orders import Hold
+from .actions import Hold
 
 __all__ = ["JsonFormatter", "end_fields", "end_message"]
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from ..client.encoding import encode_text
 from ..client.jobs import ERROR_LENGTH, JobChanges
-from .running import Cancelled, RunningJob
+from .running_job import Cancelled, RunningJob
 
 __all__ = ["Attempt", "Fail", "Hooks", "Outcome", "Retry", "failure"]
 

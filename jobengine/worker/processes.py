@@ -23,7 +23,7 @@ from typing import Any, Final
 from ..client.encoding import encode_text
 from ..client.values import Job
 from .outcomes import Outcome, failure
-from .running import RunningJob
+from .running_job import RunningJob
 
 __all__ = ["Nursery", "Processes"]
 

@@ -20,10 +20,10 @@ from ..client.errors import (
 )
 from ..client.jobs import JobChanges
 from ..client.leases import Beats
-from .ahead import Backlog, Pace
-from .orders import Abort, Beat, Claim, Claimed, Ended, Hold, Interrupt, Order, Report, Start
+from .actions import Abort, Beat, Claim, Claimed, Ended, Hold, Interrupt, Order, Report, Start
 from .outcomes import failure
-from .sources import MOST, REFUSALS, Pauses, Source
+from .prefetch import Backlog, Pace
+from .queue_groups import MOST, REFUSALS, Pauses, Source
 
 __all__ = ["Supervisor"]
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..client import AsyncJobEngine
 from ..client.secret import Secret
 from ..client.settings import load
-from .crew import Crew, Handler, Handlers
-from .driver import Driver
+from .event_loop import Driver
+from .handler_pool import Crew, Handler, Handlers
 from .outcomes import Hooks
 from .processes import Nursery
-from .running import RunningJob
+from .running_job import RunningJob
 from .supervisor import Supervisor
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from jobengine.cli.columns import JOBS, QUEUES, TOP
 from jobengine.cli.layout import table_of
-from jobengine.cli.screen import screen
-from jobengine.cli.snapshot import Holder, Snapshot
 from jobengine.cli.spans import duration
+from jobengine.cli.top_data import Holder, Snapshot
+from jobengine.cli.top_screen import screen
 from jobengine.client import WorkerJobs
 
 from .fakes import UID, job_of, stats_of

@@ -11,7 +11,7 @@ from click.shell_completion import ShellComplete
 from jobengine.cli import top
 from jobengine.cli.app import app
 from jobengine.cli.session import Session
-from jobengine.cli.snapshot import snapshot
+from jobengine.cli.top_data import snapshot
 from jobengine.cli.troubles import troubles
 from jobengine.client import Forbidden, JobEngineError, Unavailable, WorkerJobs
 

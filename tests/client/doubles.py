@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobengine.client._sync.transport import Pool
-from jobengine.client.http import Address, Request, Response
+from jobengine.client.http_codec import Address, Request, Response
 
 Reply = Response | Exception
 

@@ -22,7 +22,7 @@ from jobengine.client.errors import (
     TooManyRequests,
     Unavailable,
 )
-from jobengine.client.http import Address, Broken, NotConnected, Request, Response
+from jobengine.client.http_codec import Address, Broken, NotConnected, Request, Response
 
 from .doubles import FakePool, Reply, answer
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from jobengine.client import ClaimedJob, JobEngine, LeaseLost, OutcomeUnknown
-from jobengine.client._async.keeper import Keeper as AsyncKeeper
+from jobengine.client._async.heartbeats import Keeper as AsyncKeeper
 from jobengine.client._sync.claimed import extend
-from jobengine.client._sync.keeper import Keeper
-from jobengine.client.http import Broken, Request
+from jobengine.client._sync.heartbeats import Keeper
+from jobengine.client.http_codec import Broken, Request
 
 from .doubles import FakePool, Reply, answer
 

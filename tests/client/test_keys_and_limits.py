@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobengine.client import AccessDenied, Forbidden, JobEngine, Unavailable
-from jobengine.client.http import NotConnected, Request, Response
+from jobengine.client.http_codec import NotConnected, Request, Response
 
 from .doubles import FakePool, answer
 

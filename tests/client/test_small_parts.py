@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from jobengine.client import Job, JobEvent, NewJob, QueueStats, TooManyRequests, values
+from jobengine.client.bulk_add import read
 from jobengine.client.calls import ADD_JOBS
-from jobengine.client.chunks import read
 from jobengine.client.errors import (
     AccessDenied,
     JobEngineError,
@@ -23,7 +23,7 @@ from jobengine.client.errors import (
     error_of,
 )
 from jobengine.client.event_stream import EventParser
-from jobengine.client.http import Response
+from jobengine.client.http_codec import Response
 from jobengine.client.jobs import changes_json, changes_value, filter_query, filter_value, job_json
 from jobengine.client.leases import Beats
 from jobengine.client.retrying import Patience

@@ -17,9 +17,9 @@ from click.testing import CliRunner
 
 from jobengine import client
 from jobengine.cli.app import app
-from jobengine.client import AsyncJobEngine, ClaimedJob, Finished, Job, JobEngine, NotJobEngine, http
+from jobengine.client import AsyncJobEngine, ClaimedJob, Finished, Job, JobEngine, NotJobEngine, http_codec
 from jobengine.client.calls import CALLS
-from jobengine.client.http import Broken, Response
+from jobengine.client.http_codec import Broken, Response
 from tests.schema import operations
 
 from .doubles import FakePool, answer
@@ -247,7 +247,7 @@ def test_no_method_takes_an_answer_of_a_stranger(stranger: Stranger, tmp_path: P
 
 
 def test_an_answer_without_end_is_given_up(stranger: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_LONGEST", 100_000)
+    monkeypatch.setattr(http_codec, "_LONGEST", 100_000)
     stranger.answer = (200, "application/json", b" " * 200_000)
     before = stranger.requests
     _check(USES["Queue.stats"], stranger, tmp_path)

@@ -13,7 +13,7 @@ import pytest
 
 from jobengine.client import AsyncJobEngine, JobEngine, OutcomeUnknown
 from jobengine.client._sync import transport
-from jobengine.client.coalescing import MOST
+from jobengine.client.batching import MOST
 from jobengine.client.errors import BadRequest, Unavailable
 
 PATIENCE = 20

@@ -2,8 +2,8 @@
 
 import re
 
-from jobengine.cli.failures import Exit
-from jobengine.tools.endings import Ending
+from jobengine.cli.exit_codes import Exit
+from jobengine.tools.exit_codes import Ending
 
 from .daemons import ROOT, SECRET, Daemon
 from .documents import at_port, blocks, shell

@@ -9,8 +9,8 @@ from msgspec import Raw, Struct
 from msgspec.structs import fields
 
 from jobengine.wire import requests
-from jobengine.wire.calls import CALLS
-from jobengine.wire.fields import Ignored
+from jobengine.wire.call_table import CALLS
+from jobengine.wire.unknown_fields import Ignored
 from tests.doubles import Answer, MemoryServer
 from tests.web.asking import add, each
 from tests.web.test_strict import BODIES

@@ -7,9 +7,9 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from jobengine.wire import requests
-from jobengine.wire.calls import ALIASES, CALLS
-from jobengine.wire.fields import Ignored
+from jobengine.wire.call_table import ALIASES, CALLS
 from jobengine.wire.shown_job import ShownJob
+from jobengine.wire.unknown_fields import Ignored
 from tests.doubles import Answer, MemoryServer
 from tests.schema import operations, resolve, schema
 from tests.web.asking import add, each, hold, listed, put, read, update, v1

@@ -13,8 +13,8 @@ from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
 from jobengine.core.model import Context, Job, Notes, Spec, Standing, State, retention
 from jobengine.wire import requests
-from jobengine.wire.fields import Ignored
 from jobengine.wire.shown_job import ShownJob, job_json, job_value, to_json
+from jobengine.wire.unknown_fields import Ignored
 from tests.golden.facts import FULL_JOB
 from tests.schema import resolve
 

@@ -7,7 +7,7 @@ from attrs import define, field
 
 from jobengine.client.errors import JobEngineError
 from jobengine.client.jobs import JobChanges
-from jobengine.worker.orders import Beat, Claim, Ended, Hold, Interrupt, Order, Report, Start
+from jobengine.worker.actions import Beat, Claim, Ended, Hold, Interrupt, Order, Report, Start
 from jobengine.worker.supervisor import Supervisor
 
 DONE: JobChanges = {"new_status": "complete"}

@@ -6,10 +6,10 @@ import pytest
 
 from jobengine.client.errors import Unavailable
 from jobengine.client.jobs import JobChanges
-from jobengine.worker.orders import Beat, Hold, Report
+from jobengine.worker.actions import Beat, Hold, Report
 
 from .fakes import DONE, Bench
-from .test_ahead import at_pace, started
+from .test_prefetch import at_pace, started
 
 AWAY = Unavailable("No answer.")
 RELEASED: JobChanges = {"new_status": "queued"}

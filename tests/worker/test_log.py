@@ -11,8 +11,8 @@ import pytest
 from jobengine.client import Job
 from jobengine.client.jobs import JobChanges
 from jobengine.worker import JsonFormatter
+from jobengine.worker.actions import Hold
 from jobengine.worker.log import end_fields, end_message
-from jobengine.worker.orders import Hold
 
 #: 2027-01-15T08:00:00Z
 NOW = 1800000000.0

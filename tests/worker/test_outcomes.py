@@ -11,7 +11,7 @@ import pytest
 from jobengine.client import Job
 from jobengine.client.errors import Unavailable
 from jobengine.worker import Cancelled, Fail, Retry, RunningJob
-from jobengine.worker.crew import Handler, Handlers
+from jobengine.worker.handler_pool import Handler, Handlers
 from jobengine.worker.outcomes import Hooks, Outcome
 
 JOB = {"uid": "u", "content": {"n": 1}, "attempts": 2, "tags": ["a"]}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobengine.client.errors import BadRequest, JobEngineError, LeaseLost, OutcomeUnknown, Unavailable
-from jobengine.worker.orders import Abort, Beat, Claim, Ended, Hold, Interrupt, Order, Report, Start
+from jobengine.worker.actions import Abort, Beat, Claim, Ended, Hold, Interrupt, Order, Report, Start
 from jobengine.worker.supervisor import Supervisor
 
 from .fakes import DONE, FakeJob

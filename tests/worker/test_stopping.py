@@ -1,7 +1,7 @@
 """How a worker ends: told to stop, told twice, or when the queues are empty."""
 
 from jobengine.client.errors import Unavailable
-from jobengine.worker.orders import Abort, Claim, Report
+from jobengine.worker.actions import Abort, Claim, Report
 
 from .fakes import DONE, Bench, FakeJob, ended, interrupted
 

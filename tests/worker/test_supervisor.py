@@ -11,7 +11,7 @@ from jobengine.client.errors import (
     QueueNotFound,
     Unavailable,
 )
-from jobengine.worker.orders import Beat, Claim, Report
+from jobengine.worker.actions import Beat, Claim, Report
 
 from .fakes import DONE, Bench, FakeJob, ended, interrupted
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from .. import calls
 from ..errors import Unavailable
-from ..http import Broken, NotConnected, Response
+from ..http_codec import Broken, NotConnected, Response
 from ..new_file import NewFile
 from .caller import AsyncCaller
 from .transport import blocking

@@ -5,11 +5,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from .. import calls, settings
-from ..coalescing import Item
+from ..batching import Item
 from ..encoding import encode
 from ..errors import JobEngineError, NotJobEngine, OutcomeUnknown
-from ..forks import forget_in_children
-from ..http import Response
+from ..fork_safety import forget_in_children
+from ..http_codec import Response
 from ..jobs import JobChanges
 from ..origin import origin
 from ..secret import Secret, as_secret, secret
@@ -17,7 +17,7 @@ from ..values import Job, QueueStats, Readiness
 from . import backup
 from .caller import AsyncCaller
 from .claimed import AsyncClaimedJob, AsyncHolder, extend
-from .keeper import Keeper
+from .heartbeats import Keeper
 from .queue import LONGEST_WAIT, AsyncQueue
 from .transport import Pool, monotonic
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from .. import calls
 from ..errors import Unavailable
-from ..http import Broken, NotConnected, Response
+from ..http_codec import Broken, NotConnected, Response
 from ..new_file import NewFile
 from .caller import Caller
 from .transport import blocking

@@ -7,11 +7,11 @@ from copy import copy
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
+from ..batching import Item, Lane
 from ..calls import Call, advised, failure, is_refusal, not_jobengine, read_answer
-from ..coalescing import Item, Lane
 from ..encoding import encode
 from ..errors import AccessDenied, Forbidden, JobEngineError, OutcomeUnknown, Unavailable
-from ..http import Broken, NotConnected, Request, Response, TooLong, long_body_query
+from ..http_codec import Broken, NotConnected, Request, Response, TooLong, long_body_query
 from ..retrying import REPEATED, UNCERTAIN, Patience
 from ..secret import Secret
 from .transport import Pool, monotonic, sleep

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from traceback import format_exception_only
 from typing import Any, Protocol, Self
 
-from ..coalescing import Item, settle_update
+from ..batching import Item, settle_update
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
 from ..jobs import ERROR_LENGTH, JobChanges, changes_json, claimed_json
 from ..values import Job
-from .keeper import Keeper
-from .lanes import LaneDriver
+from .batch_sender import LaneDriver
+from .heartbeats import Keeper
 
 __all__ = ["ClaimedJob", "Holder", "extend", "update_item"]
 

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from .. import calls, shapes
 from ..errors import AccessDenied, EventsLost, Forbidden, OutcomeUnknown, Unavailable
 from ..event_stream import EventParser
-from ..http import Broken, NotConnected, Request, Response
+from ..http_codec import Broken, NotConnected, Request, Response
 from ..retrying import Patience
 from ..secret import Secret
 from ..values import JobEvent

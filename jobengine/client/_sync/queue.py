@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, Unpack, overload
 
 from .. import calls
-from ..coalescing import AddLane, Item, UpdateLane, single_body
+from ..batching import AddLane, Item, UpdateLane, single_body
 from ..encoding import encode
 from ..errors import QueueExists
 from ..history import QueueHistory
@@ -23,12 +23,12 @@ from ..jobs import (
 )
 from ..secret import Secret, as_secret, secret
 from ..values import Access, AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
-from .adding import add_in_chunks
+from .batch_sender import LaneDriver
 from .caller import Caller
 from .claimed import ClaimedJob, update_item
 from .events import watch
-from .keeper import Keeper
-from .lanes import LaneDriver
+from .heartbeats import Keeper
+from .pipelined_add import add_in_chunks
 from .transport import Stream
 
 __all__ = ["Keys", "Queue"]

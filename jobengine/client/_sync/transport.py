@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from ..http import Address, Broken, NotConnected, Request, Response, ResponseParser, why_not_connected
+from ..http_codec import Address, Broken, NotConnected, Request, Response, ResponseParser, why_not_connected
 
 __all__ = ["Pool", "Stream", "blocking", "monotonic", "sleep"]
 

@@ -15,9 +15,9 @@ from ...core import commands as c
 from ...core.errors import QueueNotFound
 from ...core.model import EventBatch, Job, Rank
 from ...core.wall_time import shown
+from ...storage.backup_reader import Prefix
 from ...storage.errors import StorageError
 from ...storage.journal import Journal
-from ...storage.prefix import Prefix
 from ..door import Busy, Figure, Readiness
 from ..event_feed import Feed
 from ..sweeps import sweep, update_matching

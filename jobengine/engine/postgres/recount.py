@@ -34,7 +34,7 @@ _NAMES: Final = (*(place.name.lower() for place in PLACES), "retrying", "cancell
 
 _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-    # The table is read whole: see moving.py.
+    # The table is read whole: see transfer.py.
     "SET LOCAL enable_seqscan = on",
 )
 _QUEUES: Final[LiteralString] = "SELECT id, rev, name_digest, sealed FROM queue ORDER BY id"

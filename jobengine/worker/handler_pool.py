@@ -5,10 +5,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from .orders import Hold
+from .actions import Hold
 from .outcomes import Attempt, Hooks, Outcome, failure
 from .processes import Nursery, Processes
-from .running import RunningJob
+from .running_job import RunningJob
 from .threads import Threads
 
 __all__ = ["Crew", "Ends", "Handler", "Handlers"]

@@ -9,9 +9,9 @@ from typing import Any, Final
 from ..client import AsyncFinished, AsyncJobEngine
 from ..client.errors import BadRequest, Conflict, JobEngineError, JobNotFound
 from ..client.jobs import JobChanges
-from .crew import Crew, Ends
+from .actions import Abort, Beat, Claim, Ended, Hold, Interrupt, Report, Start
+from .handler_pool import Crew, Ends
 from .log import end_fields, end_message
-from .orders import Abort, Beat, Claim, Ended, Hold, Interrupt, Report, Start
 from .supervisor import Supervisor
 
 __all__ = ["Driver"]

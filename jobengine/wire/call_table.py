@@ -5,8 +5,8 @@ from typing import Final
 
 from attrs import field, frozen
 
-from .nearest import meant, shown
-from .parameters import BadInput
+from .did_you_mean import meant, shown
+from .query_parameters import BadInput
 
 __all__ = ["ALIASES", "CALLS", "Call", "check_query", "use_main_names"]
 

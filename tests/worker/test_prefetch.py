@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from jobengine.client.errors import LeaseLost
-from jobengine.worker.ahead import Pace
-from jobengine.worker.orders import Beat, Hold, Interrupt, Order, Report, Start
+from jobengine.worker.actions import Beat, Hold, Interrupt, Order, Report, Start
+from jobengine.worker.prefetch import Pace
 
 from .fakes import DONE, Bench, FakeJob, ended
 

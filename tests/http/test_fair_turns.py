@@ -1,7 +1,7 @@
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
-from jobengine.http.turns import Turns
+from jobengine.http.fair_turns import Turns
 
 
 def _note(_turn: None, gone: list[str], name: str) -> None:

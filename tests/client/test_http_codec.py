@@ -3,7 +3,7 @@
 import pytest
 
 from jobengine.client.errors import BadSettings
-from jobengine.client.http import Address, Broken, Request, ResponseParser, long_body_query
+from jobengine.client.http_codec import Address, Broken, Request, ResponseParser, long_body_query
 from jobengine.client.secret import Secret
 
 _ANSWER = b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\nX-Request-Id: r-1\r\nRetry-After: 7\r\n\r\nhello"

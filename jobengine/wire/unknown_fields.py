@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import fields
 
-from .nearest import meant, shown
-from .parameters import BadInput
+from .did_you_mean import meant, shown
+from .query_parameters import BadInput
 
 __all__ = ["Ignored", "UnknownField", "advice_of", "known_only", "struct_at", "unknown_field", "with_main_names"]
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from ..client.errors import AccessDenied, BadRequest, Forbidden, JobEngineError, QueueNotFound
 from ..client.retrying import Patience
-from .orders import Hold
+from .actions import Hold
 
 __all__ = ["MOST", "REFUSALS", "Pauses", "Source"]
 

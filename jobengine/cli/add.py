@@ -15,10 +15,10 @@ import click
 from jobengine.client import BadRequest, Conflict, Job, JobEngineError, Queue
 
 from .command import command
-from .failures import Exit, Failed, exit_of
+from .exit_codes import Exit, Failed, exit_of
 from .file_of_jobs import LONGEST_BATCH, BadLine, JobFile
 from .parameters import QUEUE, Content, Moment, Seconds
-from .progress import Progress
+from .progress_bar import Progress
 from .session import Session, current
 from .terminal_text import json_text
 

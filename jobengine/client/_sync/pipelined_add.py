@@ -1,14 +1,14 @@
-# Made from _async/adding.py by tests/client/twin.py: edit that one and run it again.
+# Made from _async/pipelined_add.py by tests/client/twin.py: edit that one and run it again.
 """Adds many jobs: prepares each request while the one before it is under way."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import calls
-from ..chunks import chunks, is_good, read
-from ..coalescing import add_body, add_call
+from ..batching import add_body, add_call
+from ..bulk_add import chunks, is_good, read
 from ..encoding import encode
-from ..http import Request, long_body_query
+from ..http_codec import Request, long_body_query
 from ..jobs import NewJob
 from ..secret import Secret
 from ..values import Job

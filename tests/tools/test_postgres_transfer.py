@@ -18,7 +18,7 @@ from jobengine.engine.postgres.recount import recount
 from jobengine.storage.errors import NotADatabase, StorageError, WrongSecret
 from jobengine.tools.exporting import NoSuchQueue
 from jobengine.tools.importing import BadExport
-from jobengine.tools.moving import export_database, import_into_database
+from jobengine.tools.postgres_transfer import export_database, import_into_database
 from jobengine.tools.source import no_progress
 from tests.core.random_facts import facts
 from tests.doubles import SECRET

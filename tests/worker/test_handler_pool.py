@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from jobengine.client.values import Job
-from jobengine.worker.crew import Crew, Ends, Handler, Handlers
-from jobengine.worker.orders import Hold
+from jobengine.worker.actions import Hold
+from jobengine.worker.handler_pool import Crew, Ends, Handler, Handlers
 from jobengine.worker.outcomes import Hooks
-from jobengine.worker.running import RunningJob
+from jobengine.worker.running_job import RunningJob
 
 #: Seconds in which a handler must end.
 PATIENCE = 20

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 
-from ..daemon.secrecy import forbid_dumps
+from ..daemon.hardening import forbid_dumps
 from ..daemon.secret_file import BadSecret, BlankSecret, read_key_file, read_secret_file, secret_from
 from ..storage.errors import WrongSecret
 from ..storage.journal import check_beginning

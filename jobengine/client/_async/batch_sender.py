@@ -4,9 +4,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from ..coalescing import Item, Lane
+from ..batching import Item, Lane
 from ..errors import JobEngineError, OutcomeUnknown
-from ..http import Response
+from ..http_codec import Response
 
 __all__ = ["LaneDriver"]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from jobengine.http.heads import plain_head
+from jobengine.http.fast_head_parser import plain_head
 from jobengine.http.site import JobSite
 from tests.http.connection import request
 from tests.http.outcomes import FIRST, LIMITS, Kept, outcome

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from .columns import TOP, WAITING, WORKERS, Column
 from .layout import table_of
-from .snapshot import Holder, Snapshot
 from .spans import duration
 from .terminal_text import plain
+from .top_data import Holder, Snapshot
 
 __all__ = ["screen"]
 

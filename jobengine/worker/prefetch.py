@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from .orders import Hold
+from .actions import Hold
 
 __all__ = ["Backlog", "Pace"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from ..core.fact_codec import decode, encode
 from ..core.fact_lines import BeginLine, EndLine, history_line, job_line, line_of, queue_line
 from ..storage.files import Files
+from .database_secret import find_set_secret
 from .exporting import Exported, named
 from .importing import Imported, reading
 from .postgres import database, driver
-from .secret import find_set_secret
 from .source import Progress, no_progress
 from .target import NewFile, check_free, new_target
 

@@ -5,15 +5,7 @@ from enum import IntEnum
 from typing import Final
 
 from ..daemon.secret_file import BadSecret, BlankSecret
-from ..storage.errors import (
-    Damaged,
-    Locked,
-    NewerFormat,
-    NotADatabase,
-    StorageError,
-    Unclear,
-    WrongSecret,
-)
+from ..storage.errors import Damaged, Locked, NewerFormat, NotADatabase, StorageError, Unclear, WrongSecret
 from .exporting import NoSuchQueue
 from .go_file import BadGoFile
 from .importing import BadExport

@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from jobengine.http.idle import Idle
+from jobengine.http.idle_connections import Idle
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
 

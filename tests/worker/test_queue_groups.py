@@ -1,6 +1,6 @@
 """Queues without a common key have separate claims, but share the worker's concurrency."""
 
-from jobengine.worker.orders import Abort, Claim, Report, Start
+from jobengine.worker.actions import Abort, Claim, Report, Start
 
 from .fakes import Bench, FakeJob
 

@@ -6,17 +6,10 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import coalescing
-from jobengine.client.coalescing import MOST, MOST_BYTES, AddLane, Item, Lane, Returning, UpdateLane
-from jobengine.client.errors import (
-    AccessDenied,
-    BadRequest,
-    JobNotFound,
-    LeaseLost,
-    OutcomeUnknown,
-    TooManyRequests,
-)
-from jobengine.client.http import Response
+from jobengine.client import batching
+from jobengine.client.batching import MOST, MOST_BYTES, AddLane, Item, Lane, Returning, UpdateLane
+from jobengine.client.errors import AccessDenied, BadRequest, JobNotFound, LeaseLost, OutcomeUnknown, TooManyRequests
+from jobengine.client.http_codec import Response
 
 
 def _answer(status: int, value: Any, **headers: str) -> Response:
@@ -102,7 +95,7 @@ def test_a_lane_is_full_by_number_and_by_bytes(monkeypatch: pytest.MonkeyPatch) 
     assert lane.full()
     lane.take()
     assert not lane.full()
-    monkeypatch.setattr(coalescing, "_WAITING_BYTES", 100)
+    monkeypatch.setattr(batching, "_WAITING_BYTES", 100)
     lane = _filled(_items(1, 101))
     assert lane.full()
     lane.take()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from . import calls, shapes
 from .errors import BadRequest, Conflict, JobEngineError, JobNotFound, LeaseLost, QueueNotFound, error_of
-from .http import Response
+from .http_codec import Response
 
 __all__ = ["AddLane", "Item", "Lane", "Returning", "UpdateLane", "add_body", "add_call", "single_body"]
 

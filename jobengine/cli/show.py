@@ -13,7 +13,7 @@ from jobengine.client import Explanation, Job, JobFilter, JobOrder, Queue
 from .columns import ERRORS, JOBS
 from .command import command
 from .error_groups import grouped
-from .failures import Exit, Failed
+from .exit_codes import Exit, Failed
 from .parameters import QUEUE, UID, Seconds, all_filters
 from .selection import chosen
 from .session import current

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from ..http.request import JobRequest
-from ..wire.parameters import BadInput, Query, check_encoding, once, preferred_return
+from ..wire.query_parameters import BadInput, Query, check_encoding, once, preferred_return
 
 __all__ = ["empty", "is_minimal", "json_body", "next_link", "nothing"]
 

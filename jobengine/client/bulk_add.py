@@ -7,9 +7,9 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from . import calls, shapes
-from .coalescing import MOST, MOST_BYTES
+from .batching import MOST, MOST_BYTES
 from .errors import JobEngineError
-from .http import Response
+from .http_codec import Response
 from .jobs import NewJob, job_json, written_job, written_options
 from .values import Job
 

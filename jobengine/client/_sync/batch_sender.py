@@ -8,9 +8,9 @@ outcome, the thread that has waited longest sends the next request, after a shor
 import threading
 from collections.abc import Callable, Sequence
 
-from ..coalescing import Item, Lane, Returning
+from ..batching import Item, Lane, Returning
 from ..errors import JobEngineError, OutcomeUnknown
-from ..http import Response
+from ..http_codec import Response
 from .transport import monotonic
 
 __all__ = ["LaneDriver"]
