@@ -1,11 +1,11 @@
-"""The supervisor's orders to the driver, and its record of each job that the worker holds."""
+"""The supervisor's actions for the worker loop, and its record of each job that the worker holds."""
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from ..client.jobs import JobChanges
 
-__all__ = ["Abort", "Beat", "Claim", "Claimed", "Ended", "Hold", "Interrupt", "Order", "Report", "Start"]
+__all__ = ["Abort", "Action", "Beat", "Claim", "Claimed", "Ended", "Hold", "Interrupt", "Report", "Start"]
 
 #: Seconds between heartbeats of a job without a time-out: they only ask whether it was cancelled.
 _WITHOUT_TIMEOUT: Final = 60.0
@@ -35,29 +35,29 @@ class Hold:
         "changes",
         "claimed",
         "error_type",
+        "group",
         "interrupted",
         "progress",
         "refused",
         "running",
-        "source",
         "start_by",
         "uncertain",
     )
 
-    def __init__(self, claimed: Any, source: int) -> None:
+    def __init__(self, claimed: Any, group: int) -> None:
         #: The client's object.
         self.claimed = claimed
         #: Seconds between heartbeats.
         self.beat_seconds: float = claimed.beat_seconds or _WITHOUT_TIMEOUT
-        #: The number of its source.
-        self.source = source
+        #: The number of its group of queues.
+        self.group = group
         #: The changes to report; None while the handler runs.
         self.changes: JobChanges | None = None
         #: The class of the exception that ended the handler, for the log.
         self.error_type: str | None = None
         #: The progress that the handler has reported, in per cent.
         self.progress: int | None = None
-        #: Whether the handler was told to stop.
+        #: Whether the handler must stop.
         self.interrupted = False
         #: Whether the server has refused the handler's result.
         self.refused = False
@@ -65,7 +65,7 @@ class Hold:
         self.uncertain = False
         #: For the backlog: when it must be started.
         self.start_by = 0.0
-        #: For the crew: the job as its handler sees it, while that runs; for the driver: when that started.
+        #: For the pool: the job as its handler sees it, while that runs; for the loop: when that started.
         self.running: Any = None
         self.began = 0.0
 
@@ -83,9 +83,9 @@ class Interrupt(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Claim up to `room` jobs of a source; the server may wait for a job for `wait` seconds."""
+    """Claim up to `room` jobs of a group of queues; the server may wait for a job for `wait` seconds."""
 
-    source: int
+    group: int
     room: int
     wait: float
 
@@ -93,13 +93,13 @@ class Claim(NamedTuple):
 class Abort(NamedTuple):
     """End a claim that waits."""
 
-    source: int
+    group: int
 
 
 class Report(NamedTuple):
-    """Report outcomes and, in the same request, claim up to `room` jobs of the same source."""
+    """Report outcomes and, in the same request, claim up to `room` jobs of the same group."""
 
-    source: int
+    group: int
     holds: tuple[Hold, ...]
     room: int
 
@@ -117,4 +117,4 @@ class Ended(NamedTuple):
     note: str = ""
 
 
-Order = Start | Interrupt | Claim | Abort | Report | Beat | Ended
+Action = Start | Interrupt | Claim | Abort | Report | Beat | Ended

@@ -1,4 +1,4 @@
-"""Carries out the supervisor's orders, in one event loop."""
+"""Carries out the supervisor's actions, in one event loop."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -10,32 +10,34 @@ from ..client import AsyncFinished, AsyncJobEngine
 from ..client.errors import BadRequest, Conflict, JobEngineError, JobNotFound
 from ..client.jobs import JobChanges
 from .actions import Abort, Beat, Claim, Ended, Hold, Interrupt, Report, Start
-from .handler_pool import Crew, Ends
+from .handler_pool import Ends, HandlerPool
 from .log import end_fields, end_message
 from .supervisor import Supervisor
 
-__all__ = ["Driver"]
+__all__ = ["WorkerLoop"]
 
 _log: Final = getLogger("jobengine.worker")
 
-#: Makes the crew from three functions to call: when handlers have ended, report progress, or can't run.
-MakeCrew = Callable[[Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], Crew]
+#: Makes the pool from three functions to call: when handlers have ended, report progress, or can't run.
+MakePool = Callable[
+    [Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], HandlerPool
+]
 
 
-class Driver:
+class WorkerLoop:
     """One run of a worker."""
 
     def __init__(
         self,
         engine: AsyncJobEngine,
-        sources: Sequence[Sequence[str]],
+        groups: Sequence[Sequence[str]],
         supervisor: Supervisor,
         *,
         name: str,
         tags: Sequence[str],
     ) -> None:
         self._engine = engine
-        self._sources = sources
+        self._groups = groups
         self._supervisor = supervisor
         self._name = name
         self._tags = tags
@@ -48,17 +50,17 @@ class Driver:
         self._away = False
         self._do: Mapping[type, Callable[[Any], object]] = {
             Start: self._start,
-            Interrupt: lambda order: self._crew.interrupt(order.hold),
+            Interrupt: lambda action: self._pool.interrupt(action.hold),
             Claim: self._begin_claim,
-            Abort: lambda order: self._claims[order.source].cancel(),
-            Report: lambda order: self._begin(self._report(order)),
-            Beat: lambda order: self._begin(self._beat(order)),
+            Abort: lambda action: self._claims[action.group].cancel(),
+            Report: lambda action: self._begin(self._report(action)),
+            Beat: lambda action: self._begin(self._beat(action)),
             Ended: self._log_end,
         }
 
-    async def run(self, make_crew: MakeCrew) -> None:
+    async def run(self, make_pool: MakePool) -> None:
         """Work until the end; raises JobEngineError if the server refuses the worker's key or queue."""
-        self._crew = make_crew(self._ended, self._said, self._fail)
+        self._pool = make_pool(self._ended, self._report_progress, self._fail)
         self._turn_soon()
         try:
             await self._over
@@ -76,7 +78,7 @@ class Driver:
         self._over.cancel()
         if self._alarm is not None:
             self._alarm.cancel()
-        await self._crew.close()
+        await self._pool.close()
         for task in self._requests:
             task.cancel()
         if self._requests:
@@ -105,8 +107,8 @@ class Driver:
             self._over.set_exception(error)
 
     def _carry_out(self, now: float) -> None:
-        for order in self._supervisor.plan(now):
-            self._do[type(order)](order)
+        for action in self._supervisor.plan(now):
+            self._do[type(action)](action)
         if self._supervisor.fatal is not None:
             self._fail(self._supervisor.fatal)
         elif self._supervisor.over(now):
@@ -127,11 +129,11 @@ class Driver:
 
     # Handlers
 
-    def _start(self, order: Start) -> None:
+    def _start(self, action: Start) -> None:
         now = self._loop.time()
-        for hold in order.holds:
+        for hold in action.holds:
             hold.began = now
-            self._crew.start(hold)
+            self._pool.start(hold)
 
     def _ended(self, ends: Ends) -> None:
         for hold, outcome in ends:
@@ -140,7 +142,7 @@ class Driver:
             self._supervisor.finished(hold, outcome)
         self._turn_soon()
 
-    def _said(self, hold: Hold, percent: int) -> None:
+    def _report_progress(self, hold: Hold, percent: int) -> None:
         self._supervisor.progressed(hold, percent)
         self._turn_soon()
 
@@ -158,39 +160,39 @@ class Driver:
         if error is not None:
             self._fail(error)
 
-    def _begin_claim(self, order: Claim) -> None:
-        self._claims[order.source] = self._begin(self._claim(order))
+    def _begin_claim(self, action: Claim) -> None:
+        self._claims[action.group] = self._begin(self._claim(action))
 
-    async def _claim(self, order: Claim) -> None:
-        queues = self._sources[order.source]
+    async def _claim(self, action: Claim) -> None:
+        queues = self._groups[action.group]
         try:
-            jobs = await self._engine.claim(queues, order.room, wait=order.wait, tags=self._tags, worker=self._name)
+            jobs = await self._engine.claim(queues, action.room, wait=action.wait, tags=self._tags, worker=self._name)
         except JobEngineError as error:
-            self._supervisor.claim_failed(self._loop.time(), order.source, error)
+            self._supervisor.claim_failed(self._loop.time(), action.group, error)
             if self._supervisor.fatal is None:
-                self._heard([error])
+                self._connection_seen([error])
         except asyncio.CancelledError:
-            self._supervisor.aborted(self._loop.time(), order.source)
+            self._supervisor.aborted(self._loop.time(), action.group)
         else:
-            self._heard([None])
-            self._supervisor.claimed(self._loop.time(), order.source, jobs)
+            self._connection_seen([None])
+            self._supervisor.claimed(self._loop.time(), action.group, jobs)
         self._turn()
 
-    async def _report(self, order: Report) -> None:
-        finished = [AsyncFinished(hold.claimed, hold.changes or {}) for hold in order.holds]
-        errors, jobs = await self._finish(finished, order)
-        self._heard(errors)
-        self._supervisor.reported(self._loop.time(), order, errors, jobs)
+    async def _report(self, action: Report) -> None:
+        finished = [AsyncFinished(hold.claimed, hold.changes or {}) for hold in action.holds]
+        errors, jobs = await self._finish(finished, action)
+        self._connection_seen(errors)
+        self._supervisor.reported(self._loop.time(), action, errors, jobs)
         self._turn()
 
     async def _finish(
-        self, finished: Sequence[AsyncFinished], order: Report
+        self, finished: Sequence[AsyncFinished], action: Report
     ) -> tuple[Sequence[JobEngineError | None], Sequence[Any] | None]:
-        if order.room:
-            queues = self._sources[order.source]
+        if action.room:
+            queues = self._groups[action.group]
             try:
                 return await self._engine.finish_and_claim(
-                    finished, queues, order.room, tags=self._tags, worker=self._name
+                    finished, queues, action.room, tags=self._tags, worker=self._name
                 )
             except BadRequest:
                 pass  # one of them is bad: send each by itself
@@ -198,16 +200,16 @@ class Driver:
                 return [error] * len(finished), None
         return await self._engine.report(finished), None
 
-    async def _beat(self, order: Beat) -> None:
-        beats = [AsyncFinished(hold.claimed, _beat_of(hold)) for hold in order.holds]
+    async def _beat(self, action: Beat) -> None:
+        beats = [AsyncFinished(hold.claimed, _beat_of(hold)) for hold in action.holds]
         errors = await self._engine.report(beats)
-        self._heard(errors)
-        self._supervisor.beaten(self._loop.time(), order, errors)
+        self._connection_seen(errors)
+        self._supervisor.beaten(self._loop.time(), action, errors)
         self._turn()
 
     # The log
 
-    def _heard(self, errors: Sequence[JobEngineError | None]) -> None:
+    def _connection_seen(self, errors: Sequence[JobEngineError | None]) -> None:
         """Log once when the server can't be reached, and once when it answers again."""
         error = next((error for error in errors if error is not None and not _concerns_one(error)), None)
         if error is not None and not self._away:
@@ -216,20 +218,20 @@ class Driver:
             _log.warning("The server answers again.")
         self._away = error is not None
 
-    def _log_end(self, order: Ended) -> None:
+    def _log_end(self, action: Ended) -> None:
         least = INFO if _log.isEnabledFor(INFO) else WARNING
         now = self._loop.time()
-        for hold in order.holds:
+        for hold in action.holds:
             # Python shows warnings even where nobody has set up logging.
-            level = WARNING if order.note or _has_failed(hold) else INFO
+            level = WARNING if action.note or _has_failed(hold) else INFO
             if level >= least:
                 seconds = now - hold.began if hold.began else 0.0
-                fields = end_fields(hold, order.note, seconds, time())
-                _log.log(level, "%s", end_message(fields, order.note), extra=fields)
+                fields = end_fields(hold, action.note, seconds, time())
+                _log.log(level, "%s", end_message(fields, action.note), extra=fields)
 
 
 def _has_failed(hold: Hold) -> bool:
-    """Whether it has failed by itself, not because it was told to stop."""
+    """Whether it has failed by itself, not because it was stopped."""
     return (hold.changes or {}).get("new_status") == "failed" and not hold.interrupted
 
 

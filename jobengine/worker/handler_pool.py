@@ -11,7 +11,7 @@ from .processes import Nursery, Processes
 from .running_job import RunningJob
 from .threads import Threads
 
-__all__ = ["Crew", "Ends", "Handler", "Handlers"]
+__all__ = ["Ends", "Handler", "HandlerPool", "Handlers"]
 
 #: Jobs whose handlers have ended, and their outcomes.
 Ends = list[tuple[Hold, Outcome]]
@@ -50,12 +50,12 @@ class Handlers(NamedTuple):
             return attempt.failed(error)
 
 
-class Crew:
+class HandlerPool:
     """
     Runs handlers.
 
-    In the loop it calls `done` with holds and their outcomes, `said` with a hold and its progress, and `broken` if no
-    handler can run any more.
+    In the loop it calls `done` with holds and their outcomes, `report_progress` with a hold and its progress, and
+    `broken` if no handler can run any more.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class Crew:
         handlers: Handlers,
         nursery: Nursery | None,
         done: Callable[[Ends], object],
-        said: Callable[[Hold, int], object],
+        report_progress: Callable[[Hold, int], object],
         broken: Callable[[BaseException], object],
     ) -> None:
         self._handlers = handlers
         self._done = done
-        self._said = said
+        self._report_progress = report_progress
         self._broken = broken
         self._loop = asyncio.get_running_loop()
         self._threads: Threads[Hold] = Threads(self._loop, self._ended)
@@ -87,7 +87,7 @@ class Crew:
             self._threads.start(hold, partial(self._handlers.perform, job))
 
     def interrupt(self, hold: Hold) -> None:
-        """Tell a handler to stop; a coroutine is cancelled, a process is killed."""
+        """Stop a handler; a coroutine is cancelled, a process is killed."""
         if hold.running is not None:  # otherwise it has just ended
             hold.running.cancelled = True
         if (task := self._tasks.get(hold)) is not None:
@@ -109,7 +109,7 @@ class Crew:
         task.add_done_callback(partial(self._task_ended, hold))
 
     def _task_ended(self, hold: Hold, task: "asyncio.Task[Outcome]") -> None:
-        """Report the outcome, or an error that is none of a handler."""
+        """Report the outcome, or an error outside a handler."""
         del self._tasks[hold]
         error = None if task.cancelled() else task.exception()
         if error is not None:
@@ -124,4 +124,4 @@ class Crew:
         self._done(ends)
 
     def _say(self, hold: Hold, percent: int) -> None:
-        self._loop.call_soon_threadsafe(self._said, hold, percent)
+        self._loop.call_soon_threadsafe(self._report_progress, hold, percent)

@@ -126,11 +126,11 @@ class _Child:
         self._writer.write(encode_text([job.queue, raw]).encode() + b"\n")
         try:
             while line := await self._reader.readline():
-                said = json.loads(line)
-                if not isinstance(said, int):
-                    changes: Outcome = said
+                report_progress = json.loads(line)
+                if not isinstance(report_progress, int):
+                    changes: Outcome = report_progress
                     return changes
-                job.progress(said)
+                job.progress(report_progress)
         except (ConnectionError, ValueError):  # the child has ended, or its line was too long or incomplete
             pass
         return None
@@ -176,8 +176,8 @@ def _die_with_parent() -> None:
 def _nurse(connection: socket.socket, perform: Perform) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no child becomes a zombie
     while True:
-        asked, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
-        if not asked:
+        request, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+        if not request:
             return
         with socket.socket(fileno=descriptors[0]) as theirs:
             if os.fork() == 0:

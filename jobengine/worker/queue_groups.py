@@ -7,10 +7,10 @@ from ..client.errors import AccessDenied, BadRequest, Forbidden, JobEngineError,
 from ..client.retrying import Patience
 from .actions import Hold
 
-__all__ = ["MOST", "REFUSALS", "Pauses", "Source"]
+__all__ = ["MAX_ITEMS", "REFUSALS", "Pauses", "QueueGroup"]
 
 #: The most outcomes in one request, and the most jobs to ask for.
-MOST: Final = 1_000
+MAX_ITEMS: Final = 1_000
 #: The server refuses the key or the queue.
 REFUSALS: Final = (BadRequest, AccessDenied, Forbidden, QueueNotFound)
 #: Seconds to wait after that: 10 failed keys a minute throttle the whole address.
@@ -37,7 +37,7 @@ class Pauses:
         return max(min(pause, most), least * (1 + self._random() / 10))
 
 
-class Source:
+class QueueGroup:
     """Queues with the same key."""
 
     def __init__(self, number: int) -> None:
@@ -55,9 +55,9 @@ class Source:
         #: Whether that claim waits for jobs; below, whether it was aborted.
         self.waiting = False
         self.aborting = False
-        #: Whether the last claim got fewer jobs than it asked for; below, when.
+        #: Whether the last claim got fewer jobs than requested; below, when.
         self.empty = False
-        self.looked_at = float("-inf")
+        self.claimed_at = float("-inf")
         #: Whether it has ever answered a claim.
         self.known = False
         #: Nothing is sent before this time.
@@ -71,7 +71,7 @@ class Source:
 
     def take(self) -> tuple[Hold, ...]:
         """Take the outcomes for one report."""
-        holds, self.done = tuple(self.done[:MOST]), self.done[MOST:]
+        holds, self.done = tuple(self.done[:MAX_ITEMS]), self.done[MAX_ITEMS:]
         self.gathers_until, self.is_urgent = None, any(map(_is_urgent, self.done))
         return holds
 

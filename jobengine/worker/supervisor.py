@@ -1,8 +1,8 @@
 """
 Decides what a worker does next: what to claim, which leases to extend, what to report. Pure: time is passed in.
 
-Its methods record what has happened, and `plan` returns the orders that follow. A source is a group of queues with the
-same key: a claim is for one source. All times are seconds on a monotonic clock.
+Its methods record what has happened, and `plan` returns the actions that follow. A group has queues with the
+same key: a claim is for one group. All times are seconds on a monotonic clock.
 """
 
 import random
@@ -20,21 +20,21 @@ from ..client.errors import (
 )
 from ..client.jobs import JobChanges
 from ..client.leases import Beats
-from .actions import Abort, Beat, Claim, Claimed, Ended, Hold, Interrupt, Order, Report, Start
+from .actions import Abort, Action, Beat, Claim, Claimed, Ended, Hold, Interrupt, Report, Start
 from .outcomes import failure
 from .prefetch import Backlog, Pace
-from .queue_groups import MOST, REFUSALS, Pauses, Source
+from .queue_groups import MAX_ITEMS, REFUSALS, Pauses, QueueGroup
 
 __all__ = ["Supervisor"]
 
 #: Seconds between requests with progress.
 _PROGRESS: Final = 0.5
-#: Seconds for which a source that was empty is not asked again, while the worker is busy with others.
+#: Seconds for which a group that was empty gets no claim again, while the worker is busy with others.
 _TRUST: Final = 1.0
 #: Seconds for the last reports: after the grace, and after an immediate end.
 _LAST_WORDS: Final = 5.0
 _LAST_WORD: Final = 1.0
-#: The most reports under way for a source: one is carried out while another is written to disk.
+#: The most reports under way for a group: one is carried out while another is written to disk.
 _REPORTS: Final = 2
 #: While more jobs than this wait to be started, outcomes are gathered. Without that, two small reports would be under
 #: way, and later outcomes would wait for them: 40,000 jobs that do nothing took 1,250 reports, and take 90 with it.
@@ -72,19 +72,19 @@ class Supervisor:
 
     def __init__(
         self,
-        sources: int,
+        groups: int,
         concurrency: int,
         *,
         wait: float,
         until_empty: bool = False,
         random: Callable[[], float] = random.random,
     ) -> None:
-        self._sources = [Source(number) for number in range(sources)]
+        self._groups = [QueueGroup(number) for number in range(groups)]
         self._concurrency = concurrency
         self._wait = wait
         self._until_empty = until_empty
         self._random = random
-        self._orders: list[Order] = []
+        self._actions: list[Action] = []
         self._holds: set[Hold] = set()
         #: The number of running handlers.
         self._running = 0
@@ -105,23 +105,23 @@ class Supervisor:
 
     def claimed(self, now: float, number: int, jobs: Sequence[Claimed]) -> None:
         """A claim was answered."""
-        source = self._sources[number]
-        asked, reserved = source.asking, not source.waiting
-        source.asking, source.waiting = 0, False
-        self._given(now, source, jobs, asked, reserved=reserved)
+        group = self._groups[number]
+        requested, reserved = group.asking, not group.waiting
+        group.asking, group.waiting = 0, False
+        self._given(now, group, jobs, requested, reserved=reserved)
 
     def claim_failed(self, now: float, number: int, error: JobEngineError) -> None:
         """A claim was refused, or its answer was lost."""
-        source = self._sources[number]
-        source.asking, source.waiting = 0, False
-        if isinstance(error, REFUSALS) and not source.known:
+        group = self._groups[number]
+        group.asking, group.waiting = 0, False
+        if isinstance(error, REFUSALS) and not group.known:
             self.fatal = error
-        source.rest(now, error, self._random)
+        group.rest(now, error, self._random)
 
     def aborted(self, now: float, number: int) -> None:
         """A claim was aborted, as ordered."""
-        source = self._sources[number]
-        source.asking, source.waiting, source.looked_at = 0, False, now
+        group = self._groups[number]
+        group.asking, group.waiting, group.claimed_at = 0, False, now
 
     def finished(self, hold: Hold, changes: JobChanges) -> None:
         """A handler has ended with these changes."""
@@ -135,10 +135,10 @@ class Supervisor:
             return
         cancelled = hold.interrupted and changes["new_status"] == "complete"
         hold.changes = _CANCELLED if cancelled else changes
-        self._sources[hold.source].add(hold)
+        self._groups[hold.group].add(hold)
         if self._until_empty:  # the handler may have added jobs
-            for source in self._sources:
-                source.empty = False
+            for group in self._groups:
+                group.empty = False
 
     def progressed(self, hold: Hold, percent: int) -> None:
         """A handler has reported its progress."""
@@ -149,20 +149,20 @@ class Supervisor:
         self, now: float, report: Report, errors: Sequence[JobEngineError | None], jobs: Sequence[Claimed] | None
     ) -> None:
         """A report was answered; `jobs` is None if it claimed nothing."""
-        source = self._sources[report.source]
-        source.reports -= 1
-        source.expected -= report.room
+        group = self._groups[report.group]
+        group.reports -= 1
+        group.expected -= report.room
         self._leaving -= len(report.holds) if report.room else 0
         outcomes = list(zip(report.holds, errors, strict=True))
         if accepted := [hold for hold, error in outcomes if error is None]:
             self._end(accepted)
         unsent = [error for hold, error in outcomes if error is not None and self._is_unsent(hold, error)]
         if jobs is not None and report.room:
-            self._given(now, source, jobs, report.room)
+            self._given(now, group, jobs, report.room)
         if unsent:
-            source.rest(now, unsent[0], self._random)
+            group.rest(now, unsent[0], self._random)
         else:
-            source.answered()
+            group.answered()
 
     def beaten(self, now: float, beat: Beat, errors: Sequence[JobEngineError | None]) -> None:
         """Heartbeats were answered; the jobs have the answers already."""
@@ -194,27 +194,27 @@ class Supervisor:
 
     # Orders
 
-    def plan(self, now: float) -> list[Order]:
-        """The orders to carry out now; they count as under way."""
+    def plan(self, now: float) -> list[Action]:
+        """The actions to carry out now; they count as under way."""
         self._pace.measure(now, busy=self._was_running)
         if self._deadline is not None:
             self._wind_up(now, self._deadline)
         self._begin(now)
-        for source in self._sources:
-            if source.done and now >= source.not_before and self._is_due(now, source):
-                self._report(now, source)
+        for group in self._groups:
+            if group.done and now >= group.not_before and self._is_due(now, group):
+                self._report(now, group)
         if self._deadline is None:
             self._claim(now)
         if not self._beating:
             self._beat(now)
         self._was_running = self._running > 0
-        orders, self._orders = self._orders, []
-        return orders
+        actions, self._actions = self._actions, []
+        return actions
 
     def next_at(self, now: float) -> float | None:
         """When `plan` is due if nothing happens before; None if it is not."""
-        times = [source.not_before for source in self._sources if source.not_before > now]
-        times += [at for source in self._sources if (at := self._gathered_at(source)) is not None and at > now]
+        times = [group.not_before for group in self._groups if group.not_before > now]
+        times += [at for group in self._groups if (at := self._gathered_at(group)) is not None and at > now]
         if not self._beating:
             times += [self._soon_at] if self._soon else []
             times += [at] if (at := self._beats.next_at()) is not None else []
@@ -225,10 +225,10 @@ class Supervisor:
 
     def over(self, now: float) -> bool:
         """Whether everything is done."""
-        idle = not self._holds and not any(source.asking or source.reports for source in self._sources)
+        idle = not self._holds and not any(group.asking or group.reports for group in self._groups)
         if self._deadline is not None:
             return idle or now >= self._deadline + self._last_words
-        return self._until_empty and idle and all(source.empty for source in self._sources)
+        return self._until_empty and idle and all(group.empty for group in self._groups)
 
     @property
     def unsent(self) -> Iterable[Hold]:
@@ -237,12 +237,14 @@ class Supervisor:
 
     # Claiming
 
-    def _given(self, now: float, source: Source, jobs: Sequence[Claimed], asked: int, *, reserved: bool = True) -> None:
-        """A request that asked for jobs was answered."""
-        source.known, source.empty, source.looked_at = True, len(jobs) < asked, now
-        source.answered()
+    def _given(
+        self, now: float, group: QueueGroup, jobs: Sequence[Claimed], requested: int, *, reserved: bool = True
+    ) -> None:
+        """A request for jobs was answered."""
+        group.known, group.empty, group.claimed_at = True, len(jobs) < requested, now
+        group.answered()
         for job in jobs:
-            self._take(now, Hold(job, source.number), reserved=reserved)
+            self._take(now, Hold(job, group.number), reserved=reserved)
 
     def _take(self, now: float, hold: Hold, *, reserved: bool) -> None:
         surplus = not reserved and len(self._holds) >= self._concurrency
@@ -258,7 +260,7 @@ class Supervisor:
         count = min(self._concurrency - self._running, len(self._backlog))
         if count > 0:
             self._running += count
-            self._orders.append(Start([self._backlog.take() for _ in range(count)]))
+            self._actions.append(Start([self._backlog.take() for _ in range(count)]))
         for hold in self._backlog.take_late(now):
             self._put_back(hold, _RELEASE)
 
@@ -269,7 +271,7 @@ class Supervisor:
         if hold.claimed.lost:
             self._end([hold], "the lease was lost")
         else:
-            self._sources[hold.source].add(hold)
+            self._groups[hold.group].add(hold)
 
     def _room(self, *, ahead: int = 0, leaving: int = 0) -> int:
         """
@@ -278,89 +280,89 @@ class Supervisor:
         Jobs make room when the report that takes them away asks for others; `leaving` are those of the next report.
         """
         staying = len(self._holds) - self._leaving - leaving
-        coming = sum([source.coming for source in self._sources])
-        return min(max(self._concurrency + ahead - staying - coming, 0), MOST)
+        coming = sum([group.coming for group in self._groups])
+        return min(max(self._concurrency + ahead - staying - coming, 0), MAX_ITEMS)
 
     def _claim(self, now: float) -> None:
-        if len(self._sources) > 1 or self._until_empty:
-            self._look_around(now)
-        if not self._until_empty and not any(source.coming for source in self._sources):
+        if len(self._groups) > 1 or self._until_empty:
+            self._claim_one_by_one(now)
+        if not self._until_empty and not any(group.coming for group in self._groups):
             self._wait_for_jobs(now)
 
-    def _look_around(self, now: float) -> None:
-        """Ask sources that may have jobs, one after the other, while there is room for jobs of one more."""
-        while self._room() and (source := self._next_to_look_at(now)) is not None:
-            self._ask(source, self._room(ahead=self._pace.ahead), 0)
+    def _claim_one_by_one(self, now: float) -> None:
+        """Claim from groups that may have jobs, one after the other, while there is room for jobs of one more."""
+        while self._room() and (group := self._next_group(now)) is not None:
+            self._begin_claim(group, self._room(ahead=self._pace.ahead), 0)
 
-    def _next_to_look_at(self, now: float) -> Source | None:
-        """The source that may have jobs and was asked longest ago."""
+    def _next_group(self, now: float) -> QueueGroup | None:
+        """The group that may have jobs and was claimed from longest ago."""
         trust = float("inf") if self._until_empty else _TRUST
         stale = [
-            source
-            for source in self._sources
-            if not source.asking
-            and not source.expected
-            and now >= source.not_before
-            and (not source.empty or now - source.looked_at >= trust)
+            group
+            for group in self._groups
+            if not group.asking
+            and not group.expected
+            and now >= group.not_before
+            and (not group.empty or now - group.claimed_at >= trust)
         ]
-        return min(stale, key=lambda source: source.looked_at, default=None)
+        return min(stale, key=lambda group: group.claimed_at, default=None)
 
     def _wait_for_jobs(self, now: float) -> None:
-        """Let a claim wait at each source, for no more jobs than there is room for."""
+        """Let a claim wait at each group, for no more jobs than there is room for."""
         room = self._room()
-        for source in self._sources:
-            if source.waiting and source.asking > room:
-                self._abort(source)
-            elif room and not source.asking and now >= source.not_before:
-                self._ask(source, max(room // len(self._sources), 1), self._wait)
+        for group in self._groups:
+            if group.waiting and group.asking > room:
+                self._abort(group)
+            elif room and not group.asking and now >= group.not_before:
+                self._begin_claim(group, max(room // len(self._groups), 1), self._wait)
 
-    def _ask(self, source: Source, count: int, wait: float) -> None:
-        source.begin_claim(count, waiting=wait > 0)
-        self._orders.append(Claim(source.number, count, wait))
+    def _begin_claim(self, group: QueueGroup, count: int, wait: float) -> None:
+        group.begin_claim(count, waiting=wait > 0)
+        self._actions.append(Claim(group.number, count, wait))
 
-    def _abort(self, source: Source) -> None:
-        if not source.aborting:
-            source.aborting = True
-            self._orders.append(Abort(source.number))
+    def _abort(self, group: QueueGroup) -> None:
+        if not group.aborting:
+            group.aborting = True
+            self._actions.append(Abort(group.number))
 
     # Reporting
 
-    def _is_due(self, now: float, source: Source) -> bool:
+    def _is_due(self, now: float, group: QueueGroup) -> bool:
         """Whether to report now, or to gather more outcomes first."""
-        if source.gathers_until is None:
-            source.gathers_until = now + _GATHER
-        return _may_report(source) and (now >= source.gathers_until or not self._gathers(source))
+        if group.gathers_until is None:
+            group.gathers_until = now + _GATHER
+        return _may_report(group) and (now >= group.gathers_until or not self._gathers(group))
 
-    def _gathers(self, source: Source) -> bool:
+    def _gathers(self, group: QueueGroup) -> bool:
         """Whether outcomes may wait for others. When the worker stops they do not: then no jobs wait to be started."""
         return (
             len(self._backlog) > _MANY
-            and len(source.done) < min(len(self._holds) * _SHARE, MOST)
-            and not source.is_urgent
-            and source.pauses is None
+            and len(group.done) < min(len(self._holds) * _SHARE, MAX_ITEMS)
+            and not group.is_urgent
+            and group.pauses is None
             and self._beat_pauses is None
         )
 
-    def _gathered_at(self, source: Source) -> float | None:
-        return source.gathers_until if _may_report(source) else None
+    def _gathered_at(self, group: QueueGroup) -> float | None:
+        return group.gathers_until if _may_report(group) else None
 
-    def _report(self, now: float, source: Source) -> None:
+    def _report(self, now: float, group: QueueGroup) -> None:
         """Report outcomes, and in the same request ask for as many jobs as there is then room for, if it may ask."""
-        holds = source.take()
-        source.reports += 1
+        holds = group.take()
+        group.reports += 1
         room = 0
-        if self._claims_with_report(now, source):
+        if self._claims_with_report(now, group):
             room = self._room(ahead=self._pace.ahead, leaving=len(holds))
         if room:
-            source.expected += room
+            group.expected += room
             self._leaving += len(holds)
-        self._orders.append(Report(source.number, holds, room))
+        self._actions.append(Report(group.number, holds, room))
 
-    def _claims_with_report(self, now: float, source: Source) -> bool:
-        """Whether a report asks for jobs: not beside a claim, and of several sources only the next to be asked."""
-        if self._deadline is not None or source.asking:
+    def _claims_with_report(self, now: float, group: QueueGroup) -> bool:
+        """Whether a report asks for jobs: not beside a claim, and of several groups only the next to claim from."""
+        if self._deadline is not None or group.asking:
             return False
-        return len(self._sources) == 1 or self._next_to_look_at(now) is source
+        return len(self._groups) == 1 or self._next_group(now) is group
 
     def _is_unsent(self, hold: Hold, error: JobEngineError) -> bool:
         """Whether to repeat the same report."""
@@ -373,7 +375,7 @@ class Supervisor:
             self._refused(hold, error)
         else:
             hold.uncertain = hold.uncertain or isinstance(error, OutcomeUnknown)
-            self._sources[hold.source].add(hold)
+            self._groups[hold.group].add(hold)
             return True
         return False
 
@@ -383,7 +385,7 @@ class Supervisor:
             return
         hold.refused = True
         hold.changes = failure(f"The server has refused the result: {error.detail}", retry=False)
-        self._sources[hold.source].add(hold)
+        self._groups[hold.group].add(hold)
 
     def _end(self, holds: Sequence[Hold], note: str = "") -> None:
         self._holds.difference_update(holds)
@@ -391,7 +393,7 @@ class Supervisor:
             for hold in holds:
                 self._soon.pop(hold, None)
         self.ended += len(holds)
-        self._orders.append(Ended(holds, note))
+        self._actions.append(Ended(holds, note))
 
     # Heartbeats and the end
 
@@ -404,7 +406,7 @@ class Supervisor:
         holds = tuple([hold for hold in due if hold.changes is None and hold in self._holds])
         if holds:
             self._beating = True
-            self._orders.append(Beat(holds))
+            self._actions.append(Beat(holds))
 
     def _interrupt(self, hold: Hold) -> None:
         if hold.claimed.lost:
@@ -412,12 +414,12 @@ class Supervisor:
             self._soon.pop(hold, None)
         if not hold.interrupted and hold.changes is None:
             hold.interrupted = True
-            self._orders.append(Interrupt(hold))
+            self._actions.append(Interrupt(hold))
 
     def _wind_up(self, now: float, deadline: float) -> None:
-        for source in self._sources:
-            if source.waiting:
-                self._abort(source)
+        for group in self._groups:
+            if group.waiting:
+                self._abort(group)
         for hold in self._backlog.take_all():
             self._put_back(hold, _RELEASE)
         if now >= deadline and not self._let_go:
@@ -425,12 +427,12 @@ class Supervisor:
             for hold in [hold for hold in self._holds if hold.changes is None]:
                 self._interrupt(hold)
                 self._put_back(hold, _RELEASE)
-            for source in self._sources:
-                source.not_before = now
+            for group in self._groups:
+                group.not_before = now
 
 
-def _may_report(source: Source) -> bool:
-    return source.reports < _REPORTS + (len(source.done) > _LARGE)
+def _may_report(group: QueueGroup) -> bool:
+    return group.reports < _REPORTS + (len(group.done) > _LARGE)
 
 
 def _is_unwanted(hold: Hold) -> bool:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..client import AsyncJobEngine
 from ..client.secret import Secret
 from ..client.settings import load
-from .event_loop import Driver
-from .handler_pool import Crew, Handler, Handlers
+from .event_loop import WorkerLoop
+from .handler_pool import Handler, HandlerPool, Handlers
 from .outcomes import Hooks
 from .processes import Nursery
 from .running_job import RunningJob
@@ -48,7 +48,7 @@ class Worker:
 
     #: The signal that stopped it, if one did.
     _stopped_by: signal.Signals | None = None
-    _running: tuple[asyncio.AbstractEventLoop, Driver] | None = None
+    _running: tuple[asyncio.AbstractEventLoop, WorkerLoop] | None = None
 
     def __init__(
         self,
@@ -140,8 +140,8 @@ class Worker:
         """Make `run` return, as SIGTERM does. Can be called from any thread, and from a handler."""
         with self._lock:
             if self._running is not None:
-                loop, driver = self._running
-                loop.call_soon_threadsafe(driver.stop, self._grace)
+                loop, worker_loop = self._running
+                loop.call_soon_threadsafe(worker_loop.stop, self._grace)
 
     def _check_handlers(self) -> None:
         """Raise ValueError if one of its queues has no handler; `run` does so too."""
@@ -160,12 +160,12 @@ class Worker:
 
     async def _work(self, handlers: Handlers, nursery: Nursery | None, *, until_empty: bool) -> int:
         async with self._engine() as engine:
-            sources = self._sources(engine)
-            supervisor = Supervisor(len(sources), self._concurrency, wait=self._wait, until_empty=until_empty)
-            driver = Driver(engine, sources, supervisor, name=self._name, tags=self._tags)
-            with self._stoppable(driver):
+            groups = self._groups(engine)
+            supervisor = Supervisor(len(groups), self._concurrency, wait=self._wait, until_empty=until_empty)
+            worker_loop = WorkerLoop(engine, groups, supervisor, name=self._name, tags=self._tags)
+            with self._stoppable(worker_loop):
                 _log.info("Working on %s at %s.", ", ".join(self.queues), self._settings.address.url)
-                await driver.run(lambda *told: Crew(handlers, nursery, *told))
+                await worker_loop.run(lambda *callbacks: HandlerPool(handlers, nursery, *callbacks))
         return supervisor.ended
 
     def _engine(self) -> AsyncJobEngine:
@@ -181,28 +181,28 @@ class Worker:
             ssl_context=self._tls,
         )
 
-    def _sources(self, engine: AsyncJobEngine) -> list[list[str]]:
+    def _groups(self, engine: AsyncJobEngine) -> list[list[str]]:
         """The queues, grouped by key, in order."""
         groups: dict[Secret | None, list[str]] = {}
         for queue in self.queues:
             groups.setdefault(self._settings.key_for(queue), []).append(queue)
         return list(groups.values())
 
-    def _told(self, number: signal.Signals, driver: Driver) -> None:
+    def _signalled(self, number: signal.Signals, worker_loop: WorkerLoop) -> None:
         self._stopped_by = number
-        driver.stop(self._grace)
+        worker_loop.stop(self._grace)
 
     @contextmanager
-    def _stoppable(self, driver: Driver) -> "Iterator[None]":
+    def _stoppable(self, worker_loop: WorkerLoop) -> "Iterator[None]":
         loop = asyncio.get_running_loop()
         listens = threading.current_thread() is threading.main_thread()
         with self._lock:
             if self._running is not None:
                 raise RuntimeError("This worker is running already; make another one to run beside it.")
-            self._running = loop, driver
+            self._running = loop, worker_loop
         if listens:
             for number in _SIGNALS:
-                loop.add_signal_handler(number, self._told, number, driver)
+                loop.add_signal_handler(number, self._signalled, number, worker_loop)
         try:
             yield
         finally:

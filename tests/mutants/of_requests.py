@@ -249,7 +249,7 @@ OF_REQUESTS: Final = (
         "worker-heartbeat",
         "that a worker extends the leases of the jobs that it runs",
         _SUPERVISOR,
-        "            self._orders.append(Beat(holds))\n",
+        "            self._actions.append(Beat(holds))\n",
         "            pass\n",
         ("tests/worker/test_supervisor.py::test_leases_are_extended_at_a_third_of_the_timeout_in_one_request",),
     ),

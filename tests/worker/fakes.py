@@ -7,7 +7,7 @@ from attrs import define, field
 
 from jobengine.client.errors import JobEngineError
 from jobengine.client.jobs import JobChanges
-from jobengine.worker.actions import Beat, Claim, Ended, Hold, Interrupt, Order, Report, Start
+from jobengine.worker.actions import Action, Beat, Claim, Ended, Hold, Interrupt, Report, Start
 from jobengine.worker.supervisor import Supervisor
 
 DONE: JobChanges = {"new_status": "complete"}
@@ -26,25 +26,25 @@ class FakeJob:
 
 @define
 class Bench:
-    """A supervisor, the time, and its orders that were not carried out yet."""
+    """A supervisor, the time, and its actions that were not carried out yet."""
 
     supervisor: Supervisor
     now: float = 1_000.0
-    orders: list[Order] = field(factory=list)
+    actions: list[Action] = field(factory=list)
 
     @classmethod
-    def of(cls, concurrency: int = 1, *, sources: int = 1, until_empty: bool = False) -> "Bench":
-        return cls(Supervisor(sources, concurrency, wait=50, until_empty=until_empty, random=lambda: 1.0))
+    def of(cls, concurrency: int = 1, *, groups: int = 1, until_empty: bool = False) -> "Bench":
+        return cls(Supervisor(groups, concurrency, wait=50, until_empty=until_empty, random=lambda: 1.0))
 
     def plan(self, kind: type | None = None) -> list[Any]:
-        """The orders for now, of one kind if it is given."""
-        return [order for order in self.supervisor.plan(self.now) if kind is None or isinstance(order, kind)]
+        """The actions for now, of one kind if it is given."""
+        return [action for action in self.supervisor.plan(self.now) if kind is None or isinstance(action, kind)]
 
-    def give(self, *jobs: FakeJob, source: int = 0) -> list[Hold]:
+    def give(self, *jobs: FakeJob, group: int = 0) -> list[Hold]:
         """Answer the planned claim; returns the jobs that are started."""
-        self.supervisor.claimed(self.now, source, jobs)
-        self.orders = self.plan()
-        return [hold for order in self.orders if isinstance(order, Start) for hold in order.holds]
+        self.supervisor.claimed(self.now, group, jobs)
+        self.actions = self.plan()
+        return [hold for action in self.actions if isinstance(action, Start) for hold in action.holds]
 
     def run(self, jobs: int = 1, **of: Any) -> list[Hold]:
         """Let it claim and start some jobs."""
@@ -59,14 +59,14 @@ class Bench:
         assert isinstance(report, Report)
         return report
 
-    def answer(self, report: Report, *errors: JobEngineError | None, jobs: list[FakeJob] | None = None) -> list[Order]:
-        """Answer a report, with success if no errors are given; returns the next orders."""
+    def answer(self, report: Report, *errors: JobEngineError | None, jobs: list[FakeJob] | None = None) -> list[Action]:
+        """Answer a report, with success if no errors are given; returns the next actions."""
         given = errors or (None,) * len(report.holds)
         self.supervisor.reported(self.now, report, given, jobs)
         return self.plan()
 
-    def beat(self, error: JobEngineError | None = None) -> tuple[Beat, list[Order]]:
-        """Answer the heartbeats that are due; returns these and the next orders."""
+    def beat(self, error: JobEngineError | None = None) -> tuple[Beat, list[Action]]:
+        """Answer the heartbeats that are due; returns these and the next actions."""
         (beat,) = self.plan(Beat)
         self.supervisor.beaten(self.now, beat, [error] * len(beat.holds))
         return beat, self.plan()
@@ -80,10 +80,10 @@ class Bench:
         return self.supervisor.over(self.now)
 
 
-def ended(orders: list[Order]) -> list[tuple[Hold, bool]]:
+def ended(actions: list[Action]) -> list[tuple[Hold, bool]]:
     """The jobs that have ended, and whether with a note."""
-    return [(hold, bool(order.note)) for order in orders if isinstance(order, Ended) for hold in order.holds]
+    return [(hold, bool(action.note)) for action in actions if isinstance(action, Ended) for hold in action.holds]
 
 
-def interrupted(orders: list[Order]) -> list[Hold]:
-    return [order.hold for order in orders if isinstance(order, Interrupt)]
+def interrupted(actions: list[Action]) -> list[Hold]:
+    return [action.hold for action in actions if isinstance(action, Interrupt)]

@@ -27,9 +27,9 @@ def end(bench: Bench, running: list[Hold], jobs: int = 1, changes: JobChanges = 
     reports = []
     for _ in range(jobs):
         bench.supervisor.finished(running.pop(0), changes)
-        orders = bench.plan()
-        running += started(orders)
-        reports += [order for order in orders if isinstance(order, Report)]
+        actions = bench.plan()
+        running += started(actions)
+        reports += [action for action in actions if isinstance(action, Report)]
     return reports
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from jobengine.client.values import Job
 from jobengine.worker.actions import Hold
-from jobengine.worker.handler_pool import Crew, Ends, Handler, Handlers
+from jobengine.worker.handler_pool import Ends, Handler, HandlerPool, Handlers
 from jobengine.worker.outcomes import Hooks
 from jobengine.worker.running_job import RunningJob
 
@@ -27,18 +27,18 @@ async def _double_in_loop(content: Any, job: RunningJob) -> int:
 
 
 async def _outcomes(handler: Handler, jobs: int) -> list[Any]:
-    """The results of some jobs that a crew has run."""
+    """The results of some jobs that a pool has run."""
     ended: asyncio.Queue[Ends] = asyncio.Queue()
-    crew = Crew(Handlers({"q": handler}, Hooks([], [], [])), None, ended.put_nowait, _unexpected, _unexpected)
+    pool = HandlerPool(Handlers({"q": handler}, Hooks([], [], [])), None, ended.put_nowait, _unexpected, _unexpected)
     for number in range(jobs):
         claimed = SimpleNamespace(
             beat_seconds=None, queue=SimpleNamespace(name="q"), job=Job({"content": {"n": number}})
         )
-        crew.start(Hold(claimed, 0))
+        pool.start(Hold(claimed, 0))
     results: list[Any] = []
     while len(results) < jobs:
         results += [changes["result"] for _, changes in await asyncio.wait_for(ended.get(), PATIENCE)]
-    await crew.close()
+    await pool.close()
     return results
 
 

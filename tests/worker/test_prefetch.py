@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jobengine.client.errors import LeaseLost
-from jobengine.worker.actions import Beat, Hold, Interrupt, Order, Report, Start
+from jobengine.worker.actions import Action, Beat, Hold, Interrupt, Report, Start
 from jobengine.worker.prefetch import Pace
 
 from .fakes import DONE, Bench, FakeJob, ended
@@ -13,8 +13,8 @@ from .fakes import DONE, Bench, FakeJob, ended
 AN_INSTANT = 0.001
 
 
-def started(orders: list[Order]) -> list[Hold]:
-    return [hold for order in orders if isinstance(order, Start) for hold in order.holds]
+def started(actions: list[Action]) -> list[Hold]:
+    return [hold for action in actions if isinstance(action, Start) for hold in action.holds]
 
 
 def at_pace(concurrency: int = 2, **of: Any) -> tuple[Bench, list[Hold], list[Hold]]:
@@ -84,9 +84,9 @@ def _work_off(bench: Bench, running: list[Hold]) -> list[Report]:
         bench.now += 0.00003 * len(running)
         for hold in running:
             bench.supervisor.finished(hold, DONE)
-        orders = bench.plan()
-        running = started(orders)
-        reports += [order for order in orders if isinstance(order, Report)]
+        actions = bench.plan()
+        running = started(actions)
+        reports += [action for action in actions if isinstance(action, Report)]
     return reports
 
 
@@ -155,10 +155,10 @@ def test_a_job_that_is_cancelled_or_lost_before_it_is_started_is_never_started()
     cancelled.claimed.cancel_requested = lost.claimed.lost = True
     bench.supervisor.beaten(bench.now, beat, [LeaseLost("Late.") if hold is lost else None for hold in beat.holds])
     bench.supervisor.finished(one, DONE)
-    orders = bench.plan()
-    assert not [order for order in orders if isinstance(order, Interrupt)]
-    assert not {cancelled, lost} & set(started(orders))
-    assert (lost, True) in ended(orders)
-    (report,) = [order for order in orders if isinstance(order, Report)]
+    actions = bench.plan()
+    assert not [action for action in actions if isinstance(action, Interrupt)]
+    assert not {cancelled, lost} & set(started(actions))
+    assert (lost, True) in ended(actions)
+    (report,) = [action for action in actions if isinstance(action, Report)]
     assert cancelled in report.holds
     assert cancelled.changes == {"new_status": "failed", "error": "cancelled", "retry": False}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobengine.client.errors import BadRequest, JobEngineError, LeaseLost, OutcomeUnknown, Unavailable
-from jobengine.worker.actions import Abort, Beat, Claim, Ended, Hold, Interrupt, Order, Report, Start
+from jobengine.worker.actions import Abort, Action, Beat, Claim, Ended, Hold, Interrupt, Report, Start
 from jobengine.worker.supervisor import Supervisor
 
 from .fakes import DONE, FakeJob
@@ -21,9 +21,9 @@ ERRORS = (Unavailable("Away."), OutcomeUnknown("Lost."), LeaseLost("Late."), Bad
 class World:
     """A server and handlers that behave at random."""
 
-    def __init__(self, seed: int, sources: int, pause: float) -> None:
+    def __init__(self, seed: int, groups: int, pause: float) -> None:
         self.random = random.Random(seed)
-        self.supervisor = Supervisor(sources, CONCURRENCY, wait=50, random=self.random.random)
+        self.supervisor = Supervisor(groups, CONCURRENCY, wait=50, random=self.random.random)
         self.now = 0.0
         #: The most seconds that pass at a time when nothing else happens.
         self.pause = pause
@@ -36,8 +36,8 @@ class World:
         self.started: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
 
-    def obey(self, order: Order) -> None:
-        match order:
+    def obey(self, action: Action) -> None:
+        match action:
             case Start(holds):
                 self.started.update(hold.claimed.uid for hold in holds)
                 self.running += holds
@@ -46,33 +46,33 @@ class World:
                 assert hold in self.running
             case Ended(holds):
                 self.ended.update(hold.claimed.uid for hold in holds)
-            case Abort(source):
-                assert self._end_claim(source)
+            case Abort(group):
+                assert self._end_claim(group)
             case _:
-                self._check(order)
-                self.requests.append(order)
+                self._check(action)
+                self.requests.append(action)
 
-    def _end_claim(self, source: int) -> bool:
+    def _end_claim(self, group: int) -> bool:
         for request in self.requests:
-            if isinstance(request, Claim) and request.source == source and request.wait:
+            if isinstance(request, Claim) and request.group == group and request.wait:
                 self.requests.remove(request)
-                self.supervisor.aborted(self.now, source)
+                self.supervisor.aborted(self.now, group)
                 return True
         return False
 
-    def _check(self, order: Order) -> None:
+    def _check(self, action: Action) -> None:
         """At most two reports and one other request are under way, and no job is claimed without room for it."""
-        alike = [other for other in self.requests if _kind(other) == _kind(order)]
-        assert len(alike) < (2 if isinstance(order, Report) else 1)
-        if isinstance(order, Claim):
-            assert 0 < order.room <= CONCURRENCY - len(self.running) + (0 if order.wait else AHEAD)
+        alike = [other for other in self.requests if _kind(other) == _kind(action)]
+        assert len(alike) < (2 if isinstance(action, Report) else 1)
+        if isinstance(action, Claim):
+            assert 0 < action.room <= CONCURRENCY - len(self.running) + (0 if action.wait else AHEAD)
 
     def answer(self, request: Any) -> None:
         self.requests.remove(request)
         if isinstance(request, Claim) and self.random.random() < self.trouble / 2:
-            self.supervisor.claim_failed(self.now, request.source, Unavailable("Away."))
+            self.supervisor.claim_failed(self.now, request.group, Unavailable("Away."))
         elif isinstance(request, Claim):
-            self.supervisor.claimed(self.now, request.source, self._jobs(request.room))
+            self.supervisor.claimed(self.now, request.group, self._jobs(request.room))
         elif isinstance(request, Report):
             self._answer_report(request)
         else:
@@ -110,21 +110,21 @@ class World:
         else:
             self.now = min(self.supervisor.next_at(self.now) or self.now, self.now + 5 * self.pause)
             self.now += self.random.random() * self.pause
-        for order in self.supervisor.plan(self.now):
-            self.obey(order)
+        for action in self.supervisor.plan(self.now):
+            self.obey(action)
         self.ahead = max(self.ahead, len(list(self.supervisor.unsent)) - CONCURRENCY)
         assert self.supervisor.over(self.now) or (self.supervisor.next_at(self.now) or self.now + 1) > self.now
 
 
 def _kind(request: Any) -> tuple[type, int]:
-    return type(request), getattr(request, "source", 0)
+    return type(request), getattr(request, "group", 0)
 
 
 @pytest.mark.parametrize("pause", [1, 0.001])
-@pytest.mark.parametrize("sources", [1, 3])
+@pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("seed", range(30))
-def test_each_job_ends_once_and_the_room_is_kept(seed: int, sources: int, pause: float) -> None:
-    world = World(seed, sources, pause)
+def test_each_job_ends_once_and_the_room_is_kept(seed: int, groups: int, pause: float) -> None:
+    world = World(seed, groups, pause)
     for _ in range(600):
         world.step()
     assert pause == 1 or world.ahead > 0

@@ -24,7 +24,7 @@ def test_jobs_that_come_while_it_stops_are_released_and_not_started() -> None:
     bench.plan()
     bench.supervisor.stop(bench.now, 30)
     assert bench.give(FakeJob()) == []
-    (report,) = [order for order in bench.orders if isinstance(order, Report)]
+    (report,) = [action for action in bench.actions if isinstance(action, Report)]
     assert [hold.changes for hold in report.holds] == [{"new_status": "queued"}]
     bench.answer(report)
     assert bench.over
@@ -57,9 +57,9 @@ def test_a_job_that_runs_after_the_grace_is_interrupted_and_released_and_its_res
     bench.plan()
     assert bench.next_in() == 30
     bench.now += 30
-    orders = bench.plan()
-    assert interrupted(orders) == [one]
-    (report,) = [order for order in orders if isinstance(order, Report)]
+    actions = bench.plan()
+    assert interrupted(actions) == [one]
+    (report,) = [action for action in actions if isinstance(action, Report)]
     bench.supervisor.finished(one, DONE)
     assert report.holds[0].changes == {"new_status": "queued"}
     bench.answer(report)
@@ -72,9 +72,9 @@ def test_told_to_stop_twice_it_releases_at_once_all_that_it_holds() -> None:
     assert bench.supervisor.stop(bench.now, 30) == 1
     bench.plan()
     assert bench.supervisor.stop(bench.now, 30) == 0
-    orders = bench.plan()
-    assert interrupted(orders) == [one]
-    assert [type(order) for order in orders][1:] == [Report]
+    actions = bench.plan()
+    assert interrupted(actions) == [one]
+    assert [type(action) for action in actions][1:] == [Report]
     assert bench.next_in() == 1
     bench.now += 1
     assert bench.over

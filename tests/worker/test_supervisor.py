@@ -39,7 +39,7 @@ def test_an_idle_worker_makes_72_requests_in_an_hour_and_never_wakes_up_beside_t
 def test_it_claims_no_more_than_it_has_room_for() -> None:
     bench = Bench.of(3)
     assert len(bench.run(2)) == 2
-    assert [order for order in bench.orders if isinstance(order, Claim)] == [Claim(0, 1, 50)]
+    assert [action for action in bench.actions if isinstance(action, Claim)] == [Claim(0, 1, 50)]
     assert len(bench.give(FakeJob())) == 1
     assert bench.plan(Claim) == []
 
@@ -48,7 +48,7 @@ def test_a_job_beyond_its_room_is_released_and_not_started() -> None:
     bench = Bench.of(1)
     bench.plan()
     assert len(bench.give(FakeJob(), FakeJob())) == 1
-    (report,) = [order for order in bench.orders if isinstance(order, Report)]
+    (report,) = [action for action in bench.actions if isinstance(action, Report)]
     assert [hold.changes for hold in report.holds] == [{"new_status": "queued"}]
 
 
@@ -66,7 +66,7 @@ def test_two_reports_are_under_way_at_most_and_what_ends_meanwhile_goes_into_the
     bench.supervisor.finished(three, DONE)
     bench.supervisor.finished(four, DONE)
     assert bench.plan() == []
-    (report,) = [order for order in bench.answer(first, jobs=[]) if isinstance(order, Report)]
+    (report,) = [action for action in bench.answer(first, jobs=[]) if isinstance(action, Report)]
     assert report == Report(0, (three, four), 3)
 
 
@@ -89,14 +89,14 @@ def test_no_request_asks_for_more_than_a_thousand_jobs() -> None:
     running = bench.give(*[FakeJob() for _ in range(claim.room)])
     assert claim.room == 1_000
     assert bench.end(running[0]).room == 0  # a claim waits beside it
-    assert [order.room for order in bench.orders if isinstance(order, Claim)] == [1_000]
+    assert [action.room for action in bench.actions if isinstance(action, Claim)] == [1_000]
 
 
 def test_it_waits_for_jobs_only_when_no_report_can_bring_any() -> None:
     bench = Bench.of(2)
     one, two = bench.run(2)
     first, second = bench.end(one), bench.end(two)
-    assert Claim not in {type(order) for order in bench.answer(first, jobs=[])}
+    assert Claim not in {type(action) for action in bench.answer(first, jobs=[])}
     assert bench.answer(second, jobs=[])[-1] == Claim(0, 2, 50)
 
 
@@ -115,8 +115,8 @@ def test_when_a_report_brought_no_jobs_it_waits_for_some() -> None:
 def test_jobs_that_come_with_the_answer_to_a_report_are_started() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
-    orders = bench.answer(bench.end(one), jobs=[FakeJob()])
-    assert [type(order).__name__ for order in orders] == ["Ended", "Start"]
+    actions = bench.answer(bench.end(one), jobs=[FakeJob()])
+    assert [type(action).__name__ for action in actions] == ["Ended", "Start"]
     assert bench.supervisor.ended == 1
 
 
@@ -183,14 +183,14 @@ def test_a_handler_that_has_lost_its_lease_is_interrupted_and_keeps_its_room_unt
     (one,) = bench.run()
     one.claimed.lost = True
     bench.now += 30
-    orders = bench.beat(LeaseLost("Held by another."))[1]
-    assert interrupted(orders) == [one]
-    assert orders[1:] == []
+    actions = bench.beat(LeaseLost("Held by another."))[1]
+    assert interrupted(actions) == [one]
+    assert actions[1:] == []
     assert bench.next_in() is None
     bench.supervisor.finished(one, DONE)
-    orders = bench.plan()
-    assert ended(orders) == [(one, True)]
-    assert orders[1:] == [Claim(0, 1, 50)]
+    actions = bench.plan()
+    assert ended(actions) == [(one, True)]
+    assert actions[1:] == [Claim(0, 1, 50)]
 
 
 def test_a_server_that_is_away_is_asked_again_and_again_ever_more_slowly() -> None:
