@@ -18,7 +18,7 @@ from .command import command
 from .exit_codes import Exit, Failed, exit_of
 from .file_of_jobs import LONGEST_BATCH, BadLine, JobFile
 from .parameters import QUEUE, Content, Moment, Seconds
-from .progress_bar import Progress
+from .progress_bar import ProgressBar
 from .session import Session, current
 from .terminal_text import json_text
 
@@ -182,7 +182,7 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
     """Add the jobs; returns how many existed before, if the server said so."""
     numbers: list[int] = []
     added = there = 0
-    with Progress(jobs.jobs, shown=not session.json) as progress:
+    with ProgressBar(jobs.jobs, shown=not session.json) as progress:
         try:
             for chunk in queue.add_in_chunks(jobs.new_jobs(numbers), brief=True, **options):
                 added += len(chunk)

@@ -114,10 +114,10 @@ class Group(click.Group):
 
     def _advice(self, ctx: click.Context, name: str) -> str:
         """What to write instead of a name that is not known."""
-        from .unknown_command import meant  # only needed after a mistake
+        from .unknown_command import similar  # only needed after a mistake
 
         commands = {one: found for one in self.list_commands(ctx) if (found := self.get_command(ctx, one)) is not None}
-        instead = meant(name, ctx.command_path, commands)
+        instead = similar(name, ctx.command_path, commands)
         return f"; {instead}" if instead else "."
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 from jobengine.tools.checking import Report
 from jobengine.tools.checking import check as read_all
 from jobengine.tools.database_secret import find_secret
-from jobengine.tools.exit_codes import Ending
+from jobengine.tools.exit_codes import DbExit
 
 from .db_common import FILE, bar, file_command
 from .exit_codes import Failed
@@ -39,7 +39,7 @@ def check(path: str) -> None:
         raise Failed(
             f"{report.damage}. `jobengine db repair` writes everything before byte {report.good} to a new file. "
             "Use `jobengine db check` to see whether the last backup is whole.",
-            Ending.DAMAGED,
+            DbExit.DAMAGED,
         )
 
 

@@ -7,12 +7,12 @@ from typing import Any, NoReturn
 
 import click
 
-from jobengine.tools.exit_codes import ending_of
+from jobengine.tools.exit_codes import db_exit_of
 from jobengine.tools.source import Progress
 
 from .command import Command, json_option
 from .exit_codes import Failed
-from .progress_bar import Progress as Bar
+from .progress_bar import ProgressBar
 from .session import current
 
 __all__ = ["FILE", "bar", "file_command"]
@@ -34,7 +34,7 @@ class FileCommand(Command):
         try:
             return super().invoke(ctx)
         except Exception as error:  # one without an exit code of its own is a bug, and keeps its traceback
-            ending = ending_of(error)
+            ending = db_exit_of(error)
             if ending is None:
                 raise
             raise Failed(_text(error), ending) from None
@@ -48,7 +48,7 @@ def file_command(name: str, examples: str) -> Callable[[Callable[..., Any]], Fil
 @contextmanager
 def bar(what: str, *, in_bytes: bool = True) -> Iterator[Progress]:
     """A progress bar, at a terminal."""
-    with Bar(1, shown=not current().json, what=what, in_bytes=in_bytes) as shown:
+    with ProgressBar(1, shown=not current().json, what=what, in_bytes=in_bytes) as shown:
         yield shown.at
 
 

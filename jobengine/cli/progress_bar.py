@@ -4,10 +4,10 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Progress"]
+__all__ = ["ProgressBar"]
 
 
-class Progress:
+class ProgressBar:
     """The progress of a long command, on standard error; shown only at a terminal."""
 
     def __init__(self, total: int, *, shown: bool, what: str = "adding", in_bytes: bool = False) -> None:

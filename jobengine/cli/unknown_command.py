@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-__all__ = ["meant"]
+__all__ = ["similar"]
 
 #: Commands of other programs, and those of this one that do the same.
 _SAME: Final = {
@@ -64,7 +64,7 @@ _SAME_IN_A_GROUP: Final = {
 }
 
 
-def meant(name: str, path: str, commands: Mapping[str, click.Command]) -> str:
+def similar(name: str, path: str, commands: Mapping[str, click.Command]) -> str:
     """
     What to write instead of the command `name`, as the end of a sentence; empty if nothing is like it.
 

@@ -24,11 +24,11 @@ from .access_log import host_of
 from .early_errors import NO_REQUEST, first_byte_problem, raw_response
 from .fair_turns import Turns
 from .fast_head_parser import Head, origin_form, plain_head
-from .idle_connections import Idle
+from .idle_connections import IdleConnections
 from .limits import Limits
 from .problem import Problem
 from .request import JobRequest, by_name
-from .unsent_bytes import Untaken, is_all_taken, untaken
+from .unsent_bytes import Unsent, is_all_sent, unsent
 
 __all__ = ["Host", "LimitedChannel"]
 
@@ -71,7 +71,7 @@ class Host(Protocol):
     limits: Limits
     #: All open connections, and those that wait for their next request.
     channels: "set[LimitedChannel]"
-    idle: "Idle[LimitedChannel]"
+    idle: "IdleConnections[LimitedChannel]"
     #: Long work is done in these turns.
     turns: Turns
     #: Whether the server is stopping.
@@ -125,7 +125,7 @@ class LimitedChannel(HTTPChannel):
     _kept: list[bytes]
     _planned = False
     #: What the client had yet to take at the last check for idleness.
-    _untaken: Untaken | None = None
+    _untaken: Unsent | None = None
     #: Whether the client has closed its sending side.
     _no_more = False
     #: Bytes of following requests that arrived during the current one.
@@ -395,14 +395,14 @@ class LimitedChannel(HTTPChannel):
         transport: Any = self.transport
         transport.abortConnection()
 
-    def untaken(self) -> Untaken | None:
+    def unsent(self) -> Unsent | None:
         """What the client has yet to take, or None if that is unknown."""
-        return untaken(self.transport)
+        return unsent(self.transport)
 
     def timeoutConnection(self) -> None:
         """Close a connection that was idle for too long, unless the client is still reading its last answer."""
-        before, self._untaken = self._untaken, self.untaken()
-        if not is_all_taken(self.transport) and self._untaken != before:
+        before, self._untaken = self._untaken, self.unsent()
+        if not is_all_sent(self.transport) and self._untaken != before:
             self.site.idle.add(self)
         else:
             super().timeoutConnection()

@@ -6,7 +6,7 @@ from typing import Final, Generic, TypeVar
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-__all__ = ["Idle"]
+__all__ = ["IdleConnections"]
 
 C = TypeVar("C")
 
@@ -15,7 +15,7 @@ _EARLY: Final = 1e-3
 
 
 @define(eq=False)
-class Idle(Generic[C]):
+class IdleConnections(Generic[C]):
     """
     The idle connections, with one timer for all.
 

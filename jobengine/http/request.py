@@ -22,7 +22,7 @@ from .access_log import Line
 from .fast_head_parser import Head
 from .limits import Limits
 from .problem import Problem
-from .unsent_bytes import Untaken
+from .unsent_bytes import Unsent
 
 __all__ = ["Cancellable", "Connection", "JobRequest", "RequestSite", "answer", "by_name"]
 
@@ -102,7 +102,7 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Break the connection."""
 
-    def untaken(self) -> Untaken | None:
+    def unsent(self) -> Unsent | None:
         """What the client has yet to take, or None if that is unknown."""
 
 
@@ -304,9 +304,9 @@ class JobRequest(Request):
             headers.append((b"Content-Length", b"%d" % self._length))
         return headers
 
-    def untaken(self) -> Untaken | None:
+    def unsent(self) -> Unsent | None:
         """What the client has yet to take on this connection, or None if that is unknown."""
-        return None if self.channel is None else self.channel.untaken()
+        return None if self.channel is None else self.channel.unsent()
 
     def abort(self) -> None:
         """Break the connection: it is the only way to say that the answer is missing or incomplete."""

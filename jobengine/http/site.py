@@ -15,7 +15,7 @@ from .access_log import Line, Recorder, host_of
 from .channel import LimitedChannel
 from .early_errors import Overflow
 from .fair_turns import Turns
-from .idle_connections import Idle
+from .idle_connections import IdleConnections
 from .limits import Limits
 from .problem import Problem
 from .request import JobRequest
@@ -56,14 +56,14 @@ class JobSite(Site):
         `turns` are for long work; by default the site has its own.
         """
         super().__init__(resource, requestFactory=JobRequest, reactor=reactor)
-        # Twisted's time-out is not used: it restarts with every byte. See Idle.
+        # Twisted's time-out is not used: it restarts with every byte. See IdleConnections.
         self.timeOut = None
         self.limits = limits
         self.begin = begin
         self.admit = admit
         self.turns = turns or Turns(self.reactor)
         #: The connections that wait for their next request.
-        self.idle: Idle[LimitedChannel] = Idle(limits.idle_seconds, self.reactor, LimitedChannel.timeoutConnection)
+        self.idle = IdleConnections(limits.idle_seconds, self.reactor, LimitedChannel.timeoutConnection)
         #: The open connections.
         self.channels: set[LimitedChannel] = set()
         self._observe = observe

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
 from .request import JobRequest
-from .unsent_bytes import Untaken
+from .unsent_bytes import Unsent
 
 __all__ = ["TooSlow", "write_all"]
 
@@ -43,15 +43,15 @@ class _Flow:
         """The client disconnected; its handler is cancelled."""
         self.resumeProducing()
 
-    async def ready(self, clock: IReactorTime, untaken: Callable[[], Untaken | None]) -> None:
+    async def ready(self, clock: IReactorTime, unsent: Callable[[], Unsent | None]) -> None:
         """
         Return when the client can be sent more; raises TooSlow if it reads nothing for too long.
 
-        A slow client may read for minutes before the system's buffer has room again. `untaken` gives what it has yet
+        A slow client may read for minutes before the system's buffer has room again. `unsent` gives what it has yet
         to take, or None.
         """
         while self._open is not None:
-            before, opened = untaken(), self._open
+            before, opened = unsent(), self._open
             late = clock.callLater(_PATIENCE, opened.cancel)
             try:
                 await opened
@@ -60,7 +60,7 @@ class _Flow:
                     # The caller was cancelled, not the time-out.
                     late.cancel()
                     raise
-                if untaken() == before:
+                if unsent() == before:
                     raise TooSlow from None
                 # It reads, if slowly: wait again for the next change.
                 if self._open is opened:
@@ -84,7 +84,7 @@ async def write_all(request: JobRequest, pieces: AsyncGenerator[bytes, None], cl
         async with aclosing(pieces):
             async for piece in pieces:
                 request.write(piece)
-                await flow.ready(clock, request.untaken)
+                await flow.ready(clock, request.unsent)
     finally:
         if request.channel is not None:  # None if the client has disconnected
             request.unregisterProducer()

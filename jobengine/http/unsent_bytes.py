@@ -7,16 +7,16 @@ from typing import Any
 
 from twisted.internet.interfaces import ISSLTransport
 
-__all__ = ["Untaken", "is_all_taken", "untaken"]
+__all__ = ["Unsent", "is_all_sent", "unsent"]
 
 #: What the system holds for the other side of a connection, and the bytes behind that, which the system has not got
 #: yet. Of TCP the system counts the bytes that were not acknowledged; of a Unix socket the memory of what was not read,
 #: which becomes less in steps of up to 36 KiB. While nothing is written, two of them are the same only if the other
 #: side took nothing in between.
-Untaken = tuple[int, int]
+Unsent = tuple[int, int]
 
 
-def untaken(transport: Any) -> Untaken | None:
+def unsent(transport: Any) -> Unsent | None:
     """What the other side of a connection has yet to take; None if that is unknown."""
     beneath: Any = transport.transport if ISSLTransport.providedBy(transport) else transport  # type: ignore[attr-defined]  # TLS wraps it
     try:
@@ -26,7 +26,7 @@ def untaken(transport: Any) -> Untaken | None:
         return None
 
 
-def is_all_taken(transport: Any) -> bool:
+def is_all_sent(transport: Any) -> bool:
     """Whether the other side has taken everything, as far as is known."""
-    left = untaken(transport)
+    left = unsent(transport)
     return left is None or not any(left)

@@ -6,14 +6,14 @@ from attrs import frozen
 
 from .files import Files
 
-__all__ = ["Prefix"]
+__all__ = ["BackupReader"]
 
 #: Bytes that are read at a time.
 _PIECE: Final = 256 << 10
 
 
 @frozen
-class Prefix:
+class BackupReader:
     """
     The first whole frames of a file, from its header on: a consistent copy with the same key.
 

@@ -3,7 +3,7 @@ The database file: lock and open it, append to it, sync it, and compact it into 
 
 Everything here blocks. A server makes or reads the file on its reactor thread (`lock`, `open`, `make`, `recover`), and
 closes it there if it can't go on. From `confirm` on, it calls all that touches the file on the writer thread: `append`,
-`sync`, `prefix`, `start_copy`, `finish_copy` and the orderly `close`. Meanwhile the reactor thread looks only at
+`sync`, `backup_reader`, `start_copy`, `finish_copy` and the orderly `close`. Meanwhile the reactor thread looks only at
 `size`, `compacting`, `syncs` and `sync_seconds`, each of which is one value.
 """
 
@@ -17,7 +17,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from .backup_reader import Prefix
+from .backup_reader import BackupReader
 from .errors import Damaged, Locked, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
 from .files import Files
 from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, check_magic, new_file, open_header
@@ -232,13 +232,13 @@ class Journal:
         self.syncs += 1
         self.sync_seconds += perf_counter() - began
 
-    def prefix(self) -> Prefix:
+    def backup_reader(self) -> BackupReader:
         """
         All frames that the file has now, to be read on any thread; raises OSError.
 
         Opened again, so that the file is not made shorter when a compaction has taken its name (see Files.discard).
         """
-        return Prefix(self._files, self._files.open(self.path), self._current.end)
+        return BackupReader(self._files, self._files.open(self.path), self._current.end)
 
     def start_copy(self) -> None:
         """Start a copy beside this file; from now on commits go to both. Raises OSError."""

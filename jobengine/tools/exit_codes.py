@@ -12,10 +12,10 @@ from .importing import BadExport
 from .importing_go import BeyondLimits
 from .target import TargetExists
 
-__all__ = ["Ending", "ending_of"]
+__all__ = ["DbExit", "db_exit_of"]
 
 
-class Ending(IntEnum):
+class DbExit(IntEnum):
     """The exit codes of a command that works on files."""
 
     DONE = 0
@@ -29,25 +29,25 @@ class Ending(IntEnum):
 
 
 #: The first class that matches an error counts.
-_ENDINGS: Final[Mapping[type[Exception], Ending]] = {
-    BadSecret: Ending.USAGE,
-    BlankSecret: Ending.USAGE,
-    WrongSecret: Ending.WRONG_SECRET,
-    Damaged: Ending.DAMAGED,
-    Unclear: Ending.DAMAGED,
-    NotADatabase: Ending.DAMAGED,
-    NewerFormat: Ending.DAMAGED,
-    Locked: Ending.IN_USE,
-    BadExport: Ending.DAMAGED,
-    BadGoFile: Ending.DAMAGED,
-    BeyondLimits: Ending.COULD_NOT,
-    NoSuchQueue: Ending.COULD_NOT,
-    TargetExists: Ending.COULD_NOT,
-    StorageError: Ending.COULD_NOT,
-    OSError: Ending.COULD_NOT,
+_EXITS: Final[Mapping[type[Exception], DbExit]] = {
+    BadSecret: DbExit.USAGE,
+    BlankSecret: DbExit.USAGE,
+    WrongSecret: DbExit.WRONG_SECRET,
+    Damaged: DbExit.DAMAGED,
+    Unclear: DbExit.DAMAGED,
+    NotADatabase: DbExit.DAMAGED,
+    NewerFormat: DbExit.DAMAGED,
+    Locked: DbExit.IN_USE,
+    BadExport: DbExit.DAMAGED,
+    BadGoFile: DbExit.DAMAGED,
+    BeyondLimits: DbExit.COULD_NOT,
+    NoSuchQueue: DbExit.COULD_NOT,
+    TargetExists: DbExit.COULD_NOT,
+    StorageError: DbExit.COULD_NOT,
+    OSError: DbExit.COULD_NOT,
 }
 
 
-def ending_of(error: Exception) -> Ending | None:
+def db_exit_of(error: Exception) -> DbExit | None:
     """The exit code for an error; None if the error is a bug."""
-    return next((ending for kind, ending in _ENDINGS.items() if isinstance(error, kind)), None)
+    return next((ending for kind, ending in _EXITS.items() if isinstance(error, kind)), None)

@@ -73,12 +73,12 @@ from .keys import Keys
 from .metrics import Metrics
 from .pages import filled_page
 from .replies import empty, is_minimal, json_body, next_link, nothing
-from .request_log import Callers, note_claimed, note_job
+from .request_log import RequestLog, note_claimed, note_job
 from .router import Dispatcher, Others, Routes, no_others
 from .schema import SCHEMA
 from .scrape import scrape
 from .streams import queue_in_parts, send_events
-from .throttle import Guard
+from .throttle import KeyThrottle
 
 __all__ = ["Api"]
 
@@ -110,12 +110,12 @@ class Api:
     turns: Turns = field(default=Factory(lambda self: Turns(self.clock), takes_self=True))
     metrics: Metrics = field(init=False)
     keys: Keys = field(init=False)
-    _callers: Callers = field(init=False)
+    _request_log: RequestLog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.metrics = Metrics(rule.rule for rule in self._app.url_map.iter_rules())
-        self.keys = Keys(self.engine, self.admin_key, Guard(self.clock.seconds))
-        self._callers = Callers(self.engine, self.clock.seconds)
+        self.keys = Keys(self.engine, self.admin_key, KeyThrottle(self.clock.seconds))
+        self._request_log = RequestLog(self.engine, self.clock.seconds)
 
     def resource(self, browsers: Browsers, others: Others = no_others) -> Dispatcher:
         """The root resource; `others` answers requests that are no calls of the API."""
@@ -133,7 +133,7 @@ class Api:
         """Make a queue."""
         command = self.wire.create_queue(await self._body(request), self.keys.is_admin(request))
         self.keys.check_admin(request)
-        await self.engine.ask(self._callers.noted(request, command))
+        await self.engine.ask(self._request_log.logged(request, command))
         return empty(request, HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue", methods=["GET"])
@@ -141,7 +141,7 @@ class Api:
         """Read a queue with all its jobs; a long one is sent in parts."""
         name, access = one(request.args, "name"), self.keys.access(request)
         command = c.ListJobs(queue=name, **access, limit=_PAGE)
-        async with aclosing(await self.engine.read_queue(self._callers.noted(request, command))) as pages:
+        async with aclosing(await self.engine.read_queue(self._request_log.logged(request, command))) as pages:
             first: Sequence[Job] = await anext(pages, [])
             second = await anext(pages, None)
             if second is None:
@@ -155,7 +155,9 @@ class Api:
     async def change_queue(self, request: JobRequest) -> bytes:
         """Change the settings of a queue."""
         queue = await self.engine.ask(
-            self._callers.noted(request, self.wire.change_queue(await self._body(request), self.keys.access(request)))
+            self._request_log.logged(
+                request, self.wire.change_queue(await self._body(request), self.keys.access(request))
+            )
         )
         return request.reply(to_json(queue_value(queue)))
 
@@ -164,21 +166,21 @@ class Api:
         """Delete a queue and all its jobs."""
         name = one(request.args, "name")
         self.keys.check_admin(request)
-        await self.engine.ask(self._callers.noted(request, c.DeleteQueue(queue=name, **self.keys.access(request))))
+        await self.engine.ask(self._request_log.logged(request, c.DeleteQueue(queue=name, **self.keys.access(request))))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/queue/stats", methods=["GET"])
     async def queue_stats(self, request: JobRequest) -> bytes:
         """The statistics of a queue."""
         name, access = one(request.args, "name"), self.keys.access(request)
-        stats = await self.engine.ask(self._callers.noted(request, c.ReadStats(queue=name, **access)))
+        stats = await self.engine.ask(self._request_log.logged(request, c.ReadStats(queue=name, **access)))
         return request.reply(to_json(stats_value(stats)))
 
     @_app.route("/api/v1/queue/history", methods=["GET"])
     async def queue_history(self, request: JobRequest) -> bytes:
         """The minutes of the last hour and the hours of the last week."""
         name, access = one(request.args, "name"), self.keys.access(request)
-        history = await self.engine.ask(self._callers.noted(request, c.ReadHistory(queue=name, **access)))
+        history = await self.engine.ask(self._request_log.logged(request, c.ReadHistory(queue=name, **access)))
         return request.reply(to_json(history_value(history)))
 
     @_app.route("/api/v1/queues", methods=["GET"])
@@ -196,7 +198,7 @@ class Api:
     async def add_key(self, request: JobRequest) -> bytes:
         """Add a key with a role."""
         key = await self.engine.ask(
-            self._callers.noted(request, self.wire.add_key(await self._body(request), self.keys.access(request)))
+            self._request_log.logged(request, self.wire.add_key(await self._body(request), self.keys.access(request)))
         )
         return request.reply(to_json(key_value(key)), HTTPStatus.CREATED)
 
@@ -204,14 +206,14 @@ class Api:
     async def list_keys(self, request: JobRequest) -> bytes:
         """List the keys with a role."""
         name, access = one(request.args, "name"), self.keys.access(request)
-        keys = await self.engine.ask(self._callers.noted(request, c.ListKeys(queue=name, **access)))
+        keys = await self.engine.ask(self._request_log.logged(request, c.ListKeys(queue=name, **access)))
         return request.reply(to_json({"keys": [key_value(key) for key in keys]}))
 
     @_app.route("/api/v1/queue/key", methods=["DELETE"])
     async def revoke_key(self, request: JobRequest) -> bytes:
         """Revoke a key."""
         name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self.keys.access(request)
-        await self.engine.ask(self._callers.noted(request, c.RevokeKey(queue=name, **access, key_id=key_id)))
+        await self.engine.ask(self._request_log.logged(request, c.RevokeKey(queue=name, **access, key_id=key_id)))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/access", methods=["GET"])
@@ -221,7 +223,7 @@ class Api:
             self.keys.check_is_admin(request)
             return request.reply(to_json(access_value(None, None)))
         name, access = one(request.args, "queueName"), self.keys.access(request)
-        grant = await self.engine.ask(self._callers.noted(request, c.CheckKey(queue=name, **access)))
+        grant = await self.engine.ask(self._request_log.logged(request, c.CheckKey(queue=name, **access)))
         return request.reply(to_json(access_value(name, None if "admin" in access else grant)))
 
     # One job
@@ -233,7 +235,7 @@ class Api:
         key = idempotency_key(sent[b"idempotency-key"]) if b"idempotency-key" in sent else None
         trace = sent_trace(sent[b"traceparent"]) if b"traceparent" in sent else None
         command = self.wire.add_job(await self._body(request), self.keys.access(request), key, trace)
-        (added,) = await self.engine.ask(self._callers.noted(request, command))
+        (added,) = await self.engine.ask(self._request_log.logged(request, command))
         job = added.job
         note_job(request, job)
         if b"prefer" in sent and (wait := preferred_wait(sent[b"prefer"])):
@@ -255,7 +257,7 @@ class Api:
         name, uid = one(request.args, "queueName"), one(request.args, "jobUID")
         wait, access = seconds(request.args, "wait"), self.keys.access(request)
         job = await self.engine.read_job(
-            self._callers.noted(request, c.ReadJob(queue=name, **access, uid=uid, wait=wait))
+            self._request_log.logged(request, c.ReadJob(queue=name, **access, uid=uid, wait=wait))
         )
         return request.reply(job_json(job))
 
@@ -265,14 +267,14 @@ class Api:
         command, v1 = self.wire.update_job(await self._body(request), self.keys.access(request))
         prefer = request.sent.get(b"prefer")
         is_empty = v1 and (prefer is None or preferred_return(prefer) != "representation")
-        job = await self.engine.ask(self._callers.noted(request, command))
+        job = await self.engine.ask(self._request_log.logged(request, command))
         return request.reply(b"" if is_empty else job_json(job))
 
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
         """Delete a job."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
-        await self.engine.ask(self._callers.noted(request, c.DeleteJob(queue=name, **access, uid=uid)))
+        await self.engine.ask(self._request_log.logged(request, c.DeleteJob(queue=name, **access, uid=uid)))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/job/next", methods=["GET"])
@@ -284,17 +286,17 @@ class Api:
         # HEAD is safe by definition, and its answer could not carry the job.
         if claim and request.method != b"HEAD":
             claims = c.Claims(queues=(name,), **access, wait=wait, worker=worker, origin=origin)
-            claimed = (await self.engine.claim(self._callers.noted(request, claims))).jobs
+            claimed = (await self.engine.claim(self._request_log.logged(request, claims))).jobs
             note_claimed(request, claimed)
             return request.reply(job_json(claimed[0].job, lease=True)) if claimed else nothing(request)
-        job = await self.engine.peek(self._callers.noted(request, c.Peek(queue=name, **access, wait=wait)))
+        job = await self.engine.peek(self._request_log.logged(request, c.Peek(queue=name, **access, wait=wait)))
         return nothing(request) if job is None else request.reply(job_json(job))
 
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
         """Make the updates of the request, then claim jobs of several queues."""
         claims = self.wire.claim(await self._body(request), self.keys.access(request))
-        result = await self.engine.claim(self._callers.noted(request, claims))
+        result = await self.engine.claim(self._request_log.logged(request, claims))
         note_claimed(request, result.jobs)
         if claims.updates:
             show = brief_result if is_minimal(request) else result_of
@@ -307,7 +309,9 @@ class Api:
     async def explain(self, request: JobRequest) -> bytes:
         """Explain why a job is not running."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
-        explanation = await self.engine.ask(self._callers.noted(request, c.ExplainJob(queue=name, **access, uid=uid)))
+        explanation = await self.engine.ask(
+            self._request_log.logged(request, c.ExplainJob(queue=name, **access, uid=uid))
+        )
         return request.reply(explanation_json(explanation))
 
     # Many jobs
@@ -319,7 +323,7 @@ class Api:
         most = await self.keys.most_values(request, access)
         command = await self.wire.add_jobs(body, access, self.turns.next, most)
         check_named(request.args, command.queue)
-        added = await self.engine.ask(self._callers.noted(request, command))
+        added = await self.engine.ask(self._request_log.logged(request, command))
         if is_minimal(request):
             body = await list_json("jobs", added, brief_added, self.turns.next)
         else:
@@ -339,7 +343,7 @@ class Api:
             after=cursor(request.args, sort),
             limit=limit,
         )
-        page = await filled_page(self.engine, self._callers.noted(request, command), self.turns.next)
+        page = await filled_page(self.engine, self._request_log.logged(request, command), self.turns.next)
         following = None if page.following is None else cursor_text(page.following, sort)
         if following is not None:
             request.setHeader(b"Link", next_link(request, following))
@@ -353,10 +357,10 @@ class Api:
         asked = await self.wire.update_jobs(body, access, self.turns.next, most)
         check_named(request.args, asked.queue)
         if isinstance(asked, c.UpdateMatching):
-            matched = await self.engine.update_matching(self._callers.noted(request, asked))
+            matched = await self.engine.update_matching(self._request_log.logged(request, asked))
             request.notes["jobs"] = matched
             return request.reply(to_json({"matched": matched}))
-        changed = await self.engine.ask(self._callers.noted(request, asked))
+        changed = await self.engine.ask(self._request_log.logged(request, asked))
         show = brief_result if is_minimal(request) else result_of
         results = list(zip([update.uid for update in asked.updates], changed, strict=True))
         return request.reply(await list_json("results", results, show, self.turns.next))
@@ -369,7 +373,7 @@ class Api:
         name, dry_run, access = one(request.args, "queueName"), flag(request.args, "dry_run"), self.keys.access(request)
         wanted = some_or_all(filter_of(request.args), every=flag(request.args, "all"))
         command = c.DeleteMatching(queue=name, **access, filter=wanted, dry_run=dry_run)
-        matched = await self.engine.delete_matching(self._callers.noted(request, command))
+        matched = await self.engine.delete_matching(self._request_log.logged(request, command))
         request.notes["jobs"] = matched
         return request.reply(to_json({"matched": matched}))
 
@@ -379,7 +383,7 @@ class Api:
         name, access = one(request.args, "queueName"), self.keys.access(request)
         last = once(request.sent.get(b"last-event-id", ()), "Last-Event-ID").decode("latin-1")
         watching = await self.engine.watch(
-            self._callers.noted(request, c.Subscribe(queue=name, **access, after=last or None))
+            self._request_log.logged(request, c.Subscribe(queue=name, **access, after=last or None))
         )
         request.setHeader(b"Content-Type", b"text/event-stream")
         # nginx would otherwise buffer the events up to a few thousand bytes.
@@ -393,7 +397,7 @@ class Api:
     async def list_workers(self, request: JobRequest) -> bytes:
         """The workers of a queue: how many jobs each holds, and since when; and the claims that wait."""
         name, access = one(request.args, "queueName"), self.keys.access(request)
-        command = self._callers.noted(request, jobs_held(name, access))
+        command = self._request_log.logged(request, jobs_held(name, access))
         holders = await count_holders(self.engine, command, self.turns.next)
         claimers = await self.engine.ask(c.ListClaimers(queue=name, **access))
         return request.reply(to_json(workers_value(holders, claimers)))

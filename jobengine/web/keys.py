@@ -19,7 +19,7 @@ from ..wire.query_parameters import BadInput, access_key, bearer, once, one
 from ..wire.requests import Access
 from ..wire.strict_json import MOST_VALUES
 from .errors import AdminRequired, WrongBearer, problem_of, routing_problem
-from .throttle import Guard
+from .throttle import KeyThrottle
 
 __all__ = ["Keys"]
 
@@ -35,7 +35,7 @@ class Keys:
     #: If set, X-Admin-Key opens every queue, and some calls require it.
     admin_key: bytes | None
     #: Throttles addresses that send wrong keys.
-    guard: Guard
+    guard: KeyThrottle
 
     def access(self, request: JobRequest) -> Access:
         """The key that was sent; raises BadInput if there is none, or more than one."""

@@ -16,7 +16,7 @@ from ..core.model import Job
 from ..engine.door import Engine
 from ..http.request import JobRequest
 
-__all__ = ["Callers", "note_claimed", "note_job"]
+__all__ = ["RequestLog", "note_claimed", "note_job"]
 
 C = TypeVar("C", bound=c.QueueCommand[object] | c.Claims | c.CreateQueue)
 
@@ -64,7 +64,7 @@ def note_job(request: JobRequest, job: Job) -> None:
 
 
 @define
-class Callers:
+class RequestLog:
     """The roles and ids of the keys in requests."""
 
     _engine: Engine
@@ -73,7 +73,7 @@ class Callers:
     #: By queue and hash of the key: when it expires, and what to log. The keys themselves are not kept.
     _known: "OrderedDict[tuple[str, int], tuple[float, dict[str, str | int]]]" = field(factory=OrderedDict)
 
-    def noted(self, request: JobRequest, command: C) -> C:
+    def logged(self, request: JobRequest, command: C) -> C:
         """Return the command, after adding to the log what it is about and who calls."""
         asked = cast("Any", command)
         told = _told_of(asked.__class__)

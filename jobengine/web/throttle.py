@@ -9,7 +9,7 @@ from attrs import define, field
 
 from ..http.problem import Problem
 
-__all__ = ["Guard"]
+__all__ = ["KeyThrottle"]
 
 #: The number of failures, and the seconds in which they count, before an address is throttled.
 _FAILURES: Final = 10
@@ -19,7 +19,7 @@ _ADDRESSES: Final = 10_000
 
 
 @define
-class Guard:
+class KeyThrottle:
     """Counts failures by address."""
 
     #: The monotonic clock, in seconds.

@@ -5,7 +5,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from .did_you_mean import meant, shown
+from .did_you_mean import did_you_mean, quoted
 from .query_parameters import BadInput
 
 __all__ = ["ALIASES", "CALLS", "Call", "check_query", "use_main_names"]
@@ -128,8 +128,8 @@ def _check_parts(call: Call, text: bytes, *, passed: bool) -> None:
 
 def _unknown(call: Call, name: bytes) -> BadInput:
     text = name.decode("utf-8", "replace")
-    advice = _PAGES if text.lower() in _OF_PAGES and b"cursor" in call.parameters else meant(text, _known(call))
-    return BadInput(f"This call has no query parameter {shown(text)}. {advice}")
+    advice = _PAGES if text.lower() in _OF_PAGES and b"cursor" in call.parameters else did_you_mean(text, _known(call))
+    return BadInput(f"This call has no query parameter {quoted(text)}. {advice}")
 
 
 def _without_value(name: bytes) -> BadInput:

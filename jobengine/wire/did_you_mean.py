@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
-__all__ = ["meant", "shown"]
+__all__ = ["did_you_mean", "quoted"]
 
 #: The most characters of a name that are shown and compared: a client may send any length.
 _LONGEST: Final = 64
@@ -12,12 +12,12 @@ _LONGEST: Final = 64
 _ALIKE: Final = 0.5
 
 
-def shown(name: str) -> str:
+def quoted(name: str) -> str:
     """A name in quotes for an error text, shortened if it is long."""
     return repr(name if len(name) <= _LONGEST else name[:_LONGEST] + "…")
 
 
-def meant(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence for an error text: the known name nearest to `name` or, if none is near, all known names."""
     by_letters = {_letters(each): each for each in known}
     if not by_letters:

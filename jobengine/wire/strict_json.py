@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .did_you_mean import shown
+from .did_you_mean import quoted
 
 __all__ = ["MOST_VALUES", "NotStrict", "check", "check_steps", "count_values", "reason"]
 
@@ -218,7 +218,7 @@ def _repeated_key(text: bytes) -> str:
         """Note a key that an object has twice."""
         keys = [key for key, _ in pairs]
         if len(set(keys)) < len(keys):
-            repeated.append(f"the key {shown(max(keys, key=keys.count))}")
+            repeated.append(f"the key {quoted(max(keys, key=keys.count))}")
 
     if len(text) <= _SHORT:
         json.loads(text, object_pairs_hook=look)

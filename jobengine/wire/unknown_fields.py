@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import fields
 
-from .did_you_mean import meant, shown
+from .did_you_mean import did_you_mean, quoted
 from .query_parameters import BadInput
 
 __all__ = ["Ignored", "UnknownField", "advice_of", "known_only", "struct_at", "unknown_field", "with_main_names"]
@@ -47,8 +47,8 @@ def unknown_field(error: msgspec.ValidationError, kind: type[Struct]) -> Unknown
     holder = struct_at(kind, place)
     known = [field.encode_name for field in fields(holder) if field.type != Ignored]
     where = f" in {place.removeprefix('.')}" if place else ""
-    advice = advice_of(holder).get(name) or meant(name, known)
-    return UnknownField(f"There is no field {shown(name)}{where}. {advice}", name in _OTHER)
+    advice = advice_of(holder).get(name) or did_you_mean(name, known)
+    return UnknownField(f"There is no field {quoted(name)}{where}. {advice}", name in _OTHER)
 
 
 def advice_of(kind: type[Struct]) -> Mapping[str, str]:

@@ -50,15 +50,15 @@ class Held:
 class Threads:
     """Callers that each submit some items."""
 
-    def __init__(self, driver: sync_sender.LaneDriver) -> None:
-        self._driver = driver
+    def __init__(self, sender: sync_sender.BatchSender) -> None:
+        self._sender = sender
         self._threads: list[threading.Thread] = []
         self.interrupted: list[BaseException] = []
 
     def submit(self, *items: Item) -> None:
         def run() -> None:
             try:
-                self._driver.submit(items)
+                self._sender.submit(items)
             except BaseException as error:
                 self.interrupted.append(error)
 
@@ -93,14 +93,14 @@ def test_a_call_alone_is_sent_by_its_own_thread_at_once(lane: AddLane) -> None:
         return _answer(batch)
 
     item = Item(b"a")
-    sync_sender.LaneDriver(lane, send).submit([item])
+    sync_sender.BatchSender(lane, send).submit([item])
     assert item.result() == {"uid": "a"}
     assert senders == [threading.get_ident()]
 
 
 def test_adds_of_threads_during_a_request_go_into_the_next_one(lane: AddLane) -> None:
     server = Held()
-    threads = Threads(sync_sender.LaneDriver(lane, server.send))
+    threads = Threads(sync_sender.BatchSender(lane, server.send))
     threads.submit(Item(b"first"))
     assert server.next() == [b"first"]
     items = [Item(b"%d" % number) for number in range(20)]
@@ -120,11 +120,11 @@ def test_threads_that_call_again_and_again_all_go_into_each_request(
 ) -> None:
     monkeypatch.setattr(batching, "_SHARE", 1e9)  # nobody is left behind because the machine is slow
     server = Held()
-    driver = sync_sender.LaneDriver(lane, server.send)
+    sender = sync_sender.BatchSender(lane, server.send)
 
     def call(times: int) -> None:
         for _ in range(times):
-            driver.submit([Item(b"a")])
+            sender.submit([Item(b"a")])
 
     threads = [threading.Thread(target=call, args=(times,), daemon=True) for times in (6, *[5] * 7)]
     threads[0].start()
@@ -143,11 +143,11 @@ def test_threads_that_call_again_and_again_all_go_into_each_request(
 
 def test_a_thread_that_calls_alone_is_never_held_up(lane: AddLane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "_SHARE", 1e9)
-    driver = sync_sender.LaneDriver(lane, lambda lane, batch: _answer(batch))
+    sender = sync_sender.BatchSender(lane, lambda lane, batch: _answer(batch))
 
     def call() -> None:
-        driver.submit([Item(b"a"), Item(b"b")])
-        driver.submit([Item(b"c")])
+        sender.submit([Item(b"a"), Item(b"b")])
+        sender.submit([Item(b"c")])
 
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
@@ -157,7 +157,7 @@ def test_a_thread_that_calls_alone_is_never_held_up(lane: AddLane, monkeypatch: 
 
 def test_in_threads_a_bad_item_fails_alone(lane: AddLane) -> None:
     server = Held()
-    threads = Threads(sync_sender.LaneDriver(lane, server.send))
+    threads = Threads(sync_sender.BatchSender(lane, server.send))
     threads.submit(Item(b"first"))
     server.next()
     items = [Item(name) for name in (b"a", b"bad", b"c")]
@@ -172,7 +172,7 @@ def test_in_threads_a_bad_item_fails_alone(lane: AddLane) -> None:
 
 def test_a_thread_that_is_interrupted_leaves_the_others_to_go_on(lane: AddLane) -> None:
     server = Held()
-    threads = Threads(sync_sender.LaneDriver(lane, server.send))
+    threads = Threads(sync_sender.BatchSender(lane, server.send))
     threads.submit(Item(b"first"))
     server.next()
     other = Item(b"other")
@@ -188,7 +188,7 @@ def test_a_thread_that_is_interrupted_leaves_the_others_to_go_on(lane: AddLane) 
 
 def _interrupt_the_leader_of(server: Held, lane: Lane, items: Sequence[Item]) -> Threads:
     """Have threads send these items in one request, and interrupt the one that leads."""
-    threads = Threads(sync_sender.LaneDriver(lane, server.send))
+    threads = Threads(sync_sender.BatchSender(lane, server.send))
     threads.submit(Item(b"first"))
     server.next()
     for count, item in enumerate(items):
@@ -227,14 +227,14 @@ def test_each_caller_in_a_request_learns_that_the_server_can_not_be_reached(lane
         raise Unavailable("gone")
 
     items = [Item(b"a"), Item(b"b")]
-    sync_sender.LaneDriver(lane, send).submit(items)
+    sync_sender.BatchSender(lane, send).submit(items)
     assert all(isinstance(item.error, Unavailable) for item in items)
     assert items[0].error is not items[1].error
 
 
 def test_when_too_many_adds_wait_a_thread_waits_for_room() -> None:
     lane, server = AddLane("q", 2), Held()
-    threads = Threads(sync_sender.LaneDriver(lane, server.send))
+    threads = Threads(sync_sender.BatchSender(lane, server.send))
     threads.submit(Item(b"first"))
     server.next()
     late = Item(b"late")
@@ -252,13 +252,13 @@ def test_when_too_many_adds_wait_a_thread_waits_for_room() -> None:
 
 def test_many_threads_with_many_calls_each_all_get_their_own_answers() -> None:
     lane = AddLane("q", 7)
-    driver = sync_sender.LaneDriver(lane, lambda lane, batch: _answer(batch, b"3-13"))
+    sender = sync_sender.BatchSender(lane, lambda lane, batch: _answer(batch, b"3-13"))
     wrong: list[Any] = []
 
     def work(thread: int) -> None:
         for number in range(200):
             item = Item(b"%d-%d" % (thread, number))
-            driver.submit([item])
+            sender.submit([item])
             bad = item.data == b"3-13"
             if bad != isinstance(item.error, BadRequest) or (not bad and item.answer["uid"] != item.data.decode()):
                 wrong.append(item)
@@ -301,11 +301,11 @@ async def _turns() -> None:
 def test_adds_of_tasks_during_a_request_go_into_the_next_one_and_a_bad_one_fails_alone() -> None:
     async def test() -> None:
         server = AsyncHeld()
-        driver = async_sender.LaneDriver(AddLane("q", 100), server.send)
-        first = asyncio.create_task(driver.submit([Item(b"first")]))
+        sender = async_sender.BatchSender(AddLane("q", 100), server.send)
+        first = asyncio.create_task(sender.submit([Item(b"first")]))
         await _turns()
         items = [Item(name) for name in (b"a", b"bad", b"c")]
-        rest = [asyncio.create_task(driver.submit([item])) for item in items]
+        rest = [asyncio.create_task(sender.submit([item])) for item in items]
         await _turns()
         assert server.batches == [[b"first"]]
         server.open.set()
@@ -320,8 +320,8 @@ def test_calls_of_one_turn_of_the_loop_go_together() -> None:
     async def test() -> None:
         server = AsyncHeld()
         server.open.set()
-        driver = async_sender.LaneDriver(AddLane("q", 5000), server.send)
-        await asyncio.gather(*[driver.submit([Item(b"%d" % number)]) for number in range(MOST)])
+        sender = async_sender.BatchSender(AddLane("q", 5000), server.send)
+        await asyncio.gather(*[sender.submit([Item(b"%d" % number)]) for number in range(MOST)])
         assert server.batches == [[b"%d" % number for number in range(MOST)]]
 
     _run(test())
@@ -330,10 +330,10 @@ def test_calls_of_one_turn_of_the_loop_go_together() -> None:
 def test_a_task_that_is_cancelled_before_its_call_was_sent_takes_it_back() -> None:
     async def test() -> None:
         server = AsyncHeld()
-        driver = async_sender.LaneDriver(AddLane("q", 100), server.send)
-        first = asyncio.create_task(driver.submit([Item(b"first")]))
+        sender = async_sender.BatchSender(AddLane("q", 100), server.send)
+        first = asyncio.create_task(sender.submit([Item(b"first")]))
         await _turns()
-        cancelled, other = (asyncio.create_task(driver.submit([Item(name)])) for name in (b"cancelled", b"other"))
+        cancelled, other = (asyncio.create_task(sender.submit([Item(name)])) for name in (b"cancelled", b"other"))
         await _turns()
         cancelled.cancel()
         server.open.set()
@@ -346,9 +346,9 @@ def test_a_task_that_is_cancelled_before_its_call_was_sent_takes_it_back() -> No
 def test_a_task_that_is_cancelled_leaves_those_of_the_same_request_alone() -> None:
     async def test() -> None:
         server = AsyncHeld()
-        driver = async_sender.LaneDriver(AddLane("q", 100), server.send)
+        sender = async_sender.BatchSender(AddLane("q", 100), server.send)
         item = Item(b"b")
-        tasks = [asyncio.create_task(driver.submit([one])) for one in (Item(b"a"), item)]
+        tasks = [asyncio.create_task(sender.submit([one])) for one in (Item(b"a"), item)]
         await _turns()
         tasks[0].cancel()
         server.open.set()
@@ -362,10 +362,10 @@ def test_when_too_many_adds_wait_tasks_wait_for_room_in_order() -> None:
     async def test() -> None:
         server = AsyncHeld()
         lane = AddLane("q", 2)
-        driver = async_sender.LaneDriver(lane, server.send)
+        sender = async_sender.BatchSender(lane, server.send)
         tasks = []
         for number in range(9):
-            tasks.append(asyncio.create_task(driver.submit([Item(b"%d" % number)])))
+            tasks.append(asyncio.create_task(sender.submit([Item(b"%d" % number)])))
             await _turns()
         assert len(lane) == 2
         tasks[4].cancel()
@@ -382,8 +382,8 @@ def test_a_client_can_be_used_in_one_loop_after_another() -> None:
     async def send(lane: Lane, batch: Sequence[Item]) -> tuple[Response, bool]:
         return _answer(batch)
 
-    driver = async_sender.LaneDriver(server_lane, send)
+    sender = async_sender.BatchSender(server_lane, send)
     for name in (b"a", b"b"):
         item = Item(name)
-        _run(driver.submit([item]))
+        _run(sender.submit([item]))
         assert item.result()["uid"] == name.decode()

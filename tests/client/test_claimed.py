@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from jobengine.client import ClaimedJob, JobEngine, LeaseLost, OutcomeUnknown
-from jobengine.client._async.heartbeats import Keeper as AsyncKeeper
+from jobengine.client._async.heartbeats import Heartbeats as AsyncHeartbeats
 from jobengine.client._sync.claimed import extend
-from jobengine.client._sync.heartbeats import Keeper
+from jobengine.client._sync.heartbeats import Heartbeats
 from jobengine.client.http_codec import Broken, Request
 
 from .doubles import FakePool, Reply, answer
@@ -181,13 +181,13 @@ class Held:
 
 def test_a_thread_extends_leases_until_they_are_removed() -> None:
     twice = threading.Semaphore(0)
-    keeper = Keeper[Held](lambda jobs: twice.release())
+    heartbeats = Heartbeats[Held](lambda jobs: twice.release())
     job = Held()
-    keeper.add(job)
+    heartbeats.add(job)
     assert all(twice.acquire(timeout=20) for _ in range(3))
-    keeper.remove(job)
-    keeper.close()
-    thread = keeper._thread
+    heartbeats.remove(job)
+    heartbeats.close()
+    thread = heartbeats._thread
     assert thread is not None
     thread.join(20)
     assert not thread.is_alive()
@@ -200,13 +200,13 @@ def test_a_task_extends_leases_until_they_are_removed_and_ends() -> None:
         async def extend(jobs: Any) -> None:
             times.release()
 
-        keeper = AsyncKeeper[Held](extend)
+        heartbeats = AsyncHeartbeats[Held](extend)
         job = Held()
-        keeper.add(job)
+        heartbeats.add(job)
         for _ in range(3):
             await asyncio.wait_for(times.acquire(), 20)
-        keeper.remove(job)
-        assert keeper._task is not None
-        await asyncio.wait_for(keeper._task, 20)
+        heartbeats.remove(job)
+        assert heartbeats._task is not None
+        await asyncio.wait_for(heartbeats._task, 20)
 
     asyncio.run(test())

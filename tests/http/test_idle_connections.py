@@ -1,17 +1,17 @@
-"""Idle connections: they have one timer, and none is idle during a request."""
+"""IdleConnections connections: they have one timer, and none is idle during a request."""
 
 from typing import Any
 
 from twisted.internet.task import Clock
 
-from jobengine.http.idle_connections import Idle
+from jobengine.http.idle_connections import IdleConnections
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
 
 
-def _idle(clock: Clock) -> tuple[Idle[str], list[tuple[str, float]]]:
+def _idle(clock: Clock) -> tuple[IdleConnections[str], list[tuple[str, float]]]:
     ended: list[tuple[str, float]] = []
-    return Idle(60, clock, lambda one: ended.append((one, clock.seconds()))), ended
+    return IdleConnections(60, clock, lambda one: ended.append((one, clock.seconds()))), ended
 
 
 def test_each_connection_is_closed_when_it_was_idle_for_long_enough() -> None:

@@ -169,15 +169,15 @@ class _Untaken:
 
     def __init__(self, connection: Connection) -> None:
         self.bytes: int | None = 0
-        connection.channel.untaken = lambda: None if self.bytes is None else (self.bytes, 0)
+        connection.channel.unsent = lambda: None if self.bytes is None else (self.bytes, 0)
 
 
 def test_a_client_that_takes_a_little_now_and_then_is_kept_for_as_long_as_it_takes(server: MemoryServer) -> None:
     _fill(server, 1600)
     connection = _begin(server)
-    untaken = _Untaken(connection)
+    unsent = _Untaken(connection)
     for number in range(100):
-        untaken.bytes = 100 - number
+        unsent.bytes = 100 - number
         connection.wait(29)
     assert connection.open
     assert _end(connection)["size"] == 1600
@@ -187,8 +187,8 @@ def test_a_client_that_takes_a_little_now_and_then_is_kept_for_as_long_as_it_tak
 def test_a_client_that_takes_nothing_for_thirty_seconds_is_cut(server: MemoryServer, known: int | None) -> None:
     _fill(server, 1600)
     connection = _begin(server)
-    untaken = _Untaken(connection)
-    untaken.bytes = known
+    unsent = _Untaken(connection)
+    unsent.bytes = known
     server.pump()
     assert connection.wait(29).open
     # What it has yet to take is checked every 30 seconds, and was unknown before.
@@ -266,9 +266,9 @@ def test_an_idle_connection_is_kept_while_the_client_takes_the_last_answer(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = Connection(server).send(request("GET", "/test"))
-    untaken = _Untaken(connection)
-    monkeypatch.setattr(channel, "is_all_taken", lambda _: False)
+    unsent = _Untaken(connection)
+    monkeypatch.setattr(channel, "is_all_sent", lambda _: False)
     for number in range(5):
-        untaken.bytes = 5 - number
+        unsent.bytes = 5 - number
         assert connection.wait(60).open
     assert not connection.wait(60).open

@@ -3,7 +3,7 @@
 import re
 
 from jobengine.cli.exit_codes import Exit
-from jobengine.tools.exit_codes import Ending
+from jobengine.tools.exit_codes import DbExit
 
 from .daemons import ROOT, SECRET, Daemon
 from .documents import at_port, blocks, shell
@@ -46,7 +46,7 @@ def test_the_exit_codes_of_the_page_are_those_there_are() -> None:
         [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
         for table in (ROOT / PAGE).read_text().split("\n## In scripts\n")
     ]
-    assert (of_files, of_others) == (sorted(Ending), sorted(Exit))
+    assert (of_files, of_others) == (sorted(DbExit), sorted(Exit))
 
 
 def test_every_command_there_is_is_on_the_page() -> None:

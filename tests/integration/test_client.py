@@ -103,12 +103,13 @@ with queue.claim()[0] as held:
         if not pid:
             for number in range(20):
                 queue.add({"who": child, "number": number})
-            os._exit(0 if engine._keeper is not held.queue._engine._keeper or len(engine._keeper._beats) == 0 else 1)
+            parents = held.queue._engine._heartbeats
+            os._exit(0 if engine._heartbeats is not parents or len(engine._heartbeats._beats) == 0 else 1)
         pids.append(pid)
     for number in range(20):
         queue.add({"who": "parent", "number": number})
     codes = [os.waitpid(pid, 0)[1] for pid in pids]
-    assert len(engine._keeper._beats) == 1
+    assert len(engine._heartbeats._beats) == 1
 print(json.dumps(codes))
 """
 

@@ -8,13 +8,13 @@ from ..batching import Item, Lane
 from ..errors import JobEngineError, OutcomeUnknown
 from ..http_codec import Response
 
-__all__ = ["LaneDriver"]
+__all__ = ["BatchSender"]
 
 #: Sends a batch; returns the answer, and whether an earlier attempt may have succeeded.
 Send = Callable[[Lane, Sequence[Item]], Awaitable[tuple[Response, bool]]]
 
 
-class LaneDriver:
+class BatchSender:
     """A lane, and the coroutines that wait for it."""
 
     def __init__(self, lane: Lane, send: Send) -> None:

@@ -9,8 +9,8 @@ from ..batching import Item, settle_update
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
 from ..jobs import ERROR_LENGTH, JobChanges, changes_json, claimed_json
 from ..values import Job
-from .batch_sender import LaneDriver
-from .heartbeats import Keeper
+from .batch_sender import BatchSender
+from .heartbeats import Heartbeats
 
 __all__ = ["AsyncClaimedJob", "AsyncHolder", "extend", "update_item"]
 
@@ -22,8 +22,8 @@ class AsyncHolder(Protocol):
     """The job's queue, as the job uses it."""
 
     name: str
-    _updates: LaneDriver
-    _keeper: "Keeper[AsyncClaimedJob]"
+    _updates: BatchSender
+    _heartbeats: "Heartbeats[AsyncClaimedJob]"
 
 
 class AsyncClaimedJob:
@@ -125,7 +125,7 @@ class AsyncClaimedJob:
         await self._end(changes)
 
     async def _end(self, changes: JobChanges) -> None:
-        self.queue._keeper.remove(self)
+        self.queue._heartbeats.remove(self)
         item = self._item(changes)
         await self.queue._updates.submit([item])
         self._heard(item)
@@ -169,11 +169,11 @@ class AsyncClaimedJob:
         self.cancel_requested = bool(answer.get("cancel_requested", self.cancel_requested))
 
     async def __aenter__(self) -> Self:
-        self.queue._keeper.add(self)
+        self.queue._heartbeats.add(self)
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self.queue._keeper.remove(self)
+        self.queue._heartbeats.remove(self)
         if self.ended or self.lost:
             return
         if error is None:
@@ -217,4 +217,4 @@ async def extend(jobs: Iterable[AsyncClaimedJob]) -> None:
         for job, item in beats:
             job._heard(item)
             if job.lost:
-                queue._keeper.remove(job)
+                queue._heartbeats.remove(job)

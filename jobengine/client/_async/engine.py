@@ -17,7 +17,7 @@ from ..values import Job, QueueStats, Readiness
 from . import backup
 from .caller import AsyncCaller
 from .claimed import AsyncClaimedJob, AsyncHolder, extend
-from .heartbeats import Keeper
+from .heartbeats import Heartbeats
 from .queue import LONGEST_WAIT, AsyncQueue
 from .transport import Pool, monotonic
 
@@ -73,7 +73,7 @@ class AsyncJobEngine:
         self._tls = ssl_context
         self._pool = Pool(self._settings.address, self._context)
         self._caller = AsyncCaller(self._pool, admin_key=self._settings.admin_key, timeout=timeout, retry_for=retry_for)
-        self._keeper: Keeper[AsyncClaimedJob] = Keeper(extend)
+        self._heartbeats: Heartbeats[AsyncClaimedJob] = Heartbeats(extend)
         self._queues: dict[tuple[str, Secret | None, float | None, float | None], AsyncQueue] = {}
         forget_in_children(self)
 
@@ -81,7 +81,7 @@ class AsyncJobEngine:
         """Start afresh in a child process, without the connections and leases of its parent."""
         self._pool.after_fork()
         self._origin = origin()
-        self._keeper = Keeper(extend)
+        self._heartbeats = Heartbeats(extend)
         for queue in self._queues.values():
             queue._begin()
 
@@ -96,7 +96,7 @@ class AsyncJobEngine:
 
     async def close(self) -> None:
         """Close all connections; open calls and later ones fail."""
-        await self._keeper.close()
+        await self._heartbeats.close()
         await self._pool.close()
 
     def queue(
@@ -174,7 +174,7 @@ class AsyncJobEngine:
         when their leases expire.
         """
         for one in finished:
-            self._keeper.remove(one.job)
+            self._heartbeats.remove(one.job)
         updates = [one.job._json(one.changes) for one in finished]
         try:
             jobs, results, request_id = await self._claim(queues, count, 0, tags, worker, updates)

@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ..leases import Beats
 
-__all__ = ["Keeper"]
+__all__ = ["Heartbeats"]
 
 
 class _Held(Protocol):
@@ -18,7 +18,7 @@ class _Held(Protocol):
 H = TypeVar("H", bound=_Held)
 
 
-class Keeper(Generic[H]):
+class Heartbeats(Generic[H]):
     """Extends the leases of all jobs of a client."""
 
     def __init__(self, extend: Callable[[Sequence[H]], Awaitable[None]]) -> None:

@@ -13,13 +13,13 @@ from ..errors import JobEngineError, OutcomeUnknown
 from ..http_codec import Response
 from .transport import monotonic
 
-__all__ = ["LaneDriver"]
+__all__ = ["BatchSender"]
 
 #: Sends a batch; returns the answer, and whether an earlier attempt may have succeeded.
 Send = Callable[[Lane, Sequence[Item]], tuple[Response, bool]]
 
 
-class LaneDriver:
+class BatchSender:
     """A lane, and the threads that wait for it. While a call waits, one thread leads: it sends the requests."""
 
     def __init__(self, lane: Lane, send: Send) -> None:

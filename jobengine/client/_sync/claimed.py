@@ -10,8 +10,8 @@ from ..batching import Item, settle_update
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
 from ..jobs import ERROR_LENGTH, JobChanges, changes_json, claimed_json
 from ..values import Job
-from .batch_sender import LaneDriver
-from .heartbeats import Keeper
+from .batch_sender import BatchSender
+from .heartbeats import Heartbeats
 
 __all__ = ["ClaimedJob", "Holder", "extend", "update_item"]
 
@@ -23,8 +23,8 @@ class Holder(Protocol):
     """The job's queue, as the job uses it."""
 
     name: str
-    _updates: LaneDriver
-    _keeper: "Keeper[ClaimedJob]"
+    _updates: BatchSender
+    _heartbeats: "Heartbeats[ClaimedJob]"
 
 
 class ClaimedJob:
@@ -126,7 +126,7 @@ class ClaimedJob:
         self._end(changes)
 
     def _end(self, changes: JobChanges) -> None:
-        self.queue._keeper.remove(self)
+        self.queue._heartbeats.remove(self)
         item = self._item(changes)
         self.queue._updates.submit([item])
         self._heard(item)
@@ -170,11 +170,11 @@ class ClaimedJob:
         self.cancel_requested = bool(answer.get("cancel_requested", self.cancel_requested))
 
     def __enter__(self) -> Self:
-        self.queue._keeper.add(self)
+        self.queue._heartbeats.add(self)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self.queue._keeper.remove(self)
+        self.queue._heartbeats.remove(self)
         if self.ended or self.lost:
             return
         if error is None:
@@ -218,4 +218,4 @@ def extend(jobs: Iterable[ClaimedJob]) -> None:
         for job, item in beats:
             job._heard(item)
             if job.lost:
-                queue._keeper.remove(job)
+                queue._heartbeats.remove(job)

@@ -18,7 +18,7 @@ from ..values import Job, QueueStats, Readiness
 from . import backup
 from .caller import Caller
 from .claimed import ClaimedJob, Holder, extend
-from .heartbeats import Keeper
+from .heartbeats import Heartbeats
 from .queue import LONGEST_WAIT, Queue
 from .transport import Pool, monotonic
 
@@ -74,7 +74,7 @@ class JobEngine:
         self._tls = ssl_context
         self._pool = Pool(self._settings.address, self._context)
         self._caller = Caller(self._pool, admin_key=self._settings.admin_key, timeout=timeout, retry_for=retry_for)
-        self._keeper: Keeper[ClaimedJob] = Keeper(extend)
+        self._heartbeats: Heartbeats[ClaimedJob] = Heartbeats(extend)
         self._queues: dict[tuple[str, Secret | None, float | None, float | None], Queue] = {}
         forget_in_children(self)
 
@@ -82,7 +82,7 @@ class JobEngine:
         """Start afresh in a child process, without the connections and leases of its parent."""
         self._pool.after_fork()
         self._origin = origin()
-        self._keeper = Keeper(extend)
+        self._heartbeats = Heartbeats(extend)
         for queue in self._queues.values():
             queue._begin()
 
@@ -97,7 +97,7 @@ class JobEngine:
 
     def close(self) -> None:
         """Close all connections; open calls and later ones fail."""
-        self._keeper.close()
+        self._heartbeats.close()
         self._pool.close()
 
     def queue(
@@ -175,7 +175,7 @@ class JobEngine:
         when their leases expire.
         """
         for one in finished:
-            self._keeper.remove(one.job)
+            self._heartbeats.remove(one.job)
         updates = [one.job._json(one.changes) for one in finished]
         try:
             jobs, results, request_id = self._claim(queues, count, 0, tags, worker, updates)

@@ -23,11 +23,11 @@ from ..jobs import (
 )
 from ..secret import Secret, as_secret, secret
 from ..values import Access, AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
-from .batch_sender import LaneDriver
+from .batch_sender import BatchSender
 from .caller import Caller
 from .claimed import ClaimedJob, update_item
 from .events import watch
-from .heartbeats import Keeper
+from .heartbeats import Heartbeats
 from .pipelined_add import add_in_chunks
 from .transport import Stream
 
@@ -43,7 +43,7 @@ class Client(Protocol):
     """The client, as its queues use it."""
 
     _caller: Caller
-    _keeper: Keeper[ClaimedJob]
+    _heartbeats: Heartbeats[ClaimedJob]
     _max_pending: int
 
     def _now(self) -> float:
@@ -75,10 +75,10 @@ class Queue:
     def _begin(self) -> None:
         """Start with empty lanes."""
         #: Extends leases.
-        self._keeper = self._engine._keeper
+        self._heartbeats = self._engine._heartbeats
         #: The lanes: jobs to add and, below, updates.
-        self._adds = LaneDriver(AddLane(self.name, self._engine._max_pending), self._send)
-        self._updates = LaneDriver(UpdateLane(self.name, self._engine._max_pending), self._send)
+        self._adds = BatchSender(AddLane(self.name, self._engine._max_pending), self._send)
+        self._updates = BatchSender(UpdateLane(self.name, self._engine._max_pending), self._send)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

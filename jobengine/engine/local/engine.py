@@ -15,7 +15,7 @@ from ...core import commands as c
 from ...core.errors import QueueNotFound
 from ...core.model import EventBatch, Job, Rank
 from ...core.wall_time import shown
-from ...storage.backup_reader import Prefix
+from ...storage.backup_reader import BackupReader
 from ...storage.errors import StorageError
 from ...storage.journal import Journal
 from ..door import Busy, Figure, Readiness
@@ -311,30 +311,30 @@ class LocalEngine:
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         self._backups += 1
         try:
-            prefix = await self._prefix()
+            backup_reader = await self._backup_reader()
             try:
                 position = 0
-                while piece := await self.reader(partial(prefix.read, position)):
+                while piece := await self.reader(partial(backup_reader.read, position)):
                     position += len(piece)
                     yield piece
             finally:
-                prefix.close()
+                backup_reader.close()
         finally:
             self._backups -= 1
 
-    def _prefix(self) -> "Deferred[Prefix]":
+    def _backup_reader(self) -> "Deferred[BackupReader]":
         """What the file has now; it is closed if the caller has left before it came."""
-        waiting: Deferred[Prefix] = Deferred()
+        waiting: Deferred[BackupReader] = Deferred()
 
-        def made(prefix: Prefix) -> None:
+        def made(backup_reader: BackupReader) -> None:
             """Hand it over, or close it."""
             if waiting.called:
-                prefix.close()
+                backup_reader.close()
             else:
-                waiting.callback(prefix)
+                waiting.callback(backup_reader)
 
         # On the thread that writes, where no frame is half written.
-        self._thread(self.journal.prefix).addCallbacks(made, waiting.errback)
+        self._thread(self.journal.backup_reader).addCallbacks(made, waiting.errback)
         return waiting
 
     def _interval_ms(self) -> int:
