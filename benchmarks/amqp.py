@@ -7,8 +7,6 @@ from attrs import define, field
 
 from .calls import connect
 
-__all__ = ["Channel"]
-
 _END = b"\xce"
 _METHOD = 1
 #: Bytes of a frame beside its payload.

@@ -31,8 +31,6 @@ from jobengine.storage.disk_thread import DiskThread
 
 from .calls import CONTENT_BYTES
 
-__all__ = ["SECRET", "Work"]
-
 SECRET = "the secret of the benchmark"  # noqa: S105 (it protects nothing)
 _QUEUE = "bench"
 _WHO: dict[str, Any] = {"queue": _QUEUE, "access_key": b"key"}

@@ -20,7 +20,8 @@ from jobengine.core.access import digest_of
 from jobengine.core.fact_codec import encode
 from jobengine.core.fact_lines import BeginLine, EndLine, job_line, line_of, queue_line
 from jobengine.core.facts import JobAdded
-from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
+from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.retention import retention
 
 from .calls import CONTENT_BYTES
 from .machine import directory

@@ -38,8 +38,6 @@ from .web.dashboard_files import read_dashboard
 from .web.router import no_others
 from .wire.requests import Wire
 
-__all__ = ["Options", "makeService"]
-
 
 class Options(_Options):
     """The command line of `twistd jobengine`."""

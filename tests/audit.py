@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["verdict"]
-
 LOCKS = sorted(Path(__file__).parents[1].glob("requirements*.lock"))
 #: Seconds for one answer of the service, and for the whole audit.
 ANSWER, ALL = 5, 60

@@ -12,8 +12,6 @@ from jobengine.engine.postgres.engine import PostgresEngine
 from tests.doubles import SECRET, AtOnce, CountedIds, MemoryServer, new_clock
 from tests.postgres import PRETENDED, Cluster, Database, Pretended
 
-__all__ = ["Kind", "OnFile", "OnPostgres", "run_until"]
-
 
 class Kind(Protocol):
     """Makes servers on engines of a kind, and ends them."""

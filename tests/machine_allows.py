@@ -20,8 +20,6 @@ from attrs import frozen
 from tests.torture.disks import Image, mounted_image, small_disk
 from tests.torture.trials import NotHere
 
-__all__ = ["CLOCK", "DISK_IMAGE", "SMALL_DISK", "Need", "pytest_terminal_summary", "require", "set_clock"]
-
 #: Begins the reason of a test that was left out.
 _REFUSES: Final = "this machine refuses "
 _NO: Final = ("", "0", "false")

@@ -21,18 +21,6 @@ from jobengine.engine.postgres.database.encryption import SealedKey, new_key
 from jobengine.engine.postgres.database.schema import migrate
 from tests.doubles import QUICK_KDF, SECRET
 
-__all__ = [
-    "PRETENDED",
-    "Cluster",
-    "Database",
-    "Pretended",
-    "cluster",
-    "database",
-    "is_installed",
-    "running",
-    "until_waiting",
-]
-
 #: The tables of a database, without meta.
 TABLES = ("queue", "job", "tag", "unique_key", "tally", "last_batch", "event", "gone", "clock", "claimers", "history")
 #: The SQL expression that reads the clock of Pretended.

@@ -11,8 +11,6 @@ from urllib.parse import unquote
 import yaml
 from jsonschema_rs import Draft202012Validator
 
-__all__ = ["SCHEMA_PATH", "check_answer", "operations", "read_yaml", "resolve", "schema", "validator"]
-
 SCHEMA_PATH: Final = Path(__file__).parent.parent / "api_schema.yml"
 
 

@@ -26,8 +26,6 @@ from jobengine.storage.frames import Kdf
 from ..calls import CONTENT_BYTES
 from ..servers.postgresql import PostgreSQL
 
-__all__ = ["JOB", "SECRET", "WHO", "Bench", "Used", "print_line", "running", "work_of"]
-
 R = TypeVar("R")
 SECRET: Final = "the secret of the benchmark"  # noqa: S105  # of nothing but the benchmark
 WHO: Final[dict[str, Any]] = {"queue": "q", "access_key": b"key"}

@@ -29,8 +29,6 @@ from .parameters import COSTS
 from .simulation import Load, Place, simulate
 from .slowly import slowly
 
-__all__ = ["a_daemon", "far", "near", "standby"]
-
 _ROUNDS: Final = 3
 #: Seconds by which what the standby sends is delayed.
 _FAR: Final = 0.02

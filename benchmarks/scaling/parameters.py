@@ -4,8 +4,6 @@ from typing import Final
 
 from .simulation import LIFE, TRIPS, Costs, Load, Place
 
-__all__ = ["BIG", "COSTS", "formula"]
-
 #: Measured; see docs/scaling.md.
 COSTS: Final = Costs(
     request=112,

@@ -16,8 +16,6 @@ from jobengine.engine.postgres.batch.plan import overlaps
 
 from .stations import Clock, Disk, Lock, Process, Station
 
-__all__ = ["LIFE", "TRIPS", "Answer", "Costs", "Load", "Place", "simulate"]
-
 #: What happens to each job.
 LIFE: Final = ("add", "claim", "complete")
 #: The round trips of a batch: time, queues and jobs; what it writes, with COMMIT.

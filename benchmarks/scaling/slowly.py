@@ -7,8 +7,6 @@ from contextlib import suppress
 from queue import Queue
 from threading import Thread
 
-__all__ = ["slowly"]
-
 
 def slowly(port: int, delay: float) -> int:
     """Open a port that leads to `port` on this machine; what is sent there arrives `delay` seconds later."""

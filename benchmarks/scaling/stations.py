@@ -6,8 +6,6 @@ from collections.abc import Generator
 
 from attrs import define, field
 
-__all__ = ["Clock", "Disk", "Lock", "Process", "Station"]
-
 
 @define(eq=False)
 class Station:

@@ -22,8 +22,6 @@ from .progress_bar import ProgressBar
 from .session import Session, current
 from .terminal_text import json_text
 
-__all__ = ["add"]
-
 #: Seconds for which a request with many jobs is retried: the server may be restarting.
 _RETRY_FOR: Final = 60.0
 #: Seconds to wait for an outcome without --wait-at-most: years.

@@ -8,8 +8,6 @@ from jobengine import __version__
 
 from .command import Group
 
-__all__ = ["app"]
-
 #: Each command is a module, which is loaded when the command is called.
 _COMMANDS: Final = {
     "serve": "serve:serve",

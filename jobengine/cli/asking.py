@@ -4,8 +4,6 @@ import sys
 
 import click
 
-__all__ = ["ask"]
-
 
 def ask(question: str, *, yes: bool) -> None:
     """Return if the answer is yes, or if `yes` says so already; otherwise end the command."""

@@ -12,8 +12,6 @@ from .parameters import Content, Seconds, State, parse_json, read_text
 from .selection import Said, Selection, Words, act, selection
 from .session import current
 
-__all__ = ["cancel", "delete", "retry", "update"]
-
 #: A lease is a secret, like a key, so it is not an argument.
 _LEASE = "JOBENGINE_LEASE"
 #: The error of a job that was cancelled, for servers that do not say more.

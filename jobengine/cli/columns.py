@@ -13,8 +13,6 @@ from .terminal_text import plain
 from .top_data import Holder
 from .troubles import lacks_workers
 
-__all__ = ["ERRORS", "EVENTS", "JOBS", "KEYS", "QUEUES", "TOP", "WAITING", "WORKERS", "Column", "rows_of"]
-
 T = TypeVar("T")
 
 #: The fields of the API that are Unix seconds.

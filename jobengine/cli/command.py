@@ -13,8 +13,6 @@ from .exit_codes import Exit, Failed, exit_of
 from .session import Session
 from .suggestions import complete_profiles
 
-__all__ = ["Command", "Group", "command", "common_options", "group", "json_option"]
-
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     """Store an option in the session; it may be given before or after the command's name."""

@@ -17,8 +17,6 @@ from typing import Any, BinaryIO, Final, Literal, NamedTuple
 from ..client.encoding import encode_text
 from ..wire.strict_json import MOST_VALUES, NotStrict, check
 
-__all__ = ["CommandRunner", "Ending", "Verdict", "environment_of", "verdict"]
-
 #: The most bytes of standard output to keep: a result can't be longer.
 MOST_OUTPUT: Final = 1 << 20
 #: The server's limits for a body, less what the update has around its result: three levels, and its other fields.

@@ -5,8 +5,6 @@ from click.shell_completion import get_completion_class
 
 from .command import command
 
-__all__ = ["completion"]
-
 
 @command(
     "completion",

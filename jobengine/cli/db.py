@@ -4,8 +4,6 @@ from typing import Final
 
 from .command import group
 
-__all__ = ["db"]
-
 _COMMANDS: Final = {
     "check": "db_check:check",
     "backup": "db_copy:backup",

@@ -12,8 +12,6 @@ from .db_common import FILE, bar, file_command
 from .exit_codes import Failed
 from .session import current
 
-__all__ = ["check"]
-
 
 @file_command("check", "jobengine db check jobengine.jedb\njobengine db check backup.jedb --json")
 @FILE

@@ -15,8 +15,6 @@ from .exit_codes import Failed
 from .progress_bar import ProgressBar
 from .session import current
 
-__all__ = ["FILE", "bar", "file_command"]
-
 #: The database file, as an argument.
 FILE = click.argument("path", metavar="FILE")
 

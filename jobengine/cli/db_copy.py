@@ -9,8 +9,6 @@ from jobengine.tools.database_secret import find_secret
 from .db_common import FILE, bar, file_command
 from .session import current
 
-__all__ = ["backup", "restore"]
-
 
 @file_command("backup", "jobengine db backup jobengine.jedb tonight.jedb")
 @FILE

@@ -5,8 +5,6 @@ from jobengine.tools.migrating import migrate as bring_up_to_date
 from .db_common import file_command
 from .session import current
 
-__all__ = ["migrate"]
-
 
 @file_command("migrate", "jobengine db migrate")
 def migrate() -> None:

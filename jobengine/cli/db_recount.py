@@ -5,8 +5,6 @@ from jobengine.tools.recounting import recount_database
 from .db_common import bar, file_command
 from .session import current
 
-__all__ = ["recount"]
-
 
 @file_command("recount", "jobengine db recount")
 def recount() -> None:

@@ -8,8 +8,6 @@ from jobengine.tools.rekeying import rekey as rewrite
 from .db_common import FILE, bar, file_command
 from .session import current
 
-__all__ = ["rekey"]
-
 
 @file_command("rekey", "jobengine db rekey jobengine.jedb --new-secret-file new-secret")
 @FILE

@@ -11,8 +11,6 @@ from jobengine.tools.repairing import repair as rescue
 from .db_common import FILE, bar, file_command
 from .session import current
 
-__all__ = ["repair"]
-
 
 @file_command("repair", "jobengine db repair damaged.jedb rescued.jedb")
 @FILE

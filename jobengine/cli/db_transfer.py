@@ -17,8 +17,6 @@ from .session import current
 #: The most damaged rows that are named.
 _NAMED: Final = 10
 
-__all__ = ["export", "import_", "import_go"]
-
 
 @file_command(
     "export",

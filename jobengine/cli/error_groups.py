@@ -11,8 +11,6 @@ from typing import Any, Final
 
 from jobengine.client import Job
 
-__all__ = ["ErrorGroup", "error_line", "grouped"]
-
 #: The line of a Python exception group, which has a margin.
 _GROUP: Final = re.compile(r"\s*\|\s?(\S.* \(\d+ sub-exceptions?\))")
 _FRAME: Final = re.compile(r'[\s+|]*Traceback \(most recent call last\):|\s+File ".+", line \d+')

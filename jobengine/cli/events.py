@@ -13,8 +13,6 @@ from .parameters import QUEUE
 from .session import Session, current
 from .terminal_text import json_text, plain
 
-__all__ = ["events"]
-
 
 @command("events", "jobengine events mail --count 1\njobengine events mail --json")
 @QUEUE

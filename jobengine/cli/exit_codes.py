@@ -19,8 +19,6 @@ from jobengine.client import (
 
 from .terminal_text import plain, plain_lines
 
-__all__ = ["Exit", "Failed", "exit_of", "what_is_wrong"]
-
 
 class Exit(IntEnum):
     """The exit codes of commands."""

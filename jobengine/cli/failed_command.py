@@ -2,8 +2,6 @@
 
 from jobengine.worker import Fail
 
-__all__ = ["CommandFailed"]
-
 
 class CommandFailed(Fail):
     """The command has failed; the name of this class is the `error_type` in the log."""

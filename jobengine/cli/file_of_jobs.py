@@ -10,8 +10,6 @@ from jobengine.client import NewJob
 
 from .parameters import parse_content
 
-__all__ = ["BadLine", "JobFile"]
-
 #: Bytes that are hashed at a time.
 _CHUNK: Final = 1 << 20
 #: The longest name of a batch, in bytes.

@@ -12,8 +12,6 @@ from .parameters import QUEUE
 from .session import current
 from .spans import duration, moment
 
-__all__ = ["history"]
-
 Numbers = Sequence[float | None]
 
 #: The counts, and the times in seconds, in the order in which they are shown.

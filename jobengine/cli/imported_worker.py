@@ -14,8 +14,6 @@ from jobengine.worker import Worker
 
 from .exit_codes import Exit, Failed
 
-__all__ = ["imported_worker"]
-
 #: Where files of frames are that are not the user's.
 _OF_OTHERS: Final = ("<frozen ", f"{Path(jobengine.__file__).parent}{os.sep}")
 _OF_PYTHON: Final = f"{Path(os.__file__).parent}{os.sep}"

@@ -11,8 +11,6 @@ from jobengine.client.settings import read_key_file
 
 from .session import current
 
-__all__ = ["KEY_FILE", "key_from"]
-
 KEY_FILE = click.option(
     "--key-file", metavar="FILE", help="Read the key from this file; - is standard input. By default one is made."
 )

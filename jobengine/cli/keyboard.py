@@ -9,8 +9,6 @@ import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["keyboard"]
-
 
 @contextmanager
 def keyboard() -> Iterator[Callable[[float], str]]:

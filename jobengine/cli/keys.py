@@ -8,8 +8,6 @@ from .key_input import KEY_FILE, key_from
 from .parameters import QUEUE
 from .session import current
 
-__all__ = ["key"]
-
 
 @group("key")
 def key() -> None:

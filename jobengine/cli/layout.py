@@ -10,8 +10,6 @@ from rich.text import Text
 from .columns import Column
 from .terminal_text import plain
 
-__all__ = ["grid_of", "table_of"]
-
 T = TypeVar("T")
 
 #: The most characters of a cell.

@@ -11,8 +11,6 @@ import click
 from .columns import Column, rows_of
 from .terminal_text import json_text, plain, plain_lines
 
-__all__ = ["Output"]
-
 T = TypeVar("T", bound="Shown")
 
 #: Rows that are laid out together: the first ones of a long list appear while others are read.

@@ -15,22 +15,6 @@ from jobengine.client.encoding import encode_text
 
 from .suggestions import complete_queues
 
-__all__ = [
-    "CONDITIONS",
-    "QUEUE",
-    "UID",
-    "Content",
-    "Moment",
-    "Seconds",
-    "State",
-    "all_filters",
-    "filters",
-    "parse_content",
-    "parse_json",
-    "read_text",
-    "with_options",
-]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

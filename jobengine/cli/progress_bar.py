@@ -4,8 +4,6 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["ProgressBar"]
-
 
 class ProgressBar:
     """The progress of a long command, on standard error; shown only at a terminal."""

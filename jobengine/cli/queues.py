@@ -15,8 +15,6 @@ from .key_input import KEY_FILE, key_from
 from .parameters import QUEUE, Seconds
 from .session import current
 
-__all__ = ["queue"]
-
 #: Fields that `queue show` leaves to `queue stats`.
 _NUMBERS = frozenset(
     {

@@ -13,8 +13,6 @@ from .exit_codes import Exit, exit_of, what_is_wrong
 from .parameters import CONDITIONS, QUEUE, all_filters, filters, with_options
 from .session import Session
 
-__all__ = ["Said", "Selection", "Words", "act", "chosen", "selection"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

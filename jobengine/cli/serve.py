@@ -6,8 +6,6 @@ import click
 
 from .command import command
 
-__all__ = ["serve"]
-
 
 @command(
     "serve",

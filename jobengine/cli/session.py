@@ -12,8 +12,6 @@ from jobengine.client.settings import Settings
 from .exit_codes import Exit, Failed, what_is_wrong
 from .output import Output
 
-__all__ = ["Session", "current"]
-
 #: Seconds for which a call is retried if the server can't be reached.
 _RETRY_FOR = 5.0
 #: Seconds for an answer while a command line is completed.

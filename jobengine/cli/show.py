@@ -19,8 +19,6 @@ from .selection import chosen
 from .session import current
 from .spans import duration, moment
 
-__all__ = ["errors", "explain", "jobs", "next_job", "show"]
-
 _LIMIT = 50
 #: Jobs of which the errors are grouped; as many as in the dashboard.
 _GROUPED = 1000

@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["duration", "moment"]
-
 
 def moment(time: datetime | None) -> str:
     """A time, in UTC."""

@@ -4,8 +4,6 @@ import os
 import sys
 from typing import Final
 
-__all__ = ["main"]
-
 _STDOUT: Final = 1
 _STDERR: Final = 2
 

@@ -14,8 +14,6 @@ from .suggestions import complete_queues
 from .terminal_text import plain
 from .troubles import troubles
 
-__all__ = ["status"]
-
 #: Seconds for which a call is retried: next to none, because the answer is about now.
 _RETRY_FOR: Final = 0.001
 #: The status of a server that is there and not ready.

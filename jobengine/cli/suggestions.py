@@ -6,8 +6,6 @@ from jobengine.client import BadSettings, JobEngineError
 
 from .session import Session
 
-__all__ = ["complete_profiles", "complete_queues"]
-
 
 def complete_queues(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The queues that a profile has keys for and, with the admin key, all queues of a server that answers at once."""

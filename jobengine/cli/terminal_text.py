@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-__all__ = ["json_text", "plain", "plain_lines"]
-
 
 def plain(text: str) -> str:
     """The text on one line, with escapes for characters that can't be printed or would control a terminal."""

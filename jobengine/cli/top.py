@@ -17,8 +17,6 @@ from .session import Session, current
 from .suggestions import complete_queues
 from .top_data import SORTS, Snapshot, snapshot
 
-__all__ = ["top"]
-
 #: Seconds for which a call is retried: next to none, because the next refresh is soon.
 _RETRY_FOR: Final = 0.001
 _ORDERS: Final = tuple(SORTS)

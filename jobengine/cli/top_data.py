@@ -6,8 +6,6 @@ from typing import Any, Final, NamedTuple
 
 from jobengine.client import JobEngine, QueueStats, WorkerJobs
 
-__all__ = ["SORTS", "Holder", "Snapshot", "holders", "snapshot"]
-
 
 class Holder(NamedTuple):
     """A worker that holds jobs of a queue, or a claim that waits for jobs of one or more queues."""

@@ -13,8 +13,6 @@ from .spans import duration
 from .terminal_text import plain
 from .top_data import Holder, Snapshot
 
-__all__ = ["screen"]
-
 
 def screen(seen: Snapshot, trouble: str, url: str, now: float, width: int, sort: str = "unfinished") -> Any:
     """The whole screen."""

@@ -6,8 +6,6 @@ from jobengine.client import QueueStats
 
 from .spans import duration
 
-__all__ = ["lacks_workers", "troubles"]
-
 #: Seconds that a job must have waited before a lack of workers is worth a word: one may be restarting.
 _PATIENCE: Final = 60
 

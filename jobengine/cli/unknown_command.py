@@ -6,8 +6,6 @@ from typing import Final
 
 import click
 
-__all__ = ["similar"]
-
 #: Commands of other programs, and those of this one that do the same.
 _SAME: Final = {
     "list": "jobs",

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from .command_runner import CommandRunner
 
-__all__ = ["work"]
-
 _log: Final = logging.getLogger("jobengine.work")
 
 #: The least seconds before a released job is tried again. Without it, a job that is always released, and has no delay,

@@ -8,8 +8,6 @@ from .parameters import QUEUE
 from .session import current
 from .top_data import Holder
 
-__all__ = ["workers"]
-
 
 @command("workers", "jobengine workers mail\njobengine workers mail --json")
 @QUEUE

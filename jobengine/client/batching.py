@@ -16,8 +16,6 @@ from . import calls, shapes
 from .errors import BadRequest, Conflict, JobEngineError, JobNotFound, LeaseLost, QueueNotFound, error_of
 from .http_codec import Response
 
-__all__ = ["AddLane", "Item", "Lane", "Returning", "UpdateLane", "add_body", "add_call", "single_body"]
-
 #: The most items in one request. The next request is prepared while one is under way, so larger ones only delay others:
 #: measured with 1,000 coroutines, 500 is as fast as 250 and a quarter faster than 1,000.
 MOST: Final = 500

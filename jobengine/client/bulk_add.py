@@ -13,8 +13,6 @@ from .http_codec import Response
 from .jobs import NewJob, job_json, written_job, written_options
 from .values import Job
 
-__all__ = ["chunks", "is_good", "read"]
-
 
 def chunks(contents: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str, Any]) -> Iterator[list[bytes]]:
     """Encode new jobs as JSON, and yield as many at a time as fit in one request."""

@@ -29,19 +29,6 @@ from .values import (
     WorkerJobs,
 )
 
-__all__ = [
-    "CALLS",
-    "Call",
-    "advised",
-    "check_status",
-    "check_type",
-    "failure",
-    "is_refusal",
-    "json_of",
-    "not_jobengine",
-    "read_answer",
-]
-
 T = TypeVar("T")
 
 A = TypeVar("A", bound=Answer)

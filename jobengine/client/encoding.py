@@ -5,8 +5,6 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["encode", "encode_text", "new_uid"]
-
 #: Rejects NaN, which is not JSON, and leaves non-ASCII as it is, which is UTF-8 on the wire.
 _json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _encode_keys: Final = json.JSONEncoder(

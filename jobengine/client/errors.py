@@ -3,26 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = [
-    "AccessDenied",
-    "BadRequest",
-    "BadSettings",
-    "Conflict",
-    "EventsLost",
-    "Forbidden",
-    "JobEngineError",
-    "JobNotFound",
-    "KeyNotFound",
-    "LeaseLost",
-    "NotJobEngine",
-    "OutcomeUnknown",
-    "QueueExists",
-    "QueueNotFound",
-    "TooManyRequests",
-    "Unavailable",
-    "error_of",
-]
-
 
 class JobEngineError(Exception):
     """A call failed; str() says why and what to do."""

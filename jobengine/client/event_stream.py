@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-__all__ = ["EventParser", "SentEvent"]
-
 
 class SentEvent(NamedTuple):
     """One event of a stream."""

@@ -4,8 +4,6 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["forget_in_children"]
-
 
 class _Forgets(Protocol):
     def _after_fork(self) -> None:

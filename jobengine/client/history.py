@@ -2,8 +2,6 @@
 
 from .values import Answer, Field, Minutes
 
-__all__ = ["Periods", "QueueHistory"]
-
 
 class Periods(Minutes):
     """As Minutes, with percentiles of waiting and running times in seconds; None without data."""

@@ -14,18 +14,6 @@ from httptools import HttpParserError, HttpResponseParser
 from .errors import BadSettings
 from .secret import Secret
 
-__all__ = [
-    "Address",
-    "Broken",
-    "NotConnected",
-    "Request",
-    "Response",
-    "ResponseParser",
-    "TooLong",
-    "long_body_query",
-    "why_not_connected",
-]
-
 #: A request with a longer body names its queue in the query too: the server checks the key before it reads the body.
 _LONG_BODY: Final = 1 << 20
 #: The most bytes of an answer that is kept in memory.

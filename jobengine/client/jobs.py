@@ -9,25 +9,6 @@ from msgspec.json import encode as encode_fast
 
 from .encoding import encode_text, new_uid
 
-__all__ = [
-    "ERROR_LENGTH",
-    "JobChanges",
-    "JobFilter",
-    "JobOptions",
-    "JobOrder",
-    "NewJob",
-    "changes_json",
-    "changes_of_all",
-    "changes_value",
-    "claimed_json",
-    "filter_query",
-    "filter_value",
-    "given",
-    "job_json",
-    "written_job",
-    "written_options",
-]
-
 #: The longest error that the server accepts, in characters; of a longer one the end is sent, with the reason.
 ERROR_LENGTH: Final = 4096
 #: Seconds, or a timedelta.

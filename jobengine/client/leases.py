@@ -3,8 +3,6 @@
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
 
-__all__ = ["Beats"]
-
 T = TypeVar("T")
 #: Entries of stopped holders that are kept, beyond as many as there are active ones: removing them all takes time.
 _FEW: Final = 1_000

@@ -5,8 +5,6 @@ import os
 from contextlib import suppress
 from secrets import token_hex
 
-__all__ = ["NewFile"]
-
 
 class NewFile:
     """A file under a temporary name. Every method blocks, and raises OSError."""

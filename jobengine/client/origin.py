@@ -7,8 +7,6 @@ from typing import Final
 
 from .. import __version__
 
-__all__ = ["origin"]
-
 #: The most characters of each text that a server takes.
 _LONGEST: Final = 100
 

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["REPEATED", "UNCERTAIN", "Patience"]
-
 #: Statuses after which a call that is safe to repeat is retried.
 REPEATED: Final = frozenset({408, 502, 503, 504})
 #: Statuses after which the call may have succeeded. A JobEngine usually sends 503 before it starts.

@@ -5,8 +5,6 @@ from typing import Final
 
 from .errors import BadSettings
 
-__all__ = ["Secret", "as_secret", "secret"]
-
 #: What a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 

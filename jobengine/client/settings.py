@@ -10,8 +10,6 @@ from .errors import BadSettings
 from .http_codec import Address
 from .secret import Secret, as_secret, secret
 
-__all__ = ["Settings", "load", "profile_names", "profile_path", "read_key_file"]
-
 _URL: Final = "http://127.0.0.1:6006"
 _URL_VARIABLE: Final = "JOBENGINE_URL"
 _NAMES: Final = frozenset({"url", "access_key", "access_key_file", "admin_key", "admin_key_file", "keys"})

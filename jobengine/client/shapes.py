@@ -13,8 +13,6 @@ from msgspec.json import Decoder
 
 from .values import Answer, Attempt, Field, Job
 
-__all__ = ["CLAIMED", "RESULTS", "Shape", "brief_jobs", "fields_of", "list_of", "of", "page_of"]
-
 #: Raises ValueError or RecursionError for a body of another shape.
 Shape = Callable[[bytes], object]
 

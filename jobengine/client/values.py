@@ -13,26 +13,6 @@ from msgspec.json import decode
 
 from .errors import NotJobEngine
 
-__all__ = [
-    "Access",
-    "AccessKey",
-    "Answer",
-    "Attempt",
-    "Counts",
-    "Explanation",
-    "Field",
-    "Job",
-    "JobEvent",
-    "Lately",
-    "Minutes",
-    "QueueDefaults",
-    "QueueSetup",
-    "QueueStats",
-    "Readiness",
-    "Times",
-    "WorkerJobs",
-]
-
 T = TypeVar("T")
 
 

@@ -16,20 +16,6 @@ from attrs import evolve
 from .errors import AccessDenied, NotAllowed
 from .model import Grant, Queue, Role
 
-__all__ = [
-    "OWNERS",
-    "PRODUCERS",
-    "READERS",
-    "WORKERS",
-    "Keyed",
-    "authorise",
-    "derived_uid",
-    "digest_of",
-    "digest_of_sha512",
-    "is_of_go_version",
-    "with_own_digest",
-]
-
 #: Roles that a command names as those that may give it; every set has the owner.
 OWNERS: Final = frozenset({Role.OWNER})
 READERS: Final = frozenset({Role.OWNER, Role.VIEWER})

@@ -29,8 +29,6 @@ from .history import (
 )
 from .model import COMPLETE, INPROGRESS, MINUTE, QUEUED, SECOND, Job, Recent, Spread, Standing, State, Times
 
-__all__ = ["Activity", "Unsaved", "nothing_kept"]
-
 #: How many of the latest waiting times, and running times, are kept of each queue.
 _SAMPLES: Final = 1_000
 #: See core.model.QUEUED.

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from .values import Value
 
-__all__ = ["Claimers", "Origin", "WaitingClaim"]
-
 
 class Origin(Value, frozen=True, kw_only=True):
     """Where a claim comes from, as its client says; what is None was not said."""

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Final
 
-__all__ = ["BOUNDS", "EXPORTED", "cumulated", "percentile", "read_spread", "spread", "spread_text"]
-
 _STEPS: Final = (10, 12, 16, 20, 25, 30, 40, 50, 60, 80)
 #: The upper bounds of the buckets in milliseconds: 0, 1, 2 and so on to more than a month; longer ones are in one more.
 BOUNDS: Final[tuple[int, ...]] = tuple(

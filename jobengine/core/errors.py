@@ -2,29 +2,6 @@
 
 from .model import Role, State
 
-__all__ = [
-    "AccessDenied",
-    "BadItem",
-    "ClaimRequired",
-    "DomainError",
-    "JobDamaged",
-    "JobNotFound",
-    "KeyNotFound",
-    "KeyTaken",
-    "LeaseLost",
-    "LeaseRequired",
-    "NotAllowed",
-    "QueueDamaged",
-    "QueueDraining",
-    "QueueExists",
-    "QueueFull",
-    "QueueNotFound",
-    "TooManyKeys",
-    "TooManyQueues",
-    "UidTaken",
-    "UniqueKeyTaken",
-]
-
 
 class DomainError(Exception):
     """A command that can't be carried out."""

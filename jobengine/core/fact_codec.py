@@ -37,32 +37,12 @@ from .model import (
     Notes,
     OldKey,
     Queue,
-    Retention,
     Role,
     Spec,
     Standing,
     State,
-    retention,
 )
-
-__all__ = [
-    "Count",
-    "Digest",
-    "Head",
-    "Name",
-    "QueueExtras",
-    "SpecExtras",
-    "StandingExtras",
-    "UnknownRecord",
-    "decode",
-    "encode",
-    "fields_of",
-    "head_of",
-    "is_job_added",
-    "length_of_more",
-    "length_of_reported",
-    "record_of",
-]
+from .retention import Retention, retention
 
 
 class UnknownRecord(ValueError):

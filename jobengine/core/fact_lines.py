@@ -28,24 +28,6 @@ from .facts import PeriodsCounted, QueueCreated
 from .history import Period, read_tally
 from .model import Queue, State
 
-__all__ = [
-    "BadLine",
-    "BeginLine",
-    "EndLine",
-    "HistoryLine",
-    "JobLine",
-    "Line",
-    "NewerLines",
-    "QueueLine",
-    "history_line",
-    "job_line",
-    "line_of",
-    "queue_line",
-    "read_begin",
-    "read_line",
-    "record_in",
-]
-
 #: The version of exports; it changes when older ones must be read differently.
 _VERSION: Final = 1
 

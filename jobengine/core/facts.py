@@ -9,18 +9,6 @@ from .history import Period
 from .model import Job, Queue, Standing
 from .values import Value
 
-__all__ = [
-    "ClockSet",
-    "Fact",
-    "JobAdded",
-    "JobChanged",
-    "JobRemoved",
-    "PeriodsCounted",
-    "QueueChanged",
-    "QueueCreated",
-    "QueueDeleted",
-]
-
 
 class QueueCreated(Value, frozen=True):
     """A queue exists from now on, without jobs if it is new."""

@@ -5,8 +5,6 @@ from typing import Final
 from .model import SECOND, Job, State
 from .values import Value
 
-__all__ = ["Filter", "matches"]
-
 #: The short escapes of JSON, except the backslash, which must be replaced first.
 _ESCAPED: Final = (
     ('\\"', '"'),

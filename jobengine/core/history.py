@@ -15,23 +15,6 @@ from .durations import percentile, read_spread, spread_text
 from .model import MINUTE, SECOND
 from .values import Value
 
-__all__ = [
-    "COUNTED",
-    "HOURS",
-    "MINUTES",
-    "SECONDS",
-    "SPANS",
-    "KeptPeriod",
-    "KeptPeriods",
-    "Period",
-    "QueueHistory",
-    "Tally",
-    "history_of",
-    "merged",
-    "read_tally",
-    "totals_of",
-]
-
 #: What is counted in each period.
 COUNTED: Final = ("added", "claimed", "complete", "failed", "attempts_failed", "cancelled")
 

@@ -14,47 +14,8 @@ from typing import Final
 from attrs import field, frozen
 from msgspec.structs import force_setattr
 
-from .retention import Retention, retention
+from .retention import Retention
 from .values import Value
-
-__all__ = [
-    "COMPLETE",
-    "DAY",
-    "FINISHED",
-    "HISTORY_LENGTH",
-    "INPROGRESS",
-    "MINUTE",
-    "NO_CONTEXT",
-    "NO_NOTES",
-    "QUEUED",
-    "SECOND",
-    "UNFINISHED",
-    "AccessKey",
-    "Attempt",
-    "Context",
-    "Defaults",
-    "EventBatch",
-    "Grant",
-    "Job",
-    "JobEvent",
-    "Notes",
-    "OldKey",
-    "Position",
-    "Queue",
-    "QueueCounts",
-    "QueueStats",
-    "QueueTotals",
-    "Rank",
-    "Recent",
-    "Retention",
-    "Role",
-    "Spec",
-    "Spread",
-    "Standing",
-    "State",
-    "Times",
-    "retention",
-]
 
 #: A place in execution order: negative priority, arrival, uid.
 Rank = tuple[int, int, str]

@@ -4,8 +4,6 @@ from functools import lru_cache
 
 from .values import Value
 
-__all__ = ["Retention", "retention"]
-
 
 class Retention(Value, frozen=True):
     """How long a finished job is kept; made by `retention`."""

@@ -25,8 +25,6 @@ from .model import (
 )
 from .values import Value
 
-__all__ = ["Changes", "retry_delay", "timed_out", "update"]
-
 #: The error of a queued job that was cancelled.
 _CANCELLED: Final = "cancelled"
 #: The error of a job whose lease ran out.

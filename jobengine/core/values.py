@@ -4,8 +4,6 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Value"]
-
 #: Fields with secrets or clients' data: left out of reprs, and so of logs and tracebacks.
 _HIDDEN: Final = frozenset({"access_key", "new_access_key", "content", "meta", "result", "lease", "claims", "rank"})
 

@@ -13,8 +13,6 @@ from msgspec.structs import replace
 from .claimers import Claimers, WaitingClaim
 from .model import AccessKey, Job, Notes, OldKey, Queue, QueueStats
 
-__all__ = ["HasTimes", "shown"]
-
 A = TypeVar("A")
 
 

@@ -2,8 +2,6 @@
 
 from attrs import frozen
 
-__all__ = ["Announcement"]
-
 #: Addresses that mean every address of the machine, and what a browser on it would use.
 _EVERYWHERE = {"//0.0.0.0:": "//localhost:", "//[::]:": "//localhost:"}
 

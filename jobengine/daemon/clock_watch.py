@@ -13,8 +13,6 @@ from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 
-__all__ = ["ClockWatch", "watch_clock"]
-
 _CLOCK_REALTIME: Final = 0
 _NONBLOCK: Final = os.O_NONBLOCK
 _CLOEXEC: Final = os.O_CLOEXEC

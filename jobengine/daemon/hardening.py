@@ -6,8 +6,6 @@ import resource
 import sys
 from typing import Final
 
-__all__ = ["forbid_dumps", "wipe_variables"]
-
 #: PR_SET_DUMPABLE of <linux/prctl.h>.
 _SET_DUMPABLE: Final = 4
 

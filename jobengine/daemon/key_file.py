@@ -10,8 +10,6 @@ from ..storage.errors import WrongSecret
 from ..storage.files import Files
 from .secret_file import read_key_file
 
-__all__ = ["key_file_secret"]
-
 _log = Logger()
 
 

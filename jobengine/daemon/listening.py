@@ -14,8 +14,6 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["PortTaken", "listener"]
-
 
 class PortTaken(OSError):
     """Another process listens at the port; str() says what to do."""

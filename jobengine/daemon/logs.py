@@ -25,8 +25,6 @@ from zope.interface import provider
 
 from ..http.access_log import Line
 
-__all__ = ["json_lines", "observer", "text_lines"]
-
 #: The fields of an event that may be logged beside its message; all others may hold secrets.
 _FIELDS = ("id", "database", "jobs", "queues", "seconds")
 

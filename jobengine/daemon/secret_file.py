@@ -6,8 +6,6 @@ from typing import Final
 
 from ..storage.errors import WrongSecret
 
-__all__ = ["BadSecret", "BlankSecret", "read_key_file", "read_secret_file", "secret_from"]
-
 #: The most bytes of a secret: a longer file is the wrong one, or an endless device.
 _MOST: Final = 64 << 10
 

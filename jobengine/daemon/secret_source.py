@@ -8,8 +8,6 @@ from ..storage.errors import WrongSecret
 from .key_file import key_file_secret
 from .settings import Settings
 
-__all__ = ["SecretSource"]
-
 
 @define
 class SecretSource:

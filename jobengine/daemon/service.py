@@ -37,8 +37,6 @@ from .announcement import Announcement
 from .clock_watch import ClockWatch, watch_clock
 from .systemd import Systemd
 
-__all__ = ["Daemon", "Exit", "StartError", "end_early", "end_start"]
-
 #: Seconds in which open requests must be answered when the server stops.
 _DRAIN_SECONDS: Final = 3.0
 #: Descriptors besides those of connections: files, the reactor's own, and connections that are being refused.

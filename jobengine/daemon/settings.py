@@ -11,8 +11,6 @@ from ..core.model import Defaults
 from ..http.limits import Limits
 from .secret_file import BadSecret, secret_from
 
-__all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "read_settings"]
-
 _INTERVAL_SECONDS: Final = 0.05
 #: Connections that may wait to be accepted. In a burst beyond that, each waits a second and tries again; Twisted's
 #: default of 50 is low.

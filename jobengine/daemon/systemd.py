@@ -10,8 +10,6 @@ from twisted.logger import Logger
 
 from ..engine.door import Readiness
 
-__all__ = ["Systemd"]
-
 #: Seconds between two messages while the server is not ready.
 _STEP: Final = 1.0
 #: Each of these messages asks systemd to wait for this many more microseconds: ten steps.

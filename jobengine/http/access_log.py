@@ -16,8 +16,6 @@ from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-__all__ = ["Line", "Lines", "Notes", "Recorder", "host_of"]
-
 #: What a handler adds to the line of its request: names and values.
 Notes = Mapping[str, str | int]
 

@@ -6,8 +6,6 @@ from .cors import Cors
 from .hosts import Hosts
 from .request import JobRequest, answer
 
-__all__ = ["Browsers"]
-
 
 @frozen
 class Browsers:

@@ -30,8 +30,6 @@ from .problem import Problem
 from .request import JobRequest, by_name
 from .unsent_bytes import Unsent, is_all_sent, unsent
 
-__all__ = ["Host", "LimitedChannel"]
-
 _log: Final = Logger(namespace="jobengine.web")
 
 #: The most bytes of a chunked body in one turn: each chunk may be one byte.

@@ -7,8 +7,6 @@ from attrs import frozen
 
 from .request import JobRequest
 
-__all__ = ["Cors"]
-
 _METHODS: Final = b"GET, HEAD, PUT, POST, DELETE"
 _SENT: Final = (
     b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, traceparent, X-Access-Key, X-Admin-Key, "

@@ -7,8 +7,6 @@ from twisted.internet.protocol import Protocol
 
 from .problem import Problem
 
-__all__ = ["NO_REQUEST", "Overflow", "first_byte_problem", "raw_response"]
-
 NO_REQUEST: Final = Problem(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request.")
 _NO_TLS: Final = Problem(HTTPStatus.BAD_REQUEST, "This port speaks HTTP without TLS; begin the address with http://.")
 #: Control bytes, except those of an empty line before a request; TLS begins with 0x16.

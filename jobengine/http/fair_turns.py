@@ -7,8 +7,6 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-__all__ = ["Turns"]
-
 #: Seconds until the reactor's next turn.
 _NEXT: Final = 0
 

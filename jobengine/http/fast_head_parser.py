@@ -12,8 +12,6 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Head", "origin_form", "plain_head"]
-
 #: RFC 9110, 5.6.2: what the name of a header is made of.
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: A plain request line: a method in capitals, and a path of printable ASCII.

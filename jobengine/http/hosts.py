@@ -15,8 +15,6 @@ from attrs import frozen
 from .problem import Problem
 from .request import JobRequest
 
-__all__ = ["Hosts"]
-
 #: A host, and maybe a port, as browsers write them. An IPv6 address is in brackets.
 _HOST: Final = re.compile(rb"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::[0-9]*)?")
 #: A name that no public domain has, since it has no dot.

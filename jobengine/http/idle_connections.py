@@ -6,8 +6,6 @@ from typing import Final, Generic, TypeVar
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-__all__ = ["IdleConnections"]
-
 C = TypeVar("C")
 
 #: A timer that fires this many seconds early is not set again: clocks that add up floats are off by less.

@@ -2,8 +2,6 @@
 
 from attrs import frozen
 
-__all__ = ["Limits"]
-
 
 @frozen(kw_only=True)
 class Limits:

@@ -7,8 +7,6 @@ from typing import Any
 import msgspec
 from attrs import field, frozen
 
-__all__ = ["Problem"]
-
 
 @frozen
 class Problem:

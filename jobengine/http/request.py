@@ -24,8 +24,6 @@ from .limits import Limits
 from .problem import Problem
 from .unsent_bytes import Unsent
 
-__all__ = ["Cancellable", "Connection", "JobRequest", "RequestSite", "answer", "by_name"]
-
 _log: Final = Logger(namespace="jobengine.web")
 _PROCESS: Final = token_hex(4)
 _numbers: Final = count(1)

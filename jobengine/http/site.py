@@ -20,8 +20,6 @@ from .limits import Limits
 from .problem import Problem
 from .request import JobRequest
 
-__all__ = ["JobSite"]
-
 
 async def _admit_all(_request: JobRequest) -> None:
     pass

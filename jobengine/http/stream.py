@@ -11,8 +11,6 @@ from zope.interface import implementer
 from .request import JobRequest
 from .unsent_bytes import Unsent
 
-__all__ = ["TooSlow", "write_all"]
-
 #: Seconds in which a client must read at least one byte of a long answer.
 _PATIENCE: Final = 30
 

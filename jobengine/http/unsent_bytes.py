@@ -7,8 +7,6 @@ from typing import Any
 
 from twisted.internet.interfaces import ISSLTransport
 
-__all__ = ["Unsent", "is_all_sent", "unsent"]
-
 #: What the system holds for the other side of a connection, and the bytes behind that, which the system has not got
 #: yet. Of TCP the system counts the bytes that were not acknowledged; of a Unix socket the memory of what was not read,
 #: which becomes less in steps of up to 36 KiB. While nothing is written, two of them are the same only if the other

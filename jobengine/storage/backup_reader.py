@@ -6,8 +6,6 @@ from attrs import frozen
 
 from .files import Files
 
-__all__ = ["BackupReader"]
-
 #: Bytes that are read at a time.
 _PIECE: Final = 256 << 10
 

@@ -24,8 +24,6 @@ from twisted.python.failure import Failure
 
 from .errors import NoRoom, StorageBroken, StorageError
 
-__all__ = ["Backlog", "Committer", "Hooks", "NextSlice", "Phase", "Run", "Writer"]
-
 #: Seconds between attempts to write to a full disk.
 RETRY_SECONDS: Final = 0.5
 

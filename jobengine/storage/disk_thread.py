@@ -7,8 +7,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-__all__ = ["DiskThread"]
-
 R = TypeVar("R")
 
 

@@ -1,17 +1,5 @@
 """Errors of the database file; str() of each is a message for the operator and says what to do next."""
 
-__all__ = [
-    "Damaged",
-    "Locked",
-    "NewerFormat",
-    "NoRoom",
-    "NotADatabase",
-    "StorageBroken",
-    "StorageError",
-    "Unclear",
-    "WrongSecret",
-]
-
 
 class StorageError(Exception):
     """The database can't be opened or written."""

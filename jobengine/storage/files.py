@@ -8,8 +8,6 @@ from threading import Thread
 from time import sleep
 from typing import Final
 
-__all__ = ["Files"]
-
 #: A discarded file is truncated by this many bytes at a time, with this many seconds between.
 _FREED_AT_ONCE: Final = 8 << 20
 _PAUSE: Final = 0.01

@@ -19,26 +19,6 @@ from nacl.utils import random
 
 from .errors import Damaged, NewerFormat, NotADatabase, WrongSecret
 
-__all__ = [
-    "FRAME_HEAD",
-    "HEADER_SIZE",
-    "MARKER",
-    "MAX_BOX",
-    "MAX_KIB",
-    "MAX_PASSES",
-    "BadFrame",
-    "Chain",
-    "Frame",
-    "Kdf",
-    "Kind",
-    "Lock",
-    "box_length",
-    "check_magic",
-    "format_version",
-    "new_file",
-    "open_header",
-]
-
 #: As PNG does it: a byte above 127, a line end and an end-of-file character show files that were sent as text.
 _MAGIC: Final = b"\x89JEDB\r\n\x1a"
 _MAJOR: Final = 1

@@ -23,8 +23,6 @@ from .files import Files
 from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, check_magic, new_file, open_header
 from .recovery import Recovery
 
-__all__ = ["Journal", "Torn", "check_beginning", "check_secret", "frames_of"]
-
 #: Errors after which a write can succeed later: no room, quota, file-size limit.
 _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: The most bytes of records in one frame, unless it is a single record; well below MAX_BOX, as records have overhead.

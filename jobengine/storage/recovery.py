@@ -13,8 +13,6 @@ from attrs import define
 from .errors import Damaged, Unclear
 from .frames import FRAME_HEAD, HEADER_SIZE, MARKER, BadFrame, Chain, Frame, Kind, box_length
 
-__all__ = ["Read", "Recovery"]
-
 #: Reads this many bytes at a position, fewer only at the end of the file.
 Read = Callable[[int, int], bytes]
 

@@ -21,8 +21,6 @@ from ..core.model import State
 from ..storage.errors import NewerFormat
 from .state_table import REMOVED, StateTable
 
-__all__ = ["Census", "QueueCount", "add_to"]
-
 _NUMBER: Final = {state: number for number, state in enumerate(State, 1)}
 #: Bytes of a change's record that the record of the whole job has as well.
 _BARE: Final = 150

@@ -11,8 +11,6 @@ from ..storage.frames import Kind
 from .census import Census, QueueCount, add_to
 from .source import Progress, no_progress, open_source
 
-__all__ = ["Report", "check"]
-
 
 @frozen(kw_only=True)
 class Report:

@@ -10,8 +10,6 @@ from .census import Census, QueueCount, add_to
 from .source import Progress, Source, no_progress, open_source
 from .target import NewFile, check_free, new_target
 
-__all__ = ["Copied", "backup", "restore"]
-
 
 @frozen(kw_only=True)
 class Copied:

@@ -8,8 +8,6 @@ from ..daemon.secret_file import BadSecret, BlankSecret, read_key_file, read_sec
 from ..storage.errors import WrongSecret
 from ..storage.journal import check_beginning
 
-__all__ = ["find_go_secret", "find_new_secret", "find_secret", "find_set_secret", "is_in_key_file", "read_new_secret"]
-
 
 def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) -> bytes:
     """

@@ -12,8 +12,6 @@ from .importing import BadExport
 from .importing_go import BeyondLimits
 from .target import TargetExists
 
-__all__ = ["DbExit", "db_exit_of"]
-
 
 class DbExit(IntEnum):
     """The exit codes of a command that works on files."""

@@ -16,8 +16,6 @@ from .latest import AS_ADDED, GONE, Latest
 from .source import Progress, Source, no_progress, open_source
 from .target import NewFile, check_free, new_target, unnamed_file
 
-__all__ = ["Exported", "NoSuchQueue", "export", "named"]
-
 
 class NoSuchQueue(Exception):
     """The database has no queue of that name; str() says which it has."""

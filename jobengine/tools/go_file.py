@@ -15,8 +15,6 @@ from msgspec.json import Decoder
 
 from ..storage.errors import WrongSecret
 
-__all__ = ["BadGoFile", "GoJob", "GoQueue", "read_go_file"]
-
 _NONCE: Final = 12
 _TAG: Final = 16
 #: The last second of the year 9999.

@@ -24,8 +24,6 @@ from ..storage.frames import MAX_BOX, Kdf
 from .source import Progress, no_progress, open_file
 from .target import NewDatabase, check_free, new_target
 
-__all__ = ["BadExport", "Imported", "import_lines", "reading"]
-
 #: Bytes that are read at a time.
 _BLOCK: Final = 1 << 16
 #: The most bytes of a line: a job with a longer one could not be stored.

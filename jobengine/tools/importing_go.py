@@ -11,15 +11,14 @@ from attrs import frozen
 from ..core.access import digest_of_sha512
 from ..core.fact_codec import encode
 from ..core.facts import JobAdded, QueueCreated
-from ..core.model import SECOND, Job, Queue, Spec, Standing, State, retention
+from ..core.model import SECOND, Job, Queue, Spec, Standing, State
+from ..core.retention import retention
 from ..storage.errors import StorageError
 from ..storage.files import Files
 from ..storage.frames import Kdf
 from .go_file import BadGoFile, GoJob, GoQueue, read_go_file
 from .source import Progress, explained, no_progress, open_file
 from .target import NewDatabase, check_free, new_target
-
-__all__ = ["BeyondLimits", "ImportedGo", "import_go"]
 
 #: Records in a frame of the snapshot.
 _AT_ONCE: Final = 1_000

@@ -12,8 +12,6 @@ from ..core.history import KeptPeriods, Period
 from ..core.model import Queue
 from .target import NewFile
 
-__all__ = ["AS_ADDED", "GONE", "Latest"]
-
 #: Marks of a record "job-added": obsolete, as the job is gone or was written again; or the job is still as it says.
 GONE: Final = 0
 AS_ADDED: Final = 1

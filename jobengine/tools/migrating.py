@@ -7,8 +7,6 @@ from ..storage.frames import Kdf
 from .database_secret import find_set_secret
 from .postgres import database, driver
 
-__all__ = ["migrate"]
-
 
 def migrate(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
     """

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from ..engine.postgres.database.connection import Row
 
-__all__ = ["database", "driver", "is_set"]
-
 
 def is_set(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a database is named."""

@@ -17,8 +17,6 @@ from .target import NewFile, check_free, new_target
 if TYPE_CHECKING:
     from ..engine.postgres.transfer import Contents
 
-__all__ = ["export_database", "import_into_database"]
-
 #: How many jobs are written between reports of the progress.
 _REPORTED: Final = 1_000
 

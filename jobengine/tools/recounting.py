@@ -11,8 +11,6 @@ from .source import Progress, no_progress
 if TYPE_CHECKING:
     from ..engine.postgres.recount import Recount
 
-__all__ = ["recount_database"]
-
 
 def recount_database(progress: Progress = no_progress, *, environment: Mapping[str, str] = os.environ) -> "Recount":
     """

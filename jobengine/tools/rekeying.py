@@ -10,8 +10,6 @@ from ..storage.journal import Journal
 from .source import Progress, no_progress
 from .target import NewDatabase, new_target
 
-__all__ = ["rekey"]
-
 
 def rekey(
     path: str,

@@ -12,8 +12,6 @@ from .census import Census, QueueCount, add_to
 from .source import Progress, Source, no_progress, open_source
 from .target import NewFile, check_free, new_target
 
-__all__ = ["Repaired", "repair"]
-
 
 @frozen(kw_only=True)
 class Repaired:

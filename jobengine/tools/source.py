@@ -11,8 +11,6 @@ from ..storage.files import Files
 from ..storage.frames import HEADER_SIZE, Chain, Frame, format_version, open_header
 from ..storage.recovery import Read, Recovery
 
-__all__ = ["Progress", "Source", "explained", "no_progress", "open_file", "open_source"]
-
 #: Called now and then with the bytes done so far, and the bytes of all.
 Progress = Callable[[int, int], None]
 

@@ -3,8 +3,6 @@
 from array import array
 from typing import Final
 
-__all__ = ["REMOVED", "StateTable"]
-
 #: The state of a deleted job; other states are 1 to 7.
 REMOVED: Final = 0
 _STATE: Final = 7

@@ -12,8 +12,6 @@ from ..storage.files import Files
 from ..storage.frames import Chain, Kdf, Kind, Lock, new_file
 from ..storage.journal import frames_of
 
-__all__ = ["NewDatabase", "NewFile", "TargetExists", "check_free", "new_target", "unnamed_file"]
-
 #: Bytes that are written at a time.
 _WRITTEN_AT_ONCE: Final = 1 << 17
 #: Bytes between calls that start to write them to disk; a backup is a sixth faster with them (ext4, two cores).

@@ -53,8 +53,6 @@ from ..wire.responses import (
     brief_added,
     explanation_json,
     history_value,
-    job_json,
-    job_value,
     jobs_json,
     key_value,
     list_json,
@@ -63,9 +61,9 @@ from ..wire.responses import (
     queue_tail,
     queue_value,
     stats_value,
-    to_json,
     workers_value,
 )
+from ..wire.shown_job import job_json, job_value, to_json
 from .errors import brief_result, result_of
 from .exposition import CONTENT_TYPE
 from .holders import count_holders, jobs_held
@@ -79,8 +77,6 @@ from .schema import SCHEMA
 from .scrape import scrape
 from .streams import queue_in_parts, send_events
 from .throttle import KeyThrottle
-
-__all__ = ["Api"]
 
 #: See core.model.QUEUED.
 _OK: Final = HTTPStatus.OK

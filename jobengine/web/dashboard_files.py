@@ -19,8 +19,6 @@ from attrs import frozen
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 
-__all__ = ["DashboardFiles", "read_dashboard"]
-
 _INDEX: Final = "index.html"
 #: By the end of a name; other files are not sent.
 _TYPES: Final = {

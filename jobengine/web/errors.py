@@ -11,10 +11,8 @@ from ..core.model import Job
 from ..engine.door import Busy, Full, NotOffered, OutcomeUnknown, Starting
 from ..http.problem import Problem
 from ..wire.query_parameters import BadInput, UnsupportedEncoding
-from ..wire.responses import is_cancelled, job_value
+from ..wire.shown_job import is_cancelled, job_value
 from .near_misses import near_method, near_path
-
-__all__ = ["AdminRequired", "WrongBearer", "brief_result", "problem_of", "result_of", "routing_problem"]
 
 
 class AdminRequired(Exception):

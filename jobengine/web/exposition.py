@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-__all__ = ["CONTENT_TYPE", "Family", "labels_of"]
-
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 

@@ -12,8 +12,6 @@ from ..engine.door import Engine
 from ..wire.requests import Access
 from ..wire.responses import Holder
 
-__all__ = ["Holders", "count_holders", "jobs_held"]
-
 #: Jobs that are counted without a pause: some tenths of a millisecond.
 _PAGE: Final = 500
 

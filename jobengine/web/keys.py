@@ -21,8 +21,6 @@ from ..wire.strict_json import MOST_VALUES
 from .errors import AdminRequired, WrongBearer, problem_of, routing_problem
 from .throttle import KeyThrottle
 
-__all__ = ["Keys"]
-
 _HAS_NONE: Final = "This server has no admin key; start it with ADMIN_KEY."
 _IS_WRONG: Final = "The admin key is not right; send the server's in X-Admin-Key."
 

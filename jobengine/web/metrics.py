@@ -17,8 +17,6 @@ from ..engine.door import Figure, FigureKind
 from ..http.access_log import Line
 from .exposition import Family, labels_of
 
-__all__ = ["Metrics", "QueueMetrics"]
-
 _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "PUT", "POST", "DELETE")}
 #: In seconds; the last ones are for long answers and for waits.
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0)

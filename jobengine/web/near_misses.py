@@ -6,8 +6,6 @@ from typing import Final
 
 from ..wire.call_table import CALLS
 
-__all__ = ["near_method", "near_path"]
-
 _HEALTH: Final = "GET /healthz says whether the server is alive, GET /readyz whether it accepts changes."
 _QUEUE: Final = "A queue is named in the query: GET /api/v1/queue?name=NAME, or GET /api/v1/queue/stats?name=NAME."
 _JOB: Final = "A job is named in the query: GET /api/v1/job?queue_name=NAME&uid=UID."

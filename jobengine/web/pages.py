@@ -9,8 +9,6 @@ from ..core import commands as c
 from ..core.model import Job
 from ..engine.door import Engine
 
-__all__ = ["filled_page"]
-
 #: Bytes of contents at which a page ends.
 _PAGE_BYTES: Final = 8 << 20
 

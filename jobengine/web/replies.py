@@ -7,8 +7,6 @@ from urllib.parse import urlencode
 from ..http.request import JobRequest
 from ..wire.query_parameters import BadInput, Query, check_encoding, once, preferred_return
 
-__all__ = ["empty", "is_minimal", "json_body", "next_link", "nothing"]
-
 #: The media type of bodies.
 _JSON: Final = b"application/json"
 #: The values of Content-Type in nearly all requests.

@@ -16,8 +16,6 @@ from ..core.model import Job
 from ..engine.door import Engine
 from ..http.request import JobRequest
 
-__all__ = ["RequestLog", "note_claimed", "note_job"]
-
 C = TypeVar("C", bound=c.QueueCommand[object] | c.Claims | c.CreateQueue)
 
 #: How many keys to remember, and for how many seconds: asking the engine each time takes 15 % longer.

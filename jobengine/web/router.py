@@ -24,8 +24,6 @@ from ..http.request import JobRequest
 from ..wire.call_table import CALLS, Call
 from .running import Running
 
-__all__ = ["Dispatcher", "Handler", "Others", "Routes", "no_others"]
-
 #: Answers a request: calls `reply` and returns the body, or returns None if it has written the answer itself.
 Handler = Callable[[JobRequest], Awaitable[bytes | None]]
 

@@ -11,8 +11,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["Running"]
-
 
 class Running:
     """A coroutine that awaits Deferreds. It is begun at once, and must not raise."""

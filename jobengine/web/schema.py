@@ -3,8 +3,6 @@
 from importlib.resources import files
 from typing import Final
 
-__all__ = ["SCHEMA"]
-
 
 def _read() -> bytes:
     try:

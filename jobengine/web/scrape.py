@@ -11,8 +11,6 @@ from ..core import commands as c
 from ..engine.door import Engine, Unavailable
 from .metrics import Metrics, QueueMetrics
 
-__all__ = ["scrape"]
-
 #: Seconds to wait for some queues: Prometheus gives up after 10, and an attempt to connect to a database may take as
 #: long.
 _PATIENCE: Final = 5

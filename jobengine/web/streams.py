@@ -10,9 +10,8 @@ from twisted.internet.task import LoopingCall
 from ..core.model import EventBatch, Job
 from ..http.request import JobRequest
 from ..http.stream import write_all
-from ..wire.responses import job_json, queue_head, queue_tail, sent_events
-
-__all__ = ["queue_in_parts", "send_events"]
+from ..wire.responses import queue_head, queue_tail, sent_events
+from ..wire.shown_job import job_json
 
 #: Seconds between comments in a silent stream of events; proxies close a silent connection.
 _SIGN_OF_LIFE: Final = 20

@@ -9,8 +9,6 @@ from attrs import define, field
 
 from ..http.problem import Problem
 
-__all__ = ["KeyThrottle"]
-
 #: The number of failures, and the seconds in which they count, before an address is throttled.
 _FAILURES: Final = 10
 _SECONDS: Final = 60

@@ -3,15 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = [
-    "FOR_ADD_JOBS",
-    "FOR_CHANGE_QUEUE",
-    "FOR_UPDATE",
-    "FOR_UPDATE_JOB",
-    "FOR_UPDATE_JOBS",
-    "for_add_job",
-]
-
 _TO_ADD: Final = "To add a job, send PUT /api/v1/job."
 _TO_ADD_MANY: Final = "To add several jobs, send PUT /api/v1/jobs."
 _TO_CHANGE: Final = "To change a job, send POST /api/v1/job."

@@ -8,8 +8,6 @@ from attrs import field, frozen
 from .did_you_mean import did_you_mean, quoted
 from .query_parameters import BadInput
 
-__all__ = ["ALIASES", "CALLS", "Call", "check_query", "use_main_names"]
-
 
 def _names(text: str) -> frozenset[bytes]:
     return frozenset(name.encode() for name in text.split())

@@ -11,8 +11,6 @@ from .strict_json import NotStrict, check
 from .type_errors import type_error
 from .unknown_fields import UnknownField, known_only, unknown_field, with_main_names
 
-__all__ = ["decode"]
-
 T = TypeVar("T", bound=msgspec.Struct)
 
 

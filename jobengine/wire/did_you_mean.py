@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
-__all__ = ["did_you_mean", "quoted"]
-
 #: The most characters of a name that are shown and compared: a client may send any length.
 _LONGEST: Final = 64
 #: The least similarity for a suggestion (see difflib); "delay" and "delay_seconds" have 0.59.

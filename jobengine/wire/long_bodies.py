@@ -20,8 +20,6 @@ from .query_parameters import BadInput
 from .strict_json import NotStrict, check_steps, count_values, reason
 from .type_errors import type_error
 
-__all__ = ["MOST_BULK_VALUES", "SHORT", "Bounds", "Checked", "Pause", "checked", "read_in_pieces"]
-
 T = TypeVar("T")
 
 #: Lets other requests run, and returns.

@@ -7,8 +7,6 @@ from msgspec import Meta
 from ..core.claimers import Origin
 from .query_parameters import BadInput, Query, optional
 
-__all__ = ["OriginText", "claim_origin", "origin_of"]
-
 #: The most characters of each text.
 _LONGEST: Final = 100
 #: The type of each field of a body.

@@ -12,34 +12,6 @@ from ..core.commands import Filter
 from ..core.model import Position, State
 from ..core.sorting import Sort
 
-__all__ = [
-    "BadInput",
-    "Query",
-    "UnsupportedEncoding",
-    "access_key",
-    "bearer",
-    "check_encoding",
-    "check_named",
-    "cursor",
-    "cursor_text",
-    "filter_of",
-    "flag",
-    "idempotency_key",
-    "number",
-    "once",
-    "one",
-    "optional",
-    "preferred_return",
-    "preferred_wait",
-    "seconds",
-    "sent_trace",
-    "shortened",
-    "some_or_all",
-    "sort_of",
-    "trace_of",
-    "worker_of",
-]
-
 #: A query string or a set of headers: the values of each name, as bytes.
 Query = Mapping[bytes, Sequence[bytes]]
 

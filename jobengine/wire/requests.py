@@ -21,8 +21,6 @@ from .query_parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, sho
 from .strict_json import MOST_VALUES
 from .unknown_fields import Ignored
 
-__all__ = ["Access", "Wire"]
-
 _NAME_LENGTH: Final = 256
 _KEY_LENGTH: Final = 1024
 #: Characters of `error`: each record of a job has the errors of its last 20 attempts.

@@ -12,29 +12,7 @@ from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
 from ..core.history import COUNTED, QueueHistory
 from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, QueueStats, State, Times
-from .shown_job import is_cancelled, job_json, job_value, not_before_of, to_json
-
-__all__ = [
-    "Holder",
-    "access_value",
-    "brief_added",
-    "explanation_json",
-    "history_value",
-    "is_cancelled",
-    "job_json",
-    "job_value",
-    "jobs_json",
-    "key_value",
-    "list_json",
-    "page_json",
-    "queue_head",
-    "queue_tail",
-    "queue_value",
-    "sent_events",
-    "stats_value",
-    "to_json",
-    "workers_value",
-]
+from .shown_job import job_value, not_before_of, to_json
 
 T = TypeVar("T")
 

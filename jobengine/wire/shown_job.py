@@ -15,8 +15,6 @@ from msgspec import Raw
 from ..core.model import FINISHED, INPROGRESS, Attempt, Job, Standing
 from ..core.values import Value
 
-__all__ = ["ShownJob", "is_cancelled", "job_json", "job_value", "not_before_of", "to_json"]
-
 to_json: Final = msgspec.json.Encoder().encode
 
 #: The largest integer that clients with 64-bit integers can read.

@@ -17,8 +17,6 @@ import msgspec
 
 from .did_you_mean import quoted
 
-__all__ = ["MOST_VALUES", "NotStrict", "check", "check_steps", "count_values", "reason"]
-
 #: The most values in a text, by default; keys of objects don't count.
 MOST_VALUES: Final = 100_000
 #: The most numbers with an exponent of three digits or more: they are slow to read.

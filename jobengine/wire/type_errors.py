@@ -8,8 +8,6 @@ from msgspec import Struct
 
 from .unknown_fields import advice_of
 
-__all__ = ["type_error"]
-
 #: How msgspec says what is wrong, and where; only this module knows its words.
 _PLACE: Final = " - at `$"
 _MISSING: Final = re.compile(r"Object missing required field `(.*)`", re.DOTALL)

@@ -11,8 +11,6 @@ from msgspec.structs import fields
 from .did_you_mean import did_you_mean, quoted
 from .query_parameters import BadInput
 
-__all__ = ["Ignored", "UnknownField", "advice_of", "known_only", "struct_at", "unknown_field", "with_main_names"]
-
 #: The type of a field that is accepted and ignored.
 Ignored = Annotated[Raw, Meta(description="ignored")]
 

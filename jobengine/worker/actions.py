@@ -5,8 +5,6 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ..client.jobs import JobChanges
 
-__all__ = ["Abort", "Action", "Beat", "Claim", "Claimed", "Ended", "Hold", "Interrupt", "Report", "Start"]
-
 #: Seconds between heartbeats of a job without a time-out: they only ask whether it was cancelled.
 _WITHOUT_TIMEOUT: Final = 60.0
 

@@ -14,8 +14,6 @@ from .handler_pool import Ends, HandlerPool
 from .log import end_fields, end_message
 from .supervisor import Supervisor
 
-__all__ = ["WorkerLoop"]
-
 _log: Final = getLogger("jobengine.worker")
 
 #: Makes the pool from three functions to call: when handlers have ended, report progress, or can't run.

@@ -11,8 +11,6 @@ from .processes import Nursery, Processes
 from .running_job import RunningJob
 from .threads import Threads
 
-__all__ = ["Ends", "Handler", "HandlerPool", "Handlers"]
-
 #: Jobs whose handlers have ended, and their outcomes.
 Ends = list[tuple[Hold, Outcome]]
 _CANCELLED: Final = failure("cancelled", retry=False)

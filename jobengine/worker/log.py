@@ -7,8 +7,6 @@ from typing import Any, Final
 
 from .actions import Hold
 
-__all__ = ["JsonFormatter", "end_fields", "end_message"]
-
 #: How the log names a reported state.
 _OUTCOMES: Final = {"complete": "complete", "failed": "failed", "queued": "released"}
 #: The longest delay of a retry, in seconds, and after how many attempts it is no longer doubled; as in the server.

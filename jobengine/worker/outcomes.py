@@ -11,8 +11,6 @@ from ..client.encoding import encode_text
 from ..client.jobs import ERROR_LENGTH, JobChanges
 from .running_job import Cancelled, RunningJob
 
-__all__ = ["Attempt", "Fail", "Hooks", "Outcome", "Retry", "failure"]
-
 _log: Final = getLogger("jobengine.worker")
 
 

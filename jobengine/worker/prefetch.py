@@ -6,8 +6,6 @@ from typing import Final
 
 from .actions import Hold
 
-__all__ = ["Backlog", "Pace"]
-
 #: Fast jobs are claimed ahead: as many as will be started within this many seconds.
 _AHEAD: Final = 0.1
 #: The most jobs to claim ahead: 20,000 jobs/s are more than a worker in Python does.

@@ -25,8 +25,6 @@ from ..client.values import Job
 from .outcomes import Outcome, failure
 from .running_job import RunningJob
 
-__all__ = ["Nursery", "Processes"]
-
 #: The longest line between processes, in bytes: the server accepts 1 MiB for a job, and escapes make it longer.
 _LINE: Final = 64 << 20
 #: From linux/prctl.h.

@@ -7,8 +7,6 @@ from ..client.errors import AccessDenied, BadRequest, Forbidden, JobEngineError,
 from ..client.retrying import Patience
 from .actions import Hold
 
-__all__ = ["MAX_ITEMS", "REFUSALS", "Pauses", "QueueGroup"]
-
 #: The most outcomes in one request, and the most jobs to ask for.
 MAX_ITEMS: Final = 1_000
 #: The server refuses the key or the queue.

@@ -5,8 +5,6 @@ from typing import Any
 
 from ..client.values import Job
 
-__all__ = ["Cancelled", "RunningJob"]
-
 
 class Cancelled(BaseException):
     """

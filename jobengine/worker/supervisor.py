@@ -25,8 +25,6 @@ from .outcomes import failure
 from .prefetch import Backlog, Pace
 from .queue_groups import MAX_ITEMS, REFUSALS, Pauses, QueueGroup
 
-__all__ = ["Supervisor"]
-
 #: Seconds between requests with progress.
 _PROGRESS: Final = 0.5
 #: Seconds for which a group that was empty gets no claim again, while the worker is busy with others.

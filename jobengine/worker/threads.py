@@ -8,8 +8,6 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Threads"]
-
 K = TypeVar("K")
 
 

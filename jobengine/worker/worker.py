@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from ssl import SSLContext
 
-__all__ = ["Worker"]
-
 #: The longest wait of a claim, in seconds: proxies give up after 60.
 _WAIT: Final = 50.0
 _log: Final = getLogger("jobengine.worker")

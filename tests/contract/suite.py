@@ -12,7 +12,8 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, JobNotFound, QueueExists, QueueNotFound
-from jobengine.core.model import Job, Role, State, retention
+from jobengine.core.model import Job, Role, State
+from jobengine.core.retention import retention
 from jobengine.engine.door import NotOffered
 from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, World, every_question

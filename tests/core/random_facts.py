@@ -12,24 +12,10 @@ from jobengine.core.facts import (
     QueueCreated,
     QueueDeleted,
 )
-from jobengine.core.model import (
-    AccessKey,
-    Attempt,
-    Defaults,
-    Job,
-    Notes,
-    OldKey,
-    Queue,
-    Role,
-    Spec,
-    Standing,
-    State,
-    retention,
-)
+from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, OldKey, Queue, Role, Spec, Standing, State
+from jobengine.core.retention import retention
 from tests.core.worlds import MINUTE, NOW
 from tests.doubles import START
-
-__all__ = ["any_facts", "any_specs", "any_standings", "facts"]
 
 # Few of each, so that facts concern the same queues and jobs.
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
-from jobengine.core.model import Job, Spec, Standing, State, retention
+from jobengine.core.model import Job, Spec, Standing, State
+from jobengine.core.retention import retention
 
 NOW = 1_764_000_000_123
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from jobengine.core.commands import Filter
 from jobengine.core.filter import matches
-from jobengine.core.model import Job, Spec, Standing, State, retention
+from jobengine.core.model import Job, Spec, Standing, State
+from jobengine.core.retention import retention
 
 
 @given(ascii_only=st.booleans(), text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))

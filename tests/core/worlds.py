@@ -28,8 +28,6 @@ from jobengine.engine.local.tables.sort_index import SortIndex
 from jobengine.engine.local.tables.state import Tables
 from tests.doubles import START, CountedIds, NoActivity
 
-__all__ = ["KEY", "MINUTE", "NOW", "World", "picture"]
-
 KEY = b"key"
 NOW = START * 1000
 MINUTE = 60_000

@@ -7,7 +7,8 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.effects import JobSwap
-from jobengine.core.model import Job, JobEvent, Spec, Standing, State, retention
+from jobengine.core.model import Job, JobEvent, Spec, Standing, State
+from jobengine.core.retention import retention
 from jobengine.engine.event_feed import _BACKLOG, _KEPT, _PIECE, Feed, Watcher
 from tests.doubles import CountedIds
 from tests.engine.local.engines import KEY, Asked, Desk

@@ -14,8 +14,6 @@ from nacl.exceptions import CryptoError
 
 from jobengine.storage.frames import HEADER_SIZE, Chain
 
-__all__ = ["FILE_ID", "ClearBox", "Found", "ReferenceReader", "chain", "head"]
-
 FILE_ID: Final = b"the file's id..."
 _NONCE: Final = 24
 _TAG: Final = 16

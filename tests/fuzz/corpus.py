@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-__all__ = ["kept", "write"]
-
 _FOLDER: Final = Path(__file__).parent / "corpus"
 
 

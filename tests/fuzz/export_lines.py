@@ -6,8 +6,6 @@ from tests.doubles import QUICK_KDF, SECRET
 from tests.storage.simulated_files import SimulatedFiles
 from tests.tools.databases import tables, whole_state
 
-__all__ = ["export_lines"]
-
 _LINES = "/data/lines"
 _MADE = "/data/made"
 _AGAIN = "/data/again"

@@ -12,8 +12,6 @@ from jobengine.storage.recovery import Recovery
 from .clear_frames import FILE_ID, ClearBox, Found, ReferenceReader, chain, head
 from .pieces import Pieces
 
-__all__ = ["frames"]
-
 #: The most bytes of a file, and the most steps in which it is made.
 _LONGEST: Final = 1 << 15
 _STEPS: Final = 40

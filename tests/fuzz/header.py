@@ -17,8 +17,6 @@ from jobengine.storage.frames import HEADER_SIZE, open_header
 
 from .pieces import Pieces
 
-__all__ = ["header"]
-
 #: The key of every SECRET and salt here: the real derivation takes too long.
 _KEY: Final = b"k" * 32
 _DATA_KEY: Final = b"d" * 32

@@ -7,8 +7,6 @@ from tests.http.outcomes import outcome
 
 from .pieces import Pieces
 
-__all__ = ["http_bytes"]
-
 _LONGEST: Final = 2000
 _ANSWERS: Final = frozenset({100, 200, 400, 405, 413, 431})
 

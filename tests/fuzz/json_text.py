@@ -8,8 +8,6 @@ from tests.wire.reference_json import reference
 
 from .pieces import Pieces
 
-__all__ = ["json_text"]
-
 _STRINGS: Final = rb"""{ } [ ] , : {} [] "a": "\u0061": "": "\\": "\"": "[{" ":," "\ud83d\ude00" "\ud83d" "\u0000" """
 _OTHERS: Final = (
     b"0 -0 1 -1 1.5 -0.0 1e5 1E+400 1e-400 0e999 01 1. .5 + - e 9223372036854775807 9223372036854775808 "

@@ -2,8 +2,6 @@
 
 from attrs import define
 
-__all__ = ["Pieces"]
-
 
 @define
 class Pieces:

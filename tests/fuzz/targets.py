@@ -9,8 +9,6 @@ from .header import header
 from .http_bytes import http_bytes
 from .json_text import json_text
 
-__all__ = ["TARGETS"]
-
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "frames": frames,
     "header": header,

@@ -31,31 +31,8 @@ from jobengine.core.model import (
     Spec,
     Standing,
     State,
-    retention,
 )
-
-__all__ = [
-    "COMMITS",
-    "COMMITS_2",
-    "COMMITS_3",
-    "COMMITS_4",
-    "FULL_JOB",
-    "FULL_QUEUE",
-    "FULL_QUEUE_2",
-    "FULL_QUEUE_3",
-    "FULL_QUEUE_4",
-    "FULL_STANDING",
-    "MAIL",
-    "OLDER",
-    "OLD_COMMITS",
-    "OLD_SLICES",
-    "RECORDS",
-    "SLICES",
-    "SLICES_2",
-    "SLICES_3",
-    "SLICES_4",
-    "job",
-]
+from jobengine.core.retention import retention
 
 CREATED = 1_700_000_000_123
 

@@ -10,8 +10,6 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from tests.doubles import MemoryServer
 from tests.schema import check_answer
 
-__all__ = ["Connection", "RawAnswer", "parse", "request"]
-
 
 @frozen
 class RawAnswer:

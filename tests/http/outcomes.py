@@ -10,8 +10,6 @@ from twisted.web.resource import Resource
 from jobengine.http.limits import Limits
 from jobengine.http.site import JobSite
 
-__all__ = ["FIRST", "LIMITS", "Kept", "outcome"]
-
 LIMITS: Final = Limits(headers=8, header_bytes=400, body_bytes=40, bulk_body_bytes=80)
 FIRST: Final = b"GET /first HTTP/1.1\r\nHost: jobengine.test\r\n\r\n"
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3}) ")

@@ -11,8 +11,6 @@ from typing import Final
 
 import pytest
 
-__all__ = ["GENERATORS", "TOOLS", "install", "run"]
-
 GENERATORS: Final = Path(__file__).with_name("generators")
 _MODULES: Final = GENERATORS / "node_modules"
 TOOLS: Final = _MODULES / ".bin"

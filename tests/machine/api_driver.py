@@ -8,8 +8,6 @@ from attrs import define, field
 from tests.machine.jobs import Asked
 from tests.machine.model import Refused
 
-__all__ = ["ADMIN", "ApiDriver", "claim_body", "claimed", "refused"]
-
 ADMIN = {"X-Admin-Key": "admin"}
 #: The names of a queue's defaults, in the order of the model.
 DEFAULTS = ("keep_minutes", "keep_failed_minutes", "timeout_seconds", "max_attempts", "retry_delay_seconds")

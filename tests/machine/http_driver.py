@@ -11,8 +11,6 @@ from twisted.internet.defer import Deferred
 from tests.doubles import Answer, CountedIds, MemoryServer, new_clock
 from tests.machine.api_driver import ADMIN, ApiDriver, claim_body, claimed, refused
 
-__all__ = ["HttpDriver"]
-
 
 class Pending:
     """A request that is under way."""

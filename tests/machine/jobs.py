@@ -6,8 +6,6 @@ from typing import Any
 
 from attrs import define, field
 
-__all__ = ["FINISHED", "Asked", "Job", "Lives", "removal", "shown"]
-
 DAY = 86_400_000
 FINISHED = ("complete", "failed")
 

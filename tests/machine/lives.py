@@ -11,8 +11,6 @@ from tests.machine.http_driver import HttpDriver
 from tests.machine.local_driver import LocalDriver
 from tests.machine.machine import EngineMachine
 
-__all__ = ["HttpMachine", "LocalMachine", "live"]
-
 
 class LocalMachine(EngineMachine):
     driver_kind = LocalDriver

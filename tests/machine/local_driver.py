@@ -21,8 +21,6 @@ from tests.doubles import CountedIds, make_engine, new_clock, start
 from tests.machine.jobs import Asked
 from tests.machine.model import Refused
 
-__all__ = ["LocalDriver", "Pending"]
-
 #: The slack of compaction: small, so that files are compacted now and then.
 SLACK = 3_000
 

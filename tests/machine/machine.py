@@ -14,8 +14,6 @@ from tests.machine import questions as q
 from tests.machine.jobs import Asked, Job
 from tests.machine.model import Claimed, Model, Queue, Refused, Waiter
 
-__all__ = ["EngineMachine"]
-
 DATA = st.data()
 NO_UID = "00000000-0000-4000-8000-00000000dead"
 

@@ -16,8 +16,6 @@ from attrs import define, evolve, field
 
 from tests.machine.jobs import FINISHED, Asked, Job, Lives, removal
 
-__all__ = ["Claimed", "Model", "Queue", "Refused", "Waiter"]
-
 NEVER = 1 << 62
 #: The calls that each role may make; the owner may make all.
 ROLES = {

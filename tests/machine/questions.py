@@ -6,26 +6,6 @@ from hypothesis import strategies as st
 
 from tests.machine.jobs import Asked
 
-__all__ = [
-    "CHANGES",
-    "COUNTS",
-    "FILTERS",
-    "JOBS",
-    "KEYS",
-    "LEASES",
-    "NAMES",
-    "NEW_KEYS",
-    "ROLES",
-    "SELDOM",
-    "SETTINGS",
-    "SEVERAL",
-    "SOME_JOBS",
-    "STEPS",
-    "TAGS",
-    "TIMES",
-    "WORKERS",
-]
-
 HOUR = 3_600_000
 
 # Refused calls test little, so most calls are allowed; ENOUGH in test_machine.py says how many must succeed.

@@ -7,6 +7,4 @@ from .of_files import OF_FILES
 from .of_postgres import OF_POSTGRES
 from .of_requests import OF_REQUESTS
 
-__all__ = ["MUTANTS"]
-
 MUTANTS: Final[tuple[Mutant, ...]] = (*OF_FILES, *OF_POSTGRES, *OF_REQUESTS)

@@ -4,8 +4,6 @@ from typing import Final
 
 from .mutant import Mutant
 
-__all__ = ["OF_FILES"]
-
 _FILES: Final = "jobengine/storage/files.py"
 _FRAMES: Final = "jobengine/storage/frames.py"
 _JOURNAL: Final = "jobengine/storage/journal.py"

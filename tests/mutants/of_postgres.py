@@ -4,8 +4,6 @@ from typing import Final
 
 from .mutant import Mutant
 
-__all__ = ["OF_POSTGRES"]
-
 _SESSION: Final = "jobengine/engine/postgres/batch/session.py"
 _LOADING: Final = "jobengine/engine/postgres/batch/load.py"
 _STATEMENTS: Final = "jobengine/engine/postgres/batch/queries.py"

@@ -4,8 +4,6 @@ from typing import Final
 
 from .mutant import Mutant
 
-__all__ = ["OF_REQUESTS"]
-
 _EXECUTOR: Final = "jobengine/engine/local/executor.py"
 _ACCESS: Final = "jobengine/core/access.py"
 _STRICT_JSON: Final = "jobengine/wire/strict_json.py"

@@ -13,8 +13,6 @@ from typing import Final
 
 from .mutant import Mutant
 
-__all__ = ["ROOT", "NotFound", "copy_tree", "failed_tests", "mutated"]
-
 ROOT: Final = Path(__file__).parent.parent.parent
 #: Made when the package is built; git does not know it.
 _MADE: Final = "jobengine/web/openapi.json"

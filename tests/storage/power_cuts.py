@@ -12,8 +12,6 @@ from tests.doubles import QUICK_KDF
 from tests.storage.files_of_commits import NOW, recovered
 from tests.storage.simulated_files import Disk, SimulatedFiles
 
-__all__ = ["PATH", "TIMES", "Killed", "Run", "Violation", "check_every_crash", "judge", "numbers", "record", "reopened"]
-
 PATH: Final = "/data/db"
 #: A time that is later at each start.
 TIMES: Final = count(NOW)

@@ -12,8 +12,6 @@ from attrs import define, field, frozen
 
 from jobengine.storage.files import Files
 
-__all__ = ["FaultyFiles", "SimulatedFiles"]
-
 SECTOR = 512
 #: The contents of a disk: bytes by path.
 Disk = Mapping[str, bytes]

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, QueueCreated
-from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
+from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.retention import retention
 from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.state import Tables
 from jobengine.storage.journal import Journal

@@ -20,8 +20,6 @@ from . import db_tool
 from .crew import Caller, Crew, TracedOwner, judge_all, judge_copy, make_owners, require
 from .trials import Tally
 
-__all__ = ["Backups"]
-
 ADMIN: Final = "admin"
 #: Seconds under load before a backup.
 LOADED: Final = (0.1, 1.0)

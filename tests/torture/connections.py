@@ -15,8 +15,6 @@ from .crew import Caller, Crew, judge_all, make_owners
 from .owner import Owner
 from .trials import Tally
 
-__all__ = ["Connections"]
-
 #: Bytes that pass before one connection is cut.
 PASSED: Final = 20_000
 #: Seconds before all connections are broken at once.

@@ -19,18 +19,6 @@ from tests.machine.api_driver import ApiDriver
 
 from .owner import Disagreement, Owner
 
-__all__ = [
-    "Caller",
-    "Crew",
-    "TracedOwner",
-    "end_work",
-    "judge_all",
-    "judge_copy",
-    "make_owners",
-    "require",
-    "server_over",
-]
-
 #: Answers of a server that is starting, and of one whose disk is full: the outcome is unknown.
 NO_ANSWER: Final = (503, 507)
 

@@ -10,8 +10,6 @@ from tests.integration.shells import BIN
 
 from .crew import require
 
-__all__ = ["WRONG_SECRET", "do", "exit_code", "is_killed"]
-
 #: The exit code for a wrong SECRET.
 WRONG_SECRET = 3
 

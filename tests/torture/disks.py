@@ -16,8 +16,6 @@ from attrs import frozen
 
 from .trials import NotHere
 
-__all__ = ["Image", "mounted_image", "shared_disk", "small_disk"]
-
 #: The most seconds that the disk is still written to once no process writes.
 PATIENCE: Final = 20.0
 #: In a container a file system in memory, usually of 64 MiB, that holds no files.

@@ -15,8 +15,6 @@ from .disks import small_disk
 from .owner import Owner
 from .trials import Tally
 
-__all__ = ["FullDisks"]
-
 #: Bytes.
 SIZE: Final = 12 << 20
 #: The most bytes that are left free, so that some changes still succeed.

@@ -21,8 +21,6 @@ from .crew import Caller, Crew, TracedOwner, judge_all, judge_copy, make_owners
 from .disks import Image, mounted_image
 from .trials import Tally
 
-__all__ = ["ImageCuts"]
-
 #: Bytes: room for a database and the copy that a compaction makes.
 SIZE: Final = 192 << 20
 #: Seconds under load before a cut.

@@ -23,8 +23,6 @@ from .crew import Caller, Crew, end_work, judge_all, make_owners, require
 from .owner import Owner
 from .trials import Tally
 
-__all__ = ["Kills"]
-
 #: Jobs for the workers in each round.
 WORK: Final = 30
 #: Seconds under load before a kill that does not wait for a compaction.

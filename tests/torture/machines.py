@@ -9,8 +9,6 @@ from tests.machine.machine import EngineMachine
 
 from .trials import Tally
 
-__all__ = ["Lives"]
-
 
 @frozen
 class Lives:

@@ -19,8 +19,6 @@ from tests.machine.api_driver import ADMIN, ApiDriver, claim_body, claimed, refu
 from tests.machine.jobs import Asked, Job
 from tests.machine.model import Model, Queue, Refused
 
-__all__ = ["Disagreement", "Owner", "Step"]
-
 #: Seconds, more than any trial takes: the model's clock does not move, so nothing may expire.
 LONG: Final = 80_000
 #: Fields with times, which are not compared.

@@ -25,8 +25,6 @@ from .crew import Caller, Crew, end_work, judge_all, make_owners, require
 from .owner import Owner
 from .trials import NotHere, Tally
 
-__all__ = ["PostgresKills"]
-
 #: Jobs for the workers in each round.
 WORK: Final = 60
 #: Seconds under load before a kill.

@@ -12,8 +12,6 @@ from tests.storage.simulated_files import SimulatedFiles
 
 from .trials import Tally
 
-__all__ = ["PowerCuts"]
-
 #: How many states are judged, of the hundreds that a power cut may leave after one step.
 LOOKED_AT: Final = 3
 #: The share of steps after which the process ends, half of them by a power cut.

@@ -20,8 +20,6 @@ from .crew import Caller, Crew, judge_all, make_owners, require
 from .owner import Owner
 from .trials import Tally
 
-__all__ = ["Rekeys"]
-
 #: Seconds under load before the daemon is killed.
 LOADED: Final = (0.1, 1.0)
 #: Seconds after which a re-key is killed: alone on a machine it takes half a second.

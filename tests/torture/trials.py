@@ -10,8 +10,6 @@ from typing import Final, Protocol, TextIO
 
 from attrs import asdict, define
 
-__all__ = ["NotHere", "Tally", "Trial", "run"]
-
 
 class NotHere(Exception):
     """This machine lacks or forbids something that a trial needs; the message names it."""

@@ -5,27 +5,6 @@ from typing import Any
 
 from tests.doubles import Answer, MemoryServer
 
-__all__ = [
-    "V1_FIELDS",
-    "add",
-    "change",
-    "claim",
-    "each",
-    "hold",
-    "listed",
-    "make_queue",
-    "page",
-    "peek",
-    "put",
-    "read",
-    "set_up",
-    "take",
-    "update",
-    "v1",
-    "waiters",
-    "waiting",
-]
-
 #: The fields of a job in the first version of the API.
 V1_FIELDS = frozenset(
     [

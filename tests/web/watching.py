@@ -5,8 +5,6 @@ import json
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
 
-__all__ = ["Watcher"]
-
 
 class Watcher:
     """A client that watches the queue `q`."""

@@ -7,8 +7,6 @@ from typing import Any, Final, NoReturn
 
 from jobengine.wire.strict_json import NotStrict
 
-__all__ = ["reference"]
-
 _LARGEST: Final = (1 << 63) - 1
 #: A string, which is skipped, or a bracket.
 _TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)

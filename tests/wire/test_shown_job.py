@@ -11,7 +11,8 @@ from jobengine.core import fact_codec
 from jobengine.core.commands import NewJob
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
-from jobengine.core.model import Context, Job, Notes, Spec, Standing, State, retention
+from jobengine.core.model import Context, Job, Notes, Spec, Standing, State
+from jobengine.core.retention import retention
 from jobengine.wire import requests
 from jobengine.wire.shown_job import ShownJob, job_json, job_value, to_json
 from jobengine.wire.unknown_fields import Ignored

@@ -11,8 +11,6 @@ from ..new_file import NewFile
 from .caller import AsyncCaller
 from .transport import blocking
 
-__all__ = ["save"]
-
 _BYTES = "application/octet-stream"
 
 

@@ -8,8 +8,6 @@ from ..batching import Item, Lane
 from ..errors import JobEngineError, OutcomeUnknown
 from ..http_codec import Response
 
-__all__ = ["BatchSender"]
-
 #: Sends a batch; returns the answer, and whether an earlier attempt may have succeeded.
 Send = Callable[[Lane, Sequence[Item]], Awaitable[tuple[Response, bool]]]
 

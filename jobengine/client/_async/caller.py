@@ -15,8 +15,6 @@ from ..retrying import REPEATED, UNCERTAIN, Patience
 from ..secret import Secret
 from .transport import Pool, monotonic, sleep
 
-__all__ = ["AsyncCaller"]
-
 T = TypeVar("T")
 
 #: Statuses of a refused key; 429 is one after many wrong keys.

@@ -17,8 +17,6 @@ from ..values import JobEvent
 from .caller import AsyncCaller
 from .transport import Stream, monotonic, sleep
 
-__all__ = ["watch"]
-
 #: Seconds of silence after which a connection counts as broken; the server sends something every 20.
 _SILENCE = 50.0
 _STREAM = "text/event-stream"

@@ -6,8 +6,6 @@ from typing import Generic, Protocol, TypeVar
 
 from ..leases import Beats
 
-__all__ = ["Heartbeats"]
-
 
 class _Held(Protocol):
     @property

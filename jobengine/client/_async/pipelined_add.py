@@ -14,8 +14,6 @@ from ..values import Job
 from .caller import AsyncCaller
 from .transport import Stream
 
-__all__ = ["add_in_chunks"]
-
 
 async def add_in_chunks(
     caller: AsyncCaller,

@@ -30,8 +30,6 @@ from .heartbeats import Heartbeats
 from .pipelined_add import add_in_chunks
 from .transport import Stream
 
-__all__ = ["AsyncKeys", "AsyncQueue"]
-
 #: The longest wait of one request, in seconds: proxies give up after 60.
 LONGEST_WAIT = 50.0
 #: Jobs that a list reads at a time.

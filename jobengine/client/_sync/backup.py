@@ -12,8 +12,6 @@ from ..new_file import NewFile
 from .caller import Caller
 from .transport import blocking
 
-__all__ = ["save"]
-
 _BYTES = "application/octet-stream"
 
 

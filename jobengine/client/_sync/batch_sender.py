@@ -13,8 +13,6 @@ from ..errors import JobEngineError, OutcomeUnknown
 from ..http_codec import Response
 from .transport import monotonic
 
-__all__ = ["BatchSender"]
-
 #: Sends a batch; returns the answer, and whether an earlier attempt may have succeeded.
 Send = Callable[[Lane, Sequence[Item]], tuple[Response, bool]]
 

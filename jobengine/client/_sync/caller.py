@@ -16,8 +16,6 @@ from ..retrying import REPEATED, UNCERTAIN, Patience
 from ..secret import Secret
 from .transport import Pool, monotonic, sleep
 
-__all__ = ["Caller"]
-
 T = TypeVar("T")
 
 #: Statuses of a refused key; 429 is one after many wrong keys.

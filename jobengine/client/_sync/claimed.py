@@ -13,8 +13,6 @@ from ..values import Job
 from .batch_sender import BatchSender
 from .heartbeats import Heartbeats
 
-__all__ = ["ClaimedJob", "Holder", "extend", "update_item"]
-
 #: The states that end a lease.
 _ENDS = frozenset({"complete", "failed", "queued"})
 

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from os import PathLike
     from ssl import SSLContext
 
-__all__ = ["Finished", "JobEngine"]
-
-
 #: Of jobs that are finished, the answer needs no more than the outcome.
 _BRIEF: Final = {"Prefer": "return=minimal"}
 

@@ -15,8 +15,6 @@ from ..values import Job
 from .caller import Caller
 from .transport import Stream
 
-__all__ = ["add_in_chunks"]
-
 
 def add_in_chunks(
     caller: Caller,

@@ -9,8 +9,6 @@ from typing import Any, Final, TypeVar
 
 from ..http_codec import Address, Broken, NotConnected, Request, Response, ResponseParser, why_not_connected
 
-__all__ = ["Pool", "Stream", "blocking", "monotonic", "sleep"]
-
 #: Seconds after which an idle connection is no longer used; the server closes it after 60.
 _IDLE: Final = 30.0
 #: Seconds after which an idle connection is checked before it is used: a server that stopped has closed it.

@@ -10,21 +10,9 @@ from attrs import define, field
 from ..access import PRODUCERS, derived_uid
 from ..errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
 from ..facts import JobAdded
-from ..model import (
-    NO_CONTEXT,
-    SECOND,
-    Context,
-    Defaults,
-    Grant,
-    Job,
-    Queue,
-    Retention,
-    Spec,
-    Standing,
-    State,
-    retention,
-)
+from ..model import NO_CONTEXT, SECOND, Context, Defaults, Grant, Job, Queue, Spec, Standing, State
 from ..required_rows import Needs
+from ..retention import Retention, retention
 from ..tables import Decision, NewId, RecentActivity, Table
 from ..values import Value
 from ..wall_time import shown

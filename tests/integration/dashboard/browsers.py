@@ -11,8 +11,6 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog,
 
 from tests.integration import daemons
 
-__all__ = ["DEADLINE", "Watch", "chromium"]
-
 #: Milliseconds within which an expected state must come.
 DEADLINE: Final = 1000 * daemons.DEADLINE
 _ARGUMENTS: Final = (

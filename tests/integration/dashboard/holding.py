@@ -8,8 +8,6 @@ from playwright.sync_api import APIResponse, Page, Route
 
 from tests.integration.daemons import until
 
-__all__ = ["Held"]
-
 #: Ends after the tasks of all answers that have come. No frame is waited for: a busy machine may draw none for seconds.
 _SETTLED = "() => new Promise((done) => setTimeout(() => setTimeout(done)))"
 

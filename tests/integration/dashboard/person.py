@@ -8,8 +8,6 @@ from playwright.sync_api import Locator, Page, expect
 
 from .browsers import Watch
 
-__all__ = ["Person"]
-
 
 @define
 class Person:

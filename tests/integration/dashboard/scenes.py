@@ -10,8 +10,6 @@ from tests.integration.shells import ADMIN_KEY
 from .person import Person
 from .shop import Shop, busy_history
 
-__all__ = ["SCENES"]
-
 Scene = Callable[[Person, Shop], None]
 
 SCENES: Final[dict[str, Scene]] = {}

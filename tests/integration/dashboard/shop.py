@@ -12,8 +12,6 @@ from jobengine.client import JobEngine, Queue
 from tests.integration.daemons import Daemon
 from tests.integration.shells import ADMIN_KEY
 
-__all__ = ["MANY", "Shop", "busy_history", "open_shop"]
-
 #: Jobs in the longest queue, and how many are added in one request.
 MANY: Final = 100_000
 _AT_ONCE: Final = 10_000

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from jobengine.core.effects import QueueSwap
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
+from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.retention import retention
 from jobengine.engine.local.tables.state import Tables
 from jobengine.engine.postgres.batch.tables import SmallTable, SmallTables
 from tests.core.random_facts import facts

@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from jobengine.core.model import Job, Queue, Spec, Standing, State, retention
+from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.retention import retention
 from jobengine.engine.postgres.database import rows
 from jobengine.engine.postgres.database.encryption import Seal
 from jobengine.engine.postgres.database.rows import Rows
