@@ -249,15 +249,12 @@ class AddLane(Lane):
     """Jobs to add. A request adds all of its jobs or none: if one is bad, the others are sent again without it."""
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
-        """See Lane."""
         return add_call([item.data for item in batch])
 
     def body(self, batch: Sequence[Item]) -> bytes:
-        """See Lane."""
         return add_body(self._name, [item.data for item in batch])
 
     def taken(self, batch: list[Item], response: Response, *, repeated: bool) -> None:
-        """See Lane."""
         call = self.call(batch)
         jobs = [calls.ADD_JOB.read(response)] if call is calls.ADD_JOB else calls.ADD_JOBS.read(response)
         _check_count(response, jobs, batch)
@@ -291,15 +288,12 @@ class UpdateLane(Lane):
     """Updates of jobs. Each succeeds or fails by itself within a request."""
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
-        """See Lane."""
         return calls.UPDATE_JOBS
 
     def body(self, batch: Sequence[Item]) -> bytes:
-        """See Lane."""
         return b'{"queue_name":%b,"updates":[%b]}' % (self._name, b",".join([item.data for item in batch]))
 
     def taken(self, batch: list[Item], response: Response, *, repeated: bool) -> None:
-        """See Lane."""
         results = calls.json_of(response, shapes.RESULTS)["results"]
         _check_count(response, results, batch)
         for item, result in zip(batch, results, strict=True):

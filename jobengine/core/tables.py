@@ -99,7 +99,7 @@ class JobTableSet(Protocol):
         """The tables by the names of their queues."""
 
     def wall(self, now: int) -> int:
-        """See JobTable."""
+        """The wall time at the engine's time `now`, as in JobTable."""
 
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
         """The jobs whose deadline has come, with their queue's name. Not valid after a change."""

@@ -39,7 +39,7 @@ class Backlog(StorageError):
 
 
 class Phase(Enum):
-    """See the module's docstring."""
+    """The phases of the module's docstring."""
 
     IDLE = "idle"
     COLLECTING = "collecting"

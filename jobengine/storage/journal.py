@@ -310,7 +310,6 @@ class Journal:
 
     def _open_header(self, descriptor: int, secret: bytes) -> Recovery:
         def read(length: int, position: int) -> bytes:
-            """See Files.read."""
             return self._files.read(descriptor, length, position)
 
         self._lock, chain = open_header(read(HEADER_SIZE, 0), secret)

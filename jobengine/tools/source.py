@@ -132,7 +132,6 @@ def _in_blocks(files: Files, descriptor: int) -> Read:
     begin, block = 0, b""
 
     def read(length: int, position: int) -> bytes:
-        """See Files.read."""
         nonlocal begin, block
         at = position - begin
         if at < 0 or at + length > len(block):

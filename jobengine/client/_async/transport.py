@@ -241,7 +241,6 @@ class _Connection(asyncio.Protocol):
     # Callbacks of the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio.Protocol, also for the following methods."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
