@@ -42,13 +42,17 @@ ALLOWED = {
     "worker": {"worker", "client"},
     "testing": {"client"},
     "cli": {"cli", "client", "worker", "tools"},
-    "cli.command_runner": {"client.encoding", "wire.strict_json"},
+    "cli.command_runner": {"client.encoding", "wire.strict_json", "worker"},
     "tools": {"tools", "storage", "core", "engine.local.tables", "daemon.secret_file", "daemon.hardening"},
-    "tools.postgres": {"daemon.secret_file", "storage.errors", "engine.postgres.database.connection"},
-    "tools.migrating": {"tools", "storage.frames", "engine.postgres.database.schema"},
-    "tools.recounting": {
+    "tools.postgres": {
         "tools",
-        *(f"engine.postgres.{module}" for module in ("recount", "database.rows", "database.schema")),
+        "daemon.secret_file",
+        "storage.errors",
+        "storage.frames",
+        *(
+            f"engine.postgres.{module}"
+            for module in ("recount", "database.connection", "database.rows", "database.schema")
+        ),
     },
     "tools.postgres_transfer": {
         "tools",

@@ -8,8 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from jobengine.client import AccessKey, Job, JobEvent, QueueStats
 
 from .error_groups import ErrorGroup, error_line
-from .spans import duration, moment
-from .terminal_text import plain
+from .terminal_text import duration, moment, plain
 from .top_data import Holder
 from .troubles import lacks_workers
 

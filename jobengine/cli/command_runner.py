@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 from ..client.encoding import encode_text
 from ..wire.strict_json import MOST_VALUES, NotStrict, check
+from ..worker import Fail
 
 #: The most bytes of standard output to keep: a result can't be longer.
 MOST_OUTPUT: Final = 1 << 20
@@ -396,3 +397,7 @@ class _Numbers(asyncio.Protocol):
                 number = int(float(word))
                 if 0 <= number <= 100:
                     self._heard(number)
+
+
+class CommandFailed(Fail):
+    """The command has failed; the name of this class is the `error_type` in the log."""

@@ -5,16 +5,16 @@ from typing import Final
 from .command import group
 
 _COMMANDS: Final = {
-    "check": "db_check:check",
-    "backup": "db_copy:backup",
-    "restore": "db_copy:restore",
-    "repair": "db_repair:repair",
-    "rekey": "db_rekey:rekey",
+    "check": "db_files:check",
+    "backup": "db_files:backup",
+    "restore": "db_files:restore",
+    "repair": "db_files:repair",
+    "rekey": "db_files:rekey",
     "export": "db_transfer:export",
     "import": "db_transfer:import_",
     "import-go": "db_transfer:import_go",
-    "migrate": "db_migrate:migrate",
-    "recount": "db_recount:recount",
+    "migrate": "db_transfer:migrate",
+    "recount": "db_transfer:recount",
 }
 
 

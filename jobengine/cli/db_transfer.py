@@ -1,4 +1,4 @@
-"""`jobengine db export`, `import` and `import-go`."""
+"""`jobengine db export`, `import` and `import-go`; `migrate` and `recount` for PostgreSQL."""
 
 from typing import Final
 
@@ -8,10 +8,11 @@ from jobengine.tools.database_secret import find_go_secret, find_new_secret, fin
 from jobengine.tools.exporting import export as write_lines
 from jobengine.tools.importing import import_lines
 from jobengine.tools.importing_go import import_go as take_over
-from jobengine.tools.postgres import is_set
+from jobengine.tools.postgres import is_set, recount_database
+from jobengine.tools.postgres import migrate as bring_up_to_date
 from jobengine.tools.postgres_transfer import export_database, import_into_database
 
-from .db_common import bar, file_command
+from .db_files import bar, file_command
 from .session import current
 
 #: The most damaged rows that are named.
@@ -40,7 +41,7 @@ def export(names: tuple[str, ...], queue: str | None) -> None:
     else:
         with bar("exporting") as progress:
             exported = write_lines(path, target, find_secret(path), progress, queue=queue)
-    _say(target, size=exported.size, queues=exported.queues, jobs=exported.jobs)
+    _report_transfer(target, size=exported.size, queues=exported.queues, jobs=exported.jobs)
     if exported.unfinished:
         current().output.note(
             f"An incomplete last frame of {exported.unfinished:,} bytes was not exported: it was being written, or a "
@@ -74,7 +75,7 @@ def import_(source: str, path: str | None) -> None:
             if path is None
             else import_lines(source, path, find_new_secret(path), progress)
         )
-    _say(path, size=imported.size, queues=imported.queues, jobs=imported.jobs)
+    _report_transfer(path, size=imported.size, queues=imported.queues, jobs=imported.jobs)
 
 
 def _database_and_text(names: tuple[str, ...]) -> tuple[str | None, str]:
@@ -106,7 +107,7 @@ def import_go(source: str, path: str, go_secret_file: str | None) -> None:
     go_secret = find_go_secret(source, go_secret_file)
     with bar("importing") as progress:
         imported = take_over(source, path, go_secret, find_new_secret(path), progress)
-    _say(path, size=imported.size, queues=imported.queues, jobs=imported.jobs)
+    _report_transfer(path, size=imported.size, queues=imported.queues, jobs=imported.jobs)
     for queue, uid in imported.long:
         current().output.note(
             f"The content of job {uid} in queue {queue!r} is longer than 1 MiB. It was imported; to add jobs of that "
@@ -114,7 +115,7 @@ def import_go(source: str, path: str, go_secret_file: str | None) -> None:
         )
 
 
-def _say(target: str | None, *, size: int | None, queues: int, jobs: int) -> None:
+def _report_transfer(target: str | None, *, size: int | None, queues: int, jobs: int) -> None:
     """Say what was made: a file, or None for what is in PostgreSQL now."""
     session = current()
     file = {} if target is None else {"file": target, "bytes": size}
@@ -124,3 +125,46 @@ def _say(target: str | None, *, size: int | None, queues: int, jobs: int) -> Non
         session.output.note(f"The database has all of it; queues: {queues:,}, jobs: {jobs:,}.")
     else:
         session.output.note(f"{target} is whole and on disk; bytes: {size:,}, queues: {queues:,}, jobs: {jobs:,}.")
+
+
+@file_command("migrate", "jobengine db migrate")
+def migrate() -> None:
+    """
+    Make the tables of JobEngine in PostgreSQL, or bring them up to date.
+
+    The database is the one in DATABASE_URL or DATABASE_URL_FILE. It must exist, and may have other tables. Running this
+    again does no harm.
+    """
+    had, has = bring_up_to_date()
+    session = current()
+    if session.json:
+        session.output.json({"had": had, "has": has})
+    session.output.note(f"The schema has version {has}; it had {had or 'none'}.")
+
+
+@file_command("recount", "jobengine db recount")
+def recount() -> None:
+    """
+    Count the jobs of all queues in PostgreSQL, and correct wrong counts.
+
+    The database is the one in DATABASE_URL or DATABASE_URL_FILE. Servers may work on it meanwhile. Counts can be wrong
+    only after rows were damaged.
+    """
+    with bar("counting", in_bytes=False) as progress:
+        done = recount_database(progress)
+    session = current()
+    if session.json:
+        corrected = [
+            {"queue": one.queue, "count": one.count, "was": one.was, "is": one.jobs} for one in done.corrections
+        ]
+        session.output.json(
+            {"queues": done.queues, "jobs": done.jobs, "corrected": corrected, "damaged_queues": done.damaged}
+        )
+        return
+    for one in done.corrections:
+        session.output.note(f"Queue {one.queue!r}: {one.count} was {one.was:,}, and is {one.jobs:,}.")
+    for number in done.damaged:
+        session.output.note(f"Queue number {number} is damaged: its counts were left as they are.")
+    session.output.note(
+        f"{done.jobs:,} jobs of {done.queues:,} queues were counted; corrected counts: {len(done.corrections):,}."
+    )

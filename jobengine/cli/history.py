@@ -10,7 +10,7 @@ import click
 from .command import command
 from .parameters import QUEUE
 from .session import current
-from .spans import duration, moment
+from .terminal_text import duration, moment
 
 Numbers = Sequence[float | None]
 

@@ -4,8 +4,8 @@ import click
 
 from .columns import KEYS
 from .command import command, group
-from .key_input import KEY_FILE, key_from
 from .parameters import QUEUE
+from .prompts import KEY_FILE, key_from
 from .session import current
 
 

@@ -8,11 +8,10 @@ import click
 
 from jobengine.client import OutcomeUnknown, Queue, Secret
 
-from .asking import ask
 from .columns import QUEUES
 from .command import Command, command, group
-from .key_input import KEY_FILE, key_from
 from .parameters import QUEUE, Seconds
+from .prompts import KEY_FILE, confirm, key_from
 from .session import current
 
 #: Fields that `queue show` leaves to `queue stats`.
@@ -204,7 +203,7 @@ def delete(queue_name: str, yes: bool) -> None:
     session = current()
     queue = session.queue(queue_name)
     size = queue.stats().size
-    ask(f"Delete the queue {queue_name!r} and its {size} jobs?", yes=yes or not size)
+    confirm(f"Delete the queue {queue_name!r} and its {size} jobs?", yes=yes or not size)
     queue.remove()
     session.output.note(f"The queue {queue_name!r} was deleted.")
     if session.json:

@@ -8,9 +8,9 @@ import click
 
 from jobengine.client import Job, JobEngineError, JobFilter, Queue
 
-from .asking import ask
 from .exit_codes import Exit, exit_of, what_is_wrong
 from .parameters import CONDITIONS, QUEUE, all_filters, filters, with_options
+from .prompts import confirm
 from .session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -117,7 +117,7 @@ def act(
         if selected.dry_run:
             _say(session, matched, words.before)
             return
-        ask(f"{words.before.of(matched, f' of {selected.queue.name!r}')} Continue?", yes=matched < _MANY)
+        confirm(f"{words.before.of(matched, f' of {selected.queue.name!r}')} Continue?", yes=matched < _MANY)
     _say(session, to_all(**wanted), words.after)
 
 

@@ -17,7 +17,7 @@ from .exit_codes import Exit, Failed
 from .parameters import QUEUE, UID, Seconds, all_filters
 from .selection import chosen
 from .session import current
-from .spans import duration, moment
+from .terminal_text import duration, moment
 
 _LIMIT = 50
 #: Jobs of which the errors are grouped; as many as in the dashboard.

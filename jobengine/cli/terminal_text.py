@@ -1,6 +1,7 @@
-"""Makes text from a server safe to print: its control characters would move the cursor, or change the terminal."""
+"""Texts for a terminal: what a server sent, without control characters that would change the terminal; times."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 
@@ -22,3 +23,22 @@ def json_text(value: Any) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+
+
+def moment(time: datetime | None) -> str:
+    """A time, in UTC."""
+    return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(span: timedelta | None) -> str:
+    """A time span in one or two words: 0.2s, 42s, 5m 10s, 3h 5m, 2d 4h."""
+    if span is None:
+        return ""
+    seconds = span.total_seconds()
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    for name, size, part, part_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if seconds >= size:
+            more = int(seconds % size // part_size)
+            return f"{int(seconds // size)}{name}" + (f" {more}{part}" if more else "")
+    return f"{int(seconds)}s"

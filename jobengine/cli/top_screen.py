@@ -9,8 +9,7 @@ from rich.text import Text
 
 from .columns import TOP, WAITING, WORKERS, Column
 from .layout import table_of
-from .spans import duration
-from .terminal_text import plain
+from .terminal_text import duration, plain
 from .top_data import Holder, Snapshot
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from jobengine.client import QueueStats
 
-from .spans import duration
+from .terminal_text import duration
 
 #: Seconds that a job must have waited before a lack of workers is worth a word: one may be restarting.
 _PATIENCE: Final = 60

@@ -200,8 +200,7 @@ async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:
     """Run the command for a job: returns its result, or raises what its exit code means."""
     from jobengine.worker import Cancelled, Retry
 
-    from .command_runner import environment_of, verdict
-    from .failed_command import CommandFailed
+    from .command_runner import CommandFailed, environment_of, verdict
 
     def progress(percent: int) -> None:
         """Report how far the command is."""

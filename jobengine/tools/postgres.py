@@ -1,4 +1,8 @@
-"""Opens the PostgreSQL that the environment names. Without one, no driver is needed, and none is loaded."""
+"""
+Opens the PostgreSQL that the environment names, brings its schema up to date, and corrects its counts of jobs.
+
+Without such a database no driver is needed, and none is loaded.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -7,11 +11,15 @@ from typing import TYPE_CHECKING
 
 from ..daemon.secret_file import BadSecret, secret_from
 from ..storage.errors import StorageError
+from ..storage.frames import Kdf
+from .database_secret import find_set_secret
+from .source import Progress, no_progress
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
     from ..engine.postgres.database.connection import Row
+    from ..engine.postgres.recount import Recount
 
 
 def is_set(environment: Mapping[str, str] = os.environ) -> bool:
@@ -47,3 +55,28 @@ def database(environment: Mapping[str, str]) -> Iterator["Connection[Row]"]:
         raise BadSecret(str(error)) from None
     with connection.failures_told(), made:
         yield made
+
+
+def migrate(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """
+    Bring the schema up to date; returns the version that it had, 0 for none, and the one that it has.
+
+    Raises BadSecret for settings that are missing or malformed, WrongSecret, and other StorageErrors.
+    """
+    with database(environment) as connection, driver():
+        from ..engine.postgres.database import schema
+
+        return schema.migrate(connection, find_set_secret(environment), Kdf()), schema.VERSION
+
+
+def recount_database(progress: Progress = no_progress, *, environment: Mapping[str, str] = os.environ) -> "Recount":
+    """
+    Count the jobs of all queues, and correct wrong counts; servers may work meanwhile. `progress` counts jobs.
+
+    Raises BadSecret for settings that are missing or malformed, WrongSecret, and other StorageErrors.
+    """
+    with database(environment) as connection, driver():
+        from ..engine.postgres import recount
+        from ..engine.postgres.database import rows, schema
+
+        return recount.recount(connection, rows.Rows(schema.opened(connection, find_set_secret(environment))), progress)

@@ -65,16 +65,13 @@ from ..wire.responses import (
 )
 from ..wire.shown_job import job_json, job_value, to_json
 from .errors import brief_result, result_of
-from .exposition import CONTENT_TYPE
-from .holders import count_holders, jobs_held
 from .keys import Keys
-from .metrics import Metrics
-from .pages import filled_page
+from .metrics import CONTENT_TYPE, Metrics, scrape
+from .paging import count_holders, filled_page, jobs_held
 from .replies import empty, is_minimal, json_body, next_link, nothing
 from .request_log import RequestLog, note_claimed, note_job
 from .router import Dispatcher, Others, Routes, no_others
 from .schema import SCHEMA
-from .scrape import scrape
 from .streams import queue_in_parts, send_events
 from .throttle import KeyThrottle
 

@@ -1,26 +1,66 @@
-"""Metrics for Prometheus: requests, the engine's figures, and the process, as text."""
+"""Metrics for Prometheus: requests, the engine's figures, queues and the process, as text (format 0.0.4)."""
 
 import platform
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, groupby
 from typing import Final
 
 from attrs import define, field
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from .. import __version__
+from ..core import commands as c
 from ..core.durations import EXPORTED, cumulated
 from ..core.model import QueueTotals, Spread
-from ..engine.door import Figure, FigureKind
+from ..engine.door import Engine, Figure, FigureKind, Unavailable
 from ..http.access_log import Line
-from .exposition import Family, labels_of
 
 _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "PUT", "POST", "DELETE")}
 #: In seconds; the last ones are for long answers and for waits.
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0)
 _BUCKETS_MS: Final = tuple([bound * 1000 for bound in _BUCKETS])
+#: Seconds to wait for some queues: Prometheus gives up after 10, and an attempt to connect to a database may take as
+#: long.
+_PATIENCE: Final = 5
+#: Prometheus's text format; see https://prometheus.io/docs/instrumenting/exposition_formats.
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
+
+
+def labels_of(labels: Mapping[str, str]) -> str:
+    """Labels as they follow a name, with escapes; an empty text without labels."""
+    if not labels:
+        return ""
+    return "{" + ",".join([f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items()]) + "}"
+
+
+class Family:
+    """The samples of one metric, which must be together."""
+
+    def __init__(self, name: str, kind: str, sentence: str) -> None:
+        """`kind` is counter, gauge, summary or histogram; `sentence` is its description, in one line."""
+        self.name = name
+        self._lines = [f"# HELP {name} {sentence}", f"# TYPE {name} {kind}"]
+        self._packed: list[bytes] = []
+
+    def add(self, value: float, labels: str = "", suffix: str = "") -> None:
+        """Add a sample; `labels` comes from `labels_of`, and `suffix` follows the name."""
+        self._lines.append(f"{self.name}{suffix}{labels} {value}")
+
+    def pack(self) -> None:
+        """Encode the samples added since the last call: a million at once would take long."""
+        lines, self._lines = self._lines, []
+        self._packed.append(("\n".join([*lines, ""])).encode())
+
+    def text(self) -> bytes:
+        """All of it."""
+        self.pack()
+        return b"".join(self._packed)
 
 
 @define
@@ -215,3 +255,29 @@ _TOTALS: Final = {
     "cancelled": "Jobs that were ended by cancelling.",
     "timed_out": "Leases that expired while the job was in progress.",
 }
+
+
+async def scrape(
+    metrics: Metrics, engine: Engine, connections: int, pause: Callable[[], Awaitable[None]], clock: IReactorTime
+) -> bytes:
+    """
+    All metrics, in the format of Prometheus; `connections` are open.
+
+    Those of queues are left out while they can't be read in time: the others tell what is wrong. Raises Starting.
+    """
+    try:
+        queues = await _of_queues(engine, pause, clock)
+    except (Unavailable, defer.TimeoutError):
+        queues = QueueMetrics()
+    # After those of queues, which may have shown that the database is away.
+    return metrics.text(await engine.figures(), connections) + queues.text()
+
+
+async def _of_queues(engine: Engine, pause: Callable[[], Awaitable[None]], clock: IReactorTime) -> QueueMetrics:
+    queues = QueueMetrics()
+    command = c.CountQueues()
+    while page := await Deferred.fromCoroutine(engine.ask(command)).addTimeout(_PATIENCE, clock):
+        queues.add(page)
+        command = c.CountQueues(after=page[-1].name)
+        await pause()
+    return queues

@@ -6,12 +6,12 @@ close to half of a request's cost (docs/performance.md). The paths of this API a
 a dict. HEAD, unknown paths and unknown methods go to Klein's resource. Routes are still declared once, in Klein.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Any, Final
 
 from klein import Klein
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -22,7 +22,6 @@ from werkzeug.exceptions import MethodNotAllowed
 from ..http.browsers import Browsers
 from ..http.request import JobRequest
 from ..wire.call_table import CALLS, Call
-from .running import Running
 
 #: Answers a request: calls `reply` and returns the body, or returns None if it has written the answer itself.
 Handler = Callable[[JobRequest], Awaitable[bytes | None]]
@@ -153,3 +152,43 @@ class Dispatcher(Resource):
         if not failure.check(CancelledError):
             request.incident(failure)
         return None
+
+
+class Running:
+    """
+    The coroutine of a request, which awaits Deferreds. It is begun at once, and must not raise.
+
+    Deferred.fromCoroutine makes a Deferred of the result too, which nobody needs: without it, this takes half the time
+    (docs/performance.md).
+    """
+
+    __slots__ = ("_awaited", "_coroutine")
+
+    def __init__(self, coroutine: "Coroutine[Deferred[Any], Any, None]") -> None:
+        self._coroutine = coroutine
+        #: What it waits for.
+        self._awaited: Deferred[Any] | None = None
+        self._go_on(None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._awaited is None
+
+    def cancel(self) -> None:
+        """Cancel what it waits for, so that it gets a CancelledError."""
+        if self._awaited is not None:
+            self._awaited.cancel()
+
+    def _go_on(self, result: object) -> None:
+        """Run the coroutine until it waits or ends. It takes a result from the Deferred that it awaits."""
+        try:
+            awaited = self._awaited = (
+                result.throwExceptionIntoGenerator(self._coroutine)
+                if isinstance(result, Failure)
+                else self._coroutine.send(None)
+            )
+        except StopIteration:
+            self._awaited = None
+        else:
+            awaited.addBoth(self._go_on)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from jobengine.cli.columns import JOBS, QUEUES, TOP
 from jobengine.cli.layout import table_of
-from jobengine.cli.spans import duration
+from jobengine.cli.terminal_text import duration
 from jobengine.cli.top_data import Holder, Snapshot
 from jobengine.cli.top_screen import screen
 from jobengine.client import WorkerJobs

@@ -1,4 +1,4 @@
-"""Counts the jobs in progress by worker: page by page, so that other requests run in between."""
+"""Reads lists of jobs page by page, so that other requests run in between."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
@@ -6,19 +6,37 @@ from typing import Final
 from attrs import define, field
 from msgspec.structs import replace
 
-from ..core.commands import Filter, ListJobs
+from ..core import commands as c
 from ..core.model import Job, State
 from ..engine.door import Engine
 from ..wire.requests import Access
 from ..wire.responses import Holder
 
+#: Bytes of contents at which a page ends.
+_PAGE_BYTES: Final = 8 << 20
 #: Jobs that are counted without a pause: some tenths of a millisecond.
-_PAGE: Final = 500
+_COUNTED_AT_ONCE: Final = 500
 
 
-def jobs_held(queue: str, access: Access) -> ListJobs:
+async def filled_page(engine: Engine, command: c.ListJobs, pause: Callable[[], Awaitable[None]]) -> c.Page:
+    """Fill a page with the number of jobs asked for: the engine looks at some jobs at a time, and not all may match."""
+    jobs: list[Job] = []
+    size = 0
+    while True:
+        page = await engine.ask(replace(command, limit=command.limit - len(jobs)))
+        jobs += page.jobs
+        size += sum(job.size for job in page.jobs)
+        if page.following is None or len(jobs) == command.limit or size > _PAGE_BYTES:
+            return c.Page(jobs=jobs, following=page.following)
+        await pause()
+        command = replace(command, after=page.following)
+
+
+def jobs_held(queue: str, access: Access) -> c.ListJobs:
     """The command for the first page of jobs in progress."""
-    return ListJobs(queue=queue, **access, filter=Filter(state=State.INPROGRESS), limit=_PAGE, scan=_PAGE)
+    return c.ListJobs(
+        queue=queue, **access, filter=c.Filter(state=State.INPROGRESS), limit=_COUNTED_AT_ONCE, scan=_COUNTED_AT_ONCE
+    )
 
 
 @define
@@ -37,7 +55,7 @@ class Holders:
             holder.last_updated = max(holder.last_updated, job.updated)
 
 
-async def count_holders(engine: Engine, command: ListJobs, pause: Callable[[], Awaitable[None]]) -> list[Holder]:
+async def count_holders(engine: Engine, command: c.ListJobs, pause: Callable[[], Awaitable[None]]) -> list[Holder]:
     """Count the jobs of each worker; each page shows the queue at the time when it is read."""
     holders = Holders()
     while True:

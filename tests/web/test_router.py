@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from jobengine.web.running import Running
+from jobengine.web.router import Running
 
 _AT_ONCE = ("fired", "failed")
 _LATER = ("fires", "fails", "fires with a Deferred", "is cancelled")

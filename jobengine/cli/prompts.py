@@ -1,4 +1,4 @@
-"""Reads the key for a queue from a file or standard input, or makes one. A key is never an argument."""
+"""Reads the key for a queue from a file or standard input, or makes one; and asks before what can't be undone."""
 
 import secrets
 import sys
@@ -11,6 +11,7 @@ from jobengine.client.settings import read_key_file
 
 from .session import current
 
+#: A key is never an argument.
 KEY_FILE = click.option(
     "--key-file", metavar="FILE", help="Read the key from this file; - is standard input. By default one is made."
 )
@@ -38,3 +39,13 @@ def _from_standard_input() -> Secret:
         return Secret(sys.stdin.buffer.read(_LONGEST).decode().removesuffix("\n").removesuffix("\r"))
     except UnicodeDecodeError:
         raise BadSettings("The key on standard input is not UTF-8.") from None
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Return if the answer is yes, or if `yes` says so already; otherwise end the command."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} There is no terminal to ask at: add --yes.")
+    if not click.confirm(question, err=True):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,226 @@
+"""`jobengine db check`, `backup`, `restore`, `repair` and `rekey`, and the base of all commands for databases."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+
+from jobengine.tools import copying
+from jobengine.tools.checking import Report
+from jobengine.tools.checking import check as read_all
+from jobengine.tools.copying import Copied
+from jobengine.tools.database_secret import find_secret, is_in_key_file, read_new_secret
+from jobengine.tools.exit_codes import DbExit, db_exit_of
+from jobengine.tools.rekeying import rekey as rewrite
+from jobengine.tools.repairing import Repaired
+from jobengine.tools.repairing import repair as rescue
+from jobengine.tools.source import Progress
+
+from .command import Command, json_option
+from .exit_codes import Failed
+from .progress_bar import ProgressBar
+from .session import current
+
+#: The database file, as an argument.
+FILE = click.argument("path", metavar="FILE")
+
+
+class FileCommand(Command):
+    """A command for files, with exit codes of its own."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, common=False, **more)
+        self.params.append(json_option())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error ends it with a message and an exit code."""
+        signal.signal(signal.SIGTERM, _stop)
+        try:
+            return super().invoke(ctx)
+        except Exception as error:  # one without an exit code of its own is a bug, and keeps its traceback
+            ending = db_exit_of(error)
+            if ending is None:
+                raise
+            raise Failed(_text(error), ending) from None
+
+
+def file_command(name: str, examples: str) -> Callable[[Callable[..., Any]], FileCommand]:
+    """Make a function a command for files; its docstring is the help."""
+    return click.command(name, cls=FileCommand, examples=examples)
+
+
+@contextmanager
+def bar(what: str, *, in_bytes: bool = True) -> Iterator[Progress]:
+    """A progress bar, at a terminal."""
+    with ProgressBar(1, shown=not current().json, what=what, in_bytes=in_bytes) as shown:
+        yield shown.at
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def _stop(_number: int, _frame: object) -> NoReturn:
+    """End in order, so that no incomplete file is left."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+@file_command("check", "jobengine db check jobengine.jedb\njobengine db check backup.jedb --json")
+@FILE
+def check(path: str) -> None:
+    """
+    Read a whole database, and report its contents and any damage.
+
+    The file is not changed, and a server may run on it. With --json, each queue is reported as well.
+    """
+    with bar("checking") as progress:
+        report = read_all(path, find_secret(path), progress)
+    session = current()
+    shown = _check_report(path, report)
+    if session.json:
+        shown["queues"] = [{"name": queue.name, "jobs": queue.jobs} for queue in report.queues]
+    session.output.record(shown)
+    if report.unfinished:
+        session.output.note(
+            "An incomplete frame follows the last whole one: a server is writing it, or was killed while it did. "
+            "That is not damage; nothing that was acknowledged is in it."
+        )
+    if report.damage is not None:
+        raise Failed(
+            f"{report.damage}. `jobengine db repair` writes everything before byte {report.good} to a new file. "
+            "Use `jobengine db check` to see whether the last backup is whole.",
+            DbExit.DAMAGED,
+        )
+
+
+def _check_report(path: str, report: Report) -> dict[str, Any]:
+    return {
+        "file": path,
+        "format": report.version,
+        "bytes": report.size,
+        "garbage_bytes": report.garbage,
+        "garbage_share": round(report.garbage / report.size, 3),
+        "commits": report.commits,
+        "queues": len(report.queues),
+        "jobs": {"all": sum(report.states.values()), **report.states},
+        "closed_in_good_order": report.closed,
+        "unfinished_bytes": report.unfinished,
+        "whole": report.damage is None,
+        "damage_at_byte": None if report.damage is None else report.good,
+    }
+
+
+@file_command("backup", "jobengine db backup jobengine.jedb tonight.jedb")
+@FILE
+@click.argument("target", metavar="COPY")
+def backup(path: str, target: str) -> None:
+    """
+    Copy a database, even while a server runs on it.
+
+    Every frame is checked. The copy has the same SECRET as the database: keep the SECRET too, in another place.
+    """
+    with bar("copying") as progress:
+        copied = copying.backup(path, target, find_secret(path), progress)
+    _report_copy(target, copied)
+
+
+@file_command("restore", "jobengine db restore backup.jedb restored.jedb")
+@click.argument("source", metavar="COPY")
+@click.argument("path", metavar="FILE")
+def restore(source: str, path: str) -> None:
+    """Restore a missing database from a copy, which must not be damaged."""
+    with bar("copying") as progress:
+        copied, queues = copying.restore(source, path, find_secret(source, path), progress)
+    jobs = sum(sum(queue.jobs.values()) for queue in queues)
+    _report_copy(path, copied, queues=len(queues), jobs=jobs)
+
+
+def _report_copy(target: str, copied: Copied, **counted: int) -> None:
+    """Report the copy; `counted` is what it contains."""
+    session = current()
+    if session.json:
+        session.output.json({"file": target, "bytes": copied.size, "unfinished_bytes": copied.unfinished, **counted})
+        return
+    contents = "".join(f", {what}: {number:,}" for what, number in counted.items())
+    session.output.note(f"{target} is whole and on disk; bytes: {copied.size:,}{contents}.")
+    if copied.unfinished:
+        session.output.note(
+            f"An incomplete last frame of {copied.unfinished:,} bytes was not copied: it was being written, or a "
+            "crash has cut it short."
+        )
+
+
+@file_command("repair", "jobengine db repair damaged.jedb rescued.jedb")
+@FILE
+@click.argument("target", metavar="NEW")
+def repair(path: str, target: str) -> None:
+    """
+    Rescue the readable part of a damaged database into a new file.
+
+    That is every commit before the damage. The damaged file is not changed; the report says what is missing.
+    """
+    with bar("reading") as progress:
+        repaired = rescue(path, target, find_secret(path), progress)
+    session = current()
+    session.output.record(_repair_report(target, repaired))
+    for note in _repair_notes(path, repaired):
+        session.output.note(note)
+
+
+def _repair_report(target: str, repaired: Repaired) -> dict[str, Any]:
+    return {
+        "file": target,
+        "bytes": repaired.size,
+        "queues": len(repaired.queues),
+        "jobs": sum(sum(queue.jobs.values()) for queue in repaired.queues),
+        "bytes_taken": repaired.taken,
+        "bytes_left": repaired.left,
+        "good_frames_left": repaired.frames_left,
+        "good_frame_bytes_left": repaired.frame_bytes_left,
+        "damage_in_snapshot": repaired.in_snapshot,
+    }
+
+
+def _repair_notes(path: str, repaired: Repaired) -> list[str]:
+    if repaired.damage is None:
+        return [f"{path} is not damaged: the new file has everything."]
+    notes = [f"{repaired.damage}. The {repaired.left:,} bytes after that are not in the new file."]
+    if repaired.frames_left:
+        notes.append(
+            f"They include {repaired.frames_left:,} good frames, {repaired.frame_bytes_left:,} bytes: later "
+            "changes that were acknowledged, and are lost."
+        )
+    if repaired.in_snapshot:
+        notes.append(
+            "The damage is in the snapshot, so jobs that were added long ago may be missing too. Look for a backup."
+        )
+    return notes
+
+
+@file_command("rekey", "jobengine db rekey jobengine.jedb --new-secret-file new-secret")
+@FILE
+@click.option("--new-secret-file", required=True, metavar="F", help="The file with the new SECRET.")
+def rekey(path: str, new_secret_file: str) -> None:
+    """
+    Rewrite a database with another SECRET, while no server runs on it.
+
+    It needs disk space for a second file. Older backups can still be opened only with the old SECRET.
+    """
+    new_secret = read_new_secret(new_secret_file)
+    with bar("rewriting") as progress:
+        size = rewrite(path, find_secret(path), new_secret, progress)
+    session = current()
+    if session.json:
+        session.output.json({"file": path, "bytes": size})
+    session.output.note(f"From now on, the SECRET in {new_secret_file} opens {path}.")
+    if is_in_key_file():
+        session.output.note(
+            f"{path}.key still has the old SECRET, which older backups need. Keep that file elsewhere, and put "
+            f"{new_secret_file} in its place before you start the server."
+        )
+    else:
+        session.output.note("Set SECRET, or SECRET_FILE, to it before you start the server.")
