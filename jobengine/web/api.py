@@ -28,7 +28,7 @@ from ..http.stream import TooSlow, write_all
 from ..wire.call_table import Call, check_query
 from ..wire.long_bodies import SHORT
 from ..wire.origins import claim_origin
-from ..wire.query_parameters import (
+from ..wire.request_head import (
     BadInput,
     check_named,
     cursor,

@@ -10,7 +10,7 @@ from ..core import errors as e
 from ..core.model import Job
 from ..engine.door import Busy, Full, NotOffered, OutcomeUnknown, Starting
 from ..http.problem import Problem
-from ..wire.query_parameters import BadInput, UnsupportedEncoding
+from ..wire.request_head import BadInput, UnsupportedEncoding
 from ..wire.shown_job import is_cancelled, job_value
 from .near_misses import near_method, near_path
 

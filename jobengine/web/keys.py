@@ -15,7 +15,7 @@ from ..http.problem import Problem
 from ..http.request import JobRequest
 from ..wire.call_table import CALLS, use_main_names
 from ..wire.long_bodies import MOST_BULK_VALUES
-from ..wire.query_parameters import BadInput, access_key, bearer, once, one
+from ..wire.request_head import BadInput, access_key, bearer, once, one
 from ..wire.requests import Access
 from ..wire.strict_json import MOST_VALUES
 from .errors import AdminRequired, WrongBearer, problem_of, routing_problem

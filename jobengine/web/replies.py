@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from ..http.request import JobRequest
-from ..wire.query_parameters import BadInput, Query, check_encoding, once, preferred_return
+from ..wire.request_head import BadInput, Query, check_encoding, once, preferred_return
 
 #: The media type of bodies.
 _JSON: Final = b"application/json"

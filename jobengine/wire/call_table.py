@@ -6,7 +6,7 @@ from typing import Final
 from attrs import field, frozen
 
 from .did_you_mean import did_you_mean, quoted
-from .query_parameters import BadInput
+from .request_head import BadInput
 
 
 def _names(text: str) -> frozenset[bytes]:

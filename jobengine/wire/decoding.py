@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from .long_bodies import Checked
-from .query_parameters import BadInput
+from .request_head import BadInput
 from .strict_json import NotStrict, check
 from .type_errors import type_error
 from .unknown_fields import UnknownField, known_only, unknown_field, with_main_names

@@ -16,7 +16,7 @@ import msgspec
 from attrs import frozen
 from msgspec import Raw
 
-from .query_parameters import BadInput
+from .request_head import BadInput
 from .strict_json import NotStrict, check_steps, count_values, reason
 from .type_errors import type_error
 

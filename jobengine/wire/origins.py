@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from ..core.claimers import Origin
-from .query_parameters import BadInput, Query, optional
+from .request_head import BadInput, Query, optional
 
 #: The most characters of each text.
 _LONGEST: Final = 100

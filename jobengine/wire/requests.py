@@ -17,7 +17,7 @@ from .advice import FOR_ADD_JOBS, FOR_CHANGE_QUEUE, FOR_UPDATE, FOR_UPDATE_JOB, 
 from .decoding import decode
 from .long_bodies import Bounds, Pause, checked, read_in_pieces
 from .origins import OriginText, origin_of
-from .query_parameters import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of, trace_of
+from .request_head import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of, trace_of
 from .strict_json import MOST_VALUES
 from .unknown_fields import Ignored
 

@@ -9,7 +9,7 @@ from msgspec import Meta, Raw, Struct
 from msgspec.structs import fields
 
 from .did_you_mean import did_you_mean, quoted
-from .query_parameters import BadInput
+from .request_head import BadInput
 
 #: The type of a field that is accepted and ignored.
 Ignored = Annotated[Raw, Meta(description="ignored")]

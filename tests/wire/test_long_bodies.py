@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from jobengine.core import commands as c
 from jobengine.wire.long_bodies import MOST_BULK_VALUES
-from jobengine.wire.query_parameters import BadInput
+from jobengine.wire.request_head import BadInput
 from jobengine.wire.requests import Wire
 
 ACCESS = {"access_key": b"key"}

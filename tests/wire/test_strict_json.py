@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobengine.http.limits import Limits
-from jobengine.wire.query_parameters import BadInput
+from jobengine.wire.request_head import BadInput
 from jobengine.wire.requests import Wire
 from jobengine.wire.strict_json import NotStrict, check, check_steps, count_values
 from tests.doubles import MemoryServer

@@ -1,4 +1,4 @@
-"""Reads query strings and headers."""
+"""Reads the head of a request: query parameters and headers."""
 
 import base64
 import binascii
