@@ -8,7 +8,8 @@ from ..core.model import State
 from ..storage.errors import Damaged, Unclear
 from ..storage.files import Files
 from ..storage.frames import Kind
-from .census import Census, QueueCount, add_to
+from .job_counts import JobCounts, QueueCount, counts_in, live_bytes
+from .live_records import LiveRecords
 from .source import Progress, no_progress, open_source
 
 
@@ -55,13 +56,13 @@ def check(path: str, secret: bytes, progress: Progress = no_progress, *, files: 
     Damage after the header is reported. Raises StorageError if the file can't be opened or is of a newer version, and
     OSError.
     """
-    census, commits = Census(), 0
+    live, commits = LiveRecords(path, JobCounts), 0
     damage: Damaged | Unclear | None = None
     with open_source(path, secret, files) as source:
         try:
             for frame in source.frames(progress):
                 commits += frame.kind is Kind.COMMIT
-                add_to(census, path, frame.records)
+                live.add(frame.records)
         except (Damaged, Unclear) as error:
             damage = error
         walk = source.walk
@@ -70,8 +71,8 @@ def check(path: str, secret: bytes, progress: Progress = no_progress, *, files: 
             size=max(walk.size, walk.end),
             good=walk.end,
             commits=commits,
-            queues=list(census.queues()),
-            garbage=max(0, walk.end - census.live_bytes),
+            queues=counts_in(live),
+            garbage=max(0, walk.end - live_bytes(live)),
             closed=walk.closed and damage is None,
             damage=damage,
         )

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from attrs import frozen
 
 from ..storage.files import Files
-from .census import Census, QueueCount, add_to
+from .job_counts import JobCounts, QueueCount, counts_in
+from .live_records import LiveRecords
 from .source import Progress, Source, no_progress, open_source
 from .target import NewFile, check_free, new_target
 
@@ -43,12 +44,12 @@ def restore(
 
     Raises StorageError, TargetExists and OSError, and then makes no `target`.
     """
-    census = Census()
+    live = LiveRecords(path, JobCounts)
     with _copying(path, target, secret, files) as (source, file):
         for frame in source.frames(progress):
-            add_to(census, path, frame.records)
+            live.add(frame.records)
             file.write(*source.walk.last)
-        return Copied(size=file.size, unfinished=source.unfinished), list(census.queues())
+        return Copied(size=file.size, unfinished=source.unfinished), counts_in(live)
 
 
 @contextmanager

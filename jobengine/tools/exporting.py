@@ -1,20 +1,22 @@
 """Writes the contents of a database as lines of text."""
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
-from itertools import islice
+from typing import Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from ..core.fact_codec import is_job_added
 from ..core.fact_lines import BeginLine, EndLine, history_line, job_line, line_of, queue_line
-from ..core.model import Queue
 from ..storage.errors import Damaged
 from ..storage.files import Files
-from .census import add_to
-from .latest import AS_ADDED, GONE, Latest
+from .live_records import LiveRecords
 from .source import Progress, Source, no_progress, open_source
 from .target import NewFile, check_free, new_target, unnamed_file
+
+#: The size of the field with the length of a change, in bytes.
+_LENGTH: Final = 4
 
 
 class NoSuchQueue(Exception):
@@ -35,6 +37,49 @@ class Exported:
     damaged: tuple[str, ...] = ()
 
 
+class _LastChanges:
+    """The record of the last change of each job, by the number of its record "job-added"; they are in a file."""
+
+    def __init__(self, file: NewFile) -> None:
+        self._file = file
+        #: The place of each in the file, from 1; 0 if there is no change.
+        self._places = array("Q")
+
+    def put(self, number: int, record: bytes) -> None:
+        """Replace the change of a job; raises OSError."""
+        if (missing := number + 1 - len(self._places)) > 0:
+            self._places.frombytes(bytes(missing * self._places.itemsize))
+        self._places[number] = self._file.size + 1
+        self._file.write(len(record).to_bytes(_LENGTH, "big"), record)
+
+    def of(self, number: int) -> bytes | None:
+        """The last change of a job, if there is one; only after the last `put`. Raises OSError."""
+        place = self._places[number] if number < len(self._places) else 0
+        if not place:
+            return None
+        length = int.from_bytes(self._file.read(_LENGTH, place - 1), "big")
+        return self._file.read(length, place - 1 + _LENGTH)
+
+
+@define
+class _LiveJobs:
+    """The jobs of a queue that are exported."""
+
+    _changes: _LastChanges
+    #: By uid: the number of the record "job-added" that is its last.
+    numbers: dict[str, int] = field(factory=dict)
+
+    def add(self, uid: str, number: int, record: bytes) -> None:
+        self.numbers[uid] = number
+
+    def change(self, uid: str, record: bytes) -> None:
+        if (number := self.numbers.get(uid)) is not None:
+            self._changes.put(number, record)
+
+    def remove(self, uid: str) -> None:
+        self.numbers.pop(uid, None)
+
+
 def export(
     path: str,
     target: str,
@@ -47,29 +92,30 @@ def export(
     """
     Write the queues and jobs of a database, or one queue and its jobs, as it is when this begins.
 
-    A server may run on it. The database is read twice, so that no job is kept in memory; jobengine.tools.latest says
-    how much each needs. Raises NoSuchQueue, StorageError, TargetExists and OSError, and then makes no `target`.
+    A server may run on it. The database is read twice, so that no job is kept in memory: each takes some 150 bytes,
+    its uid among them, and 8 for each record "job-added". Raises NoSuchQueue, StorageError, TargetExists and OSError,
+    and then makes no `target`.
     """
     files = files or Files()
     check_free(target, files)
     with open_source(path, secret, files) as source, new_target(target, files) as file:
-        with unnamed_file(target, files) as changes:
-            latest = Latest(changes, queue)
+        with unnamed_file(target, files) as stored:
+            changes = _LastChanges(stored)
+            live = LiveRecords(path, lambda: _LiveJobs(changes), queue)
             for frame in source.frames(lambda done, size: progress(done, 2 * size)):
-                add_to(latest, path, frame.records)
+                live.add(frame.records)
             unfinished = source.unfinished
-            queues = latest.queues if queue is None else [named(queue, path, latest.queues)]
+            names = list(live.queues) if queue is None else [named(queue, path, live.queues)]
             source.begin_again()
-            jobs = _write(file, queues, latest, _added(source, progress))
-        return Exported(size=file.size, queues=len(queues), jobs=jobs, unfinished=unfinished)
+            jobs = _write(file, names, live, changes, _added(source, progress))
+        return Exported(size=file.size, queues=len(names), jobs=jobs, unfinished=unfinished)
 
 
-def named(name: str, path: str, queues: Sequence[Queue]) -> Queue:
-    """The queue of that name; raises NoSuchQueue."""
-    by_name = {queue.name: queue for queue in queues}
-    if name in by_name:
-        return by_name[name]
-    near = get_close_matches(name, by_name, 3, 0.5)
+def named(name: str, path: str, queues: Collection[str]) -> str:
+    """The name, if there is a queue of that name; raises NoSuchQueue."""
+    if name in queues:
+        return name
+    near = get_close_matches(name, queues, 3, 0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`jobengine db check --json` names those it has"
     raise NoSuchQueue(f"{path}: there is no queue {name!r}; {hint}")
 
@@ -82,19 +128,33 @@ def _added(source: Source, progress: Progress) -> Iterator[list[bytes]]:
         raise Damaged(f"{source.path}: it was cut off at byte {source.walk.end} while it was read")
 
 
-def _write(file: NewFile, queues: Sequence[Queue], latest: Latest, added: Iterator[list[bytes]]) -> int:
+def _write(
+    file: NewFile,
+    names: Sequence[str],
+    live: LiveRecords[_LiveJobs],
+    changes: _LastChanges,
+    added: Iterator[list[bytes]],
+) -> int:
     """Write all lines; returns how many jobs there are."""
-    file.write(line_of(BeginLine(ahead=latest.ahead)), *map(queue_line, queues))
-    histories = ((queue.name, latest.history(queue.name)) for queue in queues)
+    queues = [live.queues[name] for name in names]
+    file.write(line_of(BeginLine(ahead=live.ahead)), *(queue_line(one.queue) for one in queues))
+    histories = ((one.queue.name, list(one.history.all())) for one in queues)
     file.write(*(history_line(name, periods) for name, periods in histories if periods))
-    jobs, marks = 0, iter(latest.marks)
+    jobs, first, present = 0, 0, _present(live)
     for records in added:
-        lines = [
-            job_line(record, None if mark == AS_ADDED else latest.change_at(mark))
-            for record, mark in zip(records, islice(marks, len(records)), strict=True)
-            if mark != GONE
-        ]
+        numbered = enumerate(records, first)
+        lines = [job_line(record, changes.of(number)) for number, record in numbered if present[number]]
+        first += len(records)
         jobs += len(lines)
         file.write(*lines)
     file.write(line_of(EndLine(queues=len(queues), jobs=jobs)))
     return jobs
+
+
+def _present(live: LiveRecords[_LiveJobs]) -> bytearray:
+    """For each record "job-added", in order, whether its job is present, and was not added again since."""
+    present = bytearray(live.added)
+    for queue in live.queues.values():
+        for number in queue.jobs.numbers.values():
+            present[number] = True
+    return present

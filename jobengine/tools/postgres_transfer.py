@@ -43,7 +43,7 @@ def export_database(
         rows = _rows(connection, environment)
         with transfer.contents(connection, rows) as found, new_target(target, files) as file:
             if queue is not None:
-                found.only(named(queue, "the database", found.queues).name)
+                found.only(named(queue, "the database", [each.name for each in found.queues]))
             jobs = _write(found, file, progress)
             queues, damaged = len(found.queues), tuple(found.damaged)
             return Exported(size=file.size, queues=queues, jobs=jobs, unfinished=0, damaged=damaged)

@@ -8,7 +8,8 @@ from ..storage.errors import Damaged, Unclear
 from ..storage.files import Files
 from ..storage.frames import FRAME_HEAD, Kind
 from ..storage.journal import frames_of
-from .census import Census, QueueCount, add_to
+from .job_counts import JobCounts, QueueCount, counts_in
+from .live_records import LiveRecords
 from .source import Progress, Source, no_progress, open_source
 from .target import NewFile, check_free, new_target
 
@@ -42,11 +43,11 @@ def repair(
     Raises StorageError if the file can't be opened or is of a newer version, TargetExists and OSError, and then makes
     no `target`.
     """
-    files, census = files or Files(), Census()
+    files, live = files or Files(), LiveRecords(path, JobCounts)
     check_free(target, files)
     with open_source(path, secret, files) as source, new_target(target, files) as file:
         file.write(source.header)
-        damage = _rescue(source, file, census, progress)
+        damage = _rescue(source, file, live, progress)
         in_snapshot = not source.walk.whole_snapshot
         if in_snapshot:
             # Recovery refuses a snapshot without an end.
@@ -54,7 +55,7 @@ def repair(
         boxes = list(source.walk.good_boxes())
         return Repaired(
             size=file.size,
-            queues=list(census.queues()),
+            queues=counts_in(live),
             taken=source.walk.end,
             left=source.unfinished,
             frames_left=len(boxes),
@@ -64,11 +65,13 @@ def repair(
         )
 
 
-def _rescue(source: Source, file: NewFile, census: Census, progress: Progress) -> Damaged | Unclear | None:
+def _rescue(
+    source: Source, file: NewFile, live: LiveRecords[JobCounts], progress: Progress
+) -> Damaged | Unclear | None:
     """Copy the good frames; return the damage after them, if any."""
     try:
         for frame in source.frames(progress):
-            add_to(census, source.path, frame.records)
+            live.add(frame.records)
             file.write(*source.walk.last)
     except (Damaged, Unclear) as error:
         return error

@@ -1,24 +1,43 @@
-"""A table of the states of many jobs, in little memory."""
+"""Counts the jobs of a database by state, in little memory."""
 
 from array import array
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-#: The state of a deleted job; other states are 1 to 7.
+from attrs import frozen
+
+from ..core.fact_codec import decode
+from ..core.model import State
+from .live_records import LiveRecords
+
+#: States by number; that of a deleted job is 0.
+_NUMBER: Final = {state: number for number, state in enumerate(State, 1)}
 REMOVED: Final = 0
 _STATE: Final = 7
 _HASH: Final = (1 << 64) - 1 - _STATE
 #: The initial number of places.
 _PLACES: Final = 64
 _LOW: Final = (1 << 32) - 1
+#: Bytes of a change's record that the record of the whole job has as well.
+_BARE: Final = 150
 
 
-class StateTable:
+@frozen(kw_only=True)
+class QueueCount:
+    """A queue and the number of its jobs."""
+
+    name: str
+    jobs: Mapping[State, int]
+
+
+class JobCounts:
     """
     The state of each job of a queue, and two lengths, by a hash of its uid.
 
     A hash table with open addressing over two arrays. It takes 24 to 48 bytes for each job: 61 bits of hash, the
-    state, and two lengths of 32 bits. Two jobs with equal hashes count as one; among 1,000,000 jobs the chance of that
-    is one in millions. A deleted job keeps its place until the table is rebuilt.
+    state, and two lengths of 32 bits: those of the record of the whole job and of its last change. Two jobs with equal
+    hashes count as one; among 1,000,000 jobs the chance of that is one in millions. A deleted job keeps its place until
+    the table is rebuilt.
     """
 
     def __init__(self) -> None:
@@ -35,9 +54,20 @@ class StateTable:
         """Its size in bytes."""
         return 2 * self._keys.itemsize * len(self._keys)
 
-    def count(self, state: int) -> int:
-        """The number of jobs in a state."""
-        return self._counts[state]
+    def by_state(self) -> Mapping[State, int]:
+        """The number of jobs in each state."""
+        return {state: self._counts[number] for state, number in _NUMBER.items()}
+
+    def add(self, uid: str, number: int, record: bytes) -> None:
+        fact: Any = decode(record)
+        self.put(uid, _NUMBER[fact.job.standing.state], len(record))
+
+    def change(self, uid: str, record: bytes) -> None:
+        fact: Any = decode(record)
+        self.set(uid, _NUMBER[fact.standing.state], max(0, len(record) - _BARE))
+
+    def remove(self, uid: str) -> None:
+        self.set(uid, REMOVED, 0)
 
     def put(self, uid: str, state: int, length: int) -> None:
         """Set the state and the first length of a job, new or not; the second length becomes 0."""
@@ -53,7 +83,7 @@ class StateTable:
         if self._used * 3 > len(self._keys) * 2:
             self._rebuild()
 
-    def change(self, uid: str, state: int, length: int) -> None:
+    def set(self, uid: str, state: int, length: int) -> None:
         """Set the state and the second length of a job; does nothing if there is no such job."""
         key = _key(uid)
         at = self._find(key)
@@ -104,3 +134,13 @@ def _key(uid: str) -> int:
 
 def _sum(lengths: int) -> int:
     return (lengths >> 32) + (lengths & _LOW)
+
+
+def counts_in(live: LiveRecords[JobCounts]) -> Sequence[QueueCount]:
+    """The queues and the numbers of their jobs, in the order of their creation."""
+    return [QueueCount(name=name, jobs=queue.jobs.by_state()) for name, queue in live.queues.items()]
+
+
+def live_bytes(live: LiveRecords[JobCounts]) -> int:
+    """About how many bytes the records of the present queues and jobs take."""
+    return sum(queue.length + queue.history.size + queue.jobs.total for queue in live.queues.values())

@@ -10,46 +10,50 @@ from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, JobAdded, JobChanged
 from jobengine.core.model import Standing, State
 from jobengine.engine.local.tables.state import Tables
-from jobengine.tools.census import Census
-from jobengine.tools.state_table import REMOVED, StateTable
+from jobengine.tools.job_counts import REMOVED, JobCounts, counts_in, live_bytes
+from jobengine.tools.live_records import LiveRecords
 from tests.core.random_facts import facts
 
 from .databases import FACTS, job
 
 
+def _live() -> LiveRecords[JobCounts]:
+    return LiveRecords("db", JobCounts)
+
+
 @given(st.lists(facts, max_size=60))
 def test_any_facts_come_to_the_same_queues_and_jobs_as_in_the_tables(made_up: list[Fact]) -> None:
-    tables, census = Tables(), Census()
+    tables, live = Tables(), _live()
     tables.apply(made_up)
-    census.add([encode(fact) for fact in made_up])
-    assert {queue.name: queue.jobs for queue in census.queues()} == {
+    live.add([encode(fact) for fact in made_up])
+    assert {queue.name: queue.jobs for queue in counts_in(live)} == {
         name: {state: table.count(state) for state in State} for name, table in tables.queues.items()
     }
 
 
 def test_live_bytes_are_the_length_of_the_records_that_are_needed() -> None:
-    census = Census()
+    live = _live()
     lengths = [len(encode(fact)) for fact in FACTS]
-    census.add([encode(fact) for fact in FACTS])
-    assert census.live_bytes == sum(lengths)
+    live.add([encode(fact) for fact in FACTS])
+    assert live_bytes(live) == sum(lengths)
     longer = job(1, content=b'{"text":"%s"}' % (b"x" * 1000))
-    census.add([encode(longer)])
-    assert census.live_bytes == sum(lengths) - lengths[1] + len(encode(longer))
+    live.add([encode(longer)])
+    assert live_bytes(live) == sum(lengths) - lengths[1] + len(encode(longer))
 
 
 def test_the_records_of_a_job_count_once_and_are_gone_with_it() -> None:
-    census = Census()
-    census.add([encode(fact) for fact in FACTS])
-    before = census.live_bytes
+    live = _live()
+    live.add([encode(fact) for fact in FACTS])
+    before = live_bytes(live)
     worker = JobChanged("mail", "uid-1", Standing(state=State.INPROGRESS, updated=2, worker="w" * 1000))
-    census.add([encode(worker)] * 3)
-    assert before + 900 < census.live_bytes < before + 1100
-    census.add([encode(JobChanged("mail", "uid-1", Standing(state=State.COMPLETE, updated=3)))])
-    assert census.live_bytes == before
+    live.add([encode(worker)] * 3)
+    assert before + 900 < live_bytes(live) < before + 1100
+    live.add([encode(JobChanged("mail", "uid-1", Standing(state=State.COMPLETE, updated=3)))])
+    assert live_bytes(live) == before
 
 
 def test_a_table_that_grows_and_forgets_agrees_with_a_dict() -> None:
-    random, table = Random(1), StateTable()
+    random, table = Random(1), JobCounts()
     expected: dict[str, tuple[int, int]] = {}
     for _ in range(30_000):
         uid, state, length = str(random.randrange(3000)), random.randrange(1, 5), random.randrange(1, 1000)
@@ -58,23 +62,23 @@ def test_a_table_that_grows_and_forgets_agrees_with_a_dict() -> None:
                 table.put(uid, state, length)
                 expected[uid] = state, length
             case "change":
-                table.change(uid, state, 0)
+                table.set(uid, state, 0)
                 if uid in expected:
                     expected[uid] = state, expected[uid][1]
             case _:
-                table.change(uid, REMOVED, 0)
+                table.set(uid, REMOVED, 0)
                 expected.pop(uid, None)
-    found = {state: table.count(state) for state in range(1, 5)}
+    found = {number: count for number, count in enumerate(table.by_state().values(), 1) if count}
     assert found == Counter(state for state, _ in expected.values())
     assert table.total == sum(length for _, length in expected.values())
 
 
 def test_a_job_takes_less_than_50_bytes_with_any_contents() -> None:
-    census = Census()
-    census.add([encode(FACTS[0])])
+    live = _live()
+    live.add([encode(FACTS[0])])
     for number in range(10_000):
         fact = job(number, content=b'{"text":"%s"}' % (b"x" * 200))
         assert isinstance(fact, JobAdded)
-        census.add([encode(fact)])
-    assert next(census.queues()).jobs[State.QUEUED] == 10_000
-    assert census.memory < 50 * 10_000
+        live.add([encode(fact)])
+    assert counts_in(live)[0].jobs[State.QUEUED] == 10_000
+    assert live.queues["mail"].jobs.memory < 50 * 10_000

@@ -1,0 +1,118 @@
+"""The queues and jobs that the records of a database leave, by the rules of jobengine.engine.local.tables.state."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from attrs import define, field
+
+from ..core.fact_codec import Head, UnknownRecord, decode, head_of
+from ..core.history import KeptPeriods
+from ..core.model import Queue
+from ..storage.errors import NewerFormat
+
+
+class LiveJobs(Protocol):
+    """What is kept of the jobs of one queue."""
+
+    def add(self, uid: str, number: int, record: bytes) -> None:
+        """Replace a job by that of a record "job-added", the `number`-th of all queues, from 0."""
+
+    def change(self, uid: str, record: bytes) -> None:
+        """Change a job by a record "job-changed", if there is such a job."""
+
+    def remove(self, uid: str) -> None:
+        """Remove a job, if there is such a job."""
+
+
+J = TypeVar("J", bound=LiveJobs)
+
+
+@define
+class LiveQueue(Generic[J]):
+    """A queue and its jobs."""
+
+    queue: Queue
+    #: The length of its record in bytes.
+    length: int
+    jobs: J
+    history: KeptPeriods = field(factory=KeptPeriods)
+
+
+class LiveRecords(Generic[J]):
+    """The state that the records so far make; each user keeps of the jobs what it needs."""
+
+    def __init__(self, path: str, make_jobs: Callable[[], J], only: str | None = None) -> None:
+        """`path` is named in errors; jobs of other queues than `only` are left out, if it is given."""
+        #: By how much the wall clock is ahead, in milliseconds.
+        self.ahead = 0
+        #: The number of records "job-added".
+        self.added = 0
+        #: The present queues by name, in the order of their creation.
+        self.queues: dict[str, LiveQueue[J]] = {}
+        self._path = path
+        self._make_jobs = make_jobs
+        self._only = only
+        self._appliers: Final[dict[str, Callable[[Head, bytes], object]]] = {
+            "clock-set": self._clock_set,
+            "queue-created": self._queue_created,
+            "queue-changed": self._queue_changed,
+            "queue-deleted": self._queue_deleted,
+            "job-added": self._job_added,
+            "job-changed": self._job_changed,
+            "job-removed": self._job_removed,
+            "periods-counted": self._periods_counted,
+        }
+
+    def add(self, records: Iterable[bytes]) -> None:
+        """Read more records; raises NewerFormat for an unknown one, and the OSErrors of the jobs."""
+        try:
+            for record in records:
+                head = head_of(record)
+                self._appliers[head.kind](head, record)
+        except UnknownRecord as error:
+            raise NewerFormat(f"{self._path}: {error} is not known to this JobEngine; use a newer one") from None
+
+    def _clock_set(self, _head: Head, record: bytes) -> None:
+        fact: Any = decode(record)
+        self.ahead = fact.ahead
+
+    def _queue_created(self, head: Head, record: bytes) -> None:
+        # The same queue again, as a slice of a snapshot may have it, keeps its jobs.
+        if not self._queue_changed(head, record):
+            self._queue_deleted(head, record)
+            fact: Any = decode(record)
+            self.queues[head.queue] = LiveQueue(fact.queue, len(record), self._make_jobs())
+
+    def _queue_changed(self, head: Head, record: bytes) -> bool:
+        """Change a queue; whether there was one of that name and salt."""
+        fact: Any = decode(record)
+        found = self.queues.get(head.queue)
+        if found is None or found.queue.salt != fact.queue.salt:
+            return False
+        found.queue, found.length = fact.queue, len(record)
+        return True
+
+    def _queue_deleted(self, head: Head, _record: bytes) -> None:
+        self.queues.pop(head.queue, None)
+
+    def _periods_counted(self, head: Head, record: bytes) -> None:
+        if (found := self.queues.get(head.queue)) is not None:
+            fact: Any = decode(record)
+            found.history.put(fact.periods)
+
+    def _job_added(self, head: Head, record: bytes) -> None:
+        if (jobs := self._jobs_of(head.queue)) is not None:
+            jobs.add(head.uid, self.added, record)
+        self.added += 1
+
+    def _job_changed(self, head: Head, record: bytes) -> None:
+        if (jobs := self._jobs_of(head.queue)) is not None:
+            jobs.change(head.uid, record)
+
+    def _job_removed(self, head: Head, _record: bytes) -> None:
+        if (jobs := self._jobs_of(head.queue)) is not None:
+            jobs.remove(head.uid)
+
+    def _jobs_of(self, name: str) -> J | None:
+        found = self.queues.get(name)
+        return None if found is None or self._only not in (None, name) else found.jobs
