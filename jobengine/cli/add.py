@@ -86,19 +86,19 @@ def add(queue_name: str, content: Any, wait: bool, wait_at_most: float | None, *
         session.output.value(job.uid, **job.raw)
 
 
-def _options(asked: dict[str, Any]) -> Any:
-    keep = asked["keep"]
+def _options(options: dict[str, Any]) -> Any:
+    keep = options["keep"]
     named = {
-        "priority": asked["priority"],
-        "tags": list(asked["tag"]) or None,
-        "delay_seconds": asked["delay"],
-        "not_before": asked["not_before"],
-        "uid": asked["uid"],
-        "meta": asked["meta"],
-        "unique_key": asked["unique_key"],
-        "max_attempts": asked["max_attempts"],
-        "retry_delay_seconds": asked["retry_delay"],
-        "timeout_seconds": asked["timeout"],
+        "priority": options["priority"],
+        "tags": list(options["tag"]) or None,
+        "delay_seconds": options["delay"],
+        "not_before": options["not_before"],
+        "uid": options["uid"],
+        "meta": options["meta"],
+        "unique_key": options["unique_key"],
+        "max_attempts": options["max_attempts"],
+        "retry_delay_seconds": options["retry_delay"],
+        "timeout_seconds": options["timeout"],
         "keep_minutes": None if keep is None else keep / 60,
     }
     return {name: value for name, value in named.items() if value is not None}
@@ -152,12 +152,12 @@ class _Once:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._said = False
+        self._shown = False
 
     def __call__(self, error: JobEngineError) -> None:
         """Say so."""
-        if not self._said:
-            self._said = True
+        if not self._shown:
+            self._shown = True
             self._session.output.note(f"{self._session.what_is_wrong(error)} Trying for a minute.")
 
 

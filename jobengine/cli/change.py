@@ -9,7 +9,7 @@ from jobengine.client import Job, JobChanges
 
 from .command import command
 from .parameters import Content, Seconds, State, parse_json, read_text
-from .selection import Said, Selection, Words, act, selection
+from .selection import Selection, Sentence, Words, act, selection
 from .session import current
 
 #: A lease is a secret, like a key, so it is not an argument.
@@ -35,16 +35,16 @@ _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it
 @click.option("--result", metavar="JSON", help="The result: JSON, - for standard input, or @FILE.")
 @click.option("--error", "new_error", metavar="TEXT", help="What went wrong.")
 @click.option("--no-retry", is_flag=True, help="With --new-status failed: the job is not retried.")
-def update(**asked: Any) -> None:
+def update(**options: Any) -> None:
     """
     Change jobs: some by uid, or all that match.
 
     For a job that is held under a lease, set JOBENGINE_LEASE to the lease.
     """
     session = current()
-    advice = _NEW_STATUS if asked["state"] else ""
-    selected = Selection.of(session, asked, advice)
-    changes = _changes(asked)
+    advice = _NEW_STATUS if options["state"] else ""
+    selected = Selection.of(session, options, advice)
+    changes = _changes(options)
     if not changes:
         raise click.UsageError(f"Name a change, such as --priority.{advice}")
     queue = selected.queue
@@ -56,17 +56,17 @@ def update(**asked: Any) -> None:
     act(session, selected, Words.of("updated"), lambda uid: queue.update(uid, **_with_lease(changes)), all_of_them)
 
 
-def _changes(asked: dict[str, Any]) -> JobChanges:
-    result = asked["result"]
+def _changes(options: dict[str, Any]) -> JobChanges:
+    result = options["result"]
     named = {
-        "priority": asked["priority"],
-        "delay_seconds": asked["delay"],
-        "tags": list(asked["new_tag"]) or None,
-        "content": asked["content"],
-        "new_status": asked["new_status"],
-        "progress": asked["progress"],
-        "error": asked["new_error"],
-        "retry": False if asked["no_retry"] else None,
+        "priority": options["priority"],
+        "delay_seconds": options["delay"],
+        "tags": list(options["new_tag"]) or None,
+        "content": options["content"],
+        "new_status": options["new_status"],
+        "progress": options["progress"],
+        "error": options["new_error"],
+        "retry": False if options["no_retry"] else None,
     }
     changes = {name: value for name, value in named.items() if value is not None}
     if result is not None:
@@ -82,19 +82,19 @@ def _with_lease(changes: JobChanges) -> JobChanges:
     return {**changes, "lease": lease} if lease else changes
 
 
-_WAS_CANCELLED: Final = Said("was cancelled", "were cancelled")
+_WAS_CANCELLED: Final = Sentence("was cancelled", "were cancelled")
 
 
-def _cancelled(job: Job) -> Said:
+def _cancelled(job: Job) -> Sentence:
     """What cancelling has done to a job."""
     if job.state == "inprogress":
-        return Said("is running; its worker is asked to stop", "are running; their workers are asked to stop")
+        return Sentence("is running; its worker is asked to stop", "are running; their workers are asked to stop")
     if job.state == "complete":
-        return Said("is complete already", "are complete already")
+        return Sentence("is complete already", "are complete already")
     return (
         _WAS_CANCELLED
         if job.cancelled or job.error == _CANCELLED_ERROR
-        else Said("has failed already", "have failed already")
+        else Sentence("has failed already", "have failed already")
     )
 
 
@@ -104,8 +104,8 @@ _WHICH: Final = (
 #: The states of jobs that cancelling changes.
 _UNFINISHED: Final = ("queued", "inprogress")
 _CANCELLED: Final = Words(
-    Said("would be cancelled", "would be cancelled"),
-    Said(f"matched: {_WHICH}", f"matched: {_WHICH}"),
+    Sentence("would be cancelled", "would be cancelled"),
+    Sentence(f"matched: {_WHICH}", f"matched: {_WHICH}"),
     _cancelled,
 )
 
@@ -115,10 +115,10 @@ _CANCELLED: Final = Words(
     "jobengine cancel mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine cancel mail --tag news --dry-run",
 )
 @selection()
-def cancel(**asked: Any) -> None:
+def cancel(**options: Any) -> None:
     """Cancel jobs: queued ones fail, and the workers of those in progress are told to stop."""
     session = current()
-    selected = Selection.of(session, asked)
+    selected = Selection.of(session, options)
     to_all = selected.queue.cancel_all
 
     def unfinished(*, state: str | None = None, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # named as in the API; a state is a filter
@@ -134,14 +134,14 @@ def cancel(**asked: Any) -> None:
     "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine retry mail --state failed --tag news --yes",
 )
 @selection("All failed jobs of the queue, except cancelled ones.")
-def retry(**asked: Any) -> None:
+def retry(**options: Any) -> None:
     """
     Queue jobs again: some by uid, or all that match; failed ones unless --state says otherwise.
 
     --all leaves out the jobs that were cancelled; --cancelled queues these again.
     """
     session = current()
-    selected = Selection.of(session, asked)
+    selected = Selection.of(session, options)
     queue = selected.queue
 
     def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # named as in the API; retry takes failed jobs without it
@@ -160,8 +160,8 @@ def retry(**asked: Any) -> None:
     "jobengine delete mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine delete mail --state complete --yes",
 )
 @selection()
-def delete(**asked: Any) -> None:
+def delete(**options: Any) -> None:
     """Delete jobs: some by uid, or all that match."""
     session = current()
-    selected = Selection.of(session, asked)
+    selected = Selection.of(session, options)
     act(session, selected, Words.of("deleted"), selected.queue.delete, selected.queue.delete_all)

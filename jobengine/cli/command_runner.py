@@ -152,14 +152,14 @@ class CommandRunner:
         the grace, or at once if this is cancelled again.
         """
         read_end, write_end = os.pipe()
-        said = os.fdopen(read_end, "rb", buffering=0)
+        progress_pipe = os.fdopen(read_end, "rb", buffering=0)
         run = _Run(self._echo)
         # Shielded: if this is cancelled meanwhile, the process that was started must still be ended.
         starting = asyncio.ensure_future(self._start(run, environment, write_end))
         self._running.add(run)
         try:
             await asyncio.shield(starting)
-            await self._attend(run, content, said, progress)
+            await self._attend(run, content, progress_pipe, progress)
         except BaseException:
             await _settled(starting)
             if run.started:
@@ -167,7 +167,7 @@ class CommandRunner:
             raise
         finally:
             self._running.discard(run)
-            said.close()
+            progress_pipe.close()
             run.close()
         return run.ending()
 
@@ -181,10 +181,12 @@ class CommandRunner:
                 process_group=0,
             )
 
-    async def _attend(self, run: "_Run", content: bytes, said: FileIO, progress: Callable[[int], object]) -> None:
+    async def _attend(
+        self, run: "_Run", content: bytes, progress_pipe: FileIO, progress: Callable[[int], object]
+    ) -> None:
         """Write its input and read its outputs and progress until it has ended."""
         numbers = _Numbers(progress)
-        closing = await _listen(said, numbers)
+        closing = await _listen(progress_pipe, numbers)
         try:
             run.feed(content)
             await run.ended.wait()
@@ -378,8 +380,8 @@ class _End:
 class _Numbers(asyncio.Protocol):
     """Reads progress numbers, each followed by white space."""
 
-    def __init__(self, heard: Callable[[int], object]) -> None:
-        self._heard = heard
+    def __init__(self, report: Callable[[int], object]) -> None:
+        self._report = report
         self._rest = b""
         #: Set when the pipe has ended.
         self.ended = asyncio.Event()
@@ -396,7 +398,7 @@ class _Numbers(asyncio.Protocol):
             with suppress(ValueError, OverflowError):
                 number = int(float(word))
                 if 0 <= number <= 100:
-                    self._heard(number)
+                    self._report(number)
 
 
 class CommandFailed(Fail):

@@ -64,8 +64,8 @@ class Failed(click.ClickException):
 def what_is_wrong(error: JobEngineError) -> str:
     """The text of a client's error on one line, in the terms of the command line."""
     detail = plain(error.detail)
-    for said, meant in _AT_A_SHELL.items():
-        detail = detail.replace(said, meant)
+    for text, shell_text in _AT_A_SHELL.items():
+        detail = detail.replace(text, shell_text)
     return detail
 
 

@@ -112,12 +112,12 @@ def stats(queue_name: str) -> None:
 )
 @KEY_FILE
 @click.option("--old-key-for", type=Seconds(), help="How long the old key stays valid beside the new one.")
-def configure(queue_name: str, **asked: Any) -> None:
+def configure(queue_name: str, **options: Any) -> None:
     """Change the settings of a queue; others stay as they are."""
     session = current()
     queue = session.queue(queue_name)
-    new_key, key_file = asked.pop("new_key"), asked.pop("key_file")
-    changes, made = _changes(queue, asked), False
+    new_key, key_file = options.pop("new_key"), options.pop("key_file")
+    changes, made = _changes(queue, options), False
     if new_key or key_file:
         changes["new_access_key"], made = key_from(key_file)
     if not changes:
@@ -146,19 +146,19 @@ def _not_lost(queue_name: str, made: Secret | None) -> Iterator[None]:
         raise
 
 
-def _changes(queue: Queue, asked: dict[str, Any]) -> dict[str, Any]:
+def _changes(queue: Queue, options: dict[str, Any]) -> dict[str, Any]:
     defaults = {
-        "keep_minutes": _whole(asked["keep"], 60),
-        "keep_failed_minutes": _whole(asked["keep_failed"], 60),
-        "timeout_seconds": _whole(asked["timeout"], 1),
-        "max_attempts": asked["max_attempts"],
-        "retry_delay_seconds": _whole(asked["retry_delay"], 1),
+        "keep_minutes": _whole(options["keep"], 60),
+        "keep_failed_minutes": _whole(options["keep_failed"], 60),
+        "timeout_seconds": _whole(options["timeout"], 1),
+        "max_attempts": options["max_attempts"],
+        "retry_delay_seconds": _whole(options["retry_delay"], 1),
     }
     given = {name: value for name, value in defaults.items() if value is not None}
     changes = {
-        "max_jobs": asked["max_jobs"],
-        "require_lease": asked["require_lease"],
-        "old_key_seconds": _whole(asked["old_key_for"], 1),
+        "max_jobs": options["max_jobs"],
+        "require_lease": options["require_lease"],
+        "old_key_seconds": _whole(options["old_key_for"], 1),
         "defaults": given or None,
     }
     return {name: value for name, value in changes.items() if value is not None}

@@ -16,9 +16,9 @@ from .session import Session
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def chosen(asked: dict[str, Any]) -> JobFilter:
-    """The filter that the options make; they are taken out of `asked`."""
-    given = {condition: asked.pop(option, None) for option, condition in CONDITIONS.items()}
+def chosen(options: dict[str, Any]) -> JobFilter:
+    """The filter that the options make; they are taken out of `options`."""
+    given = {condition: options.pop(option, None) for option, condition in CONDITIONS.items()}
     return cast(JobFilter, {name: value for name, value in given.items() if value is not None})
 
 
@@ -50,18 +50,18 @@ class Selection(NamedTuple):
     yes: bool
 
     @classmethod
-    def of(cls, session: Session, asked: dict[str, Any], advice: str = "") -> "Selection":
+    def of(cls, session: Session, options: dict[str, Any], advice: str = "") -> "Selection":
         """
-        Take the selection's options out of `asked`.
+        Take the selection's options out of `options`.
 
         Raises UsageError, which ends with `advice`, unless exactly one way to select was used.
         """
-        wanted = chosen(asked)
-        uids, every = asked.pop("uids"), asked.pop("every")
+        wanted = chosen(options)
+        uids, every = options.pop("uids"), options.pop("every")
         if sum(map(bool, (uids, wanted, every))) != 1:
             raise click.UsageError(f"Choose the jobs: by uid, by a filter such as --state, or with --all.{advice}")
-        queue = session.queue(asked.pop("queue_name"))
-        return cls(queue, uids, wanted, every, asked.pop("dry_run"), asked.pop("yes"))
+        queue = session.queue(options.pop("queue_name"))
+        return cls(queue, uids, wanted, every, options.pop("dry_run"), options.pop("yes"))
 
 
 #: The command asks before it changes this many jobs or more.
@@ -72,8 +72,8 @@ ToAll = Callable[..., int]
 ToOne = Callable[[str], Job | None]
 
 
-class Said(NamedTuple):
-    """What is said of one job, and of several."""
+class Sentence(NamedTuple):
+    """What is counts of one job, and of several."""
 
     one: str
     several: str
@@ -87,17 +87,17 @@ class Words(NamedTuple):
     """How a command says what it does."""
 
     #: Of the jobs that match, before and after.
-    before: Said
-    after: Said
+    before: Sentence
+    after: Sentence
     #: What has happened to one job, from the server's answer; None if it is the same for all.
-    outcome: Callable[[Job], Said] | None = None
+    outcome: Callable[[Job], Sentence] | None = None
 
     @classmethod
     def of(cls, verb: str) -> "Words":
         """The words for what happens to every job that matches; `verb` is a participle, such as "deleted"."""
-        return cls(Said(f"would be {verb}", f"would be {verb}"), Said(f"was {verb}", f"were {verb}"))
+        return cls(Sentence(f"would be {verb}", f"would be {verb}"), Sentence(f"was {verb}", f"were {verb}"))
 
-    def of_answer(self, job: Job | None) -> Said:
+    def of_answer(self, job: Job | None) -> Sentence:
         """What has happened to one job."""
         return self.after if job is None or self.outcome is None else self.outcome(job)
 
@@ -123,7 +123,7 @@ def act(
 
 def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> None:
     """Act on each job in turn; one that fails does not stop the others."""
-    said, code = Counter[Said](), Exit.DONE
+    counts, code = Counter[Sentence](), Exit.DONE
     for uid in selected.uids:
         try:
             job = do(uid)
@@ -132,20 +132,20 @@ def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> 
                 raise
             session.output.note(f"jobengine: {uid}: {what_is_wrong(error)}")
         else:
-            said[words.before if selected.dry_run else words.of_answer(job)] += 1
+            counts[words.before if selected.dry_run else words.of_answer(job)] += 1
             if session.json:
                 session.output.json({"uid": uid} if job is None else job.raw)
     if not session.json:
-        for one, count in (said or {words.after: 0}).items():
+        for one, count in (counts or {words.after: 0}).items():
             session.output.note(one.of(count))
     raise click.exceptions.Exit(code)
 
 
-def _say(session: Session, matched: int, said: Said) -> None:
+def _say(session: Session, matched: int, sentence: Sentence) -> None:
     if session.json:
         session.output.json({"matched": matched})
     else:
-        session.output.note(said.of(matched))
+        session.output.note(sentence.of(matched))
 
 
 def _jobs(count: int) -> str:

@@ -35,7 +35,7 @@ _GROUPED = 1000
 @click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="The most jobs to list.")
 @click.option("--all", "every", is_flag=True, help="List all that match.")
 @click.option("--sort", type=click.Choice(get_args(JobOrder)), help='By time, oldest first; with a "-" newest first.')
-def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **asked: Any) -> None:
+def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **options: Any) -> None:
     """
     List jobs, in execution order or by time.
 
@@ -43,7 +43,7 @@ def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **aske
     """
     session = current()
     queue = session.queue(queue_name)
-    wanted = chosen(asked)
+    wanted = chosen(options)
     if every:
         session.output.list(JOBS, queue.jobs(sort=sort, **wanted))
         return

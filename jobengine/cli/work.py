@@ -209,11 +209,11 @@ async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:
 
     environment = environment_of(os.environ, job.queue, job.uid, job.attempts, job.job.priority)
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    said = verdict(await runner.run(f"{text}\n".encode(), environment, progress))
-    if said.note:
-        _log.warning("%s %s: %s", job.queue, job.uid, said.note)
-    if said.kind == "release":
+    outcome = verdict(await runner.run(f"{text}\n".encode(), environment, progress))
+    if outcome.note:
+        _log.warning("%s %s: %s", job.queue, job.uid, outcome.note)
+    if outcome.kind == "release":
         raise Retry(max(job.job.retry_delay.total_seconds(), _LEAST_DELAY))
-    if said.kind != "complete":
-        raise CommandFailed(said.error, retry=said.kind == "failed")
-    return said.result
+    if outcome.kind != "complete":
+        raise CommandFailed(outcome.error, retry=outcome.kind == "failed")
+    return outcome.result

@@ -13,5 +13,5 @@ _LONGEST: Final = 100
 
 def origin() -> Mapping[str, str]:
     """The fields `host`, `pid` and `client` of claims; without `host` if the machine has no name."""
-    said = {"host": socket.gethostname(), "pid": str(os.getpid()), "client": f"jobengine-python/{__version__}"}
-    return {name: text[:_LONGEST] for name, text in said.items() if text}
+    fields = {"host": socket.gethostname(), "pid": str(os.getpid()), "client": f"jobengine-python/{__version__}"}
+    return {name: text[:_LONGEST] for name, text in fields.items() if text}

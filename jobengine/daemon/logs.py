@@ -53,7 +53,7 @@ def _json_of_request(event: LogEvent, line: Line) -> str:
         "path": line.path,
         "status": line.status,
         "ms": round(line.ms, 3),
-        **line.told(),
+        **line.shortened_notes(),
     }
     return encode(known).decode() + "\n"
 

@@ -55,11 +55,11 @@ class Line(Struct, frozen=True, gc=False):
 
     def __str__(self) -> str:
         what, notes = _what(self.sent_method[:_MANY], self.sent_path[:_MANY]), self.notes
-        told = "".join([f" {name}={value}" for name, value in notes.items()])
+        text = "".join([f" {name}={value}" for name, value in notes.items()])
         # Checking all of them together takes a third of the time.
-        if told.count(" ") != len(notes) or told.count("=") != len(notes) or not _PLAIN.fullmatch(told):
-            told = "".join([f" {name}={_quoted(value)}" for name, value in notes.items()])
-        return f"{self.id} {self.address} {what} {self.status} {self.ms:.1f}ms{told}"
+        if text.count(" ") != len(notes) or text.count("=") != len(notes) or not _PLAIN.fullmatch(text):
+            text = "".join([f" {name}={_quoted(value)}" for name, value in notes.items()])
+        return f"{self.id} {self.address} {what} {self.status} {self.ms:.1f}ms{text}"
 
     @property
     def method(self) -> str:
@@ -71,7 +71,7 @@ class Line(Struct, frozen=True, gc=False):
         """In printable ASCII, shortened if it is long."""
         return _printable(self.sent_path)
 
-    def told(self) -> dict[str, str | int]:
+    def shortened_notes(self) -> dict[str, str | int]:
         """The notes, shortened if they are long."""
         return {name: value if isinstance(value, int) else _cut(value) for name, value in self.notes.items()}
 

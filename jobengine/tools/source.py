@@ -38,7 +38,7 @@ class Source:
     _files: Files
     #: The walk over its frames; see Recovery.
     walk: Recovery
-    _looked_again_at: int = field(default=0, init=False)
+    _reread_at: int = field(default=0, init=False)
     #: What the first frame must be.
     _chain: Chain = field(init=False)
 
@@ -52,16 +52,16 @@ class Source:
         Afterwards `walk.torn` says whether an incomplete frame follows: a server is writing it, or was killed while it
         did. Raises Damaged, Unclear and NewerFormat where the file is damaged or unknown.
         """
-        told = 0
+        reported = 0
         while True:
             try:
                 for frame in self.walk.frames():
                     yield frame
-                    if self.walk.end - told >= _BLOCK:
-                        told = self.walk.end
-                        progress(told, self.walk.size)
+                    if self.walk.end - reported >= _BLOCK:
+                        reported = self.walk.end
+                        progress(reported, self.walk.size)
             except (Damaged, Unclear) as error:
-                if not self._look_again():
+                if not self._reread():
                     raise explained(self.path, error) from None
             except StorageError as error:
                 raise explained(self.path, error) from None
@@ -77,18 +77,18 @@ class Source:
     def begin_again(self) -> None:
         """Go back to the first frame, to walk as far as before: frames that were appended since are not there."""
         self.walk = Recovery(read=self.walk.read, size=self.walk.end, chain=self._chain)
-        self._looked_again_at = 0
+        self._reread_at = 0
 
-    def _look_again(self) -> bool:
+    def _reread(self) -> bool:
         """
         Read again from the last good frame, once for each; whether that was done.
 
         The bytes after it may have been written during the read: a server on a full disk cuts off what it could not
         write, and writes again.
         """
-        if self._looked_again_at == self.walk.end:
+        if self._reread_at == self.walk.end:
             return False
-        self._looked_again_at = self.walk.end
+        self._reread_at = self.walk.end
         self.walk = evolve(
             self.walk, read=_in_blocks(self._files, self._descriptor), size=self._files.size(self._descriptor)
         )

@@ -347,15 +347,15 @@ class Api:
         """Change jobs: one by one, or all that match."""
         body, access = json_body(request), self.keys.access(request)
         most = await self.keys.most_values(request, access)
-        asked = await self.wire.update_jobs(body, access, self.turns.next, most)
-        check_named(request.args, asked.queue)
-        if isinstance(asked, c.UpdateMatching):
-            matched = await self.engine.update_matching(self._request_log.logged(request, asked))
+        command = await self.wire.update_jobs(body, access, self.turns.next, most)
+        check_named(request.args, command.queue)
+        if isinstance(command, c.UpdateMatching):
+            matched = await self.engine.update_matching(self._request_log.logged(request, command))
             request.notes["jobs"] = matched
             return request.reply(to_json({"matched": matched}))
-        changed = await self.engine.ask(self._request_log.logged(request, asked))
+        changed = await self.engine.ask(self._request_log.logged(request, command))
         show = brief_result if is_minimal(request) else result_of
-        results = list(zip([update.uid for update in asked.updates], changed, strict=True))
+        results = list(zip([update.uid for update in command.updates], changed, strict=True))
         return request.reply(await list_json("results", results, show, self.turns.next))
 
     @_app.route("/api/v1/jobs", methods=["DELETE"])

@@ -109,8 +109,8 @@ def brief_result(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
     uid, outcome = result
     if not isinstance(outcome, Job):
         return result_of(result)
-    asked_to_stop = {"cancel_requested": True} if is_cancelled(outcome) else {}
-    return {"uid": uid, "status": 200, **asked_to_stop}
+    must_stop = {"cancel_requested": True} if is_cancelled(outcome) else {}
+    return {"uid": uid, "status": 200, **must_stop}
 
 
 def _headers(kind: type[Exception]) -> dict[str, str]:

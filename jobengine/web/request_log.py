@@ -25,7 +25,7 @@ _SECONDS: Final = 10.0
 _UID: Final = re.compile("[0-9A-Fa-f-]{36}")
 
 
-class _Told(Struct, frozen=True):
+class _LogFields(Struct, frozen=True):
     """How the log describes commands of one type."""
 
     #: Whether it has a uid.
@@ -38,10 +38,10 @@ class _Told(Struct, frozen=True):
 
 
 @cache
-def _told_of(kind: type[Struct]) -> _Told:
+def _log_fields(kind: type[Struct]) -> _LogFields:
     fields = kind.__struct_fields__
     many = next((name for name in ("jobs", "updates") if name in fields), "")
-    return _Told("uid" in fields, many, "wait" in fields, kind is c.Subscribe)
+    return _LogFields("uid" in fields, many, "wait" in fields, kind is c.Subscribe)
 
 
 def note_claimed(request: JobRequest, claimed: Sequence[c.Claimed]) -> None:
@@ -73,16 +73,16 @@ class RequestLog:
 
     def logged(self, request: JobRequest, command: C) -> C:
         """Return the command, after adding to the log what it is about and who calls."""
-        asked = cast("Any", command)
-        told = _told_of(asked.__class__)
+        any_command = cast("Any", command)
+        fields = _log_fields(any_command.__class__)
         request.notes = notes = self._caller(command)
-        if told.uid and _UID.fullmatch(asked.uid):
-            notes["uid"] = asked.uid
-        many = getattr(asked, told.many) if told.many else ()
+        if fields.uid and _UID.fullmatch(any_command.uid):
+            notes["uid"] = any_command.uid
+        many = getattr(any_command, fields.many) if fields.many else ()
         if many:
             notes["jobs"] = len(many)
         # A claim with updates never waits.
-        if (told.wait and asked.wait and not many) or told.endless:
+        if (fields.wait and any_command.wait and not many) or fields.endless:
             request.waits = True
         return command
 
@@ -115,10 +115,10 @@ class RequestLog:
         except AccessDenied:
             notes["queue"] = place[0]
             raise
-        said: dict[str, str | int] = {"queue": place[0], "role": grant.role.value}
+        identity: dict[str, str | int] = {"queue": place[0], "role": grant.role.value}
         if grant.key_id is not None:
-            said["key"] = grant.key_id
-        notes.update(said)
-        self._known[place] = (self._now() + _SECONDS, said)
+            identity["key"] = grant.key_id
+        notes.update(identity)
+        self._known[place] = (self._now() + _SECONDS, identity)
         if len(self._known) > _MOST:
             self._known.popitem(last=False)

@@ -15,11 +15,11 @@ OriginText = Annotated[str, Meta(min_length=1, max_length=_LONGEST)]
 
 def claim_origin(query: Query) -> Origin | None:
     """Where a claim comes from, by the query parameters host, pid and client; raises BadInput."""
-    said = [optional(query, name) for name in ("host", "pid", "client")]
-    for name, value in zip(("host", "pid", "client"), said, strict=True):
+    given = [optional(query, name) for name in ("host", "pid", "client")]
+    for name, value in zip(("host", "pid", "client"), given, strict=True):
         if value is not None and not 0 < len(value) <= _LONGEST:
             raise BadInput(f"The query parameter {name} must have 1 to {_LONGEST} characters.")
-    return origin_of(*said)
+    return origin_of(*given)
 
 
 def origin_of(host: str | None, pid: str | None, client: str | None) -> Origin | None:

@@ -238,50 +238,50 @@ class Wire:
 
     def create_queue(self, body: bytes, admin: bool) -> c.CreateQueue:
         """The body of PUT /api/v1/queue."""
-        asked, _ = self._decode(body, _new_queue, v1=True)
-        key = _header_safe(asked.access_key)
-        return c.CreateQueue(queue=asked.name, access_key=key, admin=admin, max_queues=self.max_queues)
+        sent, _ = self._decode(body, _new_queue, v1=True)
+        key = _header_safe(sent.access_key)
+        return c.CreateQueue(queue=sent.name, access_key=key, admin=admin, max_queues=self.max_queues)
 
     def change_queue(self, body: bytes, access: Access) -> c.ChangeQueue:
         """The body of POST /api/v1/queue."""
-        asked, _ = self._decode(body, _change_queue)
-        if asked.old_key_seconds is not None and asked.new_access_key is None:
+        sent, _ = self._decode(body, _change_queue)
+        if sent.old_key_seconds is not None and sent.new_access_key is None:
             raise BadInput("old_key_seconds needs new_access_key: it says how long the old key stays valid.")
         return c.ChangeQueue(
-            queue=asked.name,
+            queue=sent.name,
             **access,
-            paused=asked.paused,
-            draining=asked.draining,
-            require_lease=asked.require_lease,
-            max_jobs=asked.max_jobs,
-            defaults=None if asked.defaults is None else self._filled(asked.defaults),
-            new_access_key=None if asked.new_access_key is None else _header_safe(asked.new_access_key),
-            old_key_seconds=asked.old_key_seconds or 0,
+            paused=sent.paused,
+            draining=sent.draining,
+            require_lease=sent.require_lease,
+            max_jobs=sent.max_jobs,
+            defaults=None if sent.defaults is None else self._filled(sent.defaults),
+            new_access_key=None if sent.new_access_key is None else _header_safe(sent.new_access_key),
+            old_key_seconds=sent.old_key_seconds or 0,
         )
 
     def add_key(self, body: bytes, access: Access) -> c.AddKey:
         """The body of PUT /api/v1/queue/key."""
-        asked, _ = self._decode(body, _add_key)
+        sent, _ = self._decode(body, _add_key)
         try:
-            role = Role(asked.role)
+            role = Role(sent.role)
         except ValueError:
             role = Role.OWNER
         if role is Role.OWNER:
             raise BadInput("role must be one of producer, worker, viewer.")
         return c.AddKey(
-            queue=asked.queue_name,
+            queue=sent.queue_name,
             **access,
             role=role,
-            new_access_key=_header_safe(asked.access_key),
+            new_access_key=_header_safe(sent.access_key),
         )
 
     def add_job(
         self, body: bytes, access: Access, idempotency_key: str | None = None, trace: str | None = None
     ) -> c.AddJobs:
         """The body of PUT /api/v1/job; `trace` is the request's, and applies to a job that has none."""
-        asked, _ = self._decode(body, _add_job, v1=True)
+        sent, _ = self._decode(body, _add_job, v1=True)
         try:
-            job = _new_job(asked.job, self.max_job_bytes)
+            job = _new_job(sent.job, self.max_job_bytes)
         except BadInput as error:
             raise BadInput(f"job{error}") from None
         if idempotency_key is not None:
@@ -290,7 +290,7 @@ class Wire:
             job = replace(job, idempotency_key=idempotency_key)
         if trace is not None and job.context.traceparent is None:
             job = replace(job, context=replace(job.context, traceparent=trace))
-        return self._adding(asked.queue_name, access, (job,), many=False)
+        return self._adding(sent.queue_name, access, (job,), many=False)
 
     async def add_jobs(self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES) -> c.AddJobs:
         """The body of PUT /api/v1/jobs, with at most `most_values` values; a long one is read in pieces."""
@@ -299,20 +299,20 @@ class Wire:
         return replace(first, jobs=tuple(chain(first.jobs, *(piece.jobs for piece in others)))) if others else first
 
     def _add_some(self, body: bytes, access: Access) -> c.AddJobs:
-        asked, _ = self._decode(body, _add_jobs)
+        sent, _ = self._decode(body, _add_jobs)
         jobs: list[c.NewJob] = []
         try:
-            for job in asked.jobs:
+            for job in sent.jobs:
                 jobs.append(_new_job(job, self.max_job_bytes))
         except BadInput as error:
             raise BadInput(f"jobs[{len(jobs)}]{error}") from None
-        return self._adding(asked.queue_name, access, tuple(jobs), many=True)
+        return self._adding(sent.queue_name, access, tuple(jobs), many=True)
 
     def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob, bool]:
         """The body of POST /api/v1/job, and whether it has the form of the first version of the API."""
-        asked, fields = self._decode(body, _update_job, v1=True)
-        changes = _changes(asked, self.max_job_bytes)
-        command = c.UpdateJob(queue=asked.queue_name, **access, uid=asked.uid, changes=changes, lease=asked.lease)
+        sent, fields = self._decode(body, _update_job, v1=True)
+        changes = _changes(sent, self.max_job_bytes)
+        command = c.UpdateJob(queue=sent.queue_name, **access, uid=sent.uid, changes=changes, lease=sent.lease)
         return command, _V1_UPDATE.issuperset(fields)
 
     async def update_jobs(
@@ -327,52 +327,52 @@ class Wire:
         return replace(updates[0], updates=tuple(chain.from_iterable(piece.updates for piece in updates)))
 
     def _update_some(self, body: bytes, access: Access) -> c.UpdateJobs | c.UpdateMatching:
-        asked, _ = self._decode(body, _update_jobs)
-        if asked.updates is not None:
-            return self._update_each(asked, asked.updates, access)
-        wanted = asked.filter or _Filter()
+        sent, _ = self._decode(body, _update_jobs)
+        if sent.updates is not None:
+            return self._update_each(sent, sent.updates, access)
+        wanted = sent.filter or _Filter()
         return c.UpdateMatching(
-            queue=asked.queue_name,
+            queue=sent.queue_name,
             **access,
-            filter=some_or_all(make_filter(**asdict(wanted)), every=bool(asked.all)),
-            changes=_changes(asked, self.max_job_bytes),
-            dry_run=bool(asked.dry_run),
+            filter=some_or_all(make_filter(**asdict(wanted)), every=bool(sent.all)),
+            changes=_changes(sent, self.max_job_bytes),
+            dry_run=bool(sent.dry_run),
         )
 
-    def _update_each(self, asked: _UpdateJobs, updates: list[_Update], access: Access) -> c.UpdateJobs:
-        if asked.filter is not None or asked.all:
+    def _update_each(self, sent: _UpdateJobs, updates: list[_Update], access: Access) -> c.UpdateJobs:
+        if sent.filter is not None or sent.all:
             raise BadInput("Send either updates, one for each job, or a filter, for all jobs that match.")
-        if asked.dry_run or _read_changes(asked, self.max_job_bytes) != _NO_CHANGES:
+        if sent.dry_run or _read_changes(sent, self.max_job_bytes) != _NO_CHANGES:
             raise BadInput("updates can't be combined with changes or dry_run: each update says what it changes.")
         read = [_update(item, index, self.max_job_bytes) for index, item in enumerate(updates)]
-        return c.UpdateJobs(queue=asked.queue_name, **access, updates=tuple(read))
+        return c.UpdateJobs(queue=sent.queue_name, **access, updates=tuple(read))
 
     def claim(self, body: bytes, access: Access) -> c.Claims:
         """The body of POST /api/v1/job/next."""
-        asked, _ = self._decode(body, _claim)
+        sent, _ = self._decode(body, _claim)
         return c.Claims(
-            queues=tuple(dict.fromkeys(asked.queue_names)),
+            queues=tuple(dict.fromkeys(sent.queue_names)),
             **access,
-            count=asked.count or 1,
-            wait=shortened(asked.wait or 0),
-            worker=asked.worker,
-            tags=_unique(asked.tags),
-            updates=self._with_claim(asked.updates) if asked.updates else (),
-            origin=origin_of(asked.host, asked.pid, asked.client),
+            count=sent.count or 1,
+            wait=shortened(sent.wait or 0),
+            worker=sent.worker,
+            tags=_unique(sent.tags),
+            updates=self._with_claim(sent.updates) if sent.updates else (),
+            origin=origin_of(sent.host, sent.pid, sent.client),
         )
 
-    def _with_claim(self, asked: Sequence[_UpdateJob]) -> tuple[c.QueueUpdate, ...]:
+    def _with_claim(self, sent: Sequence[_UpdateJob]) -> tuple[c.QueueUpdate, ...]:
         """The updates that come with a claim."""
-        updates = [_update(item, index, self.max_job_bytes) for index, item in enumerate(asked)]
-        return tuple(c.QueueUpdate(item.queue_name, update) for item, update in zip(asked, updates, strict=True))
+        updates = [_update(item, index, self.max_job_bytes) for index, item in enumerate(sent)]
+        return tuple(c.QueueUpdate(item.queue_name, update) for item, update in zip(sent, updates, strict=True))
 
     def _bounds(self, most_values: int) -> Bounds:
         return Bounds(items=_MOST_JOBS, values=most_values, content_bytes=self.max_job_bytes)
 
-    def _filled(self, asked: _Defaults) -> Defaults:
+    def _filled(self, sent: _Defaults) -> Defaults:
         """A queue's defaults, completed with the server's."""
-        said = {name: value for name, value in asdict(asked).items() if value is not None}
-        return evolve(self.defaults, **said)
+        given = {name: value for name, value in asdict(sent).items() if value is not None}
+        return evolve(self.defaults, **given)
 
     def _adding(self, queue: str, access: Access, jobs: tuple[c.NewJob, ...], *, many: bool) -> c.AddJobs:
         return c.AddJobs(
@@ -388,39 +388,37 @@ class Wire:
         return decode(body, decoder, self.max_depth, pass_unknown=v1 and self.pass_unknown)
 
 
-def _new_job(asked: _NewJob, most: int) -> c.NewJob:
+def _new_job(sent: _NewJob, most: int) -> c.NewJob:
     """The job; raises BadInput, with a text that goes on after the job's place."""
     return c.NewJob(
-        content=_object(asked.content, ".content", most),
-        priority=asked.priority or 0,
-        keep_minutes=asked.keep_minutes,
-        timeout_seconds=asked.timeout_seconds
-        if asked.timeout_minutes is None
-        else _timeout(asked, asked.timeout_minutes),
-        timeout_time=asked.timeout_time or 0,
-        tags=_unique(asked.tags) if asked.tags else (),
-        max_attempts=asked.max_attempts,
-        retry_delay_seconds=asked.retry_delay_seconds,
-        unique_key=asked.unique_key,
-        delay_seconds=asked.delay_seconds or 0,
-        not_before=asked.not_before or 0,
-        uid=asked.uid,
-        context=NO_CONTEXT if asked.meta is _NOTHING and asked.traceparent is None else _context(asked),
+        content=_object(sent.content, ".content", most),
+        priority=sent.priority or 0,
+        keep_minutes=sent.keep_minutes,
+        timeout_seconds=sent.timeout_seconds if sent.timeout_minutes is None else _timeout(sent, sent.timeout_minutes),
+        timeout_time=sent.timeout_time or 0,
+        tags=_unique(sent.tags) if sent.tags else (),
+        max_attempts=sent.max_attempts,
+        retry_delay_seconds=sent.retry_delay_seconds,
+        unique_key=sent.unique_key,
+        delay_seconds=sent.delay_seconds or 0,
+        not_before=sent.not_before or 0,
+        uid=sent.uid,
+        context=NO_CONTEXT if sent.meta is _NOTHING and sent.traceparent is None else _context(sent),
     )
 
 
-def _context(asked: _NewJob) -> Context:
-    if asked.traceparent is None and bytes(asked.meta) in _NO_META:
+def _context(sent: _NewJob) -> Context:
+    if sent.traceparent is None and bytes(sent.meta) in _NO_META:
         return NO_CONTEXT
     return Context(
-        meta=None if bytes(asked.meta) in _NO_META else _object(asked.meta, ".meta", _META_LENGTH).decode(),
-        traceparent=None if asked.traceparent is None else trace_of(asked.traceparent, ".traceparent"),
+        meta=None if bytes(sent.meta) in _NO_META else _object(sent.meta, ".meta", _META_LENGTH).decode(),
+        traceparent=None if sent.traceparent is None else trace_of(sent.traceparent, ".traceparent"),
     )
 
 
-def _timeout(asked: _NewJob, minutes: int) -> int:
+def _timeout(sent: _NewJob, minutes: int) -> int:
     """The time-out in seconds; a job that was read has it in minutes too."""
-    seconds = asked.timeout_seconds
+    seconds = sent.timeout_seconds
     if seconds is None:
         return minutes * 60
     if minutes != -(-seconds // 60):
@@ -428,16 +426,16 @@ def _timeout(asked: _NewJob, minutes: int) -> int:
     return seconds
 
 
-def _update(asked: _Update, index: int, most: int) -> c.JobUpdate:
+def _update(sent: _Update, index: int, most: int) -> c.JobUpdate:
     try:
-        changes = _changes(asked, most)
+        changes = _changes(sent, most)
     except BadInput as error:
         raise BadInput(f"updates[{index}].{error}") from None
-    return c.JobUpdate(uid=asked.uid, changes=changes, lease=asked.lease)
+    return c.JobUpdate(uid=sent.uid, changes=changes, lease=sent.lease)
 
 
-def _changes(asked: _Changes, most: int) -> c.Changes:
-    changes = _read_changes(asked, most)
+def _changes(sent: _Changes, most: int) -> c.Changes:
+    changes = _read_changes(sent, most)
     if changes == _NO_CHANGES:
         raise BadInput("new_status is missing, and nothing else is changed.")
     if changes.cancel and changes != c.Changes(cancel=True):
@@ -447,19 +445,19 @@ def _changes(asked: _Changes, most: int) -> c.Changes:
     return changes
 
 
-def _read_changes(asked: _Changes, most: int) -> c.Changes:
+def _read_changes(sent: _Changes, most: int) -> c.Changes:
     return c.Changes(
-        state=None if asked.new_status is None else state_of(asked.new_status, "new_status"),
-        retry=asked.retry is not False,
-        cancel=bool(asked.cancel),
-        progress=asked.progress,
-        result=None if asked.result is _NOTHING else _bounded(asked.result, "result", most),
-        error=asked.error,
-        priority=asked.priority,
-        content=None if asked.content is _NOTHING else _object(asked.content, "content", most),
-        tags=None if asked.tags is None else _unique(asked.tags),
-        timeout_time=asked.timeout_time,
-        delay_seconds=asked.delay_seconds,
+        state=None if sent.new_status is None else state_of(sent.new_status, "new_status"),
+        retry=sent.retry is not False,
+        cancel=bool(sent.cancel),
+        progress=sent.progress,
+        result=None if sent.result is _NOTHING else _bounded(sent.result, "result", most),
+        error=sent.error,
+        priority=sent.priority,
+        content=None if sent.content is _NOTHING else _object(sent.content, "content", most),
+        tags=None if sent.tags is None else _unique(sent.tags),
+        timeout_time=sent.timeout_time,
+        delay_seconds=sent.delay_seconds,
     )
 
 

@@ -95,7 +95,7 @@ def _waiting(claim: WaitingClaim) -> dict[str, Any]:
 def _origin(origin: Origin | None) -> dict[str, str]:
     if origin is None:
         return {}
-    return {name: said for name, said in asdict_of(origin).items() if said is not None}
+    return {name: given for name, given in asdict_of(origin).items() if given is not None}
 
 
 def queue_head(name: str) -> bytes:

@@ -33,27 +33,27 @@ _UNITS: Final = {"array": "items", "str": "characters"}
 
 def type_error(error: msgspec.ValidationError, kind: type[Struct]) -> str:
     """A sentence for the client, such as `jobs[3].priority must be a whole number, not a text.`"""
-    said, _, place = str(error).rpartition(_PLACE) if _PLACE in str(error) else (str(error), "", "`")
+    problem, _, place = str(error).rpartition(_PLACE) if _PLACE in str(error) else (str(error), "", "`")
     place = place.removesuffix("`").removeprefix(".")
-    missing = _MISSING.fullmatch(said)
+    missing = _MISSING.fullmatch(problem)
     if missing is not None:
         advice = "" if place else advice_of(kind).get(missing[1], "")
         return f"{place}.{missing[1]} is missing. {advice}".strip(". ") + "."
-    return f"{place or 'The body'} {_rule(said)}."
+    return f"{place or 'The body'} {_rule(problem)}."
 
 
-def _rule(said: str) -> str:
+def _rule(problem: str) -> str:
     """What the value must be."""
-    if (found := _TYPE.fullmatch(said)) is not None:
+    if (found := _TYPE.fullmatch(problem)) is not None:
         return f"must be {_NAMES.get(found[1], found[1])}, not {_GIVEN.get(found[2], found[2])}"
-    if (found := _LENGTH.fullmatch(said)) is not None:
+    if (found := _LENGTH.fullmatch(problem)) is not None:
         return _length(*found.groups())
-    if (found := _BOUND.fullmatch(said)) is not None:
+    if (found := _BOUND.fullmatch(problem)) is not None:
         return f"must be {found[2]} or more" if found[1] == ">=" else f"must be at most {found[2]}"
-    if said.startswith(_PATTERN):
+    if problem.startswith(_PATTERN):
         # The only field with a pattern is a uid.
         return "must be a UUID in lower case"
-    return "must be a smaller number" if _RANGE in said else "is not valid"
+    return "must be a smaller number" if _RANGE in problem else "is not valid"
 
 
 def _length(kind: str, sign: str, number: str) -> str:

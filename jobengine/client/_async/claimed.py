@@ -95,7 +95,7 @@ class AsyncClaimedJob:
             changes["progress"] = percent
         item = self._item(changes)
         await self.queue._updates.submit([item])
-        self._heard(item)
+        self._note_outcome(item)
         item.result()
         return not self.cancelled
 
@@ -126,7 +126,7 @@ class AsyncClaimedJob:
         self.queue._heartbeats.remove(self)
         item = self._item(changes)
         await self.queue._updates.submit([item])
-        self._heard(item)
+        self._note_outcome(item)
         item.result()
 
     def _item(self, changes: JobChanges) -> Item:
@@ -139,7 +139,9 @@ class AsyncClaimedJob:
         """An update of the job as JSON, to go with a claim."""
         return claimed_json(self.queue.name, self.uid, {**changes, "lease": self.lease})
 
-    def _told(self, changes: JobChanges, result: Mapping[str, Any], request_id: str | None) -> JobEngineError | None:
+    def _note_result(
+        self, changes: JobChanges, result: Mapping[str, Any], request_id: str | None
+    ) -> JobEngineError | None:
         """
         Note the result of such an update, from the answer to the request with that id, and return its error.
 
@@ -150,10 +152,10 @@ class AsyncClaimedJob:
             return None
         item = self._item(changes)
         settle_update(item, result, request_id=request_id, repeated=item.repeated)
-        self._heard(item)
+        self._note_outcome(item)
         return item.error
 
-    def _heard(self, item: Item) -> None:
+    def _note_outcome(self, item: Item) -> None:
         """Note the outcome of an update."""
         if isinstance(item.error, LeaseLost | JobNotFound):
             self.lost = True
@@ -213,6 +215,6 @@ async def extend(jobs: Iterable[AsyncClaimedJob]) -> None:
     for queue, beats in by_queue.items():
         await queue._updates.submit([item for _, item in beats])
         for job, item in beats:
-            job._heard(item)
+            job._note_outcome(item)
             if job.lost:
                 queue._heartbeats.remove(job)

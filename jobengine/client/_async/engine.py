@@ -182,7 +182,7 @@ class AsyncJobEngine:
         if results is None:  # an old server: it has ignored the updates
             return await self.report(finished), jobs
         return [
-            one.job._told(one.changes, result, request_id) for one, result in zip(finished, results, strict=True)
+            one.job._note_result(one.changes, result, request_id) for one, result in zip(finished, results, strict=True)
         ], jobs
 
     async def report(self, reports: Sequence[AsyncFinished]) -> list[JobEngineError | None]:
@@ -199,7 +199,7 @@ class AsyncJobEngine:
         for queue, some in by_queue.items():
             await queue._updates.submit(some)
         for one, item in zip(reports, items, strict=True):
-            one.job._heard(item)
+            one.job._note_outcome(item)
         return [item.error for item in items]
 
     async def _claim(
@@ -211,15 +211,15 @@ class AsyncJobEngine:
         worker: str | None,
         updates: Sequence[bytes],
     ) -> tuple[list[AsyncClaimedJob], list[Any] | None, str | None]:
-        asked = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
-        body: dict[str, Any] = {"queue_names": [queue.name for queue in asked], "count": count, **self._origin}
+        handles = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
+        body: dict[str, Any] = {"queue_names": [queue.name for queue in handles], "count": count, **self._origin}
         more = {"wait": wait, "tags": list(tags), "worker": worker}
         body.update({name: value for name, value in more.items() if value})
-        by_name = {queue.name: queue for queue in asked}
-        caller = asked[0]._caller
+        by_name = {queue.name: queue for queue in handles}
+        caller = handles[0]._caller
         request = caller.request(
             calls.CLAIM_JOBS,
-            key=asked[0]._key,
+            key=handles[0]._key,
             body=_with_updates(encode(body), updates),
             headers=_BRIEF if updates else None,
             wait=wait,

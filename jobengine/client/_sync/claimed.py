@@ -96,7 +96,7 @@ class ClaimedJob:
             changes["progress"] = percent
         item = self._item(changes)
         self.queue._updates.submit([item])
-        self._heard(item)
+        self._note_outcome(item)
         item.result()
         return not self.cancelled
 
@@ -127,7 +127,7 @@ class ClaimedJob:
         self.queue._heartbeats.remove(self)
         item = self._item(changes)
         self.queue._updates.submit([item])
-        self._heard(item)
+        self._note_outcome(item)
         item.result()
 
     def _item(self, changes: JobChanges) -> Item:
@@ -140,7 +140,9 @@ class ClaimedJob:
         """An update of the job as JSON, to go with a claim."""
         return claimed_json(self.queue.name, self.uid, {**changes, "lease": self.lease})
 
-    def _told(self, changes: JobChanges, result: Mapping[str, Any], request_id: str | None) -> JobEngineError | None:
+    def _note_result(
+        self, changes: JobChanges, result: Mapping[str, Any], request_id: str | None
+    ) -> JobEngineError | None:
         """
         Note the result of such an update, from the answer to the request with that id, and return its error.
 
@@ -151,10 +153,10 @@ class ClaimedJob:
             return None
         item = self._item(changes)
         settle_update(item, result, request_id=request_id, repeated=item.repeated)
-        self._heard(item)
+        self._note_outcome(item)
         return item.error
 
-    def _heard(self, item: Item) -> None:
+    def _note_outcome(self, item: Item) -> None:
         """Note the outcome of an update."""
         if isinstance(item.error, LeaseLost | JobNotFound):
             self.lost = True
@@ -214,6 +216,6 @@ def extend(jobs: Iterable[ClaimedJob]) -> None:
     for queue, beats in by_queue.items():
         queue._updates.submit([item for _, item in beats])
         for job, item in beats:
-            job._heard(item)
+            job._note_outcome(item)
             if job.lost:
                 queue._heartbeats.remove(job)

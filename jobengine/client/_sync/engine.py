@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from ssl import SSLContext
 
-#: Of jobs that are finished, the answer needs no more than the outcome.
+    #: Of jobs that are finished, the answer needs no more than the outcome.
 _BRIEF: Final = {"Prefer": "return=minimal"}
 
 
@@ -183,7 +183,7 @@ class JobEngine:
         if results is None:  # an old server: it has ignored the updates
             return self.report(finished), jobs
         return [
-            one.job._told(one.changes, result, request_id) for one, result in zip(finished, results, strict=True)
+            one.job._note_result(one.changes, result, request_id) for one, result in zip(finished, results, strict=True)
         ], jobs
 
     def report(self, reports: Sequence[Finished]) -> list[JobEngineError | None]:
@@ -200,7 +200,7 @@ class JobEngine:
         for queue, some in by_queue.items():
             queue._updates.submit(some)
         for one, item in zip(reports, items, strict=True):
-            one.job._heard(item)
+            one.job._note_outcome(item)
         return [item.error for item in items]
 
     def _claim(
@@ -212,15 +212,15 @@ class JobEngine:
         worker: str | None,
         updates: Sequence[bytes],
     ) -> tuple[list[ClaimedJob], list[Any] | None, str | None]:
-        asked = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
-        body: dict[str, Any] = {"queue_names": [queue.name for queue in asked], "count": count, **self._origin}
+        handles = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
+        body: dict[str, Any] = {"queue_names": [queue.name for queue in handles], "count": count, **self._origin}
         more = {"wait": wait, "tags": list(tags), "worker": worker}
         body.update({name: value for name, value in more.items() if value})
-        by_name = {queue.name: queue for queue in asked}
-        caller = asked[0]._caller
+        by_name = {queue.name: queue for queue in handles}
+        caller = handles[0]._caller
         request = caller.request(
             calls.CLAIM_JOBS,
-            key=asked[0]._key,
+            key=handles[0]._key,
             body=_with_updates(encode(body), updates),
             headers=_BRIEF if updates else None,
             wait=wait,
