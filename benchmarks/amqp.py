@@ -41,7 +41,7 @@ class Channel:
     #: How many messages may be delivered before one is acknowledged; 0: each is fetched by a get.
     prefetch: int
     #: How many were fetched by a get.
-    asked: int = 0
+    gets: int = 0
     #: How many were delivered.
     delivered: int = 0
     #: All messages up to this number are confirmed, and beyond it those in the set.
@@ -105,7 +105,7 @@ class Channel:
 
     def get(self) -> None:
         """Fetch one message: sends the get."""
-        self.asked += 1
+        self.gets += 1
         self.send(_method(1, (60, 70), b"\0\0" + _short(self.queue) + b"\0"))
 
     def acknowledge(self) -> bytes:
@@ -119,7 +119,7 @@ class Channel:
             if name in _DELIVERED:
                 self.delivered += 1
             elif name == _GET_EMPTY:
-                self.asked -= 1
+                self.gets -= 1
             elif name == _ACK:
                 self._confirm(*struct.unpack_from(">QB", payload, 4))
 

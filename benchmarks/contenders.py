@@ -97,9 +97,9 @@ class Player:
 
     def hear(self, word: str) -> None:
         """Wait until the process says `word`; raises Failed if it ends, says something else, or takes too long."""
-        said = self.line(_PATIENCE)
-        if said != word:
-            raise Failed(f"{' '.join(self.arguments[:2])} did not come to {word!r}: {said} {last_words(self.errors)}")
+        line = self.line(_PATIENCE)
+        if line != word:
+            raise Failed(f"{' '.join(self.arguments[:2])} did not come to {word!r}: {line} {last_words(self.errors)}")
 
     def line(self, patience: float) -> str:
         """The next line that it prints; empty, and the process is killed, if none comes within `patience` seconds."""

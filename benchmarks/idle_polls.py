@@ -51,8 +51,8 @@ def _calls(server: JobEngine) -> int:
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert tracer.stderr is not None
-        if "attached" not in (said := tracer.stderr.readline()):
-            raise Failed(said)
+        if "attached" not in (line := tracer.stderr.readline()):
+            raise Failed(line)
         time.sleep(1)  # when strace attaches it interrupts the calls that wait, and they are made again
         began = time.time()
         time.sleep(_SECONDS)

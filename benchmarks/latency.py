@@ -54,7 +54,7 @@ class OpenLoop:
     _claimed: deque[bytes] = field(factory=deque)
     _sent: int = 0
     _began: float = 0
-    _looked: float = 0
+    _polled: float = 0
 
     def run(self, seconds: float = inf) -> None:
         """Run for this many seconds, by default until a compaction is over; raises Failed if there is none."""
@@ -84,8 +84,8 @@ class OpenLoop:
 
     def _over(self, now: float) -> bool:
         """Whether a compaction has begun and ended."""
-        if now - self._looked > _LOOK:
-            self._looked, (begin, end) = now, self.compaction
+        if now - self._polled > _LOOK:
+            self._polled, (begin, end) = now, self.compaction
             self.longest = max(self.longest, self.server.size)
             if self.server.compacts:
                 self.compaction = min(begin, now), inf

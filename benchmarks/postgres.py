@@ -85,10 +85,10 @@ class WithoutHttp(PostgreSQL):
 
 
 def _work(player: Player) -> Work:
-    said = player.line(_PATIENCE)
-    if not said:
+    line = player.line(_PATIENCE)
+    if not line:
         raise Failed(f"a server ended: {player.errors.read_text()[-300:]}")
-    return decode(said, type=Work)
+    return decode(line, type=Work)
 
 
 @define(eq=False, kw_only=True)

@@ -63,15 +63,15 @@ class Files:
             "SECRET": "the secret of the benchmark",
             "SECRET_FILE": "",
         }
-        with open(self.home / "said", "wb") as said:
+        with open(self.home / "said", "wb") as errors:
             process = subprocess.Popen(
-                [*_COMMAND, command, *files], cwd=self.home, env=environment, stdout=subprocess.DEVNULL, stderr=said
+                [*_COMMAND, command, *files], cwd=self.home, env=environment, stdout=subprocess.DEVNULL, stderr=errors
             )
         # wait4, not wait: it returns the memory as well.
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise RuntimeError(f"{command}: {(self.home / 'said').read_text()}")
+            raise RuntimeError(f"{command}: {(self.home / 'errors').read_text()}")
         ran = Ran(perf_counter() - began, used.ru_maxrss * 1024)
         say(f"{command}: {ran.seconds:.1f} s, at most {ran.memory >> 20} MiB")
         return ran

@@ -64,10 +64,10 @@ def _compare(bench: Bench, place: Place) -> None:
             requests = 3 / load.size
             # Without rules and driver, HTTP and JSON are left.
             request = (found.daemons - COSTS.batch * found.batches - COSTS.task * requests - COSTS.job * 3) / requests
-            said = f"{found.rate:,.0f} jobs/s, computed {computed:,.0f} ({computed / found.rate - 1:+.0%})"
+            rate = f"{found.rate:,.0f} jobs/s, computed {computed:,.0f} ({computed / found.rate - 1:+.0%})"
             each = f"HTTP {request:.0f} µs a request, client {found.clients / requests:.0f}"
             work = f"{found.daemons:,.0f} µs at daemons, {found.postgres:,.0f} at PostgreSQL"
-            print_line(f"  {number} daemons: {said}; {each}; a job {work}, in {found.batches:.4f} batches")
+            print_line(f"  {number} daemons: {rate}; {each}; a job {work}, in {found.batches:.4f} batches")
 
 
 def _middle(bench: Bench, load: Load) -> "_Round":

@@ -146,7 +146,7 @@ def upkeep(bench: Bench) -> None:
     found = [bench.use(session, lambda: session.run(lambda on: look(on, rows, ["q"], [])))[1] for _ in range(50)]
     print_line(f"a look at one queue: {Used.best(found)}")
     _held(bench)
-    _heard(bench)
+    _notified(bench)
     for listeners in (0, 1, 8, 64):
         _notify(bench, listeners)
 
@@ -162,12 +162,14 @@ def _vacuum(bench: Bench) -> None:
     for _ in range(10):
         bench.lives(1_000)
     bench.control.execute("CHECKPOINT")
-    said: list[str] = []
-    bench.control.add_notice_handler(lambda notice: said.append(f"{notice.message_detail or notice.message_primary}"))
+    notices: list[str] = []
+    bench.control.add_notice_handler(
+        lambda notice: notices.append(f"{notice.message_detail or notice.message_primary}")
+    )
     backend = bench.control.info.backend_pid
     before, wal = work_of(backend), bench.wal()
     bench.control.execute("VACUUM (VERBOSE, PARALLEL 0, PROCESS_TOAST false) job")
-    hits, misses, dirtied = map(int, re.findall(r"(\d+) (?:hits|misses|dirtied)", " ".join(said))[:3])
+    hits, misses, dirtied = map(int, re.findall(r"(\d+) (?:hits|misses|dirtied)", " ".join(notices))[:3])
     took = f"{(work_of(backend) - before) / 1e4:.2f} µs, WAL {(bench.wal() - wal) / 1e4:.0f} bytes"
     print_line(f"to vacuum for each job: {took}, {(hits + 2 * misses + 20 * dirtied) / 1e4:.1f} units of cost")
     bench.session.run(lambda on: on.execute("SELECT pg_stat_force_next_flush()"))
@@ -189,7 +191,7 @@ def _held(bench: Bench) -> None:
             bench.lives(1_000)
 
 
-def _heard(bench: Bench) -> None:
+def _notified(bench: Bench) -> None:
     """Measure a daemon that hears of changes in a queue for which nobody waits."""
     with a_daemon(bench) as server:
         time.sleep(1)  # it has started to listen

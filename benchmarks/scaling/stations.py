@@ -13,7 +13,7 @@ class Station:
 
     cores: int = 1
     #: The time of all work that has come, including what is still to be done.
-    _asked: float = 0
+    _work: float = 0
     _free: list[float] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -23,12 +23,12 @@ class Station:
         """When work that comes now is done."""
         end = max(now, self._free[0]) + work
         heapq.heapreplace(self._free, end)
-        self._asked += work
+        self._work += work
         return end
 
     def busy(self, now: float) -> float:
         """The time that its cores have worked until now."""
-        return self._asked - sum(max(0.0, free - now) for free in self._free)
+        return self._work - sum(max(0.0, free - now) for free in self._free)
 
 
 @define(eq=False)

@@ -152,10 +152,10 @@ class PostgreSQL(Server):
         load = [f"--client={connections}", "--jobs=1", f"--time={seconds:.0f}"]
         before = self.cost()
         with Effort.measured() as effort:
-            said = _run([tool("pgbench"), *self._where(), *options, *load, "postgres"], given=script)
-        found = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
+            output = _run([tool("pgbench"), *self._where(), *options, *load, "postgres"], given=script)
+        found = re.search(r"^tps = ([\d.]+)", output, re.MULTILINE)
         if found is None:
-            raise Failed(f"pgbench said: {said}")
+            raise Failed(f"pgbench said: {output}")
         jobs = float(found[1]) * size
         return Run(jobs, effort.share, cost=(self.cost() - before) / effort.seconds / jobs)
 

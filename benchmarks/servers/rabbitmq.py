@@ -111,7 +111,7 @@ def _go_on(channel: Any, times: dict[Channel, int], size: int, messages: bytes) 
     goal = times[channel] * size
     if channel.confirmed < goal:
         return
-    if not channel.prefetch and channel.asked < goal:
+    if not channel.prefetch and channel.gets < goal:
         channel.get()
     elif channel.delivered >= goal:
         channel.send(channel.acknowledge() + messages)

@@ -53,7 +53,7 @@ def database(environment: Mapping[str, str]) -> Iterator["Connection[Row]"]:
         made = connection.connected(os.fsdecode(url).strip())
     except connection.BadUrl as error:
         raise BadSecret(str(error)) from None
-    with connection.failures_told(), made:
+    with connection.storage_failures(), made:
         yield made
 
 

@@ -17,10 +17,10 @@ __all__ = [
     "Row",
     "Statement",
     "connected",
-    "failures_told",
     "loss_at_start_told",
     "rights_told",
     "sent_as_made",
+    "storage_failures",
     "together",
 ]
 
@@ -173,7 +173,7 @@ def loss_at_start_told() -> Iterator[None]:
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
+def storage_failures() -> Iterator[None]:
     """Raises StorageError if the database fails within the block, which must be one transaction."""
     try:
         with rights_told():
