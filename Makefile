@@ -71,7 +71,6 @@ lint: $(VENV)/installed-lint
 check: programs lint audit quick-on-others test
 
 torture: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -n $$(nproc) tests/contract/optimistic_engine.py
 	TEST_DEADLINE=120 $(BIN)/python -m tests.torture --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(VENV)/installed-fuzz

@@ -10,6 +10,7 @@ from jobengine.core.model import State
 from jobengine.engine.door import Busy
 from jobengine.engine.postgres import queue_scan as views
 from jobengine.engine.postgres.database.connection import connected
+from jobengine.storage.errors import StorageError
 from tests.contract.asking import Asker
 from tests.contract.postgres_world import PostgresWorld
 from tests.contract.suite import EngineContract
@@ -234,3 +235,14 @@ def test_the_oldest_snapshot_that_is_open_and_round_trips_are_measured(
             assert (world.figure("oldest_snapshot_seconds") > 0) is is_open
             other.rollback()
     assert world.figure("round_trips") > before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("crdb_version", "CockroachDB CCL v24.1.0"), ("server_version", "15.2-YB-2.25.0.0-b0")]
+)
+def test_a_database_that_only_speaks_the_protocol_is_refused(
+    database: Database, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setattr(psycopg.ConnectionInfo, "parameter_status", lambda _, one: value if one == name else None)
+    with pytest.raises(StorageError, match="needs PostgreSQL"):
+        connected(database.url)

@@ -11,7 +11,6 @@ from psycopg import Connection
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.database.rows import Rows
-from jobengine.engine.postgres.profile import OPTIMISTIC
 from tests.contract.asking import KEY, Asker, Pending, new_job
 from tests.contract.postgres_world import Held, PostgresWorld, session_on
 from tests.doubles import AtOnce
@@ -147,18 +146,6 @@ def test_a_claim_that_finds_all_ready_jobs_locked_is_repeated_once(world: Overla
     world.let_go()
     assert [one.job.spec.uid for one in claim.answer.jobs] == [job.spec.uid] * frees
     world.control.execute("ROLLBACK")
-
-
-def test_where_no_rows_are_locked_batches_of_a_queue_come_one_after_the_other(database: Database) -> None:
-    database.clear()
-    world = OverlappingWorld(database.url, profile=OPTIMISTIC)
-    world.ask.create()
-    world.hold()
-    for _ in range(2):
-        world.adding()
-    assert len(world.under_way) == 1
-    world.let_go()
-    world.close()
 
 
 @define

@@ -9,6 +9,7 @@ from typing import Any, Final, LiteralString
 
 import pytest
 from attrs import define, field
+from psycopg.errors import UniqueViolation
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
@@ -18,7 +19,6 @@ from jobengine.engine.postgres.batch.session import DATABASE_CLOCK, Session
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.rows import NO_FLOOR, Rows
 from jobengine.engine.postgres.database.schema import opened
-from jobengine.engine.postgres.profile import LOCKING, OPTIMISTIC, Profile
 from jobengine.engine.postgres.recount import Correction, recount
 from jobengine.engine.postgres.wake.event_log import begin_watch
 from jobengine.engine.waiting_line import Done
@@ -129,20 +129,19 @@ def _recount(url: str, over: Event, corrections: list[Correction]) -> None:
                 return
 
 
-@pytest.mark.parametrize("profile", [LOCKING, OPTIMISTIC], ids=["locking", "optimistic"])
 def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_and_do_not_deadlock(
-    database: Database, profile: Profile
+    database: Database,
 ) -> None:
     database.clear()
     with connected(database.url) as control:
         deadlocks = control.execute(_DEADLOCKS).fetchall()
-        clients = [_Client(session_on(database.url, profile=profile), random.Random(at)) for at in range(4)]
+        clients = [_Client(session_on(database.url), random.Random(at)) for at in range(4)]
         session = clients[0].session
         session.carry_out([c.CreateQueue(**WHO)])
         session.run(lambda connection: begin_watch(connection, session.rows, DATABASE_CLOCK, "q", None))
         threads = [Thread(target=client.ask, args=(40,)) for client in clients]
         over = Event()
-        raising = [Thread(target=_raise_floors, args=(database.url, over)) for _ in range(3 if profile.locks else 0)]
+        raising = [Thread(target=_raise_floors, args=(database.url, over)) for _ in range(3)]
         corrections = list[Correction]()
         raising.append(Thread(target=_recount, args=(database.url, over, corrections)))
         for thread in (*raising, *threads):
@@ -162,15 +161,14 @@ def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_
         )
         jobs = control.execute("SELECT place, count(*)::int FROM job GROUP BY place ORDER BY 1")
         assert tally.fetchall() == jobs.fetchall()
-        assert control.execute(_BEFORE_THE_FLOOR).fetchall() == [(0, profile.locks)]
+        assert control.execute(_BEFORE_THE_FLOOR).fetchall() == [(0, True)]
         tagged = "SELECT uid, inv_prio, arrival FROM tag ORDER BY 1"
         ready = {job.spec.uid for job in _ready(clients[0].session) if job.spec.tags}
         assert {row[0] for row in control.execute(tagged)} == ready
         for client in clients:
             client.session.run(lambda connection: connection.execute("SELECT pg_stat_force_next_flush()"))
             client.session.close()
-        if profile is LOCKING:
-            assert control.execute(_DEADLOCKS).fetchall() == deadlocks
+        assert control.execute(_DEADLOCKS).fetchall() == deadlocks
 
 
 def _ready(session: Session) -> list[Any]:
@@ -245,3 +243,15 @@ def test_of_two_who_delete_a_job_at_once_one_is_told_that_it_is_gone(two: _Two) 
     (added,) = two.ask(_new())
     outcomes = two.at_once(c.DeleteJob(**WHO, uid=added.job.spec.uid))
     assert sorted(isinstance(outcome, Done) for outcome in outcomes) == [False, True]
+
+
+def test_after_five_conflicts_a_batch_is_refused_and_nothing_was_carried_out(two: _Two) -> None:
+    tries: list[object] = []
+
+    def conflict(connection: object) -> None:
+        tries.append(connection)
+        raise UniqueViolation
+
+    with pytest.raises(Busy, match=r"Other servers changed .*nothing was carried out"):
+        two.sessions[0].run(conflict)
+    assert len(tries) == two.sessions[0].totals.redone == 5

@@ -86,7 +86,7 @@ def test_it_does_not_start_with_settings_that_are_wrong_and_says_why(
     assert "hunter2" not in daemon.log + daemon.errors
 
 
-@pytest.mark.parametrize("passed", [150, 900, 1_300])
+@pytest.mark.parametrize("passed", [150, 900, 1_100])
 def test_a_connection_that_is_cut_during_the_start_is_told_without_a_traceback(
     make_daemon: MakeDaemon, cluster: Cluster, database: Database, passed: int
 ) -> None:

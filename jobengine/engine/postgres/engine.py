@@ -33,7 +33,6 @@ from .database.connection import Row, connected, loss_at_start_told
 from .database.rows import Rows
 from .database.schema import opened
 from .history import HistoryKeeper
-from .profile import Profile, profile_of
 from .queue_scan import jobs_of, view_of
 from .stats import RecentActivity, figures_of
 from .sweeper import Sweeper
@@ -71,14 +70,11 @@ class PostgresEngine:
     interval: bool = False
     #: Waits for sockets; None: this server sends no notifications to others, and hears none.
     readers: IReactorFDSet | None = None
-    #: How transactions keep out of each other's way; None: by what the database says that it is.
-    profile: Profile | None = None
     #: The SQL expression that reads the time.
     time: LiteralString = DATABASE_CLOCK
     #: The clock with which the database's is compared; None: the monotonic clock, which no other server shares.
     machine: Machine | None = None
     _rows: Rows = field(init=False)
-    _profile: Profile = field(init=False)
     #: See Session.
     _turn: Lock = field(factory=Lock, init=False)
     _floors: Floors = field(factory=Floors, init=False)
@@ -121,7 +117,6 @@ class PostgresEngine:
         try:
             with loss_at_start_told():
                 self._rows = Rows(opened(connection, self.secret()))
-                self._profile = self.profile or profile_of(connection)
                 begin_clock(connection, self.time, self._clock_steps)
         finally:
             connection.close()
@@ -155,7 +150,6 @@ class PostgresEngine:
             activity=self._activity,
             steady=self.clock.seconds,
             clock=self.time,
-            profile=self._profile,
             turn=self._turn,
             floors=self._floors,
             clock_steps=self._clock_steps,
@@ -177,7 +171,7 @@ class PostgresEngine:
             lane.thread.start()
         self._started = True
         self._looking.begin(self._side, self.time)
-        if self.readers is not None and self._profile.notifies:
+        if self.readers is not None:
             self._wakeups.begin(partial(listening, self.url), self.thread("listener"), self.readers)
         self._sweeper.start()
 
@@ -245,8 +239,7 @@ class PostgresEngine:
 
     def _ask(self, task: Task) -> "Deferred[Outcome[Any]]":
         self._check_started()
-        # Where no rows are locked, of two batches that overlap one would be carried out again.
-        if self._profile.locks and overlaps(task):
+        if overlaps(task):
             return self._shared.ask(task, self._lane_for(task))
         return self._lane_for(task).ask(task)
 

@@ -12,11 +12,11 @@ from ...core.history import SPANS, Period, merged
 from ...core.model import Queue
 from ...core.wall_time import shown
 from ...storage.errors import Damaged, StorageError
+from .batch.queries import ARRIVALS
 from .batch.write import Change, Writing
 from .database.connection import Row, sent_as_made
 from .database.history_rows import kept_of, write_periods
 from .database.rows import Known, Rows, check_place
-from .profile import ARRIVALS
 
 __all__ = ["Contents", "Filling", "contents", "filling"]
 

@@ -14,8 +14,9 @@ from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
 from ..database.connection import Row, Statement, together
 from ..database.rows import Known, Rows
-from ..profile import LOCKING, Profile
 
+#: Whatever the default of the database is: each statement must see what is committed when it begins.
+BEGIN: Final[LiteralString] = "BEGIN ISOLATION LEVEL READ COMMITTED"
 #: A proposed floor never comes before the floor, so a job that comes after the proposal comes after both.
 _FLOOR: Final[LiteralString] = "coalesce(q.proposed_prio, q.floor_prio), coalesce(q.proposed_arrival, q.floor_arrival)"
 #: The first deadline by each clock is compared. Of `EXISTS (... due <= ...)` PostgreSQL expects that it is true of a
@@ -66,7 +67,6 @@ class Now:
     elapsed: int
     wall: int
     known: dict[str, Known]
-    profile: Profile = LOCKING
     #: How often a correction of `ahead` was undone; see clock.py.
     undone: int = 0
     #: When the next job is due, by elapsed time, in the queues that are not known; only for a sweep.
@@ -97,7 +97,6 @@ def begin(
     names: Sequence[str] | None,
     first: Sequence[Statement] = (),
     *,
-    profile: Profile = LOCKING,
     alone: bool = False,
 ) -> Now:
     """
@@ -105,9 +104,9 @@ def begin(
 
     With `alone`, no other may make queues.
     """
-    alone_first = [profile.of(Statement(_ALONE))] if alone else []
-    begun = together(connection, Statement(profile.begin), *first, *alone_first, queues_read(rows, clock, names))
-    return now_of(rows, begun[-1], profile)
+    alone_first = [Statement(_ALONE)] if alone else []
+    begun = together(connection, Statement(BEGIN), *first, *alone_first, queues_read(rows, clock, names))
+    return now_of(rows, begun[-1])
 
 
 def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -> Statement:
@@ -117,24 +116,22 @@ def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -
     return Statement(_QUEUES.format(clock=clock, which=which, floor=_FLOOR), values)
 
 
-def begin_sweep(
-    connection: "Connection[Row]", rows: Rows, clock: LiteralString, first: Sequence[Statement], *, profile: Profile
-) -> Now:
+def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString, first: Sequence[Statement]) -> Now:
     """Begin a transaction: carry out `first`, and read the time, and the queues in which jobs are due."""
     *_, missing, found = together(
         connection,
-        Statement(profile.begin),
+        Statement(BEGIN),
         *first,
         Statement(_MISSING, [texts(_TABLES)]),
         Statement(_DUE_QUEUES.format(clock=clock, floor=_FLOOR), [bigints(rows.damaged.numbers())]),
     )
     if missing:
         raise Lacking("tables are missing: " + ", ".join(name for (name,) in missing))
-    now = now_of(rows, [row[:-1] for row in found], profile)
+    now = now_of(rows, [row[:-1] for row in found])
     return evolve(now, soonest=found[0][-1])
 
 
-def now_of(rows: Rows, found: Sequence[Row], profile: Profile) -> Now:
+def now_of(rows: Rows, found: Sequence[Row]) -> Now:
     """The time and the queues in the answer to `queues_read`."""
     known, damaged = {}, {}
     for _wall, _ahead, _undone, number, rev, watched, digest, sealed, *floor, due in found:
@@ -151,7 +148,7 @@ def now_of(rows: Rows, found: Sequence[Row], profile: Profile) -> Now:
     if not found:
         raise Lacking("the table meta is empty")
     wall, ahead, undone = found[0][:3]
-    return Now(wall - ahead, wall, known, profile, undone, damaged=damaged)
+    return Now(wall - ahead, wall, known, undone, damaged=damaged)
 
 
 #: Milliseconds by which the database's clock and the machine's may drift apart between two looks. If it is more, the

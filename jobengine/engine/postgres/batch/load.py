@@ -17,9 +17,8 @@ from ..database.connection import Row, Statement, together
 from ..database.history_rows import periods_of
 from ..database.known_damage import DamageFound, SuspectJob
 from ..database.rows import CANCELLED, NO_FLOOR, PLACES, RETRYING, Known, Rows, check_place, is_set_apart, rank_of
-from ..profile import Profile
 from . import queries as statements
-from .begin import Now, now_of, queues_read
+from .begin import BEGIN, Now, now_of, queues_read
 from .loaded import Loaded
 from .pages import find_page
 from .plan import Asked, Part, Task, asked, changes_jobs
@@ -41,8 +40,6 @@ def begin_and_load(
     guess: dict[str, Known],
     tasks: Sequence[Task],
     first: Sequence[Statement],
-    *,
-    profile: Profile,
 ) -> tuple[Now, Loaded | None]:
     """
     Begin, and load what tasks need, in one round trip: for tasks that may share a batch.
@@ -51,12 +48,12 @@ def begin_and_load(
     """
     # At time 0 no key and no job has expired, so at least what is needed is loaded.
     wanted = [asked(task, guess, 0) for task in tasks]
-    loaded = Loaded(now=Now(0, 0, guess, profile), asked=wanted, locked=changes_jobs(tasks))
+    loaded = Loaded(now=Now(0, 0, guess), asked=wanted, locked=changes_jobs(tasks))
     loading = _Loading(connection, rows, loaded)
     queries = loading.queries()
-    opening = [Statement(profile.begin), *first, queues_read(rows, clock, list(guess))]
-    answers = together(connection, *opening, *(profile.of(one.statement) for one in queries))
-    now = now_of(rows, answers[len(opening) - 1], profile)
+    opening = [Statement(BEGIN), *first, queues_read(rows, clock, list(guess))]
+    answers = together(connection, *opening, *(one.statement for one in queries))
+    now = now_of(rows, answers[len(opening) - 1])
     if not now.confirms(guess):
         return now, None
     loaded.now = now
@@ -164,9 +161,7 @@ class _Loading:
 
     def _ask(self, queries: Sequence[_Query]) -> None:
         if queries:
-            profile = self.loaded.now.profile
-            answers = together(self.connection, *(profile.of(query.statement) for query in queries))
-            self.take(queries, answers)
+            self.take(queries, together(self.connection, *(query.statement for query in queries)))
 
     def _parts(self) -> list[Part]:
         return [part for one in self.loaded.asked for part in one.parts]
@@ -289,7 +284,7 @@ class _Loading:
 
     def _next_arrival(self, parts: Sequence[Part]) -> list[_Query]:
         adds = any(isinstance(part.command, c.AddJobs) for part in parts)
-        return [_Query(Statement(self.loaded.now.profile.arrival), self._take_arrival)] if adds else []
+        return [_Query(statements.next_arrival(), self._take_arrival)] if adds else []
 
     def _take_sizes(self, answer: list[Row]) -> None:
         self.loaded.sizes |= {self._names[queue_id]: size for queue_id, size in answer}

@@ -9,6 +9,7 @@ from ..database.arrays import Array, bigints, byteas, texts
 from ..database.connection import Statement
 
 __all__ = [
+    "ARRIVALS",
     "CLAIMED_BYTES",
     "LIMIT",
     "Claiming",
@@ -18,6 +19,7 @@ __all__ = [
     "due",
     "keys_locked",
     "named",
+    "next_arrival",
     "oldest",
     "queues_counted",
     "sizes",
@@ -30,6 +32,8 @@ Key = tuple[int, bytes]
 #: Whoever adds jobs to a queue with a limit locks this as a unique key; the keys of jobs are never empty. The queue's
 #: row will not do: with events it is locked last, after the jobs.
 LIMIT: Final = b""
+#: A batch has 2 to this power arrival numbers, more than it can add jobs.
+ARRIVALS: Final = 20
 #: Bytes of contents that are loaded for all claims with the same queue and tags. The rules hand out no more to one.
 CLAIMED_BYTES: Final = 16 << 20
 #: How many priorities are looked at for the oldest job; see QueueTable.oldest_ready.
@@ -85,6 +89,8 @@ _TAGGED: Final[LiteralString] = (
     "WHERE o.queue_id = t.queue_id AND o.tag = ANY(%s) AND o.inv_prio = t.inv_prio AND o.arrival = t.arrival "
     "AND o.uid = t.uid) = %s"
 )
+#: The arrival number of the first job that a batch adds.
+_NEXT_ARRIVAL: Final[LiteralString] = f"SELECT nextval('batch') << {ARRIVALS}"
 #: Places from 5 on are counts beside those of places: see rows.RETRYING.
 #: A damaged count shows as a wrong number, never as an error.
 _JOBS: Final[LiteralString] = "least(greatest(sum(jobs), 0), 4611686018427387904)::bigint"
@@ -155,6 +161,11 @@ def claim(claiming: Claiming, *, locks: bool) -> Statement:
     others: list[Any] = [texts(claiming.uids), queue_id] if claiming.uids else []
     text = _CLAIM.format(source=source, order=order, most=most, lock=_LOCKED + " SKIP LOCKED" if locks else "")
     return Statement(text, [*values, wall, claiming.most, *others, CLAIMED_BYTES, *values, wall])
+
+
+def next_arrival() -> Statement:
+    """The arrival number of the first job that a batch adds; those of its other jobs follow."""
+    return Statement(_NEXT_ARRIVAL)
 
 
 def sizes(queue_ids: Sequence[int]) -> Statement:

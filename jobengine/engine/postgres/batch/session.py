@@ -34,10 +34,8 @@ from ..database.connection import Row, Statement, connected, sent_as_made, toget
 from ..database.known_damage import DamageFound, SuspectJob
 from ..database.recheck import Recheck
 from ..database.rows import Known, Rows, keep
-from ..profile import LOCKING, Profile
 from .begin import ClockSteps, Lacking, Look, Machine, Now, begin, begin_sweep, corrected, save_clock
 from .claim_start import Floors, raise_floor
-from .conflicts import BackOff, share
 from .damage import set_apart
 from .decide import Batch, Result
 from .load import Redo, begin_and_load, load, load_due
@@ -114,8 +112,6 @@ class Session:
     steady: Callable[[], float]
     #: The SQL expression that reads the time.
     clock: LiteralString = DATABASE_CLOCK
-    profile: Profile = LOCKING
-    back_off: BackOff = field(factory=BackOff)
     #: Held while a batch that is not small is decided. Without it, threads would share the interpreter, finish at
     #: the same time, and then wait for the database together; so one waits for it while another decides.
     turn: AbstractContextManager[object] = field(factory=Lock)
@@ -135,8 +131,6 @@ class Session:
     _batch: int = field(default=0, init=False)
     #: Whether the transaction that is under way has written its number.
     _noted: bool = field(default=False, init=False)
-    #: Conflicts in a row.
-    _conflicts: int = field(default=0, init=False)
     #: When to tidy up next, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
@@ -156,13 +150,13 @@ class Session:
 
     def carry_out(self, tasks: Sequence[Task]) -> Result:
         """
-        Carry out tasks in one transaction; after conflicts only the first of them, as many as there are outcomes.
+        Carry out tasks in one transaction, or only the first of them: as many as there are outcomes.
 
         Raises Unavailable.
         """
         began = self.steady()
         self._expired = []
-        result = self.run(lambda connection: self._carry_out(connection, share(tasks, self._conflicts)))
+        result = self.run(lambda connection: self._carry_out(connection, tasks))
         self.totals.batches += 1
         self.totals.tasks += len(result.outcomes)
         self.totals.seconds += self.steady() - began
@@ -219,8 +213,7 @@ class Session:
 
     def _raise_floors(self) -> None:
         """Raise the floors that are worth it, as far as that can be done now."""
-        due = self.floors.take(self._milliseconds()) if self.profile.locks else []
-        for queue_id, claimed in due:
+        for queue_id, claimed in self.floors.take(self._milliseconds()):
             self.run(partial(raise_floor, queue_id=queue_id, claimed=claimed))
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
@@ -250,14 +243,13 @@ class Session:
 
     def _run(self, work: "Callable[[Connection[Row]], R]") -> R:
         reason = ""
-        self._conflicts = 0
         for _ in range(_ATTEMPTS):
             try:
                 return work(self._connected())
             except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):
                 reason = "Other servers changed the same jobs at the same time"
                 self._roll_back()
-                self._meet_conflict()
+                self.totals.redone += 1
             except (Lacking, UndefinedTable, UndefinedColumn, InsufficientPrivilege) as error:
                 self._roll_back()
                 self.lacking = _what(error)
@@ -274,13 +266,6 @@ class Session:
                 self._roll_back()
                 raise
         raise Busy(f"{reason}; nothing was carried out. Try again.")
-
-    def _meet_conflict(self) -> None:
-        self.totals.redone += 1
-        self._conflicts += 1
-        # Where rows are locked, the other one has finished.
-        if not self.profile.locks and self._conflicts < _ATTEMPTS:
-            self.back_off.wait(self._conflicts)
 
     # The connection
 
@@ -343,7 +328,7 @@ class Session:
             self._guesses = True
             return None
         before, first = self.clock_steps.machine.now(), self._first(writes=changes_jobs(tasks))
-        now, loaded = begin_and_load(connection, self.rows, self.clock, guess, tasks, first, profile=self.profile)
+        now, loaded = begin_and_load(connection, self.rows, self.clock, guess, tasks, first)
         if self._check_clock(connection, now, before):
             if loaded is not None:
                 return loaded
@@ -382,7 +367,7 @@ class Session:
         """
         while True:
             before, first = self.clock_steps.machine.now(), self._first(writes=writes)
-            now = begin(connection, self.rows, self.clock, names, first, profile=self.profile, alone=alone)
+            now = begin(connection, self.rows, self.clock, names, first, alone=alone)
             if self._check_clock(connection, now, before):
                 return now
 
@@ -390,7 +375,7 @@ class Session:
         """Begin a transaction that knows the queues in which jobs are due."""
         while True:
             before, first = self.clock_steps.machine.now(), self._first(writes=False)
-            now = begin_sweep(connection, self.rows, self.clock, first, profile=self.profile)
+            now = begin_sweep(connection, self.rows, self.clock, first)
             if self._check_clock(connection, now, before):
                 return now
 
@@ -398,7 +383,7 @@ class Session:
         """The statements that begin a transaction; one that writes locks its lane's row."""
         self._noted = writes
         first = [self._note()] if writes else []
-        if self.profile.locks and self.steady() >= self._plan_at:
+        if self.steady() >= self._plan_at:
             self._plan_at = self.steady() + _PLANNED
             first.append(Statement("DISCARD PLANS"))
         return first
@@ -443,8 +428,7 @@ class Session:
             activity=self.activity,
             loaded=loaded,
             slot=self._slot,
-            # Without locks no floor is ever raised.
-            knows_floors=self._noted or not self.profile.locks,
+            knows_floors=self._noted,
         )
         with ExitStack() as turn:
             if sum(one.task.weight for one in loaded.asked) > SMALL:
@@ -460,8 +444,7 @@ class Session:
 
     def _write(self, connection: "Connection[Row]", batch: Batch, sent: Callable[[], None]) -> None:
         """Write and commit; `sent` is called when all is under way."""
-        # Under SERIALIZABLE, what was read is true only once it is committed.
-        end = Statement("COMMIT" if batch.changes or not self.profile.locks else "ROLLBACK")
+        end = Statement("COMMIT" if batch.changes else "ROLLBACK")
         try:
             sent_as_made(connection, chain(batch.statements(), [end]), sent)
         except (DeadlockDetected, SerializationFailure, UniqueViolation, DiskFull):

@@ -99,6 +99,9 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
     options = " ".join(f"-c {name}={value}" for name, value in {**settings, **_WISHES, _MARK: "on"}.items())
     try:
         made = _connected(_patient(url), options)
+        if made.info.parameter_status("crdb_version") or "-YB-" in (made.info.parameter_status("server_version") or ""):
+            made.close()
+            raise StorageError("JobEngine needs PostgreSQL; CockroachDB and YugabyteDB have never been tried")
         _check(made, settings, waits=interval is False)
     except ProgrammingError:
         # It quotes the string, and with it the password.
