@@ -16,8 +16,9 @@ import psycopg
 import pytest
 from attrs import define, field
 
-from jobengine.engine.postgres.database.connection import Row, connected
+from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.encryption import SealedKey, new_key
+from jobengine.engine.postgres.database.pipeline import Row
 from jobengine.engine.postgres.database.schema import migrate
 from tests.doubles import QUICK_KDF, SECRET
 

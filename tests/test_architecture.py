@@ -51,7 +51,7 @@ ALLOWED = {
         "storage.frames",
         *(
             f"engine.postgres.{module}"
-            for module in ("recount", "database.connection", "database.rows", "database.schema")
+            for module in ("recount", "database.connection", "database.pipeline", "database.rows", "database.schema")
         ),
     },
     "tools.postgres_transfer": {

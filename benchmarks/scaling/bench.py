@@ -20,7 +20,7 @@ from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.encryption import Seal
 from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.database.schema import migrate, opened
-from jobengine.engine.postgres.stats import RecentActivity
+from jobengine.engine.postgres.stats import ServerActivity
 from jobengine.storage.frames import Kdf
 
 from ..calls import CONTENT_BYTES
@@ -83,7 +83,7 @@ class Bench:
             interval=False,
             rows=Rows(self.seal),
             new_id=ordered_uuid,
-            activity=RecentActivity(time.monotonic),
+            activity=ServerActivity(time.monotonic),
             steady=time.monotonic,
             clock=clock,
         )

@@ -21,7 +21,7 @@ from jobengine.core.model import Defaults
 from jobengine.engine.ids import new_uuid
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.rows import Rows
-from jobengine.engine.postgres.wake.waiters import look
+from jobengine.engine.postgres.wake.waiters import poll
 
 from ..machine import be_a_client
 from .bench import JOB, WHO, Bench, Used, print_line, running, work_of
@@ -143,7 +143,7 @@ def upkeep(bench: Bench) -> None:
         found = [bench.use(bench.session, bench.session.sweep)[1] for _ in range(20)]
         print_line(f"a sweep of {queues} idle queues: {Used.best(found)}")
     rows, session = Rows(bench.seal), bench.session
-    found = [bench.use(session, lambda: session.run(lambda on: look(on, rows, ["q"], [])))[1] for _ in range(50)]
+    found = [bench.use(session, lambda: session.run(lambda on: poll(on, rows, ["q"], [])))[1] for _ in range(50)]
     print_line(f"a look at one queue: {Used.best(found)}")
     _held(bench)
     _notified(bench)

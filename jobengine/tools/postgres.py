@@ -18,7 +18,7 @@ from .source import Progress, no_progress
 if TYPE_CHECKING:
     from psycopg import Connection
 
-    from ..engine.postgres.database.connection import Row
+    from ..engine.postgres.database.pipeline import Row
     from ..engine.postgres.recount import Recount
 
 

@@ -11,8 +11,7 @@ from jobengine.core.model import Defaults
 from jobengine.engine.ids import new_uuid
 from jobengine.engine.postgres.batch.plan import Task
 from jobengine.engine.postgres.batch.session import Session
-from jobengine.engine.postgres.database.connection import Row, Statement
-from jobengine.engine.postgres.database.pipeline import Trips
+from jobengine.engine.postgres.database.pipeline import Row, Statement, Trips
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on
 

@@ -14,7 +14,7 @@ from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.engine import PostgresEngine
-from jobengine.engine.postgres.stats import RecentActivity
+from jobengine.engine.postgres.stats import ServerActivity
 from tests.contract.pending import ToldWorld
 from tests.doubles import SECRET, AtOnce, CountedIds
 from tests.postgres import PRETENDED, Pretended
@@ -32,7 +32,7 @@ def session_on(url: str, **parts: Any) -> Session:
         url=url,
         interval=True,
         rows=Rows(seal),
-        activity=RecentActivity(time.monotonic),
+        activity=ServerActivity(time.monotonic),
         **{"steady": time.monotonic, "new_id": ordered_uuid, **parts},
     )
 

@@ -7,8 +7,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.errors import QueueExists, TooManyQueues
 from jobengine.engine.postgres.batch.session import Session
-from jobengine.engine.postgres.database.connection import Row, Statement
-from jobengine.engine.postgres.database.pipeline import Trips
+from jobengine.engine.postgres.database.pipeline import Row, Statement, Trips
 from jobengine.engine.postgres.database.rows import Rows
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on

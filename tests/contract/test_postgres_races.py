@@ -14,10 +14,10 @@ from psycopg.errors import UniqueViolation
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.door import Busy
-from jobengine.engine.postgres.batch.claim_start import raise_floor
+from jobengine.engine.postgres.batch.claim_start import advance_claim_start
 from jobengine.engine.postgres.batch.session import DATABASE_CLOCK, Session
 from jobengine.engine.postgres.database.connection import connected
-from jobengine.engine.postgres.database.rows import NO_FLOOR, Rows
+from jobengine.engine.postgres.database.rows import NO_CLAIM_START, Rows
 from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.recount import Correction, recount
 from jobengine.engine.postgres.wake.event_log import begin_watch
@@ -32,10 +32,10 @@ KEY = b"key"
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 #: Few unique keys, so that clients collide.
 _DEADLOCKS: Final[LiteralString] = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-#: How many jobs claims miss, and whether there is a floor.
-_BEFORE_THE_FLOOR: Final[LiteralString] = (
+#: How many jobs claims miss, and whether there is a claim start.
+_BEFORE_CLAIM_START: Final[LiteralString] = (
     "SELECT count(*) FILTER (WHERE j.place = 0 AND (j.inv_prio, j.arrival) < (q.floor_prio, q.floor_arrival)), "
-    f"bool_and(q.floor_prio > {NO_FLOOR[0]}) FROM queue q JOIN job j ON j.queue_id = q.id"
+    f"bool_and(q.floor_prio > {NO_CLAIM_START[0]}) FROM queue q JOIN job j ON j.queue_id = q.id"
 )
 UIDS = [f"00000000-0000-4000-8000-{at:012}" for at in range(40)]
 
@@ -107,15 +107,15 @@ class _Client:
         )
 
 
-def _raise_floors(url: str, over: Event) -> None:
-    """Propose the rank of any job as the floor, or raise it, again and again."""
+def _advance_claim_starts(url: str, over: Event) -> None:
+    """Propose the rank of any job as the claim start, or advance it, again and again."""
     with connected(url) as connection:
         while not over.wait(0.001):
             some = connection.execute(
                 "SELECT queue_id, inv_prio, arrival FROM job ORDER BY random() LIMIT 1"
             ).fetchone()
             if some is not None:
-                raise_floor(connection, some[0], (some[1], some[2]))
+                advance_claim_start(connection, some[0], (some[1], some[2]))
 
 
 def _recount(url: str, over: Event, corrections: list[Correction]) -> None:
@@ -141,7 +141,7 @@ def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_
         session.run(lambda connection: begin_watch(connection, session.rows, DATABASE_CLOCK, "q", None))
         threads = [Thread(target=client.ask, args=(40,)) for client in clients]
         over = Event()
-        raising = [Thread(target=_raise_floors, args=(database.url, over)) for _ in range(3)]
+        raising = [Thread(target=_advance_claim_starts, args=(database.url, over)) for _ in range(3)]
         corrections = list[Correction]()
         raising.append(Thread(target=_recount, args=(database.url, over, corrections)))
         for thread in (*raising, *threads):
@@ -161,7 +161,7 @@ def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_
         )
         jobs = control.execute("SELECT place, count(*)::int FROM job GROUP BY place ORDER BY 1")
         assert tally.fetchall() == jobs.fetchall()
-        assert control.execute(_BEFORE_THE_FLOOR).fetchall() == [(0, True)]
+        assert control.execute(_BEFORE_CLAIM_START).fetchall() == [(0, True)]
         tagged = "SELECT uid, inv_prio, arrival FROM tag ORDER BY 1"
         ready = {job.spec.uid for job in _ready(clients[0].session) if job.spec.tags}
         assert {row[0] for row in control.execute(tagged)} == ready

@@ -9,7 +9,7 @@ from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.batch import queries as statements
 from jobengine.engine.postgres.database import schema
 from jobengine.engine.postgres.database.connection import connected, together
-from jobengine.engine.postgres.database.rows import NO_FLOOR
+from jobengine.engine.postgres.database.rows import NO_CLAIM_START
 from jobengine.engine.waiting_line import Refused
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on
@@ -38,14 +38,14 @@ def old(database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
     return database.url
 
 
-def test_a_database_of_version_1_gets_floors_and_its_servers_change_nothing_any_more(old: str) -> None:
+def test_a_database_of_version_1_gets_claim_starts_and_its_servers_change_nothing_any_more(old: str) -> None:
     with connected(old) as connection:
         assert schema.migrate(connection, SECRET, QUICK_KDF) == 1
         assert schema.migrate(connection, SECRET, QUICK_KDF) == schema.VERSION
         with pytest.raises(UndefinedTable):
             connection.execute("INSERT INTO lane VALUES (1, 1, 1)")
-        floor = connection.execute("DELETE FROM queue RETURNING floor_prio, floor_arrival, proposed_prio")
-        assert floor.fetchall() == [(*NO_FLOOR, None)]
+        found = connection.execute("DELETE FROM queue RETURNING floor_prio, floor_arrival, proposed_prio")
+        assert found.fetchall() == [(*NO_CLAIM_START, None)]
     session = session_on(old)
     session.carry_out([c.CreateQueue(queue="q", access_key=KEY)])
     jobs = (c.NewJob(content=b"{}"),)

@@ -9,8 +9,9 @@ from attrs import define
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
-from jobengine.engine.postgres.batch.claim_start import raise_floor
-from jobengine.engine.postgres.database.connection import Statement, connected, together
+from jobengine.engine.postgres.batch.claim_start import advance_claim_start
+from jobengine.engine.postgres.database.connection import connected, together
+from jobengine.engine.postgres.database.pipeline import Statement
 from tests.contract.asking import KEY, Asker
 from tests.contract.postgres_server import statements_sent
 from tests.contract.postgres_world import PostgresWorld
@@ -94,29 +95,29 @@ def test_after_a_snapshot_was_held_open_claims_visit_as_few_pages_as_before(
     _vacuum(database)
     after = claims.pages(database.url)
     assert after <= before + 5, during
-    # There was no floor. Each job that went through meanwhile has left a part of a page to be walked past: a sixth to
-    # a third, by how rows of this length lie in pages.
+    # There was no claim start. Each job that went through meanwhile has left a part of a page to be walked past: a
+    # sixth to a third, by how rows of this length lie in pages.
     assert during[-1] < before + JOBS * TIMES / 3
 
 
-def test_above_a_floor_claims_walk_past_nothing_while_a_snapshot_is_held_open(
+def test_above_a_claim_start_claims_walk_past_nothing_while_a_snapshot_is_held_open(
     world: PostgresWorld, ask: Asker, database: Database, claims: _Claims
 ) -> None:
     before = claims.pages(database.url)
     with _snapshot_held(database):
         for _ in range(TIMES):
             _go_through(world, ask)
-            _raise_floor(database)
+            _advance_claim_start(database)
         # What stays of the queue's own row is on a few pages.
         assert claims.pages(database.url) <= before + 2 * TIMES
 
 
-def _raise_floor(database: Database) -> None:
-    """Propose the place of the last job that went through, and raise the floor to it."""
+def _advance_claim_start(database: Database) -> None:
+    """Propose the place of the last job that went through, and advance the claim start to it."""
     with connected(database.url) as connection:
         ((queue_id, last),) = connection.execute("SELECT queue_id, max(arrival) FROM job GROUP BY 1").fetchall()
         for _ in range(2):
-            raise_floor(connection, queue_id, (~0, last))
+            advance_claim_start(connection, queue_id, (~0, last))
 
 
 def _vacuum(database: Database) -> None:

@@ -8,7 +8,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, Job, State
 from jobengine.engine.postgres.batch import queries as statements
-from jobengine.engine.postgres.wake.waiters import Waiting
+from jobengine.engine.postgres.wake.waiters import Waiters
 from tests.contract.asking import KEY, Asker, new_job
 from tests.contract.postgres_world import PostgresWorld
 from tests.postgres import Database
@@ -163,7 +163,7 @@ def test_a_look_that_can_not_be_used_is_logged_and_looks_go_on(
 ) -> None:
     waiting = ask.claiming()
     with monkeypatch.context() as broken:
-        broken.setattr(Waiting, "note_found", lambda _self, _found: 1 // 0)
+        broken.setattr(Waiters, "apply_poll", lambda _self, _found: 1 // 0)
         world.advance(2)
     (failure,) = [event["log_failure"] for event in events if "log_failure" in event]
     assert failure.check(ZeroDivisionError)

@@ -12,7 +12,7 @@ from jobengine.core.effects import JobSwap
 from jobengine.core.model import State
 from jobengine.engine.postgres.batch.begin import Now
 from jobengine.engine.postgres.batch.decide import Result
-from jobengine.engine.postgres.wake.news import ENDED, READY, Notices, news_of
+from jobengine.engine.postgres.wake.news import ENDED, READY, NewsSender, news_of
 from tests.contract.asking import Asker, Pending
 from tests.contract.postgres_world import Held, PostgresWorld
 from tests.doubles import AtOnce
@@ -198,9 +198,9 @@ def test_a_notification_names_no_queue_and_one_that_nobody_understands_is_passed
     there.advance(0.05)
     there.ask.add("secret")
     here.hear_until(there, lambda: claim.answered)
-    said = [one.payload for one in there.control.notifies(timeout=20, stop_after=6)]
-    assert not any("secret" in one for one in said)
-    assert len(said[-1].split()) == 2
+    payloads = [one.payload for one in there.control.notifies(timeout=20, stop_after=6)]
+    assert not any("secret" in one for one in payloads)
+    assert len(payloads[-1].split()) == 2
 
 
 # What is sent
@@ -209,56 +209,56 @@ def test_a_notification_names_no_queue_and_one_that_nobody_understands_is_passed
 def test_the_first_news_are_sent_at_once_and_later_ones_at_most_twenty_times_a_second() -> None:
     clock, sent = Clock(), list[list[str]]()
 
-    def send(said: list[str]) -> "Deferred[None]":
-        sent.append(said)
+    def send(payloads: list[str]) -> "Deferred[None]":
+        sent.append(payloads)
         return succeed(None)
 
-    notices = Notices(clock=clock, digest=str.encode, send=send)
+    sender = NewsSender(clock=clock, digest=str.encode, send=send)
     clock.advance(1)
-    notices.tell({(READY, "first")})
+    sender.add({(READY, "first")})
     clock.advance(0)
     assert len(sent) == 1
     for at in range(1000):
-        notices.tell({(READY, f"q{at}"), (ENDED, "first")})
+        sender.add({(READY, f"q{at}"), (ENDED, "first")})
         clock.advance(0.001)
     assert len(sent) in (20, 21)
     clock.advance(1)
     wanted = {(READY, f"q{at}") for at in range(1000)}
-    told = {one for said in sent for part in said for one in notices.told(part, wanted)}
-    assert len(told) == 1000
-    assert all(len(part) < 8000 for said in sent for part in said)
+    received = {one for payloads in sent for part in payloads for one in sender.wanted_in(part, wanted)}
+    assert len(received) == 1000
+    assert all(len(part) < 8000 for payloads in sent for part in payloads)
 
 
 def test_many_news_are_sent_in_parts_and_those_that_come_meanwhile_are_sent_next() -> None:
     clock, sent = Clock(), list[tuple[list[str], Deferred[None]]]()
 
-    def send(said: list[str]) -> "Deferred[None]":
-        sent.append((said, Deferred()))
+    def send(payloads: list[str]) -> "Deferred[None]":
+        sent.append((payloads, Deferred()))
         return sent[-1][1]
 
-    notices = Notices(clock=clock, digest=lambda name: name.encode().rjust(16), send=send)
+    sender = NewsSender(clock=clock, digest=lambda name: name.encode().rjust(16), send=send)
     clock.advance(1)
-    notices.tell({(READY, str(at)) for at in range(1000)})
+    sender.add({(READY, str(at)) for at in range(1000)})
     clock.advance(0)
-    ((said, done),) = sent
-    assert [len(part) < 8000 for part in said] == [True] * 5
-    notices.tell({(READY, "later")})
+    ((payloads, done),) = sent
+    assert [len(part) < 8000 for part in payloads] == [True] * 5
+    sender.add({(READY, "later")})
     clock.advance(1)
     assert len(sent) == 1
     done.errback(OSError())
     clock.advance(0)
-    assert [notices.told(part, {(READY, "later")}) for part in sent[1][0]] == [{(READY, "later")}]
+    assert [sender.wanted_in(part, {(READY, "later")}) for part in sent[1][0]] == [{(READY, "later")}]
     sent[1][1].callback(None)
-    assert notices.sent == 1
+    assert sender.sent == 1
 
 
 def test_after_a_stop_nothing_is_sent_though_a_send_was_under_way() -> None:
     clock, done = Clock(), Deferred[None]()
-    notices = Notices(clock=clock, digest=str.encode, send=lambda _said: done)
-    notices.tell({(READY, "first")})
+    sender = NewsSender(clock=clock, digest=str.encode, send=lambda _payloads: done)
+    sender.add({(READY, "first")})
     clock.advance(0)
-    notices.tell({(READY, "second")})
-    notices.stop()
+    sender.add({(READY, "second")})
+    sender.stop()
     done.callback(None)
     assert clock.getDelayedCalls() == []
 

@@ -24,7 +24,7 @@ from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database import schema
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.rows import Rows
-from jobengine.engine.postgres.stats import RecentActivity
+from jobengine.engine.postgres.stats import ServerActivity
 from jobengine.engine.postgres.transfer import contents
 from jobengine.storage.errors import NotADatabase, StorageError
 from tests.doubles import QUICK_KDF
@@ -257,7 +257,7 @@ def _session(url: str) -> Session:
         interval=False,
         rows=rows,
         new_id=new_uuid,
-        activity=RecentActivity(time.monotonic),
+        activity=ServerActivity(time.monotonic),
         steady=time.monotonic,
     )
 

@@ -8,8 +8,8 @@ _SESSION: Final = "jobengine/engine/postgres/batch/session.py"
 _LOADING: Final = "jobengine/engine/postgres/batch/load.py"
 _STATEMENTS: Final = "jobengine/engine/postgres/batch/queries.py"
 _RACES: Final = "tests/contract/test_postgres_races.py"
-_FLOORS: Final = "jobengine/engine/postgres/batch/claim_start.py"
-_OF_FLOORS: Final = "tests/contract/test_postgres_floors.py"
+_CLAIM_STARTS: Final = "jobengine/engine/postgres/batch/claim_start.py"
+_OF_CLAIM_STARTS: Final = "tests/contract/test_postgres_claim_start.py"
 _DAMAGE: Final = "jobengine/engine/postgres/batch/damage.py"
 _RECHECK: Final = "jobengine/engine/postgres/database/recheck.py"
 _ROWS: Final = "jobengine/engine/postgres/database/rows.py"
@@ -23,8 +23,8 @@ OF_POSTGRES: Final = (
         "refusals-collected",
         "that the garbage collector sees refused commands, which hold an exception",
         "jobengine/engine/postgres/batch/plan.py",
-        "class Asked(Value, frozen=True, gc=True):",
-        "class Asked(Value, frozen=True):",
+        "class PlannedCommand(Value, frozen=True, gc=True):",
+        "class PlannedCommand(Value, frozen=True):",
         ("tests/test_reference_cycles.py::test_no_struct_without_gc_can_be_part_of_a_reference_cycle",),
     ),
     Mutant(
@@ -47,7 +47,7 @@ OF_POSTGRES: Final = (
         "stood-still",
         "that a server accepts it when others undo its correction",
         "jobengine/engine/postgres/batch/begin.py",
-        "        if look.undone != reference.undone:\n            return True\n",
+        "        if reading.undone != reference.undone:\n            return True\n",
         "",
         ("tests/engine/postgres/batch/test_clock.py::test_a_machine_that_stood_still_moves_no_time_for_long",),
     ),
@@ -120,20 +120,20 @@ OF_POSTGRES: Final = (
         ("tests/contract/test_postgres.py::test_a_row_that_was_put_in_the_place_of_another_is_refused",),
     ),
     Mutant(
-        "floor-lowered",
-        "that whoever makes a job ready before the floor lowers it",
-        _FLOORS,
-        "        if floor is None or rank < floor:\n",
+        "claim-start-set-back",
+        "that whoever makes a job ready before the claim start sets it back",
+        _CLAIM_STARTS,
+        "        if start is None or rank < start:\n",
         "        if False:\n",
-        (f"{_OF_FLOORS}::test_a_job_of_higher_priority_that_another_server_adds_comes_first",),
+        (f"{_OF_CLAIM_STARTS}::test_a_job_of_higher_priority_that_another_server_adds_comes_first",),
     ),
     Mutant(
-        "floor-waits",
-        "that a floor is raised only when all transactions have ended that may not know of it",
-        _FLOORS,
-        "    if seen.oldest < floor.known_from:\n",
+        "claim-start-waits",
+        "that a claim start is advanced only when all transactions have ended that may not know of it",
+        _CLAIM_STARTS,
+        "    if seen.oldest < start.known_from:\n",
         "    if False:\n",
-        (f"{_OF_FLOORS}::test_a_job_that_is_being_added_while_the_floor_is_raised_is_claimed",),
+        (f"{_OF_CLAIM_STARTS}::test_a_job_that_is_being_added_while_the_claim_start_is_advanced_is_claimed",),
     ),
     Mutant(
         "damaged-count",

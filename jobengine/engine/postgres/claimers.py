@@ -1,9 +1,9 @@
 """
-Tells other servers which claims wait at this one, and when its queues were last claimed from; and reads what they tell.
+Shares with other servers which claims wait at this one, and when its queues were last claimed from.
 
 Each server has one row in the table `claimers`. It writes the row some seconds after a claim, and again while claims
-wait; a row that is not written again is out of date soon. What others tell is read when a client asks for it, at most
-once a second, so a server at which nobody claims and nobody looks does nothing.
+wait; a row that is not written again is out of date soon. The rows of others are read when a client needs them, at most
+once a second, so a server that gets no claim and no such request does nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,10 +24,8 @@ from ...storage.errors import Damaged
 from ..claimers import ClaimLog
 from ..door import Unavailable
 from .batch.lane import Lane
-from .database.connection import Row
+from .database.pipeline import Row
 from .database.rows import Rows
-
-__all__ = ["SharedClaims"]
 
 R = TypeVar("R")
 
@@ -52,8 +50,8 @@ _FIND: Final[LiteralString] = (
 )
 
 
-class _Told(Struct):
-    """What one server tells."""
+class _ServerClaims(Struct):
+    """The claims of one server."""
 
     #: Claims that wait, at most _MOST; and how many wait for each queue.
     waiting: list[WaitingClaim] = []
@@ -65,7 +63,7 @@ class _Told(Struct):
 
 
 _encode: Final = Encoder().encode
-_decode: Final = Decoder(_Told).decode
+_decode: Final = Decoder(_ServerClaims).decode
 
 
 @define(kw_only=True, eq=False)
@@ -81,37 +79,35 @@ class SharedClaims:
     lane: Lane
     rows: Rows
     _server: int = field(factory=lambda: randbits(62), init=False)
-    _others: Sequence[_Told] = field(default=(), init=False)
+    _others: Sequence[_ServerClaims] = field(default=(), init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     #: When the others were read, by the monotonic clock.
     _read_at: float | None = field(default=None, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
-    # What rules ask for; they do so on the threads of lanes.
+    # Read by rules, on the threads of lanes.
 
     def claimers(self, name: str) -> Claimers:
-        """See RecentActivity."""
         own = self.own.claimers(name)
-        waiting = [one for told in self._others for one in told.waiting if name in one.queues]
+        waiting = [one for server in self._others for one in server.waiting if name in one.queues]
         origins: dict[str, Origin] = {}
-        for told in self._others:
-            origins |= told.origins.get(name, {})
+        for server in self._others:
+            origins |= server.origins.get(name, {})
         return Claimers(
             waiting=sorted([*own.waiting, *waiting], key=lambda one: one.since),
             origins={**origins, **own.origins},
         )
 
     def claims(self, name: str) -> tuple[int, int | None]:
-        """See RecentActivity."""
-        count = self.own.waiting(name) + sum(told.counts.get(name, 0) for told in self._others)
-        times = [self.own.last.get(name), *(told.last.get(name) for told in self._others)]
+        count = self.own.waiting(name) + sum(one.counts.get(name, 0) for one in self._others)
+        times = [self.own.last.get(name), *(one.last.get(name) for one in self._others)]
         return count, max((one for one in times if one is not None), default=None)
 
     # Reading
 
     async def refresh(self) -> None:
-        """Read what other servers tell, unless that was done just now."""
+        """Read the rows of other servers, unless that was done just now."""
         now = self.clock.seconds()
         if self._read_at is not None and now < self._read_at + _READ:
             return
@@ -122,47 +118,47 @@ class SharedClaims:
             # Then the command for which this is done fails as well.
             self._read_at = None
 
-    def _find(self, connection: "Connection[Row]") -> Sequence[_Told]:
+    def _find(self, connection: "Connection[Row]") -> Sequence[_ServerClaims]:
         values = [self._server, _VALID, _VALID]
         found = connection.execute(_FIND.format(clock=self.time), values, binary=True).fetchall()
-        return [told for (sealed,) in found if (told := self._opened(sealed)) is not None]
+        return [claims for (sealed,) in found if (claims := self._opened(sealed)) is not None]
 
-    def _opened(self, sealed: bytes) -> _Told | None:
-        """What a server tells; None if the row is damaged, or of a version with other fields."""
+    def _opened(self, sealed: bytes) -> _ServerClaims | None:
+        """The claims in a row; None if the row is damaged, or of a version with other fields."""
         try:
             return _decode(self.rows.seal.open(sealed))
         except (Damaged, DecodeError):
             return None
 
-    # Telling
+    # Writing
 
-    def note(self) -> None:
-        """Note that there was a claim: tell it in a while."""
+    def write_later(self) -> None:
+        """Write the row in a while, because there was a claim."""
         if self._timer is None and not self._stopped:
-            self._timer = self.clock.callLater(_FIRST, self._tell)
+            self._timer = self.clock.callLater(_FIRST, self._write_now)
 
     def stop(self) -> None:
-        """Tell no more. The row is left: removing it could take as long as the database does not answer."""
+        """Write no more. The row is left: removing it could take as long as the database does not answer."""
         self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
-    def _tell(self) -> None:
-        told = self._told()
-        self._run(lambda connection: self._write(connection, told)).addErrback(self._failed).addBoth(
-            self._go_on, bool(told.waiting or told.last)
+    def _write_now(self) -> None:
+        claims = self._own_claims()
+        self._run(lambda connection: self._write(connection, claims)).addErrback(self._failed).addBoth(
+            self._go_on, bool(claims.waiting or claims.last)
         )
 
     def _go_on(self, _: object, again: bool) -> None:  # an argument of a callback
         self._timer = None
         if again and not self._stopped:
-            self._timer = self.clock.callLater(_PAUSE, self._tell)
+            self._timer = self.clock.callLater(_PAUSE, self._write_now)
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(Unavailable):
-            self._log.failure("other servers could not be told of waiting claims", failure)
+            self._log.failure("waiting claims could not be shared with other servers", failure)
 
-    def _told(self) -> _Told:
+    def _own_claims(self) -> _ServerClaims:
         log, lately = self.own, self.elapsed() - _VALID
         last = {name: at for name, at in log.last.items() if at >= lately}
         waiting: dict[int, WaitingClaim] = {}
@@ -170,10 +166,10 @@ class SharedClaims:
         for name in counts:
             if len(waiting) < _MOST:
                 waiting |= {id(one): shown for one in log.line.claims(name) if (shown := log.shown(one))}
-        return _Told(list(waiting.values())[:_MOST], counts, last, _some(log.origins, _MOST))
+        return _ServerClaims(list(waiting.values())[:_MOST], counts, last, _some(log.origins, _MOST))
 
-    def _write(self, connection: "Connection[Row]", told: _Told) -> None:
-        sealed = self.rows.seal.seal(_encode(told))
+    def _write(self, connection: "Connection[Row]", claims: _ServerClaims) -> None:
+        sealed = self.rows.seal.seal(_encode(claims))
         with connection.transaction():
             # The next writing makes up for a lost one.
             connection.execute("SET LOCAL synchronous_commit TO off")

@@ -23,26 +23,25 @@ from ..threads import Thread
 from ..waiting_line import Done, Outcome
 from ..waits import Waits
 from .batch.begin import ClockSteps, Machine, begin_clock
-from .batch.claim_start import Floors
+from .batch.claim_start import ClaimStarts
 from .batch.decide import Result
 from .batch.lane import Lane, Shared
 from .batch.plan import Task, overlaps
 from .batch.session import DATABASE_CLOCK, Session
 from .claimers import SharedClaims
-from .database.connection import Row, connected, loss_at_start_told
+from .database.connection import connected, start_failures
+from .database.pipeline import Row
 from .database.rows import Rows
 from .database.schema import opened
 from .history import HistoryKeeper
-from .queue_scan import jobs_of, view_of
-from .stats import RecentActivity, figures_of
+from .queue_scan import read_part, scan_queue
+from .stats import ServerActivity, figures_of
 from .sweeper import Sweeper
 from .wake.event_log import Watches, begin_watch
-from .wake.news import listening
-from .wake.notifications import WakeUps
-from .wake.poller import Looking
-from .wake.waiters import Waiting, jobs_in
-
-__all__ = ["PostgresEngine"]
+from .wake.news import listen
+from .wake.notifications import Notifications
+from .wake.poller import Poller
+from .wake.waiters import Waiters, jobs_in
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -68,7 +67,7 @@ class PostgresEngine:
     new_id: NewId
     #: Whether commits do not wait for the disk.
     interval: bool = False
-    #: Waits for sockets; None: this server sends no notifications to others, and hears none.
+    #: Waits for sockets; None: this server neither sends nor receives notifications.
     readers: IReactorFDSet | None = None
     #: The SQL expression that reads the time.
     time: LiteralString = DATABASE_CLOCK
@@ -77,14 +76,14 @@ class PostgresEngine:
     _rows: Rows = field(init=False)
     #: See Session.
     _turn: Lock = field(factory=Lock, init=False)
-    _floors: Floors = field(factory=Floors, init=False)
+    _claim_starts: ClaimStarts = field(factory=ClaimStarts, init=False)
     _clock_steps: ClockSteps = field(init=False)
     _lanes: list[Lane] = field(factory=list, init=False)
     _shared: Shared = field(factory=Shared, init=False)
-    _waiting: Waiting = field(init=False)
+    _waiters: Waiters = field(init=False)
     _watches: Watches = field(factory=Watches, init=False)
     _sweeper: Sweeper = field(init=False)
-    _activity: RecentActivity = field(init=False)
+    _activity: ServerActivity = field(init=False)
     _claims: SharedClaims = field(init=False)
     _history: HistoryKeeper = field(init=False)
     #: By how many milliseconds elapsed time is ahead of the monotonic clock, as far as is known.
@@ -94,28 +93,31 @@ class PostgresEngine:
     _started: bool = field(default=False, init=False)
     _waits: Waits = field(init=False)
     #: Looks for the changes of other servers.
-    _looking: Looking = field(init=False)
-    #: The lane of the sweeper and the looks, which are short and must not wait.
+    _poller: Poller = field(init=False)
+    #: The lane of the sweeper and the poller, whose tasks are short and must not wait.
     _side: Lane = field(init=False)
-    _wakeups: WakeUps = field(init=False)
+    _notifications: Notifications = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._clock_steps = ClockSteps(self.machine or Machine(lambda: int(self.clock.seconds() * 1000)))
-        self._waiting = Waiting(ask_first=self._ask_first, put_back=self._put_back)
-        self._waits = Waits(self.clock, ClaimLog(self._waiting.line), self._waiting.ends, self._elapsed)
-        self._activity = RecentActivity(self.clock.seconds)
+        self._waiters = Waiters(submit_first=self._submit_first, put_back=self._put_back)
+        self._waits = Waits(self.clock, ClaimLog(self._waiters.line), self._waiters.ends, self._elapsed)
+        self._activity = ServerActivity(self.clock.seconds)
         self._sweeper = Sweeper(clock=self.clock, sweep=self._sweep)
-        self._looking = Looking(
-            clock=self.clock, waiting=self._waiting, watches=self._watches, hears=lambda: self._wakeups.hears
+        self._poller = Poller(
+            clock=self.clock,
+            waiters=self._waiters,
+            watches=self._watches,
+            receives=lambda: self._notifications.receives,
         )
 
     # Its life
 
     def open(self) -> None:
-        """See Engine; raises StorageError."""
+        """Open the database; raises StorageError."""
         connection = connected(self.url, interval=self.interval)
         try:
-            with loss_at_start_told():
+            with start_failures():
                 self._rows = Rows(opened(connection, self.secret()))
                 begin_clock(connection, self.time, self._clock_steps)
         finally:
@@ -132,11 +134,11 @@ class PostgresEngine:
             rows=self._rows,
         )
         self._history = HistoryKeeper(clock=self.clock, activity=self._activity, lane=self._side)
-        self._wakeups = WakeUps(
+        self._notifications = Notifications(
             clock=self.clock,
-            waiting=self._waiting,
+            waiters=self._waiters,
             watches=self._watches,
-            looking=self._looking,
+            poller=self._poller,
             digest=self._rows.name,
             lane=self._side,
         )
@@ -151,7 +153,7 @@ class PostgresEngine:
             steady=self.clock.seconds,
             clock=self.time,
             turn=self._turn,
-            floors=self._floors,
+            claim_starts=self._claim_starts,
             clock_steps=self._clock_steps,
         )
         return Lane(
@@ -160,41 +162,38 @@ class PostgresEngine:
             thread=self.thread(name),
             clock=self.clock,
             applied=self._applied,
-            told=self._told,
+            answered=self._answered,
             dropped=self._put_back,
             waits_behind=self._waits_behind,
         )
 
     async def start(self) -> None:
-        """See Engine: there is nothing to read."""
         for lane in self._lanes:
             lane.thread.start()
         self._started = True
-        self._looking.begin(self._side, self.time)
+        self._poller.begin(self._side, self.time)
         if self.readers is not None:
-            self._wakeups.begin(partial(listening, self.url), self.thread("listener"), self.readers)
+            self._notifications.begin(partial(listen, self.url), self.thread("listener"), self.readers)
         self._sweeper.start()
 
     def abandon(self) -> None:
-        """See Engine: nothing is open."""
+        """Do nothing: nothing is open."""
 
     def wall_clock_was_set(self) -> None:
-        """See Engine. Only the database's time counts, but the database may run on this machine."""
+        # Only the database's time counts, but the database may run on this machine.
         if self._started:
             self._sweeper.hurry()
 
     def release(self) -> None:
-        """See Engine."""
         self._waits.release()
         self._watches.end()
 
     async def stop(self) -> None:
-        """See Engine: what is under way is carried out."""
         self.release()
         self._sweeper.stop()
-        self._looking.stop()
+        self._poller.stop()
         if self._started:
-            self._wakeups.stop()
+            self._notifications.stop()
             self._claims.stop()
             await self._history.stop()
             await gatherResults([lane.thread(lane.session.close) for lane in self._lanes])
@@ -202,20 +201,18 @@ class PostgresEngine:
                 lane.thread.stop()
 
     async def readiness(self) -> Readiness:
-        """See Engine."""
         reason = self._reason() if self._started else "starting"
         durability = "interval" if self.interval else "commit"
         return Readiness(ready=not reason, reason=reason, durability=durability, started=self._started)
 
     async def figures(self) -> Sequence[Figure]:
-        """See Engine."""
         self._check_started()
         totals = [lane.session.totals for lane in self._lanes]
         return figures_of(
             totals,
-            self._waiting,
+            self._waiters,
             len(self._watches),
-            self._wakeups,
+            self._notifications,
             damaged_queues=len(self._rows.damaged.numbers()),
             accepts=not self._reason(),
         )
@@ -230,18 +227,17 @@ class PostgresEngine:
     # Plain questions
 
     async def ask(self, command: c.Command[A]) -> A:
-        """See Engine."""
         if isinstance(command, _OF_ALL_SERVERS):
             self._check_started()
             await self._claims.refresh()
-        answer: A = shown((await self._ask(command)).get(), self._ahead)
+        answer: A = shown((await self._submit(command)).get(), self._ahead)
         return answer
 
-    def _ask(self, task: Task) -> "Deferred[Outcome[Any]]":
+    def _submit(self, task: Task) -> "Deferred[Outcome[Any]]":
         self._check_started()
         if overlaps(task):
-            return self._shared.ask(task, self._lane_for(task))
-        return self._lane_for(task).ask(task)
+            return self._shared.submit(task, self._lane_for(task))
+        return self._lane_for(task).submit(task)
 
     def _check_started(self) -> None:
         if not self._started:
@@ -257,9 +253,9 @@ class PostgresEngine:
         """Note the changes of a batch, before its callers are answered."""
         self._ahead = result.now.ahead
         self._offset = result.now.elapsed - self._steady()
-        self._activity.note(result)
+        self._activity.count(result)
         if result.swaps:
-            self._history.note()
+            self._history.write_later()
 
     def _steady(self) -> int:
         return int(self.clock.seconds() * 1000)
@@ -268,26 +264,26 @@ class PostgresEngine:
         """Elapsed time now, in milliseconds, as far as is known from the last batch."""
         return self._steady() + self._offset
 
-    def _told(self, result: Result) -> None:
+    def _answered(self, result: Result) -> None:
         """Wake waiters and watchers. The batch's callers were answered first: one of them may wait already."""
-        self._waiting.note(result)
-        self._wakeups.note(result)
+        self._waiters.wake(result)
+        self._notifications.announce(result)
         if result.soonest is not None:
             self._sweeper.no_later((result.soonest - result.now.elapsed) / 1000)
         if result.swaps:
-            self._looking.hurry()
+            self._poller.hurry()
 
     def _waits_behind(self, task: Task) -> bool:
         """Whether a task claims or peeks where waiters wait in line for jobs of the same queue."""
-        return isinstance(task, c.Claims | c.Peek) and any(map(self._waiting.line.waits_for, task.queue_names))
+        return isinstance(task, c.Claims | c.Peek) and any(map(self._waiters.line.waits_for, task.queue_names))
 
-    def _ask_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
+    def _submit_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
         """Carry out tasks before all others; those on one lane stay in order."""
-        asked: dict[int, Deferred[Outcome[Any]]] = {}
+        submitted: dict[int, Deferred[Outcome[Any]]] = {}
         for lane in self._lanes:
             its = [index for index, task in enumerate(tasks) if self._lane_for(task) is lane]
-            asked |= zip(its, lane.ask_first([tasks[index] for index in its]), strict=True) if its else {}
-        return [asked[index] for index in range(len(tasks))]
+            submitted |= zip(its, lane.submit_first([tasks[index] for index in its]), strict=True) if its else {}
+        return [submitted[index] for index in range(len(tasks))]
 
     def _put_back(self, outcome: Outcome[Any]) -> None:
         """Undo a claim whose caller has gone."""
@@ -295,7 +291,7 @@ class PostgresEngine:
             claim = (one.job.spec.uid, one.job.standing.lease or "")
             task = c.ReturnClaims(queue=one.queue, admin=True, claims=(claim,))
             # If this fails, the lease runs out.
-            self._lane_for(task).ask(task).addErrback(lambda _: None)
+            self._lane_for(task).submit(task).addErrback(lambda _: None)
 
     def _run(self, work: "Callable[[Connection[Row]], R]") -> "Deferred[R]":
         """Do something on the connection for long work."""
@@ -308,19 +304,17 @@ class PostgresEngine:
 
     def _swept(self, result: Result) -> Result:
         self._applied(result)
-        self._told(result)
+        self._answered(result)
         return result
 
     # What waits
 
     async def claim(self, command: c.Claims) -> c.ClaimResult:
-        """See Engine."""
         outcome = await self._take(command, 0 if command.updates else command.wait)
         result: c.ClaimResult = shown(outcome.get(), self._ahead)
         return result
 
     async def peek(self, command: c.Peek) -> Job | None:
-        """See Engine."""
         outcome = await self._take(command, command.wait)
         jobs = jobs_in(outcome)
         if jobs:
@@ -329,59 +323,54 @@ class PostgresEngine:
         return None if isinstance(answer, c.ClaimResult) else shown(answer, self._ahead)
 
     async def read_job(self, command: c.ReadJob) -> Job:
-        """See Engine."""
         return await self._waits.read_job(self, command, self._finished)
 
     async def _finished(self, end: "Deferred[Job | None]", until: float) -> Job | None:
-        self._looking.later()
+        self._poller.later()
         return shown(await self._waits.in_time(end, until, None), self._ahead)
 
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> Outcome[Any]:
         """Claim or peek, and wait up to `wait` seconds for a job; a claim is undone if its caller has gone."""
         until = self._waits.until(wait)
-        with self._waiting.asking(command.queue_names if wait else ()) as asking:
-            outcome = await self._ask(command)
+        with self._waiters.pending(command.queue_names if wait else ()) as pending:
+            outcome = await self._submit(command)
         if isinstance(outcome, Done) and isinstance(command, c.Claims):
             self._claims.own.record(command, self._elapsed())
-            self._claims.note()
+            self._claims.write_later()
         if isinstance(outcome, Done) and outcome.passed_over and not wait:
-            return await self._ask(command)
+            return await self._submit(command)
         if not (wait and _is_empty(outcome) and self._waits.may_wait(until)):
             return outcome
         # Some jobs may have become ready while the command was carried out.
-        if asking.stirred:
-            self._looking.soon()
+        if pending.outdated:
+            self._poller.soon()
         else:
-            self._looking.later()
+            self._poller.later()
         return await self._waits.in_line(command, until)
 
     # Changes in slices
 
     async def update_matching(self, command: c.UpdateMatching) -> int:
-        """See Engine."""
         return await update_matching(self, self.clock, command)
 
     async def delete_matching(self, command: c.DeleteMatching) -> int:
-        """See Engine."""
         return await sweep(self, self.clock, command)
 
     # What streams
 
     async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
-        """See Engine."""
         await self.ask(replace(command, limit=1, scan=1))
         return self._pages(command)
 
     async def _pages(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
-        view = await self._run(lambda connection: view_of(connection, self._rows, command))
-        read = partial(jobs_of, rows=self._rows, time=self.time, queue_id=view.queue_id, command=command)
-        for uids in view.parts:
+        scan = await self._run(lambda connection: scan_queue(connection, self._rows, command))
+        read = partial(read_part, rows=self._rows, time=self.time, queue_id=scan.queue_id, command=command)
+        for uids in scan.parts:
             jobs = await self._run(partial(read, uids=uids))
             if jobs:
                 yield shown(jobs, self._ahead)
 
     async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
-        """See Engine."""
         await self.ask(command)
         return self._events(command)
 
@@ -395,7 +384,7 @@ class PostgresEngine:
         except QueueNotFound:  # it was deleted since
             return
         watch = self._watches.add(begun)
-        self._looking.hurry()
+        self._poller.hurry()
         try:
             if begun.gone:
                 yield None
@@ -407,7 +396,6 @@ class PostgresEngine:
             self._watches.leave(watch)
 
     async def backup(self) -> AsyncGenerator[bytes, None]:
-        """See Engine: PostgreSQL has its own."""
         raise NotOffered("This server keeps its jobs in PostgreSQL: back that up with its own tools, such as pg_dump.")
 
     async def _is_open(self, command: c.Subscribe) -> bool:

@@ -19,11 +19,9 @@ from twisted.python.failure import Failure
 from ...core.activity import Unsaved
 from ..door import Unavailable
 from .batch.lane import Lane
-from .database.connection import Row
 from .database.history_rows import write_periods
-from .stats import RecentActivity
-
-__all__ = ["HistoryKeeper"]
+from .database.pipeline import Row
+from .stats import ServerActivity
 
 #: Seconds from a change to the writing of what was counted.
 _PAUSE: Final = 5.0
@@ -34,13 +32,13 @@ class HistoryKeeper:
     """The timer of the writings."""
 
     clock: IReactorTime
-    activity: RecentActivity
+    activity: ServerActivity
     lane: Lane
     _timer: IDelayedCall | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
-    def note(self) -> None:
+    def write_later(self) -> None:
         """Note that something was counted: write it in a while."""
         if self._timer is None and not self._stopped:
             self._timer = self.clock.callLater(_PAUSE, self._begin)
@@ -74,6 +72,6 @@ class HistoryKeeper:
 
     def _failed(self, failure: Failure, taken: Mapping[str, Unsaved]) -> None:
         self.activity.put_back(taken)
-        self.note()
+        self.write_later()
         if not failure.check(Unavailable):
             self._log.failure("the history of queues could not be kept", failure)

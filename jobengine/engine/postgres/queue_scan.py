@@ -14,11 +14,9 @@ from ...core.required_rows import Needs
 from ...core.tables import PAGE_BYTES
 from .batch.begin import begin
 from .batch.load import load
-from .batch.plan import Asked, Part
-from .database.connection import Row
+from .batch.plan import PlannedCommand, PlannedPart
+from .database.pipeline import Row
 from .database.rows import Rows
-
-__all__ = ["View", "jobs_of", "view_of"]
 
 #: The key was checked before the view was made.
 _READS: Final = Grant(Role.VIEWER)
@@ -29,7 +27,7 @@ _UIDS: Final[LiteralString] = (
 
 
 @frozen
-class View:
+class QueueScan:
     """The jobs that a queue had at some moment."""
 
     #: The queue's number: a queue that is deleted and made again gets another one.
@@ -38,16 +36,16 @@ class View:
     parts: Sequence[Sequence[str]]
 
 
-def view_of(connection: "Connection[Row]", rows: Rows, command: ListJobs) -> View:
+def scan_queue(connection: "Connection[Row]", rows: Rows, command: ListJobs) -> QueueScan:
     """
-    The jobs that a queue has now, in parts of as many as the command asks for, or fewer if they are long.
+    The jobs that a queue has now, in parts of as many as its limit, or fewer if they are long.
 
     Raises QueueNotFound.
     """
     found = connection.execute(_UIDS, [rows.name(command.queue)], binary=True).fetchall()
     if not found:
         raise QueueNotFound(command.queue)
-    return View(found[0][0], list(_parts([row[1:] for row in found if row[1] is not None], command.limit)))
+    return QueueScan(found[0][0], list(_parts([row[1:] for row in found if row[1] is not None], command.limit)))
 
 
 def _parts(jobs: Sequence[Row], limit: int) -> Iterator[list[str]]:
@@ -63,7 +61,7 @@ def _parts(jobs: Sequence[Row], limit: int) -> Iterator[list[str]]:
         yield part
 
 
-def jobs_of(
+def read_part(
     connection: "Connection[Row]",
     rows: Rows,
     time: LiteralString,
@@ -80,7 +78,9 @@ def jobs_of(
     now = begin(connection, rows, time, [name])
     if name not in now.known or now.known[name].id != queue_id:
         raise QueueNotFound(name)
-    loaded = load(connection, rows, now, [Asked(command, [Part(command, _READS, Needs(uids=frozenset(uids)))])])
+    loaded = load(
+        connection, rows, now, [PlannedCommand(command, [PlannedPart(command, _READS, Needs(uids=frozenset(uids)))])]
+    )
     connection.execute("ROLLBACK")
     while due := expire(loaded.tables, now.elapsed, len(uids)):
         loaded.tables.apply(due)

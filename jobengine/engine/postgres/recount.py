@@ -18,11 +18,10 @@ from ...storage.errors import Damaged, StorageError
 from .batch.damage import set_apart
 from .batch.write import tally
 from .database.arrays import bigints
-from .database.connection import Row, Statement, together
+from .database.connection import together
 from .database.known_damage import DamageFound, SuspectJob
+from .database.pipeline import Row, Statement
 from .database.rows import MARKS_RECOUNTED, PLACES, Rows, check_place, mark_of
-
-__all__ = ["CORRECTIONS", "Correction", "Recount", "recount"]
 
 #: The slot of the corrections. Servers use slots from 0 on, so only another recount can change the same rows.
 CORRECTIONS: Final = -1

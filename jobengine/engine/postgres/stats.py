@@ -18,8 +18,8 @@ from .batch.session import Totals
 from .batch.tables import SmallTable
 from .claimers import SharedClaims
 from .database.rows import MOST_QUEUES
-from .wake.notifications import WakeUps
-from .wake.waiters import Waiting
+from .wake.notifications import Notifications
+from .wake.waiters import Waiters
 
 _WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch events."
 _ACCEPTS: Final = "1 if changes are accepted; 0 while the database can't be reached."
@@ -28,19 +28,25 @@ _REDONE: Final = "Batches that were carried out again after a conflict with anot
 _ROUND_TRIPS: Final = "Round trips to the database."
 _SNAPSHOT: Final = "Seconds for which the oldest snapshot of the database has been open, looked up every ten seconds."
 _DAMAGED: Final = "Rows that were altered and can't be read, which are passed over; counted every ten seconds."
-_HEARS: Final = "1 if the database's notifications are heard; 0 if not, as behind some poolers."
+_RECEIVES: Final = "1 if the database's notifications are heard; 0 if not, as behind some poolers."
 
 
 def figures_of(
-    sessions: Sequence[Totals], waiting: Waiting, watching: int, wakeups: WakeUps, *, damaged_queues: int, accepts: bool
+    sessions: Sequence[Totals],
+    waiters: Waiters,
+    watching: int,
+    notifications: Notifications,
+    *,
+    damaged_queues: int,
+    accepts: bool,
 ) -> Sequence[Figure]:
     """The figures of the engine; totals count from its start."""
     batches = sum(one.batches for one in sessions)
-    listening = wakeups.listening
-    connected, received = (0, 0) if listening is None else (listening.connected, listening.received)
+    listener = notifications.listener
+    connected, received = (0, 0) if listener is None else (listener.connected, listener.received)
     return [
-        _waiters("job", len(waiting.line)),
-        _waiters("end", len(waiting.ends)),
+        _waiters("job", len(waiters.line)),
+        _waiters("end", len(waiters.ends)),
         _waiters("events", watching),
         _gauge("accepts_changes", _ACCEPTS, int(accepts)),
         _summary("batch_tasks", "Requests in a batch.", sum(one.tasks for one in sessions), batches),
@@ -52,8 +58,8 @@ def figures_of(
         _counter("round_trips", _ROUND_TRIPS, sum(one.round_trips for one in sessions)),
         _gauge("oldest_snapshot_seconds", _SNAPSHOT, max(one.oldest_snapshot for one in sessions)),
         *_damaged_rows(max(one.damaged_jobs for one in sessions), damaged_queues),
-        _gauge("hears_notifications", _HEARS, int(wakeups.hears)),
-        _counter("notifications_sent", "Notifications sent to other servers.", wakeups.notices.sent),
+        _gauge("hears_notifications", _RECEIVES, int(notifications.receives)),
+        _counter("notifications_sent", "Notifications sent to other servers.", notifications.sender.sent),
         _counter("notifications_received", "Notifications heard of other servers.", received),
     ]
 
@@ -86,7 +92,7 @@ _DELAYS: Final = 10_000
 
 
 @define(eq=False)
-class RecentActivity:
+class ServerActivity:
     """Counts the changes of batches, for the rules, which read the counts on other threads (see RecentActivity)."""
 
     #: The monotonic clock, in seconds.
@@ -103,7 +109,7 @@ class RecentActivity:
     def __attrs_post_init__(self) -> None:
         self._activity = Activity(source=self.server)
 
-    def note(self, result: Result) -> None:
+    def count(self, result: Result) -> None:
         """Count what a batch has changed."""
         with self._lock:
             jobs = [one for one in result.swaps if isinstance(one, JobSwap)]
@@ -127,45 +133,36 @@ class RecentActivity:
             self.ids[name] = known.id
 
     def recent(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> Recent:
-        """See RecentActivity."""
         with self._lock:
             return self._activity.recent(name, now, kept)
 
     def history(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> QueueHistory:
-        """See RecentActivity."""
         with self._lock:
             return self._activity.history(name, now, kept)
 
     def take_unsaved(self) -> dict[str, Unsaved]:
-        """See Activity."""
         with self._lock:
             return self._activity.take_unsaved()
 
     def put_back(self, taken: Mapping[str, Unsaved]) -> None:
-        """See Activity."""
         with self._lock:
             self._activity.put_back(taken)
 
     def times(self, name: str) -> tuple[Spread, Spread]:
-        """See RecentActivity."""
         with self._lock:
             return self._activity.times(name)
 
     def since_start(self, name: str) -> Mapping[str, int]:
-        """See RecentActivity."""
         with self._lock:
             return self._activity.totals(name)
 
     def claimers(self, name: str) -> Claimers:
-        """See RecentActivity."""
         return Claimers() if self.shared is None else self.shared.claimers(name)
 
     def waiting(self, name: str) -> int:
-        """See RecentActivity."""
         return 0 if self.shared is None else self.shared.own.waiting(name)
 
     def claims(self, name: str) -> tuple[int, int | None]:
-        """See RecentActivity."""
         return (0, None) if self.shared is None else self.shared.claims(name)
 
     def _now(self) -> int:

@@ -1,7 +1,7 @@
 """
 Expires jobs each second, and at the nearest deadline that is known.
 
-No server leads: each sweeps, and skips jobs that another has locked. A sweep looks at all queues, 2.5 µs each. After it
+No server leads: each sweeps, and skips jobs that another has locked. A sweep reads all queues, 2.5 µs each. After it
 comes a rest, so that sweeps take at most a tenth of the time. But while there is much to expire there is no rest, and
 no rest is longer than a second, so that jobs expire in time: with 100,000 queues a sweep took 0.26 s, and sweeps took
 a fifth of the time.
@@ -18,8 +18,6 @@ from twisted.python.failure import Failure
 
 from ..door import Unavailable
 from .batch.decide import Result
-
-__all__ = ["Sweeper"]
 
 #: Seconds between two sweeps at most: deadlines that other servers have set are not known here.
 _PAUSE: Final = 1.0
@@ -38,8 +36,8 @@ class Sweeper:
     sweep: "Callable[[], Deferred[Result]]"
     _timer: IDelayedCall | None = field(default=None, init=False)
     _running: bool = field(default=False, init=False)
-    #: The nearest deadline that was noted since the last sweep began, in seconds of the monotonic clock.
-    _noted: float | None = field(default=None, init=False)
+    #: The nearest deadline that came in since the last sweep began, in seconds of the monotonic clock.
+    _wanted: float | None = field(default=None, init=False)
     #: When the last sweep began, and until when to rest, by that clock.
     _began: float = field(default=0, init=False)
     _rests_until: float = field(default=0, init=False)
@@ -63,21 +61,21 @@ class Sweeper:
     def no_later(self, seconds: float) -> None:
         """Sweep within this many seconds, or after the rest."""
         when = self.clock.seconds() + max(0.0, seconds)
-        self._noted = when if self._noted is None else min(self._noted, when)
+        self._wanted = when if self._wanted is None else min(self._wanted, when)
         self._set()
 
     def _set(self) -> None:
-        """Set the timer to what was noted, or leave it if it is earlier."""
-        if not self._running or self._noted is None:
+        """Set the timer to the nearest deadline, or leave it if it is earlier."""
+        if not self._running or self._wanted is None:
             return
-        wait = max(0.0, min(max(self._noted, self._rests_until) - self.clock.seconds(), _PAUSE))
+        wait = max(0.0, min(max(self._wanted, self._rests_until) - self.clock.seconds(), _PAUSE))
         if self._timer is None:
             self._timer = self.clock.callLater(wait, self._begin)
         elif self._timer.active() and self._timer.getTime() > self.clock.seconds() + wait:
             self._timer.reset(wait)
 
     def _begin(self) -> None:
-        self._noted = None
+        self._wanted = None
         self._began = self.clock.seconds()
         self.sweep().addCallback(self._swept).addErrback(self._failed).addBoth(self._go_on)
 
@@ -85,7 +83,7 @@ class Sweeper:
         now = self.clock.seconds()
         self._rests_until = now if len(result.swaps) >= _MANY else now + _REST * (now - self._began)
         if result.swaps:
-            # More may be due in the same queues: the sweep did not look.
+            # More may be due in the same queues: the sweep did not check.
             self.hurry()
         elif result.soonest is not None:
             self.no_later((result.soonest - result.now.elapsed) / 1000)

@@ -14,11 +14,10 @@ from ...core.wall_time import shown
 from ...storage.errors import Damaged, StorageError
 from .batch.queries import ARRIVALS
 from .batch.write import Change, Writing
-from .database.connection import Row, sent_as_made
+from .database.connection import sent_as_made
 from .database.history_rows import kept_of, write_periods
+from .database.pipeline import Row
 from .database.rows import Known, Rows, check_place
-
-__all__ = ["Contents", "Filling", "contents", "filling"]
 
 #: Jobs are written when there are this many, or when they have this many bytes.
 _JOBS, _BYTES = 1_000, 4 << 20

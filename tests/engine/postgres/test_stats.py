@@ -11,20 +11,20 @@ from jobengine.engine.postgres import stats as recent
 from jobengine.engine.postgres.batch.begin import Now
 from jobengine.engine.postgres.batch.decide import Result
 from jobengine.engine.postgres.database.rows import Known
-from jobengine.engine.postgres.stats import RecentActivity
+from jobengine.engine.postgres.stats import ServerActivity
 from tests.core.worlds import World
 
 
 @pytest.fixture
-def activity() -> RecentActivity:
-    return RecentActivity(lambda: 0)
+def activity() -> ServerActivity:
+    return ServerActivity(lambda: 0)
 
 
-def _note(activity: RecentActivity, name: str, number: int, *swaps: JobSwap, elapsed: int = 0) -> None:
+def _count(activity: ServerActivity, name: str, number: int, *swaps: JobSwap, elapsed: int = 0) -> None:
     """Note changes of jobs in the queue with this number; by default, that one was added."""
     known = Known(id=number, rev=0, queue=Queue(name=name, salt="", digest="", created=0), watched=False, due=False)
     made = swaps or [JobSwap(name, "uid", None, _job())]
-    activity.note(Result(now=Now(elapsed, elapsed, {name: known}), outcomes=(), swaps=made, soonest=None))
+    activity.count(Result(now=Now(elapsed, elapsed, {name: known}), outcomes=(), swaps=made, soonest=None))
 
 
 def _job(**asked: Any) -> Job:
@@ -34,31 +34,31 @@ def _job(**asked: Any) -> Job:
 
 
 def test_a_queue_that_was_made_again_through_another_server_has_no_counts_of_the_old_one(
-    activity: RecentActivity,
+    activity: ServerActivity,
 ) -> None:
     for number in (1, 1, 2):
-        _note(activity, "q", number)
+        _count(activity, "q", number)
     assert activity.since_start("q")["added"] == 1
 
 
-def test_counts_are_kept_of_so_many_queues_at_most(activity: RecentActivity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_are_kept_of_so_many_queues_at_most(activity: ServerActivity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent, "MOST_QUEUES", 2)
     for number, name in enumerate("abc"):
-        _note(activity, name, number)
+        _count(activity, name, number)
     assert [activity.since_start(name)["added"] for name in "abc"] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(("others", "waited"), [(1, 5), (2, 15)])
 def test_when_delays_ended_is_kept_of_so_many_jobs_at_most(
-    activity: RecentActivity, monkeypatch: pytest.MonkeyPatch, others: int, waited: int
+    activity: ServerActivity, monkeypatch: pytest.MonkeyPatch, others: int, waited: int
 ) -> None:
     monkeypatch.setattr(recent, "_DELAYS", 2)
     delayed = _job(delay_seconds=1)
     ready = replace(delayed.standing, ready_at=0, updated=0)
     for number in range(others + 1):
-        _note(activity, "q", 1, JobSwap("q", str(number), delayed, Job(delayed.spec, ready)), elapsed=10)
+        _count(activity, "q", 1, JobSwap("q", str(number), delayed, Job(delayed.spec, ready)), elapsed=10)
     claimed = replace(ready, state=State.INPROGRESS, claimed=15)
     swap = JobSwap("q", "0", Job(delayed.spec, ready), Job(delayed.spec, claimed))
-    _note(activity, "q", 1, swap, elapsed=15)
+    _count(activity, "q", 1, swap, elapsed=15)
     # It was added at 0, and could be claimed from 10 on.
     assert activity.recent("q", 15, ()).wait.p50 == waited

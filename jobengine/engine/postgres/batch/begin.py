@@ -12,12 +12,13 @@ from psycopg import Connection
 
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
-from ..database.connection import Row, Statement, together
+from ..database.connection import together
+from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 
 #: Whatever the default of the database is: each statement must see what is committed when it begins.
 BEGIN: Final[LiteralString] = "BEGIN ISOLATION LEVEL READ COMMITTED"
-#: A proposed floor never comes before the floor, so a job that comes after the proposal comes after both.
+#: A proposed claim start never comes before the claim start, so a job that comes after the proposal comes after both.
 _FLOOR: Final[LiteralString] = "coalesce(q.proposed_prio, q.floor_prio), coalesce(q.proposed_arrival, q.floor_arrival)"
 #: The first deadline by each clock is compared. Of `EXISTS (... due <= ...)` PostgreSQL expects that it is true of a
 #: third of the jobs, so it may read all jobs of the queue to find one, though none is due.
@@ -134,7 +135,7 @@ def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString,
 def now_of(rows: Rows, found: Sequence[Row]) -> Now:
     """The time and the queues in the answer to `queues_read`."""
     known, damaged = {}, {}
-    for _wall, _ahead, _undone, number, rev, watched, digest, sealed, *floor, due in found:
+    for _wall, _ahead, _undone, number, rev, watched, digest, sealed, *start, due in found:
         if number is None:
             continue
         try:
@@ -143,7 +144,7 @@ def now_of(rows: Rows, found: Sequence[Row]) -> Now:
             rows.damaged.note(number, str(error))
             damaged[digest] = (number, rev)
             continue
-        its = Known(id=number, rev=rev, queue=queue, watched=watched, due=due, floor=(floor[0], floor[1]))
+        its = Known(id=number, rev=rev, queue=queue, watched=watched, due=due, claim_start=(start[0], start[1]))
         known[queue.name] = its
     if not found:
         raise Lacking("the table meta is empty")
@@ -151,7 +152,7 @@ def now_of(rows: Rows, found: Sequence[Row]) -> Now:
     return Now(wall - ahead, wall, known, undone, damaged=damaged)
 
 
-#: Milliseconds by which the database's clock and the machine's may drift apart between two looks. If it is more, the
+#: Milliseconds by which the database's clock and the machine's may drift apart between two readings. If it is more, the
 #: database's clock was set.
 _STEP: Final = 2_000
 
@@ -160,7 +161,7 @@ _STEP: Final = 2_000
 _DRIFT: Final = 2_000
 
 
-#: A look that took longer than this many milliseconds is too inexact to be compared with the next one.
+#: A reading that took longer than this many milliseconds is too inexact to be compared with the next one.
 _LONG: Final = 1_000
 
 
@@ -218,7 +219,7 @@ def _since_boot() -> int:
 
 
 @frozen
-class Look:
+class ClockReading:
     """What a server has read of the database's clock."""
 
     #: Elapsed time, in milliseconds.
@@ -233,7 +234,7 @@ class Look:
 
 @frozen
 class Correction:
-    """A change of `ahead`, which was wrong in a look."""
+    """A change of `ahead`, which was wrong in a reading."""
 
     #: The milliseconds to add.
     by: int
@@ -248,21 +249,27 @@ class _Reference:
     #: The bounds of the difference, in milliseconds.
     least: int
     most: int
-    #: See Look.
+    #: See ClockReading.
     ahead: int
     undone: int
     #: When it was taken, by the machine's clock.
     at: int
 
     @classmethod
-    def of(cls, look: Look) -> "_Reference":
-        """The reference that a look gives."""
-        return cls(look.elapsed - look.after, look.elapsed - look.before, look.ahead, look.undone, look.after)
+    def of(cls, reading: ClockReading) -> "_Reference":
+        """The reference that a reading gives."""
+        return cls(
+            reading.elapsed - reading.after,
+            reading.elapsed - reading.before,
+            reading.ahead,
+            reading.undone,
+            reading.after,
+        )
 
-    def jump(self, look: Look) -> int:
-        """By how many milliseconds elapsed time has jumped until a look; 0 if it may be drift."""
-        other = _Reference.of(look)
-        drift = _STEP + max(0, look.before - self.at) // _DRIFT
+    def jump(self, reading: ClockReading) -> int:
+        """By how many milliseconds elapsed time has jumped until a reading; 0 if it may be drift."""
+        other = _Reference.of(reading)
+        drift = _STEP + max(0, reading.before - self.at) // _DRIFT
         if other.least > self.most + drift:
             return other.least - self.most
         return other.most - self.least if other.most < self.least - drift else 0
@@ -280,44 +287,44 @@ class ClockSteps:
     _save_at: int = field(default=0, init=False)
     _lock: Lock = field(factory=Lock, init=False)
 
-    def begin(self, look: Look, saved: _Reference | None) -> None:
-        """Take the reference at the start of a server: the saved one if it may still hold, or else this look."""
+    def begin(self, reading: ClockReading, saved: _Reference | None) -> None:
+        """Take the reference at the start of a server: the saved one if it may still hold, or else this reading."""
         # If `ahead` was changed since it was saved, and it does not fit now, whoever changed it knew more.
-        if saved is None or saved.at > look.after or (saved.jump(look) and saved.ahead != look.ahead):
-            self._reference, self._doubts_from = _Reference.of(look), look.after + _TRUSTS
+        if saved is None or saved.at > reading.after or (saved.jump(reading) and saved.ahead != reading.ahead):
+            self._reference, self._doubts_from = _Reference.of(reading), reading.after + _TRUSTS
         else:
             self._reference = saved
 
-    def check(self, look: Look) -> Correction | None:
+    def check(self, reading: ClockReading) -> Correction | None:
         """
         The correction if elapsed time has jumped; None if it goes on as it should.
 
-        The correction fails if another server has changed `ahead` since. Then, as after a correction, look again.
+        The correction fails if another server has changed `ahead` since. Then, as after a correction, read again.
         """
         with self._lock:
             reference = self._reference
-            jump = 0 if reference is None else reference.jump(look)
-            if reference is None or (jump and self._accepts(look, jump, reference)):
-                self._reference, self._save_at = _Reference.of(look), 0
+            jump = 0 if reference is None else reference.jump(reading)
+            if reference is None or (jump and self._accepts(reading, jump, reference)):
+                self._reference, self._save_at = _Reference.of(reading), 0
             elif jump:
-                return Correction(jump, undoes=_only_ahead_has_changed(look, jump, reference))
-            elif look.after - look.before <= _LONG and look.after >= reference.at:
-                self._reference = _Reference.of(look)
+                return Correction(jump, undoes=_only_ahead_has_changed(reading, jump, reference))
+            elif reading.after - reading.before <= _LONG and reading.after >= reference.at:
+                self._reference = _Reference.of(reading)
             return None
 
-    def _accepts(self, look: Look, jump: int, reference: _Reference) -> bool:
+    def _accepts(self, reading: ClockReading, jump: int, reference: _Reference) -> bool:
         """
         Whether elapsed time has jumped because another server has put it right.
 
         A machine may stand still, and then its servers take that for a step of the database's clock. Others undo their
         correction, and they accept that.
         """
-        if look.before < reference.at:
+        if reading.before < reference.at:
             # It may be older than the reference.
             return False
-        if look.undone != reference.undone:
+        if reading.undone != reference.undone:
             return True
-        return look.before < self._doubts_from and _only_ahead_has_changed(look, jump, reference)
+        return reading.before < self._doubts_from and _only_ahead_has_changed(reading, jump, reference)
 
     def to_save(self) -> _Reference | None:
         """The reference, if it is time to save it for the next servers on this machine."""
@@ -329,23 +336,23 @@ class ClockSteps:
         self._save_at = self.machine.now() + _SAVED
 
 
-def _only_ahead_has_changed(look: Look, jump: int, reference: _Reference) -> bool:
+def _only_ahead_has_changed(reading: ClockReading, jump: int, reference: _Reference) -> bool:
     """Whether the database's clock went on as it should, and elapsed time has jumped since `ahead` was changed."""
-    return abs(jump + look.ahead - reference.ahead) <= _STEP
+    return abs(jump + reading.ahead - reference.ahead) <= _STEP
 
 
 def begin_clock(connection: "Connection[Row]", clock: LiteralString, steps: ClockSteps) -> None:
     """Take the reference of a server at its start; `clock` reads the time, in SQL."""
     before = steps.machine.now()
     ((wall, ahead, undone, *saved),) = connection.execute(_BEGIN.format(clock=clock), [steps.machine.name]).fetchall()
-    look = Look(wall - ahead, ahead, undone, before, steps.machine.now())
+    reading = ClockReading(wall - ahead, ahead, undone, before, steps.machine.now())
     its_ahead, difference, at = saved
-    steps.begin(look, None if at is None else _Reference(difference, difference, its_ahead, undone, at))
+    steps.begin(reading, None if at is None else _Reference(difference, difference, its_ahead, undone, at))
 
 
-def corrected(correction: Correction, look: Look) -> Statement:
-    """The statement that makes a correction, unless another server has made one since the look."""
-    return Statement(_CORRECT, [look.ahead + correction.by, int(correction.undoes), look.ahead])
+def corrected(correction: Correction, reading: ClockReading) -> Statement:
+    """The statement that makes a correction, unless another server has made one since the reading."""
+    return Statement(_CORRECT, [reading.ahead + correction.by, int(correction.undoes), reading.ahead])
 
 
 def save_clock(connection: "Connection[Row]", clock: LiteralString, steps: ClockSteps) -> None:

@@ -1,20 +1,21 @@
 """
-The floor of a queue: no job that can be claimed comes before this place in execution order. Claims begin there.
+The claim start of a queue: no job that can be claimed comes before this rank. Claims begin there.
 
-Until PostgreSQL vacuums, its indexes have entries of all jobs that went through. Without a floor, each claim would walk
-past them.
+Until PostgreSQL vacuums, its indexes have entries of all jobs that went through. Without a claim start, each claim
+would walk past them.
 
-A transaction that makes a job ready whose place is before the floor also lowers the floor. So in any snapshot the floor
-is right, and one statement reads the floor and the jobs from there on.
+A transaction that makes a job ready before the claim start also sets the claim start back. So in any snapshot the claim
+start is right, and one statement reads it and the jobs from there on.
 
-A floor is raised in three steps, each a transaction of its own:
+A claim start is advanced in three steps, each a transaction of its own:
 
-1. A new floor is proposed. Transactions that know of the proposal, and make a job ready whose place is before it, lower
-   it.
-2. Then a new transaction notes its own number. All transactions with a higher number know of the proposal: those that
-   write get their number before they read the queue, or lower both floors without reading it first (see `lowered`).
-3. Once all transactions with lower numbers have ended, the proposal becomes the floor; or the first ready job does, if
-   that job comes before the proposal.
+1. A new one is proposed. Transactions that know of the proposal, and make a job ready before it, set the proposal back.
+2. Then a new transaction records its own number. All transactions with a higher number know of the proposal: those that
+   write get their number before they read the queue, or set both back without reading it first (see `set_back`).
+3. Once all transactions with lower numbers have ended, the proposal becomes the claim start; or the first ready job
+   does, if that job comes before the proposal.
+
+The columns of the table queue are called floor_prio and floor_arrival.
 """
 
 from collections.abc import Iterable
@@ -26,18 +27,16 @@ from psycopg import Connection
 from psycopg.errors import LockNotAvailable
 
 from ....core.model import Job
-from ..database.connection import Row, Statement
-from ..database.rows import NO_FLOOR, RowRank, keep
+from ..database.pipeline import Row, Statement
+from ..database.rows import NO_CLAIM_START, RowRank, keep
 from .write import Change
-
-__all__ = ["Floor", "Floors", "Seen", "lowered", "raise_floor", "raised"]
 
 _LOWERED: Final[LiteralString] = (
     "{which}_prio = CASE WHEN (n.prio, n.arrival) < ({which}_prio, {which}_arrival) THEN n.prio ELSE {which}_prio END, "
     "{which}_arrival = CASE WHEN (n.prio, n.arrival) < ({which}_prio, {which}_arrival) THEN n.arrival "
     "ELSE {which}_arrival END"
 )
-#: A proposal need not be lowered: to lock the row is enough. But then each later batch with such a job would lock it.
+#: A proposal need not be set back: to lock the row is enough. But then each later batch with such a job would lock it.
 _LOWER_BOTH: Final[LiteralString] = (
     "UPDATE queue SET {floor}, {proposed} FROM (SELECT %s AS prio, %s AS arrival) n WHERE id = %s AND "
     "((n.prio, n.arrival) < (floor_prio, floor_arrival) OR (n.prio, n.arrival) < (proposed_prio, proposed_arrival))"
@@ -68,96 +67,96 @@ _NOTE: Final[LiteralString] = (
 
 
 @frozen
-class Floor:
-    """The floor of a queue, and the one that is proposed, if any."""
+class ClaimStart:
+    """The claim start of a queue, and the one that is proposed, if any."""
 
     at: RowRank
     proposed: RowRank | None = None
     #: The number of the transaction that proposed it.
     proposed_by: int | None = None
-    #: All transactions with higher numbers know of the proposal; None if no such number is noted yet.
+    #: All transactions with higher numbers know of the proposal; None if no such number is recorded yet.
     known_from: int | None = None
 
 
 @frozen
-class Seen:
-    """What a transaction sees."""
+class Observation:
+    """What a transaction finds when it wants to advance a claim start."""
 
     #: The number of the oldest transaction that has not ended, and its own.
     oldest: int
     number: int
-    #: The first job from the floor on that can be claimed.
+    #: The first job from the claim start on that can be claimed.
     first: RowRank | None
 
 
-def raised(floor: Floor, seen: Seen, claimed: RowRank) -> Floor:
-    """The floor after the first or the third step; `claimed` is proposed if no job can be claimed."""
-    if floor.proposed is None:
-        return _proposing(floor.at, seen.first or claimed, seen.number)
-    if floor.known_from is None:
-        return floor
-    if floor.known_from > seen.number:
-        # The database was restored, and its numbers began anew; or another has noted one while this waited for the row.
-        # It does no harm to note a new number.
-        return evolve(floor, known_from=None)
-    if seen.oldest < floor.known_from:
-        return floor
-    return _proposing(min(floor.proposed, seen.first or floor.proposed), seen.first or claimed, seen.number)
+def advanced(start: ClaimStart, seen: Observation, claimed: RowRank) -> ClaimStart:
+    """The claim start after the first or the third step; `claimed` is proposed if no job can be claimed."""
+    if start.proposed is None:
+        return _proposing(start.at, seen.first or claimed, seen.number)
+    if start.known_from is None:
+        return start
+    if start.known_from > seen.number:
+        # The database was restored, and its numbers start again; or another has recorded one while this waited for
+        # the row. It does no harm to record a new number.
+        return evolve(start, known_from=None)
+    if seen.oldest < start.known_from:
+        return start
+    return _proposing(min(start.proposed, seen.first or start.proposed), seen.first or claimed, seen.number)
 
 
-def _proposing(at: RowRank, proposed: RowRank, number: int) -> Floor:
-    return Floor(at, proposed, number) if proposed > at else Floor(at)
+def _proposing(at: RowRank, proposed: RowRank, number: int) -> ClaimStart:
+    return ClaimStart(at, proposed, number) if proposed > at else ClaimStart(at)
 
 
-def raise_floor(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> None:
-    """Raise the floor of a queue if it can be raised by now, and propose the next one; see `raised`."""
+def advance_claim_start(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> None:
+    """Advance the claim start of a queue as far as it can be by now, and propose the next; see `advanced`."""
     with suppress(LockNotAvailable):
-        floor = _step(connection, queue_id, claimed)
-        if floor is not None and floor.proposed is not None and floor.known_from is None:
-            _note(connection, queue_id, floor)
+        start = _step(connection, queue_id, claimed)
+        if start is not None and start.proposed is not None and start.known_from is None:
+            _record(connection, queue_id, start)
 
 
-def _step(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> Floor | None:
-    """Take the first or the third step; returns the floor as it is committed then, or None if the queue is gone."""
+def _step(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> ClaimStart | None:
+    """Take the first or the third step; returns the claim start that is committed, or None if the queue is gone."""
     with connection.transaction():
         connection.execute(_BEGUN)
         row = connection.execute(_FLOOR, [queue_id]).fetchone()
         if row is None:
             return None
-        before = Floor((row[0], row[1]), _rank(row[2], row[3]), row[4], row[5])
+        before = ClaimStart((row[0], row[1]), _rank(row[2], row[3]), row[4], row[5])
         ((oldest, number, *first),) = connection.execute(_SEEN, [queue_id, *before.at]).fetchall()
-        after = raised(before, Seen(oldest, number, _rank(*first)), claimed)
+        after = advanced(before, Observation(oldest, number, _rank(*first)), claimed)
         if after != before:
             proposed = after.proposed or (None, None)
             connection.execute(_RAISE, [*after.at, *proposed, after.proposed_by, after.known_from, queue_id])
         return after
 
 
-def _note(connection: "Connection[Row]", queue_id: int, floor: Floor) -> None:
+def _record(connection: "Connection[Row]", queue_id: int, start: ClaimStart) -> None:
     """Take the second step, for a proposal that is committed, unless there is another one by now."""
     with connection.transaction():
         connection.execute(_BEGUN)
         ((number,),) = connection.execute(_NUMBER).fetchall()
-        connection.execute(_NOTE, [number, queue_id, floor.proposed_by])
+        connection.execute(_NOTE, [number, queue_id, start.proposed_by])
 
 
 def _rank(inv_prio: int | None, arrival: int | None) -> RowRank | None:
     return None if inv_prio is None or arrival is None else (inv_prio, arrival)
 
 
-def lowered(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statement]:
+def set_back(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statement]:
     """
-    The statements that lower the floors of queues by number: at most one for each in which jobs become ready.
+    The statements that set claim starts back, by queue number: at most one for each queue in which jobs become ready.
 
-    With `is_known`, the floors of the queues were read after the transaction had its number, so most need none.
+    With `is_known`, the claim starts were read after the transaction had its number, so most need none.
     """
     lowest: dict[int, RowRank] = {}
     for one in changes:
-        floor = one.queue.floor if is_known else None
-        if floor == NO_FLOOR or (job := _made_ready(one)) is None:
+        start = one.queue.claim_start if is_known else None
+        if start == NO_CLAIM_START or (job := _made_ready(one)) is None:
             continue
         rank = (~job.spec.priority, job.spec.arrival)
-        if floor is None or rank < floor:
+        if start is None or rank < start:
             lowest[one.queue.id] = min(rank, lowest.get(one.queue.id, rank))
     return {queue_id: Statement(_LOWER, [*rank, queue_id]) for queue_id, rank in lowest.items()}
 
@@ -170,25 +169,25 @@ def _made_ready(change: Change) -> Job | None:
 
 
 @define
-class Floors:
-    """Says which floors are worth raising: lanes note what they claim."""
+class ClaimStarts:
+    """Finds the claim starts that are worth advancing, from what lanes claim."""
 
-    #: How many jobs are claimed from a queue until its floor is raised. Walking past fewer costs less than raising it.
+    #: How many jobs are claimed from a queue until its claim start is advanced. Walking past fewer costs less.
     worth: int = 2_000
-    #: Milliseconds between two times of raising floors.
+    #: Milliseconds between two times of advancing claim starts.
     pause: int = 1_000
-    #: By queue: how many jobs were claimed since its floor was raised, and the rank of the last one.
+    #: By queue: how many jobs were claimed since its claim start was advanced, and the rank of the last one.
     _claimed: dict[int, tuple[int, RowRank]] = field(factory=dict, init=False)
-    #: When to raise floors next, by the monotonic clock in milliseconds.
+    #: When to advance claim starts next, by the monotonic clock in milliseconds.
     _next: int = field(default=0, init=False)
 
-    def note(self, queue_id: int, jobs: int, last: RowRank) -> None:
+    def count(self, queue_id: int, jobs: int, last: RowRank) -> None:
         """Some jobs were claimed. Any thread may call this; now and then it misses some of them, which does no harm."""
         before, _ = self._claimed.get(queue_id, (0, last))
         keep(self._claimed, queue_id, (before + jobs, last))
 
     def take(self, now: int) -> list[tuple[int, RowRank]]:
-        """The queues whose floors are to be raised now, each with the rank of the last job that was claimed."""
+        """The queues whose claim starts are to be advanced now, each with the rank of the last job that was claimed."""
         if now < self._next:
             return []
         self._next = now + self.pause

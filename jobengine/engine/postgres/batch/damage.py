@@ -16,12 +16,11 @@ from psycopg import Connection
 from ....core.model import Job, Queue
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, texts
-from ..database.connection import Row, Statement, together
+from ..database.connection import together
 from ..database.known_damage import SuspectJob
+from ..database.pipeline import Row, Statement
 from ..database.rows import PLACES, READY, Rows, check_place, is_set_apart
 from .write import tally
-
-__all__ = ["set_apart"]
 
 #: The most jobs that are examined behind a damaged one, since damaged rows are often neighbours.
 _FOLLOWING: Final = 100

@@ -21,15 +21,13 @@ from ....core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
 from ....core.model import Job, State
 from ....core.tables import NewId, RecentActivity
 from ...waiting_line import Done, Outcome, Refused
-from ..database.connection import Row, Statement
+from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 from .begin import Now
-from .claim_start import lowered
+from .claim_start import set_back
 from .loaded import Loaded
-from .plan import Asked, Part, Task
+from .plan import PlannedCommand, PlannedPart, Task
 from .write import Writing, changes_of, write_queues
-
-__all__ = ["Batch", "EventRecord", "Result", "read_events"]
 
 A = TypeVar("A")
 #: The uid of a job, its state before, and its state after; see JobEvent.
@@ -74,8 +72,8 @@ class Batch:
     loaded: Loaded
     #: Where the tally is kept; see Writing.
     slot: int
-    #: Whether the floors of queues are known; see floors.py.
-    knows_floors: bool
+    #: Whether the claim starts of queues are known; see claim_start.py.
+    knows_claim_starts: bool
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
     _swaps: list[Swap] = field(factory=list, init=False)
@@ -93,7 +91,7 @@ class Batch:
     def decide(self) -> None:
         """Expire, then decide the tasks in order, or the first of them; each sees the changes of those before it."""
         self._expire()
-        for one in self.loaded.asked:
+        for one in self.loaded.planned:
             if self._outcomes and self.loaded.cut and any(map(self.loaded.lacks_jobs, one.parts)):
                 # It and those after it are for the next batch.
                 break
@@ -113,7 +111,7 @@ class Batch:
         return len(self._facts) + len(self._discarded)
 
     def statements(self) -> Iterator[Statement]:
-        """The statements that write jobs, events and floors."""
+        """The statements that write jobs, events and claim starts."""
         yield from self._discarded
         yield from self._writing.statements(self.slot)
         yield from self._last
@@ -138,7 +136,7 @@ class Batch:
 
     # Deciding
 
-    def _outcome(self, one: Asked) -> Outcome[Any]:
+    def _outcome(self, one: PlannedCommand) -> Outcome[Any]:
         if one.refused is not None:
             return Refused(one.refused)
         before = self._written
@@ -154,7 +152,7 @@ class Batch:
         )
         return is_empty and not self.loaded.passed_over.isdisjoint(task.queue_names)
 
-    def _answer(self, one: Asked) -> object:
+    def _answer(self, one: PlannedCommand) -> object:
         if isinstance(one.task, c.Claims):
             return self._claim(one.task, one.parts)
         if isinstance(one.task, c.DeleteJob | c.DeleteQueue) and self._has_deleted_damaged(one.task):
@@ -180,7 +178,7 @@ class Batch:
         self._discarded.append(Statement(_DISCARD, [self._now.known[name].id, command.uid]))
         return True
 
-    def _claim(self, claims: c.Claims, parts: Sequence[Part]) -> c.ClaimResult:
+    def _claim(self, claims: c.Claims, parts: Sequence[PlannedPart]) -> c.ClaimResult:
         rest = iter(parts)
 
         def decide(command: c.QueueCommand[A]) -> A:
@@ -189,7 +187,7 @@ class Batch:
 
         return claims.carry_out(self.loaded.tables, self._now.elapsed, decide)
 
-    def _decide(self, part: Part, command: c.QueueCommand[A]) -> A:
+    def _decide(self, part: PlannedPart, command: c.QueueCommand[A]) -> A:
         self._apply(command.renew_key(self.loaded.tables))
         table = self.loaded.part(command.queue, part.needs, command)
         # Its key was checked when the batch was loaded, and no command that shares a batch changes keys.
@@ -208,9 +206,9 @@ class Batch:
         return (one for one in self._swaps if isinstance(one, JobSwap))
 
     def _made_last(self) -> list[Statement]:
-        """The statements that store events and lower floors, by queue number: that is the order of locks."""
+        """The statements that store events and set claim starts back, by queue number: that is the order of locks."""
         made = self._made_events()
-        for queue_id, statement in lowered(self._writing.changes, is_known=self.knows_floors).items():
+        for queue_id, statement in set_back(self._writing.changes, is_known=self.knows_claim_starts).items():
             made.setdefault(queue_id, []).append(statement)
         return [statement for _, its in sorted(made.items(), key=_first) for statement in its]
 

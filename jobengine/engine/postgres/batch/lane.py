@@ -22,15 +22,13 @@ from .decide import Result
 from .plan import Task
 from .session import Session
 
-__all__ = ["Lane", "Shared"]
-
 #: How much a batch may hold, counted in tasks and in jobs that they add, claim or change. Larger batches cost a job
 #: hardly less, and leave the other lanes without work.
 _MOST: Final = 1_000
 
 
 @define(eq=False)
-class _Waiting:
+class _Queued:
     """A task that waits to be carried out."""
 
     task: Task
@@ -39,16 +37,16 @@ class _Waiting:
     number: int
 
 
-class _Backlog(deque[_Waiting]):
+class _Backlog(deque[_Queued]):
     """Tasks that wait for a batch."""
 
     def enter(self, task: Task, number: int) -> "Deferred[Outcome[Any]]":
         """Wait at its end, until the Deferred is cancelled."""
-        waiting = _Waiting(task, Deferred(lambda _: self._leave(waiting)), number)
+        waiting = _Queued(task, Deferred(lambda _: self._leave(waiting)), number)
         self.append(waiting)
         return waiting.done
 
-    def _leave(self, waiting: _Waiting) -> None:
+    def _leave(self, waiting: _Queued) -> None:
         if waiting in self:
             self.remove(waiting)
 
@@ -62,8 +60,8 @@ class Shared:
     #: The numbers of tasks; 0 is for those that come before all others.
     numbers: Iterator[int] = field(factory=lambda: count(1), init=False)
 
-    def ask(self, task: Task, first: "Lane") -> "Deferred[Outcome[Any]]":
-        """Carry out a task on this lane if it is free, or else on the first one that is; see Lane.ask."""
+    def submit(self, task: Task, first: "Lane") -> "Deferred[Outcome[Any]]":
+        """Carry out a task on this lane if it is free, or else on the first one that is; see Lane.submit."""
         done = self.backlog.enter(task, next(self.numbers))
         if not first.begin_soon():
             self.begin_soon()
@@ -87,7 +85,7 @@ class Lane:
     #: Called with each result before the batch's callers are answered.
     applied: Callable[[Result], None]
     #: Called with the same result after they are answered.
-    told: Callable[[Result], None]
+    answered: Callable[[Result], None]
     #: Called with the outcome of a task whose caller left while it was carried out.
     dropped: Callable[[Outcome[Any]], None]
     #: Whether a claim must begin a new batch, because waiters wait for the same jobs.
@@ -97,18 +95,18 @@ class Lane:
     _begins: bool = field(default=False, init=False)
     _runs: bool = field(default=False, init=False)
     #: What the last batch has left undone.
-    _rest: list[_Waiting] = field(factory=list, init=False)
+    _rest: list[_Queued] = field(factory=list, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
-    def ask(self, task: Task) -> "Deferred[Outcome[Any]]":
+    def submit(self, task: Task) -> "Deferred[Outcome[Any]]":
         """Carry out a task, unless the Deferred is cancelled before it begins."""
         done = self._backlog.enter(task, next(self.shared.numbers))
         self.begin_soon()
         return done
 
-    def ask_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
+    def submit_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
         """Carry out tasks, in their order, before those that wait."""
-        first = [_Waiting(task, Deferred(), 0) for task in tasks]
+        first = [_Queued(task, Deferred(), 0) for task in tasks]
         self._backlog.extendleft(reversed(first))
         self.begin_soon()
         return [one.done for one in first]
@@ -129,10 +127,10 @@ class Lane:
         tasks = [one.task for one in batch]
         done = self.thread(lambda: self.session.carry_out(tasks))
         done.addCallback(self._answer, batch).addErrback(self._fail, batch)
-        done.addCallback(self._tell).addErrback(self._fail_to_tell)
+        done.addCallback(self._after_answers).addErrback(self._fail_after_answers)
         done.addBoth(lambda _: self._begin())
 
-    def _next_batch(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[_Queued]:
         batch, self._rest = [one for one in self._rest if not one.done.called], []
         if batch:
             return batch
@@ -145,7 +143,7 @@ class Lane:
             room = room - task.weight if task.is_batched else 0
         return batch
 
-    def _begins_another(self, waiting: _Waiting) -> bool:
+    def _begins_another(self, waiting: _Queued) -> bool:
         """Whether a task must not be in the same batch as those before it."""
         # The claims of the waiters themselves have the number 0.
         is_of_waiter = waiting.number == 0
@@ -158,7 +156,7 @@ class Lane:
             return mine if mine[0].number < shared[0].number else shared
         return mine or shared
 
-    def _answer(self, result: Result, batch: list[_Waiting]) -> Result:
+    def _answer(self, result: Result, batch: list[_Queued]) -> Result:
         self.applied(result)
         self._rest = batch[len(result.outcomes) :]
         for one, outcome in zip(batch, result.outcomes, strict=False):
@@ -168,14 +166,14 @@ class Lane:
                 one.done.callback(outcome)
         return result
 
-    def _fail(self, failure: Failure, batch: list[_Waiting]) -> None:
+    def _fail(self, failure: Failure, batch: list[_Queued]) -> None:
         for one in batch:
             if not one.done.called:
                 one.done.errback(failure)
 
-    def _tell(self, result: Result | None) -> None:
+    def _after_answers(self, result: Result | None) -> None:
         if result is not None:
-            self.told(result)
+            self.answered(result)
 
-    def _fail_to_tell(self, failure: Failure) -> None:
-        self._log.failure("a batch was answered, but waiters and other servers were not told", failure)
+    def _fail_after_answers(self, failure: Failure) -> None:
+        self._log.failure("a batch was answered, but waiters were not woken and other servers not notified", failure)

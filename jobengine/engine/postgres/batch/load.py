@@ -13,15 +13,16 @@ from ....core import commands as c
 from ....core.history import KeptPeriod, Period
 from ....core.model import Job, QueueCounts, State
 from ....storage.errors import Damaged
-from ..database.connection import Row, Statement, together
+from ..database.connection import together
 from ..database.history_rows import periods_of
 from ..database.known_damage import DamageFound, SuspectJob
-from ..database.rows import CANCELLED, NO_FLOOR, PLACES, RETRYING, Known, Rows, check_place, is_set_apart, rank_of
+from ..database.pipeline import Row, Statement
+from ..database.rows import CANCELLED, NO_CLAIM_START, PLACES, RETRYING, Known, Rows, check_place, is_set_apart, rank_of
 from . import queries as statements
 from .begin import BEGIN, Now, now_of, queues_read
 from .loaded import Loaded
 from .pages import find_page
-from .plan import Asked, Part, Task, asked, changes_jobs
+from .plan import PlannedCommand, PlannedPart, Task, changes_jobs, plan
 from .queries import Claiming
 
 __all__ = ["Redo", "begin_and_load", "load", "load_due"]
@@ -47,8 +48,8 @@ def begin_and_load(
     Their queues are guessed. If one has changed since, or has jobs that are due, there is no Loaded.
     """
     # At time 0 no key and no job has expired, so at least what is needed is loaded.
-    wanted = [asked(task, guess, 0) for task in tasks]
-    loaded = Loaded(now=Now(0, 0, guess), asked=wanted, locked=changes_jobs(tasks))
+    wanted = [plan(task, guess, 0) for task in tasks]
+    loaded = Loaded(now=Now(0, 0, guess), planned=wanted, locked=changes_jobs(tasks))
     loading = _Loading(connection, rows, loaded)
     queries = loading.queries()
     opening = [Statement(BEGIN), *first, queues_read(rows, clock, list(guess))]
@@ -58,7 +59,7 @@ def begin_and_load(
         return now, None
     loaded.now = now
     if _has_old_keys(now):
-        loaded.asked = [asked(task, now.known, now.elapsed) for task in tasks]
+        loaded.planned = [plan(task, now.known, now.elapsed) for task in tasks]
     loading.take(queries, answers[len(opening) :])
     loading.fill()
     return now, loaded
@@ -71,14 +72,14 @@ def _has_old_keys(now: Now) -> bool:
 
 def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> Loaded:
     """Load and lock the jobs that are due, at most `most` a queue and clock; skips those that others have locked."""
-    loaded = Loaded(now=now, asked=(), locked=True)
+    loaded = Loaded(now=now, planned=(), locked=True)
     _Loading(connection, rows, loaded).load_due(most)
     return loaded
 
 
-def load(connection: "Connection[Row]", rows: Rows, now: Now, asked: Sequence[Asked]) -> Loaded:
+def load(connection: "Connection[Row]", rows: Rows, now: Now, planned: Sequence[PlannedCommand]) -> Loaded:
     """Load what tasks need; raises Redo if a unique key was removed meanwhile."""
-    loaded = Loaded(now=now, asked=asked, locked=changes_jobs(one.task for one in asked))
+    loaded = Loaded(now=now, planned=planned, locked=changes_jobs(one.task for one in planned))
     _Loading(connection, rows, loaded).load()
     return loaded
 
@@ -163,15 +164,15 @@ class _Loading:
         if queries:
             self.take(queries, together(self.connection, *(query.statement for query in queries)))
 
-    def _parts(self) -> list[Part]:
-        return [part for one in self.loaded.asked for part in one.parts]
+    def _parts(self) -> list[PlannedPart]:
+        return [part for one in self.loaded.planned for part in one.parts]
 
-    def _id(self, part: Part) -> int:
+    def _id(self, part: PlannedPart) -> int:
         return self.loaded.now.known[part.command.queue].id
 
     # Jobs
 
-    def _find_page(self, parts: Sequence[Part]) -> None:
+    def _find_page(self, parts: Sequence[PlannedPart]) -> None:
         """A command with a page is alone in its batch."""
         for part in parts:
             if part.needs.page is not None:
@@ -179,13 +180,13 @@ class _Loading:
                 page = find_page(self.connection, self._id(part), part.needs.page, now.elapsed, now.wall)
                 self.loaded.page = page
 
-    def _uids(self, parts: Sequence[Part]) -> list[tuple[int, str]]:
+    def _uids(self, parts: Sequence[PlannedPart]) -> list[tuple[int, str]]:
         wanted = {(self._id(part), uid) for part in parts for uid in part.needs.uids if _may_be_there(uid)}
         if self.loaded.page is not None:
             wanted |= {(self._id(parts[0]), uid) for uid in self.loaded.page.uids}
         return sorted(wanted)
 
-    def _keys(self, parts: Sequence[Part]) -> list[tuple[int, bytes]]:
+    def _keys(self, parts: Sequence[PlannedPart]) -> list[tuple[int, bytes]]:
         return sorted({(self._id(part), self.rows.unique_key(key)) for part in parts for key in part.needs.unique_keys})
 
     def _lock_keys(self, keys: Sequence[tuple[int, bytes]]) -> list[_Query]:
@@ -197,7 +198,7 @@ class _Loading:
 
         return [_Query(*one) for one in zip(statements.keys_locked(keys), (_ignore, check), strict=False)]
 
-    def _claims(self, parts: Sequence[Part], uids: Sequence[tuple[int, str]]) -> list[_Query]:
+    def _claims(self, parts: Sequence[PlannedPart], uids: Sequence[tuple[int, str]]) -> list[_Query]:
         """The first jobs for each kind of claim: as many as all claims from the queue may take."""
         most = Counter[int]()
         kinds: set[tuple[int, tuple[str, ...]]] = set()
@@ -225,22 +226,22 @@ class _Loading:
                     return
                 # Other commands of the batch may take as many as they name.
                 if len(answer) < claiming.most + len(claiming.uids):
-                    self._note_cut(answer, tags)
+                    self._record_cut(answer, tags)
                 if self.loaded.locked:
-                    self._note_claimed(answer)
+                    self._record_claimed(answer)
 
         return _Query(statements.claim(claiming, locks=self.loaded.locked), take)
 
-    def _note_cut(self, answer: list[Row], tags: tuple[str, ...]) -> None:
+    def _record_cut(self, answer: list[Row], tags: tuple[str, ...]) -> None:
         name = self._names[answer[0][0]]
         jobs = [self._jobs[name][row[1]] for row in answer]
         if sum(job.size for job in jobs) > statements.CLAIMED_BYTES:
             self.loaded.cut[name, tags] = rank_of(jobs[-1])
 
-    def _note_claimed(self, answer: list[Row]) -> None:
+    def _record_claimed(self, answer: list[Row]) -> None:
         queue_id, uid = answer[-1][:2]
         found = rank_of(self._jobs[self._names[queue_id]][uid])
-        jobs, last = self.loaded.claimed.get(queue_id, (0, NO_FLOOR))
+        jobs, last = self.loaded.claimed.get(queue_id, (0, NO_CLAIM_START))
         self.loaded.claimed[queue_id] = (jobs + len(answer), max(last, found))
 
     def _take_jobs(self, answer: list[Row], *, is_claimed: bool = False) -> None:
@@ -282,7 +283,7 @@ class _Loading:
         self.loaded.sizes = {self._names[queue_id]: 0 for queue_id in limited}
         return [_Query(statements.sizes(limited), self._take_sizes)] if limited else []
 
-    def _next_arrival(self, parts: Sequence[Part]) -> list[_Query]:
+    def _next_arrival(self, parts: Sequence[PlannedPart]) -> list[_Query]:
         adds = any(isinstance(part.command, c.AddJobs) for part in parts)
         return [_Query(statements.next_arrival(), self._take_arrival)] if adds else []
 
@@ -292,7 +293,7 @@ class _Loading:
     def _take_arrival(self, answer: list[Row]) -> None:
         self._arrival = answer[0][0]
 
-    def _figures(self, parts: Sequence[Part]) -> list[_Query]:
+    def _figures(self, parts: Sequence[PlannedPart]) -> list[_Query]:
         names = self._counted(parts)
         queries = [self._oldest(name) for name in names]
         if names:
@@ -304,26 +305,26 @@ class _Loading:
 
     def _number_of_queues(self) -> list[_Query]:
         """The number of queues, for a caller who may not make any number of them."""
-        made = [one.task for one in self.loaded.asked if isinstance(one.task, c.CreateQueue) and not one.task.admin]
+        made = [one.task for one in self.loaded.planned if isinstance(one.task, c.CreateQueue) and not one.task.admin]
         limits = [one.max_queues for one in made if one.max_queues is not None]
         return [_Query(statements.queues_counted(most), self._take_number) for most in limits]
 
     def _take_number(self, answer: list[Row]) -> None:
         ((self.loaded.number_of_queues,),) = answer
 
-    def _counted(self, parts: Sequence[Part]) -> list[str]:
+    def _counted(self, parts: Sequence[PlannedPart]) -> list[str]:
         names = [part.command.queue for part in parts if part.needs.counts]
-        for one in self.loaded.asked:
+        for one in self.loaded.planned:
             task = one.task
             if isinstance(task, c.AllQueues):
                 known = self.loaded.now.known
                 names += sorted(name for name in known if task.after is None or name > task.after)[: task.limit]
         return names
 
-    def _histories(self, parts: Sequence[Part]) -> list[_Query]:
+    def _histories(self, parts: Sequence[PlannedPart]) -> list[_Query]:
         """The kept periods of queues; hours only for the one whose history is asked for."""
         whole = [part.command.queue for part in parts if isinstance(part.command, c.ReadHistory)]
-        listed = any(isinstance(one.task, c.ListQueues | c.ReadStats) for one in self.loaded.asked)
+        listed = any(isinstance(one.task, c.ListQueues | c.ReadStats) for one in self.loaded.planned)
         ids = [self.loaded.now.known[name].id for name in whole or (self._counted(parts) if listed else [])]
         return [_Query(periods_of(ids, hours=bool(whole)), self._take_periods)] if ids else []
 
@@ -347,7 +348,7 @@ class _Loading:
             numbers.setdefault(self._names[queue_id], {})[place] = jobs
         self.loaded.counts |= {name: _counts(its) for name, its in numbers.items()}
 
-    def _ahead(self, part: Part) -> _Query:
+    def _ahead(self, part: PlannedPart) -> _Query:
         (uid,) = part.needs.uids
         job = self._jobs.get(part.command.queue, {}).get(uid)
 

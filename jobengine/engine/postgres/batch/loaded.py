@@ -15,7 +15,7 @@ from ....core.sorting import Sort
 from ..database.rows import RowRank, rank_of
 from .begin import Now
 from .pages import PageRows
-from .plan import Asked, Part, Task
+from .plan import PlannedCommand, PlannedPart, Task
 from .tables import NotLoaded, PartialTable, PartialTables, SmallTables
 
 __all__ = ["Loaded"]
@@ -62,7 +62,7 @@ class Loaded:
     """What was loaded for a batch."""
 
     now: Now
-    asked: Sequence[Asked]
+    planned: Sequence[PlannedCommand]
     tables: SmallTables = field(init=False)
     #: Whether all jobs that were loaded are locked, or none; only locked ones may be changed.
     locked: bool
@@ -112,7 +112,7 @@ class Loaded:
             periods=self.periods.get(name, ()),
         )
 
-    def lacks_jobs(self, part: Part) -> bool:
+    def lacks_jobs(self, part: PlannedPart) -> bool:
         """Whether a claim finds no job, because those before it took all that were loaded; the database has more."""
         ready, name = part.needs.ready, part.command.queue
         if ready is None or (name, ready.tags) not in self.cut:

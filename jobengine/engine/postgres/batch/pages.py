@@ -9,9 +9,7 @@ from ....core.model import Position, State
 from ....core.required_rows import PageOf
 from ....core.sorting import Sort
 from ....core.tables import PAGE_BYTES
-from ..database.connection import Row, Statement
-
-__all__ = ["PageRows", "find_page"]
+from ..database.pipeline import Row, Statement
 
 _PLACES: Final[dict[State | None, tuple[int, ...]]] = {
     None: (0, 1, 2, 3, 4),

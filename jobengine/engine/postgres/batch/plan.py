@@ -13,17 +13,6 @@ from ....core.required_rows import Needs
 from ....core.values import Value
 from ..database.rows import Known
 
-__all__ = [
-    "SMALL",
-    "Asked",
-    "Part",
-    "Task",
-    "asked",
-    "changes_jobs",
-    "names_of",
-    "overlaps",
-]
-
 #: A command to the engine, which the rules decide.
 Task = c.Command[object]
 
@@ -31,7 +20,7 @@ Task = c.Command[object]
 SMALL: Final = 100
 
 
-class Part(Value, frozen=True):
+class PlannedPart(Value, frozen=True):
     """A command about one queue, what its key may do there, and what it needs of the queue."""
 
     command: c.QueueCommand[object]
@@ -39,11 +28,11 @@ class Part(Value, frozen=True):
     needs: Needs
 
 
-class Asked(Value, frozen=True, gc=True):
+class PlannedCommand(Value, frozen=True, gc=True):
     """A task and its parts. It has none if it is about no queue, or is refused."""
 
     task: Task
-    parts: Sequence[Part] = ()
+    parts: Sequence[PlannedPart] = ()
     #: Why it is refused; None if it is not.
     refused: DomainError | None = None
 
@@ -71,7 +60,7 @@ def overlaps(task: Task) -> bool:
     return task.overlaps and not (isinstance(task, c.AddJobs) and any(job.unique_key is not None for job in task.jobs))
 
 
-def asked(task: Task, known: "dict[str, Known]", now: int, damaged: Container[str] = ()) -> Asked:
+def plan(task: Task, known: "dict[str, Known]", now: int, damaged: Container[str] = ()) -> PlannedCommand:
     """
     The parts of a task; refused if a queue does not exist, or the key does not open it.
 
@@ -79,11 +68,11 @@ def asked(task: Task, known: "dict[str, Known]", now: int, damaged: Container[st
     """
     try:
         if damaged and _deletes_damaged(task, damaged):
-            return Asked(task)
+            return PlannedCommand(task)
         task = _without(damaged, task) if damaged else task
-        return Asked(task, [_part(command, known, now, damaged) for command in task.parts])
+        return PlannedCommand(task, [_part(command, known, now, damaged) for command in task.parts])
     except DomainError as error:
-        return Asked(task, refused=error)
+        return PlannedCommand(task, refused=error)
 
 
 def _deletes_damaged(task: Task, damaged: Container[str]) -> bool:
@@ -101,11 +90,11 @@ def _without(damaged: Container[str], task: Task) -> Task:
     return replace(task, queues=sound) if sound else task
 
 
-def _part(command: c.QueueCommand[object], known: "dict[str, Known]", now: int, damaged: Container[str]) -> Part:
+def _part(command: c.QueueCommand[object], known: "dict[str, Known]", now: int, damaged: Container[str]) -> PlannedPart:
     if command.queue in damaged:
         raise QueueDamaged(command.queue)
     if command.queue not in known:
         raise QueueNotFound(command.queue)
     queue = known[command.queue].queue
     grant = authorise(queue, command, now)
-    return Part(command, grant, command.needs(queue, grant))
+    return PlannedPart(command, grant, command.needs(queue, grant))

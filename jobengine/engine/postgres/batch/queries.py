@@ -6,24 +6,7 @@ from typing import Any, Final, LiteralString
 from attrs import frozen
 
 from ..database.arrays import Array, bigints, byteas, texts
-from ..database.connection import Statement
-
-__all__ = [
-    "ARRIVALS",
-    "CLAIMED_BYTES",
-    "LIMIT",
-    "Claiming",
-    "ahead",
-    "claim",
-    "counts",
-    "due",
-    "keys_locked",
-    "named",
-    "next_arrival",
-    "oldest",
-    "queues_counted",
-    "sizes",
-]
+from ..database.pipeline import Statement
 
 #: A queue's number with the uid of a job, or with a unique key, as a digest.
 Uid = tuple[int, str]
@@ -62,8 +45,8 @@ _LOCK_KEYS: Final[LiteralString] = (
     "SELECT 1 FROM unnest((SELECT %s), %s::bytea[]) AS w (queue_id, key) JOIN unique_key k USING (queue_id, key) "
     "ORDER BY k.queue_id, k.key FOR UPDATE OF k"
 )
-#: Begins at the queue's floor; see floors.py. A job whose time has come is not ready any more, even if that is not
-#: written yet. A row of NULLs: jobs are ready, but others have locked them all.
+#: Begins at the queue's claim start; see claim_start.py. A job whose time has come is not ready any more, even if that
+#: is not written yet. A row of NULLs: jobs are ready, but others have locked them all.
 _CLAIM: Final[LiteralString] = (
     "WITH first AS MATERIALIZED (SELECT j.queue_id, j.uid, j.inv_prio, j.arrival, j.bytes, j.sealed, j.said "
     "FROM {source} AND j.place = 0 AND coalesce(j.due_wall > %s, true) ORDER BY {order} LIMIT {most} {lock}) "

@@ -30,19 +30,18 @@ from ....core.tables import NewId, RecentActivity
 from ....storage.errors import StorageError
 from ...door import Busy, Full, OutcomeUnknown, Unavailable
 from ..database.cleanup import Tidying, oldest_snapshot
-from ..database.connection import Row, Statement, connected, sent_as_made, together
+from ..database.connection import connected, sent_as_made, together
 from ..database.known_damage import DamageFound, SuspectJob
+from ..database.pipeline import Row, Statement
 from ..database.recheck import Recheck
 from ..database.rows import Known, Rows, keep
-from .begin import ClockSteps, Lacking, Look, Machine, Now, begin, begin_sweep, corrected, save_clock
-from .claim_start import Floors, raise_floor
+from .begin import ClockReading, ClockSteps, Lacking, Machine, Now, begin, begin_sweep, corrected, save_clock
+from .claim_start import ClaimStarts, advance_claim_start
 from .damage import set_apart
 from .decide import Batch, Result
 from .load import Redo, begin_and_load, load, load_due
 from .loaded import Loaded
-from .plan import SMALL, Task, asked, changes_jobs, names_of
-
-__all__ = ["DATABASE_CLOCK", "Session", "Totals"]
+from .plan import SMALL, Task, changes_jobs, names_of, plan
 
 R = TypeVar("R")
 #: The database's clock, in milliseconds since the Unix epoch.
@@ -88,7 +87,7 @@ class Totals:
     redone: int = 0
     connected: int = 0
     round_trips: int = 0
-    #: The seconds for which the oldest snapshot of the database is open, when it was last looked for.
+    #: The seconds for which the oldest snapshot of the database is open, when it was last read.
     oldest_snapshot: float = 0
     #: The jobs of all queues whose rows are damaged, when they were last counted.
     damaged_jobs: int = 0
@@ -115,8 +114,8 @@ class Session:
     #: Held while a batch that is not small is decided. Without it, threads would share the interpreter, finish at
     #: the same time, and then wait for the database together; so one waits for it while another decides.
     turn: AbstractContextManager[object] = field(factory=Lock)
-    #: The floors that are worth raising, for all sessions of a server.
-    floors: Floors = field(factory=Floors)
+    #: The claim starts that are worth advancing, for all sessions of a server.
+    claim_starts: ClaimStarts = field(factory=ClaimStarts)
     #: The reference of the server's time, for all its sessions.
     clock_steps: ClockSteps = field()
     totals: Totals = field(factory=Totals, init=False)
@@ -130,7 +129,7 @@ class Session:
     _slot: int = field(factory=lambda: randbelow(_SLOTS), init=False)
     _batch: int = field(default=0, init=False)
     #: Whether the transaction that is under way has written its number.
-    _noted: bool = field(default=False, init=False)
+    _is_numbered: bool = field(default=False, init=False)
     #: When to tidy up next, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
@@ -164,7 +163,8 @@ class Session:
 
     def sweep(self) -> Result:
         """
-        Expire what is due in all queues, up to a number of jobs and queues; tidy up and raise floors now and then.
+        Expire what is due in all queues, up to a number of jobs and queues; now and then tidy up and advance claim
+        starts.
 
         `soonest` is when the next job is due, unless jobs have expired: then more of their queues may be.
 
@@ -177,10 +177,10 @@ class Session:
             raise
         self.lacking = ""
         self._log_lack()
-        # These are transactions of their own: if they fail, what has expired is told all the same.
+        # These are transactions of their own: if they fail, waiters learn of expired jobs all the same.
         try:
             self._tidy(result.now)
-            self._raise_floors()
+            self._advance_claim_starts()
         except Unavailable:
             pass
         except DatabaseError:
@@ -211,10 +211,10 @@ class Session:
         self.totals.damaged_jobs = self.run(partial(self._recheck.recheck, rows=self.rows, slot=self._slot))
         self.run(partial(save_clock, clock=self.clock, steps=self.clock_steps))
 
-    def _raise_floors(self) -> None:
-        """Raise the floors that are worth it, as far as that can be done now."""
-        for queue_id, claimed in self.floors.take(self._milliseconds()):
-            self.run(partial(raise_floor, queue_id=queue_id, claimed=claimed))
+    def _advance_claim_starts(self) -> None:
+        """Advance the claim starts that are worth it, as far as that can be done now."""
+        for queue_id, claimed in self.claim_starts.take(self._milliseconds()):
+            self.run(partial(advance_claim_start, queue_id=queue_id, claimed=claimed))
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
         """
@@ -343,7 +343,7 @@ class Session:
         every = any(isinstance(task, c.AllQueues) for task in tasks)
         now = self._begin(connection, None if every else names_of(tasks), alone=alone, writes=changes_jobs(tasks))
         damaged = now.damaged_among(names_of(tasks), self.rows)
-        return load(connection, self.rows, now, [asked(task, now.known, now.elapsed, damaged) for task in tasks])
+        return load(connection, self.rows, now, [plan(task, now.known, now.elapsed, damaged) for task in tasks])
 
     def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, **how: bool) -> Now:
         """Begin a transaction in which no job is due, except jobs that others have locked."""
@@ -371,7 +371,7 @@ class Session:
             if self._check_clock(connection, now, before):
                 return now
 
-    def _look(self, connection: "Connection[Row]") -> Now:
+    def _begin_sweep(self, connection: "Connection[Row]") -> Now:
         """Begin a transaction that knows the queues in which jobs are due."""
         while True:
             before, first = self.clock_steps.machine.now(), self._first(writes=False)
@@ -381,8 +381,8 @@ class Session:
 
     def _first(self, *, writes: bool) -> list[Statement]:
         """The statements that begin a transaction; one that writes locks its lane's row."""
-        self._noted = writes
-        first = [self._note()] if writes else []
+        self._is_numbered = writes
+        first = [self._number_batch()] if writes else []
         if self.steady() >= self._plan_at:
             self._plan_at = self.steady() + _PLANNED
             first.append(Statement("DISCARD PLANS"))
@@ -390,18 +390,18 @@ class Session:
 
     def _check_clock(self, connection: "Connection[Row]", now: Now, before: int) -> bool:
         """Whether the transaction goes on. If the clock was set, roll back, and write by how much it is ahead now."""
-        look = Look(now.elapsed, now.ahead, now.undone, before, self.clock_steps.machine.now())
-        correction = self.clock_steps.check(look)
+        reading = ClockReading(now.elapsed, now.ahead, now.undone, before, self.clock_steps.machine.now())
+        correction = self.clock_steps.check(reading)
         if correction is not None:
             connection.execute("ROLLBACK")
-            together(connection, corrected(correction, look))
+            together(connection, corrected(correction, reading))
         return correction is None
 
     def _milliseconds(self) -> int:
         return int(self.steady() * 1000)
 
     def _sweep(self, connection: "Connection[Row]") -> Result:
-        now = self._look(connection)
+        now = self._begin_sweep(connection)
         result = self._expire(connection, now)
         soonest = [one for one in (result.soonest, now.soonest) if one is not None]
         return evolve(result, soonest=min(soonest, default=None))
@@ -410,7 +410,7 @@ class Session:
         loaded = load_due(connection, self.rows, now, _SLICE)
         return self._commit(connection, loaded)
 
-    def _note(self) -> Statement:
+    def _number_batch(self) -> Statement:
         """
         Writes the number of the batch into the lane's row.
 
@@ -428,18 +428,18 @@ class Session:
             activity=self.activity,
             loaded=loaded,
             slot=self._slot,
-            knows_floors=self._noted,
+            knows_claim_starts=self._is_numbered,
         )
         with ExitStack() as turn:
-            if sum(one.task.weight for one in loaded.asked) > SMALL:
+            if sum(one.task.weight for one in loaded.planned) > SMALL:
                 turn.enter_context(self.turn)
             batch.decide()
-            if batch.changes and not self._noted:
-                together(connection, self._note())
+            if batch.changes and not self._is_numbered:
+                together(connection, self._number_batch())
             batch.write_queues(connection)
             self._write(connection, batch, turn.close)
         for queue_id, (jobs, last) in loaded.claimed.items():
-            self.floors.note(queue_id, jobs, last)
+            self.claim_starts.count(queue_id, jobs, last)
         return batch.result()
 
     def _write(self, connection: "Connection[Row]", batch: Batch, sent: Callable[[], None]) -> None:

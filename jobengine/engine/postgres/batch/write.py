@@ -12,12 +12,11 @@ from ....core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
 from ....core.model import NO_NOTES, Job, Queue
 from ....core.values import Value
 from ..database.arrays import Array, bigints, byteas, texts
-from ..database.connection import Row, Statement, together
+from ..database.connection import together
+from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows, mark_of, place_of
 from .begin import Now
 from .load import Redo
-
-__all__ = ["Change", "Writing", "changes_of", "tally", "write_queues"]
 
 #: The rows that are written. Several `unnest` in the FROM clause would each be carried out as a whole and kept.
 _STANDING_ROWS: Final[LiteralString] = (

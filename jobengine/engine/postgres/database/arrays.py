@@ -8,8 +8,6 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["Array", "Bigints", "Byteas", "Texts", "bigints", "byteas", "texts"]
-
 #: The types of items in pg_type.
 _BIGINT, _BYTEA, _TEXT = 20, 17, 25
 #: The head of an array: dimensions, whether there are NULLs, type of the items, their number, index of the first.

@@ -5,8 +5,8 @@ from typing import Final, LiteralString
 from attrs import define, field
 from psycopg import Connection
 
-from .connection import Row
 from .history_rows import OUTDATED, outdated
+from .pipeline import Row
 
 #: Rows that are removed from a table at a time.
 _SLICE: Final = 1_000
@@ -43,7 +43,7 @@ _FORGET: Final[LiteralString] = (
     "AND NOT EXISTS (SELECT FROM event WHERE queue_id = g.queue_id) "
     "AND NOT EXISTS (SELECT FROM tally WHERE queue_id = g.queue_id)"
 )
-#: First note which events are still kept, so that a watcher that asks for earlier ones is told that they are gone.
+#: First record which events are kept, so that a watcher that needs earlier ones learns that they are gone.
 _EVENTS_FROM: Final[LiteralString] = (
     "UPDATE queue q SET events_from = o.last FROM (SELECT queue_id, max(last) AS last FROM event WHERE at < %s "
     "GROUP BY 1) o WHERE q.id = o.queue_id AND q.events_from < o.last"
@@ -72,7 +72,7 @@ _LAST: Final = ((1 << 63) - 1, b"")
 class Tidying:
     """Goes through the tables again and again."""
 
-    #: The last unique key that was looked at.
+    #: The last unique key that was checked.
     _key: tuple[int, bytes] = field(default=_FIRST, init=False)
 
     def tidy(self, connection: "Connection[Row]", elapsed: int, wall: int) -> bool:

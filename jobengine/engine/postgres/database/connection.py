@@ -12,18 +12,6 @@ from psycopg.pq.abc import PGconn
 from ....storage.errors import StorageError
 from .pipeline import Row, Statement, Trips, nothing
 
-__all__ = [
-    "BadUrl",
-    "Row",
-    "Statement",
-    "connected",
-    "loss_at_start_told",
-    "rights_told",
-    "sent_as_made",
-    "storage_failures",
-    "together",
-]
-
 #: The schema, and plans that always use the indexes: a plan that was made for an empty table would otherwise go on
 #: scanning the whole table when it is long.
 _SETTINGS: Final = {
@@ -66,24 +54,21 @@ class BadUrl(StorageError):
 
 
 class _Counted(Connection[Row]):
-    """A connection that calls `told` for each round trip."""
+    """A connection that calls `on_round_trip` for each round trip."""
 
-    told: Callable[[], None]
+    on_round_trip: Callable[[], None]
     trips: Trips
 
     def __init__(self, pgconn: PGconn, *how: Any) -> None:
-        """See Connection."""
         super().__init__(pgconn, *how)
         self.trips = Trips(self)
 
     def execute(self, query: Any, params: Any = None, **how: Any) -> "Cursor[Row]":
-        """See Connection."""
-        self.told()
+        self.on_round_trip()
         return super().execute(query, params, **how)
 
     def together(self, statements: Iterable[Statement], sent: Callable[[], None]) -> list[list[Row]]:
-        """See sent_as_made."""
-        self.told()
+        self.on_round_trip()
         return self.trips.make(statements, sent)
 
 
@@ -108,14 +93,14 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
         raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
     except (OperationalError, InterfaceError) as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
-    made.told = round_trip
+    made.on_round_trip = round_trip
     # Behind a pooler it may get the notifications that another connection listens for. The driver would keep them all.
     made.add_notify_handler(_pass_over)
     return made
 
 
 def _pass_over(_: Notify) -> None:
-    """Drop a notification; only Listening takes them, in a way of its own."""
+    """Drop a notification; only Listener takes them, in a way of its own."""
 
 
 def _patient(url: str) -> str:
@@ -155,7 +140,7 @@ def _check(made: _Counted, settings: Mapping[str, str], *, waits: bool) -> None:
 
 
 @contextmanager
-def rights_told() -> Iterator[None]:
+def rights_failures() -> Iterator[None]:
     """Raises StorageError if the database's user lacks a right that the block needs."""
     try:
         yield
@@ -164,7 +149,7 @@ def rights_told() -> Iterator[None]:
 
 
 @contextmanager
-def loss_at_start_told() -> Iterator[None]:
+def start_failures() -> Iterator[None]:
     """Raises StorageError if the connection is lost within the block, which only reads, before a server starts."""
     try:
         yield
@@ -179,7 +164,7 @@ def loss_at_start_told() -> Iterator[None]:
 def storage_failures() -> Iterator[None]:
     """Raises StorageError if the database fails within the block, which must be one transaction."""
     try:
-        with rights_told():
+        with rights_failures():
             yield
     except DiskFull:
         raise StorageError("the database has no room for it; nothing was changed") from None

@@ -19,8 +19,6 @@ from nacl.utils import random
 from ....storage.errors import Damaged, WrongSecret
 from ....storage.frames import MAX_KIB, MAX_PASSES, Kdf, Lock
 
-__all__ = ["Seal", "SealedKey", "new_key", "open_key"]
-
 _DIGEST_BYTES: Final = 16
 #: The bytes of a sealed data key.
 _SEALED_KEY: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + SecretBox.KEY_SIZE

@@ -8,9 +8,7 @@ from psycopg import Connection
 from ....core.activity import Unsaved
 from ....core.history import HOURS, SPANS, KeptPeriod, Period
 from .arrays import bigints
-from .connection import Row, Statement
-
-__all__ = ["OUTDATED", "kept_of", "outdated", "periods_of", "write_periods"]
+from .pipeline import Row, Statement
 
 _WRITE: Final[LiteralString] = (
     "INSERT INTO history (queue_id, span, number, server, counted) "

@@ -9,9 +9,7 @@ from twisted.logger import Logger
 
 from ....core.model import Queue
 
-__all__ = ["DamageFound", "DamagedQueues", "SuspectJob"]
-
-_TOLD: Final = (
+_DAMAGED: Final = (
     "queue number {queue_id} is damaged and is passed over: {why}. See 'A row is damaged' in docs/cluster.md."
 )
 
@@ -30,7 +28,7 @@ class DamagedQueues:
             is_new = number not in self._numbers
             self._numbers.add(number)
         if is_new:
-            self._log.error(_TOLD, queue_id=number, why=why)
+            self._log.error(_DAMAGED, queue_id=number, why=why)
 
     def numbers(self) -> list[int]:
         """The numbers of the damaged queues."""

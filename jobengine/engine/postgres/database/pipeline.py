@@ -21,8 +21,6 @@ from psycopg.waiting import Wait
 from ....core.values import Value
 from .arrays import Array, Bigints, Byteas, Texts
 
-__all__ = ["Parameter", "Row", "Statement", "Trips", "nothing"]
-
 #: A row of an answer.
 Row = tuple[Any, ...]
 
@@ -131,7 +129,7 @@ class Trips:
         return counts
 
     def _send(self, text: str, types: tuple[int, ...], values: list[bytes], new: dict[_Form, bytes]) -> int:
-        """Send a statement, and note the name of one that is `new`; returns how many results that will have."""
+        """Send a statement, and record the name of one that is `new`; returns how many results that will have."""
         pgconn, formats = self._connection.pgconn, [Format.BINARY] * len(values)
         if not self.prepares:
             pgconn.send_query_params(_sql(text), values, types, formats, Format.BINARY)

@@ -12,13 +12,12 @@ from psycopg import Connection
 
 from ....core.model import Job
 from ....storage.errors import Damaged
-from ..batch.claim_start import lowered
+from ..batch.claim_start import set_back
 from ..batch.write import Change, tally
 from .arrays import bigints, byteas, texts
-from .connection import Row, Statement, together
+from .connection import together
+from .pipeline import Row, Statement
 from .rows import MARKS_RECOUNTED, Known, Rows, mark_of, place_of
-
-__all__ = ["Recheck"]
 
 #: Jobs that are examined at a time.
 _SLICE: Final = 100
@@ -140,7 +139,7 @@ def _written(rows: Rows, changes: list[Change], counts: list[Statement]) -> list
         Statement(_PUT_BACK, [bigints(ids), texts(uids), *columns, *ranks]),
         *(_tagged(rows, queue_id, job) for queue_id, job in zip(ids, jobs, strict=True) if job.ready and job.spec.tags),
         *counts,
-        *(statement for _, statement in sorted(lowered(changes, is_known=False).items())),
+        *(statement for _, statement in sorted(set_back(changes, is_known=False).items())),
     ]
 
 

@@ -19,26 +19,6 @@ from ....storage.errors import Damaged, NewerFormat
 from .encryption import Seal
 from .known_damage import DamagedQueues
 
-__all__ = [
-    "CANCELLED",
-    "FINISHED_FROM",
-    "MARKS_RECOUNTED",
-    "MOST_QUEUES",
-    "NO_FLOOR",
-    "PLACES",
-    "READY",
-    "RETRYING",
-    "Known",
-    "RowRank",
-    "Rows",
-    "check_place",
-    "is_set_apart",
-    "keep",
-    "mark_of",
-    "place_of",
-    "rank_of",
-]
-
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -62,7 +42,7 @@ MOST_QUEUES: Final = 20_000
 #: A place in execution order: the columns `inv_prio` and `arrival`.
 RowRank = tuple[int, int]
 #: No job comes before it.
-NO_FLOOR: Final[RowRank] = (-(1 << 63), -1)
+NO_CLAIM_START: Final[RowRank] = (-(1 << 63), -1)
 #: The largest number in a column; later than any time.
 _MOST: Final = (1 << 63) - 1
 
@@ -80,8 +60,8 @@ class Known:
     watched: bool
     #: Whether some of its jobs are due.
     due: bool
-    #: The floor that is proposed, or else the floor; see floors.py.
-    floor: RowRank = NO_FLOOR
+    #: The claim start that is proposed, or else the claim start; see claim_start.py.
+    claim_start: RowRank = NO_CLAIM_START
 
 
 def keep(queues: dict[K, V], key: K, value: V) -> None:

@@ -7,11 +7,10 @@ from psycopg.errors import DuplicateSchema, DuplicateTable, UndefinedTable, Uniq
 
 from ....storage.errors import NewerFormat, NotADatabase
 from ....storage.frames import Kdf
-from .connection import Row, rights_told
+from .connection import rights_failures
 from .encryption import Seal, SealedKey, new_key, open_key
-from .rows import NO_FLOOR
-
-__all__ = ["VERSION", "migrate", "opened"]
+from .pipeline import Row
+from .rows import NO_CLAIM_START
 
 #: Each step leads from one version to the next; a step that was released stays as it is.
 _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
@@ -53,12 +52,13 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "CREATE SEQUENCE batch",
     ),
     (
-        # See floors.py.
-        f"ALTER TABLE queue ADD COLUMN floor_prio bigint NOT NULL DEFAULT {NO_FLOOR[0]}, "
-        f"ADD COLUMN floor_arrival bigint NOT NULL DEFAULT {NO_FLOOR[1]}, "
+        # The claim start: see claim_start.py.
+        f"ALTER TABLE queue ADD COLUMN floor_prio bigint NOT NULL DEFAULT {NO_CLAIM_START[0]}, "
+        f"ADD COLUMN floor_arrival bigint NOT NULL DEFAULT {NO_CLAIM_START[1]}, "
         "ADD COLUMN proposed_prio bigint, ADD COLUMN proposed_arrival bigint, ADD COLUMN proposed_by bigint, "
         "ADD COLUMN known_from bigint",
-        # Servers of version 1 make jobs ready without lowering floors. Without this table they change nothing any more.
+        # Servers of version 1 set no claim start back when they make a job ready. Without this table they change
+        # nothing any more.
         "ALTER TABLE lane RENAME TO last_batch",
     ),
     (
@@ -90,7 +90,7 @@ _FOUND: Final = "SELECT to_regnamespace('jobengine') IS NULL, to_regclass('joben
 _META: Final = "SELECT version, passes, kib, salt, sealed FROM meta"
 
 
-@rights_told()
+@rights_failures()
 def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     """
     Bring the schema to VERSION, in one transaction; returns the version that it had, 0 for none.
@@ -123,7 +123,7 @@ def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     return version
 
 
-@rights_told()
+@rights_failures()
 def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
     """
     Open the database: a Seal that seals and opens its records.

@@ -19,13 +19,12 @@ from ....storage.errors import Damaged
 from ...event_feed import Stream, Watcher
 from ..batch.decide import EventRecord, read_events
 from ..database.arrays import bigints
-from ..database.connection import Row, Statement, together
+from ..database.connection import together
+from ..database.pipeline import Row, Statement
 from ..database.rows import Rows
 from .news import EVENTS, News
 
-__all__ = ["Begun", "Read", "Watch", "Watches", "begin_watch", "read_watched"]
-
-#: Milliseconds after a look for which a queue still counts as watched.
+#: Milliseconds after a poll for which a queue still counts as watched.
 _KEPT: Final = 60_000
 #: Rows that are read at a time for each watcher.
 _ROWS: Final = 100
@@ -52,7 +51,7 @@ _log: Final = Logger()
 
 
 @frozen
-class Begun:
+class WatchStart:
     """A watch that has begun."""
 
     #: The queue's name.
@@ -60,7 +59,7 @@ class Begun:
     #: The queue's number, and the number of the last event that the watcher has.
     queue_id: int
     number: int
-    #: Whether some of the events that it asked for are no longer kept.
+    #: Whether some of the events that it needs are no longer kept.
     gone: bool
 
 
@@ -79,7 +78,7 @@ class Watch:
 
 
 @frozen
-class Read:
+class ReadEvents:
     """What was read for the watchers."""
 
     #: Events for a watcher, with the number of the last one.
@@ -89,7 +88,9 @@ class Read:
     missed: Sequence[Watch]
 
 
-def begin_watch(connection: "Connection[Row]", rows: Rows, clock: LiteralString, name: str, after: str | None) -> Begun:
+def begin_watch(
+    connection: "Connection[Row]", rows: Rows, clock: LiteralString, name: str, after: str | None
+) -> WatchStart:
     """Have the events of a queue kept from now on; raises QueueNotFound."""
     row = connection.execute(_BEGIN.format(clock=clock), [_KEPT, rows.name(name)]).fetchone()
     if row is None:
@@ -98,12 +99,12 @@ def begin_watch(connection: "Connection[Row]", rows: Rows, clock: LiteralString,
     number = None if after is None else _number_in(after, queue_id)
     is_kept = number is not None and first <= number <= last
     has = number if number is not None and is_kept else last
-    return Begun(name, queue_id, has, gone=after is not None and not is_kept)
+    return WatchStart(name, queue_id, has, gone=after is not None and not is_kept)
 
 
 def read_watched(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, watches: Sequence[tuple[Watch, int]]
-) -> Read:
+) -> ReadEvents:
     """The events after these numbers; also marks their queues as still watched."""
     ids = sorted({watch.queue_id for watch, _ in watches})
     columns = [range(len(watches)), [watch.queue_id for watch, _ in watches], [after for _, after in watches]]
@@ -126,7 +127,7 @@ def read_watched(
     kept_from: dict[int, int] = dict(there)
     ended = [watch for watch, _ in watches if watch.queue_id not in kept_from]
     missed = [watch for watch, after in watches if after < kept_from.get(watch.queue_id, after) or watch in damaged]
-    return Read(events, ended, missed)
+    return ReadEvents(events, ended, missed)
 
 
 def _drop(connection: "Connection[Row]", queue_id: int, last: int) -> None:
@@ -179,7 +180,7 @@ class Watches:
         """How many there are."""
         return len(self._watches)
 
-    def add(self, begun: Begun) -> Watch:
+    def add(self, begun: WatchStart) -> Watch:
         """Add a watcher."""
         watcher = Watcher(Stream(str(begun.queue_id)), gone=begun.gone)
         watch = Watch(begun.queue, begun.queue_id, begun.number, watcher)
@@ -199,7 +200,7 @@ class Watches:
         """Each watcher, with the number of the last event that it was given."""
         return [(watch, watch.number) for watch in self._watches]
 
-    def note(self, read: Read) -> None:
+    def deliver(self, read: ReadEvents) -> None:
         """Hand out what was read, and end streams that can't go on."""
         for watch in read.missed:
             watch.missed = True

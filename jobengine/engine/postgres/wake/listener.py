@@ -1,5 +1,5 @@
 """
-Hears the notifications of other servers, on a connection of its own.
+Receives the notifications of other servers, on a connection of its own.
 
 The reactor waits for its socket, as for those of clients. A thread that waits for it could not be stopped.
 """
@@ -15,11 +15,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...threads import Thread
-from ..database.connection import Row
+from ..database.pipeline import Row
 
-__all__ = ["Listening"]
-
-#: Seconds within which it must hear the echo of its server's notification; seconds from an echo to the next such trial.
+#: Seconds within which the echo must arrive of its server's notification; seconds from an echo to the next such trial.
 _ECHO, _PAUSE = 2.0, 30.0
 #: Seconds until a connection that was lost, or on which no echo came, is made anew.
 _RETRY: Final = 5.0
@@ -27,13 +25,13 @@ _RETRY: Final = 5.0
 
 @implementer(IReadDescriptor)
 @define(kw_only=True, eq=False)
-class Listening:
+class Listener:
     """
     A connection that listens, and is made anew when it is lost.
 
-    Notifications count as heard while it hears the echo of those that this server sends over another connection. Behind
-    a pooler in transaction mode there is no echo: between two statements it has no connection to the database. It must
-    be another connection that sends, because a connection hears its own notifications even there.
+    Notifications count as received while the echo of those arrives that this server sends over another connection.
+    Behind a pooler in transaction mode there is no echo: between two statements it has no connection to the database.
+    It must be another connection that sends, because a connection receives its own notifications even there.
     """
 
     #: Makes the connection, which listens; blocks.
@@ -44,12 +42,12 @@ class Listening:
     #: Sends a notification over another connection.
     hello: Callable[[], None]
     #: Told of each notification; returns whether this server has sent it.
-    heard: Callable[[str], bool]
-    #: Told when notifications are no longer heard.
-    deafened: Callable[[], None]
-    #: Whether notifications are heard.
-    hears: bool = field(default=False, init=False)
-    #: How many notifications of other servers were heard.
+    on_notification: Callable[[str], bool]
+    #: Called when notifications are no longer received.
+    silenced: Callable[[], None]
+    #: Whether notifications are received.
+    receives: bool = field(default=False, init=False)
+    #: How many notifications of other servers were received.
     received: int = field(default=0, init=False)
     #: How many connections were made.
     connected: int = field(default=0, init=False)
@@ -77,21 +75,21 @@ class Listening:
             return
         self._descriptor = os.dup(connection.fileno())
         self.readers.addReader(self)
-        self._say_hello()
+        self._send_hello()
 
-    def _say_hello(self) -> None:
+    def _send_hello(self) -> None:
         self.hello()
         self._set(_ECHO, self._end)
 
     def _end(self) -> None:
         """Give the connection up, and try anew in a while."""
-        hears, self.hears = self.hears, False
+        receives, self.receives = self.receives, False
         connection, self._connection = self._connection, None
         if connection is not None:
             self._close(connection)
         self._set(_RETRY, self.begin)
-        if hears:
-            self.deafened()
+        if receives:
+            self.silenced()
 
     def _close(self, connection: "Connection[Row]") -> None:
         if self._descriptor != -1:
@@ -125,12 +123,12 @@ class Listening:
         while (notification := database.notifies()) is not None:
             self._take(notification.extra.decode(errors="replace"))
 
-    def _take(self, said: str) -> None:
-        if not self.heard(said):
+    def _take(self, text: str) -> None:
+        if not self.on_notification(text):
             self.received += 1
             return
-        self.hears = True
-        self._set(_PAUSE, self._say_hello)
+        self.receives = True
+        self._set(_PAUSE, self._send_hello)
 
     def connectionLost(self, reason: Failure) -> None:
         """Told by the reactor that the socket is of no use any more."""

@@ -1,5 +1,5 @@
 """
-Tells other servers which queues have changed, so that they wake their waiters and watchers.
+Notifies other servers which queues have changed, so that they wake their waiters and watchers.
 
 This is done after the commits, a few times a second: PostgreSQL makes commits that notify one at a time.
 """
@@ -18,9 +18,8 @@ from ....core.model import FINISHED
 from ...waiting_line import has_become_ready
 from ..batch.decide import Result
 from ..database.arrays import texts
-from ..database.connection import Row, Statement, connected, together
-
-__all__ = ["ENDED", "EVENTS", "READY", "News", "Notices", "listening", "news_of", "notify"]
+from ..database.connection import connected, together
+from ..database.pipeline import Row, Statement
 
 #: Kinds of news of a queue: jobs have become ready; jobs were finished or are gone; there are events for watchers.
 READY, ENDED, EVENTS = "R", "E", "W"
@@ -31,7 +30,7 @@ _PAUSE: Final = 0.05
 #: News in one notification: PostgreSQL takes less than 8,000 bytes.
 _MOST: Final = 200
 _LISTEN: Final[LiteralString] = "LISTEN jobengine"
-_NOTIFY: Final[LiteralString] = "SELECT pg_notify('jobengine', said) FROM unnest(%s::text[]) said"
+_NOTIFY: Final[LiteralString] = "SELECT pg_notify('jobengine', payload) FROM unnest(%s::text[]) payload"
 
 
 def news_of(result: Result) -> News:
@@ -52,26 +51,26 @@ def news_of(result: Result) -> News:
     return {(kind, name) for kind, names in kinds for name in names}
 
 
-def listening(url: str) -> "Connection[Row]":
+def listen(url: str) -> "Connection[Row]":
     """A new connection that listens to the notifications of servers; raises StorageError."""
     made = connected(url)
     made.execute(_LISTEN)
     return made
 
 
-def notify(connection: "Connection[Row]", said: list[str]) -> None:
-    """Send notifications. A server that misses some looks by itself, so this commit does not wait for the disk."""
+def notify(connection: "Connection[Row]", payloads: list[str]) -> None:
+    """Send notifications. A server that misses some polls by itself, so this commit does not wait for the disk."""
     together(
         connection,
         Statement("BEGIN"),
         Statement("SET LOCAL synchronous_commit TO off"),
-        Statement(_NOTIFY, [texts(said)]),
+        Statement(_NOTIFY, [texts(payloads)]),
         Statement("COMMIT"),
     )
 
 
 @define(kw_only=True, eq=False)
-class Notices:
+class NewsSender:
     """Gathers news and sends them: the first at once, and those that come in the pause that follows at its end."""
 
     clock: IReactorTime
@@ -91,8 +90,8 @@ class Notices:
     _not_before: float = field(default=0, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
 
-    def tell(self, news: News) -> None:
-        """Tell other servers."""
+    def add(self, news: News) -> None:
+        """Notify other servers."""
         if news:
             self._news |= news
             self.hello()
@@ -108,13 +107,13 @@ class Notices:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
-    def is_own(self, said: str) -> bool:
+    def is_own(self, payload: str) -> bool:
         """Whether this server has sent the notification."""
-        return said.partition(" ")[0] == self._server
+        return payload.partition(" ")[0] == self._server
 
-    def told(self, said: str, wanted: News) -> News:
+    def wanted_in(self, payload: str, wanted: News) -> News:
         """The wanted news that are in a notification."""
-        words = set(said.split(" ")[1:])
+        words = set(payload.split(" ")[1:])
         return {one for one in wanted if self._word(one) in words}
 
     def _word(self, one: tuple[str, str]) -> str:
@@ -129,11 +128,11 @@ class Notices:
         self._timer, self._wanted, self._under_way = None, False, True
         self._not_before = self.clock.seconds() + _PAUSE
         words, self._news = [self._word(one) for one in self._news], set()
-        said = [" ".join([self._server, *words[at : at + _MOST]]) for at in range(0, len(words) or 1, _MOST)]
-        self.send(said).addCallbacks(self._count, _ignore, (len(said),)).addBoth(self._go_on)
+        payloads = [" ".join([self._server, *words[at : at + _MOST]]) for at in range(0, len(words) or 1, _MOST)]
+        self.send(payloads).addCallbacks(self._count, _ignore, (len(payloads),)).addBoth(self._go_on)
 
-    def _count(self, _: None, said: int) -> None:
-        self.sent += said
+    def _count(self, _: None, number: int) -> None:
+        self.sent += number
 
     def _go_on(self, _: object) -> None:
         self._under_way = False

@@ -1,4 +1,4 @@
-"""Wakes waiters and watchers when another server has changed something, and tells others what this one has changed."""
+"""Wakes waiters and watchers when another server has changed something, and notifies others of changes here."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,78 +12,76 @@ from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from ...threads import Thread
 from ..batch.decide import Result
 from ..batch.lane import Lane
-from ..database.connection import Row
+from ..database.pipeline import Row
 from .event_log import Watches
-from .listener import Listening
-from .news import Notices, news_of, notify
-from .poller import Looking
-from .waiters import Waiting
-
-__all__ = ["WakeUps"]
+from .listener import Listener
+from .news import NewsSender, news_of, notify
+from .poller import Poller
+from .waiters import Waiters
 
 #: How many digests of names are kept.
 _KEPT: Final = 10_000
 
 
 @define(kw_only=True, eq=False)
-class WakeUps:
-    """The notifications that are sent and heard, and what follows from them."""
+class Notifications:
+    """Sends and receives notifications, and wakes whom they concern."""
 
     clock: IReactorTime
-    waiting: Waiting
+    waiters: Waiters
     watches: Watches
-    looking: Looking
+    poller: Poller
     #: The digest of a queue's name.
     digest: Callable[[str], bytes]
-    #: The lane that sends notifications; see Listening for why it is another connection than the one that listens.
+    #: The lane that sends notifications; see Listener for why it is another connection than the one that listens.
     lane: Lane
-    notices: Notices = field(init=False)
-    listening: Listening | None = field(default=None, init=False)
+    sender: NewsSender = field(init=False)
+    listener: Listener | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.notices = Notices(clock=self.clock, digest=lru_cache(_KEPT)(self.digest), send=self._send)
+        self.sender = NewsSender(clock=self.clock, digest=lru_cache(_KEPT)(self.digest), send=self._send)
 
     @property
-    def hears(self) -> bool:
-        """Whether other servers are heard."""
-        return self.listening is not None and self.listening.hears
+    def receives(self) -> bool:
+        """Whether notifications of other servers are received."""
+        return self.listener is not None and self.listener.receives
 
     def begin(self, connect: "Callable[[], Connection[Row]]", thread: Thread, readers: IReactorFDSet) -> None:
-        """Tell and listen from now on."""
+        """Send and listen from now on."""
         thread.start()
-        self.listening = Listening(
+        self.listener = Listener(
             connect=connect,
             thread=thread,
             readers=readers,
             clock=self.clock,
-            hello=self.notices.hello,
-            heard=self._heard,
-            deafened=self.looking.later,
+            hello=self.sender.hello,
+            on_notification=self._receive,
+            silenced=self.poller.later,
         )
-        self.listening.begin()
+        self.listener.begin()
 
     def stop(self) -> None:
-        """Neither tell nor listen any more."""
-        self.notices.stop()
-        if self.listening is not None:
-            self.listening.stop()
-            self.listening.thread.stop()
+        """Neither send nor listen any more."""
+        self.sender.stop()
+        if self.listener is not None:
+            self.listener.stop()
+            self.listener.thread.stop()
 
-    def note(self, result: Result) -> None:
-        """Tell what a batch has changed."""
+    def announce(self, result: Result) -> None:
+        """Notify other servers of the changes of a batch."""
         news = news_of(result)
-        self.waiting.note_news(news)
-        if self.listening is not None:
-            self.notices.tell(news)
+        self.waiters.mark_outdated(news)
+        if self.listener is not None:
+            self.sender.add(news)
 
-    def _send(self, said: list[str]) -> "Deferred[None]":
-        return self.lane.thread(lambda: self.lane.session.run(lambda connection: notify(connection, said)))
+    def _send(self, payloads: list[str]) -> "Deferred[None]":
+        return self.lane.thread(lambda: self.lane.session.run(lambda connection: notify(connection, payloads)))
 
-    def _heard(self, said: str) -> bool:
-        if self.notices.is_own(said):
+    def _receive(self, payload: str) -> bool:
+        if self.sender.is_own(payload):
             return True
-        told = self.notices.told(said, self.waiting.news() | self.watches.news())
-        if told:
-            self.waiting.note_news(told)
-            self.looking.soon()
+        news = self.sender.wanted_in(payload, self.waiters.news() | self.watches.news())
+        if news:
+            self.waiters.mark_outdated(news)
+            self.poller.soon()
         return False

@@ -1,8 +1,8 @@
 """
 The waiters: for jobs, first come first served on each server, and for the end of a job.
 
-Changes by this server wake them at once. Small queries look for changes by other servers: when a notification tells of
-some, and now and then.
+Changes by this server wake them at once. Small queries look for changes by other servers: after a notification, and now
+and then.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,11 +22,9 @@ from ...waiting_line import Done, Ends, Line, Outcome, Refused, Waiter, has_beco
 from ..batch.decide import Result
 from ..batch.plan import Task
 from ..batch.tables import SmallTable
-from ..database.connection import Row
+from ..database.pipeline import Row
 from ..database.rows import FINISHED_FROM, Rows
 from .news import ENDED, READY, News
-
-__all__ = ["Asking", "Found", "Waiting", "jobs_in", "look"]
 
 #: Waiters that are served in one batch.
 _SERVED: Final = 200
@@ -46,8 +44,8 @@ _UNFINISHED: Final[LiteralString] = (
 
 
 @define
-class Found:
-    """What a look at the database has found."""
+class PollResult:
+    """What a poll of the database has found."""
 
     #: The number and revision of each queue that is there, by name.
     revisions: dict[str, tuple[int, int]] = field(factory=dict)
@@ -58,24 +56,26 @@ class Found:
     unfinished: set[tuple[str, str]] = field(factory=set)
 
 
-def look(connection: "Connection[Row]", rows: Rows, names: Sequence[str], ends: Sequence[tuple[str, str]]) -> Found:
-    """Look at these queues and at the jobs whose end is awaited."""
-    found = Found()
+def poll(
+    connection: "Connection[Row]", rows: Rows, names: Sequence[str], ends: Sequence[tuple[str, str]]
+) -> PollResult:
+    """Read these queues and the jobs whose end is awaited."""
+    result = PollResult()
     digests = {rows.name(name): name for name in (*names, *(name for name, _ in ends))}
     for digest, number, rev, ready in connection.execute(_QUEUES, [list(digests)], binary=True):
         name = digests[digest]
-        found.revisions[name] = (number, rev)
+        result.revisions[name] = (number, rev)
         if ready:
-            (found.paused if rows.is_paused(number, rev) else found.ready).add(name)
+            (result.paused if rows.is_paused(number, rev) else result.ready).add(name)
     if ends:
         columns = [[rows.name(name) for name, _ in ends], [uid for _, uid in ends], FINISHED_FROM]
         answer = connection.execute(_UNFINISHED, columns, binary=True)
-        found.unfinished = {(digests[digest], uid) for digest, uid in answer}
-    return found
+        result.unfinished = {(digests[digest], uid) for digest, uid in answer}
+    return result
 
 
 @define
-class _Stir:
+class _QueueChange:
     """What has changed in a queue since its waiters were last served."""
 
     #: How many jobs have become ready; below, their tags, each combination once.
@@ -90,28 +90,28 @@ class _Stir:
 
 
 @define(eq=False)
-class Asking:
+class PendingClaim:
     """A claim that is under way. Its client is no waiter yet, but may be one next."""
 
     queues: Sequence[str]
     #: Whether jobs have become ready in its queues meanwhile: its answer may not know of them.
-    stirred: bool = False
+    outdated: bool = False
 
 
 @define(kw_only=True, eq=False)
-class Waiting:
+class Waiters:
     """All waiters, and what has happened since they were last served."""
 
-    #: Carries out tasks in their order before all others; see Lane.ask_first.
-    ask_first: "Callable[[Sequence[Task]], list[Deferred[Outcome[Any]]]]"
+    #: Carries out tasks in their order before all others; see Lane.submit_first.
+    submit_first: "Callable[[Sequence[Task]], list[Deferred[Outcome[Any]]]]"
     #: Undoes claims whose callers have gone.
     put_back: Callable[[Outcome[Any]], None]
     line: Line = field(factory=Line)
     ends: Ends = field(factory=Ends)
-    _asking: set[Asking] = field(factory=set, init=False)
-    _stirred: dict[str, _Stir] = field(factory=dict, init=False)
+    _pending: set[PendingClaim] = field(factory=set, init=False)
+    _changed: dict[str, _QueueChange] = field(factory=dict, init=False)
     _serving: bool = field(default=False, init=False)
-    #: The number and revision of each queue at the last look.
+    #: The number and revision of each queue at the last poll.
     _revisions: dict[str, tuple[int, int]] = field(factory=dict, init=False)
 
     def __bool__(self) -> bool:
@@ -119,43 +119,43 @@ class Waiting:
         return bool(self.line) or bool(self.ends)
 
     @contextmanager
-    def asking(self, queues: Sequence[str]) -> Iterator[Asking]:
-        """Keep account of a claim while it is under way."""
-        one = Asking(queues)
-        self._asking.add(one)
+    def pending(self, queues: Sequence[str]) -> Iterator[PendingClaim]:
+        """Track a claim while it is under way."""
+        one = PendingClaim(queues)
+        self._pending.add(one)
         try:
             yield one
         finally:
-            self._asking.remove(one)
+            self._pending.remove(one)
 
     def news(self) -> News:
         """The news that waiters, and claims under way, are waiting for."""
-        asked = {name for one in self._asking for name in one.queues}
-        ready = {(READY, name) for name in asked.union(self.line.names())}
+        pending = {name for one in self._pending for name in one.queues}
+        ready = {(READY, name) for name in pending.union(self.line.names())}
         return ready | {(ENDED, name) for name, _ in self.ends.places()}
 
-    def note_news(self, news: News) -> None:
-        """Note which queues of claims under way have got ready jobs."""
-        for one in self._asking:
-            one.stirred = one.stirred or any((READY, name) in news for name in one.queues)
+    def mark_outdated(self, news: News) -> None:
+        """Mark the claims under way whose queues have got ready jobs."""
+        for one in self._pending:
+            one.outdated = one.outdated or any((READY, name) in news for name in one.queues)
 
-    def note(self, result: Result) -> None:
+    def wake(self, result: Result) -> None:
         """Wake the waiters that the changes of a batch concern."""
         if self:
             for swap in result.swaps:
-                self._note_change(swap)
+                self._collect(swap)
             self._serve()
 
-    def note_found(self, found: Found) -> None:
+    def apply_poll(self, result: PollResult) -> None:
         """Wake the waiters that changes by other servers concern."""
         for name in self.line.names():
-            revision = found.revisions.get(name)
-            is_ready = name in found.ready or (name in found.paused and self._has_peeks(name))
+            revision = result.revisions.get(name)
+            is_ready = name in result.ready or (name in result.paused and self._has_peeks(name))
             if is_ready or revision is None or self._revisions.get(name) != revision:
-                self._stir(name).concerns_all = True
-        self._revisions = found.revisions
+                self._change_of(name).concerns_all = True
+        self._revisions = result.revisions
         for name, uid in self.ends.places():
-            if (name, uid) not in found.unfinished:
+            if (name, uid) not in result.unfinished:
                 self.ends.wake(name, uid, None)
         self._serve()
 
@@ -163,56 +163,56 @@ class Waiting:
         """Whether somebody waits to see the first job of a queue: that can be done while it is paused."""
         return any(isinstance(one.command, Peek) for one in self.line.of([name]))
 
-    def _note_change(self, swap: Swap) -> None:
+    def _collect(self, swap: Swap) -> None:
         if isinstance(swap, JobSwap):
-            self._note_job(swap.queue, swap.uid, swap.old, swap.new)
+            self._collect_job(swap.queue, swap.uid, swap.old, swap.new)
         elif isinstance(swap, QueueSwap):
             if self.line.waits_for(swap.queue):
-                self._stir(swap.queue).concerns_all = True
+                self._change_of(swap.queue).concerns_all = True
             if isinstance(swap.old, SmallTable):
                 self.ends.end([swap.queue])
 
-    def _note_job(self, name: str, uid: str, old: Job | None, new: Job | None) -> None:
+    def _collect_job(self, name: str, uid: str, old: Job | None, new: Job | None) -> None:
         if self.ends and (new is None or new.state in FINISHED):
             self.ends.wake(name, uid, new)
         if new is not None and self.line.waits_for(name) and has_become_ready(old, new):
-            stir = self._stir(name)
-            stir.jobs += 1
-            stir.kinds.add(new.spec.tags)
+            change = self._change_of(name)
+            change.jobs += 1
+            change.kinds.add(new.spec.tags)
 
-    def _stir(self, name: str) -> _Stir:
-        return self._stirred.setdefault(name, _Stir())
+    def _change_of(self, name: str) -> _QueueChange:
+        return self._changed.setdefault(name, _QueueChange())
 
     # Serving
 
     def _serve(self) -> None:
         """Serve the waiters that changes concern; one round at a time."""
-        if self._stirred and not self._serving:
+        if self._changed and not self._serving:
             Deferred.fromCoroutine(self._serve_rounds())
 
     async def _serve_rounds(self) -> None:
         self._serving = True
-        while self._stirred:
-            stirred, self._stirred = self._stirred, {}
-            await self._serve_round(stirred)
+        while self._changed:
+            changes, self._changed = self._changed, {}
+            await self._serve_round(changes)
         self._serving = False
 
-    async def _serve_round(self, stirred: Mapping[str, _Stir]) -> None:
+    async def _serve_round(self, changes: Mapping[str, _QueueChange]) -> None:
         """Let the concerned waiters claim, in the order in which they came, as long as there are jobs for them."""
-        concerned = (one for one in self.line.of(stirred) if _concerns(stirred, one))
-        concerns_all = any(one.concerns_all for one in stirred.values())
-        jobs = _ANY_NUMBER if concerns_all else sum(one.jobs for one in stirred.values())
+        concerned = (one for one in self.line.of(changes) if _concerns(changes, one))
+        concerns_all = any(one.concerns_all for one in changes.values())
+        jobs = _ANY_NUMBER if concerns_all else sum(one.jobs for one in changes.values())
         most = jobs
         while jobs > 0 and (waiters := list(islice(concerned, min(most, _SERVED)))):
-            served = [self._served(*one) for one in zip(waiters, self.ask_first(_tasks(waiters)), strict=True)]
+            served = [self._served(*one) for one in zip(waiters, self.submit_first(_tasks(waiters)), strict=True)]
             claimed = sum(await gatherResults(served))
             jobs -= claimed
             # If they got nothing, another server has the jobs. Then the other waiters are served in full batches.
             most = jobs if claimed else _SERVED
 
-    def _served(self, waiter: Waiter, asked: "Deferred[Outcome[Any]]") -> "Deferred[int]":
+    def _served(self, waiter: Waiter, claimed: "Deferred[Outcome[Any]]") -> "Deferred[int]":
         """How many jobs a waiter has claimed."""
-        return asked.addCallback(self._offer, waiter).addErrback(self._fail, waiter)
+        return claimed.addCallback(self._offer, waiter).addErrback(self._fail, waiter)
 
     def _offer(self, outcome: Outcome[Any], waiter: Waiter) -> int:
         if waiter.done.called:
@@ -239,7 +239,7 @@ def jobs_in(outcome: Outcome[Any]) -> Sequence[Claimed]:
 
 
 def _given(waiter: Waiter, outcome: Outcome[Any]) -> Outcome[ClaimResult] | None:
-    """What a waiter is told: jobs, or an error; None if it goes on waiting."""
+    """What a waiter gets: jobs, or an error; None if it goes on waiting."""
     if isinstance(outcome, Refused) or jobs_in(outcome):
         return outcome
     if isinstance(waiter.command, Peek) and outcome.answer is not None:
@@ -252,5 +252,5 @@ def _tasks(waiters: Iterable[Waiter]) -> list[Task]:
     return [waiter.command for waiter in waiters]
 
 
-def _concerns(stirred: Mapping[str, _Stir], waiter: Waiter) -> bool:
-    return any(name in stirred and stirred[name].concerns(waiter) for name in waiter.queues)
+def _concerns(changes: Mapping[str, _QueueChange], waiter: Waiter) -> bool:
+    return any(name in changes and changes[name].concerns(waiter) for name in waiter.queues)

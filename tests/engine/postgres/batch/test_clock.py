@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from attrs import define, field
 
-from jobengine.engine.postgres.batch.begin import ClockSteps, Correction, Look, Machine
+from jobengine.engine.postgres.batch.begin import ClockReading, ClockSteps, Correction, Machine
 
 HOUR, MINUTE, SECOND = 3_600_000, 60_000, 1_000
 
@@ -58,24 +58,24 @@ class _Server:
         saved = self.world.saved.get(self.machine)
         self.steps.begin(self._read(), saved)  # type: ignore[arg-type]  # the class is private
 
-    def _read(self, milliseconds: int = 2) -> Look:
+    def _read(self, milliseconds: int = 2) -> ClockReading:
         world, before = self.world, self.steps.machine.now()
         world.now += milliseconds
-        return Look(world.elapsed, world.ahead, world.undone, before, self.steps.machine.now())
+        return ClockReading(world.elapsed, world.ahead, world.undone, before, self.steps.machine.now())
 
     def look(self) -> int:
-        """Look, as a transaction does when it begins, and return elapsed time as the transaction takes it."""
+        """Read the clock, as a transaction does when it begins, and return elapsed time as the transaction takes it."""
         while not self.stands:
-            look = self._read()
-            correction = self.steps.check(look)
+            reading = self._read()
+            correction = self.steps.check(reading)
             if correction is None:
                 break
-            self.correct(look, correction)
+            self.correct(reading, correction)
         self.save()
         return self.world.elapsed
 
-    def correct(self, look: Look, correction: Correction) -> None:
-        if self.world.ahead == look.ahead:
+    def correct(self, reading: ClockReading, correction: Correction) -> None:
+        if self.world.ahead == reading.ahead:
             self.world.ahead += correction.by
             self.world.undone += correction.undoes
 
@@ -172,10 +172,10 @@ def test_two_that_find_the_same_step_at_once_correct_it_once(world: _World) -> N
     server = world.server()
     world.set += HOUR
     looks = [server._read(), server._read()]
-    for look in looks:
-        correction = server.steps.check(look)
+    for reading in looks:
+        correction = server.steps.check(reading)
         assert correction is not None
-        server.correct(look, correction)
+        server.correct(reading, correction)
     assert is_right(server.look(), world)
 
 

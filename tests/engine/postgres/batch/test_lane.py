@@ -43,7 +43,7 @@ class _World:
             thread=AtOnce(),
             clock=self.clock,
             applied=lambda _: None,
-            told=lambda _: self.told.pop()() if self.told else None,
+            answered=lambda _: self.told.pop()() if self.told else None,
             dropped=lambda _: None,
             waits_behind=lambda _: False,
         )
@@ -52,7 +52,7 @@ class _World:
         """Ask to read jobs; returns the answers as they come."""
         answers: list[Any] = []
         for uid in uids:
-            asked = self.lane.ask(c.ReadJob(queue="q", access_key=b"key", uid=uid))
+            asked = self.lane.submit(c.ReadJob(queue="q", access_key=b"key", uid=uid))
             asked.addCallback(lambda outcome: answers.append(outcome.get()))
         return answers
 
@@ -72,7 +72,7 @@ def test_a_task_that_is_cancelled_while_it_is_left_is_not_carried_out() -> None:
     left: list[Any] = []
     world.told = [lambda: left[0].cancel()]
     world.ask("1")
-    left.append(world.lane.ask(c.ReadJob(queue="q", access_key=b"key", uid="2")).addErrback(lambda _: None))
+    left.append(world.lane.submit(c.ReadJob(queue="q", access_key=b"key", uid="2")).addErrback(lambda _: None))
     answers = world.ask("3")
     world.clock.advance(0)
     assert (answers, world.session.carried_out) == (["3"], ["1", "3"])

@@ -11,7 +11,7 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database import rows
-from jobengine.engine.postgres.database.connection import Row
+from jobengine.engine.postgres.database.pipeline import Row
 from tests.contract.postgres_world import session_on
 from tests.postgres import Database
 

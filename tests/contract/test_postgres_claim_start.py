@@ -1,4 +1,4 @@
-"""Claims begin at a queue's floor, and miss no job that becomes ready before it."""
+"""Claims begin at a queue's claim start, and miss no job that becomes ready before it."""
 
 from collections.abc import Callable, Iterator
 from threading import Thread
@@ -14,21 +14,22 @@ from psycopg import OperationalError
 from jobengine.core import commands as c
 from jobengine.core.effects import JobSwap
 from jobengine.core.model import Defaults, State
-from jobengine.engine.postgres.batch import claim_start as floors
+from jobengine.engine.postgres.batch import claim_start
 from jobengine.engine.postgres.batch.begin import begin
-from jobengine.engine.postgres.batch.claim_start import Floors, _note, _step, lowered, raise_floor
+from jobengine.engine.postgres.batch.claim_start import ClaimStarts, _record, _step, advance_claim_start, set_back
 from jobengine.engine.postgres.batch.session import DATABASE_CLOCK, Session
 from jobengine.engine.postgres.batch.write import Change
-from jobengine.engine.postgres.database.connection import Row, connected, together
-from jobengine.engine.postgres.database.rows import NO_FLOOR, RowRank
-from jobengine.engine.postgres.wake.waiters import look
+from jobengine.engine.postgres.database.connection import connected, together
+from jobengine.engine.postgres.database.pipeline import Row
+from jobengine.engine.postgres.database.rows import NO_CLAIM_START, RowRank
+from jobengine.engine.postgres.wake.waiters import poll
 from tests.contract.asking import KEY
 from tests.contract.postgres_server import WHO, Server, statements_sent
 from tests.postgres import PRETENDED, Database, Pretended, until_waiting
 
 pytestmark = pytest.mark.slow
 
-#: The first time a floor is proposed, the second time it is raised.
+#: The first time a claim start is proposed, the second time it is raised.
 TIMES = 2
 
 
@@ -41,14 +42,14 @@ class _Two:
     url: str
     time: Pretended
 
-    def raise_floor(self, times: int = TIMES) -> RowRank:
-        """Raise the floor so often; returns it."""
+    def advance_claim_start(self, times: int = TIMES) -> RowRank:
+        """Advance the claim start so often; returns it."""
         with connected(self.url) as connection:
             last = connection.execute(
                 "SELECT inv_prio, arrival FROM job WHERE place = 2 ORDER BY inv_prio DESC, arrival DESC LIMIT 1"
             ).fetchone()
             for _ in range(times):
-                raise_floor(connection, _queue_id(connection), (last[0], last[1]) if last else NO_FLOOR)
+                advance_claim_start(connection, _queue_id(connection), (last[0], last[1]) if last else NO_CLAIM_START)
             (prio, arrival) = connection.execute("SELECT floor_prio, floor_arrival FROM queue").fetchall()[0]
             return prio, arrival
 
@@ -87,9 +88,9 @@ def two(database: Database) -> Iterator[_Two]:
     time.connection.close()
 
 
-def test_claims_raise_the_floor_and_begin_there(two: _Two) -> None:
+def test_claims_advance_the_claim_start_and_begin_there(two: _Two) -> None:
     session = two.one.session
-    session.floors = Floors(worth=1, pause=0)
+    session.claim_starts = ClaimStarts(worth=1, pause=0)
     uids = two.one.add(20)
     for count in range(TIMES):
         assert two.one.claim(count=4) == uids[4 * count : 4 * count + 4]
@@ -107,7 +108,7 @@ def test_claims_raise_the_floor_and_begin_there(two: _Two) -> None:
 def test_a_job_of_higher_priority_that_another_server_adds_comes_first(two: _Two) -> None:
     two.one.add(2)
     two.one.claim()
-    assert two.raise_floor() > NO_FLOOR
+    assert two.advance_claim_start() > NO_CLAIM_START
     first = two.other.add(priority=1)
     assert two.one.claim() == first
 
@@ -115,7 +116,7 @@ def test_a_job_of_higher_priority_that_another_server_adds_comes_first(two: _Two
 def test_a_job_that_another_server_puts_back_comes_first(two: _Two) -> None:
     uids = two.one.add(3)
     two.one.claim(count=2)
-    assert two.raise_floor() > NO_FLOOR
+    assert two.advance_claim_start() > NO_CLAIM_START
     _put_back(two.other, uids[0])
     assert two.one.claim(count=2) == [uids[0], uids[2]]
 
@@ -123,7 +124,7 @@ def test_a_job_that_another_server_puts_back_comes_first(two: _Two) -> None:
 def test_a_job_whose_priority_is_changed_comes_at_its_new_place(two: _Two) -> None:
     uids = two.one.add(3)
     two.one.claim()
-    two.raise_floor()
+    two.advance_claim_start()
     two.other.ask(c.UpdateJob(**WHO, uid=uids[2], changes=c.Changes(priority=1)))
     assert two.one.claim(count=2) == [uids[2], uids[1]]
 
@@ -132,28 +133,28 @@ def test_a_job_whose_delay_is_over_comes_at_its_place(two: _Two) -> None:
     delayed = two.one.add(delay_seconds=60)
     uids = two.one.add(2)
     two.one.claim()
-    assert two.raise_floor() > NO_FLOOR
+    assert two.advance_claim_start() > NO_CLAIM_START
     two.time.tell(1_061)
     two.other.session.sweep()
     assert two.one.claim(count=2) == [*delayed, uids[1]]
 
 
 @pytest.mark.parametrize("times", range(TIMES + 1))
-def test_a_job_that_is_being_added_while_the_floor_is_raised_is_claimed(two: _Two, times: int) -> None:
+def test_a_job_that_is_being_added_while_the_claim_start_is_advanced_is_claimed(two: _Two, times: int) -> None:
     """Its arrival number is lower than those of jobs that others add and claim meanwhile."""
     two.one.add(2)
     two.one.claim()
-    two.raise_floor(times)
+    two.advance_claim_start(times)
     others: list[str] = []
 
     def meanwhile() -> None:
         others.extend(two.other.add(2))
         two.other.claim(count=2)
-        two.raise_floor(2 * TIMES)
+        two.advance_claim_start(2 * TIMES)
 
     two.one.meanwhile = meanwhile
     added = two.one.add()
-    two.raise_floor(2 * TIMES)
+    two.advance_claim_start(2 * TIMES)
     assert two.other.claim(count=9) == [*added, others[1]]
 
 
@@ -162,12 +163,12 @@ def test_a_transaction_that_began_just_before_the_proposal_was_committed_is_wait
     two.one.add(2)
     with connected(two.url) as proposing, connected(two.url) as control:
         proposing.execute("BEGIN")
-        _step(proposing, _queue_id(control), NO_FLOOR)
+        _step(proposing, _queue_id(control), NO_CLAIM_START)
 
         def meanwhile() -> None:
             proposing.execute("COMMIT")
             for _ in range(TIMES):
-                raise_floor(control, _queue_id(control), NO_FLOOR)
+                advance_claim_start(control, _queue_id(control), NO_CLAIM_START)
 
         two.one.meanwhile = meanwhile
         first = two.one.add(priority=1)
@@ -178,26 +179,26 @@ def test_a_job_that_is_being_added_before_the_proposal_that_is_raised_meanwhile_
     """Its transaction knows of the proposal, so nobody waits for it."""
     two.one.add(2)
     two.one.claim()
-    two.raise_floor(1)
-    two.one.meanwhile = lambda: two.raise_floor(1)
+    two.advance_claim_start(1)
+    two.one.meanwhile = lambda: two.advance_claim_start(1)
     first = two.one.add(priority=1)
     assert two.other.claim() == first
 
 
 @pytest.mark.parametrize("times", range(TIMES + 1))
-def test_a_job_whose_delay_ends_while_the_floor_is_raised_is_claimed(
+def test_a_job_whose_delay_ends_while_the_claim_start_is_advanced_is_claimed(
     two: _Two, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delayed = two.one.add(delay_seconds=60)
     uids = two.one.add(3)
     two.one.claim()
-    two.raise_floor(times)
+    two.advance_claim_start(times)
     two.time.tell(1_061)
     expire = Session._expire
 
     def slowly(session: Session, *args: Any) -> Any:
-        """The queues were read; their floors change before jobs become ready."""
-        two.raise_floor(2 * TIMES)
+        """The queues were read; their claim starts change before jobs become ready."""
+        two.advance_claim_start(2 * TIMES)
         return expire(session, *args)
 
     monkeypatch.setattr(Session, "_expire", slowly)
@@ -205,37 +206,37 @@ def test_a_job_whose_delay_ends_while_the_floor_is_raised_is_claimed(
     assert two.one.claim(count=9) == [*delayed, *uids[1:]]
 
 
-def test_a_floor_is_not_raised_while_a_transaction_lowers_its_proposal(two: _Two) -> None:
+def test_a_claim_start_is_not_advanced_while_a_transaction_sets_its_proposal_back(two: _Two) -> None:
     two.one.add(2)
     two.one.claim()
-    two.raise_floor(1)
+    two.advance_claim_start(1)
     change = _of_high_priority(two)
     with connected(two.url) as connection, connection.transaction():
-        for statement in lowered([change], is_known=False).values():
+        for statement in set_back([change], is_known=False).values():
             together(connection, statement)
         # It does not wait for long.
-        assert two.raise_floor() == NO_FLOOR
+        assert two.advance_claim_start() == NO_CLAIM_START
     with connected(two.url) as connection:
         assert connection.execute("SELECT proposed_prio FROM queue").fetchall() == [(~1,)]
 
 
 @define
 class _Raiser:
-    """A server that raises floors, and can be held up before it commits."""
+    """A server that advances claim starts, and can be held up before it commits."""
 
     url: str
     connection: "psycopg.Connection[Row]" = field(init=False)
     _thread: Thread = field(init=False)
 
     def begin(self) -> None:
-        """Propose a floor, in a transaction that stays open."""
+        """Propose a claim start, in a transaction that stays open."""
         self.connection = connected(self.url)
         self.connection.execute("BEGIN")
-        self._do(lambda: _step(self.connection, _queue_id(self.connection), NO_FLOOR))
+        self._do(lambda: _step(self.connection, _queue_id(self.connection), NO_CLAIM_START))
 
-    def raise_floor(self) -> None:
+    def advance_claim_start(self) -> None:
         self.connection = connected(self.url)
-        self._do(lambda: raise_floor(self.connection, _queue_id(self.connection), NO_FLOOR))
+        self._do(lambda: advance_claim_start(self.connection, _queue_id(self.connection), NO_CLAIM_START))
 
     def _do(self, work: Callable[[], object]) -> None:
         self._thread = Thread(target=work)
@@ -247,31 +248,31 @@ class _Raiser:
         self.connection.close()
 
 
-def test_a_floor_that_is_raised_just_after_its_proposal_was_lowered_stays_that_low(
+def test_a_claim_start_advanced_just_after_its_proposal_was_set_back_stays_there(
     two: _Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(floors, "_BEGUN", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    monkeypatch.setattr(claim_start, "_BEGUN", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
     two.one.add(2)
     two.one.claim()
-    two.raise_floor(1)
+    two.advance_claim_start(1)
     change, raiser = _of_high_priority(two), _Raiser(two.url)
     with connected(two.url) as connection, connection.transaction():
-        for statement in lowered([change], is_known=False).values():
+        for statement in set_back([change], is_known=False).values():
             together(connection, statement)
-        raiser.raise_floor()
+        raiser.advance_claim_start()
         until_waiting(two.time.connection, 1)
     raiser.finish()
-    assert two.raise_floor(0) == (~1, change.new.spec.arrival if change.new else None)
+    assert two.advance_claim_start(0) == (~1, change.new.spec.arrival if change.new else None)
 
 
 def test_a_number_is_noted_only_for_the_proposal_that_was_seen(two: _Two) -> None:
     two.one.add(2)
     with connected(two.url) as connection:
-        proposed = _step(connection, _queue_id(connection), NO_FLOOR)
+        proposed = _step(connection, _queue_id(connection), NO_CLAIM_START)
         assert proposed is not None
-        _note(connection, _queue_id(connection), evolve(proposed, proposed_by=1))
+        _record(connection, _queue_id(connection), evolve(proposed, proposed_by=1))
         assert connection.execute("SELECT known_from FROM queue").fetchall() == [(None,)]
-        _note(connection, _queue_id(connection), proposed)
+        _record(connection, _queue_id(connection), proposed)
         ((known_from, proposed_by),) = connection.execute("SELECT known_from, proposed_by FROM queue").fetchall()
         assert known_from > proposed_by
 
@@ -280,7 +281,7 @@ def test_a_number_that_another_got_before_the_proposal_was_committed_is_not_note
     two: _Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL gives a transaction its number while it still waits for the row's lock."""
-    monkeypatch.setattr(floors, "_BEGUN", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    monkeypatch.setattr(claim_start, "_BEGUN", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
     two.one.add(2)
     control, one, other = two.time.connection, _Raiser(two.url), _Raiser(two.url)
     with connected(two.url) as holder:
@@ -288,44 +289,46 @@ def test_a_number_that_another_got_before_the_proposal_was_committed_is_not_note
         holder.execute("UPDATE queue SET events = events")
         one.begin()
         until_waiting(control, 1)
-        other.raise_floor()
+        other.advance_claim_start()
         until_waiting(control, 2)
         holder.execute("COMMIT")
 
     def meanwhile() -> None:
         one.finish()
         other.finish()
-        two.raise_floor()
+        two.advance_claim_start()
 
     two.one.meanwhile = meanwhile
     first = two.one.add(priority=1)
     assert two.other.claim() == first
 
 
-def test_jobs_of_several_priorities_that_are_added_at_once_lower_the_floor_to_the_first(two: _Two) -> None:
+def test_jobs_of_several_priorities_that_are_added_at_once_set_the_claim_start_back_to_the_first(two: _Two) -> None:
     two.one.add(2)
     two.one.claim()
-    assert two.raise_floor() > NO_FLOOR
+    assert two.advance_claim_start() > NO_CLAIM_START
     jobs = tuple(c.NewJob(content=b"{}", priority=priority) for priority in (1, 3, 2))
     (added,) = two.other.ask(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults()))
     assert two.one.claim(count=3) == [added[at].job.spec.uid for at in (1, 2, 0)]
 
 
-def test_the_floor_of_a_queue_that_is_gone_is_left_alone(two: _Two) -> None:
+def test_the_claim_start_of_a_queue_that_is_gone_is_left_alone(two: _Two) -> None:
     with connected(two.url) as connection:
         queue_id = _queue_id(connection)
         two.one.ask(c.DeleteQueue(**WHO))
-        raise_floor(connection, queue_id, NO_FLOOR)
+        advance_claim_start(connection, queue_id, NO_CLAIM_START)
 
 
-def test_a_sweep_that_can_not_raise_floors_tells_what_has_expired(two: _Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    two.one.session.floors = two.other.session.floors = Floors(worth=1, pause=0)
+def test_a_sweep_that_can_not_advance_claim_starts_reports_what_has_expired(
+    two: _Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.one.session.claim_starts = two.other.session.claim_starts = ClaimStarts(worth=1, pause=0)
     two.one.add()
     two.one.claim()
     (delayed,) = two.one.add(delay_seconds=60)
     two.time.tell(1_061)
     fails = Mock(side_effect=OperationalError)
-    monkeypatch.setattr("jobengine.engine.postgres.batch.session.raise_floor", fails)
+    monkeypatch.setattr("jobengine.engine.postgres.batch.session.advance_claim_start", fails)
     (swap,) = two.other.session.sweep().swaps
     assert isinstance(swap, JobSwap)
     assert swap.uid == delayed
@@ -335,7 +338,7 @@ def test_a_sweep_that_can_not_raise_floors_tells_what_has_expired(two: _Two, mon
 def test_a_tagged_job_that_another_server_puts_back_is_claimed_by_its_tag_and_seen_by_those_who_wait(two: _Two) -> None:
     uids = two.one.add(2, tags=("t",))
     two.one.claim(count=2)
-    assert two.raise_floor() > NO_FLOOR
+    assert two.advance_claim_start() > NO_CLAIM_START
     _put_back(two.other, uids[0])
     assert _is_ready(two)
     tagged = c.Claims(queues=("q",), access_key=KEY, count=2, tags=("t",))
@@ -346,15 +349,15 @@ def test_a_tagged_job_that_another_server_puts_back_is_claimed_by_its_tag_and_se
 
 def _is_ready(two: _Two) -> bool:
     with connected(two.url) as connection:
-        return look(connection, two.one.session.rows, ["q"], []).ready == {"q"}
+        return poll(connection, two.one.session.rows, ["q"], []).ready == {"q"}
 
 
-def test_jobs_of_one_priority_lower_no_floor_and_a_batch_has_its_number_before_it_reads_the_queue(
+def test_jobs_of_one_priority_set_no_claim_start_back_and_a_batch_has_its_number_before_it_reads_the_queue(
     two: _Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two.one.add(2)
     two.one.claim()
-    assert two.raise_floor() > NO_FLOOR
+    assert two.advance_claim_start() > NO_CLAIM_START
     sent = statements_sent(monkeypatch)
     # The first batch of a server does not know the queue yet.
     for server in (two.other, two.other, two.one):
@@ -366,10 +369,10 @@ def test_jobs_of_one_priority_lower_no_floor_and_a_batch_has_its_number_before_i
         assert numbered < read
 
 
-def test_a_new_floor_goes_with_a_proposal_that_was_lowered(two: _Two) -> None:
+def test_a_new_claim_start_goes_with_a_proposal_that_was_lowered(two: _Two) -> None:
     two.one.add(2)
     two.one.claim()
-    two.raise_floor(1)
+    two.advance_claim_start(1)
     first = two.other.add(priority=1)
-    two.raise_floor()
+    two.advance_claim_start()
     assert two.one.claim() == first
