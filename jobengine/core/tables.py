@@ -6,7 +6,6 @@ needs. A rule changes nothing; it returns facts and an answer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
 from .claimers import Claimers
@@ -159,13 +158,3 @@ def job_of(table: Table, uid: str) -> Job:
 
 #: A page of jobs ends when their contents exceed this in total.
 PAGE_BYTES: Final = 1 << 20
-
-
-class Place(StrEnum):
-    """Where in a queue a job is: its state, and if queued, whether it can be claimed."""
-
-    READY = "ready"
-    DELAYED = "delayed"
-    INPROGRESS = "inprogress"
-    COMPLETE = "complete"
-    FAILED = "failed"

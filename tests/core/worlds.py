@@ -22,8 +22,8 @@ from jobengine.core.expiring import expire
 from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, QueueCreated
 from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, State
+from jobengine.core.places import Place
 from jobengine.core.sorting import position
-from jobengine.core.tables import Place
 from jobengine.engine.local.tables.sort_index import SortIndex
 from jobengine.engine.local.tables.state import Tables
 from tests.doubles import START, CountedIds, NoActivity
@@ -133,9 +133,9 @@ def picture(tables: Tables) -> dict[str, Any]:
         assert len(held) == len([job for job in jobs if _holds_a_key(job)])
         deadlines = sorted((job.deadline, job.spec.rank) for job in jobs if job.deadline is not None)
         assert list(table.deadlines) == deadlines
-        assert {state: table.count(state) for state in State} == _counts(jobs)
-        assert table.retrying == sum(job.retrying for job in jobs)
-        assert table.cancelled == sum(job.cancelled for job in jobs)
+        assert table.counts().states == _counts(jobs)
+        assert table.counts().retrying == sum(job.retrying for job in jobs)
+        assert table.counts().cancelled == sum(job.cancelled for job in jobs)
         for index in table.sort_indexes.values():
             assert {state: list(part) for state, part in index.states.items()} == _sorted(jobs, index)
         assert all(job.spec.arrival < table.next_arrival for job in jobs)
@@ -161,7 +161,7 @@ def _sorted(jobs: list[Job], index: SortIndex) -> dict[State, list[Position]]:
 def _place(job: Job) -> Place:
     if job.state is State.QUEUED:
         return Place.DELAYED if (job.standing.ready_at or job.standing.not_before) else Place.READY
-    return Place(job.state.value)
+    return Place[job.state.name]
 
 
 def _places(jobs: list[Job]) -> dict[Place, list[Rank]]:

@@ -14,6 +14,7 @@ from psycopg import Connection
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from ...core.model import Queue
+from ...core.places import PLACES_OF, Mark, Place, mark_of
 from ...storage.errors import Damaged, StorageError
 from .batch.damage import set_apart
 from .batch.write import tally
@@ -21,7 +22,7 @@ from .database.arrays import bigints
 from .database.connection import together
 from .database.known_damage import DamageFound, SuspectJob
 from .database.pipeline import Row, Statement
-from .database.rows import MARKS_RECOUNTED, PLACES, Rows, check_place, mark_of
+from .database.rows import MARKS_RECOUNTED, Rows, check_place
 
 #: The slot of the corrections. Servers use slots from 0 on, so only another recount can change the same rows.
 CORRECTIONS: Final = -1
@@ -29,7 +30,7 @@ CORRECTIONS: Final = -1
 _TRIES: Final = 5
 #: How many jobs are read between reports of the progress.
 _REPORTED: Final = 1_000
-_NAMES: Final = (*(place.name.lower() for place in PLACES), "retrying", "cancelled")
+_COUNTS: Final = (*Place, *Mark)
 
 _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -41,10 +42,10 @@ _JOBS: Final[LiteralString] = (
     "COPY (SELECT queue_id, uid, sealed, said, place FROM job WHERE place >= 0) TO STDOUT (FORMAT BINARY)"
 )
 _COUNTED: Final[LiteralString] = (
-    "SELECT queue_id, place, sum(jobs) FROM tally WHERE queue_id = ANY(%s) AND place BETWEEN 0 AND 6 GROUP BY 1, 2"
+    "SELECT queue_id, place, sum(jobs) FROM tally WHERE queue_id = ANY(%s) AND place = ANY(%s) GROUP BY 1, 2"
 )
 _RECOUNTED: Final[LiteralString] = (
-    "UPDATE job SET place = place + %s WHERE queue_id = ANY(%s) AND place BETWEEN -5 AND -1"
+    "UPDATE job SET place = place + %s WHERE queue_id = ANY(%s) AND place > %s AND place < 0"
 )
 #: Those of queues that were deleted during the recount. Their numbers are not used again.
 _STRAYS: Final[LiteralString] = (
@@ -123,18 +124,20 @@ class _Counting:
     def correct(self, progress: Callable[[int, int], None]) -> Recount:
         """Count, and write the corrections; raises DamageFound."""
         numbers = [*self._queues]
-        counted = Counter({row[:2]: int(row[2]) for row in self._connection.execute(_COUNTED, [numbers])})
-        self._count(progress, sum(count for (_, place), count in counted.items() if place < len(PLACES)))
+        counted = Counter(
+            {row[:2]: int(row[2]) for row in self._connection.execute(_COUNTED, [numbers, list(map(int, _COUNTS))])}
+        )
+        self._count(progress, _jobs_in(counted))
         wrong = sorted(key for key in self._jobs.keys() | counted.keys() if self._jobs[key] != counted[key])
         corrections = {key: self._jobs[key] - counted[key] for key in wrong}
-        recounted = Statement(_RECOUNTED, [MARKS_RECOUNTED, bigints(numbers)])
+        recounted = Statement(_RECOUNTED, [MARKS_RECOUNTED, bigints(numbers), MARKS_RECOUNTED])
         together(self._connection, recounted, *tally(corrections, CORRECTIONS))
+        names = {number: number.name.lower() for number in _COUNTS}
         made = [
-            Correction(self._queues[number].name, _NAMES[place], counted[number, place], self._jobs[number, place])
+            Correction(self._queues[number].name, names[place], counted[number, place], self._jobs[number, place])
             for number, place in wrong
         ]
-        jobs = sum(count for (_, place), count in self._jobs.items() if place < len(PLACES))
-        return Recount(queues=len(numbers), jobs=jobs, corrections=made, damaged=self._damaged)
+        return Recount(queues=len(numbers), jobs=_jobs_in(self._jobs), corrections=made, damaged=self._damaged)
 
     def _count(self, progress: Callable[[int, int], None], size: int) -> None:
         suspects = []
@@ -159,3 +162,8 @@ class _Counting:
         with self._connection.cursor().copy(_JOBS) as found:
             found.set_types(["int8", "text", "bytea", "bytea", "int2"])
             yield from found.rows()
+
+
+def _jobs_in(counted: Mapping[tuple[int, int], int]) -> int:
+    """The number of jobs, given those by queue number and place: marks count jobs again."""
+    return sum(jobs for (_, place), jobs in counted.items() if place in PLACES_OF[None])

@@ -10,6 +10,7 @@ from psycopg import Connection
 from ...core.facts import ClockSet, Fact, JobAdded, PeriodsCounted, QueueCreated
 from ...core.history import SPANS, Period, merged
 from ...core.model import Queue
+from ...core.places import Place
 from ...core.wall_time import shown
 from ...storage.errors import Damaged, StorageError
 from .batch.queries import ARRIVALS
@@ -32,8 +33,9 @@ _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET LOCAL tcp_user_timeout = '10min'",
 )
 _QUEUES: Final[LiteralString] = "SELECT id, rev, name_digest, sealed FROM queue ORDER BY id"
-#: From 5 on they are not places: see rows.RETRYING.
-_COUNT: Final[LiteralString] = "SELECT coalesce(sum(jobs), 0)::bigint FROM tally WHERE queue_id = ANY(%s) AND place < 5"
+_COUNT: Final[LiteralString] = (
+    "SELECT coalesce(sum(jobs), 0)::bigint FROM tally WHERE queue_id = ANY(%s) AND place = ANY(%s)"
+)
 _ALL: Final[LiteralString] = "COPY (SELECT queue_id, uid, sealed, said, place FROM job) TO STDOUT (FORMAT BINARY)"
 _OF_QUEUE: Final[LiteralString] = (
     "COPY (SELECT queue_id, uid, sealed, said, place FROM job WHERE queue_id = %s) TO STDOUT (FORMAT BINARY)"
@@ -78,7 +80,7 @@ class Contents:
 
     def size(self) -> int:
         """How many jobs there are."""
-        row = self._connection.execute(_COUNT, [[*self._known]]).fetchone()
+        row = self._connection.execute(_COUNT, [[*self._known], list(map(int, Place))]).fetchone()
         return row[0] if row is not None else 0
 
     def jobs(self) -> Iterator[JobAdded]:

@@ -11,9 +11,10 @@ from attrs import define, field
 from ....core.fact_codec import encode, length_of_more, length_of_reported
 from ....core.facts import QueueCreated, QueueDeleted
 from ....core.history import KeptPeriod, KeptPeriods, Period
-from ....core.model import NO_NOTES, QUEUED, UNFINISHED, Job, Position, Queue, QueueCounts, Rank, Standing, State
+from ....core.model import NO_NOTES, UNFINISHED, Job, Position, Queue, QueueCounts, Rank, State
+from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
 from ....core.sorting import Sort, position
-from ....core.tables import PAGE_BYTES, Place
+from ....core.tables import PAGE_BYTES
 from .sort_index import SortIndex
 from .sorted_list import SortedList
 
@@ -25,24 +26,7 @@ _PRIORITIES: Final = 100
 _FREED_AT_ONCE: Final = 1_000
 _EMPTY: Final[SortedList[Rank]] = SortedList()
 
-
 _READY: Final = Place.READY
-_DELAYED: Final = Place.DELAYED
-_PLACES: Final = {
-    State.QUEUED: (Place.READY, Place.DELAYED),
-    State.INPROGRESS: (Place.INPROGRESS,),
-    State.COMPLETE: (Place.COMPLETE,),
-    State.FAILED: (Place.FAILED,),
-}
-#: The place of a job in each state, unless it is delayed.
-_PLACE: Final = {state: places[0] for state, places in _PLACES.items()}
-
-
-def _place(standing: Standing) -> Place:
-    state = standing.state
-    if state is QUEUED and (standing.ready_at or standing.not_before):
-        return _DELAYED
-    return _PLACE[state]
 
 
 class WallClock:
@@ -91,9 +75,8 @@ class QueueTable:
     #: Tags, and combinations of tags, that may have no ready job left.
     _left_tags: dict[str, None] = field(factory=dict, init=False)
     _left_combinations: dict[tuple[str, ...], None] = field(factory=dict, init=False)
-    #: How many jobs are retrying, and how many were cancelled; see Job.
-    retrying: int = field(default=0, init=False)
-    cancelled: int = field(default=0, init=False)
+    #: How many jobs have each mark.
+    marks: dict[Mark, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
     #: About how many bytes the records of this queue would take in a fresh snapshot.
     live_bytes: int = field(init=False)
     #: About how many of them the queue's name takes in each job's record.
@@ -135,13 +118,7 @@ class QueueTable:
         return self.ready.before(rank)
 
     def counts(self) -> QueueCounts:
-        return QueueCounts(
-            states={state: self.count(state) for state in State},
-            ready=len(self.ready),
-            delayed=len(self.places[Place.DELAYED]),
-            retrying=self.retrying,
-            cancelled=self.cancelled,
-        )
+        return counts_of({**{place: len(ranks) for place, ranks in self.places.items()}, **self.marks})
 
     def oldest_ready(self) -> int | None:
         """See Table. The first job of each priority is its oldest, so no index by age is needed."""
@@ -172,10 +149,6 @@ class QueueTable:
         """The jobs in progress."""
         return [self.jobs[rank[2]] for rank in self.places[Place.INPROGRESS]]
 
-    def count(self, state: State) -> int:
-        """How many jobs are in a state."""
-        return sum(len(self.places[place]) for place in _PLACES[state])
-
     def page(
         self,
         after: Position | None,
@@ -197,8 +170,7 @@ class QueueTable:
         return jobs, last if next(positions, None) is not None else None
 
     def _ranks(self, after: Rank | None, state: State | None = None) -> Iterator[Rank]:
-        places = Place if state is None else _PLACES[state]
-        return merge(*(self.places[place].behind(after) for place in places))
+        return merge(*(self.places[place].behind(after) for place in PLACES_OF[state]))
 
     def _positions(self, after: Position | None, state: State | None, sort: Sort) -> Iterator[Position]:
         """The positions after `after`: from the index if it is complete, otherwise by sorting all jobs."""
@@ -261,7 +233,7 @@ class QueueTable:
         self.jobs[spec.uid] = new
         if self.sort_indexes:
             self._sort(old, new)
-        was, now = _place(before), _place(after)
+        was, now = place_of(before), place_of(after)
         if was is not now:
             self._leaving[self.places[was]].append(spec.rank)
             self._entering[self.places[now]].append(spec.rank)
@@ -286,7 +258,7 @@ class QueueTable:
         spec = job.spec
         if spec.arrival >= self.next_arrival:
             self.next_arrival = spec.arrival + 1
-        self._enter(_place(job.standing), job)
+        self._enter(place_of(job.standing), job)
         self._set_deadline(self.deadlines, spec.rank, None, job.deadline)
         if spec.timeout_time or job.standing.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, None, job.wall_deadline)
@@ -297,7 +269,7 @@ class QueueTable:
         self.live_bytes += self.weight(job)
 
     def _take_out(self, job: Job) -> None:
-        self._leave(_place(job.standing), job)
+        self._leave(place_of(job.standing), job)
         self._set_deadline(self.deadlines, job.spec.rank, job.deadline, None)
         self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
         self._sort(job, None)
@@ -305,12 +277,10 @@ class QueueTable:
         self.live_bytes -= self.weight(job)
 
     def _count(self, job: Job, by: int) -> None:
-        """Count a job as retrying or cancelled, if it is; `by` is 1 or -1."""
-        notes = job.standing.notes
-        if notes.retrying and job.standing.state is QUEUED:
-            self.retrying += by
-        if notes.cancelled:
-            self.cancelled += by
+        """Count the mark of a job, if it has one; `by` is 1 or -1."""
+        mark = mark_of(job)
+        if mark is not None:
+            self.marks[mark] += by
 
     def _sort(self, old: Job | None, new: Job | None) -> None:
         for index in self.sort_indexes.values():

@@ -14,12 +14,13 @@ from attrs import field, frozen
 from psycopg import Connection
 
 from ....core.model import Job, Queue
+from ....core.places import PLACES_OF, Place
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, texts
 from ..database.connection import together
 from ..database.known_damage import SuspectJob
 from ..database.pipeline import Row, Statement
-from ..database.rows import PLACES, READY, Rows, check_place, is_set_apart
+from ..database.rows import Rows, check_place, is_set_apart
 from .write import tally
 
 #: The most jobs that are examined behind a damaged one, since damaged rows are often neighbours.
@@ -95,7 +96,7 @@ def _examined(connection: "Connection[Row]", rows: Rows, found: Sequence[Suspect
     named = Statement(_NAMED, [bigints([one[0] for one in places]), texts([one[1] for one in places])])
     (answer,) = together(connection, named)
     for queue_id, uid in followed.items():
-        values: list[int | str] = [queue_id, READY, queue_id, uid, queue_id, uid, _FOLLOWING]
+        values: list[int | str] = [queue_id, int(Place.READY), queue_id, uid, queue_id, uid, _FOLLOWING]
         answer = answer + together(connection, Statement(_FOLLOW, values))[0]
     return (_examine(rows, queues[row[0]], row) for row in answer)
 
@@ -120,10 +121,10 @@ def _apart(jobs: Sequence[_Examined], slot: int) -> Iterator[Statement]:
     jobs = sorted(jobs, key=lambda one: (one.queue_id, one.uid))
     yield Statement(_SET_APART, [bigints([one.queue_id for one in jobs]), texts([one.uid for one in jobs])])
     # Only jobs that can be claimed have tags.
-    ready = [one for one in jobs if one.place == READY]
+    ready = [one for one in jobs if one.place == Place.READY]
     for queue_id in dict.fromkeys(one.queue_id for one in ready):
         yield Statement(_UNTAG, [queue_id, texts([one.uid for one in ready if one.queue_id == queue_id])])
-    counted = Counter((one.queue_id, one.place) for one in jobs if 0 <= one.place < len(PLACES))
+    counted = Counter((one.queue_id, one.place) for one in jobs if one.place in PLACES_OF[None])
     yield from tally({key: -count for key, count in counted.items()}, slot)
 
 

@@ -1,7 +1,7 @@
 """Loads what a batch needs from the database."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, LiteralString
@@ -11,13 +11,14 @@ from psycopg import Connection
 
 from ....core import commands as c
 from ....core.history import KeptPeriod, Period
-from ....core.model import Job, QueueCounts, State
+from ....core.model import Job
+from ....core.places import counts_of
 from ....storage.errors import Damaged
 from ..database.connection import together
 from ..database.history_rows import periods_of
 from ..database.known_damage import DamageFound, SuspectJob
 from ..database.pipeline import Row, Statement
-from ..database.rows import CANCELLED, NO_CLAIM_START, PLACES, RETRYING, Known, Rows, check_place, is_set_apart, rank_of
+from ..database.rows import NO_CLAIM_START, Known, Rows, check_place, is_set_apart, rank_of
 from . import queries as statements
 from .begin import BEGIN, Now, now_of, queues_read
 from .loaded import Loaded
@@ -297,7 +298,7 @@ class _Loading:
         names = self._counted(parts)
         queries = [self._oldest(name) for name in names]
         if names:
-            self.loaded.counts = {name: _counts({}) for name in names}
+            self.loaded.counts = {name: counts_of({}) for name in names}
             ids = [self.loaded.now.known[name].id for name in names]
             queries.append(_Query(statements.counts(ids), self._take_counts))
         queries += self._histories(parts)
@@ -346,7 +347,7 @@ class _Loading:
         numbers: dict[str, dict[int, int]] = {}
         for queue_id, place, jobs in answer:
             numbers.setdefault(self._names[queue_id], {})[place] = jobs
-        self.loaded.counts |= {name: _counts(its) for name, its in numbers.items()}
+        self.loaded.counts |= {name: counts_of(its) for name, its in numbers.items()}
 
     def _ahead(self, part: PlannedPart) -> _Query:
         (uid,) = part.needs.uids
@@ -364,19 +365,6 @@ class _Loading:
 def _is_due(job: Job, now: Now) -> bool:
     deadline, wall = job.deadline, job.wall_deadline
     return (deadline is not None and deadline <= now.elapsed) or (wall is not None and wall <= now.wall)
-
-
-def _counts(jobs: "Mapping[int, int]") -> QueueCounts:
-    """The counts of a queue by place, with RETRYING and CANCELLED beside them; those that are left out are 0."""
-    ready, delayed, *held_or_finished = (jobs.get(number, 0) for number in range(len(PLACES)))
-    states = dict(zip(State, [ready + delayed, *held_or_finished], strict=True))
-    return QueueCounts(
-        states=states,
-        ready=ready,
-        delayed=delayed,
-        retrying=jobs.get(RETRYING, 0),
-        cancelled=jobs.get(CANCELLED, 0),
-    )
 
 
 def _may_be_there(uid: str) -> bool:

@@ -5,19 +5,13 @@ from typing import Final, LiteralString
 from attrs import frozen
 from psycopg import Connection
 
-from ....core.model import Position, State
+from ....core.model import Position
+from ....core.places import PLACES_OF
 from ....core.required_rows import PageOf
 from ....core.sorting import Sort
 from ....core.tables import PAGE_BYTES
 from ..database.pipeline import Row, Statement
 
-_PLACES: Final[dict[State | None, tuple[int, ...]]] = {
-    None: (0, 1, 2, 3, 4),
-    State.QUEUED: (0, 1),
-    State.INPROGRESS: (2,),
-    State.COMPLETE: (3,),
-    State.FAILED: (4,),
-}
 _TIMES: Final[dict[Sort, LiteralString]] = {Sort.CREATED: "created", Sort.UPDATED: "updated"}
 #: The least and the largest number in a column.
 _LEAST: Final = -(1 << 63)
@@ -76,10 +70,10 @@ def _position(row: Row, sort: Sort | None) -> Position:
 def _by_place(queue_id: int, page: PageOf, elapsed: int, wall: int) -> Statement:
     value, arrival, _ = page.after or (_LEAST + 1, -1, "")
     limit = page.limit + 1
-    places = _PLACES[page.state]
+    places = PLACES_OF[page.state]
     values: list[int] = []
     for place in places:
-        values += [queue_id, place, _bounded(value - 1), _bounded(arrival), elapsed, wall, limit]
+        values += [queue_id, int(place), _bounded(value - 1), _bounded(arrival), elapsed, wall, limit]
     text = _OF_PLACES.format(places=" UNION ALL ".join([_OF_PLACE] * len(places)))
     return Statement(text, [*values, limit])
 
@@ -89,7 +83,7 @@ def _by_time(queue_id: int, page: PageOf, elapsed: int, wall: int) -> Statement:
     down = page.sort.is_descending
     value, arrival, _ = page.after or ((_MOST, _MOST, "") if down else (_LEAST, _LEAST, ""))
     text = _BY_TIME.format(time=_TIMES[page.sort.ascending], after="<" if down else ">", way="DESC" if down else "ASC")
-    places = list(_PLACES[page.state])
+    places = list(map(int, PLACES_OF[page.state]))
     return Statement(text, [queue_id, places, _bounded(value), _bounded(arrival), elapsed, wall, page.limit + 1])
 
 

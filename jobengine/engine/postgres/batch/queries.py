@@ -5,6 +5,7 @@ from typing import Any, Final, LiteralString
 
 from attrs import frozen
 
+from ....core.places import Mark, Place
 from ..database.arrays import Array, bigints, byteas, texts
 from ..database.pipeline import Statement
 
@@ -74,12 +75,11 @@ _TAGGED: Final[LiteralString] = (
 )
 #: The arrival number of the first job that a batch adds.
 _NEXT_ARRIVAL: Final[LiteralString] = f"SELECT nextval('batch') << {ARRIVALS}"
-#: Places from 5 on are counts beside those of places: see rows.RETRYING.
 #: A damaged count shows as a wrong number, never as an error.
 _JOBS: Final[LiteralString] = "least(greatest(sum(jobs), 0), 4611686018427387904)::bigint"
-_OF_QUEUES: Final[LiteralString] = "FROM tally WHERE queue_id = ANY(%s) AND place BETWEEN 0 AND"
-_SIZES: Final[LiteralString] = f"SELECT queue_id, {_JOBS} {_OF_QUEUES} 4 GROUP BY 1"
-_COUNTS: Final[LiteralString] = f"SELECT queue_id, place, {_JOBS} {_OF_QUEUES} 6 GROUP BY 1, 2"
+_OF_QUEUES: Final[LiteralString] = "FROM tally WHERE queue_id = ANY(%s) AND place = ANY(%s)"
+_SIZES: Final[LiteralString] = f"SELECT queue_id, {_JOBS} {_OF_QUEUES} GROUP BY 1"
+_COUNTS: Final[LiteralString] = f"SELECT queue_id, place, {_JOBS} {_OF_QUEUES} GROUP BY 1, 2"
 #: Queues are numbered one after the other, so there are no more of them than numbers. They are counted only if that may
 #: be too many.
 _QUEUES_COUNTED: Final[LiteralString] = (
@@ -153,12 +153,12 @@ def next_arrival() -> Statement:
 
 def sizes(queue_ids: Sequence[int]) -> Statement:
     """How many jobs each of these queues has: a row for each that has had any."""
-    return Statement(_SIZES, [bigints(queue_ids)])
+    return Statement(_SIZES, [bigints(queue_ids), bigints([*Place])])
 
 
 def counts(queue_ids: Sequence[int]) -> Statement:
     """How many jobs are in each place of these queues, how many are retrying, and how many were cancelled."""
-    return Statement(_COUNTS, [bigints(queue_ids)])
+    return Statement(_COUNTS, [bigints(queue_ids), bigints([*Place, *Mark])])
 
 
 def queues_counted(most: int) -> Statement:

@@ -10,11 +10,12 @@ from psycopg import Connection
 from ....core.effects import JobSwap
 from ....core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
 from ....core.model import NO_NOTES, Job, Queue
+from ....core.places import mark_of, place_of
 from ....core.values import Value
 from ..database.arrays import Array, bigints, byteas, texts
 from ..database.connection import together
 from ..database.pipeline import Row, Statement
-from ..database.rows import Known, Rows, mark_of, place_of
+from ..database.rows import Known, Rows
 from .begin import Now
 from .load import Redo
 
@@ -203,7 +204,9 @@ class Writing:
 
     def _tally(self, slot: int) -> list[Statement]:
         """Counts all changes, once the other statements are made."""
-        self._counted.subtract((one.queue.id, place_of(one.old)) for one in self.changes if one.old is not None)
+        self._counted.subtract(
+            (one.queue.id, place_of(one.old.standing)) for one in self.changes if one.old is not None
+        )
         for one in self.changes:
             for job, by in ((one.old, -1), (one.new, 1)):
                 if job is not None and job.standing.notes is not NO_NOTES and (mark := mark_of(job)) is not None:

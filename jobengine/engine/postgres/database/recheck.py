@@ -11,13 +11,14 @@ from attrs import define, field
 from psycopg import Connection
 
 from ....core.model import Job
+from ....core.places import mark_of, place_of
 from ....storage.errors import Damaged
 from ..batch.claim_start import set_back
 from ..batch.write import Change, tally
 from .arrays import bigints, byteas, texts
 from .connection import together
 from .pipeline import Row, Statement
-from .rows import MARKS_RECOUNTED, Known, Rows, mark_of, place_of
+from .rows import MARKS_RECOUNTED, Known, Rows
 
 #: Jobs that are examined at a time.
 _SLICE: Final = 100
@@ -115,17 +116,18 @@ def _change(rows: Rows, known: Known, row: Row) -> Change | None:
         job = rows.job(known.queue, uid, sealed, said)
     except Damaged:
         return None
-    had = -1 - place_of(job)
+    had = -1 - place_of(job.standing)
     return Change(known, uid, None, job) if place in (had, had + MARKS_RECOUNTED) else None
 
 
-def _counts_lacking(change: Change, place: int) -> list[int]:
+def _counts_lacking(change: Change, set_apart: int) -> list[int]:
     """The counts that lack a job while its row is at this negative place."""
     job = change.new
     if job is None:
         return []
-    mark = mark_of(job) if place <= MARKS_RECOUNTED else None
-    return [place_of(job)] if mark is None else [place_of(job), mark]
+    mark = mark_of(job) if set_apart <= MARKS_RECOUNTED else None
+    place = place_of(job.standing)
+    return [place] if mark is None else [place, mark]
 
 
 def _written(rows: Rows, changes: list[Change], counts: list[Statement]) -> list[Statement]:

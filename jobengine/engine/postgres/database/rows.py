@@ -13,8 +13,8 @@ from msgspec import MsgspecError
 
 from ....core.fact_codec import UnknownRecord, decode, encode
 from ....core.facts import Fact, JobAdded, JobChanged, QueueCreated
-from ....core.model import INPROGRESS, QUEUED, UNFINISHED, Job, Queue, Standing, State
-from ....core.tables import Place
+from ....core.model import UNFINISHED, Job, Queue, Standing
+from ....core.places import place_of
 from ....storage.errors import Damaged, NewerFormat
 from .encryption import Seal
 from .known_damage import DamagedQueues
@@ -22,17 +22,9 @@ from .known_damage import DamagedQueues
 K = TypeVar("K")
 V = TypeVar("V")
 
-#: The column `place` is an index into these.
-PLACES: Final = (Place.READY, Place.DELAYED, Place.INPROGRESS, Place.COMPLETE, Place.FAILED)
-#: In the table tally these stand beside the places: they count jobs that are in a place as well.
-RETRYING: Final = 5
-CANCELLED: Final = 6
 #: Added to the negative `place` of a damaged row by a recount. Setting a row apart leaves the counts of retrying and
 #: cancelled jobs as they are, since its records can't be read; after a recount they do not count it any more.
 MARKS_RECOUNTED: Final = -10
-#: The number of the place of jobs that can be claimed, and the first number of finished ones.
-READY: Final = 0
-FINISHED_FROM: Final = 3
 #: The most jobs in each half of the cache, and the most bytes of the records of one: 16 MiB in all, and as much again
 #: for the jobs.
 _KEPT: Final = 4_096
@@ -190,7 +182,7 @@ class Rows:
         """The columns of jobs that change with their standing, and the uid, in the order of writing.py."""
         return [
             [job.spec.uid for job in jobs],
-            [place_of(job) for job in jobs],
+            [place_of(job.standing) for job in jobs],
             [_time(job.deadline) for job in jobs],
             [_time(job.wall_deadline) for job in jobs],
             [job.standing.updated for job in jobs],
@@ -224,31 +216,15 @@ def rank_of(job: Job) -> RowRank:
     return ~job.spec.priority, job.spec.arrival
 
 
-def place_of(job: Job) -> int:
-    """The number of the place that a job is in."""
-    if job.state is QUEUED:
-        return READY if job.ready else 1
-    if job.state is INPROGRESS:
-        return 2
-    return FINISHED_FROM if job.state is State.COMPLETE else 4
-
-
 def check_place(job: Job, place: int) -> None:
     """Raise Damaged if the column `place` of a row is not that of the job in its records."""
-    if place_of(job) != place:
+    if place_of(job.standing) != place:
         raise Damaged("the records of a row of the table job are not those of its place")
 
 
 def is_set_apart(place: int) -> bool:
     """Whether the row with this `place` was set apart because it is damaged; see damage.py."""
     return place < 0
-
-
-def mark_of(job: Job) -> int | None:
-    """RETRYING or CANCELLED, or None for most jobs; none is both."""
-    if job.retrying:
-        return RETRYING
-    return CANCELLED if job.cancelled else None
 
 
 def _time(when: int | None) -> int | None:

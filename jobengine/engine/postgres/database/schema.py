@@ -23,8 +23,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "CREATE TABLE queue (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name_digest bytea NOT NULL UNIQUE, "
         "rev bigint NOT NULL DEFAULT 0, sealed bytea NOT NULL, watched_until bigint NOT NULL DEFAULT 0, "
         "events bigint NOT NULL DEFAULT 0, events_from bigint NOT NULL DEFAULT 0) WITH (fillfactor = 50)",
-        # `place` is in the order of rows.PLACES. `due` and `due_wall`: when it changes by itself, by elapsed time and
-        # by the wall clock. `sealed`: the record of the whole job; `said`: that of its changing half, if it is newer.
+        # `place`: the number of a core.places.Place. `due` and `due_wall`: when it changes by itself, by elapsed time
+        # and by the wall clock. `sealed`: the record of the whole job; `said`: of its changing half, if it is newer.
         'CREATE TABLE job (queue_id bigint NOT NULL, uid text COLLATE "C" NOT NULL, place smallint NOT NULL, '
         "inv_prio bigint NOT NULL, arrival bigint NOT NULL, due bigint, due_wall bigint, created bigint NOT NULL, "
         "updated bigint NOT NULL, unique_key bytea, bytes bigint NOT NULL, sealed bytea NOT NULL, said bytea, "

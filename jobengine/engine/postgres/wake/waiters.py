@@ -17,13 +17,14 @@ from twisted.python.failure import Failure
 
 from ....core.commands import Claimed, ClaimResult, Peek
 from ....core.effects import JobSwap, QueueSwap, Swap
-from ....core.model import FINISHED, Job
+from ....core.model import FINISHED, UNFINISHED, Job
+from ....core.places import Place
 from ...waiting_line import Done, Ends, Line, Outcome, Refused, Waiter, has_become_ready
 from ..batch.decide import Result
 from ..batch.plan import Task
 from ..batch.tables import SmallTable
 from ..database.pipeline import Row
-from ..database.rows import FINISHED_FROM, Rows
+from ..database.rows import Rows
 from .news import ENDED, READY, News
 
 #: Waiters that are served in one batch.
@@ -36,10 +37,11 @@ _QUEUES: Final[LiteralString] = (
     "AND (j.inv_prio, j.arrival) >= (q.floor_prio, q.floor_arrival)) "
     "FROM queue q WHERE name_digest = ANY(%s)"
 )
+_UNFINISHED_PLACES: Final = [int(place) for place in Place if place.state in UNFINISHED]
 _UNFINISHED: Final[LiteralString] = (
     "SELECT w.name_digest, w.uid FROM unnest(%s::bytea[], %s::text[]) AS w (name_digest, uid) "
     "JOIN queue q USING (name_digest) JOIN job j ON j.queue_id = q.id AND j.uid = w.uid "
-    "WHERE j.place >= 0 AND j.place < %s"
+    "WHERE j.place = ANY(%s)"
 )
 
 
@@ -68,7 +70,7 @@ def poll(
         if ready:
             (result.paused if rows.is_paused(number, rev) else result.ready).add(name)
     if ends:
-        columns = [[rows.name(name) for name, _ in ends], [uid for _, uid in ends], FINISHED_FROM]
+        columns = [[rows.name(name) for name, _ in ends], [uid for _, uid in ends], _UNFINISHED_PLACES]
         answer = connection.execute(_UNFINISHED, columns, binary=True)
         result.unfinished = {(digests[digest], uid) for digest, uid in answer}
     return result

@@ -12,7 +12,7 @@ from jobengine.core.effects import JobSwap
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated
 from jobengine.core.model import HISTORY_LENGTH, Attempt, Job, Notes, State
-from jobengine.core.tables import Place
+from jobengine.core.places import Place
 from jobengine.engine.local.tables.snapshot import Snapshot
 from jobengine.engine.local.tables.sorted_list import SortedList
 from jobengine.engine.local.tables.state import Tables

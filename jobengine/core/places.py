@@ -1,0 +1,69 @@
+"""Where in a queue a job is. Indexes in memory, columns and counts on PostgreSQL, and stats come from this table."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final
+
+from .model import QUEUED, Job, QueueCounts, Standing, State
+
+
+class Place(IntEnum):
+    """A state, or a part of one. Numbers are stored, so they never change; those of marks are not places."""
+
+    state: State
+
+    READY = 0, State.QUEUED
+    DELAYED = 1, State.QUEUED
+    INPROGRESS = 2, State.INPROGRESS
+    COMPLETE = 3, State.COMPLETE
+    FAILED = 4, State.FAILED
+
+    def __new__(cls, number: int, state: State) -> "Place":
+        """Make the place with this number."""
+        place = int.__new__(cls, number)
+        place._value_ = number
+        place.state = state
+        return place
+
+
+class Mark(IntEnum):
+    """A kind of jobs that is counted beside the places: a job with a mark is in a place as well."""
+
+    RETRYING = 5
+    CANCELLED = 6
+
+
+#: The places of each state, and all of them by None.
+PLACES_OF: Final[Mapping[State | None, tuple[Place, ...]]] = {
+    None: tuple(Place),
+    **{state: tuple(place for place in Place if place.state is state) for state in State},
+}
+_DELAYED: Final = Place.DELAYED
+#: The place of a job in each state, unless it is delayed.
+_PLACE: Final = {state: places[0] for state, places in PLACES_OF.items()}
+
+
+def place_of(standing: Standing) -> Place:
+    """The place of a job with this standing."""
+    state = standing.state
+    if state is QUEUED and (standing.ready_at or standing.not_before):
+        return _DELAYED
+    return _PLACE[state]
+
+
+def mark_of(job: Job) -> Mark | None:
+    """The mark of a job; None for most. No job has two."""
+    if job.retrying:
+        return Mark.RETRYING
+    return Mark.CANCELLED if job.cancelled else None
+
+
+def counts_of(jobs: Mapping[int, int]) -> QueueCounts:
+    """The counts of a queue, given how many jobs each place and mark has; those that are left out have none."""
+    return QueueCounts(
+        states={state: sum(jobs.get(place, 0) for place in PLACES_OF[state]) for state in State},
+        ready=jobs.get(Place.READY, 0),
+        delayed=jobs.get(Place.DELAYED, 0),
+        retrying=jobs.get(Mark.RETRYING, 0),
+        cancelled=jobs.get(Mark.CANCELLED, 0),
+    )
