@@ -1,7 +1,10 @@
-"""The rules of what time alone brings about."""
+"""The rules of what time alone brings about, one for each type of due thing."""
 
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from typing import Any, Final
 
+from attrs import frozen
 from msgspec.structs import replace
 
 from .facts import Fact, JobChanged, JobRemoved
@@ -10,22 +13,37 @@ from .tables import JobTableSet
 from .transitions import timed_out
 
 
+@frozen
+class _Moment:
+    """The time at which things are due."""
+
+    #: Elapsed, and by the wall clock.
+    now: int
+    wall: int
+
+
 def expire(tables: JobTableSet, now: int, limit: int) -> list[Fact]:
     """
-    The facts that time alone has brought about by `now`, for at most `limit` jobs, in each queue by deadline.
+    The facts that time alone has brought about by `now`, for at most `limit` due things, in each queue by deadline.
 
     Apply them and call this again until it returns none: a job that times out may be due for removal at once.
     """
-    wall = tables.wall(now)
-    return [_outlived(name, job, now, wall) for name, job in islice(tables.due(now), limit)]
+    moment = _Moment(now, tables.wall(now))
+    due = islice(tables.due(now), limit)
+    return [fact for name, thing in due for fact in _RULES[type(thing)](name, thing, moment)]
 
 
-def _outlived(name: str, job: Job, now: int, wall: int) -> Fact:
+def _job_is_due(name: str, job: Job, moment: _Moment) -> Sequence[Fact]:
+    """A job in progress times out, a delayed one becomes ready, and one that is kept or waits no longer is removed."""
     standing, spec = job.standing, job.spec
     if standing.state is State.INPROGRESS:
-        return JobChanged(name, spec.uid, timed_out(job, now))
-    if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * SECOND > wall):
-        ready_at = standing.ready_at if standing.ready_at > now else 0
-        not_before = standing.not_before if standing.not_before > wall else 0
-        return JobChanged(name, spec.uid, replace(standing, ready_at=ready_at, not_before=not_before))
-    return JobRemoved(name, spec.uid)
+        return (JobChanged(name, spec.uid, timed_out(job, moment.now)),)
+    if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * SECOND > moment.wall):
+        ready_at = standing.ready_at if standing.ready_at > moment.now else 0
+        not_before = standing.not_before if standing.not_before > moment.wall else 0
+        return (JobChanged(name, spec.uid, replace(standing, ready_at=ready_at, not_before=not_before)),)
+    return (JobRemoved(name, spec.uid),)
+
+
+#: The rule of each type of due thing (see tables.Due): the facts that follow, given the name of its queue.
+_RULES: Final[Mapping[type, Callable[[str, Any, _Moment], Sequence[Fact]]]] = {Job: _job_is_due}

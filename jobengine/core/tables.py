@@ -30,6 +30,9 @@ Decision = tuple[Sequence[Fact], A]
 #: Makes a random UUID as text at each call.
 NewId = Callable[[], str]
 
+#: What changes by itself when its time has come; jobengine.core.expiring has a rule for each type.
+Due = Job
+
 #: The facts of a command that changes nothing.
 NOTHING: Final[tuple[Fact, ...]] = ()
 
@@ -57,8 +60,8 @@ class JobTable(Protocol):
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
         """The jobs that can be claimed and have all of `tags`, in execution order. Not valid after a change."""
 
-    def due(self, now: int) -> Iterator[Job]:
-        """The jobs whose deadline has come, by deadline. Not valid after a change."""
+    def due(self, now: int) -> Iterator[Due]:
+        """The things whose deadline has come, by deadline. Not valid after a change."""
 
 
 class Table(JobTable, Protocol):
@@ -100,8 +103,8 @@ class JobTableSet(Protocol):
     def wall(self, now: int) -> int:
         """The wall time at the engine's time `now`, as in JobTable."""
 
-    def due(self, now: int) -> Iterator[tuple[str, Job]]:
-        """The jobs whose deadline has come, with their queue's name. Not valid after a change."""
+    def due(self, now: int) -> Iterator[tuple[str, Due]]:
+        """The things whose deadline has come, with their queue's name. Not valid after a change."""
 
 
 class TableSet(JobTableSet, Protocol):
