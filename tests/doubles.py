@@ -20,7 +20,8 @@ from zope.interface import implementer
 
 from jobengine.core.claimers import Claimers
 from jobengine.core.history import KeptPeriod, QueueHistory
-from jobengine.core.model import Defaults, Recent, Spread
+from jobengine.core.model import Defaults
+from jobengine.core.stats import Recent, Spread
 from jobengine.engine.local.engine import LocalEngine
 from jobengine.engine.local.executor import Executor
 from jobengine.http.browsers import Browsers

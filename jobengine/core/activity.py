@@ -27,7 +27,8 @@ from .history import (
     read_tally,
     totals_of,
 )
-from .model import COMPLETE, INPROGRESS, MINUTE, QUEUED, SECOND, Job, Recent, Spread, Standing, State, Times
+from .model import COMPLETE, INPROGRESS, MINUTE, QUEUED, SECOND, Job, Standing, State
+from .stats import Recent, Spread, Times
 
 #: How many of the latest waiting times, and running times, are kept of each queue.
 _SAMPLES: Final = 1_000

@@ -29,6 +29,7 @@ from .history import Period
 from .model import (
     NO_CONTEXT,
     NO_NOTES,
+    NO_RARE,
     AccessKey,
     Attempt,
     Context,
@@ -37,6 +38,7 @@ from .model import (
     Notes,
     OldKey,
     Queue,
+    Rare,
     Role,
     Spec,
     Standing,
@@ -95,6 +97,10 @@ class SpecExtras(Extras):
     fingerprint: str | None = None
     author: str | None = None
     context: Context = NO_CONTEXT
+
+
+#: For most jobs.
+_NO_SPEC_EXTRAS: Final = SpecExtras()
 
 
 class AttemptFields(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -188,15 +194,17 @@ def _encode_job_added(fact: JobAdded) -> bytes:
     keep = spec.keep
     asked = (spec.uid, spec.priority, spec.arrival, keep.minutes, keep.failed_minutes)
     limits = (spec.timeout_seconds, spec.timeout_time, spec.created)
-    more = SpecExtras(
-        tags=spec.tags,
-        max_attempts=spec.max_attempts,
-        retry_delay_seconds=spec.retry_delay_seconds,
-        unique_key=spec.unique_key,
-        fingerprint=spec.fingerprint,
-        author=spec.author,
-        context=spec.context,
-    )
+    more, rare = _NO_SPEC_EXTRAS, spec.rare
+    if rare is not NO_RARE or spec.tags or spec.max_attempts != 1 or spec.retry_delay_seconds:
+        more = SpecExtras(
+            spec.tags,
+            spec.max_attempts,
+            spec.retry_delay_seconds,
+            rare.unique_key,
+            rare.fingerprint,
+            rare.author,
+            rare.context,
+        )
     line = _line(("job-added", _JOB, fact.queue, *asked, *limits, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content
 
@@ -231,10 +239,11 @@ def length_of_more(job: Job) -> int:
     It depends on these alone, so it stays the same when other fields change.
     """
     spec, length = job.spec, length_of_reported(job.standing)
-    if spec.tags or spec.unique_key:
-        length += len(_line((spec.tags, spec.unique_key)))
-    if spec.context is not NO_CONTEXT:
-        length += len(_line(spec.context))
+    rare = spec.rare
+    if spec.tags or rare.unique_key:
+        length += len(_line((spec.tags, rare.unique_key)))
+    if rare.context is not NO_CONTEXT:
+        length += len(_line(rare.context))
     return length
 
 
@@ -357,19 +366,23 @@ def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
         timeout_time=_shared(timeout_time),
         content=content,
         created=_shared(created),
-        **_read_spec_extras(more),
+        tags=_shared(tuple(more.get("tags", ()))),
+        max_attempts=more.get("max_attempts", 1),
+        retry_delay_seconds=more.get("retry_delay_seconds", 0),
+        rare=_read_rare(more),
     )
     return JobAdded(queue, Job(spec, _read_standing(standing)))
 
 
-def _read_spec_extras(more: dict[str, Any]) -> dict[str, Any]:
-    if "tags" in more:
-        more["tags"] = _shared(tuple(more["tags"]))
-    if "author" in more:
-        more["author"] = _shared(more["author"])
-    if "context" in more:
-        more["context"] = Context(**more["context"])
-    return more
+def _read_rare(more: dict[str, Any]) -> Rare:
+    written = {name: more[name] for name in Rare.__struct_fields__ if name in more}
+    if not written:
+        return NO_RARE
+    if "context" in written:
+        written["context"] = Context(**written["context"])
+    # Most that have an author have nothing else, and the same one.
+    rare = Rare(**written)
+    return _shared(rare) if len(written) == 1 and "author" in written else rare
 
 
 def _read_job_added_2(written: list[Any], content: bytes) -> JobAdded:

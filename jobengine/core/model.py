@@ -7,7 +7,6 @@ converts it for clients. Everything here is frozen: a change makes a new value, 
 changes under its reader.
 """
 
-from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -86,6 +85,23 @@ class Context(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
 NO_CONTEXT: Final = Context()
 
 
+class Rare(Value, frozen=True, kw_only=True):
+    """What few jobs have of the fixed half: one field of Spec, so that it costs the other jobs nothing."""
+
+    #: No second job with this key is added while this one is queued or in progress.
+    unique_key: str | None = None
+    #: Digest of the request, if the client chose the uid; tells a repeated request from a different one.
+    fingerprint: str | None = None
+    #: The id of the key it was added with; None for the owner's.
+    author: str | None = None
+    #: What the client attached to it.
+    context: Context = NO_CONTEXT
+
+
+#: For a job with none of it.
+NO_RARE: Final = Rare()
+
+
 class Spec(Value, frozen=True, kw_only=True):
     """The fixed half of a job: what was asked for. Only a client changes it."""
 
@@ -111,14 +127,8 @@ class Spec(Value, frozen=True, kw_only=True):
     max_attempts: int = 1
     #: Seconds before the second attempt; doubled at each one after it, up to a day.
     retry_delay_seconds: int = 0
-    #: No second job with this key is added while this one is queued or in progress.
-    unique_key: str | None = None
-    #: Digest of the request, if the client chose the uid; tells a repeated request from a different one.
-    fingerprint: str | None = None
-    #: The id of the key it was added with; None for the owner's.
-    author: str | None = None
-    #: What the client attached to it.
-    context: Context = NO_CONTEXT
+    #: What few jobs have.
+    rare: Rare = NO_RARE
     #: The job's place in execution order: smaller goes first. One tuple, shared by every index that holds it. Computed
     #: from the other fields; a value that is passed is ignored.
     rank: Rank = (0, 0, "")
@@ -326,112 +336,6 @@ class Grant:
     def is_producer(self) -> bool:
         """Whether it may read only the jobs that it added."""
         return self.role is Role.PRODUCER
-
-
-@frozen(kw_only=True)
-class Times:
-    """How long something took, in milliseconds; None where it never happened."""
-
-    p50: int | None = None
-    p90: int | None = None
-    p99: int | None = None
-
-
-@frozen(kw_only=True)
-class Spread:
-    """How durations are spread."""
-
-    #: How many there are in each bucket, by its index in jobengine.core.durations.BOUNDS.
-    buckets: Mapping[int, int] = field(factory=dict)
-    #: Their sum in milliseconds.
-    total: int = 0
-
-
-@frozen(kw_only=True)
-class QueueCounts:
-    """How many jobs a queue has of each kind."""
-
-    #: Jobs by state.
-    states: dict[State, int]
-    #: Queued jobs that can be claimed, and those that can't be yet.
-    ready: int
-    delayed: int
-    #: Queued jobs whose last attempt failed or timed out; they are ready or delayed as well.
-    retrying: int
-    #: Failed jobs that were cancelled.
-    cancelled: int
-
-
-@frozen(kw_only=True)
-class Recent:
-    """Recent activity of a queue, as far as this engine counted it."""
-
-    #: In the last minute and hour, by what is counted: see COUNTED of jobengine.core.history.
-    last_minute: dict[str, int]
-    last_hour: dict[str, int]
-    #: The same for each of the last 60 minutes, oldest first; the last minute is not over.
-    minutes: Mapping[str, Sequence[int]] = field(factory=dict)
-    #: The time from ready to claimed, and from claimed to the end of the attempt.
-    wait: Times = Times()
-    run: Times = Times()
-
-
-@frozen(kw_only=True)
-class QueueStats:
-    """The figures of a queue."""
-
-    #: The queue.
-    queue: Queue
-    #: Jobs by state.
-    counts: dict[State, int]
-    #: Queued jobs that can be claimed, and those that can't be yet.
-    ready: int
-    delayed: int
-    #: See QueueCounts.
-    retrying: int
-    cancelled: int
-    #: Milliseconds since the oldest job that can be claimed was added; None if there is none.
-    oldest_ready: int | None
-    #: See Recent.
-    last_minute: dict[str, int]
-    last_hour: dict[str, int]
-    #: See Recent.
-    minutes: Mapping[str, Sequence[int]]
-    #: The time from ready to claimed, and from claimed to the end of the attempt.
-    wait: Times
-    run: Times
-    #: How many claims wait for jobs.
-    workers_waiting: int = 0
-    #: When jobs were last claimed, or a claim got nothing; None if that is not known.
-    last_claim: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The queue's name."""
-        return self.queue.name
-
-
-@frozen(kw_only=True)
-class QueueTotals:
-    """The figures of a queue that are cheap to compute, so that those of all queues can be read often."""
-
-    #: The queue's name.
-    name: str
-    #: Jobs by state.
-    counts: Mapping[State, int]
-    #: See QueueCounts.
-    retrying: int
-    #: See QueueStats.
-    oldest_ready: int | None
-    #: The counts since the engine was started: those of a period and "timed_out".
-    totals: Mapping[str, int]
-    #: Waiting and running times since the engine was started.
-    wait: Spread = Spread()
-    run: Spread = Spread()
-    #: How many claims wait for jobs at this server.
-    workers_waiting: int = 0
-    #: Whether no job can be claimed.
-    paused: bool = False
 
 
 @frozen(kw_only=True)

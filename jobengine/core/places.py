@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
-from .model import QUEUED, Job, QueueCounts, Standing, State
+from .model import QUEUED, Job, Standing, State
+from .stats import QueueCounts
 
 
 class Place(IntEnum):

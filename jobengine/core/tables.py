@@ -12,17 +12,9 @@ from .claimers import Claimers
 from .errors import JobNotFound, QueueNotFound
 from .facts import Fact
 from .history import KeptPeriod, QueueHistory
-from .model import (
-    Job,
-    Position,
-    Queue,
-    QueueCounts,
-    Rank,
-    Recent,
-    Spread,
-    State,
-)
+from .model import Job, Position, Queue, Rank, State
 from .sorting import Sort
+from .stats import QueueCounts, Recent, Spread
 
 A = TypeVar("A")
 #: Facts, and the answer.

@@ -11,7 +11,8 @@ from attrs import evolve
 from msgspec.structs import replace
 
 from .claimers import Claimers, WaitingClaim
-from .model import AccessKey, Job, Notes, OldKey, Queue, QueueStats
+from .model import AccessKey, Job, Notes, OldKey, Queue
+from .stats import QueueStats
 
 A = TypeVar("A")
 

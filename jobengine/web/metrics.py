@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from .. import __version__
 from ..core import commands as c
 from ..core.durations import EXPORTED, cumulated
-from ..core.model import QueueTotals, Spread
+from ..core.stats import QueueTotals, Spread
 from ..engine.door import Engine, Figure, FigureKind, Unavailable
 from ..http.access_log import Line
 

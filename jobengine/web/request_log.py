@@ -56,7 +56,7 @@ def note_claimed(request: JobRequest, claimed: Sequence[c.Claimed]) -> None:
 def note_job(request: JobRequest, job: Job) -> None:
     """Log which job was added or claimed, and its trace if it has one."""
     request.notes["uid"] = job.spec.uid
-    trace = job.spec.context.traceparent
+    trace = job.spec.rare.context.traceparent
     if trace is not None:
         request.notes["traceparent"] = trace
 

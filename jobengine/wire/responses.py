@@ -11,7 +11,8 @@ from msgspec.structs import asdict as asdict_of
 from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
 from ..core.history import COUNTED, QueueHistory
-from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, QueueStats, State, Times
+from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, State
+from ..core.stats import QueueStats, Times
 from .shown_job import job_value, not_before_of, to_json
 
 T = TypeVar("T")

@@ -55,9 +55,9 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     tags: Annotated[tuple[str, ...], From("spec.tags")] = ()
     max_attempts: Annotated[int, From("spec.max_attempts")] = 1
     retry_delay_seconds: Annotated[int, From("spec.retry_delay_seconds")] = 0
-    unique_key: Annotated[str | None, From("spec.unique_key")] = None
-    meta: Annotated[Raw | None, From("None if spec.context.meta is None else Raw(spec.context.meta)")] = None
-    traceparent: Annotated[str | None, From("spec.context.traceparent")] = None
+    unique_key: Annotated[str | None, From("rare.unique_key")] = None
+    meta: Annotated[Raw | None, From("None if rare.context.meta is None else Raw(rare.context.meta)")] = None
+    traceparent: Annotated[str | None, From("rare.context.traceparent")] = None
     attempts: Annotated[int, From("standing.attempts")] = 0
     worker: Annotated[str | None, From("standing.worker")] = None
     lease_expires: Annotated[int | None, From("None if expires is None else min(expires // 1000, LARGEST)")] = None
@@ -105,7 +105,7 @@ def _maker() -> Callable[..., ShownJob]:
         "not_before": not_before_of,
     }
     made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
-        f"lambda spec, standing, notes, expires, removed, lease, queue: ShownJob({given})", names
+        f"lambda spec, rare, standing, notes, expires, removed, lease, queue: ShownJob({given})", names
     )
     return made
 
@@ -119,11 +119,11 @@ def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any
 
     The queue is shown if it is given, and the lease if `lease` is true.
     """
-    standing = job.standing
+    spec, standing = job.spec, job.standing
     state = standing.state
     expires = job.lease_expires if state is INPROGRESS else None
     removed = job.deadline if state in FINISHED else None
-    return _shown(job.spec, standing, standing.notes, expires, removed, standing.lease if lease else None, queue)
+    return _shown(spec, spec.rare, standing, standing.notes, expires, removed, standing.lease if lease else None, queue)
 
 
 def job_json(job: Job, *, lease: bool = False) -> bytes:

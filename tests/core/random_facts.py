@@ -12,7 +12,21 @@ from jobengine.core.facts import (
     QueueCreated,
     QueueDeleted,
 )
-from jobengine.core.model import AccessKey, Attempt, Defaults, Job, Notes, OldKey, Queue, Role, Spec, Standing, State
+from jobengine.core.model import (
+    NO_RARE,
+    AccessKey,
+    Attempt,
+    Defaults,
+    Job,
+    Notes,
+    OldKey,
+    Queue,
+    Rare,
+    Role,
+    Spec,
+    Standing,
+    State,
+)
 from jobengine.core.retention import retention
 from tests.core.worlds import MINUTE, NOW
 from tests.doubles import START
@@ -54,7 +68,7 @@ def _spec(uid: str, numbers: tuple[int, int, int, int, int], tags: tuple[str, ..
         created=NOW,
         tags=tags,
         # Rules give a key to one unfinished job at a time: here each uid has a key of its own.
-        unique_key=None if key is None else key + uid,
+        rare=NO_RARE if key is None else Rare(unique_key=key + uid),
     )
 
 
@@ -138,9 +152,7 @@ any_specs = st.builds(
     tags=st.lists(_TEXT, max_size=3).map(tuple),
     max_attempts=_INT,
     retry_delay_seconds=_INT,
-    unique_key=_MAYBE_TEXT,
-    fingerprint=_MAYBE_TEXT,
-    author=_MAYBE_TEXT,
+    rare=st.builds(Rare, unique_key=_MAYBE_TEXT, fingerprint=_MAYBE_TEXT, author=_MAYBE_TEXT) | st.just(NO_RARE),
 )
 _KEYS = st.builds(AccessKey, id=_TEXT, role=st.sampled_from(Role), digest=_TEXT, created=_INT)
 _ANY_QUEUES = st.builds(

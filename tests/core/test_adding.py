@@ -94,7 +94,7 @@ def test_another_request_of_that_name_is_refused(world: World, named: dict[str, 
     ],
 )
 def test_the_digest_of_a_request_is_the_one_that_files_have(world: World, more: dict[str, Any], digest: str) -> None:
-    assert world.add(uid=UID, content=b'{"n":1}', **more).spec.fingerprint == digest
+    assert world.add(uid=UID, content=b'{"n":1}', **more).spec.rare.fingerprint == digest
 
 
 def test_a_repeated_request_is_recognised_although_the_job_was_changed(world: World) -> None:
@@ -168,7 +168,7 @@ def test_a_producer_is_not_shown_the_jobs_of_another(world: World) -> None:
     with pytest.raises(UniqueKeyTaken):
         world.add_all(new(unique_key="k"), access_key=b"p", many=False)
     own = world.add_all(new(uid=OTHER_UID), access_key=b"p")[0].job
-    assert own.spec.author == key_id
+    assert own.spec.rare.author == key_id
     assert not world.add_all(new(uid=OTHER_UID), access_key=b"p")[0].new
     assert not world.add_all(new(uid=OTHER_UID))[0].new
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
-from jobengine.core.model import Job, Spec, Standing, State
+from jobengine.core.model import Job, Rare, Spec, Standing, State
 from jobengine.core.retention import retention
 
 NOW = 1_764_000_000_123
@@ -34,10 +34,10 @@ def test_jobs_with_more_to_them_share_tags_workers_and_times() -> None:
         "claimed": NOW,
         "worker": "a worker",
     }
-    more: dict[str, Any] = {"tags": ("a tag", "another"), "author": "a key's id"}
+    more: dict[str, Any] = {"tags": ("a tag", "another"), "rare": Rare(author="a key's id")}
     first, second = (read_back(number, Standing(lease=f"lease-{number}", **held), **more) for number in range(2))
     assert first.spec.tags is second.spec.tags
-    assert first.spec.author is second.spec.author
+    assert first.spec.rare is second.spec.rare
     assert first.spec.created is second.spec.created
     assert first.standing.worker is second.standing.worker
     assert first.standing.claimed is second.standing.claimed

@@ -19,7 +19,8 @@ from jobengine.core.commands import (
     UpdateMatching,
 )
 from jobengine.core.errors import LeaseRequired
-from jobengine.core.model import Job, QueueTotals, State
+from jobengine.core.model import Job, State
+from jobengine.core.stats import QueueTotals
 from tests.core.worlds import KEY, World, picture
 
 CONTENTS = [

@@ -127,9 +127,9 @@ def picture(tables: Tables) -> dict[str, Any]:
         assert table.next_deadline == min(first, default=None)
         assert {tag: list(ranks) for tag, ranks in table.ready_by_tag.items()} == _ready_by_tag(jobs)
         assert {tags: list(ranks) for tags, ranks in table.ready_by_tags.items()} == _ready_by_tags(jobs)
-        assert table.unique.keys() == {job.spec.unique_key for job in jobs if _holds_a_key(job)}
+        assert table.unique.keys() == {job.spec.rare.unique_key for job in jobs if _holds_a_key(job)}
         held = [(key, table.jobs[uid]) for key, uids in table.unique.items() for uid in uids]
-        assert all(job.spec.unique_key == key and _holds_a_key(job) for key, job in held)
+        assert all(job.spec.rare.unique_key == key and _holds_a_key(job) for key, job in held)
         assert len(held) == len([job for job in jobs if _holds_a_key(job)])
         deadlines = sorted((job.deadline, job.spec.rank) for job in jobs if job.deadline is not None)
         assert list(table.deadlines) == deadlines
@@ -180,4 +180,4 @@ def _ready_by_tags(jobs: list[Job]) -> dict[tuple[str, ...], list[Rank]]:
 
 
 def _holds_a_key(job: Job) -> bool:
-    return job.spec.unique_key is not None and job.state in UNFINISHED
+    return job.spec.rare.unique_key is not None and job.state in UNFINISHED

@@ -27,12 +27,36 @@ from jobengine.core.model import (
     Notes,
     OldKey,
     Queue,
+    Rare,
     Role,
     Spec,
     Standing,
     State,
 )
 from jobengine.core.retention import retention
+
+__all__ = [
+    "COMMITS",
+    "COMMITS_2",
+    "COMMITS_3",
+    "COMMITS_4",
+    "FULL_JOB",
+    "FULL_QUEUE",
+    "FULL_QUEUE_2",
+    "FULL_QUEUE_3",
+    "FULL_QUEUE_4",
+    "FULL_STANDING",
+    "MAIL",
+    "OLDER",
+    "OLD_COMMITS",
+    "OLD_SLICES",
+    "RECORDS",
+    "SLICES",
+    "SLICES_2",
+    "SLICES_3",
+    "SLICES_4",
+    "job",
+]
 
 CREATED = 1_700_000_000_123
 
@@ -116,11 +140,14 @@ FULL_JOB = Job(
         tags=("Grüße", "b"),
         max_attempts=4,
         retry_delay_seconds=5,
-        unique_key="once",
-        fingerprint="ef" * 16,
-        author="00000000-0000-0000-0000-0000000000b1",
-        context=Context(
-            meta='{"n": 1.50,\n"text": "Grüße"}', traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        rare=Rare(
+            unique_key="once",
+            fingerprint="ef" * 16,
+            author="00000000-0000-0000-0000-0000000000b1",
+            context=Context(
+                meta='{"n": 1.50,\n"text": "Grüße"}',
+                traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            ),
         ),
     ).spec,
     FULL_STANDING,
@@ -138,7 +165,7 @@ FULL_STANDING_3 = replace(
 )
 FULL_JOB_3 = Job(replace(FULL_JOB.spec, keep=retention(60, 60)), FULL_STANDING_3)
 FULL_STANDING_2 = replace(FULL_STANDING_3, not_before=0)
-FULL_JOB_2 = Job(replace(FULL_JOB_3.spec, context=NO_CONTEXT), FULL_STANDING_2)
+FULL_JOB_2 = Job(replace(FULL_JOB_3.spec, rare=replace(FULL_JOB_3.spec.rare, context=NO_CONTEXT)), FULL_STANDING_2)
 
 #: By file: a record of each kind and version that is not written any more.
 OLDER: dict[str, Fact] = {

@@ -12,7 +12,7 @@ from msgspec import UNSET, structs
 from jobengine.core import fact_codec as records
 from jobengine.core.fact_codec import UnknownRecord, decode, encode
 from jobengine.core.facts import Fact
-from jobengine.core.model import Context, Notes, Queue, Spec, Standing, State
+from jobengine.core.model import Context, Notes, Queue, Rare, Spec, Standing, State
 from jobengine.engine.local.tables.state import Tables
 from jobengine.storage.errors import NewerFormat
 from tests.doubles import make_engine, new_clock, start
@@ -174,11 +174,12 @@ def _fields(kind: type) -> Mapping[str, Any]:
     return {field.name: field for field in structs.fields(kind)}
 
 
-@pytest.mark.parametrize("kind", [Spec, Context, Standing, Notes, Queue])
+@pytest.mark.parametrize("kind", [Spec, Rare, Context, Standing, Notes, Queue])
 def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
     parts = {
         Spec: FULL_JOB.spec,
-        Context: FULL_JOB.spec.context,
+        Rare: FULL_JOB.spec.rare,
+        Context: FULL_JOB.spec.rare.context,
         Standing: FULL_STANDING,
         Notes: FULL_STANDING.notes,
         Queue: FULL_QUEUE,

@@ -71,7 +71,7 @@ def seen(job: m.Job) -> dict[str, Any]:
         "tags": spec.tags,
         "max_attempts": spec.max_attempts,
         "retry_delay": spec.retry_delay_seconds,
-        "unique_key": spec.unique_key,
+        "unique_key": spec.rare.unique_key,
         "created": spec.created,
         "updated": standing.updated,
         "state": job.state.value,

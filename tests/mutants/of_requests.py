@@ -111,7 +111,7 @@ OF_REQUESTS: Final = (
         "same-request",
         "that the same uid with another job is refused, and not answered with the job that is there",
         "jobengine/core/commands/adding.py",
-        "            if there.spec.fingerprint != fingerprint or not self._may_read(there):\n",
+        "            if there.spec.rare.fingerprint != fingerprint or not self._may_read(there):\n",
         "            if not self._may_read(there):\n",
         ("tests/core/test_adding.py::test_another_request_of_that_name_is_refused",),
     ),

@@ -11,7 +11,7 @@ from jobengine.core import fact_codec
 from jobengine.core.commands import NewJob
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
-from jobengine.core.model import Context, Job, Notes, Spec, Standing, State
+from jobengine.core.model import Context, Job, Notes, Rare, Spec, Standing, State
 from jobengine.core.retention import retention
 from jobengine.wire import requests
 from jobengine.wire.shown_job import ShownJob, job_json, job_value, to_json
@@ -109,7 +109,7 @@ def test_a_job_without_rare_fields_shows_those_of_the_first_version_and_seconds(
 
 @pytest.mark.parametrize("text", ['{"a":1.50}', '{ "é" : "\\u00e9" }'])
 def test_meta_is_shown_byte_for_byte(text: str) -> None:
-    job = Job(msgspec.structs.replace(FULL_JOB.spec, context=Context(meta=text)), FULL_JOB.standing)
+    job = Job(msgspec.structs.replace(FULL_JOB.spec, rare=Rare(context=Context(meta=text))), FULL_JOB.standing)
     assert b'"meta":' + text.encode() in job_json(job)
 
 

@@ -10,7 +10,7 @@ from attrs import define, field
 from ..access import PRODUCERS, derived_uid
 from ..errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
 from ..facts import JobAdded
-from ..model import NO_CONTEXT, SECOND, Context, Defaults, Grant, Job, Queue, Spec, Standing, State
+from ..model import NO_CONTEXT, NO_RARE, SECOND, Context, Defaults, Grant, Job, Queue, Rare, Spec, Standing, State
 from ..required_rows import Needs
 from ..retention import Retention, retention
 from ..tables import Decision, NewId, RecentActivity, Table
@@ -125,12 +125,15 @@ class _Batch:
         if failed is None:
             failed = self.server_defaults.keep_failed_minutes
         self.keep = retention(defaults.keep_minutes, defaults.keep_minutes if failed is None else failed)
-        # Shared by all jobs without a delay.
+        # Shared by all jobs without a delay, and by those that have nothing rare but their author.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
+        author = self.grant.key_id
+        self.rare = NO_RARE if author is None else Rare(author=author)
 
     defaults: Defaults = field(init=False)
     keep: Retention = field(init=False)
     queued: Standing = field(init=False)
+    rare: Rare = field(init=False)
 
     def add(self, asked: NewJob) -> Added:
         """
@@ -168,7 +171,7 @@ class _Batch:
         Raises UidTaken or UniqueKeyTaken if another has its place.
         """
         if uid is not None and (there := self._by_uid.get(uid) or self.table.job(uid)) is not None:
-            if there.spec.fingerprint != fingerprint or not self._may_read(there):
+            if there.spec.rare.fingerprint != fingerprint or not self._may_read(there):
                 raise UidTaken(uid)
             return there
         there = None if asked.unique_key is None else self._holder(asked.unique_key)
@@ -182,7 +185,7 @@ class _Batch:
         return min(holders, key=lambda job: job.spec.arrival, default=self._by_unique_key.get(unique_key))
 
     def _may_read(self, job: Job) -> bool:
-        return not self.grant.is_producer or job.spec.author == self.grant.key_id
+        return not self.grant.is_producer or job.spec.rare.author == self.grant.key_id
 
     def _admit(self) -> None:
         queue = self.table.queue
@@ -207,12 +210,16 @@ class _Batch:
             retry_delay_seconds=(
                 defaults.retry_delay_seconds if asked.retry_delay_seconds is None else asked.retry_delay_seconds
             ),
-            unique_key=asked.unique_key,
-            fingerprint=fingerprint,
-            author=self.grant.key_id,
-            context=asked.context,
+            rare=self._rare(asked, fingerprint),
         )
         return Job(spec, self._delayed(asked) if asked.delay_seconds or asked.not_before else self.queued)
+
+    def _rare(self, asked: NewJob, fingerprint: str | None) -> Rare:
+        if fingerprint is None and asked.unique_key is None and asked.context is NO_CONTEXT:
+            return self.rare
+        return Rare(
+            unique_key=asked.unique_key, fingerprint=fingerprint, author=self.grant.key_id, context=asked.context
+        )
 
     def _delayed(self, asked: NewJob) -> Standing:
         ready_at = self.now + asked.delay_seconds * SECOND if asked.delay_seconds else 0

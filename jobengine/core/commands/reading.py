@@ -33,7 +33,7 @@ class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
     def decide_in(self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity) -> Decision[Job]:
         """Raises JobNotFound, also for a producer that did not add it."""
         job = job_of(table, self.uid)
-        if grant.is_producer and job.spec.author != grant.key_id:
+        if grant.is_producer and job.spec.rare.author != grant.key_id:
             raise JobNotFound(self.uid)
         return NOTHING, job
 

@@ -5,8 +5,9 @@ from heapq import nsmallest
 
 from ..access import READERS
 from ..history import QueueHistory
-from ..model import Grant, Queue, QueueStats, QueueTotals
+from ..model import Grant, Queue
 from ..required_rows import Needs
+from ..stats import QueueStats, QueueTotals
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet
 from .command import AllQueues, QueueCommand
 

@@ -12,7 +12,7 @@ from ...core.commands import Claims
 from ...core.effects import JobSwap
 from ...core.facts import Fact, PeriodsCounted
 from ...core.history import KeptPeriod, QueueHistory
-from ...core.model import Recent, Spread
+from ...core.stats import Recent, Spread
 from ..claimers import ClaimLog
 from .tables.state import Tables
 

@@ -11,7 +11,7 @@ from ...core.activity import Activity, Unsaved
 from ...core.claimers import Claimers
 from ...core.effects import JobSwap, QueueSwap, by_queue
 from ...core.history import KeptPeriod, QueueHistory
-from ...core.model import Recent, Spread
+from ...core.stats import Recent, Spread
 from ..door import Figure, FigureKind
 from .batch.decide import Result
 from .batch.session import Totals

@@ -11,9 +11,10 @@ from attrs import define, field
 from ....core.fact_codec import encode, length_of_more, length_of_reported
 from ....core.facts import QueueCreated, QueueDeleted
 from ....core.history import KeptPeriod, KeptPeriods, Period
-from ....core.model import NO_NOTES, UNFINISHED, Job, Position, Queue, QueueCounts, Rank, State
+from ....core.model import NO_NOTES, NO_RARE, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
 from ....core.sorting import Sort, position
+from ....core.stats import QueueCounts
 from ....core.tables import PAGE_BYTES
 from .sort_index import SortIndex
 from .sorted_list import SortedList
@@ -237,7 +238,7 @@ class QueueTable:
         if was is not now:
             self._leaving[self.places[was]].append(spec.rank)
             self._entering[self.places[now]].append(spec.rank)
-            if spec.tags or spec.unique_key is not None:
+            if spec.tags or spec.rare is not NO_RARE:
                 self._leave_names(was, old)
                 self._enter_names(now, new)
         self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
@@ -289,13 +290,13 @@ class QueueTable:
     def _enter(self, place: Place, job: Job) -> None:
         spec = job.spec
         self._entering[self.places[place]].append(spec.rank)
-        if spec.tags or spec.unique_key is not None:
+        if spec.tags or spec.rare is not NO_RARE:
             self._enter_names(place, job)
 
     def _leave(self, place: Place, job: Job) -> None:
         spec = job.spec
         self._leaving[self.places[place]].append(spec.rank)
-        if spec.tags or spec.unique_key is not None:
+        if spec.tags or spec.rare is not NO_RARE:
             self._leave_names(place, job)
 
     def _enter_names(self, place: Place, job: Job) -> None:
@@ -305,8 +306,9 @@ class QueueTable:
             self._entering[self.ready_by_tag.setdefault(tag, SortedList())].append(spec.rank)
         if len(spec.tags) > 1 and place is _READY:
             self._entering[self.ready_by_tags.setdefault(spec.tags, SortedList())].append(spec.rank)
-        if spec.unique_key is not None and job.standing.state in UNFINISHED:
-            self.unique.setdefault(spec.unique_key, {})[spec.uid] = None
+        key = spec.rare.unique_key
+        if key is not None and job.standing.state in UNFINISHED:
+            self.unique.setdefault(key, {})[spec.uid] = None
 
     def _leave_names(self, place: Place, job: Job) -> None:
         spec = job.spec
@@ -316,10 +318,11 @@ class QueueTable:
         if len(spec.tags) > 1 and place is _READY:
             self._leaving[self.ready_by_tags[spec.tags]].append(spec.rank)
             self._left_combinations[spec.tags] = None
-        if spec.unique_key is not None and job.standing.state in UNFINISHED:
-            del self.unique[spec.unique_key][spec.uid]
-            if not self.unique[spec.unique_key]:
-                del self.unique[spec.unique_key]
+        key = spec.rare.unique_key
+        if key is not None and job.standing.state in UNFINISHED:
+            del self.unique[key][spec.uid]
+            if not self.unique[key]:
+                del self.unique[key]
 
     def _set_deadline(self, index: SortedList[tuple[int, Rank]], rank: Rank, was: int | None, now: int | None) -> None:
         if was == now:

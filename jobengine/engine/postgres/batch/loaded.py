@@ -9,9 +9,10 @@ from attrs import define, field
 from ....core import commands as c
 from ....core.errors import JobDamaged
 from ....core.history import KeptPeriod
-from ....core.model import Job, Position, QueueCounts, Rank, State
+from ....core.model import Job, Position, Rank, State
 from ....core.required_rows import Needs
 from ....core.sorting import Sort
+from ....core.stats import QueueCounts
 from ..database.rows import RowRank, rank_of
 from .begin import Now
 from .pages import PageRows

@@ -15,9 +15,10 @@ from attrs import define, field, frozen
 from ....core.effects import JobSwap, QueueSwap, Swap
 from ....core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from ....core.history import KeptPeriod
-from ....core.model import UNFINISHED, Job, Position, Queue, QueueCounts, Rank, State
+from ....core.model import UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.required_rows import Needs, ReadyOf
 from ....core.sorting import Sort
+from ....core.stats import QueueCounts
 from ....core.tables import JobTable
 from ....core.values import Value
 
@@ -90,8 +91,8 @@ class SmallTable:
 
     def _note_keys(self, by_key: dict[str, set[str]], jobs: Iterable[Job]) -> None:
         for job in jobs:
-            if job.spec.unique_key is not None:
-                by_key.setdefault(job.spec.unique_key, set()).add(job.spec.uid)
+            if job.spec.rare.unique_key is not None:
+                by_key.setdefault(job.spec.rare.unique_key, set()).add(job.spec.uid)
 
 
 class SmallTables:

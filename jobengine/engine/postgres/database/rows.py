@@ -195,7 +195,7 @@ class Rows:
         return _time(job.deadline), _time(job.wall_deadline)
 
     def _key(self, job: Job) -> bytes | None:
-        key = job.spec.unique_key
+        key = job.spec.rare.unique_key
         return None if key is None or job.state not in UNFINISHED else self.unique_key(key)
 
     def name(self, name: str) -> bytes:

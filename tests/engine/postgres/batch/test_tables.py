@@ -63,7 +63,7 @@ def fits(tables: Tables, fact: Fact) -> bool:
 
 def answers(table: Any) -> list[Any]:
     """What rules may ask of a table."""
-    keys = {job.spec.unique_key for job in table.jobs.values()} - {None}
+    keys = {job.spec.rare.unique_key for job in table.jobs.values()} - {None}
     holders = {key: {job.spec.uid for job in table.holders(key)} for key in keys}
     due = [[job.spec.uid for job in table.due(now)] for now in TIMES]
     return [table.queue, table.jobs, holders, due, *(list(table.ready_jobs(tags)) for tags in TAGS)]
