@@ -171,7 +171,10 @@ def test_a_worker_in_python_is_run_by_its_name(shell: Shell) -> None:
 
 def test_a_worker_that_can_not_be_imported_is_one_line_and_the_frames_of_its_own(shell: Shell) -> None:
     (shell.home / "broken.py").write_text("def begin():\n    import no_such_module\nbegin()\n")
-    assert shell("work", "--app", "broken:worker", code=2).stderr == (
+    printed = shell("work", "--app", "broken:worker", code=2).stderr
+    # From Python 3.13 on some lines of code have marks below them.
+    lines = [line for line in printed.splitlines(keepends=True) if line.strip(" ~^\n")]
+    assert "".join(lines) == (
         "jobengine: --app broken:worker can't be imported: ModuleNotFoundError: No module named 'no_such_module'\n"
         f'  File "{shell.home}/broken.py", line 3, in <module>\n    begin()\n'
         f'  File "{shell.home}/broken.py", line 2, in begin\n    import no_such_module\n'
