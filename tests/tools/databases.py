@@ -69,7 +69,8 @@ def _all_jobs(table: QueueTable) -> Sequence[Job]:
         more, after = table.page(after, 1000)
         jobs += more
     counted = (sum(job.retrying for job in jobs), sum(job.cancelled for job in jobs))
-    assert (table.retrying, table.cancelled) == counted
+    counts = table.counts()
+    assert (counts.retrying, counts.cancelled) == counted
     return jobs
 
 

@@ -131,22 +131,24 @@ def test_the_schema_has_each_field_that_is_taken_and_each_that_is_ignored() -> N
 
 
 def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_default() -> None:
-    kept = set(Spec.__struct_fields__) & set(NewJob.__struct_fields__)
+    spec = {*Spec.__struct_fields__, *Rare.__struct_fields__}
+    kept = spec & set(NewJob.__struct_fields__)
     # `keep` is made of keep_minutes, or of the defaults.
-    decided = {"arrival", "created", "fingerprint", "author", "rank", "keep"}
-    assert set(Spec.__struct_fields__) - kept == decided
+    decided = {"arrival", "created", "fingerprint", "author", "rank", "rare", "keep"}
+    assert spec - kept == decided
 
 
 @pytest.mark.parametrize(
     ("kind", "written", "elsewhere"),
     [
-        (Spec, fact_codec.SpecExtras, {"rank"}),
+        (Spec, fact_codec.SpecExtras, {"rank", "rare"}),
         (Standing, fact_codec.StandingExtras, {"attempts", "claimed", "lease", "worker"}),
         (Notes, fact_codec.NotesExtras, set()),
     ],
 )
 def test_a_record_has_each_field_that_most_jobs_do_not_have(kind: Any, written: Any, elsewhere: set[str]) -> None:
-    optional = {field.name for field in fields(kind) if not field.required}
+    parts = (Spec, Rare) if kind is Spec else (kind,)
+    optional = {field.name for part in parts for field in fields(part) if not field.required}
     assert optional - elsewhere == set(written.__struct_fields__)
 
 
