@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from .model import QUEUED, Job, Standing, State
 from .stats import QueueCounts
@@ -59,7 +59,7 @@ def mark_of(job: Job) -> Mark | None:
     return Mark.CANCELLED if job.cancelled else None
 
 
-def counts_of(jobs: Mapping[int, int]) -> QueueCounts:
+def counts_of(jobs: Mapping[Any, int]) -> QueueCounts:
     """The counts of a queue, given how many jobs each place and mark has; those that are left out have none."""
     return QueueCounts(
         states={state: sum(jobs.get(place, 0) for place in PLACES_OF[state]) for state in State},

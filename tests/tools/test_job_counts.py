@@ -27,7 +27,7 @@ def test_any_facts_come_to_the_same_queues_and_jobs_as_in_the_tables(made_up: li
     tables.apply(made_up)
     live.add([encode(fact) for fact in made_up])
     assert {queue.name: queue.jobs for queue in counts_in(live)} == {
-        name: {state: table.count(state) for state in State} for name, table in tables.queues.items()
+        name: table.counts().states for name, table in tables.queues.items()
     }
 
 

@@ -77,7 +77,7 @@ class QueueTable:
     _left_tags: dict[str, None] = field(factory=dict, init=False)
     _left_combinations: dict[tuple[str, ...], None] = field(factory=dict, init=False)
     #: How many jobs have each mark.
-    marks: dict[Mark, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
+    marks: dict[int, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
     #: About how many bytes the records of this queue would take in a fresh snapshot.
     live_bytes: int = field(init=False)
     #: About how many of them the queue's name takes in each job's record.
