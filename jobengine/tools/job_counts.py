@@ -2,17 +2,19 @@
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 
-from ..core.fact_codec import decode
+from ..core.fact_codec import fields_of
 from ..core.model import State
 from .live_records import LiveRecords
 
 #: States by number; that of a deleted job is 0.
 _NUMBER: Final = {state: number for number, state in enumerate(State, 1)}
 REMOVED: Final = 0
+#: The place of the state among the fields of a job's record, from their end.
+_STATE_FIELD: Final = -7
 _STATE: Final = 7
 _HASH: Final = (1 << 64) - 1 - _STATE
 #: The initial number of places.
@@ -59,12 +61,10 @@ class JobCounts:
         return {state: self._counts[number] for state, number in _NUMBER.items()}
 
     def add(self, uid: str, number: int, record: bytes) -> None:
-        fact: Any = decode(record)
-        self.put(uid, _NUMBER[fact.job.standing.state], len(record))
+        self.put(uid, _number_of(record), len(record))
 
     def change(self, uid: str, record: bytes) -> None:
-        fact: Any = decode(record)
-        self.set(uid, _NUMBER[fact.standing.state], max(0, len(record) - _BARE))
+        self.set(uid, _number_of(record), max(0, len(record) - _BARE))
 
     def remove(self, uid: str) -> None:
         self.set(uid, REMOVED, 0)
@@ -120,6 +120,11 @@ class JobCounts:
                     at = at + 1 & last
                 new[at], self._lengths[at] = key, of_key
         self._used, self._counts[REMOVED] = there, 0
+
+
+def _number_of(record: bytes) -> int:
+    """The number of the state in a record of a job."""
+    return _NUMBER[fields_of(record)[0][_STATE_FIELD]]
 
 
 def _places(number: int) -> "array[int]":
