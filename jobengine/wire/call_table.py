@@ -6,7 +6,7 @@ from typing import Final
 from attrs import field, frozen
 
 from .did_you_mean import did_you_mean, quoted
-from .request_head import BadInput
+from .request_head import BadInput, SentFilter
 
 
 def _names(text: str) -> frozenset[bytes]:
@@ -43,7 +43,7 @@ ALIASES: Final[Mapping[str, str]] = {
 _OF_PAGES: Final = frozenset({"offset", "page", "page_size", "per_page", "pagesize", "size", "skip", "start"})
 _PAGES: Final = "To read the next page, send the next_cursor of an answer as cursor; limit is the size of a page."
 
-_FILTER: Final = "state tag q worker error older_than updated_before retrying cancelled"
+_FILTER: Final = " ".join(SentFilter.__struct_fields__)
 
 #: By method and path. HEAD takes the parameters of GET.
 CALLS: Final[Mapping[tuple[str, str], Call]] = {

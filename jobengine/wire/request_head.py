@@ -4,13 +4,15 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from ..core.commands import Filter
 from ..core.model import Position, State
 from ..core.sorting import Sort
+from ..core.values import Value
 
 #: A query string or a set of headers: the values of each name, as bytes.
 Query = Mapping[bytes, Sequence[bytes]]
@@ -19,7 +21,10 @@ Query = Mapping[bytes, Sequence[bytes]]
 MAX_WAIT: Final = 60
 LONGEST_WAIT: Final = 55
 #: The longest time span in a filter, in seconds: 30 years.
-LONGEST_SPAN: Final = 946_080_000
+_LONGEST_SPAN: Final = 946_080_000
+_Span = Annotated[int, Meta(ge=0, le=_LONGEST_SPAN)]
+#: A text in a body.
+Text = Annotated[str, Meta(min_length=1)]
 _LONGEST_TEXT: Final = 256
 _PREFER_RETURN: Final = re.compile(
     r"(?:^|[,;])\s*return\s*=\s*\"?(minimal|representation)\"?\s*(?:$|[,;])", re.IGNORECASE
@@ -185,7 +190,7 @@ def number(query: Query, name: str, default: int, most: int) -> int:
 def _span(query: Query, name: str) -> int | None:
     """A time span in whole seconds in a query parameter, or None; raises BadInput."""
     value = optional(query, name)
-    return None if value is None else _whole(value, name, 0, LONGEST_SPAN)
+    return None if value is None else _whole(value, name, 0, _LONGEST_SPAN)
 
 
 def _whole(value: str, name: str, least: int, most: int) -> int:
@@ -217,45 +222,42 @@ def worker_of(query: Query) -> str | None:
     return name
 
 
+class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A filter as it is sent in a body; in a query it has the same names."""
+
+    state: Text | None = None
+    tag: Text | None = None
+    q: Text | None = None
+    worker: Text | None = None
+    error: Text | None = None
+    older_than: _Span | None = None
+    updated_before: _Span | None = None
+    retrying: bool | None = None
+    cancelled: bool | None = None
+
+    def made(self) -> Filter:
+        """The filter; raises BadInput."""
+        return Filter(
+            state=None if self.state is None else state_of(self.state, "state"),
+            tag=self.tag,
+            text=None if self.q is None else self.q.casefold(),
+            worker=self.worker,
+            error=None if self.error is None else self.error.casefold(),
+            older_than=self.older_than,
+            updated_before=self.updated_before,
+            retrying=self.retrying,
+            cancelled=self.cancelled,
+        )
+
+
 def filter_of(query: Query) -> Filter:
     """The filter that the query parameters make; raises BadInput."""
-    return make_filter(
-        state=optional(query, "state"),
-        tag=optional(query, "tag"),
-        q=optional(query, "q"),
-        worker=optional(query, "worker"),
-        error=optional(query, "error"),
-        older_than=_span(query, "older_than"),
-        updated_before=_span(query, "updated_before"),
-        retrying=_choice(query, "retrying"),
-        cancelled=_choice(query, "cancelled"),
-    )
-
-
-def make_filter(
-    *,
-    state: str | None,
-    tag: str | None,
-    q: str | None,
-    worker: str | None,
-    error: str | None,
-    older_than: int | None,
-    updated_before: int | None,
-    retrying: bool | None,
-    cancelled: bool | None,
-) -> Filter:
-    """Check the parts of a filter and make it; raises BadInput."""
-    return Filter(
-        state=None if state is None else state_of(state, "state"),
-        tag=tag,
-        text=None if q is None else q.casefold(),
-        worker=worker,
-        error=None if error is None else error.casefold(),
-        older_than=older_than,
-        updated_before=updated_before,
-        retrying=retrying,
-        cancelled=cancelled,
-    )
+    sent: dict[str, Any] = {
+        **{name: optional(query, name) for name in ("state", "tag", "q", "worker", "error")},
+        **{name: _span(query, name) for name in ("older_than", "updated_before")},
+        **{name: _choice(query, name) for name in ("retrying", "cancelled")},
+    }
+    return SentFilter(**sent).made()
 
 
 def some_or_all(wanted: Filter, *, every: bool) -> Filter:

@@ -17,7 +17,7 @@ from .advice import FOR_ADD_JOBS, FOR_CHANGE_QUEUE, FOR_UPDATE, FOR_UPDATE_JOB, 
 from .decoding import decode
 from .long_bodies import Bounds, Pause, checked, read_in_pieces
 from .origins import OriginText, origin_of
-from .request_head import LONGEST_SPAN, MAX_WAIT, BadInput, make_filter, shortened, some_or_all, state_of, trace_of
+from .request_head import MAX_WAIT, BadInput, SentFilter, Text, shortened, some_or_all, state_of, trace_of
 from .strict_json import MOST_VALUES
 from .unknown_fields import Ignored
 
@@ -36,12 +36,9 @@ _V1_UPDATE: Final = frozenset({"queue_name", "uid", "new_status"})
 #: How a request opens a queue: the fields of Command for that.
 Access = Mapping[str, Any]
 
-_Text = Annotated[str, Meta(min_length=1)]
 _Name = Annotated[str, Meta(min_length=1, max_length=_NAME_LENGTH)]
 _Key = Annotated[str, Meta(min_length=1, max_length=_KEY_LENGTH)]
 _Count = Annotated[int, Meta(ge=0)]
-#: Seconds, at most 30 years.
-_Span = Annotated[int, Meta(ge=0, le=LONGEST_SPAN)]
 #: Seconds, at most 30 days.
 _Overlap = Annotated[int, Meta(ge=0, le=2_592_000)]
 _Tags = Annotated[tuple[_Name, ...], Meta(max_length=20)]
@@ -77,7 +74,7 @@ class _Defaults(_Fields, frozen=True, kw_only=True):
 class _ChangeQueue(_Fields, frozen=True, kw_only=True):
     advice = FOR_CHANGE_QUEUE
 
-    name: _Text
+    name: Text
     paused: bool | None = None
     draining: bool | None = None
     require_lease: bool | None = None
@@ -88,7 +85,7 @@ class _ChangeQueue(_Fields, frozen=True, kw_only=True):
 
 
 class _AddKey(_Fields, frozen=True, kw_only=True):
-    queue_name: _Text
+    queue_name: Text
     role: str
     access_key: _Key
 
@@ -131,19 +128,19 @@ class _NewJob(_Fields, frozen=True, kw_only=True):
 class _AddJob(_Fields, frozen=True, kw_only=True):
     advice = for_add_job(_NewJob.__struct_fields__)
 
-    queue_name: _Text
+    queue_name: Text
     job: _NewJob
 
 
 class _AddJobs(_Fields, frozen=True, kw_only=True):
     advice = FOR_ADD_JOBS
 
-    queue_name: _Text
+    queue_name: Text
     jobs: Annotated[list[_NewJob], Meta(min_length=1, max_length=_MOST_JOBS)]
 
 
 class _Changes(_Fields, frozen=True, kw_only=True):
-    new_status: _Text | None = None
+    new_status: Text | None = None
     retry: bool | None = None
     cancel: bool | None = None
     progress: Annotated[int, Meta(ge=0, le=100)] | None = None
@@ -159,40 +156,28 @@ class _Changes(_Fields, frozen=True, kw_only=True):
 class _Update(_Changes, frozen=True, kw_only=True):
     advice = FOR_UPDATE
 
-    uid: _Text
-    lease: _Text | None = None
+    uid: Text
+    lease: Text | None = None
 
 
 class _UpdateJob(_Update, frozen=True, kw_only=True):
     advice = FOR_UPDATE_JOB
 
-    queue_name: _Text
-
-
-class _Filter(_Fields, frozen=True, kw_only=True):
-    state: _Text | None = None
-    tag: _Text | None = None
-    q: _Text | None = None
-    worker: _Text | None = None
-    error: _Text | None = None
-    older_than: _Span | None = None
-    updated_before: _Span | None = None
-    retrying: bool | None = None
-    cancelled: bool | None = None
+    queue_name: Text
 
 
 class _UpdateJobs(_Changes, frozen=True, kw_only=True):
     advice = FOR_UPDATE_JOBS
 
-    queue_name: _Text
+    queue_name: Text
     updates: Annotated[list[_Update], Meta(min_length=1, max_length=_MOST_JOBS)] | None = None
-    filter: _Filter | None = None
+    filter: SentFilter | None = None
     all: bool | None = None
     dry_run: bool | None = None
 
 
 class _Claim(_Fields, frozen=True, kw_only=True):
-    queue_names: Annotated[list[_Text], Meta(min_length=1, max_length=100)]
+    queue_names: Annotated[list[Text], Meta(min_length=1, max_length=100)]
     count: Annotated[int, Meta(ge=1, le=_MOST_CLAIMS)] | None = None
     wait: Annotated[float, Meta(ge=0, le=MAX_WAIT)] | None = None
     worker: _Name | None = None
@@ -330,11 +315,11 @@ class Wire:
         sent, _ = self._decode(body, _update_jobs)
         if sent.updates is not None:
             return self._update_each(sent, sent.updates, access)
-        wanted = sent.filter or _Filter()
+        wanted = (sent.filter or SentFilter()).made()
         return c.UpdateMatching(
             queue=sent.queue_name,
             **access,
-            filter=some_or_all(make_filter(**asdict(wanted)), every=bool(sent.all)),
+            filter=some_or_all(wanted, every=bool(sent.all)),
             changes=_changes(sent, self.max_job_bytes),
             dry_run=bool(sent.dry_run),
         )

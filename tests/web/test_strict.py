@@ -6,7 +6,7 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import fields
 
-from jobengine.wire import requests
+from jobengine.wire import request_head, requests
 from jobengine.wire.call_table import ALIASES, CALLS
 from jobengine.wire.shown_job import ShownJob
 from jobengine.wire.unknown_fields import Ignored
@@ -221,7 +221,7 @@ COMPONENTS: dict[str, type[Struct]] = {
     "Claim": requests._Claim,
     "UpdateJob": requests._UpdateJob,
     "JobUpdate": requests._Update,
-    "Filter": requests._Filter,
+    "Filter": request_head.SentFilter,
 }
 
 
