@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, inspect
 from msgspec.structs import fields
 
 from jobengine.wire import request_head, requests
@@ -230,6 +230,35 @@ def test_the_schema_names_all_fields_of_a_body_and_no_others(name: str) -> None:
     component = schema()["components"]["schemas"][name]
     assert set(component["properties"]) == {field.name for field in fields(COMPONENTS[name])}
     assert component["additionalProperties"] is False
+
+
+def _bounds(kind: inspect.Type) -> dict[str, Any]:
+    """The bounds of a field's type, by their names in a schema."""
+    if isinstance(kind, inspect.UnionType):
+        return next(_bounds(one) for one in kind.types if not isinstance(one, inspect.NoneType))
+    of = "Length" if isinstance(kind, inspect.StrType) else "Items"
+    names = {"ge": "minimum", "le": "maximum", "min_length": f"min{of}", "max_length": f"max{of}"}
+    return {name: bound for ours, name in names.items() if (bound := getattr(kind, ours, None)) is not None}
+
+
+def _documented(part: dict[str, Any]) -> dict[str, Any]:
+    """The bounds of a field in the schema, and the values that it may have."""
+    if "$ref" in part:
+        return _documented(schema()["components"]["schemas"][part["$ref"].rpartition("/")[2]])
+    found: dict[str, Any] = {}
+    for one in (*part.get("anyOf", ()), *part.get("oneOf", ()), *part.get("allOf", ())):
+        found |= _documented(one)
+    return found | {name: bound for name, bound in part.items() if name.startswith(("min", "max", "enum"))}
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_each_field_of_a_body_has_the_bounds_that_the_schema_has(name: str) -> None:
+    properties = schema()["components"]["schemas"][name]["properties"]
+    documented = {field: found for field, part in properties.items() if "enum" not in (found := _documented(part))}
+    kind = inspect.type_info(COMPONENTS[name])
+    assert isinstance(kind, inspect.StructType)
+    ours = {field.encode_name: _bounds(field.type) for field in kind.fields}
+    assert {field: ours[field] for field in documented} == documented
 
 
 def test_the_two_ways_to_change_many_jobs_have_all_their_fields_in_the_schema() -> None:
