@@ -357,6 +357,11 @@ def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
             created=created,
         )
         return JobAdded(queue, Job(spec, bare))
+    return _read_rare_job(written, content)
+
+
+def _read_rare_job(written: list[Any], content: bytes) -> JobAdded:
+    queue, uid, priority, arrival, keep, keep_failed, timeout, timeout_time, created, more, *standing = written
     spec = Spec(
         uid=uid,
         priority=priority,
