@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from .model import Job, Queue
-from .tables import JobTable
+from .tables import Table
 from .values import Value
 
 
@@ -28,7 +28,7 @@ class QueueSwap(Value, frozen=True, gc=True):
     #: The queue's name.
     queue: str
     #: What was there before: the queue with its jobs; its configuration alone if only that changed; or nothing.
-    old: "JobTable | Queue | None"
+    old: "Table | Queue | None"
 
 
 class ClockSwap(Value, frozen=True):

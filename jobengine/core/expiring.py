@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from .facts import Fact, JobChanged, JobRemoved
 from .model import SECOND, Job, State
-from .tables import JobTableSet
+from .tables import TableSet
 from .transitions import timed_out
 
 
@@ -22,7 +22,7 @@ class _Moment:
     wall: int
 
 
-def expire(tables: JobTableSet, now: int, limit: int) -> list[Fact]:
+def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
     """
     The facts that time alone has brought about by `now`, for at most `limit` due things, in each queue by deadline.
 

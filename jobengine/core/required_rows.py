@@ -1,8 +1,8 @@
 """
 What a command needs of a queue's table, for an engine that keeps tables elsewhere and loads parts of them.
 
-QueueCommand.needs derives it from the queue and the key's grant. A PartialTable holds exactly that. A rule that asks
-for more raises NotLoaded instead of getting a wrong answer: then `needs` is wrong.
+QueueCommand.needs derives it from the queue and the key's grant. A LoadedTable gives a rule that and nothing else: a
+rule that uses more raises NotLoaded instead of getting a wrong answer. Then `needs` is wrong.
 """
 
 from typing import Final

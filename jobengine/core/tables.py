@@ -29,8 +29,8 @@ Due = Job
 NOTHING: Final[tuple[Fact, ...]] = ()
 
 
-class JobTable(Protocol):
-    """One queue, and all of its jobs or some."""
+class Table(Protocol):
+    """One queue, its jobs, and figures about all of them."""
 
     @property
     def queue(self) -> Queue:
@@ -54,10 +54,6 @@ class JobTable(Protocol):
 
     def due(self, now: int) -> Iterator[Due]:
         """The things whose deadline has come, by deadline. Not valid after a change."""
-
-
-class Table(JobTable, Protocol):
-    """One queue with all of its jobs, and the figures that need them all."""
 
     def size(self) -> int:
         """How many jobs there are, of every state."""
@@ -85,26 +81,18 @@ class Table(JobTable, Protocol):
         """The periods of the queue's history that are kept."""
 
 
-class JobTableSet(Protocol):
-    """Tables of some queues."""
-
-    @property
-    def queues(self) -> Mapping[str, JobTable]:
-        """The tables by the names of their queues."""
-
-    def wall(self, now: int) -> int:
-        """The wall time at the engine's time `now`, as in JobTable."""
-
-    def due(self, now: int) -> Iterator[tuple[str, Due]]:
-        """The things whose deadline has come, with their queue's name. Not valid after a change."""
-
-
-class TableSet(JobTableSet, Protocol):
+class TableSet(Protocol):
     """The tables of all queues, or of some."""
 
     @property
     def queues(self) -> Mapping[str, Table]:
         """The tables by the names of their queues."""
+
+    def wall(self, now: int) -> int:
+        """The wall clock at an elapsed time."""
+
+    def due(self, now: int) -> Iterator[tuple[str, Due]]:
+        """The things whose deadline has come, with their queue's name. Not valid after a change."""
 
     def count_queues(self) -> int:
         """The number of queues, with those whose tables are not here."""

@@ -1,7 +1,7 @@
-"""A command has the same outcome on a partial table, with only what it needs, as on the whole table."""
+"""A command has the same outcome on a loaded table, with only what it needs, as on the whole table."""
 
 from collections.abc import Callable
-from functools import partial
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -12,11 +12,15 @@ from jobengine.core import commands as c
 from jobengine.core import required_rows as n
 from jobengine.core.access import authorise
 from jobengine.core.errors import DomainError
-from jobengine.core.model import Defaults, Job, Role, State
+from jobengine.core.model import Defaults, Grant, Job, Role, State
 from jobengine.core.sorting import Sort
 from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.state import Tables
-from jobengine.engine.postgres.batch.tables import NotLoaded, PartialTable, PartialTables, SmallTable
+from jobengine.engine.postgres.batch.begin import Now
+from jobengine.engine.postgres.batch.loaded import LoadedTables
+from jobengine.engine.postgres.batch.pages import PageRows
+from jobengine.engine.postgres.batch.plan import PlannedPart
+from jobengine.engine.postgres.batch.tables import LoadedTable, NotLoaded
 from tests.core.test_rules import every_command, kinds
 from tests.core.worlds import KEY, World
 from tests.doubles import CountedIds, NoActivity
@@ -77,49 +81,47 @@ COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
 )
 
 
-def _small(whole: QueueTable, jobs: list[Job], ahead: int) -> SmallTable:
-    """A table of these jobs alone."""
-    return SmallTable(whole.queue, ahead, {job.spec.uid: job for job in jobs}, whole.next_arrival)
+def _named(whole: QueueTable, needs: n.Needs) -> list[Job]:
+    """The jobs that `needs` names."""
+    found = [job for uid in needs.uids if (job := whole.job(uid)) is not None]
+    found += [job for key in needs.unique_keys for job in whole.holders(key)]
+    if needs.ready is not None:
+        # One more than needed, to see that no rule takes it.
+        found += islice(whole.ready_jobs(needs.ready.tags), needs.ready.count + 1)
+    return found
 
 
-class Paged(PartialTable, frozen=True, kw_only=True):
-    """Finds pages in the whole table."""
+def _table(whole: QueueTable, needs: n.Needs, ahead: int) -> LoadedTable:
+    """What an engine would load of a queue."""
+    page = needs.page
+    paged, following = ([], None) if page is None else whole.page(page.after, page.limit, page.state, page.sort)
+    jobs = {job.spec.uid: job for job in [*_named(whole, needs), *paged]}
+    return LoadedTable(
+        whole.queue,
+        ahead,
+        jobs,
+        whole.next_arrival,
+        needs=needs,
+        unloaded=whole.size() - len(jobs) if needs.size else None,
+        counted=whole.counts() if needs.counts else None,
+        oldest=whole.oldest_ready() if needs.counts else None,
+        places={job.spec.rank: whole.ahead(job.spec.rank) for job in jobs.values()} if needs.ahead else {},
+        paged=None if page is None else PageRows([job.spec.uid for job in paged], following),
+    )
 
-    whole: QueueTable
 
-    def page(self, *place: Any) -> Any:
-        return self.whole.page(*place)
-
-
-def _ready(whole: QueueTable, asked: n.ReadyOf) -> list[Job]:
-    # One more than needed, to see that no rule takes it.
-    return list(whole.ready_jobs(asked.tags))[: asked.count + 1]
-
-
-def load(tables: Tables, command: c.QueueCommand[object], now: int) -> PartialTables:
+def load(tables: Tables, command: c.QueueCommand[object], now: int) -> LoadedTables:
     """What an engine would load for a command."""
+    loaded = LoadedTables(now=Now(0, tables.ahead, {}), planned=(), locked=True)
     whole = tables.queues.get(command.queue)
     if whole is None:
-        return PartialTables({}, tables.ahead)
+        return loaded
     try:
-        asked = command.needs(whole.queue, authorise(whole.queue, command, now))
+        needs = command.needs(whole.queue, authorise(whole.queue, command, now))
     except DomainError:
-        asked = n.Needs()
-    jobs = {uid: job for uid in asked.uids if (job := whole.job(uid)) is not None}
-    places = {job.spec.rank: whole.ahead(job.spec.rank) for job in jobs.values()} if asked.ahead else {}
-    found = [job for key in asked.unique_keys for job in whole.holders(key)]
-    if asked.ready is not None:
-        found += _ready(whole, asked.ready)
-    jobs |= {job.spec.uid: job for job in found}
-    part = (PartialTable if asked.page is None else partial(Paged, whole=whole))(
-        loaded=_small(whole, list(jobs.values()), tables.ahead),
-        needs=asked,
-        total=whole.size() if asked.size else None,
-        kinds=whole.counts() if asked.counts else None,
-        oldest=whole.oldest_ready() if asked.counts else None,
-        places=places,
-    )
-    return PartialTables({command.queue: part}, tables.ahead)
+        needs = n.Needs()
+    loaded.queues[command.queue] = _table(whole, needs, tables.ahead)
+    return loaded
 
 
 def decided(tables: Any, command: c.QueueCommand[Any], now: int) -> Any:
@@ -161,7 +163,7 @@ def after(commands: list[Any]) -> World:
     st.none() | COMMANDS,
     st.sampled_from([None, 3, 100]),
 )
-def test_a_command_has_the_same_outcome_on_a_partial_table_as_on_the_whole_one(
+def test_a_command_has_the_same_outcome_on_a_loaded_table_as_on_the_whole_one(
     adds: list[Any], others: list[Any], command: Any, max_jobs: int | None
 ) -> None:
     """Without a command, the first one is repeated, as by a client that got no answer."""
@@ -185,14 +187,8 @@ def test_every_command_on_a_queue_is_tried() -> None:
         assert part == whole
 
 
-def _empty(world: World) -> PartialTable:
-    """A table of which nothing is loaded."""
-    whole = world.tables.queues["q"]
-    return PartialTable(loaded=_small(whole, [], 0), needs=n.Needs())
-
-
 @pytest.mark.parametrize(
-    "asked",
+    "read",
     [
         lambda table, job: table.job(job.spec.uid),
         lambda table, job: table.holders("u"),
@@ -202,26 +198,64 @@ def _empty(world: World) -> PartialTable:
         lambda table, job: table.ahead(job.spec.rank),
         lambda table, job: table.counts(),
         lambda table, job: table.oldest_ready(),
+        lambda table, job: table.kept_periods(),
     ],
 )
-def test_asking_for_a_part_that_was_not_loaded_is_an_error_and_never_none(
-    world: World, asked: Callable[[Any, Job], Any]
-) -> None:
+def test_reading_what_was_not_loaded_is_an_error_and_never_none(world: World, read: Callable[[Any, Job], Any]) -> None:
     job = world.add(unique_key="u")
     with pytest.raises(NotLoaded):
-        asked(_empty(world), job)
+        read(_table(world.tables.queues["q"], n.Needs(), 0), job)
+
+
+NEEDS = n.Needs(
+    uids=frozenset([UIDS[0]]),
+    unique_keys=frozenset(["u"]),
+    ready=n.ReadyOf(5, ()),
+    page=n.PageOf(None, 1, None),
+    size=True,
+    counts=True,
+    periods=True,
+    ahead=True,
+)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda table, job: table.job(UIDS[0]),
+        lambda table, job: table.holders("u"),
+        lambda table, job: table.size(),
+        lambda table, job: list(table.ready_jobs()),
+        lambda table, job: table.page(None, 1),
+        lambda table, job: table.ahead(job.spec.rank),
+        lambda table, job: table.counts(),
+        lambda table, job: table.oldest_ready(),
+        lambda table, job: table.kept_periods(),
+    ],
+)
+def test_a_command_does_not_see_what_only_another_command_of_its_batch_needs(
+    world: World, read: Callable[[Any, Job], Any]
+) -> None:
+    job = world.add(unique_key="u", uid=UIDS[0])
+    table = _table(world.tables.queues["q"], NEEDS, 0)
+    read(table, job)
+    del table.jobs[UIDS[0]]
+    command = c.ListKeys(queue="q", access_key=KEY)
+    table.restrict_to(PlannedPart(command, Grant(Role.OWNER), n.NOTHING_MORE))
+    with pytest.raises(NotLoaded):
+        read(table, job)
 
 
 def test_a_rule_that_takes_more_ready_jobs_than_it_named_is_found_out(world: World) -> None:
     for _ in range(3):
         world.add()
-    partial = load(world.tables, c.Peek(queue="q", access_key=KEY), world.now).queues["q"]
-    ready = partial.ready_jobs()
+    table = load(world.tables, c.Peek(queue="q", access_key=KEY), world.now).queues["q"]
+    ready = table.ready_jobs()
     next(ready)
     with pytest.raises(NotLoaded, match="more than 1"):
         next(ready)
 
 
 def test_a_job_that_is_known_not_to_be_there_is_none(world: World) -> None:
-    partial = load(world.tables, c.ReadJob(queue="q", access_key=KEY, uid="none"), world.now).queues["q"]
-    assert partial.job("none") is None
+    table = load(world.tables, c.ReadJob(queue="q", access_key=KEY, uid="none"), world.now).queues["q"]
+    assert table.job("none") is None

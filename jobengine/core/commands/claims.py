@@ -10,7 +10,7 @@ from ..errors import DomainError
 from ..facts import Fact, JobChanged
 from ..model import INPROGRESS, QUEUED, SECOND, Grant, Job, Queue, Standing
 from ..required_rows import NOTHING_MORE, Needs, ReadyOf
-from ..tables import NOTHING, Decision, JobTableSet, NewId, RecentActivity, Table
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet
 from ..values import Value
 from ..wall_time import shown
 from .command import Command, QueueCommand
@@ -191,7 +191,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
         return 1 + self.count
 
     def carry_out(
-        self, tables: JobTableSet, now: int, decide: DecidePart, after_updates: Callable[[], None] = _nothing
+        self, tables: TableSet, now: int, decide: DecidePart, after_updates: Callable[[], None] = _nothing
     ) -> ClaimResult:
         """
         Its rule: update, then claim from one queue after the other until there are `count` jobs.
@@ -207,7 +207,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
         return ClaimResult(jobs=self._claimed([(name, None) for name in self.queues], decide), results=results)
 
     def carry_out_offer(
-        self, tables: JobTableSet, now: int, decide: DecidePart, offer: Iterable[tuple[str, tuple[str, ...]]]
+        self, tables: TableSet, now: int, decide: DecidePart, offer: Iterable[tuple[str, tuple[str, ...]]]
     ) -> ClaimResult:
         """Claim only offered jobs, given by queue and uids; the key is checked as in `carry_out`."""
         if len(self.queues) > 1:

@@ -13,7 +13,7 @@ from ..errors import QueueNotFound
 from ..facts import Fact, QueueChanged
 from ..model import Grant, Queue, Role
 from ..required_rows import NOTHING_MORE, Needs
-from ..tables import NOTHING, Decision, JobTableSet, NewId, RecentActivity, Table, TableSet, table_of
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet, table_of
 from ..values import Value
 
 __all__ = ["AllQueues", "Command", "QueueCommand"]
@@ -46,14 +46,14 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
         """How many jobs it may add, claim or change; at least 1."""
         return 1
 
-    def check(self, tables: JobTableSet, now: int) -> None:
+    def check(self, tables: TableSet, now: int) -> None:
         """Raise QueueNotFound, AccessDenied or NotAllowed unless the key may do all of its parts at `now`."""
         for part in self.parts:
             if (table := tables.queues.get(part.queue)) is None:
                 raise QueueNotFound(part.queue)
             authorise(table.queue, part, now)
 
-    def renew_key(self, tables: JobTableSet) -> Sequence[Fact]:
+    def renew_key(self, tables: TableSet) -> Sequence[Fact]:
         """
         The fact by which its key gets a digest of its own, if it opens a queue of the Go version.
 
@@ -97,7 +97,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
         """What it needs of the table of its queue."""
         return NOTHING_MORE
 
-    def renew_key(self, tables: JobTableSet) -> Sequence[Fact]:
+    def renew_key(self, tables: TableSet) -> Sequence[Fact]:
         table = None if self.admin else tables.queues.get(self.queue)
         queue = None if table is None else with_own_digest(table.queue, self.access_key)
         return NOTHING if queue is None else [QueueChanged(queue)]

@@ -78,11 +78,10 @@ def read_part(
     now = begin(connection, rows, time, [name])
     if name not in now.known or now.known[name].id != queue_id:
         raise QueueNotFound(name)
-    loaded = load(
-        connection, rows, now, [PlannedCommand(command, [PlannedPart(command, _READS, Needs(uids=frozenset(uids)))])]
-    )
+    part = PlannedPart(command, _READS, Needs(uids=frozenset(uids)))
+    tables = load(connection, rows, now, [PlannedCommand(command, [part])])
     connection.execute("ROLLBACK")
-    while due := expire(loaded.tables, now.elapsed, len(uids)):
-        loaded.tables.apply(due)
-    table = loaded.tables.queues[name]
-    return [job for uid in uids if (job := table.job(uid)) is not None]
+    while due := expire(tables, now.elapsed, len(uids)):
+        tables.apply(due)
+    jobs = tables.queues[name].jobs
+    return [jobs[uid] for uid in uids if uid in jobs]

@@ -15,7 +15,7 @@ from ...core.stats import Recent, Spread
 from ..door import Figure, FigureKind
 from .batch.decide import Result
 from .batch.session import Totals
-from .batch.tables import SmallTable
+from .batch.tables import LoadedTable
 from .claimers import SharedClaims
 from .database.rows import MOST_QUEUES
 from .wake.notifications import Notifications
@@ -118,7 +118,7 @@ class ServerActivity:
                 self._activity.note(name, changed, result.now.elapsed, result.now.elapsed)
                 self._activity.forget_delays(name, _DELAYS)
             for swap in result.swaps:
-                if isinstance(swap, QueueSwap) and isinstance(swap.old, SmallTable):
+                if isinstance(swap, QueueSwap) and isinstance(swap.old, LoadedTable):
                     self._activity.forget(swap.queue)
                     if self.shared is not None:
                         self.shared.own.forget(swap.queue)

@@ -25,7 +25,7 @@ from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 from .begin import Now
 from .claim_start import set_back
-from .loaded import Loaded
+from .loaded import LoadedTables
 from .plan import PlannedCommand, PlannedPart, Task
 from .write import Writing, changes_of, write_queues
 
@@ -69,7 +69,7 @@ class Batch:
     rows: Rows
     new_id: NewId
     activity: RecentActivity
-    loaded: Loaded
+    tables: LoadedTables
     #: Where the tally is kept; see Writing.
     slot: int
     #: Whether the claim starts of queues are known; see claim_start.py.
@@ -86,13 +86,14 @@ class Batch:
 
     @property
     def _now(self) -> Now:
-        return self.loaded.now
+        return self.tables.now
 
     def decide(self) -> None:
         """Expire, then decide the tasks in order, or the first of them; each sees the changes of those before it."""
         self._expire()
-        for one in self.loaded.planned:
-            if self._outcomes and self.loaded.cut and any(map(self.loaded.lacks_jobs, one.parts)):
+        is_cut = any(table.cut for table in self.tables.queues.values())
+        for one in self.tables.planned:
+            if self._outcomes and is_cut and any(map(self.tables.lacks_jobs, one.parts)):
                 # It and those after it are for the next batch.
                 break
             self._outcomes.append(self._outcome(one))
@@ -127,12 +128,11 @@ class Batch:
 
     def _expire(self) -> None:
         """Expire what is due. Jobs that are not locked expire for these decisions only: another batch writes them."""
-        tables = self.loaded.tables
         if not any(one.due for one in self._now.known.values()):
             return
-        while due := expire(tables, self._now.elapsed, _ALL):
-            swaps = tables.apply(due)
-            self._swaps += swaps if self.loaded.locked else []
+        while due := expire(self.tables, self._now.elapsed, _ALL):
+            swaps = self.tables.apply(due)
+            self._swaps += swaps if self.tables.locked else []
 
     # Deciding
 
@@ -147,10 +147,11 @@ class Batch:
         return Done(answer, changed=self._written > before, passed_over=self._has_passed_over(one.task, answer))
 
     def _has_passed_over(self, task: Task, answer: object) -> bool:
+        queues = self.tables.queues
         is_empty = (
             isinstance(task, c.Claims) and not task.updates and isinstance(answer, c.ClaimResult) and not answer.jobs
         )
-        return is_empty and not self.loaded.passed_over.isdisjoint(task.queue_names)
+        return is_empty and any(name in queues and queues[name].passed_over for name in task.queue_names)
 
     def _answer(self, one: PlannedCommand) -> object:
         if isinstance(one.task, c.Claims):
@@ -159,7 +160,7 @@ class Batch:
             return None
         if one.parts:
             return self._decide(one.parts[0], one.parts[0].command)
-        facts, answer = one.task.decide(self.loaded.all_queues(), self._now.elapsed, self.new_id, self.activity)
+        facts, answer = one.task.decide(self.tables, self._now.elapsed, self.new_id, self.activity)
         self._apply(facts)
         return answer
 
@@ -172,9 +173,9 @@ class Batch:
             self._facts.append(QueueDeleted(name))
             self._swaps.append(QueueSwap(name, None))
             return True
-        if command.uid not in self.loaded.damaged.get(name, ()):
+        if command.uid not in self.tables.queues[name].damaged:
             return False
-        self.loaded.damaged[name].remove(command.uid)
+        self.tables.queues[name].damaged.remove(command.uid)
         self._discarded.append(Statement(_DISCARD, [self._now.known[name].id, command.uid]))
         return True
 
@@ -185,11 +186,12 @@ class Batch:
             # The rule decides each part once, in order.
             return self._decide(next(rest), command)
 
-        return claims.carry_out(self.loaded.tables, self._now.elapsed, decide)
+        return claims.carry_out(self.tables, self._now.elapsed, decide)
 
     def _decide(self, part: PlannedPart, command: c.QueueCommand[A]) -> A:
-        self._apply(command.renew_key(self.loaded.tables))
-        table = self.loaded.part(command.queue, part.needs, command)
+        self._apply(command.renew_key(self.tables))
+        table = self.tables.queues[command.queue]
+        table.restrict_to(part)
         # Its key was checked when the batch was loaded, and no command that shares a batch changes keys.
         facts, answer = command.decide_in(table, part.grant, self._now.elapsed, self.new_id, self.activity)
         self._apply(facts)
@@ -198,7 +200,7 @@ class Batch:
     def _apply(self, facts: Sequence[Fact]) -> None:
         if facts:
             self._facts += facts
-            self._swaps += self.loaded.tables.apply(facts)
+            self._swaps += self.tables.apply(facts)
 
     # What has changed
 

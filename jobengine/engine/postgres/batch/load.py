@@ -1,7 +1,7 @@
 """Loads what a batch needs from the database."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, LiteralString
@@ -13,6 +13,7 @@ from ....core import commands as c
 from ....core.history import KeptPeriod, Period
 from ....core.model import Job
 from ....core.places import counts_of
+from ....core.required_rows import Needs
 from ....storage.errors import Damaged
 from ..database.connection import together
 from ..database.history_rows import periods_of
@@ -21,14 +22,15 @@ from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, Known, Rows, check_place, is_set_apart, rank_of
 from . import queries as statements
 from .begin import BEGIN, Now, now_of, queues_read
-from .loaded import Loaded
+from .loaded import LoadedTables
 from .pages import find_page
 from .plan import PlannedCommand, PlannedPart, Task, changes_jobs, plan
 from .queries import Claiming
-
-__all__ = ["Redo", "begin_and_load", "load", "load_due"]
+from .tables import LoadedTable
 
 _first: Final = itemgetter(0)
+#: What a command about all queues may use of those that it shows.
+_SHOWN: Final = Needs(counts=True, periods=True)
 
 
 class Redo(Exception):
@@ -42,28 +44,28 @@ def begin_and_load(
     guess: dict[str, Known],
     tasks: Sequence[Task],
     first: Sequence[Statement],
-) -> tuple[Now, Loaded | None]:
+) -> tuple[Now, LoadedTables | None]:
     """
     Begin, and load what tasks need, in one round trip: for tasks that may share a batch.
 
-    Their queues are guessed. If one has changed since, or has jobs that are due, there is no Loaded.
+    Their queues are guessed. If one has changed since, or has jobs that are due, no tables are returned.
     """
     # At time 0 no key and no job has expired, so at least what is needed is loaded.
     wanted = [plan(task, guess, 0) for task in tasks]
-    loaded = Loaded(now=Now(0, 0, guess), planned=wanted, locked=changes_jobs(tasks))
-    loading = _Loading(connection, rows, loaded)
+    tables = LoadedTables(now=Now(0, 0, guess), planned=wanted, locked=changes_jobs(tasks))
+    loading = _Loading(connection, rows, tables)
     queries = loading.queries()
     opening = [Statement(BEGIN), *first, queues_read(rows, clock, list(guess))]
     answers = together(connection, *opening, *(one.statement for one in queries))
     now = now_of(rows, answers[len(opening) - 1])
     if not now.confirms(guess):
         return now, None
-    loaded.now = now
+    tables.confirm(now)
     if _has_old_keys(now):
-        loaded.planned = [plan(task, now.known, now.elapsed) for task in tasks]
+        tables.planned = [plan(task, now.known, now.elapsed) for task in tasks]
     loading.take(queries, answers[len(opening) :])
-    loading.fill()
-    return now, loaded
+    loading.finish()
+    return now, tables
 
 
 def _has_old_keys(now: Now) -> bool:
@@ -71,18 +73,18 @@ def _has_old_keys(now: Now) -> bool:
     return any(one.queue.old_key is not None for one in now.known.values())
 
 
-def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> Loaded:
+def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> LoadedTables:
     """Load and lock the jobs that are due, at most `most` a queue and clock; skips those that others have locked."""
-    loaded = Loaded(now=now, planned=(), locked=True)
-    _Loading(connection, rows, loaded).load_due(most)
-    return loaded
+    tables = LoadedTables(now=now, planned=(), locked=True)
+    _Loading(connection, rows, tables).load_due(most)
+    return tables
 
 
-def load(connection: "Connection[Row]", rows: Rows, now: Now, planned: Sequence[PlannedCommand]) -> Loaded:
-    """Load what tasks need; raises Redo if a unique key was removed meanwhile."""
-    loaded = Loaded(now=now, planned=planned, locked=changes_jobs(one.task for one in planned))
-    _Loading(connection, rows, loaded).load()
-    return loaded
+def load(connection: "Connection[Row]", rows: Rows, now: Now, planned: Sequence[PlannedCommand]) -> LoadedTables:
+    """Load what commands need; raises Redo if a unique key was removed meanwhile."""
+    tables = LoadedTables(now=now, planned=planned, locked=changes_jobs(one.task for one in planned))
+    _Loading(connection, rows, tables).load()
+    return tables
 
 
 @frozen
@@ -96,40 +98,37 @@ class _Query:
 @define
 class _Loading:
     """
-    Loads what one batch needs; used once.
+    Fills the tables of one batch; used once.
 
-    Queries for jobs are sent first, then what was found is put into the tables. Figures follow, which depend on it.
+    Queries for jobs are sent first. Those for figures follow, which depend on the jobs.
     """
 
     connection: "Connection[Row]"
     rows: Rows
-    loaded: Loaded
-    #: What was found: the jobs by queue and uid, and the arrival number of the next job that is added.
-    _jobs: dict[str, dict[str, Job]] = field(factory=dict, init=False)
-    _arrival: int = field(default=0, init=False)
-    #: Those whose rows are damaged and not set apart yet.
+    tables: LoadedTables
+    #: The jobs whose rows are damaged and not set apart yet.
     _suspects: list[SuspectJob] = field(factory=list, init=False)
-    #: The names of queues by number.
-    _names: dict[int, str] = field(factory=dict, init=False)
+    #: The tables by the numbers of their queues.
+    _by_id: dict[int, LoadedTable] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._names = {one.id: name for name, one in self.loaded.now.known.items()}
+        self._by_id = {one.id: self.tables.queues[name] for name, one in self.tables.now.known.items()}
 
     def load(self) -> None:
         """Load what the tasks need."""
         parts = self._parts()
         self._find_page(parts)
-        self._ask(self.queries())
-        self.fill()
-        self._ask([*self._figures(parts), *self._number_of_queues()])
+        self._send(self.queries())
+        self.finish()
+        self._send([*self._figures(parts), *self._number_of_queues()])
 
     def load_due(self, most: int) -> None:
         """Load only what is due: in each queue at most `most` jobs by each of the two clocks."""
-        now = self.loaded.now
+        now = self.tables.now
         queues = [one.id for one in now.known.values() if one.due]
         due = [one for queue_id in queues for one in statements.due(queue_id, now.elapsed, now.wall, most)]
-        self._ask([_Query(one, self._take_due) for one in due])
-        self.fill()
+        self._send([_Query(one, self._take_due) for one in due])
+        self.finish()
 
     def queries(self) -> list[_Query]:
         """
@@ -146,7 +145,7 @@ class _Loading:
             *self._sizes(limited),
             *self._next_arrival(parts),
             # Holders of unique keys are locked as well: a claim in the same batch may take them.
-            *(_Query(one, self._take_jobs) for one in statements.named(uids, keys, locks=self.loaded.locked)),
+            *(_Query(one, self._take_jobs) for one in statements.named(uids, keys, locks=self.tables.locked)),
             *self._claims(parts, uids),
         ]
 
@@ -155,21 +154,23 @@ class _Loading:
         for query, answer in zip(queries, answers, strict=True):
             query.take(answer)
 
-    def fill(self) -> None:
-        """Put the jobs that were taken into the tables; raises DamageFound."""
+    def finish(self) -> None:
+        """Call it once all jobs were taken; raises DamageFound."""
         if self._suspects:
             raise DamageFound(self._suspects)
-        self.loaded.fill(self._jobs, self._arrival)
+        for table in self._by_id.values():
+            if table.unloaded is not None:
+                table.unloaded -= len(table.jobs)
 
-    def _ask(self, queries: Sequence[_Query]) -> None:
+    def _send(self, queries: Sequence[_Query]) -> None:
         if queries:
             self.take(queries, together(self.connection, *(query.statement for query in queries)))
 
     def _parts(self) -> list[PlannedPart]:
-        return [part for one in self.loaded.planned for part in one.parts]
+        return [part for one in self.tables.planned for part in one.parts]
 
     def _id(self, part: PlannedPart) -> int:
-        return self.loaded.now.known[part.command.queue].id
+        return self.tables.now.known[part.command.queue].id
 
     # Jobs
 
@@ -177,14 +178,15 @@ class _Loading:
         """A command with a page is alone in its batch."""
         for part in parts:
             if part.needs.page is not None:
-                now = self.loaded.now
-                page = find_page(self.connection, self._id(part), part.needs.page, now.elapsed, now.wall)
-                self.loaded.page = page
+                now, queue_id = self.tables.now, self._id(part)
+                page = find_page(self.connection, queue_id, part.needs.page, now.elapsed, now.wall)
+                self._by_id[queue_id].paged = page
 
     def _uids(self, parts: Sequence[PlannedPart]) -> list[tuple[int, str]]:
         wanted = {(self._id(part), uid) for part in parts for uid in part.needs.uids if _may_be_there(uid)}
-        if self.loaded.page is not None:
-            wanted |= {(self._id(parts[0]), uid) for uid in self.loaded.page.uids}
+        for queue_id, table in self._by_id.items():
+            if table.paged is not None:
+                wanted |= {(queue_id, uid) for uid in table.paged.uids}
         return sorted(wanted)
 
     def _keys(self, parts: Sequence[PlannedPart]) -> list[tuple[int, bytes]]:
@@ -192,7 +194,6 @@ class _Loading:
 
     def _lock_keys(self, keys: Sequence[tuple[int, bytes]]) -> list[_Query]:
         def check(answer: list[Row]) -> None:
-            """Check that all keys are locked."""
             if len(answer) < len(keys):
                 # Another connection has just removed a key that no job used.
                 raise Redo
@@ -208,7 +209,7 @@ class _Loading:
                 most[self._id(part)] += part.needs.ready.count
                 kinds.add((self._id(part), part.needs.ready.tags))
         named = {queue_id: [uid for its, uid in uids if its == queue_id] for queue_id in most}
-        wall = self.loaded.now.wall
+        wall = self.tables.now.wall
         return [
             self._claim(
                 tags, Claiming(queue_id=its, tags=self.rows.tags(tags), most=most[its], uids=named[its], wall=wall)
@@ -217,71 +218,64 @@ class _Loading:
         ]
 
     def _claim(self, tags: tuple[str, ...], claiming: Claiming) -> _Query:
+        table = self._by_id[claiming.queue_id]
+
         def take(answer: list[Row]) -> None:
-            """Take the jobs, or note that all were locked."""
             if answer and answer[0][1] is None:
-                self.loaded.passed_over.add(self._names[claiming.queue_id])
+                table.passed_over = True
             elif answer:
                 self._take_jobs(answer, is_claimed=True)
-                if self._suspects:
-                    return
-                # Other commands of the batch may take as many as they name.
-                if len(answer) < claiming.most + len(claiming.uids):
-                    self._record_cut(answer, tags)
-                if self.loaded.locked:
-                    self._record_claimed(answer)
+                if not self._suspects:
+                    self._take_claimed(table, [table.jobs[row[1]] for row in answer], tags, claiming)
 
-        return _Query(statements.claim(claiming, locks=self.loaded.locked), take)
+        return _Query(statements.claim(claiming, locks=self.tables.locked), take)
 
-    def _record_cut(self, answer: list[Row], tags: tuple[str, ...]) -> None:
-        name = self._names[answer[0][0]]
-        jobs = [self._jobs[name][row[1]] for row in answer]
-        if sum(job.size for job in jobs) > statements.CLAIMED_BYTES:
-            self.loaded.cut[name, tags] = rank_of(jobs[-1])
-
-    def _record_claimed(self, answer: list[Row]) -> None:
-        queue_id, uid = answer[-1][:2]
-        found = rank_of(self._jobs[self._names[queue_id]][uid])
-        jobs, last = self.loaded.claimed.get(queue_id, (0, NO_CLAIM_START))
-        self.loaded.claimed[queue_id] = (jobs + len(answer), max(last, found))
+    def _take_claimed(self, table: LoadedTable, jobs: Sequence[Job], tags: tuple[str, ...], claiming: Claiming) -> None:
+        last = rank_of(jobs[-1])
+        # Other commands of the batch may take as many as they name.
+        are_fewer = len(jobs) < claiming.most + len(claiming.uids)
+        if are_fewer and sum(job.size for job in jobs) > statements.CLAIMED_BYTES:
+            table.cut[tags] = last
+        if self.tables.locked:
+            count, others = table.claimed or (0, NO_CLAIM_START)
+            table.claimed = (count + len(jobs), max(others, last))
 
     def _take_jobs(self, answer: list[Row], *, is_claimed: bool = False) -> None:
         for queue_id, rows in groupby(answer, _first):
-            name = self._names[queue_id]
-            jobs, known = self._jobs.setdefault(name, {}), self.loaded.now.known[name]
-            for _, uid, sealed, said, place in rows:
-                if uid in jobs:
+            table = self._by_id[queue_id]
+            for _, uid, sealed, standing, place in rows:
+                if uid in table.jobs:
                     continue
                 try:
-                    job = self.rows.job(known.queue, uid, sealed, said)
+                    job = self.rows.job(table.queue, uid, sealed, standing)
                     check_place(job, place)
                 except Damaged:
-                    self._pass_over(SuspectJob(known.id, known.queue, uid, is_claimed), place)
+                    self._pass_over(SuspectJob(queue_id, table.queue, uid, is_claimed), place)
                 else:
-                    jobs[uid] = job
+                    table.jobs[uid] = job
 
     def _pass_over(self, suspect: SuspectJob, place: int) -> None:
         """A damaged job that is set apart was named by a command: no claim, page or deadline leads to it."""
         if is_set_apart(place):
-            self.loaded.damaged.setdefault(suspect.queue.name, set()).add(suspect.uid)
+            self._by_id[suspect.queue_id].damaged.add(suspect.uid)
         else:
             self._suspects.append(suspect)
 
     def _take_due(self, answer: list[Row]) -> None:
         """Take jobs that are due by the columns of their rows, but not those that are not due by their records."""
         self._take_jobs([row for row in answer if not is_set_apart(row[4])])
-        now = self.loaded.now
         for queue_id, uid, *_, place in answer:
-            name = self._names[queue_id]
-            job = self._jobs.get(name, {}).get(uid)
-            if is_set_apart(place) or (job is not None and not _is_due(job, now)):
-                self._suspects.append(SuspectJob(queue_id, now.known[name].queue, uid))
+            table = self._by_id[queue_id]
+            job = table.jobs.get(uid)
+            if is_set_apart(place) or (job is not None and not _is_due(job, self.tables.now)):
+                self._suspects.append(SuspectJob(queue_id, table.queue, uid))
 
     # Numbers
 
     def _sizes(self, limited: Sequence[int]) -> list[_Query]:
         """How many jobs these queues have; nobody else adds any, since their keys are locked."""
-        self.loaded.sizes = {self._names[queue_id]: 0 for queue_id in limited}
+        for queue_id in limited:
+            self._by_id[queue_id].unloaded = 0
         return [_Query(statements.sizes(limited), self._take_sizes)] if limited else []
 
     def _next_arrival(self, parts: Sequence[PlannedPart]) -> list[_Query]:
@@ -289,76 +283,73 @@ class _Loading:
         return [_Query(statements.next_arrival(), self._take_arrival)] if adds else []
 
     def _take_sizes(self, answer: list[Row]) -> None:
-        self.loaded.sizes |= {self._names[queue_id]: size for queue_id, size in answer}
+        for queue_id, size in answer:
+            self._by_id[queue_id].unloaded = size
 
     def _take_arrival(self, answer: list[Row]) -> None:
-        self._arrival = answer[0][0]
+        for table in self._by_id.values():
+            ((table.next_arrival,),) = answer
 
     def _figures(self, parts: Sequence[PlannedPart]) -> list[_Query]:
-        names = self._counted(parts)
-        queries = [self._oldest(name) for name in names]
-        if names:
-            self.loaded.counts = {name: counts_of({}) for name in names}
-            ids = [self.loaded.now.known[name].id for name in names]
-            queries.append(_Query(statements.counts(ids), self._take_counts))
-        queries += self._histories(parts)
+        shown = self._shown(parts)
+        queries = [self._oldest(queue_id, table) for queue_id, table in shown.items()]
+        if shown:
+            for table in shown.values():
+                table.needs, table.counted = _SHOWN, counts_of({})
+            queries.append(_Query(statements.counts(list(shown)), self._take_counts))
+        queries += self._histories(parts, shown)
         return queries + [self._ahead(part) for part in parts if part.needs.ahead]
 
     def _number_of_queues(self) -> list[_Query]:
         """The number of queues, for a caller who may not make any number of them."""
-        made = [one.task for one in self.loaded.planned if isinstance(one.task, c.CreateQueue) and not one.task.admin]
+        made = [one.task for one in self.tables.planned if isinstance(one.task, c.CreateQueue) and not one.task.admin]
         limits = [one.max_queues for one in made if one.max_queues is not None]
         return [_Query(statements.queues_counted(most), self._take_number) for most in limits]
 
     def _take_number(self, answer: list[Row]) -> None:
-        ((self.loaded.number_of_queues,),) = answer
+        ((self.tables.number_of_queues,),) = answer
 
-    def _counted(self, parts: Sequence[PlannedPart]) -> list[str]:
+    def _shown(self, parts: Sequence[PlannedPart]) -> dict[int, LoadedTable]:
+        """The tables of which counts are needed, by the numbers of their queues."""
+        known = self.tables.now.known
         names = [part.command.queue for part in parts if part.needs.counts]
-        for one in self.loaded.planned:
+        for one in self.tables.planned:
             task = one.task
             if isinstance(task, c.AllQueues):
-                known = self.loaded.now.known
                 names += sorted(name for name in known if task.after is None or name > task.after)[: task.limit]
-        return names
+        return {known[name].id: self.tables.queues[name] for name in names}
 
-    def _histories(self, parts: Sequence[PlannedPart]) -> list[_Query]:
-        """The kept periods of queues; hours only for the one whose history is asked for."""
-        whole = [part.command.queue for part in parts if isinstance(part.command, c.ReadHistory)]
-        listed = any(isinstance(one.task, c.ListQueues | c.ReadStats) for one in self.loaded.planned)
-        ids = [self.loaded.now.known[name].id for name in whole or (self._counted(parts) if listed else [])]
+    def _histories(self, parts: Sequence[PlannedPart], shown: Collection[int]) -> list[_Query]:
+        """The kept periods of queues; hours only for the one whose history is requested."""
+        whole = [self._id(part) for part in parts if isinstance(part.command, c.ReadHistory)]
+        listed = any(isinstance(one.task, c.ListQueues | c.ReadStats) for one in self.tables.planned)
+        ids = whole or (list(shown) if listed else [])
         return [_Query(periods_of(ids, hours=bool(whole)), self._take_periods)] if ids else []
 
     def _take_periods(self, answer: list[Row]) -> None:
         for queue_id, server, span, number, counted in answer:
-            kept = KeptPeriod(server, Period(span, number, counted))
-            self.loaded.periods.setdefault(self._names[queue_id], []).append(kept)
+            self._by_id[queue_id].periods.append(KeptPeriod(server, Period(span, number, counted)))
 
-    def _oldest(self, name: str) -> _Query:
-        queue_id = self.loaded.now.known[name].id
-
+    def _oldest(self, queue_id: int, table: LoadedTable) -> _Query:
         def take(answer: list[Row]) -> None:
-            """Note when the oldest job was added, or None."""
-            self.loaded.oldest[name] = answer[0][0]
+            ((table.oldest,),) = answer
 
         return _Query(statements.oldest(queue_id), take)
 
     def _take_counts(self, answer: list[Row]) -> None:
-        numbers: dict[str, dict[int, int]] = {}
-        for queue_id, place, jobs in answer:
-            numbers.setdefault(self._names[queue_id], {})[place] = jobs
-        self.loaded.counts |= {name: counts_of(its) for name, its in numbers.items()}
+        for queue_id, rows in groupby(sorted(answer), _first):
+            self._by_id[queue_id].counted = counts_of({place: jobs for _, place, jobs in rows})
 
     def _ahead(self, part: PlannedPart) -> _Query:
         (uid,) = part.needs.uids
-        job = self._jobs.get(part.command.queue, {}).get(uid)
+        table = self.tables.queues[part.command.queue]
+        job = table.jobs.get(uid)
 
         def take(answer: list[Row]) -> None:
-            """Note how many jobs are ahead of it."""
             if job is not None:
-                self.loaded.places[job.spec.rank] = answer[0][0]
+                ((table.places[job.spec.rank],),) = answer
 
-        inv_prio, arrival = (0, 0) if job is None else (~job.spec.priority, job.spec.arrival)
+        inv_prio, arrival = (0, 0) if job is None else rank_of(job)
         return _Query(statements.ahead(self._id(part), inv_prio, arrival), take)
 
 

@@ -40,7 +40,7 @@ from .claim_start import ClaimStarts, advance_claim_start
 from .damage import set_apart
 from .decide import Batch, Result
 from .load import Redo, begin_and_load, load, load_due
-from .loaded import Loaded
+from .loaded import LoadedTables
 from .plan import SMALL, Task, changes_jobs, names_of, plan
 
 R = TypeVar("R")
@@ -314,12 +314,12 @@ class Session:
     # Transactions
 
     def _carry_out(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Result:
-        loaded = self._load_by_guess(connection, tasks) or self._load(connection, tasks)
-        for name, known in loaded.now.known.items():
+        tables = self._load_by_guess(connection, tasks) or self._load(connection, tasks)
+        for name, known in tables.now.known.items():
             keep(self._known, name, known)
-        return self._commit(connection, loaded)
+        return self._commit(connection, tables)
 
-    def _load_by_guess(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Loaded | None:
+    def _load_by_guess(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> LoadedTables | None:
         """Begin and load in one round trip if the queues are as they were in the last batches; None if not."""
         names = names_of(tasks)
         guess = {name: self._known[name] for name in names if name in self._known}
@@ -328,17 +328,17 @@ class Session:
             self._guesses = True
             return None
         before, first = self.clock_steps.machine.now(), self._first(writes=changes_jobs(tasks))
-        now, loaded = begin_and_load(connection, self.rows, self.clock, guess, tasks, first)
+        now, tables = begin_and_load(connection, self.rows, self.clock, guess, tasks, first)
         if self._check_clock(connection, now, before):
-            if loaded is not None:
-                return loaded
+            if tables is not None:
+                return tables
             connection.execute("ROLLBACK")
         self._guesses = False
         for name in names:
             del self._known[name]
         return None
 
-    def _load(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> Loaded:
+    def _load(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> LoadedTables:
         alone = any(isinstance(task, c.CreateQueue) for task in tasks)
         every = any(isinstance(task, c.AllQueues) for task in tasks)
         now = self._begin(connection, None if every else names_of(tasks), alone=alone, writes=changes_jobs(tasks))
@@ -407,8 +407,7 @@ class Session:
         return evolve(result, soonest=min(soonest, default=None))
 
     def _expire(self, connection: "Connection[Row]", now: Now) -> Result:
-        loaded = load_due(connection, self.rows, now, _SLICE)
-        return self._commit(connection, loaded)
+        return self._commit(connection, load_due(connection, self.rows, now, _SLICE))
 
     def _number_batch(self) -> Statement:
         """
@@ -420,26 +419,27 @@ class Session:
         self._batch += 1
         return Statement(_LANE.format(clock=self.clock), [self._lane, self._batch])
 
-    def _commit(self, connection: "Connection[Row]", loaded: Loaded) -> Result:
+    def _commit(self, connection: "Connection[Row]", tables: LoadedTables) -> Result:
         """Decide, write, commit."""
         batch = Batch(
             rows=self.rows,
             new_id=self.new_id,
             activity=self.activity,
-            loaded=loaded,
+            tables=tables,
             slot=self._slot,
             knows_claim_starts=self._is_numbered,
         )
         with ExitStack() as turn:
-            if sum(one.task.weight for one in loaded.planned) > SMALL:
+            if sum(one.task.weight for one in tables.planned) > SMALL:
                 turn.enter_context(self.turn)
             batch.decide()
             if batch.changes and not self._is_numbered:
                 together(connection, self._number_batch())
             batch.write_queues(connection)
             self._write(connection, batch, turn.close)
-        for queue_id, (jobs, last) in loaded.claimed.items():
-            self.claim_starts.count(queue_id, jobs, last)
+        for name, known in tables.now.known.items():
+            if name in tables.queues and (claimed := tables.queues[name].claimed) is not None:
+                self.claim_starts.count(known.id, *claimed)
         return batch.result()
 
     def _write(self, connection: "Connection[Row]", batch: Batch, sent: Callable[[], None]) -> None:

@@ -1,31 +1,44 @@
 """
-Tables of the few jobs that a batch has loaded, without the indexes of a whole queue.
+The table of a queue in a batch: the few jobs and figures that were loaded, without the indexes of a whole queue.
 
 Most of these jobs are changed once and then written. Building indexes for them and keeping those up to date would take
 more time than the rules do.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, dropwhile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, dropwhile, islice, takewhile
+from typing import Final
 
-import msgspec
-from attrs import define, field, frozen
+from attrs import define, field
 
-from ....core.effects import JobSwap, QueueSwap, Swap
-from ....core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from ....core import commands as c
+from ....core.errors import JobDamaged
 from ....core.history import KeptPeriod
 from ....core.model import UNFINISHED, Job, Position, Queue, Rank, State
-from ....core.required_rows import Needs, ReadyOf
+from ....core.required_rows import NOTHING_MORE, Needs, PageOf
 from ....core.sorting import Sort
 from ....core.stats import QueueCounts
-from ....core.tables import JobTable
-from ....core.values import Value
+from ..database.rows import RowRank, rank_of
+from .pages import PageRows
+from .plan import PlannedPart
+
+#: Commands that fail if a job that they name is damaged. Others pass over it.
+_FAIL_FOR_DAMAGE: Final = (c.AddJobs, c.DeleteJob, c.ExplainJob, c.ReadJob, c.UpdateJob, c.UpdateJobs)
+
+
+class NotLoaded(Exception):
+    """A rule used something that the `needs` of its command do not name."""
 
 
 @define(eq=False)
-class SmallTable:
-    """A queue and some of its jobs; see JobTable for what it answers."""
+class LoadedTable:
+    """
+    A queue with the jobs and figures that the commands of a batch need of it.
+
+    A command gets only what its own `needs` name: otherwise its rule would work or not depending on the commands beside
+    it. For anything else NotLoaded is raised, since the answer could be wrong.
+    """
 
     queue: Queue
     #: How far the wall clock is ahead of elapsed time, in milliseconds.
@@ -33,39 +46,105 @@ class SmallTable:
     #: By uid.
     jobs: dict[str, Job] = field(factory=dict)
     next_arrival: int = 0
-    #: The ranks of ready jobs in order, and of some that are ready no more; None before they are asked for.
+    #: What the current command may use, and the command; see `restrict_to`.
+    needs: Needs = NOTHING_MORE
+    command: c.QueueCommand[object] | None = None
+    #: How many jobs of the queue were not loaded; None if no command needs its size.
+    unloaded: int | None = None
+    #: Its counts, and when its oldest job that can be claimed was added; None if no command needs them.
+    counted: QueueCounts | None = None
+    oldest: int | None = None
+    #: How many ready jobs come before a rank.
+    places: dict[Rank, int] = field(factory=dict)
+    #: The kept periods of its history.
+    periods: list[KeptPeriod] = field(factory=list)
+    paged: PageRows | None = None
+    #: By tags: the last job that was loaded for claims, where others were not, since contents are long.
+    cut: dict[tuple[str, ...], RowRank] = field(factory=dict)
+    #: The uids of damaged jobs that a command names.
+    damaged: set[str] = field(factory=set)
+    #: Whether a claim has found no job but locked ones.
+    passed_over: bool = False
+    #: How many jobs were locked for claims, and the rank of the last one; None if there are none.
+    claimed: tuple[int, RowRank] | None = None
+    #: The ranks of ready jobs in order, and of some that are ready no more; None until a claim needs them.
     _ready: list[Rank] | None = field(default=None, init=False)
-    #: The uids of jobs by unique key; None before they are asked for.
+    #: The uids of jobs by unique key; None until a command needs them.
     _by_key: dict[str, set[str]] | None = field(default=None, init=False)
 
+    def restrict_to(self, part: PlannedPart) -> None:
+        """Give a command what it needs, and nothing else, until the next call."""
+        self.needs, self.command = part.needs, part.command
+
     def wall(self, now: int) -> int:
-        """See JobTable, also for the following methods."""
         return now + self.clock_ahead
 
     def job(self, uid: str) -> Job | None:
-        """See JobTable."""
-        return self.jobs.get(uid)
+        """Raises JobDamaged."""
+        if uid in self.damaged and isinstance(self.command, _FAIL_FOR_DAMAGE):
+            raise JobDamaged(uid)
+        job = self.jobs.get(uid)
+        if job is None and uid not in self.needs.uids:
+            raise NotLoaded(f"job {uid}")
+        return job
 
     def holders(self, unique_key: str) -> list[Job]:
-        """See JobTable."""
+        if unique_key not in self.needs.unique_keys:
+            raise NotLoaded(f"the jobs with a unique key in {self.queue.name!r}")
         if self._by_key is None:
             self._by_key = {}
-            self._note_keys(self._by_key, self.jobs.values())
+            _add_keys(self._by_key, self.jobs.values())
         jobs = [self.jobs[uid] for uid in self._by_key.get(unique_key, ()) if uid in self.jobs]
         return [job for job in jobs if job.state in UNFINISHED]
 
+    def size(self) -> int:
+        if self.unloaded is None or not self.needs.size:
+            raise NotLoaded(f"the size of {self.queue.name!r}")
+        return self.unloaded + len(self.jobs)
+
     def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """See JobTable."""
-        if self._ready is None:
-            self._ready = sorted(job.spec.rank for job in self.jobs.values() if job.ready)
-        # Those at the front were claimed by earlier commands of the batch.
-        self._ready = list(dropwhile(lambda rank: self._at(rank) is None, self._ready))
-        jobs = (job for rank in self._ready if (job := self._at(rank)) is not None)
-        wanted = frozenset(tags)
-        return (job for job in jobs if wanted.issubset(job.spec.tags)) if wanted else jobs
+        """It ends where loading did, since jobs that come later may be loaded for other reasons."""
+        ready = self.needs.ready
+        if ready is None or ready.tags != tags:
+            raise NotLoaded(f"the ready jobs of {self.queue.name!r} with the tags {tags}")
+        return self._first_ready(tags, ready.count)
+
+    def _first_ready(self, tags: tuple[str, ...], count: int) -> Iterator[Job]:
+        jobs = self._ready_jobs(tags)
+        yield from islice(jobs, count)
+        if next(jobs, None) is not None:
+            raise NotLoaded(f"more than {count} ready jobs of {self.queue.name!r}")
+
+    def page(
+        self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
+    ) -> tuple[list[Job], Position | None]:
+        """Jobs that were removed since the page was found are left out."""
+        if self.paged is None or self.needs.page != PageOf(after, limit, state, sort):
+            raise NotLoaded(f"a page of {self.queue.name!r} behind {after}, sorted by {sort}")
+        return [self.jobs[uid] for uid in self.paged.uids if uid in self.jobs], self.paged.following
+
+    def ahead(self, rank: Rank) -> int:
+        if rank not in self.places or not self.needs.ahead:
+            raise NotLoaded(f"how many jobs of {self.queue.name!r} are before {rank}")
+        return self.places[rank]
+
+    def counts(self) -> QueueCounts:
+        if self.counted is None or not self.needs.counts:
+            raise NotLoaded(f"the counts of {self.queue.name!r}")
+        return self.counted
+
+    def oldest_ready(self) -> int | None:
+        if not self.needs.counts:
+            raise NotLoaded(f"the oldest job of {self.queue.name!r} that can be claimed")
+        return self.oldest
+
+    def kept_periods(self) -> Sequence[KeptPeriod]:
+        if not self.needs.periods:
+            raise NotLoaded(f"the history of {self.queue.name!r}")
+        return self.periods
 
     def due(self, now: int) -> Iterator[Job]:
-        """See JobTable."""
+        """Of the jobs that are loaded."""
         wall = self.wall(now)
         elapsed = ((job.deadline, job.spec.rank) for job in self.jobs.values())
         by_wall = ((job.wall_deadline, job.spec.rank) for job in self.jobs.values())
@@ -79,73 +158,27 @@ class SmallTable:
         if new is not None:
             self.jobs[uid] = new
             if self._by_key is not None:
-                self._note_keys(self._by_key, [new])
+                _add_keys(self._by_key, [new])
             if self._ready is not None and new.ready:
                 _insert(self._ready, new.spec.rank)
         return old
+
+    def _ready_jobs(self, tags: tuple[str, ...]) -> Iterator[Job]:
+        if self._ready is None:
+            self._ready = sorted(job.spec.rank for job in self.jobs.values() if job.ready)
+        # Those at the front were claimed by earlier commands of the batch.
+        self._ready = list(dropwhile(lambda rank: self._at(rank) is None, self._ready))
+        jobs = (job for rank in self._ready if (job := self._at(rank)) is not None)
+        if tags:
+            wanted = frozenset(tags)
+            jobs = (job for job in jobs if wanted.issubset(job.spec.tags))
+        last = self.cut.get(tags)
+        return jobs if last is None else takewhile(lambda job: rank_of(job) <= last, jobs)
 
     def _at(self, rank: Rank) -> Job | None:
         """The job with this rank, if it is ready."""
         job = self.jobs.get(rank[2])
         return job if job is not None and job.ready and job.spec.rank == rank else None
-
-    def _note_keys(self, by_key: dict[str, set[str]], jobs: Iterable[Job]) -> None:
-        for job in jobs:
-            if job.spec.rare.unique_key is not None:
-                by_key.setdefault(job.spec.rare.unique_key, set()).add(job.spec.uid)
-
-
-class SmallTables:
-    """The small tables of some queues; see JobTableSet."""
-
-    def __init__(self, clock_ahead: int) -> None:
-        self.queues: dict[str, SmallTable] = {}
-        self._clock_ahead = clock_ahead
-
-    def wall(self, now: int) -> int:
-        """See JobTableSet, also for the following method."""
-        return now + self._clock_ahead
-
-    def due(self, now: int) -> Iterator[tuple[str, Job]]:
-        """See JobTableSet."""
-        return ((name, job) for name, table in self.queues.items() for job in table.due(now))
-
-    def apply(self, facts: Iterable[Fact]) -> list[Swap]:
-        """Apply facts in order; returns the effect of each. Each job and queue that they change must be there."""
-        return [self._applied(fact) for fact in facts]
-
-    def add(self, queue: Queue, jobs: dict[str, Job], next_arrival: int) -> None:
-        """Add a queue and some of its jobs by uid."""
-        self.queues[queue.name] = SmallTable(queue, self._clock_ahead, jobs, next_arrival)
-
-    def _applied(self, fact: Fact) -> Swap:
-        # By isinstance, because `match` takes three times as long, and there is one for each change of a job.
-        if isinstance(fact, JobChanged):
-            table = self.queues[fact.queue]
-            old = table.jobs[fact.uid]
-            new = Job(old.spec, fact.standing)
-            table.put(fact.uid, new)
-            return JobSwap(fact.queue, fact.uid, old, new)
-        if isinstance(fact, JobAdded):
-            uid = fact.job.spec.uid
-            return JobSwap(fact.queue, uid, self.queues[fact.queue].put(uid, fact.job), fact.job)
-        if isinstance(fact, JobRemoved):
-            return JobSwap(fact.queue, fact.uid, self.queues[fact.queue].put(fact.uid, None), None)
-        return self._applied_to_queue(fact)
-
-    def _applied_to_queue(self, fact: Fact) -> Swap:
-        match fact:
-            case QueueChanged(queue):
-                table = self.queues[queue.name]
-                before, table.queue = table.queue, queue
-                return QueueSwap(queue.name, before)
-            case QueueCreated(queue):
-                swap = QueueSwap(queue.name, self.queues.get(queue.name))
-                self.add(queue, {}, 0)
-                return swap
-            case QueueDeleted(name):
-                return QueueSwap(name, self.queues.pop(name))
-        raise TypeError(f"no change of a small table: {fact!r}")
 
 
 def _until(limit: int, deadlines: "Iterable[tuple[int | None, Rank]]") -> "Sequence[tuple[int, Rank]]":
@@ -159,129 +192,7 @@ def _insert(ranks: list[Rank], rank: Rank) -> None:
         ranks.insert(at, rank)
 
 
-class NotLoaded(Exception):
-    """A rule asked for something that `needs` did not name."""
-
-
-class PartialTable(Value, frozen=True, kw_only=True, gc=True):
-    """A table of which only some is loaded. See Table for all that it does."""
-
-    #: The queue, the jobs that were loaded, and the next arrival number.
-    loaded: JobTable
-    #: What was loaded.
-    needs: Needs
-    #: Figures that can't be computed from what was loaded; None where they are not needed.
-    total: int | None = None
-    kinds: QueueCounts | None = None
-    oldest: int | None = None
-    places: Mapping[Rank, int] = msgspec.field(default_factory=dict)
-    periods: Sequence[KeptPeriod] = ()
-
-    @property
-    def queue(self) -> Queue:
-        """See Table."""
-        return self.loaded.queue
-
-    @property
-    def next_arrival(self) -> int:
-        """See Table."""
-        return self.loaded.next_arrival
-
-    def wall(self, now: int) -> int:
-        """See Table."""
-        return self.loaded.wall(now)
-
-    def job(self, uid: str) -> Job | None:
-        """See Table."""
-        job = self.loaded.job(uid)
-        if job is None and uid not in self.needs.uids:
-            raise NotLoaded(f"job {uid}")
-        return job
-
-    def holders(self, unique_key: str) -> list[Job]:
-        """See Table."""
-        if unique_key not in self.needs.unique_keys:
-            raise NotLoaded(f"the jobs with a unique key in {self.queue.name!r}")
-        return self.loaded.holders(unique_key)
-
-    def size(self) -> int:
-        """See Table."""
-        if self.total is None:
-            raise NotLoaded(f"the size of {self.queue.name!r}")
-        return self.total
-
-    def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """See Table; no more are loaded than were needed."""
-        ready = self.needs.ready
-        if ready is None or ready.tags != tags:
-            raise NotLoaded(f"the ready jobs of {self.queue.name!r} with the tags {tags}")
-        return self._first(ready)
-
-    def _first(self, ready: ReadyOf) -> Iterator[Job]:
-        for index, job in enumerate(self.loaded.ready_jobs(ready.tags)):
-            if index == ready.count:
-                break
-            yield job
-        else:
-            # These are all the ready jobs.
-            return
-        raise NotLoaded(f"more than {ready.count} ready jobs of {self.queue.name!r}")
-
-    def page(
-        self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
-    ) -> tuple[list[Job], Position | None]:
-        """See Table; an engine that loads pages overrides this."""
-        raise NotLoaded(f"a page of {self.queue.name!r} behind {after}, sorted by {sort}")
-
-    def ahead(self, rank: Rank) -> int:
-        """See Table."""
-        if rank not in self.places:
-            raise NotLoaded(f"how many jobs of {self.queue.name!r} are before {rank}")
-        return self.places[rank]
-
-    def counts(self) -> QueueCounts:
-        """See Table."""
-        if self.kinds is None:
-            raise NotLoaded(f"the counts of {self.queue.name!r}")
-        return self.kinds
-
-    def oldest_ready(self) -> int | None:
-        """See Table."""
-        if not self.needs.counts:
-            raise NotLoaded(f"the oldest job of {self.queue.name!r} that can be claimed")
-        return self.oldest
-
-    def kept_periods(self) -> Sequence[KeptPeriod]:
-        """See Table."""
-        if not self.needs.periods:
-            raise NotLoaded(f"the history of {self.queue.name!r}")
-        return self.periods
-
-    def due(self, now: int) -> Iterator[Job]:
-        """See Table: of those that are loaded."""
-        return self.loaded.due(now)
-
-
-@frozen
-class PartialTables:
-    """The tables of some queues: all that a command names and that are there."""
-
-    queues: Mapping[str, PartialTable]
-    #: How far the wall clock is ahead of elapsed time, in milliseconds.
-    clock_ahead: int = 0
-    #: The number of queues in the database; None if it was not loaded.
-    number: int | None = None
-
-    def count_queues(self) -> int:
-        """See TableSet."""
-        if self.number is None:
-            raise NotLoaded("the number of queues")
-        return self.number
-
-    def wall(self, now: int) -> int:
-        """See Table."""
-        return now + self.clock_ahead
-
-    def due(self, now: int) -> Iterator[tuple[str, Job]]:
-        """See TableSet: of those that are loaded."""
-        return chain.from_iterable(((name, job) for job in table.due(now)) for name, table in self.queues.items())
+def _add_keys(by_key: dict[str, set[str]], jobs: Iterable[Job]) -> None:
+    for job in jobs:
+        if job.spec.rare.unique_key is not None:
+            by_key.setdefault(job.spec.rare.unique_key, set()).add(job.spec.uid)

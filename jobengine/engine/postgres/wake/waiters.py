@@ -22,7 +22,7 @@ from ....core.places import Place
 from ...waiting_line import Done, Ends, Line, Outcome, Refused, Waiter, has_become_ready
 from ..batch.decide import Result
 from ..batch.plan import Task
-from ..batch.tables import SmallTable
+from ..batch.tables import LoadedTable
 from ..database.pipeline import Row
 from ..database.rows import Rows
 from .news import ENDED, READY, News
@@ -171,7 +171,7 @@ class Waiters:
         elif isinstance(swap, QueueSwap):
             if self.line.waits_for(swap.queue):
                 self._change_of(swap.queue).concerns_all = True
-            if isinstance(swap.old, SmallTable):
+            if isinstance(swap.old, LoadedTable):
                 self.ends.end([swap.queue])
 
     def _collect_job(self, name: str, uid: str, old: Job | None, new: Job | None) -> None:

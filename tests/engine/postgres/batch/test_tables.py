@@ -1,4 +1,4 @@
-"""Small tables answer as tables with indexes do."""
+"""Loaded tables answer as tables with indexes do."""
 
 from typing import Any
 
@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from jobengine.core.effects import QueueSwap
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.required_rows import Needs, ReadyOf
 from jobengine.core.retention import retention
+from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.state import Tables
-from jobengine.engine.postgres.batch.tables import SmallTable, SmallTables
+from jobengine.engine.postgres.batch.begin import Now
+from jobengine.engine.postgres.batch.loaded import LoadedTables
+from jobengine.engine.postgres.batch.tables import LoadedTable
 from tests.core.random_facts import facts
 from tests.core.worlds import MINUTE, NOW
 
@@ -21,12 +25,22 @@ QUEUED = Standing(state=State.QUEUED, updated=NOW)
 TAGS = [(), ("x",), ("x", "y")]
 
 
-def small(tables: Tables) -> SmallTables:
-    """All the jobs of these tables in small ones."""
-    made = SmallTables(tables.ahead)
-    for table in tables.queues.values():
-        made.add(table.queue, dict(table.jobs), table.next_arrival)
+def loaded(*tables: LoadedTable, ahead: int = 0) -> LoadedTables:
+    made = LoadedTables(now=Now(0, ahead, {}), planned=(), locked=True)
+    made.queues.update((table.queue.name, table) for table in tables)
     return made
+
+
+def whole(tables: Tables) -> LoadedTables:
+    """All the jobs of these tables in loaded ones."""
+    queues = tables.queues.values()
+    made = (LoadedTable(table.queue, tables.ahead, dict(table.jobs), table.next_arrival) for table in queues)
+    return loaded(*made, ahead=tables.ahead)
+
+
+def claimable(table: LoadedTable, tags: tuple[str, ...] = ()) -> list[Job]:
+    table.needs = Needs(ready=ReadyOf(100, tags))
+    return list(table.ready_jobs(tags))
 
 
 def ready_job(uid: str, priority: int) -> Job:
@@ -45,8 +59,8 @@ def ready_job(uid: str, priority: int) -> Job:
     )
 
 
-def uids(table: SmallTable) -> list[str]:
-    return [job.spec.uid for job in table.ready_jobs()]
+def uids(table: LoadedTable) -> list[str]:
+    return [job.spec.uid for job in claimable(table)]
 
 
 def fits(tables: Tables, fact: Fact) -> bool:
@@ -61,20 +75,25 @@ def fits(tables: Tables, fact: Fact) -> bool:
     return False
 
 
-def answers(table: Any) -> list[Any]:
-    """What rules may ask of a table."""
-    keys = {job.spec.rare.unique_key for job in table.jobs.values()} - {None}
+def answers(table: LoadedTable | QueueTable) -> list[Any]:
+    """What rules may read from a table, except figures."""
+    keys = {key for job in table.jobs.values() if (key := job.spec.rare.unique_key) is not None}
+    if isinstance(table, LoadedTable):
+        table.needs = Needs(unique_keys=frozenset(keys))
     holders = {key: {job.spec.uid for job in table.holders(key)} for key in keys}
     due = [[job.spec.uid for job in table.due(now)] for now in TIMES]
-    return [table.queue, table.jobs, holders, due, *(list(table.ready_jobs(tags)) for tags in TAGS)]
+    ready = [
+        claimable(table, tags) if isinstance(table, LoadedTable) else list(table.ready_jobs(tags)) for tags in TAGS
+    ]
+    return [table.queue, table.jobs, holders, due, *ready]
 
 
 @settings(max_examples=200)
 @given(st.lists(facts, max_size=30), st.lists(facts, max_size=10))
-def test_a_small_table_answers_as_one_with_indexes_after_every_change(before: list[Fact], more: list[Fact]) -> None:
+def test_a_loaded_table_answers_as_one_with_indexes_after_every_change(before: list[Fact], more: list[Fact]) -> None:
     tables = Tables()
     tables.apply([*(QueueCreated(queue) for queue in QUEUES), *before])
-    few = small(tables)
+    few = whole(tables)
     for fact in more:
         if fits(tables, fact):
             assert few.apply([fact]) == tables.apply([fact])
@@ -83,9 +102,9 @@ def test_a_small_table_answers_as_one_with_indexes_after_every_change(before: li
 
 
 def test_ready_jobs_are_in_order_after_they_were_claimed_released_edited_and_added() -> None:
-    few, held = SmallTables(0), Standing(state=State.INPROGRESS, updated=NOW)
-    few.add(QUEUES[0], {uid: ready_job(uid, 1) for uid in ("1", "2", "3")}, 0)
-    table = few.queues["a"]
+    table, held = LoadedTable(QUEUES[0], 0), Standing(state=State.INPROGRESS, updated=NOW)
+    table.jobs.update((uid, ready_job(uid, 1)) for uid in ("1", "2", "3"))
+    few = loaded(table)
     assert uids(table) == ["1", "2", "3"]
     few.apply([JobChanged("a", "1", held), JobChanged("a", "2", held)])
     assert uids(table) == ["3"]
@@ -96,7 +115,7 @@ def test_ready_jobs_are_in_order_after_they_were_claimed_released_edited_and_add
 
 
 def test_making_and_deleting_a_queue_have_the_effects_that_they_have_on_large_tables() -> None:
-    few = SmallTables(0)
+    few = loaded()
     (made,) = few.apply([QueueCreated(QUEUES[0])])
     table = few.queues["a"]
     assert made == QueueSwap("a", None)
@@ -105,7 +124,6 @@ def test_making_and_deleting_a_queue_have_the_effects_that_they_have_on_large_ta
 
 
 def test_a_change_of_a_job_that_is_not_there_is_an_error() -> None:
-    few = SmallTables(0)
-    few.add(QUEUES[0], {}, 0)
+    few = loaded(LoadedTable(QUEUES[0], 0))
     with pytest.raises(KeyError):
         few.apply([JobChanged("a", "1", Standing(state=State.COMPLETE, updated=NOW))])
