@@ -49,8 +49,12 @@ class Table(Protocol):
     def holders(self, unique_key: str) -> list[Job]:
         """The unfinished jobs with this unique key: one, unless a finished one was queued again."""
 
-    def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """The jobs that can be claimed and have all of `tags`, in execution order. Not valid after a change."""
+    def claim_order(self, tags: tuple[str, ...], now: int, count: int) -> Iterator[Job]:
+        """
+        The first `count` jobs that can be claimed and have all of `tags`, in the order in which claims get them.
+
+        Jobs whose `timeout_time` has come are left out, also if they have not expired yet. Not valid after a change.
+        """
 
     def due(self, now: int) -> Iterator[Due]:
         """The things whose deadline has come, by deadline. Not valid after a change."""

@@ -1,7 +1,6 @@
 """A command has the same outcome on a loaded table, with only what it needs, as on the whole table."""
 
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -81,21 +80,21 @@ COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
 )
 
 
-def _named(whole: QueueTable, needs: n.Needs) -> list[Job]:
+def _named(whole: QueueTable, needs: n.Needs, now: int) -> list[Job]:
     """The jobs that `needs` names."""
     found = [job for uid in needs.uids if (job := whole.job(uid)) is not None]
     found += [job for key in needs.unique_keys for job in whole.holders(key)]
     if needs.ready is not None:
         # One more than needed, to see that no rule takes it.
-        found += islice(whole.ready_jobs(needs.ready.tags), needs.ready.count + 1)
+        found += whole.claim_order(needs.ready.tags, now, needs.ready.count + 1)
     return found
 
 
-def _table(whole: QueueTable, needs: n.Needs, ahead: int) -> LoadedTable:
+def _table(whole: QueueTable, needs: n.Needs, ahead: int, now: int) -> LoadedTable:
     """What an engine would load of a queue."""
     page = needs.page
     paged, following = ([], None) if page is None else whole.page(page.after, page.limit, page.state, page.sort)
-    jobs = {job.spec.uid: job for job in [*_named(whole, needs), *paged]}
+    jobs = {job.spec.uid: job for job in [*_named(whole, needs, now), *paged]}
     return LoadedTable(
         whole.queue,
         ahead,
@@ -120,7 +119,7 @@ def load(tables: Tables, command: c.QueueCommand[object], now: int) -> LoadedTab
         needs = command.needs(whole.queue, authorise(whole.queue, command, now))
     except DomainError:
         needs = n.Needs()
-    loaded.queues[command.queue] = _table(whole, needs, tables.ahead)
+    loaded.queues[command.queue] = _table(whole, needs, tables.ahead, now)
     return loaded
 
 
@@ -193,7 +192,7 @@ def test_every_command_on_a_queue_is_tried() -> None:
         lambda table, job: table.job(job.spec.uid),
         lambda table, job: table.holders("u"),
         lambda table, job: table.size(),
-        lambda table, job: table.ready_jobs(),
+        lambda table, job: table.claim_order((), 0, 1),
         lambda table, job: table.page(None, 1),
         lambda table, job: table.ahead(job.spec.rank),
         lambda table, job: table.counts(),
@@ -204,7 +203,7 @@ def test_every_command_on_a_queue_is_tried() -> None:
 def test_reading_what_was_not_loaded_is_an_error_and_never_none(world: World, read: Callable[[Any, Job], Any]) -> None:
     job = world.add(unique_key="u")
     with pytest.raises(NotLoaded):
-        read(_table(world.tables.queues["q"], n.Needs(), 0), job)
+        read(_table(world.tables.queues["q"], n.Needs(), 0, world.now), job)
 
 
 NEEDS = n.Needs(
@@ -225,7 +224,7 @@ NEEDS = n.Needs(
         lambda table, job: table.job(UIDS[0]),
         lambda table, job: table.holders("u"),
         lambda table, job: table.size(),
-        lambda table, job: list(table.ready_jobs()),
+        lambda table, job: list(table.claim_order((), 0, 1)),
         lambda table, job: table.page(None, 1),
         lambda table, job: table.ahead(job.spec.rank),
         lambda table, job: table.counts(),
@@ -237,7 +236,7 @@ def test_a_command_does_not_see_what_only_another_command_of_its_batch_needs(
     world: World, read: Callable[[Any, Job], Any]
 ) -> None:
     job = world.add(unique_key="u", uid=UIDS[0])
-    table = _table(world.tables.queues["q"], NEEDS, 0)
+    table = _table(world.tables.queues["q"], NEEDS, 0, world.now)
     read(table, job)
     del table.jobs[UIDS[0]]
     command = c.ListKeys(queue="q", access_key=KEY)
@@ -250,10 +249,9 @@ def test_a_rule_that_takes_more_ready_jobs_than_it_named_is_found_out(world: Wor
     for _ in range(3):
         world.add()
     table = load(world.tables, c.Peek(queue="q", access_key=KEY), world.now).queues["q"]
-    ready = table.ready_jobs()
-    next(ready)
-    with pytest.raises(NotLoaded, match="more than 1"):
-        next(ready)
+    assert len(list(table.claim_order((), world.now, 1))) == 1
+    with pytest.raises(NotLoaded, match="the first 2 ready jobs"):
+        table.claim_order((), world.now, 2)
 
 
 def test_a_job_that_is_known_not_to_be_there_is_none(world: World) -> None:

@@ -50,7 +50,7 @@ class Peek(QueueCommand[Job | None], frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Job | None]:
-        return NOTHING, next(_claimable(table, now), None)
+        return NOTHING, next(table.claim_order((), now, 1), None)
 
 
 class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
         facts: list[Fact] = []
         claimed: list[Job] = []
         size = 0
-        for job in islice(self._wanted(table, now), self.count):
+        for job in self._wanted(table, now):
             size += job.size
             if claimed and size > _CLAIMED_BYTES:
                 break
@@ -108,10 +108,11 @@ class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
 
     def _wanted(self, table: Table, now: int) -> Iterator[Job]:
         if self.uids is None:
-            return _claimable(table, now, self.tags)
+            return table.claim_order(self.tags, now, self.count)
         tags, wall = frozenset(self.tags), table.wall(now)
-        jobs = (job for uid in self.uids if (job := table.job(uid)) is not None and job.ready)
-        return (job for job in jobs if tags.issubset(job.spec.tags) and not 0 < job.spec.timeout_time * SECOND <= wall)
+        ready = (job for uid in self.uids if (job := table.job(uid)) is not None and job.ready)
+        jobs = (job for job in ready if tags.issubset(job.spec.tags) and not 0 < job.spec.timeout_time * SECOND <= wall)
+        return islice(jobs, self.count)
 
 
 class QueueUpdate(Value, frozen=True):
@@ -284,12 +285,6 @@ class ListClaimers(QueueCommand[Claimers], frozen=True, kw_only=True):
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Claimers]:
         return NOTHING, activity.claimers(self.queue)
-
-
-def _claimable(table: Table, now: int, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-    """The ready jobs, without those whose `timeout_time` has passed."""
-    wall = table.wall(now)
-    return (job for job in table.ready_jobs(tags) if not (until := job.spec.timeout_time) or until * SECOND > wall)
 
 
 def _returned(standing: Standing, now: int) -> Standing:

@@ -5,7 +5,6 @@ The executor calls `record` when facts are applied, and `serve` once all facts o
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Protocol
 
 from attrs import define, field
@@ -59,14 +58,14 @@ class Waiters:
     def serve(self, now: int) -> None:
         """Check keys if a queue was reconfigured, hand out ready jobs, report finished ones."""
         while self.pending:
-            for waiter in self._affected():
+            for waiter in self._affected(now):
                 self._check(waiter, now)
             self._offer_jobs(now)
             ended, self._ended = self._ended, []
             for queue, uid, job in ended:
                 self.ends.wake(queue, uid, job)
 
-    def _affected(self) -> Iterator[Waiter]:
+    def _affected(self, now: int) -> Iterator[Waiter]:
         """
         Begin a round: returns the waiters for queues that were created, reconfigured or deleted.
 
@@ -77,7 +76,7 @@ class Waiters:
         self.ends.end({name for name in names if name not in self._tables.queues})
         for name, resumed in names.items():
             if resumed:
-                self._record_all(name)
+                self._record_all(name, now)
         return self.line.of(names)
 
     def _check(self, waiter: Waiter, now: int) -> None:
@@ -147,9 +146,9 @@ class Waiters:
             self._ready.setdefault(name, ReadyJobs(table)).add(jobs)
             self.pending = True
 
-    def _record_all(self, name: str) -> None:
+    def _record_all(self, name: str, now: int) -> None:
         """Record ready jobs of a queue, as many as its waiters would take."""
         table = self._tables.queues.get(name)
         if table is not None:
             for tags, count in self.line.wanted(name):
-                self._record_ready(name, islice(table.ready_jobs(tags), count))
+                self._record_ready(name, table.claim_order(tags, now, count))

@@ -11,7 +11,7 @@ from attrs import define, field
 from ....core.fact_codec import encode, length_of_more, length_of_reported
 from ....core.facts import QueueCreated, QueueDeleted
 from ....core.history import KeptPeriod, KeptPeriods, Period
-from ....core.model import NO_NOTES, NO_RARE, UNFINISHED, Job, Position, Queue, Rank, State
+from ....core.model import NO_NOTES, NO_RARE, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
 from ....core.sorting import Sort, position
 from ....core.stats import QueueCounts
@@ -133,18 +133,23 @@ class QueueTable:
             at = next(self.ready.behind((at[0] + 1, -1, "")), None)
         return oldest
 
-    def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """The jobs that can be claimed and have all of `tags`, in execution order. Not valid after a change."""
-        if not tags:
-            return (self.jobs[rank[2]] for rank in self.ready)
+    def claim_order(self, tags: tuple[str, ...], now: int, count: int) -> Iterator[Job]:
+        jobs, wall = self.jobs, now + self._clock.ahead
+        ranks = self._ready_ranks(tags) if tags else self.ready
+        claimable = (
+            job for rank in ranks if not (until := (job := jobs[rank[2]]).spec.timeout_time) or until * SECOND > wall
+        )
+        return islice(claimable, count)
+
+    def _ready_ranks(self, tags: tuple[str, ...]) -> Iterable[Rank]:
+        """The ranks of ready jobs that have all of `tags`, in order."""
         wanted = frozenset(tags)
         narrowest = min((self.ready_by_tag.get(tag, _EMPTY) for tag in wanted), key=len)
         if len(wanted) == 1:
-            return (self.jobs[rank[2]] for rank in narrowest)
+            return narrowest
         if len(self.ready_by_tags) <= len(narrowest):
-            matching = [ranks for combination, ranks in self.ready_by_tags.items() if wanted.issubset(combination)]
-            return (self.jobs[rank[2]] for rank in merge(*matching))
-        return (job for rank in narrowest if wanted.issubset((job := self.jobs[rank[2]]).spec.tags))
+            return merge(*(ranks for combination, ranks in self.ready_by_tags.items() if wanted.issubset(combination)))
+        return (rank for rank in narrowest if wanted.issubset(self.jobs[rank[2]].spec.tags))
 
     def in_progress(self) -> list[Job]:
         """The jobs in progress."""

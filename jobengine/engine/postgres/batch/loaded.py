@@ -52,7 +52,7 @@ class LoadedTables:
         if ready is None or ready.tags not in table.cut:
             return False
         table.restrict_to(part)
-        return next(table.ready_jobs(ready.tags), None) is None
+        return next(table.claim_order(ready.tags, self.now.elapsed, ready.count), None) is None
 
     def apply(self, facts: Iterable[Fact]) -> list[Swap]:
         """Apply facts in order; returns the effect of each. Each job and queue that they change must be there."""

@@ -7,7 +7,7 @@ more time than the rules do.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, dropwhile, islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Final
 
 from attrs import define, field
@@ -15,7 +15,7 @@ from attrs import define, field
 from ....core import commands as c
 from ....core.errors import JobDamaged
 from ....core.history import KeptPeriod
-from ....core.model import UNFINISHED, Job, Position, Queue, Rank, State
+from ....core.model import SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.required_rows import NOTHING_MORE, Needs, PageOf
 from ....core.sorting import Sort
 from ....core.stats import QueueCounts
@@ -102,18 +102,12 @@ class LoadedTable:
             raise NotLoaded(f"the size of {self.queue.name!r}")
         return self.unloaded + len(self.jobs)
 
-    def ready_jobs(self, tags: tuple[str, ...] = ()) -> Iterator[Job]:
-        """It ends where loading did, since jobs that come later may be loaded for other reasons."""
+    def claim_order(self, tags: tuple[str, ...], now: int, count: int) -> Iterator[Job]:
         ready = self.needs.ready
-        if ready is None or ready.tags != tags:
-            raise NotLoaded(f"the ready jobs of {self.queue.name!r} with the tags {tags}")
-        return self._first_ready(tags, ready.count)
-
-    def _first_ready(self, tags: tuple[str, ...], count: int) -> Iterator[Job]:
-        jobs = self._ready_jobs(tags)
-        yield from islice(jobs, count)
-        if next(jobs, None) is not None:
-            raise NotLoaded(f"more than {count} ready jobs of {self.queue.name!r}")
+        if ready is None or ready.tags != tags or ready.count < count:
+            raise NotLoaded(f"the first {count} ready jobs of {self.queue.name!r} with the tags {tags}")
+        wall, jobs = self.wall(now), self._ready_jobs(tags)
+        return islice((job for job in jobs if not (until := job.spec.timeout_time) or until * SECOND > wall), count)
 
     def page(
         self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
@@ -164,10 +158,12 @@ class LoadedTable:
         return old
 
     def _ready_jobs(self, tags: tuple[str, ...]) -> Iterator[Job]:
+        """The order ends where loading did, since jobs that come later may be loaded for other reasons."""
         if self._ready is None:
             self._ready = sorted(job.spec.rank for job in self.jobs.values() if job.ready)
-        # Those at the front were claimed by earlier commands of the batch.
-        self._ready = list(dropwhile(lambda rank: self._at(rank) is None, self._ready))
+        # Earlier commands of the batch have claimed those at the front.
+        claimed = sum(1 for _ in takewhile(lambda rank: self._at(rank) is None, self._ready))
+        del self._ready[:claimed]
         jobs = (job for rank in self._ready if (job := self._at(rank)) is not None)
         if tags:
             wanted = frozenset(tags)

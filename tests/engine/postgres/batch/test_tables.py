@@ -40,7 +40,7 @@ def whole(tables: Tables) -> LoadedTables:
 
 def claimable(table: LoadedTable, tags: tuple[str, ...] = ()) -> list[Job]:
     table.needs = Needs(ready=ReadyOf(100, tags))
-    return list(table.ready_jobs(tags))
+    return list(table.claim_order(tags, NOW, 100))
 
 
 def ready_job(uid: str, priority: int) -> Job:
@@ -83,7 +83,8 @@ def answers(table: LoadedTable | QueueTable) -> list[Any]:
     holders = {key: {job.spec.uid for job in table.holders(key)} for key in keys}
     due = [[job.spec.uid for job in table.due(now)] for now in TIMES]
     ready = [
-        claimable(table, tags) if isinstance(table, LoadedTable) else list(table.ready_jobs(tags)) for tags in TAGS
+        claimable(table, tags) if isinstance(table, LoadedTable) else list(table.claim_order(tags, NOW, 100))
+        for tags in TAGS
     ]
     return [table.queue, table.jobs, holders, due, *ready]
 
