@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.model import State
+from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.database.connection import connected
 from tests.contract.postgres_server import WHO, Server
 from tests.postgres import Database
@@ -41,6 +41,20 @@ def test_a_claim_gets_the_jobs_that_commands_before_it_have_left(servers: tuple[
     server, _ = servers
     uids = server.add(4)
     assert server.claim(c.DeleteJob(**WHO, uid=uids[0]), _ends(uids[1:2]), count=2) == uids[2:]
+
+
+def test_jobs_that_many_commands_of_a_batch_add_are_claimed_and_listed_in_the_order_of_the_commands(
+    servers: tuple[Server, Server],
+) -> None:
+    server, _ = servers
+    add = c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}"), c.NewJob(content=b"{}")), defaults=Defaults())
+    uids = [one.job.spec.uid for added in server.ask(add, add, add) for one in added]
+    listed, after = list[str](), None
+    while len(listed) < len(uids):
+        (page,) = server.ask(c.ListJobs(**WHO, after=after, limit=1))
+        listed += [job.spec.uid for job in page.jobs]
+        after = page.following
+    assert listed == server.claim(count=6) == uids
 
 
 def test_a_claim_that_goes_with_many_ends_of_jobs_does_not_read_the_queue_for_each(

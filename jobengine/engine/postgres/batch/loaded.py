@@ -67,8 +67,9 @@ class LoadedTables:
             table.put(fact.uid, new)
             return JobSwap(fact.queue, fact.uid, old, new)
         if isinstance(fact, JobAdded):
-            uid = fact.job.spec.uid
-            return JobSwap(fact.queue, uid, self.queues[fact.queue].put(uid, fact.job), fact.job)
+            table, spec = self.queues[fact.queue], fact.job.spec
+            table.next_arrival = max(table.next_arrival, spec.arrival + 1)
+            return JobSwap(fact.queue, spec.uid, table.put(spec.uid, fact.job), fact.job)
         if isinstance(fact, JobRemoved):
             return JobSwap(fact.queue, fact.uid, self.queues[fact.queue].put(fact.uid, None), None)
         return self._applied_to_queue(fact)

@@ -86,7 +86,7 @@ def answers(table: LoadedTable | QueueTable) -> list[Any]:
         claimable(table, tags) if isinstance(table, LoadedTable) else list(table.claim_order(tags, NOW, 100))
         for tags in TAGS
     ]
-    return [table.queue, table.jobs, holders, due, *ready]
+    return [table.queue, table.jobs, table.next_arrival, holders, due, *ready]
 
 
 @settings(max_examples=200)
