@@ -8,6 +8,7 @@
 # make fuzz     run a fuzzer (atheris) on each parser of bytes, or on TARGET, for MINUTES each
 # make mutants  remove one safety at a time (or NAMES), and print which test fails then: one must
 # make pictures draw each page of the dashboard in each state, in build/pictures, and renew docs/images
+# make image    build the Docker image from its base image by digest, and note the digest in a label
 # make bench    measure it beside other servers that are installed, and write the figures of docs/performance.md
 #
 # PYTHON=python3.13 makes them use that Python, in a virtual environment of its own.
@@ -31,7 +32,11 @@ OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d
 # What rules, time and waiting make of a request: the rest of tests/web is about requests, which know no engine.
 ON_POSTGRES := $(patsubst %,tests/web/test_%.py,finish_and_claim leases long_polls retries time workers)
 
-.PHONY: run programs test test-postgres quick quick-on-others lint audit check torture fuzz mutants pictures bench clean
+# What the Dockerfile builds on, and where it comes from.
+BASE := $(shell sed -n 's/^FROM \(\S*\).*/\1/p;T;q' Dockerfile)
+BASE_REGISTRY ?= docker.io/library
+
+.PHONY: image run programs test test-postgres quick quick-on-others lint audit check torture fuzz mutants pictures bench clean
 # Missing programs are installed first, before anything that takes time.
 .NOTPARALLEL:
 
@@ -82,6 +87,15 @@ mutants: $(VENV)/installed-test
 pictures: programs $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/integration/dashboard/test_scenes.py --pictures=build/pictures
 	cp $(addprefix build/pictures/,$(notdir $(wildcard docs/images/*.png))) docs/images
+
+# A tag may be given to another image at any time: what is built, and what the label says, is one digest.
+image:
+	@found="$$(docker buildx imagetools inspect $(BASE_REGISTRY)/$(BASE))" && \
+	digest="$$(printf '%s\n' "$$found" | sed -n 's/^Digest: *//p')" && \
+	docker buildx build --load --tag jobengine \
+		--build-context "$(BASE)=docker-image://$(BASE_REGISTRY)/$(firstword $(subst :, ,$(BASE)))@$$digest" \
+		--label "org.opencontainers.image.base.name=$(BASE_REGISTRY)/$(BASE)" \
+		--label "org.opencontainers.image.base.digest=$$digest" .
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.all

@@ -1,0 +1,47 @@
+"""`make image` builds on one digest of the base image, and says which."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .daemons import ROOT
+
+BASES = sorted({line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("FROM ")})
+#: Stands in for Docker, which needs a registry here: it answers what the real one does, and notes what it was given.
+DOCKER = """#!/bin/sh
+case "$2" in
+imagetools) [ -z "$NO_REGISTRY" ] && printf 'Name: %s\\nDigest:    sha256:abc\\n' "$4" ;;
+build) printf '%s\\n' "$@" > built ;;
+esac
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for name in ("Makefile", "Dockerfile"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    return tmp_path
+
+
+def make_image(home: Path, **environment: str) -> int:
+    path = f"{home}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["make", "image"], cwd=home, env={**os.environ, "PATH": path, **environment}, capture_output=True, check=False
+    ).returncode
+
+
+def test_the_image_is_built_on_a_digest_of_each_base_which_a_label_names(home: Path) -> None:
+    assert make_image(home) == 0
+    given = (home / "built").read_text().splitlines()
+    for base in BASES:
+        assert f"{base}=docker-image://docker.io/library/{base.split(':')[0]}@sha256:abc" in given
+    assert "org.opencontainers.image.base.digest=sha256:abc" in given
+
+
+def test_without_the_digest_of_its_base_no_image_is_built(home: Path) -> None:
+    assert make_image(home, NO_REGISTRY="1") != 0
+    assert not (home / "built").exists()
