@@ -67,11 +67,11 @@ from ..wire.shown_job import job_json, job_value, to_json
 from .errors import brief_result, result_of
 from .keys import Keys
 from .metrics import CONTENT_TYPE, Metrics, scrape
+from .openapi import SCHEMA
 from .paging import count_holders, filled_page, jobs_held
 from .replies import empty, is_minimal, json_body, next_link, nothing
 from .request_log import RequestLog, note_claimed, note_job
 from .router import Dispatcher, Others, Routes, no_others
-from .schema import SCHEMA
 from .streams import queue_in_parts, send_events
 from .throttle import KeyThrottle
 
