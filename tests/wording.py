@@ -35,10 +35,7 @@ GONE = frozenset({"asked", "told", "said", "heard", "noted", "stirred", "looked"
 #: Identifiers that may have such a word, and why.
 ALLOWED: Mapping[str, str] = {}
 #: Where identifiers are checked.
-FOLDERS = (
-    *(f"jobengine/{room}" for room in ["storage", "wire", "http", "web", "daemon", "tools", "client", "worker", "cli"]),
-    "benchmarks",
-)
+FOLDERS = ("jobengine", "benchmarks")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 

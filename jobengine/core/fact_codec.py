@@ -192,7 +192,7 @@ def _standing(standing: Standing) -> tuple[Any, ...]:
 def _encode_job_added(fact: JobAdded) -> bytes:
     spec = fact.job.spec
     keep = spec.keep
-    asked = (spec.uid, spec.priority, spec.arrival, keep.minutes, keep.failed_minutes)
+    spec_fields = (spec.uid, spec.priority, spec.arrival, keep.minutes, keep.failed_minutes)
     limits = (spec.timeout_seconds, spec.timeout_time, spec.created)
     more, rare = _NO_SPEC_EXTRAS, spec.rare
     if rare is not NO_RARE or spec.tags or spec.max_attempts != 1 or spec.retry_delay_seconds:
@@ -205,7 +205,7 @@ def _encode_job_added(fact: JobAdded) -> bytes:
             rare.author,
             rare.context,
         )
-    line = _line(("job-added", _JOB, fact.queue, *asked, *limits, more, *_standing(fact.job.standing)))
+    line = _line(("job-added", _JOB, fact.queue, *spec_fields, *limits, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content
 
 
@@ -397,8 +397,8 @@ def _read_job_added_2(written: list[Any], content: bytes) -> JobAdded:
 
 def _read_job_added_1(written: list[Any], content: bytes) -> JobAdded:
     queue, uid, priority, arrival, keep, timeout_minutes, timeout_time, created, state, updated = written
-    asked = [queue, uid, priority, arrival, keep, timeout_minutes * 60, timeout_time, created, {}]
-    return _read_job_added_2([*asked, *_standing_1(state, updated)], content)
+    spec_fields = [queue, uid, priority, arrival, keep, timeout_minutes * 60, timeout_time, created, {}]
+    return _read_job_added_2([*spec_fields, *_standing_1(state, updated)], content)
 
 
 def _standing_1(state: str, updated: int) -> list[Any]:

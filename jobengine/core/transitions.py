@@ -35,7 +35,7 @@ _RELEASED: Final = "released"
 _JITTER: Final = 1_000
 _32_BITS: Final = 0xFFFFFFFF
 #: The changes of an update that leaves the fixed half alone.
-_NOT_ASKED: Final = (None, None, None, None)
+_UNCHANGED: Final = (None, None, None, None)
 
 
 class Changes(Value, frozen=True, kw_only=True):
@@ -73,8 +73,8 @@ def update(
     if not by_owner:
         _check_lease(queue, job, changes, lease)
     spec = _spec(job.spec, changes)
-    noted = Job(spec, _with_notes(job.standing, changes))
-    updated = Job(spec, _moved(noted, changes, now, by_holder=lease is not None))
+    with_notes = Job(spec, _with_notes(job.standing, changes))
+    updated = Job(spec, _moved(with_notes, changes, now, by_holder=lease is not None))
     if spec is not job.spec:
         return JobAdded(queue.name, updated), updated
     return JobChanged(queue.name, spec.uid, updated.standing), updated
@@ -125,10 +125,10 @@ def _holds(standing: Standing, lease: str) -> bool:
 
 
 def _spec(spec: Spec, changes: Changes) -> Spec:
-    asked = (changes.priority, changes.content, changes.tags, changes.timeout_time)
-    if asked == _NOT_ASKED:
+    changed = (changes.priority, changes.content, changes.tags, changes.timeout_time)
+    if changed == _UNCHANGED:
         return spec
-    priority, content, tags, timeout_time = asked
+    priority, content, tags, timeout_time = changed
     return replace(
         spec,
         priority=spec.priority if priority is None else priority,
@@ -172,13 +172,13 @@ def _with_notes(standing: Standing, changes: Changes) -> Standing:
     if changes.progress is None and changes.result is None and changes.error is None:
         return standing
     notes = standing.notes
-    said = replace(
+    reported = replace(
         notes,
         progress=notes.progress if changes.progress is None else changes.progress,
         result=notes.result if changes.result is None else changes.result,
         error=notes.error if changes.error is None else changes.error,
     )
-    return replace(standing, notes=said)
+    return replace(standing, notes=reported)
 
 
 def _delayed(standing: Standing, changes: Changes) -> bool:

@@ -135,7 +135,7 @@ class _Batch:
     queued: Standing = field(init=False)
     rare: Rare = field(init=False)
 
-    def add(self, asked: NewJob) -> Added:
+    def add(self, request: NewJob) -> Added:
         """
         Make one job, or find the one that an earlier request made.
 
@@ -143,28 +143,28 @@ class _Batch:
         """
         uid = fingerprint = None
         # Most jobs have nothing by which they could be there already.
-        if asked.uid is not None or asked.idempotency_key is not None or asked.unique_key is not None:
-            uid, fingerprint = self._identity(asked)
-            there = self._there(asked, uid, fingerprint)
+        if request.uid is not None or request.idempotency_key is not None or request.unique_key is not None:
+            uid, fingerprint = self._identity(request)
+            there = self._there(request, uid, fingerprint)
             if there is not None:
                 return Added(there, new=False)
-        job = self._make(asked, uid or self.new_id(), fingerprint)
+        job = self._make(request, uid or self.new_id(), fingerprint)
         self._admit()
         self.new.append(job)
         if uid is not None:
             self._by_uid[uid] = job
-        if asked.unique_key is not None:
-            self._by_unique_key[asked.unique_key] = job
+        if request.unique_key is not None:
+            self._by_unique_key[request.unique_key] = job
         return Added(job, new=True)
 
-    def _identity(self, asked: NewJob) -> tuple[str | None, str | None]:
+    def _identity(self, request: NewJob) -> tuple[str | None, str | None]:
         """The uid and fingerprint of a job that its client can request again; None and None for others."""
-        uid = asked.uid
-        if uid is None and asked.idempotency_key is not None:
-            uid = derived_uid(self.table.queue, asked.idempotency_key, self.grant.key_id)
-        return uid, None if uid is None else _fingerprint(asked)
+        uid = request.uid
+        if uid is None and request.idempotency_key is not None:
+            uid = derived_uid(self.table.queue, request.idempotency_key, self.grant.key_id)
+        return uid, None if uid is None else _fingerprint(request)
 
-    def _there(self, asked: NewJob, uid: str | None, fingerprint: str | None) -> Job | None:
+    def _there(self, request: NewJob, uid: str | None, fingerprint: str | None) -> Job | None:
         """
         The existing job that answers this request, or None.
 
@@ -174,7 +174,7 @@ class _Batch:
             if there.spec.rare.fingerprint != fingerprint or not self._may_read(there):
                 raise UidTaken(uid)
             return there
-        there = None if asked.unique_key is None else self._holder(asked.unique_key)
+        there = None if request.unique_key is None else self._holder(request.unique_key)
         if there is not None and not self._may_read(there):
             raise UniqueKeyTaken
         return there
@@ -194,36 +194,36 @@ class _Batch:
         if queue.max_jobs and self.table.size() + len(self.new) >= queue.max_jobs:
             raise QueueFull(queue.max_jobs)
 
-    def _make(self, asked: NewJob, uid: str, fingerprint: str | None) -> Job:
+    def _make(self, request: NewJob, uid: str, fingerprint: str | None) -> Job:
         defaults = self.defaults
         spec = Spec(
             uid=uid,
-            priority=asked.priority,
+            priority=request.priority,
             arrival=self.table.next_arrival + len(self.new),
-            keep=self.keep if asked.keep_minutes is None else retention(asked.keep_minutes, asked.keep_minutes),
-            timeout_seconds=defaults.timeout_seconds if asked.timeout_seconds is None else asked.timeout_seconds,
-            timeout_time=asked.timeout_time,
-            content=asked.content,
+            keep=self.keep if request.keep_minutes is None else retention(request.keep_minutes, request.keep_minutes),
+            timeout_seconds=defaults.timeout_seconds if request.timeout_seconds is None else request.timeout_seconds,
+            timeout_time=request.timeout_time,
+            content=request.content,
             created=self.now,
-            tags=asked.tags,
-            max_attempts=defaults.max_attempts if asked.max_attempts is None else asked.max_attempts,
+            tags=request.tags,
+            max_attempts=defaults.max_attempts if request.max_attempts is None else request.max_attempts,
             retry_delay_seconds=(
-                defaults.retry_delay_seconds if asked.retry_delay_seconds is None else asked.retry_delay_seconds
+                defaults.retry_delay_seconds if request.retry_delay_seconds is None else request.retry_delay_seconds
             ),
-            rare=self._rare(asked, fingerprint),
+            rare=self._rare(request, fingerprint),
         )
-        return Job(spec, self._delayed(asked) if asked.delay_seconds or asked.not_before else self.queued)
+        return Job(spec, self._delayed(request) if request.delay_seconds or request.not_before else self.queued)
 
-    def _rare(self, asked: NewJob, fingerprint: str | None) -> Rare:
-        if fingerprint is None and asked.unique_key is None and asked.context is NO_CONTEXT:
+    def _rare(self, request: NewJob, fingerprint: str | None) -> Rare:
+        if fingerprint is None and request.unique_key is None and request.context is NO_CONTEXT:
             return self.rare
         return Rare(
-            unique_key=asked.unique_key, fingerprint=fingerprint, author=self.grant.key_id, context=asked.context
+            unique_key=request.unique_key, fingerprint=fingerprint, author=self.grant.key_id, context=request.context
         )
 
-    def _delayed(self, asked: NewJob) -> Standing:
-        ready_at = self.now + asked.delay_seconds * SECOND if asked.delay_seconds else 0
-        not_before = asked.not_before * SECOND
+    def _delayed(self, request: NewJob) -> Standing:
+        ready_at = self.now + request.delay_seconds * SECOND if request.delay_seconds else 0
+        not_before = request.not_before * SECOND
         if not_before <= self.table.wall(self.now):
             not_before = 0
         if not ready_at and not not_before:
@@ -231,31 +231,31 @@ class _Batch:
         return Standing(state=State.QUEUED, updated=self.now, ready_at=ready_at, not_before=not_before)
 
 
-def _fingerprint(asked: NewJob) -> str:
+def _fingerprint(request: NewJob) -> str:
     """
     A digest of all that a client asked for; equal for equal requests.
 
     The trace is left out: a repeated request may have a trace context of its own.
     """
-    asked_for = (
-        asked.priority,
-        asked.keep_minutes,
-        asked.timeout_seconds,
-        asked.timeout_time,
-        asked.tags,
-        asked.max_attempts,
-        asked.retry_delay_seconds,
-        asked.unique_key,
-        asked.delay_seconds,
-        asked.not_before,
+    requested = (
+        request.priority,
+        request.keep_minutes,
+        request.timeout_seconds,
+        request.timeout_time,
+        request.tags,
+        request.max_attempts,
+        request.retry_delay_seconds,
+        request.unique_key,
+        request.delay_seconds,
+        request.not_before,
     )
     # Left out where it is not set, so that digests stored before `meta` existed stay valid.
-    meta = () if asked.context.meta is None else (asked.context.meta,)
-    text = _text_of(asked_for) if asked.unique_key is None and not meta else repr([*asked_for, *meta]).encode()
-    return blake2b(text + asked.content, digest_size=16).hexdigest()
+    meta = () if request.context.meta is None else (request.context.meta,)
+    text = _text_of(requested) if request.unique_key is None and not meta else repr([*requested, *meta]).encode()
+    return blake2b(text + request.content, digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=64)
-def _text_of(asked_for: tuple[Any, ...]) -> bytes:
+def _text_of(requested: tuple[Any, ...]) -> bytes:
     """The text of values that many jobs share. A digest takes 0.7 microseconds with it kept, and 1.3 without."""
-    return repr(list(asked_for)).encode()
+    return repr(list(requested)).encode()

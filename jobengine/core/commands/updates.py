@@ -87,16 +87,16 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
         outcomes: list[Job | DomainError] = []
         # A job that comes twice is changed on top of its first change, which is not in the tables yet.
         changed: dict[str, Job] = {}
-        for asked in self.updates:
+        for item in self.updates:
             try:
-                job = changed.get(asked.uid) or job_of(table, asked.uid)
-                fact, updated = update(table.queue, job, asked.changes, now, lease=asked.lease)
+                job = changed.get(item.uid) or job_of(table, item.uid)
+                fact, updated = update(table.queue, job, item.changes, now, lease=item.lease)
             except (JobNotFound, JobDamaged, LeaseLost, LeaseRequired, ClaimRequired) as error:
                 outcomes.append(error)
                 continue
             if fact is not None:
                 facts.append(fact)
-                changed[asked.uid] = updated
+                changed[item.uid] = updated
             outcomes.append(updated)
         return facts, outcomes
 

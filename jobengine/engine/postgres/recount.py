@@ -141,7 +141,7 @@ class _Counting:
 
     def _count(self, progress: Callable[[int, int], None], size: int) -> None:
         suspects = []
-        for at, (number, uid, sealed, said, place) in enumerate(self._records(), 1):
+        for at, (number, uid, sealed, standing, place) in enumerate(self._records(), 1):
             if not at % _REPORTED:
                 progress(at, max(at, size))
             # Rows of a queue that was deleted may be left.
@@ -149,7 +149,7 @@ class _Counting:
             if queue is None:
                 continue
             try:
-                job = self._rows.job(queue, uid, sealed, said)
+                job = self._rows.job(queue, uid, sealed, standing)
                 check_place(job, place)
             except Damaged:
                 suspects.append(SuspectJob(number, queue, uid))

@@ -88,13 +88,13 @@ class Contents:
         query, values = (_OF_QUEUE, [*self._known]) if len(self._known) == 1 else (_ALL, [])
         with self._connection.cursor().copy(query, values) as rows:
             rows.set_types(["int8", "text", "bytea", "bytea", "int2"])
-            for number, uid, sealed, said, place in rows.rows():
+            for number, uid, sealed, standing, place in rows.rows():
                 # Rows of a queue that was deleted may be left.
                 queue = self._known.get(number)
                 if queue is None:
                     continue
                 try:
-                    job = self._rows.job(queue, uid, sealed, said)
+                    job = self._rows.job(queue, uid, sealed, standing)
                     check_place(job, place)
                 except Damaged:
                     self.damaged.append(f"job {uid} of queue {queue.name!r}")

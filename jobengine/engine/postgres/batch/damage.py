@@ -102,10 +102,10 @@ def _examined(connection: "Connection[Row]", rows: Rows, found: Sequence[Suspect
 
 
 def _examine(rows: Rows, queue: Queue, row: Row) -> _Examined:
-    queue_id, uid, sealed, said, place, due, due_wall = row
+    queue_id, uid, sealed, standing, place, due, due_wall = row
     is_due = due is not None or due_wall is not None
     try:
-        job = rows.job(queue, uid, sealed, said)
+        job = rows.job(queue, uid, sealed, standing)
         check_place(job, place)
     except Damaged as error:
         return _Examined(queue, queue_id, uid, place, is_due, None, str(error))

@@ -111,9 +111,9 @@ def _known(connection: "Connection[Row]", rows: Rows, numbers: list[int]) -> dic
 
 def _change(rows: Rows, known: Known, row: Row) -> Change | None:
     """The job of a row that can be read again, at the place that it had; None if it is damaged still."""
-    _, uid, sealed, said, place = row
+    _, uid, sealed, standing, place = row
     try:
-        job = rows.job(known.queue, uid, sealed, said)
+        job = rows.job(known.queue, uid, sealed, standing)
     except Damaged:
         return None
     had = -1 - place_of(job.standing)

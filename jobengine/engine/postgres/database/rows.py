@@ -120,15 +120,15 @@ class Rows:
         """The sealed record of a queue."""
         return self.seal.seal(encode(QueueCreated(queue)))
 
-    def job(self, queue: Queue, uid: str, sealed: bytes, said: bytes | None) -> Job:
+    def job(self, queue: Queue, uid: str, sealed: bytes, standing: bytes | None) -> Job:
         """The job in a row; raises Damaged if the records were sealed for another row."""
-        records = (queue.salt, sealed, said)
+        records = (queue.salt, sealed, standing)
         kept = self._cache.get(uid)
         if kept is not None and kept[0] == records:
             return kept[1]
         job = self._whole(queue, uid, sealed)
-        if said is not None:
-            job = Job(job.spec, self._standing(queue, uid, said))
+        if standing is not None:
+            job = Job(job.spec, self._standing(queue, uid, standing))
         self._cache.keep(records, job)
         return job
 
@@ -139,8 +139,8 @@ class Rows:
             raise Damaged("a row of the table job holds the record of another job")
         return fact.job
 
-    def _standing(self, queue: Queue, uid: str, said: bytes) -> Standing:
-        fact = self._opened(said)
+    def _standing(self, queue: Queue, uid: str, standing: bytes) -> Standing:
+        fact = self._opened(standing)
         if not isinstance(fact, JobChanged) or (fact.queue, fact.uid) != (queue.salt, uid):
             raise Damaged("a row of the table job holds the change of another job")
         return fact.standing
