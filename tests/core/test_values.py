@@ -9,7 +9,7 @@ from jobengine.core import claimers, commands, effects, model, retention, transi
 from jobengine.core import facts as events
 from jobengine.core import filter as filters
 from jobengine.core.values import _HIDDEN, Value
-from jobengine.wire import requests, shown_job
+from jobengine.wire import request_head, requests, shown_job
 from jobengine.wire import responses as answers
 
 #: The modules with values.
@@ -25,6 +25,7 @@ MODULES = {
         filters,
         transitions,
         answers,
+        request_head,
         requests,
         shown_job,
     )
