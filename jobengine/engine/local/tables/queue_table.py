@@ -97,7 +97,6 @@ class QueueTable:
         return now + self._clock.ahead
 
     def job(self, uid: str) -> Job | None:
-        """See Table, also for the following methods."""
         return self.jobs.get(uid)
 
     def holders(self, unique_key: str) -> list[Job]:
@@ -122,7 +121,7 @@ class QueueTable:
         return counts_of({**{place: len(ranks) for place, ranks in self.places.items()}, **self.marks})
 
     def oldest_ready(self) -> int | None:
-        """See Table. The first job of each priority is its oldest, so no index by age is needed."""
+        """The first job of each priority is its oldest, so no index by age is needed."""
         oldest: int | None = None
         at = self.ready.first()
         for _ in range(_PRIORITIES):
@@ -163,7 +162,7 @@ class QueueTable:
         sort: Sort | None = None,
         arrived_before: int | None = None,
     ) -> tuple[list[Job], Position | None]:
-        """See Table; a page of long jobs has fewer, at most PAGE_BYTES and one job."""
+        """A page of long jobs has fewer, at most PAGE_BYTES and one job."""
         positions = self._ranks(after, state) if sort is None else self._positions(after, state, sort)
         if arrived_before is not None:
             positions = (one for one in positions if one[1] < arrived_before)
