@@ -27,7 +27,7 @@ _LISTED: Final = 1_000
 
 @define(eq=False)
 class ClaimLog:
-    """Records the claims of one server."""
+    """The claims of one server: those that wait, and the last ones."""
 
     line: Line
     #: When each queue was last claimed from, by its name.

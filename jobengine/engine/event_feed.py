@@ -80,7 +80,7 @@ class Watcher:
     """A watcher of a queue; `next` gives the events since the last call."""
 
     stream: Stream
-    #: Whether the first events that it asked for are no longer kept.
+    #: Whether the first events that it requested are no longer kept.
     gone: bool
     _waiting: deque[EventBatch] = field(factory=deque)
     #: The number of events that wait.

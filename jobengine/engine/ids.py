@@ -29,6 +29,6 @@ def ordered_uuid() -> str:
 
 @lru_cache(maxsize=2)
 def _beginning(milliseconds: int) -> str:
-    """What all ordered UUIDs of a millisecond begin with."""
+    """The shared prefix of all ordered UUIDs of one millisecond."""
     digits = f"{milliseconds:012x}"
     return f"{digits[:8]}-{digits[8:]}-7"

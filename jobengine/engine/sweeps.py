@@ -1,4 +1,4 @@
-"""Changes of all jobs that match, a slice at a time; others are let in between."""
+"""Changes all jobs that match, a slice at a time; other requests go in between."""
 
 from typing import Protocol, TypeVar
 

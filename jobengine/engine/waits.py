@@ -1,4 +1,4 @@
-"""How requests of both engines wait: for jobs in line, and for a job to finish; and how long."""
+"""Lets requests wait, in both engines: in line for jobs, or for a job to finish."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @define
 class Waits:
-    """How requests wait; after `release` none does."""
+    """All that waits in one engine; after `release` nothing does."""
 
     clock: IReactorTime
     #: The claims that wait, in line.
@@ -79,7 +79,7 @@ class Waits:
         """
         Read a job once it is finished, or when its wait is over; raises JobNotFound.
 
-        `finished` waits until then for its end; it returns the finished job by the wall clock, or None.
+        `finished` awaits the end of the job until a time; it returns the finished job by the wall clock, or None.
         """
         if not command.wait:
             return await engine.ask(command)

@@ -1,4 +1,4 @@
-"""The recent activity of the queues of one server, which rules may read; what was counted is kept from time to time."""
+"""Counts the recent activity of each queue, for rules to read, and has the counts kept from time to time."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""The engine's time, elapsed milliseconds by the monotonic clock however the wall clock is set; and its timer."""
+"""The engine's time, in elapsed milliseconds by the monotonic clock, however the wall clock is set; and its timer."""
 
 from collections.abc import Callable
 from math import inf

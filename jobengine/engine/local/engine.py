@@ -192,7 +192,7 @@ class LocalEngine:
         table = self._tables.queues.get(command.queue)
         if command.sort is None or table is None or not self.executor.allows(command):
             return False
-        return self._sort_indexes.lack(table, command.sort)
+        return self._sort_indexes.build_slice(table, command.sort)
 
     # What waits
 
@@ -267,7 +267,7 @@ class LocalEngine:
         if table is None:
             raise QueueNotFound(command.queue)
         if self._scans >= _MOST_SCANS:
-            raise Busy("As many queues are being read as may be at a time; this one was not begun. Try again.")
+            raise Busy("Too many queues are being read whole; this read was not started. Try again.")
         self._scans += 1
         return QueueScan(table)
 
@@ -297,7 +297,7 @@ class LocalEngine:
             while (batches := await watcher.next()) is not None and self.executor.allows(command):
                 yield batches
                 if watcher.behind:
-                    # There may be many: let others in between.
+                    # There may be many: other requests go in between.
                     await deferLater(self._clock, 0)
         finally:
             self._feed.leave(watcher)
@@ -305,7 +305,7 @@ class LocalEngine:
     async def backup(self) -> AsyncGenerator[bytes, None]:
         self.executor.check_started()
         if self._backups >= _MOST_BACKUPS:
-            raise Busy("As many backups are being made as may be at a time; this one was not begun. Try again.")
+            raise Busy("Too many backups are running; this one was not started. Try again.")
         return self._pieces()
 
     async def _pieces(self) -> AsyncGenerator[bytes, None]:

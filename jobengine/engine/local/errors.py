@@ -1,4 +1,4 @@
-"""Errors of storage, as callers of the engine get them."""
+"""Maps storage errors to the engine's public errors."""
 
 from ...storage.committer import Backlog
 from ...storage.errors import NoRoom, StorageError
@@ -6,15 +6,15 @@ from ..door import Busy, Full, OutcomeUnknown, Unavailable
 
 
 def unavailable(error: StorageError) -> Unavailable:
-    """What a caller gets for an error of storage: it says whether the change was made, and what to do."""
+    """The public error for a storage error; its text says whether the change was made, and what to do."""
     if isinstance(error, NoRoom):
         return Full(
             "The disk has no room for the change. It was not made now; it may still be made when there is room, so "
-            "look before you repeat it. Reads are answered."
+            "check before you repeat it. Reads are answered."
         )
     if isinstance(error, Backlog):
         return Busy("More changes are waiting to be written than may wait; this one was not made. Try again.")
     return OutcomeUnknown(
-        "Storage has failed and the server is stopping: the change may or may not be there when it is back. Look "
+        "Storage has failed and the server is stopping: the change may or may not be there when it is back. Check "
         "before you repeat it."
     )

@@ -183,7 +183,7 @@ class Executor:
         """
         Apply a slice of what is due in the queues of a command; returns whether more is due.
 
-        Let others in, then call it again. Raises Starting.
+        Yield to the reactor between calls. Raises Starting.
         """
         if not self.started:
             self.check_started()
@@ -257,7 +257,7 @@ class Executor:
         Wait until all changes so far are on disk. Returns False if they were rolled back for lack of room and the
         caller has not `changed` anything.
 
-        Such a caller has seen what was rolled back, and must look again. Raises Unavailable.
+        Such a caller has seen what was rolled back, and must read again. Raises Unavailable.
         """
         try:
             waiting = self.committer.durable()
@@ -339,7 +339,7 @@ class Executor:
         return made
 
     def _keep_counts(self) -> None:
-        """Keep what was counted since the last time, with the next commit: a kill loses no more than that."""
+        """Keep what was counted, with the next commit: a kill loses the counts since the last call."""
         if self.committer.trouble is None and (facts := self._activity.unsaved()):
             records, swaps = list(map(encode, facts)), self.tables.apply(facts)
             self.committer.submit(records, _Change(facts, swaps, [], of_queues=False))

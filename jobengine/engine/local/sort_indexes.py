@@ -29,8 +29,8 @@ class SortIndexes:
     def __attrs_post_init__(self) -> None:
         self._gradual_free = GradualFree(self.clock)
 
-    def lack(self, table: QueueTable, sort: Sort) -> bool:
-        """Build a slice of an index; returns whether it is incomplete. Let others in, then call this again."""
+    def build_slice(self, table: QueueTable, sort: Sort) -> bool:
+        """Build a slice of an index; returns whether it is incomplete. Yield to the reactor between calls."""
         by = sort.ascending
         if table.size() <= _FEW and by not in table.sort_indexes:
             return False

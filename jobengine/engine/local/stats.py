@@ -1,4 +1,4 @@
-"""The figures of the engine on one machine."""
+"""What the local engine measures of itself."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,7 +13,7 @@ _WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch e
 
 
 def figures_of(executor: Executor) -> Sequence[Figure]:
-    """The figures of the engine; totals count from its start."""
+    """The engine's figures; totals count from its start."""
     totals, journal, compaction = executor.totals, executor.journal, executor.compaction
     waiters = executor.waiters
     return [
