@@ -33,7 +33,7 @@ class Engine:
 
     def carry_out(self, claims: Claims) -> Any:
         world = self.world
-        return claims.carry_out(world.tables, world.now, self, lambda: self.parts.append("served"))
+        return claims.carry_out(world.tables, world.now, self, lambda _now: self.parts.append("served"))
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ class DecidePart(Protocol):
         """Raises a DomainError."""
 
 
-def _nothing() -> None:
+def _nothing(_now: int) -> None:
     """What comes after updates where no waiter is served between them and the claim."""
 
 
@@ -192,7 +192,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
         return 1 + self.count
 
     def carry_out(
-        self, tables: TableSet, now: int, decide: DecidePart, after_updates: Callable[[], None] = _nothing
+        self, tables: TableSet, now: int, decide: DecidePart, after_updates: Callable[[int], None] = _nothing
     ) -> ClaimResult:
         """
         Its rule: update, then claim from one queue after the other until there are `count` jobs.
@@ -200,12 +200,17 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
         The key is checked for all parts before the first of them is decided. Then each of `parts` is decided once, in
         that order; claims with the count that is left.
         """
+        results: list[Job | DomainError] = []
         if self.updates or len(self.queues) > 1:
             self.check(tables, now)
-        results = [result for command in self.update_commands() for result in decide(command)]
         if self.updates:
-            after_updates()
-        return ClaimResult(jobs=self._claimed([(name, None) for name in self.queues], decide), results=results)
+            for command in self.update_commands():
+                results += decide(command)
+            after_updates(now)
+        claimed: list[Claimed] = []
+        for name in self.queues:
+            claimed += [Claimed(name, job) for job in decide(self.of(name, self.count - len(claimed)))]
+        return ClaimResult(jobs=claimed, results=results)
 
     def carry_out_offer(
         self, tables: TableSet, now: int, decide: DecidePart, offer: Iterable[tuple[str, tuple[str, ...]]]
@@ -213,13 +218,10 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
         """Claim only offered jobs, given by queue and uids; the key is checked as in `carry_out`."""
         if len(self.queues) > 1:
             self.check(tables, now)
-        return ClaimResult(jobs=self._claimed(offer, decide))
-
-    def _claimed(self, offer: Iterable[tuple[str, tuple[str, ...] | None]], decide: DecidePart) -> list[Claimed]:
         claimed: list[Claimed] = []
         for name, uids in offer:
             claimed += [Claimed(name, job) for job in decide(self.of(name, self.count - len(claimed), uids))]
-        return claimed
+        return ClaimResult(jobs=claimed)
 
     def of(self, queue: str, count: int, uids: tuple[str, ...] | None = None) -> Claim:
         """The claim from one of its queues."""

@@ -8,7 +8,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...core.activity import Activity
 from ...core.claimers import Claimers
-from ...core.commands import Claims
 from ...core.effects import JobSwap
 from ...core.facts import Fact, PeriodsCounted
 from ...core.history import KeptPeriod, QueueHistory
@@ -43,10 +42,6 @@ class LocalActivity:
         self._counts.note(name, changes, now, now)
         if self._timer is None and not self._stopped:
             self._timer = self._clock.callLater(_KEEP_AFTER, self._fire)
-
-    def record_claim(self, claims: Claims, now: int) -> None:
-        """Record a claim whose key opens its queues."""
-        self._claim_log.record(claims, now)
 
     def unsaved(self) -> list[Fact]:
         """The facts that keep what was counted since the last call."""

@@ -214,7 +214,7 @@ class LocalEngine:
 
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> c.ClaimResult:
         """Claim or peek at jobs, or wait this many seconds for some."""
-        until = self._waits.until(wait)
+        until = self._waits.until(wait) if wait else 0
         outcome: Outcome[c.ClaimResult] = NO_JOBS
         try:
             while True:

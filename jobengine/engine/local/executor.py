@@ -92,6 +92,7 @@ class Executor:
     feed: Feed = field(init=False)
     #: Totals since the start: "commits", "records" and "bytes".
     totals: Counter[str] = field(factory=Counter, init=False)
+    _claim_log: ClaimLog = field(init=False)
     _activity: LocalActivity = field(init=False)
     _gradual_free: GradualFree = field(init=False)
     _timer: DeadlineTimer = field(init=False)
@@ -103,10 +104,10 @@ class Executor:
     def __attrs_post_init__(self) -> None:
         self.timeline = Timeline(self.clock, self.now)
         self.waiters = Waiters(self.tables, self.take)
-        claim_log = ClaimLog(self.waiters.line)
-        self.waits = Waits(self.clock, claim_log, self.waiters.ends, self.timeline.elapsed)
+        self._claim_log = ClaimLog(self.waiters.line)
+        self.waits = Waits(self.clock, self._claim_log, self.waiters.ends, self.timeline.elapsed)
         self.feed = Feed(self.new_id)
-        self._activity = LocalActivity(self.clock, claim_log, self.tables, self._keep_counts)
+        self._activity = LocalActivity(self.clock, self._claim_log, self.tables, self._keep_counts)
         self._gradual_free = GradualFree(self.clock)
         self._timer = DeadlineTimer(self.clock, self.timeline, self._wake)
         self.committer = Committer(
@@ -211,7 +212,7 @@ class Executor:
         except DomainError as error:
             return Refused(error)
         if isinstance(command, Claims):
-            self._activity.record_claim(command, now)
+            self._claim_log.record(command, now)
         return done
 
     def take(self, command: Claims | Peek, now: int, offer: Offer | None = None) -> Done[ClaimResult]:
@@ -229,7 +230,7 @@ class Executor:
 
         if offer is None:
             # Jobs that the updates made ready go to waiters first, since those came before.
-            result = command.carry_out(self.tables, now, decide, lambda: self.waiters.serve(now))
+            result = command.carry_out(self.tables, now, decide, self.waiters.serve)
         else:
             result = command.carry_out_offer(self.tables, now, decide, offer)
         return Done(result, changed)
