@@ -23,7 +23,20 @@ from jobengine.engine.postgres.database.schema import migrate
 from tests.doubles import QUICK_KDF, SECRET
 
 #: The tables of a database, without meta.
-TABLES = ("queue", "job", "tag", "unique_key", "tally", "last_batch", "event", "gone", "clock", "claimers", "history")
+TABLES = (
+    "queue",
+    "job",
+    "tag",
+    "unique_key",
+    "tally",
+    "last_batch",
+    "event",
+    "gone",
+    "clock",
+    "claimers",
+    "history",
+    "item",
+)
 #: The SQL expression that reads the clock of Pretended.
 PRETENDED: Final = "(SELECT at FROM pretended)"
 #: Settings of a small cluster, which syncs like any other.

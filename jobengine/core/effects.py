@@ -44,7 +44,17 @@ class HistorySwap(Value, frozen=True):
     queue: str
 
 
-Swap = ClockSwap | HistorySwap | JobSwap | QueueSwap
+class ItemSwap(Value, frozen=True):
+    """The effect of a fact about a named thing of a queue."""
+
+    queue: str
+    kind: str
+    name: str
+    #: Its value before; None if it was not there.
+    old: str | None
+
+
+Swap = ClockSwap | HistorySwap | ItemSwap | JobSwap | QueueSwap
 
 
 _queue_of: Final = attrgetter("queue")

@@ -74,6 +74,13 @@ class JobDamaged(DomainError):
         )
 
 
+class ItemDamaged(DomainError):
+    """A named thing of a queue, such as the settings of a group, can't be read."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"The {kind} {name!r} can't be read: its row in the database is damaged.")
+
+
 class QueueDamaged(DomainError):
     """The stored queue can't be read; only an admin's deletion of it can be carried out."""
 

@@ -17,6 +17,7 @@ from msgspec.json import Decoder, Encoder
 from .facts import (
     ClockSet,
     Fact,
+    ItemSet,
     JobAdded,
     JobChanged,
     JobRemoved,
@@ -221,6 +222,7 @@ _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     JobAdded: _encode_job_added,
     JobChanged: _encode_job_changed,
     JobRemoved: lambda fact: _line(("job-removed", 1, fact.queue, fact.uid)),
+    ItemSet: lambda fact: _line(("item-set", 1, fact.queue, fact.kind, fact.name, fact.value)),
     PeriodsCounted: lambda fact: _line(
         ("periods-counted", 1, fact.queue, [(one.span, one.number, one.text) for one in fact.periods])
     ),
@@ -433,6 +435,7 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("job-changed", 3): _read_job_changed,
     ("job-changed", 4): _read_job_changed,
     ("job-removed", 1): lambda written, _: JobRemoved(*written),
+    ("item-set", 1): lambda written, _: ItemSet(*written),
     ("periods-counted", 1): lambda written, _: PeriodsCounted(written[0], tuple(Period(*one) for one in written[1])),
 }
 

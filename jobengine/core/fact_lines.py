@@ -24,7 +24,7 @@ from .fact_codec import (
     fields_of,
     record_of,
 )
-from .facts import PeriodsCounted, QueueCreated
+from .facts import ItemSet, PeriodsCounted, QueueCreated
 from .history import Period, read_tally
 from .model import Queue, State
 
@@ -70,6 +70,16 @@ class HistoryLine(_Line, tag="history"):
     periods: list[tuple[Annotated[int, Meta(ge=0, le=2)], Count, str]]
 
 
+class ItemLine(_Line, tag="item"):
+    """A named thing of a queue; the line of the queue stands before it."""
+
+    queue: Name
+    #: Not `kind`, which is the kind of the line.
+    item: Name
+    name: Name
+    value: str
+
+
 class JobLine(_Line, tag="job", kw_only=True):
     """A job as it is; the line of its queue stands before it."""
 
@@ -102,7 +112,7 @@ class EndLine(_Line, tag="end"):
     jobs: int
 
 
-Line = BeginLine | QueueLine | HistoryLine | JobLine | EndLine
+Line = BeginLine | QueueLine | HistoryLine | ItemLine | JobLine | EndLine
 
 
 class _AnyBegin(Struct, tag="jobengine-export", tag_field="kind"):
@@ -138,6 +148,13 @@ def queue_line(queue: Queue) -> bytes:
 def history_line(name: str, periods: Iterable[Period]) -> bytes:
     """The line of a queue's history."""
     return _write(HistoryLine(name, [(one.span, one.number, one.text) for one in periods])) + b"\n"
+
+
+def item_line(record: bytes) -> bytes:
+    """The line of a named thing that is there, from its record."""
+    item = decode(record)
+    assert isinstance(item, ItemSet)
+    return _write(ItemLine(item.queue, item.kind, item.name, item.value or "")) + b"\n"
 
 
 def job_line(added: bytes, changed: bytes | None = None) -> bytes:
@@ -206,11 +223,13 @@ def read_line(line: bytes) -> Line:
         raise BadLine(str(error)) from None
 
 
-def record_in(line: QueueLine | HistoryLine | JobLine) -> bytes:
+def record_in(line: QueueLine | HistoryLine | ItemLine | JobLine) -> bytes:
     """The record that a line stands for; raises BadLine."""
     try:
         if isinstance(line, HistoryLine):
             return _history_record(line)
+        if isinstance(line, ItemLine):
+            return _item_record(line)
         return _job_record(line) if isinstance(line, JobLine) else _queue_record(line)
     except (DecodeError, TypeError, RecursionError) as error:
         raise BadLine(str(error)) from None
@@ -231,6 +250,11 @@ def _history_record(line: HistoryLine) -> bytes:
     except ValueError:
         raise BadLine(f"a period of the queue {line.queue!r} is not as it is written") from None
     return encode(PeriodsCounted(line.queue, periods))
+
+
+def _item_record(line: ItemLine) -> bytes:
+    _check_json(line.value)
+    return encode(ItemSet(line.queue, line.item, line.name, line.value))
 
 
 def _job_record(line: JobLine) -> bytes:

@@ -63,4 +63,25 @@ class PeriodsCounted(Value, frozen=True):
     periods: tuple[Period, ...]
 
 
-Fact = PeriodsCounted | ClockSet | QueueCreated | QueueChanged | QueueDeleted | JobAdded | JobChanged | JobRemoved
+class ItemSet(Value, frozen=True):
+    """A named thing of a queue, such as the settings of one of its groups, is this from now on."""
+
+    queue: str
+    #: What it is; with its name unique in the queue.
+    kind: str
+    name: str
+    #: JSON text, whose form depends on the kind; None if the thing is gone.
+    value: str | None
+
+
+Fact = (
+    ItemSet
+    | PeriodsCounted
+    | ClockSet
+    | QueueCreated
+    | QueueChanged
+    | QueueDeleted
+    | JobAdded
+    | JobChanged
+    | JobRemoved
+)

@@ -37,6 +37,9 @@ class Needs(Value, frozen=True, kw_only=True):
     uids: frozenset[str] = frozenset()
     #: The unfinished jobs with these unique keys.
     unique_keys: frozenset[str] = frozenset()
+    #: The named things with these kinds and names, if they are there, and all things of these kinds; see ItemSet.
+    items: frozenset[tuple[str, str]] = frozenset()
+    kinds: frozenset[str] = frozenset()
     ready: ReadyOf | None = None
     page: PageOf | None = None
     #: How many jobs there are.

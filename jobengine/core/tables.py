@@ -46,6 +46,9 @@ class Table(Protocol):
     def job(self, uid: str) -> Job | None:
         """The job with this uid."""
 
+    def item(self, kind: str, name: str) -> str | None:
+        """The value of a named thing of the queue (see ItemSet); None if it is not there."""
+
     def holders(self, unique_key: str) -> list[Job]:
         """The unfinished jobs with this unique key: one, unless a finished one was queued again."""
 
@@ -80,6 +83,9 @@ class Table(Protocol):
 
     def oldest_ready(self) -> int | None:
         """When the oldest job that can be claimed was added; None if there is none."""
+
+    def items(self, kind: str) -> Iterable[tuple[str, str]]:
+        """The name and value of each named thing of a kind, by name."""
 
     def kept_periods(self) -> Iterable[KeptPeriod]:
         """The periods of the queue's history that are kept."""

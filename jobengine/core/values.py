@@ -5,7 +5,9 @@ from typing import Final
 from msgspec import Struct
 
 #: Fields with secrets or clients' data: left out of reprs, and so of logs and tracebacks.
-_HIDDEN: Final = frozenset({"access_key", "new_access_key", "content", "meta", "result", "lease", "claims", "rank"})
+_HIDDEN: Final = frozenset(
+    {"access_key", "new_access_key", "content", "meta", "result", "lease", "claims", "rank", "value"}
+)
 
 
 class Value(Struct, frozen=True, gc=False):

@@ -8,7 +8,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from ..core.fact_codec import is_job_added
-from ..core.fact_lines import BeginLine, EndLine, history_line, job_line, line_of, queue_line
+from ..core.fact_lines import BeginLine, EndLine, history_line, item_line, job_line, line_of, queue_line
 from ..storage.errors import Damaged
 from ..storage.files import Files
 from .live_records import LiveRecords
@@ -140,6 +140,7 @@ def _write(
     file.write(line_of(BeginLine(ahead=live.ahead)), *(queue_line(one.queue) for one in queues))
     histories = ((one.queue.name, list(one.history.all())) for one in queues)
     file.write(*(history_line(name, periods) for name, periods in histories if periods))
+    file.write(*(item_line(record) for one in queues for record in one.items.values()))
     jobs, first, present = 0, 0, _present(live)
     for records in added:
         numbered = enumerate(records, first)

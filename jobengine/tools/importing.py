@@ -11,6 +11,7 @@ from ..core.fact_lines import (
     BadLine,
     EndLine,
     HistoryLine,
+    ItemLine,
     JobLine,
     NewerLines,
     QueueLine,
@@ -122,7 +123,7 @@ class Reader:
             return self._job(line)
         if isinstance(line, QueueLine):
             return self._queue(line)
-        if isinstance(line, HistoryLine):
+        if isinstance(line, HistoryLine | ItemLine):
             if line.queue not in self._uids:
                 raise BadLine(f"the line of its queue {line.queue!r} must come before it")
             return record_in(line)

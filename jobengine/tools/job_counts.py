@@ -148,4 +148,5 @@ def counts_in(live: LiveRecords[JobCounts]) -> Sequence[QueueCount]:
 
 def live_bytes(live: LiveRecords[JobCounts]) -> int:
     """About how many bytes the records of the present queues and jobs take."""
-    return sum(queue.length + queue.history.size + queue.jobs.total for queue in live.queues.values())
+    items = sum(len(record) for queue in live.queues.values() for record in queue.items.values())
+    return items + sum(queue.length + queue.history.size + queue.jobs.total for queue in live.queues.values())

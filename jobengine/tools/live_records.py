@@ -36,6 +36,8 @@ class LiveQueue(Generic[J]):
     length: int
     jobs: J
     history: KeptPeriods = field(factory=KeptPeriods)
+    #: The records of its named things, by kind and name.
+    items: dict[tuple[str, str], bytes] = field(factory=dict)
 
 
 class LiveRecords(Generic[J]):
@@ -60,6 +62,7 @@ class LiveRecords(Generic[J]):
             "job-added": self._job_added,
             "job-changed": self._job_changed,
             "job-removed": self._job_removed,
+            "item-set": self._item_set,
             "periods-counted": self._periods_counted,
         }
 
@@ -99,6 +102,13 @@ class LiveRecords(Generic[J]):
         if (found := self.queues.get(head.queue)) is not None:
             fact: Any = decode(record)
             found.history.put(fact.periods)
+
+    def _item_set(self, head: Head, record: bytes) -> None:
+        if (found := self.queues.get(head.queue)) is not None:
+            fact: Any = decode(record)
+            found.items.pop((fact.kind, fact.name), None)
+            if fact.value is not None:
+                found.items[fact.kind, fact.name] = record
 
     def _job_added(self, head: Head, record: bytes) -> None:
         if (jobs := self._jobs_of(head.queue)) is not None:

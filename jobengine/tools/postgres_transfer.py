@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.fact_codec import decode, encode
-from ..core.fact_lines import BeginLine, EndLine, history_line, job_line, line_of, queue_line
+from ..core.fact_lines import BeginLine, EndLine, history_line, item_line, job_line, line_of, queue_line
 from ..storage.files import Files
 from .database_secret import find_set_secret
 from .exporting import Exported, named
@@ -54,6 +54,8 @@ def _write(found: "Contents", file: NewFile, progress: Progress) -> int:
     file.write(line_of(BeginLine(ahead=found.ahead)), *map(queue_line, found.queues))
     for name, periods in found.histories():
         file.write(history_line(name, periods))
+    for item in found.items():
+        file.write(item_line(encode(item)))
     jobs, size = 0, found.size()
     for jobs, fact in enumerate(found.jobs(), 1):
         file.write(job_line(encode(fact)))

@@ -37,6 +37,7 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     e.AccessDenied: HTTPStatus.UNAUTHORIZED,
     e.NotAllowed: HTTPStatus.FORBIDDEN,
     e.JobDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
+    e.ItemDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
     e.QueueDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
     e.QueueNotFound: HTTPStatus.NOT_FOUND,
     e.JobNotFound: HTTPStatus.NOT_FOUND,

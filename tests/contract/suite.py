@@ -19,6 +19,7 @@ from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, World, every_question
 from tests.contract.events import EventsContract
 from tests.contract.many import ManyContract
+from tests.contract.named_items import NamedItemsContract
 from tests.contract.new_command import NewCommandContract
 from tests.contract.sorted_lists import SortedListsContract
 from tests.contract.waiting import WaitingContract
@@ -384,6 +385,13 @@ class JobsContract(Contract):
 
 
 class EngineContract(
-    JobsContract, SortedListsContract, AccessContract, ManyContract, WaitingContract, EventsContract, NewCommandContract
+    JobsContract,
+    SortedListsContract,
+    AccessContract,
+    ManyContract,
+    WaitingContract,
+    EventsContract,
+    NewCommandContract,
+    NamedItemsContract,
 ):
     """The promises of an engine."""

@@ -12,6 +12,7 @@ from jobengine.engine.postgres import queue_scan as views
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.storage.errors import StorageError
 from tests.contract.asking import Asker
+from tests.contract.named_items import SetItem
 from tests.contract.postgres_world import PostgresWorld
 from tests.contract.suite import EngineContract
 from tests.postgres import TABLES, Database
@@ -35,11 +36,13 @@ def test_of_a_deleted_queue_no_row_is_left(world: PostgresWorld) -> None:
     world.begin(anext(ask.watch()))
     for at in range(5):
         ask.add(tags=("a", "b"), unique_key=str(at))
+    ask.ask(SetItem, name="a", value="1")
     assert {**_rows(world), "gone": 0} == {
         "queue": 1,
         "job": 5,
         "tag": 10,
-        "unique_key": 5,
+        "unique_key": 6,
+        "item": 1,
         "tally": 1,
         "event": 5,
         "gone": 0,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.errors import JobDamaged, JobNotFound, QueueDamaged, QueueNotFound
+from jobengine.core.errors import ItemDamaged, JobDamaged, JobNotFound, QueueDamaged, QueueNotFound
 from jobengine.core.model import Defaults, Job, State
 from jobengine.engine.door import Busy
 from jobengine.engine.postgres.database.connection import connected
@@ -15,6 +15,7 @@ from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.transfer import contents
 from tests.contract.asking import Asker, new_job
+from tests.contract.named_items import ListItems, SetItem
 from tests.contract.postgres_world import PostgresWorld
 from tests.doubles import SECRET
 
@@ -296,6 +297,24 @@ def test_a_sweep_leaves_out_damaged_queues(world: PostgresWorld, ask: Asker) -> 
     assert world.figure("round_trips") - before == 2
 
 
+# Named things
+
+
+def test_a_damaged_thing_fails_only_the_command_that_needs_it(world: PostgresWorld, ask: Asker) -> None:
+    for name in "ab":
+        ask.ask(SetItem, name=name, value="1")
+    world.control.execute(
+        "UPDATE item SET sealed = (SELECT sealed FROM item ORDER BY key LIMIT 1) "
+        "WHERE key = (SELECT key FROM item ORDER BY key DESC LIMIT 1)"
+    )
+    sound = ask.ask(ListItems)
+    assert len(sound) == 1
+    (damaged,) = {"a", "b"} - {name for name, _ in sound}
+    with pytest.raises(ItemDamaged, match=damaged):
+        ask.ask(SetItem, name=damaged, value="2")
+    assert ask.ask(SetItem, name=sound[0][0], value="2") == "1"
+
+
 # Exports
 
 
@@ -308,6 +327,7 @@ def test_an_export_passes_over_damaged_rows(world: PostgresWorld, ask: Asker) ->
     with connected(world.url) as connection, contents(connection, Rows(opened(connection, SECRET))) as found:
         assert [queue.name for queue in found.queues] == ["q"]
         assert [fact.job.spec for fact in found.jobs()] == [jobs[0].spec, jobs[2].spec]
+        assert list(found.items()) == []
         number, job = found.damaged
     assert (number[:13], job) == ("queue number ", f"job {jobs[1].spec.uid} of queue 'q'")
 
@@ -421,7 +441,9 @@ def test_watchers_are_told_that_damaged_events_are_not_kept(world: PostgresWorld
 # Tables
 
 
-@pytest.mark.parametrize("table", ["job", "queue", "tag", "tally", "last_batch", "gone", "event", "unique_key", "meta"])
+@pytest.mark.parametrize(
+    "table", ["job", "queue", "tag", "tally", "last_batch", "gone", "event", "unique_key", "item", "meta"]
+)
 def test_a_server_is_not_ready_while_a_table_is_missing(
     world: PostgresWorld, ask: Asker, table: str, events: list[Any]
 ) -> None:
@@ -431,7 +453,7 @@ def test_a_server_is_not_ready_while_a_table_is_missing(
     readiness = ask.get(world.engine.readiness())
     assert (readiness.ready, table in readiness.reason) == (False, True)
     assert world.figure("accepts_changes") == 0
-    with pytest.raises(Busy) if table not in ("gone", "event") else nullcontext():
+    with pytest.raises(Busy) if table not in ("gone", "event", "item") else nullcontext():
         ask.add(tags=("t",), unique_key="k")
     world.control.execute(f"ALTER TABLE away RENAME TO {table}")
     world.advance(1)

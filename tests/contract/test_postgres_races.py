@@ -22,6 +22,7 @@ from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.recount import Correction, recount
 from jobengine.engine.postgres.wake.event_log import begin_watch
 from jobengine.engine.waiting_line import Done
+from tests.contract.named_items import SetItem
 from tests.contract.postgres_world import session_on
 from tests.doubles import SECRET
 from tests.postgres import Database, until_waiting
@@ -189,8 +190,8 @@ class _Two:
         (outcome,) = self.sessions[0].carry_out([task]).outcomes
         return outcome.get()
 
-    def at_once(self, task: c.Command[Any]) -> list[Any]:
-        """The outcomes of a task that both carry out at the same time."""
+    def at_once(self, task: c.Command[Any], table: LiteralString = "tally") -> list[Any]:
+        """The outcomes of a task that both carry out at the same time; both wait to write to `table`, or one does."""
         outcomes: list[Any] = []
 
         def carry_out(session: Session) -> None:
@@ -199,8 +200,8 @@ class _Two:
         threads = [Thread(target=carry_out, args=(session,)) for session in self.sessions]
         with connected(self.database.url) as holder:
             holder.execute("BEGIN")
-            # Each batch counts its changes there, as the last thing before its commit.
-            holder.execute("LOCK TABLE tally IN EXCLUSIVE MODE")
+            # Each batch that adds or changes jobs counts them in the tally, as the last thing before its commit.
+            holder.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
             for thread in threads:
                 thread.start()
             until_waiting(holder, 2)
@@ -237,6 +238,11 @@ def test_two_adds_at_once_with_one_unique_key_add_one_job(two: _Two) -> None:
 def test_two_adds_at_once_with_one_uid_add_one_job(two: _Two) -> None:
     outcomes = two.at_once(_new(uid=UIDS[0]))
     assert sorted(outcome.get()[0].new for outcome in outcomes) == [False, True]
+
+
+def test_of_two_who_make_a_named_thing_at_once_one_is_told_of_the_other(two: _Two) -> None:
+    outcomes = two.at_once(SetItem(**WHO, name="a", value="1", once=True), "item")
+    assert {outcome.get() for outcome in outcomes} == {None, "1"}
 
 
 def test_of_two_who_delete_a_job_at_once_one_is_told_that_it_is_gone(two: _Two) -> None:

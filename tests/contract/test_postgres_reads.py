@@ -9,6 +9,7 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults
 from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
+from tests.contract.named_items import ListItems, SetItem
 from tests.contract.new_command import ReadTwo
 from tests.contract.postgres_world import session_on
 from tests.postgres import Database
@@ -36,6 +37,7 @@ def _written(database: Database) -> list[Any]:
 def test_a_new_command_that_reads_waits_for_no_lock_and_writes_nothing(session: Session, database: Database) -> None:
     added = c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}"),), defaults=Defaults())
     ((one,),) = [outcome.get() for outcome in session.carry_out([added]).outcomes]
+    session.carry_out([SetItem(**WHO, name="a", value="1")])
     uid, before = one.job.spec.uid, _written(database)
     with connected(database.url) as rival:
         rival.execute("BEGIN")
@@ -44,5 +46,7 @@ def test_a_new_command_that_reads_waits_for_no_lock_and_writes_nothing(session: 
         session.run(lambda connection: connection.execute("SET lock_timeout = '100ms'"))
         (outcome,) = session.carry_out([ReadTwo(**WHO, first=uid, second=uid)]).outcomes
         assert outcome.get().size == 4
+        rival.execute("SELECT key FROM item FOR UPDATE")
+        assert session.carry_out([ListItems(**WHO)]).outcomes[0].get() == [("a", "1")]
         rival.execute("ROLLBACK")
     assert _written(database) == before

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from jobengine.core.facts import (
     ClockSet,
     Fact,
+    ItemSet,
     JobAdded,
     JobChanged,
     JobRemoved,
@@ -94,6 +95,9 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(QueueCreated, _QUEUES),
     st.builds(QueueChanged, _QUEUES),
     st.builds(QueueDeleted, _NAMES),
+    st.builds(
+        ItemSet, _NAMES, st.sampled_from(["k", "l"]), st.sampled_from(["a", "b"]), st.sampled_from([None, "1", "2"])
+    ),
     st.builds(ClockSet, st.sampled_from([0, -5 * MINUTE, 5 * MINUTE])),
 )
 
@@ -183,4 +187,5 @@ any_facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(QueueChanged, _ANY_QUEUES),
     st.builds(QueueDeleted, _TEXT),
     st.builds(ClockSet, _INT),
+    st.builds(ItemSet, _TEXT, _TEXT, _TEXT, _MAYBE_TEXT),
 )

@@ -34,7 +34,7 @@ MODULES = {
 SHOWN = """
     admin after ahead all arrival attempts author cancel cancel_requested changes claimed context count created defaults
     delay_seconds draining dry_run ended error filter fingerprint following history idempotency_key job jobs
-    keep_minutes key_id last_updated lease_expires limit many matched max_attempts max_jobs name new new_status
+    keep_minutes key_id kind last_updated lease_expires limit many matched max_attempts max_jobs name new new_status
     not_before notes old outcome paused priority progress q queue rare queue_name queue_names queues ready_at
     max_queues old_key_seconds older_than updated_before sort
     require_lease results retry retry_delay_seconds role scan shift spec standing started state tag tags text

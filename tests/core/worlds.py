@@ -20,7 +20,7 @@ from jobengine.core.commands import (
 )
 from jobengine.core.expiring import expire
 from jobengine.core.fact_codec import encode
-from jobengine.core.facts import Fact, QueueCreated
+from jobengine.core.facts import Fact, ItemSet, QueueCreated
 from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, State
 from jobengine.core.places import Place
 from jobengine.core.sorting import position
@@ -140,8 +140,9 @@ def picture(tables: Tables) -> dict[str, Any]:
             assert {state: list(part) for state, part in index.states.items()} == _sorted(jobs, index)
         assert all(job.spec.arrival < table.next_arrival for job in jobs)
         of_jobs = sum(map(table.weight, jobs))
-        assert table.live_bytes == len(encode(QueueCreated(table.queue))) + of_jobs + table.history.size
-        seen[name] = (table.queue, jobs)
+        of_items = sum(len(encode(ItemSet(name, *key, value))) for key, value in table.named.items())
+        assert table.live_bytes == len(encode(QueueCreated(table.queue))) + of_jobs + of_items + table.history.size
+        seen[name] = (table.queue, jobs, dict(table.named))
     assert tables.live_bytes == sum(table.live_bytes for table in tables.queues.values())
     nexts = [(table.next_deadline, name) for name, table in tables.queues.items() if table.next_deadline is not None]
     assert list(tables.deadlines) == sorted(nexts)

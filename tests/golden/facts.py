@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from jobengine.core.facts import (
     ClockSet,
     Fact,
+    ItemSet,
     JobAdded,
     JobChanged,
     JobRemoved,
@@ -40,6 +41,7 @@ __all__ = [
     "COMMITS_2",
     "COMMITS_3",
     "COMMITS_4",
+    "COMMITS_5",
     "FULL_JOB",
     "FULL_QUEUE",
     "FULL_QUEUE_2",
@@ -210,6 +212,9 @@ PERIODS = PeriodsCounted(
     ),
 )
 
+#: A named thing of a queue.
+ITEM = ItemSet("mail", "group", "Grüße", '{"weight":3}')
+
 #: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
 RECORDS: dict[str, Fact] = {
     "clock-set-1.record": ClockSet(-3_600_000),
@@ -226,6 +231,7 @@ RECORDS: dict[str, Fact] = {
     "job-changed-4-full.record": JobChanged("mail", uid(8), FULL_STANDING),
     "job-removed-1.record": JobRemoved("mail", uid(7)),
     "periods-counted-1.record": PERIODS,
+    "item-set-1.record": ITEM,
 }
 
 #: The snapshot of the first golden database, slice by slice.
@@ -277,7 +283,7 @@ COMMITS_4: list[list[Fact]] = [
 
 #: The same of the fifth one, in which the records of jobs are of version 4, and those of queues of version 5.
 SLICES = SLICES_4
-COMMITS: list[list[Fact]] = [
+COMMITS_5: list[list[Fact]] = [
     COMMITS_4[0],
     [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
     *COMMITS_4[2:4],
@@ -285,3 +291,6 @@ COMMITS: list[list[Fact]] = [
     COMMITS_4[5],
     [PERIODS],
 ]
+
+#: The same of the sixth one, which has a named thing as well.
+COMMITS: list[list[Fact]] = [*COMMITS_5, [ITEM]]

@@ -21,6 +21,7 @@ from tests.golden.facts import (
     COMMITS_2,
     COMMITS_3,
     COMMITS_4,
+    COMMITS_5,
     FULL_JOB,
     FULL_QUEUE,
     FULL_QUEUE_2,
@@ -46,7 +47,8 @@ DATABASES = {
     "format-1.0-records-2.db": [*SLICES_2, *COMMITS_2],
     "format-1.0-records-3.db": [*SLICES_3, *COMMITS_3],
     "format-1.0-records-4.db": [*SLICES_4, *COMMITS_4],
-    "format-1.0-records-5.db": [*SLICES, *COMMITS],
+    "format-1.0-records-5.db": [*SLICES, *COMMITS_5],
+    "format-1.0-items.db": [*SLICES, *COMMITS],
 }
 #: Their jobs in execution order: uid's last digit, priority, state, attempts, updated, timeout_time.
 EXPECTED = {
@@ -64,12 +66,14 @@ EXPECTED = {
 }
 for number in (3, 4, 5):
     EXPECTED[f"format-1.0-records-{number}.db"] = EXPECTED["format-1.0-records-2.db"]
+EXPECTED["format-1.0-items.db"] = EXPECTED["format-1.0-records-5.db"]
 QUEUES = {
     "format-1.0.db": MAIL,
     "format-1.0-records-2.db": FULL_QUEUE_2,
     "format-1.0-records-3.db": FULL_QUEUE_3,
     "format-1.0-records-4.db": FULL_QUEUE_4,
     "format-1.0-records-5.db": FULL_QUEUE,
+    "format-1.0-items.db": FULL_QUEUE,
 }
 ALL_RECORDS = {**OLDER, **RECORDS}
 
@@ -103,6 +107,7 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
     (table,) = tables.queues.values()
     jobs, _ = table.page(None, 100)
     assert table.queue == QUEUES[name]
+    assert table.named == ({("group", "Grüße"): '{"weight":3}'} if name == "format-1.0-items.db" else {})
     assert [
         (
             int(job.spec.uid[-1]),
@@ -121,7 +126,7 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
         (60, 600, 1_700_000_000_123)
     }
     # Before there was a setting for it, failed jobs were kept as long as complete ones: these still are.
-    kept_longer = {8} if name == "format-1.0-records-5.db" else set()
+    kept_longer = {8} if QUEUES[name] is FULL_QUEUE else set()
     assert {int(job.spec.uid[-1]) for job in jobs if job.spec.keep.failed_minutes != 60} == kept_longer
 
 

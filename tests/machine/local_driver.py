@@ -338,7 +338,7 @@ class LocalDriver:
         seen_whole = picture(self.engine.executor.tables)
         # The entry "" is no queue: it is how far the wall clock is ahead.
         ahead = seen_whole.pop("")
-        for name, (queue, jobs) in seen_whole.items():
+        for name, (queue, jobs, _) in seen_whole.items():
             counts = {state.value: number for state, number in stats[name].counts.items()}
             counts |= {kind: getattr(stats[name], kind) for kind in ("ready", "delayed", "retrying", "cancelled")}
             whole[name] = (self._settings(queue), [seen(shown(job, ahead)) for job in jobs], counts)

@@ -58,9 +58,9 @@ def tables(files: SimulatedFiles, path: str, secret: bytes = SECRET) -> Tables:
     return found
 
 
-def whole_state(found: Tables) -> tuple[int, list[tuple[Queue, Sequence[Job]]]]:
-    """The clock, and all queues with their jobs in execution order."""
-    return found.ahead, [(table.queue, _all_jobs(table)) for table in found.queues.values()]
+def whole_state(found: Tables) -> tuple[int, list[tuple[Queue, Sequence[Job], dict[tuple[str, str], str]]]]:
+    """The clock, and all queues with their jobs in execution order and their named things."""
+    return found.ahead, [(table.queue, _all_jobs(table), dict(table.named)) for table in found.queues.values()]
 
 
 def _all_jobs(table: QueueTable) -> Sequence[Job]:

@@ -36,7 +36,7 @@ def jobs_of(*jobs: Mapping[str, Any]) -> Sequence[Job]:
     """The imported jobs of a queue, in execution order."""
     files = of(go_file(go_queue("mail", b"key", jobs)))
     taken_over(files)
-    ((_, found),) = whole_state(tables(files, PATH))[1]
+    ((_, found, _),) = whole_state(tables(files, PATH))[1]
     return found
 
 
@@ -103,7 +103,7 @@ def test_a_content_longer_than_usual_is_taken_over_and_named() -> None:
     long, short = go_job(1, content={"x": "y" * (1 << 20)}), go_job(2, content=None)
     files = of(go_file(go_queue("mail", b"key", [long, short])))
     assert taken_over(files).long == [("mail", long["uid"])]
-    ((_, found),) = whole_state(tables(files, PATH))[1]
+    ((_, found, _),) = whole_state(tables(files, PATH))[1]
     assert [len(job.spec.content) for job in found] == [(1 << 20) + 9, 2]
 
 

@@ -7,7 +7,7 @@ from typing import Final, LiteralString
 from attrs import define, field
 from psycopg import Connection
 
-from ...core.facts import ClockSet, Fact, JobAdded, PeriodsCounted, QueueCreated
+from ...core.facts import ClockSet, Fact, ItemSet, JobAdded, PeriodsCounted, QueueCreated
 from ...core.history import SPANS, Period, merged
 from ...core.model import Queue
 from ...core.places import Place
@@ -15,8 +15,9 @@ from ...core.wall_time import shown
 from ...storage.errors import Damaged, StorageError
 from .batch.queries import ARRIVALS
 from .batch.write import Change, Writing
-from .database.connection import sent_as_made
+from .database.connection import sent_as_made, together
 from .database.history_rows import kept_of, write_periods
+from .database.item_rows import all_items, items_written
 from .database.pipeline import Row
 from .database.rows import Known, Rows, check_place
 
@@ -77,6 +78,15 @@ class Contents:
             periods = [Period(*place, tally.text()) for place, tally in merged(kept, -1, {}).items()]
             if periods:
                 yield queue.name, sorted(periods, key=lambda one: (one.span, one.number))
+
+    def items(self) -> Iterator[ItemSet]:
+        """The named things of all queues."""
+        for number, queue in self._known.items():
+            for item in all_items(self._connection, self._rows, number, queue):
+                if isinstance(item, ItemSet):
+                    yield item
+                else:
+                    self.damaged.append(f"a named thing of queue {queue.name!r}")
 
     def size(self) -> int:
         """How many jobs there are."""
@@ -151,6 +161,10 @@ class Filling:
                     self._add_queue(shown(queue, self._later))
                 case JobAdded():
                     self._add_job(fact)
+                case ItemSet(queue):
+                    known = self._known[queue]
+                    written = items_written(self._rows, [fact], {queue: (known.id, known.queue)})
+                    together(self._connection, *written)
                 case PeriodsCounted():
                     self._add_periods(fact)
 

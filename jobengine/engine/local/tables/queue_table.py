@@ -9,7 +9,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from ....core.fact_codec import encode, length_of_more, length_of_reported
-from ....core.facts import QueueCreated, QueueDeleted
+from ....core.facts import ItemSet, QueueCreated, QueueDeleted
 from ....core.history import KeptPeriod, KeptPeriods, Period
 from ....core.model import NO_NOTES, NO_RARE, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
@@ -84,6 +84,8 @@ class QueueTable:
     name_bytes: int = field(init=False)
     #: The arrival number of the next job to be added.
     next_arrival: int = field(default=0, init=False)
+    #: The values of its named things, by kind and name; see ItemSet.
+    named: dict[tuple[str, str], str] = field(factory=dict, init=False)
     #: What happened in it, by seconds, minutes and hours.
     history: KeptPeriods = field(factory=KeptPeriods, init=False)
 
@@ -104,6 +106,23 @@ class QueueTable:
 
     def size(self) -> int:
         return len(self.jobs)
+
+    def item(self, kind: str, name: str) -> str | None:
+        return self.named.get((kind, name))
+
+    def items(self, kind: str) -> Iterator[tuple[str, str]]:
+        return ((name, value) for (its, name), value in sorted(self.named.items()) if its == kind)
+
+    def set_item(self, kind: str, name: str, value: str | None) -> str | None:
+        """Set a named thing, or remove it if `value` is None; returns the old value."""
+        old = self.named.pop((kind, name), None)
+        if value is not None:
+            self.named[kind, name] = value
+        self.live_bytes += self._item_weight(kind, name, value) - self._item_weight(kind, name, old)
+        return old
+
+    def _item_weight(self, kind: str, name: str, value: str | None) -> int:
+        return 0 if value is None else len(encode(ItemSet(self.queue.name, kind, name, value)))
 
     def keep_periods(self, periods: Iterable[Period]) -> None:
         """Keep periods of its history."""
@@ -382,7 +401,7 @@ class QueueTable:
             if not indexes[-1].drop_block():
                 indexes.pop()
             yield
-        kinds: list[dict[str, Any]] = [self.unique, self.jobs]
+        kinds: list[dict[Any, Any]] = [self.unique, self.named, self.jobs]
         for kept in kinds:
             while kept:
                 for _ in range(min(_FREED_AT_ONCE, len(kept))):

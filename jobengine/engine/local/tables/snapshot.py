@@ -1,6 +1,6 @@
 """The whole state as facts, to be written to a fresh file."""
 
-from ....core.facts import ClockSet, Fact, JobAdded, PeriodsCounted, QueueCreated
+from ....core.facts import ClockSet, Fact, ItemSet, JobAdded, PeriodsCounted, QueueCreated
 from ....core.model import Rank
 from .queue_table import QueueTable
 from .state import Tables
@@ -19,6 +19,8 @@ class Snapshot:
         self._begun = False
         self._names = iter(list(tables.queues))
         self._table: QueueTable | None = None
+        #: Kind and name of the named things of the queue that are still to be given.
+        self._items: list[tuple[str, str]] = []
         self._after: Rank | None = None
         self._end = 0
 
@@ -33,6 +35,9 @@ class Snapshot:
             if table is None or self._tables.queues.get(table.queue.name) is not table:
                 table = self._next_table()
                 return None if table is None else _queue_facts(table)
+            items = self._some_items(table, most)
+            if items:
+                return items
             jobs, self._after = table.page(self._after, most, arrived_before=self._end)
             if self._after is None:
                 self._table = None
@@ -45,7 +50,12 @@ class Snapshot:
         if self._table is not None:
             # Jobs added from now on are in the facts applied since. A walk that followed them might never end.
             self._after, self._end = None, self._table.next_arrival
+            self._items = list(self._table.named)
         return self._table
+
+    def _some_items(self, table: QueueTable, most: int) -> list[Fact]:
+        keys, self._items = self._items[:most], self._items[most:]
+        return [ItemSet(table.queue.name, *key, table.named[key]) for key in keys if key in table.named]
 
 
 def _queue_facts(table: QueueTable) -> list[Fact]:

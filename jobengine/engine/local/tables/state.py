@@ -10,10 +10,11 @@ from itertools import takewhile
 from typing import Any, Final
 
 from ....core.access import is_of_go_version
-from ....core.effects import ClockSwap, HistorySwap, JobSwap, QueueSwap, Swap
+from ....core.effects import ClockSwap, HistorySwap, ItemSwap, JobSwap, QueueSwap, Swap
 from ....core.facts import (
     ClockSet,
     Fact,
+    ItemSet,
     JobAdded,
     JobChanged,
     JobRemoved,
@@ -53,6 +54,7 @@ class Tables:
             JobAdded: self._job_added,
             JobChanged: self._job_changed,
             JobRemoved: self._job_removed,
+            ItemSet: self._item_set,
             PeriodsCounted: self._periods_counted,
         }
 
@@ -75,6 +77,8 @@ class Tables:
                 self._swap_job(swap.queue, swap.uid, swap.old)
             elif isinstance(swap, ClockSwap):
                 self._set_clock(swap.old)
+            elif isinstance(swap, ItemSwap):
+                self._set_item(swap.queue, swap.kind, swap.name, swap.old)
             elif isinstance(swap, HistorySwap):
                 continue
             elif isinstance(swap.old, Queue):
@@ -148,13 +152,22 @@ class Tables:
     def _job_removed(self, fact: JobRemoved) -> Swap:
         return self._swap_job(fact.queue, fact.uid, None)
 
+    def _item_set(self, fact: ItemSet) -> Swap:
+        return ItemSwap(fact.queue, fact.kind, fact.name, self._set_item(fact.queue, fact.kind, fact.name, fact.value))
+
+    def _set_item(self, name: str, *item: Any) -> str | None:
+        """Set a named thing of a queue; returns the old value."""
+        table = self.queues.get(name)
+        if table is None:
+            return None
+        self._outdated.setdefault(name, table.live_bytes)
+        return table.set_item(*item)
+
     def _periods_counted(self, fact: PeriodsCounted) -> Swap:
         table = self.queues.get(fact.queue)
         if table is not None:
-            self._update_indexes()
-            size = table.live_bytes
+            self._outdated.setdefault(fact.queue, table.live_bytes)
             table.keep_periods(fact.periods)
-            self.live_bytes += table.live_bytes - size
         return HistorySwap(fact.queue)
 
     def _swap_queue(self, name: str, new: QueueTable | None) -> QueueTable | None:

@@ -53,7 +53,7 @@ _ALONE: Final[LiteralString] = "SELECT 1 FROM meta FOR UPDATE"
 _MISSING: Final[LiteralString] = (
     "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass('jobengine.' || name) IS NULL ORDER BY 1"
 )
-_TABLES: Final = ("batch", "event", "gone", "job", "last_batch", "meta", "queue", "tag", "tally", "unique_key")
+_TABLES: Final = ("batch", "event", "gone", "item", "job", "last_batch", "meta", "queue", "tag", "tally", "unique_key")
 
 
 class Lacking(Exception):

@@ -17,10 +17,11 @@ from ....core import commands as c
 from ....core.effects import JobSwap, QueueSwap, Swap
 from ....core.errors import DomainError
 from ....core.expiring import expire
-from ....core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
+from ....core.facts import Fact, ItemSet, QueueChanged, QueueCreated, QueueDeleted
 from ....core.model import Job, State
 from ....core.tables import NewId, RecentActivity
 from ...waiting_line import Done, Outcome, Refused
+from ..database.item_rows import items_written
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 from .begin import Now
@@ -81,6 +82,8 @@ class Batch:
     _of_queues: list[Fact] = field(factory=list, init=False)
     #: The statements that delete damaged jobs.
     _discarded: list[Statement] = field(factory=list, init=False)
+    #: The statements that write named things.
+    _items: list[Statement] = field(factory=list, init=False)
     _writing: Writing = field(init=False)
     _last: list[Statement] = field(factory=list, init=False)
 
@@ -98,13 +101,14 @@ class Batch:
                 break
             self._outcomes.append(self._outcome(one))
         self._of_queues = _last_of_each_queue([fact for fact in self._facts if type(fact) in _OF_QUEUES])
+        self._items = self._written_items()
         self._writing = Writing(self.rows, changes_of(self._jobs(), self._now.known))
         self._last = self._made_last()
 
     @property
     def changes(self) -> bool:
         """Whether anything was changed."""
-        return bool(self._writing.changes or self._last or self._of_queues or self._discarded)
+        return bool(self._writing.changes or self._last or self._of_queues or self._discarded or self._items)
 
     @property
     def _written(self) -> int:
@@ -114,6 +118,7 @@ class Batch:
     def statements(self) -> Iterator[Statement]:
         """The statements that write jobs, events and claim starts."""
         yield from self._discarded
+        yield from self._items
         yield from self._writing.statements(self.slot)
         yield from self._last
 
@@ -206,6 +211,11 @@ class Batch:
 
     def _jobs(self) -> Iterator[JobSwap]:
         return (one for one in self._swaps if isinstance(one, JobSwap))
+
+    def _written_items(self) -> list[Statement]:
+        facts = [fact for fact in self._facts if type(fact) is ItemSet]
+        queues = {fact.queue: self._now.known[fact.queue] for fact in facts}
+        return items_written(self.rows, facts, {name: (one.id, one.queue) for name, one in queues.items()})
 
     def _made_last(self) -> list[Statement]:
         """The statements that store events and set claim starts back, by queue number: that is the order of locks."""

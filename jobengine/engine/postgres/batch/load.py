@@ -1,7 +1,7 @@
 """Loads what a batch needs from the database."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, LiteralString
@@ -17,6 +17,7 @@ from ....core.required_rows import Needs
 from ....storage.errors import Damaged
 from ..database.connection import together
 from ..database.history_rows import periods_of
+from ..database.item_rows import item_of, items_named, items_of_kinds
 from ..database.known_damage import DamageFound, SuspectJob
 from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, Known, Rows, check_place, is_set_apart, rank_of
@@ -139,15 +140,33 @@ class _Loading:
         """
         parts = self._parts()
         uids, keys = self._uids(parts), self._keys(parts)
+        items = {(self._id(part), self.rows.item(*item)): item for part in parts for item in part.needs.items}
+        # Who reads only waits for nobody.
+        locked = items if self.tables.locked else ()
         limited = sorted({self._id(part) for part in parts if part.needs.size})
         return [
-            *self._lock_keys(sorted([*keys, *((queue_id, statements.LIMIT) for queue_id in limited)])),
+            *self._lock_keys(sorted([*keys, *locked, *((queue_id, statements.LIMIT) for queue_id in limited)])),
+            *self._items(parts, items),
             *self._sizes(limited),
             *self._next_arrival(parts),
             # Holders of unique keys are locked as well: a claim in the same batch may take them.
             *(_Query(one, self._take_jobs) for one in statements.named(uids, keys, locks=self.tables.locked)),
             *self._claims(parts, uids),
         ]
+
+    def _items(self, parts: Sequence[PlannedPart], named: Mapping[tuple[int, bytes], tuple[str, str]]) -> list[_Query]:
+        def take(answer: list[Row]) -> None:
+            for row in answer:
+                table = self._by_id[row[0]]
+                try:
+                    item = item_of(self.rows, table.queue, row)
+                    table.named[item.kind, item.name] = item.value
+                except Damaged:
+                    if row[:2] in named:
+                        table.named[named[row[:2]]] = None
+
+        kinds = sorted({(self._id(part), self.rows.kind(kind)) for part in parts for kind in part.needs.kinds})
+        return [_Query(one, take) for one in (*items_named(sorted(named)), *items_of_kinds(kinds))]
 
     def take(self, queries: Sequence[_Query], answers: Sequence[list[Row]]) -> None:
         """Take the answers to queries."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import define, field
 
-from ....core.effects import JobSwap, QueueSwap, Swap
-from ....core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
+from ....core.effects import ItemSwap, JobSwap, QueueSwap, Swap
+from ....core.facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from ....core.model import Job
 from .begin import Now
 from .plan import PlannedCommand, PlannedPart
@@ -72,7 +72,16 @@ class LoadedTables:
             return JobSwap(fact.queue, spec.uid, table.put(spec.uid, fact.job), fact.job)
         if isinstance(fact, JobRemoved):
             return JobSwap(fact.queue, fact.uid, self.queues[fact.queue].put(fact.uid, None), None)
+        if isinstance(fact, ItemSet):
+            return self._item_set(fact)
         return self._applied_to_queue(fact)
+
+    def _item_set(self, fact: ItemSet) -> Swap:
+        table, key = self.queues[fact.queue], (fact.kind, fact.name)
+        old = table.named.pop(key, None)
+        if fact.value is not None:
+            table.named[key] = fact.value
+        return ItemSwap(fact.queue, *key, old)
 
     def _applied_to_queue(self, fact: Fact) -> Swap:
         match fact:

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import define, field
 
 from ....core import commands as c
-from ....core.errors import JobDamaged
+from ....core.errors import ItemDamaged, JobDamaged
 from ....core.history import KeptPeriod
 from ....core.model import SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.required_rows import NOTHING_MORE, Needs, PageOf
@@ -63,6 +63,8 @@ class LoadedTable:
     cut: dict[tuple[str, ...], RowRank] = field(factory=dict)
     #: The uids of damaged jobs that a command names.
     damaged: set[str] = field(factory=set)
+    #: The values of its named things by kind and name; None for one whose row is damaged.
+    named: dict[tuple[str, str], str | None] = field(factory=dict)
     #: Whether a claim has found no job but locked ones.
     passed_over: bool = False
     #: How many jobs were locked for claims, and the rank of the last one; None if there are none.
@@ -87,6 +89,24 @@ class LoadedTable:
         if job is None and uid not in self.needs.uids:
             raise NotLoaded(f"job {uid}")
         return job
+
+    def item(self, kind: str, name: str) -> str | None:
+        """Raises ItemDamaged."""
+        if (kind, name) not in self.needs.items:
+            raise NotLoaded(f"the {kind} {name!r} of {self.queue.name!r}")
+        if (kind, name) not in self.named:
+            return None
+        value = self.named[kind, name]
+        if value is None:
+            raise ItemDamaged(kind, name)
+        return value
+
+    def items(self, kind: str) -> Iterator[tuple[str, str]]:
+        """Damaged things are left out."""
+        if kind not in self.needs.kinds:
+            raise NotLoaded(f"the things of the kind {kind!r} in {self.queue.name!r}")
+        found = sorted((name, value) for (its, name), value in self.named.items() if its == kind and value is not None)
+        return iter(found)
 
     def holders(self, unique_key: str) -> list[Job]:
         if unique_key not in self.needs.unique_keys:

@@ -25,6 +25,8 @@ _OF_QUEUE: Final[tuple[LiteralString, ...]] = (
     "(SELECT queue_id, uid FROM job WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
     "DELETE FROM history WHERE (queue_id, span, number, server) IN "
     "(SELECT queue_id, span, number, server FROM history WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
+    "DELETE FROM item WHERE (queue_id, key) IN "
+    "(SELECT queue_id, key FROM item WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
     "DELETE FROM tag WHERE (queue_id, tag, inv_prio, arrival, uid) IN "
     "(SELECT queue_id, tag, inv_prio, arrival, uid FROM tag WHERE queue_id = %s LIMIT %s FOR UPDATE SKIP LOCKED)",
     "DELETE FROM unique_key WHERE (queue_id, key) IN "
@@ -39,6 +41,7 @@ _FORGET: Final[LiteralString] = (
     "DELETE FROM gone g WHERE queue_id = %s AND NOT EXISTS (SELECT FROM job WHERE queue_id = g.queue_id) "
     "AND NOT EXISTS (SELECT FROM tag WHERE queue_id = g.queue_id) "
     "AND NOT EXISTS (SELECT FROM unique_key WHERE queue_id = g.queue_id) "
+    "AND NOT EXISTS (SELECT FROM item WHERE queue_id = g.queue_id) "
     "AND NOT EXISTS (SELECT FROM history WHERE queue_id = g.queue_id) "
     "AND NOT EXISTS (SELECT FROM event WHERE queue_id = g.queue_id) "
     "AND NOT EXISTS (SELECT FROM tally WHERE queue_id = g.queue_id)"

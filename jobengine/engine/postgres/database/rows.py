@@ -111,7 +111,7 @@ class Rows:
         return kept is not None and kept[0] == rev and kept[1].paused
 
     def _open_queue(self, digest: bytes, sealed: bytes) -> Queue:
-        fact = self._opened(sealed)
+        fact = self.opened(sealed)
         if not isinstance(fact, QueueCreated) or self.name(fact.queue.name) != digest:
             raise Damaged("a row of the table queue holds the record of another queue")
         return fact.queue
@@ -133,19 +133,20 @@ class Rows:
         return job
 
     def _whole(self, queue: Queue, uid: str, sealed: bytes) -> Job:
-        fact = self._opened(sealed)
+        fact = self.opened(sealed)
         # Records hold the salt, not the name: a record of a deleted queue with the same name does not fit.
         if not isinstance(fact, JobAdded) or (fact.queue, fact.job.spec.uid) != (queue.salt, uid):
             raise Damaged("a row of the table job holds the record of another job")
         return fact.job
 
     def _standing(self, queue: Queue, uid: str, standing: bytes) -> Standing:
-        fact = self._opened(standing)
+        fact = self.opened(standing)
         if not isinstance(fact, JobChanged) or (fact.queue, fact.uid) != (queue.salt, uid):
             raise Damaged("a row of the table job holds the change of another job")
         return fact.standing
 
-    def _opened(self, sealed: bytes) -> Fact:
+    def opened(self, sealed: bytes) -> Fact:
+        """The fact in a sealed record; raises Damaged, and NewerFormat for one of a newer version."""
         try:
             return decode(self.seal.open(sealed))
         except UnknownRecord as error:
@@ -154,12 +155,13 @@ class Rows:
             # It was sealed for another table, where there are no facts.
             raise Damaged("a row of the database holds no fact") from None
 
-    def _sealed(self, facts: Sequence[Fact]) -> list[bytes]:
+    def sealed(self, facts: Sequence[Fact]) -> list[bytes]:
+        """The sealed records of facts."""
         return self.seal.seal_all([encode(fact) for fact in facts])
 
     def sealed_jobs(self, jobs: "Sequence[tuple[Queue, Job]]") -> list[bytes]:
         """The sealed records of whole jobs."""
-        records = self._sealed([JobAdded(queue.salt, job) for queue, job in jobs])
+        records = self.sealed([JobAdded(queue.salt, job) for queue, job in jobs])
         for (queue, job), record in zip(jobs, records, strict=True):
             self._cache.keep((queue.salt, record, None), job)
         return records
@@ -170,7 +172,7 @@ class Rows:
 
         Finished jobs are hardly read again, and not kept.
         """
-        records = self._sealed([JobChanged(queue.salt, job.spec.uid, job.standing) for queue, job in jobs])
+        records = self.sealed([JobChanged(queue.salt, job.spec.uid, job.standing) for queue, job in jobs])
         for (queue, job), record in zip(jobs, records, strict=True):
             kept = self._cache.get(job.spec.uid) if job.state in UNFINISHED else None
             # While the fixed half is the same, so is its record.
@@ -205,6 +207,14 @@ class Rows:
     def unique_key(self, key: str) -> bytes:
         """The digest by which a unique key is looked up."""
         return self.seal.digest(b"je-unique", key)
+
+    def item(self, kind: str, name: str) -> bytes:
+        """The digest by which a named thing is looked up."""
+        return self.seal.digest(b"je-item", f"{kind} {name}")
+
+    def kind(self, kind: str) -> bytes:
+        """The digest by which all things of a kind are looked up."""
+        return self.seal.digest(b"je-kind", kind)
 
     def tags(self, tags: Sequence[str]) -> list[bytes]:
         """The digests by which tags are looked up."""

@@ -82,6 +82,12 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "WITH (fillfactor = 50)",
         "CREATE INDEX history_number ON history (span, number)",
     ),
+    (
+        # See item_rows.py: the named things of queues. `key`: the digest of kind and name, `kind`: that of the kind.
+        "CREATE TABLE item (queue_id bigint NOT NULL, key bytea NOT NULL, kind bytea NOT NULL, sealed bytea NOT NULL, "
+        "PRIMARY KEY (queue_id, key)) WITH (fillfactor = 50)",
+        "CREATE INDEX item_kind ON item (queue_id, kind)",
+    ),
 )
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)
