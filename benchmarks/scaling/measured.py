@@ -85,10 +85,10 @@ def _removed(bench: Bench) -> Used:
     found: list[Used] = []
     while True:
         result, used = bench.use(sweeping, sweeping.sweep)
-        if not result.swaps:
+        if not result.effects:
             sweeping.close()
             return Used.best(found)
-        found.append(used / len(result.swaps))
+        found.append(used / len(result.effects))
 
 
 def _walk(bench: Bench) -> float:

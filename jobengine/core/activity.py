@@ -12,7 +12,7 @@ from typing import Final
 from attrs import define, field
 
 from .durations import spread
-from .effects import JobSwap
+from .effects import JobEffect
 from .history import (
     COUNTED,
     MINUTES,
@@ -115,21 +115,21 @@ class _QueueActivity:
         self.gather()
         return {**self.unsaved, **{(span, one.number): one.tally for span, one in enumerate(self.last) if one}}
 
-    def note(self, swaps: Sequence[JobSwap], now: int, steady: int) -> None:
+    def note(self, effects: Sequence[JobEffect], now: int, steady: int) -> None:
         """Note the times of changes, and count them."""
         if steady >= self._end:
             self.gather()
             self._end = (steady // SECOND + 1) * SECOND
         counts = self._newest
-        for swap in swaps:
-            old, new = swap.old, swap.new
+        for effect in effects:
+            old, new = effect.old, effect.new
             if old is None or new is None:
                 what = self._came_or_went(old, new)
             else:
                 was, standing = old.standing, new.standing
                 if was is standing:
                     continue
-                what = self._moved(was, standing, swap.uid, now)
+                what = self._moved(was, standing, effect.uid, now)
                 if what is not COMPLETE and was.state is INPROGRESS:
                     self._count_end(standing)
             if what is not None:
@@ -183,7 +183,7 @@ class Activity:
     #: The names of queues with periods that are not kept.
     _changed: set[str] = field(factory=set)
 
-    def note(self, name: str, swaps: Sequence[JobSwap], now: int, steady: int) -> None:
+    def note(self, name: str, effects: Sequence[JobEffect], now: int, steady: int) -> None:
         """
         Count changes of jobs in a queue.
 
@@ -192,7 +192,7 @@ class Activity:
         activity = self._queues.get(name)
         if activity is None:
             activity = self._queues[name] = self._new(name)
-        activity.note(swaps, now, steady)
+        activity.note(effects, now, steady)
         self._changed.add(name)
 
     def _new(self, name: str) -> _QueueActivity:

@@ -10,7 +10,7 @@ from .tables import Table
 from .values import Value
 
 
-class JobSwap(Value, frozen=True):
+class JobEffect(Value, frozen=True):
     """The effect of a fact about a job; None is no job."""
 
     #: The queue's name.
@@ -22,7 +22,7 @@ class JobSwap(Value, frozen=True):
     new: Job | None
 
 
-class QueueSwap(Value, frozen=True, gc=True):
+class QueueEffect(Value, frozen=True, gc=True):
     """The effect of a fact about a queue."""
 
     #: The queue's name.
@@ -31,20 +31,20 @@ class QueueSwap(Value, frozen=True, gc=True):
     old: "Table | Queue | None"
 
 
-class ClockSwap(Value, frozen=True):
+class ClockEffect(Value, frozen=True):
     """The effect of the fact that the wall clock was set."""
 
     #: How far ahead of elapsed time it was before.
     old: int
 
 
-class HistorySwap(Value, frozen=True):
+class HistoryEffect(Value, frozen=True):
     """The effect of the fact that periods of a queue were counted; it is not rolled back, since the counts are true."""
 
     queue: str
 
 
-class ItemSwap(Value, frozen=True):
+class ItemEffect(Value, frozen=True):
     """The effect of a fact about a named thing of a queue."""
 
     queue: str
@@ -54,14 +54,14 @@ class ItemSwap(Value, frozen=True):
     old: str | None
 
 
-Swap = ClockSwap | HistorySwap | ItemSwap | JobSwap | QueueSwap
+Effect = ClockEffect | HistoryEffect | ItemEffect | JobEffect | QueueEffect
 
 
 _queue_of: Final = attrgetter("queue")
 
 
-def by_queue(swaps: Sequence[JobSwap]) -> Iterable[tuple[str, Sequence[JobSwap]]]:
+def by_queue(effects: Sequence[JobEffect]) -> Iterable[tuple[str, Sequence[JobEffect]]]:
     """Changes of jobs by queue, in order: runs of changes in the same queue."""
-    if len(swaps) == 1:
-        return ((swaps[0].queue, swaps),)
-    return [(name, list(run)) for name, run in groupby(swaps, _queue_of)]
+    if len(effects) == 1:
+        return ((effects[0].queue, effects),)
+    return [(name, list(run)) for name, run in groupby(effects, _queue_of)]

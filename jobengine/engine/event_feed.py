@@ -13,7 +13,7 @@ from attrs import define, field
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 
-from ..core.effects import JobSwap
+from ..core.effects import JobEffect
 from ..core.model import EventBatch, JobEvent, State
 
 #: Events that are kept for watchers that reconnect. The oldest are kept as long as others of the same request.
@@ -142,13 +142,13 @@ class Feed:
     _number: int = 0
     _streams: dict[str, Stream] = field(factory=dict)
 
-    def events(self, queue: str, swaps: Sequence[JobSwap], at: int) -> Events | None:
+    def events(self, queue: str, effects: Sequence[JobEffect], at: int) -> Events | None:
         """The events of changes in a queue, not published yet: one for each job whose state has changed, if any."""
         changes = [
-            (swap.uid, before, state)
-            for swap in swaps
-            if (before := None if swap.old is None else swap.old.standing.state)
-            is not (state := None if swap.new is None else swap.new.standing.state)
+            (effect.uid, before, state)
+            for effect in effects
+            if (before := None if effect.old is None else effect.old.standing.state)
+            is not (state := None if effect.new is None else effect.new.standing.state)
         ]
         if not changes:
             return None

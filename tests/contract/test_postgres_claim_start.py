@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from psycopg import OperationalError
 
 from jobengine.core import commands as c
-from jobengine.core.effects import JobSwap
+from jobengine.core.effects import JobEffect
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.batch import claim_start
 from jobengine.engine.postgres.batch.begin import begin
@@ -329,9 +329,9 @@ def test_a_sweep_that_can_not_advance_claim_starts_reports_what_has_expired(
     two.time.tell(1_061)
     fails = Mock(side_effect=OperationalError)
     monkeypatch.setattr("jobengine.engine.postgres.batch.session.advance_claim_start", fails)
-    (swap,) = two.other.session.sweep().swaps
-    assert isinstance(swap, JobSwap)
-    assert swap.uid == delayed
+    (effect,) = two.other.session.sweep().effects
+    assert isinstance(effect, JobEffect)
+    assert effect.uid == delayed
     assert fails.called
 
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from jobengine.core import commands as c
-from jobengine.core.effects import JobSwap
+from jobengine.core.effects import JobEffect
 from jobengine.core.model import Defaults
 from jobengine.engine.postgres.batch.begin import Now
 from jobengine.engine.postgres.batch.decide import Result
@@ -83,7 +83,7 @@ def test_a_sweep_reads_only_queues_in_which_jobs_are_due_in_as_many_round_trips_
         time.set(seconds)
         before = session.totals.round_trips
         result = session.sweep()
-        found.append((sorted(read), len(result.swaps), result.soonest, session.totals.round_trips - before))
+        found.append((sorted(read), len(result.effects), result.soonest, session.totals.round_trips - before))
     # A sweep with nothing due is: begin and read, roll back. Else it also loads, notes its batch, and commits.
     assert found == [([], 0, 1000, 2), (["q0"], 1, 2000, 4), (["q1", "q2", "q3"], 3, 5000, 4)]
 
@@ -105,8 +105,8 @@ class _Sweeps:
 
     def __call__(self) -> "Deferred[Result]":
         self.began.append(self.clock.seconds())
-        swaps = [JobSwap("q", "u", None, None)] * self.jobs
-        result = Result(now=Now(0, 0, {}), outcomes=(), swaps=swaps, soonest=self.soonest)
+        effects = [JobEffect("q", "u", None, None)] * self.jobs
+        result = Result(now=Now(0, 0, {}), outcomes=(), effects=effects, soonest=self.soonest)
         later: Deferred[Result] = Deferred()
         self.clock.callLater(self.seconds, later.callback, result)
         return later
@@ -163,7 +163,7 @@ def test_what_a_sweep_has_expired_is_told_though_tidying_up_fails(
 
     monkeypatch.setattr(Tidying, "tidy", fail)
     time.set(10.5)
-    assert len(session.sweep().swaps) == 10
+    assert len(session.sweep().effects) == 10
 
 
 def test_if_much_is_to_be_tidied_up_a_sweep_goes_on_with_it_for_a_while(session: Session, time: _Time) -> None:
@@ -178,7 +178,7 @@ def test_if_much_is_to_be_tidied_up_a_sweep_goes_on_with_it_for_a_while(session:
 
 
 def test_a_result_that_can_not_be_used_is_logged_and_sweeps_go_on(events: list[Any]) -> None:
-    clock, broken = Clock(), Result(now=Now(0, 0, {}), outcomes=(), swaps=None, soonest=None)  # type: ignore[arg-type]
+    clock, broken = Clock(), Result(now=Now(0, 0, {}), outcomes=(), effects=None, soonest=None)  # type: ignore[arg-type]
     sweeps: list[float] = []
 
     def sweep() -> "Deferred[Result]":

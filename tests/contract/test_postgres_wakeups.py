@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from jobengine.core.effects import JobSwap
+from jobengine.core.effects import JobEffect
 from jobengine.core.model import State
 from jobengine.engine.postgres.batch.begin import Now
 from jobengine.engine.postgres.batch.decide import Result
@@ -264,5 +264,5 @@ def test_after_a_stop_nothing_is_sent_though_a_send_was_under_way() -> None:
 
 
 def test_of_a_job_that_expired_before_its_queue_was_deleted_there_are_news_but_no_events() -> None:
-    removed = [JobSwap("gone", "uid", None, None)]
-    assert news_of(Result(now=Now(0, 0, {}), outcomes=(), swaps=removed, soonest=None)) == {(ENDED, "gone")}
+    removed = [JobEffect("gone", "uid", None, None)]
+    assert news_of(Result(now=Now(0, 0, {}), outcomes=(), effects=removed, soonest=None)) == {(ENDED, "gone")}

@@ -7,7 +7,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.activity import Activity
 from jobengine.core.durations import BOUNDS, EXPORTED, cumulated, percentile, read_spread, spread, spread_text
-from jobengine.core.effects import JobSwap
+from jobengine.core.effects import JobEffect
 from jobengine.core.history import COUNTED, HOURS, MINUTES, SECONDS, KeptPeriod, Period, read_tally
 from jobengine.core.model import Defaults, Job, State
 from tests.core.worlds import KEY, World
@@ -15,7 +15,7 @@ from tests.core.worlds import KEY, World
 
 def _add(activity: Activity, world: World, steady: int) -> None:
     job = world.add()
-    activity.note("q", [JobSwap("q", job.spec.uid, None, job)], steady, steady)
+    activity.note("q", [JobEffect("q", job.spec.uid, None, job)], steady, steady)
 
 
 def test_a_change_counts_in_its_own_minute_and_for_sixty_seconds(world: World) -> None:
@@ -55,8 +55,8 @@ class Counted:
         before = self._jobs()
         answer = self.world.ask(command)
         after = self._jobs()
-        swaps = [JobSwap("q", uid, before.get(uid), after.get(uid)) for uid in {**before, **after}]
-        changed = [swap for swap in swaps if swap.old is not swap.new]
+        effects = [JobEffect("q", uid, before.get(uid), after.get(uid)) for uid in {**before, **after}]
+        changed = [effect for effect in effects if effect.old is not effect.new]
         self.activity.note("q", changed, self.world.now, self.world.now)
         return answer
 

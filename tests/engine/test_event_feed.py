@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.effects import JobSwap
+from jobengine.core.effects import JobEffect
 from jobengine.core.model import Job, JobEvent, Spec, Standing, State
 from jobengine.core.retention import retention
 from jobengine.engine.event_feed import _BACKLOG, _KEPT, _PIECE, Feed, Watcher
@@ -198,8 +198,8 @@ def publish(feed: Feed, queue: str, number: int) -> list[JobEvent]:
 
 
 def publish_together(feed: Feed, queue: str, number: int, start: int = 0) -> list[JobEvent]:
-    swaps = [JobSwap(queue, job(n).spec.uid, None, job(n)) for n in range(start, start + number)]
-    events = feed.events(queue, swaps, 0)
+    effects = [JobEffect(queue, job(n).spec.uid, None, job(n)) for n in range(start, start + number)]
+    events = feed.events(queue, effects, 0)
     assert events is not None
     feed.publish(events)
     return [event for batch in events.batches() for event in batch.events]
@@ -245,15 +245,15 @@ def test_the_oldest_events_of_a_request_go_before_its_newest() -> None:
 def test_each_change_of_a_state_is_an_event() -> None:
     feed = Feed(CountedIds())
     done = Job(job(3).spec, Standing(state=State.COMPLETE, updated=0))
-    swaps = [
-        JobSwap("q", "1", None, job(1)),
-        JobSwap("q", "2", job(2), job(2)),
-        JobSwap("q", "3", job(3), done),
-        JobSwap("q", "4", job(4), None),
-        JobSwap("q", "5", None, None),
+    effects = [
+        JobEffect("q", "1", None, job(1)),
+        JobEffect("q", "2", job(2), job(2)),
+        JobEffect("q", "3", job(3), done),
+        JobEffect("q", "4", job(4), None),
+        JobEffect("q", "5", None, None),
     ]
     watcher = feed.watch("q", None)
-    events = feed.events("q", swaps, 7)
+    events = feed.events("q", effects, 7)
     assert events is not None
     feed.publish(events)
     assert [(number_of(e), e.uid, e.before, e.state, e.at) for e in waiting(watcher)] == [
@@ -261,7 +261,7 @@ def test_each_change_of_a_state_is_an_event() -> None:
         (2, "3", State.QUEUED, State.COMPLETE, 7),
         (3, "4", State.QUEUED, None, 7),
     ]
-    assert feed.events("q", swaps[1:2], 8) is None
+    assert feed.events("q", effects[1:2], 8) is None
 
 
 def test_a_watcher_that_does_not_read_is_dropped_and_holds_nothing() -> None:

@@ -29,7 +29,7 @@ OF_REQUESTS: Final = (
         "roll-back",
         "that what found no room on disk is rolled back",
         _EXECUTOR,
-        "            self.tables.restore(change.swaps)\n",
+        "            self.tables.restore(change.effects)\n",
         "            pass\n",
         (
             "tests/engine/local/test_durability.py::test_on_a_full_disk_changes_are_refused_and_reads_show_what_is_on_disk",

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...core.activity import Activity
 from ...core.claimers import Claimers
-from ...core.effects import JobSwap
+from ...core.effects import JobEffect
 from ...core.facts import Fact, PeriodsCounted
 from ...core.history import KeptPeriod, QueueHistory
 from ...core.stats import Recent, Spread
@@ -36,7 +36,7 @@ class LocalActivity:
     def __attrs_post_init__(self) -> None:
         self._counts = Activity(self._tables.kept_period)
 
-    def count(self, name: str, changes: Sequence[JobSwap], now: int) -> None:
+    def count(self, name: str, changes: Sequence[JobEffect], now: int) -> None:
         """Count changes of jobs of a queue that were applied at `now`."""
         # Elapsed time runs by the monotonic clock.
         self._counts.note(name, changes, now, now)

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...core.commands import Claimed, ClaimResult, Claims, Command, Peek, QueueCommand, ReturnClaims
-from ...core.effects import JobSwap, QueueSwap, Swap, by_queue
+from ...core.effects import Effect, JobEffect, QueueEffect, by_queue
 from ...core.errors import DomainError, QueueNotFound
 from ...core.expiring import expire
 from ...core.fact_codec import encode
@@ -54,7 +54,7 @@ class _Change(Struct, frozen=True):
     """Facts that were applied and are not on disk yet, with their effects and events."""
 
     facts: Sequence[Fact]
-    swaps: list[Swap]
+    effects: list[Effect]
     events: list[Events]
     #: Whether it has effects on queues or the clock.
     of_queues: bool
@@ -308,13 +308,13 @@ class Executor:
             return
         # Encode first: an error must come before anything is changed.
         records = list(map(encode, facts))
-        swaps = self.tables.apply(facts)
-        self.waiters.record(swaps)
-        jobs = [swap for swap in swaps if type(swap) is JobSwap]
-        of_queues = len(jobs) < len(swaps)
+        effects = self.tables.apply(facts)
+        self.waiters.record(effects)
+        jobs = [effect for effect in effects if type(effect) is JobEffect]
+        of_queues = len(jobs) < len(effects)
         if of_queues:
-            self._forget_queues(swaps)
-        self.committer.submit(records, _Change(facts, swaps, self._events(jobs, now), of_queues))
+            self._forget_queues(effects)
+        self.committer.submit(records, _Change(facts, effects, self._events(jobs, now), of_queues))
         self._set_timer()
 
     def _behind(self, name: str) -> bool:
@@ -329,7 +329,7 @@ class Executor:
         deadline = None if table is None else table.next_deadline
         return deadline is not None and deadline <= self.timeline.elapsed()
 
-    def _events(self, jobs: Sequence[JobSwap], now: int) -> list[Events]:
+    def _events(self, jobs: Sequence[JobEffect], now: int) -> list[Events]:
         """Count changes of jobs that were just applied; returns their events."""
         made, at = [], self.tables.wall(now)
         for name, changed in by_queue(jobs):
@@ -342,15 +342,15 @@ class Executor:
     def _keep_counts(self) -> None:
         """Keep what was counted, with the next commit: a kill loses the counts since the last call."""
         if self.committer.trouble is None and (facts := self._activity.unsaved()):
-            records, swaps = list(map(encode, facts)), self.tables.apply(facts)
-            self.committer.submit(records, _Change(facts, swaps, [], of_queues=False))
+            records, effects = list(map(encode, facts)), self.tables.apply(facts)
+            self.committer.submit(records, _Change(facts, effects, [], of_queues=False))
 
-    def _forget_queues(self, swaps: Sequence[Swap]) -> None:
+    def _forget_queues(self, effects: Sequence[Effect]) -> None:
         """Drop what is kept of deleted queues."""
-        for swap in swaps:
-            if isinstance(swap, QueueSwap) and swap.queue not in self.tables.queues:
-                self._activity.forget(swap.queue)
-                self.feed.end(swap.queue)
+        for effect in effects:
+            if isinstance(effect, QueueEffect) and effect.queue not in self.tables.queues:
+                self._activity.forget(effect.queue)
+                self.feed.end(effect.queue)
 
     # Time
 
@@ -395,13 +395,13 @@ class Executor:
     def _roll_back(self, changes: list[_Change]) -> None:
         """Roll back changes that found no room on disk."""
         for change in reversed(changes):
-            self.tables.restore(change.swaps)
+            self.tables.restore(change.effects)
 
     def _apply_again(self, changes: list[_Change]) -> None:
         """Apply again what was rolled back: there is room now."""
         for change in changes:
-            change.swaps[:] = self.tables.apply(change.facts)
-            self.waiters.record(change.swaps)
+            change.effects[:] = self.tables.apply(change.facts)
+            self.waiters.record(change.effects)
         self._set_timer()
         self._tick()
 
@@ -410,7 +410,7 @@ class Executor:
             self.totals.update(commits=1, records=records, bytes=size)
         for change in changes:
             if change.of_queues:
-                self._gradual_free.add_deleted(change.swaps, self.tables)
+                self._gradual_free.add_deleted(change.effects, self.tables)
             for events in change.events:
                 self.feed.publish(events)
         self.compaction.after_write()

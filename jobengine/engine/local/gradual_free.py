@@ -7,7 +7,7 @@ from typing import Final
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from ...core.effects import QueueSwap, Swap
+from ...core.effects import Effect, QueueEffect
 from .tables.queue_table import QueueTable
 from .tables.state import Tables
 
@@ -32,13 +32,13 @@ class GradualFree:
         if len(self._waiting) == 1:
             self.clock.callLater(0, self._free)
 
-    def add_deleted(self, swaps: Sequence[Swap], tables: Tables) -> None:
+    def add_deleted(self, effects: Sequence[Effect], tables: Tables) -> None:
         """Free the queues that these changes deleted; the changes are on disk and will not be rolled back."""
-        for swap in swaps:
-            if type(swap) is not QueueSwap or not isinstance(swap.old, QueueTable):
+        for effect in effects:
+            if type(effect) is not QueueEffect or not isinstance(effect.old, QueueTable):
                 continue
-            if tables.queues.get(swap.queue) is not swap.old:
-                self.add(swap.old.dismantle())
+            if tables.queues.get(effect.queue) is not effect.old:
+                self.add(effect.old.dismantle())
 
     def _free(self) -> None:
         for _ in range(_AT_ONCE):

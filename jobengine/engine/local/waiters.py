@@ -10,7 +10,7 @@ from typing import Protocol
 from attrs import define, field
 
 from ...core.commands import ClaimResult, Claims, Peek
-from ...core.effects import JobSwap, QueueSwap, Swap
+from ...core.effects import Effect, JobEffect, QueueEffect
 from ...core.errors import DomainError
 from ...core.model import FINISHED, Job, Queue
 from ..door import Unavailable
@@ -45,15 +45,15 @@ class Waiters:
     #: Jobs that are finished, or None if they are gone.
     _ended: list[tuple[str, str, Job | None]] = field(factory=list)
 
-    def record(self, swaps: Sequence[Swap]) -> None:
+    def record(self, effects: Sequence[Effect]) -> None:
         """Record changes that were just applied."""
         if not self.line.queues and not self.ends.jobs:
             return
-        for swap in swaps:
-            if isinstance(swap, JobSwap):
-                self._record_job(swap)
-            elif isinstance(swap, QueueSwap):
-                self._record_queue(swap)
+        for effect in effects:
+            if isinstance(effect, JobEffect):
+                self._record_job(effect)
+            elif isinstance(effect, QueueEffect):
+                self._record_queue(effect)
 
     def serve(self, now: int) -> None:
         """Check keys if a queue was reconfigured, hand out ready jobs, report finished ones."""
@@ -126,18 +126,18 @@ class Waiters:
         self.line.remove(waiter)
         waiter.done.callback(outcome)
 
-    def _record_job(self, swap: JobSwap) -> None:
-        old, new = swap.old, swap.new
+    def _record_job(self, effect: JobEffect) -> None:
+        old, new = effect.old, effect.new
         if self.ends and (new is None or new.state in FINISHED):
-            self._ended.append((swap.queue, swap.uid, new))
+            self._ended.append((effect.queue, effect.uid, new))
             self.pending = True
-        if new is not None and self.line.waits_for(swap.queue) and has_become_ready(old, new):
-            self._record_ready(swap.queue, [new])
+        if new is not None and self.line.waits_for(effect.queue) and has_become_ready(old, new):
+            self._record_ready(effect.queue, [new])
 
-    def _record_queue(self, swap: QueueSwap) -> None:
-        resumed = isinstance(swap.old, Queue) and swap.old.paused
+    def _record_queue(self, effect: QueueEffect) -> None:
+        resumed = isinstance(effect.old, Queue) and effect.old.paused
         self.pending = True
-        self._reconfigured[swap.queue] = resumed or self._reconfigured.get(swap.queue, False)
+        self._reconfigured[effect.queue] = resumed or self._reconfigured.get(effect.queue, False)
 
     def _record_ready(self, name: str, jobs: Iterable[Job]) -> None:
         table = self._tables.queues.get(name)

@@ -254,7 +254,7 @@ class PostgresEngine:
         self._ahead = result.now.ahead
         self._offset = result.now.elapsed - self._steady()
         self._activity.count(result)
-        if result.swaps:
+        if result.effects:
             self._history.write_later()
 
     def _steady(self) -> int:
@@ -270,7 +270,7 @@ class PostgresEngine:
         self._notifications.announce(result)
         if result.soonest is not None:
             self._sweeper.no_later((result.soonest - result.now.elapsed) / 1000)
-        if result.swaps:
+        if result.effects:
             self._poller.hurry()
 
     def _waits_behind(self, task: Task) -> bool:

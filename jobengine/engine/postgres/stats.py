@@ -9,7 +9,7 @@ from attrs import define, field
 
 from ...core.activity import Activity, Unsaved
 from ...core.claimers import Claimers
-from ...core.effects import JobSwap, QueueSwap, by_queue
+from ...core.effects import JobEffect, QueueEffect, by_queue
 from ...core.history import KeptPeriod, QueueHistory
 from ...core.stats import Recent, Spread
 from ..door import Figure, FigureKind
@@ -112,16 +112,16 @@ class ServerActivity:
     def count(self, result: Result) -> None:
         """Count what a batch has changed."""
         with self._lock:
-            jobs = [one for one in result.swaps if isinstance(one, JobSwap)]
+            jobs = [one for one in result.effects if isinstance(one, JobEffect)]
             for name, changed in by_queue(jobs):
                 self._forget_outdated(name, result)
                 self._activity.note(name, changed, result.now.elapsed, result.now.elapsed)
                 self._activity.forget_delays(name, _DELAYS)
-            for swap in result.swaps:
-                if isinstance(swap, QueueSwap) and isinstance(swap.old, LoadedTable):
-                    self._activity.forget(swap.queue)
+            for effect in result.effects:
+                if isinstance(effect, QueueEffect) and isinstance(effect.old, LoadedTable):
+                    self._activity.forget(effect.queue)
                     if self.shared is not None:
-                        self.shared.own.forget(swap.queue)
+                        self.shared.own.forget(effect.queue)
 
     def _forget_outdated(self, name: str, result: Result) -> None:
         """Forget a queue if it was made again since, by any server; forget all queues if there are too many."""

@@ -81,8 +81,8 @@ class Sweeper:
 
     def _swept(self, result: Result) -> None:
         now = self.clock.seconds()
-        self._rests_until = now if len(result.swaps) >= _MANY else now + _REST * (now - self._began)
-        if result.swaps:
+        self._rests_until = now if len(result.effects) >= _MANY else now + _REST * (now - self._began)
+        if result.effects:
             # More may be due in the same queues: the sweep did not check.
             self.hurry()
         elif result.soonest is not None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from jobengine.core.effects import JobSwap
+from jobengine.core.effects import JobEffect
 from jobengine.core.model import Job, Queue, State
 from jobengine.engine.postgres import stats as recent
 from jobengine.engine.postgres.batch.begin import Now
@@ -20,11 +20,11 @@ def activity() -> ServerActivity:
     return ServerActivity(lambda: 0)
 
 
-def _count(activity: ServerActivity, name: str, number: int, *swaps: JobSwap, elapsed: int = 0) -> None:
+def _count(activity: ServerActivity, name: str, number: int, *effects: JobEffect, elapsed: int = 0) -> None:
     """Note changes of jobs in the queue with this number; by default, that one was added."""
     known = Known(id=number, rev=0, queue=Queue(name=name, salt="", digest="", created=0), watched=False, due=False)
-    made = swaps or [JobSwap(name, "uid", None, _job())]
-    activity.count(Result(now=Now(elapsed, elapsed, {name: known}), outcomes=(), swaps=made, soonest=None))
+    made = effects or [JobEffect(name, "uid", None, _job())]
+    activity.count(Result(now=Now(elapsed, elapsed, {name: known}), outcomes=(), effects=made, soonest=None))
 
 
 def _job(**asked: Any) -> Job:
@@ -56,9 +56,9 @@ def test_when_delays_ended_is_kept_of_so_many_jobs_at_most(
     delayed = _job(delay_seconds=1)
     ready = replace(delayed.standing, ready_at=0, updated=0)
     for number in range(others + 1):
-        _count(activity, "q", 1, JobSwap("q", str(number), delayed, Job(delayed.spec, ready)), elapsed=10)
+        _count(activity, "q", 1, JobEffect("q", str(number), delayed, Job(delayed.spec, ready)), elapsed=10)
     claimed = replace(ready, state=State.INPROGRESS, claimed=15)
-    swap = JobSwap("q", "0", Job(delayed.spec, ready), Job(delayed.spec, claimed))
-    _count(activity, "q", 1, swap, elapsed=15)
+    effect = JobEffect("q", "0", Job(delayed.spec, ready), Job(delayed.spec, claimed))
+    _count(activity, "q", 1, effect, elapsed=15)
     # It was added at 0, and could be claimed from 10 on.
     assert activity.recent("q", 15, ()).wait.p50 == waited

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any, Final
 
 from ....core.access import is_of_go_version
-from ....core.effects import ClockSwap, HistorySwap, ItemSwap, JobSwap, QueueSwap, Swap
+from ....core.effects import ClockEffect, Effect, HistoryEffect, ItemEffect, JobEffect, QueueEffect
 from ....core.facts import (
     ClockSet,
     Fact,
@@ -58,7 +58,7 @@ class Tables:
             PeriodsCounted: self._periods_counted,
         }
 
-    def apply(self, facts: Iterable[Fact]) -> list[Swap]:
+    def apply(self, facts: Iterable[Fact]) -> list[Effect]:
         """
         Apply facts in order; returns the effect of each.
 
@@ -70,21 +70,21 @@ class Tables:
         finally:
             self._update_indexes()
 
-    def restore(self, swaps: Sequence[Swap]) -> None:
+    def restore(self, effects: Sequence[Effect]) -> None:
         """Roll back the newest changes, given the effects that `apply` returned."""
-        for swap in reversed(swaps):
-            if isinstance(swap, JobSwap):
-                self._swap_job(swap.queue, swap.uid, swap.old)
-            elif isinstance(swap, ClockSwap):
-                self._set_clock(swap.old)
-            elif isinstance(swap, ItemSwap):
-                self._set_item(swap.queue, swap.kind, swap.name, swap.old)
-            elif isinstance(swap, HistorySwap):
+        for effect in reversed(effects):
+            if isinstance(effect, JobEffect):
+                self._replace_job(effect.queue, effect.uid, effect.old)
+            elif isinstance(effect, ClockEffect):
+                self._set_clock(effect.old)
+            elif isinstance(effect, ItemEffect):
+                self._set_item(effect.queue, effect.kind, effect.name, effect.old)
+            elif isinstance(effect, HistoryEffect):
                 continue
-            elif isinstance(swap.old, Queue):
-                self._reconfigure(self.queues[swap.queue], swap.old)
-            elif swap.old is None or isinstance(swap.old, QueueTable):
-                self._swap_queue(swap.queue, swap.old)
+            elif isinstance(effect.old, Queue):
+                self._reconfigure(self.queues[effect.queue], effect.old)
+            elif effect.old is None or isinstance(effect.old, QueueTable):
+                self._replace_queue(effect.queue, effect.old)
         self._update_indexes()
 
     def wall(self, now: int) -> int:
@@ -104,8 +104,8 @@ class Tables:
         for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
             yield from ((name, job) for job in self.queues[name].due(now))
 
-    def _clock_set(self, fact: ClockSet) -> Swap:
-        return ClockSwap(self._set_clock(fact.ahead))
+    def _clock_set(self, fact: ClockSet) -> Effect:
+        return ClockEffect(self._set_clock(fact.ahead))
 
     def _set_clock(self, ahead: int) -> int:
         """Sets how far the wall clock is ahead; returns how far it was before."""
@@ -118,42 +118,44 @@ class Tables:
             self._move_deadline(name, deadline, table.next_deadline)
         return old
 
-    def _queue_created(self, fact: QueueCreated) -> Swap:
+    def _queue_created(self, fact: QueueCreated) -> Effect:
         name = fact.queue.name
         old = self.queues.get(name)
         if old is not None and old.queue.salt == fact.queue.salt:
             # The same queue again, as a slice of a snapshot may have it.
             return self._queue_changed(QueueChanged(fact.queue))
-        return QueueSwap(name, self._swap_queue(name, QueueTable(fact.queue, self._clock)))
+        return QueueEffect(name, self._replace_queue(name, QueueTable(fact.queue, self._clock)))
 
-    def _queue_changed(self, fact: QueueChanged) -> Swap:
+    def _queue_changed(self, fact: QueueChanged) -> Effect:
         name = fact.queue.name
         table = self.queues.get(name)
         if table is None or table.queue.salt != fact.queue.salt:
-            return QueueSwap(name, table)
-        return QueueSwap(name, self._reconfigure(table, fact.queue))
+            return QueueEffect(name, table)
+        return QueueEffect(name, self._reconfigure(table, fact.queue))
 
-    def _queue_deleted(self, fact: QueueDeleted) -> Swap:
-        return QueueSwap(fact.name, self._swap_queue(fact.name, None))
+    def _queue_deleted(self, fact: QueueDeleted) -> Effect:
+        return QueueEffect(fact.name, self._replace_queue(fact.name, None))
 
-    def _job_added(self, fact: JobAdded) -> Swap:
-        return self._swap_job(fact.queue, fact.job.spec.uid, fact.job)
+    def _job_added(self, fact: JobAdded) -> Effect:
+        return self._replace_job(fact.queue, fact.job.spec.uid, fact.job)
 
-    def _job_changed(self, fact: JobChanged) -> Swap:
+    def _job_changed(self, fact: JobChanged) -> Effect:
         table = self.queues.get(fact.queue)
         old = None if table is None else table.jobs.get(fact.uid)
         if table is None or old is None:
-            return JobSwap(fact.queue, fact.uid, None, None)
+            return JobEffect(fact.queue, fact.uid, None, None)
         self._outdated.setdefault(fact.queue, table.live_bytes)
         new = Job(old.spec, fact.standing)
         table.change(old, new)
-        return JobSwap(fact.queue, fact.uid, old, new)
+        return JobEffect(fact.queue, fact.uid, old, new)
 
-    def _job_removed(self, fact: JobRemoved) -> Swap:
-        return self._swap_job(fact.queue, fact.uid, None)
+    def _job_removed(self, fact: JobRemoved) -> Effect:
+        return self._replace_job(fact.queue, fact.uid, None)
 
-    def _item_set(self, fact: ItemSet) -> Swap:
-        return ItemSwap(fact.queue, fact.kind, fact.name, self._set_item(fact.queue, fact.kind, fact.name, fact.value))
+    def _item_set(self, fact: ItemSet) -> Effect:
+        return ItemEffect(
+            fact.queue, fact.kind, fact.name, self._set_item(fact.queue, fact.kind, fact.name, fact.value)
+        )
 
     def _set_item(self, name: str, *item: Any) -> str | None:
         """Set a named thing of a queue; returns the old value."""
@@ -163,14 +165,14 @@ class Tables:
         self._outdated.setdefault(name, table.live_bytes)
         return table.set_item(*item)
 
-    def _periods_counted(self, fact: PeriodsCounted) -> Swap:
+    def _periods_counted(self, fact: PeriodsCounted) -> Effect:
         table = self.queues.get(fact.queue)
         if table is not None:
             self._outdated.setdefault(fact.queue, table.live_bytes)
             table.keep_periods(fact.periods)
-        return HistorySwap(fact.queue)
+        return HistoryEffect(fact.queue)
 
-    def _swap_queue(self, name: str, new: QueueTable | None) -> QueueTable | None:
+    def _replace_queue(self, name: str, new: QueueTable | None) -> QueueTable | None:
         self._update_indexes()
         old = self.queues.pop(name, None)
         if old is not None:
@@ -196,13 +198,13 @@ class Tables:
         record = self.of_go_version.add if is_of_go_version(queue) else self.of_go_version.discard
         record(queue.name)
 
-    def _swap_job(self, name: str, uid: str, new: Job | None) -> JobSwap:
+    def _replace_job(self, name: str, uid: str, new: Job | None) -> JobEffect:
         """Replace the job `uid` by `new`, or remove it."""
         table = self.queues.get(name)
         if table is None:
-            return JobSwap(name, uid, None, None)
+            return JobEffect(name, uid, None, None)
         self._outdated.setdefault(name, table.live_bytes)
-        return JobSwap(name, uid, table.put(uid, new), new)
+        return JobEffect(name, uid, table.put(uid, new), new)
 
     def _update_indexes(self) -> None:
         """Bring the indexes of changed queues up to date, and the deadlines and live bytes of the whole."""

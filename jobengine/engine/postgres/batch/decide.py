@@ -14,7 +14,7 @@ from msgspec.json import Decoder, Encoder
 from psycopg import Connection
 
 from ....core import commands as c
-from ....core.effects import JobSwap, QueueSwap, Swap
+from ....core.effects import Effect, JobEffect, QueueEffect
 from ....core.errors import DomainError
 from ....core.expiring import expire
 from ....core.facts import Fact, ItemSet, QueueChanged, QueueCreated, QueueDeleted
@@ -58,7 +58,7 @@ class Result:
     #: One for each task.
     outcomes: Sequence[Outcome[Any]]
     #: The effects that were written, in order.
-    swaps: Sequence[Swap]
+    effects: Sequence[Effect]
     #: The earliest deadline of the changed jobs, in elapsed milliseconds; None if they have none.
     soonest: int | None
 
@@ -77,7 +77,7 @@ class Batch:
     knows_claim_starts: bool
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
-    _swaps: list[Swap] = field(factory=list, init=False)
+    _effects: list[Effect] = field(factory=list, init=False)
     #: The facts about queues, the changes of jobs, and the statements that lock rows of queues.
     _of_queues: list[Fact] = field(factory=list, init=False)
     #: The statements that delete damaged jobs.
@@ -125,7 +125,7 @@ class Batch:
     def result(self) -> Result:
         """The result, once all statements are made."""
         soonest = self._writing.soonest(self._now.ahead)
-        return Result(now=self._now, outcomes=self._outcomes, swaps=self._swaps, soonest=soonest)
+        return Result(now=self._now, outcomes=self._outcomes, effects=self._effects, soonest=soonest)
 
     def write_queues(self, connection: "Connection[Row]") -> None:
         """Write the changes of queues; raises Redo if another connection has changed one."""
@@ -136,8 +136,8 @@ class Batch:
         if not any(one.due for one in self._now.known.values()):
             return
         while due := expire(self.tables, self._now.elapsed, _ALL):
-            swaps = self.tables.apply(due)
-            self._swaps += swaps if self.tables.locked else []
+            effects = self.tables.apply(due)
+            self._effects += effects if self.tables.locked else []
 
     # Deciding
 
@@ -176,7 +176,7 @@ class Batch:
             if name in self._now.known or not self._now.damaged_among([name], self.rows):
                 return False
             self._facts.append(QueueDeleted(name))
-            self._swaps.append(QueueSwap(name, None))
+            self._effects.append(QueueEffect(name, None))
             return True
         if command.uid not in self.tables.queues[name].damaged:
             return False
@@ -205,12 +205,12 @@ class Batch:
     def _apply(self, facts: Sequence[Fact]) -> None:
         if facts:
             self._facts += facts
-            self._swaps += self.tables.apply(facts)
+            self._effects += self.tables.apply(facts)
 
     # What has changed
 
-    def _jobs(self) -> Iterator[JobSwap]:
-        return (one for one in self._swaps if isinstance(one, JobSwap))
+    def _jobs(self) -> Iterator[JobEffect]:
+        return (one for one in self._effects if isinstance(one, JobEffect))
 
     def _written_items(self) -> list[Statement]:
         facts = [fact for fact in self._facts if type(fact) is ItemSet]
@@ -228,9 +228,9 @@ class Batch:
         """The statements that store the events of watched queues, by queue number."""
         made = {}
         watched = {name: known for name, known in self._now.known.items() if known.watched}
-        swaps = [one for one in self._jobs() if one.queue in watched] if watched else []
-        for name, its_swaps in groupby(sorted(swaps, key=_queue_of), _queue_of):
-            known, records = watched[name], _records(its_swaps)
+        effects = [one for one in self._jobs() if one.queue in watched] if watched else []
+        for name, its_effects in groupby(sorted(effects, key=_queue_of), _queue_of):
+            known, records = watched[name], _records(its_effects)
             if records:
                 made[known.id] = self._event(known, records)
         return made
@@ -258,9 +258,9 @@ def _last_of_each_queue(facts: Sequence[Fact]) -> list[Fact]:
     return kept[::-1]
 
 
-def _records(swaps: Iterator[JobSwap]) -> list[EventRecord]:
+def _records(effects: Iterator[JobEffect]) -> list[EventRecord]:
     """The events: one for each change of a job's state."""
-    changes = ((one.uid, _state(one.old), _state(one.new)) for one in swaps)
+    changes = ((one.uid, _state(one.old), _state(one.new)) for one in effects)
     return [record for record in changes if record[1] is not record[2]]
 
 

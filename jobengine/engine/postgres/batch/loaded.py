@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import define, field
 
-from ....core.effects import ItemSwap, JobSwap, QueueSwap, Swap
+from ....core.effects import Effect, ItemEffect, JobEffect, QueueEffect
 from ....core.facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from ....core.model import Job
 from .begin import Now
@@ -54,45 +54,45 @@ class LoadedTables:
         table.restrict_to(part)
         return next(table.claim_order(ready.tags, self.now.elapsed, ready.count), None) is None
 
-    def apply(self, facts: Iterable[Fact]) -> list[Swap]:
+    def apply(self, facts: Iterable[Fact]) -> list[Effect]:
         """Apply facts in order; returns the effect of each. Each job and queue that they change must be there."""
         return [self._applied(fact) for fact in facts]
 
-    def _applied(self, fact: Fact) -> Swap:
+    def _applied(self, fact: Fact) -> Effect:
         # By isinstance, because `match` takes three times as long, and there is one for each change of a job.
         if isinstance(fact, JobChanged):
             table = self.queues[fact.queue]
             old = table.jobs[fact.uid]
             new = Job(old.spec, fact.standing)
             table.put(fact.uid, new)
-            return JobSwap(fact.queue, fact.uid, old, new)
+            return JobEffect(fact.queue, fact.uid, old, new)
         if isinstance(fact, JobAdded):
             table, spec = self.queues[fact.queue], fact.job.spec
             table.next_arrival = max(table.next_arrival, spec.arrival + 1)
-            return JobSwap(fact.queue, spec.uid, table.put(spec.uid, fact.job), fact.job)
+            return JobEffect(fact.queue, spec.uid, table.put(spec.uid, fact.job), fact.job)
         if isinstance(fact, JobRemoved):
-            return JobSwap(fact.queue, fact.uid, self.queues[fact.queue].put(fact.uid, None), None)
+            return JobEffect(fact.queue, fact.uid, self.queues[fact.queue].put(fact.uid, None), None)
         if isinstance(fact, ItemSet):
             return self._item_set(fact)
         return self._applied_to_queue(fact)
 
-    def _item_set(self, fact: ItemSet) -> Swap:
+    def _item_set(self, fact: ItemSet) -> Effect:
         table, key = self.queues[fact.queue], (fact.kind, fact.name)
         old = table.named.pop(key, None)
         if fact.value is not None:
             table.named[key] = fact.value
-        return ItemSwap(fact.queue, *key, old)
+        return ItemEffect(fact.queue, *key, old)
 
-    def _applied_to_queue(self, fact: Fact) -> Swap:
+    def _applied_to_queue(self, fact: Fact) -> Effect:
         match fact:
             case QueueChanged(queue):
                 table = self.queues[queue.name]
                 before, table.queue = table.queue, queue
-                return QueueSwap(queue.name, before)
+                return QueueEffect(queue.name, before)
             case QueueCreated(queue):
-                swap = QueueSwap(queue.name, self.queues.get(queue.name))
+                effect = QueueEffect(queue.name, self.queues.get(queue.name))
                 self.queues[queue.name] = LoadedTable(queue, self.now.ahead)
-                return swap
+                return effect
             case QueueDeleted(name):
-                return QueueSwap(name, self.queues.pop(name))
+                return QueueEffect(name, self.queues.pop(name))
         raise TypeError(f"no change of a loaded table: {fact!r}")

@@ -25,7 +25,7 @@ from psycopg.errors import (
 from twisted.logger import Logger
 
 from ....core import commands as c
-from ....core.effects import Swap
+from ....core.effects import Effect
 from ....core.tables import NewId, RecentActivity
 from ....storage.errors import StorageError
 from ...door import Busy, Full, OutcomeUnknown, Unavailable
@@ -140,7 +140,7 @@ class Session:
     _known: dict[str, Known] = field(factory=dict, init=False)
     _guesses: bool = field(default=True, init=False)
     #: The effects of expiring jobs before the tasks of this batch.
-    _expired: list[Swap] = field(factory=list, init=False)
+    _expired: list[Effect] = field(factory=list, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     @clock_steps.default
@@ -159,7 +159,7 @@ class Session:
         self.totals.batches += 1
         self.totals.tasks += len(result.outcomes)
         self.totals.seconds += self.steady() - began
-        return evolve(result, swaps=[*self._expired, *result.swaps]) if self._expired else result
+        return evolve(result, effects=[*self._expired, *result.effects]) if self._expired else result
 
     def sweep(self) -> Result:
         """
@@ -352,8 +352,8 @@ class Session:
             if not any(one.due for one in now.known.values()):
                 return now
             expired = self._expire(connection, now)
-            self._expired += expired.swaps
-            if not expired.swaps:
+            self._expired += expired.effects
+            if not expired.effects:
                 break
         return self._read_now(connection, names, **how)
 

@@ -7,7 +7,7 @@ from typing import Any, Final, LiteralString
 from attrs import define, field
 from psycopg import Connection
 
-from ....core.effects import JobSwap
+from ....core.effects import JobEffect
 from ....core.facts import Fact, QueueChanged, QueueCreated, QueueDeleted
 from ....core.model import NO_NOTES, Job, Queue
 from ....core.places import mark_of, place_of
@@ -90,14 +90,14 @@ class Change(Value, frozen=True):
     new: Job | None
 
 
-def changes_of(swaps: Iterable[JobSwap], known: Mapping[str, Known]) -> list[Change]:
-    """The change of each job, from before its first swap to after its last; jobs that came and went are left out."""
+def changes_of(effects: Iterable[JobEffect], known: Mapping[str, Known]) -> list[Change]:
+    """The change of each job, from before its first effect to after its last; jobs that came and went are left out."""
     made: dict[tuple[str, str], Change] = {}
-    for swap in swaps:
-        key = (swap.queue, swap.uid)
+    for effect in effects:
+        key = (effect.queue, effect.uid)
         before = made.get(key)
-        old = swap.old if before is None else before.old
-        made[key] = Change(known[swap.queue], swap.uid, old, swap.new)
+        old = effect.old if before is None else before.old
+        made[key] = Change(known[effect.queue], effect.uid, old, effect.new)
     return [one for one in made.values() if one.old is not None or one.new is not None]
 
 

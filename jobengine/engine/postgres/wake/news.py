@@ -13,7 +13,7 @@ from psycopg import Connection
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ....core.effects import JobSwap, QueueSwap
+from ....core.effects import JobEffect, QueueEffect
 from ....core.model import FINISHED
 from ...waiting_line import has_become_ready
 from ..batch.decide import Result
@@ -36,14 +36,14 @@ _NOTIFY: Final[LiteralString] = "SELECT pg_notify('jobengine', payload) FROM unn
 def news_of(result: Result) -> News:
     """The news that a batch makes."""
     ready, ended, changed = set[str](), set[str](), set[str]()
-    for swap in result.swaps:
-        if isinstance(swap, JobSwap):
-            changed.add(swap.queue)
-            if swap.new is None or swap.new.standing.state in FINISHED:
-                ended.add(swap.queue)
-            elif swap.queue not in ready and has_become_ready(swap.old, swap.new):
-                ready.add(swap.queue)
-    queues = {swap.queue for swap in result.swaps if isinstance(swap, QueueSwap)}
+    for effect in result.effects:
+        if isinstance(effect, JobEffect):
+            changed.add(effect.queue)
+            if effect.new is None or effect.new.standing.state in FINISHED:
+                ended.add(effect.queue)
+            elif effect.queue not in ready and has_become_ready(effect.old, effect.new):
+                ready.add(effect.queue)
+    queues = {effect.queue for effect in result.effects if isinstance(effect, QueueEffect)}
     # Jobs may have expired in a queue that was deleted since.
     known = result.now.known
     watched = {name for name in changed if name in known and known[name].watched}

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.failure import Failure
 
 from ....core.commands import Claimed, ClaimResult, Peek
-from ....core.effects import JobSwap, QueueSwap, Swap
+from ....core.effects import Effect, JobEffect, QueueEffect
 from ....core.model import FINISHED, UNFINISHED, Job
 from ....core.places import Place
 from ...waiting_line import Done, Ends, Line, Outcome, Refused, Waiter, has_become_ready
@@ -144,8 +144,8 @@ class Waiters:
     def wake(self, result: Result) -> None:
         """Wake the waiters that the changes of a batch concern."""
         if self:
-            for swap in result.swaps:
-                self._collect(swap)
+            for effect in result.effects:
+                self._collect(effect)
             self._serve()
 
     def apply_poll(self, result: PollResult) -> None:
@@ -165,14 +165,14 @@ class Waiters:
         """Whether somebody waits to see the first job of a queue: that can be done while it is paused."""
         return any(isinstance(one.command, Peek) for one in self.line.of([name]))
 
-    def _collect(self, swap: Swap) -> None:
-        if isinstance(swap, JobSwap):
-            self._collect_job(swap.queue, swap.uid, swap.old, swap.new)
-        elif isinstance(swap, QueueSwap):
-            if self.line.waits_for(swap.queue):
-                self._change_of(swap.queue).concerns_all = True
-            if isinstance(swap.old, LoadedTable):
-                self.ends.end([swap.queue])
+    def _collect(self, effect: Effect) -> None:
+        if isinstance(effect, JobEffect):
+            self._collect_job(effect.queue, effect.uid, effect.old, effect.new)
+        elif isinstance(effect, QueueEffect):
+            if self.line.waits_for(effect.queue):
+                self._change_of(effect.queue).concerns_all = True
+            if isinstance(effect.old, LoadedTable):
+                self.ends.end([effect.queue])
 
     def _collect_job(self, name: str, uid: str, old: Job | None, new: Job | None) -> None:
         if self.ends and (new is None or new.state in FINISHED):

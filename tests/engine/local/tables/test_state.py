@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from jobengine.core.effects import JobSwap
+from jobengine.core.effects import JobEffect
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated
 from jobengine.core.model import HISTORY_LENGTH, Attempt, Job, Notes, State
@@ -51,13 +51,15 @@ def test_changes_that_were_rolled_back_can_be_applied_again(before: list[Fact], 
 @settings(deadline=None)
 def test_facts_applied_together_have_the_same_effect_as_one_by_one(before: list[Fact], more: list[Fact]) -> None:
     together, one_by_one = tables_of(before), tables_of(before)
-    swaps = together.apply(more)
-    singly = [swap for fact in more for swap in one_by_one.apply([fact])]
-    assert [swap for swap in swaps if isinstance(swap, JobSwap)] == [s for s in singly if isinstance(s, JobSwap)]
+    effects = together.apply(more)
+    singly = [effect for fact in more for effect in one_by_one.apply([fact])]
+    assert [effect for effect in effects if isinstance(effect, JobEffect)] == [
+        s for s in singly if isinstance(s, JobEffect)
+    ]
     assert picture(together) == picture(one_by_one)
-    for swap in reversed(singly):
-        one_by_one.restore([swap])
-    together.restore(swaps)
+    for effect in reversed(singly):
+        one_by_one.restore([effect])
+    together.restore(effects)
     assert picture(together) == picture(one_by_one) == picture(tables_of(before))
 
 

@@ -25,7 +25,7 @@ class _Session:
         first = tasks[0]
         assert isinstance(first, c.ReadJob)
         self.carried_out.append(first.uid)
-        return Result(now=Now(0, 0, {}), outcomes=[Done(first.uid, changed=True)], swaps=[], soonest=None)
+        return Result(now=Now(0, 0, {}), outcomes=[Done(first.uid, changed=True)], effects=[], soonest=None)
 
 
 @define

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobengine.core.effects import QueueSwap
+from jobengine.core.effects import QueueEffect
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from jobengine.core.model import Job, Queue, Spec, Standing, State
 from jobengine.core.required_rows import Needs, ReadyOf
@@ -119,8 +119,8 @@ def test_making_and_deleting_a_queue_have_the_effects_that_they_have_on_large_ta
     few = loaded()
     (made,) = few.apply([QueueCreated(QUEUES[0])])
     table = few.queues["a"]
-    assert made == QueueSwap("a", None)
-    assert few.apply([QueueDeleted("a")]) == [QueueSwap("a", table)]
+    assert made == QueueEffect("a", None)
+    assert few.apply([QueueDeleted("a")]) == [QueueEffect("a", table)]
     assert not few.queues
 
 
