@@ -61,8 +61,6 @@ _read_line: Final = Decoder(list[Any]).decode
 #: The newest version of the records of queues, and of those of jobs.
 _QUEUE: Final = 5
 _JOB: Final = 4
-#: About how many bytes a past attempt takes in a record, without its worker and its error.
-_ATTEMPT_BYTES: Final = 50
 #: The kinds that have other versions as well.
 _NEWEST: Final = {"queue-created": _QUEUE, "queue-changed": _QUEUE, "job-added": _JOB, "job-changed": _JOB}
 
@@ -232,41 +230,6 @@ _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
 def encode(fact: Fact) -> bytes:
     """The record of a fact, in the newest version of its kind."""
     return _ENCODERS[type(fact)](fact)
-
-
-def length_of_more(job: Job) -> int:
-    """
-    The bytes that tags, unique key, context, worker and notes add to a job's record.
-
-    It depends on these alone, so it stays the same when other fields change.
-    """
-    spec, length = job.spec, length_of_reported(job.standing)
-    rare = spec.rare
-    if spec.tags or rare.unique_key:
-        length += len(_line((spec.tags, rare.unique_key)))
-    if rare.context is not NO_CONTEXT:
-        length += len(_line(rare.context))
-    return length
-
-
-def length_of_reported(standing: Standing) -> int:
-    """The part of worker and notes in `length_of_more`. Attempts are estimated, as each end of a job adds one."""
-    length = _length_of_name(standing.worker) if standing.worker else 0
-    notes = standing.notes
-    if notes is NO_NOTES:
-        return length
-    if notes.error or notes.result:
-        length += len(_line((notes.error, None if notes.result is None else notes.result.decode())))
-    for attempt in notes.history:
-        length += _ATTEMPT_BYTES + (_length_of_name(attempt.worker) if attempt.worker else 0)
-        length += len(_line(attempt.error)) if attempt.error else 0
-    return length
-
-
-@lru_cache(maxsize=1024)
-def _length_of_name(worker: str) -> int:
-    """The bytes of a worker's name in a record; many jobs have the same."""
-    return len(_line(worker))
 
 
 # Reading: every version

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from ....core.fact_codec import encode, length_of_more, length_of_reported
+from ....core.fact_codec import encode
 from ....core.facts import ItemSet, QueueCreated, QueueDeleted
 from ....core.history import KeptPeriod, KeptPeriods, Period
 from ....core.model import NO_NOTES, NO_RARE, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
+from ....core.record_length import length_of_more, length_of_reported
 from ....core.sorting import Sort, position
 from ....core.stats import QueueCounts
 from ....core.tables import PAGE_BYTES

@@ -1,0 +1,48 @@
+"""The length of the parts of a record that few jobs have, without making the record."""
+
+from functools import lru_cache
+from typing import Final
+
+from msgspec.json import Encoder
+
+from .model import NO_CONTEXT, NO_NOTES, Job, Standing
+
+_line: Final = Encoder().encode
+
+#: About how many bytes a past attempt takes in a record, without its worker and its error.
+_ATTEMPT_BYTES: Final = 50
+
+
+def length_of_more(job: Job) -> int:
+    """
+    The bytes that tags, unique key, context, worker and notes add to a job's record.
+
+    It depends on these alone, so it stays the same when other fields change.
+    """
+    spec, length = job.spec, length_of_reported(job.standing)
+    rare = spec.rare
+    if spec.tags or rare.unique_key:
+        length += len(_line((spec.tags, rare.unique_key)))
+    if rare.context is not NO_CONTEXT:
+        length += len(_line(rare.context))
+    return length
+
+
+def length_of_reported(standing: Standing) -> int:
+    """The part of worker and notes in `length_of_more`. Attempts are estimated, as each end of a job adds one."""
+    length = _length_of_name(standing.worker) if standing.worker else 0
+    notes = standing.notes
+    if notes is NO_NOTES:
+        return length
+    if notes.error or notes.result:
+        length += len(_line((notes.error, None if notes.result is None else notes.result.decode())))
+    for attempt in notes.history:
+        length += _ATTEMPT_BYTES + (_length_of_name(attempt.worker) if attempt.worker else 0)
+        length += len(_line(attempt.error)) if attempt.error else 0
+    return length
+
+
+@lru_cache(maxsize=1024)
+def _length_of_name(worker: str) -> int:
+    """The bytes of a worker's name in a record; many jobs have the same."""
+    return len(_line(worker))
